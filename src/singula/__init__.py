@@ -1,0 +1,58 @@
+"""Singula finds every object in a microscopy image and gives each its own id.
+
+The names below are stable. Each is imported when it is first used, so ``import singula`` is quick.
+
+>>> import singula
+>>> maps = singula.encode(labels, "BC")          # labels -> channels
+>>> labels = singula.decode(maps, "BC")          # channels -> labels
+>>> scores = singula.match(truth, labels)        # one result per IoU threshold
+>>> table = singula.measure(labels)              # a row for each instance
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from singula.channels import encode
+    from singula.config import load_config
+    from singula.errors import UserError
+    from singula.evaluate import match
+    from singula.instances import decode_labels as decode
+    from singula.loaded import Model, load
+    from singula.measure import measure
+
+__version__ = "0.1.0"
+__all__ = [
+    "Model",
+    "UserError",
+    "decode",
+    "encode",
+    "load",
+    "load_config",
+    "match",
+    "measure",
+]
+
+_HOME = {
+    "Model": ("singula.loaded", "Model"),
+    "UserError": ("singula.errors", "UserError"),
+    "decode": ("singula.instances", "decode_labels"),
+    "encode": ("singula.channels", "encode"),
+    "load": ("singula.loaded", "load"),
+    "load_config": ("singula.config", "load_config"),
+    "match": ("singula.evaluate", "match"),
+    "measure": ("singula.measure", "measure"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'singula' has no attribute {name!r}")
+    module, attribute = _HOME[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,54 @@
+"""Settings of the process that must be made before the first large array, and compiled functions.
+
+The C library hands every block above 32 MB back to the system when it is freed, and takes it,
+page by page, again for the next one; a network does that hundreds of times a second. And OpenMP's
+threads burn their core while they wait, which slows everybody on a shared machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
+
+
+def prepare_process() -> None:
+    """Keep freed memory and let waiting threads sleep; call before importing torch."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if sys.platform.startswith("linux"):
+        _keep_memory()
+
+
+def _keep_memory() -> None:
+    import ctypes
+
+    try:
+        library = ctypes.CDLL("libc.so.6")  # glibc; musl has another name
+        library.mallopt(_M_MMAP_MAX, 0)
+        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    except (OSError, AttributeError):
+        return
+
+
+@functools.cache
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Machine code of a function over arrays: made at the first call, kept in a file.
+
+    Parameters
+    ----------
+    function : callable
+        Of the part of Python that numba knows. It runs without the interpreter's lock.
+    """
+    import numba
+
+    fast: Callable[..., Any]
+    try:
+        fast = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # no folder to keep the machine code in: compile anew each time
+        fast = numba.njit(nogil=True)(function)
+    return fast
