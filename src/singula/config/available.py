@@ -1,0 +1,91 @@
+"""What the format offers and this version does not do yet.
+
+To make a feature available, take its row out of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from singula.config.schema import Config
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A key of which only some values work.
+
+    Attributes
+    ----------
+    key : str
+        Dotted name.
+    works : tuple
+        The values that work.
+    phase : str
+        "train" or "test" when the key matters in that phase only, else "".
+    switch : str
+        Dotted name of a key that must be true for this one to matter, or "".
+    fatal : bool
+        Whether any other value is an error; else it is said to have no effect.
+    """
+
+    key: str
+    works: tuple[Any, ...] = (False,)
+    phase: str = ""
+    switch: str = ""
+    fatal: bool = False
+
+
+_AUGMENTATIONS = (
+    "MEDIAN_BLUR", "MOTION_BLUR", "BRIGHTNESS_EM", "CONTRAST_EM", "DROPOUT", "CUTOUT", "CUTBLUR",
+    "CUTMIX", "CUTNOISE", "MISALIGNMENT", "MISSING_SECTIONS", "GRAYSCALE", "CHANNEL_SHUFFLE",
+    "GRIDMASK", "POISSON_NOISE", "SALT", "PEPPER", "SALT_AND_PEPPER",
+)  # fmt: skip
+UNAVAILABLE: tuple[Gap, ...] = (
+    Gap("MODEL.ARCHITECTURE", ("unet",), fatal=True),
+    Gap("MODEL.SOURCE", ("biapy", "singula"), fatal=True),
+    Gap("LOSS.TYPE", ("CE",), phase="train", fatal=True),
+    Gap("DATA.PREPROCESS.TRAIN", phase="train"),
+    Gap("DATA.PREPROCESS.VAL", phase="train"),
+    Gap("DATA.PREPROCESS.TEST", phase="test"),
+    Gap("DATA.PROBABILITY_MAP", phase="train", switch="DATA.EXTRACT_RANDOM_PATCH"),
+    Gap("DATA.TRAIN.MINIMUM_FOREGROUND_PER", (-1,), phase="train"),
+    Gap("DATA.TRAIN.IN_MEMORY", (True,), phase="train"),
+    Gap("DATA.VAL.IN_MEMORY", (True,), phase="train"),
+    Gap("DATA.TRAIN.REPLICATE", (0, 1), phase="train"),
+    Gap("DATA.FORCE_RGB"),
+    Gap("DATA.CHECK_GENERATORS", phase="train"),
+    Gap("DATA.TEST.MEDIAN_PADDING", phase="test"),
+    Gap("MODEL.LAST_ACTIVATION", ("sigmoid", "SIGMOID", "linear", "LINEAR")),
+    Gap("AUGMENTOR.E_MODE", ("constant",), phase="train", switch="AUGMENTOR.ELASTIC"),
+    Gap("AUGMENTOR.BRIGHTNESS_MODE", ("3D",), phase="train", switch="AUGMENTOR.BRIGHTNESS"),
+    Gap("AUGMENTOR.CONTRAST_MODE", ("3D",), phase="train", switch="AUGMENTOR.CONTRAST"),
+    Gap("DATA.TRAIN.INPUT_ZARR_MULTIPLE_DATA", phase="train"),
+    Gap("DATA.VAL.INPUT_ZARR_MULTIPLE_DATA", phase="train"),
+    Gap("DATA.VAL.CROSS_VAL", phase="train"),
+    Gap("DATA.TEST.USE_VAL_AS_TEST", phase="test"),
+    *(Gap(f"AUGMENTOR.{n}", phase="train", switch="AUGMENTOR.ENABLE") for n in _AUGMENTATIONS),
+    Gap("TEST.BY_CHUNKS.ENABLE", phase="test"),
+)
+
+
+def working_words(key: str) -> tuple[str, ...]:
+    """List the only words that a key takes in this version; empty when all it knows work."""
+    return next((gap.works for gap in UNAVAILABLE if gap.key == key and gap.fatal), ())
+
+
+def gaps(config: Config, *, train: bool, test: bool, fatal: bool) -> Iterator[str]:
+    """Say which wishes are not met: the fatal ones, or those that merely have no effect."""
+    values = config.dotted()
+    phases = {"", *(["train"] if train else []), *(["test"] if test else [])}
+    for gap in UNAVAILABLE:
+        value = values[gap.key]
+        asked = gap.phase in phases and (not gap.switch or values[gap.switch])
+        if gap.fatal != fatal or not asked or value in gap.works:
+            continue
+        if fatal:
+            works = " or ".join(repr(word) for word in gap.works)
+            yield f"{gap.key}: found {value!r}; allowed {works}, the others are not in this version"
+        else:
+            yield f"{gap.key}: {value!r} is not in this version yet, it has no effect"

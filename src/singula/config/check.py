@@ -1,0 +1,288 @@
+"""Every rule that spans keys or sections and can be checked before any data is read.
+
+A rule is a function that yields a text for each violation, beginning with the key to change. Ranges
+of single keys are on the keys themselves, in the schema.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from singula.config.available import gaps
+from singula.config.schema import Config
+
+Rule = Callable[[Config], Iterator[str]]
+_SEG = "PROBLEM.INSTANCE_SEG"
+_SCHEDULER = "TRAIN.LR_SCHEDULER"
+_POST = "TEST.POST_PROCESSING"
+_REMOVE = f"{_POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
+_WITH_CONTOUR = ("BC", "BCM", "BCD", "BCDv2")
+_ONLY_2D = ("circularity", "elongation")
+_ONLY_3D = ("sphericity",)
+
+
+def check_config(config: Config, *, train: bool, test: bool) -> list[str]:
+    """Check the rules that matter for the phases that will run.
+
+    Parameters
+    ----------
+    config : Config
+        A resolved configuration.
+    train, test : bool
+        Whether training, and prediction of the test images, will run.
+
+    Returns
+    -------
+    list of str
+        One text for each violation, ``KEY: found X; allowed Y``; empty when all is well.
+    """
+    rules = [*_ALWAYS, *(_TRAIN if train else ()), *(_TEST if test else ())]
+    problems = [text for rule in rules for text in rule(config)]
+    if not train and not test:
+        problems.append(
+            "TRAIN.ENABLE: found False, and TEST.ENABLE too; allowed at least one of them True"
+        )
+    return problems + list(gaps(config, train=train, test=test, fatal=True))
+
+
+def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
+    """Say what is allowed but has no effect, or not the one that one may expect."""
+    notices = list(gaps(config, train=train, test=test, fatal=False))
+    if test and config.TEST.EVALUATE and not config.DATA.TEST.LOAD_GT:
+        notices.append("DATA.TEST.LOAD_GT: False, so the test images are predicted but not scored")
+    if config.ndim == 2 and config.PROBLEM.INSTANCE_SEG.WATERSHED_BY_2D_SLICES:
+        notices.append(f"{_SEG}.WATERSHED_BY_2D_SLICES: has no effect in 2D")
+    if config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS == "Dv2" and test:
+        notices.append(
+            f"{_SEG}.DATA_CHANNELS: with Dv2 alone the background makes instances too; "
+            "remove them in the result"
+        )
+    return notices
+
+
+def _patch(config: Config) -> Iterator[str]:
+    size, ndim = config.DATA.PATCH_SIZE, config.ndim
+    if len(size) != ndim + 1:
+        axes = "(y, x, channels)" if ndim == 2 else "(z, y, x, channels)"
+        yield (
+            f"DATA.PATCH_SIZE: found {size}; allowed {ndim + 1} numbers {axes} "
+            f"for PROBLEM.NDIM {config.PROBLEM.NDIM}"
+        )
+        return
+    for axis, length, multiple in zip("zyx"[-ndim:], config.patch, _multiples(config), strict=True):
+        if length % multiple:
+            below = length // multiple * multiple
+            near = f"{below} or {below + multiple}" if below else f"{multiple}"
+            yield (
+                f"DATA.PATCH_SIZE: found {length} along {axis}; allowed multiples of {multiple}, "
+                f"as MODEL.FEATURE_MAPS and MODEL.Z_DOWN halve the patch: {near}"
+            )
+
+
+def _multiples(config: Config) -> tuple[int, ...]:
+    levels = len(config.MODEL.FEATURE_MAPS) - 1
+    plane = (2**levels,) * 2
+    if config.ndim == 2:
+        return plane
+    return (math.prod(step or 2 for step in config.MODEL.Z_DOWN), *plane)
+
+
+def _network(config: Config) -> Iterator[str]:
+    model = config.MODEL
+    levels = len(model.FEATURE_MAPS)
+    if len(model.DROPOUT_VALUES) != levels:
+        yield (
+            f"MODEL.DROPOUT_VALUES: found {len(model.DROPOUT_VALUES)} values; allowed {levels}, "
+            "one for each of MODEL.FEATURE_MAPS"
+        )
+    if config.ndim == 3 and len(model.Z_DOWN) != levels - 1:
+        yield (
+            f"MODEL.Z_DOWN: found {len(model.Z_DOWN)} values; allowed {levels - 1}, "
+            "one less than MODEL.FEATURE_MAPS"
+        )
+    if model.KERNEL_SIZE % 2 == 0:
+        yield f"MODEL.KERNEL_SIZE: found {model.KERNEL_SIZE}; allowed odd numbers"
+
+
+def _channel_weights(config: Config) -> Iterator[str]:
+    seg, count = config.PROBLEM.INSTANCE_SEG, config.channel_count
+    allowed = {count} if config.MODEL.N_CLASSES == 2 else {count, count + 1}
+    if len(seg.DATA_CHANNEL_WEIGHTS) not in allowed:
+        more = ", or one more for the classes of MODEL.N_CLASSES" if len(allowed) > 1 else ""
+        yield (
+            f"{_SEG}.DATA_CHANNEL_WEIGHTS: found {len(seg.DATA_CHANNEL_WEIGHTS)} weights; allowed "
+            f"{count}, one for each channel of {_SEG}.DATA_CHANNELS {seg.DATA_CHANNELS}{more}"
+        )
+
+
+def _seed_morphology(config: Config) -> Iterator[str]:
+    seg = config.PROBLEM.INSTANCE_SEG
+    if len(seg.SEED_MORPH_SEQUENCE) != len(seg.SEED_MORPH_RADIUS):
+        yield (
+            f"{_SEG}.SEED_MORPH_RADIUS: found {len(seg.SEED_MORPH_RADIUS)} radii; allowed "
+            f"{len(seg.SEED_MORPH_SEQUENCE)}, one for each word of {_SEG}.SEED_MORPH_SEQUENCE"
+        )
+
+
+def _normalization(config: Config) -> Iterator[str]:
+    norm = config.DATA.NORMALIZATION
+    if norm.PERC_CLIP and not 0 <= norm.PERC_LOWER < norm.PERC_UPPER <= 100:
+        yield (
+            f"DATA.NORMALIZATION.PERC_LOWER: found {norm.PERC_LOWER:g}, and {norm.PERC_UPPER:g} "
+            "for DATA.NORMALIZATION.PERC_UPPER; allowed 0 ≤ lower < upper ≤ 100 "
+            "when DATA.NORMALIZATION.PERC_CLIP is True"
+        )
+    if norm.TYPE == "custom" and (norm.CUSTOM_MEAN == -1) != (norm.CUSTOM_STD == -1):
+        yield (
+            f"DATA.NORMALIZATION.CUSTOM_MEAN: found {norm.CUSTOM_MEAN:g}, and {norm.CUSTOM_STD:g} "
+            "for DATA.NORMALIZATION.CUSTOM_STD; allowed both, or neither (-1) to measure them"
+        )
+
+
+def _split_rule(name: str) -> Rule:
+    def rule(config: Config) -> Iterator[str]:
+        split = {
+            "TRAIN": config.DATA.TRAIN, "VAL": config.DATA.VAL, "TEST": config.DATA.TEST
+        }[name]  # fmt: skip
+        if name == "VAL" and config.DATA.VAL.FROM_TRAIN:
+            return
+        ndim, wrong = config.ndim, False
+        for key, values in (("OVERLAP", split.OVERLAP), ("PADDING", split.PADDING)):
+            if len(values) != ndim:
+                wrong = True
+                yield (
+                    f"DATA.{name}.{key}: found {len(values)} values; allowed {ndim}, "
+                    f"one for each axis of PROBLEM.NDIM {config.PROBLEM.NDIM}"
+                )
+        if len(split.RESOLUTION) != ndim and split.RESOLUTION != (-1,):
+            yield (
+                f"DATA.{name}.RESOLUTION: found {len(split.RESOLUTION)} values; allowed {ndim}, "
+                f"one for each axis of PROBLEM.NDIM {config.PROBLEM.NDIM}, or (-1,) for unknown"
+            )
+        if wrong or len(config.patch) != ndim:
+            return
+        for padding, length in zip(split.PADDING, config.patch, strict=True):
+            if 2 * padding >= length:
+                yield (
+                    f"DATA.{name}.PADDING: found {padding} for a patch of {length} pixels; allowed "
+                    f"less than {math.ceil(length / 2)}, half of DATA.PATCH_SIZE"
+                )
+
+    return rule
+
+
+def _validation(config: Config) -> Iterator[str]:
+    val = config.DATA.VAL
+    if val.CROSS_VAL:
+        if val.CROSS_VAL_FOLD > val.CROSS_VAL_NFOLD:
+            yield (
+                f"DATA.VAL.CROSS_VAL_FOLD: found {val.CROSS_VAL_FOLD}; allowed 1 to "
+                f"{val.CROSS_VAL_NFOLD}, which is DATA.VAL.CROSS_VAL_NFOLD"
+            )
+    elif val.FROM_TRAIN and not 0 < val.SPLIT_TRAIN < 1:
+        yield (
+            f"DATA.VAL.SPLIT_TRAIN: found {val.SPLIT_TRAIN:g}; allowed a number in (0, 1) "
+            "when DATA.VAL.FROM_TRAIN is True"
+        )
+
+
+def _scheduler(config: Config) -> Iterator[str]:
+    train = config.TRAIN
+    scheduler = train.LR_SCHEDULER
+    name = scheduler.NAME
+    when = f"with {_SCHEDULER}.NAME '{name}'"
+    if name in ("warmupcosine", "reduceonplateau") and not 0 <= scheduler.MIN_LR < train.LR:
+        yield (
+            f"{_SCHEDULER}.MIN_LR: found {scheduler.MIN_LR:g}; allowed 0 ≤ MIN_LR < TRAIN.LR "
+            f"{train.LR:g} {when}"
+        )
+    warmup = scheduler.WARMUP_COSINE_DECAY_EPOCHS
+    if name == "warmupcosine" and not 0 < warmup < train.EPOCHS:
+        yield (
+            f"{_SCHEDULER}.WARMUP_COSINE_DECAY_EPOCHS: found {warmup}; allowed at least 1 and "
+            f"less than TRAIN.EPOCHS {train.EPOCHS} {when}"
+        )
+    patience = scheduler.REDUCEONPLATEAU_PATIENCE
+    if name == "reduceonplateau" and (
+        patience < 1 or (train.PATIENCE != -1 and patience >= train.PATIENCE)
+    ):
+        yield (
+            f"{_SCHEDULER}.REDUCEONPLATEAU_PATIENCE: found {patience}; allowed at least 1 and "
+            f"less than TRAIN.PATIENCE {train.PATIENCE} {when}"
+        )
+
+
+def _pictures(config: Config) -> Iterator[str]:
+    test = config.TEST
+    alone = [t for t in test.MATCHING_STATS_THS_COLORED_IMG if t not in test.MATCHING_STATS_THS]
+    if test.MATCHING_STATS and alone:
+        yield (
+            f"TEST.MATCHING_STATS_THS_COLORED_IMG: found {', '.join(f'{t:g}' for t in alone)}; "
+            f"allowed those of TEST.MATCHING_STATS_THS {test.MATCHING_STATS_THS}"
+        )
+
+
+def _stack(config: Config) -> Iterator[str]:
+    if config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK and config.ndim == 3:
+        yield "TEST.ANALIZE_2D_IMGS_AS_3D_STACK: found True; allowed only with PROBLEM.NDIM 2D"
+
+
+def _channel_needs(config: Config) -> Iterator[str]:
+    post, channels = config.TEST.POST_PROCESSING, config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    if post.VORONOI_ON_MASK and channels not in _WITH_CONTOUR:
+        yield (
+            f"{_POST}.VORONOI_ON_MASK: found True with {_SEG}.DATA_CHANNELS {channels}; "
+            f"allowed only with {', '.join(_WITH_CONTOUR)}"
+        )
+    if not post.REMOVE_CLOSE_POINTS:
+        return
+    if channels != "BP":
+        yield (
+            f"{_POST}.REMOVE_CLOSE_POINTS: found True with {_SEG}.DATA_CHANNELS {channels}; "
+            "allowed only with BP"
+        )
+    if not post.REMOVE_CLOSE_POINTS_RADIUS or -1 in post.REMOVE_CLOSE_POINTS_RADIUS:
+        yield (
+            f"{_POST}.REMOVE_CLOSE_POINTS_RADIUS: found {post.REMOVE_CLOSE_POINTS_RADIUS}; "
+            f"allowed numbers > 0 when {_POST}.REMOVE_CLOSE_POINTS is True"
+        )
+
+
+def _remove_by_properties(config: Config) -> Iterator[str]:
+    remove = config.TEST.POST_PROCESSING.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES
+    if not remove.ENABLE:
+        return
+    shape = [len(group) for group in remove.PROPS]
+    if not shape or 0 in shape:
+        yield (
+            f"{_REMOVE}.PROPS: found {remove.PROPS}; allowed lists of at least one property "
+            f"when {_REMOVE}.ENABLE is True"
+        )
+    for key, lists in (("VALUES", remove.VALUES), ("SIGN", remove.SIGN)):
+        found = [len(group) for group in lists]
+        if found != shape:
+            yield (
+                f"{_REMOVE}.{key}: found lists of {found} items; allowed {shape}, "
+                f"as {_REMOVE}.PROPS has"
+            )
+    unfit = _ONLY_3D if config.ndim == 2 else _ONLY_2D
+    for name in sorted({name for group in remove.PROPS for name in group if name in unfit}):
+        yield f"{_REMOVE}.PROPS: found {name!r}, which PROBLEM.NDIM {config.PROBLEM.NDIM} has not"
+
+
+_ALWAYS: tuple[Rule, ...] = (
+    _patch,
+    _network,
+    _channel_weights,
+    _seed_morphology,
+    _normalization,
+)
+_TRAIN: tuple[Rule, ...] = (_split_rule("TRAIN"), _split_rule("VAL"), _validation, _scheduler)
+_TEST: tuple[Rule, ...] = (
+    _split_rule("TEST"),
+    _pictures,
+    _stack,
+    _channel_needs,
+    _remove_by_properties,
+)

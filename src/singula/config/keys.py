@@ -1,0 +1,183 @@
+"""Every key with its type, default, allowed values and description; and the nearest one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher, get_close_matches
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+
+from singula.config.schema import Config
+from singula.config.schema_base import Section
+from singula.config.values import OffOr
+
+_WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+_PLURALS = {bool: "true or false values", int: "integers", float: "numbers", str: "texts"}
+_ALIKE = 1.2  # two likenesses, of the whole key and of its last word, each up to 1
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the format.
+
+    Attributes
+    ----------
+    name : str
+        Dotted, for example ``TRAIN.LR``.
+    type : str
+        Its type in words, for example ``list of int``.
+    default : Any
+        The value when nobody sets it.
+    allowed : str
+        What values it takes, as a phrase.
+    choices : tuple of str
+        The words it takes; empty when it takes others than words.
+    description : str
+        One line.
+    """
+
+    name: str
+    type: str
+    default: Any
+    allowed: str
+    choices: tuple[str, ...]
+    description: str
+
+
+def known_keys() -> Iterable[Key]:
+    """Every key of the format, in the order of the documentation."""
+    return key_table().values()
+
+
+@cache
+def key_table() -> dict[str, Key]:
+    """Return the same by dotted name."""
+    return {key.name: key for key in _collect(Config, "")}
+
+
+@cache
+def section_names() -> frozenset[str]:
+    """Dotted names of all sections."""
+    return frozenset(parent for name in key_table() for parent in parents(name))
+
+
+def parents(name: str) -> Iterator[str]:
+    """Dotted names of the sections that a key is in, from the outermost."""
+    steps = name.split(".")
+    return (".".join(steps[:count]) for count in range(1, len(steps)))
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """Find the known name most like an unknown one, or None when none is alike.
+
+    Whole names and their last words are compared, so that a right word in a wrong section is
+    found as well as a misspelled one.
+    """
+    name = name.upper()
+    last = SequenceMatcher(b=name.rpartition(".")[2])
+    whole = SequenceMatcher(b=name)
+
+    def likeness(candidate: str) -> float:
+        whole.set_seq1(candidate.upper())
+        last.set_seq1(candidate.rpartition(".")[2].upper())
+        return whole.ratio() + last.ratio()
+
+    best = max(candidates, key=likeness, default=None)
+    return best if best is not None and likeness(best) >= _ALIKE else None
+
+
+def nearest_choice(value: object, choices: Sequence[str]) -> str | None:
+    """Find the choice most like a refused value, or None."""
+    words = {choice.lower(): choice for choice in choices if len(choices) > 1}
+    found = get_close_matches(str(value).lower(), words, n=1, cutoff=0.55)
+    return words[found[0]] if found else None
+
+
+def _collect(model: type[Section], prefix: str) -> Iterator[Key]:
+    for name, field in model.model_fields.items():
+        kind: Any = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from _collect(kind, f"{prefix}{name}.")
+            continue
+        yield Key(
+            name=prefix + name,
+            type=_type_text(kind),
+            default=field.default,
+            allowed=_allowed(kind, field.metadata),
+            choices=tuple(str(word) for word in get_args(kind)) if _is_choice(kind) else (),
+            description=field.description or "",
+        )
+
+
+def _is_choice(kind: Any) -> bool:
+    return get_origin(kind) is Literal
+
+
+def _split(kind: Any) -> tuple[Any, Sequence[Any]]:
+    """Take an annotated type apart into the type and its annotations, the outermost last."""
+    if get_origin(kind) is Annotated:
+        inner, *notes = get_args(kind)
+        return inner, notes
+    return kind, ()
+
+
+def _type_text(kind: Any) -> str:
+    kind, _ = _split(kind)
+    if _is_choice(kind):
+        return "choice"
+    if get_origin(kind) in (Union, UnionType):
+        return f"{_type_text(get_args(kind)[0])} or None"
+    if get_origin(kind) is tuple:
+        items = get_args(kind)
+        if items[-1] is Ellipsis:
+            return f"list of {_type_text(items[0])}"
+        return f"({', '.join(_type_text(item) for item in items)})"
+    return str(kind.__name__)
+
+
+def _allowed(kind: Any, notes: Sequence[Any], plural: bool = False) -> str:
+    inner, more = _split(kind)
+    notes = [*more, *notes]
+    if _is_choice(inner):
+        words = ", ".join(repr(word) for word in get_args(inner))
+        return f"any of {words}" if plural else words
+    if get_origin(inner) in (Union, UnionType):
+        return f"{_allowed(get_args(inner)[0], notes)}, or None"
+    if get_origin(inner) is tuple:
+        items = get_args(inner)
+        if items[-1] is Ellipsis:
+            many = "lists" if plural else "a list"
+            return f"{many} of {_allowed(items[0], (), plural=True)}{_length(notes)}"
+        return f"two {_allowed(items[0], (), plural=True)}"
+    word = (_PLURALS if plural else _WORDS)[inner]
+    for note in notes:
+        if isinstance(note, OffOr):
+            return f"{word}{_bounds(note.bounds)}, or -1"
+    return word + _bounds(notes)
+
+
+def _length(notes: Sequence[Any]) -> str:
+    low = next((note.min_length for note in notes if isinstance(note, MinLen)), 0)
+    high = next((note.max_length for note in notes if isinstance(note, MaxLen)), math.inf)
+    if high != math.inf:
+        return f", {low} to {high} of them"
+    return f", at least {low}" if low else ""
+
+
+def _bounds(notes: Sequence[Any]) -> str:
+    low: Any = next((note for note in notes if isinstance(note, Ge | Gt)), None)
+    high: Any = next((note for note in notes if isinstance(note, Le | Lt)), None)
+    if low is not None and high is not None:
+        opening = f"[{low.ge:g}" if isinstance(low, Ge) else f"({low.gt:g}"
+        closing = f"{high.le:g}]" if isinstance(high, Le) else f"{high.lt:g})"
+        return f" in {opening}, {closing}"
+    if low is not None:
+        return f" ≥ {low.ge:g}" if isinstance(low, Ge) else f" > {low.gt:g}"
+    if high is not None:
+        return f" ≤ {high.le:g}" if isinstance(high, Le) else f" < {high.lt:g}"
+    return ""

@@ -1,0 +1,212 @@
+"""From a file, a dict and overrides to a `Config`; every problem is reported at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from singula.config.available import working_words
+from singula.config.check import check_config, config_notices
+from singula.config.keys import key_table, nearest, nearest_choice, parents, section_names
+from singula.config.resolve import resolve
+from singula.config.schema import Config, nested
+from singula.config.source import (
+    Entry,
+    Place,
+    Problem,
+    Tree,
+    from_mapping,
+    from_overrides,
+    read_yaml,
+)
+from singula.config.translate import RENAMED, Translation, translate
+from singula.config.values import is_none, show
+from singula.errors import UserError
+
+Notify = Callable[[str], None]
+_DOTTED = re.compile(r"[A-Z]\w*(?:\.\w+)+")
+
+
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), *, notify: Notify | None = None
+) -> Config:
+    """Read a YAML file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file. Relative folders in it are relative to the working directory.
+    overrides : sequence of str
+        ``KEY=VALUE`` with dotted keys; they win over the file.
+    notify : callable, optional
+        Gets a line for each translated or unused key and for what has no effect.
+
+    Returns
+    -------
+    Config
+        Checked, with dependent defaults filled in.
+
+    Raises
+    ------
+    UserError
+        With every problem of the file and the overrides, each with its line and key.
+    """
+    return _build(read_yaml(Path(path).expanduser()), overrides, str(path), notify)
+
+
+def config_from_dict(
+    tree: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    notify: Notify | None = None,
+    source: str = "configuration",
+) -> Config:
+    """Take a nested or dotted dict as if it had been read from a file.
+
+    Parameters
+    ----------
+    tree : mapping
+        Sections and keys; not changed.
+    overrides, notify
+        As for `load_config`.
+    source : str
+        What messages call the dict.
+
+    Raises
+    ------
+    UserError
+        As for `load_config`.
+    """
+    return _build(from_mapping(tree, source), overrides, source, notify)
+
+
+def _build(tree: Tree, overrides: Sequence[str], source: str, notify: Notify | None) -> Config:
+    over = from_overrides(overrides)
+    parts = [translate(tree), translate(over)]
+    entries = parts[0].entries | parts[1].entries
+    sections = tree.sections | over.sections
+    problems = [problem for part in parts for problem in part.problems]
+    unknown = _unknown(entries, sections)
+    problems += unknown.values()
+    known = {name: entry for name, entry in entries.items() if name in key_table()}
+    config, refused = _validate(known)
+    problems += refused.values()
+    config = resolve(config)
+    train, test = config.TRAIN.ENABLE, config.TEST.ENABLE
+    # A key that could not be read has its default now, which may break a rule by itself.
+    unsure = _meant(unknown).union(*(_names(problem.text) for problem in problems))
+    for text in check_config(config, train=train, test=test):
+        names = _names(text)
+        if not unsure & names.union(*(parents(name) for name in names)):
+            problems.append(Problem(_place(text, known, source), text))
+    if problems:
+        raise _error(problems, source)
+    if notify is not None:
+        for line in _notices(parts):
+            notify(line)
+        for text in config_notices(config, train=train, test=test):
+            notify(f"{_place(text, known, source)}: {text}")
+    return config
+
+
+def _unknown(entries: Mapping[str, Entry], sections: Mapping[str, Place]) -> dict[str, Problem]:
+    """Keys that nobody knows, a wholly unknown section as one."""
+    known_sections = section_names()
+    all_sections = known_sections | {parent for old in RENAMED for parent in parents(old)}
+    problems: dict[str, Problem] = {}
+    for name, entry in entries.items():
+        if name in key_table() or (name in known_sections and is_none(entry.value)):
+            continue
+        if name in known_sections:
+            text = f"{name}: found {show(entry.value)}; allowed keys below it, it is a section"
+            problems[name] = Problem(entry.place, text)
+            continue
+        first = next((part for part in parents(name) if part not in all_sections), name)
+        if first in key_table():
+            text = f"{first}: found keys below it; allowed {key_table()[first].allowed}"
+            problems.setdefault(first, Problem(entry.place, text))
+            continue
+        near = nearest(first, all_sections if first != name else key_table())
+        kind = "section" if first != name else "key"
+        hint = f"; did you mean {near}?" if near else ""
+        place = sections.get(first, entry.place)
+        problems.setdefault(first, Problem(place, f"{first}: unknown {kind}{hint}"))
+    return problems
+
+
+def _meant(unknown: Iterable[str]) -> set[str]:
+    """Guess the keys that unknown ones stand for."""
+    likely = (nearest(name, [*key_table(), *section_names()]) for name in unknown)
+    return {name for name in likely if name is not None}
+
+
+def _names(text: str) -> set[str]:
+    """List the dotted keys in a message, and what it begins with."""
+    return {text.partition(":")[0], *_DOTTED.findall(text)}
+
+
+def _validate(known: Mapping[str, Entry]) -> tuple[Config, dict[str, Problem]]:
+    """Build the configuration from all keys that can be read, and report the others."""
+    problems: dict[str, Problem] = {}
+    values = {name: entry.value for name, entry in known.items()}
+    try:
+        return Config.model_validate(nested(values)), problems
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_input=False):
+            name = _key_of(detail["loc"])
+            reason = detail["msg"] if detail["type"] == "reason" else ""
+            problems.setdefault(name, Problem(known[name].place, _refusal(known[name], reason)))
+    readable = {name: value for name, value in values.items() if name not in problems}
+    return Config.model_validate(nested(readable)), problems
+
+
+def _key_of(location: Sequence[int | str]) -> str:
+    """Find the key in which an error is; what follows it are positions in lists."""
+    for count in range(len(location), 0, -1):
+        name = ".".join(str(step) for step in location[:count])
+        if name in key_table():
+            return name
+    raise KeyError(location)
+
+
+def _refusal(entry: Entry, reason: str) -> str:
+    key = key_table()[entry.key]
+    words = working_words(entry.key)
+    allowed = ", ".join(repr(word) for word in words) if words else key.allowed
+    written = f" in {entry.spelling}" if entry.spelling else ""
+    text = f"{entry.key}: found {show(entry.value)}{written}; allowed {allowed}"
+    if reason:
+        return f"{text} ({reason})"
+    near = nearest_choice(entry.value, words or key.choices)
+    return f"{text}; did you mean {near!r}?" if near else text
+
+
+def _place(text: str, known: Mapping[str, Entry], source: str) -> Place:
+    """Where the key that a text begins with was written."""
+    entry = known.get(text.partition(":")[0])
+    return entry.place if entry is not None else Place(source)
+
+
+def _notices(parts: Iterable[Translation]) -> list[str]:
+    parts = list(parts)
+    lines = [line for part in parts for line in part.notices]
+    others = [name for part in parts for name in part.other_workflows]
+    unused = [name for part in parts for name in part.unused]
+    if others:
+        lines.append(f"keys of other workflows, unused here: {', '.join(others)}")
+    if unused:
+        lines.append(f"keys of other versions, not used here: {', '.join(unused)}")
+    return lines
+
+
+def _error(problems: Sequence[Problem], source: str) -> UserError:
+    ordered = sorted(problems, key=lambda p: (p.place.source != source, p.place.line or 0, p.text))
+    count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
+    lines = "\n".join(f"  {problem}" for problem in ordered)
+    return UserError(
+        f"{count} in the configuration:\n{lines}", "nothing was read or written; correct the keys"
+    )

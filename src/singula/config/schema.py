@@ -1,0 +1,228 @@
+"""The whole YAML tree: `Config` and the SYSTEM and PROBLEM sections.
+
+The other sections are in the ``schema_*`` modules. Attributes are named as the keys are, for
+example ``config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BeforeValidator
+
+from singula.config.schema_augment import Augmentor
+from singula.config.schema_base import Section, key, section
+from singula.config.schema_data import Data
+from singula.config.schema_model import Loss, Model, Train
+from singula.config.schema_paths import Log, Paths
+from singula.config.schema_test import Test
+from singula.config.values import (
+    AnyCase,
+    Bool,
+    Float,
+    Int,
+    OffOr,
+    Pixels,
+    Refuse,
+    Text,
+    Weights,
+    to_tuple,
+)
+
+S = TypeVar("S", bound=Section)
+
+Channels = Literal["BC", "BP", "BD", "BCM", "BCD", "BCDv2", "BDv2", "Dv2"]
+Morphology = Annotated[Literal["erode", "dilate"], AnyCase()]
+OnlyInstances = Refuse(
+    "only instance segmentation is done here",
+    (
+        "semantic_seg", "detection", "denoising", "super_resolution", "self_supervised",
+        "classification", "image_to_image",
+    ),
+)  # fmt: skip
+NoSubpixel = Refuse("it doubles the size of the image", ("subpixel",))
+
+
+class System(Section):
+    """The machine."""
+
+    NUM_CPUS: Annotated[Int, OffOr(1)] = key(-1, "Largest number of processor cores to use.")
+    NUM_WORKERS: Annotated[Int, OffOr(0)] = key(
+        5, "Processes that prepare patches; 0: none beside the main one; -1: as many as help."
+    )
+    NUM_GPUS: Int = key(0, "Set by the command line's --gpu, not here.", ge=0)
+    DEVICE: Text = key("cpu", "Device to use when no GPU is asked for.")
+    SEED: Int = key(0, "Seed of all random numbers.", ge=0)
+    PIN_MEM: Bool = key(True, "Pin memory for a faster transfer to the GPU.")
+
+
+class InstanceSeg(Section):
+    """From labels to channels and back to instances."""
+
+    DATA_CHANNELS: Annotated[Channels, AnyCase()] = key(
+        "BC", "Channels that the network learns: B inside, C contour, D distance, M mask, P point."
+    )
+    DISTANCE_CHANNEL_MASK: Bool = key(True, "Count distance errors only inside the foreground.")
+    DATA_CHANNEL_WEIGHTS: Weights = key((1, 1), "Weight of each channel in the loss.")
+    DATA_CONTOUR_MODE: Annotated[
+        Literal["thick", "inner", "outer", "dense"], AnyCase(), NoSubpixel
+    ] = key("thick", "Where the contour lies; dense: every foreground pixel is B or C.")
+    GROW_INTO_CONTOUR: Bool = key(
+        False, "Instances also cover their own side of the contour, which B leaves out."
+    )
+    POINT_RADIUS: Int = key(3, "Radius of the points of channel P in pixels.", ge=0)
+    DATA_MW_TH_TYPE: Annotated[Literal["auto", "manual"], AnyCase()] = key(
+        "auto", "Thresholds of binary channels by Otsu (auto) or from the keys (manual)."
+    )
+    DATA_MW_TH_BINARY_MASK: Float = key(0.5, "Seeds: B above this.", ge=0, le=1)
+    DATA_MW_TH_CONTOUR: Float = key(0.1, "Seeds: C below this.", ge=0, le=1)
+    DATA_MW_TH_FOREGROUND: Float = key(0.3, "Instances grow where B is above this.", ge=0, le=1)
+    DATA_MW_TH_DISTANCE: Float = key(1.0, "Seeds: D above, or Dv2 below this.", ge=0)
+    DATA_MW_TH_DIST_FOREGROUND: Float = key(0.0, "Instances grow where D is above this.", ge=0)
+    DATA_MW_TH_POINTS: Float = key(0.5, "Seeds: P above this.", ge=0, le=1)
+    DATA_REMOVE_SMALL_OBJ_BEFORE: Int = key(10, "Instances with fewer pixels are removed.", ge=0)
+    DATA_REMOVE_BEFORE_MW: Bool = key(False, "Remove them before the growing.")
+    SEED_MORPH_SEQUENCE: Annotated[tuple[Morphology, ...], BeforeValidator(to_tuple)] = key(
+        (), "What is done to seeds in this order: 'erode', 'dilate'."
+    )
+    SEED_MORPH_RADIUS: Pixels = key((), "Radius of each of these in pixels.")
+    ERODE_AND_DILATE_FOREGROUND: Bool = key(False, "Erode, then dilate the area of growth.")
+    FORE_EROSION_RADIUS: Int = key(5, "Radius of that erosion in pixels.", ge=0)
+    FORE_DILATION_RADIUS: Int = key(5, "Radius of that dilation in pixels.", ge=0)
+    DATA_CHECK_MW: Bool = key(False, "Save seeds, foreground and surface of the watershed.")
+    WATERSHED_BY_2D_SLICES: Bool = key(False, "Make the instances of a volume slice by slice.")
+
+
+class Problem(Section):
+    """What is to be done."""
+
+    TYPE: Annotated[Literal["INSTANCE_SEG"], AnyCase(), OnlyInstances] = key(
+        "INSTANCE_SEG", "The workflow."
+    )
+    NDIM: Annotated[Literal["2D", "3D"], AnyCase()] = key("2D", "Dimensions of the images.")
+    INSTANCE_SEG: InstanceSeg = section(InstanceSeg)
+
+
+class Config(Section):
+    """The configuration of a run; made by `load_config`, never changed afterwards."""
+
+    SYSTEM: System = section(System)
+    PROBLEM: Problem = section(Problem)
+    DATA: Data = section(Data)
+    AUGMENTOR: Augmentor = section(Augmentor)
+    MODEL: Model = section(Model)
+    LOSS: Loss = section(Loss)
+    TRAIN: Train = section(Train)
+    TEST: Test = section(Test)
+    PATHS: Paths = section(Paths)
+    LOG: Log = section(Log)
+
+    @property
+    def ndim(self) -> int:
+        """Spatial dimensions, 2 or 3."""
+        return 2 if self.PROBLEM.NDIM == "2D" else 3
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """Spatial shape of a patch, (y, x) or (z, y, x)."""
+        return self.DATA.PATCH_SIZE[:-1]
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images."""
+        return self.DATA.PATCH_SIZE[-1]
+
+    @property
+    def channel_count(self) -> int:
+        """How many channels describe the instances."""
+        return len(re.findall("Dv2|[BCDMP]", self.PROBLEM.INSTANCE_SEG.DATA_CHANNELS))
+
+    @property
+    def channel_weights(self) -> tuple[float, ...]:
+        """Weight in the loss of each channel that describes instances."""
+        return self.PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS[: self.channel_count]
+
+    @property
+    def class_weight(self) -> float:
+        """Weight in the loss of the class head: one more entry of the weights, else 1."""
+        rest = self.PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS[self.channel_count :]
+        return rest[0] if rest else 1.0
+
+    def dotted(self) -> dict[str, Any]:
+        """Every key, dotted, with its value, in the order of the documentation."""
+        return dict(_walk(self, ""))
+
+    def to_yaml(self) -> str:
+        """Write the complete configuration as a YAML file that loads to an equal `Config`."""
+        import yaml
+
+        class Dumper(yaml.SafeDumper):
+            pass
+
+        def flow(dumper: yaml.SafeDumper, values: tuple[Any, ...]) -> yaml.Node:
+            return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
+
+        Dumper.add_representer(tuple, flow)
+        tree = nested(self.dotted())
+        text: str = yaml.dump(tree, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000)
+        return text
+
+    def is_set(self, name: str) -> bool:
+        """Whether the file or an override gave the key a value; KeyError for an unknown key."""
+        *sections, last = name.split(".")
+        part: Any = self
+        for step in sections:
+            part = getattr(part, step, None) if isinstance(part, Section) else None
+        if not isinstance(part, Section) or last not in type(part).model_fields:
+            raise KeyError(name)
+        return last in part.model_fields_set
+
+    def path_overrides(self) -> dict[str, str]:
+        """List the folders and files of PATHS and LOG that differ from the default.
+
+        JOB_DIR and JOB_ID may still stand in them.
+        """
+        usual = Config().dotted()
+        return {
+            name: value
+            for name, value in self.dotted().items()
+            if name.startswith(("PATHS.", "LOG.")) and isinstance(value, str)
+            if value != usual[name]
+        }
+
+    def replaced(self, values: Mapping[str, Any]) -> Config:
+        """Copy with some values, already checked, exchanged; `is_set` stays as it was."""
+        return _replaced(self, nested(values))
+
+
+def _walk(part: Section, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, Section):
+            yield from _walk(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted keys into sections."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *sections, last = name.split(".")
+        branch = tree
+        for step in sections:
+            branch = branch.setdefault(step, {})
+        branch[last] = value
+    return tree
+
+
+def _replaced(part: S, changes: Mapping[str, Any]) -> S:
+    new = {
+        name: _replaced(getattr(part, name), value) if isinstance(value, Mapping) else value
+        for name, value in changes.items()
+    }
+    copy = part.model_copy(update=new)
+    copy.model_fields_set.intersection_update(part.model_fields_set)
+    return copy

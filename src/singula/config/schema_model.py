@@ -1,0 +1,133 @@
+"""The MODEL, LOSS and TRAIN sections."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from singula.config.schema_base import Section, key, section
+from singula.config.values import (
+    AnyCase,
+    Betas,
+    Bool,
+    Float,
+    Fractions,
+    Int,
+    OffOr,
+    Sizes,
+    Steps,
+    Text,
+)
+
+EpochsOrOff = Annotated[Int, OffOr(1)]
+Activation = Literal[
+    "ELU", "RELU", "LEAKY_RELU", "LEAKYRELU", "SILU", "SWISH", "GELU", "SELU", "PRELU", "TANH",
+    "SOFTPLUS",
+]  # fmt: skip
+Architecture = Literal[
+    "unet", "resunet", "resunet++", "attention_unet", "seunet", "resunet_se", "multiresunet",
+    "unetr", "unext_v1",
+]  # fmt: skip
+
+
+class Zoo(Section):
+    """A model of the BioImage Model Zoo."""
+
+    SOURCE_MODEL_DOI: Text = key("", "Name or DOI of the model for SOURCE bmz.")
+
+
+class Model(Section):
+    """The network."""
+
+    SOURCE: Annotated[Literal["biapy", "singula", "bmz", "torchvision"], AnyCase()] = key(
+        "biapy", "Where the network comes from: built here (biapy, singula) or loaded."
+    )
+    BMZ: Zoo = section(Zoo)
+    TORCHVISION_MODEL_NAME: Text = key("", "Name of the network for SOURCE torchvision.")
+    ARCHITECTURE: Annotated[Architecture, AnyCase()] = key("unet", "Kind of network.")
+    FEATURE_MAPS: Sizes = key(
+        (16, 32, 64, 128, 256), "Width of each level, from the finest.", min_length=2
+    )
+    DROPOUT_VALUES: Fractions = key((0.0, 0.0, 0.0, 0.0, 0.0), "Dropout of each level.")
+    BATCH_NORMALIZATION: Bool = key(True, "Normalise over the batch after each convolution.")
+    KERNEL_SIZE: Int = key(3, "Odd size of the convolutions.", ge=1)
+    UPSAMPLE_LAYER: Annotated[Literal["convtranspose", "upsampling"], AnyCase()] = key(
+        "convtranspose", "How a level is enlarged: learned or by interpolation."
+    )
+    ACTIVATION: Annotated[Activation, AnyCase()] = key("ELU", "Activation inside the network.")
+    LAST_ACTIVATION: Annotated[Literal["sigmoid", "softmax", "linear"], AnyCase()] = key(
+        "sigmoid", "Activation of the output; here each channel has its own, by its kind."
+    )
+    N_CLASSES: Int = key(
+        2, "Classes with the background; above 2 the label's second channel is learned.", ge=2
+    )
+    Z_DOWN: Steps = key((0, 0, 0, 0), "Shrinking along z between levels; 0 for the usual 2.")
+    LOAD_CHECKPOINT: Bool = key(False, "Start from the stored checkpoint.")
+    LOAD_CHECKPOINT_ONLY_WEIGHTS: Bool = key(
+        True, "Load the weights only, not the state of the training."
+    )
+    LOAD_CHECKPOINT_EPOCH: Annotated[Literal["best_on_val", "last_on_train"], AnyCase()] = key(
+        "best_on_val", "Which checkpoint is loaded when PATHS.CHECKPOINT_FILE is empty."
+    )
+    SAVE_CKPT_FREQ: EpochsOrOff = key(-1, "Save a further checkpoint every so many epochs.")
+    VIT_MODEL: Annotated[
+        Literal["custom", "vit_base_patch16", "vit_large_patch16", "vit_huge_patch16"], AnyCase()
+    ] = key("custom", "Size of the transformer; custom: as the VIT keys say.")
+    VIT_TOKEN_SIZE: Int = key(16, "Size of a token in pixels.", ge=1)
+    VIT_EMBED_DIM: Int = key(768, "Width of the transformer.", ge=1)
+    VIT_NUM_LAYERS: Int = key(12, "Layers of the transformer.", ge=1)
+    VIT_NUM_HEADS: Int = key(12, "Attention heads per layer.", ge=1)
+    VIT_MLP_RATIO: Float = key(4.0, "Width of the dense layers over VIT_EMBED_DIM.", gt=0)
+    VIT_NORM_EPS: Float = key(1e-6, "Smallest variance in the layer normalisation.", gt=0)
+    UNETR_VIT_HIDD_MULT: Int = key(3, "Every so many transformer layers feed a skip.", ge=1)
+    UNETR_VIT_NUM_FILTERS: Int = key(16, "Width of the first decoder level.", ge=1)
+    UNETR_DEC_ACTIVATION: Annotated[Literal[Activation, "relu"], AnyCase()] = key(
+        "relu", "Activation of the decoder."
+    )
+    UNETR_DEC_KERNEL_SIZE: Int = key(3, "Odd size of the decoder's convolutions.", ge=1)
+
+
+class Loss(Section):
+    """What training makes small."""
+
+    TYPE: Annotated[Literal["CE", "DICE", "W_CE_DICE"], AnyCase()] = key(
+        "CE", "CE: cross entropy for binary channels and L1 for distances."
+    )
+
+
+class Scheduler(Section):
+    """How the learning rate changes."""
+
+    NAME: Annotated[Literal["", "warmupcosine", "reduceonplateau", "onecycle"], AnyCase()] = key(
+        "", "Schedule of the learning rate; '' keeps it constant."
+    )
+    MIN_LR: Annotated[Float, OffOr(0)] = key(
+        -1.0, "Lowest learning rate of warmupcosine and reduceonplateau."
+    )
+    REDUCEONPLATEAU_FACTOR: Float = key(0.5, "Factor of each reduction.", gt=0, lt=1)
+    REDUCEONPLATEAU_PATIENCE: EpochsOrOff = key(
+        -1, "Epochs without improvement before a reduction."
+    )
+    WARMUP_COSINE_DECAY_EPOCHS: EpochsOrOff = key(-1, "Epochs during which the rate rises.")
+
+
+class Train(Section):
+    """Training."""
+
+    ENABLE: Bool = key(False, "Train the network.")
+    VERBOSE: Bool = key(False, "Say more during training.")
+    OPTIMIZER: Annotated[Literal["SGD", "ADAM", "ADAMW"], AnyCase()] = key("SGD", "Optimiser.")
+    LR: Float = key(1e-4, "Learning rate.", gt=0)
+    W_DECAY: Float = key(0.02, "Weight decay.", ge=0)
+    OPT_BETAS: Betas = key((0.9, 0.999), "Averaging of gradient and square, ADAM and ADAMW.")
+    BATCH_SIZE: Int = key(2, "Patches per step and process.", ge=1)
+    ACCUM_ITER: Int = key(1, "Steps whose gradients are added up before an update.", ge=1)
+    EPOCHS: Int = key(360, "Passes over the training data.", ge=1)
+    PATIENCE: EpochsOrOff = key(-1, "Stop after so many epochs without improvement.")
+    PRECISION: Annotated[Literal["auto", "32", "bf16"], AnyCase()] = key(
+        "auto", "Arithmetic: 32-bit, bfloat16 where it is safe, or what suits the machine."
+    )
+    GRADIENT_CLIP: Annotated[Float, OffOr(0, above=True)] = key(
+        -1.0, "Largest norm of the gradient."
+    )
+    LR_SCHEDULER: Scheduler = section(Scheduler)
+    CHECKPOINT_MONITOR: Text = key("val_loss", "What decides which checkpoint is the best.")

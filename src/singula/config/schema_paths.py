@@ -1,0 +1,90 @@
+"""The PATHS and LOG sections: where results go.
+
+JOB_DIR stands for the folder of the job and JOB_ID for the name of the run.
+"""
+
+from __future__ import annotations
+
+from singula.config.schema_base import Section, key, section
+from singula.config.values import Folder, Int, Text
+
+_RUN = "JOB_DIR/results/JOB_ID"
+_CHECKPOINTS = "JOB_DIR/checkpoints"
+
+
+class ResultDir(Section):
+    """Folders of the results of one run."""
+
+    PATH: Folder = key(_RUN, "Everything of the run.")
+    PER_IMAGE: Folder = key(f"{_RUN}/per_image", "Predictions put together from patches.")
+    PER_IMAGE_BIN: Folder = key(f"{_RUN}/per_image_binarized", "The same, as 0 and 1.")
+    PER_IMAGE_INSTANCES: Folder = key(f"{_RUN}/per_image_instances", "Their instances.")
+    PER_IMAGE_POST_PROCESSING: Folder = key(
+        f"{_RUN}/per_image_post_processing", "Their instances after post-processing."
+    )
+    FULL_IMAGE: Folder = key(f"{_RUN}/full_image", "Predictions of whole images.")
+    FULL_IMAGE_BIN: Folder = key(f"{_RUN}/full_image_binarized", "The same, as 0 and 1.")
+    FULL_IMAGE_INSTANCES: Folder = key(f"{_RUN}/full_image_instances", "Their instances.")
+    FULL_IMAGE_POST_PROCESSING: Folder = key(
+        f"{_RUN}/full_image_post_processing", "Their instances after post-processing."
+    )
+    AS_3D_STACK: Folder = key(f"{_RUN}/as_3d_stack", "2D images taken as one volume.")
+    AS_3D_STACK_BIN: Folder = key(f"{_RUN}/as_3d_stack_binarized", "The same, as 0 and 1.")
+    AS_3D_STACK_POST_PROCESSING: Folder = key(
+        f"{_RUN}/as_3d_stack_post_processing", "The volume after post-processing."
+    )
+    INST_ASSOC_POINTS: Folder = key(
+        f"{_RUN}/instance_associations", "Which instance was matched with which label."
+    )
+
+
+class Paths(Section):
+    """Folders and files of a job."""
+
+    RESULT_DIR: ResultDir = section(ResultDir)
+    PROFILER: Folder = key(f"{_RUN}/profiler", "Timings.")
+    CHARTS: Folder = key(f"{_RUN}/charts", "Charts of loss and metrics.")
+    DA_SAMPLES: Folder = key(f"{_RUN}/aug", "Examples of augmented patches.")
+    GEN_CHECKS: Folder = key(f"{_RUN}/gen_check", "Patches for DATA.CHECK_GENERATORS.")
+    GEN_MASK_CHECKS: Folder = key(f"{_RUN}/gen_mask_check", "Their targets.")
+    TRAIN_INSTANCE_CHANNELS_CHECK: Folder = key(
+        f"{_RUN}/train_BC_instance_channels", "Examples of channels of the training data."
+    )
+    VAL_INSTANCE_CHANNELS_CHECK: Folder = key(
+        f"{_RUN}/val_BC_instance_channels", "Examples of channels of the validation data."
+    )
+    TEST_INSTANCE_CHANNELS_CHECK: Folder = key(
+        f"{_RUN}/test_BC_instance_channels", "Examples of channels of the test data."
+    )
+    CHECKPOINT: Folder = key(_CHECKPOINTS, "Folder of the checkpoints.")
+    CHECKPOINT_FILE: Folder = key("", "Checkpoint to load instead of the job's own.")
+    PROB_MAP_DIR: Folder = key("JOB_DIR/prob_map", "Folder of the probability maps.")
+    PROB_MAP_FILENAME: Text = key("prob_map.npy", "Name of a probability map.")
+    WATERSHED_DIR: Folder = key(f"{_RUN}/watershed", "Steps of the watershed.")
+    MEAN_INFO_FILE: Folder = key(
+        f"{_CHECKPOINTS}/normalization_mean_value.npy", "Mean of the normalisation."
+    )
+    STD_INFO_FILE: Folder = key(
+        f"{_CHECKPOINTS}/normalization_std_value.npy", "Standard deviation of the normalisation."
+    )
+    LWR_X_FILE: Folder = key(
+        f"{_CHECKPOINTS}/lower_bound_X_perc.npy", "Lower clipping value of images."
+    )
+    UPR_X_FILE: Folder = key(
+        f"{_CHECKPOINTS}/upper_bound_X_perc.npy", "Upper clipping value of images."
+    )
+    LWR_Y_FILE: Folder = key(
+        f"{_CHECKPOINTS}/lower_bound_Y_perc.npy", "Lower clipping value of targets."
+    )
+    UPR_Y_FILE: Folder = key(
+        f"{_CHECKPOINTS}/upper_bound_Y_perc.npy", "Upper clipping value of targets."
+    )
+
+
+class Log(Section):
+    """Records of the training."""
+
+    LOG_DIR: Folder = key("JOB_DIR/train_logs", "Folder of the training log.")
+    TENSORBOARD_LOG_DIR: Folder = key(f"{_RUN}/tensorboard", "Folder for TensorBoard.")
+    LOG_FILE_PREFIX: Text = key("JOB_ID", "Beginning of the names of the log files.")
+    CHART_CREATION_FREQ: Int = key(5, "Epochs between two drawings of the charts.", ge=1)

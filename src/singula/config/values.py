@@ -1,0 +1,225 @@
+"""How a value of the YAML file is read, and the types that the sections are made of.
+
+YAML 1.1 takes ``1.E-4`` and ``(256, 256, 1)`` for text, so text is read once more as a number or
+as a Python literal where a number or a list is expected. Nothing else is converted: a word is no
+number, 1 is not true, and 0.5 is no integer.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_LONGEST = 10_000  # characters of a list written as text
+_SHOWN = 80  # characters of a value in a message
+
+
+def refusal(reason: str) -> PydanticCustomError:
+    """Make the error whose text is shown to the user behind what is allowed."""
+    return PydanticCustomError("reason", "{reason}", {"reason": reason})
+
+
+def show(value: object) -> str:
+    """Write a value for a message, cut where it is long."""
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def is_none(value: object) -> bool:
+    """Whether the value says "nothing": null, or the word None."""
+    return value is None or (isinstance(value, str) and value.strip().lower() in ("none", "null"))
+
+
+def plain(value: object) -> Any:
+    """Turn lists, and lists written as text, into tuples: two spellings compare equal."""
+    if isinstance(value, str) and value.strip()[:1] in ("(", "["):
+        value = _literal(value)
+    if isinstance(value, list | tuple):
+        return tuple(plain(item) for item in value)
+    return value
+
+
+def _literal(text: str) -> object:
+    if len(text) > _LONGEST:
+        return text
+    try:
+        value: object = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+    return value
+
+
+def to_bool(value: object) -> bool:
+    """Read true or false; numbers are refused."""
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word in _WORDS:
+        return _WORDS[word]
+    if not isinstance(value, bool):
+        raise ValueError("not true or false")
+    return value
+
+
+def to_float(value: object) -> float:
+    """Read a finite number, also one that YAML takes for text."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+        raise ValueError("not a finite number")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError("too large") from error
+
+
+def to_int(value: object) -> int:
+    """Read an integer, also one written like 2.0."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    number = to_float(value)
+    if number != int(number):
+        raise ValueError("not an integer")
+    return int(number)
+
+
+def to_text(value: object) -> str:
+    """Read text; a bare number or date must be put in quotes by the user."""
+    if not isinstance(value, str):
+        raise refusal("put it in quotes" if value is not None else "write '' for none")
+    return value
+
+
+def to_tuple(value: object) -> tuple[Any, ...]:
+    """Read a list, a list written as text such as ``(256, 256, 1)``, or one bare number."""
+    if isinstance(value, str):
+        value = _literal(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (value,)
+    if not isinstance(value, list | tuple):
+        raise ValueError("not a list")
+    return tuple(value)
+
+
+def _optional(read: Any) -> BeforeValidator:
+    return BeforeValidator(lambda value: None if is_none(value) else read(value))
+
+
+def _ascending(pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    if pair[0] > pair[1]:
+        raise refusal("the first must not exceed the second")
+    return pair
+
+
+def _axes(text: str) -> str:
+    if not text or set(text) - set("TZCYX") or len(set(text)) != len(text):
+        raise refusal("each of T, Z, C, Y, X at most once, for example 'ZYXC'")
+    return text
+
+
+@dataclass(frozen=True)
+class AnyCase:
+    """A choice of words that may be written in capitals or not."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Match words before the choice is checked."""
+        names = {str(name).lower(): name for name in get_args(source)}
+
+        def match(value: object) -> object:
+            is_word = isinstance(value, str | int) and not isinstance(value, bool)
+            return names.get(str(value).strip().lower(), value) if is_word else value
+
+        return core_schema.no_info_before_validator_function(match, handler(source))
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Words of the format that cannot be obeyed, with the reason that the user is told."""
+
+    reason: str
+    words: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Refuse words before the choice is checked."""
+
+        def check(value: object) -> object:
+            if isinstance(value, str) and value.strip().lower() in self.words:
+                raise refusal(self.reason)
+            return value
+
+        return core_schema.no_info_before_validator_function(check, handler(source))
+
+
+@dataclass(frozen=True)
+class OffOr:
+    """-1, which switches something off, or a number within bounds."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Check bounds after the number is read."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, value: float) -> float:
+        inside = self.low <= value <= self.high and not (self.above and value == self.low)
+        if value != -1 and not inside:
+            raise ValueError("out of range")
+        return value
+
+    @property
+    def bounds(self) -> Sequence[object]:
+        """The same bounds as the annotations of a plain number."""
+        low: object = Gt(self.low) if self.above else Ge(self.low)
+        return (low,) if self.high == math.inf else (low, Le(self.high))
+
+
+Bool = Annotated[bool, BeforeValidator(to_bool)]
+Int = Annotated[int, BeforeValidator(to_int)]
+Float = Annotated[float, BeforeValidator(to_float)]
+Text = Annotated[str, BeforeValidator(to_text)]
+Folder = Annotated[str, BeforeValidator(to_text), AfterValidator(os.path.expanduser)]
+Axes = Annotated[str, BeforeValidator(to_text), AfterValidator(_axes)]
+OptionalInt = Annotated[int | None, _optional(to_int)]
+OptionalFloat = Annotated[float | None, _optional(to_float)]
+
+_AsTuple = BeforeValidator(to_tuple)
+_Size = Annotated[Int, Ge(1)]
+_Positive = Annotated[Float, Gt(0)]
+_Fraction = Annotated[Float, Ge(0), Le(1)]
+_NotNegative = Annotated[Float, Ge(0)]
+Sizes = Annotated[tuple[_Size, ...], _AsTuple]
+OptionalSizes = Annotated[tuple[_Size, ...] | None, _optional(to_tuple)]
+Steps = Annotated[tuple[Annotated[Int, Ge(0), Le(2)], ...], _AsTuple]
+Pixels = Annotated[tuple[Annotated[Int, Ge(0)], ...], _AsTuple]
+Overlaps = Annotated[tuple[Annotated[Float, Ge(0), Lt(1)], ...], _AsTuple]
+Fractions = Annotated[tuple[_Fraction, ...], _AsTuple]
+Thresholds = Annotated[tuple[Annotated[Float, Gt(0), Le(1)], ...], _AsTuple]
+Weights = Annotated[tuple[_NotNegative, ...], _AsTuple]
+Spacings = Annotated[tuple[Annotated[Float, OffOr(0, above=True)], ...], _AsTuple]
+Numbers = Annotated[tuple[Float, ...], _AsTuple]
+NumberLists = Annotated[tuple[Numbers, ...], _AsTuple]
+
+_Ordered = AfterValidator(_ascending)
+Pair = Annotated[tuple[Float, Float], _AsTuple, _Ordered]
+PositivePair = Annotated[tuple[_Positive, _Positive], _AsTuple, _Ordered]
+SizePair = Annotated[tuple[_Size, _Size], _AsTuple, _Ordered]
+NotNegativePair = Annotated[tuple[_NotNegative, _NotNegative], _AsTuple, _Ordered]
+FractionPair = Annotated[tuple[_Fraction, _Fraction], _AsTuple, _Ordered]
+Betas = Annotated[tuple[Annotated[Float, Ge(0), Lt(1)], Annotated[Float, Ge(0), Lt(1)]], _AsTuple]

@@ -1,0 +1,241 @@
+"""Every rule that spans keys: one configuration that breaks it and one that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from singula.config import config_from_dict
+from singula.config.available import UNAVAILABLE
+from singula.config.check import check_config, config_notices
+from singula.config.keys import key_table
+from singula.errors import UserError
+
+Problems = Callable[..., list[str]]
+SEG = "PROBLEM.INSTANCE_SEG"
+POST = "TEST.POST_PROCESSING"
+REMOVE = f"{POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
+RATE = "TRAIN.LR_SCHEDULER"
+IN_3D: dict[str, object] = {"PROBLEM.NDIM": "3D", "DATA.PATCH_SIZE": (16, 64, 64, 1)}
+REMOVAL: dict[str, object] = {
+    f"{REMOVE}.ENABLE": True,
+    f"{REMOVE}.PROPS": [["npixels"], ["area", "circularity"]],
+    f"{REMOVE}.VALUES": [[10], [5, 0.5]],
+    f"{REMOVE}.SIGN": [["lt"], ["gt", "le"]],
+}
+COSINE: dict[str, object] = {
+    f"{RATE}.NAME": "warmupcosine",
+    f"{RATE}.MIN_LR": 0.0,
+    f"{RATE}.WARMUP_COSINE_DECAY_EPOCHS": 5,
+}
+PLATEAU: dict[str, object] = {
+    f"{RATE}.NAME": "reduceonplateau",
+    f"{RATE}.MIN_LR": 1e-6,
+    f"{RATE}.REDUCEONPLATEAU_PATIENCE": 5,
+}
+
+FINE: list[dict[str, object]] = [
+    {},
+    IN_3D,
+    {**IN_3D, "DATA.TRAIN.OVERLAP": "(0, 0)", "DATA.TEST.PADDING": "(0, 0)"},
+    {**IN_3D, "DATA.PATCH_SIZE": (20, 64, 64, 1), "MODEL.Z_DOWN": [2, 0, 1, 1]},
+    {**IN_3D, "DATA.PATCH_SIZE": (7, 64, 64, 1), "MODEL.Z_DOWN": 1},
+    {"MODEL.FEATURE_MAPS": [8, 16, 32], "DATA.PATCH_SIZE": (20, 36, 1)},
+    {f"{SEG}.DATA_CHANNELS": "BCD", f"{SEG}.DATA_CHANNEL_WEIGHTS": "(1, 1)"},
+    {f"{SEG}.DATA_CHANNELS": "Dv2", f"{SEG}.DATA_CHANNEL_WEIGHTS": 2},
+    {"MODEL.N_CLASSES": 3, f"{SEG}.DATA_CHANNEL_WEIGHTS": (1, 1, 3)},
+    {"DATA.TEST.PADDING": (127, 0)},
+    {"DATA.VAL.FROM_TRAIN": False, "DATA.VAL.SPLIT_TRAIN": 0},
+    {"DATA.NORMALIZATION.TYPE": "custom"},
+    {
+        "DATA.NORMALIZATION.TYPE": "custom",
+        "DATA.NORMALIZATION.CUSTOM_MEAN": 3,
+        "DATA.NORMALIZATION.CUSTOM_STD": 2,
+    },
+    {"DATA.NORMALIZATION.PERC_CLIP": True, "DATA.NORMALIZATION.PERC_LOWER": 0,
+     "DATA.NORMALIZATION.PERC_UPPER": 100},
+    {f"{SEG}.SEED_MORPH_SEQUENCE": ["erode"], f"{SEG}.SEED_MORPH_RADIUS": [1]},
+    COSINE,
+    PLATEAU,
+    {f"{RATE}.NAME": "onecycle"},
+    REMOVAL,
+    {"TEST.MATCHING_STATS_THS": [0.5]},
+    {f"{POST}.VORONOI_ON_MASK": True, f"{SEG}.DATA_CHANNELS": "BCM"},
+    {f"{POST}.REMOVE_CLOSE_POINTS": True, f"{SEG}.DATA_CHANNELS": "BP",
+     f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": 3},
+]  # fmt: skip
+
+BROKEN: list[tuple[dict[str, object], str, str]] = [
+    ({"PROBLEM.NDIM": "3D"}, "DATA.PATCH_SIZE", "allowed 4 numbers (z, y, x, channels)"),
+    ({"DATA.PATCH_SIZE": (1, 2, 3, 4)}, "DATA.PATCH_SIZE", "allowed 3 numbers (y, x, channels)"),
+    ({"DATA.PATCH_SIZE": (8, 64, 1)}, "DATA.PATCH_SIZE", "multiples of 16"),
+    ({**IN_3D, "DATA.PATCH_SIZE": (20, 64, 64, 1)}, "DATA.PATCH_SIZE", "found 20 along z"),
+    ({"MODEL.DROPOUT_VALUES": [0.1, 0.2]}, "MODEL.DROPOUT_VALUES", "allowed 5, one for each"),
+    ({**IN_3D, "MODEL.Z_DOWN": [1, 1]}, "MODEL.Z_DOWN", "found 2 values; allowed 4"),
+    ({"MODEL.KERNEL_SIZE": 2}, "MODEL.KERNEL_SIZE", "odd"),
+    ({f"{SEG}.DATA_CHANNEL_WEIGHTS": (1, 1, 1)}, f"{SEG}.DATA_CHANNEL_WEIGHTS", "allowed 2"),
+    ({f"{SEG}.SEED_MORPH_SEQUENCE": ["erode"]}, f"{SEG}.SEED_MORPH_RADIUS", "allowed 1"),
+    ({"DATA.NORMALIZATION.PERC_CLIP": True}, "DATA.NORMALIZATION.PERC_LOWER", "lower < upper"),
+    (
+        {"DATA.NORMALIZATION.TYPE": "custom", "DATA.NORMALIZATION.CUSTOM_STD": 2},
+        "DATA.NORMALIZATION.CUSTOM_MEAN",
+        "both, or neither",
+    ),
+    ({"DATA.TRAIN.OVERLAP": (0, 0, 0.5)}, "DATA.TRAIN.OVERLAP", "found 3 values; allowed 2"),
+    ({**IN_3D, "DATA.TEST.PADDING": (4, 4)}, "DATA.TEST.PADDING", "found 2 values; allowed 3"),
+    ({"DATA.TEST.PADDING": (128, 0)}, "DATA.TEST.PADDING", "less than 128"),
+    ({"DATA.TEST.RESOLUTION": (1, 1, 1)}, "DATA.TEST.RESOLUTION", "allowed 2"),
+    ({"DATA.VAL.SPLIT_TRAIN": 1}, "DATA.VAL.SPLIT_TRAIN", "(0, 1)"),
+    (
+        {"DATA.VAL.CROSS_VAL": True, "DATA.VAL.CROSS_VAL_FOLD": 6},
+        "DATA.VAL.CROSS_VAL_FOLD",
+        "1 to 5",
+    ),
+    (
+        {"DATA.VAL.FROM_TRAIN": False, "DATA.VAL.PADDING": (1, 1, 1)},
+        "DATA.VAL.PADDING",
+        "allowed 2",
+    ),
+    ({**COSINE, f"{RATE}.MIN_LR": -1}, f"{RATE}.MIN_LR", "0 ≤ MIN_LR < TRAIN.LR"),
+    (
+        {**COSINE, "TRAIN.EPOCHS": 5},
+        f"{RATE}.WARMUP_COSINE_DECAY_EPOCHS",
+        "less than TRAIN.EPOCHS 5",
+    ),
+    (
+        {**PLATEAU, f"{RATE}.REDUCEONPLATEAU_PATIENCE": -1},
+        f"{RATE}.REDUCEONPLATEAU_PATIENCE",
+        "at least 1",
+    ),
+    ({**PLATEAU, "TRAIN.PATIENCE": 5}, f"{RATE}.REDUCEONPLATEAU_PATIENCE", "TRAIN.PATIENCE 5"),
+    (
+        {"TEST.MATCHING_STATS_THS_COLORED_IMG": [0.4]},
+        "TEST.MATCHING_STATS_THS_COLORED_IMG",
+        "found 0.4",
+    ),
+    (
+        {**IN_3D, "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": True},
+        "TEST.ANALIZE_2D_IMGS_AS_3D_STACK",
+        "2D",
+    ),
+    (
+        {f"{POST}.VORONOI_ON_MASK": True, f"{SEG}.DATA_CHANNELS": "BP"},
+        f"{POST}.VORONOI_ON_MASK",
+        "only with BC, BCM",
+    ),
+    (
+        {f"{POST}.REMOVE_CLOSE_POINTS": True, f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [2]},
+        f"{POST}.REMOVE_CLOSE_POINTS",
+        "only with BP",
+    ),
+    (
+        {f"{POST}.REMOVE_CLOSE_POINTS": True, f"{SEG}.DATA_CHANNELS": "BP"},
+        f"{POST}.REMOVE_CLOSE_POINTS_RADIUS",
+        "numbers > 0",
+    ),
+    ({f"{REMOVE}.ENABLE": True}, f"{REMOVE}.PROPS", "at least one property"),
+    ({**REMOVAL, f"{REMOVE}.VALUES": [[10], [5]]}, f"{REMOVE}.VALUES", "allowed [1, 2]"),
+    ({**REMOVAL, f"{REMOVE}.SIGN": [["lt"]]}, f"{REMOVE}.SIGN", "found lists of [1]"),
+    ({**REMOVAL, **IN_3D}, f"{REMOVE}.PROPS", "'circularity', which PROBLEM.NDIM 3D has not"),
+    ({"MODEL.ARCHITECTURE": "unetr"}, "MODEL.ARCHITECTURE", "allowed 'unet'"),
+    ({"MODEL.SOURCE": "bmz"}, "MODEL.SOURCE", "allowed 'biapy' or 'singula'"),
+    ({"LOSS.TYPE": "DICE"}, "LOSS.TYPE", "allowed 'CE'"),
+    (
+        {"TRAIN.ENABLE": False, "TEST.ENABLE": False},
+        "TRAIN.ENABLE",
+        "at least one of them True",
+    ),
+]
+
+
+@pytest.mark.parametrize("keys", FINE)
+def test_fine(keys: dict[str, object], problems: Problems) -> None:
+    assert problems(keys) == []
+
+
+@pytest.mark.parametrize(("keys", "key", "text"), BROKEN)
+def test_broken(keys: dict[str, object], key: str, text: str, problems: Problems) -> None:
+    (line,) = problems(keys)
+    assert line.startswith(f"configuration: {key}: found ")
+    assert text in line
+
+
+def test_an_unknown_network_gets_what_there_is(problems: Problems) -> None:
+    (line,) = problems({"MODEL.ARCHITECTURE": "u-net"})
+    assert line.endswith("MODEL.ARCHITECTURE: found 'u-net'; allowed 'unet'")
+
+
+def test_rules_hold_only_in_their_phase() -> None:
+    keys: dict[str, object] = {
+        "TRAIN.ENABLE": True,
+        "DATA.TEST.PADDING": (1, 1, 1),
+        f"{POST}.VORONOI_ON_MASK": True,
+        f"{SEG}.DATA_CHANNELS": "BP",
+    }
+    config = config_from_dict(keys)
+    assert check_config(config, train=True, test=False) == []
+    assert len(check_config(config, train=True, test=True)) == 2
+    with pytest.raises(UserError, match="2 problems"):
+        config_from_dict({**keys, "TEST.ENABLE": True})
+
+
+def test_what_is_not_available_is_told_once_each() -> None:
+    said: list[str] = []
+    config_from_dict(
+        {
+            "TRAIN.ENABLE": True,
+            "TEST.ENABLE": True,
+            "DATA.TEST.LOAD_GT": True,
+            "AUGMENTOR": {"ENABLE": True, "VFLIP": True, "CUTOUT": True, "SALT": True},
+            "DATA.PROBABILITY_MAP": True,
+            "DATA.EXTRACT_RANDOM_PATCH": True,
+            "TEST.BY_CHUNKS.ENABLE": True,
+        },
+        notify=said.append,
+    )
+    assert sorted(said) == [
+        f"configuration: {key}: True is not in this version yet, it has no effect"
+        for key in (
+            "AUGMENTOR.CUTOUT",
+            "AUGMENTOR.SALT",
+            "DATA.PROBABILITY_MAP",
+            "TEST.BY_CHUNKS.ENABLE",
+        )
+    ]
+
+
+def test_what_is_switched_off_is_not_told() -> None:
+    said: list[str] = []
+    config_from_dict(
+        {"TRAIN.ENABLE": True, "AUGMENTOR.CUTOUT": True, "TEST.BY_CHUNKS.ENABLE": True},
+        notify=said.append,
+    )
+    assert said == []
+
+
+def test_the_table_of_gaps_names_keys_whose_defaults_work() -> None:
+    for gap in UNAVAILABLE:
+        assert key_table()[gap.key].default in gap.works
+        assert not gap.switch or gap.switch in key_table()
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({"DATA.TEST.LOAD_GT": False}, "predicted but not scored"),
+        ({f"{SEG}.WATERSHED_BY_2D_SLICES": True}, "no effect in 2D"),
+        ({f"{SEG}.DATA_CHANNELS": "Dv2"}, "background makes instances too"),
+    ],
+)
+def test_notices(keys: dict[str, object], text: str) -> None:
+    config = config_from_dict({"TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True, **keys})
+    (line,) = config_notices(config, train=False, test=True)
+    assert text in line
+
+
+def test_class_weight() -> None:
+    keys = {"TRAIN.ENABLE": True, "MODEL.N_CLASSES": 3}
+    assert config_from_dict(keys).class_weight == 1
+    config = config_from_dict({**keys, f"{SEG}.DATA_CHANNEL_WEIGHTS": (1, 2, 3)})
+    assert (config.channel_weights, config.class_weight) == ((1, 2), 3)

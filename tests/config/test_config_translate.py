@@ -1,0 +1,305 @@
+"""Keys and values of other versions and workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from singula.config import config_from_dict
+from singula.config.keys import key_table
+from singula.config.translate import RENAMED
+
+Problems = Callable[..., list[str]]
+DATA = Path(__file__).parent / "data"
+SEG = "PROBLEM.INSTANCE_SEG"
+POST = "TEST.POST_PROCESSING"
+REMOVE = f"{POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
+
+# Neutral values: what a file holds that does not ask for anything special.
+NEUTRAL: dict[str, object] = {
+    "LOSS.CLASS_REBALANCE": False,
+    "LOSS.IGNORE_INDEX": -1,
+    "MODEL.NORMALIZATION": "bn",
+    "MODEL.OUT_CHECKPOINT_FORMAT": "pth",
+    "DATA.NORMALIZATION.MEASURE_BY": "image",
+    "DATA.NORMALIZATION.PERC_CLIP.LOWER_PERC": 1,
+    "DATA.NORMALIZATION.PERC_CLIP.UPPER_PERC": 99,
+    "DATA.NORMALIZATION.PERC_CLIP.LOWER_VALUE": -1.0,
+    "DATA.NORMALIZATION.PERC_CLIP.UPPER_VALUE": -1.0,
+    "DATA.N_CLASSES": 3,
+    "DATA.TEST.INPUT_IMG_AXES_ORDER": "ZYX",
+    "DATA.TEST.INPUT_MASK_AXES_ORDER": "ZYX",
+    "DATA.TEST.INPUT_ZARR_MULTIPLE_DATA_RAW_PATH": "raw",
+    "DATA.TEST.INPUT_ZARR_MULTIPLE_DATA_GT_PATH": "labels",
+    "MODEL.BMZ.SOURCE_MODEL_ID": "",
+    f"{SEG}.TYPE": "regular",
+    f"{SEG}.INSTANCE_CREATION_PROCESS": "watershed",
+    f"{SEG}.BORDER_EXTRA_WEIGHTS": "",
+    f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [{}],
+    f"{SEG}.DATA_CHANNELS_LOSSES": [],
+    f"{SEG}.WATERSHED.TOPOGRAPHIC_SURFACE_CHANNEL": "",
+    f"{SEG}.WATERSHED.DATA_REMOVE_SMALL_OBJ_BEFORE": 5,
+    f"{SEG}.WATERSHED.FORE_DILATION_RADIUS": 5,
+    f"{SEG}.WATERSHED.FORE_EROSION_RADIUS": 5,
+    "TEST.AUGMENTATION_MODE": "mean",
+    "DATA.NORMALIZATION.ZERO_MEAN_UNIT_VAR.MEAN_VAL": -1,
+    "DATA.NORMALIZATION.ZERO_MEAN_UNIT_VAR.STD_VAL": -1,
+}
+
+
+def names(file: str) -> list[str]:
+    lines = (DATA / file).read_text(encoding="utf-8").splitlines()
+    return [line.split("\t")[0] for line in lines]
+
+
+def neutral(key: str) -> object:
+    if key in NEUTRAL:
+        return NEUTRAL[key]
+    is_list = key.endswith(
+        ("PROPS", "SIGNS", "VALUES", "CHANNELS", "THRESH", "_SEQUENCE", "_RADIUS", "_SIGN",
+         "REMOVE_BY_PROPERTIES", "ISOTROPY", "WEIGHTS")
+    )  # fmt: skip
+    return [] if is_list else False
+
+
+def load(keys: dict[str, object]) -> tuple[dict[str, Any], list[str]]:
+    said: list[str] = []
+    tree = {"TRAIN.ENABLE": True, "TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True, **keys}
+    return config_from_dict(tree, notify=said.append).dotted(), said
+
+
+@pytest.mark.parametrize("key", names("other_versions.tsv"))
+def test_every_key_of_other_versions_loads(key: str) -> None:
+    load({key: neutral(key)})
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, 3, -1, "word", [], ["a"], [[1, 2]], [{"a": {"b": []}}], "(1, 2)", 1.5]
+)
+def test_no_value_crashes(value: object, problems: Problems) -> None:
+    for key in names("other_versions.tsv"):
+        for line in problems({key: value}):
+            assert line.startswith("configuration: ")
+            assert " found " in line or "must be lists" in line
+
+
+def test_keys_of_other_workflows_are_told_in_one_line() -> None:
+    keys = names("other_workflows.tsv")
+    _, said = load({key: 1 for key in keys})
+    assert said == [f"keys of other workflows, unused here: {', '.join(keys)}"]
+
+
+def test_every_new_name_is_a_key_and_no_old_one_is() -> None:
+    assert set(RENAMED.values()) <= set(key_table())
+    assert not set(RENAMED) & set(key_table())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("DATA.TRAIN.MASK_PATH", "DATA.TRAIN.GT_PATH", "masks"),
+        (f"{SEG}.TH_POINTS", f"{SEG}.DATA_MW_TH_POINTS", 0.7),
+        (f"{SEG}.DATA_REMOVE_SMALL_OBJ", f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE", 3),
+        ("TEST.STATS.FULL_IMG", "TEST.FULL_IMG", True),
+        ("DATA.PREPROCESS.CANNY.ACTIVATE", "DATA.PREPROCESS.CANNY.ENABLE", True),
+        (f"{SEG}.WATERSHED.BY_2D_SLICES", f"{SEG}.WATERSHED_BY_2D_SLICES", True),
+        ("DATA.N_CLASSES", "MODEL.N_CLASSES", 4),
+        ("DATA.NORMALIZATION.PERC_CLIP.ENABLE", "DATA.NORMALIZATION.PERC_CLIP", False),
+        (f"{SEG}.DATA_MW_TH_DIST_FOREGROUND", f"{SEG}.DATA_MW_TH_DIST_FOREGROUND", 1.2),
+    ],
+)
+def test_renamed(old: str, new: str, value: object) -> None:
+    found, said = load({old: value})
+    assert found[new] == value
+    line = f"configuration: {old} is read as {new}"
+    assert (line in said) == (old != new)
+
+
+def test_an_error_names_what_the_user_wrote(problems: Problems) -> None:
+    (line,) = problems({"DATA.NORMALIZATION.MEASURE_BY": "patch"})
+    assert line == (
+        "configuration: DATA.NORMALIZATION.APPLICATION_MODE: found 'patch' in "
+        "DATA.NORMALIZATION.MEASURE_BY; allowed 'image', 'dataset'"
+    )
+
+
+def test_old_and_new_name_together(problems: Problems) -> None:
+    assert problems({"DATA.TRAIN.MASK_PATH": "a", "DATA.TRAIN.GT_PATH": "a"}) == []
+    assert problems({"DATA.TEST.INPUT_IMG_AXES_ORDER": "ZYX"}) == []
+    (line,) = problems({"DATA.TRAIN.MASK_PATH": "a", "DATA.TRAIN.GT_PATH": "b"})
+    assert line == (
+        "configuration: DATA.TRAIN.MASK_PATH: found 'a' for the same thing as DATA.TRAIN.GT_PATH "
+        "('b' at configuration); allowed one of the two"
+    )
+    norm = "DATA.NORMALIZATION.PERC_CLIP"
+    (line,) = problems({norm: True, f"{norm}.ENABLE": False})
+    assert "for the same thing" in line
+
+
+@pytest.mark.parametrize(
+    ("key", "word", "here"),
+    [
+        ("DATA.NORMALIZATION.TYPE", "zero_mean_unit_variance", "custom"),
+        ("LOSS.TYPE", "", "CE"),
+        ("AUGMENTOR.AFFINE_MODE", "mirror", "reflect"),
+        ("AUGMENTOR.AFFINE_MODE", "grid-wrap", "wrap"),
+    ],
+)
+def test_renamed_words(key: str, word: str, here: str) -> None:
+    found, said = load({key: word})
+    assert found[key] == here
+    assert said == [f"configuration: {key}: {word!r} is read as {here!r}"]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (["B", "C"], "BC"),
+        (["C", "B"], "BC"),
+        (["B", "C", "D"], "BCD"),
+        (["Dv2"], "Dv2"),
+        (["B", "C", "Dv2"], "BCDv2"),
+        ("['B', 'P']", "BP"),
+    ],
+)
+def test_channels_as_a_list(written: object, read: str) -> None:
+    found, said = load({f"{SEG}.DATA_CHANNELS": written})
+    assert found[f"{SEG}.DATA_CHANNELS"] == read
+    assert any(f"is read as {read!r} (B: the inside of instances" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("written", "near"),
+    [
+        (["F", "C"], "F (the whole foreground) cannot be made here, the nearest is BC"),
+        (["F", "P"], "F (the whole foreground) cannot be made here, the nearest is BP"),
+        (["F", "C", "Db"], "Db, F (the whole foreground) cannot be made here, the nearest is BCD"),
+        (["F", "H", "V"], "F (the whole foreground), H, V cannot be made here, the nearest is BC"),
+        (["C", "P"], "Dv2; the nearest is BC"),
+        (["B", "B"], "the nearest is BC"),
+        ([], "the nearest is BC"),
+    ],
+)
+def test_channels_that_cannot_be_made(written: object, near: str, problems: Problems) -> None:
+    (line,) = problems({f"{SEG}.DATA_CHANNELS": written})
+    assert line.endswith(near)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "because"),
+    [
+        (f"{SEG}.TYPE", "synapses", "synapses are not segmented here"),
+        (f"{SEG}.INSTANCE_CREATION_PROCESS", "stardist", "instances are made by watershed"),
+        (f"{SEG}.BORDER_EXTRA_WEIGHTS", "unet-like", "no such weights"),
+        (f"{SEG}.WATERSHED.SEED_CHANNELS", ["P"], "DATA_MW_TH_*"),
+        (f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH", [0.5], "DATA_MW_TH_*"),
+        (f"{SEG}.WATERSHED.TOPOGRAPHIC_SURFACE_CHANNEL", "F", "DATA_MW_TH_*"),
+        (f"{SEG}.DATA_CHANNELS_LOSSES", ["bce", "mse"], "allowed ['bce', 'bce']"),
+        (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", [{"B": {"erosion": 2}}], "does not exist here"),
+        (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", "thick", "allowed [{'C': {'mode': 'thick'}}]"),
+        (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", [{"C": {"mode": "subpixel"}}], "doubles the size"),
+        ("MODEL.NORMALIZATION", "gn", "allowed 'bn' or 'none'"),
+        ("MODEL.ISOTROPY", [True, False], "same size along all axes"),
+        ("MODEL.LARGER_IO", True, "no such layers"),
+        ("DATA.NORMALIZATION.MEASURE_BY", "patch", "allowed 'image', 'dataset'"),
+        ("DATA.NORMALIZATION.PERC_CLIP.LOWER_VALUE", 12, "clipping is by PERC_LOWER only"),
+        (f"{POST}.MEDIAN_FILTER", True, ""),
+    ],
+)
+def test_what_cannot_be_done_is_an_error(
+    key: str, value: object, because: str, problems: Problems
+) -> None:
+    if key.endswith("MEDIAN_FILTER"):
+        (line,) = problems({key: value, f"{key}_AXIS": ["z"], f"{key}_SIZE": [3, 3]})
+    else:
+        (line,) = problems({key: value})
+    assert because in line
+
+
+def test_losses_and_options_that_are_the_same_here() -> None:
+    keys: dict[str, object] = {
+        f"{SEG}.DATA_CHANNELS": "BCD",
+        f"{SEG}.DATA_CHANNELS_LOSSES": ["bce", "ce", "mae"],
+        f"{SEG}.DATA_CHANNELS_EXTRA_OPTS": [
+            {"C": {"mode": "inner"}, "D": {"mask_values": False}, "B": {"dilation": 0}}
+        ],
+        "MODEL.NORMALIZATION": "none",
+        "MODEL.ISOTROPY": [True, True],
+        f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH": ["auto", "auto"],
+    }
+    found, said = load(keys)
+    assert found[f"{SEG}.DATA_CONTOUR_MODE"] == "inner"
+    assert found[f"{SEG}.DISTANCE_CHANNEL_MASK"] is False
+    assert found["MODEL.BATCH_NORMALIZATION"] is False
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("AUGMENTOR.ZOOM_IN_Z", True),
+        ("DATA.TEST.FILTER_SAMPLES.ENABLE", True),
+        ("LOSS.CLASS_REBALANCE", "auto"),
+        ("TEST.AUGMENTATION_MODE", "max"),
+        ("LOSS.IGNORE_INDEX", 255),
+    ],
+)
+def test_wishes_without_effect_are_told(key: str, value: object) -> None:
+    _, said = load({key: value})
+    assert said == [f"configuration: {key}: {value!r} is not in this version, it has no effect"]
+
+
+def test_median_filters() -> None:
+    found, said = load(
+        {
+            f"{POST}.MEDIAN_FILTER": True,
+            f"{POST}.MEDIAN_FILTER_AXIS": ["z", "zy", "xy"],
+            f"{POST}.MEDIAN_FILTER_SIZE": [3, 7, 9],
+        }
+    )
+    assert (found[f"{POST}.Z_FILTERING"], found[f"{POST}.Z_FILTERING_SIZE"]) == (True, 3)
+    assert (found[f"{POST}.YZ_FILTERING"], found[f"{POST}.YZ_FILTERING_SIZE"]) == (True, 7)
+    assert any("the filter along 'xy' is not in this version" in line for line in said)
+    found, said = load({f"{POST}.MEDIAN_FILTER": False, f"{POST}.MEDIAN_FILTER_AXIS": ["z"]})
+    assert not found[f"{POST}.Z_FILTERING"]
+
+
+def test_refinement() -> None:
+    section = f"{POST}.INSTANCE_REFINEMENT"
+    found, said = load(
+        {f"{section}.ENABLE": True, f"{section}.OPERATIONS": ["clear_border", "fill_holes"]}
+    )
+    assert found[f"{POST}.CLEAR_BORDER"] is True
+    assert any("'fill_holes' is not in this version" in line for line in said)
+
+
+def test_few_foreground() -> None:
+    section = "DATA.TRAIN.FILTER_SAMPLES"
+    keys: dict[str, object] = {
+        f"{section}.ENABLE": True,
+        f"{section}.PROPS": [["foreground"]],
+        f"{section}.VALUES": [[0.05]],
+        f"{section}.SIGNS": [["lt"]],
+    }
+    found, _ = load(keys)
+    assert found["DATA.TRAIN.MINIMUM_FOREGROUND_PER"] == 0.05
+    found, said = load({**keys, f"{section}.PROPS": [["mean"]]})
+    assert found["DATA.TRAIN.MINIMUM_FOREGROUND_PER"] == -1
+    assert any(f"{section}.ENABLE: True is not in this version" in line for line in said)
+
+
+def test_the_first_versions_removal_by_properties() -> None:
+    found, _ = load(
+        {
+            f"{POST}.REMOVE_BY_PROPERTIES": [["npixels", "circularity"]],
+            f"{POST}.REMOVE_BY_PROPERTIES_VALUES": [[100, 0.7]],
+            f"{POST}.REMOVE_BY_PROPERTIES_SIGN": [["lt", "le"]],
+        }
+    )
+    assert found[f"{REMOVE}.ENABLE"] is True
+    assert found[f"{REMOVE}.PROPS"] == (("npixels", "circularity"),)
+    assert found[f"{REMOVE}.VALUES"] == ((100, 0.7),)
+    assert found[f"{REMOVE}.SIGN"] == (("lt", "le"),)
