@@ -1,0 +1,1 @@
+"""Bytes to arrays and back: images, labels, tables, and where results go."""

@@ -1,0 +1,93 @@
+"""Write a file under a temporary name, then rename it: a killed run leaves no half file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from singula.errors import StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+
+
+def write_error(path: Path, error: OSError) -> StorageError:
+    """Turn an operating system's refusal to write `path` into a readable error."""
+    # NumPy reports a short write without a number: "1000 requested and 512 written".
+    short = error.errno is None and "requested and" in str(error)
+    if error.errno in _FULL or short:
+        return StorageError(
+            f"{path}: the disk is full ({_free_space(path)} free)",
+            "free some space or choose another folder with --result_dir; "
+            "what was written before is complete, so the same command with --resume goes on",
+        )
+    if error.errno in _FORBIDDEN:
+        return StorageError(
+            f"{path}: cannot be written ({error.strerror})",
+            "choose a folder that you may write to, for example with --result_dir",
+        )
+    return StorageError(f"{path}: could not be written ({error.strerror or error})")
+
+
+def _free_space(path: Path) -> str:
+    for parent in path.parents:
+        if parent.is_dir():
+            return f"{shutil.disk_usage(parent).free / 2**20:.1f} MiB"
+    return "unknown space"
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder with its parents; a refusal becomes a `UserError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+    return path
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
+
+    The temporary name keeps the suffix, so writers that look at it work unchanged.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file to write; missing parents are created.
+
+    Yields
+    ------
+    Path
+        Where to write.
+
+    Raises
+    ------
+    UserError
+        When the disk is full or the folder cannot be written.
+    """
+    target = Path(path)
+    make_folder(target.parent)
+    temporary = target.with_name(f".{target.stem[:40]}.{uuid.uuid4().hex[:8]}.part{target.suffix}")
+    try:
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise write_error(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Put the bytes on the disk before the rename makes them the file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

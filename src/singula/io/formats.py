@@ -1,0 +1,154 @@
+"""The table of file formats: how to read the header and the pixels behind each suffix."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from singula.io.image import AnyArray, Header
+from singula.io.tiff import tiff_header, tiff_pixels
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    header : callable
+        Path to `Header`, without reading pixels.
+    pixels : callable
+        Path to the stored array and its `Header`.
+    lossy : bool
+        Values change when stored: of no use for labels.
+    """
+
+    name: str
+    header: Callable[[Path], Header]
+    pixels: Callable[[Path], tuple[AnyArray, Header]]
+    lossy: bool = False
+
+
+def _png_header(path: Path) -> Header:
+    with path.open("rb") as file:
+        if file.read(8) != b"\x89PNG\r\n\x1a\n":
+            raise ValueError("it is no PNG file")
+        palette = None
+        kind = b""
+        width = height = depth = colour = 0
+        while kind != b"IEND":
+            start = file.read(8)
+            if len(start) < 8:
+                raise ValueError("the file is cut off")
+            size, kind = struct.unpack(">I4s", start)
+            if kind == b"IHDR":
+                width, height, depth, colour = struct.unpack(">IIBB", file.read(10))
+                size -= 10
+            elif kind == b"PLTE":
+                palette = np.frombuffer(file.read(size), np.uint8).reshape(-1, 3)
+                size = 0
+            file.seek(size + 4, 1)
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    return Header(
+        shape=(height, width, samples) if samples > 1 else (height, width),
+        dtype=np.dtype(np.uint16 if depth == 16 else np.uint8),
+        axes="YXS" if samples > 1 else "YX",
+        source="the PNG format",
+        palette=palette if colour == 3 else None,
+        alpha=samples in (2, 4),
+    )
+
+
+def _png_pixels(path: Path) -> tuple[AnyArray, Header]:
+    header = _png_header(path)
+    if header.palette is not None:
+        return _pillow_pixels(path), header
+    # Pillow would cut 16-bit colours to 8 bits.
+    from imagecodecs import png_decode
+
+    array = np.asarray(png_decode(path.read_bytes()))
+    if array.ndim == 3 and len(header.shape) < 3:
+        array = array[..., 0]  # one grey value was declared transparent
+    elif array.ndim == 3:
+        array = array[..., : header.shape[2]]
+    return array, header
+
+
+def _jpeg_header(path: Path) -> Header:
+    import PIL.Image
+
+    with PIL.Image.open(path, formats=["JPEG"]) as image:
+        bands = len(image.getbands())
+        if bands == 4:
+            raise ValueError("its colours are CMYK; save it as RGB or grey")
+        return Header(
+            shape=(image.height, image.width, bands)[: 3 if bands > 1 else 2],
+            dtype=np.dtype(np.uint8),
+            axes="YXS" if bands > 1 else "YX",
+            source="the JPEG format",
+        )
+
+
+def _jpeg_pixels(path: Path) -> tuple[AnyArray, Header]:
+    header = _jpeg_header(path)
+    return _pillow_pixels(path), header
+
+
+def _pillow_pixels(path: Path) -> AnyArray:
+    import PIL.Image
+
+    with PIL.Image.open(path) as image:
+        return np.array(image)
+
+
+def _npy_header(path: Path) -> Header:
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read is None:
+            raise ValueError(f"its NPY version {version} is unknown")
+        shape, _, dtype = read(file)
+        there = path.stat().st_size - file.tell()
+    if there < np.prod(shape, dtype=np.int64) * dtype.itemsize and not dtype.hasobject:
+        raise ValueError("the file is cut off")
+    return Header(shape=tuple(shape), dtype=dtype)
+
+
+def _npy_pixels(path: Path) -> tuple[AnyArray, Header]:
+    header = _npy_header(path)
+    return np.load(path, allow_pickle=False), header
+
+
+def stem_of(path: Path) -> str:
+    """File name without its suffix; `.ome.tif` counts as one suffix."""
+    stem = path.stem
+    if FORMATS.get(path.suffix.lower()) is _TIFF and stem.lower().endswith(".ome"):
+        return stem[:-4]
+    return stem
+
+
+_TIFF = Format("TIFF", tiff_header, tiff_pixels)
+_PNG = Format("PNG", _png_header, _png_pixels)
+_JPEG = Format("JPEG", _jpeg_header, _jpeg_pixels, lossy=True)
+_NPY = Format("NPY", _npy_header, _npy_pixels)
+
+# A new format is a row here; suffixes in lower case.
+FORMATS: dict[str, Format] = {
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".png": _PNG,
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".npy": _NPY,
+}
+
+IMAGE_SUFFIXES = tuple(FORMATS)

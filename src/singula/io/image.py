@@ -1,0 +1,93 @@
+"""What the room hands around: an image with its geometry, and what a file says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+AnyArray = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An array with axes, voxel size and name.
+
+    Parameters
+    ----------
+    array : ndarray, shape (y, x, c) or (z, y, x, c)
+        Channel-last, C-contiguous, native byte order.
+    spacing : tuple of float, optional
+        Size of a pixel along each spatial axis, z first, in `unit`.
+    unit : str, optional
+        Unit of `spacing`; None when the file gives none.
+    name : str
+        File name without its suffix.
+    path : Path, optional
+        The file it was read from.
+    axes_note : str
+        How the axes were decided, for the log.
+    """
+
+    array: AnyArray
+    spacing: tuple[float, ...] | None = None
+    unit: str | None = None
+    name: str = ""
+    path: Path | None = None
+    axes_note: str = ""
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return self.array.ndim - 1
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Size along (y, x) or (z, y, x)."""
+        return self.array.shape[:-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What a file says about its pixels, known without reading them.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        As stored.
+    dtype : dtype
+        As stored.
+    axes : str, optional
+        One letter for each axis of `shape`: X, Y, Z, C (channel), T (time), S (colour sample),
+        Q (pages of unknown meaning), or another letter of the format. None: the file does not say.
+    spacing : tuple of float, optional
+        (y, x) or (z, y, x), in `unit`.
+    unit : str, optional
+        Unit of `spacing`.
+    source : str
+        Where `axes` come from, for the log ("ImageJ metadata").
+    palette : ndarray, shape (n, 3), uint8, optional
+        Colours that the stored numbers stand for.
+    alpha : bool
+        The last channel is transparency.
+    notes : tuple of str
+        What a user should know about the file.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    axes: str | None = None
+    spacing: tuple[float, ...] | None = None
+    unit: str | None = None
+    source: str = ""
+    palette: NDArray[np.uint8] | None = None
+    alpha: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return shape and axes as a message shows them."""
+        said = f", axes {self.axes} from {self.source}" if self.axes else ""
+        return f"shape {self.shape}{said}"

@@ -1,0 +1,361 @@
+"""Find images, pair them with their labels, and check all of them before a run."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from singula.errors import UserError
+from singula.io.formats import IMAGE_SUFFIXES, stem_of
+from singula.io.read import (
+    Notify,
+    file_notes,
+    image_layout,
+    label_layout,
+    read_header,
+    read_labels,
+)
+
+_MOST_LISTED = 20
+_WORDS = r"(?:cp_masks?|masks?|labels?|lbl|gt|ground_?truth|seg|segmentation|instances?)"
+_LABEL_WORD = re.compile(rf"^{_WORDS}[_\-. ]+|[_\-. ]+{_WORDS}$", re.IGNORECASE)
+_IMAGE_WORD = re.compile(
+    r"^(?:images?|img|raw)[_\-. ]+|[_\-. ]+(?:images?|img|raw)$", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image with its labels.
+
+    Parameters
+    ----------
+    image : Path
+        The image file.
+    label : Path, optional
+        Its labels; None when there are none.
+    name : str
+        The image's file name without suffix.
+    """
+
+    image: Path
+    label: Path | None
+    name: str
+
+
+def list_images(folder: Path | str, key: str) -> list[Path]:
+    """List the images of a folder in natural order (img2 before img10).
+
+    Hidden files, sub-folders and files of other formats are left out.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Where to look.
+    key : str
+        The configuration key that named the folder, for messages.
+
+    Raises
+    ------
+    UserError
+        No such folder, a file in its place, or no image in it.
+    """
+    folder = Path(folder)
+    try:
+        _check_folder(folder, key)
+        files = [path for path in folder.iterdir() if path.name[0] != "." and path.is_file()]
+    except OSError as error:
+        raise UserError(
+            f"{key}: the folder {folder} cannot be read ({error.strerror})",
+            "ask its owner for the right to read it",
+        ) from error
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise _no_images(folder, key, files)
+    return sorted(images, key=lambda path: _natural(path.name))
+
+
+def pair_files(
+    image_dir: Path | str,
+    label_dir: Path | str | None,
+    image_key: str,
+    label_key: str,
+    notify: Notify | None = None,
+) -> list[Pair]:
+    """Pair images and labels by stem, else by a word such as "_mask" more, else by order.
+
+    Parameters
+    ----------
+    image_dir, label_dir : Path or str
+        The two folders; without the second, the pairs have no labels.
+    image_key, label_key : str
+        The configuration keys that named them, for messages.
+    notify : callable, optional
+        Told when pairs were not made by equal stems.
+
+    Returns
+    -------
+    list of Pair
+        In natural order of the images.
+
+    Raises
+    ------
+    UserError
+        A folder without images, the same folder twice, two files with one stem, leftovers.
+    """
+    images = _by_stem(list_images(image_dir, image_key), image_key)
+    if label_dir is None:
+        return [Pair(path, None, stem) for stem, path in images.items()]
+    if Path(image_dir).resolve() == Path(label_dir).resolve():
+        raise UserError(
+            f"{image_key} and {label_key} are the same folder, {image_dir}",
+            "put images and labels in two folders",
+        )
+    labels = _by_stem(list_images(label_dir, label_key), label_key)
+    if images.keys() == labels.keys():
+        return [Pair(path, labels[stem], stem) for stem, path in images.items()]
+    pairs = _pair_by_word(images, labels)
+    if pairs:
+        _tell_pairs(notify, "by name, leaving words such as 'mask' or 'label' out", pairs)
+        return pairs
+    _check_leftovers(images, labels, image_key, label_key)
+    pairs = [
+        Pair(image, label, stem)
+        for (stem, image), label in zip(images.items(), labels.values(), strict=True)
+    ]
+    _check_numbers(pairs, image_key, label_key)
+    _tell_pairs(
+        notify,
+        f"by sorted order, because the names in {image_key} and {label_key} differ; "
+        "make sure that they belong together",
+        pairs,
+    )
+    return pairs
+
+
+def check_pairs(
+    pairs: Sequence[Pair],
+    ndim: int,
+    channels: int | None,
+    classes: int | None = None,
+    notify: Notify | None = None,
+) -> list[tuple[int, ...]]:
+    """Check every image and label of a run from their headers; all problems at once.
+
+    Labels that may be fractions or colours are read whole, because only the pixels can tell.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        What `pair_files` found.
+    ndim : int
+        2 or 3 spatial axes.
+    channels : int, optional
+        Channels that every image must have.
+    classes : int, optional
+        Number of classes when labels have a class channel; else None.
+    notify : callable, optional
+        Told how the axes were decided, and what the files' notes are, with the number of files.
+
+    Returns
+    -------
+    list of tuple of int
+        Spatial shape of each image.
+
+    Raises
+    ------
+    UserError
+        Lists unreadable files, axes and channels that do not fit, and shapes that differ.
+    """
+    problems: list[UserError] = []
+    told: Counter[str] = Counter()
+    shapes = []
+    for pair in pairs:
+        found: list[tuple[int, ...]] = []
+        try:
+            found.append(_check_image(pair.image, ndim, channels, told))
+            shapes += found
+        except UserError as error:
+            problems.append(error)
+        if pair.label is None:
+            continue
+        try:
+            found.append(_check_label(pair.label, ndim, classes, told))
+        except UserError as error:
+            message = f"{error.message} (the label of {pair.image})"
+            problems.append(UserError(message, error.hint))
+        if len(set(found)) == 2:
+            problems.append(_shape_mismatch(pair, *found))
+    if problems:
+        raise _all_problems(problems)
+    if notify:
+        for note, count in told.items():
+            notify(f"{note} ({count} file{'s' if count > 1 else ''})")
+    return shapes
+
+
+def _check_image(
+    path: Path, ndim: int, channels: int | None, told: Counter[str]
+) -> tuple[int, ...]:
+    header = read_header(path)
+    layout = image_layout(path, header, ndim, channels)
+    told.update(f"images: {note}" for note in [layout.note, *file_notes(header, layout)])
+    return layout.spatial_shape
+
+
+def _check_label(path: Path, ndim: int, classes: int | None, told: Counter[str]) -> tuple[int, ...]:
+    header = read_header(path)
+    layout = label_layout(path, header, ndim, classes is not None)
+    if header.dtype.kind == "f" or layout.channels == 3:
+        read_labels(path, ndim, classes is not None, n_classes=classes)
+    told.update(f"labels: {note}" for note in [layout.note, *file_notes(header, layout)])
+    if layout.channels == 2 and classes is None:
+        told["labels: the second channel (the class) is left out"] += 1
+    return layout.spatial_shape
+
+
+def _shape_mismatch(
+    pair: Pair, image_shape: tuple[int, ...], label_shape: tuple[int, ...]
+) -> UserError:
+    names = ", ".join("zyx"[-len(image_shape) :])
+    return UserError(
+        f"{pair.image}: its ({names}) is {image_shape}, but that of its label {pair.label} is "
+        f"{label_shape}",
+        "give each image the label of the same size; check that the right files are paired",
+    )
+
+
+def _all_problems(problems: Sequence[UserError]) -> UserError:
+    if len(problems) == 1:
+        return problems[0]
+    lines = [f"{len(problems)} problems in the images and labels:"]
+    lines += [f"  - {problem.message}" for problem in problems[:_MOST_LISTED]]
+    if len(problems) > _MOST_LISTED:
+        lines.append(f"  … and {len(problems) - _MOST_LISTED} more")
+    hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
+    return UserError("\n".join(lines), "\n  → ".join(list(hints)[:3]) or None)
+
+
+def _check_folder(folder: Path, key: str) -> None:
+    if not folder.exists():
+        parent = next((part for part in folder.absolute().parents if part.is_dir()), folder)
+        raise UserError(
+            f"{key}: the folder {folder} does not exist",
+            f"correct the path (it exists up to {parent})",
+        )
+    if not folder.is_dir():
+        raise UserError(
+            f"{key}: {folder} is a file, not a folder",
+            f"give the folder with the images, for example {folder.parent}",
+        )
+
+
+def _natural(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
+    """Sort key that compares runs of digits as numbers; equal keys fall back to the name."""
+    parts = re.split(r"([0-9]+)", name.lower())
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), name
+
+
+def _no_images(folder: Path, key: str, files: Sequence[Path]) -> UserError:
+    allowed = ", ".join(IMAGE_SUFFIXES)
+    if not files:
+        inner = sorted(part.name for part in folder.iterdir() if part.is_dir())
+        message = f"{key}: the folder {folder} is empty"
+        if inner:
+            message = f"{key}: the folder {folder} holds only folders ({', '.join(inner[:5])})"
+        return UserError(message, f"give the folder that holds the images ({allowed})")
+    found = Counter(path.suffix.lower() or "no suffix" for path in files)
+    listed = ", ".join(f"{suffix} ({count})" for suffix, count in found.most_common(8))
+    return UserError(
+        f"{key}: the folder {folder} holds no image; suffixes found: {listed}; allowed: {allowed}",
+        "save the images as TIFF, for example with Fiji",
+    )
+
+
+def _by_stem(paths: Sequence[Path], key: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        twin = found.setdefault(stem_of(path), path)
+        if twin is not path:
+            raise UserError(
+                f"{key}: {twin.name} and {path.name} in {path.parent} have the same name before "
+                "the suffix",
+                "keep one of them, or rename one",
+            )
+    return found
+
+
+def _pair_by_word(images: Mapping[str, Path], labels: Mapping[str, Path]) -> list[Pair]:
+    """Pair names that match one to one without words like "mask"; else nothing."""
+    cores = {_without(_LABEL_WORD, stem): path for stem, path in labels.items()}
+    own = {stem: stem for stem in images}
+    bare = {_without(_IMAGE_WORD, stem): stem for stem in images}
+    for stems in (own, bare):
+        if len(stems) == len(images) and len(cores) == len(labels) and stems.keys() == cores.keys():
+            return [Pair(images[stem], cores[core], stem) for core, stem in stems.items()]
+    return []
+
+
+def _without(word: re.Pattern[str], stem: str) -> str:
+    return word.sub("", stem, count=1)
+
+
+def _unmatched(stems: Mapping[str, Path], word: re.Pattern[str], names: set[str]) -> list[str]:
+    """List the files whose name, with and without `word`, is none of `names`."""
+    return [path.name for stem, path in stems.items() if not {stem, _without(word, stem)} & names]
+
+
+def _check_leftovers(
+    images: Mapping[str, Path], labels: Mapping[str, Path], image_key: str, label_key: str
+) -> None:
+    """Refuse names that match in part, and unequal numbers of files."""
+    image_names = {*images, *(_without(_IMAGE_WORD, stem) for stem in images)}
+    label_names = {*labels, *(_without(_LABEL_WORD, stem) for stem in labels)}
+    if len(images) == len(labels) and not image_names & label_names:
+        return
+    alone = _unmatched(images, _IMAGE_WORD, label_names)
+    unused = _unmatched(labels, _LABEL_WORD, image_names)
+    lines = [
+        f"{image_key} has {len(images)} image(s) and {label_key} {len(labels)} label(s), and their "
+        "names do not match"
+    ]
+    for key, names, other in ((image_key, alone, "label"), (label_key, unused, "image")):
+        if names:
+            more = f" … and {len(names) - 10} more" if len(names) > 10 else ""
+            lines.append(f"  {key}, without {other}: {', '.join(names[:10])}{more}")
+    raise UserError(
+        "\n".join(lines),
+        "give every image a label of the same name (before the suffix), or remove what is over",
+    )
+
+
+def _check_numbers(pairs: Sequence[Pair], image_key: str, label_key: str) -> None:
+    """Refuse sorted order when the numbers in the names agree only for some of the pairs."""
+    numbers = [[_last_number(stem_of(path)) for path in (p.image, p.label) if path] for p in pairs]
+    agree = [first is not None and first == second for first, second in numbers]
+    if any(agree) and not all(agree):
+        shown = [
+            f"{p.image.name} ↔ {p.label.name}"
+            for p, same in zip(pairs, agree, strict=True)
+            if p.label and not same
+        ]
+        raise UserError(
+            f"{image_key} and {label_key}: in sorted order, {len(shown)} of {len(pairs)} pairs "
+            f"have different numbers in their names: {'; '.join(shown[:5])}",
+            "give every image a label of the same name (before the suffix)",
+        )
+
+
+def _last_number(stem: str) -> int | None:
+    found = re.findall(r"[0-9]+", stem)
+    return int(found[-1]) if found else None
+
+
+def _tell_pairs(notify: Notify | None, how: str, pairs: Sequence[Pair]) -> None:
+    if notify:
+        shown = "; ".join(f"{p.image.name} ↔ {p.label.name}" for p in pairs[:3] if p.label)
+        more = "; …" if len(pairs) > 3 else ""
+        notify(f"images and labels are paired {how}: {shown}{more}")

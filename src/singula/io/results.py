@@ -1,0 +1,255 @@
+"""The results folder: the only place that knows a path in it."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, overload
+
+from singula.errors import UserError
+from singula.io.atomic import make_folder, write_error
+
+View = Literal["per_image", "full_image", "as_3d_stack"]
+_ALWAYS_WRITTEN = ("PATHS.RESULT_DIR.PATH", "PATHS.CHECKPOINT")
+WatershedPart = Literal["seed_map", "foreground", "semantic", "watershed"]
+
+
+class _Place:
+    """A path of the tree: where it is by default, and the key with which a user moves it."""
+
+    def __init__(self, default: str, key: str | None = None) -> None:
+        self.default = default
+        self.key = key
+
+    @overload
+    def __get__(self, tree: None, owner: type[ResultsTree]) -> _Place: ...
+    @overload
+    def __get__(self, tree: ResultsTree, owner: type[ResultsTree]) -> Path: ...
+    def __get__(self, tree: ResultsTree | None, owner: type[ResultsTree]) -> _Place | Path:
+        if tree is None:
+            return self
+        moved = tree.overrides.get(self.key) if self.key else None
+        if moved:
+            return Path(tree.fill(moved)).expanduser()
+        return Path(self.default.format(tree))
+
+
+class ResultsTree:
+    """Every path of a run's results.
+
+    The paths are attributes; nothing is created before it is written. A key that the user set
+    moves its path, and with a folder moves what stands in it by default.
+
+    Parameters
+    ----------
+    job_dir : Path
+        RESULT_DIR/NAME.
+    name : str
+        NAME, with which checkpoints and charts begin.
+    run_id : int
+        Number of the run.
+    overrides : mapping of str to str
+        The keys PATHS.* and LOG.* that the user set, with `JOB_DIR` and `JOB_ID` (NAME_RUN) in
+        them as they stand; an empty value leaves the default.
+
+    Raises
+    ------
+    UserError
+        A name that is empty or holds a path separator; a negative run.
+    """
+
+    run = _Place("{0.job_dir}/results/{0.job_id}", "PATHS.RESULT_DIR.PATH")
+    # predictions and instances
+    per_image = _Place("{0.run}/per_image", "PATHS.RESULT_DIR.PER_IMAGE")
+    per_image_binarized = _Place("{0.run}/per_image_binarized", "PATHS.RESULT_DIR.PER_IMAGE_BIN")
+    per_image_instances = _Place(
+        "{0.run}/per_image_instances", "PATHS.RESULT_DIR.PER_IMAGE_INSTANCES"
+    )
+    per_image_post_processing = _Place(
+        "{0.run}/per_image_post_processing", "PATHS.RESULT_DIR.PER_IMAGE_POST_PROCESSING"
+    )
+    full_image = _Place("{0.run}/full_image", "PATHS.RESULT_DIR.FULL_IMAGE")
+    full_image_binarized = _Place("{0.run}/full_image_binarized", "PATHS.RESULT_DIR.FULL_IMAGE_BIN")
+    full_image_instances = _Place(
+        "{0.run}/full_image_instances", "PATHS.RESULT_DIR.FULL_IMAGE_INSTANCES"
+    )
+    full_image_post_processing = _Place(
+        "{0.run}/full_image_post_processing", "PATHS.RESULT_DIR.FULL_IMAGE_POST_PROCESSING"
+    )
+    as_3d_stack = _Place("{0.run}/as_3d_stack", "PATHS.RESULT_DIR.AS_3D_STACK")
+    as_3d_stack_binarized = _Place(
+        "{0.run}/as_3d_stack_binarized", "PATHS.RESULT_DIR.AS_3D_STACK_BIN"
+    )
+    as_3d_stack_post_processing = _Place(
+        "{0.run}/as_3d_stack_post_processing", "PATHS.RESULT_DIR.AS_3D_STACK_POST_PROCESSING"
+    )
+    instance_associations = _Place(
+        "{0.run}/instance_associations", "PATHS.RESULT_DIR.INST_ASSOC_POINTS"
+    )
+    watershed_dir = _Place("{0.run}/watershed", "PATHS.WATERSHED_DIR")
+    # checks
+    aug = _Place("{0.run}/aug", "PATHS.DA_SAMPLES")
+    gen_check = _Place("{0.run}/gen_check", "PATHS.GEN_CHECKS")
+    gen_mask_check = _Place("{0.run}/gen_mask_check", "PATHS.GEN_MASK_CHECKS")
+    profiler = _Place("{0.run}/profiler", "PATHS.PROFILER")
+    # training
+    checkpoints = _Place("{0.job_dir}/checkpoints", "PATHS.CHECKPOINT")
+    checkpoint_best = _Place("{0.checkpoints}/{0.job_id}-checkpoint-best.pth")
+    checkpoint_last = _Place("{0.checkpoints}/{0.job_id}-checkpoint-last.pth")
+    checkpoint_to_load = _Place("{0.checkpoint_best}", "PATHS.CHECKPOINT_FILE")
+    mean_file = _Place("{0.checkpoints}/normalization_mean_value.npy", "PATHS.MEAN_INFO_FILE")
+    std_file = _Place("{0.checkpoints}/normalization_std_value.npy", "PATHS.STD_INFO_FILE")
+    lower_percentile_file = _Place("{0.checkpoints}/lower_bound_X_perc.npy", "PATHS.LWR_X_FILE")
+    upper_percentile_file = _Place("{0.checkpoints}/upper_bound_X_perc.npy", "PATHS.UPR_X_FILE")
+    prob_map = _Place("{0.job_dir}/prob_map", "PATHS.PROB_MAP_DIR")
+    train_logs = _Place("{0.run}/train_logs", "LOG.LOG_DIR")
+    train_log = _Place("{0.train_logs}/{0.log_prefix}.csv")
+    tensorboard = _Place("{0.run}/tensorboard", "LOG.TENSORBOARD_LOG_DIR")
+    charts = _Place("{0.run}/charts", "PATHS.CHARTS")
+    loss_chart = _Place("{0.charts}/{0.job_id}_loss.png")
+    model_plot = _Place("{0.charts}/model_plot_{0.job_id}.png")
+    # the run as a whole
+    overlays = _Place("{0.run}/overlays")
+    config_files = _Place("{0.job_dir}/config_files")
+    metrics_csv = _Place("{0.run}/metrics.csv")
+    run_json = _Place("{0.run}/run.json")
+    progress = _Place("{0.run}/progress.jsonl")
+    report_html = _Place("{0.run}/report.html")
+    log_file = _Place("{0.run}/{0.log_prefix}.log")
+
+    def __init__(
+        self,
+        job_dir: Path | str,
+        name: str,
+        run_id: int,
+        overrides: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        if not name.strip() or name in (".", "..") or re.search(r"[/\\\0]", name):
+            raise UserError(
+                f"--name: {name!r} cannot name files; allowed is a name without / and \\",
+                "give a short name such as my_experiment; --result_dir chooses the folder",
+            )
+        if run_id < 0:
+            raise UserError(f"--run_id: {run_id} is negative", "give 1, 2, 3 …")
+        self.job_dir = Path(job_dir)
+        self.job_id = f"{name}_{run_id}"
+        self.overrides = dict(overrides)
+        self.log_prefix = self.fill(self.overrides.get("LOG.LOG_FILE_PREFIX") or "JOB_ID")
+
+    @classmethod
+    def of_run(
+        cls,
+        run: Path,
+        job_id: str | None = None,
+        overrides: Mapping[str, str] = MappingProxyType({}),
+    ) -> ResultsTree:
+        """Make the tree of a finished run from its folder, wherever that was moved since.
+
+        Parameters
+        ----------
+        run : Path
+            RESULT_DIR/NAME/results/NAME_RUN.
+        job_id : str, optional
+            NAME_RUN; the folder's name by default.
+        overrides : mapping of str to str
+            As for the class; PATHS.RESULT_DIR.PATH is `run` in any case.
+        """
+        run = run.absolute()
+        found = re.fullmatch(r"(.+)_([0-9]+)", job_id or run.name)
+        name, number = (found[1], int(found[2])) if found else (run.name or "run", 1)
+        moved = {**overrides, "PATHS.RESULT_DIR.PATH": str(run)}
+        return cls(run.parent.parent, name, number, moved)
+
+    def fill(self, text: str) -> str:
+        """Put job folder and NAME_RUN in the place of `JOB_DIR` and `JOB_ID`."""
+        values = {"JOB_DIR": str(self.job_dir), "JOB_ID": self.job_id}
+        return re.sub(r"\b(JOB_DIR|JOB_ID)\b", lambda found: values[found[0]], text)
+
+    def prepare(self) -> None:
+        """Create the run folder, and see that it and every moved path can be written.
+
+        Raises
+        ------
+        UserError
+            A file stands in the way, or the user may not write there.
+        """
+        make_folder(self.run)
+        for place in vars(ResultsTree).values():
+            if not isinstance(place, _Place) or place.key == "PATHS.CHECKPOINT_FILE":
+                continue
+            if place.key in self.overrides or place.key in _ALWAYS_WRITTEN:
+                path = place.__get__(self, ResultsTree)
+                _check_writable(path.parent if path.suffix == ".npy" else path)
+
+    def config_file(self, original: Path | str) -> Path:
+        """Copy of the configuration file that was run."""
+        return self.config_files / Path(original).name
+
+    def chart(self, metric: str) -> Path:
+        """Chart of a metric over the epochs."""
+        return self.charts / f"{self.job_id}_{metric}.png"
+
+    def watershed(self, image: str, part: WatershedPart | None = None) -> Path:
+        """Folder with an image's watershed inputs, or one file of it."""
+        folder = self.watershed_dir / image
+        return folder / f"{part}.tif" if part else folder
+
+    def predictions(self, view: View = "per_image") -> Path:
+        """Folder of predicted maps: of images joined from patches, or of whole images."""
+        return self.per_image if view == "per_image" else self.full_image
+
+    def instances(self, view: View = "per_image") -> Path:
+        """Folder of instances."""
+        return {
+            "per_image": self.per_image_instances,
+            "full_image": self.full_image_instances,
+            "as_3d_stack": self.as_3d_stack,
+        }[view]
+
+    def post_processed(self, view: View = "per_image") -> Path:
+        """Folder of instances after post-processing."""
+        return {
+            "per_image": self.per_image_post_processing,
+            "full_image": self.full_image_post_processing,
+            "as_3d_stack": self.as_3d_stack_post_processing,
+        }[view]
+
+    def overlay(self, image: str, view: View = "per_image") -> Path:
+        """Picture of the image with its instances' outlines, beside the folders of images."""
+        return self.overlays / (f"{image}.png" if view == "per_image" else f"{image}_{view}.png")
+
+    def full_stats(self, image: str, view: View = "per_image") -> Path:
+        """Table of the measurements of every instance."""
+        return self.instances(view) / f"{image}_full_stats.csv"
+
+    def filtered_stats(self, image: str, view: View = "per_image") -> Path:
+        """Table of the measurements of the instances that remain."""
+        return self.post_processed(view) / f"{image}_filtered_stats.csv"
+
+    def association_csv(self, image: str, threshold: float) -> Path:
+        """Table of true objects and their matches at an IoU threshold."""
+        return self._association(image, threshold, "_gt_assoc.csv")
+
+    def false_positives_csv(self, image: str, threshold: float) -> Path:
+        """Table of instances without a true object at an IoU threshold."""
+        return self._association(image, threshold, "_fp.csv")
+
+    def association_image(self, image: str, threshold: float) -> Path:
+        """RGB picture of matches (green), misses (red) and false instances (blue)."""
+        return self._association(image, threshold, ".tif")
+
+    def _association(self, image: str, threshold: float, end: str) -> Path:
+        return self.instance_associations / f"{image}_th_{float(threshold)}{end}"
+
+
+def _check_writable(folder: Path) -> None:
+    """Write a temporary file to the folder, or to the nearest one above it that is there."""
+    try:
+        there = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise write_error(folder, error) from error

@@ -1,0 +1,110 @@
+"""Files appear whole or not at all; what stood there before stays."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singula.errors import UserError
+from singula.io.atomic import atomic_path
+from singula.io.write import write_csv, write_json, write_npy, write_text, write_tiff
+
+BIG = np.random.default_rng(0).integers(0, 2**16, (512, 512), dtype=np.uint16)
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "a.tif": lambda path: write_tiff(path, BIG, "YX", compress=False),
+    "b.tif": lambda path: write_tiff(path, BIG.astype(np.uint32), "YX"),
+    "c.tif": lambda path: write_tiff(path, BIG.astype(np.float32), "YX"),
+    "a.npy": lambda path: write_npy(path, BIG),
+    "a.csv": lambda path: write_csv(path, [{"id": n, "area": n * 0.5} for n in range(20000)]),
+    "a.json": lambda path: write_json(path, BIG),
+    "a.txt": lambda path: write_text(path, "x" * 500_000),
+}
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a file system of 128 KiB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        done = False
+    if not done:
+        pytest.skip("no right to mount a small file system here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_full_disk_leaves_the_old_file_and_no_part(tiny_disk: Path, name: str) -> None:
+    target = tiny_disk / name
+    target.write_bytes(b"old")
+    with pytest.raises(UserError, match="the disk is full") as caught:
+        WRITERS[name](target)
+    assert name in caught.value.message
+    assert caught.value.hint
+    assert [path.name for path in tiny_disk.iterdir()] == [name]
+    assert target.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_noticed_when_flushing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    target = tmp_path / name
+    target.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UserError, match="the disk is full"):
+        WRITERS[name](target)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert target.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_in_the_way_of_the_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="cannot be written"):
+        WRITERS[name](tmp_path / "file" / "sub" / name)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_replaces_and_creates_folders(tmp_path: Path, name: str) -> None:
+    target = tmp_path / "new" / "folder" / name
+    WRITERS[name](target)
+    first = target.stat().st_size
+    WRITERS[name](target)
+    assert target.stat().st_size == first > 3
+    assert [path.name for path in target.parent.iterdir()] == [name]
+
+
+def test_an_error_of_the_writer_passes_and_cleans_up(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+
+    def interrupted() -> None:
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_long_names_of_wide_characters(tmp_path: Path) -> None:
+    name = "細" * 80 + ".txt"
+    write_text(tmp_path / name, "x")
+    assert (tmp_path / name).read_text() == "x"

@@ -1,0 +1,185 @@
+"""What is written comes back: values, axes, voxel size and unit."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from singula.io import write as write_module
+from singula.io.read import read_header, read_image
+from singula.io.write import write_csv, write_json, write_npy, write_text, write_tiff
+
+DTYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
+
+
+@given(
+    dtype=st.sampled_from(DTYPES),
+    axes=st.sampled_from(["YX", "YXC", "CYX", "ZYX", "ZYXC", "CZYX", "ZCYX"]),
+    channels=st.integers(2, 4),
+    spacing=st.none() | st.tuples(*[st.floats(0.01, 50).map(lambda x: float(f"{x:.4g}"))] * 3),
+    unit=st.sampled_from(["µm", "nm", "mm"]),
+    compress=st.booleans(),
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_round_trip(
+    tmp_path: Path,
+    dtype: str,
+    axes: str,
+    channels: int,
+    spacing: tuple[float, float, float] | None,
+    unit: str,
+    compress: bool,
+) -> None:
+    ndim = 3 if "Z" in axes else 2
+    sizes = {"Z": 3, "Y": 8, "X": 9, "C": channels}
+    shape = [sizes[name] for name in axes]
+    array = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    kept = array.copy()
+    given_spacing = spacing[-ndim:] if spacing else None
+    path = write_tiff(tmp_path / "a.tif", array, axes, given_spacing, unit, compress)
+    np.testing.assert_array_equal(array, kept)
+
+    found = read_image(path, ndim, channels if "C" in axes else 1)
+    last = "ZYXC" if ndim == 3 else "YXC"
+    moved = array.transpose([axes.index(name) for name in last if name in axes])
+    np.testing.assert_array_equal(found.array, moved.reshape(found.array.shape))
+    assert found.array.dtype == dtype
+    assert found.spacing == given_spacing
+    assert found.unit == (unit if spacing else None)
+    assert read_header(path).axes == "".join(name for name in "ZCYX" if name in axes)
+
+
+def test_spacing_without_unit(tmp_path: Path) -> None:
+    for dtype in ("uint16", "uint32"):
+        path = write_tiff(tmp_path / "a.tif", np.ones((3, 8, 9), dtype), "ZYX", (2.0, 1.0, 1.0))
+        found = read_image(path, 3)
+        assert (found.spacing, found.unit) == ((2.0, 1.0, 1.0), None)
+
+
+def test_colour_picture(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 255, (8, 9, 3), dtype=np.uint8)
+    path = write_tiff(tmp_path / "a.tif", colours, "YXS")
+    with tifffile.TiffFile(path) as tif:
+        assert tif.pages[0].photometric.name == "RGB"
+    np.testing.assert_array_equal(read_image(path, 2, 3).array, colours)
+    stack = np.stack([colours, colours[::-1]])
+    path = write_tiff(tmp_path / "b.tif", stack, "ZYXS")
+    np.testing.assert_array_equal(read_image(path, 3, 3).array, stack)
+
+
+def test_bool_and_half_are_widened(tmp_path: Path) -> None:
+    mask = np.eye(8, dtype=bool)
+    path = write_tiff(tmp_path / "a.tif", mask, "YX")
+    assert read_header(path).dtype == np.uint8
+    np.testing.assert_array_equal(read_image(path, 2).array[..., 0], mask)
+    half = np.linspace(0, 1, 64, dtype=np.float16).reshape(8, 8)
+    path = write_tiff(tmp_path / "a.tif", half, "YX")
+    assert read_header(path).dtype == np.float32
+    np.testing.assert_array_equal(read_image(path, 2).array[..., 0], half)
+
+
+def test_dialects(tmp_path: Path) -> None:
+    """ImageJ's own dialect where it has the type, OME where it has not."""
+    for dtype, dialect in (("uint8", "imagej"), ("float32", "imagej"), ("uint32", "ome")):
+        write_tiff(tmp_path / "a.tif", np.ones((2, 8, 9), dtype), "ZYX")
+        with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+            assert tif.series[0].kind == dialect
+            assert not tif.is_bigtiff
+
+
+def test_large_files_are_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_module, "_CLASSIC_LIMIT", 100)
+    array = np.random.default_rng(0).integers(0, 99, (3, 8, 9), dtype=np.uint16)
+    path = write_tiff(tmp_path / "a.tif", array, "ZYX", (2.0, 1.0, 1.0), "µm")
+    with tifffile.TiffFile(path) as tif:
+        assert tif.is_bigtiff
+    found = read_image(path, 3)
+    np.testing.assert_array_equal(found.array[..., 0], array)
+    assert (found.spacing, found.unit) == ((2.0, 1.0, 1.0), "µm")
+
+
+def test_labels_are_compressed_and_floats_are_not(tmp_path: Path) -> None:
+    labels = np.zeros((256, 256), np.uint16)
+    labels[50:90, 30:200] = 7
+    assert write_tiff(tmp_path / "a.tif", labels, "YX").stat().st_size < labels.nbytes / 20
+    for array, compress in ((labels, False), (labels.astype(np.float32), True)):
+        path = write_tiff(tmp_path / "a.tif", array, "YX", compress=compress)
+        assert path.stat().st_size >= array.nbytes
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "dtype", "spacing", "error"),
+    [
+        ((8, 9), "ZYX", "uint8", None, ValueError),
+        ((8, 9), "YY", "uint8", None, ValueError),
+        ((8, 9), "YZ", "uint8", None, ValueError),
+        ((2, 8, 9), "TYX", "uint8", None, ValueError),
+        ((8, 9, 4), "YXS", "uint8", None, ValueError),
+        ((8, 9, 3), "YXS", "uint16", None, ValueError),
+        ((8, 9), "YX", "uint8", (1.0, 1.0, 1.0), ValueError),
+        ((8, 9), "YX", "uint8", (0.0, 1.0), ValueError),
+        ((8, 9), "YX", "int64", None, TypeError),
+        ((8, 9), "YX", "complex64", None, TypeError),
+    ],
+)
+def test_what_cannot_be_written(
+    tmp_path: Path,
+    shape: tuple[int, ...],
+    axes: str,
+    dtype: str,
+    spacing: tuple[float, ...] | None,
+    error: type[Exception],
+) -> None:
+    with pytest.raises(error):
+        write_tiff(tmp_path / "a.tif", np.zeros(shape, dtype), axes, spacing)
+    assert not list(tmp_path.iterdir())
+
+
+def test_csv(tmp_path: Path) -> None:
+    rows = [{"label": 1, "area": 2.5}, {"label": 2, "area": math.nan, "comment": "é, ok"}]
+    found = pd.read_csv(write_csv(tmp_path / "a.csv", rows))
+    pd.testing.assert_frame_equal(found, pd.DataFrame(rows))
+    path = write_csv(tmp_path / "b.csv", pd.DataFrame(rows), columns=["area", "label"])
+    assert path.read_text().splitlines() == ["area,label", "2.5,1", ",2"]
+    assert write_csv(tmp_path / "c.csv", [], ["x", "y"]).read_text() == "x,y\n"
+
+
+def test_json(tmp_path: Path) -> None:
+    value = {
+        "n": np.int64(3),
+        "f": np.float32(0.5),
+        "a": np.arange(3),
+        "nan": [np.nan, math.inf, np.array([np.nan])],
+        "path": Path("a/b"),
+        "yes": np.bool_(True),
+        7: ("µ", None),
+    }
+    path = write_json(tmp_path / "a.json", value)
+    assert json.loads(path.read_text(encoding="utf-8")) == {
+        "n": 3,
+        "f": 0.5,
+        "a": [0, 1, 2],
+        "nan": [None, None, [None]],
+        "path": "a/b",
+        "yes": True,
+        "7": ["µ", None],
+    }
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "b.json", {"x": object()})
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_npy_and_text(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).random((3, 4))
+    np.testing.assert_array_equal(np.load(write_npy(tmp_path / "a.npy", array)), array)
+    assert write_text(tmp_path / "a.txt", "µ\n").read_bytes() == "µ\n".encode()
