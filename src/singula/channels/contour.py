@@ -1,0 +1,101 @@
+"""The contour of a label image, by comparing each pixel with its shifted neighbours."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singula.errors import UserError
+
+CONTOUR_MODES = ("thick", "inner", "outer", "dense")
+
+_Slices: TypeAlias = tuple[slice, ...]
+_SHIFT = {
+    -1: (slice(1, None), slice(None, -1)),
+    0: (slice(None), slice(None)),
+    1: (slice(None, -1), slice(1, None)),
+}
+
+
+def check_contour_mode(mode: str) -> None:
+    """Raise `UserError` for a mode that is not one of `CONTOUR_MODES`."""
+    if mode not in CONTOUR_MODES:
+        reason = "changes the shape of the image" if mode == "subpixel" else "is not known"
+        raise UserError(
+            f"contour mode (DATA_CONTOUR_MODE) '{mode}' {reason}",
+            f"use one of {', '.join(CONTOUR_MODES)}",
+        )
+
+
+def find_contour(labels: NDArray[np.integer[Any]], mode: str = "thick") -> NDArray[np.bool_]:
+    """Mark the contour pixels of a label image.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Instance ids, 0 is background.
+    mode : {'thick', 'inner', 'outer', 'dense'}
+        The first three equal ``skimage.segmentation.find_boundaries`` with connectivity 1. 'thick':
+        every pixel with a face neighbour of another id. 'inner': those inside instances. 'outer':
+        those in the background, and those where two instances meet. 'dense': the thick contour,
+        dilated by one pixel within the instances.
+
+    Returns
+    -------
+    ndarray of bool
+        Same shape as `labels`. The border of the image is no contour.
+
+    Raises
+    ------
+    UserError
+        For another mode, such as 'subpixel'.
+    """
+    check_contour_mode(mode)
+    contour = np.zeros(labels.shape, bool)
+    for low, high in _neighbours(labels.ndim, connectivity=1):
+        differs = labels[low] != labels[high]
+        contour[low] |= differs
+        contour[high] |= differs
+    if mode == "inner":
+        contour &= labels > 0
+    elif mode == "outer":
+        contour &= (labels == 0) | _touching(labels)
+    elif mode == "dense":
+        contour |= _dilate(contour) & (labels > 0)
+    return contour
+
+
+def _touching(labels: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Instance pixels with a pixel of another instance at a face, an edge or a corner."""
+    touching = np.zeros(labels.shape, bool)
+    foreground = labels > 0
+    for low, high in _neighbours(labels.ndim, connectivity=labels.ndim):
+        meets = labels[low] != labels[high]
+        meets &= foreground[low]
+        meets &= foreground[high]
+        touching[low] |= meets
+        touching[high] |= meets
+    return touching
+
+
+def _dilate(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Dilation by one pixel across faces."""
+    grown = mask.copy()
+    for low, high in _neighbours(mask.ndim, connectivity=1):
+        grown[low] |= mask[high]
+        grown[high] |= mask[low]
+    return grown
+
+
+def _neighbours(ndim: int, connectivity: int) -> Iterator[tuple[_Slices, _Slices]]:
+    """Two views for each direction, such that equal indices are neighbours; each pair once."""
+    for offset in itertools.product((-1, 0, 1), repeat=ndim):
+        if offset > (0,) * ndim and sum(map(abs, offset)) <= connectivity:
+            yield (
+                tuple(_SHIFT[step][0] for step in offset),
+                tuple(_SHIFT[step][1] for step in offset),
+            )

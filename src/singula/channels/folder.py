@@ -1,0 +1,204 @@
+"""A folder that holds files of ours beside files of the user, and never mixes them up."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from singula.errors import UserError
+from singula.io.write import write_json
+
+MANIFEST = "fingerprints.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the manifest knows of a file of ours.
+
+    Parameters
+    ----------
+    fingerprint : str
+        What it was made from: settings and content.
+    content : str
+        Hash of the pixels it was made from.
+    origin : list, optional
+        Identity of the file with those pixels, see `identity`.
+    ndim : int
+        Spatial axes.
+    stamp : list of int, optional
+        Size and time of the file as it was written; another stamp means that it is not ours.
+    """
+
+    fingerprint: str = ""
+    content: str = ""
+    origin: list[str | int] | None = None
+    ndim: int = 0
+    stamp: list[int] | None = None
+
+
+class SharedFolder:
+    """Files known by a manifest; foreign ones stay, and a sub-folder is used instead.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; created with the first file.
+    key : str
+        Configuration key that names it, for messages.
+    spare : str
+        Name of the sub-folder.
+    notify : callable, optional
+        Told once when the sub-folder is used.
+    """
+
+    def __init__(
+        self, path: Path, key: str, spare: str, notify: Callable[[str], None] | None = None
+    ) -> None:
+        self.path = path
+        self._key = key
+        self._spare = spare
+        self._notify = notify
+        self._entries = _read_manifest(path / MANIFEST)
+        self._saved_at = float("-inf")
+        self._unsaved = False
+
+    def find(self, file: str, accept: Callable[[Entry], bool]) -> tuple[Path, Entry] | None:
+        """Look for `file` where it is ours and accepted."""
+        for path in self._places(file):
+            entry = self.entry(path)
+            if entry is not None and accept(entry):
+                self._tell(path)
+                return path, entry
+        return None
+
+    def entry(self, path: Path) -> Entry | None:
+        """Give what the manifest says of a file, if it is as we wrote it."""
+        entry = self._entries.get(self._name(path))
+        return entry if entry is not None and entry.stamp == _stamp(path) else None
+
+    def put(
+        self, file: str, entry: Entry, same: Callable[[Path], bool], write: Callable[[Path], object]
+    ) -> Path:
+        """Write a file where it stands in nobody's way, and record it.
+
+        Parameters
+        ----------
+        file : str
+            File name.
+        entry : Entry
+            What to record.
+        same : callable
+            Whether a file that is there already may stay in place of the new one.
+        write : callable
+            Writes the file, whole or not at all.
+
+        Returns
+        -------
+        Path
+            Where the file is.
+
+        Raises
+        ------
+        UserError
+            If the folder cannot be written, or foreign files occupy both places.
+        """
+        for path in self._places(file):
+            if path.exists():
+                if same(path):
+                    if self._name(path) in self._entries:  # else it is the user's, and stays so
+                        self.record(path, entry)
+                    return path
+                if self.entry(path) is None:
+                    continue
+            self._tell(path)
+            with self._named_errors():
+                write(path)
+            self.record(path, entry)
+            return path
+        raise UserError(
+            f"{self._key}: {self.path / file} and the one in {self._spare} were not written by "
+            "Singula, so they are not replaced",
+            f"move them away, or set {self._key} to another folder",
+        )
+
+    def record(self, path: Path, entry: Entry) -> None:
+        """Note that a file is ours; the manifest is written once per second at most."""
+        entry = replace(entry, stamp=_stamp(path))
+        if self._entries.get(self._name(path)) == entry:
+            return
+        self._entries[self._name(path)] = entry
+        self._unsaved = True
+        if time.monotonic() - self._saved_at > 1:
+            self.save()
+
+    def save(self) -> None:
+        """Write the manifest if it changed."""
+        if self._unsaved:
+            files = {name: asdict(entry) for name, entry in self._entries.items()}
+            with self._named_errors():
+                write_json(self.path / MANIFEST, {"files": files})
+            self._saved_at, self._unsaved = time.monotonic(), False
+
+    def _places(self, file: str) -> tuple[Path, Path]:
+        return self.path / file, self.path / self._spare / file
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.path).as_posix()
+
+    def _tell(self, path: Path) -> None:
+        """Say once that the sub-folder is used."""
+        if self._notify is not None and path.parent != self.path:
+            self._notify(
+                f"{self._key}: {self.path / path.name} was not written by Singula; such files stay "
+                f"as they are, and {path.parent} is used in their place"
+            )
+            self._notify = None
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Say which key leads to the folder that cannot be written."""
+        try:
+            yield
+        except UserError as error:
+            cause = error.__cause__
+            full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+            hint = error.hint if full else f"set {self._key} to a folder that you may write to"
+            raise UserError(f"{self._key}: {error.message}", hint) from error
+
+
+def identity(path: Path) -> list[str | int] | None:
+    """Give what tells without reading whether a file is still the same; None if nothing does.
+
+    The change time is part of it, because copying and unpacking can restore the others. A file
+    younger than two seconds may change again without a trace, and a folder says nothing of its
+    files. Whoever reads a missing one says so.
+    """
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    age = time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns)
+    if age < 2 * 10**9 or path.is_dir():
+        return None
+    return [str(path.resolve()), info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino]
+
+
+def _stamp(path: Path) -> list[int] | None:
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return [info.st_size, info.st_mtime_ns]
+
+
+def _read_manifest(path: Path) -> dict[str, Entry]:
+    """Read the entries; without a sound manifest there are none, and all files are foreign."""
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {name: Entry(**fields) for name, fields in files.items()}
+    return {}

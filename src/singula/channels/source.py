@@ -1,0 +1,119 @@
+"""What all channels of one label image are computed from, each part at most once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singula.channels.contour import check_contour_mode, find_contour
+from singula.errors import UserError
+
+Labels = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """How labels become channels.
+
+    Parameters
+    ----------
+    channels : tuple of str
+        Channel codes, as `parse_channels` gives them.
+    contour_mode : {'thick', 'inner', 'outer', 'dense'}
+        See `find_contour`.
+    spacing : tuple of float, optional
+        Size of a pixel along each axis, z first. Distances are then physical.
+    point_radius : float
+        Radius of the `P` disk, in units of the in-plane pixel.
+
+    Raises
+    ------
+    UserError
+        For a value that is not allowed.
+    """
+
+    channels: tuple[str, ...] = ("B", "C")
+    contour_mode: str = "thick"
+    spacing: tuple[float, ...] | None = None
+    point_radius: float = 3
+
+    def __post_init__(self) -> None:
+        check_contour_mode(self.contour_mode)
+        if self.spacing is not None and not all(0 < step < np.inf for step in self.spacing):
+            raise UserError(
+                f"spacing {self.spacing}: each pixel size must be a positive number",
+                "correct the resolution, or leave it out to measure in pixels",
+            )
+        if not self.point_radius >= 0:
+            raise UserError(f"point radius {self.point_radius}: it must be 0 or more")
+
+
+class Source:
+    """A checked label image with the parts that several channels share.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Instance ids, 0 is background; gaps are allowed. Never changed.
+    settings : EncodeSettings
+        Contour mode, spacing and point radius.
+
+    Raises
+    ------
+    UserError
+        If the labels are not an integer image of 2 or 3 axes, or the spacing has another length.
+    """
+
+    def __init__(self, labels: NDArray[Any], settings: EncodeSettings) -> None:
+        self.labels = _check_labels(labels)
+        self.settings = settings
+        spacing = settings.spacing
+        if spacing is not None and len(spacing) != labels.ndim:
+            raise UserError(
+                f"spacing {spacing} has {len(spacing)} numbers for labels with {labels.ndim} axes",
+                "give one number per axis, z first",
+            )
+        self.spacing = (1.0,) * labels.ndim if spacing is None else spacing
+
+    @cached_property
+    def contour(self) -> NDArray[np.bool_]:
+        """The contour `K`."""
+        return find_contour(self.labels, self.settings.contour_mode)
+
+    @cached_property
+    def foreground(self) -> NDArray[np.bool_]:
+        """Pixels of instances."""
+        return self.labels > 0
+
+    @cached_property
+    def index(self) -> Labels:
+        """The labels as row numbers of a table: themselves, or renumbered if they are too large."""
+        # NumPy before 2.3 does not count 64-bit unsigned numbers.
+        if self.labels.dtype.itemsize < 8 and self.labels.max() <= self.labels.size:
+            return self.labels
+        import fastremap
+
+        return cast(Labels, fastremap.renumber(self.labels, preserve_zero=True)[0])
+
+
+def _check_labels(labels: NDArray[Any]) -> Labels:
+    """Refuse what is no label image; make it contiguous, in the byte order of this machine."""
+    if labels.dtype.kind not in "iu":
+        raise UserError(
+            f"labels have the type {labels.dtype}; ids are integers",
+            "number the objects first, for example with scipy.ndimage.label",
+        )
+    if labels.ndim not in (2, 3) or labels.size == 0:
+        raise UserError(
+            f"labels have the shape {labels.shape}; (y, x) or (z, y, x) is needed",
+            "pass the channel of the ids alone, without axes of length 0",
+        )
+    if labels.dtype.kind == "i" and labels.min() < 0:
+        raise UserError(
+            f"labels hold the negative id {labels.min()}", "0 is background, ids are positive"
+        )
+    return np.ascontiguousarray(labels, dtype=labels.dtype.newbyteorder("="))

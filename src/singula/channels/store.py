@@ -1,0 +1,205 @@
+"""Channels on the disk, beside the user's data, and never older than what they come from."""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singula.channels.folder import Entry, SharedFolder, identity
+from singula.channels.source import EncodeSettings
+from singula.channels.table import CHANNELS, ChannelArray, encode_with
+from singula.errors import UserError
+from singula.io.atomic import atomic_path
+from singula.io.read import read_image
+from singula.io.write import write_tiff
+
+# Part of every fingerprint: raise it when `encode` gives other values for the same labels.
+FORMAT_VERSION = 1
+
+
+class ChannelStore:
+    """The channels of a folder of label images, one TIFF per image, with the images beside them.
+
+    A stored file is used again only if the pixels of its label image and the settings are those it
+    was made from. A file that somebody else put there is never written over: a sub-folder named
+    after the settings is used for that image. Leave the ``with`` block, or call `save`, at the end.
+
+    Parameters
+    ----------
+    image_dir, mask_dir : Path
+        Folders for the images (links where possible) and for the channels.
+    settings : EncodeSettings
+        How to encode.
+    image_key, mask_key : str
+        Configuration keys of the two folders, for messages.
+    notify : callable, optional
+        Told when a sub-folder is used.
+    """
+
+    def __init__(
+        self,
+        image_dir: Path,
+        mask_dir: Path,
+        settings: EncodeSettings,
+        *,
+        image_key: str = "INSTANCE_CHANNELS_DIR",
+        mask_key: str = "INSTANCE_CHANNELS_MASK_DIR",
+        notify: Callable[[str], None] | None = None,
+    ) -> None:
+        if Path(image_dir).resolve() == Path(mask_dir).resolve():
+            raise UserError(f"{image_key} and {mask_key} are both {mask_dir}", "use two folders")
+        self.settings = settings
+        spare = f"singula_{self._fingerprint('')[:12]}"
+        self._images = SharedFolder(Path(image_dir), image_key, spare, notify)
+        self._masks = SharedFolder(Path(mask_dir), mask_key, spare, notify)
+        self._ready: dict[str, tuple[Path, int]] = {}
+
+    def __enter__(self) -> ChannelStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.save()
+
+    def save(self) -> None:
+        """Write the manifests.
+
+        After a run that was killed before, unrecorded files are recognised by their pixels.
+        """
+        self._images.save()
+        self._masks.save()
+
+    def ensure(
+        self,
+        name: str,
+        image_path: Path,
+        read_label: Callable[[], NDArray[Any]],
+        label_path: Path,
+    ) -> Path:
+        """Make sure that the channels of one image are stored and up to date.
+
+        Parameters
+        ----------
+        name : str
+            Name of the stored file, without suffix.
+        image_path : Path
+            The raw image, linked into the image folder.
+        read_label : callable
+            Gives the ids, (y, x) or (z, y, x); called only if the label file may have changed.
+        label_path : Path
+            The label file.
+
+        Returns
+        -------
+        Path
+            The stored file, (y, x, c) or (z, y, x, c).
+
+        Raises
+        ------
+        UserError
+            If a folder cannot be written, or foreign files occupy the sub-folder too.
+        """
+        self._place_image(Path(image_path))
+        file, origin = f"{name}.tif", identity(Path(label_path))
+
+        def unread(entry: Entry) -> bool:
+            return origin is not None and entry.origin == origin and self._is_current(entry)
+
+        found = self._masks.find(file, unread)
+        if found is None:
+            labels = read_label()
+            content = _hash_pixels(labels)
+            entry = Entry(self._fingerprint(content), content, origin, labels.ndim)
+            found = self._masks.find(file, lambda old: old.fingerprint == entry.fingerprint)
+            if found is None:
+                found = self._write(file, labels, entry), entry
+            else:
+                self._masks.record(found[0], entry)
+        path, entry = found
+        self._ready[name] = path, entry.ndim
+        return path
+
+    def load(self, name: str) -> dict[str, ChannelArray]:
+        """Read the channels that `ensure` stored.
+
+        Returns
+        -------
+        dict of str to ndarray
+            As `encode` gives them.
+
+        Raises
+        ------
+        UserError
+            If `ensure` was not called for this name, or the file was damaged since.
+        """
+        if name not in self._ready:
+            raise UserError(f"{name}: its channels are not stored", "call ensure for it first")
+        return self._read(*self._ready[name])
+
+    def _fingerprint(self, content: str) -> str:
+        parts = [FORMAT_VERSION, asdict(self.settings), content]
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+    def _is_current(self, entry: Entry) -> bool:
+        return entry.fingerprint == self._fingerprint(entry.content)
+
+    def _write(self, file: str, labels: NDArray[Any], entry: Entry) -> Path:
+        maps = encode_with(self.settings, labels)
+
+        def same(path: Path) -> bool:
+            if self._masks.entry(path) is None:  # else it is ours, and simply replaced
+                with suppress(UserError):
+                    stored = self._read(path, labels.ndim)
+                    return all(np.array_equal(stored[code], maps[code]) for code in maps)
+            return False
+
+        stack = np.stack(list(maps.values()), axis=-1)
+        axes = "ZYXC"[-stack.ndim :]
+        return self._masks.put(
+            file, entry, same, lambda path: write_tiff(path, stack, axes, self.settings.spacing)
+        )
+
+    def _read(self, path: Path, ndim: int) -> dict[str, ChannelArray]:
+        codes = self.settings.channels
+        planes = np.moveaxis(read_image(path, ndim, channels=len(codes)).array, -1, 0)
+        return {
+            code: plane.astype(np.float32 if CHANNELS[code].kind == "distance" else np.uint8)
+            for code, plane in zip(codes, planes, strict=True)
+        }
+
+    def _place_image(self, image: Path) -> None:
+        def same(path: Path) -> bool:
+            return path.samefile(image) or filecmp.cmp(path, image, shallow=False)
+
+        if not image.exists():
+            raise UserError(f"{image}: there is no such image")
+        self._images.put(image.name, Entry(), same, lambda path: _link(image, path))
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make a hard link, else a symbolic link, else a copy."""
+    with atomic_path(target) as temporary:
+        for make in (os.link, os.symlink, shutil.copyfile):
+            try:
+                make(source.resolve(), temporary)
+            except OSError:
+                if make is shutil.copyfile:
+                    raise
+            else:
+                return
+
+
+def _hash_pixels(labels: NDArray[Any]) -> str:
+    found = hashlib.blake2b(f"{labels.shape} {labels.dtype.str}".encode(), digest_size=16)
+    found.update(np.ascontiguousarray(labels).data)
+    return found.hexdigest()
