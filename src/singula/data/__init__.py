@@ -1,0 +1,1 @@
+"""What the network eats: normalised, augmented patches with encoded targets."""

@@ -1,0 +1,245 @@
+"""Bring images of any type and range to the numbers a network likes.
+
+Every normalisation here is ``(clip(x, low, high) − shift) / scale`` per channel. What differs is
+where the four numbers come from: the type, the image, or the data set. They always come from a
+*whole* image, never from a patch or a tile of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.errors import UserError
+
+FloatArray = npt.NDArray[np.float32]
+_TINY = 1e-6
+_SAMPLES = 2_000_000  # values per image from which percentiles of floats are taken
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The four numbers per channel, ready to be applied to any part of an image."""
+
+    low: FloatArray
+    high: FloatArray
+    shift: FloatArray
+    scale: FloatArray
+
+    def apply(self, part: npt.NDArray[Any]) -> FloatArray:
+        """Normalise an array (…, channels) to float32; the input stays as it is."""
+        result = part.astype(np.float32)
+        if np.isfinite(self.low).any() or np.isfinite(self.high).any():
+            np.clip(result, self.low, self.high, out=result)
+        result -= self.shift
+        result /= self.scale
+        return result
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """How images are normalised.
+
+    Parameters
+    ----------
+    kind : {'div', 'scale_range', 'custom'}
+        ``div``: by the largest value of the type (255, 65535; floats: see `scaling`).
+        ``scale_range``: minimum to 0, maximum to 1. ``custom``: subtract a mean, divide by a
+        standard deviation.
+    per_image : bool
+        Statistics of each image by itself, else of the whole training set.
+    clip : (float, float), optional
+        Percentiles to which values are clipped first.
+    statistics : dict, optional
+        ``low high mean std minimum maximum`` per channel of the training set (see `fit`), or
+        ``mean`` and ``std`` given by the user.
+    """
+
+    kind: str = "div"
+    per_image: bool = True
+    clip: tuple[float, float] | None = None
+    statistics: dict[str, tuple[float, ...]] | None = None
+
+    @property
+    def needs_fit(self) -> bool:
+        """True while statistics of the training set are wanted and not known."""
+        if self.per_image:
+            return False
+        wanted = {
+            "div": set[str](),
+            "scale_range": {"minimum", "maximum"},
+            "custom": {"mean", "std"},
+        }[self.kind]
+        if self.clip is not None:
+            wanted |= {"low", "high"}
+        return not wanted <= set(self.statistics or {})
+
+    def fit(self, images: Iterable[npt.NDArray[Any]]) -> Normalizer:
+        """A copy that knows the statistics of these images (…, channels).
+
+        Numbers that the user gave stay. Percentiles are exact for integers of up to 16 bits; for
+        other types they come from about two million evenly spaced values of each image.
+        """
+        gathered = Statistics(self.clip)
+        for image in images:
+            gathered.add(image)
+        return replace(self, statistics={**gathered.summary(), **(self.statistics or {})})
+
+    def scaling(self, image: npt.NDArray[Any]) -> Scaling:
+        """The four numbers for one whole image (…, channels).
+
+        For ``div`` an image of floats is taken as it is when it lies in [0, 1], and is divided by
+        255 or 65535 when it reaches beyond.
+        """
+        channels = image.shape[-1]
+        statistics = self.statistics or {}
+        if self.per_image and (self.clip is not None or self.kind != "div"):
+            own = Statistics(self.clip)
+            own.add(image)
+            statistics = {**own.summary(), **statistics}
+
+        def get(name: str, default: float) -> FloatArray:
+            values = statistics.get(name, (default,))
+            if len(values) not in (1, channels):
+                raise UserError(
+                    f"normalisation statistics are for {len(values)} channels, "
+                    f"the image has {channels}",
+                    "train again, or predict images like those of the training set",
+                )
+            return np.broadcast_to(np.array(values, np.float32), (channels,))
+
+        low, high = get("low", -np.inf), get("high", np.inf)
+        if self.kind == "div":
+            shift = np.zeros(channels, np.float32)
+            scale = np.full(channels, divisor(image), np.float32)
+        elif self.kind == "scale_range":
+            shift = get("minimum", 0.0)
+            scale = np.maximum(get("maximum", 1.0) - shift, _TINY)
+        else:
+            shift, scale = get("mean", 0.0), np.maximum(get("std", 1.0), _TINY)
+        return Scaling(low, high, shift, scale)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, for a checkpoint."""
+        return {
+            "kind": self.kind,
+            "per_image": self.per_image,
+            "clip": list(self.clip) if self.clip else None,
+            "statistics": {k: list(v) for k, v in self.statistics.items()}
+            if self.statistics
+            else None,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Normalizer:
+        """What `to_dict` wrote."""
+        statistics = values["statistics"]
+        return cls(
+            kind=values["kind"],
+            per_image=values["per_image"],
+            clip=tuple(values["clip"]) if values["clip"] else None,
+            statistics={k: tuple(v) for k, v in statistics.items()} if statistics else None,
+        )
+
+
+def divisor(image: npt.NDArray[Any]) -> float:
+    """What ``div`` divides an image by: decided by the type, so equal for all images of a set."""
+    if image.dtype == np.bool_:
+        return 1.0
+    if image.dtype in (np.uint8, np.int8):
+        return 255.0
+    if np.issubdtype(image.dtype, np.integer):
+        return 65535.0
+    largest = float(image.max()) if image.size else 0.0
+    if largest <= 1.0:
+        return 1.0
+    return 255.0 if largest <= 255.0 else 65535.0
+
+
+class Statistics:
+    """Statistics per channel over any number of images, in one pass over each."""
+
+    def __init__(self, clip: tuple[float, float] | None) -> None:
+        self.clip = clip
+        self.counts: list[npt.NDArray[np.int64]] | None = None  # histograms of small integers
+        self.offset = 0
+        self.samples: list[list[npt.NDArray[np.float32]]] = []
+        self.exact = True
+
+    def add(self, image: npt.NDArray[Any]) -> None:
+        """Count one image (…, channels)."""
+        flat = image.reshape(-1, image.shape[-1])
+        small = image.dtype in (np.uint8, np.uint16, np.bool_)
+        if not self.samples:
+            self.samples = [[] for _ in range(flat.shape[1])]
+            self.exact = bool(small)
+        if len(self.samples) != flat.shape[1]:
+            raise UserError(
+                f"images of one set differ in their number of channels: "
+                f"{len(self.samples)} and {flat.shape[1]}"
+            )
+        if self.exact and small:
+            if self.counts is None:
+                self.counts = [np.zeros(65536, np.int64) for _ in self.samples]
+            for channel, counts in enumerate(self.counts):
+                counts += np.bincount(flat[:, channel].astype(np.int64), minlength=65536)
+            return
+        step = max(1, flat.shape[0] // _SAMPLES)
+        for channel, values in enumerate(self.samples):
+            values.append(flat[::step, channel].astype(np.float32))
+
+    def summary(self) -> dict[str, tuple[float, ...]]:
+        """``low high minimum maximum mean std``, each with one number per channel."""
+        names = ("low", "high", "minimum", "maximum", "mean", "std")
+        columns = []
+        for channel in range(len(self.samples)):
+            values, weights = self._values(channel)
+            columns.append(_describe(values, weights, self.clip))
+        return {name: tuple(c[i] for c in columns) for i, name in enumerate(names)}
+
+    def _values(self, channel: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Sorted distinct values with how often each occurs."""
+        parts, weights = [], []
+        if self.counts is not None:
+            occurring = np.flatnonzero(self.counts[channel])
+            parts.append(occurring.astype(np.float64))
+            weights.append(self.counts[channel][occurring])
+        for sample in self.samples[channel]:
+            values, count = np.unique(sample.astype(np.float64), return_counts=True)
+            parts.append(values)
+            weights.append(count)
+        joined, weight = np.concatenate(parts), np.concatenate(weights)
+        order = np.argsort(joined, kind="stable")
+        return joined[order], weight[order]
+
+
+def _describe(
+    values: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.int64],
+    clip: tuple[float, float] | None,
+) -> tuple[float, ...]:
+    """(low, high, minimum, maximum, mean, std) after clipping to the percentiles."""
+    low, high = -np.inf, np.inf
+    if clip is not None:
+        low, high = (_percentile(values, weights, p) for p in clip)
+        values = np.clip(values, low, high)
+    total = weights.sum()
+    mean = float((values * weights).sum() / total)
+    std = float(np.sqrt((weights * (values - mean) ** 2).sum() / total))
+    return float(low), float(high), float(values[0]), float(values[-1]), mean, std
+
+
+def _percentile(
+    values: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], percent: float
+) -> float:
+    """`numpy.percentile` (linear interpolation) of the values repeated by their weights."""
+    ends = np.cumsum(weights)
+    position = (ends[-1] - 1) * percent / 100.0
+    below = int(np.floor(position))
+    first = values[np.searchsorted(ends, below, side="right")]
+    second = values[np.searchsorted(ends, min(below + 1, int(ends[-1]) - 1), side="right")]
+    return float(first + (second - first) * (position - below))

@@ -1,0 +1,199 @@
+"""Where patches and tiles lie in an image.
+
+One plan serves training and prediction. A *patch* has a fixed shape and consists of a *core* and,
+on every side, a *padding* of pixels that are seen but not kept. Patches may reach beyond the image;
+what lies there is mirrored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import ceil
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.errors import UserError
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One patch of a plan.
+
+    Parameters
+    ----------
+    start : tuple of int
+        First pixel of the patch in image coordinates; negative where it reaches outside.
+    inner : tuple of slice
+        The kept part, in coordinates of the patch.
+    outer : tuple of slice
+        The same part, in coordinates of the image.
+    """
+
+    start: tuple[int, ...]
+    inner: tuple[slice, ...]
+    outer: tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """How an image is covered by patches.
+
+    Parameters
+    ----------
+    patch : tuple of int
+        Spatial shape of a patch, padding included.
+    overlap : tuple of float
+        Fraction of the core shared by neighbours along each axis, in [0, 1).
+    padding : tuple of int
+        Pixels on each side that are seen but not kept.
+    multiple : tuple of int
+        Starts of all patches agree modulo this. With the network's downsampling factor its pooling
+        grid lies the same way in each patch, so that cutting an image does not change its map.
+    """
+
+    patch: tuple[int, ...]
+    overlap: tuple[float, ...]
+    padding: tuple[int, ...]
+    multiple: tuple[int, ...]
+
+    @property
+    def core(self) -> tuple[int, ...]:
+        """Shape of the kept part of a patch."""
+        return tuple(p - 2 * q for p, q in zip(self.patch, self.padding, strict=True))
+
+    def starts(self, shape: Sequence[int]) -> list[list[int]]:
+        """First image pixel of each core, per axis."""
+        return [
+            axis_starts(size, core, overlap, multiple)
+            for size, core, overlap, multiple in zip(
+                shape, self.core, self.overlap, self.multiple, strict=True
+            )
+        ]
+
+    def tiles(self, shape: Sequence[int]) -> Iterator[Tile]:
+        """All patches for an image of this spatial shape, in row-major order."""
+        for starts in product(*self.starts(shape)):
+            inner, outer = [], []
+            for start, core, padding, size in zip(
+                starts, self.core, self.padding, shape, strict=True
+            ):
+                stop = min(start + core, size)
+                inner.append(slice(padding, padding + stop - start))
+                outer.append(slice(start, stop))
+            begin = tuple(s - q for s, q in zip(starts, self.padding, strict=True))
+            yield Tile(begin, tuple(inner), tuple(outer))
+
+    def count(self, shape: Sequence[int]) -> int:
+        """Number of patches for an image of this spatial shape."""
+        return int(np.prod([len(s) for s in self.starts(shape)]))
+
+
+def axis_starts(size: int, core: int, overlap: float, multiple: int) -> list[int]:
+    """Starts of cores of length `core` that cover ``range(size)``.
+
+    All are multiples of `multiple`; neighbours share at least the fraction `overlap`.
+    """
+    if core <= 0:
+        raise ValueError(f"nothing is left of a patch after padding (core {core})")
+    if size <= core:
+        return [0]
+    step = int(core * (1.0 - overlap))
+    step = max(multiple, step // multiple * multiple)
+    if step > core:
+        raise ValueError(f"a core of {core} is smaller than the required multiple {multiple}")
+    return [step * i for i in range(ceil((size - core) / step) + 1)]
+
+
+def training_starts(
+    shape: Sequence[int],
+    patch: Sequence[int],
+    overlap: Sequence[float],
+    padding: Sequence[int],
+) -> list[tuple[int, ...]]:
+    """Starts of patches that cover an image without reaching beyond it where that is possible.
+
+    The patches of an axis are spread evenly, so the last one ends at the image's end. With a
+    padding the cores cover the image and the outermost patches see mirrored pixels.
+    """
+    axes = []
+    for size, length, share, pad in zip(shape, patch, overlap, padding, strict=True):
+        core = length - 2 * pad
+        if size <= core:
+            axes.append([-pad - max(0, (core - size) // 2)])
+            continue
+        count = ceil((size - core) / max(1, int(core * (1.0 - share)))) + 1
+        spread = np.linspace(0, size - core, count)
+        axes.append([round(float(s)) - pad for s in spread])
+    return [tuple(start) for start in product(*axes)]
+
+
+def read_patch(
+    array: npt.NDArray[Any], start: Sequence[int], shape: Sequence[int]
+) -> npt.NDArray[Any]:
+    """Cut a patch, mirroring what lies outside (the edge pixel is not repeated).
+
+    Parameters
+    ----------
+    array : ndarray
+        Spatial axes first; further axes (channels) are kept whole.
+    start, shape : sequence of int
+        The patch in image coordinates; `start` may be negative.
+
+    Returns
+    -------
+    ndarray
+        A view where the patch lies inside, else a copy.
+    """
+    index: list[slice] = []
+    pads: list[tuple[int, int]] = []
+    for size, first, length in zip(array.shape, start, shape, strict=False):
+        low, high = max(first, 0), min(first + length, size)
+        if low >= high:
+            raise ValueError(f"the patch at {tuple(start)} lies outside the image {array.shape}")
+        index.append(slice(low, high))
+        pads.append((low - first, first + length - high))
+    part = array[tuple(index)]
+    if not any(before or after for before, after in pads):
+        return part
+    # Mirroring needs the pixels that lie inside next to the edge, up to the amount that is missing.
+    wider = []
+    for size, cut, (before, after) in zip(array.shape, index, pads, strict=False):
+        reach = max(before, after)
+        wider.append(
+            slice(
+                max(0, cut.start - reach) if after else cut.start,
+                min(size, cut.stop + reach) if before else cut.stop,
+            )
+        )
+    source = array[tuple(wider)]
+    rest = [(0, 0)] * (array.ndim - len(pads))
+    padded = np.pad(source, pads + rest, mode="reflect")
+    cut_back = tuple(
+        slice(cut.start - wide.start, cut.start - wide.start + length)
+        for cut, wide, length in zip(index, wider, shape, strict=True)
+    )
+    return padded[cut_back]
+
+
+def check_patch_fits(
+    shape: Sequence[int], patch: Sequence[int], reflect: bool, name: str, axes: str
+) -> None:
+    """Refuse a patch larger than the image unless mirroring is allowed.
+
+    Raises
+    ------
+    UserError
+        Naming the image, both shapes and the key that allows mirroring.
+    """
+    if reflect or all(s >= p for s, p in zip(shape, patch, strict=True)):
+        return
+    raise UserError(
+        f"{name}: the image {tuple(shape)} is smaller than DATA.PATCH_SIZE {tuple(patch)} "
+        f"(axes {axes})",
+        "set DATA.REFLECT_TO_COMPLETE_SHAPE: True to mirror the missing part, "
+        "or choose a smaller DATA.PATCH_SIZE",
+    )
