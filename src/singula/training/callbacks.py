@@ -1,0 +1,274 @@
+"""What happens beside the training steps: checkpoints, the epoch log, curves, progress."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint as CheckpointCallback
+
+from singula.io.atomic import make_folder, write_error
+from singula.training.module import InstanceModule
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """Where checkpoints go and when.
+
+    Parameters
+    ----------
+    best, last : Path
+    monitor : str
+        Column of the epoch's row that is best when smallest (``*_iou_*``: largest).
+    every : int
+        Keep a copy of every n-th epoch as well; not positive for none.
+    patience : int
+        Stop after so many epochs without a better one; not positive for never.
+    """
+
+    best: Path
+    last: Path
+    monitor: str = "val_loss"
+    every: int = -1
+    patience: int = -1
+
+
+class SaveCheckpoints(CheckpointCallback):
+    """Best and last checkpoint after each epoch, and the end of patience.
+
+    It runs after all other callbacks and hooks of the epoch, so that what it stores is complete.
+    """
+
+    def __init__(
+        self,
+        settings: CheckpointSettings,
+        notify: Notify,
+        after_epoch: Callable[[list[dict[str, float]]], None],
+    ) -> None:
+        self.settings = settings
+        self.notify = notify
+        self.after_epoch = after_epoch
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compare, store, and stop when patience is over."""
+        if not isinstance(pl_module, InstanceModule):
+            raise TypeError(type(pl_module).__name__)
+        row, progress = pl_module.history[-1], pl_module.progress
+        monitor = self._monitor(row)
+        value, best = row[monitor], progress["best"]
+        larger = "iou" in monitor or "accuracy" in monitor
+        if not math.isfinite(value):
+            self.notify(f"epoch {row['epoch']:.0f}: {monitor} is {value}; lower TRAIN.LR")
+        better = math.isfinite(value) and (
+            best is None or (value > best if larger else value < best)
+        )
+        if better:
+            progress.update(best=value, best_epoch=int(row["epoch"]), bad_epochs=0)
+        else:
+            progress["bad_epochs"] += 1
+        if trainer.is_global_zero:
+            self.after_epoch(pl_module.history)
+        # The whole state first: were the best one newer than it, a resumed run would not know.
+        trainer.save_checkpoint(self.settings.last)
+        if better:
+            trainer.save_checkpoint(self.settings.best, weights_only=True)
+        if self.settings.every > 0 and int(row["epoch"]) % self.settings.every == 0:
+            name = self.settings.last.name.replace("last", f"epoch-{int(row['epoch']):04d}")
+            trainer.save_checkpoint(self.settings.last.with_name(name), weights_only=True)
+        if 0 < self.settings.patience <= progress["bad_epochs"]:
+            trainer.should_stop = True
+            self.notify(
+                f"stopped: no better {monitor} for {progress['bad_epochs']} epochs "
+                f"(best {progress['best']:.4f} in epoch {progress['best_epoch']})"
+            )
+
+    def _monitor(self, row: Mapping[str, float]) -> str:
+        wanted = self.settings.monitor
+        if wanted in row:
+            return wanted
+        return "val_loss" if "val_loss" in row else "train_loss"
+
+
+class EpochLog:
+    """Append one row per epoch to a CSV file, TensorBoard's events, and the curves.
+
+    Parameters
+    ----------
+    table : Path
+        The CSV file; rows are only ever added.
+    tensorboard : Path, optional
+        Folder for events.
+    draw : callable, optional
+        Draws the curves of the whole history.
+    every : int
+        Draw after every so many epochs, and after the last.
+    """
+
+    def __init__(
+        self,
+        table: Path,
+        tensorboard: Path | None = None,
+        draw: Callable[[list[dict[str, float]]], object] | None = None,
+        every: int = 5,
+    ) -> None:
+        self.table = table
+        self.tensorboard = tensorboard
+        self.draw = draw
+        self.every = every
+        self.writer: Any = None
+
+    def write(self, history: list[dict[str, float]], *, final: bool = False) -> None:
+        """Put the newest row everywhere."""
+        row = history[-1]
+        append_row(self.table, row)
+        if self.tensorboard is not None:
+            try:
+                self._write_events(self.tensorboard, row)
+            except OSError as error:
+                raise write_error(self.tensorboard, error) from error
+        if self.draw is not None and (final or int(row["epoch"]) % max(1, self.every) == 0):
+            self.draw(history)
+
+    def _write_events(self, folder: Path, row: Mapping[str, float]) -> None:
+        if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            make_folder(folder)
+            self.writer = SummaryWriter(str(folder))
+        for name, value in row.items():
+            if name != "epoch":
+                self.writer.add_scalar(name.replace("_", "/", 1), value, int(row["epoch"]))
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Close the file of events; an error there must not hide the one that ended the run."""
+        if self.writer is not None:
+            with suppress(OSError):
+                self.writer.close()
+            self.writer = None
+
+
+def append_row(path: Path, row: Mapping[str, float]) -> None:
+    """Append a row to a CSV file, once per epoch: a repeated epoch is not written twice."""
+    make_folder(path.parent)
+    try:
+        known: set[int] = set()
+        columns: list[str] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                reader = csv.DictReader(file)
+                columns = list(reader.fieldnames or [])
+                known = {int(r["epoch"]) for r in reader if (r.get("epoch") or "").isdigit()}
+        if int(row["epoch"]) in known:
+            return
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, columns or list(row), extrasaction="ignore", restval="")
+            if not columns:
+                writer.writeheader()
+            values = {name: f"{value:.8g}" for name, value in row.items()}
+            writer.writerow({**values, "epoch": int(row["epoch"])})
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+class ProgressReport(pl.Callback):
+    """A line per epoch, and on a terminal a bar with loss, speed and remaining time."""
+
+    def __init__(self, epochs: int, notify: Notify, live: bool) -> None:
+        self.epochs = epochs
+        self.notify = notify
+        self.live = live
+        self.bar: Any = None
+        self.task: Any = None
+        self.began = 0.0
+        self.first_epoch = 0
+        self.patches = 0
+        self.epoch_began = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self.began = self.epoch_began = time.monotonic()
+        self.first_epoch = trainer.current_epoch
+        if not self.live:
+            return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            transient=True,
+        )
+        total = trainer.num_training_batches * (self.epochs - self.first_epoch)
+        self.task = self.bar.add_task("training", total=total, note="")
+        self.bar.start()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Move the bar."""
+        if batch_idx == 0:
+            self.patches = 0
+        self.patches += len(batch["image"]) * trainer.world_size
+        if self.bar is not None:
+            speed = self.patches / max(1e-9, time.monotonic() - self.epoch_began)
+            note = f"loss {float(outputs['loss']):.4f}, {speed:.1f} patches/s"
+            text = f"epoch {trainer.current_epoch + 1}/{self.epochs}"
+            self.bar.update(self.task, advance=1, description=text, note=note)
+
+    def epoch_done(self, row: Mapping[str, float]) -> None:
+        """Say the epoch's row."""
+        now = time.monotonic()
+        done = int(row["epoch"]) - self.first_epoch
+        left = (now - self.began) / max(1, done) * (self.epochs - int(row["epoch"]))
+        scores = ", ".join(
+            f"{name.removeprefix('val_').replace('_', ' ')} {value:.3f}"
+            for name, value in row.items()
+            if name.startswith("val_") and name != "val_loss"
+        )
+        val = f", val {row['val_loss']:.4f}" if "val_loss" in row else ""
+        self.notify(
+            f"epoch {int(row['epoch'])}/{self.epochs}: loss {row['train_loss']:.4f}{val}"
+            f"{', ' + scores if scores else ''} "
+            f"({now - self.epoch_began:.1f} s, {_clock(left)} left)"
+        )
+        self.epoch_began = now
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the bar away."""
+        self.close()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Leave a clean terminal."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop drawing."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

@@ -1,0 +1,124 @@
+"""Checkpoints: written whole or not at all, and read without running code from them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+from torch import Tensor
+
+from singula.errors import UserError
+from singula.io.atomic import atomic_path
+
+FORMAT = 1
+KEY = "singula"
+_PREFIX = "network."
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's checkpoints under a temporary name, renamed within the same folder."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write everything, then rename.
+
+        Through memory, as torch's own file writer reports a full disk without saying so.
+        """
+        contents = io.BytesIO()
+        torch.save(checkpoint, contents)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(contents.getbuffer())
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read tensors and plain types only."""
+        return read_checkpoint(Path(path), map_location)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """The raw contents of a checkpoint.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, damaged, or holds more than tensors and plain types.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such checkpoint", "check the path, or train first")
+    try:
+        contents = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"{path}: is not a readable checkpoint ({str(error).splitlines()[0][:200]})",
+            "use a .pth file that a Singula run wrote; files that would execute code are refused",
+        ) from error
+    if not isinstance(contents, dict) or "state_dict" not in contents or KEY not in contents:
+        raise UserError(f"{path}: is not a Singula checkpoint", "use a file that a run wrote")
+    if contents[KEY].get("format") != FORMAT:
+        raise UserError(
+            f"{path}: has checkpoint format {contents[KEY].get('format')!r}, "
+            f"this version reads {FORMAT}",
+            "use the version of Singula that wrote it, or train again",
+        )
+    return contents
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What prediction needs: weights and the description that was stored with them."""
+
+    path: Path
+    epoch: int
+    weights: dict[str, Tensor]
+    description: dict[str, Any]
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint for prediction or as a start for training."""
+    contents = read_checkpoint(path)
+    weights = {
+        name.removeprefix(_PREFIX): value
+        for name, value in contents["state_dict"].items()
+        if name.startswith(_PREFIX)
+    }
+    return Checkpoint(path, int(contents.get("epoch", -1)), weights, dict(contents[KEY]))
+
+
+def load_weights(network: torch.nn.Module, checkpoint: Checkpoint) -> None:
+    """Put weights into a network of the same layers.
+
+    Raises
+    ------
+    UserError
+        Listing the layers that do not fit.
+    """
+    own = network.state_dict()
+    wrong = [
+        f"{name}: {_shape(checkpoint.weights, name)} in the file, {_shape(own, name)} configured"
+        for name in sorted({*own, *checkpoint.weights})
+        if _shape(checkpoint.weights, name) != _shape(own, name)
+    ]
+    if wrong:
+        shown = "\n    ".join(wrong[:8])
+        more = f"\n    … and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+        raise UserError(
+            f"{checkpoint.path}: its network differs from the configured one:\n    {shown}{more}",
+            "use the configuration that the checkpoint was trained with "
+            "(MODEL.*, DATA.PATCH_SIZE's channels, PROBLEM.INSTANCE_SEG.DATA_CHANNELS)",
+        )
+    network.load_state_dict(checkpoint.weights)
+
+
+def _shape(weights: Mapping[str, Tensor], name: str) -> str:
+    return str(tuple(weights[name].shape)) if name in weights else "none"

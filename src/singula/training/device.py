@@ -1,0 +1,142 @@
+"""Which processor a run uses, said aloud."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from singula.errors import UserError
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where to compute.
+
+    Parameters
+    ----------
+    kind : {'cpu', 'cuda'}
+    indices : tuple of int
+        CUDA devices; empty on a CPU.
+    precision : {'32', 'bf16', '16'}
+        Of the training's matrix products; weights are float32 always.
+    """
+
+    kind: str
+    indices: tuple[int, ...] = ()
+    precision: str = "32"
+
+    @property
+    def torch(self) -> torch.device:
+        """The device for this process."""
+        if self.kind == "cpu":
+            return torch.device("cpu")
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        return torch.device("cuda", self.indices[local % len(self.indices)])
+
+
+def parse_gpu(request: str) -> tuple[int, ...] | None:
+    """Device numbers of ``0``, ``cuda:0``, ``"0, 1, 2"`` or ``cuda:0,1``; None for the CPU.
+
+    Raises
+    ------
+    UserError
+        For anything else.
+    """
+    text = request.strip().lower()
+    if text in ("", "cpu", "none", "-1"):
+        return None
+    if text in ("cuda", "gpu"):
+        return (0,)
+    parts = [re.fullmatch(r"\s*(?:cuda:)?\s*(\d+)\s*", part) for part in text.split(",")]
+    numbers = [int(part.group(1)) for part in parts if part is not None]
+    if len(numbers) != len(parts) or len(set(numbers)) != len(numbers):
+        raise UserError(
+            f"--gpu: found {request!r}; allowed: a number, cuda:NUMBER, several such "
+            'separated by commas ("0, 1, 2"), or cpu'
+        )
+    return tuple(numbers)
+
+
+def choose_device(
+    request: str | None, configured: str, precision: str, notify: Callable[[str], None]
+) -> Device:
+    """Resolve ``--gpu`` (else ``SYSTEM.DEVICE``) against what this machine has.
+
+    A request for a GPU that is not there gives the CPU and says so: it must not go unnoticed.
+    Without a request the CPU is used unless the configuration names a GPU.
+    """
+    wanted = parse_gpu(request if request is not None else configured)
+    if wanted is None:
+        if torch.cuda.is_available():
+            notify('a GPU is present but not asked for; use --gpu "cuda:0" to train on it')
+        return Device("cpu", (), _cpu_precision(precision, notify))
+    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    missing = [number for number in wanted if number >= present]
+    if missing:
+        asked = f"--gpu {request!r}" if request is not None else f"SYSTEM.DEVICE {configured!r}"
+        found = f"{present} CUDA devices" if present else "no CUDA device"
+        if present:
+            raise UserError(f"{asked}: this machine has {found}", "name a device that is there")
+        notify(f"ATTENTION: {asked} was asked for, but there is {found} here: using the CPU")
+        return Device("cpu", (), _cpu_precision(precision, notify))
+    if precision == "auto":
+        precision = "bf16" if torch.cuda.is_bf16_supported() else "16"
+    notify("using " + ", ".join(torch.cuda.get_device_name(i) for i in wanted))
+    return Device("cuda", wanted, precision)
+
+
+def _cpu_precision(precision: str, notify: Callable[[str], None]) -> str:
+    native = bool(torch.cpu._is_avx512_bf16_supported())
+    if precision == "auto":
+        return "bf16" if native else "32"
+    if precision == "bf16" and not native:
+        notify("TRAIN.PRECISION bf16: this CPU has no bfloat16 arithmetic, so it will be slow")
+    return precision
+
+
+def cpu_threads(configured: int) -> int:
+    """Threads for the network: `configured`, or every core this process may use."""
+    available = available_cores()
+    return available if configured < 1 else min(configured, available)
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def world_and_rank() -> tuple[int, int]:
+    """Number of processes and this one's rank, as the launcher says."""
+    return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+
+
+def join_processes(device: Device) -> None:
+    """Meet the other processes of a launcher; nothing to do for a single one."""
+    world, _ = world_and_rank()
+    if world > 1 and not torch.distributed.is_initialized():
+        if device.kind == "cuda":
+            torch.cuda.set_device(device.torch)
+        torch.distributed.init_process_group("nccl" if device.kind == "cuda" else "gloo")
+
+
+def main_first(work: Callable[[], Result]) -> Result:
+    """Do the same in every process, but in the first one before the others.
+
+    What the first one writes is there for the others to read.
+    """
+    world, rank = world_and_rank()
+    if world == 1:
+        return work()
+    if rank == 0:
+        result = work()
+    torch.distributed.barrier()
+    return result if rank == 0 else work()

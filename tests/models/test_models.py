@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+
+from singula.errors import UserError
+from singula.models import ModelSettings, build_model, downsampling
+from singula.models.blocks import ACTIVATIONS, make_activation
+from singula.models.build import receptive_radius
+
+SMALL = {"feature_maps": (4, 8, 16), "dropout": (0.0, 0.0, 0.0), "z_down": (1, 2)}
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("upsample", ["convtranspose", "upsampling"])
+def test_output_has_the_input_shape_and_both_heads(ndim: int, upsample: str) -> None:
+    settings = ModelSettings(ndim, 3, 2, n_classes=4, upsample=upsample, **SMALL)
+    network = build_model(settings).eval()
+    shape = (6, 20, 16)[-ndim:]
+    shape = tuple(s // m * m for s, m in zip(shape, downsampling(settings), strict=True))
+    out = network(torch.randn(2, 3, *shape))
+    assert out.shape == (2, 6, *shape)
+
+
+def test_z_down_sets_the_pooling_along_z_and_zero_stands_for_two() -> None:
+    settings = ModelSettings(3, 1, 1, feature_maps=(2, 2, 2, 2), z_down=(1, 2, 0))
+    assert settings.pooling == ((1, 2, 2), (2, 2, 2), (2, 2, 2))
+    assert downsampling(settings) == (4, 8, 8)
+
+
+def test_one_slice_of_3d_equals_2d_with_the_same_weights() -> None:
+    # A 3-wide kernel sees zeros above and below one slice: its middle plane is the 2D kernel.
+    flat = build_model(ModelSettings(2, 1, 2, feature_maps=(4, 8), dropout=(0, 0))).eval()
+    solid = build_model(
+        ModelSettings(3, 1, 2, feature_maps=(4, 8), dropout=(0, 0), z_down=(1,))
+    ).eval()
+    weights = solid.state_dict()
+    for name, value in flat.state_dict().items():
+        if value.ndim == 4:
+            target = torch.zeros_like(weights[name])
+            middle = target.shape[2] // 2
+            target[:, :, middle] = value
+            weights[name] = target
+        else:
+            weights[name] = value
+    solid.load_state_dict(weights)
+    image = torch.randn(1, 1, 16, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(solid(image[:, :, None])[:, :, 0], flat(image))
+
+
+def test_settings_change_the_layers() -> None:
+    def kinds(**changes: object) -> set[str]:
+        settings = ModelSettings(2, 1, 2, **{**SMALL, "z_down": (0, 0), **changes})  # type: ignore[arg-type]
+        return {type(m).__name__ for m in build_model(settings).modules()}
+
+    assert "BatchNorm2d" in kinds()
+    assert "BatchNorm2d" not in kinds(batch_norm=False)
+    assert "Dropout2d" in kinds(dropout=(0.0, 0.1, 0.1))
+    assert {"ReLU"} <= kinds(activation="relu")
+    assert "ELU" not in kinds(activation="relu")
+    kernels = build_model(ModelSettings(2, 1, 2, **{**SMALL, "z_down": (0, 0)}, kernel=5))
+    assert kernels.bottom.layers[0].kernel_size == (5, 5)
+
+
+def test_activations_by_any_capitalisation() -> None:
+    assert {type(make_activation(n.upper())) for n in ACTIVATIONS} == {
+        type(make_activation(n)) for n in ACTIVATIONS
+    }
+    with pytest.raises(ValueError, match="unknown activation"):
+        make_activation("rellu")
+
+
+def test_unknown_architecture_is_the_users_error() -> None:
+    with pytest.raises(UserError, match=r"MODEL\.ARCHITECTURE.*'vnet'"):
+        build_model(ModelSettings(2, 1, 1, architecture="vnet"))
+
+
+def test_settings_survive_plain_types() -> None:
+    settings = ModelSettings(3, 2, 3, n_classes=5, z_down=(1, 1, 2, 2))
+    assert ModelSettings.from_dict(settings.to_dict()) == settings
+
+
+@pytest.mark.parametrize("upsample", ["convtranspose", "upsampling"])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_nothing_beyond_the_receptive_radius_matters(kernel: int, upsample: str) -> None:
+    settings = ModelSettings(
+        2, 1, 1, feature_maps=(3, 3, 3), dropout=(0, 0, 0), kernel=kernel, upsample=upsample
+    )
+    torch.manual_seed(0)
+    network = build_model(settings).double().eval()
+    radius, size = receptive_radius(settings)[0], 160
+    image = torch.randn(1, 1, size, size, dtype=torch.float64, requires_grad=True)
+    network(image)[0, 0, size // 2, size // 2].backward()
+    assert image.grad is not None
+    rows = np.flatnonzero(image.grad[0, 0].abs().sum(1).numpy() > 0)
+    reach = max(size // 2 - rows.min(), rows.max() - size // 2)
+    assert 0.5 * radius < reach <= radius
+
+
+def test_a_small_network_overfits_one_image() -> None:
+    torch.manual_seed(0)
+    network = build_model(ModelSettings(2, 1, 1, feature_maps=(8, 16), dropout=(0, 0)))
+    truth = torch.zeros(1, 1, 32, 32)
+    truth[..., 8:20, 10:22] = 1
+    image = truth + 0.3 * torch.randn_like(truth)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    loss_of = torch.nn.functional.binary_cross_entropy_with_logits
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss = loss_of(network(image), truth)
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.05

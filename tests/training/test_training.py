@@ -1,0 +1,212 @@
+"""Whole trainings of a tiny network: resumption, seeds, logs, patience."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from singula.channels import encode
+from singula.data.augment import AugmentSettings
+from singula.data.dataset import PatchDataset, PatchSettings, Sample
+from singula.data.normalize import Normalizer
+from singula.errors import UserError
+from singula.models import ModelSettings, build_model
+from singula.training import fit as fit_module
+from singula.training.callbacks import CheckpointSettings, EpochLog, append_row
+from singula.training.checkpoint import load_checkpoint
+from singula.training.device import Device
+from singula.training.fit import FitResult, FitSettings, fit
+from singula.training.losses import InstanceLoss, Output
+from singula.training.optimise import OptimiserSettings
+
+MODEL = ModelSettings(2, 1, 2, feature_maps=(4, 8), dropout=(0.0, 0.3))
+OUTPUTS = (Output("B", "bce", "sigmoid"), Output("C", "bce", "sigmoid"))
+
+
+def disks() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :64]
+    labels = np.zeros((64, 64, 1), np.uint8)
+    for number in range(1, 9):
+        cy, cx = rng.integers(6, 58, 2)
+        labels[(y - cy) ** 2 + (x - cx) ** 2 < 25] = number
+    image = (labels > 0) * 0.7 + 0.1 * rng.standard_normal(labels.shape)
+    return image.astype(np.float32), labels
+
+
+def dataset(augment: bool) -> PatchDataset:
+    image, labels = disks()
+    return PatchDataset(
+        [Sample("disks", image, labels)],
+        PatchSettings((16, 16), (0.0, 0.0), (0, 0)),
+        Normalizer("scale_range"),
+        ("B", "C"),
+        lambda part: encode(part, "BC"),
+        AugmentSettings(0.5, rotation=(-90, 90), hflip=True) if augment else None,
+        seed=1,
+    )
+
+
+def train(
+    folder: Path, *, resume: bool = False, said: list[str] | None = None, **changes: object
+) -> tuple[FitResult, torch.nn.Module]:
+    options: dict[str, object] = {"epochs": 4, "batch_size": 4, "seed": 3, **changes}
+    optimiser = {"name": "ADAMW", "lr": 1e-2, "schedule": "warmupcosine", "warmup_epochs": 1}
+    optimiser.update(
+        {k: options.pop(k) for k in list(options) if k in OptimiserSettings.__annotations__}
+    )
+    patience = int(str(options.pop("patience", -1)))
+    monitor = str(options.pop("monitor", "val_loss"))
+    torch.manual_seed(7)
+    network = build_model(MODEL)
+    result = fit(
+        network,
+        InstanceLoss(OUTPUTS),
+        dataset(augment=True),
+        dataset(augment=False),
+        settings=FitSettings(**options),  # type: ignore[arg-type]
+        optimiser=OptimiserSettings(**optimiser),  # type: ignore[arg-type]
+        checkpoints=CheckpointSettings(
+            folder / "best.pth", folder / "last.pth", monitor=monitor, patience=patience
+        ),
+        log=EpochLog(folder / "log.csv"),
+        device=Device("cpu"),
+        description={"model": MODEL.to_dict()},
+        resume=resume,
+        notify=said.append if said is not None else lambda line: None,
+    )
+    return result, network
+
+
+def weights(folder: Path, name: str = "last.pth") -> dict[str, torch.Tensor]:
+    return load_checkpoint(folder / name).weights
+
+
+def assert_equal_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=0, atol=0, msg=name)
+
+
+def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process dies right after the last checkpoint of this epoch was written."""
+    save = fit_module.SaveCheckpoints.on_train_epoch_end
+
+    def dying(self: object, trainer: object, module: object) -> None:
+        save(self, trainer, module)  # type: ignore[arg-type]
+        if len(module.history) == epoch:  # type: ignore[attr-defined]
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(fit_module.SaveCheckpoints, "on_train_epoch_end", dying)
+
+
+@pytest.mark.parametrize("schedule", ["warmupcosine", "onecycle", "reduceonplateau", ""])
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    schedule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"schedule": schedule, "plateau_patience": 1, "accumulate": 2}
+    whole, _ = train(tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(tmp_path / "parts", **options)
+    said: list[str] = []
+    parts, _ = train(tmp_path / "parts", resume=True, said=said, **options)
+    assert any("resuming after epoch 2 of 4" in line for line in said)
+    assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert_equal_weights(
+        weights(tmp_path / "whole", "best.pth"), weights(tmp_path / "parts", "best.pth")
+    )
+    assert whole.history == parts.history
+    assert (tmp_path / "whole/log.csv").read_text() == (tmp_path / "parts/log.csv").read_text()
+
+
+def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        train(tmp_path / name, epochs=2)
+    train(tmp_path / "c", epochs=2, seed=4)
+    assert_equal_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    first, other = weights(tmp_path / "a"), weights(tmp_path / "c")
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
+    train(tmp_path / "none", epochs=1)
+    train(tmp_path / "two", epochs=1, workers=2)
+    assert_equal_weights(weights(tmp_path / "none"), weights(tmp_path / "two"))
+
+
+def test_training_learns_and_returns_the_best_weights(tmp_path: Path) -> None:
+    result, network = train(tmp_path, epochs=12, lr=3e-2)
+    losses = [row["val_loss"] for row in result.history]
+    assert min(losses) < 0.7 * losses[0]
+    assert result.history[-1]["val_iou_B"] > 0.5
+    assert_equal_weights(dict(network.state_dict()), weights(tmp_path, "best.pth"))
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    train(tmp_path, epochs=2)
+    before = (tmp_path / "last.pth").stat().st_mtime_ns
+    said: list[str] = []
+    result, _ = train(tmp_path, epochs=2, resume=True, said=said)
+    assert (tmp_path / "last.pth").stat().st_mtime_ns == before
+    assert len(result.history) == 2
+    assert any("complete already" in line for line in said)
+
+
+def test_patience_ends_a_training_that_gets_no_better(tmp_path: Path) -> None:
+    said: list[str] = []
+    result, _ = train(tmp_path, epochs=30, lr=1e-12, schedule="", patience=2, said=said)
+    assert len(result.history) < 30
+    assert any("stopped: no better val_loss for 2 epochs" in line for line in said)
+
+
+def test_the_monitored_score_may_be_an_iou(tmp_path: Path) -> None:
+    result, _ = train(tmp_path, epochs=3, monitor="val_iou_B")
+    best = max(result.history, key=lambda row: row["val_iou_B"])
+    assert load_checkpoint(result.best).epoch + 1 == best["epoch"]
+
+
+def test_no_finite_loss_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no finite loss"):
+        train(tmp_path, epochs=1, name="SGD", lr=1e30, schedule="")
+
+
+def test_another_network_does_not_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path, epochs=1)
+    monkeypatch.setitem(
+        globals(), "MODEL", ModelSettings(2, 1, 2, feature_maps=(6, 8), dropout=(0, 0))
+    )
+    with pytest.raises(UserError, match="another network"):
+        train(tmp_path, epochs=2, resume=True)
+
+
+def test_log_has_a_row_per_epoch_and_none_twice(tmp_path: Path) -> None:
+    train(tmp_path, epochs=2)
+    append_row(tmp_path / "log.csv", {"epoch": 2, "train_loss": 99.0})
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"lr", "train_loss", "val_loss", "train_iou_B", "val_iou_C"} <= set(rows[0])
+    assert float(rows[1]["train_loss"]) < 99
+
+
+def test_learning_rate_follows_the_schedule(tmp_path: Path) -> None:
+    result, _ = train(tmp_path, epochs=4, lr=1e-2, warmup_epochs=1)
+    rates = [row["lr"] for row in result.history]
+    assert rates[0] == pytest.approx(1e-2, rel=0.01)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-6)
+
+
+def test_curves_are_drawn(tmp_path: Path) -> None:
+    from singula.training.charts import draw_charts
+
+    result, _ = train(tmp_path, epochs=2)
+    drawn = draw_charts(result.history, "run_1", lambda metric: tmp_path / f"run_1_{metric}.png")
+    names = {path.name for path in drawn}
+    assert names == {"run_1_loss.png", "run_1_iou_B.png", "run_1_iou_C.png"}
+    for path in drawn:
+        assert path.read_bytes().startswith(b"\x89PNG")
