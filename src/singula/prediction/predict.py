@@ -1,0 +1,198 @@
+"""Predict the maps of an image tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from singula.data.normalize import Scaling
+from singula.data.patches import Tile, TilePlan, read_patch
+from singula.prediction.tta import mean_over_views
+from singula.training.losses import Output, activate
+
+FloatArray = npt.NDArray[np.float32]
+OnTile = Callable[[Tile, FloatArray], None]
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """How an image is cut and sent through the network.
+
+    Parameters
+    ----------
+    plan : TilePlan
+        Tiles with overlap and padding.
+    batch_size : int
+        Tiles per forward pass.
+    augment : bool
+        Average over mirrored and turned views (8 in 2D, 16 in 3D).
+    half : bool
+        Keep the maps in float16: half the memory, for probabilities within 1e-3.
+    """
+
+    plan: TilePlan
+    batch_size: int = 4
+    augment: bool = False
+    half: bool = False
+
+
+def whole_plan(shape: Sequence[int], multiple: tuple[int, ...]) -> TilePlan:
+    """One tile that holds the whole image, mirrored at its end up to the network's multiple."""
+    ndim = len(multiple)
+    patch = tuple(-(-s // m) * m for s, m in zip(shape, multiple, strict=True))
+    return TilePlan(patch, (0.0,) * ndim, (0,) * ndim, multiple)
+
+
+class Predictor:
+    """A trained network and what its outputs mean.
+
+    Parameters
+    ----------
+    network : Module
+        Weights in place; moved to `device` and set to evaluation.
+    outputs : sequence of Output
+        Channels in the network's order.
+    n_classes : int
+        Classes after the channels, 0 for none.
+    device : torch.device
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        outputs: Sequence[Output],
+        n_classes: int = 0,
+        device: torch.device | None = None,
+    ) -> None:
+        self.outputs = tuple(outputs)
+        self.n_classes = n_classes
+        self.device = device or torch.device("cpu")
+        self.network = network.to(self.device).eval()
+
+    @property
+    def width(self) -> int:
+        """Channels of the network's output."""
+        return len(self.outputs) + self.n_classes
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Channel values (N, width, …) of a normalised batch (N, C, …)."""
+        layout = torch.channels_last if batch.ndim == 4 else torch.channels_last_3d
+        batch = batch.contiguous(memory_format=layout)
+        logits = self.network(batch).float()
+        for index, output in enumerate(self.outputs):
+            logits[:, index] = activate(logits[:, index], output.activation)
+        if self.n_classes:
+            logits[:, len(self.outputs) :] = logits[:, len(self.outputs) :].softmax(1)
+        result: Tensor = logits
+        return result
+
+    def predict(
+        self,
+        image: npt.NDArray[Any],
+        scaling: Scaling,
+        settings: PredictSettings,
+        on_tile: OnTile | None = None,
+    ) -> dict[str, FloatArray]:
+        """Maps by name, each with the image's spatial shape.
+
+        Parameters
+        ----------
+        image : ndarray
+            (y, x, c) or (z, y, x, c), any numeric type.
+        scaling : Scaling
+            Normalisation, from statistics of the whole image or set.
+        settings : PredictSettings
+            Tiles; where cores overlap, maps are blended linearly.
+        on_tile : callable, optional
+            Told of each tile with the maps (width, …) of its kept part.
+
+        Returns
+        -------
+        dict of str to ndarray
+            float32 (float16 with `half`); with a class head also ``class``, the most probable
+            class (uint8 or uint16).
+        """
+        shape, plan = image.shape[:-1], settings.plan
+        dtype = np.float16 if settings.half else np.float32
+        result = np.zeros((self.width, *shape), dtype)
+        blend = _Blend(shape, plan)
+        with torch.inference_mode():
+            for tiles in _batches(plan.tiles(shape), settings.batch_size):
+                patches = [scaling.apply(read_patch(image, t.start, plan.patch)) for t in tiles]
+                batch = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1))
+                batch = batch.contiguous().to(self.device)
+                if settings.augment:
+                    maps = mean_over_views(self.forward, batch)
+                else:
+                    maps = self.forward(batch)
+                for tile, values in zip(tiles, maps.cpu().numpy(), strict=True):
+                    kept = values[(slice(None), *tile.inner)]
+                    blend.add(result, tile, kept)
+                    if on_tile is not None:
+                        on_tile(tile, kept)
+        blend.finish(result)
+        return self._by_name(result)
+
+    def _by_name(self, result: FloatArray) -> dict[str, FloatArray]:
+        maps = {output.name: result[index] for index, output in enumerate(self.outputs)}
+        if self.n_classes:
+            dtype = np.uint8 if self.n_classes <= 256 else np.uint16
+            maps["class"] = result[len(self.outputs) :].argmax(0).astype(dtype)
+        return maps
+
+
+def _batches(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:
+    while batch := list(islice(tiles, size)):
+        yield batch
+
+
+class _Blend:
+    """Writes tiles into the result; overlapping cores are weighted with a linear ramp.
+
+    The tiles form a grid and the weight of a pixel is a product over the axes, so the sum of the
+    weights is a product too: one vector per axis instead of an image of weights.
+    """
+
+    def __init__(self, shape: Sequence[int], plan: TilePlan) -> None:
+        self.ramps: list[FloatArray] = []
+        self.sums: list[FloatArray] = []
+        self.needed = False
+        for size, core, starts in zip(shape, plan.core, plan.starts(shape), strict=True):
+            shared = core - (starts[1] - starts[0]) if len(starts) > 1 else 0
+            self.needed |= shared > 0
+            distance = np.minimum(np.arange(core), np.arange(core)[::-1]) + 1
+            ramp = np.minimum(distance / (shared + 1), 1.0).astype(np.float32)
+            total = np.zeros(size, np.float32)
+            for start in starts:
+                part = total[start : start + core]
+                part += ramp[: len(part)]
+            self.ramps.append(ramp)
+            self.sums.append(total)
+
+    def add(self, result: FloatArray, tile: Tile, kept: FloatArray) -> None:
+        """Put the kept part of a tile in its place."""
+        place = (slice(None), *tile.outer)
+        if not self.needed:
+            result[place] = kept
+            return
+        weighted = kept
+        for axis, ramp in enumerate(self.ramps):
+            weighted = weighted * _along(ramp[: kept.shape[axis + 1]], axis, len(self.ramps))
+        result[place] += weighted
+
+    def finish(self, result: FloatArray) -> None:
+        """Divide by the sum of the weights."""
+        if self.needed:
+            for axis, total in enumerate(self.sums):
+                result /= _along(total, axis, len(self.sums))
+
+
+def _along(vector: FloatArray, axis: int, ndim: int) -> FloatArray:
+    return vector.reshape((-1,) + (1,) * (ndim - 1 - axis))

@@ -1,0 +1,47 @@
+"""Test-time augmentation: the mean over all mirrored and turned views of a tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import torch
+from torch import Tensor
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def views(ndim: int) -> list[tuple[int, bool, bool]]:
+    """(quarter turns, mirror x, mirror z) of each view: 8 in two dimensions, 16 in three."""
+    depth = (False, True) if ndim == 3 else (False,)
+    return list(product(range(4), (False, True), depth))
+
+
+def apply_view(batch: Tensor, view: tuple[int, bool, bool]) -> Tensor:
+    """Turn and mirror a batch (N, C, [z,] y, x)."""
+    turns, mirror_x, mirror_z = view
+    flips = ([-1] if mirror_x else []) + ([-3] if mirror_z else [])
+    if flips:
+        batch = torch.flip(batch, flips)
+    return torch.rot90(batch, turns, (-2, -1)) if turns else batch
+
+
+def undo_view(batch: Tensor, view: tuple[int, bool, bool]) -> Tensor:
+    """The inverse of `apply_view`."""
+    turns, mirror_x, mirror_z = view
+    if turns:
+        batch = torch.rot90(batch, -turns, (-2, -1))
+    flips = ([-1] if mirror_x else []) + ([-3] if mirror_z else [])
+    return torch.flip(batch, flips) if flips else batch
+
+
+def mean_over_views(forward: Forward, batch: Tensor) -> Tensor:
+    """Mean of the maps of all views, each turned back."""
+    chosen = views(batch.ndim - 2)
+    total: Tensor | None = None
+    for view in chosen:
+        maps = undo_view(forward(apply_view(batch, view).contiguous()), view)
+        total = maps.clone() if total is None else total.add_(maps)
+    if total is None:
+        raise RuntimeError("there is no view")
+    return total.div_(len(chosen))

@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from singula.data.normalize import Normalizer
+from singula.data.patches import Tile, TilePlan
+from singula.models import ModelSettings, build_model, downsampling
+from singula.models.build import receptive_radius
+from singula.prediction import Predictor, PredictSettings, whole_plan
+from singula.prediction.tta import apply_view, mean_over_views, undo_view, views
+from singula.training.losses import Output
+
+B, D = Output("B", "bce", "sigmoid"), Output("D", "l1", "linear")
+CASES = {
+    "2d": (ModelSettings(2, 1, 2, feature_maps=(4, 8, 16), dropout=(0, 0, 0)), (150, 203)),
+    "3d": (
+        ModelSettings(3, 1, 2, feature_maps=(4, 8), dropout=(0, 0), z_down=(1,)),
+        (13, 50, 47),
+    ),
+    "3d upsampling": (
+        ModelSettings(
+            3, 1, 2, feature_maps=(4, 8), dropout=(0, 0), z_down=(2,), upsample="upsampling"
+        ),
+        (18, 40, 44),
+    ),
+}
+
+
+def picture(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (*shape, 1)).astype(np.uint8)
+
+
+def predict(
+    predictor: Predictor, image: np.ndarray, plan: TilePlan, **more: object
+) -> dict[str, np.ndarray]:
+    scaling = Normalizer("div").scaling(image)
+    return predictor.predict(image, scaling, PredictSettings(plan, 3, **more))  # type: ignore[arg-type]
+
+
+def warm(settings_: ModelSettings) -> nn.Module:
+    """A network whose batch norm is not the identity."""
+    torch.manual_seed(1)
+    network = build_model(settings_).train()
+    shape = tuple(8 * m for m in downsampling(settings_))
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.rand(2, settings_.in_channels, *shape))
+    return network
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("overlap", [0.0, 0.4])
+def test_tiles_give_the_map_of_the_whole_image(case: str, overlap: float) -> None:
+    model, shape = CASES[case]
+    multiple = downsampling(model)
+    halo = tuple(-(-r // m) * m for r, m in zip(receptive_radius(model), multiple, strict=True))
+    predictor = Predictor(warm(model), (B, D))
+    image = picture(shape)
+    cores = tuple((4 if m == 1 else 8 * m) for m in multiple)
+    patch = tuple(c + 2 * h for c, h in zip(cores, halo, strict=True))
+    tiled = predict(predictor, image, TilePlan(patch, (overlap,) * model.ndim, halo, multiple))
+    large = tuple(-(-s // m) * m + 2 * h for s, m, h in zip(shape, multiple, halo, strict=True))
+    whole = predict(predictor, image, TilePlan(large, (0.0,) * model.ndim, halo, multiple))
+    for name in ("B", "D"):
+        assert np.ptp(whole[name]) > 0.01
+        np.testing.assert_allclose(tiled[name], whole[name], atol=2e-5)
+
+
+class Same(nn.Module):
+    """Gives each pixel back, so that the tiles' way can be followed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clone()
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.tuples(st.integers(3, 40), st.integers(3, 40)),
+    st.sampled_from([0.0, 0.25, 0.5, 0.75]),
+    st.integers(0, 3),
+    st.booleans(),
+)
+def test_reassembly_is_the_identity_for_any_plan(
+    shape: tuple[int, int], overlap: float, padding: int, augment: bool
+) -> None:
+    image = picture(shape)
+    plan = TilePlan((12, 12), (overlap, overlap), (padding, padding), (1, 1))
+    maps = predict(Predictor(Same(), (D,)), image, plan, augment=augment)
+    np.testing.assert_allclose(maps["D"], image[..., 0] / np.float32(255), atol=1e-6)
+
+
+def test_whole_plan_needs_one_tile() -> None:
+    plan = whole_plan((37, 50), (8, 16))
+    assert plan.patch == (40, 64)
+    assert plan.count((37, 50)) == 1
+    image = picture((37, 50))
+    np.testing.assert_allclose(
+        predict(Predictor(Same(), (D,)), image, plan)["D"], image[..., 0] / 255, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("ndim", "count"), [(2, 8), (3, 16)])
+def test_views_are_all_different_and_undone(ndim: int, count: int) -> None:
+    batch = torch.rand(1, 1, *(2, 5, 5)[-ndim:])
+    turned = [apply_view(batch, view) for view in views(ndim)]
+    assert len(turned) == count
+    assert len({tuple(t.flatten().tolist()) for t in turned}) == count
+    for view, other in zip(views(ndim), turned, strict=True):
+        torch.testing.assert_close(undo_view(other, view), batch, rtol=0, atol=0)
+
+
+def test_augmented_prediction_commutes_with_turning_the_image() -> None:
+    # The mean over all views cannot depend on how the image lies.
+    network = warm(CASES["2d"][0]).eval()
+    batch = torch.rand(1, 1, 32, 32)
+    with torch.inference_mode():
+        straight = mean_over_views(network, batch)
+        turned = mean_over_views(network, torch.rot90(batch, 1, (-2, -1)))
+        torch.testing.assert_close(torch.rot90(straight, 1, (-2, -1)), turned, atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(straight, network(batch), atol=1e-4)
+
+
+def test_one_view_at_a_time_is_the_mean_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = warm(CASES["3d"][0]).eval()
+    batch = torch.rand(1, 1, 4, 16, 16)
+    with torch.inference_mode():
+        each = [undo_view(network(apply_view(batch, v)), v) for v in views(3)]
+        torch.testing.assert_close(mean_over_views(network, batch), torch.stack(each).mean(0))
+
+
+def test_classes_are_the_most_probable_ones() -> None:
+    class Constant(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = torch.zeros(len(x), 4, *x.shape[2:])
+            logits[:, 2] = x[:, 0]
+            logits[:, 3] = 0.5
+            return logits
+
+    image = picture((9, 9))
+    plan = TilePlan((9, 9), (0.0, 0.0), (0, 0), (1, 1))
+    maps = predict(Predictor(Constant(), (B,), n_classes=3), image, plan)
+    bright = image[..., 0] / np.float32(255)
+    np.testing.assert_array_equal(maps["class"], np.where(bright >= 0.5, 1, 2))
+    assert maps["B"].max() <= 1
+
+
+def test_every_tile_is_told_once_with_its_kept_part() -> None:
+    image = picture((20, 31))
+    seen = np.zeros((20, 31), int)
+
+    def told(tile: Tile, values: np.ndarray) -> None:
+        seen[tile.outer] += 1
+        np.testing.assert_allclose(values[0], image[(*tile.outer, 0)] / np.float32(255), atol=1e-6)
+
+    plan = TilePlan((12, 12), (0.0, 0.0), (2, 2), (2, 2))
+    Predictor(Same(), (D,)).predict(
+        image, Normalizer("div").scaling(image), PredictSettings(plan), told
+    )
+    assert (seen == 1).all()
