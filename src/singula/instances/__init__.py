@@ -1,0 +1,67 @@
+"""Channels to labels: one marker-controlled watershed behind a table of configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from singula.errors import UserError
+from singula.instances.decode import Decoded, decode
+from singula.instances.settings import DecodeSettings
+from singula.instances.table import DECODERS, Decoder
+from singula.instances.thresholds import histogram, otsu_from_histogram, resolve_thresholds
+
+__all__ = [
+    "DECODERS",
+    "DecodeSettings",
+    "Decoded",
+    "Decoder",
+    "decode",
+    "decode_labels",
+    "histogram",
+    "otsu_from_histogram",
+    "resolve_thresholds",
+]
+
+
+def decode_labels(
+    maps: Mapping[str, np.ndarray],
+    channels: str = "BC",
+    *,
+    thresholds: str | Mapping[str, object] = "auto",
+    spacing: Sequence[float] | None = None,
+) -> np.ndarray:
+    """Instances of channel maps; the public `singula.decode`.
+
+    Parameters
+    ----------
+    maps : mapping of str to ndarray
+        By channel name, all (y, x) or all (z, y, x): probabilities for ``B C M P``, distances for
+        ``D Dv2``.
+    channels : str
+        ``BC``, ``BP``, ``BD``, ``BCM``, ``BCD``, ``BCDv2``, ``BDv2`` or ``Dv2``.
+    thresholds : "auto" or mapping
+        Configuration keys without prefix, e.g. ``{"TH_BINARY_MASK": 0.5, "REMOVE_SMALL_OBJ": 20}``.
+        A threshold of a binary channel makes all of them manual; say ``"TH_TYPE": "auto"`` to
+        keep them automatic.
+    spacing : sequence of float, optional
+        Pixel size per axis, z first.
+
+    Returns
+    -------
+    ndarray of unsigned int
+        Labels, consecutive from 1, 0 the background.
+
+    Raises
+    ------
+    UserError
+        For an unknown configuration or key, a missing map, or maps that differ in shape.
+    """
+    if isinstance(thresholds, str):
+        if thresholds != "auto":
+            raise UserError(f"thresholds is '{thresholds}'; give 'auto' or a dict of keys")
+        settings = DecodeSettings()
+    else:
+        settings = DecodeSettings.from_keys(thresholds)
+    return decode(maps, channels, settings=settings, spacing=spacing).labels

@@ -1,0 +1,226 @@
+"""Channel maps to instances: seeds, growth mask, flood, clean-up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from singula.errors import UserError
+from singula.instances.settings import DecodeSettings
+from singula.instances.table import DECODERS, Decoder, Maps, Thresholds, all_of
+from singula.instances.thresholds import histogram, resolve_thresholds
+from singula.instances.watershed import compact, flood, label_seeds, morph, step
+
+_BINARY = ("B", "C", "M", "P")
+_RING = {"thick": 1, "inner": 1, "outer": 0, "dense": 2}
+"""Width of the contour inside an object, in pixels."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Instances and what they were made from.
+
+    Parameters
+    ----------
+    labels : ndarray of unsigned int
+        Consecutive from 1, smallest dtype.
+    seeds : ndarray of unsigned int
+        The numbered seeds before they grew.
+    foreground : ndarray of bool
+        Where seeds could grow.
+    surface : ndarray
+        The map that was flooded: ``Dv2`` upwards from 0, ``B`` downwards from 1.
+    thresholds : dict of str to float
+        By configuration key without prefix.
+    notes : tuple of str
+        What the user should be told.
+    """
+
+    labels: np.ndarray
+    seeds: np.ndarray
+    foreground: np.ndarray
+    surface: np.ndarray
+    thresholds: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def decode(
+    maps: Maps,
+    channels: str = "BC",
+    *,
+    settings: DecodeSettings | None = None,
+    spacing: Sequence[float] | None = None,
+    seed_filter: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Decoded:
+    """Turn channel maps into instances by a marker-controlled watershed.
+
+    Parameters
+    ----------
+    maps : mapping of str to ndarray
+        By channel name, all (y, x) or all (z, y, x): probabilities in [0, 1] for ``B C M P``,
+        distances for ``D`` and ``Dv2``. Maps that the configuration does not need are ignored.
+    channels : str
+        The configuration, a key of `singula.instances.table.DECODERS`.
+    settings : DecodeSettings, optional
+    spacing : sequence of float, optional
+        Pixel size per axis, z first; only the morphology of seeds and foreground measures with it.
+    seed_filter : callable, optional
+        From the labelled seeds to those that shall grow; must keep their ids.
+
+    Returns
+    -------
+    Decoded
+
+    Raises
+    ------
+    UserError
+        For an unknown configuration, a missing map, maps that differ in shape or hold NaN, or a
+        spacing that does not fit.
+
+    Notes
+    -----
+    `Dv2` configurations have no growth mask: a background seed grows along with the others.
+    """
+    settings = DecodeSettings() if settings is None else settings
+    decoder = _decoder(channels)
+    used = _checked_maps(maps, decoder, spacing)
+    automatic = settings.th_type == "auto"
+    counted = {c: histogram(used[c]) for c in decoder.needs if automatic and c in _BINARY}
+    thresholds, notes = resolve_thresholds(counted, settings)
+
+    seed_mask = all_of(decoder.seeds, used, thresholds)
+    for operation, radius in settings.seed_morph:
+        seed_mask = morph(seed_mask, operation, radius, spacing)
+    foreground = _foreground(decoder, used, thresholds, settings, seed_mask)
+    foreground = morph(foreground, "erode", settings.fore_erosion, spacing)
+    foreground = morph(foreground, "dilate", settings.fore_dilation, spacing)
+
+    seeds, count = label_seeds(seed_mask)
+    if settings.remove_before:
+        seeds = compact(seeds, count, min_size=settings.remove_small)
+        count = int(seeds.max(initial=0))
+    if seed_filter is not None:
+        seeds = seed_filter(seeds)
+    labels = _grow(decoder, used, seeds, count, foreground, settings)
+    return Decoded(
+        labels=labels,
+        seeds=seeds,
+        foreground=foreground,
+        surface=used[decoder.surface],
+        thresholds=thresholds,
+        notes=notes + _advice(decoder, thresholds),
+    )
+
+
+def _decoder(channels: str) -> Decoder:
+    if channels not in DECODERS:
+        raise UserError(
+            f"DATA_CHANNELS is '{channels}', which has no decoder; allowed: {', '.join(DECODERS)}"
+        )
+    return DECODERS[channels]
+
+
+def _checked_maps(
+    maps: Maps, decoder: Decoder, spacing: Sequence[float] | None
+) -> dict[str, np.ndarray]:
+    missing = [c for c in decoder.needs if c not in maps]
+    if missing:
+        raise UserError(
+            f"{decoder.name} needs the maps {', '.join(decoder.needs)}; "
+            f"{', '.join(missing)} is missing, found {', '.join(maps) or 'none'}",
+            hint="decode with the DATA_CHANNELS that the network was trained with",
+        )
+    used = {c: np.asarray(maps[c]) for c in decoder.needs}
+    shapes = {c: m.shape for c, m in used.items()}
+    if len(set(shapes.values())) > 1:
+        raise UserError(f"the maps differ in shape: {shapes}")
+    ndim = used[decoder.needs[0]].ndim
+    if ndim not in (2, 3):
+        raise UserError(f"maps must be (y, x) or (z, y, x); found the shapes {shapes}")
+    if spacing is not None and (len(spacing) != ndim or min(spacing) <= 0):
+        raise UserError(f"spacing is {tuple(spacing)}; give {ndim} positive numbers")
+    for name, values in used.items():
+        if values.size and np.isnan(values.min()):
+            raise UserError(
+                f"map {name} holds NaN",
+                hint="training has diverged: lower TRAIN.LR or take an earlier checkpoint",
+            )
+    return used
+
+
+def _foreground(
+    decoder: Decoder,
+    maps: Maps,
+    thresholds: Thresholds,
+    settings: DecodeSettings,
+    seed_mask: np.ndarray,
+) -> np.ndarray:
+    mask: np.ndarray
+    if decoder.background is not None:
+        mask = np.invert(decoder.background(maps, thresholds, seed_mask))
+    elif not decoder.growth:
+        mask = np.ones(seed_mask.shape, bool)
+    elif settings.grow_into_contour and "M" not in decoder.needs:
+        mask = np.logical_or(_whole_objects(maps, thresholds, settings.contour_mode), seed_mask)
+    else:
+        mask = all_of(decoder.growth, maps, thresholds)
+    return mask
+
+
+def _whole_objects(maps: Maps, thresholds: Thresholds, contour_mode: str) -> np.ndarray:
+    """Mask of the objects with their own side of the contour.
+
+    ``B + C`` is the objects and, unless the contour lies inside, one pixel around them, which is
+    peeled off. Unlike a lower threshold on ``B``, the edge stays in place when maps are blurred.
+    Without ``C``, ``B`` is thickened by the width of the contour.
+    """
+    limit = thresholds["TH_BINARY_MASK"]
+    if "C" in maps:
+        whole: np.ndarray = np.add(maps["B"], maps["C"], dtype=np.float32) > limit
+        return whole if contour_mode == "inner" else step(whole, grow=False)
+    whole = np.greater(maps["B"], limit)
+    for _ in range(_RING[contour_mode]):
+        whole = step(whole, grow=True)
+    return whole
+
+
+def _grow(
+    decoder: Decoder,
+    maps: Maps,
+    seeds: np.ndarray,
+    count: int,
+    foreground: np.ndarray,
+    settings: DecodeSettings,
+) -> np.ndarray:
+    if count == 0:
+        return np.zeros(seeds.shape, np.uint8)
+    markers = seeds.astype(np.uint32, copy=False)
+    background = None
+    if decoder.background is not None:
+        background = count + 1
+        markers = np.where(foreground | (markers > 0), markers, np.uint32(background))
+    grown = flood(
+        maps[decoder.surface],
+        markers,
+        foreground if decoder.growth else None,
+        downhill=decoder.downhill,
+        by_slices=settings.by_2d_slices,
+    )
+    return compact(
+        grown,
+        count if background is None else background,
+        min_size=0 if settings.remove_before else settings.remove_small,
+        drop=background,
+    )
+
+
+def _advice(decoder: Decoder, thresholds: Thresholds) -> tuple[str, ...]:
+    notes = [] if decoder.note is None else [decoder.note]
+    if decoder.surface == "Dv2" and thresholds["TH_DISTANCE"] >= 1:
+        notes.append(
+            f"TH_DISTANCE is {thresholds['TH_DISTANCE']}, but Dv2 ends at 1 on the contour: every "
+            "pixel passes; values of about 0.6 to 0.9 separate objects"
+        )
+    return tuple(notes)

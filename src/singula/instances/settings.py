@@ -1,0 +1,190 @@
+"""The numbers that steer decoding, as one frozen value."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+
+from singula.channels import CONTOUR_MODES
+from singula.errors import UserError
+
+MORPH_OPERATIONS = ("erode", "dilate")
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How channel maps become instances.
+
+    Parameters
+    ----------
+    th_type : {"auto", "manual"}
+        ``auto`` takes the thresholds of binary channels from the maps (see
+        `singula.instances.thresholds`); ``manual`` takes the numbers below.
+    th_binary_mask, th_contour, th_foreground, th_points : float
+        Probabilities in [0, 1]. Seeds are where ``B`` is above the first and ``C`` below the
+        second; they grow where ``B`` (``M`` if there is one) is above the third.
+    th_distance, th_dist_foreground : float
+        In the units of the distance channel; never automatic.
+    remove_small : int
+        Objects of fewer pixels are dropped; 0 or less keeps everything.
+    remove_before : bool
+        True: seeds below `remove_small` are dropped before they grow.
+        False: instances below it are dropped afterwards.
+    seed_morph : tuple of (str, float)
+        ``("erode" | "dilate", radius)`` steps on the seed mask, in order. Radii count pixels of
+        the finest axis: with a spacing the disk or ball is round in physical units.
+    fore_erosion, fore_dilation : float
+        Radii of an erosion and then a dilation of the growth mask; 0 leaves it alone.
+    by_2d_slices : bool
+        Volumes are flooded slice by slice. Seeds keep their 3D ids, so an instance has one id in
+        all its slices, but it only covers slices in which it has a seed.
+    contour_mode : {"thick", "inner", "outer", "dense"}
+        How the contour that the network learned was drawn; only `grow_into_contour` asks.
+    grow_into_contour : bool
+        ``B`` leaves the contour out, so instances grown inside ``B`` lack their outermost ring.
+        True grows them over their own side of the contour instead (`BC`, `BP`, `BD`, `BCD`).
+    """
+
+    th_type: str = "auto"
+    th_binary_mask: float = 0.5
+    th_contour: float = 0.1
+    th_foreground: float = 0.3
+    th_distance: float = 1.0
+    th_dist_foreground: float = 0.0
+    th_points: float = 0.5
+    remove_small: int = 10
+    remove_before: bool = False
+    seed_morph: tuple[tuple[str, float], ...] = ()
+    fore_erosion: float = 0
+    fore_dilation: float = 0
+    by_2d_slices: bool = False
+    contour_mode: str = "thick"
+    grow_into_contour: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that no step could honour."""
+        _one_of("TH_TYPE", self.th_type, ("auto", "manual"))
+        _one_of("CONTOUR_MODE", self.contour_mode, CONTOUR_MODES)
+        for operation, radius in self.seed_morph:
+            _one_of("SEED_MORPH_SEQUENCE", operation, MORPH_OPERATIONS)
+            _not_negative("SEED_MORPH_RADIUS", radius)
+        _not_negative("FORE_EROSION_RADIUS", self.fore_erosion)
+        _not_negative("FORE_DILATION_RADIUS", self.fore_dilation)
+
+    @classmethod
+    def from_keys(cls, values: Mapping[str, object]) -> DecodeSettings:
+        """Read configuration keys, e.g. ``{"TH_BINARY_MASK": 0.5}``.
+
+        Parameters
+        ----------
+        values : mapping
+            Keys of ``PROBLEM.INSTANCE_SEG`` in any of their spellings: with or without the
+            prefixes ``DATA_MW_`` and ``DATA_``. Without ``TH_TYPE``, the thresholds are manual
+            as soon as one of a binary channel is given.
+
+        Raises
+        ------
+        UserError
+            For an unknown key or a value that is not allowed.
+        """
+        keys = {_plain_name(key): value for key, value in values.items()}
+        unknown = [key for key in keys if key not in _FIELD_OF_KEY and key not in _COMPOSED]
+        if unknown:
+            known = sorted([*_FIELD_OF_KEY, *_COMPOSED])
+            near = difflib.get_close_matches(unknown[0], known, 1)
+            raise UserError(
+                f"'{unknown[0]}' is no decoding setting; known: {', '.join(known)}",
+                hint=f"did you mean '{near[0]}'?" if near else None,
+            )
+        arguments: dict[str, object] = {
+            name: _as_type(key, keys[key], _KIND[name])
+            for key, name in _FIELD_OF_KEY.items()
+            if key in keys
+        }
+        if "th_type" not in arguments and arguments.keys() & _BINARY_THRESHOLDS:
+            arguments["th_type"] = "manual"
+        if "SEED_MORPH_SEQUENCE" in keys:
+            arguments["seed_morph"] = _pair_morphology(
+                _items("SEED_MORPH_SEQUENCE", keys["SEED_MORPH_SEQUENCE"]),
+                _items("SEED_MORPH_RADIUS", keys.get("SEED_MORPH_RADIUS", ())),
+            )
+        if keys.get("ERODE_AND_DILATE_FOREGROUND", False):
+            for key, name in (
+                ("FORE_EROSION_RADIUS", "fore_erosion"),
+                ("FORE_DILATION_RADIUS", "fore_dilation"),
+            ):
+                arguments[name] = _as_type(key, keys.get(key, 5), "float")
+        return cls(**arguments)  # type: ignore[arg-type]
+
+
+_FIELD_OF_KEY = {
+    "TH_TYPE": "th_type",
+    "TH_BINARY_MASK": "th_binary_mask",
+    "TH_CONTOUR": "th_contour",
+    "TH_FOREGROUND": "th_foreground",
+    "TH_DISTANCE": "th_distance",
+    "TH_DIST_FOREGROUND": "th_dist_foreground",
+    "TH_POINTS": "th_points",
+    "REMOVE_SMALL_OBJ": "remove_small",
+    "REMOVE_BEFORE_MW": "remove_before",
+    "WATERSHED_BY_2D_SLICES": "by_2d_slices",
+    "CONTOUR_MODE": "contour_mode",
+    "GROW_INTO_CONTOUR": "grow_into_contour",
+}
+_COMPOSED = (
+    "SEED_MORPH_SEQUENCE",
+    "SEED_MORPH_RADIUS",
+    "ERODE_AND_DILATE_FOREGROUND",
+    "FORE_EROSION_RADIUS",
+    "FORE_DILATION_RADIUS",
+)
+_BINARY_THRESHOLDS = {"th_binary_mask", "th_contour", "th_foreground", "th_points"}
+_KIND = {field.name: str(field.type) for field in fields(DecodeSettings)}
+
+
+def _plain_name(key: str) -> str:
+    name = key.upper().removeprefix("DATA_").removeprefix("MW_")
+    return "REMOVE_SMALL_OBJ" if name == "REMOVE_SMALL_OBJ_BEFORE" else name
+
+
+def _as_type(key: str, value: object, kind: str) -> object:
+    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if (kind == "bool" and isinstance(value, bool)) or (kind == "str" and isinstance(value, str)):
+        return value
+    raise UserError(f"{key} is {value!r}; it must be a {kind}")
+
+
+def _items(key: str, value: object) -> tuple[object, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise UserError(f"{key} is {value!r}; it must be a list")
+    return tuple(value)
+
+
+def _pair_morphology(
+    operations: tuple[object, ...], radii: tuple[object, ...]
+) -> tuple[tuple[str, float], ...]:
+    if len(operations) != len(radii):
+        raise UserError(
+            f"SEED_MORPH_SEQUENCE has {len(operations)} entries, SEED_MORPH_RADIUS {len(radii)}",
+            hint="give one radius for each operation",
+        )
+    pairs = []
+    for operation, radius in zip(operations, radii, strict=True):
+        if not isinstance(radius, (int, float)):
+            raise UserError(f"SEED_MORPH_RADIUS has {radius!r}; radii are numbers")
+        pairs.append((str(operation), float(radius)))
+    return tuple(pairs)
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"{key} is '{value}'; allowed: {', '.join(allowed)}")
+
+
+def _not_negative(key: str, value: float) -> None:
+    if value < 0:
+        raise UserError(f"{key} is {value}; it must be 0 or more")

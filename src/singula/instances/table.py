@@ -1,0 +1,132 @@
+"""The decoding configurations, one row each.
+
+Seeds and growth mask are products of comparisons of a map with a threshold; a row lists them as
+data. To add a configuration, add a row here and its case in the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from singula.instances.watershed import step
+
+Maps = Mapping[str, np.ndarray]
+Thresholds = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One comparison of a map with a threshold: above it, or below it."""
+
+    channel: str
+    above: bool
+    key: str
+
+    def __call__(self, maps: Maps, thresholds: Thresholds) -> np.ndarray:
+        """Boolean mask of the pixels that fulfil the comparison."""
+        values, limit = maps[self.channel], thresholds[self.key]
+        result: np.ndarray = values > limit if self.above else values < limit
+        return result
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """How one configuration of channels becomes instances.
+
+    Parameters
+    ----------
+    name : str
+        The configuration, e.g. ``BCD``.
+    needs : tuple of str
+        Channels that must be there.
+    seeds : tuple of Term
+        A seed is where all hold.
+    growth : tuple of Term
+        Seeds grow where all hold; empty: everywhere.
+    surface : str
+        Channel that is flooded.
+    downhill : bool
+        True: from its high values to its low ones (a probability); False: from low to high.
+    background : callable, optional
+        ``(maps, thresholds, seed_mask) -> mask`` of a background seed, which grows along with the
+        others and is taken out at the end.
+    note : str, optional
+        What the user must know of the result.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    seeds: tuple[Term, ...]
+    growth: tuple[Term, ...] = ()
+    surface: str = "B"
+    downhill: bool = True
+    background: Callable[[Maps, Thresholds, np.ndarray], np.ndarray] | None = None
+    note: str | None = None
+
+
+def all_of(terms: tuple[Term, ...], maps: Maps, thresholds: Thresholds) -> np.ndarray:
+    """Mask of the pixels in which every term holds; `terms` must not be empty."""
+    mask = terms[0](maps, thresholds)
+    for term in terms[1:]:
+        mask &= term(maps, thresholds)
+    return mask
+
+
+def _far_from_cells(maps: Maps, thresholds: Thresholds, seeds: np.ndarray) -> np.ndarray:
+    cells = maps["B"] > thresholds["TH_BINARY_MASK"]
+    cells |= maps["C"] > thresholds["TH_CONTOUR"]
+    return ~step(cells, grow=True)
+
+
+def _beyond_seeds(maps: Maps, thresholds: Thresholds, seeds: np.ndarray) -> np.ndarray:
+    mask: np.ndarray = (maps["Dv2"] < thresholds["TH_DISTANCE"]) & ~seeds
+    return mask
+
+
+_B = Term("B", True, "TH_BINARY_MASK")
+_C = Term("C", False, "TH_CONTOUR")
+_D = Term("D", True, "TH_DISTANCE")
+_P = Term("P", True, "TH_POINTS")
+_DV2 = Term("Dv2", False, "TH_DISTANCE")
+_IN_B = Term("B", True, "TH_FOREGROUND")
+_IN_M = Term("M", True, "TH_FOREGROUND")
+_IN_D = Term("D", True, "TH_DIST_FOREGROUND")
+
+DECODERS: dict[str, Decoder] = {
+    row.name: row
+    for row in (
+        Decoder("BC", ("B", "C"), seeds=(_B, _C), growth=(_IN_B,)),
+        Decoder("BP", ("B", "P"), seeds=(_P,), growth=(_IN_B,)),
+        Decoder("BD", ("B", "D"), seeds=(_B, _D), growth=(_IN_B, _IN_D)),
+        Decoder("BCM", ("B", "C", "M"), seeds=(_B, _C), growth=(_IN_M,)),
+        Decoder("BCD", ("B", "C", "D"), seeds=(_B, _D, _C), growth=(_IN_B, _IN_D)),
+        Decoder(
+            "BCDv2",
+            ("B", "C", "Dv2"),
+            seeds=(_B, _DV2, _C),
+            surface="Dv2",
+            downhill=False,
+            background=_far_from_cells,
+        ),
+        Decoder(
+            "BDv2",
+            ("B", "Dv2"),
+            seeds=(_B, _DV2),
+            surface="Dv2",
+            downhill=False,
+            background=_beyond_seeds,
+        ),
+        Decoder(
+            "Dv2",
+            ("Dv2",),
+            seeds=(_DV2,),
+            surface="Dv2",
+            downhill=False,
+            note="Dv2 alone cannot tell background from objects: the whole image is divided; "
+            "remove the background instances by hand",
+        ),
+    )
+}

@@ -1,0 +1,139 @@
+"""Thresholds of the channel maps: given by hand, or Otsu's from histograms that blocks can add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from singula.errors import UserError
+from singula.instances.settings import DecodeSettings
+
+N_BINS = 1024
+"""Bins over [0, 1]."""
+
+MIN_AUTO = 0.1
+"""An Otsu threshold below this only splits noise: the image holds nothing of that channel."""
+
+_CHANNEL_OF_KEY = {"TH_BINARY_MASK": "B", "TH_CONTOUR": "C", "TH_POINTS": "P"}
+_CHUNK = 1 << 17
+
+
+def histogram(values: np.ndarray) -> np.ndarray:
+    """Count the values of a probability map in 1024 equal bins over [0, 1].
+
+    Parameters
+    ----------
+    values : ndarray
+        Any shape and real dtype. Values outside [0, 1] count in the nearest bin.
+
+    Returns
+    -------
+    ndarray of int64, shape (1024,)
+        Histograms of the blocks of an image add up to that of the image.
+
+    Raises
+    ------
+    UserError
+        If a value is not a number.
+    """
+    counts = np.zeros(N_BINS + 1, np.int64)
+    rows = max(1, _CHUNK * len(values) // max(1, values.size)) if values.ndim else 1
+    for start in range(0, len(values), rows):
+        block = values[start : start + rows].ravel()
+        if block.size == 0:
+            continue
+        low, high = block.min(), block.max()
+        if not (low >= 0 and high <= 1):
+            if np.isnan(low):
+                raise UserError(
+                    "a predicted map holds NaN",
+                    hint="training has diverged: lower TRAIN.LR or take an earlier checkpoint",
+                )
+            block = np.clip(block, 0, 1)
+        bins = (block * np.float32(N_BINS)).astype(np.intp)
+        counts += np.bincount(bins, minlength=N_BINS + 1)
+    counts[-2] += counts[-1]  # the value 1 belongs to the last bin
+    return counts[:-1]
+
+
+def otsu_from_histogram(counts: np.ndarray) -> float | None:
+    """Otsu's threshold of a histogram over [0, 1], as `skimage.filters.threshold_otsu`.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (bins,)
+
+    Returns
+    -------
+    float or None
+        Centre of the last bin of the lower class; None if fewer than two bins are filled, when
+        there is nothing to separate.
+
+    Notes
+    -----
+    N. Otsu, *A threshold selection method from gray-level histograms*, IEEE Trans. SMC 9 (1979):
+    the bin that maximises ``w1 w2 (m1 - m2)²``, weights and means of the classes below and above.
+    """
+    if np.count_nonzero(counts) < 2:
+        return None
+    centres = (np.arange(len(counts)) + 0.5) / len(counts)
+    weight = np.cumsum(counts, dtype=np.float64)
+    moment = np.cumsum(counts * centres)
+    below, above = weight[:-1], weight[-1] - weight[:-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = moment[:-1] / below - (moment[-1] - moment[:-1]) / above
+        between = np.where((below > 0) & (above > 0), below * above * gap**2, 0.0)
+    return float(centres[np.argmax(between)])
+
+
+def resolve_thresholds(
+    histograms: Mapping[str, np.ndarray], settings: DecodeSettings
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Every threshold of decoding, by its configuration key without prefix.
+
+    Parameters
+    ----------
+    histograms : mapping
+        Of the binary channels of the **whole image**, by channel name, as `histogram` counts them.
+        Not read when the thresholds are manual.
+    settings : DecodeSettings
+
+    Returns
+    -------
+    thresholds : dict of str to float
+        ``TH_BINARY_MASK``, ``TH_CONTOUR``, ``TH_FOREGROUND``, ``TH_POINTS``, ``TH_DISTANCE``,
+        ``TH_DIST_FOREGROUND``.
+    notes : tuple of str
+        One line for each channel whose automatic threshold was refused.
+
+    Notes
+    -----
+    Automatic: Otsu's threshold for ``B``, ``C``, ``P``; the foreground is Otsu's of ``M`` or, where
+    there is no ``M``, half that of ``B``. On an image without objects Otsu would split the noise,
+    so a threshold below 0.1 is refused and the key's value taken.
+    """
+    chosen = {
+        "TH_BINARY_MASK": settings.th_binary_mask,
+        "TH_CONTOUR": settings.th_contour,
+        "TH_FOREGROUND": settings.th_foreground,
+        "TH_POINTS": settings.th_points,
+        "TH_DISTANCE": settings.th_distance,
+        "TH_DIST_FOREGROUND": settings.th_dist_foreground,
+    }
+    if settings.th_type == "manual":
+        return chosen, ()
+    automatic, notes = {}, []
+    for channel, counts in histograms.items():
+        value = otsu_from_histogram(counts)
+        if value is not None and value >= MIN_AUTO:
+            automatic[channel] = value
+        else:
+            notes.append(f"map {channel} has nothing to separate: it takes the manual threshold")
+    for key, channel in _CHANNEL_OF_KEY.items():
+        chosen[key] = automatic.get(channel, chosen[key])
+    if "M" in histograms:
+        chosen["TH_FOREGROUND"] = automatic.get("M", chosen["TH_FOREGROUND"])
+    elif "B" in automatic:
+        chosen["TH_FOREGROUND"] = automatic["B"] / 2
+    return chosen, tuple(notes)

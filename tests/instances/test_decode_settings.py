@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+
+from singula.errors import UserError
+from singula.instances import DecodeSettings
+
+
+def test_defaults_are_those_of_the_format():
+    assert DecodeSettings() == DecodeSettings.from_keys(
+        {
+            "DATA_MW_TH_TYPE": "auto",
+            "DATA_MW_TH_BINARY_MASK": 0.5,
+            "DATA_MW_TH_CONTOUR": 0.1,
+            "DATA_MW_TH_FOREGROUND": 0.3,
+            "DATA_MW_TH_DISTANCE": 1.0,
+            "DATA_MW_TH_DIST_FOREGROUND": 0.0,
+            "DATA_MW_TH_POINTS": 0.5,
+            "DATA_REMOVE_SMALL_OBJ_BEFORE": 10,
+            "DATA_REMOVE_BEFORE_MW": False,
+            "SEED_MORPH_SEQUENCE": [],
+            "SEED_MORPH_RADIUS": [],
+            "ERODE_AND_DILATE_FOREGROUND": False,
+            "FORE_EROSION_RADIUS": 5,
+            "FORE_DILATION_RADIUS": 5,
+            "WATERSHED_BY_2D_SLICES": False,
+            "DATA_CONTOUR_MODE": "thick",
+        }
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "DATA_MW_"])
+def test_a_binary_threshold_makes_them_manual(prefix):
+    chosen = DecodeSettings.from_keys({f"{prefix}TH_CONTOUR": 0.2})
+    assert (chosen.th_type, chosen.th_contour) == ("manual", 0.2)
+    assert DecodeSettings.from_keys({f"{prefix}TH_DISTANCE": 2}).th_type == "auto"
+    kept = DecodeSettings.from_keys({f"{prefix}TH_TYPE": "auto", "TH_POINTS": 0.4})
+    assert kept.th_type == "auto"
+
+
+def test_older_spellings():
+    assert DecodeSettings.from_keys({"DATA_REMOVE_SMALL_OBJ": 7}).remove_small == 7
+    assert DecodeSettings.from_keys({"TH_POINTS": 0.7}).th_points == 0.7
+
+
+def test_composed_keys():
+    chosen = DecodeSettings.from_keys(
+        {
+            "SEED_MORPH_SEQUENCE": ["dilate", "erode"],
+            "SEED_MORPH_RADIUS": [3, 2],
+            "ERODE_AND_DILATE_FOREGROUND": True,
+            "FORE_DILATION_RADIUS": 2,
+        }
+    )
+    assert chosen.seed_morph == (("dilate", 3.0), ("erode", 2.0))
+    assert (chosen.fore_erosion, chosen.fore_dilation) == (5.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"TH_BINARY_MASC": 0.5}, "TH_BINARY_MASC"),
+        ({"TH_BINARY_MASK": "high"}, "TH_BINARY_MASK.*'high'"),
+        ({"TH_BINARY_MASK": True}, "TH_BINARY_MASK"),
+        ({"REMOVE_SMALL_OBJ": 1.5}, "REMOVE_SMALL_OBJ"),
+        ({"TH_TYPE": "otsu"}, "otsu.*auto, manual"),
+        ({"CONTOUR_MODE": "subpixel"}, "subpixel.*thick"),
+        ({"SEED_MORPH_SEQUENCE": ["open"], "SEED_MORPH_RADIUS": [1]}, "open.*erode"),
+        ({"SEED_MORPH_SEQUENCE": ["erode"], "SEED_MORPH_RADIUS": [-1]}, "-1"),
+        ({"SEED_MORPH_SEQUENCE": ["erode"], "SEED_MORPH_RADIUS": ["big"]}, "big"),
+        ({"SEED_MORPH_SEQUENCE": ["erode"]}, "1 entries, SEED_MORPH_RADIUS 0"),
+        ({"SEED_MORPH_SEQUENCE": "erode"}, "must be a list"),
+    ],
+)
+def test_mistakes_are_named(keys, message):
+    with pytest.raises(UserError, match=message):
+        DecodeSettings.from_keys(keys)
+
+
+def test_an_unknown_key_suggests_the_nearest():
+    with pytest.raises(UserError) as error:
+        DecodeSettings.from_keys({"TH_BINARY_MASC": 0.5})
+    assert "TH_BINARY_MASK" in str(error.value.hint)
