@@ -1,0 +1,30 @@
+"""Size and shape of instances, and their removal by it.
+
+`singula.measure` is this room and, in the public API, a function: calling the room measures.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from singula.measure.morphology import measure
+from singula.measure.select import Condition, conditions_from_lists, removed_ids, select
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+__all__ = ["Condition", "conditions_from_lists", "measure", "removed_ids", "select"]
+
+
+class _Room(ModuleType):
+    def __call__(
+        self, labels: np.ndarray, *, spacing: Sequence[float] | None = None
+    ) -> pd.DataFrame:
+        return measure(labels, spacing=spacing)
+
+
+sys.modules[__name__].__class__ = _Room

@@ -1,0 +1,90 @@
+"""Instances that were seeded twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from singula.errors import UserError
+from singula.postprocess.labels import Survey, check_spacing, remove, survey
+
+
+def remove_close_points(
+    labels: np.ndarray,
+    radius: float,
+    *,
+    seeds: np.ndarray | None = None,
+    spacing: Sequence[float] | None = None,
+) -> np.ndarray:
+    """Remove instances whose points are too near to the point of a larger instance.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        (y, x) or (z, y, x), 0 the background. Given the seeds themselves, before they are grown,
+        this leaves one seed for each object.
+    radius : float
+        Points nearer to each other than this are one; in the unit of `spacing`.
+    seeds : ndarray of int or bool, optional
+        Image of the same shape. The point of an instance is the centroid of its pixels that are
+        seed, whatever their number. Without seeds, or for an instance that has none, it is the
+        centroid of the instance.
+    spacing : sequence of float, optional
+        Pixel size per axis, z first.
+
+    Returns
+    -------
+    ndarray
+        A new array of the same dtype; the other instances keep their ids.
+
+    Raises
+    ------
+    UserError
+        For a radius that is not positive, labels and seeds that differ in shape, or a spacing
+        that does not fit.
+
+    Notes
+    -----
+    From the largest instance (of equals, the one with the lowest id) down, each is kept unless a
+    kept one is too near. So no two that remain are too near, and each that went has a larger
+    one beside it.
+    """
+    if not radius > 0:
+        raise UserError(
+            f"REMOVE_CLOSE_POINTS_RADIUS is {radius}; it must be a positive number",
+            hint="give the distance below which two points are one object",
+        )
+    found = survey(labels)
+    sizes = check_spacing(spacing, found.index.ndim)
+    points = found.centre
+    if seeds is not None:
+        points = _seed_points(found, np.asarray(seeds))
+    rows = np.flatnonzero(found.npixels)
+    order = rows[np.argsort(-found.npixels[rows], kind="stable")]
+    gone = _too_near(points[order] * np.array(sizes), radius)
+    return remove(labels, found.ids[order[gone]])
+
+
+def _seed_points(found: Survey, seeds: np.ndarray) -> np.ndarray:
+    if seeds.shape != found.index.shape:
+        raise UserError(f"labels have the shape {found.index.shape}, their seeds {seeds.shape}")
+    seeded = survey(np.where(seeds != 0, found.index, 0))
+    known = np.flatnonzero(seeded.npixels)
+    points = found.centre.copy()
+    points[known] = seeded.centre[known]
+    return points
+
+
+def _too_near(points: np.ndarray, radius: float) -> list[int]:
+    """Indices of the points that lie nearer than `radius` to an earlier one that stays."""
+    from scipy.spatial import cKDTree
+
+    pairs = cKDTree(points).query_pairs(radius, output_type="ndarray")
+    distance = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
+    pairs = np.sort(pairs[distance < radius], axis=1)
+    gone: set[int] = set()
+    for first, second in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].tolist():
+        if first not in gone:
+            gone.add(second)
+    return sorted(gone)

@@ -1,0 +1,118 @@
+"""Median filters across the slices of a predicted map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from singula.errors import UserError
+
+_BLOCK = 1 << 13
+"""Pixels that are filtered at once: all values around them stay in the processor's cache."""
+
+
+def median_z(values: np.ndarray, size: int = 5) -> np.ndarray:
+    """Median along z of a predicted map.
+
+    Parameters
+    ----------
+    values : ndarray of float, (z, y, x)
+    size : int
+        Slices that the median looks at.
+
+    Returns
+    -------
+    ndarray
+        `scipy.ndimage.median_filter(values, (size, 1, 1))`, of the same dtype. At the border the
+        map continues mirrored, and of an even number of values the upper middle one is taken.
+
+    Raises
+    ------
+    UserError
+        If it is no volume of floats or the size is not positive.
+    """
+    return _median(values, (size, 1))
+
+
+def median_yz(values: np.ndarray, size: int = 5) -> np.ndarray:
+    """Median over z and y of a predicted map, not along x.
+
+    As `median_z`, with the window ``(size, size, 1)``.
+    """
+    return _median(values, (size, size))
+
+
+def _median(values: np.ndarray, window: tuple[int, int]) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim != 3 or values.dtype.kind != "f":
+        raise UserError(
+            f"a median over slices needs a (z, y, x) map of floats; found the shape "
+            f"{values.shape} of {values.dtype}",
+            hint="for 2D images set TEST.ANALIZE_2D_IMGS_AS_3D_STACK, or switch the filter off",
+        )
+    if min(window) < 1:
+        raise UserError(f"the size of a median filter is {min(window)}; it must be 1 or more")
+    result = np.empty_like(values)
+    if values.size == 0:
+        return result
+    depth, height, width = values.shape
+    z_near, y_near = (_neighbours(n, k) for n, k in zip((depth, height), window, strict=True))
+    rows = max(1, _BLOCK // width)
+    middle = np.float64 if values.dtype.itemsize == 8 else np.float32
+    for z in range(depth):
+        slices = [values[near] for near in z_near[:, z]]
+        for start in range(0, height, rows):
+            near_rows = y_near[:, start : start + rows]
+            window_values = (part[row] for part in slices for row in near_rows)
+            result[z, start : start + rows] = _select(window_values, window[0] * window[1], middle)
+    return result
+
+
+def _neighbours(length: int, size: int) -> np.ndarray:
+    """Indices, (size, length), of the pixels in the window of each pixel of an axis."""
+    before = size // 2
+    mirrored = np.pad(np.arange(length), (before, size - 1 - before), mode="symmetric")
+    return np.lib.stride_tricks.sliding_window_view(mirrored, length)
+
+
+def _select(planes: Iterator[np.ndarray], count: int, dtype: type[np.floating]) -> np.ndarray:
+    """Middle of `count` values, pixel by pixel.
+
+    Of half the values and two, neither the lowest nor the highest can be the middle one of all:
+    both are forgotten and the next value joins, until one is left. An even count is filled up
+    with an infinite value, which makes the upper middle one the middle one.
+    """
+    kept = [next(planes).astype(dtype, copy=False)]
+    if count == 1:
+        return kept[0]
+    if count % 2 == 0:
+        kept.append(np.full_like(kept[0], np.inf))
+        count += 1
+    while len(kept) < count // 2 + 2:
+        kept.append(next(planes).astype(dtype, copy=False))
+    spare = np.empty_like(kept[0])
+    while True:
+        spare = _sort_ends(kept, spare)
+        if len(kept) == 3:
+            return kept[1]
+        lowest = kept.pop(0)
+        np.copyto(lowest, next(planes))
+        kept[-1] = lowest
+
+
+def _sort_ends(kept: list[np.ndarray], spare: np.ndarray) -> np.ndarray:
+    """Move the lowest value of each pixel to the first plane and the highest to the last.
+
+    Sorted in pairs first, so that a plane is compared with the one end that it may reach.
+    """
+    end = len(kept) - 1
+    half = len(kept) // 2
+    pairs = [(low, end - low) for low in range(half)]
+    pairs += [(0, low) for low in range(1, end + 1 - half)]
+    pairs += [(high, end) for high in range(half, end)]
+    for low, high in pairs:
+        np.minimum(kept[low], kept[high], out=spare)
+        np.maximum(kept[low], kept[high], out=kept[high])
+        kept[low], spare = spare, kept[low]
+    return spare

@@ -1,0 +1,203 @@
+"""What every step on instances asks of a label image: is it one, what is where, take these away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from singula.errors import UserError
+from singula.runtime import compiled
+
+_ALWAYS_DENSE = 1 << 16
+_LARGEST = 1 << 63
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """Where the instances of a label image are; the arrays have a row for each number of `index`.
+
+    Parameters
+    ----------
+    index : ndarray of int
+        The label image, in row numbers. The labels themselves unless they are too large for that.
+    ids : ndarray of int64, shape (rows,)
+        Label of each row, ascending; 0, the background, is row 0.
+    npixels : ndarray of int64, shape (rows,)
+        0 for a row that does not occur, and for the background.
+    centre : ndarray of float64, shape (rows, ndim)
+        Centroid in pixels, NaN where there are none.
+    low, high : ndarray of int64, shape (rows, ndim)
+        Bounding box, `high` being the first pixel beyond it.
+    """
+
+    index: np.ndarray
+    ids: np.ndarray
+    npixels: np.ndarray
+    centre: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def check_labels(labels: np.ndarray) -> np.ndarray:
+    """Return labels as a contiguous array of unsigned integers, or refuse them.
+
+    Raises
+    ------
+    UserError
+        If they are no integers, negative, or not (y, x) or (z, y, x).
+    """
+    array = np.asarray(labels)
+    if array.ndim not in (2, 3):
+        raise UserError(
+            f"labels have the shape {array.shape}; (y, x) or (z, y, x) is needed",
+            hint="pass the channel of the ids alone",
+        )
+    if array.dtype.kind not in "iub":
+        raise UserError(
+            f"labels have the type {array.dtype}; ids are integers",
+            hint="convert them with labels.astype('uint32')",
+        )
+    if array.dtype.kind == "i" and array.min(initial=0) < 0:
+        raise UserError(f"labels hold the negative id {array.min()}; ids are 0 or more")
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return array.view(f"u{array.dtype.itemsize}")
+
+
+def check_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:
+    """Return the pixel size along each axis, 1 by default, or refuse it."""
+    if spacing is None:
+        return (1.0,) * ndim
+    sizes = tuple(float(size) for size in spacing)
+    if len(sizes) != ndim or not all(0 < size < math.inf for size in sizes):
+        raise UserError(
+            f"spacing is {sizes}; give {ndim} positive numbers, one per axis, z first",
+            hint="leave the spacing out to measure in pixels",
+        )
+    return sizes
+
+
+def index_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn ids into the row numbers of a table.
+
+    Parameters
+    ----------
+    labels : ndarray of unsigned int
+        As `check_labels` returns them.
+
+    Returns
+    -------
+    index : ndarray of int
+        `labels` itself where the ids are small enough to be row numbers.
+    ids : ndarray of int64
+        The id of each row, ascending; row 0 is the background.
+    """
+    largest = int(labels.max(initial=0))
+    if largest >= _LARGEST:
+        raise UserError(f"labels hold the id {largest}; ids are below 2^63")
+    if largest < max(_ALWAYS_DENSE, labels.size // 8):
+        # NumPy takes no unsigned numbers of 64 bits as row numbers
+        return labels.view(np.int64) if labels.itemsize == 8 else labels, np.arange(largest + 1)
+    import fastremap
+
+    met, rows = fastremap.renumber(labels, preserve_zero=True)
+    places = np.fromiter(rows.values(), np.int64)
+    ids = np.zeros(places.max() + 1, np.int64)
+    ids[places] = np.fromiter(rows.keys(), np.int64)
+    order = np.argsort(ids)
+    rank = np.empty(len(ids), np.uint32)
+    rank[order] = np.arange(len(ids))
+    return look_up(rank, met), ids[order]
+
+
+def survey(labels: np.ndarray) -> Survey:
+    """Count the pixels of all instances and find where they are, in one pass.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        (y, x) or (z, y, x), 0 the background, ids with gaps allowed.
+
+    Raises
+    ------
+    UserError
+        If it is no label image.
+    """
+    labels = check_labels(labels)
+    index, ids = index_labels(labels)
+    ndim, rows = labels.ndim, len(ids)
+    npixels = np.zeros(rows, np.int64)
+    sums = np.zeros((rows, 3))
+    low = np.full((rows, 3), np.iinfo(np.int64).max)
+    high = np.zeros((rows, 3), np.int64)
+    if index.size:
+        planes = index.reshape(-1, *index.shape[-2:])
+        compiled(_survey)(planes, npixels, sums, low, high)
+    low[npixels == 0] = 0
+    with np.errstate(invalid="ignore"):
+        centre = sums / npixels[:, None]
+    own = slice(3 - ndim, 3)
+    return Survey(index, ids, npixels, centre[:, own], low[:, own], high[:, own])
+
+
+def remove(labels: np.ndarray, ids: Iterable[int]) -> np.ndarray:
+    """Make the instances with these ids background; the others keep their ids.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+    ids : iterable of int
+        Those that do not occur change nothing.
+
+    Returns
+    -------
+    ndarray
+        A new array of the dtype of `labels`.
+
+    Raises
+    ------
+    UserError
+        If it is no label image.
+    """
+    index, rows = index_labels(check_labels(labels))
+    gone = np.fromiter(ids, np.int64)
+    kept = np.where(np.isin(rows, gone), 0, rows)
+    return look_up(kept.astype(np.asarray(labels).dtype), index)
+
+
+def look_up(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Image with the value of each row in the place of its number."""
+    result = np.empty(index.shape, values.dtype)
+    for part, rows in zip(result, index, strict=True):  # NumPy widens the numbers: bit by bit
+        np.take(values, rows, out=part, mode="clip")
+    return result
+
+
+def _survey(planes: Any, npixels: Any, sums: Any, low: Any, high: Any) -> None:
+    """Add up the runs of equal pixels of all rows; compiled."""
+    depth, height, width = planes.shape
+    for z in range(depth):
+        for y in range(height):
+            row = planes[z, y]
+            start = 0
+            while start < width:
+                label = row[start]
+                end = start + 1
+                while end < width and row[end] == label:
+                    end += 1
+                if label != 0:
+                    length = end - start
+                    npixels[label] += length
+                    sums[label, 0] += length * z
+                    sums[label, 1] += length * y
+                    sums[label, 2] += length * (start + end - 1) / 2
+                    low[label, 0] = min(low[label, 0], z)
+                    low[label, 1] = min(low[label, 1], y)
+                    low[label, 2] = min(low[label, 2], start)
+                    high[label, 0] = max(high[label, 0], z + 1)
+                    high[label, 1] = max(high[label, 1], y + 1)
+                    high[label, 2] = max(high[label, 2], end)
+                start = end

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import median_filter
+
+from singula.errors import UserError
+from singula.postprocess import filters, median_yz, median_z
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 5)),
+    size=st.integers(1, 7),
+    dtype=st.sampled_from([np.float16, np.float32, np.float64]),
+)
+def test_the_medians_are_those_of_scipy(seed, shape, size, dtype):
+    values = np.random.default_rng(seed).normal(size=shape).astype(dtype)
+    before = values.copy()
+    known = values.astype(np.float64)
+    for function, window in ((median_z, (size, 1, 1)), (median_yz, (size, size, 1))):
+        result = function(values, size)
+        assert result.dtype == dtype
+        np.testing.assert_array_equal(result, median_filter(known, window))
+    np.testing.assert_array_equal(values, before)
+
+
+@pytest.mark.parametrize("block", [1, 40, 10_000])
+def test_blocks_leave_no_trace(block, monkeypatch):
+    monkeypatch.setattr(filters, "_BLOCK", block)
+    values = np.random.default_rng(1).random((6, 11, 8), np.float32)
+    np.testing.assert_array_equal(median_yz(values, 5), median_filter(values, (5, 5, 1)))
+
+
+def test_a_slice_that_went_wrong_is_mended():
+    values = np.zeros((7, 6, 5), np.float32)
+    values[:, 2:4] = 1
+    wrong = values.copy()
+    wrong[3] = 0.5
+    np.testing.assert_array_equal(median_z(wrong, 3), values)
+
+
+def test_what_cannot_be_filtered_is_refused():
+    with pytest.raises(UserError, match="ANALIZE_2D_IMGS_AS_3D_STACK"):
+        median_z(np.zeros((5, 5), np.float32))
+    with pytest.raises(UserError, match="uint8"):
+        median_z(np.zeros((5, 5, 5), np.uint8))
+    with pytest.raises(UserError, match="is 0"):
+        median_yz(np.zeros((5, 5, 5), np.float32), 0)
+
+
+def test_nothing_stays_nothing():
+    assert median_yz(np.zeros((0, 5, 5), np.float32)).shape == (0, 5, 5)

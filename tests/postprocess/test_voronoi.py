@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.filters import threshold_otsu
+
+from singula.errors import UserError
+from singula.postprocess import growth_area, voronoi
+
+
+def brute_force(labels, area, spacing) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest instance of each pixel, of equals the lowest id, and its squared distance."""
+    sites, pixels = np.argwhere(labels), np.argwhere(np.ones(labels.shape))
+    ids = labels[tuple(sites.T)].astype(np.int64)
+    squared = (((pixels[:, None] - sites) * spacing) ** 2).sum(-1)
+    least = squared.min(axis=1)
+    tied = np.where(squared <= least[:, None], ids, ids.max() + 1).min(axis=1)
+    tied = tied.reshape(labels.shape)
+    return np.where(area & (labels == 0), tied, labels), least.reshape(labels.shape)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    shape=st.lists(st.integers(1, 11), min_size=2, max_size=3),
+    spacing=st.lists(st.integers(1, 5), min_size=3, max_size=3),
+    share=st.floats(0.01, 0.5),
+)
+def test_every_pixel_goes_to_the_nearest_instance(seed, shape, spacing, share):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(1, 9, shape) * (rng.random(shape) < share)
+    labels.flat[rng.integers(labels.size)] = 4
+    labels, area = labels.astype(np.uint16), rng.random(shape) < 0.8
+    before = labels.copy()
+    steps = np.array(spacing[: len(shape)], float)
+    # multiples of the finest pixel size: ties are exact
+    steps[np.argmin(steps)] = 1
+    grown = voronoi(labels, area, spacing=steps)
+    expected, _ = brute_force(labels, area, steps)
+    np.testing.assert_array_equal(grown, expected)
+    np.testing.assert_array_equal(labels, before)
+    assert grown.dtype == labels.dtype
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    spacing=st.lists(st.floats(0.05, 20), min_size=3, max_size=3),
+)
+def test_any_voxel_size(seed, spacing):
+    rng = np.random.default_rng(seed)
+    shape, steps = (6, 7, 8), np.array(spacing)
+    labels = np.zeros(shape, np.uint16)
+    labels.flat[rng.choice(labels.size, 12, replace=False)] = np.arange(1, 13)
+    grown = voronoi(labels, np.ones(shape, bool), spacing=spacing)
+    _, least = brute_force(labels, True, steps)
+    at = np.zeros((13, 3))
+    at[labels[labels > 0]] = np.argwhere(labels)
+    away = (((np.argwhere(grown) - at[grown.ravel()]) * steps) ** 2).sum(1)
+    np.testing.assert_allclose(away, least.ravel(), rtol=1e-12)
+
+
+def test_thick_slices_are_far_apart():
+    labels = np.zeros((3, 1, 5), np.uint8)
+    labels[0, 0, 2], labels[1, 0, 0] = 1, 2
+    area = np.ones(labels.shape, bool)
+    assert voronoi(labels, area)[1].tolist() == [[2, 2, 1, 1, 1]]
+    assert voronoi(labels, area, spacing=(5, 1, 1))[1].tolist() == [[2, 2, 2, 2, 2]]
+
+
+def test_instances_are_never_cut_and_ids_may_be_large():
+    labels = np.array([[2**32 - 1, 0, 0, 0, 7]], np.uint32)
+    area = np.array([[False, True, True, False, False]])
+    assert voronoi(labels, area).tolist() == [[2**32 - 1, 2**32 - 1, 7, 0, 7]]
+
+
+def test_nothing_grows_from_nothing():
+    empty = np.zeros((3, 4), np.uint16)
+    grown = voronoi(empty, np.ones((3, 4), bool))
+    assert not grown.any()
+    assert not np.shares_memory(grown, empty)
+    with pytest.raises(UserError, match=r"\(3, 4\).*\(4, 3\)"):
+        voronoi(empty, np.ones((4, 3), bool))
+
+
+def test_the_area_is_the_foreground():
+    rng = np.random.default_rng(0)
+    B = np.where(rng.random((30, 30)) < 0.4, 0.7, 0.05).astype(np.float32)
+    C = (rng.random((30, 30)) * 0.25).astype(np.float32)
+    area, threshold = growth_area({"B": B, "C": C}, 0.6)
+    assert threshold == 0.6
+    np.testing.assert_array_equal(area, B + C > 0.6)
+    area, threshold = growth_area({"B": B, "C": C})
+    assert threshold == pytest.approx(threshold_otsu(B + C), abs=2 / 256)
+    np.testing.assert_array_equal(area, threshold < B + C)
+    area, _ = growth_area({"B": B, "C": C, "M": B}, 0.5)
+    np.testing.assert_array_equal(area, B > 0.5)
+
+
+def test_the_area_of_an_image_without_objects_is_empty():
+    noise = np.random.default_rng(0).random((20, 20), np.float32) * 0.02
+    area, threshold = growth_area({"M": noise})
+    assert threshold == 0.5
+    assert not area.any()
+
+
+def test_the_area_needs_its_maps():
+    with pytest.raises(UserError, match="found B, P"):
+        growth_area({"B": np.zeros((2, 2)), "P": np.zeros((2, 2))})
+    with pytest.raises(UserError, match=r"VORONOI_TH is 1.5"):
+        growth_area({"M": np.zeros((2, 2))}, 1.5)
