@@ -1,0 +1,30 @@
+"""Scores: agreement of maps, matching of objects, who was matched with whom."""
+
+from __future__ import annotations
+
+from singula.evaluate.associations import colour_associations, fp_rows, gt_rows
+from singula.evaluate.iou import iou, mae
+from singula.evaluate.matching import Match, Score, match, match_dataset, match_overlap
+from singula.evaluate.overlap import Overlap, overlap, sum_overlaps
+from singula.evaluate.splits import Splits, splits
+from singula.evaluate.summary import score_row, score_rows
+
+__all__ = [
+    "Match",
+    "Overlap",
+    "Score",
+    "Splits",
+    "colour_associations",
+    "fp_rows",
+    "gt_rows",
+    "iou",
+    "mae",
+    "match",
+    "match_dataset",
+    "match_overlap",
+    "overlap",
+    "score_row",
+    "score_rows",
+    "splits",
+    "sum_overlaps",
+]

@@ -1,0 +1,54 @@
+"""Objects that were cut into pieces, and pieces that were run together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from singula.evaluate.overlap import Overlap
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Split true objects and merging predicted ones; the two do not exclude each other.
+
+    Parameters
+    ----------
+    split : ndarray of unsigned int
+        True ids that two or more predicted objects cover.
+    merging : ndarray of unsigned int
+        Predicted ids that cover two or more true objects.
+    """
+
+    split: np.ndarray
+    merging: np.ndarray
+
+
+def splits(table: Overlap) -> Splits:
+    """Find true objects that were split and predictions that merge true objects.
+
+    Parameters
+    ----------
+    table : Overlap
+        What `overlap` counted.
+
+    Returns
+    -------
+    Splits
+
+    Notes
+    -----
+    A true and a predicted object cover each other if they share more than half of the pixels of
+    the smaller of the two. So a predicted piece counts however small it is beside its true object,
+    and a neighbour that is merely grazed does not.
+    """
+    all_true, true = np.unique(table.true, return_inverse=True)
+    all_pred, pred = np.unique(table.pred, return_inverse=True)
+    true_size = np.bincount(true, table.pixels, len(all_true))
+    pred_size = np.bincount(pred, table.pixels, len(all_pred))
+    covers = 2 * table.pixels > np.minimum(true_size[true], pred_size[pred])
+    covers &= (table.true > 0) & (table.pred > 0)
+    pieces = np.bincount(true[covers], minlength=len(all_true))
+    parts = np.bincount(pred[covers], minlength=len(all_pred))
+    return Splits(all_true[pieces > 1], all_pred[parts > 1])
