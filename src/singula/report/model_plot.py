@@ -1,0 +1,76 @@
+"""The network as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from singula.io.atomic import atomic_path
+from singula.models import ModelSettings
+
+
+def draw_model(
+    path: Path, settings: ModelSettings, patch: Sequence[int], channels: Sequence[str]
+) -> Path:
+    """Draw encoder, bottom and decoder with width and shape of each level.
+
+    Parameters
+    ----------
+    path : Path
+        PNG file.
+    settings : ModelSettings
+    patch : sequence of int
+        Spatial shape of a training patch.
+    channels : sequence of str
+        What the output holds.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    depth = len(settings.feature_maps) - 1
+    figure = Figure(figsize=(2.2 * depth + 5.0, 1.1 * depth + 2.4), dpi=110)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.02, 0.02, 0.96, 0.9))
+    axes.set_axis_off()
+    shape = [tuple(patch)]
+    for factors in settings.pooling:
+        shape.append(tuple(s // f for s, f in zip(shape[-1], factors, strict=True)))
+
+    def box(x: float, level: int, text: str, colour: str) -> None:
+        size = "×".join(str(s) for s in shape[level])
+        axes.text(
+            x,
+            -level,
+            f"{text}\n{size}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            bbox={"boxstyle": "round,pad=0.4", "facecolor": colour, "edgecolor": "#444444"},
+        )
+
+    def arrow(start: tuple[float, float], end: tuple[float, float], style: str) -> None:
+        axes.annotate(
+            "", end, start, arrowprops={"arrowstyle": "->", "linestyle": style, "color": "#666666"}
+        )
+
+    last = 2.0 * depth
+    for level, width in enumerate(settings.feature_maps[:-1]):
+        box(level, level, f"conv ×2, {width}", "#dbe9f6")
+        box(last - level, level, f"conv ×2, {width}", "#e3f1dc")
+        arrow((level + 0.42, -level), (last - level - 0.42, -level), "--")
+        arrow((level + 0.2, -level - 0.25), (level + 0.8, -level - 0.75), "-")
+        arrow((last - level - 0.8, -level - 0.75), (last - level - 0.2, -level - 0.25), "-")
+    box(depth, depth, f"conv ×2, {settings.feature_maps[-1]}", "#f6e7d3")
+    heads = ", ".join(channels) + (f" + {settings.n_classes} classes" if settings.n_classes else "")
+    axes.text(-0.75, 0, f"image\n{settings.in_channels} ch.", ha="center", va="center", fontsize=8)
+    axes.text(last + 0.85, 0, heads, ha="center", va="center", fontsize=8, weight="bold")
+    axes.set_xlim(-1.2, last + 1.6)
+    axes.set_ylim(-depth - 0.6, 0.6)
+    figure.suptitle(
+        f"{settings.architecture} {settings.ndim}D, {settings.activation}, "
+        f"{'batch norm' if settings.batch_norm else 'no batch norm'}, {settings.upsample}",
+        fontsize=10,
+    )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)
+    return path

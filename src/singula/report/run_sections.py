@@ -1,0 +1,220 @@
+"""Sections about the run itself: training, thresholds, time and memory, configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from singula.report.figures import Series, line_chart
+from singula.report.html import Markup, count, folded, join, section, table, tag
+from singula.report.run_files import RunFiles
+
+_THRESHOLDS = {
+    "TH_BINARY_MASK": "inside (B) above it makes a seed",
+    "TH_CONTOUR": "contour (C) below it makes a seed",
+    "TH_FOREGROUND": "inside or mask (B, M) above it is filled by growing",
+    "TH_POINTS": "central point (P) above it makes a seed",
+    "TH_DISTANCE": "distance (D, Dv2) that makes a seed",
+    "TH_DIST_FOREGROUND": "distance (D, Dv2) that is filled by growing",
+}
+_NEEDS = {
+    "TH_BINARY_MASK": "B",
+    "TH_CONTOUR": "C",
+    "TH_FOREGROUND": "BM",
+    "TH_POINTS": "P",
+    "TH_DISTANCE": "D",
+    "TH_DIST_FOREGROUND": "D",
+}
+_SECONDS = {
+    "start": "Start (configuration, device)",
+    "training": "Training",
+    "test": "Test",
+    "prediction": "prediction by the network",
+    "decoding": "from channels to instances",
+    "post-processing": "post-processing",
+    "scoring": "scores and pictures",
+}
+
+
+def facts(files: RunFiles) -> Markup:
+    """What ran, in a line under the title."""
+    key, summary = files.key, files.summary
+    words = [
+        str(key("PROBLEM.NDIM", "")),
+        f"channels {key('PROBLEM.INSTANCE_SEG.DATA_CHANNELS', '')}",
+        str(key("MODEL.ARCHITECTURE", "")),
+    ]
+    training = summary.get("training") or {}
+    if "epochs" in training:
+        words.append(f"{training['epochs']} epochs")
+    machine = summary.get("machine") or {}
+    if "device" in machine:
+        precision = summary.get("precision")
+        words.append(f"on {machine['device']}" + (f", precision {precision}" if precision else ""))
+    version = (summary.get("versions") or {}).get("singula")
+    words += [f"Singula {version}"] if version else []
+    finished = str(summary.get("finished", ""))[:16].replace("T", " ")
+    words += [f"finished {finished} UTC"] if finished else []
+    return tag("p", " · ".join(word for word in words if word), class_="facts")
+
+
+def training_section(files: RunFiles) -> Markup | None:
+    """Loss and metrics over the epochs."""
+    history = files.history
+    if not history:
+        return None
+    names = dict.fromkeys(
+        key.split("_", 1)[1] for row in history for key in row if key.startswith(("train_", "val_"))
+    )
+    charts = []
+    for name in names:
+        series = []
+        for look, (part, words) in enumerate((("train", "training"), ("val", "validation"))):
+            rows = [row for row in history if f"{part}_{name}" in row]
+            if rows:
+                epochs = np.array([row["epoch"] for row in rows])
+                values = np.array([row[f"{part}_{name}"] for row in rows])
+                series.append(Series(words, look, epochs, values))
+        charts.append(line_chart(_metric_words(name), "epoch", series))
+    note = None
+    if "training" not in files.summary:
+        note = tag(
+            "p", "These curves are of an earlier run in this folder; this run did not train."
+        )
+    return section(
+        "training",
+        "Training",
+        note,
+        tag(
+            "p",
+            "Loss: what the network minimises. IoU: pixels above 0.5 in prediction and target, "
+            "divided by pixels above 0.5 in either. The network sees the validation images only "
+            "to be judged; a validation loss that rises while the training loss falls means that "
+            "it learns by heart. Training images are changed at random, and scored while the "
+            "network still learns, so their curve may lie below that of validation.",
+        ),
+        tag("div", *charts, class_="charts"),
+    )
+
+
+def _metric_words(name: str) -> str:
+    kind, _, channel = name.partition("_")
+    if kind in ("iou", "mae") and channel:
+        return f"{'IoU' if kind == 'iou' else 'Mean absolute error'} of channel {channel}"
+    return name.replace("_", " ").capitalize()
+
+
+def threshold_section(files: RunFiles) -> Markup | None:
+    """The thresholds that turned channels into instances."""
+    used: Mapping[str, Mapping[str, float]] = (files.summary.get("test") or {}).get(
+        "thresholds"
+    ) or {}
+    if not used:
+        return None
+    channels = str(files.key("PROBLEM.INSTANCE_SEG.DATA_CHANNELS", ""))
+    names = dict.fromkeys(name for image in used.values() for name in image)
+    rows = []
+    for name in names:
+        if name in _NEEDS and not any(letter in channels for letter in _NEEDS[name]):
+            continue
+        values = [v for image in used.values() if (v := image.get(name)) is not None]
+        if not values:
+            continue
+        low, middle, high = min(values), float(np.median(values)), max(values)
+        rows.append([name, _THRESHOLDS.get(name, ""), *(f"{v:.3f}" for v in (low, middle, high))])
+    kind = str(files.key("PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE", "manual"))
+    words = (
+        "Those of binary channels were chosen for each image by Otsu's method, which parts the "
+        "histogram of the channel in two; the others stand in the configuration."
+        if kind == "auto"
+        else "They stand in the configuration."
+    )
+    return section(
+        "thresholds",
+        "Thresholds used",
+        tag("p", words, f" (DATA_MW_TH_TYPE: {kind})"),
+        table(
+            "Over the test images",
+            ["Threshold", "Meaning", "Least", "Median", "Largest"],
+            rows,
+            text_columns=2,
+        ),
+    )
+
+
+def cost_section(files: RunFiles) -> Markup | None:
+    """Seconds of each stage and memory."""
+    seconds: Mapping[str, float] = files.summary.get("seconds") or {}
+    if not seconds:
+        return None
+    memory: Mapping[str, float] = files.summary.get("peak_memory_mb_after") or {}
+    columns = ["Stage", "Time", *["Peak memory by then"] * bool(memory)]
+    rows, within = [], False
+    for name, value in seconds.items():
+        words = _SECONDS.get(name, name.replace("_", " "))
+        head = tag("th", words, scope="row", class_="part" if within else None)
+        row: list[object] = [head, tag("data", _duration(value), value=value)]
+        rows.append([*row, *[_mebibytes(memory.get(name))] * bool(memory)])
+        within = within or name == "test"
+    peak = files.summary.get("peak_memory_mb")
+    return section(
+        "costs",
+        "Time and memory",
+        tag("p", f"Largest memory of the process: {_mebibytes(peak)}.") if peak else None,
+        table("Stages of the run; indented ones are parts of the test", columns, rows),
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _mebibytes(value: float | None) -> str:
+    if not value:
+        return "–"
+    return f"{value / 1024:.2f} GiB" if value >= 1024 else f"{value:.0f} MiB"
+
+
+def setup_section(files: RunFiles) -> Markup:
+    """Configuration and versions, to be opened."""
+    summary = files.summary
+    configuration: Mapping[str, Any] = summary.get("configuration") or {}
+    keys = table(
+        "Every key with its value, defaults included",
+        ["Key", "Value"],
+        [[name, tag("code", _plain(value))] for name, value in configuration.items()],
+        text_columns=2,
+    )
+    about = dict(summary.get("versions") or {})
+    about |= {f"machine: {k}": v for k, v in (summary.get("machine") or {}).items()}
+    about |= {k: summary[k] for k in ("seed", "precision") if k in summary}
+    training = summary.get("training") or {}
+    about |= {
+        f"training: {k.replace('_', ' ')}": v
+        for k, v in training.items()
+        if not isinstance(v, dict | list)
+    }
+    versions = table(
+        "Versions and machine",
+        ["What", "Value"],
+        [[name, tag("code", _plain(value))] for name, value in about.items()],
+        text_columns=2,
+    )
+    return section(
+        "setup",
+        "Configuration and versions",
+        folded(join(("Configuration (", count(len(configuration)), " keys)")), keys),
+        folded("Versions and machine", versions),
+        tag("p", "The run's folder: ", tag("code", str(files.tree.run))),
+    )
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,131 @@
+"""The test images with truth and instances, found again from a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.errors import UserError
+from singula.io.image import Image
+from singula.io.pairs import Pair, pair_files
+from singula.io.read import read_image, read_labels
+from singula.report.run_files import RunFiles, Stage
+
+Array = npt.NDArray[Any]
+IMAGE_KEY, LABEL_KEY = "DATA.TEST.PATH", "DATA.TEST.GT_PATH"
+
+
+@dataclass
+class Sources:
+    """Reads what belongs to an image; what cannot be read is noted once and left out.
+
+    Parameters
+    ----------
+    files : RunFiles
+    pairs : dict of str to Pair
+        Test images by name.
+    notes : list of str
+        What the reader of the report should know.
+    """
+
+    files: RunFiles
+    pairs: dict[str, Pair] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def raw(self, name: str, stage: Stage) -> Image | None:
+        """The image, or all images as one stack."""
+        if stage.view != "as_3d_stack":
+            pair = self.pairs.get(name)
+            return self._image(pair.image, self.files.ndim) if pair else None
+        planes = [self._image(pair.image, 2) for pair in self.pairs.values()]
+        stack = _stacked([plane.array for plane in planes if plane is not None])
+        return None if stack is None else Image(stack, name=name)
+
+    def truth(self, name: str, stage: Stage) -> Array | None:
+        """The true labels (…, 1), or with classes (…, 2)."""
+        if stage.view != "as_3d_stack":
+            pair = self.pairs.get(name)
+            found = self._labels(pair.label if pair else None, self.files.ndim)
+            return found.array if found is not None else None
+        planes = [self._labels(pair.label, 2) for pair in self.pairs.values()]
+        return _stacked([plane.array for plane in planes if plane is not None])
+
+    def instances(self, name: str, stage: Stage) -> Image | None:
+        """The predicted labels (…, 1), or with classes (…, 2); spacing as configured if it is."""
+        ndim = 3 if stage.view == "as_3d_stack" else self.files.ndim
+        found = self._labels(self.files.instance_files(stage).get(name), ndim)
+        sizes = self.files.key("DATA.TEST.RESOLUTION", [-1])
+        if found is not None and len(sizes) == ndim and min(sizes) > 0:
+            return replace(found, spacing=tuple(float(size) for size in sizes))
+        return found
+
+    def _image(self, path: Path, ndim: int) -> Image | None:
+        patch = self.files.key("DATA.PATCH_SIZE")
+        return self._try(lambda: read_image(path, ndim, int(patch[-1]) if patch else None))
+
+    def _labels(self, path: Path | None, ndim: int) -> Image | None:
+        if path is None:
+            return None
+        return self._try(lambda: read_labels(path, ndim, self.files.has_classes))
+
+    def _try(self, read: Callable[[], Image]) -> Image | None:
+        try:
+            return read()
+        except UserError as error:
+            self.note(error.message)
+            return None
+
+    def note(self, words: str) -> None:
+        """Remember something to be said, once."""
+        if words not in self.notes:
+            self.notes.append(words)
+
+
+def open_sources(files: RunFiles) -> Sources:
+    """Find the test images of a run by the paths of its configuration."""
+    sources = Sources(files)
+    for name, reason in ((files.summary.get("test") or {}).get("failed") or {}).items():
+        sources.note(f"{name} failed in the test: {reason}")
+    if not files.stages():
+        return sources
+    images = _find_folder(files, IMAGE_KEY)
+    labels = _find_folder(files, LABEL_KEY) if files.has_truth else None
+    for key, found in ((IMAGE_KEY, images), (LABEL_KEY, labels)):
+        if found is None and (key == IMAGE_KEY or files.has_truth):
+            sources.note(
+                f"{key}: the folder {files.key(key)} was not found, so what needs it is missing "
+                "here. Make the report again from the folder in which the run was started: "
+                f"singula report {files.tree.run}"
+            )
+    if images is None:
+        return sources
+    try:
+        pairs = pair_files(images, labels, IMAGE_KEY, LABEL_KEY)
+    except UserError as error:
+        sources.note(error.message)
+        return sources
+    sources.pairs = {pair.name: pair for pair in pairs}
+    return sources
+
+
+def _find_folder(files: RunFiles, key: str) -> Path | None:
+    """The folder as it stands, from where the run was started, or from above the results."""
+    configured = files.key(key)
+    if not configured:
+        return None
+    path = Path(configured).expanduser()
+    started = files.summary.get("job", {}).get("started_in")
+    places = [Path(), *([Path(started)] if started else []), *files.tree.run.absolute().parents]
+    return next((place / path for place in places if (place / path).is_dir()), None)
+
+
+def _stacked(planes: list[Array]) -> Array | None:
+    """Images of one shape as a volume."""
+    if not planes or len({plane.shape for plane in planes}) > 1:
+        return None
+    return np.stack(planes)
