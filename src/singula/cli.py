@@ -1,0 +1,204 @@
+"""The command line: arguments to the workflow, and errors as people read them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from singula import __version__
+from singula.errors import UserError
+
+# Without rich's help pages `--help` answers at once.
+app = typer.Typer(
+    name="singula",
+    help="Find every object in microscopy images, 2D or 3D, and give each its own id.",
+    epilog="First steps: singula demo",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+run_app = typer.Typer(
+    name="biapy",
+    help="The same as `singula run`, under the name that the configuration format knows.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Say what Ctrl-C leaves behind."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted; what was written is complete: the same command with --resume goes on",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        _say(f"singula {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@run_app.command()
+@app.command()
+def run(
+    config: Annotated[Path, typer.Option("--config", "-cfg", help="The YAML file.")],
+    result_dir: Annotated[
+        Path, typer.Option("--result_dir", "-rdir", help="Where the job's folder is created.")
+    ] = Path(),
+    name: Annotated[
+        str | None, typer.Option("--name", "-name", help="Name of the job [the file's name].")
+    ] = None,
+    run_id: Annotated[
+        int, typer.Option("--run_id", "-rid", help="Number of the run, for repetitions.")
+    ] = 1,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", "-gpu", help='0, cuda:0, "0, 1", or cpu.')
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where this run stopped.")] = False,
+) -> None:
+    """Train, predict and score as a configuration file says.
+
+    Example: singula run --config cells.yaml --result_dir results --name cells --run_id 1
+    """
+    from singula.runtime import prepare_process
+
+    prepare_process()
+    from singula.workflow import Job
+    from singula.workflow import run as run_job
+
+    job = Job(
+        config,
+        result_dir,
+        name,
+        run_id,
+        gpu,
+        tuple(overrides or ()),
+        resume=resume,
+        live=sys.stdout.isatty(),
+    )
+    with _interruptible():
+        report = run_job(job, _say)
+    if report.test is not None and report.test.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    model: Annotated[Path, typer.Option("--model", "-m", help="A run folder or a checkpoint.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the label images.")],
+    gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
+    augment: Annotated[
+        bool | None, typer.Option("--augment/--no-augment", help="Average over turned views.")
+    ] = None,
+    tables: Annotated[bool, typer.Option("--tables", help="Write measurements as CSV.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip what is there already.")] = False,
+) -> None:
+    """Find the instances of images with a trained model, without any configuration file.
+
+    Example: singula predict new/*.tif --model results/cells/results/cells_1 -o instances
+    """
+    from singula.runtime import prepare_process
+
+    prepare_process()
+    from singula.loaded import gather_images, load, predict_files
+    from singula.training.device import choose_device
+
+    files = gather_images(images, output)
+    loaded = load(model, device=choose_device(gpu, "cpu", "32", _say).torch)
+    with _interruptible():
+        failed = predict_files(
+            loaded, files, output, augment=augment, tables=tables, resume=resume, notify=_say
+        )
+    _say(f"{len(files) - len(failed)} of {len(files)} images: {output}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    three_d: Annotated[bool, typer.Option("--3d", help="Volumes instead of images.")] = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for data and results.")
+    ] = Path("singula_demo"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few images, two epochs: only to see that it works.")
+    ] = False,
+) -> None:
+    """Make synthetic nuclei, train on them, and show the result; needs no data, about 3 minutes.
+
+    Example: singula demo --3d
+    """
+    from singula.runtime import prepare_process
+
+    prepare_process()
+    from singula.demonstration import run_demo
+
+    with _interruptible():
+        run_demo(output, 3 if three_d else 2, quick=quick, live=sys.stdout.isatty(), notify=_say)
+
+
+@app.command()
+def report(
+    run_folder: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="The run's folder, RESULT_DIR/NAME/results/NAME_1."),
+    ],
+) -> None:
+    """Write report.html of a finished run: scores, curves, pictures and tables on one page.
+
+    Every run ends with it. Example: singula report results/cells/results/cells_1
+    """
+    from singula.report.build import build_report
+
+    _say(str(build_report(run_folder)))
+
+
+def _guarded(command: Callable[..., Any]) -> None:
+    try:
+        command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def main() -> None:
+    """Entry point of ``singula``."""
+    _guarded(app)
+
+
+def run_main() -> None:
+    """Entry point of ``biapy``."""
+    _guarded(run_app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""`singula demo`: from nothing to a scored segmentation in a few minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from singula.demo import make_dataset
+from singula.errors import UserError
+from singula.io.write import write_text
+from singula.workflow import Job, RunReport, run
+
+MARK = "demo.yaml"
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Sizes of the demonstration in two or three dimensions."""
+
+    shape: tuple[int, ...]
+    patch: tuple[int, ...]
+    padding: tuple[int, ...]
+    images: tuple[int, int, int]
+    epochs: int
+    batch: int
+    features: tuple[int, ...]
+    overlap: tuple[float, ...]
+    spacing: tuple[float, ...] | None = None
+
+
+DEMOS = {
+    2: DemoSettings((256, 256), (128, 128), (16, 16), (32, 4, 8), 36, 8, (16, 32, 64, 128), (0, 0)),
+    3: DemoSettings(
+        (32, 128, 128),
+        (16, 64, 64),
+        (0, 8, 8),
+        (10, 2, 3),
+        24,
+        4,
+        (16, 32, 64),
+        (0, 0, 0),
+        (2.0, 1.0, 1.0),
+    ),
+}
+QUICK = {
+    2: DemoSettings((128, 128), (64, 64), (8, 8), (3, 1, 1), 2, 4, (8, 16), (0, 0)),
+    3: DemoSettings(
+        (16, 64, 64), (8, 32, 32), (0, 4, 4), (2, 1, 1), 2, 4, (4, 8), (0, 0, 0), (2.0, 1.0, 1.0)
+    ),
+}
+
+_TEMPLATE = """\
+# Written by `singula demo`: a complete configuration to start your own from.
+PROBLEM:
+  TYPE: INSTANCE_SEG
+  NDIM: {ndim}D
+  INSTANCE_SEG:
+    DATA_CHANNELS: BC
+    GROW_INTO_CONTOUR: True
+    DATA_MW_TH_TYPE: manual
+    DATA_MW_TH_BINARY_MASK: 0.5
+    DATA_MW_TH_CONTOUR: {contour}
+    SEED_MORPH_SEQUENCE: {morphology}
+    SEED_MORPH_RADIUS: {radii}
+    DATA_REMOVE_SMALL_OBJ_BEFORE: 60
+
+DATA:
+  PATCH_SIZE: {patch}
+  NORMALIZATION:
+    TYPE: scale_range
+    PERC_CLIP: True
+    PERC_LOWER: 0.1
+    PERC_UPPER: 99.9
+  TRAIN:
+    PATH: {data}/train/x
+    GT_PATH: {data}/train/y
+  VAL:
+    FROM_TRAIN: False
+    PATH: {data}/val/x
+    GT_PATH: {data}/val/y
+  TEST:
+    LOAD_GT: True
+    PATH: {data}/test/x
+    GT_PATH: {data}/test/y
+    PADDING: {padding}
+
+AUGMENTOR:
+  ENABLE: True
+  ROT90: True
+  VFLIP: True
+  HFLIP: True
+  ZFLIP: {zflip}
+  RANDOM_ROT: True
+  BRIGHTNESS: True
+  CONTRAST: True
+
+MODEL:
+  ARCHITECTURE: unet
+  FEATURE_MAPS: {features}
+  Z_DOWN: {z_down}
+
+TRAIN:
+  ENABLE: True
+  OPTIMIZER: ADAMW
+  LR: 2.E-3
+  BATCH_SIZE: {batch}
+  EPOCHS: {epochs}
+  LR_SCHEDULER:
+    NAME: onecycle
+
+TEST:
+  ENABLE: True
+  MATCHING_STATS_THS_COLORED_IMG: [0.5]
+"""
+
+
+def demo_yaml(data: Path, ndim: int, settings: DemoSettings) -> str:
+    """The demonstration's configuration file."""
+    levels = len(settings.features)
+    return _TEMPLATE.format(
+        ndim=ndim,
+        patch=(*settings.patch, 1),
+        data=data.as_posix(),
+        padding=settings.padding,
+        zflip=ndim == 3,
+        features=list(settings.features),
+        z_down=[1] + [0] * (levels - 2),
+        # Blur along z leaves bridges between the seeds of neighbours above each other.
+        contour=0.1 if ndim == 2 else 0.2,
+        morphology=[] if ndim == 2 else ["erode"],
+        radii=[] if ndim == 2 else [2],
+        batch=settings.batch,
+        epochs=settings.epochs,
+    )
+
+
+def run_demo(
+    output: Path, ndim: int, *, quick: bool, live: bool, notify: Callable[[str], None]
+) -> RunReport:
+    """Make data, train, test, and say where to look.
+
+    Parameters
+    ----------
+    output : Path
+        Created; an earlier demonstration there is replaced, anything else is left alone.
+    ndim : {2, 3}
+    quick : bool
+        Tiny sizes: shows that everything works, not how well.
+    live : bool
+        Draw a progress bar.
+    notify : callable
+        Takes each line.
+
+    Raises
+    ------
+    UserError
+        When the folder holds something else.
+    """
+    settings = (QUICK if quick else DEMOS)[ndim]
+    folder = output / f"{ndim}d"
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).is_file():
+        raise UserError(
+            f"--output: {folder} exists and is no demonstration of ours",
+            "choose another folder with --output",
+        )
+    config = write_text(folder / MARK, demo_yaml(folder / "data", ndim, settings))
+    train, val, test = settings.images
+    notify(
+        f"making {train + val + test} synthetic images with touching nuclei in {folder / 'data'}"
+    )
+    make_dataset(
+        folder / "data",
+        ndim,
+        np.random.default_rng(7),
+        n_train=train,
+        n_val=val,
+        n_test=test,
+        shape=settings.shape,
+        spacing=settings.spacing,
+    )
+    report = run(Job(config, folder, "demo", 1, "cpu", live=live), notify)
+    if report.test is None:
+        raise RuntimeError("the demonstration did not test")
+    at_half = report.test.finish.scores.dataset(by_image=False)[1]
+    notify("")
+    notify(f"F1 at IoU {at_half.threshold:g} on {at_half.n_images} unseen images: {at_half.f1:.3f}")
+    notify(f"configuration to start your own from: {config}")
+    notify(f"results: {report.tree.run}")
+    picture = next(iter(report.test.finish.overlays.values()))
+    notify(f"look at this (image | instances | truth): {picture}")
+    return report

@@ -1,0 +1,311 @@
+"""A trained model without its YAML file: the checkpoint carries all that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.config import Config, config_from_dict
+from singula.errors import UserError
+from singula.instances import Decoded, DecodeSettings, decode
+from singula.io.read import read_image
+from singula.io.write import write_csv, write_tiff
+from singula.prediction import Predictor, PredictSettings
+from singula.stages import settings as from_config
+from singula.stages.finish import instance_classes, with_class
+from singula.stages.post import (
+    PostSettings,
+    filter_maps,
+    post_settings,
+    process_instances,
+    seed_filter,
+)
+from singula.stages.predict import predictor_from
+from singula.stages.score import AXES
+from singula.training.checkpoint import load_checkpoint
+
+if TYPE_CHECKING:
+    import torch
+
+    from singula.data.normalize import Normalizer
+
+Array = npt.NDArray[Any]
+Notify = Callable[[str], None]
+
+
+def find_model(path: Path | str) -> Path:
+    """The checkpoint of a run folder, or the path itself when it is a file.
+
+    Raises
+    ------
+    UserError
+        Saying where a checkpoint was looked for.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    places = [
+        path.parent.parent / "checkpoints" / f"{path.name}-checkpoint-{kind}.pth"
+        for kind in ("best", "last")
+    ]
+    places += sorted(path.glob("checkpoints/*-checkpoint-best.pth"))
+    for place in places:
+        if place.is_file():
+            return place
+    raise UserError(
+        f"--model: {path} is neither a checkpoint nor the folder of a finished run "
+        f"(looked for {places[0]})",
+        "give a .pth file, or a folder such as results/cells/results/cells_1",
+    )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with the normalisation, channels, thresholds and steps it was trained with.
+
+    Made by `singula.load`.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration of its training.
+    predictor : Predictor
+    normalizer : Normalizer
+    post : PostSettings
+    """
+
+    config: Config
+    predictor: Predictor
+    normalizer: Normalizer
+    post: PostSettings
+
+    @property
+    def ndim(self) -> int:
+        """Spatial dimensions of the images, 2 or 3."""
+        return self.config.ndim
+
+    @property
+    def channels(self) -> str:
+        """The configuration of channels, such as ``BC``."""
+        return self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+
+    def predict_maps(self, array: Array, *, augment: bool | None = None) -> dict[str, Array]:
+        """Maps by channel name, each of the image's spatial shape.
+
+        Parameters
+        ----------
+        array : ndarray
+            (y, x[, c]) or (z, y, x[, c]), of the type and scale of the training images.
+        augment : bool, optional
+            Average over mirrored and turned views; as configured by default.
+
+        Raises
+        ------
+        UserError
+            When dimensions or channels differ from the training's.
+        """
+        image = self._image(array)
+        keys = self.config.TEST
+        settings = PredictSettings(
+            from_config.tile_plan(self.config, from_config.model_settings(self.config)),
+            self.config.TRAIN.BATCH_SIZE,
+            keys.AUGMENTATION if augment is None else augment,
+            half=keys.REDUCE_MEMORY,
+        )
+        maps = self.predictor.predict(image, self.normalizer.scaling(image), settings)
+        return filter_maps(maps, self.post, None)
+
+    def predict(
+        self,
+        array: Array,
+        *,
+        thresholds: str | Mapping[str, object] | None = None,
+        spacing: Sequence[float] | None = None,
+        augment: bool | None = None,
+    ) -> Array:
+        """Labels of an image: instances from 1, 0 for background.
+
+        Parameters
+        ----------
+        array : ndarray
+            (y, x[, c]) or (z, y, x[, c]).
+        thresholds : "auto" or mapping, optional
+            As in `singula.decode`; by default those of the run.
+        spacing : sequence of float, optional
+            Size of a pixel, z first; as configured by default.
+        augment : bool, optional
+            See `predict_maps`.
+        """
+        maps = self.predict_maps(array, augment=augment)
+        return self.instances(maps, thresholds=thresholds, spacing=spacing)[0]
+
+    def instances(
+        self,
+        maps: Mapping[str, Array],
+        *,
+        thresholds: str | Mapping[str, object] | None = None,
+        spacing: Sequence[float] | None = None,
+    ) -> tuple[Array, Decoded]:
+        """Labels after all steps, and how they were decoded."""
+        sizes = tuple(spacing) if spacing is not None else from_config.spacing(self.config, "TEST")
+        decoded = decode(
+            maps,
+            self.channels,
+            settings=self._decoding(thresholds),
+            spacing=sizes,
+            seed_filter=seed_filter(self.post, sizes),
+        )
+        processed = process_instances(decoded.labels, maps, self.post, sizes)
+        labels = decoded.labels if processed.labels is None else processed.labels
+        return labels, decoded
+
+    def _decoding(self, thresholds: str | Mapping[str, object] | None) -> DecodeSettings:
+        configured = from_config.decode_keys(self.config)
+        if thresholds is None:
+            return DecodeSettings.from_keys(configured)
+        if isinstance(thresholds, str):
+            return DecodeSettings.from_keys({**configured, "DATA_MW_TH_TYPE": thresholds})
+        plain = {k.removeprefix("DATA_").removeprefix("MW_"): v for k, v in configured.items()}
+        manual = {} if "TH_TYPE" in thresholds else {"TH_TYPE": "manual"}
+        return DecodeSettings.from_keys({**plain, **manual, **thresholds})
+
+    def _image(self, array: Array) -> Array:
+        """The array with a channel axis at its end."""
+        image = np.asarray(array)
+        if image.ndim == self.ndim and self.config.in_channels == 1:
+            image = image[..., None]
+        if image.ndim != self.ndim + 1 or image.shape[-1] != self.config.in_channels:
+            axes = "y, x" if self.ndim == 2 else "z, y, x"
+            raise UserError(
+                f"the array has shape {np.shape(array)}; this model takes ({axes}, "
+                f"{self.config.in_channels} channels)",
+                "move the channels to the end, or use a model trained on such images",
+            )
+        return image
+
+
+def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -> Model:
+    """Load a trained model from a run folder or a checkpoint.
+
+    Parameters
+    ----------
+    run_or_checkpoint : Path or str
+        A folder such as ``results/cells/results/cells_1``, or a ``.pth`` file.
+    device : str or torch.device
+        Where to predict.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    UserError
+        When there is no checkpoint, or it cannot be read.
+    """
+    import torch
+    import yaml
+
+    checkpoint = load_checkpoint(find_model(run_or_checkpoint))
+    config = config_from_dict(
+        yaml.safe_load(checkpoint.description["config"]), source=str(checkpoint.path)
+    )
+    predictor, normalizer = predictor_from(config, checkpoint, torch.device(device))
+    return Model(config, predictor, normalizer, post_settings(config))
+
+
+def predict_files(
+    model: Model,
+    images: Sequence[Path],
+    output: Path,
+    *,
+    augment: bool | None,
+    tables: bool,
+    resume: bool,
+    notify: Notify,
+) -> dict[str, str]:
+    """Write the instances of each image as ``<name>.tif``; gives what failed, by file.
+
+    Parameters
+    ----------
+    tables : bool
+        Write the measurements as ``<name>_stats.csv`` as well.
+    resume : bool
+        Skip images whose instances are there.
+    """
+    from singula.errors import StorageError
+    from singula.io.formats import stem_of
+
+    failed: dict[str, str] = {}
+    for number, path in enumerate(images, 1):
+        target = output / f"{stem_of(path)}.tif"
+        if resume and target.is_file():
+            notify(f"[{number}/{len(images)}] {path.name}: done already")
+            continue
+        try:
+            count = _predict_file(model, path, target, augment=augment, tables=tables)
+            notify(f"[{number}/{len(images)}] {path.name}: {count} instances")
+        except StorageError:
+            raise
+        except (UserError, MemoryError) as error:
+            failed[str(path)] = str(error) or "not enough memory"
+            notify(f"[{number}/{len(images)}] {path.name}: FAILED: {failed[str(path)]}")
+    return failed
+
+
+def _predict_file(
+    model: Model, path: Path, target: Path, *, augment: bool | None, tables: bool
+) -> int:
+    from singula.measure import measure
+
+    image = read_image(path, model.ndim, model.config.in_channels)
+    maps = model.predict_maps(image.array, augment=augment)
+    spacing = from_config.spacing(model.config, "TEST") or image.spacing
+    labels, _ = model.instances(maps, spacing=from_config.spacing(model.config, "TEST"))
+    classes = maps.get("class")
+    stored, axes = labels, AXES[labels.ndim]
+    if classes is not None:
+        own = instance_classes(labels, classes)
+        dtype = np.promote_types(labels.dtype, own.dtype)
+        stored = np.stack([labels.astype(dtype), own.astype(dtype)], axis=-1)
+        axes += "C"
+    if tables:
+        table = with_class(measure(labels, spacing=spacing), labels, classes)
+        write_csv(target.with_name(f"{target.stem}_stats.csv"), table)
+    write_tiff(target, stored, axes, image.spacing, image.unit)
+    return int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
+
+
+def gather_images(paths: Sequence[Path], output: Path) -> list[Path]:
+    """Files, and all images of folders, in natural order.
+
+    Raises
+    ------
+    UserError
+        For a path that is not there, two images of one name, or an output that would be an input.
+    """
+    from singula.io.formats import stem_of
+    from singula.io.pairs import list_images
+
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: there is no such file or folder", "correct the path")
+        files += list_images(path, "IMAGES") if path.is_dir() else [path]
+    names: dict[str, Path] = {}
+    for file in files:
+        name = stem_of(file)
+        if name in names:
+            raise UserError(
+                f"{names[name]} and {file} would both be written as {name}.tif",
+                "predict them into two folders",
+            )
+        if (output / f"{name}.tif").resolve() == file.resolve():
+            raise UserError(f"{file} would be written over", "choose another folder with -o")
+        names[name] = file
+    return files

@@ -1,0 +1,221 @@
+"""Compare predicted maps and instances with the truth, and write the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.channels.table import CHANNELS
+from singula.data.patches import Tile
+from singula.evaluate import (
+    Match,
+    Score,
+    colour_associations,
+    fp_rows,
+    gt_rows,
+    iou,
+    mae,
+    match,
+    match_dataset,
+    score_rows,
+)
+from singula.io.results import ResultsTree
+from singula.io.write import write_csv, write_tiff
+
+Maps = Mapping[str, npt.NDArray[Any]]
+Notify = Callable[[str], None]
+AXES = {2: "YX", 3: "ZYX"}
+
+
+def map_scores(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """``iou_<channel>`` at 0.5 of binary channels, ``mae_<channel>`` of distances.
+
+    `D` is compared inside the instances, where it is learned; `Dv2` everywhere.
+    """
+    scores = {}
+    for name, true in truth.items():
+        if CHANNELS[name].kind == "binary":
+            scores[f"iou_{name}"] = iou(true, maps[name])
+        else:
+            scores[f"mae_{name}"] = mae(true, maps[name], foreground if name == "D" else None)
+    return scores
+
+
+@dataclass
+class PatchScores:
+    """Scores of each tile's kept part, collected while an image is predicted."""
+
+    truth: Maps
+    foreground: npt.NDArray[np.bool_]
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    def add(self, tile: Tile, values: npt.NDArray[np.float32]) -> None:
+        """Score one tile (channels, …)."""
+        part = {name: true[tile.outer] for name, true in self.truth.items()}
+        maps = dict(zip(part, values, strict=False))
+        self.rows.append(map_scores(part, maps, self.foreground[tile.outer]))
+
+    def mean(self) -> dict[str, float]:
+        """Mean over the tiles."""
+        return mean_scores(self.rows)
+
+
+def class_map_scores(
+    truth: npt.NDArray[Any], predicted: npt.NDArray[Any], n_classes: int
+) -> dict[str, float]:
+    """``iou_class_<k>`` of each class's pixels, and ``iou_class``, the mean without background."""
+    scores = {f"iou_class_{k}": iou(truth == k, predicted == k) for k in range(1, n_classes)}
+    return {"iou_class": float(np.mean(list(scores.values()))), **scores}
+
+
+def mean_scores(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each column over the rows that have it."""
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return {k: float(np.mean([row[k] for row in rows if k in row])) for k in columns}
+
+
+@dataclass
+class Scores:
+    """All scores of a test set.
+
+    Parameters
+    ----------
+    matches : dict
+        View (``per_image``, ``full_image``, ``as_3d_stack``, and each with
+        ``_post_processing``) → image → scores at each threshold.
+    classes : dict
+        View and class → image → scores of the instances of that class.
+    maps : dict
+        Image → map scores with a prefix (``per_patch_iou_B``, ``per_image_iou_B`` …).
+    """
+
+    matches: dict[str, dict[str, list[Score]]] = field(default_factory=dict)
+    classes: dict[tuple[str, int], dict[str, list[Score]]] = field(default_factory=dict)
+    maps: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def add_maps(self, image: str, prefix: str, scores: Mapping[str, float]) -> None:
+        """Keep map scores of one image."""
+        row = self.maps.setdefault(image, {})
+        row.update({f"{prefix}_{name}": value for name, value in scores.items()})
+
+    def dataset(self, view: str = "per_image", *, by_image: bool) -> list[Score]:
+        """Scores of the set at each threshold; empty without any."""
+        matches = self.matches.get(view, {})
+        return list(match_dataset(matches.values(), by_image=by_image)) if matches else []
+
+    def rows(self) -> list[dict[str, object]]:
+        """Rows of ``metrics.csv``: images, then the data set, for each view."""
+        rows: list[dict[str, object]] = []
+        overall = mean_scores(list(self.maps.values()))
+        for view, matches in self.matches.items():
+            for row in score_rows(matches):
+                image = str(row["image"])
+                rows.append({"view": view, **row, **self.maps.get(image, overall)})
+        for (view, number), matches in self.classes.items():
+            rows += [{"view": view, "class": number, **row} for row in score_rows(matches)]
+        if not self.matches:
+            rows += [{"view": "per_image", "image": i, **scores} for i, scores in self.maps.items()]
+            if self.maps:
+                rows.append({"view": "per_image", "image": "mean", **overall})
+        return rows
+
+
+def score_instances(
+    scores: Scores,
+    tree: ResultsTree,
+    image: str,
+    truth: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    *,
+    view: str,
+    thresholds: Sequence[float],
+    coloured: Sequence[float],
+    spacing: tuple[float, ...] | None,
+) -> list[Match]:
+    """Match one image and write who was matched with whom."""
+    matches = match(truth, labels, thresholds)
+    scores.matches.setdefault(view, {})[image] = [*matches]
+    name = image if view in ("per_image", "as_3d_stack") else f"{image}_{view}"
+    columns = ["gt_id", "pred_id", "iou", "tag"]
+    for result in matches:
+        write_csv(tree.association_csv(name, result.threshold), gt_rows(result), columns)
+        write_csv(tree.false_positives_csv(name, result.threshold), fp_rows(result), ["pred_id"])
+        if result.threshold in coloured:
+            picture = colour_associations(truth, labels, result)
+            write_tiff(
+                tree.association_image(name, result.threshold),
+                picture,
+                AXES[truth.ndim] + "S",
+                spacing,
+            )
+    return matches
+
+
+def score_classes(
+    scores: Scores,
+    image: str,
+    view: str,
+    truth: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    found: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    thresholds: Sequence[float],
+) -> None:
+    """Match the instances of each class by themselves.
+
+    Parameters
+    ----------
+    truth, found : (ndarray, ndarray)
+        Labels, and the class of each instance as an image.
+    """
+    last = max(int(truth[1].max(initial=0)), int(found[1].max(initial=0)))
+    for number in range(1, last + 1):
+        true, pred = (np.where(own == number, labels, 0) for labels, own in (truth, found))
+        if not true.any() and not pred.any():
+            continue
+        matches = match(true, pred, thresholds)
+        scores.classes.setdefault((view, number), {})[image] = [*matches]
+
+
+_HEADER = (
+    f"  {'IoU ≥':>6} {'F1 mean':>8} {'pooled':>7} {'prec.':>7} {'recall':>7} "
+    f"{'accuracy':>8} {'PQ mean':>8} {'pooled':>7} {'matched IoU':>11} "
+    f"{'TP':>6} {'FP':>6} {'FN':>6}"
+)
+
+
+def _table_lines(matches: Mapping[str, Sequence[Score]]) -> list[str]:
+    pairs = zip(
+        match_dataset(matches.values(), by_image=True), match_dataset(matches.values()), strict=True
+    )
+    return [
+        f"  {m.threshold:>6.2f} {m.f1:>8.3f} {p.f1:>7.3f} {p.precision:>7.3f} "
+        f"{p.recall:>7.3f} {p.accuracy:>8.3f} {m.panoptic_quality:>8.3f} "
+        f"{p.panoptic_quality:>7.3f} {p.mean_matched_score:>11.3f} "
+        f"{p.tp:>6} {p.fp:>6} {p.fn:>6}"
+        for m, p in pairs
+    ]
+
+
+def score_lines(scores: Scores) -> list[str]:
+    """The scores as one table of text."""
+    lines = []
+    for view, matches in scores.matches.items():
+        lines += [f"Instances ({view.replace('_', ' ')}, {len(matches)} images)", _HEADER]
+        lines += _table_lines(matches)
+    for (view, number), matches in scores.classes.items():
+        lines += [f"Instances of class {number} ({view.replace('_', ' ')})", _HEADER]
+        lines += _table_lines(matches)
+    overall = mean_scores(list(scores.maps.values()))
+    if overall:
+        lines.append("Maps (mean over images)")
+        for prefix in ("per_patch", "per_image", "full_image", "as_3d_stack"):
+            own = {k: v for k, v in overall.items() if k.startswith(prefix)}
+            words = ", ".join(
+                f"{k.removeprefix(prefix + '_').replace('_', ' ')} {v:.3f}" for k, v in own.items()
+            )
+            if words:
+                lines.append(f"  {prefix.replace('_', ' '):<11} {words}")
+    return lines

@@ -1,0 +1,360 @@
+"""The story of a run: read the configuration, train, predict, score, and leave the results."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from singula.config import Config, load_config
+from singula.errors import UserError
+from singula.io.atomic import atomic_path, make_folder, write_error
+from singula.io.results import ResultsTree
+
+if TYPE_CHECKING:
+    from singula.stages.predict import TestRun
+    from singula.stages.train import TrainReport
+    from singula.training.device import Device
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the command line says about a run.
+
+    Parameters
+    ----------
+    config : Path
+        The YAML file.
+    result_dir : Path
+        Parent of the job's folder.
+    name : str, optional
+        Name of the job; the configuration file's by default.
+    run_id : int
+    gpu : str, optional
+        ``0``, ``cuda:0``, ``"0, 1"``, ``cpu``.
+    overrides : sequence of str
+        ``KEY=VALUE``.
+    resume : bool
+        Go on where an earlier run of this job stopped.
+    live : bool
+        Draw a progress bar.
+    """
+
+    config: Path
+    result_dir: Path = Path()
+    name: str | None = None
+    run_id: int = 1
+    gpu: str | None = None
+    overrides: Sequence[str] = ()
+    resume: bool = False
+    live: bool = False
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run left.
+
+    Parameters
+    ----------
+    tree : ResultsTree
+        Where everything is.
+    config : Config
+    training : TrainReport, optional
+    test : TestRun, optional
+    """
+
+    tree: ResultsTree
+    config: Config
+    training: TrainReport | None = None
+    test: TestRun | None = None
+
+
+class RunLog:
+    """Says a line, and keeps it with its time in the run's log file."""
+
+    def __init__(self, notify: Notify, *, quiet: bool = False) -> None:
+        self.notify = notify
+        self.quiet = quiet
+        self.path: Path | None = None
+        self.waiting: list[str] = []
+
+    def open(self, path: Path) -> None:
+        """From now on write to this file, beginning with what was said before."""
+        make_folder(path.parent)
+        self.path = path
+        for line in self.waiting:
+            self._write(line)
+
+    def __call__(self, line: str) -> None:
+        """Say a line."""
+        if self.quiet:
+            return
+        self.notify(line)
+        stamped = f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}"
+        if self.path is None:
+            self.waiting.append(stamped)
+        else:
+            self._write(stamped)
+
+    def _write(self, line: str) -> None:
+        if self.path is not None:
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(line + "\n")
+            except OSError as error:
+                raise write_error(self.path, error) from error
+
+
+def run(job: Job, notify: Notify) -> RunReport:
+    """Do what the configuration asks for.
+
+    Parameters
+    ----------
+    job : Job
+    notify : callable
+        Takes each line that the user should read.
+
+    Returns
+    -------
+    RunReport
+
+    Raises
+    ------
+    UserError
+        For every mistake in the configuration, the folders or the files.
+    """
+    began = time.perf_counter()
+    rank = int(os.environ.get("RANK", "0"))
+    log = RunLog(notify, quiet=rank > 0)
+    config = load_config(job.config, job.overrides, notify=log)
+    tree = ResultsTree(
+        job.result_dir / (job.name or job.config.stem),
+        job.name or job.config.stem,
+        job.run_id,
+        config.path_overrides(),
+    )
+    tree.prepare()
+    log.open(tree.log_file)
+    if rank == 0:
+        _copy_config(job.config, tree)
+    device = _device(config, job.gpu, log)
+    log(f"results: {tree.run}")
+    seconds = {"start": time.perf_counter() - began}
+    memory = {"start": peak_memory()}
+    training = _train(config, tree, device, log, job, seconds, main=rank == 0)
+    if training is not None:
+        memory["training"] = peak_memory()
+    test = None
+    if config.TEST.ENABLE and rank == 0:
+        test = _test(config, tree, device, log, seconds, resume=job.resume)
+        memory["test"] = peak_memory()
+    if rank == 0:
+        _write_summary(config, tree, device, seconds, memory, training, test)
+        _report(tree, log)
+    return RunReport(tree, config, training, test)
+
+
+def _copy_config(path: Path, tree: ResultsTree) -> None:
+    target = tree.config_file(path)
+    if target.exists() and target.samefile(path):
+        return
+    with atomic_path(target) as temporary:
+        shutil.copyfile(path, temporary)
+
+
+def _device(config: Config, gpu: str | None, log: Notify) -> Device:
+    import torch
+
+    from singula.training.device import choose_device, cpu_threads
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cpu_threads(config.SYSTEM.NUM_CPUS))
+    device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, log)
+    if device.kind == "cpu":
+        log(f"computing on {torch.get_num_threads()} CPU threads")
+    return device
+
+
+def _train(
+    config: Config,
+    tree: ResultsTree,
+    device: Device,
+    log: Notify,
+    job: Job,
+    seconds: dict[str, float],
+    *,
+    main: bool,
+) -> TrainReport | None:
+    if not config.TRAIN.ENABLE:
+        return None
+    from singula.stages.train import train
+
+    began = time.perf_counter()
+    report = train(
+        config,
+        tree,
+        device,
+        log,
+        resume=job.resume,
+        workers=loader_workers(config.SYSTEM.NUM_WORKERS, device.kind),
+        live=job.live,
+        main=main,
+    )
+    seconds["training"] = time.perf_counter() - began
+    log(
+        f"trained in {seconds['training']:.0f} s; "
+        f"best {config.TRAIN.CHECKPOINT_MONITOR} checkpoint: {report.result.best}"
+    )
+    return report
+
+
+def loader_workers(configured: int, kind: str) -> int:
+    """Processes that prepare patches.
+
+    On a CPU they would compete with the network, whose steps take far longer than preparing their
+    patches; so there is none unless cores are plenty. On a GPU it is the configured number, up to
+    one per core.
+    """
+    from singula.training.device import available_cores
+
+    cores = available_cores()
+    if configured < 0:
+        configured = 5
+    spare = cores - 1 if kind == "cuda" else cores // 8
+    return max(0, min(configured, spare))
+
+
+def _test(
+    config: Config,
+    tree: ResultsTree,
+    device: Device,
+    log: Notify,
+    seconds: dict[str, float],
+    *,
+    resume: bool,
+) -> TestRun:
+    from singula.io.write import write_csv
+    from singula.stages.predict import TestRun
+    from singula.stages.score import score_lines
+
+    began = time.perf_counter()
+    test = TestRun(config, tree, device, log, resume).run()
+    report = test.finish
+    rows = report.scores.rows()
+    if rows:
+        write_csv(tree.metrics_csv, rows)
+        for line in score_lines(report.scores):
+            log(line)
+    seconds["test"] = time.perf_counter() - began
+    seconds.update(report.seconds)
+    log(f"tested {len(report.instances)} images in {seconds['test']:.0f} s: {tree.run}")
+    for name, reason in test.failed.items():
+        log(f"FAILED: {name}: {reason}")
+    return test
+
+
+def _write_summary(
+    config: Config,
+    tree: ResultsTree,
+    device: Device,
+    seconds: dict[str, float],
+    memory: dict[str, float],
+    training: TrainReport | None,
+    test: TestRun | None,
+) -> None:
+    """``run.json``: what ran, with what, for how long."""
+    from singula.io.write import write_json
+
+    summary: dict[str, Any] = {
+        "job": {
+            "id": tree.job_id,
+            "paths": tree.overrides,
+            "started_in": str(Path.cwd()),
+        },
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": _versions(),
+        "machine": {"system": platform.platform(), "device": device.kind, "cores": os.cpu_count()},
+        "seed": config.SYSTEM.SEED,
+        "precision": device.precision,
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "peak_memory_mb": peak_memory(),
+        "peak_memory_mb_after": memory,
+        "configuration": config.dotted(),
+    }
+    if training is not None:
+        summary["training"] = {
+            "epochs": len(training.result.history),
+            "patches_per_epoch": training.patches,
+            "parameters": training.parameters,
+            "last_epoch": training.result.history[-1],
+            "model": fingerprint(training.result.best),
+        }
+    if test is not None:
+        done = test.finish
+        summary["test"] = {
+            "instances": done.instances,
+            "thresholds": done.thresholds,
+            "failed": test.failed,
+        }
+        summary["scores"] = {
+            view: {
+                "mean": [vars(s) for s in done.scores.dataset(view, by_image=True)],
+                "pooled": [vars(s) for s in done.scores.dataset(view, by_image=False)],
+            }
+            for view in done.scores.matches
+        }
+    write_json(tree.run_json, summary)
+
+
+def _report(tree: ResultsTree, log: Notify) -> None:
+    """``report.html``; a run whose results are there does not fail for want of it."""
+    from singula.report.build import build_report
+
+    try:
+        log(f"report: {build_report(tree.run)}")
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        log(f"the report could not be made ({reason}); to try again: singula report {tree.run}")
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    from singula import __version__
+
+    names = ("torch", "pytorch-lightning", "numpy", "scipy", "scikit-image", "bioimage-cpp")
+    return {
+        "singula": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, in MiB; 0 where it is not known."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(used / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def fingerprint(path: Path) -> str:
+    """Hash of a file's bytes."""
+    import hashlib
+
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: could not be read ({error.strerror})") from error

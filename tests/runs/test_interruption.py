@@ -1,0 +1,40 @@
+"""Ctrl-C and kill: the last checkpoint stays good, and the same command goes on."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from singula.training.checkpoint import load_checkpoint
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
+def test_an_interrupted_training_can_be_resumed(
+    how, command, write_config, data_2d, tmp_path
+) -> None:
+    config = write_config(data_2d)
+    line = ["run", "--config", str(config), "--result_dir", str(tmp_path / "out"), "--resume"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "singula.cli", *line, "--set", "TRAIN.EPOCHS=2000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for text in process.stdout:
+        if text.startswith("epoch 2/"):
+            break
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130, errors
+        assert "--resume goes on" in errors
+        assert "Traceback" not in errors
+    last = Path(tmp_path / "out/job/checkpoints/job_1-checkpoint-last.pth")
+    done = load_checkpoint(last).epoch + 1
+    assert done >= 1
+    assert command(*line, "--set", f"TRAIN.EPOCHS={done + 1}") == 0, command.err
+    assert f"resuming after epoch {done} of {done + 1}" in command.out
+    assert load_checkpoint(last).epoch == done

@@ -1,0 +1,77 @@
+"""A finished run as a model: by the command line and from Python."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import singula
+from singula.errors import UserError
+from singula.io.read import read_image, read_labels
+from singula.measure import measure
+
+
+@pytest.fixture
+def run(command, write_config, data_2d, tmp_path) -> Path:
+    manual = {"PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE": "manual", "TRAIN.EPOCHS": 25}
+    config = write_config(data_2d, **manual)
+    assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
+    config.unlink()
+    return tmp_path / "out" / "job" / "results" / "job_1"
+
+
+def test_predict_gives_the_instances_of_the_run_without_its_yaml(
+    run, command, data_2d, tmp_path
+) -> None:
+    target = tmp_path / "new"
+    line = ("predict", data_2d / "test" / "x", "--model", run, "-o", target, "--tables")
+    assert command(*line) == 0, command.err
+    for name in ("image_000", "image_001"):
+        expected = read_labels(run / "per_image_instances" / f"{name}.tif", 2).array
+        found = read_labels(target / f"{name}.tif", 2).array
+        assert found.any()
+        np.testing.assert_array_equal(found, expected)
+        table = pd.read_csv(target / f"{name}_stats.csv")
+        pd.testing.assert_frame_equal(table, measure(found[..., 0]), check_dtype=False)
+
+
+def test_python_and_checkpoint_give_the_same(run, data_2d) -> None:
+    image = read_image(data_2d / "test" / "x" / "image_000.tif", 2, 1).array
+    model = singula.load(run)
+    checkpoint = run.parents[1] / "checkpoints" / "job_1-checkpoint-best.pth"
+    labels = model.predict(image)
+    expected = read_labels(run / "per_image_instances" / "image_000.tif", 2).array[..., 0]
+    np.testing.assert_array_equal(labels, expected)
+    np.testing.assert_array_equal(singula.load(checkpoint).predict(image[..., 0]), expected)
+    maps = model.predict_maps(image)
+    assert set(maps) == {"B", "C"}
+    stored = read_image(run / "per_image" / "image_000.tif", 2, 2).array
+    np.testing.assert_array_equal(maps["B"], stored[..., 0])
+    assert model.predict(image, thresholds={"REMOVE_SMALL_OBJ": 10**6}).max() == 0
+    with pytest.raises(UserError, match=r"shape \(4, 5, 2\)"):
+        model.predict(np.zeros((4, 5, 2)))
+
+
+def test_a_bad_file_among_good_ones(run, command, data_2d, tmp_path) -> None:
+    images = Path(shutil.copytree(data_2d / "test" / "x", tmp_path / "images"))
+    (images / "image_000.tif").write_bytes(b"no picture")
+    line = ("predict", images, "--model", run, "-o", tmp_path / "new")
+    assert command(*line) == 1
+    assert "image_000.tif: FAILED" in command.out
+    assert (tmp_path / "new" / "image_001.tif").is_file()
+    assert command(*line, "--resume") == 1
+    assert "image_001.tif: done already" in command.out
+
+
+def test_nothing_is_written_over_and_wrong_models_are_named(
+    run, command, data_2d, tmp_path
+) -> None:
+    images = Path(shutil.copytree(data_2d / "test" / "x", tmp_path / "images"))
+    assert command("predict", images, "--model", run, "-o", images) == 2
+    assert "written over" in command.err
+    assert command("predict", images, "--model", tmp_path / "none", "-o", tmp_path / "new") == 2
+    assert "--model" in command.err
+    assert command("predict", tmp_path / "no", "--model", run, "-o", tmp_path / "new") == 2
+    assert "no such file" in command.err

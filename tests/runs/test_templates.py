@@ -1,0 +1,46 @@
+"""The published configurations load, and train on small data."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from singula.config import load_config
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+
+
+@pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_template_loads_without_a_notice(path: Path) -> None:
+    said: list[str] = []
+    load_config(path, notify=said.append)
+    assert said == []
+
+
+@pytest.mark.parametrize(("name", "ndim"), [("2d", 2), ("3d", 3)])
+def test_a_template_trains(name, ndim, command, data_2d, data_3d, tmp_path) -> None:
+    data = data_2d if ndim == 2 else data_3d
+    tree = yaml.safe_load((TEMPLATES / f"{name}_instance_segmentation.yaml").read_text())
+    for part in ("TRAIN", "TEST"):
+        tree["DATA"][part]["PATH"] = str(data / part.lower() / "x")
+        tree["DATA"][part]["GT_PATH"] = str(data / part.lower() / "y")
+        tree["DATA"][part]["INSTANCE_CHANNELS_DIR"] = str(tmp_path / part / "x")
+        tree["DATA"][part]["INSTANCE_CHANNELS_MASK_DIR"] = str(tmp_path / part / "y")
+    config = tmp_path / f"{name}.yaml"
+    config.write_text(yaml.safe_dump(tree))
+    small = {
+        2: ("DATA.PATCH_SIZE=(64, 64, 1)", "DATA.TEST.PADDING=(8, 8)"),
+        3: ("DATA.PATCH_SIZE=(8, 32, 32, 1)", "DATA.TEST.PADDING=(0, 8, 8)"),
+    }[ndim]
+    changes = [
+        *small,
+        "TRAIN.EPOCHS=1",
+        "TRAIN.LR_SCHEDULER.NAME=onecycle",
+        "TEST.AUGMENTATION=False",
+        "MODEL.FEATURE_MAPS=[4, 8, 16]",
+        "MODEL.Z_DOWN=[1, 2]",
+        "DATA.VAL.SPLIT_TRAIN=0.34",
+    ]
+    arguments = [word for change in changes for word in ("--set", change)]
+    code = command("run", "--config", config, "--result_dir", tmp_path / "out", *arguments)
+    assert code == 0, command.err

@@ -1,0 +1,150 @@
+"""The parts of a run that join rooms: holding out, classes, scores of maps."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from singula.channels import encode
+from singula.config import config_from_dict
+from singula.data.dataset import Sample
+from singula.data.patches import TilePlan
+from singula.errors import UserError
+from singula.evaluate import match
+from singula.stages import settings as from_config
+from singula.stages.data import hold_out
+from singula.stages.finish import instance_classes
+from singula.stages.score import PatchScores, Scores, map_scores, mean_scores, score_lines
+
+
+def samples(count: int, shape: tuple[int, ...] = (40, 90)) -> list[Sample]:
+    found = []
+    for number in range(count):
+        # Every pixel is known by its value, so that shared pixels would be found.
+        image = np.arange(np.prod(shape)).reshape(*shape, 1) + number * 10**6
+        labels = (image % 7 == 0).astype(np.uint8)
+        targets = {"B": labels[..., 0]}
+        found.append(Sample(f"s{number}", image, labels, targets))
+    return found
+
+
+def values(parts: list[Sample]) -> set[int]:
+    return {int(v) for s in parts for v in s.image.ravel()}
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(4, 12), st.floats(0.1, 0.5), st.booleans())
+def test_whole_images_are_held_out_where_there_are_enough(
+    count: int, fraction: float, random: bool
+) -> None:
+    every = samples(count, (4, 4))
+    rng = np.random.default_rng(0) if random else None
+    training, validation = hold_out(every, fraction, (2, 2), rng, reflect=False)
+    held = round(count * fraction)
+    if held == 0:
+        return
+    assert len(validation) == held
+    assert {s.name for s in training} | {s.name for s in validation} == {s.name for s in every}
+    assert not values(training) & values(validation)
+    if not random:
+        assert [s.name for s in validation] == [s.name for s in every[-held:]]
+
+
+def test_a_part_of_a_single_image_is_held_out_without_shared_pixels() -> None:
+    training, validation = hold_out(samples(1), 0.2, (32, 32), None, reflect=False)
+    (a,), (b,) = training, validation
+    assert not values(training) & values(validation)
+    assert len(values(training) | values(validation)) == 40 * 90
+    assert a.image.shape[:2] == (40, 58)
+    assert b.image.shape[:2] == (40, 32)  # a fifth is 18, but a patch has to fit
+    for part in (a, b):
+        assert part.targets is not None
+        np.testing.assert_array_equal(part.targets["B"], part.labels[..., 0])
+        assert part.labels.shape[:2] == part.image.shape[:2]
+
+
+def test_an_image_too_small_to_be_cut_is_said() -> None:
+    with pytest.raises(UserError, match=r"s0 \(40, 50\).*too small to hold out"):
+        hold_out(samples(1, (40, 50)), 0.1, (32, 32), None, reflect=False)
+    training, validation = hold_out(samples(1, (40, 50)), 0.1, (32, 32), None, reflect=True)
+    assert training[0].image.shape[1] + validation[0].image.shape[1] == 50
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000))
+def test_the_class_of_an_instance_is_the_majority_of_its_pixels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 5, (12, 13)).astype(np.uint8)
+    classes = rng.integers(0, 4, (12, 13)).astype(np.uint8)
+    result = instance_classes(labels, classes)
+    assert (result[labels == 0] == 0).all()
+    for number in np.unique(labels[labels > 0]):
+        votes = np.bincount(classes[labels == number], minlength=4)[1:]
+        expected = votes.argmax() + 1 if votes.any() else 0
+        assert set(result[labels == number]) == {expected}
+
+
+def test_patch_scores_are_the_mean_over_tiles_of_the_kept_parts() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.zeros((30, 30), np.uint8)
+    labels[3:14, 4:18] = 1
+    labels[16:28, 10:25] = 2
+    truth = encode(labels, "BCD")
+    maps = {name: rng.random((30, 30)).astype(np.float32) for name in truth}
+    found = PatchScores(truth, labels > 0)
+    plan = TilePlan((12, 12), (0.0, 0.0), (1, 1), (1, 1))
+    expected = []
+    for tile in plan.tiles((30, 30)):
+        part = {name: m[tile.outer] for name, m in maps.items()}
+        found.add(tile, np.stack(list(part.values())))
+        true = {name: m[tile.outer] for name, m in truth.items()}
+        expected.append(map_scores(true, part, labels[tile.outer] > 0))
+    assert found.mean() == pytest.approx(mean_scores(expected))
+    # D counts inside the instances only.
+    outside = dict(maps, D=np.where(labels > 0, maps["D"], 99))
+    assert map_scores(truth, outside, labels > 0) == map_scores(truth, maps, labels > 0)
+
+
+def test_rows_of_the_table_end_with_mean_and_pooled_scores() -> None:
+    scores = Scores()
+    truth = np.zeros((8, 8), np.uint8)
+    truth[:4, :4], truth[5:, 5:] = 1, 2
+    for name, prediction in (("a", truth), ("b", np.where(truth == 1, 1, 0))):
+        scores.matches.setdefault("per_image", {})[name] = match(truth, prediction, (0.5,))
+        scores.add_maps(name, "per_image", {"iou_B": 0.5 if name == "a" else 1.0})
+    rows = scores.rows()
+    assert [row["image"] for row in rows] == ["a", "b", "mean over images", "pooled over objects"]
+    assert rows[2]["f1"] == pytest.approx((1 + 2 / 3) / 2)
+    assert rows[3]["f1"] == pytest.approx(2 * 3 / (2 * 3 + 1))
+    assert rows[2]["per_image_iou_B"] == 0.75
+    text = "\n".join(score_lines(scores))
+    assert "0.833" in text
+    assert "0.857" in text
+    assert "iou B 0.750" in text
+
+
+def test_settings_come_from_their_keys() -> None:
+    config = config_from_dict(
+        {
+            "PROBLEM": {"NDIM": "3D", "INSTANCE_SEG": {"DATA_CHANNELS": "BCD"}},
+            "DATA": {"PATCH_SIZE": "(8, 32, 32, 2)", "TEST": {"RESOLUTION": "(3, 1, 1)"}},
+            "MODEL": {"N_CLASSES": 5, "Z_DOWN": [1, 1, 2], "FEATURE_MAPS": [4, 8, 16, 32]},
+            "AUGMENTOR": {"ENABLE": True, "RANDOM_ROT": True, "RANDOM_ROT_RANGE": "(-9, 9)"},
+            "TRAIN": {"ENABLE": True},
+        }
+    )
+    model = from_config.model_settings(config)
+    assert (model.ndim, model.in_channels, model.out_channels, model.n_classes) == (3, 2, 3, 5)
+    assert model.z_down == (1, 1, 2)
+    outputs = from_config.outputs(config)
+    assert [(o.name, o.loss, o.foreground_only) for o in outputs] == [
+        ("B", "bce", False),
+        ("C", "bce", False),
+        ("D", "l1", True),
+    ]
+    assert from_config.spacing(config, "TEST") == (3, 1, 1)
+    assert from_config.spacing(config, "TRAIN") is None
+    augment = from_config.augment_settings(config)
+    assert augment is not None
+    assert augment.rotation == (-9, 9)
+    assert augment.zoom is None

@@ -1,0 +1,96 @@
+"""The house rules, checked on the source itself."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import singula
+
+SOURCE = Path(singula.__file__).parent
+# Data flows through the rooms in this order; a room imports only rooms before it.
+ROOMS = (  # noqa: SIM905
+    "errors runtime config io channels data models training prediction instances postprocess "
+    "measure evaluate report scaleout gui demo stages loaded workflow demonstration cli"
+).split()
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imported(tree: ast.AST) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append("relative")
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    own = parts[0]
+    if own == "__init__":
+        return
+    assert own in ROOMS, f"{own} is no room of the house"
+    for name in imported(ast.parse(path.read_text())):
+        assert name != "relative", "imports are absolute"
+        if not name.startswith("singula."):
+            continue
+        other = room_of(name)
+        if other not in ROOMS:
+            continue  # a name of the package itself, such as __version__
+        assert ROOMS.index(other) <= ROOMS.index(own), f"{own} imports {other}"
+        # Config and images know nothing of each other.
+        assert {own, other} != {"config", "io"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 420
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body
+            documented = isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+            first = (body[0].end_lineno or 0) if documented else node.lineno
+            assert (node.end_lineno or 0) - first <= 75, f"{node.name} is too long"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_assert_and_no_globals_statement(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not isinstance(node, ast.Assert | ast.Global)
+
+
+def modules_after(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint(*sorted(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in result.stdout.splitlines()[-1].split()}
+
+
+def test_importing_singula_imports_nothing_heavy() -> None:
+    heavy = {"torch", "numpy", "pandas", "scipy", "skimage", "matplotlib", "pydantic", "numba"}
+    assert not heavy & modules_after("import singula")
+    assert not heavy & modules_after("import singula.cli")
+
+
+def test_the_configuration_needs_neither_torch_nor_numpy() -> None:
+    assert not {"torch", "scipy", "skimage", "pandas"} & modules_after("import singula.config")
+
+
+def test_public_names_exist() -> None:
+    for name in singula.__all__:
+        assert getattr(singula, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = singula.nothing  # type: ignore[attr-defined]
