@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,10 @@ def run(
     gpu: Annotated[
         str | None, typer.Option("--gpu", "-gpu", help='0, cuda:0, "0, 1", or cpu.')
     ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option("--gpus", min=1, help="Train on so many GPUs, one process for each."),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key.")
     ] = None,
@@ -87,10 +92,16 @@ def run(
     """Train, predict and score as a configuration file says.
 
     Example: singula run --config cells.yaml --result_dir results --name cells --run_id 1
+
+    On two GPUs: singula run --config cells.yaml --gpus 2
     """
     from singula.runtime import prepare_process
 
     prepare_process()
+    if "RANK" not in os.environ:
+        count = gpus or _gpus_named(gpu)
+        if count > 1:
+            _run_processes(count, gpu, config, result_dir, name, run_id, overrides or [], resume)
     from singula.workflow import Job
     from singula.workflow import run as run_job
 
@@ -108,6 +119,39 @@ def run(
         report = run_job(job, _say)
     if report.test is not None and report.test.failed:
         raise typer.Exit(1)
+
+
+def _gpus_named(gpu: str | None) -> int:
+    """How many GPUs of this machine ``--gpu`` names; 1 where there is none."""
+    if gpu is None or "," not in gpu:
+        return 1
+    from singula.training.device import parse_gpu, present_gpus
+
+    return len(parse_gpu(gpu) or ()) if present_gpus() else 1
+
+
+def _run_processes(
+    count: int,
+    gpu: str | None,
+    config: Path,
+    result_dir: Path,
+    name: str | None,
+    run_id: int,
+    overrides: list[str],
+    resume: bool,
+) -> None:
+    """The same run as `count` processes; ends this one with their exit code."""
+    from singula.config import load_config
+    from singula.launch import launch
+
+    # A mistake in the configuration is said once, not by every process.
+    load_config(config, overrides)
+    gpu = gpu or ",".join(map(str, range(count)))
+    line = ["run", "--config", config, "--result_dir", result_dir, "--run_id", run_id]
+    line += ["--gpu", gpu, *(["--name", name] if name else []), *(["--resume"] if resume else [])]
+    for override in overrides:
+        line += ["--set", override]
+    raise typer.Exit(launch(count, [str(word) for word in line]))
 
 
 @app.command()
@@ -186,7 +230,8 @@ def _guarded(command: Callable[..., Any]) -> None:
     try:
         command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        rank = int(os.environ.get("RANK", "0"))
+        print(f"error: {f'[process {rank}] ' if rank else ''}{error}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

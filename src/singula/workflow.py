@@ -142,9 +142,9 @@ def run(job: Job, notify: Notify) -> RunReport:
         job.run_id,
         config.path_overrides(),
     )
-    tree.prepare()
-    log.open(tree.log_file)
     if rank == 0:
+        tree.prepare()
+        log.open(tree.log_file)
         _copy_config(job.config, tree)
     device = _device(config, job.gpu, log)
     log(f"results: {tree.run}")
@@ -154,8 +154,8 @@ def run(job: Job, notify: Notify) -> RunReport:
     if training is not None:
         memory["training"] = peak_memory()
     test = None
-    if config.TEST.ENABLE and rank == 0:
-        test = _test(config, tree, device, log, seconds, resume=job.resume)
+    if config.TEST.ENABLE:
+        test = _test(config, tree, device, log, seconds, resume=job.resume, main=rank == 0)
         memory["test"] = peak_memory()
     if rank == 0:
         _write_summary(config, tree, device, seconds, memory, training, test)
@@ -174,13 +174,14 @@ def _copy_config(path: Path, tree: ResultsTree) -> None:
 def _device(config: Config, gpu: str | None, log: Notify) -> Device:
     import torch
 
-    from singula.training.device import choose_device, cpu_threads
+    from singula.training.device import choose_device, cpu_threads, join_processes
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cpu_threads(config.SYSTEM.NUM_CPUS))
     device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, log)
     if device.kind == "cpu":
         log(f"computing on {torch.get_num_threads()} CPU threads")
+    join_processes(device)
     return device
 
 
@@ -241,6 +242,7 @@ def _test(
     seconds: dict[str, float],
     *,
     resume: bool,
+    main: bool,
 ) -> TestRun:
     from singula.io.write import write_csv
     from singula.stages.predict import TestRun
@@ -248,6 +250,8 @@ def _test(
 
     began = time.perf_counter()
     test = TestRun(config, tree, device, log, resume).run()
+    if not main:
+        return test
     report = test.finish
     rows = report.scores.rows()
     if rows:

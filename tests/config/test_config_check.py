@@ -137,7 +137,7 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
     ({f"{REMOVE}.ENABLE": True}, f"{REMOVE}.PROPS", "at least one property"),
     ({**REMOVAL, f"{REMOVE}.VALUES": [[10], [5]]}, f"{REMOVE}.VALUES", "allowed [1, 2]"),
     ({**REMOVAL, f"{REMOVE}.SIGN": [["lt"]]}, f"{REMOVE}.SIGN", "found lists of [1]"),
-    ({**REMOVAL, **IN_3D}, f"{REMOVE}.PROPS", "'circularity', which PROBLEM.NDIM 3D has not"),
+    ({**REMOVAL, **IN_3D}, f"{REMOVE}.PROPS", "'circularity', which volumes have not"),
     ({"MODEL.ARCHITECTURE": "unetr"}, "MODEL.ARCHITECTURE", "allowed 'unet'"),
     ({"MODEL.SOURCE": "bmz"}, "MODEL.SOURCE", "allowed 'biapy' or 'singula'"),
     ({"LOSS.TYPE": "DICE"}, "LOSS.TYPE", "allowed 'CE'"),

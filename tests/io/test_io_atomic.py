@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from singula.errors import UserError
-from singula.io.atomic import atomic_path
+from singula.io.atomic import atomic_path, remove_leftovers
 from singula.io.write import write_csv, write_json, write_npy, write_text, write_tiff
 
 BIG = np.random.default_rng(0).integers(0, 2**16, (512, 512), dtype=np.uint16)
@@ -108,3 +110,30 @@ def test_long_names_of_wide_characters(tmp_path: Path) -> None:
     name = "細" * 80 + ".txt"
     write_text(tmp_path / name, "x")
     assert (tmp_path / name).read_text() == "x"
+
+
+def test_only_what_dead_processes_left_is_removed(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", "pass"])
+    dead.wait()
+    with atomic_path(tmp_path / "below" / "mine.tif") as mine:
+        mine.write_text("half")
+        left = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{dead.pid}-"))
+        left.write_text("half")
+        others = [tmp_path / ".hidden.part", tmp_path / "an image.part.tif"]
+        for other in others:
+            other.write_text("the user's")
+        assert remove_leftovers(tmp_path) == [left]
+        assert mine.exists()
+        assert all(other.exists() for other in others)
+
+
+def test_another_machines_files_are_removed_when_they_are_old(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "mine.tif") as mine:
+        mine.write_text("half")
+        machine = mine.name.split(".")[2].split("-")[0]
+        foreign = mine.with_name(mine.name.replace(machine, f"{int(machine, 16) ^ 1:06x}"))
+    foreign.write_text("half")
+    assert remove_leftovers(tmp_path) == []
+    two_days_ago = time.time() - 2 * 86400
+    os.utime(foreign, (two_days_ago, two_days_ago))
+    assert remove_leftovers(tmp_path) == [foreign]

@@ -152,6 +152,7 @@ def test_full_disk_while_writing_a_checkpoint(
         assert command("run", "--config", config, *out, "--resume") == 2
     assert "the disk is full" in command.err
     assert "--resume" in command.err
+    assert f"the last checkpoint is complete, after epoch 1: {last}" in command.out
     assert last.read_bytes() == good
     assert not list((tmp_path / "out").rglob("*.part*"))
     # With space again the same command goes on.

@@ -21,14 +21,17 @@ def test_an_interrupted_training_can_be_resumed(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that starts the tests in the background lets them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     for text in process.stdout:
         if text.startswith("epoch 2/"):
             break
     process.send_signal(how)
-    _, errors = process.communicate(timeout=60)
+    rest, errors = process.communicate(timeout=60)
     if how == signal.SIGINT:
+        assert "the last checkpoint is complete, after epoch" in rest
         assert process.returncode == 130, errors
         assert "--resume goes on" in errors
         assert "Traceback" not in errors

@@ -1,10 +1,6 @@
 """Whole runs through the command line, from a YAML file to scored instances."""
 
 import json
-import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -260,22 +256,3 @@ def test_resume_goes_on_and_keeps_an_earlier_training_otherwise(
     kept = tmp_path / "out" / "job" / "checkpoints" / "job_1-checkpoint-best.previous.pth"
     assert kept.is_file()
     assert "training anew" in command.out
-
-
-def test_several_processes_by_the_formats_own_line(write_config, data_2d, tmp_path) -> None:
-    config = write_config(data_2d, **{"TRAIN.EPOCHS": 1})
-    script = shutil.which("biapy", path=str(Path(sys.executable).parent))
-    assert script is not None
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    line = (
-        sys.executable, "-u", "-m", "torch.distributed.run", "--nproc_per_node=2",
-        f"--master_port={port}", script, "--config", config, "--result_dir", tmp_path / "out",
-        "--name", "many", "--run_id", "1", "--gpu", "cuda:0, 1",
-    )  # fmt: skip
-    result = subprocess.run([str(a) for a in line], capture_output=True, text=True, timeout=150)
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert "effective batch: 2 processes × 4 patches" in result.stdout
-    assert result.stdout.count("F1 mean") == 1
-    assert (run_folder(tmp_path, "many") / "metrics.csv").is_file()

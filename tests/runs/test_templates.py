@@ -17,16 +17,25 @@ def test_a_template_loads_without_a_notice(path: Path) -> None:
     assert said == []
 
 
-@pytest.mark.parametrize(("name", "ndim"), [("2d", 2), ("3d", 3)])
-def test_a_template_trains(name, ndim, command, data_2d, data_3d, tmp_path) -> None:
-    data = data_2d if ndim == 2 else data_3d
-    tree = yaml.safe_load((TEMPLATES / f"{name}_instance_segmentation.yaml").read_text())
+GENERIC = sorted(path for path in TEMPLATES.glob("*_instance_segmentation.yaml"))
+
+
+def test_there_is_one_for_each_kind_of_data() -> None:
+    kinds = {path.stem.removesuffix("_instance_segmentation") for path in GENERIC}
+    assert {"2d", "3d", "3d_anisotropic", "2d_classes", "2d_points"} <= kinds
+
+
+@pytest.mark.parametrize("path", GENERIC, ids=lambda p: p.stem)
+def test_a_template_trains(path, command, data_2d, data_3d, data_classes, tmp_path) -> None:
+    ndim = 3 if path.name.startswith("3d") else 2
+    data = data_3d if ndim == 3 else data_classes if "classes" in path.name else data_2d
+    tree = yaml.safe_load(path.read_text())
     for part in ("TRAIN", "TEST"):
         tree["DATA"][part]["PATH"] = str(data / part.lower() / "x")
         tree["DATA"][part]["GT_PATH"] = str(data / part.lower() / "y")
         tree["DATA"][part]["INSTANCE_CHANNELS_DIR"] = str(tmp_path / part / "x")
         tree["DATA"][part]["INSTANCE_CHANNELS_MASK_DIR"] = str(tmp_path / part / "y")
-    config = tmp_path / f"{name}.yaml"
+    config = tmp_path / path.name
     config.write_text(yaml.safe_dump(tree))
     small = {
         2: ("DATA.PATCH_SIZE=(64, 64, 1)", "DATA.TEST.PADDING=(8, 8)"),
@@ -41,6 +50,9 @@ def test_a_template_trains(name, ndim, command, data_2d, data_3d, tmp_path) -> N
         "MODEL.Z_DOWN=[1, 2]",
         "DATA.VAL.SPLIT_TRAIN=0.34",
     ]
+    if data is data_classes:
+        changes.append("MODEL.N_CLASSES=4")
     arguments = [word for change in changes for word in ("--set", change)]
     code = command("run", "--config", config, "--result_dir", tmp_path / "out", *arguments)
     assert code == 0, command.err
+    assert "F1 mean" in command.out

@@ -10,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from singula.errors import UserError
-from singula.training.checkpoint import AtomicCheckpointIO, load_checkpoint, load_weights
+from singula.training.checkpoint import (
+    AtomicCheckpointIO,
+    load_checkpoint,
+    load_fitting_weights,
+    load_weights,
+)
 from singula.training.device import choose_device, parse_gpu
 from singula.training.losses import InstanceLoss, Output
 from singula.training.metrics import MapScores
@@ -192,6 +197,28 @@ class TestCheckpoint:
         self.save(tmp_path / "a.pth")
         with pytest.raises(UserError, match=r"bias: \(3,\) in the file, \(4,\) configured"):
             load_weights(torch.nn.Linear(2, 4), load_checkpoint(tmp_path / "a.pth"))
+
+    def test_what_fits_is_loaded_and_the_rest_is_listed(self, tmp_path: Path) -> None:
+        def network(width: int) -> torch.nn.Module:
+            return torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, width))
+
+        old, new = network(2), network(5)
+        fresh = {name: value.clone() for name, value in new.state_dict().items()}
+        states = {f"network.{k}": v for k, v in old.state_dict().items()}
+        self.save(tmp_path / "a.pth", state_dict=states)
+        left_out = load_fitting_weights(new, load_checkpoint(tmp_path / "a.pth"))
+        assert left_out == [
+            "1.bias: (2,) in the file, (5,) configured",
+            "1.weight: (2, 3) in the file, (5, 3) configured",
+        ]
+        loaded = new.state_dict()
+        torch.testing.assert_close(loaded["0.weight"], old.state_dict()["0.weight"])
+        torch.testing.assert_close(loaded["1.weight"], fresh["1.weight"])
+
+    def test_a_checkpoint_of_which_nothing_fits_is_refused(self, tmp_path: Path) -> None:
+        self.save(tmp_path / "a.pth")
+        with pytest.raises(UserError, match="nothing in it fits"):
+            load_fitting_weights(torch.nn.Linear(7, 3), load_checkpoint(tmp_path / "a.pth"))
 
 
 @pytest.mark.parametrize(

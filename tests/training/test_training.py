@@ -17,7 +17,7 @@ from singula.training import fit as fit_module
 from singula.training.callbacks import CheckpointSettings, EpochLog, append_row
 from singula.training.checkpoint import load_checkpoint
 from singula.training.device import Device
-from singula.training.fit import FitResult, FitSettings, fit
+from singula.training.fit import FitResult, FitSettings, Training, fit
 from singula.training.losses import InstanceLoss, Output
 from singula.training.optimise import OptimiserSettings
 
@@ -59,9 +59,10 @@ def train(
     )
     patience = int(str(options.pop("patience", -1)))
     monitor = str(options.pop("monitor", "val_loss"))
+    start = options.pop("start", None)
     torch.manual_seed(7)
     network = build_model(MODEL)
-    result = fit(
+    job = Training(
         network,
         InstanceLoss(OUTPUTS),
         dataset(augment=True),
@@ -75,9 +76,10 @@ def train(
         device=Device("cpu"),
         description={"model": MODEL.to_dict()},
         resume=resume,
+        start=start,  # type: ignore[arg-type]
         notify=said.append if said is not None else lambda line: None,
     )
-    return result, network
+    return fit(job), network
 
 
 def weights(folder: Path, name: str = "last.pth") -> dict[str, torch.Tensor]:
@@ -210,3 +212,110 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
     assert names == {"run_1_loss.png", "run_1_iou_B.png", "run_1_iou_C.png"}
     for path in drawn:
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_whole_training_goes_on_elsewhere(tmp_path: Path) -> None:
+    whole, _ = train(tmp_path / "whole", schedule="")
+    train(tmp_path / "first", epochs=2, schedule="")
+    parts, _ = train(tmp_path / "second", start=tmp_path / "first/last.pth", schedule="")
+    assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "second"))
+    assert whole.history == parts.history
+
+
+def test_weights_alone_are_no_training_to_go_on_with(tmp_path: Path) -> None:
+    train(tmp_path / "first", epochs=1)
+    with pytest.raises(UserError, match="holds weights only"):
+        train(tmp_path / "second", epochs=2, start=tmp_path / "first/best.pth")
+
+
+def small_memory(monkeypatch: pytest.MonkeyPatch, most: int, after: int = 0) -> None:
+    """Let a step on more than `most` patches fail as a full GPU does, from some step on."""
+    step = fit_module.InstanceModule.training_step
+    done = []
+
+    def limited(self: object, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        done.append(batch_idx)
+        if len(batch["image"]) > most and len(done) > after:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fit_module.InstanceModule, "training_step", limited)
+
+
+def test_a_batch_that_does_not_fit_in_memory_is_halved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "small", epochs=2, batch_size=2, accumulate=2)
+    said: list[str] = []
+    with monkeypatch.context() as patch:
+        small_memory(patch, 2)
+        train(tmp_path / "shrunk", epochs=2, batch_size=4, said=said)
+    assert any("TRAIN.BATCH_SIZE 2 and TRAIN.ACCUM_ITER 2" in line for line in said)
+    # The failed steps left no trace: all is as if the small batch had been asked for.
+    assert_equal_weights(weights(tmp_path / "small"), weights(tmp_path / "shrunk"))
+
+
+def test_memory_that_runs_out_later_costs_the_epoch_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    steps_per_epoch = 4
+    small_memory(monkeypatch, 2, after=steps_per_epoch + 1)
+    result, _ = train(tmp_path, epochs=3, batch_size=4, said=said)
+    assert [row["epoch"] for row in result.history] == [1, 2, 3]
+    assert any("resuming after epoch 1 of 3" in line for line in said)
+
+
+def test_no_memory_for_a_single_patch_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_memory(monkeypatch, 0)
+    with pytest.raises(UserError, match=r"TRAIN\.BATCH_SIZE: training ran out of memory"):
+        train(tmp_path, epochs=1)
+
+
+def test_without_a_compiler_the_network_runs_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit_module.shutil, "which", lambda name: None)
+    said: list[str] = []
+    train(tmp_path / "compiled", epochs=1, compile=True, said=said)
+    train(tmp_path / "plain", epochs=1)
+    assert any("no C++ compiler" in line for line in said)
+    assert_equal_weights(weights(tmp_path / "compiled"), weights(tmp_path / "plain"))
+
+
+def test_a_kill_between_last_and_best_checkpoint_loses_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"lr": 3e-2, "epochs": 4}
+    train(tmp_path / "whole", **options)
+    save = fit_module.pl.Trainer.save_checkpoint
+    saved: list[int] = []
+
+    def dying(self: object, path: Path, *args: object, **kwargs: object) -> None:
+        if Path(path).name == "best.pth":
+            saved.append(self.current_epoch)  # type: ignore[attr-defined]
+            if len(saved) == 2:
+                raise RuntimeError("killed")
+        save(self, path, *args, **kwargs)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module.pl.Trainer, "save_checkpoint", dying)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(tmp_path / "parts", **options)
+    parts = tmp_path / "parts"
+    assert load_checkpoint(parts / "best.pth").epoch == saved[0]
+    # Nothing is left to train, and still the best checkpoint becomes what it should have been.
+    train(parts, resume=True, **{**options, "epochs": saved[1] + 1})
+    assert load_checkpoint(parts / "best.pth").epoch == saved[1]
+    train(parts, resume=True, **options)
+    assert_equal_weights(weights(tmp_path / "whole", "best.pth"), weights(parts, "best.pth"))
+
+
+def test_a_lost_best_checkpoint_is_replaced_by_the_last(tmp_path: Path) -> None:
+    train(tmp_path, epochs=2)
+    (tmp_path / "best.pth").unlink()
+    said: list[str] = []
+    train(tmp_path, epochs=2, resume=True, said=said)
+    assert_equal_weights(weights(tmp_path, "best.pth"), weights(tmp_path))

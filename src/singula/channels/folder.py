@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from singula.errors import UserError
+from singula.io.atomic import remove_leftovers
 from singula.io.write import write_json
 
 MANIFEST = "fingerprints.json"
@@ -60,6 +61,7 @@ class SharedFolder:
         self, path: Path, key: str, spare: str, notify: Callable[[str], None] | None = None
     ) -> None:
         self.path = path
+        remove_leftovers(path)
         self._key = key
         self._spare = spare
         self._notify = notify

@@ -266,9 +266,11 @@ def _remove_by_properties(config: Config) -> Iterator[str]:
                 f"{_REMOVE}.{key}: found lists of {found} items; allowed {shape}, "
                 f"as {_REMOVE}.PROPS has"
             )
-    unfit = _ONLY_3D if config.ndim == 2 else _ONLY_2D
+    # What is measured is a volume also where 2D images are stacked.
+    volumes = config.ndim == 3 or config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK
+    unfit, kind = (_ONLY_2D, "volumes") if volumes else (_ONLY_3D, "2D images")
     for name in sorted({name for group in remove.PROPS for name in group if name in unfit}):
-        yield f"{_REMOVE}.PROPS: found {name!r}, which PROBLEM.NDIM {config.PROBLEM.NDIM} has not"
+        yield f"{_REMOVE}.PROPS: found {name!r}, which {kind} have not"
 
 
 _ALWAYS: tuple[Rule, ...] = (

@@ -123,8 +123,12 @@ class Train(Section):
     ACCUM_ITER: Int = key(1, "Steps whose gradients are added up before an update.", ge=1)
     EPOCHS: Int = key(360, "Passes over the training data.", ge=1)
     PATIENCE: EpochsOrOff = key(-1, "Stop after so many epochs without improvement.")
-    PRECISION: Annotated[Literal["auto", "32", "bf16"], AnyCase()] = key(
-        "auto", "Arithmetic: 32-bit, bfloat16 where it is safe, or what suits the machine."
+    PRECISION: Annotated[Literal["auto", "32", "bf16", "16"], AnyCase()] = key(
+        "auto",
+        "Arithmetic of training: 32-bit, bfloat16, half (GPU only), or what suits the machine.",
+    )
+    COMPILE: Bool = key(
+        False, "Compile the network (torch.compile): slow start, faster steps on some machines."
     )
     GRADIENT_CLIP: Annotated[Float, OffOr(0, above=True)] = key(
         -1.0, "Largest norm of the gradient."

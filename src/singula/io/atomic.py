@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import errno
+import functools
+import hashlib
 import os
+import platform
+import re
 import shutil
+import sys
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from singula.errors import StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_MARK = re.compile(r"\.(?P<machine>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}\.part")
+_DAY = 24 * 3600.0
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
@@ -73,7 +81,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """
     target = Path(path)
     make_folder(target.parent)
-    temporary = target.with_name(f".{target.stem[:40]}.{uuid.uuid4().hex[:8]}.part{target.suffix}")
+    temporary = target.with_name(f".{target.stem[:40]}.{_mark()}.part{target.suffix}")
     try:
         yield temporary
         _flush(temporary)
@@ -82,6 +90,57 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise write_error(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mark() -> str:
+    """What tells whose a temporary file is: machine, process, and a name for this one."""
+    return f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+@functools.cache
+def _machine() -> str:
+    return hashlib.blake2b(platform.node().encode(), digest_size=3).hexdigest()
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Delete what killed processes left of the files that they were writing.
+
+    Those of a process that still runs are kept, and so are those of another machine until they are
+    a day old.
+
+    Parameters
+    ----------
+    folder : Path
+        Searched with everything below it; need not exist.
+
+    Returns
+    -------
+    list of Path
+        What was deleted.
+    """
+    removed = []
+    for path in folder.rglob(".*.part*"):
+        found = _MARK.search(path.name)
+        if found is not None and _is_abandoned(path, found["machine"], int(found["process"])):
+            with suppress(OSError):
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
+def _is_abandoned(path: Path, machine: str, process: int) -> bool:
+    if machine == _machine() and not sys.platform.startswith("win"):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+    try:
+        return time.time() - path.stat().st_mtime > _DAY
+    except OSError:
+        return False
 
 
 def _flush(path: Path) -> None:

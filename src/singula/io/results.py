@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Literal, overload
 
 from singula.errors import UserError
-from singula.io.atomic import make_folder, write_error
+from singula.io.atomic import make_folder, remove_leftovers, write_error
 
 View = Literal["per_image", "full_image", "as_3d_stack"]
 _ALWAYS_WRITTEN = ("PATHS.RESULT_DIR.PATH", "PATHS.CHECKPOINT")
@@ -171,12 +171,15 @@ class ResultsTree:
     def prepare(self) -> None:
         """Create the run folder, and see that it and every moved path can be written.
 
+        What killed runs of this job left half-written is deleted.
+
         Raises
         ------
         UserError
             A file stands in the way, or the user may not write there.
         """
         make_folder(self.run)
+        remove_leftovers(self.job_dir)
         for place in vars(ResultsTree).values():
             if not isinstance(place, _Place) or place.key == "PATHS.CHECKPOINT_FILE":
                 continue

@@ -11,13 +11,28 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from singula.measure.morphology import measure
-from singula.measure.select import Condition, conditions_from_lists, removed_ids, select
+from singula.measure.select import (
+    CORRECT,
+    REMOVED,
+    Condition,
+    conditions_from_lists,
+    removed_ids,
+    select,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-__all__ = ["Condition", "conditions_from_lists", "measure", "removed_ids", "select"]
+__all__ = [
+    "CORRECT",
+    "REMOVED",
+    "Condition",
+    "conditions_from_lists",
+    "measure",
+    "removed_ids",
+    "select",
+]
 
 
 class _Room(ModuleType):

@@ -12,7 +12,15 @@ import numpy.typing as npt
 
 from singula.config import Config
 from singula.errors import UserError
-from singula.measure import Condition, conditions_from_lists, measure, removed_ids, select
+from singula.measure import (
+    CORRECT,
+    REMOVED,
+    Condition,
+    conditions_from_lists,
+    measure,
+    removed_ids,
+    select,
+)
 from singula.postprocess import (
     clear_border,
     growth_area,
@@ -167,9 +175,29 @@ def process_instances(
         gone = removed_ids(judged)
         changed = remove(changed, gone)
         filtered = judged[~judged["label"].isin(gone)].reset_index(drop=True)
+        if judged is not full:
+            full = _told_as_done(full, judged, changed)
     if not settings.changes_instances:
         return Processed(None, full, None)
     return Processed(changed, full, filtered)
+
+
+def _told_as_done(full: pd.DataFrame, judged: pd.DataFrame, final: Array) -> pd.DataFrame:
+    """The table of the decoded instances with what became of each.
+
+    Conditions are those that were judged, on the instance as the other steps left it; an instance
+    that one of those steps took away keeps its own.
+    """
+    verdicts = dict(zip(judged["label"], judged["conditions"], strict=True))
+    conditions = [
+        verdicts.get(label, own)
+        for label, own in zip(full["label"], full["conditions"], strict=True)
+    ]
+    left = full["label"].isin(np.unique(final))
+    return full.assign(
+        comment=np.where(left, CORRECT, REMOVED).astype(object),
+        conditions=np.array(conditions, object),
+    )
 
 
 def masks_by_name(settings: PostSettings, names: list[str]) -> dict[str, Path]:

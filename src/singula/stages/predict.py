@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.channels import encode_with
 from singula.config import Config
 from singula.errors import StorageError, UserError
 from singula.io.image import Image
@@ -26,8 +27,10 @@ from singula.stages.finish import Finish, Truth
 from singula.stages.post import masks_by_name, post_settings
 from singula.stages.progress import Progress, file_stamp, forget, settings_fingerprint
 from singula.stages.score import AXES, PatchScores
+from singula.stages.stack import Loaded, stack_slices
 from singula.stages.train import find_checkpoint, network_from
 from singula.training.checkpoint import Checkpoint, load_checkpoint
+from singula.training.device import gather_to_main, share_from_main, world_and_rank
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +42,34 @@ if TYPE_CHECKING:
 Maps = dict[str, npt.NDArray[Any]]
 Notify = Callable[[str], None]
 STACK = "stack"
+
+
+@dataclass
+class Predicted:
+    """What a process found out about one image, small enough to be sent to the first one.
+
+    Parameters
+    ----------
+    maps : dict
+        View → maps by name.
+    fresh : list of View
+        Views whose maps were computed and are not stored yet.
+    per_patch : dict
+        Scores of the maps, patch by patch.
+    seconds : float
+        Time in the network.
+    error : str
+        Why there is nothing; empty when there is.
+    loaded : tuple, optional
+        Image, truth and mask, in the process that goes on with them.
+    """
+
+    maps: dict[View, Maps] = field(default_factory=dict)
+    fresh: list[View] = field(default_factory=list)
+    per_patch: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+    loaded: Loaded | None = None
 
 
 @dataclass
@@ -73,54 +104,123 @@ class TestRun:
         self.finish = Finish(self.config, self.tree, post_settings(self.config))
 
     def run(self) -> TestRun:
-        """Predict, decode and score every test image."""
+        """Predict, decode and score every test image.
+
+        Several processes share the images among them; the first one decodes and writes everything,
+        while the others go on predicting.
+        """
         config = self.config
         has_truth = config.DATA.TEST.LOAD_GT and config.TEST.EVALUATE
         pairs, self.failed = find_test_pairs(config, self.notify, labels=has_truth)
         masks = masks_by_name(self.finish.post, [p.name for p in pairs])
         checkpoint = None if self._all_stored(pairs) else find_checkpoint(config, self.tree)
-        progress = Progress(
-            self.tree.progress, settings_fingerprint(config, checkpoint), resume=self.resume
-        )
-        waiting = [p for p in pairs if not progress.restore(p.name, _stamp(p, masks), self.finish)]
-        if len(waiting) < len(pairs):
-            self.notify(f"{len(pairs) - len(waiting)} of {len(pairs)} images are done already")
+        progress, waiting = self._waiting(pairs, masks, checkpoint)
         network = self._load(checkpoint) if checkpoint is not None and waiting else None
-        store = channel_store(config, "TEST", self.notify) if has_truth else None
+        store = channel_store(config, "TEST", self.notify) if has_truth and self.main else None
         said: set[str] = set()
-        views = self._views()
-        stacked: list[tuple[Maps, Image, Truth | None, npt.NDArray[Any] | None]] = []
-        for number, pair in enumerate(waiting, 1):
-            try:
-                loaded = self._read(pair, masks, store)
-                maps = {view: self._maps(loaded, pair.name, view, network) for view in views}
-                if config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
-                    image, truth, mask = loaded
-                    stacked.append((maps["per_image"], image, truth, mask))
-                    words = "predicted"
-                else:
-                    words = self._finish(pair.name, loaded, maps, said)
+        stacked: list[tuple[Maps, Loaded]] = []
+        world, rank = world_and_rank()
+        for first in range(0, len(waiting), world):
+            group = waiting[first : first + world]
+            own = self._predict(group[rank], masks, store, network) if rank < len(group) else None
+            for pair, found in zip(group, gather_to_main(own), strict=False):
+                if found is None:
+                    raise RuntimeError("a process predicted nothing")
+                words = self._receive(pair, found, masks, store, stacked, said)
+                if progress is not None and pair.name in self.finish.instances:
                     progress.add(
                         pair.name, _stamp(pair, masks), self.finish, self._files(pair.name)
                     )
-            except StorageError:
-                raise
-            except (UserError, MemoryError) as error:
-                self.failed[pair.name] = str(error) or "not enough memory"
-                forget(self.finish.scores, pair.name)
-                words = f"FAILED: {self.failed[pair.name]}"
-            self.notify(f"[{number}/{len(waiting)}] {pair.name}: {words}")
+                number = waiting.index(pair) + 1
+                self.notify(f"[{number}/{len(waiting)}] {pair.name}: {words}")
         if store is not None:
             store.save()
         if stacked:
             self._finish_stack(stacked, said)
-        self._close()
+        if self.main:
+            self._close()
         return self
+
+    @property
+    def main(self) -> bool:
+        """Whether this process decodes and writes."""
+        return world_and_rank()[1] == 0
+
+    def _waiting(
+        self, pairs: list[Pair], masks: dict[str, Path], checkpoint: Path | None
+    ) -> tuple[Progress | None, list[Pair]]:
+        """What is known of an earlier run (in the first process), and what is left to do."""
+        progress = None
+        left = [p.name for p in pairs]
+        if self.main:
+            progress = Progress(
+                self.tree.progress,
+                settings_fingerprint(self.config, checkpoint),
+                resume=self.resume,
+            )
+            left = [
+                p.name for p in pairs if not progress.restore(p.name, _stamp(p, masks), self.finish)
+            ]
+            if len(left) < len(pairs):
+                self.notify(f"{len(pairs) - len(left)} of {len(pairs)} images are done already")
+        names = set(share_from_main(left))
+        return progress, [p for p in pairs if p.name in names]
+
+    def _predict(
+        self,
+        pair: Pair,
+        masks: dict[str, Path],
+        store: ChannelStore | None,
+        network: tuple[Predictor, Normalizer] | None,
+    ) -> Predicted:
+        """Maps of an image in every view; what is wrong with it is kept, not raised."""
+        try:
+            loaded = self._read(pair, masks, store)
+            found = Predicted(loaded=loaded if self.main else None)
+            for view in self._views():
+                found.maps[view] = self._maps(loaded, pair.name, view, network, found)
+        except StorageError:
+            raise
+        except (UserError, MemoryError) as error:
+            return Predicted(error=_reason(error))
+        return found
+
+    def _receive(
+        self,
+        pair: Pair,
+        found: Predicted,
+        masks: dict[str, Path],
+        store: ChannelStore | None,
+        stacked: list[tuple[Maps, Loaded]],
+        said: set[str],
+    ) -> str:
+        """Store, decode and score what was predicted; gives the words that say how it went."""
+        try:
+            if found.error:
+                raise UserError(found.error)
+            loaded = found.loaded or self._read(pair, masks, store)
+            for view in found.fresh:
+                self._store_maps(pair.name, view, found.maps[view], loaded[0])
+            if found.per_patch:
+                self.finish.scores.add_maps(pair.name, "per_patch", found.per_patch)
+            seconds = self.finish.seconds
+            seconds["prediction"] = seconds.get("prediction", 0.0) + found.seconds
+            if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
+                stacked.append((found.maps["per_image"], loaded))
+                return "predicted"
+            return self._finish(pair.name, loaded, found.maps, said)
+        except StorageError:
+            raise
+        except (UserError, MemoryError) as error:
+            self.failed[pair.name] = _reason(error)
+            self.finish.instances.pop(pair.name, None)
+            forget(self.finish.scores, pair.name)
+            return f"FAILED: {self.failed[pair.name]}"
 
     def _finish(
         self,
         name: str,
-        loaded: tuple[Image, Truth | None, npt.NDArray[Any] | None],
+        loaded: Loaded,
         maps: dict[View, Maps],
         said: set[str],
     ) -> str:
@@ -144,31 +244,11 @@ class TestRun:
 
     def _finish_stack(
         self,
-        parts: list[tuple[Maps, Image, Truth | None, npt.NDArray[Any] | None]],
+        parts: list[tuple[Maps, Loaded]],
         said: set[str],
     ) -> None:
-        """All images, in the order of their names, as the slices of one volume.
-
-        Raises
-        ------
-        UserError
-            Naming images of another size.
-        """
-        shapes = {image.name: image.spatial_shape for _, image, _, _ in parts}
-        first = next(iter(shapes.values()))
-        others = [f"{name} {shape}" for name, shape in shapes.items() if shape != first]
-        if others:
-            raise UserError(
-                f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: images differ in size: the first is {first}, "
-                f"but {', '.join(others[:5])}",
-                "give images of one size, or set TEST.ANALIZE_2D_IMGS_AS_3D_STACK: False",
-            )
-        maps = {name: np.stack([m[name] for m, _, _, _ in parts]) for name in parts[0][0]}
-        image = Image(np.stack([i.array for _, i, _, _ in parts]), name=STACK)
-        truths = [t for _, _, t, _ in parts if t is not None]
-        truth = _stack_truth(truths) if len(truths) == len(parts) else None
-        masks = [m for _, _, _, m in parts if m is not None]
-        mask = np.stack(masks) if masks else None
+        """All images, in the order of their names, as the slices of one volume."""
+        maps, (image, truth, mask) = stack_slices(parts, STACK)
         notes = self.finish.finish(STACK, "as_3d_stack", maps, image, truth, mask)
         self._say_once(STACK, notes, said)
         self.notify(f"as 3D stack: {self.finish.instances[STACK]} instances")
@@ -206,18 +286,23 @@ class TestRun:
         self.notify(f"predicting with {path}")
         return loaded
 
-    def _read(
-        self, pair: Pair, masks: dict[str, Path], store: ChannelStore | None
-    ) -> tuple[Image, Truth | None, npt.NDArray[Any] | None]:
-        """Image, truth and mask of a pair."""
+    def _read(self, pair: Pair, masks: dict[str, Path], store: ChannelStore | None) -> Loaded:
+        """Image, truth and mask of a pair.
+
+        The first process stores the encoded truth; the others, which write nothing, encode it anew.
+        """
         config, name = self.config, pair.name
         truth = mask = None
-        if store is not None:
+        if config.DATA.TEST.LOAD_GT and config.TEST.EVALUATE:
             image, label = read_pair(config, pair)
             ids = label.array[..., 0]
-            store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)))
+            if store is None:
+                channels = encode_with(from_config.encode_settings(config, "TEST"), ids)
+            else:
+                store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)))
+                channels = store.load(name)
             classes = label.array[..., 1] if label.array.shape[-1] > 1 else None
-            truth = Truth(ids, classes, store.load(name))
+            truth = Truth(ids, classes, channels)
         else:
             image = read_image(pair.image, config.ndim, config.in_channels)
         if name in masks:
@@ -232,12 +317,13 @@ class TestRun:
 
     def _maps(
         self,
-        loaded: tuple[Image, Truth | None, npt.NDArray[Any] | None],
+        loaded: Loaded,
         name: str,
         view: View,
         network: tuple[Predictor, Normalizer] | None,
+        found: Predicted,
     ) -> Maps:
-        """Maps by name, predicted now or read from an earlier run."""
+        """Maps by name, predicted now (noted in `found`) or read from an earlier run."""
         image, truth, _ = loaded
         began = time.perf_counter()
         path = self._map_file(name, view)
@@ -260,12 +346,16 @@ class TestRun:
             PredictSettings(plan, batch, keys.AUGMENTATION, half=keys.REDUCE_MEMORY),
             patches.add if patches is not None else None,
         )
-        stacked = np.stack([m.astype(np.float32, copy=False) for m in maps.values()], axis=-1)
-        write_tiff(path, stacked, AXES[image.ndim] + "C", image.spacing, image.unit)
         if patches is not None:
-            self.finish.scores.add_maps(name, "per_patch", patches.mean())
-        self.finish.clock("prediction", began)
+            found.per_patch = patches.mean()
+        found.fresh.append(view)
+        found.seconds += time.perf_counter() - began
         return dict(maps)
+
+    def _store_maps(self, name: str, view: View, maps: Maps, image: Image) -> None:
+        stacked = np.stack([m.astype(np.float32, copy=False) for m in maps.values()], axis=-1)
+        path = self._map_file(name, view)
+        write_tiff(path, stacked, AXES[image.ndim] + "C", image.spacing, image.unit)
 
     def _stored_maps(self, path: Path, image: Image) -> Maps:
         names = from_config.channel_names(self.config)
@@ -298,15 +388,9 @@ def predictor_from(
     return predictor, normalizer
 
 
+def _reason(error: Exception) -> str:
+    return str(error) or "not enough memory"
+
+
 def _stamp(pair: Pair, masks: dict[str, Path]) -> str:
     return file_stamp(pair.image, pair.label, masks.get(pair.name))
-
-
-def _stack_truth(truths: list[Truth]) -> Truth:
-    """One truth of several slices; ids are taken to go on from slice to slice."""
-    classes = [t.classes for t in truths if t.classes is not None]
-    return Truth(
-        np.stack([t.labels for t in truths]),
-        np.stack(classes) if len(classes) == len(truths) else None,
-        {name: np.stack([t.maps[name] for t in truths]) for name in truths[0].maps},
-    )

@@ -196,6 +196,7 @@ def fit_settings(config: Config, *, workers: int, live: bool) -> FitSettings:
         shuffle_validation=config.AUGMENTOR.SHUFFLE_VAL_DATA_EACH_EPOCH,
         pin_memory=config.SYSTEM.PIN_MEM,
         live=live,
+        compile=keys.COMPILE,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from singula.channels import encode
 from singula.config import Config
 from singula.data.dataset import PatchDataset, Sample
 from singula.data.normalize import Normalizer, Statistics
-from singula.errors import UserError
+from singula.errors import StorageError, UserError
 from singula.io.results import ResultsTree
 from singula.io.write import write_npy
 from singula.models import build_model, channels_last
@@ -25,9 +26,14 @@ from singula.stages.data import load_training
 from singula.stages.samples import write_samples
 from singula.training.callbacks import CheckpointSettings, EpochLog
 from singula.training.charts import draw_charts
-from singula.training.checkpoint import Checkpoint, load_checkpoint, load_weights
-from singula.training.device import join_processes, main_first, world_and_rank
-from singula.training.fit import FitResult, fit
+from singula.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    load_fitting_weights,
+    load_weights,
+)
+from singula.training.device import main_first, share_from_main, world_and_rank
+from singula.training.fit import FitResult, Training, fit
 from singula.training.losses import InstanceLoss
 
 if TYPE_CHECKING:
@@ -69,7 +75,6 @@ def train(
 
     `main` is False in every process but the first one of several.
     """
-    join_processes(device)
     training, validation = main_first(lambda: load_training(config, notify))
     normalizer = _fitted(config, tree, training, main=main)
     channels = from_config.channel_names(config)
@@ -79,10 +84,7 @@ def train(
     val_set = _dataset(config, "VAL", validation, normalizer, channels)
     torch.manual_seed(config.SYSTEM.SEED)
     network = build_model(model)
-    if config.MODEL.LOAD_CHECKPOINT and not resume:
-        start = find_checkpoint(config, tree)
-        load_weights(network, load_checkpoint(start))
-        notify(f"starting from the weights of {start}")
+    start = _start(config, tree, network, notify, resume=resume)
     network = channels_last(network, config.ndim)
     parameters = sum(p.numel() for p in network.parameters())
     notify(
@@ -102,8 +104,10 @@ def train(
         write_samples(config, tree, training, train_set)
     if not resume and main:
         for path in (tree.checkpoint_best, tree.checkpoint_last, _log_table(tree)):
-            set_aside(path, notify)
-    result = fit(
+            kept = set_aside(path, notify)
+            start = kept if start == path else start
+    start = share_from_main(start)
+    job = Training(
         network,
         InstanceLoss(
             from_config.outputs(config), from_config.n_classes(config), config.class_weight
@@ -127,10 +131,50 @@ def train(
         ),
         device=device,
         description=from_config.describe(config, model, normalizer),
-        resume=resume,
         notify=notify,
+        resume=resume,
+        start=start,
     )
+    try:
+        result = fit(job)
+    except (KeyboardInterrupt, StorageError):
+        if main:
+            _say_what_is_safe(tree.checkpoint_last, notify)
+        raise
     return TrainReport(result, len(train_set), parameters)
+
+
+def _say_what_is_safe(last: Path, notify: Notify) -> None:
+    """Name the checkpoint from which an interrupted training can go on."""
+    # The reason of the interruption, said next, may be that the log cannot be written either.
+    with suppress(UserError):
+        if last.is_file():
+            epochs = load_checkpoint(last).epoch + 1
+            notify(f"the last checkpoint is complete, after epoch {epochs}: {last}")
+        else:
+            notify("no epoch was finished, so there is no checkpoint yet")
+
+
+def _start(
+    config: Config, tree: ResultsTree, network: torch.nn.Module, notify: Notify, *, resume: bool
+) -> Path | None:
+    """Put the weights that the configuration starts from into the network.
+
+    Returns
+    -------
+    Path, optional
+        A checkpoint whose whole training is to go on.
+    """
+    if not config.MODEL.LOAD_CHECKPOINT or (resume and tree.checkpoint_last.is_file()):
+        return None
+    path = find_checkpoint(config, tree)
+    if not config.MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS:
+        return path
+    left_out = load_fitting_weights(network, load_checkpoint(path))
+    notify(f"starting from the weights of {path}")
+    for line in left_out:
+        notify(f"  not loaded: {line}")
+    return None
 
 
 def _dataset(
@@ -191,12 +235,14 @@ def _fitted(config: Config, tree: ResultsTree, training: list[Sample], *, main: 
     return normalizer
 
 
-def set_aside(path: Path, notify: Notify) -> None:
-    """Rename a file of an earlier training instead of writing over it."""
-    if path.exists():
-        kept = path.with_name(f"{path.stem}.previous{path.suffix}")
-        path.replace(kept)
-        notify(f"training anew (without --resume): the earlier {path.name} is now {kept.name}")
+def set_aside(path: Path, notify: Notify) -> Path:
+    """Rename a file of an earlier training instead of writing over it; gives where it is now."""
+    if not path.exists():
+        return path
+    kept = path.with_name(f"{path.stem}.previous{path.suffix}")
+    path.replace(kept)
+    notify(f"training anew (without --resume): the earlier {path.name} is now {kept.name}")
+    return kept
 
 
 def find_checkpoint(config: Config, tree: ResultsTree) -> Path:

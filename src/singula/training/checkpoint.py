@@ -103,21 +103,59 @@ def load_weights(network: torch.nn.Module, checkpoint: Checkpoint) -> None:
     UserError
         Listing the layers that do not fit.
     """
-    own = network.state_dict()
-    wrong = [
-        f"{name}: {_shape(checkpoint.weights, name)} in the file, {_shape(own, name)} configured"
-        for name in sorted({*own, *checkpoint.weights})
-        if _shape(checkpoint.weights, name) != _shape(own, name)
-    ]
+    wrong = _misfits(network.state_dict(), checkpoint.weights)
     if wrong:
-        shown = "\n    ".join(wrong[:8])
-        more = f"\n    … and {len(wrong) - 8} more" if len(wrong) > 8 else ""
         raise UserError(
-            f"{checkpoint.path}: its network differs from the configured one:\n    {shown}{more}",
+            f"{checkpoint.path}: its network differs from the configured one:"
+            f"{_listed(list(wrong.values()))}",
             "use the configuration that the checkpoint was trained with "
             "(MODEL.*, DATA.PATCH_SIZE's channels, PROBLEM.INSTANCE_SEG.DATA_CHANNELS)",
         )
     network.load_state_dict(checkpoint.weights)
+
+
+def load_fitting_weights(network: torch.nn.Module, checkpoint: Checkpoint) -> list[str]:
+    """Put those weights into a network that fit it, for a training to start from.
+
+    A head for other channels, a first layer for other images, or a deeper network keep the fresh
+    weights that they have.
+
+    Returns
+    -------
+    list of str
+        What was left as it was: name, shape in the file and shape in the network.
+
+    Raises
+    ------
+    UserError
+        When no weight of any convolution or linear layer fits.
+    """
+    own = network.state_dict()
+    wrong = _misfits(own, checkpoint.weights)
+    fitting = {name: value for name, value in checkpoint.weights.items() if name not in wrong}
+    if not any(value.ndim > 1 for value in fitting.values()):
+        raise UserError(
+            f"{checkpoint.path}: nothing in it fits the configured network:"
+            f"{_listed(list(wrong.values()))}",
+            "use a checkpoint of the same MODEL.ARCHITECTURE, MODEL.FEATURE_MAPS and PROBLEM.NDIM, "
+            "or set MODEL.LOAD_CHECKPOINT: False",
+        )
+    network.load_state_dict({**own, **fitting})
+    return list(wrong.values())
+
+
+def _misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, str]:
+    """Weights that are missing on one side or have another shape there."""
+    return {
+        name: f"{name}: {_shape(given, name)} in the file, {_shape(own, name)} configured"
+        for name in sorted({*own, *given})
+        if _shape(given, name) != _shape(own, name)
+    }
+
+
+def _listed(lines: list[str], most: int = 8) -> str:
+    more = f"\n    … and {len(lines) - most} more" if len(lines) > most else ""
+    return "".join(f"\n    {line}" for line in lines[:most]) + more
 
 
 def _shape(weights: Mapping[str, Tensor], name: str) -> str:

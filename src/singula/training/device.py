@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 
 from singula.errors import UserError
 
 Result = TypeVar("Result")
+# Processes wait for the first one while it encodes a data set or decodes a volume; one that died is
+# noticed at once, however long the others would wait.
+_PATIENCE = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,11 @@ def parse_gpu(request: str) -> tuple[int, ...] | None:
     return tuple(numbers)
 
 
+def present_gpus() -> int:
+    """CUDA devices that this process can use."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def choose_device(
     request: str | None, configured: str, precision: str, notify: Callable[[str], None]
 ) -> Device:
@@ -77,7 +88,7 @@ def choose_device(
         if torch.cuda.is_available():
             notify('a GPU is present but not asked for; use --gpu "cuda:0" to train on it')
         return Device("cpu", (), _cpu_precision(precision, notify))
-    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    present = present_gpus()
     missing = [number for number in wanted if number >= present]
     if missing:
         asked = f"--gpu {request!r}" if request is not None else f"SYSTEM.DEVICE {configured!r}"
@@ -96,6 +107,9 @@ def _cpu_precision(precision: str, notify: Callable[[str], None]) -> str:
     native = bool(torch.cpu._is_avx512_bf16_supported())
     if precision == "auto":
         return "bf16" if native else "32"
+    if precision == "16":
+        notify("TRAIN.PRECISION 16: half precision needs a GPU; using 32")
+        return "32"
     if precision == "bf16" and not native:
         notify("TRAIN.PRECISION bf16: this CPU has no bfloat16 arithmetic, so it will be slow")
     return precision
@@ -125,7 +139,25 @@ def join_processes(device: Device) -> None:
     if world > 1 and not torch.distributed.is_initialized():
         if device.kind == "cuda":
             torch.cuda.set_device(device.torch)
-        torch.distributed.init_process_group("nccl" if device.kind == "cuda" else "gloo")
+        backend = "nccl" if device.kind == "cuda" else "gloo"
+        torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+
+
+@functools.cache
+def _messages() -> Any:
+    """The group over which objects travel; they lie in ordinary memory whatever the device."""
+    return torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Say in one line that another process is gone; that one says why."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError(
+            f"another process of this run ended ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def main_first(work: Callable[[], Result]) -> Result:
@@ -138,5 +170,32 @@ def main_first(work: Callable[[], Result]) -> Result:
         return work()
     if rank == 0:
         result = work()
-    torch.distributed.barrier()
+    with _together():
+        torch.distributed.barrier(_messages())
     return result if rank == 0 else work()
+
+
+def share_from_main(value: Result) -> Result:
+    """Give every process the first one's value."""
+    world, _ = world_and_rank()
+    if world == 1:
+        return value
+    box = [value]
+    with _together():
+        torch.distributed.broadcast_object_list(box, src=0, group=_messages())
+    return box[0]
+
+
+def gather_to_main(value: Result) -> list[Result]:
+    """Give the first process every process's value, in the order of their ranks.
+
+    The others get an empty list.
+    """
+    world, rank = world_and_rank()
+    if world == 1:
+        return [value]
+    # What the first one has itself needs no way through the network.
+    box: list[Any] | None = [None] * world if rank == 0 else None
+    with _together():
+        torch.distributed.gather_object(None if rank == 0 else value, box, 0, _messages())
+    return [] if box is None else [value, *box[1:]]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
+import shutil
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +57,8 @@ class FitSettings:
         For transfers to a GPU.
     live : bool
         Draw a progress bar.
+    compile : bool
+        Let torch make machine code of the network; takes a minute at the start.
     """
 
     epochs: int
@@ -67,6 +71,7 @@ class FitSettings:
     shuffle_validation: bool = False
     pin_memory: bool = True
     live: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,22 +91,9 @@ class FitResult:
     last: Path = Path()
 
 
-def fit(
-    network: nn.Module,
-    loss: InstanceLoss,
-    training: PatchDataset,
-    validation: PatchDataset | None,
-    *,
-    settings: FitSettings,
-    optimiser: OptimiserSettings,
-    checkpoints: CheckpointSettings,
-    log: EpochLog,
-    device: Device,
-    description: dict[str, Any],
-    resume: bool,
-    notify: Notify,
-) -> FitResult:
-    """Train, with a checkpoint after each epoch, and leave the best weights in `network`.
+@dataclass(frozen=True)
+class Training:
+    """All that a training needs.
 
     Parameters
     ----------
@@ -115,6 +107,30 @@ def fit(
         Plain types, stored in the checkpoints.
     resume : bool
         Go on from the last checkpoint when there is one.
+    start : Path, optional
+        Another checkpoint whose training goes on here, when there is none to resume.
+    """
+
+    network: nn.Module
+    loss: InstanceLoss
+    training: PatchDataset
+    validation: PatchDataset | None
+    settings: FitSettings
+    optimiser: OptimiserSettings
+    checkpoints: CheckpointSettings
+    log: EpochLog
+    device: Device
+    description: dict[str, Any]
+    notify: Notify
+    resume: bool = False
+    start: Path | None = None
+
+
+def fit(job: Training) -> FitResult:
+    """Train, with a checkpoint after each epoch, and leave the best weights in the network.
+
+    When memory runs out the batch is halved, and the gradients of twice as many are added up, so
+    that a step still sees as many patches; training goes on from the last checkpoint.
 
     Returns
     -------
@@ -123,38 +139,95 @@ def fit(
     Raises
     ------
     UserError
-        When a checkpoint is damaged or does not fit.
+        When a checkpoint is damaged or does not fit, or memory is too small for a single patch.
     """
+    fresh = {name: value.clone() for name, value in job.network.state_dict().items()}
+    try:
+        while True:
+            try:
+                return _fit(job)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                smaller = _halved(job.settings, error)
+            # Outside of the handler, whose error holds on to everything that the step needed.
+            _free_memory(job.device)
+            job.notify(
+                f"not enough memory for batches of {job.settings.batch_size}: going on with "
+                f"TRAIN.BATCH_SIZE {smaller.batch_size} and TRAIN.ACCUM_ITER {smaller.accumulate}"
+            )
+            job.network.load_state_dict(fresh)
+            resume = job.resume or job.checkpoints.last.is_file()
+            job = replace(job, settings=smaller, resume=resume)
+    finally:
+        job.log.close()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, of the GPU or of the machine, was too small."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return "can't allocate memory" in text or "not enough memory" in text
+
+
+def _halved(settings: FitSettings, error: BaseException) -> FitSettings:
     world, rank = world_and_rank()
-    steps = math.ceil(len(training) / world / settings.batch_size)
+    if settings.batch_size == 1 or world > 1:
+        where = f"process {rank} ran" if world > 1 else "training ran"
+        raise UserError(
+            f"TRAIN.BATCH_SIZE: {where} out of memory with batches of {settings.batch_size} "
+            f"({str(error).splitlines()[0][:120]})",
+            "lower TRAIN.BATCH_SIZE (and raise TRAIN.ACCUM_ITER as much), DATA.PATCH_SIZE or "
+            "MODEL.FEATURE_MAPS",
+        ) from error
+    batch = settings.batch_size // 2
+    accumulate = math.ceil(settings.accumulate * settings.batch_size / batch)
+    return replace(settings, batch_size=batch, accumulate=accumulate)
+
+
+def _free_memory(device: Device) -> None:
+    gc.collect()
+    if device.kind == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _fit(job: Training) -> FitResult:
+    settings, checkpoints, notify = job.settings, job.checkpoints, job.notify
+    world, rank = world_and_rank()
+    steps = math.ceil(len(job.training) / world / settings.batch_size)
     module = InstanceModule(
-        network,
-        loss,
-        optimiser,
+        job.network,
+        job.loss,
+        job.optimiser,
         math.ceil(steps / settings.accumulate),
         settings.epochs,
         settings.seed,
-        description,
+        job.description,
     )
-    start = checkpoints.last if resume and checkpoints.last.is_file() else None
-    if start is not None and _is_finished(start, settings.epochs, checkpoints.patience, module):
-        notify(f"training is complete already ({len(module.history)} epochs): {start}")
-        return _finish(network, module, checkpoints)
+    start = checkpoints.last if job.resume and checkpoints.last.is_file() else job.start
+    if start == checkpoints.last and rank == 0:
+        restore_best(checkpoints, notify)
     if start is not None:
+        if _is_finished(start, settings.epochs, checkpoints.patience, module):
+            notify(f"training is complete already ({len(module.history)} epochs): {start}")
+            return _finish(job.network, module, checkpoints)
         notify(f"resuming after epoch {len(module.history)} of {settings.epochs}: {start}")
     report = ProgressReport(settings.epochs, notify, settings.live and rank == 0)
 
     def after_epoch(history: list[dict[str, float]]) -> None:
-        log.write(history, final=int(history[-1]["epoch"]) == settings.epochs)
+        job.log.write(history, final=int(history[-1]["epoch"]) == settings.epochs)
         report.epoch_done(history[-1])
 
+    if settings.compile:
+        _compile(job.network, job.device, notify)
     trainer = _trainer(
-        settings, device, [report, SaveCheckpoints(checkpoints, notify, after_epoch)]
+        settings, job.device, [report, SaveCheckpoints(checkpoints, notify, after_epoch)]
     )
-    train_loader = _loader(training, settings, device, train=True)
+    train_loader = _loader(job.training, settings, job.device, train=True)
     val_loader = None
-    if validation is not None:
-        val_loader = _loader(validation, settings, device, train=False)
+    if job.validation is not None:
+        val_loader = _loader(job.validation, settings, job.device, train=False)
     with warnings.catch_warnings():
         # Advice of the trainer's authors to people who write loops, not to people who run them.
         warnings.filterwarnings("ignore", module="pytorch_lightning.*")
@@ -167,9 +240,42 @@ def fit(
             if trainer.interrupted:
                 raise KeyboardInterrupt from None
             raise
-        finally:
-            log.close()
-    return _finish(network, module, checkpoints)
+    return _finish(job.network, module, checkpoints)
+
+
+def restore_best(checkpoints: CheckpointSettings, notify: Notify) -> None:
+    """See that the best checkpoint is there, and is the one that the last one knows of.
+
+    A run that is killed between writing the last and the best checkpoint of an epoch leaves the
+    best one of an earlier epoch, or none.
+    """
+    contents = read_checkpoint(checkpoints.last)
+    epoch = int(contents["epoch"]) + 1
+    wanted = contents[KEY]["training"]["progress"]["best_epoch"]
+    known = checkpoints.best.is_file() and load_checkpoint(checkpoints.best).epoch + 1 == wanted
+    if known or wanted < 1:
+        return
+    if wanted != epoch and checkpoints.best.is_file():
+        return
+    if wanted != epoch:
+        notify(
+            f"{checkpoints.best}: is missing (it was of epoch {wanted}); the last checkpoint, of "
+            f"epoch {epoch}, takes its place"
+        )
+    weights_only = ("optimizer_states", "lr_schedulers", "loops", "callbacks")
+    light = {name: value for name, value in contents.items() if name not in weights_only}
+    AtomicCheckpointIO().save_checkpoint(light, checkpoints.best)
+
+
+def _compile(network: nn.Module, device: Device, notify: Notify) -> None:
+    """Compile in place, so that the weights keep their names."""
+    compilers = (os.environ.get("CXX", "g++"), "clang++", "cl")
+    if device.kind == "cpu" and not any(shutil.which(name) for name in compilers):
+        notify("TRAIN.COMPILE: there is no C++ compiler here, the network runs uncompiled")
+        return
+    # A layer that cannot be compiled runs as it is.
+    torch._dynamo.config.suppress_errors = True
+    network.compile()
 
 
 def _finish(
@@ -194,6 +300,12 @@ def _is_finished(path: Path, epochs: int, patience: int, module: InstanceModule)
         raise UserError(
             f"{path}: was trained with another network than the configured one",
             "drop --resume to start anew, use another --run_id, or restore the MODEL.* keys",
+        )
+    if not contents.get("optimizer_states"):
+        raise UserError(
+            f"{path}: holds weights only, not the state of its training",
+            "go on from the last checkpoint (MODEL.LOAD_CHECKPOINT_EPOCH: last_on_train), or start "
+            "from the weights alone (MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS: True)",
         )
     return len(module.history) >= epochs or 0 < patience <= module.progress["bad_epochs"]
 

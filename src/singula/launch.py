@@ -1,0 +1,104 @@
+"""One run as several processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+GRACE_SECONDS = 20.0
+
+
+def launch(count: int, arguments: Sequence[str]) -> int:
+    """Start ``singula ARGUMENTS`` as `count` processes that find each other, and wait for them.
+
+    The environment that they get is that of ``torch.distributed.run``, so both ways to start a run
+    are the same to it; here the exit code is the run's own, and Ctrl-C ends all of them.
+
+    Parameters
+    ----------
+    count : int
+        Processes.
+    arguments : sequence of str
+        As on the command line, without the program's name.
+
+    Returns
+    -------
+    int
+        The exit code of the first process that failed, else 0; 130 after Ctrl-C.
+    """
+    port = str(_free_port())
+    threads = str(max(1, _cores() // count))
+    processes = []
+    for rank in range(count):
+        environment = {
+            "OMP_NUM_THREADS": threads,
+            **os.environ,
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(count),
+            "LOCAL_WORLD_SIZE": str(count),
+            "GROUP_WORLD_SIZE": "1",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
+        command = [sys.executable, "-m", "singula.cli", *arguments]
+        processes.append(subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent()))
+    try:
+        return _wait(processes)
+    except KeyboardInterrupt:
+        # The terminal sent it to all of them: each finishes what it writes.
+        with suppress(KeyboardInterrupt):
+            _wait(processes)
+        return 130
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+
+
+def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Wait for all; once one has failed the others get a while to notice it."""
+    deadline = float("inf")
+    failure = 0
+    while True:
+        codes = [process.poll() for process in processes]
+        failure = failure or next((code for code in codes if code), 0)
+        if None not in codes:
+            return failure if failure >= 0 else 128 - failure
+        if failure and deadline == float("inf"):
+            deadline = time.monotonic() + GRACE_SECONDS
+        if time.monotonic() > deadline:
+            for process in processes:
+                process.terminate()
+            deadline = time.monotonic() + GRACE_SECONDS
+        time.sleep(0.1)
+
+
+def _end_with_parent() -> Callable[[], object] | None:
+    """What a child does first so that it does not outlive a killed parent (Linux only)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    set_death_signal = 1  # PR_SET_PDEATHSIG
+    return lambda: library.prctl(set_death_signal, signal.SIGTERM)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

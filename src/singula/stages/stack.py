@@ -1,0 +1,54 @@
+"""Images of one size as the slices of a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.errors import UserError
+from singula.io.image import Image
+from singula.stages.finish import Truth
+
+Maps = dict[str, npt.NDArray[Any]]
+# Image, truth and mask
+Loaded = tuple[Image, Truth | None, npt.NDArray[Any] | None]
+
+
+def stack_slices(parts: Sequence[tuple[Maps, Loaded]], name: str) -> tuple[Maps, Loaded]:
+    """Maps, images, truths and masks of several images as those of one volume.
+
+    Truth or masks that some images lack are left out.
+
+    Raises
+    ------
+    UserError
+        Naming images of another size.
+    """
+    shapes = {image.name: image.spatial_shape for _, (image, _, _) in parts}
+    first = next(iter(shapes.values()))
+    others = [f"{name} {shape}" for name, shape in shapes.items() if shape != first]
+    if others:
+        raise UserError(
+            f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: images differ in size: the first is {first}, "
+            f"but {', '.join(others[:5])}",
+            "give images of one size, or set TEST.ANALIZE_2D_IMGS_AS_3D_STACK: False",
+        )
+    maps = {channel: np.stack([m[channel] for m, _ in parts]) for channel in parts[0][0]}
+    image = Image(np.stack([i.array for _, (i, _, _) in parts]), name=name)
+    truths = [t for _, (_, t, _) in parts if t is not None]
+    truth = _stack_truth(truths) if len(truths) == len(parts) else None
+    masks = [m for _, (_, _, m) in parts if m is not None]
+    return maps, (image, truth, np.stack(masks) if masks else None)
+
+
+def _stack_truth(truths: list[Truth]) -> Truth:
+    """One truth of several slices; ids are taken to go on from slice to slice."""
+    classes = [t.classes for t in truths if t.classes is not None]
+    return Truth(
+        np.stack([t.labels for t in truths]),
+        np.stack(classes) if len(classes) == len(truths) else None,
+        {name: np.stack([t.maps[name] for t in truths]) for name in truths[0].maps},
+    )
