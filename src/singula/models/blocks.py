@@ -50,7 +50,7 @@ def make_activation(name: str, *, inplace: bool = True) -> nn.Module:
         raise ValueError(f"unknown activation {name!r}; known: {', '.join(sorted(ACTIVATIONS))}")
     layer = ACTIVATIONS[key]()
     if not inplace and hasattr(layer, "inplace"):
-        layer.inplace = False
+        setattr(layer, "inplace", False)  # noqa: B010 - a module's own attributes are not typed
     return layer
 
 
@@ -263,7 +263,7 @@ class Upsample(nn.Module):
 
 
 def initialise(module: nn.Module, generator: torch.Generator | None = None) -> None:
-    """He-normal weights and zero biases for convolutions and dense layers (He et al., ICCV 2015)."""
+    """He-normal weights, zero biases: convolutions and dense layers (He et al., ICCV 2015)."""
     kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
     for layer in module.modules():
         if isinstance(layer, kinds):

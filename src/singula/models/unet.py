@@ -129,7 +129,7 @@ class UShape(nn.Module):
         return torch.cat([channels, self.class_head(x)], dim=1)
 
     def receptive_radius(self) -> tuple[int, ...] | None:
-        """How far, per axis in pixels, an input pixel can influence the output; None: everywhere."""
+        """How far, per axis in pixels, the input influences an output pixel; None: everywhere."""
         return None
 
 
@@ -213,7 +213,7 @@ class UNet(UShape):
         return self.decode(self.bottom(x), levels)
 
     def receptive_radius(self) -> tuple[int, ...] | None:
-        """How far, per axis in pixels, an input pixel can influence the output; None: everywhere.
+        """How far, per axis in pixels, the input influences an output pixel; None: everywhere.
 
         Counted through the path that reaches furthest: blocks and skips know their own reach, a
         coarse pixel covers as many as the pooling's factor, and linear interpolation adds one
@@ -229,7 +229,7 @@ class UNet(UShape):
         return tuple(int(r) for r in reach)
 
     def _reach_below(self, level: int, step: Reach) -> Reach:
-        """Reach of a level's result and all that is below it; a pixel of its grid is `step` wide."""
+        """Reach of a level with all that is below it; a pixel of its grid is `step` wide."""
         finer = step // np.array(self.pooling[level - 1]) if level else step
         if level == len(self.pooling):
             return _reach(self.bottom, step, finer)

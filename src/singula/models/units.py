@@ -68,8 +68,12 @@ class ResidualBlock(Block):
         self.width = width
         self.reach_before = style.half if strided else 0
         self.reach = None if excite else style.half * (1 if strided else 2)
-        # The shortcut needs the input too: without a norm in between nothing may be written over it.
-        before = [] if place.first else [style.norm(place.channels_in), style.act(inplace=style.batch_norm)]
+        # The shortcut needs the input too: nothing may be written over it.
+        before = (
+            []
+            if place.first
+            else [style.norm(place.channels_in), style.act(inplace=style.batch_norm)]
+        )
         self.branch = nn.Sequential(
             *before,
             style.conv(place.channels_in, width, stride=stride),
@@ -135,7 +139,7 @@ class Pyramid(Block):
 
 
 class MultiResBlock(Block):
-    """Three convolutions in a row whose results are joined: 3×3, 5×5 and 7×7 at a third of the cost.
+    """Three convolutions in a row, their results joined: as 3×3, 5×5 and 7×7, but cheaper.
 
     Ibtehaz & Rahman, "MultiResUNet", Neural Networks 2020. With W = 1.67·channels_out the three
     have W/6, W/3 and W/2 channels (rounded down); a 1×1 convolution of the input is added.

@@ -73,16 +73,16 @@ def train(
     training, validation = main_first(lambda: load_training(config, notify))
     normalizer = _fitted(config, tree, training, main=main)
     channels = from_config.channel_names(config)
-    model = from_config.model_settings(config)
+    start = _start(config, tree, resume=resume)
+    model = from_config.model_settings(config, start.description.get("model") if start else None)
 
     train_set = _dataset(config, "TRAIN", training, normalizer, channels)
     val_set = _dataset(config, "VAL", validation, normalizer, channels)
     torch.manual_seed(config.SYSTEM.SEED)
     network = build_model(model)
-    if config.MODEL.LOAD_CHECKPOINT and not resume:
-        start = find_checkpoint(config, tree)
-        load_weights(network, load_checkpoint(start))
-        notify(f"starting from the weights of {start}")
+    if start is not None and not resume:
+        load_weights(network, start)
+        notify(f"starting from the weights of {start.path}")
     network = channels_last(network, config.ndim)
     parameters = sum(p.numel() for p in network.parameters())
     notify(
@@ -131,6 +131,14 @@ def train(
         notify=notify,
     )
     return TrainReport(result, len(train_set), parameters)
+
+
+def _start(config: Config, tree: ResultsTree, *, resume: bool) -> Checkpoint | None:
+    """The checkpoint from which training goes on or sets out."""
+    if resume:
+        last = tree.checkpoint_last
+        return load_checkpoint(last) if last.is_file() else None
+    return load_checkpoint(find_checkpoint(config, tree)) if config.MODEL.LOAD_CHECKPOINT else None
 
 
 def _dataset(
@@ -229,7 +237,7 @@ def find_checkpoint(config: Config, tree: ResultsTree) -> Path:
 
 def network_from(config: Config, checkpoint: Checkpoint) -> tuple[torch.nn.Module, Normalizer]:
     """The configured network with a checkpoint's weights and normalisation."""
-    model = from_config.model_settings(config)
+    model = from_config.model_settings(config, checkpoint.description.get("model"))
     network = build_model(model)
     load_weights(network, checkpoint)
     normalizer = Normalizer.from_dict(checkpoint.description["normalizer"])
