@@ -17,8 +17,9 @@ class SqueezeExcite(Block):
     """Scale each channel by what all channels hold on average over the image.
 
     Channel attention of Hu, Shen & Sun, "Squeeze-and-Excitation Networks", CVPR 2018: mean over
-    space, two dense layers with ReLU between them, sigmoid. The inner layer has a sixteenth of the
-    width as published, but at least four numbers: the fine levels of a U-Net are narrow.
+    space, two dense layers with an activation between them, sigmoid. The inner layer has a
+    sixteenth of the width as published, but at least four numbers, and the network's activation
+    instead of ReLU: the fine levels of a U-Net are narrow, and few ReLUs may all be dead.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ class SqueezeExcite(Block):
         inner = max(4, width // _REDUCTION)
         self.axes = tuple(range(2, 2 + style.ndim))
         self.layers = nn.Sequential(
-            style.mix(width, inner), nn.ReLU(inplace=True), style.mix(inner, width), nn.Sigmoid()
+            style.mix(width, inner), style.act(), style.mix(inner, width), nn.Sigmoid()
         )
 
     def forward(self, x: Tensor) -> Tensor:
