@@ -1,6 +1,7 @@
 """What every architecture has to do, in two and three dimensions."""
 
 import typing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -270,3 +271,31 @@ def test_an_impossible_transformer_is_the_users_error(
     settings = small("unetr", 2, transformer=TransformerSettings(**{**values, **changes}))
     with pytest.raises(UserError, match=words):
         build_model(settings)
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "architectures.md"
+
+
+def documented() -> dict[str, list[str]]:
+    """The first table of the page: cells by the architecture's name."""
+    lines = DOCS.read_text(encoding="utf-8").splitlines()
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line[:1] == "|"]
+    return {row[0].strip("`"): row for row in rows if len(row) == 8 and row[0][:1] == "`"}
+
+
+def test_the_page_lists_every_architecture() -> None:
+    assert tuple(documented()) == ARCHITECTURES
+
+
+@every
+def test_the_numbers_of_the_page_are_those_of_the_networks(name: str) -> None:
+    counts, cells = [], documented()[name]
+    for patch in ((256, 256), (32, 128, 128)):
+        own = TransformerSettings(patch=patch)
+        settings = ModelSettings(len(patch), 1, 2, architecture=name, transformer=own)
+        with torch.device("meta"):
+            counts.append(f"{sum(p.numel() for p in build_model(settings).parameters()):,}")
+        radius = receptive_radius(settings)
+        assert cells[5] == str(max(downsampling(settings)))
+        assert cells[6] == ("all" if radius is None else str(max(radius)))
+    assert cells[3:5] == counts
