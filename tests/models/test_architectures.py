@@ -226,7 +226,7 @@ def parameters(name: str, ndim: int, **changes: object) -> int:
 
 
 def test_parameters_are_as_many_as_published() -> None:
-    # Ibtehaz & Rahman 2020, table 1: their U-Net, whose convolutions have biases and no norm, and
+    # Ibtehaz & Rahman 2020 report: their U-Net, whose convolutions have biases and no norm, and
     # MultiResUNet, whose norms are arranged a little differently.
     assert parameters("unet", 2, batch_norm=False) == 7_759_521
     assert parameters("multiresunet", 2) == pytest.approx(7_262_750, rel=0.003)
