@@ -18,6 +18,7 @@ POST = "TEST.POST_PROCESSING"
 REMOVE = f"{POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
 RATE = "TRAIN.LR_SCHEDULER"
 IN_3D: dict[str, object] = {"PROBLEM.NDIM": "3D", "DATA.PATCH_SIZE": (16, 64, 64, 1)}
+UNETR: dict[str, object] = {"MODEL.ARCHITECTURE": "unetr"}
 REMOVAL: dict[str, object] = {
     f"{REMOVE}.ENABLE": True,
     f"{REMOVE}.PROPS": [["npixels"], ["area", "circularity"]],
@@ -56,6 +57,12 @@ FINE: list[dict[str, object]] = [
     {"DATA.NORMALIZATION.PERC_CLIP": True, "DATA.NORMALIZATION.PERC_LOWER": 0,
      "DATA.NORMALIZATION.PERC_UPPER": 100},
     {f"{SEG}.SEED_MORPH_SEQUENCE": ["erode"], f"{SEG}.SEED_MORPH_RADIUS": [1]},
+    UNETR,
+    {**UNETR, "MODEL.VIT_TOKEN_SIZE": 8, "DATA.PATCH_SIZE": (24, 40, 1)},
+    {**UNETR, "MODEL.VIT_TOKEN_SIZE": 2, "MODEL.UNETR_VIT_HIDD_MULT": 50},
+    {**UNETR, "MODEL.VIT_MODEL": "vit_large_patch16", "MODEL.UNETR_VIT_HIDD_MULT": 6},
+    # Keys of a transformer do not matter to other networks.
+    {"MODEL.VIT_NUM_HEADS": 7, "MODEL.ARCHITECTURE": "ResUNet++"},
     COSINE,
     PLATEAU,
     {f"{RATE}.NAME": "onecycle"},
@@ -138,7 +145,29 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
     ({**REMOVAL, f"{REMOVE}.VALUES": [[10], [5]]}, f"{REMOVE}.VALUES", "allowed [1, 2]"),
     ({**REMOVAL, f"{REMOVE}.SIGN": [["lt"]]}, f"{REMOVE}.SIGN", "found lists of [1]"),
     ({**REMOVAL, **IN_3D}, f"{REMOVE}.PROPS", "'circularity', which volumes have not"),
-    ({"MODEL.ARCHITECTURE": "unetr"}, "MODEL.ARCHITECTURE", "allowed 'unet'"),
+    ({"MODEL.ARCHITECTURE": "edsr"}, "MODEL.ARCHITECTURE", "is for another workflow"),
+    ({"MODEL.ARCHITECTURE": "EfficientNet_B3"}, "MODEL.ARCHITECTURE", "for another workflow"),
+    (
+        {**UNETR, "DATA.PATCH_SIZE": (100, 64, 1)},
+        "DATA.PATCH_SIZE",
+        "along y; allowed multiples "
+        "of 16, the side of a token of MODEL.ARCHITECTURE unetr (MODEL.VIT_TOKEN_SIZE): 96 or 112",
+    ),
+    ({**UNETR, **IN_3D, "DATA.PATCH_SIZE": (8, 64, 64, 1)}, "DATA.PATCH_SIZE", "8 along z"),
+    (
+        {**UNETR, "MODEL.VIT_MODEL": "vit_base_patch16", "DATA.PATCH_SIZE": (64, 72, 1)},
+        "DATA.PATCH_SIZE",
+        "(MODEL.VIT_MODEL vit_base_patch16): 64 or 80",
+    ),
+    (
+        {**UNETR, "MODEL.VIT_TOKEN_SIZE": 12, "DATA.PATCH_SIZE": (48, 48, 1)},
+        "MODEL.VIT_TOKEN_SIZE",
+        "allowed 2, 4, 8, 16",
+    ),
+    ({**UNETR, "MODEL.VIT_NUM_HEADS": 7}, "MODEL.VIT_NUM_HEADS", "divisors"),
+    ({**UNETR, "MODEL.UNETR_VIT_HIDD_MULT": 4}, "MODEL.UNETR_VIT_HIDD_MULT", "allowed 1 to 3"),
+    ({**UNETR, "MODEL.VIT_NUM_LAYERS": 3}, "MODEL.UNETR_VIT_HIDD_MULT", "more than 3"),
+    ({**UNETR, "MODEL.UNETR_DEC_KERNEL_SIZE": 4}, "MODEL.UNETR_DEC_KERNEL_SIZE", "odd"),
     ({"MODEL.SOURCE": "bmz"}, "MODEL.SOURCE", "allowed 'biapy' or 'singula'"),
     ({"LOSS.TYPE": "DICE"}, "LOSS.TYPE", "allowed 'CE'"),
     (
@@ -163,7 +192,8 @@ def test_broken(keys: dict[str, object], key: str, text: str, problems: Problems
 
 def test_an_unknown_network_gets_what_there_is(problems: Problems) -> None:
     (line,) = problems({"MODEL.ARCHITECTURE": "u-net"})
-    assert line.endswith("MODEL.ARCHITECTURE: found 'u-net'; allowed 'unet'")
+    assert "MODEL.ARCHITECTURE: found 'u-net'; allowed 'unet', 'resunet', 'resunet++'" in line
+    assert line.endswith("did you mean 'unet'?")
 
 
 def test_rules_hold_only_in_their_phase() -> None:
@@ -225,6 +255,13 @@ def test_the_table_of_gaps_names_keys_whose_defaults_work() -> None:
     [
         ({"DATA.TEST.LOAD_GT": False}, "predicted but not scored"),
         ({f"{SEG}.WATERSHED_BY_2D_SLICES": True}, "no effect in 2D"),
+        ({**UNETR, "MODEL.FEATURE_MAPS": [8, 16, 32]}, "no effect with MODEL.ARCHITECTURE unetr"),
+        ({**UNETR, **IN_3D, "MODEL.Z_DOWN": [1, 1, 1, 1]}, "MODEL.Z_DOWN: (1, 1, 1, 1) has no"),
+        (
+            {**UNETR, "MODEL.VIT_MODEL": "vit_base_patch16", "MODEL.VIT_EMBED_DIM": 64},
+            "MODEL.VIT_EMBED_DIM: 64 has no effect with MODEL.VIT_MODEL vit_base_patch16",
+        ),
+        ({"MODEL.ARCHITECTURE": "unext_v1", "MODEL.BATCH_NORMALIZATION": False}, "no effect with"),
         ({f"{SEG}.DATA_CHANNELS": "Dv2"}, "background makes instances too"),
     ],
 )

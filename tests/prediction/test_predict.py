@@ -16,6 +16,22 @@ from singula.training.losses import Output
 B, D = Output("B", "bce", "sigmoid"), Output("D", "l1", "linear")
 CASES = {
     "2d": (ModelSettings(2, 1, 2, feature_maps=(4, 8, 16), dropout=(0, 0, 0)), (150, 203)),
+    "2d residual": (
+        ModelSettings(2, 1, 2, architecture="resunet", feature_maps=(4, 8, 16), dropout=(0, 0, 0)),
+        (83, 70),
+    ),
+    "2d attention": (
+        ModelSettings(2, 1, 2, architecture="attention_unet", feature_maps=(4, 8), dropout=(0, 0)),
+        (50, 61),
+    ),
+    "2d multires": (
+        ModelSettings(2, 1, 2, architecture="multiresunet", feature_maps=(4, 8), dropout=(0, 0)),
+        (50, 61),
+    ),
+    "2d convnext": (
+        ModelSettings(2, 1, 2, architecture="unext_v1", feature_maps=(3, 4), dropout=(0, 0)),
+        (50, 61),
+    ),
     "3d": (
         ModelSettings(3, 1, 2, feature_maps=(4, 8), dropout=(0, 0), z_down=(1,)),
         (13, 50, 47),

@@ -43,7 +43,6 @@ _AUGMENTATIONS = (
     "GRIDMASK", "POISSON_NOISE", "SALT", "PEPPER", "SALT_AND_PEPPER",
 )  # fmt: skip
 UNAVAILABLE: tuple[Gap, ...] = (
-    Gap("MODEL.ARCHITECTURE", ("unet",), fatal=True),
     Gap("MODEL.SOURCE", ("biapy", "singula"), fatal=True),
     Gap("LOSS.TYPE", ("CE",), phase="train", fatal=True),
     Gap("DATA.PREPROCESS.TRAIN", phase="train"),

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from singula.config.available import gaps
+from singula.config.check_model import MODEL_RULES, ineffective
 from singula.config.schema import Config
 
 Rule = Callable[[Config], Iterator[str]]
@@ -48,7 +49,7 @@ def check_config(config: Config, *, train: bool, test: bool) -> list[str]:
 
 def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
     """Say what is allowed but has no effect, or not the one that one may expect."""
-    notices = list(gaps(config, train=train, test=test, fatal=False))
+    notices = [*gaps(config, train=train, test=test, fatal=False), *ineffective(config)]
     if test and config.TEST.EVALUATE and not config.DATA.TEST.LOAD_GT:
         notices.append("DATA.TEST.LOAD_GT: False, so the test images are predicted but not scored")
     if config.ndim == 2 and config.PROBLEM.INSTANCE_SEG.WATERSHED_BY_2D_SLICES:
@@ -59,50 +60,6 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
             "remove them in the result"
         )
     return notices
-
-
-def _patch(config: Config) -> Iterator[str]:
-    size, ndim = config.DATA.PATCH_SIZE, config.ndim
-    if len(size) != ndim + 1:
-        axes = "(y, x, channels)" if ndim == 2 else "(z, y, x, channels)"
-        yield (
-            f"DATA.PATCH_SIZE: found {size}; allowed {ndim + 1} numbers {axes} "
-            f"for PROBLEM.NDIM {config.PROBLEM.NDIM}"
-        )
-        return
-    for axis, length, multiple in zip("zyx"[-ndim:], config.patch, _multiples(config), strict=True):
-        if length % multiple:
-            below = length // multiple * multiple
-            near = f"{below} or {below + multiple}" if below else f"{multiple}"
-            yield (
-                f"DATA.PATCH_SIZE: found {length} along {axis}; allowed multiples of {multiple}, "
-                f"as MODEL.FEATURE_MAPS and MODEL.Z_DOWN halve the patch: {near}"
-            )
-
-
-def _multiples(config: Config) -> tuple[int, ...]:
-    levels = len(config.MODEL.FEATURE_MAPS) - 1
-    plane = (2**levels,) * 2
-    if config.ndim == 2:
-        return plane
-    return (math.prod(step or 2 for step in config.MODEL.Z_DOWN), *plane)
-
-
-def _network(config: Config) -> Iterator[str]:
-    model = config.MODEL
-    levels = len(model.FEATURE_MAPS)
-    if len(model.DROPOUT_VALUES) != levels:
-        yield (
-            f"MODEL.DROPOUT_VALUES: found {len(model.DROPOUT_VALUES)} values; allowed {levels}, "
-            "one for each of MODEL.FEATURE_MAPS"
-        )
-    if config.ndim == 3 and len(model.Z_DOWN) != levels - 1:
-        yield (
-            f"MODEL.Z_DOWN: found {len(model.Z_DOWN)} values; allowed {levels - 1}, "
-            "one less than MODEL.FEATURE_MAPS"
-        )
-    if model.KERNEL_SIZE % 2 == 0:
-        yield f"MODEL.KERNEL_SIZE: found {model.KERNEL_SIZE}; allowed odd numbers"
 
 
 def _channel_weights(config: Config) -> Iterator[str]:
@@ -274,8 +231,7 @@ def _remove_by_properties(config: Config) -> Iterator[str]:
 
 
 _ALWAYS: tuple[Rule, ...] = (
-    _patch,
-    _network,
+    *MODEL_RULES,
     _channel_weights,
     _seed_morphology,
     _normalization,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from singula.config.schema_base import Section, key, section
 from singula.config.values import (
@@ -13,6 +13,7 @@ from singula.config.values import (
     Fractions,
     Int,
     OffOr,
+    Refuse,
     Sizes,
     Steps,
     Text,
@@ -27,6 +28,30 @@ Architecture = Literal[
     "unet", "resunet", "resunet++", "attention_unet", "seunet", "resunet_se", "multiresunet",
     "unetr", "unext_v1",
 ]  # fmt: skip
+OnlySegmentation = Refuse(
+    "that network is for another workflow; only instance segmentation is done here",
+    (
+        "edsr", "rcan", "dfcan", "wdsr", "mae", "vit", "simple_cnn",
+        *(f"efficientnet_b{number}" for number in range(8)),
+    ),
+)  # fmt: skip
+
+
+class VitSize(NamedTuple):
+    """Size of a transformer: pixels along a token, width, layers, heads, dense over width."""
+
+    token: int
+    width: int
+    layers: int
+    heads: int
+    mlp_ratio: float
+
+
+VIT_SIZES = {
+    "vit_base_patch16": VitSize(16, 768, 12, 12, 4.0),
+    "vit_large_patch16": VitSize(16, 1024, 24, 16, 4.0),
+    "vit_huge_patch16": VitSize(16, 1280, 32, 16, 4.0),
+}
 
 
 class Zoo(Section):
@@ -43,7 +68,9 @@ class Model(Section):
     )
     BMZ: Zoo = section(Zoo)
     TORCHVISION_MODEL_NAME: Text = key("", "Name of the network for SOURCE torchvision.")
-    ARCHITECTURE: Annotated[Architecture, AnyCase()] = key("unet", "Kind of network.")
+    ARCHITECTURE: Annotated[Architecture, AnyCase(), OnlySegmentation] = key(
+        "unet", "Kind of network."
+    )
     FEATURE_MAPS: Sizes = key(
         (16, 32, 64, 128, 256), "Width of each level, from the finest.", min_length=2
     )
@@ -72,7 +99,7 @@ class Model(Section):
     VIT_MODEL: Annotated[
         Literal["custom", "vit_base_patch16", "vit_large_patch16", "vit_huge_patch16"], AnyCase()
     ] = key("custom", "Size of the transformer; custom: as the VIT keys say.")
-    VIT_TOKEN_SIZE: Int = key(16, "Size of a token in pixels.", ge=1)
+    VIT_TOKEN_SIZE: Int = key(16, "Side of a token in pixels, a power of two.", ge=2)
     VIT_EMBED_DIM: Int = key(768, "Width of the transformer.", ge=1)
     VIT_NUM_LAYERS: Int = key(12, "Layers of the transformer.", ge=1)
     VIT_NUM_HEADS: Int = key(12, "Attention heads per layer.", ge=1)
@@ -84,6 +111,18 @@ class Model(Section):
         "relu", "Activation of the decoder."
     )
     UNETR_DEC_KERNEL_SIZE: Int = key(3, "Odd size of the decoder's convolutions.", ge=1)
+
+    @property
+    def vit(self) -> VitSize:
+        """Size of the transformer, by its name or by the VIT keys."""
+        own = VitSize(
+            self.VIT_TOKEN_SIZE,
+            self.VIT_EMBED_DIM,
+            self.VIT_NUM_LAYERS,
+            self.VIT_NUM_HEADS,
+            self.VIT_MLP_RATIO,
+        )
+        return VIT_SIZES.get(self.VIT_MODEL, own)
 
 
 class Loss(Section):

@@ -1,5 +1,13 @@
 """Networks: one implementation for two and three dimensions."""
 
-from singula.models.build import ModelSettings, build_model, channels_last, downsampling
+from singula.models.build import build_model, channels_last, downsampling, receptive_radius
+from singula.models.settings import ModelSettings, TransformerSettings
 
-__all__ = ["ModelSettings", "build_model", "channels_last", "downsampling"]
+__all__ = [
+    "ModelSettings",
+    "TransformerSettings",
+    "build_model",
+    "channels_last",
+    "downsampling",
+    "receptive_radius",
+]

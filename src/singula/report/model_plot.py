@@ -7,6 +7,7 @@ from pathlib import Path
 
 from singula.io.atomic import atomic_path
 from singula.models import ModelSettings
+from singula.models.outline import outline
 
 
 def draw_model(
@@ -27,7 +28,7 @@ def draw_model(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    depth = len(settings.feature_maps) - 1
+    words, depth = outline(settings), len(settings.pooling)
     figure = Figure(figsize=(2.2 * depth + 5.0, 1.1 * depth + 2.4), dpi=110)
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.02, 0.02, 0.96, 0.9))
@@ -54,23 +55,27 @@ def draw_model(
         )
 
     last = 2.0 * depth
-    for level, width in enumerate(settings.feature_maps[:-1]):
-        box(level, level, f"conv ×2, {width}", "#dbe9f6")
-        box(last - level, level, f"conv ×2, {width}", "#e3f1dc")
+    for level in range(depth):
+        box(level, level, words.encoder[level], "#dbe9f6")
+        box(last - level, level, words.decoder[level], "#e3f1dc")
         arrow((level + 0.42, -level), (last - level - 0.42, -level), "--")
-        arrow((level + 0.2, -level - 0.25), (level + 0.8, -level - 0.75), "-")
+        high, low = (level + 0.2, -level - 0.25), (level + 0.8, -level - 0.75)
+        if words.downward:
+            arrow(high, low, "-")
+        elif level:
+            arrow(low, high, "-")
         arrow((last - level - 0.8, -level - 0.75), (last - level - 0.2, -level - 0.25), "-")
-    box(depth, depth, f"conv ×2, {settings.feature_maps[-1]}", "#f6e7d3")
+    if not words.downward:
+        arrow((-0.75, -0.25), (depth - 0.7, -depth), "-")
+    if words.skip:
+        axes.text(depth, 0.12, words.skip, ha="center", va="bottom", fontsize=8, color="#666666")
+    box(depth, depth, words.bottom, "#f6e7d3")
     heads = ", ".join(channels) + (f" + {settings.n_classes} classes" if settings.n_classes else "")
     axes.text(-0.75, 0, f"image\n{settings.in_channels} ch.", ha="center", va="center", fontsize=8)
     axes.text(last + 0.85, 0, heads, ha="center", va="center", fontsize=8, weight="bold")
     axes.set_xlim(-1.2, last + 1.6)
     axes.set_ylim(-depth - 0.6, 0.6)
-    figure.suptitle(
-        f"{settings.architecture} {settings.ndim}D, {settings.activation}, "
-        f"{'batch norm' if settings.batch_norm else 'no batch norm'}, {settings.upsample}",
-        fontsize=10,
-    )
+    figure.suptitle(f"{settings.architecture} {settings.ndim}D, {words.layers}", fontsize=10)
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
     return path

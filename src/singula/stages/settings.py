@@ -5,6 +5,7 @@ Here, and nowhere else, a key of the YAML file meets the argument that it sets.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from singula.data.augment import AugmentSettings
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.instances import DecodeSettings
-from singula.models import ModelSettings, downsampling
+from singula.models import ModelSettings, TransformerSettings, downsampling
 
 if TYPE_CHECKING:
     from singula.data.dataset import PatchSettings
@@ -35,8 +36,16 @@ def n_classes(config: Config) -> int:
     return count if count > 2 else 0
 
 
-def model_settings(config: Config) -> ModelSettings:
-    """The network."""
+def model_settings(config: Config, trained: Mapping[str, Any] | None = None) -> ModelSettings:
+    """The network.
+
+    Parameters
+    ----------
+    config : Config
+    trained : mapping, optional
+        The settings in the checkpoint whose weights it is to have: positions that UNETR learned for
+        a patch of one shape serve tiles of another.
+    """
     model = config.MODEL
     return ModelSettings(
         ndim=config.ndim,
@@ -51,6 +60,24 @@ def model_settings(config: Config) -> ModelSettings:
         kernel=model.KERNEL_SIZE,
         upsample=model.UPSAMPLE_LAYER.lower(),
         activation=model.ACTIVATION,
+        transformer=_transformer_settings(config, trained or {}),
+    )
+
+
+def _transformer_settings(config: Config, trained: Mapping[str, Any]) -> TransformerSettings:
+    """What UNETR has beyond the others; the others have its defaults, whatever the keys say."""
+    model = config.MODEL
+    if model.ARCHITECTURE != "unetr":
+        return TransformerSettings()
+    learned = trained.get("transformer", {}).get("patch")
+    return TransformerSettings(
+        **model.vit._asdict(),
+        eps=model.VIT_NORM_EPS,
+        every=model.UNETR_VIT_HIDD_MULT,
+        filters=model.UNETR_VIT_NUM_FILTERS,
+        activation=model.UNETR_DEC_ACTIVATION,
+        kernel=model.UNETR_DEC_KERNEL_SIZE,
+        patch=tuple(learned or config.patch),
     )
 
 

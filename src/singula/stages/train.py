@@ -78,13 +78,14 @@ def train(
     training, validation = main_first(lambda: load_training(config, notify))
     normalizer = _fitted(config, tree, training, main=main)
     channels = from_config.channel_names(config)
-    model = from_config.model_settings(config)
+    origin = _origin(config, tree, resume=resume)
+    model = from_config.model_settings(config, origin.description.get("model") if origin else None)
 
     train_set = _dataset(config, "TRAIN", training, normalizer, channels)
     val_set = _dataset(config, "VAL", validation, normalizer, channels)
     torch.manual_seed(config.SYSTEM.SEED)
     network = build_model(model)
-    start = _start(config, tree, network, notify, resume=resume)
+    start = _begin(config, network, origin, tree, notify, resume=resume)
     network = channels_last(network, config.ndim)
     parameters = sum(p.numel() for p in network.parameters())
     notify(
@@ -155,23 +156,35 @@ def _say_what_is_safe(last: Path, notify: Notify) -> None:
             notify("no epoch was finished, so there is no checkpoint yet")
 
 
-def _start(
-    config: Config, tree: ResultsTree, network: torch.nn.Module, notify: Notify, *, resume: bool
+def _origin(config: Config, tree: ResultsTree, *, resume: bool) -> Checkpoint | None:
+    """The checkpoint from which training goes on or sets out."""
+    if resume and tree.checkpoint_last.is_file():
+        return load_checkpoint(tree.checkpoint_last)
+    return load_checkpoint(find_checkpoint(config, tree)) if config.MODEL.LOAD_CHECKPOINT else None
+
+
+def _begin(
+    config: Config,
+    network: torch.nn.Module,
+    origin: Checkpoint | None,
+    tree: ResultsTree,
+    notify: Notify,
+    *,
+    resume: bool,
 ) -> Path | None:
     """Put the weights that the configuration starts from into the network.
 
     Returns
     -------
     Path, optional
-        A checkpoint whose whole training is to go on.
+        Another run's checkpoint, whose whole training is to go on.
     """
-    if not config.MODEL.LOAD_CHECKPOINT or (resume and tree.checkpoint_last.is_file()):
+    if origin is None or (resume and origin.path == tree.checkpoint_last):
         return None
-    path = find_checkpoint(config, tree)
     if not config.MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS:
-        return path
-    left_out = load_fitting_weights(network, load_checkpoint(path))
-    notify(f"starting from the weights of {path}")
+        return origin.path
+    left_out = load_fitting_weights(network, origin)
+    notify(f"starting from the weights of {origin.path}")
     for line in left_out:
         notify(f"  not loaded: {line}")
     return None
@@ -275,7 +288,7 @@ def find_checkpoint(config: Config, tree: ResultsTree) -> Path:
 
 def network_from(config: Config, checkpoint: Checkpoint) -> tuple[torch.nn.Module, Normalizer]:
     """The configured network with a checkpoint's weights and normalisation."""
-    model = from_config.model_settings(config)
+    model = from_config.model_settings(config, checkpoint.description.get("model"))
     network = build_model(model)
     load_weights(network, checkpoint)
     normalizer = Normalizer.from_dict(checkpoint.description["normalizer"])

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from singula.data.dataset import EpochSampler, PatchDataset
 from singula.errors import UserError
+from singula.models import ModelSettings
 from singula.training.callbacks import (
     CheckpointSettings,
     EpochLog,
@@ -295,8 +296,7 @@ def _is_finished(path: Path, epochs: int, patience: int, module: InstanceModule)
     """True when nothing is left to train; the module learns the history either way."""
     contents = read_checkpoint(path)
     module.on_load_checkpoint(contents)
-    stored = contents[KEY].get("model")
-    if stored != module.description.get("model"):
+    if _network(contents[KEY]) != _network(module.description):
         raise UserError(
             f"{path}: was trained with another network than the configured one",
             "drop --resume to start anew, use another --run_id, or restore the MODEL.* keys",
@@ -308,6 +308,12 @@ def _is_finished(path: Path, epochs: int, patience: int, module: InstanceModule)
             "from the weights alone (MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS: True)",
         )
     return len(module.history) >= epochs or 0 < patience <= module.progress["bad_epochs"]
+
+
+def _network(description: dict[str, Any]) -> ModelSettings | None:
+    """What a description says of the network; what an earlier version did not say is default."""
+    stored = description.get("model")
+    return ModelSettings.from_dict(stored) if stored else None
 
 
 def _trainer(settings: FitSettings, device: Device, callbacks: list[pl.Callback]) -> pl.Trainer:

@@ -1,0 +1,91 @@
+"""A network in words, for pictures and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from singula.models.settings import ModelSettings
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What stands where.
+
+    Parameters
+    ----------
+    encoder, decoder : tuple of str
+        One text for each level above the bottom, the finest first.
+    bottom : str
+    skip : str
+        What a skip connection passes; empty when nothing.
+    layers : str
+        Activation, normalisation and way of enlarging.
+    downward : bool
+        Each level of the encoder feeds the next; else the bottom sees the image itself, and the
+        levels but the first come from it.
+    """
+
+    encoder: tuple[str, ...]
+    bottom: str
+    decoder: tuple[str, ...]
+    skip: str
+    layers: str
+    downward: bool = True
+
+
+_BLOCKS = {
+    "unet": "conv ×2",
+    "resunet": "residual",
+    "resunet++": "residual + SE",
+    "attention_unet": "conv ×2",
+    "seunet": "conv ×2 + SE",
+    "resunet_se": "residual SE",
+    "multiresunet": "MultiRes",
+    "unext_v1": "ConvNeXt ×2",
+}
+_BOTTOM = {"resunet++": "residual + ASPP"}
+_DECODER = {"resunet++": "residual"}
+_SKIP = {
+    "resunet++": "attention on the level below",
+    "attention_unet": "attention gates",
+    "multiresunet": "ResPaths",
+}
+
+
+def outline(settings: ModelSettings) -> Outline:
+    """The parts of a network in words, with the width that the settings name."""
+    name = settings.architecture.lower()
+    if name == "unetr":
+        return _unetr(settings)
+    block, widths = _BLOCKS[name], settings.feature_maps
+    decoder = [f"{_DECODER.get(name, block)}, {width}" for width in widths[:-1]]
+    if name == "resunet++":
+        decoder[0] += " + ASPP"
+    return Outline(
+        tuple(f"{block}, {width}" for width in widths[:-1]),
+        f"{_BOTTOM.get(name, block)}, {widths[-1]}",
+        tuple(decoder),
+        _SKIP.get(name, ""),
+        f"layer norm, {settings.upsample}"
+        if name == "unext_v1"
+        else _layers(settings, settings.activation),
+    )
+
+
+def _unetr(settings: ModelSettings) -> Outline:
+    own = settings.transformer
+    widths = [own.filters * 2**level for level in range(own.depth)]
+    tokens = [f"layer {level * own.every}, {widths[level]}" for level in range(1, own.depth)]
+    return Outline(
+        (f"conv ×2, {widths[0]}", *tokens),
+        f"transformer {own.layers} × {own.width}",
+        tuple(f"conv ×2, {width}" for width in widths),
+        "",
+        _layers(settings, own.activation),
+        downward=False,
+    )
+
+
+def _layers(settings: ModelSettings, activation: str) -> str:
+    norm = "batch norm" if settings.batch_norm else "no batch norm"
+    return f"{activation}, {norm}, {settings.upsample}"

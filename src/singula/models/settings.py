@@ -1,0 +1,138 @@
+"""What determines a network's layers, in plain types."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TransformerSettings:
+    """What UNETR has beyond the other networks.
+
+    Parameters
+    ----------
+    token : int
+        Side of a token in pixels, a power of two.
+    width : int
+        Numbers that describe a token.
+    layers, heads : int
+        Of the transformer; the heads divide the width.
+    mlp_ratio : float
+        Width of the dense layers over `width`.
+    eps : float
+        Of the layer normalisation.
+    every : int
+        After every so many layers the tokens are passed to a level of the decoder.
+    filters : int
+        Width of the decoder's finest level; each further one has twice as many.
+    activation : str
+        Of the decoder.
+    kernel : int
+        Of the decoder.
+    patch : tuple of int
+        Spatial shape of the training patches: a position is learned for each of its tokens. For
+        images of another shape the positions are interpolated.
+    """
+
+    token: int = 16
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    mlp_ratio: float = 4.0
+    eps: float = 1e-6
+    every: int = 3
+    filters: int = 16
+    activation: str = "relu"
+    kernel: int = 3
+    patch: tuple[int, ...] = ()
+
+    @property
+    def depth(self) -> int:
+        """Levels of the decoder, each twice as fine as the one below it.
+
+        Raises
+        ------
+        ValueError
+            When the token's side is not a power of two.
+        """
+        depth = self.token.bit_length() - 1
+        if depth < 1 or self.token != 2**depth:
+            raise ValueError(f"the token size must be 2, 4, 8, 16, …, got {self.token}")
+        return depth
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Everything that determines a network's layers.
+
+    Parameters
+    ----------
+    ndim : {2, 3}
+        Spatial dimensions.
+    in_channels, out_channels : int
+        Channels of the image; channels that describe instances.
+    n_classes : int
+        Classes of the second head, background included; 0 for no such head.
+    architecture : str
+        A name in `singula.models.variants.ARCHITECTURES`.
+    feature_maps : tuple of int
+        Width of each level.
+    dropout : tuple of float
+        Probability for each level; the last one is that of UNETR's transformer.
+    z_down : tuple of int
+        Pooling along z between levels (3D only); 0 stands for 2.
+    batch_norm, kernel, upsample, activation
+        See `singula.models.blocks`.
+    transformer : TransformerSettings
+        Of UNETR, which has no `feature_maps`, `z_down`, `kernel` and `activation`.
+    """
+
+    ndim: int
+    in_channels: int
+    out_channels: int
+    n_classes: int = 0
+    architecture: str = "unet"
+    feature_maps: tuple[int, ...] = (16, 32, 64, 128, 256)
+    dropout: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    z_down: tuple[int, ...] = (0, 0, 0, 0)
+    batch_norm: bool = True
+    kernel: int = 3
+    upsample: str = "convtranspose"
+    activation: str = "ELU"
+    transformer: TransformerSettings = field(default_factory=TransformerSettings)
+
+    @property
+    def pooling(self) -> tuple[tuple[int, ...], ...]:
+        """Factor per axis between consecutive levels."""
+        if self.architecture.lower() == "unetr":
+            return ((2,) * self.ndim,) * self.transformer.depth
+        levels = range(len(self.feature_maps) - 1)
+        if self.ndim == 2:
+            return tuple((2, 2) for _ in levels)
+        return tuple((self.z_down[level] or 2, 2, 2) for level in levels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, so that a checkpoint can be read without running code."""
+        plain: dict[str, Any] = _lists(asdict(self))
+        return plain
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelSettings:
+        """The settings that `to_dict` wrote; what an earlier version did not write is default."""
+        plain = _tuples(values)
+        if "transformer" in plain:
+            plain["transformer"] = TransformerSettings(**plain["transformer"])
+        return cls(**plain)
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _lists(inner) for name, inner in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _tuples(inner) for name, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,171 @@
+"""UNETR: a transformer as encoder, the U-Net's decoder.
+
+Hatamizadeh et al., "UNETR: Transformers for 3D Medical Image Segmentation", WACV 2022; the
+transformer is that of Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from singula.models.blocks import CONV, UPSAMPLE_MODE, ConvBlock, Place, Style, Upsample, initialise
+from singula.models.settings import TransformerSettings
+from singula.models.unet import Parts, UShape
+
+_STD = 0.02
+
+
+class TransformerLayer(nn.Module):
+    """Attention among all tokens and two dense layers, each after a layer norm and added.
+
+    Parameters
+    ----------
+    settings : TransformerSettings
+    dropout : float
+        Of what is added.
+    """
+
+    def __init__(self, settings: TransformerSettings, dropout: float) -> None:
+        super().__init__()
+        width, inner = settings.width, max(1, int(settings.width * settings.mlp_ratio))
+        if width % settings.heads:
+            raise ValueError(f"{settings.heads} attention heads do not divide a width of {width}")
+        self.heads = settings.heads
+        self.norm_attention = nn.LayerNorm(width, eps=settings.eps)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.project = nn.Linear(width, width)
+        self.norm_dense = nn.LayerNorm(width, eps=settings.eps)
+        self.dense = nn.Sequential(
+            nn.Linear(width, inner), nn.GELU(), nn.Dropout(dropout), nn.Linear(inner, width)
+        )
+        self.drop = nn.Dropout(dropout)
+
+    def attend(self, x: Tensor) -> Tensor:
+        """What each token takes from the others."""
+        count, length, width = x.shape
+        split = self.query_key_value(x).view(count, length, 3, self.heads, width // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        result: Tensor = self.project(mixed.transpose(1, 2).reshape(count, length, width))
+        return result
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, tokens, width) → the same shape."""
+        x = x + self.drop(self.attend(self.norm_attention(x)))
+        result: Tensor = x + self.drop(self.dense(self.norm_dense(x)))
+        return result
+
+
+class UNETR(UShape):
+    """A transformer over square tokens; its hidden states are enlarged and become the skips.
+
+    With a token of 16 pixels the decoder has four levels. The finest one gets the image itself
+    through two convolutions, each further one the tokens after a number of layers, enlarged step by
+    step (transposed convolution, convolution), and the bottom is the last layer's result.
+
+    Parameters
+    ----------
+    style : Style
+        Of the decoder.
+    in_channels, out_channels, n_classes
+        See `singula.models.unet.UNet`.
+    transformer : TransformerSettings
+        Its `patch` must be a multiple of the token.
+    dropout : float
+        Of the transformer.
+    upsample : str
+        See `Upsample`.
+
+    Raises
+    ------
+    ValueError
+        When token, patch, layers, heads and width do not go together.
+    """
+
+    def __init__(
+        self,
+        style: Style,
+        in_channels: int,
+        out_channels: int,
+        *,
+        n_classes: int,
+        transformer: TransformerSettings,
+        dropout: float,
+        upsample: str,
+    ) -> None:
+        super().__init__(Parts(), style)
+        own, depth = transformer, transformer.depth
+        _check(own, style.ndim)
+        self.every = own.every
+        self.embed = CONV[style.ndim](in_channels, own.width, own.token, stride=own.token)
+        grid = tuple(size // own.token for size in own.patch)
+        self.position = nn.Parameter(torch.zeros(1, own.width, *grid))
+        self.drop = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(TransformerLayer(own, dropout) for _ in range(own.layers))
+        self.norm = nn.LayerNorm(own.width, eps=own.eps)
+        widths = [own.filters * 2**level for level in range(depth)]
+        self.image = ConvBlock(style, Place(in_channels, widths[0]))
+        self.ladders = nn.ModuleList(
+            _ladder(style, own.width, widths[level], depth - level, upsample)
+            for level in range(1, depth)
+        )
+        self._add_decoder(
+            widths,
+            own.width,
+            feature_maps=widths,
+            pooling=((2,) * style.ndim,) * depth,
+            dropout=(0.0,) * depth,
+            upsample=upsample,
+            out_channels=out_channels,
+            n_classes=n_classes,
+        )
+        initialise(self)
+        nn.init.trunc_normal_(self.position, std=_STD)
+        for layer in self.layers.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=_STD)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, out_channels + n_classes, …) of an image batch (N, in_channels, …).
+
+        The spatial shape must be a multiple of the token.
+        """
+        grid = self.embed(x)
+        shape = grid.shape
+        tokens = self.drop((grid + self._positions(shape[2:])).flatten(2).transpose(1, 2))
+        levels = [self.image(x)]
+        for number, layer in enumerate(self.layers, 1):
+            tokens = layer(tokens)
+            if number % self.every == 0 and len(levels) <= len(self.ladders):
+                hidden = tokens.transpose(1, 2).reshape(shape)
+                levels.append(self.ladders[len(levels) - 1](hidden))
+        return self.decode(self.norm(tokens).transpose(1, 2).reshape(shape), levels)
+
+    def _positions(self, grid: torch.Size) -> Tensor:
+        """The learned positions, interpolated where the image is not of the training's shape."""
+        if self.position.shape[2:] == grid:
+            return self.position
+        mode = UPSAMPLE_MODE[self.style.ndim]
+        return functional.interpolate(self.position, size=grid, mode=mode, align_corners=False)
+
+
+def _check(own: TransformerSettings, ndim: int) -> None:
+    if len(own.patch) != ndim or any(size < 1 or size % own.token for size in own.patch):
+        raise ValueError(f"the patch {own.patch} is no multiple of the token size {own.token}")
+    if own.every * (own.depth - 1) >= own.layers:
+        raise ValueError(
+            f"{own.layers} transformer layers are too few to pass the tokens {own.depth - 1} times "
+            f"to the decoder, every {own.every} layers, before the last one"
+        )
+
+
+def _ladder(style: Style, width: int, filters: int, steps: int, upsample: str) -> nn.Module:
+    """From tokens to a level of the decoder: each step doubles the grid."""
+    layers: list[nn.Module] = []
+    for step in range(steps):
+        before = width if step == 0 else filters
+        layers.append(Upsample(style.ndim, before, filters, (2,) * style.ndim, upsample))
+        layers.append(style.conv_unit(filters, filters))
+    return nn.Sequential(*layers)
