@@ -140,7 +140,26 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
     ({**REMOVAL, **IN_3D}, f"{REMOVE}.PROPS", "'circularity', which PROBLEM.NDIM 3D has not"),
     ({"MODEL.ARCHITECTURE": "unetr"}, "MODEL.ARCHITECTURE", "allowed 'unet'"),
     ({"MODEL.SOURCE": "bmz"}, "MODEL.SOURCE", "allowed 'biapy' or 'singula'"),
-    ({"LOSS.TYPE": "DICE"}, "LOSS.TYPE", "allowed 'CE'"),
+    (
+        {"LOSS.TYPE": "W_CE_DICE", "LOSS.WEIGHTS": (0, 0)},
+        "LOSS.WEIGHTS",
+        "one of them above 0",
+    ),
+    (
+        {"LOSS.CLASS_REBALANCE": "manual", "LOSS.CLASS_WEIGHTS": [1, 2, 3]},
+        "LOSS.CLASS_WEIGHTS",
+        "found 3 weights; allowed 2",
+    ),
+    (
+        {"TRAIN.CHECKPOINT_MONITOR": "val_iou_D"},
+        "TRAIN.CHECKPOINT_MONITOR",
+        "allowed val_loss, val_iou, val_iou_B, val_iou_C, train_loss",
+    ),
+    (
+        {"TRAIN.CHECKPOINT_MONITOR": "val_iou", f"{SEG}.DATA_CHANNELS": "Dv2"},
+        "TRAIN.CHECKPOINT_MONITOR",
+        "allowed val_loss, val_mae_Dv2, train_loss, train_mae_Dv2",
+    ),
     (
         {"TRAIN.ENABLE": False, "TEST.ENABLE": False},
         "TRAIN.ENABLE",

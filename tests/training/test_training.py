@@ -210,3 +210,30 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
     assert names == {"run_1_loss.png", "run_1_iou_B.png", "run_1_iou_C.png"}
     for path in drawn:
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def monitored(folder: Path, monitor: str, **changes: object) -> tuple[FitResult, dict[str, object]]:
+    result, _ = train(folder, monitor=monitor, **changes)
+    progress = torch.load(result.last, weights_only=True)["singula"]["training"]["progress"]
+    return result, progress
+
+
+@pytest.mark.parametrize("monitor", ["train_loss", "val_iou_B", "val_iou"])
+def test_what_is_monitored_decides_the_best_epoch(tmp_path: Path, monitor: str) -> None:
+    result, progress = monitored(tmp_path, monitor)
+    rows = result.history
+    if monitor == "val_iou":
+        values = [(row["val_iou_B"] + row["val_iou_C"]) / 2 for row in rows]
+    else:
+        values = [row[monitor] for row in rows]
+    best = int(np.argmin(values) if "loss" in monitor else np.argmax(values))
+    assert progress["best_epoch"] == best + 1
+    assert progress["best"] == pytest.approx(values[best])
+    assert load_checkpoint(result.best).epoch == best
+
+
+def test_another_monitor_begins_anew_when_resumed(tmp_path: Path) -> None:
+    monitored(tmp_path, "val_iou", epochs=2)
+    result, progress = monitored(tmp_path, "val_loss", epochs=4, resume=True)
+    later = [row["val_loss"] for row in result.history[2:]]
+    assert progress["best"] == pytest.approx(min(later))

@@ -45,7 +45,6 @@ _AUGMENTATIONS = (
 UNAVAILABLE: tuple[Gap, ...] = (
     Gap("MODEL.ARCHITECTURE", ("unet",), fatal=True),
     Gap("MODEL.SOURCE", ("biapy", "singula"), fatal=True),
-    Gap("LOSS.TYPE", ("CE",), phase="train", fatal=True),
     Gap("DATA.PREPROCESS.TRAIN", phase="train"),
     Gap("DATA.PREPROCESS.VAL", phase="train"),
     Gap("DATA.PREPROCESS.TEST", phase="test"),

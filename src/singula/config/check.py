@@ -7,6 +7,7 @@ of single keys are on the keys themselves, in the schema.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 
 from singula.config.available import gaps
@@ -213,6 +214,34 @@ def _scheduler(config: Config) -> Iterator[str]:
         )
 
 
+def _loss(config: Config) -> Iterator[str]:
+    loss, classes = config.LOSS, config.MODEL.N_CLASSES
+    if loss.TYPE == "W_CE_DICE" and sum(loss.WEIGHTS) == 0:
+        yield f"LOSS.WEIGHTS: found {loss.WEIGHTS}; allowed two numbers, one of them above 0"
+    if loss.CLASS_REBALANCE == "manual" and len(loss.CLASS_WEIGHTS) != classes:
+        yield (
+            f"LOSS.CLASS_WEIGHTS: found {len(loss.CLASS_WEIGHTS)} weights; allowed {classes}, one "
+            "for each of MODEL.N_CLASSES, when LOSS.CLASS_REBALANCE is 'manual'"
+        )
+
+
+def monitor_names(config: Config) -> tuple[str, ...]:
+    """What TRAIN.CHECKPOINT_MONITOR can name: every column of the training log but its time."""
+    names = re.findall("Dv2|[BCDMP]", config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
+    scores = [f"{'mae' if name[0] == 'D' else 'iou'}_{name}" for name in names]
+    if any(score.startswith("iou") for score in scores):
+        scores.insert(0, "iou")
+    if config.MODEL.N_CLASSES > 2:
+        scores.append("class_accuracy")
+    return tuple(f"{part}_{name}" for part in ("val", "train") for name in ("loss", *scores))
+
+
+def _monitor(config: Config) -> Iterator[str]:
+    name, names = config.TRAIN.CHECKPOINT_MONITOR, monitor_names(config)
+    if name not in names:
+        yield f"TRAIN.CHECKPOINT_MONITOR: found {name!r}; allowed {', '.join(names)}"
+
+
 def _pictures(config: Config) -> Iterator[str]:
     test = config.TEST
     alone = [t for t in test.MATCHING_STATS_THS_COLORED_IMG if t not in test.MATCHING_STATS_THS]
@@ -278,7 +307,14 @@ _ALWAYS: tuple[Rule, ...] = (
     _seed_morphology,
     _normalization,
 )
-_TRAIN: tuple[Rule, ...] = (_split_rule("TRAIN"), _split_rule("VAL"), _validation, _scheduler)
+_TRAIN: tuple[Rule, ...] = (
+    _split_rule("TRAIN"),
+    _split_rule("VAL"),
+    _validation,
+    _scheduler,
+    _loss,
+    _monitor,
+)
 _TEST: tuple[Rule, ...] = (
     _split_rule("TEST"),
     _pictures,

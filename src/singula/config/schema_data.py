@@ -163,6 +163,7 @@ class MedianBlur(Section):
     """Replace each pixel by the median of its neighbours."""
 
     ENABLE: Bool = key(False, "Apply a median filter to images.")
+    KERNEL_SIZE: Sizes = key((3,), "Odd size of the filter in pixels, one or one per axis.")
 
 
 class MatchHistogram(Section):

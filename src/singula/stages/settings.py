@@ -20,7 +20,7 @@ from singula.models import ModelSettings, downsampling
 if TYPE_CHECKING:
     from singula.data.dataset import PatchSettings
     from singula.training.fit import FitSettings
-    from singula.training.losses import Output
+    from singula.training.losses import InstanceLoss, Output
     from singula.training.optimise import OptimiserSettings
 
 
@@ -70,6 +70,36 @@ def outputs(config: Config) -> tuple[Output, ...]:
             foreground_only=problem.DISTANCE_CHANNEL_MASK and name == "D",
         )
         for name, weight in zip(names, config.channel_weights, strict=True)
+    )
+
+
+def instance_loss(config: Config) -> InstanceLoss:
+    """What training makes small."""
+    from singula.training.losses import BinaryLoss, InstanceLoss
+
+    keys, classes = config.LOSS, n_classes(config)
+    balance: str | tuple[float, ...] = keys.CLASS_REBALANCE
+    if keys.CLASS_REBALANCE == "manual":
+        balance = keys.CLASS_WEIGHTS
+    entropy, dice, focal = {
+        "CE": (1.0, 0.0, 0.0),
+        "DICE": (0.0, 1.0, 0.0),
+        "W_CE_DICE": (keys.WEIGHTS[0], keys.WEIGHTS[1], 0.0),
+        "FOCAL": (0.0, 0.0, 1.0),
+    }[keys.TYPE]
+    # Weights given for several classes say nothing of binary channels.
+    own = "none" if classes and not isinstance(balance, str) else balance
+    binary = BinaryLoss(
+        entropy,
+        dice,
+        focal,
+        smooth=keys.DICE_SMOOTH,
+        gamma=keys.FOCAL_GAMMA,
+        alpha=keys.FOCAL_ALPHA if keys.FOCAL_ALPHA >= 0 else None,
+        balance=own if isinstance(own, str) else (own[0], own[1]),
+    )
+    return InstanceLoss(
+        outputs(config), classes, config.class_weight, binary=binary, class_balance=balance
     )
 
 

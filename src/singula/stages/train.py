@@ -28,7 +28,6 @@ from singula.training.charts import draw_charts
 from singula.training.checkpoint import Checkpoint, load_checkpoint, load_weights
 from singula.training.device import join_processes, main_first, world_and_rank
 from singula.training.fit import FitResult, fit
-from singula.training.losses import InstanceLoss
 
 if TYPE_CHECKING:
     from singula.training.device import Device
@@ -105,9 +104,7 @@ def train(
             set_aside(path, notify)
     result = fit(
         network,
-        InstanceLoss(
-            from_config.outputs(config), from_config.n_classes(config), config.class_weight
-        ),
+        from_config.instance_loss(config),
         train_set,
         val_set,
         settings=from_config.fit_settings(config, workers=workers, live=live),
