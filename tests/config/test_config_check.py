@@ -161,6 +161,49 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
         "allowed val_loss, val_mae_Dv2, train_loss, train_mae_Dv2",
     ),
     (
+        {"DATA.VAL.CROSS_VAL": True, "DATA.VAL.FROM_TRAIN": False},
+        "DATA.VAL.CROSS_VAL",
+        "folds are made of the training images",
+    ),
+    ({"DATA.FORCE_RGB": True}, "DATA.FORCE_RGB", "only with 3 channels"),
+    (
+        {
+            "DATA.EXTRACT_RANDOM_PATCH": True,
+            "DATA.PROBABILITY_MAP": True,
+            "DATA.W_FOREGROUND": 0,
+            "DATA.W_BACKGROUND": 0,
+        },
+        "DATA.W_FOREGROUND",
+        "one above 0",
+    ),
+    (
+        {
+            "DATA.PREPROCESS.TEST": True,
+            "DATA.PREPROCESS.RESIZE.ENABLE": True,
+            "DATA.PREPROCESS.RESIZE.OUTPUT_SHAPE": [64],
+        },
+        "DATA.PREPROCESS.RESIZE.OUTPUT_SHAPE",
+        "allowed 2 numbers",
+    ),
+    (
+        {
+            "DATA.PREPROCESS.TEST": True,
+            "DATA.PREPROCESS.CLAHE.ENABLE": True,
+            "DATA.PREPROCESS.CLAHE.KERNEL_SIZE": [8, 8, 8],
+        },
+        "DATA.PREPROCESS.CLAHE.KERNEL_SIZE",
+        "one number, or 2",
+    ),
+    (
+        {
+            "DATA.PREPROCESS.TRAIN": True,
+            "DATA.PREPROCESS.MEDIAN_BLUR.ENABLE": True,
+            "DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE": 4,
+        },
+        "DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE",
+        "odd",
+    ),
+    (
         {"TRAIN.ENABLE": False, "TEST.ENABLE": False},
         "TRAIN.ENABLE",
         "at least one of them True",
@@ -207,8 +250,6 @@ def test_what_is_not_available_is_told_once_each() -> None:
             "TEST.ENABLE": True,
             "DATA.TEST.LOAD_GT": True,
             "AUGMENTOR": {"ENABLE": True, "VFLIP": True, "CUTOUT": True, "SALT": True},
-            "DATA.PROBABILITY_MAP": True,
-            "DATA.EXTRACT_RANDOM_PATCH": True,
             "TEST.BY_CHUNKS.ENABLE": True,
         },
         notify=said.append,
@@ -218,7 +259,6 @@ def test_what_is_not_available_is_told_once_each() -> None:
         for key in (
             "AUGMENTOR.CUTOUT",
             "AUGMENTOR.SALT",
-            "DATA.PROBABILITY_MAP",
             "TEST.BY_CHUNKS.ENABLE",
         )
     ]

@@ -50,7 +50,12 @@ def check_config(config: Config, *, train: bool, test: bool) -> list[str]:
 def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
     """Say what is allowed but has no effect, or not the one that one may expect."""
     notices = list(gaps(config, train=train, test=test, fatal=False))
-    if test and config.TEST.EVALUATE and not config.DATA.TEST.LOAD_GT:
+    known = config.DATA.TEST.LOAD_GT or config.DATA.TEST.USE_VAL_AS_TEST
+    if train and config.DATA.PROBABILITY_MAP and not config.DATA.EXTRACT_RANDOM_PATCH:
+        notices.append(
+            "DATA.PROBABILITY_MAP: has no effect without DATA.EXTRACT_RANDOM_PATCH: True"
+        )
+    if test and config.TEST.EVALUATE and not known:
         notices.append("DATA.TEST.LOAD_GT: False, so the test images are predicted but not scored")
     if config.ndim == 2 and config.PROBLEM.INSTANCE_SEG.WATERSHED_BY_2D_SLICES:
         notices.append(f"{_SEG}.WATERSHED_BY_2D_SLICES: has no effect in 2D")
@@ -141,6 +146,46 @@ def _normalization(config: Config) -> Iterator[str]:
         )
 
 
+def _preprocess(config: Config) -> Iterator[str]:
+    steps, ndim = config.DATA.PREPROCESS, config.ndim
+    if not (steps.TRAIN or steps.VAL or steps.TEST):
+        return
+    shape = steps.RESIZE.OUTPUT_SHAPE
+    if steps.RESIZE.ENABLE and len(shape) != ndim:
+        yield (
+            f"DATA.PREPROCESS.RESIZE.OUTPUT_SHAPE: found {shape}; allowed {ndim} numbers, one for "
+            f"each axis of PROBLEM.NDIM {config.PROBLEM.NDIM}"
+        )
+    median, clahe = steps.MEDIAN_BLUR, steps.CLAHE
+    for name, used, size in (
+        ("MEDIAN_BLUR", median.ENABLE, median.KERNEL_SIZE),
+        ("CLAHE", clahe.ENABLE, clahe.KERNEL_SIZE),
+    ):
+        if used and size is not None and len(size) not in (1, ndim):
+            yield (
+                f"DATA.PREPROCESS.{name}.KERNEL_SIZE: found {size}; allowed one number, or {ndim}, "
+                f"one for each axis of PROBLEM.NDIM {config.PROBLEM.NDIM}"
+            )
+    even = [size for size in steps.MEDIAN_BLUR.KERNEL_SIZE if size % 2 == 0]
+    if steps.MEDIAN_BLUR.ENABLE and even:
+        yield f"DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE: found {even[0]}; allowed odd numbers"
+
+
+def _force_rgb(config: Config) -> Iterator[str]:
+    if config.DATA.FORCE_RGB and config.in_channels != 3:
+        yield (
+            f"DATA.FORCE_RGB: found True with DATA.PATCH_SIZE {config.DATA.PATCH_SIZE}; allowed "
+            "only with 3 channels at its end"
+        )
+
+
+def _probability_map(config: Config) -> Iterator[str]:
+    data = config.DATA
+    asked = data.EXTRACT_RANDOM_PATCH and data.PROBABILITY_MAP
+    if asked and data.W_FOREGROUND + data.W_BACKGROUND == 0:
+        yield "DATA.W_FOREGROUND: found 0, and 0 for DATA.W_BACKGROUND; allowed one above 0"
+
+
 def _split_rule(name: str) -> Rule:
     def rule(config: Config) -> Iterator[str]:
         split = {
@@ -176,6 +221,11 @@ def _split_rule(name: str) -> Rule:
 def _validation(config: Config) -> Iterator[str]:
     val = config.DATA.VAL
     if val.CROSS_VAL:
+        if not val.FROM_TRAIN:
+            yield (
+                "DATA.VAL.CROSS_VAL: found True with DATA.VAL.FROM_TRAIN False; allowed only with "
+                "DATA.VAL.FROM_TRAIN True, for the folds are made of the training images"
+            )
         if val.CROSS_VAL_FOLD > val.CROSS_VAL_NFOLD:
             yield (
                 f"DATA.VAL.CROSS_VAL_FOLD: found {val.CROSS_VAL_FOLD}; allowed 1 to "
@@ -306,6 +356,8 @@ _ALWAYS: tuple[Rule, ...] = (
     _channel_weights,
     _seed_morphology,
     _normalization,
+    _preprocess,
+    _force_rgb,
 )
 _TRAIN: tuple[Rule, ...] = (
     _split_rule("TRAIN"),
@@ -314,6 +366,7 @@ _TRAIN: tuple[Rule, ...] = (
     _scheduler,
     _loss,
     _monitor,
+    _probability_map,
 )
 _TEST: tuple[Rule, ...] = (
     _split_rule("TEST"),

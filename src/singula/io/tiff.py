@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+import numpy as np
+
 from singula.io.image import AnyArray, Header
 
 if TYPE_CHECKING:
@@ -36,6 +38,18 @@ def tiff_pixels(path: Path) -> tuple[AnyArray, Header]:
         series = _first_series(tif)
         header = _header(tif, series)
         return series.asarray().reshape(header.shape), header
+
+
+def tiff_mapped(path: Path) -> AnyArray | None:
+    """View the first image of a TIFF file whose pixels are not compressed and lie together."""
+    from tifffile import TiffFile
+
+    with TiffFile(path) as tif:
+        series = _first_series(tif)
+        if series.dataoffset is None or not series.keyframe.is_memmappable:
+            return None
+        shape, dtype = _header(tif, series).shape, series.dtype.newbyteorder(tif.byteorder)
+        return np.asarray(np.memmap(path, dtype, "r", series.dataoffset, shape))
 
 
 def _first_series(tif: TiffFile) -> TiffPageSeries:

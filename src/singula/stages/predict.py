@@ -21,10 +21,11 @@ from singula.io.write import write_tiff
 from singula.models import channels_last
 from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.stages import settings as from_config
-from singula.stages.data import channel_store, find_test_pairs, read_pair
+from singula.stages.data import LabelNotes, channel_store, find_test_pairs, read_pair
 from singula.stages.finish import Finish, Truth
 from singula.stages.post import masks_by_name, post_settings
 from singula.stages.progress import Progress, file_stamp, forget, settings_fingerprint
+from singula.stages.reading import Reader, reader_for
 from singula.stages.score import AXES, PatchScores
 from singula.stages.train import find_checkpoint, network_from
 from singula.training.checkpoint import Checkpoint, load_checkpoint
@@ -67,16 +68,22 @@ class TestRun:
     resume: bool = False
     failed: dict[str, str] = field(default_factory=dict)
     finish: Finish = field(init=False)
+    reader: Reader = field(init=False)
+    sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    label_notes: LabelNotes = field(default_factory=LabelNotes)
 
     def __post_init__(self) -> None:
         """Make the place where everything is gathered."""
+        self.reader = reader_for(self.config, "TEST")
         self.finish = Finish(self.config, self.tree, post_settings(self.config))
 
     def run(self) -> TestRun:
         """Predict, decode and score every test image."""
         config = self.config
-        has_truth = config.DATA.TEST.LOAD_GT and config.TEST.EVALUATE
+        keys = config.DATA.TEST
+        has_truth = (keys.LOAD_GT or keys.USE_VAL_AS_TEST) and config.TEST.EVALUATE
         pairs, self.failed = find_test_pairs(config, self.notify, labels=has_truth)
+        self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
         masks = masks_by_name(self.finish.post, [p.name for p in pairs])
         checkpoint = None if self._all_stored(pairs) else find_checkpoint(config, self.tree)
         progress = Progress(
@@ -86,7 +93,7 @@ class TestRun:
         if len(waiting) < len(pairs):
             self.notify(f"{len(pairs) - len(waiting)} of {len(pairs)} images are done already")
         network = self._load(checkpoint) if checkpoint is not None and waiting else None
-        store = channel_store(config, "TEST", self.notify) if has_truth else None
+        store = self._store() if has_truth else None
         said: set[str] = set()
         views = self._views()
         stacked: list[tuple[Maps, Image, Truth | None, npt.NDArray[Any] | None]] = []
@@ -112,10 +119,21 @@ class TestRun:
             self.notify(f"[{number}/{len(waiting)}] {pair.name}: {words}")
         if store is not None:
             store.save()
+        self.label_notes.tell("test", self.notify)
         if stacked:
             self._finish_stack(stacked, said)
         self._close()
         return self
+
+    def _store(self) -> ChannelStore:
+        """Where the channels of the test images' labels are kept: beside these labels."""
+        folders = "TEST"
+        if self.config.DATA.TEST.USE_VAL_AS_TEST:
+            folders = "TRAIN" if self.config.DATA.VAL.FROM_TRAIN else "VAL"
+        variant = self.reader.label_variant
+        if variant:
+            self.notify(f"DATA.PREPROCESS: results of the test images are as after {variant}")
+        return channel_store(self.config, folders, self.notify, variant=variant, settings="TEST")
 
     def _finish(
         self,
@@ -213,15 +231,17 @@ class TestRun:
         config, name = self.config, pair.name
         truth = mask = None
         if store is not None:
-            image, label = read_pair(config, pair)
-            ids = label.array[..., 0]
+            image, label = read_pair(self.reader, pair)
+            ids = label[..., 0]
+            if config.DATA.TEST.CHECK_DATA:
+                self.label_notes.add(name, ids)
             store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)))
-            classes = label.array[..., 1] if label.array.shape[-1] > 1 else None
+            classes = label[..., 1] if label.shape[-1] > 1 else None
             truth = Truth(ids, classes, store.load(name))
         else:
-            image = read_image(pair.image, config.ndim, config.in_channels)
+            image = self.reader.image(pair.image)
         if name in masks:
-            mask = read_image(masks[name], config.ndim, 1).array[..., 0] > 0
+            mask = self.reader.resized(read_image(masks[name], config.ndim, 1).array)[..., 0] > 0
             if mask.shape != image.spatial_shape:
                 raise UserError(
                     f"{masks[name]}: the mask has shape {mask.shape}, "
@@ -257,7 +277,13 @@ class TestRun:
         maps = predictor.predict(
             image.array,
             normalizer.scaling(image.array),
-            PredictSettings(plan, batch, keys.AUGMENTATION, half=keys.REDUCE_MEMORY),
+            PredictSettings(
+                plan,
+                batch,
+                keys.AUGMENTATION,
+                half=keys.REDUCE_MEMORY,
+                median_padding=self.config.DATA.TEST.MEDIAN_PADDING,
+            ),
             patches.add if patches is not None else None,
         )
         stacked = np.stack([m.astype(np.float32, copy=False) for m in maps.values()], axis=-1)

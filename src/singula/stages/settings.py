@@ -16,6 +16,8 @@ from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.instances import DecodeSettings
 from singula.models import ModelSettings, downsampling
+from singula.stages.reading import n_classes as n_classes
+from singula.stages.reading import read_reference
 
 if TYPE_CHECKING:
     from singula.data.dataset import PatchSettings
@@ -27,12 +29,6 @@ if TYPE_CHECKING:
 def channel_names(config: Config) -> tuple[str, ...]:
     """Names of the channels in the network's order."""
     return parse_channels(config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
-
-
-def n_classes(config: Config) -> int:
-    """Classes of the second head, background included; 0 without one."""
-    count = int(config.MODEL.N_CLASSES)
-    return count if count > 2 else 0
 
 
 def model_settings(config: Config) -> ModelSettings:
@@ -139,12 +135,17 @@ def patch_settings(config: Config, part: str) -> PatchSettings:
     """How patches of TRAIN or VAL are cut."""
     from singula.data.dataset import PatchSettings
 
-    keys = getattr(config.DATA, part)
+    data, training = config.DATA, part == "TRAIN"
+    keys = getattr(data, part)
+    random = data.EXTRACT_RANDOM_PATCH and training
     return PatchSettings(
         shape=config.patch,
         overlap=tuple(float(o) for o in keys.OVERLAP),
         padding=tuple(int(p) for p in keys.PADDING),
-        random=config.DATA.EXTRACT_RANDOM_PATCH and part == "TRAIN",
+        random=random,
+        weights=(data.W_FOREGROUND, data.W_BACKGROUND) if random and data.PROBABILITY_MAP else None,
+        least_foreground=max(0.0, data.TRAIN.MINIMUM_FOREGROUND_PER) if training else 0.0,
+        replicate=max(1, data.TRAIN.REPLICATE) if training else 1,
     )
 
 
@@ -267,6 +268,7 @@ def describe(config: Config, model: ModelSettings, fitted: Normalizer) -> dict[s
     """What a checkpoint carries, so that it can predict without the YAML file; plain types."""
     from singula import __version__
 
+    reference = read_reference(config)
     return {
         "version": __version__,
         "model": model.to_dict(),
@@ -274,4 +276,5 @@ def describe(config: Config, model: ModelSettings, fitted: Normalizer) -> dict[s
         "outputs": [asdict(o) for o in outputs(config)],
         "normalizer": fitted.to_dict(),
         "config": config.to_yaml(),
+        "reference": reference.to_dict() if reference is not None else None,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,9 @@ import torch
 
 from singula.channels import encode
 from singula.config import Config
-from singula.data.dataset import PatchDataset, Sample
+from singula.data.dataset import PatchDataset
 from singula.data.normalize import Normalizer, Statistics
+from singula.data.samples import AnySample
 from singula.errors import UserError
 from singula.io.results import ResultsTree
 from singula.io.write import write_npy
@@ -22,7 +23,7 @@ from singula.models import build_model, channels_last
 from singula.report.model_plot import draw_model
 from singula.stages import settings as from_config
 from singula.stages.data import load_training
-from singula.stages.samples import write_samples
+from singula.stages.samples import write_generated, write_probability_maps, write_samples
 from singula.training.callbacks import CheckpointSettings, EpochLog
 from singula.training.charts import draw_charts
 from singula.training.checkpoint import Checkpoint, load_checkpoint, load_weights
@@ -76,6 +77,7 @@ def train(
 
     train_set = _dataset(config, "TRAIN", training, normalizer, channels)
     val_set = _dataset(config, "VAL", validation, normalizer, channels)
+    _check_foreground(config, train_set, notify)
     torch.manual_seed(config.SYSTEM.SEED)
     network = build_model(model)
     if config.MODEL.LOAD_CHECKPOINT and not resume:
@@ -99,6 +101,8 @@ def train(
     if main:
         draw_model(tree.model_plot, model, config.patch, channels)
         write_samples(config, tree, training, train_set)
+        write_probability_maps(config, tree, training)
+        write_generated(config, tree, {"train": train_set, "val": val_set}, notify)
     if not resume and main:
         for path in (tree.checkpoint_best, tree.checkpoint_last, _log_table(tree)):
             set_aside(path, notify)
@@ -133,7 +137,7 @@ def train(
 def _dataset(
     config: Config,
     part: str,
-    samples: list[Sample],
+    samples: list[AnySample],
     normalizer: Normalizer,
     channels: tuple[str, ...],
 ) -> PatchDataset:
@@ -144,7 +148,7 @@ def _dataset(
     augment = from_config.augment_settings(config) if part == "TRAIN" else None
     if augment is not None:
         # Changed labels are encoded anew: the stored channels need not be held in memory.
-        samples = [replace(sample, targets=None) for sample in samples]
+        samples = [sample.without_targets() for sample in samples]
     return PatchDataset(
         samples,
         from_config.patch_settings(config, part),
@@ -162,26 +166,52 @@ def _dataset(
     )
 
 
+def _check_foreground(config: Config, dataset: PatchDataset, notify: Notify) -> None:
+    """Say how many patches have too little foreground.
+
+    Raises
+    ------
+    UserError
+        When none is left.
+    """
+    key, least = "DATA.TRAIN.MINIMUM_FOREGROUND_PER", config.DATA.TRAIN.MINIMUM_FOREGROUND_PER
+    every = len(dataset.places) + dataset.left_out
+    what = "images" if dataset.patches.random else "patches"
+    if not dataset.places:
+        raise UserError(
+            f"{key}: none of {every} training {what} has a patch with {least:g} of foreground"
+            if dataset.patches.random
+            else f"{key}: none of {every} training patches has {least:g} of foreground",
+            "lower it, or choose another DATA.PATCH_SIZE",
+        )
+    if dataset.left_out:
+        notify(
+            f"{dataset.left_out} of {every} training {what} are left out: less than {least:g} of "
+            f"foreground ({key})"
+        )
+
+
 def _log_table(tree: ResultsTree) -> Path:
     return tree.train_logs / f"{tree.job_id}.csv"
 
 
-def _fitted(config: Config, tree: ResultsTree, training: list[Sample], *, main: bool) -> Normalizer:
+def _fitted(
+    config: Config, tree: ResultsTree, training: list[AnySample], *, main: bool
+) -> Normalizer:
     """The normalisation with the statistics of the training images.
 
     With ``custom`` the mean and standard deviation are stored as the format wants, also where
     each image is normalised by its own.
     """
     normalizer = from_config.normalizer(config)
-    images = [s.image for s in training]
     if normalizer.needs_fit:
-        normalizer = normalizer.fit(images)
+        normalizer = normalizer.fit(s.opened().image for s in training)
     if normalizer.kind == "custom" and main:
         statistics = normalizer.statistics
         if statistics is None:
             gathered = Statistics(normalizer.clip)
-            for image in images:
-                gathered.add(image)
+            for sample in training:
+                gathered.add(sample.opened().image)
             statistics = gathered.summary()
         write_npy(tree.mean_file, np.array(statistics["mean"]))
         write_npy(tree.std_file, np.array(statistics["std"]))
