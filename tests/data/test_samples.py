@@ -83,7 +83,7 @@ def peak(count: int) -> int:
 def test_memory_does_not_grow_with_the_number_of_images() -> None:
     peak(2)  # what is imported on the way
     few, many = peak(4), peak(16)
-    assert many < few + 512 * 512  # not one image more, of half a megabyte each
+    assert many < few + 512 * 512 * 3  # not one sample more, though there are twelve
 
 
 def test_a_cache_holds_what_fits_and_the_newest_in_any_case() -> None:

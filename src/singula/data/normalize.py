@@ -208,7 +208,13 @@ class Statistics:
 
     def distribution(self) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]:
         """Sorted distinct values of each channel with how often each occurs."""
-        return [self._values(channel) for channel in range(len(self.samples))]
+        found = []
+        for channel in range(len(self.samples)):
+            values, counts = self._values(channel)
+            distinct, place = np.unique(values, return_inverse=True)
+            sums = np.bincount(place, counts).astype(np.int64)
+            found.append((distinct, sums))
+        return found
 
     def _values(self, channel: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Sorted distinct values with how often each occurs."""
