@@ -288,8 +288,13 @@ def _predict_file(
 
     image = read_image(path, model.ndim, model.config.in_channels, grey=model.reader.grey)
     maps = model.predict_maps(image.array, augment=augment)
-    spacing = from_config.spacing(model.config, "TEST") or image.spacing
-    labels, _ = model.instances(maps, spacing=from_config.spacing(model.config, "TEST"))
+    configured = from_config.spacing(model.config, "TEST")
+    labels, _ = model.instances(maps, spacing=configured)
+    spacing = image.spacing
+    if configured is not None:
+        # It is the size of a pixel of the resized image.
+        shapes = zip(configured, labels.shape, image.spatial_shape, strict=True)
+        spacing = tuple(size * new / old for size, new, old in shapes)
     labels = model.restore(labels, image.spatial_shape)
     classes = maps.get("class")
     if classes is not None:

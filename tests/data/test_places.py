@@ -7,8 +7,12 @@ from singula.channels import encode
 from singula.data.dataset import PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
 from singula.data.patches import read_patch
-from singula.data.places import probability_map, starts_with_foreground, weighted_start
-from singula.data.samples import foreground_rows
+from singula.data.places import (
+    foreground_rows,
+    probability_map,
+    starts_with_foreground,
+    weighted_start,
+)
 
 RNG = np.random.default_rng(0)
 LABELS = np.zeros((40, 50), np.uint16)
@@ -16,16 +20,12 @@ LABELS[5:9, 30:41] = 4
 LABELS[20, 3] = 7
 
 
-def rows(labels: np.ndarray) -> np.ndarray:
-    return foreground_rows([Sample("a", labels[..., None], labels[..., None])])[0]
-
-
 @pytest.mark.parametrize("weights", [(0.94, 0.06), (1.0, 3.0), (0.0, 1.0), (1.0, 0.0)])
 def test_centres_follow_the_probability_map(weights: tuple[float, float]) -> None:
     rng, counts = np.random.default_rng(1), np.zeros(LABELS.shape)
     draws = 6000
     for _ in range(draws):
-        counts[weighted_start(LABELS, rows(LABELS), weights, (1, 1), rng)] += 1
+        counts[weighted_start(LABELS, foreground_rows(LABELS), weights, (1, 1), rng)] += 1
     expected = probability_map(LABELS, weights)
     assert expected.sum() == pytest.approx(1, rel=1e-5)
     share = weights[0] / sum(weights)
@@ -39,10 +39,14 @@ def test_centres_follow_the_probability_map(weights: tuple[float, float]) -> Non
 def test_weighted_patches_lie_inside_and_around_their_centre() -> None:
     volume = np.zeros((4, 40, 50), np.uint8)
     volume[2, 20, 25] = 1
-    start = weighted_start(volume, rows(volume), (1, 0), (3, 8, 8), np.random.default_rng(0))
+    start = weighted_start(
+        volume, foreground_rows(volume), (1, 0), (3, 8, 8), np.random.default_rng(0)
+    )
     assert start == (1, 16, 21)
     for _ in range(50):
-        start = weighted_start(LABELS, rows(LABELS), (0.5, 0.5), (16, 64), np.random.default_rng())
+        start = weighted_start(
+            LABELS, foreground_rows(LABELS), (0.5, 0.5), (16, 64), np.random.default_rng()
+        )
         assert 0 <= start[0] <= 24
         assert start[1] == -7  # wider than the image: centred
 
@@ -51,7 +55,7 @@ def test_weighted_patches_lie_inside_and_around_their_centre() -> None:
 def test_images_of_one_kind_are_drawn_from_anywhere(fill: int) -> None:
     labels = np.full((6, 7), fill, np.uint8)
     starts = {
-        weighted_start(labels, rows(labels), (1, 1), (1, 1), np.random.default_rng(n))
+        weighted_start(labels, foreground_rows(labels), (1, 1), (1, 1), np.random.default_rng(n))
         for n in range(300)
     }
     assert len(starts) > 35

@@ -121,3 +121,14 @@ def test_replicated_patches_are_changed_each_in_its_own_way(replicate: int) -> N
     images = [items[(0, i)]["image"] for i in range(0, len(items), once)]
     for number, image in enumerate(images[1:]):
         assert not torch.equal(image, images[number])
+
+
+def test_each_sample_is_read_once_to_make_a_set() -> None:
+    made = [Made(n) for n in range(4)]
+    cache = SampleCache(0)
+    PatchDataset(
+        [StoredSample(f"s{n}", SHAPE, m, cache) for n, m in enumerate(made)],
+        PatchSettings((32, 32), (0.0, 0.0), (0, 0), True, (0.9, 0.1), least_foreground=0.1),
+        Normalizer("scale_range"), ("B",), lambda part: encode(part, "BC"),
+    )  # fmt: skip
+    assert [m.reads for m in made] == [1] * 4

@@ -12,6 +12,7 @@ from singula.data.patches import TilePlan
 from singula.errors import UserError
 from singula.evaluate import match
 from singula.stages import settings as from_config
+from singula.stages.data import LabelNotes
 from singula.stages.finish import instance_classes
 from singula.stages.score import PatchScores, Scores, map_scores, mean_scores, score_lines
 from singula.stages.split import fold_of, hold_out
@@ -168,3 +169,13 @@ def test_every_image_validates_in_exactly_one_fold(
     sizes = [len(part) for part in parts()]
     assert max(sizes) - min(sizes) <= 1
     assert parts() == parts()
+
+
+def test_ids_in_several_pieces_are_told_in_one_line() -> None:
+    notes, said = LabelNotes(), []
+    for name, ids in (("whole", [0, 1, 1]), ("torn", [1, 0, 1]), ("worse", [2, 0, 2])):
+        notes.add(name, np.array([ids], np.uint8))
+    notes.tell("train", said.append)
+    (line,) = said
+    assert line.startswith("train: 2 id(s) in 2 label image(s)")
+    assert "1 in torn" in line

@@ -23,13 +23,14 @@ from singula.data.augment import (
 from singula.data.normalize import Normalizer, Scaling
 from singula.data.patches import read_patch, training_starts
 from singula.data.places import (
+    foreground_rows,
     foreground_share,
     random_start,
     start_with_foreground,
     starts_with_foreground,
     weighted_start,
 )
-from singula.data.samples import AnySample, Maps, Sample, foreground_rows
+from singula.data.samples import AnySample, Maps, Sample
 
 __all__ = ["EpochSampler", "PatchDataset", "PatchSettings", "Sample"]
 
@@ -121,19 +122,19 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.encode = encode
         self.augment = augment
         self.seed = seed
-        self.scalings = self._measure()
-        self.rows = foreground_rows(self.samples) if patches.weights is not None else []
+        self.scalings: list[Scaling] = []
+        self.rows: list[npt.NDArray[np.int64]] = []
         self.places: list[tuple[int, tuple[int, ...]]] = []
         self.left_out = 0
+        # One pass: the newest sample is always held, so each is read once.
         for number, sample in enumerate(self.samples):
-            found = self._places(sample)
-            self.places.extend((number, start) for start in found)
-
-    def _measure(self) -> list[Scaling]:
-        """How each image is normalised, from one pass over them."""
-        if self.normalizer.same_for_all and self.samples:
-            return [self.normalizer.scaling(self.samples[0].opened().image)] * len(self.samples)
-        return [self.normalizer.scaling(s.opened().image) for s in self.samples]
+            if number and normalizer.same_for_all:
+                self.scalings.append(self.scalings[0])
+            else:
+                self.scalings.append(normalizer.scaling(sample.opened().image))
+            if patches.weights is not None:
+                self.rows.append(foreground_rows(sample.opened().labels[..., 0]))
+            self.places.extend((number, start) for start in self._places(sample))
 
     def _places(self, sample: AnySample) -> list[tuple[int, ...]]:
         """Starts of the patches of one image that have enough foreground."""

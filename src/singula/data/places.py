@@ -24,6 +24,14 @@ def random_start(shape: Sequence[int], patch: Sequence[int], rng: np.random.Gene
     )
 
 
+def foreground_rows(labels: Array) -> npt.NDArray[np.int64]:
+    """Foreground pixels of labels (y, x) or (z, y, x) up to and including each line along x.
+
+    Eight bytes a line: from these and one line of the labels any foreground pixel is found.
+    """
+    return np.cumsum(np.count_nonzero(labels > 0, axis=-1).ravel(), dtype=np.int64)
+
+
 def weighted_start(
     labels: Array,
     rows: npt.NDArray[np.int64],
@@ -38,7 +46,7 @@ def weighted_start(
     labels : ndarray
         (y, x) or (z, y, x).
     rows : ndarray
-        See `singula.data.samples.foreground_rows`.
+        See `foreground_rows`.
     weights : (float, float)
         Of foreground and background as a whole; pixels of a kind have equal chances.
     patch : sequence of int

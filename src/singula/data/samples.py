@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -166,15 +166,3 @@ def is_mapped(array: npt.NDArray[Any]) -> bool:
             return True
         base = base.base
     return isinstance(base, mmap.mmap)
-
-
-def foreground_rows(samples: Sequence[AnySample]) -> list[npt.NDArray[np.int64]]:
-    """Foreground pixels up to and including each row (line along x), for each image.
-
-    Eight bytes a row: from these and one row of the labels any foreground pixel is found.
-    """
-    rows = []
-    for sample in samples:
-        mask = sample.opened().labels[..., 0] > 0
-        rows.append(np.cumsum(np.count_nonzero(mask, axis=-1).ravel(), dtype=np.int64))
-    return rows
