@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.config import Config, config_from_dict
+from singula.data.preprocess import Reference, preprocess, resize_labels
 from singula.errors import UserError
 from singula.instances import Decoded, DecodeSettings, decode
 from singula.io.read import read_image
@@ -26,6 +27,7 @@ from singula.stages.post import (
     seed_filter,
 )
 from singula.stages.predict import predictor_from
+from singula.stages.reading import Reader, reader_for
 from singula.stages.score import AXES
 from singula.training.checkpoint import load_checkpoint
 
@@ -77,12 +79,15 @@ class Model:
     predictor : Predictor
     normalizer : Normalizer
     post : PostSettings
+    reader : Reader
+        How the run's test images were read and preprocessed.
     """
 
     config: Config
     predictor: Predictor
     normalizer: Normalizer
     post: PostSettings
+    reader: Reader
 
     @property
     def ndim(self) -> int:
@@ -96,6 +101,9 @@ class Model:
 
     def predict_maps(self, array: Array, *, augment: bool | None = None) -> dict[str, Array]:
         """Maps by channel name, each of the image's spatial shape.
+
+        The image is preprocessed as the run's test images were; maps are as large as it is then
+        (DATA.PREPROCESS.RESIZE).
 
         Parameters
         ----------
@@ -116,7 +124,10 @@ class Model:
             self.config.TRAIN.BATCH_SIZE,
             keys.AUGMENTATION if augment is None else augment,
             half=keys.REDUCE_MEMORY,
+            median_padding=self.config.DATA.TEST.MEDIAN_PADDING,
         )
+        if self.reader.steps is not None:
+            image = preprocess(image, self.reader.steps)
         maps = self.predictor.predict(image, self.normalizer.scaling(image), settings)
         return filter_maps(maps, self.post, None)
 
@@ -142,7 +153,14 @@ class Model:
             See `predict_maps`.
         """
         maps = self.predict_maps(array, augment=augment)
-        return self.instances(maps, thresholds=thresholds, spacing=spacing)[0]
+        labels, _ = self.instances(maps, thresholds=thresholds, spacing=spacing)
+        return self.restore(labels, np.shape(array)[: self.ndim])
+
+    def restore(self, labels: Array, shape: Sequence[int]) -> Array:
+        """Labels, or classes, at the size of the image from which they were predicted."""
+        if labels.shape == tuple(shape):
+            return labels
+        return resize_labels(labels[..., None], shape)[..., 0]
 
     def instances(
         self,
@@ -177,8 +195,11 @@ class Model:
     def _image(self, array: Array) -> Array:
         """The array with a channel axis at its end."""
         image = np.asarray(array)
-        if image.ndim == self.ndim and self.config.in_channels == 1:
+        grey = self.reader.grey
+        if image.ndim == self.ndim and (self.config.in_channels == 1 or grey):
             image = image[..., None]
+        if image.ndim == self.ndim + 1 and image.shape[-1] == 1 and grey:
+            image = np.repeat(image, self.config.in_channels, axis=-1)
         if image.ndim != self.ndim + 1 or image.shape[-1] != self.config.in_channels:
             axes = "y, x" if self.ndim == 2 else "z, y, x"
             raise UserError(
@@ -216,7 +237,9 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
         yaml.safe_load(checkpoint.description["config"]), source=str(checkpoint.path)
     )
     predictor, normalizer = predictor_from(config, checkpoint, torch.device(device))
-    return Model(config, predictor, normalizer, post_settings(config))
+    known = checkpoint.description.get("reference")
+    reader = reader_for(config, "TEST", Reference.from_dict(known) if known else None)
+    return Model(config, predictor, normalizer, post_settings(config), reader)
 
 
 def predict_files(
@@ -263,11 +286,19 @@ def _predict_file(
 ) -> int:
     from singula.measure import measure
 
-    image = read_image(path, model.ndim, model.config.in_channels)
+    image = read_image(path, model.ndim, model.config.in_channels, grey=model.reader.grey)
     maps = model.predict_maps(image.array, augment=augment)
-    spacing = from_config.spacing(model.config, "TEST") or image.spacing
-    labels, _ = model.instances(maps, spacing=from_config.spacing(model.config, "TEST"))
+    configured = from_config.spacing(model.config, "TEST")
+    labels, _ = model.instances(maps, spacing=configured)
+    spacing = image.spacing
+    if configured is not None:
+        # It is the size of a pixel of the resized image.
+        shapes = zip(configured, labels.shape, image.spatial_shape, strict=True)
+        spacing = tuple(size * new / old for size, new, old in shapes)
+    labels = model.restore(labels, image.spatial_shape)
     classes = maps.get("class")
+    if classes is not None:
+        classes = model.restore(classes, image.spatial_shape)
     stored, axes = labels, AXES[labels.ndim]
     if classes is not None:
         own = instance_classes(labels, classes)

@@ -308,6 +308,7 @@ def _write_summary(
             "instances": done.instances,
             "thresholds": done.thresholds,
             "failed": test.failed,
+            "files": test.sources,
         }
         summary["scores"] = {
             view: {

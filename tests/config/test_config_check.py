@@ -169,7 +169,69 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
     ({**UNETR, "MODEL.VIT_NUM_LAYERS": 3}, "MODEL.UNETR_VIT_HIDD_MULT", "more than 3"),
     ({**UNETR, "MODEL.UNETR_DEC_KERNEL_SIZE": 4}, "MODEL.UNETR_DEC_KERNEL_SIZE", "odd"),
     ({"MODEL.SOURCE": "bmz"}, "MODEL.SOURCE", "allowed 'biapy' or 'singula'"),
-    ({"LOSS.TYPE": "DICE"}, "LOSS.TYPE", "allowed 'CE'"),
+    (
+        {"LOSS.TYPE": "W_CE_DICE", "LOSS.WEIGHTS": (0, 0)},
+        "LOSS.WEIGHTS",
+        "one of them above 0",
+    ),
+    (
+        {"LOSS.CLASS_REBALANCE": "manual", "LOSS.CLASS_WEIGHTS": [1, 2, 3]},
+        "LOSS.CLASS_WEIGHTS",
+        "found 3 weights; allowed 2",
+    ),
+    (
+        {"TRAIN.CHECKPOINT_MONITOR": "val_iou_D"},
+        "TRAIN.CHECKPOINT_MONITOR",
+        "allowed val_loss, val_iou, val_iou_B, val_iou_C, train_loss",
+    ),
+    (
+        {"TRAIN.CHECKPOINT_MONITOR": "val_iou", f"{SEG}.DATA_CHANNELS": "Dv2"},
+        "TRAIN.CHECKPOINT_MONITOR",
+        "allowed val_loss, val_mae_Dv2, train_loss, train_mae_Dv2",
+    ),
+    (
+        {"DATA.VAL.CROSS_VAL": True, "DATA.VAL.FROM_TRAIN": False},
+        "DATA.VAL.CROSS_VAL",
+        "folds are made of the training images",
+    ),
+    ({"DATA.FORCE_RGB": True}, "DATA.FORCE_RGB", "only with 3 channels"),
+    (
+        {
+            "DATA.EXTRACT_RANDOM_PATCH": True,
+            "DATA.PROBABILITY_MAP": True,
+            "DATA.W_FOREGROUND": 0,
+            "DATA.W_BACKGROUND": 0,
+        },
+        "DATA.W_FOREGROUND",
+        "one above 0",
+    ),
+    (
+        {
+            "DATA.PREPROCESS.TEST": True,
+            "DATA.PREPROCESS.RESIZE.ENABLE": True,
+            "DATA.PREPROCESS.RESIZE.OUTPUT_SHAPE": [64],
+        },
+        "DATA.PREPROCESS.RESIZE.OUTPUT_SHAPE",
+        "allowed 2 numbers",
+    ),
+    (
+        {
+            "DATA.PREPROCESS.TEST": True,
+            "DATA.PREPROCESS.CLAHE.ENABLE": True,
+            "DATA.PREPROCESS.CLAHE.KERNEL_SIZE": [8, 8, 8],
+        },
+        "DATA.PREPROCESS.CLAHE.KERNEL_SIZE",
+        "one number, or 2",
+    ),
+    (
+        {
+            "DATA.PREPROCESS.TRAIN": True,
+            "DATA.PREPROCESS.MEDIAN_BLUR.ENABLE": True,
+            "DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE": 4,
+        },
+        "DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE",
+        "odd",
+    ),
     (
         {"TRAIN.ENABLE": False, "TEST.ENABLE": False},
         "TRAIN.ENABLE",
@@ -218,8 +280,6 @@ def test_what_is_not_available_is_told_once_each() -> None:
             "TEST.ENABLE": True,
             "DATA.TEST.LOAD_GT": True,
             "AUGMENTOR": {"ENABLE": True, "VFLIP": True, "CUTOUT": True, "SALT": True},
-            "DATA.PROBABILITY_MAP": True,
-            "DATA.EXTRACT_RANDOM_PATCH": True,
             "TEST.BY_CHUNKS.ENABLE": True,
         },
         notify=said.append,
@@ -229,7 +289,6 @@ def test_what_is_not_available_is_told_once_each() -> None:
         for key in (
             "AUGMENTOR.CUTOUT",
             "AUGMENTOR.SALT",
-            "DATA.PROBABILITY_MAP",
             "TEST.BY_CHUNKS.ENABLE",
         )
     ]

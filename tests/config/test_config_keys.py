@@ -17,6 +17,13 @@ from singula.config.keys import key_table, nearest
 DATA = Path(__file__).parent / "data"
 # Keys of this program alone, and the one default that differs: there is one workflow here.
 ADDED = {
+    "DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE",
+    "LOSS.CLASS_REBALANCE",
+    "LOSS.CLASS_WEIGHTS",
+    "LOSS.DICE_SMOOTH",
+    "LOSS.FOCAL_ALPHA",
+    "LOSS.FOCAL_GAMMA",
+    "LOSS.WEIGHTS",
     "PROBLEM.INSTANCE_SEG.DATA_MW_TH_DIST_FOREGROUND",
     "PROBLEM.INSTANCE_SEG.GROW_INTO_CONTOUR",
     "PROBLEM.INSTANCE_SEG.POINT_RADIUS",

@@ -217,7 +217,7 @@ def test_all_problems_at_once_with_their_lines(write: Write, problem_lines: Line
         f"{path}:12: TRAIN.LR: found 'fast'; allowed a number > 0",
         f"{path}:13: TRAIN.LR_SCHEDULER.NAME: written twice, here and in line 13",
         f"{path}:14: MODEL: found 'unet'; allowed keys below it, it is a section",
-        f"{path}:15: LOSS.TYPE: found keys below it; allowed 'CE', 'DICE', 'W_CE_DICE'",
+        f"{path}:15: LOSS.TYPE: found keys below it; allowed 'CE', 'DICE', 'W_CE_DICE', 'FOCAL'",
         "--set: TEST.ENABEL: unknown key; did you mean TEST.ENABLE?",
         "--set: TEST.ENABLE: found 'perhaps'; allowed true or false",
         "--set: found 'nonsense'; allowed KEY=VALUE",
@@ -317,7 +317,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
             "TRAIN.LR": st.floats(1e-30, 1e30, exclude_min=True),
             "TRAIN.EPOCHS": st.integers(1, 10**9),
             "TRAIN.VERBOSE": st.booleans(),
-            "TRAIN.CHECKPOINT_MONITOR": TEXTS,
+            "TRAIN.CHECKPOINT_MONITOR": st.sampled_from(["val_loss", "train_loss"]),
             "DATA.TRAIN.PATH": TEXTS,
             "DATA.PATCH_SIZE": st.sampled_from(["(64, 64, 2)", (32, 48, 1)]),
             "PROBLEM.INSTANCE_SEG.DATA_CHANNELS": st.sampled_from(

@@ -22,6 +22,8 @@ REMOVE = f"{POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
 NEUTRAL: dict[str, object] = {
     "LOSS.CLASS_REBALANCE": False,
     "LOSS.IGNORE_INDEX": -1,
+    "LOSS.WEIGHTS": [0.66, 0.34],
+    "DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE": 3,
     "MODEL.NORMALIZATION": "bn",
     "MODEL.OUT_CHECKPOINT_FORMAT": "pth",
     "DATA.NORMALIZATION.MEASURE_BY": "image",
@@ -242,7 +244,6 @@ def test_losses_and_options_that_are_the_same_here() -> None:
     [
         ("AUGMENTOR.ZOOM_IN_Z", True),
         ("DATA.TEST.FILTER_SAMPLES.ENABLE", True),
-        ("LOSS.CLASS_REBALANCE", "auto"),
         ("TEST.AUGMENTATION_MODE", "max"),
         ("LOSS.IGNORE_INDEX", 255),
     ],
@@ -303,3 +304,12 @@ def test_the_first_versions_removal_by_properties() -> None:
     assert found[f"{REMOVE}.PROPS"] == (("npixels", "circularity"),)
     assert found[f"{REMOVE}.VALUES"] == ((100, 0.7),)
     assert found[f"{REMOVE}.SIGN"] == (("lt", "le"),)
+
+
+@pytest.mark.parametrize(
+    ("value", "word"), [(True, "auto"), (False, "none"), ("False", "none"), ("manual", "manual")]
+)
+def test_the_switch_of_class_rebalance_is_a_word_now(value: object, word: str) -> None:
+    found, said = load({"LOSS.CLASS_REBALANCE": value, "LOSS.CLASS_WEIGHTS": [1, 2]})
+    assert found["LOSS.CLASS_REBALANCE"] == word
+    assert bool(said) == (value is True)

@@ -13,8 +13,9 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from singula.errors import UserError
 from singula.io import write as write_module
-from singula.io.read import read_header, read_image
+from singula.io.read import read_header, read_image, read_labels
 from singula.io.write import write_csv, write_json, write_npy, write_text, write_tiff
 
 DTYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
@@ -183,3 +184,25 @@ def test_npy_and_text(tmp_path: Path) -> None:
     array = np.random.default_rng(0).random((3, 4))
     np.testing.assert_array_equal(np.load(write_npy(tmp_path / "a.npy", array)), array)
     assert write_text(tmp_path / "a.txt", "µ\n").read_bytes() == "µ\n".encode()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.uint32, np.float64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_volume_of_one_slice_stays_a_volume(tmp_path: Path, dtype: type, channels: int) -> None:
+    array = np.arange(1 * 6 * 7 * channels, dtype=dtype).reshape(1, 6, 7, channels)
+    path = write_tiff(tmp_path / "a.tif", array, "ZYXC", (2.0, 0.5, 0.5), "µm")
+    found = read_image(path, 3, channels)
+    np.testing.assert_array_equal(found.array, array)
+    assert found.array.dtype == dtype
+    assert found.spacing == pytest.approx((2.0, 0.5, 0.5))
+    # The one slice can be taken as an image too.
+    np.testing.assert_array_equal(read_image(path, 2, channels).array, array[0])
+
+
+def test_labels_of_one_slice_stay_a_volume(tmp_path: Path) -> None:
+    labels = np.arange(42, dtype=np.uint16).reshape(1, 6, 7)
+    path = write_tiff(tmp_path / "a.tif", labels, "ZYX")
+    np.testing.assert_array_equal(read_labels(path, 3).array[..., 0], labels)
+    plane = write_tiff(tmp_path / "b.tif", labels[0], "YX")
+    with pytest.raises(UserError, match="has no z axis"):
+        read_labels(plane, 3)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from singula.data.normalize import Normalizer
-from singula.data.patches import Tile, TilePlan
+from singula.data.patches import Tile, TilePlan, read_patch
 from singula.models import ModelSettings, build_model, downsampling
 from singula.models.build import receptive_radius
 from singula.prediction import Predictor, PredictSettings, whole_plan
@@ -176,3 +176,17 @@ def test_every_tile_is_told_once_with_its_kept_part() -> None:
         image, Normalizer("div").scaling(image), PredictSettings(plan), told
     )
     assert (seen == 1).all()
+
+
+def test_median_padding_puts_the_median_beyond_the_edge() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 200, (10, 11, 2)).astype(np.uint8)
+    fill = np.median(image, axis=(0, 1)).astype(np.float32)
+    patch = read_patch(image, (-2, 3), (16, 16), fill)
+    expected = np.stack(
+        [np.pad(image[:, 3:, c].astype(float), ((2, 4), (0, 8)), constant_values=fill[c])
+         for c in range(2)],
+        axis=-1,
+    )  # fmt: skip
+    np.testing.assert_array_equal(patch, expected)
+    np.testing.assert_array_equal(read_patch(image, (1, 1), (4, 4), fill), image[1:5, 1:5])

@@ -12,9 +12,10 @@ from singula.data.patches import TilePlan
 from singula.errors import UserError
 from singula.evaluate import match
 from singula.stages import settings as from_config
-from singula.stages.data import hold_out
+from singula.stages.data import LabelNotes
 from singula.stages.finish import instance_classes
 from singula.stages.score import PatchScores, Scores, map_scores, mean_scores, score_lines
+from singula.stages.split import fold_of, hold_out
 
 
 def samples(count: int, shape: tuple[int, ...] = (40, 90)) -> list[Sample]:
@@ -148,3 +149,33 @@ def test_settings_come_from_their_keys() -> None:
     assert augment is not None
     assert augment.rotation == (-9, 9)
     assert augment.zoom is None
+
+
+@given(st.integers(2, 30), st.integers(2, 8), st.booleans(), st.integers(0, 9))
+def test_every_image_validates_in_exactly_one_fold(
+    count: int, folds: int, random: bool, seed: int
+) -> None:
+    def parts() -> list[set[int]]:
+        return [
+            fold_of(count, folds, n, np.random.default_rng(seed) if random else None)
+            for n in range(1, folds + 1)
+        ]
+
+    if count < folds:
+        with pytest.raises(UserError, match=f"{folds} folds for {count} training"):
+            parts()
+        return
+    assert sorted(i for part in parts() for i in part) == list(range(count))
+    sizes = [len(part) for part in parts()]
+    assert max(sizes) - min(sizes) <= 1
+    assert parts() == parts()
+
+
+def test_ids_in_several_pieces_are_told_in_one_line() -> None:
+    notes, said = LabelNotes(), []
+    for name, ids in (("whole", [0, 1, 1]), ("torn", [1, 0, 1]), ("worse", [2, 0, 2])):
+        notes.add(name, np.array([ids], np.uint8))
+    notes.tell("train", said.append)
+    (line,) = said
+    assert line.startswith("train: 2 id(s) in 2 label image(s)")
+    assert "1 in torn" in line

@@ -328,3 +328,30 @@ def test_a_lost_best_checkpoint_is_replaced_by_the_last(tmp_path: Path) -> None:
     said: list[str] = []
     train(tmp_path, epochs=2, resume=True, said=said)
     assert_equal_weights(weights(tmp_path, "best.pth"), weights(tmp_path))
+
+
+def monitored(folder: Path, monitor: str, **changes: object) -> tuple[FitResult, dict[str, object]]:
+    result, _ = train(folder, monitor=monitor, **changes)
+    progress = torch.load(result.last, weights_only=True)["singula"]["training"]["progress"]
+    return result, progress
+
+
+@pytest.mark.parametrize("monitor", ["train_loss", "val_iou_B", "val_iou"])
+def test_what_is_monitored_decides_the_best_epoch(tmp_path: Path, monitor: str) -> None:
+    result, progress = monitored(tmp_path, monitor)
+    rows = result.history
+    if monitor == "val_iou":
+        values = [(row["val_iou_B"] + row["val_iou_C"]) / 2 for row in rows]
+    else:
+        values = [row[monitor] for row in rows]
+    best = int(np.argmin(values) if "loss" in monitor else np.argmax(values))
+    assert progress["best_epoch"] == best + 1
+    assert progress["best"] == pytest.approx(values[best])
+    assert load_checkpoint(result.best).epoch == best
+
+
+def test_another_monitor_begins_anew_when_resumed(tmp_path: Path) -> None:
+    monitored(tmp_path, "val_iou", epochs=2)
+    result, progress = monitored(tmp_path, "val_loss", epochs=4, resume=True)
+    later = [row["val_loss"] for row in result.history[2:]]
+    assert progress["best"] == pytest.approx(min(later))

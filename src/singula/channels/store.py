@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -45,6 +45,8 @@ class ChannelStore:
         Configuration keys of the two folders, for messages.
     notify : callable, optional
         Told when a sub-folder is used.
+    variant : str
+        What was done to labels since they were read, in words; part of the fingerprint.
     """
 
     def __init__(
@@ -56,10 +58,12 @@ class ChannelStore:
         image_key: str = "INSTANCE_CHANNELS_DIR",
         mask_key: str = "INSTANCE_CHANNELS_MASK_DIR",
         notify: Callable[[str], None] | None = None,
+        variant: str = "",
     ) -> None:
         if Path(image_dir).resolve() == Path(mask_dir).resolve():
             raise UserError(f"{image_key} and {mask_key} are both {mask_dir}", "use two folders")
         self.settings = settings
+        self.variant = variant
         spare = f"singula_{self._fingerprint('')[:12]}"
         self._images = SharedFolder(Path(image_dir), image_key, spare, notify)
         self._masks = SharedFolder(Path(mask_dir), mask_key, spare, notify)
@@ -147,7 +151,12 @@ class ChannelStore:
         return self._read(*self._ready[name])
 
     def _fingerprint(self, content: str) -> str:
-        parts = [FORMAT_VERSION, asdict(self.settings), content]
+        parts = [
+            FORMAT_VERSION,
+            asdict(self.settings),
+            content,
+            *([self.variant] * bool(self.variant)),
+        ]
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
     def _is_current(self, entry: Entry) -> bool:
@@ -170,12 +179,7 @@ class ChannelStore:
         )
 
     def _read(self, path: Path, ndim: int) -> dict[str, ChannelArray]:
-        codes = self.settings.channels
-        planes = np.moveaxis(read_image(path, ndim, channels=len(codes)).array, -1, 0)
-        return {
-            code: plane.astype(np.float32 if CHANNELS[code].kind == "distance" else np.uint8)
-            for code, plane in zip(codes, planes, strict=True)
-        }
+        return read_channels(path, ndim, self.settings.channels)
 
     def _place_image(self, image: Path) -> None:
         def same(path: Path) -> bool:
@@ -184,6 +188,21 @@ class ChannelStore:
         if not image.exists():
             raise UserError(f"{image}: there is no such image")
         self._images.put(image.name, Entry(), same, lambda path: _link(image, path))
+
+
+def read_channels(path: Path, ndim: int, codes: Sequence[str]) -> dict[str, ChannelArray]:
+    """Read a stored file as the channels of these codes.
+
+    Raises
+    ------
+    UserError
+        When the file is damaged or has another number of channels.
+    """
+    planes = np.moveaxis(read_image(path, ndim, channels=len(codes)).array, -1, 0)
+    return {
+        code: plane.astype(np.float32 if CHANNELS[code].kind == "distance" else np.uint8)
+        for code, plane in zip(codes, planes, strict=True)
+    }
 
 
 def _link(source: Path, target: Path) -> None:

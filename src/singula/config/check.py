@@ -7,6 +7,7 @@ of single keys are on the keys themselves, in the schema.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 
 from singula.config.available import gaps
@@ -50,7 +51,12 @@ def check_config(config: Config, *, train: bool, test: bool) -> list[str]:
 def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
     """Say what is allowed but has no effect, or not the one that one may expect."""
     notices = [*gaps(config, train=train, test=test, fatal=False), *ineffective(config)]
-    if test and config.TEST.EVALUATE and not config.DATA.TEST.LOAD_GT:
+    known = config.DATA.TEST.LOAD_GT or config.DATA.TEST.USE_VAL_AS_TEST
+    if train and config.DATA.PROBABILITY_MAP and not config.DATA.EXTRACT_RANDOM_PATCH:
+        notices.append(
+            "DATA.PROBABILITY_MAP: has no effect without DATA.EXTRACT_RANDOM_PATCH: True"
+        )
+    if test and config.TEST.EVALUATE and not known:
         notices.append("DATA.TEST.LOAD_GT: False, so the test images are predicted but not scored")
     if config.ndim == 2 and config.PROBLEM.INSTANCE_SEG.WATERSHED_BY_2D_SLICES:
         notices.append(f"{_SEG}.WATERSHED_BY_2D_SLICES: has no effect in 2D")
@@ -97,6 +103,46 @@ def _normalization(config: Config) -> Iterator[str]:
         )
 
 
+def _preprocess(config: Config) -> Iterator[str]:
+    steps, ndim = config.DATA.PREPROCESS, config.ndim
+    if not (steps.TRAIN or steps.VAL or steps.TEST):
+        return
+    shape = steps.RESIZE.OUTPUT_SHAPE
+    if steps.RESIZE.ENABLE and len(shape) != ndim:
+        yield (
+            f"DATA.PREPROCESS.RESIZE.OUTPUT_SHAPE: found {shape}; allowed {ndim} numbers, one for "
+            f"each axis of PROBLEM.NDIM {config.PROBLEM.NDIM}"
+        )
+    median, clahe = steps.MEDIAN_BLUR, steps.CLAHE
+    for name, used, size in (
+        ("MEDIAN_BLUR", median.ENABLE, median.KERNEL_SIZE),
+        ("CLAHE", clahe.ENABLE, clahe.KERNEL_SIZE),
+    ):
+        if used and size is not None and len(size) not in (1, ndim):
+            yield (
+                f"DATA.PREPROCESS.{name}.KERNEL_SIZE: found {size}; allowed one number, or {ndim}, "
+                f"one for each axis of PROBLEM.NDIM {config.PROBLEM.NDIM}"
+            )
+    even = [size for size in steps.MEDIAN_BLUR.KERNEL_SIZE if size % 2 == 0]
+    if steps.MEDIAN_BLUR.ENABLE and even:
+        yield f"DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE: found {even[0]}; allowed odd numbers"
+
+
+def _force_rgb(config: Config) -> Iterator[str]:
+    if config.DATA.FORCE_RGB and config.in_channels != 3:
+        yield (
+            f"DATA.FORCE_RGB: found True with DATA.PATCH_SIZE {config.DATA.PATCH_SIZE}; allowed "
+            "only with 3 channels at its end"
+        )
+
+
+def _probability_map(config: Config) -> Iterator[str]:
+    data = config.DATA
+    asked = data.EXTRACT_RANDOM_PATCH and data.PROBABILITY_MAP
+    if asked and data.W_FOREGROUND + data.W_BACKGROUND == 0:
+        yield "DATA.W_FOREGROUND: found 0, and 0 for DATA.W_BACKGROUND; allowed one above 0"
+
+
 def _split_rule(name: str) -> Rule:
     def rule(config: Config) -> Iterator[str]:
         split = {
@@ -132,6 +178,11 @@ def _split_rule(name: str) -> Rule:
 def _validation(config: Config) -> Iterator[str]:
     val = config.DATA.VAL
     if val.CROSS_VAL:
+        if not val.FROM_TRAIN:
+            yield (
+                "DATA.VAL.CROSS_VAL: found True with DATA.VAL.FROM_TRAIN False; allowed only with "
+                "DATA.VAL.FROM_TRAIN True, for the folds are made of the training images"
+            )
         if val.CROSS_VAL_FOLD > val.CROSS_VAL_NFOLD:
             yield (
                 f"DATA.VAL.CROSS_VAL_FOLD: found {val.CROSS_VAL_FOLD}; allowed 1 to "
@@ -168,6 +219,34 @@ def _scheduler(config: Config) -> Iterator[str]:
             f"{_SCHEDULER}.REDUCEONPLATEAU_PATIENCE: found {patience}; allowed at least 1 and "
             f"less than TRAIN.PATIENCE {train.PATIENCE} {when}"
         )
+
+
+def _loss(config: Config) -> Iterator[str]:
+    loss, classes = config.LOSS, config.MODEL.N_CLASSES
+    if loss.TYPE == "W_CE_DICE" and sum(loss.WEIGHTS) == 0:
+        yield f"LOSS.WEIGHTS: found {loss.WEIGHTS}; allowed two numbers, one of them above 0"
+    if loss.CLASS_REBALANCE == "manual" and len(loss.CLASS_WEIGHTS) != classes:
+        yield (
+            f"LOSS.CLASS_WEIGHTS: found {len(loss.CLASS_WEIGHTS)} weights; allowed {classes}, one "
+            "for each of MODEL.N_CLASSES, when LOSS.CLASS_REBALANCE is 'manual'"
+        )
+
+
+def monitor_names(config: Config) -> tuple[str, ...]:
+    """What TRAIN.CHECKPOINT_MONITOR can name: every column of the training log but its time."""
+    names = re.findall("Dv2|[BCDMP]", config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
+    scores = [f"{'mae' if name[0] == 'D' else 'iou'}_{name}" for name in names]
+    if any(score.startswith("iou") for score in scores):
+        scores.insert(0, "iou")
+    if config.MODEL.N_CLASSES > 2:
+        scores.append("class_accuracy")
+    return tuple(f"{part}_{name}" for part in ("val", "train") for name in ("loss", *scores))
+
+
+def _monitor(config: Config) -> Iterator[str]:
+    name, names = config.TRAIN.CHECKPOINT_MONITOR, monitor_names(config)
+    if name not in names:
+        yield f"TRAIN.CHECKPOINT_MONITOR: found {name!r}; allowed {', '.join(names)}"
 
 
 def _pictures(config: Config) -> Iterator[str]:
@@ -235,8 +314,18 @@ _ALWAYS: tuple[Rule, ...] = (
     _channel_weights,
     _seed_morphology,
     _normalization,
+    _preprocess,
+    _force_rgb,
 )
-_TRAIN: tuple[Rule, ...] = (_split_rule("TRAIN"), _split_rule("VAL"), _validation, _scheduler)
+_TRAIN: tuple[Rule, ...] = (
+    _split_rule("TRAIN"),
+    _split_rule("VAL"),
+    _validation,
+    _scheduler,
+    _loss,
+    _monitor,
+    _probability_map,
+)
 _TEST: tuple[Rule, ...] = (
     _split_rule("TEST"),
     _pictures,

@@ -72,8 +72,10 @@ class Split(Section):
 class TrainData(Split, ArrayFiles):
     """Training images and labels."""
 
-    CHECK_DATA: Bool = key(True, "Look through the labels before training.")
-    IN_MEMORY: Bool = key(True, "Keep all training images in memory.")
+    CHECK_DATA: Bool = key(True, "Look for ids in several pieces before training.")
+    IN_MEMORY: Bool = key(
+        True, "Keep all training images in memory, else read them when a patch is wanted."
+    )
     PATH: Folder = key("user_data/train/x", "Folder of the training images.")
     GT_PATH: Folder = key("user_data/train/y", "Folder of the training labels.")
     INSTANCE_CHANNELS_DIR: Folder = key(
@@ -82,9 +84,13 @@ class TrainData(Split, ArrayFiles):
     INSTANCE_CHANNELS_MASK_DIR: Folder = key(
         "user_data/train/y_BC", "Folder for channels made from labels; from GT_PATH if unset."
     )
-    REPLICATE: Int = key(0, "How many times the training set is repeated in an epoch.", ge=0)
+    REPLICATE: Int = key(
+        0,
+        "How often each training patch comes in an epoch, each time changed anew at random.",
+        ge=0,
+    )
     MINIMUM_FOREGROUND_PER: Annotated[Float, OffOr(0, 1)] = key(
-        -1.0, "Leave out patches with a smaller fraction of foreground."
+        -1.0, "Leave out training patches with a smaller fraction of foreground; -1: none."
     )
 
 
@@ -98,7 +104,9 @@ class ValData(Split, ArrayFiles):
     CROSS_VAL_FOLD: Int = key(1, "The fold that validates, from 1.", ge=1)
     SPLIT_TRAIN: Float = key(0.1, "Fraction of the training data that validates.", ge=0, le=1)
     RANDOM: Bool = key(True, "Draw the validation data at random, else take the last.")
-    IN_MEMORY: Bool = key(True, "Keep all validation images in memory.")
+    IN_MEMORY: Bool = key(
+        True, "Keep all validation images in memory, else read them when a patch is wanted."
+    )
     PATH: Folder = key("user_data/val/x", "Folder of the validation images.")
     GT_PATH: Folder = key("user_data/val/y", "Folder of the validation labels.")
     INSTANCE_CHANNELS_DIR: Folder = key(
@@ -114,10 +122,12 @@ class TestData(Split):
 
     __test__ = False  # not a test class for pytest
 
-    CHECK_DATA: Bool = key(True, "Look through the labels before testing.")
-    IN_MEMORY: Bool = key(False, "Keep all test images in memory.")
+    CHECK_DATA: Bool = key(True, "Look for ids in several pieces in the test labels.")
+    IN_MEMORY: Bool = key(False, "Has no effect: test images are read one by one.")
     LOAD_GT: Bool = key(False, "Labels of the test images exist: score the predictions.")
-    USE_VAL_AS_TEST: Bool = key(False, "Test on the validation fold of a cross-validation.")
+    USE_VAL_AS_TEST: Bool = key(
+        False, "Test on the validation images, of a fold or held out, and score with their labels."
+    )
     PATH: Folder = key("user_data/test/x", "Folder of the test images.")
     GT_PATH: Folder = key("user_data/test/y", "Folder of the test labels.")
     INSTANCE_CHANNELS_DIR: Folder = key(
@@ -126,7 +136,9 @@ class TestData(Split):
     INSTANCE_CHANNELS_MASK_DIR: Folder = key(
         "user_data/test/y_BC", "Folder for channels made from labels; from GT_PATH if unset."
     )
-    MEDIAN_PADDING: Bool = key(False, "Fill padding with the median instead of a reflection.")
+    MEDIAN_PADDING: Bool = key(
+        False, "Beyond the edge of a test image lies its median instead of a reflection."
+    )
     BINARY_MASKS: Folder = key(
         "user_data/test/bin_mask", "Folder of masks for TEST.POST_PROCESSING.APPLY_MASK."
     )
@@ -136,7 +148,9 @@ class TestData(Split):
 class Resize(Section):
     """Bring images to one size."""
 
-    ENABLE: Bool = key(False, "Resize images before anything else.")
+    ENABLE: Bool = key(
+        False, "Resize images, and labels to the nearest pixel; results have the new size."
+    )
     OUTPUT_SHAPE: Sizes = key((512, 512), "New size per axis.")
     ORDER: Int = key(1, "Order of the interpolation, 0 nearest to 5 quintic.", ge=0, le=5)
     MODE: Annotated[Literal["constant", "edge", "symmetric", "reflect", "wrap"], AnyCase()] = key(
@@ -156,13 +170,16 @@ class GaussianBlur(Section):
     MODE: Annotated[Literal["reflect", "constant", "nearest", "mirror", "wrap"], AnyCase()] = key(
         "nearest", "What lies beyond the edge."
     )
-    CHANNEL_AXIS: OptionalInt = key(None, "Axis of the channels, which is not smoothed.")
+    CHANNEL_AXIS: OptionalInt = key(
+        None, "Has no effect: channels are never smoothed into each other."
+    )
 
 
 class MedianBlur(Section):
     """Replace each pixel by the median of its neighbours."""
 
     ENABLE: Bool = key(False, "Apply a median filter to images.")
+    KERNEL_SIZE: Sizes = key((3,), "Odd size of the filter in pixels, one or one per axis.")
 
 
 class MatchHistogram(Section):
@@ -183,7 +200,7 @@ class Clahe(Section):
 class Canny(Section):
     """Replace images by their edges."""
 
-    ENABLE: Bool = key(False, "Detect edges.")
+    ENABLE: Bool = key(False, "Replace images by their edges, volumes slice by slice.")
     LOW_THRESHOLD: OptionalFloat = key(None, "Lower threshold of the hysteresis.")
     HIGH_THRESHOLD: OptionalFloat = key(None, "Upper threshold of the hysteresis.")
 
@@ -205,7 +222,9 @@ class Preprocess(Section):
 class Data(Section):
     """Images, labels and patches."""
 
-    CHECK_GENERATORS: Bool = key(False, "Save every patch that is fed to the network.")
+    CHECK_GENERATORS: Bool = key(
+        False, "Save every patch of the first epoch, and its targets, as the network gets them."
+    )
     PATCH_SIZE: Sizes = key(
         (256, 256, 1),
         "What the network sees at once: (y, x, channels) or (z, y, x, channels).",
@@ -213,7 +232,9 @@ class Data(Section):
         max_length=4,
     )
     EXTRACT_RANDOM_PATCH: Bool = key(False, "Draw training patches anywhere in the image.")
-    PROBABILITY_MAP: Bool = key(False, "Draw random patches more often where objects are.")
+    PROBABILITY_MAP: Bool = key(
+        False, "Draw the centres of random patches by W_FOREGROUND and W_BACKGROUND."
+    )
     W_FOREGROUND: Float = key(0.94, "Weight of foreground in the drawing.", ge=0, le=1)
     W_BACKGROUND: Float = key(0.06, "Weight of background in the drawing.", ge=0, le=1)
     REFLECT_TO_COMPLETE_SHAPE: Bool = key(

@@ -17,6 +17,7 @@ from singula.config.values import (
     Sizes,
     Steps,
     Text,
+    Weights,
 )
 
 EpochsOrOff = Annotated[Int, OffOr(1)]
@@ -128,8 +129,33 @@ class Model(Section):
 class Loss(Section):
     """What training makes small."""
 
-    TYPE: Annotated[Literal["CE", "DICE", "W_CE_DICE"], AnyCase()] = key(
-        "CE", "CE: cross entropy for binary channels and L1 for distances."
+    TYPE: Annotated[Literal["CE", "DICE", "W_CE_DICE", "FOCAL"], AnyCase()] = key(
+        "CE",
+        "Loss of binary channels: cross entropy, soft Dice, their weighted sum, or focal loss; "
+        "distances always have L1, classes cross entropy.",
+    )
+    WEIGHTS: Weights = key(
+        (0.66, 0.34),
+        "Weights of cross entropy and Dice in TYPE W_CE_DICE.",
+        min_length=2,
+        max_length=2,
+    )
+    CLASS_REBALANCE: Annotated[Literal["none", "auto", "manual"], AnyCase()] = key(
+        "none",
+        "Weigh pixels in cross entropy: auto gives each class of a batch the same share, manual "
+        "takes CLASS_WEIGHTS.",
+    )
+    CLASS_WEIGHTS: Weights = key(
+        (),
+        "For CLASS_REBALANCE manual: weights of background and foreground of binary channels, or "
+        "with MODEL.N_CLASSES above 2 of each class.",
+    )
+    DICE_SMOOTH: Float = key(
+        1.0, "Pixels added to both sides of the Dice ratio, which then is defined for none.", gt=0
+    )
+    FOCAL_GAMMA: Float = key(2.0, "How much focal loss spares what is right; 0: not.", ge=0)
+    FOCAL_ALPHA: Annotated[Float, OffOr(0, 1)] = key(
+        -1.0, "Weight of foreground in focal loss, background has the rest; -1: both alike."
     )
 
 
@@ -173,4 +199,8 @@ class Train(Section):
         -1.0, "Largest norm of the gradient."
     )
     LR_SCHEDULER: Scheduler = section(Scheduler)
-    CHECKPOINT_MONITOR: Text = key("val_loss", "What decides which checkpoint is the best.")
+    CHECKPOINT_MONITOR: Text = key(
+        "val_loss",
+        "What decides which checkpoint is the best: loss, iou, iou_B, mae_D and so on, after val_ "
+        "or train_.",
+    )

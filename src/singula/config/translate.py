@@ -247,6 +247,18 @@ def _channel_options(work: Translation) -> None:
             work.problem(part, f"found {show(item)}; this option does not exist here")
 
 
+def _class_rebalance(work: Translation) -> None:
+    """Read the switch that the word was in earlier versions."""
+    entry = work.entries.get("LOSS.CLASS_REBALANCE")
+    if entry is None or str(entry.value).lower() not in ("true", "false"):
+        return
+    work.entries.pop(entry.key)
+    if str(entry.value).lower() == "true":
+        work.put(entry, entry.key, "auto")
+    else:
+        work.entries[entry.key] = Entry(entry.key, "none", entry.place)
+
+
 def _batch_normalization(work: Translation) -> None:
     entry = work.take("MODEL.NORMALIZATION")
     if entry is None:
@@ -344,6 +356,7 @@ _RULES: tuple[Callable[[Translation], None], ...] = (
     _channels,
     _channel_losses,
     _channel_options,
+    _class_rebalance,
     _batch_normalization,
     _clip_values,
     _few_foreground,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,32 +22,19 @@ from singula.data.augment import (
 )
 from singula.data.normalize import Normalizer, Scaling
 from singula.data.patches import read_patch, training_starts
+from singula.data.places import (
+    foreground_rows,
+    foreground_share,
+    random_start,
+    start_with_foreground,
+    starts_with_foreground,
+    weighted_start,
+)
+from singula.data.samples import AnySample, Maps, Sample
 
-Maps = Mapping[str, npt.NDArray[Any]]
+__all__ = ["EpochSampler", "PatchDataset", "PatchSettings", "Sample"]
+
 Encode = Callable[[npt.NDArray[Any]], Maps]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image with its truth.
-
-    Parameters
-    ----------
-    name : str
-        Said in messages.
-    image : ndarray
-        (y, x, c) or (z, y, x, c), any numeric type, not yet normalised.
-    labels : ndarray
-        Instance ids and, with classes, the class in a second channel; shape (…, 1 or 2).
-    targets : mapping of str to ndarray, optional
-        Channels of the whole image, when they are stored; used where no change of the labels is
-        asked for.
-    """
-
-    name: str
-    image: npt.NDArray[Any]
-    labels: npt.NDArray[Any]
-    targets: Maps | None = None
 
 
 @dataclass(frozen=True)
@@ -63,12 +51,21 @@ class PatchSettings:
         Pixels on each side of a patch that its neighbours cover too.
     random : bool
         One patch per image and epoch, anywhere, instead of a grid.
+    weights : (float, float), optional
+        Of foreground and background as the centre of a random patch; None for anywhere alike.
+    least_foreground : float
+        Patches with a smaller fraction of foreground are left out; 0 for none.
+    replicate : int
+        How often each patch is drawn in an epoch, each time with other random changes.
     """
 
     shape: tuple[int, ...]
     overlap: tuple[float, ...]
     padding: tuple[int, ...]
     random: bool = False
+    weights: tuple[float, float] | None = None
+    least_foreground: float = 0.0
+    replicate: int = 1
 
 
 class PatchDataset(Dataset[dict[str, Tensor]]):
@@ -80,8 +77,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
     Parameters
     ----------
-    samples : sequence of Sample
-        Images with truth.
+    samples : sequence of Sample or StoredSample
+        Images with truth; opened one after the other.
     patches : PatchSettings
         How they are cut.
     normalizer : Normalizer
@@ -95,6 +92,13 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     seed : int
         First part of every random number's seed.
 
+    Attributes
+    ----------
+    places : list of (int, tuple of int)
+        Sample and start of each patch; an empty start is drawn anew each time.
+    left_out : int
+        Patches with too little foreground.
+
     Notes
     -----
     An item holds ``image`` (C, …) float32, ``target`` (channels, …) float32, ``foreground``
@@ -103,7 +107,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
     def __init__(
         self,
-        samples: Sequence[Sample],
+        samples: Sequence[AnySample],
         patches: PatchSettings,
         normalizer: Normalizer,
         channels: tuple[str, ...],
@@ -118,27 +122,46 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.encode = encode
         self.augment = augment
         self.seed = seed
-        self.scalings: list[Scaling] = [normalizer.scaling(s.image) for s in self.samples]
+        self.scalings: list[Scaling] = []
+        self.rows: list[npt.NDArray[np.int64]] = []
         self.places: list[tuple[int, tuple[int, ...]]] = []
+        self.left_out = 0
+        # One pass: the newest sample is always held, so each is read once.
         for number, sample in enumerate(self.samples):
-            if patches.random:
-                self.places.append((number, ()))
-                continue
-            starts = training_starts(
-                sample.image.shape[:-1], patches.shape, patches.overlap, patches.padding
-            )
-            self.places.extend((number, start) for start in starts)
+            if number and normalizer.same_for_all:
+                self.scalings.append(self.scalings[0])
+            else:
+                self.scalings.append(normalizer.scaling(sample.opened().image))
+            if patches.weights is not None:
+                self.rows.append(foreground_rows(sample.opened().labels[..., 0]))
+            self.places.extend((number, start) for start in self._places(sample))
+
+    def _places(self, sample: AnySample) -> list[tuple[int, ...]]:
+        """Starts of the patches of one image that have enough foreground."""
+        patches, least = self.patches, self.patches.least_foreground
+        starts: list[tuple[int, ...]] = [()]
+        if not patches.random:
+            starts = training_starts(sample.shape, patches.shape, patches.overlap, patches.padding)
+        if least <= 0:
+            return starts
+        ids = sample.opened().labels[..., 0]
+        if patches.random:
+            enough = starts if len(starts_with_foreground(ids, patches.shape, least)) else []
+        else:
+            enough = [s for s in starts if foreground_share(ids, s, patches.shape) >= least]
+        self.left_out += len(starts) - len(enough)
+        return enough
 
     def with_samples(
-        self, samples: Sequence[Sample], augment: AugmentSettings | None
+        self, samples: Sequence[AnySample], augment: AugmentSettings | None
     ) -> PatchDataset:
-        """The same patches of other samples, which must have the same shapes."""
-        return PatchDataset(
-            samples, self.patches, self.normalizer, self.channels, self.encode, augment, self.seed
-        )
+        """The same patches, normalised alike, of other samples of the same shapes."""
+        other = copy(self)
+        other.samples, other.augment = list(samples), augment
+        return other
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.places) * self.patches.replicate
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Tensor]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
@@ -150,11 +173,11 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], Maps]:
         """Normalised image patch, labels patch (both channel-last) and targets by name."""
         rng = np.random.default_rng([self.seed, epoch, index])
-        number, start = self.places[index]
-        sample, scaling = self.samples[number], self.scalings[number]
+        number, start = self.places[index % len(self.places)]
+        sample, scaling = self.samples[number].opened(), self.scalings[number]
         shape = self.patches.shape
         if not start:
-            start = _random_start(sample.image.shape[:-1], shape, rng)
+            start = self._draw_start(number, sample, rng)
         settings = self.augment
         if settings is None:
             image = scaling.apply(read_patch(sample.image, start, shape))
@@ -170,6 +193,20 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         image = change_intensity(scaling.apply(raw), settings, rng)
         return image, labels, self.encode(np.ascontiguousarray(labels[..., 0]))
 
+    def _draw_start(self, number: int, sample: Sample, rng: np.random.Generator) -> tuple[int, ...]:
+        """Where a random patch lies."""
+        patches, ids = self.patches, sample.labels[..., 0]
+        shape, weights = patches.shape, patches.weights
+
+        def draw() -> tuple[int, ...]:
+            if weights is None:
+                return random_start(sample.shape, shape, rng)
+            return weighted_start(ids, self.rows[number], weights, shape, rng)
+
+        if patches.least_foreground <= 0:
+            return draw()
+        return start_with_foreground(ids, draw, shape, patches.least_foreground, rng)
+
     def _tensors(
         self, image: npt.NDArray[np.float32], labels: npt.NDArray[Any], targets: Maps
     ) -> dict[str, Tensor]:
@@ -183,16 +220,6 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         if labels.shape[-1] > 1:
             item["classes"] = torch.from_numpy(labels[..., 1].astype(np.int64))
         return item
-
-
-def _random_start(
-    shape: Sequence[int], patch: Sequence[int], rng: np.random.Generator
-) -> tuple[int, ...]:
-    """Anywhere inside; centred (and mirrored) along axes where the image is smaller."""
-    return tuple(
-        int(rng.integers(0, size - length + 1)) if size >= length else -((length - size) // 2)
-        for size, length in zip(shape, patch, strict=True)
-    )
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -233,6 +260,5 @@ class EpochSampler(Sampler[tuple[int, int]]):
         order = np.arange(self.size)
         if self.shuffle:
             order = np.random.default_rng([self.seed, epoch]).permutation(self.size)
-        missing = len(self) * self.world - self.size
-        order = np.concatenate([order, order[:missing]])
+        order = np.resize(order, len(self) * self.world)
         return ((epoch, int(i)) for i in order[self.rank :: self.world])

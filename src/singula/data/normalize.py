@@ -78,6 +78,11 @@ class Normalizer:
             wanted |= {"low", "high"}
         return not wanted <= set(self.statistics or {})
 
+    @property
+    def same_for_all(self) -> bool:
+        """True when the four numbers do not depend on the image."""
+        return not self.per_image and self.kind != "div"
+
     def fit(self, images: Iterable[npt.NDArray[Any]]) -> Normalizer:
         """A copy that knows the statistics of these images (…, channels).
 
@@ -200,6 +205,16 @@ class Statistics:
             values, weights = self._values(channel)
             columns.append(_describe(values, weights, self.clip))
         return {name: tuple(c[i] for c in columns) for i, name in enumerate(names)}
+
+    def distribution(self) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]:
+        """Sorted distinct values of each channel with how often each occurs."""
+        found = []
+        for channel in range(len(self.samples)):
+            values, counts = self._values(channel)
+            distinct, place = np.unique(values, return_inverse=True)
+            sums = np.bincount(place, counts).astype(np.int64)
+            found.append((distinct, sums))
+        return found
 
     def _values(self, channel: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Sorted distinct values with how often each occurs."""

@@ -132,7 +132,10 @@ def training_starts(
 
 
 def read_patch(
-    array: npt.NDArray[Any], start: Sequence[int], shape: Sequence[int]
+    array: npt.NDArray[Any],
+    start: Sequence[int],
+    shape: Sequence[int],
+    fill: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[Any]:
     """Cut a patch, mirroring what lies outside (the edge pixel is not repeated).
 
@@ -142,6 +145,8 @@ def read_patch(
         Spatial axes first; further axes (channels) are kept whole.
     start, shape : sequence of int
         The patch in image coordinates; `start` may be negative.
+    fill : ndarray, optional
+        What is put outside instead, a value for each channel; such patches are float32.
 
     Returns
     -------
@@ -159,6 +164,11 @@ def read_patch(
     part = array[tuple(index)]
     if not any(before or after for before, after in pads):
         return part
+    if fill is not None:
+        filled = np.empty((*shape, *array.shape[len(pads) :]), np.float32)
+        filled[...] = fill
+        filled[tuple(slice(b, b + n) for (b, _), n in zip(pads, part.shape, strict=False))] = part
+        return filled
     # Mirroring needs the pixels that lie inside next to the edge, up to the amount that is missing.
     wider = []
     for size, cut, (before, after) in zip(array.shape, index, pads, strict=False):

@@ -48,6 +48,11 @@ class Layout:
         moved = array.transpose(self.order).reshape(*self.spatial_shape, self.stored_channels)
         return np.ascontiguousarray(moved[..., : self.channels])
 
+    def view(self, array: AnyArray) -> AnyArray | None:
+        """Return the same without copying, in whatever order it is stored; None if it cannot be."""
+        moved = array.transpose(self.order).reshape(*self.spatial_shape, self.stored_channels)
+        return moved[..., : self.channels] if np.may_share_memory(moved, array) else None
+
 
 def decide_layout(
     path: Path, header: Header, ndim: int, channels: Collection[int] | None = None

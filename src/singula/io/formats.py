@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from singula.io.image import AnyArray, Header
-from singula.io.tiff import tiff_header, tiff_pixels
+from singula.io.tiff import tiff_header, tiff_mapped, tiff_pixels
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,15 @@ class Format:
         Path to the stored array and its `Header`.
     lossy : bool
         Values change when stored: of no use for labels.
+    mapped : callable
+        Path to the stored array as a view of the file; None where that cannot be.
     """
 
     name: str
     header: Callable[[Path], Header]
     pixels: Callable[[Path], tuple[AnyArray, Header]]
     lossy: bool = False
+    mapped: Callable[[Path], AnyArray | None] = lambda path: None
 
 
 def _png_header(path: Path) -> Header:
@@ -128,6 +131,11 @@ def _npy_pixels(path: Path) -> tuple[AnyArray, Header]:
     return np.load(path, allow_pickle=False), header
 
 
+def _npy_mapped(path: Path) -> AnyArray:
+    _npy_header(path)
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
 def stem_of(path: Path) -> str:
     """File name without its suffix; `.ome.tif` counts as one suffix."""
     stem = path.stem
@@ -136,10 +144,10 @@ def stem_of(path: Path) -> str:
     return stem
 
 
-_TIFF = Format("TIFF", tiff_header, tiff_pixels)
+_TIFF = Format("TIFF", tiff_header, tiff_pixels, mapped=tiff_mapped)
 _PNG = Format("PNG", _png_header, _png_pixels)
 _JPEG = Format("JPEG", _jpeg_header, _jpeg_pixels, lossy=True)
-_NPY = Format("NPY", _npy_header, _npy_pixels)
+_NPY = Format("NPY", _npy_header, _npy_pixels, mapped=_npy_mapped)
 
 # A new format is a row here; suffixes in lower case.
 FORMATS: dict[str, Format] = {

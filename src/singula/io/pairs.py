@@ -142,6 +142,8 @@ def check_pairs(
     channels: int | None,
     classes: int | None = None,
     notify: Notify | None = None,
+    *,
+    grey: bool = False,
 ) -> list[tuple[int, ...]]:
     """Check every image and label of a run from their headers; all problems at once.
 
@@ -159,6 +161,8 @@ def check_pairs(
         Number of classes when labels have a class channel; else None.
     notify : callable, optional
         Told how the axes were decided, and what the files' notes are, with the number of files.
+    grey : bool
+        Images with one channel are allowed too.
 
     Returns
     -------
@@ -176,7 +180,7 @@ def check_pairs(
     for pair in pairs:
         found: list[tuple[int, ...]] = []
         try:
-            found.append(_check_image(pair.image, ndim, channels, told))
+            found.append(_check_image(pair.image, ndim, channels, told, grey))
             shapes += found
         except UserError as error:
             problems.append(error)
@@ -198,10 +202,10 @@ def check_pairs(
 
 
 def _check_image(
-    path: Path, ndim: int, channels: int | None, told: Counter[str]
+    path: Path, ndim: int, channels: int | None, told: Counter[str], grey: bool
 ) -> tuple[int, ...]:
     header = read_header(path)
-    layout = image_layout(path, header, ndim, channels)
+    layout = image_layout(path, header, ndim, channels, grey=grey)
     told.update(f"images: {note}" for note in [layout.note, *file_notes(header, layout)])
     return layout.spatial_shape
 

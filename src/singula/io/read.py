@@ -26,6 +26,8 @@ __all__ = [
     "file_notes",
     "image_layout",
     "label_layout",
+    "map_image",
+    "map_labels",
     "read_header",
     "read_image",
     "read_labels",
@@ -58,7 +60,12 @@ def read_header(path: Path | str) -> Header:
 
 
 def read_image(
-    path: Path | str, ndim: int, channels: int | None = None, notify: Notify | None = None
+    path: Path | str,
+    ndim: int,
+    channels: int | None = None,
+    notify: Notify | None = None,
+    *,
+    grey: bool = False,
 ) -> Image:
     """Read an image.
 
@@ -72,6 +79,8 @@ def read_image(
         The number that the image must have; it also tells axes apart where the file does not.
     notify : callable, optional
         Takes what the user should know, such as a dropped alpha channel.
+    grey : bool
+        Images with one channel are allowed too; it is repeated.
 
     Returns
     -------
@@ -87,9 +96,11 @@ def read_image(
     array, header = _pixels(path)
     if header.palette is not None:
         array = _shades(header.palette)[array]
-    layout = image_layout(path, header, ndim, channels)
+    layout = image_layout(path, header, ndim, channels, grey=grey)
     array = layout.apply(_native(array))
     _check_finite(path, array)
+    if channels is not None and array.shape[-1] < channels:
+        array = np.repeat(array, channels, axis=-1)
     _tell(path, header, layout, notify)
     return _image(path, header, layout, array)
 
@@ -151,8 +162,65 @@ def read_labels(
     return _image(path, header, layout, labels)
 
 
-def image_layout(path: Path, header: Header, ndim: int, channels: int | None) -> Layout:
+def map_image(
+    path: Path | str, ndim: int, channels: int | None = None, *, grey: bool = False
+) -> AnyArray | None:
+    """The pixels of an image as a view of its file, which takes no memory.
+
+    Parameters
+    ----------
+    path, ndim, channels, grey
+        As for `read_image`.
+
+    Returns
+    -------
+    ndarray or None
+        What `read_image` gives, read-only; None where the pixels are compressed, scattered, of
+        foreign byte order, or colours of a palette. Values are not checked.
+
+    Raises
+    ------
+    UserError
+        As `read_image`, but for values.
+    """
+    path = Path(path)
+    mapped, header = _mapped(path)
+    if mapped is None or header.palette is not None:
+        return None
+    view = image_layout(path, header, ndim, channels, grey=grey).view(mapped)
+    if view is not None and channels is not None and view.shape[-1] < channels:
+        view = np.broadcast_to(view, (*view.shape[:-1], channels))
+    return view
+
+
+def map_labels(path: Path | str, ndim: int, classes: bool = False) -> AnyArray | None:
+    """The same for labels; None where `read_labels` would change more than their type.
+
+    Raises
+    ------
+    UserError
+        As `read_labels`, but for values.
+    """
+    path = Path(path)
+    mapped, header = _mapped(path)
+    if mapped is None or mapped.dtype.kind != "u":
+        return None
+    layout = label_layout(path, header, ndim, classes)
+    return layout.view(mapped) if layout.channels == 1 + classes else None
+
+
+def _mapped(path: Path) -> tuple[AnyArray | None, Header]:
+    mapped, header = _guarded(path, lambda kind: (kind.mapped(path), kind.header(path)))
+    _check_header(path, header)
+    return (mapped if mapped is not None and mapped.dtype.isnative else None), header
+
+
+def image_layout(
+    path: Path, header: Header, ndim: int, channels: int | None, *, grey: bool = False
+) -> Layout:
     """Decide the axes of an image and check its number of channels.
+
+    With `grey` an image of one channel passes as well.
 
     Raises
     ------
@@ -162,8 +230,9 @@ def image_layout(path: Path, header: Header, ndim: int, channels: int | None) ->
     if header.palette is not None:
         colours = _shades(header.palette).shape[1:]
         header = replace(header, shape=header.shape + colours, axes="YXS" if colours else "YX")
-    layout = decide_layout(path, header, ndim, None if channels is None else (channels,))
-    if channels is not None and layout.channels != channels:
+    expected = None if channels is None else (channels, *((1,) if grey else ()))
+    layout = decide_layout(path, header, ndim, expected)
+    if expected is not None and layout.channels not in expected:
         raise UserError(
             f"{path}: has {layout.channels} channel(s) ({header}), but DATA.PATCH_SIZE ends in "
             f"{channels}",

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+import numpy as np
+
 from singula.io.image import AnyArray, Header
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 _SOURCES = {"ome": "OME metadata", "imagej": "ImageJ metadata", "shaped": "tifffile metadata"}
 _MICRON_NAMES = {"µm", "μm", "um", "micron", "microns", "micrometer", "micrometers", "\\u00b5m"}
 _METRES = {"pm": 1e-12, "Å": 1e-10, "nm": 1e-9, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
+# Written by `write_tiff` into the description of a volume with one z slice.
+SINGLE_SLICE = "single_slice"
 _NO_UNIT = {"", "pixel", "pixels", "reference frame", "none", "null"}
 
 
@@ -32,7 +36,20 @@ def tiff_pixels(path: Path) -> tuple[AnyArray, Header]:
 
     with TiffFile(path) as tif:
         series = _first_series(tif)
-        return series.asarray(), _header(tif, series)
+        header = _header(tif, series)
+        return series.asarray().reshape(header.shape), header
+
+
+def tiff_mapped(path: Path) -> AnyArray | None:
+    """View the first image of a TIFF file whose pixels are not compressed and lie together."""
+    from tifffile import TiffFile
+
+    with TiffFile(path) as tif:
+        series = _first_series(tif)
+        if series.dataoffset is None or not series.keyframe.is_memmappable:
+            return None
+        shape, dtype = _header(tif, series).shape, series.dtype.newbyteorder(tif.byteorder)
+        return np.asarray(np.memmap(path, dtype, "r", series.dataoffset, shape))
 
 
 def _first_series(tif: TiffFile) -> TiffPageSeries:
@@ -72,16 +89,27 @@ def _header(tif: TiffFile, series: TiffPageSeries) -> Header:
     notes: tuple[str, ...] = ()
     if len(tif.series) > 1:
         notes = (f"it holds {len(tif.series)} different images; the first is read",)
+    shape, axes = tuple(series.shape), _known_axes(series.axes)
+    if axes is not None and "Z" not in axes and _says_one_slice(tif, series):
+        shape, axes = (1, *shape), f"Z{axes}"
     return Header(
-        shape=tuple(series.shape),
+        shape=shape,
         dtype=series.dtype,
-        axes=_known_axes(series.axes),
+        axes=axes,
         spacing=spacing,
         unit=unit,
         source=_SOURCES.get(series.kind, "the TIFF pages"),
         alpha=series.axes.endswith("S") and len(extra) == 1 and extra[0] in (1, 2),
         notes=notes,
     )
+
+
+def _says_one_slice(tif: TiffFile, series: TiffPageSeries) -> bool:
+    """Whether the file calls its plane a volume of one slice: axes of size 1 are not stored."""
+    if tif.is_imagej:
+        declared = tif.imagej_metadata or {}
+        return bool(declared.get(SINGLE_SLICE)) or declared.get("slices") == 1
+    return series.kind == "ome" and f">{SINGLE_SLICE}<" in (tif.ome_metadata or "")
 
 
 def _known_axes(axes: str) -> str | None:

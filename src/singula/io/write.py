@@ -12,6 +12,7 @@ import numpy as np
 
 from singula.io.atomic import atomic_path
 from singula.io.image import AnyArray
+from singula.io.tiff import SINGLE_SLICE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -86,6 +87,9 @@ def _write(
     large = array.nbytes > _CLASSIC_LIMIT
     imagej = array.dtype.name in _IMAGEJ_TYPES and not large
     metadata: dict[str, Any] = {"axes": axes}
+    if "Z" in axes and array.shape[axes.index("Z")] == 1:
+        # Neither dialect keeps an axis of one slice; the reader looks for this word.
+        metadata |= {SINGLE_SLICE: True} if imagej else {"Description": SINGLE_SLICE}
     resolution = None
     if spacing is not None and imagej:
         resolution = (1 / spacing[-1], 1 / spacing[-2])

@@ -35,12 +35,15 @@ class PredictSettings:
         Average over mirrored and turned views (8 in 2D, 16 in 3D).
     half : bool
         Keep the maps in float16: half the memory, for probabilities within 1e-3.
+    median_padding : bool
+        What lies beyond the image's edge is the median of each channel, not a reflection.
     """
 
     plan: TilePlan
     batch_size: int = 4
     augment: bool = False
     half: bool = False
+    median_padding: bool = False
 
 
 def whole_plan(shape: Sequence[int], multiple: tuple[int, ...]) -> TilePlan:
@@ -123,9 +126,14 @@ class Predictor:
         dtype = np.float16 if settings.half else np.float32
         result = np.zeros((self.width, *shape), dtype)
         blend = _Blend(shape, plan)
+        fill = None
+        if settings.median_padding:
+            fill = np.median(image, axis=tuple(range(len(shape)))).astype(np.float32)
         with torch.inference_mode():
             for tiles in _batches(plan.tiles(shape), settings.batch_size):
-                patches = [scaling.apply(read_patch(image, t.start, plan.patch)) for t in tiles]
+                patches = [
+                    scaling.apply(read_patch(image, t.start, plan.patch, fill)) for t in tiles
+                ]
                 batch = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1))
                 batch = batch.contiguous().to(self.device)
                 if settings.augment:

@@ -116,7 +116,8 @@ class RunFiles:
     @property
     def has_truth(self) -> bool:
         """Whether the run compared with label images."""
-        return bool(self.key("DATA.TEST.LOAD_GT", False) and self.key("TEST.EVALUATE", True))
+        known = [self.key(f"DATA.TEST.{name}", False) for name in ("LOAD_GT", "USE_VAL_AS_TEST")]
+        return bool(any(known) and self.key("TEST.EVALUATE", True))
 
     def stages(self) -> list[Stage]:
         """What there is of instances: for each view as decoded, then post-processed."""

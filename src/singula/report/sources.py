@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.data.preprocess import resize_labels
 from singula.errors import UserError
 from singula.io.image import Image
 from singula.io.pairs import Pair, pair_files
@@ -50,9 +51,9 @@ class Sources:
         """The true labels (…, 1), or with classes (…, 2)."""
         if stage.view != "as_3d_stack":
             pair = self.pairs.get(name)
-            found = self._labels(pair.label if pair else None, self.files.ndim)
+            found = self._truth(pair.label if pair else None, self.files.ndim)
             return found.array if found is not None else None
-        planes = [self._labels(pair.label, 2) for pair in self.pairs.values()]
+        planes = [self._truth(pair.label, 2) for pair in self.pairs.values()]
         return _stacked([plane.array for plane in planes if plane is not None])
 
     def instances(self, name: str, stage: Stage) -> Image | None:
@@ -66,12 +67,32 @@ class Sources:
 
     def _image(self, path: Path, ndim: int) -> Image | None:
         patch = self.files.key("DATA.PATCH_SIZE")
-        return self._try(lambda: read_image(path, ndim, int(patch[-1]) if patch else None))
+        grey = bool(self.files.key("DATA.FORCE_RGB", False))
+        found = self._try(
+            lambda: read_image(path, ndim, int(patch[-1]) if patch else None, grey=grey)
+        )
+        if found is None or self._new_shape(ndim) is None:
+            return found
+        return replace(found, array=resize_labels(found.array, self._new_shape(ndim) or ()))
 
     def _labels(self, path: Path | None, ndim: int) -> Image | None:
         if path is None:
             return None
         return self._try(lambda: read_labels(path, ndim, self.files.has_classes))
+
+    def _truth(self, path: Path | None, ndim: int) -> Image | None:
+        found = self._labels(path, ndim)
+        if found is None or self._new_shape(ndim) is None:
+            return found
+        return replace(found, array=resize_labels(found.array, self._new_shape(ndim) or ()))
+
+    def _new_shape(self, ndim: int) -> tuple[int, ...] | None:
+        """The size that test images were brought to, if they were."""
+        keys = "DATA.PREPROCESS.TEST", "DATA.PREPROCESS.RESIZE.ENABLE"
+        if not all(self.files.key(key, False) for key in keys):
+            return None
+        shape = tuple(int(n) for n in self.files.key("DATA.PREPROCESS.RESIZE.OUTPUT_SHAPE", ()))
+        return shape if len(shape) == ndim else None
 
     def _try(self, read: Callable[[], Image]) -> Image | None:
         try:
@@ -92,6 +113,13 @@ def open_sources(files: RunFiles) -> Sources:
     for name, reason in ((files.summary.get("test") or {}).get("failed") or {}).items():
         sources.note(f"{name} failed in the test: {reason}")
     if not files.stages():
+        return sources
+    if files.key("DATA.TEST.USE_VAL_AS_TEST", False):
+        known = (files.summary.get("test") or {}).get("files") or {}
+        sources.pairs = {
+            name: Pair(Path(image), Path(label) if label else None, name)
+            for name, (image, label) in known.items()
+        }
         return sources
     images = _find_folder(files, IMAGE_KEY)
     labels = _find_folder(files, LABEL_KEY) if files.has_truth else None

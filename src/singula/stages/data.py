@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from singula.channels.store import ChannelStore
 from singula.config import Config
-from singula.data.dataset import Sample
 from singula.data.patches import check_patch_fits
+from singula.data.samples import AnySample, Sample, SampleCache, StoredSample
 from singula.errors import UserError
+from singula.io.label_check import ids_in_pieces
 from singula.io.pairs import Pair, check_pairs, pair_files
-from singula.io.read import image_layout, read_header, read_image, read_labels
-from singula.stages.settings import encode_settings, n_classes
+from singula.io.read import read_header
+from singula.stages.reading import Reader, StoredPair, n_classes, reader_for
+from singula.stages.settings import channel_names, encode_settings
+from singula.stages.split import hold_out, split_pairs
 
 if TYPE_CHECKING:
     from singula.io.image import Image
@@ -37,9 +40,35 @@ def find_pairs(config: Config, part: str, notify: Notify, *, labels: bool = True
     image_key, label_key = f"DATA.{part}.PATH", f"DATA.{part}.GT_PATH"
     label_dir = Path(keys.GT_PATH) if labels else None
     pairs = pair_files(Path(keys.PATH), label_dir, image_key, label_key, notify=notify)
-    check_pairs(pairs, config.ndim, config.in_channels, n_classes(config) or None, notify=notify)
+    _check_files(config, pairs, notify)
     _check_patches(config, part, pairs)
     return pairs
+
+
+def _check_files(config: Config, pairs: Sequence[Pair], notify: Notify | None = None) -> None:
+    classes = n_classes(config) or None
+    grey = config.DATA.FORCE_RGB
+    check_pairs(pairs, config.ndim, config.in_channels, classes, notify, grey=grey)
+
+
+def validation_pairs(config: Config, notify: Notify) -> tuple[list[Pair], str]:
+    """The images that validate, and the part, TRAIN or VAL, whose folders they are in.
+
+    Raises
+    ------
+    UserError
+        When only parts of images validate.
+    """
+    if not config.DATA.VAL.FROM_TRAIN:
+        return find_pairs(config, "VAL", notify), "VAL"
+    parts = split_pairs(config, find_pairs(config, "TRAIN", notify))
+    if parts is None:
+        raise UserError(
+            "DATA.TEST.USE_VAL_AS_TEST: a part of each training image validates, as there are few; "
+            "that is no image to test on",
+            "give more images, raise DATA.VAL.SPLIT_TRAIN, or set DATA.VAL.CROSS_VAL: True",
+        )
+    return parts[1], "TRAIN"
 
 
 def find_test_pairs(
@@ -52,6 +81,8 @@ def find_test_pairs(
     UserError
         When folders do not pair up, or nothing can be done at all.
     """
+    if config.DATA.TEST.USE_VAL_AS_TEST:
+        return validation_pairs(config, notify)[0], {}
     try:
         return find_pairs(config, "TEST", notify, labels=labels), {}
     except UserError:
@@ -61,7 +92,7 @@ def find_test_pairs(
         bad: dict[str, str] = {}
         for pair in pairs:
             try:
-                check_pairs([pair], config.ndim, config.in_channels, n_classes(config) or None)
+                _check_files(config, [pair])
             except UserError as error:
                 bad[pair.name] = str(error)
         if not bad or len(bad) == len(pairs):
@@ -78,11 +109,12 @@ def _check_patches(config: Config, part: str, pairs: Sequence[Pair]) -> None:
     """
     if part == "TEST":
         return
+    steps = config.DATA.PREPROCESS
+    resized = getattr(steps, part) and steps.RESIZE.ENABLE
+    plain = Reader(config.ndim, config.in_channels, config.DATA.FORCE_RGB)
     for pair in pairs:
-        header = read_header(pair.image)
-        layout = image_layout(pair.image, header, config.ndim, config.in_channels)
         check_patch_fits(
-            layout.spatial_shape,
+            steps.RESIZE.OUTPUT_SHAPE if resized else plain.shape(pair.image),
             config.patch,
             config.DATA.REFLECT_TO_COMPLETE_SHAPE,
             str(pair.image),
@@ -90,46 +122,102 @@ def _check_patches(config: Config, part: str, pairs: Sequence[Pair]) -> None:
         )
 
 
-def channel_store(config: Config, part: str, notify: Notify) -> ChannelStore:
-    """The folder of encoded labels of TRAIN, VAL or TEST."""
+def channel_store(
+    config: Config, part: str, notify: Notify, *, variant: str = "", settings: str = ""
+) -> ChannelStore:
+    """The folder of encoded labels of TRAIN, VAL or TEST.
+
+    Parameters
+    ----------
+    variant : str
+        See `ChannelStore`.
+    settings : str
+        Part whose resolution counts; `part` by default.
+    """
     keys = getattr(config.DATA, part)
     return ChannelStore(
         Path(keys.INSTANCE_CHANNELS_DIR),
         Path(keys.INSTANCE_CHANNELS_MASK_DIR),
-        encode_settings(config, part),
+        encode_settings(config, settings or part),
         image_key=f"DATA.{part}.INSTANCE_CHANNELS_DIR",
         mask_key=f"DATA.{part}.INSTANCE_CHANNELS_MASK_DIR",
         notify=notify,
+        variant=variant,
     )
 
 
-def read_pair(config: Config, pair: Pair) -> tuple[Image, Image]:
+def read_pair(reader: Reader, pair: Pair) -> tuple[Image, npt.NDArray[Any]]:
     """Image and labels of a pair; what there is to say of their axes was said by `find_pairs`."""
     if pair.label is None:
         raise UserError(f"{pair.image}: has no label image")
-    image = read_image(pair.image, config.ndim, config.in_channels)
-    classes = n_classes(config)
-    labels = read_labels(pair.label, config.ndim, classes > 0, n_classes=classes or None)
-    return image, labels
+    return reader.image(pair.image), reader.labels(pair.label)
 
 
-def load_samples(config: Config, part: str, pairs: Sequence[Pair], notify: Notify) -> list[Sample]:
-    """Read images and labels, and see that their channels are stored and current."""
-    samples = []
-    with channel_store(config, part, notify) as store:
+def load_samples(
+    config: Config, part: str, pairs: Sequence[Pair], notify: Notify, *, folders: str = ""
+) -> list[AnySample]:
+    """See that channels are stored and current; read images and labels, or leave them on disk.
+
+    Parameters
+    ----------
+    part : str
+        TRAIN or VAL: whether it is preprocessed and kept in memory.
+    folders : str
+        Part in whose folders the files are; `part` by default.
+    """
+    reader, cache = reader_for(config, part), SampleCache()
+    in_memory = getattr(config.DATA, part).IN_MEMORY
+    check = config.DATA.TRAIN.CHECK_DATA
+    samples: list[AnySample] = []
+    objects, split = 0, LabelNotes()
+    with channel_store(config, folders or part, notify, variant=reader.label_variant) as store:
         for pair in pairs:
-            image, labels = read_pair(config, pair)
-            ids = labels.array[..., 0]
-            store.ensure(pair.name, pair.image, lambda ids=ids: ids, Path(str(pair.label)))  # type: ignore[misc]
-            samples.append(
-                Sample(pair.name, image.array, labels.array, targets=store.load(pair.name))
-            )
-    objects = sum(int(len(np.unique(s.labels[..., 0])) - 1) for s in samples)
-    notify(f"{part.lower()}: {len(samples)} images with {objects} instances")
+            if pair.label is None:
+                raise UserError(f"{pair.image}: has no label image")
+            labels = reader.labels(pair.label)
+            ids = labels[..., 0]
+            path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, pair.label)  # type: ignore[misc]
+            objects += len(np.unique(ids)) - int((ids == 0).any())
+            if check:
+                split.add(pair.name, ids)
+            if in_memory:
+                image = reader.image(pair.image).array
+                samples.append(Sample(pair.name, image, labels, store.load(pair.name)))
+                continue
+            if read_header(pair.image).dtype.kind == "f":
+                reader.image(pair.image)  # values are looked through once
+            stored = StoredPair(reader, pair, path, channel_names(config))
+            samples.append(StoredSample(pair.name, ids.shape, stored, cache))
+    where = "" if in_memory else ", read when they are needed"
+    notify(f"{part.lower()}: {len(samples)} images with {objects} instances{where}")
+    split.tell(part.lower(), notify)
     return samples
 
 
-def load_training(config: Config, notify: Notify) -> tuple[list[Sample], list[Sample]]:
+class LabelNotes:
+    """Which images have ids in several pieces."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[int]] = {}
+
+    def add(self, name: str, ids: npt.NDArray[Any]) -> None:
+        """Look through one label image."""
+        pieces = ids_in_pieces(ids)
+        if pieces:
+            self.found[name] = pieces
+
+    def tell(self, what: str, notify: Notify) -> None:
+        """Say it in one line."""
+        if self.found:
+            name, ids = next(iter(self.found.items()))
+            count = sum(len(pieces) for pieces in self.found.values())
+            notify(
+                f"{what}: {count} id(s) in {len(self.found)} label image(s) are in several pieces, "
+                f"for example {ids[0]} in {name}; each counts as one object"
+            )
+
+
+def load_training(config: Config, notify: Notify) -> tuple[list[AnySample], list[AnySample]]:
     """Samples for training and for validation.
 
     Raises
@@ -137,92 +225,28 @@ def load_training(config: Config, notify: Notify) -> tuple[list[Sample], list[Sa
     UserError
         For anything wrong in the folders or files, or when nothing can be held out.
     """
-    pairs = find_pairs(config, "TRAIN", notify)
-    own = not config.DATA.VAL.FROM_TRAIN
-    val_pairs = find_pairs(config, "VAL", notify) if own else []
-    training = load_samples(config, "TRAIN", pairs, notify)
-    if own:
-        return training, load_samples(config, "VAL", val_pairs, notify)
     keys = config.DATA.VAL
-    rng = np.random.default_rng([config.SYSTEM.SEED, len(training)])
-    parts = hold_out(
-        training,
+    pairs = find_pairs(config, "TRAIN", notify)
+    if not keys.FROM_TRAIN:
+        val_pairs = find_pairs(config, "VAL", notify)
+        training = load_samples(config, "TRAIN", pairs, notify)
+        return training, load_samples(config, "VAL", val_pairs, notify)
+    parts = split_pairs(config, pairs)
+    if parts is not None:
+        how = "held out for validation"
+        if keys.CROSS_VAL:
+            how = f"fold {keys.CROSS_VAL_FOLD} of {keys.CROSS_VAL_NFOLD} validates"
+        notify(f"{how}: {len(parts[1])} of {len(pairs)} training images")
+        training = load_samples(config, "TRAIN", parts[0], notify)
+        return training, load_samples(config, "VAL", parts[1], notify, folders="TRAIN")
+    notify(
+        "held out for validation: a part of each image, as there are few images "
+        "(see DATA.VAL.SPLIT_TRAIN)"
+    )
+    return hold_out(
+        load_samples(config, "TRAIN", pairs, notify),
         keys.SPLIT_TRAIN,
         config.patch,
-        rng if keys.RANDOM else None,
+        None,
         reflect=config.DATA.REFLECT_TO_COMPLETE_SHAPE,
-    )
-    notify(f"held out for validation: {_held_out_words(*parts)}")
-    return parts
-
-
-def _held_out_words(training: list[Sample], validation: list[Sample]) -> str:
-    if {s.name for s in training} & {s.name for s in validation}:
-        return "a part of each image, as there are few images (see DATA.VAL.SPLIT_TRAIN)"
-    return f"{len(validation)} of {len(training) + len(validation)} training images"
-
-
-def hold_out(
-    samples: list[Sample],
-    fraction: float,
-    patch: tuple[int, ...],
-    rng: np.random.Generator | None,
-    *,
-    reflect: bool,
-) -> tuple[list[Sample], list[Sample]]:
-    """Split samples for training and validation, whole images where there are enough.
-
-    With fewer than ``1 / fraction`` images a slab at the end of each image's longest axis is held
-    out instead, so that no pixel is in both parts, whatever the augmentation.
-
-    Parameters
-    ----------
-    fraction : float
-        Part to hold out, in (0, 1).
-    patch : tuple of int
-        Both parts of a cut image hold at least one patch unless `reflect`.
-    rng : Generator, optional
-        Chooses the images; None takes the last ones.
-
-    Raises
-    ------
-    UserError
-        When an image is too small to be cut.
-    """
-    count = round(len(samples) * fraction)
-    if count >= 1 and len(samples) > count:
-        order = rng.permutation(len(samples)) if rng is not None else np.arange(len(samples))
-        held = set(order[len(samples) - count :].tolist())
-        training = [s for i, s in enumerate(samples) if i not in held]
-        return training, [s for i, s in enumerate(samples) if i in held]
-    pieces = [_cut(sample, fraction, patch, reflect) for sample in samples]
-    return [a for a, _ in pieces], [b for _, b in pieces]
-
-
-def _cut(
-    sample: Sample, fraction: float, patch: tuple[int, ...], reflect: bool
-) -> tuple[Sample, Sample]:
-    shape = sample.image.shape[:-1]
-    room = [size - 2 * length for size, length in zip(shape, patch, strict=True)]
-    axis = int(np.argmax(room)) if not reflect else int(np.argmax(shape))
-    size, least = shape[axis], 1 if reflect else patch[axis]
-    held = max(round(size * fraction), least)
-    if size - held < least or held < 1:
-        raise UserError(
-            f"DATA.VAL.SPLIT_TRAIN: {sample.name} {shape} is too small to hold out a part for "
-            f"validation with DATA.PATCH_SIZE {patch}",
-            "give more images, a smaller patch, or validation folders "
-            "(DATA.VAL.FROM_TRAIN: False with DATA.VAL.PATH and DATA.VAL.GT_PATH)",
-        )
-    return _slab(sample, axis, 0, size - held), _slab(sample, axis, size - held, size)
-
-
-def _slab(sample: Sample, axis: int, start: int, stop: int) -> Sample:
-    index = (slice(None),) * axis + (slice(start, stop),)
-    targets = sample.targets
-    return replace(
-        sample,
-        image=sample.image[index],
-        labels=sample.labels[index],
-        targets={n: m[index] for n, m in targets.items()} if targets is not None else None,
     )

@@ -22,10 +22,11 @@ from singula.io.write import write_tiff
 from singula.models import channels_last
 from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.stages import settings as from_config
-from singula.stages.data import channel_store, find_test_pairs, read_pair
+from singula.stages.data import LabelNotes, channel_store, find_test_pairs, read_pair
 from singula.stages.finish import Finish, Truth
 from singula.stages.post import masks_by_name, post_settings
 from singula.stages.progress import Progress, file_stamp, forget, settings_fingerprint
+from singula.stages.reading import Reader, reader_for
 from singula.stages.score import AXES, PatchScores
 from singula.stages.stack import Loaded, stack_slices
 from singula.stages.train import find_checkpoint, network_from
@@ -98,9 +99,13 @@ class TestRun:
     resume: bool = False
     failed: dict[str, str] = field(default_factory=dict)
     finish: Finish = field(init=False)
+    reader: Reader = field(init=False)
+    sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    label_notes: LabelNotes = field(default_factory=LabelNotes)
 
     def __post_init__(self) -> None:
         """Make the place where everything is gathered."""
+        self.reader = reader_for(self.config, "TEST")
         self.finish = Finish(self.config, self.tree, post_settings(self.config))
 
     def run(self) -> TestRun:
@@ -110,13 +115,13 @@ class TestRun:
         while the others go on predicting.
         """
         config = self.config
-        has_truth = config.DATA.TEST.LOAD_GT and config.TEST.EVALUATE
-        pairs, self.failed = find_test_pairs(config, self.notify, labels=has_truth)
+        pairs, self.failed = find_test_pairs(config, self.notify, labels=self.has_truth)
+        self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
         masks = masks_by_name(self.finish.post, [p.name for p in pairs])
         checkpoint = None if self._all_stored(pairs) else find_checkpoint(config, self.tree)
         progress, waiting = self._waiting(pairs, masks, checkpoint)
         network = self._load(checkpoint) if checkpoint is not None and waiting else None
-        store = channel_store(config, "TEST", self.notify) if has_truth and self.main else None
+        store = self._store() if self.has_truth and self.main else None
         said: set[str] = set()
         stacked: list[tuple[Maps, Loaded]] = []
         world, rank = world_and_rank()
@@ -135,11 +140,18 @@ class TestRun:
                 self.notify(f"[{number}/{len(waiting)}] {pair.name}: {words}")
         if store is not None:
             store.save()
+        self.label_notes.tell("test", self.notify)
         if stacked:
             self._finish_stack(stacked, said)
         if self.main:
             self._close()
         return self
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether there are labels to score against."""
+        keys = self.config.DATA.TEST
+        return (keys.LOAD_GT or keys.USE_VAL_AS_TEST) and self.config.TEST.EVALUATE
 
     @property
     def main(self) -> bool:
@@ -217,6 +229,16 @@ class TestRun:
             forget(self.finish.scores, pair.name)
             return f"FAILED: {self.failed[pair.name]}"
 
+    def _store(self) -> ChannelStore:
+        """Where the channels of the test images' labels are kept: beside these labels."""
+        folders = "TEST"
+        if self.config.DATA.TEST.USE_VAL_AS_TEST:
+            folders = "TRAIN" if self.config.DATA.VAL.FROM_TRAIN else "VAL"
+        variant = self.reader.label_variant
+        if variant:
+            self.notify(f"DATA.PREPROCESS: results of the test images are as after {variant}")
+        return channel_store(self.config, folders, self.notify, variant=variant, settings="TEST")
+
     def _finish(
         self,
         name: str,
@@ -293,20 +315,22 @@ class TestRun:
         """
         config, name = self.config, pair.name
         truth = mask = None
-        if config.DATA.TEST.LOAD_GT and config.TEST.EVALUATE:
-            image, label = read_pair(config, pair)
-            ids = label.array[..., 0]
+        if self.has_truth:
+            image, label = read_pair(self.reader, pair)
+            ids = label[..., 0]
             if store is None:
                 channels = encode_with(from_config.encode_settings(config, "TEST"), ids)
             else:
+                if config.DATA.TEST.CHECK_DATA:
+                    self.label_notes.add(name, ids)
                 store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)))
                 channels = store.load(name)
-            classes = label.array[..., 1] if label.array.shape[-1] > 1 else None
+            classes = label[..., 1] if label.shape[-1] > 1 else None
             truth = Truth(ids, classes, channels)
         else:
-            image = read_image(pair.image, config.ndim, config.in_channels)
+            image = self.reader.image(pair.image)
         if name in masks:
-            mask = read_image(masks[name], config.ndim, 1).array[..., 0] > 0
+            mask = self.reader.resized(read_image(masks[name], config.ndim, 1).array)[..., 0] > 0
             if mask.shape != image.spatial_shape:
                 raise UserError(
                     f"{masks[name]}: the mask has shape {mask.shape}, "
@@ -343,7 +367,13 @@ class TestRun:
         maps = predictor.predict(
             image.array,
             normalizer.scaling(image.array),
-            PredictSettings(plan, batch, keys.AUGMENTATION, half=keys.REDUCE_MEMORY),
+            PredictSettings(
+                plan,
+                batch,
+                keys.AUGMENTATION,
+                half=keys.REDUCE_MEMORY,
+                median_padding=self.config.DATA.TEST.MEDIAN_PADDING,
+            ),
             patches.add if patches is not None else None,
         )
         if patches is not None:

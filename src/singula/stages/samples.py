@@ -1,24 +1,28 @@
-"""What augmentation makes of the training patches, to be looked at."""
+"""What the network is fed with, to be looked at: patches, targets, chances of a place."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from singula.config import Config
-from singula.data.dataset import PatchDataset, Sample
+from singula.data.dataset import PatchDataset
+from singula.data.places import probability_map
+from singula.data.samples import AnySample, Sample, SampleCache, StoredSample
 from singula.io.results import ResultsTree
-from singula.io.write import write_tiff
+from singula.io.write import write_npy, write_tiff
 from singula.stages.score import AXES
 
 Array = npt.NDArray[Any]
 
 
 def write_samples(
-    config: Config, tree: ResultsTree, samples: list[Sample], dataset: PatchDataset
+    config: Config, tree: ResultsTree, samples: Sequence[AnySample], dataset: PatchDataset
 ) -> None:
     """Pairs of patches before and after augmentation, as TIFF files.
 
@@ -32,7 +36,8 @@ def write_samples(
     plain = dataset.with_samples(samples, augment=None)
     shown = dataset
     if keys.DRAW_GRID:
-        gridded = [replace(s, image=draw_grid(s.image, config.patch)) for s in samples]
+        cache = SampleCache(0)
+        gridded = [StoredSample(s.name, s.shape, _Gridded(s, config.patch), cache) for s in samples]
         shown = dataset.with_samples(gridded, augment=dataset.augment)
     count = min(keys.AUG_NUM_SAMPLES, len(dataset))
     for number, index in enumerate(np.linspace(0, len(dataset) - 1, count).astype(int).tolist()):
@@ -54,3 +59,51 @@ def draw_grid(image: Array, patch: tuple[int, ...]) -> Array:
         index[axis] = slice(step // 2, None, step)
         result[tuple(index)] = bright
     return result
+
+
+@dataclass(frozen=True)
+class _Gridded:
+    """Reads a sample and draws a grid on its image."""
+
+    sample: AnySample
+    patch: tuple[int, ...]
+
+    def __call__(self, with_targets: bool) -> Sample:
+        opened = self.sample.opened()
+        return replace(opened, image=draw_grid(opened.image, self.patch))
+
+
+def write_probability_maps(config: Config, tree: ResultsTree, samples: Sequence[AnySample]) -> None:
+    """The chance of each pixel to be the centre of a random patch, one file per image.
+
+    The format's one file for all would have to hold every image at once and needs equal shapes, so
+    the image's name is added to PATHS.PROB_MAP_FILENAME: ``prob_map_IMAGE.npy``.
+    """
+    keys = config.DATA
+    if not (keys.EXTRACT_RANDOM_PATCH and keys.PROBABILITY_MAP):
+        return
+    name = Path(config.PATHS.PROB_MAP_FILENAME)
+    for sample in samples:
+        ids = sample.opened().labels[..., 0]
+        chances = probability_map(ids, (keys.W_FOREGROUND, keys.W_BACKGROUND))
+        write_npy(tree.prob_map / f"{name.stem}_{sample.name}.npy", chances)
+
+
+def write_generated(
+    config: Config,
+    tree: ResultsTree,
+    datasets: Mapping[str, PatchDataset],
+    notify: Callable[[str], None],
+) -> None:
+    """Every patch of the first epoch as the network gets it, with its targets, as TIFF files."""
+    if not config.DATA.CHECK_GENERATORS:
+        return
+    axes = AXES[config.ndim] + "C"
+    for part, dataset in datasets.items():
+        for index in range(len(dataset)):
+            item = dataset[(0, index)]
+            for folder, name in ((tree.gen_check, "image"), (tree.gen_mask_check, "target")):
+                array = np.moveaxis(item[name].numpy(), 0, -1)
+                write_tiff(folder / f"{part}_{index:05d}.tif", array, axes)
+    count = sum(len(dataset) for dataset in datasets.values())
+    notify(f"{count} patches written to {tree.gen_check} (DATA.CHECK_GENERATORS)")

@@ -17,23 +17,19 @@ from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.instances import DecodeSettings
 from singula.models import ModelSettings, TransformerSettings, downsampling
+from singula.stages.reading import n_classes as n_classes
+from singula.stages.reading import read_reference
 
 if TYPE_CHECKING:
     from singula.data.dataset import PatchSettings
     from singula.training.fit import FitSettings
-    from singula.training.losses import Output
+    from singula.training.losses import InstanceLoss, Output
     from singula.training.optimise import OptimiserSettings
 
 
 def channel_names(config: Config) -> tuple[str, ...]:
     """Names of the channels in the network's order."""
     return parse_channels(config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
-
-
-def n_classes(config: Config) -> int:
-    """Classes of the second head, background included; 0 without one."""
-    count = int(config.MODEL.N_CLASSES)
-    return count if count > 2 else 0
 
 
 def model_settings(config: Config, trained: Mapping[str, Any] | None = None) -> ModelSettings:
@@ -100,6 +96,36 @@ def outputs(config: Config) -> tuple[Output, ...]:
     )
 
 
+def instance_loss(config: Config) -> InstanceLoss:
+    """What training makes small."""
+    from singula.training.losses import BinaryLoss, InstanceLoss
+
+    keys, classes = config.LOSS, n_classes(config)
+    balance: str | tuple[float, ...] = keys.CLASS_REBALANCE
+    if keys.CLASS_REBALANCE == "manual":
+        balance = keys.CLASS_WEIGHTS
+    entropy, dice, focal = {
+        "CE": (1.0, 0.0, 0.0),
+        "DICE": (0.0, 1.0, 0.0),
+        "W_CE_DICE": (keys.WEIGHTS[0], keys.WEIGHTS[1], 0.0),
+        "FOCAL": (0.0, 0.0, 1.0),
+    }[keys.TYPE]
+    # Weights given for several classes say nothing of binary channels.
+    own = "none" if classes and not isinstance(balance, str) else balance
+    binary = BinaryLoss(
+        entropy,
+        dice,
+        focal,
+        smooth=keys.DICE_SMOOTH,
+        gamma=keys.FOCAL_GAMMA,
+        alpha=keys.FOCAL_ALPHA if keys.FOCAL_ALPHA >= 0 else None,
+        balance=own if isinstance(own, str) else (own[0], own[1]),
+    )
+    return InstanceLoss(
+        outputs(config), classes, config.class_weight, binary=binary, class_balance=balance
+    )
+
+
 def spacing(config: Config, part: str) -> tuple[float, ...] | None:
     """Size of a pixel along each axis, as configured; None counts pixels."""
     sizes: tuple[float, ...] | None = getattr(config.DATA, part).spacing
@@ -136,12 +162,17 @@ def patch_settings(config: Config, part: str) -> PatchSettings:
     """How patches of TRAIN or VAL are cut."""
     from singula.data.dataset import PatchSettings
 
-    keys = getattr(config.DATA, part)
+    data, training = config.DATA, part == "TRAIN"
+    keys = getattr(data, part)
+    random = data.EXTRACT_RANDOM_PATCH and training
     return PatchSettings(
         shape=config.patch,
         overlap=tuple(float(o) for o in keys.OVERLAP),
         padding=tuple(int(p) for p in keys.PADDING),
-        random=config.DATA.EXTRACT_RANDOM_PATCH and part == "TRAIN",
+        random=random,
+        weights=(data.W_FOREGROUND, data.W_BACKGROUND) if random and data.PROBABILITY_MAP else None,
+        least_foreground=max(0.0, data.TRAIN.MINIMUM_FOREGROUND_PER) if training else 0.0,
+        replicate=max(1, data.TRAIN.REPLICATE) if training else 1,
     )
 
 
@@ -265,6 +296,7 @@ def describe(config: Config, model: ModelSettings, fitted: Normalizer) -> dict[s
     """What a checkpoint carries, so that it can predict without the YAML file; plain types."""
     from singula import __version__
 
+    reference = read_reference(config)
     return {
         "version": __version__,
         "model": model.to_dict(),
@@ -272,4 +304,5 @@ def describe(config: Config, model: ModelSettings, fitted: Normalizer) -> dict[s
         "outputs": [asdict(o) for o in outputs(config)],
         "normalizer": fitted.to_dict(),
         "config": config.to_yaml(),
+        "reference": reference.to_dict() if reference is not None else None,
     }

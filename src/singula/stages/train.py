@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,9 @@ import torch
 
 from singula.channels import encode
 from singula.config import Config
-from singula.data.dataset import PatchDataset, Sample
+from singula.data.dataset import PatchDataset
 from singula.data.normalize import Normalizer, Statistics
+from singula.data.samples import AnySample
 from singula.errors import StorageError, UserError
 from singula.io.results import ResultsTree
 from singula.io.write import write_npy
@@ -23,7 +24,7 @@ from singula.models import build_model, channels_last
 from singula.report.model_plot import draw_model
 from singula.stages import settings as from_config
 from singula.stages.data import load_training
-from singula.stages.samples import write_samples
+from singula.stages.samples import write_generated, write_probability_maps, write_samples
 from singula.training.callbacks import CheckpointSettings, EpochLog
 from singula.training.charts import draw_charts
 from singula.training.checkpoint import (
@@ -34,7 +35,6 @@ from singula.training.checkpoint import (
 )
 from singula.training.device import main_first, share_from_main, world_and_rank
 from singula.training.fit import FitResult, Training, fit
-from singula.training.losses import InstanceLoss
 
 if TYPE_CHECKING:
     from singula.training.device import Device
@@ -83,6 +83,7 @@ def train(
 
     train_set = _dataset(config, "TRAIN", training, normalizer, channels)
     val_set = _dataset(config, "VAL", validation, normalizer, channels)
+    _check_foreground(config, train_set, notify)
     torch.manual_seed(config.SYSTEM.SEED)
     network = build_model(model)
     start = _begin(config, network, origin, tree, notify, resume=resume)
@@ -103,6 +104,8 @@ def train(
     if main:
         draw_model(tree.model_plot, model, config.patch, channels)
         write_samples(config, tree, training, train_set)
+        write_probability_maps(config, tree, training)
+        write_generated(config, tree, {"train": train_set, "val": val_set}, notify)
     if not resume and main:
         for path in (tree.checkpoint_best, tree.checkpoint_last, _log_table(tree)):
             kept = set_aside(path, notify)
@@ -110,9 +113,7 @@ def train(
     start = share_from_main(start)
     job = Training(
         network,
-        InstanceLoss(
-            from_config.outputs(config), from_config.n_classes(config), config.class_weight
-        ),
+        from_config.instance_loss(config),
         train_set,
         val_set,
         settings=from_config.fit_settings(config, workers=workers, live=live),
@@ -193,7 +194,7 @@ def _begin(
 def _dataset(
     config: Config,
     part: str,
-    samples: list[Sample],
+    samples: list[AnySample],
     normalizer: Normalizer,
     channels: tuple[str, ...],
 ) -> PatchDataset:
@@ -204,7 +205,7 @@ def _dataset(
     augment = from_config.augment_settings(config) if part == "TRAIN" else None
     if augment is not None:
         # Changed labels are encoded anew: the stored channels need not be held in memory.
-        samples = [replace(sample, targets=None) for sample in samples]
+        samples = [sample.without_targets() for sample in samples]
     return PatchDataset(
         samples,
         from_config.patch_settings(config, part),
@@ -222,26 +223,52 @@ def _dataset(
     )
 
 
+def _check_foreground(config: Config, dataset: PatchDataset, notify: Notify) -> None:
+    """Say how many patches have too little foreground.
+
+    Raises
+    ------
+    UserError
+        When none is left.
+    """
+    key, least = "DATA.TRAIN.MINIMUM_FOREGROUND_PER", config.DATA.TRAIN.MINIMUM_FOREGROUND_PER
+    every = len(dataset.places) + dataset.left_out
+    what = "images" if dataset.patches.random else "patches"
+    if not dataset.places:
+        raise UserError(
+            f"{key}: none of {every} training {what} has a patch with {least:g} of foreground"
+            if dataset.patches.random
+            else f"{key}: none of {every} training patches has {least:g} of foreground",
+            "lower it, or choose another DATA.PATCH_SIZE",
+        )
+    if dataset.left_out:
+        notify(
+            f"{dataset.left_out} of {every} training {what} are left out: less than {least:g} of "
+            f"foreground ({key})"
+        )
+
+
 def _log_table(tree: ResultsTree) -> Path:
     return tree.train_logs / f"{tree.job_id}.csv"
 
 
-def _fitted(config: Config, tree: ResultsTree, training: list[Sample], *, main: bool) -> Normalizer:
+def _fitted(
+    config: Config, tree: ResultsTree, training: list[AnySample], *, main: bool
+) -> Normalizer:
     """The normalisation with the statistics of the training images.
 
     With ``custom`` the mean and standard deviation are stored as the format wants, also where
     each image is normalised by its own.
     """
     normalizer = from_config.normalizer(config)
-    images = [s.image for s in training]
     if normalizer.needs_fit:
-        normalizer = normalizer.fit(images)
+        normalizer = normalizer.fit(s.opened().image for s in training)
     if normalizer.kind == "custom" and main:
         statistics = normalizer.statistics
         if statistics is None:
             gathered = Statistics(normalizer.clip)
-            for image in images:
-                gathered.add(image)
+            for sample in training:
+                gathered.add(sample.opened().image)
             statistics = gathered.summary()
         write_npy(tree.mean_file, np.array(statistics["mean"]))
         write_npy(tree.std_file, np.array(statistics["std"]))

@@ -29,7 +29,8 @@ class CheckpointSettings:
     ----------
     best, last : Path
     monitor : str
-        Column of the epoch's row that is best when smallest (``*_iou_*``: largest).
+        Column of the epoch's row that is best when smallest (IoU and accuracy: largest), or
+        ``val_iou`` or ``train_iou``, the mean over the channels that have one.
     every : int
         Keep a copy of every n-th epoch as well; not positive for none.
     patience : int
@@ -64,8 +65,11 @@ class SaveCheckpoints(CheckpointCallback):
         if not isinstance(pl_module, InstanceModule):
             raise TypeError(type(pl_module).__name__)
         row, progress = pl_module.history[-1], pl_module.progress
-        monitor = self._monitor(row)
-        value, best = row[monitor], progress["best"]
+        monitor, value = self._monitored(row)
+        if progress.setdefault("monitor", monitor) != monitor:
+            # A resumed training that asks for something else cannot compare with what was best.
+            progress.update(best=None, bad_epochs=0, monitor=monitor)
+        best = progress["best"]
         larger = "iou" in monitor or "accuracy" in monitor
         if not math.isfinite(value):
             self.notify(f"epoch {row['epoch']:.0f}: {monitor} is {value}; lower TRAIN.LR")
@@ -92,11 +96,16 @@ class SaveCheckpoints(CheckpointCallback):
                 f"(best {progress['best']:.4f} in epoch {progress['best_epoch']})"
             )
 
-    def _monitor(self, row: Mapping[str, float]) -> str:
+    def _monitored(self, row: Mapping[str, float]) -> tuple[str, float]:
+        """Name and value of what is compared; without validation the training loss."""
         wanted = self.settings.monitor
         if wanted in row:
-            return wanted
-        return "val_loss" if "val_loss" in row else "train_loss"
+            return wanted, row[wanted]
+        parts = [value for name, value in row.items() if name.startswith(f"{wanted}_")]
+        if wanted.endswith("_iou") and parts:
+            return wanted, sum(parts) / len(parts)
+        name = "val_loss" if "val_loss" in row else "train_loss"
+        return name, row[name]
 
 
 class EpochLog:

@@ -1,0 +1,200 @@
+"""How the images of a part of the data are read: channels, colours, preprocessing, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.channels.store import read_channels
+from singula.config import Config
+from singula.data.preprocess import (
+    PreprocessSettings,
+    Reference,
+    Resize,
+    preprocess,
+    resize_labels,
+)
+from singula.data.samples import Sample
+from singula.errors import UserError
+from singula.io.image import Image
+from singula.io.pairs import Pair, list_images
+from singula.io.read import (
+    image_layout,
+    map_image,
+    map_labels,
+    read_header,
+    read_image,
+    read_labels,
+)
+
+_REFERENCE = "DATA.PREPROCESS.MATCH_HISTOGRAM.REFERENCE_PATH"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads images and labels of one part of the data, preprocessed.
+
+    Parameters
+    ----------
+    ndim, channels : int
+        Spatial dimensions and channels of an image.
+    grey : bool
+        Grey images become images of `channels` equal channels.
+    n_classes : int
+        Classes of the labels' second channel; 0 without one.
+    steps : PreprocessSettings, optional
+    """
+
+    ndim: int
+    channels: int
+    grey: bool = False
+    n_classes: int = 0
+    steps: PreprocessSettings | None = None
+
+    def shape(self, path: Path) -> tuple[int, ...]:
+        """Spatial shape of an image after preprocessing, from its header."""
+        if self.steps is not None and self.steps.resize is not None:
+            return self.steps.resize.shape
+        header = read_header(path)
+        return image_layout(path, header, self.ndim, self.channels, grey=self.grey).spatial_shape
+
+    def image(self, path: Path) -> Image:
+        """An image, preprocessed."""
+        image = read_image(path, self.ndim, self.channels, grey=self.grey)
+        if self.steps is None:
+            return image
+        changed = preprocess(image.array, self.steps)
+        sizes = image.spacing
+        if sizes is not None:
+            shapes = zip(sizes, image.spatial_shape, changed.shape, strict=False)
+            sizes = tuple(size * old / new for size, old, new in shapes)
+        return replace(image, array=changed, spacing=sizes)
+
+    def labels(self, path: Path) -> npt.NDArray[Any]:
+        """Labels (spatial…, 1 or 2), at the size of the preprocessed image."""
+        classes = self.n_classes > 0
+        labels = read_labels(path, self.ndim, classes, n_classes=self.n_classes or None)
+        return self.resized(labels.array)
+
+    def resized(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Labels or a mask (spatial…, c) at the size of the preprocessed image."""
+        if self.steps is None or self.steps.resize is None:
+            return labels
+        return resize_labels(labels, self.steps.resize.shape)
+
+    @property
+    def label_variant(self) -> str:
+        """What is done to labels, in words; empty for nothing."""
+        return self.steps.label_variant if self.steps is not None else ""
+
+
+@dataclass(frozen=True)
+class StoredPair:
+    """Reads a pair again and again, out of the files' own pages where that is possible.
+
+    Parameters
+    ----------
+    reader : Reader
+    pair : Pair
+        Whose values were looked through before.
+    channels : Path
+        File of the encoded channels.
+    codes : tuple of str
+        Their names.
+    """
+
+    reader: Reader
+    pair: Pair
+    channels: Path
+    codes: tuple[str, ...]
+
+    def __call__(self, with_targets: bool) -> Sample:
+        """The sample."""
+        targets = None
+        if with_targets:
+            targets = read_channels(self.channels, self.reader.ndim, self.codes)
+        return Sample(self.pair.name, self._image(), self._labels(), targets)
+
+    def _image(self) -> npt.NDArray[Any]:
+        reader, path = self.reader, self.pair.image
+        mapped = None
+        if reader.steps is None:
+            mapped = map_image(path, reader.ndim, reader.channels, grey=reader.grey)
+        return reader.image(path).array if mapped is None else mapped
+
+    def _labels(self) -> npt.NDArray[Any]:
+        reader, path = self.reader, self.pair.label
+        if path is None:
+            raise UserError(f"{self.pair.image}: has no label image")
+        mapped = None
+        if not reader.label_variant:
+            mapped = map_labels(path, reader.ndim, reader.n_classes > 0)
+        return reader.labels(path) if mapped is None else mapped
+
+
+def n_classes(config: Config) -> int:
+    """Classes of the second head, background included; 0 without one."""
+    count = int(config.MODEL.N_CLASSES)
+    return count if count > 2 else 0
+
+
+def reader_for(config: Config, part: str, reference: Reference | None = None) -> Reader:
+    """How images of TRAIN, VAL or TEST are read.
+
+    Parameters
+    ----------
+    reference : Reference, optional
+        Known distribution for MATCH_HISTOGRAM; else it is measured in its folder.
+    """
+    plain = Reader(config.ndim, config.in_channels, config.DATA.FORCE_RGB, n_classes(config))
+    if not getattr(config.DATA.PREPROCESS, part):
+        return plain
+    return replace(plain, steps=preprocess_settings(config, reference))
+
+
+def preprocess_settings(config: Config, reference: Reference | None = None) -> PreprocessSettings:
+    """The configured steps."""
+    keys = config.DATA.PREPROCESS
+    resize, clahe, canny = keys.RESIZE, keys.CLAHE, keys.CANNY
+    if keys.MATCH_HISTOGRAM.ENABLE and reference is None:
+        reference = read_reference(config)
+    return PreprocessSettings(
+        resize=Resize(
+            resize.OUTPUT_SHAPE,
+            resize.ORDER,
+            resize.MODE,
+            resize.CVAL,
+            resize.CLIP,
+            resize.PRESERVE_RANGE,
+            resize.ANTI_ALIASING,
+        )
+        if resize.ENABLE
+        else None,
+        sigma=keys.GAUSSIAN_BLUR.SIGMA if keys.GAUSSIAN_BLUR.ENABLE else None,
+        sigma_mode=keys.GAUSSIAN_BLUR.MODE,
+        median=keys.MEDIAN_BLUR.KERNEL_SIZE if keys.MEDIAN_BLUR.ENABLE else None,
+        reference=reference if keys.MATCH_HISTOGRAM.ENABLE else None,
+        clahe=(clahe.KERNEL_SIZE, clahe.CLIP_LIMIT) if clahe.ENABLE else None,
+        canny=(canny.LOW_THRESHOLD, canny.HIGH_THRESHOLD) if canny.ENABLE else None,
+    )
+
+
+def read_reference(config: Config) -> Reference | None:
+    """The values of all reference images together; None when no histogram is matched.
+
+    Raises
+    ------
+    UserError
+        When the folder is missing, empty, or holds other images.
+    """
+    keys = config.DATA.PREPROCESS
+    if not keys.MATCH_HISTOGRAM.ENABLE or not (keys.TRAIN or keys.VAL or keys.TEST):
+        return None
+    files: Sequence[Path] = list_images(keys.MATCH_HISTOGRAM.REFERENCE_PATH, _REFERENCE)
+    plain = Reader(config.ndim, config.in_channels, config.DATA.FORCE_RGB)
+    return Reference.of(np.ascontiguousarray(plain.image(path).array) for path in files)
