@@ -37,11 +37,6 @@ class Gap:
     fatal: bool = False
 
 
-_AUGMENTATIONS = (
-    "MEDIAN_BLUR", "MOTION_BLUR", "BRIGHTNESS_EM", "CONTRAST_EM", "DROPOUT", "CUTOUT", "CUTBLUR",
-    "CUTMIX", "CUTNOISE", "MISALIGNMENT", "MISSING_SECTIONS", "GRAYSCALE", "CHANNEL_SHUFFLE",
-    "GRIDMASK", "POISSON_NOISE", "SALT", "PEPPER", "SALT_AND_PEPPER",
-)  # fmt: skip
 UNAVAILABLE: tuple[Gap, ...] = (
     Gap("MODEL.ARCHITECTURE", ("unet",), fatal=True),
     Gap("MODEL.SOURCE", ("biapy", "singula"), fatal=True),
@@ -58,14 +53,10 @@ UNAVAILABLE: tuple[Gap, ...] = (
     Gap("DATA.CHECK_GENERATORS", phase="train"),
     Gap("DATA.TEST.MEDIAN_PADDING", phase="test"),
     Gap("MODEL.LAST_ACTIVATION", ("sigmoid", "SIGMOID", "linear", "LINEAR")),
-    Gap("AUGMENTOR.E_MODE", ("constant",), phase="train", switch="AUGMENTOR.ELASTIC"),
-    Gap("AUGMENTOR.BRIGHTNESS_MODE", ("3D",), phase="train", switch="AUGMENTOR.BRIGHTNESS"),
-    Gap("AUGMENTOR.CONTRAST_MODE", ("3D",), phase="train", switch="AUGMENTOR.CONTRAST"),
     Gap("DATA.TRAIN.INPUT_ZARR_MULTIPLE_DATA", phase="train"),
     Gap("DATA.VAL.INPUT_ZARR_MULTIPLE_DATA", phase="train"),
     Gap("DATA.VAL.CROSS_VAL", phase="train"),
     Gap("DATA.TEST.USE_VAL_AS_TEST", phase="test"),
-    *(Gap(f"AUGMENTOR.{n}", phase="train", switch="AUGMENTOR.ENABLE") for n in _AUGMENTATIONS),
     Gap("TEST.BY_CHUNKS.ENABLE", phase="test"),
 )
 

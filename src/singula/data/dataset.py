@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,11 @@ from torch.utils.data import Dataset, Sampler
 
 from singula.data.augment import (
     AugmentSettings,
-    change_intensity,
+    Patch,
     draw_geometry,
+    make_changes,
     mirror,
-    sample_patch,
+    sample_pair,
 )
 from singula.data.normalize import Normalizer, Scaling
 from singula.data.patches import read_patch, training_starts
@@ -132,10 +134,13 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     def with_samples(
         self, samples: Sequence[Sample], augment: AugmentSettings | None
     ) -> PatchDataset:
-        """The same patches of other samples, which must have the same shapes."""
-        return PatchDataset(
-            samples, self.patches, self.normalizer, self.channels, self.encode, augment, self.seed
-        )
+        """The same patches of other samples, which must have the same shapes.
+
+        They are normalised by the numbers of these samples.
+        """
+        other = copy(self)
+        other.samples, other.augment = list(samples), augment
+        return other
 
     def __len__(self) -> int:
         return len(self.places)
@@ -150,25 +155,53 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], Maps]:
         """Normalised image patch, labels patch (both channel-last) and targets by name."""
         rng = np.random.default_rng([self.seed, epoch, index])
-        number, start = self.places[index]
-        sample, scaling = self.samples[number], self.scalings[number]
-        shape = self.patches.shape
-        if not start:
-            start = _random_start(sample.image.shape[:-1], shape, rng)
         settings = self.augment
-        if settings is None:
-            image = scaling.apply(read_patch(sample.image, start, shape))
-            labels = read_patch(sample.labels, start, shape)
-            if sample.targets is None:
-                return image, labels, self.encode(labels[..., 0])
-            cut = {n: read_patch(sample.targets[n], start, shape) for n in self.channels}
-            return image, labels, cut
-        geometry = draw_geometry(settings, (shape[-2], shape[-1]), rng)
-        raw = sample_patch(sample.image, start, shape, geometry, order=1, mode=settings.mode)
-        labels = sample_patch(sample.labels, start, shape, geometry, order=0, mode=settings.mode)
+        if settings is not None:
+            patch = self._moved(index, settings, rng)
+            patch = make_changes(patch, settings, rng, lambda: self._another(index, settings, rng))
+            return (
+                patch.image,
+                patch.labels,
+                self.encode(np.ascontiguousarray(patch.labels[..., 0])),
+            )
+        number, start = self._place(index, rng)
+        sample, shape = self.samples[number], self.patches.shape
+        image = self.scalings[number].apply(read_patch(sample.image, start, shape))
+        labels = read_patch(sample.labels, start, shape)
+        if sample.targets is None:
+            return image, labels, self.encode(labels[..., 0])
+        cut = {n: read_patch(sample.targets[n], start, shape) for n in self.channels}
+        return image, labels, cut
+
+    def _place(self, index: int, rng: np.random.Generator) -> tuple[int, tuple[int, ...]]:
+        """Number of the sample and start of the patch."""
+        number, start = self.places[index]
+        if not start:
+            shape = self.samples[number].image.shape[:-1]
+            start = _random_start(shape, self.patches.shape, rng)
+        return number, start
+
+    def _moved(self, index: int, settings: AugmentSettings, rng: np.random.Generator) -> Patch:
+        """A patch after the geometric changes, normalised."""
+        number, start = self._place(index, rng)
+        sample, shape = self.samples[number], self.patches.shape
+        geometry = draw_geometry(settings, shape, rng)
+        raw, labels = sample_pair(
+            sample.image,
+            sample.labels,
+            start,
+            shape,
+            geometry,
+            mode=settings.mode,
+            elastic_mode=settings.elastic_mode,
+        )
         raw, labels = mirror([raw, labels], len(shape), settings, rng)
-        image = change_intensity(scaling.apply(raw), settings, rng)
-        return image, labels, self.encode(np.ascontiguousarray(labels[..., 0]))
+        return Patch(self.scalings[number].apply(raw), labels)
+
+    def _another(self, index: int, settings: AugmentSettings, rng: np.random.Generator) -> Patch:
+        """Any patch but this one, where there is another."""
+        other = (index + int(rng.integers(1, max(2, len(self))))) % len(self)
+        return self._moved(other, settings, rng)
 
     def _tensors(
         self, image: npt.NDArray[np.float32], labels: npt.NDArray[Any], targets: Maps
