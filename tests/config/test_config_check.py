@@ -249,4 +249,5 @@ def test_augmentation_that_can_change_nothing_is_told(key: str) -> None:
     volume = {"PROBLEM.NDIM": "3D", "DATA.PATCH_SIZE": (16, 64, 64, 2)}
     assert config_notices(config_from_dict({**on, **volume}), train=True, test=False) == []
     assert config_notices(config_from_dict(flat), train=True, test=False) == []
+    on["DATA.TEST.LOAD_GT"] = True
     assert config_notices(config_from_dict(on), train=False, test=True) == []

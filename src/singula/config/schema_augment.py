@@ -85,7 +85,7 @@ class Augmentor(Section):
     CUTBLUR: Bool = key(False, "Blur a rectangle.")
     CBLUR_SIZE: FractionPair = key((0.2, 0.4), "Size of the rectangle as a fraction of the patch.")
     CBLUR_DOWN_RANGE: SizePair = key((2, 8), "Factor by which the rectangle loses resolution.")
-    CBLUR_INSIDE: Bool = key(True, "Blur only inside the rectangle; else around it, every second time.")
+    CBLUR_INSIDE: Bool = key(True, "Blur inside the rectangle; else every second time around it.")
     CUTMIX: Bool = key(False, "Replace a rectangle, labels too, by one of another patch.")
     CMIX_SIZE: FractionPair = key((0.2, 0.4), "Size of the rectangle as a fraction of the patch.")
     CUTNOISE: Bool = key(False, "Add noise inside rectangles.")
@@ -96,12 +96,14 @@ class Augmentor(Section):
     MS_DISPLACEMENT: Int = key(16, "Largest movement of a slice in pixels.", ge=0)
     MS_ROTATE_RATIO: Float = key(0.5, "Share of misalignments that turn.", ge=0, le=1)
     MISSING_SECTIONS: Bool = key(False, "Black out a band in some slices.")
-    MISSP_ITERATIONS: SizePair = key((10, 30), "Pixels by which a line becomes a band, to either side.")
+    MISSP_ITERATIONS: SizePair = key((10, 30), "Pixels by which a line is widened, to either side.")
     GRAYSCALE: Bool = key(False, "Turn colour images to grey.")
     CHANNEL_SHUFFLE: Bool = key(False, "Exchange the channels.")
     GRIDMASK: Bool = key(False, "Black out a grid of squares.")
     GRID_RATIO: Float = key(0.6, "Fraction of the area that is kept.", ge=0, le=1)
-    GRID_D_RANGE: FractionPair = key((0.4, 1), "Size of a grid cell as a fraction of the shorter side.")
+    GRID_D_RANGE: FractionPair = key(
+        (0.4, 1), "Size of a grid cell as a fraction of the patch's side."
+    )
     GRID_ROTATE: Float = key(1.0, "Largest turn of the grid; 1 is 360 degrees.", ge=0, le=1)
     GRID_INVERT: Bool = key(False, "Black out what the grid would keep.")
 

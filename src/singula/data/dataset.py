@@ -266,6 +266,5 @@ class EpochSampler(Sampler[tuple[int, int]]):
         order = np.arange(self.size)
         if self.shuffle:
             order = np.random.default_rng([self.seed, epoch]).permutation(self.size)
-        missing = len(self) * self.world - self.size
-        order = np.concatenate([order, order[:missing]])
+        order = np.resize(order, len(self) * self.world)
         return ((epoch, int(i)) for i in order[self.rank :: self.world])
