@@ -3,8 +3,8 @@
     python benchmarks/architectures.py --minutes 8 --output out/architectures
 
 Each network gets as many epochs as fit: the time of a training step is measured first, on a batch
-of random numbers. Everything else is `templates/2d_dsb2018.yaml` with one random patch per image and
-epoch and without test-time augmentation. Prints a row of a Markdown table for each.
+of random numbers. Everything else is `templates/2d_dsb2018.yaml`, with one random patch per image
+and epoch, and without test-time augmentation. Prints a row of a Markdown table for each.
 """
 
 from __future__ import annotations

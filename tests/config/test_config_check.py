@@ -286,18 +286,14 @@ def test_what_is_not_available_is_told_once_each() -> None:
     )
     assert sorted(said) == [
         f"configuration: {key}: True is not in this version yet, it has no effect"
-        for key in (
-            "AUGMENTOR.CUTOUT",
-            "AUGMENTOR.SALT",
-            "TEST.BY_CHUNKS.ENABLE",
-        )
+        for key in ("TEST.BY_CHUNKS.ENABLE",)
     ]
 
 
 def test_what_is_switched_off_is_not_told() -> None:
     said: list[str] = []
     config_from_dict(
-        {"TRAIN.ENABLE": True, "AUGMENTOR.CUTOUT": True, "TEST.BY_CHUNKS.ENABLE": True},
+        {"TRAIN.ENABLE": True, "AUGMENTOR.ZFLIP": True, "TEST.BY_CHUNKS.ENABLE": True},
         notify=said.append,
     )
     assert said == []
@@ -335,3 +331,17 @@ def test_class_weight() -> None:
     assert config_from_dict(keys).class_weight == 1
     config = config_from_dict({**keys, f"{SEG}.DATA_CHANNEL_WEIGHTS": (1, 2, 3)})
     assert (config.channel_weights, config.class_weight) == ((1, 2), 3)
+
+
+@pytest.mark.parametrize("key", ["ZFLIP", "MISALIGNMENT", "GRAYSCALE", "CHANNEL_SHUFFLE"])
+def test_augmentation_that_can_change_nothing_is_told(key: str) -> None:
+    flat: dict[str, object] = {"TRAIN.ENABLE": True, f"AUGMENTOR.{key}": True}
+    on: dict[str, object] = {**flat, "AUGMENTOR.ENABLE": True}
+    said = config_notices(config_from_dict(on), train=True, test=False)
+    where = "in 2D" if key in ("ZFLIP", "MISALIGNMENT") else "with one channel"
+    assert said == [f"AUGMENTOR.{key}: has no effect {where}"]
+    volume = {"PROBLEM.NDIM": "3D", "DATA.PATCH_SIZE": (16, 64, 64, 2)}
+    assert config_notices(config_from_dict({**on, **volume}), train=True, test=False) == []
+    assert config_notices(config_from_dict(flat), train=True, test=False) == []
+    on["DATA.TEST.LOAD_GT"] = True
+    assert config_notices(config_from_dict(on), train=False, test=True) == []

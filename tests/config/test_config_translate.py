@@ -148,6 +148,7 @@ def test_old_and_new_name_together(problems: Problems) -> None:
         ("LOSS.TYPE", "", "CE"),
         ("AUGMENTOR.AFFINE_MODE", "mirror", "reflect"),
         ("AUGMENTOR.AFFINE_MODE", "grid-wrap", "wrap"),
+        ("AUGMENTOR.E_MODE", "mirror", "reflect"),
     ],
 )
 def test_renamed_words(key: str, word: str, here: str) -> None:

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from singula.channels import encode
 from singula.data.augment import AugmentSettings
+from singula.data.augment.noise import GaussianNoise
+from singula.data.augment.regions import CutMix
 from singula.data.dataset import EpochSampler, PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
 
@@ -32,7 +34,9 @@ def dataset(**changes: object) -> PatchDataset:
     return PatchDataset(**arguments)  # type: ignore[arg-type]
 
 
-FREE = AugmentSettings(probability=0.8, rotation=(-180, 180), rot90=True, noise=True)
+FREE = AugmentSettings(
+    probability=0.8, rotation=(-180, 180), rot90=True, changes=(GaussianNoise(0.0, 0.05),)
+)
 
 
 def test_an_item_is_the_normalised_patch_with_its_targets() -> None:
@@ -138,3 +142,32 @@ def test_volumes(depth: int) -> None:
     )
     assert items[(1, 0)]["image"].shape == (2, depth, 16, 16)
     assert items[(1, 0)]["target"].shape == (2, depth, 16, 16)
+
+
+def test_cutmix_draws_the_other_patch_from_the_same_seed() -> None:
+    mixed = AugmentSettings(probability=1.0, changes=(CutMix((0.5, 0.5)),))
+    bright = Sample("b", np.full((16, 16, 1), 255, np.uint8), np.ones((16, 16, 1), np.uint16))
+    dark = Sample("d", np.zeros((16, 16, 1), np.uint8), np.ones((16, 16, 1), np.uint16))
+    items = dataset(samples=[bright, dark], augment=mixed)
+    for index, inside in ((0, 0.0), (1, 1.0)):
+        image, labels, targets = items.draw(3, index)
+        box = image[..., 0] == inside
+        assert box.sum() == 64
+        np.testing.assert_array_equal(labels[..., 0] == 2, box)
+        np.testing.assert_array_equal(targets["C"], encode(labels[..., 0], "BC")["C"])
+        np.testing.assert_array_equal(image, dataset(**vars_of(items)).draw(3, index)[0])
+    alone = dataset(samples=[bright], augment=mixed).draw(0, 0)
+    assert (alone[0] == 1).all()
+
+
+def vars_of(items: PatchDataset) -> dict[str, object]:
+    return {"samples": items.samples, "augment": items.augment}
+
+
+def test_other_samples_are_normalised_as_these_are() -> None:
+    items = dataset(normalizer=Normalizer("scale_range"))
+    brighter = Sample("a", np.maximum(IMAGE, 254), LABELS)
+    other = items.with_samples([brighter], None)
+    assert items.augment is other.augment is None
+    assert other.draw(0, 0)[0].min() > 0.99
+    assert items.draw(0, 0)[0].min() < 0.5

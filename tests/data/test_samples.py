@@ -11,12 +11,15 @@ import torch
 
 from singula.channels import encode
 from singula.data.augment import AugmentSettings
+from singula.data.augment.noise import GaussianNoise
 from singula.data.dataset import PatchDataset, PatchSettings
 from singula.data.normalize import Normalizer
 from singula.data.samples import Sample, SampleCache, StoredSample, is_mapped, memory_of
 
 SHAPE = (64, 80)
-FREE = AugmentSettings(probability=0.8, rotation=(-180, 180), hflip=True, noise=True)
+FREE = AugmentSettings(
+    probability=0.8, rotation=(-180, 180), hflip=True, changes=(GaussianNoise(),)
+)
 
 
 class Made:

@@ -6,6 +6,7 @@ from singula.io.read import read_image, read_labels
 
 TREE = """
 aug/*.tif
+aug/*.png
 charts/job_N_loss.png
 charts/job_N_iou_B.png
 charts/model_plot_job_N.png

@@ -7,13 +7,18 @@ from hypothesis import strategies as st
 
 from singula.channels import encode
 from singula.config import config_from_dict
+from singula.data.augment import CHANGES
+from singula.data.augment.intensity import Contrast
+from singula.data.augment.regions import Cutout
 from singula.data.dataset import Sample
 from singula.data.patches import TilePlan
 from singula.errors import UserError
 from singula.evaluate import match
 from singula.stages import settings as from_config
+from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
 from singula.stages.data import LabelNotes
 from singula.stages.finish import instance_classes
+from singula.stages.samples import draw_grid
 from singula.stages.score import PatchScores, Scores, map_scores, mean_scores, score_lines
 from singula.stages.split import fold_of, hold_out
 
@@ -145,7 +150,7 @@ def test_settings_come_from_their_keys() -> None:
     ]
     assert from_config.spacing(config, "TEST") == (3, 1, 1)
     assert from_config.spacing(config, "TRAIN") is None
-    augment = from_config.augment_settings(config)
+    augment = augment_settings(config)
     assert augment is not None
     assert augment.rotation == (-9, 9)
     assert augment.zoom is None
@@ -179,3 +184,30 @@ def test_ids_in_several_pieces_are_told_in_one_line() -> None:
     (line,) = said
     assert line.startswith("train: 2 id(s) in 2 label image(s)")
     assert "1 in torn" in line
+
+
+def test_every_change_is_switched_on_by_a_key_and_made_in_the_order_of_the_table() -> None:
+    keys = dict.fromkeys(CHANGE_OF_KEY, True)
+    more = {"MISALIGNMENT": True, "COUT_APPLY_TO_MASK": True, "CONTRAST_EM_MODE": "2d"}
+    train = {"TRAIN.ENABLE": True}
+    config = config_from_dict({**train, "AUGMENTOR": {"ENABLE": True, **keys, **more}})
+    augment = augment_settings(config)
+    assert augment is not None
+    assert augment.misalignment == 16
+    assert len(augment.changes) == len(CHANGE_OF_KEY)
+    found = [type(change) for change in augment.changes]
+    assert tuple(dict.fromkeys(found)) == CHANGES
+    assert Contrast((-0.1, 0.1), about_mean=False, per_slice=True) in augment.changes
+    assert Cutout((1, 3), (0.05, 0.3), 0.0, labels_too=True) in augment.changes
+    off = config_from_dict({**train, "AUGMENTOR": {"ENABLE": False, **keys}})
+    assert augment_settings(off) is None
+
+
+def test_a_grid_is_drawn_on_a_copy_of_the_plane() -> None:
+    image = np.zeros((2, 20, 40, 1), np.uint8)
+    image[0, 0, 0] = 7
+    lines = draw_grid(image, (2, 16, 32)) == 7
+    assert image.sum() == 7
+    assert lines[:, :, 2::4].all()
+    assert lines[:, 2::4].all()
+    assert not lines[1, 0, 0]

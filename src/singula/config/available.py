@@ -37,20 +37,11 @@ class Gap:
     fatal: bool = False
 
 
-_AUGMENTATIONS = (
-    "MEDIAN_BLUR", "MOTION_BLUR", "BRIGHTNESS_EM", "CONTRAST_EM", "DROPOUT", "CUTOUT", "CUTBLUR",
-    "CUTMIX", "CUTNOISE", "MISALIGNMENT", "MISSING_SECTIONS", "GRAYSCALE", "CHANNEL_SHUFFLE",
-    "GRIDMASK", "POISSON_NOISE", "SALT", "PEPPER", "SALT_AND_PEPPER",
-)  # fmt: skip
 UNAVAILABLE: tuple[Gap, ...] = (
     Gap("MODEL.SOURCE", ("biapy", "singula"), fatal=True),
     Gap("MODEL.LAST_ACTIVATION", ("sigmoid", "SIGMOID", "linear", "LINEAR")),
-    Gap("AUGMENTOR.E_MODE", ("constant",), phase="train", switch="AUGMENTOR.ELASTIC"),
-    Gap("AUGMENTOR.BRIGHTNESS_MODE", ("3D",), phase="train", switch="AUGMENTOR.BRIGHTNESS"),
-    Gap("AUGMENTOR.CONTRAST_MODE", ("3D",), phase="train", switch="AUGMENTOR.CONTRAST"),
     Gap("DATA.TRAIN.INPUT_ZARR_MULTIPLE_DATA", phase="train"),
     Gap("DATA.VAL.INPUT_ZARR_MULTIPLE_DATA", phase="train"),
-    *(Gap(f"AUGMENTOR.{n}", phase="train", switch="AUGMENTOR.ENABLE") for n in _AUGMENTATIONS),
     Gap("TEST.BY_CHUNKS.ENABLE", phase="test"),
 )
 

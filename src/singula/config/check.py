@@ -22,6 +22,8 @@ _REMOVE = f"{_POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
 _WITH_CONTOUR = ("BC", "BCM", "BCD", "BCDv2")
 _ONLY_2D = ("circularity", "elongation")
 _ONLY_3D = ("sphericity",)
+_NEEDS_Z = ("ZFLIP", "MISALIGNMENT")
+_NEEDS_CHANNELS = ("GRAYSCALE", "CHANNEL_SHUFFLE")
 
 
 def check_config(config: Config, *, train: bool, test: bool) -> list[str]:
@@ -65,7 +67,17 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
             f"{_SEG}.DATA_CHANNELS: with Dv2 alone the background makes instances too; "
             "remove them in the result"
         )
-    return notices
+    return notices + (list(_idle_augmentation(config)) if train else [])
+
+
+def _idle_augmentation(config: Config) -> Iterator[str]:
+    keys = config.AUGMENTOR.model_dump()
+    idle = {"in 2D": _NEEDS_Z if config.ndim == 2 else ()}
+    idle["with one channel"] = _NEEDS_CHANNELS if config.in_channels == 1 else ()
+    for where, names in idle.items():
+        for name in names:
+            if keys["ENABLE"] and keys[name]:
+                yield f"AUGMENTOR.{name}: has no effect {where}"
 
 
 def _channel_weights(config: Config) -> Iterator[str]:

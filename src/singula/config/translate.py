@@ -64,16 +64,19 @@ RENAMED: dict[str, str] = {
 }  # fmt: skip
 """Old or new name of a key → its name here."""
 
+_BEYOND = {
+    "mirror": "reflect",
+    "grid-mirror": "symmetric",
+    "grid-constant": "constant",
+    "grid-wrap": "wrap",
+    "edge": "nearest",
+}
+
 RENAMED_VALUES: dict[str, dict[str, str]] = {
     "DATA.NORMALIZATION.TYPE": {"zero_mean_unit_variance": "custom"},
     "LOSS.TYPE": {"": "CE"},
-    "AUGMENTOR.AFFINE_MODE": {
-        "mirror": "reflect",
-        "grid-mirror": "symmetric",
-        "grid-constant": "constant",
-        "grid-wrap": "wrap",
-        "edge": "nearest",
-    },
+    "AUGMENTOR.AFFINE_MODE": _BEYOND,
+    "AUGMENTOR.E_MODE": _BEYOND,
 }
 """Key → word of another version → its word here."""
 

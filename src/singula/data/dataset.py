@@ -15,10 +15,11 @@ from torch.utils.data import Dataset, Sampler
 
 from singula.data.augment import (
     AugmentSettings,
-    change_intensity,
+    Patch,
     draw_geometry,
+    make_changes,
     mirror,
-    sample_patch,
+    sample_pair,
 )
 from singula.data.normalize import Normalizer, Scaling
 from singula.data.patches import read_patch, training_starts
@@ -173,25 +174,51 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], Maps]:
         """Normalised image patch, labels patch (both channel-last) and targets by name."""
         rng = np.random.default_rng([self.seed, epoch, index])
-        number, start = self.places[index % len(self.places)]
-        sample, scaling = self.samples[number].opened(), self.scalings[number]
-        shape = self.patches.shape
-        if not start:
-            start = self._draw_start(number, sample, rng)
         settings = self.augment
-        if settings is None:
-            image = scaling.apply(read_patch(sample.image, start, shape))
-            labels = read_patch(sample.labels, start, shape)
-            if sample.targets is None:
-                return image, labels, self.encode(labels[..., 0])
-            cut = {n: read_patch(sample.targets[n], start, shape) for n in self.channels}
-            return image, labels, cut
-        geometry = draw_geometry(settings, (shape[-2], shape[-1]), rng)
-        raw = sample_patch(sample.image, start, shape, geometry, order=1, mode=settings.mode)
-        labels = sample_patch(sample.labels, start, shape, geometry, order=0, mode=settings.mode)
+        if settings is not None:
+            patch = self._moved(index, settings, rng)
+            patch = make_changes(patch, settings, rng, lambda: self._another(index, settings, rng))
+            return (
+                patch.image,
+                patch.labels,
+                self.encode(np.ascontiguousarray(patch.labels[..., 0])),
+            )
+        number, sample, start = self._place(index, rng)
+        shape = self.patches.shape
+        image = self.scalings[number].apply(read_patch(sample.image, start, shape))
+        labels = read_patch(sample.labels, start, shape)
+        if sample.targets is None:
+            return image, labels, self.encode(labels[..., 0])
+        cut = {n: read_patch(sample.targets[n], start, shape) for n in self.channels}
+        return image, labels, cut
+
+    def _place(self, index: int, rng: np.random.Generator) -> tuple[int, Sample, tuple[int, ...]]:
+        """Number of the sample, the sample, and start of the patch."""
+        number, start = self.places[index % len(self.places)]
+        sample = self.samples[number].opened()
+        return number, sample, start or self._draw_start(number, sample, rng)
+
+    def _moved(self, index: int, settings: AugmentSettings, rng: np.random.Generator) -> Patch:
+        """A patch after the geometric changes, normalised."""
+        number, sample, start = self._place(index, rng)
+        shape = self.patches.shape
+        geometry = draw_geometry(settings, shape, rng)
+        raw, labels = sample_pair(
+            sample.image,
+            sample.labels,
+            start,
+            shape,
+            geometry,
+            mode=settings.mode,
+            elastic_mode=settings.elastic_mode,
+        )
         raw, labels = mirror([raw, labels], len(shape), settings, rng)
-        image = change_intensity(scaling.apply(raw), settings, rng)
-        return image, labels, self.encode(np.ascontiguousarray(labels[..., 0]))
+        return Patch(self.scalings[number].apply(raw), labels)
+
+    def _another(self, index: int, settings: AugmentSettings, rng: np.random.Generator) -> Patch:
+        """Any patch but this one, where there is another."""
+        other = (index + int(rng.integers(1, max(2, len(self))))) % len(self)
+        return self._moved(other, settings, rng)
 
     def _draw_start(self, number: int, sample: Sample, rng: np.random.Generator) -> tuple[int, ...]:
         """Where a random patch lies."""

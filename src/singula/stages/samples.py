@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as Picture
 
 from singula.config import Config
 from singula.data.dataset import PatchDataset
 from singula.data.places import probability_map
 from singula.data.samples import AnySample, Sample, SampleCache, StoredSample
+from singula.io.atomic import atomic_path
 from singula.io.results import ResultsTree
 from singula.io.write import write_npy, write_tiff
+from singula.report.overlay import Rgb, middle_plane, overlay, to_grey
 from singula.stages.score import AXES
 
 Array = npt.NDArray[Any]
@@ -27,8 +30,9 @@ def write_samples(
     """Pairs of patches before and after augmentation, as TIFF files.
 
     ``<n>_x_before.tif`` and ``<n>_y_before.tif`` are the patch and its labels, ``…_after.tif`` the
-    same after the changes of the first epoch. With `AUGMENTOR.DRAW_GRID` the images after carry a
-    grid that was drawn on the image before, so that turns and bends can be seen.
+    same after the changes of the first epoch; ``<n>.png`` shows all four side by side. With
+    `AUGMENTOR.DRAW_GRID` the images after carry a grid that was drawn on the image before, so that
+    turns and bends can be seen; it changes neither labels nor normalisation.
     """
     keys = config.AUGMENTOR
     if not (keys.ENABLE and keys.AUG_SAMPLES) or not len(dataset):
@@ -40,14 +44,38 @@ def write_samples(
         gridded = [StoredSample(s.name, s.shape, _Gridded(s, config.patch), cache) for s in samples]
         shown = dataset.with_samples(gridded, augment=dataset.augment)
     count = min(keys.AUG_NUM_SAMPLES, len(dataset))
+    axes = AXES[config.ndim]
     for number, index in enumerate(np.linspace(0, len(dataset) - 1, count).astype(int).tolist()):
+        panels = []
         for name, source in (("before", plain), ("after", shown)):
             image, labels, _ = source.draw(0, index)
-            axes = AXES[config.ndim]
-            stem = tree.aug / f"{number:02d}"
-            write_tiff(stem.with_name(f"{stem.name}_x_{name}.tif"), image, axes + "C")
             ids = np.ascontiguousarray(labels[..., 0])
-            write_tiff(stem.with_name(f"{stem.name}_y_{name}.tif"), ids, axes)
+            write_tiff(tree.aug / f"{number:02d}_x_{name}.tif", image, axes + "C")
+            write_tiff(tree.aug / f"{number:02d}_y_{name}.tif", ids, axes)
+            panels += pair_panels(image, ids)
+        with atomic_path(tree.aug / f"{number:02d}.png") as temporary:
+            Picture.fromarray(side_by_side(panels)).save(temporary)
+
+
+def pair_panels(image: Array, ids: Array) -> list[Rgb]:
+    """An image (spatial…, c) and the same with its instances; of a volume the fullest slice.
+
+    Parameters
+    ----------
+    ids : ndarray of int
+        The spatial shape of `image`.
+    """
+    if ids.ndim == 3:
+        index = middle_plane(ids)
+        image, ids = image[index], ids[index]
+    return [to_grey(image), overlay(image, ids)]
+
+
+def side_by_side(panels: Sequence[Rgb]) -> Rgb:
+    """Pictures (y, x, 3) of one height in a row, with a white gap."""
+    gap = np.full((panels[0].shape[0], 6, 3), 255, np.uint8)
+    row = [part for panel in panels for part in (panel, gap)][:-1]
+    return np.concatenate(row, axis=1)
 
 
 def draw_grid(image: Array, patch: tuple[int, ...]) -> Array:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from singula.channels import EncodeSettings, parse_channels
 from singula.channels.table import CHANNELS
 from singula.config import Config
-from singula.data.augment import AugmentSettings
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.instances import DecodeSettings
@@ -184,39 +183,6 @@ def tile_plan(config: Config, model: ModelSettings) -> TilePlan:
         overlap=tuple(float(o) for o in keys.OVERLAP),
         padding=tuple(int(p) for p in keys.PADDING),
         multiple=downsampling(model),
-    )
-
-
-def augment_settings(config: Config) -> AugmentSettings | None:
-    """Random changes of training patches, or None."""
-    keys = config.AUGMENTOR
-    if not keys.ENABLE:
-        return None
-
-    def pair(enabled: bool, values: Any) -> tuple[float, float] | None:
-        return (float(values[0]), float(values[1])) if enabled else None
-
-    return AugmentSettings(
-        probability=keys.DA_PROB,
-        rotation=pair(keys.RANDOM_ROT, keys.RANDOM_ROT_RANGE),
-        zoom=pair(keys.ZOOM, keys.ZOOM_RANGE),
-        shift=pair(keys.SHIFT, keys.SHIFT_RANGE),
-        shear=pair(keys.SHEAR, keys.SHEAR_RANGE),
-        elastic_alpha=pair(keys.ELASTIC, keys.E_ALPHA),
-        elastic_sigma=float(keys.E_SIGMA),
-        mode=keys.AFFINE_MODE,
-        rot90=keys.ROT90,
-        vflip=keys.VFLIP,
-        hflip=keys.HFLIP,
-        zflip=keys.ZFLIP,
-        brightness=pair(keys.BRIGHTNESS, keys.BRIGHTNESS_FACTOR),
-        contrast=pair(keys.CONTRAST, keys.CONTRAST_FACTOR),
-        gamma=pair(keys.GAMMA_CONTRAST, keys.GC_GAMMA),
-        noise=keys.GAUSSIAN_NOISE,
-        noise_mean=keys.GAUSSIAN_NOISE_MEAN,
-        noise_var=keys.GAUSSIAN_NOISE_VAR,
-        noise_from_image=keys.GAUSSIAN_NOISE_USE_INPUT_IMG_MEAN_AND_VAR,
-        blur=pair(keys.G_BLUR, keys.G_SIGMA),
     )
 
 

@@ -23,6 +23,7 @@ from singula.io.write import write_npy
 from singula.models import build_model, channels_last
 from singula.report.model_plot import draw_model
 from singula.stages import settings as from_config
+from singula.stages.augmentation import augment_settings
 from singula.stages.data import load_training
 from singula.stages.samples import write_generated, write_probability_maps, write_samples
 from singula.training.callbacks import CheckpointSettings, EpochLog
@@ -202,7 +203,7 @@ def _dataset(
     # A part of the training images is encoded as these are.
     own = part if part == "TRAIN" or not config.DATA.VAL.FROM_TRAIN else "TRAIN"
     encoding = from_config.encode_settings(config, own)
-    augment = from_config.augment_settings(config) if part == "TRAIN" else None
+    augment = augment_settings(config) if part == "TRAIN" else None
     if augment is not None:
         # Changed labels are encoded anew: the stored channels need not be held in memory.
         samples = [sample.without_targets() for sample in samples]

@@ -1,0 +1,133 @@
+"""Noise, and single pixels that are lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from singula.data.augment.change import (
+    FloatArray,
+    ImageChange,
+    Range,
+    Sizes,
+    black,
+    draw_box,
+    draw_count,
+    white,
+)
+
+
+@dataclass(frozen=True)
+class GaussianNoise(ImageChange):
+    """Add Gaussian noise.
+
+    Parameters
+    ----------
+    mean, variance : float
+        In normalised units.
+    from_image : bool
+        Take the patch's own mean and variance instead.
+    """
+
+    mean: float = 0.0
+    variance: float = 0.05
+    from_image: bool = False
+
+    def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Change an image (spatial…, c)."""
+        mean, variance = self.mean, self.variance
+        if self.from_image:
+            mean, variance = float(image.mean()), float(image.var())
+        noise = rng.standard_normal(image.shape, dtype=np.float32)
+        noise *= np.float32(np.sqrt(variance))
+        noise += np.float32(mean)
+        noise += image
+        return noise
+
+
+@dataclass(frozen=True)
+class PoissonNoise(ImageChange):
+    """Count photons.
+
+    Parameters
+    ----------
+    photons : (float, float)
+        How many photons stand for one normalised unit above black; drawn evenly on a logarithmic
+        scale.
+    """
+
+    photons: Range = (20.0, 200.0)
+
+    def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Change an image (spatial…, c)."""
+        per_unit = np.float32(np.exp(rng.uniform(*np.log(self.photons))))
+        dark = black(image)
+        counted = rng.poisson((image - dark) * per_unit).astype(np.float32)
+        return dark + counted / per_unit
+
+
+@dataclass(frozen=True)
+class SaltAndPepper(ImageChange):
+    """Set random values to white or black, in each channel by itself.
+
+    Parameters
+    ----------
+    amount : float
+        Fraction of the values.
+    salt : float
+        Share of white among them.
+    """
+
+    amount: float
+    salt: float = 0.5
+
+    def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Change an image (spatial…, c)."""
+        drawn = rng.random(image.shape, dtype=np.float32)
+        result = np.where(drawn < self.amount * self.salt, white(image), image)
+        pepper = (drawn >= self.amount * self.salt) & (drawn < self.amount)
+        result[pepper] = black(image)
+        return result
+
+
+@dataclass(frozen=True)
+class Dropout(ImageChange):
+    """Set a random fraction of the pixels to zero, in all channels."""
+
+    fraction: Range
+
+    def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Change an image (spatial…, c)."""
+        fraction = rng.uniform(*self.fraction)
+        kept = rng.random(image.shape[:-1], dtype=np.float32) >= fraction
+        return image * kept[..., None]
+
+
+@dataclass(frozen=True)
+class CutNoise(ImageChange):
+    """Add Gaussian noise inside boxes.
+
+    Parameters
+    ----------
+    scale : (float, float)
+        Standard deviation of the noise as a fraction of the patch's range.
+    count : (int, int)
+        Number of boxes.
+    size : (float, float)
+        Side of a box as a fraction of each axis.
+    """
+
+    scale: Range
+    count: Sizes
+    size: Range
+
+    def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Change an image (spatial…, c)."""
+        result, span = image.copy(), np.ptp(image)
+        for _ in range(draw_count(self.count, rng)):
+            box = draw_box(image.shape[:-1], self.size, rng)
+            deviation = np.float32(rng.uniform(*self.scale)) * span
+            noise = rng.standard_normal(result[box].shape, dtype=np.float32)
+            result[box] += deviation * noise
+        return result

@@ -1,0 +1,173 @@
+"""Parts of a patch that are lost, or taken from another one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.data.augment.change import (
+    Another,
+    Change,
+    FloatArray,
+    ImageChange,
+    Patch,
+    Range,
+    Sizes,
+    as_slices,
+    black,
+    draw_box,
+    draw_count,
+)
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Cutout(Change):
+    """Fill boxes with a constant, after DeVries and Taylor (2017).
+
+    Parameters
+    ----------
+    count : (int, int)
+        Number of boxes.
+    size : (float, float)
+        Side of a box as a fraction of each axis.
+    value : float
+        In normalised units.
+    labels_too : bool
+        Make the boxes background in the labels.
+    """
+
+    count: Sizes
+    size: Range
+    value: float = 0.0
+    labels_too: bool = False
+
+    def apply(self, patch: Patch, rng: np.random.Generator, another: Another) -> Patch:
+        """Change the patch."""
+        image, labels = patch.image.copy(), patch.labels
+        if self.labels_too:
+            labels = labels.copy()
+        for _ in range(draw_count(self.count, rng)):
+            box = draw_box(image.shape[:-1], self.size, rng)
+            image[box] = self.value
+            if self.labels_too:
+                labels[box] = 0
+        return Patch(image, labels)
+
+
+@dataclass(frozen=True)
+class CutMix(Change):
+    """Take a box, image and labels, from another training patch, after Yun et al. (2019).
+
+    The ids that come with it are renumbered above those that are there, in a wider type if need
+    be. `size` is the side of the box as a fraction of each axis.
+    """
+
+    size: Range
+
+    def apply(self, patch: Patch, rng: np.random.Generator, another: Another) -> Patch:
+        """Change the patch."""
+        box = draw_box(patch.image.shape[:-1], self.size, rng)
+        other = another()
+        image = patch.image.copy()
+        image[box] = other.image[box]
+        return Patch(image, _join(patch.labels, other.labels, box))
+
+
+def _join(
+    labels: npt.NDArray[Any], other: npt.NDArray[Any], box: tuple[slice, ...]
+) -> npt.NDArray[Any]:
+    """Labels with a box of others, whose ids follow the largest one."""
+    ids, ranks = np.unique(other[box][..., 0], return_inverse=True)
+    largest = int(labels[..., 0].max())
+    following = np.zeros(ids.size, np.uint64)
+    new = ids != 0
+    following[new] = np.arange(largest + 1, largest + 1 + int(new.sum()), dtype=np.uint64)
+    highest = int(following.max(initial=0))
+    fits = highest <= np.iinfo(labels.dtype).max
+    result: npt.NDArray[Any] = labels.astype(labels.dtype if fits else np.min_scalar_type(highest))
+    result[box] = other[box]
+    result[..., 0][box] = following[ranks].reshape(other[box].shape[:-1])
+    return result
+
+
+@dataclass(frozen=True)
+class GridMask(ImageChange):
+    """Black out squares on a grid, after Chen et al. (2020); the same in all slices.
+
+    Parameters
+    ----------
+    keep : float
+        Fraction of the area that is kept.
+    cell : (float, float)
+        Side of a cell of the grid as a fraction of the shorter side of the patch.
+    turn : float
+        Largest turn of the grid; 1 is 360 degrees.
+    invert : bool
+        Black out what would be kept.
+    """
+
+    keep: float
+    cell: Range
+    turn: float = 1.0
+    invert: bool = False
+
+    def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Change an image (spatial…, c)."""
+        plane = image.shape[-3:-1]
+        cell = max(2.0, float(rng.uniform(*self.cell)) * min(plane))
+        angle = float(rng.uniform(0, self.turn)) * 2 * np.pi
+        lost = grid_of_squares(plane, cell, self.keep, angle, rng.random(2))
+        if self.invert:
+            lost = ~lost
+        return np.where(lost[..., None], black(image), image)
+
+
+def grid_of_squares(
+    plane: tuple[int, ...], cell: float, keep: float, angle: float, phase: npt.NDArray[np.float64]
+) -> Mask:
+    """A mask (y, x) of squares, one per cell, that cover the fraction ``1 - keep``."""
+    y = np.arange(plane[0], dtype=np.float32)[:, None]
+    x = np.arange(plane[1], dtype=np.float32)
+    side = np.sqrt(1 - keep)
+    cosine, sine = np.float32(np.cos(angle) / cell), np.float32(np.sin(angle) / cell)
+    across = cosine * y - sine * x + np.float32(phase[0])
+    along = sine * y + cosine * x + np.float32(phase[1])
+    mask: Mask = (across - np.floor(across) < side) & (along - np.floor(along) < side)
+    return mask
+
+
+@dataclass(frozen=True)
+class MissingSections(ImageChange):
+    """Black out a straight band in some slices: at least one, at most a quarter of them.
+
+    `widening` is by how many pixels a line is widened to either side. A plane is its only slice.
+    """
+
+    widening: Sizes
+
+    def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Change an image (spatial…, c)."""
+        result = image.copy()
+        slices = as_slices(result)
+        count = int(rng.integers(1, max(1, len(slices) // 4) + 1))
+        for z in rng.choice(len(slices), count, replace=False):
+            place = rng.random(2) * (np.array(slices.shape[1:3]) - 1)
+            angle = float(rng.uniform(0, np.pi))
+            band = straight_band(slices.shape[1:3], place, angle, draw_count(self.widening, rng))
+            slices[z][band] = black(image)
+        return result
+
+
+def straight_band(
+    plane: tuple[int, ...], place: npt.NDArray[np.float64], angle: float, widening: int
+) -> Mask:
+    """A mask (y, x) of the pixels at most `widening` from a line through `place`."""
+    y = np.arange(plane[0])[:, None] - place[0]
+    x = np.arange(plane[1]) - place[1]
+    mask: Mask = np.abs(np.cos(angle) * y - np.sin(angle) * x) <= widening + 0.5
+    return mask

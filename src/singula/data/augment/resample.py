@@ -1,0 +1,214 @@
+"""Resample a patch of a whole image and its labels through one mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.data.augment.change import FloatArray, as_slices
+from singula.data.augment.geometry import Geometry, Matrix
+from singula.data.patches import read_patch
+from singula.runtime import compiled
+
+Array = npt.NDArray[Any]
+Places = npt.NDArray[np.float64]
+
+MODES = ("reflect", "symmetric", "nearest", "constant", "wrap")
+"""What lies beyond the edge, in numpy's words; 'constant' is 0, and background."""
+_WRAP = MODES.index("wrap")
+
+
+def sample_pair(
+    image: Array,
+    labels: Array,
+    start: Sequence[int],
+    shape: Sequence[int],
+    geometry: Geometry,
+    *,
+    mode: str = "reflect",
+    elastic_mode: str = "constant",
+) -> tuple[FloatArray, Array]:
+    """Resample a patch of an image and of its labels through a geometry.
+
+    Parameters
+    ----------
+    image, labels : ndarray
+        Whole, (y, x, c) or (z, y, x, c), of the same spatial shape and any type.
+    start, shape : sequence of int
+        Where the patch would lie without the geometry. What it needs beyond the edge to be whole
+        is mirrored and counts as image.
+    mode : str
+        One of `MODES`, for pixels that lie beyond the edge without the displacement.
+    elastic_mode : str
+        The same for those that the displacement leads beyond the edge.
+
+    Returns
+    -------
+    image : ndarray of float32
+        Shape ``(*shape, c)``, interpolated linearly.
+    labels : ndarray
+        Values of the nearest pixels, in their own type.
+    """
+    if geometry.is_identity:
+        return read_patch(image, start, shape).astype(np.float32), read_patch(labels, start, shape)
+    (image, start_in_image), (labels, _) = (_cover(a, start, shape) for a in (image, labels))
+    pixels, ids = as_slices(image), as_slices(labels)
+    result = np.empty((*shape, image.shape[-1]), np.float32)
+    moved = np.empty((*shape, labels.shape[-1]), labels.dtype)
+    size = (pixels.shape[1], pixels.shape[2])
+    folds = (MODES.index(mode), MODES.index(elastic_mode))
+    centre = (np.array(shape[-2:]) - 1) / 2
+    for part, matrix, shift in geometry.planes(pixels.shape[0]):
+        # Rounding removes the last bits that would move a whole-pixel mapping between two pixels.
+        offset = np.round(np.array(start_in_image) + centre + shift - matrix @ centre, 9)
+        places = _places(matrix, offset, tuple(shape[-2:]), geometry.displacement, size, folds)
+        _interpolate(pixels[part], places, _WRAP in folds, as_slices(result)[part])
+        as_slices(moved)[part] = _nearest(ids[part], places, _WRAP in folds)
+    return result, moved
+
+
+def _cover(
+    array: Array, start: Sequence[int], shape: Sequence[int]
+) -> tuple[Array, tuple[int, int]]:
+    """Whole planes of the patch's slices, mirrored where the patch reaches beyond the array.
+
+    Also says where the patch begins in them.
+    """
+    begins, lengths = list(start), list(shape)
+    for axis in range(len(shape) - 2, len(shape)):
+        begins[axis] = min(0, start[axis])
+        end = max(array.shape[axis], start[axis] + shape[axis])
+        lengths[axis] = end - begins[axis]
+    place = (start[-2] - begins[-2], start[-1] - begins[-1])
+    return read_patch(array, begins, lengths), place
+
+
+def _places(
+    matrix: Matrix,
+    offset: Matrix,
+    plane: tuple[int, ...],
+    displacement: FloatArray | None,
+    size: tuple[int, int],
+    folds: tuple[int, int],
+) -> tuple[Places, Places]:
+    """Row and column in the image of each pixel of a plane; NaN where there is nothing."""
+    i = np.arange(plane[0], dtype=np.float64)[:, None]
+    j = np.arange(plane[1], dtype=np.float64)
+    fold = compiled(_fold_in_place)
+    places = []
+    for axis in range(2):
+        place = (matrix[axis, 0] * i + offset[axis]) + matrix[axis, 1] * j
+        fold(place, size[axis], folds[0])
+        if displacement is not None:
+            place += displacement[axis]
+            fold(place, size[axis], folds[1])
+        places.append(place)
+    return places[0], places[1]
+
+
+def _fold_in_place(places: Any, size: int, mode: int) -> None:
+    """Lead coordinates beyond ``0 … size - 1`` back into the image, as `MODES` says."""
+    last = size - 1.0
+    flat = places.reshape(-1)
+    for n in range(flat.size):
+        x = flat[n]
+        if -1e-6 <= x <= last + 1e-6:
+            flat[n] = min(max(x, 0.0), last)
+        elif mode == 0:  # the edge pixel is not repeated
+            if size == 1:
+                flat[n] = 0.0
+            else:
+                x = abs(x) % (2 * last)
+                flat[n] = 2 * last - x if x > last else x
+        elif mode == 1:  # the edge pixel is repeated
+            x = (x + 0.5) % (2.0 * size)
+            flat[n] = min(max((2.0 * size - x if x > size else x) - 0.5, 0.0), last)
+        elif mode == 2:
+            flat[n] = min(max(x, 0.0), last)
+        elif mode == 3:
+            flat[n] = np.nan
+        else:  # the first pixel follows the last one
+            flat[n] = x % size
+
+
+def _box(places: Places, size: int, wrap: bool) -> tuple[int, int]:
+    """First and last-but-one pixel along an axis that interpolation touches."""
+    low, high = np.nanmin(places, initial=size), np.nanmax(places, initial=-1)
+    if wrap or high < 0:
+        return 0, size
+    return int(low), min(size, int(high) + 2)
+
+
+def _interpolate(
+    pixels: Array, places: tuple[Places, Places], wrap: bool, result: FloatArray
+) -> None:
+    """Fill `result` (z, y, x, c) from `pixels` (z, y, x, c), linearly in the plane."""
+    top, bottom = _box(places[0], pixels.shape[1], wrap)
+    left, right = _box(places[1], pixels.shape[2], wrap)
+    part = np.ascontiguousarray(pixels[:, top:bottom, left:right], dtype=np.float32)
+    compiled(_interpolate_planes)(part, places[0], places[1], top, left, wrap, result)
+
+
+def _interpolate_planes(
+    pixels: Any, rows: Any, columns: Any, top: int, left: int, wrap: bool, result: Any
+) -> None:
+    depth, height, width, channels = pixels.shape
+    for z in range(depth):
+        for i in range(rows.shape[0]):
+            for j in range(rows.shape[1]):
+                y = rows[i, j] - top
+                x = columns[i, j] - left
+                if np.isnan(y) or np.isnan(x):
+                    for c in range(channels):
+                        result[z, i, j, c] = 0
+                    continue
+                y0 = int(y)
+                x0 = int(x)
+                down = np.float32(y - y0)
+                along = np.float32(x - x0)
+                y1 = y0 + 1
+                x1 = x0 + 1
+                if y1 == height:
+                    y1 = 0 if wrap else y0
+                if x1 == width:
+                    x1 = 0 if wrap else x0
+                for c in range(channels):
+                    upper = pixels[z, y0, x0, c]
+                    upper += along * (pixels[z, y0, x1, c] - upper)
+                    lower = pixels[z, y1, x0, c]
+                    lower += along * (pixels[z, y1, x1, c] - lower)
+                    result[z, i, j, c] = upper + down * (lower - upper)
+
+
+def _nearest(ids: Array, places: tuple[Places, Places], wrap: bool) -> Array:
+    """Values (z, y, x, c) of the pixels nearest to the places, 0 where there is nothing."""
+    height, width = ids.shape[1:3]
+    rows, columns = places
+    index = np.empty(rows.shape, np.int64)
+    compiled(_nearest_index)(rows, columns, height, width, wrap, index)
+    flat = ids.reshape(ids.shape[0], height * width, ids.shape[-1])
+    result = np.take(flat, index, axis=1, mode="clip")
+    result[:, index < 0] = 0
+    return result
+
+
+def _nearest_index(
+    rows: Any, columns: Any, height: int, width: int, wrap: bool, index: Any
+) -> None:
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            y = rows[i, j]
+            x = columns[i, j]
+            if np.isnan(y) or np.isnan(x):
+                index[i, j] = -1
+                continue
+            r = int(y + 0.5)
+            c = int(x + 0.5)
+            if r == height:
+                r = 0 if wrap else height - 1
+            if c == width:
+                c = 0 if wrap else width - 1
+            index[i, j] = r * width + c
