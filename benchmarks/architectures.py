@@ -47,6 +47,8 @@ def overrides(name: str) -> list[str]:
         f"MODEL.ARCHITECTURE={name}",
         "DATA.EXTRACT_RANDOM_PATCH=True",
         "TEST.AUGMENTATION=False",
+        # The template's thresholds suit a network that was trained for longer.
+        "PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE=auto",
         *SMALL.get(name, ()),
     ]
 

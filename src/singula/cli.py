@@ -227,6 +227,8 @@ def report(
 
 
 def _guarded(command: Callable[..., Any]) -> None:
+    # A blank after a line's last backslash, easily copied from a page, is an argument to a shell.
+    sys.argv[1:] = [word for word in sys.argv[1:] if word.strip() or not word]
     try:
         command()
     except UserError as error:

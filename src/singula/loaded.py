@@ -26,9 +26,9 @@ from singula.stages.post import (
     process_instances,
     seed_filter,
 )
-from singula.stages.predict import predictor_from
 from singula.stages.reading import Reader, reader_for
 from singula.stages.score import AXES
+from singula.stages.weights import predictor_from
 from singula.training.checkpoint import load_checkpoint
 
 if TYPE_CHECKING:
@@ -206,6 +206,12 @@ class Model:
                 f"the array has shape {np.shape(array)}; this model takes ({axes}, "
                 f"{self.config.in_channels} channels)",
                 "move the channels to the end, or use a model trained on such images",
+            )
+        if image.dtype.kind == "f" and not np.isfinite(image).all():
+            raise UserError(
+                f"the array holds {int(np.count_nonzero(~np.isfinite(image)))} values that are no "
+                "finite numbers",
+                "replace them, for example with numpy.nan_to_num",
             )
         return image
 

@@ -146,6 +146,10 @@ def run(job: Job, notify: Notify) -> RunReport:
         tree.prepare()
         log.open(tree.log_file)
         _copy_config(job.config, tree)
+    if config.TRAIN.ENABLE and config.TEST.ENABLE:
+        from singula.stages.inputs import check_test
+
+        check_test(config)
     device = _device(config, job.gpu, log)
     log(f"results: {tree.run}")
     seconds = {"start": time.perf_counter() - began}

@@ -117,11 +117,6 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
     ),
     ({**PLATEAU, "TRAIN.PATIENCE": 5}, f"{RATE}.REDUCEONPLATEAU_PATIENCE", "TRAIN.PATIENCE 5"),
     (
-        {"TEST.MATCHING_STATS_THS_COLORED_IMG": [0.4]},
-        "TEST.MATCHING_STATS_THS_COLORED_IMG",
-        "found 0.4",
-    ),
-    (
         {**IN_3D, "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": True},
         "TEST.ANALIZE_2D_IMGS_AS_3D_STACK",
         "2D",
@@ -287,6 +282,19 @@ def test_what_is_not_available_is_told_once_each() -> None:
     assert sorted(said) == [
         f"configuration: {key}: True is not in this version yet, it has no effect"
         for key in ("TEST.BY_CHUNKS.ENABLE",)
+    ]
+
+
+def test_a_picture_at_a_threshold_without_scores_is_told() -> None:
+    said: list[str] = []
+    config_from_dict(
+        {"TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True, "TEST.MATCHING_STATS_THS": [0.5],
+         "TEST.MATCHING_STATS_THS_COLORED_IMG": [0.3, 0.5]},
+        notify=said.append,
+    )  # fmt: skip
+    assert said == [
+        "configuration: TEST.MATCHING_STATS_THS_COLORED_IMG: 0.3 has no effect, as "
+        "TEST.MATCHING_STATS_THS has not"
     ]
 
 

@@ -119,6 +119,22 @@ def test_processes_share_an_epoch_without_gap(size: int, world: int, shuffle: bo
     assert {e for part in parts for e, _ in part} == {3}
 
 
+@given(st.integers(1, 40), st.integers(1, 5), st.booleans())
+def test_processes_count_every_validation_patch_once(size: int, world: int, shuffle: bool) -> None:
+    drawn = [
+        index
+        for rank in range(world)
+        for _, index in EpochSampler(size, shuffle=shuffle, vary=False, rank=rank, world=world)
+    ]
+    assert sorted(i for i in drawn if i >= 0) == list(range(size))
+    assert len(drawn) % world == 0
+    data = dataset()
+    first, again = data[0, 0], data[0, -1]
+    assert bool(first["counts"])
+    assert not bool(again["counts"])
+    assert torch.equal(first["image"], again["image"])
+
+
 def test_order_follows_from_seed_and_epoch() -> None:
     def order(epoch: int, **changes: object) -> list[tuple[int, int]]:
         sampler = EpochSampler(50, **{"shuffle": True, "seed": 1, **changes})  # type: ignore[arg-type]

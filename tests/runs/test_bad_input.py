@@ -130,7 +130,7 @@ def test_checkpoint_of_another_network(command, write_config, data, tmp_path) ->
     assert command("run", "--config", config, "--result_dir", out) == 0
     other = ("--set", "TRAIN.ENABLE=False", "--set", "MODEL.FEATURE_MAPS=[4, 8]")
     assert command("run", "--config", config, "--result_dir", out, *other) == 2
-    assert "differs from the configured" in command.err
+    assert "MODEL.FEATURE_MAPS: (8, 16) in training, (4, 8) configured" in command.err
 
 
 def test_full_disk_while_writing_a_checkpoint(

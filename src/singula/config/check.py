@@ -60,6 +60,13 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
         )
     if test and config.TEST.EVALUATE and not known:
         notices.append("DATA.TEST.LOAD_GT: False, so the test images are predicted but not scored")
+    keys = config.TEST
+    alone = [t for t in keys.MATCHING_STATS_THS_COLORED_IMG if t not in keys.MATCHING_STATS_THS]
+    if test and keys.MATCHING_STATS and alone:
+        notices.append(
+            f"TEST.MATCHING_STATS_THS_COLORED_IMG: {', '.join(f'{t:g}' for t in alone)} has no "
+            "effect, as TEST.MATCHING_STATS_THS has not"
+        )
     if config.ndim == 2 and config.PROBLEM.INSTANCE_SEG.WATERSHED_BY_2D_SLICES:
         notices.append(f"{_SEG}.WATERSHED_BY_2D_SLICES: has no effect in 2D")
     if config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS == "Dv2" and test:
@@ -261,16 +268,6 @@ def _monitor(config: Config) -> Iterator[str]:
         yield f"TRAIN.CHECKPOINT_MONITOR: found {name!r}; allowed {', '.join(names)}"
 
 
-def _pictures(config: Config) -> Iterator[str]:
-    test = config.TEST
-    alone = [t for t in test.MATCHING_STATS_THS_COLORED_IMG if t not in test.MATCHING_STATS_THS]
-    if test.MATCHING_STATS and alone:
-        yield (
-            f"TEST.MATCHING_STATS_THS_COLORED_IMG: found {', '.join(f'{t:g}' for t in alone)}; "
-            f"allowed those of TEST.MATCHING_STATS_THS {test.MATCHING_STATS_THS}"
-        )
-
-
 def _stack(config: Config) -> Iterator[str]:
     if config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK and config.ndim == 3:
         yield "TEST.ANALIZE_2D_IMGS_AS_3D_STACK: found True; allowed only with PROBLEM.NDIM 2D"
@@ -340,7 +337,6 @@ _TRAIN: tuple[Rule, ...] = (
 )
 _TEST: tuple[Rule, ...] = (
     _split_rule("TEST"),
-    _pictures,
     _stack,
     _channel_needs,
     _remove_by_properties,

@@ -103,7 +103,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     Notes
     -----
     An item holds ``image`` (C, …) float32, ``target`` (channels, …) float32, ``foreground``
-    (1, …) bool, and ``classes`` (…) int64 where the labels have a second channel.
+    (1, …) bool, ``counts`` () bool, which is False where a validation patch is drawn once more, and
+    ``classes`` (…) int64 where the labels have a second channel.
     """
 
     def __init__(
@@ -166,8 +167,11 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Tensor]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        image, labels, targets = self.draw(epoch, index)
-        return self._tensors(image, labels, targets)
+        repeated = index < 0
+        image, labels, targets = self.draw(epoch, -1 - index if repeated else index)
+        item = self._tensors(image, labels, targets)
+        item["counts"] = torch.tensor(not repeated)
+        return item
 
     def draw(
         self, epoch: int, index: int
@@ -254,7 +258,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     A resumed run therefore goes on exactly as an uninterrupted one. With several processes each
     takes every `world`-th index; the list is filled up from its front so that all have the same
-    number of steps. With `vary` False every epoch draws what epoch 0 draws (validation).
+    number of steps. With `vary` False every epoch draws what epoch 0 draws (validation), and what
+    fills up has the index -1 - i instead of i: it is not to be counted twice.
     """
 
     def __init__(
@@ -288,4 +293,6 @@ class EpochSampler(Sampler[tuple[int, int]]):
         if self.shuffle:
             order = np.random.default_rng([self.seed, epoch]).permutation(self.size)
         order = np.resize(order, len(self) * self.world)
+        if not self.vary:
+            order[self.size :] = -1 - order[self.size :]
         return ((epoch, int(i)) for i in order[self.rank :: self.world])

@@ -5,6 +5,7 @@ Here, and nowhere else, a key of the YAML file meets the argument that it sets.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -176,13 +177,23 @@ def patch_settings(config: Config, part: str) -> PatchSettings:
 
 
 def tile_plan(config: Config, model: ModelSettings) -> TilePlan:
-    """How test images are cut."""
+    """How test images are cut.
+
+    A tile is a patch, or larger where the padding leaves less of a patch than the network's
+    coarsest step.
+    """
     keys = config.DATA.TEST
+    padding = tuple(int(p) for p in keys.PADDING)
+    multiple = downsampling(model)
+    tile = tuple(
+        length + max(0, math.ceil((step - (length - 2 * pad)) / step) * step)
+        for length, pad, step in zip(config.patch, padding, multiple, strict=True)
+    )
     return TilePlan(
-        patch=config.patch,
+        patch=tile,
         overlap=tuple(float(o) for o in keys.OVERLAP),
-        padding=tuple(int(p) for p in keys.PADDING),
-        multiple=downsampling(model),
+        padding=padding,
+        multiple=multiple,
     )
 
 

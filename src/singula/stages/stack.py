@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,53 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.io.image import Image
+from singula.io.pairs import Pair
 from singula.stages.finish import Truth
+from singula.stages.reading import Reader
 
 Maps = dict[str, npt.NDArray[Any]]
 # Image, truth and mask
 Loaded = tuple[Image, Truth | None, npt.NDArray[Any] | None]
+
+
+def check_slices(pairs: Sequence[Pair], failed: Mapping[str, str], reader: Reader) -> None:
+    """See by their headers that images are the slices of one volume.
+
+    Raises
+    ------
+    UserError
+        Naming images of another size, or that cannot be read.
+    """
+    if failed:
+        refuse_gaps(failed)
+    _refuse_sizes({pair.name: reader.shape(pair.image) for pair in pairs})
+
+
+def refuse_gaps(failed: Mapping[str, str]) -> None:
+    """Do not make neighbours of slices between which one is missing.
+
+    Raises
+    ------
+    UserError
+        Always.
+    """
+    name, reason = next(iter(failed.items()))
+    raise UserError(
+        f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: {len(failed)} images could not be done, so there is no "
+        f"whole stack; {name}: {reason}",
+        "correct or take out these images, or set TEST.ANALIZE_2D_IMGS_AS_3D_STACK: False",
+    )
+
+
+def _refuse_sizes(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    first = next(iter(shapes.values()))
+    others = [f"{name} {shape}" for name, shape in shapes.items() if shape != first]
+    if others:
+        raise UserError(
+            f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: images differ in size: the first is {first}, "
+            f"but {', '.join(others[:5])}",
+            "give images of one size, or set TEST.ANALIZE_2D_IMGS_AS_3D_STACK: False",
+        )
 
 
 def stack_slices(parts: Sequence[tuple[Maps, Loaded]], name: str) -> tuple[Maps, Loaded]:
@@ -27,15 +69,7 @@ def stack_slices(parts: Sequence[tuple[Maps, Loaded]], name: str) -> tuple[Maps,
     UserError
         Naming images of another size.
     """
-    shapes = {image.name: image.spatial_shape for _, (image, _, _) in parts}
-    first = next(iter(shapes.values()))
-    others = [f"{name} {shape}" for name, shape in shapes.items() if shape != first]
-    if others:
-        raise UserError(
-            f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: images differ in size: the first is {first}, "
-            f"but {', '.join(others[:5])}",
-            "give images of one size, or set TEST.ANALIZE_2D_IMGS_AS_3D_STACK: False",
-        )
+    _refuse_sizes({image.name: image.spatial_shape for _, (image, _, _) in parts})
     maps = {channel: np.stack([m[channel] for m, _ in parts]) for channel in parts[0][0]}
     image = Image(np.stack([i.array for _, (i, _, _) in parts]), name=name)
     truths = [t for _, (_, t, _) in parts if t is not None]

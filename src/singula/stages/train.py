@@ -26,13 +26,13 @@ from singula.stages import settings as from_config
 from singula.stages.augmentation import augment_settings
 from singula.stages.data import load_training
 from singula.stages.samples import write_generated, write_probability_maps, write_samples
+from singula.stages.weights import find_checkpoint
 from singula.training.callbacks import CheckpointSettings, EpochLog
 from singula.training.charts import draw_charts
 from singula.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
     load_fitting_weights,
-    load_weights,
 )
 from singula.training.device import main_first, share_from_main, world_and_rank
 from singula.training.fit import FitResult, Training, fit
@@ -284,52 +284,3 @@ def set_aside(path: Path, notify: Notify) -> Path:
     path.replace(kept)
     notify(f"training anew (without --resume): the earlier {path.name} is now {kept.name}")
     return kept
-
-
-def find_checkpoint(config: Config, tree: ResultsTree) -> Path:
-    """The checkpoint that the configuration names, else the run's own.
-
-    Raises
-    ------
-    UserError
-        Naming the places where one was looked for.
-    """
-    named = config.PATHS.CHECKPOINT_FILE
-    if named:
-        path = Path(named)
-        if not path.is_file():
-            raise UserError(
-                f"PATHS.CHECKPOINT_FILE: there is no file {path}",
-                "correct the path, or leave the key out to use the run's own checkpoint",
-            )
-        return path
-    wanted = config.MODEL.LOAD_CHECKPOINT_EPOCH
-    first = tree.checkpoint_last if "last" in str(wanted) else tree.checkpoint_best
-    for path in (first, tree.checkpoint_best, tree.checkpoint_last):
-        if path.is_file():
-            return path
-    raise UserError(
-        f"{first}: there is no checkpoint to predict with",
-        "train first (TRAIN.ENABLE: True), or name one with PATHS.CHECKPOINT_FILE",
-    )
-
-
-def network_from(config: Config, checkpoint: Checkpoint) -> tuple[torch.nn.Module, Normalizer]:
-    """The configured network with a checkpoint's weights and normalisation."""
-    model = from_config.model_settings(config, checkpoint.description.get("model"))
-    network = build_model(model)
-    load_weights(network, checkpoint)
-    normalizer = Normalizer.from_dict(checkpoint.description["normalizer"])
-    wanted = from_config.normalizer(config)
-    same = (normalizer.kind, normalizer.per_image, normalizer.clip) == (
-        wanted.kind,
-        wanted.per_image,
-        wanted.clip,
-    )
-    if not same:
-        raise UserError(
-            f"{checkpoint.path}: was trained with DATA.NORMALIZATION {normalizer.to_dict()}, "
-            "the configuration asks for another one",
-            "give DATA.NORMALIZATION the values of the training",
-        )
-    return network, normalizer

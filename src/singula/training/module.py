@@ -91,8 +91,14 @@ class InstanceModule(pl.LightningModule):
         return self._step(batch, "train")
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Count one batch."""
-        self._step(batch, "val")
+        """Count one batch; a patch that another process has as well is counted there."""
+        counts = batch["counts"]
+        if bool(counts.all()):
+            self._step(batch, "val")
+        elif bool(counts.any()):
+            self._step({name: values[counts] for name, values in batch.items()}, "val")
+        else:
+            self.val_loss.update(0.0, weight=0.0)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """One step of the weights, then of the schedule."""

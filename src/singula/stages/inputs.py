@@ -1,0 +1,125 @@
+"""The test images with what belongs to them: labels, encoded channels, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from singula.channels import encode_with
+from singula.channels.store import ChannelStore
+from singula.config import Config
+from singula.errors import UserError
+from singula.io.pairs import Pair
+from singula.io.read import read_image
+from singula.stages import settings as from_config
+from singula.stages.data import LabelNotes, channel_store, find_test_pairs, read_pair
+from singula.stages.finish import Truth
+from singula.stages.post import masks_by_name, post_settings
+from singula.stages.progress import file_stamp
+from singula.stages.reading import reader_for
+from singula.stages.stack import Loaded, check_slices
+
+Notify = Callable[[str], None]
+
+
+class TestInputs:
+    """Finds and reads the test images.
+
+    Parameters
+    ----------
+    config : Config
+    notify : callable
+    writes : bool
+        Store encoded truth; a process that writes nothing encodes it anew.
+    """
+
+    __test__ = False  # not a test case, whatever its name says
+
+    def __init__(self, config: Config, notify: Notify, *, writes: bool) -> None:
+        self.config = config
+        self.notify = notify
+        self.writes = writes
+        self.reader = reader_for(config, "TEST")
+        self.masks: dict[str, Path] = {}
+        self.label_notes = LabelNotes()
+        self._store: ChannelStore | None = None
+        keys = config.DATA.TEST
+        self.has_truth = (keys.LOAD_GT or keys.USE_VAL_AS_TEST) and config.TEST.EVALUATE
+
+    def find(self) -> tuple[list[Pair], dict[str, str]]:
+        """The images, checked by names and headers, and what is wrong with each of the others.
+
+        Raises
+        ------
+        UserError
+            For folders that do not pair up, missing masks, slices of several sizes.
+        """
+        pairs, failed = find_test_pairs(self.config, self.notify, labels=self.has_truth)
+        self.masks = masks_by_name(post_settings(self.config), [p.name for p in pairs])
+        if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
+            check_slices(pairs, failed, self.reader)
+        return pairs, failed
+
+    def stamp(self, pair: Pair) -> str:
+        """What tells whether the files of an image were changed."""
+        return file_stamp(pair.image, pair.label, self.masks.get(pair.name))
+
+    def read(self, pair: Pair) -> Loaded:
+        """Image, truth and mask of a pair."""
+        config, name = self.config, pair.name
+        truth = mask = None
+        if self.has_truth:
+            image, label = read_pair(self.reader, pair)
+            ids = label[..., 0]
+            if self.writes:
+                if config.DATA.TEST.CHECK_DATA:
+                    self.label_notes.add(name, ids)
+                store = self._channels()
+                store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)))
+                channels = store.load(name)
+            else:
+                channels = encode_with(from_config.encode_settings(config, "TEST"), ids)
+            classes = label[..., 1] if label.shape[-1] > 1 else None
+            truth = Truth(ids, classes, channels)
+        else:
+            image = self.reader.image(pair.image)
+        if name in self.masks:
+            path = self.masks[name]
+            mask = self.reader.resized(read_image(path, config.ndim, 1).array)[..., 0] > 0
+            if mask.shape != image.spatial_shape:
+                raise UserError(
+                    f"{path}: the mask has shape {mask.shape}, {pair.image} {image.spatial_shape}",
+                    "give masks of their images' size in DATA.TEST.BINARY_MASKS",
+                )
+        return image, truth, mask
+
+    def _channels(self) -> ChannelStore:
+        """Where the channels of the test images' labels are kept: beside these labels."""
+        if self._store is None:
+            folders = "TEST"
+            if self.config.DATA.TEST.USE_VAL_AS_TEST:
+                folders = "TRAIN" if self.config.DATA.VAL.FROM_TRAIN else "VAL"
+            variant = self.reader.label_variant
+            if variant:
+                self.notify(f"DATA.PREPROCESS: results of the test images are as after {variant}")
+            self._store = channel_store(
+                self.config, folders, self.notify, variant=variant, settings="TEST"
+            )
+        return self._store
+
+    def close(self) -> None:
+        """Record what was stored, and say what was noticed of the labels."""
+        if self._store is not None:
+            self._store.save()
+        self.label_notes.tell("test", self.notify)
+
+
+def check_test(config: Config) -> None:
+    """See, by names and headers alone, that the test can be done; before hours of training.
+
+    Raises
+    ------
+    UserError
+        As `TestInputs.find`.
+    """
+    TestInputs(config, lambda line: None, writes=False).find()

@@ -1,0 +1,173 @@
+"""Predicted maps in the results folder, with what they were predicted from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.config import Config
+from singula.errors import UserError
+from singula.io.atomic import make_folder, write_error
+from singula.io.image import Image
+from singula.io.read import read_image
+from singula.io.results import ResultsTree, View
+from singula.io.write import write_tiff
+from singula.stages import settings as from_config
+from singula.stages.progress import file_stamp
+from singula.stages.score import AXES
+
+Maps = dict[str, npt.NDArray[Any]]
+State = Literal["missing", "stale", "unknown", "current"]
+# Keys that change the maps of an image, beside its file and the weights
+_RELEVANT = (
+    "PROBLEM.NDIM", "PROBLEM.INSTANCE_SEG.DATA_CHANNELS", "DATA.PATCH_SIZE", "DATA.NORMALIZATION.",
+    "DATA.PREPROCESS.", "DATA.FORCE_RGB", "DATA.TEST.OVERLAP", "DATA.TEST.PADDING",
+    "DATA.TEST.MEDIAN_PADDING", "TEST.AUGMENTATION", "TEST.REDUCE_MEMORY",
+)  # fmt: skip
+
+
+class StoredMaps:
+    """The maps of a run's test images.
+
+    Each is recorded with hashes of the settings and the weights that made it and a stamp of the
+    image's file, in a file of lines that is only ever appended to.
+
+    Parameters
+    ----------
+    config : Config
+    tree : ResultsTree
+    weights : Path, optional
+        The checkpoint in use; without one the weights of stored maps are not compared.
+    """
+
+    def __init__(self, config: Config, tree: ResultsTree, weights: Path | None) -> None:
+        self.config = config
+        self.tree = tree
+        relevant = {k: v for k, v in config.dotted().items() if k.startswith(_RELEVANT)}
+        self.settings = _hash(json.dumps(relevant, default=str).encode())
+        self.weights = _hash(weights.read_bytes()) if weights is not None else None
+        self.records: dict[str, dict[str, Any]] = {}
+        if self._manifest.is_file():
+            for line in self._manifest.read_text(encoding="utf-8").splitlines():
+                self._take(line)
+
+    @property
+    def _manifest(self) -> Path:
+        return self.tree.run / "predictions.jsonl"
+
+    def _take(self, line: str) -> None:
+        try:
+            record = json.loads(line)
+            self.records[record["file"]] = record
+        except (ValueError, KeyError):  # the line at which a run was killed
+            return
+
+    def path(self, name: str, view: View) -> Path:
+        """File of an image's maps."""
+        return self.tree.predictions(view) / f"{name}.tif"
+
+    def state(self, name: str, view: View, image: Path) -> State:
+        """Whether stored maps are those of this image, these settings and these weights.
+
+        Maps without a record, which another program or an earlier version left, are ``unknown``.
+        """
+        path = self.path(name, view)
+        if not path.is_file():
+            return "missing"
+        record = self.records.get(f"{view}/{name}")
+        if record is None or record["stamp"] != file_stamp(path):
+            return "unknown"
+        same = record["settings"] == self.settings and record["image"] == file_stamp(image)
+        if self.weights is not None:
+            same = same and record["weights"] == self.weights
+        return "current" if same else "stale"
+
+    def write(self, name: str, view: View, maps: Maps, image: Image, source: Path) -> None:
+        """Store maps, and record what they were made from."""
+        stacked = np.stack([m.astype(np.float32, copy=False) for m in maps.values()], axis=-1)
+        path = self.path(name, view)
+        write_tiff(path, stacked, AXES[image.ndim] + "C", image.spacing, image.unit)
+        record = {
+            "file": f"{view}/{name}",
+            "stamp": file_stamp(path),
+            "image": file_stamp(source),
+            "settings": self.settings,
+            "weights": self.weights,
+        }
+        self.records[record["file"]] = record  # type: ignore[index]
+        make_folder(self._manifest.parent)
+        try:
+            with self._manifest.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise write_error(self._manifest, error) from error
+
+    def read(self, name: str, view: View, image: Image) -> Maps:
+        """Stored maps by name.
+
+        Raises
+        ------
+        UserError
+            When their shape is not the image's.
+        """
+        path = self.path(name, view)
+        names = from_config.channel_names(self.config)
+        if from_config.n_classes(self.config):
+            names = (*names, "class")
+        stored = read_image(path, self.config.ndim, len(names)).array
+        if stored.shape[:-1] != image.spatial_shape:
+            raise UserError(
+                f"{path}: the stored prediction has shape {stored.shape[:-1]}, "
+                f"the image {image.spatial_shape}",
+                "set TEST.REUSE_PREDICTIONS: False to predict again",
+            )
+        maps = {name: np.ascontiguousarray(stored[..., i]) for i, name in enumerate(names)}
+        if "class" in maps:
+            maps["class"] = maps["class"].astype(np.uint16)
+        return maps
+
+
+def _hash(contents: bytes) -> str:
+    return hashlib.blake2b(contents, digest_size=16).hexdigest()
+
+
+def set_results_aside(tree: ResultsTree, *, keep_maps: bool) -> Path | None:
+    """Move what an earlier test of this run left, so that nothing of it mixes with the new one.
+
+    Folders that the user moved out of the run's own folder are left as they are.
+
+    Parameters
+    ----------
+    keep_maps : bool
+        Leave the predicted maps where they are.
+
+    Returns
+    -------
+    Path, optional
+        Where it is now: ``previous`` in the run's folder, which held the results before those.
+    """
+    own = [
+        tree.per_image_instances, tree.per_image_post_processing, tree.full_image_instances,
+        tree.full_image_post_processing, tree.as_3d_stack, tree.as_3d_stack_post_processing,
+        tree.instance_associations, tree.watershed_dir, tree.overlays, tree.metrics_csv,
+    ]  # fmt: skip
+    if not keep_maps:
+        own += [tree.per_image, tree.full_image]
+    there = [path for path in own if path.exists() and path.parent == tree.run]
+    if not there:
+        return None
+    target = tree.run / "previous"
+    try:
+        shutil.rmtree(target, ignore_errors=True)
+        make_folder(target)
+        for path in there:
+            path.rename(target / path.name)
+    except OSError as error:
+        raise write_error(target, error) from error
+    return target

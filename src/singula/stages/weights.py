@@ -1,0 +1,142 @@
+"""Which checkpoint a run predicts with, and whether it is what the configuration describes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from singula.config import Config
+from singula.data.normalize import Normalizer
+from singula.errors import UserError
+from singula.io.results import ResultsTree
+from singula.models import ModelSettings, build_model, channels_last
+from singula.prediction import Predictor
+from singula.stages import settings as from_config
+from singula.training.checkpoint import Checkpoint, load_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What a network's settings are called in the configuration; dropout does nothing in prediction.
+_KEYS = {
+    "ndim": "PROBLEM.NDIM",
+    "in_channels": "DATA.PATCH_SIZE (channels)",
+    "n_classes": "MODEL.N_CLASSES",
+    "architecture": "MODEL.ARCHITECTURE",
+    "feature_maps": "MODEL.FEATURE_MAPS",
+    "z_down": "MODEL.Z_DOWN",
+    "batch_norm": "MODEL.BATCH_NORMALIZATION",
+    "kernel": "MODEL.KERNEL_SIZE",
+    "upsample": "MODEL.UPSAMPLE_LAYER",
+    "activation": "MODEL.ACTIVATION",
+    "transformer": "MODEL.VIT_* and MODEL.UNETR_*",
+}
+
+
+def find_checkpoint(config: Config, tree: ResultsTree) -> Path:
+    """The checkpoint that the configuration names, else the run's own.
+
+    Raises
+    ------
+    UserError
+        Naming the places where one was looked for.
+    """
+    named = config.PATHS.CHECKPOINT_FILE
+    if named:
+        path = Path(named)
+        if not path.is_file():
+            raise UserError(
+                f"PATHS.CHECKPOINT_FILE: there is no file {path}",
+                "correct the path, or leave the key out to use the run's own checkpoint",
+            )
+        return path
+    wanted = config.MODEL.LOAD_CHECKPOINT_EPOCH
+    first = tree.checkpoint_last if "last" in str(wanted) else tree.checkpoint_best
+    for path in (first, tree.checkpoint_best, tree.checkpoint_last):
+        if path.is_file():
+            return path
+    raise UserError(
+        f"{first}: there is no checkpoint to predict with",
+        "train first (TRAIN.ENABLE: True), or name one with PATHS.CHECKPOINT_FILE",
+    )
+
+
+def network_from(config: Config, checkpoint: Checkpoint) -> tuple[torch.nn.Module, Normalizer]:
+    """The configured network with a checkpoint's weights and normalisation.
+
+    Raises
+    ------
+    UserError
+        Listing every key whose value was another one in training.
+    """
+    stored = checkpoint.description
+    model = from_config.model_settings(config, stored.get("model"))
+    normalizer = Normalizer.from_dict(stored["normalizer"])
+    wrong = [
+        f"{key}: {old!r} in training, {new!r} configured"
+        for key, old, new in (
+            *_channel_changes(config, stored),
+            *_network_changes(model, stored),
+            *_normalization_changes(from_config.normalizer(config), normalizer),
+        )
+    ]
+    if wrong:
+        raise UserError(
+            f"{checkpoint.path}: was trained with another configuration:\n    "
+            + "\n    ".join(wrong),
+            "give these keys the values of the training, or train anew",
+        )
+    network = build_model(model)
+    load_weights(network, checkpoint)
+    return network, normalizer
+
+
+Change = tuple[str, Any, Any]
+
+
+def _channel_changes(config: Config, stored: Mapping[str, Any]) -> Iterator[Change]:
+    old, new = stored.get("channels"), config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    if old is not None and old != new:
+        yield "PROBLEM.INSTANCE_SEG.DATA_CHANNELS", old, new
+
+
+def _network_changes(model: ModelSettings, stored: Mapping[str, Any]) -> Iterator[Change]:
+    if not stored.get("model"):
+        return
+    trained = ModelSettings.from_dict(stored["model"])
+    for name, key in _KEYS.items():
+        old, new = getattr(trained, name), getattr(model, name)
+        if isinstance(old, str):
+            old, new = old.lower(), new.lower()
+        # Along z there is nothing to shrink in an image.
+        if old != new and not (name == "z_down" and model.ndim == 2):
+            yield key, old, new
+
+
+def _normalization_changes(wanted: Normalizer, trained: Normalizer) -> Iterator[Change]:
+    names = {"kind": "TYPE", "per_image": "APPLICATION_MODE", "clip": "PERC_*"}
+    for name, key in names.items():
+        old, new = getattr(trained, name), getattr(wanted, name)
+        if old != new:
+            if name == "per_image":
+                old, new = ("image" if per_image else "dataset" for per_image in (old, new))
+            yield f"DATA.NORMALIZATION.{key}", old, new
+    if wanted.kind == "custom" and wanted.statistics and wanted.statistics != trained.statistics:
+        yield "DATA.NORMALIZATION.CUSTOM_*", trained.statistics, wanted.statistics
+
+
+def predictor_from(
+    config: Config, checkpoint: Checkpoint, device: torch.device
+) -> tuple[Predictor, Normalizer]:
+    """The configured network with a checkpoint's weights, ready to predict."""
+    network, normalizer = network_from(config, checkpoint)
+    predictor = Predictor(
+        channels_last(network, config.ndim),
+        from_config.outputs(config),
+        from_config.n_classes(config),
+        device,
+    )
+    return predictor, normalizer
