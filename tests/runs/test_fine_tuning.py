@@ -1,0 +1,65 @@
+"""Training that starts from the weights of another one."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from singula.training.checkpoint import load_checkpoint
+
+SEG = "PROBLEM.INSTANCE_SEG"
+
+
+def checkpoint(tmp_path: Path, name: str, which: str = "best") -> Path:
+    return tmp_path / name / "checkpoints" / f"{name}_1-checkpoint-{which}.pth"
+
+
+@pytest.fixture
+def trained(command, write_config, data_2d, tmp_path):
+    """A trained job `first`; gives a function that trains another one from it."""
+    config = write_config(data_2d, **{"TEST.ENABLE": False})
+
+    def train(name: str, *changes: str) -> int:
+        words = [w for c in changes for w in ("--set", c)]
+        line = ("run", "--config", config, "--result_dir", tmp_path, "--name", name)
+        return command(*line, *words)
+
+    assert train("first") == 0, command.err
+    return train
+
+
+def test_what_fits_is_loaded_and_the_rest_named(trained, command, tmp_path) -> None:
+    source = checkpoint(tmp_path, "first")
+    start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={source}")
+    more = (f"{SEG}.DATA_CHANNELS=BCD", f"{SEG}.DATA_CHANNEL_WEIGHTS=[1, 1, 1]")
+    # A rate of nearly nothing: what is stored after training is what was loaded.
+    frozen = ("TRAIN.LR=1e-12", "TRAIN.W_DECAY=0", "TRAIN.EPOCHS=1")
+    assert trained("second", *start, *more, *frozen) == 0, command.err
+    assert f"starting from the weights of {source}" in command.out
+    left_out = [line for line in command.out.splitlines() if "not loaded" in line]
+    assert len(left_out) == 2
+    assert "head.weight: (2, 8, 1, 1) in the file, (3, 8, 1, 1) configured" in left_out[1]
+    old, new = (load_checkpoint(checkpoint(tmp_path, n)).weights for n in ("first", "second"))
+    name = "encoder.0.layers.0.weight"
+    torch.testing.assert_close(old[name], new[name], rtol=0, atol=1e-9)
+
+
+def test_a_whole_training_goes_on_under_another_name(trained, command, tmp_path) -> None:
+    everything = ("MODEL.LOAD_CHECKPOINT=True", "MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS=False")
+    last = checkpoint(tmp_path, "first", "last")
+    code = trained("more", *everything, f"PATHS.CHECKPOINT_FILE={last}", "TRAIN.EPOCHS=3")
+    assert code == 0, command.err
+    assert "resuming after epoch 2 of 3" in command.out
+    log = next((tmp_path / "more").rglob("train_logs/more_1.csv"))
+    with log.open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)][-1] == "3"
+    best = checkpoint(tmp_path, "first")
+    assert trained("none", *everything, f"PATHS.CHECKPOINT_FILE={best}", "TRAIN.EPOCHS=3") == 2
+    assert "holds weights only" in command.err
+
+
+def test_another_architecture_has_nothing_to_load(trained, command, tmp_path) -> None:
+    start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={checkpoint(tmp_path, 'first')}")
+    assert trained("wide", *start, "MODEL.FEATURE_MAPS=[10, 20]") == 2
+    assert "nothing in it fits the configured network" in command.err
