@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from singula.config import config_from_dict, load_config
 from singula.config.keys import key_table
+from singula.errors import UserError
 
 Write = Callable[[str], Path]
 Lines = Callable[..., list[str]]
@@ -340,3 +341,10 @@ def test_a_dict_is_left_as_it_is() -> None:
     tree = {"TRAIN": {"ENABLE": True}, "DATA": {"TRAIN": {"MASK_PATH": "a"}}}
     config_from_dict(tree)
     assert tree == {"TRAIN": {"ENABLE": True}, "DATA": {"TRAIN": {"MASK_PATH": "a"}}}
+
+
+def test_a_tuple_that_a_flow_mapping_tore_apart_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "torn.yaml"
+    path.write_text("DATA: {TEST: {PADDING: (6, 16)}}\nTRAIN: {ENABLE: True}\n")
+    with pytest.raises(UserError, match=r'DATA.TEST.16\): unknown key; .* needs quotes, "\(6, 16'):
+        load_config(path)

@@ -28,6 +28,8 @@ from singula.config.values import is_none, show
 from singula.errors import UserError
 
 Notify = Callable[[str], None]
+# What a comma makes of an unquoted tuple in a flow mapping: {PADDING: (6, 16, 16)}
+_TUPLE_PIECE = re.compile(r"\.-?[\d.]+\)?$")
 _DOTTED = re.compile(r"[A-Z]\w*(?:\.\w+)+")
 
 
@@ -134,6 +136,8 @@ def _unknown(entries: Mapping[str, Entry], sections: Mapping[str, Place]) -> dic
         kind = "section" if first != name else "key"
         hint = f"; did you mean {near}?" if near else ""
         place = sections.get(first, entry.place)
+        if _TUPLE_PIECE.search(first):
+            hint = '; between { and } a tuple needs quotes, "(6, 16, 16)", or brackets, [6, 16, 16]'
         problems.setdefault(first, Problem(place, f"{first}: unknown {kind}{hint}"))
     return problems
 
