@@ -1,5 +1,7 @@
 """Targets of a patch are those of the whole image, or of the whole changed image."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from singula.channels import EncodeSettings, encode_with, measure_extent
-from singula.data.augment import AugmentSettings, Geometry, sample_pair
+from singula.data.augment import AugmentSettings, Geometry, draw_geometry, sample_pair
 from singula.data.augment.geometry import turn
 from singula.data.augment.regions import CutMix, Cutout
 from singula.data.dataset import PatchDataset, PatchSettings, Sample
@@ -17,7 +19,7 @@ from singula.data.window import margin_of, window_in_image
 
 EVERY = ("B", "C", "M", "P", "D", "Dv2")
 SPACINGS = {2: None, 3: (2.5, 1.0, 0.5)}
-PATCH = {2: (32, 32), 3: (8, 24, 24)}
+PATCH = {2: (32, 32), 3: (12, 32, 32)}
 STILL = Geometry(np.eye(2), np.zeros(2))
 FLIPS = AugmentSettings(1.0, rot90=True, vflip=True, hflip=True, zflip=True)
 NEVER = AugmentSettings(0.0, rotation=(5, 90), zoom=(2, 3), elastic_alpha=(90, 99), rot90=True)
@@ -26,11 +28,11 @@ NEVER = AugmentSettings(0.0, rotation=(5, 90), zoom=(2, 3), elastic_alpha=(90, 9
 def cells(ndim: int, seed: int = 0) -> np.ndarray:
     """Touching cells with gaps, slivers among them; shape (…, 1)."""
     rng = np.random.default_rng(seed)
-    shape = (90, 101) if ndim == 2 else (14, 56, 60)
+    shape = (90, 101) if ndim == 2 else (18, 56, 60)
     seeds = np.zeros(shape, int)
     for number in range(1, 26):
         seeds[tuple(rng.integers(0, n) for n in shape)] = number
-    far, near = ndimage.distance_transform_edt(seeds == 0, return_indices=True)
+    far, near = ndimage.distance_transform_edt(seeds == 0, (2.5, 1, 1)[-ndim:], return_indices=True)
     labels = np.where(far < 11, seeds[tuple(near)], 0).astype(np.uint16)
     labels[..., 30:32] = 0
     labels[..., 40, 3:30] = 60_000  # thin and long, with an id far above the others
@@ -111,14 +113,14 @@ def test_changes_that_are_not_made_change_nothing(ndim: int, padding: int, small
 def test_resampled_patches_have_the_targets_of_the_whole_resampled_image(
     ndim: int, degrees: float
 ) -> None:
-    labels, shape = cells(ndim), PATCH[ndim]
-    turned = AugmentSettings(1.0, rotation=(degrees, degrees), zoom=(1.2, 1.2))
-    items = dataset(labels, turned)
+    labels, shape = cells(ndim), (*PATCH[ndim][:-2], 48, 48)
+    turned = AugmentSettings(1.0, rotation=(degrees, degrees), zoom=(1.2, 1.2), mode="constant")
+    items = dataset(labels, turned, patches=PatchSettings(shape, (0.3,) * ndim, (0,) * ndim))
     geometry = Geometry(turn(np.deg2rad(degrees)) / 1.2, np.zeros(2))
     for index, (_, start) in enumerate(items.places):
         sides = [(s, n - s - p) for s, n, p in zip(start, labels.shape, shape, strict=False)]
         sides[-2:] = [(70, 70)] * 2
-        _, ids = sample_pair(labels, labels, start, shape, geometry, sides=sides)
+        _, ids = sample_pair(labels, labels, start, shape, geometry, mode="constant", sides=sides)
         expected = whole(ids)
         inside = tuple(slice(b, b + n) for (b, _), n in zip(sides, shape, strict=True))
         _, patch, targets = items.draw(0, index)
@@ -131,23 +133,26 @@ def test_resampled_patches_have_the_targets_of_the_whole_resampled_image(
         check(targets, cut, index)
 
 
-def test_the_patch_is_the_same_with_and_without_a_window_around_it() -> None:
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("mode", ["reflect", "constant", "wrap"])
+def test_a_window_around_a_patch_changes_nothing_inside(ndim: int, mode: str) -> None:
     free = AugmentSettings(
-        1.0,
-        rotation=(0, 90),
-        shear=(5, 15),
-        elastic_alpha=(40, 60),
-        misalignment=4,
-        mode="constant",
+        0.7, rotation=(0, 90), shear=(5, 15), elastic_alpha=(40, 60), misalignment=4
     )
-    labels = cells(3)
-    for epoch in range(4):
-        items = dataset(labels, free)
-        image, ids, _ = items.draw(epoch, 3)
-        # A background without values, so that places beyond the edge can be told.
-        inside = image[..., 0] > 0
-        assert inside.any()
-        assert (ids[~inside] == 0).all()
+    labels, shape = cells(ndim), PATCH[ndim]
+    image, start = numbered(labels), (3, 20, 25)[-ndim:]
+    sides = [(3, 2), (7, 7), (5, 5)][-ndim:]
+    inside = tuple(slice(b, b + n) for (b, _), n in zip(sides, shape, strict=True))
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        geometry = draw_geometry(free, shape, rng, lambda g: [after for _, after in sides])
+        wide = sample_pair(image, labels, start, shape, geometry, mode=mode, sides=sides)
+        if geometry.displacement is not None:
+            own = geometry.displacement[(slice(None), *inside[-2:])]
+            geometry = replace(geometry, displacement=own)
+        expected = sample_pair(image, labels, start, shape, geometry, mode=mode)
+        np.testing.assert_array_equal(wide[0], expected[0])
+        np.testing.assert_array_equal(wide[1][inside], expected[1])
 
 
 def test_an_instance_cut_by_the_patch_has_no_point_of_its_own() -> None:
@@ -222,7 +227,7 @@ class TestExtent:
         assert (radius.box, radius.ball) == ((0, 0), (3.75, 7.5))  # half of 15 columns
         assert measure_extent(labels, EncodeSettings(("B", "C", "M"))).is_local
         both = measure_extent(labels, EncodeSettings(("Dv2",)))
-        assert both.furthest == pytest.approx(np.hypot(39 - 20, 29 - 12))
+        assert both.furthest == pytest.approx(np.hypot(29 - 11, 39 - 20))
         nothing = measure_extent(labels * 0, EncodeSettings(EVERY))
         assert nothing.is_local
         assert nothing.furthest == 0

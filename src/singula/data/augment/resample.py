@@ -75,9 +75,9 @@ def sample_pair(
     inside = tuple(slice(b, b + n) for b, n in zip(before[-2:], shape[-2:], strict=True))
     for part, matrix, shift in geometry.planes(pixels.shape[0]):
         # Rounding removes the last bits that would move a whole-pixel mapping between two pixels.
-        corner = centre + before[-2:]
-        offset = np.round(np.array(start_in_image) + centre + shift - matrix @ corner, 9)
-        places = _places(matrix, offset, tuple(plane), geometry.displacement, size, folds)
+        offset = np.round(np.array(start_in_image) + centre + shift - matrix @ centre, 9)
+        steps = tuple(np.arange(-b, n - b) for b, n in zip(before[-2:], plane, strict=True))
+        places = _places(matrix, offset, steps, geometry.displacement, size, folds)
         own = tuple(np.ascontiguousarray(place[inside]) for place in places)
         _interpolate(pixels[part], (own[0], own[1]), _WRAP in folds, as_slices(result)[part])
         # Slices before and after the patch lie as its first and its last ones do.
@@ -106,14 +106,16 @@ def _cover(
 def _places(
     matrix: Matrix,
     offset: Matrix,
-    plane: tuple[int, ...],
+    steps: tuple[npt.NDArray[np.int64], ...],
     displacement: FloatArray | None,
     size: tuple[int, int],
     folds: tuple[int, int],
 ) -> tuple[Places, Places]:
-    """Row and column in the image of each pixel of a plane; NaN where there is nothing."""
-    i = np.arange(plane[0], dtype=np.float64)[:, None]
-    j = np.arange(plane[1], dtype=np.float64)
+    """Row and column in the image of each pixel of a plane; NaN where there is nothing.
+
+    `steps` are the rows and the columns of the plane, counted from the patch's first one.
+    """
+    i, j = steps[0].astype(np.float64)[:, None], steps[1].astype(np.float64)
     fold = compiled(_fold_in_place)
     places = []
     for axis in range(2):
