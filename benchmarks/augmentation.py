@@ -188,13 +188,13 @@ def beside_scipy() -> dict[str, tuple[Step, Step]]:
         ]
 
     def smooth(seed: int) -> Any:
-        noise = np.random.default_rng(seed).uniform(-1, 1, (2, *shape)).astype(np.float32)
-        return 60 * ndimage.gaussian_filter(noise, (0, 8, 8))
+        noise = 2 * np.random.default_rng(seed).random((2, *shape), np.float32) - 1
+        return 14 * ndimage.gaussian_filter(noise, (0, 4, 4))
 
     plane = image[:256, :256].astype(np.float32)
     return {
         "resampling": (lambda s: sample_pair(image, labels, start, shape, geometry), resample),
-        "elastic field": (lambda s: draw_bend(shape, 60, 8, np.random.default_rng(s)), smooth),
+        "elastic field": (lambda s: draw_bend(shape, 14, 4, np.random.default_rng(s)), smooth),
         "median of 5": (
             lambda s: median_of_squares(plane, 5),
             lambda s: ndimage.median_filter(plane[..., 0], 5, mode="nearest"),
