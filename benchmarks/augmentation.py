@@ -1,6 +1,7 @@
 """Patches per second of augmentation on one thread: ours beside other libraries, where installed.
 
 OMP_NUM_THREADS=1 python benchmarks/augmentation.py
+OMP_NUM_THREADS=1 python benchmarks/augmentation.py --parts    # each change; ours beside scipy
 
 Rotation by any angle, zoom 0.7–1.4, elastic deformation, brightness, contrast and noise, each made
 every time, on an image with its labels.
@@ -8,6 +9,7 @@ every time, on an image with its labels.
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +18,11 @@ import numpy as np
 import torch
 
 from singula.config import config_from_dict
-from singula.data.augment import Patch, draw_geometry, make_changes, sample_pair
-from singula.stages.augmentation import augment_settings
+from singula.data.augment import Geometry, Patch, draw_geometry, make_changes, sample_pair
+from singula.data.augment.bend import draw_bend
+from singula.data.augment.blur import median_of_squares
+from singula.data.augment.geometry import turn
+from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
 
 SHAPES = ((256, 256), (16, 128, 128))
 KEYS = {
@@ -149,8 +154,71 @@ def rate(step: Step, seconds: float = 3.0) -> float:
     return calls / (time.process_time() - start)
 
 
+def one_change(key: str, shape: tuple[int, ...]) -> Step:
+    """The change of one key alone, with the format's defaults, always made."""
+    keys = {"ENABLE": True, "DA_PROB": 1.0, key: True}
+    settings = augment_settings(
+        config_from_dict({"TRAIN.ENABLE": True, "AUGMENTOR": keys}, notify=lambda text: None)
+    )
+    image, labels = (np.ascontiguousarray(np.moveaxis(a, 0, -1)) for a in pair(shape))
+    place = tuple(slice(n) for n in shape)
+    patch = Patch(image[place].copy(), labels[place].astype(np.uint16))
+
+    def step(seed: int) -> Any:
+        return make_changes(patch, settings, np.random.default_rng(seed), lambda: patch)
+
+    return step
+
+
+def beside_scipy() -> dict[str, tuple[Step, Step]]:
+    """Parts that scipy.ndimage has too, on a plane of 256²: ours and scipy's."""
+    from scipy import ndimage
+
+    shape, start = SHAPES[0], (48, 48)
+    image, labels = (np.ascontiguousarray(np.moveaxis(a, 0, -1)) for a in pair(shape))
+    labels = labels.astype(np.uint16)
+    geometry = Geometry(turn(0.5), np.zeros(2))
+    y, x = np.mgrid[: shape[0], : shape[1]] - 127.5
+    places = np.tensordot(turn(0.5), np.stack([y, x]), 1) + 127.5 + 48
+
+    def resample(seed: int) -> Any:
+        return [
+            ndimage.map_coordinates(array[..., 0], places, order=order, mode="mirror")
+            for array, order in ((image, 1), (labels, 0))
+        ]
+
+    def smooth(seed: int) -> Any:
+        noise = 2 * np.random.default_rng(seed).random((2, *shape), np.float32) - 1
+        return 14 * ndimage.gaussian_filter(noise, (0, 4, 4))
+
+    plane = image[:256, :256].astype(np.float32)
+    return {
+        "resampling": (lambda s: sample_pair(image, labels, start, shape, geometry), resample),
+        "elastic field": (lambda s: draw_bend(shape, 14, 4, np.random.default_rng(s)), smooth),
+        "median of 5": (
+            lambda s: median_of_squares(plane, 5),
+            lambda s: ndimage.median_filter(plane[..., 0], 5, mode="nearest"),
+        ),
+    }
+
+
+def print_parts() -> None:
+    """Milliseconds of the parts beside scipy's, and of each change."""
+    for name, steps in beside_scipy().items():
+        mine, theirs = (1e3 / rate(step, 1.0) for step in steps)
+        print(f"{name}: {mine:.2f} ms, scipy {theirs:.2f} ms, {theirs / mine:.1f} times as long")
+    for key in CHANGE_OF_KEY:
+        found = [f"{1e3 / rate(one_change(key, shape), 0.5):.2f}" for shape in SHAPES]
+        print(f"{key}: {found[0]} ms for {SHAPES[0]}, {found[1]} ms for {SHAPES[1]}")
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", action="store_true", help="each change; ours beside scipy")
     torch.set_num_threads(1)
+    if parser.parse_args().parts:
+        print_parts()
+        return
     for shape in SHAPES:
         base = 0.0
         for make in (ours, batchgeneratorsv2, kornia, monai):

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from singula.channels import encode
+from singula.channels import EncodeSettings
 from singula.config import config_from_dict
 from singula.data.dataset import PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
@@ -85,8 +85,7 @@ def panel(key: str, ndim: int) -> npt.NDArray[np.uint8]:
         found,
         PatchSettings(shape, (0.0,) * ndim, (0,) * ndim),
         Normalizer("scale_range", clip=(0.1, 99.9)),
-        ("B",),
-        lambda labels: encode(labels, ("B",)),
+        EncodeSettings(("B",)),
         augment=settings(key, ndim, channels),
         seed=11,
     )

@@ -97,7 +97,7 @@ def main() -> None:
     for name, samples in sources.items():
         make = partial(
             PatchDataset, samples, from_config.patch_settings(config, "TRAIN"),
-            from_config.normalizer(config), channels, partial(encode, channels=channels),
+            from_config.normalizer(config), from_config.encode_settings(config, "TRAIN"),
         )  # fmt: skip
         augmented, plain = make(augment=augment_settings(config)), make(augment=None)
         items = [augmented[(0, i % len(augmented))] for i in range(batch)]

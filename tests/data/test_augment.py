@@ -9,7 +9,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from singula.data.augment import AugmentSettings, Geometry, draw_geometry, mirror, sample_pair
+from singula.data.augment import (
+    AugmentSettings,
+    Geometry,
+    Mirror,
+    draw_geometry,
+    draw_mirror,
+    sample_pair,
+)
 from singula.data.augment.bend import draw_bend
 from singula.data.augment.geometry import Movement, turn
 
@@ -56,7 +63,8 @@ def test_image_and_labels_go_the_same_way(seed: int, mode: str, ndim: int) -> No
     rng = np.random.default_rng(seed)
     geometry = draw_geometry(ALL, patch, rng)
     pair = sample_pair(labels, labels, start, patch, geometry, mode=mode, elastic_mode=mode)
-    moved, ids = mirror(pair, ndim, ALL, rng)
+    mirror = draw_mirror(patch, ALL, rng)
+    moved, ids = (mirror.apply(array) for array in pair)
     assert moved.shape == ids.shape == (*patch, 1)
     assert (moved.dtype, ids.dtype) == (np.float32, labels.dtype)
     assert set(np.unique(ids)) <= {0, 1}
@@ -251,17 +259,31 @@ def test_flips_act_on_their_own_axis() -> None:
     volume = np.random.default_rng(0).random((3, 4, 5, 1))
     for name, axis in (("zflip", 0), ("vflip", 1), ("hflip", 2)):
         settings = AugmentSettings(probability=1.0, **{name: True})
-        (flipped,) = mirror([volume], 3, settings, np.random.default_rng(0))
-        np.testing.assert_array_equal(flipped, np.flip(volume, axis))
+        mirror = draw_mirror(volume.shape[:3], settings, np.random.default_rng(0))
+        np.testing.assert_array_equal(mirror.apply(volume), np.flip(volume, axis))
     # In two dimensions the first axis is y: z flips do not exist.
     plane = volume[0]
-    (same,) = mirror([plane], 2, AugmentSettings(1.0, zflip=True), np.random.default_rng(0))
-    np.testing.assert_array_equal(same, plane)
+    mirror = draw_mirror((4, 5), AugmentSettings(1.0, zflip=True), np.random.default_rng(0))
+    np.testing.assert_array_equal(mirror.apply(plane), plane)
 
 
 def test_quarter_turns_keep_the_shape_of_patches_that_are_not_square() -> None:
     plane = np.random.default_rng(0).random((4, 6, 1))
     for seed in range(6):
         settings = AugmentSettings(1.0, rot90=True)
-        (turned,) = mirror([plane], 2, settings, np.random.default_rng(seed))
+        turned = draw_mirror((4, 6), settings, np.random.default_rng(seed)).apply(plane)
         np.testing.assert_array_equal(turned, plane[::-1, ::-1])
+
+
+@given(st.lists(st.integers(0, 2), unique=True), st.integers(0, 3))
+def test_a_mirrored_window_holds_the_mirrored_patch(axes: list[int], turns: int) -> None:
+    window = np.random.default_rng(0).random((5, 9, 10, 1))
+    sides = [(0, 2), (1, 4), (5, 1)]
+    patch = window[0:3, 1:5, 5:9]
+    mirror = Mirror(3, tuple(axes), turns)
+    place = tuple(
+        slice(b, n - a)
+        for n, (b, a) in zip(mirror.apply(window).shape, mirror.margins(sides), strict=False)
+    )
+    np.testing.assert_array_equal(mirror.apply(window)[place], mirror.apply(patch))
+    np.testing.assert_array_equal(mirror.undo(mirror.apply(window)), window)

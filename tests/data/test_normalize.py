@@ -106,3 +106,48 @@ def test_statistics_of_other_channels_are_refused() -> None:
     fitted = Normalizer("custom", False).fit([np.zeros((3, 3, 2), np.uint8)])
     with pytest.raises(UserError, match="2 channels"):
         fitted.scaling(np.zeros((3, 3, 3), np.uint8))
+
+
+class TestDivisorOfASet:
+    """What ``div`` divides floats by is one number for training, validation and prediction."""
+
+    def floats(self, *largest: float) -> list[np.ndarray]:
+        return [np.full((3, 3, 1), value, np.float32) for value in largest]
+
+    def divisors(self, normalizer: Normalizer, images: list[np.ndarray]) -> list[float]:
+        return [float(normalizer.scaling(image).scale[0]) for image in images]
+
+    @pytest.mark.parametrize("per_image", [True, False])
+    @pytest.mark.parametrize(
+        ("largest", "divisor"),
+        [((1.0, 1.05), 1), ((0.4, 200.0), 255), ((1.0, 255.0, 256.0), 65535), ((-3.0,), 1)],
+    )
+    def test_is_decided_once(
+        self, largest: tuple[float, ...], divisor: float, per_image: bool
+    ) -> None:
+        images = self.floats(*largest)
+        normalizer = Normalizer("div", per_image)
+        assert normalizer.needs_fit
+        fitted = Normalizer.from_dict(normalizer.fit(iter(images)).to_dict())
+        assert not fitted.needs_fit
+        unseen = self.floats(0.5, 1.2, 3.0, 4000.0)
+        assert self.divisors(fitted, images + unseen) == [divisor] * (len(images) + 4)
+
+    def test_leaves_integers_to_their_type(self) -> None:
+        integers = [np.ones((3, 3, 1), t) for t in (np.uint8, np.uint16)]
+        fitted = Normalizer("div").fit([*integers, *self.floats(40.0)])
+        assert self.divisors(fitted, [*integers, *self.floats(0.5)]) == [255, 65535, 255]
+
+    def test_is_open_where_a_set_or_a_checkpoint_knows_of_no_floats(self) -> None:
+        old = {"kind": "div", "per_image": True, "clip": None, "statistics": None}
+        fitted = Normalizer("div").fit([np.ones((3, 3, 1), np.uint8)])
+        assert not fitted.needs_fit
+        for normalizer in (fitted, Normalizer.from_dict(old)):
+            images = self.floats(1.0, 1.05, 3000.0)
+            assert self.divisors(normalizer, images) == [1, 255, 65535]
+
+    def test_comes_with_the_percentiles_of_the_set(self) -> None:
+        images = self.floats(1.0, 3.0)
+        fitted = Normalizer("div", False, (0.0, 100.0)).fit(images)
+        assert self.divisors(fitted, images) == [255, 255]
+        assert fitted.scaling(images[0]).high == 3

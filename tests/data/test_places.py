@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from singula.channels import encode
+from singula.channels import EncodeSettings
 from singula.data.dataset import PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
 from singula.data.patches import read_patch
@@ -86,7 +86,7 @@ def test_patches_with_little_foreground_are_left_out(
     items = PatchDataset(
         [Sample("a", image, image), Sample("b", empty, empty)],
         PatchSettings((8, 10), (0.0, 0.0), (0, 0), random, weights, least_foreground=0.2),
-        Normalizer("div"), ("B",), lambda part: encode(part, "BC"),
+        Normalizer("div"), EncodeSettings(("B",)),
     )  # fmt: skip
     assert {number for number, _ in items.places} == {0}
     assert items.left_out == (1 if random else 2 * 25 - len(items))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from singula.channels import encode
+from singula.channels import EncodeSettings, encode
 from singula.data.augment import AugmentSettings
 from singula.data.augment.noise import GaussianNoise
 from singula.data.dataset import PatchDataset, PatchSettings
@@ -45,7 +45,7 @@ def dataset(samples: list[object], augment: AugmentSettings | None, kind: str) -
     patches = PatchSettings((32, 32), (0.25, 0.0), (0, 0))
     return PatchDataset(
         samples,  # type: ignore[arg-type]
-        patches, normalizer, ("B", "C"), lambda part: encode(part, "BC"), augment,
+        patches, normalizer, EncodeSettings(("B", "C")), augment,
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def test_replicated_patches_are_changed_each_in_its_own_way(replicate: int) -> N
     items = PatchDataset(
         [make(False)],
         PatchSettings((32, 32), (0.0, 0.0), (0, 0), replicate=replicate),
-        Normalizer("div"), ("B",), lambda part: encode(part, "BC"), FREE,
+        Normalizer("div"), EncodeSettings(("B",)), FREE,
     )  # fmt: skip
     once = len(items.places)
     assert len(items) == replicate * once
@@ -132,6 +132,6 @@ def test_each_sample_is_read_once_to_make_a_set() -> None:
     PatchDataset(
         [StoredSample(f"s{n}", SHAPE, m, cache) for n, m in enumerate(made)],
         PatchSettings((32, 32), (0.0, 0.0), (0, 0), True, (0.9, 0.1), least_foreground=0.1),
-        Normalizer("scale_range"), ("B",), lambda part: encode(part, "BC"),
+        Normalizer("scale_range"), EncodeSettings(("B",)),
     )  # fmt: skip
     assert [m.reads for m in made] == [1] * 4

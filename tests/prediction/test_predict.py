@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -190,3 +192,46 @@ def test_median_padding_puts_the_median_beyond_the_edge() -> None:
     )  # fmt: skip
     np.testing.assert_array_equal(patch, expected)
     np.testing.assert_array_equal(read_patch(image, (1, 1), (4, 4), fill), image[1:5, 1:5])
+
+
+class ProbabilityAndDistance(nn.Module):
+    """Two logits and a distance of 0 to 40, different in every tile that sees a pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = x[:, 0] + 0.1 * x.mean(tuple(range(1, x.ndim)), keepdim=True)[:, 0]
+        return torch.stack([8 * near - 4, 37.3 * near, near, 1 - near], dim=1)
+
+
+class TestReducedMemory:
+    PLANS = (
+        ((50, 301), TilePlan((24, 24), (0.5, 0.5), (2, 2), (2, 2))),
+        ((301, 50), TilePlan((24, 24), (0.5, 0.0), (0, 0), (1, 1))),
+        ((60, 70), TilePlan((24, 24), (0.0, 0.0), (2, 2), (2, 2))),
+        ((7, 30, 90), TilePlan((8, 12, 12), (0.0, 0.5, 0.75), (0, 1, 1), (1, 1, 1))),
+    )
+    PREDICTOR = Predictor(ProbabilityAndDistance(), (B, D), n_classes=2)
+
+    @pytest.mark.parametrize(("shape", "plan"), PLANS)
+    def test_changes_no_map_by_more_than_a_thousandth(
+        self, shape: tuple[int, ...], plan: TilePlan
+    ) -> None:
+        full = predict(self.PREDICTOR, picture(shape), plan)
+        short = predict(self.PREDICTOR, picture(shape), plan, half=True)
+        assert full["D"].max() > 37
+        for name in ("B", "D"):
+            np.testing.assert_allclose(short[name].astype(float), full[name], atol=1e-3, rtol=0)
+        np.testing.assert_array_equal(short["class"], full["class"])
+
+    def test_takes_less_memory(self) -> None:
+        image, plan = picture((400, 400)), TilePlan((32, 32), (0.5, 0.5), (0, 0), (1, 1))
+        predictor = Predictor(Same(), (B,))
+        peak = {}
+        for half in (False, True):
+            tracemalloc.start()
+            maps = predict(predictor, image, plan, half=half)
+            peak[half] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert maps["B"].nbytes == image.size * (2 if half else 4)
+        # The map, one row of tiles in 32 bits, and the tiles at hand.
+        assert peak[True] < image.size * 2 + 2 * (32 * 400 * 4) + 60_000
+        assert peak[True] < 0.7 * peak[False]

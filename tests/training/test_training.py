@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from singula.channels import encode
+from singula.channels import EncodeSettings
 from singula.data.augment import AugmentSettings
 from singula.data.dataset import PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
@@ -42,8 +42,7 @@ def dataset(augment: bool) -> PatchDataset:
         [Sample("disks", image, labels)],
         PatchSettings((16, 16), (0.0, 0.0), (0, 0)),
         Normalizer("scale_range"),
-        ("B", "C"),
-        lambda part: encode(part, "BC"),
+        EncodeSettings(("B", "C")),
         AugmentSettings(0.5, rotation=(-90, 90), hflip=True) if augment else None,
         seed=1,
     )

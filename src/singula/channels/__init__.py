@@ -2,6 +2,7 @@
 
 from singula.channels import binary, distance  # noqa: F401  (declares the channels)
 from singula.channels.contour import CONTOUR_MODES, find_contour
+from singula.channels.extent import Extent, measure_extent, needs_extent
 from singula.channels.source import EncodeSettings
 from singula.channels.store import ChannelStore
 from singula.channels.table import (
@@ -20,8 +21,11 @@ __all__ = [
     "Channel",
     "ChannelStore",
     "EncodeSettings",
+    "Extent",
     "encode",
     "encode_with",
     "find_contour",
+    "measure_extent",
+    "needs_extent",
     "parse_channels",
 ]

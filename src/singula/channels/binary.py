@@ -30,7 +30,7 @@ def encode_mask(source: Source) -> NDArray[np.uint8]:
     return source.foreground.view(np.uint8)
 
 
-@register("P", "binary", "a disk at the centre of each instance")
+@register("P", "binary", "a disk at the centre of each instance", reach="instance")
 def encode_points(source: Source) -> NDArray[np.uint8]:
     """One disk or ball per instance, clipped to it, at its pixel nearest to its centroid.
 

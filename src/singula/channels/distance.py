@@ -17,7 +17,7 @@ from singula.channels.source import Source
 from singula.channels.table import register
 
 
-@register("D", "distance", "distance of instance pixels to their contour")
+@register("D", "distance", "distance of instance pixels to their contour", reach="radius")
 def encode_distance(source: Source) -> NDArray[np.float32]:
     """Euclidean distance of each instance pixel to its own contour, 0 on contour and background.
 
@@ -27,7 +27,9 @@ def encode_distance(source: Source) -> NDArray[np.float32]:
     return _distance(source.labels * ~source.contour, source)
 
 
-@register("Dv2", "distance", "nearness to the contour, inside and outside, from 0 to 1")
+@register(
+    "Dv2", "distance", "nearness to the contour, inside and outside, from 0 to 1", reach="image"
+)
 def encode_nearness(source: Source) -> NDArray[np.float32]:
     """1 on the contour, else ``1 - d / max d``: over the instance inside, over the image outside.
 
@@ -39,9 +41,21 @@ def encode_nearness(source: Source) -> NDArray[np.float32]:
     distance = _distance(~source.contour, source)
     furthest = np.zeros(int(source.index.max()) + 1, np.float32)
     np.maximum.at(furthest, source.index.ravel(), distance.ravel())
+    if source.furthest:
+        furthest[0] = source.furthest
     furthest[furthest == 0] = 1
     distance /= furthest[source.index]
-    return np.subtract(1, distance, out=distance)
+    np.subtract(1, distance, out=distance)
+    # Only a distance that was given can be exceeded.
+    return distance.clip(0, 1, out=distance) if source.furthest else distance
+
+
+def furthest_background(source: Source) -> float:
+    """Largest distance of a background pixel to a contour, 0 without instances."""
+    if not source.foreground.any():
+        return 0.0
+    distance = _distance(~source.contour, source)
+    return float(distance.max(where=~source.foreground, initial=0.0))
 
 
 def _distance(regions: NDArray[Any], source: Source) -> NDArray[np.float32]:

@@ -61,6 +61,8 @@ class Source:
         Instance ids, 0 is background; gaps are allowed. Never changed.
     settings : EncodeSettings
         Contour mode, spacing and point radius.
+    furthest : float, optional
+        Largest distance of the background to a contour, when it is known from a larger image.
 
     Raises
     ------
@@ -68,8 +70,11 @@ class Source:
         If the labels are not an integer image of 2 or 3 axes, or the spacing has another length.
     """
 
-    def __init__(self, labels: NDArray[Any], settings: EncodeSettings) -> None:
+    def __init__(
+        self, labels: NDArray[Any], settings: EncodeSettings, furthest: float | None = None
+    ) -> None:
         self.labels = _check_labels(labels)
+        self.furthest = furthest
         self.settings = settings
         spacing = settings.spacing
         if spacing is not None and len(spacing) != labels.ndim:

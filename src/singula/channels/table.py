@@ -17,6 +17,8 @@ Encoder: TypeAlias = Callable[[Source], ChannelArray]
 
 CONFIGURATIONS = ("BC", "BP", "BD", "BCM", "BCD", "BCDv2", "BDv2", "Dv2")
 
+Reach: TypeAlias = Literal["contour", "radius", "instance", "image"]
+
 _BY_KIND: dict[str, tuple[Literal["bce", "l1"], Literal["sigmoid", "linear"]]] = {
     "binary": ("bce", "sigmoid"),
     "distance": ("l1", "linear"),
@@ -43,6 +45,9 @@ class Channel:
         One line for people.
     encode : callable
         From a `Source` to the array.
+    reach : {'contour', 'radius', 'instance', 'image'}
+        Up to where labels decide about a pixel: its neighbours; as far as the contour of its
+        instance; all of its instance; that, and the contour nearest to any background pixel.
     """
 
     code: str
@@ -52,19 +57,24 @@ class Channel:
     activation: Literal["sigmoid", "linear"]
     describe: str
     encode: Encoder
+    reach: Reach = "contour"
 
 
 CHANNELS: dict[str, Channel] = {}
 
 
 def register(
-    code: str, kind: Literal["binary", "distance"], describe: str, width: int = 1
+    code: str,
+    kind: Literal["binary", "distance"],
+    describe: str,
+    width: int = 1,
+    reach: Reach = "contour",
 ) -> Callable[[Encoder], Encoder]:
     """Declare the decorated function as the encoder of a channel; its kind decides the loss."""
 
     def declare(function: Encoder) -> Encoder:
         loss, activation = _BY_KIND[kind]
-        CHANNELS[code] = Channel(code, width, kind, loss, activation, describe, function)
+        CHANNELS[code] = Channel(code, width, kind, loss, activation, describe, function, reach)
         return function
 
     return declare
@@ -142,7 +152,16 @@ def encode(
     return encode_with(EncodeSettings(codes, contour_mode, sizes, point_radius), labels)
 
 
-def encode_with(settings: EncodeSettings, labels: NDArray[Any]) -> dict[str, ChannelArray]:
-    """Do what `encode` does, for settings that are used again and again."""
-    source = Source(labels, settings)
+def encode_with(
+    settings: EncodeSettings, labels: NDArray[Any], furthest: float | None = None
+) -> dict[str, ChannelArray]:
+    """Do what `encode` does, for settings that are used again and again.
+
+    Parameters
+    ----------
+    furthest : float, optional
+        Where `labels` are a part of an image: the largest distance of its background to a contour,
+        in the units of the spacing. `Dv2` counts with it instead of the part's own.
+    """
+    source = Source(labels, settings, furthest)
     return {code: CHANNELS[code].encode(source) for code in settings.channels}

@@ -34,7 +34,8 @@ class Normalization(Section):
     PERC_UPPER: Percentile = key(-1.0, "Upper percentile of the clipping.")
     TYPE: Annotated[Literal["div", "scale_range", "custom"], AnyCase()] = key(
         "div",
-        "div: by the largest value of the type; scale_range: minimum and maximum to 0 and 1; "
+        "div: by the largest value of the type, floats by one number for all; "
+        "scale_range: minimum and maximum to 0 and 1; "
         "custom: subtract the mean and divide by the standard deviation.",
     )
     APPLICATION_MODE: Annotated[Literal["image", "dataset"], AnyCase()] = key(

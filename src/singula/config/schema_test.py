@@ -92,7 +92,9 @@ class Test(Section):
     __test__ = False  # not a test class for pytest
 
     ENABLE: Bool = key(False, "Predict the test images.")
-    REDUCE_MEMORY: Bool = key(False, "Use less memory at the cost of time and precision.")
+    REDUCE_MEMORY: Bool = key(
+        False, "Keep maps of probabilities in 16 bits, within 0.001; distances stay in 32."
+    )
     BY_CHUNKS: ByChunks = section(ByChunks)
     VERBOSE: Bool = key(True, "Say more during the test.")
     AUGMENTATION: Bool = key(False, "Average over 8 (2D) or 16 (3D) flips and turns.")

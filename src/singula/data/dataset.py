@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from singula.channels import EncodeSettings, Extent, encode_with, measure_extent, needs_extent
 from singula.data.augment import (
     AugmentSettings,
+    Geometry,
+    Mirror,
     Patch,
     draw_geometry,
+    draw_mirror,
     make_changes,
-    mirror,
     sample_pair,
 )
 from singula.data.normalize import Normalizer, Scaling
@@ -32,10 +35,11 @@ from singula.data.places import (
     weighted_start,
 )
 from singula.data.samples import AnySample, Maps, Sample
+from singula.data.window import Sides, margin_of, sides_of, window_in_image
 
 __all__ = ["EpochSampler", "PatchDataset", "PatchSettings", "Sample"]
 
-Encode = Callable[[npt.NDArray[Any]], Maps]
+_STILL = Geometry(np.eye(2), np.zeros(2))
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,16 @@ class PatchSettings:
     replicate: int = 1
 
 
+@dataclass(frozen=True)
+class _Moved:
+    """A patch after the geometric changes, normalised, and how it came about."""
+
+    patch: Patch
+    geometry: Geometry
+    mirror: Mirror
+    sides: Sides
+
+
 class PatchDataset(Dataset[dict[str, Tensor]]):
     """Patches with encoded targets.
 
@@ -84,10 +98,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         How they are cut.
     normalizer : Normalizer
         Applied with the statistics of each whole image.
-    channels : tuple of str
-        Names of the targets, in the order of the network's output.
-    encode : callable
-        Labels (spatial) → channels by name.
+    encoding : EncodeSettings
+        How labels become targets; its channels are in the order of the network's output.
     augment : AugmentSettings, optional
         None for none.
     seed : int
@@ -102,6 +114,12 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
     Notes
     -----
+    Targets are those of the whole image, cut, or of the whole changed image: labels are encoded in
+    a window around the patch, as wide as the channels need (`Extent`), and one patch length at
+    most. What a turned or moved patch finds beyond the image's edge counts as image. The largest
+    distance of the background, for `Dv2`, is that of the unchanged image times the enlargement;
+    shear, elastic displacement and changes of labels may exceed it, and the channel is then 0.
+
     An item holds ``image`` (C, …) float32, ``target`` (channels, …) float32, ``foreground``
     (1, …) bool, ``counts`` () bool, which is False where a validation patch is drawn once more, and
     ``classes`` (…) int64 where the labels have a second channel.
@@ -112,22 +130,21 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         samples: Sequence[AnySample],
         patches: PatchSettings,
         normalizer: Normalizer,
-        channels: tuple[str, ...],
-        encode: Encode,
+        encoding: EncodeSettings,
         augment: AugmentSettings | None = None,
         seed: int = 0,
     ) -> None:
         self.samples = list(samples)
         self.normalizer = normalizer
         self.patches = patches
-        self.channels = channels
-        self.encode = encode
+        self.encoding = encoding
         self.augment = augment
         self.seed = seed
         self.scalings: list[Scaling] = []
         self.rows: list[npt.NDArray[np.int64]] = []
         self.places: list[tuple[int, tuple[int, ...]]] = []
         self.left_out = 0
+        self.extents: dict[int, Extent] = {}
         # One pass: the newest sample is always held, so each is read once.
         for number, sample in enumerate(self.samples):
             if number and normalizer.same_for_all:
@@ -136,6 +153,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
                 self.scalings.append(normalizer.scaling(sample.opened().image))
             if patches.weights is not None:
                 self.rows.append(foreground_rows(sample.opened().labels[..., 0]))
+            if needs_extent(encoding) and (augment or sample.opened().targets is None):
+                self._extent(number, sample.opened())
             self.places.extend((number, start) for start in self._places(sample))
 
     def _places(self, sample: AnySample) -> list[tuple[int, ...]]:
@@ -178,23 +197,22 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], Maps]:
         """Normalised image patch, labels patch (both channel-last) and targets by name."""
         rng = np.random.default_rng([self.seed, epoch, index])
-        settings = self.augment
-        if settings is not None:
-            patch = self._moved(index, settings, rng)
-            patch = make_changes(patch, settings, rng, lambda: self._another(index, settings, rng))
-            return (
-                patch.image,
-                patch.labels,
-                self.encode(np.ascontiguousarray(patch.labels[..., 0])),
-            )
+        settings, shape = self.augment, self.patches.shape
         number, sample, start = self._place(index, rng)
-        shape = self.patches.shape
-        image = self.scalings[number].apply(read_patch(sample.image, start, shape))
-        labels = read_patch(sample.labels, start, shape)
-        if sample.targets is None:
-            return image, labels, self.encode(labels[..., 0])
-        cut = {n: read_patch(sample.targets[n], start, shape) for n in self.channels}
-        return image, labels, cut
+        if settings is None:
+            image = self.scalings[number].apply(read_patch(sample.image, start, shape))
+            labels = read_patch(sample.labels, start, shape)
+            return image, labels, self._still_targets(number, sample, start)
+        moved = self._moved(number, sample, start, settings, rng)
+        patch = make_changes(
+            moved.patch, settings, rng, lambda: self._another(index, settings, rng)
+        )
+        if moved.geometry.is_identity and patch.labels is moved.patch.labels:
+            targets = self._still_targets(number, sample, start)
+        else:
+            targets = self._moved_targets(self._extent(number, sample), moved, patch.labels)
+        mirrored = {name: moved.mirror.apply(target) for name, target in targets.items()}
+        return patch.image, patch.labels[patch.place], mirrored
 
     def _place(self, index: int, rng: np.random.Generator) -> tuple[int, Sample, tuple[int, ...]]:
         """Number of the sample, the sample, and start of the patch."""
@@ -202,11 +220,49 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         sample = self.samples[number].opened()
         return number, sample, start or self._draw_start(number, sample, rng)
 
-    def _moved(self, index: int, settings: AugmentSettings, rng: np.random.Generator) -> Patch:
-        """A patch after the geometric changes, normalised."""
-        number, sample, start = self._place(index, rng)
+    def _extent(self, number: int, sample: Sample) -> Extent:
+        """What the targets of a sample depend on, measured once."""
+        if number not in self.extents:
+            self.extents[number] = measure_extent(sample.labels[..., 0], self.encoding)
+        return self.extents[number]
+
+    def _still_targets(self, number: int, sample: Sample, start: tuple[int, ...]) -> Maps:
+        """Targets of the whole image, cut for a patch."""
+        shape, maps, begin = self.patches.shape, sample.targets, start
+        if maps is None:
+            extent = self._extent(number, sample)
+            margin = margin_of(extent, _STILL, shape)
+            window = window_in_image(sample.shape, start, shape, margin)
+            maps = encode_with(self.encoding, sample.labels[..., 0][window], extent.furthest)
+            begin = tuple(s - w.start for s, w in zip(start, window, strict=True))
+        return {name: read_patch(maps[name], begin, shape) for name in self.encoding.channels}
+
+    def _moved_targets(self, extent: Extent, moved: _Moved, labels: npt.NDArray[Any]) -> Maps:
+        """Targets of a patch from its window of changed labels, not yet flipped or turned.
+
+        They are encoded the way the image lies, for the size of a pixel may differ between axes.
+        """
+        furthest = extent.furthest
+        if furthest is not None:
+            furthest *= moved.geometry.enlargement
+        maps = encode_with(self.encoding, moved.mirror.undo(labels[..., 0]), furthest)
         shape = self.patches.shape
-        geometry = draw_geometry(settings, shape, rng)
+        cut = tuple(slice(b, b + n) for (b, _), n in zip(moved.sides, shape, strict=True))
+        return {name: target[cut] for name, target in maps.items()}
+
+    def _moved(
+        self,
+        number: int,
+        sample: Sample,
+        start: tuple[int, ...],
+        settings: AugmentSettings,
+        rng: np.random.Generator,
+    ) -> _Moved:
+        """A patch after the geometric changes, normalised, with the window of its labels."""
+        shape, extent = self.patches.shape, self._extent(number, sample)
+        geometry = draw_geometry(settings, shape, rng, lambda g: margin_of(extent, g, shape))
+        margin = margin_of(extent, geometry, shape)
+        sides = sides_of(sample.shape, start, shape, margin, geometry)
         raw, labels = sample_pair(
             sample.image,
             sample.labels,
@@ -215,14 +271,17 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             geometry,
             mode=settings.mode,
             elastic_mode=settings.elastic_mode,
+            sides=sides,
         )
-        raw, labels = mirror([raw, labels], len(shape), settings, rng)
-        return Patch(self.scalings[number].apply(raw), labels)
+        mirror = draw_mirror(shape, settings, rng)
+        before = tuple(b for b, _ in mirror.margins(sides))
+        image = self.scalings[number].apply(mirror.apply(raw))
+        return _Moved(Patch(image, mirror.apply(labels), before), geometry, mirror, sides)
 
     def _another(self, index: int, settings: AugmentSettings, rng: np.random.Generator) -> Patch:
         """Any patch but this one, where there is another."""
         other = (index + int(rng.integers(1, max(2, len(self))))) % len(self)
-        return self._moved(other, settings, rng)
+        return self._moved(*self._place(other, rng), settings, rng).patch
 
     def _draw_start(self, number: int, sample: Sample, rng: np.random.Generator) -> tuple[int, ...]:
         """Where a random patch lies."""
@@ -242,7 +301,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self, image: npt.NDArray[np.float32], labels: npt.NDArray[Any], targets: Maps
     ) -> dict[str, Tensor]:
         channel_first = np.ascontiguousarray(np.moveaxis(image, -1, 0), dtype=np.float32)
-        stacked = np.stack([targets[n] for n in self.channels]).astype(np.float32, copy=False)
+        stacked = np.stack([targets[n] for n in self.encoding.channels]).astype(
+            np.float32, copy=False
+        )
         item = {
             "image": torch.from_numpy(channel_first),
             "target": torch.from_numpy(stacked),

@@ -19,6 +19,7 @@ from singula.errors import UserError
 FloatArray = npt.NDArray[np.float32]
 _TINY = 1e-6
 _SAMPLES = 2_000_000  # values per image from which percentiles of floats are taken
+_OVERSHOOT = 2.0  # what floats meant for [0, 1] stay below after interpolation or deconvolution
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Normalizer:
     Parameters
     ----------
     kind : {'div', 'scale_range', 'custom'}
-        ``div``: by the largest value of the type (255, 65535; floats: see `scaling`).
+        ``div``: by the largest value of the type (255, 65535; floats: see `fit`).
         ``scale_range``: minimum to 0, maximum to 1. ``custom``: subtract a mean, divide by a
         standard deviation.
     per_image : bool
@@ -55,8 +56,8 @@ class Normalizer:
     clip : (float, float), optional
         Percentiles to which values are clipped first.
     statistics : dict, optional
-        ``low high mean std minimum maximum`` per channel of the training set (see `fit`), or
-        ``mean`` and ``std`` given by the user.
+        ``low high mean std minimum maximum`` per channel of the training set, and the ``divisor``
+        of its floats (see `fit`), or ``mean`` and ``std`` given by the user.
     """
 
     kind: str = "div"
@@ -67,16 +68,19 @@ class Normalizer:
     @property
     def needs_fit(self) -> bool:
         """True while statistics of the training set are wanted and not known."""
-        if self.per_image:
-            return False
-        wanted = {
-            "div": set[str](),
-            "scale_range": {"minimum", "maximum"},
-            "custom": {"mean", "std"},
-        }[self.kind]
-        if self.clip is not None:
-            wanted |= {"low", "high"}
+        wanted = {"divisor"} if self.kind == "div" else set[str]()
+        if self._per_set:
+            wanted |= {"scale_range": {"minimum", "maximum"}, "custom": {"mean", "std"}}.get(
+                self.kind, set()
+            )
+            if self.clip is not None:
+                wanted |= {"low", "high"}
         return not wanted <= set(self.statistics or {})
+
+    @property
+    def _per_set(self) -> bool:
+        """True when values are counted over the whole training set."""
+        return not self.per_image and (self.kind != "div" or self.clip is not None)
 
     @property
     def same_for_all(self) -> bool:
@@ -88,17 +92,28 @@ class Normalizer:
 
         Numbers that the user gave stay. Percentiles are exact for integers of up to 16 bits; for
         other types they come from about two million evenly spaced values of each image.
+
+        ``div`` decides here, once for all, what floats are divided by: 1 when those of the whole
+        set do not exceed 2 (they may overshoot 1 a little), else 255, or 65535 when they exceed
+        that. Integers are divided by the largest value of their own type, in a mixed set too.
+        When the set holds no floats the divisor is 0: a float image then decides for itself.
         """
-        gathered = Statistics(self.clip)
+        gathered, largest = Statistics(self.clip), None
         for image in images:
-            gathered.add(image)
-        return replace(self, statistics={**gathered.summary(), **(self.statistics or {})})
+            if self._per_set:
+                gathered.add(image)
+            if self.kind == "div" and image.dtype.kind == "f":
+                largest = max(_largest(image), -np.inf if largest is None else largest)
+        found = gathered.summary() if self._per_set else {}
+        if self.kind == "div":
+            found["divisor"] = (0.0 if largest is None else _for_floats(largest, _OVERSHOOT),)
+        return replace(self, statistics={**found, **(self.statistics or {})})
 
     def scaling(self, image: npt.NDArray[Any]) -> Scaling:
         """The four numbers for one whole image (…, channels).
 
-        For ``div`` an image of floats is taken as it is when it lies in [0, 1], and is divided by
-        255 or 65535 when it reaches beyond.
+        Where ``div`` knows of no floats in the training set (see `fit`), an image of floats is
+        taken as it is up to 1, and is divided by 255 or 65535 when it reaches beyond.
         """
         channels = image.shape[-1]
         statistics = self.statistics or {}
@@ -120,7 +135,9 @@ class Normalizer:
         low, high = get("low", -np.inf), get("high", np.inf)
         if self.kind == "div":
             shift = np.zeros(channels, np.float32)
-            scale = np.full(channels, divisor(image), np.float32)
+            scale = np.full(
+                channels, divisor(image, statistics.get("divisor", (0.0,))[0]), np.float32
+            )
         elif self.kind == "scale_range":
             shift = get("minimum", 0.0)
             scale = np.maximum(get("maximum", 1.0) - shift, _TINY)
@@ -151,16 +168,27 @@ class Normalizer:
         )
 
 
-def divisor(image: npt.NDArray[Any]) -> float:
-    """What ``div`` divides an image by: decided by the type, so equal for all images of a set."""
+def divisor(image: npt.NDArray[Any], for_floats: float = 0.0) -> float:
+    """What ``div`` divides an image by: its type decides, or for floats `for_floats`.
+
+    With 0 a float image decides for itself, by its largest value.
+    """
     if image.dtype == np.bool_:
         return 1.0
     if image.dtype in (np.uint8, np.int8):
         return 255.0
     if np.issubdtype(image.dtype, np.integer):
         return 65535.0
-    largest = float(image.max()) if image.size else 0.0
-    if largest <= 1.0:
+    return for_floats or _for_floats(_largest(image), above_one=1.0)
+
+
+def _largest(image: npt.NDArray[Any]) -> float:
+    return float(image.max()) if image.size else 0.0
+
+
+def _for_floats(largest: float, above_one: float) -> float:
+    """1, 255 or 65535 for floats up to `largest`; up to `above_one` they are meant for [0, 1]."""
+    if largest <= above_one:
         return 1.0
     return 255.0 if largest <= 255.0 else 65535.0
 

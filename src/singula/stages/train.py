@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from singula.channels import encode
 from singula.config import Config
 from singula.data.dataset import PatchDataset
 from singula.data.normalize import Normalizer, Statistics
@@ -82,8 +80,8 @@ def train(
     origin = _origin(config, tree, resume=resume)
     model = from_config.model_settings(config, origin.description.get("model") if origin else None)
 
-    train_set = _dataset(config, "TRAIN", training, normalizer, channels)
-    val_set = _dataset(config, "VAL", validation, normalizer, channels)
+    train_set = _dataset(config, "TRAIN", training, normalizer)
+    val_set = _dataset(config, "VAL", validation, normalizer)
     _check_foreground(config, train_set, notify)
     torch.manual_seed(config.SYSTEM.SEED)
     network = build_model(model)
@@ -197,12 +195,10 @@ def _dataset(
     part: str,
     samples: list[AnySample],
     normalizer: Normalizer,
-    channels: tuple[str, ...],
 ) -> PatchDataset:
     """Patches of the training or validation samples."""
     # A part of the training images is encoded as these are.
     own = part if part == "TRAIN" or not config.DATA.VAL.FROM_TRAIN else "TRAIN"
-    encoding = from_config.encode_settings(config, own)
     augment = augment_settings(config) if part == "TRAIN" else None
     if augment is not None:
         # Changed labels are encoded anew: the stored channels need not be held in memory.
@@ -211,14 +207,7 @@ def _dataset(
         samples,
         from_config.patch_settings(config, part),
         normalizer,
-        channels,
-        partial(
-            encode,
-            channels=channels,
-            spacing=encoding.spacing,
-            contour_mode=encoding.contour_mode,
-            point_radius=encoding.point_radius,
-        ),
+        from_config.encode_settings(config, own),
         augment=augment,
         seed=config.SYSTEM.SEED,
     )

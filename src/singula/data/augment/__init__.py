@@ -8,7 +8,7 @@ order of `CHANGES`.
 """
 
 from singula.data.augment.change import Change, ImageChange, Patch
-from singula.data.augment.geometry import Geometry, draw_geometry, mirror
+from singula.data.augment.geometry import Geometry, Mirror, draw_geometry, draw_mirror
 from singula.data.augment.resample import sample_pair
 from singula.data.augment.settings import AugmentSettings
 from singula.data.augment.table import CHANGES, in_order, make_changes
@@ -19,10 +19,11 @@ __all__ = [
     "Change",
     "Geometry",
     "ImageChange",
+    "Mirror",
     "Patch",
     "draw_geometry",
+    "draw_mirror",
     "in_order",
     "make_changes",
-    "mirror",
     "sample_pair",
 ]

@@ -24,11 +24,22 @@ class Patch:
     image : ndarray of float32
         (y, x, c) or (z, y, x, c).
     labels : ndarray of int
-        The same spatial shape; ids and, with classes, the class in a second channel.
+        Ids and, with classes, the class in a second channel; of the patch, or of a window around it
+        from which its targets are computed.
+    before : tuple of int
+        Pixels of the window before the patch along each axis; none by default.
     """
 
     image: FloatArray
     labels: npt.NDArray[Any]
+    before: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> tuple[slice, ...]:
+        """Where the patch lies in the window of labels."""
+        shape = self.image.shape[:-1]
+        before = self.before or (0,) * len(shape)
+        return tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))
 
 
 Another = Callable[[], Patch]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from singula.data.augment.bend import draw_bend
+from singula.data.augment.bend import bend_deviation, draw_bend
 from singula.data.augment.change import FloatArray, Range
 from singula.data.augment.settings import AugmentSettings
 
@@ -33,13 +33,20 @@ class Geometry:
     """One drawn mapping in the y-x plane: ``input = matrix @ patch + shift + displacement``.
 
     Coordinates are pixels from the patch's centre. The displacement is one for each output pixel,
-    shape (2, y, x). `misalignment` comes before all of it.
+    shape (2, y, x), of the patch or of a window around it. `misalignment` comes before all of it.
+    `play` is by how many pixels displacement and misalignment move what belongs together apart.
     """
 
     matrix: Matrix
     shift: Matrix
     displacement: FloatArray | None = None
     misalignment: Movement | None = None
+    play: float = 0.0
+
+    @property
+    def enlargement(self) -> float:
+        """Factor by which lengths in the plane grow from the image to the patch, on average."""
+        return float(1 / np.sqrt(abs(np.linalg.det(self.matrix))))
 
     @property
     def is_identity(self) -> bool:
@@ -67,7 +74,10 @@ class Geometry:
 
 
 def draw_geometry(
-    settings: AugmentSettings, shape: Sequence[int], rng: np.random.Generator
+    settings: AugmentSettings,
+    shape: Sequence[int],
+    rng: np.random.Generator,
+    margin: Callable[[Geometry], Sequence[int]] | None = None,
 ) -> Geometry:
     """Draw rotation, zoom, shear, shift, elastic displacement and misalignment.
 
@@ -77,6 +87,9 @@ def draw_geometry(
     shape : sequence of int
         Spatial shape of the patch.
     rng : Generator
+    margin : callable
+        Pixels along each axis that are wanted on either side of the patch too, given all but the
+        displacement; none by default.
     """
 
     def chosen(values: Range | None) -> Range | None:
@@ -93,10 +106,19 @@ def draw_geometry(
         matrix = matrix @ [[1.0, 0.0], [slope, 1.0]]
     if fractions := chosen(settings.shift):
         shift = rng.uniform(*fractions, size=2) * rng.choice([-1.0, 1.0], size=2) * plane
-    displacement = None
-    if strengths := chosen(settings.elastic_alpha):
-        displacement = draw_bend(plane, rng.uniform(*strengths), settings.elastic_sigma, rng)
-    return Geometry(matrix, shift, displacement, _draw_misalignment(settings, shape, rng))
+    strengths = chosen(settings.elastic_alpha)
+    alpha = rng.uniform(*strengths) if strengths else 0.0
+    moved = _draw_misalignment(settings, shape, rng)
+    play = float(settings.misalignment or 0) if moved is not None else 0.0
+    if not strengths:
+        return Geometry(matrix, shift, None, moved, play)
+    # Two pixels are hardly ever moved apart by more than four standard deviations.
+    play += 4 * bend_deviation(alpha, settings.elastic_sigma)
+    straight = Geometry(matrix, shift, None, moved, play)
+    around = margin(straight)[-2:] if margin is not None else (0, 0)
+    window = (plane[0] + 2 * around[0], plane[1] + 2 * around[1])
+    displacement = draw_bend(window, alpha, settings.elastic_sigma, rng)
+    return replace(straight, displacement=displacement)
 
 
 def turn(angle: float) -> Matrix:
@@ -118,25 +140,50 @@ def _draw_misalignment(
     return Movement(first, np.eye(2), rng.integers(-reach, reach + 1, size=2).astype(float))
 
 
-def mirror(
-    arrays: Sequence[npt.NDArray[Any]],
-    ndim: int,
-    settings: AugmentSettings,
-    rng: np.random.Generator,
-) -> list[npt.NDArray[Any]]:
-    """Flip and turn several patches (spatial…, c) alike; exact, as views."""
+@dataclass(frozen=True)
+class Mirror:
+    """Flips along `axes`, then quarter `turns` in the plane of the last two of `ndim` axes."""
+
+    ndim: int
+    axes: tuple[int, ...] = ()
+    turns: int = 0
+
+    def apply(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Flip and turn an array (spatial…[, c]); exact, as a view."""
+        flipped = np.flip(array, self.axes) if self.axes else array
+        plane = (self.ndim - 2, self.ndim - 1)
+        return np.rot90(flipped, self.turns, axes=plane) if self.turns else flipped
+
+    def undo(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Turn and flip back."""
+        plane = (self.ndim - 2, self.ndim - 1)
+        turned = np.rot90(array, -self.turns, axes=plane) if self.turns else array
+        return np.flip(turned, self.axes) if self.axes else turned
+
+    def margins(self, sides: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Pixels before and after a patch along each axis, once its window is changed."""
+        found = [
+            (after, before) if axis in self.axes else (before, after)
+            for axis, (before, after) in enumerate(sides)
+        ]
+        for _ in range(self.turns):
+            (before, after), rows = found[-1], found[-2]
+            found[-2:] = [(after, before), rows]
+        return found
+
+
+def draw_mirror(
+    shape: Sequence[int], settings: AugmentSettings, rng: np.random.Generator
+) -> Mirror:
+    """Draw flips and quarter turns of a patch of this spatial shape."""
+    ndim = len(shape)
     y, x = ndim - 2, ndim - 1
     wanted = [(y, settings.vflip), (x, settings.hflip)]
     if ndim == 3:
         wanted.append((0, settings.zflip))
-    flips = [axis for axis, flip in wanted if flip and rng.random() < settings.probability]
+    axes = tuple(axis for axis, flip in wanted if flip and rng.random() < settings.probability)
     turns = 0
     if settings.rot90 and rng.random() < settings.probability:
         # Only half turns keep the shape of a patch that is not square.
-        square = arrays[0].shape[y] == arrays[0].shape[x]
-        turns = int(rng.integers(1, 4)) if square else 2
-    changed = []
-    for array in arrays:
-        flipped = np.flip(array, tuple(flips)) if flips else array
-        changed.append(np.rot90(flipped, turns, axes=(y, x)) if turns else flipped)
-    return changed
+        turns = int(rng.integers(1, 4)) if shape[y] == shape[x] else 2
+    return Mirror(ndim, axes, turns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,8 @@ class Cutout(Change):
             box = draw_box(image.shape[:-1], self.size, rng)
             image[box] = self.value
             if self.labels_too:
-                labels[box] = 0
-        return Patch(image, labels)
+                labels[patch.place][box] = 0
+        return replace(patch, image=image, labels=labels)
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ class CutMix(Change):
         other = another()
         image = patch.image.copy()
         image[box] = other.image[box]
-        return Patch(image, _join(patch.labels, other.labels, box))
+        taken = other.labels[other.place][box]
+        return replace(patch, image=image, labels=_join(patch, taken, box))
 
 
-def _join(
-    labels: npt.NDArray[Any], other: npt.NDArray[Any], box: tuple[slice, ...]
-) -> npt.NDArray[Any]:
-    """Labels with a box of others, whose ids follow the largest one."""
-    ids, ranks = np.unique(other[box][..., 0], return_inverse=True)
+def _join(patch: Patch, taken: npt.NDArray[Any], box: tuple[slice, ...]) -> npt.NDArray[Any]:
+    """Labels of a patch with others in a box, whose ids follow the largest one."""
+    labels = patch.labels
+    ids, ranks = np.unique(taken[..., 0], return_inverse=True)
     largest = int(labels[..., 0].max())
     following = np.zeros(ids.size, np.uint64)
     new = ids != 0
@@ -90,8 +90,9 @@ def _join(
     highest = int(following.max(initial=0))
     fits = highest <= np.iinfo(labels.dtype).max
     result: npt.NDArray[Any] = labels.astype(labels.dtype if fits else np.min_scalar_type(highest))
-    result[box] = other[box]
-    result[..., 0][box] = following[ranks].reshape(other[box].shape[:-1])
+    inside = result[patch.place]  # a view
+    inside[box] = taken
+    inside[..., 0][box] = following[ranks].reshape(taken.shape[:-1])
     return result
 
 

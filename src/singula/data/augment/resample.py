@@ -30,6 +30,7 @@ def sample_pair(
     *,
     mode: str = "reflect",
     elastic_mode: str = "constant",
+    sides: Sequence[tuple[int, int]] | None = None,
 ) -> tuple[FloatArray, Array]:
     """Resample a patch of an image and of its labels through a geometry.
 
@@ -44,30 +45,46 @@ def sample_pair(
         One of `MODES`, for pixels that lie beyond the edge without the displacement.
     elastic_mode : str
         The same for those that the displacement leads beyond the edge.
+    sides : sequence of (int, int), optional
+        Pixels before and after the patch, along each axis, by which the labels are wider; with a
+        displacement as many as it has.
 
     Returns
     -------
     image : ndarray of float32
         Shape ``(*shape, c)``, interpolated linearly.
     labels : ndarray
-        Values of the nearest pixels, in their own type.
+        Values of the nearest pixels, in their own type; wider than `shape` by `sides`.
     """
+    sides = sides or [(0, 0)] * len(shape)
+    before = [b for b, _ in sides]
+    wide = [b + n + a for n, (b, a) in zip(shape, sides, strict=True)]
+    begin = [first - b for first, b in zip(start, before, strict=True)]
     if geometry.is_identity:
-        return read_patch(image, start, shape).astype(np.float32), read_patch(labels, start, shape)
-    (image, start_in_image), (labels, _) = (_cover(a, start, shape) for a in (image, labels))
+        return read_patch(image, start, shape).astype(np.float32), read_patch(labels, begin, wide)
+    (begin[-2:], wide[-2:]), plane = (start[-2:], shape[-2:]), wide[-2:]
+    image, start_in_image = _cover(image, start, shape)
+    labels, _ = _cover(labels, begin, wide)
     pixels, ids = as_slices(image), as_slices(labels)
     result = np.empty((*shape, image.shape[-1]), np.float32)
-    moved = np.empty((*shape, labels.shape[-1]), labels.dtype)
+    moved = np.empty((*ids.shape[:1], *plane, labels.shape[-1]), labels.dtype)
     size = (pixels.shape[1], pixels.shape[2])
     folds = (MODES.index(mode), MODES.index(elastic_mode))
     centre = (np.array(shape[-2:]) - 1) / 2
+    above = before[0] if len(shape) == 3 else 0
+    inside = tuple(slice(b, b + n) for b, n in zip(before[-2:], shape[-2:], strict=True))
     for part, matrix, shift in geometry.planes(pixels.shape[0]):
         # Rounding removes the last bits that would move a whole-pixel mapping between two pixels.
         offset = np.round(np.array(start_in_image) + centre + shift - matrix @ centre, 9)
-        places = _places(matrix, offset, tuple(shape[-2:]), geometry.displacement, size, folds)
-        _interpolate(pixels[part], places, _WRAP in folds, as_slices(result)[part])
-        as_slices(moved)[part] = _nearest(ids[part], places, _WRAP in folds)
-    return result, moved
+        steps = tuple(np.arange(-b, n - b) for b, n in zip(before[-2:], plane, strict=True))
+        places = _places(matrix, offset, steps, geometry.displacement, size, folds)
+        own = tuple(np.ascontiguousarray(place[inside]) for place in places)
+        _interpolate(pixels[part], (own[0], own[1]), _WRAP in folds, as_slices(result)[part])
+        # Slices before and after the patch lie as its first and its last ones do.
+        first = part.start + above if part.start else 0
+        last = part.stop + above if part.stop < pixels.shape[0] else ids.shape[0]
+        moved[first:last] = _nearest(ids[first:last], places, _WRAP in folds)
+    return result, moved if len(shape) == 3 else moved[0]
 
 
 def _cover(
@@ -89,14 +106,16 @@ def _cover(
 def _places(
     matrix: Matrix,
     offset: Matrix,
-    plane: tuple[int, ...],
+    steps: tuple[npt.NDArray[np.int64], ...],
     displacement: FloatArray | None,
     size: tuple[int, int],
     folds: tuple[int, int],
 ) -> tuple[Places, Places]:
-    """Row and column in the image of each pixel of a plane; NaN where there is nothing."""
-    i = np.arange(plane[0], dtype=np.float64)[:, None]
-    j = np.arange(plane[1], dtype=np.float64)
+    """Row and column in the image of each pixel of a plane; NaN where there is nothing.
+
+    `steps` are the rows and the columns of the plane, counted from the patch's first one.
+    """
+    i, j = steps[0].astype(np.float64)[:, None], steps[1].astype(np.float64)
     fold = compiled(_fold_in_place)
     places = []
     for axis in range(2):
