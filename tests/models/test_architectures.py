@@ -299,3 +299,13 @@ def test_the_numbers_of_the_page_are_those_of_the_networks(name: str) -> None:
         assert cells[5] == str(max(downsampling(settings)))
         assert cells[6] == ("all" if radius is None else str(max(radius)))
     assert cells[3:5] == counts
+
+
+@pytest.mark.parametrize("name", ["resunet", "resunet++", "resunet_se"])
+def test_a_step_of_few_channels_laid_out_channels_last(name: str) -> None:
+    """Its strided shortcut once wrote beyond its memory."""
+    settings = ModelSettings(2, 1, 2, architecture=name, feature_maps=(8, 16), dropout=(0, 0))
+    network = channels_last(build_model(settings), 2)
+    for _ in range(3):
+        network(torch.rand(4, 1, 64, 64)).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)

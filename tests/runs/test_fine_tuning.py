@@ -36,7 +36,7 @@ def test_what_fits_is_loaded_and_the_rest_named(trained, command, tmp_path) -> N
     # A rate of nearly nothing: what is stored after training is what was loaded.
     frozen = ("TRAIN.LR=1e-12", "TRAIN.W_DECAY=0", "TRAIN.EPOCHS=1")
     assert trained("second", *start, *more, *frozen) == 0, command.err
-    assert f"starting from the weights of {source}" in command.out
+    assert f"starting from the weights of {source}: " in command.out
     left_out = [line for line in command.out.splitlines() if "not loaded" in line]
     assert len(left_out) == 2
     assert "head.weight: (2, 8, 1, 1) in the file, (3, 8, 1, 1) configured" in left_out[1]
@@ -63,3 +63,38 @@ def test_another_architecture_has_nothing_to_load(trained, command, tmp_path) ->
     start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={checkpoint(tmp_path, 'first')}")
     assert trained("wide", *start, "MODEL.FEATURE_MAPS=[10, 20]") == 2
     assert "nothing in it fits the configured network" in command.err
+
+
+def test_a_training_that_gets_no_better_elsewhere_still_has_a_best(
+    trained, command, tmp_path
+) -> None:
+    last = checkpoint(tmp_path, "first", "last")
+    start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={last}",
+             "MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS=False")  # fmt: skip
+    assert trained("done", *start) == 0, command.err
+    assert "complete already" in command.out
+    old, new = load_checkpoint(last), load_checkpoint(checkpoint(tmp_path, "done"))
+    assert all(torch.equal(old.weights[name], new.weights[name]) for name in old.weights)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (f"{SEG}.DATA_CHANNELS=BP", f"{SEG}.DATA_CHANNELS: 'BC' before, 'BP' configured"),
+        ("DATA.NORMALIZATION.TYPE=custom", "'scale_range' before, 'custom' configured"),
+        ("TRAIN.OPTIMIZER=SGD", "TRAIN.OPTIMIZER: found 'SGD'"),
+        ("TRAIN.LR_SCHEDULER.NAME=onecycle", "TRAIN.LR_SCHEDULER.NAME: found 'onecycle'"),
+    ],
+)
+def test_a_training_goes_on_as_it_began(change, words, trained, command, tmp_path) -> None:
+    (tmp_path / "job.yaml").rename(tmp_path / "first.yaml")
+    line = ("run", "--config", tmp_path / "first.yaml", "--result_dir", tmp_path, "--resume")
+    assert command(*line, "--set", "TRAIN.EPOCHS=3", "--set", change) == 2
+    assert words in command.err
+
+
+def test_another_rate_of_a_resumed_training_is_said(trained, command, tmp_path) -> None:
+    (tmp_path / "job.yaml").rename(tmp_path / "first.yaml")
+    line = ("run", "--config", tmp_path / "first.yaml", "--result_dir", tmp_path, "--resume")
+    assert command(*line, "--set", "TRAIN.EPOCHS=3", "--set", "TRAIN.LR=1e-5") == 0, command.err
+    assert "TRAIN.LR: 1e-05 has no effect; a training goes on as it began" in command.out

@@ -63,6 +63,25 @@ def test_the_formats_own_line_gives_the_scores_of_one_process(config, command, t
     assert command("run", *same, "--name", "one") == 0, command.err
     assert scores(tmp_path, "one") == scores(tmp_path, "many")
 
+    both = [
+        sys.executable,
+        "-m",
+        "singula.cli",
+        "run",
+        "--config",
+        config,
+        "--result_dir",
+        tmp_path,
+    ]
+    result = subprocess.run(
+        [str(w) for w in (*both, "--name", "both", "--gpus", "2")],
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "[3/3]" in result.stdout
+    assert "Traceback" not in result.stderr
+    assert scores(tmp_path, "both") == scores(tmp_path, "many")
+
     again = [sys.executable, "-m", "singula.cli", "run", *same, "--name", "two", "--gpus", "2"]
     result = subprocess.run([str(w) for w in again], capture_output=True, text=True, timeout=200)
     assert result.returncode == 0, result.stderr[-3000:]

@@ -176,8 +176,9 @@ class TestCheckpoint:
         torch.save({"state_dict": {}, "singula": Evil()}, tmp_path / "evil.pth")
         (tmp_path / "raw.pth").write_bytes(pickle.dumps(Evil()))
         for name in ("evil.pth", "raw.pth"):
-            with pytest.raises(UserError, match="not a readable checkpoint"):
+            with pytest.raises(UserError, match="not a readable checkpoint") as refused:
                 load_checkpoint(tmp_path / name)
+            assert "weights_only" not in str(refused.value)
         assert not flag.exists()
 
     def test_wrong_files_are_named(self, tmp_path: Path) -> None:
@@ -186,6 +187,13 @@ class TestCheckpoint:
         (tmp_path / "text.pth").write_text("hello")
         with pytest.raises(UserError, match="not a readable checkpoint"):
             load_checkpoint(tmp_path / "text.pth")
+        (tmp_path / "empty.pth").write_bytes(b"")
+        with pytest.raises(UserError, match="not a readable checkpoint"):
+            load_checkpoint(tmp_path / "empty.pth")
+        for description in ("x", None):
+            torch.save({"state_dict": {}, "singula": description}, tmp_path / "odd.pth")
+            with pytest.raises(UserError, match="not a Singula checkpoint"):
+                load_checkpoint(tmp_path / "odd.pth")
         torch.save({"weights": 1}, tmp_path / "other.pth")
         with pytest.raises(UserError, match="not a Singula checkpoint"):
             load_checkpoint(tmp_path / "other.pth")

@@ -87,7 +87,7 @@ class ResidualBlock(Block):
         self.shortcut: nn.Module = nn.Identity()
         if strided or place.channels_in != width:
             self.shortcut = nn.Sequential(
-                shrink(style, place.channels_in, width, stride), style.norm(width)
+                Shrink(style, place.channels_in, width, stride), style.norm(width)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,11 +96,25 @@ class ResidualBlock(Block):
         return added
 
 
-def shrink(style: Style, channels_in: int, channels_out: int, stride: Sequence[int]) -> nn.Module:
-    """A 1×1 convolution that takes every so many pixels."""
-    return CONV[style.ndim](
-        channels_in, channels_out, 1, stride=tuple(stride), bias=not style.batch_norm
-    )
+class Shrink(nn.Module):
+    """A 1×1 convolution of every so many pixels.
+
+    The pixels are taken first: the strided convolution of few channels, laid out channels-last,
+    writes beyond its memory in the backward pass on a CPU (torch 2.13).
+    """
+
+    def __init__(
+        self, style: Style, channels_in: int, channels_out: int, stride: Sequence[int]
+    ) -> None:
+        super().__init__()
+        steps = [slice(None, None, int(step)) for step in stride]
+        self.taken = (slice(None), slice(None), *steps)
+        self.mix = CONV[style.ndim](channels_in, channels_out, 1, bias=not style.batch_norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels_in, …) → (N, channels_out, … / stride)."""
+        result: Tensor = self.mix(x[self.taken])
+        return result
 
 
 class Pyramid(Block):

@@ -24,7 +24,7 @@ from singula.stages import settings as from_config
 from singula.stages.augmentation import augment_settings
 from singula.stages.data import load_training
 from singula.stages.samples import write_generated, write_probability_maps, write_samples
-from singula.stages.weights import find_checkpoint
+from singula.stages.weights import check_same_training, find_checkpoint
 from singula.training.callbacks import CheckpointSettings, EpochLog
 from singula.training.charts import draw_charts
 from singula.training.checkpoint import (
@@ -179,12 +179,16 @@ def _begin(
     Path, optional
         Another run's checkpoint, whose whole training is to go on.
     """
-    if origin is None or (resume and origin.path == tree.checkpoint_last):
+    if origin is None:
         return None
-    if not config.MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS:
-        return origin.path
+    resumed = resume and origin.path == tree.checkpoint_last
+    if resumed or not config.MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS:
+        check_same_training(config, origin)
+        return None if resumed else origin.path
     left_out = load_fitting_weights(network, origin)
-    notify(f"starting from the weights of {origin.path}")
+    names, missed = network.state_dict().keys(), {line.split(":")[0] for line in left_out}
+    count, loaded = len(names), len(names - missed)
+    notify(f"starting from the weights of {origin.path}: {loaded} of {count} loaded")
     for line in left_out:
         notify(f"  not loaded: {line}")
     return None

@@ -94,6 +94,32 @@ def network_from(config: Config, checkpoint: Checkpoint) -> tuple[torch.nn.Modul
     return network, normalizer
 
 
+def check_same_training(config: Config, checkpoint: Checkpoint) -> None:
+    """See that a training goes on with the channels and the normalisation that it began with.
+
+    Raises
+    ------
+    UserError
+        Listing the keys whose value was another one.
+    """
+    stored = checkpoint.description
+    trained = Normalizer.from_dict(stored["normalizer"])
+    wrong = [
+        f"{key}: {old!r} before, {new!r} configured"
+        for key, old, new in (
+            *_channel_changes(config, stored),
+            *_normalization_changes(from_config.normalizer(config), trained),
+        )
+    ]
+    if wrong:
+        raise UserError(
+            f"{checkpoint.path}: this training began with another configuration:\n    "
+            + "\n    ".join(wrong),
+            "restore the keys, or drop --resume (with MODEL.LOAD_CHECKPOINT: True to begin from "
+            "these weights)",
+        )
+
+
 Change = tuple[str, Any, Any]
 
 

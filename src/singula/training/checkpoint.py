@@ -59,11 +59,14 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     try:
         contents = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
+        # torch advises to read the file without this protection: not a thing to repeat.
+        reason = (str(error).splitlines() or ["it is empty"])[0].split(". ")[0][:200]
         raise UserError(
-            f"{path}: is not a readable checkpoint ({str(error).splitlines()[0][:200]})",
+            f"{path}: is not a readable checkpoint ({reason})",
             "use a .pth file that a Singula run wrote; files that would execute code are refused",
         ) from error
-    if not isinstance(contents, dict) or "state_dict" not in contents or KEY not in contents:
+    known = isinstance(contents, dict) and isinstance(contents.get(KEY), dict)
+    if not known or not isinstance(contents.get("state_dict"), dict):
         raise UserError(f"{path}: is not a Singula checkpoint", "use a file that a run wrote")
     if contents[KEY].get("format") != FORMAT:
         raise UserError(
@@ -71,7 +74,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
             f"this version reads {FORMAT}",
             "use the version of Singula that wrote it, or train again",
         )
-    return contents
+    checked: dict[str, Any] = contents
+    return checked
 
 
 @dataclass(frozen=True)

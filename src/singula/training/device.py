@@ -129,7 +129,13 @@ def available_cores() -> int:
 
 
 def world_and_rank() -> tuple[int, int]:
-    """Number of processes and this one's rank, as the launcher says."""
+    """Number of processes and this one's rank, as the launcher says.
+
+    Once they have met they know it themselves; what the launcher left in the environment is partly
+    deleted at the end of a training.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size(), torch.distributed.get_rank()
     return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
 
 

@@ -28,7 +28,7 @@ from singula.training.callbacks import (
     SaveCheckpoints,
 )
 from singula.training.checkpoint import KEY, AtomicCheckpointIO, load_checkpoint, read_checkpoint
-from singula.training.device import Device, world_and_rank
+from singula.training.device import Device, share_from_main, world_and_rank
 from singula.training.losses import InstanceLoss
 from singula.training.module import InstanceModule
 from singula.training.optimise import OptimiserSettings
@@ -207,9 +207,15 @@ def _fit(job: Training) -> FitResult:
         job.description,
     )
     start = checkpoints.last if job.resume and checkpoints.last.is_file() else job.start
-    if start == checkpoints.last and rank == 0:
-        restore_best(checkpoints, notify)
     if start is not None:
+        # A training that goes on elsewhere has no best epoch there yet; its last one stands in.
+        module.forgets_best = start != checkpoints.last
+        if rank == 0 and module.forgets_best:
+            save_light(read_checkpoint(start), checkpoints.best)
+        elif rank == 0:
+            restore_best(checkpoints, notify)
+        share_from_main(None)  # the others read what the first one has written
+        check_optimiser(start, job.optimiser, notify)
         if _is_finished(start, settings.epochs, checkpoints.patience, module):
             notify(f"training is complete already ({len(module.history)} epochs): {start}")
             return _finish(job.network, module, checkpoints)
@@ -263,9 +269,41 @@ def restore_best(checkpoints: CheckpointSettings, notify: Notify) -> None:
             f"{checkpoints.best}: is missing (it was of epoch {wanted}); the last checkpoint, of "
             f"epoch {epoch}, takes its place"
         )
-    weights_only = ("optimizer_states", "lr_schedulers", "loops", "callbacks")
-    light = {name: value for name, value in contents.items() if name not in weights_only}
-    AtomicCheckpointIO().save_checkpoint(light, checkpoints.best)
+    save_light(contents, checkpoints.best)
+
+
+def save_light(contents: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint without the state of its training."""
+    state = ("optimizer_states", "lr_schedulers", "loops", "callbacks")
+    light = {name: value for name, value in contents.items() if name not in state}
+    AtomicCheckpointIO().save_checkpoint(light, path)
+
+
+def check_optimiser(start: Path, wanted: OptimiserSettings, notify: Notify) -> None:
+    """See that a training goes on with the optimiser and schedule that it began with.
+
+    Raises
+    ------
+    UserError
+        When one of them is another one, whose state the checkpoint has not.
+    """
+    stored = read_checkpoint(start)[KEY]["training"].get("optimiser")
+    if stored is None:  # written by an earlier version
+        return
+    fixed = {"name": "TRAIN.OPTIMIZER", "schedule": "TRAIN.LR_SCHEDULER.NAME"}
+    for name, key in fixed.items():
+        if stored[name] != getattr(wanted, name):
+            raise UserError(
+                f"{key}: found {getattr(wanted, name)!r}; the training in {start} has "
+                f"{stored[name]!r}",
+                "restore the key, or start anew from its weights: without --resume, with "
+                "MODEL.LOAD_CHECKPOINT: True",
+            )
+    kept = {"lr": "TRAIN.LR", "weight_decay": "TRAIN.W_DECAY", "betas": "TRAIN.OPT_BETAS"}
+    for name, key in kept.items():
+        old, new = stored[name], getattr(wanted, name)
+        if (tuple(old) if name == "betas" else old) != new:
+            notify(f"{key}: {new} has no effect; a training goes on as it began, with {old}")
 
 
 def _compile(network: nn.Module, device: Device, notify: Notify) -> None:
@@ -283,7 +321,7 @@ def _finish(
     network: nn.Module, module: InstanceModule, checkpoints: CheckpointSettings
 ) -> FitResult:
     """Put the best weights into the network."""
-    if module.progress["best"] is None:
+    if module.progress["best"] is None and not module.forgets_best:
         raise UserError(
             "training gave no finite loss in any epoch",
             "lower TRAIN.LR, and look at the images' normalisation (DATA.NORMALIZATION)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytorch_lightning as pl
@@ -54,6 +55,7 @@ class InstanceModule(pl.LightningModule):
         self.schedule: Schedule | None = None
         self.history: list[dict[str, float]] = []
         self.progress: dict[str, Any] = {"best": None, "best_epoch": -1, "bad_epochs": 0}
+        self.forgets_best = False
         self._restored: dict[str, Any] | None = None
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.train_scores = MapScores(loss.outputs, loss.n_classes)
@@ -75,8 +77,9 @@ class InstanceModule(pl.LightningModule):
         return optimiser
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Dropout's random numbers follow from (seed, epoch, step), as a resumed run needs."""
-        torch.manual_seed(hash((self.seed, self.current_epoch, batch_idx)) & 0x7FFFFFFF)
+        """Dropout's random numbers follow from (seed, epoch, step, process), for resumed runs."""
+        place = (self.seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(hash(place) & 0x7FFFFFFF)
 
     def _step(self, batch: dict[str, Tensor], part: str) -> Tensor:
         logits = self.network(batch["image"])
@@ -139,6 +142,7 @@ class InstanceModule(pl.LightningModule):
             "training": {
                 "history": self.history,
                 "progress": self.progress,
+                "optimiser": asdict(self.optimiser_settings),
                 "schedule": self.schedule.state_dict() if self.schedule else {},
             },
         }
@@ -147,5 +151,6 @@ class InstanceModule(pl.LightningModule):
         """Go on where the checkpoint was written."""
         training = checkpoint[KEY]["training"]
         self.history = list(training["history"])
-        self.progress = dict(training["progress"])
+        if not self.forgets_best:
+            self.progress = dict(training["progress"])
         self._restored = dict(training["schedule"])
