@@ -95,6 +95,13 @@ class Test(Section):
     REDUCE_MEMORY: Bool = key(False, "Use less memory at the cost of time and precision.")
     BY_CHUNKS: ByChunks = section(ByChunks)
     VERBOSE: Bool = key(True, "Say more during the test.")
+    TILE_SIZE: Annotated[Literal["auto", "patch"], AnyCase()] = key(
+        "auto",
+        "Tiles that are predicted: what is fastest and shows no seams, or DATA.PATCH_SIZE.",
+    )
+    PRECISION: Annotated[Literal["32", "bf16"], AnyCase()] = key(
+        "32", "Arithmetic of prediction: 32-bit, or bfloat16, which is faster and less exact."
+    )
     AUGMENTATION: Bool = key(False, "Average over 8 (2D) or 16 (3D) flips and turns.")
     EVALUATE: Bool = key(True, "Compute scores where labels are given.")
     ANALIZE_2D_IMGS_AS_3D_STACK: Bool = key(False, "Make instances of all 2D images as a volume.")

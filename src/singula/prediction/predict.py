@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from singula.data.normalize import Scaling
 from singula.data.patches import Tile, TilePlan, read_patch
 from singula.prediction.tta import mean_over_views
+from singula.prediction.windows import Windows
 from singula.training.losses import Output, activate
 
 FloatArray = npt.NDArray[np.float32]
-OnTile = Callable[[Tile, FloatArray], None]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class PredictSettings:
 
     Parameters
     ----------
-    plan : TilePlan
-        Tiles with overlap and padding.
+    plan : TilePlan or Windows
+        Tiles with overlap and padding, or those that are chosen for speed.
     batch_size : int
         Tiles per forward pass.
     augment : bool
@@ -39,7 +39,7 @@ class PredictSettings:
         What lies beyond the image's edge is the median of each channel, not a reflection.
     """
 
-    plan: TilePlan
+    plan: TilePlan | Windows
     batch_size: int = 4
     augment: bool = False
     half: bool = False
@@ -65,6 +65,9 @@ class Predictor:
     n_classes : int
         Classes after the channels, 0 for none.
     device : torch.device
+    bfloat16 : bool
+        Convolve in bfloat16 arithmetic: up to twice as fast on processors that have it; maps differ
+        by some thousandths, by some hundredths at a few pixels.
     """
 
     def __init__(
@@ -73,10 +76,13 @@ class Predictor:
         outputs: Sequence[Output],
         n_classes: int = 0,
         device: torch.device | None = None,
+        *,
+        bfloat16: bool = False,
     ) -> None:
         self.outputs = tuple(outputs)
         self.n_classes = n_classes
         self.device = device or torch.device("cpu")
+        self.bfloat16 = bfloat16
         self.network = network.to(self.device).eval()
 
     @property
@@ -88,7 +94,9 @@ class Predictor:
         """Channel values (N, width, …) of a normalised batch (N, C, …)."""
         layout = torch.channels_last if batch.ndim == 4 else torch.channels_last_3d
         batch = batch.contiguous(memory_format=layout)
-        logits = self.network(batch).float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = self.network(batch)
+        logits = logits.float()
         for index, output in enumerate(self.outputs):
             logits[:, index] = activate(logits[:, index], output.activation)
         if self.n_classes:
@@ -101,7 +109,6 @@ class Predictor:
         image: npt.NDArray[Any],
         scaling: Scaling,
         settings: PredictSettings,
-        on_tile: OnTile | None = None,
     ) -> dict[str, FloatArray]:
         """Maps by name, each with the image's spatial shape.
 
@@ -113,8 +120,6 @@ class Predictor:
             Normalisation, from statistics of the whole image or set.
         settings : PredictSettings
             Tiles; where cores overlap, maps are blended linearly.
-        on_tile : callable, optional
-            Told of each tile with the maps (width, …) of its kept part.
 
         Returns
         -------
@@ -125,7 +130,7 @@ class Predictor:
         shape, plan = image.shape[:-1], settings.plan
         dtype = np.float16 if settings.half else np.float32
         result = np.zeros((self.width, *shape), dtype)
-        blend = _Blend(shape, plan)
+        blend = _Blend(shape, plan) if isinstance(plan, TilePlan) else None
         fill = None
         if settings.median_padding:
             fill = np.median(image, axis=tuple(range(len(shape)))).astype(np.float32)
@@ -142,10 +147,12 @@ class Predictor:
                     maps = self.forward(batch)
                 for tile, values in zip(tiles, maps.cpu().numpy(), strict=True):
                     kept = values[(slice(None), *tile.inner)]
-                    blend.add(result, tile, kept)
-                    if on_tile is not None:
-                        on_tile(tile, kept)
-        blend.finish(result)
+                    if blend is not None and blend.needed:
+                        blend.add(result, tile, kept)
+                    else:
+                        result[(slice(None), *tile.outer)] = kept
+        if blend is not None and blend.needed:
+            blend.finish(result)
         return self._by_name(result)
 
     def _by_name(self, result: FloatArray) -> dict[str, FloatArray]:
@@ -165,7 +172,8 @@ class _Blend:
     """Writes tiles into the result; overlapping cores are weighted with a linear ramp.
 
     The tiles form a grid and the weight of a pixel is a product over the axes, so the sum of the
-    weights is a product too: one vector per axis instead of an image of weights.
+    weights is a product too: one vector per axis instead of an image of weights. It is `needed`
+    only where cores overlap.
     """
 
     def __init__(self, shape: Sequence[int], plan: TilePlan) -> None:
@@ -186,20 +194,15 @@ class _Blend:
 
     def add(self, result: FloatArray, tile: Tile, kept: FloatArray) -> None:
         """Put the kept part of a tile in its place."""
-        place = (slice(None), *tile.outer)
-        if not self.needed:
-            result[place] = kept
-            return
         weighted = kept
         for axis, ramp in enumerate(self.ramps):
             weighted = weighted * _along(ramp[: kept.shape[axis + 1]], axis, len(self.ramps))
-        result[place] += weighted
+        result[(slice(None), *tile.outer)] += weighted
 
     def finish(self, result: FloatArray) -> None:
         """Divide by the sum of the weights."""
-        if self.needed:
-            for axis, total in enumerate(self.sums):
-                result /= _along(total, axis, len(self.sums))
+        for axis, total in enumerate(self.sums):
+            result /= _along(total, axis, len(self.sums))
 
 
 def _along(vector: FloatArray, axis: int, ndim: int) -> FloatArray:

@@ -12,7 +12,7 @@ from singula.config import Config
 from singula.data.normalize import Normalizer
 from singula.errors import UserError
 from singula.io.results import ResultsTree
-from singula.models import ModelSettings, build_model, channels_last
+from singula.models import ModelSettings, build_model, channels_last, fold_batch_norm
 from singula.prediction import Predictor
 from singula.stages import settings as from_config
 from singula.training.checkpoint import Checkpoint, load_weights
@@ -134,9 +134,10 @@ def predictor_from(
     """The configured network with a checkpoint's weights, ready to predict."""
     network, normalizer = network_from(config, checkpoint)
     predictor = Predictor(
-        channels_last(network, config.ndim),
+        channels_last(fold_batch_norm(network), config.ndim),
         from_config.outputs(config),
         from_config.n_classes(config),
         device,
+        bfloat16=config.TEST.PRECISION == "bf16",
     )
     return predictor, normalizer
