@@ -304,7 +304,7 @@ class TestRun:
         return ("per_image", "full_image") if self.config.TEST.FULL_IMG else ("per_image",)
 
     def _load(self, path: Path) -> tuple[Predictor, Normalizer]:
-        loaded = predictor_from(self.config, load_checkpoint(path), self.device.torch)
+        loaded = predictor_from(self.config, load_checkpoint(path), self.device.torch, self.notify)
         self.notify(f"predicting with {path}")
         return loaded
 
