@@ -99,6 +99,7 @@ class Same(nn.Module):
     st.tuples(st.integers(0, 9), st.integers(0, 9)),
     st.tuples(st.integers(0, 20), st.integers(0, 20)),
     st.sampled_from([(1, 1), (4, 4), (2, 8)]),
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
     st.integers(100, 4000),
 )
 def test_every_pixel_is_kept_once_and_out_of_reach_of_the_edges(
@@ -106,13 +107,16 @@ def test_every_pixel_is_kept_once_and_out_of_reach_of_the_edges(
     margin: tuple[int, int],
     reach: tuple[int, int],
     multiple: tuple[int, int],
+    least: tuple[int, int],
     largest: int,
 ) -> None:
-    plan = fast_windows(shape, margin, reach, multiple, largest)
+    plan = fast_windows(shape, margin, reach, multiple, least, largest)
     if plan is None:
         return
     assert prod(plan.patch) <= largest
     assert all(h >= m for h, m in zip(plan.halo, margin, strict=True))
+    canvas = (-(-(s + 2 * m) // k) * k for s, m, k in zip(shape, margin, multiple, strict=True))
+    assert all(p >= min(c, n) for p, c, n in zip(plan.patch, canvas, least, strict=True))
     seen = np.zeros(shape, int)
     for tile in plan.tiles(shape):
         seen[tile.outer] += 1
@@ -131,22 +135,26 @@ def test_every_pixel_is_kept_once_and_out_of_reach_of_the_edges(
 
 def test_a_large_image_is_seen_less_than_one_and_a_half_times() -> None:
     reach, largest = (107, 107), largest_window(2, 16)
-    plan = fast_windows((4096, 4096), (32, 32), reach, (16, 16), largest)
+    plan = fast_windows((4096, 4096), (32, 32), reach, (16, 16), (256, 256), largest)
     assert plan is not None
     assert plan.halo == (112, 112)
     assert plan.count((4096, 4096)) * prod(plan.patch) < 1.5 * 4096**2
-    small = fast_windows((256, 256), (32, 32), reach, (16, 16), largest)
+    small = fast_windows((256, 256), (32, 32), reach, (16, 16), (256, 256), largest)
     assert small is not None
     assert small.patch == (320, 320)
     assert largest_window(2, 16, sparing=True) == largest // 4
 
 
-def test_the_halo_of_a_volume_is_cut_where_it_is_too_dear() -> None:
-    shape = (96, 384, 384)
-    plan = fast_windows(shape, (4, 16, 16), (18, 107, 107), (1, 16, 16), 2_000_000)
+@pytest.mark.parametrize("largest", [600_000, 2_000_000])
+def test_the_halo_of_a_volume_is_cut_where_it_is_too_dear(largest: int) -> None:
+    shape, patch = (96, 384, 384), (32, 128, 128)
+    plan = fast_windows(shape, (0, 16, 16), (18, 107, 107), (1, 16, 16), patch, largest)
     assert plan is not None
-    assert plan.count(shape) * prod(plan.patch) <= 2.5 * prod(n + 32 for n in shape)
+    assert plan.count(shape) * prod(plan.patch) <= 2.5 * 96 * 416 * 416
     assert 16 <= plan.halo[1] < 112
+    # A network that was trained on 32 slices is not to see four of them.
+    assert all(w >= p for w, p in zip(plan.patch, patch, strict=True))
+    assert fast_windows(shape, (0, 16, 16), (18, 107, 107), (1, 16, 16), patch, 500_000) is None
 
 
 def config(**more: object) -> dict[str, object]:

@@ -21,7 +21,7 @@ _BYTES = 4 * 2**30
 _BYTES_PER_VALUE = 70
 # A halo that makes the network see more pixels than the canvas has, by this factor, is cut down.
 _WORTH = 2.5
-_SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+_SHARES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0)
 _MOST_WINDOWS = 256  # along an axis
 
 
@@ -109,12 +109,13 @@ def fast_windows(
     margin: Sequence[int],
     reach: Sequence[int],
     multiple: Sequence[int],
+    least: Sequence[int],
     largest: int,
 ) -> Windows | None:
     """The windows of at most `largest` pixels with which the network sees the fewest pixels.
 
     The halo is what the network reaches. Where that is too dear, as in volumes, it is less, but
-    never less than the margin.
+    never less than the margin; and windows are never smaller than the patches of the training.
 
     Parameters
     ----------
@@ -126,8 +127,10 @@ def fast_windows(
         How far an input pixel influences the output.
     multiple : sequence of int
         The network's downsampling.
+    least : sequence of int
+        Sides that a window has at least, unless the canvas is smaller.
     largest : int
-        Pixels in a window.
+        Pixels that a window has at most.
 
     Returns
     -------
@@ -141,7 +144,11 @@ def fast_windows(
             ceil(max(m, share * r) / step) * step
             for m, r, step in zip(margin, reach, multiple, strict=True)
         )
-        found = _fewest_pixels(canvas, halo, multiple, largest)
+        axes = [
+            [way for way in _choices(size, h, step) if way[1] >= min(size, low)]
+            for size, h, step, low in zip(canvas, halo, multiple, least, strict=True)
+        ]
+        found = _fewest_pixels(axes, largest)
         if found is None:
             continue
         seen, patch = found
@@ -152,10 +159,9 @@ def fast_windows(
 
 
 def _fewest_pixels(
-    canvas: Sequence[int], halo: Sequence[int], multiple: Sequence[int], largest: int
+    axes: Sequence[Sequence[tuple[int, int]]], largest: int
 ) -> tuple[int, tuple[int, ...]] | None:
     """Pixels that all windows have together, and the shape of one."""
-    axes = [_choices(*values) for values in zip(canvas, halo, multiple, strict=True)]
     allowed = [
         (prod(count * length for count, length in way), prod(count for count, _ in way), way)
         for way in product(*axes)

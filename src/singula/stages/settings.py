@@ -215,7 +215,9 @@ def predict_settings(
     batch = 2 if model.ndim == 3 else 1
     if keys.TILE_SIZE == "auto" and reach is not None and not any(plan.overlap):
         largest = largest_window(model.ndim, model.feature_maps[0], sparing=keys.REDUCE_MEMORY)
-        windows = fast_windows(shape, plan.padding, reach, plan.multiple, largest // batch)
+        windows = fast_windows(
+            shape, plan.padding, reach, plan.multiple, plan.patch, largest // batch
+        )
     return PredictSettings(
         plan if windows is None else windows,
         config.TRAIN.BATCH_SIZE if windows is None else batch,
