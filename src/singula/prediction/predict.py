@@ -66,8 +66,8 @@ class Predictor:
         Classes after the channels, 0 for none.
     device : torch.device
     bfloat16 : bool
-        Convolve in bfloat16 arithmetic: up to twice as fast on processors that have it; maps differ
-        by some thousandths, by some hundredths at a few pixels.
+        Convolve in bfloat16 arithmetic: up to twice as fast on processors that have it; single
+        pixels of the maps differ by some hundredths.
     """
 
     def __init__(
