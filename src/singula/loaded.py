@@ -16,7 +16,7 @@ from singula.errors import UserError
 from singula.instances import Decoded, DecodeSettings, decode
 from singula.io.read import read_image
 from singula.io.write import write_csv, write_tiff
-from singula.prediction import Predictor, PredictSettings
+from singula.prediction import Predictor
 from singula.stages import settings as from_config
 from singula.stages.finish import instance_classes, with_class
 from singula.stages.post import (
@@ -118,16 +118,9 @@ class Model:
             When dimensions or channels differ from the training's.
         """
         image = self._image(array)
-        keys = self.config.TEST
-        settings = PredictSettings(
-            from_config.tile_plan(self.config, from_config.model_settings(self.config)),
-            self.config.TRAIN.BATCH_SIZE,
-            keys.AUGMENTATION if augment is None else augment,
-            half=keys.REDUCE_MEMORY,
-            median_padding=self.config.DATA.TEST.MEDIAN_PADDING,
-        )
         if self.reader.steps is not None:
             image = preprocess(image, self.reader.steps)
+        settings = from_config.predict_settings(self.config, image.shape[:-1], augment=augment)
         maps = self.predictor.predict(image, self.normalizer.scaling(image), settings)
         return filter_maps(maps, self.post, None)
 

@@ -53,6 +53,7 @@ def value(key: str, written: object) -> Any:
         ("DATA.PREPROCESS.GAUSSIAN_BLUR.CHANNEL_AXIS", -1, -1),
         ("TRAIN.OPTIMIZER", "adamw", "ADAMW"),
         ("TRAIN.PRECISION", 32, "32"),
+        ("TEST.PRECISION", 32, "32"),
         ("MODEL.ACTIVATION", "elu", "ELU"),
         ("PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE", "Manual", "manual"),
         ("TEST.BY_CHUNKS.INPUT_IMG_AXES_ORDER", "ZYXC", "ZYXC"),

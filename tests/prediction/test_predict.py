@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from singula.data.normalize import Normalizer
-from singula.data.patches import Tile, TilePlan, read_patch
+from singula.data.patches import TilePlan, read_patch
 from singula.models import ModelSettings, build_model, downsampling
 from singula.models.build import receptive_radius
 from singula.prediction import Predictor, PredictSettings, whole_plan
@@ -163,21 +163,6 @@ def test_classes_are_the_most_probable_ones() -> None:
     bright = image[..., 0] / np.float32(255)
     np.testing.assert_array_equal(maps["class"], np.where(bright >= 0.5, 1, 2))
     assert maps["B"].max() <= 1
-
-
-def test_every_tile_is_told_once_with_its_kept_part() -> None:
-    image = picture((20, 31))
-    seen = np.zeros((20, 31), int)
-
-    def told(tile: Tile, values: np.ndarray) -> None:
-        seen[tile.outer] += 1
-        np.testing.assert_allclose(values[0], image[(*tile.outer, 0)] / np.float32(255), atol=1e-6)
-
-    plan = TilePlan((12, 12), (0.0, 0.0), (2, 2), (2, 2))
-    Predictor(Same(), (D,)).predict(
-        image, Normalizer("div").scaling(image), PredictSettings(plan), told
-    )
-    assert (seen == 1).all()
 
 
 def test_median_padding_puts_the_median_beyond_the_edge() -> None:

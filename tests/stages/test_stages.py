@@ -19,7 +19,7 @@ from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
 from singula.stages.data import LabelNotes
 from singula.stages.finish import instance_classes
 from singula.stages.samples import draw_grid
-from singula.stages.score import PatchScores, Scores, map_scores, mean_scores, score_lines
+from singula.stages.score import Scores, map_scores, mean_scores, patch_scores, score_lines
 from singula.stages.split import fold_of, hold_out
 
 
@@ -97,15 +97,14 @@ def test_patch_scores_are_the_mean_over_tiles_of_the_kept_parts() -> None:
     labels[16:28, 10:25] = 2
     truth = encode(labels, "BCD")
     maps = {name: rng.random((30, 30)).astype(np.float32) for name in truth}
-    found = PatchScores(truth, labels > 0)
     plan = TilePlan((12, 12), (0.0, 0.0), (1, 1), (1, 1))
     expected = []
     for tile in plan.tiles((30, 30)):
         part = {name: m[tile.outer] for name, m in maps.items()}
-        found.add(tile, np.stack(list(part.values())))
         true = {name: m[tile.outer] for name, m in truth.items()}
         expected.append(map_scores(true, part, labels[tile.outer] > 0))
-    assert found.mean() == pytest.approx(mean_scores(expected))
+    found = patch_scores(truth, maps, labels > 0, (tile.outer for tile in plan.tiles((30, 30))))
+    assert found == pytest.approx(mean_scores(expected))
     # D counts inside the instances only.
     outside = dict(maps, D=np.where(labels > 0, maps["D"], 99))
     assert map_scores(truth, outside, labels > 0) == map_scores(truth, maps, labels > 0)

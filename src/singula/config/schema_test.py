@@ -97,6 +97,16 @@ class Test(Section):
     )
     BY_CHUNKS: ByChunks = section(ByChunks)
     VERBOSE: Bool = key(True, "Say more during the test.")
+    TILE_SIZE: Annotated[Literal["auto", "patch"], AnyCase()] = key(
+        "auto",
+        "Tiles that are predicted: what is fastest and shows no seams, or DATA.PATCH_SIZE.",
+    )
+    PRECISION: Annotated[Literal["32", "bf16"], AnyCase()] = key(
+        "32", "Arithmetic of prediction: 32-bit, or bfloat16, which is faster and less exact."
+    )
+    BACKEND: Annotated[Literal["auto", "torch", "openvino"], AnyCase()] = key(
+        "auto", "What computes the network on a CPU: OpenVINO where installed and of use, or torch."
+    )
     AUGMENTATION: Bool = key(False, "Average over 8 (2D) or 16 (3D) flips and turns.")
     EVALUATE: Bool = key(True, "Compute scores where labels are given.")
     ANALIZE_2D_IMGS_AS_3D_STACK: Bool = key(False, "Make instances of all 2D images as a volume.")

@@ -1,6 +1,7 @@
 """Networks: one implementation for two and three dimensions."""
 
 from singula.models.build import build_model, channels_last, downsampling, receptive_radius
+from singula.models.fold import fold_batch_norm
 from singula.models.settings import ModelSettings, TransformerSettings
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     "build_model",
     "channels_last",
     "downsampling",
+    "fold_batch_norm",
     "receptive_radius",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ def downsampling(settings: ModelSettings) -> tuple[int, ...]:
     return tuple(int(f) for f in np.prod(np.array(settings.pooling), axis=0, dtype=np.int64))
 
 
+@cache
 def receptive_radius(settings: ModelSettings) -> tuple[int, ...] | None:
     """How far, per axis in pixels, an input pixel can influence the output.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from singula.data.normalize import Scaling
 from singula.data.patches import Tile, TilePlan, read_patch
 from singula.prediction.tta import mean_over_views
+from singula.prediction.windows import Windows
 from singula.training.losses import Output, activate
 
 FloatArray = npt.NDArray[np.float32]
-OnTile = Callable[[Tile, FloatArray], None]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class PredictSettings:
 
     Parameters
     ----------
-    plan : TilePlan
-        Tiles with overlap and padding.
+    plan : TilePlan or Windows
+        Tiles with overlap and padding, or those that are chosen for speed.
     batch_size : int
         Tiles per forward pass.
     augment : bool
@@ -39,7 +39,7 @@ class PredictSettings:
         What lies beyond the image's edge is the median of each channel, not a reflection.
     """
 
-    plan: TilePlan
+    plan: TilePlan | Windows
     batch_size: int = 4
     augment: bool = False
     half: bool = False
@@ -65,6 +65,9 @@ class Predictor:
     n_classes : int
         Classes after the channels, 0 for none.
     device : torch.device
+    bfloat16 : bool
+        Convolve in bfloat16 arithmetic: up to twice as fast on processors that have it; single
+        pixels of the maps differ by some hundredths.
     """
 
     def __init__(
@@ -73,10 +76,13 @@ class Predictor:
         outputs: Sequence[Output],
         n_classes: int = 0,
         device: torch.device | None = None,
+        *,
+        bfloat16: bool = False,
     ) -> None:
         self.outputs = tuple(outputs)
         self.n_classes = n_classes
         self.device = device or torch.device("cpu")
+        self.bfloat16 = bfloat16
         self.network = network.to(self.device).eval()
 
     @property
@@ -88,7 +94,9 @@ class Predictor:
         """Channel values (N, width, …) of a normalised batch (N, C, …)."""
         layout = torch.channels_last if batch.ndim == 4 else torch.channels_last_3d
         batch = batch.contiguous(memory_format=layout)
-        logits = self.network(batch).float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = self.network(batch)
+        logits = logits.float()
         for index, output in enumerate(self.outputs):
             logits[:, index] = activate(logits[:, index], output.activation)
         if self.n_classes:
@@ -101,7 +109,6 @@ class Predictor:
         image: npt.NDArray[Any],
         scaling: Scaling,
         settings: PredictSettings,
-        on_tile: OnTile | None = None,
     ) -> dict[str, FloatArray]:
         """Maps by name, each with the image's spatial shape.
 
@@ -113,8 +120,6 @@ class Predictor:
             Normalisation, from statistics of the whole image or set.
         settings : PredictSettings
             Tiles; where cores overlap, maps are blended linearly.
-        on_tile : callable, optional
-            Told of each tile with the maps (width, …) of its kept part.
 
         Returns
         -------
@@ -123,28 +128,32 @@ class Predictor:
             probable class (uint8 or uint16).
         """
         shape, plan = image.shape[:-1], settings.plan
-        canvas = _Canvas(_Maps(shape, self.outputs, self.n_classes, half=settings.half), plan)
+        maps = _Maps(shape, self.outputs, self.n_classes, half=settings.half)
+        canvas = _Canvas(maps, plan) if isinstance(plan, TilePlan) else None
         fill = None
         if settings.median_padding:
             fill = np.median(image, axis=tuple(range(len(shape)))).astype(np.float32)
         with torch.inference_mode():
-            for tiles in _batches(canvas.in_order(), settings.batch_size):
+            order = plan.tiles(shape) if canvas is None else canvas.in_order()
+            for tiles in _batches(order, settings.batch_size):
                 patches = [
                     scaling.apply(read_patch(image, t.start, plan.patch, fill)) for t in tiles
                 ]
                 batch = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1))
                 batch = batch.contiguous().to(self.device)
                 if settings.augment:
-                    maps = mean_over_views(self.forward, batch)
+                    found = mean_over_views(self.forward, batch)
                 else:
-                    maps = self.forward(batch)
-                for tile, values in zip(tiles, maps.cpu().numpy(), strict=True):
+                    found = self.forward(batch)
+                for tile, values in zip(tiles, found.cpu().numpy(), strict=True):
                     kept = values[(slice(None), *tile.inner)]
-                    canvas.add(tile, kept)
-                    if on_tile is not None:
-                        on_tile(tile, kept)
-        canvas.finish()
-        return canvas.maps.by_name
+                    if canvas is None:
+                        maps.put(tile.outer, kept)
+                    else:
+                        canvas.add(tile, kept)
+        if canvas is not None:
+            canvas.finish()
+        return maps.by_name
 
 
 def _batches(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:

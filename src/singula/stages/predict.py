@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,13 @@ from singula.config import Config
 from singula.errors import StorageError, UserError
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree, View
-from singula.prediction import Predictor, PredictSettings, whole_plan
+from singula.prediction import Predictor, whole_plan
 from singula.stages import settings as from_config
 from singula.stages.finish import Finish
 from singula.stages.inputs import TestInputs
 from singula.stages.post import post_settings
 from singula.stages.progress import Progress, forget, settings_fingerprint
-from singula.stages.score import PatchScores
+from singula.stages.score import patch_scores
 from singula.stages.stack import Loaded, refuse_gaps, stack_slices
 from singula.stages.stored import StoredMaps, set_results_aside
 from singula.stages.weights import find_checkpoint, predictor_from
@@ -304,7 +304,7 @@ class TestRun:
         return ("per_image", "full_image") if self.config.TEST.FULL_IMG else ("per_image",)
 
     def _load(self, path: Path) -> tuple[Predictor, Normalizer]:
-        loaded = predictor_from(self.config, load_checkpoint(path), self.device.torch)
+        loaded = predictor_from(self.config, load_checkpoint(path), self.device.torch, self.notify)
         self.notify(f"predicting with {path}")
         return loaded
 
@@ -324,28 +324,16 @@ class TestRun:
         if network is None:
             raise RuntimeError("prediction needs a network")
         predictor, normalizer = network
-        plan = from_config.tile_plan(self.config, from_config.model_settings(self.config))
-        batch = self.config.TRAIN.BATCH_SIZE
-        patches = None
+        shape = image.spatial_shape
+        settings = from_config.predict_settings(self.config, shape)
+        patches = from_config.tile_plan(self.config, from_config.model_settings(self.config))
         if view == "full_image":
-            plan, batch = whole_plan(image.spatial_shape, plan.multiple), 1
-        elif truth is not None:
-            patches = PatchScores(truth.maps, truth.foreground)
-        keys = self.config.TEST
-        maps = predictor.predict(
-            image.array,
-            normalizer.scaling(image.array),
-            PredictSettings(
-                plan,
-                batch,
-                keys.AUGMENTATION,
-                half=keys.REDUCE_MEMORY,
-                median_padding=self.config.DATA.TEST.MEDIAN_PADDING,
-            ),
-            patches.add if patches is not None else None,
-        )
-        if patches is not None:
-            found.per_patch = patches.mean()
+            whole = whole_plan(shape, patches.multiple)
+            settings = replace(settings, plan=whole, batch_size=1)
+        maps = predictor.predict(image.array, normalizer.scaling(image.array), settings)
+        if view == "per_image" and truth is not None:
+            parts = (tile.outer for tile in patches.tiles(shape))
+            found.per_patch = patch_scores(truth.maps, maps, truth.foreground, parts)
         found.fresh.append(view)
         found.seconds += time.perf_counter() - began
         return dict(maps)

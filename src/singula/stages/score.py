@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.channels.table import CHANNELS
-from singula.data.patches import Tile
 from singula.evaluate import (
     Match,
     Score,
@@ -45,23 +44,20 @@ def map_scores(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> di
     return scores
 
 
-@dataclass
-class PatchScores:
-    """Scores of each tile's kept part, collected while an image is predicted."""
-
-    truth: Maps
-    foreground: npt.NDArray[np.bool_]
-    rows: list[dict[str, float]] = field(default_factory=list)
-
-    def add(self, tile: Tile, values: npt.NDArray[np.float32]) -> None:
-        """Score one tile (channels, …)."""
-        part = {name: true[tile.outer] for name, true in self.truth.items()}
-        maps = dict(zip(part, values, strict=False))
-        self.rows.append(map_scores(part, maps, self.foreground[tile.outer]))
-
-    def mean(self) -> dict[str, float]:
-        """Mean over the tiles."""
-        return mean_scores(self.rows)
+def patch_scores(
+    truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_], parts: Iterable[tuple[slice, ...]]
+) -> dict[str, float]:
+    """Mean of the scores of each part of the image, whatever tiles the maps were predicted in."""
+    return mean_scores(
+        [
+            map_scores(
+                {name: true[part] for name, true in truth.items()},
+                {name: maps[name][part] for name in truth},
+                foreground[part],
+            )
+            for part in parts
+        ]
+    )
 
 
 def class_map_scores(

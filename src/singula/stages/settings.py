@@ -6,7 +6,7 @@ Here, and nowhere else, a key of the YAML file meets the argument that it sets.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,13 @@ from singula.config import Config
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.instances import DecodeSettings
-from singula.models import ModelSettings, TransformerSettings, downsampling
+from singula.models import ModelSettings, TransformerSettings, downsampling, receptive_radius
 from singula.stages.reading import n_classes as n_classes
 from singula.stages.reading import read_reference
 
 if TYPE_CHECKING:
     from singula.data.dataset import PatchSettings
+    from singula.prediction import PredictSettings
     from singula.training.fit import FitSettings
     from singula.training.losses import InstanceLoss, Output
     from singula.training.optimise import OptimiserSettings
@@ -177,7 +178,7 @@ def patch_settings(config: Config, part: str) -> PatchSettings:
 
 
 def tile_plan(config: Config, model: ModelSettings) -> TilePlan:
-    """How test images are cut.
+    """How test images are cut into patches.
 
     A tile is a patch, or larger where the padding leaves less of a patch than the network's
     coarsest step.
@@ -194,6 +195,35 @@ def tile_plan(config: Config, model: ModelSettings) -> TilePlan:
         overlap=tuple(float(o) for o in keys.OVERLAP),
         padding=padding,
         multiple=multiple,
+    )
+
+
+def predict_settings(
+    config: Config, shape: Sequence[int], *, augment: bool | None = None
+) -> PredictSettings:
+    """How an image of this spatial shape is cut and predicted.
+
+    Tiles are chosen for speed, unless the configuration wants its patches or their overlap, or
+    every pixel of the network sees the whole tile: it has learned on tiles of the patch's shape.
+    """
+    from singula.prediction import PredictSettings, fast_windows, largest_window
+
+    model, keys = model_settings(config), config.TEST
+    plan, windows = tile_plan(config, model), None
+    reach = receptive_radius(model)
+    # A convolution of a single float32 volume takes a slower way than one of two.
+    batch = 2 if model.ndim == 3 else 1
+    if keys.TILE_SIZE == "auto" and reach is not None and not any(plan.overlap):
+        largest = largest_window(model.ndim, model.feature_maps[0], sparing=keys.REDUCE_MEMORY)
+        windows = fast_windows(
+            shape, plan.padding, reach, plan.multiple, plan.patch, largest // batch
+        )
+    return PredictSettings(
+        plan if windows is None else windows,
+        config.TRAIN.BATCH_SIZE if windows is None else batch,
+        keys.AUGMENTATION if augment is None else augment,
+        half=keys.REDUCE_MEMORY,
+        median_padding=config.DATA.TEST.MEDIAN_PADDING,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ from singula.config import Config
 from singula.data.normalize import Normalizer
 from singula.errors import UserError
 from singula.io.results import ResultsTree
-from singula.models import ModelSettings, build_model, channels_last
+from singula.models import ModelSettings, build_model, channels_last, fold_batch_norm
 from singula.prediction import Predictor
+from singula.prediction.openvino import Notify, OpenVinoNetwork, has_openvino
 from singula.stages import settings as from_config
 from singula.training.checkpoint import Checkpoint, load_weights
 
@@ -155,14 +157,37 @@ def _normalization_changes(wanted: Normalizer, trained: Normalizer) -> Iterator[
 
 
 def predictor_from(
-    config: Config, checkpoint: Checkpoint, device: torch.device
+    config: Config, checkpoint: Checkpoint, device: torch.device, notify: Notify = warnings.warn
 ) -> tuple[Predictor, Normalizer]:
-    """The configured network with a checkpoint's weights, ready to predict."""
+    """The configured network with a checkpoint's weights, ready to predict.
+
+    Parameters
+    ----------
+    config : Config
+    checkpoint : Checkpoint
+    device : torch.device
+    notify : callable
+        Told when TEST.BACKEND cannot be had.
+    """
     network, normalizer = network_from(config, checkpoint)
+    network = channels_last(fold_batch_norm(network), config.ndim)
+    backend, bfloat16 = config.TEST.BACKEND, config.TEST.PRECISION == "bf16"
+    if backend == "openvino" and not has_openvino():
+        notify("TEST.BACKEND: OpenVINO is not installed (pip install openvino); using torch")
+    elif backend != "torch" and device.type == "cpu" and has_openvino():
+        network = OpenVinoNetwork(
+            network,
+            config.in_channels,
+            config.patch,
+            bfloat16=bfloat16,
+            at_once=backend == "openvino",
+            notify=notify,
+        )
     predictor = Predictor(
-        channels_last(network, config.ndim),
+        network,
         from_config.outputs(config),
         from_config.n_classes(config),
         device,
+        bfloat16=bfloat16,
     )
     return predictor, normalizer

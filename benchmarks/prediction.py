@@ -1,0 +1,225 @@
+"""Prediction of a large image against the bare forward passes that it consists of.
+
+    python benchmarks/prediction.py --size 2048 --rounds 3 [--model RUN]
+
+Every way of predicting runs once in each round, one after the other, so that what else happens on
+the machine meets them alike; printed are medians over the rounds of seconds of CPU time (on a GPU:
+of the wall clock) and of the ratio to the bare passes of the same round. The image is the mosaic
+beside the checkout where it is present, else noise; the network the U-Net 16–256 with random
+weights, or that of a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from singula.runtime import prepare_process
+
+prepare_process()
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from singula.data.normalize import Normalizer, Scaling  # noqa: E402
+from singula.data.patches import TilePlan, read_patch  # noqa: E402
+from singula.models import (  # noqa: E402
+    ModelSettings,
+    build_model,
+    channels_last,
+    downsampling,
+    fold_batch_norm,
+    receptive_radius,
+)
+from singula.prediction import (  # noqa: E402
+    Predictor,
+    PredictSettings,
+    Windows,
+    fast_windows,
+    largest_window,
+)
+from singula.prediction.openvino import OpenVinoNetwork, has_openvino  # noqa: E402
+from singula.training.losses import Output  # noqa: E402
+
+MOSAIC = Path(__file__).resolve().parents[2] / "shared/data/bench/mosaic_4096_raw.tif"
+OUTPUTS = (Output("B", "bce", "sigmoid"), Output("C", "bce", "sigmoid"))
+OLD = TilePlan((256, 256), (0.0, 0.0), (32, 32), (16, 16))
+MODEL = ModelSettings(2, 1, 2)
+Image = np.ndarray
+
+
+@dataclass
+class Setting:
+    """What all ways of predicting have in common."""
+
+    image: Image
+    scaling: Scaling
+    network: torch.nn.Module
+    device: torch.device
+
+    def predictor(
+        self, *, folded: bool = True, bfloat16: bool = False, openvino: bool = False
+    ) -> Predictor:
+        """The network, ready to predict."""
+        network = fold_batch_norm(self.network) if folded else self.network
+        network = channels_last(network, 2)
+        if openvino:
+            network = OpenVinoNetwork(
+                network, 1, (256, 256), bfloat16=bfloat16, at_once=True, notify=print
+            )
+        return Predictor(network, OUTPUTS, device=self.device, bfloat16=bfloat16)
+
+    def windows(self, image: Image, largest: int) -> Windows:
+        """The tiles that are chosen for an image."""
+        reach = receptive_radius(MODEL)
+        plan = fast_windows(
+            image.shape[:2], (32, 32), reach or (), downsampling(MODEL), (256, 256), largest
+        )
+        if plan is None:
+            raise RuntimeError("no window is small enough")
+        return plan
+
+
+def picture(size: int) -> Image:
+    """A square of (y, x, 1), uint8."""
+    if MOSAIC.is_file():
+        import tifffile
+
+        return np.ascontiguousarray(tifffile.imread(MOSAIC)[:size, :size, None])
+    print("the mosaic is not there: noise instead")
+    return np.random.default_rng(0).integers(0, 255, (size, size, 1)).astype(np.uint8)
+
+
+def network_of(run: str | None) -> tuple[torch.nn.Module, Normalizer]:
+    """A trained network, or one whose normalisations have seen a few batches of noise."""
+    torch.manual_seed(0)
+    network = build_model(MODEL)
+    if run is not None:
+        from singula.loaded import find_model
+        from singula.training.checkpoint import load_checkpoint, load_weights
+
+        checkpoint = load_checkpoint(find_model(run))
+        network = build_model(ModelSettings.from_dict(checkpoint.description["model"]))
+        load_weights(network, checkpoint)
+        return network.eval(), Normalizer.from_dict(checkpoint.description["normalizer"])
+    with torch.no_grad():
+        for _ in range(5):
+            network.train()(torch.rand(2, 1, 128, 128))
+    return network.eval(), Normalizer("div")
+
+
+def bare(setting: Setting, plan: Windows | TilePlan, batch_size: int) -> Callable[[], None]:
+    """The forward passes alone, of tiles that are read and normalised already."""
+    tiles = plan.tiles(setting.image.shape[:2])
+    patches = [setting.scaling.apply(read_patch(setting.image, t.start, plan.patch)) for t in tiles]
+    stacked = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1)).contiguous()
+    network = setting.predictor().network
+
+    def run() -> None:
+        with torch.inference_mode():
+            for batch in stacked.split(batch_size):
+                network(
+                    batch.to(setting.device).contiguous(memory_format=torch.channels_last)
+                ).cpu()
+
+    return run
+
+
+def differences(setting: Setting) -> dict[str, float]:
+    """Largest difference to the whole image at once, on a part of the image.
+
+    For patches that reach further beyond the image than the canvas does, only what lies further
+    inside than the network sees is compared.
+    """
+    part = setting.image[:1024, :1024]
+    windows = setting.windows(part, 300_000)
+    whole = TilePlan(tuple(n + 64 for n in part.shape[:2]), (0.0, 0.0), (32, 32), (16, 16))  # type: ignore[arg-type]
+    ways = {
+        "chosen tiles": (setting.predictor(), windows),
+        "not folded": (setting.predictor(folded=False), windows),
+        "bfloat16": (setting.predictor(bfloat16=True), windows),
+        "patches of 256": (setting.predictor(), OLD),
+    }
+    if has_openvino() and setting.device.type == "cpu":
+        ways["OpenVINO"] = (setting.predictor(openvino=True), windows)
+    exact = setting.predictor(folded=False).predict(part, setting.scaling, PredictSettings(whole))
+    result = {}
+    for name, (predictor, plan) in ways.items():
+        maps = predictor.predict(part, setting.scaling, PredictSettings(plan, 1))
+        rim = slice(112, -112) if isinstance(plan, TilePlan) else slice(None)
+        result[name] = max(float(np.abs(maps[k] - exact[k])[rim, rim].max()) for k in exact)
+    return result
+
+
+def ways_of(setting: Setting) -> dict[str, Callable[[], object]]:
+    """Every way by its name; the first one is what the others are compared with."""
+    plan = setting.windows(setting.image, largest_window(2, MODEL.feature_maps[0]))
+    shape = setting.image.shape[:2]
+    seen = plan.count(shape) * np.prod(plan.patch) / np.prod(shape)
+    old = OLD.count(shape) * np.prod(OLD.patch) / np.prod(shape)
+    print(f"{plan.count(shape)} tiles of {plan.patch}: {seen:.2f} pixels seen per pixel;")
+    print(f"{OLD.count(shape)} patches of {OLD.patch}: {old:.2f}")
+
+    def way(plan: Windows | TilePlan, batch: int, **how: bool) -> Callable[[], object]:
+        predictor = setting.predictor(**how)
+        given = PredictSettings(plan, batch)
+        return lambda: predictor.predict(setting.image, setting.scaling, given)
+
+    ways = {
+        "bare forward passes of the chosen tiles": bare(setting, plan, 1),
+        "patches of 256, padding 32, not folded": way(OLD, 4, folded=False),
+        "patches of 256, padding 32, folded": way(OLD, 4),
+        "chosen tiles, not folded": way(plan, 1, folded=False),
+        "chosen tiles, folded": way(plan, 1),
+        "chosen tiles, folded, bfloat16": way(plan, 1, bfloat16=True),
+    }
+    if has_openvino() and setting.device.type == "cpu":
+        ways["chosen tiles, OpenVINO"] = way(plan, 1, openvino=True)
+        ways["chosen tiles, OpenVINO, bfloat16"] = way(plan, 1, openvino=True, bfloat16=True)
+    return ways
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", help="a run or checkpoint of a U-Net 16–256 with channels BC")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    image = picture(given.size)
+    device = torch.device(given.device)
+    network, normalizer = network_of(given.model)
+    setting = Setting(image, normalizer.scaling(image), network, device)
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    ways = ways_of(setting)
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    peak: dict[str, int] = {}
+    for name, run in ways.items():
+        if "bare" in name or "OpenVINO" in name:
+            run()  # memory is allocated, the network made and compared
+    for _ in range(given.rounds):
+        for name, run in ways.items():
+            began = clock()
+            run()
+            took[name].append(clock() - began)
+            usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            peak.setdefault(name, usage // 1024)
+    reference = np.array(next(iter(took.values())))
+    print("| | seconds | ratio | peak memory so far, MB |\n|---|---|---|---|")
+    for name, seconds in took.items():
+        ratio = np.median(np.array(seconds) / reference)
+        print(f"| {name} | {np.median(seconds):.1f} | {ratio:.2f} | {peak[name]} |")
+    print("largest difference to the whole image at once")
+    for name, value in differences(setting).items():
+        print(f"  {name}: {value:.1e}")
+
+
+if __name__ == "__main__":
+    main()
