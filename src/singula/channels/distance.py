@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from singula.channels.source import Source
 from singula.channels.table import register
+from singula.channels.transform import distance_to_zeros
+from singula.runtime import compiled
 
 
 @register("D", "distance", "distance of instance pixels to their contour")
@@ -24,7 +26,7 @@ def encode_distance(source: Source) -> NDArray[np.float32]:
     An instance that fills the image has no contour there; the distance is then measured to the
     pixels just outside the image, the least that it can be.
     """
-    return _distance(source.labels * ~source.contour, source)
+    return _distance(source.foreground & ~source.contour, source)
 
 
 @register("Dv2", "distance", "nearness to the contour, inside and outside, from 0 to 1")
@@ -37,18 +39,32 @@ def encode_nearness(source: Source) -> NDArray[np.float32]:
     if not source.foreground.any():
         return np.zeros(source.labels.shape, np.float32)
     distance = _distance(~source.contour, source)
-    furthest = np.zeros(int(source.index.max()) + 1, np.float32)
-    np.maximum.at(furthest, source.index.ravel(), distance.ravel())
+    index = source.index.ravel()
+    furthest = np.zeros(int(index.max()) + 1, np.float32)
+    compiled(_find_furthest)(distance.ravel(), index, furthest)
     furthest[furthest == 0] = 1
-    distance /= furthest[source.index]
-    return np.subtract(1, distance, out=distance)
-
-
-def _distance(regions: NDArray[Any], source: Source) -> NDArray[np.float32]:
-    """Distance of each pixel to the nearest one of another value, 0 where `regions` is."""
-    import edt
-
-    distance: NDArray[np.float32] = edt.edt(
-        regions, anisotropy=source.spacing, black_border=not source.contour.any()
-    )
+    compiled(_make_near)(distance.ravel(), index, furthest)
     return distance
+
+
+def _find_furthest(distance: Any, index: Any, furthest: Any) -> None:
+    """Raise `furthest` to the largest distance of each number of `index`; compiled."""
+    for pixel in range(len(index)):
+        furthest[index[pixel]] = max(furthest[index[pixel]], distance[pixel])
+
+
+def _make_near(distance: Any, index: Any, furthest: Any) -> None:
+    """Turn distances into nearness, in place; compiled."""
+    for pixel in range(len(index)):
+        distance[pixel] = 1 - distance[pixel] / furthest[index[pixel]]
+
+
+def _distance(inside: NDArray[np.bool_], source: Source) -> NDArray[np.float32]:
+    """Distance of each pixel to the nearest one where `inside` is False.
+
+    An image without contour is empty or a single instance: its zeros are just outside.
+    """
+    if source.contour.any():
+        return distance_to_zeros(inside, source.spacing)
+    framed = distance_to_zeros(np.pad(inside, 1), source.spacing)
+    return np.ascontiguousarray(framed[(slice(1, -1),) * inside.ndim])
