@@ -31,10 +31,6 @@ def clear_border(labels: np.ndarray) -> np.ndarray:
     whole.
     """
     checked = check_labels(labels)
-    touching = [
-        np.unique(checked.take(end, axis))
-        for axis in range(checked.ndim)
-        for end in (0, -1)
-        if checked.size
-    ]
-    return remove(labels, {label for ids in touching for label in ids.tolist()})
+    faces = [checked.take(end, axis) for axis in range(checked.ndim) for end in (0, -1) if checked.size]
+    touching = np.unique(np.concatenate([face.ravel() for face in faces])) if faces else ()
+    return remove(labels, touching)
