@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/growth.py --picture docs/growth.png
 
 Images of drawn cells: from 512² to 8192² pixels with one cell per 2,900 (`--largest 16384` goes
-on), and 2048² pixels with 100 to 100,000 cells. The time per pixel of a linear stage is flat. Prints
-two Markdown tables of nanoseconds of processor time per pixel, the least of some rounds.
+on), and 2048² pixels with 100 to 100,000 cells. The time per pixel of a linear stage is flat.
+Prints two Markdown tables of nanoseconds of processor time per pixel, the least of some rounds.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Case:
 
 
 def make_case(name: str, labels: np.ndarray) -> Case:
-    """The label image as a perfect network would leave it, and the sizes that repair calls large."""
+    """A label image with what a good network would predict of it."""
     from scipy.ndimage import gaussian_filter
 
     maps = {
@@ -205,9 +205,7 @@ STAGES = (
         _scikit_properties,
         (0.2, 0.1),
     ),
-    Stage(
-        "coloured association image", _colour, "three `numpy.take`", _three_look_ups, (1.0, 1.0)
-    ),
+    Stage("coloured association image", _colour, "three `numpy.take`", _three_look_ups, (1.0, 1.0)),
     Stage(
         "remove by properties",
         _remove_by_properties,

@@ -19,7 +19,7 @@ from stage_cases import STAGES, Case, Stage, bench_cases, cpu_seconds, peak_mib
 HEAD = ("stage", "data", "seconds", "peer", "peer seconds", "ratio", "limit ratio", "peak MiB")
 
 
-def row(stage: Stage, case: Case, rounds: int, warn: bool) -> list[str]:
+def row(stage: Stage, case: Case, rounds: int, *, warn: bool) -> list[str]:
     """A line of the table."""
     stage.run(case)  # compiles, and touches the input
     stage.peer(case)
@@ -53,7 +53,8 @@ def main() -> None:
     for make in bench_cases(options.quick):
         case = make()
         for stage in STAGES:
-            print("| " + " | ".join(row(stage, case, options.rounds, not options.quick)) + " |", flush=True)
+            line = row(stage, case, options.rounds, warn=not options.quick)
+            print("| " + " | ".join(line) + " |", flush=True)
 
 
 if __name__ == "__main__":

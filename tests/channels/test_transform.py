@@ -1,4 +1,4 @@
-"""The distance transform against SciPy's, on what breaks envelopes: noise, thin images, no zeros."""
+"""The distance transform against SciPy's, on what breaks envelopes: noise, thin images."""
 
 import numpy as np
 import pytest
