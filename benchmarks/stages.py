@@ -11,7 +11,6 @@ of the same size where they are missing. Writes one Markdown table.
 from __future__ import annotations
 
 import argparse
-import gc
 import statistics
 
 from stage_cases import STAGES, Case, Stage, bench_cases, cpu_seconds, peak_mib
@@ -22,14 +21,13 @@ HEAD = ("stage", "data", "seconds", "peer", "peer seconds", "ratio", "limit rati
 def row(stage: Stage, case: Case, rounds: int, *, warn: bool) -> list[str]:
     """A line of the table."""
     stage.run(case)  # compiles, and touches the input
+    peak = peak_mib(stage.run, case)
     stage.peer(case)
     own, peers, ratios = [], [], []
     for _ in range(rounds):
         own.append(cpu_seconds(stage.run, case))
         peers.append(cpu_seconds(stage.peer, case))
         ratios.append(own[-1] / max(peers[-1], 1e-9))
-    gc.collect()
-    peak = peak_mib(stage.run, case)
     ratio, limit = statistics.median(ratios), stage.limits[case.labels.ndim - 2]
     return [
         stage.name,
