@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo demo-3d test lint types check wheel clean
+.PHONY: demo demo-3d test bench lint types check wheel clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,10 @@ demo-3d: $(STAMP)
 # Two processes of one thread each: faster here than one process with threads that wait.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+
+# Times of the stages around the network as ratios to named peers; docs/benchmarks.md.
+bench: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/stages.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from singula.channels.source import Source
 from singula.channels.table import register
+from singula.channels.transform import distance_to_zeros
+from singula.runtime import compiled
 
 
 @register("D", "distance", "distance of instance pixels to their contour", reach="radius")
@@ -24,7 +26,7 @@ def encode_distance(source: Source) -> NDArray[np.float32]:
     An instance that fills the image has no contour there; the distance is then measured to the
     pixels just outside the image, the least that it can be.
     """
-    return _distance(source.labels * ~source.contour, source)
+    return _distance(source.foreground & ~source.contour, source)
 
 
 @register(
@@ -39,13 +41,13 @@ def encode_nearness(source: Source) -> NDArray[np.float32]:
     if not source.foreground.any():
         return np.zeros(source.labels.shape, np.float32)
     distance = _distance(~source.contour, source)
-    furthest = np.zeros(int(source.index.max()) + 1, np.float32)
-    np.maximum.at(furthest, source.index.ravel(), distance.ravel())
+    index = source.index.ravel()
+    furthest = np.zeros(int(index.max()) + 1, np.float32)
+    compiled(_find_furthest)(distance.ravel(), index, furthest)
     if source.furthest:
         furthest[0] = source.furthest
     furthest[furthest == 0] = 1
-    distance /= furthest[source.index]
-    np.subtract(1, distance, out=distance)
+    compiled(_make_near)(distance.ravel(), index, furthest)
     # Only a distance that was given can be exceeded.
     return distance.clip(0, 1, out=distance) if source.furthest else distance
 
@@ -58,11 +60,24 @@ def furthest_background(source: Source) -> float:
     return float(distance.max(where=~source.foreground, initial=0.0))
 
 
-def _distance(regions: NDArray[Any], source: Source) -> NDArray[np.float32]:
-    """Distance of each pixel to the nearest one of another value, 0 where `regions` is."""
-    import edt
+def _find_furthest(distance: Any, index: Any, furthest: Any) -> None:
+    """Raise `furthest` to the largest distance of each number of `index`; compiled."""
+    for pixel in range(len(index)):
+        furthest[index[pixel]] = max(furthest[index[pixel]], distance[pixel])
 
-    distance: NDArray[np.float32] = edt.edt(
-        regions, anisotropy=source.spacing, black_border=not source.contour.any()
-    )
-    return distance
+
+def _make_near(distance: Any, index: Any, furthest: Any) -> None:
+    """Turn distances into nearness, in place; compiled."""
+    for pixel in range(len(index)):
+        distance[pixel] = 1 - distance[pixel] / furthest[index[pixel]]
+
+
+def _distance(inside: NDArray[np.bool_], source: Source) -> NDArray[np.float32]:
+    """Distance of each pixel to the nearest one where `inside` is False.
+
+    An image without contour is empty or a single instance: its zeros are just outside.
+    """
+    if source.contour.any():
+        return distance_to_zeros(inside, source.spacing)
+    framed = distance_to_zeros(np.pad(inside, 1), source.spacing)
+    return np.ascontiguousarray(framed[(slice(1, -1),) * inside.ndim])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from singula.errors import UserError
 from singula.evaluate.matching import Match
 from singula.evaluate.overlap import check_labels
+from singula.runtime import compiled
 
 GT_COLUMNS = ("gt_id", "pred_id", "iou", "tag")
 FP_COLUMNS = ("pred_id",)
@@ -63,21 +67,37 @@ def colour_associations(truth: np.ndarray, pred: np.ndarray, match: Match) -> np
     truth, pred = check_labels(truth, "truth"), check_labels(pred, "prediction")
     if truth.shape != pred.shape:
         raise UserError(f"truth has the shape {truth.shape}, the prediction {pred.shape}")
-    picture = np.empty((*truth.shape, 3), np.uint8)
-    picture[..., 0] = _paint(truth, match.missed)
-    picture[..., 1] = _paint(pred, match.pred_ids)
-    picture[..., 2] = _paint(pred, match.extra)
-    return picture
+    true_rows, red = _colour_table(truth, {0: match.missed})
+    pred_rows, green_blue = _colour_table(pred, {1: match.pred_ids, 2: match.extra})
+    picture = np.empty((truth.size, 3), np.uint8)
+    compiled(_paint)(true_rows.ravel(), pred_rows.ravel(), red, green_blue, picture)
+    return picture.reshape((*truth.shape, 3))
 
 
-def _paint(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def _colour_table(
+    labels: np.ndarray, ids_of: Mapping[int, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as row numbers, and the colour of each row: the given ids, in their planes."""
     largest = int(labels.max(initial=0))
     if largest >= _DENSE_LOOKUP:
         import fastremap
 
-        labels, new_ids = fastremap.renumber(labels, preserve_zero=True)
-        ids = np.array([new_ids[i] for i in ids.tolist() if i in new_ids], np.intp)
-        largest = len(new_ids)
-    lookup = np.zeros(largest + 1, np.uint8)
-    lookup[ids] = 255
-    return np.take(lookup, labels)
+        labels, rows = fastremap.renumber(labels, preserve_zero=True)
+        ids_of = {
+            plane: np.array([rows[i] for i in ids.tolist() if i in rows], np.intp)
+            for plane, ids in ids_of.items()
+        }
+        largest = len(rows)
+    colours = np.zeros((largest + 1, 3), np.uint8)
+    for plane, ids in ids_of.items():
+        colours[ids, plane] = 255
+    return labels, colours
+
+
+def _paint(truth: Any, pred: Any, red: Any, green_blue: Any, picture: Any) -> None:
+    """Put the colours of both labels into each pixel; compiled."""
+    for pixel in range(len(truth)):
+        one, two = truth[pixel], pred[pixel]
+        picture[pixel, 0] = red[one, 0]
+        picture[pixel, 1] = green_blue[two, 1]
+        picture[pixel, 2] = green_blue[two, 2]

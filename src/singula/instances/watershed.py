@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cc3d
 import edt
 import fastremap
 import numpy as np
+
+from singula.runtime import compiled
 
 _LEVELS = 1 << 16
 _SCALE = _LEVELS / 2
@@ -127,20 +128,8 @@ def flood(
         strides = strides[1:]
     offsets = np.array([-stride for stride in strides] + strides[::-1])
     links = np.empty(labels.size, np.int32 if labels.size < 1 << 31 else np.int64)
-    _compiled_spread()(labels.ravel(), levels.ravel(), links, offsets)
+    compiled(_spread)(labels.ravel(), levels.ravel(), links, offsets)
     return np.maximum(labels[inner], 0).view(np.uint32)
-
-
-@functools.cache
-def _compiled_spread() -> Callable[..., None]:
-    import numba
-
-    compiled: Callable[..., None]
-    try:
-        compiled = numba.njit(cache=True, nogil=True)(_spread)
-    except RuntimeError:  # no folder to keep the machine code in: compile anew each time
-        compiled = numba.njit(nogil=True)(_spread)
-    return compiled
 
 
 def _spread(labels: Any, levels: Any, links: Any, offsets: Any) -> None:

@@ -31,10 +31,7 @@ def clear_border(labels: np.ndarray) -> np.ndarray:
     whole.
     """
     checked = check_labels(labels)
-    touching = [
-        np.unique(checked.take(end, axis))
-        for axis in range(checked.ndim)
-        for end in (0, -1)
-        if checked.size
-    ]
-    return remove(labels, {label for ids in touching for label in ids.tolist()})
+    if checked.size == 0:
+        return remove(labels, ())
+    faces = [checked.take(end, axis).ravel() for axis in range(checked.ndim) for end in (0, -1)]
+    return remove(labels, np.unique(np.concatenate(faces)))

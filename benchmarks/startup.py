@@ -1,0 +1,78 @@
+"""Seconds of ``singula --help``, and from the command to the end of the first training step.
+
+    OMP_NUM_THREADS=1 python benchmarks/startup.py
+
+Synthetic images and the small network of ``singula demo --quick``; processor and wall-clock time of
+fresh processes, the least of some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from singula.demo import make_dataset
+from singula.demonstration import QUICK, demo_yaml
+
+# Stops the process where training has made one step; imports what a run imports, in its order.
+ONE_STEP = """
+import os, sys
+from singula import cli
+from singula.runtime import prepare_process
+prepare_process()
+import singula.workflow
+from singula.training.module import InstanceModule
+step = InstanceModule.training_step
+def first_step(self, *args):
+    step(self, *args)
+    os._exit(0)
+InstanceModule.training_step = first_step
+cli.run_main()
+raise SystemExit("no step was made")
+"""
+
+
+def seconds(command: list[str], rounds: int) -> tuple[float, float]:
+    """Least processor and wall-clock time of a command."""
+    spent = []
+    for _ in range(rounds):
+        before, began = os.times(), time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wall, after = time.perf_counter() - began, os.times()
+        if done.returncode:
+            sys.exit(done.stderr)
+        user = after.children_user - before.children_user
+        spent.append((user + after.children_system - before.children_system, wall))
+    return min(cpu for cpu, _ in spent), min(wall for _, wall in spent)
+
+
+def main() -> None:
+    """Make data, start processes, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as name:
+        folder, rng = Path(name), np.random.default_rng(7)
+        config = folder / "demo.yaml"
+        config.write_text(demo_yaml(folder / "data", 2, QUICK[2]), encoding="utf-8")
+        make_dataset(folder / "data", 2, rng, n_train=3, n_val=1, n_test=1, shape=QUICK[2].shape)
+        one_step = [sys.executable, "-c", ONE_STEP, "--config", config, "--result_dir", folder]
+        commands = {
+            "`singula --help`": [sys.executable, "-m", "singula.cli", "--help"],
+            "`singula run` to its first training step": [str(word) for word in one_step],
+        }
+        print("| command | processor seconds | wall-clock seconds |\n|---|---|---|", flush=True)
+        for what, command in commands.items():
+            cpu, wall = seconds(command, rounds)
+            print(f"| {what} | {cpu:.2f} | {wall:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
