@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+# One after the other: they look for free ports.
+pytestmark = pytest.mark.xdist_group("processes")
 CHECKPOINT = "many/checkpoints/many_1-checkpoint-best.pth"
 
 
@@ -33,11 +35,6 @@ def torchrun(*options: object) -> list[str]:
 def scores(folder: Path, name: str) -> list[dict[str, str]]:
     with (folder / name / "results" / f"{name}_1" / "metrics.csv").open() as file:
         return list(csv.DictReader(file))
-
-
-def loss_column(folder: Path, name: str) -> list[float]:
-    with next((folder / name).rglob(f"train_logs/{name}_1.csv")).open() as file:
-        return [float(row["train_loss"]) for row in csv.DictReader(file)]
 
 
 @pytest.fixture
@@ -86,31 +83,6 @@ def test_the_formats_own_line_gives_the_scores_of_one_process(config, command, t
     result = subprocess.run([str(w) for w in again], capture_output=True, text=True, timeout=200)
     assert result.returncode == 0, result.stderr[-3000:]
     assert scores(tmp_path, "two") == scores(tmp_path, "many")
-
-
-def test_two_nodes_train_as_one_node_with_two_processes(config, tmp_path) -> None:
-    def start(name: str, *options: object) -> subprocess.Popen[str]:
-        job = (script(), "--config", config, "--result_dir", tmp_path, "--name", name)
-        return subprocess.Popen(
-            torchrun(*options, *job), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    port = free_port()
-    nodes = [
-        start(
-            "nodes", "--nnodes=2", f"--node_rank={rank}", "--nproc_per_node=1",
-            "--master_addr=127.0.0.1", f"--master_port={port}",
-        )
-        for rank in (0, 1)
-    ]  # fmt: skip
-    outputs = [node.communicate(timeout=240)[0] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], outputs[0][-2000:] + outputs[1][-2000:]
-    assert "effective batch: 2 processes" in outputs[0]
-    local = start("local", "--nproc_per_node=2", f"--master_port={free_port()}")
-    output, _ = local.communicate(timeout=200)
-    assert local.returncode == 0, output[-2000:]
-    assert loss_column(tmp_path, "nodes") == pytest.approx(loss_column(tmp_path, "local"), rel=1e-6)
-    assert scores(tmp_path, "nodes") == scores(tmp_path, "local")
 
 
 def test_a_mistake_is_said_once(config, tmp_path) -> None:
