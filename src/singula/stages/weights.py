@@ -20,7 +20,7 @@ from singula.stages import settings as from_config
 from singula.training.checkpoint import Checkpoint, load_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # What a network's settings are called in the configuration; dropout does nothing in prediction.
 _KEYS = {
@@ -77,18 +77,15 @@ def network_from(config: Config, checkpoint: Checkpoint) -> tuple[torch.nn.Modul
     stored = checkpoint.description
     model = from_config.model_settings(config, stored.get("model"))
     normalizer = Normalizer.from_dict(stored["normalizer"])
-    wrong = [
-        f"{key}: {old!r} in training, {new!r} configured"
-        for key, old, new in (
-            *_channel_changes(config, stored),
-            *_network_changes(model, stored),
-            *_normalization_changes(from_config.normalizer(config), normalizer),
-        )
+    changes = [
+        *_channel_changes(config, stored),
+        *_network_changes(model, stored),
+        *_normalization_changes(from_config.normalizer(config), normalizer),
     ]
-    if wrong:
+    if changes:
         raise UserError(
-            f"{checkpoint.path}: was trained with another configuration:\n    "
-            + "\n    ".join(wrong),
+            f"{checkpoint.path}: was trained with another configuration:"
+            + _listed(changes, "in training"),
             "give these keys the values of the training, or train anew",
         )
     network = build_model(model)
@@ -106,23 +103,24 @@ def check_same_training(config: Config, checkpoint: Checkpoint) -> None:
     """
     stored = checkpoint.description
     trained = Normalizer.from_dict(stored["normalizer"])
-    wrong = [
-        f"{key}: {old!r} before, {new!r} configured"
-        for key, old, new in (
-            *_channel_changes(config, stored),
-            *_normalization_changes(from_config.normalizer(config), trained),
-        )
+    changes = [
+        *_channel_changes(config, stored),
+        *_normalization_changes(from_config.normalizer(config), trained),
     ]
-    if wrong:
+    if changes:
         raise UserError(
-            f"{checkpoint.path}: this training began with another configuration:\n    "
-            + "\n    ".join(wrong),
+            f"{checkpoint.path}: this training began with another configuration:"
+            + _listed(changes, "before"),
             "restore the keys, or drop --resume (with MODEL.LOAD_CHECKPOINT: True to begin from "
             "these weights)",
         )
 
 
 Change = tuple[str, Any, Any]
+
+
+def _listed(changes: Sequence[Change], when: str) -> str:
+    return "".join(f"\n    {key}: {old!r} {when}, {new!r} configured" for key, old, new in changes)
 
 
 def _channel_changes(config: Config, stored: Mapping[str, Any]) -> Iterator[Change]:

@@ -210,13 +210,14 @@ def _fit(job: Training) -> FitResult:
     if start is not None:
         # A training that goes on elsewhere has no best epoch there yet; its last one stands in.
         module.forgets_best = start != checkpoints.last
+        contents = read_checkpoint(start)
         if rank == 0 and module.forgets_best:
-            save_light(read_checkpoint(start), checkpoints.best)
+            save_light(contents, checkpoints.best)
         elif rank == 0:
-            restore_best(checkpoints, notify)
+            restore_best(contents, checkpoints.best, notify)
         share_from_main(None)  # the others read what the first one has written
-        check_optimiser(start, job.optimiser, notify)
-        if _is_finished(start, settings.epochs, checkpoints.patience, module):
+        check_optimiser(start, contents, job.optimiser, notify)
+        if _is_finished(start, contents, settings.epochs, checkpoints.patience, module):
             notify(f"training is complete already ({len(module.history)} epochs): {start}")
             return _finish(job.network, module, checkpoints)
         notify(f"resuming after epoch {len(module.history)} of {settings.epochs}: {start}")
@@ -250,26 +251,25 @@ def _fit(job: Training) -> FitResult:
     return _finish(job.network, module, checkpoints)
 
 
-def restore_best(checkpoints: CheckpointSettings, notify: Notify) -> None:
-    """See that the best checkpoint is there, and is the one that the last one knows of.
+def restore_best(contents: dict[str, Any], best: Path, notify: Notify) -> None:
+    """See that the best checkpoint is there, and is the one that the last one (`contents`) knows.
 
     A run that is killed between writing the last and the best checkpoint of an epoch leaves the
     best one of an earlier epoch, or none.
     """
-    contents = read_checkpoint(checkpoints.last)
     epoch = int(contents["epoch"]) + 1
     wanted = contents[KEY]["training"]["progress"]["best_epoch"]
-    known = checkpoints.best.is_file() and load_checkpoint(checkpoints.best).epoch + 1 == wanted
+    known = best.is_file() and load_checkpoint(best).epoch + 1 == wanted
     if known or wanted < 1:
         return
-    if wanted != epoch and checkpoints.best.is_file():
+    if wanted != epoch and best.is_file():
         return
     if wanted != epoch:
         notify(
-            f"{checkpoints.best}: is missing (it was of epoch {wanted}); the last checkpoint, of "
+            f"{best}: is missing (it was of epoch {wanted}); the last checkpoint, of "
             f"epoch {epoch}, takes its place"
         )
-    save_light(contents, checkpoints.best)
+    save_light(contents, best)
 
 
 def save_light(contents: dict[str, Any], path: Path) -> None:
@@ -279,7 +279,9 @@ def save_light(contents: dict[str, Any], path: Path) -> None:
     AtomicCheckpointIO().save_checkpoint(light, path)
 
 
-def check_optimiser(start: Path, wanted: OptimiserSettings, notify: Notify) -> None:
+def check_optimiser(
+    start: Path, contents: dict[str, Any], wanted: OptimiserSettings, notify: Notify
+) -> None:
     """See that a training goes on with the optimiser and schedule that it began with.
 
     Raises
@@ -287,7 +289,7 @@ def check_optimiser(start: Path, wanted: OptimiserSettings, notify: Notify) -> N
     UserError
         When one of them is another one, whose state the checkpoint has not.
     """
-    stored = read_checkpoint(start)[KEY]["training"].get("optimiser")
+    stored = contents[KEY]["training"].get("optimiser")
     if stored is None:  # written by an earlier version
         return
     fixed = {"name": "TRAIN.OPTIMIZER", "schedule": "TRAIN.LR_SCHEDULER.NAME"}
@@ -330,9 +332,10 @@ def _finish(
     return FitResult(module.history, checkpoints.best, checkpoints.last)
 
 
-def _is_finished(path: Path, epochs: int, patience: int, module: InstanceModule) -> bool:
+def _is_finished(
+    path: Path, contents: dict[str, Any], epochs: int, patience: int, module: InstanceModule
+) -> bool:
     """True when nothing is left to train; the module learns the history either way."""
-    contents = read_checkpoint(path)
     module.on_load_checkpoint(contents)
     if _network(contents[KEY]) != _network(module.description):
         raise UserError(
