@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from singula.runtime import available_cores
+
 GRACE_SECONDS = 20.0
 
 
@@ -33,7 +35,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         The exit code of the first process that failed, else 0; 130 after Ctrl-C.
     """
     port = str(_free_port())
-    threads = str(max(1, _cores() // count))
+    threads = str(max(1, available_cores() // count))
     processes = []
     for rank in range(count):
         environment = {
@@ -96,9 +98,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -35,6 +35,13 @@ def _keep_memory() -> None:
         return
 
 
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @functools.cache
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Machine code of a function over arrays: made at the first call, kept in a file.

@@ -229,7 +229,7 @@ def loader_workers(configured: int, kind: str) -> int:
     patches; so there is none unless cores are plenty. On a GPU it is the configured number, up to
     one per core.
     """
-    from singula.training.device import available_cores
+    from singula.runtime import available_cores
 
     cores = available_cores()
     if configured < 0:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from singula.errors import UserError
+from singula.runtime import available_cores
 
 Result = TypeVar("Result")
 # Processes wait for the first one while it encodes a data set or decodes a volume; one that died is
@@ -119,13 +120,6 @@ def cpu_threads(configured: int) -> int:
     """Threads for the network: `configured`, or every core this process may use."""
     available = available_cores()
     return available if configured < 1 else min(configured, available)
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def world_and_rank() -> tuple[int, int]:
