@@ -14,12 +14,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+
+class PeerError(Exception):
+    """A function of the peer failed."""
 
 
 class Peer:
@@ -49,9 +54,13 @@ class Peer:
                 np.save(Path(folder, name), values)
             self._ask({"load": folder})
 
-    def seconds(self, stage: str) -> float:
-        """Processor time of one call."""
-        return self._ask({"run": stage})
+    def seconds(self, stage: str) -> float | None:
+        """Processor time of one call; None when the function fails."""
+        try:
+            return self._ask({"run": stage})
+        except PeerError as error:
+            print(error, file=sys.stderr)
+            return None
 
     def close(self) -> None:
         """End the process."""
@@ -62,7 +71,9 @@ class Peer:
             raise RuntimeError("the peer has no pipes")
         print(json.dumps(order), file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
-        found = json.loads(line) if line else {"error": "it ended"}
+        if not line:
+            raise RuntimeError(f"the peer ended at {order}")
+        found = json.loads(line)
         if "error" in found:
-            raise RuntimeError(f"the peer failed at {order}: {found['error']}")
+            raise PeerError(f"the peer failed at {order}: {found['error']}")
         return float(found["seconds"])

@@ -75,7 +75,11 @@ def measure(**options):
 
     labels = case["labels"]
     measure_morphological_props_and_filter(
-        labels.copy(), intensity_image=labels, resolution=[1, 1, 1], extra_props=["label", "bbox"], **options
+        labels.copy(),
+        intensity_image=labels,
+        resolution=[1, 1, 1],
+        extra_props=["label", "bbox"],
+        **options,
     )
 
 

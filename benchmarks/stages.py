@@ -41,7 +41,8 @@ def row(stage: Stage, case: Case, rounds: int, peer: Peer | None, *, warn: bool)
         own.append(cpu_seconds(stage.run, case))
         library.append(cpu_seconds(stage.peer, case))
         if peer and program:
-            others.append(peer.seconds(program))
+            found = peer.seconds(program)
+            others += [] if found is None else [found]
     limit, goal = stage.limits[place], stage.goals[place] if stage.goals else None
     cells = [
         stage.name,
@@ -53,12 +54,12 @@ def row(stage: Stage, case: Case, rounds: int, peer: Peer | None, *, warn: bool)
         f"{limit:g}",
         "–" if peak is None else f"{peak:.0f}",
     ]
-    if peer and program:
+    if len(others) == rounds:
         shown = "–" if goal is None else f"{goal:.3g}"
         others_ratio = ratio_of(own, others, goal, warn=warn)
         cells += [f"{statistics.median(others):.3f}", others_ratio, shown]
     elif peer:
-        cells += ["–", "–", "–"]
+        cells += ["fails" if program else "–", "–", "–"]
     return cells
 
 
