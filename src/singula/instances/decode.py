@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from singula.errors import UserError
-from singula.instances.flood import flood_in_place, framed, inside
+from singula.instances.flood import flood_in_place, inside, label_seeds
 from singula.instances.settings import DecodeSettings
 from singula.instances.table import DECODERS, Decoder, Maps, Thresholds, all_of
 from singula.instances.thresholds import histogram, resolve_thresholds
 from singula.instances.watershed import (
     compact_in_place,
     drop_small_in_place,
-    label_seeds,
     morph,
     step,
 )
@@ -123,7 +122,6 @@ def decode(
     foreground = morph(foreground, "erode", settings.fore_erosion, spacing)
     foreground = morph(foreground, "dilate", settings.fore_dilation, spacing)
 
-    seed_mask = framed(seed_mask)
     labels, count = label_seeds(seed_mask)
     del seed_mask  # every image counts
     if settings.remove_before:
@@ -133,12 +131,15 @@ def decode(
     parts = None
     if keep_parts:
         parts = Parts(inside(labels).astype(np.uint32), foreground, used[decoder.surface])
-    return Decoded(
-        labels=_grow_in_place(decoder, used, labels, count, foreground, settings),
-        thresholds=thresholds,
-        notes=notes + _advice(decoder, thresholds),
-        parts=parts,
+    background = _flood(decoder, used, labels, count, foreground, settings)
+    del foreground
+    labels = compact_in_place(
+        labels,
+        count if background is None else background,
+        min_size=0 if settings.remove_before else settings.remove_small,
+        drop=background,
     )
+    return Decoded(labels, thresholds, notes + _advice(decoder, thresholds), parts)
 
 
 def _decoder(channels: str) -> Decoder:
@@ -221,17 +222,17 @@ def _whole_objects(maps: Maps, thresholds: Thresholds, contour_mode: str) -> np.
     return whole
 
 
-def _grow_in_place(
+def _flood(
     decoder: Decoder,
     maps: Maps,
     labels: np.ndarray,
     count: int,
     foreground: np.ndarray,
     settings: DecodeSettings,
-) -> np.ndarray:
-    """Instances from framed seeds, whose memory is used up."""
+) -> int | None:
+    """Let framed seeds grow, in place; gives the number of the background seed, if there is one."""
     if count == 0:
-        return np.zeros(foreground.shape, np.uint8)
+        return None
     background = None
     if decoder.background is not None:
         background = count + 1
@@ -244,12 +245,7 @@ def _grow_in_place(
         downhill=decoder.downhill,
         by_slices=settings.by_2d_slices,
     )
-    return compact_in_place(
-        labels,
-        count if background is None else background,
-        min_size=0 if settings.remove_before else settings.remove_small,
-        drop=background,
-    )
+    return background
 
 
 def _advice(decoder: Decoder, thresholds: Thresholds) -> tuple[str, ...]:

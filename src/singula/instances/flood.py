@@ -17,9 +17,20 @@ _SCALE = _LEVELS / 2
 _OFFSET = _LEVELS / 4  # heights from -0.5 to 1.5 keep their order
 
 
-def framed(image: np.ndarray) -> np.ndarray:
-    """Copy of an image within a rim of one pixel of zeros."""
-    return np.pad(image, 1)
+def label_seeds(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Give numbers to the connected components (connectivity 1) of a boolean mask.
+
+    Returns
+    -------
+    labels : ndarray of int32
+        Within a rim of one pixel of zeros, contiguous; numbers in order of the first pixel.
+    count : int
+    """
+    labels = np.zeros([size + 2 for size in mask.shape], np.int32)
+    if mask.size == 0:
+        return labels, 0
+    runs = _runs(labels, mask, outside=0)
+    return labels, int(compiled(_number)(labels.reshape(-1), runs))
 
 
 def inside(image: np.ndarray) -> np.ndarray:
@@ -48,8 +59,8 @@ def flood_in_place(
         (y, x) or (z, y, x), any real dtype, made for values in [0, 1]: heights are told apart in
         steps of 2⁻¹⁵ and cut off at -0.5 and 1.5.
     labels : ndarray of int32
-        The markers, contiguous and within a rim of one pixel, as `framed` makes it. Afterwards the
-        instances; what lies outside the mask, and the rim, is negative then.
+        The markers, contiguous and within a rim of one pixel, as `label_seeds` makes them.
+        Afterwards the instances; what lies outside the mask, and the rim, is negative then.
     mask : ndarray of bool or None
         Of the shape of `surface`. None: the whole image. A marker outside it is lost.
     downhill : bool
@@ -69,11 +80,13 @@ def flood_in_place(
     axes = slice(1 if by_slices and surface.ndim == 3 else 0, None)
     steps = np.stack([np.r_[-s[axes], s[axes][::-1]] for s in (strides, places)], axis=1)
     _raise_rim(labels)
-    runs = _runs(labels, mask, apart=by_slices)
+    runs = _runs(labels, mask, outside=-1, apart=by_slices)
     compiled(_spread)(planes(labels), *_levels(surface, downhill), steps, runs)
 
 
-def _runs(labels: np.ndarray, mask: np.ndarray | None, *, apart: bool) -> np.ndarray:
+def _runs(
+    labels: np.ndarray, mask: np.ndarray | None, *, outside: int, apart: bool = False
+) -> np.ndarray:
     """Stretches of the rows of the mask, chained to parts; see `_chain_runs`."""
     inner, everywhere = planes(inside(labels)), mask is None
     allowed = planes(np.zeros((1,) * labels.ndim, bool) if mask is None else mask)
@@ -81,7 +94,8 @@ def _runs(labels: np.ndarray, mask: np.ndarray | None, *, apart: bool) -> np.nda
     runs = np.empty((4, count), np.int32 if labels.size < 1 << 31 else np.int64)
     strides = np.array(labels.strides) // labels.itemsize
     reach = np.array([0, *strides])[-3:-1]  # to the next slice (0 in an image) and the next row
-    compiled(_chain_runs)(inner, allowed, everywhere, reach, int(strides.sum()), apart, runs)
+    origin = int(strides.sum())
+    compiled(_chain_runs)(inner, allowed, everywhere, outside, reach, origin, apart, runs)
     return runs
 
 
@@ -122,13 +136,20 @@ def _count_runs(mask: Any) -> int:
 
 
 def _chain_runs(
-    labels: Any, mask: Any, everywhere: Any, reach: Any, origin: Any, apart: Any, runs: Any
+    labels: Any,
+    mask: Any,
+    everywhere: Any,
+    outside: Any,
+    reach: Any,
+    origin: Any,
+    apart: Any,
+    runs: Any,
 ) -> None:
     """Find the runs of the mask and chain those that are connected; compiled.
 
     A run is a stretch of a row, a part of the mask a chain of runs. Of `runs`, the rows become
     the first pixel of each, the pixel after its last, the next run of its part (-1 for none), and
-    -2 for the first run of a part. Pixels outside the mask become negative.
+    -2 for the first run of a part. Pixels that are not in the mask become `outside`.
     """
     depth, height, width = labels.shape
     start, stop, follow, head = runs[0], runs[1], runs[2], runs[3]
@@ -140,7 +161,7 @@ def _chain_runs(
         x = 0
         while x < width:
             if not (everywhere or mask[z, y, x]):
-                labels[z, y, x] = -1
+                labels[z, y, x] = outside
                 x += 1
                 continue
             start[run], follow[run] = at + x, run
@@ -177,6 +198,19 @@ def _chain_runs(
         head[root] = -2 if root == run else run
 
 
+def _number(labels: Any, runs: Any) -> int:
+    """Write the number of its part into each run; compiled."""
+    count = 0
+    for part in range(runs.shape[1]):
+        if runs[3, part] == -2:
+            count += 1
+            run = part
+            while run >= 0:
+                labels[runs[0, run] : runs[1, run]] = count
+                run = runs[2, run]
+    return count
+
+
 def _spread(
     image: Any, heights: Any, few: Any, scale: Any, offset: Any, steps: Any, runs: Any
 ) -> None:
@@ -195,9 +229,7 @@ def _spread(
     power = np.zeros(1)  # its exponent is the number of a lone bit
     bits = power.view(np.int64)
     batch = np.empty((6 + width, 2), np.int64)
-    for part in range(runs.shape[1]):
-        if runs[3, part] != -2:
-            continue
+    for part in np.flatnonzero(runs[3] == -2):
         run, current = part, 0
         while True:
             count = 0
@@ -222,19 +254,15 @@ def _spread(
                     power[0] = words[word] & -words[word]
                     current = (word << 6) + (bits[0] >> 52 & 2047) - 1023
                 cell = ends[current, 0]
-                origin, place = cells[cell, 0], cells[cell, 1]
-                chunk = cell & ~7
-                if cell == ends[current, 1]:
+                origin, place, chunk = cells[cell, 0], cells[cell, 1], cell & ~7
+                emptied = cell == ends[current, 1]
+                ends[current, 0] = cells[chunk, 0] + 1 if cell & 7 == 7 else cell + 1
+                if emptied or cell & 7 == 7:
+                    cells[chunk, 0], spare = spare, chunk
+                if emptied:
                     word = current >> 6
                     words[word] &= words[word] - 1
-                    if words[word] == 0:
-                        pages[word >> 6] &= pages[word >> 6] - 1
-                    cells[chunk, 0], spare = spare, chunk
-                elif cell & 7 == 7:
-                    ends[current, 0] = cells[chunk, 0] + 1
-                    cells[chunk, 0], spare = spare, chunk
-                else:
-                    ends[current, 0] = cell + 1
+                    pages[word >> 6] ^= int(words[word] == 0) << (word & 63)
                 for step in range(len(steps)):
                     pixel = origin + steps[step, 0]
                     if labels[pixel] == 0:
@@ -245,16 +273,15 @@ def _spread(
                 cells = np.concatenate((cells, np.empty((len(cells) + 8 * count, 2), cells.dtype)))
             for each in range(count):
                 pixel, place = batch[each, 0], batch[each, 1]
-                step = 0
-                while step < len(steps) and labels[pixel + steps[step, 0]] != 0:
-                    step += 1
-                if step == len(steps):
-                    continue  # nothing could grow from here
-                if len(few) > 0:
-                    level = int(few[int(heights[place])])
-                else:
-                    level = int(max(0, min(65535, heights[place] * scale + offset)))
-                level = max(level, current)
+                for step in range(len(steps)):
+                    if labels[pixel + steps[step, 0]] == 0:
+                        break
+                else:  # nothing could grow from here
+                    continue
+                scaled = (
+                    few[int(heights[place])] if len(few) > 0 else heights[place] * scale + offset
+                )
+                level = max(current, int(max(0, min(65535, scaled))))
                 word, bit = level >> 6, 1 << (level & 63)
                 waiting = words[word] & bit != 0
                 cell = ends[level, 1]
@@ -262,10 +289,8 @@ def _spread(
                     cell += 1
                 else:
                     chunk = spare if spare >= 0 else used
-                    if spare >= 0:
-                        spare = cells[chunk, 0]
-                    else:
-                        used += 8
+                    used += 8 * (spare < 0)
+                    spare = cells[chunk, 0] if spare >= 0 else -1
                     if waiting:
                         cells[cell & ~7, 0] = chunk
                     else:

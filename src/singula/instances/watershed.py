@@ -5,29 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cc3d
 import edt
 import numpy as np
 
 from singula.instances.flood import inside, planes
 from singula.runtime import compiled
-
-
-def label_seeds(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Give numbers to the connected components (connectivity 1) of a boolean mask.
-
-    Returns
-    -------
-    labels : ndarray of int32
-        Of the shape of `mask`, contiguous.
-    count : int
-    """
-    if mask.size == 0:
-        return np.zeros(mask.shape, np.int32), 0
-    labels, count = cc3d.connected_components(
-        mask, connectivity=4 if mask.ndim == 2 else 6, out_dtype=np.uint32, return_N=True
-    )
-    return labels.view(np.int32), int(count)
 
 
 def step(mask: np.ndarray, *, grow: bool) -> np.ndarray:
