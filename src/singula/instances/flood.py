@@ -224,10 +224,9 @@ def _spread(
     labels = image.reshape(-1)
     depth, height, width = image.shape
     cells, used, spare = np.empty((1 << 10, 2), runs.dtype), 0, -1
-    ends = np.empty((65536, 2), np.int64)
     words, pages = np.zeros(1024, np.int64), np.zeros(16, np.int64)
-    power = np.zeros(1)  # its exponent is the number of a lone bit
-    bits = power.view(np.int64)
+    ends, power = np.empty((65536, 2), np.int64), np.zeros(1)
+    bits = power.view(np.int64)  # the exponent of a lone bit is its number
     batch = np.empty((6 + width, 2), np.int64)
     for part in np.flatnonzero(runs[3] == -2):
         run, current = part, 0
@@ -253,13 +252,12 @@ def _spread(
                     word = (page << 6) + (bits[0] >> 52 & 2047) - 1023
                     power[0] = words[word] & -words[word]
                     current = (word << 6) + (bits[0] >> 52 & 2047) - 1023
-                cell = ends[current, 0]
+                cell, last = ends[current, 0], ends[current, 1]
                 origin, place, chunk = cells[cell, 0], cells[cell, 1], cell & ~7
-                emptied = cell == ends[current, 1]
                 ends[current, 0] = cells[chunk, 0] + 1 if cell & 7 == 7 else cell + 1
-                if emptied or cell & 7 == 7:
+                if cell == last or cell & 7 == 7:
                     cells[chunk, 0], spare = spare, chunk
-                if emptied:
+                if cell == last:
                     word = current >> 6
                     words[word] &= words[word] - 1
                     pages[word >> 6] ^= int(words[word] == 0) << (word & 63)
@@ -278,10 +276,8 @@ def _spread(
                         break
                 else:  # nothing could grow from here
                     continue
-                scaled = (
-                    few[int(heights[place])] if len(few) > 0 else heights[place] * scale + offset
-                )
-                level = max(current, int(max(0, min(65535, scaled))))
+                high = few[int(heights[place])] if len(few) else heights[place] * scale + offset
+                level = max(current, int(max(0, min(65535, high))))
                 word, bit = level >> 6, 1 << (level & 63)
                 waiting = words[word] & bit != 0
                 cell = ends[level, 1]
