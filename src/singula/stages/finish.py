@@ -151,6 +151,7 @@ class Finish:
 
     def _decode(self, maps: Mapping[str, Array], name: str, view: View, image: Image) -> Decoded:
         problem = self.config.PROBLEM.INSTANCE_SEG
+        pictured = problem.DATA_CHECK_MW and view != "full_image"
         decoded = decode(
             maps,
             problem.DATA_CHANNELS,
@@ -158,12 +159,13 @@ class Finish:
             # Morphology counts pixels unless the user gave the voxel size.
             spacing=self._configured_spacing(image),
             seed_filter=seed_filter(self.post, self.spacing(image)),
+            keep_parts=pictured,
         )
-        if problem.DATA_CHECK_MW and view != "full_image":
+        if decoded.parts is not None:
             parts = {
-                "seed_map": decoded.seeds,
-                "foreground": decoded.foreground.astype(np.uint8),
-                "semantic": decoded.surface.astype(np.float32),
+                "seed_map": decoded.parts.seeds,
+                "foreground": decoded.parts.foreground.view(np.uint8),
+                "semantic": decoded.parts.surface.astype(np.float32),
                 "watershed": decoded.labels,
             }
             for part, array in parts.items():
