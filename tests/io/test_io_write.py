@@ -15,8 +15,15 @@ from hypothesis import strategies as st
 
 from singula.errors import UserError
 from singula.io import write as write_module
-from singula.io.read import read_header, read_image, read_labels
-from singula.io.write import write_csv, write_json, write_npy, write_text, write_tiff
+from singula.io.read import map_image, read_header, read_image, read_labels
+from singula.io.write import (
+    write_channels,
+    write_csv,
+    write_json,
+    write_npy,
+    write_text,
+    write_tiff,
+)
 
 DTYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
 
@@ -206,3 +213,24 @@ def test_labels_of_one_slice_stay_a_volume(tmp_path: Path) -> None:
     plane = write_tiff(tmp_path / "b.tif", labels[0], "YX")
     with pytest.raises(UserError, match="has no z axis"):
         read_labels(plane, 3)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1, 4, 6), (3, 4, 6), (37, 11)])
+@pytest.mark.parametrize("limit", [2**32, 1], ids=["ImageJ", "OME"])
+def test_channels_written_by_rows_are_those_written_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], limit: int
+) -> None:
+    monkeypatch.setattr(write_module, "_STRIP", 200)
+    monkeypatch.setattr(write_module, "_CLASSIC_LIMIT", limit)
+    rng = np.random.default_rng(1)
+    channels = [rng.random(shape).astype(np.float16), rng.random(shape).astype(np.float32)]
+    spacing = (2.0, 0.5, 0.25)[-len(shape) :]
+    found = read_image(write_channels(tmp_path / "a.tif", channels, spacing, "µm"), len(shape), 2)
+    whole = np.stack([channel.astype(np.float32) for channel in channels], axis=-1)
+    axes = "ZYXC"[-whole.ndim :]
+    at_once = read_image(write_tiff(tmp_path / "b.tif", whole, axes, spacing, "µm"), len(shape), 2)
+    np.testing.assert_array_equal(found.array, at_once.array)
+    assert (found.spacing, found.unit) == (at_once.spacing, at_once.unit)
+    mapped = map_image(tmp_path / "a.tif", len(shape), 2)
+    assert mapped is not None
+    np.testing.assert_array_equal(mapped, whole)

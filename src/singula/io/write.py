@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ _OME_TYPES = (*_IMAGEJ_TYPES, "int8", "int16", "uint32", "int32", "float64")
 _STORED_AS = {"bool": "uint8", "float16": "float32"}
 # Above it offsets of 32 bits do not reach; 32 MiB are left for metadata.
 _CLASSIC_LIMIT = 2**32 - 2**25
+_STRIP = 2**22  # bytes of a strip of rows, where a file is written in strips
 
 
 def write_tiff(
@@ -70,24 +72,67 @@ def write_tiff(
     stored = np.ascontiguousarray(array.transpose(order), dtype=_stored_type(array))
     written_axes = "".join(axes[place] for place in order)
     with atomic_path(path) as temporary:
-        _write(temporary, stored, written_axes, spacing, unit, compress)
+        deflate = compress and stored.dtype.kind in "ui"
+        _write(temporary, stored, stored.shape, stored.dtype, written_axes, spacing, unit, deflate)
+    return Path(path)
+
+
+def write_channels(
+    path: Path | str,
+    channels: Sequence[AnyArray],
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+) -> Path:
+    """Write channels as one image of float32, as `write_tiff` does, some rows at a time.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file; its folder is created.
+    channels : sequence of ndarray
+        All (y, x) or all (z, y, x), of any numeric types.
+    spacing, unit
+        As for `write_tiff`.
+
+    Raises
+    ------
+    UserError
+        Full disk or forbidden folder.
+    """
+    first = channels[0]
+    shape = (*first.shape[:-2], len(channels), *first.shape[-2:])
+    rows = max(1, _STRIP // (4 * first.shape[-1]))
+
+    def strips() -> Iterator[bytes]:
+        for place in np.ndindex(first.shape[:-2]):
+            for channel in channels:
+                plane = channel[place]
+                for begin in range(0, len(plane), rows):
+                    yield plane[begin : begin + rows].astype(np.float32).tobytes()
+
+    axes = "ZCYX"[-len(shape) :]
+    with atomic_path(path) as temporary:
+        _write(temporary, strips(), shape, np.dtype(np.float32), axes, spacing, unit, False, rows)
     return Path(path)
 
 
 def _write(
     path: Path,
-    array: AnyArray,
+    data: AnyArray | Iterator[bytes],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
     axes: str,
     spacing: Sequence[float] | None,
     unit: str | None,
-    compress: bool,
+    deflate: bool,
+    rows: int | None = None,
 ) -> None:
     import tifffile
 
-    large = array.nbytes > _CLASSIC_LIMIT
-    imagej = array.dtype.name in _IMAGEJ_TYPES and not large
+    large = math.prod(shape) * dtype.itemsize > _CLASSIC_LIMIT
+    imagej = dtype.name in _IMAGEJ_TYPES and not large
     metadata: dict[str, Any] = {"axes": axes}
-    if "Z" in axes and array.shape[axes.index("Z")] == 1:
+    if "Z" in axes and shape[axes.index("Z")] == 1:
         # Neither dialect keeps an axis of one slice; the reader looks for this word.
         metadata |= {SINGLE_SLICE: True} if imagej else {"Description": SINGLE_SLICE}
     resolution = None
@@ -98,12 +143,16 @@ def _write(
         metadata |= _ome_calibration(spacing, unit)
     tifffile.imwrite(
         path,
-        array,
+        data,
+        shape=shape,
+        dtype=dtype,
+        rowsperstrip=rows,
+        byteorder="<" if sys.byteorder == "little" else ">",
         bigtiff=large,
         imagej=imagej,
         ome=not imagej,
         photometric="rgb" if "S" in axes else "minisblack",
-        compression="zlib" if compress and array.dtype.kind in "ui" else None,
+        compression="zlib" if deflate else None,
         resolution=resolution,
         metadata=metadata,
     )

@@ -12,6 +12,7 @@ from singula.io.atomic import atomic_path
 
 Rgb = npt.NDArray[np.uint8]
 _GOLDEN = 0.618033988749895
+_LONGEST = 4096  # pixels along a side of a picture; of larger images every n-th pixel is drawn
 
 
 def to_grey(plane: npt.NDArray[Any]) -> Rgb:
@@ -74,6 +75,8 @@ def write_overlay(
 ) -> Path:
     """Image, instances and truth side by side as a PNG; of a volume its fullest slice.
 
+    Of planes of more than 4096 pixels along a side every second, third … pixel is drawn.
+
     Parameters
     ----------
     image : ndarray
@@ -87,6 +90,9 @@ def write_overlay(
         index = middle_plane(truth if truth is not None and truth.any() else labels)
         image, labels = image[index], labels[index]
         truth = truth[index] if truth is not None else None
+    thin = (slice(None, None, -(-max(labels.shape) // _LONGEST)),) * 2
+    image, labels = image[thin], labels[thin]
+    truth = truth[thin] if truth is not None else None
     panels = [to_grey(image), overlay(image, labels)]
     if truth is not None:
         panels.append(overlay(image, truth))

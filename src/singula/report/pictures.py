@@ -139,6 +139,9 @@ def _shrunk(plane: Array) -> Array:
     height, width = _size(plane.shape)
     if (height, width) == plane.shape[:2]:
         return plane
+    # Of very large images some pixels stand for all of those that one of the picture covers.
+    step = max(1, max(plane.shape[:2]) // (8 * LONGEST))
+    plane = plane[::step, ::step]
     channels = [
         Picture.fromarray(np.ascontiguousarray(plane[..., c], np.float32)).resize(
             (width, height), Picture.Resampling.BOX

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from singula.training.losses import InstanceLoss, Output
     from singula.training.optimise import OptimiserSettings
 
+LARGE = 2**26
+"""Pixels beyond which an image is worked on with less memory."""
+
 
 def channel_names(config: Config) -> tuple[str, ...]:
     """Names of the channels in the network's order."""
@@ -222,7 +225,7 @@ def predict_settings(
         plan if windows is None else windows,
         config.TRAIN.BATCH_SIZE if windows is None else batch,
         keys.AUGMENTATION if augment is None else augment,
-        half=keys.REDUCE_MEMORY,
+        half=keys.REDUCE_MEMORY or math.prod(shape) > LARGE,
         median_padding=config.DATA.TEST.MEDIAN_PADDING,
     )
 

@@ -11,16 +11,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from singula.channels.table import CHANNELS
 from singula.config import Config
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.image import Image
-from singula.io.read import read_image
+from singula.io.read import map_image, read_image
 from singula.io.results import ResultsTree, View
-from singula.io.write import write_tiff
+from singula.io.write import write_channels
 from singula.stages import settings as from_config
 from singula.stages.progress import file_stamp
-from singula.stages.score import AXES
 
 Maps = dict[str, npt.NDArray[Any]]
 State = Literal["missing", "stale", "unknown", "current"]
@@ -91,9 +91,8 @@ class StoredMaps:
 
     def write(self, name: str, view: View, maps: Maps, image: Image, source: Path) -> None:
         """Store maps, and record what they were made from."""
-        stacked = np.stack([m.astype(np.float32, copy=False) for m in maps.values()], axis=-1)
         path = self.path(name, view)
-        write_tiff(path, stacked, AXES[image.ndim] + "C", image.spacing, image.unit)
+        write_channels(path, list(maps.values()), image.spacing, image.unit)
         record = {
             "file": f"{view}/{name}",
             "stamp": file_stamp(path),
@@ -109,6 +108,9 @@ class StoredMaps:
         except OSError as error:
             raise write_error(self._manifest, error) from error
 
+    def _half(self, image: Image) -> bool:
+        return from_config.predict_settings(self.config, image.spatial_shape).half
+
     def read(self, name: str, view: View, image: Image) -> Maps:
         """Stored maps by name.
 
@@ -121,14 +123,22 @@ class StoredMaps:
         names = from_config.channel_names(self.config)
         if from_config.n_classes(self.config):
             names = (*names, "class")
-        stored = read_image(path, self.config.ndim, len(names)).array
+        stored = map_image(path, self.config.ndim, len(names))
+        if stored is None:  # compressed by another program
+            stored = read_image(path, self.config.ndim, len(names)).array
         if stored.shape[:-1] != image.spatial_shape:
             raise UserError(
                 f"{path}: the stored prediction has shape {stored.shape[:-1]}, "
                 f"the image {image.spatial_shape}",
                 "set TEST.REUSE_PREDICTIONS: False to predict again",
             )
-        maps = {name: np.ascontiguousarray(stored[..., i]) for i, name in enumerate(names)}
+        maps = {}
+        for i, name in enumerate(names):
+            # Probabilities are kept as they are when an image is predicted.
+            known = CHANNELS.get(name)
+            short = self._half(image) and known is not None and known.activation == "sigmoid"
+            dtype = np.float16 if short else np.float32
+            maps[name] = np.ascontiguousarray(stored[..., i], dtype)
         if "class" in maps:
             maps["class"] = maps["class"].astype(np.uint16)
         return maps
