@@ -36,14 +36,15 @@ def _keep_memory() -> None:
 
 
 def release_memory() -> None:
-    """Give the system what was freed; worth its time between the stages of a large image."""
-    if sys.platform.startswith("linux"):
-        import ctypes
+    """Hand freed memory back to the system, where what comes next needs another kind of it."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
 
-        try:
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
-        except (OSError, AttributeError):
-            return
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return
 
 
 def available_cores() -> int:

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from singula.errors import UserError
 from singula.io import write as write_module
-from singula.io.read import map_image, read_header, read_image, read_labels
+from singula.io.read import read_header, read_image, read_labels
 from singula.io.write import (
-    write_channels,
     write_csv,
     write_json,
+    write_maps,
     write_npy,
     write_text,
     write_tiff,
@@ -114,6 +114,33 @@ def test_large_files_are_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     found = read_image(path, 3)
     np.testing.assert_array_equal(found.array[..., 0], array)
     assert (found.spacing, found.unit) == ((2.0, 1.0, 1.0), "µm")
+
+
+@pytest.mark.parametrize("limit", [2**32, 100], ids=["ImageJ", "BigTIFF"])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("shape", [(300, 9), (4, 8, 9), (1, 8, 9)])
+def test_maps_are_written_as_if_stacked(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: tuple[int, ...],
+    count: int,
+    limit: int,
+) -> None:
+    monkeypatch.setattr(write_module, "_CLASSIC_LIMIT", limit)
+    rng = np.random.default_rng(0)
+    maps = [rng.random(shape).astype(np.float16) for _ in range(count)]
+    spacing = (2.0, 0.5, 0.25)[-len(shape) :]
+    stacked = np.stack([one.astype(np.float32) for one in maps], axis=-1)
+    axes = "ZYXC" if len(shape) == 3 else "YXC"
+    write_tiff(tmp_path / "stacked.tif", stacked, axes, spacing, "µm")
+    write_maps(tmp_path / "maps.tif", maps, spacing, "µm")
+    found, known = (
+        read_image(tmp_path / name, len(shape), count) for name in ("maps.tif", "stacked.tif")
+    )
+    np.testing.assert_array_equal(found.array, stacked)
+    assert (found.spacing, found.unit) == (known.spacing, known.unit) == (spacing, "µm")
+    with tifffile.TiffFile(tmp_path / "maps.tif") as tif:
+        assert tif.is_bigtiff == (limit == 100)
 
 
 def test_labels_are_compressed_and_floats_are_not(tmp_path: Path) -> None:
@@ -213,24 +240,3 @@ def test_labels_of_one_slice_stay_a_volume(tmp_path: Path) -> None:
     plane = write_tiff(tmp_path / "b.tif", labels[0], "YX")
     with pytest.raises(UserError, match="has no z axis"):
         read_labels(plane, 3)
-
-
-@pytest.mark.parametrize("shape", [(3, 5), (1, 4, 6), (3, 4, 6), (37, 11)])
-@pytest.mark.parametrize("limit", [2**32, 1], ids=["ImageJ", "OME"])
-def test_channels_written_by_rows_are_those_written_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], limit: int
-) -> None:
-    monkeypatch.setattr(write_module, "_STRIP", 200)
-    monkeypatch.setattr(write_module, "_CLASSIC_LIMIT", limit)
-    rng = np.random.default_rng(1)
-    channels = [rng.random(shape).astype(np.float16), rng.random(shape).astype(np.float32)]
-    spacing = (2.0, 0.5, 0.25)[-len(shape) :]
-    found = read_image(write_channels(tmp_path / "a.tif", channels, spacing, "µm"), len(shape), 2)
-    whole = np.stack([channel.astype(np.float32) for channel in channels], axis=-1)
-    axes = "ZYXC"[-whole.ndim :]
-    at_once = read_image(write_tiff(tmp_path / "b.tif", whole, axes, spacing, "µm"), len(shape), 2)
-    np.testing.assert_array_equal(found.array, at_once.array)
-    assert (found.spacing, found.unit) == (at_once.spacing, at_once.unit)
-    mapped = map_image(tmp_path / "a.tif", len(shape), 2)
-    assert mapped is not None
-    np.testing.assert_array_equal(mapped, whole)

@@ -19,7 +19,6 @@ from singula.errors import UserError
 FloatArray = npt.NDArray[np.float32]
 _TINY = 1e-6
 _SAMPLES = 2_000_000  # values per image from which percentiles of floats are taken
-_CHUNK = 2**22  # values that are counted at a time
 _OVERSHOOT = 2.0  # what floats meant for [0, 1] stay below after interpolation or deconvolution
 
 
@@ -219,10 +218,11 @@ class Statistics:
         if self.exact and small:
             if self.counts is None:
                 self.counts = [np.zeros(65536, np.int64) for _ in self.samples]
-            for channel, counts in enumerate(self.counts):
-                for begin in range(0, len(flat), _CHUNK):
-                    part = flat[begin : begin + _CHUNK, channel].astype(np.int64)
-                    counts += np.bincount(part, minlength=65536)
+            # In portions: a histogram works on a copy of eight bytes per pixel.
+            for first in range(0, len(flat), _SAMPLES):
+                part = flat[first : first + _SAMPLES]
+                for channel, counts in enumerate(self.counts):
+                    counts += np.bincount(part[:, channel], minlength=65536)
             return
         step = max(1, flat.shape[0] // _SAMPLES)
         for channel, values in enumerate(self.samples):

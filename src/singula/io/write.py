@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ _OME_TYPES = (*_IMAGEJ_TYPES, "int8", "int16", "uint32", "int32", "float64")
 _STORED_AS = {"bool": "uint8", "float16": "float32"}
 # Above it offsets of 32 bits do not reach; 32 MiB are left for metadata.
 _CLASSIC_LIMIT = 2**32 - 2**25
-_STRIP = 2**22  # bytes of a strip of rows, where a file is written in strips
+_ROWS = 256  # of a plane that are written at once
 
 
 def write_tiff(
@@ -72,65 +71,114 @@ def write_tiff(
     stored = np.ascontiguousarray(array.transpose(order), dtype=_stored_type(array))
     written_axes = "".join(axes[place] for place in order)
     with atomic_path(path) as temporary:
-        deflate = compress and stored.dtype.kind in "ui"
-        _write(temporary, stored, stored.shape, stored.dtype, written_axes, spacing, unit, deflate)
+        _write(temporary, stored, written_axes, spacing, unit, compress)
     return Path(path)
 
 
-def write_channels(
+def write_maps(
     path: Path | str,
-    channels: Sequence[AnyArray],
+    maps: Sequence[AnyArray],
     spacing: Sequence[float] | None = None,
     unit: str | None = None,
 ) -> Path:
-    """Write channels as one image of float32, as `write_tiff` does, some rows at a time.
+    """Write maps of one shape as the channels of an image, in float32.
+
+    As `write_tiff` of the maps stacked along a last axis C, but row by row, so that large maps in
+    half precision are never there in float32.
 
     Parameters
     ----------
     path : Path or str
         The file; its folder is created.
-    channels : sequence of ndarray
-        All (y, x) or all (z, y, x), of any numeric types.
-    spacing, unit
-        As for `write_tiff`.
+    maps : sequence of ndarray
+        Each (y, x) or (z, y, x), of any real type.
+    spacing : sequence of float, optional
+        Pixel size, (y, x) or (z, y, x).
+    unit : str, optional
 
     Raises
     ------
     UserError
         Full disk or forbidden folder.
     """
-    first = channels[0]
-    shape = (*first.shape[:-2], len(channels), *first.shape[-2:])
-    rows = max(1, _STRIP // (4 * first.shape[-1]))
-
-    def strips() -> Iterator[bytes]:
-        for place in np.ndindex(first.shape[:-2]):
-            for channel in channels:
-                plane = channel[place]
-                for begin in range(0, len(plane), rows):
-                    yield plane[begin : begin + rows].astype(np.float32).tobytes()
-
-    axes = "ZCYX"[-len(shape) :]
+    shape = maps[0].shape
+    axes = "CYX" if len(shape) == 2 else "ZCYX"
+    stored = (*shape[:-2], len(maps), *shape[-2:])
+    if any(size == 0 for size in stored):
+        return write_tiff(path, np.zeros(stored, np.float32), axes, spacing, unit)
+    planes = (one[place] for place in np.ndindex(shape[:-2]) for one in maps)
     with atomic_path(path) as temporary:
-        _write(temporary, strips(), shape, np.dtype(np.float32), axes, spacing, unit, False, rows)
+        start = _reserve(temporary, stored, axes, spacing, unit)
+        with temporary.open("r+b") as file:
+            file.seek(start)
+            for plane in planes:
+                for first in range(0, len(plane), _ROWS):
+                    rows = np.ascontiguousarray(plane[first : first + _ROWS], dtype="<f4")
+                    file.write(rows.data)
     return Path(path)
+
+
+def _reserve(
+    path: Path,
+    shape: tuple[int, ...],
+    axes: str,
+    spacing: Sequence[float] | None,
+    unit: str | None,
+) -> int:
+    """Write the head of a float32 image and leave room for its pixels, from the byte returned."""
+    import tifffile
+
+    size = 4 * math.prod(shape)
+    with tifffile.TiffWriter(path, **_dialect("float32", size)) as writer:
+        found = writer.write(
+            shape=shape,
+            dtype="<f4",
+            contiguous=True,
+            returnoffset=True,
+            photometric="minisblack",
+            **_tags("float32", size, shape, axes, spacing, unit),
+        )
+    if found is None:
+        raise RuntimeError(f"{path}: tifffile wrote no room for the pixels")
+    return int(found[0])
 
 
 def _write(
     path: Path,
-    data: AnyArray | Iterator[bytes],
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
+    array: AnyArray,
     axes: str,
     spacing: Sequence[float] | None,
     unit: str | None,
-    deflate: bool,
-    rows: int | None = None,
+    compress: bool,
 ) -> None:
     import tifffile
 
-    large = math.prod(shape) * dtype.itemsize > _CLASSIC_LIMIT
-    imagej = dtype.name in _IMAGEJ_TYPES and not large
+    with tifffile.TiffWriter(path, **_dialect(array.dtype.name, array.nbytes)) as writer:
+        writer.write(
+            array,
+            photometric="rgb" if "S" in axes else "minisblack",
+            compression="zlib" if compress and array.dtype.kind in "ui" else None,
+            **_tags(array.dtype.name, array.nbytes, array.shape, axes, spacing, unit),
+        )
+
+
+def _dialect(dtype: str, size: int) -> dict[str, Any]:
+    """What kind of TIFF holds `size` bytes of a type: that of ImageJ where it can, else OME."""
+    large = size > _CLASSIC_LIMIT
+    imagej = dtype in _IMAGEJ_TYPES and not large
+    return {"bigtiff": large, "imagej": imagej, "ome": not imagej}
+
+
+def _tags(
+    dtype: str,
+    size: int,
+    shape: tuple[int, ...],
+    axes: str,
+    spacing: Sequence[float] | None,
+    unit: str | None,
+) -> dict[str, Any]:
+    """Axes and calibration in the words of that kind."""
+    imagej = _dialect(dtype, size)["imagej"]
     metadata: dict[str, Any] = {"axes": axes}
     if "Z" in axes and shape[axes.index("Z")] == 1:
         # Neither dialect keeps an axis of one slice; the reader looks for this word.
@@ -141,21 +189,7 @@ def _write(
         metadata |= _imagej_calibration(spacing, unit)
     elif spacing is not None:
         metadata |= _ome_calibration(spacing, unit)
-    tifffile.imwrite(
-        path,
-        data,
-        shape=shape,
-        dtype=dtype,
-        rowsperstrip=rows,
-        byteorder="<" if sys.byteorder == "little" else ">",
-        bigtiff=large,
-        imagej=imagej,
-        ome=not imagej,
-        photometric="rgb" if "S" in axes else "minisblack",
-        compression="zlib" if deflate else None,
-        resolution=resolution,
-        metadata=metadata,
-    )
+    return {"metadata": metadata, "resolution": resolution}
 
 
 def _check_axes(array: AnyArray, axes: str, spacing: Sequence[float] | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from singula.io.results import ResultsTree, View
 from singula.io.write import write_csv, write_tiff
 from singula.postprocess import count_instances
 from singula.report.overlay import write_overlay
-from singula.runtime import release_memory
 from singula.stages import settings as from_config
 from singula.stages.post import (
     PostSettings,
@@ -124,28 +122,21 @@ class Finish:
     ) -> tuple[str, ...]:
         """Decode, post-process, measure and score one image; gives the decoder's notes."""
         began = time.perf_counter()
-        large = math.prod(image.spatial_shape) > from_config.LARGE
-        if large:
-            release_memory()
         maps = filter_maps(maps, self.post, mask)
         decoded = self._decode(maps, name, view, image)
-        labels, notes, thresholds = decoded.labels, decoded.notes, decoded.thresholds
-        del decoded  # with the seeds and the foreground
-        if large:
-            release_memory()
         classes = maps.get("class")
-        self._write_labels(self.tree.instances(view) / f"{name}.tif", labels, classes, image)
+        self._write_labels(
+            self.tree.instances(view) / f"{name}.tif", decoded.labels, classes, image
+        )
         began = self.clock("decoding", began)
         spacing = self.spacing(image)
-        processed = process_instances(labels, maps, self.post, spacing)
-        self._write_processed(name, view, processed, labels, classes, image)
-        final = labels if processed.labels is None else processed.labels
+        processed = process_instances(decoded.labels, maps, self.post, spacing)
+        self._write_processed(name, view, processed, decoded.labels, classes, image)
+        final = decoded.labels if processed.labels is None else processed.labels
         began = self.clock("post-processing", began)
-        if truth is None:
-            maps = {}
         if truth is not None:
             self._score_maps(name, view, maps, truth)
-            self._match(name, view, truth, labels, classes, image)
+            self._match(name, view, truth, decoded.labels, classes, image)
             if processed.labels is not None:
                 self._match(name, f"{view}_post_processing", truth, final, classes, image)
         picture = self.tree.overlay(name, view)
@@ -153,9 +144,11 @@ class Finish:
         self.overlays.setdefault(name, write_overlay(picture, image.array, final, known))
         self.clock("scoring", began)
         if view != "full_image":
-            self.instances[name] = count_instances(final)
-            self.thresholds[name] = thresholds
-        return notes
+            # Decoded ids have no gaps; those of later steps may.
+            gaps = processed.labels is not None
+            self.instances[name] = count_instances(final) if gaps else int(final.max(initial=0))
+            self.thresholds[name] = decoded.thresholds
+        return decoded.notes
 
     def _decode(self, maps: Mapping[str, Array], name: str, view: View, image: Image) -> Decoded:
         problem = self.config.PROBLEM.INSTANCE_SEG

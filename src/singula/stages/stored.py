@@ -11,14 +11,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from singula.channels.table import CHANNELS
 from singula.config import Config
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.image import Image
 from singula.io.read import map_image, read_image
 from singula.io.results import ResultsTree, View
-from singula.io.write import write_channels
+from singula.io.write import write_maps
 from singula.stages import settings as from_config
 from singula.stages.progress import file_stamp
 
@@ -92,7 +91,7 @@ class StoredMaps:
     def write(self, name: str, view: View, maps: Maps, image: Image, source: Path) -> None:
         """Store maps, and record what they were made from."""
         path = self.path(name, view)
-        write_channels(path, list(maps.values()), image.spacing, image.unit)
+        write_maps(path, list(maps.values()), image.spacing, image.unit)
         record = {
             "file": f"{view}/{name}",
             "stamp": file_stamp(path),
@@ -107,9 +106,6 @@ class StoredMaps:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise write_error(self._manifest, error) from error
-
-    def _half(self, image: Image) -> bool:
-        return from_config.predict_settings(self.config, image.spatial_shape).half
 
     def read(self, name: str, view: View, image: Image) -> Maps:
         """Stored maps by name.
@@ -132,15 +128,16 @@ class StoredMaps:
                 f"the image {image.spatial_shape}",
                 "set TEST.REUSE_PREDICTIONS: False to predict again",
             )
-        maps = {}
-        for i, name in enumerate(names):
-            # Probabilities are kept as they are when an image is predicted.
-            known = CHANNELS.get(name)
-            short = self._half(image) and known is not None and known.activation == "sigmoid"
-            dtype = np.float16 if short else np.float32
-            maps[name] = np.ascontiguousarray(stored[..., i], dtype)
-        if "class" in maps:
-            maps["class"] = maps["class"].astype(np.uint16)
+        maps: Maps = {}
+        outputs = from_config.outputs(self.config)
+        half = from_config.in_half(self.config, image.spatial_shape)
+        for i, channel in enumerate(names):
+            kind: type[np.generic] = np.float32
+            if channel == "class":
+                kind = np.uint16
+            elif half and outputs[i].activation == "sigmoid":
+                kind = np.float16
+            maps[channel] = stored[..., i].astype(kind, order="C")
         return maps
 
 
