@@ -16,6 +16,7 @@ from singula.instances import Decoded, decode
 from singula.io.image import Image
 from singula.io.results import ResultsTree, View
 from singula.io.write import write_csv, write_tiff
+from singula.postprocess import count_instances
 from singula.report.overlay import write_overlay
 from singula.stages import settings as from_config
 from singula.stages.post import (
@@ -145,7 +146,7 @@ class Finish:
         if view != "full_image":
             # Decoded ids have no gaps; those of later steps may.
             gaps = processed.labels is not None
-            self.instances[name] = count_ids(final) if gaps else int(final.max(initial=0))
+            self.instances[name] = count_instances(final) if gaps else int(final.max(initial=0))
             self.thresholds[name] = decoded.thresholds
         return decoded.notes
 
@@ -238,14 +239,6 @@ class Finish:
             own = instance_classes(truth.labels, truth.classes)
             found = instance_classes(labels, classes)
             score_classes(self.scores, name, view, (truth.labels, own), (labels, found), thresholds)
-
-
-def count_ids(labels: Array) -> int:
-    """Number of ids in a label image, without background."""
-    there = np.zeros(int(labels.max(initial=0)) + 1, bool)
-    for part in labels:  # an index array takes eight bytes per pixel
-        there[part] = True
-    return int(np.count_nonzero(there[1:]))
 
 
 def with_class(table: pd.DataFrame, labels: Array, classes: Array | None) -> pd.DataFrame:
