@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,9 @@ from singula.io.read import read_image
 from singula.io.write import write_csv, write_tiff
 from singula.postprocess import count_instances
 from singula.prediction import Predictor
-from singula.runtime import release_memory
 from singula.stages import settings as from_config
 from singula.stages.finish import instance_classes, with_class
+from singula.stages.maps import predict_maps
 from singula.stages.post import (
     PostSettings,
     filter_maps,
@@ -122,10 +123,14 @@ class Model:
         image = self._image(array)
         if self.reader.steps is not None:
             image = preprocess(image, self.reader.steps)
-        settings = from_config.predict_settings(self.config, image.shape[:-1], augment=augment)
-        maps = self.predictor.predict(image, self.normalizer.scaling(image), settings)
-        if settings.half:
-            release_memory()
+        maps = predict_maps(
+            self.config,
+            self.predictor,
+            self.normalizer,
+            image,
+            augment=augment,
+            notify=warnings.warn,
+        )
         return filter_maps(maps, self.post, None)
 
     def predict(

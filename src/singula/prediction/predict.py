@@ -68,7 +68,7 @@ class Predictor:
     device : torch.device
     bfloat16 : bool
         Convolve in bfloat16 arithmetic: up to twice as fast on processors that have it; single
-        pixels of the maps differ by some hundredths.
+        pixels of the maps differ by some hundredths. A GPU without it takes float16.
     overlap : bool, optional
         Read and write in threads of their own while the network computes; by default on a GPU only:
         on a CPU they would compete with it for the cores.
@@ -88,6 +88,9 @@ class Predictor:
         self.n_classes = n_classes
         self.device = device or torch.device("cpu")
         self.bfloat16 = bfloat16
+        self.short = torch.bfloat16
+        if self.device.type == "cuda" and bfloat16 and not torch.cuda.is_bf16_supported():
+            self.short = torch.float16
         self.overlap = self.device.type == "cuda" if overlap is None else overlap
         self.network = network.to(self.device).eval()
 
@@ -100,7 +103,7 @@ class Predictor:
         """Channel values (N, width, …) of a normalised batch (N, C, …)."""
         layout = torch.channels_last if batch.ndim == 4 else torch.channels_last_3d
         batch = batch.contiguous(memory_format=layout)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast(self.device.type, self.short, enabled=self.bfloat16):
             logits = self.network(batch)
         logits = logits.float()
         for index, output in enumerate(self.outputs):

@@ -89,7 +89,9 @@ def _along(
             yield begin, first, stop
 
 
-def largest_window(ndim: int, width: int, *, sparing: bool = False) -> int:
+def largest_window(
+    ndim: int, width: int, *, sparing: bool = False, memory: int | None = None
+) -> int:
     """How many pixels a window may have.
 
     Parameters
@@ -99,8 +101,13 @@ def largest_window(ndim: int, width: int, *, sparing: bool = False) -> int:
         Channels of the network's finest level.
     sparing : bool
         Take a quarter of the memory.
+    memory : int, optional
+        Free bytes of a GPU, on which large windows are the quickest; four fifths are used.
     """
-    most = min(_LARGEST[ndim], _BYTES // (_BYTES_PER_VALUE * max(1, width)))
+    if memory is None:
+        most = min(_LARGEST[ndim], _BYTES // (_BYTES_PER_VALUE * max(1, width)))
+    else:
+        most = memory * 4 // 5 // (_BYTES_PER_VALUE * max(1, width))
     return most // 4 if sparing else most
 
 

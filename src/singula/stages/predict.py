@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,11 @@ from singula.config import Config
 from singula.errors import StorageError, UserError
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree, View
-from singula.prediction import Predictor, whole_plan
-from singula.runtime import release_memory
+from singula.prediction import Predictor
 from singula.stages import settings as from_config
 from singula.stages.finish import Finish
 from singula.stages.inputs import TestInputs
+from singula.stages.maps import predict_maps
 from singula.stages.post import post_settings
 from singula.stages.progress import Progress, forget, settings_fingerprint
 from singula.stages.score import patch_scores
@@ -325,21 +325,21 @@ class TestRun:
         if network is None:
             raise RuntimeError("prediction needs a network")
         predictor, normalizer = network
-        shape = image.spatial_shape
-        settings = from_config.predict_settings(self.config, shape)
-        patches = from_config.tile_plan(self.config, from_config.model_settings(self.config))
-        if view == "full_image":
-            whole = whole_plan(shape, patches.multiple)
-            settings = replace(settings, plan=whole, batch_size=1)
-        maps = predictor.predict(image.array, normalizer.scaling(image.array), settings)
-        if settings.half:
-            release_memory()  # decoding has no use for what the network has taken
+        maps = predict_maps(
+            self.config,
+            predictor,
+            normalizer,
+            image.array,
+            whole=view == "full_image",
+            notify=self.notify,
+        )
         if view == "per_image" and truth is not None:
-            parts = (tile.outer for tile in patches.tiles(shape))
+            patches = from_config.tile_plan(self.config, from_config.model_settings(self.config))
+            parts = (tile.outer for tile in patches.tiles(image.spatial_shape))
             found.per_patch = patch_scores(truth.maps, maps, truth.foreground, parts)
         found.fresh.append(view)
         found.seconds += time.perf_counter() - began
-        return dict(maps)
+        return maps
 
 
 def _reason(error: Exception) -> str:

@@ -208,12 +208,33 @@ def in_half(config: Config, shape: Sequence[int]) -> bool:
 
 
 def predict_settings(
-    config: Config, shape: Sequence[int], *, augment: bool | None = None
+    config: Config,
+    shape: Sequence[int],
+    *,
+    augment: bool | None = None,
+    memory: int | None = None,
+    halvings: int = 0,
 ) -> PredictSettings:
     """How an image of this spatial shape is cut and predicted.
 
     Tiles are chosen for speed, unless the configuration wants its patches or their overlap, or
     every pixel of the network sees the whole tile: it has learned on tiles of the patch's shape.
+
+    Parameters
+    ----------
+    config : Config
+    shape : sequence of int
+    augment : bool, optional
+        As configured by default.
+    memory : int, optional
+        Free bytes of the GPU in use.
+    halvings : int
+        How often memory did not suffice: so often the number of pixels at a time is halved.
+
+    Raises
+    ------
+    MemoryError
+        When no tile is small enough.
     """
     from singula.prediction import PredictSettings, fast_windows, largest_window
 
@@ -223,13 +244,20 @@ def predict_settings(
     # A convolution of a single float32 volume takes a slower way than one of two.
     batch = 2 if model.ndim == 3 else 1
     if keys.TILE_SIZE == "auto" and reach is not None and not any(plan.overlap):
-        largest = largest_window(model.ndim, model.feature_maps[0], sparing=keys.REDUCE_MEMORY)
-        windows = fast_windows(
-            shape, plan.padding, reach, plan.multiple, plan.patch, largest // batch
+        width = model.feature_maps[0]
+        largest = largest_window(model.ndim, width, sparing=keys.REDUCE_MEMORY, memory=memory)
+        most = (largest >> halvings) // batch
+        windows = fast_windows(shape, plan.padding, reach, plan.multiple, plan.patch, most)
+    if windows is None:
+        batch = config.TRAIN.BATCH_SIZE >> halvings
+    if batch < 1:
+        raise MemoryError(
+            f"not enough memory to predict a single patch of {plan.patch}: use a smaller "
+            "DATA.PATCH_SIZE or MODEL.FEATURE_MAPS, or another device (--gpu cpu)"
         )
     return PredictSettings(
         plan if windows is None else windows,
-        config.TRAIN.BATCH_SIZE if windows is None else batch,
+        batch,
         keys.AUGMENTATION if augment is None else augment,
         half=in_half(config, shape),
         median_padding=config.DATA.TEST.MEDIAN_PADDING,

@@ -122,6 +122,22 @@ def cpu_threads(configured: int) -> int:
     return available if configured < 1 else min(configured, available)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, of the GPU or of the machine, was too small."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return "can't allocate memory" in text or "not enough memory" in text
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free on a GPU, those included that torch keeps for itself; None elsewhere."""
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
+
+
 def world_and_rank() -> tuple[int, int]:
     """Number of processes and this one's rank, as the launcher says.
 

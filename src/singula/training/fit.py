@@ -29,7 +29,12 @@ from singula.training.callbacks import (
 )
 from singula.training.checkpoint import KEY, load_checkpoint, read_checkpoint
 from singula.training.checkpoint_io import AtomicCheckpointIO
-from singula.training.device import Device, share_from_main, world_and_rank
+from singula.training.device import (
+    Device,
+    is_out_of_memory,
+    share_from_main,
+    world_and_rank,
+)
 from singula.training.losses import InstanceLoss
 from singula.training.module import InstanceModule
 from singula.training.optimise import OptimiserSettings
@@ -163,14 +168,6 @@ def fit(job: Training) -> FitResult:
             job = replace(job, settings=smaller, resume=resume)
     finally:
         job.log.close()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory, of the GPU or of the machine, was too small."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error)
-    return "can't allocate memory" in text or "not enough memory" in text
 
 
 def _halved(settings: FitSettings, error: BaseException) -> FitSettings:
