@@ -140,7 +140,7 @@ def notice_objects(seen: Look, smallest: int, patch: Sequence[int] | None) -> li
         text = f"{_many(holes, 'object')} with holes of {pixels} pixels in all"
         found.append(_noticed("holes", text + _ids(objects, holes), seen, holes, fixable=True))
     if patch is not None:
-        large: Array = (objects.box > np.asarray(patch)).any(axis=1)
+        large: Array = np.asarray((objects.box > np.asarray(patch)).any(axis=1))
         if large.any():
             side = tuple(objects.box[large].max(axis=0).tolist())
             text = f"{_many(large, 'object')} up to {side}, the patch is {tuple(patch)}"
