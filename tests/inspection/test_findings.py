@@ -73,6 +73,21 @@ def test_label_pictures_in_colour(tmp_path: Path, axes: str) -> None:
     ]
 
 
+def test_the_same_image_with_other_labels_is_a_problem(tmp_path: Path) -> None:
+    data = MadeData(tmp_path)
+    data.put("train", "x", "im9.tif", data.raw("train", NAME))
+    data.put("train", "y", "im9.tif", data.ids("train", NAME))
+    assert [(f.kind, f.severity) for f in inspect_dataset(tmp_path).findings] == [
+        ("duplicate", "hint")
+    ]
+    ids = data.ids("train", NAME)
+    ids[ids == 3] = 1
+    data.put("train", "y", "im9.tif", ids)
+    found = [f for f in inspect_dataset(tmp_path).findings if f.kind == "duplicate"]
+    assert [f.severity for f in found] == ["problem"]
+    assert "other labels" in found[0].text
+
+
 def test_labels_of_bools_are_a_mask(tmp_path: Path) -> None:
     data = MadeData(tmp_path)
     data.path("train", "y", NAME).unlink()
@@ -131,7 +146,10 @@ def test_channels_of_the_configuration(tmp_path: Path) -> None:
     [
         (lambda a: a.__setitem__((slice(None), slice(0, 20), 1), 2), "several classes"),
         (lambda a: a.__setitem__((a[..., 0] == 6, 1), 0), "without any class"),
-        (lambda a: a.__setitem__((slice(0, 3), slice(0, 3), 1), 1), "belong to no object"),
+        (
+            lambda a: a.__setitem__((slice(0, 3), slice(0, 3), 1), 1),
+            "a class but no object",
+        ),
         (lambda a: a.__setitem__((a[..., 0] == 6, 1), 5), "class 5"),
         (lambda a: a.__setitem__((slice(None), slice(0, 20), 1), 0), "in part without class"),
     ],

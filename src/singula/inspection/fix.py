@@ -10,8 +10,7 @@ from pathlib import Path
 from singula.errors import UserError
 from singula.inspection.correct import Corrected, correct_labels
 from singula.inspection.files import label_spacing
-from singula.inspection.findings import Finding, InspectedPart, Inspection
-from singula.inspection.text import counted
+from singula.inspection.findings import Finding, InspectedPart, Inspection, counted
 from singula.io.atomic import atomic_path, make_folder
 from singula.io.pairs import Pair
 from singula.io.read import label_layout, read_header, read_labels

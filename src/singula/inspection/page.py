@@ -7,7 +7,7 @@ from pathlib import Path
 
 from singula.inspection.findings import HINT, KINDS, Finding, Inspection, Place
 from singula.inspection.pictures import picture
-from singula.inspection.text import counted, remedies, short_name, summary, verdict
+from singula.inspection.text import extent, remedies, short_name, summary, verdict
 from singula.io.write import write_text
 from singula.report.html import Markup, folded, join, page, section, table, tag
 from singula.report.pictures import data_uri
@@ -72,7 +72,7 @@ def _cards(inspection: Inspection) -> Markup:
 
 def _group(inspection: Inspection, kind: str, findings: Sequence[Finding]) -> Markup:
     hint = all(finding.severity == HINT for finding in findings)
-    about = tag("p", tag("b", "Hint. " if hint else "Problem. "), counted(len(findings), "file"))
+    about = tag("p", tag("b", "Hint. " if hint else "Problem. "), extent(findings))
     advice = tag("ul", *(tag("li", text) for text in remedies(findings)))
     rows = [
         (short_name(inspection, one.file), one.text, "yes" if one.fixable else "no")
