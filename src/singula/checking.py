@@ -91,14 +91,17 @@ def _estimate(
     """Say what a run will take; a network that cannot be measured is no reason to fail."""
     from singula.stages.estimate import estimate
 
-    device = None
+    device, workers = None, 0
     if timed:
         from singula.training.device import choose_device
 
         device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, lambda line: None)
         _use_cores(config)
+        from singula.workflow import loader_workers
+
+        workers = loader_workers(config.SYSTEM.NUM_WORKERS, device.kind)
     try:
-        lines = estimate(config, found, device, timed=timed).lines()
+        lines = estimate(config, found, device, timed=timed, workers=workers).lines()
     except (RuntimeError, MemoryError) as error:
         notify(f"a training step could not be measured: {str(error).splitlines()[0]}")
         lines = estimate(config, found, None, timed=False).lines()

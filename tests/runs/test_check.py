@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,9 @@ def test_time_and_memory_by_hand() -> None:
     assert found.training_seconds == 4 * (25 * 2.0 + 5 * 0.5)
     assert found.prediction_seconds == 8 * 6 * 1.0
     assert found.memory == max(5000 + 1000, 4000 + 4 * 500 * 10)
+    slow = replace(found, timing=replace(timing, draw=6.0))
+    assert slow.training_seconds == 4 * (25 * 8.0 + 5 * 0.5)
+    assert replace(slow, workers=2).training_seconds == 4 * (25 * 3.0 + 5 * 0.5)
     assert duration(30) == "about 30 s"
     assert duration(600) == "about 10 min"
     assert duration(9000) == "about 2.5 h"

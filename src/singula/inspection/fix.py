@@ -154,7 +154,7 @@ def _words(done: Corrected, findings: list[Finding]) -> str:
     if any(finding.kind == "semantic" for finding in findings):
         said.append("each region its own id")
     elif done.pieces:
-        said.append(f"{counted(done.pieces, 'piece')} with an id of their own")
+        said.append(f"{counted(done.pieces, 'piece')} given a new id")
     if done.tiny:
         said.append(f"{counted(done.tiny, 'tiny piece')} dropped")
     if done.filled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from singula.inspection.findings import HINT, KINDS, Finding, Inspection, Place
+from singula.inspection.findings import HINT, KINDS, Finding, Inspection, Place, counted
 from singula.inspection.pictures import picture
 from singula.inspection.text import extent, remedies, short_name, summary, verdict
 from singula.io.write import write_text
@@ -61,7 +61,7 @@ def _cards(inspection: Inspection) -> Markup:
         (len(inspection.problems), "problems", "make a run stop, or its result worse"),
         (len(inspection.hints), "hints", "to be looked at; may be as it should be"),
         (len(inspection.fixable), "corrected by --fix", "in a copy of the data"),
-        (files, "images", f"{sum(part.objects for part in inspection.parts)} objects"),
+        (files, "images", counted(sum(part.objects for part in inspection.parts), "object")),
     )
     made = [
         tag("div", tag("b", value), tag("span", words), tag("small", about), class_="card")
