@@ -28,6 +28,7 @@ def check_data(
     timed: bool = True,
     gpu: str | None = None,
     overrides: Sequence[str] = (),
+    live: bool = False,
     notify: Notify,
 ) -> Inspection:
     """Check a data set, or the data of a configuration and the configuration itself.
@@ -46,6 +47,8 @@ def check_data(
         What to measure on.
     overrides : sequence of str
         ``KEY=VALUE`` of the configuration.
+    live : bool
+        Say how many files are done.
     notify : callable
         Takes each line.
 
@@ -64,17 +67,17 @@ def check_data(
         )
     if fix is not None:
         check_target(fix)
-    config = None
+    config, progress = None, notify if live else None
     if config_file is not None:
         from singula.stages.checking import inspect_config
 
         config = load_config(config_file, overrides, notify=notify)
         notify(f"configuration: {config_file} is sound")
-        found = inspect_config(config)
+        found = inspect_config(config, notify=progress)
     elif overrides:
         raise UserError("--set: there is no configuration whose keys could be changed")
     else:
-        found = inspect_dataset(dataset or Path())
+        found = inspect_dataset(dataset or Path(), notify=progress)
     for line in describe(found):
         notify(line)
     lines = _estimate(config, found, gpu, notify, timed=timed) if config is not None else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from made_data import SIDE, MadeData, image, labels
 
 from singula.errors import UserError
 from singula.inspection import KINDS, Inspection, InspectSettings, describe, inspect_dataset
-from singula.io.write import write_tiff
+from singula.io.write import write_json, write_tiff
 
 
 def found_in(inspection: Inspection, folder: Path) -> Found:
@@ -223,3 +224,16 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
         inspect_dataset(tmp_path / "nothing")
     with pytest.raises(UserError, match="empty"):
         inspect_dataset(tmp_path)
+
+
+def test_everything_found_is_plain_data(tmp_path: Path) -> None:
+    data = MadeData(tmp_path / "data")
+    pieces(data)
+    told: list[str] = []
+    found = inspect_dataset(data.folder, notify=told.append)
+    assert told == ["train: 0 of 3 files", "test: 0 of 2 files"]
+    path = write_json(tmp_path / "found.json", found.to_dict())
+    again = json.loads(path.read_text())
+    assert again["findings"][0]["where"][0]["id"] == 7
+    assert again["findings"][0]["file"] == str(data.path("train", "y", NAME))
+    assert [part["objects"] for part in again["parts"]] == [48, 32]
