@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from singula.instances import decode_labels as decode
     from singula.loaded import Model, load
     from singula.measure import measure
+    from singula.tuning import tune
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "load_config",
     "match",
     "measure",
+    "tune",
 ]
 
 _HOME = {
@@ -48,6 +50,7 @@ _HOME = {
     "load_config": ("singula.config", "load_config"),
     "match": ("singula.evaluate", "match"),
     "measure": ("singula.measure", "measure"),
+    "tune": ("singula.tuning", "tune"),
 }
 
 

@@ -190,6 +190,49 @@ def predict(
 
 
 @app.command()
+def tune(
+    run_folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's folder, RESULT_DIR/NAME/results/NAME_1.")
+    ],
+    metric: Annotated[
+        str, typer.Option("--metric", help="pq (panoptic quality) or f1, means over images.")
+    ] = "pq",
+    iou: Annotated[
+        float, typer.Option("--iou", help="IoU of a true and a predicted object that match.")
+    ] = 0.5,
+    save: Annotated[
+        bool, typer.Option("--save/--no-save", help="Put the thresholds into the checkpoint.")
+    ] = True,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
+) -> None:
+    """Find the decoding thresholds that suit the validation images best.
+
+    The images are predicted once; every setting is then decoded from the stored predictions.
+
+    Example: singula tune results/cells/results/cells_1
+    """
+    from singula.runtime import prepare_process
+
+    prepare_process()
+    from singula.training.device import choose_device
+    from singula.tuning import result_lines
+    from singula.tuning import tune as tune_thresholds
+
+    device = choose_device(gpu, "cpu", "32", _say).torch
+    with _interruptible():
+        result = tune_thresholds(
+            run_folder, metric=metric, iou=iou, save=save, device=device, notify=_say
+        )
+    for line in result_lines(result):
+        _say(line)
+    for what, path in result.files.items():
+        _say(f"{what}: {path}")
+    if result.saved is not None:
+        _say(f"saved in {result.saved}: `singula predict` uses them, and `singula run` does where")
+        _say("  its configuration gives no thresholds")
+
+
+@app.command()
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or label images.")],
     to: Annotated[str, typer.Option("--to", help="imagej, qupath, ome-zarr, csv or coco.")],

@@ -98,7 +98,8 @@ class Checkpoint:
         digest.update(repr(self.description.get("normalizer")).encode())
         for name, value in sorted(self.weights.items()):
             digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(raw.numpy().tobytes())
         return digest.hexdigest()
 
 
