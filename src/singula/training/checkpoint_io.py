@@ -5,15 +5,12 @@ Apart from reading them, so that prediction does not wait for the import of Ligh
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from singula.io.atomic import atomic_path
-from singula.training.checkpoint import read_checkpoint
+from singula.training.checkpoint import read_checkpoint, write_checkpoint
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -22,14 +19,8 @@ class AtomicCheckpointIO(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write everything, then rename.
-
-        Through memory, as torch's own file writer reports a full disk without saying so.
-        """
-        contents = io.BytesIO()
-        torch.save(checkpoint, contents)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(contents.getbuffer())
+        """Write everything, then rename."""
+        write_checkpoint(checkpoint, path)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True

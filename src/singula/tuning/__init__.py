@@ -1,0 +1,29 @@
+"""Thresholds that suit the predictions, found on validation images without the network."""
+
+from __future__ import annotations
+
+from singula.tuning.story import (
+    TuneResult,
+    open_tuner,
+    result_lines,
+    save_thresholds,
+    tune,
+    write_configuration,
+)
+from singula.tuning.tuner import Example, Steps, Trial, Tuner
+from singula.tuning.validation import Run, find_run
+
+__all__ = [
+    "Example",
+    "Run",
+    "Steps",
+    "Trial",
+    "TuneResult",
+    "Tuner",
+    "find_run",
+    "open_tuner",
+    "result_lines",
+    "save_thresholds",
+    "tune",
+    "write_configuration",
+]
