@@ -116,6 +116,7 @@ def propose(survey: Survey, *, minutes: float = MINUTES, stored: Path | None = N
         *folders.train_folders(survey, stored),
         images.in_memory(survey, train),
         *folders.val_folders(survey, stored),
+        Choice("TEST.ENABLE", True),
         *folders.test_folders(survey, stored),
         *_resolution(survey),
         *_testing(survey),
@@ -150,7 +151,8 @@ def _learning(survey: Survey, sizes: Sizes, train: PartFacts, minutes: float) ->
     held = folders.held_fraction(survey)
     batch = network.batch(survey, patch.value, widths[0], training.grid_patches(train, space))
     rate = training.pixel_seconds(survey.machine, widths[0])
-    plan = training.schedule(train, sizes, space, int(batch.value), held, minutes, rate)
+    val = folders.validation(survey)
+    plan = training.schedule(train, val, sizes, space, int(batch.value), held, minutes, rate)
     made = [
         patch,
         network.mirror(),
@@ -193,7 +195,6 @@ def _resolution(survey: Survey) -> list[Choice]:
 
 def _testing(survey: Survey) -> list[Choice]:
     return [
-        Choice("TEST.ENABLE", True),
         Choice(
             "TEST.AUGMENTATION",
             survey.ndim == 2,
