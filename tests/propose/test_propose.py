@@ -117,6 +117,12 @@ def test_more_minutes_are_more_epochs_and_the_time_is_kept(survey) -> None:
     assert 10 <= few["TRAIN.EPOCHS"] < many["TRAIN.EPOCHS"]
 
 
+def test_a_short_training_gets_a_lenient_contour(survey) -> None:
+    facts = survey((1024, 1024), count=200)
+    assert propose(facts, minutes=5)[f"{SEG}.DATA_MW_TH_CONTOUR"] == 0.2
+    assert propose(facts, minutes=60)[f"{SEG}.DATA_MW_TH_CONTOUR"] == 0.1
+
+
 def test_many_large_images_are_drawn_from_instead_of_covered(survey) -> None:
     proposal = propose(survey((4096, 4096), count=100))
     assert proposal["DATA.EXTRACT_RANDOM_PATCH"] is True
