@@ -108,6 +108,7 @@ def propose(survey: Survey, *, minutes: float = MINUTES, stored: Path | None = N
     learning, pixels = _learning(survey, sizes, train, minutes)
     chosen = [
         Choice("SYSTEM.NUM_CPUS", -1, note="all cores"),
+        training.device(survey.machine),
         Choice("SYSTEM.SEED", 0),
         Choice("PROBLEM.TYPE", "INSTANCE_SEG"),
         objects.dimensions(survey),
@@ -166,7 +167,7 @@ def _learning(
         maps,
         *z_down,
         training.dropout(widths),
-        *training.optimiser(survey.machine),
+        *training.optimiser(),
         batch,
         *epochs,
         *training.geometry(survey, sizes, space),
@@ -185,8 +186,8 @@ def n_classes(survey: Survey) -> int:
 
 
 def _resolution(survey: Survey) -> list[Choice]:
-    """Size of a pixel where the files say it."""
-    if survey.spacing is None:
+    """Size of a pixel where all files say the same; else each counts by its own."""
+    if survey.spacing is None or len({image.spacing for image in survey.images}) > 1:
         return []
     parts = ["TRAIN"]
     parts += ["VAL"] if folders.validation(survey) is not None else []
