@@ -143,7 +143,9 @@ class Finish:
         self.overlays.setdefault(name, write_overlay(picture, image.array, final, known))
         self.clock("scoring", began)
         if view != "full_image":
-            self.instances[name] = int(np.count_nonzero(np.bincount(final.ravel())[1:]))
+            # Decoded ids have no gaps; those of later steps may.
+            gaps = processed.labels is not None
+            self.instances[name] = count_ids(final) if gaps else int(final.max(initial=0))
             self.thresholds[name] = decoded.thresholds
         return decoded.notes
 
@@ -234,6 +236,14 @@ class Finish:
             own = instance_classes(truth.labels, truth.classes)
             found = instance_classes(labels, classes)
             score_classes(self.scores, name, view, (truth.labels, own), (labels, found), thresholds)
+
+
+def count_ids(labels: Array) -> int:
+    """Number of ids in a label image, without background."""
+    there = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    for part in labels:  # an index array takes eight bytes per pixel
+        there[part] = True
+    return int(np.count_nonzero(there[1:]))
 
 
 def with_class(table: pd.DataFrame, labels: Array, classes: Array | None) -> pd.DataFrame:
