@@ -14,10 +14,11 @@ from singula.data.dataset import Sample
 from singula.data.patches import TilePlan
 from singula.errors import UserError
 from singula.evaluate import match
+from singula.postprocess import count_instances
 from singula.stages import settings as from_config
 from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
 from singula.stages.data import LabelNotes
-from singula.stages.finish import count_ids, instance_classes
+from singula.stages.finish import instance_classes
 from singula.stages.samples import draw_grid
 from singula.stages.score import Scores, map_scores, mean_scores, patch_scores, score_lines
 from singula.stages.split import fold_of, hold_out
@@ -93,7 +94,7 @@ def test_the_class_of_an_instance_is_the_majority_of_its_pixels(seed: int) -> No
 @given(st.lists(st.integers(0, 300), max_size=40))
 def test_ids_are_counted_without_background(ids: list[int]) -> None:
     labels = np.array(ids, np.uint16).reshape(len(ids), 1)
-    assert count_ids(labels) == len(set(ids) - {0})
+    assert count_instances(labels) == len(set(ids) - {0})
 
 
 def test_probabilities_of_large_images_are_kept_in_half_precision() -> None:

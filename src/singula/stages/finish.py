@@ -16,6 +16,7 @@ from singula.instances import Decoded, decode
 from singula.io.image import Image
 from singula.io.results import ResultsTree, View
 from singula.io.write import write_csv, write_tiff
+from singula.postprocess import count_instances
 from singula.report.overlay import write_overlay
 from singula.stages import settings as from_config
 from singula.stages.post import (
@@ -145,12 +146,13 @@ class Finish:
         if view != "full_image":
             # Decoded ids have no gaps; those of later steps may.
             gaps = processed.labels is not None
-            self.instances[name] = count_ids(final) if gaps else int(final.max(initial=0))
+            self.instances[name] = count_instances(final) if gaps else int(final.max(initial=0))
             self.thresholds[name] = decoded.thresholds
         return decoded.notes
 
     def _decode(self, maps: Mapping[str, Array], name: str, view: View, image: Image) -> Decoded:
         problem = self.config.PROBLEM.INSTANCE_SEG
+        pictured = problem.DATA_CHECK_MW and view != "full_image"
         decoded = decode(
             maps,
             problem.DATA_CHANNELS,
@@ -158,12 +160,13 @@ class Finish:
             # Morphology counts pixels unless the user gave the voxel size.
             spacing=self._configured_spacing(image),
             seed_filter=seed_filter(self.post, self.spacing(image)),
+            keep_parts=pictured,
         )
-        if problem.DATA_CHECK_MW and view != "full_image":
+        if decoded.parts is not None:
             parts = {
-                "seed_map": decoded.seeds,
-                "foreground": decoded.foreground.astype(np.uint8),
-                "semantic": decoded.surface.astype(np.float32),
+                "seed_map": decoded.parts.seeds,
+                "foreground": decoded.parts.foreground.view(np.uint8),
+                "semantic": decoded.parts.surface.astype(np.float32),
                 "watershed": decoded.labels,
             }
             for part, array in parts.items():
@@ -236,14 +239,6 @@ class Finish:
             own = instance_classes(truth.labels, truth.classes)
             found = instance_classes(labels, classes)
             score_classes(self.scores, name, view, (truth.labels, own), (labels, found), thresholds)
-
-
-def count_ids(labels: Array) -> int:
-    """Number of ids in a label image, without background."""
-    there = np.zeros(int(labels.max(initial=0)) + 1, bool)
-    for part in labels:  # an index array takes eight bytes per pixel
-        there[part] = True
-    return int(np.count_nonzero(there[1:]))
 
 
 def with_class(table: pd.DataFrame, labels: Array, classes: Array | None) -> pd.DataFrame:

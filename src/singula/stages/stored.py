@@ -15,7 +15,7 @@ from singula.config import Config
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.image import Image
-from singula.io.read import read_image
+from singula.io.read import map_image, read_image
 from singula.io.results import ResultsTree, View
 from singula.io.write import write_maps
 from singula.stages import settings as from_config
@@ -119,7 +119,9 @@ class StoredMaps:
         names = from_config.channel_names(self.config)
         if from_config.n_classes(self.config):
             names = (*names, "class")
-        stored = read_image(path, self.config.ndim, len(names)).array
+        stored = map_image(path, self.config.ndim, len(names))
+        if stored is None:  # compressed by another program
+            stored = read_image(path, self.config.ndim, len(names)).array
         if stored.shape[:-1] != image.spatial_shape:
             raise UserError(
                 f"{path}: the stored prediction has shape {stored.shape[:-1]}, "
