@@ -135,18 +135,21 @@ def run(name: str, side: str, options: argparse.Namespace) -> str:
         from singula.propose import write_proposal
 
         file = folder / f"{job}.yaml"
-        file.unlink(missing_ok=True)
-        write_proposal(survey, file, minutes=options.minutes)
+        if not file.exists():
+            write_proposal(survey, file, minutes=options.minutes)
     else:
         file = ROOT / "templates" / f"{TEMPLATES[name]}.yaml"
         changes += template_overrides(name, survey, folder / f"{job}_channels")
     config = load_config(file, changes)
-    epochs = epochs_for(config, survey, options.minutes)
+    kept = folder / f"{job}_epochs.txt"  # so that the same command goes on after an interruption
+    if not kept.exists():
+        kept.write_text(str(epochs_for(config, survey, options.minutes)))
+    epochs = int(kept.read_text())
     changes.append(f"TRAIN.EPOCHS={epochs}")
     if side == "template":
         changes.append(f"TRAIN.LR_SCHEDULER.WARMUP_COSINE_DECAY_EPOCHS={min(3, epochs // 2)}")
     command = [sys.executable, "-m", "singula.cli", "run", "--config", str(file)]
-    command += ["--result_dir", str(folder), "--name", job]
+    command += ["--result_dir", str(folder), "--name", job, "--resume"]
     for text in changes:
         command += ["--set", text]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -101,7 +101,17 @@ def test_a_gpu_gets_more_of_everything(survey, gpu) -> None:
     assert large[f"{SEG}.DATA_CHANNELS"] == "BCD"
     assert large["MODEL.FEATURE_MAPS"][0] > small["MODEL.FEATURE_MAPS"][0]
     assert large["TRAIN.BATCH_SIZE"] > small["TRAIN.BATCH_SIZE"]
+    assert (small["SYSTEM.DEVICE"], large["SYSTEM.DEVICE"]) == ("cpu", "cuda:0")
     assert loaded(large)[1] == []
+
+
+def test_a_pixel_size_that_differs_from_file_to_file_is_left_to_the_files(survey) -> None:
+    made = survey(spacing=(0.5, 0.5))
+    assert propose(made)["DATA.TRAIN.RESOLUTION"] == (0.5, 0.5)
+    train = made.parts[0]
+    other = replace(train, images=(replace(train.images[0], spacing=None), *train.images[1:]))
+    with pytest.raises(KeyError):
+        propose(replace(made, parts=(other, *made.parts[1:])))["DATA.TRAIN.RESOLUTION"]
 
 
 def test_depth_is_measured_in_the_unit_of_the_files(survey, gpu) -> None:
@@ -115,6 +125,12 @@ def test_more_minutes_are_more_epochs_and_the_time_is_kept(survey) -> None:
     facts = survey(count=200)
     few, many = propose(facts, minutes=10), propose(facts, minutes=60)
     assert 10 <= few["TRAIN.EPOCHS"] < many["TRAIN.EPOCHS"]
+
+
+def test_a_short_training_gets_a_lenient_contour(survey) -> None:
+    facts = survey((1024, 1024), count=200)
+    assert propose(facts, minutes=5)[f"{SEG}.DATA_MW_TH_CONTOUR"] == 0.2
+    assert propose(facts, minutes=60)[f"{SEG}.DATA_MW_TH_CONTOUR"] == 0.1
 
 
 def test_many_large_images_are_drawn_from_instead_of_covered(survey) -> None:

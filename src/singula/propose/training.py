@@ -143,7 +143,16 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def optimiser(machine: Machine) -> list[Choice]:
+def device(machine: Machine) -> Choice:
+    """Where the network is trained when the command line does not say."""
+    if machine.gpus:
+        memory = f"{machine.gpu_memory / 2**30:.0f} GiB"
+        return Choice("SYSTEM.DEVICE", "cuda:0", f"{machine.gpu_name} with {memory}")
+    cores = f"{machine.cores} core{'s' if machine.cores > 1 else ''}"
+    return Choice("SYSTEM.DEVICE", "cpu", f"no GPU here, {cores}")
+
+
+def optimiser() -> list[Choice]:
     """How weights change."""
     return [
         Choice("TRAIN.ENABLE", True),
