@@ -1,0 +1,100 @@
+"""The page of all configuration keys, written from the schema."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+from singula.config.available import UNAVAILABLE
+from singula.config.examples import example
+from singula.config.keys import Key, known_keys
+from singula.config.schema import Config
+from singula.config.schema_base import Section
+from singula.config.translate import RENAMED
+
+_INTRODUCTION = """\
+# Every configuration key
+
+This page is written from the schema that the program itself checks files against. A key that a file
+leaves out has its default, so a file holds only what you want otherwise; `singula init` writes one.
+An unknown key is an error that names the line and the nearest key. `--set KEY=VALUE` changes a key
+for one run, for example `--set {name}={value}`.
+
+In **type and range**, `[0, 1]` includes its ends, `(0, 1)` does not. Lists may be written as
+`[256, 256, 1]` or `(256, 256, 1)`. Words may be in capitals or not. An **example** is what one may
+write after the key, not a recommendation. {gaps}
+
+"""
+_HEADER = "| Key | Meaning | Type and range | Default | Example |\n|---|---|---|---|---|\n"
+
+
+def configuration_page() -> str:
+    """The page as Markdown."""
+    shown = next(key for key in known_keys() if key.name == "TRAIN.EPOCHS")
+    waiting = ", ".join(f"`{gap.key}`" for gap in UNAVAILABLE if not gap.fatal)
+    gaps = f"Without effect in this version, as a run says: {waiting}." if waiting else ""
+    parts = [_INTRODUCTION.format(name=shown.name, value=example(shown), gaps=gaps)]
+    about = dict(_sections(Config, ""))
+    for top, keys in groupby(known_keys(), lambda key: key.name.partition(".")[0]):
+        parts.append(f"## {top}\n\n{about[top]}\n")
+        # A section's own keys first; keys of one subsection may be split by another one.
+        tables: dict[str, list[Key]] = {}
+        for key in keys:
+            tables.setdefault(key.name.rpartition(".")[0], []).append(key)
+        for section in sorted(tables, key=lambda name: (name != top, list(tables).index(name))):
+            if section != top:
+                parts.append(f"### {section}\n\n{about[section]}\n")
+            parts.append(_HEADER + "".join(map(_row, tables[section])))
+    parts.append(_old_spellings(RENAMED.items()))
+    return "\n".join(parts)
+
+
+def _sections(model: type[Section], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        kind: Any = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield prefix + name, field.description or ""
+            yield from _sections(kind, f"{prefix}{name}.")
+
+
+def _row(key: Key) -> str:
+    last = key.name.rpartition(".")[2]
+    value = example(key)
+    cells = [
+        f'<a id="{key.name}"></a>`{last}`',
+        as_text(key.description),
+        as_text(key.allowed),
+        _code(_yaml(key.default)),
+        "" if value is None else _code(value),
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _yaml(value: Any) -> str:
+    """A default as one would write it in the file."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    if value is None:
+        return "None"
+    if value == "":
+        return "''"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def as_text(words: str) -> str:
+    """Words without what Markdown or HTML would read."""
+    return html.escape(words, quote=False).replace("|", "&#124;").replace("*", r"\*")
+
+
+def _code(words: str) -> str:
+    return f"`{words}`"
+
+
+def _old_spellings(renamed: Iterable[tuple[str, str]]) -> str:
+    rows = "".join(f"| `{old}` | `{new}` |\n" for old, new in sorted(renamed))
+    return (
+        "## Spellings of other versions\n\nThey are read as well, and the run says as what.\n\n"
+        f"| Spelling | is read as |\n|---|---|\n{rows}"
+    )

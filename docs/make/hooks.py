@@ -1,0 +1,87 @@
+"""What the site does while it is built: generated pages, and a place for each page.
+
+`mkdocs.yml` lists pages in the order in which one reads them. A page that it does not list stands
+in "Guide", or under the name of its folder.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+import singula
+
+sys.path.insert(0, str(Path(__file__).parent))
+from commands import commands_page
+from configuration import configuration_page
+
+_GUIDE = "Guide"
+_OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]*)(#[^)]*)?\)")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add pages that nobody put into the navigation."""
+    root = Path(config.docs_dir)
+    nav: list[Any] = config.nav
+    listed = set(_pages(nav))
+    for path in sorted(root.rglob("*.md")):
+        name = path.relative_to(root).as_posix()
+        if name not in listed:
+            _section(nav, path.parent.name.capitalize() if "/" in name else _GUIDE).append(name)
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are written while the site is built."""
+    root = Path(config.config_file_path).parent
+    changes = (root / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    pages = {
+        "configuration.md": configuration_page(),
+        "commands.md": commands_page(),
+        "changelog.md": changes,
+    }
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Links to files of the repository that are no pages become their names.
+
+    On the page of Python names those follow that it does not mention.
+    """
+    if page.file.src_uri == "python.md":
+        markdown += _further_names(markdown)
+    return _OUTSIDE.sub(r"\1 (`\2`)", markdown)
+
+
+def _further_names(markdown: str) -> str:
+    found = [getattr(singula, name) for name in singula.__all__ if not _mentioned(name, markdown)]
+    parts = [f"::: {item.__module__}.{item.__qualname__}\n" for item in found]
+    return "\n".join(["\n\n## Further names\n", *parts]) if parts else ""
+
+
+def _mentioned(name: str, markdown: str) -> bool:
+    return re.search(rf"^::: singula\.(?:[\w.]+\.)?{name}$", markdown, re.MULTILINE) is not None
+
+
+def _pages(nav: Any) -> list[str]:
+    if isinstance(nav, str):
+        return [nav]
+    inner = nav.values() if isinstance(nav, dict) else nav
+    return [page for part in inner for page in _pages(part)]
+
+
+def _section(nav: list[Any], title: str) -> list[Any]:
+    for entry in nav:
+        if isinstance(entry, dict) and isinstance(entry.get(title), list):
+            pages: list[Any] = entry[title]
+            return pages
+    nav.append({title: []})
+    return _section(nav, title)

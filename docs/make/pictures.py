@@ -1,0 +1,172 @@
+"""Pictures of the documentation, made by the code itself: `python docs/make/pictures.py`.
+
+"Predictions" here are the channels of the true labels, blurred and with noise, so that no training
+is needed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from singula.channels import encode
+from singula.demo import make_image
+from singula.instances import DecodeSettings, decode
+from singula.report.overlay import colours, overlay, to_grey
+
+HERE = Path(__file__).parents[1]
+CROP = (slice(60, 156), slice(60, 156))
+SEED = 3
+BINARY = {"cmap": "gray", "vmin": 0, "vmax": 1}
+STEPS = {
+    "BC": {"TH_BINARY_MASK": 0.5, "TH_CONTOUR": 0.35, "TH_FOREGROUND": 0.3},
+    "BP": {"TH_POINTS": 0.4, "TH_FOREGROUND": 0.3},
+    "BCD": {
+        "TH_BINARY_MASK": 0.5,
+        "TH_CONTOUR": 0.35,
+        "TH_DISTANCE": 2.0,
+        "TH_FOREGROUND": 0.3,
+    },
+    "BCDv2": {"TH_BINARY_MASK": 0.5, "TH_CONTOUR": 0.35, "TH_DISTANCE": 0.7},
+}
+
+
+def main(folder: Path = HERE) -> list[Path]:
+    """Write all pictures; gives their paths."""
+    mpl.use("Agg")
+    made = make_image((220, 220), np.random.default_rng(SEED))
+    image, labels = made.image, made.labels.astype(np.int32)
+    return [
+        channels(folder / "channels.png", image, labels),
+        contours(folder / "contours.png", labels),
+        decoding(folder / "decoding.png", labels),
+        thresholds(folder / "thresholds.png", image, labels),
+    ]
+
+
+def painted(labels: np.ndarray) -> np.ndarray:
+    """A colour for each id, black for background."""
+    ids, dense = np.unique(labels, return_inverse=True)
+    dense = dense.reshape(labels.shape) + (0 if ids[0] == 0 else 1)
+    return colours(int(dense.max()))[dense]
+
+
+def predicted(labels: np.ndarray, code: str) -> dict[str, np.ndarray]:
+    """Channels as a network might predict them: blurred, with noise that is blurred too."""
+    rng = np.random.default_rng(SEED)
+    maps = {}
+    for name, values in encode(labels, code).items():
+        noise = gaussian_filter(rng.normal(size=values.shape), 1.5)
+        spread = 1.0 if name == "D" else 0.25
+        rough = gaussian_filter(values.astype(np.float32), 1.0) + spread * noise
+        if name == "P":
+            rough = 1.3 * rough
+        maps[name] = np.clip(rough, 0, None if name == "D" else 1).astype(np.float32)
+    return maps
+
+
+def grid(rows: int, columns: int, *, side: float = 1.55) -> tuple[plt.Figure, np.ndarray]:
+    """Panels without axes."""
+    figure, panels = plt.subplots(
+        rows, columns, figsize=(side * columns, (side + 0.26) * rows), squeeze=False
+    )
+    for panel in panels.flat:
+        panel.set_axis_off()
+    return figure, panels
+
+
+def show(panel: plt.Axes, values: np.ndarray, title: str, **how: object) -> None:
+    """One panel with its title."""
+    panel.imshow(values[CROP], interpolation="nearest", **how)
+    panel.set_title(title, fontsize=8, pad=3)
+
+
+def save(figure: plt.Figure, path: Path) -> Path:
+    """As a PNG of few colours, which is small."""
+    figure.tight_layout(pad=0.4)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+    return path
+
+
+def channels(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
+    """Image, labels, and the six channels made from them."""
+    maps = {**encode(labels, "BCM"), **encode(labels, "BCD")}
+    maps |= {"P": encode(labels, "BP")["P"], "Dv2": encode(labels, "Dv2")["Dv2"]}
+    figure, panels = grid(2, 4, side=1.9)
+    show(panels.flat[0], to_grey(image[..., None]), "image")
+    show(panels.flat[1], painted(labels), "labels")
+    words = {
+        "B": "B  inside",
+        "C": "C  contour",
+        "M": "M  inside and contour",
+        "P": "P  central point",
+        "D": "D  distance to the contour",
+        "Dv2": "Dv2  on both sides of it",
+    }
+    for panel, (name, title) in zip(list(panels.flat)[2:], words.items(), strict=True):
+        how = BINARY if name in "BCMP" else {"cmap": "magma"}
+        show(panel, maps[name], title, **how)
+    return save(figure, path)
+
+
+def contours(path: Path, labels: np.ndarray) -> Path:
+    """Where the contour lies, by mode: red over the coloured labels."""
+    figure, panels = grid(1, 4, side=1.9)
+    for panel, mode in zip(panels.flat, ("thick", "inner", "outer", "dense"), strict=True):
+        ring = encode(labels, "BC", contour_mode=mode)["C"].astype(bool)
+        picture = (0.45 * painted(labels)).astype(np.uint8)
+        picture[ring] = 255
+        show(panel, picture, f"DATA_CONTOUR_MODE: {mode}")
+    return save(figure, path)
+
+
+def decoding(path: Path, labels: np.ndarray) -> Path:
+    """Every step from maps to instances, a row for each kind of configuration."""
+    figure, panels = grid(len(STEPS), 7)
+    for row, (code, keys) in zip(panels, STEPS.items(), strict=True):
+        maps = predicted(labels, code)
+        settings = DecodeSettings.from_keys(
+            {**keys, "REMOVE_SMALL_OBJ": 30, "GROW_INTO_CONTOUR": code in ("BC", "BCD", "BP")}
+        )
+        done = decode(maps, code, settings=settings)
+        for panel, (name, values) in zip(row[:3], maps.items(), strict=False):
+            how = BINARY if name in "BCP" else {"cmap": "magma"}
+            show(panel, values, f"{code}: {name}", **how)
+        show(row[3], painted(done.seeds), "seeds")
+        show(row[4], done.foreground, "where they may grow", **BINARY)
+        show(row[5], done.surface, "flooded surface", cmap="viridis")
+        show(row[6], painted(done.labels), "instances")
+    return save(figure, path)
+
+
+def thresholds(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
+    """What two thresholds of BC do."""
+    maps = predicted(labels, "BC")
+    figure, panels = grid(2, 4, side=1.9)
+    rows = (
+        ("TH_CONTOUR", (0.05, 0.2, 0.4, 0.8)),
+        ("TH_FOREGROUND", (0.1, 0.3, 0.6, 0.9)),
+    )
+    for row, (key, values) in zip(panels, rows, strict=True):
+        for panel, value in zip(row, values, strict=True):
+            keys = {"TH_BINARY_MASK": 0.5, "TH_CONTOUR": 0.35, "TH_FOREGROUND": 0.3, key: value}
+            done = decode(maps, "BC", settings=DecodeSettings.from_keys(keys))
+            found = len(np.unique(done.labels[CROP])) - 1
+            drawn = overlay(image[..., None], done.labels, fill=0.35)
+            show(panel, drawn, f"{key}: {value}  ({found})")
+    return save(figure, path)
+
+
+if __name__ == "__main__":
+    for picture in main(*map(Path, sys.argv[1:])):
+        print(picture)

@@ -1,0 +1,84 @@
+"""What can be known of the image without an engine: its files, its steps, its command line."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STEPS = [
+    line
+    for line in re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text()).splitlines()
+    if line and not line.startswith("#")
+]
+
+
+def steps(name: str) -> list[str]:
+    return [line.split(maxsplit=1)[1] for line in STEPS if line.startswith(f"{name} ")]
+
+
+def test_what_is_copied_exists_and_is_not_ignored() -> None:
+    kept = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in kept
+    copied = [word for line in steps("COPY") for word in line.split()[1:-1]]
+    assert "src" in copied
+    for name in copied:
+        assert (ROOT / name).exists(), name
+        assert f"!{name}" in kept, name
+
+
+def test_pinned_base_and_no_root() -> None:
+    assert re.fullmatch(r"PYTHON=\d+\.\d+\.\d+-slim-\w+", steps("ARG")[0])
+    assert steps("USER")[-1] == "singula"
+    assert "--no-cache-dir" in (ROOT / "docker/install.sh").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "docker/install.sh install VENV"),
+        (["install", "venv", "."], "docker/install.sh check VENV"),
+        (["install", "venv", ".", "tpu"], "allowed: cpu, cuda"),
+    ],
+)
+def test_wrong_arguments_are_told(tmp_path: Path, words: list[str], said: str) -> None:
+    script = ROOT / "docker/install.sh"
+    done = subprocess.run([script, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def documented() -> list[str]:
+    """Words of the `docker run` line in the documentation, with its variables filled in."""
+    text = (ROOT / "docs/docker.md").read_text()
+    block = text.partition("job_cfg_file=")[2].partition("```")[0]
+    lines = ("job_cfg_file=" + block).replace("\\\n", " ").splitlines()
+    values: dict[str, str] = {}
+    for line in lines:
+        if found := re.fullmatch(r"(\w+)=(\S+)", line.strip()):
+            values[found[1]] = found[2]
+    run = next(line for line in lines if line.startswith("docker run"))
+    for name, value in values.items():
+        run = re.sub(rf"\${name}\b", value, run)
+    return shlex.split(run)
+
+
+def test_the_documented_line_reaches_the_program(tmp_path: Path) -> None:
+    """What stands behind the image's name is what its entry point takes."""
+    words = documented()
+    assert not [word for word in words if "$" in word]
+    assert steps("ENTRYPOINT") == ['["biapy"]']
+    arguments = words[words.index("singula") + 1 :]
+    code = "from singula.cli import run_main; run_main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    # All options are understood; the file of the example is not there.
+    assert done.returncode == 2
+    assert "cannot read the configuration file /home/user/" in done.stderr
