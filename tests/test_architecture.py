@@ -14,7 +14,7 @@ SOURCE = Path(singula.__file__).parent
 ROOMS = (  # noqa: SIM905
     "errors runtime config io channels data models training prediction instances postprocess "
     "measure evaluate survey propose report scaleout gui demo stages loaded workflow launch "
-    "demonstration cli"
+    "demonstration notebook cli"
 ).split()
 FILES = sorted(SOURCE.rglob("*.py"))
 
