@@ -36,6 +36,13 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
+def _keys_from(start: str) -> list[str]:
+    """Keys that begin so, for the shell's completion of --set."""
+    from singula.config.keys import known_keys
+
+    return [f"{key.name}=" for key in known_keys() if key.name.startswith(start)]
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Say what Ctrl-C leaves behind."""
@@ -85,7 +92,10 @@ def run(
         typer.Option("--gpus", min=1, help="Train on so many GPUs, one process for each."),
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one key.", autocompletion=_keys_from
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where this run stopped.")] = False,
 ) -> None:
