@@ -1,29 +1,32 @@
-# docker build --tag singula .                              CPU
-# docker build --tag singula --build-arg DEVICE=cuda .      CUDA
-# docs/docker.md says how to run it.
-FROM python:3.11.13-slim-bookworm
+# docker build -t singula .                                                    with CUDA
+# docker build -t singula-cpu --build-arg DEVICE=cpu --build-arg TORCH_INDEX=… .
+ARG PYTHON=3.11.13-slim-bookworm
+FROM python:${PYTHON}
 
-ARG DEVICE=cpu
-ARG EXTRAS=
-# The id of the user within; the first user of most Linux machines has 1000.
-ARG UID=1000
+# cuda: torch brings CUDA's libraries along, the host needs NVIDIA's driver and container toolkit.
+# cpu: give TORCH_INDEX the address that pytorch.org names for builds without CUDA.
+ARG DEVICE=cuda
+ARG TORCH_INDEX=""
 
-# Compiled functions and fonts are cached where any user may write, see `docker run --user`.
+# Compiled code is kept in a folder that any user may write, so that `--user` may be given.
 ENV PYTHONUNBUFFERED=1 \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_ROOT_USER_ACTION=ignore \
-    NUMBA_CACHE_DIR=/tmp/numba \
-    MPLCONFIGDIR=/tmp/matplotlib
+    NUMBA_CACHE_DIR=/opt/singula/compiled \
+    MPLCONFIGDIR=/opt/singula/compiled \
+    PATH=/opt/singula/venv/bin:${PATH}
 
-RUN useradd --uid "$UID" --create-home singula
+RUN useradd --create-home --uid 1000 singula \
+    && install --directory --owner singula /opt/singula /opt/singula/source \
+    && install --directory --owner singula --mode 0777 /opt/singula/compiled
 
-WORKDIR /opt/singula
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY docker docker
-COPY src src
-COPY templates templates
-RUN DEVICE="$DEVICE" EXTRAS="$EXTRAS" docker/install.sh
-
+WORKDIR /opt/singula/source
+COPY --chown=singula pyproject.toml constraints.txt README.md LICENSE ./
+COPY --chown=singula src src
+COPY --chown=singula docker docker
+COPY --chown=singula templates /opt/singula/templates
 USER singula
+RUN docker/install.sh install /opt/singula/venv . "${DEVICE}" \
+    && docker/install.sh check /opt/singula/venv \
+    && chmod --recursive a+rwX /opt/singula/compiled
+
 WORKDIR /home/singula
-ENTRYPOINT ["/opt/singula/docker/entrypoint.sh"]
+ENTRYPOINT ["biapy"]

@@ -1,33 +1,43 @@
 #!/bin/sh
-# The steps of the image, which .ci/run takes too: install Singula with the versions that were
-# tested together, then see that it starts. Call it in the folder of pyproject.toml.
-#
-#   PYTHON       the Python to install into                         [python3]
-#   DEVICE       cpu: torch without CUDA, gigabytes smaller; cuda   [cpu]
-#   TORCH_INDEX  index of torch's CPU wheels; empty: pip's own      [PyTorch's, for DEVICE cpu]
-#   EXTRAS       extras of pyproject.toml, for example openvino     [none]
+# The steps of the image, which .ci/run takes as well:
+#   docker/install.sh install VENV SOURCE cpu|cuda    a fresh virtual environment with Singula
+#   docker/install.sh check VENV                      it works, and its code is compiled
+# TORCH_INDEX: an index with other builds of torch, such as those without CUDA.
 set -eu
 
-python=${PYTHON:-python3}
-device=${DEVICE:-cpu}
-extras=${EXTRAS:-}
+install() {
+    venv=$1 source=$2 device=$3
+    case $device in
+        cpu | cuda) ;;
+        *) echo "DEVICE is '$device'; allowed: cpu, cuda" >&2; exit 2 ;;
+    esac
+    python3 -m venv "$venv"
+    if [ "$device" = cpu ] && [ -z "${TORCH_INDEX:-}" ]; then
+        echo "TORCH_INDEX is not given: torch may come with CUDA's libraries, which stay unused"
+    fi
+    "$venv/bin/python" -m pip install --quiet --no-cache-dir --constraint constraints.txt \
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "$source"
+    echo "$device" > "$venv/device"
+}
 
-case $device in
-  cpu) index=${TORCH_INDEX-https://download.pytorch.org/whl/cpu} ;;
-  cuda) index= ;; # the usual wheels for Linux bring CUDA; the host gives the driver
-  *)
-    echo "DEVICE: found $device; allowed cpu or cuda" >&2
-    exit 2
-    ;;
+check() {
+    venv=$(cd "$1" && pwd)
+    if [ "$(cat "$venv/device")" = cuda ]; then
+        "$venv/bin/python" -c 'import sys, torch; torch.version.cuda or sys.exit("torch is built without CUDA")'
+    fi
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    cd "$work"
+    "$venv/bin/singula" --version
+    "$venv/bin/singula" --help > /dev/null
+    "$venv/bin/biapy" --help > /dev/null
+    "$venv/bin/singula" demo --quick --output demo
+}
+
+command=${1:-}
+case "$command:$#" in
+    install:4 | check:2) ;;
+    *) sed -n '2,5s/^# //p' "$0" >&2; exit 2 ;;
 esac
-
-"$python" -m pip install --no-cache-dir --constraint constraints.txt \
-  ${index:+--extra-index-url "$index"} ".${extras:+[$extras]}"
-
-# It is the installed package that starts, not the sources beside this script.
-cd /
-bin=$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
-"$bin/singula" --version
-"$bin/singula" --help > /dev/null
-"$bin/biapy" --help > /dev/null
-"$python" -c 'import singula, torch; print("torch", torch.__version__, "CUDA", torch.version.cuda)'
+shift
+"$command" "$@"

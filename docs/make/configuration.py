@@ -64,8 +64,8 @@ def _row(key: Key) -> str:
     value = example(key)
     cells = [
         f'<a id="{key.name}"></a>`{last}`',
-        _text(key.description),
-        _text(key.allowed),
+        as_text(key.description),
+        as_text(key.allowed),
         _code(_yaml(key.default)),
         "" if value is None else _code(value),
     ]
@@ -83,7 +83,8 @@ def _yaml(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _text(words: str) -> str:
+def as_text(words: str) -> str:
+    """Words without what Markdown or HTML would read."""
     return html.escape(words, quote=False).replace("|", "&#124;").replace("*", r"\*")
 
 

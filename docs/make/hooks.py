@@ -15,6 +15,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).parent))
+from commands import commands_page
 from configuration import configuration_page
 
 _GUIDE = "Guide"
@@ -35,16 +36,15 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are written while the site is built."""
-    files.append(File.generated(config, "configuration.md", content=configuration_page()))
-    files.append(
-        File.generated(
-            config,
-            "changelog.md",
-            content=(Path(config.config_file_path).parent / "CHANGELOG.md")
-            .read_text(encoding="utf-8")
-            .replace("](docs/", "]("),
-        )
-    )
+    root = Path(config.config_file_path).parent
+    changes = (root / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    pages = {
+        "configuration.md": configuration_page(),
+        "commands.md": commands_page(),
+        "changelog.md": changes,
+    }
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
     return files
 
 

@@ -1,6 +1,7 @@
-"""Draw the pictures of docs/channels.md with the program's own functions.
+"""Pictures of the documentation, made by the code itself: `python docs/make/pictures.py`.
 
-python docs/make/pictures.py [FOLDER]
+"Predictions" here are the channels of the true labels, blurred and with noise, so that no training
+is needed.
 """
 
 from __future__ import annotations
@@ -8,109 +9,164 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
-from matplotlib import colormaps
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
+from matplotlib import pyplot as plt
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
-import singula
+from singula.channels import encode
 from singula.demo import make_image
-from singula.instances import Decoded, DecodeSettings, decode
+from singula.instances import DecodeSettings, decode
 from singula.report.overlay import colours, overlay, to_grey
 
-Rgb = NDArray[np.uint8]
-Panel = tuple[str, Rgb]
-SIDE, ZOOM, GAP, BAND = 96, 2, 8, 20
-CHANNELS = ("B", "C", "M", "P", "D", "Dv2")
+HERE = Path(__file__).parents[1]
+CROP = (slice(60, 156), slice(60, 156))
+SEED = 3
+BINARY = {"cmap": "gray", "vmin": 0, "vmax": 1}
+STEPS = {
+    "BC": {"TH_BINARY_MASK": 0.5, "TH_CONTOUR": 0.35, "TH_FOREGROUND": 0.3},
+    "BP": {"TH_POINTS": 0.4, "TH_FOREGROUND": 0.3},
+    "BCD": {
+        "TH_BINARY_MASK": 0.5,
+        "TH_CONTOUR": 0.35,
+        "TH_DISTANCE": 2.0,
+        "TH_FOREGROUND": 0.3,
+    },
+    "BCDv2": {"TH_BINARY_MASK": 0.5, "TH_CONTOUR": 0.35, "TH_DISTANCE": 0.7},
+}
 
 
-def example() -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Synthetic nuclei that touch, and their labels."""
-    made = make_image((SIDE, SIDE), np.random.default_rng(5))
-    return made.image, made.labels
-
-
-def coloured(labels: NDArray[np.unsignedinteger]) -> Rgb:
-    """Each id in its own colour on black."""
-    return colours(int(labels.max(initial=0)))[labels]
-
-
-def shaded(values: NDArray[np.floating | np.integer]) -> Rgb:
-    """A map from dark (lowest) to bright (highest)."""
-    low, high = float(values.min()), float(values.max())
-    scaled = (values - low) / max(high - low, 1e-6)
-    return np.round(255 * colormaps["viridis"](scaled)[..., :3]).astype(np.uint8)
-
-
-def sheet(panels: list[Panel], columns: int) -> Image.Image:
-    """Panels in rows, each under its name."""
-    rows = -(-len(panels) // columns)
-    side = ZOOM * SIDE
-    size = (columns * (side + GAP) - GAP, rows * (side + BAND + GAP) - GAP)
-    page = Image.new("RGB", size, "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
-    for index, (name, picture) in enumerate(panels):
-        left = index % columns * (side + GAP)
-        top = index // columns * (side + BAND + GAP)
-        draw.text((left, top + 1), name, "black", font)
-        large = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
-        page.paste(large, (left, top + BAND))
-    return page
-
-
-def channel_panels(image: NDArray[np.uint8], labels: NDArray[np.uint16]) -> list[Panel]:
-    """The image, its labels, and what each channel makes of them."""
-    maps = singula.encode(labels, CHANNELS)
+def main(folder: Path = HERE) -> list[Path]:
+    """Write all pictures; gives their paths."""
+    mpl.use("Agg")
+    made = make_image((220, 220), np.random.default_rng(SEED))
+    image, labels = made.image, made.labels.astype(np.int32)
     return [
-        ("image", to_grey(image[..., None])),
-        ("labels", coloured(labels)),
-        *((name, shaded(maps[name])) for name in CHANNELS),
+        channels(folder / "channels.png", image, labels),
+        contours(folder / "contours.png", labels),
+        decoding(folder / "decoding.png", labels),
+        thresholds(folder / "thresholds.png", image, labels),
     ]
 
 
-def as_predicted(labels: NDArray[np.uint16], channels: str) -> dict[str, NDArray[np.float32]]:
-    """The channels as unsure as those of a network: smoothed."""
-    return {
-        name: ndimage.gaussian_filter(values.astype(np.float32), 0.8)
-        for name, values in singula.encode(labels, channels).items()
-    }
+def painted(labels: np.ndarray) -> np.ndarray:
+    """A colour for each id, black for background."""
+    ids, dense = np.unique(labels, return_inverse=True)
+    dense = dense.reshape(labels.shape) + (0 if ids[0] == 0 else 1)
+    return colours(int(dense.max()))[dense]
 
 
-def decoding_panels(
-    image: NDArray[np.uint8], maps: dict[str, NDArray[np.float32]]
-) -> tuple[list[Panel], Decoded]:
-    """Every step of BC, from maps to instances."""
-    settings = DecodeSettings(
-        th_type="manual", th_contour=0.35, remove_small=20, grow_into_contour=True
+def predicted(labels: np.ndarray, code: str) -> dict[str, np.ndarray]:
+    """Channels as a network might predict them: blurred, with noise that is blurred too."""
+    rng = np.random.default_rng(SEED)
+    maps = {}
+    for name, values in encode(labels, code).items():
+        noise = gaussian_filter(rng.normal(size=values.shape), 1.5)
+        spread = 1.0 if name == "D" else 0.25
+        rough = gaussian_filter(values.astype(np.float32), 1.0) + spread * noise
+        if name == "P":
+            rough = 1.3 * rough
+        maps[name] = np.clip(rough, 0, None if name == "D" else 1).astype(np.float32)
+    return maps
+
+
+def grid(rows: int, columns: int, *, side: float = 1.55) -> tuple[plt.Figure, np.ndarray]:
+    """Panels without axes."""
+    figure, panels = plt.subplots(
+        rows, columns, figsize=(side * columns, (side + 0.26) * rows), squeeze=False
     )
-    found = decode(maps, "BC", settings=settings)
-    panels = [
-        ("B, smoothed", shaded(maps["B"])),
-        ("C, smoothed", shaded(maps["C"])),
-        ("1  B above, C below", coloured((found.seeds > 0).astype(np.uint8))),
-        ("2  seeds, numbered", coloured(found.seeds)),
-        ("3  where they may grow", shaded(found.foreground)),
-        ("4  surface to flood (-B)", shaded(-found.surface)),
-        ("5  instances", coloured(found.labels)),
-        ("over the image", overlay(image[..., None], found.labels)),
-    ]
-    return panels, found
+    for panel in panels.flat:
+        panel.set_axis_off()
+    return figure, panels
 
 
-def main(folder: Path) -> list[Path]:
-    """Write the pictures."""
-    image, labels = example()
-    panels, _ = decoding_panels(image, as_predicted(labels, "BC"))
-    pages = {
-        "channels.png": sheet(channel_panels(image, labels), 4),
-        "decoding.png": sheet(panels, 4),
+def show(panel: plt.Axes, values: np.ndarray, title: str, **how: object) -> None:
+    """One panel with its title."""
+    panel.imshow(values[CROP], interpolation="nearest", **how)
+    panel.set_title(title, fontsize=8, pad=3)
+
+
+def save(figure: plt.Figure, path: Path) -> Path:
+    """As a PNG of few colours, which is small."""
+    figure.tight_layout(pad=0.4)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+    return path
+
+
+def channels(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
+    """Image, labels, and the six channels made from them."""
+    maps = {**encode(labels, "BCM"), **encode(labels, "BCD")}
+    maps |= {"P": encode(labels, "BP")["P"], "Dv2": encode(labels, "Dv2")["Dv2"]}
+    figure, panels = grid(2, 4, side=1.9)
+    show(panels.flat[0], to_grey(image[..., None]), "image")
+    show(panels.flat[1], painted(labels), "labels")
+    words = {
+        "B": "B  inside",
+        "C": "C  contour",
+        "M": "M  inside and contour",
+        "P": "P  central point",
+        "D": "D  distance to the contour",
+        "Dv2": "Dv2  on both sides of it",
     }
-    for name, page in pages.items():
-        page.quantize(128).save(folder / name, optimize=True)
-    return [folder / name for name in pages]
+    for panel, (name, title) in zip(list(panels.flat)[2:], words.items(), strict=True):
+        how = BINARY if name in "BCMP" else {"cmap": "magma"}
+        show(panel, maps[name], title, **how)
+    return save(figure, path)
+
+
+def contours(path: Path, labels: np.ndarray) -> Path:
+    """Where the contour lies, by mode: red over the coloured labels."""
+    figure, panels = grid(1, 4, side=1.9)
+    for panel, mode in zip(panels.flat, ("thick", "inner", "outer", "dense"), strict=True):
+        ring = encode(labels, "BC", contour_mode=mode)["C"].astype(bool)
+        picture = (0.45 * painted(labels)).astype(np.uint8)
+        picture[ring] = 255
+        show(panel, picture, f"DATA_CONTOUR_MODE: {mode}")
+    return save(figure, path)
+
+
+def decoding(path: Path, labels: np.ndarray) -> Path:
+    """Every step from maps to instances, a row for each kind of configuration."""
+    figure, panels = grid(len(STEPS), 7)
+    for row, (code, keys) in zip(panels, STEPS.items(), strict=True):
+        maps = predicted(labels, code)
+        settings = DecodeSettings.from_keys(
+            {**keys, "REMOVE_SMALL_OBJ": 30, "GROW_INTO_CONTOUR": code in ("BC", "BCD", "BP")}
+        )
+        done = decode(maps, code, settings=settings)
+        for panel, (name, values) in zip(row[:3], maps.items(), strict=False):
+            how = BINARY if name in "BCP" else {"cmap": "magma"}
+            show(panel, values, f"{code}: {name}", **how)
+        show(row[3], painted(done.seeds), "seeds")
+        show(row[4], done.foreground, "where they may grow", **BINARY)
+        show(row[5], done.surface, "flooded surface", cmap="viridis")
+        show(row[6], painted(done.labels), "instances")
+    return save(figure, path)
+
+
+def thresholds(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
+    """What two thresholds of BC do."""
+    maps = predicted(labels, "BC")
+    figure, panels = grid(2, 4, side=1.9)
+    rows = (
+        ("TH_CONTOUR", (0.05, 0.2, 0.4, 0.8)),
+        ("TH_FOREGROUND", (0.1, 0.3, 0.6, 0.9)),
+    )
+    for row, (key, values) in zip(panels, rows, strict=True):
+        for panel, value in zip(row, values, strict=True):
+            keys = {"TH_BINARY_MASK": 0.5, "TH_CONTOUR": 0.35, "TH_FOREGROUND": 0.3, key: value}
+            done = decode(maps, "BC", settings=DecodeSettings.from_keys(keys))
+            found = len(np.unique(done.labels[CROP])) - 1
+            drawn = overlay(image[..., None], done.labels, fill=0.35)
+            show(panel, drawn, f"{key}: {value}  ({found})")
+    return save(figure, path)
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1]
-    print(*main(target), sep="\n")
+    for picture in main(*map(Path, sys.argv[1:])):
+        print(picture)

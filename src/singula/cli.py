@@ -56,6 +56,18 @@ def _interruptible() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def complete_key(incomplete: str) -> list[str]:
+    """Keys and their words for the shell: ``TRAIN.EP`` gives ``TRAIN.EPOCHS=``."""
+    from singula.config.keys import key_table
+
+    name, chosen, _ = incomplete.partition("=")
+    if not chosen:
+        return [f"{key}=" for key in key_table() if key.startswith(name.upper())]
+    key = key_table().get(name.upper())
+    words = () if key is None else ("True", "False") if key.type == "bool" else key.choices
+    return [f"{name}={word}" for word in words]
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         _say(f"singula {__version__}")
@@ -94,7 +106,10 @@ def run(
     overrides: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change one key.", autocompletion=_keys_from
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one key; may be repeated.",
+            autocompletion=complete_key,
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where this run stopped.")] = False,
@@ -102,6 +117,10 @@ def run(
     """Train, predict and score as a configuration file says.
 
     Example: singula run --config cells.yaml --result_dir results --name cells --run_id 1
+
+    Go on after an interruption: singula run --config cells.yaml --resume
+
+    Fewer epochs this time: singula run --config cells.yaml --set TRAIN.EPOCHS=5
 
     On two GPUs: singula run --config cells.yaml --gpus 2
     """

@@ -1,0 +1,76 @@
+"""The page of commands, written from the command line itself."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+from configuration import as_text
+from typer.main import get_command
+
+from singula.cli import app
+
+_INTRODUCTION = """\
+# Commands
+
+Each answers `--help`. A mistake of yours ends with code 2 and a message that says what to change;
+one that could do only a part of the images, or found problems, ends with 1; Ctrl-C with 130.
+
+The shell completes commands, options and, after `--set`, the configuration's keys:
+
+```sh
+singula --install-completion        # bash, zsh, fish, PowerShell; then open a new terminal
+```
+
+`biapy` is `singula run` by another name, for files and scripts of that format.
+"""
+
+
+def commands_page() -> str:
+    """The page as Markdown."""
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    return "\n".join([_INTRODUCTION, *(_section(*item) for item in commands.items())])
+
+
+def _section(name: str, command: Any) -> str:
+    context = typer.Context(command)
+    usage = f"singula {name} {' '.join(_usage(command, context))}".strip()
+    rows = "".join(_row(param, context) for param in command.params)
+    table = f"| option | meaning |\n|---|---|\n{rows}" if rows else ""
+    return f"## {name}\n\n```sh\n{usage}\n```\n\n{_help(command)}\n\n{table}"
+
+
+def _is_argument(param: Any) -> bool:
+    return bool(param.param_type_name == "argument")
+
+
+def _usage(command: Any, context: typer.Context) -> Iterator[str]:
+    for param in command.params:
+        if _is_argument(param) or param.required:
+            shown: str = param.get_help_record(context)[0].rpartition(", ")[2]
+            yield shown.partition(" ")[0] if _is_argument(param) else shown
+    if any(not param.required and not _is_argument(param) for param in command.params):
+        yield "[OPTIONS]"
+
+
+def _help(command: Any) -> str:
+    """The help with examples as code."""
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    return "\n\n".join(_with_code(" ".join(part.split())) for part in paragraphs)
+
+
+def _with_code(line: str) -> str:
+    start = re.search(r"singula \w+ ", line)
+    if start is None:
+        return as_text(line)
+    return f"{as_text(line[: start.start()])}`{line[start.start() :]}`"
+
+
+def _row(param: Any, context: typer.Context) -> str:
+    names, about = param.get_help_record(context)
+    if _is_argument(param):
+        names = names.partition(" ")[0]
+    return f"| `{names}` | {as_text(about)} |\n"

@@ -1,0 +1,96 @@
+"""The command line itself: help with examples that work, and completion."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from singula.cli import app, complete_key
+
+COMMANDS = get_command(app).commands
+EXAMPLE = re.compile(r"singula (\w+) (.+)$", re.MULTILINE)
+CODE = "import sys; sys.argv[0] = 'singula'; from singula.cli import main; main()"
+
+
+def shell(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", CODE, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_examples_that_can_be_read(name: str) -> None:
+    command = COMMANDS[name]
+    examples = EXAMPLE.findall(command.help or "")
+    assert examples, f"{name} --help has no example"
+    for called, words in examples:
+        context = COMMANDS[called].make_context(called, words.split())
+        assert context.params
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name: str) -> None:
+    for param in COMMANDS[name].params:
+        assert getattr(param, "help", None), f"{name} {param.name}"
+
+
+def test_completion_of_commands_options_and_keys() -> None:
+    def complete(line: str) -> list[str]:
+        words = line.split(" ")
+        done = shell(
+            _SINGULA_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1)
+        )
+        return done.stdout.split()
+
+    assert complete("singula pre") == ["predict"]
+    assert "--resume" in complete("singula run --re")
+    assert complete("singula run --set TRAIN.EPO") == ["TRAIN.EPOCHS="]
+
+
+@pytest.mark.parametrize(
+    ("begun", "offered"),
+    [
+        ("train.epo", ["TRAIN.EPOCHS="]),
+        ("MODEL.N", ["MODEL.N_CLASSES="]),
+        ("PROBLEM.NDIM=", ["PROBLEM.NDIM=2D", "PROBLEM.NDIM=3D"]),
+        ("TEST.ENABLE=", ["TEST.ENABLE=True", "TEST.ENABLE=False"]),
+        ("TRAIN.LR=", []),
+        ("NO.KEY=", []),
+    ],
+)
+def test_keys_for_the_shell(begun: str, offered: list[str]) -> None:
+    assert complete_key(begun) == offered
+
+
+@pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
+def test_completion_installs_into_the_user_s_folder(tmp_path: Path, kind: str) -> None:
+    done = shell(
+        "--install-completion",
+        kind,
+        HOME=str(tmp_path),
+        _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1",
+    )
+    assert done.returncode == 0, done.stderr
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any("_SINGULA_COMPLETE" in path.read_text() for path in written)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from singula.cli import app\n"
+        "try:\n    app(['run', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print(*({'torch', 'numpy', 'rich'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "singula run" in done.stdout
+    assert done.stderr.strip() == ""
