@@ -36,13 +36,6 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _keys_from(start: str) -> list[str]:
-    """Keys that begin so, for the shell's completion of --set."""
-    from singula.config.keys import known_keys
-
-    return [f"{key.name}=" for key in known_keys() if key.name.startswith(start)]
-
-
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Say what Ctrl-C leaves behind."""
