@@ -13,6 +13,9 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+import singula
 
 sys.path.insert(0, str(Path(__file__).parent))
 from commands import commands_page
@@ -48,9 +51,24 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Links to files of the repository that are no pages become their names."""
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Links to files of the repository that are no pages become their names.
+
+    On the page of Python names those follow that it does not mention.
+    """
+    if page.file.src_uri == "python.md":
+        markdown += _further_names(markdown)
     return _OUTSIDE.sub(r"\1 (`\2`)", markdown)
+
+
+def _further_names(markdown: str) -> str:
+    found = [getattr(singula, name) for name in singula.__all__ if not _mentioned(name, markdown)]
+    parts = [f"::: {item.__module__}.{item.__qualname__}\n" for item in found]
+    return "\n".join(["\n\n## Further names\n", *parts]) if parts else ""
+
+
+def _mentioned(name: str, markdown: str) -> bool:
+    return re.search(rf"^::: singula\.(?:[\w.]+\.)?{name}$", markdown, re.MULTILINE) is not None
 
 
 def _pages(nav: Any) -> list[str]:
