@@ -138,13 +138,14 @@ def decoding(path: Path, labels: np.ndarray) -> Path:
         settings = DecodeSettings.from_keys(
             {**keys, "REMOVE_SMALL_OBJ": 30, "GROW_INTO_CONTOUR": code in ("BC", "BCD", "BP")}
         )
-        done = decode(maps, code, settings=settings)
+        done = decode(maps, code, settings=settings, keep_parts=True)
+        assert done.parts is not None
         for panel, (name, values) in zip(row[:3], maps.items(), strict=False):
             how = BINARY if name in "BCP" else {"cmap": "magma"}
             show(panel, values, f"{code}: {name}", **how)
-        show(row[3], painted(done.seeds), "seeds")
-        show(row[4], done.foreground, "where they may grow", **BINARY)
-        show(row[5], done.surface, "flooded surface", cmap="viridis")
+        show(row[3], painted(done.parts.seeds), "seeds")
+        show(row[4], done.parts.foreground, "where they may grow", **BINARY)
+        show(row[5], done.parts.surface, "flooded surface", cmap="viridis")
         show(row[6], painted(done.labels), "instances")
     return save(figure, path)
 

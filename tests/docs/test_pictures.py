@@ -1,0 +1,61 @@
+"""The pictures of the documentation are those that the code makes now."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import singula
+from singula.channels import CHANNELS
+from singula.demo import make_image
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Iterator[ModuleType]:
+    spec = importlib.util.spec_from_file_location("docs_pictures", DOCS / "make" / "pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def test_stored_pictures_are_current_and_small(pictures: ModuleType, tmp_path: Path) -> None:
+    for new in pictures.main(tmp_path):
+        stored = DOCS / new.name
+        assert stored.stat().st_size < 150_000
+        with Image.open(stored) as old, Image.open(new) as now:
+            assert old.size == now.size
+            pairs = [np.asarray(picture.convert("RGB"), int) for picture in (old, now)]
+        # Other fonts would change some pixels, another result whole panels.
+        assert np.abs(pairs[0] - pairs[1]).mean() < 2, new.name
+
+
+def test_every_channel_is_described_and_drawn(pictures: ModuleType) -> None:
+    page = (DOCS / "channels.md").read_text(encoding="utf-8")
+    source = (DOCS / "make" / "pictures.py").read_text(encoding="utf-8")
+    for code in CHANNELS:
+        assert re.search(rf"`{code}`", page)
+        assert f'"{code}"' in source
+
+
+@pytest.mark.parametrize("code", ["BC", "BP", "BCD", "BCDv2"])
+def test_the_decodings_shown_are_good_ones(pictures: ModuleType, code: str) -> None:
+    labels = make_image((220, 220), np.random.default_rng(pictures.SEED)).labels
+    maps = pictures.predicted(labels, code)
+    keys = {**pictures.STEPS[code], "REMOVE_SMALL_OBJ": 30}
+    found = singula.decode(maps, code, thresholds=keys)
+    (score,) = singula.match(labels, found, (0.3,))
+    assert score.f1 > 0.9, score
