@@ -226,6 +226,33 @@ def report(
     _say(str(build_report(run_folder)))
 
 
+@app.command()
+def gui(
+    root: Annotated[
+        list[Path] | None,
+        typer.Option("--root", help="A folder it may open, may be repeated [the current one]."),
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port [any free one].")] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address.")
+    ] = False,
+) -> None:
+    """Work in the browser: make a configuration, run it, look at results, tune thresholds.
+
+    Example: singula gui --root ~/images
+    """
+    try:
+        import nicegui
+    except ImportError:
+        raise UserError(
+            "the graphical interface is not installed", "pip install 'singula[gui]'"
+        ) from None
+    del nicegui
+    from singula.gui.server import serve
+
+    serve(root or [], port, browser=not no_browser, notify=_say)
+
+
 def _guarded(command: Callable[..., Any]) -> None:
     # A blank after a line's last backslash, easily copied from a page, is an argument to a shell.
     sys.argv[1:] = [word for word in sys.argv[1:] if word.strip() or not word]
