@@ -120,4 +120,4 @@ def _plain(value: Any) -> float | None:
     """A number as the browser takes it: whole where it is, None for none."""
     if isinstance(value, int | np.integer):
         return int(value)
-    return round(float(value), 4) if np.isfinite(value) else None
+    return float(f"{value:.4g}") if np.isfinite(value) else None

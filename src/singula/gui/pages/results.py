@@ -95,7 +95,7 @@ class _View:
         ui.timer(0, self._load, once=True)
 
     def _head(self, folder: Path, names: list[str]) -> None:
-        with ui.element("div").classes("row-of"):
+        with ui.element("div").classes("row-of tools"):
             label = "Image (worst first)" if self._scored else "Image"
             choice = ui.select(names, value=self.name, label=label, with_input=len(names) > 8)
             choice.props("outlined dense options-dense").classes("run-choice")

@@ -22,11 +22,11 @@ from singula.gui.pages.frame import (
     subheading,
 )
 from singula.gui.pages.paths import path_input
-from singula.gui.runs import WORDS, RunView, find_runs, view_run
+from singula.gui.runs import WORDS, RunView, find_runs, state_of, view_run
 from singula.gui.station import Station
 from singula.report.run_sections import training_charts
 
-_EVERY, _LINES = 1.5, 200
+_EVERY, _LINES, _MOST = 1.5, 200, 100
 
 
 def add(station: Station) -> None:
@@ -43,7 +43,7 @@ def add(station: Station) -> None:
                 runs = find_runs(station.guard)
                 subheading("Runs so far")
                 if runs:
-                    run_choice("run", runs, None, station.guard)
+                    _list(station, runs)
                 else:
                     empty_state(
                         "No run yet",
@@ -51,6 +51,19 @@ def add(station: Station) -> None:
                         "images and writes the file.",
                         ("Make a configuration", "/new"),
                     )
+
+
+def _list(station: Station, runs: list[Path]) -> None:
+    """Every run with its state, the latest first."""
+    with ui.element("ul").classes("run-list"):
+        for folder in runs[:_MOST]:
+            state = state_of(folder)
+            with ui.element("li"):
+                ui.link(folder.name, run_address("run", folder))
+                ui.label(station.guard.short(folder.parent.parent)).classes("note place")
+                ui.label(WORDS[state]).classes(f"state {state}")
+    if len(runs) > _MOST:
+        ui.label(f"{len(runs) - _MOST} older ones are not listed").classes("note")
 
 
 def _start_form(station: Station, config: str) -> None:
@@ -197,7 +210,7 @@ class _Watch:
 def _facts(view: RunView) -> str:
     """State, progress and memory as HTML."""
     done = round(100 * view.progress.share)
-    cards = [("State", f'<em class="state {view.state}">{WORDS[view.state]}</em>')]
+    cards = [("State", f'<i class="state {view.state}">{WORDS[view.state]}</i>')]
     if view.progress.left:
         cards.append(("Time left in training", html.escape(view.progress.left)))
     if view.memory is not None:
