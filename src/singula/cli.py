@@ -188,6 +188,31 @@ def predict(
 
 
 @app.command()
+def init(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of the data set.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write; it must not exist.")
+    ] = Path("config.yaml"),
+    minutes: Annotated[
+        float, typer.Option("--minutes", help="What the training may take on this machine.")
+    ] = 30.0,
+) -> None:
+    """Look at images and labels and write a configuration that suits them, with its reasons.
+
+    DATASET holds train/x and train/y (or raw and label, images and masks …), and val and test
+    likewise if there are such, or files side by side such as cell1.tif and cell1_mask.tif.
+
+    Example: singula init cells -o cells.yaml
+    """
+    from singula.runtime import prepare_process
+
+    prepare_process()
+    from singula.propose.report import init_dataset
+
+    init_dataset(dataset, output, minutes=minutes, notify=_say)
+
+
+@app.command()
 def demo(
     three_d: Annotated[bool, typer.Option("--3d", help="Volumes instead of images.")] = False,
     output: Annotated[

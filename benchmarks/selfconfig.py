@@ -1,0 +1,183 @@
+"""Train what `singula init` writes, and the plain template, for the same time of one core.
+
+    python benchmarks/selfconfig.py --minutes 3 --output out/selfconfig
+
+Data: `dsb2018`, its stained RGB images (every fifth is a test image), and synthetic volumes with
+cubic and with flat voxels. The time of a training step of each configuration is measured first; it
+gets as many epochs as fit into the minutes. Only paths, channels, epochs and the length of the
+warm-up are changed in a template, and both sides go without test-time augmentation. On `dsb2018`
+the template takes one random patch per image and epoch, for an epoch of all of its patches
+would take half of the time. Prints a row of a Markdown table for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from singula.config import Config, load_config
+from singula.demo import make_dataset
+from singula.models import build_model, channels_last
+from singula.propose.training import grid_patches
+from singula.runtime import prepare_process
+from singula.stages.settings import instance_loss, model_settings
+from singula.survey import Machine, Survey, survey_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data" / "dsb2018"
+TEMPLATES = {
+    "dsb2018": "2d_instance_segmentation",
+    "rgb": "2d_instance_segmentation",
+    "3d": "3d_instance_segmentation",
+    "3d_anisotropic": "3d_anisotropic_instance_segmentation",
+}
+MACHINE = Machine(cores=1, memory=8 << 30)
+# Reading patches, validation and checkpoints beside the steps
+EVERYTHING_ELSE = 1.25
+
+
+def data_set(name: str, folder: Path) -> Path:
+    """Its folder, made if needed."""
+    if name == "dsb2018":
+        return DATA
+    root = folder / "data" / name
+    if root.exists():
+        return root
+    if name == "rgb":
+        names = sorted(path.name for path in (DATA / "rgb_train" / "raw").iterdir())
+        for number, file in enumerate(names):
+            part = "test" if number % 5 == 4 else "train"
+            for kind in ("raw", "label"):
+                target = root / part / kind / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(DATA / "rgb_train" / kind / file, target)
+        return root
+    shape, spacing = ((64, 96, 96), None) if name == "3d" else ((32, 128, 128), (2.0, 1.0, 1.0))
+    many = {"n_train": 10, "n_val": 2, "n_test": 4}
+    make_dataset(root, 3, np.random.default_rng(7), shape=shape, spacing=spacing, **many)
+    return root
+
+
+def template_overrides(name: str, survey: Survey, stored: Path) -> list[str]:
+    """Paths and channels; the rest is the template's."""
+    made = []
+    for part in survey.parts:
+        key, keep = f"DATA.{part.name.upper()}", stored / part.name
+        made += [f"{key}.PATH={part.image_dir}", f"{key}.GT_PATH={part.label_dir}"]
+        made += [f"{key}.INSTANCE_CHANNELS_DIR={keep / 'x'}"]
+        made += [f"{key}.INSTANCE_CHANNELS_MASK_DIR={keep / 'y'}"]
+    if survey.part("val"):
+        made.append("DATA.VAL.FROM_TRAIN=False")
+    if survey.channels == 3:
+        made.append("DATA.PATCH_SIZE=(256, 256, 3)")
+    if name == "dsb2018":
+        made.append("DATA.EXTRACT_RANDOM_PATCH=True")
+    return made
+
+
+def step_seconds(config: Config) -> float:
+    """Processor seconds of a training step."""
+    torch.set_num_threads(1)
+    network = channels_last(build_model(model_settings(config)), config.ndim).train()
+    loss, count = instance_loss(config), config.channel_count
+    optimiser = torch.optim.AdamW(network.parameters())
+    shape = (config.TRAIN.BATCH_SIZE, 1, *config.patch)
+    image = torch.rand(shape).expand(-1, config.in_channels, *[-1] * config.ndim).clone()
+    batch = {
+        "target": (torch.rand(shape[0], count, *config.patch) > 0.5).float(),
+        "foreground": torch.rand(shape) > 0.5,
+    }
+    times = []
+    for _ in range(4):
+        began = time.process_time()
+        with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
+            logits = network(image)
+        loss(logits, batch).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        times.append(time.process_time() - began)
+    return min(times[1:])
+
+
+def epochs_for(config: Config, survey: Survey, minutes: float) -> int:
+    """As many as are expected to fit."""
+    train = survey.part("train")
+    if train is None:
+        raise ValueError("no training data")
+    patches = len(train.pairs)
+    if not config.DATA.EXTRACT_RANDOM_PATCH:
+        patches = grid_patches(train, config.patch)
+    if config.DATA.VAL.FROM_TRAIN:
+        patches = round(patches * (1 - config.DATA.VAL.SPLIT_TRAIN))
+    patches *= max(1, config.DATA.TRAIN.REPLICATE)
+    steps = -(-patches // config.TRAIN.BATCH_SIZE)
+    return max(2, int(minutes * 60 / (steps * step_seconds(config) * EVERYTHING_ELSE)))
+
+
+def run(name: str, side: str, options: argparse.Namespace) -> str:
+    """Train, test, and return the row of the table."""
+    folder: Path = options.output
+    survey = survey_dataset(data_set(name, folder), machine=MACHINE)
+    job, changes = f"{name}_{side}", ["TEST.AUGMENTATION=False", "SYSTEM.NUM_CPUS=1"]
+    changes.append("SYSTEM.NUM_WORKERS=0")
+    if side == "init":
+        from singula.propose import write_proposal
+
+        file = folder / f"{job}.yaml"
+        file.unlink(missing_ok=True)
+        write_proposal(survey, file, minutes=options.minutes)
+    else:
+        file = ROOT / "templates" / f"{TEMPLATES[name]}.yaml"
+        changes += template_overrides(name, survey, folder / f"{job}_channels")
+    config = load_config(file, changes)
+    epochs = epochs_for(config, survey, options.minutes)
+    changes.append(f"TRAIN.EPOCHS={epochs}")
+    if side == "template":
+        changes.append(f"TRAIN.LR_SCHEDULER.WARMUP_COSINE_DECAY_EPOCHS={min(3, epochs // 2)}")
+    command = [sys.executable, "-m", "singula.cli", "run", "--config", str(file)]
+    command += ["--result_dir", str(folder), "--name", job]
+    for text in changes:
+        command += ["--set", text]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return f"| {name} | {side} | failed: {done.stderr.splitlines()[-1]} |"
+    report = json.loads((folder / job / "results" / f"{job}_1" / "run.json").read_text())
+    scores = report["scores"]["per_image"]
+    mean, pooled = ({row["threshold"]: row for row in scores[kind]} for kind in ("mean", "pooled"))
+    return (
+        f"| {name} | {side} | {tuple(config.DATA.PATCH_SIZE)} × {config.TRAIN.BATCH_SIZE} "
+        f"| {epochs} | {report['seconds']['training'] / 60:.1f} "
+        f"| {mean[0.5]['f1']:.3f} / {pooled[0.5]['f1']:.3f} "
+        f"| {mean[0.75]['f1']:.3f} / {pooled[0.75]['f1']:.3f} "
+        f"| {mean[0.5]['panoptic_quality']:.3f} / {pooled[0.5]['panoptic_quality']:.3f} |"
+    )
+
+
+def main() -> None:
+    """One after the other."""
+    prepare_process()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--output", type=Path, default=ROOT / "out" / "selfconfig")
+    parser.add_argument("--only", nargs="*", default=tuple(TEMPLATES), choices=tuple(TEMPLATES))
+    parser.add_argument("--sides", nargs="*", default=("template", "init"))
+    options = parser.parse_args()
+    options.output = options.output.resolve()
+    options.output.mkdir(parents=True, exist_ok=True)
+    print("| data | | patch × batch | epochs | minutes of training | F1 at 0.5, mean / pooled "
+          "| F1 at 0.75 | PQ |\n|---|---|---|---|---|---|---|---|", flush=True)  # fmt: skip
+    for name in options.only:
+        for side in options.sides:
+            print(run(name, side, options), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""From facts about a data set to a configuration that trains on it, with its reasons."""
+
+from __future__ import annotations
+
+from singula.propose.choice import Choice
+from singula.propose.propose import MINUTES, Proposal, propose
+from singula.propose.write import write_proposal
+
+__all__ = ["MINUTES", "Choice", "Proposal", "propose", "write_proposal"]

@@ -1,0 +1,99 @@
+"""Choices of where data lie, which validate and which are tested."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from singula.propose.choice import Choice
+from singula.survey import PartFacts, Survey
+
+_HELD = 0.1
+_FEW = 3
+
+
+def held_fraction(survey: Survey) -> float:
+    """Fraction of the training images that validates: whole images where there are two."""
+    part = survey.part("train")
+    if part is None or validation(survey) is not None:
+        return 0.0
+    count = len(part.pairs)
+    if count < 2:
+        return 0.2
+    return max(_HELD, min(1, _FEW // 2 if count < 10 else _FEW) / count) if count < 30 else _HELD
+
+
+def validation(survey: Survey) -> PartFacts | None:
+    """The validation data with labels."""
+    part = survey.part("val")
+    return part if part is not None and part.label_dir is not None else None
+
+
+def train_folders(survey: Survey, stored: Path) -> list[Choice]:
+    """Training data and where its channels are kept."""
+    part = survey.part("train")
+    count = len(part.pairs) if part else 0
+    return _folders(part, "TRAIN", stored, f"{count} images with labels")
+
+
+def _folders(part: PartFacts | None, name: str, stored: Path, why: str) -> list[Choice]:
+    if part is None or part.label_dir is None:
+        return []
+    keep = stored / name.lower()
+    return [
+        Choice(f"DATA.{name}.PATH", _path(part.image_dir), why),
+        Choice(f"DATA.{name}.GT_PATH", _path(part.label_dir)),
+        Choice(
+            f"DATA.{name}.INSTANCE_CHANNELS_DIR",
+            _path(keep / "x"),
+            note="made from the labels; the data folder stays as it is",
+        ),
+        Choice(f"DATA.{name}.INSTANCE_CHANNELS_MASK_DIR", _path(keep / "y")),
+    ]
+
+
+def val_folders(survey: Survey, stored: Path) -> list[Choice]:
+    """Which images choose the best epoch."""
+    part, key = validation(survey), "DATA.VAL.FROM_TRAIN"
+    if part is not None:
+        return [
+            Choice(key, False, "there are validation images"),
+            *_folders(part, "VAL", stored, f"{len(part.pairs)} images with labels"),
+        ]
+    held, train = held_fraction(survey), survey.part("train")
+    count = len(train.pairs) if train else 0
+    why = f"no validation images: {max(1, round(held * count))} of {count} training images are"
+    if count < 2:
+        why = f"there is one image: {held:.0%} of it validates"
+    return [Choice(key, True, why), Choice("DATA.VAL.SPLIT_TRAIN", round(held, 3))]
+
+
+def test_folders(survey: Survey, stored: Path) -> list[Choice]:
+    """Which images are predicted, and scored where there are labels."""
+    part, train = survey.part("test"), survey.part("train")
+    load, use = "DATA.TEST.LOAD_GT", "DATA.TEST.USE_VAL_AS_TEST"
+    if part is not None and part.label_dir is not None:
+        return [
+            Choice(load, True, "the test images have labels: scores"),
+            *_folders(part, "TEST", stored, f"{len(part.pairs)} images"),
+        ]
+    if part is not None:
+        return [
+            Choice(load, False, "the test images have no labels: no scores"),
+            Choice("DATA.TEST.PATH", _path(part.image_dir), f"{len(part.pairs)} images"),
+        ]
+    if validation(survey) is not None or (train is not None and len(train.pairs) > 1):
+        return [
+            Choice(
+                use, True, "no test images: the validation images are scored, a little too well"
+            ),
+            Choice(load, True),
+        ]
+    where = _path(train.image_dir) if train is not None else ""
+    return [
+        Choice(load, False, "no test images: the training image is predicted, not scored"),
+        Choice("DATA.TEST.PATH", where),
+    ]
+
+
+def _path(path: Path) -> str:
+    return path.absolute().as_posix()

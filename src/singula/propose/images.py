@@ -1,0 +1,100 @@
+"""Choices that follow from the images: channels, normalisation, changes of intensity, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from singula.propose.choice import Choice
+from singula.survey import ImageFacts, PartFacts, Survey
+from singula.survey.facts import PERCENTILES
+
+_OUTLIERS = 1.2
+_EMPTY_SHARE = 0.2
+_ALIKE = 2.0
+_VARIED = 1.5
+_BYTES = 2.5  # of an image's values: channels and labels beside it
+
+
+def normalisation(survey: Survey, part: PartFacts) -> list[Choice]:
+    """How values come to a common range."""
+    section = "DATA.NORMALIZATION"
+    ranges = [_range(image) for image in part.images]
+    ratio = float(np.median([whole / max(inner, 1e-12) for whole, inner in ranges]))
+    spread = _spread(part.images)
+    empty = float(np.mean([not len(labels.objects) for labels in part.labels]))
+    mode, why = "image", f"brightness differs {spread:.1f} times from image to image"
+    if empty > _EMPTY_SHARE and spread < _ALIKE:
+        mode = "dataset"
+        why = f"{empty:.0%} of the images have no object: by itself each would become noise"
+    made = [
+        Choice(f"{section}.TYPE", "scale_range", note="minimum and maximum become 0 and 1"),
+        Choice(f"{section}.APPLICATION_MODE", mode, why),
+    ]
+    clip = f"the brightest and darkest 0.1 % take {1 - 1 / max(ratio, 1):.0%} of the range"
+    if ratio <= _OUTLIERS:
+        clip += ", little, but single pixels should not decide"
+    return [
+        *made,
+        Choice(f"{section}.PERC_CLIP", True, clip),
+        Choice(f"{section}.PERC_LOWER", PERCENTILES[1]),
+        Choice(f"{section}.PERC_UPPER", PERCENTILES[-2]),
+    ]
+
+
+def _range(image: ImageFacts) -> tuple[float, float]:
+    """The range of all values and of those but 0.1 % at each end, channels together."""
+    values = image.percentiles
+    return float((values[:, -1] - values[:, 0]).max()), float((values[:, -2] - values[:, 1]).max())
+
+
+def _spread(images: Sequence[ImageFacts]) -> float:
+    """How many times brighter bright images are than dark ones (90th over 10th percentile)."""
+    inner = np.array([max(_range(image)[1], 1e-12) for image in images])
+    low, high = np.percentile(inner, (10, 90))
+    return float(high / max(low, 1e-12))
+
+
+def colours(survey: Survey) -> list[Choice]:
+    """What to do with grey and colour images together."""
+    if not survey.mixed_channels:
+        return []
+    return [Choice("DATA.FORCE_RGB", True, "some images are grey, some in colour")]
+
+
+def intensity_changes(survey: Survey, part: PartFacts) -> list[Choice]:
+    """Random changes of brightness, contrast and sharpness."""
+    spread = _spread(part.images)
+    wide = spread > _VARIED
+    why = f"brightness differs {spread:.1f} times from image to image"
+    amount = 0.3 if wide else 0.1
+    made = [
+        Choice("AUGMENTOR.BRIGHTNESS", True, note="add a constant"),
+        Choice("AUGMENTOR.CONTRAST", True, why),
+        Choice("AUGMENTOR.CONTRAST_FACTOR", (-amount, amount)),
+        Choice("AUGMENTOR.GAMMA_CONTRAST", wide, why),
+        Choice("AUGMENTOR.GC_GAMMA", (0.6, 1.6), note="the power; above 1 darkens"),
+    ]
+    if survey.ndim == 2:
+        made += [
+            Choice("AUGMENTOR.G_BLUR", True, note="as if out of focus"),
+            Choice("AUGMENTOR.G_SIGMA", (0.5, 1.5), note="pixels"),
+            Choice("AUGMENTOR.GAUSSIAN_NOISE", True),
+            Choice("AUGMENTOR.GAUSSIAN_NOISE_VAR", 0.001),
+        ]
+    if survey.mixed_channels:
+        made.append(Choice("AUGMENTOR.GRAYSCALE", True, "some images are grey"))
+    return made
+
+
+def in_memory(survey: Survey, part: PartFacts) -> Choice:
+    """Whether all training images stay in memory."""
+    item = max(np.dtype(image.dtype).itemsize for image in part.images)
+    need = part.npixels * (item * survey.channels + 1) * _BYTES
+    fits = bool(need < survey.machine.memory / 2)
+    key = "DATA.TRAIN.IN_MEMORY"
+    said = f"{need / 2**30:.1f} GiB of images, labels and channels"
+    if fits:
+        return Choice(key, True, f"{said}: they fit")
+    return Choice(key, False, f"{said}, {survey.machine.memory / 2**30:.0f} GiB are free")

@@ -1,0 +1,117 @@
+"""Choices that follow from the instances: channels, contour, decoding."""
+
+from __future__ import annotations
+
+from singula.propose.choice import Choice
+from singula.propose.sizes import Sizes
+from singula.survey import Machine, Survey
+
+_SEG = "PROBLEM.INSTANCE_SEG"
+_MANY_LOST = 0.02
+_MOST_LOST = 0.3
+_ROUND = 0.85
+_CROWDED = 0.25
+
+
+def channels(sizes: Sizes, machine: Machine) -> Choice:
+    """What the network learns."""
+    key, touch = f"{_SEG}.DATA_CHANNELS", f"{sizes.touching:.0%} of the objects touch others"
+    if sizes.lost > _MOST_LOST and sizes.compact >= _ROUND:
+        return Choice(
+            key, "BP", f"{sizes.lost:.0%} of the objects are nothing but contour, so a point each"
+        )
+    if machine.gpus and sizes.touching >= _CROWDED and sizes.compact >= _ROUND:
+        return Choice(key, "BCD", f"{touch} and are round: contour and depth part them")
+    if sizes.touching >= _CROWDED:
+        return Choice(key, "BC", f"{touch}: the contour parts them; D would cost a third more time")
+    return Choice(key, "BC", f"{touch}: inside and contour suffice")
+
+
+def weights(count: int, classes: int) -> Choice:
+    """Weight of each channel in the loss, and of the class head."""
+    values = (1, 1, 0.1)[:count] + ((0.5,) if classes > 2 else ())
+    note = "one per channel" + (", then the class head" if classes > 2 else "")
+    return Choice(f"{_SEG}.DATA_CHANNEL_WEIGHTS", values, note=note)
+
+
+def contour(sizes: Sizes, used: str) -> Choice:
+    """Where the contour lies."""
+    key = f"{_SEG}.DATA_CONTOUR_MODE"
+    if used == "BP" or sizes.lost > _MANY_LOST:
+        return Choice(
+            key,
+            "outer",
+            f"{sizes.lost:.1%} of the objects are too thin to have an inside beside their contour",
+        )
+    return Choice(key, "thick", f"objects are thick enough, {2 * sizes.radius:.0f} pixels across")
+
+
+def points(sizes: Sizes) -> Choice:
+    """Radius of the points of channel P."""
+    radius = max(1, min(3, round(sizes.thin / 2)))
+    return Choice(
+        f"{_SEG}.POINT_RADIUS", radius, f"thin objects have a radius of {sizes.thin:.1f} pixels"
+    )
+
+
+def growth() -> Choice:
+    """Whether instances cover their contour."""
+    return Choice(f"{_SEG}.GROW_INTO_CONTOUR", True, note="instances reach to their very edge")
+
+
+def thresholds(sizes: Sizes, used: str, spacing: tuple[float, ...] | None) -> list[Choice]:
+    """Numbers for the watershed, which suit every image alike."""
+    why = "fixed thresholds part touching objects better than automatic ones"
+    made = [
+        Choice(f"{_SEG}.DATA_MW_TH_TYPE", "manual", why),
+        Choice(f"{_SEG}.DATA_MW_TH_BINARY_MASK", 0.5, note="seeds: B above this"),
+    ]
+    if "C" in used:
+        # Blur along z leaves bridges between the seeds of neighbours above each other, which are
+        # eroded instead.
+        limit = 0.1 if sizes.ndim == 2 else 0.2
+        made.append(Choice(f"{_SEG}.DATA_MW_TH_CONTOUR", limit, note="seeds: C below this"))
+    if "P" in used:
+        made.append(Choice(f"{_SEG}.DATA_MW_TH_POINTS", 0.5, note="seeds: P above this"))
+    if "D" in used:
+        deep = round(max(1.0, sizes.thin / 5) * (min(spacing[-2:]) if spacing else 1.0), 6)
+        made.append(
+            Choice(
+                f"{_SEG}.DATA_MW_TH_DISTANCE",
+                deep,
+                f"seeds: D above this; thin objects are {sizes.thin:.1f} pixels deep",
+            )
+        )
+    grow = "instances grow where B is above this"
+    return [*made, Choice(f"{_SEG}.DATA_MW_TH_FOREGROUND", 0.3, note=grow)]
+
+
+def seeds(sizes: Sizes, used: str) -> list[Choice]:
+    """Erosion of the seeds in volumes, whose blur along z joins them."""
+    radius = min(2, int(sizes.thin / 3))
+    if sizes.ndim == 2 or radius < 1 or "C" not in used:
+        return []
+    why = (
+        f"{sizes.touching:.0%} of the objects touch others and blur joins seeds along z; thin ones "
+        f"have a radius of {sizes.thin:.0f}"
+    )
+    return [
+        Choice(f"{_SEG}.SEED_MORPH_SEQUENCE", ["erode"], why),
+        Choice(f"{_SEG}.SEED_MORPH_RADIUS", [radius], note="pixels"),
+    ]
+
+
+def small(sizes: Sizes) -> Choice:
+    """Below what size an instance is taken for dirt."""
+    return Choice(
+        f"{_SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE",
+        int(sizes.least),
+        "pixels; 99 % of the objects have as many",
+    )
+
+
+def dimensions(survey: Survey) -> Choice:
+    """Images or volumes."""
+    shape = survey.images[0].shape
+    axes = "y, x" if survey.ndim == 2 else "z, y, x"
+    return Choice("PROBLEM.NDIM", f"{survey.ndim}D", f"the files are ({axes}), for example {shape}")

@@ -1,0 +1,233 @@
+"""All rules in order, and the file that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from singula.errors import UserError
+from singula.propose import folders, images, network, objects, training
+from singula.propose.choice import Choice
+from singula.propose.sizes import Sizes
+from singula.survey import PartFacts, Survey
+
+MINUTES = 30.0
+"""What a training may take where nothing else is said."""
+_COMMENT_COLUMN = 40
+_SECTIONS = ("SYSTEM", "PROBLEM", "DATA", "AUGMENTOR", "MODEL", "LOSS", "TRAIN", "TEST")
+_DATA_ORDER = (
+    "PATCH_SIZE", "REFLECT_TO_COMPLETE_SHAPE", "EXTRACT_RANDOM_PATCH", "PROBABILITY_MAP",
+    "W_FOREGROUND", "W_BACKGROUND", "FORCE_RGB", "NORMALIZATION", "TRAIN", "VAL", "TEST",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration with the reason for each of its values.
+
+    Parameters
+    ----------
+    choices : tuple of Choice
+        In the order of the file.
+    minutes : float
+        What the training is meant to take.
+    summary : str
+        What the data set is, in a line or two.
+    """
+
+    choices: tuple[Choice, ...]
+    minutes: float
+    summary: str
+
+    @property
+    def reasons(self) -> list[tuple[str, str, str]]:
+        """Key, value and reason of every choice that has one."""
+        return [(choice.key, choice.text, choice.why) for choice in self.choices if choice.why]
+
+    def __getitem__(self, key: str) -> object:
+        """Value of a dotted key; KeyError where nothing was chosen."""
+        for choice in self.choices:
+            if choice.key == key:
+                return choice.value
+        raise KeyError(key)
+
+    @property
+    def yaml(self) -> str:
+        """The file: every choice with its comment."""
+        lines = ["# Written by `singula init` after a look at the data:"]
+        lines += [f"#   {line}" for line in self.summary.splitlines()]
+        lines.append("# Change what you like; then:")
+        lines.append("#   singula run --config FILE --result_dir results")
+        seen: list[str] = []
+        for choice in self.choices:
+            *sections, last = choice.key.split(".")
+            same = 0
+            while same < min(len(seen), len(sections)) and seen[same] == sections[same]:
+                same += 1
+            if same == 0:
+                lines.append("")
+            for depth in range(same, len(sections)):
+                lines.append(f"{'  ' * depth}{sections[depth]}:")
+            seen = sections
+            text = f"{'  ' * len(sections)}{last}: {choice.text}"
+            if choice.comment:
+                text = f"{text:<{_COMMENT_COLUMN}}  # {choice.comment}"
+            lines.append(text)
+        return "\n".join(lines) + "\n"
+
+
+def propose(survey: Survey, *, minutes: float = MINUTES, stored: Path | None = None) -> Proposal:
+    """Choose a configuration that trains on this data as it is.
+
+    Parameters
+    ----------
+    survey : Survey
+    minutes : float
+        What the training may take on this machine.
+    stored : Path, optional
+        Where channels made from the labels are kept; by default ``channels`` here.
+
+    Returns
+    -------
+    Proposal
+
+    Raises
+    ------
+    UserError
+        When there is nothing to learn: no training labels, or no object in them.
+    """
+    train = survey.part("train")
+    if train is None or not train.labels:
+        raise UserError(f"{survey.root}: no labels to train on")
+    if minutes <= 0:
+        raise UserError(f"--minutes: found {minutes:g}; allowed numbers above 0")
+    stored = Path("channels") if stored is None else stored
+    sizes = Sizes.of(survey)
+    chosen = [
+        Choice("SYSTEM.NUM_CPUS", -1, note="all cores"),
+        Choice("SYSTEM.SEED", 0),
+        Choice("PROBLEM.TYPE", "INSTANCE_SEG"),
+        objects.dimensions(survey),
+        *_instances(survey, sizes),
+        *_learning(survey, sizes, train, minutes),
+        *images.normalisation(survey, train),
+        *images.colours(survey),
+        *folders.train_folders(survey, stored),
+        images.in_memory(survey, train),
+        *folders.val_folders(survey, stored),
+        *folders.test_folders(survey, stored),
+        *_resolution(survey),
+        *_testing(survey),
+    ]
+    return Proposal(tuple(_ordered(chosen)), minutes, _summary(survey, sizes))
+
+
+def _instances(survey: Survey, sizes: Sizes) -> list[Choice]:
+    used = objects.channels(sizes, survey.machine)
+    code = str(used.value)
+    return [
+        used,
+        objects.weights(len(code), n_classes(survey)),
+        objects.contour(sizes, code),
+        *([objects.points(sizes)] if "P" in code else []),
+        objects.growth(),
+        *objects.thresholds(sizes, code, survey.spacing),
+        *objects.seeds(sizes, code),
+        objects.small(sizes),
+    ]
+
+
+def _learning(survey: Survey, sizes: Sizes, train: PartFacts, minutes: float) -> list[Choice]:
+    """Network, patch and schedule, which depend on each other."""
+    shape = network.typical_shape(train)
+    maps, z_down = network.pooling(sizes, shape, survey.anisotropy, survey.machine)
+    widths = [int(number) for number in maps.value]
+    along_z = z_down[0].value if z_down else []
+    steps = [[*([along_z[level]] if z_down else []), 2, 2] for level in range(len(widths) - 1)]
+    patch = network.patch(survey, sizes, shape, steps)
+    space = patch.value[:-1]
+    held = folders.held_fraction(survey)
+    batch = network.batch(survey, patch.value, widths[0], training.grid_patches(train, space))
+    rate = training.pixel_seconds(survey.machine, widths[0])
+    plan = training.schedule(train, sizes, space, int(batch.value), held, minutes, rate)
+    made = [
+        patch,
+        network.mirror(),
+        network.padding(patch.value),
+        Choice("MODEL.ARCHITECTURE", "unet"),
+        maps,
+        *z_down,
+        training.dropout(widths),
+        *training.optimiser(survey.machine),
+        batch,
+        *training.epoch_choices(plan, sizes, int(batch.value), minutes, survey.machine),
+        *training.geometry(survey, sizes, space),
+        *images.intensity_changes(survey, train),
+    ]
+    classes = n_classes(survey)
+    if classes > 2:
+        why = f"the labels have the classes {', '.join(map(str, survey.classes))}, and background"
+        made.append(Choice("MODEL.N_CLASSES", classes, why))
+    return made
+
+
+def n_classes(survey: Survey) -> int:
+    """Classes with the background; 2 where labels have no class channel, or one class only."""
+    return max(2, max(survey.classes, default=1) + 1)
+
+
+def _resolution(survey: Survey) -> list[Choice]:
+    """Size of a pixel where the files say it."""
+    if survey.spacing is None:
+        return []
+    parts = ["TRAIN"]
+    parts += ["VAL"] if folders.validation(survey) is not None else []
+    parts += ["TEST"]
+    why = "size of a pixel in the files" + (", z first" if survey.ndim == 3 else "")
+    sizes = tuple(float(f"{size:.6g}") for size in survey.spacing)
+    return [
+        Choice(f"DATA.{part}.RESOLUTION", sizes, why if part == "TRAIN" else "") for part in parts
+    ]
+
+
+def _testing(survey: Survey) -> list[Choice]:
+    return [
+        Choice("TEST.ENABLE", True),
+        Choice(
+            "TEST.AUGMENTATION",
+            survey.ndim == 2,
+            "mean over 8 views" if survey.ndim == 2 else "16 views of a volume take long",
+        ),
+        Choice("TEST.MATCHING_STATS_THS", [0.3, 0.5, 0.75], note="overlaps (IoU) for the scores"),
+        Choice("TEST.MATCHING_STATS_THS_COLORED_IMG", [0.5]),
+    ]
+
+
+def _ordered(choices: Sequence[Choice]) -> list[Choice]:
+    """Keys of a section together, sections in the order of the format."""
+
+    def place(choice: Choice) -> tuple[int, int, int]:
+        first, second = choice.key.split(".")[:2]
+        data = _DATA_ORDER.index(second) if first == "DATA" else 0
+        return _SECTIONS.index(first), data, choice.key.count(".") if first != "DATA" else 0
+
+    return sorted(choices, key=place)
+
+
+def _summary(survey: Survey, sizes: Sizes) -> str:
+    said = [
+        f"{len(part.pairs)} {part.name} images" + ("" if part.labels else " without labels")
+        for part in survey.parts
+    ]
+    shapes = sorted({shape for part in survey.parts for shape in part.shapes})
+    span = "×".join(map(str, shapes[0]))
+    if len(shapes) > 1:
+        span += " to " + "×".join(map(str, shapes[-1]))
+    channel = f"{survey.channels} channel{'s' if survey.channels > 1 else ''}"
+    size = " × ".join(f"{side:.0f}" for side in sizes.typical)
+    return (
+        f"{', '.join(said)}; {span} pixels, {channel}, {survey.images[0].dtype}\n"
+        f"{sizes.count} training objects of {size} pixels (median), {sizes.touching:.0%} touch "
+        f"others, {sizes.foreground:.0%} of the pixels are in objects"
+    )

@@ -1,0 +1,58 @@
+"""`singula init`: survey, propose, write, and say why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from singula.propose.propose import Proposal
+from singula.propose.write import check_output, write_proposal
+from singula.survey import survey_dataset
+
+_MOST_FILES = 200
+_KEY_WIDTH = 44
+_VALUE_WIDTH = 24
+
+
+def init_dataset(
+    dataset: Path, output: Path, *, minutes: float, notify: Callable[[str], None]
+) -> Proposal:
+    """Write the configuration of a data set and say why it is so.
+
+    Parameters
+    ----------
+    dataset : Path
+        Its folder.
+    output : Path
+        The file; it must not exist.
+    minutes : float
+        What the training may take.
+    notify : callable
+        Takes each line.
+
+    Raises
+    ------
+    UserError
+        As `survey_dataset` and `write_proposal`.
+    """
+    check_output(output)
+    survey = survey_dataset(dataset, most_files=_MOST_FILES)
+    proposal, notes = write_proposal(survey, output, minutes=minutes)
+    for line in (*survey.notes, *notes, *proposal.summary.splitlines()):
+        notify(line)
+    notify("")
+    for line in reasons_table(proposal):
+        notify(line)
+    notify("")
+    notify(f"written: {output}")
+    notify(f"next: singula run --config {output} --result_dir results")
+    return proposal
+
+
+def reasons_table(proposal: Proposal) -> list[str]:
+    """A line for each choice: key, value, why."""
+    return [
+        f"{key:<{_KEY_WIDTH}} {value:<{_VALUE_WIDTH}} {why}"
+        for key, value, why in proposal.reasons
+        if not key.endswith("PATH")
+    ]

@@ -1,0 +1,185 @@
+"""Choices of how long and with what variety the network learns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from singula.data.patches import training_starts
+from singula.propose.choice import Choice
+from singula.propose.sizes import Sizes
+from singula.survey import Machine, PartFacts, Survey
+
+# Seconds of a core per pixel and step of the U-Net 16–256 with bfloat16 arithmetic, with what comes
+# beside the steps (measured; see docs/init.md). Wider networks cost as their width to the 1.5.
+_CORE_SECONDS = 3.2e-6
+_GPU_FACTOR = 100.0
+_REFERENCE_WIDTH = 16
+_SCALING = 0.8  # what a second core adds
+_LEAST_EPOCHS, _MOST_EPOCHS, _USUAL_EPOCHS = 10, 400, 24
+_MOST_STEPS = 30_000
+_LEAST_STEPS = 16  # in an epoch
+_SPARSE = 0.05
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What an epoch is.
+
+    Parameters
+    ----------
+    patches : int
+        In an epoch.
+    random : bool
+        Drawn anywhere, else on a grid that covers the images.
+    replicate : int
+        How often each patch, or image when `random`, comes in an epoch.
+    seconds : float
+        Expected for an epoch.
+    """
+
+    patches: int
+    random: bool
+    replicate: int
+    seconds: float
+
+
+def grid_patches(part: PartFacts, patch: Sequence[int]) -> int:
+    """Patches that cover the images once."""
+    nothing = (0,) * len(patch)
+    kinds = set(part.shapes)
+    counted = {shape: len(training_starts(shape, patch, nothing, nothing)) for shape in kinds}
+    return sum(counted[shape] for shape in part.shapes)
+
+
+def pixel_seconds(machine: Machine, width: int) -> float:
+    """Expected seconds of training per pixel."""
+    speed = _GPU_FACTOR if machine.gpus else 1 + _SCALING * (machine.cores - 1)
+    return float(_CORE_SECONDS * (width / _REFERENCE_WIDTH) ** 1.5 / speed)
+
+
+def schedule(
+    part: PartFacts,
+    sizes: Sizes,
+    patch: Sequence[int],
+    batch: int,
+    held: float,
+    minutes: float,
+    rate: float,
+) -> Schedule:
+    """Decide what an epoch is, so that some twenty fit into the time.
+
+    Parameters
+    ----------
+    patch : sequence of int
+        Spatial shape.
+    held : float
+        Fraction of the training images that validates.
+    minutes : float
+        For the whole training.
+    rate : float
+        Seconds per pixel.
+    """
+    images = max(1, round(len(part.pairs) * (1 - held)))
+    grid = max(1, round(grid_patches(part, patch) * (1 - held)))
+    each = math.prod(patch) * rate
+    usual = minutes * 60 / _USUAL_EPOCHS
+    random = sizes.foreground < _SPARSE or grid * each > 2 * usual
+    base = images if random else grid
+    affordable = max(1, int(usual / each))
+    replicate = max(1, min(grid, affordable) // images) if random else 1
+    if base * replicate < _LEAST_STEPS * batch:
+        more = math.ceil(_LEAST_STEPS * batch / base)
+        replicate = max(replicate, min(more, max(1, affordable // base)))
+    patches = base * replicate
+    return Schedule(patches, random, replicate, patches * each)
+
+
+def epoch_choices(
+    plan: Schedule, sizes: Sizes, batch: int, minutes: float, machine: Machine
+) -> list[Choice]:
+    """Epochs, and where patches come from."""
+    fit = int(minutes * 60 / plan.seconds)
+    steps = max(1, plan.patches // batch)
+    most = max(_LEAST_EPOCHS, min(_MOST_EPOCHS, _MOST_STEPS // steps))
+    epochs = max(_LEAST_EPOCHS, min(fit, most))
+    where = machine.gpu_name or f"{machine.cores} core{'s' if machine.cores > 1 else ''}"
+    made = [
+        Choice(
+            "TRAIN.EPOCHS",
+            epochs,
+            f"of {plan.patches} patches, about {_duration(plan.seconds)} each on {where}: "
+            f"{_duration(epochs * plan.seconds)} in all",
+        )
+    ]
+    if plan.random:
+        why = "patches that cover all images would be too many for an epoch"
+        if sizes.foreground < _SPARSE:
+            why = f"only {sizes.foreground:.1%} of the pixels are in objects"
+        made.append(Choice("DATA.EXTRACT_RANDOM_PATCH", True, why))
+        if sizes.foreground < _SPARSE:
+            made += [
+                Choice("DATA.PROBABILITY_MAP", True, "patches are drawn around objects"),
+                Choice("DATA.W_FOREGROUND", 0.8),
+                Choice("DATA.W_BACKGROUND", 0.2),
+            ]
+    if plan.replicate > 1:
+        made.append(
+            Choice("DATA.TRAIN.REPLICATE", plan.replicate, f"an epoch is {steps} steps this way")
+        )
+    return made
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def optimiser(machine: Machine) -> list[Choice]:
+    """How weights change."""
+    return [
+        Choice("TRAIN.ENABLE", True),
+        Choice("TRAIN.OPTIMIZER", "ADAMW"),
+        Choice("TRAIN.LR", 0.002, note="at its highest"),
+        Choice("TRAIN.W_DECAY", 0.02),
+        Choice(
+            "TRAIN.LR_SCHEDULER.NAME",
+            "onecycle",
+            "the number of epochs is fixed: the learning rate rises and falls once",
+        ),
+    ]
+
+
+def dropout(maps: Sequence[int]) -> Choice:
+    """Dropout of the deepest levels."""
+    values = [0.0] * len(maps)
+    values[-1] = 0.2
+    if len(maps) > 2:
+        values[-2] = 0.1
+    return Choice("MODEL.DROPOUT_VALUES", values, note="of each level")
+
+
+def geometry(survey: Survey, sizes: Sizes, patch: Sequence[int]) -> list[Choice]:
+    """Turns, flips and changes of size; the rotation of a specimen has no meaning under a lens."""
+    square = patch[-1] == patch[-2]
+    made = [
+        Choice("AUGMENTOR.ENABLE", True, note="random changes of training patches"),
+        Choice("AUGMENTOR.DA_PROB", 0.5, note="chance of each"),
+        Choice("AUGMENTOR.ROT90", square, "" if square else "patches are not square"),
+        Choice("AUGMENTOR.VFLIP", True),
+        Choice("AUGMENTOR.HFLIP", True),
+    ]
+    if survey.ndim == 3:
+        made.append(Choice("AUGMENTOR.ZFLIP", True))
+    made.append(Choice("AUGMENTOR.RANDOM_ROT", True, note="by any angle"))
+    if survey.ndim == 2:
+        wide = sizes.spread > 2
+        why = f"large objects are {sizes.spread:.1f} times as long as small ones"
+        made += [
+            Choice("AUGMENTOR.ZOOM", True, why),
+            Choice("AUGMENTOR.ZOOM_RANGE", (0.7, 1.4) if wide else (0.85, 1.2)),
+            Choice("AUGMENTOR.ELASTIC", True, note="bends a little"),
+        ]
+    return made

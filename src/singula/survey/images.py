@@ -1,0 +1,99 @@
+"""Intensities of an image: percentiles, spread, saturation; of large images from crops."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singula.io.read import image_layout, map_image, read_header, read_image
+from singula.survey.facts import PERCENTILES, ImageFacts
+
+# The largest number of cameras with 10, 12 and 14 bits, whose images come as 16 bits
+_CAMERA_ENDS = (1023, 4095, 16383)
+MOST_PIXELS = 1 << 22
+
+
+def survey_image(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS) -> ImageFacts:
+    """Look into an image.
+
+    Parameters
+    ----------
+    path : Path or str
+    ndim : int
+        2 or 3 spatial axes.
+    most_pixels : int
+        Of a larger image, crops spread over it are looked at, of so many pixels together.
+
+    Raises
+    ------
+    UserError
+        Unreadable file, axes that do not fit, NaN or infinite values.
+    """
+    path = Path(path)
+    header = read_header(path)
+    layout = image_layout(path, header, ndim, None)
+    size = int(np.prod(layout.spatial_shape, dtype=np.int64))
+    sampled = size > most_pixels
+    array = map_image(path, ndim, layout.channels) if sampled else None
+    spacing, unit = header.spacing, header.unit
+    if array is None:
+        array = read_image(path, ndim, layout.channels).array
+    if spacing is not None and len(spacing) < ndim:
+        spacing = unit = None
+    values = _sample(array, ndim, most_pixels) if sampled else array.reshape(-1, array.shape[-1])
+    values = np.asarray(values)
+    return ImageFacts(
+        path,
+        layout.spatial_shape,
+        layout.channels,
+        str(values.dtype),
+        layout.note,
+        None if spacing is None else tuple(spacing[-ndim:]),
+        unit,
+        np.percentile(values, PERCENTILES, axis=0).T.astype(np.float64),
+        values.mean(axis=0, dtype=np.float64),
+        values.std(axis=0, dtype=np.float64),
+        _saturated(values),
+        bool(layout.channels > 1 and (values == values[:, :1]).all()),
+        sampled,
+    )
+
+
+def _sample(array: NDArray[Any], ndim: int, most_pixels: int) -> NDArray[Any]:
+    """Crops on a grid, three along each axis, as values (n, channels)."""
+    shape = np.array(array.shape[:ndim])
+    count = np.minimum(3, shape)
+    room = shape // count
+    # A long axis gives way first, so that crops are about as long along each axis.
+    each = most_pixels / float(np.prod(count))
+    side, left = np.zeros(ndim, np.int64), each
+    for rank, axis in enumerate(np.argsort(room)):
+        side[axis] = max(1, min(int(room[axis]), int(left ** (1 / (ndim - rank)))))
+        left /= side[axis]
+    starts = [
+        np.linspace(0, size - length, int(number)).astype(int)
+        for size, length, number in zip(shape, side, count, strict=True)
+    ]
+    crops = [
+        array[tuple(slice(s, s + n) for s, n in zip(start, side, strict=True))]
+        for start in product(*starts)
+    ]
+    return np.concatenate([np.reshape(crop, (-1, array.shape[-1])) for crop in crops])
+
+
+def _saturated(values: NDArray[Any]) -> float:
+    """Fraction of values at the end of the type's range, or of a camera's."""
+    top = values.max()
+    if values.dtype.kind == "b":
+        return 0.0
+    if values.dtype.kind in "ui":
+        ends = (int(np.iinfo(values.dtype).max), *_CAMERA_ENDS)
+        if int(top) not in ends:
+            return 0.0
+    elif top != 1:  # floats that were scaled to [0, 1]
+        return 0.0
+    return float((values == top).mean())

@@ -1,0 +1,53 @@
+"""What the machine offers to a training."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from singula.runtime import available_cores
+from singula.survey.facts import Machine
+
+_LIMITS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
+
+
+def survey_machine() -> Machine:
+    """Count cores, free memory and CUDA devices."""
+    import torch
+
+    from singula.training.device import present_gpus
+
+    gpus = present_gpus()
+    if not gpus:
+        return Machine(available_cores(), free_memory())
+    first = torch.cuda.get_device_properties(0)
+    return Machine(available_cores(), free_memory(), gpus, first.name, int(first.total_memory))
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take, by the system and by its control group."""
+    free = [_system_free()]
+    for limit, used in _LIMITS:
+        try:
+            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+    return max(0, min(free))
+
+
+def _system_free() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 << 30
