@@ -236,6 +236,56 @@ def demo(
 
 
 @app.command()
+def check(
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DATASET]", help="A folder with train/x, train/y and so on."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-cfg", help="The YAML file, instead of a folder.")
+    ] = None,
+    fix: Annotated[
+        Path | None, typer.Option("--fix", help="New folder for a corrected copy of the data.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with pictures of what was found.")
+    ] = None,
+    no_timing: Annotated[
+        bool, typer.Option("--no-timing", help="With --config: count, but time nothing.")
+    ] = False,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key.")
+    ] = None,
+) -> None:
+    """Find what is wrong with images and labels, before a network learns it.
+
+    Ends with 1 when there are problems, with 0 when there are none or only hints.
+
+    Example: singula check cells --html check.html --fix cells_fixed
+
+    What a run will take: singula check --config cells.yaml
+    """
+    from singula.runtime import prepare_process
+
+    prepare_process()
+    from singula.checking import check_data
+
+    found = check_data(
+        dataset,
+        config,
+        fix=fix,
+        html=html,
+        timed=not no_timing,
+        gpu=gpu,
+        overrides=overrides or [],
+        notify=_say,
+    )
+    if found.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(
     run_folder: Annotated[
         Path,

@@ -136,6 +136,47 @@ def pair_files(
     return pairs
 
 
+def core_names(path: Path) -> tuple[str, str, str]:
+    """Name without suffix; then without a word such as "mask", and without one such as "img"."""
+    stem = stem_of(path)
+    return stem, _without(_LABEL_WORD, stem), _without(_IMAGE_WORD, stem)
+
+
+def has_label_word(path: Path) -> bool:
+    """Whether the name says that it is a label image, as in ``cell1_mask.tif``."""
+    return _LABEL_WORD.search(stem_of(path)) is not None
+
+
+def match_files(
+    images: Sequence[Path], labels: Sequence[Path]
+) -> tuple[list[Pair], list[Path], list[Path]]:
+    """Pair files whose names agree, with or without a word such as "mask", and list the others.
+
+    Returns
+    -------
+    pairs : list of Pair
+    images, labels : list of Path
+        What is left over, a second file of one name with it.
+    """
+    left = {stem_of(path): path for path in reversed(labels)}
+    pairs: list[Pair] = []
+    for stems in (lambda path: core_names(path)[:1], core_names):
+        cores: dict[str, str] = {}
+        for stem, path in left.items():
+            for core in stems(path):
+                cores.setdefault(core, stem)
+        done = {pair.name for pair in pairs}
+        for image in images:
+            near = [core for core in stems(image) if cores.get(core) in left]
+            if near and stem_of(image) not in done:
+                pairs.append(Pair(image, left.pop(cores[near[0]]), stem_of(image)))
+                done.add(stem_of(image))
+    order = {path: place for place, path in enumerate(images)}
+    pairs.sort(key=lambda pair: order[pair.image])
+    used = {path for pair in pairs for path in (pair.image, pair.label)}
+    return pairs, [p for p in images if p not in used], [p for p in labels if p not in used]
+
+
 def check_pairs(
     pairs: Sequence[Pair],
     ndim: int,

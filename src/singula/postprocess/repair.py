@@ -60,7 +60,7 @@ def repair_large(labels: np.ndarray, size: int) -> np.ndarray:
     repaired = np.zeros(len(large), bool)
     repaired[target[large]] = True
     merged = look_up(target.astype(found.index.dtype), found.index)
-    _fill_holes(merged, repaired)
+    fill_holes(merged, repaired)
     return look_up(found.ids.astype(np.asarray(labels).dtype), merged)
 
 
@@ -132,8 +132,16 @@ def _targets(found: Survey, first: np.ndarray, second: np.ndarray) -> np.ndarray
     return result
 
 
-def _fill_holes(index: np.ndarray, repaired: np.ndarray) -> None:
-    """Fill, in place, the background that a repaired instance alone encloses."""
+def fill_holes(index: np.ndarray, repaired: np.ndarray) -> None:
+    """Fill, in place, the background that a repaired instance alone encloses.
+
+    Parameters
+    ----------
+    index : ndarray of int
+        (y, x) or (z, y, x), in row numbers as of `index_labels`; changed.
+    repaired : ndarray of bool, shape (rows,)
+        The instances whose holes are filled.
+    """
     import cc3d
 
     gaps, count = cc3d.connected_components(

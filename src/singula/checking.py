@@ -1,0 +1,132 @@
+"""`singula check`: look at the data, say it, show it, correct a copy, estimate a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from singula.config import Config, load_config
+from singula.errors import UserError
+from singula.inspection import (
+    Inspection,
+    check_target,
+    describe,
+    inspect_dataset,
+    write_fixed,
+    write_page,
+)
+
+Notify = Callable[[str], None]
+
+
+def check_data(
+    dataset: Path | None,
+    config_file: Path | None,
+    *,
+    fix: Path | None = None,
+    html: Path | None = None,
+    timed: bool = True,
+    gpu: str | None = None,
+    overrides: Sequence[str] = (),
+    notify: Notify,
+) -> Inspection:
+    """Check a data set, or the data of a configuration and the configuration itself.
+
+    Parameters
+    ----------
+    dataset, config_file : Path, optional
+        One of them.
+    fix : Path, optional
+        New folder for a corrected copy.
+    html : Path, optional
+        Page to write.
+    timed : bool
+        Measure a training step and a tile for the estimate, which only a configuration has.
+    gpu : str, optional
+        What to measure on.
+    overrides : sequence of str
+        ``KEY=VALUE`` of the configuration.
+    notify : callable
+        Takes each line.
+
+    Raises
+    ------
+    UserError
+        Both or none given, mistakes in the configuration, missing folders, a folder for the copy
+        that holds something.
+    """
+    if (dataset is None) == (config_file is None):
+        raise UserError(
+            "give a folder or a configuration, not both"
+            if dataset
+            else "nothing to check was given",
+            "singula check DATASET, or singula check --config FILE",
+        )
+    if fix is not None:
+        check_target(fix)
+    config = None
+    if config_file is not None:
+        from singula.stages.checking import inspect_config
+
+        config = load_config(config_file, overrides, notify=notify)
+        notify(f"configuration: {config_file} is sound")
+        found = inspect_config(config)
+    elif overrides:
+        raise UserError("--set: there is no configuration whose keys could be changed")
+    else:
+        found = inspect_dataset(dataset or Path())
+    for line in describe(found):
+        notify(line)
+    lines = _estimate(config, found, gpu, notify, timed=timed) if config is not None else []
+    if html is not None:
+        notify(f"page: {write_page(found, html, lines)}")
+    if fix is not None:
+        _fix(found, fix, notify)
+    return found
+
+
+def _estimate(
+    config: Config, found: Inspection, gpu: str | None, notify: Notify, *, timed: bool
+) -> list[str]:
+    """Say what a run will take; a network that cannot be measured is no reason to fail."""
+    from singula.stages.estimate import estimate
+
+    device = None
+    if timed:
+        from singula.training.device import choose_device
+
+        device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, lambda line: None)
+        _use_cores(config)
+    try:
+        lines = estimate(config, found, device, timed=timed).lines()
+    except (RuntimeError, MemoryError) as error:
+        notify(f"a training step could not be measured: {str(error).splitlines()[0]}")
+        lines = estimate(config, found, None, timed=False).lines()
+    notify("")
+    for line in lines:
+        notify(line)
+    return lines
+
+
+def _use_cores(config: Config) -> None:
+    """As many threads as a run takes."""
+    import os
+
+    import torch
+
+    from singula.training.device import cpu_threads
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cpu_threads(config.SYSTEM.NUM_CPUS))
+
+
+def _fix(found: Inspection, folder: Path, notify: Notify) -> None:
+    report = write_fixed(found, folder, notify=notify)
+    notify(
+        f"corrected copy: {folder} ({report.files} images, {len(report.corrected)} labels "
+        f"corrected, {len(report.left_out)} left out); the originals are as they were"
+    )
+    for part in found.parts:
+        key = part.name.upper()
+        where = f"DATA.{key}.PATH: {folder / part.name / 'x'}"
+        notify(f"  {where}, DATA.{key}.GT_PATH: {folder / part.name / 'y'}")

@@ -1,0 +1,36 @@
+"""The data linter: what is wrong with images and labels, shown, and corrected in a copy."""
+
+from __future__ import annotations
+
+from singula.inspection.findings import (
+    HINT,
+    KINDS,
+    PROBLEM,
+    Finding,
+    InspectedPart,
+    Inspection,
+    Kind,
+    Place,
+)
+from singula.inspection.fix import FixReport, check_target, write_fixed
+from singula.inspection.inspect import InspectSettings, inspect_dataset
+from singula.inspection.page import write_page
+from singula.inspection.text import describe
+
+__all__ = [
+    "HINT",
+    "KINDS",
+    "PROBLEM",
+    "Finding",
+    "FixReport",
+    "InspectSettings",
+    "InspectedPart",
+    "Inspection",
+    "Kind",
+    "Place",
+    "check_target",
+    "describe",
+    "inspect_dataset",
+    "write_fixed",
+    "write_page",
+]

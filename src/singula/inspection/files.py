@@ -1,0 +1,183 @@
+"""What is wrong with a file before its objects are looked at: axes, channels, types, values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.errors import UserError
+from singula.inspection.findings import HINT, PROBLEM
+from singula.inspection.images import fingerprint, is_constant, notice_saturation
+from singula.inspection.labels import Noticed
+from singula.io.axes import Layout
+from singula.io.formats import FORMATS
+from singula.io.image import Header
+from singula.io.pairs import Pair
+from singula.io.read import image_layout, label_layout, read_header, read_image, read_labels
+
+Array = npt.NDArray[Any]
+_MOST_CHANNELS = 4
+
+
+@dataclass
+class FileFacts:
+    """What is compared across files; None where it could not be read.
+
+    Parameters
+    ----------
+    part : str
+    pair : Pair, optional
+    shape : tuple of int, optional
+        Spatial shape of the image.
+    dtype : str, optional
+    channels, label_channels : int, optional
+    spacing : tuple of float, optional
+        Empty where the file does not say.
+    digest : str
+        Of the pixels; empty for an image of one single value.
+    """
+
+    part: str = ""
+    pair: Pair | None = None
+    shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+    channels: int | None = None
+    label_channels: int | None = None
+    spacing: tuple[float, ...] | None = None
+    digest: str = ""
+
+
+def check_image(
+    path: Path, ndim: int, channels: int | None, *, grey: bool
+) -> tuple[Array | None, FileFacts, list[Noticed]]:
+    """Read an image as a run would.
+
+    Returns
+    -------
+    array : ndarray, optional
+        (y, x, c) or (z, y, x, c); None where it cannot be read.
+    facts : FileFacts
+    noticed : list of Noticed
+    """
+    facts, noticed = FileFacts(), []
+    try:
+        header = read_header(path)
+    except UserError as error:
+        return None, facts, [_refused("unreadable", path, error)]
+    try:
+        layout = image_layout(path, header, ndim, channels, grey=grey)
+    except UserError as error:
+        kind = "axes" if channels is None else "channels"
+        noticed.append(_refused(kind, path, error))
+        if channels is None:
+            return None, facts, noticed
+        try:
+            layout = image_layout(path, header, ndim, None)
+        except UserError as second:
+            return None, facts, [_refused("axes", path, second)]
+    doubt = axes_doubt(header, layout, ndim) if not noticed else None
+    noticed += [Noticed("axes", doubt)] if doubt else []
+    try:
+        image = read_image(path, ndim, layout.channels)
+    except UserError as error:
+        return None, facts, [*noticed, _refused("unreadable", path, error)]
+    facts.shape, facts.channels = image.spatial_shape, layout.channels
+    facts.dtype = str(image.array.dtype)
+    facts.spacing = tuple(round(size, 6) for size in image.spacing or ())
+    if is_constant(image.array):
+        value = image.array[(0,) * ndim].tolist()
+        noticed.append(
+            Noticed("constant", f"every pixel is {value[0] if len(value) == 1 else value}")
+        )
+        return None, facts, noticed
+    facts.digest = fingerprint(image.array)
+    return image.array, facts, noticed
+
+
+def notice_image_values(image: Array, ids: Array | None) -> list[Noticed]:
+    """Saturation, of the objects where they are known."""
+    return notice_saturation(image, ids)
+
+
+def axes_doubt(header: Header, layout: Layout, ndim: int) -> str | None:
+    """Why the axes may be others than they were taken for; None where there is no doubt."""
+    shape = layout.spatial_shape
+    if ndim == 3 and 2 * shape[2] <= min(shape[:2]):
+        return f"(z, y, x) is {shape}: the last axis is by far the shortest, is it z?"
+    if header.axes is not None and "Q" not in header.axes:
+        return None
+    if layout.stored_channels > _MOST_CHANNELS:
+        return f"{layout.stored_channels} channels, or are they slices? ({layout.note})"
+    ends = (header.shape[0], header.shape[-1])
+    if layout.stored_channels > 1 and max(ends) <= _MOST_CHANNELS:
+        return f"the channels are first or last, of {header.shape} ({layout.note})"
+    return None
+
+
+def check_label(
+    path: Path, ndim: int, *, classes: bool
+) -> tuple[Array | None, list[Noticed], bool]:
+    """Read a label image as a run would.
+
+    Parameters
+    ----------
+    classes : bool
+        It must have a class channel; else it may.
+
+    Returns
+    -------
+    labels : ndarray, optional
+        (spatial…, 1 or 2) of an unsigned type; None where it cannot be read.
+    noticed : list of Noticed
+    is_mask : bool
+        The file holds bools.
+    """
+    try:
+        header = read_header(path)
+    except UserError as error:
+        return None, [_refused("unreadable", path, error)], False
+    noticed: list[Noticed] = []
+    try:
+        layout = label_layout(path, header, ndim, False)
+    except UserError as error:
+        lossy = FORMATS[path.suffix.lower()].lossy
+        return None, [_refused("label_type" if lossy else "axes", path, error, PROBLEM)], False
+    if classes and layout.channels != 2:
+        text = f"{layout.channels} channel(s), but MODEL.N_CLASSES asks for ids and classes"
+        noticed.append(Noticed("classes", text, suggestion="add the class channel"))
+    try:
+        array = read_labels(path, ndim, layout.channels == 2).array
+    except UserError as error:
+        return None, [*noticed, _refused("label_type", path, error)], False
+    is_mask = header.dtype.kind == "b"
+    if header.dtype.kind == "f":
+        noticed.append(_odd_type(f"of type {header.dtype}, though all values are whole"))
+    elif layout.channels == 3:
+        noticed.append(_odd_type("a colour picture with three equal channels"))
+    elif is_mask:
+        noticed.append(_odd_type("of type bool, which holds one id only"))
+    return array, noticed, is_mask
+
+
+def _odd_type(text: str) -> Noticed:
+    remedy = "store them as unsigned integers, as --fix does"
+    return Noticed("label_type", text, fixable=True, severity=HINT, suggestion=remedy)
+
+
+def _refused(kind: str, path: Path, error: UserError, severity: str | None = PROBLEM) -> Noticed:
+    """A reader's refusal as a finding; the file is named elsewhere."""
+    text = error.message.removeprefix(f"{path}: ")
+    return Noticed(kind, text, severity=severity, suggestion=error.hint)
+
+
+def label_spacing(path: Path, ndim: int) -> tuple[tuple[float, ...] | None, str | None]:
+    """Pixel size and unit that a file gives, if they fit the axes."""
+    header = read_header(path)
+    if header.spacing is None or len(header.spacing) < ndim:
+        return None, None
+    sizes = tuple(float(size) for size in header.spacing[-ndim:])
+    return (sizes, header.unit) if np.all(np.array(sizes) > 0) else (None, None)

@@ -1,0 +1,172 @@
+"""A corrected copy of a whole data set; the originals are only read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from singula.errors import UserError
+from singula.inspection.correct import Corrected, correct_labels
+from singula.inspection.files import label_spacing
+from singula.inspection.findings import Finding, InspectedPart, Inspection
+from singula.io.atomic import atomic_path, make_folder
+from singula.io.pairs import Pair
+from singula.io.read import label_layout, read_header, read_labels
+from singula.io.write import write_tiff
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class FixReport:
+    """What a corrected copy holds.
+
+    Parameters
+    ----------
+    folder : Path
+    files : int
+        Images.
+    corrected : dict of Path to str
+        Original label file → what was changed.
+    left_out : dict of Path to str
+        Original file → why the copy is without it.
+    """
+
+    folder: Path
+    files: int
+    corrected: dict[Path, str]
+    left_out: dict[Path, str]
+
+
+def check_target(folder: Path, inspection: Inspection | None = None) -> None:
+    """Refuse a folder in which something is, or that is among the originals.
+
+    Raises
+    ------
+    UserError
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            f"--fix: {folder} exists and is not empty",
+            "give a new folder; the corrected copy never replaces anything",
+        )
+    for part in inspection.parts if inspection else ():
+        for source in (part.images, part.labels):
+            if source and source.resolve() in (folder.resolve(), *folder.resolve().parents):
+                raise UserError(
+                    f"--fix: {folder} is inside {source}, which holds the originals",
+                    "give a folder outside of the data",
+                )
+
+
+def write_fixed(
+    inspection: Inspection, folder: Path | str, *, notify: Notify | None = None
+) -> FixReport:
+    """Write ``folder/{train,val,test}/{x,y}`` with corrected labels.
+
+    Images, and labels without anything to correct, are copied as they are; corrected labels are
+    written as TIFF under the name of their image.
+
+    Parameters
+    ----------
+    inspection : Inspection
+    folder : Path or str
+        New or empty.
+    notify : callable, optional
+        Told of every label that is corrected, and of everything that is left out.
+
+    Returns
+    -------
+    FixReport
+
+    Raises
+    ------
+    UserError
+        The folder holds something, is among the originals, or cannot be written.
+    """
+    folder = Path(folder)
+    check_target(folder, inspection)
+    make_folder(folder)
+    fixable: dict[Path, list[Finding]] = {}
+    unusable: dict[Path, str] = {}
+    for finding in inspection.findings:
+        if finding.fixable and finding.label is not None:
+            fixable.setdefault(finding.label, []).append(finding)
+        if finding.unusable:
+            unusable.setdefault(finding.image or finding.file, f"{finding.kind}: {finding.text}")
+    report = FixReport(folder, 0, {}, dict(unusable))
+    count = 0
+    for part in inspection.parts:
+        for pair in part.pairs:
+            if pair.image in unusable:
+                continue
+            count += 1
+            words = _write_pair(inspection, part, pair, folder, fixable.get(pair.label or Path()))
+            if words and pair.label is not None:
+                report.corrected[pair.label] = words
+                if notify:
+                    notify(f"corrected: {pair.label}: {words}")
+    if notify:
+        for path, why in unusable.items():
+            notify(f"left out: {path}: {why}")
+    return FixReport(folder, count, report.corrected, report.left_out)
+
+
+def _write_pair(
+    inspection: Inspection,
+    part: InspectedPart,
+    pair: Pair,
+    folder: Path,
+    findings: list[Finding] | None,
+) -> str:
+    """Copy an image and its labels, and correct these; gives in words what was changed."""
+    target = folder / part.name
+    _copy(pair.image, target / "x" / pair.image.name)
+    if pair.label is None:
+        return ""
+    name = pair.image.name[: -len(_suffix(pair.image))]
+    if not findings:
+        _copy(pair.label, target / "y" / f"{name}{_suffix(pair.label)}")
+        return ""
+    semantic = any(finding.kind == "semantic" for finding in findings)
+    classes = (
+        label_layout(pair.label, read_header(pair.label), inspection.ndim, False).channels == 2
+    )
+    array = read_labels(pair.label, inspection.ndim, classes).array
+    done = correct_labels(array, inspection.smallest, semantic=semantic)
+    spacing, unit = label_spacing(pair.label, inspection.ndim)
+    labels, axes = done.labels, "ZYX"[-inspection.ndim :]
+    labels, axes = (labels, f"{axes}C") if labels.shape[-1] > 1 else (labels[..., 0], axes)
+    write_tiff(target / "y" / f"{name}.tif", labels, axes, spacing, unit)
+    return _words(done, findings)
+
+
+def _suffix(path: Path) -> str:
+    """The suffix, `.ome.tif` as one."""
+    ome = path.stem.lower().endswith(".ome") and path.suffix.lower() in (".tif", ".tiff")
+    return path.name[-len(path.suffix) - 4 :] if ome else path.suffix
+
+
+def _words(done: Corrected, findings: list[Finding]) -> str:
+    said = []
+    if any(finding.kind == "semantic" for finding in findings):
+        said.append("each region its own id")
+    elif done.pieces:
+        said.append(f"{done.pieces} pieces with ids of their own")
+    if done.tiny:
+        said.append(f"{done.tiny} tiny pieces dropped")
+    if done.filled:
+        said.append(f"{done.filled} pixels of holes filled")
+    kinds = {finding.kind for finding in findings}
+    if "classes" in kinds:
+        said.append("one class for each object")
+    if "label_type" in kinds:
+        said.append("stored as unsigned integers")
+    return ", ".join(said)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -1,0 +1,272 @@
+"""Look through a data set, file by file, then across files."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from singula.errors import UserError
+from singula.inspection.files import FileFacts, check_image, check_label, notice_image_values
+from singula.inspection.findings import (
+    KINDS,
+    PROBLEM,
+    Finding,
+    InspectedPart,
+    Inspection,
+    finding,
+)
+from singula.inspection.images import notice_leftovers
+from singula.inspection.labels import Noticed, look, notice_classes, notice_objects
+from singula.inspection.pairing import pair_part
+from singula.io.pairs import Pair
+from singula.survey import Folders, find_folders
+from singula.survey.dataset import decide_ndim
+
+Array = npt.NDArray[Any]
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class InspectSettings:
+    """What is known of a data set before looking.
+
+    Parameters
+    ----------
+    ndim : {2, 3}, optional
+        Found out by default.
+    channels : int, optional
+        That images must have.
+    grey : bool
+        Images of one channel are allowed too.
+    n_classes : int, optional
+        Background counted; then labels must have a class channel. By default they may.
+    patch : tuple of int, optional
+        Spatial shape of a patch.
+    reflect : bool
+        Images smaller than the patch are allowed.
+    smallest : int, optional
+        Objects of fewer pixels are tiny; 3**ndim by default, of which a contour leaves nothing.
+    """
+
+    ndim: int | None = None
+    channels: int | None = None
+    grey: bool = False
+    n_classes: int | None = None
+    patch: tuple[int, ...] | None = None
+    reflect: bool = False
+    smallest: int | None = None
+
+
+def inspect_dataset(
+    data: Path | str | Sequence[Folders],
+    settings: InspectSettings | None = None,
+    *,
+    notify: Notify | None = None,
+) -> Inspection:
+    """Find what is wrong with images and labels.
+
+    Parameters
+    ----------
+    data : Path, str or sequence of Folders
+        The folder of a data set (`singula.survey.find_folders` says how it may be laid out), or
+        its parts.
+    settings : InspectSettings, optional
+    notify : callable, optional
+        Told which part is looked at, and how many of its files are done.
+
+    Returns
+    -------
+    Inspection
+
+    Raises
+    ------
+    UserError
+        No such folder, no images in it, or a layout that is not known. Whatever is wrong with
+        a single file is a finding.
+
+    Notes
+    -----
+    Every file is read once; time and memory grow with the pixels, not with the objects.
+    """
+    settings = settings or InspectSettings()
+    notes: list[str] = []
+    folders: Sequence[Folders]
+    if isinstance(data, str | Path):
+        folders, notes = find_folders(data)
+    else:
+        folders = data
+    paired = [(part, *pair_part(part)) for part in folders]
+    found = [one for _, _, unpaired in paired for one in unpaired]
+    ndim = settings.ndim or _decide_ndim([pairs for _, pairs, _ in paired])
+    smallest = settings.smallest or 3**ndim
+    parts, facts = [], []
+    for part, pairs, _ in paired:
+        visit = _Visit(part.name, ndim, smallest, settings)
+        for place, pair in enumerate(pairs):
+            if notify and place % 25 == 0:
+                notify(f"{part.name}: {place} of {len(pairs)} files")
+            facts.append(visit.pair(pair))
+        found += visit.found
+        parts.append(InspectedPart(part.name, part.images, part.labels, tuple(pairs), visit.count))
+    found += _differing(facts, settings)
+    found += _twins(facts)
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    found.sort(key=lambda one: order[one.kind])
+    return Inspection(ndim, tuple(parts), tuple(found), tuple(notes), smallest)
+
+
+def _decide_ndim(parts: Sequence[Sequence[Pair]]) -> int:
+    """Images or volumes, by the first files that can be read."""
+    first = [pair for pairs in parts for pair in pairs[:5]]
+    try:
+        return decide_ndim(first)
+    except UserError:
+        votes: Counter[int] = Counter()
+        for pair in first:
+            try:
+                votes[decide_ndim([pair])] += 1
+            except UserError:
+                continue
+        if not votes:
+            raise
+        return votes.most_common(1)[0][0]
+
+
+@dataclass
+class _Visit:
+    """Goes through the pairs of a part and gathers findings."""
+
+    part: str
+    ndim: int
+    smallest: int
+    settings: InspectSettings
+
+    def __post_init__(self) -> None:
+        self.found: list[Finding] = []
+        self.count = 0
+
+    def pair(self, pair: Pair) -> FileFacts:
+        """Look at an image and its labels; gives what is compared across files."""
+        settings = self.settings
+        image, facts, noticed = check_image(
+            pair.image, self.ndim, settings.channels, grey=settings.grey
+        )
+        facts.part, facts.pair = self.part, pair
+        self._add(pair.image, pair, noticed)
+        labels = None
+        if pair.label is not None:
+            labels, noticed, is_mask = check_label(
+                pair.label, self.ndim, classes=settings.n_classes is not None
+            )
+            self._add(pair.label, pair, noticed)
+        shape = facts.shape
+        if labels is not None and shape is not None and labels.shape[:-1] != shape:
+            self._mismatch(pair, shape, labels.shape[:-1])
+            image = None
+        if shape is not None:
+            self._add(pair.image, pair, self._patch(shape))
+        ids = None
+        if labels is not None and pair.label is not None:
+            ids = labels[..., 0].copy() if labels.shape[-1] > 1 else labels[..., 0]
+            facts.label_channels = labels.shape[-1]
+            self._labels(pair, ids, labels, image, is_mask=is_mask)
+        if image is not None:
+            self._add(pair.image, pair, notice_image_values(image, ids))
+        return facts
+
+    def _labels(
+        self, pair: Pair, ids: Array, labels: Array, image: Array | None, *, is_mask: bool
+    ) -> None:
+        seen = look(ids, is_mask=is_mask)
+        self.count += len(seen.objects)
+        path = pair.label or pair.image
+        self._add(path, pair, notice_objects(seen, self.smallest, self.settings.patch))
+        if labels.shape[-1] > 1 and not seen.semantic:
+            classes = labels[..., 1]
+            self._add(path, pair, notice_classes(ids, classes, seen, self.settings.n_classes))
+        if image is not None:
+            self._add(path, pair, notice_leftovers(image, ids, seen))
+
+    def _patch(self, shape: tuple[int, ...]) -> list[Noticed]:
+        patch = self.settings.patch
+        small = patch is not None and any(s < p for s, p in zip(shape, patch, strict=True))
+        if not small or self.settings.reflect or self.part == "test" or patch is None:
+            return []
+        return [Noticed("small_image", f"the image is {shape}, the patch {tuple(patch)}")]
+
+    def _mismatch(self, pair: Pair, image: tuple[int, ...], label: tuple[int, ...]) -> None:
+        turned = sorted(image) == sorted(label)
+        text = f"the image is {image}, its label {label}"
+        remedy = "swap the axes of one of them" if turned else None
+        self._add(pair.image, pair, [Noticed("shape", text, suggestion=remedy)])
+
+    def _add(self, path: Path, pair: Pair, noticed: Sequence[Noticed]) -> None:
+        for one in noticed:
+            self.found.append(
+                finding(
+                    one.kind,
+                    self.part,
+                    path,
+                    one.text,
+                    pair=pair,
+                    severity=one.severity,
+                    suggestion=one.suggestion,
+                    count=one.count,
+                    where=one.where,
+                    fixable=one.fixable,
+                )
+            )
+
+
+def _differing(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Finding]:
+    """Files of another type, pixel size or number of channels than most."""
+    found = []
+    for name, words in (
+        ("dtype", "is of type"),
+        ("spacing", "has the pixel size"),
+        ("channels", "has the number of channels"),
+        ("label_channels", "has labels with the number of channels"),
+    ):
+        known = [fact for fact in facts if getattr(fact, name) is not None and fact.pair]
+        counts = Counter(getattr(fact, name) for fact in known)
+        if len(counts) < 2 or (name == "channels" and settings.channels is not None):
+            continue
+        usual = counts.most_common(1)[0][0]
+        for fact in known:
+            value = getattr(fact, name)
+            if value != usual and fact.pair is not None:
+                text = f"{words} {_show(value)}, most files {_show(usual)}"
+                severe = PROBLEM if "channels" in name else None
+                kind = "channels" if name == "channels" else "mixed"
+                path = fact.pair.image
+                if name == "label_channels" and fact.pair.label is not None:
+                    path, kind = fact.pair.label, "classes"
+                found.append(finding(kind, fact.part, path, text, pair=fact.pair, severity=severe))
+    return found
+
+
+def _show(value: object) -> str:
+    return "unknown" if value == () else str(value)
+
+
+def _twins(facts: Sequence[FileFacts]) -> list[Finding]:
+    """Images whose pixels are those of another file."""
+    same: defaultdict[str, list[FileFacts]] = defaultdict(list)
+    for fact in facts:
+        if fact.digest:
+            same[fact.digest].append(fact)
+    found = []
+    for group in same.values():
+        first = group[0]
+        for twin in group[1:]:
+            if twin.pair is None or first.pair is None:
+                continue
+            kind = "leakage" if twin.part != first.part else "duplicate"
+            text = f"the same pixels as {first.part}: {first.pair.image.name}"
+            found.append(finding(kind, twin.part, twin.pair.image, text, pair=twin.pair))
+    return found

@@ -1,0 +1,125 @@
+"""The findings as one self-contained page with pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from singula.inspection.findings import HINT, KINDS, Finding, Inspection, Place
+from singula.inspection.pictures import picture
+from singula.inspection.text import counted, remedies, short_name, summary, verdict
+from singula.io.write import write_text
+from singula.report.html import Markup, folded, join, page, section, table, tag
+from singula.report.pictures import data_uri
+
+_SHOWN, _MOST = 12, 500
+_PICTURES = 8
+# Nothing to be seen in a picture of these
+_PLAIN = frozenset(("unpaired", "unreadable", "axes", "order", "channels", "mixed"))
+
+
+def write_page(inspection: Inspection, path: Path | str, estimate: Sequence[str] = ()) -> Path:
+    """Write the page.
+
+    Parameters
+    ----------
+    inspection : Inspection
+    path : Path or str
+        The HTML file; nothing outside of it is needed to see it.
+    estimate : sequence of str
+        Lines on what a run will take.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    groups = inspection.by_kind()
+    links = [tag("a", KINDS[kind].title, href=f"#{kind}") for kind in groups]
+    head = tag(
+        "header",
+        tag("h1", "Data check"),
+        tag("p", summary(inspection), class_="facts"),
+        _cards(inspection),
+        tag("nav", join(links, " "), aria_label="Kinds of findings") if links else None,
+    )
+    parts = [_group(inspection, kind, findings) for kind, findings in groups.items()]
+    if not parts:
+        parts = [tag("p", "Nothing found: the data are fine.", class_="lead")]
+    if estimate:
+        lines = tag("ul", *(tag("li", line) for line in estimate))
+        parts.append(section("estimate", "What a run will take", lines))
+    notes = [*inspection.notes]
+    if notes:
+        parts.append(section("notes", "Notes", tag("ul", *(tag("li", note) for note in notes))))
+    return write_text(Path(path), page("Data check – Singula", head, *parts))
+
+
+def _cards(inspection: Inspection) -> Markup:
+    files = sum(len(part.pairs) for part in inspection.parts)
+    cards = (
+        (len(inspection.problems), "problems", "make a run stop, or its result worse"),
+        (len(inspection.hints), "hints", "to be looked at; may be as it should be"),
+        (len(inspection.fixable), "corrected by --fix", "in a copy of the data"),
+        (files, "images", f"{sum(part.objects for part in inspection.parts)} objects"),
+    )
+    made = [
+        tag("div", tag("b", value), tag("span", words), tag("small", about), class_="card")
+        for value, words, about in cards
+    ]
+    return tag("div", *made, class_="cards", aria_label=verdict(inspection), role="group")
+
+
+def _group(inspection: Inspection, kind: str, findings: Sequence[Finding]) -> Markup:
+    hint = all(finding.severity == HINT for finding in findings)
+    about = tag("p", tag("b", "Hint. " if hint else "Problem. "), counted(len(findings), "file"))
+    advice = tag("ul", *(tag("li", text) for text in remedies(findings)))
+    rows = [
+        (short_name(inspection, one.file), one.text, "yes" if one.fixable else "no")
+        for one in findings
+    ]
+    columns = ("File", "What was found", "Corrected by --fix")
+    made: list[object] = [about, advice, _pictures(inspection, kind, findings)]
+    made.append(table("Files", columns, rows[:_SHOWN], text_columns=3, class_="images"))
+    if len(rows) > _SHOWN:
+        rest = table("Further files", columns, rows[_SHOWN:_MOST], text_columns=3, class_="images")
+        left = len(rows) - _MOST
+        more = tag("p", f"{left} more are not listed.") if left > 0 else None
+        made.append(folded(f"The other {len(rows) - _SHOWN} files", rest, more))
+    return section(kind, KINDS[kind].title, *(part for part in made if part is not None))
+
+
+def _pictures(inspection: Inspection, kind: str, findings: Sequence[Finding]) -> Markup | None:
+    """Some places of several files, in a row."""
+    if kind in _PLAIN:
+        return None
+    figures = []
+    for finding, place in _picked(findings, _PICTURES):
+        shown = picture(finding, inspection.ndim, place)
+        if shown is None:
+            continue
+        name = short_name(inspection, finding.file)
+        words = name if place is None or not place.id else f"{name}, id {place.id}"
+        height, width = shown.shape[:2]
+        image = tag("img", src=data_uri(shown), alt=words, width=width, height=height)
+        figures.append(
+            tag("figure", image, tag("figcaption", tag("span", words, class_="name")),
+                class_="panel thumb")
+        )  # fmt: skip
+    if not figures:
+        return None
+    return tag("div", *figures, class_="thumbs")
+
+
+def _picked(findings: Sequence[Finding], most: int) -> list[tuple[Finding, Place | None]]:
+    """One place of each file, then a second one of each, up to a number."""
+    picked: list[tuple[Finding, Place | None]] = []
+    for turn in range(most):
+        for finding in findings:
+            if len(picked) == most:
+                return picked
+            if turn < len(finding.where):
+                picked.append((finding, finding.where[turn]))
+            elif turn == 0:
+                picked.append((finding, None))
+    return picked

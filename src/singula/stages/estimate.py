@@ -1,0 +1,321 @@
+"""What a run will take, before it is begun: patches, tiles, memory, disk and time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+
+from singula.config import Config
+from singula.data.patches import TilePlan, training_starts
+from singula.errors import UserError
+from singula.inspection import Inspection
+from singula.io.pairs import Pair
+from singula.io.read import read_header
+from singula.stages import settings as from_config
+from singula.stages.reading import reader_for
+from singula.stages.split import split_pairs
+
+# Of what was measured in whole runs beside the estimate; see docs/check.md
+FACTOR = 2.0
+_VIEWS = {2: 8, 3: 16}
+# Weights and two moments of the optimiser, in float32
+_CHECKPOINT_BYTES = 12
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to be done, counted from headers alone.
+
+    Parameters
+    ----------
+    patches, val_patches : int
+        In an epoch.
+    steps : int
+        Optimiser steps' batches in an epoch.
+    images : int
+        To be predicted.
+    tiles : int
+        Forward passes' tiles of all of them.
+    tile_pixels : int
+        Pixels of all tiles.
+    tile : tuple of int
+        The most frequent shape of a tile.
+    tile_batch : int
+    stored : int
+        Bytes of the channels that are stored beside the labels.
+    in_memory : int
+        Bytes of images and labels that are held.
+    largest : int
+        Pixels of the largest test image.
+    results : int
+        Bytes of maps and instances in the results folder.
+    """
+
+    patches: int = 0
+    val_patches: int = 0
+    steps: int = 0
+    images: int = 0
+    tiles: int = 0
+    tile_pixels: int = 0
+    tile: tuple[int, ...] = ()
+    tile_batch: int = 1
+    stored: int = 0
+    in_memory: int = 0
+    largest: int = 0
+    results: int = 0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What was measured of the network on this machine.
+
+    Parameters
+    ----------
+    step, validation, tile : float
+        Seconds of a training step, a forward pass of a batch, and a batch of tiles.
+    parameters : int
+    resting, training, predicting : int
+        Bytes of the process before, and at the peak of either.
+    """
+
+    step: float
+    validation: float
+    tile: float
+    parameters: int
+    resting: int
+    training: int
+    predicting: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.
+
+    Parameters
+    ----------
+    work : Work
+    timing : Timing, optional
+        None when nothing was timed.
+    device : str
+        What it was measured on.
+    epochs, channels : int
+    augment : int
+        Views of which the prediction is the mean.
+    """
+
+    work: Work
+    timing: Timing | None
+    device: str = ""
+    epochs: int = 0
+    channels: int = 1
+    augment: int = 1
+
+    @property
+    def training_seconds(self) -> float:
+        """Of all epochs."""
+        if self.timing is None:
+            return 0.0
+        batch = max(1, ceil(self.work.patches / max(1, self.work.steps)))
+        validation = ceil(self.work.val_patches / batch) * self.timing.validation
+        return self.epochs * (self.work.steps * self.timing.step + validation)
+
+    @property
+    def prediction_seconds(self) -> float:
+        """Of the network, for all test images."""
+        if self.timing is None or not self.work.tile:
+            return 0.0
+        each = prod(self.work.tile) * self.work.tile_batch
+        return self.augment * self.timing.tile * self.work.tile_pixels / each
+
+    @property
+    def memory(self) -> int:
+        """Bytes at the peak; 0 when nothing was timed."""
+        if self.timing is None:
+            return 0
+        maps = 4 * self.work.largest * (3 * self.channels + 4)
+        training = self.timing.training + self.work.in_memory if self.work.patches else 0
+        predicting = self.timing.predicting + maps if self.work.images else 0
+        return max(training, predicting)
+
+    @property
+    def disk(self) -> int:
+        """Bytes of everything that a run writes."""
+        checkpoints = 0
+        if self.timing is not None and self.work.patches:
+            checkpoints = 2 * _CHECKPOINT_BYTES * self.timing.parameters
+        return self.work.stored + self.work.results + checkpoints
+
+    def lines(self) -> list[str]:
+        """For people."""
+        work, said = self.work, []
+        if work.patches:
+            line = f"training: {work.patches} patches and {work.val_patches} for validation"
+            said.append(f"{line} in {work.steps} steps an epoch, {self.epochs} epochs")
+        if work.images:
+            shape = " × ".join(map(str, work.tile))
+            line = f"prediction: {work.images} images in {work.tiles} tiles"
+            views = f", each {self.augment} times" if self.augment > 1 else ""
+            said.append(f"{line}, most of them {shape}{views}")
+        if self.timing is not None:
+            times = []
+            if work.patches:
+                times.append(f"training {duration(self.training_seconds)}")
+            if work.images:
+                times.append(f"prediction {duration(self.prediction_seconds)}")
+            said.append(f"time on {self.device}: {', '.join(times)}")
+            said.append(f"memory at the peak: {size(self.memory)}")
+        said.append(f"disk: {size(self.disk)}{'' if self.timing else ' without checkpoints'}")
+        if self.timing is not None:
+            said.append(
+                f"measured on one training step and one tile: right within a factor of {FACTOR:g} "
+                "while the machine does nothing else"
+            )
+        return said
+
+
+def count_work(config: Config, inspection: Inspection) -> Work:
+    """Count patches, tiles and bytes from the files' headers.
+
+    Files that cannot be read are left out.
+    """
+    parts = {part.name: _sized(config, part.name, part.pairs) for part in inspection.parts}
+    train, val = parts.get("train", {}), parts.get("val", {})
+    if train and config.DATA.VAL.FROM_TRAIN:
+        train, val = _split(config, train)
+    patches = sum(_patches(config, "TRAIN", shape) for shape, _ in train.values())
+    validation = sum(_patches(config, "VAL", shape) for shape, _ in val.values())
+    if train and not val:  # a part of each image validates
+        validation = round(patches * config.DATA.VAL.SPLIT_TRAIN)
+        patches -= validation
+    test = parts.get("test", {})
+    shapes = [shape for shape, _ in test.values()]
+    tiles, plan, batch, pixels = _tiles(config, shapes)
+    channels = config.channel_count
+    floats = any(name.startswith("D") for name in from_config.channel_names(config))
+    each = 4 if floats else 1
+    labelled = [shape for name, part in parts.items() for shape, _ in part.values()]
+    if test and not config.DATA.TEST.LOAD_GT:
+        labelled = [shape for part in (train, val) for shape, _ in part.values()]
+    held = 0
+    for name, part in (("TRAIN", train), ("VAL", val)):
+        if getattr(config.DATA, name).IN_MEMORY:
+            held += sum(bytes_ for _, bytes_ in part.values())
+    return Work(
+        patches=patches,
+        val_patches=validation,
+        steps=ceil(patches / config.TRAIN.BATCH_SIZE),
+        images=len(test),
+        tiles=tiles,
+        tile_pixels=pixels,
+        tile=plan,
+        tile_batch=batch,
+        stored=sum(prod(shape) * channels * each for shape in labelled),
+        in_memory=held,
+        largest=max((prod(shape) for shape in shapes), default=0),
+        # Float maps, the same as 0 and 1, and deflated instances
+        results=sum(prod(shape) * (5 * channels + 1) for shape in shapes),
+    )
+
+
+def estimate(
+    config: Config, inspection: Inspection, device: object | None, *, timed: bool = True
+) -> Estimate:
+    """Count the work, and measure one training step and one tile.
+
+    Parameters
+    ----------
+    config : Config
+    inspection : Inspection
+    device : Device, optional
+        Needed to measure.
+    timed : bool
+        False to count only.
+    """
+    from singula.training.device import Device
+
+    work = count_work(config, inspection)
+    timing, name = None, ""
+    if timed and isinstance(device, Device) and (work.patches or work.images):
+        from singula.stages.timing import measure_network
+
+        timing, name = measure_network(config, work, device)
+    augment = _VIEWS[config.ndim] if config.TEST.AUGMENTATION else 1
+    return Estimate(work, timing, name, config.TRAIN.EPOCHS, config.channel_count, augment)
+
+
+_Sized = dict[Path, tuple[tuple[int, ...], int]]
+
+
+def _sized(config: Config, part: str, pairs: Sequence[Pair]) -> _Sized:
+    """Spatial shape and bytes in memory of each image that can be read."""
+    reader = reader_for(config, part.upper())
+    found: _Sized = {}
+    for pair in pairs:
+        try:
+            header, shape = read_header(pair.image), reader.shape(pair.image)
+        except UserError:
+            continue
+        bytes_ = prod(shape) * config.in_channels * header.dtype.itemsize
+        if pair.label is not None:
+            try:
+                bytes_ += prod(shape) * min(4, read_header(pair.label).dtype.itemsize)
+            except UserError:
+                continue
+        found[pair.image] = shape, bytes_
+    return found
+
+
+def _split(config: Config, sized: _Sized) -> tuple[_Sized, _Sized]:
+    pairs = [Pair(path, None, path.stem) for path in sized]
+    try:
+        parts = split_pairs(config, pairs)
+    except UserError:
+        parts = None
+    if parts is None:
+        return sized, {}
+    one, two = ({pair.image: sized[pair.image] for pair in part} for part in parts)
+    return one, two
+
+
+def _patches(config: Config, part: str, shape: tuple[int, ...]) -> int:
+    settings = from_config.patch_settings(config, part)
+    if settings.random:
+        return settings.replicate
+    starts = training_starts(shape, settings.shape, settings.overlap, settings.padding)
+    return len(starts) * settings.replicate
+
+
+def _tiles(
+    config: Config, shapes: Sequence[tuple[int, ...]]
+) -> tuple[int, tuple[int, ...], int, int]:
+    """Number of tiles, the most frequent shape of one, tiles at once, pixels of all."""
+    if not shapes:
+        return 0, (), 1, 0
+    found: Counter[tuple[int, ...]] = Counter()
+    batch, pixels = 1, 0
+    for shape, images in Counter(shapes).items():
+        settings = from_config.predict_settings(config, shape)
+        plan, batch = settings.plan, settings.batch_size
+        count = plan.count(shape) * images
+        found[plan.patch] += count
+        pixels += count * prod(plan.patch)
+        if isinstance(plan, TilePlan):
+            batch = min(batch, plan.count(shape))
+    return sum(found.values()), found.most_common(1)[0][0], batch, pixels
+
+
+def duration(seconds: float) -> str:
+    """About so long."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"
+
+
+def size(count: float) -> str:
+    """Bytes as MB or GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
