@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from nicegui import ui
@@ -14,6 +14,7 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.gui.guard import Guard
 
+Look = Literal["main", "quiet", "bad", "plain"]
 P = ParamSpec("P")
 T = TypeVar("T")
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
@@ -31,7 +32,6 @@ def frame(page: str) -> Iterator[None]:
     page : str
         Its name in the bar.
     """
-    ui.colors(primary="#0b62a8", negative="#b3261e", positive="#1d7a3e", warning="#9a5b00")
     request = ui.context.client.request
     theme = request.cookies.get("singula_theme", "auto") if request is not None else "auto"
     theme = theme if theme in _THEMES else "auto"
@@ -61,10 +61,10 @@ def _theme_button(dark: ui.dark_mode, theme: str) -> None:
 
     def say() -> None:
         sign, words = _THEMES[now["theme"]]
-        button.set_text(sign)
-        button.props(f'aria-label="Colours: {words}" title="Colours: {words}"')
+        made.set_text(sign)
+        made.props(f'aria-label="Colours: {words}" title="Colours: {words}"')
 
-    button = ui.button(on_click=turn).props("flat dense no-caps").classes("theme")
+    made = ui.button(on_click=turn, color=None).props("flat dense no-caps").classes("theme")
     say()
 
 
@@ -106,7 +106,13 @@ def error_state(error: UserError | str, title: str = "That did not work") -> Non
             ui.label(f"→ {error.hint}").classes("error-hint")
 
 
-def guarded(action: Callable[[], None]) -> Callable[[], None]:
+def button(words: str, act: Callable[[], object], *, look: Look = "main") -> ui.button:
+    """A button in our own colours, which Quasar's cannot be in dark."""
+    made = ui.button(words, on_click=act, color=None).props("unelevated no-caps")
+    return made.classes(f"as-button {'' if look == 'main' else look}".strip())
+
+
+def guarded(action: Callable[[], object]) -> Callable[[], None]:
     """An action whose error is shown as a note."""
 
     def act() -> None:

@@ -10,6 +10,7 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
+from singula.gui.pages.frame import button
 
 _MOST = 400
 
@@ -59,9 +60,8 @@ def path_input(
 
     with field.add_slot("append"):
         browse = _Browser(guard, take, folders=folders, suffixes=suffixes)
-        ui.button("Browse", on_click=lambda: browse.open(field.value or "")).props(
-            f'flat dense no-caps aria-label="Browse: {label}"'
-        )
+        opener = button("Browse", lambda: browse.open(field.value or ""), look="plain")
+        opener.props(f'dense aria-label="Browse: {label}"')
     return field
 
 
@@ -78,10 +78,8 @@ class _Browser:
             self.list = ui.element("div").classes("browser-list")
             with ui.element("div").classes("row-of"):
                 if folders:
-                    ui.button("Take this folder", on_click=self._take_here).props(
-                        "unelevated no-caps"
-                    )
-                ui.button("Cancel", on_click=self.dialog.close).props("flat no-caps")
+                    button("Take this folder", self._take_here)
+                button("Cancel", self.dialog.close, look="plain")
 
     def open(self, value: str) -> None:
         """Show the folder of the present value."""
@@ -120,7 +118,7 @@ class _Browser:
                 ui.label(f"only the first {_MOST} are listed").classes("note")
 
     def _entry(self, words: str, act: Callable[[], None]) -> None:
-        ui.button(words, on_click=act).props("flat dense no-caps align=left").classes("entry")
+        button(words, act, look="plain").props("dense align=left").classes("entry")
 
     def _pick(self, path: Path) -> None:
         self.take(path)

@@ -12,6 +12,7 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.gui.control import Order, last_lines, next_run_id
 from singula.gui.pages.frame import (
+    button,
     empty_state,
     error_state,
     frame,
@@ -109,7 +110,7 @@ def _start_form(station: Station, config: str) -> None:
                 return
             ui.navigate.to(run_address("run", folder))
 
-        ui.button("Start", on_click=start).props("unelevated no-caps").classes("start")
+        button("Start", start)
 
 
 def _show(station: Station, run: str) -> None:
@@ -183,9 +184,8 @@ class _Watch:
         self.buttons.clear()
         with self.buttons:
             if view.state == "running":
-                ui.button(
-                    "End at once" if self.killing else "Stop", on_click=guarded(self._stop)
-                ).props("unelevated no-caps color=negative")
+                words = "End at once" if self.killing else "Stop"
+                button(words, guarded(self._stop), look="bad")
                 if self.killing:
                     ui.label("Asked to stop; it finishes what it writes.").classes("note")
             elif view.state in ("finished", "incomplete"):
@@ -194,7 +194,7 @@ class _Watch:
                     "as-button quiet"
                 )
             if view.state in ("stopped", "failed", "unfinished", "incomplete"):
-                ui.button("Resume", on_click=guarded(self._resume)).props("unelevated no-caps")
+                button("Resume", guarded(self._resume))
 
     def _stop(self) -> None:
         self.station.control.stop(self.folder, kill=self.killing)

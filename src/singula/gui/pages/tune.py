@@ -13,6 +13,7 @@ from singula.errors import UserError
 from singula.evaluate import Score
 from singula.gui.pages.frame import (
     aside,
+    button,
     empty_state,
     error_state,
     frame,
@@ -91,7 +92,7 @@ class _View:
                 self.scores = ui.html("", sanitize=False).props('aria-live="polite"')
                 subheading("Thresholds")
                 self.sliders = ui.element("div")
-                ui.button("Back to the run's own", on_click=self._reset).props("flat no-caps dense")
+                button("Back to the run's own", self._reset, look="plain")
                 subheading("Keep them")
                 self._saving()
         ui.timer(0, self._load, once=True)
@@ -203,7 +204,7 @@ class _View:
             ui.notify(f"saved: {self.station.guard.short(path)}", type="positive")
 
         with ui.element("div").classes("row-of"):
-            ui.button("Save configuration", on_click=guarded(save)).props("unelevated no-caps")
+            button("Save configuration", guarded(save))
 
 
 def _free(folder: Path, stem: str) -> Path:
