@@ -138,7 +138,7 @@ class _Watch:
         self.folder = folder
         self.killing = False
         self.before: dict[str, object] = {}
-        self.buttons = ui.element("div").classes("row-of")
+        self.buttons = ui.element("div").classes("row-of buttons")
         self.error = ui.element("div").props('aria-live="assertive"')
         self.facts = ui.html("", sanitize=False).props('aria-live="polite"')
         subheading("Training")
