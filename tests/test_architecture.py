@@ -13,8 +13,8 @@ SOURCE = Path(singula.__file__).parent
 # Data flows through the rooms in this order; a room imports only rooms before it.
 ROOMS = (  # noqa: SIM905
     "errors runtime config io channels data models training prediction instances postprocess "
-    "measure evaluate survey propose report inspection scaleout demo stages loaded workflow launch "
-    "demonstration checking gui cli"
+    "measure evaluate survey propose report inspection exports scaleout demo stages loaded tuning "
+    "workflow launch demonstration checking gui cli"
 ).split()
 FILES = sorted(SOURCE.rglob("*.py"))
 

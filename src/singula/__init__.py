@@ -7,6 +7,7 @@ The names below are stable. Each is imported when it is first used, so ``import 
 >>> labels = singula.decode(maps, "BC")          # channels -> labels
 >>> scores = singula.match(truth, labels)        # one result per IoU threshold
 >>> table = singula.measure(labels)              # a row for each instance
+>>> singula.export(labels, "imagej", "rois")     # for other programs
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from singula.config import load_config
     from singula.errors import UserError
     from singula.evaluate import match
+    from singula.exports import export
     from singula.instances import decode_labels as decode
     from singula.loaded import Model, load
     from singula.measure import measure
+    from singula.tuning import tune
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,10 +32,12 @@ __all__ = [
     "UserError",
     "decode",
     "encode",
+    "export",
     "load",
     "load_config",
     "match",
     "measure",
+    "tune",
 ]
 
 _HOME = {
@@ -40,10 +45,12 @@ _HOME = {
     "UserError": ("singula.errors", "UserError"),
     "decode": ("singula.instances", "decode_labels"),
     "encode": ("singula.channels", "encode"),
+    "export": ("singula.exports", "export"),
     "load": ("singula.loaded", "load"),
     "load_config": ("singula.config", "load_config"),
     "match": ("singula.evaluate", "match"),
     "measure": ("singula.measure", "measure"),
+    "tune": ("singula.tuning", "tune"),
 }
 
 

@@ -178,6 +178,8 @@ def predict(
 
     files = gather_images(images, output)
     loaded = load(model, device=choose_device(gpu, "cpu", "32", _say).torch)
+    for line in loaded.notices:
+        _say(line)
     with _interruptible():
         failed = predict_files(
             loaded, files, output, augment=augment, tables=tables, resume=resume, notify=_say
@@ -210,6 +212,85 @@ def init(
     from singula.propose.report import init_dataset
 
     init_dataset(dataset, output, minutes=minutes, notify=_say)
+
+
+@app.command()
+def tune(
+    run_folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's folder, RESULT_DIR/NAME/results/NAME_1.")
+    ],
+    metric: Annotated[
+        str, typer.Option("--metric", help="pq (panoptic quality) or f1, means over images.")
+    ] = "pq",
+    iou: Annotated[
+        float, typer.Option("--iou", help="IoU of a true and a predicted object that match.")
+    ] = 0.5,
+    save: Annotated[
+        bool, typer.Option("--save/--no-save", help="Put the thresholds into the checkpoint.")
+    ] = True,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
+) -> None:
+    """Find the decoding thresholds that suit the validation images best.
+
+    The images are predicted once; every setting is then decoded from the stored predictions.
+
+    Example: singula tune results/cells/results/cells_1
+    """
+    from singula.runtime import prepare_process
+
+    prepare_process()
+    from singula.training.device import choose_device
+    from singula.tuning import result_lines
+    from singula.tuning import tune as tune_thresholds
+
+    device = choose_device(gpu, "cpu", "32", _say).torch
+    with _interruptible():
+        result = tune_thresholds(
+            run_folder, metric=metric, iou=iou, save=save, device=device, notify=_say
+        )
+    for line in result_lines(result):
+        _say(line)
+    for what, path in result.files.items():
+        _say(f"{what}: {path}")
+    if result.saved is not None:
+        _say(f"saved in {result.saved}: `singula predict` uses them, and `singula run` does where")
+        _say("  its configuration gives no thresholds")
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or label images.")],
+    to: Annotated[str, typer.Option("--to", help="imagej, qupath, ome-zarr, csv or coco.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder [RUN/exports].")
+    ] = None,
+    spacing: Annotated[
+        str | None, typer.Option("--spacing", help="Size of a pixel, z first: 0.25,0.25")
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", help="Its unit, such as µm.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Write the instances of a run, or of label images, for other programs.
+
+    Example: singula export results/cells/results/cells_1 --to imagej
+
+    Label images: singula export labels/ --to csv --spacing 0.25,0.25 --unit µm -o tables
+    """
+    from singula.exports import export as export_instances
+
+    sizes = None if spacing is None else _numbers("--spacing", spacing)
+    with _interruptible():
+        written = export_instances(
+            source, to, output, spacing=sizes, unit=unit, overwrite=overwrite, notify=_say
+        )
+    _say(f"written: {written[0]}" + (f" and {len(written) - 1} more" if written[1:] else ""))
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.strip("()[] ").split(","))
+    except ValueError as error:
+        raise UserError(f"{option}: found {text!r}; allowed numbers such as 0.25,0.25") from error
 
 
 @app.command()

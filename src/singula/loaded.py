@@ -28,6 +28,7 @@ from singula.stages.post import (
 )
 from singula.stages.reading import Reader, reader_for
 from singula.stages.score import AXES
+from singula.stages.tuned import apply_tuned
 from singula.stages.weights import predictor_from
 from singula.training.checkpoint import load_checkpoint
 
@@ -81,6 +82,8 @@ class Model:
     post : PostSettings
     reader : Reader
         How the run's test images were read and preprocessed.
+    notices : tuple of str
+        What to know of its thresholds.
     """
 
     config: Config
@@ -88,6 +91,7 @@ class Model:
     normalizer: Normalizer
     post: PostSettings
     reader: Reader
+    notices: tuple[str, ...] = ()
 
     @property
     def ndim(self) -> int:
@@ -139,7 +143,7 @@ class Model:
         array : ndarray
             (y, x[, c]) or (z, y, x[, c]).
         thresholds : "auto" or mapping, optional
-            As in `singula.decode`; by default those of the run.
+            As in `singula.decode`; by default those of the run, or what `singula tune` saved.
         spacing : sequence of float, optional
             Size of a pixel, z first; as configured by default.
         augment : bool, optional
@@ -235,10 +239,12 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     config = config_from_dict(
         yaml.safe_load(checkpoint.description["config"]), source=str(checkpoint.path)
     )
+    # The checkpoint's own configuration names every key: what was tuned later is meant.
+    config, notices = apply_tuned(config, checkpoint.description, always=True)
     predictor, normalizer = predictor_from(config, checkpoint, torch.device(device))
     known = checkpoint.description.get("reference")
     reader = reader_for(config, "TEST", Reference.from_dict(known) if known else None)
-    return Model(config, predictor, normalizer, post_settings(config), reader)
+    return Model(config, predictor, normalizer, post_settings(config), reader, tuple(notices))
 
 
 def predict_files(

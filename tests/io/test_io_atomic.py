@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from singula.errors import UserError
-from singula.io.atomic import atomic_path, remove_leftovers
+from singula.io.atomic import atomic_folder, atomic_path, remove_leftovers
 from singula.io.write import write_csv, write_json, write_npy, write_text, write_tiff
 
 BIG = np.random.default_rng(0).integers(0, 2**16, (512, 512), dtype=np.uint16)
@@ -137,3 +137,21 @@ def test_another_machines_files_are_removed_when_they_are_old(tmp_path: Path) ->
     two_days_ago = time.time() - 2 * 86400
     os.utime(foreign, (two_days_ago, two_days_ago))
     assert remove_leftovers(tmp_path) == [foreign]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+
+    def half() -> None:
+        with atomic_folder(target) as temporary:
+            (temporary / "half").write_text("")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half()
+    assert list(tmp_path.iterdir()) == []
+    for text in ("first", "second"):
+        with atomic_folder(target) as temporary:
+            (temporary / text).write_text("")
+    assert [path.name for path in target.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [target]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from singula.channels import CONTOUR_MODES
 from singula.errors import UserError
@@ -116,6 +116,30 @@ class DecodeSettings:
             ):
                 arguments[name] = _as_type(key, keys.get(key, 5), "float")
         return cls(**arguments)  # type: ignore[arg-type]
+
+    def changed(self, values: Mapping[str, object]) -> DecodeSettings:
+        """These settings with some keys exchanged.
+
+        Parameters
+        ----------
+        values : mapping
+            As for `from_keys`; a threshold of a binary channel makes all of them manual.
+
+        Raises
+        ------
+        UserError
+            As `from_keys`.
+        """
+        given = DecodeSettings.from_keys(values)
+        keys = {_plain_name(key) for key in values}
+        names = {name for key, name in _FIELD_OF_KEY.items() if key in keys}
+        if names & _BINARY_THRESHOLDS:
+            names.add("th_type")
+        if "SEED_MORPH_SEQUENCE" in keys:
+            names.add("seed_morph")
+        if "ERODE_AND_DILATE_FOREGROUND" in keys:
+            names |= {"fore_erosion", "fore_dilation"}
+        return replace(self, **{name: getattr(given, name) for name in names})
 
 
 _FIELD_OF_KEY = {

@@ -92,6 +92,40 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; put it in the place of `path` when the block succeeds.
+
+    Parameters
+    ----------
+    path : Path or str
+        The folder to write; what is there is replaced.
+
+    Yields
+    ------
+    Path
+        An empty folder.
+
+    Raises
+    ------
+    UserError
+        When the disk is full or the folder cannot be written.
+    """
+    target = Path(path)
+    make_folder(target.parent)
+    temporary = target.with_name(f".{target.name[:40]}.{_mark()}.part")
+    try:
+        temporary.mkdir()
+        yield temporary
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise write_error(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _mark() -> str:
     """What tells whose a temporary file is: machine, process, and a name for this one."""
     return f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -123,7 +157,10 @@ def remove_leftovers(folder: Path) -> list[Path]:
         found = _MARK.search(path.name)
         if found is not None and _is_abandoned(path, found["machine"], int(found["process"])):
             with suppress(OSError):
-                path.unlink()
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
                 removed.append(path)
     return removed
 

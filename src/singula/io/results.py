@@ -113,6 +113,7 @@ class ResultsTree:
     model_plot = _Place("{0.charts}/model_plot_{0.job_id}.png")
     # the run as a whole
     overlays = _Place("{0.run}/overlays")
+    tuning = _Place("{0.run}/tuning")
     config_files = _Place("{0.job_dir}/config_files")
     metrics_csv = _Place("{0.run}/metrics.csv")
     run_json = _Place("{0.run}/run.json")

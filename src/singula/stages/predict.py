@@ -24,8 +24,9 @@ from singula.stages.progress import Progress, forget, settings_fingerprint
 from singula.stages.score import patch_scores
 from singula.stages.stack import Loaded, refuse_gaps, stack_slices
 from singula.stages.stored import StoredMaps, set_results_aside
+from singula.stages.tuned import apply_tuned
 from singula.stages.weights import find_checkpoint, predictor_from
-from singula.training.checkpoint import load_checkpoint
+from singula.training.checkpoint import Checkpoint, load_checkpoint
 from singula.training.device import gather_to_main, share_from_main, world_and_rank
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class TestRun:
     stored: StoredMaps = field(init=False)
     reused: set[tuple[str, View]] = field(default_factory=set)
     sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    weights: Checkpoint | None = None
 
     def __post_init__(self) -> None:
         """Make the place where everything is gathered."""
@@ -115,10 +117,12 @@ class TestRun:
                 self.notify(f"results of an earlier test of this run are now in {kept}")
         self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
         checkpoint = self._checkpoint(pairs)
+        self._use_tuned_thresholds()
         progress, waiting = self._waiting(pairs, checkpoint)
         network = None
-        if checkpoint is not None and not self._all_reused(waiting):
-            network = self._load(checkpoint)
+        if self.weights is not None and not self._all_reused(waiting):
+            network = self._load(self.weights)
+        self.weights = None
         said: set[str] = set()
         stacked: list[tuple[Maps, Loaded]] = []
         world, rank = world_and_rank()
@@ -283,7 +287,9 @@ class TestRun:
 
     def _look_for_maps(self, pairs: list[Pair], checkpoint: Path | None) -> None:
         """Find the stored maps that may be used again, and say what is made of the others."""
-        self.stored = StoredMaps(self.config, self.tree, checkpoint)
+        self.weights = load_checkpoint(checkpoint) if checkpoint is not None else None
+        known = self.weights.fingerprint if self.weights is not None else None
+        self.stored = StoredMaps(self.config, self.tree, known)
         if not self.config.TEST.REUSE_PREDICTIONS:
             return
         states = {
@@ -303,9 +309,18 @@ class TestRun:
     def _views(self) -> tuple[View, ...]:
         return ("per_image", "full_image") if self.config.TEST.FULL_IMG else ("per_image",)
 
-    def _load(self, path: Path) -> tuple[Predictor, Normalizer]:
-        loaded = predictor_from(self.config, load_checkpoint(path), self.device.torch, self.notify)
-        self.notify(f"predicting with {path}")
+    def _use_tuned_thresholds(self) -> None:
+        """Take the thresholds that are saved with the weights, where the file gives none."""
+        if self.weights is None:
+            return
+        self.config, notices = apply_tuned(self.config, self.weights.description)
+        self.finish.config = self.config
+        for line in notices:
+            self.notify(line)
+
+    def _load(self, checkpoint: Checkpoint) -> tuple[Predictor, Normalizer]:
+        loaded = predictor_from(self.config, checkpoint, self.device.torch, self.notify)
+        self.notify(f"predicting with {checkpoint.path}")
         return loaded
 
     def _maps(

@@ -43,16 +43,26 @@ class StoredMaps:
     ----------
     config : Config
     tree : ResultsTree
-    weights : Path, optional
-        The checkpoint in use; without one the weights of stored maps are not compared.
+    weights : str, optional
+        `Checkpoint.fingerprint` of the weights in use; without it those of stored maps are not
+        compared.
+    folder : Path, optional
+        Where the maps are, with their records, if not in the run's folders of predictions.
     """
 
-    def __init__(self, config: Config, tree: ResultsTree, weights: Path | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        tree: ResultsTree,
+        weights: str | None,
+        folder: Path | None = None,
+    ) -> None:
         self.config = config
         self.tree = tree
         relevant = {k: v for k, v in config.dotted().items() if k.startswith(_RELEVANT)}
         self.settings = _hash(json.dumps(relevant, default=str).encode())
-        self.weights = _hash(weights.read_bytes()) if weights is not None else None
+        self.weights = weights
+        self.folder = folder
         self.records: dict[str, dict[str, Any]] = {}
         if self._manifest.is_file():
             for line in self._manifest.read_text(encoding="utf-8").splitlines():
@@ -60,7 +70,7 @@ class StoredMaps:
 
     @property
     def _manifest(self) -> Path:
-        return self.tree.run / "predictions.jsonl"
+        return (self.folder or self.tree.run) / "predictions.jsonl"
 
     def _take(self, line: str) -> None:
         try:
@@ -71,7 +81,7 @@ class StoredMaps:
 
     def path(self, name: str, view: View) -> Path:
         """File of an image's maps."""
-        return self.tree.predictions(view) / f"{name}.tif"
+        return (self.folder or self.tree.predictions(view)) / f"{name}.tif"
 
     def state(self, name: str, view: View, image: Path) -> State:
         """Whether stored maps are those of this image, these settings and these weights.

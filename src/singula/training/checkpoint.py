@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,6 +88,20 @@ class Checkpoint:
     weights: dict[str, Tensor]
     description: dict[str, Any]
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights and of how images are normalised for them.
+
+        Unlike a hash of the file it stays when only thresholds are added (`save_tuned`).
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(repr(self.description.get("normalizer")).encode())
+        for name, value in sorted(self.weights.items()):
+            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+            raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(raw.numpy().tobytes())
+        return digest.hexdigest()
+
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint for prediction or as a start for training."""
@@ -97,6 +112,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if name.startswith(_PREFIX)
     }
     return Checkpoint(path, int(contents.get("epoch", -1)), weights, dict(contents[KEY]))
+
+
+def save_tuned(path: Path, tuned: Mapping[str, Any]) -> None:
+    """Put tuned thresholds into a checkpoint; everything else in it stays.
+
+    Parameters
+    ----------
+    path : Path
+    tuned : mapping
+        ``thresholds`` by key without prefix, and what they were tuned for; plain types.
+
+    Raises
+    ------
+    UserError
+        When it is no checkpoint, or cannot be written.
+    """
+    contents = read_checkpoint(path)
+    contents[KEY] = {**contents[KEY], "tuned": dict(tuned)}
+    AtomicCheckpointIO().save_checkpoint(contents, path)
 
 
 def load_weights(network: torch.nn.Module, checkpoint: Checkpoint) -> None:

@@ -1,0 +1,8 @@
+"""Instances in the formats of other programs; each gives the same instances back."""
+
+from __future__ import annotations
+
+from singula.exports.export import FORMATS, export
+from singula.exports.outlines import Outline, trace_outlines
+
+__all__ = ["FORMATS", "Outline", "export", "trace_outlines"]

@@ -1,0 +1,108 @@
+"""COCO JSON: one file for all images, masks as run lengths, which are exact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from singula.errors import UserError
+from singula.exports.source import Instances, Labels
+from singula.io.write import write_text
+from singula.postprocess.labels import survey
+
+_OBJECT = "object"
+
+
+def run_lengths(labels: Labels) -> dict[int, list[int]]:
+    """Masks of all instances of a plane as COCO counts them.
+
+    Parameters
+    ----------
+    labels : ndarray of unsigned int
+        (y, x).
+
+    Returns
+    -------
+    dict of int to list of int
+        For each id, in ascending order, the numbers of pixels outside, inside, outside … of it,
+        column by column; they add up to the number of pixels.
+
+    Notes
+    -----
+    One pass over the pixels; then only the runs of equal ids are sorted.
+    """
+    flat = labels.ravel(order="F")
+    starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
+    ends, ids = np.append(starts[1:], flat.size), flat[starts]
+    order = np.argsort(ids, kind="stable")
+    order = order[ids[order] > 0]
+    ids, starts, ends = ids[order], starts[order], ends[order]
+    bounds = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)]
+    result = {}
+    for a, b in pairwise(bounds) if len(ids) else ():
+        edges = np.stack([starts[a:b], ends[a:b]], axis=-1).ravel()
+        counts = np.diff(edges, prepend=0, append=flat.size).tolist()
+        result[int(ids[a])] = counts if counts[-1] else counts[:-1]
+    return result
+
+
+def write_coco(items: Iterable[Instances], target: Path) -> None:
+    """Write images, instances and categories.
+
+    ``label`` of an annotation is its id in the label image. Categories are the classes, or the one
+    category ``object``; an instance without class is of category 0, ``unclassified``.
+
+    Raises
+    ------
+    UserError
+        For a volume: the format describes planes.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    kinds: set[int] = set()
+    classified = False
+    for item in items:
+        if item.ndim != 2:
+            raise UserError(
+                f"{item.name}: is a volume {item.labels.shape}; COCO describes planes",
+                "export volumes as ome-zarr, imagej (slice by slice) or csv",
+            )
+        classified = classified or item.classes is not None
+        number = len(images) + 1
+        height, width = item.labels.shape
+        images.append({"id": number, "file_name": item.file_name, "height": height, "width": width})
+        for annotation in _annotations(item):
+            kinds.add(annotation["category_id"])
+            annotations.append({"id": len(annotations) + 1, "image_id": number, **annotation})
+    names = {kind: f"class {kind}" for kind in kinds} | {0: "unclassified"}
+    if not classified:
+        names[1] = _OBJECT
+    content = {
+        "info": {"description": "instances found by Singula"},
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": kind, "name": names[kind]} for kind in sorted(kinds)],
+    }
+    write_text(target, json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def _annotations(item: Instances) -> Iterator[dict[str, Any]]:
+    found = survey(item.labels)
+    rows = np.flatnonzero(found.npixels)
+    boxes = {int(found.ids[r]): (found.low[r], found.high[r], int(found.npixels[r])) for r in rows}
+    for label, counts in run_lengths(item.labels).items():
+        low, high, npixels = boxes[label]
+        (y, x), (height, width) = low.tolist(), (high - low).tolist()
+        yield {
+            "category_id": 1 if item.classes is None else item.classes.get(label, 0),
+            "label": label,
+            "segmentation": {"counts": counts, "size": list(item.labels.shape)},
+            "area": npixels,
+            "bbox": [x, y, width, height],
+            "iscrowd": 0,
+        }

@@ -1,0 +1,151 @@
+"""The table of formats, and the way from a run's folder to their files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.errors import UserError
+from singula.exports.coco import write_coco
+from singula.exports.imagej import write_rois
+from singula.exports.ome_zarr import write_ome_zarr
+from singula.exports.qupath import write_geojson
+from singula.exports.source import Instances, Source, find_sources, of_array
+from singula.exports.tables import UNKNOWN, calibration, write_table
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that instances are written in.
+
+    Parameters
+    ----------
+    file : str
+        Name of the file; with ``{}`` for the image's name where each image has its own.
+    one : callable, optional
+        Writes one image to a path.
+    every : callable, optional
+        Writes all images to a path.
+    """
+
+    file: str
+    one: Callable[[Instances, Path], None] | None = None
+    every: Callable[[Iterable[Instances], Path], None] | None = None
+
+
+# A new format is a row here.
+FORMATS: dict[str, Format] = {
+    "imagej": Format("{}_rois.zip", one=write_rois),
+    "qupath": Format("{}.geojson", one=write_geojson),
+    "ome-zarr": Format("{}.ome.zarr", one=write_ome_zarr),
+    "csv": Format("instances.csv", every=write_table),
+    "coco": Format("instances_coco.json", every=write_coco),
+}
+
+
+def export(
+    source: Path | str | npt.NDArray[Any],
+    to: str,
+    output: Path | str | None = None,
+    *,
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+    overwrite: bool = False,
+    notify: Notify | None = None,
+) -> list[Path]:
+    """Write instances for another program; the public `singula.export`.
+
+    Parameters
+    ----------
+    source : Path, str or ndarray
+        The folder of a finished run (its instances after all steps), a folder of label images, a
+        label image, or an array of labels (y, x) or (z, y, x).
+    to : str
+        ``imagej``, ``qupath``, ``ome-zarr``, ``csv`` or ``coco``.
+    output : Path or str, optional
+        Folder to write to; ``exports`` in the folder of a run by default.
+    spacing : sequence of float, optional
+        Size of a pixel, z first, instead of what files and configuration say.
+    unit : str, optional
+        Its unit, such as ``µm`` or ``nm``.
+    overwrite : bool
+        Replace files that are there.
+    notify : callable, optional
+        Takes a line for each image.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    UserError
+        For an unknown format, no instances, a file that is there already, or a volume in a format
+        that has none.
+    """
+    if to not in FORMATS:
+        raise UserError(f"--to: found {to!r}; allowed {', '.join(FORMATS)}")
+    kind = FORMATS[to]
+    items, names, default = _found(source, spacing, unit)
+    if output is None and default is None:
+        raise UserError("--output: there is no folder to write to", "name one")
+    folder = Path(output) if output is not None else Path(str(default))
+    targets = [folder / kind.file.format(name) for name in names]
+    if kind.every is not None:
+        targets = targets[:1]
+    there = [target for target in targets if target.exists()]
+    if there and not overwrite:
+        raise UserError(
+            f"{there[0]}: is there already"
+            + (f", and {len(there) - 1} more" if len(there) > 1 else ""),
+            "give another folder with --output, or replace it with --overwrite",
+        )
+    told = _Told(notify)
+    if kind.every is not None:
+        kind.every((told(item) for item in items), targets[0])
+        return targets
+    if kind.one is not None:
+        for item, target in zip(items, targets, strict=True):
+            kind.one(told(item), target)
+    return targets
+
+
+def _found(
+    source: Path | str | npt.NDArray[Any], spacing: Sequence[float] | None, unit: str | None
+) -> tuple[Iterator[Instances], list[str], Path | None]:
+    """Instances one after the other, their names, and the folder to write to by default."""
+    if isinstance(source, np.ndarray):
+        item = of_array(source, "labels", spacing, unit)
+        return iter([item]), [item.name], None
+    path = Path(source)
+    sources: list[Source] = find_sources(path, spacing=spacing, unit=unit)
+    place = path / "exports" if (path / "run.json").is_file() else None
+    return (s.read() for s in sources), [s.name for s in sources], place
+
+
+class _Told:
+    """Says of each image what is written of it."""
+
+    def __init__(self, notify: Notify | None) -> None:
+        self.notify = notify
+        self.warned = False
+
+    def __call__(self, item: Instances) -> Instances:
+        if self.notify is None:
+            return item
+        count = np.count_nonzero(np.unique(item.labels))
+        self.notify(f"{item.name}: {count} instances")
+        if not self.warned and calibration(item)[1] == UNKNOWN:
+            self.warned = True
+            self.notify(
+                f"  size of a pixel {item.spacing}, in a unit that nothing says: see --unit"
+            )
+        return item

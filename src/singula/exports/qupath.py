@@ -1,0 +1,76 @@
+"""GeoJSON as QuPath reads it: polygons in pixels, with class and measurements."""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from pathlib import Path
+from typing import Any
+
+from singula.exports.outlines import Outline, trace_outlines
+from singula.exports.source import Instances
+from singula.exports.tables import instance_table
+from singula.io.write import write_text
+
+# Okabe and Ito's colours, told apart by colour-blind readers too
+_COLOURS = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
+    (204, 121, 167),
+)  # fmt: skip
+_NOT_MEASURED = ("label", "class")
+
+
+def write_geojson(item: Instances, target: Path) -> None:
+    """Write every instance as a detection.
+
+    ``name`` is the id. Images have the measurements of `instance_table`; instances of a volume are
+    one detection in each slice, without measurements, which would be of the whole.
+    """
+    if item.ndim == 2:
+        values = _measurements(item)
+        features = [_feature(item, o, None, values) for o in trace_outlines(item.labels)]
+    else:
+        features = [
+            _feature(item, outline, z, {})
+            for z, plane in enumerate(item.labels)
+            for outline in trace_outlines(plane)
+        ]
+    # One line for each instance
+    lines = ",\n".join(json.dumps(f, ensure_ascii=False, separators=(",", ":")) for f in features)
+    write_text(target, f'{{"type":"FeatureCollection","features":[\n{lines}\n]}}\n')
+
+
+def _feature(
+    item: Instances, outline: Outline, z: int | None, values: dict[int, dict[str, float]]
+) -> dict[str, Any]:
+    polygons = [
+        [[*ring[:, ::-1].tolist(), ring[0, ::-1].tolist()] for ring in polygon]
+        for polygon in outline.polygons
+    ]
+    geometry: dict[str, Any] = {"type": "Polygon", "coordinates": polygons[0]}
+    if len(polygons) > 1:
+        geometry = {"type": "MultiPolygon", "coordinates": polygons}
+    if z is not None:
+        geometry["plane"] = {"c": -1, "z": z, "t": 0}
+    properties: dict[str, Any] = {"objectType": "detection", "name": str(outline.label)}
+    kind = (item.classes or {}).get(outline.label, 0)
+    if kind:
+        colour = _COLOURS[(kind - 1) % len(_COLOURS)]
+        properties["classification"] = {"name": f"class {kind}", "color": colour}
+    if outline.label in values:
+        properties["measurements"] = values[outline.label]
+    # The same instances make the same file
+    own = uuid.uuid5(uuid.NAMESPACE_OID, f"{item.name}/{outline.label}/{z}")
+    return {"type": "Feature", "id": str(own), "geometry": geometry, "properties": properties}
+
+
+def _measurements(item: Instances) -> dict[int, dict[str, float]]:
+    """By id; what cannot be measured of an instance is left out."""
+    table = instance_table(item)
+    names = [name for name in table.columns if name not in _NOT_MEASURED]
+    rows = zip(table["label"], table[names].to_numpy(float), strict=True)
+    return {
+        int(label): {n: float(v) for n, v in zip(names, row, strict=True) if math.isfinite(v)}
+        for label, row in rows
+    }

@@ -1,0 +1,306 @@
+"""The story of a tuning: predict once, search, and leave tables, a picture and a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from singula.evaluate import score_rows
+from singula.io.write import write_csv, write_text
+from singula.stages import settings as from_config
+from singula.stages.post import PostSettings, process_instances, seed_filter
+from singula.stages.tuned import configured, with_thresholds
+from singula.training.checkpoint import save_tuned
+from singula.tuning.chart import draw_search
+from singula.tuning.tuner import METRICS, Steps, Trial, Tuner
+from singula.tuning.validation import Run, find_run, stored_examples
+
+if TYPE_CHECKING:
+    import torch
+
+    from singula.config import Config
+
+Notify = Callable[[str], None]
+_AUTOMATIC = ("TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND", "TH_POINTS")
+_SHOWN = {
+    "panoptic_quality": "mean panoptic quality",
+    "f1": "mean F1",
+    "precision": "mean precision",
+    "recall": "mean recall",
+    "tp": "matched objects",
+    "fp": "false objects",
+    "fn": "missed objects",
+}
+_WORDS = {"pq": "mean panoptic quality", "f1": "mean F1"}
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What a tuning found and left.
+
+    Parameters
+    ----------
+    before, after : Trial
+        What was configured, and the best that was found; the same where nothing was better.
+    thresholds : dict
+        The best, by configuration key without prefix; ``TH_TYPE`` among them.
+    start : dict
+        Numbers that were searched, as configured; of automatic thresholds the mean over images.
+    th_type : str
+        ``auto`` or ``manual``, as configured.
+    trials : list of Trial
+        All that was tried.
+    metric : str
+        ``pq`` or ``f1``.
+    iou : float
+    files : dict of str to Path
+        ``table``, ``trials``, ``configuration`` and, where there are two numbers to draw,
+        ``picture``.
+    saved : Path, optional
+        The checkpoint that holds the thresholds now.
+    """
+
+    before: Trial
+    after: Trial
+    thresholds: dict[str, Any]
+    start: dict[str, float]
+    th_type: str
+    trials: list[Trial]
+    metric: str
+    iou: float
+    files: dict[str, Path]
+    saved: Path | None = None
+
+
+def open_tuner(
+    run: Path | str,
+    *,
+    metric: str = "pq",
+    iou: float = 0.5,
+    device: str | torch.device = "cpu",
+    notify: Notify = lambda line: None,
+) -> Tuner:
+    """Validation images of a finished run, ready to be decoded under any thresholds.
+
+    Parameters
+    ----------
+    run : Path or str
+        Its folder, such as ``results/cells/results/cells_1``.
+    metric : {"pq", "f1"}
+    iou : float
+        Of a true and a predicted object that count as a pair.
+    device : str or torch.device
+        Where to predict what is not stored yet.
+    notify : callable
+
+    Returns
+    -------
+    Tuner
+        `Tuner.decode` gives labels and scores of an image, `Tuner.score` those of all.
+
+    Raises
+    ------
+    UserError
+        When the run, its checkpoint or the images are not there.
+    """
+    return _tuner(find_run(run), metric, iou, device, notify)
+
+
+def tune(
+    run: Path | str,
+    *,
+    metric: str = "pq",
+    iou: float = 0.5,
+    save: bool = True,
+    device: str | torch.device = "cpu",
+    notify: Notify = lambda line: None,
+) -> TuneResult:
+    """Search the thresholds and the least size that suit a run's validation images best.
+
+    Parameters
+    ----------
+    run, metric, iou, device, notify
+        As for `open_tuner`.
+    save : bool
+        Put the thresholds into the run's checkpoint.
+
+    Returns
+    -------
+    TuneResult
+        Its files are in ``tuning`` in the run's folder. A configuration that a user has changed
+        there is left as it is.
+
+    Raises
+    ------
+    UserError
+        As `open_tuner`.
+    """
+    found = find_run(run)
+    tuner = _tuner(found, metric, iou, device, notify)
+    notify(f"searching for the best {_words(tuner)} on {len(tuner.examples)} validation images")
+    trials = tuner.search(_Progress(notify))
+    before, after = trials[0], max(trials, key=lambda trial: trial.value)
+    thresholds = {**configured(found.config), **after.thresholds}
+    start = tuner.start()
+    searched = {p.key: start[p.key] for p in tuner.parameters()[1]}
+    files = _write(found, tuner, trials, start, thresholds)
+    saved = _save(found, tuner, before, after, thresholds, notify) if save else None
+    return TuneResult(
+        before,
+        after,
+        thresholds,
+        searched,
+        tuner.settings.th_type,
+        trials,
+        metric,
+        tuner.iou,
+        files,
+        saved,
+    )
+
+
+def _tuner(run: Run, metric: str, iou: float, device: str | torch.device, notify: Notify) -> Tuner:
+    import torch
+
+    examples, post = stored_examples(run, torch.device(device), notify)
+    return Tuner(
+        examples,
+        run.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS,
+        from_config.decode_settings(run.config),
+        metric=metric,
+        iou=iou,
+        steps=_steps(post),
+    )
+
+
+def _steps(post: PostSettings) -> Steps:
+    """The configured steps besides decoding."""
+
+    def instances(labels: Any, maps: Any, sizes: Any) -> Any:
+        processed = process_instances(labels, maps, measured, sizes)
+        return labels if processed.labels is None else processed.labels
+
+    def seeds(found: Any, sizes: Any) -> Any:
+        change = seed_filter(post, sizes)
+        return found if change is None else change(found)
+
+    measured = replace(post, measure=bool(post.conditions))
+    return Steps(
+        seeds if post.close_radius is not None else None,
+        instances if post.changes_instances else None,
+    )
+
+
+class _Progress:
+    """Says now and then how far a search is."""
+
+    def __init__(self, notify: Notify) -> None:
+        self.notify = notify
+
+    def __call__(self, count: int, best: float) -> None:
+        if count % 50 == 0:
+            self.notify(f"  {count} settings tried, best {best:.4f}")
+
+
+def _words(tuner: Tuner) -> str:
+    return f"{_WORDS[tuner.metric]} at IoU {tuner.iou:g}"
+
+
+def _write(
+    run: Run,
+    tuner: Tuner,
+    trials: list[Trial],
+    start: dict[str, float],
+    thresholds: dict[str, Any],
+) -> dict[str, Path]:
+    """Tables, picture and configuration."""
+    folder = run.tree.tuning
+    before, after = trials[0], max(trials, key=lambda trial: trial.value)
+    rows = [
+        {"setting": words, **row}
+        for words, trial in (("before", before), ("after", after))
+        for row in score_rows({n: [m] for n, m in zip(tuner.names(), trial.images, strict=True)})
+    ]
+    files = {"table": write_csv(folder / "tuning.csv", rows)}
+    tried = [
+        {
+            **{"TH_TYPE": tuner.settings.th_type, **trial.thresholds},
+            **{name: getattr(trial.score, field) for name, field in METRICS.items()},
+            **{name: getattr(trial.score, name) for name in ("precision", "recall")},
+        }
+        for trial in trials
+    ]
+    files["trials"] = write_csv(folder / "trials.csv", tried)
+    picture = draw_search(trials, start, _words(tuner), folder / "tuning.png")
+    if picture is not None:
+        files["picture"] = picture
+    files["configuration"] = write_configuration(run, thresholds)
+    return files
+
+
+def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
+    """A complete configuration that tests with the thresholds, on the stored predictions.
+
+    A file that differs is never replaced: the next free name is taken.
+    """
+    tree = run.tree
+    name = tree.job_id.rpartition("_")
+    changes = {
+        "TRAIN.ENABLE": False,
+        "TEST.ENABLE": True,
+        "TEST.REUSE_PREDICTIONS": True,
+    }
+    config: Config = with_thresholds(run.config.replaced(changes), thresholds)
+    text = (
+        "# Thresholds tuned by `singula tune` on validation images. To test with them:\n"
+        f"# singula run --config THIS_FILE --result_dir {tree.job_dir.parent} "
+        f"--name {name[0]} --run_id {name[2]}\n{config.to_yaml()}"
+    )
+    for number in range(1, 1000):
+        path = tree.tuning / ("tuned.yaml" if number == 1 else f"tuned_{number}.yaml")
+        if not path.exists():
+            return write_text(path, text)
+        if path.read_text(encoding="utf-8") == text:
+            return path
+    raise RuntimeError("a thousand tuned configurations")
+
+
+def _save(
+    run: Run,
+    tuner: Tuner,
+    before: Trial,
+    after: Trial,
+    thresholds: dict[str, Any],
+    notify: Notify,
+) -> Path | None:
+    path = run.checkpoint.path
+    if path.resolve().parent != run.tree.checkpoints.resolve():
+        notify(f"{path} is no checkpoint of this run, so it stays as it is: use the configuration")
+        return None
+    tuned = {
+        "thresholds": thresholds,
+        "metric": tuner.metric,
+        "iou": tuner.iou,
+        "before": before.value,
+        "after": after.value,
+        "images": len(tuner.examples),
+    }
+    if run.checkpoint.description.get("tuned") != tuned:
+        save_tuned(path, tuned)
+    return path
+
+
+def result_lines(result: TuneResult) -> list[str]:
+    """Before and after as a table of text."""
+    rows = [("", "before", "after")]
+    rows.append(("TH_TYPE", result.th_type, str(result.thresholds["TH_TYPE"])))
+    for key, value in result.start.items():
+        own = result.thresholds["TH_TYPE"] == "auto" and key in _AUTOMATIC
+        rows.append((key, f"{value:.3g}", f"{value if own else result.thresholds[key]:.3g}"))
+    for name, title in _SHOWN.items():
+        found = [getattr(trial.score, name) for trial in (result.before, result.after)]
+        before, after = (f"{v:.4f}" if isinstance(v, float) else str(v) for v in found)
+        rows.append((title, before, after))
+    return [f"  {name:<24} {before:>12} {after:>12}" for name, before, after in rows]

@@ -1,0 +1,77 @@
+"""Exports of a finished run by the command line."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from singula import cli
+from singula.exports.source import find_sources
+from singula.io.results import ResultsTree
+from singula.io.write import write_json, write_tiff
+
+
+def make_run(folder: Path, ndim: int = 2, **keys: object) -> Path:
+    """A run's files: instances of two images, post-processed ones of them."""
+    run = folder / "job" / "results" / "job_1"
+    tree = ResultsTree.of_run(run)
+    labels = np.zeros((20, 20) if ndim == 2 else (4, 20, 20), np.uint16)
+    labels[..., 2:8, 3:9] = 1
+    labels[..., 12:18, 2:9] = 2
+    axes = "YX" if ndim == 2 else "ZYX"
+    for name in ("a", "b"):
+        write_tiff(tree.per_image_instances / f"{name}.tif", labels, axes, (0.5,) * ndim, "µm")
+        final = np.where(labels == 1, 0, labels)
+        write_tiff(tree.per_image_post_processing / f"{name}.tif", final, axes, (0.5,) * ndim, "µm")
+    configuration = {"PROBLEM.NDIM": f"{ndim}D", "DATA.TEST.RESOLUTION": [-1], **keys}
+    files = {"a": ["data/x/a.png", None], "b": ["data/x/b.png", None]}
+    summary = {"configuration": configuration, "job": {"id": "job_1"}}
+    write_json(tree.run_json, summary | {"test": {"instances": {"a": 2, "b": 2}, "files": files}})
+    return run
+
+
+def say(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["singula", *map(str, words)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_the_last_step_is_exported(tmp_path: Path) -> None:
+    decoded = find_sources(make_run(tmp_path / "1"))
+    assert [np.unique(s.read().labels).tolist() for s in decoded] == [[0, 1, 2]] * 2
+    keys = {"TEST.POST_PROCESSING.CLEAR_BORDER": True}
+    (first, _) = find_sources(make_run(tmp_path / "2", **keys))
+    found = first.read()
+    assert np.unique(found.labels).tolist() == [0, 2]
+    assert found.file_name == "a.png"
+    assert (found.spacing, found.unit) == ((0.5, 0.5), "µm")
+
+
+def test_a_configured_size_has_the_unit_of_the_file_only_if_it_is_the_same(tmp_path: Path) -> None:
+    for size, unit in (([2.0, 0.5, 0.5], None), ([0.5, 0.5, 0.5], "µm")):
+        run = make_run(tmp_path / str(unit), 3, **{"DATA.TEST.RESOLUTION": size})
+        found = find_sources(run)[0].read()
+        assert (found.spacing, found.unit) == (tuple(size), unit)
+        assert find_sources(run, unit="nm")[0].read().unit == "nm"
+
+
+def test_by_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
+    run = make_run(tmp_path)
+    assert say(monkeypatch, "export", run, "--to", "csv") == 0
+    assert "a: 2 instances" in capsys.readouterr().out
+    table = pd.read_csv(run / "exports" / "instances.csv")
+    assert table["area_µm²"].tolist() == [9.0, 10.5] * 2
+    assert say(monkeypatch, "export", run, "--to", "csv") == 2
+    assert "--overwrite" in capsys.readouterr().err
+    words = ("--to", "csv", "--spacing", "100,100", "--unit", "nm", "--overwrite")
+    assert say(monkeypatch, "export", run, *words) == 0
+    assert pd.read_csv(run / "exports" / "instances.csv")["area_µm²"][0] == pytest.approx(0.36)
+    assert say(monkeypatch, "export", run, "--to", "csv", "--spacing", "wide") == 2
+    assert "--spacing: found 'wide'" in capsys.readouterr().err
+    assert say(monkeypatch, "export", tmp_path / "job", "--to", "csv") == 2
+    assert f"give {run}" in capsys.readouterr().err

@@ -1,0 +1,169 @@
+"""Tuned thresholds of a finished run: found, saved, used, and nothing of the user's changed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import singula
+from singula.io.read import read_image, read_labels
+from singula.training.checkpoint import load_checkpoint
+from singula.tuning import open_tuner
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Where the run that all tests copy is, once it is there."""
+    return {"folder": tmp_path_factory.mktemp("trained")}
+
+
+@pytest.fixture
+def run(command, write_config, data_2d, tmp_path, trained) -> Path:
+    config = write_config(data_2d, **{"TRAIN.EPOCHS": 12})
+    kept = trained["folder"] / "out"
+    if not kept.exists():
+        assert command("run", "--config", config, "--result_dir", kept) == 0, command.err
+    shutil.copytree(kept, tmp_path / "out")
+    return tmp_path / "out" / "job" / "results" / "job_1"
+
+
+def checkpoint_of(run: Path) -> Path:
+    return run.parents[1] / "checkpoints" / "job_1-checkpoint-best.pth"
+
+
+def labels_of(path: Path) -> np.ndarray:
+    return read_labels(path, 2).array[..., 0]
+
+
+def test_thresholds_are_found_saved_and_used(run, command, data_2d, tmp_path) -> None:
+    before = load_checkpoint(checkpoint_of(run))
+    assert command("tune", run) == 0, command.err
+    assert "mean panoptic quality" in command.out
+    folder = run / "tuning"
+    table = pd.read_csv(folder / "tuning.csv")
+    mean = table[table["image"] == "mean over images"].set_index("setting")["panoptic_quality"]
+    assert mean["after"] >= mean["before"]
+    trials = pd.read_csv(folder / "trials.csv")
+    assert trials["pq"].max() == pytest.approx(mean["after"])
+    assert trials["pq"][0] == pytest.approx(mean["before"])
+    assert (folder / "tuning.png").stat().st_size > 10_000
+    after = load_checkpoint(checkpoint_of(run))
+    assert after.fingerprint == before.fingerprint
+    tuned = after.description["tuned"]["thresholds"]
+    # by the command line and from Python
+    line = ("predict", data_2d / "test" / "x", "--model", run, "-o", tmp_path / "new")
+    assert command(*line) == 0, command.err
+    assert "thresholds tuned on validation images are used: TH_TYPE manual" in command.out
+    maps = read_image(run / "per_image" / "image_000.tif", 2, 2).array
+    expected = singula.decode({"B": maps[..., 0], "C": maps[..., 1]}, "BC", thresholds=tuned)
+    np.testing.assert_array_equal(labels_of(tmp_path / "new" / "image_000.tif"), expected)
+    # the result on the validation images is the one that was promised
+    image = read_image(data_2d / "val" / "x" / "image_000.tif", 2, 1).array
+    found = singula.load(run).predict(image)
+    score = singula.match(labels_of(data_2d / "val" / "y" / "image_000.tif"), found, (0.5,))[0]
+    assert score.panoptic_quality == pytest.approx(mean["after"])
+
+
+def test_a_second_time_nothing_changes(run, command) -> None:
+    assert command("tune", run, "--metric", "f1", "--iou", "0.3") == 0, command.err
+    assert "predicting 1 validation images" in command.out
+    files = {p: p.read_bytes() for p in run.rglob("tuning/**/*") if p.is_file()}
+    weights = checkpoint_of(run).read_bytes()
+    assert command("tune", run, "--metric", "f1", "--iou", "0.3") == 0, command.err
+    assert "1 of 1 predictions of before are used" in command.out
+    assert "predicting" not in command.out
+    assert weights == checkpoint_of(run).read_bytes()
+    again = {p: p.read_bytes() for p in run.rglob("tuning/**/*") if p.is_file()}
+    pictures = {p for p in files if p.suffix == ".png"}
+    assert {p: b for p, b in files.items() if p not in pictures} == {
+        p: b for p, b in again.items() if p not in pictures
+    }
+
+
+def test_no_save_and_a_changed_configuration_of_the_user(run, command) -> None:
+    weights = checkpoint_of(run).read_bytes()
+    own = run / "tuning" / "tuned.yaml"
+    own.parent.mkdir()
+    own.write_text("# mine\n")
+    assert command("tune", run, "--no-save") == 0, command.err
+    assert own.read_text() == "# mine\n"
+    assert (run / "tuning" / "tuned_2.yaml").is_file()
+    assert checkpoint_of(run).read_bytes() == weights
+
+
+def test_the_file_wins_over_the_checkpoint(run, command, write_config, data_2d, tmp_path) -> None:
+    assert command("tune", run) == 0, command.err
+    tuned = load_checkpoint(checkpoint_of(run)).description["tuned"]["thresholds"]
+    line = ("--result_dir", tmp_path / "out", "--set", "TRAIN.ENABLE=False")
+    line += ("--set", "TEST.REUSE_PREDICTIONS=True")
+    plain = write_config(data_2d)
+    assert command("run", "--config", plain, *line) == 0, command.err
+    assert "TEST.REUSE_PREDICTIONS: 2 of 2 maps are reused" in command.out
+    assert "thresholds tuned on validation images are used" in command.out
+    instances = run / "per_image_instances" / "image_000.tif"
+    maps = read_image(run / "per_image" / "image_000.tif", 2, 2).array
+    named = {"B": maps[..., 0], "C": maps[..., 1]}
+    np.testing.assert_array_equal(
+        labels_of(instances), singula.decode(named, "BC", thresholds=tuned)
+    )
+    own = write_config(data_2d, **{"PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE": "auto"})
+    assert command("run", "--config", own, *line) == 0, command.err
+    assert "the configuration file's are used, as it gives" in command.out
+    # The least size counts for itself
+    size = {"REMOVE_SMALL_OBJ": tuned["REMOVE_SMALL_OBJ"]}
+    expected = singula.decode(named, "BC", thresholds=size)
+    np.testing.assert_array_equal(labels_of(instances), expected)
+    # The ready configuration gives the tuned thresholds without any notice
+    ready = run / "tuning" / "tuned.yaml"
+    words = next(x for x in ready.read_text().splitlines() if "singula run" in x).split()[3:]
+    words[words.index("THIS_FILE")] = str(ready)
+    assert command("run", *words) == 0, command.err
+    assert "2 of 2 maps are reused" in command.out
+    assert "tuned" not in command.out.replace(str(ready), "")
+    np.testing.assert_array_equal(
+        labels_of(instances), singula.decode(named, "BC", thresholds=tuned)
+    )
+
+
+def test_parts_of_images_that_validate(command, write_config, data_2d, tmp_path) -> None:
+    """Few images: the end of each one validates."""
+    changes = {
+        "DATA.VAL.FROM_TRAIN": True,
+        "DATA.VAL.SPLIT_TRAIN": 0.1,
+        "DATA.PATCH_SIZE": "(32, 32, 1)",
+        "TRAIN.EPOCHS": 6,
+        "TEST.POST_PROCESSING.CLEAR_BORDER": True,
+    }
+    config = write_config(data_2d, **changes)
+    assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
+    run = tmp_path / "out" / "job" / "results" / "job_1"
+    tuner = open_tuner(run)
+    assert tuner.names() == ["image_000", "image_001", "image_002"]
+    maps, truth = tuner.maps(0)
+    assert truth.shape == maps["B"].shape == (32, 96)
+    whole = labels_of(data_2d / "train" / "y" / "image_000.tif")
+    np.testing.assert_array_equal(truth, whole[-32:])
+    labels, _ = tuner.decode({})
+    assert not labels[0].any()  # the border is cleared as configured
+    # Another part of the image is predicted anew
+    summary = json.loads((run / "run.json").read_text())
+    summary["configuration"]["DATA.VAL.SPLIT_TRAIN"] = 0.3
+    (run / "run.json").write_text(json.dumps(summary))
+    # 0.3 of 3 images is one image
+    assert open_tuner(run).maps(0)[1].shape == (96, 96)
+
+
+def test_mistakes_are_named(run, command, data_2d, tmp_path) -> None:
+    assert command("tune", tmp_path) == 2
+    assert "holds one" in command.err or "no folder of a finished run" in command.err
+    assert command("tune", run, "--metric", "ap") == 2
+    assert "allowed pq, f1" in command.err
+    assert command("tune", run, "--iou", "0") == 2
+    assert "--iou: found 0" in command.err
+    checkpoint_of(run).unlink()
+    checkpoint_of(run).with_name("job_1-checkpoint-last.pth").unlink()
+    assert command("tune", run) == 2
+    assert "no checkpoint" in command.err

@@ -1,0 +1,183 @@
+"""The search against exhaustive ones, and the tuner against the plain way."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from singula.channels import encode
+from singula.demo import make_image
+from singula.errors import UserError
+from singula.evaluate import match
+from singula.instances import DECODERS, DecodeSettings, decode
+from singula.tuning import Example, Steps, Tuner
+from singula.tuning.search import Search
+from singula.tuning.space import SIZE, Parameter, searched_keys, size_parameter
+
+
+def truth_of(seed: int, ndim: int = 2) -> np.ndarray:
+    shape = (72, 80) if ndim == 2 else (10, 40, 40)
+    return make_image(shape, np.random.default_rng(seed)).labels
+
+
+def predictions(truth: np.ndarray, channels: str, seed: int) -> dict[str, np.ndarray]:
+    """Maps as a mediocre network makes them: blurred, faint, noisy."""
+    rng = np.random.default_rng(seed)
+    maps = {}
+    for name, values in encode(truth, channels).items():
+        blurred = gaussian_filter(values.astype(np.float32), 1.2)
+        noise = gaussian_filter(rng.normal(size=truth.shape), 1.0).astype(np.float32)
+        strength = 0.35 * (blurred.max() if name == "D" else 1)
+        made = 0.7 * blurred + strength * noise
+        maps[name] = np.clip(made, 0, None if name == "D" else 1).astype(np.float32)
+    return maps
+
+
+def example(seed: int, channels: str, ndim: int = 2) -> Example:
+    truth = truth_of(seed, ndim)
+    maps = predictions(truth, channels, seed)
+    return Example(f"image{seed}", truth.shape, lambda: (maps, truth))
+
+
+def tuner(channels: str = "BC", count: int = 2, ndim: int = 2, **keys: object) -> Tuner:
+    found = [example(seed, channels, ndim) for seed in range(count)]
+    return Tuner(found, channels, DecodeSettings.from_keys(keys))
+
+
+PARAMETERS = (
+    Parameter("a", 0, 1, tuple(np.linspace(0, 1, 5))),
+    Parameter("b", 0, 1, tuple(np.linspace(0, 1, 5))),
+)
+
+
+@given(st.tuples(st.floats(0, 1), st.floats(0, 1)), st.floats(0.2, 3), st.floats(-0.5, 0.5))
+@settings(max_examples=60, deadline=None)
+def test_the_top_of_a_hill_is_found(top: tuple[float, float], stretch: float, slope: float) -> None:
+    """As good as a fine grid, on hills of any place, width and direction."""
+
+    def hill(point: dict[str, float]) -> float:
+        a, b = point["a"] - top[0], point["b"] - top[1]
+        return -(a * a + stretch * b * b + slope * stretch**0.5 * a * b)
+
+    search = Search(hill, PARAMETERS, {"a": 0.5, "b": 0.5})
+    search.grid(["a", "b"])
+    assert len(search.tried) == 25
+    coarse = search.best.value
+    search.refine()
+    grid = np.linspace(0, 1, 51)
+    best = max(hill({"a": a, "b": b}) for a, b in itertools.product(grid, grid))
+    assert search.best.value >= max(coarse, best - 2e-3)
+    assert search.best.value == max(tried.value for tried in search.tried.values())
+
+
+def test_refined_search_is_as_good_as_trying_everything() -> None:
+    tuned = tuner("BP", GROW_INTO_CONTOUR=True)
+    trials = tuned.search()
+    best = max(trial.value for trial in trials)
+    grid = np.round(np.linspace(0.05, 0.95, 19), 3)
+    sizes = tuned.parameters()[1][-1].values
+    every = [
+        tuned.score({"TH_POINTS": p, "TH_BINARY_MASK": b, SIZE: int(s)}).value
+        for p, b, s in itertools.product(grid, grid, sizes)
+    ]
+    assert best >= max(every) - 0.02
+    assert best > trials[0].value
+    assert len(trials) < len(every) / 3
+
+
+@pytest.mark.parametrize("channels", DECODERS)
+def test_it_is_never_worse_and_the_same_again(channels: str) -> None:
+    first, second = (tuner(channels).search() for _ in range(2))
+    assert max(t.value for t in first) >= first[0].value
+    assert [t.thresholds for t in first] == [t.thresholds for t in second]
+    assert [t.value for t in first] == [t.value for t in second]
+    # What was searched reaches the decoder
+    assert len({t.value for t in first}) > 3
+
+
+@pytest.mark.parametrize("extra", [{}, {"REMOVE_BEFORE_MW": True}])
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_scores_are_those_of_decoding_and_matching(extra: dict[str, object], data) -> None:
+    tuned = tuner("BC", **extra)
+    keys = {
+        "TH_BINARY_MASK": data.draw(st.floats(0.1, 0.9)),
+        "TH_CONTOUR": data.draw(st.floats(0.1, 0.9)),
+        "TH_FOREGROUND": data.draw(st.floats(0.1, 0.9)),
+        SIZE: data.draw(st.integers(0, 60)),
+    }
+    trial = tuned.score(keys)
+    plain = DecodeSettings.from_keys({**extra, **keys})
+    expected = []
+    for number, one in enumerate(tuned.examples):
+        maps, truth = one.read()
+        labels = decode(maps, "BC", settings=plain).labels
+        expected.append(match(truth, labels, (0.5,))[0])
+        found, score = tuned.decode(keys, number)
+        np.testing.assert_array_equal(found, labels)
+        assert (score.tp, score.fp, score.fn) == (expected[-1].tp, expected[-1].fp, expected[-1].fn)
+    assert trial.value == pytest.approx(np.mean([m.panoptic_quality for m in expected]), abs=1e-12)
+    assert [(m.tp, m.fp) for m in trial.images] == [(m.tp, m.fp) for m in expected]
+
+
+def test_nothing_given_is_what_is_configured() -> None:
+    automatic = tuner("BC")
+    maps, _ = automatic.maps(0)
+    labels, _ = automatic.decode({})
+    np.testing.assert_array_equal(labels, decode(maps, "BC").labels)
+    start = automatic.start()
+    thresholds = [decode(e.read()[0], "BC").thresholds for e in automatic.examples]
+    assert start["TH_CONTOUR"] == pytest.approx(np.mean([t["TH_CONTOUR"] for t in thresholds]))
+    manual = tuner("BC", TH_BINARY_MASK=0.3, REMOVE_SMALL_OBJ=7)
+    assert manual.start() | {"TH_BINARY_MASK": 0.3, SIZE: 7} == manual.start()
+
+
+def test_steps_after_decoding_count() -> None:
+    def none(labels: np.ndarray, maps: object, sizes: object) -> np.ndarray:
+        return np.zeros_like(labels)
+
+    plain = tuner("BC")
+    emptied = Tuner(plain.examples, "BC", DecodeSettings(), steps=Steps(instances=none))
+    assert emptied.decode({})[0].max() == 0
+    assert plain.score({}).value > 0 == emptied.score({}).value
+    seedless = Tuner(
+        plain.examples, "BC", DecodeSettings(), steps=Steps(seeds=lambda seeds, sizes: seeds * 0)
+    )
+    assert seedless.decode({})[0].max() == 0
+
+
+def test_only_numbers_that_matter_are_searched() -> None:
+    plain, grown = DecodeSettings(), DecodeSettings(grow_into_contour=True)
+    b, c, f = "TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND"
+    assert searched_keys("BC", plain) == ((b, c), (f,))
+    assert searched_keys("BC", grown) == ((b, c), ())
+    assert searched_keys("BP", plain) == (("TH_POINTS",), (f,))
+    assert searched_keys("BP", grown) == (("TH_POINTS",), (b,))
+    assert searched_keys("BCM", grown) == ((b, c), (f,))
+    assert searched_keys("BCD", plain) == ((b, "TH_DISTANCE", c), (f, "TH_DIST_FOREGROUND"))
+    assert searched_keys("BCDv2", plain) == ((b, "TH_DISTANCE", c), ())
+    assert searched_keys("Dv2", plain) == (("TH_DISTANCE",), ())
+    assert size_parameter([100, 200, 300], 10).values == (0, 10, 25, 50)
+    assert size_parameter([], 10).values == (0, 10)
+
+
+def test_volumes_and_images_that_do_not_fit_into_memory(monkeypatch) -> None:
+    import singula.tuning.tuner as module
+
+    whole = tuner("BCD", ndim=3).score({"TH_DISTANCE": 2.0}).value
+    monkeypatch.setattr(module, "_HELD", 0)
+    assert tuner("BCD", ndim=3).score({"TH_DISTANCE": 2.0}).value == whole
+
+
+def test_mistakes_are_named() -> None:
+    one = [example(0, "BC")]
+    for metric, iou, words in (("ap", 0.5, "found 'ap'; allowed pq, f1"), ("pq", 0, "in \\(0, 1")):
+        with pytest.raises(UserError, match=words):
+            Tuner(one, "BC", DecodeSettings(), metric=metric, iou=iou)
+    with pytest.raises(UserError, match="no image"):
+        Tuner([], "BC", DecodeSettings())
+    with pytest.raises(UserError, match="did you mean 'TH_CONTOUR'"):
+        Tuner(one, "BC", DecodeSettings()).decode({"TH_CONTOR": 0.5})
