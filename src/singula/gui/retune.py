@@ -19,12 +19,13 @@ from singula.evaluate import Score, match
 from singula.gui.guard import Guard
 from singula.gui.results import Results
 from singula.instances import DecodeSettings, decode
-from singula.instances.table import DECODERS
 from singula.io.read import read_image
 from singula.io.write import write_text
 from singula.report.run_files import Stage
 from singula.stages import settings as from_config
 from singula.stages.post import filter_maps, post_settings, process_instances, seed_filter
+from singula.stages.tuned import KEYS, configured
+from singula.tuning.space import searched_keys
 
 Array = npt.NDArray[Any]
 PREFIX = "PROBLEM.INSTANCE_SEG."
@@ -202,15 +203,9 @@ def config_of(results: Results) -> Config:
 
 def keys_that_matter(config: Config) -> list[str]:
     """Keys of thresholds on which the decoding of a configuration depends, seeds first."""
-    problem = config.PROBLEM.INSTANCE_SEG
-    decoder = DECODERS[problem.DATA_CHANNELS]
-    into_contour = problem.GROW_INTO_CONTOUR and "M" not in decoder.needs
-    terms = [term.key for term in decoder.seeds]
-    if not (decoder.growth and into_contour and decoder.background is None):
-        terms += [term.key for term in decoder.growth]
-    elif "TH_BINARY_MASK" not in terms:
-        terms.append("TH_BINARY_MASK")
-    return [*(f"DATA_MW_{key}" for key in dict.fromkeys(terms)), SMALL]
+    channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    seeds, growth = searched_keys(channels, from_config.decode_settings(config))
+    return [*(f"DATA_MW_{key}" for key in (*seeds, *growth)), SMALL]
 
 
 def original_config(results: Results, guard: Guard) -> Path | None:
@@ -265,6 +260,36 @@ def save_thresholds(
     if not _says(tree, expected):
         text = expected.to_yaml()
     return write_text(target, text)
+
+
+def save_in_checkpoint(results: Results, values: Mapping[str, float], guard: Guard) -> Path:
+    """Put thresholds into the run's checkpoint, which `singula predict` then uses.
+
+    Parameters
+    ----------
+    results : Results
+    values : mapping
+        By key of ``PROBLEM.INSTANCE_SEG``.
+    guard : Guard
+
+    Raises
+    ------
+    UserError
+        The checkpoint is gone, is another run's, or lies outside.
+    """
+    from singula.training.checkpoint import save_tuned
+    from singula.tuning.validation import find_run
+
+    run = find_run(results.files.tree.run)
+    path = guard.check(run.checkpoint.path)
+    if path.parent != run.tree.checkpoints.resolve():
+        raise UserError(
+            f"{path}: is no checkpoint of this run, and stays as it is", "save a configuration"
+        )
+    names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}
+    chosen = {names[key]: value for key, value in _typed(values).items()}
+    save_tuned(path, {"thresholds": {**configured(run.config), **chosen}, "metric": "by eye"})
+    return path
 
 
 def _says(tree: Mapping[str, Any], expected: Config) -> bool:

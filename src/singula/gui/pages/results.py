@@ -89,7 +89,8 @@ class _View:
                     on_select=self._selected,
                 ).classes("objects")  # fmt: skip
                 self.table.props(
-                    'dense flat binary-state-sort no-data-label="No instances in this image" :rows-per-page-options="[50,100,500]"'
+                    'dense flat binary-state-sort no-data-label="No instances in this image" '
+                    ':rows-per-page-options="[50,100,500]"'
                 )
                 self.table.on("rowClick", self._clicked, [None, ["label"], None])
         ui.timer(0, self._load, once=True)

@@ -27,7 +27,7 @@ from singula.gui.pages.paths import path_input
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
 from singula.gui.results import Results, open_results
-from singula.gui.retune import Outcome, Retune, original_config, save_thresholds
+from singula.gui.retune import Outcome, Retune, original_config, save_in_checkpoint, save_thresholds
 from singula.gui.runs import find_runs
 from singula.gui.station import Station
 from singula.report.run_files import reference_threshold
@@ -205,6 +205,20 @@ class _View:
 
         with ui.element("div").classes("row-of"):
             button("Save configuration", guarded(save))
+            button("Save in the checkpoint", self._keep, look="quiet")
+        ui.label(
+            "`singula predict` uses what the checkpoint holds; a run uses its configuration."
+        ).classes("note")
+
+    async def _keep(self) -> None:
+        try:
+            path = await aside(
+                save_in_checkpoint, self.results, dict(self.values), self.station.guard
+            )
+        except UserError as error:
+            ui.notify(str(error), type="negative", multi_line=True, timeout=12000)
+            return
+        ui.notify(f"saved in {self.station.guard.short(path)}", type="positive")
 
 
 def _free(folder: Path, stem: str) -> Path:
