@@ -109,6 +109,11 @@ class Retune:
 
     def __post_init__(self) -> None:
         """Read configuration, maps and truth."""
+        if not self._path.is_file():
+            raise UserError(
+                f"{self.name}: its predicted channels are not there ({self._path})",
+                "test again, for example with --set TRAIN.ENABLE=False",
+            )
         self.config = config_of(self.results)
         self.maps = self._read_maps()
         truth = self.results.sources.truth(self.name, self.stage)
@@ -119,17 +124,15 @@ class Retune:
     def _shape(self) -> tuple[int, ...]:
         return next(iter(self.maps.values())).shape
 
+    @property
+    def _path(self) -> Path:
+        return self.results.files.tree.predictions(self.stage.view) / f"{self.name}.tif"
+
     def _read_maps(self) -> dict[str, Array]:
-        path = self.results.files.tree.predictions(self.stage.view) / f"{self.name}.tif"
-        if not path.is_file():
-            raise UserError(
-                f"{self.name}: its predicted channels are not there ({path})",
-                "test again, for example with --set TRAIN.ENABLE=False",
-            )
         names = list(from_config.channel_names(self.config))
         if from_config.n_classes(self.config):
             names.append("class")
-        stored = read_image(path, 3 if self.results.files.ndim == 3 else 2, len(names)).array
+        stored = read_image(self._path, 3 if self.results.files.ndim == 3 else 2, len(names)).array
         maps = {name: np.ascontiguousarray(stored[..., i]) for i, name in enumerate(names)}
         return filter_maps(maps, replace(post_settings(self.config), masks=None), None)
 

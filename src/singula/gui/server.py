@@ -49,9 +49,13 @@ def serve(
     build(Station(guard))
     app.add_middleware(Gate, token=token, port=port)
     address = f"/?token={token}"
-    notify(f"Singula is at http://127.0.0.1:{port}{address}")
-    notify(f"it may open: {', '.join(map(str, guard.roots))}")
-    notify("Ctrl-C ends it; runs that it started go on")
+
+    def tell() -> None:
+        notify(f"Singula is at http://127.0.0.1:{port}{address}")
+        notify(f"it may open: {', '.join(map(str, guard.roots))}")
+        notify("Ctrl-C ends it; runs that it started go on")
+
+    app.on_startup(tell)
     ui.run(
         host="127.0.0.1",
         port=port,
