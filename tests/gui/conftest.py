@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("nicegui", reason="no gui test: pip install 'singula[gui]' is missing")
-pytest.importorskip("psutil", reason="no gui test: pip install 'singula[gui]' is missing")
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 
 

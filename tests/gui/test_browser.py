@@ -23,6 +23,7 @@ from singula.config import load_config
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no browser test: `pip install playwright` is missing"
 )
+pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no browser test: `apt-get install chromium` is missing"

@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 
 from singula.errors import UserError
-from singula.gui import control as module
-from singula.gui.control import Control, Order, last_lines, next_run_id
 from singula.gui.guard import Guard
-from singula.gui.runs import (
+
+pytest.importorskip(
+    "psutil", reason="no test of processes: `pip install 'singula[gui]'` is missing"
+)
+
+from singula.gui import control as module  # noqa: E402
+from singula.gui.control import Control, Order, last_lines, next_run_id  # noqa: E402
+from singula.gui.runs import (  # noqa: E402
     OUTPUT,
     RECORD,
     alive,
