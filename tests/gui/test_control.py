@@ -16,9 +16,9 @@ pytest.importorskip(
     "psutil", reason="no test of processes: `pip install 'singula[gui]'` is missing"
 )
 
-from singula.gui import control as module  # noqa: E402
-from singula.gui.control import Control, Order, last_lines, next_run_id  # noqa: E402
-from singula.gui.runs import (  # noqa: E402
+from singula.gui import control as module
+from singula.gui.control import Control, Order, last_lines, next_run_id
+from singula.gui.runs import (
     OUTPUT,
     RECORD,
     alive,
