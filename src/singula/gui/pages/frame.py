@@ -131,6 +131,11 @@ def run_address(page: str, folder: Path) -> str:
     return f"/{page}?run={quote(str(folder))}"
 
 
+def asked(run: str, guard: Guard) -> Path:
+    """The folder that an address names, as lists name it; outside the roots just as it is."""
+    return guard.check(run) if guard.allows(run) else Path(run)
+
+
 def run_choice(page: str, runs: Sequence[Path], chosen: Path | None, guard: Guard) -> None:
     """The list from which a run is chosen; opens its page."""
     options = {str(path): _run_words(path, guard) for path in runs}

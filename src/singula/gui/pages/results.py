@@ -11,6 +11,7 @@ from nicegui.events import TableSelectionEventArguments
 
 from singula.errors import UserError
 from singula.gui.pages.frame import (
+    asked,
     aside,
     empty_state,
     error_state,
@@ -37,7 +38,7 @@ def add(station: Station) -> None:
     def page(run: str = "", image: str = "") -> None:
         with frame("Results"):
             runs = [path for path in find_runs(station.guard) if (path / "run.json").is_file()]
-            folder = Path(run) if run else next(iter(runs), None)
+            folder = asked(run, station.guard) if run else next(iter(runs), None)
             with ui.element("div").classes("head-row"):
                 with ui.element("div"):
                     heading("Results")
@@ -89,7 +90,7 @@ class _View:
                     on_select=self._selected,
                 ).classes("objects")  # fmt: skip
                 self.table.props(
-                    'dense flat binary-state-sort no-data-label="No instances in this image" '
+                    'dense flat color=primary binary-state-sort no-data-label="No instances in this image" '
                     ':rows-per-page-options="[50,100,500]"'
                 )
                 self.table.on("rowClick", self._clicked, [None, ["label"], None])

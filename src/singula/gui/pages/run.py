@@ -155,7 +155,7 @@ class _Watch:
         self._changed("facts", _facts(view), self.facts.set_content)
         self._changed("curves", _curves(view), self.curves.set_content)
         log = html.escape(last_lines(view.log, _LINES)) or "nothing yet"
-        self._changed("log", f"<pre>{log}</pre>", self._set_log)
+        self._changed("log", f"<pre>{log}</pre>", self.log.set_content)
         self._changed("error", (view.state, view.error), lambda _: self._set_error(view))
         self._changed("state", (view.state, self.killing), lambda _: self._set_buttons(view))
 
@@ -163,15 +163,6 @@ class _Watch:
         if self.before.get(name, self) != value:
             self.before[name] = value
             show(value)
-
-    def _set_log(self, content: object) -> None:
-        self.log.set_content(str(content))
-        # The end is what matters, unless the reader went up.
-        ui.run_javascript(
-            f"const e = getHtmlElement({self.log.id}); "
-            "if (e && e.scrollHeight - e.scrollTop - e.clientHeight < 260 || !e.dataset.read) "
-            "{ e.dataset.read = 1; setTimeout(() => e.scrollTop = e.scrollHeight, 50); }"
-        )
 
     def _set_error(self, view: RunView) -> None:
         self.error.clear()

@@ -12,6 +12,7 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.evaluate import Score
 from singula.gui.pages.frame import (
+    asked,
     aside,
     button,
     empty_state,
@@ -40,7 +41,7 @@ def add(station: Station) -> None:
     def page(run: str = "", image: str = "") -> None:
         with frame("Tune"):
             runs = [path for path in find_runs(station.guard) if (path / "run.json").is_file()]
-            folder = Path(run) if run else next(iter(runs), None)
+            folder = asked(run, station.guard) if run else next(iter(runs), None)
             with ui.element("div").classes("head-row"):
                 with ui.element("div"):
                     heading("Tune")
