@@ -68,6 +68,8 @@ def serve(
         tailwind=False,
         uvicorn_logging_level="error",
         access_log=False,
+        # Nothing leaves this machine: packing would only take time.
+        gzip_middleware_factory=None,
     )
 
 

@@ -11,8 +11,8 @@ from nicegui.events import TableSelectionEventArguments
 
 from singula.errors import UserError
 from singula.gui.pages.frame import (
-    asked,
     aside,
+    asked,
     empty_state,
     error_state,
     frame,
@@ -90,7 +90,8 @@ class _View:
                     on_select=self._selected,
                 ).classes("objects")  # fmt: skip
                 self.table.props(
-                    'dense flat color=primary binary-state-sort no-data-label="No instances in this image" '
+                    "dense flat color=primary binary-state-sort "
+                    'no-data-label="No instances in this image" '
                     ':rows-per-page-options="[50,100,500]"'
                 )
                 self.table.on("rowClick", self._clicked, [None, ["label"], None])

@@ -12,8 +12,8 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.evaluate import Score
 from singula.gui.pages.frame import (
-    asked,
     aside,
+    asked,
     button,
     empty_state,
     error_state,
