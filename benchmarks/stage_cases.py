@@ -88,6 +88,10 @@ class Stage:
     peer_name : str
     limits : tuple of float
         Largest ratio of the times that is right, in images and in volumes.
+    program : str, optional
+        What BiaPy has for it, by its name in `peer_worker.py`.
+    goals : tuple of float, optional
+        Largest part of BiaPy's time that is right, in images and in volumes.
     """
 
     name: str
@@ -95,6 +99,8 @@ class Stage:
     peer_name: str
     peer: Callable[[Case], object]
     limits: tuple[float, float]
+    program: str | None = None
+    goals: tuple[float, float] | None = None
 
 
 def _match_with_tables(case: Case) -> object:
@@ -184,7 +190,15 @@ def _boundaries_and_gaps(case: Case) -> object:
 
 _EDT = "one `edt.edt` of the labels"
 STAGES = (
-    Stage("labels → B, C, D", lambda c: encode(c.labels, "BCD"), _EDT, _edt, (2.5, 2.5)),
+    Stage(
+        "labels → B, C, D",
+        lambda c: encode(c.labels, "BCD"),
+        _EDT,
+        _edt,
+        (2.5, 2.5),
+        "encode",
+        (1 / 100, 1 / 100),
+    ),
     Stage("labels → B, C, Dv2", lambda c: encode(c.labels, "BCDv2"), _EDT, _edt, (2.5, 2.5)),
     Stage(
         "B, C → instances",
@@ -192,6 +206,8 @@ STAGES = (
         "`scipy.ndimage.label`, scikit-image `watershed`",
         _scikit_watershed,
         (0.35, 0.22),
+        "decode",
+        (1 / 5, 1 / 5),
     ),
     Stage(
         "matching at 0.3, 0.5, 0.75 with tables",
@@ -199,6 +215,8 @@ STAGES = (
         "StarDist `matching`, no tables",
         _stardist_matching,
         (0.03, 0.15),
+        "match",
+        (1 / 80, 1 / 80),
     ),
     Stage(
         "all measurements",
@@ -206,14 +224,24 @@ STAGES = (
         "scikit-image `regionprops`; 3D: `marching_cubes` of each",
         _scikit_properties,
         (0.2, 0.1),
+        "measure",
+        (1 / 5, 1 / 15),
     ),
-    Stage("coloured association image", _colour, "three `numpy.take`", _three_look_ups, (1.0, 1.0)),
+    Stage(
+        "coloured association image",
+        _colour,
+        "three `numpy.take`",
+        _three_look_ups,
+        (1.0, 1.0),
+        "colour",
+    ),
     Stage(
         "remove by properties",
         _remove_by_properties,
         "scikit-image `regionprops` area, `numpy.isin`",
         _scikit_remove,
         (1.0, 1.0),
+        "remove",
     ),
     Stage(
         "Voronoi over the whole image",
@@ -221,6 +249,7 @@ STAGES = (
         "`scipy.ndimage.distance_transform_edt` with indices",
         _nearest_indices,
         (0.5, 0.5),
+        "voronoi",
     ),
     Stage(
         "repair of large instances",
@@ -228,6 +257,7 @@ STAGES = (
         "scikit-image `find_boundaries`, `cc3d` of the background",
         _boundaries_and_gaps,
         (2.5, 2.5),
+        "repair",
     ),
 )
 

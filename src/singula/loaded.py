@@ -16,7 +16,9 @@ from singula.errors import UserError
 from singula.instances import Decoded, DecodeSettings, decode
 from singula.io.read import read_image
 from singula.io.write import write_csv, write_tiff
+from singula.postprocess import count_instances
 from singula.prediction import Predictor
+from singula.runtime import release_memory
 from singula.stages import settings as from_config
 from singula.stages.finish import instance_classes, with_class
 from singula.stages.post import (
@@ -126,6 +128,8 @@ class Model:
             image = preprocess(image, self.reader.steps)
         settings = from_config.predict_settings(self.config, image.shape[:-1], augment=augment)
         maps = self.predictor.predict(image, self.normalizer.scaling(image), settings)
+        if settings.half:
+            release_memory()
         return filter_maps(maps, self.post, None)
 
     def predict(
@@ -314,7 +318,7 @@ def _predict_file(
         table = with_class(measure(labels, spacing=spacing), labels, classes)
         write_csv(target.with_name(f"{target.stem}_stats.csv"), table)
     write_tiff(target, stored, axes, image.spacing, image.unit)
-    return int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
+    return count_instances(labels)
 
 
 def gather_images(paths: Sequence[Path], output: Path) -> list[Path]:

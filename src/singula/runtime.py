@@ -35,6 +35,18 @@ def _keep_memory() -> None:
         return
 
 
+def release_memory() -> None:
+    """Hand freed memory back to the system, where what comes next needs another kind of it."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return
+
+
 def available_cores() -> int:
     """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COLUMNS = ("stage", "data", "seconds", "peer", "peer seconds", "ratio", "limit ratio", "peak MiB")
+COLUMNS = ("stage", "data", "seconds", "library", "library's", "ratio", "limit", "peak MiB")
 STAGES = 9
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -80,7 +81,8 @@ def test_growing_into_the_contour_restores_whole_objects(channels, contour_mode,
 def test_the_row_is_the_formula_of_the_format(channels, scene, soften):
     labels, spacing = scene
     m = soften(encode(labels, channels, spacing=spacing), spacing)
-    decoded = decode(m, channels, settings=dataclasses.replace(MANUAL, remove_small=0))
+    unclean = dataclasses.replace(MANUAL, remove_small=0)
+    decoded = decode(m, channels, settings=unclean, keep_parts=True)
     seeds = np.ones(labels.shape, bool)
     foreground = np.ones(labels.shape, bool)
     if "P" in m:
@@ -93,8 +95,8 @@ def test_the_row_is_the_formula_of_the_format(channels, scene, soften):
         seeds &= m["D"] > 1.0
         foreground &= m["D"] > 0.0
     foreground &= m["M" if "M" in m else "B"] > 0.3
-    np.testing.assert_array_equal(decoded.seeds > 0, seeds)
-    np.testing.assert_array_equal(decoded.foreground, foreground)
+    np.testing.assert_array_equal(decoded.parts.seeds > 0, seeds)
+    np.testing.assert_array_equal(decoded.parts.foreground, foreground)
     markers = label(seeds, connectivity=1)
     expected = watershed(-m["B"], markers, mask=foreground)
     assert np.mean((decoded.labels > 0) == (expected > 0)) >= 0.9999
@@ -107,10 +109,10 @@ def test_the_row_is_the_formula_of_the_format(channels, scene, soften):
 def test_a_background_seed_grows_along_and_is_removed(channels, scene, soften):
     labels, spacing = scene
     maps = soften(encode(labels, channels, spacing=spacing), spacing)
-    decoded = decode(maps, channels, settings=SETTINGS[channels])
-    background = ~decoded.foreground
+    decoded = decode(maps, channels, settings=SETTINGS[channels], keep_parts=True)
+    background = ~decoded.parts.foreground
     assert background.any()
-    assert not background[decoded.seeds > 0].any()
+    assert not background[decoded.parts.seeds > 0].any()
     assert not decoded.labels[background].any()
     assert np.mean(labels[background] > 0) < (0.02 if channels == "BCDv2" else 0.5)
 
@@ -130,9 +132,9 @@ def test_small_seeds_go_before_or_small_instances_after():
     maps["B"][10:14, 10:14] = 1  # a small seed that grows into the whole left square
     maps["B"][10:25, 10:25] -= 0.5 * (maps["B"][10:25, 10:25] < 1)
     maps["B"][2:4, 2:4] = 0.9  # a small object
-    after = decode(maps, settings=dataclasses.replace(MANUAL, remove_small=20))
+    after = decode(maps, settings=dataclasses.replace(MANUAL, remove_small=20), keep_parts=True)
     assert after.labels.max() == 2
-    assert after.seeds.max() == 3
+    assert after.parts.seeds.max() == 3
     before = decode(maps, settings=dataclasses.replace(MANUAL, remove_small=20, remove_before=True))
     assert before.labels.max() == 1
     assert not before.labels[:, :30].any()
@@ -140,15 +142,18 @@ def test_small_seeds_go_before_or_small_instances_after():
     assert everything.labels.max() == 3
 
 
+def count_seeds(maps, **settings):
+    parts = decode(maps, settings=dataclasses.replace(MANUAL, **settings), keep_parts=True).parts
+    return parts.seeds.max()
+
+
 def test_seed_morphology_joins_and_parts_seeds():
     maps = blob_maps()
     maps["B"][17, 24:36] = 0.9  # a thin bridge
     maps["C"][17, 24:36] = 0
-    assert decode(maps, settings=MANUAL).seeds.max() == 1
-    parted = decode(maps, settings=dataclasses.replace(MANUAL, seed_morph=(("erode", 2),)))
-    assert parted.seeds.max() == 2
-    joined = dataclasses.replace(MANUAL, seed_morph=(("erode", 2), ("dilate", 9)))
-    assert decode(maps, settings=joined).seeds.max() == 1
+    assert count_seeds(maps) == 1
+    assert count_seeds(maps, seed_morph=(("erode", 2),)) == 2
+    assert count_seeds(maps, seed_morph=(("erode", 2), ("dilate", 9))) == 1
 
 
 def test_erosion_and_dilation_clean_the_foreground():
@@ -244,3 +249,36 @@ def test_decode_labels_is_decode():
     assert decode_labels(maps, "BC", thresholds=keys).max() == 0
     with pytest.raises(UserError, match="otsu"):
         decode_labels(maps, thresholds="otsu")
+
+
+def test_parts_are_only_kept_if_asked_for():
+    maps = blob_maps()
+    assert decode(maps).parts is None
+    parts = decode(maps, keep_parts=True).parts
+    assert parts.surface is maps["B"]
+    assert parts.seeds.dtype == np.uint32
+    assert parts.foreground[parts.seeds > 0].all()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize(
+    ("pitch", "most"),
+    [(20, 7), (4, 9.5)],  # labels of 4 bytes, two masks, 16 bytes for each stretch of a row
+    ids=["uint16", "uint32"],
+)
+def test_memory_is_a_few_bytes_per_pixel(dtype, pitch, most):
+    tile = np.zeros((pitch, pitch), dtype)
+    tile[:-1, :-1] = 1
+    body = np.tile(tile, (2400 // pitch, 2400 // pitch))
+    maps = {"B": body, "C": np.zeros_like(body)}
+    settings = dataclasses.replace(MANUAL, remove_small=0)
+    found = decode(maps, settings=settings).labels  # compiles, too
+    assert found.max() == (2400 // pitch) ** 2
+    del found
+    tracemalloc.start()
+    try:
+        decode(maps, settings=settings)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / body.size < most

@@ -81,3 +81,18 @@ def test_an_unknown_key_suggests_the_nearest():
     with pytest.raises(UserError) as error:
         DecodeSettings.from_keys({"TH_BINARY_MASC": 0.5})
     assert "TH_BINARY_MASK" in str(error.value.hint)
+
+
+def test_some_keys_are_exchanged_and_the_others_stay():
+    own = DecodeSettings(remove_small=33, by_2d_slices=True, th_contour=0.2)
+    changed = own.changed({"DATA_MW_TH_BINARY_MASK": 0.7})
+    assert changed == DecodeSettings(
+        th_type="manual", th_binary_mask=0.7, th_contour=0.2, remove_small=33, by_2d_slices=True
+    )
+    assert own.changed({}) == own
+    assert own.changed({"TH_DISTANCE": 3.0}).th_type == "auto"
+    assert changed.changed({"TH_TYPE": "auto"}).th_type == "auto"
+    shaped = own.changed({"SEED_MORPH_SEQUENCE": ["erode"], "SEED_MORPH_RADIUS": [2]})
+    assert shaped.seed_morph == (("erode", 2.0),)
+    with pytest.raises(UserError, match="did you mean"):
+        own.changed({"TH_CONTUR": 0.5})

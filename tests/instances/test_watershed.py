@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import heapq
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,9 +11,29 @@ from scipy import ndimage
 from skimage.measure import label
 from skimage.segmentation import watershed
 
-from singula.instances.watershed import compact, flood, label_seeds, morph, step
+from singula.instances.flood import flood_in_place, inside, label_seeds
+from singula.instances.watershed import (
+    compact_in_place,
+    drop_small_in_place,
+    morph,
+    step,
+)
 
 SHAPES = [(90, 110), (14, 40, 45)]
+
+
+def framed(image):
+    return np.pad(image, 1)
+
+
+def flood(surface, markers, mask, **how):
+    labels = framed(markers.astype(np.int32))
+    flood_in_place(surface, labels, mask, **how)
+    return np.maximum(inside(labels), 0)
+
+
+def compact(labels, count, **how):
+    return compact_in_place(framed(labels.astype(np.int32)), count, **how)
 
 
 def smooth(shape: tuple[int, ...], seed: int) -> np.ndarray:
@@ -35,6 +58,64 @@ def test_flood_agrees_with_skimage(shape, masked, downhill, seed):
     theirs = watershed(-field, markers.astype(np.int32), mask=mask)
     assert np.mean(ours == theirs) >= 0.999
     np.testing.assert_array_equal(np.unique(ours), np.unique(theirs))
+
+
+def flood_from_one_heap(surface, markers, mask, downhill, by_slices):
+    """The definition: of all pixels that wait, the lowest, and of these the first, goes on."""
+    sign = np.float32(-(2**15) if downhill else 2**15)
+    level = surface.astype(np.float32) * sign + np.float32(2**14 + downhill * 2**15)
+    level = level.clip(0, 2**16 - 1).astype(int)
+    labels = np.where(mask, markers.astype(int), -1)
+    axes = range(1 if by_slices and surface.ndim == 3 else 0, surface.ndim)
+    steps = [(a, -1) for a in axes] + [(a, 1) for a in reversed(axes)]
+    ticket = itertools.count()
+    marked = map(tuple, np.argwhere(labels > 0).tolist())
+    heap = [(level[at], next(ticket), at) for at in marked]
+    heapq.heapify(heap)
+    while heap:
+        height, _, at = heapq.heappop(heap)
+        for axis, step_size in steps:
+            beside = (*at[:axis], at[axis] + step_size, *at[axis + 1 :])
+            if 0 <= beside[axis] < labels.shape[axis] and labels[beside] == 0:
+                labels[beside] = labels[at]
+                heapq.heappush(heap, (max(height, level[beside]), next(ticket), beside))
+    return np.maximum(labels, 0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    shape=st.sampled_from([(1, 1), (9, 11), (17, 5), (1, 30), (4, 6, 5), (3, 1, 8), (2, 7, 7)]),
+    dtype=st.sampled_from([np.float16, np.float32, np.float64, np.uint8, bool]),
+    levels=st.sampled_from([1, 4, 1000]),
+    masked=st.sampled_from([None, 0.3, 0.6, 0.9, 1.0]),
+    marked=st.sampled_from([0.0, 0.05, 0.4]),
+    downhill=st.booleans(),
+    by_slices=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_flood_is_that_of_one_queue_over_the_image(
+    shape, dtype, levels, masked, marked, downhill, by_slices, seed
+):
+    rng = np.random.default_rng(seed)
+    surface = (rng.integers(0, levels + 1, shape) / levels * 2 - 0.5).round(3)
+    surface = surface.clip(0).astype(dtype) if dtype in (np.uint8, bool) else surface.astype(dtype)
+    mask = None if masked is None else rng.random(shape) < masked
+    chosen = rng.random(shape) < marked
+    markers = np.where(chosen, rng.integers(1, 6, shape), 0)
+    ours = flood(surface, markers, mask, downhill=downhill, by_slices=by_slices)
+    allowed = np.ones(shape, bool) if mask is None else mask
+    theirs = flood_from_one_heap(surface, markers, allowed, downhill, by_slices)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_large_parts_of_many_levels_are_flooded_the_same(shape, dtype):
+    field = smooth(shape, 8).astype(dtype)
+    mask = field > np.quantile(field, 0.2)
+    for markers in (markers_of(field), scattered(shape, 40)):
+        ours = flood(field, markers, mask, downhill=True)
+        np.testing.assert_array_equal(ours, flood_from_one_heap(field, markers, mask, True, False))
 
 
 def scattered(shape: tuple[int, ...], count: int) -> np.ndarray:
@@ -64,15 +145,15 @@ def test_a_surface_of_few_levels_is_flooded_as_by_skimage(shape):
         assert np.mean(ours == watershed(-terraces, markers.astype(np.int32))) >= 0.99
 
 
-def test_a_surface_may_leave_its_range_and_nothing_is_written_back():
+def test_a_surface_may_leave_its_range_and_is_not_written_to():
     field = smooth((30, 30), 6) * 4 - 1.5
     markers = np.zeros(field.shape, np.uint32)
     markers[3, 3], markers[25, 25] = 1, 2
     mask = np.ones(field.shape, bool)
-    before = [a.copy() for a in (field, markers, mask)]
+    before = [a.copy() for a in (field, mask)]
     ours = flood(field, markers, mask, downhill=False)
     np.testing.assert_array_equal(np.unique(ours), [1, 2])
-    for array, copy in zip((field, markers, mask), before, strict=True):
+    for array, copy in zip((field, mask), before, strict=True):
         np.testing.assert_array_equal(array, copy)
 
 
@@ -100,6 +181,8 @@ def test_flood_takes_half_precision_and_strided_maps():
 def test_seeds_are_the_components_of_skimage(shape, seed):
     mask = np.random.default_rng(seed).random(shape) < 0.5
     ours, count = label_seeds(mask)
+    assert ours.sum() == inside(ours).sum()
+    ours = inside(ours)
     theirs, expected = label(mask, connectivity=1, return_num=True)
     assert count == expected == ours.max()
     assert len(np.unique(np.stack([ours.ravel(), theirs.ravel()]), axis=1).T) == len(
@@ -164,3 +247,10 @@ def test_compact_uses_the_smallest_dtype(count, dtype, gap):
     result = compact(labels, int(labels.max()), min_size=0)
     assert result.dtype == dtype
     np.testing.assert_array_equal(result[0], np.arange(count + 1))
+
+
+def test_small_labels_are_dropped_in_place():
+    labels = framed(np.array([[1, 1, 0, 3], [4, 4, 4, 3], [6, 6, 6, 6]], np.int32))
+    assert drop_small_in_place(labels, 6, 3) == 2
+    np.testing.assert_array_equal(inside(labels), [[0, 0, 0, 0], [1, 1, 1, 0], [2, 2, 2, 2]])
+    assert labels.sum() == inside(labels).sum()

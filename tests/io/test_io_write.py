@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from singula.errors import UserError
 from singula.io import write as write_module
 from singula.io.read import read_header, read_image, read_labels
-from singula.io.write import write_csv, write_json, write_npy, write_text, write_tiff
+from singula.io.write import (
+    write_csv,
+    write_json,
+    write_maps,
+    write_npy,
+    write_text,
+    write_tiff,
+)
 
 DTYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
 
@@ -107,6 +114,33 @@ def test_large_files_are_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     found = read_image(path, 3)
     np.testing.assert_array_equal(found.array[..., 0], array)
     assert (found.spacing, found.unit) == ((2.0, 1.0, 1.0), "µm")
+
+
+@pytest.mark.parametrize("limit", [2**32, 100], ids=["ImageJ", "BigTIFF"])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("shape", [(300, 9), (4, 8, 9), (1, 8, 9)])
+def test_maps_are_written_as_if_stacked(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: tuple[int, ...],
+    count: int,
+    limit: int,
+) -> None:
+    monkeypatch.setattr(write_module, "_CLASSIC_LIMIT", limit)
+    rng = np.random.default_rng(0)
+    maps = [rng.random(shape).astype(np.float16) for _ in range(count)]
+    spacing = (2.0, 0.5, 0.25)[-len(shape) :]
+    stacked = np.stack([one.astype(np.float32) for one in maps], axis=-1)
+    axes = "ZYXC" if len(shape) == 3 else "YXC"
+    write_tiff(tmp_path / "stacked.tif", stacked, axes, spacing, "µm")
+    write_maps(tmp_path / "maps.tif", maps, spacing, "µm")
+    found, known = (
+        read_image(tmp_path / name, len(shape), count) for name in ("maps.tif", "stacked.tif")
+    )
+    np.testing.assert_array_equal(found.array, stacked)
+    assert (found.spacing, found.unit) == (known.spacing, known.unit) == (spacing, "µm")
+    with tifffile.TiffFile(tmp_path / "maps.tif") as tif:
+        assert tif.is_bigtiff == (limit == 100)
 
 
 def test_labels_are_compressed_and_floats_are_not(tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from skimage.measure import regionprops
 
 from singula.errors import UserError
-from singula.postprocess import remove, survey
+from singula.postprocess import count_instances, remove, survey
+
+
+@pytest.mark.parametrize("highest", [0, 1, 300, 2**32 - 1])
+@pytest.mark.parametrize("shape", [(7, 9), (3, 4, 5)])
+def test_instances_are_counted_whatever_their_ids(highest, shape):
+    labels = np.random.default_rng(3).integers(0, highest, shape, np.uint32, endpoint=True)
+    assert count_instances(labels) == len(set(labels.ravel().tolist()) - {0})
 
 
 @settings(max_examples=25, deadline=None)

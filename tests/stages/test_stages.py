@@ -14,6 +14,7 @@ from singula.data.dataset import Sample
 from singula.data.patches import TilePlan
 from singula.errors import UserError
 from singula.evaluate import match
+from singula.postprocess import count_instances
 from singula.stages import settings as from_config
 from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
 from singula.stages.data import LabelNotes
@@ -88,6 +89,21 @@ def test_the_class_of_an_instance_is_the_majority_of_its_pixels(seed: int) -> No
         votes = np.bincount(classes[labels == number], minlength=4)[1:]
         expected = votes.argmax() + 1 if votes.any() else 0
         assert set(result[labels == number]) == {expected}
+
+
+@given(st.lists(st.integers(0, 300), max_size=40))
+def test_ids_are_counted_without_background(ids: list[int]) -> None:
+    labels = np.array(ids, np.uint16).reshape(len(ids), 1)
+    assert count_instances(labels) == len(set(ids) - {0})
+
+
+def test_probabilities_of_large_images_are_kept_in_half_precision() -> None:
+    keys = {"PROBLEM": {"NDIM": "2D"}, "DATA": {"TEST": {"PATH": "x"}}}
+    config = config_from_dict({**keys, "TEST": {"ENABLE": True}})
+    assert not from_config.in_half(config, (8000, 8000))
+    assert from_config.in_half(config, (8001, 8000))
+    config = config_from_dict({**keys, "TEST": {"ENABLE": True, "REDUCE_MEMORY": True}})
+    assert from_config.in_half(config, (8, 8))
 
 
 def test_patch_scores_are_the_mean_over_tiles_of_the_kept_parts() -> None:

@@ -10,12 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from singula.errors import UserError
-from singula.training.checkpoint import (
-    AtomicCheckpointIO,
-    load_checkpoint,
-    load_fitting_weights,
-    load_weights,
-)
+from singula.training.checkpoint import load_checkpoint, load_fitting_weights, load_weights
+from singula.training.checkpoint_io import AtomicCheckpointIO
 from singula.training.device import choose_device, parse_gpu
 from singula.training.losses import InstanceLoss, Output
 from singula.training.metrics import MapScores

@@ -181,3 +181,21 @@ def test_mistakes_are_named() -> None:
         Tuner([], "BC", DecodeSettings())
     with pytest.raises(UserError, match="did you mean 'TH_CONTOUR'"):
         Tuner(one, "BC", DecodeSettings()).decode({"TH_CONTOR": 0.5})
+
+
+def test_the_picture_needs_two_numbers(tmp_path) -> None:
+    from singula.tuning.chart import draw_search
+
+    tuned = tuner("BC", count=1)
+    trials = tuned.search()
+    target = tmp_path / "tuning.png"
+    assert draw_search(trials, tuned.start(), "quality", target) == target
+    assert target.read_bytes()[:4] == b"\x89PNG"
+    assert draw_search(trials[:1], tuned.start(), "quality", tmp_path / "none.png") is None
+    assert not (tmp_path / "none.png").exists()
+    # The last grid covers two numbers, with the others as in the best
+    best = max(trials, key=lambda trial: trial.value)
+    same = [
+        key for key in best.thresholds if len({t.thresholds.get(key) for t in trials[-30:]}) == 1
+    ]
+    assert len(same) == 3

@@ -218,8 +218,11 @@ class Statistics:
         if self.exact and small:
             if self.counts is None:
                 self.counts = [np.zeros(65536, np.int64) for _ in self.samples]
-            for channel, counts in enumerate(self.counts):
-                counts += np.bincount(flat[:, channel].astype(np.int64), minlength=65536)
+            # In portions: a histogram works on a copy of eight bytes per pixel.
+            for first in range(0, len(flat), _SAMPLES):
+                part = flat[first : first + _SAMPLES]
+                for channel, counts in enumerate(self.counts):
+                    counts += np.bincount(part[:, channel], minlength=65536)
             return
         step = max(1, flat.shape[0] // _SAMPLES)
         for channel, values in enumerate(self.samples):

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from singula.errors import UserError
+from singula.instances.flood import flood_in_place, inside, label_seeds
 from singula.instances.settings import DecodeSettings
 from singula.instances.table import DECODERS, Decoder, Maps, Thresholds, all_of
 from singula.instances.thresholds import histogram, resolve_thresholds
-from singula.instances.watershed import compact, flood, label_seeds, morph, step
+from singula.instances.watershed import (
+    compact_in_place,
+    drop_small_in_place,
+    morph,
+    step,
+)
 
 _BINARY = ("B", "C", "M", "P")
 _RING = {"thick": 1, "inner": 1, "outer": 0, "dense": 2}
@@ -19,31 +25,44 @@ _RING = {"thick": 1, "inner": 1, "outer": 0, "dense": 2}
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """Instances and what they were made from.
+class Parts:
+    """What instances were made from, to be looked at.
 
     Parameters
     ----------
-    labels : ndarray of unsigned int
-        Consecutive from 1, smallest dtype.
-    seeds : ndarray of unsigned int
+    seeds : ndarray of uint32
         The numbered seeds before they grew.
     foreground : ndarray of bool
         Where seeds could grow.
     surface : ndarray
         The map that was flooded: ``Dv2`` upwards from 0, ``B`` downwards from 1.
+    """
+
+    seeds: np.ndarray
+    foreground: np.ndarray
+    surface: np.ndarray
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Instances and how they were made.
+
+    Parameters
+    ----------
+    labels : ndarray of unsigned int
+        Consecutive from 1, smallest dtype.
     thresholds : dict of str to float
         By configuration key without prefix.
     notes : tuple of str
         What the user should be told.
+    parts : Parts, optional
+        Only if they were asked for, as they take memory.
     """
 
     labels: np.ndarray
-    seeds: np.ndarray
-    foreground: np.ndarray
-    surface: np.ndarray
     thresholds: dict[str, float]
     notes: tuple[str, ...]
+    parts: Parts | None = None
 
 
 def decode(
@@ -53,6 +72,7 @@ def decode(
     settings: DecodeSettings | None = None,
     spacing: Sequence[float] | None = None,
     seed_filter: Callable[[np.ndarray], np.ndarray] | None = None,
+    keep_parts: bool = False,
 ) -> Decoded:
     """Turn channel maps into instances by a marker-controlled watershed.
 
@@ -68,6 +88,8 @@ def decode(
         Pixel size per axis, z first; only the morphology of seeds and foreground measures with it.
     seed_filter : callable, optional
         From the labelled seeds to those that shall grow; must keep their ids.
+    keep_parts : bool
+        Give the seeds, the foreground and the surface, too.
 
     Returns
     -------
@@ -82,6 +104,9 @@ def decode(
     Notes
     -----
     `Dv2` configurations have no growth mask: a background seed grows along with the others.
+
+    Beyond the maps and the labels it takes two bytes per pixel, four if the labels are of less than
+    32 bits, and a few for each stretch of foreground in a row.
     """
     settings = DecodeSettings() if settings is None else settings
     decoder = _decoder(channels)
@@ -97,21 +122,24 @@ def decode(
     foreground = morph(foreground, "erode", settings.fore_erosion, spacing)
     foreground = morph(foreground, "dilate", settings.fore_dilation, spacing)
 
-    seeds, count = label_seeds(seed_mask)
+    labels, count = label_seeds(seed_mask)
+    del seed_mask  # every image counts
     if settings.remove_before:
-        seeds = compact(seeds, count, min_size=settings.remove_small)
-        count = int(seeds.max(initial=0))
+        count = drop_small_in_place(labels, count, settings.remove_small)
     if seed_filter is not None:
-        seeds = seed_filter(seeds)
-    labels = _grow(decoder, used, seeds, count, foreground, settings)
-    return Decoded(
-        labels=labels,
-        seeds=seeds,
-        foreground=foreground,
-        surface=used[decoder.surface],
-        thresholds=thresholds,
-        notes=notes + _advice(decoder, thresholds),
+        inside(labels)[...] = seed_filter(np.ascontiguousarray(inside(labels)))
+    parts = None
+    if keep_parts:
+        parts = Parts(inside(labels).astype(np.uint32), foreground, used[decoder.surface])
+    background = _flood(decoder, used, labels, count, foreground, settings)
+    del foreground
+    labels = compact_in_place(
+        labels,
+        count if background is None else background,
+        min_size=0 if settings.remove_before else settings.remove_small,
+        drop=background,
     )
+    return Decoded(labels, thresholds, notes + _advice(decoder, thresholds), parts)
 
 
 def _decoder(channels: str) -> Decoder:
@@ -142,12 +170,18 @@ def _checked_maps(
     if spacing is not None and (len(spacing) != ndim or min(spacing) <= 0):
         raise UserError(f"spacing is {tuple(spacing)}; give {ndim} positive numbers")
     for name, values in used.items():
-        if values.size and np.isnan(values.min()):
+        if any(_holds_nan(row) for row in values if row.size):
             raise UserError(
                 f"map {name} holds NaN",
                 hint="training has diverged: lower TRAIN.LR or take an earlier checkpoint",
             )
     return used
+
+
+def _holds_nan(values: np.ndarray) -> bool:
+    if values.dtype == np.float16:  # whole numbers are quicker: NaN is above infinity
+        return bool((values.view(np.uint16) & 0x7FFF).max() > 0x7C00)
+    return bool(np.isnan(values.min()))
 
 
 def _foreground(
@@ -178,7 +212,9 @@ def _whole_objects(maps: Maps, thresholds: Thresholds, contour_mode: str) -> np.
     """
     limit = thresholds["TH_BINARY_MASK"]
     if "C" in maps:
-        whole: np.ndarray = np.add(maps["B"], maps["C"], dtype=np.float32) > limit
+        whole = np.empty(maps["B"].shape, bool)
+        for found, *values in zip(whole, maps["B"], maps["C"], strict=True):
+            np.greater(np.add(*values, dtype=np.float32), limit, out=found)
         return whole if contour_mode == "inner" else step(whole, grow=False)
     whole = np.greater(maps["B"], limit)
     for _ in range(_RING[contour_mode]):
@@ -186,34 +222,30 @@ def _whole_objects(maps: Maps, thresholds: Thresholds, contour_mode: str) -> np.
     return whole
 
 
-def _grow(
+def _flood(
     decoder: Decoder,
     maps: Maps,
-    seeds: np.ndarray,
+    labels: np.ndarray,
     count: int,
     foreground: np.ndarray,
     settings: DecodeSettings,
-) -> np.ndarray:
+) -> int | None:
+    """Let framed seeds grow, in place; gives the number of the background seed, if there is one."""
     if count == 0:
-        return np.zeros(seeds.shape, np.uint8)
-    markers = seeds.astype(np.uint32, copy=False)
+        return None
     background = None
     if decoder.background is not None:
         background = count + 1
-        markers = np.where(foreground | (markers > 0), markers, np.uint32(background))
-    grown = flood(
+        for row, allowed in zip(inside(labels), foreground, strict=True):
+            row[~allowed & (row == 0)] = background
+    flood_in_place(
         maps[decoder.surface],
-        markers,
+        labels,
         foreground if decoder.growth else None,
         downhill=decoder.downhill,
         by_slices=settings.by_2d_slices,
     )
-    return compact(
-        grown,
-        count if background is None else background,
-        min_size=0 if settings.remove_before else settings.remove_small,
-        drop=background,
-    )
+    return background
 
 
 def _advice(decoder: Decoder, thresholds: Thresholds) -> tuple[str, ...]:

@@ -28,7 +28,15 @@ class Term:
     def __call__(self, maps: Maps, thresholds: Thresholds) -> np.ndarray:
         """Boolean mask of the pixels that fulfil the comparison."""
         values, limit = maps[self.channel], thresholds[self.key]
-        result: np.ndarray = values > limit if self.above else values < limit
+        if values.dtype != np.float16:
+            result: np.ndarray = values > limit if self.above else values < limit
+            return result
+        # The processor cannot compare half precision; all of its values once, then by look-up.
+        few = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+        found = few > limit if self.above else few < limit
+        result = np.empty(values.shape, bool)
+        for row, heights in zip(result, values, strict=True):
+            np.take(found, heights.view(np.uint16), out=row, mode="clip")
         return result
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from singula.errors import UserError
 from singula.instances.settings import DecodeSettings
+from singula.runtime import compiled
 
 N_BINS = 1024
 """Bins over [0, 1]."""
@@ -37,24 +39,39 @@ def histogram(values: np.ndarray) -> np.ndarray:
     UserError
         If a value is not a number.
     """
-    counts = np.zeros(N_BINS + 1, np.int64)
+    bins = np.zeros(0, np.uint16)
+    if values.dtype == np.float16:  # the processor cannot reckon with it, but there are few values
+        few = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+        with np.errstate(invalid="ignore"):
+            bins = (few.astype(np.float32).clip(0, 1) * N_BINS).astype(np.uint16)
+        bins[np.isnan(few)] = N_BINS + 1
+    counts = np.zeros(N_BINS + 2, np.int64)
     rows = max(1, _CHUNK * len(values) // max(1, values.size)) if values.ndim else 1
     for start in range(0, len(values), rows):
         block = values[start : start + rows].ravel()
-        if block.size == 0:
-            continue
-        low, high = block.min(), block.max()
-        if not (low >= 0 and high <= 1):
-            if np.isnan(low):
-                raise UserError(
-                    "a predicted map holds NaN",
-                    hint="training has diverged: lower TRAIN.LR or take an earlier checkpoint",
-                )
-            block = np.clip(block, 0, 1)
-        bins = (block * np.float32(N_BINS)).astype(np.intp)
-        counts += np.bincount(bins, minlength=N_BINS + 1)
-    counts[-2] += counts[-1]  # the value 1 belongs to the last bin
-    return counts[:-1]
+        if len(bins):
+            block = block.view(np.uint16)
+        elif block.dtype not in (np.float32, np.float64):
+            block = block.astype(np.float64)
+        compiled(_count_bins)(block, bins, counts)
+    if counts[-1]:
+        raise UserError(
+            "a predicted map holds NaN",
+            hint="training has diverged: lower TRAIN.LR or take an earlier checkpoint",
+        )
+    counts[-3] += counts[-2]  # the value 1 belongs to the last bin
+    return counts[:-2]
+
+
+def _count_bins(values: Any, bins: Any, counts: Any) -> None:
+    """Count values, or numbers of values in `bins`; NaN in the last place; compiled."""
+    for each in range(len(values)):
+        if len(bins) > 0:
+            counts[bins[int(values[each])]] += 1
+        elif np.isnan(values[each]):
+            counts[-1] += 1
+        else:
+            counts[int(min(max(values[each], 0), 1) * N_BINS)] += 1
 
 
 def otsu_from_histogram(counts: np.ndarray) -> float | None:

@@ -107,10 +107,13 @@ def select(table: pd.DataFrame, conditions: Sequence[Sequence[Condition]]) -> pd
             )
         for condition in group:
             verdicts[:, column] &= _meets(table, condition)
-    words = np.where(verdicts, SATISFIED, NOT_SATISFIED).tolist()
+    codes = verdicts @ (1 << np.arange(len(conditions)))
+    _, example, which = np.unique(codes, return_index=True, return_inverse=True)
+    words = np.where(verdicts[example], SATISFIED, NOT_SATISFIED).tolist()
+    texts = np.array([", ".join(row) for row in words], object)  # of each combination, once
     return table.assign(
         comment=np.where(verdicts.any(axis=1), REMOVED, CORRECT).astype(object),
-        conditions=np.array([", ".join(row) for row in words], object),
+        conditions=texts[which],
     )
 
 

@@ -16,6 +16,17 @@ _ALWAYS_DENSE = 1 << 16
 _LARGEST = 1 << 63
 
 
+def count_instances(labels: np.ndarray) -> int:
+    """Number of ids but 0, with little memory beside the labels."""
+    last = int(labels.max(initial=0))
+    if last > labels.size + _ALWAYS_DENSE:
+        return int(np.count_nonzero(np.unique(labels)))
+    there = np.zeros(last + 1, bool)
+    for part in labels.reshape(-1, labels.shape[-1]):
+        there[part] = True
+    return int(np.count_nonzero(there[1:]))
+
+
 @dataclass(frozen=True, eq=False)
 class Survey:
     """Where the instances of a label image are; the arrays have a row for each number of `index`.

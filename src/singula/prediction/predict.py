@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from singula.data.normalize import Scaling
 from singula.data.patches import Tile, TilePlan, read_patch
+from singula.prediction.pipeline import in_turn
 from singula.prediction.tta import mean_over_views
 from singula.prediction.windows import Windows
 from singula.training.losses import Output, activate
@@ -68,6 +69,9 @@ class Predictor:
     bfloat16 : bool
         Convolve in bfloat16 arithmetic: up to twice as fast on processors that have it; single
         pixels of the maps differ by some hundredths.
+    overlap : bool, optional
+        Read and write in threads of their own while the network computes; by default on a GPU only:
+        on a CPU they would compete with it for the cores.
     """
 
     def __init__(
@@ -78,11 +82,13 @@ class Predictor:
         device: torch.device | None = None,
         *,
         bfloat16: bool = False,
+        overlap: bool | None = None,
     ) -> None:
         self.outputs = tuple(outputs)
         self.n_classes = n_classes
         self.device = device or torch.device("cpu")
         self.bfloat16 = bfloat16
+        self.overlap = self.device.type == "cuda" if overlap is None else overlap
         self.network = network.to(self.device).eval()
 
     @property
@@ -133,24 +139,32 @@ class Predictor:
         fill = None
         if settings.median_padding:
             fill = np.median(image, axis=tuple(range(len(shape)))).astype(np.float32)
-        with torch.inference_mode():
-            order = plan.tiles(shape) if canvas is None else canvas.in_order()
-            for tiles in _batches(order, settings.batch_size):
-                patches = [
-                    scaling.apply(read_patch(image, t.start, plan.patch, fill)) for t in tiles
-                ]
-                batch = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1))
-                batch = batch.contiguous().to(self.device)
-                if settings.augment:
-                    found = mean_over_views(self.forward, batch)
+
+        def read(tiles: list[Tile]) -> Tensor:
+            patches = [scaling.apply(read_patch(image, t.start, plan.patch, fill)) for t in tiles]
+            batch = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1)).contiguous()
+            return batch.pin_memory() if self.device.type == "cuda" else batch
+
+        def compute(batch: Tensor) -> FloatArray:
+            batch = batch.to(self.device, non_blocking=True)
+            forward = self.forward
+            found = mean_over_views(forward, batch) if settings.augment else forward(batch)
+            result: FloatArray = found.cpu().numpy()
+            return result
+
+        def write(tiles: list[Tile], found: FloatArray) -> None:
+            for tile, values in zip(tiles, found, strict=True):
+                kept = values[(slice(None), *tile.inner)]
+                if canvas is None:
+                    maps.put(tile.outer, kept)
                 else:
-                    found = self.forward(batch)
-                for tile, values in zip(tiles, found.cpu().numpy(), strict=True):
-                    kept = values[(slice(None), *tile.inner)]
-                    if canvas is None:
-                        maps.put(tile.outer, kept)
-                    else:
-                        canvas.add(tile, kept)
+                    canvas.add(tile, kept)
+
+        order = plan.tiles(shape) if canvas is None else canvas.in_order()
+        with torch.inference_mode():
+            in_turn(
+                _batches(order, settings.batch_size), read, compute, write, overlap=self.overlap
+            )
         if canvas is not None:
             canvas.finish()
         return maps.by_name

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from singula.evaluate import overlap, splits
 from singula.measure import measure
+from singula.postprocess import count_instances
 from singula.report.run_files import RunFiles, Stage
 from singula.report.sources import Sources
 
@@ -109,7 +110,7 @@ def survey_objects(
 def _add(objects: Objects, name: str, truth: Array | None, pred: Array) -> None:
     ids = pred[..., 0]
     if truth is None:
-        objects.images[name] = ImageFacts(_count(ids))
+        objects.images[name] = ImageFacts(count_instances(ids))
         return
     table = overlap(truth[..., 0], ids)
     cut = splits(table)
@@ -119,10 +120,6 @@ def _add(objects: Objects, name: str, truth: Array | None, pred: Array) -> None:
         split=len(cut.split),
         merging=len(cut.merging),
     )
-
-
-def _count(ids: Array) -> int:
-    return len(np.unique(ids[ids > 0]))
 
 
 def _measure(

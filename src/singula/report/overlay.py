@@ -11,6 +11,8 @@ import numpy.typing as npt
 from singula.io.atomic import atomic_path
 
 Rgb = npt.NDArray[np.uint8]
+# Longest side of a panel; the instances themselves are in the label image.
+_LONGEST = 2048
 _GOLDEN = 0.618033988749895
 
 
@@ -61,6 +63,31 @@ def overlay(plane: npt.NDArray[Any], labels: npt.NDArray[Any], *, fill: float = 
     return result
 
 
+def reduced(plane: npt.NDArray[Any], longest: int) -> npt.NDArray[Any]:
+    """An image plane (y, x, c) averaged over squares of pixels, no side longer than `longest`.
+
+    What does not fill a square at the far ends is left out; a small plane is returned as it is.
+    """
+    step = -(-max(plane.shape[:2]) // longest)
+    height, width = (size // step for size in plane.shape[:2])
+    if step == 1 or not height or not width:
+        return plane
+    whole = plane[: height * step, : width * step]
+    squares = whole.reshape(height, step, width, step, plane.shape[2])
+    mean: npt.NDArray[Any] = squares.mean(axis=(1, 3), dtype=np.float32)
+    return mean
+
+
+def thinned(labels: npt.NDArray[Any], longest: int) -> npt.NDArray[Any]:
+    """One label (y, x) of each of the squares of `reduced`."""
+    step = -(-max(labels.shape) // longest)
+    height, width = (size // step for size in labels.shape)
+    if step == 1 or not height or not width:
+        return labels
+    middle = slice(step // 2, None, step)
+    return labels[middle, middle][:height, :width]
+
+
 def middle_plane(labels: npt.NDArray[Any]) -> int:
     """The slice of a volume (z, y, x) with most labelled pixels, the first of equal ones."""
     return int(np.count_nonzero(labels, axis=(1, 2)).argmax())
@@ -73,6 +100,8 @@ def write_overlay(
     truth: npt.NDArray[Any] | None = None,
 ) -> Path:
     """Image, instances and truth side by side as a PNG; of a volume its fullest slice.
+
+    Planes with more than 2,048 pixels on a side are shown smaller.
 
     Parameters
     ----------
@@ -87,9 +116,10 @@ def write_overlay(
         index = middle_plane(truth if truth is not None and truth.any() else labels)
         image, labels = image[index], labels[index]
         truth = truth[index] if truth is not None else None
-    panels = [to_grey(image), overlay(image, labels)]
+    image = reduced(image, _LONGEST)
+    panels = [to_grey(image), overlay(image, thinned(labels, _LONGEST))]
     if truth is not None:
-        panels.append(overlay(image, truth))
+        panels.append(overlay(image, thinned(truth, _LONGEST)))
     gap = np.full((image.shape[0], 6, 3), 255, np.uint8)
     row = [part for panel in panels for part in (panel, gap)][:-1]
     with atomic_path(path) as temporary:

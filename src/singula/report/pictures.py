@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.evaluate import colour_associations, match
-from singula.report.overlay import middle_plane, overlay, to_grey
+from singula.report.overlay import middle_plane, overlay, reduced, to_grey
 
 Array = npt.NDArray[Any]
 LONGEST = 640
+_HUGE = 4096
+"""Longer sides are averaged over whole pixels first, without a copy in floats."""
 _PNG_LIMIT, _JPEG_LIMIT = 90_000, 180_000
 
 
@@ -139,6 +141,7 @@ def _shrunk(plane: Array) -> Array:
     height, width = _size(plane.shape)
     if (height, width) == plane.shape[:2]:
         return plane
+    plane = reduced(plane, _HUGE)
     channels = [
         Picture.fromarray(np.ascontiguousarray(plane[..., c], np.float32)).resize(
             (width, height), Picture.Resampling.BOX

@@ -16,6 +16,7 @@ from singula.instances import Decoded, decode
 from singula.io.image import Image
 from singula.io.results import ResultsTree, View
 from singula.io.write import write_csv, write_tiff
+from singula.postprocess import count_instances
 from singula.report.overlay import write_overlay
 from singula.stages import settings as from_config
 from singula.stages.post import (
@@ -143,12 +144,15 @@ class Finish:
         self.overlays.setdefault(name, write_overlay(picture, image.array, final, known))
         self.clock("scoring", began)
         if view != "full_image":
-            self.instances[name] = int(np.count_nonzero(np.bincount(final.ravel())[1:]))
+            # Decoded ids have no gaps; those of later steps may.
+            gaps = processed.labels is not None
+            self.instances[name] = count_instances(final) if gaps else int(final.max(initial=0))
             self.thresholds[name] = decoded.thresholds
         return decoded.notes
 
     def _decode(self, maps: Mapping[str, Array], name: str, view: View, image: Image) -> Decoded:
         problem = self.config.PROBLEM.INSTANCE_SEG
+        pictured = problem.DATA_CHECK_MW and view != "full_image"
         decoded = decode(
             maps,
             problem.DATA_CHANNELS,
@@ -156,12 +160,13 @@ class Finish:
             # Morphology counts pixels unless the user gave the voxel size.
             spacing=self._configured_spacing(image),
             seed_filter=seed_filter(self.post, self.spacing(image)),
+            keep_parts=pictured,
         )
-        if problem.DATA_CHECK_MW and view != "full_image":
+        if decoded.parts is not None:
             parts = {
-                "seed_map": decoded.seeds,
-                "foreground": decoded.foreground.astype(np.uint8),
-                "semantic": decoded.surface.astype(np.float32),
+                "seed_map": decoded.parts.seeds,
+                "foreground": decoded.parts.foreground.view(np.uint8),
+                "semantic": decoded.parts.surface.astype(np.float32),
                 "watershed": decoded.labels,
             }
             for part, array in parts.items():

@@ -16,6 +16,7 @@ from singula.errors import StorageError, UserError
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree, View
 from singula.prediction import Predictor, whole_plan
+from singula.runtime import release_memory
 from singula.stages import settings as from_config
 from singula.stages.finish import Finish
 from singula.stages.inputs import TestInputs
@@ -346,6 +347,8 @@ class TestRun:
             whole = whole_plan(shape, patches.multiple)
             settings = replace(settings, plan=whole, batch_size=1)
         maps = predictor.predict(image.array, normalizer.scaling(image.array), settings)
+        if settings.half:
+            release_memory()  # decoding has no use for what the network has taken
         if view == "per_image" and truth is not None:
             parts = (tile.outer for tile in patches.tiles(shape))
             found.per_patch = patch_scores(truth.maps, maps, truth.foreground, parts)

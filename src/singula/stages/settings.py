@@ -198,6 +198,15 @@ def tile_plan(config: Config, model: ModelSettings) -> TilePlan:
     )
 
 
+# Pixels of an image from which on its probabilities are kept in half precision
+_LARGE = 64_000_000
+
+
+def in_half(config: Config, shape: Sequence[int]) -> bool:
+    """Whether the probabilities of an image of this spatial shape are kept in half precision."""
+    return config.TEST.REDUCE_MEMORY or math.prod(shape) > _LARGE
+
+
 def predict_settings(
     config: Config, shape: Sequence[int], *, augment: bool | None = None
 ) -> PredictSettings:
@@ -222,7 +231,7 @@ def predict_settings(
         plan if windows is None else windows,
         config.TRAIN.BATCH_SIZE if windows is None else batch,
         keys.AUGMENTATION if augment is None else augment,
-        half=keys.REDUCE_MEMORY,
+        half=in_half(config, shape),
         median_padding=config.DATA.TEST.MEDIAN_PADDING,
     )
 

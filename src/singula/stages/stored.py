@@ -15,12 +15,11 @@ from singula.config import Config
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.image import Image
-from singula.io.read import read_image
+from singula.io.read import map_image, read_image
 from singula.io.results import ResultsTree, View
-from singula.io.write import write_tiff
+from singula.io.write import write_maps
 from singula.stages import settings as from_config
 from singula.stages.progress import file_stamp
-from singula.stages.score import AXES
 
 Maps = dict[str, npt.NDArray[Any]]
 State = Literal["missing", "stale", "unknown", "current"]
@@ -101,9 +100,8 @@ class StoredMaps:
 
     def write(self, name: str, view: View, maps: Maps, image: Image, source: Path) -> None:
         """Store maps, and record what they were made from."""
-        stacked = np.stack([m.astype(np.float32, copy=False) for m in maps.values()], axis=-1)
         path = self.path(name, view)
-        write_tiff(path, stacked, AXES[image.ndim] + "C", image.spacing, image.unit)
+        write_maps(path, list(maps.values()), image.spacing, image.unit)
         record = {
             "file": f"{view}/{name}",
             "stamp": file_stamp(path),
@@ -131,16 +129,25 @@ class StoredMaps:
         names = from_config.channel_names(self.config)
         if from_config.n_classes(self.config):
             names = (*names, "class")
-        stored = read_image(path, self.config.ndim, len(names)).array
+        stored = map_image(path, self.config.ndim, len(names))
+        if stored is None:  # compressed by another program
+            stored = read_image(path, self.config.ndim, len(names)).array
         if stored.shape[:-1] != image.spatial_shape:
             raise UserError(
                 f"{path}: the stored prediction has shape {stored.shape[:-1]}, "
                 f"the image {image.spatial_shape}",
                 "set TEST.REUSE_PREDICTIONS: False to predict again",
             )
-        maps = {name: np.ascontiguousarray(stored[..., i]) for i, name in enumerate(names)}
-        if "class" in maps:
-            maps["class"] = maps["class"].astype(np.uint16)
+        maps: Maps = {}
+        outputs = from_config.outputs(self.config)
+        half = from_config.in_half(self.config, image.spatial_shape)
+        for i, channel in enumerate(names):
+            kind: type[np.generic] = np.float32
+            if channel == "class":
+                kind = np.uint16
+            elif half and outputs[i].activation == "sigmoid":
+                kind = np.float16
+            maps[channel] = stored[..., i].astype(kind, order="C")
         return maps
 
 

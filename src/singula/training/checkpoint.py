@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor
 
 from singula.errors import UserError
@@ -21,30 +20,15 @@ KEY = "singula"
 _PREFIX = "network."
 
 
-class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's checkpoints under a temporary name, renamed within the same folder."""
+def write_checkpoint(contents: Mapping[str, Any], path: Path | str) -> None:
+    """Write everything, then rename.
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        """Write everything, then rename.
-
-        Through memory, as torch's own file writer reports a full disk without saying so.
-        """
-        contents = io.BytesIO()
-        torch.save(checkpoint, contents)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(contents.getbuffer())
-
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
-    ) -> dict[str, Any]:
-        """Read tensors and plain types only."""
-        return read_checkpoint(Path(path), map_location)
-
-    def remove_checkpoint(self, path: str | Path) -> None:
-        """Delete a checkpoint."""
-        Path(path).unlink(missing_ok=True)
+    Through memory, as torch's own file writer reports a full disk without saying so.
+    """
+    written = io.BytesIO()
+    torch.save(contents, written)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(written.getbuffer())
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -130,7 +114,7 @@ def save_tuned(path: Path, tuned: Mapping[str, Any]) -> None:
     """
     contents = read_checkpoint(path)
     contents[KEY] = {**contents[KEY], "tuned": dict(tuned)}
-    AtomicCheckpointIO().save_checkpoint(contents, path)
+    write_checkpoint(contents, path)
 
 
 def load_weights(network: torch.nn.Module, checkpoint: Checkpoint) -> None:

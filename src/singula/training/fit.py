@@ -27,7 +27,8 @@ from singula.training.callbacks import (
     ProgressReport,
     SaveCheckpoints,
 )
-from singula.training.checkpoint import KEY, AtomicCheckpointIO, load_checkpoint, read_checkpoint
+from singula.training.checkpoint import KEY, load_checkpoint, read_checkpoint
+from singula.training.checkpoint_io import AtomicCheckpointIO
 from singula.training.device import Device, share_from_main, world_and_rank
 from singula.training.losses import InstanceLoss
 from singula.training.module import InstanceModule

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from singula.tuning.story import TuneResult, open_tuner, result_lines, tune
+from singula.tuning.story import (
+    TuneResult,
+    open_tuner,
+    result_lines,
+    save_thresholds,
+    tune,
+    write_configuration,
+)
 from singula.tuning.tuner import Example, Steps, Trial, Tuner
+from singula.tuning.validation import Run, find_run
 
-__all__ = ["Example", "Steps", "Trial", "TuneResult", "Tuner", "open_tuner", "result_lines", "tune"]
+__all__ = [
+    "Example",
+    "Run",
+    "Steps",
+    "Trial",
+    "TuneResult",
+    "Tuner",
+    "find_run",
+    "open_tuner",
+    "result_lines",
+    "save_thresholds",
+    "tune",
+    "write_configuration",
+]

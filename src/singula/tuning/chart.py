@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ Values = npt.NDArray[np.float64]
 def draw_search(
     trials: Sequence[Trial], before: dict[str, float], words: str, target: Path
 ) -> Path | None:
-    """Contours of the best value over the two numbers that matter most.
+    """Contours of the value over the two numbers that matter most, the others as in the best.
 
     Parameters
     ----------
@@ -35,15 +36,23 @@ def draw_search(
     Path, optional
         None where fewer than two numbers were tried.
     """
-    tried = [t for t in trials[1:] if t.thresholds]
-    keys = [key for key in (tried[0].thresholds if tried else {}) if key != "TH_TYPE"]
-    pair = _most_important(tried, keys)
-    if len(pair) < 2:
+    tried = [trial for trial in trials[1:] if trial.thresholds]
+    if not tried:
+        return None
+    centre = max(tried, key=lambda trial: trial.value)
+    keys = [key for key in centre.thresholds if key != "TH_TYPE"]
+    # The search ends with a grid over these two
+    planes = {pair: _plane(tried, centre, pair) for pair in combinations(keys, 2)}
+    if not planes:
+        return None
+    pair, plane = max(planes.items(), key=lambda found: len(found[1]))
+    if len(plane) < 4:
         return None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    x, y, value = _envelope(tried, *pair)
+    x, y = (np.array([float(trial.thresholds[key]) for trial in plane]) for key in pair)
+    value = np.array([trial.value for trial in plane])
     figure = Figure(figsize=(6.4, 4.8), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -55,13 +64,22 @@ def draw_search(
     _mark(axes, after, pair, "*", f"after {best.value:.3f}")
     axes.set_xlabel(pair[0])
     axes.set_ylabel(pair[1])
-    others = [key for key in keys if key not in pair]
+    others = [f"{key} {centre.thresholds[key]:.3g}" for key in keys if key not in pair]
     if others:
-        axes.set_title(f"at each point the best of {', '.join(others)}", fontsize=8)
+        axes.set_title(f"with {', '.join(others)}", fontsize=8)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
     with atomic_path(target) as temporary:
         figure.savefig(temporary)
     return target
+
+
+def _plane(tried: Sequence[Trial], centre: Trial, pair: Sequence[str]) -> list[Trial]:
+    """Trials that differ from the best one in these two numbers at most."""
+
+    def rest(trial: Trial) -> dict[str, Any]:
+        return {key: value for key, value in trial.thresholds.items() if key not in pair}
+
+    return [trial for trial in tried if rest(trial) == rest(centre)]
 
 
 def _mark(axes: Any, place: dict[str, float], pair: Sequence[str], marker: str, words: str) -> None:
@@ -73,36 +91,11 @@ def _mark(axes: Any, place: dict[str, float], pair: Sequence[str], marker: str, 
 
 
 def _contours(figure: Any, axes: Any, x: Values, y: Values, value: Values, words: str) -> None:
-    # Far below the best there is nothing to see
-    low = max(float(value.min()), float(np.quantile(value, 0.2)))
+    from matplotlib.ticker import MaxNLocator
+
     high = float(value.max())
-    if high - low < 1e-6:
-        low = high - 1e-6
-    levels = np.linspace(low, high, 13)
+    # Far below the best there is nothing to see
+    low = min(float(np.quantile(value, 0.25)), high - 1e-3)
+    levels = MaxNLocator(12).tick_values(low, high)
     drawn = axes.tricontourf(x, y, value, levels=levels, cmap="viridis", extend="min")
-    bar = figure.colorbar(drawn, ax=axes)
-    bar.set_label(words)
-
-
-def _envelope(tried: Sequence[Trial], first: str, second: str) -> tuple[Values, Values, Values]:
-    """The best value at each pair of numbers."""
-    best: dict[tuple[float, float], float] = {}
-    for trial in tried:
-        place = (float(trial.thresholds[first]), float(trial.thresholds[second]))
-        best[place] = max(best.get(place, -1.0), trial.value)
-    x, y = np.array(list(best), float).T
-    return x, y, np.array(list(best.values()))
-
-
-def _most_important(tried: Sequence[Trial], keys: Sequence[str]) -> list[str]:
-    """Two keys along which the best value changes most, in the order of `keys`."""
-
-    def effect(key: str) -> float:
-        best: dict[float, float] = {}
-        for trial in tried:
-            value = float(trial.thresholds[key])
-            best[value] = max(best.get(value, -1.0), trial.value)
-        return max(best.values()) - min(best.values()) if len(best) > 1 else -1.0
-
-    ordered = sorted((key for key in keys if effect(key) >= 0), key=effect, reverse=True)
-    return [key for key in keys if key in ordered[:2]]
+    figure.colorbar(drawn, ax=axes).set_label(words)

@@ -80,6 +80,33 @@ class Search:
                 pass
             step /= 2
 
+    def plane(self, points: int = 9) -> tuple[str, ...]:
+        """Try a grid over the two parameters that matter most, the others as in the best point.
+
+        Parameters
+        ----------
+        points : int
+            Values of each.
+
+        Returns
+        -------
+        tuple of str
+            Their keys, in the order of the parameters.
+        """
+        pair = sorted(self.parameters, key=self._effect, reverse=True)[:2]
+        around = self.best.point
+        for values in itertools.product(*(_even(p, points) for p in pair)):
+            self._offer({**around, **dict(zip((p.key for p in pair), values, strict=True))})
+        return tuple(p.key for p in self.parameters if p in pair)
+
+    def _effect(self, parameter: Parameter) -> float:
+        """How much the best value changes along a parameter."""
+        best: dict[float, float] = {}
+        for tried in self.tried.values():
+            value = tried.point[parameter.key]
+            best[value] = max(best.get(value, tried.value), tried.value)
+        return max(best.values()) - min(best.values())
+
     def _step(self, parameter: Parameter, width: float) -> bool:
         """Go up or down one parameter; whether that helped."""
         here = self.best.point
@@ -94,3 +121,11 @@ def _spacing(parameter: Parameter) -> float:
     """Distance of the first values from each other."""
     values = parameter.values
     return (values[-1] - values[0]) / max(1, len(values) - 1)
+
+
+def _even(parameter: Parameter, points: int) -> list[float]:
+    """Evenly spaced values between the first ones of a parameter."""
+    low, high = parameter.values[0], parameter.values[-1]
+    steps = range(points)
+    values = (parameter.rounded(low + (high - low) * step / (points - 1)) for step in steps)
+    return list(dict.fromkeys(values))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singula.evaluate import score_rows
+from singula.instances import DecodeSettings
 from singula.io.write import write_csv, write_text
 from singula.stages import settings as from_config
 from singula.stages.post import PostSettings, process_instances, seed_filter
@@ -146,7 +147,13 @@ def tune(
     start = tuner.start()
     searched = {p.key: start[p.key] for p in tuner.parameters()[1]}
     files = _write(found, tuner, trials, start, thresholds)
-    saved = _save(found, tuner, before, after, thresholds, notify) if save else None
+    saved = None
+    if save:
+        worth = {"metric": metric, "iou": tuner.iou, "before": before.value, "after": after.value}
+        saved = save_thresholds(found, thresholds, worth)
+        if saved is None:
+            path = found.checkpoint.path
+            notify(f"{path} is no checkpoint of this run and stays as it is")
     return TuneResult(
         before,
         after,
@@ -267,26 +274,35 @@ def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
     raise RuntimeError("a thousand tuned configurations")
 
 
-def _save(
-    run: Run,
-    tuner: Tuner,
-    before: Trial,
-    after: Trial,
-    thresholds: dict[str, Any],
-    notify: Notify,
+def save_thresholds(
+    run: Run, thresholds: dict[str, Any], found: dict[str, Any] | None = None
 ) -> Path | None:
+    """Put thresholds into the checkpoint of a run, for `singula predict` and tests to use.
+
+    Parameters
+    ----------
+    run : Run
+        What `find_run` gave.
+    thresholds : dict
+        By configuration key without prefix.
+    found : dict, optional
+        What else to remember of them, in plain types.
+
+    Returns
+    -------
+    Path, optional
+        The checkpoint; None where it is not one of this run's own, which stays as it is.
+
+    Raises
+    ------
+    UserError
+        For a key or value that is not allowed, or a file that cannot be written.
+    """
+    DecodeSettings.from_keys(thresholds)
     path = run.checkpoint.path
     if path.resolve().parent != run.tree.checkpoints.resolve():
-        notify(f"{path} is no checkpoint of this run, so it stays as it is: use the configuration")
         return None
-    tuned = {
-        "thresholds": thresholds,
-        "metric": tuner.metric,
-        "iou": tuner.iou,
-        "before": before.value,
-        "after": after.value,
-        "images": len(tuner.examples),
-    }
+    tuned = {"thresholds": dict(thresholds), **(found or {})}
     if run.checkpoint.description.get("tuned") != tuned:
         save_tuned(path, tuned)
     return path

@@ -264,6 +264,7 @@ class Tuner:
         if not cheap:
             search.grid([SIZE])
         search.refine()
+        search.plane()
         return trials
 
     def _decode(self, settings: DecodeSettings, image: int) -> Decoded:

@@ -1,0 +1,79 @@
+"""BiaPy as a peer, in an environment of its own.
+
+Its versions of torch and NumPy are others than ours, so it lives elsewhere and is asked by name:
+
+    python3.11 -m venv peer
+    peer/bin/pip install biapy==3.7.1 torch==2.14.1 torchvision==0.29.1
+    make bench PEER=peer/bin/python
+
+What is asked of it, and timed there, is in `peer_worker.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class PeerError(Exception):
+    """A function of the peer failed."""
+
+
+class Peer:
+    """A process of the other environment that runs its functions when asked.
+
+    Parameters
+    ----------
+    python : str
+        The interpreter in whose environment BiaPy is installed.
+    """
+
+    def __init__(self, python: str) -> None:
+        worker = Path(__file__).with_name("peer_worker.py")
+        self._process = subprocess.Popen(
+            [python, str(worker)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": ""},
+        )
+
+    def load(self, arrays: Mapping[str, Any]) -> None:
+        """Give it the arrays that its functions work on."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, values in arrays.items():
+                np.save(Path(folder, name), values)
+            self._ask({"load": folder})
+
+    def seconds(self, stage: str) -> float | None:
+        """Processor time of one call; None when the function fails."""
+        try:
+            return self._ask({"run": stage})
+        except PeerError as error:
+            print(error, file=sys.stderr)
+            return None
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _ask(self, order: Mapping[str, str]) -> float:
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("the peer has no pipes")
+        print(json.dumps(order), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the peer ended at {order}")
+        found = json.loads(line)
+        if "error" in found:
+            raise PeerError(f"the peer failed at {order}: {found['error']}")
+        return float(found["seconds"])

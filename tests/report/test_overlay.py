@@ -1,0 +1,49 @@
+"""Pictures of large images: smaller, with every object where it is."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singula.report.overlay import reduced, thinned, write_overlay
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 20))
+def test_planes_are_averaged_over_whole_squares(height: int, width: int, longest: int) -> None:
+    plane = np.random.default_rng(0).integers(0, 99, (height, width, 2)).astype(np.uint8)
+    small = reduced(plane, longest)
+    step = -(-max(height, width) // longest)
+    if step == 1 or min(height, width) < step:
+        assert small is plane
+        return
+    assert small.shape == (height // step, width // step, 2)
+    assert max(small.shape[:2]) <= longest
+    for y, x in np.ndindex(small.shape[:2]):
+        square = plane[y * step : (y + 1) * step, x * step : (x + 1) * step]
+        np.testing.assert_allclose(small[y, x], square.mean(axis=(0, 1)), rtol=1e-6)
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 20))
+def test_labels_are_thinned_to_the_same_shape(height: int, width: int, longest: int) -> None:
+    labels = np.arange(height * width).reshape(height, width)
+    small = thinned(labels, longest)
+    assert small.shape == reduced(labels[..., None], longest).shape[:2]
+    step = -(-max(height, width) // longest)
+    if small is not labels:
+        rows, columns = np.divmod(small, width)
+        np.testing.assert_array_equal(rows // step, np.indices(small.shape)[0])
+        np.testing.assert_array_equal(columns // step, np.indices(small.shape)[1])
+
+
+def test_a_picture_of_a_long_image_is_short(tmp_path):
+    from PIL import Image
+
+    labels = np.zeros((64, 5000), np.uint16)
+    labels[10:50, 2000:4000] = 5
+    image = np.full((64, 5000, 1), 9, np.uint8)
+    with Image.open(write_overlay(tmp_path / "a.png", image, labels, labels)) as picture:
+        assert picture.size == (3 * 1666 + 2 * 6, 21)
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    inside = pixels[5:15, 1672 + 2000 // 3 + 2 : 1672 + 4000 // 3 - 2]
+    outside = pixels[5:15, 1672 : 1672 + 2000 // 3 - 2]
+    assert np.ptp(inside, axis=-1).min() > 20  # a colour
+    assert np.ptp(outside, axis=-1).max() == 0  # grey
