@@ -40,8 +40,8 @@ TEMPLATES = {
     "3d_anisotropic": "3d_anisotropic_instance_segmentation",
 }
 MACHINE = Machine(cores=1, memory=8 << 30)
-# Reading patches, validation and checkpoints beside the steps
-EVERYTHING_ELSE = 1.25
+# Reading patches and checkpoints beside the steps; a pixel that is only predicted
+EVERYTHING_ELSE, VALIDATION = 1.1, 0.35
 
 
 def data_set(name: str, folder: Path) -> Path:
@@ -112,14 +112,17 @@ def epochs_for(config: Config, survey: Survey, minutes: float) -> int:
     train = survey.part("train")
     if train is None:
         raise ValueError("no training data")
-    patches = len(train.pairs)
-    if not config.DATA.EXTRACT_RANDOM_PATCH:
-        patches = grid_patches(train, config.patch)
-    if config.DATA.VAL.FROM_TRAIN:
-        patches = round(patches * (1 - config.DATA.VAL.SPLIT_TRAIN))
-    patches *= max(1, config.DATA.TRAIN.REPLICATE)
-    steps = -(-patches // config.TRAIN.BATCH_SIZE)
-    return max(2, int(minutes * 60 / (steps * step_seconds(config) * EVERYTHING_ELSE)))
+    covering = patches = grid_patches(train, config.patch)
+    if config.DATA.EXTRACT_RANDOM_PATCH:
+        patches = len(train.pairs)
+    val, held = survey.part("val"), config.DATA.VAL.SPLIT_TRAIN
+    if val is None or config.DATA.VAL.FROM_TRAIN:
+        patches, checked = round(patches * (1 - held)), covering * held
+    else:
+        checked = grid_patches(val, config.patch)
+    patches = patches * max(1, config.DATA.TRAIN.REPLICATE) + VALIDATION * checked
+    steps = patches / config.TRAIN.BATCH_SIZE
+    return max(2, round(minutes * 60 / (steps * step_seconds(config) * EVERYTHING_ELSE)))
 
 
 def run(name: str, side: str, options: argparse.Namespace) -> str:
@@ -132,18 +135,21 @@ def run(name: str, side: str, options: argparse.Namespace) -> str:
         from singula.propose import write_proposal
 
         file = folder / f"{job}.yaml"
-        file.unlink(missing_ok=True)
-        write_proposal(survey, file, minutes=options.minutes)
+        if not file.exists():
+            write_proposal(survey, file, minutes=options.minutes)
     else:
         file = ROOT / "templates" / f"{TEMPLATES[name]}.yaml"
         changes += template_overrides(name, survey, folder / f"{job}_channels")
     config = load_config(file, changes)
-    epochs = epochs_for(config, survey, options.minutes)
+    kept = folder / f"{job}_epochs.txt"  # so that the same command goes on after an interruption
+    if not kept.exists():
+        kept.write_text(str(epochs_for(config, survey, options.minutes)))
+    epochs = int(kept.read_text())
     changes.append(f"TRAIN.EPOCHS={epochs}")
     if side == "template":
         changes.append(f"TRAIN.LR_SCHEDULER.WARMUP_COSINE_DECAY_EPOCHS={min(3, epochs // 2)}")
     command = [sys.executable, "-m", "singula.cli", "run", "--config", str(file)]
-    command += ["--result_dir", str(folder), "--name", job]
+    command += ["--result_dir", str(folder), "--name", job, "--resume"]
     for text in changes:
         command += ["--set", text]
     done = subprocess.run(command, capture_output=True, text=True)

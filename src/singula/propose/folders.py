@@ -8,7 +8,6 @@ from singula.propose.choice import Choice
 from singula.survey import PartFacts, Survey
 
 _HELD = 0.1
-_FEW = 3
 
 
 def held_fraction(survey: Survey) -> float:
@@ -19,7 +18,9 @@ def held_fraction(survey: Survey) -> float:
     count = len(part.pairs)
     if count < 2:
         return 0.2
-    return max(_HELD, min(1, _FEW // 2 if count < 10 else _FEW) / count) if count < 30 else _HELD
+    # One more where a tenth is one or two: they choose the best epoch.
+    held = max(1, round(_HELD * count)) + (10 <= count < 30)
+    return held / count
 
 
 def validation(survey: Survey) -> PartFacts | None:
@@ -79,6 +80,7 @@ def test_folders(survey: Survey, stored: Path) -> list[Choice]:
     if part is not None:
         return [
             Choice(load, False, "the test images have no labels: no scores"),
+            Choice("TEST.EVALUATE", False),
             Choice("DATA.TEST.PATH", _path(part.image_dir), f"{len(part.pairs)} images"),
         ]
     if validation(survey) is not None or (train is not None and len(train.pairs) > 1):
@@ -91,6 +93,7 @@ def test_folders(survey: Survey, stored: Path) -> list[Choice]:
     where = _path(train.image_dir) if train is not None else ""
     return [
         Choice(load, False, "no test images: the training image is predicted, not scored"),
+        Choice("TEST.EVALUATE", False),
         Choice("DATA.TEST.PATH", where),
     ]
 

@@ -11,6 +11,8 @@ _MANY_LOST = 0.02
 _MOST_LOST = 0.3
 _ROUND = 0.85
 _CROWDED = 0.25
+_LONG = 4e8
+"""Pixels of a long training; after 1.1e9 of them 0.1 was best on `dsb2018`, after 8e7 0.2."""
 
 
 def channels(sizes: Sizes, machine: Machine) -> Choice:
@@ -59,18 +61,25 @@ def growth() -> Choice:
     return Choice(f"{_SEG}.GROW_INTO_CONTOUR", True, note="instances reach to their very edge")
 
 
-def thresholds(sizes: Sizes, used: str, spacing: tuple[float, ...] | None) -> list[Choice]:
-    """Numbers for the watershed, which suit every image alike."""
+def thresholds(
+    sizes: Sizes, used: str, spacing: tuple[float, ...] | None, pixels: float
+) -> list[Choice]:
+    """Numbers for the watershed, which suit every image alike.
+
+    Parameters
+    ----------
+    spacing : tuple of float, optional
+        Size of a pixel, in whose unit the depth is.
+    pixels : float
+        Those that the network will have learned from, counted each time.
+    """
     why = "fixed thresholds part touching objects better than automatic ones"
     made = [
         Choice(f"{_SEG}.DATA_MW_TH_TYPE", "manual", why),
         Choice(f"{_SEG}.DATA_MW_TH_BINARY_MASK", 0.5, note="seeds: B above this"),
     ]
     if "C" in used:
-        # Blur along z leaves bridges between the seeds of neighbours above each other, which are
-        # eroded instead.
-        limit = 0.1 if sizes.ndim == 2 else 0.2
-        made.append(Choice(f"{_SEG}.DATA_MW_TH_CONTOUR", limit, note="seeds: C below this"))
+        made.append(_contour_threshold(sizes, pixels))
     if "P" in used:
         made.append(Choice(f"{_SEG}.DATA_MW_TH_POINTS", 0.5, note="seeds: P above this"))
     if "D" in used:
@@ -84,6 +93,20 @@ def thresholds(sizes: Sizes, used: str, spacing: tuple[float, ...] | None) -> li
         )
     grow = "instances grow where B is above this"
     return [*made, Choice(f"{_SEG}.DATA_MW_TH_FOREGROUND", 0.3, note=grow)]
+
+
+def _contour_threshold(sizes: Sizes, pixels: float) -> Choice:
+    """Below what chance of contour a seed may be.
+
+    A network that has learned little sees some contour everywhere, and seeds fall into pieces. In
+    volumes blur along z leaves bridges between neighbours, which are eroded instead.
+    """
+    key = f"{_SEG}.DATA_MW_TH_CONTOUR"
+    if sizes.ndim == 3:
+        return Choice(key, 0.2, "seeds: C below this; what still joins them is eroded")
+    if pixels < _LONG:
+        return Choice(key, 0.2, "seeds: C below this; 0.1 would break objects after short training")
+    return Choice(key, 0.1, "seeds: C below this, which parts most after long training")
 
 
 def seeds(sizes: Sizes, used: str) -> list[Choice]:

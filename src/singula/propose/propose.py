@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,18 +105,21 @@ def propose(survey: Survey, *, minutes: float = MINUTES, stored: Path | None = N
         raise UserError(f"--minutes: found {minutes:g}; allowed numbers above 0")
     stored = Path("channels") if stored is None else stored
     sizes = Sizes.of(survey)
+    learning, pixels = _learning(survey, sizes, train, minutes)
     chosen = [
         Choice("SYSTEM.NUM_CPUS", -1, note="all cores"),
+        training.device(survey.machine),
         Choice("SYSTEM.SEED", 0),
         Choice("PROBLEM.TYPE", "INSTANCE_SEG"),
         objects.dimensions(survey),
-        *_instances(survey, sizes),
-        *_learning(survey, sizes, train, minutes),
+        *_instances(survey, sizes, pixels),
+        *learning,
         *images.normalisation(survey, train),
         *images.colours(survey),
         *folders.train_folders(survey, stored),
         images.in_memory(survey, train),
         *folders.val_folders(survey, stored),
+        Choice("TEST.ENABLE", True),
         *folders.test_folders(survey, stored),
         *_resolution(survey),
         *_testing(survey),
@@ -123,7 +127,7 @@ def propose(survey: Survey, *, minutes: float = MINUTES, stored: Path | None = N
     return Proposal(tuple(_ordered(chosen)), minutes, _summary(survey, sizes))
 
 
-def _instances(survey: Survey, sizes: Sizes) -> list[Choice]:
+def _instances(survey: Survey, sizes: Sizes, pixels: float) -> list[Choice]:
     used = objects.channels(sizes, survey.machine)
     code = str(used.value)
     return [
@@ -132,14 +136,16 @@ def _instances(survey: Survey, sizes: Sizes) -> list[Choice]:
         objects.contour(sizes, code),
         *([objects.points(sizes)] if "P" in code else []),
         objects.growth(),
-        *objects.thresholds(sizes, code, survey.spacing),
+        *objects.thresholds(sizes, code, survey.spacing, pixels),
         *objects.seeds(sizes, code),
         objects.small(sizes),
     ]
 
 
-def _learning(survey: Survey, sizes: Sizes, train: PartFacts, minutes: float) -> list[Choice]:
-    """Network, patch and schedule, which depend on each other."""
+def _learning(
+    survey: Survey, sizes: Sizes, train: PartFacts, minutes: float
+) -> tuple[list[Choice], float]:
+    """Network, patch and schedule, which depend on each other; and pixels learned from in all."""
     shape = network.typical_shape(train)
     maps, z_down = network.pooling(sizes, shape, survey.anisotropy, survey.machine)
     widths = [int(number) for number in maps.value]
@@ -150,7 +156,9 @@ def _learning(survey: Survey, sizes: Sizes, train: PartFacts, minutes: float) ->
     held = folders.held_fraction(survey)
     batch = network.batch(survey, patch.value, widths[0], training.grid_patches(train, space))
     rate = training.pixel_seconds(survey.machine, widths[0])
-    plan = training.schedule(train, sizes, space, int(batch.value), held, minutes, rate)
+    val = folders.validation(survey)
+    plan = training.schedule(train, val, sizes, space, int(batch.value), held, minutes, rate)
+    epochs = training.epoch_choices(plan, sizes, int(batch.value), minutes, survey.machine)
     made = [
         patch,
         network.mirror(),
@@ -159,9 +167,9 @@ def _learning(survey: Survey, sizes: Sizes, train: PartFacts, minutes: float) ->
         maps,
         *z_down,
         training.dropout(widths),
-        *training.optimiser(survey.machine),
+        *training.optimiser(),
         batch,
-        *training.epoch_choices(plan, sizes, int(batch.value), minutes, survey.machine),
+        *epochs,
         *training.geometry(survey, sizes, space),
         *images.intensity_changes(survey, train),
     ]
@@ -169,7 +177,7 @@ def _learning(survey: Survey, sizes: Sizes, train: PartFacts, minutes: float) ->
     if classes > 2:
         why = f"the labels have the classes {', '.join(map(str, survey.classes))}, and background"
         made.append(Choice("MODEL.N_CLASSES", classes, why))
-    return made
+    return made, float(epochs[0].value) * plan.patches * math.prod(space)
 
 
 def n_classes(survey: Survey) -> int:
@@ -178,8 +186,8 @@ def n_classes(survey: Survey) -> int:
 
 
 def _resolution(survey: Survey) -> list[Choice]:
-    """Size of a pixel where the files say it."""
-    if survey.spacing is None:
+    """Size of a pixel where all files say the same; else each counts by its own."""
+    if survey.spacing is None or len({image.spacing for image in survey.images}) > 1:
         return []
     parts = ["TRAIN"]
     parts += ["VAL"] if folders.validation(survey) is not None else []
@@ -193,7 +201,6 @@ def _resolution(survey: Survey) -> list[Choice]:
 
 def _testing(survey: Survey) -> list[Choice]:
     return [
-        Choice("TEST.ENABLE", True),
         Choice(
             "TEST.AUGMENTATION",
             survey.ndim == 2,

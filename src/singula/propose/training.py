@@ -14,6 +14,7 @@ from singula.survey import Machine, PartFacts, Survey
 # Seconds of a core per pixel and step of the U-Net 16–256 with bfloat16 arithmetic, with what comes
 # beside the steps (measured; see docs/init.md). Wider networks cost as their width to the 1.5.
 _CORE_SECONDS = 3.2e-6
+_VALIDATION = 0.35  # what a pixel costs that is only predicted
 _GPU_FACTOR = 100.0
 _REFERENCE_WIDTH = 16
 _SCALING = 0.8  # what a second core adds
@@ -61,6 +62,7 @@ def pixel_seconds(machine: Machine, width: int) -> float:
 
 def schedule(
     part: PartFacts,
+    val: PartFacts | None,
     sizes: Sizes,
     patch: Sequence[int],
     batch: int,
@@ -72,28 +74,32 @@ def schedule(
 
     Parameters
     ----------
+    part, val : PartFacts
+        Training data, and validation data where there are such.
     patch : sequence of int
         Spatial shape.
     held : float
-        Fraction of the training images that validates.
+        Fraction of the training images that validates without validation data.
     minutes : float
         For the whole training.
     rate : float
         Seconds per pixel.
     """
     images = max(1, round(len(part.pairs) * (1 - held)))
-    grid = max(1, round(grid_patches(part, patch) * (1 - held)))
+    whole = grid_patches(part, patch)
+    grid = max(1, round(whole * (1 - held)))
     each = math.prod(patch) * rate
+    beside = _VALIDATION * each * (whole * held if val is None else grid_patches(val, patch))
     usual = minutes * 60 / _USUAL_EPOCHS
     random = sizes.foreground < _SPARSE or grid * each > 2 * usual
     base = images if random else grid
     affordable = max(1, int(usual / each))
     replicate = max(1, min(grid, affordable) // images) if random else 1
-    if base * replicate < _LEAST_STEPS * batch:
-        more = math.ceil(_LEAST_STEPS * batch / base)
-        replicate = max(replicate, min(more, max(1, affordable // base)))
+    # An epoch is some steps at least, and not mostly validation.
+    least = max(_LEAST_STEPS * batch, math.ceil(2 * beside / each))
+    replicate = max(replicate, min(math.ceil(least / base), max(1, 2 * affordable // base)))
     patches = base * replicate
-    return Schedule(patches, random, replicate, patches * each)
+    return Schedule(patches, random, replicate, patches * each + beside)
 
 
 def epoch_choices(
@@ -137,7 +143,16 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def optimiser(machine: Machine) -> list[Choice]:
+def device(machine: Machine) -> Choice:
+    """Where the network is trained when the command line does not say."""
+    if machine.gpus:
+        memory = f"{machine.gpu_memory / 2**30:.0f} GiB"
+        return Choice("SYSTEM.DEVICE", "cuda:0", f"{machine.gpu_name} with {memory}")
+    cores = f"{machine.cores} core{'s' if machine.cores > 1 else ''}"
+    return Choice("SYSTEM.DEVICE", "cpu", f"no GPU here, {cores}")
+
+
+def optimiser() -> list[Choice]:
     """How weights change."""
     return [
         Choice("TRAIN.ENABLE", True),

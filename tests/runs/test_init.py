@@ -1,0 +1,99 @@
+"""`singula init` on folders: the file it writes trains untouched, and nothing is overwritten."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from singula.config import load_config
+from singula.demo import make_dataset
+from singula.io.write import write_tiff
+
+
+def flat_data(folder: Path, part: str, count: int) -> None:
+    """Images with `_mask` files beside them, from the demonstration."""
+    made = {"n_train": count, "n_val": 0, "n_test": 0, "shape": (96, 96)}
+    make_dataset(folder / "made", 2, np.random.default_rng(count), **made)
+    for number in range(count):
+        for kind, end in (("x", ""), ("y", "_mask")):
+            source = folder / "made" / "train" / kind / f"image_{number:03d}.tif"
+            target = folder / "set" / part / f"cell{number}{end}.tif"
+            write_tiff(target, tifffile.imread(source), "YX")
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_what_it_writes_trains_untouched(ndim, command, data_2d, data_3d, tmp_path) -> None:
+    data, file = (data_2d if ndim == 2 else data_3d), tmp_path / "cells.yaml"
+    assert command("init", data, "-o", file, "--minutes", "0.02") == 0, command.err
+    assert "DATA.PATCH_SIZE" in command.out
+    assert f"singula run --config {file}" in command.out
+    before = sorted(data.rglob("*"))
+    code = command("run", "--config", file, "--result_dir", tmp_path / "out", "--name", "c")
+    assert code == 0, command.err
+    assert "F1 mean" in command.out
+    assert "no effect" not in command.out
+    assert sorted(data.rglob("*")) == before, "the data folder stays as it is"
+
+
+def test_classes_are_learned(command, data_classes, tmp_path) -> None:
+    file = tmp_path / "cells.yaml"
+    assert command("init", data_classes, "-o", file) == 0, command.err
+    assert load_config(file).MODEL.N_CLASSES == 4
+
+
+def test_images_beside_their_labels_are_linked_into_folders(command, tmp_path) -> None:
+    flat_data(tmp_path, "train", 3)
+    file = tmp_path / "cells.yaml"
+    assert command("init", tmp_path / "set", "-o", file) == 0, command.err
+    config = load_config(file)
+    images = sorted(path.name for path in Path(config.DATA.TRAIN.PATH).iterdir())
+    labels = sorted(path.name for path in Path(config.DATA.TRAIN.GT_PATH).iterdir())
+    assert images == labels == ["cell0.tif", "cell1.tif", "cell2.tif"]
+    for kind, end in (("PATH", ""), ("GT_PATH", "_mask")):
+        link = Path(getattr(config.DATA.TRAIN, kind), "cell1.tif")
+        assert link.resolve() == (tmp_path / "set" / "train" / f"cell1{end}.tif").resolve()
+    code = command(
+        "run", "--config", file, "--result_dir", tmp_path / "out", "--set", "TRAIN.EPOCHS=1"
+    )
+    assert code == 0, command.err
+    file.unlink()
+    assert command("init", tmp_path / "set", "-o", file) == 2
+    assert "cells_data" in command.err
+    assert not file.exists()
+
+
+def test_a_file_that_exists_is_left_as_it_is(command, data_2d, tmp_path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("mine")
+    assert command("init", data_2d, "-o", file) == 2
+    assert "exists, and is left as it is" in command.err
+    assert "→ choose another name" in command.err
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("{data}", "-o", "{tmp}"), "is a folder"),
+        (("{data}", "-o", "{tmp}/config.txt"), "does not end in .yaml"),
+        (("{tmp}/nowhere", "-o", "{tmp}/a.yaml"), "no such folder"),
+        (("{tmp}", "-o", "{tmp}/a.yaml"), "is empty"),
+        (("{data}/train/x", "-o", "{tmp}/a.yaml"), "images without labels"),
+        (("{data}", "-o", "{tmp}/a.yaml", "--minutes", "0"), "--minutes"),
+    ],
+)
+def test_mistakes_are_said_in_one_line(arguments, said, command, data_2d, tmp_path) -> None:
+    filled = [word.format(data=data_2d, tmp=tmp_path) for word in arguments]
+    assert command("init", *filled) == 2
+    assert said in command.err
+    assert "Traceback" not in command.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_without_objects_are_refused(command, tmp_path) -> None:
+    for kind in ("x", "y"):
+        write_tiff(tmp_path / "set" / "train" / kind / "a.tif", np.zeros((20, 20), np.uint8), "YX")
+    assert command("init", tmp_path / "set", "-o", tmp_path / "a.yaml") == 2
+    assert "hold no object" in command.err
+    assert not (tmp_path / "a.yaml").exists()
