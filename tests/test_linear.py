@@ -18,6 +18,8 @@ import pytest
 import singula
 from singula.channels import encode
 from singula.evaluate import colour_associations, fp_rows, gt_rows, match
+from singula.inspection.correct import correct_labels
+from singula.inspection.labels import look, notice_classes, notice_objects
 from singula.instances import decode
 from singula.measure import Condition, measure, removed_ids, select
 from singula.postprocess import clear_border, remove, remove_close_points, repair_large, voronoi
@@ -64,6 +66,13 @@ def remove_by_properties(labels):
     return remove(labels, removed_ids(select(measure(labels), [[condition]])))
 
 
+def inspect_labels(labels):
+    seen = look(labels)
+    classes = (labels % 3).astype(np.uint8)
+    found = notice_classes(labels, classes, seen, 3)
+    return notice_objects(seen, 9, (64,) * labels.ndim), found
+
+
 STAGES = {
     **{f"encode {c}": lambda labels, c=c: encode(labels, c) for c in ("BCM", "BCD", "Dv2", "BP")},
     "decode": lambda labels: decode(maps_of(labels), "BC"),
@@ -75,6 +84,8 @@ STAGES = {
     "repair": lambda labels: repair_large(labels, 20),
     "border": clear_border,
     "close points": lambda labels: remove_close_points(labels, 4),
+    "inspect": inspect_labels,
+    "correct": lambda labels: correct_labels(labels[..., None], 9),
 }
 
 

@@ -28,6 +28,7 @@ def check_data(
     timed: bool = True,
     gpu: str | None = None,
     overrides: Sequence[str] = (),
+    live: bool = False,
     notify: Notify,
 ) -> Inspection:
     """Check a data set, or the data of a configuration and the configuration itself.
@@ -46,6 +47,8 @@ def check_data(
         What to measure on.
     overrides : sequence of str
         ``KEY=VALUE`` of the configuration.
+    live : bool
+        Say how many files are done.
     notify : callable
         Takes each line.
 
@@ -64,17 +67,17 @@ def check_data(
         )
     if fix is not None:
         check_target(fix)
-    config = None
+    config, progress = None, notify if live else None
     if config_file is not None:
         from singula.stages.checking import inspect_config
 
         config = load_config(config_file, overrides, notify=notify)
         notify(f"configuration: {config_file} is sound")
-        found = inspect_config(config)
+        found = inspect_config(config, notify=progress)
     elif overrides:
         raise UserError("--set: there is no configuration whose keys could be changed")
     else:
-        found = inspect_dataset(dataset or Path())
+        found = inspect_dataset(dataset or Path(), notify=progress)
     for line in describe(found):
         notify(line)
     lines = _estimate(config, found, gpu, notify, timed=timed) if config is not None else []
@@ -91,14 +94,17 @@ def _estimate(
     """Say what a run will take; a network that cannot be measured is no reason to fail."""
     from singula.stages.estimate import estimate
 
-    device = None
+    device, workers = None, 0
     if timed:
         from singula.training.device import choose_device
 
         device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, lambda line: None)
         _use_cores(config)
+        from singula.workflow import loader_workers
+
+        workers = loader_workers(config.SYSTEM.NUM_WORKERS, device.kind)
     try:
-        lines = estimate(config, found, device, timed=timed).lines()
+        lines = estimate(config, found, device, timed=timed, workers=workers).lines()
     except (RuntimeError, MemoryError) as error:
         notify(f"a training step could not be measured: {str(error).splitlines()[0]}")
         lines = estimate(config, found, None, timed=False).lines()

@@ -360,6 +360,7 @@ def check(
         timed=not no_timing,
         gpu=gpu,
         overrides=overrides or [],
+        live=sys.stdout.isatty(),
         notify=_say,
     )
     if found.problems:

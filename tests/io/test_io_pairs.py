@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from singula.errors import UserError
-from singula.io.pairs import Pair, check_pairs, list_images, pair_files
+from singula.io.pairs import Pair, check_pairs, list_images, match_files, pair_files
 
 KEYS = ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH")
 
@@ -295,3 +295,25 @@ def test_check_classes(tmp_path: Path) -> None:
     assert any("second channel" in note for note in told)
     with pytest.raises(UserError, match=r"MODEL\.N_CLASSES"):
         check_pairs([make_pair(tmp_path, "b", blank, blank)], 2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "pairs", "alone", "unused"),
+    [
+        (["a.tif", "b.tif"], ["a.tif"], [("a.tif", "a.tif")], ["b.tif"], []),
+        (["a.tif"], ["a_mask.tif", "c.tif"], [("a.tif", "a_mask.tif")], [], ["c.tif"]),
+        (["img_a.tif"], ["a_label.png"], [("img_a.tif", "a_label.png")], [], []),
+        # An equal name goes before one without its word.
+        (["a.tif", "b.tif"], ["a_mask.tif", "a.tif"], [("a.tif", "a.tif")], ["b.tif"],
+         ["a_mask.tif"]),
+        # A second file of one name is left over.
+        (["a.png", "a.tif"], ["a.tif"], [("a.png", "a.tif")], ["a.tif"], []),
+        ([], ["a.tif"], [], [], ["a.tif"]),
+    ],
+)  # fmt: skip
+def test_what_can_be_paired_is_and_the_rest_is_listed(images, labels, pairs, alone, unused) -> None:
+    x, y = Path("x"), Path("y")
+    found, lonely, spare = match_files([x / n for n in images], [y / n for n in labels])
+    assert [(pair.image, pair.label) for pair in found] == [(x / a, y / b) for a, b in pairs]
+    assert lonely == [x / name for name in alone]
+    assert spare == [y / name for name in unused]

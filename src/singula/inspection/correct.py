@@ -53,9 +53,10 @@ def correct_labels(labels: Array, smallest: int, *, semantic: bool = False) -> C
     Notes
     -----
     The largest piece of an id keeps it, the others get new ones above the highest. Pieces touch at
-    corners too, regions of a mask only at sides. Then tiny ones are dropped, and after that holes
-    filled: background that one object alone encloses. All pixels of an object get the class of most
-    of those that have one, all others class 0. Doing it twice changes nothing more.
+    corners too, regions of a mask only at sides; these are numbered from 1. Then tiny ones are
+    dropped, and after that holes filled: background that one object alone encloses. All pixels of
+    an object get the class of most of those that have one, all others class 0. Doing it twice
+    changes nothing more.
     """
     ids = check_labels(np.ascontiguousarray(labels[..., 0]))
     new, fresh, tiny = _one_id_a_piece(ids, smallest, semantic=semantic)
@@ -97,7 +98,7 @@ def _one_id_a_piece(ids: Array, smallest: int, *, semantic: bool) -> tuple[Array
     extra = ~first & kept
     number = np.where(kept, owner, 0)
     number[extra] = int(owner.max()) + 1 + np.arange(int(extra.sum()))
-    if int(number.max()) > _LARGEST_ID:
+    if semantic or int(number.max()) > _LARGEST_ID:
         number[number > 0] = 1 + np.arange(int((number > 0).sum()))
     return look_up(number, parts), int(extra.sum()), int((~kept).sum())
 

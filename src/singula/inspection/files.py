@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
-from singula.inspection.findings import HINT, PROBLEM
+from singula.inspection.findings import HINT, PROBLEM, counted
 from singula.inspection.images import fingerprint, is_constant, notice_saturation
 from singula.inspection.labels import Noticed
 from singula.io.axes import Layout
@@ -37,8 +37,8 @@ class FileFacts:
     channels, label_channels : int, optional
     spacing : tuple of float, optional
         Empty where the file does not say.
-    digest : str
-        Of the pixels; empty for an image of one single value.
+    digest, label_digest : str
+        Of the pixels; empty for an image of one single value, and for labels that are missing.
     """
 
     part: str = ""
@@ -49,6 +49,7 @@ class FileFacts:
     label_channels: int | None = None
     spacing: tuple[float, ...] | None = None
     digest: str = ""
+    label_digest: str = ""
 
 
 def check_image(
@@ -147,7 +148,9 @@ def check_label(
         lossy = FORMATS[path.suffix.lower()].lossy
         return None, [_refused("label_type" if lossy else "axes", path, error, PROBLEM)], False
     if classes and layout.channels != 2:
-        text = f"{layout.channels} channel(s), but MODEL.N_CLASSES asks for ids and classes"
+        text = (
+            f"{counted(layout.channels, 'channel')}, but MODEL.N_CLASSES asks for ids and classes"
+        )
         noticed.append(Noticed("classes", text, suggestion="add the class channel"))
     try:
         array = read_labels(path, ndim, layout.channels == 2).array

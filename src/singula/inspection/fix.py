@@ -10,7 +10,7 @@ from pathlib import Path
 from singula.errors import UserError
 from singula.inspection.correct import Corrected, correct_labels
 from singula.inspection.files import label_spacing
-from singula.inspection.findings import Finding, InspectedPart, Inspection
+from singula.inspection.findings import Finding, InspectedPart, Inspection, counted
 from singula.io.atomic import atomic_path, make_folder
 from singula.io.pairs import Pair
 from singula.io.read import label_layout, read_header, read_labels
@@ -154,11 +154,11 @@ def _words(done: Corrected, findings: list[Finding]) -> str:
     if any(finding.kind == "semantic" for finding in findings):
         said.append("each region its own id")
     elif done.pieces:
-        said.append(f"{done.pieces} pieces with ids of their own")
+        said.append(f"{counted(done.pieces, 'piece')} given a new id")
     if done.tiny:
-        said.append(f"{done.tiny} tiny pieces dropped")
+        said.append(f"{counted(done.tiny, 'tiny piece')} dropped")
     if done.filled:
-        said.append(f"{done.filled} pixels of holes filled")
+        said.append(f"{counted(done.filled, 'pixel')} of holes filled")
     kinds = {finding.kind for finding in findings}
     if "classes" in kinds:
         said.append("one class for each object")

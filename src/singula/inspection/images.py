@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from singula.inspection.findings import Place
 from singula.inspection.labels import Look, Noticed
+from singula.postprocess.labels import survey
 
 Array = npt.NDArray[Any]
 # The largest numbers of cameras with 10, 12 and 14 bits, whose images come as 16 bits
@@ -142,17 +143,14 @@ def _blobs(
     )
     if not count:
         return ()
-    stats = cc3d.statistics(parts)
-    sizes = stats["voxel_counts"].astype(np.float64)
+    found = survey(parts)
+    sizes = found.npixels
     means = np.bincount(parts.ravel(), values.ravel(), count + 1) / np.maximum(sizes, 1)
-    boxes = stats["bounding_boxes"]
-    volumes = [1.0] + [float(np.prod([s.stop - s.start for s in box])) for box in boxes[1:]]
+    volumes = np.prod(found.high - found.low, axis=1)
     low, high = np.percentile(seen.objects.npixels, (25, 75))
     # A disk fills 0.79 of its box, a ball 0.52
-    full = (0.5 if mask.ndim == 2 else 0.35) * np.array(volumes)
+    full = (0.5 if mask.ndim == 2 else 0.35) * volumes
     fits = (sizes >= low / 2) & (sizes <= 2 * high) & (means >= least) & (sizes >= full)
     fits[0] = False
-    return tuple(
-        Place(0, tuple(int(s.start) for s in boxes[i]), tuple(int(s.stop) for s in boxes[i]))
-        for i in np.flatnonzero(fits)
-    )
+    boxes = zip(found.low[fits].tolist(), found.high[fits].tolist(), strict=True)
+    return tuple(Place(0, tuple(first), tuple(last)) for first, last in boxes)

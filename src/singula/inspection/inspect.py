@@ -20,7 +20,7 @@ from singula.inspection.findings import (
     Inspection,
     finding,
 )
-from singula.inspection.images import notice_leftovers
+from singula.inspection.images import fingerprint, notice_leftovers
 from singula.inspection.labels import Noticed, look, notice_classes, notice_objects
 from singula.inspection.pairing import pair_part
 from singula.io.pairs import Pair
@@ -174,6 +174,7 @@ class _Visit:
         if labels is not None and pair.label is not None:
             ids = labels[..., 0].copy() if labels.shape[-1] > 1 else labels[..., 0]
             facts.label_channels = labels.shape[-1]
+            facts.label_digest = fingerprint(labels)
             self._labels(pair, ids, labels, image, is_mask=is_mask)
         if image is not None:
             self._add(pair.image, pair, notice_image_values(image, ids))
@@ -267,6 +268,12 @@ def _twins(facts: Sequence[FileFacts]) -> list[Finding]:
             if twin.pair is None or first.pair is None:
                 continue
             kind = "leakage" if twin.part != first.part else "duplicate"
+            differ = bool(twin.label_digest and first.label_digest) and (
+                twin.label_digest != first.label_digest
+            )
             text = f"the same pixels as {first.part}: {first.pair.image.name}"
-            found.append(finding(kind, twin.part, twin.pair.image, text, pair=twin.pair))
+            text += ", but other labels" if differ else ""
+            severe = PROBLEM if differ else None
+            path, pair = twin.pair.image, twin.pair
+            found.append(finding(kind, twin.part, path, text, pair=pair, severity=severe))
     return found

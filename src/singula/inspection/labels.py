@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.evaluate import overlap
-from singula.inspection.findings import MOST_PLACES, Place
+from singula.inspection.findings import MOST_PLACES, Place, counted
 from singula.postprocess.labels import Survey, survey
 from singula.survey import Objects
 from singula.survey.objects import survey_objects
@@ -126,7 +126,8 @@ def notice_objects(seen: Look, smallest: int, patch: Sequence[int] | None) -> li
     split: Array = objects.pieces > 1
     if split.any():
         most = int(objects.pieces.max())
-        text = f"{_many(split, 'id')} in up to {most} pieces{_ids(objects, split)}"
+        up_to = "up to " if split.sum() > 1 else ""
+        text = f"{_many(split, 'id')} in {up_to}{most} pieces{_ids(objects, split)}"
         found.append(_noticed("pieces", text, seen, split, fixable=True))
     tiny: Array = objects.npixels < smallest
     if tiny.any():
@@ -137,7 +138,7 @@ def notice_objects(seen: Look, smallest: int, patch: Sequence[int] | None) -> li
     holes: Array = objects.holes > 0
     if holes.any():
         pixels = int(objects.hole_pixels.sum())
-        text = f"{_many(holes, 'object')} with holes of {pixels} pixels in all"
+        text = f"{_many(holes, 'object')} with holes of {counted(pixels, 'pixel')} in all"
         found.append(_noticed("holes", text + _ids(objects, holes), seen, holes, fixable=True))
     if patch is not None:
         large: Array = np.asarray((objects.box > np.asarray(patch)).any(axis=1))
@@ -183,7 +184,7 @@ def notice_classes(ids: Array, classes: Array, seen: Look, n_classes: int | None
         found.append(_noticed("classes", text, seen, without))
     beside = int(table.pixels[~inside & real].sum())
     if beside:
-        text = f"{beside} pixels have a class but belong to no object"
+        text = f"a class but no object on {counted(beside, 'pixel')}"
         remedy = "draw the objects, or make these pixels class 0, as --fix does"
         found.append(Noticed("classes", text, beside, fixable=True, suggestion=remedy))
     highest = int(table.pred.max(initial=0))
@@ -208,8 +209,7 @@ def _noticed(
 
 
 def _many(chosen: Array, word: str) -> str:
-    count = int(chosen.sum())
-    return f"{count} {word}{'' if count == 1 else 's'}"
+    return counted(int(chosen.sum()), word)
 
 
 def _ids(objects: Objects, chosen: Array, most: int = 5) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from singula.inspection.findings import HINT, KINDS, Finding, Inspection, Place
+from singula.inspection.findings import HINT, KINDS, Finding, Inspection, Place, counted
 from singula.inspection.pictures import picture
-from singula.inspection.text import counted, remedies, short_name, summary, verdict
+from singula.inspection.text import extent, remedies, short_name, summary, verdict
 from singula.io.write import write_text
 from singula.report.html import Markup, folded, join, page, section, table, tag
 from singula.report.pictures import data_uri
@@ -61,7 +61,7 @@ def _cards(inspection: Inspection) -> Markup:
         (len(inspection.problems), "problems", "make a run stop, or its result worse"),
         (len(inspection.hints), "hints", "to be looked at; may be as it should be"),
         (len(inspection.fixable), "corrected by --fix", "in a copy of the data"),
-        (files, "images", f"{sum(part.objects for part in inspection.parts)} objects"),
+        (files, "images", counted(sum(part.objects for part in inspection.parts), "object")),
     )
     made = [
         tag("div", tag("b", value), tag("span", words), tag("small", about), class_="card")
@@ -72,7 +72,7 @@ def _cards(inspection: Inspection) -> Markup:
 
 def _group(inspection: Inspection, kind: str, findings: Sequence[Finding]) -> Markup:
     hint = all(finding.severity == HINT for finding in findings)
-    about = tag("p", tag("b", "Hint. " if hint else "Problem. "), counted(len(findings), "file"))
+    about = tag("p", tag("b", "Hint. " if hint else "Problem. "), extent(findings))
     advice = tag("ul", *(tag("li", text) for text in remedies(findings)))
     rows = [
         (short_name(inspection, one.file), one.text, "yes" if one.fixable else "no")

@@ -44,7 +44,7 @@ def picture(finding: Finding, ndim: int, place: Place | None) -> Rgb | None:
         image = image[plane]
         labels = labels[plane] if labels is not None else None
     window = _window(image.shape[:2], place)
-    grey = to_grey(image[window])
+    grey = to_grey(image)[window]  # as bright as in the whole image
     shown = labels[window] if labels is not None else None
     return _drawn(grey, shown, place, window)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from singula.inspection.findings import HINT, KINDS, Finding, Inspection
+from singula.inspection.findings import HINT, KINDS, Finding, Inspection, counted, grouped
 
 _MOST_FILES = 8
 
@@ -30,7 +30,7 @@ def summary(inspection: Inspection) -> str:
     words = []
     for part in inspection.parts:
         labelled = any(pair.label for pair in part.pairs)
-        objects = f" with {_number(part.objects)} objects" if labelled else " without labels"
+        objects = f" with {grouped(part.objects)} objects" if labelled else " without labels"
         words.append(f"{part.name}: {counted(len(part.pairs), 'image')}{objects}")
     return f"{inspection.ndim}D data; {'; '.join(words)}"
 
@@ -47,19 +47,10 @@ def verdict(inspection: Inspection) -> str:
     return words
 
 
-def counted(count: int, word: str) -> str:
-    """A number with its noun."""
-    return f"{_number(count)} {word}{'' if count == 1 else 's'}"
-
-
-def _number(count: int) -> str:
-    return f"{count:,}".replace(",", " ")
-
-
 def _group(inspection: Inspection, kind: str, findings: Sequence[Finding], most: int) -> list[str]:
     row = KINDS[kind]
     severe = "hint" if all(f.severity == HINT for f in findings) else "PROBLEM"
-    lines = [f"{severe}: {row.title} ({counted(len(findings), 'file')})"]
+    lines = [f"{severe}: {row.title} ({extent(findings)})"]
     shown = [(short_name(inspection, finding.file), finding) for finding in findings[:most]]
     width = min(44, max(len(name) for name, _ in shown))
     lines += [f"  {name:<{width}}  {finding.text}" for name, finding in shown]
@@ -71,10 +62,21 @@ def _group(inspection: Inspection, kind: str, findings: Sequence[Finding], most:
 
 def remedies(findings: Sequence[Finding], most: int = 3) -> list[str]:
     """What to do about findings of a kind, each once."""
-    found = list(dict.fromkeys(finding.suggestion for finding in findings))[:most]
-    if any(finding.fixable for finding in findings):
-        found = [f"{text} (--fix does it)" if "--fix" not in text else text for text in found]
-    return found
+    found: dict[str, bool] = {}
+    for finding in findings:
+        found[finding.suggestion] = found.get(finding.suggestion, False) or finding.fixable
+    return [
+        f"{text} (--fix does it)" if fixable and "--fix" not in text else text
+        for text, fixable in list(found.items())[:most]
+    ]
+
+
+def extent(findings: Sequence[Finding]) -> str:
+    """In how many files, and how many objects where these are counted."""
+    files = counted(len({finding.file for finding in findings}), "file")
+    if not any(finding.where for finding in findings):
+        return files
+    return f"{counted(sum(finding.count for finding in findings), 'object')} in {files}"
 
 
 def short_name(inspection: Inspection, path: Path) -> str:

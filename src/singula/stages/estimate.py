@@ -10,6 +10,7 @@ from pathlib import Path
 
 from singula.config import Config
 from singula.data.patches import TilePlan, training_starts
+from singula.data.samples import Sample
 from singula.errors import UserError
 from singula.inspection import Inspection
 from singula.io.pairs import Pair
@@ -79,6 +80,8 @@ class Timing:
     parameters : int
     resting, training, predicting : int
         Bytes of the process before, and at the peak of either.
+    draw : float
+        Seconds to cut, change and encode the patches of a step.
     """
 
     step: float
@@ -88,6 +91,7 @@ class Timing:
     resting: int
     training: int
     predicting: int
+    draw: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ class Estimate:
     epochs, channels : int
     augment : int
         Views of which the prediction is the mean.
+    workers : int
+        Processes that draw patches while the network computes; 0 draws them in between.
     """
 
     work: Work
@@ -112,6 +118,7 @@ class Estimate:
     epochs: int = 0
     channels: int = 1
     augment: int = 1
+    workers: int = 0
 
     @property
     def training_seconds(self) -> float:
@@ -120,7 +127,10 @@ class Estimate:
             return 0.0
         batch = max(1, ceil(self.work.patches / max(1, self.work.steps)))
         validation = ceil(self.work.val_patches / batch) * self.timing.validation
-        return self.epochs * (self.work.steps * self.timing.step + validation)
+        step = self.timing.step + self.timing.draw
+        if self.workers:
+            step = max(self.timing.step, self.timing.draw / self.workers)
+        return self.epochs * (self.work.steps * step + validation)
 
     @property
     def prediction_seconds(self) -> float:
@@ -221,7 +231,12 @@ def count_work(config: Config, inspection: Inspection) -> Work:
 
 
 def estimate(
-    config: Config, inspection: Inspection, device: object | None, *, timed: bool = True
+    config: Config,
+    inspection: Inspection,
+    device: object | None,
+    *,
+    timed: bool = True,
+    workers: int = 0,
 ) -> Estimate:
     """Count the work, and measure one training step and one tile.
 
@@ -233,6 +248,8 @@ def estimate(
         Needed to measure.
     timed : bool
         False to count only.
+    workers : int
+        Processes that will draw patches.
     """
     from singula.training.device import Device
 
@@ -241,9 +258,25 @@ def estimate(
     if timed and isinstance(device, Device) and (work.patches or work.images):
         from singula.stages.timing import measure_network
 
-        timing, name = measure_network(config, work, device)
+        timing, name = measure_network(config, work, device, _sample(config, inspection))
     augment = _VIEWS[config.ndim] if config.TEST.AUGMENTATION else 1
-    return Estimate(work, timing, name, config.TRAIN.EPOCHS, config.channel_count, augment)
+    epochs, channels = config.TRAIN.EPOCHS, config.channel_count
+    return Estimate(work, timing, name, epochs, channels, augment, workers)
+
+
+def _sample(config: Config, inspection: Inspection) -> Sample | None:
+    """The first training image that can be read with its labels."""
+    reader = reader_for(config, "TRAIN")
+    for part in inspection.parts:
+        for pair in part.pairs if part.name == "train" else ():
+            try:
+                if pair.label is not None:
+                    image, labels = reader.image(pair.image).array, reader.labels(pair.label)
+                    if image.shape[:-1] == labels.shape[:-1]:
+                        return Sample(pair.name, image, labels)
+            except UserError:
+                continue
+    return None
 
 
 _Sized = dict[Path, tuple[tuple[int, ...], int]]

@@ -6,26 +6,43 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch.utils.data import default_collate
 
 from singula.config import Config
+from singula.data.dataset import PatchDataset
+from singula.data.samples import Sample
 from singula.models import build_model, channels_last
 from singula.prediction import Predictor
 from singula.stages import settings as from_config
+from singula.stages.augmentation import augment_settings
 from singula.training.device import Device
+from singula.training.metrics import MapScores
 from singula.training.optimise import make_optimiser
 
 if TYPE_CHECKING:
     from singula.stages.estimate import Timing, Work
 
+_TIMES, _LONG = 5, 6.0
 _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
-def measure_network(config: Config, work: Work, device: Device) -> tuple[Timing, str]:
-    """Time the network on random numbers, and see what memory it takes.
+def measure_network(
+    config: Config, work: Work, device: Device, sample: Sample | None
+) -> tuple[Timing, str]:
+    """Time the network, and see what memory it takes.
+
+    Parameters
+    ----------
+    config : Config
+    work : Work
+    device : Device
+    sample : Sample, optional
+        An image of the training data, to draw patches from; needed where there is training.
 
     Returns
     -------
@@ -35,68 +52,92 @@ def measure_network(config: Config, work: Work, device: Device) -> tuple[Timing,
 
     Notes
     -----
-    Each is done twice, and the second is timed: the first one reserves memory.
+    The first time, which reserves memory and compiles, does not count; of the others the shortest.
     """
     from singula.stages.estimate import Timing
 
-    model = from_config.model_settings(config)
     resting = _resident()
-    network = channels_last(build_model(model), config.ndim).to(device.torch)
-    optimiser = make_optimiser(network.parameters(), from_config.optimiser_settings(config))
-    layout = torch.channels_last if config.ndim == 2 else torch.channels_last_3d
-    width = config.in_channels
-    shape = (max(1, min(config.TRAIN.BATCH_SIZE, work.patches)), width, *config.patch)
-    batch = torch.rand(shape, device=device.torch).contiguous(memory_format=layout)
-    low = _DTYPES.get(device.precision)
-
-    def step() -> None:
-        network.train()
-        with torch.autocast(device.kind, low, enabled=low is not None):
-            logits = network(batch)
-        # As dear as the configured loss, which is little beside the network
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(
-            logits.float(), torch.zeros_like(logits, dtype=torch.float32)
-        )
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-
-    def validate() -> None:
-        network.eval()
-        with torch.inference_mode(), torch.autocast(device.kind, low, enabled=low is not None):
-            network(batch)
-
-    step_time = validation_time = tile_time = 0.0
+    network = build_model(from_config.model_settings(config))
+    network = channels_last(network, config.ndim).to(device.torch)
+    draw = step = validation = tile = 0.0
     training = predicting = resting
-    if work.patches:
+    if work.patches and sample is not None:
         with _Peak(device) as peak:
-            step_time = _second(step, device)
-            validation_time = _second(validate, device)
+            draw, step, validation = _training(config, network, device, sample)
         training = peak.bytes
     if work.images:
         outputs = from_config.outputs(config)
         predictor = Predictor(network, outputs, from_config.n_classes(config), device.torch)
-        tiles = torch.rand((work.tile_batch, width, *work.tile), device=device.torch)
+        shape = (work.tile_batch, config.in_channels, *work.tile)
+        tiles = torch.rand(shape, device=device.torch)
         with torch.inference_mode(), _Peak(device) as peak:
-            tile_time = _second(lambda: predictor.forward(tiles).cpu(), device)
+            tile = _seconds(lambda: predictor.forward(tiles).cpu(), device)
         predicting = peak.bytes
     parameters = sum(p.numel() for p in network.parameters())
-    timing = Timing(
-        step_time, validation_time, tile_time, parameters, resting, training, predicting
-    )
+    timing = Timing(step, validation, tile, parameters, resting, training, predicting, draw)
     threads = torch.get_num_threads()
     cores = f"{threads} CPU thread{'' if threads == 1 else 's'}"
     return timing, cores if device.kind == "cpu" else torch.cuda.get_device_name()
 
 
-def _second(work: Callable[[], object], device: Device) -> float:
-    """Seconds of the second time."""
+def _training(
+    config: Config, network: torch.nn.Module, device: Device, sample: Sample
+) -> tuple[float, float, float]:
+    """Seconds to draw a batch, of a step with it, and of a forward pass."""
+    normalizer = from_config.normalizer(config)
+    if normalizer.needs_fit:
+        normalizer = normalizer.fit([sample.image])
+    patches = from_config.patch_settings(config, "TRAIN")
+    dataset = PatchDataset(
+        [sample],
+        replace(patches, least_foreground=0.0),
+        normalizer,
+        from_config.encode_settings(config, "TRAIN"),
+        augment=augment_settings(config),
+        seed=config.SYSTEM.SEED,
+    )
+    low = _DTYPES.get(device.precision)
+    optimiser = make_optimiser(network.parameters(), from_config.optimiser_settings(config))
+    objective = from_config.instance_loss(config)
+    scores = MapScores(from_config.outputs(config), from_config.n_classes(config))
+    scores = scores.to(device.torch)
+    batch: dict[str, torch.Tensor] = {}
+    epochs = iter(range(1_000_000))
+
+    def draw() -> None:
+        epoch = next(epochs)  # other random changes each time
+        items = [dataset[epoch, i % len(dataset)] for i in range(config.TRAIN.BATCH_SIZE)]
+        batch.update({k: v.to(device.torch) for k, v in default_collate(items).items()})
+
+    def step() -> None:
+        network.train()
+        with torch.autocast(device.kind, low, enabled=low is not None):
+            logits = network(batch["image"])
+            loss = objective(logits, batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        scores.update(logits.detach(), batch)
+
+    def validate() -> None:
+        network.eval()
+        with torch.inference_mode(), torch.autocast(device.kind, low, enabled=low is not None):
+            network(batch["image"])
+
+    return _seconds(draw, device), _seconds(step, device), _seconds(validate, device)
+
+
+def _seconds(work: Callable[[], object], device: Device) -> float:
+    """The shortest of several times, so that what else the machine does counts little."""
     work()
     _wait(device)
-    began = time.perf_counter()
-    work()
-    _wait(device)
-    return time.perf_counter() - began
+    times: list[float] = []
+    while len(times) < _TIMES and (len(times) < 2 or sum(times) < _LONG):
+        began = time.perf_counter()
+        work()
+        _wait(device)
+        times.append(time.perf_counter() - began)
+    return min(times)
 
 
 def _wait(device: Device) -> None:

@@ -1,0 +1,145 @@
+"""Ways to break a clean data set; each gives the findings that are expected."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+from made_data import MadeData, labels
+
+from singula.io.write import write_tiff
+
+Found = set[tuple[str, str]]
+NAME = "im1.tif"
+Y, X = f"train/y/{NAME}", f"train/x/{NAME}"
+
+
+def pieces(data: MadeData) -> Found:
+    ids = data.ids("train", NAME)
+    ids[..., 2:6, 2:6] = 7
+    raw = data.raw("train", NAME)
+    data.put("train", "x", NAME, np.where((ids == 7), 120, raw).astype(np.uint8))
+    data.put("train", "y", NAME, ids)
+    return {("pieces", Y)}
+
+
+def tiny(data: MadeData) -> Found:
+    ids = data.ids("train", NAME)
+    ids[..., 2, 2:4] = 40
+    ids[..., 2, 8] = 41
+    if data.ndim == 3:
+        ids[1:, 2, :10] = 0
+    data.put("train", "y", NAME, ids)
+    return {("tiny", Y)}
+
+
+def holes(data: MadeData) -> Found:
+    ids = data.ids("train", NAME)
+    centre = tuple(int(c) for c in np.argwhere(ids == 6).mean(axis=0).round())
+    ids[centre] = 0
+    data.put("train", "y", NAME, ids)
+    return {("holes", Y)}
+
+
+def empty(data: MadeData) -> Found:
+    data.put("train", "y", NAME, data.ids("train", NAME) * 0)
+    return {("empty", Y)}
+
+
+def constant(data: MadeData) -> Found:
+    data.put("train", "x", NAME, np.full_like(data.raw("train", NAME), 9))
+    return {("constant", X)}
+
+
+def leftover(data: MadeData) -> Found:
+    ids = data.ids("train", NAME)
+    data.put("train", "y", NAME, np.where(ids == 11, 0, ids).astype(np.uint16))
+    return {("leftover", Y)}
+
+
+def saturated(data: MadeData) -> Found:
+    raw, ids = data.raw("train", NAME), data.ids("train", NAME)
+    raw[np.isin(ids, (3, 4, 5))] = 255
+    data.put("train", "x", NAME, raw)
+    return {("saturated", X)}
+
+
+def duplicate(data: MadeData) -> Found:
+    for side in "xy":
+        shutil.copy(data.path("train", side, "im0.tif"), data.path("train", side, "im9.tif"))
+    return {("duplicate", "train/x/im9.tif")}
+
+
+def leakage(data: MadeData) -> Found:
+    raw = data.raw("train", "im0.tif")
+    for side in "xy":
+        shutil.copy(data.path("train", side, "im0.tif"), data.path("test", side, "im0.tif"))
+    np.save(data.path("test", "x", "im0.npy"), raw)  # the same pixels in another format
+    data.path("test", "x", "im0.tif").unlink()
+    return {("leakage", "test/x/im0.npy"), ("mixed", "test/x/im0.npy")}  # it has no pixel size
+
+
+def semantic(data: MadeData) -> Found:
+    data.put("train", "y", NAME, np.where(data.ids("train", NAME) > 0, 255, 0).astype(np.uint8))
+    return {("semantic", Y)}
+
+
+def shape(data: MadeData) -> Found:
+    data.put("train", "y", NAME, data.ids("train", NAME)[..., :-3])
+    return {("shape", X)}
+
+
+def unpaired(data: MadeData) -> Found:
+    data.path("train", "y", NAME).unlink()
+    data.put("train", "y", "other.tif", labels(data.ndim))
+    return {("unpaired", X), ("unpaired", "train/y/other.tif")}
+
+
+def unreadable(data: MadeData) -> Found:
+    path = data.path("train", "x", NAME)
+    path.write_bytes(path.read_bytes()[:400])
+    return {("unreadable", X)}
+
+
+def not_finite(data: MadeData) -> Found:
+    raw = data.raw("train", NAME).astype(np.float32)
+    raw[(3,) * data.ndim] = np.nan
+    data.put("train", "x", NAME, raw)
+    return {("unreadable", X)}
+
+
+def float_labels(data: MadeData) -> Found:
+    data.put("train", "y", NAME, data.ids("train", NAME).astype(np.float32))
+    return {("label_type", Y)}
+
+
+def fractions(data: MadeData) -> Found:
+    data.put("train", "y", NAME, (data.ids("train", NAME) > 0).astype(np.float32) * 0.5)
+    return {("label_type", Y)}
+
+
+def negative(data: MadeData) -> Found:
+    data.put("train", "y", NAME, data.ids("train", NAME).astype(np.int16) - 1)
+    return {("label_type", Y)}
+
+
+def channels(data: MadeData) -> Found:
+    raw = data.raw("train", NAME)
+    data.put("train", "x", NAME, np.stack([raw, raw, raw], axis=-1), data.axes + "C")
+    return {("channels", X)}
+
+
+def mixed_type(data: MadeData) -> Found:
+    data.put("train", "x", NAME, data.raw("train", NAME).astype(np.uint16))
+    return {("mixed", X)}
+
+
+def mixed_spacing(data: MadeData) -> Found:
+    raw = data.raw("train", NAME)
+    write_tiff(data.path("train", "x", NAME), raw, data.axes, (0.25,) * data.ndim)
+    return {("mixed", X)}
+
+
+BREAKS = (pieces, tiny, holes, empty, constant, leftover, saturated, duplicate, leakage, semantic,
+          shape, unpaired, unreadable, not_finite, float_labels, fractions, negative, channels,
+          mixed_type, mixed_spacing)  # fmt: skip
