@@ -18,6 +18,11 @@ WORDS = {
     "associations": "Matches",
 }
 _OPACITY = {"image": 1.0, "instances": 0.35, "contours": 1.0, "truth": 1.0, "associations": 0.55}
+_MATCHES = (
+    ("#00d000", "matched"),
+    ("#f00", "missed"),
+    ("#22f", "not in the truth; mixed where they overlap"),
+)
 _SHOWN = {"image", "instances", "contours"}
 
 
@@ -119,10 +124,14 @@ class Viewer:
         there = self.scene.layers() if self.scene is not None else []
         self._set(
             layers=[
-                {"name": name, "opacity": _OPACITY[name], "shown": self.shown[name]}
+                {"name": name, "opacity": _OPACITY[name], "shown": self._drawn(name)}
                 for name in there
             ]
         )
+
+    def _drawn(self, name: str) -> bool:
+        """Two tints above each other would be neither; that of the matches is the one asked for."""
+        return self.shown[name] and not (name == "instances" and self.shown["associations"])
 
     def _build_controls(self) -> None:
         scene = self.scene
@@ -156,9 +165,7 @@ class Viewer:
         there = self.scene.layers() if self.scene is not None else []
         with self.legend:
             if "associations" in there and self.shown["associations"]:
-                for colour, words in (
-                    ("#00d000", "matched"), ("#f00", "missed"), ("#22f", "not in the truth"),
-                ):  # fmt: skip
+                for colour, words in _MATCHES:
                     ui.html(
                         f'<i style="background:{colour}"></i>{words}', sanitize=False, tag="span"
                     )
