@@ -70,6 +70,18 @@ def test_images_outside_the_roots_are_not_shown(made, tmp_path: Path) -> None:
         open_results(run, Guard.of([tmp_path / "data"]))
 
 
+@pytest.mark.parametrize("link", ["per_image_instances/good.tif", "metrics.csv"])
+def test_links_among_results_that_lead_outside_are_refused(
+    made, tmp_path: Path, tmp_path_factory, link: str
+) -> None:
+    run, _ = made
+    outside = tmp_path_factory.mktemp("outside") / "file"
+    (run / link).rename(outside)
+    (run / link).symlink_to(outside)
+    with pytest.raises(UserError, match="outside"):
+        open_results(run, Guard.of([tmp_path]))
+
+
 def test_a_missing_file_and_a_folder_that_is_no_run(made, tmp_path: Path) -> None:
     run, _ = made
     guard = Guard.of([tmp_path])

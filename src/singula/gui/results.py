@@ -98,8 +98,7 @@ def open_results(folder: Path, guard: Guard) -> Results:
         The folder lies outside, or is no finished run's.
     """
     files = open_run(guard.check(folder))
-    for path in (files.tree.train_logs, *(files.tree.instances(s.view) for s in files.stages())):
-        guard.check(path)
+    _check_files(files, guard)
     sources = open_sources(files)
     refused = [
         name
@@ -114,6 +113,18 @@ def open_results(folder: Path, guard: Guard) -> Results:
             "not shown; start it with --root FOLDER for theirs too"
         )
     return Results(files, sources, files.stages())
+
+
+def _check_files(files: RunFiles, guard: Guard) -> None:
+    """See that no folder or link among the results leads outside."""
+    tree = files.tree
+    views = {stage.view for stage in files.stages()}
+    folders = [folder(view) for view in views for folder in (tree.instances, tree.predictions)]
+    folders += [tree.post_processed(view) for view in views]
+    for folder in (tree.run, tree.train_logs, *folders):
+        guard.check(folder)
+        for path in folder.glob("*"):
+            guard.check(path)
 
 
 def _plain(value: Any) -> float | None:

@@ -118,6 +118,8 @@ def _show(station: Station, run: str) -> None:
         folder = station.guard.check(run)
         if not folder.is_dir():
             raise UserError(f"{run}: there is no such folder", "choose a run from the list")
+        for path in folder.glob("*"):  # a link could lead outside
+            station.guard.check(path)
     except UserError as error:
         heading("Run")
         error_state(error, "This run cannot be shown")
