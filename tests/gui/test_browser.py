@@ -270,6 +270,9 @@ def _tune(tab: Any, empty: Interface) -> None:
         arg=str(before),
     )
     tab.wait_for_function("document.querySelector('canvas').dataset.drawn != '0/0'")
+    # The server hears of the last move a moment later.
+    for key in ("0.5", "0.1"):
+        tab.locator(".threshold-line", has_text=re.compile(rf"{re.escape(key)}$")).wait_for()
     click(tab, "Save configuration")
     tab.get_by_text("saved: ").wait_for()
     (tuned,) = empty.folder.rglob("*_tuned.yaml")

@@ -112,6 +112,12 @@ def button(words: str, act: Callable[[], object], *, look: Look = "main") -> ui.
     return made.classes(f"as-button {'' if look == 'main' else look}".strip())
 
 
+class Slider(ui.slider):
+    """A slider that moves at once: one that waits for the server falls back while it is busy."""
+
+    LOOPBACK = False
+
+
 def guarded(action: Callable[[], object]) -> Callable[[], None]:
     """An action whose error is shown as a note."""
 

@@ -12,6 +12,7 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.evaluate import Score
 from singula.gui.pages.frame import (
+    Slider,
     aside,
     asked,
     button,
@@ -132,14 +133,14 @@ class _View:
     def _show_sliders(self) -> None:
         self.sliders.clear()
         self.shown: dict[str, ui.label] = {}
-        self.bars: dict[str, ui.slider] = {}
+        self.bars: dict[str, Slider] = {}
         with self.sliders:
             for slider in self.retune.sliders if self.retune is not None else ():
                 with ui.element("div").classes("threshold"):
                     with ui.element("div").classes("threshold-line"):
                         ui.label(slider.words)
                         self.shown[slider.key] = ui.label(f"{self.values[slider.key]:g}")
-                    bar = ui.slider(
+                    bar = Slider(
                         min=slider.low,
                         max=slider.high,
                         step=slider.step,

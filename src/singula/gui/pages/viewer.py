@@ -8,6 +8,7 @@ from typing import Any
 from nicegui import ui
 from nicegui.events import GenericEventArguments, ValueChangeEventArguments
 
+from singula.gui.pages.frame import Slider
 from singula.gui.pictures import Scene, Scenes, boxes
 
 WORDS = {
@@ -154,7 +155,7 @@ class Viewer:
             if scene.depth > 1:
                 with ui.element("div").classes("slice-choice"):
                     self.slice_words = ui.label(f"slice {self.slice + 1} of {scene.depth}")
-                    self.slider = ui.slider(
+                    self.slider = Slider(
                         min=0, max=scene.depth - 1, step=1, value=self.slice,
                         on_change=self._slid,
                     ).props('dense aria-label="Slice"')  # fmt: skip
