@@ -99,7 +99,9 @@ def run(
 
     prepare_process()
     if "RANK" not in os.environ:
-        count = gpus or _gpus_named(gpu)
+        from singula.launch import gpus_named
+
+        count = gpus or gpus_named(gpu)
         if count > 1:
             _run_processes(count, gpu, config, result_dir, name, run_id, overrides or [], resume)
     from singula.workflow import Job
@@ -119,15 +121,6 @@ def run(
         report = run_job(job, _say)
     if report.test is not None and report.test.failed:
         raise typer.Exit(1)
-
-
-def _gpus_named(gpu: str | None) -> int:
-    """How many GPUs of this machine ``--gpu`` names; 1 where there is none."""
-    if gpu is None or "," not in gpu:
-        return 1
-    from singula.training.device import parse_gpu, present_gpus
-
-    return len(parse_gpu(gpu) or ()) if present_gpus() else 1
 
 
 def _run_processes(
@@ -386,8 +379,7 @@ def report(
 @app.command()
 def gui(
     root: Annotated[
-        list[Path] | None,
-        typer.Option("--root", help="A folder it may open, may be repeated [the current one]."),
+        list[Path] | None, typer.Option("--root", help="Folder to open [here].")
     ] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port [any free one].")] = None,
     no_browser: Annotated[
@@ -398,16 +390,9 @@ def gui(
 
     Example: singula gui --root ~/images
     """
-    try:
-        import nicegui
-    except ImportError:
-        raise UserError(
-            "the graphical interface is not installed", "pip install 'singula[gui]'"
-        ) from None
-    del nicegui
-    from singula.gui.server import serve
+    from singula.gui import start
 
-    serve(root or [], port, browser=not no_browser, notify=_say)
+    start(root or [], port, browser=not no_browser, notify=_say)
 
 
 def _guarded(command: Callable[..., Any]) -> None:
