@@ -121,7 +121,9 @@ def run(
 
     prepare_process()
     if "RANK" not in os.environ:
-        count = gpus or _gpus_named(gpu)
+        from singula.launch import gpus_named
+
+        count = gpus or gpus_named(gpu)
         if count > 1:
             _run_processes(count, gpu, config, result_dir, name, run_id, overrides or [], resume)
     from singula.workflow import Job
@@ -141,15 +143,6 @@ def run(
         report = run_job(job, _say)
     if report.test is not None and report.test.failed:
         raise typer.Exit(1)
-
-
-def _gpus_named(gpu: str | None) -> int:
-    """How many GPUs of this machine ``--gpu`` names; 1 where there is none."""
-    if gpu is None or "," not in gpu:
-        return 1
-    from singula.training.device import parse_gpu, present_gpus
-
-    return len(parse_gpu(gpu) or ()) if present_gpus() else 1
 
 
 def _run_processes(
@@ -403,6 +396,25 @@ def report(
     from singula.report.build import build_report
 
     _say(str(build_report(run_folder)))
+
+
+@app.command()
+def gui(
+    root: Annotated[
+        list[Path] | None, typer.Option("--root", help="Folder to open [here].")
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port [any free one].")] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address.")
+    ] = False,
+) -> None:
+    """Work in the browser: make a configuration, run it, look at results, tune thresholds.
+
+    Example: singula gui --root ~/images
+    """
+    from singula.gui import start
+
+    start(root or [], port, browser=not no_browser, notify=_say)
 
 
 def _guarded(command: Callable[..., Any]) -> None:

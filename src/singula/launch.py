@@ -98,3 +98,12 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def gpus_named(gpu: str | None) -> int:
+    """How many GPUs of this machine ``--gpu`` names; 1 where there is none."""
+    if gpu is None or "," not in gpu:
+        return 1
+    from singula.training.device import parse_gpu, present_gpus
+
+    return len(parse_gpu(gpu) or ()) if present_gpus() else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,62 @@ def config_from_dict(
     return _build(from_mapping(tree, source), overrides, source, notify)
 
 
+def read_values(path: str | Path) -> dict[str, Any]:
+    """Read the keys that a file sets, by their present names, without judging their values.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or has keys that nobody knows.
+    """
+    tree = read_yaml(Path(path).expanduser())
+    read = translate(tree)
+    problems = [*read.problems, *_unknown(read.entries, tree.sections).values()]
+    if problems:
+        raise _error(problems, str(path))
+    return {name: entry.value for name, entry in read.entries.items() if name in key_table()}
+
+
+def examine_values(values: Mapping[str, Any]) -> tuple[Config, dict[str, str], list[str]]:
+    """Judge keys one by one and together, for a form that shows each error beside its field.
+
+    Parameters
+    ----------
+    values : mapping
+        Dotted keys.
+
+    Returns
+    -------
+    config : Config
+        Of the keys that can be read; the others have their defaults.
+    errors : dict of str to str
+        By key: the value found and what is allowed.
+    notices : list of str
+        What has no effect.
+    """
+    tree = from_mapping(values, "form")
+    config, parts, problems = _examine(tree, (), "form")
+    errors: dict[str, str] = {}
+    for problem in problems:
+        name, _, text = problem.text.partition(":")
+        errors.setdefault(name, text.strip())
+    return config, errors, list(_told(parts, config, {}, "form"))
+
+
 def _build(tree: Tree, overrides: Sequence[str], source: str, notify: Notify | None) -> Config:
+    config, parts, problems = _examine(tree, overrides, source)
+    if problems:
+        raise _error(problems, source)
+    if notify is not None:
+        entries = parts[0].entries | parts[1].entries
+        for line in _told(parts, config, entries, source):
+            notify(line)
+    return config
+
+
+def _examine(
+    tree: Tree, overrides: Sequence[str], source: str
+) -> tuple[Config, list[Translation], list[Problem]]:
     over = from_overrides(overrides)
     parts = [translate(tree), translate(over)]
     entries = parts[0].entries | parts[1].entries
@@ -105,14 +160,17 @@ def _build(tree: Tree, overrides: Sequence[str], source: str, notify: Notify | N
         names = _names(text)
         if not unsure & names.union(*(parents(name) for name in names)):
             problems.append(Problem(_place(text, known, source), text))
-    if problems:
-        raise _error(problems, source)
-    if notify is not None:
-        for line in _notices(parts):
-            notify(line)
-        for text in config_notices(config, train=train, test=test):
-            notify(f"{_place(text, known, source)}: {text}")
-    return config
+    return config, parts, problems
+
+
+def _told(
+    parts: Sequence[Translation], config: Config, entries: Mapping[str, Entry], source: str
+) -> Iterator[str]:
+    """What the user should know of a configuration that can be used."""
+    yield from _notices(parts)
+    train, test = config.TRAIN.ENABLE, config.TEST.ENABLE
+    for text in config_notices(config, train=train, test=test):
+        yield f"{_place(text, entries, source)}: {text}"
 
 
 def _unknown(entries: Mapping[str, Entry], sections: Mapping[str, Place]) -> dict[str, Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,19 +66,7 @@ def training_section(files: RunFiles) -> Markup | None:
     history = files.history
     if not history:
         return None
-    names = dict.fromkeys(
-        key.split("_", 1)[1] for row in history for key in row if key.startswith(("train_", "val_"))
-    )
-    charts = []
-    for name in names:
-        series = []
-        for look, (part, words) in enumerate((("train", "training"), ("val", "validation"))):
-            rows = [row for row in history if f"{part}_{name}" in row]
-            if rows:
-                epochs = np.array([row["epoch"] for row in rows])
-                values = np.array([row[f"{part}_{name}"] for row in rows])
-                series.append(Series(words, look, epochs, values))
-        charts.append(line_chart(_metric_words(name), "epoch", series))
+    charts = training_charts(history)
     note = None
     if "training" not in files.summary:
         note = tag(
@@ -98,6 +86,24 @@ def training_section(files: RunFiles) -> Markup | None:
         ),
         tag("div", *charts, class_="charts"),
     )
+
+
+def training_charts(history: Sequence[Mapping[str, float]]) -> list[Markup]:
+    """A chart for the loss and for each metric: training and validation over the epochs."""
+    names = dict.fromkeys(
+        key.split("_", 1)[1] for row in history for key in row if key.startswith(("train_", "val_"))
+    )
+    charts = []
+    for name in names:
+        series = []
+        for look, (part, words) in enumerate((("train", "training"), ("val", "validation"))):
+            rows = [row for row in history if f"{part}_{name}" in row]
+            if rows:
+                epochs = np.array([row["epoch"] for row in rows])
+                values = np.array([row[f"{part}_{name}"] for row in rows])
+                series.append(Series(words, look, epochs, values))
+        charts.append(line_chart(_metric_words(name), "epoch", series))
+    return charts
 
 
 def _metric_words(name: str) -> str:

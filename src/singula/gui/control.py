@@ -1,0 +1,208 @@
+"""Start, stop and resume `singula run` as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import psutil
+
+from singula.config import load_config
+from singula.errors import UserError
+from singula.gui.guard import Guard
+from singula.gui.runs import OUTPUT, RECORD, Record, alive, read_record
+from singula.io.atomic import make_folder, write_error
+from singula.io.results import ResultsTree
+from singula.io.write import write_json
+
+# A program that a shell started in the background inherits that Ctrl-C is ignored; the run must
+# hear it, for that is how it is asked to stop.
+_PROGRAM = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from singula.cli import main; main()"
+)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run to be started.
+
+    Parameters
+    ----------
+    config : Path
+        The YAML file.
+    result_dir : Path
+        Parent of the job's folder.
+    name : str
+    run_id : int
+    gpu : str, optional
+    """
+
+    config: Path
+    result_dir: Path
+    name: str
+    run_id: int = 1
+    gpu: str | None = None
+
+    def arguments(self, *, resume: bool) -> list[str]:
+        """What stands behind ``singula`` on the command line."""
+        words = ["run", "--config", str(self.config), "--result_dir", str(self.result_dir)]
+        words += ["--name", self.name, "--run_id", str(self.run_id)]
+        words += ["--gpu", self.gpu] if self.gpu else []
+        return [*words, *(["--resume"] if resume else [])]
+
+
+@dataclass
+class Control:
+    """Runs that this interface started, and those of an earlier one.
+
+    Parameters
+    ----------
+    guard : Guard
+    """
+
+    guard: Guard
+    _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def folder(self, order: Order) -> Path:
+        """The run's folder.
+
+        Raises
+        ------
+        UserError
+            The configuration, or a folder or the name in it, is wrong or outside the roots.
+        """
+        path, result_dir = self.guard.check(order.config), self.guard.check(order.result_dir)
+        config = load_config(path)
+        self.guard.check_config(config)
+        tree = ResultsTree(
+            result_dir / order.name, order.name, order.run_id, config.path_overrides()
+        )
+        return self.guard.check(tree.run)
+
+    def start(self, order: Order, *, resume: bool = False) -> Path:
+        """Start a run, or go on with a stopped one; gives the run's folder.
+
+        The configuration is checked before, so a mistake in it is said at once.
+
+        Raises
+        ------
+        UserError
+            As `folder` does; the run is running already.
+        """
+        folder = self.folder(order)
+        if alive(read_record(folder)) is not None:
+            raise UserError(
+                f"{folder.name} is running already", "stop it first, or take another name"
+            )
+        order = replace(
+            order,
+            config=self.guard.check(order.config),
+            result_dir=self.guard.check(order.result_dir),
+        )
+        arguments = order.arguments(resume=resume)
+        make_folder(folder)
+        (folder / RECORD).unlink(missing_ok=True)
+        began = time.time()
+        child = self._spawn(folder / OUTPUT, arguments, resume=resume)
+        self._children.append(child)
+        created = began
+        with suppress(psutil.Error):  # it may have ended already
+            created = psutil.Process(child.pid).create_time()
+        record = Record(
+            pid=child.pid,
+            created=created,
+            began=began,
+            command=["singula", *arguments],
+            config=str(order.config),
+            result_dir=str(order.result_dir),
+            name=order.name,
+            run_id=order.run_id,
+            gpu=order.gpu,
+            resume=resume,
+        )
+        write_json(folder / RECORD, asdict(record))
+        return folder
+
+    def _spawn(
+        self, output: Path, arguments: list[str], *, resume: bool
+    ) -> subprocess.Popen[bytes]:
+        try:
+            with output.open("ab" if resume else "wb") as file:
+                return subprocess.Popen(
+                    [sys.executable, "-c", _PROGRAM, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.guard.home,
+                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise write_error(output, error) from error
+
+    def resume(self, folder: Path) -> Path:
+        """Go on with the run of a folder, by the same command with ``--resume``.
+
+        Raises
+        ------
+        UserError
+            It is not known with which configuration it was started.
+        """
+        folder = self.guard.check(folder)
+        record = read_record(folder)
+        if record is not None:
+            known = (Path(record.config), Path(record.result_dir), record.name, record.run_id)
+            return self.start(Order(*known, gpu=record.gpu), resume=True)
+        tree = ResultsTree.of_run(folder)
+        name, _, number = folder.name.rpartition("_")
+        copies = sorted(tree.config_files.glob("*.y*ml"))
+        if len(copies) != 1 or not number.isdecimal() or folder.parent.parent.name != name:
+            raise UserError(
+                f"{folder.name}: it is not known which configuration it was started with",
+                "resume it in the terminal: the same command with --resume",
+            )
+        return self.start(Order(copies[0], tree.job_dir.parent, name, int(number)), resume=True)
+
+    def stop(self, folder: Path, *, kill: bool = False) -> None:
+        """Ask a run to stop, as Ctrl-C does; or end it at once.
+
+        Nothing is lost but the epoch or image that it is at: files are complete at any time.
+        """
+        record = read_record(self.guard.check(folder))
+        process = alive(record)
+        if record is None or process is None:
+            return
+        write_json(folder / RECORD, asdict(replace(record, stopped=True)))
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGINT)
+
+    def reap(self) -> None:
+        """Take notice of runs that ended, so that they do not remain as zombies."""
+        self._children = [child for child in self._children if child.poll() is None]
+
+
+def last_lines(text: str, count: int) -> str:
+    """The last lines of a log."""
+    return "\n".join(text.rstrip("\n").split("\n")[-count:])
+
+
+def next_run_id(guard: Guard, result_dir: Path, name: str) -> int:
+    """The first number that no run of this name has."""
+    try:
+        place = guard.check(result_dir) / name / "results"
+    except UserError:
+        return 1
+    taken = {path.name for path in _children_of(place)}
+    return next(i for i in range(1, len(taken) + 2) if f"{name}_{i}" not in taken)
+
+
+def _children_of(folder: Path) -> Iterable[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []

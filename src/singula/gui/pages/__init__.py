@@ -1,0 +1,1 @@
+"""Pages: what stands in the modules beside this folder, shown."""

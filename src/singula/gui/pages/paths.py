@@ -1,0 +1,128 @@
+"""A field for a file or a folder, with a dialog that lists what may be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from nicegui import ui
+
+from singula.errors import UserError
+from singula.gui.guard import Guard
+from singula.gui.pages.frame import button
+
+_MOST = 400
+
+
+def path_input(
+    guard: Guard,
+    label: str,
+    value: str = "",
+    *,
+    folders: bool = False,
+    suffixes: Sequence[str] = (),
+    on_change: Callable[[str], None] | None = None,
+) -> ui.input:
+    """An input for a path inside the roots.
+
+    Parameters
+    ----------
+    guard : Guard
+    label, value : str
+    folders : bool
+        Choose a folder, not a file.
+    suffixes : sequence of str
+        Which files the dialog lists.
+    on_change : callable, optional
+        Takes the new path.
+    """
+
+    def check(text: str | None) -> str | None:
+        if not text:
+            return None
+        try:
+            guard.check(text)
+        except UserError as error:
+            return error.message
+        return None
+
+    def tell() -> None:
+        if on_change is not None:
+            on_change(field.value or "")
+
+    field = ui.input(label, value=value, validation=check).props("outlined dense").classes("grow")
+    field.on("change", tell)
+
+    def take(path: Path) -> None:
+        field.set_value(guard.short(path) if len(guard.roots) == 1 else str(path))
+        tell()
+
+    with field.add_slot("append"):
+        browse = _Browser(guard, take, folders=folders, suffixes=suffixes)
+        opener = button("Browse", lambda: browse.open(field.value or ""), look="plain")
+        opener.props(f'dense aria-label="Browse: {label}"')
+    return field
+
+
+class _Browser:
+    """The dialog."""
+
+    def __init__(
+        self, guard: Guard, take: Callable[[Path], None], *, folders: bool, suffixes: Sequence[str]
+    ) -> None:
+        self.guard, self.take = guard, take
+        self.folders, self.suffixes = folders, tuple(suffixes)
+        with ui.dialog() as self.dialog, ui.card().classes("browser"):
+            self.title = ui.label().classes("key-name")
+            self.list = ui.element("div").classes("browser-list")
+            with ui.element("div").classes("row-of"):
+                if folders:
+                    button("Take this folder", self._take_here)
+                button("Cancel", self.dialog.close, look="plain")
+
+    def open(self, value: str) -> None:
+        """Show the folder of the present value."""
+        start = self.guard.home
+        if value and self.guard.allows(value):
+            full = self.guard.check(value)
+            start = next((p for p in (full, *full.parents) if p.is_dir()), start)
+        self._go(start if self.guard.allows(start) else self.guard.home)
+        self.dialog.open()
+
+    def _go(self, folder: Path) -> None:
+        self.here = folder
+        self.title.set_text(str(folder))
+        self.list.clear()
+        with self.list:
+            try:
+                inside, files = self.guard.listing(folder)
+            except UserError as error:
+                ui.label(str(error)).classes("note")
+                return
+            if folder in self.guard.roots:
+                others = [root for root in self.guard.roots if root != folder]
+                for root in others:
+                    self._entry(f"⇄ {root}", partial(self._go, root))
+            else:
+                self._entry("↑ up", lambda: self._go(folder.parent))
+            for path in inside[:_MOST]:
+                self._entry(f"▸ {path.name}", partial(self._go, path))
+            shown = [p for p in files if p.name.endswith(self.suffixes)] if self.suffixes else files
+            for path in shown[:_MOST]:
+                if self.folders:
+                    ui.label(path.name).classes("note browser-file")
+                else:
+                    self._entry(path.name, partial(self._pick, path))
+            if max(len(inside), len(shown)) > _MOST:
+                ui.label(f"only the first {_MOST} are listed").classes("note")
+
+    def _entry(self, words: str, act: Callable[[], None]) -> None:
+        button(words, act, look="plain").props("dense align=left").classes("entry")
+
+    def _pick(self, path: Path) -> None:
+        self.take(path)
+        self.dialog.close()
+
+    def _take_here(self) -> None:
+        self._pick(self.here)

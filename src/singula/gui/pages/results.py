@@ -1,0 +1,204 @@
+"""The Results page: images with instances, truth and measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from nicegui import ui
+from nicegui.events import TableSelectionEventArguments
+
+from singula.errors import UserError
+from singula.gui.pages.frame import (
+    aside,
+    asked,
+    empty_state,
+    error_state,
+    frame,
+    heading,
+    run_address,
+    run_choice,
+)
+from singula.gui.pages.viewer import Viewer
+from singula.gui.results import Results, open_results
+from singula.gui.runs import find_runs
+from singula.gui.station import Station
+from singula.report.run_files import Stage
+
+_LABELS = {"label": "id", "axis-0": "y", "axis-1": "x", "npixels": "pixels"}
+_LABELS_3D = {**_LABELS, "axis-0": "z", "axis-1": "y", "axis-2": "x", "npixels": "voxels"}
+_ROWS = 100
+
+
+def add(station: Station) -> None:
+    """Serve the page."""
+
+    @ui.page("/results", title="Results · Singula", response_timeout=60)
+    def page(run: str = "", image: str = "") -> None:
+        with frame("Results"):
+            runs = [path for path in find_runs(station.guard) if (path / "run.json").is_file()]
+            folder = asked(run, station.guard) if run else next(iter(runs), None)
+            with ui.element("div").classes("head-row"):
+                with ui.element("div"):
+                    heading("Results")
+                if runs:
+                    run_choice("results", runs, folder, station.guard)
+            if folder is None:
+                empty_state(
+                    "No results yet",
+                    "Here you see every test image with its instances, what was matched with the "
+                    "truth, and the size and shape of each object.",
+                    ("Make a configuration", "/new"),
+                    ("Start a run", "/run"),
+                )
+                return
+            try:
+                results = open_results(folder, station.guard)
+                if not results.stages:
+                    raise UserError(
+                        f"{folder.name} has no instances to show",
+                        "run it with TEST.ENABLE: True and a folder of test images",
+                    )
+                _View(station, folder, results, image)
+            except UserError as error:
+                error_state(error, "These results cannot be shown")
+
+
+class _View:
+    """One run's results."""
+
+    def __init__(self, station: Station, folder: Path, results: Results, image: str) -> None:
+        self.results = results
+        self.stage: Stage = results.stages[-1]
+        names = results.names(self.stage)
+        if not names:
+            raise UserError(f"{folder.name} holds no instances", "run its test again")
+        self.name = image if image in names else names[0]
+        self._head(folder, names)
+        self.notes = ui.element("div")
+        self.problem = ui.element("div")
+        with ui.element("div").classes("split"):
+            with ui.element("div"):
+                self.viewer = Viewer(station.scenes, on_pick=self._picked)
+            with ui.element("div"):
+                self.scores = ui.element("div").classes("cards")
+                self.count = ui.label().classes("note")
+                self.table = ui.table(
+                    columns=[], rows=[], row_key="label", selection="single",
+                    pagination={"rowsPerPage": _ROWS, "sortBy": "label"},
+                    on_select=self._selected,
+                ).classes("objects")  # fmt: skip
+                self.table.props(
+                    "dense flat color=primary binary-state-sort "
+                    'no-data-label="No instances in this image" '
+                    ':rows-per-page-options="[50,100,500]"'
+                )
+                self.table.on("rowClick", self._clicked, [None, ["label"], None])
+        ui.timer(0, self._load, once=True)
+
+    def _head(self, folder: Path, names: list[str]) -> None:
+        with ui.element("div").classes("row-of tools"):
+            label = "Image (worst first)" if self._scored else "Image"
+            choice = ui.select(names, value=self.name, label=label, with_input=len(names) > 8)
+            choice.props("outlined dense options-dense").classes("run-choice")
+            choice.on_value_change(self._choose)
+            if len(self.results.stages) > 1:
+                words = {i: self.results.words(s) for i, s in enumerate(self.results.stages)}
+                ui.select(words, value=len(words) - 1, label="Instances",
+                          on_change=self._choose_stage).props(
+                    "outlined dense options-dense")  # fmt: skip
+            ui.link("Report", f"/report?run={quote(str(folder))}", new_tab=True).classes(
+                "as-button quiet"
+            )
+            ui.link("Tune thresholds", run_address("tune", folder)).classes("as-button quiet")
+
+    @property
+    def _scored(self) -> bool:
+        return bool(self.results.score(self.stage))
+
+    async def _choose(self, event: Any) -> None:
+        self.name = str(event.value)
+        await self._load()
+
+    async def _choose_stage(self, event: Any) -> None:
+        self.stage = self.results.stages[int(event.value)]
+        await self._load()
+
+    async def _load(self) -> None:
+        """Read image and table off the loop that serves all pages."""
+        self.problem.clear()
+        try:
+            scene = await aside(self.results.scene, self.name, self.stage)
+            columns, rows = await aside(self.results.table, self.name, self.stage)
+        except UserError as error:
+            with self.problem:
+                error_state(error, "This image cannot be shown")
+            return
+        self.viewer.show(scene, f"{self.name} with its instances")
+        self._show_table(columns, rows)
+        self._show_scores(len(rows))
+        self.notes.clear()
+        with self.notes:
+            for note in self.results.sources.notes:
+                ui.label(note).classes("warning")
+
+    def _show_table(self, columns: list[str], rows: list[dict[str, float | None]]) -> None:
+        labels = _LABELS_3D if self.results.files.ndim == 3 else _LABELS
+        self.table.columns = [
+            {
+                "name": name,
+                "field": name,
+                "label": labels.get(name, "surface" if name.startswith("perimeter (") else name),
+                "sortable": True,
+                "align": "right",
+            }
+            for name in columns
+        ]
+        self.table.rows = rows
+        self.table.selected = []
+        self.table.update()
+
+    def _show_scores(self, count: int) -> None:
+        score = self.results.score(self.stage, self.name)
+        self.scores.clear()
+        with self.scores:
+            _fact("instances", str(count))
+            if score:
+                at = f"IoU {score['threshold']:g}"
+                _fact(f"F1 at {at}", f"{score['f1']:.3f}")
+                _fact(f"panoptic quality at {at}", f"{score['panoptic_quality']:.3f}")
+                _fact("true objects", f"{score['n_true']:.0f}")
+        self.count.set_text("Click a row or an object: it is marked in both.")
+
+    def _selected(self, event: TableSelectionEventArguments) -> None:
+        self.viewer.select(int(event.selection[0]["label"]) if event.selection else 0)
+
+    def _clicked(self, event: Any) -> None:
+        self._mark(int(event.args[1]["label"]))
+        self.viewer.select(int(event.args[1]["label"]))
+
+    def _picked(self, number: int) -> None:
+        self._mark(number)
+        if number:
+            # Bring the row's page up: sorted by id it is where its number says.
+            order = [row["label"] for row in self.table.rows]
+            place = order.index(number) if number in order else 0
+            now = self.table.pagination if isinstance(self.table.pagination, dict) else {}
+            if now.get("sortBy") in (None, "label") and not now.get("descending"):
+                size = int(now.get("rowsPerPage") or _ROWS)
+                self.table.pagination = {**now, "page": place // size + 1}
+            ui.run_javascript(
+                f"setTimeout(() => getHtmlElement({self.table.id}).querySelector('tr.selected')"
+                "?.scrollIntoView({block: 'nearest'}), 150)"
+            )
+
+    def _mark(self, number: int) -> None:
+        self.table.selected = [row for row in self.table.rows if row["label"] == number]
+        self.table.update()
+
+
+def _fact(words: str, value: str) -> None:
+    with ui.element("div").classes("fact"):
+        ui.label(words).classes("note")
+        ui.html(f"<b>{value}</b>", sanitize=False)

@@ -1,0 +1,264 @@
+"""The Tune page: a slider for each threshold, instances and scores at once."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from nicegui import ui
+
+from singula.errors import UserError
+from singula.evaluate import Score
+from singula.gui.pages.frame import (
+    Slider,
+    aside,
+    asked,
+    button,
+    empty_state,
+    error_state,
+    frame,
+    guarded,
+    heading,
+    run_address,
+    run_choice,
+    subheading,
+)
+from singula.gui.pages.paths import path_input
+from singula.gui.pages.viewer import Viewer
+from singula.gui.pictures import Scene
+from singula.gui.results import Results, open_results
+from singula.gui.retune import Outcome, Retune, original_config, save_in_checkpoint, save_thresholds
+from singula.gui.runs import find_runs
+from singula.gui.station import Station
+from singula.report.run_files import reference_threshold
+
+
+def add(station: Station) -> None:
+    """Serve the page."""
+
+    @ui.page("/tune", title="Tune · Singula", response_timeout=60)
+    def page(run: str = "", image: str = "") -> None:
+        with frame("Tune"):
+            runs = [path for path in find_runs(station.guard) if (path / "run.json").is_file()]
+            folder = asked(run, station.guard) if run else next(iter(runs), None)
+            with ui.element("div").classes("head-row"):
+                with ui.element("div"):
+                    heading("Tune")
+                if runs:
+                    run_choice("tune", runs, folder, station.guard)
+            if folder is None:
+                empty_state(
+                    "Nothing to tune yet",
+                    "When a run has finished, you move its thresholds here and see at once what "
+                    "becomes of the instances; the network does not run again.",
+                    ("Make a configuration", "/new"),
+                    ("Start a run", "/run"),
+                )
+                return
+            try:
+                results = open_results(folder, station.guard)
+                if not results.stages or not results.names(results.stages[-1]):
+                    raise UserError(
+                        f"{folder.name} has no predictions to decode",
+                        "run it with TEST.ENABLE: True and a folder of test images",
+                    )
+                _View(station, folder, results, image)
+            except UserError as error:
+                error_state(error, "This run cannot be tuned")
+
+
+class _View:
+    """One image of a run, decoded again whenever a slider moves."""
+
+    def __init__(self, station: Station, folder: Path, results: Results, image: str) -> None:
+        self.station, self.folder, self.results = station, folder, results
+        self.stage = results.stages[-1]
+        names = results.names(self.stage)
+        self.name = image if image in names else names[0]
+        self.retune: Retune | None = None
+        self.before: Outcome | None = None
+        self.values: dict[str, float] = {}
+        self.busy = self.again = False
+        with ui.element("div").classes("row-of tools"):
+            choice = ui.select(names, value=self.name, label="Image", with_input=len(names) > 8)
+            choice.props("outlined dense options-dense").classes("run-choice")
+            choice.on_value_change(self._choose)
+            ui.link("Results", run_address("results", folder)).classes("as-button quiet")
+        self.problem = ui.element("div")
+        with ui.element("div").classes("split"):
+            with ui.element("div"):
+                self.viewer = Viewer(station.scenes)
+            with ui.element("div"):
+                self.scores = ui.html("", sanitize=False).props('aria-live="polite"')
+                subheading("Thresholds")
+                self.sliders = ui.element("div")
+                button("Back to the run's own", self._reset, look="plain")
+                subheading("Keep them")
+                self._saving()
+        ui.timer(0, self._load, once=True)
+
+    async def _choose(self, event: Any) -> None:
+        self.name = str(event.value)
+        await self._load()
+
+    async def _load(self) -> None:
+        """Read the maps, show the instances as the run left them."""
+        self.problem.clear()
+        kept = self.values
+        try:
+            self.retune = await aside(Retune, self.results, self.name, self.stage)
+            own = {slider.key: slider.value for slider in self.retune.sliders}
+            self.before = await aside(self.retune.decode, {})
+            raw = await aside(self.results.sources.raw, self.name, self.stage)
+            labels = {"instances": self.before.labels}
+            if self.retune.truth is not None:
+                labels["truth"] = self.retune.truth
+            fits = raw is not None and raw.array.shape[:-1] == self.before.labels.shape
+            at = reference_threshold(list(self.retune.config.TEST.MATCHING_STATS_THS))
+            scene = Scene(raw.array if raw is not None and fits else None, labels, at or 0.5)
+        except UserError as error:
+            with self.problem:
+                error_state(error, "This image cannot be tuned")
+            return
+        # What was chosen on one image is tried on the next.
+        self.values = {key: kept.get(key, value) for key, value in own.items()}
+        self.viewer.show(scene, f"{self.name} decoded with the chosen thresholds")
+        self._show_sliders()
+        self._show_scores(self.before)
+        if self.values != own:
+            await self._decode()
+
+    def _show_sliders(self) -> None:
+        self.sliders.clear()
+        self.shown: dict[str, ui.label] = {}
+        self.bars: dict[str, Slider] = {}
+        with self.sliders:
+            for slider in self.retune.sliders if self.retune is not None else ():
+                with ui.element("div").classes("threshold"):
+                    with ui.element("div").classes("threshold-line"):
+                        ui.label(slider.words)
+                        self.shown[slider.key] = ui.label(f"{self.values[slider.key]:g}")
+                    bar = Slider(
+                        min=slider.low,
+                        max=slider.high,
+                        step=slider.step,
+                        value=self.values[slider.key],
+                    )
+                    bar.props(f'dense aria-label="{slider.words}"')
+                    bar.on_value_change(partial(self._moved, slider.key))
+                    self.bars[slider.key] = bar
+                    ui.label(slider.key).classes("key-name")
+
+    async def _moved(self, key: str, event: Any) -> None:
+        if event.value is None or float(event.value) == self.values[key]:
+            return
+        self.values[key] = float(event.value)
+        self.shown[key].set_text(f"{event.value:g}")
+        await self._decode()
+
+    async def _decode(self) -> None:
+        """Decode; while that goes on, only the last of further moves counts."""
+        if self.busy:
+            self.again = True
+            return
+        self.busy = True
+        try:
+            self.again = True
+            while self.again and self.retune is not None and self.viewer.scene is not None:
+                self.again = False
+                outcome = await aside(self.retune.decode, dict(self.values))
+                self.viewer.scene.replace_instances(outcome.labels)
+                self.viewer.refresh()
+                self._show_scores(outcome)
+        except UserError as error:
+            ui.notify(str(error), type="negative")
+        finally:
+            self.busy = False
+
+    async def _reset(self) -> None:
+        if self.retune is None:
+            return
+        self.values = {slider.key: slider.value for slider in self.retune.sliders}
+        self._show_sliders()
+        await self._decode()
+
+    def _show_scores(self, outcome: Outcome) -> None:
+        if self.before is not None:
+            self.scores.set_content(_score_table(self.before, outcome))
+
+    def _saving(self) -> None:
+        """The field and the button that write a configuration."""
+        source = original_config(self.results, self.station.guard)
+        stem = source.stem if source is not None else self.folder.name
+        place = source.parent if source is not None else self.results.files.tree.job_dir
+        target = self.station.guard.short(_free(place, stem))
+        field = path_input(self.station.guard, "Save as a configuration", target)
+
+        def save() -> None:
+            if self.retune is None:
+                return
+            if not (field.value or "").endswith((".yaml", ".yml")):
+                raise UserError(f"{field.value!r} is no YAML file's name", "let it end in .yaml")
+            path = self.station.guard.check(field.value)
+            save_thresholds(source, self.retune.config, self.values, path)
+            ui.notify(f"saved: {self.station.guard.short(path)}", type="positive")
+
+        with ui.element("div").classes("row-of"):
+            button("Save configuration", guarded(save))
+            button("Save in the checkpoint", self._keep, look="quiet")
+        ui.label(
+            "`singula predict` uses what the checkpoint holds; a run uses its configuration."
+        ).classes("note")
+
+    async def _keep(self) -> None:
+        try:
+            path = await aside(
+                save_in_checkpoint, self.results, dict(self.values), self.station.guard
+            )
+        except UserError as error:
+            ui.notify(str(error), type="negative", multi_line=True, timeout=12000)
+            return
+        ui.notify(f"saved in {self.station.guard.short(path)}", type="positive")
+
+
+def _free(folder: Path, stem: str) -> Path:
+    names = [f"{stem}_tuned.yaml", *(f"{stem}_tuned_{i}.yaml" for i in range(2, 1000))]
+    return next((folder / n for n in names if not (folder / n).exists()), folder / names[0])
+
+
+def _score_table(before: Outcome, now: Outcome) -> str:
+    """Scores as the run had them and as they are now, as HTML."""
+    rows = [("Instances", str(before.count), str(now.count), 0.0)]
+    for old, new in zip(before.scores, now.scores, strict=True):
+        rows += [_row(f"F1 at IoU {old.threshold:g}", old.f1, new.f1)]
+    quality = [sum(s.panoptic_quality for s in o.scores) for o in (before, now)]
+    if before.scores:
+        rows.append(_row("Mean panoptic quality", *(q / len(before.scores) for q in quality)))
+        rows.append(_count_row("Missed", before.scores, now.scores, "fn"))
+        rows.append(_count_row("Not in the truth", before.scores, now.scores, "fp"))
+    body = "".join(
+        f"<tr><th scope='row'>{escape(words)}</th><td>{old}</td>"
+        f"<td class='{'better' if way > 0 else 'worse' if way < 0 else ''}'>{new}</td></tr>"
+        for words, old, new, way in rows
+    )
+    note = "" if before.scores else "<p class='note'>There is no truth to compare with.</p>"
+    return (
+        "<table class='score-table'><thead><tr><th></th><th scope='col'>as the run</th>"
+        f"<th scope='col'>now</th></tr></thead><tbody>{body}</tbody></table>{note}"
+    )
+
+
+def _row(words: str, old: float, new: float) -> tuple[str, str, str, float]:
+    return words, f"{old:.3f}", f"{new:.3f}", round(new - old, 3)
+
+
+def _count_row(
+    words: str, old: list[Score], new: list[Score], name: str
+) -> tuple[str, str, str, float]:
+    """Objects counted at the reference threshold."""
+    at = reference_threshold([score.threshold for score in old])
+    place = next(i for i, score in enumerate(old) if score.threshold == at)
+    one, two = getattr(old[place], name), getattr(new[place], name)
+    return f"{words} at IoU {at:g}", str(one), str(two), float(one - two)

@@ -1,0 +1,241 @@
+"""The wizard: one question after the other, looked up in the data."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from nicegui import ui
+
+from singula.errors import UserError
+from singula.gui.form import Form
+from singula.gui.pages.form_view import FormView
+from singula.gui.pages.frame import aside, button, error_state, heading, subheading
+from singula.gui.pages.paths import path_input
+from singula.gui.station import Station
+from singula.gui.wizard import (
+    AUTO,
+    FIND,
+    Answers,
+    Sample,
+    draft,
+    inspect,
+    parts_of,
+    recognise,
+    samples,
+)
+from singula.inspection import KINDS, Inspection
+from singula.inspection.text import summary, verdict
+from singula.propose import Proposal
+from singula.survey import Folders
+
+_PARTS = {"train": "Training", "val": "Validation", "test": "Test"}
+_MOST_FILES = 6
+
+
+class WizardView:
+    """Five steps; at their end the form.
+
+    Parameters
+    ----------
+    station : Station
+    dataset : str
+        Folder to begin with.
+    """
+
+    def __init__(self, station: Station, dataset: str) -> None:
+        self.guard = station.guard
+        self.parts: tuple[Folders, ...] = ()
+        self.inspection: Inspection | None = None
+        self.page = ui.element("div")
+        with self.page:
+            heading("New", "Five questions; the answers are looked up in your images.")
+        with (
+            self.page,
+            ui.stepper().props("vertical animated flat").classes("wizard") as self.stepper,
+        ):
+            with ui.step("dimensions", title="1. Images or volumes"):
+                options = {0: "As the files are", 2: "2D: each file is an image", 3: "3D: volumes"}
+                self.ndim = ui.radio(options, value=0).props("dense")
+                self._next()
+            with ui.step("find", title="2. What to find"):
+                self.find = ui.radio(FIND, value=AUTO).props("dense")
+                self._next(back=True)
+            with ui.step("data", title="3. Data"):
+                self._data_step(dataset)
+            with ui.step("classes", title="4. Classes"):
+                ui.label(
+                    "How many kinds of objects do your labels tell apart? More than one needs a "
+                    "second channel in the label images, the class of each pixel."
+                )
+                self.classes = ui.number("Kinds of objects", value=1, min=1, max=254, format="%d")
+                self.classes.props("outlined dense").classes("short")
+                self._next(back=True)
+            with ui.step("output", title="5. Names"):
+                self._output_step(dataset)
+
+    def _next(self, *, back: bool = False) -> None:
+        with ui.stepper_navigation():
+            button("Next", self.stepper.next)
+            if back:
+                button("Back", self.stepper.previous, look="plain")
+
+    def _data_step(self, dataset: str) -> None:
+        self.dataset = path_input(self.guard, "Folder of the data set", dataset, folders=True)
+        self.folders: dict[tuple[str, str], ui.input] = {}
+        with ui.expansion("Images or labels lie elsewhere").classes("elsewhere"):
+            ui.label("What stands here is taken instead of the folder above.").classes("note")
+            for name, words in _PARTS.items():
+                with ui.element("div").classes("row-of"):
+                    for kind in ("images", "labels"):
+                        self.folders[name, kind] = path_input(
+                            self.guard, f"{words} {kind}", folders=True
+                        )
+        with ui.stepper_navigation():
+            button("Look at the data", self._look)
+            button("Back", self.stepper.previous, look="plain")
+        self.seen = ui.element("div").props('aria-live="polite"')
+
+    def _output_step(self, dataset: str) -> None:
+        stem = Path(dataset).name or "my_images"
+        taken = self.guard.home / f"{stem}.yaml"
+        number = next(i for i in range(1, 1000) if (i == 1 and not taken.exists()) or (i > 1
+                      and not taken.with_name(f"{stem}_{i}.yaml").exists()))  # fmt: skip
+        name = f"{stem}.yaml" if number == 1 else f"{stem}_{number}.yaml"
+        self.output = path_input(self.guard, "Configuration to write", name)
+        self.minutes = ui.number("Minutes that the training may take", value=30, min=1, format="%g")
+        self.minutes.props("outlined dense").classes("short")
+        with ui.stepper_navigation():
+            button("Fill in the configuration", self._draft)
+            button("Back", self.stepper.previous, look="plain")
+        self.told = ui.element("div")
+
+    def _chosen(self) -> tuple[list[Folders], list[str]]:
+        entered = [
+            (
+                name,
+                self.folders[name, "images"].value or "",
+                self.folders[name, "labels"].value or "",
+            )
+            for name in _PARTS
+        ]
+        if any(images or labels for _, images, labels in entered):
+            return parts_of(self.guard, entered), []
+        return recognise(self.guard, self.dataset.value or "")
+
+    async def _look(self) -> None:
+        """Find the files, show some, and check all."""
+        self.seen.clear()
+        ndim = int(self.ndim.value) or None
+        with self.seen:
+            waiting = ui.label("Looking …").classes("note")
+        try:
+            parts, notes = await aside(self._chosen)
+            shown = {p.name: await aside(samples, p, ndim) for p in parts}
+            self.inspection = await aside(inspect, parts, ndim)
+        except UserError as error:
+            self.seen.clear()
+            with self.seen:
+                error_state(error, "These data cannot be used yet")
+            return
+        self.parts = tuple(parts)
+        waiting.delete()
+        kinds = await aside(_kinds, parts, ndim)
+        self.classes.set_value(max(1, kinds))
+        with self.seen:
+            for note in notes:
+                ui.label(note).classes("warning")
+            self._show_parts(parts, shown)
+            _show_findings(self.inspection)
+            with ui.stepper_navigation():
+                button("Next", self.stepper.next)
+
+    def _show_parts(self, parts: Sequence[Folders], shown: dict[str, list[Sample]]) -> None:
+        for part in parts:
+            ui.html(escape(_PARTS[part.name]), sanitize=False, tag="h3")
+            labels = "no labels" if part.labels is None else self.guard.short(part.labels)
+            ui.label(f"{self.guard.short(part.images)}  ·  {labels}").classes("note")
+            figures = "".join(_figure(sample) for sample in shown[part.name])
+            ui.html(figures, sanitize=False).classes("thumbs")
+
+    async def _draft(self) -> None:
+        """Fill the form as the data say."""
+        self.told.clear()
+        with self.told:
+            waiting = ui.label("Looking at all images …").classes("note")
+        try:
+            answers = Answers(
+                ndim=int(self.ndim.value) or None,
+                find=str(self.find.value),
+                parts=self.parts or tuple((await aside(self._chosen))[0]),
+                classes=int(self.classes.value or 1),
+                minutes=float(self.minutes.value or 30),
+                output=Path(self.output.value or ""),
+            )
+            form, proposal, notes = await aside(draft, answers, self.guard)
+        except UserError as error:
+            self.told.clear()
+            with self.told:
+                error_state(error, "The configuration could not be filled in")
+            return
+        waiting.delete()
+        self._show_form(form, proposal, notes, self.guard.check(answers.output))
+
+    def _show_form(self, form: Form, proposal: Proposal, notes: list[str], output: Path) -> None:
+        self.page.clear()
+        with self.page:
+            heading("Configuration", proposal.summary)
+            for note in notes:
+                ui.label(note).classes("warning")
+            with ui.expansion(f"Why: {len(proposal.reasons)} choices and their reasons"):
+                rows = "".join(
+                    f"<tr><th scope='row'>{escape(key)}</th><td>{escape(value)}</td>"
+                    f"<td>{escape(why)}</td></tr>"
+                    for key, value, why in proposal.reasons
+                )
+                ui.html(f"<table class='reasons'>{rows}</table>", sanitize=False)
+            FormView(self.guard, form, output, replace=output.exists())
+            ui.run_javascript("window.scrollTo(0, 0)")
+
+
+def _kinds(parts: Sequence[Folders], ndim: int | None) -> int:
+    """Kinds of objects in the first label images; 1 without a class channel."""
+    from singula.survey import survey_dataset
+
+    survey = survey_dataset(
+        parts[0].images.parent, folders=parts, ndim=ndim, most_files=4, strict=False
+    )
+    return max(survey.classes, default=1)
+
+
+def _figure(sample: Sample) -> str:
+    picture = "<div class='no-picture'></div>"
+    if sample.png is not None:
+        data = base64.b64encode(sample.png).decode("ascii")
+        picture = f'<img alt="{escape(sample.name)}" src="data:image/png;base64,{data}">'
+    words = f"{escape(sample.name)}<br>{escape(sample.words)}"
+    title = escape(f"{sample.name}: {sample.words}")
+    return (
+        f'<figure class="thumb" title="{title}">{picture}<figcaption>{words}</figcaption></figure>'
+    )
+
+
+def _show_findings(found: Inspection) -> None:
+    """What the check found, by kind."""
+    subheading("Check")
+    ui.label(summary(found)).classes("note")
+    ui.label(verdict(found).replace("--fix FOLDER", "`singula check --fix`")).classes(
+        "" if found.findings else "good"
+    )
+    for kind, findings in found.by_kind().items():
+        row: Any = KINDS[kind]
+        with ui.element("div").classes(f"finding {row.severity}"):
+            ui.label(f"{row.title} ({len(findings)})").classes("finding-title")
+            for finding in findings[:_MOST_FILES]:
+                ui.label(f"{finding.part}/{finding.file.name}: {finding.text}").classes("note")
+            if len(findings) > _MOST_FILES:
+                ui.label(f"and {len(findings) - _MOST_FILES} more").classes("note")
+            ui.label(f"→ {row.suggestion}").classes("note")

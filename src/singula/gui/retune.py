@@ -1,0 +1,321 @@
+"""Decode the stored prediction of an image again with other thresholds, and keep what is best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.config import Config, load_config
+from singula.config.keys import key_table
+from singula.config.load import config_from_dict
+from singula.errors import UserError
+from singula.evaluate import Score, match
+from singula.gui.guard import Guard
+from singula.gui.results import Results
+from singula.instances import DecodeSettings, decode
+from singula.io.read import read_image
+from singula.io.write import write_text
+from singula.report.run_files import Stage
+from singula.stages import settings as from_config
+from singula.stages.post import filter_maps, post_settings, process_instances, seed_filter
+from singula.stages.tuned import KEYS, configured
+from singula.tuning.space import searched_keys
+
+Array = npt.NDArray[Any]
+PREFIX = "PROBLEM.INSTANCE_SEG."
+TYPE, SMALL = "DATA_MW_TH_TYPE", "DATA_REMOVE_SMALL_OBJ_BEFORE"
+WORDS = {
+    "DATA_MW_TH_BINARY_MASK": "Seeds: inside (B) above",
+    "DATA_MW_TH_CONTOUR": "Seeds: contour (C) below",
+    "DATA_MW_TH_FOREGROUND": "Instances grow where inside or mask is above",
+    "DATA_MW_TH_POINTS": "Seeds: central point (P) above",
+    "DATA_MW_TH_DISTANCE": "Seeds: distance",
+    "DATA_MW_TH_DIST_FOREGROUND": "Instances grow where distance (D) is above",
+    SMALL: "Smallest instance, pixels",
+}
+_OLDER = {"DATA_REMOVE_SMALL_OBJ": SMALL, "TH_POINTS": "DATA_MW_TH_POINTS"}
+_UNIT = {"DATA_MW_TH_DISTANCE", "DATA_MW_TH_DIST_FOREGROUND"}
+
+
+@dataclass(frozen=True)
+class Slider:
+    """One threshold with the range in which it matters.
+
+    Parameters
+    ----------
+    key : str
+        Of ``PROBLEM.INSTANCE_SEG``.
+    words : str
+    low, high, step : float
+    value : float
+        As the run used it.
+    """
+
+    key: str
+    words: str
+    low: float
+    high: float
+    step: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Instances of one choice of thresholds.
+
+    Parameters
+    ----------
+    labels : ndarray
+    count : int
+    scores : list of Score
+        One for each threshold of the matching; empty without truth.
+    """
+
+    labels: Array
+    count: int
+    scores: list[Score]
+
+
+@dataclass
+class Retune:
+    """The stored maps of one image of a run, ready to be decoded.
+
+    Parameters
+    ----------
+    results : Results
+    name : str
+        The image.
+    stage : Stage
+        Which instances; only its view matters.
+
+    Raises
+    ------
+    UserError
+        The maps were not kept, or do not belong to this configuration.
+    """
+
+    results: Results
+    name: str
+    stage: Stage
+    config: Config = field(init=False)
+    maps: dict[str, Array] = field(init=False)
+    truth: Array | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read configuration, maps and truth."""
+        if not self._path.is_file():
+            raise UserError(
+                f"{self.name}: its predicted channels are not there ({self._path})",
+                "test again, for example with --set TRAIN.ENABLE=False",
+            )
+        self.config = config_of(self.results)
+        self.maps = self._read_maps()
+        truth = self.results.sources.truth(self.name, self.stage)
+        fits = truth is not None and truth.shape[:-1] == self._shape
+        self.truth = truth[..., 0] if truth is not None and fits else None
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return next(iter(self.maps.values())).shape
+
+    @property
+    def _path(self) -> Path:
+        return self.results.files.tree.predictions(self.stage.view) / f"{self.name}.tif"
+
+    def _read_maps(self) -> dict[str, Array]:
+        names = list(from_config.channel_names(self.config))
+        if from_config.n_classes(self.config):
+            names.append("class")
+        stored = read_image(self._path, 3 if self.results.files.ndim == 3 else 2, len(names)).array
+        maps = {name: np.ascontiguousarray(stored[..., i]) for i, name in enumerate(names)}
+        return filter_maps(maps, replace(post_settings(self.config), masks=None), None)
+
+    @cached_property
+    def sliders(self) -> list[Slider]:
+        """The thresholds on which the instances of this configuration depend."""
+        used = self._used()
+        sliders = []
+        for key in keys_that_matter(self.config):
+            if key == SMALL:
+                value = float(self.config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE)
+                sliders.append(Slider(key, WORDS[key], 0, max(200, 4 * value), 1, value))
+                continue
+            high = self._largest_distance() if key in _UNIT else 1.0
+            step = 0.01 if high <= 2 else 0.1
+            # Whole steps, so that a slider can stand where the run's own threshold was.
+            value = round(min(used[key], high), 4)
+            sliders.append(Slider(key, WORDS[key], 0.0, high, step, value))
+        return sliders
+
+    def _used(self) -> dict[str, float]:
+        """Thresholds that the run used for this image; automatic ones differ between images."""
+        told = (self.results.files.summary.get("test") or {}).get("thresholds") or {}
+        found = {f"DATA_MW_{key}": float(v) for key, v in (told.get(self.name) or {}).items()}
+        keys = self.config.PROBLEM.INSTANCE_SEG
+        return {key: found.get(key, getattr(keys, key, 0.0)) for key in WORDS}
+
+    def _largest_distance(self) -> float:
+        largest = max(
+            (float(self.maps[c].max()) for c in ("D", "Dv2") if c in self.maps), default=1
+        )
+        return max(1.0, float(np.ceil(10 * largest)) / 10)
+
+    def decode(self, values: Mapping[str, float]) -> Outcome:
+        """Instances and scores with other thresholds.
+
+        Parameters
+        ----------
+        values : mapping
+            By key; those that are missing stay as the run used them.
+        """
+        keys = {**from_config.decode_keys(self.config), **self._used(), **values}
+        settings = DecodeSettings.from_keys({**keys, TYPE: "manual", SMALL: int(keys[SMALL])})
+        post = post_settings(self.config)
+        sizes = from_config.spacing(self.config, "TEST")
+        spacing = sizes if sizes is not None and len(sizes) == len(self._shape) else None
+        decoded = decode(
+            self.maps,
+            self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS,
+            settings=settings,
+            spacing=spacing,
+            seed_filter=seed_filter(post, spacing),
+        )
+        labels = decoded.labels
+        if self.stage.processed:
+            changed = process_instances(labels, self.maps, post, spacing).labels
+            labels = labels if changed is None else changed
+        scores: list[Score] = []
+        if self.truth is not None:
+            scores = list(match(self.truth, labels, self.config.TEST.MATCHING_STATS_THS))
+        return Outcome(labels, int(np.count_nonzero(np.bincount(labels.ravel())[1:])), scores)
+
+
+def config_of(results: Results) -> Config:
+    """The configuration that a run was made with, from its ``run.json``."""
+    values = results.files.summary.get("configuration")
+    if not isinstance(values, Mapping):
+        raise UserError(f"{results.files.tree.run_json}: holds no configuration", "repeat the run")
+    return config_from_dict(values, source="run.json")
+
+
+def keys_that_matter(config: Config) -> list[str]:
+    """Keys of thresholds on which the decoding of a configuration depends, seeds first."""
+    channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    seeds, growth = searched_keys(channels, from_config.decode_settings(config))
+    return [*(f"DATA_MW_{key}" for key in (*seeds, *growth)), SMALL]
+
+
+def original_config(results: Results, guard: Guard) -> Path | None:
+    """The file with which a run was started: its own, or the copy in the results."""
+    from singula.gui.runs import read_record
+
+    record = read_record(results.files.tree.run)
+    copies = sorted(results.files.tree.config_files.glob("*.y*ml"))
+    candidates = [Path(record.config)] if record is not None else []
+    candidates += copies if len(copies) == 1 else []
+    return next((p for p in candidates if p.is_file() and guard.allows(p)), None)
+
+
+def save_thresholds(
+    source: Path | None, config: Config, values: Mapping[str, float], target: Path
+) -> Path:
+    """Write a configuration with other thresholds, made manual; never over a file that is there.
+
+    Parameters
+    ----------
+    source : Path, optional
+        The file to change; its other keys stay as they are. None: the complete `config`.
+    config : Config
+    values : mapping
+        By key of ``PROBLEM.INSTANCE_SEG``.
+    target : Path
+
+    Raises
+    ------
+    UserError
+        The target exists; the source cannot be read.
+    """
+    import yaml
+
+    if target.exists():
+        raise UserError(f"{target}: exists already", "choose another name")
+    chosen = _typed(values)
+    tree = yaml.safe_load(config.to_yaml())
+    if source is not None:
+        config = load_config(source)
+        tree = _read_plain(source)
+    section = tree
+    for name in ("PROBLEM", "INSTANCE_SEG"):
+        section = section.setdefault(name, {})
+    # Of two spellings of a key in one file only one may stay.
+    for old, new in _OLDER.items():
+        if new in chosen:
+            section.pop(old, None)
+    section.update(chosen)
+    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
+    expected = config.replaced({PREFIX + key: value for key, value in chosen.items()})
+    if not _says(tree, expected):
+        text = expected.to_yaml()
+    return write_text(target, text)
+
+
+def save_in_checkpoint(results: Results, values: Mapping[str, float], guard: Guard) -> Path:
+    """Put thresholds into the run's checkpoint, which `singula predict` then uses.
+
+    Parameters
+    ----------
+    results : Results
+    values : mapping
+        By key of ``PROBLEM.INSTANCE_SEG``.
+    guard : Guard
+
+    Raises
+    ------
+    UserError
+        The checkpoint is gone, is another run's, or lies outside.
+    """
+    from singula.training.checkpoint import save_tuned
+    from singula.tuning.validation import find_run
+
+    run = find_run(results.files.tree.run)
+    path = guard.check(run.checkpoint.path)
+    if path.parent != run.tree.checkpoints.resolve():
+        raise UserError(
+            f"{path}: is no checkpoint of this run, and stays as it is", "save a configuration"
+        )
+    names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}
+    chosen = {names[key]: value for key, value in _typed(values).items()}
+    save_tuned(path, {"thresholds": {**configured(run.config), **chosen}, "metric": "by eye"})
+    return path
+
+
+def _says(tree: Mapping[str, Any], expected: Config) -> bool:
+    """Whether a changed file means what it should; other old spellings may stand in the way."""
+    try:
+        return config_from_dict(tree) == expected
+    except UserError:
+        return False
+
+
+def _typed(values: Mapping[str, float]) -> dict[str, Any]:
+    chosen: dict[str, Any] = {TYPE: "manual"}
+    for key, value in values.items():
+        whole = key_table()[PREFIX + key].type == "int"
+        chosen[key] = int(value) if whole else round(float(value), 4)
+    return chosen
+
+
+def _read_plain(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    return tree if isinstance(tree, dict) else {}

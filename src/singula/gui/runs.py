@@ -1,0 +1,304 @@
+"""What the files of a run say about it: state, progress, curves, log."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from singula.gui.guard import Guard
+from singula.io.results import ResultsTree
+from singula.report.run_files import parse_history
+
+RECORD, OUTPUT = "gui_run.json", "gui_output.log"
+State = Literal["running", "finished", "incomplete", "stopped", "failed", "unfinished"]
+WORDS: dict[State, str] = {
+    "running": "running",
+    "finished": "finished",
+    "incomplete": "finished, some images failed",
+    "stopped": "stopped",
+    "failed": "ended with an error",
+    "unfinished": "not finished",
+}
+_DEEPEST, _MOST_FOLDERS, _TAIL = 7, 20_000, 200_000
+_EPOCH = re.compile(r"\bepoch (\d+)/(\d+):.*?(?:\(.*?, ([\d:]+) left\))?$", re.MULTILINE)
+_IMAGE = re.compile(r"(?:^|\s)\[(\d+)/(\d+)\] ", re.MULTILINE)
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:]+\+00:00 ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Record:
+    """How this interface started a run; a file in the run's folder.
+
+    Parameters
+    ----------
+    pid : int
+        Process, which leads its own group.
+    created : float
+        When that process began, by which it is told from a later one of the same number.
+    began : float
+        Time of the start, seconds since 1970.
+    command : list of str
+    config, result_dir : str
+    name : str
+    run_id : int
+    gpu : str, optional
+    resume : bool
+    stopped : bool
+        The user asked it to stop.
+    """
+
+    pid: int
+    created: float
+    began: float
+    command: list[str]
+    config: str
+    result_dir: str
+    name: str
+    run_id: int
+    gpu: str | None = None
+    resume: bool = False
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Parameters
+    ----------
+    phase : str
+        In words.
+    share : float
+        Part of the present phase that is done, 0 to 1.
+    left : str
+        Time that the training will still take, or empty.
+    """
+
+    phase: str
+    share: float
+    left: str = ""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """All that the interface shows of a run.
+
+    Parameters
+    ----------
+    folder : Path
+    state : str
+    progress : Progress
+    history : list of dict
+        A row per epoch.
+    log : str
+        Its last lines.
+    error : str, optional
+        Why it ended, as the command line says it.
+    memory : float, optional
+        Resident memory of all its processes, MiB.
+    record : Record, optional
+    """
+
+    folder: Path
+    state: State
+    progress: Progress
+    history: list[dict[str, float]]
+    log: str
+    error: str | None
+    memory: float | None
+    record: Record | None
+
+
+def find_runs(guard: Guard) -> list[Path]:
+    """Folders of runs inside the roots, the one that changed last first."""
+    found = {folder for root in guard.roots for folder in _walk(root) if guard.allows(folder)}
+    return sorted(found, key=_changed, reverse=True)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for seen, (place, folders, files) in enumerate(os.walk(root)):
+        here = Path(place)
+        depth = len(here.relative_to(root).parts)
+        # A run that was started elsewhere and has not finished has neither file.
+        begun = here.parent.name == "results" and bool({"train_logs", "per_image"} & {*folders})
+        if "run.json" in files or RECORD in files or begun:
+            yield here
+            folders.clear()
+        if depth >= _DEEPEST or seen > _MOST_FOLDERS:
+            folders.clear()
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+
+
+def _changed(folder: Path) -> float:
+    names = ("run.json", RECORD, "predictions.jsonl", "train_logs", ".")
+    times = [(folder / name).stat().st_mtime for name in names if (folder / name).exists()]
+    return max(times, default=0.0)
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record of a run's start; None where it was not started here."""
+    try:
+        return Record(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def alive(record: Record | None) -> psutil.Process | None:
+    """The process of a run while it runs, also one that an earlier interface started."""
+    if record is None:
+        return None
+    try:
+        process = psutil.Process(record.pid)
+        same = abs(process.create_time() - record.created) < 2
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None
+
+
+def view_run(folder: Path) -> RunView:
+    """Read everything about a run."""
+    record = read_record(folder)
+    process = alive(record)
+    output = tail(folder / OUTPUT) if record is not None else ""
+    summary = _summary(folder)
+    state = _state(folder, record, process, summary)
+    log = output or _own_log(folder)
+    history = read_history(folder)
+    return RunView(
+        folder=folder,
+        state=state,
+        progress=_progress(state, log, history),
+        history=history,
+        log=log,
+        error=_error(output) if state == "failed" else _failures(summary, state),
+        memory=_memory(process),
+        record=record,
+    )
+
+
+def state_of(folder: Path) -> State:
+    """Only the state, for lists."""
+    record = read_record(folder)
+    return _state(folder, record, alive(record), None)
+
+
+def _state(
+    folder: Path,
+    record: Record | None,
+    process: psutil.Process | None,
+    summary: dict[str, Any] | None,
+) -> State:
+    if process is not None:
+        return "running"
+    done = folder / "run.json"
+    # A run begins anew in the folder of an earlier one, whose summary stays until it ends.
+    if done.is_file() and (record is None or done.stat().st_mtime >= record.began):
+        summary = _summary(folder) if summary is None else summary
+        return "incomplete" if (summary.get("test") or {}).get("failed") else "finished"
+    if record is None:
+        return "unfinished"
+    return "stopped" if record.stopped else "failed"
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _failures(summary: dict[str, Any], state: State) -> str | None:
+    if state != "incomplete":
+        return None
+    failed = summary["test"]["failed"]
+    return "\n".join(f"{name}: {reason}" for name, reason in failed.items())
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """Rows of the training log so far; the row that is just being written is left out."""
+    tree = ResultsTree.of_run(folder)
+    logs = [tree.train_log] if tree.train_log.is_file() else sorted(tree.train_logs.glob("*.csv"))
+    logs = [path for path in logs if ".previous" not in path.name]
+    if not logs:
+        return []
+    try:
+        text = logs[0].read_text(encoding="utf-8")
+        return parse_history(text[: text.rfind("\n") + 1])
+    except (OSError, ValueError):
+        return []
+
+
+def tail(path: Path) -> str:
+    """The end of a text file, from the beginning of a line."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return text if size <= _TAIL else text[text.find("\n") + 1 :]
+
+
+def _own_log(folder: Path) -> str:
+    """The log that every run keeps, without the times."""
+    logs = sorted(folder.glob("*.log"))
+    return _STAMP.sub("", tail(logs[0])) if logs else ""
+
+
+def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progress:
+    if state in ("finished", "incomplete"):
+        return Progress("Finished", 1.0)
+    # A log may hold an earlier run of the same folder; what counts is what came last.
+    epochs, images = list(_EPOCH.finditer(log)), list(_IMAGE.finditer(log))
+    if images and (not epochs or images[-1].start() > epochs[-1].start()):
+        done, total = int(images[-1][1]), int(images[-1][2])
+        return Progress(f"Testing: image {done} of {total}", done / max(1, total))
+    if epochs:
+        done, total = int(epochs[-1][1]), int(epochs[-1][2])
+        left = epochs[-1][3] or "" if state == "running" else ""
+        return Progress(f"Training: epoch {done} of {total}", done / max(1, total), left)
+    if "training " in log:
+        return Progress("Training: first epoch", 0.0)
+    return Progress("Starting" if state == "running" else "Not begun", 0.0)
+
+
+def _error(output: str) -> str:
+    """What a user should read of a failed run's output."""
+    trace = output.rfind("Traceback (most recent call last)")
+    told = max(output.rfind("\nerror: "), 0 if output.startswith("error: ") else -1)
+    if told >= 0 and told > trace:
+        return output[told:].strip().removeprefix("error: ")
+    lines = [line for line in output[max(trace, 0) :].splitlines() if line.strip()]
+    if trace >= 0:
+        return (
+            f"{lines[-1]}\nThis is a fault of the program, not yours; the whole message is "
+            "at the end of the log below."
+        )
+    if lines:
+        return f"It ended without saying why. Its last line: {lines[-1]}"
+    return "It ended without saying why; the system may have run out of memory."
+
+
+def _memory(process: psutil.Process | None) -> float | None:
+    if process is None:
+        return None
+    total = 0
+    try:
+        family = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return None
+    for member in family:
+        try:
+            total += member.memory_info().rss
+        except psutil.Error:
+            continue
+    return total / 2**20

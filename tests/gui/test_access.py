@@ -1,0 +1,114 @@
+"""Only who knows the token gets an answer; no framework is needed to see that."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from singula.gui.access import Gate, new_token
+
+HOST = (b"host", b"127.0.0.1:8000")
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"inside"})
+
+
+class Visitor:
+    def __init__(self) -> None:
+        self.gate = Gate(application, token="right-token", port=8000)
+
+    def __call__(self, path: str = "/", query: str = "", *headers: Any, kind: str = "http",
+                 method: str = "GET") -> list[dict[str, Any]]:  # fmt: skip
+        told: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            told.append(message)
+
+        scope = {"type": kind, "method": method, "path": path, "query_string": query.encode(),
+                 "headers": list(headers) or [HOST]}  # fmt: skip
+        asyncio.run(self.gate(scope, receive, send))
+        return told
+
+    def cookie(self) -> tuple[bytes, bytes]:
+        told = self("/", "token=right-token")
+        header = dict(told[0]["headers"])[b"set-cookie"].decode()
+        assert "HttpOnly" in header
+        assert "SameSite=Strict" in header
+        return b"cookie", header.partition(";")[0].encode()
+
+
+@pytest.fixture
+def visit() -> Visitor:
+    return Visitor()
+
+
+def test_the_token_opens_and_is_left_behind(visit: Visitor) -> None:
+    told = visit("/run", "token=right-token&run=a%26b")
+    assert told[0]["status"] == 200
+    body = told[1]["body"].decode()
+    assert "right-token" not in body
+    assert 'url=/run?run=a%26b"' in body
+    assert visit("/", "", HOST, visit.cookie())[1]["body"] == b"inside"
+
+
+def test_the_address_cannot_write_html(visit: Visitor) -> None:
+    body = visit('//evil.example/"><script>', "token=right-token&a=%22%3E%3Cb")[1]["body"].decode()
+    assert "<script" not in body
+    assert "<b" not in body.replace("<body", "")
+    assert "url=/evil.example" in body
+
+
+@pytest.mark.parametrize("query", ["", "token=", "token=wrong", "token=right-token2", "token=é"])
+def test_others_stay_outside(visit: Visitor, query: str) -> None:
+    told = visit("/tile/x", query)
+    assert told[0]["status"] == 403
+    assert b"inside" not in told[1]["body"]
+
+
+def test_a_made_up_cookie_is_refused(visit: Visitor) -> None:
+    for value in (b"singula_8000=x", b"singula_8000=", b"singula_8000=right-token", b"=;;=\xff"):
+        assert visit("/", "", HOST, (b"cookie", value))[0]["status"] == 403
+
+
+def test_websockets_need_the_cookie_too(visit: Visitor) -> None:
+    refused = visit("/_nicegui_ws/socket.io", "token=right-token", kind="websocket")
+    assert refused == [{"type": "websocket.close", "code": 1008}]
+    cookie = visit.cookie()
+    assert visit("/", "", HOST, cookie, kind="websocket")[0]["type"] == "websocket.accept"
+    elsewhere = (b"origin", b"http://127.0.0.1:9999")
+    told = visit("/", "", HOST, cookie, elsewhere, kind="websocket")
+    assert told[0]["type"] == "websocket.close"
+
+
+def test_pages_of_other_addresses_cannot_write(visit: Visitor) -> None:
+    cookie, origin = visit.cookie(), (b"origin", b"https://evil.example")
+    assert visit("/", "", HOST, cookie, origin, method="POST")[0]["status"] == 403
+    own = (b"origin", b"http://127.0.0.1:8000")
+    assert visit("/", "", HOST, cookie, own, method="POST")[0]["status"] == 200
+
+
+def test_another_name_of_this_machine_is_refused(visit: Visitor) -> None:
+    rebound = (b"host", b"evil.example:8000")
+    assert visit("/", "", rebound, visit.cookie())[0]["status"] == 403
+    assert visit("/", "token=right-token", rebound)[0]["status"] == 403
+
+
+def test_answers_forbid_outside_assets(visit: Visitor) -> None:
+    headers = dict(visit("/", "", HOST, visit.cookie())[0]["headers"])
+    policy = headers[b"content-security-policy"].decode()
+    assert "default-src 'self'" in policy
+    assert "http" not in policy
+    assert headers[b"referrer-policy"] == b"no-referrer"
+
+
+def test_tokens_are_long_and_new() -> None:
+    assert len(new_token()) >= 32
+    assert new_token() != new_token()

@@ -1,0 +1,423 @@
+"""The interface in a real browser: from an empty folder to a tuned result."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from made_run import MadeRun, cells, without
+
+from singula.config import load_config
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="no browser test: `pip install playwright` is missing"
+)
+pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no browser test: `apt-get install chromium` is missing"
+)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+MINUTE = 60_000
+# Quarter-size images and two epochs: the story, not the quality, is tested.
+TINY = {
+    "TRAIN.EPOCHS": "2", "TRAIN.BATCH_SIZE": "4", "DATA.PATCH_SIZE": "[64, 64, 1]",
+    "MODEL.FEATURE_MAPS": "[8, 16]", "DATA.TRAIN.REPLICATE": "1", "TEST.AUGMENTATION": False,
+    "DATA.TEST.PADDING": "[8, 8]", "MODEL.DROPOUT_VALUES": "[0, 0]",
+}  # fmt: skip
+
+
+class Interface:
+    """`singula gui` as a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "singula.cli", "gui", "--no-browser"]
+        command += ["--root", str(self.folder)]
+        self.log = self.folder.parent / f"{self.folder.name}.log"
+        with self.log.open("wb") as file:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                # NiceGUI serves its own tests elsewhere.
+                env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+                | {"OMP_NUM_THREADS": "1"},
+            )
+        for _ in range(600):
+            found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", self.log.read_text())
+            if found:
+                break
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+        self.address = found[0]
+        self.base = self.address.partition("/?")[0]
+        port = int(self.base.rpartition(":")[2])
+        for _ in range(300):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Watcher:
+    """A tab that notes every request and everything that goes wrong."""
+
+    def __init__(self, context: Any) -> None:
+        self.tab = context.new_page()
+        self.tab.set_default_timeout(MINUTE)
+        self.urls: list[str] = []
+        self.troubles: list[str] = []
+        self.tab.on("request", lambda request: self.urls.append(request.url))
+        self.tab.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.tab.on("console", self._said)
+
+    def _said(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.troubles.append(message.text)
+
+    def check(self) -> None:
+        outside = ("http://127.0.0.1:", "data:", "blob:")
+        assert [url for url in self.urls if not url.startswith(outside)] == []
+        assert self.troubles == []
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as tools:
+        found = tools.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
+        yield found
+        found.close()
+
+
+def enter(interface: Interface, watcher: Watcher) -> Any:
+    watcher.tab.goto(interface.address)
+    watcher.tab.wait_for_url(lambda url: "token" not in url)
+    return watcher.tab
+
+
+def click(tab: Any, name: str, role: str = "button") -> None:
+    tab.get_by_role(role, name=name, exact=True).click()
+
+
+def open_page(interface: Interface, tab: Any, path: str) -> None:
+    tab.goto(interface.base + path)
+    tab.locator("main h1").first.wait_for()
+
+
+def drawn(tab: Any) -> str:
+    """Version and slice that the picture shows completely."""
+    tab.wait_for_function("document.querySelector('canvas')?.dataset.drawn")
+    return str(tab.evaluate("document.querySelector('canvas').dataset.drawn"))
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
+    folder = tmp_path_factory.mktemp("gui") / "mine"
+    folder.mkdir()
+    interface = Interface(folder)
+    yield interface
+    interface.stop()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
+    """Finished runs of 2D and 3D images, and one that cannot be shown."""
+    folder = tmp_path_factory.mktemp("made") / "runs"
+    for ndim in (2, 3):
+        labels = cells(ndim)
+        pred = {"good": labels, "bad": without(labels, 3, 4, 5)}
+        MadeRun(folder / f"{ndim}d", pred).write()
+    interface = Interface(folder)
+    yield interface
+    interface.stop()
+
+
+def test_from_an_empty_folder_to_a_tuned_result(browser: Any, empty: Interface) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    watcher = Watcher(context)
+    tab = enter(empty, watcher)
+    click(tab, "Make 2D example data")
+    _answer_the_wizard(tab)
+    _fill_the_form(tab, empty)
+    _run_stop_resume(tab, empty, watcher)
+    _look_at_results(tab)
+    _tune(tab, empty)
+    watcher.check()
+    context.close()
+
+
+def _answer_the_wizard(tab: Any) -> None:
+    _step(tab, "1. Images or volumes", "Next")
+    _step(tab, "2. What to find", "Next")
+    _step(tab, "3. Data", "Look at the data")
+    tab.get_by_text("nothing found: the data are fine").wait_for()
+    assert tab.locator(".thumb img").count() >= 6
+    _step(tab, "3. Data", "Next")
+    tab.get_by_label("Kinds of objects").wait_for()
+    _step(tab, "4. Classes", "Next")
+    click(tab, "Fill in the configuration")
+    tab.get_by_text("choices and their reasons").wait_for()
+
+
+def _step(tab: Any, title: str, name: str) -> None:
+    """Press a button of one step, whichever are still folding away."""
+    step = tab.locator(".q-stepper__step", has_text=title)
+    step.get_by_role("button", name=name, exact=True).click()
+
+
+def _set(tab: Any, key: str, value: str | bool) -> None:
+    tab.get_by_label("Search keys and help").fill(key)
+    if isinstance(value, bool):
+        switch = tab.get_by_role("switch", name=key, exact=True)
+        switch.wait_for()
+        if (switch.get_attribute("aria-checked") == "true") != value:
+            switch.click()
+        return
+    field = tab.get_by_role("textbox", name=key, exact=True)
+    field.wait_for()
+    field.fill(value)
+    field.blur()
+
+
+def _fill_the_form(tab: Any, empty: Interface) -> None:
+    _set(tab, "TRAIN.EPOCHS", "none")
+    tab.locator(".fault", has_text="allowed an integer ≥ 1").wait_for()
+    click(tab, "Save")
+    tab.get_by_text("1 problem in the configuration").wait_for()
+    path = empty.folder / "example_2d.yaml"
+    assert not path.exists()
+    for key, value in TINY.items():
+        _set(tab, key, value)
+    tab.locator(".error").wait_for(state="hidden")
+    tab.get_by_text("The file", exact=True).click()
+    tab.wait_for_timeout(800)  # the last field is sent after a pause
+    shown = yaml.safe_load(tab.locator(".yaml pre").inner_text())
+    click(tab, "Save")
+    tab.get_by_text("saved: example_2d.yaml").wait_for()
+    assert yaml.safe_load(path.read_text()) == shown
+    config = load_config(path)
+    assert config.TRAIN.EPOCHS == 2
+    assert config.MODEL.FEATURE_MAPS == (8, 16)
+    assert not config.TEST.AUGMENTATION
+    click(tab, "Save and run")
+    tab.wait_for_url("**/run?config=**")
+
+
+def _run_stop_resume(tab: Any, empty: Interface, watcher: Watcher) -> None:
+    click(tab, "Start")
+    tab.wait_for_url("**/run?run=**")
+    address = tab.url.removeprefix(empty.base)
+    tab.locator(".log", has_text="epoch 1/2").wait_for(timeout=3 * MINUTE)
+    assert tab.locator(".state").inner_text() == "running"
+    # The interface goes, the run stays; the next one finds it again.
+    tab.goto("about:blank")
+    empty.stop()
+    empty.start()
+    enter(empty, watcher)
+    open_page(empty, tab, address)
+    tab.locator(".state").wait_for()
+    stop = tab.get_by_role("button", name="Stop", exact=True)
+    if stop.count():
+        stop.click()
+    tab.locator(".state.stopped, .state.finished").wait_for(timeout=2 * MINUTE)
+    if tab.locator(".state.stopped").count():
+        click(tab, "Resume")
+    tab.locator(".state.finished").wait_for(timeout=5 * MINUTE)
+    assert tab.locator(".chart").count() >= 3
+    click(tab, "See results", "link")
+
+
+def _look_at_results(tab: Any) -> None:
+    assert drawn(tab) == "0/0"
+    tab.get_by_role("link", name="Report").wait_for()
+    click(tab, "Tune thresholds", "link")
+
+
+def _tune(tab: Any, empty: Interface) -> None:
+    assert drawn(tab) == "0/0"
+    before = int(tab.locator(".score-table td").nth(1).inner_text())
+    # After two epochs hardly anything is sure; seeds are where anything is likely.
+    for words, way in (("contour (C) below", "ArrowRight"), ("inside (B) above", "ArrowLeft")):
+        tab.get_by_role("slider", name=f"Seeds: {words}").locator("[tabindex='0']").focus()
+        for _ in range(40):
+            tab.keyboard.press(way)
+    tab.wait_for_function(
+        "before => document.querySelectorAll('.score-table td')[1].textContent != before",
+        arg=str(before),
+    )
+    tab.wait_for_function("document.querySelector('canvas').dataset.drawn != '0/0'")
+    # The server hears of the last move a moment later.
+    for key in ("0.5", "0.1"):
+        tab.locator(".threshold-line", has_text=re.compile(rf"{re.escape(key)}$")).wait_for()
+    click(tab, "Save configuration")
+    tab.get_by_text("saved: ").wait_for()
+    (tuned,) = empty.folder.rglob("*_tuned.yaml")
+    first = load_config(empty.folder / "example_2d.yaml").PROBLEM.INSTANCE_SEG
+    second = load_config(tuned).PROBLEM.INSTANCE_SEG
+    assert pytest.approx(first.DATA_MW_TH_CONTOUR + 0.4) == second.DATA_MW_TH_CONTOUR
+    assert pytest.approx(first.DATA_MW_TH_BINARY_MASK - 0.4) == second.DATA_MW_TH_BINARY_MASK
+    assert second.DATA_CHANNELS == first.DATA_CHANNELS
+    click(tab, "Save in the checkpoint")
+    tab.get_by_text("saved in ").wait_for()
+
+
+def test_without_the_token_there_is_nothing(browser: Any, made: Interface) -> None:
+    context = browser.new_context()
+    tab = context.new_page()
+    for path in ("/", "/new", "/tile/x/0/image/0/0/0/0/-1", "/report?run=2d", "/_nicegui/x"):
+        assert tab.goto(made.base + path).status == 403
+    tab.goto(f"{made.base}/?token=wrong")
+    assert "needs the token" in tab.content()
+    tab.goto(made.address)
+    tab.wait_for_url(lambda url: "token" not in url)
+    tab.locator("main h1").wait_for()
+    assert "token" not in tab.evaluate("document.cookie")  # scripts do not see it
+    context.close()
+
+
+def test_a_row_and_an_object_mark_each_other(browser: Any, made: Interface) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    watcher = Watcher(context)
+    tab = enter(made, watcher)
+    open_page(made, tab, "/results?run=2d/job/results/job_1")
+    drawn(tab)
+    assert tab.get_by_label("Image (worst first)").input_value() == "bad"
+    tab.locator(".objects tbody tr", has_text="16").last.click()
+    tab.locator(".objects tr.selected").wait_for()
+    # The object is in the middle now: a click there is a click on it.
+    tab.wait_for_timeout(300)
+    canvas = tab.locator("canvas")
+    size = canvas.bounding_box()
+    click(tab, "Show the whole image")
+    tab.wait_for_timeout(200)
+    # The lattice has 4 x 4 cells of 12 pixels; the first has its centre at 6, 6.
+    scale = 0.98 * min(size["width"], size["height"]) / 48
+    left, top = (size["width"] - 48 * scale) / 2, (size["height"] - 48 * scale) / 2
+    canvas.click(position={"x": left + 6 * scale, "y": top + 6 * scale})
+    tab.wait_for_function(
+        "document.querySelector('.objects tr.selected td:nth-child(2)')?.textContent.trim() == '1'"
+    )
+    tab.locator(".objects th", has_text="pixels").click()
+    tab.locator(".objects th.sorted", has_text="pixels").wait_for()
+    watcher.check()
+    context.close()
+
+
+def test_a_volume_is_paged_by_keys(browser: Any, made: Interface) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    watcher = Watcher(context)
+    tab = enter(made, watcher)
+    open_page(made, tab, "/results?run=3d/job/results/job_1")
+    first = drawn(tab)
+    canvas = tab.locator("canvas")
+    canvas.focus()
+    tab.keyboard.press("PageUp")
+    tab.wait_for_function(
+        "first => document.querySelector('canvas').dataset.drawn != first", arg=first
+    )
+    for key in ("+", "ArrowLeft", "-", "0", "Enter"):
+        tab.keyboard.press(key)
+    tab.get_by_role("slider", name="Slice").wait_for()
+    watcher.check()
+    context.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/results?run=2d/data", "is no folder of a finished run"),
+        ("/results?run=/etc", "lies outside the folders"),
+        ("/tune?run=2d/job/results/job_1", "predicted channels are not there"),
+        ("/run?run=nowhere", "there is no such folder"),
+        ("/new?config=nothing.yaml", "cannot be opened"),
+    ],
+)
+def test_each_page_says_what_is_wrong(browser: Any, made: Interface, path: str, words: str) -> None:
+    context = browser.new_context()
+    watcher = Watcher(context)
+    tab = enter(made, watcher)
+    open_page(made, tab, path)
+    alert = tab.get_by_role("alert").first
+    alert.wait_for()
+    assert words in alert.inner_text()
+    watcher.check()
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [420, 1280])
+def test_pages_are_readable_in_any_light_and_width(
+    browser: Any, made: Interface, scheme: str, width: int
+) -> None:
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+    watcher = Watcher(context)
+    tab = enter(made, watcher)
+    for path in ("/new", "/run", "/results", "/tune"):
+        open_page(made, tab, path)
+        tab.wait_for_timeout(500)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        ink, paper = tab.evaluate(
+            "[getComputedStyle(document.querySelector('h1')).color,"
+            " getComputedStyle(document.body).backgroundColor]"
+        )
+        assert _contrast(ink, paper) > 7
+        assert (_luminance(paper) < 0.1) == (scheme == "dark")
+    watcher.check()
+    context.close()
+
+
+def test_the_keyboard_reaches_everything(browser: Any, made: Interface) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    watcher = Watcher(context)
+    tab = enter(made, watcher)
+    open_page(made, tab, "/results")
+    drawn(tab)
+    reached = set()
+    for _ in range(40):
+        tab.keyboard.press("Tab")
+        reached.add(
+            tab.evaluate(
+                "(e => e.getAttribute('aria-label') || e.innerText || e.tagName)"
+                "(document.activeElement)"
+            ).strip()
+        )
+    assert {"Skip to the content", "New", "Run", "Results", "Tune", "Report"} <= reached
+    assert {"Image", "Instances", "Truth", "Zoom in"} <= reached
+    assert any("with its instances" in words for words in reached)
+    context.close()
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, two: str) -> float:
+    """As WCAG 2 defines it."""
+    high, low = sorted((_luminance(one), _luminance(two)), reverse=True)
+    return (high + 0.05) / (low + 0.05)

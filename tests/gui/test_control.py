@@ -1,0 +1,212 @@
+"""Runs as processes of their own, and what their files say of them later."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from singula.errors import UserError
+from singula.gui.guard import Guard
+
+pytest.importorskip(
+    "psutil", reason="no test of processes: `pip install 'singula[gui]'` is missing"
+)
+
+from singula.gui import control as module
+from singula.gui.control import Control, Order, last_lines, next_run_id
+from singula.gui.runs import (
+    OUTPUT,
+    RECORD,
+    alive,
+    find_runs,
+    read_history,
+    read_record,
+    tail,
+    view_run,
+)
+
+CONFIG = """
+DATA: {TRAIN: {PATH: x, GT_PATH: y}, VAL: {FROM_TRAIN: True}}
+TRAIN: {ENABLE: True}
+"""
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Control:
+    (tmp_path / "cells.yaml").write_text(CONFIG)
+    return Control(Guard.of([tmp_path]))
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Lets a few lines of Python stand for `singula run`."""
+    begin = "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    return lambda code: monkeypatch.setattr(module, "_PROGRAM", begin + code)
+
+
+def until(done: Callable[[], object]) -> None:
+    for _ in range(600):
+        if done():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never happened")
+
+
+def order(**changes: object) -> Order:
+    return replace(Order(Path("cells.yaml"), Path("out"), "cells"), **changes)  # type: ignore[arg-type]
+
+
+def ended(control: Control, folder: Path) -> bool:
+    control.reap()
+    return alive(read_record(folder)) is None
+
+
+def test_a_run_is_the_command_line(control: Control, program) -> None:
+    program("print(sys.argv[1:])")
+    folder = control.start(order(gpu="0", run_id=3))
+    assert folder == control.guard.home / "out" / "cells" / "results" / "cells_3"
+    until(lambda: ended(control, folder))
+    home = control.guard.home
+    expected = ["run", "--config", str(home / "cells.yaml"), "--result_dir", str(home / "out"),
+                "--name", "cells", "--run_id", "3", "--gpu", "0"]  # fmt: skip
+    assert (folder / OUTPUT).read_text().strip() == str(expected)
+    assert read_record(folder).command == ["singula", *expected]
+
+
+def test_it_survives_the_interface_and_is_stopped_by_the_next(control: Control, program) -> None:
+    program("print('epoch 1/9: loss 1 (1 s, 0:08 left)', flush=True)\ntime.sleep(600)")
+    folder = control.start(order())
+    until(lambda: "epoch" in tail(folder / OUTPUT))
+    record = read_record(folder)
+    assert os.getpgid(record.pid) == record.pid != os.getpgid(0)
+    later = Control(control.guard)  # knows nothing but the files
+    view = view_run(folder)
+    assert view.state == "running"
+    assert view.progress.phase == "Training: epoch 1 of 9"
+    assert view.progress.left == "0:08"
+    assert view.memory is not None
+    assert view.memory > 1
+    with pytest.raises(UserError, match="is running already"):
+        later.start(order())
+    later.stop(folder)
+    until(lambda: ended(control, folder))
+    assert view_run(folder).state == "stopped"
+    assert view_run(folder).error is None
+
+
+def test_one_that_does_not_listen_is_ended(control: Control, program) -> None:
+    program("signal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(99)")
+    folder = control.start(order())
+    until(lambda: "up" in tail(folder / OUTPUT))
+    control.stop(folder)
+    time.sleep(0.2)
+    assert view_run(folder).state == "running"
+    control.stop(folder, kill=True)
+    until(lambda: ended(control, folder))
+    assert view_run(folder).state == "stopped"
+
+
+def test_resume_goes_on_with_the_same_command(control: Control, program) -> None:
+    program("print(sys.argv[-1])")
+    folder = control.start(order(run_id=2))
+    until(lambda: ended(control, folder))
+    assert control.resume(folder) == folder
+    until(lambda: ended(control, folder))
+    assert (folder / OUTPUT).read_text().split() == ["2", "--resume"]
+
+
+def test_an_error_is_shown_as_the_command_line_says_it(control: Control, program) -> None:
+    program("print('images: 3'); sys.exit('error: no images in x\\n  → give a folder')")
+    folder = control.start(order())
+    until(lambda: ended(control, folder))
+    view = view_run(folder)
+    assert view.state == "failed"
+    assert view.error == "no images in x\n  → give a folder"
+    program("raise RuntimeError('broken inside')")
+    control.start(order())
+    until(lambda: ended(control, folder))
+    view = view_run(folder)
+    assert view.error.startswith("RuntimeError: broken inside\n")
+    assert "Traceback" not in view.error
+    assert "Traceback" in view.log
+    program("import os; os._exit(9)")
+    control.start(order())
+    until(lambda: ended(control, folder))
+    assert "out of memory" in view_run(folder).error
+
+
+def test_finished_is_what_wrote_its_summary_after_the_start(control: Control, program) -> None:
+    program(
+        "import pathlib; d = pathlib.Path('out/cells/results/cells_1'); "
+        "(d / 'run.json').write_text('{}')"
+    )
+    folder = control.folder(order())
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    os.utime(folder / "run.json", (1, 1))
+    assert view_run(folder).state == "finished"
+    control.start(order())
+    until(lambda: ended(control, folder))
+    assert view_run(folder).state == "finished"
+    (folder / "run.json").write_text(json.dumps({"test": {"failed": {"a": "cannot be read"}}}))
+    assert view_run(folder).state == "incomplete"
+    assert view_run(folder).error == "a: cannot be read"
+    os.utime(folder / "run.json", (1, 1))  # of an earlier run in the same folder
+    assert view_run(folder).state == "failed"
+
+
+def test_another_process_of_the_same_number_is_not_the_run(control: Control, program) -> None:
+    program("pass")
+    folder = control.start(order())
+    until(lambda: ended(control, folder))
+    record = json.loads((folder / RECORD).read_text())
+    (folder / RECORD).write_text(json.dumps({**record, "pid": os.getpid(), "created": 5.0}))
+    assert view_run(folder).state == "failed"
+    control.stop(folder)  # must not end this test
+
+
+def test_mistakes_are_said_before_anything_starts(control: Control, tmp_path: Path) -> None:
+    for wrong in (
+        order(config=Path("../cells.yaml")),
+        order(config=Path("nothing.yaml")),
+        order(result_dir=Path("/elsewhere")),
+        order(name="../x"),
+        order(run_id=-1),
+    ):
+        with pytest.raises(UserError):
+            control.start(wrong)
+    (tmp_path / "bad.yaml").write_text(CONFIG.replace("PATH: x", "PATH: ../x"))
+    with pytest.raises(UserError, match=r"DATA\.TRAIN\.PATH"):
+        control.start(order(config=Path("bad.yaml")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_are_found_and_numbered(control: Control, tmp_path: Path) -> None:
+    for name, file in (("a_1", "run.json"), ("a_2", RECORD), ("a_4", "train_logs/a_4.csv")):
+        path = tmp_path / "deep" / "a" / "results" / name / file
+        path.parent.mkdir(parents=True)
+        path.write_text("epoch,val_loss\n1,0.5\n2,0.4\n3,0.")
+    (tmp_path / "empty" / "results" / "b_1").mkdir(parents=True)
+    found = find_runs(control.guard)
+    assert {path.name for path in found} == {"a_1", "a_2", "a_4"}
+    assert next_run_id(control.guard, tmp_path / "deep", "a") == 3
+    assert next_run_id(control.guard, tmp_path / "nowhere", "a") == 1
+    last = next(path for path in found if path.name == "a_4")
+    # The row that is just being written does not count.
+    assert [row["epoch"] for row in read_history(last)] == [1, 2]
+    assert view_run(last).state == "unfinished"
+
+
+def test_last_lines_and_long_logs(tmp_path: Path) -> None:
+    assert last_lines("a\nb\nc\n", 2) == "b\nc"
+    path = tmp_path / "long.log"
+    path.write_text("".join(f"line {i}\n" for i in range(50_000)))
+    text = tail(path)
+    assert len(text) <= 200_000
+    assert text.startswith("line ")
+    assert text.endswith("line 49999\n")
+    assert tail(tmp_path / "nothing") == ""

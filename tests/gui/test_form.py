@@ -1,0 +1,125 @@
+"""What the form saves is what the command line reads."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from singula.config import load_config
+from singula.config.keys import key_table
+from singula.errors import UserError
+from singula.gui.form import Field, Form, as_text, fields, sections
+
+TEMPLATES = sorted((Path(__file__).parents[2] / "templates").rglob("*.yaml"))
+BASE = {
+    "TRAIN.ENABLE": True, "DATA.TRAIN.PATH": "x", "DATA.TRAIN.GT_PATH": "y",
+    "DATA.VAL.FROM_TRAIN": True,
+}  # fmt: skip
+# Values other than the default that agree with each other
+OTHERS = {
+    "TRAIN.EPOCHS": "7", "TRAIN.LR": "1.E-5", "DATA.PATCH_SIZE": "(128, 64, 1)",
+    "AUGMENTOR.ENABLE": True, "AUGMENTOR.ZOOM_RANGE": "[0.5, 1.5]", "TRAIN.OPTIMIZER": "ADAMW",
+    "PROBLEM.INSTANCE_SEG.DATA_CHANNELS": "BCD", "SYSTEM.NUM_CPUS": "2",
+    "PROBLEM.INSTANCE_SEG.SEED_MORPH_SEQUENCE": "['erode', 'dilate']",
+    "PROBLEM.INSTANCE_SEG.SEED_MORPH_RADIUS": "[2, 1]", "LOG.LOG_FILE_PREFIX": "my log: #1 'x'",
+    "MODEL.FEATURE_MAPS": "[8, 16, 32]", "DATA.PREPROCESS.CANNY.LOW_THRESHOLD": "0.25",
+    "TEST.MATCHING_STATS_THS": "[0.5]", "DATA.TRAIN.PATH": "é ü/ß, {1}",
+}  # fmt: skip
+
+
+def field(name: str) -> Field:
+    return next(item for item in fields() if item.name == name)
+
+
+@given(st.sets(st.sampled_from(sorted(OTHERS))))
+@settings(max_examples=60, deadline=None)
+def test_the_saved_file_loads_to_the_form(tmp_path_factory, chosen: set[str]) -> None:
+    if any("SEED_MORPH" in name for name in chosen):
+        chosen |= {name for name in OTHERS if "SEED_MORPH" in name}
+    form = Form(dict(BASE), {"TRAIN.EPOCHS": "a comment: with # signs"}, ["made by a test"])
+    for name in chosen:
+        form.set(name, OTHERS[name])
+    path = form.save(tmp_path_factory.mktemp("form") / "config.yaml")
+    assert load_config(path) == form.config()
+    again = Form.of_file(path)
+    assert again.config() == form.config()
+    assert again.values.keys() == form.values.keys()
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda p: p.stem)
+def test_a_template_goes_through_the_form_unchanged(path: Path, tmp_path: Path) -> None:
+    form = Form.of_file(path)
+    assert load_config(form.save(tmp_path / "copy.yaml")) == load_config(path)
+
+
+def test_every_key_is_a_field_with_help() -> None:
+    shown = fields()
+    assert [item.name for item in shown] == list(key_table())
+    assert all(item.key.description and item.key.description in item.help for item in shown)
+    assert {item.name.partition(".")[0] for item in shown} == set(sections())
+    assert "an integer ≥ 1" in field("TRAIN.EPOCHS").help
+
+
+def test_what_a_field_shows_can_be_entered_again() -> None:
+    """Showing every default and taking it back changes nothing, and raises no new error."""
+    before = Form(dict(BASE))
+    for item in fields():
+        form = Form(dict(BASE))
+        form.set(item.name, form.shown(item))
+        assert form.values == BASE, item.name
+        form.values[item.name] = "elsewhere"
+        form.set(item.name, before.shown(item))
+        assert form.examine()[0] == before.examine()[0], item.name
+        assert not form.examine()[1], item.name
+
+
+def test_an_error_stands_beside_its_field() -> None:
+    form = Form(dict(BASE))
+    form.set("TRAIN.EPOCHS", "many")
+    form.set("TRAIN.OPTIMIZER", "ADAMS")
+    form.set("TRAIN.LR", "-1")
+    _, errors, _ = form.examine()
+    assert errors.keys() == {"TRAIN.EPOCHS", "TRAIN.OPTIMIZER", "TRAIN.LR"}
+    assert "an integer ≥ 1" in errors["TRAIN.EPOCHS"]
+    assert "did you mean" in errors["TRAIN.OPTIMIZER"]
+    with pytest.raises(UserError, match="3 problems"):
+        form.yaml()
+
+
+def test_search_and_sections() -> None:
+    assert {item.name for item in fields("TRAIN", "epochs")} >= {"TRAIN.EPOCHS"}
+    assert all(item.name.startswith("MODEL.") for item in fields("MODEL"))
+    assert fields(words="no such words at all") == []
+
+
+def test_a_file_is_not_replaced_by_accident(tmp_path: Path) -> None:
+    form = Form(dict(BASE))
+    path = form.save(tmp_path / "a.yaml")
+    with pytest.raises(UserError, match="exists already"):
+        form.save(path)
+    form.save(path, replace=True)
+    with pytest.raises(UserError, match="no YAML file"):
+        form.save(tmp_path / "a.txt")
+
+
+def test_a_reason_goes_with_the_value_it_was_given_for() -> None:
+    form = Form({**BASE, "TRAIN.EPOCHS": 20}, {"TRAIN.EPOCHS": "fits into half an hour"})
+    assert "EPOCHS: 20" in form.yaml()
+    assert "# fits into half an hour" in form.yaml()
+    form.set("TRAIN.EPOCHS", "30")
+    assert "half an hour" not in form.yaml()
+    form.reset("TRAIN.EPOCHS")
+    assert "EPOCHS" not in form.yaml()
+
+
+def test_unknown_keys_of_a_file_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("TRAIN:\n  EPOCHSS: 3\n")
+    with pytest.raises(UserError, match=r"did you mean TRAIN\.EPOCHS"):
+        Form.of_file(tmp_path / "a.yaml")
+
+
+def test_values_as_text() -> None:
+    assert as_text((1, 2.5)) == "[1, 2.5]"
+    assert as_text(("erode",)) == "['erode']"
+    assert as_text(None) == as_text("") == ""

@@ -1,0 +1,109 @@
+"""Nothing outside the roots is ever opened."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singula.config.load import config_from_dict
+from singula.errors import UserError
+from singula.gui.guard import Guard
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> Guard:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in" / "file.yaml").write_text("")
+    (tmp_path / "in" / ".hidden").mkdir()
+    return Guard.of([tmp_path / "in"])
+
+
+@pytest.mark.parametrize("path", ["deep", "deep/../file.yaml", "not/there/yet", "."])
+def test_paths_inside_pass(guard: Guard, path: str) -> None:
+    assert guard.check(path) == (guard.home / path).resolve()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["..", "../out", "deep/../../out", "/", "/etc/passwd", "~", "../in_not", "a\0b", "~nobody/x"],
+)
+def test_paths_outside_are_refused(guard: Guard, path: str) -> None:
+    with pytest.raises(UserError):
+        guard.check(path)
+    assert not guard.allows(path)
+
+
+def test_links_that_lead_outside_are_refused(guard: Guard, tmp_path: Path) -> None:
+    (guard.home / "link").symlink_to(tmp_path / "out")
+    (guard.home / "deep" / "loop").symlink_to(guard.home / "deep" / "loop")
+    assert not guard.allows("link")
+    assert not guard.allows("link/new.yaml")
+    folders, files = guard.listing(".")
+    assert [p.name for p in folders] == ["deep"]
+    assert [p.name for p in files] == ["file.yaml"]
+
+
+def test_a_link_inside_passes_as_what_it_points_to(guard: Guard) -> None:
+    (guard.home / "link").symlink_to(guard.home / "deep")
+    assert guard.check("link/x") == guard.home / "deep" / "x"
+
+
+def test_a_folder_of_a_like_name_is_not_inside(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data2").mkdir()
+    assert not Guard.of([tmp_path / "data"]).allows(tmp_path / "data2")
+
+
+@given(st.lists(st.sampled_from(["..", ".", "a", "b", "/", "..."]), max_size=8))
+def test_whatever_passes_lies_inside(parts: list[str]) -> None:
+    guard = Guard((Path("/r/s"),))
+    try:
+        found = guard.check("/".join(parts))
+    except UserError:
+        return
+    assert found.is_relative_to("/r/s")
+    assert ".." not in found.parts
+
+
+def test_several_roots_and_missing_ones(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    guard = Guard.of([tmp_path / "one", tmp_path / "two"])
+    assert guard.allows(tmp_path / "two" / "x")
+    assert guard.short(tmp_path / "two" / "x") == "two/x"
+    with pytest.raises(UserError, match="is no folder"):
+        Guard.of([tmp_path / "three"])
+
+
+def test_without_a_root_it_is_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Guard.of([]).roots == (tmp_path.resolve(),)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fine"),
+    [
+        ("DATA.TRAIN.PATH", "x", True),
+        ("DATA.TRAIN.PATH", "../x", False),
+        ("DATA.TEST.PATH", "/somewhere", True),  # no test is run
+        ("PATHS.RESULT_DIR.PATH", "/somewhere", False),
+        ("PATHS.RESULT_DIR.PATH", "JOB_DIR/elsewhere", True),
+        ("PATHS.RESULT_DIR.PATH", "JOB_DIR/../../elsewhere", False),
+        ("DATA.TRAIN.INSTANCE_CHANNELS_DIR", "/somewhere", False),
+    ],
+)
+def test_folders_of_a_configuration(guard: Guard, key: str, value: str, fine: bool) -> None:
+    config = config_from_dict(
+        {"TRAIN.ENABLE": True, "DATA.TRAIN.PATH": "x", "DATA.TRAIN.GT_PATH": "y",
+         "DATA.VAL.FROM_TRAIN": False, "DATA.VAL.PATH": "vx", "DATA.VAL.GT_PATH": "vy",
+         key: value}
+    )  # fmt: skip
+    if fine:
+        guard.check_config(config)
+    else:
+        with pytest.raises(UserError, match=key):
+            guard.check_config(config)

@@ -1,0 +1,161 @@
+"""Tiles put together are the picture; what is seen is where it belongs."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from singula.channels import find_contour
+from singula.errors import UserError
+from singula.evaluate import colour_associations, match
+from singula.gui.pictures import TILE, Scene, Scenes, boxes, thumbnail
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(png)))
+
+
+def shown(png: bytes) -> np.ndarray:
+    """Where a layer is not clear."""
+    return np.asarray(Image.open(BytesIO(png)).convert("RGBA"))[..., 3] > 0
+
+
+def whole(scene: Scene, layer: str, level: int, z: int = 0, channel: int = -1) -> np.ndarray:
+    height, width = (-(-n // 2**level) for n in scene.size)
+    read = pixels if layer == "image" else shown
+    rows = [
+        np.concatenate(
+            [
+                read(scene.tile(layer, z, level, row, column, channel))
+                for column in range(-(-width // TILE))
+            ],
+            axis=1,
+        )
+        for row in range(-(-height // TILE))
+    ]
+    return np.concatenate(rows, axis=0)
+
+
+def blobs(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    grid = tuple(np.arange(n) // 12 for n in shape)
+    table = rng.integers(0, 9, tuple(g[-1] + 1 for g in grid))
+    return table[np.ix_(*grid)].astype(np.uint16)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    rng = np.random.default_rng(1)
+    labels = blobs((700, 1100))
+    raw = rng.integers(0, 4000, (700, 1100, 1)).astype(np.uint16)
+    return Scene(raw, {"instances": labels, "truth": blobs((700, 1100), 2)})
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_tiles_make_up_the_whole(scene: Scene, level: int) -> None:
+    assert whole(scene, "image", level).shape == tuple(-(-n // 2**level) for n in scene.size)
+    step = 2**level
+    sampled = scene.labels["instances"][step // 2 :: step, step // 2 :: step]
+    inside = whole(scene, "instances", level)
+    np.testing.assert_array_equal(inside[: len(sampled), : sampled.shape[1]], sampled > 0)
+
+
+def test_outlines_do_not_see_tiles(scene: Scene) -> None:
+    outline = whole(scene, "contours", 0)
+    expected = find_contour(scene.labels["instances"], "inner")
+    np.testing.assert_array_equal(outline, expected)
+
+
+def test_the_image_keeps_its_brightness_when_shrunk(scene: Scene) -> None:
+    means = [whole(scene, "image", level).mean() for level in (0, 1, 2)]
+    np.testing.assert_allclose(means, means[0], atol=1.0)
+
+
+def test_associations_are_those_of_the_results_folder(scene: Scene) -> None:
+    truth, found = scene.labels["truth"], scene.labels["instances"]
+    expected = colour_associations(truth, found, match(truth, found, (0.5,))[0])
+    row = [scene.tile("associations", 0, 0, 0, column) for column in (0, 1, 2)]
+    tiles = [np.asarray(Image.open(BytesIO(png)).convert("RGB")) for png in row]
+    np.testing.assert_array_equal(np.concatenate(tiles, axis=1), expected[:TILE])
+
+
+def test_a_volume_shows_its_slices_and_channels() -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.integers(0, 255, (3, 20, 30, 2)).astype(np.uint8)
+    labels = blobs((3, 20, 30))
+    scene = Scene(raw, {"instances": labels})
+    assert scene.depth == 3
+    assert scene.layers() == ["image", "instances", "contours"]
+    for z in range(3):
+        np.testing.assert_array_equal(whole(scene, "instances", 0, z), labels[z] > 0)
+    one, two = (whole(scene, "image", 0, 1, channel) for channel in (0, 1))
+    assert np.corrcoef(one.ravel(), raw[1, ..., 0].ravel())[0, 1] > 0.99
+    assert np.corrcoef(two.ravel(), raw[1, ..., 1].ravel())[0, 1] > 0.99
+    assert scene.instance_at(2, 5, 7) == labels[2, 5, 7]
+    assert scene.instance_at(2, 50, 7) == scene.instance_at(5, 5, 7) == 0
+
+
+def test_three_channels_are_colours() -> None:
+    raw = np.zeros((8, 8, 3), np.uint8)
+    raw[:4, :, 0] = 200
+    picture = whole(Scene(raw, {}), "image", 0)
+    assert picture.shape == (8, 8, 3)
+    assert picture[0, 0].tolist() == [255, 0, 0]
+
+
+def test_new_instances_are_another_version(scene: Scene) -> None:
+    before = scene.tile("associations", 0, 0, 0, 0)
+    scene.replace_instances(scene.labels["truth"])
+    assert scene.version == 1
+    assert scene.tile("associations", 0, 0, 0, 0) != before
+    with pytest.raises(UserError, match="shape"):
+        scene.replace_instances(np.zeros((3, 3), int))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("nothing", 0, 0, 0, 0), ("image", 1, 0, 0, 0), ("image", 0, 0, 2, 0),
+        ("image", 0, -1, 0, 0), ("image", 0, 0, -1, 0), ("image", 0, 0, 0, 0, 9),
+    ],
+)  # fmt: skip
+def test_a_tile_that_is_not_there_is_refused(scene: Scene, wrong: tuple) -> None:
+    with pytest.raises(UserError, match="no tile"):
+        scene.tile(*wrong)
+
+
+def test_parts_must_lie_on_each_other() -> None:
+    with pytest.raises(UserError, match="differ in shape"):
+        Scene(np.zeros((4, 4, 1)), {"instances": np.zeros((4, 5), int)})
+
+
+@given(st.integers(1, 1500), st.integers(1, 1500))
+@settings(max_examples=25, deadline=None)
+def test_the_coarsest_level_is_one_tile(height: int, width: int) -> None:
+    scene = Scene(None, {"instances": np.ones((height, width), np.uint8)})
+    top = scene.levels - 1
+    assert max(-(-n // 2**top) for n in scene.size) <= TILE
+    assert shown(scene.tile("instances", 0, top, 0, 0)).all()
+
+
+def test_boxes_hold_their_objects() -> None:
+    labels = np.zeros((9, 9), np.uint32)
+    labels[2:5, 3:7] = 5
+    assert boxes(labels) == {5: ((2, 5), (3, 7))}
+
+
+def test_the_oldest_scene_goes() -> None:
+    scenes = Scenes()
+    names = [scenes.put(Scene(None, {"instances": np.ones((2, 2), int)})) for _ in range(40)]
+    assert scenes.get(names[0]) is None
+    assert scenes.get(names[-1]) is not None
+    scenes.drop(names[-1])
+    assert scenes.get(names[-1]) is None
+
+
+def test_a_thumbnail_of_a_volume_is_small() -> None:
+    raw = np.random.default_rng(0).random((5, 400, 300, 1))
+    assert pixels(thumbnail(raw, blobs((5, 400, 300)))).shape == (160, 120, 3)

@@ -1,0 +1,183 @@
+"""Results and thresholds of finished runs, as pages show them."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_run import MadeRun, cells, without
+
+from singula.config import load_config
+from singula.errors import UserError
+from singula.gui.guard import Guard
+from singula.gui.results import Results, open_results
+from singula.gui.retune import (
+    Retune,
+    config_of,
+    keys_that_matter,
+    original_config,
+    save_in_checkpoint,
+    save_thresholds,
+)
+from singula.io.read import read_image, read_labels
+
+
+def opened(demo: Path, ndim: int) -> tuple[Results, Guard]:
+    guard = Guard.of([demo])
+    return open_results(demo / f"{ndim}d" / "demo" / "results" / "demo_1", guard), guard
+
+
+@pytest.fixture(params=[2, 3])
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, np.ndarray]:
+    labels = cells(request.param)
+    pred = {"good": labels, "bad": without(labels, 3, 4, 5), "empty": labels * 0}
+    return MadeRun(tmp_path, pred).write(), labels
+
+
+def test_a_scene_holds_image_instances_truth(made, tmp_path: Path) -> None:
+    run, labels = made
+    results = open_results(run, Guard.of([tmp_path]))
+    stage = results.stages[-1]
+    assert results.names(stage) == ["empty", "bad", "good"]  # the worst first
+    scene = results.scene("bad", stage)
+    np.testing.assert_array_equal(scene.labels["instances"], without(labels, 3, 4, 5))
+    np.testing.assert_array_equal(scene.labels["truth"], labels)
+    assert scene.raw is not None
+    assert "associations" in scene.layers()
+    assert results.score(stage, "good")["f1"] == 1.0
+    assert results.score(stage, "bad")["threshold"] == 0.5
+
+
+def test_the_table_has_a_row_for_each_instance(made, tmp_path: Path) -> None:
+    run, labels = made
+    results = open_results(run, Guard.of([tmp_path]))
+    columns, rows = results.table("bad", results.stages[-1])
+    assert columns[0] == "label"
+    assert [row["label"] for row in rows] == [i for i in range(1, 17) if i not in (3, 4, 5)]
+    assert rows[0]["npixels"] == np.count_nonzero(labels == 1)
+    assert results.table("empty", results.stages[-1])[1] == []
+
+
+def test_images_outside_the_roots_are_not_shown(made, tmp_path: Path) -> None:
+    run, _ = made
+    results = open_results(run, Guard.of([tmp_path / "job"]))
+    assert results.sources.pairs == {}
+    assert any("outside the folders" in note for note in results.sources.notes)
+    scene = results.scene("good", results.stages[-1])
+    assert scene.raw is None
+    with pytest.raises(UserError, match="outside"):
+        open_results(run, Guard.of([tmp_path / "data"]))
+
+
+@pytest.mark.parametrize("link", ["per_image_instances/good.tif", "metrics.csv"])
+def test_links_among_results_that_lead_outside_are_refused(
+    made, tmp_path: Path, tmp_path_factory, link: str
+) -> None:
+    run, _ = made
+    outside = tmp_path_factory.mktemp("outside") / "file"
+    (run / link).rename(outside)
+    (run / link).symlink_to(outside)
+    with pytest.raises(UserError, match="outside"):
+        open_results(run, Guard.of([tmp_path]))
+
+
+def test_a_missing_file_and_a_folder_that_is_no_run(made, tmp_path: Path) -> None:
+    run, _ = made
+    guard = Guard.of([tmp_path])
+    results = open_results(run, guard)
+    (run / "per_image_instances" / "bad.tif").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="bad: its instances cannot be shown"):
+        results.scene("bad", results.stages[-1])
+    with pytest.raises(UserError, match="no folder of a finished run"):
+        open_results(tmp_path / "data", guard)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_the_runs_own_thresholds_give_the_runs_instances(
+    demo_folder: Path, tmp_path: Path, ndim: int
+) -> None:
+    results, _ = opened(demo_folder, ndim)
+    stage = results.stages[-1]
+    retune = Retune(results, "image_000", stage)
+    outcome = retune.decode({})
+    stored = read_labels(results.files.instance_files(stage)["image_000"], ndim).array[..., 0]
+    np.testing.assert_array_equal(outcome.labels, stored)
+    values = {slider.key: slider.value for slider in retune.sliders}
+    np.testing.assert_array_equal(retune.decode(values).labels, stored)
+    assert outcome.scores[1].f1 == pytest.approx(results.score(stage, "image_000")["f1"])
+    more = retune.decode({"DATA_MW_TH_CONTOUR": 0.9, "DATA_MW_TH_BINARY_MASK": 0.2})
+    assert not np.array_equal(more.labels, stored)
+
+
+def test_sliders_are_the_keys_that_change_something(demo_folder: Path) -> None:
+    results, _ = opened(demo_folder, 2)
+    config = config_of(results)
+    keys = ["DATA_MW_TH_BINARY_MASK", "DATA_MW_TH_CONTOUR", "DATA_REMOVE_SMALL_OBJ_BEFORE"]
+    assert keys_that_matter(config) == keys
+    grown = config.replaced({"PROBLEM.INSTANCE_SEG.GROW_INTO_CONTOUR": False})
+    assert keys_that_matter(grown) == [*keys[:2], "DATA_MW_TH_FOREGROUND", keys[2]]
+    for slider in Retune(results, "image_000", results.stages[-1]).sliders:
+        assert slider.low <= slider.value <= slider.high
+
+
+def test_missing_maps_are_said(demo: Path) -> None:
+    results, _ = opened(demo, 2)
+    shutil.rmtree(results.files.tree.per_image)
+    with pytest.raises(UserError, match="predicted channels are not there"):
+        Retune(results, "image_000", results.stages[-1])
+
+
+def test_saved_thresholds_are_what_the_command_line_takes(demo: Path, tmp_path: Path) -> None:
+    results, guard = opened(demo, 2)
+    chosen = {"DATA_MW_TH_CONTOUR": 0.45, "DATA_REMOVE_SMALL_OBJ_BEFORE": 12.0}
+    source = original_config(results, guard)
+    config = config_of(results)
+    for origin in (source, None):
+        target = save_thresholds(origin, config, chosen, tmp_path / f"{origin is None}.yaml")
+        saved = load_config(target)
+        problem = saved.PROBLEM.INSTANCE_SEG
+        assert problem.DATA_MW_TH_TYPE == "manual"
+        assert problem.DATA_MW_TH_CONTOUR == 0.45
+        assert problem.DATA_REMOVE_SMALL_OBJ_BEFORE == 12
+        assert saved.TRAIN == config.TRAIN
+        with pytest.raises(UserError, match="exists already"):
+            save_thresholds(origin, config, chosen, target)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "{TH_POINTS: 0.4, DATA_CHANNELS: BP}",
+        "{DATA_REMOVE_SMALL_OBJ: 7}",
+        "{WATERSHED: {DATA_REMOVE_SMALL_OBJ_BEFORE: 7}}",
+    ],
+)
+def test_older_spellings_do_not_contradict_the_new_value(section: str, tmp_path: Path) -> None:
+    source = tmp_path / "old.yaml"
+    source.write_text(
+        f"PROBLEM: {{INSTANCE_SEG: {section}}}\nTRAIN: {{ENABLE: True}}\n"
+        "DATA: {TRAIN: {PATH: x, GT_PATH: y}, VAL: {FROM_TRAIN: True}}\n"
+    )
+    chosen = {"DATA_MW_TH_POINTS": 0.7, "DATA_REMOVE_SMALL_OBJ_BEFORE": 9}
+    target = save_thresholds(source, load_config(source), chosen, tmp_path / "new.yaml")
+    problem = load_config(target).PROBLEM.INSTANCE_SEG
+    assert problem.DATA_MW_TH_POINTS == 0.7
+    assert problem.DATA_REMOVE_SMALL_OBJ_BEFORE == 9
+
+
+def test_thresholds_in_the_checkpoint_are_used_by_prediction(demo: Path) -> None:
+    import singula
+
+    results, guard = opened(demo, 2)
+    name, stage = "image_000", results.stages[-1]
+    chosen = {"DATA_MW_TH_CONTOUR": 0.9, "DATA_MW_TH_BINARY_MASK": 0.3}
+    expected = Retune(results, name, stage).decode(chosen).labels
+    path = save_in_checkpoint(results, chosen, guard)
+    tuned = torch.load(path, weights_only=True)["singula"]["tuned"]["thresholds"]
+    assert tuned["TH_CONTOUR"] == 0.9
+    assert tuned["TH_TYPE"] == "manual"
+    raw = read_image(demo / "2d" / "data" / "test" / "x" / f"{name}.tif", 2).array
+    found = singula.load(results.files.tree.run).predict(raw[..., 0])
+    assert abs(int(found.max()) - int(expected.max())) <= 2
+    assert np.mean((found > 0) == (expected > 0)) > 0.98

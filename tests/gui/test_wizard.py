@@ -1,0 +1,136 @@
+"""Answers become a form that loads; mistakes are said at the step where they are made."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singula.config import load_config
+from singula.errors import UserError
+from singula.gui.guard import Guard
+from singula.gui.wizard import (
+    FIND,
+    Answers,
+    draft,
+    inspect,
+    make_example,
+    parts_of,
+    recognise,
+    samples,
+)
+from singula.instances import DECODERS
+from singula.io.write import write_tiff
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    for ndim in (2, 3):
+        make_example(Guard.of([folder]), ndim)
+    return folder
+
+
+@pytest.fixture
+def guard(home: Path) -> Guard:
+    return Guard.of([home])
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_answers_make_a_configuration(guard: Guard, tmp_path: Path, ndim: int) -> None:
+    parts, _ = recognise(guard, f"example_{ndim}d")
+    assert [part.name for part in parts] == ["train", "val", "test"]
+    inspection = inspect(parts, None)
+    assert inspection.ndim == ndim
+    assert not inspection.problems
+    for sample in samples(parts[0], None):
+        assert sample.png is not None
+        assert sample.png.startswith(b"\x89PNG")
+        assert "objects" in sample.words
+    form, proposal, _ = draft(Answers(parts=tuple(parts), output=Path("a.yaml")), guard)
+    assert form.config().ndim == ndim
+    assert proposal.reasons
+    config = load_config(form.save(tmp_path / "a.yaml"))
+    assert config == form.config()
+    assert str(guard.home / f"example_{ndim}d" / "train" / "x") == config.DATA.TRAIN.PATH
+    guard.check_config(config)
+
+
+@pytest.mark.parametrize("find", [name for name in FIND if name != "auto"])
+def test_what_to_find_decides_the_channels(guard: Guard, find: str) -> None:
+    assert find in DECODERS
+    parts, _ = recognise(guard, "example_2d")
+    answers = Answers(parts=tuple(parts), find=find, output=Path("b.yaml"))
+    form, _, _ = draft(answers, guard)
+    assert find == form.config().PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    assert form.config().channel_count == len(form.config().channel_weights)
+
+
+def test_classes_are_answered(guard: Guard) -> None:
+    parts, _ = recognise(guard, "example_2d")
+    form, _, _ = draft(Answers(parts=tuple(parts), classes=3, output=Path("c.yaml")), guard)
+    assert form.config().MODEL.N_CLASSES == 4
+
+
+def test_an_existing_configuration_stays(guard: Guard, home: Path) -> None:
+    (home / "there.yaml").write_text("mine")
+    parts, _ = recognise(guard, "example_2d")
+    with pytest.raises(UserError, match="exists already"):
+        draft(Answers(parts=tuple(parts), output=Path("there.yaml")), guard)
+    with pytest.raises(UserError, match="no YAML file"):
+        draft(Answers(parts=tuple(parts), output=Path("there.txt")), guard)
+    with pytest.raises(UserError, match="outside"):
+        draft(Answers(parts=tuple(parts), output=Path("../x.yaml")), guard)
+    assert (home / "there.yaml").read_text() == "mine"
+
+
+def test_folders_one_by_one(guard: Guard) -> None:
+    entered = [
+        ("train", "example_2d/train/x", "example_2d/train/y"),
+        ("val", "", ""),
+        ("test", "example_2d/test/x", ""),
+    ]
+    parts = parts_of(guard, entered)
+    assert [(part.name, part.labels is None) for part in parts] == [
+        ("train", False),
+        ("test", True),
+    ]
+    form, _, _ = draft(Answers(parts=tuple(parts), output=Path("d.yaml")), guard)
+    assert form.config().DATA.VAL.FROM_TRAIN
+    assert not form.config().DATA.TEST.LOAD_GT
+    with pytest.raises(UserError, match="are needed"):
+        parts_of(guard, [("train", "example_2d/train/x", "")])
+    with pytest.raises(UserError, match="outside"):
+        parts_of(guard, [("train", "/etc", "/etc")])
+    with pytest.raises(UserError, match="is no folder"):
+        parts_of(guard, [("train", "nothing", "example_2d/train/y")])
+
+
+def test_folders_that_cannot_be_used_are_said(guard: Guard, home: Path, tmp_path: Path) -> None:
+    for dataset in ("", "..", "nothing", "there"):
+        with pytest.raises(UserError):
+            recognise(guard, dataset)
+    (home / "linked" / "x").mkdir(parents=True)
+    (home / "linked" / "y").mkdir()
+    for name in ("x", "y"):
+        write_tiff(tmp_path / f"{name}.tif", np.ones((32, 32), np.uint8), "YX")
+        (home / "linked" / name / "a.tif").symlink_to(tmp_path / f"{name}.tif")
+    with pytest.raises(UserError, match="outside"):
+        recognise(guard, "linked")
+
+
+def test_a_broken_image_is_shown_as_such(guard: Guard, home: Path) -> None:
+    for name in ("x", "y"):
+        folder = home / "broken" / "train" / name
+        folder.mkdir(parents=True)
+        (folder / "a.tif").write_bytes(b"no picture")
+    parts, _ = recognise(guard, "broken")
+    (sample,) = samples(parts[0], None)
+    assert sample.png is None
+    assert "a.tif" in sample.words
+    (found, *_) = inspect(parts, 2).findings
+    assert found.kind == "unreadable"
+
+
+def test_example_data_replace_nothing(guard: Guard) -> None:
+    with pytest.raises(UserError, match="is there already"):
+        make_example(guard, 2)
