@@ -307,7 +307,7 @@ def test_without_the_token_there_is_nothing(browser: Any, made: Interface) -> No
 
 def test_a_file_is_chosen_in_a_dialog(browser: Any, made: Interface) -> None:
     (made.folder / "deep" / "er").mkdir(parents=True)
-    (made.folder / "deep" / "er" / "cells.yaml").write_text("TRAIN: {ENABLE: True}\n")
+    (made.folder / "deep" / "er" / "cells.yaml").write_text("TRAIN: {EPOCHS: many}\n")
     context = browser.new_context()
     watcher = Watcher(context)
     tab = enter(made, watcher)
@@ -319,7 +319,7 @@ def test_a_file_is_chosen_in_a_dialog(browser: Any, made: Interface) -> None:
     tab.get_by_role("dialog").wait_for(state="hidden")
     assert field.input_value() == "deep/er/cells.yaml"
     click(tab, "Start")
-    alert = tab.get_by_role("alert").filter(has_text="DATA.TRAIN.PATH")
+    alert = tab.get_by_role("alert").filter(has_text="TRAIN.EPOCHS: found")
     alert.wait_for()
     assert not (made.folder / "results").exists()
     watcher.check()
