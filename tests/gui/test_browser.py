@@ -253,7 +253,13 @@ def _run_stop_resume(tab: Any, empty: Interface, watcher: Watcher) -> None:
 
 def _look_at_results(tab: Any) -> None:
     assert drawn(tab) == "0/0"
-    tab.get_by_role("link", name="Report").wait_for()
+    with tab.context.expect_page() as opened:
+        click(tab, "Report", "link")
+    report = opened.value
+    report.wait_for_load_state()
+    assert "Singula report" in report.title()
+    assert report.evaluate("Math.min(...[...document.images].map(i => i.naturalWidth))") > 0
+    report.close()
     click(tab, "Tune thresholds", "link")
 
 
@@ -296,6 +302,27 @@ def test_without_the_token_there_is_nothing(browser: Any, made: Interface) -> No
     tab.wait_for_url(lambda url: "token" not in url)
     tab.locator("main h1").wait_for()
     assert "token" not in tab.evaluate("document.cookie")  # scripts do not see it
+    context.close()
+
+
+def test_a_file_is_chosen_in_a_dialog(browser: Any, made: Interface) -> None:
+    (made.folder / "deep" / "er").mkdir(parents=True)
+    (made.folder / "deep" / "er" / "cells.yaml").write_text("TRAIN: {EPOCHS: many}\n")
+    context = browser.new_context()
+    watcher = Watcher(context)
+    tab = enter(made, watcher)
+    open_page(made, tab, "/run")
+    click(tab, "Browse: Configuration (YAML file)")
+    for entry in ("▸ deep", "▸ er", "cells.yaml"):
+        click(tab, entry)
+    field = tab.get_by_role("textbox", name="Configuration (YAML file)")
+    tab.get_by_role("dialog").wait_for(state="hidden")
+    assert field.input_value() == "deep/er/cells.yaml"
+    click(tab, "Start")
+    alert = tab.get_by_role("alert").filter(has_text="TRAIN.EPOCHS: found")
+    alert.wait_for()
+    assert not (made.folder / "results").exists()
+    watcher.check()
     context.close()
 
 

@@ -58,8 +58,8 @@ def path_input(
         field.set_value(guard.short(path) if len(guard.roots) == 1 else str(path))
         tell()
 
+    browse = _Browser(guard, take, folders=folders, suffixes=suffixes)
     with field.add_slot("append"):
-        browse = _Browser(guard, take, folders=folders, suffixes=suffixes)
         opener = button("Browse", lambda: browse.open(field.value or ""), look="plain")
         opener.props(f'dense aria-label="Browse: {label}"')
     return field
