@@ -121,11 +121,14 @@ def run(
 
     prepare_process()
     if "RANK" not in os.environ:
-        from singula.launch import gpus_named
+        from singula.launch import gpus_named, launch_run
 
         count = gpus or gpus_named(gpu)
         if count > 1:
-            _run_processes(count, gpu, config, result_dir, name, run_id, overrides or [], resume)
+            code = launch_run(
+                count, config, result_dir, name, run_id, gpu, overrides or [], resume=resume
+            )
+            raise typer.Exit(code)
     from singula.workflow import Job
     from singula.workflow import run as run_job
 
@@ -143,30 +146,6 @@ def run(
         report = run_job(job, _say)
     if report.test is not None and report.test.failed:
         raise typer.Exit(1)
-
-
-def _run_processes(
-    count: int,
-    gpu: str | None,
-    config: Path,
-    result_dir: Path,
-    name: str | None,
-    run_id: int,
-    overrides: list[str],
-    resume: bool,
-) -> None:
-    """The same run as `count` processes; ends this one with their exit code."""
-    from singula.config import load_config
-    from singula.launch import launch
-
-    # A mistake in the configuration is said once, not by every process.
-    load_config(config, overrides)
-    gpu = gpu or ",".join(map(str, range(count)))
-    line = ["run", "--config", config, "--result_dir", result_dir, "--run_id", run_id]
-    line += ["--gpu", gpu, *(["--name", name] if name else []), *(["--resume"] if resume else [])]
-    for override in overrides:
-        line += ["--set", override]
-    raise typer.Exit(launch(count, [str(word) for word in line]))
 
 
 @app.command()
