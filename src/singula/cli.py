@@ -271,20 +271,14 @@ def export(
     Label images: singula export labels/ --to csv --spacing 0.25,0.25 --unit µm -o tables
     """
     from singula.exports import export as export_instances
+    from singula.exports import sizes_from_text
 
-    sizes = None if spacing is None else _numbers("--spacing", spacing)
+    sizes = None if spacing is None else sizes_from_text(spacing)
     with _interruptible():
         written = export_instances(
             source, to, output, spacing=sizes, unit=unit, overwrite=overwrite, notify=_say
         )
     _say(f"written: {written[0]}" + (f" and {len(written) - 1} more" if written[1:] else ""))
-
-
-def _numbers(option: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.strip("()[] ").split(","))
-    except ValueError as error:
-        raise UserError(f"{option}: found {text!r}; allowed numbers such as 0.25,0.25") from error
 
 
 @app.command()

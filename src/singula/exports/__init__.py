@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from singula.exports.export import FORMATS, export
+from singula.exports.export import FORMATS, export, sizes_from_text
 from singula.exports.outlines import Outline, trace_outlines
 
-__all__ = ["FORMATS", "Outline", "export", "trace_outlines"]
+__all__ = ["FORMATS", "Outline", "export", "sizes_from_text", "trace_outlines"]

@@ -149,3 +149,17 @@ class _Told:
                 f"  size of a pixel {item.spacing}, in a unit that nothing says: see --unit"
             )
         return item
+
+
+def sizes_from_text(text: str) -> tuple[float, ...]:
+    """Numbers of ``--spacing``, such as 0.25,0.25.
+
+    Raises
+    ------
+    UserError
+        For anything else.
+    """
+    try:
+        return tuple(float(part) for part in text.strip("()[] ").split(","))
+    except ValueError as error:
+        raise UserError(f"--spacing: found {text!r}; allowed numbers such as 0.25,0.25") from error
