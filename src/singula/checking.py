@@ -9,6 +9,7 @@ from singula.config import Config, load_config
 from singula.errors import UserError
 from singula.inspection import (
     Inspection,
+    check_page,
     check_target,
     describe,
     inspect_dataset,
@@ -67,6 +68,8 @@ def check_data(
         )
     if fix is not None:
         check_target(fix)
+    if html is not None:
+        check_page(html)
     config, progress = None, notify if live else None
     if config_file is not None:
         from singula.stages.checking import inspect_config

@@ -32,20 +32,20 @@ run_app = typer.Typer(
 )
 
 
+_AGAIN = "the same command begins anew"
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _interruptible(next_step: str = "the same command with --resume goes on") -> Iterator[None]:
     """Say what Ctrl-C leaves behind."""
     try:
         yield
     except KeyboardInterrupt:
-        print(
-            "\ninterrupted; what was written is complete: the same command with --resume goes on",
-            file=sys.stderr,
-        )
+        print(f"\ninterrupted; what was written is complete: {next_step}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
@@ -159,6 +159,7 @@ def predict(
     ] = None,
     tables: Annotated[bool, typer.Option("--tables", help="Write measurements as CSV.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Skip what is there already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Find the instances of images with a trained model, without any configuration file.
 
@@ -170,7 +171,7 @@ def predict(
     from singula.loaded import gather_images, load, predict_files
     from singula.training.device import choose_device
 
-    files = gather_images(images, output)
+    files = gather_images(images, output, tables=tables, overwrite=overwrite or resume)
     loaded = load(model, device=choose_device(gpu, "cpu", "32", _say).torch)
     for line in loaded.notices:
         _say(line)
@@ -238,7 +239,7 @@ def tune(
     from singula.tuning import tune as tune_thresholds
 
     device = choose_device(gpu, "cpu", "32", _say).torch
-    with _interruptible():
+    with _interruptible(_AGAIN):
         result = tune_thresholds(
             run_folder, metric=metric, iou=iou, save=save, device=device, notify=_say
         )
@@ -249,6 +250,8 @@ def tune(
     if result.saved is not None:
         _say(f"saved in {result.saved}: `singula predict` uses them, and `singula run` does where")
         _say("  its configuration gives no thresholds")
+    _say("stored instances stay those of the run's own thresholds, also for `singula export`:")
+    _say("  test again, or predict, for the new ones")
 
 
 @app.command()
@@ -274,7 +277,7 @@ def export(
     from singula.exports import sizes_from_text
 
     sizes = None if spacing is None else sizes_from_text(spacing)
-    with _interruptible():
+    with _interruptible(_AGAIN):
         written = export_instances(
             source, to, output, spacing=sizes, unit=unit, overwrite=overwrite, notify=_say
         )
@@ -300,7 +303,7 @@ def demo(
     prepare_process()
     from singula.demonstration import run_demo
 
-    with _interruptible():
+    with _interruptible(_AGAIN):
         run_demo(output, 3 if three_d else 2, quick=quick, live=sys.stdout.isatty(), notify=_say)
 
 

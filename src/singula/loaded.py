@@ -326,13 +326,26 @@ def _predict_file(
     return count_instances(labels)
 
 
-def gather_images(paths: Sequence[Path], output: Path) -> list[Path]:
+def gather_images(
+    paths: Sequence[Path], output: Path, *, tables: bool = False, overwrite: bool = True
+) -> list[Path]:
     """Files, and all images of folders, in natural order.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    output : Path
+        Where ``<name>.tif`` will be written.
+    tables : bool
+        ``<name>_stats.csv`` will be written as well.
+    overwrite : bool
+        Files that are there may be replaced, or are skipped.
 
     Raises
     ------
     UserError
-        For a path that is not there, two images of one name, or an output that would be an input.
+        For a path that is not there, two images of one name, an output that would be an input, or a
+        file in the way.
     """
     from singula.io.formats import stem_of
     from singula.io.pairs import list_images
@@ -353,4 +366,15 @@ def gather_images(paths: Sequence[Path], output: Path) -> list[Path]:
         if (output / f"{name}.tif").resolve() == file.resolve():
             raise UserError(f"{file} would be written over", "choose another folder with -o")
         names[name] = file
+    targets = [output / f"{name}.tif" for name in names]
+    if tables:
+        targets += [output / f"{name}_stats.csv" for name in names]
+    there = [target for target in targets if target.exists()]
+    if there and not overwrite:
+        more = f" and {len(there) - 1} more" if there[1:] else ""
+        raise UserError(
+            f"{there[0]}{more}: is there already",
+            "choose another folder with -o; go on where an interrupted prediction stopped with "
+            "--resume; or replace files with --overwrite",
+        )
     return files

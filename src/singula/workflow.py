@@ -142,6 +142,8 @@ def run(job: Job, notify: Notify) -> RunReport:
         job.run_id,
         config.path_overrides(),
     )
+    if job.resume and not tree.run.is_dir():
+        log(f"--resume: there is no run {tree.run} to go on with; it begins")
     if rank == 0:
         tree.prepare()
         log.open(tree.log_file)

@@ -172,3 +172,17 @@ def test_files_that_cannot_be_read_are_not_counted(
     less = estimate(config, found, None, timed=False)
     assert less.work.patches == whole.patches * 2 // 3
     assert less.training_seconds == 0
+
+
+def test_a_page_takes_the_place_of_nothing_but_a_page(command, data_2d: Path, tmp_path) -> None:
+    mine = tmp_path / "mine.html"
+    for path in (tmp_path / "cells.yaml", mine, tmp_path):
+        if path != tmp_path:
+            path.write_text("mine")
+        assert command("check", data_2d, "--html", path) == 2
+        assert "--html" in command.err
+        assert path == tmp_path or path.read_text() == "mine"
+    mine.unlink()
+    for _ in range(2):
+        assert command("check", data_2d, "--html", mine) == 0, command.err
+        assert "Data check" in mine.read_text()

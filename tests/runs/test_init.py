@@ -1,5 +1,6 @@
 """`singula init` on folders: the file it writes trains untouched, and nothing is overwritten."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import tifffile
 
 from singula.config import load_config
 from singula.demo import make_dataset
+from singula.io.read import read_labels
 from singula.io.write import write_tiff
 
 
@@ -96,4 +98,22 @@ def test_labels_without_objects_are_refused(command, tmp_path) -> None:
         write_tiff(tmp_path / "set" / "train" / kind / "a.tif", np.zeros((20, 20), np.uint8), "YX")
     assert command("init", tmp_path / "set", "-o", tmp_path / "a.yaml") == 2
     assert "hold no object" in command.err
+    assert not (tmp_path / "a.yaml").exists()
+
+
+def test_masks_are_not_taken_for_instances_in_silence(command, data_2d, tmp_path) -> None:
+    data = Path(shutil.copytree(data_2d, tmp_path / "data"))
+    assert command("init", data, "-o", tmp_path / "a.yaml") == 0, command.err
+    assert "masks instead of ids" not in command.out
+    for path in (data / "train" / "y").iterdir():
+        write_tiff(path, 255 * (read_labels(path, 2).array[..., 0] > 0).astype(np.uint8), "YX")
+    assert command("init", data, "-o", tmp_path / "b.yaml") == 0, command.err
+    assert "masks instead of ids" in command.out
+    assert "--fix" in command.out
+
+
+@pytest.mark.parametrize("minutes", ["nan", "1e400", "-1"])
+def test_minutes_are_a_finite_number(minutes, command, data_2d, tmp_path) -> None:
+    assert command("init", data_2d, "-o", tmp_path / "a.yaml", "--minutes", minutes) == 2
+    assert "--minutes" in command.err
     assert not (tmp_path / "a.yaml").exists()

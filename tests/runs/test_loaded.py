@@ -71,6 +71,16 @@ def test_nothing_is_written_over_and_wrong_models_are_named(
     images = Path(shutil.copytree(data_2d / "test" / "x", tmp_path / "images"))
     assert command("predict", images, "--model", run, "-o", images) == 2
     assert "written over" in command.err
+    for name in ("image_001.tif", "image_000_stats.csv"):
+        target = tmp_path / f"with_{name}"
+        target.mkdir()
+        (target / name).write_text("mine")
+        line = ("predict", images, "--model", run, "-o", target, "--tables")
+        assert command(*line) == 2
+        assert f"{name}: is there already" in command.err
+        assert (target / name).read_text() == "mine"
+        assert command(*line, "--overwrite") == 0, command.err
+        assert (target / name).stat().st_size > 100
     assert command("predict", images, "--model", tmp_path / "none", "-o", tmp_path / "new") == 2
     assert "--model" in command.err
     assert command("predict", tmp_path / "no", "--model", run, "-o", tmp_path / "new") == 2

@@ -14,7 +14,7 @@ from singula.inspection.findings import (
 )
 from singula.inspection.fix import FixReport, check_target, write_fixed
 from singula.inspection.inspect import InspectSettings, inspect_dataset
-from singula.inspection.page import write_page
+from singula.inspection.page import check_page, write_page
 from singula.inspection.text import describe
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Inspection",
     "Kind",
     "Place",
+    "check_page",
     "check_target",
     "describe",
     "inspect_dataset",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from singula.errors import UserError
 from singula.inspection.findings import HINT, KINDS, Finding, Inspection, Place, counted
 from singula.inspection.pictures import picture
 from singula.inspection.text import extent, remedies, short_name, summary, verdict
@@ -12,10 +13,27 @@ from singula.io.write import write_text
 from singula.report.html import Markup, folded, join, page, section, table, tag
 from singula.report.pictures import data_uri
 
+_TITLE = "Data check – Singula"
 _SHOWN, _MOST = 12, 500
 _PICTURES = 8
 # Nothing to be seen in a picture of these
 _PLAIN = frozenset(("unpaired", "unreadable", "axes", "order", "channels", "mixed"))
+
+
+def check_page(path: Path) -> None:
+    """See that a page may be written here.
+
+    Raises
+    ------
+    UserError
+        For another suffix, or a file that is no page of an earlier check.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--html: found {path}; allowed a file that ends in .html")
+    if path.is_dir() or (path.exists() and _TITLE not in path.read_text(errors="replace")[:2000]):
+        raise UserError(
+            f"--html: {path} is there and is no page of an earlier check", "choose another name"
+        )
 
 
 def write_page(inspection: Inspection, path: Path | str, estimate: Sequence[str] = ()) -> Path:
@@ -52,7 +70,7 @@ def write_page(inspection: Inspection, path: Path | str, estimate: Sequence[str]
     notes = [*inspection.notes]
     if notes:
         parts.append(section("notes", "Notes", tag("ul", *(tag("li", note) for note in notes))))
-    return write_text(Path(path), page("Data check – Singula", head, *parts))
+    return write_text(Path(path), page(_TITLE, head, *parts))
 
 
 def _cards(inspection: Inspection) -> Markup:

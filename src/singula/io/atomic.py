@@ -31,15 +31,17 @@ def write_error(path: Path, error: OSError) -> StorageError:
     if error.errno in _FULL or short:
         return StorageError(
             f"{path}: the disk is full ({_free_space(path)} free)",
-            "free some space or choose another folder with --result_dir; "
-            "what was written before is complete, so the same command with --resume goes on",
+            "free some space or choose a folder on another disk; what was written is complete "
+            "(`singula run` and `predict` go on with --resume)",
         )
     if error.errno in _FORBIDDEN:
         return StorageError(
             f"{path}: cannot be written ({error.strerror})",
-            "choose a folder that you may write to, for example with --result_dir",
+            "choose a folder that you may write to",
         )
-    return StorageError(f"{path}: could not be written ({error.strerror or error})")
+    return StorageError(
+        f"{path}: could not be written ({error.strerror or error})", "choose another place for it"
+    )
 
 
 def _free_space(path: Path) -> str:

@@ -101,7 +101,7 @@ def propose(survey: Survey, *, minutes: float = MINUTES, stored: Path | None = N
     train = survey.part("train")
     if train is None or not train.labels:
         raise UserError(f"{survey.root}: no labels to train on")
-    if minutes <= 0:
+    if not 0 < minutes < math.inf:
         raise UserError(f"--minutes: found {minutes:g}; allowed numbers above 0")
     stored = Path("channels") if stored is None else stored
     sizes = Sizes.of(survey)

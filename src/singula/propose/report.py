@@ -7,7 +7,7 @@ from pathlib import Path
 
 from singula.propose.propose import Proposal
 from singula.propose.write import check_output, write_proposal
-from singula.survey import survey_dataset
+from singula.survey import Survey, survey_dataset
 
 _MOST_FILES = 200
 _KEY_WIDTH = 44
@@ -43,10 +43,21 @@ def init_dataset(
     notify("")
     for line in reasons_table(proposal):
         notify(line)
+    if _masks(survey):
+        notify("")
+        notify("ATTENTION: most ids of the labels lie in several pieces: masks instead of ids?")
+        notify(f"  singula check {dataset} says where, and its --fix gives each piece an id")
     notify("")
     notify(f"written: {output}")
+    notify(f"first: singula check --config {output}")
     notify(f"next: singula run --config {output} --result_dir results")
     return proposal
+
+
+def _masks(survey: Survey) -> bool:
+    """Whether training labels look like masks of all objects together."""
+    pieces = survey.objects("train").pieces
+    return len(pieces) > 0 and float((pieces > 1).mean()) > 0.5
 
 
 def reasons_table(proposal: Proposal) -> list[str]:

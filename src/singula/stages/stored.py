@@ -174,6 +174,7 @@ def set_results_aside(tree: ResultsTree, *, keep_maps: bool) -> Path | None:
         tree.per_image_instances, tree.per_image_post_processing, tree.full_image_instances,
         tree.full_image_post_processing, tree.as_3d_stack, tree.as_3d_stack_post_processing,
         tree.instance_associations, tree.watershed_dir, tree.overlays, tree.metrics_csv,
+        tree.run / "exports",
     ]  # fmt: skip
     if not keep_maps:
         own += [tree.per_image, tree.full_image]

@@ -116,21 +116,25 @@ def _check_root(root: Path) -> None:
         raise UserError(f"{root}: is a file, not a folder", f"give the folder {root.parent}")
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder."""
     try:
-        inner = [path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"]
+        return sorted(folder.iterdir())
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be read ({error.strerror})", "ask its owner for the right to read it"
         ) from error
-    return sorted(inner)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if path.name[0] not in "._" and path.is_dir()]
 
 
 def _files(folder: Path) -> list[Path]:
     """Image files of a folder."""
     return [
         path
-        for path in folder.iterdir()
+        for path in _entries(folder)
         if path.name[0] != "." and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     ]
 
@@ -229,7 +233,7 @@ def _left_out(root: Path, found: Sequence[Folders]) -> list[str]:
 
 def _unknown(root: Path) -> UserError:
     inner = [path.name for path in _subfolders(root)]
-    if not inner and not any(root.iterdir()):
+    if not inner and not _entries(root):
         return UserError(f"{root}: the folder is empty", _TREE)
     if not inner:
         return UserError(f"{root}: holds no image ({', '.join(IMAGE_SUFFIXES)})", _TREE)

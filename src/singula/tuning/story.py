@@ -15,7 +15,7 @@ from singula.stages.post import PostSettings, process_instances, seed_filter
 from singula.stages.tuned import configured, with_thresholds
 from singula.training.checkpoint import save_tuned
 from singula.tuning.chart import draw_search
-from singula.tuning.tuner import METRICS, Steps, Trial, Tuner
+from singula.tuning.tuner import METRICS, Steps, Trial, Tuner, check_goal
 from singula.tuning.validation import Run, find_run, stored_examples
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ def tune(
 def _tuner(run: Run, metric: str, iou: float, device: str | torch.device, notify: Notify) -> Tuner:
     import torch
 
+    check_goal(metric, iou)  # before minutes of prediction
     examples, post = stored_examples(run, torch.device(device), notify)
     return Tuner(
         examples,

@@ -92,6 +92,20 @@ class Trial:
     images: tuple[Match, ...] = field(repr=False)
 
 
+def check_goal(metric: str, iou: float) -> None:
+    """See that thresholds can be searched for this.
+
+    Raises
+    ------
+    UserError
+        For an unknown metric, or an IoU that is none.
+    """
+    if metric not in METRICS:
+        raise UserError(f"--metric: found {metric!r}; allowed {', '.join(METRICS)}")
+    if not 0 < iou <= 1:
+        raise UserError(f"--iou: found {iou:g}; allowed a number in (0, 1]")
+
+
 class Tuner:
     """Decodes stored maps under any thresholds and scores the instances.
 
@@ -126,10 +140,7 @@ class Tuner:
     ) -> None:
         if not examples:
             raise UserError("there is no image to tune thresholds on")
-        if metric not in METRICS:
-            raise UserError(f"--metric: found {metric!r}; allowed {', '.join(METRICS)}")
-        if not 0 < iou <= 1:
-            raise UserError(f"--iou: found {iou:g}; allowed a number in (0, 1]")
+        check_goal(metric, iou)
         self.examples = tuple(examples)
         self.channels = channels
         self.settings = settings
