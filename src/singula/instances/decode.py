@@ -109,19 +109,13 @@ def decode(
     32 bits, and a few for each stretch of foreground in a row.
     """
     settings = DecodeSettings() if settings is None else settings
-    decoder = _decoder(channels)
+    decoder = find_decoder(channels)
     used = _checked_maps(maps, decoder, spacing)
     automatic = settings.th_type == "auto"
     counted = {c: histogram(used[c]) for c in decoder.needs if automatic and c in _BINARY}
     thresholds, notes = resolve_thresholds(counted, settings)
 
-    seed_mask = all_of(decoder.seeds, used, thresholds)
-    for operation, radius in settings.seed_morph:
-        seed_mask = morph(seed_mask, operation, radius, spacing)
-    foreground = _foreground(decoder, used, thresholds, settings, seed_mask)
-    foreground = morph(foreground, "erode", settings.fore_erosion, spacing)
-    foreground = morph(foreground, "dilate", settings.fore_dilation, spacing)
-
+    seed_mask, foreground = masks(decoder, used, thresholds, settings, spacing)
     labels, count = label_seeds(seed_mask)
     del seed_mask  # every image counts
     if settings.remove_before:
@@ -142,7 +136,28 @@ def decode(
     return Decoded(labels, thresholds, notes + _advice(decoder, thresholds), parts)
 
 
-def _decoder(channels: str) -> Decoder:
+def masks(
+    decoder: Decoder,
+    maps: Maps,
+    thresholds: Thresholds,
+    settings: DecodeSettings,
+    spacing: Sequence[float] | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where seeds are, and where they may grow.
+
+    Without a growth mask the latter is all but the background seed.
+    """
+    seeds = all_of(decoder.seeds, maps, thresholds)
+    for operation, radius in settings.seed_morph:
+        seeds = morph(seeds, operation, radius, spacing)
+    foreground = _foreground(decoder, maps, thresholds, settings, seeds)
+    foreground = morph(foreground, "erode", settings.fore_erosion, spacing)
+    foreground = morph(foreground, "dilate", settings.fore_dilation, spacing)
+    return seeds, foreground
+
+
+def find_decoder(channels: str) -> Decoder:
+    """The row of `DECODERS`, or a refusal."""
     if channels not in DECODERS:
         raise UserError(
             f"DATA_CHANNELS is '{channels}', which has no decoder; allowed: {', '.join(DECODERS)}"
