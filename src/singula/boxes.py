@@ -25,9 +25,7 @@ def local(inner: Box, outer: Box) -> Box:
 
 def moved(box: Box, origin: Sequence[int]) -> Box:
     """A box in the coordinates of an image whose pixel `origin` is the first of this one."""
-    return tuple(
-        slice(part.start + o, part.stop + o) for part, o in zip(box, origin, strict=True)
-    )
+    return tuple(slice(part.start + o, part.stop + o) for part, o in zip(box, origin, strict=True))
 
 
 def shape_of(box: Box) -> tuple[int, ...]:

@@ -7,8 +7,9 @@ where the four numbers come from: the type, the image, or the data set. They alw
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -115,11 +116,36 @@ class Normalizer:
         Where ``div`` knows of no floats in the training set (see `fit`), an image of floats is
         taken as it is up to 1, and is divided by 255 or 65535 when it reaches beyond.
         """
-        channels = image.shape[-1]
-        statistics = self.statistics or {}
-        if self.per_image and (self.clip is not None or self.kind != "div"):
-            own = Statistics(self.clip)
+        own = Statistics(self.clip)
+        if self.wants_values:
             own.add(image)
+        return self.scaling_from(image.dtype, image.shape[-1], own, lambda: _largest(image))
+
+    @property
+    def wants_values(self) -> bool:
+        """Whether `scaling` looks at the values of each image, beyond the largest."""
+        return self.per_image and (self.clip is not None or self.kind != "div")
+
+    def scaling_from(
+        self,
+        dtype: np.dtype[Any],
+        channels: int,
+        own: Statistics,
+        largest: Callable[[], float],
+    ) -> Scaling:
+        """The four numbers for an image of which only this is known.
+
+        Parameters
+        ----------
+        dtype : dtype
+        channels : int
+        own : Statistics
+            Of the image; empty unless `wants_values`.
+        largest : callable
+            Gives the largest value.
+        """
+        statistics = self.statistics or {}
+        if self.wants_values:
             statistics = {**own.summary(), **statistics}
 
         def get(name: str, default: float) -> FloatArray:
@@ -136,7 +162,7 @@ class Normalizer:
         if self.kind == "div":
             shift = np.zeros(channels, np.float32)
             scale = np.full(
-                channels, divisor(image, statistics.get("divisor", (0.0,))[0]), np.float32
+                channels, divisor(dtype, statistics.get("divisor", (0.0,))[0], largest), np.float32
             )
         elif self.kind == "scale_range":
             shift = get("minimum", 0.0)
@@ -168,18 +194,18 @@ class Normalizer:
         )
 
 
-def divisor(image: npt.NDArray[Any], for_floats: float = 0.0) -> float:
+def divisor(dtype: np.dtype[Any], for_floats: float, largest: Callable[[], float]) -> float:
     """What ``div`` divides an image by: its type decides, or for floats `for_floats`.
 
     With 0 a float image decides for itself, by its largest value.
     """
-    if image.dtype == np.bool_:
+    if dtype == np.bool_:
         return 1.0
-    if image.dtype in (np.uint8, np.int8):
+    if dtype in (np.uint8, np.int8):
         return 255.0
-    if np.issubdtype(image.dtype, np.integer):
+    if np.issubdtype(dtype, np.integer):
         return 65535.0
-    return for_floats or _for_floats(_largest(image), above_one=1.0)
+    return for_floats or _for_floats(largest(), above_one=1.0)
 
 
 def _largest(image: npt.NDArray[Any]) -> float:
@@ -205,6 +231,18 @@ class Statistics:
 
     def add(self, image: npt.NDArray[Any]) -> None:
         """Count one image (…, channels)."""
+        self.add_part(image, (0,) * (image.ndim - 1), image.shape[:-1])
+
+    def add_part(
+        self, image: npt.NDArray[Any], origin: Sequence[int], shape: Sequence[int]
+    ) -> None:
+        """Count a box (…, channels) of an image; all boxes together count as the image does.
+
+        Parameters
+        ----------
+        origin, shape : sequence of int
+            The box's first pixel, and the spatial shape of the image.
+        """
         flat = image.reshape(-1, image.shape[-1])
         small = image.dtype in (np.uint8, np.uint16, np.bool_)
         if not self.samples:
@@ -224,9 +262,31 @@ class Statistics:
                 for channel, counts in enumerate(self.counts):
                     counts += np.bincount(part[:, channel], minlength=65536)
             return
-        step = max(1, flat.shape[0] // _SAMPLES)
+        step = max(1, prod(shape) // _SAMPLES)
+        taken = _every(step, image, origin, shape)
         for channel, values in enumerate(self.samples):
-            values.append(flat[::step, channel].astype(np.float32))
+            values.append(taken[:, channel].astype(np.float32))
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What was counted, as arrays by name."""
+        found: dict[str, npt.NDArray[Any]] = {"exact": np.array(self.exact)}
+        if self.counts is not None:
+            found["counts"] = np.stack(self.counts)
+        if any(self.samples):
+            found["samples"] = np.stack([np.concatenate(values) for values in self.samples])
+        return found
+
+    def add_arrays(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Add what `to_arrays` of another part gave."""
+        counts, samples = arrays.get("counts"), arrays.get("samples")
+        self.exact = bool(arrays["exact"])
+        if not self.samples:
+            channels = len(counts if counts is not None else samples if samples is not None else ())
+            self.samples = [[] for _ in range(channels)]
+        if counts is not None:
+            self.counts = list(counts if self.counts is None else self.counts + counts)
+        for values, more in zip(self.samples, samples if samples is not None else (), strict=False):
+            values.append(more)
 
     def summary(self) -> dict[str, tuple[float, ...]]:
         """``low high minimum maximum mean std``, each with one number per channel."""
@@ -261,6 +321,29 @@ class Statistics:
         joined, weight = np.concatenate(parts), np.concatenate(weights)
         order = np.argsort(joined, kind="stable")
         return joined[order], weight[order]
+
+
+def _every(
+    step: int, image: npt.NDArray[Any], origin: Sequence[int], shape: Sequence[int]
+) -> npt.NDArray[Any]:
+    """Every so manieth pixel of an image, as far as it lies in a box (…, channels) of it."""
+    spatial = image.shape[:-1]
+    flat = image.reshape(-1, image.shape[-1])
+    if spatial == tuple(shape):
+        return flat[::step]
+    rows = np.indices(spatial[:-1]).reshape(len(spatial) - 1, -1)
+    first = np.ravel_multi_index(
+        [r + o for r, o in zip(rows, origin, strict=False)], tuple(shape[:-1])
+    )
+    first = first * shape[-1] + origin[-1]
+    width = spatial[-1]
+    # Counted from the start of each row, pixels that are taken come at -first modulo the step.
+    offset = -first % step
+    most = np.maximum(0, -(-(width - offset) // step))
+    row = np.repeat(np.arange(len(first)), most)
+    number = np.arange(most.sum()) - np.repeat(np.cumsum(most) - most, most)
+    found: npt.NDArray[Any] = flat[row * width + offset[row] + number * step]
+    return found
 
 
 def _describe(

@@ -60,9 +60,7 @@ class Recipe:
         radius += settings.fore_erosion + settings.fore_dilation
         sizes = (1.0,) * ndim if self.spacing is None else tuple(self.spacing)
         steps = len(settings.seed_morph) + 2 if radius else 0
-        return tuple(
-            math.ceil(radius * min(sizes) / size) + steps + _STEPS for size in sizes
-        )
+        return tuple(math.ceil(radius * min(sizes) / size) + steps + _STEPS for size in sizes)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from math import ceil, prod
 
 from singula.boxes import Box
 
+
 @dataclass(frozen=True)
 class Grid:
     """A regular grid of blocks that covers an image.

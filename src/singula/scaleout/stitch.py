@@ -1,4 +1,4 @@
-"""Pieces of blocks that touch across a face are one: union of what blocks numbered by themselves."""
+"""Pieces that touch across the face of two blocks are one: a union of what each block numbered."""
 
 from __future__ import annotations
 
