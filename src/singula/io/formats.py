@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from singula.io.image import AnyArray, Header
+from singula.io.image import AnyArray, ArrayPlace, Box, Header, Stored
 from singula.io.tiff import tiff_header, tiff_mapped, tiff_pixels
+from singula.io.zarr_file import open_zarr
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,13 @@ class Format:
         Values change when stored: of no use for labels.
     mapped : callable
         Path to the stored array as a view of the file; None where that cannot be.
+    open : callable, optional
+        Path, place in a container and whether labels are wanted, to the array whose parts can be
+        read; None where a file is compressed as a whole.
+    container : bool
+        It holds arrays with names of their own: `open` says all there is to say.
+    folder : bool
+        What looks like a file to the user is a folder.
     """
 
     name: str
@@ -36,6 +44,24 @@ class Format:
     pixels: Callable[[Path], tuple[AnyArray, Header]]
     lossy: bool = False
     mapped: Callable[[Path], AnyArray | None] = lambda path: None
+    open: Callable[[Path, ArrayPlace, bool], Stored] | None = None
+    container: bool = False
+    folder: bool = False
+
+
+def _container(
+    name: str, open_it: Callable[[Path, ArrayPlace, bool], Stored], *, folder: bool = False
+) -> Format:
+    """A format of which `open_it` says all there is to say."""
+
+    def header(path: Path) -> Header:
+        return open_it(path, ArrayPlace(), False).header
+
+    def pixels(path: Path) -> tuple[AnyArray, Header]:
+        stored = open_it(path, ArrayPlace(), False)
+        return stored.read((slice(None),) * len(stored.header.shape)), stored.header
+
+    return Format(name, header, pixels, open=open_it, container=True, folder=folder)
 
 
 def _png_header(path: Path) -> Header:
@@ -136,10 +162,20 @@ def _npy_mapped(path: Path) -> AnyArray:
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
+def _npy_open(path: Path, place: ArrayPlace, labels: bool) -> Stored:
+    header, array = _npy_header(path), _npy_mapped(path)
+
+    def read(box: Box) -> AnyArray:
+        return np.array(array[box])
+
+    # Lines are read from the disk as they are asked for.
+    return Stored(header, (1,) * (len(header.shape) - 1) + header.shape[-1:], read)
+
+
 def stem_of(path: Path) -> str:
-    """File name without its suffix; `.ome.tif` counts as one suffix."""
+    """File name without its suffix; `.ome.tif` and `.ome.zarr` count as one suffix."""
     stem = path.stem
-    if FORMATS.get(path.suffix.lower()) is _TIFF and stem.lower().endswith(".ome"):
+    if FORMATS.get(path.suffix.lower()) in (_TIFF, _ZARR) and stem.lower().endswith(".ome"):
         return stem[:-4]
     return stem
 
@@ -147,7 +183,8 @@ def stem_of(path: Path) -> str:
 _TIFF = Format("TIFF", tiff_header, tiff_pixels, mapped=tiff_mapped)
 _PNG = Format("PNG", _png_header, _png_pixels)
 _JPEG = Format("JPEG", _jpeg_header, _jpeg_pixels, lossy=True)
-_NPY = Format("NPY", _npy_header, _npy_pixels, mapped=_npy_mapped)
+_NPY = Format("NPY", _npy_header, _npy_pixels, mapped=_npy_mapped, open=_npy_open)
+_ZARR = _container("Zarr", open_zarr, folder=True)
 
 # A new format is a row here; suffixes in lower case.
 FORMATS: dict[str, Format] = {
@@ -157,6 +194,7 @@ FORMATS: dict[str, Format] = {
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
     ".npy": _NPY,
+    ".zarr": _ZARR,
 }
 
 IMAGE_SUFFIXES = tuple(FORMATS)
