@@ -108,7 +108,8 @@ def shapes(
     own = np.array([core.start - part.start for core, part in zip(block.core, near, strict=True)])
     size = np.subtract(block.stop, block.start)
     if ndim == 2:
-        compiled(_add_perimeters)(window, _perimeter_shares(), tuple(own), tuple(own + size), outline)
+        stop = own + size
+        compiled(_add_perimeters)(window, _perimeter_shares(), tuple(own), tuple(stop), outline)
     else:
         stop = own + size + np.array(block.at_stop)  # the last cell is half outside the image
         compiled(_add_surfaces)(window, _surface_shares(sizes), own, stop, outline)
