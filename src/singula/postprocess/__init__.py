@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from singula.postprocess.border import clear_border
-from singula.postprocess.close_points import remove_close_points
+from singula.postprocess.border import border_ids, clear_border
+from singula.postprocess.close_points import close_ids, remove_close_points
 from singula.postprocess.filters import median_yz, median_z
-from singula.postprocess.labels import Survey, count_instances, remove, survey
+from singula.postprocess.labels import (
+    Extents,
+    Survey,
+    count_instances,
+    extents,
+    remove,
+    survey,
+)
+from singula.postprocess.parts import Block, Table
 from singula.postprocess.repair import repair_large
 from singula.postprocess.voronoi import growth_area, voronoi
 
 __all__ = [
+    "Block",
+    "Extents",
     "Survey",
+    "Table",
+    "border_ids",
     "clear_border",
+    "close_ids",
     "count_instances",
+    "extents",
     "growth_area",
     "median_yz",
     "median_z",
