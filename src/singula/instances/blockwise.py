@@ -76,12 +76,15 @@ class SeedPart:
     pixels : ndarray of int64, shape (count,)
     extent : ndarray of int64, shape (count, ndim)
         Sides of the bounding box.
+    alive : bool
+        Whether anything can grow in the block.
     """
 
     labels: np.ndarray
     first: np.ndarray
     pixels: np.ndarray
     extent: np.ndarray
+    alive: bool
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def seed_part(recipe: Recipe, core: Box, shape: Sequence[int], read_maps: ReadMa
         Maps by name of any box of the image.
     """
     outer = grown(core, recipe.reach(len(shape)), shape)
-    seeds, _ = masks(
+    seeds, foreground = masks(
         recipe.decoder, read_maps(outer), recipe.thresholds, recipe.settings, recipe.spacing
     )
     labels, count = label_seeds(np.ascontiguousarray(seeds[local(core, outer)]))
@@ -130,7 +133,8 @@ def seed_part(recipe: Recipe, core: Box, shape: Sequence[int], read_maps: ReadMa
     starts = [p + part.start for p, part in zip(places, core, strict=True)]
     first = np.ravel_multi_index(starts, tuple(shape)) if count else first
     extent = (bounds[:, 1] - bounds[:, 0] + 1)[:, -len(shape) :]
-    return SeedPart(labels, first, pixels, extent)
+    alive = not recipe.decoder.growth or bool(foreground[local(core, outer)].any())
+    return SeedPart(labels, first, pixels, extent, alive)
 
 
 def flood_part(

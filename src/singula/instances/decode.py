@@ -185,12 +185,23 @@ def _checked_maps(
     if spacing is not None and (len(spacing) != ndim or min(spacing) <= 0):
         raise UserError(f"spacing is {tuple(spacing)}; give {ndim} positive numbers")
     for name, values in used.items():
-        if any(_holds_nan(row) for row in values if row.size):
-            raise UserError(
-                f"map {name} holds NaN",
-                hint="training has diverged: lower TRAIN.LR or take an earlier checkpoint",
-            )
+        refuse_nan(name, values)
     return used
+
+
+def refuse_nan(name: str, values: np.ndarray) -> None:
+    """Say what to do about a map that holds NaN.
+
+    Raises
+    ------
+    UserError
+        If it does.
+    """
+    if any(_holds_nan(row) for row in values if row.size):
+        raise UserError(
+            f"map {name} holds NaN",
+            hint="training has diverged: lower TRAIN.LR or take an earlier checkpoint",
+        )
 
 
 def _holds_nan(values: np.ndarray) -> bool:

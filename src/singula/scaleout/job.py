@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,14 @@ class JobFolder:
     def forget(self, phase: str) -> None:
         """Delete the records of a phase, and its tables."""
         shutil.rmtree(self.path / phase, ignore_errors=True)
+
+    def forget_all_but(self, names: Collection[str]) -> None:
+        """Delete every phase and note but these; the plan stays."""
+        for path in self.path.iterdir() if self.path.is_dir() else ():
+            if path.is_dir() and path.name not in names:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix == ".json" and path.stem not in (*names, "plan"):
+                path.unlink(missing_ok=True)
 
     def table(self, phase: str, name: str) -> Path:
         """File of something that all blocks' records together gave."""

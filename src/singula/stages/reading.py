@@ -22,6 +22,7 @@ from singula.data.preprocess import (
 from singula.data.samples import Sample
 from singula.errors import UserError
 from singula.io.image import Image
+from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.pairs import Pair, list_images
 from singula.io.read import (
     image_layout,
@@ -74,6 +75,14 @@ class Reader:
             shapes = zip(sizes, image.spatial_shape, changed.shape, strict=False)
             sizes = tuple(size * old / new for size, old, new in shapes)
         return replace(image, array=changed, spacing=sizes)
+
+    def open_image(self, path: Path) -> LazyImage:
+        """An image of which boxes are read, not preprocessed."""
+        return open_image(path, self.ndim, self.channels, grey=self.grey)
+
+    def open_labels(self, path: Path) -> LazyImage:
+        """Labels of which boxes are read."""
+        return open_labels(path, self.ndim, self.n_classes > 0)
 
     def labels(self, path: Path) -> npt.NDArray[Any]:
         """Labels (spatial…, 1 or 2), at the size of the preprocessed image."""
