@@ -49,7 +49,7 @@ def colour_associations(truth: np.ndarray, pred: np.ndarray, match: Match) -> np
     Parameters
     ----------
     truth, pred : ndarray of int
-        The label images that were matched, (y, x) or (z, y, x).
+        The label images that were matched, (y, x) or (z, y, x), or one block of both.
     match : Match
 
     Returns
@@ -83,14 +83,13 @@ def _colour_table(
         import fastremap
 
         labels, rows = fastremap.renumber(labels, preserve_zero=True)
-        ids_of = {
-            plane: np.array([rows[i] for i in ids.tolist() if i in rows], np.intp)
-            for plane, ids in ids_of.items()
-        }
+        met = np.fromiter(rows.keys(), np.uint64)
+        number = np.fromiter(rows.values(), np.intp)
+        ids_of = {p: number[np.isin(met, i.astype(np.uint64))] for p, i in ids_of.items()}
         largest = len(rows)
     colours = np.zeros((largest + 1, 3), np.uint8)
     for plane, ids in ids_of.items():
-        colours[ids, plane] = 255
+        colours[ids[ids <= largest], plane] = 255
     return labels, colours
 
 

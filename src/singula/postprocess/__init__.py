@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from singula.postprocess.border import border_ids, clear_border
 from singula.postprocess.close_points import close_ids, remove_close_points
-from singula.postprocess.filters import median_yz, median_z
+from singula.postprocess.filters import median_halo, median_yz, median_z
 from singula.postprocess.labels import (
     Extents,
     Survey,
     count_instances,
     extents,
+    recode,
     remove,
     survey,
 )
@@ -28,8 +29,10 @@ __all__ = [
     "count_instances",
     "extents",
     "growth_area",
+    "median_halo",
     "median_yz",
     "median_z",
+    "recode",
     "remove",
     "remove_close_points",
     "repair_large",

@@ -219,10 +219,48 @@ def remove(labels: np.ndarray, ids: Iterable[int]) -> np.ndarray:
     UserError
         If it is no label image.
     """
+    gone = np.unique(ids if isinstance(ids, np.ndarray) else np.fromiter(ids, np.int64))
+    return recode(labels, gone, np.zeros(len(gone), np.int64), keep=True)
+
+
+def recode(
+    labels: np.ndarray,
+    ids: np.ndarray,
+    values: np.ndarray,
+    *,
+    keep: bool = False,
+) -> np.ndarray:
+    """Put a value in the place of each instance.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        Of an image, or of a block: only the ids that occur cost time.
+    ids : ndarray of int, shape (n,)
+        Ascending, without the background.
+    values : ndarray, shape (n,)
+        Of each of them.
+    keep : bool
+        Whether other pixels keep their ids, as after a change of some instances; else they are 0.
+
+    Returns
+    -------
+    ndarray
+        A new array, of the dtype of `values`, or of `labels` if ids are kept.
+
+    Raises
+    ------
+    UserError
+        If it is no label image.
+    """
     index, rows = index_labels(check_labels(labels))
-    gone = ids.astype(np.int64) if isinstance(ids, np.ndarray) else np.fromiter(ids, np.int64)
-    kept = np.where(np.isin(rows, gone), 0, rows)
-    return look_up(kept.astype(np.asarray(labels).dtype), index)
+    new = rows.astype(np.asarray(labels).dtype) if keep else np.zeros(len(rows), values.dtype)
+    if len(ids):
+        ids = ids.astype(np.int64)
+        place = np.minimum(np.searchsorted(ids, rows), len(ids) - 1)
+        met = ids[place] == rows
+        new[met] = values[place[met]]
+    return look_up(new, index)
 
 
 def look_up(values: np.ndarray, index: np.ndarray) -> np.ndarray:
