@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from singula.io.hdf5_file import open_hdf5
 from singula.io.image import AnyArray, ArrayPlace, Box, Header, Stored
+from singula.io.n5_file import open_n5
 from singula.io.tiff import tiff_header, tiff_mapped, tiff_pixels
+from singula.io.tiff_parts import open_tiff
 from singula.io.zarr_file import open_zarr
 
 
@@ -163,13 +166,13 @@ def _npy_mapped(path: Path) -> AnyArray:
 
 
 def _npy_open(path: Path, place: ArrayPlace, labels: bool) -> Stored:
-    header, array = _npy_header(path), _npy_mapped(path)
+    header = _npy_header(path)
 
     def read(box: Box) -> AnyArray:
-        return np.array(array[box])
+        # Mapped anew: pages of the file that were read before are given back.
+        return np.array(_npy_mapped(path)[box])
 
-    # Lines are read from the disk as they are asked for.
-    return Stored(header, (1,) * (len(header.shape) - 1) + header.shape[-1:], read)
+    return Stored(header, (1,) * len(header.shape), read)
 
 
 def stem_of(path: Path) -> str:
@@ -180,11 +183,13 @@ def stem_of(path: Path) -> str:
     return stem
 
 
-_TIFF = Format("TIFF", tiff_header, tiff_pixels, mapped=tiff_mapped)
+_TIFF = Format("TIFF", tiff_header, tiff_pixels, mapped=tiff_mapped, open=open_tiff)
 _PNG = Format("PNG", _png_header, _png_pixels)
 _JPEG = Format("JPEG", _jpeg_header, _jpeg_pixels, lossy=True)
 _NPY = Format("NPY", _npy_header, _npy_pixels, mapped=_npy_mapped, open=_npy_open)
 _ZARR = _container("Zarr", open_zarr, folder=True)
+_HDF5 = _container("HDF5", open_hdf5)
+_N5 = _container("N5", open_n5, folder=True)
 
 # A new format is a row here; suffixes in lower case.
 FORMATS: dict[str, Format] = {
@@ -195,6 +200,11 @@ FORMATS: dict[str, Format] = {
     ".jpeg": _JPEG,
     ".npy": _NPY,
     ".zarr": _ZARR,
+    ".n5": _N5,
+    ".h5": _HDF5,
+    ".hdf5": _HDF5,
+    ".hdf": _HDF5,
+    ".he5": _HDF5,
 }
 
 IMAGE_SUFFIXES = tuple(FORMATS)
