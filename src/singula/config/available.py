@@ -42,7 +42,6 @@ UNAVAILABLE: tuple[Gap, ...] = (
     Gap("MODEL.LAST_ACTIVATION", ("sigmoid", "SIGMOID", "linear", "LINEAR")),
     Gap("DATA.TRAIN.INPUT_ZARR_MULTIPLE_DATA", phase="train"),
     Gap("DATA.VAL.INPUT_ZARR_MULTIPLE_DATA", phase="train"),
-    Gap("TEST.BY_CHUNKS.ENABLE", phase="test"),
 )
 
 

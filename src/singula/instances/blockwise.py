@@ -242,9 +242,9 @@ def _few_numbers(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     import fastremap
 
     image, met = fastremap.renumber(ids, preserve_zero=True, in_place=False)
-    numbers = np.zeros(max(met.values(), default=0) + 1, ids.dtype)
-    for old, new in met.items():
-        numbers[new] = old
+    new = np.fromiter(met.values(), np.int64)
+    numbers = np.zeros(int(new.max(initial=0)) + 1, ids.dtype)
+    numbers[new] = np.fromiter(met.keys(), ids.dtype)
     return image, numbers
 
 

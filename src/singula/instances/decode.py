@@ -133,7 +133,7 @@ def decode(
         min_size=0 if settings.remove_before else settings.remove_small,
         drop=background,
     )
-    return Decoded(labels, thresholds, notes + _advice(decoder, thresholds), parts)
+    return Decoded(labels, thresholds, notes + advice(decoder, thresholds), parts)
 
 
 def masks(
@@ -274,7 +274,8 @@ def _flood(
     return background
 
 
-def _advice(decoder: Decoder, thresholds: Thresholds) -> tuple[str, ...]:
+def advice(decoder: Decoder, thresholds: Thresholds) -> tuple[str, ...]:
+    """What the user should be told of a configuration and its thresholds."""
     notes = [] if decoder.note is None else [decoder.note]
     if decoder.surface == "Dv2" and thresholds["TH_DISTANCE"] >= 1:
         notes.append(

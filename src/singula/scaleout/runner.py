@@ -20,7 +20,9 @@ Progress = Callable[[int, int], None]
 class Runner(Protocol):
     """Applies work to blocks."""
 
-    workers: int
+    @property
+    def workers(self) -> int:
+        """How many blocks are done at a time."""
 
     def run(
         self, work: Work, job: JobFolder, phase: str, blocks: Sequence[int], progress: Progress

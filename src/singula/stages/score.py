@@ -156,21 +156,33 @@ def score_instances(
 ) -> list[Match]:
     """Match one image and write who was matched with whom."""
     matches = match(truth, labels, thresholds)
-    scores.matches.setdefault(view, {})[image] = [*matches]
-    name = image if view in ("per_image", "as_3d_stack") else f"{image}_{view}"
-    columns = ["gt_id", "pred_id", "iou", "tag"]
+    record_matches(scores, tree, image, view, matches)
     for result in matches:
-        write_csv(tree.association_csv(name, result.threshold), gt_rows(result), columns)
-        write_csv(tree.false_positives_csv(name, result.threshold), fp_rows(result), ["pred_id"])
         if result.threshold in coloured:
             picture = colour_associations(truth, labels, result)
             write_tiff(
-                tree.association_image(name, result.threshold),
+                tree.association_image(associated(image, view), result.threshold),
                 picture,
                 AXES[truth.ndim] + "S",
                 spacing,
             )
     return matches
+
+
+def record_matches(
+    scores: Scores, tree: ResultsTree, image: str, view: str, matches: Sequence[Match]
+) -> None:
+    """Keep the matches of one image, and write who was matched with whom."""
+    scores.matches.setdefault(view, {})[image] = [*matches]
+    name, columns = associated(image, view), ["gt_id", "pred_id", "iou", "tag"]
+    for result in matches:
+        write_csv(tree.association_csv(name, result.threshold), gt_rows(result), columns)
+        write_csv(tree.false_positives_csv(name, result.threshold), fp_rows(result), ["pred_id"])
+
+
+def associated(image: str, view: str) -> str:
+    """What the files of an image's associations are named after."""
+    return image if view in ("per_image", "as_3d_stack") else f"{image}_{view}"
 
 
 def score_classes(

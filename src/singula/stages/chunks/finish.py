@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,13 @@ import numpy.typing as npt
 from singula.boxes import Box
 from singula.evaluate import Ratio, match_overlap, winning_classes
 from singula.evaluate.overlap import Overlap, sum_overlaps
+from singula.io.results import View
 from singula.io.volume import BlockArray
 from singula.io.write import write_csv
-from singula.measure import Shapes, measurements
-from singula.postprocess.border import Ids
 from singula.report.overlay import write_overlay
 from singula.stages.chunks import work
 from singula.stages.chunks.image import ChunkImage
-from singula.stages.chunks.steps import process
+from singula.stages.chunks.steps import measured, process, remove_ids
 from singula.stages.finish import Finish
 from singula.stages.post import judge
 from singula.stages.progress import found_of, put_back
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[Any]
-_Table = TypeVar("_Table")
-_VIEW = "per_image"
+_VIEW: View = "per_image"
 # Sides of what the overlay shows, and slices in which the fullest one is looked for
 _SHOWN, _SLICES = 2048, 16
 
@@ -94,9 +92,6 @@ class ChunkFinish:
     def _records(self, phase: str) -> Iterable[dict[str, Array]]:
         return self.image.records(phase)
 
-    def _shapes(self, phase: str) -> Shapes:
-        return merged(Shapes, (work.unpack(Shapes, "shapes", r) for r in self._records(phase)))
-
     def _classes(self, phase: str) -> tuple[Array, Array] | None:
         votes = [r for r in self._records(phase) if "votes.true" in r]
         if not votes:
@@ -105,25 +100,19 @@ class ChunkFinish:
 
     def _post_process(self) -> None:
         plan, post, tree, name = self.plan, self.finish.post, self.tree, self.plan.name
-        decoded = measurements(self._shapes("instances"), spacing=plan.spacing)
-        count = len(decoded)
-        if plan.processed:
-            after, layer, table = process(self.image, count)
-            source = {"layer": layer, "table": table}
-            full = filtered = None
-            if post.measure:
-                full, filtered, gone = judge(decoded, after, post.conditions)
-                source = self.image.without(source, gone)
-            self.image.job.write_note("processed", source)
-            self.image.write_processed()
-            remaining = self._shapes("processed")
-            count = int(np.count_nonzero(remaining.npixels))
-            if full is not None and filtered is not None:
-                self._write_table(tree.full_stats(name), full, "instances")
-                self._write_table(tree.filtered_stats(name), filtered, "processed")
-        elif post.measure:
-            full, _, _ = judge(decoded, None, post.conditions)
+        decoded = measured(self.image, "instances")
+        count, full, filtered, gone = len(decoded), None, None, None
+        after = process(self.image, decoded) if plan.processed else None
+        if post.measure:
+            full, filtered, gone = judge(decoded, after, post.conditions)
             self._write_table(tree.full_stats(name), full, "instances")
+        if plan.processed:
+            if gone is not None:
+                remove_ids(self.image, gone)
+            self.image.write_processed()
+            count = len(measured(self.image, "processed"))
+            if filtered is not None:
+                self._write_table(tree.filtered_stats(name), filtered, "processed")
         self.finish.instances[name] = count
         self.finish.thresholds[name] = self.image.thresholds
 
@@ -166,9 +155,6 @@ class ChunkFinish:
         thresholds = tuple(keys.MATCHING_STATS_THS)
         matches = match_overlap(overlap, thresholds)
         record_matches(self.finish.scores, self.tree, name, view, matches)
-        for match in matches:
-            if match.threshold in keys.MATCHING_STATS_THS_COLORED_IMG:
-                self.image.colour(phase, view, match)
         chosen = self._classes(phase)
         if chosen is not None:
             own = winning_classes(self._true_votes(phase))
@@ -190,7 +176,6 @@ class ChunkFinish:
                 results["processed"] = plan.processed
         for phase, path in results.items():
             image.build_pyramid(path, phase)
-            image.export(path)
         if keys.WORKFLOW_PROCESS.ENABLE:
             self._overlay(results.get("processed", plan.instances))
         self.finish.clock("writing", began)
@@ -205,22 +190,6 @@ class ChunkFinish:
         self.finish.overlays[self.plan.name] = write_overlay(
             picture, bench.image.read(box), labels, truth
         )
-
-
-def merged(kind: type[_Table], parts: Iterable[_Table]) -> _Table:
-    """One table of the tables of all blocks, some hundred at a time."""
-    waiting: list[_Table] = []
-    for part in parts:
-        waiting.append(part)
-        if len(waiting) == 256:
-            waiting = [kind.merge(waiting)]  # type: ignore[attr-defined]
-    result: _Table = kind.merge(waiting)  # type: ignore[attr-defined]
-    return result
-
-
-def border_of(records: Iterable[Mapping[str, Array]]) -> Array:
-    """Ids on the border of the image."""
-    return merged(Ids, (work.unpack(Ids, "border", r) for r in records)).ids
 
 
 def middle_of(shape: tuple[int, ...]) -> Box:

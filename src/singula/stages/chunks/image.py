@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.data.normalize import Normalizer, Statistics
-from singula.errors import UserError
-from singula.instances import histogram, resolve_thresholds
+from singula.instances import DECODERS, resolve_thresholds
 from singula.instances.blockwise import flood_part
+from singula.instances.decode import advice
 from singula.io.volume import BlockArray
 from singula.postprocess import Extents, close_ids, extents
 from singula.scaleout import JobFolder
@@ -24,14 +23,13 @@ from singula.scaleout.runner import Runner, Work
 from singula.scaleout.stitch import HIGH, LOW, join, number_by_first, sum_over, touching_pairs
 from singula.stages import settings as from_config
 from singula.stages.chunks import work
-from singula.stages.chunks.bench import FLOODED, SEEDS, Bench
+from singula.stages.chunks.bench import FLOODED, SEEDS, Bench, bench
 from singula.stages.chunks.plan import Plan
 
 Array = npt.NDArray[Any]
 Notify = Callable[[str], None]
 _PILOTS = 3
 _CHUNK = {2: 512, 3: 64}
-LATER = ("values", "levels", "seeds", "flood", "instances")
 
 
 class ChunkImage:
@@ -66,7 +64,7 @@ class ChunkImage:
     @property
     def bench(self) -> Bench:
         """What this process opens."""
-        return work.bench(self.job.path)
+        return bench(self.job.path)
 
     def run_phase(self, phase: str, do: Work, count: int | None = None) -> None:
         """Do what is left of a phase."""
@@ -170,19 +168,18 @@ class ChunkImage:
                 self.run_phase("levels", work.count_levels)
             counts: dict[str, Array] = {}
             for record in self.records("levels" if bench.filtered else "maps"):
-                for name, values in record.items():
+                for name, count in record.items():
                     if name.startswith("levels."):
                         key = name.removeprefix("levels.")
-                        counts[key] = counts.get(key, 0) + values
+                        counts[key] = counts.get(key, 0) + count
             settings = from_config.decode_settings(bench.config)
-            needs = work_needs(bench)
-            binary = {c: n for c, n in counts.items() if c in needs}
-            values, notes = resolve_thresholds(binary if settings.th_type == "auto" else {}, settings)
+            decoder = DECODERS[bench.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS]
+            binary = {c: n for c, n in counts.items() if c in decoder.needs}
+            values, notes = resolve_thresholds(binary, settings)
             found = {"values": values, "notes": list(notes)}
-            if "area" in counts:
-                found["area"] = area_threshold(counts["area"])
             self.job.write_note("thresholds", found)
-        return tuple(found["notes"])
+        # Flooding without a growth mask has something to say, too.
+        return (*found["notes"], *advice(self.bench.recipe.decoder, found["values"]))
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -242,7 +239,9 @@ class ChunkImage:
             if "extents.ids" in record:
                 part = work.unpack(Extents, "extents", record)
                 own = ids[offsets[number] :][part.ids - 1]
-                columns = {name: record[f"extents.{name}"] for name in ("npixels", "sums", "low", "high")}
+                columns = {
+                    name: record[f"extents.{name}"] for name in ("npixels", "sums", "low", "high")
+                }
                 there = own > 0
                 parts.append(
                     Extents.of_rows(
@@ -286,7 +285,7 @@ class ChunkImage:
     def _measure_halo(self) -> list[int]:
         """What is decoded around a block, from the size of the instances in the fullest blocks."""
         ndim, found, sides = len(self.plan.shape), [], []
-        for number, record in enumerate(self.records("seeds")):
+        for record in self.records("seeds"):
             found.append(len(record["first"]))
             if len(record["first"]):
                 sides.append(np.percentile(record["extent"], 90, axis=0))
@@ -321,37 +320,28 @@ class ChunkImage:
             self.create(self.plan.instances, self.plan.shape, numbers.dtype, kind="labels")
         self.run_phase("instances", work.write_instances)
 
-    def build_pyramid(self, path: str, phase: str, properties: Sequence[dict[str, Any]] = ()) -> None:
+    def write_processed(self) -> None:
+        """The instances after all steps as a result; the note ``processed`` says what they are."""
+        note = self.job.read_note("processed") or {}
+        phase, _, name = note["table"].partition("/")
+        kind = self.job.open_table(phase, name).dtype
+        if not self.job.done("processed"):
+            self.create(self.plan.processed, self.plan.shape, kind, kind="labels")
+        self.run_phase("processed", work.write_processed)
+
+    def build_pyramid(
+        self, path: str, phase: str, properties: Sequence[dict[str, Any]] = ()
+    ) -> None:
         """Coarser levels of a result, and the metadata that make it one."""
         target = BlockArray.open(path)
         for level in range(1, len(target.levels)):
             self.job.write_note("pyramid", {"path": path, "level": level})
-            self.run_phase(f"{phase}-level{level}", work.build_level, len(list(target.blocks(level))))
+            self.run_phase(
+                f"{phase}-level{level}", work.build_level, len(list(target.blocks(level)))
+            )
         target.finish(self.plan.name, properties)
 
     def clean(self) -> None:
         """Delete the images that only the phases needed; the records stay."""
         for name in (SEEDS, FLOODED):
             shutil.rmtree(self.job.path / name, ignore_errors=True)
-
-
-def work_needs(bench: Bench) -> tuple[str, ...]:
-    """Channels that the decoder takes thresholds of."""
-    return tuple(c for c in bench_decoder(bench).needs if c in ("B", "C", "M", "P"))
-
-
-def bench_decoder(bench: Bench) -> Any:
-    """The configured decoder."""
-    from singula.instances import DECODERS
-
-    return DECODERS[bench.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS]
-
-
-def area_threshold(counts: Array) -> float:
-    """Threshold of the foreground in which instances grow, from its histogram."""
-    from singula.postprocess.voronoi import area_limit
-
-    return area_limit(counts)
-
-
-__all__ = ["ChunkImage", "UserError", "histogram"]

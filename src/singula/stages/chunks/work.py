@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from singula.boxes import shape_of
 from singula.channels import encode_with
-from singula.channels.table import CHANNELS
 from singula.evaluate.overlap import Overlap, overlap
 from singula.instances import histogram
 from singula.instances.blockwise import flood_part, seed_part
@@ -26,6 +25,7 @@ from singula.runtime import release_memory
 from singula.scaleout.stitch import HIGH, LOW, Face, face_of
 from singula.stages import settings as from_config
 from singula.stages.chunks.bench import FLOODED, SEEDS, Bench, bench
+from singula.stages.score import class_map_sums, map_sums
 
 Array = npt.NDArray[Any]
 Record = dict[str, Array]
@@ -77,13 +77,10 @@ def count_levels(folder: Path, number: int) -> Record:
 
 def _levels(own: Bench, maps: Mapping[str, Array]) -> Record:
     from singula.instances.decode import refuse_nan
-    from singula.postprocess.voronoi import growth_map
 
     for name, values in maps.items():
         refuse_nan(name, values)
     record = {f"levels.{c}": histogram(maps[c]) for c in maps if c in _BINARY}
-    if own.post.voronoi_threshold == 0:
-        record["levels.area"] = histogram(growth_map(maps))
     return record
 
 
@@ -183,17 +180,16 @@ def score_maps(folder: Path, number: int) -> Record:
     if own.truth is None:
         return {}
     outer, block = own.around(number, _CONTOUR)
-    truth = own.truth.read(outer)[..., 0]
+    truth = own.truth.read(outer)
     maps = own.read_maps(own.box(number))
     settings = from_config.encode_settings(own.config, "TEST")
-    channels = encode_with(settings, truth)
-    record: Record = {}
-    for name, values in maps.items():
-        if name in LOCAL and CHANNELS[name].kind == "binary":
-            true, found = channels[name][block.core] > 0.5, values > 0.5
-            counts = np.count_nonzero(true & found), np.count_nonzero(true | found)
-            record[f"iou.{name}"] = np.array(counts)
-    return record
+    channels = encode_with(settings, truth[..., 0])
+    inner = block.core
+    true = {name: values[inner] for name, values in channels.items() if name in LOCAL}
+    sums = map_sums(true, maps, truth[..., 0][inner] > 0)
+    if "class" in maps and truth.shape[-1] > 1:
+        sums |= class_map_sums(truth[..., 1][inner], maps["class"], own.config.MODEL.N_CLASSES)
+    return {name: np.array([ratio.total, ratio.count]) for name, ratio in sums.items()}
 
 
 def overlap_in(record: Mapping[str, Array], prefix: str = "overlap") -> Overlap:
