@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from singula.errors import UserError
-from singula.io.image import ArrayPlace, Header
+from singula.io.image import ArrayPlace, ArrayPlaces, Header
 
 _INSIDE_KEYS = "INPUT_ZARR_MULTIPLE_DATA_RAW_PATH (labels: …_GT_PATH)"
 _AXES_KEYS = "INPUT_IMG_AXES_ORDER (labels: INPUT_MASK_AXES_ORDER)"
@@ -71,6 +71,24 @@ def spellings(inside: str) -> list[str]:
     """The paths that a configured one may mean: with slashes, or with dots for slashes."""
     plain = inside.strip("/")
     return [plain, plain.replace(".", "/")] if "." in plain else [plain]
+
+
+def array_places(
+    image: str, labels: str, image_axes: str, label_axes: str, *, together: bool
+) -> ArrayPlaces:
+    """Where a configuration says that containers keep images and labels.
+
+    Parameters
+    ----------
+    image, labels : str
+        Paths inside; empty for the only array.
+    image_axes, label_axes : str
+        Orders of axes; TZCYX, the default, leaves it to the files.
+    together : bool
+        The labels are in the files of the images.
+    """
+    known = [None if axes == _DEFAULT_AXES else axes for axes in (image_axes, label_axes)]
+    return ArrayPlaces(ArrayPlace(image, known[0]), ArrayPlace(labels, known[1]), together)
 
 
 def choose(path: Path, found: Sequence[Found], *, labels: bool) -> Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -143,3 +144,25 @@ def check_header(path: Path, header: Header) -> None:
         )
     if 0 in header.shape or not header.shape:
         raise UserError(f"{path}: holds no pixels ({header})", "copy or export it again")
+
+
+def change_stamp(path: Path) -> tuple[int, int]:
+    """Bytes and newest time of a file, or of all files of a folder: whether it was changed.
+
+    Raises
+    ------
+    OSError
+        When it is not there.
+    """
+    there = path.stat()
+    size, newest = there.st_size, there.st_mtime_ns
+    if path.is_dir():
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    own, time = change_stamp(Path(entry.path))
+                else:
+                    info = entry.stat()
+                    own, time = info.st_size, info.st_mtime_ns
+                size, newest = size + own, max(newest, time)
+    return size, newest

@@ -208,3 +208,5 @@ FORMATS: dict[str, Format] = {
 }
 
 IMAGE_SUFFIXES = tuple(FORMATS)
+# Folders that are one image to the user.
+FOLDER_SUFFIXES = tuple(suffix for suffix, kind in FORMATS.items() if kind.folder)

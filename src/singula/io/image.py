@@ -69,6 +69,28 @@ class ArrayPlace:
     axes: str | None = None
 
 
+@dataclass(frozen=True)
+class ArrayPlaces:
+    """Where the containers of a data set keep images and labels.
+
+    Parameters
+    ----------
+    image, labels : ArrayPlace
+    together : bool
+        The labels are in the files of the images.
+    """
+
+    image: ArrayPlace = ArrayPlace()
+    labels: ArrayPlace = ArrayPlace()
+    together: bool = False
+
+    @property
+    def label_variant(self) -> str:
+        """What tells the labels from others in the same file, in words; empty for nothing."""
+        said = (("array", self.labels.inside), ("axes", self.labels.axes))
+        return ", ".join(f"{name} {value}" for name, value in said if value)
+
+
 @dataclass(frozen=True, eq=False)
 class Header:
     """What a file says about its pixels, known without reading them.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from singula.errors import UserError
 from singula.io.axes import Layout
+from singula.io.boxes import boxes, clipped
 from singula.io.files import guarded, open_stored
 from singula.io.formats import stem_of
 from singula.io.image import AnyArray, ArrayPlace, Box, Header, Stored
@@ -238,29 +238,3 @@ def _lazy(
         _labels=labels,
         _open=(os.getpid(), stored),
     )
-
-
-def clipped(box: Sequence[slice], shape: Sequence[int]) -> Box:
-    """A box with its bounds written out, cut to the image.
-
-    Raises
-    ------
-    ValueError
-        Steps, or another number of axes.
-    """
-    if len(box) != len(shape) or any(one.step not in (None, 1) for one in box):
-        raise ValueError(f"{box} is no box of an image {tuple(shape)}")
-    bounds = []
-    for one, size in zip(box, shape, strict=True):
-        start, stop, _ = one.indices(size)
-        bounds.append(slice(start, max(start, stop)))
-    return tuple(bounds)
-
-
-def boxes(shape: Sequence[int], size: Sequence[int]) -> Iterator[Box]:
-    """Boxes of one size, the last ones smaller, that cover a shape; in row-major order."""
-    axes = [
-        [slice(first, min(first + step, length)) for first in range(0, length, step)]
-        for length, step in zip(shape, size, strict=True)
-    ]
-    yield from product(*axes)

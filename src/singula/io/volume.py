@@ -11,10 +11,13 @@ import numpy as np
 
 from singula.io import ngff
 from singula.io.atomic import make_folder, write_error
+from singula.io.boxes import boxes, clipped
 from singula.io.containers import library
 from singula.io.image import AnyArray, Box
-from singula.io.lazy import boxes, clipped
+from singula.io.stream import write_hdf5_from, write_tiff_from
 from singula.io.write import write_json
+
+__all__ = ["BlockArray", "mean", "nearest", "write_hdf5_from", "write_tiff_from"]
 
 _CHUNKS = {2: (1024, 1024), 3: (64, 256, 256)}
 _OWN = "singula"  # attribute of the group that says how the image was begun
@@ -176,6 +179,11 @@ class BlockArray:
     def spatial_shape(self) -> tuple[int, ...]:
         """Size along (y, x) or (z, y, x)."""
         return self.shape[: self.ndim]
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What is compressed at once along each spatial axis."""
+        return tuple(self._array(0).chunks)[-self.ndim :]
 
     def grid(self, level: int = 0) -> tuple[int, ...]:
         """What one file of a level holds along each spatial axis; boxes are aligned to it."""

@@ -230,7 +230,7 @@ def masks_by_name(settings: PostSettings, names: list[str]) -> dict[str, Path]:
     if settings.masks is None:
         return {}
     from singula.io.formats import stem_of
-    from singula.io.pairs import list_images
+    from singula.io.listing import list_images
 
     found = {stem_of(path): path for path in list_images(settings.masks, "DATA.TEST.BINARY_MASKS")}
     missing = [name for name in names if name not in found]

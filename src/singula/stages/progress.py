@@ -13,6 +13,7 @@ from typing import Any
 from singula.config import Config
 from singula.evaluate import Score
 from singula.io.atomic import make_folder, write_error
+from singula.io.files import change_stamp
 from singula.stages.finish import Finish
 from singula.stages.score import Scores
 
@@ -33,7 +34,7 @@ def settings_fingerprint(config: Config, checkpoint: Path | None) -> str:
 
 def file_stamp(*paths: Path | None) -> str:
     """Size and time of files, which tell whether they were changed."""
-    found = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p is not None]
+    found = [(str(p), *change_stamp(p)) for p in paths if p is not None]
     return hashlib.blake2b(repr(found).encode(), digest_size=8).hexdigest()
 
 

@@ -21,9 +21,11 @@ from singula.data.preprocess import (
 )
 from singula.data.samples import Sample
 from singula.errors import UserError
-from singula.io.image import Image
+from singula.io.containers import array_places
+from singula.io.image import ArrayPlace, ArrayPlaces, Image
 from singula.io.lazy import LazyImage, open_image, open_labels
-from singula.io.pairs import Pair, list_images
+from singula.io.listing import list_images
+from singula.io.pairs import Pair
 from singula.io.read import (
     image_layout,
     map_image,
@@ -57,16 +59,16 @@ class Reader:
     n_classes: int = 0
     steps: PreprocessSettings | None = None
 
-    def shape(self, path: Path) -> tuple[int, ...]:
+    def shape(self, path: Path, arrays: ArrayPlace | None = None) -> tuple[int, ...]:
         """Spatial shape of an image after preprocessing, from its header."""
         if self.steps is not None and self.steps.resize is not None:
             return self.steps.resize.shape
-        header = read_header(path)
+        header = read_header(path, arrays)
         return image_layout(path, header, self.ndim, self.channels, grey=self.grey).spatial_shape
 
-    def image(self, path: Path) -> Image:
+    def image(self, path: Path, arrays: ArrayPlace | None = None) -> Image:
         """An image, preprocessed."""
-        image = read_image(path, self.ndim, self.channels, grey=self.grey)
+        image = read_image(path, self.ndim, self.channels, grey=self.grey, arrays=arrays)
         if self.steps is None:
             return image
         changed = preprocess(image.array, self.steps)
@@ -76,18 +78,18 @@ class Reader:
             sizes = tuple(size * old / new for size, old, new in shapes)
         return replace(image, array=changed, spacing=sizes)
 
-    def open_image(self, path: Path) -> LazyImage:
+    def open_image(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
         """An image of which boxes are read, not preprocessed."""
-        return open_image(path, self.ndim, self.channels, grey=self.grey)
+        return open_image(path, self.ndim, self.channels, grey=self.grey, arrays=arrays)
 
-    def open_labels(self, path: Path) -> LazyImage:
+    def open_labels(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
         """Labels of which boxes are read."""
-        return open_labels(path, self.ndim, self.n_classes > 0)
+        return open_labels(path, self.ndim, self.n_classes > 0, arrays=arrays)
 
-    def labels(self, path: Path) -> npt.NDArray[Any]:
+    def labels(self, path: Path, arrays: ArrayPlace | None = None) -> npt.NDArray[Any]:
         """Labels (spatial…, 1 or 2), at the size of the preprocessed image."""
-        classes = self.n_classes > 0
-        labels = read_labels(path, self.ndim, classes, n_classes=self.n_classes or None)
+        known = self.n_classes or None
+        labels = read_labels(path, self.ndim, known is not None, n_classes=known, arrays=arrays)
         return self.resized(labels.array)
 
     def resized(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -144,6 +146,18 @@ class StoredPair:
         if not reader.label_variant:
             mapped = map_labels(path, reader.ndim, reader.n_classes > 0)
         return reader.labels(path) if mapped is None else mapped
+
+
+def places_for(config: Config, part: str) -> ArrayPlaces:
+    """Where the containers of TRAIN, VAL or TEST keep images and labels."""
+    keys = config.TEST.BY_CHUNKS if part == "TEST" else getattr(config.DATA, part)
+    return array_places(
+        keys.INPUT_ZARR_MULTIPLE_DATA_RAW_PATH,
+        keys.INPUT_ZARR_MULTIPLE_DATA_GT_PATH,
+        keys.INPUT_IMG_AXES_ORDER,
+        keys.INPUT_MASK_AXES_ORDER,
+        together=keys.INPUT_ZARR_MULTIPLE_DATA,
+    )
 
 
 def n_classes(config: Config) -> int:

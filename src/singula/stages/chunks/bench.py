@@ -16,9 +16,11 @@ from singula.boxes import Box, grown, local
 from singula.config import Config
 from singula.instances import DECODERS
 from singula.instances.blockwise import Recipe
+from singula.io.image import ArrayPlace
 from singula.io.lazy import LazyImage
 from singula.io.volume import BlockArray
 from singula.postprocess import Block
+from singula.postprocess.filters import median_halo
 from singula.scaleout import JobFolder
 from singula.stages import settings as from_config
 from singula.stages.chunks.plan import Plan
@@ -66,14 +68,20 @@ class Bench:
     @cached_property
     def image(self) -> LazyImage:
         """The image."""
-        return reader_for(self.config, "TEST").open_image(Path(self.plan.image))
+        place = self.plan.image_place
+        return reader_for(self.config, "TEST").open_image(
+            Path(self.plan.image), None if place is None else ArrayPlace(*place)
+        )
 
     @cached_property
     def truth(self) -> LazyImage | None:
         """Its labels, if it has any."""
         if not self.plan.label:
             return None
-        return reader_for(self.config, "TEST").open_labels(Path(self.plan.label))
+        place = self.plan.label_place
+        return reader_for(self.config, "TEST").open_labels(
+            Path(self.plan.label), None if place is None else ArrayPlace(*place)
+        )
 
     @cached_property
     def mask(self) -> LazyImage | None:
@@ -102,9 +110,8 @@ class Bench:
     @cached_property
     def halo_of_filters(self) -> tuple[int, ...]:
         """Pixels per axis that the filters on maps look at around a box."""
-        z = max(self.post.z_size or 0, self.post.yz_size or 0) if len(self.shape) == 3 else 0
-        y = self.post.yz_size or 0 if len(self.shape) == 3 else 0
-        return (z, y, 0)[: len(self.shape)] if len(self.shape) == 3 else (0, 0)
+        halo = median_halo(self.post.z_size, self.post.yz_size)
+        return halo if len(self.shape) == 3 else (0, 0)
 
     @property
     def filtered(self) -> bool:

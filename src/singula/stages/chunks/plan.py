@@ -10,7 +10,7 @@ from singula.scaleout.grid import Grid
 from singula.scaleout.job import JobFolder
 
 _NOTE = "plan"
-_SHAPES = ("shape", "block", "spacing")
+_TUPLES = ("shape", "block", "spacing", "image_place", "label_place")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Plan:
         The whole configuration, as YAML.
     image, label, mask, checkpoint : str
         Files; empty for none.
+    image_place, label_place : (str, str or None), optional
+        Which array of a container they are, and its axes.
     maps, instances, processed : str
         Folders of the results; the last is empty where no step follows decoding.
     shape, block : tuple of int
@@ -46,6 +48,8 @@ class Plan:
     label: str
     mask: str
     checkpoint: str
+    image_place: tuple[str, str | None] | None
+    label_place: tuple[str, str | None] | None
     maps: str
     instances: str
     processed: str
@@ -74,7 +78,7 @@ class Plan:
         if values is None or set(values) != {f.name for f in fields(cls)}:
             return None
         plain: dict[str, Any] = {
-            name: tuple(value) if name in _SHAPES and value is not None else value
+            name: tuple(value) if name in _TUPLES and value is not None else value
             for name, value in values.items()
         }
         return cls(**plain)

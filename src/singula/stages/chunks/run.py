@@ -9,13 +9,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from singula.config import Config
 from singula.errors import StorageError, UserError
+from singula.io.image import ArrayPlace
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree
-from singula.runtime import available_cores, release_memory
+from singula.runtime import release_memory
 from singula.scaleout import JobFolder
 from singula.scaleout.memory import plan_blocks
 from singula.scaleout.runner import OneProcess, Runner
@@ -193,7 +194,7 @@ class ChunkRun:
 
     def _plan(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> Plan:
         config, tree = self.config, self.tree
-        image = inputs.reader.open_image(pair.image)
+        image = inputs.reader.open_image(pair.image, pair.arrays)
         shape = image.spatial_shape
         asked = config.TEST.BY_CHUNKS.BLOCK_SHAPE
         if asked and (len(asked) != len(shape) or min(asked) < 1):
@@ -209,13 +210,6 @@ class ChunkRun:
                 f"{pair.image}: {memory / 1e9:.1f} GB of memory are too little for any block",
                 "give more with SYSTEM.MAX_MEMORY, or use fewer workers",
             )
-        if pair.label is not None and inputs.has_truth:
-            truth = inputs.reader.open_labels(pair.label)
-            if truth.spatial_shape != shape:
-                raise UserError(
-                    f"{pair.label}: has the shape {truth.spatial_shape}, {pair.image} {shape}",
-                    "labels must have the size of their image",
-                )
         width = from_config.model_settings(config).feature_maps[0]
         maps_key, key = self._keys(pair, checkpoint, inputs)
         mask = inputs.masks.get(pair.name)
@@ -229,6 +223,8 @@ class ChunkRun:
             label=str(pair.label.absolute()) if pair.label and inputs.has_truth else "",
             mask=str(mask.absolute()) if mask else "",
             checkpoint=str(checkpoint.path.absolute()),
+            image_place=_place(pair.arrays),
+            label_place=_place(pair.label_arrays),
             maps=str((tree.per_image / f"{pair.name}.zarr").absolute()),
             instances=str((tree.per_image_instances / f"{pair.name}.zarr").absolute()),
             processed=str((tree.per_image_post_processing / f"{pair.name}.zarr").absolute())
@@ -281,8 +277,10 @@ def refuse_whole_images(config: Config) -> None:
             )
 
 
+def _place(arrays: ArrayPlace | None) -> tuple[str, str | None] | None:
+    return None if arrays is None else (arrays.inside, arrays.axes)
+
+
 def _sides(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape))
 
-
-__all__ = ["Any", "ChunkRun", "available_cores"]
