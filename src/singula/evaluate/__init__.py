@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from singula.evaluate.associations import colour_associations, fp_rows, gt_rows
+from singula.evaluate.associations import colour_associations, fp_columns, gt_columns
 from singula.evaluate.iou import iou, mae
 from singula.evaluate.matching import Match, Score, match, match_dataset, match_overlap
 from singula.evaluate.overlap import Overlap, overlap, sum_overlaps
@@ -15,8 +15,8 @@ __all__ = [
     "Score",
     "Splits",
     "colour_associations",
-    "fp_rows",
-    "gt_rows",
+    "fp_columns",
+    "gt_columns",
     "iou",
     "mae",
     "match",
