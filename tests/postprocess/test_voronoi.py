@@ -62,6 +62,14 @@ def test_any_voxel_size(seed, spacing):
     np.testing.assert_allclose(away, least.ravel(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(3, 7, 37), (2, 40, 16), (33, 5)])
+def test_lines_beside_each_other_do_not_mix(shape):
+    rng = np.random.default_rng(5)
+    labels = rng.integers(1, 200, shape) * (rng.random(shape) < 0.04)
+    grown = voronoi(labels, np.ones(shape, bool))
+    np.testing.assert_array_equal(grown, brute_force(labels, True, np.ones(len(shape)))[0])
+
+
 def test_thick_slices_are_far_apart():
     labels = np.zeros((3, 1, 5), np.uint8)
     labels[0, 0, 2], labels[1, 0, 0] = 1, 2

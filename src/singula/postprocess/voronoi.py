@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,9 +42,9 @@ def voronoi(
 
     Notes
     -----
-    The Euclidean distance between centres of pixels, exactly: along each axis in turn the lower
-    envelope of parabolas (P. Felzenszwalb and D. Huttenlocher, 2012), linear in pixels. Of
-    instances equally near, the one with the lowest id gets the pixel.
+    The Euclidean distance between centres of pixels, exactly: along the first axis by steps, along
+    each other in turn the lower envelope of parabolas (P. Felzenszwalb and D. Huttenlocher, 2012),
+    linear in pixels. Of instances equally near, the one with the lowest id gets the pixel.
     """
     checked = check_labels(labels)
     if area.shape != checked.shape:
@@ -55,13 +56,11 @@ def voronoi(
     weights = (sizes / sizes.min()) ** 2
     nearest = index.astype(np.uint32)
     distance = np.empty(nearest.shape)
-    width = nearest.shape[-1]
-    compiled(_along_rows)(nearest.reshape(-1, width), distance.reshape(-1, width), weights[-1])
-    inner = width
-    for axis in reversed(range(nearest.ndim - 1)):
-        shape = (-1, nearest.shape[axis], inner)
-        compiled(_along_columns)(nearest.reshape(shape), distance.reshape(shape), weights[axis])
-        inner *= nearest.shape[axis]
+    shape = (len(nearest), -1)
+    compiled(_along_first)(nearest.reshape(shape), distance.reshape(shape), weights[0])
+    for axis in range(1, nearest.ndim):
+        lines = (math.prod(nearest.shape[:axis]), nearest.shape[axis], -1)
+        compiled(_along)(nearest.reshape(lines), distance.reshape(lines), weights[axis])
     np.copyto(nearest, index, where=(index != 0) | ~area.astype(bool), casting="unsafe")
     return look_up(ids.astype(np.asarray(labels).dtype), nearest)
 
@@ -105,47 +104,47 @@ def growth_area(maps: Mapping[str, np.ndarray], threshold: float = 0.0) -> tuple
     return foreground > threshold, threshold
 
 
-def _along_rows(nearest: Any, distance: Any, weight: Any) -> None:
-    """Fill rows in place with the nearest label of the row and its squared distance; compiled."""
-    height, width = nearest.shape
-    before = np.empty(width, np.int64)
-    for y in range(height):
-        row, away = nearest[y], distance[y]
-        left = -1
-        for x in range(width):
-            if row[x] != 0:
-                left = x
-            before[x] = left
-        right = -1
-        for x in range(width - 1, -1, -1):
-            if row[x] != 0:
-                right = x
-            left = before[x]
-            best = right
-            if left >= 0:
-                gap = (right - x) - (x - left)
-                if right < 0 or gap > 0 or (gap == 0 and row[left] < row[right]):
-                    best = left
-            away[x] = np.inf
-            if best >= 0:
-                row[x] = row[best]
-                away[x] = weight * (x - best) ** 2
+def _along_first(nearest: Any, distance: Any, weight: Any) -> None:
+    """Fill in place, along the first axis, the nearest label and its squared distance; compiled.
+
+    Row by row, down and up again, as memory lies.
+    """
+    length, inner = nearest.shape
+    gap = np.full(inner, np.inf)  # to the last label met
+    for y in range(length):
+        for x in range(inner):
+            gap[x] += 1
+            if nearest[y, x] != 0:
+                gap[x] = 0
+            elif y > 0:
+                nearest[y, x] = nearest[y - 1, x]
+            distance[y, x] = gap[x]
+    gap[:] = np.inf
+    for y in range(length - 1, -1, -1):
+        for x in range(inner):
+            gap[x] += 1
+            away = distance[y, x]
+            if gap[x] < away or (gap[x] == away < np.inf and nearest[y + 1, x] < nearest[y, x]):
+                nearest[y, x] = nearest[y + 1, x]
+            gap[x] = min(gap[x], away)
+            distance[y, x] = weight * gap[x] * gap[x]
 
 
-def _along_columns(nearest: Any, distance: Any, weight: Any) -> None:
+def _along(nearest: Any, distance: Any, weight: Any) -> None:
     """Lower the squared distances in place along the middle axis; compiled.
 
-    Each pixel of a column is the bottom of a parabola. `bottoms` holds those that make up the
-    lower envelope, `starts` where each begins to be the lowest. A parabola that is the lowest in
-    a single point, along with others, stays: its label may be the lowest. Columns are copied,
-    some at a time, because pixels of a column lie far apart.
+    Each pixel of a line is the bottom of a parabola. `bottoms` holds those that make up the
+    lower envelope, `starts` where each begins to be the lowest, `bases` and `owners` how low it is
+    and whose. A parabola that is the lowest in a single point, along with others, stays: its label
+    may be the lowest. Nothing beyond a pixel of an instance can be as near as that is. Lines are
+    copied, some at a time, because pixels of a column lie far apart.
     """
-    tile = 8
     outer, length, inner = nearest.shape
-    heights = np.empty((tile, length))
-    labels = np.empty((tile, length), nearest.dtype)
-    bottoms = np.empty(length, np.int64)
-    starts = np.empty(length)
+    tile = min(16, inner)
+    heights = np.empty((tile, length + 8))  # 8: else all lines may compete for one place in cache
+    labels = np.empty((tile, length + 8), nearest.dtype)
+    bottoms, starts = np.empty(length, np.int64), np.empty(length)
+    bases, owners = np.empty(length), np.empty(length, nearest.dtype)
     for block in range(outer):
         for left in range(0, inner, tile):
             columns = min(tile, inner - left)
@@ -154,36 +153,45 @@ def _along_columns(nearest: Any, distance: Any, weight: Any) -> None:
                     heights[x, y] = distance[block, y, left + x]
                     labels[x, y] = nearest[block, y, left + x]
             for x in range(columns):
-                height = heights[x]
-                count = 0
-                for y in range(length):
-                    if height[y] == np.inf:
+                height, label = heights[x], labels[x]
+                y = 0
+                while y < length:
+                    if height[y] == 0:
+                        y += 1
                         continue
-                    start = -np.inf
-                    while count > 0:
-                        last = bottoms[count - 1]
-                        rise = height[y] - height[last] + weight * (y * y - last * last)
-                        start = rise / (2 * weight * (y - last))
-                        if start >= starts[count - 1]:
-                            break
-                        count -= 1
-                    if start <= length - 1:
-                        bottoms[count], starts[count] = y, start
-                        count += 1
-                lowest = 0
-                for y in range(length):
-                    if count == 0:
-                        break
-                    while lowest + 1 < count and starts[lowest + 1] < y:
-                        lowest += 1
-                    best = np.inf
-                    candidate = lowest
-                    while candidate < count and (candidate == lowest or starts[candidate] <= y):
-                        bottom = bottoms[candidate]
-                        value = height[bottom] + weight * (y - bottom) ** 2
-                        label = labels[x, bottom]
-                        if value < best or (value == best and label < nearest[block, y, left + x]):
-                            best = value
-                            nearest[block, y, left + x] = label
-                        candidate += 1
-                    distance[block, y, left + x] = best
+                    first = y
+                    while y < length and height[y] != 0:
+                        y += 1
+                    count = 0
+                    for at in range(max(first - 1, 0), min(y + 1, length)):
+                        if height[at] == np.inf:
+                            continue
+                        start = -np.inf
+                        while count > 0:
+                            last = bottoms[count - 1]
+                            rise = height[at] - bases[count - 1] + weight * (at * at - last * last)
+                            start = rise / (2 * weight * (at - last))
+                            if start >= starts[count - 1]:
+                                break
+                            count -= 1
+                        if start < y:
+                            bottoms[count], starts[count] = at, start
+                            bases[count], owners[count] = height[at], label[at]
+                            count += 1
+                    lowest = 0
+                    for at in range(first, y if count > 0 else first):
+                        while lowest + 1 < count and starts[lowest + 1] < at:
+                            lowest += 1
+                        best = np.inf
+                        part = lowest
+                        while part < count and (part == lowest or starts[part] <= at):
+                            value = bases[part] + weight * (at - bottoms[part]) ** 2
+                            if value < best or (value == best and owners[part] < label[at]):
+                                best = value
+                                label[at] = owners[part]
+                            part += 1
+                        height[at] = best
+            for y in range(length):
+                for x in range(columns):
+                    distance[block, y, left + x] = heights[x, y]
+                    nearest[block, y, left + x] = labels[x, y]

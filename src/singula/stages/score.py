@@ -16,8 +16,8 @@ from singula.evaluate import (
     Ratio,
     Score,
     colour_associations,
-    fp_rows,
-    gt_rows,
+    fp_columns,
+    gt_columns,
     iou_sums,
     mae_sums,
     match,
@@ -158,10 +158,9 @@ def score_instances(
     matches = match(truth, labels, thresholds)
     scores.matches.setdefault(view, {})[image] = [*matches]
     name = image if view in ("per_image", "as_3d_stack") else f"{image}_{view}"
-    columns = ["gt_id", "pred_id", "iou", "tag"]
     for result in matches:
-        write_csv(tree.association_csv(name, result.threshold), gt_rows(result), columns)
-        write_csv(tree.false_positives_csv(name, result.threshold), fp_rows(result), ["pred_id"])
+        write_csv(tree.association_csv(name, result.threshold), gt_columns(result))
+        write_csv(tree.false_positives_csv(name, result.threshold), fp_columns(result))
         if result.threshold in coloured:
             picture = colour_associations(truth, labels, result)
             write_tiff(
