@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,13 @@ import numpy as np
 from singula.errors import UserError
 from singula.instances.thresholds import MIN_AUTO, histogram, otsu_from_histogram
 from singula.postprocess.labels import check_labels, check_spacing, index_labels, look_up
+from singula.postprocess.parts import Block
 from singula.runtime import compiled
 
 _NO_OTSU = 0.5
+_SLACK = 1e-6
+"""Rounding, with room, of where two parabolas meet: what is equally near is looked at for certain,
+wherever the array begins."""
 
 
 def voronoi(
@@ -46,14 +51,88 @@ def voronoi(
     each other in turn the lower envelope of parabolas (P. Felzenszwalb and D. Huttenlocher, 2012),
     linear in pixels. Of instances equally near, the one with the lowest id gets the pixel.
     """
+    grown, _ = _grow(labels, area, check_spacing(spacing, np.ndim(labels)))
+    return grown
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """Instances of a block after they grew.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        Of the core.
+    proved : ndarray of bool
+        Pixels of the core whose label is the one that the whole image gives; at the others an
+        instance beyond the halo may be nearer.
+    halo : tuple of int or None
+        Pixels around the core with which all would be proved. None if the array has no instance,
+        so that nothing tells how far the nearest is.
+    """
+
+    labels: np.ndarray
+    proved: np.ndarray
+    halo: tuple[int, ...] | None
+
+
+def voronoi_block(
+    labels: np.ndarray,
+    area: np.ndarray,
+    block: Block,
+    *,
+    spacing: Sequence[float] | None = None,
+) -> Grown:
+    """Let the instances of a block and its halo grow over the core; see `voronoi`.
+
+    Parameters
+    ----------
+    labels, area : ndarray
+        Of the block with any halo; the larger, the more is proved.
+    block : Block
+        Where they lie.
+    spacing : sequence of float, optional
+        Pixel size per axis, z first.
+    """
+    sizes = check_spacing(spacing, np.ndim(labels))
+    core = block.box(labels)
+    grown, distance = _grow(labels, area, sizes)
+    weights = _weights(sizes)
+    unseen = np.array(np.inf)  # squared distance to the first pixel beyond the array
+    for axis, own in enumerate(core):
+        at = np.arange(own.start, own.stop, dtype=float)
+        gaps = []
+        if block.origin[axis] > 0:
+            gaps.append(at + 1)
+        if block.origin[axis] + labels.shape[axis] < block.shape[axis]:
+            gaps.append(labels.shape[axis] - at)
+        for gap in gaps:
+            line = np.expand_dims(
+                weights[axis] * gap**2, [a for a in range(len(core)) if a != axis]
+            )
+            unseen = np.minimum(unseen, line)
+    decided = (labels[core] != 0) | ~area[core].astype(bool)
+    # At the same distance an instance beyond may have the lower id.
+    proved = decided | (distance[core] < unseen) | np.isinf(unseen)
+    farthest = distance[core][~proved].max(initial=0)
+    halo = None
+    if np.isfinite(farthest):
+        halo = tuple((np.sqrt(farthest / weights) + 1).astype(int).tolist())
+    return Grown(grown[core], proved, halo)
+
+
+def _grow(
+    labels: np.ndarray, area: np.ndarray, sizes: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Grown labels, and the squared distance of every pixel to the nearest one in finest pixels."""
     checked = check_labels(labels)
     if area.shape != checked.shape:
         raise UserError(f"labels have the shape {checked.shape}, the area to fill {area.shape}")
-    sizes = np.array(check_spacing(spacing, checked.ndim))
     index, ids = index_labels(checked)
     if not index.any():
-        return checked.astype(np.asarray(labels).dtype)
-    weights = (sizes / sizes.min()) ** 2
+        nothing = np.broadcast_to(np.inf, checked.shape)
+        return checked.astype(np.asarray(labels).dtype), nothing
+    weights = _weights(sizes)
     nearest = index.astype(np.uint32)
     distance = np.empty(nearest.shape)
     shape = (len(nearest), -1)
@@ -62,7 +141,13 @@ def voronoi(
         lines = (math.prod(nearest.shape[:axis]), nearest.shape[axis], -1)
         compiled(_along)(nearest.reshape(lines), distance.reshape(lines), weights[axis])
     np.copyto(nearest, index, where=(index != 0) | ~area.astype(bool), casting="unsafe")
-    return look_up(ids.astype(np.asarray(labels).dtype), nearest)
+    return look_up(ids.astype(np.asarray(labels).dtype), nearest), distance
+
+
+def _weights(sizes: tuple[float, ...]) -> np.ndarray:
+    """What a step along each axis, squared, adds to a squared distance in finest pixels."""
+    weights: np.ndarray = (np.array(sizes) / min(sizes)) ** 2
+    return weights
 
 
 def growth_area(maps: Mapping[str, np.ndarray], threshold: float = 0.0) -> tuple[np.ndarray, float]:
@@ -87,21 +172,52 @@ def growth_area(maps: Mapping[str, np.ndarray], threshold: float = 0.0) -> tuple
     UserError
         If the maps are missing or the threshold is not in [0, 1].
     """
+    foreground = growth_foreground(maps)
+    threshold = growth_threshold(threshold, lambda: histogram(foreground))
+    return foreground > threshold, threshold
+
+
+def growth_foreground(maps: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The map whose foreground `growth_area` takes: ``M``, or ``B`` + ``C``.
+
+    Raises
+    ------
+    UserError
+        If they are missing.
+    """
+    if "M" in maps:
+        return np.asarray(maps["M"])
+    if "B" in maps and "C" in maps:
+        both: np.ndarray = np.add(maps["B"], maps["C"], dtype=np.float32)
+        return both
+    raise UserError(
+        f"VORONOI_ON_MASK needs the map M, or B and C; found {', '.join(maps) or 'none'}",
+        hint="use it with DATA_CHANNELS BC, BCM, BCD or BCDv2",
+    )
+
+
+def growth_threshold(threshold: float, counts: Callable[[], np.ndarray]) -> float:
+    """The threshold that `growth_area` takes.
+
+    Parameters
+    ----------
+    threshold : float
+        ``VORONOI_TH``; 0 for Otsu's.
+    counts : callable
+        Gives the `histogram` of the foreground map of the whole image, a sum over blocks; called
+        for Otsu's alone.
+
+    Raises
+    ------
+    UserError
+        If it is not in [0, 1].
+    """
     if not 0 <= threshold <= 1:
         raise UserError(f"VORONOI_TH is {threshold}; it must be in [0, 1], 0 meaning Otsu's")
-    if "M" in maps:
-        foreground = np.asarray(maps["M"])
-    elif "B" in maps and "C" in maps:
-        foreground = np.add(maps["B"], maps["C"], dtype=np.float32)
-    else:
-        raise UserError(
-            f"VORONOI_ON_MASK needs the map M, or B and C; found {', '.join(maps) or 'none'}",
-            hint="use it with DATA_CHANNELS BC, BCM, BCD or BCDv2",
-        )
-    if threshold == 0:
-        automatic = otsu_from_histogram(histogram(foreground))
-        threshold = _NO_OTSU if automatic is None or automatic < MIN_AUTO else automatic
-    return foreground > threshold, threshold
+    if threshold > 0:
+        return threshold
+    automatic = otsu_from_histogram(counts())
+    return _NO_OTSU if automatic is None or automatic < MIN_AUTO else automatic
 
 
 def _along_first(nearest: Any, distance: Any, weight: Any) -> None:
@@ -169,9 +285,9 @@ def _along(nearest: Any, distance: Any, weight: Any) -> None:
                         start = -np.inf
                         while count > 0:
                             last = bottoms[count - 1]
-                            rise = height[at] - bases[count - 1] + weight * (at * at - last * last)
-                            start = rise / (2 * weight * (at - last))
-                            if start >= starts[count - 1]:
+                            rise = height[at] - bases[count - 1]
+                            start = (at + last) / 2 + rise / (2 * weight * (at - last))
+                            if start >= starts[count - 1] - _SLACK / 8:
                                 break
                             count -= 1
                         if start < y:
@@ -180,11 +296,11 @@ def _along(nearest: Any, distance: Any, weight: Any) -> None:
                             count += 1
                     lowest = 0
                     for at in range(first, y if count > 0 else first):
-                        while lowest + 1 < count and starts[lowest + 1] < at:
+                        while lowest + 1 < count and starts[lowest + 1] < at - _SLACK:
                             lowest += 1
                         best = np.inf
                         part = lowest
-                        while part < count and (part == lowest or starts[part] <= at):
+                        while part < count and (part == lowest or starts[part] <= at + _SLACK):
                             value = bases[part] + weight * (at - bottoms[part]) ** 2
                             if value < best or (value == best and owners[part] < label[at]):
                                 best = value
