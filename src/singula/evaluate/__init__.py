@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from singula.evaluate.associations import colour_associations, fp_rows, gt_rows
+from singula.evaluate.associations import colour_associations, fp_columns, gt_columns
 from singula.evaluate.classes import overlap_among, winning_classes
 from singula.evaluate.iou import Ratio, iou, iou_sums, mae, mae_sums
 from singula.evaluate.matching import Match, Score, match, match_dataset, match_overlap
@@ -17,8 +17,8 @@ __all__ = [
     "Score",
     "Splits",
     "colour_associations",
-    "fp_rows",
-    "gt_rows",
+    "fp_columns",
+    "gt_columns",
     "iou",
     "iou_sums",
     "mae",

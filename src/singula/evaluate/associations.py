@@ -12,13 +12,11 @@ from singula.evaluate.matching import Match
 from singula.evaluate.overlap import check_labels
 from singula.runtime import compiled
 
-GT_COLUMNS = ("gt_id", "pred_id", "iou", "tag")
-FP_COLUMNS = ("pred_id",)
 _DENSE_LOOKUP = 1 << 24
 
 
-def gt_rows(match: Match) -> list[dict[str, object]]:
-    """Rows of ``<image>_th_<t>_gt_assoc.csv``: every true object, in order of its id.
+def gt_columns(match: Match) -> dict[str, np.ndarray]:
+    """Columns of ``<image>_th_<t>_gt_assoc.csv``: every true object, in order of its id.
 
     Parameters
     ----------
@@ -26,21 +24,21 @@ def gt_rows(match: Match) -> list[dict[str, object]]:
 
     Returns
     -------
-    list of dict
+    dict of str to ndarray
         ``gt_id``, ``pred_id`` and ``iou`` (None for a missed object), ``tag`` (TP or FN).
     """
-    partners = zip(match.pred_ids.tolist(), match.ious.tolist(), strict=True)
-    found = dict(zip(match.true_ids.tolist(), partners, strict=True))
-    rows: list[dict[str, object]] = []
-    for gt in sorted([*found, *match.missed.tolist()]):
-        pred, iou = found.get(gt, (None, None))
-        rows.append({"gt_id": gt, "pred_id": pred, "iou": iou, "tag": "TP" if pred else "FN"})
-    return rows
+    ids = np.concatenate([match.true_ids, match.missed])
+    pred, iou = np.full((2, len(ids)), None)
+    pred[: match.tp], iou[: match.tp] = match.pred_ids, match.ious.astype(float)
+    tag = np.repeat(["TP", "FN"], [match.tp, match.fn])
+    order = np.argsort(ids, kind="stable")  # two that are sorted are merged
+    columns = {"gt_id": ids, "pred_id": pred, "iou": iou, "tag": tag}
+    return {name: values[order] for name, values in columns.items()}
 
 
-def fp_rows(match: Match) -> list[dict[str, object]]:
-    """Rows of ``<image>_th_<t>_fp.csv``: the predicted objects without partner, by id."""
-    return [{"pred_id": pred} for pred in match.extra.tolist()]
+def fp_columns(match: Match) -> dict[str, np.ndarray]:
+    """Columns of ``<image>_th_<t>_fp.csv``: the predicted objects without partner, by id."""
+    return {"pred_id": match.extra}
 
 
 def colour_associations(truth: np.ndarray, pred: np.ndarray, match: Match) -> np.ndarray:

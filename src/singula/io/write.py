@@ -256,7 +256,7 @@ def _ome_calibration(spacing: Sequence[float], unit: str | None) -> dict[str, An
 
 def write_csv(
     path: Path | str,
-    rows: Sequence[Mapping[str, Any]] | DataFrame,
+    rows: Sequence[Mapping[str, Any]] | Mapping[str, np.ndarray] | DataFrame,
     columns: Sequence[str] | None = None,
 ) -> Path:
     """Write a table with a header line and no index.
@@ -265,8 +265,8 @@ def write_csv(
     ----------
     path : Path or str
         The file; its folder is created.
-    rows : sequence of mappings, or DataFrame
-        One mapping per line, by column name.
+    rows : sequence of mappings, mapping of str to ndarray, or DataFrame
+        One mapping per line, by column name; or the columns.
     columns : sequence of str, optional
         The columns and their order; gives a table without rows its header line.
 

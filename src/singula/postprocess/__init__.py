@@ -16,11 +16,19 @@ from singula.postprocess.labels import (
 )
 from singula.postprocess.parts import Block, Table
 from singula.postprocess.repair import repair_large
-from singula.postprocess.voronoi import growth_area, voronoi
+from singula.postprocess.voronoi import (
+    Grown,
+    growth_area,
+    growth_foreground,
+    growth_threshold,
+    voronoi,
+    voronoi_block,
+)
 
 __all__ = [
     "Block",
     "Extents",
+    "Grown",
     "Survey",
     "Table",
     "border_ids",
@@ -29,6 +37,8 @@ __all__ = [
     "count_instances",
     "extents",
     "growth_area",
+    "growth_foreground",
+    "growth_threshold",
     "median_halo",
     "median_yz",
     "median_z",
@@ -38,4 +48,5 @@ __all__ = [
     "repair_large",
     "survey",
     "voronoi",
+    "voronoi_block",
 ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from singula.errors import UserError
 from singula.postprocess.labels import Survey, look_up, survey
+from singula.postprocess.pairs import Pairs
+from singula.runtime import compiled
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 14
 _MAIN_SHARE = 3
 
 
@@ -61,6 +63,8 @@ def repair_large(labels: np.ndarray, size: int) -> np.ndarray:
     repaired[target[large]] = True
     merged = look_up(target.astype(found.index.dtype), found.index)
     fill_holes(merged, repaired)
+    if len(found.ids) == found.ids[-1] + 1:  # the ids are the row numbers
+        return merged.astype(np.asarray(labels).dtype, copy=False)
     return look_up(found.ids.astype(np.asarray(labels).dtype), merged)
 
 
@@ -88,33 +92,50 @@ def _contacts(
     outline : ndarray of int64, shape (rows,)
         Faces of each instance to anything else within the image.
     """
-    rows = np.int64(len(large))
-    outline = np.zeros(rows, np.int64)
-    codes, counts = [], []
-    for one, two in _borders(index):
-        np.add.at(outline, one, 1)
-        np.add.at(outline, two, 1)
-        for own, other in ((one, two), (two, one)):
-            kept = large[own] & (other > 0)
-            code, count = np.unique(own[kept] * rows + other[kept], return_counts=True)
-            codes.append(code)
-            counts.append(count)
-    code, inverse = np.unique(np.concatenate(codes), return_inverse=True)
-    faces = np.bincount(inverse, np.concatenate(counts), len(code)).astype(np.int64)
-    return code // rows, code % rows, faces, outline
+    pairs, outline = Pairs(), np.zeros(len(large), np.int64)
+    volume = index.reshape(-1, *index.shape[-2:])
+    met = np.empty((2, _CHUNK + 3 * index.shape[-1]), np.int64)
+    place = np.zeros(2, np.int64)
+    while place[0] < len(volume):
+        count = compiled(_count_faces)(volume, large, place, outline, met)
+        pairs.add(met[0, :count], met[1, :count], np.ones(count, np.int64))
+    low, high, faces = (column.astype(np.int64) for column in pairs.table())
+    own, other, faces = np.r_[low, high], np.r_[high, low], np.r_[faces, faces]
+    kept = large[own]
+    return own[kept], other[kept], faces[kept], outline
 
 
-def _borders(image: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Both numbers at every face between pixels that differ, some slices at a time."""
-    step = max(1, _CHUNK * len(image) // max(1, image.size))
-    yield np.zeros(0, np.int64), np.zeros(0, np.int64)
-    for start in range(0, len(image), step):
-        for axis in range(image.ndim):
-            block = image[start : start + step + (axis == 0)]
-            one = block[(slice(None),) * axis + (slice(None, -1),)]
-            two = block[(slice(None),) * axis + (slice(1, None),)]
-            differ = one != two
-            yield one[differ].astype(np.int64), two[differ].astype(np.int64)
+def _count_faces(volume: Any, large: Any, place: Any, outline: Any, met: Any) -> int:
+    """Look at the faces between pixels from `place` (slice, row) on; compiled.
+
+    Both sides of a face are put into `met`, the lower number first, where a large instance meets
+    another one. Stops after a row that has filled it; returns how many there are.
+    """
+    depth, height, width = volume.shape
+    count = 0
+    while place[0] < depth and count + 3 * width <= met.shape[1]:
+        z, y = place
+        for x in range(width):
+            own = volume[z, y, x]
+            for axis in range(3):
+                other = own
+                if axis == 0 and x + 1 < width:
+                    other = volume[z, y, x + 1]
+                elif axis == 1 and y + 1 < height:
+                    other = volume[z, y + 1, x]
+                elif axis == 2 and z + 1 < depth:
+                    other = volume[z + 1, y, x]
+                if own == other:
+                    continue
+                outline[own] += 1
+                outline[other] += 1
+                if own != 0 and other != 0 and (large[own] or large[other]):
+                    met[0, count], met[1, count] = min(own, other), max(own, other)
+                    count += 1
+        place[1] += 1
+        if place[1] == height:
+            place[0], place[1] = z + 1, 0
+    return count
 
 
 def _targets(found: Survey, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -152,18 +173,31 @@ def fill_holes(index: np.ndarray, repaired: np.ndarray) -> None:
     )
     lowest = np.full(count + 1, np.iinfo(np.int64).max)
     highest = np.zeros(count + 1, np.int64)
-    rows = len(repaired)
-    picture = index.astype(np.min_scalar_type(rows + count))
-    np.add(gaps, rows, out=picture, where=index == 0, casting="unsafe")
-    for one, two in _borders(picture):
-        for gap, label in ((one, two), (two, one)):
-            beside = gap > rows
-            np.minimum.at(lowest, gap[beside] - rows, label[beside])
-            np.maximum.at(highest, gap[beside] - rows, label[beside])
+    shape = (-1, *index.shape[-2:])
+    compiled(_look_around)(index.reshape(shape), gaps.reshape(shape), lowest, highest)
     enclosed = (lowest == highest) & repaired[highest]
     for axis in range(index.ndim):
         for end in (0, -1):
             enclosed[np.unique(gaps.take(end, axis))] = False
     enclosed[0] = False
     fill = np.where(enclosed, highest, 0).astype(index.dtype)
-    np.copyto(index, look_up(fill, gaps), where=index == 0)
+    for row, gap in zip(index, gaps, strict=True):  # there is a gap where the index is 0
+        row += np.take(fill, gap)
+
+
+def _look_around(index: Any, gaps: Any, lowest: Any, highest: Any) -> None:
+    """Find the lowest and the highest number beside each gap; compiled."""
+    depth, height, width = index.shape
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                own = index[z, y, x]
+                for axis in range(3):
+                    far, low, right = z + (axis == 2), y + (axis == 1), x + (axis == 0)
+                    if far == depth or low == height or right == width:
+                        continue
+                    other = index[far, low, right]
+                    if (own == 0) != (other == 0):
+                        gap = max(gaps[z, y, x], gaps[far, low, right])
+                        lowest[gap] = min(lowest[gap], max(own, other))
+                        highest[gap] = max(highest[gap], max(own, other))

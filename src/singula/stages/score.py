@@ -16,8 +16,8 @@ from singula.evaluate import (
     Ratio,
     Score,
     colour_associations,
-    fp_rows,
-    gt_rows,
+    fp_columns,
+    gt_columns,
     iou_sums,
     mae_sums,
     match,
@@ -174,10 +174,10 @@ def record_matches(
 ) -> None:
     """Keep the matches of one image, and write who was matched with whom."""
     scores.matches.setdefault(view, {})[image] = [*matches]
-    name, columns = associated(image, view), ["gt_id", "pred_id", "iou", "tag"]
+    name = associated(image, view)
     for result in matches:
-        write_csv(tree.association_csv(name, result.threshold), gt_rows(result), columns)
-        write_csv(tree.false_positives_csv(name, result.threshold), fp_rows(result), ["pred_id"])
+        write_csv(tree.association_csv(name, result.threshold), gt_columns(result))
+        write_csv(tree.false_positives_csv(name, result.threshold), fp_columns(result))
 
 
 def associated(image: str, view: str) -> str:
