@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Maps = dict[str, Array]
-SEEDS, FLOODED = "seeds.zarr", "flooded.zarr"
+SEEDS, FLOODED, GROWN = "seeds.zarr", "flooded.zarr", "grown.zarr"
 
 
 class Bench:
@@ -97,9 +97,19 @@ class Bench:
 
     def layer(self, name: str) -> BlockArray:
         """One of the job's own images."""
-        if name not in self._layers:
-            self._layers[name] = BlockArray.open(self.job.path / name)
-        return self._layers[name]
+        return self.output(self.job.path / name)
+
+    def output(self, path: Path | str) -> BlockArray:
+        """An image that is written block by block."""
+        key = str(path)
+        if key not in self._layers:
+            self._layers[key] = BlockArray.open(path)
+        return self._layers[key]
+
+    @property
+    def growth_threshold(self) -> float:
+        """Threshold of the foreground in which instances grow until they touch."""
+        return float((self.job.read_note("thresholds") or {})["area"])
 
     @cached_property
     def names(self) -> tuple[str, ...]:

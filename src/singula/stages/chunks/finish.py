@@ -14,6 +14,7 @@ from singula.boxes import Box
 from singula.evaluate import Ratio, match_overlap, winning_classes
 from singula.evaluate.overlap import Overlap, sum_overlaps
 from singula.io.results import View
+from singula.io.stream import write_hdf5_from, write_tiff_from
 from singula.io.volume import BlockArray
 from singula.io.write import write_csv
 from singula.report.overlay import write_overlay
@@ -23,7 +24,7 @@ from singula.stages.chunks.steps import measured, process, remove_ids
 from singula.stages.finish import Finish
 from singula.stages.post import judge
 from singula.stages.progress import found_of, put_back
-from singula.stages.score import record_matches, score_classes, values
+from singula.stages.score import associated, record_matches, score_classes, values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,6 +156,11 @@ class ChunkFinish:
         thresholds = tuple(keys.MATCHING_STATS_THS)
         matches = match_overlap(overlap, thresholds)
         record_matches(self.finish.scores, self.tree, name, view, matches)
+        instances = self.plan.instances if phase == "instances" else self.plan.processed
+        for match in matches:
+            if match.threshold in keys.MATCHING_STATS_THS_COLORED_IMG:
+                picture = self.tree.association_image(associated(name, view), match.threshold)
+                self.image.colour(instances, picture.with_suffix(".zarr").absolute(), match)
         chosen = self._classes(phase)
         if chosen is not None:
             own = winning_classes(self._true_votes(phase))
@@ -176,9 +182,20 @@ class ChunkFinish:
                 results["processed"] = plan.processed
         for phase, path in results.items():
             image.build_pyramid(path, phase)
+            self._export(path)
         if keys.WORKFLOW_PROCESS.ENABLE:
             self._overlay(results.get("processed", plan.instances))
         self.finish.clock("writing", began)
+
+    def _export(self, path: str) -> None:
+        """The same as one file, for programs that take no other."""
+        config, target = self.finish.config, Path(path)
+        keys, source = config.TEST.BY_CHUNKS, BlockArray.open(path)
+        if keys.SAVE_OUT_TIF:
+            write_tiff_from(target.with_suffix(".tif"), source)
+        # What the format takes without being asked is what Singula makes of every image: a Zarr.
+        if keys.FORMAT == "H5" and config.is_set("TEST.BY_CHUNKS.FORMAT"):
+            write_hdf5_from(target.with_suffix(".h5"), source)
 
     def _overlay(self, path: str) -> None:
         """A part of the image from its middle, with the instances there."""

@@ -13,17 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.data.normalize import Normalizer, Statistics
+from singula.evaluate import Match
 from singula.instances import DECODERS, resolve_thresholds
 from singula.instances.blockwise import flood_part
 from singula.instances.decode import advice
 from singula.io.volume import BlockArray
 from singula.postprocess import Extents, close_ids, extents
+from singula.postprocess.voronoi import growth_threshold
 from singula.scaleout import JobFolder
+from singula.scaleout.job import save_arrays
 from singula.scaleout.runner import Runner, Work
 from singula.scaleout.stitch import HIGH, LOW, join, number_by_first, sum_over, touching_pairs
 from singula.stages import settings as from_config
 from singula.stages.chunks import work
-from singula.stages.chunks.bench import FLOODED, SEEDS, Bench, bench
+from singula.stages.chunks.bench import FLOODED, GROWN, SEEDS, Bench, bench
 from singula.stages.chunks.plan import Plan
 
 Array = npt.NDArray[Any]
@@ -177,6 +180,10 @@ class ChunkImage:
             binary = {c: n for c, n in counts.items() if c in decoder.needs}
             values, notes = resolve_thresholds(binary, settings)
             found = {"values": values, "notes": list(notes)}
+            if bench.post.voronoi_threshold is not None:
+                found["area"] = growth_threshold(
+                    bench.post.voronoi_threshold, lambda: counts[work.AREA]
+                )
             self.job.write_note("thresholds", found)
         # Flooding without a growth mask has something to say, too.
         return (*found["notes"], *advice(self.bench.recipe.decoder, found["values"]))
@@ -322,9 +329,7 @@ class ChunkImage:
 
     def write_processed(self) -> None:
         """The instances after all steps as a result; the note ``processed`` says what they are."""
-        note = self.job.read_note("processed") or {}
-        phase, _, name = note["table"].partition("/")
-        kind = self.job.open_table(phase, name).dtype
+        kind = self.job.open_table("flood", "numbers").dtype
         if not self.job.done("processed"):
             self.create(self.plan.processed, self.plan.shape, kind, kind="labels")
         self.run_phase("processed", work.write_processed)
@@ -341,7 +346,18 @@ class ChunkImage:
             )
         target.finish(self.plan.name, properties)
 
+    def colour(self, instances: str, picture: Path, match: Match) -> None:
+        """Paint hits and misses of one threshold."""
+        phase = f"colour-{picture.stem}"
+        names = {"match": f"{phase}.npz", "instances": instances, "picture": str(picture)}
+        save_arrays(self.job.path / names["match"], work.pack("match", match))
+        self.job.write_note("colour", names)
+        if not self.job.done(phase):
+            self.create(picture, (*self.plan.shape, 3), np.uint8, names=("red", "green", "blue"))
+        self.run_phase(phase, work.colour)
+        self.build_pyramid(str(picture), phase)
+
     def clean(self) -> None:
         """Delete the images that only the phases needed; the records stay."""
-        for name in (SEEDS, FLOODED):
+        for name in (SEEDS, FLOODED, GROWN):
             shutil.rmtree(self.job.path / name, ignore_errors=True)

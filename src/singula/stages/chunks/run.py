@@ -283,4 +283,3 @@ def _place(arrays: ArrayPlace | None) -> tuple[str, str | None] | None:
 
 def _sides(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape))
-

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from singula.measure import Shapes, measurements
 from singula.postprocess.border import Ids
+from singula.scaleout.runner import Work
 from singula.stages.chunks import work
-from singula.stages.chunks.bench import FLOODED
+from singula.stages.chunks.bench import FLOODED, GROWN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,12 @@ def process(image: ChunkImage, decoded: pd.DataFrame) -> pd.DataFrame | None:
     """
     post, phase, after = image.bench.post, "instances", None
     image.job.write_note("processed", {"layer": FLOODED, "table": "flood/numbers"})
+    if post.voronoi_threshold is not None:
+        kind = image.job.open_table("flood", "numbers").dtype
+        _change_pixels(image, "grow", work.grow, GROWN, kind)
+        phase, after = "changed", None
+        image.run_phase(phase, work.count_changed)
+        after = measured(image, phase)
     if post.clear_border:
         records = (work.unpack(Ids, "border", r) for r in image.records(phase))
         gone = Ids.merge(list(records)).ids
@@ -48,11 +55,29 @@ def process(image: ChunkImage, decoded: pd.DataFrame) -> pd.DataFrame | None:
     return after
 
 
+def _change_pixels(image: ChunkImage, phase: str, do: Work, layer: str, kind: Any) -> None:
+    """A step that writes a layer of its own."""
+    if not image.job.done(phase):
+        image.create(image.job.path / layer, image.plan.shape, kind, kind="labels")
+    image.run_phase(phase, do)
+    unproved = sum(int(record["unproved"]) for record in image.records(phase))
+    if unproved:
+        image.notify(
+            f"  {image.plan.name}: {unproved} pixels may be nearer to an instance that lies "
+            "farther than memory allows to look; give more with SYSTEM.MAX_MEMORY"
+        )
+    image.job.write_note("processed", {"layer": layer, "table": ""})
+
+
 def remove_ids(image: ChunkImage, gone: Array) -> None:
     """Take instances out of the image that the note ``processed`` names."""
     note = image.job.read_note("processed") or {}
-    phase, _, name = note["table"].partition("/")
-    numbers = np.array(image.job.open_table(phase, name))
+    if note["table"]:
+        phase, _, name = note["table"].partition("/")
+        numbers = np.array(image.job.open_table(phase, name))
+    else:
+        decoded = image.job.open_table("flood", "numbers")
+        numbers = np.arange(int(decoded.max(initial=0)) + 1, dtype=decoded.dtype)
     numbers[np.isin(numbers, gone)] = 0
     image.job.save_table("processed", "numbers", numbers)
     image.job.write_note("processed", {**note, "table": "processed/numbers"})

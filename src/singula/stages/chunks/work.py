@@ -5,7 +5,7 @@ They are named by path and number alone, so any process that sees the files can 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,18 +13,21 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from singula.boxes import shape_of
+from singula.boxes import grown, local, pixels_in, shape_of
 from singula.channels import encode_with
+from singula.evaluate import Match, colour_associations
 from singula.evaluate.overlap import Overlap, overlap
 from singula.instances import histogram
 from singula.instances.blockwise import flood_part, seed_part
 from singula.measure import Shapes, shapes
 from singula.measure.morphology import HALO
-from singula.postprocess import border_ids, extents
+from singula.postprocess import Block, border_ids, extents
+from singula.postprocess.voronoi import growth_foreground, voronoi_block
 from singula.runtime import release_memory
+from singula.scaleout.job import load_arrays
 from singula.scaleout.stitch import HIGH, LOW, Face, face_of
 from singula.stages import settings as from_config
-from singula.stages.chunks.bench import FLOODED, SEEDS, Bench, bench
+from singula.stages.chunks.bench import FLOODED, GROWN, SEEDS, Bench, bench
 from singula.stages.score import class_map_sums, map_sums
 
 Array = npt.NDArray[Any]
@@ -33,6 +36,8 @@ _BINARY = ("B", "C", "M", "P")
 # Channels of the truth that a block and two pixels around it decide
 LOCAL = ("B", "C", "M")
 _CONTOUR = 3
+AREA = "area"
+"""Name of the foreground in which instances may grow, among the maps that are counted."""
 _Table = TypeVar("_Table")
 
 
@@ -81,6 +86,8 @@ def _levels(own: Bench, maps: Mapping[str, Array]) -> Record:
     for name, values in maps.items():
         refuse_nan(name, values)
     record = {f"levels.{c}": histogram(maps[c]) for c in maps if c in _BINARY}
+    if own.post.voronoi_threshold is not None:
+        record[f"levels.{AREA}"] = histogram(growth_foreground(maps))
     return record
 
 
@@ -150,16 +157,63 @@ def write_processed(folder: Path, number: int) -> Record:
     return _finish_block(own, number, source["layer"], source["table"], own.plan.processed)
 
 
-def _finish_block(own: Bench, number: int, layer: str, table: str, target: str) -> Record:
-    from singula.io.volume import BlockArray
+def grow(folder: Path, number: int) -> Record:
+    """Let the instances of the block grow until they touch, over the foreground."""
+    own = bench(folder)
+    core, shape = own.box(number), own.shape
+    note = own.job.read_note("processed") or {}
+    halo: Sequence[int] = (own.job.read_note("halo") or {})["pixels"]
+    limit = own.growth_threshold
+    while True:
+        outer = grown(core, halo, shape)
+        block = Block(local(core, outer), tuple(part.start for part in outer), shape)
+        labels = own.read_layer(note["layer"], note["table"], outer)
+        area = growth_foreground(own.read_maps(outer)) > limit
+        part = voronoi_block(labels, area, block, spacing=own.plan.spacing)
+        unproved = int(np.count_nonzero(~part.proved))
+        wider = part.halo or tuple(2 * h for h in halo)
+        if not unproved or pixels_in(grown(core, wider, shape)) > own.plan.most:
+            break
+        halo = wider
+    if part.labels.any():
+        own.output(own.job.path / GROWN).write(core, part.labels)
+    release_memory()
+    return {"unproved": np.array(unproved)}
 
-    halo = HALO[len(own.shape)]
-    outer, block = own.around(number, halo)
+
+def count_changed(folder: Path, number: int) -> Record:
+    """Measurements of the instances after the steps that change pixels."""
+    own = bench(folder)
+    note = own.job.read_note("processed") or {}
+    outer, block = own.around(number, HALO[len(own.shape)])
+    labels = own.read_layer(note["layer"], note["table"], outer)
+    record = pack("shapes", shapes(labels, block, spacing=own.plan.spacing))
+    _, inner = own.around(number, 0)
+    return record | pack("border", border_ids(np.ascontiguousarray(labels[block.core]), inner))
+
+
+def colour(folder: Path, number: int) -> Record:
+    """Hits and misses of the block, painted; the note ``colour`` says of which instances."""
+    own = bench(folder)
+    note = own.job.read_note("colour") or {}
+    box = own.box(number)
+    if own.truth is None:
+        raise RuntimeError("there are no labels")
+    match = unpack(Match, "match", load_arrays(own.job.path / note["match"]))
+    truth, found = own.truth.read(box)[..., 0], own.output(note["instances"]).read(box)
+    picture = colour_associations(truth, found, match)
+    if picture.any():
+        own.output(note["picture"]).write(box, picture)
+    return {}
+
+
+def _finish_block(own: Bench, number: int, layer: str, table: str, target: str) -> Record:
+    outer, block = own.around(number, HALO[len(own.shape)])
     box = own.box(number)
     around = own.read_layer(layer, table, outer)
     labels = np.ascontiguousarray(around[block.core])
     if labels.any():
-        BlockArray.open(target).write(box, labels)
+        own.output(target).write(box, labels)
     record = pack("shapes", shapes(around, block, spacing=own.plan.spacing))
     _, inner = own.around(number, 0)
     record |= pack("border", border_ids(labels, inner))
@@ -204,12 +258,9 @@ def shapes_in(record: Mapping[str, Array]) -> Shapes:
 
 def build_level(folder: Path, number: int) -> Record:
     """One box of a coarser level of an image; the note ``pyramid`` says of which."""
-    from singula.io.volume import BlockArray
-    from singula.scaleout import JobFolder
-
-    note = JobFolder(folder).read_note("pyramid") or {}
-    target = BlockArray.open(note["path"])
-    level = int(note["level"])
+    own = bench(folder)
+    note = own.job.read_note("pyramid") or {}
+    target, level = own.output(note["path"]), int(note["level"])
     boxes = list(target.blocks(level))
     target.build_level(level, boxes[number])
     return {"shape": np.array(shape_of(boxes[number]))}
