@@ -7,6 +7,7 @@ where the four numbers come from: the type, the image, or the data set. They alw
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
+from singula.io.image import Box
+from singula.io.lazy_array import Pixels, pieces
 
 FloatArray = npt.NDArray[np.float32]
 _TINY = 1e-6
@@ -87,7 +90,7 @@ class Normalizer:
         """True when the four numbers do not depend on the image."""
         return not self.per_image and self.kind != "div"
 
-    def fit(self, images: Iterable[npt.NDArray[Any]]) -> Normalizer:
+    def fit(self, images: Iterable[Pixels]) -> Normalizer:
         """A copy that knows the statistics of these images (…, channels).
 
         Numbers that the user gave stay. Percentiles are exact for integers of up to 16 bits; for
@@ -109,7 +112,7 @@ class Normalizer:
             found["divisor"] = (0.0 if largest is None else _for_floats(largest, _OVERSHOOT),)
         return replace(self, statistics={**found, **(self.statistics or {})})
 
-    def scaling(self, image: npt.NDArray[Any]) -> Scaling:
+    def scaling(self, image: Pixels) -> Scaling:
         """The four numbers for one whole image (…, channels).
 
         Where ``div`` knows of no floats in the training set (see `fit`), an image of floats is
@@ -168,7 +171,7 @@ class Normalizer:
         )
 
 
-def divisor(image: npt.NDArray[Any], for_floats: float = 0.0) -> float:
+def divisor(image: Pixels, for_floats: float = 0.0) -> float:
     """What ``div`` divides an image by: its type decides, or for floats `for_floats`.
 
     With 0 a float image decides for itself, by its largest value.
@@ -182,8 +185,8 @@ def divisor(image: npt.NDArray[Any], for_floats: float = 0.0) -> float:
     return for_floats or _for_floats(_largest(image), above_one=1.0)
 
 
-def _largest(image: npt.NDArray[Any]) -> float:
-    return float(image.max()) if image.size else 0.0
+def _largest(image: Pixels) -> float:
+    return max((float(part.max()) for _, part in pieces(image) if part.size), default=0.0)
 
 
 def _for_floats(largest: float, above_one: float) -> float:
@@ -203,8 +206,14 @@ class Statistics:
         self.samples: list[list[npt.NDArray[np.float32]]] = []
         self.exact = True
 
-    def add(self, image: npt.NDArray[Any]) -> None:
-        """Count one image (…, channels)."""
+    def add(self, image: Pixels) -> None:
+        """Count one image (…, channels); a lazy one piece by piece."""
+        step = max(1, math.prod(image.shape[:-1]) // _SAMPLES)
+        for box, part in pieces(image):
+            self._add(part, box[: image.ndim - 1], image.shape[:-1], step)
+
+    def _add(self, image: npt.NDArray[Any], box: Box, shape: tuple[int, ...], step: int) -> None:
+        """Count a part of an image; every so many pixels of the whole where values are drawn."""
         flat = image.reshape(-1, image.shape[-1])
         small = image.dtype in (np.uint8, np.uint16, np.bool_)
         if not self.samples:
@@ -224,9 +233,9 @@ class Statistics:
                 for channel, counts in enumerate(self.counts):
                     counts += np.bincount(part[:, channel], minlength=65536)
             return
-        step = max(1, flat.shape[0] // _SAMPLES)
+        drawn = _drawn(box, shape, step)
         for channel, values in enumerate(self.samples):
-            values.append(flat[::step, channel].astype(np.float32))
+            values.append(flat[drawn, channel].astype(np.float32))
 
     def summary(self) -> dict[str, tuple[float, ...]]:
         """``low high minimum maximum mean std``, each with one number per channel."""
@@ -261,6 +270,18 @@ class Statistics:
         joined, weight = np.concatenate(parts), np.concatenate(weights)
         order = np.argsort(joined, kind="stable")
         return joined[order], weight[order]
+
+
+def _drawn(box: Box, shape: tuple[int, ...], step: int) -> slice | npt.NDArray[np.intp]:
+    """Which pixels of a box are every so many of the whole image's, counted in its order."""
+    if step == 1 or all(b.stop - b.start == size for b, size in zip(box, shape, strict=True)):
+        return slice(None, None, step)
+    number = np.zeros((1,) * len(shape), np.int64)
+    for axis, (one, size) in enumerate(zip(box, shape, strict=True)):
+        along = [1] * len(shape)
+        along[axis] = -1
+        number = number * size + np.arange(one.start, one.stop).reshape(along)
+    return np.flatnonzero(number.ravel() % step == 0)
 
 
 def _describe(
