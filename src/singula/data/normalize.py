@@ -7,15 +7,17 @@ where the four numbers come from: the type, the image, or the data set. They alw
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
+from singula.io.image import Box
+from singula.io.lazy_array import Pixels, pieces
 
 FloatArray = npt.NDArray[np.float32]
 _TINY = 1e-6
@@ -88,7 +90,7 @@ class Normalizer:
         """True when the four numbers do not depend on the image."""
         return not self.per_image and self.kind != "div"
 
-    def fit(self, images: Iterable[npt.NDArray[Any]]) -> Normalizer:
+    def fit(self, images: Iterable[Pixels]) -> Normalizer:
         """A copy that knows the statistics of these images (…, channels).
 
         Numbers that the user gave stay. Percentiles are exact for integers of up to 16 bits; for
@@ -110,7 +112,7 @@ class Normalizer:
             found["divisor"] = (0.0 if largest is None else _for_floats(largest, _OVERSHOOT),)
         return replace(self, statistics={**found, **(self.statistics or {})})
 
-    def scaling(self, image: npt.NDArray[Any]) -> Scaling:
+    def scaling(self, image: Pixels) -> Scaling:
         """The four numbers for one whole image (…, channels).
 
         Where ``div`` knows of no floats in the training set (see `fit`), an image of floats is
@@ -208,8 +210,8 @@ def divisor(dtype: np.dtype[Any], for_floats: float, largest: Callable[[], float
     return for_floats or _for_floats(largest(), above_one=1.0)
 
 
-def _largest(image: npt.NDArray[Any]) -> float:
-    return float(image.max()) if image.size else 0.0
+def _largest(image: Pixels) -> float:
+    return max((float(part.max()) for _, part in pieces(image) if part.size), default=0.0)
 
 
 def _for_floats(largest: float, above_one: float) -> float:
@@ -229,9 +231,11 @@ class Statistics:
         self.samples: list[list[npt.NDArray[np.float32]]] = []
         self.exact = True
 
-    def add(self, image: npt.NDArray[Any]) -> None:
-        """Count one image (…, channels)."""
-        self.add_part(image, (0,) * (image.ndim - 1), image.shape[:-1])
+    def add(self, image: Pixels) -> None:
+        """Count one image (…, channels); a lazy one piece by piece."""
+        shape = image.shape[:-1]
+        for box, part in pieces(image):
+            self.add_part(part, [b.start for b in box[: len(shape)]], shape)
 
     def add_part(
         self, image: npt.NDArray[Any], origin: Sequence[int], shape: Sequence[int]
@@ -262,10 +266,11 @@ class Statistics:
                 for channel, counts in enumerate(self.counts):
                     counts += np.bincount(part[:, channel], minlength=65536)
             return
-        step = max(1, prod(shape) // _SAMPLES)
-        taken = _every(step, image, origin, shape)
+        sizes = zip(origin, image.shape, strict=False)
+        box = tuple(slice(first, first + size) for first, size in sizes)
+        drawn = _drawn(box, tuple(shape), max(1, math.prod(shape) // _SAMPLES))
         for channel, values in enumerate(self.samples):
-            values.append(taken[:, channel].astype(np.float32))
+            values.append(flat[drawn, channel].astype(np.float32))
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What was counted, as arrays by name."""
@@ -323,27 +328,16 @@ class Statistics:
         return joined[order], weight[order]
 
 
-def _every(
-    step: int, image: npt.NDArray[Any], origin: Sequence[int], shape: Sequence[int]
-) -> npt.NDArray[Any]:
-    """Every so manieth pixel of an image, as far as it lies in a box (…, channels) of it."""
-    spatial = image.shape[:-1]
-    flat = image.reshape(-1, image.shape[-1])
-    if spatial == tuple(shape):
-        return flat[::step]
-    rows = np.indices(spatial[:-1]).reshape(len(spatial) - 1, -1)
-    first = np.ravel_multi_index(
-        [r + o for r, o in zip(rows, origin, strict=False)], tuple(shape[:-1])
-    )
-    first = first * shape[-1] + origin[-1]
-    width = spatial[-1]
-    # Counted from the start of each row, pixels that are taken come at -first modulo the step.
-    offset = -first % step
-    most = np.maximum(0, -(-(width - offset) // step))
-    row = np.repeat(np.arange(len(first)), most)
-    number = np.arange(most.sum()) - np.repeat(np.cumsum(most) - most, most)
-    found: npt.NDArray[Any] = flat[row * width + offset[row] + number * step]
-    return found
+def _drawn(box: Box, shape: tuple[int, ...], step: int) -> slice | npt.NDArray[np.intp]:
+    """Which pixels of a box are every so many of the whole image's, counted in its order."""
+    if step == 1 or all(b.stop - b.start == size for b, size in zip(box, shape, strict=True)):
+        return slice(None, None, step)
+    number = np.zeros((1,) * len(shape), np.int64)
+    for axis, (one, size) in enumerate(zip(box, shape, strict=True)):
+        along = [1] * len(shape)
+        along[axis] = -1
+        number = number * size + np.arange(one.start, one.stop).reshape(along)
+    return np.flatnonzero(number.ravel() % step == 0)
 
 
 def _describe(

@@ -67,11 +67,13 @@ def read_pixels(
     return array, header
 
 
-def read_mapped(path: Path) -> tuple[AnyArray | None, Header]:
-    """The stored array as a view of the file, if that can be, and its header."""
+def read_mapped(path: Path) -> tuple[AnyArray, Header] | None:
+    """The stored array as a view of the file, with its header; None where that cannot be."""
+    if is_container(path):
+        return None
     mapped, header = guarded(path, lambda kind: (kind.mapped(path), kind.header(path)))
     check_header(path, header)
-    return (mapped if mapped is not None and mapped.dtype.isnative else None), header
+    return (mapped, header) if mapped is not None and mapped.dtype.isnative else None
 
 
 def open_stored(path: Path, arrays: ArrayPlace | None = None, *, labels: bool = False) -> Stored:

@@ -172,9 +172,10 @@ def map_image(
         As `read_image`, but for values.
     """
     path = Path(path)
-    mapped, header = read_mapped(path)
-    if mapped is None or header.palette is not None:
+    found = read_mapped(path)
+    if found is None or found[1].palette is not None:
         return None
+    mapped, header = found
     view = image_layout(path, header, ndim, channels, grey=grey).view(mapped)
     if view is not None and channels is not None and view.shape[-1] < channels:
         view = np.broadcast_to(view, (*view.shape[:-1], channels))
@@ -190,9 +191,10 @@ def map_labels(path: Path | str, ndim: int, classes: bool = False) -> AnyArray |
         As `read_labels`, but for values.
     """
     path = Path(path)
-    mapped, header = read_mapped(path)
-    if mapped is None or mapped.dtype.kind != "u":
+    found = read_mapped(path)
+    if found is None or found[0].dtype.kind != "u":
         return None
+    mapped, header = found
     layout = label_layout(path, header, ndim, classes)
     return layout.view(mapped) if layout.channels == 1 + classes else None
 

@@ -197,9 +197,9 @@ def load_samples(
                 image = reader.image(pair.image, pair.arrays).array
                 samples.append(Sample(pair.name, image, labels, store.load(pair.name)))
                 continue
-            if read_header(pair.image).dtype.kind == "f":
-                reader.image(pair.image)  # values are looked through once
             stored = StoredPair(reader, pair, path, channel_names(config))
+            if read_header(pair.image, pair.arrays).dtype.kind == "f":
+                stored.look_through()
             samples.append(StoredSample(pair.name, ids.shape, stored, cache))
     where = "" if in_memory else ", read when they are needed"
     notify(f"{part.lower()}: {len(samples)} images with {objects} instances{where}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from singula.data.preprocess import (
     preprocess,
     resize_labels,
 )
-from singula.data.samples import Sample
+from singula.data.samples import CACHE_BYTES, Maps, Sample
 from singula.errors import UserError
 from singula.io.containers import array_places
 from singula.io.image import ArrayPlace, ArrayPlaces, Image
 from singula.io.lazy import LazyImage, open_image, open_labels
+from singula.io.lazy_array import LazyArray, Pixels, pieces
 from singula.io.listing import list_images
 from singula.io.pairs import Pair
 from singula.io.read import (
@@ -34,7 +36,9 @@ from singula.io.read import (
     read_image,
     read_labels,
 )
+from singula.io.values import check_finite
 
+_WHOLE = CACHE_BYTES // 4  # bytes of an image that is read whole, and held while there is room
 _REFERENCE = "DATA.PREPROCESS.MATCH_HISTOGRAM.REFERENCE_PATH"
 
 
@@ -126,26 +130,58 @@ class StoredPair:
 
     def __call__(self, with_targets: bool) -> Sample:
         """The sample."""
-        targets = None
-        if with_targets:
-            targets = read_channels(self.channels, self.reader.ndim, self.codes)
+        targets = self._targets() if with_targets else None
         return Sample(self.pair.name, self._image(), self._labels(), targets)
 
-    def _image(self) -> npt.NDArray[Any]:
+    def _targets(self) -> Maps:
+        ndim, codes = self.reader.ndim, self.codes
+        lazy = open_image(self.channels, ndim, len(codes))
+        if not _is_large(lazy):
+            return read_channels(self.channels, ndim, codes)
+        whole = LazyArray.of(lazy)
+        return {code: whole[..., place] for place, code in enumerate(codes)}
+
+    def look_through(self) -> None:
+        """Read the image once, to see whether all values are numbers.
+
+        Raises
+        ------
+        UserError
+            Where some are not.
+        """
+        image = self._image()
+        for _, part in pieces(image):
+            check_finite(self.pair.image, part)
+
+    def _image(self) -> Pixels:
         reader, path = self.reader, self.pair.image
-        mapped = None
+        arrays = self.pair.arrays
         if reader.steps is None:
             mapped = map_image(path, reader.ndim, reader.channels, grey=reader.grey)
-        return reader.image(path).array if mapped is None else mapped
+            if mapped is not None:
+                return mapped
+            lazy = open_image(path, reader.ndim, reader.channels, grey=reader.grey, arrays=arrays)
+            if _is_large(lazy):
+                return LazyArray.of(lazy)
+        return reader.image(path, arrays).array
 
-    def _labels(self) -> npt.NDArray[Any]:
-        reader, path = self.reader, self.pair.label
+    def _labels(self) -> Pixels:
+        reader, path, arrays = self.reader, self.pair.label, self.pair.label_arrays
         if path is None:
             raise UserError(f"{self.pair.image}: has no label image")
-        mapped = None
         if not reader.label_variant:
             mapped = map_labels(path, reader.ndim, reader.n_classes > 0)
-        return reader.labels(path) if mapped is None else mapped
+            if mapped is not None:
+                return mapped
+            lazy = open_labels(path, reader.ndim, reader.n_classes > 0, arrays=arrays)
+            if _is_large(lazy):
+                return LazyArray.of(lazy)
+        return reader.labels(path, arrays)
+
+
+def _is_large(image: LazyImage) -> bool:
+    """Whether patches are better read by themselves than cut from the whole image."""
+    return prod(image.shape) * image.dtype.itemsize > _WHOLE
 
 
 def places_for(config: Config, part: str) -> ArrayPlaces:
