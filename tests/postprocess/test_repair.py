@@ -202,7 +202,11 @@ def test_blocks_are_repaired_as_the_image(data):
     found = Extents.merge([extents(labels[read], block) for block, read in grid])
     large = found.ids[found.npixels > size]
     touching = [contacts(labels[read], large, block) for block, read in grid]
-    plan = plan_repair(found, data.draw(merged(Contacts.merge, touching)), size)
+    together = data.draw(merged(Contacts.merge, touching))
+    whole = contacts(labels, large)
+    for column in ("first", "second", "faces"):
+        np.testing.assert_array_equal(getattr(together, column), getattr(whole, column))
+    plan = plan_repair(found, together, size)
     one = [recode(labels[read], plan.ids, plan.targets, keep=True) for _, read in grid]
     gaps = [find_background(part, b).gaps() for part, (b, _) in zip(one, grid, strict=True)]
     holes = enclosed(data.draw(merged(Gaps.merge, gaps)), plan.repaired)
