@@ -158,7 +158,7 @@ def test_blocks_prove_what_the_image_gives(data):
             assert not labels[read].any()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, 1, 59])  # 59 is one where rounding alone would decide
 def test_ties_of_thick_slices_are_decided_alike_in_blocks(seed):
     # Squared ratios of sizes such as 0.65 / 0.1 are rounded, and so is where parabolas meet.
     rng = np.random.default_rng(seed)

@@ -247,8 +247,12 @@ def with_class(table: pd.DataFrame, labels: Array, classes: Array | None) -> pd.
     """A table of measurements with the class of each instance, where there are classes."""
     if classes is None:
         return table
-    ids, chosen = winning_classes(overlap(labels, classes))
-    own = chosen[np.searchsorted(ids, table["label"].to_numpy().astype(ids.dtype))]
+    return with_classes(table, *winning_classes(overlap(labels, classes)))
+
+
+def with_classes(table: pd.DataFrame, ids: Array, classes: Array) -> pd.DataFrame:
+    """A table of measurements with the class of each instance, as of `winning_classes`."""
+    own = classes[np.searchsorted(ids, table["label"].to_numpy().astype(ids.dtype))]
     return table.assign(**{"class": own.astype(np.int64)})
 
 
