@@ -159,6 +159,12 @@ def assert_same(whole: Path, chunks: Path, ndim: int) -> None:
         (*MANUAL, f"{SEG}.GROW_INTO_CONTOUR=True", f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE=25"),
         (f"{POST}.VORONOI_ON_MASK=True", f"{POST}.CLEAR_BORDER=True"),
         (
+            f"{POST}.REPARE_LARGE_BLOBS_SIZE=150",
+            f"{POST}.MEASURE_PROPERTIES.ENABLE=True",
+            f"{POST}.VORONOI_ON_MASK=True",
+            f"{POST}.VORONOI_TH=0.6",
+        ),
+        (
             *MANUAL,
             f"{REMOVAL}.ENABLE=True",
             f"{REMOVAL}.PROPS=[['npixels']]",
@@ -167,7 +173,7 @@ def assert_same(whole: Path, chunks: Path, ndim: int) -> None:
             f"{POST}.MEASURE_PROPERTIES.ENABLE=True",
         ),
     ],
-    ids=["auto", "manual", "voronoi", "properties"],
+    ids=["auto", "manual", "voronoi", "repair", "properties"],
 )
 @pytest.mark.usefixtures("whole_halo")
 def test_blocks_leave_what_whole_images_leave(jobs, changes) -> None:
@@ -191,6 +197,23 @@ def test_close_points_in_blocks(jobs) -> None:
     changes = (f"{POST}.REMOVE_CLOSE_POINTS=True", f"{POST}.REMOVE_CLOSE_POINTS_RADIUS=[3]")
     whole, chunks = (jobs.test(*changes, chunks=c) for c in (False, True))
     assert_same(whole, chunks, 2)
+
+
+@pytest.mark.parametrize("jobs", ["3d"], indirect=True)
+@pytest.mark.usefixtures("whole_halo")
+def test_filters_and_masks_in_blocks(jobs, tmp_path) -> None:
+    mask = np.zeros(SHAPES[3], np.uint8)
+    mask[2:, 10:60, 12:] = 1
+    write_tiff(tmp_path / "masks" / "large.tif", mask, "ZYX")
+    changes = (
+        f"{POST}.Z_FILTERING=True",
+        f"{POST}.YZ_FILTERING=True",
+        f"{POST}.YZ_FILTERING_SIZE=3",
+        f"{POST}.APPLY_MASK=True",
+        f"DATA.TEST.BINARY_MASKS={tmp_path / 'masks'}",
+    )
+    whole, chunks = (jobs.test(*changes, chunks=c) for c in (False, True))
+    assert_same(whole, chunks, 3)
 
 
 @pytest.mark.parametrize("jobs", ["3d"], indirect=True)

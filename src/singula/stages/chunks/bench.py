@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Maps = dict[str, Array]
-SEEDS, FLOODED, GROWN = "seeds.zarr", "flooded.zarr", "grown.zarr"
+SEEDS, FLOODED = "seeds.zarr", "flooded.zarr"
+REPAIRED, GROWN = "repaired.zarr", "grown.zarr"
 
 
 class Bench:

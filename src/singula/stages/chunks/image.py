@@ -26,7 +26,7 @@ from singula.scaleout.runner import Runner, Work
 from singula.scaleout.stitch import HIGH, LOW, join, number_by_first, sum_over, touching_pairs
 from singula.stages import settings as from_config
 from singula.stages.chunks import work
-from singula.stages.chunks.bench import FLOODED, GROWN, SEEDS, Bench, bench
+from singula.stages.chunks.bench import FLOODED, GROWN, REPAIRED, SEEDS, Bench, bench
 from singula.stages.chunks.plan import Plan
 
 Array = npt.NDArray[Any]
@@ -359,5 +359,5 @@ class ChunkImage:
 
     def clean(self) -> None:
         """Delete the images that only the phases needed; the records stay."""
-        for name in (SEEDS, FLOODED, GROWN):
+        for name in (SEEDS, FLOODED, REPAIRED, GROWN):
             shutil.rmtree(self.job.path / name, ignore_errors=True)

@@ -22,12 +22,14 @@ from singula.instances.blockwise import flood_part, seed_part
 from singula.measure import Shapes, shapes
 from singula.measure.morphology import HALO
 from singula.postprocess import Block, border_ids, extents
+from singula.postprocess.holes import Holes, find_background
+from singula.postprocess.repair import contacts
 from singula.postprocess.voronoi import growth_foreground, voronoi_block
 from singula.runtime import release_memory
 from singula.scaleout.job import load_arrays
 from singula.scaleout.stitch import HIGH, LOW, Face, face_of
 from singula.stages import settings as from_config
-from singula.stages.chunks.bench import FLOODED, GROWN, SEEDS, Bench, bench
+from singula.stages.chunks.bench import FLOODED, GROWN, REPAIRED, SEEDS, Bench, bench
 from singula.stages.score import class_map_sums, map_sums
 
 Array = npt.NDArray[Any]
@@ -181,12 +183,41 @@ def grow(folder: Path, number: int) -> Record:
     return {"unproved": np.array(unproved)}
 
 
+def find_contacts(folder: Path, number: int) -> Record:
+    """Faces of large instances with others, and all outlines."""
+    own = bench(folder)
+    labels, block = _changed_around(own, number, 1)
+    return pack("contacts", contacts(labels, own.job.open_table("repair", "large"), block))
+
+
+def find_gaps(folder: Path, number: int) -> Record:
+    """Pieces of the background, some of which are holes of repaired instances."""
+    own = bench(folder)
+    return pack("gaps", find_background(*_changed_around(own, number, 1)).gaps())
+
+
+def fill_gaps(folder: Path, number: int) -> Record:
+    """The repaired instances, without their holes."""
+    own = bench(folder)
+    background = find_background(*_changed_around(own, number, 1))
+    holes = Holes(*(np.array(own.job.open_table("gaps", name)) for name in ("pieces", "ids")))
+    labels = background.filled(holes)
+    if labels.any():
+        own.layer(REPAIRED).write(own.box(number), labels)
+    return {}
+
+
+def _changed_around(own: Bench, number: int, halo: int) -> tuple[Array, Block]:
+    """Instances of a block and around it, as the last step left them."""
+    note = own.job.read_note("processed") or {}
+    outer, block = own.around(number, halo)
+    return own.read_layer(note["layer"], note["table"], outer), block
+
+
 def count_changed(folder: Path, number: int) -> Record:
     """Measurements of the instances after the steps that change pixels."""
     own = bench(folder)
-    note = own.job.read_note("processed") or {}
-    outer, block = own.around(number, HALO[len(own.shape)])
-    labels = own.read_layer(note["layer"], note["table"], outer)
+    labels, block = _changed_around(own, number, HALO[len(own.shape)])
     record = pack("shapes", shapes(labels, block, spacing=own.plan.spacing))
     _, inner = own.around(number, 0)
     return record | pack("border", border_ids(np.ascontiguousarray(labels[block.core]), inner))
