@@ -15,7 +15,7 @@ import numpy as np
 
 from singula.channels import encode
 from singula.evaluate import colour_associations, match
-from singula.evaluate.associations import fp_rows, gt_rows
+from singula.evaluate.associations import fp_columns, gt_columns
 from singula.instances import decode
 from singula.measure import Condition, measure, removed_ids, select
 from singula.postprocess import remove, repair_large, voronoi
@@ -105,7 +105,7 @@ class Stage:
 
 def _match_with_tables(case: Case) -> object:
     found = match(case.labels, case.found, THRESHOLDS)
-    return [(gt_rows(each), fp_rows(each)) for each in found]
+    return [(gt_columns(each), fp_columns(each)) for each in found]
 
 
 def _colour(case: Case) -> object:

@@ -138,4 +138,8 @@ def _fix(found: Inspection, folder: Path, notify: Notify) -> None:
     for part in found.parts:
         key = part.name.upper()
         where = f"DATA.{key}.PATH: {folder / part.name / 'x'}"
-        notify(f"  {where}, DATA.{key}.GT_PATH: {folder / part.name / 'y'}")
+        apart = ""
+        if any(pair.label == pair.image for pair in part.pairs):
+            section = "TEST.BY_CHUNKS" if key == "TEST" else f"DATA.{key}"
+            apart = f", {section}.INPUT_ZARR_MULTIPLE_DATA: False"
+        notify(f"  {where}, DATA.{key}.GT_PATH: {folder / part.name / 'y'}{apart}")

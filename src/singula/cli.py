@@ -106,6 +106,14 @@ def run(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where this run stopped.")] = False,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            "--dask",
+            metavar="WORKERS",
+            help="Who works on blocks (TEST.BY_CHUNKS): local:N, tcp://HOST:PORT, slurm:FILE.",
+        ),
+    ] = None,
 ) -> None:
     """Train, predict and score as a configuration file says.
 
@@ -141,6 +149,7 @@ def run(
         tuple(overrides or ()),
         resume=resume,
         live=sys.stdout.isatty(),
+        dask=dask,
     )
     with _interruptible():
         report = run_job(job, _say)

@@ -21,6 +21,10 @@ class UserError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str | None]]:
+        """Keep the hint on the way from another process."""
+        return type(self), (self.message, self.hint)
+
     def __str__(self) -> str:
         return f"{self.message}\n  → {self.hint}" if self.hint else self.message
 

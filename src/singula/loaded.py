@@ -29,7 +29,7 @@ from singula.stages.post import (
     process_instances,
     seed_filter,
 )
-from singula.stages.reading import Reader, reader_for
+from singula.stages.reading import Reader, places_for, reader_for
 from singula.stages.score import AXES
 from singula.stages.tuned import apply_tuned
 from singula.stages.weights import predictor_from
@@ -300,7 +300,10 @@ def _predict_file(
 ) -> int:
     from singula.measure import measure
 
-    image = read_image(path, model.ndim, model.config.in_channels, grey=model.reader.grey)
+    place = places_for(model.config, "TEST").image
+    image = read_image(
+        path, model.ndim, model.config.in_channels, grey=model.reader.grey, arrays=place
+    )
     maps = model.predict_maps(image.array, augment=augment)
     configured = from_config.spacing(model.config, "TEST")
     labels, _ = model.instances(maps, spacing=configured)
@@ -348,7 +351,7 @@ def gather_images(
         file in the way.
     """
     from singula.io.formats import stem_of
-    from singula.io.pairs import list_images
+    from singula.io.listing import list_images
 
     files: list[Path] = []
     for path in paths:

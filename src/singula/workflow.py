@@ -19,6 +19,7 @@ from singula.io.atomic import atomic_path, make_folder, write_error
 from singula.io.results import ResultsTree
 
 if TYPE_CHECKING:
+    from singula.stages.chunks.run import ChunkRun
     from singula.stages.predict import TestRun
     from singula.stages.train import TrainReport
     from singula.training.device import Device
@@ -47,6 +48,8 @@ class Job:
         Go on where an earlier run of this job stopped.
     live : bool
         Draw a progress bar.
+    dask : str, optional
+        Who works on the blocks of large images: ``local:N``, ``tcp://HOST:PORT``, ``slurm:FILE``.
     """
 
     config: Path
@@ -57,6 +60,7 @@ class Job:
     overrides: Sequence[str] = ()
     resume: bool = False
     live: bool = False
+    dask: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,13 @@ class RunReport:
         Where everything is.
     config : Config
     training : TrainReport, optional
-    test : TestRun, optional
+    test : TestRun or ChunkRun, optional
     """
 
     tree: ResultsTree
     config: Config
     training: TrainReport | None = None
-    test: TestRun | None = None
+    test: TestRun | ChunkRun | None = None
 
 
 class RunLog:
@@ -148,6 +152,12 @@ def run(job: Job, notify: Notify) -> RunReport:
         tree.prepare()
         log.open(tree.log_file)
         _copy_config(job.config, tree)
+    if job.dask is not None and not (config.TEST.ENABLE and config.TEST.BY_CHUNKS.ENABLE):
+        raise UserError(
+            f"--dask {job.dask}: workers share the blocks of test images, but "
+            "TEST.BY_CHUNKS.ENABLE or TEST.ENABLE is False",
+            "add --set TEST.BY_CHUNKS.ENABLE=True, or leave --dask out",
+        )
     if config.TRAIN.ENABLE and config.TEST.ENABLE:
         from singula.stages.inputs import check_test
 
@@ -161,7 +171,7 @@ def run(job: Job, notify: Notify) -> RunReport:
         memory["training"] = peak_memory()
     test = None
     if config.TEST.ENABLE:
-        test = _test(config, tree, device, log, seconds, resume=job.resume, main=rank == 0)
+        test = _test(config, tree, device, log, seconds, job, main=rank == 0)
         memory["test"] = peak_memory()
     if rank == 0:
         _write_summary(config, tree, device, seconds, memory, training, test)
@@ -246,16 +256,25 @@ def _test(
     device: Device,
     log: Notify,
     seconds: dict[str, float],
+    job: Job,
     *,
-    resume: bool,
     main: bool,
-) -> TestRun:
+) -> TestRun | ChunkRun | None:
     from singula.io.write import write_csv
-    from singula.stages.predict import TestRun
     from singula.stages.score import score_lines
 
     began = time.perf_counter()
-    test = TestRun(config, tree, device, log, resume).run()
+    test: TestRun | ChunkRun
+    if config.TEST.BY_CHUNKS.ENABLE:
+        if not main:  # the blocks have workers of their own
+            return None
+        from singula.stages.chunks.run import ChunkRun
+
+        test = ChunkRun(config, tree, device, log, job.resume, job.dask).run()
+    else:
+        from singula.stages.predict import TestRun
+
+        test = TestRun(config, tree, device, log, job.resume).run()
     if not main:
         return test
     report = test.finish
@@ -279,7 +298,7 @@ def _write_summary(
     seconds: dict[str, float],
     memory: dict[str, float],
     training: TrainReport | None,
-    test: TestRun | None,
+    test: TestRun | ChunkRun | None,
 ) -> None:
     """``run.json``: what ran, with what, for how long."""
     from singula.io.write import write_json

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from singula.data import normalize
 from singula.data.normalize import Normalizer
 from singula.errors import UserError
 
@@ -151,3 +152,27 @@ class TestDivisorOfASet:
         fitted = Normalizer("div", False, (0.0, 100.0)).fit(images)
         assert self.divisors(fitted, images) == [255, 255]
         assert fitted.scaling(images[0]).high == 3
+
+
+@given(
+    st.tuples(*[st.integers(1, 23)] * 3),
+    st.tuples(*[st.integers(1, 9)] * 3),
+    st.sampled_from([np.uint8, np.uint16, np.float32]),
+    st.integers(1, 7),
+)
+@settings(max_examples=40, deadline=None)
+def test_statistics_of_boxes_are_those_of_the_image(shape, block, dtype, step):
+    """Also where only every so manieth value of a float image is looked at."""
+    rng = np.random.default_rng(sum(shape))
+    image = (rng.random((*shape, 2)) * 200).astype(dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(normalize, "_SAMPLES", max(1, image[..., 0].size // step))
+        whole, together = normalize.Statistics((1.0, 98.5)), normalize.Statistics((1.0, 98.5))
+        whole.add(image)
+        for start in np.ndindex(*(-(-s // b) for s, b in zip(shape, block, strict=True))):
+            origin = tuple(i * b for i, b in zip(start, block, strict=True))
+            box = tuple(slice(o, o + b) for o, b in zip(origin, block, strict=True))
+            part = normalize.Statistics((1.0, 98.5))
+            part.add_part(image[box], origin, shape)
+            together.add_arrays(part.to_arrays())
+    assert together.summary() == whole.summary()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from singula.errors import UserError
-from singula.evaluate import colour_associations, fp_rows, gt_rows, match
+from singula.evaluate import colour_associations, fp_columns, gt_columns, match
+from singula.io.write import write_csv
 
 GREEN, RED, BLUE = (0, 255, 0), (255, 0, 0), (0, 0, 255)
 MAGENTA, YELLOW, BLACK = (255, 0, 255), (255, 255, 0), (0, 0, 0)
@@ -20,12 +21,24 @@ def strip() -> tuple[np.ndarray, np.ndarray]:
 def test_rows_list_every_true_object_once_and_the_false_ones():
     truth, pred = strip()
     (score,) = match(truth, pred, [0.5])
-    assert gt_rows(score) == [
+    columns = gt_columns(score)
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    assert rows == [
         {"gt_id": 2, "pred_id": None, "iou": None, "tag": "FN"},
         {"gt_id": 5, "pred_id": None, "iou": None, "tag": "FN"},
         {"gt_id": 9, "pred_id": 8, "iou": pytest.approx(5 / 7), "tag": "TP"},
     ]
-    assert fp_rows(score) == [{"pred_id": 3}]
+    assert {name: list(values) for name, values in fp_columns(score).items()} == {"pred_id": [3]}
+
+
+def test_files_of_associations_hold_whole_ids(tmp_path):
+    (score,) = match(*strip(), [0.5])
+    lines = write_csv(tmp_path / "gt.csv", gt_columns(score)).read_text().splitlines()
+    assert lines[:3] == ["gt_id,pred_id,iou,tag", "2,,,FN", "5,,,FN"]
+    assert lines[3].startswith("9,8,0.714285")
+    empty = np.zeros((3, 4), np.uint8)
+    (score,) = match(empty, empty, [0.5])
+    assert write_csv(tmp_path / "fp.csv", fp_columns(score)).read_text() == "pred_id\n"
 
 
 @pytest.mark.parametrize("shift", [0, 2**31])
@@ -57,7 +70,7 @@ def test_volumes_are_coloured_too():
 def test_an_empty_image_is_black():
     empty = np.zeros((3, 4), np.uint8)
     (score,) = match(empty, empty, [0.5])
-    assert gt_rows(score) == fp_rows(score) == []
+    assert not any(map(len, [*gt_columns(score).values(), *fp_columns(score).values()]))
     assert not colour_associations(empty, empty, score).any()
 
 

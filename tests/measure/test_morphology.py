@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from cut_images import blocks, cuts, label_images, merged, steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
@@ -13,7 +14,7 @@ from skimage.measure import label, marching_cubes, mesh_surface_area, perimeter,
 
 import singula
 from singula.errors import UserError
-from singula.measure import measure
+from singula.measure import HALO, Shapes, measure, measurements, shapes
 
 SURFACE = "perimeter (surface area)"
 IN_IMAGES = [
@@ -174,3 +175,35 @@ def test_the_room_is_the_public_function():
     code = "import singula.measure; print(len(singula.measure([[0, 3], [4, 3]])))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "2\n"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_blocks_are_measured_as_the_image(data):
+    labels = data.draw(label_images())
+    spacing = data.draw(steps)[: labels.ndim]
+    grid = data.draw(cuts(labels, halo=HALO[labels.ndim]))
+    parts = [shapes(labels[read], block, spacing=spacing) for block, read in grid]
+    expected = measure(labels, spacing=spacing)
+    for found in (Shapes.merge(parts), data.draw(merged(Shapes.merge, parts))):
+        table = measurements(found, spacing=spacing)
+        pd.testing.assert_frame_equal(table, expected, rtol=1e-9, atol=0)
+        exact = ["label", "npixels", "diameter", *(f"axis-{a}" for a in range(labels.ndim))]
+        assert table[exact].equals(expected[exact])
+
+
+@pytest.mark.parametrize("shape", [(70, 50), (14, 20, 17)])
+def test_objects_across_many_blocks(shape):
+    labels = cells(shape, 4, sigma=4.0, kinds=3)
+    grid = blocks(shape, [5] * len(shape), [2] * len(shape))
+    parts = [shapes(labels[read], block) for block, read in grid]
+    assert max(np.count_nonzero([i in part.ids for part in parts]) for i in (1, 2, 3)) > 8
+    table = measurements(Shapes.merge(parts))
+    pd.testing.assert_frame_equal(table, measure(labels), rtol=1e-9, atol=0)
+
+
+def test_a_block_with_too_small_a_halo_is_not_measured():
+    labels = cells((20, 20), 1)
+    block, read = blocks(labels.shape, (10, 10), (1, 1))[0]
+    with pytest.raises(ValueError, match="halo of 2"):
+        shapes(labels[read], block)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cut_images import blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import median_filter
 
 from singula.errors import UserError
-from singula.postprocess import filters, median_yz, median_z
+from singula.postprocess import filters, median_halo, median_yz, median_z
 
 
 @settings(max_examples=25, deadline=None)
@@ -54,3 +55,22 @@ def test_what_cannot_be_filtered_is_refused():
 
 def test_nothing_stays_nothing():
     assert median_yz(np.zeros((0, 5, 5), np.float32)).shape == (0, 5, 5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_blocks_with_their_halo_are_filtered_as_the_volume(data):
+    shape = data.draw(st.lists(st.integers(1, 9), min_size=3, max_size=3))
+    sizes = [data.draw(st.none() | st.integers(1, 6)) for _ in range(2)]
+    values = np.random.default_rng(data.draw(st.integers(0, 99))).random(shape)
+    cell = [data.draw(st.integers(1, n)) for n in shape]
+
+    def filtered(part):
+        for size, median in zip(sizes, (median_z, median_yz), strict=True):
+            part = part if size is None else median(part, size)
+        return part
+
+    expected = filtered(values)
+    for block, read in blocks(shape, cell, median_halo(*sizes)):
+        own = tuple(map(slice, block.start, block.stop))
+        np.testing.assert_array_equal(filtered(values[read])[block.core], expected[own])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage.measure import regionprops
 
 from singula.errors import UserError
-from singula.postprocess import count_instances, remove, survey
+from singula.postprocess import count_instances, extents, remove, survey
 
 
 @pytest.mark.parametrize("highest", [0, 1, 300, 2**32 - 1])
@@ -33,8 +33,11 @@ def test_a_survey_finds_every_instance(seed, shape, far):
     rows = np.flatnonzero(found.npixels)
     for row, region in zip(rows, regionprops(labels.astype(np.uint8)), strict=True):
         assert found.npixels[row] == region.num_pixels
-        np.testing.assert_allclose(found.centre[row], region.centroid)
         assert (*found.low[row], *found.high[row]) == region.bbox
+    seen = extents(shown)
+    np.testing.assert_array_equal(seen.ids, found.ids[rows])
+    centres = [region.centroid for region in regionprops(labels.astype(np.uint8))]
+    np.testing.assert_allclose(seen.centre, np.reshape(centres, seen.centre.shape))
 
 
 @pytest.mark.parametrize("largest", [5, 2**32 - 1])

@@ -5,12 +5,26 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from cut_images import blocks, cuts, label_images, merged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import label
 
 from singula.errors import UserError
-from singula.postprocess import repair, repair_large
+from singula.postprocess import (
+    contacts,
+    enclosed,
+    extents,
+    fill_holes,
+    find_background,
+    plan_repair,
+    recode,
+    repair,
+    repair_large,
+)
+from singula.postprocess.holes import Gaps
+from singula.postprocess.labels import Extents
+from singula.postprocess.repair import Contacts
 
 
 def disk(radius=10.0, size=31, centre=(15, 15)) -> np.ndarray:
@@ -176,3 +190,87 @@ def test_nothing_to_repair():
     assert not np.shares_memory(result, labels)
     with pytest.raises(UserError, match="is -5"):
         repair_large(labels, -5)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_blocks_are_repaired_as_the_image(data):
+    labels = data.draw(label_images())
+    size = data.draw(st.integers(0, 1 + labels.size // 3))
+    expected = repair_large(labels, size)
+    grid = data.draw(cuts(labels, halo=1))
+    found = Extents.merge([extents(labels[read], block) for block, read in grid])
+    large = found.ids[found.npixels > size]
+    touching = [contacts(labels[read], large, block) for block, read in grid]
+    together = data.draw(merged(Contacts.merge, touching))
+    whole = contacts(labels, large)
+    for column in ("first", "second", "faces"):
+        np.testing.assert_array_equal(getattr(together, column), getattr(whole, column))
+    plan = plan_repair(found, together, size)
+    one = [recode(labels[read], plan.ids, plan.targets, keep=True) for _, read in grid]
+    gaps = [find_background(part, b).gaps() for part, (b, _) in zip(one, grid, strict=True)]
+    holes = enclosed(data.draw(merged(Gaps.merge, gaps)), plan.repaired)
+    for part, (block, _) in zip(one, grid, strict=True):
+        own = tuple(map(slice, block.start, block.stop))
+        result = find_background(part, block).filled(holes)
+        assert result.dtype == labels.dtype
+        np.testing.assert_array_equal(result, expected[own])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_holes_that_wind_through_blocks_are_filled(data):
+    labels = data.draw(label_images())
+    expected = labels.copy()
+    gaps, count = label(labels == 0)
+    for gap in range(1, count + 1):
+        at = np.argwhere(gaps == gap)
+        beside = set()
+        for axis in range(labels.ndim):
+            for step in (-1, 1):
+                near = at + step * (np.arange(labels.ndim) == axis)
+                inside = ((near >= 0) & (near < labels.shape)).all(1)
+                beside |= set(labels[tuple(near[inside].T)].tolist()) - {0}
+                beside |= set() if inside.all() else {-1, -2}
+        if len(beside) == 1:
+            expected[gaps == gap] = beside.pop()
+    np.testing.assert_array_equal(fill_holes(labels), expected)
+    grid = data.draw(cuts(labels, halo=1))
+    parts = [find_background(labels[read], block) for block, read in grid]
+    holes = enclosed(Gaps.merge([part.gaps() for part in parts]))
+    for part in parts:
+        own = tuple(map(slice, part.block.start, part.block.stop))
+        np.testing.assert_array_equal(part.filled(holes), expected[own])
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_the_corridor_of_a_snail_shell_is_one_hole(is_open):
+    y, x = np.indices((61, 61)) - 30
+    angle, radius = np.arctan2(y, x) / (2 * np.pi), np.hypot(y, x)
+    shell = ((radius / 9 - angle) % 1 < 0.4) | (abs(radius - 27.5) < 2)
+    labels = np.where(shell & (radius < 29), 7, 0).astype(np.uint16)
+    corridor = (radius < 29) & ~shell
+    if is_open:
+        labels[30, 55:] = 0
+    filled = fill_holes(labels)
+    if is_open:  # but for a few pixels that are pinched off
+        assert np.count_nonzero(filled) - np.count_nonzero(labels) < 10
+    else:
+        assert (filled[corridor] == 7).all()
+    for cell in (3, 5, 8):
+        parts = [
+            find_background(labels[read], block)
+            for block, read in blocks(labels.shape, (cell, cell), (1, 1))
+        ]
+        holes = enclosed(Gaps.merge([part.gaps() for part in parts]))
+        for part in parts:
+            own = tuple(map(slice, part.block.start, part.block.stop))
+            np.testing.assert_array_equal(part.filled(holes), filled[own])
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int8, ">u2", bool])
+def test_holes_are_filled_in_any_integer_type(dtype):
+    labels = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype)
+    filled = fill_holes(labels)
+    assert filled.dtype == labels.dtype
+    assert filled.all()

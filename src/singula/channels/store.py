@@ -208,11 +208,12 @@ def read_channels(path: Path, ndim: int, codes: Sequence[str]) -> dict[str, Chan
 def _link(source: Path, target: Path) -> None:
     """Make a hard link, else a symbolic link, else a copy."""
     with atomic_path(target) as temporary:
-        for make in (os.link, os.symlink, shutil.copyfile):
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        for make in (os.link, os.symlink, copy):
             try:
                 make(source.resolve(), temporary)
             except OSError:
-                if make is shutil.copyfile:
+                if make is copy:
                     raise
             else:
                 return

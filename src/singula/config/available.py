@@ -40,9 +40,6 @@ class Gap:
 UNAVAILABLE: tuple[Gap, ...] = (
     Gap("MODEL.SOURCE", ("biapy", "singula"), fatal=True),
     Gap("MODEL.LAST_ACTIVATION", ("sigmoid", "SIGMOID", "linear", "LINEAR")),
-    Gap("DATA.TRAIN.INPUT_ZARR_MULTIPLE_DATA", phase="train"),
-    Gap("DATA.VAL.INPUT_ZARR_MULTIPLE_DATA", phase="train"),
-    Gap("TEST.BY_CHUNKS.ENABLE", phase="test"),
 )
 
 

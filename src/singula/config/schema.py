@@ -21,6 +21,7 @@ from singula.config.schema_test import Test
 from singula.config.values import (
     AnyCase,
     Bool,
+    Bytes,
     Float,
     Int,
     OffOr,
@@ -55,6 +56,9 @@ class System(Section):
     NUM_GPUS: Int = key(0, "Set by the command line's --gpu, not here.", ge=0)
     DEVICE: Text = key("cpu", "Device to use when no GPU is asked for.")
     SEED: Int = key(0, "Seed of all random numbers.", ge=0)
+    MAX_MEMORY: Bytes = key(
+        0, "Memory for images that are done in blocks, such as 4GB; 0: 60 % of what is free."
+    )
     PIN_MEM: Bool = key(True, "Pin memory for a faster transfer to the GPU.")
 
 

@@ -48,13 +48,27 @@ class Normalization(Section):
 
 
 class ArrayFiles(Section):
-    """Where Zarr and HDF5 files keep images and labels."""
+    """Where Zarr, HDF5 and N5 files keep images and labels."""
 
-    INPUT_ZARR_MULTIPLE_DATA: Bool = key(False, "Zarr files hold both images and labels.")
-    INPUT_ZARR_MULTIPLE_DATA_RAW_PATH: Text = key("", "Path of the image inside the Zarr file.")
-    INPUT_ZARR_MULTIPLE_DATA_GT_PATH: Text = key("", "Path of the labels inside the Zarr file.")
-    INPUT_IMG_AXES_ORDER: Axes = key("TZCYX", "Axes of images in Zarr or HDF5 files.")
-    INPUT_MASK_AXES_ORDER: Axes = key("TZCYX", "Axes of labels in Zarr or HDF5 files.")
+    INPUT_ZARR_MULTIPLE_DATA: Bool = key(
+        False, "The Zarr, HDF5 or N5 files of PATH hold the labels too; GT_PATH is not read."
+    )
+    INPUT_ZARR_MULTIPLE_DATA_RAW_PATH: Text = key(
+        "", "Path of the image inside Zarr, HDF5 and N5 files; empty: the only one there."
+    )
+    INPUT_ZARR_MULTIPLE_DATA_GT_PATH: Text = key(
+        "", "Path of the labels inside Zarr, HDF5 and N5 files; empty: the only ones there."
+    )
+    INPUT_IMG_AXES_ORDER: Axes = key(
+        "TZCYX",
+        "Axes of images in Zarr, HDF5 and N5 files, a letter each; TZCYX: as the file says, else "
+        "by the shape.",
+    )
+    INPUT_MASK_AXES_ORDER: Axes = key(
+        "TZCYX",
+        "Axes of labels in Zarr, HDF5 and N5 files, a letter each; TZCYX: as the file says, else "
+        "by the shape.",
+    )
 
 
 class Split(Section):

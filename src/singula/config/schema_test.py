@@ -15,6 +15,7 @@ from singula.config.values import (
     Int,
     NumberLists,
     OffOr,
+    Pixels,
     Spacings,
     Thresholds,
     to_tuple,
@@ -47,6 +48,9 @@ class ByChunks(ArrayFiles):
     ENABLE: Bool = key(False, "Read, predict and write in chunks.")
     FORMAT: Annotated[Literal["H5", "Zarr"], AnyCase()] = key("H5", "Format of the prediction.")
     SAVE_OUT_TIF: Bool = key(False, "Write the prediction as TIFF too.")
+    BLOCK_SHAPE: Pixels = key(
+        (), "Shape of a block, z first, without channels; (): as large as memory allows."
+    )
     FLUSH_EACH: Int = key(100, "Patches between two writes of an H5 file.", ge=1)
     WORKFLOW_PROCESS: WorkflowProcess = section(WorkflowProcess)
 

@@ -6,6 +6,7 @@ values, is an error, and so is asking for something that has no equivalent here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,9 @@ _ARRAY_KEYS = (
     "INPUT_ZARR_MULTIPLE_DATA",
     "INPUT_ZARR_MULTIPLE_DATA_RAW_PATH",
     "INPUT_ZARR_MULTIPLE_DATA_GT_PATH",
+)
+_SYNAPSES = re.compile(
+    r"DATA\.(TRAIN|VAL|TEST)\.INPUT_ZARR_MULTIPLE_DATA_(ID|PARTNERS|LOCATIONS|RESOLUTION)_PATH"
 )
 _WATERSHED_KEYS = (
     "DATA_CHECK_MW",
@@ -345,6 +349,18 @@ def _refinement(work: Translation) -> None:
             work.no_effect(operations, repr(name))
 
 
+def _synapses(work: Translation) -> None:
+    """Say of paths to synapses in a container that nothing reads them."""
+    for key in [key for key in work.entries if _SYNAPSES.fullmatch(key)]:
+        entry = work.entries[key]
+        if entry.value and not is_none(entry.value):
+            work.take(key)
+            work.notices.append(
+                f"{entry.place}: {key}: {show(entry.value)} belongs to synapse data, which are not "
+                "segmented here; it has no effect"
+            )
+
+
 def _remove_by_properties(work: Translation) -> None:
     """Read the first versions' list, which both switched removal on and named the properties."""
     entry = work.take(f"{_POST}.REMOVE_BY_PROPERTIES")
@@ -365,5 +381,6 @@ _RULES: tuple[Callable[[Translation], None], ...] = (
     _few_foreground,
     _median_filter,
     _refinement,
+    _synapses,
     _remove_by_properties,
 )

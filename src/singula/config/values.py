@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", re.IGNORECASE | re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _LONGEST = 10_000  # characters of a list written as text
 _SHOWN = 80  # characters of a value in a message
@@ -126,6 +127,16 @@ def _axes(text: str) -> str:
     return text
 
 
+def to_size(value: object) -> int:
+    """Read a number of bytes, also in words such as ``4GB``; 0 for none."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise refusal("a number with KB, MB, GB or TB, for example '4GB'; 0 for the default")
+    return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " "))
+
+
 @dataclass(frozen=True)
 class AnyCase:
     """A choice of words that may be written in capitals or not."""
@@ -194,6 +205,7 @@ Bool = Annotated[bool, BeforeValidator(to_bool)]
 Int = Annotated[int, BeforeValidator(to_int)]
 Float = Annotated[float, BeforeValidator(to_float)]
 Text = Annotated[str, BeforeValidator(to_text)]
+Bytes = Annotated[int, BeforeValidator(to_size)]
 Folder = Annotated[str, BeforeValidator(to_text), AfterValidator(os.path.expanduser)]
 Axes = Annotated[str, BeforeValidator(to_text), AfterValidator(_axes)]
 OptionalInt = Annotated[int | None, _optional(to_int)]

@@ -211,7 +211,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             targets = self._still_targets(number, sample, start)
         else:
             targets = self._moved_targets(self._extent(number, sample), moved, patch.labels)
-        mirrored = {name: moved.mirror.apply(target) for name, target in targets.items()}
+        mirrored = {
+            name: moved.mirror.apply(np.asarray(target)) for name, target in targets.items()
+        }
         return patch.image, patch.labels[patch.place], mirrored
 
     def _place(self, index: int, rng: np.random.Generator) -> tuple[int, Sample, tuple[int, ...]]:

@@ -7,7 +7,8 @@ where the four numbers come from: the type, the image, or the data set. They alw
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
+from singula.io.image import Box
+from singula.io.lazy_array import Pixels, pieces
 
 FloatArray = npt.NDArray[np.float32]
 _TINY = 1e-6
@@ -87,7 +90,7 @@ class Normalizer:
         """True when the four numbers do not depend on the image."""
         return not self.per_image and self.kind != "div"
 
-    def fit(self, images: Iterable[npt.NDArray[Any]]) -> Normalizer:
+    def fit(self, images: Iterable[Pixels]) -> Normalizer:
         """A copy that knows the statistics of these images (…, channels).
 
         Numbers that the user gave stay. Percentiles are exact for integers of up to 16 bits; for
@@ -109,17 +112,42 @@ class Normalizer:
             found["divisor"] = (0.0 if largest is None else _for_floats(largest, _OVERSHOOT),)
         return replace(self, statistics={**found, **(self.statistics or {})})
 
-    def scaling(self, image: npt.NDArray[Any]) -> Scaling:
+    def scaling(self, image: Pixels) -> Scaling:
         """The four numbers for one whole image (…, channels).
 
         Where ``div`` knows of no floats in the training set (see `fit`), an image of floats is
         taken as it is up to 1, and is divided by 255 or 65535 when it reaches beyond.
         """
-        channels = image.shape[-1]
-        statistics = self.statistics or {}
-        if self.per_image and (self.clip is not None or self.kind != "div"):
-            own = Statistics(self.clip)
+        own = Statistics(self.clip)
+        if self.wants_values:
             own.add(image)
+        return self.scaling_from(image.dtype, image.shape[-1], own, lambda: _largest(image))
+
+    @property
+    def wants_values(self) -> bool:
+        """Whether `scaling` looks at the values of each image, beyond the largest."""
+        return self.per_image and (self.clip is not None or self.kind != "div")
+
+    def scaling_from(
+        self,
+        dtype: np.dtype[Any],
+        channels: int,
+        own: Statistics,
+        largest: Callable[[], float],
+    ) -> Scaling:
+        """The four numbers for an image of which only this is known.
+
+        Parameters
+        ----------
+        dtype : dtype
+        channels : int
+        own : Statistics
+            Of the image; empty unless `wants_values`.
+        largest : callable
+            Gives the largest value.
+        """
+        statistics = self.statistics or {}
+        if self.wants_values:
             statistics = {**own.summary(), **statistics}
 
         def get(name: str, default: float) -> FloatArray:
@@ -136,7 +164,7 @@ class Normalizer:
         if self.kind == "div":
             shift = np.zeros(channels, np.float32)
             scale = np.full(
-                channels, divisor(image, statistics.get("divisor", (0.0,))[0]), np.float32
+                channels, divisor(dtype, statistics.get("divisor", (0.0,))[0], largest), np.float32
             )
         elif self.kind == "scale_range":
             shift = get("minimum", 0.0)
@@ -168,22 +196,22 @@ class Normalizer:
         )
 
 
-def divisor(image: npt.NDArray[Any], for_floats: float = 0.0) -> float:
+def divisor(dtype: np.dtype[Any], for_floats: float, largest: Callable[[], float]) -> float:
     """What ``div`` divides an image by: its type decides, or for floats `for_floats`.
 
     With 0 a float image decides for itself, by its largest value.
     """
-    if image.dtype == np.bool_:
+    if dtype == np.bool_:
         return 1.0
-    if image.dtype in (np.uint8, np.int8):
+    if dtype in (np.uint8, np.int8):
         return 255.0
-    if np.issubdtype(image.dtype, np.integer):
+    if np.issubdtype(dtype, np.integer):
         return 65535.0
-    return for_floats or _for_floats(_largest(image), above_one=1.0)
+    return for_floats or _for_floats(largest(), above_one=1.0)
 
 
-def _largest(image: npt.NDArray[Any]) -> float:
-    return float(image.max()) if image.size else 0.0
+def _largest(image: Pixels) -> float:
+    return max((float(part.max()) for _, part in pieces(image) if part.size), default=0.0)
 
 
 def _for_floats(largest: float, above_one: float) -> float:
@@ -203,8 +231,22 @@ class Statistics:
         self.samples: list[list[npt.NDArray[np.float32]]] = []
         self.exact = True
 
-    def add(self, image: npt.NDArray[Any]) -> None:
-        """Count one image (…, channels)."""
+    def add(self, image: Pixels) -> None:
+        """Count one image (…, channels); a lazy one piece by piece."""
+        shape = image.shape[:-1]
+        for box, part in pieces(image):
+            self.add_part(part, [b.start for b in box[: len(shape)]], shape)
+
+    def add_part(
+        self, image: npt.NDArray[Any], origin: Sequence[int], shape: Sequence[int]
+    ) -> None:
+        """Count a box (…, channels) of an image; all boxes together count as the image does.
+
+        Parameters
+        ----------
+        origin, shape : sequence of int
+            The box's first pixel, and the spatial shape of the image.
+        """
         flat = image.reshape(-1, image.shape[-1])
         small = image.dtype in (np.uint8, np.uint16, np.bool_)
         if not self.samples:
@@ -224,9 +266,32 @@ class Statistics:
                 for channel, counts in enumerate(self.counts):
                     counts += np.bincount(part[:, channel], minlength=65536)
             return
-        step = max(1, flat.shape[0] // _SAMPLES)
+        sizes = zip(origin, image.shape, strict=False)
+        box = tuple(slice(first, first + size) for first, size in sizes)
+        drawn = _drawn(box, tuple(shape), max(1, math.prod(shape) // _SAMPLES))
         for channel, values in enumerate(self.samples):
-            values.append(flat[::step, channel].astype(np.float32))
+            values.append(flat[drawn, channel].astype(np.float32))
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What was counted, as arrays by name."""
+        found: dict[str, npt.NDArray[Any]] = {"exact": np.array(self.exact)}
+        if self.counts is not None:
+            found["counts"] = np.stack(self.counts)
+        if any(self.samples):
+            found["samples"] = np.stack([np.concatenate(values) for values in self.samples])
+        return found
+
+    def add_arrays(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Add what `to_arrays` of another part gave."""
+        counts, samples = arrays.get("counts"), arrays.get("samples")
+        self.exact = bool(arrays["exact"])
+        if not self.samples:
+            channels = len(counts if counts is not None else samples if samples is not None else ())
+            self.samples = [[] for _ in range(channels)]
+        if counts is not None:
+            self.counts = list(counts if self.counts is None else self.counts + counts)
+        for values, more in zip(self.samples, samples if samples is not None else (), strict=False):
+            values.append(more)
 
     def summary(self) -> dict[str, tuple[float, ...]]:
         """``low high minimum maximum mean std``, each with one number per channel."""
@@ -261,6 +326,18 @@ class Statistics:
         joined, weight = np.concatenate(parts), np.concatenate(weights)
         order = np.argsort(joined, kind="stable")
         return joined[order], weight[order]
+
+
+def _drawn(box: Box, shape: tuple[int, ...], step: int) -> slice | npt.NDArray[np.intp]:
+    """Which pixels of a box are every so many of the whole image's, counted in its order."""
+    if step == 1 or all(b.stop - b.start == size for b, size in zip(box, shape, strict=True)):
+        return slice(None, None, step)
+    number = np.zeros((1,) * len(shape), np.int64)
+    for axis, (one, size) in enumerate(zip(box, shape, strict=True)):
+        along = [1] * len(shape)
+        along[axis] = -1
+        number = number * size + np.arange(one.start, one.stop).reshape(along)
+    return np.flatnonzero(number.ravel() % step == 0)
 
 
 def _describe(

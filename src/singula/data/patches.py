@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
+from singula.io.lazy_array import Pixels
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def training_starts(
 
 
 def read_patch(
-    array: npt.NDArray[Any],
+    array: Pixels,
     start: Sequence[int],
     shape: Sequence[int],
     fill: npt.NDArray[np.float32] | None = None,
@@ -141,7 +142,7 @@ def read_patch(
 
     Parameters
     ----------
-    array : ndarray
+    array : ndarray or LazyArray
         Spatial axes first; further axes (channels) are kept whole.
     start, shape : sequence of int
         The patch in image coordinates; `start` may be negative.

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.data.patches import read_patch
+from singula.io.lazy_array import Pixels, pieces
 
 Array = npt.NDArray[Any]
 Start = tuple[int, ...]
@@ -24,16 +25,19 @@ def random_start(shape: Sequence[int], patch: Sequence[int], rng: np.random.Gene
     )
 
 
-def foreground_rows(labels: Array) -> npt.NDArray[np.int64]:
+def foreground_rows(labels: Pixels) -> npt.NDArray[np.int64]:
     """Foreground pixels of labels (y, x) or (z, y, x) up to and including each line along x.
 
     Eight bytes a line: from these and one line of the labels any foreground pixel is found.
     """
-    return np.cumsum(np.count_nonzero(labels > 0, axis=-1).ravel(), dtype=np.int64)
+    rows = np.zeros(labels.shape[:-1], np.int64)
+    for box, part in pieces(labels):
+        rows[box[:-1]] += np.count_nonzero(part > 0, axis=-1)
+    return np.cumsum(rows.ravel(), dtype=np.int64)
 
 
 def weighted_start(
-    labels: Array,
+    labels: Pixels,
     rows: npt.NDArray[np.int64],
     weights: tuple[float, float],
     patch: Sequence[int],
@@ -73,12 +77,12 @@ def weighted_start(
     return tuple(start)
 
 
-def foreground_share(labels: Array, start: Sequence[int], patch: Sequence[int]) -> float:
+def foreground_share(labels: Pixels, start: Sequence[int], patch: Sequence[int]) -> float:
     """Fraction of a patch that is foreground."""
     return float(np.count_nonzero(read_patch(labels, start, patch))) / prod(patch)
 
 
-def starts_with_foreground(labels: Array, patch: Sequence[int], least: float) -> Array:
+def starts_with_foreground(labels: Pixels, patch: Sequence[int], least: float) -> Array:
     """Every start inside the image whose patch has at least this fraction of foreground.
 
     Returns
@@ -93,7 +97,7 @@ def starts_with_foreground(labels: Array, patch: Sequence[int], least: float) ->
         found = starts_with_foreground(read_patch(labels, shift, fitted), patch, least)
         return np.asarray(found + shift)
     # Sums over all boxes, one axis after the other, by differences of running sums.
-    counts = (labels > 0).astype(np.int64)
+    counts = (np.asarray(labels) > 0).astype(np.int64)
     for axis, length in enumerate(patch):
         sums = np.cumsum(counts, axis=axis)
         sums = np.concatenate([np.zeros_like(sums.take([0], axis)), sums], axis)
@@ -103,7 +107,7 @@ def starts_with_foreground(labels: Array, patch: Sequence[int], least: float) ->
 
 
 def start_with_foreground(
-    labels: Array,
+    labels: Pixels,
     draw: Callable[[], Start],
     patch: Sequence[int],
     least: float,
@@ -121,9 +125,9 @@ def start_with_foreground(
     return tuple(int(v) for v in found[rng.integers(len(found))])
 
 
-def probability_map(labels: Array, weights: tuple[float, float]) -> npt.NDArray[np.float32]:
+def probability_map(labels: Pixels, weights: tuple[float, float]) -> npt.NDArray[np.float32]:
     """Chance of each pixel to be the centre of a patch; the sum is 1."""
-    mask = labels > 0
+    mask = np.asarray(labels) > 0
     count = int(np.count_nonzero(mask))
     share = weights[0] / sum(weights)
     if count in (0, mask.size):

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Maps = Mapping[str, npt.NDArray[Any]]
+from singula.io.lazy_array import LazyArray, Pixels, cropped
+
+Maps = Mapping[str, Pixels]
 CACHE_BYTES = 256 * 2**20
 _MOST_OPEN = 64  # each memory-mapped file costs a file descriptor
 
@@ -24,9 +26,9 @@ class Sample:
     ----------
     name : str
         Said in messages.
-    image : ndarray
+    image : ndarray or LazyArray
         (y, x, c) or (z, y, x, c), any numeric type, not yet normalised.
-    labels : ndarray
+    labels : ndarray or LazyArray
         Instance ids and, with classes, the class in a second channel; shape (…, 1 or 2).
     targets : mapping of str to ndarray, optional
         Channels of the whole image, when they are stored; used where no change of the labels is
@@ -34,8 +36,8 @@ class Sample:
     """
 
     name: str
-    image: npt.NDArray[Any]
-    labels: npt.NDArray[Any]
+    image: Pixels
+    labels: Pixels
     targets: Maps | None = None
 
     @property
@@ -57,17 +59,20 @@ class Sample:
         targets = self.targets
         return replace(
             self,
-            image=self.image[index],
-            labels=self.labels[index],
-            targets={n: m[index] for n, m in targets.items()} if targets is not None else None,
+            image=cropped(self.image, index),
+            labels=cropped(self.labels, index),
+            targets={n: cropped(m, index) for n, m in targets.items()}
+            if targets is not None
+            else None,
         )
 
 
 class SampleCache:
     """The samples that were used last, as many as fit into a number of bytes.
 
-    The newest stays in any case, for it is in use. Memory-mapped arrays count nothing: the system
-    gives their pages back when it needs them. Each process that prepares patches has its own.
+    The newest stays in any case, for it is in use. Memory-mapped and lazy arrays count nothing:
+    the system gives their pages back when it needs them. Each process that prepares patches has
+    its own.
 
     Parameters
     ----------
@@ -153,9 +158,10 @@ AnySample = Sample | StoredSample
 
 
 def memory_of(sample: Sample) -> int:
-    """Bytes of a sample's arrays that are not memory-mapped."""
+    """Bytes of a sample's arrays that are in memory: neither mapped nor lazy."""
     arrays = [sample.image, sample.labels, *(sample.targets or {}).values()]
-    return sum(array.nbytes for array in arrays if not is_mapped(array))
+    held = [array for array in arrays if not isinstance(array, LazyArray)]
+    return sum(array.nbytes for array in held if not is_mapped(array))
 
 
 def is_mapped(array: npt.NDArray[Any]) -> bool:

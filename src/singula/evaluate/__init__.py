@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from singula.evaluate.associations import colour_associations, fp_rows, gt_rows
-from singula.evaluate.iou import iou, mae
+from singula.evaluate.associations import colour_associations, fp_columns, gt_columns
+from singula.evaluate.classes import overlap_among, winning_classes
+from singula.evaluate.iou import Ratio, iou, iou_sums, mae, mae_sums
 from singula.evaluate.matching import Match, Score, match, match_dataset, match_overlap
 from singula.evaluate.overlap import Overlap, overlap, sum_overlaps
 from singula.evaluate.splits import Splits, splits
@@ -12,19 +13,24 @@ from singula.evaluate.summary import score_row, score_rows
 __all__ = [
     "Match",
     "Overlap",
+    "Ratio",
     "Score",
     "Splits",
     "colour_associations",
-    "fp_rows",
-    "gt_rows",
+    "fp_columns",
+    "gt_columns",
     "iou",
+    "iou_sums",
     "mae",
+    "mae_sums",
     "match",
     "match_dataset",
     "match_overlap",
     "overlap",
+    "overlap_among",
     "score_row",
     "score_rows",
     "splits",
     "sum_overlaps",
+    "winning_classes",
 ]

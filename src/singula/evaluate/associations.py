@@ -12,13 +12,11 @@ from singula.evaluate.matching import Match
 from singula.evaluate.overlap import check_labels
 from singula.runtime import compiled
 
-GT_COLUMNS = ("gt_id", "pred_id", "iou", "tag")
-FP_COLUMNS = ("pred_id",)
 _DENSE_LOOKUP = 1 << 24
 
 
-def gt_rows(match: Match) -> list[dict[str, object]]:
-    """Rows of ``<image>_th_<t>_gt_assoc.csv``: every true object, in order of its id.
+def gt_columns(match: Match) -> dict[str, np.ndarray]:
+    """Columns of ``<image>_th_<t>_gt_assoc.csv``: every true object, in order of its id.
 
     Parameters
     ----------
@@ -26,21 +24,21 @@ def gt_rows(match: Match) -> list[dict[str, object]]:
 
     Returns
     -------
-    list of dict
+    dict of str to ndarray
         ``gt_id``, ``pred_id`` and ``iou`` (None for a missed object), ``tag`` (TP or FN).
     """
-    partners = zip(match.pred_ids.tolist(), match.ious.tolist(), strict=True)
-    found = dict(zip(match.true_ids.tolist(), partners, strict=True))
-    rows: list[dict[str, object]] = []
-    for gt in sorted([*found, *match.missed.tolist()]):
-        pred, iou = found.get(gt, (None, None))
-        rows.append({"gt_id": gt, "pred_id": pred, "iou": iou, "tag": "TP" if pred else "FN"})
-    return rows
+    ids = np.concatenate([match.true_ids, match.missed])
+    pred, iou = np.full((2, len(ids)), None)
+    pred[: match.tp], iou[: match.tp] = match.pred_ids, match.ious.astype(float)
+    tag = np.repeat(["TP", "FN"], [match.tp, match.fn])
+    order = np.argsort(ids, kind="stable")  # two that are sorted are merged
+    columns = {"gt_id": ids, "pred_id": pred, "iou": iou, "tag": tag}
+    return {name: values[order] for name, values in columns.items()}
 
 
-def fp_rows(match: Match) -> list[dict[str, object]]:
-    """Rows of ``<image>_th_<t>_fp.csv``: the predicted objects without partner, by id."""
-    return [{"pred_id": pred} for pred in match.extra.tolist()]
+def fp_columns(match: Match) -> dict[str, np.ndarray]:
+    """Columns of ``<image>_th_<t>_fp.csv``: the predicted objects without partner, by id."""
+    return {"pred_id": match.extra}
 
 
 def colour_associations(truth: np.ndarray, pred: np.ndarray, match: Match) -> np.ndarray:
@@ -49,7 +47,7 @@ def colour_associations(truth: np.ndarray, pred: np.ndarray, match: Match) -> np
     Parameters
     ----------
     truth, pred : ndarray of int
-        The label images that were matched, (y, x) or (z, y, x).
+        The label images that were matched, (y, x) or (z, y, x), or one block of both.
     match : Match
 
     Returns
@@ -83,14 +81,13 @@ def _colour_table(
         import fastremap
 
         labels, rows = fastremap.renumber(labels, preserve_zero=True)
-        ids_of = {
-            plane: np.array([rows[i] for i in ids.tolist() if i in rows], np.intp)
-            for plane, ids in ids_of.items()
-        }
+        met = np.fromiter(rows.keys(), np.uint64)
+        number = np.fromiter(rows.values(), np.intp)
+        ids_of = {p: number[np.isin(met, i.astype(np.uint64))] for p, i in ids_of.items()}
         largest = len(rows)
     colours = np.zeros((largest + 1, 3), np.uint8)
     for plane, ids in ids_of.items():
-        colours[ids, plane] = 255
+        colours[ids[ids <= largest], plane] = 255
     return labels, colours
 
 

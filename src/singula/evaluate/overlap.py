@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from singula.errors import UserError
+from singula.postprocess.pairs import Pairs
+
+_PIECE = 1 << 16  # pixels that stay in the processor's cache meanwhile
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,28 +53,29 @@ def overlap(truth: np.ndarray, pred: np.ndarray) -> Overlap:
 
     Notes
     -----
-    Label images are runs of equal pixels; only the runs are sorted.
+    Label images are runs of equal pixels, and only the runs are counted, a piece of the image after
+    the other.
     """
     truth, pred = check_labels(truth, "truth"), check_labels(pred, "prediction")
     if truth.shape != pred.shape:
         raise UserError(f"truth has the shape {truth.shape}, the prediction {pred.shape}")
     true_ids, pred_ids = truth.ravel(), pred.ravel()
-    starts = _run_starts(true_ids, pred_ids)
-    lengths = np.diff(starts, append=true_ids.size)
-    return _collapse(true_ids[starts], pred_ids[starts], lengths)
+    pairs = Pairs()
+    for start in range(0, truth.size, _PIECE):
+        piece = slice(start, start + _PIECE)
+        ours, theirs = true_ids[piece], pred_ids[piece]
+        starts = _run_starts(ours, theirs)
+        pairs.add(ours[starts], theirs[starts], np.diff(starts, append=len(ours)))
+    return _table(pairs, truth.dtype, pred.dtype)
 
 
 def sum_overlaps(parts: Iterable[Overlap]) -> Overlap:
     """Add the overlaps of the blocks that make up an image."""
-    blocks = list(parts)
-    if not blocks:
-        empty = np.zeros(0, np.uint8)
-        return Overlap(empty, empty, np.zeros(0, np.int64))
-    return _collapse(
-        np.concatenate([b.true for b in blocks]),
-        np.concatenate([b.pred for b in blocks]),
-        np.concatenate([b.pixels for b in blocks]),
-    )
+    blocks, pairs = list(parts), Pairs()
+    for block in blocks:
+        pairs.add(block.true, block.pred, block.pixels)
+    types = [[getattr(b, side).dtype for b in blocks] or [np.uint8] for side in ("true", "pred")]
+    return _table(pairs, *(np.result_type(*each) for each in types))
 
 
 def check_labels(labels: np.ndarray, name: str) -> np.ndarray:
@@ -98,10 +103,6 @@ def _run_starts(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.flatnonzero(change)
 
 
-def _collapse(true: np.ndarray, pred: np.ndarray, pixels: np.ndarray) -> Overlap:
-    if true.size == 0:
-        return Overlap(true, pred, pixels.astype(np.int64))
-    order = np.lexsort((pred, true))
-    true, pred, pixels = true[order], pred[order], pixels[order]
-    starts = _run_starts(true, pred)
-    return Overlap(true[starts], pred[starts], np.add.reduceat(pixels, starts, dtype=np.int64))
+def _table(pairs: Pairs, true_type: np.dtype[Any], pred_type: np.dtype[Any]) -> Overlap:
+    true, pred, pixels = pairs.table()
+    return Overlap(true.astype(true_type), pred.astype(pred_type), pixels)

@@ -11,14 +11,12 @@ from singula.errors import UserError
 from singula.exports.source import Instances, Labels
 from singula.exports.tables import UNKNOWN, calibration
 from singula.io.atomic import atomic_folder
+from singula.io.ngff import VERSION, multiscale, plan_levels
+from singula.io.volume import nearest
 from singula.postprocess.labels import survey
 
-VERSION = "0.5"
 GROUP = "labels/instances"
-_SMALLEST = 256  # no coarser level once the plane is this small
 _CHUNK = {2: (1024, 1024), 3: (64, 256, 256)}
-# Units as the format spells them
-_UNITS = {"µm": "micrometer", "inch": "inch"}
 
 
 def write_ome_zarr(item: Instances, target: Path) -> None:
@@ -45,8 +43,7 @@ def write_ome_zarr(item: Instances, target: Path) -> None:
         labels.attrs["ome"] = {"version": VERSION, "labels": [GROUP.rpartition("/")[2]]}
         group = root.create_group(GROUP)
         spacing, unit = calibration(item)
-        datasets = []
-        for number, (level, steps) in enumerate(pyramid(item.labels, spacing)):
+        for number, (level, _) in enumerate(pyramid(item.labels, spacing)):
             chunks = tuple(
                 min(size, most) for size, most in zip(level.shape, _CHUNK[item.ndim], strict=True)
             )
@@ -59,45 +56,26 @@ def write_ome_zarr(item: Instances, target: Path) -> None:
                 dimension_names=list("zyx"[-item.ndim :]),
             )
             array[...] = level
-            sizes = spacing or (1.0,) * item.ndim
-            scale = [size * step for size, step in zip(sizes, steps, strict=True)]
-            datasets.append(
-                {
-                    "path": str(number),
-                    "coordinateTransformations": [{"type": "scale", "scale": scale}],
-                }
-            )
-        group.attrs["ome"] = _metadata(item, datasets, unit)
+        levels = plan_levels(item.labels.shape, spacing)
+        known = None if unit in ("px", UNKNOWN) else unit
+        entry = multiscale(
+            item.name, item.ndim, levels, spacing, known, channels=False, method="nearest"
+        )
+        group.attrs["ome"] = _metadata(item, entry)
 
 
 def pyramid(
     labels: Labels, spacing: tuple[float, ...] | None = None
 ) -> list[tuple[Labels, tuple[int, ...]]]:
     """Levels of a label image, each with its step in pixels of the first."""
-    sizes = np.array(spacing or (1.0,) * labels.ndim, float)
-    levels = [(labels, (1,) * labels.ndim)]
-    while max(levels[-1][0].shape[-2:]) > _SMALLEST:
-        level, steps = levels[-1]
-        now = (sizes * steps).tolist()
-        # An axis whose pixels are larger than those of the plane will be waits for the others.
-        halved = [
-            size <= 1.5 * min(now[-2:]) and length > 1
-            for size, length in zip(now, level.shape, strict=True)
-        ]
-        if not any(halved):
-            break
-        index = tuple(slice(None, None, 2 if half else 1) for half in halved)
-        taken = tuple(step * (2 if half else 1) for step, half in zip(steps, halved, strict=True))
-        levels.append((np.ascontiguousarray(level[index]), taken))
+    finest, *coarser = plan_levels(labels.shape, spacing)
+    levels = [(labels, finest.steps)]
+    for level in coarser:
+        levels.append((nearest(levels[-1][0], level.halved), level.steps))
     return levels
 
 
-def _metadata(item: Instances, datasets: list[dict[str, Any]], unit: str) -> dict[str, Any]:
-    axes: list[dict[str, str]] = [{"name": name, "type": "space"} for name in "zyx"[-item.ndim :]]
-    if unit not in ("px", UNKNOWN):
-        for axis in axes:
-            axis["unit"] = _UNITS.get(unit, unit)
-    multiscale = {"name": item.name, "axes": axes, "datasets": datasets, "type": "nearest"}
+def _metadata(item: Instances, entry: dict[str, Any]) -> dict[str, Any]:
     found = survey(item.labels)
     properties = []
     for row in np.flatnonzero(found.npixels):
@@ -109,4 +87,4 @@ def _metadata(item: Instances, datasets: list[dict[str, Any]], unit: str) -> dic
     image_label: dict[str, Any] = {"version": VERSION}
     if properties:
         image_label["properties"] = properties
-    return {"version": VERSION, "multiscales": [multiscale], "image-label": image_label}
+    return {"version": VERSION, "multiscales": [entry], "image-label": image_label}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from singula.errors import UserError
 from singula.evaluate import overlap
 from singula.io.formats import stem_of
-from singula.io.pairs import list_images
+from singula.io.listing import list_images
 from singula.io.read import read_header, read_labels
 from singula.postprocess.labels import check_labels, check_spacing
 

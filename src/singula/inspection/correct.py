@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.evaluate import overlap
+from singula.postprocess.holes import fill_holes
 from singula.postprocess.labels import check_labels, index_labels, look_up
-from singula.postprocess.repair import fill_holes
 
 Array = npt.NDArray[Any]
 _LARGEST_ID = 2**32 - 1
@@ -60,12 +60,10 @@ def correct_labels(labels: Array, smallest: int, *, semantic: bool = False) -> C
     """
     ids = check_labels(np.ascontiguousarray(labels[..., 0]))
     new, fresh, tiny = _one_id_a_piece(ids, smallest, semantic=semantic)
+    before = int(np.count_nonzero(new))
+    new = fill_holes(new)
+    filled = int(np.count_nonzero(new)) - before
     index, rows = index_labels(new)
-    before = index > 0
-    index = index.copy()
-    fill_holes(index, np.arange(len(rows)) > 0)
-    filled = int(np.count_nonzero(index)) - int(np.count_nonzero(before))
-    new = look_up(rows, index)
     channels = [new]
     if labels.shape[-1] > 1:
         channels.append(_one_class(index, len(rows), labels[..., 1]))

@@ -15,7 +15,7 @@ from singula.inspection.images import fingerprint, is_constant, notice_saturatio
 from singula.inspection.labels import Noticed
 from singula.io.axes import Layout
 from singula.io.formats import FORMATS
-from singula.io.image import Header
+from singula.io.image import ArrayPlace, Header
 from singula.io.pairs import Pair
 from singula.io.read import image_layout, label_layout, read_header, read_image, read_labels
 
@@ -53,7 +53,12 @@ class FileFacts:
 
 
 def check_image(
-    path: Path, ndim: int, channels: int | None, *, grey: bool
+    path: Path,
+    ndim: int,
+    channels: int | None,
+    *,
+    grey: bool,
+    arrays: ArrayPlace | None = None,
 ) -> tuple[Array | None, FileFacts, list[Noticed]]:
     """Read an image as a run would.
 
@@ -66,7 +71,7 @@ def check_image(
     """
     facts, noticed = FileFacts(), []
     try:
-        header = read_header(path)
+        header = read_header(path, arrays)
     except UserError as error:
         return None, facts, [_refused("unreadable", path, error)]
     try:
@@ -83,7 +88,7 @@ def check_image(
     doubt = axes_doubt(header, layout, ndim) if not noticed else None
     noticed += [Noticed("axes", doubt)] if doubt else []
     try:
-        image = read_image(path, ndim, layout.channels)
+        image = read_image(path, ndim, layout.channels, arrays=arrays)
     except UserError as error:
         return None, facts, [*noticed, _refused("unreadable", path, error)]
     facts.shape, facts.channels = image.spatial_shape, layout.channels
@@ -120,7 +125,7 @@ def axes_doubt(header: Header, layout: Layout, ndim: int) -> str | None:
 
 
 def check_label(
-    path: Path, ndim: int, *, classes: bool
+    path: Path, ndim: int, *, classes: bool, arrays: ArrayPlace | None = None
 ) -> tuple[Array | None, list[Noticed], bool]:
     """Read a label image as a run would.
 
@@ -128,6 +133,8 @@ def check_label(
     ----------
     classes : bool
         It must have a class channel; else it may.
+    arrays : ArrayPlace, optional
+        Which array of a container.
 
     Returns
     -------
@@ -138,7 +145,7 @@ def check_label(
         The file holds bools.
     """
     try:
-        header = read_header(path)
+        header = read_header(path, arrays, labels=True)
     except UserError as error:
         return None, [_refused("unreadable", path, error)], False
     noticed: list[Noticed] = []
@@ -153,7 +160,7 @@ def check_label(
         )
         noticed.append(Noticed("classes", text, suggestion="add the class channel"))
     try:
-        array = read_labels(path, ndim, layout.channels == 2).array
+        array = read_labels(path, ndim, layout.channels == 2, arrays=arrays).array
     except UserError as error:
         return None, [*noticed, _refused("label_type", path, error)], False
     is_mask = header.dtype.kind == "b"
@@ -177,9 +184,11 @@ def _refused(kind: str, path: Path, error: UserError, severity: str | None = PRO
     return Noticed(kind, text, severity=severity, suggestion=error.hint)
 
 
-def label_spacing(path: Path, ndim: int) -> tuple[tuple[float, ...] | None, str | None]:
+def label_spacing(
+    path: Path, ndim: int, arrays: ArrayPlace | None = None
+) -> tuple[tuple[float, ...] | None, str | None]:
     """Pixel size and unit that a file gives, if they fit the axes."""
-    header = read_header(path)
+    header = read_header(path, arrays, labels=True)
     if header.spacing is None or len(header.spacing) < ndim:
         return None, None
     sizes = tuple(float(size) for size in header.spacing[-ndim:])

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from singula.io.image import ArrayPlace
 from singula.io.pairs import Pair
 
 PROBLEM, HINT = "problem", "hint"
@@ -177,6 +178,8 @@ class Finding:
         A corrected copy has it no more.
     image, label : Path, optional
         The pair it belongs to.
+    arrays, label_arrays : ArrayPlace, optional
+        Which arrays of containers they are.
     """
 
     kind: str
@@ -190,6 +193,8 @@ class Finding:
     fixable: bool = False
     image: Path | None = None
     label: Path | None = None
+    arrays: ArrayPlace | None = None
+    label_arrays: ArrayPlace | None = None
 
     @property
     def unusable(self) -> bool:
@@ -301,6 +306,8 @@ def finding(
         fixable,
         pair.image if pair else None,
         pair.label if pair else None,
+        pair.arrays if pair else None,
+        pair.label_arrays if pair else None,
     )
 
 

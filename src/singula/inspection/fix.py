@@ -11,7 +11,8 @@ from singula.errors import UserError
 from singula.inspection.correct import Corrected, correct_labels
 from singula.inspection.files import label_spacing
 from singula.inspection.findings import Finding, InspectedPart, Inspection, counted
-from singula.io.atomic import atomic_path, make_folder
+from singula.io.atomic import atomic_folder, atomic_path, make_folder
+from singula.io.formats import stem_of
 from singula.io.pairs import Pair
 from singula.io.read import label_layout, read_header, read_labels
 from singula.io.write import write_tiff
@@ -127,26 +128,27 @@ def _write_pair(
     if pair.label is None:
         return ""
     name = pair.image.name[: -len(_suffix(pair.image))]
-    if not findings:
+    if not findings and pair.label != pair.image:
         _copy(pair.label, target / "y" / f"{name}{_suffix(pair.label)}")
         return ""
-    semantic = any(finding.kind == "semantic" for finding in findings)
-    classes = (
-        label_layout(pair.label, read_header(pair.label), inspection.ndim, False).channels == 2
-    )
-    array = read_labels(pair.label, inspection.ndim, classes).array
-    done = correct_labels(array, inspection.smallest, semantic=semantic)
-    spacing, unit = label_spacing(pair.label, inspection.ndim)
-    labels, axes = done.labels, "ZYX"[-inspection.ndim :]
+    ndim, place = inspection.ndim, pair.label_arrays
+    header = read_header(pair.label, place, labels=True)
+    classes = label_layout(pair.label, header, ndim, False).channels == 2
+    labels, words = read_labels(pair.label, ndim, classes, arrays=place).array, ""
+    if findings:
+        semantic = any(finding.kind == "semantic" for finding in findings)
+        done = correct_labels(labels, inspection.smallest, semantic=semantic)
+        labels, words = done.labels, _words(done, findings)
+    spacing, unit = label_spacing(pair.label, ndim, place)
+    axes = "ZYX"[-ndim:]
     labels, axes = (labels, f"{axes}C") if labels.shape[-1] > 1 else (labels[..., 0], axes)
     write_tiff(target / "y" / f"{name}.tif", labels, axes, spacing, unit)
-    return _words(done, findings)
+    return words
 
 
 def _suffix(path: Path) -> str:
     """The suffix, `.ome.tif` as one."""
-    ome = path.stem.lower().endswith(".ome") and path.suffix.lower() in (".tif", ".tiff")
-    return path.name[-len(path.suffix) - 4 :] if ome else path.suffix
+    return path.name[len(stem_of(path)) :]
 
 
 def _words(done: Corrected, findings: list[Finding]) -> str:
@@ -168,5 +170,9 @@ def _words(done: Corrected, findings: list[Finding]) -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        with atomic_folder(target) as temporary:
+            shutil.copytree(source, temporary, dirs_exist_ok=True)
+        return
     with atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)

@@ -154,14 +154,17 @@ class _Visit:
         """Look at an image and its labels; gives what is compared across files."""
         settings = self.settings
         image, facts, noticed = check_image(
-            pair.image, self.ndim, settings.channels, grey=settings.grey
+            pair.image, self.ndim, settings.channels, grey=settings.grey, arrays=pair.arrays
         )
         facts.part, facts.pair = self.part, pair
         self._add(pair.image, pair, noticed)
         labels = None
         if pair.label is not None:
             labels, noticed, is_mask = check_label(
-                pair.label, self.ndim, classes=settings.n_classes is not None
+                pair.label,
+                self.ndim,
+                classes=settings.n_classes is not None,
+                arrays=pair.label_arrays,
             )
             self._add(pair.label, pair, noticed)
         shape = facts.shape

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from singula.errors import UserError
 from singula.inspection.findings import Finding, finding
-from singula.io.pairs import Pair, core_names, has_label_word, list_images, match_files, pair_files
+from singula.io.formats import stem_of
+from singula.io.image import ArrayPlaces
+from singula.io.listing import list_images
+from singula.io.pairs import Pair, core_names, has_label_word, match_files, pair_files
 from singula.survey import Folders
 
 
@@ -20,15 +23,21 @@ def pair_part(part: Folders) -> tuple[list[Pair], list[Finding]]:
     """
     name = part.name
     images = list_images(part.images, f"the {name} images")
-    if part.labels is None:
-        return [Pair(path, None, core_names(path)[0]) for path in images], []
+    places = part.places or ArrayPlaces()
+    if part.labels is None or places.together:
+        together = places.together
+        return [
+            Pair(p, p if together else None, stem_of(p), places.image, places.labels)
+            for p in images
+        ], []
     if part.labels == part.images:
         labels = [path for path in images if has_label_word(path)]
         images = [path for path in images if path not in set(labels)]
     else:
         labels = list_images(part.labels, f"the {name} labels")
         try:
-            pairs = pair_files(part.images, part.labels, f"{name} images", f"{name} labels")
+            keys = f"{name} images", f"{name} labels"
+            pairs = pair_files(part.images, part.labels, *keys, places=part.places)
             return pairs, _by_order(name, pairs)
         except UserError:
             if part.images.resolve() == part.labels.resolve():

@@ -54,13 +54,15 @@ def _read(finding: Finding, ndim: int) -> tuple[Array | None, Array | None]:
     image = labels = None
     try:
         path = finding.image or finding.file
-        image = read_image(path, ndim).array
+        image = read_image(path, ndim, arrays=finding.arrays).array
     except UserError:
         pass
     try:
         if finding.label is not None:
-            two = label_layout(finding.label, read_header(finding.label), ndim, False).channels == 2
-            labels = read_labels(finding.label, ndim, two).array[..., 0]
+            place = finding.label_arrays
+            header = read_header(finding.label, place, labels=True)
+            two = label_layout(finding.label, header, ndim, False).channels == 2
+            labels = read_labels(finding.label, ndim, two, arrays=place).array[..., 0]
     except UserError:
         pass
     return image, labels

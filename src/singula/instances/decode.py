@@ -109,19 +109,13 @@ def decode(
     32 bits, and a few for each stretch of foreground in a row.
     """
     settings = DecodeSettings() if settings is None else settings
-    decoder = _decoder(channels)
+    decoder = find_decoder(channels)
     used = _checked_maps(maps, decoder, spacing)
     automatic = settings.th_type == "auto"
     counted = {c: histogram(used[c]) for c in decoder.needs if automatic and c in _BINARY}
     thresholds, notes = resolve_thresholds(counted, settings)
 
-    seed_mask = all_of(decoder.seeds, used, thresholds)
-    for operation, radius in settings.seed_morph:
-        seed_mask = morph(seed_mask, operation, radius, spacing)
-    foreground = _foreground(decoder, used, thresholds, settings, seed_mask)
-    foreground = morph(foreground, "erode", settings.fore_erosion, spacing)
-    foreground = morph(foreground, "dilate", settings.fore_dilation, spacing)
-
+    seed_mask, foreground = masks(decoder, used, thresholds, settings, spacing)
     labels, count = label_seeds(seed_mask)
     del seed_mask  # every image counts
     if settings.remove_before:
@@ -139,10 +133,31 @@ def decode(
         min_size=0 if settings.remove_before else settings.remove_small,
         drop=background,
     )
-    return Decoded(labels, thresholds, notes + _advice(decoder, thresholds), parts)
+    return Decoded(labels, thresholds, notes + advice(decoder, thresholds), parts)
 
 
-def _decoder(channels: str) -> Decoder:
+def masks(
+    decoder: Decoder,
+    maps: Maps,
+    thresholds: Thresholds,
+    settings: DecodeSettings,
+    spacing: Sequence[float] | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where seeds are, and where they may grow.
+
+    Without a growth mask the latter is all but the background seed.
+    """
+    seeds = all_of(decoder.seeds, maps, thresholds)
+    for operation, radius in settings.seed_morph:
+        seeds = morph(seeds, operation, radius, spacing)
+    foreground = _foreground(decoder, maps, thresholds, settings, seeds)
+    foreground = morph(foreground, "erode", settings.fore_erosion, spacing)
+    foreground = morph(foreground, "dilate", settings.fore_dilation, spacing)
+    return seeds, foreground
+
+
+def find_decoder(channels: str) -> Decoder:
+    """The row of `DECODERS`, or a refusal."""
     if channels not in DECODERS:
         raise UserError(
             f"DATA_CHANNELS is '{channels}', which has no decoder; allowed: {', '.join(DECODERS)}"
@@ -170,12 +185,23 @@ def _checked_maps(
     if spacing is not None and (len(spacing) != ndim or min(spacing) <= 0):
         raise UserError(f"spacing is {tuple(spacing)}; give {ndim} positive numbers")
     for name, values in used.items():
-        if any(_holds_nan(row) for row in values if row.size):
-            raise UserError(
-                f"map {name} holds NaN",
-                hint="training has diverged: lower TRAIN.LR or take an earlier checkpoint",
-            )
+        refuse_nan(name, values)
     return used
+
+
+def refuse_nan(name: str, values: np.ndarray) -> None:
+    """Say what to do about a map that holds NaN.
+
+    Raises
+    ------
+    UserError
+        If it does.
+    """
+    if any(_holds_nan(row) for row in values if row.size):
+        raise UserError(
+            f"map {name} holds NaN",
+            hint="training has diverged: lower TRAIN.LR or take an earlier checkpoint",
+        )
 
 
 def _holds_nan(values: np.ndarray) -> bool:
@@ -248,7 +274,8 @@ def _flood(
     return background
 
 
-def _advice(decoder: Decoder, thresholds: Thresholds) -> tuple[str, ...]:
+def advice(decoder: Decoder, thresholds: Thresholds) -> tuple[str, ...]:
+    """What the user should be told of a configuration and its thresholds."""
     notes = [] if decoder.note is None else [decoder.note]
     if decoder.surface == "Dv2" and thresholds["TH_DISTANCE"] >= 1:
         notes.append(

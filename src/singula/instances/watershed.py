@@ -87,7 +87,7 @@ def compact_in_place(
         result = labels.view(np.uint32).reshape(-1)[: image.size].reshape(image.shape)
     else:
         result = np.empty(image.shape, numbers.dtype)
-    compiled(_look_up)(planes(image), numbers, planes(result))
+    look_up(image, numbers, result)
     return result
 
 
@@ -95,8 +95,13 @@ def drop_small_in_place(labels: np.ndarray, count: int, min_size: int) -> int:
     """Renumber labels as `compact_in_place` does, within their rim; gives how many remain."""
     image = inside(labels)
     numbers = _numbers(image, count, min_size, None)
-    compiled(_look_up)(planes(image), numbers, planes(image))
+    look_up(image, numbers, image)
     return int(numbers.max())
+
+
+def look_up(image: np.ndarray, numbers: np.ndarray, result: np.ndarray) -> None:
+    """Put the number of each label into its place in `result`, 0 for negative ones."""
+    compiled(_look_up)(planes(image), numbers, planes(result))
 
 
 def _numbers(image: np.ndarray, count: int, min_size: int, drop: int | None) -> np.ndarray:

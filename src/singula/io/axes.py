@@ -118,7 +118,7 @@ def _from_shape(path: Path, header: Header, ndim: int, channels: Collection[int]
         raise UserError(
             f"{path}: has {len(kept)} axes ({header}), but a {ndim}D image has {ndim}, and one "
             "more for channels",
-            f"set PROBLEM.NDIM to '3D', or split the file; if it is a TIFF, {_SET_AXES}",
+            f"set PROBLEM.NDIM to '3D', or split the file; {_wrong_axes(header)}",
         )
     names = dict.fromkeys(kept, "")
     channel = []
@@ -154,8 +154,7 @@ def _channel_place(
         hint = "set the last entry of DATA.PATCH_SIZE to the number of channels"
     raise UserError(
         f"{path}: {header} is neither {plain} nor {plain} with {fits}, first or last",
-        f"{hint}; if one axis holds slices, set PROBLEM.NDIM to '3D'; if the file is a TIFF and "
-        f"its axes are wrong, {_SET_AXES}",
+        f"{hint}; if one axis holds slices, set PROBLEM.NDIM to '3D'; {_wrong_axes(header)}",
     )
 
 
@@ -184,9 +183,10 @@ def _no_axis(path: Path, header: Header, name: str) -> UserError:
     if name == "Z":
         return UserError(
             f"{path}: has no z axis ({header}), but PROBLEM.NDIM is '3D'",
-            f"set PROBLEM.NDIM to '2D', or give one stack per file; if it is a stack, {_SET_AXES}",
+            "set PROBLEM.NDIM to '2D', or give one stack per file; if it is a stack, "
+            f"{_set_axes(header)}",
         )
-    return UserError(f"{path}: has no {name.lower()} axis ({header})", _SET_AXES)
+    return UserError(f"{path}: has no {name.lower()} axis ({header})", _set_axes(header))
 
 
 def _surplus_axis(path: Path, header: Header, ndim: int, name: str, size: int) -> UserError:
@@ -194,12 +194,26 @@ def _surplus_axis(path: Path, header: Header, ndim: int, name: str, size: int) -
         return UserError(
             f"{path}: has {size} z slices ({header}), but PROBLEM.NDIM is '2D'",
             "set PROBLEM.NDIM to '3D', or give one image per slice; "
-            f"if they are channels, {_SET_AXES}",
+            f"if they are channels, {_set_axes(header)}",
         )
     if name == "T":
         return UserError(
             f"{path}: has {size} time points ({header}); an image has one",
-            f"give one file per time point; if they are slices or channels, {_SET_AXES}",
+            f"give one file per time point; if they are slices or channels, {_set_axes(header)}",
         )
     what = "pages of unknown meaning" if name == "Q" else f"entries along the axis {name}"
-    return UserError(f"{path}: has {size} {what} ({header}) in a {ndim}D problem", _SET_AXES)
+    return UserError(
+        f"{path}: has {size} {what} ({header}) in a {ndim}D problem", _set_axes(header)
+    )
+
+
+def _set_axes(header: Header) -> str:
+    """How a user sets the axes right."""
+    return header.remedy or _SET_AXES
+
+
+def _wrong_axes(header: Header) -> str:
+    """The same, for a file of any format."""
+    if header.remedy:
+        return f"if its axes are wrong, {header.remedy}"
+    return f"if the file is a TIFF and its axes are wrong, {_SET_AXES}"

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from singula.io.image import AnyArray, Header
+from singula.io.hdf5_file import open_hdf5
+from singula.io.image import AnyArray, ArrayPlace, Box, Header, Stored
+from singula.io.n5_file import open_n5
 from singula.io.tiff import tiff_header, tiff_mapped, tiff_pixels
+from singula.io.tiff_parts import open_tiff
+from singula.io.zarr_file import open_zarr
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,13 @@ class Format:
         Values change when stored: of no use for labels.
     mapped : callable
         Path to the stored array as a view of the file; None where that cannot be.
+    open : callable, optional
+        Path, place in a container and whether labels are wanted, to the array whose parts can be
+        read; None where a file is compressed as a whole.
+    container : bool
+        It holds arrays with names of their own: `open` says all there is to say.
+    folder : bool
+        What looks like a file to the user is a folder.
     """
 
     name: str
@@ -36,6 +47,24 @@ class Format:
     pixels: Callable[[Path], tuple[AnyArray, Header]]
     lossy: bool = False
     mapped: Callable[[Path], AnyArray | None] = lambda path: None
+    open: Callable[[Path, ArrayPlace, bool], Stored] | None = None
+    container: bool = False
+    folder: bool = False
+
+
+def _container(
+    name: str, open_it: Callable[[Path, ArrayPlace, bool], Stored], *, folder: bool = False
+) -> Format:
+    """A format of which `open_it` says all there is to say."""
+
+    def header(path: Path) -> Header:
+        return open_it(path, ArrayPlace(), False).header
+
+    def pixels(path: Path) -> tuple[AnyArray, Header]:
+        stored = open_it(path, ArrayPlace(), False)
+        return stored.read((slice(None),) * len(stored.header.shape)), stored.header
+
+    return Format(name, header, pixels, open=open_it, container=True, folder=folder)
 
 
 def _png_header(path: Path) -> Header:
@@ -136,18 +165,31 @@ def _npy_mapped(path: Path) -> AnyArray:
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
+def _npy_open(path: Path, place: ArrayPlace, labels: bool) -> Stored:
+    header = _npy_header(path)
+
+    def read(box: Box) -> AnyArray:
+        # Mapped anew: pages of the file that were read before are given back.
+        return np.array(_npy_mapped(path)[box])
+
+    return Stored(header, (1,) * len(header.shape), read)
+
+
 def stem_of(path: Path) -> str:
-    """File name without its suffix; `.ome.tif` counts as one suffix."""
+    """File name without its suffix; `.ome.tif` and `.ome.zarr` count as one suffix."""
     stem = path.stem
-    if FORMATS.get(path.suffix.lower()) is _TIFF and stem.lower().endswith(".ome"):
+    if FORMATS.get(path.suffix.lower()) in (_TIFF, _ZARR) and stem.lower().endswith(".ome"):
         return stem[:-4]
     return stem
 
 
-_TIFF = Format("TIFF", tiff_header, tiff_pixels, mapped=tiff_mapped)
+_TIFF = Format("TIFF", tiff_header, tiff_pixels, mapped=tiff_mapped, open=open_tiff)
 _PNG = Format("PNG", _png_header, _png_pixels)
 _JPEG = Format("JPEG", _jpeg_header, _jpeg_pixels, lossy=True)
-_NPY = Format("NPY", _npy_header, _npy_pixels, mapped=_npy_mapped)
+_NPY = Format("NPY", _npy_header, _npy_pixels, mapped=_npy_mapped, open=_npy_open)
+_ZARR = _container("Zarr", open_zarr, folder=True)
+_HDF5 = _container("HDF5", open_hdf5)
+_N5 = _container("N5", open_n5, folder=True)
 
 # A new format is a row here; suffixes in lower case.
 FORMATS: dict[str, Format] = {
@@ -157,6 +199,14 @@ FORMATS: dict[str, Format] = {
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
     ".npy": _NPY,
+    ".zarr": _ZARR,
+    ".n5": _N5,
+    ".h5": _HDF5,
+    ".hdf5": _HDF5,
+    ".hdf": _HDF5,
+    ".he5": _HDF5,
 }
 
 IMAGE_SUFFIXES = tuple(FORMATS)
+# Folders that are one image to the user.
+FOLDER_SUFFIXES = tuple(suffix for suffix, kind in FORMATS.items() if kind.folder)

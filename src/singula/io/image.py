@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,46 @@ class Image:
         return self.array.shape[:-1]
 
 
+@dataclass(frozen=True)
+class ArrayPlace:
+    """Where a container of arrays (Zarr, HDF5, N5) keeps one, and what its axes are.
+
+    Parameters
+    ----------
+    inside : str
+        Path of the array inside the container, such as ``volumes/raw``; dots may stand for
+        slashes. Empty: the only one there is.
+    axes : str, optional
+        One letter of T, Z, C, Y, X for each axis, such as ``ZYXC``; stands above what the file
+        says. None: what the file says, else what the shape allows.
+    """
+
+    inside: str = ""
+    axes: str | None = None
+
+
+@dataclass(frozen=True)
+class ArrayPlaces:
+    """Where the containers of a data set keep images and labels.
+
+    Parameters
+    ----------
+    image, labels : ArrayPlace
+    together : bool
+        The labels are in the files of the images.
+    """
+
+    image: ArrayPlace = ArrayPlace()
+    labels: ArrayPlace = ArrayPlace()
+    together: bool = False
+
+    @property
+    def label_variant(self) -> str:
+        """What tells the labels from others in the same file, in words; empty for nothing."""
+        said = (("array", self.labels.inside), ("axes", self.labels.axes))
+        return ", ".join(f"{name} {value}" for name, value in said if value)
+
+
 @dataclass(frozen=True, eq=False)
 class Header:
     """What a file says about its pixels, known without reading them.
@@ -75,6 +116,8 @@ class Header:
         The last channel is transparency.
     notes : tuple of str
         What a user should know about the file.
+    remedy : str
+        How a user sets the axes right; empty for the usual way, which is that of TIFF.
     """
 
     shape: tuple[int, ...]
@@ -86,8 +129,30 @@ class Header:
     palette: NDArray[np.uint8] | None = None
     alpha: bool = False
     notes: tuple[str, ...] = ()
+    remedy: str = ""
 
     def __str__(self) -> str:
         """Return shape and axes as a message shows them."""
         said = f", axes {self.axes} from {self.source}" if self.axes else ""
         return f"shape {self.shape}{said}"
+
+
+Box = tuple[slice, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """An array that stays where it is stored, until a part of it is read.
+
+    Parameters
+    ----------
+    header : Header
+    chunks : tuple of int
+        What is decoded at once, along each stored axis.
+    read : callable
+        A slice for each stored axis to that part, in the stored order of axes.
+    """
+
+    header: Header
+    chunks: tuple[int, ...]
+    read: Callable[[Box], AnyArray]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from singula.errors import UserError
-from singula.io.formats import IMAGE_SUFFIXES, stem_of
+from singula.io.formats import stem_of
+from singula.io.image import ArrayPlace, ArrayPlaces
+from singula.io.listing import list_images
 from singula.io.read import (
     Notify,
     file_notes,
@@ -39,43 +41,15 @@ class Pair:
         Its labels; None when there are none.
     name : str
         The image's file name without suffix.
+    arrays, label_arrays : ArrayPlace, optional
+        Which arrays of containers (Zarr, HDF5, N5) they are.
     """
 
     image: Path
     label: Path | None
     name: str
-
-
-def list_images(folder: Path | str, key: str) -> list[Path]:
-    """List the images of a folder in natural order (img2 before img10).
-
-    Hidden files, sub-folders and files of other formats are left out.
-
-    Parameters
-    ----------
-    folder : Path or str
-        Where to look.
-    key : str
-        The configuration key that named the folder, for messages.
-
-    Raises
-    ------
-    UserError
-        No such folder, a file in its place, or no image in it.
-    """
-    folder = Path(folder)
-    try:
-        _check_folder(folder, key)
-        files = [path for path in folder.iterdir() if path.name[0] != "." and path.is_file()]
-    except OSError as error:
-        raise UserError(
-            f"{key}: the folder {folder} cannot be read ({error.strerror})",
-            "ask its owner for the right to read it",
-        ) from error
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    if not images:
-        raise _no_images(folder, key, files)
-    return sorted(images, key=lambda path: _natural(path.name))
+    arrays: ArrayPlace | None = None
+    label_arrays: ArrayPlace | None = None
 
 
 def pair_files(
@@ -84,6 +58,7 @@ def pair_files(
     image_key: str,
     label_key: str,
     notify: Notify | None = None,
+    places: ArrayPlaces | None = None,
 ) -> list[Pair]:
     """Pair images and labels by stem, else by a word such as "_mask" more, else by order.
 
@@ -95,6 +70,8 @@ def pair_files(
         The configuration keys that named them, for messages.
     notify : callable, optional
         Told when pairs were not made by equal stems.
+    places : ArrayPlaces, optional
+        Where containers keep images and labels; together: each image is its own label file.
 
     Returns
     -------
@@ -107,8 +84,24 @@ def pair_files(
         A folder without images, the same folder twice, two files with one stem, leftovers.
     """
     images = _by_stem(list_images(image_dir, image_key), image_key)
-    if label_dir is None:
-        return [Pair(path, None, stem) for stem, path in images.items()]
+    together = places is not None and places.together
+    if label_dir is None or together:
+        pairs = [Pair(path, path if together else None, stem) for stem, path in images.items()]
+    else:
+        pairs = _pair(images, image_dir, label_dir, image_key, label_key, notify)
+    if places is None:
+        return pairs
+    return [replace(pair, arrays=places.image, label_arrays=places.labels) for pair in pairs]
+
+
+def _pair(
+    images: Mapping[str, Path],
+    image_dir: Path | str,
+    label_dir: Path | str,
+    image_key: str,
+    label_key: str,
+    notify: Notify | None,
+) -> list[Pair]:
     if Path(image_dir).resolve() == Path(label_dir).resolve():
         raise UserError(
             f"{image_key} and {label_key} are the same folder, {image_dir}",
@@ -221,14 +214,14 @@ def check_pairs(
     for pair in pairs:
         found: list[tuple[int, ...]] = []
         try:
-            found.append(_check_image(pair.image, ndim, channels, told, grey))
+            found.append(_check_image(pair, ndim, channels, told, grey))
             shapes += found
         except UserError as error:
             problems.append(error)
         if pair.label is None:
             continue
         try:
-            found.append(_check_label(pair.label, ndim, classes, told))
+            found.append(_check_label(pair.label, pair.label_arrays, ndim, classes, told))
         except UserError as error:
             message = f"{error.message} (the label of {pair.image})"
             problems.append(UserError(message, error.hint))
@@ -243,19 +236,25 @@ def check_pairs(
 
 
 def _check_image(
-    path: Path, ndim: int, channels: int | None, told: Counter[str], grey: bool
+    pair: Pair, ndim: int, channels: int | None, told: Counter[str], grey: bool
 ) -> tuple[int, ...]:
-    header = read_header(path)
-    layout = image_layout(path, header, ndim, channels, grey=grey)
+    header = read_header(pair.image, pair.arrays)
+    layout = image_layout(pair.image, header, ndim, channels, grey=grey)
     told.update(f"images: {note}" for note in [layout.note, *file_notes(header, layout)])
     return layout.spatial_shape
 
 
-def _check_label(path: Path, ndim: int, classes: int | None, told: Counter[str]) -> tuple[int, ...]:
-    header = read_header(path)
+def _check_label(
+    path: Path,
+    arrays: ArrayPlace | None,
+    ndim: int,
+    classes: int | None,
+    told: Counter[str],
+) -> tuple[int, ...]:
+    header = read_header(path, arrays, labels=True)
     layout = label_layout(path, header, ndim, classes is not None)
     if header.dtype.kind == "f" or layout.channels == 3:
-        read_labels(path, ndim, classes is not None, n_classes=classes)
+        read_labels(path, ndim, classes is not None, n_classes=classes, arrays=arrays)
     told.update(f"labels: {note}" for note in [layout.note, *file_notes(header, layout)])
     if layout.channels == 2 and classes is None:
         told["labels: the second channel (the class) is left out"] += 1
@@ -282,42 +281,6 @@ def _all_problems(problems: Sequence[UserError]) -> UserError:
         lines.append(f"  … and {len(problems) - _MOST_LISTED} more")
     hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
     return UserError("\n".join(lines), "\n  → ".join(list(hints)[:3]) or None)
-
-
-def _check_folder(folder: Path, key: str) -> None:
-    if not folder.exists():
-        parent = next((part for part in folder.absolute().parents if part.is_dir()), folder)
-        raise UserError(
-            f"{key}: the folder {folder} does not exist",
-            f"correct the path (it exists up to {parent})",
-        )
-    if not folder.is_dir():
-        raise UserError(
-            f"{key}: {folder} is a file, not a folder",
-            f"give the folder with the images, for example {folder.parent}",
-        )
-
-
-def _natural(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
-    """Sort key that compares runs of digits as numbers; equal keys fall back to the name."""
-    parts = re.split(r"([0-9]+)", name.lower())
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), name
-
-
-def _no_images(folder: Path, key: str, files: Sequence[Path]) -> UserError:
-    allowed = ", ".join(IMAGE_SUFFIXES)
-    if not files:
-        inner = sorted(part.name for part in folder.iterdir() if part.is_dir())
-        message = f"{key}: the folder {folder} is empty"
-        if inner:
-            message = f"{key}: the folder {folder} holds only folders ({', '.join(inner[:5])})"
-        return UserError(message, f"give the folder that holds the images ({allowed})")
-    found = Counter(path.suffix.lower() or "no suffix" for path in files)
-    listed = ", ".join(f"{suffix} ({count})" for suffix, count in found.most_common(8))
-    return UserError(
-        f"{key}: the folder {folder} holds no image; suffixes found: {listed}; allowed: {allowed}",
-        "save the images as TIFF, for example with Fiji",
-    )
 
 
 def _by_stem(paths: Sequence[Path], key: str) -> dict[str, Path]:

@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from singula.errors import UserError
 from singula.io.axes import Layout, decide_layout
-from singula.io.formats import FORMATS, IMAGE_SUFFIXES, Format, stem_of
-from singula.io.image import AnyArray, Header, Image
+from singula.io.files import read_header, read_mapped, read_pixels
+from singula.io.formats import FORMATS, IMAGE_SUFFIXES, stem_of
+from singula.io.image import AnyArray, ArrayPlace, Header, Image
+from singula.io.values import (
+    check_classes,
+    check_finite,
+    colour_labels,
+    native,
+    shades,
+    to_ids,
+)
 
 Notify = Callable[[str], None]
-_Result = TypeVar("_Result")
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "ArrayPlace",
     "Header",
     "Image",
     "Notify",
@@ -33,31 +40,6 @@ __all__ = [
     "read_labels",
 ]
 
-_LARGEST_ID = 2**32 - 1
-
-
-def read_header(path: Path | str) -> Header:
-    """Read shape, type, axes and voxel size; the pixels stay on disk.
-
-    Parameters
-    ----------
-    path : Path or str
-        A file with one of `IMAGE_SUFFIXES`.
-
-    Returns
-    -------
-    Header
-
-    Raises
-    ------
-    UserError
-        Missing, empty, damaged or unsupported file; complex or object numbers.
-    """
-    path = Path(path)
-    header = _guarded(path, lambda kind: kind.header(path))
-    _check_header(path, header)
-    return header
-
 
 def read_image(
     path: Path | str,
@@ -66,6 +48,7 @@ def read_image(
     notify: Notify | None = None,
     *,
     grey: bool = False,
+    arrays: ArrayPlace | None = None,
 ) -> Image:
     """Read an image.
 
@@ -81,6 +64,8 @@ def read_image(
         Takes what the user should know, such as a dropped alpha channel.
     grey : bool
         Images with one channel are allowed too; it is repeated.
+    arrays : ArrayPlace, optional
+        Which array of a container, and what its axes are.
 
     Returns
     -------
@@ -93,12 +78,12 @@ def read_image(
         Unreadable file, axes or channels that do not fit the problem, NaN or infinite values.
     """
     path = Path(path)
-    array, header = _pixels(path)
+    array, header = read_pixels(path, arrays)
     if header.palette is not None:
-        array = _shades(header.palette)[array]
+        array = shades(header.palette)[array]
     layout = image_layout(path, header, ndim, channels, grey=grey)
-    array = layout.apply(_native(array))
-    _check_finite(path, array)
+    array = layout.apply(native(array))
+    check_finite(path, array)
     if channels is not None and array.shape[-1] < channels:
         array = np.repeat(array, channels, axis=-1)
     _tell(path, header, layout, notify)
@@ -112,6 +97,7 @@ def read_labels(
     notify: Notify | None = None,
     *,
     n_classes: int | None = None,
+    arrays: ArrayPlace | None = None,
 ) -> Image:
     """Read a label image: the id of its object in every pixel, 0 for background.
 
@@ -127,6 +113,8 @@ def read_labels(
         Takes what the user should know, such as a dropped second channel.
     n_classes : int, optional
         Classes must be below it.
+    arrays : ArrayPlace, optional
+        Which array of a container, and what its axes are.
 
     Returns
     -------
@@ -141,13 +129,13 @@ def read_labels(
         class channel; a class not below `n_classes`.
     """
     path = Path(path)
-    array, header = _pixels(path)
+    array, header = read_pixels(path, arrays, labels=True)
     layout = label_layout(path, header, ndim, classes)
-    array = layout.apply(_native(array))
+    array = layout.apply(native(array))
     _tell(path, header, layout, notify)
     if layout.channels == 3:
         if not (array == array[..., :1]).all():
-            raise _colour_labels(path, header)
+            raise colour_labels(path, header)
         array = array[..., :1]
     if layout.channels == 2 and not classes:
         array = array[..., :1]
@@ -156,9 +144,9 @@ def read_labels(
                 f"{path}: its second channel (the class) is left out, for MODEL.N_CLASSES is not "
                 "more than 2"
             )
-    labels = _ids(path, array)
+    labels = to_ids(path, array)
     if n_classes is not None and classes:
-        _check_classes(path, labels[..., 1], n_classes)
+        check_classes(path, labels[..., 1], n_classes)
     return _image(path, header, layout, labels)
 
 
@@ -184,9 +172,10 @@ def map_image(
         As `read_image`, but for values.
     """
     path = Path(path)
-    mapped, header = _mapped(path)
-    if mapped is None or header.palette is not None:
+    found = read_mapped(path)
+    if found is None or found[1].palette is not None:
         return None
+    mapped, header = found
     view = image_layout(path, header, ndim, channels, grey=grey).view(mapped)
     if view is not None and channels is not None and view.shape[-1] < channels:
         view = np.broadcast_to(view, (*view.shape[:-1], channels))
@@ -202,17 +191,12 @@ def map_labels(path: Path | str, ndim: int, classes: bool = False) -> AnyArray |
         As `read_labels`, but for values.
     """
     path = Path(path)
-    mapped, header = _mapped(path)
-    if mapped is None or mapped.dtype.kind != "u":
+    found = read_mapped(path)
+    if found is None or found[0].dtype.kind != "u":
         return None
+    mapped, header = found
     layout = label_layout(path, header, ndim, classes)
     return layout.view(mapped) if layout.channels == 1 + classes else None
-
-
-def _mapped(path: Path) -> tuple[AnyArray | None, Header]:
-    mapped, header = _guarded(path, lambda kind: (kind.mapped(path), kind.header(path)))
-    _check_header(path, header)
-    return (mapped if mapped is not None and mapped.dtype.isnative else None), header
 
 
 def image_layout(
@@ -228,7 +212,7 @@ def image_layout(
         Axes or channels that do not fit the problem.
     """
     if header.palette is not None:
-        colours = _shades(header.palette).shape[1:]
+        colours = shades(header.palette).shape[1:]
         header = replace(header, shape=header.shape + colours, axes="YXS" if colours else "YX")
     expected = None if channels is None else (channels, *((1,) if grey else ()))
     layout = decide_layout(path, header, ndim, expected)
@@ -261,7 +245,7 @@ def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout
         )
     layout = decide_layout(path, header, ndim, (1, 2, 3))
     if layout.channels > 3:
-        raise _colour_labels(path, header)
+        raise colour_labels(path, header)
     if classes and layout.channels != 2:
         raise UserError(
             f"{path}: has {layout.channels} channel(s) ({header}), but MODEL.N_CLASSES is more "
@@ -269,110 +253,6 @@ def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout
             "add the class channel, or set MODEL.N_CLASSES to 2",
         )
     return layout
-
-
-def _pixels(path: Path) -> tuple[AnyArray, Header]:
-    array, header = _guarded(path, lambda kind: kind.pixels(path))
-    _check_header(path, header)
-    return array, header
-
-
-def _guarded(path: Path, read: Callable[[Format], _Result]) -> _Result:
-    """Call a reader; whatever goes wrong in it becomes an error that names the file."""
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise UserError(
-            f"{path}: its suffix is none of {', '.join(IMAGE_SUFFIXES)}",
-            "save it as TIFF, for example with Fiji",
-        )
-    try:
-        if path.stat().st_size == 0:
-            raise ValueError("the file is empty")
-        return read(kind)
-    except Exception as error:  # decoders raise errors of any kind
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        reason = (reason or type(error).__name__).splitlines()[0][:160]
-        raise UserError(
-            f"{path}: cannot be read as {kind.name} ({reason})",
-            "open it in Fiji: if that fails too, copy or export it again; else save it as TIFF",
-        ) from error
-
-
-def _check_header(path: Path, header: Header) -> None:
-    dtype = header.dtype
-    if dtype.kind not in "buif" or dtype.itemsize > 8:
-        raise UserError(
-            f"{path}: its values are of type {dtype}; allowed are bool, integers and floats of up "
-            "to 64 bits",
-            "convert it, for example to uint8, uint16 or float32",
-        )
-    if 0 in header.shape or not header.shape:
-        raise UserError(f"{path}: holds no pixels ({header})", "copy or export it again")
-
-
-def _native(array: AnyArray) -> AnyArray:
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _shades(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the palette as colours, shape (256, 3), or, if it is grey, as shape (256,)."""
-    full = np.zeros((256, 3), np.uint8)
-    full[: len(palette)] = palette
-    return full[:, 0] if (full == full[:, :1]).all() else full
-
-
-def _check_finite(path: Path, array: AnyArray) -> None:
-    if array.dtype.kind != "f" or np.isfinite(array).all():
-        return
-    nan = int(np.isnan(array).sum())
-    infinite = int(np.isinf(array).sum())
-    raise UserError(
-        f"{path}: {nan} value(s) are NaN and {infinite} infinite; every value must be a number",
-        "replace them, for example with 0, before the run",
-    )
-
-
-def _ids(path: Path, array: AnyArray) -> AnyArray:
-    """Labels as the smallest unsigned integers that hold them."""
-    _check_finite(path, array)
-    if array.dtype.kind == "f":
-        broken = array[array != np.rint(array)]
-        if broken.size:
-            raise UserError(
-                f"{path}: {broken.size} label value(s) are no whole numbers, the first {broken[0]}"
-                "; a label image holds the id of its object in every pixel",
-                "give the labels, not a probability map or a resampled picture",
-            )
-    lowest, highest = int(array.min()), int(array.max())
-    if lowest < 0:
-        raise UserError(
-            f"{path}: the label ids go down to {lowest}; ids are 0 (background) or positive",
-            "give every object a positive id; 8- or 16-bit files may have been saved as signed",
-        )
-    if highest > _LARGEST_ID:
-        raise UserError(
-            f"{path}: the label ids go up to {highest}; the largest allowed is {_LARGEST_ID}",
-            "number the objects again from 1",
-        )
-    return array.astype(np.min_scalar_type(highest), copy=False)
-
-
-def _check_classes(path: Path, found: AnyArray, n_classes: int) -> None:
-    highest = int(found.max())
-    if highest >= n_classes:
-        raise UserError(
-            f"{path}: its class channel holds {highest}, but MODEL.N_CLASSES is {n_classes}: "
-            f"allowed are 0 (background) to {n_classes - 1}",
-            f"set MODEL.N_CLASSES to {highest + 1}, or correct the class channel",
-        )
-
-
-def _colour_labels(path: Path, header: Header) -> UserError:
-    return UserError(
-        f"{path}: is a picture of labels, not labels ({header}): a label image has 1 channel "
-        "(the id of its object in every pixel), or 2 (ids and classes)",
-        "export the labels as a 16-bit grey image (TIFF or PNG) instead of a colour picture",
-    )
 
 
 def file_notes(header: Header, layout: Layout) -> list[str]:
@@ -387,15 +267,21 @@ def _tell(path: Path, header: Header, layout: Layout, notify: Notify | None) -> 
             notify(f"{path}: {note}")
 
 
-def _image(path: Path, header: Header, layout: Layout, array: AnyArray) -> Image:
-    """Join array and geometry, with the part of the voxel size that the axes need."""
-    spatial = array.ndim - 1
+def geometry(header: Header, spatial: int) -> tuple[tuple[float, ...] | None, str | None]:
+    """The part of the voxel size that so many axes need, and its unit."""
     spacing = header.spacing
-    known = spacing is not None and len(spacing) >= spatial
+    if spacing is None or len(spacing) < spatial:
+        return None, None
+    return spacing[-spatial:], header.unit
+
+
+def _image(path: Path, header: Header, layout: Layout, array: AnyArray) -> Image:
+    """Join array and geometry."""
+    spacing, unit = geometry(header, array.ndim - 1)
     return Image(
         array=array,
-        spacing=spacing[-spatial:] if spacing is not None and known else None,
-        unit=header.unit if known else None,
+        spacing=spacing,
+        unit=unit,
         name=stem_of(path),
         path=path,
         axes_note=layout.note,

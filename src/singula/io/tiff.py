@@ -27,7 +27,7 @@ def tiff_header(path: Path) -> Header:
     from tifffile import TiffFile
 
     with TiffFile(path) as tif:
-        return _header(tif, _first_series(tif))
+        return series_header(tif, first_series(tif))
 
 
 def tiff_pixels(path: Path) -> tuple[AnyArray, Header]:
@@ -35,8 +35,8 @@ def tiff_pixels(path: Path) -> tuple[AnyArray, Header]:
     from tifffile import TiffFile
 
     with TiffFile(path) as tif:
-        series = _first_series(tif)
-        header = _header(tif, series)
+        series = first_series(tif)
+        header = series_header(tif, series)
         return series.asarray().reshape(header.shape), header
 
 
@@ -45,14 +45,15 @@ def tiff_mapped(path: Path) -> AnyArray | None:
     from tifffile import TiffFile
 
     with TiffFile(path) as tif:
-        series = _first_series(tif)
+        series = first_series(tif)
         if series.dataoffset is None or not series.keyframe.is_memmappable:
             return None
-        shape, dtype = _header(tif, series).shape, series.dtype.newbyteorder(tif.byteorder)
+        shape, dtype = series_header(tif, series).shape, series.dtype.newbyteorder(tif.byteorder)
         return np.asarray(np.memmap(path, dtype, "r", series.dataoffset, shape))
 
 
-def _first_series(tif: TiffFile) -> TiffPageSeries:
+def first_series(tif: TiffFile) -> TiffPageSeries:
+    """The first image of an open file, which must be complete."""
     if not tif.series:
         raise ValueError("it holds no image")
     series = tif.series[0]
@@ -83,7 +84,8 @@ def _check_complete(tif: TiffFile, series: TiffPageSeries) -> None:
             raise ValueError(f"{cut}: pixels are missing at its end")
 
 
-def _header(tif: TiffFile, series: TiffPageSeries) -> Header:
+def series_header(tif: TiffFile, series: TiffPageSeries) -> Header:
+    """What an open file says of an image."""
     spacing, unit = _calibration(tif, series)
     extra = series.keyframe.extrasamples
     notes: tuple[str, ...] = ()

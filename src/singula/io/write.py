@@ -68,7 +68,7 @@ def write_tiff(
     """
     _check_axes(array, axes, spacing)
     order = sorted(range(array.ndim), key=lambda place: _FILE_ORDER.index(axes[place]))
-    stored = np.ascontiguousarray(array.transpose(order), dtype=_stored_type(array))
+    stored = np.ascontiguousarray(array.transpose(order), dtype=stored_type(array.dtype))
     written_axes = "".join(axes[place] for place in order)
     with atomic_path(path) as temporary:
         _write(temporary, stored, written_axes, spacing, unit, compress)
@@ -108,7 +108,7 @@ def write_maps(
         return write_tiff(path, np.zeros(stored, np.float32), axes, spacing, unit)
     planes = (one[place] for place in np.ndindex(shape[:-2]) for one in maps)
     with atomic_path(path) as temporary:
-        start = _reserve(temporary, stored, axes, spacing, unit)
+        start = reserve_tiff(temporary, stored, np.dtype("float32"), axes, spacing, unit)
         with temporary.open("r+b") as file:
             file.seek(start)
             for plane in planes:
@@ -118,25 +118,30 @@ def write_maps(
     return Path(path)
 
 
-def _reserve(
+def reserve_tiff(
     path: Path,
     shape: tuple[int, ...],
+    dtype: np.dtype[Any],
     axes: str,
     spacing: Sequence[float] | None,
     unit: str | None,
 ) -> int:
-    """Write the head of a float32 image and leave room for its pixels, from the byte returned."""
+    """Write the head of an image and leave room for its pixels, from the byte returned.
+
+    They are to be in little-endian order, the last axis the fastest.
+    """
     import tifffile
 
-    size = 4 * math.prod(shape)
-    with tifffile.TiffWriter(path, **_dialect("float32", size)) as writer:
+    size = math.prod(shape) * dtype.itemsize
+    dialect, tags = tiff_options(dtype, size, shape, axes, spacing, unit)
+    with tifffile.TiffWriter(path, **dialect, byteorder="<") as writer:
         found = writer.write(
             shape=shape,
-            dtype="<f4",
+            dtype=dtype.newbyteorder("<"),
             contiguous=True,
             returnoffset=True,
             photometric="minisblack",
-            **_tags("float32", size, shape, axes, spacing, unit),
+            **tags,
         )
     if found is None:
         raise RuntimeError(f"{path}: tifffile wrote no room for the pixels")
@@ -153,13 +158,27 @@ def _write(
 ) -> None:
     import tifffile
 
-    with tifffile.TiffWriter(path, **_dialect(array.dtype.name, array.nbytes)) as writer:
+    dialect, tags = tiff_options(array.dtype, array.nbytes, array.shape, axes, spacing, unit)
+    with tifffile.TiffWriter(path, **dialect) as writer:
         writer.write(
             array,
             photometric="rgb" if "S" in axes else "minisblack",
             compression="zlib" if compress and array.dtype.kind in "ui" else None,
-            **_tags(array.dtype.name, array.nbytes, array.shape, axes, spacing, unit),
+            **tags,
         )
+
+
+def tiff_options(
+    dtype: np.dtype[Any],
+    size: int,
+    shape: tuple[int, ...],
+    axes: str,
+    spacing: Sequence[float] | None,
+    unit: str | None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The kind of TIFF that holds `size` bytes of a type, and axes and calibration in its words."""
+    name = dtype.name
+    return _dialect(name, size), _tags(name, size, shape, axes, spacing, unit)
 
 
 def _dialect(dtype: str, size: int) -> dict[str, Any]:
@@ -203,13 +222,17 @@ def _check_axes(array: AnyArray, axes: str, spacing: Sequence[float] | None) -> 
         raise ValueError(f"spacing {tuple(spacing)} does not fit axes {axes!r}")
 
 
-def _stored_type(array: AnyArray) -> np.dtype[Any]:
-    name = array.dtype.name
-    name = _STORED_AS.get(name, name)
+def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type in which a TIFF keeps numbers of another.
+
+    Raises
+    ------
+    TypeError
+        A type that TIFF readers do not share, such as int64.
+    """
+    name = _STORED_AS.get(dtype.name, dtype.name)
     if name not in _OME_TYPES:
-        raise TypeError(
-            f"{array.dtype} cannot be written as TIFF; allowed: {', '.join(_OME_TYPES)}"
-        )
+        raise TypeError(f"{dtype} cannot be written as TIFF; allowed: {', '.join(_OME_TYPES)}")
     return np.dtype(name)
 
 
@@ -233,7 +256,7 @@ def _ome_calibration(spacing: Sequence[float], unit: str | None) -> dict[str, An
 
 def write_csv(
     path: Path | str,
-    rows: Sequence[Mapping[str, Any]] | DataFrame,
+    rows: Sequence[Mapping[str, Any]] | Mapping[str, np.ndarray] | DataFrame,
     columns: Sequence[str] | None = None,
 ) -> Path:
     """Write a table with a header line and no index.
@@ -242,8 +265,8 @@ def write_csv(
     ----------
     path : Path or str
         The file; its folder is created.
-    rows : sequence of mappings, or DataFrame
-        One mapping per line, by column name.
+    rows : sequence of mappings, mapping of str to ndarray, or DataFrame
+        One mapping per line, by column name; or the columns.
     columns : sequence of str, optional
         The columns and their order; gives a table without rows its header line.
 

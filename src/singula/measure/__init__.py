@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from singula.measure.morphology import measure
+from singula.measure.morphology import HALO, Shapes, measure, measurements, shapes
 from singula.measure.select import (
     CORRECT,
     REMOVED,
@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CORRECT",
+    "HALO",
     "REMOVED",
     "Condition",
+    "Shapes",
     "conditions_from_lists",
     "measure",
+    "measurements",
     "removed_ids",
     "select",
+    "shapes",
 ]
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from singula.postprocess.labels import check_spacing, survey
+from singula.postprocess.labels import Extents, check_spacing, survey
+from singula.postprocess.parts import NOWHERE, TOTAL, Block
 from singula.runtime import compiled
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SURFACE = "perimeter (surface area)"
+HALO = {2: 2, 3: 1}
+"""Pixels around a block that its outlines depend on, by the number of axes."""
 _LEVEL = 0.5
 
 
@@ -56,22 +60,76 @@ def measure(labels: np.ndarray, *, spacing: Sequence[float] | None = None) -> pd
     sums over small neighbourhoods, whose share depends on which of their pixels belong to the
     instance: so a table of these shares measures all instances at once.
     """
-    found = survey(labels)
+    found = shapes(labels, spacing=spacing)
+    return measurements(found, spacing=spacing)
+
+
+@dataclass(frozen=True, eq=False)
+class Shapes(Extents):
+    """What is summed up of the instances of a block or of an image; see `Extents`.
+
+    Parameters
+    ----------
+    outline : ndarray of float64, shape (rows,)
+        Perimeter, or surface area in the unit of the spacing. A cell of the surface that two
+        blocks share is counted by one of them, so a row of a block may have an outline only.
+    """
+
+    outline: np.ndarray = field(metadata=TOTAL)
+
+
+def shapes(
+    labels: np.ndarray, block: Block | None = None, *, spacing: Sequence[float] | None = None
+) -> Shapes:
+    """Sums over the core of a block that, merged, give the measurements of the image.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        Of the block and `HALO` pixels around it.
+    block : Block, optional
+        Where it lies; the whole image by default.
+    spacing : sequence of float, optional
+        Pixel size per axis, z first; 1 by default.
+
+    Raises
+    ------
+    UserError
+        If it is no label image or the spacing does not fit.
+    """
+    found = survey(labels, block)
     ndim = found.index.ndim
     sizes = check_spacing(spacing, ndim)
+    block = block or Block.whole(found.index.shape)
     outline = np.zeros(len(found.ids))
+    before = HALO[ndim]
+    near = block.box(found.index, before, before if ndim == 2 else 0)
+    window = np.ascontiguousarray(found.index[near])
+    own = np.array([core.start - part.start for core, part in zip(block.core, near, strict=True)])
+    size = np.subtract(block.stop, block.start)
     if ndim == 2:
-        compiled(_add_perimeters)(found.index, _perimeter_shares(), outline)
+        stop = own + size
+        compiled(_add_perimeters)(window, _perimeter_shares(), tuple(own), tuple(stop), outline)
     else:
-        compiled(_add_surfaces)(found.index, _surface_shares(sizes), outline)
-    rows = np.flatnonzero(found.npixels)
-    columns = {"label": found.ids[rows]}
-    columns |= {f"axis-{axis}": found.centre[rows, axis] for axis in range(ndim)}
-    columns["npixels"] = npixels = found.npixels[rows]
+        stop = own + size + np.array(block.at_stop)  # the last cell is half outside the image
+        compiled(_add_surfaces)(window, _surface_shares(sizes), own, stop, outline)
+    rows = np.flatnonzero((found.npixels > 0) | (outline > 0))
+    low = np.where(found.npixels[:, None] > 0, found.low, NOWHERE)
+    columns = (found.ids, found.npixels, found.sums, low, found.high, outline)
+    return Shapes(*(column[rows] for column in columns))
+
+
+def measurements(found: Shapes, *, spacing: Sequence[float] | None = None) -> pd.DataFrame:
+    """The table of `measure`, from the merged sums of all blocks."""
+    ndim = found.low.shape[1]
+    sizes = check_spacing(spacing, ndim)
+    columns = {"label": found.ids}
+    columns |= {f"axis-{axis}": found.centre[:, axis] for axis in range(ndim)}
+    columns["npixels"] = npixels = found.npixels
     extent = npixels * np.prod(sizes)
-    diameter = (found.high - found.low)[rows].max(axis=1)
+    diameter = (found.high - found.low).max(axis=1, initial=0)
     shape = _image_columns if ndim == 2 else _volume_columns
-    columns |= shape(npixels, extent, diameter, outline[rows])
+    columns |= shape(npixels, extent, diameter, found.outline)
     import pandas as pd
 
     return pd.DataFrame(columns)
@@ -117,13 +175,14 @@ def _perimeter_shares() -> np.ndarray:
     return shares
 
 
-def _add_perimeters(labels: Any, shares: Any, perimeter: Any) -> None:
-    """Add the share of every border pixel to its label; compiled.
+def _add_perimeters(labels: Any, shares: Any, start: Any, stop: Any, perimeter: Any) -> None:
+    """Add the share of every border pixel from `start` to before `stop` to its label; compiled.
 
     Border pixels, which have another label or the image border beside them, are marked row by
     row; the last three rows of marks are kept, with a rim.
     """
     height, width = labels.shape
+    (top, left), (bottom, right) = start, stop
     marks = np.zeros((3, width + 2), np.uint8)
     blank = np.zeros(width, labels.dtype)
     for y in range(height + 1):
@@ -144,8 +203,10 @@ def _add_perimeters(labels: Any, shares: Any, perimeter: Any) -> None:
             for x in range(width):
                 below[x + 1] &= row[x] != 0
         middle, above = marks[(y + 2) % 3], marks[(y + 1) % 3]
+        if not top < y <= bottom:
+            continue
         for x in range(width):
-            if y == 0 or middle[x + 1] == 0:
+            if middle[x + 1] == 0 or not left <= x < right:
                 continue
             label = labels[y - 1, x]
             edges = corners = 0
@@ -185,20 +246,24 @@ def _surface_triangles() -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(triangles), np.concatenate(cells)
 
 
-def _add_surfaces(labels: Any, shares: Any, surface: Any) -> None:
-    """Add the share of every cell of 2×2×2 voxels to each label in it; compiled."""
+def _add_surfaces(labels: Any, shares: Any, start: Any, stop: Any, surface: Any) -> None:
+    """Add the share of every cell of 2×2×2 voxels to each label in it; compiled.
+
+    Cells go from `start` to before `stop`, each by its last voxel; in the last cells of an image
+    that one is outside.
+    """
     depth, height, width = labels.shape
     blank = np.zeros(width, labels.dtype)
     corner = np.zeros(8, labels.dtype)
-    for z in range(depth + 1):
-        for y in range(height + 1):
+    for z in range(start[0], stop[0]):
+        for y in range(start[1], stop[1]):
             row_0 = labels[z - 1, y - 1] if z > 0 and y > 0 else blank
             row_1 = labels[z - 1, y] if z > 0 and y < height else blank
             row_2 = labels[z, y - 1] if z < depth and y > 0 else blank
             row_3 = labels[z, y] if z < depth and y < height else blank
             corner[:] = 0
             was_uniform = True
-            for x in range(width + 1):
+            for x in range(stop[2]):
                 corner[0], corner[2], corner[4], corner[6] = (
                     corner[1],
                     corner[3],
@@ -219,7 +284,7 @@ def _add_surfaces(labels: Any, shares: Any, surface: Any) -> None:
                 )
                 same = was_uniform and uniform and corner[0] == corner[1]
                 was_uniform = uniform
-                if same:
+                if same or x < start[2]:
                     continue
                 for first in range(8):
                     label = corner[first]

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from singula.postprocess.labels import check_labels, remove
+from singula.postprocess.parts import Block, Table
+
+
+@dataclass(frozen=True, eq=False)
+class Ids(Table):
+    """Ids that were met, ascending, without the background.
+
+    Parameters
+    ----------
+    ids : ndarray of int64
+    """
+
+    ids: np.ndarray
 
 
 def clear_border(labels: np.ndarray) -> np.ndarray:
@@ -30,8 +45,24 @@ def clear_border(labels: np.ndarray) -> np.ndarray:
     As `skimage.segmentation.clear_border`, except that an instance in several pieces goes as a
     whole.
     """
+    return remove(labels, border_ids(labels).ids)
+
+
+def border_ids(labels: np.ndarray, block: Block | None = None) -> Ids:
+    """Ids on the part of the image border where a block lies; merged, all that are to go.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+    block : Block, optional
+        Where they lie; the whole image by default. No halo is needed.
+    """
     checked = check_labels(labels)
-    if checked.size == 0:
-        return remove(labels, ())
-    faces = [checked.take(end, axis).ravel() for axis in range(checked.ndim) for end in (0, -1)]
-    return remove(labels, np.unique(np.concatenate(faces)))
+    block = block or Block.whole(checked.shape)
+    core = checked[block.box(checked)]
+    faces = [np.zeros(0, np.int64)]
+    for axis, ends in enumerate(zip(block.at_start, block.at_stop, strict=True)):
+        if core.shape[axis]:
+            faces += [core.take(end, axis).ravel() for end in (0, -1) if ends[end]]
+    met = np.unique(np.concatenate([np.unique(face).astype(np.int64) for face in faces]))
+    return Ids(met[met > 0])

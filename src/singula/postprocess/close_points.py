@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from singula.errors import UserError
-from singula.postprocess.labels import Survey, check_spacing, remove, survey
+from singula.postprocess.labels import Extents, check_spacing, extents, remove
 
 
 def remove_close_points(
@@ -55,25 +55,43 @@ def remove_close_points(
             f"REMOVE_CLOSE_POINTS_RADIUS is {radius}; it must be a positive number",
             hint="give the distance below which two points are one object",
         )
-    found = survey(labels)
-    sizes = check_spacing(spacing, found.index.ndim)
-    points = found.centre
+    sizes = check_spacing(spacing, np.ndim(labels))
+    found = extents(labels)
+    seeded = None
     if seeds is not None:
-        points = _seed_points(found, np.asarray(seeds))
-    rows = np.flatnonzero(found.npixels)
-    order = rows[np.argsort(-found.npixels[rows], kind="stable")]
-    gone = _too_near(points[order] * np.array(sizes), radius)
-    return remove(labels, found.ids[order[gone]])
+        marks = np.asarray(seeds)
+        if marks.shape != np.shape(labels):
+            raise UserError(f"labels have the shape {np.shape(labels)}, their seeds {marks.shape}")
+        seeded = extents(np.where(marks != 0, labels, 0))
+    return remove(labels, close_ids(found, radius, seeded=seeded, spacing=sizes))
 
 
-def _seed_points(found: Survey, seeds: np.ndarray) -> np.ndarray:
-    if seeds.shape != found.index.shape:
-        raise UserError(f"labels have the shape {found.index.shape}, their seeds {seeds.shape}")
-    seeded = survey(np.where(seeds != 0, found.index, 0))
-    known = np.flatnonzero(seeded.npixels)
+def close_ids(
+    found: Extents,
+    radius: float,
+    *,
+    seeded: Extents | None = None,
+    spacing: Sequence[float] | None = None,
+) -> np.ndarray:
+    """Ids of the instances whose points are too near to the point of a larger one.
+
+    Parameters
+    ----------
+    found : Extents
+        Of the image; merged, if it was looked at in blocks.
+    radius, spacing
+        As of `remove_close_points`.
+    seeded : Extents, optional
+        Of the pixels that are seed alone.
+    """
     points = found.centre.copy()
-    points[known] = seeded.centre[known]
-    return points
+    if seeded is not None:
+        points[np.searchsorted(found.ids, seeded.ids)] = seeded.centre
+    order = np.argsort(-found.npixels, kind="stable")
+    sizes = np.array(check_spacing(spacing, points.shape[1]))
+    gone = _too_near(points[order] * sizes, radius)
+    ids: np.ndarray = found.ids[order[gone]]
+    return ids
 
 
 def _too_near(points: np.ndarray, radius: float) -> list[int]:

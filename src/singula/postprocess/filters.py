@@ -43,6 +43,18 @@ def median_yz(values: np.ndarray, size: int = 5) -> np.ndarray:
     return _median(values, (size, size))
 
 
+def median_halo(z_size: int | None, yz_size: int | None) -> tuple[int, int, int]:
+    """Pixels along z, y, x around a block on which its values depend after `median_z`, `median_yz`.
+
+    Parameters
+    ----------
+    z_size, yz_size : int or None
+        Of the filters, which run one after the other; None for one that does not run.
+    """
+    z, yz = (size // 2 if size else 0 for size in (z_size, yz_size))
+    return z + yz, yz, 0
+
+
 def _median(values: np.ndarray, window: tuple[int, int]) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 3 or values.dtype.kind != "f":

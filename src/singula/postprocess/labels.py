@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from singula.errors import UserError
+from singula.postprocess.parts import HIGHEST, LOWEST, NOWHERE, TOTAL, Block, Table
 from singula.runtime import compiled
 
 _ALWAYS_DENSE = 1 << 16
@@ -28,6 +30,34 @@ def count_instances(labels: np.ndarray) -> int:
 
 
 @dataclass(frozen=True, eq=False)
+class Extents(Table):
+    """How large the instances of a block or of an image are, and where.
+
+    Parameters
+    ----------
+    ids : ndarray of int64, shape (rows,)
+        Those that occur, ascending, without the background.
+    npixels : ndarray of int64, shape (rows,)
+    sums : ndarray of float64, shape (rows, ndim)
+        Of the coordinates of all pixels: whole numbers, so exact up to 2^53.
+    low, high : ndarray of int64, shape (rows, ndim)
+        Bounding box, `high` being the first pixel beyond it.
+    """
+
+    ids: np.ndarray
+    npixels: np.ndarray = field(metadata=TOTAL)
+    sums: np.ndarray = field(metadata=TOTAL)
+    low: np.ndarray = field(metadata=LOWEST)
+    high: np.ndarray = field(metadata=HIGHEST)
+
+    @cached_property
+    def centre(self) -> np.ndarray:
+        """Centroid in pixels, shape (rows, ndim)."""
+        centre: np.ndarray = self.sums / self.npixels[:, None]
+        return centre
+
+
+@dataclass(frozen=True, eq=False)
 class Survey:
     """Where the instances of a label image are; the arrays have a row for each number of `index`.
 
@@ -39,16 +69,14 @@ class Survey:
         Label of each row, ascending; 0, the background, is row 0.
     npixels : ndarray of int64, shape (rows,)
         0 for a row that does not occur, and for the background.
-    centre : ndarray of float64, shape (rows, ndim)
-        Centroid in pixels, NaN where there are none.
-    low, high : ndarray of int64, shape (rows, ndim)
-        Bounding box, `high` being the first pixel beyond it.
+    sums, low, high : ndarray, shape (rows, ndim)
+        As of `Extents`; 0 where there are no pixels.
     """
 
     index: np.ndarray
     ids: np.ndarray
     npixels: np.ndarray
-    centre: np.ndarray
+    sums: np.ndarray
     low: np.ndarray
     high: np.ndarray
 
@@ -124,13 +152,15 @@ def index_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return look_up(rank, met), ids[order]
 
 
-def survey(labels: np.ndarray) -> Survey:
+def survey(labels: np.ndarray, block: Block | None = None) -> Survey:
     """Count the pixels of all instances and find where they are, in one pass.
 
     Parameters
     ----------
     labels : ndarray of int
         (y, x) or (z, y, x), 0 the background, ids with gaps allowed.
+    block : Block, optional
+        Look at the core alone. Places are those in the image; `Survey.index` is of the array.
 
     Raises
     ------
@@ -138,20 +168,36 @@ def survey(labels: np.ndarray) -> Survey:
         If it is no label image.
     """
     labels = check_labels(labels)
+    block = block or Block.whole(labels.shape)
     index, ids = index_labels(labels)
     ndim, rows = labels.ndim, len(ids)
     npixels = np.zeros(rows, np.int64)
     sums = np.zeros((rows, 3))
-    low = np.full((rows, 3), np.iinfo(np.int64).max)
+    low = np.full((rows, 3), NOWHERE)
     high = np.zeros((rows, 3), np.int64)
-    if index.size:
-        planes = index.reshape(-1, *index.shape[-2:])
+    core = np.ascontiguousarray(index[block.box(index)])
+    if core.size:
+        planes = core.reshape(-1, *core.shape[-2:])
         compiled(_survey)(planes, npixels, sums, low, high)
-    low[npixels == 0] = 0
-    with np.errstate(invalid="ignore"):
-        centre = sums / npixels[:, None]
-    own = slice(3 - ndim, 3)
-    return Survey(index, ids, npixels, centre[:, own], low[:, own], high[:, own])
+    there = npixels[:, None] > 0
+    low[~there[:, 0]] = 0
+    own, start = slice(3 - ndim, 3), np.array(block.start)
+    return Survey(
+        index,
+        ids,
+        npixels,
+        sums[:, own] + start * npixels[:, None],
+        low[:, own] + start * there,
+        high[:, own] + start * there,
+    )
+
+
+def extents(labels: np.ndarray, block: Block | None = None) -> Extents:
+    """Size and place of the instances of a block's core; merged, those of the image."""
+    found = survey(labels, block)
+    rows = np.flatnonzero(found.npixels)
+    columns = (found.ids, found.npixels, found.sums, found.low, found.high)
+    return Extents(*(column[rows] for column in columns))
 
 
 def remove(labels: np.ndarray, ids: Iterable[int]) -> np.ndarray:
@@ -173,10 +219,48 @@ def remove(labels: np.ndarray, ids: Iterable[int]) -> np.ndarray:
     UserError
         If it is no label image.
     """
+    gone = np.unique(ids if isinstance(ids, np.ndarray) else np.fromiter(ids, np.int64))
+    return recode(labels, gone, np.zeros(len(gone), np.int64), keep=True)
+
+
+def recode(
+    labels: np.ndarray,
+    ids: np.ndarray,
+    values: np.ndarray,
+    *,
+    keep: bool = False,
+) -> np.ndarray:
+    """Put a value in the place of each instance.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        Of an image, or of a block: only the ids that occur cost time.
+    ids : ndarray of int, shape (n,)
+        Ascending, without the background.
+    values : ndarray, shape (n,)
+        Of each of them.
+    keep : bool
+        Whether other pixels keep their ids, as after a change of some instances; else they are 0.
+
+    Returns
+    -------
+    ndarray
+        A new array, of the dtype of `values`, or of `labels` if ids are kept.
+
+    Raises
+    ------
+    UserError
+        If it is no label image.
+    """
     index, rows = index_labels(check_labels(labels))
-    gone = np.fromiter(ids, np.int64)
-    kept = np.where(np.isin(rows, gone), 0, rows)
-    return look_up(kept.astype(np.asarray(labels).dtype), index)
+    new = rows.astype(np.asarray(labels).dtype) if keep else np.zeros(len(rows), values.dtype)
+    if len(ids):
+        ids = ids.astype(np.int64)
+        place = np.minimum(np.searchsorted(ids, rows), len(ids) - 1)
+        met = ids[place] == rows
+        new[met] = values[place[met]]
+    return look_up(new, index)
 
 
 def look_up(values: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from singula.errors import UserError
-from singula.postprocess.labels import Survey, look_up, survey
+from singula.postprocess.holes import fill_holes
+from singula.postprocess.labels import Extents, check_labels, extents, index_labels, recode
+from singula.postprocess.pairs import Pairs
+from singula.postprocess.parts import TOTAL, Block, Table
+from singula.runtime import compiled
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 14
 _MAIN_SHARE = 3
 
 
@@ -51,22 +56,113 @@ def repair_large(labels: np.ndarray, size: int) -> np.ndarray:
     """
     if size < 0:
         raise UserError(f"REPARE_LARGE_BLOBS_SIZE is {size}; give pixels, or -1 for no repair")
-    found = survey(labels)
-    large = found.npixels > size
-    if not large.any():
+    found = extents(labels)
+    large = found.ids[found.npixels > size]
+    if not len(large):
         return np.array(labels)
-    first, second = _merges(found, large)
+    plan = plan_repair(found, contacts(labels, large), size)
+    merged = recode(labels, plan.ids, plan.targets, keep=True)
+    return fill_holes(merged, plan.repaired)
+
+
+@dataclass(frozen=True, eq=False)
+class Contacts(Table):
+    """Faces between pixels of a block or of an image, by what they part.
+
+    Parameters
+    ----------
+    first, second : ndarray of int64, shape (rows,)
+        Two instances, the lower id first. A row with 0 is of the whole outline of the second: its
+        faces to anything else within the image.
+    faces : ndarray of int64, shape (rows,)
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    faces: np.ndarray = field(metadata=TOTAL)
+
+
+@dataclass(frozen=True, eq=False)
+class Repair:
+    """What is to be done with the instances of an image.
+
+    Parameters
+    ----------
+    ids, targets : ndarray of int64
+        Instances that become part of another one, ascending, and of which; see `recode`.
+    repaired : ndarray of int64
+        Instances whose holes are then filled; see `enclosed`.
+    """
+
+    ids: np.ndarray
+    targets: np.ndarray
+    repaired: np.ndarray
+
+
+def contacts(labels: np.ndarray, large: np.ndarray, block: Block | None = None) -> Contacts:
+    """Count the faces that large instances share with others, and the outlines of all.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        Of the block and one pixel after it along each axis.
+    large : ndarray of int
+        Ids of the large instances of the image, ascending.
+    block : Block, optional
+        Where it lies; the whole image by default.
+    """
+    checked = check_labels(labels)
+    block = block or Block.whole(checked.shape)
+    near = np.ascontiguousarray(checked[block.box(checked, 0, 1)])
+    index, ids = index_labels(near)
+    is_large = np.isin(ids, large)
+    pairs, outline = Pairs(), np.zeros(len(ids), np.int64)
+    volume = index.reshape(-1, *index.shape[-2:])
+    size = (1, *np.subtract(block.stop, block.start).tolist())[-3:]
+    met = np.empty((2, _CHUNK + 3 * size[2]), np.int64)
+    place = np.zeros(2, np.int64)
+    while place[0] < size[0] and volume.size:
+        count = compiled(_count_faces)(volume, size, is_large, place, outline, met)
+        pairs.add(met[0, :count], met[1, :count], np.ones(count, np.int64))
+    low, high, faces = (column.astype(np.int64) for column in pairs.table())
+    rows = np.flatnonzero(outline)
+    rows = rows[rows > 0]
+    return Contacts(
+        np.r_[np.zeros(len(rows), np.int64), ids[low]],
+        np.r_[ids[rows], ids[high]],
+        np.r_[outline[rows], faces],
+    )
+
+
+def plan_repair(found: Extents, contacts: Contacts, size: int) -> Repair:
+    """Tell from the merged tables of all blocks which instances become one.
+
+    Parameters
+    ----------
+    found : Extents
+        Of the image.
+    contacts : Contacts
+        Of its instances of more than `size` pixels.
+    size : int
+        As of `repair_large`.
+    """
+    large = found.npixels > size
+    first, second = _merges(found, large, contacts)
     target = _targets(found, first, second)
-    repaired = np.zeros(len(large), bool)
-    repaired[target[large]] = True
-    merged = look_up(target.astype(found.index.dtype), found.index)
-    fill_holes(merged, repaired)
-    return look_up(found.ids.astype(np.asarray(labels).dtype), merged)
+    moved = np.flatnonzero(target != np.arange(len(target)))
+    repaired = np.unique(found.ids[target[large]])
+    return Repair(found.ids[moved], found.ids[target[moved]], repaired)
 
 
-def _merges(found: Survey, large: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of a large instance and a neighbour that are to be one."""
-    own, other, faces, outline = _contacts(found.index, large)
+def _merges(found: Extents, large: np.ndarray, contacts: Contacts) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of pairs of a large instance and a neighbour that are to be one."""
+    whole = contacts.first == 0
+    outline = np.zeros(len(large), np.int64)
+    outline[np.searchsorted(found.ids, contacts.second[whole])] = contacts.faces[whole]
+    low, high = (np.searchsorted(found.ids, c[~whole]) for c in (contacts.first, contacts.second))
+    own, other = np.r_[low, high], np.r_[high, low]  # of two large ones, for both
+    kept = large[own]
+    own, other, faces = own[kept], other[kept], np.tile(contacts.faces[~whole], 2)[kept]
     shared = np.bincount(own, faces, len(large))
     order = np.lexsort((other, -faces, own))  # of each large instance, the main neighbour first
     main = np.zeros(len(own), bool)
@@ -76,48 +172,42 @@ def _merges(found: Survey, large: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return own[wanted], other[wanted]
 
 
-def _contacts(
-    index: np.ndarray, large: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Faces that each large instance shares with each other instance, and outline of all.
+def _count_faces(volume: Any, size: Any, large: Any, place: Any, outline: Any, met: Any) -> int:
+    """Look at the faces between pixels from `place` (slice, row) on; compiled.
 
-    Returns
-    -------
-    own, other, faces : ndarray of int64, shape (contacts,)
-        A contact of two large instances is listed for both.
-    outline : ndarray of int64, shape (rows,)
-        Faces of each instance to anything else within the image.
+    Faces are those of the first `size` slices, rows and columns to the pixels after them. Both
+    sides of a face are put into `met`, the lower number first, where a large instance meets another
+    one. Stops after a row that has filled it; returns how many there are.
     """
-    rows = np.int64(len(large))
-    outline = np.zeros(rows, np.int64)
-    codes, counts = [], []
-    for one, two in _borders(index):
-        np.add.at(outline, one, 1)
-        np.add.at(outline, two, 1)
-        for own, other in ((one, two), (two, one)):
-            kept = large[own] & (other > 0)
-            code, count = np.unique(own[kept] * rows + other[kept], return_counts=True)
-            codes.append(code)
-            counts.append(count)
-    code, inverse = np.unique(np.concatenate(codes), return_inverse=True)
-    faces = np.bincount(inverse, np.concatenate(counts), len(code)).astype(np.int64)
-    return code // rows, code % rows, faces, outline
+    depth, height, width = volume.shape
+    own_width = size[2]
+    count = 0
+    while place[0] < size[0] and count + 3 * own_width <= met.shape[1]:
+        z, y = place
+        for x in range(own_width):
+            own = volume[z, y, x]
+            for axis in range(3):
+                other = own
+                if axis == 0 and x + 1 < width:
+                    other = volume[z, y, x + 1]
+                elif axis == 1 and y + 1 < height:
+                    other = volume[z, y + 1, x]
+                elif axis == 2 and z + 1 < depth:
+                    other = volume[z + 1, y, x]
+                if own == other:
+                    continue
+                outline[own] += 1
+                outline[other] += 1
+                if own != 0 and other != 0 and (large[own] or large[other]):
+                    met[0, count], met[1, count] = min(own, other), max(own, other)
+                    count += 1
+        place[1] += 1
+        if place[1] == size[1]:
+            place[0], place[1] = z + 1, 0
+    return count
 
 
-def _borders(image: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Both numbers at every face between pixels that differ, some slices at a time."""
-    step = max(1, _CHUNK * len(image) // max(1, image.size))
-    yield np.zeros(0, np.int64), np.zeros(0, np.int64)
-    for start in range(0, len(image), step):
-        for axis in range(image.ndim):
-            block = image[start : start + step + (axis == 0)]
-            one = block[(slice(None),) * axis + (slice(None, -1),)]
-            two = block[(slice(None),) * axis + (slice(1, None),)]
-            differ = one != two
-            yield one[differ].astype(np.int64), two[differ].astype(np.int64)
-
-
-def _targets(found: Survey, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _targets(found: Extents, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Row of the instance that each instance becomes part of."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -130,40 +220,3 @@ def _targets(found: Survey, first: np.ndarray, second: np.ndarray) -> np.ndarray
     target[group[order]] = order  # the last to write is the largest
     result: np.ndarray = target[group]
     return result
-
-
-def fill_holes(index: np.ndarray, repaired: np.ndarray) -> None:
-    """Fill, in place, the background that a repaired instance alone encloses.
-
-    Parameters
-    ----------
-    index : ndarray of int
-        (y, x) or (z, y, x), in row numbers as of `index_labels`; changed.
-    repaired : ndarray of bool, shape (rows,)
-        The instances whose holes are filled.
-    """
-    import cc3d
-
-    gaps, count = cc3d.connected_components(
-        index == 0,
-        connectivity=4 if index.ndim == 2 else 6,
-        out_dtype=np.uint32,
-        return_N=True,
-    )
-    lowest = np.full(count + 1, np.iinfo(np.int64).max)
-    highest = np.zeros(count + 1, np.int64)
-    rows = len(repaired)
-    picture = index.astype(np.min_scalar_type(rows + count))
-    np.add(gaps, rows, out=picture, where=index == 0, casting="unsafe")
-    for one, two in _borders(picture):
-        for gap, label in ((one, two), (two, one)):
-            beside = gap > rows
-            np.minimum.at(lowest, gap[beside] - rows, label[beside])
-            np.maximum.at(highest, gap[beside] - rows, label[beside])
-    enclosed = (lowest == highest) & repaired[highest]
-    for axis in range(index.ndim):
-        for end in (0, -1):
-            enclosed[np.unique(gaps.take(end, axis))] = False
-    enclosed[0] = False
-    fill = np.where(enclosed, highest, 0).astype(index.dtype)
-    np.copyto(index, look_up(fill, gaps), where=index == 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,13 @@ import numpy as np
 from singula.errors import UserError
 from singula.instances.thresholds import MIN_AUTO, histogram, otsu_from_histogram
 from singula.postprocess.labels import check_labels, check_spacing, index_labels, look_up
+from singula.postprocess.parts import Block
 from singula.runtime import compiled
 
 _NO_OTSU = 0.5
+_SLACK = 1e-6
+"""Rounding, with room, of where two parabolas meet: what is equally near is looked at for certain,
+wherever the array begins."""
 
 
 def voronoi(
@@ -41,29 +47,107 @@ def voronoi(
 
     Notes
     -----
-    The Euclidean distance between centres of pixels, exactly: along each axis in turn the lower
-    envelope of parabolas (P. Felzenszwalb and D. Huttenlocher, 2012), linear in pixels. Of
-    instances equally near, the one with the lowest id gets the pixel.
+    The Euclidean distance between centres of pixels, exactly: along the first axis by steps, along
+    each other in turn the lower envelope of parabolas (P. Felzenszwalb and D. Huttenlocher, 2012),
+    linear in pixels. Of instances equally near, the one with the lowest id gets the pixel.
     """
+    grown, _ = _grow(labels, area, check_spacing(spacing, np.ndim(labels)))
+    return grown
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """Instances of a block after they grew.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        Of the core.
+    proved : ndarray of bool
+        Pixels of the core whose label is the one that the whole image gives; at the others an
+        instance beyond the halo may be nearer.
+    halo : tuple of int or None
+        Pixels around the core with which all would be proved. None if the array has no instance,
+        so that nothing tells how far the nearest is.
+    """
+
+    labels: np.ndarray
+    proved: np.ndarray
+    halo: tuple[int, ...] | None
+
+
+def voronoi_block(
+    labels: np.ndarray,
+    area: np.ndarray,
+    block: Block,
+    *,
+    spacing: Sequence[float] | None = None,
+) -> Grown:
+    """Let the instances of a block and its halo grow over the core; see `voronoi`.
+
+    Parameters
+    ----------
+    labels, area : ndarray
+        Of the block with any halo; the larger, the more is proved.
+    block : Block
+        Where they lie.
+    spacing : sequence of float, optional
+        Pixel size per axis, z first.
+    """
+    sizes = check_spacing(spacing, np.ndim(labels))
+    core = block.box(labels)
+    grown, distance = _grow(labels, area, sizes)
+    weights = _weights(sizes)
+    unseen = np.array(np.inf)  # squared distance to the first pixel beyond the array
+    for axis, own in enumerate(core):
+        at = np.arange(own.start, own.stop, dtype=float)
+        gaps = []
+        if block.origin[axis] > 0:
+            gaps.append(at + 1)
+        if block.origin[axis] + labels.shape[axis] < block.shape[axis]:
+            gaps.append(labels.shape[axis] - at)
+        for gap in gaps:
+            line = np.expand_dims(
+                weights[axis] * gap**2, [a for a in range(len(core)) if a != axis]
+            )
+            unseen = np.minimum(unseen, line)
+    decided = (labels[core] != 0) | ~area[core].astype(bool)
+    # At the same distance an instance beyond may have the lower id.
+    proved = decided | (distance[core] < unseen) | np.isinf(unseen)
+    farthest = distance[core][~proved].max(initial=0)
+    halo = None
+    if np.isfinite(farthest):
+        halo = tuple((np.sqrt(farthest / weights) + 1).astype(int).tolist())
+    return Grown(grown[core], proved, halo)
+
+
+def _grow(
+    labels: np.ndarray, area: np.ndarray, sizes: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Grown labels, and the squared distance of every pixel to the nearest one in finest pixels."""
     checked = check_labels(labels)
     if area.shape != checked.shape:
         raise UserError(f"labels have the shape {checked.shape}, the area to fill {area.shape}")
-    sizes = np.array(check_spacing(spacing, checked.ndim))
     index, ids = index_labels(checked)
     if not index.any():
-        return checked.astype(np.asarray(labels).dtype)
-    weights = (sizes / sizes.min()) ** 2
+        nothing = np.broadcast_to(np.inf, checked.shape)
+        return checked.astype(np.asarray(labels).dtype), nothing
+    weights = _weights(sizes)
     nearest = index.astype(np.uint32)
     distance = np.empty(nearest.shape)
-    width = nearest.shape[-1]
-    compiled(_along_rows)(nearest.reshape(-1, width), distance.reshape(-1, width), weights[-1])
-    inner = width
-    for axis in reversed(range(nearest.ndim - 1)):
-        shape = (-1, nearest.shape[axis], inner)
-        compiled(_along_columns)(nearest.reshape(shape), distance.reshape(shape), weights[axis])
-        inner *= nearest.shape[axis]
+    shape = (len(nearest), -1)
+    compiled(_along_first)(nearest.reshape(shape), distance.reshape(shape), weights[0])
+    for axis in range(1, nearest.ndim):
+        lines = (math.prod(nearest.shape[:axis]), nearest.shape[axis], -1)
+        compiled(_along)(nearest.reshape(lines), distance.reshape(lines), weights[axis])
     np.copyto(nearest, index, where=(index != 0) | ~area.astype(bool), casting="unsafe")
-    return look_up(ids.astype(np.asarray(labels).dtype), nearest)
+    return look_up(ids.astype(np.asarray(labels).dtype), nearest), distance
+
+
+def _weights(sizes: tuple[float, ...]) -> np.ndarray:
+    """What a step along each axis, squared, adds to a squared distance in finest pixels."""
+    weights: np.ndarray = (np.array(sizes) / min(sizes)) ** 2
+    return weights
 
 
 def growth_area(maps: Mapping[str, np.ndarray], threshold: float = 0.0) -> tuple[np.ndarray, float]:
@@ -88,64 +172,95 @@ def growth_area(maps: Mapping[str, np.ndarray], threshold: float = 0.0) -> tuple
     UserError
         If the maps are missing or the threshold is not in [0, 1].
     """
-    if not 0 <= threshold <= 1:
-        raise UserError(f"VORONOI_TH is {threshold}; it must be in [0, 1], 0 meaning Otsu's")
-    if "M" in maps:
-        foreground = np.asarray(maps["M"])
-    elif "B" in maps and "C" in maps:
-        foreground = np.add(maps["B"], maps["C"], dtype=np.float32)
-    else:
-        raise UserError(
-            f"VORONOI_ON_MASK needs the map M, or B and C; found {', '.join(maps) or 'none'}",
-            hint="use it with DATA_CHANNELS BC, BCM, BCD or BCDv2",
-        )
-    if threshold == 0:
-        automatic = otsu_from_histogram(histogram(foreground))
-        threshold = _NO_OTSU if automatic is None or automatic < MIN_AUTO else automatic
+    foreground = growth_foreground(maps)
+    threshold = growth_threshold(threshold, lambda: histogram(foreground))
     return foreground > threshold, threshold
 
 
-def _along_rows(nearest: Any, distance: Any, weight: Any) -> None:
-    """Fill rows in place with the nearest label of the row and its squared distance; compiled."""
-    height, width = nearest.shape
-    before = np.empty(width, np.int64)
-    for y in range(height):
-        row, away = nearest[y], distance[y]
-        left = -1
-        for x in range(width):
-            if row[x] != 0:
-                left = x
-            before[x] = left
-        right = -1
-        for x in range(width - 1, -1, -1):
-            if row[x] != 0:
-                right = x
-            left = before[x]
-            best = right
-            if left >= 0:
-                gap = (right - x) - (x - left)
-                if right < 0 or gap > 0 or (gap == 0 and row[left] < row[right]):
-                    best = left
-            away[x] = np.inf
-            if best >= 0:
-                row[x] = row[best]
-                away[x] = weight * (x - best) ** 2
+def growth_foreground(maps: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The map whose foreground `growth_area` takes: ``M``, or ``B`` + ``C``.
+
+    Raises
+    ------
+    UserError
+        If they are missing.
+    """
+    if "M" in maps:
+        return np.asarray(maps["M"])
+    if "B" in maps and "C" in maps:
+        both: np.ndarray = np.add(maps["B"], maps["C"], dtype=np.float32)
+        return both
+    raise UserError(
+        f"VORONOI_ON_MASK needs the map M, or B and C; found {', '.join(maps) or 'none'}",
+        hint="use it with DATA_CHANNELS BC, BCM, BCD or BCDv2",
+    )
 
 
-def _along_columns(nearest: Any, distance: Any, weight: Any) -> None:
+def growth_threshold(threshold: float, counts: Callable[[], np.ndarray]) -> float:
+    """The threshold that `growth_area` takes.
+
+    Parameters
+    ----------
+    threshold : float
+        ``VORONOI_TH``; 0 for Otsu's.
+    counts : callable
+        Gives the `histogram` of the foreground map of the whole image, a sum over blocks; called
+        for Otsu's alone.
+
+    Raises
+    ------
+    UserError
+        If it is not in [0, 1].
+    """
+    if not 0 <= threshold <= 1:
+        raise UserError(f"VORONOI_TH is {threshold}; it must be in [0, 1], 0 meaning Otsu's")
+    if threshold > 0:
+        return threshold
+    automatic = otsu_from_histogram(counts())
+    return _NO_OTSU if automatic is None or automatic < MIN_AUTO else automatic
+
+
+def _along_first(nearest: Any, distance: Any, weight: Any) -> None:
+    """Fill in place, along the first axis, the nearest label and its squared distance; compiled.
+
+    Row by row, down and up again, as memory lies.
+    """
+    length, inner = nearest.shape
+    gap = np.full(inner, np.inf)  # to the last label met
+    for y in range(length):
+        for x in range(inner):
+            gap[x] += 1
+            if nearest[y, x] != 0:
+                gap[x] = 0
+            elif y > 0:
+                nearest[y, x] = nearest[y - 1, x]
+            distance[y, x] = gap[x]
+    gap[:] = np.inf
+    for y in range(length - 1, -1, -1):
+        for x in range(inner):
+            gap[x] += 1
+            away = distance[y, x]
+            if gap[x] < away or (gap[x] == away < np.inf and nearest[y + 1, x] < nearest[y, x]):
+                nearest[y, x] = nearest[y + 1, x]
+            gap[x] = min(gap[x], away)
+            distance[y, x] = weight * gap[x] * gap[x]
+
+
+def _along(nearest: Any, distance: Any, weight: Any) -> None:
     """Lower the squared distances in place along the middle axis; compiled.
 
-    Each pixel of a column is the bottom of a parabola. `bottoms` holds those that make up the
-    lower envelope, `starts` where each begins to be the lowest. A parabola that is the lowest in
-    a single point, along with others, stays: its label may be the lowest. Columns are copied,
-    some at a time, because pixels of a column lie far apart.
+    Each pixel of a line is the bottom of a parabola. `bottoms` holds those that make up the
+    lower envelope, `starts` where each begins to be the lowest, `bases` and `owners` how low it is
+    and whose. A parabola that is the lowest in a single point, along with others, stays: its label
+    may be the lowest. Nothing beyond a pixel of an instance can be as near as that is. Lines are
+    copied, some at a time, because pixels of a column lie far apart.
     """
-    tile = 8
     outer, length, inner = nearest.shape
-    heights = np.empty((tile, length))
-    labels = np.empty((tile, length), nearest.dtype)
-    bottoms = np.empty(length, np.int64)
-    starts = np.empty(length)
+    tile = min(16, inner)
+    heights = np.empty((tile, length + 8))  # 8: else all lines may compete for one place in cache
+    labels = np.empty((tile, length + 8), nearest.dtype)
+    bottoms, starts = np.empty(length, np.int64), np.empty(length)
+    bases, owners = np.empty(length), np.empty(length, nearest.dtype)
     for block in range(outer):
         for left in range(0, inner, tile):
             columns = min(tile, inner - left)
@@ -154,36 +269,45 @@ def _along_columns(nearest: Any, distance: Any, weight: Any) -> None:
                     heights[x, y] = distance[block, y, left + x]
                     labels[x, y] = nearest[block, y, left + x]
             for x in range(columns):
-                height = heights[x]
-                count = 0
-                for y in range(length):
-                    if height[y] == np.inf:
+                height, label = heights[x], labels[x]
+                y = 0
+                while y < length:
+                    if height[y] == 0:
+                        y += 1
                         continue
-                    start = -np.inf
-                    while count > 0:
-                        last = bottoms[count - 1]
-                        rise = height[y] - height[last] + weight * (y * y - last * last)
-                        start = rise / (2 * weight * (y - last))
-                        if start >= starts[count - 1]:
-                            break
-                        count -= 1
-                    if start <= length - 1:
-                        bottoms[count], starts[count] = y, start
-                        count += 1
-                lowest = 0
-                for y in range(length):
-                    if count == 0:
-                        break
-                    while lowest + 1 < count and starts[lowest + 1] < y:
-                        lowest += 1
-                    best = np.inf
-                    candidate = lowest
-                    while candidate < count and (candidate == lowest or starts[candidate] <= y):
-                        bottom = bottoms[candidate]
-                        value = height[bottom] + weight * (y - bottom) ** 2
-                        label = labels[x, bottom]
-                        if value < best or (value == best and label < nearest[block, y, left + x]):
-                            best = value
-                            nearest[block, y, left + x] = label
-                        candidate += 1
-                    distance[block, y, left + x] = best
+                    first = y
+                    while y < length and height[y] != 0:
+                        y += 1
+                    count = 0
+                    for at in range(max(first - 1, 0), min(y + 1, length)):
+                        if height[at] == np.inf:
+                            continue
+                        start = -np.inf
+                        while count > 0:
+                            last = bottoms[count - 1]
+                            rise = height[at] - bases[count - 1]
+                            start = (at + last) / 2 + rise / (2 * weight * (at - last))
+                            if start >= starts[count - 1] - _SLACK / 8:
+                                break
+                            count -= 1
+                        if start < y:
+                            bottoms[count], starts[count] = at, start
+                            bases[count], owners[count] = height[at], label[at]
+                            count += 1
+                    lowest = 0
+                    for at in range(first, y if count > 0 else first):
+                        while lowest + 1 < count and starts[lowest + 1] < at - _SLACK:
+                            lowest += 1
+                        best = np.inf
+                        part = lowest
+                        while part < count and (part == lowest or starts[part] <= at + _SLACK):
+                            value = bases[part] + weight * (at - bottoms[part]) ** 2
+                            if value < best or (value == best and owners[part] < label[at]):
+                                best = value
+                                label[at] = owners[part]
+                            part += 1
+                        height[at] = best
+            for y in range(length):
+                for x in range(columns):
+                    distance[block, y, left + x] = heights[x, y]
+                    nearest[block, y, left + x] = labels[x, y]

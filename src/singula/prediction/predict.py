@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -136,15 +136,36 @@ class Predictor:
             float32 (probabilities float16 with `half`); with a class head also ``class``, the most
             probable class (uint8 or uint16).
         """
-        shape, plan = image.shape[:-1], settings.plan
-        maps = _Maps(shape, self.outputs, self.n_classes, half=settings.half)
-        canvas = _Canvas(maps, plan) if isinstance(plan, TilePlan) else None
-        fill = None
+        shape, fill = image.shape[:-1], None
         if settings.median_padding:
             fill = np.median(image, axis=tuple(range(len(shape)))).astype(np.float32)
+        patch = settings.plan.patch
+        return self.predict_patches(
+            lambda start: read_patch(image, start, patch, fill), shape, scaling, settings
+        )
+
+    def predict_patches(
+        self,
+        cut: Callable[[tuple[int, ...]], npt.NDArray[Any]],
+        shape: Sequence[int],
+        scaling: Scaling,
+        settings: PredictSettings,
+    ) -> dict[str, FloatArray]:
+        """As `predict`, for an image of which there are only patches.
+
+        Parameters
+        ----------
+        cut : callable
+            From the first pixel of a patch, which may be negative, to the patch.
+        shape : sequence of int
+            Spatial shape of the image.
+        """
+        plan = settings.plan
+        maps = _Maps(shape, self.outputs, self.n_classes, half=settings.half)
+        canvas = _Canvas(maps, plan) if isinstance(plan, TilePlan) else None
 
         def read(tiles: list[Tile]) -> Tensor:
-            patches = [scaling.apply(read_patch(image, t.start, plan.patch, fill)) for t in tiles]
+            patches = [scaling.apply(cut(tile.start)) for tile in tiles]
             batch = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1)).contiguous()
             return batch.pin_memory() if self.device.type == "cuda" else batch
 

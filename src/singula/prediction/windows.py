@@ -8,7 +8,7 @@ each pixel is taken from a window whose edges are out of its reach or are the ca
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from math import ceil, prod
 
@@ -151,18 +151,74 @@ def fast_windows(
             ceil(max(m, share * r) / step) * step
             for m, r, step in zip(margin, reach, multiple, strict=True)
         )
-        axes = [
-            [way for way in _choices(size, h, step) if way[1] >= min(size, low)]
-            for size, h, step, low in zip(canvas, halo, multiple, least, strict=True)
-        ]
-        found = _fewest_pixels(axes, largest)
+        found = _with_halo(canvas, halo, multiple, least, largest)
         if found is None:
             continue
-        seen, patch = found
-        best = Windows(patch, tuple(margin), halo, tuple(multiple))
+        seen, windows = found
+        best = replace(windows, margin=tuple(margin))
         if seen <= _WORTH * prod(canvas):
             break
     return best
+
+
+def block_halo(
+    block: Sequence[int],
+    margin: Sequence[int],
+    reach: Sequence[int],
+    multiple: Sequence[int],
+    least: Sequence[int],
+    largest: int,
+) -> tuple[int, ...] | None:
+    """What a block of a large image is predicted together with, on each of its sides.
+
+    As in `fast_windows` it is what the network reaches, and less where that is too dear. Parameters
+    are as there, `block` being the shape of a block; None when no window is small enough.
+    """
+    best = None
+    for share in _SHARES:
+        halo = tuple(
+            ceil(max(m, share * r) / step) * step
+            for m, r, step in zip(margin, reach, multiple, strict=True)
+        )
+        region = [ceil(b / s) * s + 2 * h for b, h, s in zip(block, halo, multiple, strict=True)]
+        found = _with_halo(region, halo, multiple, least, largest)
+        if found is None:
+            continue
+        best = halo
+        if found[0] <= _WORTH * prod(block):
+            break
+    return best
+
+
+def region_windows(
+    region: Sequence[int],
+    halo: Sequence[int],
+    multiple: Sequence[int],
+    least: Sequence[int],
+    largest: int,
+) -> Windows | None:
+    """The windows with this very halo, and no margin, with which the network sees fewest pixels."""
+    found = _with_halo(region, halo, multiple, least, largest)
+    return None if found is None else found[1]
+
+
+def _with_halo(
+    canvas: Sequence[int],
+    halo: Sequence[int],
+    multiple: Sequence[int],
+    least: Sequence[int],
+    largest: int,
+) -> tuple[int, Windows] | None:
+    """Pixels that the windows of least pixels have together, and these windows, without margin."""
+    axes = [
+        [way for way in _choices(size, h, step) if way[1] >= min(size, low)]
+        for size, h, step, low in zip(canvas, halo, multiple, least, strict=True)
+    ]
+    found = _fewest_pixels(axes, largest)
+    if found is None:
+        return None
+    seen, patch = found
+    return seen, Windows(patch, (0,) * len(patch), tuple(halo), tuple(multiple))
 
 
 def _fewest_pixels(

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from singula.data.preprocess import resize_labels
 from singula.errors import UserError
-from singula.io.image import Image
+from singula.io.containers import array_places
+from singula.io.image import ArrayPlace, ArrayPlaces, Image
 from singula.io.pairs import Pair, pair_files
 from singula.io.read import read_image, read_labels
 from singula.report.run_files import RunFiles, Stage
@@ -42,8 +43,8 @@ class Sources:
         """The image, or all images as one stack."""
         if stage.view != "as_3d_stack":
             pair = self.pairs.get(name)
-            return self._image(pair.image, self.files.ndim) if pair else None
-        planes = [self._image(pair.image, 2) for pair in self.pairs.values()]
+            return self._image(pair, self.files.ndim) if pair else None
+        planes = [self._image(pair, 2) for pair in self.pairs.values()]
         stack = _stacked([plane.array for plane in planes if plane is not None])
         return None if stack is None else Image(stack, name=name)
 
@@ -51,9 +52,9 @@ class Sources:
         """The true labels (…, 1), or with classes (…, 2)."""
         if stage.view != "as_3d_stack":
             pair = self.pairs.get(name)
-            found = self._truth(pair.label if pair else None, self.files.ndim)
+            found = self._truth(pair, self.files.ndim) if pair else None
             return found.array if found is not None else None
-        planes = [self._truth(pair.label, 2) for pair in self.pairs.values()]
+        planes = [self._truth(pair, 2) for pair in self.pairs.values()]
         return _stacked([plane.array for plane in planes if plane is not None])
 
     def instances(self, name: str, stage: Stage) -> Image | None:
@@ -65,23 +66,27 @@ class Sources:
             return replace(found, spacing=tuple(float(size) for size in sizes))
         return found
 
-    def _image(self, path: Path, ndim: int) -> Image | None:
+    def _image(self, pair: Pair, ndim: int) -> Image | None:
         patch = self.files.key("DATA.PATCH_SIZE")
         grey = bool(self.files.key("DATA.FORCE_RGB", False))
         found = self._try(
-            lambda: read_image(path, ndim, int(patch[-1]) if patch else None, grey=grey)
+            lambda: read_image(
+                pair.image, ndim, int(patch[-1]) if patch else None, grey=grey, arrays=pair.arrays
+            )
         )
         if found is None or self._new_shape(ndim) is None:
             return found
         return replace(found, array=resize_labels(found.array, self._new_shape(ndim) or ()))
 
-    def _labels(self, path: Path | None, ndim: int) -> Image | None:
+    def _labels(
+        self, path: Path | None, ndim: int, arrays: ArrayPlace | None = None
+    ) -> Image | None:
         if path is None:
             return None
-        return self._try(lambda: read_labels(path, ndim, self.files.has_classes))
+        return self._try(lambda: read_labels(path, ndim, self.files.has_classes, arrays=arrays))
 
-    def _truth(self, path: Path | None, ndim: int) -> Image | None:
-        found = self._labels(path, ndim)
+    def _truth(self, pair: Pair, ndim: int) -> Image | None:
+        found = self._labels(pair.label, ndim, pair.label_arrays)
         if found is None or self._new_shape(ndim) is None:
             return found
         return replace(found, array=resize_labels(found.array, self._new_shape(ndim) or ()))
@@ -116,15 +121,21 @@ def open_sources(files: RunFiles) -> Sources:
         return sources
     if files.key("DATA.TEST.USE_VAL_AS_TEST", False):
         known = (files.summary.get("test") or {}).get("files") or {}
+        part = "TRAIN" if files.key("DATA.VAL.FROM_TRAIN", True) else "VAL"
+        places = _places(files, f"DATA.{part}")
         sources.pairs = {
-            name: Pair(Path(image), Path(label) if label else None, name)
+            name: Pair(
+                Path(image), Path(label) if label else None, name, places.image, places.labels
+            )
             for name, (image, label) in known.items()
         }
         return sources
     images = _find_folder(files, IMAGE_KEY)
-    labels = _find_folder(files, LABEL_KEY) if files.has_truth else None
+    places = _places(files, "TEST.BY_CHUNKS")
+    apart = files.has_truth and not places.together
+    labels = _find_folder(files, LABEL_KEY) if apart else None
     for key, found in ((IMAGE_KEY, images), (LABEL_KEY, labels)):
-        if found is None and (key == IMAGE_KEY or files.has_truth):
+        if found is None and (key == IMAGE_KEY or apart):
             sources.note(
                 f"{key}: the folder {files.key(key)} was not found, so what needs it is missing "
                 "here. Make the report again from the folder in which the run was started: "
@@ -133,12 +144,27 @@ def open_sources(files: RunFiles) -> Sources:
     if images is None:
         return sources
     try:
-        pairs = pair_files(images, labels, IMAGE_KEY, LABEL_KEY)
+        pairs = pair_files(images, labels, IMAGE_KEY, LABEL_KEY, places=places)
     except UserError as error:
         sources.note(error.message)
         return sources
     sources.pairs = {pair.name: pair for pair in pairs}
     return sources
+
+
+def _places(files: RunFiles, section: str) -> ArrayPlaces:
+    """Where containers of the test keep images and labels."""
+    raw, truth, *axes = (
+        str(files.key(f"{section}.INPUT_{name}", default))
+        for name, default in (
+            ("ZARR_MULTIPLE_DATA_RAW_PATH", ""),
+            ("ZARR_MULTIPLE_DATA_GT_PATH", ""),
+            ("IMG_AXES_ORDER", "TZCYX"),
+            ("MASK_AXES_ORDER", "TZCYX"),
+        )
+    )
+    together = bool(files.key(f"{section}.INPUT_ZARR_MULTIPLE_DATA", False)) and files.has_truth
+    return array_places(raw, truth, axes[0], axes[1], together=together)
 
 
 def _find_folder(files: RunFiles, key: str) -> Path | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from singula.config import Config
 from singula.inspection import Inspection, InspectSettings, inspect_dataset
-from singula.stages.reading import n_classes
+from singula.stages.reading import n_classes, places_for
 from singula.survey import Folders
 
 Notify = Callable[[str], None]
@@ -17,13 +18,18 @@ def configured_folders(config: Config) -> list[Folders]:
     """The folders that the configuration trains, validates and tests on."""
     data, found = config.DATA, []
     if config.TRAIN.ENABLE:
-        found.append(Folders("train", Path(data.TRAIN.PATH), Path(data.TRAIN.GT_PATH)))
+        found.append(_folders(config, "TRAIN", labels=True))
         if not data.VAL.FROM_TRAIN:
-            found.append(Folders("val", Path(data.VAL.PATH), Path(data.VAL.GT_PATH)))
+            found.append(_folders(config, "VAL", labels=True))
     if config.TEST.ENABLE and not data.TEST.USE_VAL_AS_TEST:
-        labels = Path(data.TEST.GT_PATH) if data.TEST.LOAD_GT else None
-        found.append(Folders("test", Path(data.TEST.PATH), labels))
+        found.append(_folders(config, "TEST", labels=data.TEST.LOAD_GT))
     return found
+
+
+def _folders(config: Config, part: str, *, labels: bool) -> Folders:
+    keys, places = getattr(config.DATA, part), places_for(config, part)
+    places = replace(places, together=places.together and labels)
+    return Folders(part.lower(), Path(keys.PATH), Path(keys.GT_PATH) if labels else None, places)
 
 
 def inspect_settings(config: Config) -> InspectSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,13 @@ from singula.errors import UserError
 from singula.io.label_check import ids_in_pieces
 from singula.io.pairs import Pair, check_pairs, pair_files
 from singula.io.read import read_header
-from singula.stages.reading import Reader, StoredPair, n_classes, reader_for
+from singula.stages.reading import (
+    Reader,
+    StoredPair,
+    n_classes,
+    places_for,
+    reader_for,
+)
 from singula.stages.settings import channel_names, encode_settings
 from singula.stages.split import hold_out, split_pairs
 
@@ -36,13 +43,19 @@ def find_pairs(config: Config, part: str, notify: Notify, *, labels: bool = True
     UserError
         Naming every folder or file that is missing, left over, unreadable or of another shape.
     """
-    keys = getattr(config.DATA, part)
-    image_key, label_key = f"DATA.{part}.PATH", f"DATA.{part}.GT_PATH"
-    label_dir = Path(keys.GT_PATH) if labels else None
-    pairs = pair_files(Path(keys.PATH), label_dir, image_key, label_key, notify=notify)
+    pairs = _list_pairs(config, part, notify, labels=labels)
     _check_files(config, pairs, notify)
     _check_patches(config, part, pairs)
     return pairs
+
+
+def _list_pairs(config: Config, part: str, notify: Notify | None, *, labels: bool) -> list[Pair]:
+    """The files of a part, by their names alone."""
+    keys, places = getattr(config.DATA, part), places_for(config, part)
+    image_key, label_key = f"DATA.{part}.PATH", f"DATA.{part}.GT_PATH"
+    label_dir = Path(keys.GT_PATH) if labels else None
+    places = replace(places, together=places.together and labels)
+    return pair_files(Path(keys.PATH), label_dir, image_key, label_key, notify, places)
 
 
 def _check_files(config: Config, pairs: Sequence[Pair], notify: Notify | None = None) -> None:
@@ -86,9 +99,7 @@ def find_test_pairs(
     try:
         return find_pairs(config, "TEST", notify, labels=labels), {}
     except UserError:
-        keys = config.DATA.TEST
-        label_dir = Path(keys.GT_PATH) if labels else None
-        pairs = pair_files(Path(keys.PATH), label_dir, "DATA.TEST.PATH", "DATA.TEST.GT_PATH")
+        pairs = _list_pairs(config, "TEST", None, labels=labels)
         bad: dict[str, str] = {}
         for pair in pairs:
             try:
@@ -114,7 +125,7 @@ def _check_patches(config: Config, part: str, pairs: Sequence[Pair]) -> None:
     plain = Reader(config.ndim, config.in_channels, config.DATA.FORCE_RGB)
     for pair in pairs:
         check_patch_fits(
-            steps.RESIZE.OUTPUT_SHAPE if resized else plain.shape(pair.image),
+            steps.RESIZE.OUTPUT_SHAPE if resized else plain.shape(pair.image, pair.arrays),
             config.patch,
             config.DATA.REFLECT_TO_COMPLETE_SHAPE,
             str(pair.image),
@@ -135,6 +146,7 @@ def channel_store(
         Part whose resolution counts; `part` by default.
     """
     keys = getattr(config.DATA, part)
+    place = places_for(config, part).label_variant
     return ChannelStore(
         Path(keys.INSTANCE_CHANNELS_DIR),
         Path(keys.INSTANCE_CHANNELS_MASK_DIR),
@@ -142,7 +154,7 @@ def channel_store(
         image_key=f"DATA.{part}.INSTANCE_CHANNELS_DIR",
         mask_key=f"DATA.{part}.INSTANCE_CHANNELS_MASK_DIR",
         notify=notify,
-        variant=variant,
+        variant=", ".join(word for word in (variant, place) if word),
     )
 
 
@@ -150,7 +162,8 @@ def read_pair(reader: Reader, pair: Pair) -> tuple[Image, npt.NDArray[Any]]:
     """Image and labels of a pair; what there is to say of their axes was said by `find_pairs`."""
     if pair.label is None:
         raise UserError(f"{pair.image}: has no label image")
-    return reader.image(pair.image), reader.labels(pair.label)
+    image = reader.image(pair.image, pair.arrays)
+    return image, reader.labels(pair.label, pair.label_arrays)
 
 
 def load_samples(
@@ -174,19 +187,19 @@ def load_samples(
         for pair in pairs:
             if pair.label is None:
                 raise UserError(f"{pair.image}: has no label image")
-            labels = reader.labels(pair.label)
+            labels = reader.labels(pair.label, pair.label_arrays)
             ids = labels[..., 0]
             path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, pair.label)  # type: ignore[misc]
             objects += len(np.unique(ids)) - int((ids == 0).any())
             if check:
                 split.add(pair.name, ids)
             if in_memory:
-                image = reader.image(pair.image).array
+                image = reader.image(pair.image, pair.arrays).array
                 samples.append(Sample(pair.name, image, labels, store.load(pair.name)))
                 continue
-            if read_header(pair.image).dtype.kind == "f":
-                reader.image(pair.image)  # values are looked through once
             stored = StoredPair(reader, pair, path, channel_names(config))
+            if read_header(pair.image, pair.arrays).dtype.kind == "f":
+                stored.look_through()
             samples.append(StoredSample(pair.name, ids.shape, stored, cache))
     where = "" if in_memory else ", read when they are needed"
     notify(f"{part.lower()}: {len(samples)} images with {objects} instances{where}")

@@ -271,7 +271,8 @@ def _sample(config: Config, inspection: Inspection) -> Sample | None:
         for pair in part.pairs if part.name == "train" else ():
             try:
                 if pair.label is not None:
-                    image, labels = reader.image(pair.image).array, reader.labels(pair.label)
+                    image = reader.image(pair.image, pair.arrays).array
+                    labels = reader.labels(pair.label, pair.label_arrays)
                     if image.shape[:-1] == labels.shape[:-1]:
                         return Sample(pair.name, image, labels)
             except UserError:
@@ -288,13 +289,16 @@ def _sized(config: Config, part: str, pairs: Sequence[Pair]) -> _Sized:
     found: _Sized = {}
     for pair in pairs:
         try:
-            header, shape = read_header(pair.image), reader.shape(pair.image)
+            header = read_header(pair.image, pair.arrays)
+            shape = reader.shape(pair.image, pair.arrays)
         except UserError:
             continue
         bytes_ = prod(shape) * config.in_channels * header.dtype.itemsize
         if pair.label is not None:
             try:
-                bytes_ += prod(shape) * min(4, read_header(pair.label).dtype.itemsize)
+                bytes_ += prod(shape) * min(
+                    4, read_header(pair.label, pair.label_arrays, labels=True).dtype.itemsize
+                )
             except UserError:
                 continue
         found[pair.image] = shape, bytes_

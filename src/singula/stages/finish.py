@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.config import Config
+from singula.evaluate import overlap, winning_classes
 from singula.instances import Decoded, decode
 from singula.io.image import Image
 from singula.io.results import ResultsTree, View
 from singula.io.write import write_csv, write_tiff
-from singula.postprocess import count_instances
+from singula.postprocess import count_instances, recode
 from singula.report.overlay import write_overlay
 from singula.stages import settings as from_config
 from singula.stages.post import (
@@ -236,33 +237,23 @@ class Finish:
             spacing=image.spacing,
         )
         if truth.classes is not None and classes is not None:
-            own = instance_classes(truth.labels, truth.classes)
-            found = instance_classes(labels, classes)
-            score_classes(self.scores, name, view, (truth.labels, own), (labels, found), thresholds)
+            own = winning_classes(overlap(truth.labels, truth.classes))
+            chosen = winning_classes(overlap(labels, classes))
+            table = overlap(truth.labels, labels)
+            score_classes(self.scores, name, view, table, own, chosen, thresholds)
 
 
 def with_class(table: pd.DataFrame, labels: Array, classes: Array | None) -> pd.DataFrame:
     """A table of measurements with the class of each instance, where there are classes."""
     if classes is None:
         return table
-    _, winner, number_of = _votes(labels, classes)
-    chosen = [int(winner[number_of[int(label)]]) for label in table["label"]]
-    return table.assign(**{"class": chosen})
+    return with_classes(table, *winning_classes(overlap(labels, classes)))
 
 
-def _votes(labels: Array, classes: Array) -> tuple[Array, npt.NDArray[np.int64], dict[int, int]]:
-    """Labels renumbered without gaps, the class of each new number, and old id → new number."""
-    import fastremap
-
-    dense, numbers = fastremap.renumber(labels, preserve_zero=True, in_place=False)
-    number_of = {int(old): int(new) for old, new in numbers.items()}
-    count, width = int(dense.max(initial=0)) + 1, int(classes.max(initial=0)) + 1
-    pair = dense.astype(np.int64).ravel() * width + classes.astype(np.int64).ravel()
-    votes = np.bincount(pair, minlength=count * width).reshape(count, width)
-    votes[:, 0] = 0
-    winner: npt.NDArray[np.int64] = votes.argmax(axis=1)
-    winner[0] = 0
-    return dense, winner, number_of
+def with_classes(table: pd.DataFrame, ids: Array, classes: Array) -> pd.DataFrame:
+    """A table of measurements with the class of each instance, as of `winning_classes`."""
+    own = classes[np.searchsorted(ids, table["label"].to_numpy().astype(ids.dtype))]
+    return table.assign(**{"class": own.astype(np.int64)})
 
 
 def instance_classes(labels: Array, classes: Array) -> Array:
@@ -280,7 +271,4 @@ def instance_classes(labels: Array, classes: Array) -> Array:
     ndarray of uint8 or uint16
         0 outside the instances, and in an instance without any classified pixel.
     """
-    dense, winner, _ = _votes(labels, classes)
-    dtype = np.uint8 if int(classes.max(initial=0)) < 256 else np.uint16
-    image: Array = winner.astype(dtype)[dense]
-    return image
+    return recode(labels, *winning_classes(overlap(labels, classes)))

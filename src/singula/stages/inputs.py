@@ -82,7 +82,7 @@ class TestInputs:
             classes = label[..., 1] if label.shape[-1] > 1 else None
             truth = Truth(ids, classes, channels)
         else:
-            image = self.reader.image(pair.image)
+            image = self.reader.image(pair.image, pair.arrays)
         if name in self.masks:
             path = self.masks[name]
             mask = self.reader.resized(read_image(path, config.ndim, 1).array)[..., 0] > 0

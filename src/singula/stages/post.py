@@ -168,36 +168,55 @@ def process_instances(
         changed = clear_border(changed)
     full = filtered = None
     if settings.measure:
-        full = select(measure(labels, spacing=spacing), settings.conditions)
-        judged = full
-        if changed is not labels:
-            judged = select(measure(changed, spacing=spacing), settings.conditions)
-        gone = removed_ids(judged)
+        after = measure(changed, spacing=spacing) if changed is not labels else None
+        full, filtered, gone = judge(measure(labels, spacing=spacing), after, settings.conditions)
         changed = remove(changed, gone)
-        filtered = judged[~judged["label"].isin(gone)].reset_index(drop=True)
-        if judged is not full:
-            full = _told_as_done(full, judged, changed)
     if not settings.changes_instances:
         return Processed(None, full, None)
     return Processed(changed, full, filtered)
 
 
-def _told_as_done(full: pd.DataFrame, judged: pd.DataFrame, final: Array) -> pd.DataFrame:
-    """The table of the decoded instances with what became of each.
+def judge(
+    decoded: pd.DataFrame,
+    changed: pd.DataFrame | None,
+    conditions: tuple[tuple[Condition, ...], ...],
+) -> tuple[pd.DataFrame, pd.DataFrame, Array]:
+    """Tables of measurements with what the conditions say, and the ids that are to go.
 
-    Conditions are those that were judged, on the instance as the other steps left it; an instance
-    that one of those steps took away keeps its own.
+    Conditions are judged on the instance as the steps after decoding left it; an instance that one
+    of those steps took away keeps its own.
+
+    Parameters
+    ----------
+    decoded : DataFrame
+        Measurements of the decoded instances.
+    changed : DataFrame, optional
+        Those after the other steps, if there were any.
+    conditions : tuple of tuple of Condition
+
+    Returns
+    -------
+    full, filtered : DataFrame
+        All decoded instances with what became of each; those that remain, as they then are.
+    gone : ndarray of int
     """
-    verdicts = dict(zip(judged["label"], judged["conditions"], strict=True))
-    conditions = [
-        verdicts.get(label, own)
-        for label, own in zip(full["label"], full["conditions"], strict=True)
-    ]
-    left = full["label"].isin(np.unique(final))
-    return full.assign(
-        comment=np.where(left, CORRECT, REMOVED).astype(object),
-        conditions=np.array(conditions, object),
-    )
+    full = judged = select(decoded, conditions)
+    if changed is not None:
+        judged = select(changed, conditions)
+    gone = removed_ids(judged)
+    filtered = judged[~judged["label"].isin(gone)].reset_index(drop=True)
+    if changed is not None:
+        verdicts = dict(zip(judged["label"], judged["conditions"], strict=True))
+        told = [
+            verdicts.get(label, own)
+            for label, own in zip(full["label"], full["conditions"], strict=True)
+        ]
+        left = full["label"].isin(filtered["label"])
+        full = full.assign(
+            comment=np.where(left, CORRECT, REMOVED).astype(object),
+            conditions=np.array(told, object),
+        )
+    return full, filtered, gone
 
 
 def masks_by_name(settings: PostSettings, names: list[str]) -> dict[str, Path]:
@@ -211,7 +230,7 @@ def masks_by_name(settings: PostSettings, names: list[str]) -> dict[str, Path]:
     if settings.masks is None:
         return {}
     from singula.io.formats import stem_of
-    from singula.io.pairs import list_images
+    from singula.io.listing import list_images
 
     found = {stem_of(path): path for path in list_images(settings.masks, "DATA.TEST.BINARY_MASKS")}
     missing = [name for name in names if name not in found]

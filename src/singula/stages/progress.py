@@ -13,6 +13,7 @@ from typing import Any
 from singula.config import Config
 from singula.evaluate import Score
 from singula.io.atomic import make_folder, write_error
+from singula.io.files import change_stamp
 from singula.stages.finish import Finish
 from singula.stages.score import Scores
 
@@ -33,7 +34,7 @@ def settings_fingerprint(config: Config, checkpoint: Path | None) -> str:
 
 def file_stamp(*paths: Path | None) -> str:
     """Size and time of files, which tell whether they were changed."""
-    found = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p is not None]
+    found = [(str(p), *change_stamp(p)) for p in paths if p is not None]
     return hashlib.blake2b(repr(found).encode(), digest_size=8).hexdigest()
 
 
@@ -75,34 +76,17 @@ class Progress:
         files = [Path(p) for p in entry["files"]]
         if not all(p.is_file() for p in files):
             return False
-        finish.instances[image] = entry["instances"]
-        finish.thresholds[image] = entry["thresholds"]
-        finish.overlays[image] = Path(entry["overlay"])
-        if entry["maps"]:
-            finish.scores.maps[image] = entry["maps"]
-        for view, scores in entry["matches"].items():
-            finish.scores.matches.setdefault(view, {})[image] = _scores(scores)
-        for text, scores in entry["classes"].items():
-            view, number = text.rsplit("/", 1)
-            finish.scores.classes.setdefault((view, int(number)), {})[image] = _scores(scores)
+        put_back(image, entry, finish)
         return True
 
     def add(self, image: str, stamp: str, finish: Finish, files: list[Path]) -> None:
         """Append a finished image."""
-        scores = finish.scores
         entry = {
             "image": image,
             "fingerprint": self.fingerprint,
             "stamp": stamp,
-            "instances": finish.instances[image],
-            "thresholds": finish.thresholds[image],
-            "overlay": str(finish.overlays[image]),
             "files": [str(p) for p in files],
-            "maps": scores.maps.get(image, {}),
-            "matches": {v: _plain(m[image]) for v, m in scores.matches.items() if image in m},
-            "classes": {
-                f"{v}/{n}": _plain(m[image]) for (v, n), m in scores.classes.items() if image in m
-            },
+            **found_of(image, finish),
         }
         make_folder(self.path.parent)
         try:
@@ -112,6 +96,35 @@ class Progress:
                 os.fsync(file.fileno())
         except OSError as error:
             raise write_error(self.path, error) from error
+
+
+def found_of(image: str, finish: Finish) -> dict[str, Any]:
+    """What a test found out about an image, in plain types."""
+    scores = finish.scores
+    return {
+        "instances": finish.instances[image],
+        "thresholds": finish.thresholds[image],
+        "overlay": str(finish.overlays[image]),
+        "maps": scores.maps.get(image, {}),
+        "matches": {v: _plain(m[image]) for v, m in scores.matches.items() if image in m},
+        "classes": {
+            f"{v}/{n}": _plain(m[image]) for (v, n), m in scores.classes.items() if image in m
+        },
+    }
+
+
+def put_back(image: str, found: Mapping[str, Any], finish: Finish) -> None:
+    """The same way back."""
+    finish.instances[image] = found["instances"]
+    finish.thresholds[image] = found["thresholds"]
+    finish.overlays[image] = Path(found["overlay"])
+    if found["maps"]:
+        finish.scores.maps[image] = found["maps"]
+    for view, scores in found["matches"].items():
+        finish.scores.matches.setdefault(view, {})[image] = _scores(scores)
+    for text, scores in found["classes"].items():
+        view, number = text.rsplit("/", 1)
+        finish.scores.classes.setdefault((view, int(number)), {})[image] = _scores(scores)
 
 
 def _plain(scores: list[Score]) -> list[Mapping[str, float]]:

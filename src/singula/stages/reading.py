@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,14 @@ from singula.data.preprocess import (
     preprocess,
     resize_labels,
 )
-from singula.data.samples import Sample
+from singula.data.samples import CACHE_BYTES, Maps, Sample
 from singula.errors import UserError
-from singula.io.image import Image
-from singula.io.pairs import Pair, list_images
+from singula.io.containers import array_places
+from singula.io.image import ArrayPlace, ArrayPlaces, Image
+from singula.io.lazy import LazyImage, open_image, open_labels
+from singula.io.lazy_array import LazyArray, Pixels, pieces
+from singula.io.listing import list_images
+from singula.io.pairs import Pair
 from singula.io.read import (
     image_layout,
     map_image,
@@ -31,7 +36,9 @@ from singula.io.read import (
     read_image,
     read_labels,
 )
+from singula.io.values import check_finite
 
+_WHOLE = CACHE_BYTES // 4  # bytes of an image that is read whole, and held while there is room
 _REFERENCE = "DATA.PREPROCESS.MATCH_HISTOGRAM.REFERENCE_PATH"
 
 
@@ -56,16 +63,16 @@ class Reader:
     n_classes: int = 0
     steps: PreprocessSettings | None = None
 
-    def shape(self, path: Path) -> tuple[int, ...]:
+    def shape(self, path: Path, arrays: ArrayPlace | None = None) -> tuple[int, ...]:
         """Spatial shape of an image after preprocessing, from its header."""
         if self.steps is not None and self.steps.resize is not None:
             return self.steps.resize.shape
-        header = read_header(path)
+        header = read_header(path, arrays)
         return image_layout(path, header, self.ndim, self.channels, grey=self.grey).spatial_shape
 
-    def image(self, path: Path) -> Image:
+    def image(self, path: Path, arrays: ArrayPlace | None = None) -> Image:
         """An image, preprocessed."""
-        image = read_image(path, self.ndim, self.channels, grey=self.grey)
+        image = read_image(path, self.ndim, self.channels, grey=self.grey, arrays=arrays)
         if self.steps is None:
             return image
         changed = preprocess(image.array, self.steps)
@@ -75,10 +82,18 @@ class Reader:
             sizes = tuple(size * old / new for size, old, new in shapes)
         return replace(image, array=changed, spacing=sizes)
 
-    def labels(self, path: Path) -> npt.NDArray[Any]:
+    def open_image(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
+        """An image of which boxes are read, not preprocessed."""
+        return open_image(path, self.ndim, self.channels, grey=self.grey, arrays=arrays)
+
+    def open_labels(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
+        """Labels of which boxes are read."""
+        return open_labels(path, self.ndim, self.n_classes > 0, arrays=arrays)
+
+    def labels(self, path: Path, arrays: ArrayPlace | None = None) -> npt.NDArray[Any]:
         """Labels (spatial…, 1 or 2), at the size of the preprocessed image."""
-        classes = self.n_classes > 0
-        labels = read_labels(path, self.ndim, classes, n_classes=self.n_classes or None)
+        known = self.n_classes or None
+        labels = read_labels(path, self.ndim, known is not None, n_classes=known, arrays=arrays)
         return self.resized(labels.array)
 
     def resized(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -115,26 +130,70 @@ class StoredPair:
 
     def __call__(self, with_targets: bool) -> Sample:
         """The sample."""
-        targets = None
-        if with_targets:
-            targets = read_channels(self.channels, self.reader.ndim, self.codes)
+        targets = self._targets() if with_targets else None
         return Sample(self.pair.name, self._image(), self._labels(), targets)
 
-    def _image(self) -> npt.NDArray[Any]:
+    def _targets(self) -> Maps:
+        ndim, codes = self.reader.ndim, self.codes
+        lazy = open_image(self.channels, ndim, len(codes))
+        if not _is_large(lazy):
+            return read_channels(self.channels, ndim, codes)
+        whole = LazyArray.of(lazy)
+        return {code: whole[..., place] for place, code in enumerate(codes)}
+
+    def look_through(self) -> None:
+        """Read the image once, to see whether all values are numbers.
+
+        Raises
+        ------
+        UserError
+            Where some are not.
+        """
+        image = self._image()
+        for _, part in pieces(image):
+            check_finite(self.pair.image, part)
+
+    def _image(self) -> Pixels:
         reader, path = self.reader, self.pair.image
-        mapped = None
+        arrays = self.pair.arrays
         if reader.steps is None:
             mapped = map_image(path, reader.ndim, reader.channels, grey=reader.grey)
-        return reader.image(path).array if mapped is None else mapped
+            if mapped is not None:
+                return mapped
+            lazy = open_image(path, reader.ndim, reader.channels, grey=reader.grey, arrays=arrays)
+            if _is_large(lazy):
+                return LazyArray.of(lazy)
+        return reader.image(path, arrays).array
 
-    def _labels(self) -> npt.NDArray[Any]:
-        reader, path = self.reader, self.pair.label
+    def _labels(self) -> Pixels:
+        reader, path, arrays = self.reader, self.pair.label, self.pair.label_arrays
         if path is None:
             raise UserError(f"{self.pair.image}: has no label image")
-        mapped = None
         if not reader.label_variant:
             mapped = map_labels(path, reader.ndim, reader.n_classes > 0)
-        return reader.labels(path) if mapped is None else mapped
+            if mapped is not None:
+                return mapped
+            lazy = open_labels(path, reader.ndim, reader.n_classes > 0, arrays=arrays)
+            if _is_large(lazy):
+                return LazyArray.of(lazy)
+        return reader.labels(path, arrays)
+
+
+def _is_large(image: LazyImage) -> bool:
+    """Whether patches are better read by themselves than cut from the whole image."""
+    return prod(image.shape) * image.dtype.itemsize > _WHOLE
+
+
+def places_for(config: Config, part: str) -> ArrayPlaces:
+    """Where the containers of TRAIN, VAL or TEST keep images and labels."""
+    keys = config.TEST.BY_CHUNKS if part == "TEST" else getattr(config.DATA, part)
+    return array_places(
+        keys.INPUT_ZARR_MULTIPLE_DATA_RAW_PATH,
+        keys.INPUT_ZARR_MULTIPLE_DATA_GT_PATH,
+        keys.INPUT_IMG_AXES_ORDER,
+        keys.INPUT_MASK_AXES_ORDER,
+        together=keys.INPUT_ZARR_MULTIPLE_DATA,
+    )
 
 
 def n_classes(config: Config) -> int:

@@ -98,7 +98,7 @@ class _Gridded:
 
     def __call__(self, with_targets: bool) -> Sample:
         opened = self.sample.opened()
-        return replace(opened, image=draw_grid(opened.image, self.patch))
+        return replace(opened, image=draw_grid(np.asarray(opened.image), self.patch))
 
 
 def write_probability_maps(config: Config, tree: ResultsTree, samples: Sequence[AnySample]) -> None:

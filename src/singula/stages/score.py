@@ -12,20 +12,25 @@ import numpy.typing as npt
 from singula.channels.table import CHANNELS
 from singula.evaluate import (
     Match,
+    Overlap,
+    Ratio,
     Score,
     colour_associations,
-    fp_rows,
-    gt_rows,
-    iou,
-    mae,
+    fp_columns,
+    gt_columns,
+    iou_sums,
+    mae_sums,
     match,
     match_dataset,
+    match_overlap,
+    overlap_among,
     score_rows,
 )
 from singula.io.results import ResultsTree
 from singula.io.write import write_csv, write_tiff
 
 Maps = Mapping[str, npt.NDArray[Any]]
+ClassOf = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 Notify = Callable[[str], None]
 AXES = {2: "YX", 3: "ZYX"}
 
@@ -35,13 +40,23 @@ def map_scores(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> di
 
     `D` is compared inside the instances, where it is learned; `Dv2` everywhere.
     """
-    scores = {}
+    return values(map_sums(truth, maps, foreground))
+
+
+def map_sums(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> dict[str, Ratio]:
+    """What the scores of `map_scores` divide, for blocks of maps."""
+    sums = {}
     for name, true in truth.items():
         if CHANNELS[name].kind == "binary":
-            scores[f"iou_{name}"] = iou(true, maps[name])
+            sums[f"iou_{name}"] = iou_sums(true, maps[name])
         else:
-            scores[f"mae_{name}"] = mae(true, maps[name], foreground if name == "D" else None)
-    return scores
+            sums[f"mae_{name}"] = mae_sums(true, maps[name], foreground if name == "D" else None)
+    return sums
+
+
+def values(sums: Mapping[str, Ratio]) -> dict[str, float]:
+    """The scores of sums."""
+    return {name: ratio.value for name, ratio in sums.items()}
 
 
 def patch_scores(
@@ -64,8 +79,15 @@ def class_map_scores(
     truth: npt.NDArray[Any], predicted: npt.NDArray[Any], n_classes: int
 ) -> dict[str, float]:
     """``iou_class_<k>`` of each class's pixels, and ``iou_class``, the mean without background."""
-    scores = {f"iou_class_{k}": iou(truth == k, predicted == k) for k in range(1, n_classes)}
+    scores = values(class_map_sums(truth, predicted, n_classes))
     return {"iou_class": float(np.mean(list(scores.values()))), **scores}
+
+
+def class_map_sums(
+    truth: npt.NDArray[Any], predicted: npt.NDArray[Any], n_classes: int
+) -> dict[str, Ratio]:
+    """What the scores of each class divide, for blocks of maps."""
+    return {f"iou_class_{k}": iou_sums(truth == k, predicted == k) for k in range(1, n_classes)}
 
 
 def mean_scores(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -134,16 +156,12 @@ def score_instances(
 ) -> list[Match]:
     """Match one image and write who was matched with whom."""
     matches = match(truth, labels, thresholds)
-    scores.matches.setdefault(view, {})[image] = [*matches]
-    name = image if view in ("per_image", "as_3d_stack") else f"{image}_{view}"
-    columns = ["gt_id", "pred_id", "iou", "tag"]
+    record_matches(scores, tree, image, view, matches)
     for result in matches:
-        write_csv(tree.association_csv(name, result.threshold), gt_rows(result), columns)
-        write_csv(tree.false_positives_csv(name, result.threshold), fp_rows(result), ["pred_id"])
         if result.threshold in coloured:
             picture = colour_associations(truth, labels, result)
             write_tiff(
-                tree.association_image(name, result.threshold),
+                tree.association_image(associated(image, view), result.threshold),
                 picture,
                 AXES[truth.ndim] + "S",
                 spacing,
@@ -151,27 +169,46 @@ def score_instances(
     return matches
 
 
+def record_matches(
+    scores: Scores, tree: ResultsTree, image: str, view: str, matches: Sequence[Match]
+) -> None:
+    """Keep the matches of one image, and write who was matched with whom."""
+    scores.matches.setdefault(view, {})[image] = [*matches]
+    name = associated(image, view)
+    for result in matches:
+        write_csv(tree.association_csv(name, result.threshold), gt_columns(result))
+        write_csv(tree.false_positives_csv(name, result.threshold), fp_columns(result))
+
+
+def associated(image: str, view: str) -> str:
+    """What the files of an image's associations are named after."""
+    return image if view in ("per_image", "as_3d_stack") else f"{image}_{view}"
+
+
 def score_classes(
     scores: Scores,
     image: str,
     view: str,
-    truth: tuple[npt.NDArray[Any], npt.NDArray[Any]],
-    found: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    table: Overlap,
+    truth: ClassOf,
+    found: ClassOf,
     thresholds: Sequence[float],
 ) -> None:
     """Match the instances of each class by themselves.
 
     Parameters
     ----------
+    table : Overlap
+        Of true and predicted instances.
     truth, found : (ndarray, ndarray)
-        Labels, and the class of each instance as an image.
+        Ids of the instances, and the class of each, as of `winning_classes`.
     """
-    last = max(int(truth[1].max(initial=0)), int(found[1].max(initial=0)))
+    last = max(int(classes.max(initial=0)) for _, classes in (truth, found))
     for number in range(1, last + 1):
-        true, pred = (np.where(own == number, labels, 0) for labels, own in (truth, found))
-        if not true.any() and not pred.any():
+        true, pred = (ids[classes == number] for ids, classes in (truth, found))
+        if not len(true) and not len(pred):
             continue
-        matches = match(true, pred, thresholds)
+        matches = match_overlap(overlap_among(table, true, pred), thresholds)
         scores.classes.setdefault((view, number), {})[image] = [*matches]
 
 

@@ -29,7 +29,7 @@ def check_slices(pairs: Sequence[Pair], failed: Mapping[str, str], reader: Reade
     """
     if failed:
         refuse_gaps(failed)
-    _refuse_sizes({pair.name: reader.shape(pair.image) for pair in pairs})
+    _refuse_sizes({pair.name: reader.shape(pair.image, pair.arrays) for pair in pairs})
 
 
 def refuse_gaps(failed: Mapping[str, str]) -> None:

@@ -58,8 +58,7 @@ class StoredMaps:
     ) -> None:
         self.config = config
         self.tree = tree
-        relevant = {k: v for k, v in config.dotted().items() if k.startswith(_RELEVANT)}
-        self.settings = _hash(json.dumps(relevant, default=str).encode())
+        self.settings = maps_fingerprint(config)
         self.weights = weights
         self.folder = folder
         self.records: dict[str, dict[str, Any]] = {}
@@ -149,6 +148,12 @@ class StoredMaps:
                 kind = np.float16
             maps[channel] = stored[..., i].astype(kind, order="C")
         return maps
+
+
+def maps_fingerprint(config: Config) -> str:
+    """Hash of the keys that change the maps of an image."""
+    relevant = {k: v for k, v in config.dotted().items() if k.startswith(_RELEVANT)}
+    return _hash(json.dumps(relevant, default=str).encode())
 
 
 def _hash(contents: bytes) -> str:

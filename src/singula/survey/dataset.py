@@ -134,10 +134,11 @@ def _part(
 
 def _shape(pair: Pair, ndim: int) -> tuple[int, ...]:
     """Spatial shape of an image, equal to that of its labels, from the headers."""
-    header = read_header(pair.image)
+    header = read_header(pair.image, pair.arrays)
     shape = image_layout(pair.image, header, ndim, None).spatial_shape
     if pair.label is not None:
-        own = label_layout(pair.label, read_header(pair.label), ndim, False).spatial_shape
+        stored = read_header(pair.label, pair.label_arrays, labels=True)
+        own = label_layout(pair.label, stored, ndim, False).spatial_shape
         if own != shape:
             raise UserError(
                 f"{pair.image}: its shape is {shape}, but that of its label {pair.label} is {own}",
@@ -183,10 +184,12 @@ def decide_ndim(pairs: Sequence[Pair]) -> int:
 
 
 def _ndim_of(pair: Pair) -> int:
-    header = read_header(pair.image)
+    header = read_header(pair.image, pair.arrays)
     if header.axes is not None and header.palette is None and "Q" not in header.axes:
         return 3 if "Z" in header.axes else 2
-    labels = read_header(pair.label) if pair.label is not None else None
+    labels = None
+    if pair.label is not None:
+        labels = read_header(pair.label, pair.label_arrays, labels=True)
     if header.palette is not None:
         return 2
     problem: UserError | None = None

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from singula.errors import UserError
 from singula.io.formats import IMAGE_SUFFIXES, stem_of
-from singula.io.pairs import Pair, list_images, pair_files
+from singula.io.image import ArrayPlaces
+from singula.io.listing import is_image_file, list_images
+from singula.io.pairs import Pair, pair_files
 from singula.io.read import Notify
 
 PARTS = {
@@ -47,11 +49,14 @@ class Folders:
     images : Path
     labels : Path, optional
         Equal to `images` where names tell images from labels.
+    places : ArrayPlaces, optional
+        Where containers keep images and labels.
     """
 
     name: str
     images: Path
     labels: Path | None
+    places: ArrayPlaces | None = None
 
     def pairs(self, notify: Notify | None = None) -> list[Pair]:
         """The images with their labels.
@@ -63,9 +68,8 @@ class Folders:
         """
         if self.labels == self.images:
             return _flat_pairs(self.images)
-        return pair_files(
-            self.images, self.labels, f"the {self.name} images", f"the {self.name} labels", notify
-        )
+        keys = f"the {self.name} images", f"the {self.name} labels"
+        return pair_files(self.images, self.labels, *keys, notify, self.places)
 
 
 def find_folders(root: Path | str) -> tuple[list[Folders], list[str]]:
@@ -127,16 +131,16 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return [path for path in _entries(folder) if path.name[0] not in "._" and path.is_dir()]
+    return [
+        path
+        for path in _entries(folder)
+        if path.name[0] not in "._" and path.is_dir() and not is_image_file(path)
+    ]
 
 
 def _files(folder: Path) -> list[Path]:
     """Image files of a folder."""
-    return [
-        path
-        for path in _entries(folder)
-        if path.name[0] != "." and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-    ]
+    return [path for path in _entries(folder) if path.name[0] != "." and is_image_file(path)]
 
 
 def _named(folder: Path, names: Sequence[str]) -> Path | None:

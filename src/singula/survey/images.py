@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from singula.io.read import image_layout, map_image, read_header, read_image
+from singula.io.lazy import open_image
+from singula.io.lazy_array import LazyArray, Pixels
+from singula.io.read import image_layout, read_header, read_image
 from singula.survey.facts import PERCENTILES, ImageFacts
 
 # The largest number of cameras with 10, 12 and 14 bits, whose images come as 16 bits
@@ -38,14 +40,18 @@ def survey_image(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS)
     layout = image_layout(path, header, ndim, None)
     size = int(np.prod(layout.spatial_shape, dtype=np.int64))
     sampled = size > most_pixels
-    array = map_image(path, ndim, layout.channels) if sampled else None
-    spacing, unit = header.spacing, header.unit
-    if array is None:
+    array: Pixels
+    if sampled:
+        array = LazyArray.of(open_image(path, ndim, layout.channels))
+    else:
         array = read_image(path, ndim, layout.channels).array
+    spacing, unit = header.spacing, header.unit
     if spacing is not None and len(spacing) < ndim:
         spacing = unit = None
-    values = _sample(array, ndim, most_pixels) if sampled else array.reshape(-1, array.shape[-1])
-    values = np.asarray(values)
+    if sampled:
+        values = _sample(array, ndim, most_pixels)
+    else:
+        values = np.asarray(array).reshape(-1, array.shape[-1])
     return ImageFacts(
         path,
         layout.spatial_shape,
@@ -63,7 +69,7 @@ def survey_image(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS)
     )
 
 
-def _sample(array: NDArray[Any], ndim: int, most_pixels: int) -> NDArray[Any]:
+def _sample(array: Pixels, ndim: int, most_pixels: int) -> NDArray[Any]:
     """Crops on a grid, three along each axis, as values (n, channels)."""
     shape = np.array(array.shape[:ndim])
     count = np.minimum(3, shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singula.errors import UserError
+from singula.io.image import Box
+from singula.io.lazy import open_labels
 from singula.io.read import label_layout, read_header, read_labels
 from singula.postprocess.labels import Survey as Index
 from singula.postprocess.labels import survey as index_objects
@@ -35,13 +38,14 @@ def survey_labels(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS
         As `singula.io.read.read_labels`.
     """
     path = Path(path)
-    header = read_header(path)
-    channels = label_layout(path, header, ndim, False).channels
-    array = read_labels(path, ndim, channels == 2).array
-    shape = array.shape[:-1]
-    sampled = array.size > most_pixels * array.shape[-1]
+    header = read_header(path, labels=True)
+    layout = label_layout(path, header, ndim, False)
+    channels, shape = layout.channels, layout.spatial_shape
+    sampled = prod(shape) > most_pixels
     if sampled:
-        array = _middle(array, ndim, most_pixels)
+        array = open_labels(path, ndim, channels == 2).read(_middle(shape, most_pixels))
+    else:
+        array = read_labels(path, ndim, channels == 2).array
     ids = np.ascontiguousarray(array[..., 0])
     classes = array[..., 1] if channels == 2 else None
     present: tuple[int, ...] = ()
@@ -99,14 +103,15 @@ def survey_objects(labels: NDArray[Any], classes: NDArray[Any] | None = None) ->
     return whole.part(np.flatnonzero(found.npixels))
 
 
-def _middle(array: NDArray[Any], ndim: int, most_pixels: int) -> NDArray[Any]:
-    shrink = (most_pixels / np.prod(array.shape[:ndim], dtype=float)) ** (1 / ndim)
+def _middle(shape: tuple[int, ...], most_pixels: int) -> Box:
+    """The box in the middle of an image that has so many pixels."""
+    shrink = (most_pixels / prod(shape)) ** (1 / len(shape))
     cut = []
-    for size in array.shape[:ndim]:
+    for size in shape:
         length = max(1, int(size * shrink))
         start = (size - length) // 2
         cut.append(slice(start, start + length))
-    return array[tuple(cut)]
+    return tuple(cut)
 
 
 def _sides(planes: Any, core: Any, contact: Any) -> None:

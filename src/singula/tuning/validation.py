@@ -115,7 +115,8 @@ def _held(pair: Pair, reader: Reader, cut: Config | None) -> Held:
     label = pair.label
 
     def read() -> tuple[Image, Array]:
-        image, labels = reader.image(pair.image), reader.labels(label)
+        image = reader.image(pair.image, pair.arrays)
+        labels = reader.labels(label, pair.label_arrays)
         if cut is None:
             return image, labels[..., 0]
         sample = Sample(pair.name, image.array, labels)

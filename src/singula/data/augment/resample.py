@@ -11,6 +11,7 @@ import numpy.typing as npt
 from singula.data.augment.change import FloatArray, as_slices
 from singula.data.augment.geometry import Geometry, Matrix
 from singula.data.patches import read_patch
+from singula.io.lazy_array import LazyArray, Pixels
 from singula.runtime import compiled
 
 Array = npt.NDArray[Any]
@@ -22,8 +23,8 @@ _WRAP = MODES.index("wrap")
 
 
 def sample_pair(
-    image: Array,
-    labels: Array,
+    image: Pixels,
+    labels: Pixels,
     start: Sequence[int],
     shape: Sequence[int],
     geometry: Geometry,
@@ -36,7 +37,7 @@ def sample_pair(
 
     Parameters
     ----------
-    image, labels : ndarray
+    image, labels : ndarray or LazyArray
         Whole, (y, x, c) or (z, y, x, c), of the same spatial shape and any type.
     start, shape : sequence of int
         Where the patch would lie without the geometry. What it needs beyond the edge to be whole
@@ -65,32 +66,34 @@ def sample_pair(
     (begin[-2:], wide[-2:]), plane = (start[-2:], shape[-2:]), wide[-2:]
     image, start_in_image = _cover(image, start, shape)
     labels, _ = _cover(labels, begin, wide)
-    pixels, ids = as_slices(image), as_slices(labels)
+    depth, deep = (one.shape[0] if one.ndim == 4 else 1 for one in (image, labels))
     result = np.empty((*shape, image.shape[-1]), np.float32)
-    moved = np.empty((*ids.shape[:1], *plane, labels.shape[-1]), labels.dtype)
-    size = (pixels.shape[1], pixels.shape[2])
+    moved = np.empty((deep, *plane, labels.shape[-1]), labels.dtype)
+    size = (image.shape[-3], image.shape[-2])
     folds = (MODES.index(mode), MODES.index(elastic_mode))
     centre = (np.array(shape[-2:]) - 1) / 2
     above = before[0] if len(shape) == 3 else 0
     inside = tuple(slice(b, b + n) for b, n in zip(before[-2:], shape[-2:], strict=True))
-    for part, matrix, shift in geometry.planes(pixels.shape[0]):
+    for part, matrix, shift in geometry.planes(depth):
         # Rounding removes the last bits that would move a whole-pixel mapping between two pixels.
         offset = np.round(np.array(start_in_image) + centre + shift - matrix @ centre, 9)
         steps = tuple(np.arange(-b, n - b) for b, n in zip(before[-2:], plane, strict=True))
         places = _places(matrix, offset, steps, geometry.displacement, size, folds)
         own = tuple(np.ascontiguousarray(place[inside]) for place in places)
-        _interpolate(pixels[part], (own[0], own[1]), _WRAP in folds, as_slices(result)[part])
+        _interpolate(image, part, (own[0], own[1]), _WRAP in folds, as_slices(result)[part])
         # Slices before and after the patch lie as its first and its last ones do.
         first = part.start + above if part.start else 0
-        last = part.stop + above if part.stop < pixels.shape[0] else ids.shape[0]
-        moved[first:last] = _nearest(ids[first:last], places, _WRAP in folds)
+        last = part.stop + above if part.stop < depth else deep
+        moved[first:last] = _nearest(labels, slice(first, last), places, _WRAP in folds)
     return result, moved if len(shape) == 3 else moved[0]
 
 
 def _cover(
-    array: Array, start: Sequence[int], shape: Sequence[int]
-) -> tuple[Array, tuple[int, int]]:
+    array: Pixels, start: Sequence[int], shape: Sequence[int]
+) -> tuple[Pixels, tuple[int, int]]:
     """Whole planes of the patch's slices, mirrored where the patch reaches beyond the array.
+
+    A lazy array stays one where nothing is mirrored.
 
     Also says where the patch begins in them.
     """
@@ -100,6 +103,12 @@ def _cover(
         end = max(array.shape[axis], start[axis] + shape[axis])
         lengths[axis] = end - begins[axis]
     place = (start[-2] - begins[-2], start[-1] - begins[-1])
+    ends = [first + length for first, length in zip(begins, lengths, strict=True)]
+    inside = min(begins) >= 0 and all(
+        end <= size for end, size in zip(ends, array.shape, strict=False)
+    )
+    if isinstance(array, LazyArray) and inside:
+        return array.crop(tuple(slice(a, b) for a, b in zip(begins, ends, strict=True))), place
     return read_patch(array, begins, lengths), place
 
 
@@ -161,13 +170,26 @@ def _box(places: Places, size: int, wrap: bool) -> tuple[int, int]:
     return int(low), min(size, int(high) + 2)
 
 
+def _part(array: Pixels, slices: slice, rows: slice, columns: slice) -> Array:
+    """A part (z, y, x, c) of planes (y, x, c) or (z, y, x, c)."""
+    if array.ndim == 4:
+        return np.asarray(array[slices, rows, columns])
+    return as_slices(np.asarray(array[rows, columns]))
+
+
 def _interpolate(
-    pixels: Array, places: tuple[Places, Places], wrap: bool, result: FloatArray
+    pixels: Pixels,
+    slices: slice,
+    places: tuple[Places, Places],
+    wrap: bool,
+    result: FloatArray,
 ) -> None:
-    """Fill `result` (z, y, x, c) from `pixels` (z, y, x, c), linearly in the plane."""
-    top, bottom = _box(places[0], pixels.shape[1], wrap)
-    left, right = _box(places[1], pixels.shape[2], wrap)
-    part = np.ascontiguousarray(pixels[:, top:bottom, left:right], dtype=np.float32)
+    """Fill `result` (z, y, x, c) from these slices of `pixels`, linearly in the plane."""
+    top, bottom = _box(places[0], pixels.shape[-3], wrap)
+    left, right = _box(places[1], pixels.shape[-2], wrap)
+    part = np.ascontiguousarray(
+        _part(pixels, slices, slice(top, bottom), slice(left, right)), dtype=np.float32
+    )
     compiled(_interpolate_planes)(part, places[0], places[1], top, left, wrap, result)
 
 
@@ -202,21 +224,26 @@ def _interpolate_planes(
                     result[z, i, j, c] = upper + down * (lower - upper)
 
 
-def _nearest(ids: Array, places: tuple[Places, Places], wrap: bool) -> Array:
+def _nearest(ids: Pixels, slices: slice, places: tuple[Places, Places], wrap: bool) -> Array:
     """Values (z, y, x, c) of the pixels nearest to the places, 0 where there is nothing."""
-    height, width = ids.shape[1:3]
+    height, width = ids.shape[-3:-1]
     rows, columns = places
+    top, bottom = _box(rows, height, wrap)
+    left, right = _box(columns, width, wrap)
+    part = _part(ids, slices, slice(top, bottom), slice(left, right))
     index = np.empty(rows.shape, np.int64)
-    compiled(_nearest_index)(rows, columns, height, width, wrap, index)
-    flat = ids.reshape(ids.shape[0], height * width, ids.shape[-1])
+    corner = (top, left, right - left)
+    compiled(_nearest_index)(rows, columns, height, width, wrap, corner, index)
+    flat = part.reshape(part.shape[0], -1, part.shape[-1])
     result = np.take(flat, index, axis=1, mode="clip")
     result[:, index < 0] = 0
     return result
 
 
 def _nearest_index(
-    rows: Any, columns: Any, height: int, width: int, wrap: bool, index: Any
+    rows: Any, columns: Any, height: int, width: int, wrap: bool, corner: Any, index: Any
 ) -> None:
+    top, left, length = corner
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
             y = rows[i, j]
@@ -230,4 +257,4 @@ def _nearest_index(
                 r = 0 if wrap else height - 1
             if c == width:
                 c = 0 if wrap else width - 1
-            index[i, j] = r * width + c
+            index[i, j] = (r - top) * length + c - left

@@ -1,0 +1,170 @@
+"""Open files of every format; whatever goes wrong becomes an error that names the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from singula.errors import UserError
+from singula.io.formats import FORMATS, IMAGE_SUFFIXES, Format
+from singula.io.image import AnyArray, ArrayPlace, Box, Header, Stored
+
+_Result = TypeVar("_Result")
+
+
+def read_header(
+    path: Path | str, arrays: ArrayPlace | None = None, *, labels: bool = False
+) -> Header:
+    """Read shape, type, axes and voxel size; the pixels stay on disk.
+
+    Parameters
+    ----------
+    path : Path or str
+        A file, or folder, with one of `IMAGE_SUFFIXES`.
+    arrays : ArrayPlace, optional
+        Which array of a container.
+    labels : bool
+        Whether labels are wanted, where a container holds both and none was named.
+
+    Returns
+    -------
+    Header
+
+    Raises
+    ------
+    UserError
+        Missing, empty, damaged or unsupported file; complex or object numbers.
+    """
+    path = Path(path)
+    place = arrays or ArrayPlace()
+
+    def read(kind: Format) -> Header:
+        if kind.open is not None and kind.container:
+            return kind.open(path, place, labels).header
+        return kind.header(path)
+
+    header = guarded(path, read)
+    check_header(path, header)
+    return header
+
+
+def read_pixels(
+    path: Path, arrays: ArrayPlace | None = None, *, labels: bool = False
+) -> tuple[AnyArray, Header]:
+    """The stored array and its header; see `read_header`."""
+
+    def read(kind: Format) -> tuple[AnyArray, Header]:
+        if kind.open is not None and kind.container:
+            stored = kind.open(path, arrays or ArrayPlace(), labels)
+            check_header(path, stored.header)
+            return stored.read((slice(None),) * len(stored.header.shape)), stored.header
+        return kind.pixels(path)
+
+    array, header = guarded(path, read)
+    check_header(path, header)
+    return array, header
+
+
+def read_mapped(path: Path) -> tuple[AnyArray, Header] | None:
+    """The stored array as a view of the file, with its header; None where that cannot be."""
+    if is_container(path):
+        return None
+    mapped, header = guarded(path, lambda kind: (kind.mapped(path), kind.header(path)))
+    check_header(path, header)
+    return (mapped, header) if mapped is not None and mapped.dtype.isnative else None
+
+
+def open_stored(path: Path, arrays: ArrayPlace | None = None, *, labels: bool = False) -> Stored:
+    """Open a file to read parts of it; see `read_header`.
+
+    Formats that are compressed as a whole (PNG, JPEG) are read at the first part, and held.
+    """
+
+    def read(kind: Format) -> Stored:
+        if kind.open is not None:
+            return kind.open(path, arrays or ArrayPlace(), labels)
+        header = kind.header(path)
+        held: list[AnyArray] = []
+
+        def part(box: Box) -> AnyArray:
+            if not held:
+                held.append(kind.pixels(path)[0])
+            return held[0][box]
+
+        return Stored(header, header.shape, part)
+
+    stored = guarded(path, read)
+    check_header(path, stored.header)
+    return stored
+
+
+def is_container(path: Path) -> bool:
+    """Whether the format keeps arrays with names of their own: Zarr, HDF5, N5."""
+    kind = FORMATS.get(path.suffix.lower())
+    return kind is not None and kind.container
+
+
+def guarded(path: Path, read: Callable[[Format], _Result]) -> _Result:
+    """Call a reader; whatever goes wrong in it becomes an error that names the file."""
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise UserError(
+            f"{path}: its suffix is none of {', '.join(IMAGE_SUFFIXES)}",
+            "save it as TIFF, for example with Fiji",
+        )
+    try:
+        there = path.stat()
+        if there.st_size == 0 and not path.is_dir():
+            raise ValueError("the file is empty")
+        return read(kind)
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise errors of any kind
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = (reason or type(error).__name__).splitlines()[0][:160]
+        hint = "open it in Fiji: if that fails too, copy or export it again; else save it as TIFF"
+        if kind.container:
+            hint = "copy or export it again, and see that every file of it was copied"
+        raise UserError(f"{path}: cannot be read as {kind.name} ({reason})", hint) from error
+
+
+def check_header(path: Path, header: Header) -> None:
+    """Refuse numbers and shapes that are no image.
+
+    Raises
+    ------
+    UserError
+    """
+    dtype = header.dtype
+    if dtype.kind not in "buif" or dtype.itemsize > 8:
+        raise UserError(
+            f"{path}: its values are of type {dtype}; allowed are bool, integers and floats of up "
+            "to 64 bits",
+            "convert it, for example to uint8, uint16 or float32",
+        )
+    if 0 in header.shape or not header.shape:
+        raise UserError(f"{path}: holds no pixels ({header})", "copy or export it again")
+
+
+def change_stamp(path: Path) -> tuple[int, int]:
+    """Bytes and newest time of a file, or of all files of a folder: whether it was changed.
+
+    Raises
+    ------
+    OSError
+        When it is not there.
+    """
+    there = path.stat()
+    size, newest = there.st_size, there.st_mtime_ns
+    if path.is_dir():
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    own, time = change_stamp(Path(entry.path))
+                else:
+                    info = entry.stat()
+                    own, time = info.st_size, info.st_mtime_ns
+                size, newest = size + own, max(newest, time)
+    return size, newest

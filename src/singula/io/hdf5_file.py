@@ -1,0 +1,111 @@
+"""HDF5: arrays in one file, stored in chunks or in one piece."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from singula.errors import UserError
+from singula.io.containers import Found, choose, library, make_header, not_there, spellings
+from singula.io.image import AnyArray, ArrayPlace, Box, Stored
+
+
+def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
+    """Open an array in an HDF5 file; its pixels stay on disk.
+
+    Raises
+    ------
+    UserError
+        When h5py is not installed, it cannot be told which array is meant, or it was compressed
+        by something that is not installed.
+    OSError
+        When it is no HDF5 file.
+    """
+    h5py = library("h5py", path, "HDF5")
+    with suppress(ImportError):
+        import_module("hdf5plugin")  # more kinds of compression, where it is installed
+    file = h5py.File(path, "r")
+    dataset = _dataset(h5py, path, file, place.inside, labels)
+    _check_filters(h5py, path, dataset)
+    axes, source = _axes(dataset)
+    spacing = _sizes(dataset)
+    header = make_header(
+        path,
+        place,
+        dataset.shape,
+        np.dtype(dataset.dtype),
+        axes=axes,
+        source=source,
+        spacing=spacing,
+        unit="µm" if spacing else None,
+    )
+
+    def read(box: Box) -> AnyArray:
+        return np.asarray(dataset[box])
+
+    # In one piece any box can be read by itself.
+    return Stored(header, tuple(dataset.chunks or (1,) * len(header.shape)), read)
+
+
+def _dataset(h5py: Any, path: Path, file: Any, inside: str, labels: bool) -> Any:
+    for name in spellings(inside) if inside else ():
+        node = file.get(name)
+        if isinstance(node, h5py.Dataset):
+            return node
+        if isinstance(node, h5py.Group):
+            return node[choose(path, _datasets(h5py, node), labels=labels).name]
+    found = _datasets(h5py, file)
+    if inside:
+        raise not_there(path, inside, found)
+    return file[choose(path, found, labels=labels).name]
+
+
+def _datasets(h5py: Any, group: Any) -> list[Found]:
+    found: list[Found] = []
+
+    def note(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset):
+            found.append(Found(name, node.shape or (), np.dtype(node.dtype)))
+
+    group.visititems(note)
+    return found
+
+
+def _check_filters(h5py: Any, path: Path, dataset: Any) -> None:
+    """Refuse an array whose compression this installation does not know."""
+    kept = dataset.id.get_create_plist()
+    for number in range(kept.get_nfilters()):
+        code, _, _, name = kept.get_filter(number)
+        if not h5py.h5z.filter_avail(code):
+            what = name.decode(errors="replace") if name else "unknown"
+            raise UserError(
+                f"{path}: {dataset.name} is compressed with filter {code} ({what}), which is not "
+                "installed",
+                "pip install hdf5plugin, or save the file with gzip",
+            )
+
+
+def _axes(dataset: Any) -> tuple[str | None, str]:
+    """Axes from the labels of the dimensions, or from vigra's tags (ilastik)."""
+    names = "".join(dim.label[:1] if len(dim.label) == 1 else "?" for dim in dataset.dims)
+    if "?" not in names:
+        return names.upper(), "HDF5 dimension labels"
+    tags = dataset.attrs.get("axistags")
+    with suppress(TypeError, ValueError, KeyError):
+        return "".join(axis["key"] for axis in json.loads(tags)["axes"]).upper(), "axis tags"
+    return None, ""
+
+
+def _sizes(dataset: Any) -> tuple[float, ...] | None:
+    """Voxel size in µm as ImageJ's HDF5 plugins and PlantSeg write it, z first."""
+    values = dataset.attrs.get("element_size_um")
+    with suppress(TypeError, ValueError):
+        sizes = tuple(float(size) for size in np.ravel(values))
+        if len(sizes) in (2, 3) and all(np.isfinite(size) and size > 0 for size in sizes):
+            return sizes
+    return None

@@ -1,0 +1,93 @@
+"""List the images of a folder."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from singula.errors import UserError
+from singula.io.formats import FOLDER_SUFFIXES, IMAGE_SUFFIXES
+
+
+def list_images(folder: Path | str, key: str) -> list[Path]:
+    """List the images of a folder in natural order (img2 before img10).
+
+    Hidden files, sub-folders and files of other formats are left out; folders such as
+    ``cells.zarr`` are files to the user. The folder may itself be such a one.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Where to look.
+    key : str
+        The configuration key that named the folder, for messages.
+
+    Raises
+    ------
+    UserError
+        No such folder, a file in its place, or no image in it.
+    """
+    folder = Path(folder)
+    try:
+        _check_folder(folder, key)
+        if is_image_file(folder):
+            return [folder]
+        files = [path for path in folder.iterdir() if path.name[0] != "." and _is_file(path)]
+    except OSError as error:
+        raise UserError(
+            f"{key}: the folder {folder} cannot be read ({error.strerror})",
+            "ask its owner for the right to read it",
+        ) from error
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise _no_images(folder, key, files)
+    return sorted(images, key=lambda path: _natural(path.name))
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether it is a file of a known format, or a folder that stands for one."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and _is_file(path)
+
+
+def _is_file(path: Path) -> bool:
+    if path.suffix.lower() in FOLDER_SUFFIXES:
+        return path.is_dir()
+    return path.is_file()
+
+
+def _check_folder(folder: Path, key: str) -> None:
+    if not folder.exists():
+        parent = next((part for part in folder.absolute().parents if part.is_dir()), folder)
+        raise UserError(
+            f"{key}: the folder {folder} does not exist",
+            f"correct the path (it exists up to {parent})",
+        )
+    if not folder.is_dir():
+        raise UserError(
+            f"{key}: {folder} is a file, not a folder",
+            f"give the folder with the images, for example {folder.parent}",
+        )
+
+
+def _natural(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
+    """Sort key that compares runs of digits as numbers; equal keys fall back to the name."""
+    parts = re.split(r"([0-9]+)", name.lower())
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), name
+
+
+def _no_images(folder: Path, key: str, files: Sequence[Path]) -> UserError:
+    allowed = ", ".join(IMAGE_SUFFIXES)
+    if not files:
+        inner = sorted(part.name for part in folder.iterdir() if part.is_dir())
+        message = f"{key}: the folder {folder} is empty"
+        if inner:
+            message = f"{key}: the folder {folder} holds only folders ({', '.join(inner[:5])})"
+        return UserError(message, f"give the folder that holds the images ({allowed})")
+    found = Counter(path.suffix.lower() or "no suffix" for path in files)
+    listed = ", ".join(f"{suffix} ({count})" for suffix, count in found.most_common(8))
+    return UserError(
+        f"{key}: the folder {folder} holds no image; suffixes found: {listed}; allowed: {allowed}",
+        "save the images as TIFF, for example with Fiji",
+    )

@@ -1,0 +1,232 @@
+"""N5: arrays in a folder, stored in blocks, the x axis first.
+
+tensorstore reads N5 too, but ends a process that was forked from one that used it, as the processes
+that prepare patches are, and does not know its compression by LZ4.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import struct
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from singula.io.containers import Found, choose, make_header, not_there, spellings
+from singula.io.image import AnyArray, ArrayPlace, Box, Stored
+from singula.io.ngff import spatial_sizes
+
+_ATTRIBUTES = "attributes.json"
+
+
+def open_n5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
+    """Open an array in an N5 folder; its pixels stay on disk. Its axes are turned, z first.
+
+    Raises
+    ------
+    UserError
+        When it cannot be told which array is meant.
+    ValueError
+        When the folder is no N5, or its compression is unknown.
+    """
+    if not path.is_dir():
+        raise ValueError("an N5 is a folder; this is a file")
+    folder = _folder(path, place.inside, labels)
+    array = _Blocks.of(folder)
+    axes, spacing, unit = _geometry(path, folder, len(array.shape))
+    header = make_header(
+        path,
+        place,
+        array.shape,
+        array.dtype.newbyteorder("="),
+        axes=axes,
+        source="N5 attributes",
+        spacing=spacing,
+        unit=unit,
+    )
+    return Stored(header, array.blocks, array.read)
+
+
+def _folder(path: Path, inside: str, labels: bool) -> Path:
+    for name in spellings(inside) if inside else [""]:
+        if ".." in name.split("/"):
+            continue
+        place = path / name
+        if "dimensions" in _attributes(place):
+            return place
+        found = _arrays(place)
+        if found:
+            return place / choose(path, found, labels=labels).name
+    if inside:
+        raise not_there(path, inside, _arrays(path))
+    raise ValueError(f"no folder in it has an {_ATTRIBUTES} with dimensions")
+
+
+def _arrays(folder: Path, before: str = "") -> list[Found]:
+    """Arrays below a folder; folders of blocks are not looked through."""
+    found: list[Found] = []
+    if not folder.is_dir():
+        return found
+    for inner in sorted(one for one in folder.iterdir() if one.is_dir()):
+        if "dimensions" in _attributes(inner):
+            array = _Blocks.of(inner)
+            found.append(Found(f"{before}{inner.name}", array.shape, array.dtype))
+        else:
+            found += _arrays(inner, f"{before}{inner.name}/")
+    return found
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / _ATTRIBUTES).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _geometry(
+    path: Path, folder: Path, count: int
+) -> tuple[str | None, tuple[float, ...] | None, str | None]:
+    """Axes, voxel size and unit from the attributes of the array or of the folder around it."""
+    own = _attributes(folder)
+    around = _attributes(folder.parent) if folder != path else {}
+    said = {**around, **own}
+    names = said.get("axes")
+    axes = None
+    if isinstance(names, list) and len(names) == count and all(len(str(n)) == 1 for n in names):
+        axes = "".join(str(name) for name in reversed(names)).upper()
+    resolution, units = said.get("pixelResolution", said.get("resolution")), said.get("units")
+    if isinstance(resolution, dict):
+        units, resolution = resolution.get("unit"), resolution.get("dimensions")
+    if not isinstance(resolution, list) or len(resolution) not in (2, 3, count):
+        return axes, None, None
+    letters = list(reversed(axes.lower())) if axes else list("xyz")[: len(resolution)]
+    if len(letters) != len(resolution) or (len(resolution) > 3 and axes is None):
+        return axes, None, None
+    if not isinstance(units, list) or len(units) != len(resolution):
+        units = [units if isinstance(units, str) else None] * len(resolution)
+    return axes, *spatial_sizes(letters, resolution, units)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """An array in blocks.
+
+    Parameters
+    ----------
+    folder : Path
+    shape, blocks : tuple of int
+        Of the array and of a block, the last axis x.
+    dtype : dtype
+        As stored, big-endian.
+    decode : callable
+        From what a file holds behind its head to the bytes of the values.
+    """
+
+    folder: Path
+    shape: tuple[int, ...]
+    blocks: tuple[int, ...]
+    dtype: np.dtype[Any]
+    decode: Callable[[bytes], bytes]
+
+    @classmethod
+    def of(cls, folder: Path) -> _Blocks:
+        said = _attributes(folder)
+        compression = said.get("compression", {"type": said.get("compressionType", "raw")})
+        try:
+            return cls(
+                folder,
+                tuple(int(size) for size in reversed(said["dimensions"])),
+                tuple(int(size) for size in reversed(said["blockSize"])),
+                np.dtype(said["dataType"]).newbyteorder(">"),
+                _decoder(compression),
+            )
+        except KeyError as error:
+            raise ValueError(f"{folder / _ATTRIBUTES} lacks {error}") from error
+
+    def read(self, box: Box) -> AnyArray:
+        bounds = [range(*one.indices(size)) for one, size in zip(box, self.shape, strict=True)]
+        result = np.zeros([len(one) for one in bounds], self.dtype.newbyteorder("="))
+        if not result.size:
+            return result
+        numbers = [
+            range(one.start // size, (one.stop - 1) // size + 1)
+            for one, size in zip(bounds, self.blocks, strict=True)
+        ]
+        for place in product(*numbers):
+            block = self._block(place)
+            if block is None:
+                continue
+            starts = [number * size for number, size in zip(place, self.blocks, strict=True)]
+            lows = [max(b.start, s) for b, s in zip(bounds, starts, strict=True)]
+            highs = [
+                min(b.stop, s + n) for b, s, n in zip(bounds, starts, block.shape, strict=True)
+            ]
+            target = _box(lows, highs, [b.start for b in bounds])
+            result[target] = block[_box(lows, highs, starts)]
+        return result
+
+    def _block(self, place: Sequence[int]) -> AnyArray | None:
+        """A block; None where nothing was stored."""
+        file = self.folder.joinpath(*(str(number) for number in reversed(place)))
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            mode, count = struct.unpack_from(">HH", data)
+            shape = struct.unpack_from(f">{count}I", data, 4)[::-1]
+            head = 4 + 4 * count + (4 if mode == 1 else 0)
+            if mode > 1 or count != len(self.shape):
+                raise ValueError(f"a block of {count} axes and mode {mode}")
+            return np.frombuffer(self.decode(data[head:]), self.dtype).reshape(shape)
+        except Exception as error:  # decoders raise errors of any kind
+            raise ValueError(f"the block {file.relative_to(self.folder)}: {error}") from error
+
+
+def _box(lows: Sequence[int], highs: Sequence[int], origin: Sequence[int]) -> Box:
+    return tuple(slice(a - o, b - o) for a, b, o in zip(lows, highs, origin, strict=True))
+
+
+def _decoder(compression: Mapping[str, Any]) -> Callable[[bytes], bytes]:
+    from imagecodecs import blosc_decode, zstd_decode
+
+    known: dict[str, Callable[[bytes], bytes]] = {
+        "raw": lambda data: data,
+        "gzip": zlib.decompress if compression.get("useZlib") else gzip.decompress,
+        "bzip2": bz2.decompress,
+        "xz": lzma.decompress,
+        "blosc": lambda data: bytes(blosc_decode(data)),
+        "zstd": lambda data: bytes(zstd_decode(data)),
+        "lz4": _lz4_blocks,
+    }
+    kind = str(compression.get("type"))
+    if kind not in known:
+        raise ValueError(f"its compression is {kind!r}; known are {', '.join(known)}")
+    return known[kind]
+
+
+def _lz4_blocks(data: bytes) -> bytes:
+    """What the Java library LZ4 writes: blocks, each with a mark, two lengths and a checksum."""
+    from imagecodecs import lz4_decode
+
+    parts, place = [], 0
+    while data[place : place + 8] == b"LZ4Block":
+        method, packed, length = struct.unpack_from("<BII", data, place + 8)
+        place += 21
+        chunk = data[place : place + packed]
+        place += packed
+        if length:
+            stored = method & 0xF0 == 0x10
+            parts.append(chunk if stored else bytes(lz4_decode(chunk, out=length)))
+    if not parts:
+        raise ValueError("no LZ4 block is where one must be")
+    return b"".join(parts)

@@ -1,0 +1,233 @@
+"""The words of OME-Zarr (NGFF): axes, voxel sizes, units, levels of a pyramid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+VERSION = "0.5"
+_SMALLEST = 256  # no coarser level once the plane is this small
+# Units as the format spells them
+_UNITS = {
+    "pm": "picometer",
+    "Å": "angstrom",
+    "nm": "nanometer",
+    "µm": "micrometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "m": "meter",
+}
+_SHORT = {long: short for short, long in _UNITS.items()}
+_METRES = {"pm": 1e-12, "Å": 1e-10, "nm": 1e-9, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of a pyramid.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of its spatial axes.
+    steps : tuple of int
+        Size of its pixels along each axis, in pixels of the first level.
+    halved : tuple of bool
+        Axes along which it has half the pixels of the level before it, rounded up.
+    """
+
+    shape: tuple[int, ...]
+    steps: tuple[int, ...]
+    halved: tuple[bool, ...]
+
+
+def plan_levels(shape: Sequence[int], spacing: Sequence[float] | None = None) -> list[Level]:
+    """Levels of a pyramid, until a plane is small enough to be shown whole.
+
+    An axis whose pixels are larger than those of the plane will be waits for the others, so slices
+    farther apart than pixels are wide are kept until the pixels are as large.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        (y, x) or (z, y, x).
+    spacing : sequence of float, optional
+        Size of a pixel along each axis.
+    """
+    ndim = len(shape)
+    sizes = spacing or (1.0,) * ndim
+    levels = [Level(tuple(shape), (1,) * ndim, (False,) * ndim)]
+    while max(levels[-1].shape[-2:]) > _SMALLEST:
+        last = levels[-1]
+        now = [size * step for size, step in zip(sizes, last.steps, strict=True)]
+        halved = tuple(
+            size <= 1.5 * min(now[-2:]) and length > 1
+            for size, length in zip(now, last.shape, strict=True)
+        )
+        if not any(halved):
+            break
+        factors = [2 if half else 1 for half in halved]
+        levels.append(
+            Level(
+                tuple(-(-length // f) for length, f in zip(last.shape, factors, strict=True)),
+                tuple(step * f for step, f in zip(last.steps, factors, strict=True)),
+                halved,
+            )
+        )
+    return levels
+
+
+def multiscale(
+    name: str,
+    ndim: int,
+    levels: Sequence[Level],
+    spacing: Sequence[float] | None,
+    unit: str | None,
+    *,
+    channels: bool,
+    method: str,
+) -> dict[str, Any]:
+    """One entry of ``multiscales``; the arrays are named 0, 1, …, the channel axis is the first.
+
+    Parameters
+    ----------
+    name : str
+    ndim : int
+        Spatial axes.
+    levels : sequence of Level
+    spacing : sequence of float, optional
+        Size of a pixel of the first level.
+    unit : str, optional
+        Of `spacing`, such as "µm".
+    channels : bool
+        Whether there is a channel axis.
+    method : str
+        How coarser levels are made.
+    """
+    axes: list[dict[str, str]] = [{"name": one, "type": "space"} for one in "zyx"[-ndim:]]
+    if unit is not None:
+        for axis in axes:
+            axis["unit"] = _UNITS.get(unit, unit)
+    before = [1.0] * channels
+    if channels:
+        axes.insert(0, {"name": "c", "type": "channel"})
+    datasets = []
+    for number, level in enumerate(levels):
+        sizes = spacing or (1.0,) * ndim
+        scale = [float(size * step) for size, step in zip(sizes, level.steps, strict=True)]
+        transform = {"type": "scale", "scale": before + scale}
+        datasets.append({"path": str(number), "coordinateTransformations": [transform]})
+    return {"name": name, "axes": axes, "datasets": datasets, "type": method}
+
+
+@dataclass(frozen=True)
+class Multiscale:
+    """What the metadata of an OME-Zarr image say of its first level.
+
+    Parameters
+    ----------
+    path : str
+        Of the array, from the image's group.
+    axes : str
+        One letter for each axis of the array.
+    spacing : tuple of float, optional
+        (y, x) or (z, y, x), in `unit`.
+    unit : str, optional
+    """
+
+    path: str
+    axes: str | None
+    spacing: tuple[float, ...] | None
+    unit: str | None
+
+
+def has_multiscales(attributes: Mapping[str, Any]) -> bool:
+    """Whether the attributes of a group are those of an OME-Zarr image."""
+    return bool(_ome(attributes).get("multiscales"))
+
+
+def is_label_image(attributes: Mapping[str, Any]) -> bool:
+    """Whether the attributes of a group say that the image holds labels."""
+    return "image-label" in _ome(attributes)
+
+
+def read_multiscale(attributes: Mapping[str, Any]) -> Multiscale:
+    """What the attributes of a group (versions 0.1 to 0.5) say of the first level.
+
+    Raises
+    ------
+    ValueError
+        Metadata that do not follow the format.
+    """
+    try:
+        found = _ome(attributes)["multiscales"][0]
+        first = found["datasets"][0]
+        path = str(first["path"])
+        axes = found.get("axes")
+        if axes is None:
+            return Multiscale(path, "TCZYX", None, None)  # before version 0.3
+        names = [axis if isinstance(axis, str) else axis["name"] for axis in axes]
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"its OME-Zarr metadata lack {error}") from error
+    letters = "".join(name[:1].upper() if len(name) == 1 else "Q" for name in names)
+    try:
+        both = zip(_sizes(first, len(names)), _sizes(found, len(names)), strict=True)
+        sizes = [own * common for own, common in both]
+        units = [None if isinstance(axis, str) else axis.get("unit") for axis in axes]
+        spacing, unit = spatial_sizes(names, sizes, units)
+    except (KeyError, TypeError, ValueError, IndexError):
+        spacing = unit = None  # sizes that cannot be understood are no reason to refuse the pixels
+    return Multiscale(path, letters, spacing, unit)
+
+
+def spatial_sizes(
+    names: Sequence[str], sizes: Sequence[float], units: Sequence[str | None]
+) -> tuple[tuple[float, ...] | None, str | None]:
+    """The voxel size, z first, out of those of all axes, with one unit for all.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the axes.
+    sizes, units : sequence
+        One for each axis.
+    """
+    places = [names.index(name) for name in "zyx" if name in names]
+    chosen = [float(sizes[place]) for place in places]
+    short = [unit_name(units[place]) for place in places]
+    if not all(math.isfinite(size) and size > 0 for size in chosen):
+        return None, None
+    unit = short[-1]
+    if any(one != unit for one in short):
+        if not all(one in _METRES for one in short):
+            return None, None
+        factors = [_METRES[one or ""] / _METRES[unit or ""] for one in short]
+        chosen = [float(f"{s * f:.8g}") for s, f in zip(chosen, factors, strict=True)]
+    if unit is None and all(size == 1 for size in chosen):
+        return None, None  # not calibrated
+    return tuple(chosen), unit
+
+
+def unit_name(text: object) -> str | None:
+    """The usual sign of a unit: ``micrometer`` and ``um`` are ``µm``; None for none."""
+    word = str(text or "").strip()
+    if word.lower() in ("um", "μm", "micron", "microns"):
+        return "µm"
+    single = word.lower().removesuffix("s").replace("metre", "meter")
+    if word.lower() in ("", "pixel", "pixels", "px", "none"):
+        return None
+    return _SHORT.get(single, word)
+
+
+def _sizes(entry: Mapping[str, Any], count: int) -> list[float]:
+    for transform in entry.get("coordinateTransformations") or ():
+        if transform.get("type") == "scale":
+            return [float(size) for size in transform["scale"]]
+    return [1.0] * count
+
+
+def _ome(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where the metadata are: since 0.5 below ``ome``, before that at the top."""
+    inner = attributes.get("ome")
+    return inner if isinstance(inner, Mapping) else attributes

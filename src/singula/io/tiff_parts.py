@@ -1,0 +1,208 @@
+"""Parts of a TIFF: only the pages, strips and tiles that a box touches are read and decoded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from singula.io.image import AnyArray, ArrayPlace, Box, Header, Stored
+from singula.io.tiff import first_series, series_header, tiff_mapped, tiff_pixels
+
+if TYPE_CHECKING:
+    from tifffile import TiffPageSeries
+
+
+def open_tiff(path: Path, place: ArrayPlace, labels: bool) -> Stored:
+    """Open the first image of a TIFF file; its pixels stay on disk.
+
+    Pixels that are not compressed and lie together are read from where they are. Else a box is put
+    together from the segments it touches. Of the rare file whose pages do not make up the axes one
+    by one the whole image is read, and held.
+    """
+    from tifffile import TiffFile
+
+    with TiffFile(path) as tif:
+        series = first_series(tif)
+        header = series_header(tif, series)
+        in_place = series.dataoffset is not None and series.keyframe.is_memmappable
+        pages = None if in_place else _Pages.of(series, header)
+    if in_place:
+
+        def mapped(box: Box) -> AnyArray:
+            view = tiff_mapped(path)  # mapped anew: pages of the file read before are given back
+            if view is None:
+                raise ValueError("it was changed since it was opened")
+            return np.array(view[box])
+
+        return Stored(header, (1,) * len(header.shape), mapped)
+    if pages is None:
+        held: list[AnyArray] = []
+
+        def whole(box: Box) -> AnyArray:
+            if not held:
+                held.append(tiff_pixels(path)[0])
+            return held[0][box]
+
+        return Stored(header, header.shape, whole)
+    return Stored(header, pages.chunks, pages.read)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Where the segments of a page are."""
+
+    file: Path
+    offsets: Sequence[int]
+    sizes: Sequence[int]
+
+
+@dataclass(frozen=True)
+class _Pages:
+    """An image as pages, each of equal segments.
+
+    A page has five axes here: separate samples, depth, rows, columns, samples of a pixel; the last
+    axes of the image are those of them that are not of size 1.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the image.
+    lead : int
+        How many axes count the pages.
+    axes : tuple of int
+        For each other axis of the image its place among the five; -1 for an axis of size 1.
+    page_shape, segment_shape : tuple of int
+        Along the five axes.
+    pages : list of _Page
+    decode : callable
+        From the bytes and the number of a segment to its pixels.
+    dtype : dtype
+    nodata : number
+        Value where a segment is not stored.
+    """
+
+    shape: tuple[int, ...]
+    lead: int
+    axes: tuple[int, ...]
+    page_shape: tuple[int, ...]
+    segment_shape: tuple[int, ...]
+    pages: list[_Page]
+    decode: Callable[[bytes, int], AnyArray | None]
+    dtype: np.dtype[Any]
+    nodata: float
+
+    @classmethod
+    def of(cls, series: TiffPageSeries, header: Header) -> _Pages | None:
+        """The pages of an image; None where they are not its first axes."""
+        page = series.keyframe
+        places = [place for place, size in enumerate(page.shaped) if size > 1]
+        sizes = [page.shaped[place] for place in places]
+        for lead in range(len(header.shape) + 1):
+            own = header.shape[lead:]
+            if [size for size in own if size > 1] != sizes:
+                continue
+            if math.prod(header.shape[:lead]) == len(series):
+                break
+        else:
+            return None
+        left = iter(places)
+        axes = tuple(next(left) if size > 1 else -1 for size in own)
+        tables, head, decode = page.jpegtables, page.jpegheader, page.decode
+
+        def pixels(data: bytes, number: int) -> AnyArray | None:
+            found: AnyArray | None = decode(data, number, jpegtables=tables, jpegheader=head)[0]
+            return found
+
+        return cls(
+            shape=header.shape,
+            lead=lead,
+            axes=axes,
+            page_shape=tuple(page.shaped),
+            segment_shape=_segment_shape(page),
+            pages=[
+                _Page(Path(one.parent.filehandle.path), one.dataoffsets, one.databytecounts)
+                for one in series
+                if one is not None
+            ],
+            decode=pixels,
+            dtype=np.dtype(series.dtype),
+            nodata=page.nodata,
+        )
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of a segment along the axes of the image."""
+        own = (1 if place < 0 else self.segment_shape[place] for place in self.axes)
+        return (*(1,) * self.lead, *own)
+
+    def read(self, box: Box) -> AnyArray:
+        """Read a box."""
+        bounds = [slice(*one.indices(size)) for one, size in zip(box, self.shape, strict=True)]
+        shape = [max(0, b.stop - b.start) for b in bounds]
+        if 0 in shape:
+            return np.zeros(shape, self.dtype)
+        inner = [slice(0, size) for size in self.page_shape]
+        for place, bound in zip(self.axes, bounds[self.lead :], strict=True):
+            if place >= 0:
+                inner[place] = bound
+        counted = [range(b.start, b.stop) for b in bounds[: self.lead]]
+        numbers = [
+            int(np.ravel_multi_index(place, self.shape[: self.lead])) if place else 0
+            for place in product(*counted)
+        ]
+        result = np.empty((len(numbers), *(b.stop - b.start for b in inner)), self.dtype)
+        for row, number in enumerate(numbers):
+            self._read_page(self.pages[number], tuple(inner), result[row])
+        return result.reshape(shape)
+
+    def _read_page(self, page: _Page, box: Box, result: AnyArray) -> None:
+        counts = [-(-n // s) for n, s in zip(self.page_shape, self.segment_shape, strict=True)]
+        touched = [
+            range(b.start // size, (b.stop - 1) // size + 1)
+            for b, size in zip(box, self.segment_shape, strict=True)
+        ]
+        with page.file.open("rb") as file:
+            for place in product(*touched):
+                number = int(np.ravel_multi_index(place, counts))
+                starts = [p * size for p, size in zip(place, self.segment_shape, strict=True)]
+                lows = [max(b.start, s) for b, s in zip(box, starts, strict=True)]
+                highs = [
+                    min(b.stop, s + size)
+                    for b, s, size in zip(box, starts, self.segment_shape, strict=True)
+                ]
+                target = tuple(
+                    slice(low - b.start, high - b.start)
+                    for low, high, b in zip(lows, highs, box, strict=True)
+                )
+                pixels = self._segment(file, page, number)
+                if pixels is None:
+                    result[target] = self.nodata
+                    continue
+                part = tuple(
+                    slice(low - s, high - s)
+                    for low, high, s in zip(lows[1:], highs[1:], starts[1:], strict=True)
+                )
+                result[target] = pixels[part][None]
+
+    def _segment(self, file: Any, page: _Page, number: int) -> AnyArray | None:
+        size = page.sizes[number]
+        if not size:
+            return None
+        file.seek(page.offsets[number])
+        data = file.read(size)
+        if len(data) < size:
+            raise ValueError("the file is cut off")
+        return self.decode(data, number)
+
+
+def _segment_shape(page: Any) -> tuple[int, ...]:
+    _, _, rows, columns, samples = page.shaped
+    if page.is_tiled:
+        return (1, page.tiledepth, page.tilelength, page.tilewidth, samples)
+    return (1, 1, min(page.rowsperstrip, rows), columns, samples)

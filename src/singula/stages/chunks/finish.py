@@ -1,0 +1,217 @@
+"""From the instances of an image in blocks to tables, scores, pictures and other formats."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.boxes import Box
+from singula.evaluate import Ratio, match_overlap, winning_classes
+from singula.evaluate.overlap import Overlap, sum_overlaps
+from singula.io.results import View
+from singula.io.stream import write_hdf5_from, write_tiff_from
+from singula.io.volume import BlockArray
+from singula.io.write import write_csv
+from singula.report.overlay import write_overlay
+from singula.stages.chunks import work
+from singula.stages.chunks.image import ChunkImage
+from singula.stages.chunks.steps import measured, process, remove_ids
+from singula.stages.finish import Finish
+from singula.stages.post import judge
+from singula.stages.progress import found_of, put_back
+from singula.stages.score import associated, record_matches, score_classes, values
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[Any]
+_VIEW: View = "per_image"
+# Sides of what the overlay shows, and slices in which the fullest one is looked for
+_SHOWN, _SLICES = 2048, 16
+
+
+class ChunkFinish:
+    """The steps of an image that follow its maps, and what they add to the results of a test.
+
+    Parameters
+    ----------
+    image : ChunkImage
+    finish : Finish
+        Where scores, numbers and times of all images are gathered.
+    """
+
+    def __init__(self, image: ChunkImage, finish: Finish) -> None:
+        self.image, self.finish = image, finish
+        self.plan, self.tree = image.plan, finish.tree
+
+    def instances(self) -> None:
+        """Decode, post-process, measure and score."""
+        image, name = self.image, self.plan.name
+        began = time.perf_counter()
+        for note in image.settle_thresholds():
+            image.notify(f"{name}: {note}")
+        image.find_seeds()
+        image.flood()
+        image.write_instances()
+        began = self.finish.clock("decoding", began)
+        self._post_process()
+        began = self.finish.clock("post-processing", began)
+        self._score_maps()
+        self._match("instances", _VIEW)
+        if self.plan.processed:
+            self._match("processed", f"{_VIEW}_post_processing")
+        self.finish.clock("scoring", began)
+
+    def summary(self) -> dict[str, Any]:
+        """What is known of the image, in plain types."""
+        name = self.plan.name
+        if name not in self.finish.instances:
+            return {}
+        return found_of(name, self.finish)
+
+    def restore(self, found: Mapping[str, Any]) -> str:
+        """Put what is known of a finished image back; gives the words that say how it went."""
+        name = self.plan.name
+        if not found:
+            return "predicted"
+        put_back(name, found, self.finish)
+        words = f"{self.finish.instances[name]} instances"
+        for view, matches in self.finish.scores.matches.items():
+            if name in matches:
+                label = "" if view == _VIEW else " post-processed"
+                scores = (f"F1 {m.f1:.3f} at {m.threshold:g}" for m in matches[name])
+                words += f",{label} " + ", ".join(scores)
+        return words
+
+    # Tables
+
+    def _records(self, phase: str) -> Iterable[dict[str, Array]]:
+        return self.image.records(phase)
+
+    def _classes(self, phase: str) -> tuple[Array, Array] | None:
+        votes = [r for r in self._records(phase) if "votes.true" in r]
+        if not votes:
+            return None
+        return winning_classes(sum_overlaps(work.overlap_in(r, "votes") for r in votes))
+
+    def _post_process(self) -> None:
+        plan, post, tree, name = self.plan, self.finish.post, self.tree, self.plan.name
+        decoded = measured(self.image, "instances")
+        count, full, filtered, gone = len(decoded), None, None, None
+        after = process(self.image, decoded) if plan.processed else None
+        if post.measure:
+            full, filtered, gone = judge(decoded, after, post.conditions)
+            self._write_table(tree.full_stats(name), full, "instances")
+        if plan.processed:
+            if gone is not None:
+                remove_ids(self.image, gone)
+            self.image.write_processed()
+            count = len(measured(self.image, "processed"))
+            if filtered is not None:
+                self._write_table(tree.filtered_stats(name), filtered, "processed")
+        self.finish.instances[name] = count
+        self.finish.thresholds[name] = self.image.thresholds
+
+    def _write_table(self, path: Path, table: pd.DataFrame, phase: str) -> None:
+        classes = self._classes(phase)
+        if classes is not None:
+            ids, chosen = classes
+            rows = np.searchsorted(ids, table["label"].to_numpy().astype(ids.dtype))
+            table = table.assign(**{"class": chosen[rows].astype(np.int64)})
+        write_csv(path, table)
+
+    # Scores
+
+    def _score_maps(self) -> None:
+        bench, name = self.image.bench, self.plan.name
+        if bench.truth is None:
+            return
+        left_out = [c for c in bench.names if c not in (*work.LOCAL, "class")]
+        if left_out:
+            self.image.notify(
+                f"  {name}: maps of {', '.join(left_out)} are not scored: their true channels "
+                "follow from whole instances, which a block does not have"
+            )
+        self.image.run_phase("scores", work.score_maps)
+        sums: dict[str, list[Ratio]] = {}
+        for record in self._records("scores"):
+            for column, (total, count) in record.items():
+                sums.setdefault(column, []).append(Ratio(int(total), int(count), 1.0))
+        scores = values({column: Ratio.merge(parts) for column, parts in sums.items()})
+        classes = [value for column, value in scores.items() if column.startswith("iou_class_")]
+        if classes:
+            scores = {"iou_class": float(np.mean(classes)), **scores}
+        self.finish.scores.add_maps(name, _VIEW, scores)
+
+    def _match(self, phase: str, view: str) -> None:
+        bench, keys, name = self.image.bench, self.finish.config.TEST, self.plan.name
+        if bench.truth is None or not keys.MATCHING_STATS:
+            return
+        overlap = sum_overlaps(work.overlap_in(r) for r in self._records(phase))
+        thresholds = tuple(keys.MATCHING_STATS_THS)
+        matches = match_overlap(overlap, thresholds)
+        record_matches(self.finish.scores, self.tree, name, view, matches)
+        instances = self.plan.instances if phase == "instances" else self.plan.processed
+        for match in matches:
+            if match.threshold in keys.MATCHING_STATS_THS_COLORED_IMG:
+                picture = self.tree.association_image(associated(name, view), match.threshold)
+                self.image.colour(instances, picture.with_suffix(".zarr").absolute(), match)
+        chosen = self._classes(phase)
+        if chosen is not None:
+            own = winning_classes(self._true_votes(phase))
+            score_classes(self.finish.scores, name, view, overlap, own, chosen, thresholds)
+
+    def _true_votes(self, phase: str) -> Overlap:
+        return sum_overlaps(work.overlap_in(r, "true_votes") for r in self._records(phase))
+
+    # What people look at
+
+    def outputs(self) -> None:
+        """Pyramids, pictures, and the formats that were asked for."""
+        image, plan, keys = self.image, self.plan, self.finish.config.TEST.BY_CHUNKS
+        began = time.perf_counter()
+        results = {"maps": plan.maps}
+        if keys.WORKFLOW_PROCESS.ENABLE:
+            results["instances"] = plan.instances
+            if plan.processed:
+                results["processed"] = plan.processed
+        for phase, path in results.items():
+            image.build_pyramid(path, phase)
+            self._export(path)
+        if keys.WORKFLOW_PROCESS.ENABLE:
+            self._overlay(results.get("processed", plan.instances))
+        self.finish.clock("writing", began)
+
+    def _export(self, path: str) -> None:
+        """The same as one file, for programs that take no other."""
+        config, target = self.finish.config, Path(path)
+        keys, source = config.TEST.BY_CHUNKS, BlockArray.open(path)
+        if keys.SAVE_OUT_TIF:
+            write_tiff_from(target.with_suffix(".tif"), source)
+        # What the format takes without being asked is what Singula makes of every image: a Zarr.
+        if keys.FORMAT == "H5" and config.is_set("TEST.BY_CHUNKS.FORMAT"):
+            write_hdf5_from(target.with_suffix(".h5"), source)
+
+    def _overlay(self, path: str) -> None:
+        """A part of the image from its middle, with the instances there."""
+        bench, shape = self.image.bench, self.plan.shape
+        box = middle_of(shape)
+        labels = BlockArray.open(path).read(box)
+        truth = None if bench.truth is None else bench.truth.read(box)[..., 0]
+        picture = self.tree.overlay(self.plan.name, _VIEW)
+        self.finish.overlays[self.plan.name] = write_overlay(
+            picture, bench.image.read(box), labels, truth
+        )
+
+
+def middle_of(shape: tuple[int, ...]) -> Box:
+    """What is shown of an image: its middle, of a volume some slices."""
+    most = (_SHOWN,) * len(shape) if len(shape) == 2 else (_SLICES, _SHOWN, _SHOWN)
+    sides = [min(size, side) for size, side in zip(shape, most, strict=True)]
+    starts = [(size - side) // 2 for size, side in zip(shape, sides, strict=True)]
+    return tuple(slice(a, a + n) for a, n in zip(starts, sides, strict=True))

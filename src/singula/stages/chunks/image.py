@@ -1,0 +1,363 @@
+"""The phases of one image, from its values to tables and pictures."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.data.normalize import Normalizer, Statistics
+from singula.evaluate import Match
+from singula.instances import DECODERS, resolve_thresholds
+from singula.instances.blockwise import flood_part
+from singula.instances.decode import advice
+from singula.io.volume import BlockArray
+from singula.postprocess import Extents, close_ids, extents
+from singula.postprocess.voronoi import growth_threshold
+from singula.scaleout import JobFolder
+from singula.scaleout.job import save_arrays
+from singula.scaleout.runner import Runner, Work
+from singula.scaleout.stitch import HIGH, LOW, join, number_by_first, sum_over, touching_pairs
+from singula.stages import settings as from_config
+from singula.stages.chunks import work
+from singula.stages.chunks.bench import FLOODED, GROWN, REPAIRED, SEEDS, Bench, bench
+from singula.stages.chunks.plan import Plan
+
+Array = npt.NDArray[Any]
+Notify = Callable[[str], None]
+_PILOTS = 3
+_CHUNK = {2: 512, 3: 64}
+
+
+class ChunkImage:
+    """One image on its way through the phases.
+
+    Each phase leaves a record of every block and, from all of them, a table or a note. What is
+    there already is not done again.
+
+    Parameters
+    ----------
+    job : JobFolder
+    plan : Plan
+        Saved in the job.
+    runner : Runner
+    notify : callable
+    clock : callable
+        Takes the name of a stage and when it began.
+    """
+
+    def __init__(
+        self,
+        job: JobFolder,
+        plan: Plan,
+        runner: Runner,
+        notify: Notify,
+        clock: Callable[[str, float], float],
+    ) -> None:
+        self.job, self.plan, self.runner, self.notify = job, plan, runner, notify
+        self.clock = clock
+        self.grid = plan.grid
+
+    @property
+    def bench(self) -> Bench:
+        """What this process opens."""
+        return bench(self.job.path)
+
+    def run_phase(self, phase: str, do: Work, count: int | None = None) -> None:
+        """Do what is left of a phase."""
+        blocks = range(len(self.grid) if count is None else count)
+        said = [time.monotonic()]
+
+        def progress(done: int, total: int) -> None:
+            if done in (0, total) or time.monotonic() - said[0] < 30:
+                return
+            said[0] = time.monotonic()
+            self.notify(f"  {self.plan.name}: {phase}, block {done} of {total}")
+
+        self.runner.run(do, self.job, phase, blocks, progress)
+
+    def records(self, phase: str) -> Iterator[dict[str, Array]]:
+        """The records of a phase, block after block."""
+        return (self.job.load(phase, number) for number in range(len(self.grid)))
+
+    # Maps
+
+    def predict(self, normalizer: Normalizer) -> None:
+        """Maps of all blocks."""
+        began = time.perf_counter()
+        if self.job.read_note("scaling") is None:
+            self._settle_scaling(normalizer)
+        if not Path(self.plan.maps).is_dir() or not self.job.done("maps"):
+            self._create_maps()
+        self.run_phase("maps", work.predict_maps)
+        self.clock("prediction", began)
+
+    def _settle_scaling(self, normalizer: Normalizer) -> None:
+        """Normalisation from the whole image, where it asks for that."""
+        image, config = self.bench.image, self.bench.config
+        median = config.DATA.TEST.MEDIAN_PADDING
+        floats = image.dtype.kind == "f" and normalizer.kind == "div"
+        counted, largest = Statistics(normalizer.clip), [-np.inf]
+        if normalizer.wants_values or median or floats:
+            self.run_phase("values", work.count_values)
+            for record in self.records("values"):
+                largest.append(float(record["largest"]))
+                counted.add_arrays(record)
+        if median:
+            middle = Statistics((50.0, 50.0))
+            middle.counts, middle.samples = counted.counts, counted.samples
+            self.job.write_note("fill", {"values": list(middle.summary()["low"])})
+        scaling = normalizer.scaling_from(
+            image.dtype, image.channels, counted, lambda: max(largest)
+        )
+        names = ("low", "high", "shift", "scale")
+        self.job.write_note("scaling", {n: getattr(scaling, n).tolist() for n in names})
+
+    def _create_maps(self) -> None:
+        bench = self.bench
+        outputs = from_config.outputs(bench.config)
+        short = from_config.in_half(bench.config, self.plan.shape)
+        short = short and all(o.activation == "sigmoid" for o in outputs)
+        short = short and "class" not in bench.names
+        self.create(
+            self.plan.maps,
+            (*self.plan.shape, len(bench.names)),
+            np.float16 if short else np.float32,
+            names=bench.names,
+        )
+
+    def create(
+        self,
+        path: Path | str,
+        shape: Sequence[int],
+        dtype: Any,
+        *,
+        names: Sequence[str] | None = None,
+        kind: str = "image",
+    ) -> BlockArray:
+        """Begin an image whose files are the blocks."""
+        ndim = len(self.plan.shape)
+        chunks = [
+            next(c for c in range(min(_CHUNK[ndim], side), 0, -1) if side % c == 0)
+            for side in self.plan.block
+        ]
+        return BlockArray.create(
+            path,
+            shape,
+            dtype,
+            ndim=ndim,
+            names=names,
+            spacing=self.plan.spacing,
+            unit=self.plan.unit,
+            kind=kind,
+            chunks=chunks,
+            shards=self.plan.block,
+        )
+
+    # Instances
+
+    def settle_thresholds(self) -> tuple[str, ...]:
+        """Thresholds from the histograms of all blocks; gives what is to be said of them."""
+        found = self.job.read_note("thresholds")
+        if found is None:
+            bench = self.bench
+            if bench.filtered:
+                self.run_phase("levels", work.count_levels)
+            counts: dict[str, Array] = {}
+            for record in self.records("levels" if bench.filtered else "maps"):
+                for name, count in record.items():
+                    if name.startswith("levels."):
+                        key = name.removeprefix("levels.")
+                        counts[key] = counts.get(key, 0) + count
+            settings = from_config.decode_settings(bench.config)
+            decoder = DECODERS[bench.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS]
+            binary = {c: n for c, n in counts.items() if c in decoder.needs}
+            values, notes = resolve_thresholds(binary, settings)
+            found = {"values": values, "notes": list(notes)}
+            if bench.post.voronoi_threshold is not None:
+                found["area"] = growth_threshold(
+                    bench.post.voronoi_threshold, lambda: counts[work.AREA]
+                )
+            self.job.write_note("thresholds", found)
+        # Flooding without a growth mask has something to say, too.
+        return (*found["notes"], *advice(self.bench.recipe.decoder, found["values"]))
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Those that were settled on."""
+        found: dict[str, float] = (self.job.read_note("thresholds") or {})["values"]
+        return found
+
+    def find_seeds(self) -> int:
+        """Seeds of all blocks, joined over their faces; gives how many there are."""
+        table = self.job.table("seeds", "ids")
+        if not table.is_file():
+            if not self.job.done("seeds"):
+                self.create(self.job.path / SEEDS, self.plan.shape, np.uint32, kind="labels")
+            self.run_phase("seeds", work.find_seeds)
+            self._join_seeds()
+        return int(self.job.open_table("seeds", "count"))
+
+    def _join_seeds(self) -> None:
+        counts, first, pixels = [], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for record in self.records("seeds"):
+            counts.append(len(record["first"]))
+            first.append(record["first"])
+            pixels.append(record["pixels"])
+        component = join(counts, self._touching())
+        settings = self.bench.recipe.settings
+        kept = None
+        if settings.remove_before:
+            sizes = sum_over(component, np.concatenate(pixels))
+            kept = sizes >= max(settings.remove_small, 1)
+        ids = number_by_first(component, np.concatenate(first), kept)
+        count = int(ids.max(initial=0))
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        if self.bench.post.close_radius is not None and count:
+            ids[np.isin(ids, self._too_close(ids, offsets))] = 0
+        kind = np.uint32 if count < 2**32 else np.uint64
+        self.job.save_table("seeds", "offsets", offsets)
+        self.job.save_table("seeds", "count", np.array(count))
+        self.job.save_table("seeds", "ids", ids.astype(kind))
+
+    def _touching(self) -> Iterator[tuple[int, int, Array]]:
+        """Pairs of seeds that touch over the faces of blocks."""
+        for number, record in enumerate(self.records("seeds")):
+            if not len(record["first"]):
+                continue
+            for axis, behind in self.grid.following(number):
+                low = work.face_in(record, axis, HIGH)
+                if not len(low.places):
+                    continue
+                high = work.face_in(self.job.load("seeds", behind), axis, LOW)
+                if len(high.places):
+                    yield number, behind, touching_pairs(low, high)
+
+    def _too_close(self, ids: Array, offsets: Array) -> Array:
+        """Ids of the seeds whose centres are too near to that of a larger one."""
+        parts = []
+        for number, record in enumerate(self.records("seeds")):
+            if "extents.ids" in record:
+                part = work.unpack(Extents, "extents", record)
+                own = ids[offsets[number] :][part.ids - 1]
+                columns = {
+                    name: record[f"extents.{name}"] for name in ("npixels", "sums", "low", "high")
+                }
+                there = own > 0
+                parts.append(
+                    Extents.of_rows(
+                        ids=own[there], **{name: column[there] for name, column in columns.items()}
+                    )
+                )
+        radius = self.bench.post.close_radius
+        if not parts or radius is None:
+            return np.zeros(0, np.int64)
+        return close_ids(Extents.merge(parts), radius, spacing=self.plan.spacing)
+
+    def flood(self) -> None:
+        """Instances of all blocks, and the numbers that remain when small ones are gone."""
+        table = self.job.table("flood", "numbers")
+        if table.is_file():
+            return
+        ids = self.job.open_table("seeds", "ids")
+        if not self.job.done("flood"):
+            self.create(self.job.path / FLOODED, self.plan.shape, ids.dtype, kind="labels")
+        if self.job.read_note("halo") is None:
+            self.job.write_note("halo", {"pixels": self._measure_halo()})
+        self.run_phase("flood", work.flood)
+        count = int(self.job.open_table("seeds", "count"))
+        sizes, unproved = np.zeros(count + 1, np.int64), 0
+        for record in self.records("flood"):
+            sizes[record["ids"]] += record["pixels"]
+            unproved += int(record.get("unproved", 0))
+        settings = self.bench.recipe.settings
+        least = 1 if settings.remove_before else max(settings.remove_small, 1)
+        kept = sizes >= least
+        kept[0] = False
+        numbers = np.cumsum(kept) * kept
+        kind = np.min_scalar_type(int(numbers.max(initial=0)))
+        self.job.save_table("flood", "numbers", numbers.astype(kind))
+        if unproved:
+            self.notify(
+                f"  {self.plan.name}: {unproved} pixels could be reached from farther than memory "
+                "allows to look; give more with SYSTEM.MAX_MEMORY to be certain of them"
+            )
+
+    def _measure_halo(self) -> list[int]:
+        """What is decoded around a block, from the size of the instances in the fullest blocks."""
+        ndim, found, sides = len(self.plan.shape), [], []
+        for record in self.records("seeds"):
+            found.append(len(record["first"]))
+            if len(record["first"]):
+                sides.append(np.percentile(record["extent"], 90, axis=0))
+        if not sides:
+            return [1] * ndim
+        start = [ceil(1.5 * side) + 4 for side in np.max(sides, axis=0)]
+        bench, measured = self.bench, []
+        for number in np.argsort(found)[::-1][:_PILOTS]:
+            box = self.grid.box(int(number))
+            part = flood_part(
+                bench.recipe,
+                box,
+                self.plan.shape,
+                bench.read_maps,
+                bench.read_seeds,
+                halo=start,
+                most=self.plan.most,
+            )
+            own = extents(part.labels)
+            inner = (own.low > 0).all(axis=1) & (own.high < part.labels.shape).all(axis=1)
+            if inner.any():
+                lengths = (own.high - own.low)[inner]
+                measured.append(np.percentile(lengths, 99, axis=0))
+        if not measured:
+            return start
+        return [ceil(1.1 * side) + 2 for side in np.max(measured, axis=0)]
+
+    def write_instances(self) -> None:
+        """The decoded instances as a result."""
+        numbers = self.job.open_table("flood", "numbers")
+        if not self.job.done("instances"):
+            self.create(self.plan.instances, self.plan.shape, numbers.dtype, kind="labels")
+        self.run_phase("instances", work.write_instances)
+
+    def write_processed(self) -> None:
+        """The instances after all steps as a result; the note ``processed`` says what they are."""
+        kind = self.job.open_table("flood", "numbers").dtype
+        if not self.job.done("processed"):
+            self.create(self.plan.processed, self.plan.shape, kind, kind="labels")
+        self.run_phase("processed", work.write_processed)
+
+    def build_pyramid(
+        self, path: str, phase: str, properties: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """Coarser levels of a result, and the metadata that make it one."""
+        target = BlockArray.open(path)
+        for level in range(1, len(target.levels)):
+            self.job.write_note("pyramid", {"path": path, "level": level})
+            self.run_phase(
+                f"{phase}-level{level}", work.build_level, len(list(target.blocks(level)))
+            )
+        target.finish(self.plan.name, properties)
+
+    def colour(self, instances: str, picture: Path, match: Match) -> None:
+        """Paint hits and misses of one threshold."""
+        phase = f"colour-{picture.stem}"
+        names = {"match": f"{phase}.npz", "instances": instances, "picture": str(picture)}
+        save_arrays(self.job.path / names["match"], work.pack("match", match))
+        self.job.write_note("colour", names)
+        if not self.job.done(phase):
+            self.create(picture, (*self.plan.shape, 3), np.uint8, names=("red", "green", "blue"))
+        self.run_phase(phase, work.colour)
+        self.build_pyramid(str(picture), phase)
+
+    def clean(self) -> None:
+        """Delete the images that only the phases needed; the records stay."""
+        for name in (SEEDS, FLOODED, REPAIRED, GROWN):
+            shutil.rmtree(self.job.path / name, ignore_errors=True)

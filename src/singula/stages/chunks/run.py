@@ -1,0 +1,285 @@
+"""The test images, one after the other, each block by block."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from singula.config import Config
+from singula.errors import StorageError, UserError
+from singula.io.image import ArrayPlace
+from singula.io.pairs import Pair
+from singula.io.results import ResultsTree
+from singula.runtime import release_memory
+from singula.scaleout import JobFolder
+from singula.scaleout.memory import plan_blocks
+from singula.scaleout.runner import OneProcess, Runner
+from singula.stages import settings as from_config
+from singula.stages.chunks.finish import ChunkFinish
+from singula.stages.chunks.image import ChunkImage
+from singula.stages.chunks.network import DEVICE
+from singula.stages.chunks.plan import Plan
+from singula.stages.finish import Finish
+from singula.stages.inputs import TestInputs
+from singula.stages.post import post_settings
+from singula.stages.progress import file_stamp, settings_fingerprint
+from singula.stages.stored import maps_fingerprint, set_results_aside
+from singula.stages.tuned import apply_tuned
+from singula.stages.weights import find_checkpoint
+from singula.survey.machine import free_memory
+from singula.training.checkpoint import Checkpoint, load_checkpoint
+
+if TYPE_CHECKING:
+    from singula.data.normalize import Normalizer
+    from singula.training.device import Device
+
+Notify = Callable[[str], None]
+FOLDER = "chunks"
+_DONE = "finished"
+_SHARE = 0.6
+# Bytes per pixel of a decoded box beside its maps: surface, seeds, labels, masks, queues
+_DECODED = 34
+_LOCAL = "local:"
+
+
+@dataclass
+class ChunkRun:
+    """One pass over test images that do not fit into memory.
+
+    Parameters
+    ----------
+    config : Config
+    tree : ResultsTree
+    device : Device
+    notify : callable
+    resume : bool
+        Leave images alone that are finished under the same weights and settings. What a killed run
+        began goes on in any case.
+    dask : str, optional
+        Who works on the blocks, as ``--dask`` says; this process by default.
+    """
+
+    config: Config
+    tree: ResultsTree
+    device: Device
+    notify: Notify
+    resume: bool = False
+    dask: str | None = None
+    failed: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    finish: Finish = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the place where everything is gathered."""
+        refuse_whole_images(self.config)
+        self.finish = Finish(self.config, self.tree, post_settings(self.config))
+
+    def run(self) -> ChunkRun:
+        """Predict, decode and score every test image."""
+        inputs = TestInputs(self.config, self.notify, writes=False)
+        pairs, self.failed = inputs.find()
+        self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
+        checkpoint = load_checkpoint(find_checkpoint(self.config, self.tree))
+        self.config, notices = apply_tuned(self.config, checkpoint.description)
+        self.finish.config = self.config
+        for line in notices:
+            self.notify(line)
+        self._set_aside(pairs, checkpoint, inputs)
+        normalizer = self._normalizer(checkpoint)
+        with self._runner() as runner:
+            for number, pair in enumerate(pairs, 1):
+                words = self._image(pair, checkpoint, normalizer, inputs, runner)
+                self.notify(f"[{number}/{len(pairs)}] {pair.name}: {words}")
+        if self.failed and not self.finish.instances:
+            name, reason = next(iter(self.failed.items()))
+            raise UserError(
+                f"none of {len(self.failed)} test images could be done; {name}: {reason}"
+            )
+        return self
+
+    def _runner(self) -> AbstractContextManager[Runner]:
+        if self.dask is None:
+            return nullcontext(OneProcess())
+        from singula.scaleout.dask_run import dask_runner
+        from singula.training.device import present_gpus
+
+        gpus = present_gpus() if self.device.kind == "cuda" else 0
+        return dask_runner(self.dask, self.notify, memory=self._memory(), gpus=gpus)
+
+    def _memory(self) -> int:
+        """Bytes that this machine gives."""
+        return self.config.SYSTEM.MAX_MEMORY or int(_SHARE * free_memory())
+
+    def _workers(self) -> int:
+        """Processes among which this machine's memory is divided."""
+        local = (self.dask or "").startswith(_LOCAL)
+        return int((self.dask or "")[len(_LOCAL) :]) if local else 1
+
+    def _normalizer(self, checkpoint: Checkpoint) -> Normalizer:
+        from singula.stages.weights import network_from
+
+        return network_from(self.config, checkpoint)[1]
+
+    def _job(self, name: str) -> JobFolder:
+        return JobFolder(self.tree.run / FOLDER / name)
+
+    def _set_aside(self, pairs: list[Pair], checkpoint: Checkpoint, inputs: TestInputs) -> None:
+        """Move what an earlier test left, unless this one goes on with it."""
+        going_on = self.resume
+        for pair in pairs:
+            job = self._job(pair.name)
+            plan = Plan.load(job)
+            keys = self._keys(pair, checkpoint, inputs)
+            if plan is not None and (plan.maps_key, plan.key) == keys:
+                going_on |= job.read_note(_DONE) is None
+        if going_on:
+            return
+        keep = self.config.TEST.REUSE_PREDICTIONS
+        if not keep:
+            shutil.rmtree(self.tree.run / FOLDER, ignore_errors=True)
+        kept = set_results_aside(self.tree, keep_maps=keep)
+        if kept is not None:
+            self.notify(f"results of an earlier test of this run are now in {kept}")
+
+    def _keys(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> tuple[str, str]:
+        maps = [maps_fingerprint(self.config), checkpoint.fingerprint, file_stamp(pair.image)]
+        rest = [settings_fingerprint(self.config, None), inputs.stamp(pair)]
+        one, two = (
+            hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+            for parts in (maps, [*maps, *rest])
+        )
+        return one, two
+
+    def _image(
+        self,
+        pair: Pair,
+        checkpoint: Checkpoint,
+        normalizer: Normalizer,
+        inputs: TestInputs,
+        runner: Runner,
+    ) -> str:
+        job = self._job(pair.name)
+        try:
+            plan = self._plan(pair, checkpoint, inputs)
+            plan = self._take_up(job, plan)
+            plan.save(job)
+            device = "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
+            job.write_note(DEVICE, {"name": device})
+            image = ChunkImage(job, plan, runner, self.notify, self.finish.clock)
+            done = ChunkFinish(image, self.finish)
+            if job.read_note(_DONE) is None:
+                self.notify(
+                    f"  {pair.name}: {_sides(plan.shape)} pixels in {len(plan.grid)} blocks of "
+                    f"{_sides(plan.block)}"
+                )
+                image.predict(normalizer)
+                if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
+                    done.instances()
+                done.outputs()
+                job.write_note(_DONE, done.summary())
+                image.clean()
+            release_memory()
+            return done.restore(job.read_note(_DONE) or {})
+        except StorageError:
+            raise
+        except (UserError, MemoryError) as error:
+            self.failed[pair.name] = str(error) or "not enough memory"
+            return f"FAILED: {self.failed[pair.name]}"
+
+    def _plan(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> Plan:
+        config, tree = self.config, self.tree
+        image = inputs.reader.open_image(pair.image, pair.arrays)
+        shape = image.spatial_shape
+        asked = config.TEST.BY_CHUNKS.BLOCK_SHAPE
+        if asked and (len(asked) != len(shape) or min(asked) < 1):
+            raise UserError(
+                f"TEST.BY_CHUNKS.BLOCK_SHAPE: found {asked}; give {len(shape)} sides of 1 or more"
+            )
+        names = from_config.channel_names(config)
+        each = len(names) * (2 if from_config.in_half(config, shape) else 4) + _DECODED
+        memory = self._memory() // self._workers()
+        budget = plan_blocks(shape, memory, each, block=asked or None)
+        if budget is None:
+            raise UserError(
+                f"{pair.image}: {memory / 1e9:.1f} GB of memory are too little for any block",
+                "give more with SYSTEM.MAX_MEMORY, or use fewer workers",
+            )
+        width = from_config.model_settings(config).feature_maps[0]
+        maps_key, key = self._keys(pair, checkpoint, inputs)
+        mask = inputs.masks.get(pair.name)
+        spacing = from_config.spacing(config, "TEST")
+        if spacing is None or len(spacing) != len(shape):
+            spacing = image.spacing
+        return Plan(
+            name=pair.name,
+            config=config.to_yaml(),
+            image=str(pair.image.absolute()),
+            label=str(pair.label.absolute()) if pair.label and inputs.has_truth else "",
+            mask=str(mask.absolute()) if mask else "",
+            checkpoint=str(checkpoint.path.absolute()),
+            image_place=_place(pair.arrays),
+            label_place=_place(pair.label_arrays),
+            maps=str((tree.per_image / f"{pair.name}.zarr").absolute()),
+            instances=str((tree.per_image_instances / f"{pair.name}.zarr").absolute()),
+            processed=str((tree.per_image_post_processing / f"{pair.name}.zarr").absolute())
+            if self.finish.post.changes_instances
+            else "",
+            shape=shape,
+            block=tuple(min(b, s) for b, s in zip(budget.block, shape, strict=True))
+            if asked
+            else budget.block,
+            spacing=spacing,
+            unit=image.unit,
+            most=budget.most,
+            largest=max(1, budget.network // (70 * width)),
+            maps_key=maps_key,
+            key=key,
+        )
+
+    def _take_up(self, job: JobFolder, plan: Plan) -> Plan:
+        """Keep what was done under the same keys; gives the plan with the blocks of then."""
+        before = Plan.load(job)
+        if before is None or before.maps_key != plan.maps_key or not Path(before.maps).is_dir():
+            shutil.rmtree(job.path, ignore_errors=True)
+            return plan
+        if before.key != plan.key:
+            job.forget_all_but(("maps", "values", "scaling", "fill"))
+        done = len(job.done("maps"))
+        self.notify(f"  {plan.name}: {done} of {len(before.grid)} blocks are predicted already")
+        return replace(plan, block=before.block, most=max(plan.most, 1), shape=before.shape)
+
+
+def refuse_whole_images(config: Config) -> None:
+    """Say which keys need whole images.
+
+    Raises
+    ------
+    UserError
+        Naming the first one that is set.
+    """
+    keys: dict[str, bool] = {
+        "TEST.FULL_IMG": config.TEST.FULL_IMG,
+        "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK,
+        "DATA.PREPROCESS.TEST": config.DATA.PREPROCESS.TEST,
+        "PROBLEM.INSTANCE_SEG.DATA_CHECK_MW": config.PROBLEM.INSTANCE_SEG.DATA_CHECK_MW,
+    }
+    for name, wanted in keys.items():
+        if wanted:
+            raise UserError(
+                f"{name}: True needs whole images, but TEST.BY_CHUNKS.ENABLE is True",
+                f"set {name}: False, or TEST.BY_CHUNKS.ENABLE: False",
+            )
+
+
+def _place(arrays: ArrayPlace | None) -> tuple[str, str | None] | None:
+    return None if arrays is None else (arrays.inside, arrays.axes)
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))

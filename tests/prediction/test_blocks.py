@@ -1,0 +1,151 @@
+"""An image predicted block by block has the maps of the image predicted whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from singula.boxes import Box
+from singula.data.normalize import Normalizer
+from singula.data.patches import TilePlan
+from singula.models import ModelSettings, build_model, downsampling
+from singula.models.build import receptive_radius
+from singula.prediction import (
+    BlockPlan,
+    BlockPredictor,
+    Predictor,
+    PredictSettings,
+    block_plan,
+    fast_windows,
+)
+from singula.scaleout import Grid
+from singula.training.losses import Output
+
+B, D = Output("B", "bce", "sigmoid"), Output("D", "l1", "linear")
+CASES = {
+    "2d": (ModelSettings(2, 1, 2, feature_maps=(4, 8, 16), dropout=(0, 0, 0)), (150, 203)),
+    "2d convnext": (
+        ModelSettings(2, 1, 2, architecture="unext_v1", feature_maps=(3, 4), dropout=(0, 0)),
+        (50, 61),
+    ),
+    "3d": (
+        ModelSettings(3, 1, 2, feature_maps=(4, 8), dropout=(0, 0), z_down=(1,)),
+        (13, 50, 47),
+    ),
+    "3d upsampling": (
+        ModelSettings(
+            3, 1, 2, feature_maps=(4, 8), dropout=(0, 0), z_down=(2,), upsample="upsampling"
+        ),
+        (18, 40, 44),
+    ),
+}
+
+
+def picture(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (*shape, 1)).astype(np.uint8)
+
+
+def warm(settings_: ModelSettings) -> nn.Module:
+    """A network whose batch norm is not the identity."""
+    torch.manual_seed(1)
+    network = build_model(settings_).train()
+    shape = tuple(8 * m for m in downsampling(settings_))
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.rand(2, settings_.in_channels, *shape))
+    return network
+
+
+def full_halo(shape, settings, model):
+    """A plan whose halo is all that the network reaches, however dear for small blocks."""
+    multiple = downsampling(model)
+    halo = tuple(-(-r // m) * m for r, m in zip(receptive_radius(model), multiple, strict=True))
+    return BlockPlan(shape, settings.plan.margin, halo, multiple, (1,) * model.ndim, 10**9)
+
+
+def by_blocks(predictor, image, whole, block, plan):
+    shape = image.shape[:-1]
+    scaling = Normalizer("div").scaling(image)
+    read: list[Box] = []
+
+    def cut(box: Box) -> np.ndarray:
+        read.append(box)
+        return image[box]
+
+    blocks = BlockPredictor(predictor, plan, cut, scaling, whole)
+    grid = Grid(shape, block)
+    maps = {o.name: np.zeros(shape, np.float32) for o in predictor.outputs}
+    for number in range(len(grid)):
+        for name, values in blocks(grid.box(number)).items():
+            maps[name][grid.box(number)] = values
+    return maps, read
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_windows_of_blocks_give_the_map_of_the_whole_image(case: str) -> None:
+    model, shape = CASES[case]
+    multiple, reach = downsampling(model), receptive_radius(model)
+    predictor, image = Predictor(warm(model), (B, D)), picture(shape)
+    margin = tuple(range(3, 3 + model.ndim))
+    one = fast_windows(shape, margin, reach, multiple, shape, 10**9)
+    settings = PredictSettings(one, 2)
+    whole = predictor.predict(image, Normalizer("div").scaling(image), settings)
+    block = tuple(max(4, s // 3) for s in shape)
+    found, read = by_blocks(predictor, image, settings, block, full_halo(shape, settings, model))
+    for name in ("B", "D"):
+        assert np.ptp(whole[name]) > 0.01
+        np.testing.assert_allclose(found[name], whole[name], atol=2e-5)
+    if case == "2d":  # no block reads the whole image
+        assert all(any(p.stop - p.start < s for p, s in zip(b, shape, strict=True)) for b in read)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.tuples(st.integers(3, 40), st.integers(3, 40)),
+    st.tuples(st.integers(3, 20), st.integers(3, 20)),
+    st.sampled_from([0.0, 0.25, 0.5, 0.75]),
+    st.integers(0, 3),
+    st.booleans(),
+)
+def test_tiles_of_blocks_are_those_of_the_whole_image(
+    shape: tuple[int, int], block: tuple[int, int], overlap: float, padding: int, augment: bool
+) -> None:
+    """With a network that tells where in a tile it is, so that other tiles would show."""
+
+    class Ramp(nn.Module):
+        def forward(self, x):
+            ramp = np.arange(x.shape[-1], dtype=np.float32) / 50
+            return x + x.new_tensor(ramp)
+
+    image = picture(shape)
+    plan = TilePlan((12, 12), (overlap, overlap), (padding, padding), (1, 1))
+    settings_ = PredictSettings(plan, 3, augment=augment)
+    predictor = Predictor(Ramp(), (D,))
+    whole = predictor.predict(image, Normalizer("div").scaling(image), settings_)
+    found, _ = by_blocks(
+        predictor, image, settings_, block, block_plan(shape, block, settings_, (), (), 0)
+    )
+    np.testing.assert_allclose(found["D"], whole["D"], atol=1e-5)
+
+
+def test_empty_blocks_cost_one_pass() -> None:
+    """Blocks of one value that lie alike get what the first of them got."""
+    model, _ = CASES["2d"]
+    multiple, reach = downsampling(model), receptive_radius(model)
+    network, calls = warm(model), []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    predictor = Predictor(network, (B, D))
+    image = np.full((640, 640, 1), 7, np.uint8)
+    image[600:, 600:] = picture((40, 40))
+    settings = PredictSettings(fast_windows((640, 640), (0, 0), reach, multiple, (1, 1), 10**9), 1)
+    whole = predictor.predict(image, Normalizer("div").scaling(image), settings)
+    calls.clear()
+    found, _ = by_blocks(
+        predictor, image, settings, (64, 64), full_halo((640, 640), settings, model)
+    )
+    np.testing.assert_allclose(found["B"], whole["B"], atol=2e-5)
+    assert len(calls) < 40  # of 100 blocks: those at borders and corners, and near the cells

@@ -1,0 +1,333 @@
+"""A test in blocks leaves what a test of whole images leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from singula.demo import make_image
+from singula.io.volume import BlockArray
+from singula.io.write import write_tiff
+from singula.prediction import windows
+
+zarr = pytest.importorskip("zarr")
+tifffile = pytest.importorskip("tifffile")
+
+POST = "TEST.POST_PROCESSING"
+SEG = "PROBLEM.INSTANCE_SEG"
+REMOVAL = f"{POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
+BLOCKS = {2: "(80, 64)", 3: "(16, 32, 40)"}
+SHAPES = {2: (160, 200), 3: (24, 72, 88)}
+MANUAL = (f"{SEG}.DATA_MW_TH_TYPE=manual", f"{SEG}.DATA_MW_TH_CONTOUR=0.3")
+
+
+def large_images(folder: Path, ndim: int, n_classes: int = 1) -> Path:
+    """One test image, cells in some of its blocks only."""
+    made = make_image(SHAPES[ndim], np.random.default_rng(5), n_classes=n_classes)
+    image, labels = made.image.copy(), made.labels.copy()
+    empty = (slice(None),) * (ndim - 1) + (slice(SHAPES[ndim][-1] // 2, None),)
+    image[(*empty[:-2], slice(0, SHAPES[ndim][-2] // 2), empty[-1])] = 0
+    labels[(*empty[:-2], slice(0, SHAPES[ndim][-2] // 2), empty[-1])] = 0
+    axes = "ZYX"[-ndim:]
+    write_tiff(folder / "x" / "large.tif", image, axes, (2.0, 0.5, 0.5)[-ndim:], "µm")
+    if made.classes is not None:
+        classes = np.where(labels > 0, made.classes, 0).astype(np.uint16)
+        labels, axes = np.stack([labels, classes], -1), axes + "C"
+    write_tiff(folder / "y" / "large.tif", labels, axes)
+    return folder
+
+
+class Jobs:
+    """A trained network, and tests with it."""
+
+    def __init__(self, command, config, folder, ndim, images) -> None:
+        self.command, self.config, self.folder, self.ndim = command, config, folder, ndim
+        self.images = images
+        self.count = len(list((folder / "job" / "results").glob("job_*"))) + 1
+
+    def words(self, *changes: str, chunks: bool, run_id: int) -> list[object]:
+        job = self.folder / "job"
+        keys = [
+            "TRAIN.ENABLE=False",
+            f"PATHS.CHECKPOINT_FILE={job / 'checkpoints' / 'job_1-checkpoint-best.pth'}",
+            f"DATA.TEST.PATH={self.images / 'x'}",
+            f"DATA.TEST.GT_PATH={self.images / 'y'}",
+            *changes,
+        ]
+        if chunks:
+            keys += [
+                "TEST.BY_CHUNKS.ENABLE=True",
+                f"TEST.BY_CHUNKS.BLOCK_SHAPE={BLOCKS[self.ndim]}",
+            ]
+        line = ["run", "--config", self.config, "--result_dir", self.folder, "--name", "job"]
+        return [*line, "--run_id", run_id, *(w for k in keys for w in ("--set", k))]
+
+    def test(self, *changes: str, chunks: bool, more: tuple[object, ...] = ()) -> Path:
+        self.count += 1
+        words = self.words(*changes, chunks=chunks, run_id=self.count)
+        assert self.command(*words, *more) == 0, self.command.err + self.command.out
+        return self.run(self.count)
+
+    def run(self, run_id: int) -> Path:
+        return self.folder / "job" / "results" / f"job_{run_id}"
+
+
+@pytest.fixture(scope="session")
+def trained() -> dict[str, tuple[Path, Path, Path]]:
+    """Configuration, results and images of each kind of network, trained by whoever comes first."""
+    return {}
+
+
+@pytest.fixture
+def jobs(request, command, write_config, tmp_path, trained, data_2d, data_3d, data_classes):
+    kind = getattr(request, "param", "2d")
+    ndim = 3 if kind == "3d" else 2
+    if kind not in trained:
+        data = {"2d": data_2d, "3d": data_3d, "classes": data_classes, "bp": data_2d}[kind]
+        changes = {"TRAIN.EPOCHS": 20 if ndim == 2 else 8, "MODEL.FEATURE_MAPS": [6, 8]}
+        if kind == "classes":
+            changes["MODEL.N_CLASSES"] = 4
+        if kind == "bp":
+            changes["PROBLEM.INSTANCE_SEG.DATA_CHANNELS"] = "BP"
+        config = write_config(data, ndim, **{"TEST.ENABLE": False, **changes})
+        out = tmp_path / "out"
+        assert command("run", "--config", config, "--result_dir", out, "--name", "job") == 0
+        tree = yaml.safe_load(config.read_text())
+        tree["TEST"]["ENABLE"] = True
+        config.write_text(yaml.safe_dump(tree))
+        images = large_images(tmp_path / "large", ndim, 3 if kind == "classes" else 1)
+        trained[kind] = config, out, images
+    config, out, images = trained[kind]
+    return Jobs(command, config, out, ndim, images)
+
+
+@pytest.fixture
+def whole_halo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small blocks are predicted with all that the network reaches, however dear."""
+    monkeypatch.setattr(windows, "_WORTH", 1e9)
+
+
+def read_labels(folder: Path, ndim: int) -> np.ndarray:
+    path = folder / "large.zarr"
+    if path.exists():
+        return BlockArray.open(path).read((slice(None),) * ndim)
+    labels = tifffile.imread(folder / "large.tif")
+    return labels[0] if labels.ndim > ndim else labels  # the second channel is the class
+
+
+def assert_same(whole: Path, chunks: Path, ndim: int) -> None:
+    """Instances, tables and scores of two tests are the same."""
+    for name in ("per_image_instances", "per_image_post_processing"):
+        assert (whole / name).exists() == (chunks / name).exists()
+        if not (whole / name).exists():
+            continue
+        one, two = (read_labels(run / name, ndim) for run in (whole, chunks))
+        assert one.max() > 3
+        np.testing.assert_array_equal(one, two)
+        for table in sorted(p.name for p in (whole / name).glob("*.csv")):
+            pd.testing.assert_frame_equal(
+                pd.read_csv(whole / name / table), pd.read_csv(chunks / name / table), rtol=1e-9
+            )
+    one, two = (pd.read_csv(run / "metrics.csv") for run in (whole, chunks))
+    # A block cannot tell the true points and distances of instances that it cuts.
+    shared = [c for c in one.columns if "per_patch" not in c and c != "per_image_iou_P"]
+    pd.testing.assert_frame_equal(one[shared], two[shared], rtol=1e-6)
+    for path in sorted((whole / "instance_associations").iterdir()):
+        other = chunks / "instance_associations" / path.name
+        if path.suffix == ".csv":
+            pd.testing.assert_frame_equal(pd.read_csv(path), pd.read_csv(other))
+        else:
+            picture = BlockArray.open(other.with_suffix(".zarr")).read((slice(None),) * ndim)
+            np.testing.assert_array_equal(tifffile.imread(path), picture)
+    assert (chunks / "overlays" / "large.png").is_file()
+    assert (chunks / "report.html").is_file()
+
+
+@pytest.mark.parametrize("jobs", ["2d", "3d"], indirect=True)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (),
+        (*MANUAL, f"{SEG}.GROW_INTO_CONTOUR=True", f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE=25"),
+        (f"{POST}.VORONOI_ON_MASK=True", f"{POST}.CLEAR_BORDER=True"),
+        (
+            f"{POST}.REPARE_LARGE_BLOBS_SIZE=150",
+            f"{POST}.MEASURE_PROPERTIES.ENABLE=True",
+            f"{POST}.VORONOI_ON_MASK=True",
+            f"{POST}.VORONOI_TH=0.6",
+        ),
+        (
+            *MANUAL,
+            f"{REMOVAL}.ENABLE=True",
+            f"{REMOVAL}.PROPS=[['npixels']]",
+            f"{REMOVAL}.VALUES=[[60]]",
+            f"{REMOVAL}.SIGN=[['lt']]",
+            f"{POST}.MEASURE_PROPERTIES.ENABLE=True",
+        ),
+    ],
+    ids=["auto", "manual", "voronoi", "repair", "properties"],
+)
+@pytest.mark.usefixtures("whole_halo")
+def test_blocks_leave_what_whole_images_leave(jobs, changes) -> None:
+    whole = jobs.test(*changes, chunks=False)
+    chunks = jobs.test(*changes, chunks=True)
+    assert_same(whole, chunks, jobs.ndim)
+
+
+@pytest.mark.parametrize("jobs", ["classes"], indirect=True)
+@pytest.mark.usefixtures("whole_halo")
+def test_classes_of_instances_in_blocks(jobs) -> None:
+    measure = f"{POST}.MEASURE_PROPERTIES.ENABLE=True"
+    whole, chunks = (jobs.test(measure, *MANUAL, chunks=c) for c in (False, True))
+    assert_same(whole, chunks, 2)
+    assert "class" in pd.read_csv(chunks / "per_image_instances" / "large_full_stats.csv")
+
+
+@pytest.mark.parametrize("jobs", ["bp"], indirect=True)
+@pytest.mark.usefixtures("whole_halo")
+def test_close_points_in_blocks(jobs) -> None:
+    changes = (f"{POST}.REMOVE_CLOSE_POINTS=True", f"{POST}.REMOVE_CLOSE_POINTS_RADIUS=[3]")
+    whole, chunks = (jobs.test(*changes, chunks=c) for c in (False, True))
+    assert_same(whole, chunks, 2)
+
+
+@pytest.mark.parametrize("jobs", ["3d"], indirect=True)
+@pytest.mark.usefixtures("whole_halo")
+def test_filters_and_masks_in_blocks(jobs, tmp_path) -> None:
+    mask = np.zeros(SHAPES[3], np.uint8)
+    mask[2:, 10:60, 12:] = 1
+    write_tiff(tmp_path / "masks" / "large.tif", mask, "ZYX")
+    changes = (
+        f"{POST}.Z_FILTERING=True",
+        f"{POST}.YZ_FILTERING=True",
+        f"{POST}.YZ_FILTERING_SIZE=3",
+        f"{POST}.APPLY_MASK=True",
+        f"DATA.TEST.BINARY_MASKS={tmp_path / 'masks'}",
+    )
+    whole, chunks = (jobs.test(*changes, chunks=c) for c in (False, True))
+    assert_same(whole, chunks, 3)
+
+
+@pytest.mark.parametrize("jobs", ["3d"], indirect=True)
+def test_tiles_of_the_patch_are_the_same_in_blocks(jobs) -> None:
+    """With a halo that is too small for the network, the tiles have to be the same ones."""
+    keys = ("TEST.TILE_SIZE=patch", "DATA.TEST.OVERLAP=(0, 0.25, 0.25)")
+    whole, chunks = (jobs.test(*keys, chunks=c) for c in (False, True))
+    assert_same(whole, chunks, 3)
+
+
+def test_workers_of_dask_leave_the_same(jobs) -> None:
+    pytest.importorskip("distributed")
+    alone, two = (
+        jobs.test(*MANUAL, chunks=True, more=more) for more in ((), ("--dask", "local:2"))
+    )
+    one, other = (read_labels(run / "per_image_instances", 2) for run in (alone, two))
+    np.testing.assert_array_equal(one, other)
+    assert one.max() > 3
+    first, second = ((run / "metrics.csv").read_text() for run in (alone, two))
+    assert first == second
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a group of processes")
+@pytest.mark.parametrize("victim", ["worker", "everything"])
+def test_a_killed_worker_and_a_killed_run_change_nothing(jobs, victim) -> None:
+    """The command again skips what was done, and ends with the same result."""
+    pytest.importorskip("distributed")
+    psutil = pytest.importorskip("psutil")
+    alone = jobs.test(*MANUAL, chunks=True)
+    jobs.count += 1
+    words = jobs.words(*MANUAL, chunks=True, run_id=jobs.count)
+    run = jobs.run(jobs.count)
+    line = [sys.executable, "-c", "from singula.cli import main; main()", *map(str, words)]
+    line += ["--dask", "local:2"]
+
+    def start() -> subprocess.Popen:
+        return subprocess.Popen(
+            line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    process = start()
+    records = run / "chunks" / "large" / "maps"
+    until = time.monotonic() + 300
+    while not list(records.rglob("*.npz")) and time.monotonic() < until:
+        time.sleep(0.05)
+    if victim == "worker":
+        spawned = [
+            child
+            for child in psutil.Process(process.pid).children(recursive=True)
+            if "spawn_main" in " ".join(child.cmdline())
+        ]
+        assert spawned
+        spawned[-1].kill()
+        said, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, said
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        done = {path: path.stat().st_mtime_ns for path in records.rglob("*.npz")}
+        assert done
+        process = start()
+        said, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, said
+        assert "are predicted already" in said
+        assert {path: path.stat().st_mtime_ns for path in done} == done
+    one, other = (read_labels(r / "per_image_instances", 2) for r in (alone, run))
+    np.testing.assert_array_equal(one, other)
+    assert (alone / "metrics.csv").read_text() == (run / "metrics.csv").read_text()
+    summary = json.loads((run / "run.json").read_text())
+    assert summary["test"]["instances"]["large"] == int(one.max())
+
+
+def test_other_thresholds_do_not_predict_again(jobs) -> None:
+    first = jobs.test(*MANUAL, chunks=True)
+    before = {p: p.stat().st_mtime_ns for p in (first / "chunks").rglob("maps/*/*.npz")}
+    assert before
+    words = jobs.words(f"{SEG}.DATA_MW_TH_TYPE=auto", "TEST.REUSE_PREDICTIONS=True",
+                       chunks=True, run_id=jobs.count)  # fmt: skip
+    assert jobs.command(*words) == 0, jobs.command.err
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    again = read_labels(first / "per_image_instances", 2)
+    fresh = read_labels(
+        jobs.test(f"{SEG}.DATA_MW_TH_TYPE=auto", chunks=True) / "per_image_instances", 2
+    )
+    np.testing.assert_array_equal(again, fresh)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("TEST.FULL_IMG=True", "TEST.FULL_IMG"),
+        ("TEST.BY_CHUNKS.BLOCK_SHAPE=(8, 8, 8)", "BLOCK_SHAPE"),
+        ("SYSTEM.MAX_MEMORY=10MB", "too little"),
+        ("SYSTEM.MAX_MEMORY=much", "MAX_MEMORY"),
+    ],
+)
+def test_refusals(jobs, key, message) -> None:
+    jobs.count += 1
+    words = jobs.words(chunks=True, run_id=jobs.count)
+    assert jobs.command(*words, "--set", key) == 2
+    assert message in jobs.command.err
+    assert "Traceback" not in jobs.command.err
+
+
+def test_words_of_dask_are_checked(jobs) -> None:
+    pytest.importorskip("distributed")
+    jobs.count += 1
+    words = jobs.words(chunks=True, run_id=jobs.count)
+    for way, message in (
+        ("local", "allowed: local:N"),
+        ("slurm:nowhere.yaml", "no file nowhere.yaml"),
+    ):
+        assert jobs.command(*words, "--dask", way) == 2
+        assert message in jobs.command.err
+    assert jobs.command(*jobs.words(chunks=False, run_id=1), "--dask", "local:2") == 2
+    assert "BY_CHUNKS" in jobs.command.err

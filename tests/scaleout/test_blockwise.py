@@ -1,0 +1,126 @@
+"""Decoding block by block gives the instances of the whole image, to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from singula.channels import encode
+from singula.instances import DECODERS, DecodeSettings, decode
+from singula.instances.blockwise import Recipe, flood_part, seed_part
+from singula.instances.thresholds import histogram, resolve_thresholds
+from singula.scaleout import Grid
+from singula.scaleout.stitch import HIGH, LOW, face_of, face_pairs, join, number_by_first, sum_over
+
+
+def cells(shape, count, seed):
+    """Voronoi cells cut to balls: they touch each other and the border of the image."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(0, shape, (count, len(shape)))
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
+    away = np.linalg.norm(grid[..., None, :] - points, axis=-1)
+    nearest = away.argmin(-1) + 1
+    radius = 0.75 * (np.prod(shape) / count) ** (1 / len(shape))
+    return np.where(away.min(-1) < radius, nearest, 0).astype(np.uint16)
+
+
+def soft_maps(labels, channels, seed, flat):
+    rng = np.random.default_rng(seed)
+    maps = {}
+    for name, ideal in encode(labels, channels).items():
+        blurred = gaussian_filter(ideal.astype(np.float32), 0.8)
+        noisy = blurred + rng.normal(0, 0.04, ideal.shape).astype(np.float32)
+        if name not in ("D", "Dv2"):
+            noisy = noisy.clip(0, 1)
+        maps[name] = np.round(noisy * 8) / 8 if flat else noisy
+    return {name: values.astype(np.float32) for name, values in maps.items()}
+
+
+def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
+    """What the phases of a run do, without files."""
+    shape = next(iter(maps.values())).shape
+    grid, decoder = Grid(shape, block), DECODERS[channels]
+
+    def read_maps(box):
+        return {name: values[box] for name, values in maps.items()}
+
+    counted = {c: 0 for c in decoder.needs if c in "BCMP"}
+    for number in range(len(grid)):
+        part = read_maps(grid.box(number))
+        counted = {c: counts + histogram(part[c]) for c, counts in counted.items()}
+    thresholds, _ = resolve_thresholds(counted if chosen.th_type == "auto" else {}, chosen)
+    recipe = Recipe(decoder, thresholds, chosen, spacing)
+    parts = [seed_part(recipe, grid.box(n), shape, read_maps) for n in range(len(grid))]
+    faces = {
+        (n, axis, end): face_of(part.labels, axis, end)
+        for n, part in enumerate(parts)
+        for axis in range(len(shape))
+        for end in (LOW, HIGH)
+    }
+    component = join([len(p.first) for p in parts], face_pairs(grid, faces))
+    kept = None
+    if chosen.remove_before:
+        sizes = sum_over(component, np.concatenate([p.pixels for p in parts]))
+        kept = sizes >= max(chosen.remove_small, 1)
+    ids = number_by_first(component, np.concatenate([p.first for p in parts]), kept)
+    offsets = np.cumsum([0, *(len(p.first) for p in parts)])
+    seeds = np.zeros(shape, np.uint32)
+    for n, part in enumerate(parts):
+        own = np.concatenate([[0], ids[offsets[n] : offsets[n + 1]]])
+        seeds[grid.box(n)] = own[part.labels]
+    flooded, unproved = np.zeros(shape, np.uint32), 0
+    for n in range(len(grid)):
+        part = flood_part(
+            recipe, grid.box(n), shape, read_maps, lambda box: seeds[box], halo=halo, most=most
+        )
+        flooded[grid.box(n)] = part.labels
+        unproved += part.unproved
+    sizes = np.bincount(flooded.ravel())
+    least = 1 if chosen.remove_before else max(chosen.remove_small, 1)
+    large = sizes >= least
+    large[0] = False
+    return (np.cumsum(large) * large)[flooded], unproved
+
+
+@st.composite
+def cases(draw):
+    ndim = draw(st.sampled_from([2, 3]))
+    shape = tuple(draw(st.integers(6, 48 if ndim == 2 else 22)) for _ in range(ndim))
+    return {
+        "shape": shape,
+        "block": tuple(draw(st.integers(3, max(4, size))) for size in shape),
+        "halo": tuple(draw(st.integers(0, 9)) for _ in shape),
+        "channels": draw(st.sampled_from(list(DECODERS))),
+        "count": draw(st.integers(1, 25)),
+        "seed": draw(st.integers(0, 2**16)),
+        "flat": draw(st.booleans()),
+        "settings": DecodeSettings(
+            th_type=draw(st.sampled_from(["auto", "manual"])),
+            th_distance=draw(st.sampled_from([0.6, 0.9, 1.5])),
+            remove_small=draw(st.integers(0, 30)),
+            remove_before=draw(st.booleans()),
+            seed_morph=draw(st.sampled_from([(), (("erode", 1.0),), (("dilate", 2.0),)])),
+            fore_erosion=draw(st.sampled_from([0, 1.5])),
+            fore_dilation=draw(st.sampled_from([0, 2.0])),
+            by_2d_slices=draw(st.booleans()),
+            grow_into_contour=draw(st.booleans()),
+        ),
+        "half": draw(st.booleans()),
+    }
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases())
+def test_blocks_have_the_labels_of_the_whole_image(case):
+    labels = cells(case["shape"], case["count"], case["seed"])
+    maps = soft_maps(labels, case["channels"], case["seed"], case["flat"])
+    if case["half"]:
+        maps = {n: v.astype(np.float16) if n in "BCMP" else v for n, v in maps.items()}
+    whole = decode(maps, case["channels"], settings=case["settings"]).labels
+    found, unproved = in_blocks(
+        maps, case["channels"], case["settings"], case["block"], case["halo"]
+    )
+    assert unproved == 0
+    np.testing.assert_array_equal(found, whole)
