@@ -99,11 +99,16 @@ class RunLog:
         if self.quiet:
             return
         self.notify(line)
-        stamped = f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}"
+        stamped = _stamped(line)
         if self.path is None:
             self.waiting.append(stamped)
         else:
             self._write(stamped)
+
+    def keep(self, line: str) -> None:
+        """Write a line only, which somebody else says."""
+        if not self.quiet:
+            self._write(_stamped(line))
 
     def _write(self, line: str) -> None:
         if self.path is not None:
@@ -112,6 +117,10 @@ class RunLog:
                     file.write(line + "\n")
             except OSError as error:
                 raise write_error(self.path, error) from error
+
+
+def _stamped(line: str) -> str:
+    return f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}"
 
 
 def run(job: Job, notify: Notify) -> RunReport:
@@ -132,9 +141,17 @@ def run(job: Job, notify: Notify) -> RunReport:
     UserError
         For every mistake in the configuration, the folders or the files.
     """
-    began = time.perf_counter()
     rank = int(os.environ.get("RANK", "0"))
     log = RunLog(notify, quiet=rank > 0)
+    try:
+        return _run(job, log, rank)
+    except UserError as error:
+        log.keep(f"error: {error}")
+        raise
+
+
+def _run(job: Job, log: RunLog, rank: int) -> RunReport:
+    began = time.perf_counter()
     config = load_config(job.config, job.overrides, notify=log)
     tree = ResultsTree(
         job.result_dir / (job.name or job.config.stem),

@@ -28,6 +28,8 @@ from singula.gui.runs import (
     tail,
     view_run,
 )
+from singula.workflow import Job
+from singula.workflow import run as run_job
 
 CONFIG = """
 DATA: {TRAIN: {PATH: x, GT_PATH: y}, VAL: {FROM_TRAIN: True}}
@@ -195,10 +197,33 @@ def test_runs_are_found_and_numbered(control: Control, tmp_path: Path) -> None:
     assert {path.name for path in found} == {"a_1", "a_2", "a_4"}
     assert next_run_id(control.guard, tmp_path / "deep", "a") == 3
     assert next_run_id(control.guard, tmp_path / "nowhere", "a") == 1
+    _failed_elsewhere(tmp_path / "deep" / "a" / "results" / "a_5")
+    found = find_runs(control.guard)
+    assert {path.name for path in found} == {"a_1", "a_2", "a_4", "a_5"}
     last = next(path for path in found if path.name == "a_4")
     # The row that is just being written does not count.
     assert [row["epoch"] for row in read_history(last)] == [1, 2]
     assert view_run(last).state == "unfinished"
+
+
+def _failed_elsewhere(run: Path) -> None:
+    run.mkdir()
+    (run / "a_5.log").write_text("2026-01-01T10:00:00+00:00 computing\n")
+
+
+def test_a_run_of_the_command_line_that_failed_says_why(control: Control, tmp_path: Path) -> None:
+    config = tmp_path / "cells.yaml"
+    job = Job(config, tmp_path / "out", gpu="cpu")
+    with pytest.raises(UserError) as error:
+        run_job(job, lambda line: None)
+    (folder,) = find_runs(control.guard)
+    assert folder.name == "cells_1"
+    view = view_run(folder)
+    assert (view.state, view.error) == ("failed", str(error.value))
+    assert view.log.count("error: ") == 1
+    with (folder / "cells_1.log").open("a") as log:
+        log.write("2026-01-01T10:00:00+00:00 epoch 1/2: loss 3\n")  # it went on
+    assert view_run(folder).state == "unfinished"
 
 
 def test_last_lines_and_long_logs(tmp_path: Path) -> None:

@@ -176,3 +176,20 @@ def test_a_disk_that_is_really_full(command, write_config, data, small_disk) -> 
     assert "the disk is full" in command.err
     assert not list(small_disk.rglob("*.part*"))
     assert "Traceback" not in command.err
+
+
+def test_the_demonstration_leaves_the_folder_of_a_user_alone(command, data, tmp_path) -> None:
+    before = snapshot(data)
+    assert command("demo", "--quick", "-o", data) == 2
+    assert "which no demonstration made" in command.err
+    assert snapshot(data) == before
+    (tmp_path / "file").write_text("mine")
+    assert command("demo", "--quick", "-o", tmp_path / "file") == 2
+    mine = tmp_path / "out" / "2d" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert command("demo", "--quick", "-o", tmp_path / "out") == 2
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    assert command("demo", "--quick", "-o", tmp_path / "out") == 0, command.err
+    assert command("demo", "--quick", "-o", tmp_path / "out") == 0, command.err

@@ -126,8 +126,9 @@ def _walk(root: Path) -> Iterator[Path]:
     for seen, (place, folders, files) in enumerate(os.walk(root)):
         here = Path(place)
         depth = len(here.relative_to(root).parts)
-        # A run that was started elsewhere and has not finished has neither file.
-        begun = here.parent.name == "results" and bool({"train_logs", "per_image"} & {*folders})
+        # A run that was started elsewhere and has not finished has neither file, but its log.
+        left = {"train_logs", "per_image"} & {*folders} or [f for f in files if f.endswith(".log")]
+        begun = here.parent.name == "results" and bool(left)
         if "run.json" in files or RECORD in files or begun:
             yield here
             folders.clear()
@@ -169,7 +170,7 @@ def view_run(folder: Path) -> RunView:
     output = tail(folder / OUTPUT) if record is not None else ""
     summary = _summary(folder)
     state = _state(folder, record, process, summary)
-    log = output or _own_log(folder)
+    log = output or _STAMP.sub("", _own_log(folder))
     history = read_history(folder)
     return RunView(
         folder=folder,
@@ -177,7 +178,7 @@ def view_run(folder: Path) -> RunView:
         progress=_progress(state, log, history),
         history=history,
         log=log,
-        error=_error(output) if state == "failed" else _failures(summary, state),
+        error=_error(log) if state == "failed" else _failures(summary, state),
         memory=_memory(process),
         record=record,
     )
@@ -197,6 +198,8 @@ def _state(
 ) -> State:
     if process is not None:
         return "running"
+    if record is None and _log_ends_in_error(folder):
+        return "failed"
     done = folder / "run.json"
     # A run begins anew in the folder of an earlier one, whose summary stays until it ends.
     if done.is_file() and (record is None or done.stat().st_mtime >= record.began):
@@ -249,9 +252,16 @@ def tail(path: Path) -> str:
 
 
 def _own_log(folder: Path) -> str:
-    """The log that every run keeps, without the times."""
-    logs = sorted(folder.glob("*.log"))
-    return _STAMP.sub("", tail(logs[0])) if logs else ""
+    """The log that every run keeps; its lines begin with the time."""
+    logs = sorted(path for path in folder.glob("*.log") if path.name != OUTPUT)
+    return tail(logs[0]) if logs else ""
+
+
+def _log_ends_in_error(folder: Path) -> bool:
+    """Whether nothing was written after an error: the run did not go on."""
+    log = _own_log(folder)
+    last = list(_STAMP.finditer(log))[-1:]
+    return bool(last) and log.startswith("error: ", last[0].end())
 
 
 def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progress:
