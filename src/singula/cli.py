@@ -120,15 +120,6 @@ def run(
     from singula.runtime import prepare_process
 
     prepare_process()
-    if "RANK" not in os.environ:
-        from singula.launch import gpus_named, launch_run
-
-        count = gpus or gpus_named(gpu)
-        if count > 1:
-            code = launch_run(
-                count, config, result_dir, name, run_id, gpu, overrides or [], resume=resume
-            )
-            raise typer.Exit(code)
     from singula.workflow import Job
     from singula.workflow import run as run_job
 
@@ -142,6 +133,12 @@ def run(
         resume=resume,
         live=sys.stdout.isatty(),
     )
+    if "RANK" not in os.environ:
+        from singula.launch import gpus_named, launch_run
+
+        count = gpus or gpus_named(gpu)
+        if count > 1:
+            raise typer.Exit(launch_run(count, job))
     with _interruptible():
         report = run_job(job, _say)
     if report.test is not None and report.test.failed:

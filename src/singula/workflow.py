@@ -58,6 +58,16 @@ class Job:
     resume: bool = False
     live: bool = False
 
+    def arguments(self) -> list[str]:
+        """What stands behind ``singula`` on the command line."""
+        words = ["run", "--config", str(self.config), "--result_dir", str(self.result_dir)]
+        words += ["--name", self.name] if self.name else []
+        words += ["--run_id", str(self.run_id)]
+        words += ["--gpu", self.gpu] if self.gpu else []
+        for override in self.overrides:
+            words += ["--set", override]
+        return [*words, *(["--resume"] if self.resume else [])]
+
 
 @dataclass(frozen=True)
 class RunReport:

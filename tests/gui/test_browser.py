@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,15 +19,7 @@ from made_run import MadeRun, cells, without
 
 from singula.config import load_config
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no browser test: `pip install playwright` is missing"
-)
 pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no browser test: `apt-get install chromium` is missing"
-)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 MINUTE = 60_000
 # Quarter-size images and two epochs: the story, not the quality, is tested.
 TINY = {
@@ -103,14 +94,6 @@ class Watcher:
         outside = ("http://127.0.0.1:", "data:", "blob:")
         assert [url for url in self.urls if not url.startswith(outside)] == []
         assert self.troubles == []
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as tools:
-        found = tools.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
-        yield found
-        found.close()
 
 
 def enter(interface: Interface, watcher: Watcher) -> Any:

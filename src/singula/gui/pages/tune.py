@@ -11,26 +11,21 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.evaluate import Score
+from singula.gui.pages.finished import finished_run
 from singula.gui.pages.frame import (
     Slider,
     aside,
-    asked,
     button,
-    empty_state,
     error_state,
-    frame,
     guarded,
-    heading,
     run_address,
-    run_choice,
     subheading,
 )
 from singula.gui.pages.paths import path_input
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
-from singula.gui.results import Results, open_results
+from singula.gui.results import Results
 from singula.gui.retune import Outcome, Retune, original_config, save_in_checkpoint, save_thresholds
-from singula.gui.runs import find_runs
 from singula.gui.station import Station
 from singula.report.run_files import reference_threshold
 
@@ -40,33 +35,18 @@ def add(station: Station) -> None:
 
     @ui.page("/tune", title="Tune · Singula", response_timeout=60)
     def page(run: str = "", image: str = "") -> None:
-        with frame("Tune"):
-            runs = [path for path in find_runs(station.guard) if (path / "run.json").is_file()]
-            folder = asked(run, station.guard) if run else next(iter(runs), None)
-            with ui.element("div").classes("head-row"):
-                with ui.element("div"):
-                    heading("Tune")
-                if runs:
-                    run_choice("tune", runs, folder, station.guard)
-            if folder is None:
-                empty_state(
-                    "Nothing to tune yet",
-                    "When a run has finished, you move its thresholds here and see at once what "
-                    "becomes of the instances; the network does not run again.",
-                    ("Make a configuration", "/new"),
-                    ("Start a run", "/run"),
-                )
-                return
-            try:
-                results = open_results(folder, station.guard)
-                if not results.stages or not results.names(results.stages[-1]):
-                    raise UserError(
-                        f"{folder.name} has no predictions to decode",
-                        "run it with TEST.ENABLE: True and a folder of test images",
-                    )
-                _View(station, folder, results, image)
-            except UserError as error:
-                error_state(error, "This run cannot be tuned")
+        nothing = (
+            "Nothing to tune yet",
+            "When a run has finished, you move its thresholds here and see at once what "
+            "becomes of the instances; the network does not run again.",
+        )
+        finished_run(
+            station,
+            "Tune",
+            run,
+            nothing,
+            lambda folder, results: _View(station, folder, results, image),
+        )
 
 
 class _View:
