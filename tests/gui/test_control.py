@@ -16,12 +16,12 @@ pytest.importorskip(
     "psutil", reason="no test of processes: `pip install 'singula[gui]'` is missing"
 )
 
-from singula.gui import control as module
+from singula.gui import processes as module
 from singula.gui.control import Control, last_lines, next_run_id
+from singula.gui.processes import alive
 from singula.gui.runs import (
     OUTPUT,
     RECORD,
-    alive,
     find_runs,
     read_history,
     read_record,
@@ -63,7 +63,7 @@ def job(**changes: object) -> Job:
 
 
 def ended(control: Control, folder: Path) -> bool:
-    control.reap()
+    control.processes.reap()
     return alive(read_record(folder)) is None
 
 

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-
-import psutil
 
 from singula.config import load_config
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.gui.runs import OUTPUT, RECORD, Record, alive, read_record
-from singula.io.atomic import make_folder, write_error
+from singula.gui.processes import Processes, alive, interrupt
+from singula.gui.runs import OUTPUT, RECORD, Record, read_record
+from singula.io.atomic import make_folder
 from singula.io.results import ResultsTree
 from singula.io.write import write_json
 from singula.workflow import Job
-
-# A program that a shell started in the background inherits that Ctrl-C is ignored; the run must
-# hear it, for that is how it is asked to stop.
-_PROGRAM = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from singula.cli import main; main()"
-)
 
 
 @dataclass
@@ -41,7 +27,11 @@ class Control:
     """
 
     guard: Guard
-    _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: Processes = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what starts them."""
+        self.processes = Processes(self.guard.home)
 
     def folder(self, job: Job) -> Path:
         """The run's folder.
@@ -79,16 +69,9 @@ class Control:
         arguments = job.arguments()
         make_folder(folder)
         (folder / RECORD).unlink(missing_ok=True)
-        began = time.time()
-        child = self._spawn(folder / OUTPUT, arguments, resume=job.resume)
-        self._children.append(child)
-        created = began
-        with suppress(psutil.Error):  # it may have ended already
-            created = psutil.Process(child.pid).create_time()
+        started = self.processes.start(arguments, folder / OUTPUT, append=job.resume)
         record = Record(
-            pid=child.pid,
-            created=created,
-            began=began,
+            **asdict(started),
             command=["singula", *arguments],
             config=str(job.config),
             result_dir=str(job.result_dir),
@@ -99,23 +82,6 @@ class Control:
         )
         write_json(folder / RECORD, asdict(record))
         return folder
-
-    def _spawn(
-        self, output: Path, arguments: list[str], *, resume: bool
-    ) -> subprocess.Popen[bytes]:
-        try:
-            with output.open("ab" if resume else "wb") as file:
-                return subprocess.Popen(
-                    [sys.executable, "-c", _PROGRAM, *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    cwd=self.guard.home,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                    start_new_session=True,
-                )
-        except OSError as error:
-            raise write_error(output, error) from error
 
     def resume(self, folder: Path) -> Path:
         """Go on with the run of a folder, by the same command with ``--resume``.
@@ -150,12 +116,7 @@ class Control:
         if record is None or process is None:
             return
         write_json(folder / RECORD, asdict(replace(record, stopped=True)))
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGINT)
-
-    def reap(self) -> None:
-        """Take notice of runs that ended, so that they do not remain as zombies."""
-        self._children = [child for child in self._children if child.poll() is None]
+        interrupt(process, kill=kill)
 
 
 def last_lines(text: str, count: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import psutil
 
 from singula.gui.guard import Guard
+from singula.gui.processes import Started, alive
 from singula.io.results import ResultsTree
 from singula.report.run_files import parse_history
 
@@ -28,35 +29,24 @@ WORDS: dict[State, str] = {
 }
 _DEEPEST, _MOST_FOLDERS, _TAIL = 7, 20_000, 200_000
 _EPOCH = re.compile(r"\bepoch (\d+)/(\d+):.*?(?:\(.*?, ([\d:]+) left\))?$", re.MULTILINE)
-_IMAGE = re.compile(r"(?:^|\s)\[(\d+)/(\d+)\] ", re.MULTILINE)
+IMAGE = re.compile(r"(?:^|\s)\[(\d+)/(\d+)\] ", re.MULTILINE)
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:]+\+00:00 ", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Record:
+@dataclass(frozen=True, kw_only=True)
+class Record(Started):
     """How this interface started a run; a file in the run's folder.
 
     Parameters
     ----------
-    pid : int
-        Process, which leads its own group.
-    created : float
-        When that process began, by which it is told from a later one of the same number.
-    began : float
-        Time of the start, seconds since 1970.
     command : list of str
     config, result_dir : str
     name : str
     run_id : int
     gpu : str, optional
     resume : bool
-    stopped : bool
-        The user asked it to stop.
     """
 
-    pid: int
-    created: float
-    began: float
     command: list[str]
     config: str
     result_dir: str
@@ -64,7 +54,6 @@ class Record:
     run_id: int
     gpu: str | None = None
     resume: bool = False
-    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,18 +140,6 @@ def read_record(folder: Path) -> Record | None:
         return None
 
 
-def alive(record: Record | None) -> psutil.Process | None:
-    """The process of a run while it runs, also one that an earlier interface started."""
-    if record is None:
-        return None
-    try:
-        process = psutil.Process(record.pid)
-        same = abs(process.create_time() - record.created) < 2
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.Error:
-        return None
-
-
 def view_run(folder: Path) -> RunView:
     """Read everything about a run."""
     record = read_record(folder)
@@ -178,7 +155,7 @@ def view_run(folder: Path) -> RunView:
         progress=_progress(state, log, history),
         history=history,
         log=log,
-        error=_error(log) if state == "failed" else _failures(summary, state),
+        error=error_in(log) if state == "failed" else _failures(summary, state),
         memory=_memory(process),
         record=record,
     )
@@ -268,7 +245,7 @@ def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progre
     if state in ("finished", "incomplete"):
         return Progress("Finished", 1.0)
     # A log may hold an earlier run of the same folder; what counts is what came last.
-    epochs, images = list(_EPOCH.finditer(log)), list(_IMAGE.finditer(log))
+    epochs, images = list(_EPOCH.finditer(log)), list(IMAGE.finditer(log))
     if images and (not epochs or images[-1].start() > epochs[-1].start()):
         done, total = int(images[-1][1]), int(images[-1][2])
         return Progress(f"Testing: image {done} of {total}", done / max(1, total))
@@ -281,8 +258,8 @@ def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progre
     return Progress("Starting" if state == "running" else "Not begun", 0.0)
 
 
-def _error(output: str) -> str:
-    """What a user should read of a failed run's output."""
+def error_in(output: str) -> str:
+    """What a user should read of the output of a command that failed."""
     trace = output.rfind("Traceback (most recent call last)")
     told = max(output.rfind("\nerror: "), 0 if output.startswith("error: ") else -1)
     if told >= 0 and told > trace:

@@ -154,7 +154,7 @@ class _Watch:
 
     def refresh(self) -> None:
         """Read the files and show what they say."""
-        self.station.control.reap()
+        self.station.control.processes.reap()
         view = view_run(self.folder)
         self._changed("facts", _facts(view), self.facts.set_content)
         self._changed("curves", _curves(view), self.curves.set_content)
