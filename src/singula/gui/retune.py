@@ -109,6 +109,9 @@ class Retune:
 
     def __post_init__(self) -> None:
         """Read configuration, maps and truth."""
+        # What scores need where objects compete, a tenth of a second that no slider shall wait for
+        import scipy.sparse.csgraph  # noqa: F401
+
         if not self._path.is_file():
             raise UserError(
                 f"{self.name}: its predicted channels are not there ({self._path})",

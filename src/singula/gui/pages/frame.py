@@ -82,10 +82,21 @@ def subheading(title: str) -> None:
     ui.html(title, sanitize=_escape, tag="h2")
 
 
+def note(words: str) -> None:
+    """A smaller line; what stands in `backquotes` is shown as code."""
+    ui.html(words, sanitize=_with_code, tag="p").classes("note")
+
+
 def _escape(text: str) -> str:
     import html
 
     return html.escape(text)
+
+
+def _with_code(text: str) -> str:
+    import re
+
+    return re.sub("`([^`]+)`", r"<code>\1</code>", _escape(text))
 
 
 def empty_state(title: str, words: str, *links: tuple[str, str]) -> None:

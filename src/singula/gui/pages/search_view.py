@@ -13,6 +13,7 @@ from singula.gui.pages.frame import (
     button,
     error_state,
     guarded,
+    note,
     score_row,
     score_table,
 )
@@ -43,10 +44,10 @@ class SearchPanel:
     ) -> None:
         self.station, self.results, self.use = station, results, use
         self.shown: SearchView | None = None
-        ui.label(
+        note(
             "Tries some hundred settings on the images that the training validated on, as "
             "`singula tune` does. The test images stay unseen, so their scores stay honest."
-        ).classes("note")
+        )
         with ui.element("div").classes("row-of search-goal"):
             self.metric = ui.select(_GOALS, value="pq", label="Best mean")
             self.metric.props("outlined dense options-dense")
@@ -98,9 +99,7 @@ class SearchPanel:
                 _progress(view)
                 button("Cancel", guarded(self._stop), look="quiet")
             elif view.state == "stopped":
-                ui.label("Cancelled. What was predicted is kept for the next search.").classes(
-                    "note"
-                )
+                note("Cancelled. What was predicted is kept for the next search.")
             elif view.state == "failed":
                 error_state(view.error or "", "The search ended with an error")
             elif view.found is not None:
@@ -109,7 +108,7 @@ class SearchPanel:
     def _show_found(self, found: Found) -> None:
         ui.html(_table(found), sanitize=False)
         if not found.values:
-            ui.label("Nothing is better there than what is configured.").classes("note")
+            note("Nothing is better there than what is configured.")
             return
 
         async def take() -> None:
@@ -122,7 +121,7 @@ class SearchPanel:
 
 
 def _progress(view: SearchView) -> None:
-    ui.label(view.words).classes("note")
+    note(view.words)
     if view.share is not None:
         done = round(100 * view.share)
         ui.html(

@@ -18,6 +18,7 @@ from singula.gui.pages.frame import (
     button,
     error_state,
     guarded,
+    note,
     run_address,
     score_row,
     score_table,
@@ -86,7 +87,7 @@ class _View:
                 subheading("Thresholds")
                 self.sliders = ui.element("div")
                 button("Back to the run's own", self._reset, look="plain")
-                subheading("Search the best")
+                subheading("Search them")
                 SearchPanel(station, results, self._take)
                 subheading("Keep them")
                 self._saving()
@@ -208,9 +209,7 @@ class _View:
         with ui.element("div").classes("row-of"):
             button("Save configuration", guarded(save))
             button("Save in the checkpoint", self._keep, look="quiet")
-        ui.label(
-            "`singula predict` uses what the checkpoint holds; a run uses its configuration."
-        ).classes("note")
+        note("`singula predict` uses what the checkpoint holds; a run uses its configuration.")
 
     async def _keep(self) -> None:
         found = self.found
