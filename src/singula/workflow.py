@@ -169,12 +169,17 @@ def _run(job: Job, log: RunLog, rank: int) -> RunReport:
         job.run_id,
         config.path_overrides(),
     )
+    if job.gpu is not None:
+        from singula.training.device import parse_gpu
+
+        parse_gpu(job.gpu)  # a mistake is said before anything is written
     if job.resume and not tree.run.is_dir():
         log(f"--resume: there is no run {tree.run} to go on with; it begins")
     if rank == 0:
         tree.prepare()
         log.open(tree.log_file)
         _copy_config(job.config, tree)
+        _tell_of_data_beside(config, tree, log)
     if config.TRAIN.ENABLE and config.TEST.ENABLE:
         from singula.stages.inputs import check_test
 
@@ -194,6 +199,16 @@ def _run(job: Job, log: RunLog, rank: int) -> RunReport:
         _write_summary(config, tree, device, seconds, memory, training, test)
         _report(tree, log)
     return RunReport(tree, config, training, test)
+
+
+def _tell_of_data_beside(config: Config, tree: ResultsTree, log: Notify) -> None:
+    """Say it when the job has the name of the folder of the images, and lies in the same place."""
+    values, job_dir = config.dotted(), tree.job_dir.resolve()
+    for key in ("DATA.TRAIN.PATH", "DATA.VAL.PATH", "DATA.TEST.PATH"):
+        if values[key] and job_dir in Path(values[key]).resolve().parents:
+            log(f"results are written into {tree.job_dir}, where {key} lies too: choose another")
+            log("  place with --result_dir if they should not mix")
+            return
 
 
 def _copy_config(path: Path, tree: ResultsTree) -> None:

@@ -193,3 +193,21 @@ def test_the_demonstration_leaves_the_folder_of_a_user_alone(command, data, tmp_
     mine.unlink()
     assert command("demo", "--quick", "-o", tmp_path / "out") == 0, command.err
     assert command("demo", "--quick", "-o", tmp_path / "out") == 0, command.err
+
+
+def test_a_wrong_gpu_is_said_before_a_folder_is_made(command, write_config, data, tmp_path) -> None:
+    config, out = write_config(data), tmp_path / "out"
+    assert command("run", "--config", config, "--result_dir", out, "--gpu", "banana") == 2
+    assert "--gpu: found 'banana'" in command.err
+    assert not out.exists()
+
+
+def test_results_among_the_images_are_told(command, write_config, data, tmp_path) -> None:
+    config = write_config(data)
+    for path in (data / "train" / "y").iterdir():
+        path.unlink()
+    line = ("run", "--config", config, "--result_dir", data.parent, "--name")
+    assert command(*line, data.name) == 2
+    assert "where DATA.TRAIN.PATH lies too" in command.out
+    assert command(*line, "other") == 2
+    assert "lies too" not in command.out

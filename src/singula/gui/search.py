@@ -26,10 +26,6 @@ RECORD, OUTPUT, TRIALS = "gui_search.json", "gui_search.log", "trials.csv"
 State = Literal["none", "running", "finished", "stopped", "failed"]
 _TRIED = re.compile(r"^ *(\d+) settings tried, best ([\d.]+)$", re.MULTILINE)
 _SCORES = ("pq", "f1", "precision", "recall")
-_FOLDERS = {
-    True: ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH"),
-    False: ("DATA.VAL.PATH", "DATA.VAL.GT_PATH"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +147,9 @@ def _check_places(results: Results, config: Config, guard: Guard) -> None:
     tree, values = results.files.tree, config.dotted()
     for folder in (tree.tuning, tree.checkpoints):
         guard.check(folder)
-    keys = [*_FOLDERS[config.DATA.VAL.FROM_TRAIN], "PATHS.CHECKPOINT_FILE"]
+    from singula.tuning.validation import validation_keys
+
+    keys = [*validation_keys(config), "PATHS.CHECKPOINT_FILE"]
     # Relative folders are looked for here, and where the run was started.
     started = (results.files.summary.get("job") or {}).get("started_in") or guard.home
     for key in keys:
