@@ -50,15 +50,10 @@ def _interruptible(next_step: str = "the same command with --resume goes on") ->
 
 
 def complete_key(incomplete: str) -> list[str]:
-    """Keys and their words for the shell: ``TRAIN.EP`` gives ``TRAIN.EPOCHS=``."""
-    from singula.config.keys import key_table
+    """Keys and their words for the shell."""
+    from singula.config.keys import completions
 
-    name, chosen, _ = incomplete.partition("=")
-    if not chosen:
-        return [f"{key}=" for key in key_table() if key.startswith(name.upper())]
-    key = key_table().get(name.upper())
-    words = () if key is None else ("True", "False") if key.type == "bool" else key.choices
-    return [f"{name}={word}" for word in words]
+    return completions(incomplete)
 
 
 def _version(wanted: bool) -> None:
@@ -128,15 +123,6 @@ def run(
     from singula.runtime import prepare_process
 
     prepare_process()
-    if "RANK" not in os.environ:
-        from singula.launch import gpus_named, launch_run
-
-        count = gpus or gpus_named(gpu)
-        if count > 1:
-            code = launch_run(
-                count, config, result_dir, name, run_id, gpu, overrides or [], resume=resume
-            )
-            raise typer.Exit(code)
     from singula.workflow import Job
     from singula.workflow import run as run_job
 
@@ -151,6 +137,12 @@ def run(
         live=sys.stdout.isatty(),
         dask=dask,
     )
+    if "RANK" not in os.environ:
+        from singula.launch import gpus_named, launch_run
+
+        count = gpus or gpus_named(gpu)
+        if count > 1:
+            raise typer.Exit(launch_run(count, job))
     with _interruptible():
         report = run_job(job, _say)
     if report.test is not None and report.test.failed:

@@ -137,6 +137,25 @@ def demo_yaml(data: Path, ndim: int, settings: DemoSettings) -> str:
     )
 
 
+def _check_place(output: Path) -> None:
+    """See that a folder is free, or holds earlier demonstrations and nothing else."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output: {output} is no folder", "choose a new one with --output")
+    there = sorted(output.iterdir()) if output.is_dir() else []
+    ours = [path for path in there if path.name in ("2d", "3d") and _is_ours(path)]
+    foreign = [path for path in there if path not in ours and path.name[0] != "."]
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if foreign[1:] else ""
+        raise UserError(
+            f"--output: {output} holds {foreign[0].name}{more}, which no demonstration made",
+            "choose a new folder with --output; for your own images: singula init FOLDER",
+        )
+
+
+def _is_ours(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))
+
+
 def run_demo(
     output: Path, ndim: int, *, quick: bool, live: bool, notify: Callable[[str], None]
 ) -> RunReport:
@@ -161,11 +180,7 @@ def run_demo(
     """
     settings = (QUICK if quick else DEMOS)[ndim]
     folder = output / f"{ndim}d"
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).is_file():
-        raise UserError(
-            f"--output: {folder} exists and is no demonstration of ours",
-            "choose another folder with --output",
-        )
+    _check_place(output)
     config = write_text(folder / MARK, demo_yaml(folder / "data", ndim, settings))
     train, val, test = settings.images
     notify(

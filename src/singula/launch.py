@@ -10,25 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import replace
 
 from singula.runtime import available_cores
+from singula.workflow import Job
 
 GRACE_SECONDS = 20.0
 
 
-def launch_run(
-    count: int,
-    config: Path,
-    result_dir: Path,
-    name: str | None,
-    run_id: int,
-    gpu: str | None,
-    overrides: Sequence[str],
-    *,
-    resume: bool,
-) -> int:
-    """``singula run`` with these options as `count` processes; gives their exit code.
+def launch_run(count: int, job: Job) -> int:
+    """``singula run`` as `count` processes; gives their exit code.
 
     Raises
     ------
@@ -37,13 +28,9 @@ def launch_run(
     """
     from singula.config import load_config
 
-    load_config(config, list(overrides))
-    gpu = gpu or ",".join(map(str, range(count)))
-    line = ["run", "--config", config, "--result_dir", result_dir, "--run_id", run_id]
-    line += ["--gpu", gpu, *(["--name", name] if name else []), *(["--resume"] if resume else [])]
-    for override in overrides:
-        line += ["--set", override]
-    return launch(count, [str(word) for word in line])
+    load_config(job.config, list(job.overrides))
+    gpu = job.gpu or ",".join(map(str, range(count)))
+    return launch(count, replace(job, gpu=gpu).arguments())
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:

@@ -15,7 +15,8 @@ from singula.config import Config, config_from_dict
 from singula.data.preprocess import Reference, preprocess, resize_labels
 from singula.errors import UserError
 from singula.instances import Decoded, DecodeSettings, decode
-from singula.io.read import read_image
+from singula.io.image import Image
+from singula.io.read import image_layout, read_header, read_image
 from singula.io.write import write_csv, write_tiff
 from singula.postprocess import count_instances
 from singula.prediction import Predictor
@@ -100,6 +101,11 @@ class Model:
     def ndim(self) -> int:
         """Spatial dimensions of the images, 2 or 3."""
         return self.config.ndim
+
+    @property
+    def axes(self) -> str:
+        """Spatial axes in words, ``y, x`` or ``z, y, x``."""
+        return "y, x" if self.ndim == 2 else "z, y, x"
 
     @property
     def channels(self) -> str:
@@ -207,9 +213,8 @@ class Model:
         if image.ndim == self.ndim + 1 and image.shape[-1] == 1 and grey:
             image = np.repeat(image, self.config.in_channels, axis=-1)
         if image.ndim != self.ndim + 1 or image.shape[-1] != self.config.in_channels:
-            axes = "y, x" if self.ndim == 2 else "z, y, x"
             raise UserError(
-                f"the array has shape {np.shape(array)}; this model takes ({axes}, "
+                f"the array has shape {np.shape(array)}; this model takes ({self.axes}, "
                 f"{self.config.in_channels} channels)",
                 "move the channels to the end, or use a model trained on such images",
             )
@@ -295,15 +300,30 @@ def predict_files(
     return failed
 
 
+def _read(model: Model, path: Path) -> Image:
+    """An image that fits the model; who only predicts has no configuration to change."""
+    channels, grey = model.config.in_channels, model.reader.grey
+    place = places_for(model.config, "TEST").image
+    header = read_header(path, place)
+    try:
+        image_layout(path, header, model.ndim, channels, grey=grey)
+    except UserError as error:
+        axes, allowed = model.axes, f"{channels} channel{'s' if channels > 1 else ''}"
+        raise UserError(
+            f"{path}: {header} does not fit this model, which takes images ({axes}) with "
+            f"{allowed}{' or a single one' if grey else ''}",
+            "give images like those that it was trained on, or a model for such images; wrong axes "
+            "of a TIFF are put right in Fiji: Image > Properties…, then save",
+        ) from error
+    return read_image(path, model.ndim, channels, grey=grey, arrays=place)
+
+
 def _predict_file(
     model: Model, path: Path, target: Path, *, augment: bool | None, tables: bool
 ) -> int:
     from singula.measure import measure
 
-    place = places_for(model.config, "TEST").image
-    image = read_image(
-        path, model.ndim, model.config.in_channels, grey=model.reader.grey, arrays=place
-    )
+    image = _read(model, path)
     maps = model.predict_maps(image.array, augment=augment)
     configured = from_config.spacing(model.config, "TEST")
     labels, _ = model.instances(maps, spacing=configured)

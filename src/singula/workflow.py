@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from singula.config import Config, load_config
 from singula.errors import UserError
 from singula.io.atomic import atomic_path, make_folder, write_error
 from singula.io.results import ResultsTree
+from singula.stages.summary import peak_memory, write_summary
 
 if TYPE_CHECKING:
     from singula.stages.chunks.run import ChunkRun
@@ -62,6 +61,16 @@ class Job:
     live: bool = False
     dask: str | None = None
 
+    def arguments(self) -> list[str]:
+        """What stands behind ``singula`` on the command line."""
+        words = ["run", "--config", str(self.config), "--result_dir", str(self.result_dir)]
+        words += ["--name", self.name] if self.name else []
+        words += ["--run_id", str(self.run_id)]
+        words += ["--gpu", self.gpu] if self.gpu else []
+        for override in self.overrides:
+            words += ["--set", override]
+        return [*words, *(["--resume"] if self.resume else [])]
+
 
 @dataclass(frozen=True)
 class RunReport:
@@ -103,11 +112,16 @@ class RunLog:
         if self.quiet:
             return
         self.notify(line)
-        stamped = f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}"
+        stamped = _stamped(line)
         if self.path is None:
             self.waiting.append(stamped)
         else:
             self._write(stamped)
+
+    def keep(self, line: str) -> None:
+        """Write a line only, which somebody else says."""
+        if not self.quiet:
+            self._write(_stamped(line))
 
     def _write(self, line: str) -> None:
         if self.path is not None:
@@ -116,6 +130,10 @@ class RunLog:
                     file.write(line + "\n")
             except OSError as error:
                 raise write_error(self.path, error) from error
+
+
+def _stamped(line: str) -> str:
+    return f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}"
 
 
 def run(job: Job, notify: Notify) -> RunReport:
@@ -136,9 +154,17 @@ def run(job: Job, notify: Notify) -> RunReport:
     UserError
         For every mistake in the configuration, the folders or the files.
     """
-    began = time.perf_counter()
     rank = int(os.environ.get("RANK", "0"))
     log = RunLog(notify, quiet=rank > 0)
+    try:
+        return _run(job, log, rank)
+    except UserError as error:
+        log.keep(f"error: {error}")
+        raise
+
+
+def _run(job: Job, log: RunLog, rank: int) -> RunReport:
+    began = time.perf_counter()
     config = load_config(job.config, job.overrides, notify=log)
     tree = ResultsTree(
         job.result_dir / (job.name or job.config.stem),
@@ -146,18 +172,23 @@ def run(job: Job, notify: Notify) -> RunReport:
         job.run_id,
         config.path_overrides(),
     )
-    if job.resume and not tree.run.is_dir():
-        log(f"--resume: there is no run {tree.run} to go on with; it begins")
-    if rank == 0:
-        tree.prepare()
-        log.open(tree.log_file)
-        _copy_config(job.config, tree)
     if job.dask is not None and not (config.TEST.ENABLE and config.TEST.BY_CHUNKS.ENABLE):
         raise UserError(
             f"--dask {job.dask}: workers share the blocks of test images, but "
             "TEST.BY_CHUNKS.ENABLE or TEST.ENABLE is False",
             "add --set TEST.BY_CHUNKS.ENABLE=True, or leave --dask out",
         )
+    if job.gpu is not None:
+        from singula.training.device import parse_gpu
+
+        parse_gpu(job.gpu)  # a mistake is said before anything is written
+    if job.resume and not tree.run.is_dir():
+        log(f"--resume: there is no run {tree.run} to go on with; it begins")
+    if rank == 0:
+        tree.prepare()
+        log.open(tree.log_file)
+        _copy_config(job.config, tree)
+        _tell_of_data_beside(config, tree, log)
     if config.TRAIN.ENABLE and config.TEST.ENABLE:
         from singula.stages.inputs import check_test
 
@@ -174,9 +205,19 @@ def run(job: Job, notify: Notify) -> RunReport:
         test = _test(config, tree, device, log, seconds, job, main=rank == 0)
         memory["test"] = peak_memory()
     if rank == 0:
-        _write_summary(config, tree, device, seconds, memory, training, test)
+        write_summary(config, tree, device, seconds, memory, training, test)
         _report(tree, log)
     return RunReport(tree, config, training, test)
+
+
+def _tell_of_data_beside(config: Config, tree: ResultsTree, log: Notify) -> None:
+    """Say it when the job has the name of the folder of the images, and lies in the same place."""
+    values, job_dir = config.dotted(), tree.job_dir.resolve()
+    for key in ("DATA.TRAIN.PATH", "DATA.VAL.PATH", "DATA.TEST.PATH"):
+        if values[key] and job_dir in Path(values[key]).resolve().parents:
+            log(f"results are written into {tree.job_dir}, where {key} lies too: choose another")
+            log("  place with --result_dir if they should not mix")
+            return
 
 
 def _copy_config(path: Path, tree: ResultsTree) -> None:
@@ -291,60 +332,6 @@ def _test(
     return test
 
 
-def _write_summary(
-    config: Config,
-    tree: ResultsTree,
-    device: Device,
-    seconds: dict[str, float],
-    memory: dict[str, float],
-    training: TrainReport | None,
-    test: TestRun | ChunkRun | None,
-) -> None:
-    """``run.json``: what ran, with what, for how long."""
-    from singula.io.write import write_json
-
-    summary: dict[str, Any] = {
-        "job": {
-            "id": tree.job_id,
-            "paths": tree.overrides,
-            "started_in": str(Path.cwd()),
-        },
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": _versions(),
-        "machine": {"system": platform.platform(), "device": device.kind, "cores": os.cpu_count()},
-        "seed": config.SYSTEM.SEED,
-        "precision": device.precision,
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
-        "peak_memory_mb": peak_memory(),
-        "peak_memory_mb_after": memory,
-        "configuration": config.dotted(),
-    }
-    if training is not None:
-        summary["training"] = {
-            "epochs": len(training.result.history),
-            "patches_per_epoch": training.patches,
-            "parameters": training.parameters,
-            "last_epoch": training.result.history[-1],
-            "model": fingerprint(training.result.best),
-        }
-    if test is not None:
-        done = test.finish
-        summary["test"] = {
-            "instances": done.instances,
-            "thresholds": done.thresholds,
-            "failed": test.failed,
-            "files": test.sources,
-        }
-        summary["scores"] = {
-            view: {
-                "mean": [vars(s) for s in done.scores.dataset(view, by_image=True)],
-                "pooled": [vars(s) for s in done.scores.dataset(view, by_image=False)],
-            }
-            for view in done.scores.matches
-        }
-    write_json(tree.run_json, summary)
-
-
 def _report(tree: ResultsTree, log: Notify) -> None:
     """``report.html``; a run whose results are there does not fail for want of it."""
     from singula.report.build import build_report
@@ -354,37 +341,3 @@ def _report(tree: ResultsTree, log: Notify) -> None:
     except Exception as error:
         reason = str(error) or type(error).__name__
         log(f"the report could not be made ({reason}); to try again: singula report {tree.run}")
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    from singula import __version__
-
-    names = ("torch", "pytorch-lightning", "numpy", "scipy", "scikit-image", "bioimage-cpp")
-    return {
-        "singula": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-    }
-
-
-def peak_memory() -> float:
-    """Largest resident memory of this process so far, in MiB; 0 where it is not known."""
-    try:
-        import resource
-    except ImportError:
-        return 0.0
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(used / (2**20 if sys.platform == "darwin" else 2**10), 1)
-
-
-def fingerprint(path: Path) -> str:
-    """Hash of a file's bytes."""
-    import hashlib
-
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: could not be read ({error.strerror})") from error

@@ -6,9 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import singula
 from singula import cli
-from singula.exports.source import find_sources
+from singula.demo import make_image
+from singula.errors import UserError
+from singula.exports.source import check_ids, find_sources
 from singula.io.results import ResultsTree
 from singula.io.write import write_json, write_tiff
 
@@ -75,3 +80,54 @@ def test_by_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
     assert "--spacing: found 'wide'" in capsys.readouterr().err
     assert say(monkeypatch, "export", tmp_path / "job", "--to", "csv") == 2
     assert f"give {run}" in capsys.readouterr().err
+
+
+def test_brightness_and_masks_are_no_labels(tmp_path: Path, monkeypatch, capsys) -> None:
+    made = make_image((96, 96), np.random.default_rng(1))
+    image = np.squeeze(made.image)
+    for name, array, words in (
+        ("image", image, "is no label image"),
+        ("wide", image.astype(np.uint16) * 37, "is no label image"),
+        ("whole", image.astype(np.float32), "is no label image"),
+        ("mask", (made.labels > 0).astype(np.uint8) * 255, "its only value lies in"),
+        ("map", made.labels / np.float32(2), "no whole numbers"),
+    ):
+        write_tiff(tmp_path / f"{name}.tif", array, "YX")
+        line = ("export", tmp_path / f"{name}.tif", "--to", "csv", "-o", tmp_path / "out")
+        assert say(monkeypatch, *line) == 2
+        assert words in capsys.readouterr().err
+    with pytest.raises(UserError, match="the array: is no label image"):
+        singula.export(image, "csv", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    write_tiff(tmp_path / "labels.tif", made.labels.astype(np.float32), "YX")
+    (table,) = singula.export(tmp_path / "labels.tif", "csv", tmp_path / "out")
+    assert len(pd.read_csv(table)) == np.count_nonzero(np.unique(made.labels))
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_objects_of_any_kind_are_labels(ndim: int, data: st.DataObject) -> None:
+    """Boxes above each other, whole or single pixels, some of them cut in two by others."""
+    labels = np.zeros((24,) * ndim, np.uint32)
+    for number in range(data.draw(st.integers(0, 12))):
+        corner = data.draw(st.lists(st.integers(0, 23), min_size=ndim, max_size=ndim))
+        side = data.draw(st.integers(1, 9))
+        labels[tuple(slice(c, c + side) for c in corner)] = 7 * number + 3
+    check_ids("labels", labels)
+
+
+def test_a_unit_needs_a_size(tmp_path: Path, monkeypatch, capsys) -> None:
+    labels = np.zeros((9, 9), np.uint8)
+    labels[2:5, 2:5] = 1
+    path = tmp_path / "plain.tif"
+    write_tiff(path, labels, "YX")
+    line = ("export", path, "--to", "csv", "--unit", "nm", "-o", tmp_path / "out")
+    assert say(monkeypatch, *line) == 2
+    assert "nothing says the size of a pixel" in capsys.readouterr().err
+    with pytest.raises(UserError, match="--unit"):
+        singula.export(labels, "csv", tmp_path / "out", unit="nm")
+    assert not (tmp_path / "out").exists()
+    write_tiff(path, labels, "YX", (250.0, 250.0))
+    assert say(monkeypatch, *line) == 0
+    assert "area_µm²" in pd.read_csv(tmp_path / "out" / "instances.csv")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,16 +19,9 @@ import yaml
 from made_run import MadeRun, cells, without
 
 from singula.config import load_config
+from singula.training.checkpoint import load_checkpoint
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no browser test: `pip install playwright` is missing"
-)
 pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no browser test: `apt-get install chromium` is missing"
-)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 MINUTE = 60_000
 # Quarter-size images and two epochs: the story, not the quality, is tested.
 TINY = {
@@ -103,14 +96,6 @@ class Watcher:
         outside = ("http://127.0.0.1:", "data:", "blob:")
         assert [url for url in self.urls if not url.startswith(outside)] == []
         assert self.troubles == []
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as tools:
-        found = tools.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
-        yield found
-        found.close()
 
 
 def enter(interface: Interface, watcher: Watcher) -> Any:
@@ -289,6 +274,41 @@ def _tune(tab: Any, empty: Interface) -> None:
     assert second.DATA_CHANNELS == first.DATA_CHANNELS
     click(tab, "Save in the checkpoint")
     tab.get_by_text("saved in ").wait_for()
+    _search(tab, empty)
+
+
+def _search(tab: Any, empty: Interface) -> None:
+    click(tab, "Search")
+    click(tab, "Cancel")
+    tab.get_by_text("Cancelled.").wait_for(timeout=2 * MINUTE)
+    click(tab, "Search")
+    tab.get_by_text(re.compile("settings tried, best|Set the sliders")).first.wait_for(
+        timeout=3 * MINUTE
+    )
+    tab.reload()  # the search goes on without the page
+    tab.get_by_role("columnheader", name="Mean of validation").wait_for(timeout=5 * MINUTE)
+    (tried,) = empty.folder.rglob("tuning/trials.csv")
+    trials = list(csv.DictReader(tried.open()))
+    best = max(trials, key=lambda row: float(row["pq"]))
+    cells = tab.locator(".score-table").last.locator("td").all_inner_texts()
+    assert cells[:2] == [f"{float(row['pq']):.3f}" for row in (trials[0], best)]
+    # Nobody asked for it to be saved: the checkpoint holds what was chosen by eye.
+    (weights,) = empty.folder.rglob("*-checkpoint-best.pth")
+    assert load_checkpoint(weights).description["tuned"]["metric"] == "by eye"
+    if best is trials[0]:
+        tab.get_by_text("Nothing is better there").wait_for()
+        return
+    use = tab.get_by_role("button", name="Set the sliders to these")
+    if use.is_visible():
+        use.click()
+    shown = f"C) below{float(best['TH_CONTOUR']):g}"
+    contour = tab.locator(".threshold-line", has_text="C) below")
+    contour.filter(has_text=re.compile(f"{re.escape(shown)}$")).wait_for()
+    click(tab, "Save in the checkpoint")
+    tab.get_by_text("saved in ").wait_for()
+    tuned = load_checkpoint(weights).description["tuned"]
+    assert tuned["after"] == pytest.approx(float(best["pq"]))
+    assert tuned["thresholds"]["TH_CONTOUR"] == pytest.approx(float(best["TH_CONTOUR"]))
 
 
 def test_without_the_token_there_is_nothing(browser: Any, made: Interface) -> None:

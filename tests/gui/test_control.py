@@ -16,18 +16,20 @@ pytest.importorskip(
     "psutil", reason="no test of processes: `pip install 'singula[gui]'` is missing"
 )
 
-from singula.gui import control as module
-from singula.gui.control import Control, Order, last_lines, next_run_id
+from singula.gui import processes as module
+from singula.gui.control import Control, last_lines, next_run_id
+from singula.gui.processes import alive
 from singula.gui.runs import (
     OUTPUT,
     RECORD,
-    alive,
     find_runs,
     read_history,
     read_record,
     tail,
     view_run,
 )
+from singula.workflow import Job
+from singula.workflow import run as run_job
 
 CONFIG = """
 DATA: {TRAIN: {PATH: x, GT_PATH: y}, VAL: {FROM_TRAIN: True}}
@@ -56,18 +58,18 @@ def until(done: Callable[[], object]) -> None:
     raise AssertionError("it never happened")
 
 
-def order(**changes: object) -> Order:
-    return replace(Order(Path("cells.yaml"), Path("out"), "cells"), **changes)  # type: ignore[arg-type]
+def job(**changes: object) -> Job:
+    return replace(Job(Path("cells.yaml"), Path("out"), "cells"), **changes)  # type: ignore[arg-type]
 
 
 def ended(control: Control, folder: Path) -> bool:
-    control.reap()
+    control.processes.reap()
     return alive(read_record(folder)) is None
 
 
 def test_a_run_is_the_command_line(control: Control, program) -> None:
     program("print(sys.argv[1:])")
-    folder = control.start(order(gpu="0", run_id=3))
+    folder = control.start(job(gpu="0", run_id=3))
     assert folder == control.guard.home / "out" / "cells" / "results" / "cells_3"
     until(lambda: ended(control, folder))
     home = control.guard.home
@@ -79,7 +81,7 @@ def test_a_run_is_the_command_line(control: Control, program) -> None:
 
 def test_it_survives_the_interface_and_is_stopped_by_the_next(control: Control, program) -> None:
     program("print('epoch 1/9: loss 1 (1 s, 0:08 left)', flush=True)\ntime.sleep(600)")
-    folder = control.start(order())
+    folder = control.start(job())
     until(lambda: "epoch" in tail(folder / OUTPUT))
     record = read_record(folder)
     assert os.getpgid(record.pid) == record.pid != os.getpgid(0)
@@ -91,7 +93,7 @@ def test_it_survives_the_interface_and_is_stopped_by_the_next(control: Control, 
     assert view.memory is not None
     assert view.memory > 1
     with pytest.raises(UserError, match="is running already"):
-        later.start(order())
+        later.start(job())
     later.stop(folder)
     until(lambda: ended(control, folder))
     assert view_run(folder).state == "stopped"
@@ -100,7 +102,7 @@ def test_it_survives_the_interface_and_is_stopped_by_the_next(control: Control, 
 
 def test_one_that_does_not_listen_is_ended(control: Control, program) -> None:
     program("signal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(99)")
-    folder = control.start(order())
+    folder = control.start(job())
     until(lambda: "up" in tail(folder / OUTPUT))
     control.stop(folder)
     time.sleep(0.2)
@@ -112,7 +114,7 @@ def test_one_that_does_not_listen_is_ended(control: Control, program) -> None:
 
 def test_resume_goes_on_with_the_same_command(control: Control, program) -> None:
     program("print(sys.argv[-1])")
-    folder = control.start(order(run_id=2))
+    folder = control.start(job(run_id=2))
     until(lambda: ended(control, folder))
     assert control.resume(folder) == folder
     until(lambda: ended(control, folder))
@@ -121,20 +123,20 @@ def test_resume_goes_on_with_the_same_command(control: Control, program) -> None
 
 def test_an_error_is_shown_as_the_command_line_says_it(control: Control, program) -> None:
     program("print('images: 3'); sys.exit('error: no images in x\\n  → give a folder')")
-    folder = control.start(order())
+    folder = control.start(job())
     until(lambda: ended(control, folder))
     view = view_run(folder)
     assert view.state == "failed"
     assert view.error == "no images in x\n  → give a folder"
     program("raise RuntimeError('broken inside')")
-    control.start(order())
+    control.start(job())
     until(lambda: ended(control, folder))
     view = view_run(folder)
     assert view.error.startswith("RuntimeError: broken inside\n")
     assert "Traceback" not in view.error
     assert "Traceback" in view.log
     program("import os; os._exit(9)")
-    control.start(order())
+    control.start(job())
     until(lambda: ended(control, folder))
     assert "out of memory" in view_run(folder).error
 
@@ -144,12 +146,12 @@ def test_finished_is_what_wrote_its_summary_after_the_start(control: Control, pr
         "import pathlib; d = pathlib.Path('out/cells/results/cells_1'); "
         "(d / 'run.json').write_text('{}')"
     )
-    folder = control.folder(order())
+    folder = control.folder(job())
     folder.mkdir(parents=True)
     (folder / "run.json").write_text("{}")
     os.utime(folder / "run.json", (1, 1))
     assert view_run(folder).state == "finished"
-    control.start(order())
+    control.start(job())
     until(lambda: ended(control, folder))
     assert view_run(folder).state == "finished"
     (folder / "run.json").write_text(json.dumps({"test": {"failed": {"a": "cannot be read"}}}))
@@ -161,7 +163,7 @@ def test_finished_is_what_wrote_its_summary_after_the_start(control: Control, pr
 
 def test_another_process_of_the_same_number_is_not_the_run(control: Control, program) -> None:
     program("pass")
-    folder = control.start(order())
+    folder = control.start(job())
     until(lambda: ended(control, folder))
     record = json.loads((folder / RECORD).read_text())
     (folder / RECORD).write_text(json.dumps({**record, "pid": os.getpid(), "created": 5.0}))
@@ -171,17 +173,17 @@ def test_another_process_of_the_same_number_is_not_the_run(control: Control, pro
 
 def test_mistakes_are_said_before_anything_starts(control: Control, tmp_path: Path) -> None:
     for wrong in (
-        order(config=Path("../cells.yaml")),
-        order(config=Path("nothing.yaml")),
-        order(result_dir=Path("/elsewhere")),
-        order(name="../x"),
-        order(run_id=-1),
+        job(config=Path("../cells.yaml")),
+        job(config=Path("nothing.yaml")),
+        job(result_dir=Path("/elsewhere")),
+        job(name="../x"),
+        job(run_id=-1),
     ):
         with pytest.raises(UserError):
             control.start(wrong)
     (tmp_path / "bad.yaml").write_text(CONFIG.replace("PATH: x", "PATH: ../x"))
     with pytest.raises(UserError, match=r"DATA\.TRAIN\.PATH"):
-        control.start(order(config=Path("bad.yaml")))
+        control.start(job(config=Path("bad.yaml")))
     assert not (tmp_path / "out").exists()
 
 
@@ -195,10 +197,32 @@ def test_runs_are_found_and_numbered(control: Control, tmp_path: Path) -> None:
     assert {path.name for path in found} == {"a_1", "a_2", "a_4"}
     assert next_run_id(control.guard, tmp_path / "deep", "a") == 3
     assert next_run_id(control.guard, tmp_path / "nowhere", "a") == 1
+    _failed_elsewhere(tmp_path / "deep" / "a" / "results" / "a_5")
+    found = find_runs(control.guard)
+    assert {path.name for path in found} == {"a_1", "a_2", "a_4", "a_5"}
     last = next(path for path in found if path.name == "a_4")
     # The row that is just being written does not count.
     assert [row["epoch"] for row in read_history(last)] == [1, 2]
     assert view_run(last).state == "unfinished"
+
+
+def _failed_elsewhere(run: Path) -> None:
+    run.mkdir()
+    (run / "a_5.log").write_text("2026-01-01T10:00:00+00:00 computing\n")
+
+
+def test_a_run_of_the_command_line_that_failed_says_why(control: Control, tmp_path: Path) -> None:
+    config = tmp_path / "cells.yaml"
+    with pytest.raises(UserError) as error:
+        run_job(Job(config, tmp_path / "out", gpu="cpu"), lambda line: None)
+    (folder,) = find_runs(control.guard)
+    assert folder.name == "cells_1"
+    view = view_run(folder)
+    assert (view.state, view.error) == ("failed", str(error.value))
+    assert view.log.count("error: ") == 1
+    with (folder / "cells_1.log").open("a") as log:
+        log.write("2026-01-01T10:00:00+00:00 epoch 1/2: loss 3\n")  # it went on
+    assert view_run(folder).state == "unfinished"
 
 
 def test_last_lines_and_long_logs(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from singula.gui.retune import (
     config_of,
     keys_that_matter,
     original_config,
+    save_configuration,
     save_in_checkpoint,
-    save_thresholds,
 )
 from singula.io.read import read_image, read_labels
 
@@ -134,7 +134,7 @@ def test_saved_thresholds_are_what_the_command_line_takes(demo: Path, tmp_path: 
     source = original_config(results, guard)
     config = config_of(results)
     for origin in (source, None):
-        target = save_thresholds(origin, config, chosen, tmp_path / f"{origin is None}.yaml")
+        target = save_configuration(origin, config, chosen, tmp_path / f"{origin is None}.yaml")
         saved = load_config(target)
         problem = saved.PROBLEM.INSTANCE_SEG
         assert problem.DATA_MW_TH_TYPE == "manual"
@@ -142,7 +142,7 @@ def test_saved_thresholds_are_what_the_command_line_takes(demo: Path, tmp_path: 
         assert problem.DATA_REMOVE_SMALL_OBJ_BEFORE == 12
         assert saved.TRAIN == config.TRAIN
         with pytest.raises(UserError, match="exists already"):
-            save_thresholds(origin, config, chosen, target)
+            save_configuration(origin, config, chosen, target)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_older_spellings_do_not_contradict_the_new_value(section: str, tmp_path:
         "DATA: {TRAIN: {PATH: x, GT_PATH: y}, VAL: {FROM_TRAIN: True}}\n"
     )
     chosen = {"DATA_MW_TH_POINTS": 0.7, "DATA_REMOVE_SMALL_OBJ_BEFORE": 9}
-    target = save_thresholds(source, load_config(source), chosen, tmp_path / "new.yaml")
+    target = save_configuration(source, load_config(source), chosen, tmp_path / "new.yaml")
     problem = load_config(target).PROBLEM.INSTANCE_SEG
     assert problem.DATA_MW_TH_POINTS == 0.7
     assert problem.DATA_REMOVE_SMALL_OBJ_BEFORE == 9

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,6 @@ from made_data import MadeData
 
 from singula.inspection import KINDS, inspect_dataset, write_page
 from singula.inspection.pictures import SIDE, picture
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 
 @pytest.fixture(scope="module", params=[2, 3])
@@ -78,42 +74,11 @@ def test_no_picture_of_what_cannot_be_read(tmp_path: Path) -> None:
     assert picture(one, 2, one.where[0]) is None
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="no browser test: `pip install playwright` is missing"
-    )
-    if CHROMIUM is None:
-        pytest.skip("no browser test: `apt-get install chromium` is missing")
-    with playwright.sync_playwright() as tools:
-        found = tools.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
-        yield found
-        found.close()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_shows_itself_whole(browser, broken: Path, scheme: str, width: int) -> None:
-    context = browser.new_context(
-        color_scheme=scheme, viewport={"width": width, "height": 844}, offline=True
-    )
-    tab = context.new_page()
-    messages: list[str] = []
-    tab.on("console", lambda message: messages.append(message.text))
-    tab.on("pageerror", lambda error: messages.append(str(error)))
-    tab.on("requestfailed", lambda request: messages.append(request.url[:80]))
-    tab.goto(broken.as_uri())
-    for folded in tab.query_selector_all("summary"):
-        folded.click()
-    sizes = tab.evaluate("[...document.images].map(i => i.complete ? i.naturalWidth : 0)")
-    assert len(sizes) > 10
-    assert min(sizes) > 0
+def test_the_page_shows_itself_whole(whole_page, broken: Path, scheme: str, width: int) -> None:
+    tab = whole_page(broken, scheme, width)
     assert tab.evaluate("[...document.images].every(i => i.alt.length > 3)")
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    dark = tab.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
-    assert dark == (scheme == "dark")
     links = tab.evaluate("[...document.querySelectorAll('nav a')].map(a => a.hash)")
     assert len(links) == len(set(links)) > 8
     assert all(tab.query_selector(link) for link in links)
-    assert messages == []
-    context.close()

@@ -176,3 +176,38 @@ def test_a_disk_that_is_really_full(command, write_config, data, small_disk) -> 
     assert "the disk is full" in command.err
     assert not list(small_disk.rglob("*.part*"))
     assert "Traceback" not in command.err
+
+
+def test_the_demonstration_leaves_the_folder_of_a_user_alone(command, data, tmp_path) -> None:
+    before = snapshot(data)
+    assert command("demo", "--quick", "-o", data) == 2
+    assert "which no demonstration made" in command.err
+    assert snapshot(data) == before
+    (tmp_path / "file").write_text("mine")
+    assert command("demo", "--quick", "-o", tmp_path / "file") == 2
+    mine = tmp_path / "out" / "2d" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert command("demo", "--quick", "-o", tmp_path / "out") == 2
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    assert command("demo", "--quick", "-o", tmp_path / "out") == 0, command.err
+    assert command("demo", "--quick", "-o", tmp_path / "out") == 0, command.err
+
+
+def test_a_wrong_gpu_is_said_before_a_folder_is_made(command, write_config, data, tmp_path) -> None:
+    config, out = write_config(data), tmp_path / "out"
+    assert command("run", "--config", config, "--result_dir", out, "--gpu", "banana") == 2
+    assert "--gpu: found 'banana'" in command.err
+    assert not out.exists()
+
+
+def test_results_among_the_images_are_told(command, write_config, data, tmp_path) -> None:
+    config = write_config(data)
+    for path in (data / "train" / "y").iterdir():
+        path.unlink()
+    line = ("run", "--config", config, "--result_dir", data.parent, "--name")
+    assert command(*line, data.name) == 2
+    assert "where DATA.TRAIN.PATH lies too" in command.out
+    assert command(*line, "other") == 2
+    assert "lies too" not in command.out

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 import singula
+from singula.config.keys import key_table
 from singula.errors import UserError
 from singula.io.read import read_image, read_labels
+from singula.io.write import write_tiff
 from singula.measure import measure
 
 
@@ -63,6 +65,18 @@ def test_a_bad_file_among_good_ones(run, command, data_2d, tmp_path) -> None:
     assert (tmp_path / "new" / "image_001.tif").is_file()
     assert command(*line, "--resume") == 1
     assert "image_001.tif: done already" in command.out
+
+
+def test_an_image_that_does_not_fit_is_told_without_keys_of_a_configuration(
+    run, command, tmp_path
+) -> None:
+    images = tmp_path / "images"
+    for name, shape, axes in (("volume", (5, 96, 96), "ZYX"), ("two", (96, 96, 2), "YXC")):
+        write_tiff(images / f"{name}.tif", np.ones(shape, np.uint8), axes)
+    np.save(images / "many.npy", np.ones((3, 5, 96, 96), np.uint8))
+    assert command("predict", images, "--model", run, "-o", tmp_path / "new") == 1
+    assert command.out.count("does not fit this model, which takes images (y, x) with 1 chan") == 3
+    assert not [key for key in key_table() if key in command.out]
 
 
 def test_nothing_is_written_over_and_wrong_models_are_named(

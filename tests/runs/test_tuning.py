@@ -167,3 +167,13 @@ def test_mistakes_are_named(run, command, data_2d, tmp_path) -> None:
     checkpoint_of(run).with_name("job_1-checkpoint-last.pth").unlink()
     assert command("tune", run) == 2
     assert "no checkpoint" in command.err
+
+
+def test_validation_images_that_are_gone(command, write_config, data_2d, tmp_path) -> None:
+    data = Path(shutil.copytree(data_2d, tmp_path / "data"))
+    config = write_config(data, **{"TRAIN.EPOCHS": 1, "TEST.ENABLE": False})
+    assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
+    (data / "val").rename(tmp_path / "away")
+    assert command("tune", tmp_path / "out" / "job" / "results" / "job_1") == 2
+    assert "DATA.VAL.PATH: the run validated on images in" in command.err
+    assert "put them back" in command.err

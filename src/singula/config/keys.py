@@ -98,6 +98,16 @@ def nearest_choice(value: object, choices: Sequence[str]) -> str | None:
     return words[found[0]] if found else None
 
 
+def completions(incomplete: str) -> list[str]:
+    """Keys and their words for the shell: ``TRAIN.EP`` gives ``TRAIN.EPOCHS=``."""
+    name, chosen, _ = incomplete.partition("=")
+    if not chosen:
+        return [f"{key}=" for key in key_table() if key.startswith(name.upper())]
+    key = key_table().get(name.upper())
+    words = () if key is None else ("True", "False") if key.type == "bool" else key.choices
+    return [f"{name}={word}" for word in words]
+
+
 def _collect(model: type[Section], prefix: str) -> Iterator[Key]:
     for name, field in model.model_fields.items():
         kind: Any = field.annotation

@@ -15,9 +15,10 @@ from singula.evaluate import overlap
 from singula.io.formats import stem_of
 from singula.io.listing import list_images
 from singula.io.read import read_header, read_labels
-from singula.postprocess.labels import check_labels, check_spacing
+from singula.postprocess.labels import check_labels, check_spacing, count_instances
 
 Labels = npt.NDArray[Any]
+_PIECES, _MASK_PIECES, _FEW_PAIRS = 4, 2, 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,8 @@ class Source:
         Unit of `spacing`, or instead of the file's.
     file_name : str
         The image that was segmented.
+    foreign : bool
+        It is a user's file, not of a run, and may be no label image.
     """
 
     path: Path
@@ -79,6 +82,7 @@ class Source:
     spacing: tuple[float, ...] | None = None
     unit: str | None = None
     file_name: str = ""
+    foreign: bool = False
 
     def read(self) -> Instances:
         """The label image.
@@ -90,6 +94,8 @@ class Source:
         """
         image = read_labels(self.path, self.ndim, self.classes)
         labels = image.array[..., 0]
+        if self.foreign:
+            check_ids(str(self.path), labels)
         spacing, unit = image.spacing, image.unit
         if self.spacing is not None:
             spacing = check_spacing(self.spacing, self.ndim)
@@ -105,6 +111,49 @@ class Source:
             self.unit or unit,
             self.file_name or self.path.name,
         )
+
+
+def check_ids(name: str, labels: Labels) -> None:
+    """See that numbers are ids of objects, and not brightness or a mask.
+
+    Almost every object of a label image is one piece, and inside it neighbours are equal.
+
+    Raises
+    ------
+    UserError
+        Where the values lie in many places each, or most neighbours differ.
+    """
+    import cc3d
+
+    count = count_instances(labels)
+    if not count:
+        return
+    whole = np.ascontiguousarray(labels, labels.dtype if labels.dtype.kind == "u" else np.uint32)
+    _, pieces = cc3d.connected_components(
+        whole, connectivity=8 if labels.ndim == 2 else 26, return_N=True
+    )
+    equal, pairs = _equal_neighbours(labels)
+    most = _MASK_PIECES if count == 1 and labels.max() == 255 else _PIECES
+    if pieces < most * count and (pairs < _FEW_PAIRS or equal > pairs / 2):
+        return
+    values = "only value lies" if count == 1 else f"{count} values lie"
+    raise UserError(
+        f"{name}: is no label image: its {values} in {pieces} separate places; labels give every "
+        "object an id of its own",
+        "give the labels, not the image that was segmented; a mask becomes labels in Fiji: "
+        "Plugins > MorphoLibJ > Binary Images > Connected Components Labeling",
+    )
+
+
+def _equal_neighbours(labels: Labels) -> tuple[int, int]:
+    """How many pixels are equal to the next one along an axis, of how many that are both set."""
+    equal = pairs = 0
+    for axis in range(labels.ndim):
+        moved = np.moveaxis(labels, axis, 0)
+        both = (moved[1:] != 0) & (moved[:-1] != 0)
+        pairs += int(np.count_nonzero(both))
+        equal += int(np.count_nonzero(both & (moved[1:] == moved[:-1])))
+    return equal, pairs
 
 
 def class_of_each(labels: Labels, classes: Labels) -> dict[int, int]:
@@ -159,6 +208,10 @@ def find_sources(
             )
         names[source.name] = source.path
     sizes = tuple(float(size) for size in spacing) if spacing is not None else None
+    if unit is not None and sizes is None:
+        for source in sources:
+            if source.spacing is None and read_header(source.path).spacing is None:
+                raise _unit_alone(unit, str(source.path))
     return [
         replace(s, spacing=s.spacing if sizes is None else sizes, unit=unit or s.unit)
         for s in sources
@@ -196,7 +249,7 @@ def _of_file(path: Path) -> Source:
     else:
         ndim = 3 if sum(size > 1 for size in shape) > 2 else 2
         classes = False
-    return Source(path, stem_of(path), ndim, classes)
+    return Source(path, stem_of(path), ndim, classes, foreign=True)
 
 
 def of_array(
@@ -204,5 +257,15 @@ def of_array(
 ) -> Instances:
     """A label image from memory, checked."""
     checked = check_labels(labels)
+    check_ids("the array", checked)
+    if unit is not None and spacing is None:
+        raise _unit_alone(unit, "the array")
     sizes = check_spacing(spacing, checked.ndim) if spacing is not None else None
     return Instances(name, checked, None, sizes, unit, name)
+
+
+def _unit_alone(unit: str, name: str) -> UserError:
+    return UserError(
+        f"--unit: found {unit!r}, but nothing says the size of a pixel of {name}",
+        "give it with --spacing, or leave --unit out",
+    )

@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-
-import psutil
 
 from singula.config import load_config
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.gui.runs import OUTPUT, RECORD, Record, alive, read_record
-from singula.io.atomic import make_folder, write_error
+from singula.gui.processes import Processes, alive, interrupt
+from singula.gui.runs import OUTPUT, RECORD, Record, read_record
+from singula.io.atomic import make_folder
 from singula.io.results import ResultsTree
 from singula.io.write import write_json
-
-# A program that a shell started in the background inherits that Ctrl-C is ignored; the run must
-# hear it, for that is how it is asked to stop.
-_PROGRAM = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from singula.cli import main; main()"
-)
-
-
-@dataclass(frozen=True)
-class Order:
-    """A run to be started.
-
-    Parameters
-    ----------
-    config : Path
-        The YAML file.
-    result_dir : Path
-        Parent of the job's folder.
-    name : str
-    run_id : int
-    gpu : str, optional
-    """
-
-    config: Path
-    result_dir: Path
-    name: str
-    run_id: int = 1
-    gpu: str | None = None
-
-    def arguments(self, *, resume: bool) -> list[str]:
-        """What stands behind ``singula`` on the command line."""
-        words = ["run", "--config", str(self.config), "--result_dir", str(self.result_dir)]
-        words += ["--name", self.name, "--run_id", str(self.run_id)]
-        words += ["--gpu", self.gpu] if self.gpu else []
-        return [*words, *(["--resume"] if resume else [])]
+from singula.workflow import Job
 
 
 @dataclass
@@ -69,9 +27,13 @@ class Control:
     """
 
     guard: Guard
-    _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: Processes = field(init=False)
 
-    def folder(self, order: Order) -> Path:
+    def __post_init__(self) -> None:
+        """Make what starts them."""
+        self.processes = Processes(self.guard.home)
+
+    def folder(self, job: Job) -> Path:
         """The run's folder.
 
         Raises
@@ -79,15 +41,14 @@ class Control:
         UserError
             The configuration, or a folder or the name in it, is wrong or outside the roots.
         """
-        path, result_dir = self.guard.check(order.config), self.guard.check(order.result_dir)
+        path, result_dir = self.guard.check(job.config), self.guard.check(job.result_dir)
         config = load_config(path)
         self.guard.check_config(config)
-        tree = ResultsTree(
-            result_dir / order.name, order.name, order.run_id, config.path_overrides()
-        )
+        name = job.name or path.stem
+        tree = ResultsTree(result_dir / name, name, job.run_id, config.path_overrides())
         return self.guard.check(tree.run)
 
-    def start(self, order: Order, *, resume: bool = False) -> Path:
+    def start(self, job: Job) -> Path:
         """Start a run, or go on with a stopped one; gives the run's folder.
 
         The configuration is checked before, so a mistake in it is said at once.
@@ -97,56 +58,30 @@ class Control:
         UserError
             As `folder` does; the run is running already.
         """
-        folder = self.folder(order)
+        folder = self.folder(job)
         if alive(read_record(folder)) is not None:
             raise UserError(
                 f"{folder.name} is running already", "stop it first, or take another name"
             )
-        order = replace(
-            order,
-            config=self.guard.check(order.config),
-            result_dir=self.guard.check(order.result_dir),
+        job = replace(
+            job, config=self.guard.check(job.config), result_dir=self.guard.check(job.result_dir)
         )
-        arguments = order.arguments(resume=resume)
+        arguments = job.arguments()
         make_folder(folder)
         (folder / RECORD).unlink(missing_ok=True)
-        began = time.time()
-        child = self._spawn(folder / OUTPUT, arguments, resume=resume)
-        self._children.append(child)
-        created = began
-        with suppress(psutil.Error):  # it may have ended already
-            created = psutil.Process(child.pid).create_time()
+        started = self.processes.start(arguments, folder / OUTPUT, append=job.resume)
         record = Record(
-            pid=child.pid,
-            created=created,
-            began=began,
+            **asdict(started),
             command=["singula", *arguments],
-            config=str(order.config),
-            result_dir=str(order.result_dir),
-            name=order.name,
-            run_id=order.run_id,
-            gpu=order.gpu,
-            resume=resume,
+            config=str(job.config),
+            result_dir=str(job.result_dir),
+            name=job.name or job.config.stem,
+            run_id=job.run_id,
+            gpu=job.gpu,
+            resume=job.resume,
         )
         write_json(folder / RECORD, asdict(record))
         return folder
-
-    def _spawn(
-        self, output: Path, arguments: list[str], *, resume: bool
-    ) -> subprocess.Popen[bytes]:
-        try:
-            with output.open("ab" if resume else "wb") as file:
-                return subprocess.Popen(
-                    [sys.executable, "-c", _PROGRAM, *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    cwd=self.guard.home,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                    start_new_session=True,
-                )
-        except OSError as error:
-            raise write_error(output, error) from error
 
     def resume(self, folder: Path) -> Path:
         """Go on with the run of a folder, by the same command with ``--resume``.
@@ -160,7 +95,7 @@ class Control:
         record = read_record(folder)
         if record is not None:
             known = (Path(record.config), Path(record.result_dir), record.name, record.run_id)
-            return self.start(Order(*known, gpu=record.gpu), resume=True)
+            return self.start(Job(*known, gpu=record.gpu, resume=True))
         tree = ResultsTree.of_run(folder)
         name, _, number = folder.name.rpartition("_")
         copies = sorted(tree.config_files.glob("*.y*ml"))
@@ -169,7 +104,7 @@ class Control:
                 f"{folder.name}: it is not known which configuration it was started with",
                 "resume it in the terminal: the same command with --resume",
             )
-        return self.start(Order(copies[0], tree.job_dir.parent, name, int(number)), resume=True)
+        return self.start(Job(copies[0], tree.job_dir.parent, name, int(number), resume=True))
 
     def stop(self, folder: Path, *, kill: bool = False) -> None:
         """Ask a run to stop, as Ctrl-C does; or end it at once.
@@ -181,12 +116,7 @@ class Control:
         if record is None or process is None:
             return
         write_json(folder / RECORD, asdict(replace(record, stopped=True)))
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGINT)
-
-    def reap(self) -> None:
-        """Take notice of runs that ended, so that they do not remain as zombies."""
-        self._children = [child for child in self._children if child.poll() is None]
+        interrupt(process, kill=kill)
 
 
 def last_lines(text: str, count: int) -> str:

@@ -151,7 +151,8 @@ class Scene:
             return _palette_png(part, _association_colours())
         part = _cut(self._label_plane(_LABELS_OF[layer], z), step, row, column)
         inner = part[1:-1, 1:-1]
-        painted = np.where(inner > 0, (inner.astype(np.int64) - 1) % 255 + 1, 0).astype(np.uint8)
+        painted = ((inner.astype(np.uint32) + 254) % 255 + 1).astype(np.uint8)
+        painted[inner == 0] = 0
         if layer != "instances":
             painted = np.where(_edges(part), painted, 0)
         if layer == "truth":
@@ -231,7 +232,7 @@ def _cut(plane: Array, step: int, row: int, column: int) -> Array:
     """Every `step`-th pixel of a tile with one more around it, which repeats the image's edge."""
     rows = _places(plane.shape[0], step, row)
     columns = _places(plane.shape[1], step, column)
-    cut: Array = plane[rows[:, None], columns]
+    cut: Array = plane.take(rows, 0).take(columns, 1)
     return cut
 
 

@@ -109,6 +109,9 @@ class Retune:
 
     def __post_init__(self) -> None:
         """Read configuration, maps and truth."""
+        # What scores need where objects compete, a tenth of a second that no slider shall wait for
+        import scipy.sparse.csgraph  # noqa: F401
+
         if not self._path.is_file():
             raise UserError(
                 f"{self.name}: its predicted channels are not there ({self._path})",
@@ -222,7 +225,7 @@ def original_config(results: Results, guard: Guard) -> Path | None:
     return next((p for p in candidates if p.is_file() and guard.allows(p)), None)
 
 
-def save_thresholds(
+def save_configuration(
     source: Path | None, config: Config, values: Mapping[str, float], target: Path
 ) -> Path:
     """Write a configuration with other thresholds, made manual; never over a file that is there.
@@ -265,7 +268,12 @@ def save_thresholds(
     return write_text(target, text)
 
 
-def save_in_checkpoint(results: Results, values: Mapping[str, float], guard: Guard) -> Path:
+def save_in_checkpoint(
+    results: Results,
+    values: Mapping[str, float],
+    guard: Guard,
+    worth: Mapping[str, Any] | None = None,
+) -> Path:
     """Put thresholds into the run's checkpoint, which `singula predict` then uses.
 
     Parameters
@@ -274,24 +282,25 @@ def save_in_checkpoint(results: Results, values: Mapping[str, float], guard: Gua
     values : mapping
         By key of ``PROBLEM.INSTANCE_SEG``.
     guard : Guard
+    worth : mapping, optional
+        How they were found; by eye, where it is not given.
 
     Raises
     ------
     UserError
         The checkpoint is gone, is another run's, or lies outside.
     """
-    from singula.training.checkpoint import save_tuned
-    from singula.tuning.validation import find_run
+    from singula.tuning import find_run, save_thresholds
 
     run = find_run(results.files.tree.run)
     path = guard.check(run.checkpoint.path)
-    if path.parent != run.tree.checkpoints.resolve():
+    names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}
+    chosen = {names[key]: value for key, value in _typed(values).items()}
+    found = dict(worth) if worth is not None else {"metric": "by eye"}
+    if save_thresholds(run, {**configured(run.config), **chosen}, found) is None:
         raise UserError(
             f"{path}: is no checkpoint of this run, and stays as it is", "save a configuration"
         )
-    names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}
-    chosen = {names[key]: value for key, value in _typed(values).items()}
-    save_tuned(path, {"thresholds": {**configured(run.config), **chosen}, "metric": "by eye"})
     return path
 
 

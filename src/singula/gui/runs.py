@@ -13,6 +13,7 @@ from typing import Any, Literal
 import psutil
 
 from singula.gui.guard import Guard
+from singula.gui.processes import Started, alive
 from singula.io.results import ResultsTree
 from singula.report.run_files import parse_history
 
@@ -28,35 +29,24 @@ WORDS: dict[State, str] = {
 }
 _DEEPEST, _MOST_FOLDERS, _TAIL = 7, 20_000, 200_000
 _EPOCH = re.compile(r"\bepoch (\d+)/(\d+):.*?(?:\(.*?, ([\d:]+) left\))?$", re.MULTILINE)
-_IMAGE = re.compile(r"(?:^|\s)\[(\d+)/(\d+)\] ", re.MULTILINE)
+IMAGE = re.compile(r"(?:^|\s)\[(\d+)/(\d+)\] ", re.MULTILINE)
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:]+\+00:00 ", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Record:
+@dataclass(frozen=True, kw_only=True)
+class Record(Started):
     """How this interface started a run; a file in the run's folder.
 
     Parameters
     ----------
-    pid : int
-        Process, which leads its own group.
-    created : float
-        When that process began, by which it is told from a later one of the same number.
-    began : float
-        Time of the start, seconds since 1970.
     command : list of str
     config, result_dir : str
     name : str
     run_id : int
     gpu : str, optional
     resume : bool
-    stopped : bool
-        The user asked it to stop.
     """
 
-    pid: int
-    created: float
-    began: float
     command: list[str]
     config: str
     result_dir: str
@@ -64,7 +54,6 @@ class Record:
     run_id: int
     gpu: str | None = None
     resume: bool = False
-    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,8 +115,9 @@ def _walk(root: Path) -> Iterator[Path]:
     for seen, (place, folders, files) in enumerate(os.walk(root)):
         here = Path(place)
         depth = len(here.relative_to(root).parts)
-        # A run that was started elsewhere and has not finished has neither file.
-        begun = here.parent.name == "results" and bool({"train_logs", "per_image"} & {*folders})
+        # A run that was started elsewhere and has not finished has neither file, but its log.
+        left = {"train_logs", "per_image"} & {*folders} or [f for f in files if f.endswith(".log")]
+        begun = here.parent.name == "results" and bool(left)
         if "run.json" in files or RECORD in files or begun:
             yield here
             folders.clear()
@@ -150,18 +140,6 @@ def read_record(folder: Path) -> Record | None:
         return None
 
 
-def alive(record: Record | None) -> psutil.Process | None:
-    """The process of a run while it runs, also one that an earlier interface started."""
-    if record is None:
-        return None
-    try:
-        process = psutil.Process(record.pid)
-        same = abs(process.create_time() - record.created) < 2
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.Error:
-        return None
-
-
 def view_run(folder: Path) -> RunView:
     """Read everything about a run."""
     record = read_record(folder)
@@ -169,7 +147,7 @@ def view_run(folder: Path) -> RunView:
     output = tail(folder / OUTPUT) if record is not None else ""
     summary = _summary(folder)
     state = _state(folder, record, process, summary)
-    log = output or _own_log(folder)
+    log = output or _STAMP.sub("", _own_log(folder))
     history = read_history(folder)
     return RunView(
         folder=folder,
@@ -177,7 +155,7 @@ def view_run(folder: Path) -> RunView:
         progress=_progress(state, log, history),
         history=history,
         log=log,
-        error=_error(output) if state == "failed" else _failures(summary, state),
+        error=error_in(log) if state == "failed" else _failures(summary, state),
         memory=_memory(process),
         record=record,
     )
@@ -197,6 +175,8 @@ def _state(
 ) -> State:
     if process is not None:
         return "running"
+    if record is None and _log_ends_in_error(folder):
+        return "failed"
     done = folder / "run.json"
     # A run begins anew in the folder of an earlier one, whose summary stays until it ends.
     if done.is_file() and (record is None or done.stat().st_mtime >= record.began):
@@ -249,16 +229,23 @@ def tail(path: Path) -> str:
 
 
 def _own_log(folder: Path) -> str:
-    """The log that every run keeps, without the times."""
-    logs = sorted(folder.glob("*.log"))
-    return _STAMP.sub("", tail(logs[0])) if logs else ""
+    """The log that every run keeps; its lines begin with the time."""
+    logs = sorted(path for path in folder.glob("*.log") if path.name != OUTPUT)
+    return tail(logs[0]) if logs else ""
+
+
+def _log_ends_in_error(folder: Path) -> bool:
+    """Whether nothing was written after an error: the run did not go on."""
+    log = _own_log(folder)
+    last = list(_STAMP.finditer(log))[-1:]
+    return bool(last) and log.startswith("error: ", last[0].end())
 
 
 def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progress:
     if state in ("finished", "incomplete"):
         return Progress("Finished", 1.0)
     # A log may hold an earlier run of the same folder; what counts is what came last.
-    epochs, images = list(_EPOCH.finditer(log)), list(_IMAGE.finditer(log))
+    epochs, images = list(_EPOCH.finditer(log)), list(IMAGE.finditer(log))
     if images and (not epochs or images[-1].start() > epochs[-1].start()):
         done, total = int(images[-1][1]), int(images[-1][2])
         return Progress(f"Testing: image {done} of {total}", done / max(1, total))
@@ -271,8 +258,8 @@ def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progre
     return Progress("Starting" if state == "running" else "Not begun", 0.0)
 
 
-def _error(output: str) -> str:
-    """What a user should read of a failed run's output."""
+def error_in(output: str) -> str:
+    """What a user should read of the output of a command that failed."""
     trace = output.rfind("Traceback (most recent call last)")
     told = max(output.rfind("\nerror: "), 0 if output.startswith("error: ") else -1)
     if told >= 0 and told > trace:

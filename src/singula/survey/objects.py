@@ -19,6 +19,8 @@ from singula.runtime import compiled
 from singula.survey.facts import LabelFacts, Objects
 
 MOST_PIXELS = 1 << 26
+# The neighbours that share a side with a pixel; those along z come first.
+_SIDES = np.array([(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)])
 
 
 def survey_labels(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS) -> LabelFacts:
@@ -78,7 +80,7 @@ def survey_objects(labels: NDArray[Any], classes: NDArray[Any] | None = None) ->
     core, contact = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
     radius = np.zeros(rows)
     planes = index.reshape(-1, *index.shape[-2:]) if index.size else np.zeros((0, 0, 0), np.uint8)
-    compiled(_sides)(planes, core, contact)
+    compiled(_count_sides)(planes, _SIDES, core, contact)
     if index.size and rows > 1:
         compiled(_deepest)(index.ravel(), _depth(index).ravel(), radius)
         radius = np.minimum(radius, max(index.shape))  # an instance may fill the whole image
@@ -114,7 +116,7 @@ def _middle(shape: tuple[int, ...], most_pixels: int) -> Box:
     return tuple(cut)
 
 
-def _sides(planes: Any, core: Any, contact: Any) -> None:
+def _count_sides(planes: Any, sides: Any, core: Any, contact: Any) -> None:
     """Count pixels all of whose neighbours are of their instance, and sides between two; compiled.
 
     The edge of the image is no contour. Neighbours share a side, as for the contour channel.
@@ -127,20 +129,8 @@ def _sides(planes: Any, core: Any, contact: Any) -> None:
                 if label == 0:
                     continue
                 alone = 0
-                for side in range(6):
-                    c, b, a = z, y, x
-                    if side == 0:
-                        a = x - 1
-                    elif side == 1:
-                        a = x + 1
-                    elif side == 2:
-                        b = y - 1
-                    elif side == 3:
-                        b = y + 1
-                    elif side == 4:
-                        c = z - 1
-                    else:
-                        c = z + 1
+                for side in range(len(sides)):
+                    c, b, a = z + sides[side, 0], y + sides[side, 1], x + sides[side, 2]
                     if a < 0 or b < 0 or c < 0 or a >= width or b >= height or c >= depth:
                         continue
                     other = planes[c, b, a]
@@ -207,14 +197,16 @@ def _holes(found: Index) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     owner = np.full(count + 1, -1, np.int64)  # -1 not met yet, 0 several or the edge
     size = np.zeros(count + 1, np.int64)
     shape = (-1, *index.shape[-2:])
-    compiled(_enclosing)(parts.reshape(shape), index.reshape(shape), index.ndim == 2, owner, size)
+    # The edge of an image encloses nothing, but an image has no edge above and below.
+    sides = _SIDES[2:] if index.ndim == 2 else _SIDES
+    compiled(_enclosing)(parts.reshape(shape), index.reshape(shape), sides, owner, size)
     for part in np.flatnonzero(owner[1:] > 0) + 1:
         holes[owner[part]] += 1
         pixels[owner[part]] += size[part]
     return holes, pixels
 
 
-def _enclosing(parts: Any, index: Any, flat: bool, owner: Any, size: Any) -> None:
+def _enclosing(parts: Any, index: Any, sides: Any, owner: Any, size: Any) -> None:
     """Find the only instance around each part of the background; compiled."""
     depth, height, width = parts.shape
     for z in range(depth):
@@ -224,22 +216,8 @@ def _enclosing(parts: Any, index: Any, flat: bool, owner: Any, size: Any) -> Non
                 if part == 0:
                     continue
                 size[part] += 1
-                for side in range(6):
-                    c, b, a = z, y, x
-                    if side == 0:
-                        a = x - 1
-                    elif side == 1:
-                        a = x + 1
-                    elif side == 2:
-                        b = y - 1
-                    elif side == 3:
-                        b = y + 1
-                    elif side == 4:
-                        c = z - 1
-                    else:
-                        c = z + 1
-                    if side > 3 and flat:
-                        continue
+                for side in range(len(sides)):
+                    c, b, a = z + sides[side, 0], y + sides[side, 1], x + sides[side, 2]
                     if a < 0 or b < 0 or c < 0 or a >= width or b >= height or c >= depth:
                         owner[part] = 0
                         continue

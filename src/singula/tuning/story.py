@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ _SHOWN = {
     "fn": "missed objects",
 }
 _WORDS = {"pq": "mean panoptic quality", "f1": "mean F1"}
+_EVERY = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -206,9 +208,11 @@ class _Progress:
 
     def __init__(self, notify: Notify) -> None:
         self.notify = notify
+        self.said = time.monotonic()
 
     def __call__(self, count: int, best: float) -> None:
-        if count % 50 == 0:
+        if count % 50 == 0 or time.monotonic() - self.said > _EVERY:
+            self.said = time.monotonic()
             self.notify(f"  {count} settings tried, best {best:.4f}")
 
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Notify = Callable[[str], None]
-_FOLDERS = ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH", "DATA.VAL.PATH", "DATA.VAL.GT_PATH")
+_TRAIN = ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH")
+_VAL = ("DATA.VAL.PATH", "DATA.VAL.GT_PATH")
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,18 @@ def find_run(folder: Path | str) -> Run:
 def _found_folders(config: Config, bases: Sequence[Path]) -> Config:
     """Folders of images as they stand, or from where the run was started."""
     values, moved = config.dotted(), dict[str, str]()
-    for key in _FOLDERS:
+    for key in (*_TRAIN, *_VAL):
         path = Path(values[key])
         if not path.is_absolute() and not path.exists():
             there = [base / path for base in bases if (base / path).exists()]
             if there:
                 moved[key] = str(there[0])
     return config.replaced(moved) if moved else config
+
+
+def validation_keys(config: Config) -> tuple[str, str]:
+    """Keys of the folders of images and labels that the training validated on."""
+    return _TRAIN if config.DATA.VAL.FROM_TRAIN else _VAL
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,13 @@ def validation_images(config: Config, reader: Reader, notify: Notify) -> list[He
     UserError
         For folders that are gone or do not pair up.
     """
+    for key in validation_keys(config):
+        folder = Path(str(config.dotted()[key]))
+        if not folder.exists():
+            raise UserError(
+                f"{key}: the run validated on images in {folder}, which is not there any more",
+                "put them back, or a link to them: thresholds are searched on these images",
+            )
     cut = False
     if config.DATA.VAL.FROM_TRAIN:
         pairs = find_pairs(config, "TRAIN", notify)

@@ -17,6 +17,8 @@ from singula.gui.guard import Guard
 Look = Literal["main", "quiet", "bad", "plain"]
 P = ParamSpec("P")
 T = TypeVar("T")
+# Words, the value before, the value now, and whether that is more (good) or less
+ScoreRow = tuple[str, str, str, float]
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
 _PAGES = (("New", "/new"), ("Run", "/run"), ("Results", "/results"), ("Tune", "/tune"))
 _THEMES = {"auto": ("◐", "as the system"), "light": ("☀", "light"), "dark": ("☾", "dark")}
@@ -80,10 +82,21 @@ def subheading(title: str) -> None:
     ui.html(title, sanitize=_escape, tag="h2")
 
 
+def note(words: str) -> None:
+    """A smaller line; what stands in `backquotes` is shown as code."""
+    ui.html(words, sanitize=_with_code, tag="p").classes("note")
+
+
 def _escape(text: str) -> str:
     import html
 
     return html.escape(text)
+
+
+def _with_code(text: str) -> str:
+    import re
+
+    return re.sub("`([^`]+)`", r"<code>\1</code>", _escape(text))
 
 
 def empty_state(title: str, words: str, *links: tuple[str, str]) -> None:
@@ -163,3 +176,32 @@ def _run_words(path: Path, guard: Guard) -> str:
 async def aside(work: Callable[P, T], *arguments: P.args, **keys: P.kwargs) -> T:
     """Do work in a thread, so that pages stay alive meanwhile."""
     return await asyncio.to_thread(work, *arguments, **keys)
+
+
+def score_table(title: str, now: str, rows: Sequence[ScoreRow]) -> str:
+    """Scores as the run had them and as they are now, as HTML.
+
+    Parameters
+    ----------
+    title : str
+        What the rows are of.
+    now : str
+        Head of the last column.
+    rows : sequence of ScoreRow
+    """
+    from html import escape
+
+    body = "".join(
+        f"<tr><th scope='row'>{escape(words)}</th><td>{old}</td>"
+        f"<td class='{'better' if way > 0 else 'worse' if way < 0 else ''}'>{new}</td></tr>"
+        for words, old, new, way in rows
+    )
+    return (
+        f"<table class='score-table'><thead><tr><th>{escape(title)}</th><th scope='col'>as the run"
+        f"</th><th scope='col'>{escape(now)}</th></tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def score_row(words: str, old: float, new: float) -> ScoreRow:
+    """A row of numbers of which more is better."""
+    return words, f"{old:.3f}", f"{new:.3f}", round(new - old, 3)

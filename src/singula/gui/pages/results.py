@@ -10,19 +10,10 @@ from nicegui import ui
 from nicegui.events import TableSelectionEventArguments
 
 from singula.errors import UserError
-from singula.gui.pages.frame import (
-    aside,
-    asked,
-    empty_state,
-    error_state,
-    frame,
-    heading,
-    run_address,
-    run_choice,
-)
+from singula.gui.pages.finished import finished_run
+from singula.gui.pages.frame import aside, error_state, run_address
 from singula.gui.pages.viewer import Viewer
-from singula.gui.results import Results, open_results
-from singula.gui.runs import find_runs
+from singula.gui.results import Results
 from singula.gui.station import Station
 from singula.report.run_files import Stage
 
@@ -36,33 +27,18 @@ def add(station: Station) -> None:
 
     @ui.page("/results", title="Results · Singula", response_timeout=60)
     def page(run: str = "", image: str = "") -> None:
-        with frame("Results"):
-            runs = [path for path in find_runs(station.guard) if (path / "run.json").is_file()]
-            folder = asked(run, station.guard) if run else next(iter(runs), None)
-            with ui.element("div").classes("head-row"):
-                with ui.element("div"):
-                    heading("Results")
-                if runs:
-                    run_choice("results", runs, folder, station.guard)
-            if folder is None:
-                empty_state(
-                    "No results yet",
-                    "Here you see every test image with its instances, what was matched with the "
-                    "truth, and the size and shape of each object.",
-                    ("Make a configuration", "/new"),
-                    ("Start a run", "/run"),
-                )
-                return
-            try:
-                results = open_results(folder, station.guard)
-                if not results.stages:
-                    raise UserError(
-                        f"{folder.name} has no instances to show",
-                        "run it with TEST.ENABLE: True and a folder of test images",
-                    )
-                _View(station, folder, results, image)
-            except UserError as error:
-                error_state(error, "These results cannot be shown")
+        nothing = (
+            "No results yet",
+            "Here you see every test image with its instances, what was matched with the "
+            "truth, and the size and shape of each object.",
+        )
+        finished_run(
+            station,
+            "Results",
+            run,
+            nothing,
+            lambda folder, results: _View(station, folder, results, image),
+        )
 
 
 class _View:
@@ -72,8 +48,6 @@ class _View:
         self.results = results
         self.stage: Stage = results.stages[-1]
         names = results.names(self.stage)
-        if not names:
-            raise UserError(f"{folder.name} holds no instances", "run its test again")
         self.name = image if image in names else names[0]
         self._head(folder, names)
         self.notes = ui.element("div")

@@ -10,7 +10,7 @@ from typing import Any
 from nicegui import ui
 
 from singula.errors import UserError
-from singula.gui.control import Order, last_lines, next_run_id
+from singula.gui.control import last_lines, next_run_id
 from singula.gui.pages.frame import (
     button,
     empty_state,
@@ -26,6 +26,7 @@ from singula.gui.pages.paths import path_input
 from singula.gui.runs import WORDS, RunView, find_runs, state_of, view_run
 from singula.gui.station import Station
 from singula.report.run_sections import training_charts
+from singula.workflow import Job
 
 _EVERY, _LINES, _MOST = 1.5, 200, 100
 
@@ -89,21 +90,22 @@ def _start_form(station: Station, config: str) -> None:
             try:
                 if not path.value:
                     raise UserError("no configuration is chosen", "choose a YAML file")
-                order = Order(
+                called = (name.value or "").strip() or Path(path.value).stem
+                job = Job(
                     Path(path.value),
                     Path(results.value or "."),
-                    (name.value or "").strip() or Path(path.value).stem,
+                    called,
                     int(number.value or 0),
                     (gpu.value or "").strip() or None,
                 )
-                folder = station.control.folder(order)
+                folder = station.control.folder(job)
                 if (folder / "run.json").exists():
-                    free = next_run_id(station.guard, order.result_dir, order.name)
+                    free = next_run_id(station.guard, job.result_dir, called)
                     raise UserError(
                         f"{folder.name} is there already, and would be replaced",
                         f"take another number, for example {free}, or another name",
                     )
-                station.control.start(order)
+                station.control.start(job)
             except UserError as error:
                 with told:
                     error_state(error, "The run was not started")
@@ -152,7 +154,7 @@ class _Watch:
 
     def refresh(self) -> None:
         """Read the files and show what they say."""
-        self.station.control.reap()
+        self.station.control.processes.reap()
         view = view_run(self.folder)
         self._changed("facts", _facts(view), self.facts.set_content)
         self._changed("curves", _curves(view), self.curves.set_content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +10,33 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.evaluate import Score
+from singula.gui.pages.finished import finished_run
 from singula.gui.pages.frame import (
+    ScoreRow,
     Slider,
     aside,
-    asked,
     button,
-    empty_state,
     error_state,
-    frame,
     guarded,
-    heading,
+    note,
     run_address,
-    run_choice,
+    score_row,
+    score_table,
     subheading,
 )
 from singula.gui.pages.paths import path_input
+from singula.gui.pages.search_view import SearchPanel
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
-from singula.gui.results import Results, open_results
-from singula.gui.retune import Outcome, Retune, original_config, save_in_checkpoint, save_thresholds
-from singula.gui.runs import find_runs
+from singula.gui.results import Results
+from singula.gui.retune import (
+    Outcome,
+    Retune,
+    original_config,
+    save_configuration,
+    save_in_checkpoint,
+)
+from singula.gui.search import Found
 from singula.gui.station import Station
 from singula.report.run_files import reference_threshold
 
@@ -40,33 +46,18 @@ def add(station: Station) -> None:
 
     @ui.page("/tune", title="Tune · Singula", response_timeout=60)
     def page(run: str = "", image: str = "") -> None:
-        with frame("Tune"):
-            runs = [path for path in find_runs(station.guard) if (path / "run.json").is_file()]
-            folder = asked(run, station.guard) if run else next(iter(runs), None)
-            with ui.element("div").classes("head-row"):
-                with ui.element("div"):
-                    heading("Tune")
-                if runs:
-                    run_choice("tune", runs, folder, station.guard)
-            if folder is None:
-                empty_state(
-                    "Nothing to tune yet",
-                    "When a run has finished, you move its thresholds here and see at once what "
-                    "becomes of the instances; the network does not run again.",
-                    ("Make a configuration", "/new"),
-                    ("Start a run", "/run"),
-                )
-                return
-            try:
-                results = open_results(folder, station.guard)
-                if not results.stages or not results.names(results.stages[-1]):
-                    raise UserError(
-                        f"{folder.name} has no predictions to decode",
-                        "run it with TEST.ENABLE: True and a folder of test images",
-                    )
-                _View(station, folder, results, image)
-            except UserError as error:
-                error_state(error, "This run cannot be tuned")
+        nothing = (
+            "Nothing to tune yet",
+            "When a run has finished, you move its thresholds here and see at once what "
+            "becomes of the instances; the network does not run again.",
+        )
+        finished_run(
+            station,
+            "Tune",
+            run,
+            nothing,
+            lambda folder, results: _View(station, folder, results, image),
+        )
 
 
 class _View:
@@ -80,6 +71,7 @@ class _View:
         self.retune: Retune | None = None
         self.before: Outcome | None = None
         self.values: dict[str, float] = {}
+        self.found: Found | None = None
         self.busy = self.again = False
         with ui.element("div").classes("row-of tools"):
             choice = ui.select(names, value=self.name, label="Image", with_input=len(names) > 8)
@@ -95,6 +87,8 @@ class _View:
                 subheading("Thresholds")
                 self.sliders = ui.element("div")
                 button("Back to the run's own", self._reset, look="plain")
+                subheading("Search them")
+                SearchPanel(station, results, self._take)
                 subheading("Keep them")
                 self._saving()
         ui.timer(0, self._load, once=True)
@@ -140,12 +134,10 @@ class _View:
                     with ui.element("div").classes("threshold-line"):
                         ui.label(slider.words)
                         self.shown[slider.key] = ui.label(f"{self.values[slider.key]:g}")
-                    bar = Slider(
-                        min=slider.low,
-                        max=slider.high,
-                        step=slider.step,
-                        value=self.values[slider.key],
-                    )
+                    value = self.values[slider.key]
+                    # What was found on other images may lie beyond what this one's map holds.
+                    high = max(slider.high, value)
+                    bar = Slider(min=slider.low, max=high, step=slider.step, value=value)
                     bar.props(f'dense aria-label="{slider.words}"')
                     bar.on_value_change(partial(self._moved, slider.key))
                     self.bars[slider.key] = bar
@@ -184,9 +176,18 @@ class _View:
         self._show_sliders()
         await self._decode()
 
+    async def _take(self, found: Found) -> None:
+        """Set the sliders to what a search found."""
+        self.found = found
+        if self.retune is None:
+            return
+        self.values |= {k: v for k, v in found.values.items() if k in self.values}
+        self._show_sliders()
+        await self._decode()
+
     def _show_scores(self, outcome: Outcome) -> None:
         if self.before is not None:
-            self.scores.set_content(_score_table(self.before, outcome))
+            self.scores.set_content(_scores_of(self.before, outcome))
 
     def _saving(self) -> None:
         """The field and the button that write a configuration."""
@@ -202,20 +203,21 @@ class _View:
             if not (field.value or "").endswith((".yaml", ".yml")):
                 raise UserError(f"{field.value!r} is no YAML file's name", "let it end in .yaml")
             path = self.station.guard.check(field.value)
-            save_thresholds(source, self.retune.config, self.values, path)
+            save_configuration(source, self.retune.config, self.values, path)
             ui.notify(f"saved: {self.station.guard.short(path)}", type="positive")
 
         with ui.element("div").classes("row-of"):
             button("Save configuration", guarded(save))
             button("Save in the checkpoint", self._keep, look="quiet")
-        ui.label(
-            "`singula predict` uses what the checkpoint holds; a run uses its configuration."
-        ).classes("note")
+        note("`singula predict` uses what the checkpoint holds; a run uses its configuration.")
 
     async def _keep(self) -> None:
+        found = self.found
+        as_found = found is not None and found.values == self.values
+        worth = found.worth if found is not None and as_found else None
         try:
             path = await aside(
-                save_in_checkpoint, self.results, dict(self.values), self.station.guard
+                save_in_checkpoint, self.results, dict(self.values), self.station.guard, worth
             )
         except UserError as error:
             ui.notify(str(error), type="negative", multi_line=True, timeout=12000)
@@ -228,35 +230,21 @@ def _free(folder: Path, stem: str) -> Path:
     return next((folder / n for n in names if not (folder / n).exists()), folder / names[0])
 
 
-def _score_table(before: Outcome, now: Outcome) -> str:
+def _scores_of(before: Outcome, now: Outcome) -> str:
     """Scores as the run had them and as they are now, as HTML."""
-    rows = [("Instances", str(before.count), str(now.count), 0.0)]
+    rows: list[ScoreRow] = [("Instances", str(before.count), str(now.count), 0.0)]
     for old, new in zip(before.scores, now.scores, strict=True):
-        rows += [_row(f"F1 at IoU {old.threshold:g}", old.f1, new.f1)]
+        rows += [score_row(f"F1 at IoU {old.threshold:g}", old.f1, new.f1)]
     quality = [sum(s.panoptic_quality for s in o.scores) for o in (before, now)]
     if before.scores:
-        rows.append(_row("Mean panoptic quality", *(q / len(before.scores) for q in quality)))
+        rows.append(score_row("Mean panoptic quality", *(q / len(before.scores) for q in quality)))
         rows.append(_count_row("Missed", before.scores, now.scores, "fn"))
         rows.append(_count_row("Not in the truth", before.scores, now.scores, "fp"))
-    body = "".join(
-        f"<tr><th scope='row'>{escape(words)}</th><td>{old}</td>"
-        f"<td class='{'better' if way > 0 else 'worse' if way < 0 else ''}'>{new}</td></tr>"
-        for words, old, new, way in rows
-    )
     note = "" if before.scores else "<p class='note'>There is no truth to compare with.</p>"
-    return (
-        "<table class='score-table'><thead><tr><th></th><th scope='col'>as the run</th>"
-        f"<th scope='col'>now</th></tr></thead><tbody>{body}</tbody></table>{note}"
-    )
+    return score_table("", "now", rows) + note
 
 
-def _row(words: str, old: float, new: float) -> tuple[str, str, str, float]:
-    return words, f"{old:.3f}", f"{new:.3f}", round(new - old, 3)
-
-
-def _count_row(
-    words: str, old: list[Score], new: list[Score], name: str
-) -> tuple[str, str, str, float]:
+def _count_row(words: str, old: list[Score], new: list[Score], name: str) -> ScoreRow:
     """Objects counted at the reference threshold."""
     at = reference_threshold([score.threshold for score in old])
     place = next(i for i, score in enumerate(old) if score.threshold == at)

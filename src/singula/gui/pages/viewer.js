@@ -1,6 +1,7 @@
 // A picture of any size in tiles: zoom, pan, layers above each other, all by mouse, touch or keys.
 const TILE = 512;
 const KEPT = 400;
+const PATIENCE = 60; // milliseconds before a part of the tiles is shown without the others
 
 export default {
   template: `<div class="viewer">
@@ -29,6 +30,7 @@ export default {
   },
   mounted() {
     this.tiles = new Map();
+    this.awaited = 0;
     this.view = { scale: 1, x: 0, y: 0 };
     this.fitted = true;
     const canvas = this.$refs.canvas;
@@ -192,12 +194,18 @@ export default {
       if (!found) {
         const image = new Image();
         found = { image, name, ready: false };
-        image.onload = () => {
-          found.ready = true;
-          this.latest.set(name, found);
-          this.draw();
+        const arrived = (ready) => {
+          found.ready = ready;
+          if (ready) this.latest.set(name, found);
+          this.awaited -= 1;
+          // Painting is dear: once for all tiles, unless some are late.
+          if (this.awaited === 0) this.draw();
+          else this.late = this.late || setTimeout(() => this.draw(), PATIENCE);
         };
+        this.awaited += 1;
         image.src = `${this.source}/${key}`;
+        // Decoded before it is drawn, and not by the thread that draws.
+        image.decode().then(() => arrived(true), () => arrived(false));
         this.tiles.set(key, found);
         if (this.tiles.size > KEPT) this.tiles.delete(this.tiles.keys().next().value);
       }
@@ -206,6 +214,8 @@ export default {
     draw() {
       if (this.waiting || !this.view || !this.source) return;
       this.waiting = true;
+      clearTimeout(this.late);
+      this.late = 0;
       requestAnimationFrame(() => {
         this.waiting = false;
         if (this.$refs.canvas) this.paint();

@@ -1,0 +1,205 @@
+"""The search of `singula tune` as a process of its own, and what its files say of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from singula.config import Config
+from singula.errors import UserError
+from singula.gui.guard import Guard
+from singula.gui.processes import Processes, Started, alive, interrupt
+from singula.gui.results import Results
+from singula.gui.retune import PREFIX, config_of
+from singula.gui.runs import IMAGE, error_in, read_record, tail
+from singula.io.results import ResultsTree
+from singula.io.write import write_json
+from singula.stages.tuned import KEYS
+from singula.tuning.tuner import check_goal
+
+RECORD, OUTPUT, TRIALS = "gui_search.json", "gui_search.log", "trials.csv"
+State = Literal["none", "running", "finished", "stopped", "failed"]
+_TRIED = re.compile(r"^ *(\d+) settings tried, best ([\d.]+)$", re.MULTILINE)
+_SCORES = ("pq", "f1", "precision", "recall")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRecord(Started):
+    """How this interface started a search; a file in the run's folder ``tuning``.
+
+    Parameters
+    ----------
+    metric : {"pq", "f1"}
+    iou : float
+    """
+
+    metric: str
+    iou: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Parameters
+    ----------
+    before, after : dict of str to float
+        Mean ``pq``, ``f1``, ``precision`` and ``recall`` of the validation images.
+    values : dict of str to float
+        By key of ``PROBLEM.INSTANCE_SEG``; empty where nothing was better than the configured.
+    goal : dict
+        ``metric`` and ``iou``.
+    """
+
+    before: dict[str, float]
+    after: dict[str, float]
+    values: dict[str, float]
+    goal: dict[str, Any]
+
+    @property
+    def worth(self) -> dict[str, Any]:
+        """What a checkpoint remembers of it."""
+        metric = self.goal["metric"]
+        return {**self.goal, "before": self.before[metric], "after": self.after[metric]}
+
+
+@dataclass(frozen=True)
+class SearchView:
+    """How a search stands.
+
+    Parameters
+    ----------
+    state : str
+    words : str
+        How far it is.
+    share : float, optional
+        Part of the predictions that is done; None while nobody knows what is left.
+    error : str, optional
+        Why it ended, as the command line says it.
+    found : Found, optional
+    """
+
+    state: State
+    words: str = ""
+    share: float | None = None
+    error: str | None = None
+    found: Found | None = None
+
+
+def start_search(
+    results: Results, guard: Guard, processes: Processes, *, metric: str, iou: float
+) -> None:
+    """Start ``singula tune`` on a run; its checkpoint stays as it is.
+
+    Raises
+    ------
+    UserError
+        For an IoU that is none; images outside the folders of the interface; a search that is on.
+    """
+    check_goal(metric, iou)
+    tree = results.files.tree
+    if alive(_record(tree)) is not None:
+        raise UserError(f"{tree.run.name} is being tuned already", "wait, or cancel it first")
+    _check_places(results, config_of(results), guard)
+    arguments = ["tune", str(tree.run), "--metric", metric, "--iou", f"{iou:g}", "--no-save"]
+    run = read_record(tree.run)
+    arguments += ["--gpu", run.gpu] if run is not None and run.gpu else []
+    (tree.tuning / RECORD).unlink(missing_ok=True)
+    started = processes.start(arguments, tree.tuning / OUTPUT)
+    write_json(
+        tree.tuning / RECORD, asdict(SearchRecord(**asdict(started), metric=metric, iou=iou))
+    )
+
+
+def stop_search(tree: ResultsTree) -> None:
+    """Ask a search to stop; what it has predicted is kept for the next one."""
+    record = _record(tree)
+    process = alive(record)
+    if record is not None and process is not None:
+        write_json(tree.tuning / RECORD, asdict(replace(record, stopped=True)))
+        interrupt(process, kill=record.stopped)
+
+
+def view_search(tree: ResultsTree) -> SearchView:
+    """Read how the last search of a run stands."""
+    record = _record(tree)
+    if record is None:
+        return SearchView("none")
+    output = tail(tree.tuning / OUTPUT)
+    if alive(record) is not None:
+        return SearchView("running", *_progress(output))
+    trials = tree.tuning / TRIALS
+    # Written when everything was tried; an older one is of an earlier search.
+    if trials.is_file() and trials.stat().st_mtime >= record.began:
+        return SearchView("finished", found=_found(trials, record))
+    if record.stopped:
+        return SearchView("stopped")
+    return SearchView("failed", error=error_in(output))
+
+
+def _check_places(results: Results, config: Config, guard: Guard) -> None:
+    """See that everything that the search reads and writes lies inside."""
+    tree, values = results.files.tree, config.dotted()
+    for folder in (tree.tuning, tree.checkpoints):
+        guard.check(folder)
+    from singula.tuning.validation import validation_keys
+
+    keys = [*validation_keys(config), "PATHS.CHECKPOINT_FILE"]
+    # Relative folders are looked for here, and where the run was started.
+    started = (results.files.summary.get("job") or {}).get("started_in") or guard.home
+    for key in keys:
+        places = [base / values[key] for base in (guard.home, Path(started)) if values[key]]
+        for place in places:
+            if place.exists():
+                guard.check(place)
+
+
+def _record(tree: ResultsTree) -> SearchRecord | None:
+    try:
+        return SearchRecord(**json.loads((tree.tuning / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _progress(output: str) -> tuple[str, float | None]:
+    tried, images = list(_TRIED.finditer(output)), list(IMAGE.finditer(output))
+    if tried:
+        return f"{tried[-1][1]} settings tried, best {tried[-1][2]}", None
+    if "searching for" in output:
+        return "Trying the first settings", None
+    if images:
+        done, total = int(images[-1][1]), int(images[-1][2])
+        return f"Predicting validation images: {done} of {total}", done / max(1, total)
+    return "Starting", 0.0
+
+
+def _found(trials: Path, record: SearchRecord) -> Found:
+    """The first of all trials, which is what is configured, and the best."""
+    with trials.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    best = max(rows, key=lambda row: float(row[record.metric]))
+    values = {KEYS[name].removeprefix(PREFIX): best[name] for name in KEYS if best.get(name)}
+    numbers = {key: float(text) for key, text in values.items() if _is_number(text)}
+    return Found(
+        _scores(rows[0]),
+        _scores(best),
+        {} if best is rows[0] else numbers,
+        {"metric": record.metric, "iou": record.iou},
+    )
+
+
+def _scores(row: Mapping[str, str]) -> dict[str, float]:
+    return {name: float(row[name]) for name in _SCORES}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,108 @@
+"""What a run was: versions, machine, times, memory, configuration, and what it found."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from singula.config import Config
+from singula.errors import UserError
+from singula.io.results import ResultsTree
+
+if TYPE_CHECKING:
+    from singula.stages.chunks.run import ChunkRun
+    from singula.stages.predict import TestRun
+    from singula.stages.train import TrainReport
+    from singula.training.device import Device
+
+
+def write_summary(
+    config: Config,
+    tree: ResultsTree,
+    device: Device,
+    seconds: dict[str, float],
+    memory: dict[str, float],
+    training: TrainReport | None,
+    test: TestRun | ChunkRun | None,
+) -> None:
+    """``run.json``: what ran, with what, for how long."""
+    from singula.io.write import write_json
+
+    summary: dict[str, Any] = {
+        "job": {
+            "id": tree.job_id,
+            "paths": tree.overrides,
+            "started_in": str(Path.cwd()),
+        },
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": _versions(),
+        "machine": {"system": platform.platform(), "device": device.kind, "cores": os.cpu_count()},
+        "seed": config.SYSTEM.SEED,
+        "precision": device.precision,
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "peak_memory_mb": peak_memory(),
+        "peak_memory_mb_after": memory,
+        "configuration": config.dotted(),
+    }
+    if training is not None:
+        summary["training"] = {
+            "epochs": len(training.result.history),
+            "patches_per_epoch": training.patches,
+            "parameters": training.parameters,
+            "last_epoch": training.result.history[-1],
+            "model": fingerprint(training.result.best),
+        }
+    if test is not None:
+        done = test.finish
+        summary["test"] = {
+            "instances": done.instances,
+            "thresholds": done.thresholds,
+            "failed": test.failed,
+            "files": test.sources,
+        }
+        summary["scores"] = {
+            view: {
+                "mean": [vars(s) for s in done.scores.dataset(view, by_image=True)],
+                "pooled": [vars(s) for s in done.scores.dataset(view, by_image=False)],
+            }
+            for view in done.scores.matches
+        }
+    write_json(tree.run_json, summary)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    from singula import __version__
+
+    names = ("torch", "pytorch-lightning", "numpy", "scipy", "scikit-image", "bioimage-cpp")
+    return {
+        "singula": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, in MiB; 0 where it is not known."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(used / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def fingerprint(path: Path) -> str:
+    """Hash of a file's bytes."""
+    import hashlib
+
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: could not be read ({error.strerror})") from error

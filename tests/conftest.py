@@ -1,0 +1,62 @@
+"""A real browser for the tests of pages; they are skipped where there is none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="no browser test: `pip install playwright` is missing"
+    )
+    if CHROMIUM is None:
+        pytest.skip("no browser test: `apt-get install chromium` is missing")
+    with playwright.sync_playwright() as tools:
+        found = tools.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def whole_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open a page that is one file, without a network, and see that all of it is there.
+
+    Its pictures are, it is not wider than the window, its colours follow the system, and nothing
+    is said in the console.
+    """
+    contexts = []
+
+    def look(page: Path, scheme: str, width: int) -> Any:
+        context = browser.new_context(
+            color_scheme=scheme, viewport={"width": width, "height": 844}, offline=True
+        )
+        contexts.append(context)
+        tab = context.new_page()
+        messages: list[str] = []
+        tab.on("console", lambda message: messages.append(message.text))
+        tab.on("pageerror", lambda error: messages.append(str(error)))
+        tab.on("requestfailed", lambda request: messages.append(request.url[:80]))
+        tab.goto(page.as_uri())
+        for folded in tab.query_selector_all("summary"):
+            folded.click()
+        sizes = tab.evaluate("[...document.images].map(i => i.complete ? i.naturalWidth : 0)")
+        assert len(sizes) > 10
+        assert min(sizes) > 0
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        paper = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (paper != "rgb(255, 255, 255)") == (scheme == "dark")
+        assert messages == []
+        return tab
+
+    yield look
+    for context in contexts:
+        context.close()

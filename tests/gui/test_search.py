@@ -1,0 +1,132 @@
+"""The search of thresholds as a process of its own, and what its files say of it."""
+
+import csv
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from singula.errors import UserError
+from singula.gui.guard import Guard
+
+pytest.importorskip(
+    "psutil", reason="no test of processes: `pip install 'singula[gui]'` is missing"
+)
+
+from singula.gui import processes as module
+from singula.gui.processes import Processes
+from singula.gui.results import Results, open_results
+from singula.gui.search import RECORD, start_search, stop_search, view_search
+from singula.tuning import find_run, tune
+
+BEGIN = "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
+@pytest.fixture
+def guard(demo: Path, demo_folder: Path) -> Guard:
+    """The copy, and where the configuration says that the images are."""
+    return Guard.of([demo, demo_folder])
+
+
+@pytest.fixture
+def results(demo: Path, guard: Guard) -> Results:
+    return open_results(demo / "2d" / "demo" / "results" / "demo_1", guard)
+
+
+def until(results: Results, *states: str) -> None:
+    for _ in range(1200):
+        if view_search(results.files.tree).state in states:
+            return
+        time.sleep(0.1)
+    raise AssertionError(view_search(results.files.tree))
+
+
+def begin(results: Results, guard: Guard, **changes: object) -> None:
+    goal = {"metric": "f1", "iou": 0.4, **changes}
+    start_search(results, guard, Processes(guard.home), **goal)  # type: ignore[arg-type]
+
+
+def test_it_finds_what_the_command_finds_and_saves_nothing(results: Results, guard: Guard) -> None:
+    run = results.files.tree.run
+    saved = find_run(run).checkpoint.description.get("tuned")
+    assert view_search(results.files.tree).state == "none"
+    begin(results, guard)
+    with pytest.raises(UserError, match="being tuned already"):
+        begin(results, guard)
+    until(results, "finished", "failed")
+    found = view_search(results.files.tree).found
+    assert found is not None
+    assert find_run(run).checkpoint.description.get("tuned") == saved
+    expected = tune(run, metric="f1", iou=0.4, save=False)
+    assert found.before["f1"] == pytest.approx(expected.before.value)
+    assert found.after["pq"] == pytest.approx(expected.after.score.panoptic_quality)
+    assert found.worth["after"] == pytest.approx(expected.after.value)
+    own = {k: v for k, v in expected.after.thresholds.items() if k != "TH_TYPE"}
+    small = own.pop("REMOVE_SMALL_OBJ", None)
+    wanted = {f"DATA_MW_{key}": value for key, value in own.items()}
+    if small is not None:
+        wanted["DATA_REMOVE_SMALL_OBJ_BEFORE"] = small
+    assert found.values == pytest.approx(wanted)
+
+
+def test_it_is_cancelled_and_says_how_far_it_was(
+    results: Results, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ["[2/4] cell", "searching for the best", "  150 settings tried, best 0.7812"]
+    for number, words in enumerate(["images: 2 of 4", "Trying the first", "150 settings tried"], 1):
+        lines = "".join(f"print({line!r}, flush=True)\n" for line in said[:number])
+        monkeypatch.setattr(module, "_PROGRAM", f"{BEGIN}{lines}time.sleep(60)")
+        begin(results, guard)
+        _wait(lambda words=words: words in view_search(results.files.tree).words)
+        assert view_search(results.files.tree).share == (0.5 if number == 1 else None)
+        stop_search(results.files.tree)
+        until(results, "stopped")
+
+
+def test_an_error_is_shown_as_the_command_line_says_it(
+    results: Results, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = results.files.tree.tuning / "trials.csv"
+    old.parent.mkdir(exist_ok=True)
+    old.write_text("TH_TYPE,pq,f1,precision,recall\nauto,1,1,1,1\n")
+    os.utime(old, (1, 1))  # of an earlier search
+    monkeypatch.setattr(module, "_PROGRAM", BEGIN + "sys.exit('error: no images in x')")
+    begin(results, guard)
+    until(results, "failed")
+    assert view_search(results.files.tree).error == "no images in x"
+
+
+def test_nothing_better_moves_no_slider(results: Results, guard: Guard, monkeypatch) -> None:
+    monkeypatch.setattr(module, "_PROGRAM", BEGIN)
+    begin(results, guard)
+    rows = [
+        {"TH_TYPE": "auto", "TH_CONTOUR": "", "pq": 0.9, "f1": 0.8, "precision": 1, "recall": 1},
+        {"TH_TYPE": "manual", "TH_CONTOUR": 0.3, "pq": 1, "f1": 0.8, "precision": 1, "recall": 1},
+    ]
+    with (results.files.tree.tuning / "trials.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    until(results, "finished")
+    found = view_search(results.files.tree).found
+    assert found is not None
+    assert found.values == {}  # the goal is F1
+    assert found.after == found.before
+
+
+def test_nothing_outside_the_folders_is_read(results: Results, demo: Path, guard: Guard) -> None:
+    with pytest.raises(UserError, match="lies outside"):  # the images do
+        begin(results, Guard.of([demo]))
+    with pytest.raises(UserError, match="--iou"):
+        begin(results, guard, iou=0.0)
+    assert not (results.files.tree.tuning / RECORD).exists()
+
+
+def _wait(done: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if done():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never happened")
