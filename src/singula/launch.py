@@ -131,9 +131,19 @@ def _free_port() -> int:
 
 
 def gpus_named(gpu: str | None) -> int:
-    """How many GPUs of this machine ``--gpu`` names; 1 where there is none."""
+    """How many GPUs of this machine ``--gpu`` names; 1 where there is none.
+
+    Raises
+    ------
+    UserError
+        When there are some, but not all that are named.
+    """
     if gpu is None or "," not in gpu:
         return 1
-    from singula.training.device import parse_gpu, present_gpus
+    from singula.training.device import check_gpus, parse_gpu, present_gpus
 
-    return len(parse_gpu(gpu) or ()) if present_gpus() else 1
+    wanted = parse_gpu(gpu) or ()
+    if not present_gpus():
+        return 1
+    check_gpus(f"--gpu {gpu!r}", wanted)
+    return len(wanted)

@@ -16,6 +16,8 @@ from singula.data.patches import Tile
 
 # Pixels in a window at most: beyond it a forward pass takes more memory and no less time per pixel.
 _LARGEST = {2: 1_400_000, 3: 4_000_000}
+# On a GPU larger ones are slower in float32, and leave nothing to be read or written meanwhile.
+_LARGEST_ON_GPU = {2: 5_000_000, 3: 8_000_000}
 # What a forward pass may take, and what it takes per pixel and channel of the finest level
 _BYTES = 4 * 2**30
 _BYTES_PER_VALUE = 70
@@ -102,12 +104,12 @@ def largest_window(
     sparing : bool
         Take a quarter of the memory.
     memory : int, optional
-        Free bytes of a GPU, on which large windows are the quickest; four fifths are used.
+        Free bytes of a GPU, of which four fifths are used.
     """
-    if memory is None:
-        most = min(_LARGEST[ndim], _BYTES // (_BYTES_PER_VALUE * max(1, width)))
-    else:
-        most = memory * 4 // 5 // (_BYTES_PER_VALUE * max(1, width))
+    largest, usable = _LARGEST[ndim], _BYTES
+    if memory is not None:
+        largest, usable = _LARGEST_ON_GPU[ndim], memory * 4 // 5
+    most = min(largest, usable // (_BYTES_PER_VALUE * max(1, width)))
     return most // 4 if sparing else most
 
 

@@ -57,7 +57,9 @@ class InstanceModule(pl.LightningModule):
         self.progress: dict[str, Any] = {"best": None, "best_epoch": -1, "bad_epochs": 0}
         self.forgets_best = False
         self._restored: dict[str, Any] | None = None
-        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        # To look for NaN in each loss would let a GPU wait; the mean of the epoch shows it as well.
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss = MeanMetric(nan_strategy="disable")
         self.train_scores = MapScores(loss.outputs, loss.n_classes)
         self.val_scores = MapScores(loss.outputs, loss.n_classes)
 
