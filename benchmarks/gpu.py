@@ -57,6 +57,7 @@ from singula.training.device import Device, free_memory, with_tf32  # noqa: E402
 from singula.training.fit import FitSettings, Training, fit  # noqa: E402
 from singula.training.metrics import MapScores  # noqa: E402
 from singula.training.optimise import OptimiserSettings  # noqa: E402
+from singula.workflow import loader_workers  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 MOSAIC = ROOT.parent / "shared/data/bench/mosaic_4096_raw.tif"
@@ -163,7 +164,7 @@ def print_steps(config: Any, items: list[dict[str, torch.Tensor]], seconds: floa
 def epoch_seconds(
     config: Any, dataset: PatchDataset, precision: str, batch: int, workers: int
 ) -> tuple[float, float]:
-    """Seconds of the second and later epochs, of a training and per patch."""
+    """Seconds of the second epoch, and per patch."""
     began: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -175,7 +176,7 @@ def epoch_seconds(
                 from_config.instance_loss(config),
                 dataset,
                 None,
-                FitSettings(epochs=3, batch_size=batch, workers=workers),
+                FitSettings(epochs=2, batch_size=batch, workers=workers),
                 OptimiserSettings("ADAMW", 1e-3),
                 CheckpointSettings(folder / "best.pth", folder / "last.pth"),
                 log,
@@ -188,27 +189,28 @@ def epoch_seconds(
     return took, took / len(dataset)
 
 
-def print_epochs(
-    config: Any, augmented: PatchDataset, ready: Ready, steps: int, workers: tuple[int, ...]
-) -> None:
+def print_epochs(config: Any, augmented: PatchDataset, ready: Ready, steps: int) -> None:
     """Trainings: what preparing the patches costs."""
     print("\n| batch | precision | workers | ms per patch | patches ready | ratio |")
     print("|---|---|---|---|---|---|")
-    for batch, precision in ((6, "32"), (6, "bf16"), (96, "32"), (96, "bf16")):
-        patches = batch * steps // (4 if batch > 32 else 1)
-        for count in workers if precision == "bf16" else workers[-1:]:
-            took = []
-            for dataset in (augmented, ready):
-                places = dataset.places
-                repeat = -(-patches // len(places))
-                dataset.places = (places * repeat)[:patches]
-                took.append(epoch_seconds(config, dataset, precision, batch, count)[1])
-                dataset.places = places
-            print(
-                f"| {batch} | {precision} | {count} | {1e3 * took[0]:.2f} | {1e3 * took[1]:.2f} | "
-                f"{took[0] / took[1]:.2f} |",
-                flush=True,
-            )
+    for batch, precision, count in (
+        (6, "32", 5), (6, "bf16", 0), (6, "bf16", 5), (32, "bf16", 5), (32, "bf16", -1),
+        (96, "32", -1), (96, "bf16", 5), (96, "bf16", -1),
+    ):  # fmt: skip
+        patches = batch * (max(12, steps // 4) if batch > 32 else steps)
+        count = loader_workers(count, "cuda")
+        took = []
+        for dataset in (augmented, ready):
+            places = dataset.places
+            repeat = -(-patches // len(places))
+            dataset.places = (places * repeat)[:patches]
+            took.append(epoch_seconds(config, dataset, precision, batch, count)[1])
+            dataset.places = places
+        print(
+            f"| {batch} | {precision} | {count} | {1e3 * took[0]:.2f} | {1e3 * took[1]:.2f} | "
+            f"{took[0] / took[1]:.2f} |",
+            flush=True,
+        )
 
 
 def picture(size: int) -> np.ndarray:
@@ -305,7 +307,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/dsb2018/train")
     parser.add_argument("--quick", action="store_true", help="few steps, small images")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 5, 10, 15])
     given = parser.parse_args()
     print(
         f"{torch.cuda.get_device_name(GPU)}, torch {torch.__version__}, "
@@ -322,7 +323,7 @@ def main() -> None:
     items = [augmented[0, i % len(augmented)] for i in range(96)]
     ready = Ready(*common, augment=augment_settings(config)).prepare(items)
     print_steps(config, items, 0.1 if given.quick else 1.0)
-    print_epochs(config, augmented, ready, 12 if given.quick else 150, tuple(given.workers))
+    print_epochs(config, augmented, ready, 12 if given.quick else 240)
     size, rounds = (1024, 2) if given.quick else (4096, 5)
     print_prediction(from_config.model_settings(config), picture(size), rounds)
     depth = (32, 128, 128) if given.quick else (96, 384, 384)

@@ -38,12 +38,22 @@ def launch_run(
     from singula.config import load_config
 
     load_config(config, list(overrides))
-    gpu = gpu or ",".join(map(str, range(count)))
+    if gpu is None:
+        gpu = ",".join(map(str, range(count)))
+        _check_gpus(count)
     line = ["run", "--config", config, "--result_dir", result_dir, "--run_id", run_id]
     line += ["--gpu", gpu, *(["--name", name] if name else []), *(["--resume"] if resume else [])]
     for override in overrides:
         line += ["--set", override]
     return launch(count, [str(word) for word in line])
+
+
+def _check_gpus(count: int) -> None:
+    """See that so many GPUs are there, or none at all."""
+    from singula.training.device import check_gpus, present_gpus
+
+    if present_gpus():
+        check_gpus(f"--gpus {count}", tuple(range(count)))
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:

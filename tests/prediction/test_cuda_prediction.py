@@ -145,6 +145,7 @@ KEYS = {
         "NORMALIZATION": {"TYPE": "div"},
     },
     "MODEL": {"FEATURE_MAPS": [16, 32, 64]},
+    "TRAIN": {"ENABLE": True, "BATCH_SIZE": 1},
 }
 SMALL = ModelSettings(2, 1, 2, feature_maps=(16, 32, 64), dropout=(0, 0, 0))
 

@@ -97,8 +97,8 @@ class TestOneStep:
     def test_tf32_is_what_the_block_says_and_is_as_before_behind_it(self) -> None:
         torch.manual_seed(0)
         layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(GPU)
-        image = torch.rand(4, 64, 64, 64, device=GPU)
-        matrix = torch.rand(512, 512, device=GPU)
+        image = torch.randn(4, 64, 64, 64, device=GPU)
+        matrix = torch.randn(512, 512, device=GPU)
         before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
 
         def errors() -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -157,15 +157,15 @@ class Predictor:
             batch = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1)).contiguous()
             return batch.pin_memory() if self.device.type == "cuda" else batch
 
-        def compute(batch: Tensor) -> FloatArray:
+        def compute(batch: Tensor) -> Callable[[], FloatArray]:
             batch = batch.to(self.device, non_blocking=True)
             forward = self.forward
-            found = mean_over_views(forward, batch) if settings.augment else forward(batch)
-            result: FloatArray = found.cpu().numpy()
-            return result
+            return _on_its_way(
+                mean_over_views(forward, batch) if settings.augment else forward(batch)
+            )
 
-        def write(tiles: list[Tile], found: FloatArray) -> None:
-            for tile, values in zip(tiles, found, strict=True):
+        def write(tiles: list[Tile], found: Callable[[], FloatArray]) -> None:
+            for tile, values in zip(tiles, found(), strict=True):
                 kept = values[(slice(None), *tile.inner)]
                 if canvas is None:
                     maps.put(tile.outer, kept)
@@ -180,6 +180,24 @@ class Predictor:
         if canvas is not None:
             canvas.finish()
         return maps.by_name
+
+
+def _on_its_way(values: Tensor) -> Callable[[], FloatArray]:
+    """Begin to fetch values from a GPU, which goes on computing; the result waits for them."""
+    if values.device.type != "cuda":
+        there: FloatArray = values.numpy()
+        return lambda: there
+    fetched = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    fetched.copy_(values, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record(torch.cuda.current_stream(values.device))
+
+    def wait() -> FloatArray:
+        arrived.synchronize()
+        result: FloatArray = fetched.numpy()
+        return result
+
+    return wait
 
 
 def _batches(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:

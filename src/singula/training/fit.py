@@ -36,6 +36,7 @@ from singula.training.device import (
     with_tf32,
     world_and_rank,
 )
+from singula.training.loader import make_loader
 from singula.training.losses import InstanceLoss
 from singula.training.module import InstanceModule
 from singula.training.optimise import OptimiserSettings
@@ -395,17 +396,12 @@ def _loader(
         rank=rank,
         world=world,
     )
-    return DataLoader(
+    cuda = device.kind == "cuda"
+    return make_loader(
         dataset,
-        batch_size=settings.batch_size,
-        sampler=sampler,
-        num_workers=settings.workers,
-        pin_memory=settings.pin_memory and device.kind == "cuda",
-        persistent_workers=settings.workers > 0,
-        worker_init_fn=_one_thread,
+        sampler,
+        settings.batch_size,
+        workers=settings.workers,
+        pin_memory=settings.pin_memory and cuda,
+        in_parts=cuda,
     )
-
-
-def _one_thread(worker: int) -> None:
-    """Workers must not compete with the network for cores."""
-    torch.set_num_threads(1)
