@@ -189,7 +189,7 @@ def _on_its_way(values: Tensor) -> Callable[[], FloatArray]:
         return lambda: there
     fetched = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     fetched.copy_(values, non_blocking=True)
-    arrived = torch.cuda.Event()
+    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
     arrived.record(torch.cuda.current_stream(values.device))
 
     def wait() -> FloatArray:
