@@ -22,7 +22,7 @@ from singula.training.device import (
     choose_device,
     free_memory,
     is_out_of_memory,
-    with_tf32,
+    training_arithmetic,
     without_tf32,
 )
 from singula.training.fit import FitResult, FitSettings, Training, fit
@@ -111,9 +111,10 @@ class TestOneStep:
 
         with without_tf32():
             assert errors()[0] < 1e-5
-        with with_tf32():
+        with training_arithmetic():
             assert min(errors()) > 3e-5
         assert before == (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision())
+        assert not torch.backends.cudnn.deterministic
 
 
 def dataset(*, augment: bool = False, size: int = 64) -> PatchDataset:
@@ -220,6 +221,15 @@ class TestTraining:
             assert any("resuming after epoch 2 of 4" in line for line in said)
             assert [row["lr"] for row in parts.history] == [row["lr"] for row in whole.history]
             assert losses(parts) == pytest.approx(losses(whole), rel=0.1)
+            if (first.kind, second.kind) == ("cuda", "cuda"):
+                assert parts.history == whole.history
+
+    def test_equal_seeds_give_equal_bits(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            train(tmp_path / name, cuda("bf16"), epochs=2, batch_size=8, workers=2)
+        own, other = (load_checkpoint(tmp_path / name / "last.pth").weights for name in ("a", "b"))
+        for name in own:
+            torch.testing.assert_close(own[name], other[name], rtol=0, atol=0, msg=name)
 
     def test_a_checkpoint_of_a_gpu_holds_what_the_network_had(self, tmp_path: Path) -> None:
         result, network = train(tmp_path, cuda(), epochs=2)

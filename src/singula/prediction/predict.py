@@ -108,7 +108,10 @@ class Predictor:
 
     def forward(self, batch: Tensor) -> Tensor:
         """Channel values (N, width, …) of a normalised batch (N, C, …)."""
-        if not self.exact:
+        if self.exact:
+            # With a single channel both layouts are the same memory: the strides decide.
+            batch = batch.contiguous().flatten().view(batch.shape)
+        else:
             layout = torch.channels_last if batch.ndim == 4 else torch.channels_last_3d
             batch = batch.contiguous(memory_format=layout)
         exactly = without_tf32() if self.exact else nullcontext()

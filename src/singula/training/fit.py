@@ -33,7 +33,7 @@ from singula.training.device import (
     Device,
     is_out_of_memory,
     share_from_main,
-    with_tf32,
+    training_arithmetic,
     world_and_rank,
 )
 from singula.training.loader import make_loader
@@ -236,7 +236,7 @@ def _fit(job: Training) -> FitResult:
     val_loader = None
     if job.validation is not None:
         val_loader = _loader(job.validation, settings, job.device, train=False)
-    with warnings.catch_warnings(), with_tf32():
+    with warnings.catch_warnings(), training_arithmetic():
         # Advice of the trainer's authors to people who write loops, not to people who run them.
         warnings.filterwarnings("ignore", module="pytorch_lightning.*")
         warnings.filterwarnings("ignore", module="torch.utils.data.*")
