@@ -294,6 +294,7 @@ def demo(
     quick: Annotated[
         bool, typer.Option("--quick", help="Few images, two epochs: only to see that it works.")
     ] = False,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
 ) -> None:
     """Make synthetic nuclei, train on them, and show the result; needs no data, about 3 minutes.
 
@@ -304,8 +305,9 @@ def demo(
     prepare_process()
     from singula.demonstration import run_demo
 
+    live, ndim = sys.stdout.isatty(), 3 if three_d else 2
     with _interruptible(_AGAIN):
-        run_demo(output, 3 if three_d else 2, quick=quick, live=sys.stdout.isatty(), notify=_say)
+        run_demo(output, ndim, quick=quick, live=live, notify=_say, gpu=gpu)
 
 
 @app.command()

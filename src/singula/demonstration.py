@@ -157,7 +157,13 @@ def _is_ours(folder: Path) -> bool:
 
 
 def run_demo(
-    output: Path, ndim: int, *, quick: bool, live: bool, notify: Callable[[str], None]
+    output: Path,
+    ndim: int,
+    *,
+    quick: bool,
+    live: bool,
+    notify: Callable[[str], None],
+    gpu: str | None = None,
 ) -> RunReport:
     """Make data, train, test, and say where to look.
 
@@ -172,6 +178,8 @@ def run_demo(
         Draw a progress bar.
     notify : callable
         Takes each line.
+    gpu : str, optional
+        As in `Job`; the CPU by default.
 
     Raises
     ------
@@ -196,7 +204,7 @@ def run_demo(
         shape=settings.shape,
         spacing=settings.spacing,
     )
-    report = run(Job(config, folder, "demo", 1, "cpu", live=live), notify)
+    report = run(Job(config, folder, "demo", 1, gpu or "cpu", live=live), notify)
     if report.test is None:
         raise RuntimeError("the demonstration did not test")
     at_half = report.test.finish.scores.dataset(by_image=False)[1]

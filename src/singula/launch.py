@@ -29,8 +29,19 @@ def launch_run(count: int, job: Job) -> int:
     from singula.config import load_config
 
     load_config(job.config, list(job.overrides))
-    gpu = job.gpu or ",".join(map(str, range(count)))
+    gpu = job.gpu
+    if gpu is None:
+        gpu = ",".join(map(str, range(count)))
+        _check_gpus(count)
     return launch(count, replace(job, gpu=gpu).arguments())
+
+
+def _check_gpus(count: int) -> None:
+    """See that so many GPUs are there, or none at all."""
+    from singula.training.device import check_gpus, present_gpus
+
+    if present_gpus():
+        check_gpus(f"--gpus {count}", tuple(range(count)))
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:
@@ -118,9 +129,19 @@ def _free_port() -> int:
 
 
 def gpus_named(gpu: str | None) -> int:
-    """How many GPUs of this machine ``--gpu`` names; 1 where there is none."""
+    """How many GPUs of this machine ``--gpu`` names; 1 where there is none.
+
+    Raises
+    ------
+    UserError
+        When there are some, but not all that are named.
+    """
     if gpu is None or "," not in gpu:
         return 1
-    from singula.training.device import parse_gpu, present_gpus
+    from singula.training.device import check_gpus, parse_gpu, present_gpus
 
-    return len(parse_gpu(gpu) or ()) if present_gpus() else 1
+    wanted = parse_gpu(gpu) or ()
+    if not present_gpus():
+        return 1
+    check_gpus(f"--gpu {gpu!r}", wanted)
+    return len(wanted)

@@ -69,6 +69,7 @@ class Job:
         words += ["--gpu", self.gpu] if self.gpu else []
         for override in self.overrides:
             words += ["--set", override]
+        words += ["--dask", self.dask] if self.dask else []
         return [*words, *(["--resume"] if self.resume else [])]
 
 
@@ -280,13 +281,13 @@ def loader_workers(configured: int, kind: str) -> int:
 
     On a CPU they would compete with the network, whose steps take far longer than preparing their
     patches; so there is none unless cores are plenty. On a GPU it is the configured number, up to
-    one per core.
+    one per core but one; with -1 all of these, up to 16.
     """
     from singula.runtime import available_cores
 
     cores = available_cores()
     if configured < 0:
-        configured = 5
+        configured = 16 if kind == "cuda" else 5
     spare = cores - 1 if kind == "cuda" else cores // 8
     return max(0, min(configured, spare))
 

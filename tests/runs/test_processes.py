@@ -37,6 +37,12 @@ def scores(folder: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes need two GPUs, or none."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
 @pytest.fixture
 def config(write_config, data_2d) -> Path:
     # Three test images for two processes: one of them gets less to do.

@@ -89,10 +89,12 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
 
 def test_the_memory_of_a_gpu_decides_on_the_tiles():
     config = config_from_dict(KEYS)
-    small, large = (
+    small, large, huge = (
         from_config.predict_settings(config, (4096, 4096), memory=memory).plan
-        for memory in (2 * 10**8, 10**11)
+        for memory in (2 * 10**8, 10**11, 10**12)
     )
     assert isinstance(small, Windows)
     assert small.patch[0] * small.patch[1] <= largest_window(2, 4, memory=2 * 10**8)
-    assert large.count((4096, 4096)) == 1
+    # With one window there would be nothing to compute while it is read or written.
+    assert 1 < large.count((4096, 4096)) < small.count((4096, 4096))
+    assert huge == large

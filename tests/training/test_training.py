@@ -9,7 +9,7 @@ import torch
 
 from singula.channels import EncodeSettings
 from singula.data.augment import AugmentSettings
-from singula.data.dataset import PatchDataset, PatchSettings, Sample
+from singula.data.dataset import EpochSampler, PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
 from singula.errors import UserError
 from singula.models import ModelSettings, build_model
@@ -18,6 +18,7 @@ from singula.training.callbacks import CheckpointSettings, EpochLog, append_row
 from singula.training.checkpoint import KEY, load_checkpoint
 from singula.training.device import Device
 from singula.training.fit import FitResult, FitSettings, Training, fit
+from singula.training.loader import PartsLoader, PartsSampler, make_loader
 from singula.training.losses import InstanceLoss, Output
 from singula.training.optimise import OptimiserSettings
 
@@ -146,6 +147,31 @@ def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
     train(tmp_path / "none", epochs=1)
     train(tmp_path / "two", epochs=1, workers=2)
     assert_equal_weights(weights(tmp_path / "none"), weights(tmp_path / "two"))
+
+
+@pytest.mark.parametrize("batch_size", [8, 13])
+def test_batches_in_parts_do_not_change_the_result(
+    batch_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "whole", epochs=2, batch_size=batch_size)
+    made = []
+
+    def in_parts(*args: object, **how: object) -> object:
+        made.append(make_loader(*args, **{**how, "in_parts": True}))  # type: ignore[arg-type]
+        return made[-1]
+
+    monkeypatch.setattr(fit_module, "make_loader", in_parts)
+    train(tmp_path / "parts", epochs=2, batch_size=batch_size, workers=2)
+    assert {type(loader) for loader in made} == {PartsLoader}
+    assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_parts_of_a_batch_are_its_patches_in_their_order() -> None:
+    sampler = EpochSampler(29, shuffle=True, seed=1)
+    parts = list(PartsSampler(sampler, 12, 5))
+    assert [len(part) for part in parts] == [3, 3, 3, 3, 3, 3, 3, 3, 1, 1, 1, 1, 1]
+    assert [item for part in parts for item in part] == list(sampler)
+    assert len(PartsSampler(sampler, 12, 5)) == 13
 
 
 def test_training_learns_and_returns_the_best_weights(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -17,6 +18,7 @@ from singula.data.patches import Tile, TilePlan, read_patch
 from singula.prediction.pipeline import in_turn
 from singula.prediction.tta import mean_over_views
 from singula.prediction.windows import Windows
+from singula.training.device import without_tf32
 from singula.training.losses import Output, activate
 
 FloatArray = npt.NDArray[np.float32]
@@ -68,7 +70,8 @@ class Predictor:
     device : torch.device
     bfloat16 : bool
         Convolve in bfloat16 arithmetic: up to twice as fast on processors that have it; single
-        pixels of the maps differ by some hundredths. A GPU without it takes float16.
+        pixels of the maps differ by some hundredths. A GPU without it takes float16. Without it a
+        GPU computes in float32 as a CPU does: its shorter TF32 would move maps by thousandths.
     overlap : bool, optional
         Read and write in threads of their own while the network computes; by default on a GPU only:
         on a CPU they would compete with it for the cores.
@@ -92,7 +95,11 @@ class Predictor:
         if self.device.type == "cuda" and bfloat16 and not torch.cuda.is_bf16_supported():
             self.short = torch.float16
         self.overlap = self.device.type == "cuda" if overlap is None else overlap
+        # Convolutions in float32 proper are the only ones that a GPU does slower channels-last.
+        self.exact = self.device.type == "cuda" and not bfloat16
         self.network = network.to(self.device).eval()
+        if self.exact:
+            self.network = self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     @property
     def width(self) -> int:
@@ -101,9 +108,14 @@ class Predictor:
 
     def forward(self, batch: Tensor) -> Tensor:
         """Channel values (N, width, …) of a normalised batch (N, C, …)."""
-        layout = torch.channels_last if batch.ndim == 4 else torch.channels_last_3d
-        batch = batch.contiguous(memory_format=layout)
-        with torch.autocast(self.device.type, self.short, enabled=self.bfloat16):
+        if self.exact:
+            # With a single channel both layouts are the same memory: the strides decide.
+            batch = batch.contiguous().flatten().view(batch.shape)
+        else:
+            layout = torch.channels_last if batch.ndim == 4 else torch.channels_last_3d
+            batch = batch.contiguous(memory_format=layout)
+        exactly = without_tf32() if self.exact else nullcontext()
+        with exactly, torch.autocast(self.device.type, self.short, enabled=self.bfloat16):
             logits = self.network(batch)
         logits = logits.float()
         for index, output in enumerate(self.outputs):
@@ -169,15 +181,15 @@ class Predictor:
             batch = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1)).contiguous()
             return batch.pin_memory() if self.device.type == "cuda" else batch
 
-        def compute(batch: Tensor) -> FloatArray:
+        def compute(batch: Tensor) -> Callable[[], FloatArray]:
             batch = batch.to(self.device, non_blocking=True)
             forward = self.forward
-            found = mean_over_views(forward, batch) if settings.augment else forward(batch)
-            result: FloatArray = found.cpu().numpy()
-            return result
+            return _on_its_way(
+                mean_over_views(forward, batch) if settings.augment else forward(batch)
+            )
 
-        def write(tiles: list[Tile], found: FloatArray) -> None:
-            for tile, values in zip(tiles, found, strict=True):
+        def write(tiles: list[Tile], found: Callable[[], FloatArray]) -> None:
+            for tile, values in zip(tiles, found(), strict=True):
                 kept = values[(slice(None), *tile.inner)]
                 if canvas is None:
                     maps.put(tile.outer, kept)
@@ -192,6 +204,24 @@ class Predictor:
         if canvas is not None:
             canvas.finish()
         return maps.by_name
+
+
+def _on_its_way(values: Tensor) -> Callable[[], FloatArray]:
+    """Begin to fetch values from a GPU, which goes on computing; the result waits for them."""
+    if values.device.type != "cuda":
+        there: FloatArray = values.numpy()
+        return lambda: there
+    fetched = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    fetched.copy_(values, non_blocking=True)
+    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    arrived.record(torch.cuda.current_stream(values.device))
+
+    def wait() -> FloatArray:
+        arrived.synchronize()
+        result: FloatArray = fetched.numpy()
+        return result
+
+    return wait
 
 
 def _batches(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:

@@ -16,6 +16,11 @@ from singula.data.patches import Tile
 
 # Pixels in a window at most: beyond it a forward pass takes more memory and no less time per pixel.
 _LARGEST = {2: 1_400_000, 3: 4_000_000}
+# On a GPU larger ones leave nothing to be read or written meanwhile; in 3D halos weigh more.
+_LARGEST_ON_GPU = {2: 5_000_000, 3: 16_000_000}
+# And float32 convolutions are slower where the widest features, twice the finest level's channels,
+# take more than 2³¹ bytes.
+_VALUES_ON_GPU = 2**31 // (4 * 2)
 # What a forward pass may take, and what it takes per pixel and channel of the finest level
 _BYTES = 4 * 2**30
 _BYTES_PER_VALUE = 70
@@ -102,12 +107,13 @@ def largest_window(
     sparing : bool
         Take a quarter of the memory.
     memory : int, optional
-        Free bytes of a GPU, on which large windows are the quickest; four fifths are used.
+        Free bytes of a GPU, of which four fifths are used.
     """
-    if memory is None:
-        most = min(_LARGEST[ndim], _BYTES // (_BYTES_PER_VALUE * max(1, width)))
-    else:
-        most = memory * 4 // 5 // (_BYTES_PER_VALUE * max(1, width))
+    largest, usable = _LARGEST[ndim], _BYTES
+    if memory is not None:
+        largest = min(_LARGEST_ON_GPU[ndim], _VALUES_ON_GPU // max(1, width))
+        usable = memory * 4 // 5
+    most = min(largest, usable // (_BYTES_PER_VALUE * max(1, width)))
     return most // 4 if sparing else most
 
 

@@ -19,6 +19,7 @@ from singula.io.atomic import make_folder, write_error
 from singula.training.module import InstanceModule
 
 Notify = Callable[[str], None]
+_REDRAW = 0.1  # seconds between two states of the bar
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,7 @@ class ProgressReport(pl.Callback):
         self.first_epoch = 0
         self.patches = 0
         self.epoch_began = 0.0
+        self.drawn, self.undrawn = 0.0, 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -238,11 +240,16 @@ class ProgressReport(pl.Callback):
         if batch_idx == 0:
             self.patches = 0
         self.patches += len(batch["image"]) * trainer.world_size
-        if self.bar is not None:
-            speed = self.patches / max(1e-9, time.monotonic() - self.epoch_began)
+        # To read the loss is to wait for the GPU: not after every step.
+        now = time.monotonic()
+        self.undrawn += 1
+        if self.bar is not None and now - self.drawn > _REDRAW:
+            self.drawn = now
+            speed = self.patches / max(1e-9, now - self.epoch_began)
             note = f"loss {float(outputs['loss']):.4f}, {speed:.1f} patches/s"
             text = f"epoch {trainer.current_epoch + 1}/{self.epochs}"
-            self.bar.update(self.task, advance=1, description=text, note=note)
+            self.bar.update(self.task, advance=self.undrawn, description=text, note=note)
+            self.undrawn = 0
 
     def epoch_done(self, row: Mapping[str, float]) -> None:
         """Say the epoch's row."""

@@ -20,6 +20,14 @@ Result = TypeVar("Result")
 # Processes wait for the first one while it encodes a data set or decodes a volume; one that died is
 # noticed at once, however long the others would wait.
 _PATIENCE = timedelta(days=2)
+# What torch, CUDA, cuDNN and cuBLAS say, not always as an error of a kind of its own
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 
 
 @dataclass(frozen=True)
@@ -90,18 +98,44 @@ def choose_device(
             notify('a GPU is present but not asked for; use --gpu "cuda:0" to train on it')
         return Device("cpu", (), _cpu_precision(precision, notify))
     present = present_gpus()
-    missing = [number for number in wanted if number >= present]
-    if missing:
-        asked = f"--gpu {request!r}" if request is not None else f"SYSTEM.DEVICE {configured!r}"
-        found = f"{present} CUDA devices" if present else "no CUDA device"
-        if present:
-            raise UserError(f"{asked}: this machine has {found}", "name a device that is there")
+    asked = f"--gpu {request!r}" if request is not None else f"SYSTEM.DEVICE {configured!r}"
+    if present:
+        check_gpus(asked, wanted)
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if processes > len(wanted):
+            raise UserError(
+                f"{asked}: names {len(wanted)} of the CUDA devices for {processes} processes here",
+                "name one for each process (--nproc_per_node), or start fewer",
+            )
+        if processes < len(wanted):
+            notify(f"ATTENTION: {asked}: only {processes} of these devices is used here")
+            wanted = wanted[:processes]
+    else:
+        found = "no CUDA device"
         notify(f"ATTENTION: {asked} was asked for, but there is {found} here: using the CPU")
         return Device("cpu", (), _cpu_precision(precision, notify))
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_bf16_supported() else "16"
     notify("using " + ", ".join(torch.cuda.get_device_name(i) for i in wanted))
     return Device("cuda", wanted, precision)
+
+
+def check_gpus(asked: str, wanted: tuple[int, ...]) -> None:
+    """See that the named GPUs are there.
+
+    Raises
+    ------
+    UserError
+        Saying which one is not, and which ones are.
+    """
+    present = present_gpus()
+    missing = [number for number in wanted if number >= present]
+    if missing:
+        there = "only device 0" if present == 1 else f"only devices 0 to {present - 1}"
+        raise UserError(
+            f"{asked}: there is no CUDA device {missing[0]} here, {there}",
+            'name devices that are there, such as --gpu "0"',
+        )
 
 
 def _cpu_precision(precision: str, notify: Callable[[str], None]) -> str:
@@ -127,7 +161,40 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error)
-    return "can't allocate memory" in text or "not enough memory" in text
+    return any(words in text for words in _OUT_OF_MEMORY)
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Let a GPU convolve float32 numbers as they are.
+
+    By default it rounds them to 10 bits behind the point (TF32).
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
+
+
+@contextmanager
+def training_arithmetic() -> Iterator[None]:
+    """How a GPU computes while it trains: fast, and the same whenever it is done again.
+
+    Float32 numbers are multiplied rounded to 10 bits behind the point (TF32), several times as
+    fast, and cuDNN takes only algorithms that add up in a fixed order, at no cost.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic, torch.get_float32_matmul_precision()
+    cudnn.allow_tf32 = cudnn.deterministic = True
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, cudnn.deterministic = before[:2]
+        torch.set_float32_matmul_precision(before[2])
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -33,8 +33,10 @@ from singula.training.device import (
     Device,
     is_out_of_memory,
     share_from_main,
+    training_arithmetic,
     world_and_rank,
 )
+from singula.training.loader import make_loader
 from singula.training.losses import InstanceLoss
 from singula.training.module import InstanceModule
 from singula.training.optimise import OptimiserSettings
@@ -234,7 +236,7 @@ def _fit(job: Training) -> FitResult:
     val_loader = None
     if job.validation is not None:
         val_loader = _loader(job.validation, settings, job.device, train=False)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), training_arithmetic():
         # Advice of the trainer's authors to people who write loops, not to people who run them.
         warnings.filterwarnings("ignore", module="pytorch_lightning.*")
         warnings.filterwarnings("ignore", module="torch.utils.data.*")
@@ -394,17 +396,12 @@ def _loader(
         rank=rank,
         world=world,
     )
-    return DataLoader(
+    cuda = device.kind == "cuda"
+    return make_loader(
         dataset,
-        batch_size=settings.batch_size,
-        sampler=sampler,
-        num_workers=settings.workers,
-        pin_memory=settings.pin_memory and device.kind == "cuda",
-        persistent_workers=settings.workers > 0,
-        worker_init_fn=_one_thread,
+        sampler,
+        settings.batch_size,
+        workers=settings.workers,
+        pin_memory=settings.pin_memory and cuda,
+        in_parts=cuda,
     )
-
-
-def _one_thread(worker: int) -> None:
-    """Workers must not compete with the network for cores."""
-    torch.set_num_threads(1)

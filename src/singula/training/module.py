@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from singula.training.checkpoint import FORMAT, KEY
+from singula.training.loader import joined
 from singula.training.losses import InstanceLoss
 from singula.training.metrics import MapScores
 from singula.training.optimise import OptimiserSettings, Schedule, make_optimiser
@@ -57,7 +58,9 @@ class InstanceModule(pl.LightningModule):
         self.progress: dict[str, Any] = {"best": None, "best_epoch": -1, "bad_epochs": 0}
         self.forgets_best = False
         self._restored: dict[str, Any] | None = None
-        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        # To look for NaN in each loss would let a GPU wait; the mean of the epoch shows it as well.
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss = MeanMetric(nan_strategy="disable")
         self.train_scores = MapScores(loss.outputs, loss.n_classes)
         self.val_scores = MapScores(loss.outputs, loss.n_classes)
 
@@ -79,7 +82,15 @@ class InstanceModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Dropout's random numbers follow from (seed, epoch, step, process), for resumed runs."""
         place = (self.seed, self.current_epoch, batch_idx, self.global_rank)
-        torch.manual_seed(hash(place) & 0x7FFFFFFF)
+        seed = hash(place) & 0x7FFFFFFF
+        # `torch.manual_seed` asks every kind of device and takes milliseconds to do so.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> dict[str, Tensor]:
+        """Join the parts that several workers prepared."""
+        return joined(batch)
 
     def _step(self, batch: dict[str, Tensor], part: str) -> Tensor:
         logits = self.network(batch["image"])

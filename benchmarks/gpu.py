@@ -1,0 +1,346 @@
+"""A GPU's training steps and predictions, and whether anything keeps the GPU waiting.
+
+    python benchmarks/gpu.py [--data FOLDER] [--quick]
+
+Network, patches and augmentation are those of templates/2d_dsb2018.yaml (U-Net 16 to 256, patches
+of 256²), the volume's network is a U-Net 16 to 128. Times are of the wall clock, the GPU's work
+done; medians. Printed are Markdown tables:
+
+- steps with one batch that lies on the GPU, and how much of that time its kernels take;
+- epochs of real trainings with patches that are prepared by worker processes, and with patches
+  that are ready: what preparing them costs;
+- an image of 4096² and a volume, from statistics to maps, beside the bare forward passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from singula.runtime import prepare_process
+
+prepare_process()
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from singula.config import load_config  # noqa: E402
+from singula.data.dataset import PatchDataset, Sample  # noqa: E402
+from singula.data.normalize import Normalizer  # noqa: E402
+from singula.data.patches import read_patch  # noqa: E402
+from singula.demo import make_image  # noqa: E402
+from singula.io.read import read_image, read_labels  # noqa: E402
+from singula.models import (  # noqa: E402
+    ModelSettings,
+    build_model,
+    channels_last,
+    downsampling,
+    fold_batch_norm,
+    receptive_radius,
+)
+from singula.prediction import (  # noqa: E402
+    Predictor,
+    PredictSettings,
+    fast_windows,
+    largest_window,
+)
+from singula.stages import settings as from_config  # noqa: E402
+from singula.stages.augmentation import augment_settings  # noqa: E402
+from singula.training.callbacks import CheckpointSettings, EpochLog  # noqa: E402
+from singula.training.device import Device, free_memory, training_arithmetic  # noqa: E402
+from singula.training.fit import FitSettings, Training, fit  # noqa: E402
+from singula.training.metrics import MapScores  # noqa: E402
+from singula.training.optimise import OptimiserSettings  # noqa: E402
+from singula.workflow import loader_workers  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+MOSAIC = ROOT.parent / "shared/data/bench/mosaic_4096_raw.tif"
+GPU = torch.device("cuda:0")
+DTYPES = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
+VOLUME = ModelSettings(3, 1, 2, feature_maps=(16, 32, 64, 128), dropout=(0,) * 4)
+
+
+def samples_of(folder: Path, most: int = 60) -> list[Sample]:
+    """Images with labels: those of a folder, else synthetic ones."""
+    if not folder.is_dir():
+        print(f"{folder}: not there, synthetic images instead")
+        rng = np.random.default_rng(0)
+        made = [make_image((520, 696), rng) for _ in range(8)]
+        return [Sample(str(i), m.image[..., None], m.labels[..., None]) for i, m in enumerate(made)]
+    images, labels = sorted((folder / "raw").iterdir()), sorted((folder / "label").iterdir())
+    return [
+        Sample(i.stem, read_image(i, 2, 1).array, read_labels(t, 2).array)
+        for i, t in list(zip(images, labels, strict=True))[:most]
+    ]
+
+
+class Ready(PatchDataset):
+    """Patches that were prepared before."""
+
+    def prepare(self, items: list[dict[str, torch.Tensor]]) -> Ready:
+        """Take these again and again."""
+        self.items = items
+        return self
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, torch.Tensor]:
+        index = key[1] if isinstance(key, tuple) else key
+        return self.items[index % len(self.items)]
+
+
+def median_seconds(work: Callable[[], object], seconds: float) -> float:
+    """Median over calls, some of them made before the clock starts."""
+    for _ in range(3):
+        work()
+    torch.cuda.synchronize()
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < seconds:
+        began = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def kernel_seconds(work: Callable[[], object], calls: int = 5) -> float:
+    """What the GPU's kernels take in a call, added up."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        for _ in range(calls):
+            work()
+        torch.cuda.synchronize()
+    return sum(event.self_device_time_total for event in seen.key_averages()) / 1e6 / calls
+
+
+def step_of(config: Any, batch: dict[str, torch.Tensor], precision: str) -> Callable[[], object]:
+    """One training step as Lightning makes it, but without Lightning."""
+    network = build_model(from_config.model_settings(config))
+    network = channels_last(network, config.ndim).to(GPU).train()
+    loss, optimiser = from_config.instance_loss(config), torch.optim.AdamW(network.parameters())
+    scores = MapScores(from_config.outputs(config)).to(GPU)
+    dtype = DTYPES[precision]
+    scaler = torch.amp.GradScaler("cuda", enabled=precision == "16")
+
+    def step() -> None:
+        optimiser.zero_grad()
+        with torch.autocast("cuda", dtype, enabled=dtype is not None):
+            logits = network(batch["image"])
+            value = loss(logits, batch)
+        scaler.scale(value).backward()
+        scaler.step(optimiser)
+        scaler.update()
+        scores.update(logits, batch)
+
+    return step
+
+
+def made_batch(config: Any, size: int) -> dict[str, torch.Tensor]:
+    """Noise as a batch."""
+    shape = tuple(config.DATA.PATCH_SIZE[:-1])
+    target = (torch.rand(size, 2, *shape, device=GPU) > 0.7).float()
+    image = torch.rand(size, 1, *shape, device=GPU)
+    return {"image": image, "target": target, "foreground": target[:, :1] > 0}
+
+
+def print_steps(config: Any, sizes: tuple[int, ...], seconds: float) -> None:
+    """Steps on one batch that is there already."""
+    print(f"\npatches of {config.DATA.PATCH_SIZE}, U-Net {config.MODEL.FEATURE_MAPS}\n")
+    print("| batch | precision | ms per step | ms per patch | kernels | GPU memory, GiB |")
+    print("|---|---|---|---|---|---|")
+    for size in sizes:
+        batch = made_batch(config, size)
+        for precision in DTYPES:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            with training_arithmetic():
+                step = step_of(config, batch, precision)
+                took = median_seconds(step, seconds)
+                busy = kernel_seconds(step)
+            memory = torch.cuda.max_memory_allocated() / 2**30
+            print(
+                f"| {size} | {precision} | {1e3 * took:.1f} | {1e3 * took / size:.2f} | "
+                f"{busy / took:.0%} | {memory:.1f} |",
+                flush=True,
+            )
+
+
+def epoch_seconds(
+    config: Any, dataset: PatchDataset, precision: str, batch: int, workers: int
+) -> tuple[float, float]:
+    """Seconds of the second epoch, and per patch."""
+    began: list[float] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        log = EpochLog(folder / "log.csv", draw=lambda history: began.append(time.perf_counter()))
+        log.every = 1
+        fit(
+            Training(
+                channels_last(build_model(from_config.model_settings(config)), 2),
+                from_config.instance_loss(config),
+                dataset,
+                None,
+                FitSettings(epochs=2, batch_size=batch, workers=workers),
+                OptimiserSettings("ADAMW", 1e-3),
+                CheckpointSettings(folder / "best.pth", folder / "last.pth"),
+                log,
+                Device("cuda", (0,), precision),
+                {},
+                notify=lambda line: None,
+            )
+        )
+    took = (began[-1] - began[0]) / (len(began) - 1)
+    return took, took / len(dataset)
+
+
+def print_epochs(config: Any, augmented: PatchDataset, ready: Ready, steps: int) -> None:
+    """Trainings: what preparing the patches costs."""
+    print("\n| batch | precision | workers | ms per patch | patches ready | ratio |")
+    print("|---|---|---|---|---|---|")
+    for batch, precision, count in (
+        (6, "32", 5), (6, "bf16", 0), (6, "bf16", 5), (32, "bf16", 5), (32, "bf16", -1),
+        (96, "bf16", 5), (96, "bf16", -1),
+    ):  # fmt: skip
+        patches = batch * (max(12, steps // 4) if batch > 32 else steps)
+        count = loader_workers(count, "cuda")
+        took = []
+        for dataset in (augmented, ready):
+            places = dataset.places
+            repeat = -(-patches // len(places))
+            dataset.places = (places * repeat)[:patches]
+            took.append(epoch_seconds(config, dataset, precision, batch, count)[1])
+            dataset.places = places
+        print(
+            f"| {batch} | {precision} | {count} | {1e3 * took[0]:.2f} | {1e3 * took[1]:.2f} | "
+            f"{took[0] / took[1]:.2f} |",
+            flush=True,
+        )
+
+
+def picture(size: int) -> np.ndarray:
+    """A mosaic of nuclei (y, x, 1)."""
+    if MOSAIC.is_file():
+        import tifffile
+
+        return np.ascontiguousarray(tifffile.imread(MOSAIC)[:size, :size, None])
+    print(f"{MOSAIC}: not there, synthetic image instead")
+    tile = make_image((size // 4, size // 4), np.random.default_rng(0)).image
+    return np.tile(tile, (4, 4))[..., None]
+
+
+def trained(model: ModelSettings, image: np.ndarray) -> torch.nn.Module:
+    """A network whose normalisations have seen a part of the image."""
+    torch.manual_seed(0)
+    network = build_model(model).train()
+    part = image[tuple(slice(0, 64) for _ in range(model.ndim))].astype(np.float32) / 255
+    with torch.no_grad():
+        for _ in range(5):
+            network(torch.from_numpy(np.moveaxis(part, -1, 0)[None].copy()))
+    return channels_last(fold_batch_norm(network.eval()), model.ndim)
+
+
+def print_prediction(model: ModelSettings, image: np.ndarray, rounds: int) -> None:
+    """An image from statistics to maps, and what the network alone takes."""
+    shape, ndim, batch = image.shape[:-1], model.ndim, 2 if model.ndim == 3 else 1
+    margin, least = ((32, 32), (256, 256)) if ndim == 2 else ((8, 8, 8), (64, 64, 64))
+    most = largest_window(ndim, 16, memory=free_memory(GPU)) // batch
+    plan = fast_windows(
+        shape, margin, receptive_radius(model) or (), downsampling(model), least, most
+    )
+    if plan is None:
+        raise RuntimeError("no window is small enough")
+    network, settings = trained(model, image), PredictSettings(plan, batch)
+    seen = plan.count(shape) * np.prod(plan.patch) / np.prod(shape)
+    print(f"\n{shape}: {plan.count(shape)} tiles of {plan.patch}, {seen:.2f} pixels per pixel\n")
+    print("| | 32 | bf16 |\n|---|---|---|")
+    exact, short = (prediction_times(network, image, settings, how, rounds) for how in (0, 1))
+    for name in exact:
+        print(f"| {name} | {exact[name]} | {short[name]} |", flush=True)
+
+
+def prediction_times(
+    network: torch.nn.Module,
+    image: np.ndarray,
+    settings: PredictSettings,
+    bfloat16: bool,
+    rounds: int,
+) -> dict[str, str]:
+    """Seconds in words."""
+    outputs = from_config.outputs(load_config(ROOT / "templates/2d_dsb2018.yaml"))
+    predictor = Predictor(network, outputs, 0, GPU, bfloat16=bool(bfloat16))
+    normalizer, plan = Normalizer("scale_range", clip=(0.1, 99.9)), settings.plan
+    scaling = normalizer.scaling(image)
+    tiles = list(plan.tiles(image.shape[:-1]))
+    patches = [scaling.apply(read_patch(image, t.start, plan.patch)) for t in tiles]
+    stacked = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1)).contiguous().to(GPU)
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for part in stacked.split(settings.batch_size):
+                predictor.forward(part)
+
+    def whole() -> None:
+        predictor.predict(image, scaling, settings)
+
+    alone = [_clock(bare) for _ in range(rounds + 1)][1:]
+    threaded = [_clock(whole) for _ in range(rounds + 1)]
+    predictor.overlap = False
+    serial = [_clock(whole) for _ in range(rounds)]
+    found = {
+        "statistics of the image": _clock(lambda: normalizer.scaling(image)),
+        "forward passes alone": statistics.median(alone),
+        "prediction": statistics.median(threaded[1:]),
+        "prediction, the first one": threaded[0],
+        "prediction without threads": statistics.median(serial),
+    }
+    ratio = found["prediction"] / found["forward passes alone"]
+    words = {name: f"{value:.3f} s" for name, value in found.items()}
+    return {**words, "prediction to forward passes": f"{ratio:.2f} ×"}
+
+
+def _clock(work: Callable[[], object]) -> float:
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/dsb2018/train")
+    parser.add_argument("--quick", action="store_true", help="few steps, small images")
+    given = parser.parse_args()
+    print(
+        f"{torch.cuda.get_device_name(GPU)}, torch {torch.__version__}, "
+        f"cuDNN {torch.backends.cudnn.version()}"
+    )
+    config = load_config(ROOT / "templates/2d_dsb2018.yaml")
+    common = (
+        samples_of(given.data, 8 if given.quick else 60),
+        from_config.patch_settings(config, "TRAIN"),
+        from_config.normalizer(config),
+        from_config.encode_settings(config, "TRAIN"),
+    )
+    augmented = PatchDataset(*common, augment=augment_settings(config))
+    items = [augmented[0, i % len(augmented)] for i in range(96)]
+    ready = Ready(*common, augment=augment_settings(config)).prepare(items)
+    seconds = 0.1 if given.quick else 0.7
+    print_steps(config, (6, 32, 96), seconds)
+    print_steps(load_config(ROOT / "templates/3d_instance_segmentation.yaml"), (2, 8), seconds)
+    size, rounds = (1024, 2) if given.quick else (4096, 5)
+    print_prediction(from_config.model_settings(config), picture(size), rounds)
+    depth = (32, 128, 128) if given.quick else (96, 384, 384)
+    volume = make_image((32, 128, 128), np.random.default_rng(0)).image
+    tiled = np.tile(volume, [a // b for a, b in zip(depth, (32, 128, 128), strict=True)])
+    print_prediction(VOLUME, tiled[..., None], rounds)
+    print_epochs(config, augmented, ready, 12 if given.quick else 160)
+
+
+if __name__ == "__main__":
+    main()
