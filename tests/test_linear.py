@@ -120,7 +120,8 @@ class Counts:
 
     def trace(self, frame, event, arg):
         file = frame.f_code.co_filename
-        if not file.startswith(HOME) and file != __file__:
+        counter = frame.f_code.co_qualname.startswith("Counts.")  # counts calls already
+        if counter or (not file.startswith(HOME) and file != __file__):
             return None
         if event == "line" and any(map(self.at_hand, list(frame.f_locals.values()))):
             self.lines[f"{Path(file).name}:{frame.f_lineno}"] += 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy import ndimage
 from skimage.measure import label
 from skimage.segmentation import watershed
 
+from singula.instances import flood as flooding
 from singula.instances.flood import flood_in_place, inside, label_seeds
 from singula.instances.watershed import (
     compact_in_place,
@@ -91,10 +93,11 @@ def flood_from_one_heap(surface, markers, mask, downhill, by_slices):
     marked=st.sampled_from([0.0, 0.05, 0.4]),
     downhill=st.booleans(),
     by_slices=st.booleans(),
+    by_parts=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_flood_is_that_of_one_queue_over_the_image(
-    shape, dtype, levels, masked, marked, downhill, by_slices, seed
+    shape, dtype, levels, masked, marked, downhill, by_slices, by_parts, seed
 ):
     rng = np.random.default_rng(seed)
     surface = (rng.integers(0, levels + 1, shape) / levels * 2 - 0.5).round(3)
@@ -102,7 +105,8 @@ def test_flood_is_that_of_one_queue_over_the_image(
     mask = None if masked is None else rng.random(shape) < masked
     chosen = rng.random(shape) < marked
     markers = np.where(chosen, rng.integers(1, 6, shape), 0)
-    ours = flood(surface, markers, mask, downhill=downhill, by_slices=by_slices)
+    with mock.patch.object(flooding, "_PIXELS_PER_RUN", 0 if by_parts else 16):
+        ours = flood(surface, markers, mask, downhill=downhill, by_slices=by_slices)
     allowed = np.ones(shape, bool) if mask is None else mask
     theirs = flood_from_one_heap(surface, markers, allowed, downhill, by_slices)
     np.testing.assert_array_equal(ours, theirs)

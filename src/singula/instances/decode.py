@@ -105,8 +105,7 @@ def decode(
     -----
     `Dv2` configurations have no growth mask: a background seed grows along with the others.
 
-    Beyond the maps and the labels it takes two bytes per pixel, four if the labels are of less than
-    32 bits, and a few for each stretch of foreground in a row.
+    Beyond the maps it takes about 7 bytes per pixel, labels included, and 8 where maps are noise.
     """
     settings = DecodeSettings() if settings is None else settings
     decoder = _decoder(channels)

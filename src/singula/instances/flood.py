@@ -15,6 +15,7 @@ from singula.runtime import compiled
 _LEVELS = 1 << 16
 _SCALE = _LEVELS / 2
 _OFFSET = _LEVELS / 4  # heights from -0.5 to 1.5 keep their order
+_PIXELS_PER_RUN = 16  # so runs take a byte per pixel at most
 
 
 def label_seeds(mask: np.ndarray) -> tuple[np.ndarray, int]:
@@ -29,8 +30,9 @@ def label_seeds(mask: np.ndarray) -> tuple[np.ndarray, int]:
     labels = np.zeros([size + 2 for size in mask.shape], np.int32)
     if mask.size == 0:
         return labels, 0
-    runs = _runs(labels, mask, outside=0)
-    return labels, int(compiled(_number)(labels.reshape(-1), runs))
+    known = planes(mask)
+    roots = np.zeros(compiled(_count_runs)(known) + 1, np.int32)
+    return labels, int(compiled(_connect)(planes(labels), known, roots))
 
 
 def inside(image: np.ndarray) -> np.ndarray:
@@ -80,22 +82,31 @@ def flood_in_place(
     axes = slice(1 if by_slices and surface.ndim == 3 else 0, None)
     steps = np.stack([np.r_[-s[axes], s[axes][::-1]] for s in (strides, places)], axis=1)
     _raise_rim(labels)
-    runs = _runs(labels, mask, outside=-1, apart=by_slices)
-    compiled(_spread)(planes(labels), *_levels(surface, downhill), steps, runs)
+    runs = _runs(labels, mask, apart=by_slices)
+    parts = np.flatnonzero(runs[3] == -2)
+    # for all pixels, and of each level two chunks that are not full; what is not used takes nothing
+    cells = np.empty(8 * (labels.size // 7 + 2 * min(labels.size, _LEVELS) + 1), runs.dtype)
+    compiled(_spread)(planes(labels), *_levels(surface, downhill), steps, runs, parts, cells)
 
 
-def _runs(
-    labels: np.ndarray, mask: np.ndarray | None, *, outside: int, apart: bool = False
-) -> np.ndarray:
-    """Stretches of the rows of the mask, chained to parts; see `_chain_runs`."""
+def _runs(labels: np.ndarray, mask: np.ndarray | None, *, apart: bool) -> np.ndarray:
+    """Stretches of the rows of the mask, chained to parts; see `_chain_runs`.
+
+    Where there are too many for the memory, as in noise, they are whole rows, and all is one part.
+    """
     inner, everywhere = planes(inside(labels)), mask is None
     allowed = planes(np.zeros((1,) * labels.ndim, bool) if mask is None else mask)
-    count = inner.shape[0] * inner.shape[1] if everywhere else compiled(_count_runs)(allowed)
-    runs = np.empty((4, count), np.int32 if labels.size < 1 << 31 else np.int64)
+    count = 0 if everywhere else compiled(_count_runs)(allowed)
+    if mask is not None and count * _PIXELS_PER_RUN > mask.size:
+        compiled(_bar)(inner, allowed)
+        everywhere = True
+    if everywhere:
+        count = inner.shape[0] * inner.shape[1]
+    runs = np.empty((4, count), np.int32 if labels.size < 1 << 30 else np.int64)
     strides = np.array(labels.strides) // labels.itemsize
     reach = np.array([0, *strides])[-3:-1]  # to the next slice (0 in an image) and the next row
     origin = int(strides.sum())
-    compiled(_chain_runs)(inner, allowed, everywhere, outside, reach, origin, apart, runs)
+    compiled(_chain_runs)(inner, allowed, everywhere, apart, reach, origin, runs)
     return runs
 
 
@@ -135,21 +146,30 @@ def _count_runs(mask: Any) -> int:
     return count
 
 
+def _bar(labels: Any, mask: Any) -> None:
+    """Let nothing grow outside the mask; compiled."""
+    depth, height, width = mask.shape
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                if not mask[z, y, x]:
+                    labels[z, y, x] = -1
+
+
 def _chain_runs(
     labels: Any,
     mask: Any,
     everywhere: Any,
-    outside: Any,
+    apart: Any,
     reach: Any,
     origin: Any,
-    apart: Any,
     runs: Any,
 ) -> None:
     """Find the runs of the mask and chain those that are connected; compiled.
 
     A run is a stretch of a row, a part of the mask a chain of runs. Of `runs`, the rows become
     the first pixel of each, the pixel after its last, the next run of its part (-1 for none), and
-    -2 for the first run of a part. Pixels that are not in the mask become `outside`.
+    -2 for the first run of a part. Pixels that are not in the mask become -1.
     """
     depth, height, width = labels.shape
     start, stop, follow, head = runs[0], runs[1], runs[2], runs[3]
@@ -161,7 +181,7 @@ def _chain_runs(
         x = 0
         while x < width:
             if not (everywhere or mask[z, y, x]):
-                labels[z, y, x] = outside
+                labels[z, y, x] = -1
                 x += 1
                 continue
             start[run], follow[run] = at + x, run
@@ -198,49 +218,89 @@ def _chain_runs(
         head[root] = -2 if root == run else run
 
 
-def _number(labels: Any, runs: Any) -> int:
-    """Write the number of its part into each run; compiled."""
+def _connect(image: Any, mask: Any, roots: Any) -> int:
+    """Number the components of a mask in order of their first pixels; compiled.
+
+    A pixel takes the number of one before it, along any axis, or a new one; `roots` leads from a
+    number to a lower one of the same component. The image is 0 before, with a rim that stays so.
+    """
+    depth, height, width = mask.shape
+    rim = int(image.shape[0] > 1)
+    made = 0
+    for z in range(depth):
+        for y in range(height):
+            known, row = mask[z, y], image[z + rim, y + 1, 1:-1]
+            above = image[z + rim, y, 1:-1]
+            behind = image[z, y + 1, 1:-1]  # in an image the row itself: 0 as yet
+            own = 0
+            for x in range(width):
+                if not known[x]:
+                    own = 0
+                    continue
+                for beside in (above[x], behind[x]):
+                    if beside == own or beside == 0:
+                        continue
+                    if own == 0:
+                        own = beside
+                        continue
+                    while roots[own] != own:
+                        roots[own] = roots[roots[own]]
+                        own = roots[own]
+                    while roots[beside] != beside:
+                        roots[beside] = roots[roots[beside]]
+                        beside = roots[beside]
+                    own, beside = min(own, beside), max(own, beside)
+                    roots[beside] = own
+                if own == 0:
+                    made += 1
+                    roots[made] = own = made
+                row[x] = own
     count = 0
-    for part in range(runs.shape[1]):
-        if runs[3, part] == -2:
-            count += 1
-            run = part
-            while run >= 0:
-                labels[runs[0, run] : runs[1, run]] = count
-                run = runs[2, run]
+    for number in range(1, made + 1):  # the lower ones have got theirs
+        count += roots[number] == number
+        roots[number] = count if roots[number] == number else roots[roots[number]]
+    for z in range(depth):
+        for y in range(height):
+            row = image[z + rim, y + 1, 1:-1]
+            for x in range(width):
+                row[x] = roots[row[x]]
     return count
 
 
 def _spread(
-    image: Any, heights: Any, few: Any, scale: Any, offset: Any, steps: Any, runs: Any
+    image: Any,
+    heights: Any,
+    few: Any,
+    scale: Any,
+    offset: Any,
+    steps: Any,
+    runs: Any,
+    parts: Any,
+    cells: Any,
 ) -> None:
     """Flood one part of the mask after the other, in place; compiled.
 
     The pixels that wait at a level are kept in chunks of eight cells. The first cell of a chunk
-    holds the next chunk, the others a pixel and its place in `heights` each. `ends` has the first
-    and the last cell of each level; a bit of `words` says whether there are any, a bit of `pages`
-    whether a word has one.
+    holds the next chunk, the others a pixel each. `ends` has the first and the last cell of each
+    level; a bit of `words` says whether there are any, a bit of `pages` whether a word has one.
     """
     labels = image.reshape(-1)
     depth, height, width = image.shape
-    cells, used, spare = np.empty((1 << 10, 2), runs.dtype), 0, -1
+    used, spare = 0, -1
     words, pages = np.zeros(1024, np.int64), np.zeros(16, np.int64)
     ends, power = np.empty((65536, 2), np.int64), np.zeros(1)
     bits = power.view(np.int64)  # the exponent of a lone bit is its number
     batch = np.empty((6 + width, 2), np.int64)
-    for part in np.flatnonzero(runs[3] == -2):
+    for part in parts:
         run, current = part, 0
         while True:
             count = 0
             if run >= 0:  # markers first
-                row, x = runs[0, run] // width, runs[0, run] % width
-                row = (row // height - (depth > 1)) * (height - 2) + row % height - 1
-                place = row * (width - 2) + x - 1 - runs[0, run]
                 for pixel in range(runs[0, run], runs[1, run]):
                     if labels[pixel] > 0:
-                        batch[count, 0], batch[count, 1] = pixel, place + pixel
+                        batch[count, 0], batch[count, 1] = pixel, pixel - runs[0, run]
                         count += 1
-                run = runs[2, run]
+                origin, run = runs[0, run], runs[2, run]
             else:
                 if not words[current >> 6] & (1 << (current & 63)):
                     page = current >> 12
@@ -253,10 +313,10 @@ def _spread(
                     power[0] = words[word] & -words[word]
                     current = (word << 6) + (bits[0] >> 52 & 2047) - 1023
                 cell, last = ends[current, 0], ends[current, 1]
-                origin, place, chunk = cells[cell, 0], cells[cell, 1], cell & ~7
-                ends[current, 0] = cells[chunk, 0] + 1 if cell & 7 == 7 else cell + 1
+                origin, chunk = cells[cell], cell & ~7
+                ends[current, 0] = cells[chunk] + 1 if cell & 7 == 7 else cell + 1
                 if cell == last or cell & 7 == 7:
-                    cells[chunk, 0], spare = spare, chunk
+                    cells[chunk], spare = spare, chunk
                 if cell == last:
                     word = current >> 6
                     words[word] &= words[word] - 1
@@ -265,18 +325,21 @@ def _spread(
                     pixel = origin + steps[step, 0]
                     if labels[pixel] == 0:
                         labels[pixel] = labels[origin]
-                        batch[count, 0], batch[count, 1] = pixel, place + steps[step, 1]
+                        batch[count, 0], batch[count, 1] = pixel, steps[step, 1]
                         count += 1
-            if used + 8 * count > len(cells):
-                cells = np.concatenate((cells, np.empty((len(cells) + 8 * count, 2), cells.dtype)))
+            if count == 0:
+                continue
+            row = origin // width
+            row -= row // height * 2 + height - 1 if depth > 1 else 1  # those of the rim
+            place = row * (width - 2) + origin % width - 1
             for each in range(count):
-                pixel, place = batch[each, 0], batch[each, 1]
+                pixel, beside = batch[each, 0], place + batch[each, 1]
                 for step in range(len(steps)):
                     if labels[pixel + steps[step, 0]] == 0:
                         break
                 else:  # nothing could grow from here
                     continue
-                high = few[int(heights[place])] if len(few) else heights[place] * scale + offset
+                high = few[int(heights[beside])] if len(few) else heights[beside] * scale + offset
                 level = max(current, int(max(0, min(65535, high))))
                 word, bit = level >> 6, 1 << (level & 63)
                 waiting = words[word] & bit != 0
@@ -286,13 +349,13 @@ def _spread(
                 else:
                     chunk = spare if spare >= 0 else used
                     used += 8 * (spare < 0)
-                    spare = cells[chunk, 0] if spare >= 0 else -1
+                    spare = cells[chunk] if spare >= 0 else -1
                     if waiting:
-                        cells[cell & ~7, 0] = chunk
+                        cells[cell & ~7] = chunk
                     else:
                         ends[level, 0] = chunk + 1
                         words[word] |= bit
                         pages[word >> 6] |= 1 << (word & 63)
                     cell = chunk + 1
                 ends[level, 1] = cell
-                cells[cell, 0], cells[cell, 1] = pixel, place
+                cells[cell] = pixel
