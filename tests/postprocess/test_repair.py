@@ -274,3 +274,10 @@ def test_holes_are_filled_in_any_integer_type(dtype):
     filled = fill_holes(labels)
     assert filled.dtype == labels.dtype
     assert filled.all()
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0), (2, 0, 3), (0, 1, 1)])
+def test_there_is_nothing_to_fill_in_an_image_without_pixels(shape):
+    empty = np.zeros(shape, np.uint8)
+    assert fill_holes(empty).shape == shape
+    assert not len(contacts(empty, np.array([1])).faces)

@@ -113,18 +113,15 @@ class Background:
         """What the other blocks need to know."""
         rows = len(self.names)
         lowest, highest = np.full(rows, NOWHERE), np.zeros(rows, np.int64)
-        volume = (-1, *self.labels.shape[-2:])
-        compiled(_look_around)(
-            self.labels.reshape(volume), self.pieces.reshape(volume), lowest, highest
-        )
+        volumes = (a if a.ndim == 3 else a[None] for a in (self.labels, self.pieces))
+        compiled(_look_around)(*volumes, lowest, highest)
         outside = np.zeros(rows, bool)
-        stop = np.add(self.block.start, self.labels.shape)
-        for axis, ends in enumerate(
-            zip(self.block.at_start, stop == self.block.shape, strict=True)
-        ):
-            for end in (0, -1):
-                if ends[end]:
-                    outside[np.unique(self.pieces.take(end, axis))] = True
+        at_stop = np.add(self.block.start, self.labels.shape) == self.block.shape
+        for axis, at_start in enumerate(self.block.at_start):
+            planes = np.moveaxis(self.pieces, axis, 0)
+            for end, at_border in ((slice(1), at_start), (slice(-1, None), at_stop[axis])):
+                if at_border:
+                    outside[np.unique(planes[end])] = True
         pieces, joined = [self.names[1:]], [self.names[1:]]
         for numbers, pixels in self._ways_on():
             pieces.append(self.names[numbers])

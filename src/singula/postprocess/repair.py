@@ -117,7 +117,7 @@ def contacts(labels: np.ndarray, large: np.ndarray, block: Block | None = None) 
     index, ids = index_labels(near)
     is_large = np.isin(ids, large)
     pairs, outline = Pairs(), np.zeros(len(ids), np.int64)
-    volume = index.reshape(-1, *index.shape[-2:])
+    volume = index if index.ndim == 3 else index[None]
     size = (1, *np.subtract(block.stop, block.start).tolist())[-3:]
     met = np.empty((2, _CHUNK + 3 * size[2]), np.int64)
     place = np.zeros(2, np.int64)
