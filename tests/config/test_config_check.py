@@ -280,8 +280,8 @@ def test_what_is_not_available_is_told_once_each() -> None:
         notify=said.append,
     )
     assert sorted(said) == [
-        f"configuration: {key}: True is not in this version yet, it has no effect"
-        for key in ("TEST.BY_CHUNKS.ENABLE",)
+        "configuration: MODEL.LAST_ACTIVATION: 'softmax' is not in this version yet, it has no "
+        "effect"
     ]
 
 
