@@ -275,7 +275,7 @@ def test_what_is_not_available_is_told_once_each() -> None:
             "TEST.ENABLE": True,
             "DATA.TEST.LOAD_GT": True,
             "AUGMENTOR": {"ENABLE": True, "VFLIP": True, "CUTOUT": True, "SALT": True},
-            "TEST.BY_CHUNKS.ENABLE": True,
+            "MODEL.LAST_ACTIVATION": "softmax",
         },
         notify=said.append,
     )
