@@ -158,9 +158,7 @@ def _row_bands(source: Source) -> Iterator[AnyArray]:
         # Equal parts of a chunk, so that none is cut in more parts than needed.
         step = -(-deep // -(-deep // min(deep, most)))
         for start, stop in _runs(slices, deep, step):
-            yield from _planes(
-                _read(source, [slice(start, stop)] * len(depth) + [slice(None)] * 2)
-            )
+            yield from _planes(_read(source, [slice(start, stop)] * len(depth) + [slice(None)] * 2))
         return
     band = max(1, _HELD // line)
     high = chunk[-2] if chunk[-2] > 1 else band
