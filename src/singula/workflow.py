@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import shutil
@@ -17,6 +18,7 @@ from singula.config import Config, load_config
 from singula.errors import UserError
 from singula.io.atomic import atomic_path, make_folder, write_error
 from singula.io.results import ResultsTree
+from singula.runtime import importing
 
 if TYPE_CHECKING:
     from singula.stages.predict import TestRun
@@ -132,6 +134,13 @@ def run(job: Job, notify: Notify) -> RunReport:
     UserError
         For every mistake in the configuration, the folders or the files.
     """
+    try:
+        return _run(job, notify)
+    finally:
+        gc.unfreeze()  # what was alive at `importing` may be the garbage of whoever called
+
+
+def _run(job: Job, notify: Notify) -> RunReport:
     began = time.perf_counter()
     rank = int(os.environ.get("RANK", "0"))
     log = RunLog(notify, quiet=rank > 0)
@@ -149,7 +158,8 @@ def run(job: Job, notify: Notify) -> RunReport:
         log.open(tree.log_file)
         _copy_config(job.config, tree)
     if config.TRAIN.ENABLE and config.TEST.ENABLE:
-        from singula.stages.inputs import check_test
+        with importing():
+            from singula.stages.inputs import check_test
 
         check_test(config)
     device = _device(config, job.gpu, log)
@@ -178,9 +188,10 @@ def _copy_config(path: Path, tree: ResultsTree) -> None:
 
 
 def _device(config: Config, gpu: str | None, log: Notify) -> Device:
-    import torch
+    with importing():
+        import torch
 
-    from singula.training.device import choose_device, cpu_threads, join_processes
+        from singula.training.device import choose_device, cpu_threads, join_processes
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cpu_threads(config.SYSTEM.NUM_CPUS))
@@ -203,7 +214,8 @@ def _train(
 ) -> TrainReport | None:
     if not config.TRAIN.ENABLE:
         return None
-    from singula.stages.train import train
+    with importing():
+        from singula.stages.train import train
 
     began = time.perf_counter()
     report = train(
