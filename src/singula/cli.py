@@ -165,11 +165,12 @@ def predict(
 
     Example: singula predict new/*.tif --model results/cells/results/cells_1 -o instances
     """
-    from singula.runtime import prepare_process
+    from singula.runtime import importing, prepare_process
 
     prepare_process()
-    from singula.loaded import gather_images, load, predict_files
-    from singula.training.device import choose_device
+    with importing():
+        from singula.loaded import gather_images, load, predict_files
+        from singula.training.device import choose_device
 
     files = gather_images(images, output, tables=tables, overwrite=overwrite or resume)
     loaded = load(model, device=choose_device(gpu, "cpu", "32", _say).torch)
