@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from singula.config import Config
 from singula.models import receptive_radius
 from singula.prediction import BlockPlan, BlockPredictor, block_plan, largest_window
 from singula.stages import settings as from_config
@@ -49,24 +51,39 @@ def block_predictor(bench: Bench) -> BlockPredictor:
 
 def plan_of(bench: Bench, device: torch.device) -> BlockPlan:
     """How blocks are cut for the network."""
-    config = bench.config
-    settings = from_config.predict_settings(config, bench.shape)
+    return plan_for(bench.config, bench.shape, bench.plan.block, bench.plan.largest, device)
+
+
+def plan_for(
+    config: Config,
+    shape: Sequence[int],
+    block: Sequence[int],
+    largest: int,
+    device: torch.device,
+) -> BlockPlan:
+    """How blocks of such an image are cut for the network.
+
+    Raises
+    ------
+    MemoryError
+        When no window is small enough.
+    """
+    settings = from_config.predict_settings(config, shape)
     model = from_config.model_settings(config)
     reach = receptive_radius(model)
-    batch = settings.batch_size
     memory = free_memory(device)
     width = model.feature_maps[0]
     if memory is not None:
         most = largest_window(model.ndim, width, memory=memory)
     else:
-        most = min(largest_window(model.ndim, width), bench.plan.largest)
+        most = min(largest_window(model.ndim, width), largest)
     plan = block_plan(
-        bench.shape,
-        bench.plan.block,
+        shape,
+        block,
         settings,
         reach or (0,) * model.ndim,
         from_config.tile_plan(config, model).patch,
-        max(1, most // batch),
+        max(1, most // settings.batch_size),
     )
     if plan is None:
         raise MemoryError("not enough memory to predict a single patch")

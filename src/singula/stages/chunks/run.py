@@ -18,9 +18,14 @@ from singula.io.pairs import Pair
 from singula.io.results import ResultsTree
 from singula.runtime import release_memory
 from singula.scaleout import JobFolder
-from singula.scaleout.memory import plan_blocks
 from singula.scaleout.runner import OneProcess, Runner
 from singula.stages import settings as from_config
+from singula.stages.chunks.budget import (
+    block_budget,
+    block_shape,
+    largest_pass,
+    machine_memory,
+)
 from singula.stages.chunks.finish import ChunkFinish
 from singula.stages.chunks.image import ChunkImage
 from singula.stages.chunks.network import DEVICE
@@ -32,7 +37,6 @@ from singula.stages.progress import file_stamp, settings_fingerprint
 from singula.stages.stored import maps_fingerprint, set_results_aside
 from singula.stages.tuned import apply_tuned
 from singula.stages.weights import find_checkpoint
-from singula.survey.machine import free_memory
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 
 if TYPE_CHECKING:
@@ -42,9 +46,6 @@ if TYPE_CHECKING:
 Notify = Callable[[str], None]
 FOLDER = "chunks"
 _DONE = "finished"
-_SHARE = 0.6
-# Bytes per pixel of a decoded box beside its maps: surface, seeds, labels, masks, queues
-_DECODED = 34
 _LOCAL = "local:"
 
 
@@ -114,7 +115,7 @@ class ChunkRun:
 
     def _memory(self) -> int:
         """Bytes that this machine gives."""
-        return self.config.SYSTEM.MAX_MEMORY or int(_SHARE * free_memory())
+        return machine_memory(self.config)
 
     def _workers(self) -> int:
         """Processes among which this machine's memory is divided."""
@@ -201,16 +202,13 @@ class ChunkRun:
             raise UserError(
                 f"TEST.BY_CHUNKS.BLOCK_SHAPE: found {asked}; give {len(shape)} sides of 1 or more"
             )
-        names = from_config.channel_names(config)
-        each = len(names) * (2 if from_config.in_half(config, shape) else 4) + _DECODED
         memory = self._memory() // self._workers()
-        budget = plan_blocks(shape, memory, each, block=asked or None)
+        budget = block_budget(config, shape, memory)
         if budget is None:
             raise UserError(
                 f"{pair.image}: {memory / 1e9:.1f} GB of memory are too little for any block",
                 "give more with SYSTEM.MAX_MEMORY, or use fewer workers",
             )
-        width = from_config.model_settings(config).feature_maps[0]
         maps_key, key = self._keys(pair, checkpoint, inputs)
         mask = inputs.masks.get(pair.name)
         spacing = from_config.spacing(config, "TEST")
@@ -231,13 +229,11 @@ class ChunkRun:
             if self.finish.post.changes_instances
             else "",
             shape=shape,
-            block=tuple(min(b, s) for b, s in zip(budget.block, shape, strict=True))
-            if asked
-            else budget.block,
+            block=block_shape(budget, shape, asked),
             spacing=spacing,
             unit=image.unit,
             most=budget.most,
-            largest=max(1, budget.network // (70 * width)),
+            largest=largest_pass(config, budget),
             maps_key=maps_key,
             key=key,
         )
