@@ -319,7 +319,7 @@ def _test(
             return None
         from singula.stages.chunks.run import ChunkRun
 
-        test = ChunkRun(config, tree, device, log, job.resume, job.dask).run()
+        test = ChunkRun(config, tree, device, log, job.resume, job.dask, job.live).run()
     else:
         from singula.stages.predict import TestRun
 

@@ -104,8 +104,16 @@ def predict(
     tables: Annotated[bool, typer.Option("--tables", help="Write measurements as CSV.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Skip what is there already.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            "--dask", metavar="WORKERS", help="In blocks, by the workers of `run --dask`."
+        ),
+    ] = None,
 ) -> None:
     """Find the instances of images with a trained model, without any configuration file.
+
+    Images that do not fit into memory are done in blocks, and written as OME-Zarr.
 
     Example: singula predict new/*.tif --model results/cells/results/cells_1 -o instances
     """
@@ -122,7 +130,14 @@ def predict(
         say(line)
     with interruptible():
         failed = predict_files(
-            loaded, files, output, augment=augment, tables=tables, resume=resume, notify=say
+            loaded,
+            files,
+            output,
+            augment=augment,
+            tables=tables,
+            resume=resume,
+            notify=say,
+            dask=dask,
         )
     say(f"{len(files) - len(failed)} of {len(files)} images: {output}")
     if failed:
