@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from singula.config import Config, load_config
 from singula.errors import UserError
-from singula.io.atomic import atomic_path, make_folder, write_error
+from singula.io.atomic import atomic_path
+from singula.io.log import RunLog
 from singula.io.results import ResultsTree
 
 if TYPE_CHECKING:
@@ -88,51 +89,6 @@ class RunReport:
     test: TestRun | None = None
 
 
-class RunLog:
-    """Says a line, and keeps it with its time in the run's log file."""
-
-    def __init__(self, notify: Notify, *, quiet: bool = False) -> None:
-        self.notify = notify
-        self.quiet = quiet
-        self.path: Path | None = None
-        self.waiting: list[str] = []
-
-    def open(self, path: Path) -> None:
-        """From now on write to this file, beginning with what was said before."""
-        make_folder(path.parent)
-        self.path = path
-        for line in self.waiting:
-            self._write(line)
-
-    def __call__(self, line: str) -> None:
-        """Say a line."""
-        if self.quiet:
-            return
-        self.notify(line)
-        stamped = _stamped(line)
-        if self.path is None:
-            self.waiting.append(stamped)
-        else:
-            self._write(stamped)
-
-    def keep(self, line: str) -> None:
-        """Write a line only, which somebody else says."""
-        if not self.quiet:
-            self._write(_stamped(line))
-
-    def _write(self, line: str) -> None:
-        if self.path is not None:
-            try:
-                with self.path.open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
-            except OSError as error:
-                raise write_error(self.path, error) from error
-
-
-def _stamped(line: str) -> str:
-    return f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}"
-
-
 def run(job: Job, notify: Notify) -> RunReport:
     """Do what the configuration asks for.
 
@@ -158,6 +114,8 @@ def run(job: Job, notify: Notify) -> RunReport:
     except UserError as error:
         log.keep(f"error: {error}")
         raise
+    finally:
+        log.close()
 
 
 def _run(job: Job, log: RunLog, rank: int) -> RunReport:
