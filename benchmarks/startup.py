@@ -21,19 +21,24 @@ import numpy as np
 from singula.demo import make_dataset
 from singula.demonstration import QUICK, demo_yaml
 
-# Stops the process where training has made one step; imports what a run imports, in its order.
+# Stops the process where training has made one step; what a run imports is imported by the run.
 ONE_STEP = """
-import os, sys
-from singula import cli
+import os
+from singula import cli, workflow
 from singula.runtime import prepare_process
 prepare_process()
-import singula.workflow
-from singula.training.module import InstanceModule
-step = InstanceModule.training_step
-def first_step(self, *args):
-    step(self, *args)
-    os._exit(0)
-InstanceModule.training_step = first_step
+train = workflow._train
+def to_first_step(*args, **kwargs):
+    with workflow.importing():
+        import singula.stages.train
+    from singula.training.module import InstanceModule
+    step = InstanceModule.training_step
+    def first_step(self, *args):
+        step(self, *args)
+        os._exit(0)
+    InstanceModule.training_step = first_step
+    return train(*args, **kwargs)
+workflow._train = to_first_step
 cli.run_main()
 raise SystemExit("no step was made")
 """

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,16 +34,12 @@ run_app = typer.Typer(
 
 
 _AGAIN = "the same command begins anew"
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+_say = partial(print, flush=True)
 
 
 @contextmanager
 def _interruptible(next_step: str = "the same command with --resume goes on") -> Iterator[None]:
-    """Say what Ctrl-C leaves behind."""
-    try:
+    try:  # Ctrl-C leaves something behind
         yield
     except KeyboardInterrupt:
         print(f"\ninterrupted; what was written is complete: {next_step}", file=sys.stderr)
@@ -119,6 +116,8 @@ def run(
     Fewer epochs this time: singula run --config cells.yaml --set TRAIN.EPOCHS=5
 
     On two GPUs: singula run --config cells.yaml --gpus 2
+
+    Images larger than memory, by four workers: singula run --config cells.yaml --dask local:4
     """
     from singula.runtime import prepare_process
 
@@ -166,11 +165,12 @@ def predict(
 
     Example: singula predict new/*.tif --model results/cells/results/cells_1 -o instances
     """
-    from singula.runtime import prepare_process
+    from singula.runtime import importing, prepare_process
 
     prepare_process()
-    from singula.loaded import gather_images, load, predict_files
-    from singula.training.device import choose_device
+    with importing():
+        from singula.loaded import gather_images, load, predict_files
+        from singula.training.device import choose_device
 
     files = gather_images(images, output, tables=tables, overwrite=overwrite or resume)
     loaded = load(model, device=choose_device(gpu, "cpu", "32", _say).torch)
@@ -397,7 +397,7 @@ def gui(
 
 
 def _guarded(command: Callable[..., Any]) -> None:
-    # A blank after a line's last backslash, easily copied from a page, is an argument to a shell.
+    # A blank after a line's last backslash, easily copied, is an argument to a shell.
     sys.argv[1:] = [word for word in sys.argv[1:] if word.strip() or not word]
     try:
         command()

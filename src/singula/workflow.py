@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import time
@@ -15,6 +16,7 @@ from singula.config import Config, load_config
 from singula.errors import UserError
 from singula.io.atomic import atomic_path, make_folder, write_error
 from singula.io.results import ResultsTree
+from singula.runtime import importing
 from singula.stages.summary import peak_memory, write_summary
 
 if TYPE_CHECKING:
@@ -162,6 +164,8 @@ def run(job: Job, notify: Notify) -> RunReport:
     except UserError as error:
         log.keep(f"error: {error}")
         raise
+    finally:
+        gc.unfreeze()  # what was alive at `importing` may be the garbage of whoever called
 
 
 def _run(job: Job, log: RunLog, rank: int) -> RunReport:
@@ -191,7 +195,8 @@ def _run(job: Job, log: RunLog, rank: int) -> RunReport:
         _copy_config(job.config, tree)
         _tell_of_data_beside(config, tree, log)
     if config.TRAIN.ENABLE and config.TEST.ENABLE:
-        from singula.stages.inputs import check_test
+        with importing():
+            from singula.stages.inputs import check_test
 
         check_test(config)
     device = _device(config, job.gpu, log)
@@ -230,9 +235,10 @@ def _copy_config(path: Path, tree: ResultsTree) -> None:
 
 
 def _device(config: Config, gpu: str | None, log: Notify) -> Device:
-    import torch
+    with importing():
+        import torch
 
-    from singula.training.device import choose_device, cpu_threads, join_processes
+        from singula.training.device import choose_device, cpu_threads, join_processes
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cpu_threads(config.SYSTEM.NUM_CPUS))
@@ -255,7 +261,8 @@ def _train(
 ) -> TrainReport | None:
     if not config.TRAIN.ENABLE:
         return None
-    from singula.stages.train import train
+    with importing():
+        from singula.stages.train import train
 
     began = time.perf_counter()
     report = train(

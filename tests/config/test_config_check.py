@@ -275,13 +275,13 @@ def test_what_is_not_available_is_told_once_each() -> None:
             "TEST.ENABLE": True,
             "DATA.TEST.LOAD_GT": True,
             "AUGMENTOR": {"ENABLE": True, "VFLIP": True, "CUTOUT": True, "SALT": True},
-            "TEST.BY_CHUNKS.ENABLE": True,
+            "MODEL.LAST_ACTIVATION": "softmax",
         },
         notify=said.append,
     )
     assert sorted(said) == [
-        f"configuration: {key}: True is not in this version yet, it has no effect"
-        for key in ("TEST.BY_CHUNKS.ENABLE",)
+        "configuration: MODEL.LAST_ACTIVATION: 'softmax' is not in this version yet, it has no "
+        "effect"
     ]
 
 

@@ -13,7 +13,7 @@ from singula.io.boxes import boxes
 from singula.io.image import AnyArray, Box
 from singula.io.lazy import LazyImage
 
-_PIECE = 1 << 24  # values of a piece, about
+_PIECE = 1 << 22  # values of a piece, about
 
 
 @dataclass(frozen=True, eq=False)

@@ -158,10 +158,7 @@ def _row_bands(source: Source) -> Iterator[AnyArray]:
         # Equal parts of a chunk, so that none is cut in more parts than needed.
         step = -(-deep // -(-deep // min(deep, most)))
         for start, stop in _runs(slices, deep, step):
-            part = _read(source, [slice(start, stop)] * len(depth) + [slice(None)] * 2)
-            for plane in part:
-                for channel in range(count):
-                    yield plane[..., channel]
+            yield from _planes(_read(source, [slice(start, stop)] * len(depth) + [slice(None)] * 2))
         return
     band = max(1, _HELD // line)
     high = chunk[-2] if chunk[-2] > 1 else band
@@ -170,7 +167,14 @@ def _row_bands(source: Source) -> Iterator[AnyArray]:
         for channel in range(count):
             for start, stop in _runs(rows, high, step):
                 box = [slice(number, number + 1)] * len(depth) + [slice(start, stop), slice(None)]
-                yield _read(source, box)[0, ..., channel]
+                yield _read(source, box)[0, ..., channel].copy()
+
+
+def _planes(part: AnyArray) -> Iterator[AnyArray]:
+    """Planes (y, x) of (z, y, x, c), copied: whoever holds the last one does not hold them all."""
+    for plane in part:
+        for channel in range(part.shape[-1]):
+            yield plane[..., channel].copy()
 
 
 def _runs(length: int, unit: int, step: int) -> Iterator[tuple[int, int]]:

@@ -28,72 +28,71 @@ def open_zarr(path: Path, place: ArrayPlace, labels: bool) -> Stored:
         When the folder is no Zarr.
     """
     zarr = library("zarr", path, "Zarr")
-    with _quiet():
-        node = _node(zarr, path, place.inside)
-        if isinstance(node, zarr.Group) and not ngff.has_multiscales(dict(node.attrs)):
-            node = node[choose(path, _arrays(zarr, node), labels=labels).name]
-        elif isinstance(node, zarr.Group) and labels and not place.inside:
-            node = _own_labels(zarr, path, node)
-        return _stored(zarr, path, place, node)
-
-
-def _node(zarr: Any, path: Path, inside: str) -> Any:
-    """The array or group of that name in the container."""
     if not path.is_dir():
         raise ValueError("a Zarr is a folder; this is a file")
-    if not inside:
-        if not _is_node(path):
-            inner = sorted(p.name for p in path.iterdir() if p.is_dir() and _is_node(p))
-            if len(inner) != 1:
-                listed = f"; name one of {', '.join(inner[:8])}" if inner else ""
-                raise ValueError(f"the folder holds no zarr.json, .zarray or .zgroup{listed}")
-            path = path / inner[0]
-        return zarr.open(path, mode="r")
-    for name in spellings(inside):
-        if ".." not in name.split("/") and _is_node(path / name):
-            return zarr.open(path / name, mode="r")
+    folder = _folder(zarr, path, place.inside)
+    with _quiet():
+        node = zarr.open(folder, mode="r") if _is_node(folder) else None
+        if isinstance(node, zarr.Array):
+            return _stored(zarr, path, place, node)
+        if node is not None and ngff.has_multiscales(node.attrs.asdict()):
+            return _stored(zarr, path, place, _wanted(zarr, path, folder, node, place, labels))
+        found = _arrays(zarr, folder)
+        if not found and node is None:
+            raise ValueError("no folder in it has a zarr.json, .zarray or .zgroup")
+        chosen = choose(path, found, labels=labels).name
+        return _stored(zarr, path, place, zarr.open(folder / chosen, mode="r"))
+
+
+def _folder(zarr: Any, path: Path, inside: str) -> Path:
+    """Where the array or group of that name is."""
+    for name in spellings(inside) if inside else [""]:
+        folder = path / name
+        if ".." not in name.split("/") and folder.is_dir() and (not inside or _has_nodes(folder)):
+            return folder
+    with _quiet():
+        raise not_there(path, inside, _arrays(zarr, path))
+
+
+def _is_node(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _METADATA)
+
+
+def _has_nodes(folder: Path) -> bool:
+    """Whether an array or group is there, or in a folder in it."""
+    return _is_node(folder) or any(_is_node(one) for one in folder.iterdir() if one.is_dir())
+
+
+def _arrays(zarr: Any, folder: Path, before: str = "") -> list[Found]:
+    """Arrays in the folders below one; an OME-Zarr image counts as one."""
     found: list[Found] = []
-    if _is_node(path):
-        root = zarr.open(path, mode="r")
-        found = _arrays(zarr, root) if isinstance(root, zarr.Group) else []
-    raise not_there(path, inside, found)
-
-
-def _is_node(path: Path) -> bool:
-    return any((path / name).is_file() for name in _METADATA)
-
-
-def _arrays(zarr: Any, root: Any) -> list[Found]:
-    """Arrays of a group and of those below it; an OME-Zarr image counts as one."""
-    found: list[Found] = []
-
-    def look(group: Any, before: str) -> None:
-        for name, node in sorted(group.members(), key=lambda item: item[0]):
-            full = f"{before}{name}"
-            if isinstance(node, zarr.Group):
-                attributes = dict(node.attrs)
-                if not ngff.has_multiscales(attributes):
-                    look(node, f"{full}/")
-                    continue
-                first, _ = _first_level(node)
-                labels = ngff.is_label_image(attributes) or "labels" in full.split("/")[:-1]
-                found.append(Found(full, first.shape, _dtype(first), labels))
-            else:
-                found.append(Found(full, node.shape, _dtype(node)))
-
-    look(root, "")
+    for inner in sorted(one for one in folder.iterdir() if one.is_dir()):
+        full = f"{before}{inner.name}"
+        node = zarr.open(inner, mode="r") if _is_node(inner) else None
+        if isinstance(node, zarr.Array):
+            found.append(Found(full, node.shape, _dtype(node)))
+            continue
+        attributes = {} if node is None else node.attrs.asdict()
+        if ngff.has_multiscales(attributes):
+            first, _ = _first_level(node)
+            labels = ngff.is_label_image(attributes) or "labels" in full.split("/")[:-1]
+            found.append(Found(full, first.shape, _dtype(first), labels))
+        else:
+            found += _arrays(zarr, inner, f"{full}/")
     return found
 
 
-def _own_labels(zarr: Any, path: Path, image: Any) -> Any:
-    """The labels that lie below an OME-Zarr image, if it has some; else the image itself."""
-    inner = image.get("labels")
-    if not isinstance(inner, zarr.Group) or ngff.is_label_image(dict(image.attrs)):
+def _wanted(
+    zarr: Any, path: Path, folder: Path, image: Any, place: ArrayPlace, labels: bool
+) -> Any:
+    """An OME-Zarr image, or the labels below it if these are wanted and none were named."""
+    inner = folder / "labels"
+    if place.inside or not labels or ngff.is_label_image(image.attrs.asdict()):
         return image
-    found = _arrays(zarr, inner)
+    found = _arrays(zarr, inner) if inner.is_dir() else []
     if not found:
         return image
-    return inner[choose(path, found, labels=True).name]
+    return zarr.open(inner / choose(path, found, labels=True).name, mode="r")
 
 
 def _stored(zarr: Any, path: Path, place: ArrayPlace, node: Any) -> Stored:
@@ -125,7 +124,7 @@ def _stored(zarr: Any, path: Path, place: ArrayPlace, node: Any) -> Stored:
 
 def _first_level(group: Any) -> tuple[Any, ngff.Multiscale | None]:
     """The finest array of an OME-Zarr image, and what the metadata say of it."""
-    image = ngff.read_multiscale(dict(group.attrs))
+    image = ngff.read_multiscale(group.attrs.asdict())
     try:
         return group[image.path], image
     except KeyError as error:
@@ -137,7 +136,7 @@ def _image_of(zarr: Any, path: Path, array: Any) -> ngff.Multiscale | None:
     where = Path(str(array.store_path).removeprefix("file://"))
     if where.resolve() == path.resolve() or not _is_node(where.parent):
         return None
-    attributes = dict(zarr.open_group(where.parent, mode="r").attrs)
+    attributes = zarr.open_group(where.parent, mode="r").attrs.asdict()
     if not ngff.has_multiscales(attributes):
         return None
     image = ngff.read_multiscale(attributes)

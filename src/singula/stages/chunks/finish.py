@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.boxes import Box
 from singula.evaluate import Ratio, match_overlap, winning_classes
 from singula.evaluate.overlap import Overlap, sum_overlaps
 from singula.io.results import View
 from singula.io.stream import write_hdf5_from, write_tiff_from
 from singula.io.volume import BlockArray
 from singula.io.write import write_csv
-from singula.report.overlay import write_overlay
+from singula.report.overlay import middle_of, write_overlay
 from singula.stages.chunks import work
 from singula.stages.chunks.image import ChunkImage
 from singula.stages.chunks.steps import measured, process, remove_ids
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 _VIEW: View = "per_image"
-# Sides of what the overlay shows, and slices in which the fullest one is looked for
-_SHOWN, _SLICES = 2048, 16
 
 
 class ChunkFinish:
@@ -207,11 +204,3 @@ class ChunkFinish:
         self.finish.overlays[self.plan.name] = write_overlay(
             picture, bench.image.read(box), labels, truth
         )
-
-
-def middle_of(shape: tuple[int, ...]) -> Box:
-    """What is shown of an image: its middle, of a volume some slices."""
-    most = (_SHOWN,) * len(shape) if len(shape) == 2 else (_SLICES, _SHOWN, _SHOWN)
-    sides = [min(size, side) for size, side in zip(shape, most, strict=True)]
-    starts = [(size - side) // 2 for size, side in zip(shape, sides, strict=True)]
-    return tuple(slice(a, a + n) for a, n in zip(starts, sides, strict=True))

@@ -77,7 +77,6 @@ class ChunkRun:
 
     def __post_init__(self) -> None:
         """Make the place where everything is gathered."""
-        refuse_whole_images(self.config)
         self.finish = Finish(self.config, self.tree, post_settings(self.config))
 
     def run(self) -> ChunkRun:
@@ -197,10 +196,6 @@ class ChunkRun:
         image = inputs.reader.open_image(pair.image, pair.arrays)
         shape = image.spatial_shape
         asked = config.TEST.BY_CHUNKS.BLOCK_SHAPE
-        if asked and (len(asked) != len(shape) or min(asked) < 1):
-            raise UserError(
-                f"TEST.BY_CHUNKS.BLOCK_SHAPE: found {asked}; give {len(shape)} sides of 1 or more"
-            )
         names = from_config.channel_names(config)
         each = len(names) * (2 if from_config.in_half(config, shape) else 4) + _DECODED
         memory = self._memory() // self._workers()
@@ -253,28 +248,6 @@ class ChunkRun:
         done = len(job.done("maps"))
         self.notify(f"  {plan.name}: {done} of {len(before.grid)} blocks are predicted already")
         return replace(plan, block=before.block, most=max(plan.most, 1), shape=before.shape)
-
-
-def refuse_whole_images(config: Config) -> None:
-    """Say which keys need whole images.
-
-    Raises
-    ------
-    UserError
-        Naming the first one that is set.
-    """
-    keys: dict[str, bool] = {
-        "TEST.FULL_IMG": config.TEST.FULL_IMG,
-        "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK,
-        "DATA.PREPROCESS.TEST": config.DATA.PREPROCESS.TEST,
-        "PROBLEM.INSTANCE_SEG.DATA_CHECK_MW": config.PROBLEM.INSTANCE_SEG.DATA_CHECK_MW,
-    }
-    for name, wanted in keys.items():
-        if wanted:
-            raise UserError(
-                f"{name}: True needs whole images, but TEST.BY_CHUNKS.ENABLE is True",
-                f"set {name}: False, or TEST.BY_CHUNKS.ENABLE: False",
-            )
 
 
 def _place(arrays: ArrayPlace | None) -> tuple[str, str | None] | None:
