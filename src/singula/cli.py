@@ -33,8 +33,7 @@ run_app = typer.Typer(
 )
 
 
-_AGAIN = "the same command begins anew"
-_say = partial(print, flush=True)
+_AGAIN, _say = "the same command begins anew", partial(print, flush=True)
 
 
 @contextmanager

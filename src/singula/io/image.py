@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.boxes import Box
+
 AnyArray = NDArray[Any]
 
 
@@ -135,9 +137,6 @@ class Header:
         """Return shape and axes as a message shows them."""
         said = f", axes {self.axes} from {self.source}" if self.axes else ""
         return f"shape {self.shape}{said}"
-
-
-Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)

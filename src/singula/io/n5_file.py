@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from singula.boxes import Box
 from singula.io.containers import Found, choose, make_header, not_there, spellings
-from singula.io.image import AnyArray, ArrayPlace, Box, Stored
+from singula.io.image import AnyArray, ArrayPlace, Stored
 from singula.io.ngff import spatial_sizes
 
 _ATTRIBUTES = "attributes.json"

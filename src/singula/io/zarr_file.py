@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from singula.boxes import Box
 from singula.io import ngff
 from singula.io.containers import Found, choose, library, make_header, not_there, spellings
-from singula.io.image import AnyArray, ArrayPlace, Box, Stored
+from singula.io.image import AnyArray, ArrayPlace, Stored
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup")
 
