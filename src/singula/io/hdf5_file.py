@@ -42,6 +42,7 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
         np.dtype(dataset.dtype),
         axes=axes,
         source=source,
+        array=str(dataset.name),
         spacing=spacing,
         unit="µm" if spacing else None,
     )

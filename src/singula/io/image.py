@@ -118,6 +118,8 @@ class Header:
         The last channel is transparency.
     notes : tuple of str
         What a user should know about the file.
+    array : str
+        Path of the array in a container.
     remedy : str
         How a user sets the axes right; empty for the usual way, which is that of TIFF.
     """
@@ -131,6 +133,7 @@ class Header:
     palette: NDArray[np.uint8] | None = None
     alpha: bool = False
     notes: tuple[str, ...] = ()
+    array: str = ""
     remedy: str = ""
 
     def __str__(self) -> str:

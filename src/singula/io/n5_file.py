@@ -50,6 +50,7 @@ def open_n5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
         array.dtype.newbyteorder("="),
         axes=axes,
         source="N5 attributes",
+        array=folder.relative_to(path).as_posix(),
         spacing=spacing,
         unit=unit,
     )
