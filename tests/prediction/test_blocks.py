@@ -127,7 +127,7 @@ def test_tiles_of_blocks_are_those_of_the_whole_image(
     predictor = Predictor(Ramp(), (D,))
     whole = predictor.predict(image, Normalizer("div").scaling(image), settings_)
     found, _ = by_blocks(
-        predictor, image, settings_, block, block_plan(shape, block, settings_, (), (), 0)
+        predictor, image, settings_, block, block_plan(shape, settings_, (0, 0), (), 0)
     )
     np.testing.assert_allclose(found["D"], whole["D"], atol=1e-5)
 

@@ -23,7 +23,7 @@ from singula.scaleout.runner import OneProcess, Runner
 from singula.stages import settings as from_config
 from singula.stages.chunks.finish import ChunkFinish
 from singula.stages.chunks.image import ChunkImage
-from singula.stages.chunks.network import DEVICE
+from singula.stages.chunks.network import DEVICE, halo_of
 from singula.stages.chunks.plan import Plan
 from singula.stages.chunks.told import as_bar, in_lines
 from singula.stages.finish import Finish
@@ -215,7 +215,9 @@ class ChunkRun:
                 f"{pair.image}: {memory / 1e9:.1f} GB of memory are too little for any block",
                 "give more with SYSTEM.MAX_MEMORY, or use fewer workers",
             )
-        width = from_config.model_settings(config).feature_maps[0]
+        block = budget.block
+        if asked:
+            block = tuple(min(b, s) for b, s in zip(budget.block, shape, strict=True))
         maps_key, key = self._keys(pair, checkpoint, inputs)
         mask = inputs.masks.get(pair.name)
         spacing = from_config.spacing(config, "TEST")
@@ -236,13 +238,12 @@ class ChunkRun:
             if self.finish.post.changes_instances
             else "",
             shape=shape,
-            block=tuple(min(b, s) for b, s in zip(budget.block, shape, strict=True))
-            if asked
-            else budget.block,
+            block=block,
             spacing=spacing,
             unit=image.unit,
             most=budget.most,
-            largest=max(1, budget.network // (70 * width)),
+            network=budget.network,
+            halo=halo_of(config, shape, block, self.device.torch, budget.network),
             maps_key=maps_key,
             key=key,
         )
@@ -257,7 +258,7 @@ class ChunkRun:
             job.forget_all_but(("maps", "values", "scaling", "fill"))
         done = len(job.done("maps"))
         self.notify(f"  {plan.name}: {done} of {len(before.grid)} blocks are predicted already")
-        return replace(plan, block=before.block, most=max(plan.most, 1), shape=before.shape)
+        return replace(plan, block=before.block, halo=before.halo)
 
 
 def memory_of(config: Config) -> int:
