@@ -139,6 +139,10 @@ def _run(job: Job, log: RunLog, rank: int) -> RunReport:
             "TEST.BY_CHUNKS.ENABLE or TEST.ENABLE is False",
             "add --set TEST.BY_CHUNKS.ENABLE=True, or leave --dask out",
         )
+    if job.dask is not None:
+        from singula.scaleout.dask_run import check_way
+
+        check_way(job.dask)  # not after hours of training
     if job.gpu is not None:
         from singula.training.device import parse_gpu
 

@@ -367,3 +367,23 @@ def test_words_of_dask_are_checked(jobs) -> None:
         assert message in jobs.command.err
     assert jobs.command(*jobs.words(chunks=False, run_id=1), "--dask", "local:2") == 2
     assert "BY_CHUNKS" in jobs.command.err
+    # Nothing is begun, neither training nor a folder
+    assert not jobs.run(jobs.count).exists()
+
+
+def test_a_cluster_file_with_arguments_that_are_not_known(jobs, tmp_path) -> None:
+    pytest.importorskip("dask_jobqueue")
+    file = tmp_path / "cluster.yaml"
+    file.write_text("{jobs: 2, cores: 4, memory: 8GB, colour: red}")
+    jobs.count += 1
+    assert jobs.command(*jobs.words(chunks=True, run_id=jobs.count), "--dask", f"slurm:{file}") == 2
+    assert "colour" in jobs.command.err
+    assert "Traceback" not in jobs.command.err
+
+
+def test_dask_is_an_extra(jobs, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    jobs.count += 1
+    assert jobs.command(*jobs.words(chunks=True, run_id=jobs.count), "--dask", "local:2") == 2
+    assert "distributed is not installed" in jobs.command.err
+    assert 'pip install "singula[dask]"' in jobs.command.err
