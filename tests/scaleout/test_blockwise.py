@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
+from singula.boxes import grown
 from singula.channels import encode
 from singula.instances import DECODERS, DecodeSettings, decode
-from singula.instances.blockwise import Recipe, flood_part, seed_part
+from singula.instances.blockwise import Recipe, flood_part, nothing_grows, seed_part
 from singula.instances.thresholds import histogram, resolve_thresholds
 from singula.scaleout import Grid
 from singula.scaleout.stitch import HIGH, LOW, face_of, face_pairs, join, number_by_first, sum_over
@@ -124,3 +127,43 @@ def test_blocks_have_the_labels_of_the_whole_image(case):
     )
     assert unproved == 0
     np.testing.assert_array_equal(found, whole)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases(), st.floats(0.05, 1.2))
+def test_histograms_say_nothing_grows_only_where_it_does_not(case, factor):
+    """Maps that are dim as a whole, read on any box: no seed and no growth where it is said."""
+    labels = cells(case["shape"], case["count"], case["seed"])
+    maps = soft_maps(labels, case["channels"], case["seed"], case["flat"])
+    maps = {n: np.float32(factor) * v if n in "BCMP" else v for n, v in maps.items()}
+    if case["half"]:
+        maps = {n: v.astype(np.float16) if n in "BCMP" else v for n, v in maps.items()}
+    shape, decoder, chosen = case["shape"], DECODERS[case["channels"]], case["settings"]
+    thresholds, _ = resolve_thresholds({}, replace(chosen, th_type="manual"))
+    recipe = Recipe(decoder, thresholds, chosen)
+    grid = Grid(shape, case["block"])
+    for number in range(len(grid)):
+        box = grid.box(number)
+        around = grown(box, recipe.reach(len(shape)), shape)
+        counts = {n: histogram(maps[n][around]) for n in decoder.needs if n in "BCMP"}
+        if nothing_grows(recipe, counts):
+            part = seed_part(
+                recipe, box, shape, lambda b: {name: values[b] for name, values in maps.items()}
+            )
+            assert not len(part.first)
+            assert not part.alive
+
+
+def test_histograms_of_a_dim_map_rule_out_growth():
+    chosen = DecodeSettings(th_type="manual", th_foreground=0.25)
+    thresholds, _ = resolve_thresholds({}, chosen)
+    recipe = Recipe(DECODERS["BC"], thresholds, chosen)
+    dim, bright = (np.full((4, 4), value, np.float32) for value in (0.2, 0.26))
+    contour = histogram(np.zeros((4, 4)))
+    assert nothing_grows(recipe, {"B": histogram(dim), "C": contour})
+    assert not nothing_grows(recipe, {"B": histogram(dim) + histogram(bright), "C": contour})
+    into = replace(recipe, settings=replace(chosen, grow_into_contour=True))
+    assert not nothing_grows(into, {"B": histogram(dim), "C": histogram(dim * 2)})
+    assert not nothing_grows(
+        replace(recipe, decoder=DECODERS["Dv2"]), {"B": histogram(dim), "C": contour}
+    )

@@ -24,7 +24,7 @@ from singula.boxes import Box, grown, local, pixels_in, shape_of
 from singula.instances.decode import masks
 from singula.instances.flood import flood_in_place, inside, label_seeds
 from singula.instances.settings import DecodeSettings
-from singula.instances.table import Decoder, Maps
+from singula.instances.table import Decoder, Maps, Term
 from singula.instances.watershed import look_up
 
 _STEPS = 2  # pixels that a growth mask looks around itself, at most
@@ -103,6 +103,52 @@ class FloodedPart:
     labels: np.ndarray
     unproved: int
     halo: tuple[int, ...]
+
+
+def nothing_grows(recipe: Recipe, counts: Mapping[str, np.ndarray]) -> bool:
+    """Whether the histograms of a part of the image rule out seeds and growth.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    counts : mapping of str to ndarray
+        As `histogram` counts them, of all pixels within `Recipe.reach` of the part.
+    """
+    decoder, limits, settings = recipe.decoder, recipe.thresholds, recipe.settings
+    bounds = {name: _bounds_of(count) for name, count in counts.items()}
+
+    def highest(channel: str) -> float:
+        return bounds[channel][1] if channel in bounds else math.inf
+
+    def never(term: Term) -> bool:
+        if term.above:
+            return highest(term.channel) <= limits[term.key]
+        return term.channel in bounds and bounds[term.channel][0] >= limits[term.key]
+
+    if not decoder.growth or not any(never(term) for term in decoder.seeds):
+        return False
+    if settings.grow_into_contour and "M" not in decoder.needs:
+        whole = sum(highest(channel) for channel in ("B", "C") if channel in decoder.needs)
+        return whole <= limits["TH_BINARY_MASK"]
+    return any(never(term) for term in decoder.growth)
+
+
+def no_seeds(ndim: int) -> SeedPart:
+    """What a block has in which nothing grows."""
+    none = np.zeros(0, np.int64)
+    return SeedPart(
+        np.zeros((0,) * ndim, np.int32), none, none, np.zeros((0, ndim), np.int64), False
+    )
+
+
+def _bounds_of(count: np.ndarray) -> tuple[float, float]:
+    """Between what the values of a histogram lie; what is beyond [0, 1] is in its last bins."""
+    filled = np.flatnonzero(count)
+    if not len(filled):
+        return math.inf, -math.inf
+    low, high = int(filled[0]), int(filled[-1]) + 1
+    lowest = low / len(count) if low else -math.inf
+    return lowest, high / len(count) if high < len(count) else math.inf
 
 
 def seed_part(recipe: Recipe, core: Box, shape: Sequence[int], read_maps: ReadMaps) -> SeedPart:

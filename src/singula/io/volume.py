@@ -256,11 +256,23 @@ class BlockArray:
             slice(b.start * 2, b.stop * 2) if half else b
             for b, half in zip(bounds, halved, strict=True)
         )
-        finer = self.read(source, level - 1)
-        if self.kind == "labels":
-            self.write(bounds, nearest(finer, halved), level)
-        else:
-            self.write(bounds, mean(finer, halved), level)
+        self.write(bounds, self._coarser(source, level, halved), level)
+
+    def _coarser(self, source: Box, level: int, halved: Sequence[bool]) -> AnyArray:
+        """A box of the level before, made smaller.
+
+        It is read slab by slab: it has 8 times the pixels there, and their mean takes several times
+        that.
+        """
+        make = nearest if self.kind == "labels" else mean
+        first, *rest = source
+        stored = self._array(level - 1).chunks[-self.ndim]
+        step = stored + stored % 2  # pairs of pixels stay together
+        parts = [
+            make(self.read((slice(start, min(start + step, first.stop)), *rest), level - 1), halved)
+            for start in range(first.start, first.stop, step)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def finish(
         self, name: str = "", properties: Sequence[Mapping[str, Any]] = (), method: str = ""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.boxes import Box, local
+from singula.boxes import Box, local, shape_of
 from singula.data.normalize import Scaling
 from singula.data.patches import TilePlan, read_patch
 from singula.prediction.predict import FloatArray, Predictor, PredictSettings
@@ -36,6 +36,8 @@ class BlockPlan:
         As in `fast_windows`.
     largest : int
         Pixels of a window at most.
+    reach : tuple of int
+        How far the network sees; 0 where that is not known.
     tiles : TilePlan, optional
         Predict in these tiles instead, blended where they overlap.
     """
@@ -46,6 +48,7 @@ class BlockPlan:
     multiple: tuple[int, ...]
     least: tuple[int, ...]
     largest: int
+    reach: tuple[int, ...] = ()
     tiles: TilePlan | None = None
 
     def region(self, core: Box) -> tuple[Box, Windows | TilePlan]:
@@ -73,6 +76,7 @@ def block_plan(
     shape: Sequence[int],
     settings: PredictSettings,
     halo: Sequence[int],
+    reach: Sequence[int],
     least: Sequence[int],
     largest: int,
 ) -> BlockPlan:
@@ -86,13 +90,16 @@ def block_plan(
         Those of the whole image; tiles stay, windows are chosen for each block.
     halo : sequence of int
         As `block_halo` gives it.
-    least, largest
+    reach, least, largest
         As for `fast_windows`.
     """
     plan = settings.plan
-    margin = (0,) * len(plan.patch) if isinstance(plan, TilePlan) else plan.margin
-    tiles = plan if isinstance(plan, TilePlan) else None
-    return BlockPlan(tuple(shape), margin, tuple(halo), plan.multiple, tuple(least), largest, tiles)
+    if isinstance(plan, TilePlan):
+        nothing = (0,) * len(plan.patch)
+        return BlockPlan(tuple(shape), nothing, nothing, plan.multiple, plan.patch, 0, tiles=plan)
+    return BlockPlan(
+        tuple(shape), plan.margin, tuple(halo), plan.multiple, tuple(least), largest, tuple(reach)
+    )
 
 
 class BlockPredictor:
@@ -123,40 +130,66 @@ class BlockPredictor:
     ) -> None:
         self.predictor, self.plan, self.read = predictor, plan, read
         self.scaling, self.settings, self.fill = scaling, settings, fill
-        self._constants: dict[tuple[Any, ...], dict[str, FloatArray]] = {}
+        self._constants: dict[tuple[float, ...], dict[str, FloatArray]] = {}
 
     def __call__(self, core: Box) -> dict[str, FloatArray]:
         """Maps by name, each of the block's shape.
 
-        Where all that is seen has the same value, as far from any specimen, the network gives what
-        it gave for the last such block.
+        Where all that is seen has the same value, as far from any specimen, only a small image of
+        that value goes through the network.
         """
-        region, plan = self.plan.region(core)
-        settings = replace(self.settings, plan=plan)
-        box = _needed(region, plan, self.plan.shape)
-        pixels = self.read(box)
-        origin = tuple(r.start - b.start for r, b in zip(region, box, strict=True))
-        shape = tuple(part.stop - part.start for part in region)
-        inner = local(core, region)
-        key = None
+        region, windows = self.plan.region(core)
+        pixels = self.read(_needed(region, windows, self.plan.shape))
         first = pixels[(0,) * (pixels.ndim - 1)]
-        if (pixels == first).all():
-            place = tuple((part.start, part.stop) for part in inner)
-            key = (tuple(first.tolist()), pixels.shape, origin, shape, place)
-            if key in self._constants:
-                return self._constants[key]
+        if self.plan.reach and all(self.plan.reach) and (pixels == first).all():
+            return self._of_constant(core, first)
+        return self._predict(self.plan, core, pixels)
+
+    def _predict(
+        self, plan: BlockPlan, core: Box, pixels: npt.NDArray[Any]
+    ) -> dict[str, FloatArray]:
+        """Maps of a block, from the pixels that are seen."""
+        region, windows = plan.region(core)
+        box = _needed(region, windows, plan.shape)
+        origin = tuple(r.start - b.start for r, b in zip(region, box, strict=True))
 
         def cut(start: tuple[int, ...]) -> npt.NDArray[Any]:
             begin = tuple(s + o for s, o in zip(start, origin, strict=True))
-            return read_patch(pixels, begin, plan.patch, self.fill)
+            return read_patch(pixels, begin, windows.patch, self.fill)
 
-        maps = self.predictor.predict_patches(cut, shape, self.scaling, settings)
-        found = {name: np.ascontiguousarray(values[inner]) for name, values in maps.items()}
-        if key is not None:
+        settings = replace(self.settings, plan=windows)
+        maps = self.predictor.predict_patches(cut, shape_of(region), self.scaling, settings)
+        inner = local(core, region)
+        return {name: np.ascontiguousarray(values[inner]) for name, values in maps.items()}
+
+    def _of_constant(self, core: Box, value: npt.NDArray[Any]) -> dict[str, FloatArray]:
+        """Maps of a block where the image is the same all around.
+
+        What the network gives there depends on how far a pixel is from the image's ends, where
+        these are in its reach, and on how it lies to the pooling: all of that occurs in a small
+        image.
+        """
+        small, index = [], []
+        values = zip(core, self.plan.shape, self.plan.reach, self.plan.multiple, strict=True)
+        for part, size, reach, step in values:
+            edge = ceil(reach / step) * step
+            length = min(size, 2 * edge + step + size % step)
+            places = np.arange(part.start, part.stop)
+            behind = places >= size - (length - edge - step)
+            middle = edge + places % step
+            index.append(np.where(behind, places - size + length, middle))
+            index[-1][places < edge] = places[places < edge]
+            small.append(length)
+        key = tuple(value.tolist())
+        if key not in self._constants:
             if len(self._constants) >= _KEPT_CONSTANTS:
                 self._constants.pop(next(iter(self._constants)))
-            self._constants[key] = found
-        return found
+            plan = replace(self.plan, shape=tuple(small))
+            whole = tuple(slice(0, length) for length in small)
+            pixels = np.broadcast_to(value, (*small, len(value)))
+            self._constants[key] = self._predict(plan, whole, pixels)
+        grid = np.ix_(*index)
+        return {name: values[grid] for name, values in self._constants[key].items()}
 
 
 def _touched(core: Box, plan: TilePlan, shape: Sequence[int]) -> Box:

@@ -129,6 +129,11 @@ class Bench:
         """Whether filters look beyond a block."""
         return any(self.halo_of_filters)
 
+    @property
+    def counted_in(self) -> str:
+        """Name of the phase whose records hold the histograms of the maps."""
+        return "levels" if self.filtered else "maps"
+
     def box(self, number: int) -> Box:
         """The pixels of a block."""
         return self.grid.box(number)

@@ -168,7 +168,7 @@ class ChunkImage:
             if bench.filtered:
                 self.run_phase("levels", work.count_levels)
             counts: dict[str, Array] = {}
-            for record in self.records("levels" if bench.filtered else "maps"):
+            for record in self.records(bench.counted_in):
                 for name, count in record.items():
                     if name.startswith("levels."):
                         key = name.removeprefix("levels.")

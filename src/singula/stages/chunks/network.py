@@ -86,7 +86,9 @@ def block_predictor(bench: Bench) -> SparingPredictor:
     settings = from_config.predict_settings(config, bench.shape)
     most = most_pixels(config, device, bench.plan.network)
     halo = bench.plan.halo
-    plan = block_plan(bench.shape, settings, halo, from_config.patch_of_tiles(config), most)
+    least = from_config.patch_of_tiles(config)
+    reach = receptive_radius(from_config.model_settings(config)) or ()
+    plan = block_plan(bench.shape, settings, halo, reach, least, most)
     return SparingPredictor(
         BlockPredictor(predictor, plan, bench.image.read, bench.scaling, settings, fill)
     )

@@ -18,7 +18,7 @@ from singula.channels import encode_with
 from singula.evaluate import Match, colour_associations
 from singula.evaluate.overlap import Overlap, overlap
 from singula.instances import histogram
-from singula.instances.blockwise import flood_part, seed_part
+from singula.instances.blockwise import flood_part, no_seeds, nothing_grows, seed_part
 from singula.measure import Shapes, shapes
 from singula.measure.morphology import HALO
 from singula.postprocess import Block, border_ids, extents
@@ -97,7 +97,10 @@ def find_seeds(folder: Path, number: int) -> Record:
     """Seeds of the block, and those on its faces."""
     own = bench(folder)
     box, ndim = own.box(number), len(own.shape)
-    part = seed_part(own.recipe, box, own.shape, own.read_maps)
+    if _nothing_grows(own, number):
+        part = no_seeds(ndim)
+    else:
+        part = seed_part(own.recipe, box, own.shape, own.read_maps)
     record: Record = {
         "first": part.first,
         "pixels": part.pixels,
@@ -115,6 +118,19 @@ def find_seeds(folder: Path, number: int) -> Record:
         _, block = own.around(number, 0)
         record |= pack("extents", extents(part.labels, block))
     return record
+
+
+def _nothing_grows(own: Bench, number: int) -> bool:
+    """Whether histograms alone say that the block is empty, so its maps need not be read."""
+    around = grown(own.box(number), own.recipe.reach(len(own.shape)), own.shape)
+    counts: Record = {}
+    for near in (number, *own.grid.touching(around)):
+        for name, count in own.job.load(own.counted_in, near).items():
+            key = name.removeprefix("levels.")
+            counts[key] = counts.get(key, 0) + count
+        if not nothing_grows(own.recipe, counts):
+            return False
+    return True
 
 
 def face_in(record: Mapping[str, Array], axis: int, end: int) -> Face:
@@ -245,9 +261,13 @@ def _finish_block(own: Bench, number: int, layer: str, table: str, target: str) 
     labels = np.ascontiguousarray(around[block.core])
     if labels.any():
         own.output(target).write(box, labels)
-    record = pack("shapes", shapes(around, block, spacing=own.plan.spacing))
-    _, inner = own.around(number, 0)
-    record |= pack("border", border_ids(labels, inner))
+    if not around.any():  # nothing to be counted, however large
+        around = np.zeros((1,) * around.ndim, around.dtype)
+        record = pack("shapes", shapes(around)) | pack("border", border_ids(around))
+    else:
+        record = pack("shapes", shapes(around, block, spacing=own.plan.spacing))
+        _, inner = own.around(number, 0)
+        record |= pack("border", border_ids(labels, inner))
     if own.truth is not None:
         truth = own.truth.read(box)
         record |= pack("overlap", overlap(truth[..., 0], labels))
