@@ -17,6 +17,9 @@ from singula.demo import make_image
 from singula.io.volume import BlockArray
 from singula.io.write import write_tiff
 from singula.prediction import windows
+from singula.report import overlay, sources
+from singula.report.build import build_report
+from singula.stages.chunks import alone
 
 zarr = pytest.importorskip("zarr")
 tifffile = pytest.importorskip("tifffile")
@@ -300,6 +303,39 @@ def test_other_thresholds_do_not_predict_again(jobs) -> None:
         jobs.test(f"{SEG}.DATA_MW_TH_TYPE=auto", chunks=True) / "per_image_instances", 2
     )
     np.testing.assert_array_equal(again, fresh)
+
+
+@pytest.mark.parametrize("jobs", ["2d", "3d"], indirect=True)
+@pytest.mark.usefixtures("whole_halo")
+def test_predict_does_large_images_in_blocks(jobs, tmp_path, monkeypatch) -> None:
+    """As soon as they do not fit into memory, and with the instances that they would have there."""
+    model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
+    image, out = jobs.images / "x" / "large.tif", (tmp_path / "whole", tmp_path / "blocks")
+    line = ("predict", image, "--model", model, "--tables", "-o")
+    assert jobs.command(*line, out[0]) == 0, jobs.command.err
+    monkeypatch.setattr(alone, "fits_in_memory", lambda config, pair: False)
+    assert jobs.command(*line, out[1]) == 0, jobs.command.err
+    assert "in blocks" in jobs.command.out
+    assert sorted(p.name for p in out[1].iterdir()) == ["large.zarr", "large_stats.csv"]
+    one = tifffile.imread(out[0] / "large.tif")
+    np.testing.assert_array_equal(one, read_labels(out[1], jobs.ndim))
+    assert one.max() > 3
+    pd.testing.assert_frame_equal(
+        *(pd.read_csv(folder / "large_stats.csv") for folder in out), rtol=1e-9
+    )
+    assert jobs.command(*line, out[1]) == 2  # nothing is written over
+    assert jobs.command(*line, out[1], "--resume") == 0
+    assert "done already" in jobs.command.out
+
+
+def test_the_report_shows_the_middle_of_what_is_too_large(jobs, monkeypatch) -> None:
+    run = jobs.test(*MANUAL, chunks=True)
+    instances = json.loads((run / "run.json").read_text())["test"]["instances"]["large"]
+    monkeypatch.setattr(sources, "_WHOLE", 1000)
+    monkeypatch.setattr(overlay, "_LONGEST", 64)
+    text = build_report(run).read_text()
+    assert "its pictures and shapes are of its middle (48 to 112 of 160, 68 to 132 of 200)" in text
+    assert f"{instances} predicted objects" in text
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from singula.stages.reading import reader_for
 
 if TYPE_CHECKING:
     from singula.data.normalize import Scaling
-    from singula.prediction import BlockPredictor
+    from singula.stages.chunks.network import SparingPredictor
 
 Array = npt.NDArray[Any]
 Maps = dict[str, Array]
@@ -221,7 +221,7 @@ class Bench:
         return found
 
     @cached_property
-    def blocks(self) -> BlockPredictor:
+    def blocks(self) -> SparingPredictor:
         """The network, ready for any block."""
         from singula.stages.chunks.network import block_predictor
 

@@ -20,7 +20,7 @@ from singula.report.overlay import middle_of, write_overlay
 from singula.stages.chunks import work
 from singula.stages.chunks.image import ChunkImage
 from singula.stages.chunks.steps import measured, process, remove_ids
-from singula.stages.finish import Finish
+from singula.stages.finish import Finish, with_classes
 from singula.stages.post import judge
 from singula.stages.progress import found_of, put_back
 from singula.stages.score import associated, record_matches, score_classes, values
@@ -117,9 +117,7 @@ class ChunkFinish:
     def _write_table(self, path: Path, table: pd.DataFrame, phase: str) -> None:
         classes = self._classes(phase)
         if classes is not None:
-            ids, chosen = classes
-            rows = np.searchsorted(ids, table["label"].to_numpy().astype(ids.dtype))
-            table = table.assign(**{"class": chosen[rows].astype(np.int64)})
+            table = with_classes(table, *classes)
         write_csv(path, table)
 
     # Scores

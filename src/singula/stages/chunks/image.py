@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from singula.postprocess import Extents, close_ids, extents
 from singula.postprocess.voronoi import growth_threshold
 from singula.scaleout import JobFolder
 from singula.scaleout.job import save_arrays
-from singula.scaleout.runner import Runner, Work
+from singula.scaleout.runner import Progress, Runner, Work
 from singula.scaleout.stitch import HIGH, LOW, join, number_by_first, sum_over, touching_pairs
 from singula.stages import settings as from_config
 from singula.stages.chunks import work
@@ -31,6 +32,7 @@ from singula.stages.chunks.plan import Plan
 
 Array = npt.NDArray[Any]
 Notify = Callable[[str], None]
+Tell = Callable[[str], AbstractContextManager[Progress]]
 _PILOTS = 3
 _CHUNK = {2: 512, 3: 64}
 
@@ -50,6 +52,8 @@ class ChunkImage:
     notify : callable
     clock : callable
         Takes the name of a stage and when it began.
+    progress : callable
+        From what is done to a context in which numbers of finished blocks are told.
     """
 
     def __init__(
@@ -59,9 +63,10 @@ class ChunkImage:
         runner: Runner,
         notify: Notify,
         clock: Callable[[str, float], float],
+        progress: Tell,
     ) -> None:
         self.job, self.plan, self.runner, self.notify = job, plan, runner, notify
-        self.clock = clock
+        self.clock, self.progress = clock, progress
         self.grid = plan.grid
 
     @property
@@ -72,15 +77,8 @@ class ChunkImage:
     def run_phase(self, phase: str, do: Work, count: int | None = None) -> None:
         """Do what is left of a phase."""
         blocks = range(len(self.grid) if count is None else count)
-        said = [time.monotonic()]
-
-        def progress(done: int, total: int) -> None:
-            if done in (0, total) or time.monotonic() - said[0] < 30:
-                return
-            said[0] = time.monotonic()
-            self.notify(f"  {self.plan.name}: {phase}, block {done} of {total}")
-
-        self.runner.run(do, self.job, phase, blocks, progress)
+        with self.progress(f"{self.plan.name}: {phase}") as told:
+            self.runner.run(do, self.job, phase, blocks, told)
 
     def records(self, phase: str) -> Iterator[dict[str, Array]]:
         """The records of a phase, block after block."""

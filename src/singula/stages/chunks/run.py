@@ -23,8 +23,9 @@ from singula.scaleout.runner import OneProcess, Runner
 from singula.stages import settings as from_config
 from singula.stages.chunks.finish import ChunkFinish
 from singula.stages.chunks.image import ChunkImage
-from singula.stages.chunks.network import DEVICE
+from singula.stages.chunks.network import DEVICE, halo_of
 from singula.stages.chunks.plan import Plan
+from singula.stages.chunks.told import as_bar, in_lines
 from singula.stages.finish import Finish
 from singula.stages.inputs import TestInputs
 from singula.stages.post import post_settings
@@ -63,6 +64,10 @@ class ChunkRun:
         began goes on in any case.
     dask : str, optional
         Who works on the blocks, as ``--dask`` says; this process by default.
+    live : bool
+        Draw a bar instead of saying how far it is.
+    pairs : list of Pair, optional
+        The images, if they are not those that the configuration names.
     """
 
     config: Config
@@ -71,6 +76,8 @@ class ChunkRun:
     notify: Notify
     resume: bool = False
     dask: str | None = None
+    live: bool = False
+    pairs: list[Pair] | None = None
     failed: dict[str, str] = field(default_factory=dict)
     sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     finish: Finish = field(init=False)
@@ -82,7 +89,9 @@ class ChunkRun:
     def run(self) -> ChunkRun:
         """Predict, decode and score every test image."""
         inputs = TestInputs(self.config, self.notify, writes=False)
-        pairs, self.failed = inputs.find()
+        pairs = self.pairs
+        if pairs is None:
+            pairs, self.failed = inputs.find()
         self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
         checkpoint = load_checkpoint(find_checkpoint(self.config, self.tree))
         self.config, notices = apply_tuned(self.config, checkpoint.description)
@@ -113,7 +122,7 @@ class ChunkRun:
 
     def _memory(self) -> int:
         """Bytes that this machine gives."""
-        return self.config.SYSTEM.MAX_MEMORY or int(_SHARE * free_memory())
+        return memory_of(self.config)
 
     def _workers(self) -> int:
         """Processes among which this machine's memory is divided."""
@@ -170,7 +179,8 @@ class ChunkRun:
             plan.save(job)
             device = "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
             job.write_note(DEVICE, {"name": device})
-            image = ChunkImage(job, plan, runner, self.notify, self.finish.clock)
+            told = as_bar if self.live else in_lines(self.notify)
+            image = ChunkImage(job, plan, runner, self.notify, self.finish.clock, told)
             done = ChunkFinish(image, self.finish)
             if job.read_note(_DONE) is None:
                 self.notify(
@@ -205,7 +215,9 @@ class ChunkRun:
                 f"{pair.image}: {memory / 1e9:.1f} GB of memory are too little for any block",
                 "give more with SYSTEM.MAX_MEMORY, or use fewer workers",
             )
-        width = from_config.model_settings(config).feature_maps[0]
+        block = budget.block
+        if asked:
+            block = tuple(min(b, s) for b, s in zip(budget.block, shape, strict=True))
         maps_key, key = self._keys(pair, checkpoint, inputs)
         mask = inputs.masks.get(pair.name)
         spacing = from_config.spacing(config, "TEST")
@@ -226,13 +238,12 @@ class ChunkRun:
             if self.finish.post.changes_instances
             else "",
             shape=shape,
-            block=tuple(min(b, s) for b, s in zip(budget.block, shape, strict=True))
-            if asked
-            else budget.block,
+            block=block,
             spacing=spacing,
             unit=image.unit,
             most=budget.most,
-            largest=max(1, budget.network // (70 * width)),
+            network=budget.network,
+            halo=halo_of(config, shape, block, self.device.torch, budget.network),
             maps_key=maps_key,
             key=key,
         )
@@ -247,7 +258,12 @@ class ChunkRun:
             job.forget_all_but(("maps", "values", "scaling", "fill"))
         done = len(job.done("maps"))
         self.notify(f"  {plan.name}: {done} of {len(before.grid)} blocks are predicted already")
-        return replace(plan, block=before.block, most=max(plan.most, 1), shape=before.shape)
+        return replace(plan, block=before.block, halo=before.halo)
+
+
+def memory_of(config: Config) -> int:
+    """Bytes that may be taken for images, as configured or as far as they are free."""
+    return config.SYSTEM.MAX_MEMORY or int(_SHARE * free_memory())
 
 
 def _place(arrays: ArrayPlace | None) -> tuple[str, str | None] | None:
