@@ -229,11 +229,11 @@ class BlockArray:
             raise write_error(self.path, error) from error
 
     def read(self, box: Sequence[slice], level: int = 0) -> AnyArray:
-        """Read a box, channels last; what was never written is 0."""
+        """Read a box, channels last (in memory they come first); what was never written is 0."""
         bounds = clipped(box, self.levels[level].shape)
         if self.channels is None:
             return np.ascontiguousarray(self._array(level)[bounds])
-        return np.ascontiguousarray(np.moveaxis(self._array(level)[(slice(None), *bounds)], 0, -1))
+        return np.moveaxis(self._array(level)[(slice(None), *bounds)], 0, -1)
 
     def build_level(self, level: int, box: Sequence[slice]) -> None:
         """Make a box of a coarser level from the level before it, which must be complete there.

@@ -169,7 +169,7 @@ class Bench:
     def write_maps(self, box: Box, maps: Mapping[str, Array]) -> None:
         """Store predicted maps."""
         stored = [maps[name].astype(self.maps.dtype, copy=False) for name in self.names]
-        self.maps.write(box, np.stack(stored, axis=-1))
+        self.maps.write(box, np.moveaxis(np.stack(stored), 0, -1))
 
     @cached_property
     def recipe(self) -> Recipe:
