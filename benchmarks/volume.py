@@ -6,8 +6,8 @@ Writes a sharded OME-Zarr of uint16 block by block: tiles of drawn cells (`singu
 and mirrored at random, with more noise on top, in an ellipsoid; what lies outside of it, about
 `--empty` of all voxels, is 0, as in images whose background was masked. Then trains a small 3D
 U-Net on tiles of the same kind, if `--model` names none, and runs `singula run` in blocks as a
-process of its own, whose memory is read from /proc twice a second (Linux): the proportional share (PSS) of the
-process and all its children, which counts what they share once.
+process of its own, whose memory is read from /proc twice a second (Linux): the proportional share
+(PSS) of the process and all its children, which counts what they share once.
 
 With `--folder` everything is kept there, and a volume or a network that is there already is used
 again. `--go-on` takes up a run that was ended: blocks that are done are not done again.
