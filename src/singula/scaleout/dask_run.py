@@ -295,7 +295,7 @@ def _connected(address: str) -> Iterator[Client]:
     except (OSError, TimeoutError) as error:
         raise UserError(
             f"--dask: the scheduler {address} does not answer ({error})",
-            "start it with `dask scheduler`, and workers with `dask worker ADDRESS`",
+            "start it with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`",
         ) from error
     with client:
         yield client
