@@ -35,6 +35,8 @@ Notify = Callable[[str], None]
 Tell = Callable[[str], AbstractContextManager[Progress]]
 _PILOTS = 3
 _CHUNK = {2: 512, 3: 64}
+RECOUNT = "recount"
+"""Name of the note that what was counted of maps when they were predicted no longer holds."""
 
 
 class ChunkImage:
@@ -165,10 +167,12 @@ class ChunkImage:
         found = self.job.read_note("thresholds")
         if found is None:
             bench = self.bench
-            if bench.filtered:
-                self.run_phase("levels", work.count_levels)
+            phase = "maps"
+            if bench.filtered or self.job.read_note(RECOUNT) is not None:
+                phase = "levels"
+                self.run_phase(phase, work.count_levels)
             counts: dict[str, Array] = {}
-            for record in self.records("levels" if bench.filtered else "maps"):
+            for record in self.records(phase):
                 for name, count in record.items():
                     if name.startswith("levels."):
                         key = name.removeprefix("levels.")
