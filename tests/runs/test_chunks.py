@@ -305,6 +305,38 @@ def test_other_thresholds_do_not_predict_again(jobs) -> None:
     np.testing.assert_array_equal(again, fresh)
 
 
+@pytest.mark.usefixtures("whole_halo")
+def test_maps_that_are_there_are_counted_anew_through_other_masks(jobs, tmp_path) -> None:
+    """Thresholds of the same maps depend on the mask and on what may grow."""
+    mask = np.zeros(SHAPES[2], np.uint8)
+    mask[20:, 30:90] = 1
+    write_tiff(tmp_path / "masks" / "large.tif", mask, "YX")
+    first = jobs.test(*MANUAL, chunks=True)
+    changes = (
+        f"{SEG}.DATA_MW_TH_TYPE=auto",
+        f"{POST}.VORONOI_ON_MASK=True",
+        f"{POST}.VORONOI_TH=0",
+        f"{POST}.APPLY_MASK=True",
+        f"DATA.TEST.BINARY_MASKS={tmp_path / 'masks'}",
+    )
+    reuse = "TEST.REUSE_PREDICTIONS=True"
+    words = jobs.words(*changes, reuse, chunks=True, run_id=jobs.count)
+    assert jobs.command(*words) == 0, jobs.command.err
+    assert "blocks are predicted already" in jobs.command.out
+    assert_same(jobs.test(*changes, chunks=False), first, 2)
+
+
+def test_a_finished_test_done_again_leaves_its_results(jobs) -> None:
+    """What went to ``previous`` is made again, though every block has its records."""
+    words = (*MANUAL, "TEST.REUSE_PREDICTIONS=True")
+    first = jobs.test(*words, chunks=True)
+    before = read_labels(first / "per_image_instances", 2)
+    assert jobs.command(*jobs.words(*words, chunks=True, run_id=jobs.count)) == 0
+    np.testing.assert_array_equal(read_labels(first / "per_image_instances", 2), before)
+    assert (first / "instance_associations" / "large_th_0.5_gt_assoc.csv").is_file()
+    assert (first / "overlays" / "large.png").is_file()
+
+
 @pytest.mark.parametrize("jobs", ["2d", "3d"], indirect=True)
 @pytest.mark.usefixtures("whole_halo")
 def test_predict_does_large_images_in_blocks(jobs, tmp_path, monkeypatch) -> None:
@@ -326,6 +358,17 @@ def test_predict_does_large_images_in_blocks(jobs, tmp_path, monkeypatch) -> Non
     assert jobs.command(*line, out[1]) == 2  # nothing is written over
     assert jobs.command(*line, out[1], "--resume") == 0
     assert "done already" in jobs.command.out
+
+
+def test_workers_that_do_not_come_are_no_fault_of_the_images(jobs, tmp_path) -> None:
+    """Nothing is begun, and every image may be done with the words put right."""
+    pytest.importorskip("distributed")
+    model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
+    line = ("predict", jobs.images / "x", "--model", model, "-o", tmp_path / "out")
+    assert jobs.command(*line, "--dask", "locl:2") == 2
+    assert "found 'locl:2'; allowed: local:N" in jobs.command.err
+    assert "FAILED" not in jobs.command.out
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_report_shows_the_middle_of_what_is_too_large(jobs, monkeypatch) -> None:

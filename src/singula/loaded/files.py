@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from singula.errors import UserError
-from singula.io.image import Image
+from singula.errors import StorageError, UserError
+from singula.io.formats import stem_of
 from singula.io.pairs import Pair
 from singula.io.read import image_layout, read_header, read_image
 from singula.io.write import write_csv, write_tiff
@@ -20,6 +21,10 @@ from singula.stages import settings as from_config
 from singula.stages.finish import instance_classes, with_class
 from singula.stages.reading import places_for
 from singula.stages.score import AXES
+
+if TYPE_CHECKING:
+    from singula.scaleout.runner import Runner
+    from singula.training.device import Device
 
 Array = npt.NDArray[Any]
 Notify = Callable[[str], None]
@@ -49,35 +54,54 @@ def predict_files(
     dask : str, optional
         Who works on the blocks of large images; with it, every image is done in blocks.
     """
-    from singula.errors import StorageError
-    from singula.io.formats import stem_of
-
     failed: dict[str, str] = {}
-    for number, path in enumerate(images, 1):
-        target = output / f"{stem_of(path)}.tif"
-        large = target.with_suffix(".zarr")
-        if resume and (target.is_file() or large.is_dir()):
-            notify(f"[{number}/{len(images)}] {path.name}: done already")
-            continue
-        try:
-            if dask is None and _fits(model, path):
-                count = _predict_file(model, path, target, augment=augment, tables=tables)
-            else:
-                notify(f"[{number}/{len(images)}] {path.name}: in blocks, to {large.name}")
-                count = _predict_blocks(
-                    model, path, large, notify, augment=augment, tables=tables, dask=dask
-                )
-            notify(f"[{number}/{len(images)}] {path.name}: {count} instances")
-        except StorageError:
-            raise
-        except (UserError, MemoryError) as error:
-            failed[str(path)] = str(error) or "not enough memory"
-            notify(f"[{number}/{len(images)}] {path.name}: FAILED: {failed[str(path)]}")
+    with _workers(model, dask, notify) as runner:
+        for number, path in enumerate(images, 1):
+            target = output / f"{stem_of(path)}.tif"
+            large = target.with_suffix(".zarr")
+            step = f"[{number}/{len(images)}] {path.name}:"
+            if resume and (target.is_file() or large.is_dir()):
+                notify(f"{step} done already")
+                continue
+            try:
+                _check(model, path)
+                if dask is None and _fits(model, path):
+                    count = _predict_file(model, path, target, augment=augment, tables=tables)
+                else:
+                    notify(f"{step} in blocks, to {large.name}")
+                    count = _predict_blocks(
+                        model, path, large, notify,
+                        augment=augment, tables=tables, dask=dask, runner=runner,
+                    )  # fmt: skip
+                notify(f"{step} {count} instances")
+            except StorageError:
+                raise
+            except (UserError, MemoryError) as error:
+                failed[str(path)] = str(error) or "not enough memory"
+                notify(f"{step} FAILED: {failed[str(path)]}")
     return failed
 
 
-def _read(model: Model, path: Path) -> Image:
-    """An image that fits the model; who only predicts has no configuration to change."""
+def _workers(
+    model: Model, dask: str | None, notify: Notify
+) -> AbstractContextManager[Runner | None]:
+    """Those whom ``--dask`` names, the same for all images; an error of theirs is none of these."""
+    if dask is None:
+        return nullcontext()
+    from singula.stages.chunks.run import runner_for
+
+    return runner_for(dask, model.config, _device(model), notify)
+
+
+def _device(model: Model) -> Device:
+    from singula.training.device import Device
+
+    own = model.predictor.device
+    return Device(own.type, () if own.index is None else (own.index,))
+
+
+def _check(model: Model, path: Path) -> None:
+    """Whether an image fits the model; who only predicts has no configuration to change."""
     channels, grey = model.config.in_channels, model.reader.grey
     place = places_for(model.config, "TEST").image
     header = read_header(path, place)
@@ -91,12 +115,9 @@ def _read(model: Model, path: Path) -> Image:
             "give images like those that it was trained on, or a model for such images; wrong axes "
             "of a TIFF are put right in Fiji: Image > Properties…, then save",
         ) from error
-    return read_image(path, model.ndim, channels, grey=grey, arrays=place)
 
 
 def _pair(model: Model, path: Path) -> Pair:
-    from singula.io.formats import stem_of
-
     return Pair(path, None, stem_of(path), places_for(model.config, "TEST").image)
 
 
@@ -115,17 +136,15 @@ def _predict_blocks(
     augment: bool | None,
     tables: bool,
     dask: str | None,
+    runner: Runner | None,
 ) -> int:
     from singula.stages.chunks.alone import predict_alone
-    from singula.training.device import Device
 
     if model.checkpoint is None:
         raise UserError(f"{path}: the model has no file from which other processes could read it")
-    own = model.predictor.device
-    device = Device(own.type, () if own.index is None else (own.index,))
     return predict_alone(
-        model.config, model.checkpoint, _pair(model, path), target, device, notify,
-        tables=tables, augment=augment, dask=dask,
+        model.config, model.checkpoint, _pair(model, path), target, _device(model), notify,
+        tables=tables, augment=augment, dask=dask, runner=runner,
     )  # fmt: skip
 
 
@@ -134,7 +153,9 @@ def _predict_file(
 ) -> int:
     from singula.measure import measure
 
-    image = _read(model, path)
+    place = places_for(model.config, "TEST").image
+    channels, grey = model.config.in_channels, model.reader.grey
+    image = read_image(path, model.ndim, channels, grey=grey, arrays=place)
     maps = model.predict_maps(image.array, augment=augment)
     configured = from_config.spacing(model.config, "TEST")
     labels, _ = model.instances(maps, spacing=configured)
@@ -181,7 +202,6 @@ def gather_images(
         For a path that is not there, two images of one name, an output that would be an input, or a
         file in the way.
     """
-    from singula.io.formats import stem_of
     from singula.io.listing import list_images
 
     files: list[Path] = []

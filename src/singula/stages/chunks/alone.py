@@ -13,6 +13,7 @@ from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree
+from singula.scaleout.runner import Runner
 from singula.stages import settings as from_config
 from singula.stages.chunks.run import ChunkRun, memory_of
 from singula.stages.reading import reader_for
@@ -44,6 +45,7 @@ def predict_alone(
     tables: bool,
     augment: bool | None = None,
     dask: str | None = None,
+    runner: Runner | None = None,
 ) -> int:
     """Write the instances of an image as OME-Zarr, block by block; gives how many there are.
 
@@ -67,6 +69,8 @@ def predict_alone(
         Average over mirrored and turned views; as configured by default.
     dask : str, optional
         Who works on the blocks.
+    runner : Runner, optional
+        They themselves, where they are there already.
 
     Raises
     ------
@@ -94,7 +98,9 @@ def predict_alone(
             "PATHS.CHECKPOINT_FILE": str(checkpoint),
         }
     )  # fmt: skip
-    run = ChunkRun(config, tree, device, notify, resume=True, dask=dask, pairs=[pair]).run()
+    run = ChunkRun(
+        config, tree, device, notify, resume=True, dask=dask, pairs=[pair], runner=runner
+    ).run()
     if run.failed:
         raise UserError(next(iter(run.failed.values())))
     processed = run.finish.post.changes_instances

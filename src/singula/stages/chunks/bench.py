@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Maps = dict[str, Array]
+LEVELS, RECOUNT = "levels", "recount"
+"""A phase, and the note that what was counted when maps were predicted no longer holds."""
 SEEDS, FLOODED = "seeds.zarr", "flooded.zarr"
 REPAIRED, GROWN = "repaired.zarr", "grown.zarr"
 
@@ -132,7 +134,8 @@ class Bench:
     @property
     def counted_in(self) -> str:
         """Name of the phase whose records hold the histograms of the maps."""
-        return "levels" if self.filtered else "maps"
+        again = self.filtered or self.job.read_note(RECOUNT) is not None
+        return LEVELS if again else "maps"
 
     def box(self, number: int) -> Box:
         """The pixels of a block."""

@@ -27,7 +27,7 @@ from singula.scaleout.runner import Progress, Runner, Work
 from singula.scaleout.stitch import HIGH, LOW, join, number_by_first, sum_over, touching_pairs
 from singula.stages import settings as from_config
 from singula.stages.chunks import work
-from singula.stages.chunks.bench import FLOODED, GROWN, REPAIRED, SEEDS, Bench, bench
+from singula.stages.chunks.bench import FLOODED, GROWN, LEVELS, REPAIRED, SEEDS, Bench, bench
 from singula.stages.chunks.plan import Plan
 
 Array = npt.NDArray[Any]
@@ -165,8 +165,8 @@ class ChunkImage:
         found = self.job.read_note("thresholds")
         if found is None:
             bench = self.bench
-            if bench.filtered:
-                self.run_phase("levels", work.count_levels)
+            if bench.counted_in == LEVELS:
+                self.run_phase(LEVELS, work.count_levels)
             counts: dict[str, Array] = {}
             for record in self.records(bench.counted_in):
                 for name, count in record.items():

@@ -21,6 +21,7 @@ from singula.scaleout import JobFolder
 from singula.scaleout.memory import plan_blocks
 from singula.scaleout.runner import OneProcess, Runner
 from singula.stages import settings as from_config
+from singula.stages.chunks.bench import RECOUNT
 from singula.stages.chunks.finish import ChunkFinish
 from singula.stages.chunks.image import ChunkImage
 from singula.stages.chunks.network import DEVICE, halo_of
@@ -68,6 +69,8 @@ class ChunkRun:
         Draw a bar instead of saying how far it is.
     pairs : list of Pair, optional
         The images, if they are not those that the configuration names.
+    runner : Runner, optional
+        Those who `dask` names, where they are there already.
     """
 
     config: Config
@@ -78,6 +81,7 @@ class ChunkRun:
     dask: str | None = None
     live: bool = False
     pairs: list[Pair] | None = None
+    runner: Runner | None = None
     failed: dict[str, str] = field(default_factory=dict)
     sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     finish: Finish = field(init=False)
@@ -100,7 +104,8 @@ class ChunkRun:
             self.notify(line)
         self._set_aside(pairs, checkpoint, inputs)
         normalizer = self._normalizer(checkpoint)
-        with self._runner() as runner:
+        called = nullcontext(self.runner) if self.runner else self._called()
+        with called as runner:
             for number, pair in enumerate(pairs, 1):
                 words = self._image(pair, checkpoint, normalizer, inputs, runner)
                 self.notify(f"[{number}/{len(pairs)}] {pair.name}: {words}")
@@ -111,14 +116,8 @@ class ChunkRun:
             )
         return self
 
-    def _runner(self) -> AbstractContextManager[Runner]:
-        if self.dask is None:
-            return nullcontext(OneProcess())
-        from singula.scaleout.dask_run import dask_runner
-        from singula.training.device import present_gpus
-
-        gpus = present_gpus() if self.device.kind == "cuda" else 0
-        return dask_runner(self.dask, self.notify, memory=self._memory(), gpus=gpus)
+    def _called(self) -> AbstractContextManager[Runner]:
+        return runner_for(self.dask, self.config, self.device, self.notify)
 
     def _memory(self) -> int:
         """Bytes that this machine gives."""
@@ -183,9 +182,10 @@ class ChunkRun:
             image = ChunkImage(job, plan, runner, self.notify, self.finish.clock, told)
             done = ChunkFinish(image, self.finish)
             if job.read_note(_DONE) is None:
+                count = len(plan.grid)
                 self.notify(
-                    f"  {pair.name}: {_sides(plan.shape)} pixels in {len(plan.grid)} blocks of "
-                    f"{_sides(plan.block)}"
+                    f"  {pair.name}: {_sides(plan.shape)} pixels in {count} "
+                    f"block{'s' if count > 1 else ''} of {_sides(plan.block)}"
                 )
                 image.predict(normalizer)
                 if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
@@ -254,11 +254,38 @@ class ChunkRun:
         if before is None or before.maps_key != plan.maps_key or not Path(before.maps).is_dir():
             shutil.rmtree(job.path, ignore_errors=True)
             return plan
-        if before.key != plan.key:
+        if before.key != plan.key or self._lost(job, before):
             job.forget_all_but(("maps", "values", "scaling", "fill"))
+            # Filters and masks, through which maps were counted, may be others now.
+            job.write_note(RECOUNT, {})
         done = len(job.done("maps"))
         self.notify(f"  {plan.name}: {done} of {len(before.grid)} blocks are predicted already")
         return replace(plan, block=before.block, halo=before.halo)
+
+    def _lost(self, job: JobFolder, plan: Plan) -> bool:
+        """Whether the results of a finished image were moved aside, or deleted."""
+        made = self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE
+        results = [path for path in (plan.instances, plan.processed) if made and path]
+        return job.read_note(_DONE) is not None and not all(Path(p).is_dir() for p in results)
+
+
+def runner_for(
+    dask: str | None, config: Config, device: Device, notify: Notify
+) -> AbstractContextManager[Runner]:
+    """Who works on the blocks, as ``--dask`` says; this process by default.
+
+    Raises
+    ------
+    UserError
+        For words that are not understood, or workers that do not come.
+    """
+    if dask is None:
+        return nullcontext(OneProcess())
+    from singula.scaleout.dask_run import dask_runner
+    from singula.training.device import present_gpus
+
+    gpus = present_gpus() if device.kind == "cuda" else 0
+    return dask_runner(dask, notify, memory=memory_of(config), gpus=gpus)
 
 
 def memory_of(config: Config) -> int:
