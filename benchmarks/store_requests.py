@@ -5,8 +5,8 @@
 A model at a quarter of the size: 192³ voxels of drawn cells in blocks of 64³ with chunks of 16³, as
 many along each side as blocks of 256³ with chunks of 64³ have. A small network is trained, the
 volume is done by one process, and every request to a Zarr store is counted. A table in Markdown:
-requests and bytes per block, by phase. The records are not in it: they are files of the job's folder. Cells
-are not a quarter as large, so that the halo of the flood is wide for the block.
+requests and bytes per block, by phase. The records are not in it: they are files of the job's
+folder. Cells are not a quarter as large, so that the halo of the flood is wide for the block.
 """
 
 from __future__ import annotations
