@@ -371,6 +371,15 @@ def test_workers_that_do_not_come_are_no_fault_of_the_images(jobs, tmp_path) -> 
     assert not (tmp_path / "out").exists()
 
 
+def test_without_a_seed_there_is_nothing(jobs) -> None:
+    """Even where the foreground would let seeds grow everywhere."""
+    keys = (f"{SEG}.DATA_MW_TH_TYPE=manual", f"{SEG}.DATA_MW_TH_BINARY_MASK=1.0")
+    run = jobs.test(*keys, f"{SEG}.DATA_MW_TH_FOREGROUND=0.0", chunks=True)
+    assert not read_labels(run / "per_image_instances", 2).any()
+    assert not (run / "chunks" / "large" / "flood" / "000000").exists()
+    assert pd.read_csv(run / "metrics.csv")["tp"].sum() == 0
+
+
 def test_the_report_shows_the_middle_of_what_is_too_large(jobs, monkeypatch) -> None:
     run = jobs.test(*MANUAL, chunks=True)
     instances = json.loads((run / "run.json").read_text())["test"]["instances"]["large"]

@@ -266,12 +266,13 @@ class ChunkImage:
         ids = self.job.open_table("seeds", "ids")
         if not self.job.done("flood"):
             self.create(self.job.path / FLOODED, self.plan.shape, ids.dtype, kind="labels")
-        if self.job.read_note("halo") is None:
-            self.job.write_note("halo", {"pixels": self._measure_halo()})
-        self.run_phase("flood", work.flood)
         count = int(self.job.open_table("seeds", "count"))
+        if count and self.job.read_note("halo") is None:
+            self.job.write_note("halo", {"pixels": self._measure_halo()})
+        if count:  # without any seed nothing grows, wherever it could
+            self.run_phase("flood", work.flood)
         sizes, unproved = np.zeros(count + 1, np.int64), 0
-        for record in self.records("flood"):
+        for record in self.records("flood") if count else ():
             sizes[record["ids"]] += record["pixels"]
             unproved += int(record.get("unproved", 0))
         settings = self.bench.recipe.settings
