@@ -19,6 +19,7 @@ from singula.io.write import write_tiff
 from singula.prediction import windows
 from singula.report import overlay, sources
 from singula.report.build import build_report
+from singula.scaleout import JobFolder
 from singula.stages.chunks import alone
 
 zarr = pytest.importorskip("zarr")
@@ -290,6 +291,47 @@ def test_a_killed_worker_and_a_killed_run_change_nothing(jobs, victim) -> None:
     assert summary["test"]["instances"]["large"] == int(one.max())
 
 
+class _Stop(KeyboardInterrupt):
+    pass
+
+
+def test_a_run_that_ends_after_any_table_or_note_goes_on_to_the_same(jobs, monkeypatch) -> None:
+    """Each time two writes farther, until nothing is left to be done."""
+    changes = (
+        f"{POST}.REPARE_LARGE_BLOBS_SIZE=150",
+        f"{POST}.VORONOI_ON_MASK=True",
+        f"{POST}.CLEAR_BORDER=True",
+        f"{POST}.MEASURE_PROPERTIES.ENABLE=True",
+    )
+    undisturbed = jobs.test(*changes, chunks=True)
+    jobs.count += 1
+    words = jobs.words(*changes, chunks=True, run_id=jobs.count)
+    written, ended = 0, 0
+
+    def after(write):
+        def stopping(*arguments) -> None:
+            nonlocal written
+            write(*arguments)
+            written += 1
+            if written > ended:
+                raise _Stop
+
+        return stopping
+
+    for name in ("save_table", "write_note"):
+        monkeypatch.setattr(JobFolder, name, after(getattr(JobFolder, name)))
+    while jobs.command(*words) == 130:
+        ended, written = ended + 2, 0
+    run = jobs.run(jobs.count)
+    assert ended >= 16
+    for folder in ("per_image_instances", "per_image_post_processing"):
+        one, two = (read_labels(r / folder, 2) for r in (undisturbed, run))
+        np.testing.assert_array_equal(one, two)
+        for table in (undisturbed / folder).glob("*.csv"):
+            assert (run / folder / table.name).read_text() == table.read_text()
+    assert (run / "metrics.csv").read_text() == (undisturbed / "metrics.csv").read_text()
+
+
 def test_other_thresholds_do_not_predict_again(jobs) -> None:
     first = jobs.test(*MANUAL, chunks=True)
     before = {p: p.stat().st_mtime_ns for p in (first / "chunks").rglob("maps/*/*.npz")}
@@ -405,6 +447,16 @@ def test_refusals(jobs, key, message) -> None:
     assert jobs.command(*words, "--set", key) == 2
     assert message in jobs.command.err
     assert "Traceback" not in jobs.command.err
+
+
+@pytest.mark.parametrize("more", [-20, 20])
+def test_a_mask_of_another_size_is_named(jobs, tmp_path, more) -> None:
+    mask = tmp_path / "masks" / "large.tif"
+    write_tiff(mask, np.ones((SHAPES[2][0] + more, SHAPES[2][1]), np.uint8), "YX")
+    jobs.count += 1
+    changes = (f"{POST}.APPLY_MASK=True", f"DATA.TEST.BINARY_MASKS={mask.parent}")
+    assert jobs.command(*jobs.words(*changes, chunks=True, run_id=jobs.count)) == 2
+    assert f"{mask}: the mask has shape ({SHAPES[2][0] + more}" in jobs.command.err
 
 
 def test_words_of_dask_are_checked(jobs) -> None:

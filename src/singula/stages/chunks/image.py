@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from math import ceil
+from math import ceil, log
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,20 @@ Notify = Callable[[str], None]
 Tell = Callable[[str], AbstractContextManager[Progress]]
 _PILOTS = 3
 _CHUNK = {2: 512, 3: 64}
+
+
+def chunk_side(side: int, wanted: int) -> int:
+    """The part of a block's side that is nearest to what is wanted, of those that divide it.
+
+    Parameters
+    ----------
+    side : int
+        Of the block.
+    wanted : int
+        Of what is compressed at once.
+    """
+    parts = [part for part in range(1, side + 1) if side % part == 0]
+    return min(parts, key=lambda part: abs(log(part / wanted)))
 
 
 class ChunkImage:
@@ -141,10 +155,7 @@ class ChunkImage:
     ) -> BlockArray:
         """Begin an image whose files are the blocks."""
         ndim = len(self.plan.shape)
-        chunks = [
-            next(c for c in range(min(_CHUNK[ndim], side), 0, -1) if side % c == 0)
-            for side in self.plan.block
-        ]
+        chunks = [chunk_side(side, _CHUNK[ndim]) for side in self.plan.block]
         return BlockArray.create(
             path,
             shape,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from singula.config import Config
 from singula.errors import StorageError, UserError
 from singula.io.image import ArrayPlace
+from singula.io.lazy import open_image
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree
 from singula.runtime import release_memory
@@ -28,7 +29,7 @@ from singula.stages.chunks.network import DEVICE, halo_of
 from singula.stages.chunks.plan import Plan
 from singula.stages.chunks.told import as_bar, in_lines
 from singula.stages.finish import Finish
-from singula.stages.inputs import TestInputs
+from singula.stages.inputs import TestInputs, check_mask
 from singula.stages.post import post_settings
 from singula.stages.progress import file_stamp, settings_fingerprint
 from singula.stages.stored import maps_fingerprint, set_results_aside
@@ -220,6 +221,8 @@ class ChunkRun:
             block = tuple(min(b, s) for b, s in zip(budget.block, shape, strict=True))
         maps_key, key = self._keys(pair, checkpoint, inputs)
         mask = inputs.masks.get(pair.name)
+        if mask is not None:
+            check_mask(mask, open_image(mask, len(shape), 1).spatial_shape, pair, shape)
         spacing = from_config.spacing(config, "TEST")
         if spacing is None or len(spacing) != len(shape):
             spacing = image.spacing
