@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from stage_cases import STAGES, cpu_seconds, draw_cells, make_case
 
+from singula.runtime import prepare_process
+
 PIXELS_PER_CELL = 2900
 SIDE = 2048
 COUNTS = (100, 1_000, 10_000, 100_000)
@@ -71,6 +73,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--picture", type=Path, help="draw the curves into this file")
     options = parser.parse_args()
+    prepare_process()  # as every command does: else the system's new pages are measured
     doublings = int(np.log2(options.largest // options.smallest)) + 1
     sides = [options.smallest * 2**step for step in range(doublings)]
     sizes = [(side, side, max(1, side**2 // PIXELS_PER_CELL)) for side in sides]

@@ -100,7 +100,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="*", default=[4096, 16384])
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--change", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--change", action="append", default=[], metavar="KEY=VALUE", help="of both"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -108,7 +110,9 @@ def main() -> None:
         config = folder / "cells.yaml"
         config.write_text(CONFIG.format(data=folder / "data", **OURS), encoding="utf-8")
         epochs = f"TRAIN.EPOCHS={options.epochs}"
-        run = Watched(singula(config, folder, "cells", epochs, "TEST.ENABLE=False"))
+        run = Watched(
+            singula(config, folder, "cells", epochs, "TEST.ENABLE=False", *options.change)
+        )
         after = [now for line, now in run.lines if line.startswith("epoch ")]
         print("| epoch | resident after it, MB |\n|---|---|")
         for epoch, megabytes in enumerate(after, 1):

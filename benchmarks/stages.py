@@ -84,6 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny images: only whether it works")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ndim", type=int, choices=(2, 3), help="the image or the volume alone")
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that can import biapy")
     options = parser.parse_args()
     peer = Peer(options.peer) if options.peer else None
@@ -91,6 +92,8 @@ def main() -> None:
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head), flush=True)
     for make in bench_cases(options.quick):
         case = make()
+        if options.ndim not in (None, case.labels.ndim):
+            continue
         if peer:
             give(peer, case)
         for stage in STAGES:

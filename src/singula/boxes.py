@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from math import prod
 
 Box = tuple[slice, ...]
@@ -23,11 +24,6 @@ def local(inner: Box, outer: Box) -> Box:
     )
 
 
-def moved(box: Box, origin: Sequence[int]) -> Box:
-    """A box in the coordinates of an image whose pixel `origin` is the first of this one."""
-    return tuple(slice(part.start + o, part.stop + o) for part, o in zip(box, origin, strict=True))
-
-
 def shape_of(box: Box) -> tuple[int, ...]:
     """Length along each axis."""
     return tuple(part.stop - part.start for part in box)
@@ -36,3 +32,29 @@ def shape_of(box: Box) -> tuple[int, ...]:
 def pixels_in(box: Box) -> int:
     """How many pixels a box has."""
     return prod(shape_of(box))
+
+
+def clipped(box: Sequence[slice], shape: Sequence[int]) -> Box:
+    """A box with its bounds written out, cut to the image.
+
+    Raises
+    ------
+    ValueError
+        Steps, or another number of axes.
+    """
+    if len(box) != len(shape) or any(one.step not in (None, 1) for one in box):
+        raise ValueError(f"{box} is no box of an image {tuple(shape)}")
+    bounds = []
+    for one, size in zip(box, shape, strict=True):
+        start, stop, _ = one.indices(size)
+        bounds.append(slice(start, max(start, stop)))
+    return tuple(bounds)
+
+
+def boxes(shape: Sequence[int], size: Sequence[int]) -> Iterator[Box]:
+    """Boxes of one size, the last ones smaller, that cover a shape; in row-major order."""
+    axes = [
+        [slice(first, min(first + step, length)) for first in range(0, length, step)]
+        for length, step in zip(shape, size, strict=True)
+    ]
+    yield from product(*axes)

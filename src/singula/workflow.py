@@ -8,13 +8,13 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singula.config import Config, load_config
 from singula.errors import UserError
-from singula.io.atomic import atomic_path, make_folder, write_error
+from singula.io.atomic import atomic_path
+from singula.io.log import RunLog
 from singula.io.results import ResultsTree
 from singula.runtime import importing
 from singula.stages.summary import peak_memory, write_summary
@@ -94,51 +94,6 @@ class RunReport:
     test: TestRun | ChunkRun | None = None
 
 
-class RunLog:
-    """Says a line, and keeps it with its time in the run's log file."""
-
-    def __init__(self, notify: Notify, *, quiet: bool = False) -> None:
-        self.notify = notify
-        self.quiet = quiet
-        self.path: Path | None = None
-        self.waiting: list[str] = []
-
-    def open(self, path: Path) -> None:
-        """From now on write to this file, beginning with what was said before."""
-        make_folder(path.parent)
-        self.path = path
-        for line in self.waiting:
-            self._write(line)
-
-    def __call__(self, line: str) -> None:
-        """Say a line."""
-        if self.quiet:
-            return
-        self.notify(line)
-        stamped = _stamped(line)
-        if self.path is None:
-            self.waiting.append(stamped)
-        else:
-            self._write(stamped)
-
-    def keep(self, line: str) -> None:
-        """Write a line only, which somebody else says."""
-        if not self.quiet:
-            self._write(_stamped(line))
-
-    def _write(self, line: str) -> None:
-        if self.path is not None:
-            try:
-                with self.path.open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
-            except OSError as error:
-                raise write_error(self.path, error) from error
-
-
-def _stamped(line: str) -> str:
-    return f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}"
-
-
 def run(job: Job, notify: Notify) -> RunReport:
     """Do what the configuration asks for.
 
@@ -165,6 +120,7 @@ def run(job: Job, notify: Notify) -> RunReport:
         log.keep(f"error: {error}")
         raise
     finally:
+        log.close()
         gc.unfreeze()  # what was alive at `importing` may be the garbage of whoever called
 
 
@@ -183,6 +139,10 @@ def _run(job: Job, log: RunLog, rank: int) -> RunReport:
             "TEST.BY_CHUNKS.ENABLE or TEST.ENABLE is False",
             "add --set TEST.BY_CHUNKS.ENABLE=True, or leave --dask out",
         )
+    if job.dask is not None:
+        from singula.scaleout.dask_run import check_way
+
+        check_way(job.dask)  # not after hours of training
     if job.gpu is not None:
         from singula.training.device import parse_gpu
 
@@ -319,7 +279,7 @@ def _test(
             return None
         from singula.stages.chunks.run import ChunkRun
 
-        test = ChunkRun(config, tree, device, log, job.resume, job.dask).run()
+        test = ChunkRun(config, tree, device, log, job.resume, job.dask, job.live).run()
     else:
         from singula.stages.predict import TestRun
 

@@ -314,3 +314,13 @@ def test_the_switch_of_class_rebalance_is_a_word_now(value: object, word: str) -
     found, said = load({"LOSS.CLASS_REBALANCE": value, "LOSS.CLASS_WEIGHTS": [1, 2]})
     assert found["LOSS.CLASS_REBALANCE"] == word
     assert bool(said) == (value is True)
+
+
+@pytest.mark.parametrize("part", ["TRAIN", "VAL", "TEST"])
+@pytest.mark.parametrize("what", ["ID", "PARTNERS", "LOCATIONS", "RESOLUTION"])
+def test_paths_to_synapses_are_told(part: str, what: str) -> None:
+    key = f"DATA.{part}.INPUT_ZARR_MULTIPLE_DATA_{what}_PATH"
+    _, said = load({key: "annotations/ids"})
+    assert any(line.startswith(f"configuration: {key}: 'annotations/ids'") for line in said)
+    assert any("belongs to synapse data" in line for line in said)
+    assert not any("synapse" in line for line in load({key: ""})[1])

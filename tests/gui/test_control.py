@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +30,7 @@ from singula.gui.runs import (
     tail,
     view_run,
 )
+from singula.io.log import RunLog, is_marked
 from singula.workflow import Job
 from singula.workflow import run as run_job
 
@@ -223,6 +226,38 @@ def test_a_run_of_the_command_line_that_failed_says_why(control: Control, tmp_pa
     with (folder / "cells_1.log").open("a") as log:
         log.write("2026-01-01T10:00:00+00:00 epoch 1/2: loss 3\n")  # it went on
     assert view_run(folder).state == "unfinished"
+
+
+def test_a_run_in_a_terminal_is_seen_and_left_alone(control: Control) -> None:
+    folder = control.folder(job())
+    log = RunLog(lambda line: None)
+    log.open(folder / "cells_1.log")
+    log("training on 3 patches")
+    log("epoch 1/4: loss 3 (2 s, 0:06 left)")
+    view = view_run(folder)
+    assert (view.state, view.elsewhere) == ("running", True)
+    assert view.progress.phase == "Training: epoch 1 of 4"
+    with pytest.raises(UserError, match="in a terminal"):
+        control.start(job(resume=True))
+    control.stop(folder)
+    assert view_run(folder).state == "running"
+    log.close()
+    assert view_run(folder).state == "unfinished"
+
+
+def test_the_mark_goes_with_a_killed_process(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    code = (
+        "import pathlib, time; from singula.io.log import RunLog; log = RunLog(print); "
+        f"log.open(pathlib.Path({str(path)!r})); log('begun'); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        until(lambda: is_marked(path))
+        process.kill()
+        process.wait()
+    assert not is_marked(path)
+    assert "begun" in path.read_text()
+    assert not is_marked(tmp_path / "nothing.log")
 
 
 def test_last_lines_and_long_logs(tmp_path: Path) -> None:

@@ -292,6 +292,25 @@ def test_one_file_holds_both(both: Path) -> None:
         check_pairs(pairs, 3, 1)
 
 
+def test_files_that_cannot_hold_both_are_refused(tmp_path: Path) -> None:
+    from singula.io.write import write_tiff
+
+    write_tiff(tmp_path / "x" / "a.tif", RAW, "ZYX")
+    places = array_places("", "", "TZCYX", "TZCYX", together=True)
+    with pytest.raises(UserError, match=r"IMAGES: a\.tif: no Zarr, HDF5 or N5"):
+        pair_files(tmp_path / "x", None, "IMAGES", "LABELS", None, places)
+
+
+@pytest.mark.parametrize("suffix", list(WRITERS))
+def test_an_image_is_not_its_own_labels(tmp_path: Path, suffix: str) -> None:
+    WRITERS[suffix](tmp_path / f"a{suffix}", IDS, "data")
+    for inside in ("", "data"):
+        places = array_places(inside, "", "TZCYX", "TZCYX", together=True)
+        pairs = pair_files(tmp_path, None, "IMAGES", "LABELS", None, places)
+        with pytest.raises(UserError, match="image and labels are the same array"):
+            check_pairs(pairs, 3, 1)
+
+
 def test_a_changed_chunk_changes_the_stamp(tmp_path: Path) -> None:
     path = made.write_zarr(tmp_path / "a.zarr", RAW, chunks=(3, 20, 30))
     before = change_stamp(path)

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imagecodecs import lz4_encode
 
+from singula.errors import UserError
 from singula.io.image import ArrayPlace
 from singula.io.lazy import LazyImage, boxes, open_image, open_labels
 from singula.io.read import read_image, read_labels
@@ -163,6 +164,51 @@ def test_colours_of_a_tiff(
     )  # fmt: skip
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif", 2, 3).array, array)
     agree(open_image(tmp_path / "a.tif", 2, 3), array, (slice(11, 41), slice(5, 66)))
+
+
+VOLUME = RNG.integers(0, 999, (6, 96, 112))
+SMOOTH = (np.add.outer(np.arange(100), np.arange(120))[..., None] + [0, 20, 40]).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("array", "options"),
+    [
+        (SMOOTH, {"photometric": "rgb", "compression": "jpeg", "tile": (32, 48)}),
+        (SMOOTH, {"photometric": "rgb", "compression": "jpeg", "rowsperstrip": 16}),
+        (SMOOTH, {"photometric": "rgb", "compression": "jpeg2000", "tile": (32, 48)}),
+        (VOLUME[0] > 500, {"photometric": "minisblack"}),
+        (VOLUME[0] > 500, {"compression": "packbits", "rowsperstrip": 7}),
+        (VOLUME.astype(">u2"), {"byteorder": ">", "imagej": True, "metadata": {"axes": "ZYX"}}),
+        (VOLUME.astype(">u2"), {"byteorder": ">", "predictor": 2, "compression": "lzw"}),
+        (VOLUME.astype("u2"), {"tile": (16, 32, 48), "volumetric": True, "compression": "zlib"}),
+        (VOLUME.astype("f2"), {"compression": "zlib", "metadata": {"axes": "ZYX"}}),
+        (VOLUME.astype("f4"), {"tile": (32, 48), "predictor": 3, "compression": "zlib"}),
+    ],
+)
+def test_kinds_of_tiff(tmp_path: Path, array: np.ndarray, options: dict[str, Any]) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", array, **options)
+    ndim = 2 if array.shape[-1] == 3 or array.ndim == 2 else 3
+    box = (slice(1, 3), slice(7, 61), slice(33, 111))[-ndim:]
+    agree(open_image(tmp_path / "a.tif", ndim), read_image(tmp_path / "a.tif", ndim).array, box)
+
+
+def test_the_first_level_of_a_tiff_pyramid(tmp_path: Path) -> None:
+    array = VOLUME.astype("u2")
+    with tifffile.TiffWriter(tmp_path / "a.tif", ome=True) as writer:
+        writer.write(array, subifds=1, tile=(16, 16), metadata={"axes": "ZYX"})
+        writer.write(array[:, ::2, ::2], subfiletype=1, tile=(16, 16))
+    agree(open_image(tmp_path / "a.tif", 3), array[..., None], (slice(1, 3),) * 3)
+
+
+def test_a_cut_tiff_is_told(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", VOLUME.astype("u2"), compression="zlib")
+    lazy = open_image(tmp_path / "a.tif", 3)
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match="cut off"):
+        lazy.read((slice(None),) * 3)
+    with pytest.raises(UserError, match="cannot be read as TIFF"):
+        open_image(tmp_path / "a.tif", 3)
 
 
 def test_other_files_are_read_in_boxes_too(tmp_path: Path) -> None:

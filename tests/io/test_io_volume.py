@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from ome_zarr_models.v05 import Image, ImageLabel, Labels
 
 from singula.errors import StorageError
+from singula.io import ngff
 from singula.io.lazy import open_image, open_labels
 from singula.io.ngff import plan_levels
 from singula.io.read import read_image, read_labels
@@ -127,14 +129,47 @@ def _write(job: tuple[BlockArray, Any, np.ndarray]) -> None:
     blocks.write(box, part)
 
 
-def test_processes_write_at_the_same_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_processes_write_at_the_same_time(tmp_path: Path, method: str) -> None:
     blocks = BlockArray.create(
         tmp_path / "a.zarr", IDS.shape, IDS.dtype, ndim=3, kind="labels",
         chunks=(8, 64, 64), shards=(16, 128, 128),
     )  # fmt: skip
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, get_context(method)) as pool:
         list(pool.map(_write, [(blocks, box, IDS[box]) for box in blocks.blocks()]))
     np.testing.assert_array_equal(blocks.read((slice(None),) * 3), IDS)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_levels_made_box_by_box_are_those_of_the_whole(data: st.DataObject) -> None:
+    ndim = data.draw(st.sampled_from([2, 3]))
+    shape = [data.draw(st.integers(1, 40)) for _ in range(ndim)]
+    chunks = [data.draw(st.integers(1, 9)) for _ in range(ndim)]
+    kind = data.draw(st.sampled_from(["image", "labels"]))
+    channels = [data.draw(st.integers(1, 3))] if kind == "image" else []
+    spacing = [data.draw(st.sampled_from([0.5, 1.0, 4.0])) for _ in range(ndim)]
+    shards = None
+    if data.draw(st.booleans()):
+        shards = [c * data.draw(st.integers(1, 4)) for c in chunks]
+    array = RNG.integers(0, 900, shape + channels).astype(np.uint16)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ngff, "_SMALLEST", 6)
+        blocks = BlockArray.create(
+            Path(folder) / "a.zarr", array.shape, array.dtype, ndim=ndim, kind=kind,
+            spacing=spacing, chunks=chunks, shards=shards,
+        )  # fmt: skip
+        fill(blocks, array)
+        blocks.finish()
+        for number, level in enumerate(blocks.levels):
+            if number:
+                array = (mean if kind == "image" else nearest)(array, level.halved)
+            assert array.shape[:ndim] == level.shape
+            np.testing.assert_array_equal(blocks.read((slice(None),) * ndim, number), array)
+            covered = np.zeros(level.shape, int)
+            for box in blocks.blocks(number):
+                covered[box] += 1
+            assert (covered == 1).all()
 
 
 def test_boxes_off_the_grid_and_wrong_shapes_are_refused(tmp_path: Path) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import CASES, B, D, picture, warm
 from torch import nn
 
 from singula.boxes import Box
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
-from singula.models import ModelSettings, build_model, downsampling
+from singula.models import downsampling
 from singula.models.build import receptive_radius
 from singula.prediction import (
     BlockPlan,
@@ -23,41 +23,6 @@ from singula.prediction import (
     fast_windows,
 )
 from singula.scaleout import Grid
-from singula.training.losses import Output
-
-B, D = Output("B", "bce", "sigmoid"), Output("D", "l1", "linear")
-CASES = {
-    "2d": (ModelSettings(2, 1, 2, feature_maps=(4, 8, 16), dropout=(0, 0, 0)), (150, 203)),
-    "2d convnext": (
-        ModelSettings(2, 1, 2, architecture="unext_v1", feature_maps=(3, 4), dropout=(0, 0)),
-        (50, 61),
-    ),
-    "3d": (
-        ModelSettings(3, 1, 2, feature_maps=(4, 8), dropout=(0, 0), z_down=(1,)),
-        (13, 50, 47),
-    ),
-    "3d upsampling": (
-        ModelSettings(
-            3, 1, 2, feature_maps=(4, 8), dropout=(0, 0), z_down=(2,), upsample="upsampling"
-        ),
-        (18, 40, 44),
-    ),
-}
-
-
-def picture(shape: tuple[int, ...]) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 255, (*shape, 1)).astype(np.uint8)
-
-
-def warm(settings_: ModelSettings) -> nn.Module:
-    """A network whose batch norm is not the identity."""
-    torch.manual_seed(1)
-    network = build_model(settings_).train()
-    shape = tuple(8 * m for m in downsampling(settings_))
-    with torch.no_grad():
-        for _ in range(3):
-            network(torch.rand(2, settings_.in_channels, *shape))
-    return network
 
 
 def full_halo(shape, settings, model):
@@ -128,7 +93,7 @@ def test_tiles_of_blocks_are_those_of_the_whole_image(
     predictor = Predictor(Ramp(), (D,))
     whole = predictor.predict(image, Normalizer("div").scaling(image), settings_)
     found, _ = by_blocks(
-        predictor, image, settings_, block, block_plan(shape, block, settings_, (), (), 0)
+        predictor, image, settings_, block, block_plan(shape, settings_, (0, 0), (), (), 0)
     )
     np.testing.assert_allclose(found["D"], whole["D"], atol=1e-5)
 

@@ -5,50 +5,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import CASES, B, D, picture, warm
 from torch import Tensor, nn
 
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan, read_patch
-from singula.models import ModelSettings, build_model, downsampling
+from singula.models import downsampling
 from singula.models.build import receptive_radius
 from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.prediction.tta import apply_view, mean_over_views, undo_view, views
-from singula.training.losses import Output
-
-B, D = Output("B", "bce", "sigmoid"), Output("D", "l1", "linear")
-CASES = {
-    "2d": (ModelSettings(2, 1, 2, feature_maps=(4, 8, 16), dropout=(0, 0, 0)), (150, 203)),
-    "2d residual": (
-        ModelSettings(2, 1, 2, architecture="resunet", feature_maps=(4, 8, 16), dropout=(0, 0, 0)),
-        (83, 70),
-    ),
-    "2d attention": (
-        ModelSettings(2, 1, 2, architecture="attention_unet", feature_maps=(4, 8), dropout=(0, 0)),
-        (50, 61),
-    ),
-    "2d multires": (
-        ModelSettings(2, 1, 2, architecture="multiresunet", feature_maps=(4, 8), dropout=(0, 0)),
-        (50, 61),
-    ),
-    "2d convnext": (
-        ModelSettings(2, 1, 2, architecture="unext_v1", feature_maps=(3, 4), dropout=(0, 0)),
-        (50, 61),
-    ),
-    "3d": (
-        ModelSettings(3, 1, 2, feature_maps=(4, 8), dropout=(0, 0), z_down=(1,)),
-        (13, 50, 47),
-    ),
-    "3d upsampling": (
-        ModelSettings(
-            3, 1, 2, feature_maps=(4, 8), dropout=(0, 0), z_down=(2,), upsample="upsampling"
-        ),
-        (18, 40, 44),
-    ),
-}
-
-
-def picture(shape: tuple[int, ...]) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 255, (*shape, 1)).astype(np.uint8)
 
 
 def predict(
@@ -56,17 +21,6 @@ def predict(
 ) -> dict[str, np.ndarray]:
     scaling = Normalizer("div").scaling(image)
     return predictor.predict(image, scaling, PredictSettings(plan, 3, **more))  # type: ignore[arg-type]
-
-
-def warm(settings_: ModelSettings) -> nn.Module:
-    """A network whose batch norm is not the identity."""
-    torch.manual_seed(1)
-    network = build_model(settings_).train()
-    shape = tuple(8 * m for m in downsampling(settings_))
-    with torch.no_grad():
-        for _ in range(3):
-            network(torch.rand(2, settings_.in_channels, *shape))
-    return network
 
 
 @pytest.mark.parametrize("case", CASES)

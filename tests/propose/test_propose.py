@@ -102,6 +102,7 @@ def test_a_gpu_gets_more_of_everything(survey, gpu) -> None:
     assert large["MODEL.FEATURE_MAPS"][0] > small["MODEL.FEATURE_MAPS"][0]
     assert large["TRAIN.BATCH_SIZE"] > small["TRAIN.BATCH_SIZE"]
     assert (small["SYSTEM.DEVICE"], large["SYSTEM.DEVICE"]) == ("cpu", "cuda:0")
+    assert large["SYSTEM.NUM_WORKERS"] == -1
     assert loaded(large)[1] == []
 
 

@@ -17,6 +17,10 @@ from singula.demo import make_image
 from singula.io.volume import BlockArray
 from singula.io.write import write_tiff
 from singula.prediction import windows
+from singula.report import overlay, sources
+from singula.report.build import build_report
+from singula.scaleout import JobFolder
+from singula.stages.chunks import alone
 
 zarr = pytest.importorskip("zarr")
 tifffile = pytest.importorskip("tifffile")
@@ -287,6 +291,47 @@ def test_a_killed_worker_and_a_killed_run_change_nothing(jobs, victim) -> None:
     assert summary["test"]["instances"]["large"] == int(one.max())
 
 
+class _Stop(KeyboardInterrupt):
+    pass
+
+
+def test_a_run_that_ends_after_any_table_or_note_goes_on_to_the_same(jobs, monkeypatch) -> None:
+    """Each time two writes farther, until nothing is left to be done."""
+    changes = (
+        f"{POST}.REPARE_LARGE_BLOBS_SIZE=150",
+        f"{POST}.VORONOI_ON_MASK=True",
+        f"{POST}.CLEAR_BORDER=True",
+        f"{POST}.MEASURE_PROPERTIES.ENABLE=True",
+    )
+    undisturbed = jobs.test(*changes, chunks=True)
+    jobs.count += 1
+    words = jobs.words(*changes, chunks=True, run_id=jobs.count)
+    written, ended = 0, 0
+
+    def after(write):
+        def stopping(*arguments) -> None:
+            nonlocal written
+            write(*arguments)
+            written += 1
+            if written > ended:
+                raise _Stop
+
+        return stopping
+
+    for name in ("save_table", "write_note"):
+        monkeypatch.setattr(JobFolder, name, after(getattr(JobFolder, name)))
+    while jobs.command(*words) == 130:
+        ended, written = ended + 2, 0
+    run = jobs.run(jobs.count)
+    assert ended >= 16
+    for folder in ("per_image_instances", "per_image_post_processing"):
+        one, two = (read_labels(r / folder, 2) for r in (undisturbed, run))
+        np.testing.assert_array_equal(one, two)
+        for table in (undisturbed / folder).glob("*.csv"):
+            assert (run / folder / table.name).read_text() == table.read_text()
+    assert (run / "metrics.csv").read_text() == (undisturbed / "metrics.csv").read_text()
+
+
 def test_other_thresholds_do_not_predict_again(jobs) -> None:
     first = jobs.test(*MANUAL, chunks=True)
     before = {p: p.stat().st_mtime_ns for p in (first / "chunks").rglob("maps/*/*.npz")}
@@ -300,6 +345,91 @@ def test_other_thresholds_do_not_predict_again(jobs) -> None:
         jobs.test(f"{SEG}.DATA_MW_TH_TYPE=auto", chunks=True) / "per_image_instances", 2
     )
     np.testing.assert_array_equal(again, fresh)
+
+
+@pytest.mark.usefixtures("whole_halo")
+def test_maps_that_are_there_are_counted_anew_through_other_masks(jobs, tmp_path) -> None:
+    """Thresholds of the same maps depend on the mask and on what may grow."""
+    mask = np.zeros(SHAPES[2], np.uint8)
+    mask[20:, 30:90] = 1
+    write_tiff(tmp_path / "masks" / "large.tif", mask, "YX")
+    first = jobs.test(*MANUAL, chunks=True)
+    changes = (
+        f"{SEG}.DATA_MW_TH_TYPE=auto",
+        f"{POST}.VORONOI_ON_MASK=True",
+        f"{POST}.VORONOI_TH=0",
+        f"{POST}.APPLY_MASK=True",
+        f"DATA.TEST.BINARY_MASKS={tmp_path / 'masks'}",
+    )
+    reuse = "TEST.REUSE_PREDICTIONS=True"
+    words = jobs.words(*changes, reuse, chunks=True, run_id=jobs.count)
+    assert jobs.command(*words) == 0, jobs.command.err
+    assert "blocks are predicted already" in jobs.command.out
+    assert_same(jobs.test(*changes, chunks=False), first, 2)
+
+
+def test_a_finished_test_done_again_leaves_its_results(jobs) -> None:
+    """What went to ``previous`` is made again, though every block has its records."""
+    words = (*MANUAL, "TEST.REUSE_PREDICTIONS=True")
+    first = jobs.test(*words, chunks=True)
+    before = read_labels(first / "per_image_instances", 2)
+    assert jobs.command(*jobs.words(*words, chunks=True, run_id=jobs.count)) == 0
+    np.testing.assert_array_equal(read_labels(first / "per_image_instances", 2), before)
+    assert (first / "instance_associations" / "large_th_0.5_gt_assoc.csv").is_file()
+    assert (first / "overlays" / "large.png").is_file()
+
+
+@pytest.mark.parametrize("jobs", ["2d", "3d"], indirect=True)
+@pytest.mark.usefixtures("whole_halo")
+def test_predict_does_large_images_in_blocks(jobs, tmp_path, monkeypatch) -> None:
+    """As soon as they do not fit into memory, and with the instances that they would have there."""
+    model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
+    image, out = jobs.images / "x" / "large.tif", (tmp_path / "whole", tmp_path / "blocks")
+    line = ("predict", image, "--model", model, "--tables", "-o")
+    assert jobs.command(*line, out[0]) == 0, jobs.command.err
+    monkeypatch.setattr(alone, "fits_in_memory", lambda config, pair: False)
+    assert jobs.command(*line, out[1]) == 0, jobs.command.err
+    assert "in blocks" in jobs.command.out
+    assert sorted(p.name for p in out[1].iterdir()) == ["large.zarr", "large_stats.csv"]
+    one = tifffile.imread(out[0] / "large.tif")
+    np.testing.assert_array_equal(one, read_labels(out[1], jobs.ndim))
+    assert one.max() > 3
+    pd.testing.assert_frame_equal(
+        *(pd.read_csv(folder / "large_stats.csv") for folder in out), rtol=1e-9
+    )
+    assert jobs.command(*line, out[1]) == 2  # nothing is written over
+    assert jobs.command(*line, out[1], "--resume") == 0
+    assert "done already" in jobs.command.out
+
+
+def test_workers_that_do_not_come_are_no_fault_of_the_images(jobs, tmp_path) -> None:
+    """Nothing is begun, and every image may be done with the words put right."""
+    pytest.importorskip("distributed")
+    model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
+    line = ("predict", jobs.images / "x", "--model", model, "-o", tmp_path / "out")
+    assert jobs.command(*line, "--dask", "locl:2") == 2
+    assert "found 'locl:2'; allowed: local:N" in jobs.command.err
+    assert "FAILED" not in jobs.command.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_seed_there_is_nothing(jobs) -> None:
+    """Even where the foreground would let seeds grow everywhere."""
+    keys = (f"{SEG}.DATA_MW_TH_TYPE=manual", f"{SEG}.DATA_MW_TH_BINARY_MASK=1.0")
+    run = jobs.test(*keys, f"{SEG}.DATA_MW_TH_FOREGROUND=0.0", chunks=True)
+    assert not read_labels(run / "per_image_instances", 2).any()
+    assert not (run / "chunks" / "large" / "flood" / "000000").exists()
+    assert pd.read_csv(run / "metrics.csv")["tp"].sum() == 0
+
+
+def test_the_report_shows_the_middle_of_what_is_too_large(jobs, monkeypatch) -> None:
+    run = jobs.test(*MANUAL, chunks=True)
+    instances = json.loads((run / "run.json").read_text())["test"]["instances"]["large"]
+    monkeypatch.setattr(sources, "_WHOLE", 1000)
+    monkeypatch.setattr(overlay, "_LONGEST", 64)
+    text = build_report(run).read_text()
+    assert "its pictures and shapes are of its middle (48 to 112 of 160, 68 to 132 of 200)" in text
+    assert f"{instances} predicted objects" in text
 
 
 @pytest.mark.parametrize(
@@ -319,6 +449,16 @@ def test_refusals(jobs, key, message) -> None:
     assert "Traceback" not in jobs.command.err
 
 
+@pytest.mark.parametrize("more", [-20, 20])
+def test_a_mask_of_another_size_is_named(jobs, tmp_path, more) -> None:
+    mask = tmp_path / "masks" / "large.tif"
+    write_tiff(mask, np.ones((SHAPES[2][0] + more, SHAPES[2][1]), np.uint8), "YX")
+    jobs.count += 1
+    changes = (f"{POST}.APPLY_MASK=True", f"DATA.TEST.BINARY_MASKS={mask.parent}")
+    assert jobs.command(*jobs.words(*changes, chunks=True, run_id=jobs.count)) == 2
+    assert f"{mask}: the mask has shape ({SHAPES[2][0] + more}" in jobs.command.err
+
+
 def test_words_of_dask_are_checked(jobs) -> None:
     pytest.importorskip("distributed")
     jobs.count += 1
@@ -331,3 +471,23 @@ def test_words_of_dask_are_checked(jobs) -> None:
         assert message in jobs.command.err
     assert jobs.command(*jobs.words(chunks=False, run_id=1), "--dask", "local:2") == 2
     assert "BY_CHUNKS" in jobs.command.err
+    # Nothing is begun, neither training nor a folder
+    assert not jobs.run(jobs.count).exists()
+
+
+def test_a_cluster_file_with_arguments_that_are_not_known(jobs, tmp_path) -> None:
+    pytest.importorskip("dask_jobqueue")
+    file = tmp_path / "cluster.yaml"
+    file.write_text("{jobs: 2, cores: 4, memory: 8GB, colour: red}")
+    jobs.count += 1
+    assert jobs.command(*jobs.words(chunks=True, run_id=jobs.count), "--dask", f"slurm:{file}") == 2
+    assert "colour" in jobs.command.err
+    assert "Traceback" not in jobs.command.err
+
+
+def test_dask_is_an_extra(jobs, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    jobs.count += 1
+    assert jobs.command(*jobs.words(chunks=True, run_id=jobs.count), "--dask", "local:2") == 2
+    assert "distributed is not installed" in jobs.command.err
+    assert 'pip install "singula[dask]"' in jobs.command.err

@@ -91,7 +91,13 @@ def test_one_container_with_raw_and_labels(
         np.testing.assert_array_equal(one[name], two[name])
     assert command("run", "--config", config, "--result_dir", again, "--resume") == 0, command.err
     assert command("report", again / "job" / "results" / "job_1") == 0, command.err
-    assert command("check", "--config", config, "--html", tmp_path / "check.html") == 0, command.err
+    page, fixed = tmp_path / "check.html", tmp_path / "fixed"
+    assert command("check", "--config", config, "--html", page, "--fix", fixed) == 0, command.err
+    assert "DATA.TRAIN.INPUT_ZARR_MULTIPLE_DATA: False" in command.out
+    assert "TEST.BY_CHUNKS.INPUT_ZARR_MULTIPLE_DATA: False" in command.out
+    for path in (fixed / "test" / "y").glob("*.tif"):
+        truth = read_labels(data / "test" / "y" / path.name, ndim).array
+        np.testing.assert_array_equal(read_labels(path, ndim).array > 0, truth > 0)
 
 
 def test_containers_apart_everywhere_else(command, write_config, data_2d, tmp_path) -> None:

@@ -107,6 +107,30 @@ def _seed_morphology(config: Config) -> Iterator[str]:
         )
 
 
+def _blocks(config: Config) -> Iterator[str]:
+    """What needs whole images does not go together with blocks."""
+    keys = config.TEST.BY_CHUNKS
+    if not keys.ENABLE:
+        return
+    whole = {
+        "TEST.FULL_IMG": config.TEST.FULL_IMG,
+        "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK,
+        "DATA.PREPROCESS.TEST": config.DATA.PREPROCESS.TEST,
+        f"{_SEG}.DATA_CHECK_MW": config.PROBLEM.INSTANCE_SEG.DATA_CHECK_MW,
+    }
+    for name in (name for name, wanted in whole.items() if wanted):
+        yield (
+            f"{name}: found True, which needs whole images; allowed False, as "
+            "TEST.BY_CHUNKS.ENABLE is True"
+        )
+    shape = keys.BLOCK_SHAPE
+    if shape and (len(shape) != config.ndim or min(shape) < 1):
+        yield (
+            f"TEST.BY_CHUNKS.BLOCK_SHAPE: found {shape}; allowed {config.ndim} sides of 1 or more, "
+            "or () to have them chosen"
+        )
+
+
 def _normalization(config: Config) -> Iterator[str]:
     norm = config.DATA.NORMALIZATION
     if norm.PERC_CLIP and not 0 <= norm.PERC_LOWER < norm.PERC_UPPER <= 100:
@@ -340,4 +364,5 @@ _TEST: tuple[Rule, ...] = (
     _stack,
     _channel_needs,
     _remove_by_properties,
+    _blocks,
 )

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.boxes import Box
 from singula.errors import UserError
-from singula.io.image import Box
 from singula.io.lazy_array import Pixels, pieces
 
 FloatArray = npt.NDArray[np.float32]

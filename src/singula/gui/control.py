@@ -10,7 +10,7 @@ from singula.config import load_config
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import Processes, alive, interrupt
-from singula.gui.runs import OUTPUT, RECORD, Record, read_record
+from singula.gui.runs import OUTPUT, RECORD, Record, read_record, runs_elsewhere
 from singula.io.atomic import make_folder
 from singula.io.results import ResultsTree
 from singula.io.write import write_json
@@ -59,10 +59,7 @@ class Control:
             As `folder` does; the run is running already.
         """
         folder = self.folder(job)
-        if alive(read_record(folder)) is not None:
-            raise UserError(
-                f"{folder.name} is running already", "stop it first, or take another name"
-            )
+        _check_idle(folder)
         job = replace(
             job, config=self.guard.check(job.config), result_dir=self.guard.check(job.result_dir)
         )
@@ -117,6 +114,18 @@ class Control:
             return
         write_json(folder / RECORD, asdict(replace(record, stopped=True)))
         interrupt(process, kill=kill)
+
+
+def _check_idle(folder: Path) -> None:
+    """See that a run is not on, here or in a terminal: two would write the same files."""
+    record = read_record(folder)
+    if alive(record) is not None:
+        raise UserError(f"{folder.name} is running already", "stop it first, or take another name")
+    if runs_elsewhere(folder, record):
+        raise UserError(
+            f"{folder.name} is running already, in a terminal",
+            "stop it there with Ctrl-C, or take another name",
+        )
 
 
 def last_lines(text: str, count: int) -> str:

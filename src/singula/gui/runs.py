@@ -14,6 +14,7 @@ import psutil
 
 from singula.gui.guard import Guard
 from singula.gui.processes import Started, alive
+from singula.io.log import is_marked
 from singula.io.results import ResultsTree
 from singula.report.run_files import parse_history
 
@@ -93,6 +94,8 @@ class RunView:
     memory : float, optional
         Resident memory of all its processes, MiB.
     record : Record, optional
+    elsewhere : bool
+        It runs in a terminal, where alone it can be stopped.
     """
 
     folder: Path
@@ -103,6 +106,7 @@ class RunView:
     error: str | None
     memory: float | None
     record: Record | None
+    elsewhere: bool = False
 
 
 def find_runs(guard: Guard) -> list[Path]:
@@ -147,7 +151,8 @@ def view_run(folder: Path) -> RunView:
     output = tail(folder / OUTPUT) if record is not None else ""
     summary = _summary(folder)
     state = _state(folder, record, process, summary)
-    log = output or _STAMP.sub("", _own_log(folder))
+    elsewhere = state == "running" and process is None
+    log = output if output and not elsewhere else _STAMP.sub("", _own_log(folder))
     history = read_history(folder)
     return RunView(
         folder=folder,
@@ -158,6 +163,7 @@ def view_run(folder: Path) -> RunView:
         error=error_in(log) if state == "failed" else _failures(summary, state),
         memory=_memory(process),
         record=record,
+        elsewhere=elsewhere,
     )
 
 
@@ -173,7 +179,7 @@ def _state(
     process: psutil.Process | None,
     summary: dict[str, Any] | None,
 ) -> State:
-    if process is not None:
+    if process is not None or runs_elsewhere(folder, record):
         return "running"
     if record is None and _log_ends_in_error(folder):
         return "failed"
@@ -228,9 +234,18 @@ def tail(path: Path) -> str:
     return text if size <= _TAIL else text[text.find("\n") + 1 :]
 
 
+def runs_elsewhere(folder: Path, record: Record | None) -> bool:
+    """Whether the run is on, though no interface has started it: in a terminal."""
+    return alive(record) is None and any(is_marked(path) for path in _own_logs(folder))
+
+
+def _own_logs(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.log") if path.name != OUTPUT)
+
+
 def _own_log(folder: Path) -> str:
     """The log that every run keeps; its lines begin with the time."""
-    logs = sorted(path for path in folder.glob("*.log") if path.name != OUTPUT)
+    logs = _own_logs(folder)
     return tail(logs[0]) if logs else ""
 
 

@@ -24,12 +24,10 @@ def pair_part(part: Folders) -> tuple[list[Pair], list[Finding]]:
     name = part.name
     images = list_images(part.images, f"the {name} images")
     places = part.places or ArrayPlaces()
-    if part.labels is None or places.together:
-        together = places.together
-        return [
-            Pair(p, p if together else None, stem_of(p), places.image, places.labels)
-            for p in images
-        ], []
+    if places.together:
+        return part.pairs(), []
+    if part.labels is None:
+        return [Pair(p, None, stem_of(p), places.image, places.labels) for p in images], []
     if part.labels == part.images:
         labels = [path for path in images if has_label_word(path)]
         images = [path for path in images if path not in set(labels)]

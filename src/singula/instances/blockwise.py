@@ -22,11 +22,10 @@ import numpy as np
 
 from singula.boxes import Box, grown, local, pixels_in, shape_of
 from singula.instances.decode import masks
-from singula.instances.flood import flood_in_place, inside, label_seeds, planes
+from singula.instances.flood import flood_in_place, inside, label_seeds
 from singula.instances.settings import DecodeSettings
 from singula.instances.table import Decoder, Maps, Term
 from singula.instances.watershed import look_up
-from singula.runtime import compiled
 
 _STEPS = 2  # pixels that a growth mask looks around itself, at most
 
@@ -165,20 +164,21 @@ def seed_part(recipe: Recipe, core: Box, shape: Sequence[int], read_maps: ReadMa
     read_maps : callable
         Maps by name of any box of the image.
     """
+    from scipy.ndimage import find_objects
+
     outer = grown(core, recipe.reach(len(shape)), shape)
     seeds, foreground = masks(
         recipe.decoder, read_maps(outer), recipe.thresholds, recipe.settings, recipe.spacing
     )
     labels, count = label_seeds(np.ascontiguousarray(seeds[local(core, outer)]))
     labels = np.ascontiguousarray(inside(labels))
-    first, pixels = np.full(count, -1, np.int64), np.zeros(count, np.int64)
-    bounds = np.zeros((count, 2, 3), np.int64)
-    bounds[:, 0] = np.iinfo(np.int64).max
-    compiled(_describe)(planes(labels), first, pixels, bounds)
-    places = np.unravel_index(first, labels.shape)
-    starts = [p + part.start for p, part in zip(places, core, strict=True)]
+    # Numbers rise in the order of the first pixels.
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(labels.ravel()), prepend=0))
+    pixels = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    boxes = find_objects(labels)
+    extent = np.array([shape_of(box) for box in boxes], np.int64).reshape(count, len(shape))
+    starts = [p + b.start for p, b in zip(np.unravel_index(first, labels.shape), core, strict=True)]
     first = np.ravel_multi_index(starts, tuple(shape)) if count else first
-    extent = (bounds[:, 1] - bounds[:, 0] + 1)[:, -len(shape) :]
     alive = not recipe.decoder.growth or bool(foreground[local(core, outer)].any())
     return SeedPart(labels, first, pixels, extent, alive)
 
@@ -316,22 +316,3 @@ def _bounds(mask: np.ndarray, core: Box) -> Box:
         there = np.flatnonzero(mask.any(axis=others))
         found.append(slice(part.start + int(there[0]), part.start + int(there[-1]) + 1))
     return tuple(found)
-
-
-def _describe(labels: Any, first: Any, pixels: Any, bounds: Any) -> None:
-    """First pixel, size and bounding box of each label; compiled."""
-    depth, height, width = labels.shape
-    for z in range(depth):
-        for y in range(height):
-            for x in range(width):
-                label = labels[z, y, x]
-                if label == 0:
-                    continue
-                row = label - 1
-                if pixels[row] == 0:
-                    first[row] = (z * height + y) * width + x
-                pixels[row] += 1
-                box = bounds[row]
-                box[0, 0], box[1, 0] = min(box[0, 0], z), max(box[1, 0], z)
-                box[0, 1], box[1, 1] = min(box[0, 1], y), max(box[1, 1], y)
-                box[0, 2], box[1, 2] = min(box[0, 2], x), max(box[1, 2], x)

@@ -288,7 +288,7 @@ def _spread(
     depth, height, width = image.shape
     used, spare = 0, -1
     words, pages = np.zeros(1024, np.int64), np.zeros(16, np.int64)
-    ends, power = np.empty((65536, 2), np.int64), np.zeros(1)
+    ends, power = np.empty((65536, 2), runs.dtype), np.zeros(1)
     bits = power.view(np.int64)  # the exponent of a lone bit is its number
     batch = np.empty((6 + width, 2), np.int64)
     for part in parts:

@@ -137,6 +137,7 @@ def make_header(
     *,
     axes: str | None,
     source: str,
+    array: str,
     spacing: tuple[float, ...] | None = None,
     unit: str | None = None,
 ) -> Header:
@@ -160,7 +161,7 @@ def make_header(
         axes, source = place.axes, "the configured order of axes"
     elif axes is None and len(shape) == len(_DEFAULT_AXES):
         axes, source = _DEFAULT_AXES, "the usual order of five axes"
-    return Header(shape, dtype, axes, spacing, unit, source, remedy=_REMEDY)
+    return Header(shape, dtype, axes, spacing, unit, source, array=array, remedy=_REMEDY)
 
 
 def _sensible(axes: str) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.formats import FORMATS, IMAGE_SUFFIXES, Format
-from singula.io.image import AnyArray, ArrayPlace, Box, Header, Stored
+from singula.io.image import AnyArray, ArrayPlace, Header, Stored
 
 _Result = TypeVar("_Result")
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from singula.boxes import Box
 from singula.io.hdf5_file import open_hdf5
-from singula.io.image import AnyArray, ArrayPlace, Box, Header, Stored
+from singula.io.image import AnyArray, ArrayPlace, Header, Stored
 from singula.io.n5_file import open_n5
 from singula.io.tiff import tiff_header, tiff_mapped, tiff_pixels
 from singula.io.tiff_parts import open_tiff

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.containers import Found, choose, library, make_header, not_there, spellings
-from singula.io.image import AnyArray, ArrayPlace, Box, Stored
+from singula.io.image import AnyArray, ArrayPlace, Stored
 
 
 def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
@@ -41,6 +42,7 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
         np.dtype(dataset.dtype),
         axes=axes,
         source=source,
+        array=str(dataset.name),
         spacing=spacing,
         unit="µm" if spacing else None,
     )

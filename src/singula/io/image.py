@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.boxes import Box
+
 AnyArray = NDArray[Any]
 
 
@@ -116,6 +118,8 @@ class Header:
         The last channel is transparency.
     notes : tuple of str
         What a user should know about the file.
+    array : str
+        Path of the array in a container.
     remedy : str
         How a user sets the axes right; empty for the usual way, which is that of TIFF.
     """
@@ -129,15 +133,13 @@ class Header:
     palette: NDArray[np.uint8] | None = None
     alpha: bool = False
     notes: tuple[str, ...] = ()
+    array: str = ""
     remedy: str = ""
 
     def __str__(self) -> str:
         """Return shape and axes as a message shows them."""
         said = f", axes {self.axes} from {self.source}" if self.axes else ""
         return f"shape {self.shape}{said}"
-
-
-Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from singula.boxes import Box, boxes, clipped
 from singula.errors import UserError
 from singula.io.axes import Layout
-from singula.io.boxes import boxes, clipped
 from singula.io.files import guarded, open_stored
 from singula.io.formats import stem_of
-from singula.io.image import AnyArray, ArrayPlace, Box, Header, Stored
+from singula.io.image import AnyArray, ArrayPlace, Header, Stored
 from singula.io.read import geometry, image_layout, label_layout
 from singula.io.values import check_finite, colour_labels, native, shades, to_ids
 

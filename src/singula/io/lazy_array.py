@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from singula.io.boxes import boxes
-from singula.io.image import AnyArray, Box
+from singula.boxes import Box, boxes
+from singula.io.image import AnyArray
 from singula.io.lazy import LazyImage
 
 _PIECE = 1 << 22  # values of a piece, about

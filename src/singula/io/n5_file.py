@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from singula.boxes import Box
 from singula.io.containers import Found, choose, make_header, not_there, spellings
-from singula.io.image import AnyArray, ArrayPlace, Box, Stored
+from singula.io.image import AnyArray, ArrayPlace, Stored
 from singula.io.ngff import spatial_sizes
 
 _ATTRIBUTES = "attributes.json"
@@ -49,6 +50,7 @@ def open_n5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
         array.dtype.newbyteorder("="),
         axes=axes,
         source="N5 attributes",
+        array=folder.relative_to(path).as_posix(),
         spacing=spacing,
         unit=unit,
     )

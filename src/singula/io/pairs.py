@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from singula.errors import UserError
+from singula.io.files import is_container
 from singula.io.formats import stem_of
 from singula.io.image import ArrayPlace, ArrayPlaces
 from singula.io.listing import list_images
@@ -85,6 +86,8 @@ def pair_files(
     """
     images = _by_stem(list_images(image_dir, image_key), image_key)
     together = places is not None and places.together
+    if together:
+        _check_containers(images.values(), image_key)
     if label_dir is None or together:
         pairs = [Pair(path, path if together else None, stem) for stem, path in images.items()]
     else:
@@ -221,7 +224,7 @@ def check_pairs(
         if pair.label is None:
             continue
         try:
-            found.append(_check_label(pair.label, pair.label_arrays, ndim, classes, told))
+            found.append(_check_label(pair.label, pair, ndim, classes, told))
         except UserError as error:
             message = f"{error.message} (the label of {pair.image})"
             problems.append(UserError(message, error.hint))
@@ -245,16 +248,17 @@ def _check_image(
 
 
 def _check_label(
-    path: Path,
-    arrays: ArrayPlace | None,
-    ndim: int,
-    classes: int | None,
-    told: Counter[str],
+    path: Path, pair: Pair, ndim: int, classes: int | None, told: Counter[str]
 ) -> tuple[int, ...]:
-    header = read_header(path, arrays, labels=True)
+    header = read_header(path, pair.label_arrays, labels=True)
+    if path == pair.image and header.array == read_header(path, pair.arrays).array:
+        raise UserError(
+            f"{path}: image and labels are the same array, {header.array}",
+            "name both with INPUT_ZARR_MULTIPLE_DATA_RAW_PATH and …_GT_PATH",
+        )
     layout = label_layout(path, header, ndim, classes is not None)
     if header.dtype.kind == "f" or layout.channels == 3:
-        read_labels(path, ndim, classes is not None, n_classes=classes, arrays=arrays)
+        read_labels(path, ndim, classes is not None, n_classes=classes, arrays=pair.label_arrays)
     told.update(f"labels: {note}" for note in [layout.note, *file_notes(header, layout)])
     if layout.channels == 2 and classes is None:
         told["labels: the second channel (the class) is left out"] += 1
@@ -294,6 +298,17 @@ def _by_stem(paths: Sequence[Path], key: str) -> dict[str, Path]:
                 "keep one of them, or rename one",
             )
     return found
+
+
+def _check_containers(paths: Iterable[Path], key: str) -> None:
+    """Refuse files that cannot hold images and labels."""
+    plain = [path.name for path in paths if not is_container(path)]
+    if plain:
+        raise UserError(
+            f"{key}: {', '.join(plain[:5])}: no Zarr, HDF5 or N5, but INPUT_ZARR_MULTIPLE_DATA "
+            "says that each file holds the image and its labels",
+            "set INPUT_ZARR_MULTIPLE_DATA to False, and give a folder of labels",
+        )
 
 
 def _pair_by_word(images: Mapping[str, Path], labels: Mapping[str, Path]) -> list[Pair]:

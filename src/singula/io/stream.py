@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from singula.boxes import Box, boxes
 from singula.io.atomic import atomic_path
-from singula.io.boxes import boxes
 from singula.io.containers import library
-from singula.io.image import AnyArray, Box
+from singula.io.image import AnyArray
 from singula.io.write import reserve_tiff, stored_type, tiff_options
 
 _HELD = 256 * 2**20  # bytes of the image that are held at once

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from singula.io.image import AnyArray, ArrayPlace, Box, Header, Stored
+from singula.boxes import Box
+from singula.io.image import AnyArray, ArrayPlace, Header, Stored
 from singula.io.tiff import first_series, series_header, tiff_mapped, tiff_pixels
 
 if TYPE_CHECKING:

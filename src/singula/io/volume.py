@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from singula.boxes import Box, boxes, clipped
 from singula.io import ngff
 from singula.io.atomic import make_folder, write_error
-from singula.io.boxes import boxes, clipped
 from singula.io.containers import library
-from singula.io.image import AnyArray, Box
+from singula.io.image import AnyArray
 from singula.io.stream import write_hdf5_from, write_tiff_from
 from singula.io.write import write_json
 

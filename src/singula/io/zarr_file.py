@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from singula.boxes import Box
 from singula.io import ngff
 from singula.io.containers import Found, choose, library, make_header, not_there, spellings
-from singula.io.image import AnyArray, ArrayPlace, Box, Stored
+from singula.io.image import AnyArray, ArrayPlace, Stored
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup")
 
@@ -112,6 +113,7 @@ def _stored(zarr: Any, path: Path, place: ArrayPlace, node: Any) -> Stored:
         _dtype(array),
         axes=axes,
         source=source,
+        array=_place_of(array).resolve().relative_to(path.resolve()).as_posix(),
         spacing=spacing,
         unit=unit,
     )
@@ -133,7 +135,7 @@ def _first_level(group: Any) -> tuple[Any, ngff.Multiscale | None]:
 
 def _image_of(zarr: Any, path: Path, array: Any) -> ngff.Multiscale | None:
     """What the group around an array says of it, when it is the first level of an image."""
-    where = Path(str(array.store_path).removeprefix("file://"))
+    where = _place_of(array)
     if where.resolve() == path.resolve() or not _is_node(where.parent):
         return None
     attributes = zarr.open_group(where.parent, mode="r").attrs.asdict()
@@ -141,6 +143,10 @@ def _image_of(zarr: Any, path: Path, array: Any) -> ngff.Multiscale | None:
         return None
     image = ngff.read_multiscale(attributes)
     return image if image.path == where.name else None
+
+
+def _place_of(array: Any) -> Path:
+    return Path(str(array.store_path).removeprefix("file://"))
 
 
 def _dimension_letters(array: Any) -> str | None:

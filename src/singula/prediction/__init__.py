@@ -2,7 +2,7 @@
 
 from singula.prediction.blocks import BlockPlan, BlockPredictor, block_plan
 from singula.prediction.predict import Predictor, PredictSettings, whole_plan
-from singula.prediction.windows import Windows, fast_windows, largest_window
+from singula.prediction.windows import Windows, block_halo, fast_windows, largest_window
 
 __all__ = [
     "BlockPlan",
@@ -10,6 +10,7 @@ __all__ = [
     "PredictSettings",
     "Predictor",
     "Windows",
+    "block_halo",
     "block_plan",
     "fast_windows",
     "largest_window",

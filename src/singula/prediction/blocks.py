@@ -18,7 +18,7 @@ from singula.boxes import Box, local, shape_of
 from singula.data.normalize import Scaling
 from singula.data.patches import TilePlan, read_patch
 from singula.prediction.predict import FloatArray, Predictor, PredictSettings
-from singula.prediction.windows import Windows, block_halo, region_windows
+from singula.prediction.windows import Windows, region_windows
 
 Read = Callable[[Box], npt.NDArray[Any]]
 _KEPT_CONSTANTS = 4
@@ -74,20 +74,22 @@ class BlockPlan:
 
 def block_plan(
     shape: Sequence[int],
-    block: Sequence[int],
     settings: PredictSettings,
+    halo: Sequence[int],
     reach: Sequence[int],
     least: Sequence[int],
     largest: int,
-) -> BlockPlan | None:
-    """Plan the blocks of an image as `settings` plan it whole; None when memory is too small.
+) -> BlockPlan:
+    """Plan the blocks of an image as `settings` plan it whole.
 
     Parameters
     ----------
-    shape, block : sequence of int
-        Spatial shapes of the image and of a block.
+    shape : sequence of int
+        Spatial shape of the image.
     settings : PredictSettings
-        Those of the whole image.
+        Those of the whole image; tiles stay, windows are chosen for each block.
+    halo : sequence of int
+        As `block_halo` gives it.
     reach, least, largest
         As for `fast_windows`.
     """
@@ -95,11 +97,8 @@ def block_plan(
     if isinstance(plan, TilePlan):
         nothing = (0,) * len(plan.patch)
         return BlockPlan(tuple(shape), nothing, nothing, plan.multiple, plan.patch, 0, tiles=plan)
-    halo = block_halo(block, plan.margin, reach, plan.multiple, least, largest)
-    if halo is None:
-        return None
     return BlockPlan(
-        tuple(shape), plan.margin, halo, plan.multiple, tuple(least), largest, tuple(reach)
+        tuple(shape), plan.margin, tuple(halo), plan.multiple, tuple(least), largest, tuple(reach)
     )
 
 

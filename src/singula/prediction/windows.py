@@ -113,8 +113,13 @@ def largest_window(
     if memory is not None:
         largest = min(_LARGEST_ON_GPU[ndim], _VALUES_ON_GPU // max(1, width))
         usable = memory * 4 // 5
-    most = min(largest, usable // (_BYTES_PER_VALUE * max(1, width)))
+    most = min(largest, pixels_within(usable, width))
     return most // 4 if sparing else most
+
+
+def pixels_within(memory: int, width: int) -> int:
+    """Pixels that a forward pass may have in so many bytes; `width` as for `largest_window`."""
+    return memory // (_BYTES_PER_VALUE * max(1, width))
 
 
 def fast_windows(

@@ -108,7 +108,7 @@ def propose(survey: Survey, *, minutes: float = MINUTES, stored: Path | None = N
     learning, pixels = _learning(survey, sizes, train, minutes)
     chosen = [
         Choice("SYSTEM.NUM_CPUS", -1, note="all cores"),
-        training.device(survey.machine),
+        *training.device(survey.machine),
         Choice("SYSTEM.SEED", 0),
         Choice("PROBLEM.TYPE", "INSTANCE_SEG"),
         objects.dimensions(survey),

@@ -143,13 +143,16 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def device(machine: Machine) -> Choice:
-    """Where the network is trained when the command line does not say."""
+def device(machine: Machine) -> list[Choice]:
+    """Where the network is trained when the command line does not say, and who feeds it."""
     if machine.gpus:
         memory = f"{machine.gpu_memory / 2**30:.0f} GiB"
-        return Choice("SYSTEM.DEVICE", "cuda:0", f"{machine.gpu_name} with {memory}")
+        return [
+            Choice("SYSTEM.DEVICE", "cuda:0", f"{machine.gpu_name} with {memory}"),
+            Choice("SYSTEM.NUM_WORKERS", -1, "a GPU waits for fewer processes than cores"),
+        ]
     cores = f"{machine.cores} core{'s' if machine.cores > 1 else ''}"
-    return Choice("SYSTEM.DEVICE", "cpu", f"no GPU here, {cores}")
+    return [Choice("SYSTEM.DEVICE", "cpu", f"no GPU here, {cores}")]
 
 
 def optimiser() -> list[Choice]:

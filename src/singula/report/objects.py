@@ -101,10 +101,24 @@ def survey_objects(
                         f"{pred.shape[:-1]}; they are not compared here"
                     )
                 fits = truth is not None and truth.shape[:-1] == pred.shape[:-1]
-                _add(found[stage.key], name, truth if fits else None, pred)
+                if sources.window(name) is None:
+                    _add(found[stage.key], name, truth if fits else None, pred)
+                else:
+                    found[stage.key].images[name] = _counted(files, stage, name)
                 if stage == measured:
                     _measure(found[stage.key], truth if fits else None, pred, image.spacing)
     return found
+
+
+def _counted(files: RunFiles, stage: Stage, name: str) -> ImageFacts:
+    """What the tables say of an image of which only a part is looked at."""
+    thresholds = files.scores.thresholds(stage.key)
+    row = files.scores.row(stage.key, name, thresholds[0]) if thresholds else {}
+    known = {key: int(value) for key, value in row.items() if value is not None}
+    counted = (files.summary.get("test") or {}).get("instances") or {}
+    if not {"tp", "fp", "fn"} <= known.keys():
+        return ImageFacts(int(counted.get(name, 0)))
+    return ImageFacts(known["tp"] + known["fp"], known["tp"] + known["fn"])
 
 
 def _add(objects: Objects, name: str, truth: Array | None, pred: Array) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.boxes import Box
 from singula.io.atomic import atomic_path
 
 Rgb = npt.NDArray[np.uint8]
 # Longest side of a panel; the instances themselves are in the label image.
 _LONGEST = 2048
+# Slices of the middle of a large volume in which the fullest one is looked for
+_SLICES = 16
 _GOLDEN = 0.618033988749895
 
 
@@ -91,6 +94,14 @@ def thinned(labels: npt.NDArray[Any], longest: int) -> npt.NDArray[Any]:
 def middle_plane(labels: npt.NDArray[Any]) -> int:
     """The slice of a volume (z, y, x) with most labelled pixels, the first of equal ones."""
     return int(np.count_nonzero(labels, axis=(1, 2)).argmax())
+
+
+def middle_of(shape: tuple[int, ...]) -> Box:
+    """What is shown of an image: its middle, of a volume some slices."""
+    most = (_LONGEST,) * len(shape) if len(shape) == 2 else (_SLICES, _LONGEST, _LONGEST)
+    sides = [min(size, side) for size, side in zip(shape, most, strict=True)]
+    starts = [(size - side) // 2 for size, side in zip(shape, sides, strict=True)]
+    return tuple(slice(a, a + n) for a, n in zip(starts, sides, strict=True))
 
 
 def write_overlay(

@@ -147,7 +147,9 @@ class RunFiles:
         """Label images by image name, those of this run alone."""
         tree = self.tree
         folder = (tree.post_processed if stage.processed else tree.instances)(stage.view)
-        found = {path.stem: path for path in sorted(folder.glob("*.tif")) if path.name[0] != "."}
+        # Images that were done in blocks are folders of chunks.
+        files = [*sorted(folder.glob("*.zarr")), *sorted(folder.glob("*.tif"))]
+        found = {path.stem: path for path in files if path.name[0] != "."}
         counted = self.summary.get("test", {}).get("instances")
         if counted:
             return {name: found[name] for name in counted if name in found}

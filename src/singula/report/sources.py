@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from singula.boxes import Box
 from singula.data.preprocess import resize_labels
 from singula.errors import UserError
 from singula.io.containers import array_places
 from singula.io.image import ArrayPlace, ArrayPlaces, Image
+from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.pairs import Pair, pair_files
 from singula.io.read import read_image, read_labels
+from singula.report.overlay import middle_of
 from singula.report.run_files import RunFiles, Stage
 
 Array = npt.NDArray[Any]
+_WHOLE = 64_000_000  # pixels of an image that was done in blocks and is read whole all the same
 IMAGE_KEY, LABEL_KEY = "DATA.TEST.PATH", "DATA.TEST.GT_PATH"
 
 
@@ -38,6 +43,26 @@ class Sources:
     files: RunFiles
     pairs: dict[str, Pair] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    _windows: dict[str, Box | None] = field(default_factory=dict)
+
+    def window(self, name: str) -> Box | None:
+        """The part of an image that stands for it, where all of it would be too much; else None."""
+        if name not in self._windows:
+            self._windows[name] = self._find_window(name)
+        return self._windows[name]
+
+    def _find_window(self, name: str) -> Box | None:
+        stages = [s for s in self.files.stages() if s.view == "per_image"]
+        found = [path for s in stages if (path := self.files.instance_files(s).get(name))]
+        if not found or found[0].suffix != ".zarr":
+            return None
+        shape = open_labels(found[0], self.files.ndim).spatial_shape
+        if prod(shape) <= _WHOLE:
+            return None
+        box = middle_of(shape)
+        words = ", ".join(f"{b.start} to {b.stop} of {n}" for b, n in zip(box, shape, strict=True))
+        self.note(f"{name} is large: its pictures and shapes are of its middle ({words}) alone")
+        return box
 
     def raw(self, name: str, stage: Stage) -> Image | None:
         """The image, or all images as one stack."""
@@ -60,7 +85,8 @@ class Sources:
     def instances(self, name: str, stage: Stage) -> Image | None:
         """The predicted labels (…, 1), or with classes (…, 2); spacing as configured if it is."""
         ndim = 3 if stage.view == "as_3d_stack" else self.files.ndim
-        found = self._labels(self.files.instance_files(stage).get(name), ndim)
+        path = self.files.instance_files(stage).get(name)
+        found = self._labels(path, ndim, box=self.window(name))
         sizes = self.files.key("DATA.TEST.RESOLUTION", [-1])
         if found is not None and len(sizes) == ndim and min(sizes) > 0:
             return replace(found, spacing=tuple(float(size) for size in sizes))
@@ -69,6 +95,14 @@ class Sources:
     def _image(self, pair: Pair, ndim: int) -> Image | None:
         patch = self.files.key("DATA.PATCH_SIZE")
         grey = bool(self.files.key("DATA.FORCE_RGB", False))
+        box = self.window(pair.name)
+        if box is not None:
+            count = int(patch[-1]) if patch else None
+            return self._try(
+                lambda: _part(
+                    open_image(pair.image, ndim, count, grey=grey, arrays=pair.arrays), box
+                )
+            )
         found = self._try(
             lambda: read_image(
                 pair.image, ndim, int(patch[-1]) if patch else None, grey=grey, arrays=pair.arrays
@@ -79,14 +113,23 @@ class Sources:
         return replace(found, array=resize_labels(found.array, self._new_shape(ndim) or ()))
 
     def _labels(
-        self, path: Path | None, ndim: int, arrays: ArrayPlace | None = None
+        self,
+        path: Path | None,
+        ndim: int,
+        arrays: ArrayPlace | None = None,
+        box: Box | None = None,
     ) -> Image | None:
         if path is None:
             return None
-        return self._try(lambda: read_labels(path, ndim, self.files.has_classes, arrays=arrays))
+        # Instances that were made in blocks have their classes in tables, not in a channel.
+        own = path.suffix == ".zarr" and path.parent.parent == self.files.tree.run
+        classes = self.files.has_classes and not own
+        if box is not None:
+            return self._try(lambda: _part(open_labels(path, ndim, classes, arrays=arrays), box))
+        return self._try(lambda: read_labels(path, ndim, classes, arrays=arrays))
 
     def _truth(self, pair: Pair, ndim: int) -> Image | None:
-        found = self._labels(pair.label, ndim, pair.label_arrays)
+        found = self._labels(pair.label, ndim, pair.label_arrays, self.window(pair.name))
         if found is None or self._new_shape(ndim) is None:
             return found
         return replace(found, array=resize_labels(found.array, self._new_shape(ndim) or ()))
@@ -110,6 +153,10 @@ class Sources:
         """Remember something to be said, once."""
         if words not in self.notes:
             self.notes.append(words)
+
+
+def _part(image: LazyImage, box: Box) -> Image:
+    return Image(image.read(box), image.spacing, image.unit, image.name, image.path)
 
 
 def open_sources(files: RunFiles) -> Sources:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from importlib import import_module
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from singula.errors import UserError
+from singula.errors import StorageError, UserError
 from singula.runtime import available_cores
 from singula.scaleout.job import JobFolder
-from singula.scaleout.runner import Progress, Runner, Work, do_block, left_to_do
+from singula.scaleout.runner import MOST, Progress, Runner, Work, do_blocks, left_to_do
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 Notify = Callable[[str], None]
-_AHEAD = 4  # blocks per worker that the scheduler knows of at a time
+# Tasks that the scheduler knows of at a time: per worker, and in all
+_AHEAD, _LEAST_AHEAD = 4, 64
+# A task costs this process and the scheduler about 2 ms (benchmarks/scheduler.py). With so many
+# seconds of work per task, and more the more workers there are, they are idle most of the time.
+_SECONDS, _SECONDS_PER_WORKER = 1.0, 0.005
+_LOOK = 5.0  # seconds after which workers are counted again
+_DEATHS = 5
 _QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
 _WAYS = "local:N (workers on this machine), tcp://HOST:PORT (a scheduler), or " + ", ".join(
     f"{name}:FILE" for name in _QUEUES
@@ -28,11 +38,12 @@ _PATIENCE = "120s"
 
 
 class DaskRunner:
-    """Sends blocks to workers; what travels is the path of the job and the number of a block.
+    """Sends blocks to workers; what travels is the path of the job and numbers of blocks.
 
-    A few blocks per worker are under way at a time, so a scheduler never holds many, and what is
-    known of a finished block is in the job's folder. A worker that dies loses its block only:
-    another one does it again.
+    Some tasks per worker are under way at a time, so a scheduler never holds many, and what is
+    known of a finished block is in the job's folder. Blocks that take little time travel together,
+    and a task that turns out to take long gives back what it has not begun. A worker that dies
+    loses the blocks of its task only: another one does them again.
 
     Parameters
     ----------
@@ -41,43 +52,129 @@ class DaskRunner:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._counted, self._workers = -_LOOK, 1
 
     @property
     def workers(self) -> int:
-        """Workers that are there now."""
-        return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        """Blocks that are done at a time by the workers that are there now."""
+        now = time.monotonic()
+        if now - self._counted >= _LOOK:
+            found = self.client.scheduler_info(n_workers=0)["total_threads"]
+            self._counted, self._workers = now, max(1, int(found))
+        return self._workers
 
     def run(
         self, work: Work, job: JobFolder, phase: str, blocks: Sequence[int], progress: Progress
     ) -> None:
-        """See `Runner`."""
-        from distributed import as_completed
+        """See `Runner`.
+
+        Raises
+        ------
+        UserError
+            What a block's work raised; or when workers die again and again at the same blocks.
+        StorageError
+            When the scheduler is gone.
+        """
+        from distributed import KilledWorker
+        from distributed.client import FutureCancelledError
+        from distributed.comm.core import CommClosedError
 
         waiting = left_to_do(job, phase, blocks)
-        done = len(blocks) - len(waiting)
-        progress(done, len(blocks))
-        folder = job.path.absolute()
-        rest = iter(waiting)
+        progress(len(blocks) - len(waiting), len(blocks))
+        errand = _Errand(self, work, job.path.absolute(), phase, waiting)
+        try:
+            errand.run(lambda left: progress(len(blocks) - left, len(blocks)))
+        except KilledWorker as error:
+            raise UserError(
+                f"--dask: {error.allowed_failures + 1} workers died, one after the other, at "
+                f"{errand.blocks_of(error.task)} ({phase})",
+                "most often they take more memory than they may: use fewer workers, more "
+                "SYSTEM.MAX_MEMORY or a smaller TEST.BY_CHUNKS.BLOCK_SHAPE; the same command goes "
+                "on with the blocks that are left",
+            ) from error
+        except (FutureCancelledError, CommClosedError) as error:
+            raise StorageError(
+                f"--dask: the scheduler is gone ({error})",
+                "start it again; the same command goes on with the blocks that are left",
+            ) from error
 
-        def send(count: int) -> list[Any]:
-            numbers = list(islice(rest, count))
-            return self.client.map(
-                do_block,
-                [work] * len(numbers),
-                [folder] * len(numbers),
-                [phase] * len(numbers),
-                numbers,
-                pure=False,
-                key=[f"{phase}-{folder.name}-{n}-{os.urandom(4).hex()}" for n in numbers],
-            )
 
-        flying = as_completed(send(_AHEAD * self.workers))
-        for future in flying:
-            future.result()  # the worker's error, if there was one
-            future.release()
-            done += 1
-            progress(done, len(blocks))
-            flying.update(send(1))
+class _Errand:
+    """The blocks of one phase on their way to the workers and back."""
+
+    def __init__(
+        self, runner: DaskRunner, work: Work, folder: Path, phase: str, waiting: Sequence[int]
+    ) -> None:
+        self.runner, self.client = runner, runner.client
+        self.work, self.folder, self.phase = work, folder, phase
+        self.waiting = deque(waiting)
+        self.sent: dict[Future[Any], list[int]] = {}
+        self.each: float | None = None  # seconds of a block, as far as is known
+
+    def run(self, told: Callable[[int], None]) -> None:
+        """Do all of them; `told` takes how many are left."""
+        from distributed import as_completed
+
+        flying = as_completed(self._send())
+        try:
+            for finished in flying.batches():
+                results = self.client.gather(finished)
+                for future, (left, seconds) in zip(finished, results, strict=True):
+                    numbers = self.sent.pop(future)
+                    self.waiting.extendleft(reversed(left))
+                    self._learn(seconds, len(numbers) - len(left))
+                told(len(self.waiting) + sum(map(len, self.sent.values())))
+                flying.update(self._send())
+        finally:
+            self.client.cancel(list(self.sent))
+
+    def blocks_of(self, key: Any) -> str:
+        """The blocks of a task in words."""
+        found = [n for future, numbers in self.sent.items() if future.key == key for n in numbers]
+        return f"blocks {found[0]} to {found[-1]}" if found else str(key)
+
+    def _learn(self, seconds: float, count: int) -> None:
+        found = seconds / max(count, 1)
+        self.each = found if self.each is None else 0.8 * self.each + 0.2 * found
+
+    def _together(self, seconds: float) -> int:
+        """Blocks of the next task: fewer towards the end, so that all workers end together."""
+        if self.each is None:
+            return 1
+        share = ceil(len(self.waiting) / (2 * self.runner.workers))
+        return max(1, min(int(seconds / max(self.each, 1e-6)), MOST, share))
+
+    def _send(self) -> list[Future[Any]]:
+        """As many tasks as are to be under way."""
+        workers = self.runner.workers
+        seconds = max(_SECONDS, _SECONDS_PER_WORKER * workers)
+        tasks: list[list[int]] = []
+        while self.waiting and len(self.sent) + len(tasks) < max(_AHEAD * workers, _LEAST_AHEAD):
+            count = min(self._together(seconds), len(self.waiting))
+            tasks.append([self.waiting.popleft() for _ in range(count)])
+        if not tasks:
+            return []
+        mark = os.urandom(4).hex()
+        job = (self.work, self.folder, self.phase)
+        futures: list[Future[Any]] = self.client.map(
+            timed_blocks,
+            *([part] * len(tasks) for part in job),
+            tasks,
+            [seconds] * len(tasks),
+            pure=False,
+            key=[f"{self.phase}-{self.folder.name}-{t[0]}-{len(t)}-{mark}" for t in tasks],
+        )
+        self.sent.update(zip(futures, tasks, strict=True))
+        return futures
+
+
+def timed_blocks(
+    work: Work, folder: Path, phase: str, numbers: Sequence[int], seconds: float
+) -> tuple[list[int], float]:
+    """See `do_blocks`; gives also the seconds that it took."""
+    began = time.monotonic()
+    left = do_blocks(work, folder, phase, numbers, seconds)
+    return left, time.monotonic() - began
 
 
 @contextmanager
@@ -99,33 +196,57 @@ def dask_runner(way: str, notify: Notify, *, memory: int, gpus: int = 0) -> Iter
     UserError
         For other words, a missing library, a scheduler that does not answer.
     """
-    try:
-        import dask
-        import distributed  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            "--dask: the library distributed is not installed", 'pip install "singula[dask]"'
-        ) from error
-    # A worker that is killed takes down what it was doing, which may be nobody's fault five times.
-    dask.config.set({"distributed.scheduler.allowed-failures": 5})
-    local = re.fullmatch(r"local:(\d+)", way)
-    if local and int(local[1]) > 0:
-        with _local_cluster(int(local[1]), memory, gpus) as client:
-            notify(f"dask: {local[1]} workers on this machine; {client.dashboard_link}")
+    check_way(way)
+    _prepare_dask()
+    kind, _, rest = way.partition(":")
+    if kind == "local":
+        with _local_cluster(int(rest), memory, gpus) as client:
+            notify(f"dask: {rest} workers on this machine")
             yield DaskRunner(client)
-        return
-    queue, _, file = way.partition(":")
-    if queue in _QUEUES and file:
-        with _queue_cluster(queue, Path(file), notify) as client:
+    elif kind in _QUEUES:
+        with _queue_cluster(kind, Path(rest), notify) as client:
             yield DaskRunner(client)
-        return
-    if re.fullmatch(r"(tcp|tls|ucx|ws|wss)://.+", way):
+    else:
         with _connected(way) as client:
             notify(f"dask: scheduler {way}; {client.dashboard_link}")
             client.wait_for_workers(1)
             yield DaskRunner(client)
-        return
-    raise UserError(f"--dask: found {way!r}; allowed: {_WAYS}")
+
+
+def check_way(way: str) -> None:
+    """Find mistakes in the words of ``--dask`` before there is anything to do.
+
+    Raises
+    ------
+    UserError
+        For words that are not known, a missing library, a file that describes no cluster.
+    """
+    kind, _, rest = way.partition(":")
+    if kind in _QUEUES and rest:
+        _queue_values(kind, Path(rest))
+    elif not re.fullmatch(r"local:0*[1-9]\d*|(tcp|tls|ucx|ws|wss)://.+", way):
+        raise UserError(f"--dask: found {way!r}; allowed: {_WAYS}")
+    for name in ("distributed", *(["dask_jobqueue"] if kind in _QUEUES else ())):
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise UserError(
+                f"--dask {way}: the library {name} is not installed", 'pip install "singula[dask]"'
+            ) from error
+
+
+def _prepare_dask() -> None:
+    """Settings of the library, for this process and those that it starts."""
+    import dask
+
+    # A worker that is killed takes down what it was doing, which may be nobody's fault five times.
+    dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS})
+    if not dask.config.get("logging", {}) and not dask.config.get("distributed.logging", {}):
+        # Left to itself the library tells of each worker that comes and goes. The workers read
+        # their settings when they import it, so those are in their environment before. What fails
+        # in a worker is an error here; theirs are of a scheduler that went home before them.
+        logging.getLogger("distributed").setLevel(logging.WARNING)
+        dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING": repr(_LOGS)})
 
 
 @contextmanager
@@ -146,17 +267,22 @@ def _local_cluster(workers: int, memory: int, gpus: int) -> Iterator[Client]:
                 "memory_limit": memory // workers,
                 "env": environment,
                 "dashboard": False,
+                "host": _HERE,
             },
         }
-    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "port": 0}}
-    with (
-        SpecCluster(specs, scheduler, silence_logs=40) as cluster,
-        Client(cluster) as client,
-    ):
+    page = {"dashboard": False, "dashboard_address": f"{_HERE}:0"}
+    scheduler = {"cls": Scheduler, "options": {"host": _HERE, "port": 0, **page}}
+    with SpecCluster(specs, scheduler) as cluster, Client(cluster) as client:
         client.wait_for_workers(workers)
         yield client
 
 
+_HERE = "127.0.0.1"  # whoever reaches a scheduler can run anything
+_LOGS = {
+    "distributed": "warning",
+    "distributed.worker": "critical",
+    "distributed.worker.memory": "warning",
+}
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -169,7 +295,7 @@ def _connected(address: str) -> Iterator[Client]:
     except (OSError, TimeoutError) as error:
         raise UserError(
             f"--dask: the scheduler {address} does not answer ({error})",
-            "start it with `dask scheduler`, and workers with `dask worker ADDRESS`",
+            "start it with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`",
         ) from error
     with client:
         yield client
@@ -198,14 +324,21 @@ def queue_cluster(queue: str, file: Path) -> Any:
     UserError
         For a file that is missing, no YAML mapping, or has arguments that are not known.
     """
+    import dask_jobqueue
+
+    jobs, values = _queue_values(queue, file)
     try:
-        import dask_jobqueue
-        import yaml
-    except ImportError as error:
-        raise UserError(
-            f"--dask {queue}: the library dask-jobqueue is not installed",
-            'pip install "singula[dask]"',
-        ) from error
+        cluster = getattr(dask_jobqueue, _QUEUES[queue])(**_one_block_per_job(values))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{file}: {error}", "see dask-jobqueue's documentation") from error
+    cluster.scale(jobs=jobs)
+    return cluster
+
+
+def _queue_values(queue: str, file: Path) -> tuple[int, dict[str, Any]]:
+    """How many jobs a file asks for, and what it says of each."""
+    import yaml
+
     if not file.is_file():
         raise UserError(
             f"--dask {queue}:FILE: there is no file {file}",
@@ -215,16 +348,25 @@ def queue_cluster(queue: str, file: Path) -> Any:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise UserError(f"{file}: is no YAML ({error})") from error
-    if not isinstance(values, dict) or not isinstance(values.get("jobs"), int):
+    jobs = values.pop("jobs", None) if isinstance(values, dict) else None
+    if not isinstance(jobs, int) or jobs < 1:
         raise UserError(
-            f"{file}: found {values!r}; give a mapping with jobs (a number), cores, memory …"
+            f"{file}: jobs: found {jobs}; give a mapping with jobs (1 or more), cores, memory …"
         )
-    jobs = values.pop("jobs")
-    values = {"processes": 1, "python": None, **values}
-    values = {name: value for name, value in values.items() if value is not None}
-    try:
-        cluster = getattr(dask_jobqueue, _QUEUES[queue])(**values)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{file}: {error}", "see dask-jobqueue's documentation") from error
-    cluster.scale(jobs=jobs)
-    return cluster
+    return jobs, values
+
+
+def _one_block_per_job(values: dict[str, Any]) -> dict[str, Any]:
+    """Arguments under which a job does one block at a time, with all its cores.
+
+    Left to itself dask-jobqueue gives a process a thread per core, each with a block of its own.
+    """
+    processes = values.get("processes", 1)
+    threads = max(1, int(values.get("cores") or 1) // int(processes))
+    exports = [f"export {name}={threads}" for name in _THREADS]
+    return {
+        **values,
+        "processes": processes,
+        "job_script_prologue": [*exports, *values.get("job_script_prologue", ())],
+        "worker_extra_args": ["--nthreads", "1", *values.get("worker_extra_args", ())],
+    }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.io.atomic import atomic_path, make_folder
+from singula.scaleout.records import Arrays, read_record, write_records
 
-Arrays = Mapping[str, npt.NDArray[Any]]
 _PER_FOLDER = 1000
+_FILE = re.compile(r"(\d{3})(?:-(\d{3}))?\.npz")
 
 
 class JobFolder:
     """The records of a job: for each phase one of each block, and tables of all blocks together.
 
     A record is written last, so a block that has one is done. It is a table, and holds no pixels.
+    Blocks that follow one another and were done together share a file, whose name says which they
+    are: ``PHASE/000012/003-017.npz`` has the blocks 12003 to 12017.
 
     Parameters
     ----------
@@ -29,27 +34,57 @@ class JobFolder:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-
-    def record(self, phase: str, number: int) -> Path:
-        """File of a block's record."""
-        folder = self.path / phase / f"{number // _PER_FOLDER:06d}"
-        return folder / f"{number % _PER_FOLDER:03d}.npz"
+        self._files: dict[Path, dict[int, Path]] = {}
 
     def done(self, phase: str) -> set[int]:
         """Blocks that have a record."""
-        found = set()
-        for folder in (self.path / phase).glob("[0-9]" * 6):
-            first = int(folder.name) * _PER_FOLDER
-            found |= {first + int(file.stem) for file in folder.glob("[0-9]*.npz")}
+        found: set[int] = set()
+        for folder in _entries(self.path / phase):
+            if folder.name.isdigit():
+                found.update(*(blocks for _, blocks in _files_in(folder)))
         return found
+
+    def missing(self, phase: str, numbers: Sequence[int]) -> list[int]:
+        """Those of some blocks that have no record."""
+        folders = {self._folder(phase, number) for number in numbers}
+        done = {n for f in folders for _, blocks in _files_in(f) for n in blocks}
+        return [number for number in numbers if number not in done]
 
     def save(self, phase: str, number: int, arrays: Arrays) -> None:
         """Write a block's record."""
-        save_arrays(self.record(phase, number), arrays)
+        self.save_many(phase, {number: arrays})
+
+    def save_many(self, phase: str, records: Mapping[int, Arrays]) -> None:
+        """Write the records of some blocks, those that follow one another into one file."""
+        for run in _runs(sorted(records)):
+            first, last = run[0] % _PER_FOLDER, run[-1] % _PER_FOLDER
+            name = f"{first:03d}.npz" if first == last else f"{first:03d}-{last:03d}.npz"
+            write_records(self._folder(phase, run[0]) / name, {n: records[n] for n in run})
 
     def load(self, phase: str, number: int) -> dict[str, npt.NDArray[Any]]:
-        """Read a block's record."""
-        return load_arrays(self.record(phase, number))
+        """Read a block's record.
+
+        Raises
+        ------
+        FileNotFoundError
+            When it has none.
+        """
+        folder = self._folder(phase, number)
+        known = self._files.get(folder, {})
+        if number in known:
+            try:
+                return read_record(known[number], number)
+            except FileNotFoundError:
+                pass  # the phase was forgotten, and done again
+        known = self._files[folder] = {
+            n: path for path, blocks in _files_in(folder) for n in blocks
+        }
+        if number not in known:
+            raise FileNotFoundError(f"{folder}: block {number} has no record")
+        return read_record(known[number], number)
+
+    def _folder(self, phase: str, number: int) -> Path:
+        return self.path / phase / f"{number // _PER_FOLDER:06d}"
 
     def forget(self, phase: str) -> None:
         """Delete the records of a phase, and its tables."""
@@ -91,6 +126,33 @@ class JobFolder:
             return None
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in os.listdir(folder)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _files_in(folder: Path) -> Iterator[tuple[Path, range]]:
+    """Files of records in a folder, and the blocks that they hold."""
+    begin = int(folder.name) * _PER_FOLDER
+    for path in _entries(folder):
+        found = _FILE.fullmatch(path.name)
+        if found is not None:
+            last = int(found[2] or found[1])
+            yield path, range(begin + int(found[1]), begin + last + 1)
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Ascending numbers, cut where one is left out or another folder begins."""
+    start = 0
+    for end in range(1, len(numbers) + 1):
+        follows = end < len(numbers) and numbers[end] == numbers[end - 1] + 1
+        if not follows or numbers[end] % _PER_FOLDER == 0:
+            yield numbers[start:end]
+            start = end
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from singula.scaleout.job import Arrays, JobFolder
+from singula.scaleout.job import JobFolder
+from singula.scaleout.records import Arrays, size_of
 
 Work = Callable[[Path, int], Arrays]
 """From the folder of a job and the number of a block to the block's record.
@@ -15,6 +18,10 @@ A function of a module, so that other processes can import it; pixels it reads a
 """
 Progress = Callable[[int, int], None]
 """Takes how many blocks of how many are done."""
+_SECONDS = 1.0  # what a kill may lose, where a block does not take longer
+_BYTES = 2**22  # of the records that are held before they are written
+MOST = 1000
+"""Blocks that are done together, at most."""
 
 
 class Runner(Protocol):
@@ -39,13 +46,12 @@ class OneProcess:
         self, work: Work, job: JobFolder, phase: str, blocks: Sequence[int], progress: Progress
     ) -> None:
         """See `Runner`."""
-        waiting = left_to_do(job, phase, blocks)
-        done = len(blocks) - len(waiting)
-        progress(done, len(blocks))
-        for number in waiting:
-            do_block(work, job.path, phase, number)
-            done += 1
-            progress(done, len(blocks))
+        waiting = deque(left_to_do(job, phase, blocks))
+        progress(len(blocks) - len(waiting), len(blocks))
+        while waiting:
+            numbers = [waiting.popleft() for _ in range(min(MOST, len(waiting)))]
+            waiting.extendleft(reversed(do_blocks(work, job.path, phase, numbers)))
+            progress(len(blocks) - len(waiting), len(blocks))
 
 
 def left_to_do(job: JobFolder, phase: str, blocks: Iterable[int]) -> list[int]:
@@ -54,6 +60,33 @@ def left_to_do(job: JobFolder, phase: str, blocks: Iterable[int]) -> list[int]:
     return [number for number in blocks if number not in done]
 
 
-def do_block(work: Work, folder: Path, phase: str, number: int) -> None:
-    """Work on a block, and write its record last."""
-    JobFolder(folder).save(phase, number, work(folder, number))
+def do_blocks(
+    work: Work, folder: Path, phase: str, numbers: Sequence[int], seconds: float = _SECONDS
+) -> list[int]:
+    """Work on blocks until time is up, and write their records last; gives those that are left.
+
+    At least one is done. Blocks that have a record are not done again: another worker may have
+    died on its way through the same ones.
+
+    Parameters
+    ----------
+    work : callable
+    folder : Path
+        Of the job.
+    phase : str
+    numbers : sequence of int
+    seconds : float
+        After which no other block is begun.
+    """
+    job, began = JobFolder(folder), time.monotonic()
+    waiting = deque(job.missing(phase, numbers))
+    records: dict[int, Arrays] = {}
+    held = 0
+    try:
+        while waiting and held < _BYTES and (not records or time.monotonic() - began < seconds):
+            number = waiting.popleft()
+            records[number] = work(folder, number)
+            held += size_of(records[number])
+    finally:  # an error in one block takes nothing from those before it
+        job.save_many(phase, records)
+    return list(waiting)

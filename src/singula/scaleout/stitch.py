@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from singula.scaleout.grid import Grid
 
 LOW, HIGH = 0, -1
+_ROWS = 2**20
 
 
 @dataclass(frozen=True)
@@ -63,22 +64,35 @@ def join(counts: Sequence[int], pairs: Iterable[tuple[int, int, np.ndarray]]) ->
     Returns
     -------
     ndarray of int64, shape (sum of counts,)
-        Numbers from 0, the pieces of the blocks one after the other.
+        For each piece, those of the blocks one after the other, the place of the one that stands
+        for its component.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    from bioimage_cpp.utils import UnionFind
 
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    total = int(offsets[-1])
-    one, two = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for first, second, found in pairs:
-        one.append(offsets[first] + found[:, 0] - 1)
-        two.append(offsets[second] + found[:, 1] - 1)
-    rows, columns = np.concatenate(one), np.concatenate(two)
-    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(total, total))
-    _, component = connected_components(graph, directed=False)
-    result: np.ndarray = component.astype(np.int64)
+    sets = UnionFind(int(offsets[-1]))
+    places = (
+        np.stack([offsets[first] + found[:, 0], offsets[second] + found[:, 1]], axis=1) - 1
+        for first, second, found in pairs
+    )
+    for edges in _together(places):
+        sets.merge(edges.astype(np.uint64))
+    result: np.ndarray = sets.element_labeling().view(np.int64)
     return result
+
+
+def _together(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Rows of small tables as few larger ones; all of them at once may not fit into memory."""
+    held: list[np.ndarray] = []
+    rows = 0
+    for part in parts:
+        held.append(part)
+        rows += len(part)
+        if rows >= _ROWS:
+            yield np.concatenate(held)
+            held, rows = [], 0
+    if held:
+        yield np.concatenate(held)
 
 
 def number_by_first(
@@ -101,14 +115,18 @@ def number_by_first(
         Id of each piece.
     """
     count = int(component.max(initial=-1)) + 1
-    lowest = np.full(count, np.iinfo(np.int64).max)
+    none = np.iinfo(np.int64).max
+    lowest = np.full(count, none)
     np.minimum.at(lowest, component, first)
-    order = np.argsort(lowest, kind="stable")
+    there = lowest != none
     if kept is not None:
-        order = order[kept[order]]
-    ids = np.zeros(count, np.int64)
-    ids[order] = np.arange(1, len(order) + 1)
-    result: np.ndarray = ids[component]
+        there &= kept
+    wanted = np.flatnonzero(there)
+    order = wanted[np.argsort(lowest[wanted])]
+    del wanted
+    lowest[:] = 0
+    lowest[order] = np.arange(1, len(order) + 1)
+    result: np.ndarray = lowest[component]
     return result
 
 

@@ -87,11 +87,7 @@ class TestInputs:
         if name in self.masks:
             path = self.masks[name]
             mask = self.reader.resized(read_image(path, config.ndim, 1).array)[..., 0] > 0
-            if mask.shape != image.spatial_shape:
-                raise UserError(
-                    f"{path}: the mask has shape {mask.shape}, {pair.image} {image.spatial_shape}",
-                    "give masks of their images' size in DATA.TEST.BINARY_MASKS",
-                )
+            check_mask(path, mask.shape, pair, image.spatial_shape)
         return image, truth, mask
 
     def _channels(self) -> ChannelStore:
@@ -132,3 +128,17 @@ def check_test(config: Config, notify: Notify) -> None:
     pairs, _ = TestInputs(config, lambda line: None, writes=False).find()
     for line in notice_large(config, pairs):
         notify(line)
+
+
+def check_mask(path: Path, found: tuple[int, ...], pair: Pair, shape: tuple[int, ...]) -> None:
+    """Refuse a mask of another shape than its image's.
+
+    Raises
+    ------
+    UserError
+    """
+    if found != shape:
+        raise UserError(
+            f"{path}: the mask has shape {found}, {pair.image} {shape}",
+            "give masks of their images' size in DATA.TEST.BINARY_MASKS",
+        )

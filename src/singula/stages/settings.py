@@ -198,6 +198,11 @@ def tile_plan(config: Config, model: ModelSettings) -> TilePlan:
     )
 
 
+def patch_of_tiles(config: Config) -> tuple[int, ...]:
+    """Sides that what goes through the network has at least."""
+    return tile_plan(config, model_settings(config)).patch
+
+
 # Pixels of an image from which on its probabilities are kept in half precision
 _LARGE = 64_000_000
 

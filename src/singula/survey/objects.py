@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.boxes import Box
 from singula.errors import UserError
-from singula.io.image import Box
 from singula.io.lazy import open_labels
 from singula.io.read import label_layout, read_header, read_labels
 from singula.postprocess.labels import Survey as Index

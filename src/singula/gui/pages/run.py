@@ -178,7 +178,9 @@ class _Watch:
     def _set_buttons(self, view: RunView) -> None:
         self.buttons.clear()
         with self.buttons:
-            if view.state == "running":
+            if view.state == "running" and view.elsewhere:
+                ui.label("It runs in a terminal; Ctrl-C there stops it.").classes("note")
+            elif view.state == "running":
                 words = "End at once" if self.killing else "Stop"
                 button(words, guarded(self._stop), look="bad")
                 if self.killing:

@@ -29,10 +29,12 @@ from singula.stages.reading import reader_for
 
 if TYPE_CHECKING:
     from singula.data.normalize import Scaling
-    from singula.prediction import BlockPredictor
+    from singula.stages.chunks.network import SparingPredictor
 
 Array = npt.NDArray[Any]
 Maps = dict[str, Array]
+LEVELS, RECOUNT = "levels", "recount"
+"""A phase, and the note that what was counted when maps were predicted no longer holds."""
 SEEDS, FLOODED = "seeds.zarr", "flooded.zarr"
 REPAIRED, GROWN = "repaired.zarr", "grown.zarr"
 
@@ -132,7 +134,8 @@ class Bench:
     @property
     def counted_in(self) -> str:
         """Name of the phase whose records hold the histograms of the maps."""
-        return "levels" if self.filtered else "maps"
+        again = self.filtered or self.job.read_note(RECOUNT) is not None
+        return LEVELS if again else "maps"
 
     def box(self, number: int) -> Box:
         """The pixels of a block."""
@@ -226,7 +229,7 @@ class Bench:
         return found
 
     @cached_property
-    def blocks(self) -> BlockPredictor:
+    def blocks(self) -> SparingPredictor:
         """The network, ready for any block."""
         from singula.stages.chunks.network import block_predictor
 

@@ -12,12 +12,10 @@ from singula.survey.machine import free_memory
 _SHARE = 0.6
 # Bytes per pixel of a decoded box beside its maps: surface, seeds, labels, masks, queues
 _DECODED = 34
-# Bytes of a forward pass per pixel and channel of the finest level
-_PASS = 70
 
 
-def machine_memory(config: Config) -> int:
-    """Bytes that this machine gives."""
+def memory_of(config: Config) -> int:
+    """Bytes that may be taken for images, as configured or as far as they are free."""
     return config.SYSTEM.MAX_MEMORY or int(_SHARE * free_memory())
 
 
@@ -42,8 +40,3 @@ def block_shape(budget: Budget, shape: Sequence[int], asked: Sequence[int]) -> t
     if not asked:
         return budget.block
     return tuple(min(b, s) for b, s in zip(budget.block, shape, strict=True))
-
-
-def largest_pass(config: Config, budget: Budget) -> int:
-    """Pixels that may go through the network at once."""
-    return max(1, budget.network // (_PASS * from_config.model_settings(config).feature_maps[0]))

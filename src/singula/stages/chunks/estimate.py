@@ -20,9 +20,8 @@ from singula.stages.chunks.budget import (
     block_budget,
     block_shape,
     decoding_bytes,
-    largest_pass,
-    machine_memory,
     map_bytes,
+    memory_of,
 )
 from singula.stages.reading import reader_for
 
@@ -115,10 +114,12 @@ def count_blocks(config: Config, pairs: Sequence[Pair], *, workers: int = 1) -> 
 def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockWork:
     import torch
 
-    from singula.stages.chunks.network import plan_for
+    from singula.models import receptive_radius
+    from singula.prediction import block_plan
+    from singula.stages.chunks.network import halo_of, most_pixels
 
     shape, ndim = image.spatial_shape, image.ndim
-    memory = machine_memory(config) // workers
+    memory = memory_of(config) // workers
     budget = block_budget(config, shape, memory)
     if budget is None:
         raise UserError(
@@ -127,8 +128,15 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
         )
     block = block_shape(budget, shape, config.TEST.BY_CHUNKS.BLOCK_SHAPE)
     grid = Grid(shape, block)
-    largest = largest_pass(config, budget)
-    plan = plan_for(config, shape, block, largest, torch.device("cpu"))
+    cpu, settings = torch.device("cpu"), from_config.predict_settings(config, shape)
+    plan = block_plan(
+        shape,
+        settings,
+        halo_of(config, shape, block, cpu, budget.network),
+        receptive_radius(from_config.model_settings(config)) or (),
+        from_config.patch_of_tiles(config),
+        most_pixels(config, cpu, budget.network),
+    )
     middle = grid.number([count // 2 for count in grid.counts])
     region, windows = plan.region(grid.box(middle))
     sides = [part.stop - part.start for part in region]
@@ -146,7 +154,7 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
         pixels=pixels,
         tile=windows.patch,
         tiles=windows.count(sides),
-        tile_batch=from_config.predict_settings(config, shape).batch_size,
+        tile_batch=settings.batch_size,
         decoding=min(budget.most, prod(around)) * decoding_bytes(config, shape),
         predicting=prod(sides) * (each + image.channels * image.dtype.itemsize) + 3 * prod(block),
         maps=int(_MAPS * level * each * total),

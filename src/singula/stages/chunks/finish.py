@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.boxes import Box
 from singula.evaluate import Ratio, match_overlap, winning_classes
 from singula.evaluate.overlap import Overlap, sum_overlaps
 from singula.io.results import View
 from singula.io.stream import write_hdf5_from, write_tiff_from
 from singula.io.volume import BlockArray
 from singula.io.write import write_csv
-from singula.report.overlay import write_overlay
+from singula.report.overlay import middle_of, write_overlay
 from singula.stages.chunks import work
 from singula.stages.chunks.image import ChunkImage
 from singula.stages.chunks.steps import measured, process, remove_ids
-from singula.stages.finish import Finish
+from singula.stages.finish import Finish, with_classes
 from singula.stages.post import judge
 from singula.stages.progress import found_of, put_back
 from singula.stages.score import associated, record_matches, score_classes, values
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 _VIEW: View = "per_image"
-# Sides of what the overlay shows, and slices in which the fullest one is looked for
-_SHOWN, _SLICES = 2048, 16
 
 
 class ChunkFinish:
@@ -120,9 +117,7 @@ class ChunkFinish:
     def _write_table(self, path: Path, table: pd.DataFrame, phase: str) -> None:
         classes = self._classes(phase)
         if classes is not None:
-            ids, chosen = classes
-            rows = np.searchsorted(ids, table["label"].to_numpy().astype(ids.dtype))
-            table = table.assign(**{"class": chosen[rows].astype(np.int64)})
+            table = with_classes(table, *classes)
         write_csv(path, table)
 
     # Scores
@@ -207,11 +202,3 @@ class ChunkFinish:
         self.finish.overlays[self.plan.name] = write_overlay(
             picture, bench.image.read(box), labels, truth
         )
-
-
-def middle_of(shape: tuple[int, ...]) -> Box:
-    """What is shown of an image: its middle, of a volume some slices."""
-    most = (_SHOWN,) * len(shape) if len(shape) == 2 else (_SLICES, _SHOWN, _SHOWN)
-    sides = [min(size, side) for size, side in zip(shape, most, strict=True)]
-    starts = [(size - side) // 2 for size, side in zip(shape, sides, strict=True)]
-    return tuple(slice(a, a + n) for a, n in zip(starts, sides, strict=True))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from math import ceil
+from contextlib import AbstractContextManager
+from math import ceil, log
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,32 @@ from singula.postprocess import Extents, close_ids, extents
 from singula.postprocess.voronoi import growth_threshold
 from singula.scaleout import JobFolder
 from singula.scaleout.job import save_arrays
-from singula.scaleout.runner import Runner, Work
+from singula.scaleout.runner import Progress, Runner, Work
 from singula.scaleout.stitch import HIGH, LOW, join, number_by_first, sum_over, touching_pairs
 from singula.stages import settings as from_config
 from singula.stages.chunks import work
-from singula.stages.chunks.bench import FLOODED, GROWN, REPAIRED, SEEDS, Bench, bench
+from singula.stages.chunks.bench import FLOODED, GROWN, LEVELS, REPAIRED, SEEDS, Bench, bench
 from singula.stages.chunks.plan import Plan
 
 Array = npt.NDArray[Any]
 Notify = Callable[[str], None]
+Tell = Callable[[str], AbstractContextManager[Progress]]
 _PILOTS = 3
 _CHUNK = {2: 512, 3: 64}
+
+
+def chunk_side(side: int, wanted: int) -> int:
+    """The part of a block's side that is nearest to what is wanted, of those that divide it.
+
+    Parameters
+    ----------
+    side : int
+        Of the block.
+    wanted : int
+        Of what is compressed at once.
+    """
+    parts = [part for part in range(1, side + 1) if side % part == 0]
+    return min(parts, key=lambda part: abs(log(part / wanted)))
 
 
 class ChunkImage:
@@ -50,6 +66,8 @@ class ChunkImage:
     notify : callable
     clock : callable
         Takes the name of a stage and when it began.
+    progress : callable
+        From what is done to a context in which numbers of finished blocks are told.
     """
 
     def __init__(
@@ -59,9 +77,10 @@ class ChunkImage:
         runner: Runner,
         notify: Notify,
         clock: Callable[[str, float], float],
+        progress: Tell,
     ) -> None:
         self.job, self.plan, self.runner, self.notify = job, plan, runner, notify
-        self.clock = clock
+        self.clock, self.progress = clock, progress
         self.grid = plan.grid
 
     @property
@@ -72,15 +91,8 @@ class ChunkImage:
     def run_phase(self, phase: str, do: Work, count: int | None = None) -> None:
         """Do what is left of a phase."""
         blocks = range(len(self.grid) if count is None else count)
-        said = [time.monotonic()]
-
-        def progress(done: int, total: int) -> None:
-            if done in (0, total) or time.monotonic() - said[0] < 30:
-                return
-            said[0] = time.monotonic()
-            self.notify(f"  {self.plan.name}: {phase}, block {done} of {total}")
-
-        self.runner.run(do, self.job, phase, blocks, progress)
+        with self.progress(f"{self.plan.name}: {phase}") as told:
+            self.runner.run(do, self.job, phase, blocks, told)
 
     def records(self, phase: str) -> Iterator[dict[str, Array]]:
         """The records of a phase, block after block."""
@@ -143,10 +155,7 @@ class ChunkImage:
     ) -> BlockArray:
         """Begin an image whose files are the blocks."""
         ndim = len(self.plan.shape)
-        chunks = [
-            next(c for c in range(min(_CHUNK[ndim], side), 0, -1) if side % c == 0)
-            for side in self.plan.block
-        ]
+        chunks = [chunk_side(side, _CHUNK[ndim]) for side in self.plan.block]
         return BlockArray.create(
             path,
             shape,
@@ -167,8 +176,8 @@ class ChunkImage:
         found = self.job.read_note("thresholds")
         if found is None:
             bench = self.bench
-            if bench.filtered:
-                self.run_phase("levels", work.count_levels)
+            if bench.counted_in == LEVELS:
+                self.run_phase(LEVELS, work.count_levels)
             counts: dict[str, Array] = {}
             for record in self.records(bench.counted_in):
                 for name, count in record.items():
@@ -268,12 +277,13 @@ class ChunkImage:
         ids = self.job.open_table("seeds", "ids")
         if not self.job.done("flood"):
             self.create(self.job.path / FLOODED, self.plan.shape, ids.dtype, kind="labels")
-        if self.job.read_note("halo") is None:
-            self.job.write_note("halo", {"pixels": self._measure_halo()})
-        self.run_phase("flood", work.flood)
         count = int(self.job.open_table("seeds", "count"))
+        if count and self.job.read_note("halo") is None:
+            self.job.write_note("halo", {"pixels": self._measure_halo()})
+        if count:  # without any seed nothing grows, wherever it could
+            self.run_phase("flood", work.flood)
         sizes, unproved = np.zeros(count + 1, np.int64), 0
-        for record in self.records("flood"):
+        for record in self.records("flood") if count else ():
             sizes[record["ids"]] += record["pixels"]
             unproved += int(record.get("unproved", 0))
         settings = self.bench.recipe.settings

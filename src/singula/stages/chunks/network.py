@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from singula.boxes import Box
 from singula.config import Config
+from singula.data.patches import TilePlan
 from singula.models import receptive_radius
-from singula.prediction import BlockPlan, BlockPredictor, block_plan, largest_window
+from singula.prediction import BlockPredictor, block_halo, block_plan, largest_window
+from singula.prediction.predict import FloatArray
+from singula.prediction.windows import pixels_within
 from singula.stages import settings as from_config
 from singula.stages.weights import predictor_from
 from singula.training.checkpoint import load_checkpoint
-from singula.training.device import cpu_threads, free_memory
+from singula.training.device import cpu_threads, free_memory, is_out_of_memory
 
 if TYPE_CHECKING:
     from singula.stages.chunks.bench import Bench
@@ -25,7 +31,46 @@ DEVICE = "device"
 """Name of the note that says where this run computes."""
 
 
-def block_predictor(bench: Bench) -> BlockPredictor:
+class SparingPredictor:
+    """Predicts blocks; where memory runs out, with half as many pixels at a time from then on.
+
+    Parameters
+    ----------
+    blocks : BlockPredictor
+    """
+
+    def __init__(self, blocks: BlockPredictor) -> None:
+        self.blocks = blocks
+
+    def __call__(self, core: Box) -> dict[str, FloatArray]:
+        """Maps by name, each of the block's shape.
+
+        Raises
+        ------
+        MemoryError
+            When not even one patch fits.
+        """
+        while True:
+            try:
+                return self.blocks(core)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or not self._halve():
+                    raise
+            # Outside of the handler, whose error holds on to all that the forward pass needed.
+            gc.collect()
+            if self.blocks.predictor.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _halve(self) -> bool:
+        plan, settings = self.blocks.plan, self.blocks.settings
+        if plan.tiles is None:
+            self.blocks.plan = replace(plan, largest=plan.largest // 2)
+            return plan.largest > 1
+        self.blocks.settings = replace(settings, batch_size=max(1, settings.batch_size // 2))
+        return settings.batch_size > 1
+
+
+def block_predictor(bench: Bench) -> SparingPredictor:
     """The network with its weights, on the device of this process."""
     config = bench.config
     name = (bench.job.read_note(DEVICE) or {}).get("name", "cpu")
@@ -39,52 +84,51 @@ def block_predictor(bench: Bench) -> BlockPredictor:
     note = bench.job.read_note("fill")
     fill = None if note is None else np.array(note["values"], np.float32)
     settings = from_config.predict_settings(config, bench.shape)
-    return BlockPredictor(
-        predictor,
-        plan_of(bench, device),
-        bench.image.read,
-        bench.scaling,
-        settings,
-        fill,
+    most = most_pixels(config, device, bench.plan.network)
+    halo = bench.plan.halo
+    least = from_config.patch_of_tiles(config)
+    reach = receptive_radius(from_config.model_settings(config)) or ()
+    plan = block_plan(bench.shape, settings, halo, reach, least, most)
+    return SparingPredictor(
+        BlockPredictor(predictor, plan, bench.image.read, bench.scaling, settings, fill)
     )
 
 
-def plan_of(bench: Bench, device: torch.device) -> BlockPlan:
-    """How blocks are cut for the network."""
-    return plan_for(bench.config, bench.shape, bench.plan.block, bench.plan.largest, device)
+def most_pixels(config: Config, device: torch.device, memory: int) -> int:
+    """Pixels of a window at most, on a CPU within so many bytes."""
+    model = from_config.model_settings(config)
+    width, free = model.feature_maps[0], free_memory(device)
+    if free is None:
+        most = min(largest_window(model.ndim, width), pixels_within(memory, width))
+    else:
+        most = largest_window(model.ndim, width, memory=free)
+    batch = from_config.predict_settings(config, config.patch).batch_size
+    return max(1, most // batch)
 
 
-def plan_for(
-    config: Config,
-    shape: Sequence[int],
-    block: Sequence[int],
-    largest: int,
-    device: torch.device,
-) -> BlockPlan:
-    """How blocks of such an image are cut for the network.
+def halo_of(
+    config: Config, shape: Sequence[int], block: Sequence[int], device: torch.device, memory: int
+) -> tuple[int, ...]:
+    """What every process predicts a block together with; none where tiles bring their own.
 
     Raises
     ------
     MemoryError
-        When no window is small enough.
+        When not even one patch fits.
     """
     settings = from_config.predict_settings(config, shape)
     model = from_config.model_settings(config)
     reach = receptive_radius(model)
-    memory = free_memory(device)
-    width = model.feature_maps[0]
-    if memory is not None:
-        most = largest_window(model.ndim, width, memory=memory)
-    else:
-        most = min(largest_window(model.ndim, width), largest)
-    plan = block_plan(
-        shape,
+    if isinstance(settings.plan, TilePlan) or reach is None:
+        return (0,) * model.ndim
+    halo = block_halo(
         block,
-        settings,
-        reach or (0,) * model.ndim,
-        from_config.tile_plan(config, model).patch,
-        max(1, most // settings.batch_size),
+        settings.plan.margin,
+        reach,
+        settings.plan.multiple,
+        from_config.patch_of_tiles(config),
+        most_pixels(config, device, memory),
     )
-    if plan is None:
-        raise MemoryError("not enough memory to predict a single patch")
-    return plan
+    if halo is None:
+        raise MemoryError("not enough memory to predict a single patch of DATA.PATCH_SIZE")
+    return halo

@@ -10,7 +10,7 @@ from singula.scaleout.grid import Grid
 from singula.scaleout.job import JobFolder
 
 _NOTE = "plan"
-_TUPLES = ("shape", "block", "spacing", "image_place", "label_place")
+_TUPLES = ("shape", "block", "spacing", "halo", "image_place", "label_place")
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,10 @@ class Plan:
     unit : str, optional
     most : int
         Pixels of a box that may be decoded at once.
-    largest : int
-        Pixels that may go through the network at once.
+    network : int
+        Bytes that a forward pass may take on a CPU.
+    halo : tuple of int
+        What a block is predicted together with, the same in all processes.
     maps_key, key : str
         What the maps, and everything else, was made from: files, weights and settings.
     """
@@ -58,7 +60,8 @@ class Plan:
     spacing: tuple[float, ...] | None
     unit: str | None
     most: int
-    largest: int
+    network: int
+    halo: tuple[int, ...]
     maps_key: str
     key: str
 

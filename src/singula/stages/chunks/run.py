@@ -14,24 +14,22 @@ from typing import TYPE_CHECKING
 from singula.config import Config
 from singula.errors import StorageError, UserError
 from singula.io.image import ArrayPlace
+from singula.io.lazy import open_image
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree
 from singula.runtime import release_memory
 from singula.scaleout import JobFolder
 from singula.scaleout.runner import OneProcess, Runner
 from singula.stages import settings as from_config
-from singula.stages.chunks.budget import (
-    block_budget,
-    block_shape,
-    largest_pass,
-    machine_memory,
-)
+from singula.stages.chunks.bench import RECOUNT
+from singula.stages.chunks.budget import block_budget, block_shape, memory_of
 from singula.stages.chunks.finish import ChunkFinish
 from singula.stages.chunks.image import ChunkImage
-from singula.stages.chunks.network import DEVICE
+from singula.stages.chunks.network import DEVICE, halo_of
 from singula.stages.chunks.plan import Plan
+from singula.stages.chunks.told import as_bar, in_lines
 from singula.stages.finish import Finish
-from singula.stages.inputs import TestInputs
+from singula.stages.inputs import TestInputs, check_mask
 from singula.stages.post import post_settings
 from singula.stages.progress import file_stamp, settings_fingerprint
 from singula.stages.stored import maps_fingerprint, set_results_aside
@@ -64,6 +62,12 @@ class ChunkRun:
         began goes on in any case.
     dask : str, optional
         Who works on the blocks, as ``--dask`` says; this process by default.
+    live : bool
+        Draw a bar instead of saying how far it is.
+    pairs : list of Pair, optional
+        The images, if they are not those that the configuration names.
+    runner : Runner, optional
+        Those who `dask` names, where they are there already.
     """
 
     config: Config
@@ -72,19 +76,23 @@ class ChunkRun:
     notify: Notify
     resume: bool = False
     dask: str | None = None
+    live: bool = False
+    pairs: list[Pair] | None = None
+    runner: Runner | None = None
     failed: dict[str, str] = field(default_factory=dict)
     sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     finish: Finish = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the place where everything is gathered."""
-        refuse_whole_images(self.config)
         self.finish = Finish(self.config, self.tree, post_settings(self.config))
 
     def run(self) -> ChunkRun:
         """Predict, decode and score every test image."""
         inputs = TestInputs(self.config, self.notify, writes=False)
-        pairs, self.failed = inputs.find()
+        pairs = self.pairs
+        if pairs is None:
+            pairs, self.failed = inputs.find()
         self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
         checkpoint = load_checkpoint(find_checkpoint(self.config, self.tree))
         self.config, notices = apply_tuned(self.config, checkpoint.description)
@@ -93,7 +101,8 @@ class ChunkRun:
             self.notify(line)
         self._set_aside(pairs, checkpoint, inputs)
         normalizer = self._normalizer(checkpoint)
-        with self._runner() as runner:
+        called = nullcontext(self.runner) if self.runner else self._called()
+        with called as runner:
             for number, pair in enumerate(pairs, 1):
                 words = self._image(pair, checkpoint, normalizer, inputs, runner)
                 self.notify(f"[{number}/{len(pairs)}] {pair.name}: {words}")
@@ -104,18 +113,12 @@ class ChunkRun:
             )
         return self
 
-    def _runner(self) -> AbstractContextManager[Runner]:
-        if self.dask is None:
-            return nullcontext(OneProcess())
-        from singula.scaleout.dask_run import dask_runner
-        from singula.training.device import present_gpus
-
-        gpus = present_gpus() if self.device.kind == "cuda" else 0
-        return dask_runner(self.dask, self.notify, memory=self._memory(), gpus=gpus)
+    def _called(self) -> AbstractContextManager[Runner]:
+        return runner_for(self.dask, self.config, self.device, self.notify)
 
     def _memory(self) -> int:
         """Bytes that this machine gives."""
-        return machine_memory(self.config)
+        return memory_of(self.config)
 
     def _workers(self) -> int:
         """Processes among which this machine's memory is divided."""
@@ -172,12 +175,14 @@ class ChunkRun:
             plan.save(job)
             device = "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
             job.write_note(DEVICE, {"name": device})
-            image = ChunkImage(job, plan, runner, self.notify, self.finish.clock)
+            told = as_bar if self.live else in_lines(self.notify)
+            image = ChunkImage(job, plan, runner, self.notify, self.finish.clock, told)
             done = ChunkFinish(image, self.finish)
             if job.read_note(_DONE) is None:
+                count = len(plan.grid)
                 self.notify(
-                    f"  {pair.name}: {_sides(plan.shape)} pixels in {len(plan.grid)} blocks of "
-                    f"{_sides(plan.block)}"
+                    f"  {pair.name}: {_sides(plan.shape)} pixels in {count} "
+                    f"block{'s' if count > 1 else ''} of {_sides(plan.block)}"
                 )
                 image.predict(normalizer)
                 if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
@@ -198,10 +203,6 @@ class ChunkRun:
         image = inputs.reader.open_image(pair.image, pair.arrays)
         shape = image.spatial_shape
         asked = config.TEST.BY_CHUNKS.BLOCK_SHAPE
-        if asked and (len(asked) != len(shape) or min(asked) < 1):
-            raise UserError(
-                f"TEST.BY_CHUNKS.BLOCK_SHAPE: found {asked}; give {len(shape)} sides of 1 or more"
-            )
         memory = self._memory() // self._workers()
         budget = block_budget(config, shape, memory)
         if budget is None:
@@ -209,8 +210,11 @@ class ChunkRun:
                 f"{pair.image}: {memory / 1e9:.1f} GB of memory are too little for any block",
                 "give more with SYSTEM.MAX_MEMORY, or use fewer workers",
             )
+        block = block_shape(budget, shape, asked)
         maps_key, key = self._keys(pair, checkpoint, inputs)
         mask = inputs.masks.get(pair.name)
+        if mask is not None:
+            check_mask(mask, open_image(mask, len(shape), 1).spatial_shape, pair, shape)
         spacing = from_config.spacing(config, "TEST")
         if spacing is None or len(spacing) != len(shape):
             spacing = image.spacing
@@ -229,11 +233,12 @@ class ChunkRun:
             if self.finish.post.changes_instances
             else "",
             shape=shape,
-            block=block_shape(budget, shape, asked),
+            block=block,
             spacing=spacing,
             unit=image.unit,
             most=budget.most,
-            largest=largest_pass(config, budget),
+            network=budget.network,
+            halo=halo_of(config, shape, block, self.device.torch, budget.network),
             maps_key=maps_key,
             key=key,
         )
@@ -244,33 +249,38 @@ class ChunkRun:
         if before is None or before.maps_key != plan.maps_key or not Path(before.maps).is_dir():
             shutil.rmtree(job.path, ignore_errors=True)
             return plan
-        if before.key != plan.key:
+        if before.key != plan.key or self._lost(job, before):
             job.forget_all_but(("maps", "values", "scaling", "fill"))
+            # Filters and masks, through which maps were counted, may be others now.
+            job.write_note(RECOUNT, {})
         done = len(job.done("maps"))
         self.notify(f"  {plan.name}: {done} of {len(before.grid)} blocks are predicted already")
-        return replace(plan, block=before.block, most=max(plan.most, 1), shape=before.shape)
+        return replace(plan, block=before.block, halo=before.halo)
+
+    def _lost(self, job: JobFolder, plan: Plan) -> bool:
+        """Whether the results of a finished image were moved aside, or deleted."""
+        made = self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE
+        results = [path for path in (plan.instances, plan.processed) if made and path]
+        return job.read_note(_DONE) is not None and not all(Path(p).is_dir() for p in results)
 
 
-def refuse_whole_images(config: Config) -> None:
-    """Say which keys need whole images.
+def runner_for(
+    dask: str | None, config: Config, device: Device, notify: Notify
+) -> AbstractContextManager[Runner]:
+    """Who works on the blocks, as ``--dask`` says; this process by default.
 
     Raises
     ------
     UserError
-        Naming the first one that is set.
+        For words that are not understood, or workers that do not come.
     """
-    keys: dict[str, bool] = {
-        "TEST.FULL_IMG": config.TEST.FULL_IMG,
-        "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK,
-        "DATA.PREPROCESS.TEST": config.DATA.PREPROCESS.TEST,
-        "PROBLEM.INSTANCE_SEG.DATA_CHECK_MW": config.PROBLEM.INSTANCE_SEG.DATA_CHECK_MW,
-    }
-    for name, wanted in keys.items():
-        if wanted:
-            raise UserError(
-                f"{name}: True needs whole images, but TEST.BY_CHUNKS.ENABLE is True",
-                f"set {name}: False, or TEST.BY_CHUNKS.ENABLE: False",
-            )
+    if dask is None:
+        return nullcontext(OneProcess())
+    from singula.scaleout.dask_run import dask_runner
+    from singula.training.device import present_gpus
+
+    gpus = present_gpus() if device.kind == "cuda" else 0
+    return dask_runner(dask, notify, memory=memory_of(config), gpus=gpus)
 
 
 def _place(arrays: ArrayPlace | None) -> tuple[str, str | None] | None:

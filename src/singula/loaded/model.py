@@ -15,13 +15,8 @@ from singula.config import Config, config_from_dict
 from singula.data.preprocess import Reference, preprocess, resize_labels
 from singula.errors import UserError
 from singula.instances import Decoded, DecodeSettings, decode
-from singula.io.image import Image
-from singula.io.read import image_layout, read_header, read_image
-from singula.io.write import write_csv, write_tiff
-from singula.postprocess import count_instances
 from singula.prediction import Predictor
 from singula.stages import settings as from_config
-from singula.stages.finish import instance_classes, with_class
 from singula.stages.maps import predict_maps
 from singula.stages.post import (
     PostSettings,
@@ -30,8 +25,7 @@ from singula.stages.post import (
     process_instances,
     seed_filter,
 )
-from singula.stages.reading import Reader, places_for, reader_for
-from singula.stages.score import AXES
+from singula.stages.reading import Reader, reader_for
 from singula.stages.tuned import apply_tuned
 from singula.stages.weights import predictor_from
 from singula.training.checkpoint import load_checkpoint
@@ -88,6 +82,8 @@ class Model:
         How the run's test images were read and preprocessed.
     notices : tuple of str
         What to know of its thresholds.
+    checkpoint : Path, optional
+        The file that it was read from.
     """
 
     config: Config
@@ -96,6 +92,7 @@ class Model:
     post: PostSettings
     reader: Reader
     notices: tuple[str, ...] = ()
+    checkpoint: Path | None = None
 
     @property
     def ndim(self) -> int:
@@ -258,146 +255,7 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     predictor, normalizer = predictor_from(config, checkpoint, torch.device(device))
     known = checkpoint.description.get("reference")
     reader = reader_for(config, "TEST", Reference.from_dict(known) if known else None)
-    return Model(config, predictor, normalizer, post_settings(config), reader, tuple(notices))
-
-
-def predict_files(
-    model: Model,
-    images: Sequence[Path],
-    output: Path,
-    *,
-    augment: bool | None,
-    tables: bool,
-    resume: bool,
-    notify: Notify,
-) -> dict[str, str]:
-    """Write the instances of each image as ``<name>.tif``; gives what failed, by file.
-
-    Parameters
-    ----------
-    tables : bool
-        Write the measurements as ``<name>_stats.csv`` as well.
-    resume : bool
-        Skip images whose instances are there.
-    """
-    from singula.errors import StorageError
-    from singula.io.formats import stem_of
-
-    failed: dict[str, str] = {}
-    for number, path in enumerate(images, 1):
-        target = output / f"{stem_of(path)}.tif"
-        if resume and target.is_file():
-            notify(f"[{number}/{len(images)}] {path.name}: done already")
-            continue
-        try:
-            count = _predict_file(model, path, target, augment=augment, tables=tables)
-            notify(f"[{number}/{len(images)}] {path.name}: {count} instances")
-        except StorageError:
-            raise
-        except (UserError, MemoryError) as error:
-            failed[str(path)] = str(error) or "not enough memory"
-            notify(f"[{number}/{len(images)}] {path.name}: FAILED: {failed[str(path)]}")
-    return failed
-
-
-def _read(model: Model, path: Path) -> Image:
-    """An image that fits the model; who only predicts has no configuration to change."""
-    channels, grey = model.config.in_channels, model.reader.grey
-    place = places_for(model.config, "TEST").image
-    header = read_header(path, place)
-    try:
-        image_layout(path, header, model.ndim, channels, grey=grey)
-    except UserError as error:
-        axes, allowed = model.axes, f"{channels} channel{'s' if channels > 1 else ''}"
-        raise UserError(
-            f"{path}: {header} does not fit this model, which takes images ({axes}) with "
-            f"{allowed}{' or a single one' if grey else ''}",
-            "give images like those that it was trained on, or a model for such images; wrong axes "
-            "of a TIFF are put right in Fiji: Image > Properties…, then save",
-        ) from error
-    return read_image(path, model.ndim, channels, grey=grey, arrays=place)
-
-
-def _predict_file(
-    model: Model, path: Path, target: Path, *, augment: bool | None, tables: bool
-) -> int:
-    from singula.measure import measure
-
-    image = _read(model, path)
-    maps = model.predict_maps(image.array, augment=augment)
-    configured = from_config.spacing(model.config, "TEST")
-    labels, _ = model.instances(maps, spacing=configured)
-    spacing = image.spacing
-    if configured is not None:
-        # It is the size of a pixel of the resized image.
-        shapes = zip(configured, labels.shape, image.spatial_shape, strict=True)
-        spacing = tuple(size * new / old for size, new, old in shapes)
-    labels = model.restore(labels, image.spatial_shape)
-    classes = maps.get("class")
-    if classes is not None:
-        classes = model.restore(classes, image.spatial_shape)
-    stored, axes = labels, AXES[labels.ndim]
-    if classes is not None:
-        own = instance_classes(labels, classes)
-        dtype = np.promote_types(labels.dtype, own.dtype)
-        stored = np.stack([labels.astype(dtype), own.astype(dtype)], axis=-1)
-        axes += "C"
-    if tables:
-        table = with_class(measure(labels, spacing=spacing), labels, classes)
-        write_csv(target.with_name(f"{target.stem}_stats.csv"), table)
-    write_tiff(target, stored, axes, image.spacing, image.unit)
-    return count_instances(labels)
-
-
-def gather_images(
-    paths: Sequence[Path], output: Path, *, tables: bool = False, overwrite: bool = True
-) -> list[Path]:
-    """Files, and all images of folders, in natural order.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-    output : Path
-        Where ``<name>.tif`` will be written.
-    tables : bool
-        ``<name>_stats.csv`` will be written as well.
-    overwrite : bool
-        Files that are there may be replaced, or are skipped.
-
-    Raises
-    ------
-    UserError
-        For a path that is not there, two images of one name, an output that would be an input, or a
-        file in the way.
-    """
-    from singula.io.formats import stem_of
-    from singula.io.listing import list_images
-
-    files: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise UserError(f"{path}: there is no such file or folder", "correct the path")
-        files += list_images(path, "IMAGES") if path.is_dir() else [path]
-    names: dict[str, Path] = {}
-    for file in files:
-        name = stem_of(file)
-        if name in names:
-            raise UserError(
-                f"{names[name]} and {file} would both be written as {name}.tif",
-                "predict them into two folders",
-            )
-        if (output / f"{name}.tif").resolve() == file.resolve():
-            raise UserError(f"{file} would be written over", "choose another folder with -o")
-        names[name] = file
-    targets = [output / f"{name}.tif" for name in names]
-    if tables:
-        targets += [output / f"{name}_stats.csv" for name in names]
-    there = [target for target in targets if target.exists()]
-    if there and not overwrite:
-        more = f" and {len(there) - 1} more" if there[1:] else ""
-        raise UserError(
-            f"{there[0]}{more}: is there already",
-            "choose another folder with -o; go on where an interrupted prediction stopped with "
-            "--resume; or replace files with --overwrite",
-        )
-    return files
+    post = post_settings(config)
+    return Model(
+        config, predictor, normalizer, post, reader, tuple(notices), checkpoint.path.absolute()
+    )

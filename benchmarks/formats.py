@@ -1,0 +1,168 @@
+"""Memory and speed of images that stay on disk: read in boxes, and labels made ready for training.
+
+    python benchmarks/formats.py [--side 384] [--slices 300]
+
+Each line is a process of its own; memory is by how much its peak (VmHWM, Linux) grows. Reading: a
+volume of SLICES × 1000 × 1000 in 16 bits, in chunks of 30 × 256 × 256 where the format has some,
+box by box of the same size; the files were just written, so they lie in the system's cache. Labels:
+a cube of SIDE³ with 32-bit ids in a Zarr, read, encoded and stored, and checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NAMES = ("a.zarr", "a.h5", "a.n5", "deflated.tif", "plain.tif", "a.npy")
+CHUNKS = (30, 256, 256)
+
+
+def peak() -> int:
+    """Largest memory of this process so far, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def begin() -> int:
+    """Let the peak be what is held now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
+
+
+def write(path: Path, slices: int) -> None:
+    """A volume of random numbers of ten bits, smoothed a little by repetition."""
+    rng = np.random.default_rng(0)
+    part = rng.integers(0, 1024, (30, 500, 500)).astype(np.uint16).repeat(2, 1).repeat(2, 2)
+    shape = (slices, 1000, 1000)
+    starts = range(0, slices, 30)
+    if path.suffix == ".zarr":
+        import zarr
+
+        array = zarr.create_array(path, shape=shape, dtype="uint16", chunks=CHUNKS)
+        for z in starts:
+            array[z : z + 30] = part
+    elif path.suffix == ".h5":
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            options: dict[str, Any] = {"chunks": CHUNKS, "compression": "gzip"}
+            stored = file.create_dataset("raw", shape, "uint16", compression_opts=1, **options)
+            for z in starts:
+                stored[z : z + 30] = part
+    elif path.suffix == ".n5":
+        import tensorstore
+
+        metadata = {
+            "compression": {"type": "zstd"},
+            "dataType": "uint16",
+            "dimensions": shape[::-1],
+            "blockSize": CHUNKS[::-1],
+        }
+        kvstore = {"driver": "file", "path": str(path)}
+        spec = {"driver": "n5", "kvstore": kvstore, "metadata": metadata, "create": True}
+        store = tensorstore.open(spec).result()
+        for z in starts:
+            store[:, :, z : z + 30].write(part.T).result()
+    elif path.suffix == ".npy":
+        mapped = np.lib.format.open_memmap(path, "w+", np.uint16, shape)
+        for z in starts:
+            mapped[z : z + 30] = part
+        mapped.flush()
+    else:
+        import tifffile
+
+        planes = (plane for _ in starts for plane in part)
+        packed = "zlib" if path.stem == "deflated" else None
+        tifffile.imwrite(
+            path, planes, shape=shape, dtype="uint16", compression=packed, metadata={"axes": "ZYX"}
+        )
+
+
+def read(path: Path) -> None:
+    """Read a volume in boxes; print MB of memory and MB per second."""
+    from singula.io.lazy import boxes, open_image
+
+    lazy = open_image(path, 3, 1)
+    lazy.read((slice(0, 5), slice(0, 50), slice(0, 50)))
+    before, start, size = begin(), time.perf_counter(), 0
+    for box in boxes(lazy.spatial_shape, CHUNKS):
+        size += lazy.read(box).nbytes
+    seconds = time.perf_counter() - start
+    print(f"{(peak() - before) / 1e6:.0f} {size / 1e6 / seconds:.0f}")
+
+
+def label(folder: Path, side: int, codes: str) -> None:
+    """Make a label volume ready for training; print bytes per voxel after each step."""
+    import zarr
+
+    from singula.channels import EncodeSettings
+    from singula.channels.store import ChannelStore
+    from singula.io.label_check import ids_in_pieces
+    from singula.io.read import read_labels
+
+    place = folder / "labels.zarr"
+    z, y, x = np.ogrid[:side, :side, :side]
+    ids = ((z // 16 * 99 + y // 16) * 99 + x // 16 + 1).astype(np.uint32)
+    ids[(z % 16 < 3) | (y % 16 < 3) | (x % 16 < 3)] = 0
+    zarr.create_array(place, data=ids, chunks=(64, 64, 64))
+    small = ids[:32, :32, :32].copy()
+    del ids
+    settings = EncodeSettings(tuple(codes))
+
+    def store(name: str, array: np.ndarray) -> None:
+        kept = ChannelStore(folder / f"{name}x", folder / f"{name}y", settings)
+        kept.ensure(name, place, lambda: array, place)
+
+    store("small", small)  # compiles what is compiled
+    ids_in_pieces(small)
+    before, found = begin(), []
+    labels = read_labels(place, 3).array[..., 0]
+    found.append(peak())
+    store("large", labels)
+    found.append(peak())
+    ids_in_pieces(labels)
+    found.append(peak())
+    print(*(f"{(one - before) / side**3:.0f}" for one in found))
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=384)
+    parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.one:
+        what, place, *more = chosen.one
+        if what == "read":
+            read(Path(place))
+        else:
+            label(Path(place), chosen.side, more[0])
+        return
+
+    def measure(*job: object) -> list[str]:
+        command = [sys.executable, __file__, "--side", str(chosen.side), "--one", *map(str, job)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
+    print("| read in boxes | memory, MB | MB/s |\n|---|---|---|")
+    for name in NAMES:
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder) / name, chosen.slices // 30 * 30)
+            memory, speed = measure("read", Path(folder) / name)
+            print(f"| {name} | {memory} | {speed} |", flush=True)
+    print("\n| labels, bytes a voxel | read | and stored | and checked |\n|---|---|---|---|")
+    for codes in ("BC", "BCD"):
+        with tempfile.TemporaryDirectory() as folder:
+            steps = measure("label", folder, codes)
+            print(f"| {codes} | {' | '.join(steps)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""``python -m singula.cli``."""
+
+from singula.cli import main
+
+main()

@@ -1,0 +1,67 @@
+"""What all commands share: the program, what it says, and how it is interrupted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from singula import __version__
+
+AGAIN = "the same command begins anew"
+# Without rich's help pages `--help` answers at once.
+app = typer.Typer(
+    name="singula",
+    help="Find every object in microscopy images, 2D or 3D, and give each its own id.",
+    epilog="First steps: singula demo",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+run_app = typer.Typer(
+    name="biapy",
+    help="The same as `singula run`, under the name that the configuration format knows.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def say(line: str) -> None:
+    """Say a line at once."""
+    print(line, flush=True)
+
+
+@contextmanager
+def interruptible(next_step: str = "the same command with --resume goes on") -> Iterator[None]:
+    """Say what Ctrl-C leaves behind."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; what was written is complete: {next_step}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def complete_key(incomplete: str) -> list[str]:
+    """Keys and their words for the shell."""
+    from singula.config.keys import completions
+
+    return completions(incomplete)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"singula {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,235 @@
+"""Commands about runs: to make one, and to use what it left."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from singula.cli.app import AGAIN, app, complete_key, interruptible, run_app, say
+
+
+@run_app.command()
+@app.command()
+def run(
+    config: Annotated[Path, typer.Option("--config", "-cfg", help="The YAML file.")],
+    result_dir: Annotated[
+        Path, typer.Option("--result_dir", "-rdir", help="Where the job's folder is created.")
+    ] = Path(),
+    name: Annotated[
+        str | None, typer.Option("--name", "-name", help="Name of the job [the file's name].")
+    ] = None,
+    run_id: Annotated[
+        int, typer.Option("--run_id", "-rid", help="Number of the run, for repetitions.")
+    ] = 1,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", "-gpu", help='0, cuda:0, "0, 1", or cpu.')
+    ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option("--gpus", min=1, help="Train on so many GPUs, one process for each."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one key; may be repeated.",
+            autocompletion=complete_key,
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where this run stopped.")] = False,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            "--dask",
+            metavar="WORKERS",
+            help="Who works on blocks (TEST.BY_CHUNKS): local:N, tcp://HOST:PORT, slurm:FILE.",
+        ),
+    ] = None,
+) -> None:
+    """Train, predict and score as a configuration file says.
+
+    Example: singula run --config cells.yaml --result_dir results --name cells --run_id 1
+
+    Go on after an interruption: singula run --config cells.yaml --resume
+
+    Fewer epochs this time: singula run --config cells.yaml --set TRAIN.EPOCHS=5
+
+    On two GPUs: singula run --config cells.yaml --gpus 2
+
+    Images larger than memory, by four workers: singula run --config cells.yaml --dask local:4
+    """
+    from singula.runtime import prepare_process
+
+    prepare_process()
+    from singula.workflow import Job
+    from singula.workflow import run as run_job
+
+    job = Job(
+        config,
+        result_dir,
+        name,
+        run_id,
+        gpu,
+        tuple(overrides or ()),
+        resume=resume,
+        live=sys.stdout.isatty(),
+        dask=dask,
+    )
+    if "RANK" not in os.environ:
+        from singula.launch import gpus_named, launch_run
+
+        count = gpus or gpus_named(gpu)
+        if count > 1:
+            raise typer.Exit(launch_run(count, job))
+    with interruptible():
+        report = run_job(job, say)
+    if report.test is not None and report.test.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    model: Annotated[Path, typer.Option("--model", "-m", help="A run folder or a checkpoint.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the label images.")],
+    gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
+    augment: Annotated[
+        bool | None, typer.Option("--augment/--no-augment", help="Average over turned views.")
+    ] = None,
+    tables: Annotated[bool, typer.Option("--tables", help="Write measurements as CSV.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip what is there already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            "--dask", metavar="WORKERS", help="In blocks, by the workers of `run --dask`."
+        ),
+    ] = None,
+) -> None:
+    """Find the instances of images with a trained model, without any configuration file.
+
+    Images that do not fit into memory are done in blocks, and written as OME-Zarr.
+
+    Example: singula predict new/*.tif --model results/cells/results/cells_1 -o instances
+    """
+    from singula.runtime import importing, prepare_process
+
+    prepare_process()
+    with importing():
+        from singula.loaded import gather_images, load, predict_files
+        from singula.training.device import choose_device
+
+    files = gather_images(images, output, tables=tables, overwrite=overwrite or resume)
+    loaded = load(model, device=choose_device(gpu, "cpu", "32", say).torch)
+    for line in loaded.notices:
+        say(line)
+    with interruptible():
+        failed = predict_files(
+            loaded,
+            files,
+            output,
+            augment=augment,
+            tables=tables,
+            resume=resume,
+            notify=say,
+            dask=dask,
+        )
+    say(f"{len(files) - len(failed)} of {len(files)} images: {output}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def tune(
+    run_folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's folder, RESULT_DIR/NAME/results/NAME_1.")
+    ],
+    metric: Annotated[
+        str, typer.Option("--metric", help="pq (panoptic quality) or f1, means over images.")
+    ] = "pq",
+    iou: Annotated[
+        float, typer.Option("--iou", help="IoU of a true and a predicted object that match.")
+    ] = 0.5,
+    save: Annotated[
+        bool, typer.Option("--save/--no-save", help="Put the thresholds into the checkpoint.")
+    ] = True,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
+) -> None:
+    """Find the decoding thresholds that suit the validation images best.
+
+    The images are predicted once; every setting is then decoded from the stored predictions.
+
+    Example: singula tune results/cells/results/cells_1
+    """
+    from singula.runtime import prepare_process
+
+    prepare_process()
+    from singula.training.device import choose_device
+    from singula.tuning import result_lines
+    from singula.tuning import tune as tune_thresholds
+
+    device = choose_device(gpu, "cpu", "32", say).torch
+    with interruptible(AGAIN):
+        result = tune_thresholds(
+            run_folder, metric=metric, iou=iou, save=save, device=device, notify=say
+        )
+    for line in result_lines(result):
+        say(line)
+    for what, path in result.files.items():
+        say(f"{what}: {path}")
+    if result.saved is not None:
+        say(f"saved in {result.saved}: `singula predict` uses them, and `singula run` does where")
+        say("  its configuration gives no thresholds")
+    say("stored instances stay those of the run's own thresholds, also for `singula export`:")
+    say("  test again, or predict, for the new ones")
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or label images.")],
+    to: Annotated[str, typer.Option("--to", help="imagej, qupath, ome-zarr, csv or coco.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder [RUN/exports].")
+    ] = None,
+    spacing: Annotated[
+        str | None, typer.Option("--spacing", help="Size of a pixel, z first: 0.25,0.25")
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", help="Its unit, such as µm.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Write the instances of a run, or of label images, for other programs.
+
+    Example: singula export results/cells/results/cells_1 --to imagej
+
+    Label images: singula export labels/ --to csv --spacing 0.25,0.25 --unit µm -o tables
+    """
+    from singula.exports import export as export_instances
+    from singula.exports import sizes_from_text
+
+    sizes = None if spacing is None else sizes_from_text(spacing)
+    with interruptible(AGAIN):
+        written = export_instances(
+            source, to, output, spacing=sizes, unit=unit, overwrite=overwrite, notify=say
+        )
+    say(f"written: {written[0]}" + (f" and {len(written) - 1} more" if written[1:] else ""))
+
+
+@app.command()
+def report(
+    run_folder: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="The run's folder, RESULT_DIR/NAME/results/NAME_1."),
+    ],
+) -> None:
+    """Write report.html of a finished run: scores, curves, pictures and tables on one page.
+
+    Every run ends with it. Example: singula report results/cells/results/cells_1
+    """
+    from singula.report.build import build_report
+
+    say(str(build_report(run_folder)))

@@ -1,0 +1,6 @@
+"""A trained model without its YAML file: the checkpoint carries all that it needs."""
+
+from singula.loaded.files import gather_images, predict_files
+from singula.loaded.model import Model, find_model, load
+
+__all__ = ["Model", "find_model", "gather_images", "load", "predict_files"]

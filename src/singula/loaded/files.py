@@ -1,0 +1,234 @@
+"""Images in files, predicted by a model that was loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.errors import StorageError, UserError
+from singula.io.formats import stem_of
+from singula.io.pairs import Pair
+from singula.io.read import image_layout, read_header, read_image
+from singula.io.write import write_csv, write_tiff
+from singula.loaded.model import Model
+from singula.postprocess import count_instances
+from singula.stages import settings as from_config
+from singula.stages.finish import instance_classes, with_class
+from singula.stages.reading import places_for
+from singula.stages.score import AXES
+
+if TYPE_CHECKING:
+    from singula.scaleout.runner import Runner
+    from singula.training.device import Device
+
+Array = npt.NDArray[Any]
+Notify = Callable[[str], None]
+
+
+def predict_files(
+    model: Model,
+    images: Sequence[Path],
+    output: Path,
+    *,
+    augment: bool | None,
+    tables: bool,
+    resume: bool,
+    notify: Notify,
+    dask: str | None = None,
+) -> dict[str, str]:
+    """Write the instances of each image as ``<name>.tif``; gives what failed, by file.
+
+    An image that does not fit into memory is done in blocks, and written as ``<name>.zarr``.
+
+    Parameters
+    ----------
+    tables : bool
+        Write the measurements as ``<name>_stats.csv`` as well.
+    resume : bool
+        Skip images whose instances are there.
+    dask : str, optional
+        Who works on the blocks of large images; with it, every image is done in blocks.
+    """
+    failed: dict[str, str] = {}
+    with _workers(model, dask, notify) as runner:
+        for number, path in enumerate(images, 1):
+            target = output / f"{stem_of(path)}.tif"
+            large = target.with_suffix(".zarr")
+            step = f"[{number}/{len(images)}] {path.name}:"
+            if resume and (target.is_file() or large.is_dir()):
+                notify(f"{step} done already")
+                continue
+            try:
+                _check(model, path)
+                if dask is None and _fits(model, path):
+                    count = _predict_file(model, path, target, augment=augment, tables=tables)
+                else:
+                    notify(f"{step} in blocks, to {large.name}")
+                    count = _predict_blocks(
+                        model, path, large, notify,
+                        augment=augment, tables=tables, dask=dask, runner=runner,
+                    )  # fmt: skip
+                notify(f"{step} {count} instances")
+            except StorageError:
+                raise
+            except (UserError, MemoryError) as error:
+                failed[str(path)] = str(error) or "not enough memory"
+                notify(f"{step} FAILED: {failed[str(path)]}")
+    return failed
+
+
+def _workers(
+    model: Model, dask: str | None, notify: Notify
+) -> AbstractContextManager[Runner | None]:
+    """Those whom ``--dask`` names, the same for all images; an error of theirs is none of these."""
+    if dask is None:
+        return nullcontext()
+    from singula.stages.chunks.run import runner_for
+
+    return runner_for(dask, model.config, _device(model), notify)
+
+
+def _device(model: Model) -> Device:
+    from singula.training.device import Device
+
+    own = model.predictor.device
+    return Device(own.type, () if own.index is None else (own.index,))
+
+
+def _check(model: Model, path: Path) -> None:
+    """Whether an image fits the model; who only predicts has no configuration to change."""
+    channels, grey = model.config.in_channels, model.reader.grey
+    place = places_for(model.config, "TEST").image
+    header = read_header(path, place)
+    try:
+        image_layout(path, header, model.ndim, channels, grey=grey)
+    except UserError as error:
+        axes, allowed = model.axes, f"{channels} channel{'s' if channels > 1 else ''}"
+        raise UserError(
+            f"{path}: {header} does not fit this model, which takes images ({axes}) with "
+            f"{allowed}{' or a single one' if grey else ''}",
+            "give images like those that it was trained on, or a model for such images; wrong axes "
+            "of a TIFF are put right in Fiji: Image > Properties…, then save",
+        ) from error
+
+
+def _pair(model: Model, path: Path) -> Pair:
+    return Pair(path, None, stem_of(path), places_for(model.config, "TEST").image)
+
+
+def _fits(model: Model, path: Path) -> bool:
+    from singula.stages.chunks.alone import fits_in_memory
+
+    return fits_in_memory(model.config, _pair(model, path))
+
+
+def _predict_blocks(
+    model: Model,
+    path: Path,
+    target: Path,
+    notify: Notify,
+    *,
+    augment: bool | None,
+    tables: bool,
+    dask: str | None,
+    runner: Runner | None,
+) -> int:
+    from singula.stages.chunks.alone import predict_alone
+
+    if model.checkpoint is None:
+        raise UserError(f"{path}: the model has no file from which other processes could read it")
+    return predict_alone(
+        model.config, model.checkpoint, _pair(model, path), target, _device(model), notify,
+        tables=tables, augment=augment, dask=dask, runner=runner,
+    )  # fmt: skip
+
+
+def _predict_file(
+    model: Model, path: Path, target: Path, *, augment: bool | None, tables: bool
+) -> int:
+    from singula.measure import measure
+
+    place = places_for(model.config, "TEST").image
+    channels, grey = model.config.in_channels, model.reader.grey
+    image = read_image(path, model.ndim, channels, grey=grey, arrays=place)
+    maps = model.predict_maps(image.array, augment=augment)
+    configured = from_config.spacing(model.config, "TEST")
+    labels, _ = model.instances(maps, spacing=configured)
+    spacing = image.spacing
+    if configured is not None:
+        # It is the size of a pixel of the resized image.
+        shapes = zip(configured, labels.shape, image.spatial_shape, strict=True)
+        spacing = tuple(size * new / old for size, new, old in shapes)
+    labels = model.restore(labels, image.spatial_shape)
+    classes = maps.get("class")
+    if classes is not None:
+        classes = model.restore(classes, image.spatial_shape)
+    stored, axes = labels, AXES[labels.ndim]
+    if classes is not None:
+        own = instance_classes(labels, classes)
+        dtype = np.promote_types(labels.dtype, own.dtype)
+        stored = np.stack([labels.astype(dtype), own.astype(dtype)], axis=-1)
+        axes += "C"
+    if tables:
+        table = with_class(measure(labels, spacing=spacing), labels, classes)
+        write_csv(target.with_name(f"{target.stem}_stats.csv"), table)
+    write_tiff(target, stored, axes, image.spacing, image.unit)
+    return count_instances(labels)
+
+
+def gather_images(
+    paths: Sequence[Path], output: Path, *, tables: bool = False, overwrite: bool = True
+) -> list[Path]:
+    """Files, and all images of folders, in natural order.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    output : Path
+        Where ``<name>.tif`` will be written.
+    tables : bool
+        ``<name>_stats.csv`` will be written as well.
+    overwrite : bool
+        Files that are there may be replaced, or are skipped.
+
+    Raises
+    ------
+    UserError
+        For a path that is not there, two images of one name, an output that would be an input, or a
+        file in the way.
+    """
+    from singula.io.listing import list_images
+
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: there is no such file or folder", "correct the path")
+        files += list_images(path, "IMAGES") if path.is_dir() else [path]
+    names: dict[str, Path] = {}
+    for file in files:
+        name = stem_of(file)
+        if name in names:
+            raise UserError(
+                f"{names[name]} and {file} would both be written as {name}.tif",
+                "predict them into two folders",
+            )
+        if file.resolve() in [(output / f"{name}{end}").resolve() for end in (".tif", ".zarr")]:
+            raise UserError(f"{file} would be written over", "choose another folder with -o")
+        names[name] = file
+    targets = [output / f"{name}{end}" for name in names for end in (".tif", ".zarr")]
+    if tables:
+        targets += [output / f"{name}_stats.csv" for name in names]
+    there = [target for target in targets if target.exists()]
+    if there and not overwrite:
+        more = f" and {len(there) - 1} more" if there[1:] else ""
+        raise UserError(
+            f"{there[0]}{more}: is there already",
+            "choose another folder with -o; go on where an interrupted prediction stopped with "
+            "--resume; or replace files with --overwrite",
+        )
+    return files

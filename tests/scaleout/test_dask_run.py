@@ -1,0 +1,262 @@
+"""Workers of Dask: what they do, how they die, and what is said when something is wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from block_work import (
+    calls,
+    die_at_seven,
+    die_once_at_seven,
+    processes,
+    refuse_seven,
+    slow_square,
+    square,
+)
+
+from singula.errors import UserError
+from singula.scaleout import JobFolder, dask_run
+from singula.scaleout.runner import OneProcess
+
+distributed = pytest.importorskip("distributed")
+SUPPORT = str(Path(__file__).parents[1] / "support")
+GB = 10**9
+
+
+def quiet(done: int, total: int) -> None:
+    """Progress that nobody looks at."""
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """Workers can import the work."""
+    paths = os.pathsep.join([SUPPORT, os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", paths)
+
+
+@pytest.fixture(scope="module")
+def two():
+    """A runner with two workers, for tests in which none of them dies."""
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join([SUPPORT, before])
+    with dask_run.dask_runner("local:2", lambda line: None, memory=4 * GB) as runner:
+        yield runner
+    os.environ["PYTHONPATH"] = before
+
+
+def test_records_are_those_of_one_process(two, tmp_path):
+    alone, shared = JobFolder(tmp_path / "alone"), JobFolder(tmp_path / "shared")
+    for job in (alone, shared):
+        job.path.mkdir()
+    blocks = range(990, 1100)
+    seen = []
+    OneProcess().run(square, alone, "a", blocks, quiet)
+    two.run(square, shared, "a", blocks, lambda done, total: seen.append((done, total)))
+    assert alone.done("a") == shared.done("a") == set(blocks)
+    for number in blocks:
+        one, other = (job.load("a", number) for job in (alone, shared))
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+    assert seen[0] == (0, 110)
+    assert seen[-1] == (110, 110)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert sorted(calls(shared.path)) == list(blocks)  # each once
+
+
+def test_both_workers_work_and_blocks_travel_together(two, tmp_path):
+    job = JobFolder(tmp_path)
+    two.run(slow_square, job, "a", range(130), quiet)
+    assert len(processes(tmp_path)) == 2
+    assert os.getpid() not in processes(tmp_path)
+    assert len(list(tmp_path.rglob("*.npz"))) < 130
+
+
+def test_what_is_done_is_left_alone(two, tmp_path):
+    job = JobFolder(tmp_path)
+    job.save_many("a", {n: {} for n in (0, 1, 4)})
+    two.run(square, job, "a", range(6), quiet)
+    assert sorted(calls(tmp_path)) == [2, 3, 5]
+    two.run(square, job, "a", range(6), quiet)
+    assert len(calls(tmp_path)) == 3
+
+
+def test_a_task_that_takes_long_gives_back_what_it_has_not_begun(two, tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_run._Errand, "_together", lambda self, seconds: 50)
+    monkeypatch.setattr(dask_run, "_SECONDS", 0.2)
+    two.run(slow_square, JobFolder(tmp_path), "a", range(60), quiet)
+    assert sorted(calls(tmp_path)) == list(range(60))
+    assert len(list(tmp_path.rglob("*.npz"))) > 5
+
+
+def test_the_error_of_a_block_arrives_with_its_hint(two, tmp_path):
+    job = JobFolder(tmp_path)
+    with pytest.raises(UserError, match="block 7 is not liked") as caught:
+        two.run(refuse_seven, job, "a", range(20), quiet)
+    assert caught.value.hint == "leave it out"
+    assert 7 not in job.done("a")
+    # Nothing of it goes on, and the workers are there for the next image.
+    two.run(square, job, "b", range(20), quiet)
+    assert job.done("b") == set(range(20))
+
+
+def test_a_worker_that_dies_loses_its_task_only(tmp_path):
+    job = JobFolder(tmp_path)
+    with dask_run.dask_runner("local:2", lambda line: None, memory=4 * GB) as runner:
+        runner.run(die_once_at_seven, job, "a", range(40), quiet)
+    assert (tmp_path / "died").exists()
+    assert job.done("a") == set(range(40))
+    assert all((job.load("a", n)["square"] == n**2).all() for n in range(40))
+
+
+def test_a_block_that_kills_every_worker_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_run, "_DEATHS", 1)
+    job = JobFolder(tmp_path)
+    with (
+        dask_run.dask_runner("local:2", lambda line: None, memory=4 * GB) as runner,
+        pytest.raises(UserError, match=r"2 workers died.* at blocks \d+ to \d+ \(a\)") as caught,
+    ):
+        runner.run(die_at_seven, job, "a", range(20), quiet)
+    assert "MAX_MEMORY" in caught.value.hint
+    assert 7 not in job.done("a")
+
+
+def test_workers_that_come_later_get_blocks(tmp_path, monkeypatch):
+    """Jobs of a batch system start one after the other."""
+    monkeypatch.setattr(dask_run, "_LOOK", 0.2)
+    job = JobFolder(tmp_path)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        runner = dask_run.DaskRunner(client)
+        assert runner.workers == 1
+        timer = threading.Timer(1.0, cluster.scale, [3])
+        timer.start()
+        try:
+            runner.run(slow_square, job, "a", range(400), quiet)
+        finally:
+            timer.join()
+        assert runner.workers == 3
+    assert sorted(calls(tmp_path)) == list(range(400))
+    assert len(processes(tmp_path)) == 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process")
+def test_a_scheduler_that_is_gone_is_told(tmp_path):
+    file = tmp_path / "scheduler.json"
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
+    scheduler = subprocess.Popen(
+        [*start, "--port", "0", "--no-dashboard", "--scheduler-file", str(file)],
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 60
+    while not file.is_file() and time.monotonic() < until:
+        time.sleep(0.1)
+    client = distributed.Client(scheduler_file=str(file), timeout="30s")
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_worker", client.scheduler.address,
+         "--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path)],
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    job = JobFolder(tmp_path / "job")
+    job.path.mkdir()
+    try:
+        with closing(client):
+            client.wait_for_workers(1)
+
+            def end(done: int, total: int) -> None:
+                if done:
+                    scheduler.send_signal(signal.SIGKILL)
+
+            with pytest.raises(UserError, match="scheduler") as caught:
+                dask_run.DaskRunner(client).run(slow_square, job, "a", range(500), end)
+    finally:
+        for process in (scheduler, worker):
+            process.kill()
+            process.wait()
+    assert "same command" in caught.value.hint
+    assert job.done("a")
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        ("local", "found 'local'; allowed: local:N"),
+        ("local:0", "allowed: local:N"),
+        ("local:x", "allowed: local:N"),
+        ("http://host", "tcp://HOST:PORT"),
+        ("slurm:", "slurm:FILE"),
+        ("moab:file.yaml", "slurm:FILE"),
+        ("pbs:nowhere.yaml", "no file nowhere.yaml"),
+    ],
+)
+def test_words_that_are_not_known(way, message):
+    with pytest.raises(UserError, match=message):
+        dask_run.check_way(way)
+    with (
+        pytest.raises(UserError, match=message),
+        dask_run.dask_runner(way, lambda line: None, memory=GB),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("way", ["local:2", "tcp://host:8786", "tls://host:8786"])
+def test_words_that_are_known(way):
+    dask_run.check_way(way)
+
+
+def test_a_scheduler_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr(dask_run, "_PATIENCE", "1s")
+    with (
+        pytest.raises(UserError, match=r"tcp://127.0.0.1:9 does not answer") as caught,
+        dask_run.dask_runner("tcp://127.0.0.1:9", lambda line: None, memory=GB),
+    ):
+        pass
+    assert "dask scheduler" in caught.value.hint
+
+
+def test_without_the_library(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(UserError, match="distributed is not installed") as caught,
+        dask_run.dask_runner("local:2", lambda line: None, memory=GB),
+    ):
+        pass
+    assert "singula[dask]" in caught.value.hint
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from block_work import square
+from singula.scaleout import JobFolder
+from singula.scaleout.dask_run import dask_runner
+if __name__ == "__main__":
+    with dask_runner("local:2", print, memory=4 * 10**9) as runner:
+        print(runner.client.scheduler.address)
+        runner.run(square, JobFolder(sys.argv[1]), "a", range(30), lambda done, total: None)
+"""
+
+
+def test_a_run_says_one_line_and_is_not_reached_from_elsewhere(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, str(program), str(tmp_path)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    said = done.stdout.splitlines()
+    assert said[0] == "dask: 2 workers on this machine"
+    assert said[1].startswith("tcp://127.0.0.1:")
+    assert len(said) == 2

@@ -1,0 +1,56 @@
+"""The network for blocks, where memory is short."""
+
+import numpy as np
+import pytest
+import torch
+
+from singula.data.normalize import Normalizer
+from singula.models import ModelSettings, build_model, downsampling
+from singula.prediction import BlockPlan, BlockPredictor, Predictor, PredictSettings, Windows
+from singula.stages.chunks.network import SparingPredictor
+from singula.training.losses import Output
+
+MODEL = ModelSettings(2, 1, 1, feature_maps=(4, 8), dropout=(0, 0))
+
+
+class Small(Predictor):
+    """Has memory for so many pixels."""
+
+    def __init__(self, most: int) -> None:
+        torch.manual_seed(0)
+        super().__init__(build_model(MODEL), (Output("B", "bce", "sigmoid"),))
+        self.most, self.seen = most, []
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.seen.append(batch[:, 0].numel())
+        if self.seen[-1] > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(batch)
+
+
+def blocks(most: int) -> SparingPredictor:
+    image = np.random.default_rng(0).integers(0, 255, (96, 96, 1)).astype(np.uint8)
+    multiple = downsampling(MODEL)
+    plan = BlockPlan((96, 96), (0, 0), (16, 16), multiple, (8, 8), 10**6)
+    settings = PredictSettings(Windows((96, 96), (0, 0), (16, 16), multiple), 1)
+    scaling = Normalizer("div").scaling(image)
+    return SparingPredictor(
+        BlockPredictor(Small(most), plan, lambda box: image[box], scaling, settings)
+    )
+
+
+def test_when_memory_runs_out_smaller_windows_give_the_same() -> None:
+    core = (slice(0, 64), slice(32, 96))
+    plenty, little = blocks(10**6), blocks(3000)
+    expected = plenty(core)["B"]
+    np.testing.assert_allclose(little(core)["B"], expected, atol=1e-5)
+    seen = little.blocks.predictor.seen
+    assert max(seen) > 3000 >= seen[-1]
+    seen.clear()
+    little(core)  # what was learned holds for the next block
+    assert max(seen) <= 3000
+
+
+def test_no_memory_at_all_is_an_error() -> None:
+    with pytest.raises((MemoryError, torch.OutOfMemoryError)):
+        blocks(10)((slice(0, 64), slice(0, 64)))

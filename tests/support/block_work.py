@@ -1,0 +1,52 @@
+"""Work on blocks for the tests of runners: of a module, so that other processes can import it."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from singula.errors import UserError
+
+
+def square(folder: Path, number: int) -> dict[str, np.ndarray]:
+    """The number of the block and its square; leaves a line that it was here."""
+    with (folder / "calls.txt").open("a") as file:
+        file.write(f"{number} {os.getpid()}\n")
+    return {"number": np.array(number), "square": np.full((2, 3), number**2)}
+
+
+def slow_square(folder: Path, number: int) -> dict[str, np.ndarray]:
+    time.sleep(0.05)
+    return square(folder, number)
+
+
+def refuse_seven(folder: Path, number: int) -> dict[str, np.ndarray]:
+    if number == 7:
+        raise UserError("block 7 is not liked", "leave it out")
+    return square(folder, number)
+
+
+def die_once_at_seven(folder: Path, number: int) -> dict[str, np.ndarray]:
+    """The first process that comes to block 7 ends there, as if it were killed."""
+    mark = folder / "died"
+    if number == 7 and not mark.exists():
+        mark.touch()
+        os._exit(9)
+    return square(folder, number)
+
+
+def die_at_seven(folder: Path, number: int) -> dict[str, np.ndarray]:
+    if number == 7:
+        os._exit(9)
+    return square(folder, number)
+
+
+def calls(folder: Path) -> list[int]:
+    """Numbers of all blocks that were worked on, as often as they were."""
+    return [int(line.split()[0]) for line in (folder / "calls.txt").read_text().splitlines()]
+
+
+def processes(folder: Path) -> set[int]:
+    """Who worked."""
+    return {int(line.split()[1]) for line in (folder / "calls.txt").read_text().splitlines()}
