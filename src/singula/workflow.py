@@ -158,7 +158,7 @@ def _run(job: Job, log: RunLog, rank: int) -> RunReport:
         with importing():
             from singula.stages.inputs import check_test
 
-        check_test(config)
+        check_test(config, log)
     device = _device(config, job.gpu, log)
     log(f"results: {tree.run}")
     seconds = {"start": time.perf_counter() - began}

@@ -13,7 +13,7 @@ from broken_data import BREAKS, NAME, Found, X, Y, leftover, pieces
 from made_data import SIDE, MadeData, image, labels
 
 from singula.errors import UserError
-from singula.inspection import KINDS, Inspection, InspectSettings, describe, inspect_dataset
+from singula.inspection import KINDS, Inspection, InspectSettings, describe, files, inspect_dataset
 from singula.io.write import write_json, write_tiff
 
 
@@ -237,3 +237,33 @@ def test_everything_found_is_plain_data(tmp_path: Path) -> None:
     assert again["findings"][0]["where"][0]["id"] == 7
     assert again["findings"][0]["file"] == str(data.path("train", "y", NAME))
     assert [part["objects"] for part in again["parts"]] == [48, 32]
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_of_very_large_images_boxes_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ndim: int
+) -> None:
+    """No file is read whole; what follows from its header or any place is found, the rest said."""
+    data = MadeData(tmp_path, ndim)
+    expected = pieces(data)
+    assert check(data) == expected  # an id in two pieces needs the whole image
+    monkeypatch.setattr(files, "_WHOLE", 2000)
+    monkeypatch.setattr(files, "_SIDE", {2: 16, 3: 4})
+    for name in ("read_image", "read_labels"):
+        monkeypatch.setattr(files, name, None)
+    found = inspect_dataset(tmp_path)
+    assert found.findings == ()
+    notes = [note for note in found.notes if "boxes of" in note]
+    assert len(notes) == 5
+    count, sides = ("9", "16 × 16") if ndim == 2 else ("27", "4 × 4 × 4")
+    assert all(f"{count} boxes of {sides} were looked at" in note for note in notes)
+    shape = (SIDE, SIDE) if ndim == 2 else (14, SIDE, SIDE)
+    axes = "ZYX"[-ndim:]
+    write_tiff(tmp_path / "train" / "x" / "im0.tif", np.full(shape, 9, np.uint8), axes)
+    write_tiff(
+        tmp_path / "train" / "y" / "im1.tif",
+        np.zeros((*shape[:-1], SIDE + 1), np.uint16),
+        axes,
+    )
+    names = {(one.kind, one.file.name) for one in inspect_dataset(tmp_path).problems}
+    assert names == {("constant", "im0.tif"), ("shape", "im1.tif")}

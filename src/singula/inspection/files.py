@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,15 @@ from singula.inspection.images import fingerprint, is_constant, notice_saturatio
 from singula.inspection.labels import Noticed
 from singula.io.axes import Layout
 from singula.io.formats import FORMATS
-from singula.io.image import ArrayPlace, Header
+from singula.io.image import ArrayPlace, Header, Image
+from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.pairs import Pair
 from singula.io.read import image_layout, label_layout, read_header, read_image, read_labels
 
 Array = npt.NDArray[Any]
 _MOST_CHANNELS = 4
+# Pixels of an image that is looked at as a whole; of larger ones places of that side, per axis
+_WHOLE, _SIDE, _PLACES = 300_000_000, {2: 1024, 3: 128}, 3
 
 
 @dataclass
@@ -39,6 +44,8 @@ class FileFacts:
         Empty where the file does not say.
     digest, label_digest : str
         Of the pixels; empty for an image of one single value, and for labels that are missing.
+    sampled : str
+        What was looked at of an image that is too large to be read; empty where it was read.
     """
 
     part: str = ""
@@ -50,6 +57,7 @@ class FileFacts:
     spacing: tuple[float, ...] | None = None
     digest: str = ""
     label_digest: str = ""
+    sampled: str = ""
 
 
 def check_image(
@@ -65,7 +73,8 @@ def check_image(
     Returns
     -------
     array : ndarray, optional
-        (y, x, c) or (z, y, x, c); None where it cannot be read.
+        (y, x, c) or (z, y, x, c); None where it cannot be read; of a very large image some boxes,
+        one after the other along the first axis.
     facts : FileFacts
     noticed : list of Noticed
     """
@@ -87,21 +96,46 @@ def check_image(
             return None, facts, [_refused("axes", path, second)]
     doubt = axes_doubt(header, layout, ndim) if not noticed else None
     noticed += [Noticed("axes", doubt)] if doubt else []
+    image: Image | LazyImage
     try:
-        image = read_image(path, ndim, layout.channels, arrays=arrays)
+        if too_large(layout.spatial_shape):
+            image = open_image(path, ndim, layout.channels, arrays=arrays)
+            array, facts.sampled = sample(image)
+        else:
+            image = read_image(path, ndim, layout.channels, arrays=arrays)
+            array = image.array
     except UserError as error:
         return None, facts, [*noticed, _refused("unreadable", path, error)]
     facts.shape, facts.channels = image.spatial_shape, layout.channels
-    facts.dtype = str(image.array.dtype)
+    facts.dtype = str(array.dtype)
     facts.spacing = tuple(round(size, 6) for size in image.spacing or ())
-    if is_constant(image.array):
-        value = image.array[(0,) * ndim].tolist()
-        noticed.append(
-            Noticed("constant", f"every pixel is {value[0] if len(value) == 1 else value}")
-        )
+    if is_constant(array):
+        value = array[(0,) * ndim].tolist()
+        found = f"every pixel {'looked at ' if facts.sampled else ''}is "
+        noticed.append(Noticed("constant", f"{found}{value[0] if len(value) == 1 else value}"))
         return None, facts, noticed
-    facts.digest = fingerprint(image.array)
-    return image.array, facts, noticed
+    facts.digest = fingerprint(array)
+    return array, facts, noticed
+
+
+def too_large(shape: tuple[int, ...]) -> bool:
+    """Whether of an image of this spatial shape only boxes are looked at."""
+    return prod(shape) > _WHOLE
+
+
+def sample(image: LazyImage) -> tuple[Array, str]:
+    """Boxes spread over an image, one after the other along the first axis, and what they are."""
+    sides = [min(size, _SIDE[image.ndim]) for size in image.spatial_shape]
+    axes = [
+        sorted({(size - side) * place // (_PLACES - 1) for place in range(_PLACES)})
+        for size, side in zip(image.spatial_shape, sides, strict=True)
+    ]
+    parts = [
+        image.read(tuple(slice(s, s + side) for s, side in zip(start, sides, strict=True)))
+        for start in product(*axes)
+    ]
+    words = f"{len(parts)} boxes of {' × '.join(map(str, sides))}"
+    return np.concatenate(parts), f"{' × '.join(map(str, image.spatial_shape))} pixels: {words}"
 
 
 def notice_image_values(image: Array, ids: Array | None) -> list[Noticed]:
@@ -126,7 +160,7 @@ def axes_doubt(header: Header, layout: Layout, ndim: int) -> str | None:
 
 def check_label(
     path: Path, ndim: int, *, classes: bool, arrays: ArrayPlace | None = None
-) -> tuple[Array | None, list[Noticed], bool]:
+) -> tuple[Array | None, tuple[int, ...] | None, list[Noticed], bool]:
     """Read a label image as a run would.
 
     Parameters
@@ -139,7 +173,10 @@ def check_label(
     Returns
     -------
     labels : ndarray, optional
-        (spatial…, 1 or 2) of an unsigned type; None where it cannot be read.
+        (spatial…, 1 or 2) of an unsigned type; None where it cannot be read; of a very large one
+        the boxes that `check_image` looks at.
+    shape : tuple of int, optional
+        Spatial shape of the whole.
     noticed : list of Noticed
     is_mask : bool
         The file holds bools.
@@ -147,22 +184,30 @@ def check_label(
     try:
         header = read_header(path, arrays, labels=True)
     except UserError as error:
-        return None, [_refused("unreadable", path, error)], False
+        return None, None, [_refused("unreadable", path, error)], False
     noticed: list[Noticed] = []
     try:
         layout = label_layout(path, header, ndim, False)
     except UserError as error:
         lossy = FORMATS[path.suffix.lower()].lossy
-        return None, [_refused("label_type" if lossy else "axes", path, error, PROBLEM)], False
+        return (
+            None,
+            None,
+            [_refused("label_type" if lossy else "axes", path, error, PROBLEM)],
+            False,
+        )
     if classes and layout.channels != 2:
         text = (
             f"{counted(layout.channels, 'channel')}, but MODEL.N_CLASSES asks for ids and classes"
         )
         noticed.append(Noticed("classes", text, suggestion="add the class channel"))
     try:
-        array = read_labels(path, ndim, layout.channels == 2, arrays=arrays).array
+        if too_large(layout.spatial_shape):
+            array, _ = sample(open_labels(path, ndim, layout.channels == 2, arrays=arrays))
+        else:
+            array = read_labels(path, ndim, layout.channels == 2, arrays=arrays).array
     except UserError as error:
-        return None, [*noticed, _refused("label_type", path, error)], False
+        return None, None, [*noticed, _refused("label_type", path, error)], False
     is_mask = header.dtype.kind == "b"
     if header.dtype.kind == "f":
         noticed.append(_odd_type(f"of type {header.dtype}, though all values are whole"))
@@ -170,7 +215,7 @@ def check_label(
         noticed.append(_odd_type("a colour picture with three equal channels"))
     elif is_mask:
         noticed.append(_odd_type("of type bool, which holds one id only"))
-    return array, noticed, is_mask
+    return array, layout.spatial_shape, noticed, is_mask
 
 
 def _odd_type(text: str) -> Noticed:

@@ -11,7 +11,13 @@ from typing import Any
 import numpy.typing as npt
 
 from singula.errors import UserError
-from singula.inspection.files import FileFacts, check_image, check_label, notice_image_values
+from singula.inspection.files import (
+    FileFacts,
+    check_image,
+    check_label,
+    notice_image_values,
+    too_large,
+)
 from singula.inspection.findings import (
     KINDS,
     PROBLEM,
@@ -91,7 +97,8 @@ def inspect_dataset(
 
     Notes
     -----
-    Every file is read once; time and memory grow with the pixels, not with the objects.
+    Every file is read once; time and memory grow with the pixels, not with the objects. Of images
+    above 300 million pixels some boxes are looked at, for their values alone; a note says so.
     """
     settings = settings or InspectSettings()
     notes: list[str] = []
@@ -112,6 +119,7 @@ def inspect_dataset(
                 notify(f"{part.name}: {place} of {len(pairs)} files")
             facts.append(visit.pair(pair))
         found += visit.found
+        notes += visit.notes
         parts.append(InspectedPart(part.name, part.images, part.labels, tuple(pairs), visit.count))
     found += _differing(facts, settings)
     found += _twins(facts)
@@ -148,6 +156,7 @@ class _Visit:
 
     def __post_init__(self) -> None:
         self.found: list[Finding] = []
+        self.notes: list[str] = []
         self.count = 0
 
     def pair(self, pair: Pair) -> FileFacts:
@@ -158,9 +167,14 @@ class _Visit:
         )
         facts.part, facts.pair = self.part, pair
         self._add(pair.image, pair, noticed)
-        labels = None
+        if facts.sampled:
+            self.notes.append(
+                f"{self.part}: of {pair.image.name}, {facts.sampled} were looked at, for values "
+                "alone"
+            )
+        labels = label_shape = None
         if pair.label is not None:
-            labels, noticed, is_mask = check_label(
+            labels, label_shape, noticed, is_mask = check_label(
                 pair.label,
                 self.ndim,
                 classes=settings.n_classes is not None,
@@ -168,8 +182,8 @@ class _Visit:
             )
             self._add(pair.label, pair, noticed)
         shape = facts.shape
-        if labels is not None and shape is not None and labels.shape[:-1] != shape:
-            self._mismatch(pair, shape, labels.shape[:-1])
+        if label_shape is not None and shape is not None and label_shape != shape:
+            self._mismatch(pair, shape, label_shape)
             image = None
         if shape is not None:
             self._add(pair.image, pair, self._patch(shape))
@@ -178,7 +192,8 @@ class _Visit:
             ids = labels[..., 0].copy() if labels.shape[-1] > 1 else labels[..., 0]
             facts.label_channels = labels.shape[-1]
             facts.label_digest = fingerprint(labels)
-            self._labels(pair, ids, labels, image, is_mask=is_mask)
+            if not too_large(label_shape or ()):
+                self._labels(pair, ids, labels, image, is_mask=is_mask)
         if image is not None:
             self._add(pair.image, pair, notice_image_values(image, ids))
         return facts

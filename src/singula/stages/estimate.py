@@ -10,18 +10,22 @@ from pathlib import Path
 
 from singula.config import Config
 from singula.data.patches import TilePlan, training_starts
-from singula.data.samples import Sample
 from singula.errors import UserError
 from singula.inspection import Inspection
 from singula.io.pairs import Pair
 from singula.io.read import read_header
 from singula.stages import settings as from_config
+from singula.stages.chunks.estimate import BlockWork, block_lines, count_blocks
 from singula.stages.reading import reader_for
 from singula.stages.split import split_pairs
 
 # Of what was measured in whole runs beside the estimate; see docs/check.md
 FACTOR = 2.0
 _VIEWS = {2: 8, 3: 16}
+# What follows the network on a pixel of an image in blocks, to decoding it in memory: reading and
+# writing layers, what is around a block, tables, pyramids; and where there is nothing. And the
+# prediction of a block, to its forward passes. See docs/check.md.
+_IN_BLOCKS, _EMPTY, _PREDICTION = 15.0, 3.0, 1.4
 # Weights and two moments of the optimiser, in float32
 _CHECKPOINT_BYTES = 12
 
@@ -53,6 +57,8 @@ class Work:
         Pixels of the largest test image.
     results : int
         Bytes of maps and instances in the results folder.
+    blocks : tuple of BlockWork
+        Of test images that are done block by block.
     """
 
     patches: int = 0
@@ -67,6 +73,7 @@ class Work:
     in_memory: int = 0
     largest: int = 0
     results: int = 0
+    blocks: tuple[BlockWork, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,8 @@ class Timing:
         Bytes of the process before, and at the peak of either.
     draw : float
         Seconds to cut, change and encode the patches of a step.
+    decoding : float
+        Seconds to decode a pixel of drawn cells in memory; measured for images in blocks only.
     """
 
     step: float
@@ -92,6 +101,7 @@ class Timing:
     training: int
     predicting: int
     draw: float = 0.0
+    decoding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -138,13 +148,28 @@ class Estimate:
         if self.timing is None or not self.work.tile:
             return 0.0
         each = prod(self.work.tile) * self.work.tile_batch
-        return self.augment * self.timing.tile * self.work.tile_pixels / each
+        seconds = self.augment * self.timing.tile * self.work.tile_pixels / each
+        return seconds * (_PREDICTION if self.work.blocks else 1)
+
+    @property
+    def decoding_seconds(self) -> float:
+        """Of everything that follows the network, for images in blocks."""
+        if self.timing is None:
+            return 0.0
+        filled = sum(one.filled_pixels for one in self.work.blocks)
+        empty = sum(prod(one.shape) for one in self.work.blocks) - filled
+        return self.timing.decoding * (_IN_BLOCKS * filled + _EMPTY * empty)
 
     @property
     def memory(self) -> int:
         """Bytes at the peak; 0 when nothing was timed."""
         if self.timing is None:
             return 0
+        if self.work.blocks:
+            training = self.timing.training + self.work.in_memory if self.work.patches else 0
+            predicting = max(one.predicting for one in self.work.blocks) + self.timing.predicting
+            decoding = max(one.decoding for one in self.work.blocks) + self.timing.resting
+            return max(training, predicting, decoding)
         maps = 4 * self.work.largest * (3 * self.channels + 4)
         training = self.timing.training + self.work.in_memory if self.work.patches else 0
         predicting = self.timing.predicting + maps if self.work.images else 0
@@ -156,7 +181,8 @@ class Estimate:
         checkpoints = 0
         if self.timing is not None and self.work.patches:
             checkpoints = 2 * _CHECKPOINT_BYTES * self.timing.parameters
-        return self.work.stored + self.work.results + checkpoints
+        passing = max((one.passing for one in self.work.blocks), default=0)
+        return self.work.stored + self.work.results + passing + checkpoints
 
     def lines(self) -> list[str]:
         """For people."""
@@ -169,12 +195,16 @@ class Estimate:
             line = f"prediction: {work.images} images in {work.tiles} tiles"
             views = f", each {self.augment} times" if self.augment > 1 else ""
             said.append(f"{line}, most of them {shape}{views}")
+        for one in work.blocks:
+            said += block_lines(one)
         if self.timing is not None:
             times = []
             if work.patches:
                 times.append(f"training {duration(self.training_seconds)}")
             if work.images:
                 times.append(f"prediction {duration(self.prediction_seconds)}")
+            if work.blocks:
+                times.append(f"decoding and the rest {duration(self.decoding_seconds)}")
             said.append(f"time on {self.device}: {', '.join(times)}")
             said.append(f"memory at the peak: {size(self.memory)}")
         said.append(f"disk: {size(self.disk)}{'' if self.timing else ' without checkpoints'}")
@@ -202,7 +232,17 @@ def count_work(config: Config, inspection: Inspection) -> Work:
         patches -= validation
     test = parts.get("test", {})
     shapes = [shape for shape, _ in test.values()]
-    tiles, plan, batch, pixels = _tiles(config, shapes)
+    blocks: tuple[BlockWork, ...] = ()
+    if config.TEST.BY_CHUNKS.ENABLE and test:
+        pairs = [pair for part in inspection.parts if part.name == "test" for pair in part.pairs]
+        blocks = tuple(count_blocks(config, [p for p in pairs if p.image in test]))
+    if blocks:
+        largest = max(blocks, key=lambda one: prod(one.shape))
+        plan, batch = largest.tile, largest.tile_batch
+        tiles = sum(one.computed * one.tiles for one in blocks)
+        pixels = sum(one.computed * one.tiles * prod(one.tile) for one in blocks)
+    else:
+        tiles, plan, batch, pixels = _tiles(config, shapes)
     channels = config.channel_count
     floats = any(name.startswith("D") for name in from_config.channel_names(config))
     each = 4 if floats else 1
@@ -226,7 +266,10 @@ def count_work(config: Config, inspection: Inspection) -> Work:
         in_memory=held,
         largest=max((prod(shape) for shape in shapes), default=0),
         # Float maps, the same as 0 and 1, and deflated instances
-        results=sum(prod(shape) * (5 * channels + 1) for shape in shapes),
+        results=sum(one.maps + one.labels for one in blocks)
+        if blocks
+        else sum(prod(shape) * (5 * channels + 1) for shape in shapes),
+        blocks=blocks,
     )
 
 
@@ -256,28 +299,12 @@ def estimate(
     work = count_work(config, inspection)
     timing, name = None, ""
     if timed and isinstance(device, Device) and (work.patches or work.images):
-        from singula.stages.timing import measure_network
+        from singula.stages.timing import first_sample, measure_network
 
-        timing, name = measure_network(config, work, device, _sample(config, inspection))
+        timing, name = measure_network(config, work, device, first_sample(config, inspection))
     augment = _VIEWS[config.ndim] if config.TEST.AUGMENTATION else 1
     epochs, channels = config.TRAIN.EPOCHS, config.channel_count
     return Estimate(work, timing, name, epochs, channels, augment, workers)
-
-
-def _sample(config: Config, inspection: Inspection) -> Sample | None:
-    """The first training image that can be read with its labels."""
-    reader = reader_for(config, "TRAIN")
-    for part in inspection.parts:
-        for pair in part.pairs if part.name == "train" else ():
-            try:
-                if pair.label is not None:
-                    image = reader.image(pair.image, pair.arrays).array
-                    labels = reader.labels(pair.label, pair.label_arrays)
-                    if image.shape[:-1] == labels.shape[:-1]:
-                        return Sample(pair.name, image, labels)
-            except UserError:
-                continue
-    return None
 
 
 _Sized = dict[Path, tuple[tuple[int, ...], int]]

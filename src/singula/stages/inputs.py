@@ -17,6 +17,7 @@ from singula.stages.finish import Truth
 from singula.stages.post import masks_by_name, post_settings
 from singula.stages.progress import file_stamp
 from singula.stages.reading import reader_for
+from singula.stages.room import notice_large
 from singula.stages.stack import Loaded, check_slices
 
 Notify = Callable[[str], None]
@@ -110,15 +111,23 @@ class TestInputs:
         self.label_notes.tell("test", self.notify)
 
 
-def check_test(config: Config) -> None:
+def check_test(config: Config, notify: Notify) -> None:
     """See, by names and headers alone, that the test can be done; before hours of training.
+
+    Parameters
+    ----------
+    config : Config
+    notify : callable
+        Told when an image is too large for memory.
 
     Raises
     ------
     UserError
         As `TestInputs.find`.
     """
-    TestInputs(config, lambda line: None, writes=False).find()
+    pairs, _ = TestInputs(config, lambda line: None, writes=False).find()
+    for line in notice_large(config, pairs):
+        notify(line)
 
 
 def check_mask(path: Path, found: tuple[int, ...], pair: Pair, shape: tuple[int, ...]) -> None:

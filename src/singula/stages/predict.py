@@ -22,6 +22,7 @@ from singula.stages.inputs import TestInputs
 from singula.stages.maps import predict_maps
 from singula.stages.post import post_settings
 from singula.stages.progress import Progress, forget, settings_fingerprint
+from singula.stages.room import notice_large
 from singula.stages.score import patch_scores
 from singula.stages.stack import Loaded, refuse_gaps, stack_slices
 from singula.stages.stored import StoredMaps, set_results_aside
@@ -112,6 +113,9 @@ class TestRun:
         """
         config = self.config
         pairs, self.failed = self.inputs.find()
+        if self.main and not config.TRAIN.ENABLE:  # else it was said before the training
+            for line in notice_large(config, pairs):
+                self.notify(line)
         if self.main and not self.resume:
             kept = set_results_aside(self.tree, keep_maps=config.TEST.REUSE_PREDICTIONS)
             if kept is not None:

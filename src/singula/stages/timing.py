@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy.typing as npt
 import torch
 from torch.utils.data import default_collate
 
 from singula.config import Config
 from singula.data.dataset import PatchDataset
 from singula.data.samples import Sample
+from singula.errors import UserError
+from singula.inspection import Inspection
+from singula.inspection.files import too_large
+from singula.io.pairs import Pair
 from singula.models import build_model, channels_last
 from singula.prediction import Predictor
 from singula.stages import settings as from_config
 from singula.stages.augmentation import augment_settings
+from singula.stages.reading import Reader, reader_for
 from singula.training.device import Device
 from singula.training.metrics import MapScores
 from singula.training.optimise import make_optimiser
@@ -27,7 +33,9 @@ from singula.training.optimise import make_optimiser
 if TYPE_CHECKING:
     from singula.stages.estimate import Timing, Work
 
+Array = npt.NDArray[Any]
 _TIMES, _LONG = 5, 6.0
+_DRAWN = {2: (512, 512), 3: (48, 96, 96)}
 _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
@@ -74,10 +82,43 @@ def measure_network(
             tile = _seconds(lambda: predictor.forward(tiles).cpu(), device)
         predicting = peak.bytes
     parameters = sum(p.numel() for p in network.parameters())
-    timing = Timing(step, validation, tile, parameters, resting, training, predicting, draw)
+    decoding = _decoding(config) if config.TEST.BY_CHUNKS.ENABLE and work.images else 0.0
+    timing = Timing(
+        step, validation, tile, parameters, resting, training, predicting, draw, decoding
+    )
     threads = torch.get_num_threads()
     cores = f"{threads} CPU thread{'' if threads == 1 else 's'}"
     return timing, cores if device.kind == "cpu" else torch.cuda.get_device_name()
+
+
+def first_sample(config: Config, inspection: Inspection) -> Sample | None:
+    """The first training image that can be read with its labels; of a very large one its middle."""
+    reader = reader_for(config, "TRAIN")
+    for part in inspection.parts:
+        for pair in part.pairs if part.name == "train" else ():
+            try:
+                if pair.label is None:
+                    continue
+                if too_large(reader.shape(pair.image, pair.arrays)):
+                    image, labels = _middle(reader, pair, config.patch)
+                else:
+                    image = reader.image(pair.image, pair.arrays).array
+                    labels = reader.labels(pair.label, pair.label_arrays)
+                if image.shape[:-1] == labels.shape[:-1]:
+                    return Sample(pair.name, image, labels)
+            except UserError:
+                continue
+    return None
+
+
+def _middle(reader: Reader, pair: Pair, patch: Sequence[int]) -> tuple[Array, Array]:
+    """Twice the patch along each axis, from the middle of an image and of its labels."""
+    image = reader.open_image(pair.image, pair.arrays)
+    labels = reader.open_labels(pair.label or pair.image, pair.label_arrays)
+    sides = [min(size, 2 * side) for size, side in zip(image.spatial_shape, patch, strict=True)]
+    starts = [(n - side) // 2 for n, side in zip(image.spatial_shape, sides, strict=True)]
+    box = tuple(slice(s, s + side) for s, side in zip(starts, sides, strict=True))
+    return image.read(box), labels.read(box)
 
 
 def _training(
@@ -127,15 +168,38 @@ def _training(
     return _seconds(draw, device), _seconds(step, device), _seconds(validate, device)
 
 
+def _decoding(config: Config) -> float:
+    """Seconds per pixel to make instances of the blurred channels of drawn cells."""
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
+    from singula.channels import encode_with
+    from singula.demo import make_image
+    from singula.instances import decode
+
+    labels = make_image(_DRAWN[config.ndim], np.random.default_rng(0)).labels
+    encoded = encode_with(from_config.encode_settings(config, "TEST"), labels)
+    maps = {name: gaussian_filter(v.astype(np.float32), 0.7) for name, v in encoded.items()}
+    channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    settings = from_config.decode_settings(config)
+    taken = _fastest(lambda: decode(maps, channels, settings=settings), lambda: None)
+    return taken / labels.size
+
+
 def _seconds(work: Callable[[], object], device: Device) -> float:
+    """Seconds of something that a device does."""
+    return _fastest(work, lambda: _wait(device))
+
+
+def _fastest(work: Callable[[], object], wait: Callable[[], None]) -> float:
     """The shortest of several times, so that what else the machine does counts little."""
     work()
-    _wait(device)
+    wait()
     times: list[float] = []
     while len(times) < _TIMES and (len(times) < 2 or sum(times) < _LONG):
         began = time.perf_counter()
         work()
-        _wait(device)
+        wait()
         times.append(time.perf_counter() - began)
     return min(times)
 

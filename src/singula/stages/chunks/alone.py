@@ -15,7 +15,8 @@ from singula.io.pairs import Pair
 from singula.io.results import ResultsTree
 from singula.scaleout.runner import Runner
 from singula.stages import settings as from_config
-from singula.stages.chunks.run import ChunkRun, memory_of
+from singula.stages.chunks.budget import memory_of
+from singula.stages.chunks.run import ChunkRun
 from singula.stages.reading import reader_for
 from singula.training.device import Device
 

@@ -19,10 +19,10 @@ from singula.io.pairs import Pair
 from singula.io.results import ResultsTree
 from singula.runtime import release_memory
 from singula.scaleout import JobFolder
-from singula.scaleout.memory import plan_blocks
 from singula.scaleout.runner import OneProcess, Runner
 from singula.stages import settings as from_config
 from singula.stages.chunks.bench import RECOUNT
+from singula.stages.chunks.budget import block_budget, block_shape, memory_of
 from singula.stages.chunks.finish import ChunkFinish
 from singula.stages.chunks.image import ChunkImage
 from singula.stages.chunks.network import DEVICE, halo_of
@@ -35,7 +35,6 @@ from singula.stages.progress import file_stamp, settings_fingerprint
 from singula.stages.stored import maps_fingerprint, set_results_aside
 from singula.stages.tuned import apply_tuned
 from singula.stages.weights import find_checkpoint
-from singula.survey.machine import free_memory
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 
 if TYPE_CHECKING:
@@ -45,9 +44,6 @@ if TYPE_CHECKING:
 Notify = Callable[[str], None]
 FOLDER = "chunks"
 _DONE = "finished"
-_SHARE = 0.6
-# Bytes per pixel of a decoded box beside its maps: surface, seeds, labels, masks, queues
-_DECODED = 34
 _LOCAL = "local:"
 
 
@@ -207,18 +203,14 @@ class ChunkRun:
         image = inputs.reader.open_image(pair.image, pair.arrays)
         shape = image.spatial_shape
         asked = config.TEST.BY_CHUNKS.BLOCK_SHAPE
-        names = from_config.channel_names(config)
-        each = len(names) * (2 if from_config.in_half(config, shape) else 4) + _DECODED
         memory = self._memory() // self._workers()
-        budget = plan_blocks(shape, memory, each, block=asked or None)
+        budget = block_budget(config, shape, memory)
         if budget is None:
             raise UserError(
                 f"{pair.image}: {memory / 1e9:.1f} GB of memory are too little for any block",
                 "give more with SYSTEM.MAX_MEMORY, or use fewer workers",
             )
-        block = budget.block
-        if asked:
-            block = tuple(min(b, s) for b, s in zip(budget.block, shape, strict=True))
+        block = block_shape(budget, shape, asked)
         maps_key, key = self._keys(pair, checkpoint, inputs)
         mask = inputs.masks.get(pair.name)
         if mask is not None:
@@ -289,11 +281,6 @@ def runner_for(
 
     gpus = present_gpus() if device.kind == "cuda" else 0
     return dask_runner(dask, notify, memory=memory_of(config), gpus=gpus)
-
-
-def memory_of(config: Config) -> int:
-    """Bytes that may be taken for images, as configured or as far as they are free."""
-    return config.SYSTEM.MAX_MEMORY or int(_SHARE * free_memory())
 
 
 def _place(arrays: ArrayPlace | None) -> tuple[str, str | None] | None:
