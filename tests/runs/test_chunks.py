@@ -390,6 +390,7 @@ def test_predict_does_large_images_in_blocks(jobs, tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(alone, "fits_in_memory", lambda config, pair: False)
     assert jobs.command(*line, out[1]) == 0, jobs.command.err
     assert "in blocks" in jobs.command.out
+    assert jobs.command.out.count("instances\n") == 1
     assert sorted(p.name for p in out[1].iterdir()) == ["large.zarr", "large_stats.csv"]
     one = tifffile.imread(out[0] / "large.tif")
     np.testing.assert_array_equal(one, read_labels(out[1], jobs.ndim))
@@ -424,6 +425,20 @@ def test_a_prediction_in_blocks_that_ends_at_the_very_last_is_made_good(
     assert jobs.command(*line, "--overwrite") == 0, jobs.command.err
     np.testing.assert_array_equal(read_labels(out, 2), before)
     assert sorted(p.name for p in out.iterdir()) == ["large.zarr", "large_stats.csv"]
+
+
+def test_the_reason_why_an_image_cannot_be_predicted_in_blocks_is_said_once(
+    jobs, tmp_path, monkeypatch
+) -> None:
+    image = tmp_path / "broken.npy"
+    values = np.ones(SHAPES[2], np.float32)
+    values[3, 4] = np.nan
+    np.save(image, values)
+    monkeypatch.setattr(alone, "fits_in_memory", lambda config, pair: False)
+    model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
+    assert jobs.command("predict", image, "--model", model, "-o", tmp_path / "out") == 1
+    assert jobs.command.out.count("1 value(s) are NaN") == 1
+    assert "test images" not in jobs.command.out
 
 
 def test_workers_that_do_not_come_are_no_fault_of_the_images(jobs, tmp_path) -> None:

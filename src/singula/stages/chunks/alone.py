@@ -100,9 +100,12 @@ def predict_alone(
     )  # fmt: skip
     run = ChunkRun(
         config, tree, device, notify, resume=True, dask=dask, pairs=[pair], runner=runner
-    ).run()
-    if run.failed:
-        raise UserError(next(iter(run.failed.values())))
+    )
+    try:
+        run.run()
+    except UserError as error:
+        # Of a single image its own reason is enough.
+        raise UserError(run.failed.get(pair.name, str(error))) from error
     processed = run.finish.post.changes_instances
     folder = tree.post_processed() if processed else tree.instances()
     # The image comes last: what has one is done.
