@@ -49,6 +49,10 @@ def large_images(folder: Path, ndim: int, n_classes: int = 1) -> Path:
     return folder
 
 
+class _Stop(KeyboardInterrupt):
+    pass
+
+
 class Jobs:
     """A trained network, and tests with it."""
 
@@ -291,10 +295,6 @@ def test_a_killed_worker_and_a_killed_run_change_nothing(jobs, victim) -> None:
     assert summary["test"]["instances"]["large"] == int(one.max())
 
 
-class _Stop(KeyboardInterrupt):
-    pass
-
-
 def test_a_run_that_ends_after_any_table_or_note_goes_on_to_the_same(jobs, monkeypatch) -> None:
     """Each time two writes farther, until nothing is left to be done."""
     changes = (
@@ -390,6 +390,7 @@ def test_predict_does_large_images_in_blocks(jobs, tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(alone, "fits_in_memory", lambda config, pair: False)
     assert jobs.command(*line, out[1]) == 0, jobs.command.err
     assert "in blocks" in jobs.command.out
+    assert jobs.command.out.count("instances\n") == 1
     assert sorted(p.name for p in out[1].iterdir()) == ["large.zarr", "large_stats.csv"]
     one = tifffile.imread(out[0] / "large.tif")
     np.testing.assert_array_equal(one, read_labels(out[1], jobs.ndim))
@@ -400,6 +401,44 @@ def test_predict_does_large_images_in_blocks(jobs, tmp_path, monkeypatch) -> Non
     assert jobs.command(*line, out[1]) == 2  # nothing is written over
     assert jobs.command(*line, out[1], "--resume") == 0
     assert "done already" in jobs.command.out
+
+
+def test_a_prediction_in_blocks_that_ends_at_the_very_last_is_made_good(
+    jobs, tmp_path, monkeypatch
+) -> None:
+    model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
+    out = tmp_path / "out"
+    line = ("predict", jobs.images / "x", "--model", model, "--tables", "-o", out)
+    monkeypatch.setattr(alone, "fits_in_memory", lambda config, pair: False)
+    move = os.replace
+
+    def ending(source, target) -> None:
+        move(source, target)
+        if Path(target).name == "large.zarr":
+            raise _Stop
+
+    monkeypatch.setattr(os, "replace", ending)
+    assert jobs.command(*line) == 130
+    monkeypatch.setattr(os, "replace", move)
+    before = read_labels(out, 2)
+    assert (out / "large_stats.csv").is_file()  # with --resume the image would count as done
+    assert jobs.command(*line, "--overwrite") == 0, jobs.command.err
+    np.testing.assert_array_equal(read_labels(out, 2), before)
+    assert sorted(p.name for p in out.iterdir()) == ["large.zarr", "large_stats.csv"]
+
+
+def test_the_reason_why_an_image_cannot_be_predicted_in_blocks_is_said_once(
+    jobs, tmp_path, monkeypatch
+) -> None:
+    image = tmp_path / "broken.npy"
+    values = np.ones(SHAPES[2], np.float32)
+    values[3, 4] = np.nan
+    np.save(image, values)
+    monkeypatch.setattr(alone, "fits_in_memory", lambda config, pair: False)
+    model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
+    assert jobs.command("predict", image, "--model", model, "-o", tmp_path / "out") == 1
+    assert jobs.command.out.count("1 value(s) are NaN") == 1
+    assert "test images" not in jobs.command.out
 
 
 def test_workers_that_do_not_come_are_no_fault_of_the_images(jobs, tmp_path) -> None:

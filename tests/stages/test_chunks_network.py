@@ -1,10 +1,13 @@
 """The network for blocks, where memory is short."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from singula.data.normalize import Normalizer
+from singula.data.patches import TilePlan
 from singula.models import ModelSettings, build_model, downsampling
 from singula.prediction import BlockPlan, BlockPredictor, Predictor, PredictSettings, Windows
 from singula.stages.chunks.network import SparingPredictor
@@ -51,6 +54,12 @@ def test_when_memory_runs_out_smaller_windows_give_the_same() -> None:
     assert max(seen) <= 3000
 
 
-def test_no_memory_at_all_is_an_error() -> None:
-    with pytest.raises((MemoryError, torch.OutOfMemoryError)):
-        blocks(10)((slice(0, 64), slice(0, 64)))
+@pytest.mark.parametrize("in_tiles", [False, True])
+def test_no_memory_at_all_is_an_error_that_says_so(in_tiles) -> None:
+    little = blocks(10)
+    if in_tiles:
+        tiles = TilePlan((32, 32), (0, 0), (8, 8), downsampling(MODEL))
+        little.blocks.plan = replace(little.blocks.plan, tiles=tiles)
+        little.blocks.settings = replace(little.blocks.settings, batch_size=4)
+    with pytest.raises(MemoryError, match=r"a single patch of DATA\.PATCH_SIZE"):
+        little((slice(0, 64), slice(0, 64)))

@@ -101,19 +101,23 @@ def predict_alone(
     )  # fmt: skip
     run = ChunkRun(
         config, tree, device, notify, resume=True, dask=dask, pairs=[pair], runner=runner
-    ).run()
-    if run.failed:
-        raise UserError(next(iter(run.failed.values())))
+    )
+    try:
+        run.run()
+    except UserError as error:
+        # Of a single image its own reason is enough.
+        raise UserError(run.failed.get(pair.name, str(error))) from error
     processed = run.finish.post.changes_instances
     folder = tree.post_processed() if processed else tree.instances()
+    # The image comes last: what has one is done.
+    if tables:
+        table = tree.filtered_stats(pair.name) if processed else tree.full_stats(pair.name)
+        _write_table(table, target.with_name(f"{target.stem}_stats.csv"))
     try:
         shutil.rmtree(target, ignore_errors=True)
         os.replace(folder / f"{pair.name}.zarr", target)
     except OSError as error:
         raise write_error(target, error) from error
-    if tables:
-        table = tree.filtered_stats(pair.name) if processed else tree.full_stats(pair.name)
-        _write_table(table, target.with_name(f"{target.stem}_stats.csv"))
     shutil.rmtree(working, ignore_errors=True)
     return run.finish.instances[pair.name]
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DEVICE = "device"
 """Name of the note that says where this run computes."""
+_TOO_LITTLE = "not enough memory to predict a single patch of DATA.PATCH_SIZE"
 
 
 class SparingPredictor:
@@ -54,8 +55,10 @@ class SparingPredictor:
             try:
                 return self.blocks(core)
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or not self._halve():
+                if not is_out_of_memory(error):
                     raise
+                if not self._halve():
+                    raise MemoryError(_TOO_LITTLE) from error
             # Outside of the handler, whose error holds on to all that the forward pass needed.
             gc.collect()
             if self.blocks.predictor.device.type == "cuda":
@@ -130,5 +133,5 @@ def halo_of(
         most_pixels(config, device, memory),
     )
     if halo is None:
-        raise MemoryError("not enough memory to predict a single patch of DATA.PATCH_SIZE")
+        raise MemoryError(_TOO_LITTLE)
     return halo

@@ -105,7 +105,8 @@ class ChunkRun:
         with called as runner:
             for number, pair in enumerate(pairs, 1):
                 words = self._image(pair, checkpoint, normalizer, inputs, runner)
-                self.notify(f"[{number}/{len(pairs)}] {pair.name}: {words}")
+                if self.pairs is None:  # whoever gave the images says how each went
+                    self.notify(f"[{number}/{len(pairs)}] {pair.name}: {words}")
         if self.failed and not self.finish.instances:
             name, reason = next(iter(self.failed.items()))
             raise UserError(
