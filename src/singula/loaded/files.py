@@ -59,26 +59,26 @@ def predict_files(
         for number, path in enumerate(images, 1):
             target = output / f"{stem_of(path)}.tif"
             large = target.with_suffix(".zarr")
-            step = f"[{number}/{len(images)}] {path.name}:"
+            step = f"[{number}/{len(images)}] {path.name}"
             if resume and (target.is_file() or large.is_dir()):
-                notify(f"{step} done already")
+                notify(f"{step}: done already")
                 continue
             try:
                 _check(model, path)
                 if dask is None and _fits(model, path):
                     count = _predict_file(model, path, target, augment=augment, tables=tables)
                 else:
-                    notify(f"{step} in blocks, to {large.name}")
+                    notify(f"{step}: in blocks, to {large.name}")
                     count = _predict_blocks(
                         model, path, large, notify,
                         augment=augment, tables=tables, dask=dask, runner=runner,
                     )  # fmt: skip
-                notify(f"{step} {count} instances")
+                notify(f"{step}: {count} instances")
             except StorageError:
                 raise
             except (UserError, MemoryError) as error:
                 failed[str(path)] = str(error) or "not enough memory"
-                notify(f"{step} FAILED: {failed[str(path)]}")
+                notify(f"[{number}/{len(images)}] {path.name}: FAILED: {failed[str(path)]}")
     return failed
 
 
