@@ -294,7 +294,8 @@ def _test(
             log(line)
     seconds["test"] = time.perf_counter() - began
     seconds.update(report.seconds)
-    log(f"tested {len(report.instances)} images in {seconds['test']:.0f} s: {tree.run}")
+    done = sum(name not in test.failed for name in test.sources)
+    log(f"tested {done} images in {seconds['test']:.0f} s: {tree.run}")
     for name, reason in test.failed.items():
         log(f"FAILED: {name}: {reason}")
     return test
