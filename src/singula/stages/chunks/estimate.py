@@ -25,7 +25,7 @@ from singula.stages.chunks.budget import (
 )
 from singula.stages.reading import reader_for
 
-_LOOKED_AT, _SIDE = 48, {2: 64, 3: 16}
+_LOOKED_AT, _SIDE = 128, {2: 64, 3: 16}
 # Of what is stored per pixel that is not of one value, beside the maps' own size: noise shrinks
 # little, labels much; a pyramid adds a seventh (a third in 2D). See docs/check.md.
 _MAPS, _LABELS, _PASSING = 0.8, 0.06, 0.15
@@ -166,7 +166,7 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
 def _look(image: LazyImage, grid: Grid) -> tuple[int, int, float]:
     """Blocks that were looked into, those with more than one value, and the share of such places.
 
-    The corners and the middle of up to 48 blocks, spread over the image.
+    The corners and the middle of up to 128 blocks, spread over the image.
     """
     count = min(len(grid), _LOOKED_AT)
     numbers = np.unique(np.linspace(0, len(grid) - 1, count).round().astype(int)).tolist()
