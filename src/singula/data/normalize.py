@@ -304,16 +304,10 @@ class Statistics:
 
     def distribution(self) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]:
         """Sorted distinct values of each channel with how often each occurs."""
-        found = []
-        for channel in range(len(self.samples)):
-            values, counts = self._values(channel)
-            distinct, place = np.unique(values, return_inverse=True)
-            sums = np.bincount(place, counts).astype(np.int64)
-            found.append((distinct, sums))
-        return found
+        return [self._values(channel) for channel in range(len(self.samples))]
 
     def _values(self, channel: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Sorted distinct values with how often each occurs."""
+        """Sorted distinct values with how often each occurs, whatever parts were added."""
         parts, weights = [], []
         if self.counts is not None:
             occurring = np.flatnonzero(self.counts[channel])
@@ -324,8 +318,8 @@ class Statistics:
             parts.append(values)
             weights.append(count)
         joined, weight = np.concatenate(parts), np.concatenate(weights)
-        order = np.argsort(joined, kind="stable")
-        return joined[order], weight[order]
+        distinct, place = np.unique(joined, return_inverse=True)
+        return distinct, np.bincount(place, weight).astype(np.int64)
 
 
 def _drawn(box: Box, shape: tuple[int, ...], step: int) -> slice | npt.NDArray[np.intp]:

@@ -11,13 +11,13 @@ from pathlib import Path
 from singula.config import Config
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
+from singula.io.lazy import open_image
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree
 from singula.scaleout.runner import Runner
 from singula.stages import settings as from_config
 from singula.stages.chunks.budget import memory_of
 from singula.stages.chunks.run import ChunkRun
-from singula.stages.reading import reader_for
 from singula.training.device import Device
 
 Notify = Callable[[str], None]
@@ -28,7 +28,9 @@ _POST = "TEST.POST_PROCESSING"
 
 def fits_in_memory(config: Config, pair: Pair) -> bool:
     """Whether an image can be predicted whole, by what its header says."""
-    image = reader_for(config, "TEST").open_image(pair.image, pair.arrays)
+    image = open_image(
+        pair.image, config.ndim, config.in_channels, grey=config.DATA.FORCE_RGB, arrays=pair.arrays
+    )
     channels = len(from_config.channel_names(config))
     each = channels * (2 if from_config.in_half(config, image.spatial_shape) else 4)
     each += image.dtype.itemsize * image.channels + _BESIDE
