@@ -254,10 +254,12 @@ def _local_cluster(workers: int, memory: int, gpus: int) -> Iterator[Client]:
     """Processes of this machine, each with its share of cores, memory and GPUs."""
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
-    threads = max(1, available_cores() // workers)
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    cores = int(said) if said.isdigit() else available_cores()
+    shared = _thread_settings(max(1, cores // workers))
     specs = {}
     for number in range(workers):
-        environment = {name: str(threads) for name in _THREADS}
+        environment = dict(shared)
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(number % gpus)
         specs[number] = {
@@ -284,6 +286,11 @@ _LOGS = {
     "distributed.worker.memory": "warning",
 }
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def _thread_settings(threads: int) -> dict[str, str]:
+    """Environment of a worker with so many threads, which sleep while they wait."""
+    return {**dict.fromkeys(_THREADS, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @contextmanager
@@ -363,7 +370,7 @@ def _one_block_per_job(values: dict[str, Any]) -> dict[str, Any]:
     """
     processes = values.get("processes", 1)
     threads = max(1, int(values.get("cores") or 1) // int(processes))
-    exports = [f"export {name}={threads}" for name in _THREADS]
+    exports = [f"export {name}={value}" for name, value in _thread_settings(threads).items()]
     return {
         **values,
         "processes": processes,
