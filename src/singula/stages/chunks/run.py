@@ -82,6 +82,7 @@ class ChunkRun:
     failed: dict[str, str] = field(default_factory=dict)
     sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     finish: Finish = field(init=False)
+    _known: dict[str, tuple[str, str]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Make the place where everything is gathered."""
@@ -101,7 +102,11 @@ class ChunkRun:
             self.notify(line)
         self._set_aside(pairs, checkpoint, inputs)
         normalizer = self._normalizer(checkpoint)
-        called = nullcontext(self.runner) if self.runner else self._called()
+        called: AbstractContextManager[Runner] = (
+            nullcontext(self.runner)
+            if self.runner
+            else runner_for(self.dask, self.config, self.device, self.notify)
+        )
         with called as runner:
             for number, pair in enumerate(pairs, 1):
                 words = self._image(pair, checkpoint, normalizer, inputs, runner)
@@ -113,13 +118,6 @@ class ChunkRun:
                 f"none of {len(self.failed)} test images could be done; {name}: {reason}"
             )
         return self
-
-    def _called(self) -> AbstractContextManager[Runner]:
-        return runner_for(self.dask, self.config, self.device, self.notify)
-
-    def _memory(self) -> int:
-        """Bytes that this machine gives."""
-        return memory_of(self.config)
 
     def _workers(self) -> int:
         """Processes among which this machine's memory is divided."""
@@ -153,6 +151,12 @@ class ChunkRun:
             self.notify(f"results of an earlier test of this run are now in {kept}")
 
     def _keys(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> tuple[str, str]:
+        """What the maps of an image, and all of it, depend on; its files are looked at once."""
+        if pair.name not in self._known:
+            self._known[pair.name] = self._find_keys(pair, checkpoint, inputs)
+        return self._known[pair.name]
+
+    def _find_keys(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> tuple[str, str]:
         maps = [maps_fingerprint(self.config), checkpoint.fingerprint, file_stamp(pair.image)]
         rest = [settings_fingerprint(self.config, None), inputs.stamp(pair)]
         one, two = (
@@ -204,7 +208,7 @@ class ChunkRun:
         image = inputs.reader.open_image(pair.image, pair.arrays)
         shape = image.spatial_shape
         asked = config.TEST.BY_CHUNKS.BLOCK_SHAPE
-        memory = self._memory() // self._workers()
+        memory = memory_of(self.config) // self._workers()
         budget = block_budget(config, shape, memory)
         if budget is None:
             raise UserError(

@@ -19,7 +19,7 @@ from singula.evaluate import Match, colour_associations
 from singula.evaluate.overlap import Overlap, overlap
 from singula.instances import histogram
 from singula.instances.blockwise import flood_part, no_seeds, nothing_grows, seed_part
-from singula.measure import Shapes, shapes
+from singula.measure import shapes
 from singula.measure.morphology import HALO
 from singula.postprocess import Block, border_ids, extents
 from singula.postprocess.holes import Holes, find_background
@@ -300,11 +300,6 @@ def score_maps(folder: Path, number: int) -> Record:
 def overlap_in(record: Mapping[str, Array], prefix: str = "overlap") -> Overlap:
     """An overlap table from a record."""
     return unpack(Overlap, prefix, record)
-
-
-def shapes_in(record: Mapping[str, Array]) -> Shapes:
-    """The sums of the measurements from a record."""
-    return unpack(Shapes, "shapes", record)
 
 
 def build_level(folder: Path, number: int) -> Record:
