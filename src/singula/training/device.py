@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import re
@@ -224,6 +225,15 @@ def join_processes(device: Device) -> None:
             torch.cuda.set_device(device.torch)
         backend = "nccl" if device.kind == "cuda" else "gloo"
         torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+        # Threads of a group that are alive while the interpreter ends can abort the process.
+        atexit.register(leave_processes)
+
+
+def leave_processes() -> None:
+    """Part from the other processes; nothing to do where none were met."""
+    _messages.cache_clear()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @functools.cache
