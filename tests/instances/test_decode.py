@@ -311,6 +311,6 @@ def test_memory_is_a_few_bytes_per_pixel(make, dtype, most):
     found = decode(maps, settings=settings).labels  # compiles, too
     assert found.max() > 10_000
     del found
-    # Pages that the system brings back meanwhile only add to it, so the least is what decoding takes.
+    # Pages that the system brings back meanwhile only add to it: the least is what decoding takes.
     peak = min(most_resident(lambda: decode(maps, settings=settings)) for _ in range(3))
     assert 4 < peak / maps["B"].size < most

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from block_work import (
     calls,
+    count_faults,
     die_at_seven,
     die_once_at_seven,
     processes,
@@ -77,6 +78,14 @@ def test_both_workers_work_and_blocks_travel_together(two, tmp_path):
     assert len(processes(tmp_path)) == 2
     assert os.getpid() not in processes(tmp_path)
     assert len(list(tmp_path.rglob("*.npz"))) < 130
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of the GNU C library")
+def test_workers_keep_the_memory_of_arrays_within_a_task(two, tmp_path):
+    """As one process does; handed back and taken again it would be 200,000 pages."""
+    job = JobFolder(tmp_path)
+    two.run(count_faults, job, "a", range(4), quiet)
+    assert all(job.load("a", n)["faults"] < 10_000 for n in range(4))
 
 
 def test_what_is_done_is_left_alone(two, tmp_path):

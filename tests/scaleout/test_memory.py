@@ -12,14 +12,23 @@ SHAPES = st.lists(st.integers(1, 100_000), min_size=2, max_size=3)
 GB = 10**9
 
 
+def done(shape, block) -> int:
+    """Pixels of all blocks with 32 pixels around each, as far as the image goes."""
+    sums = []
+    for size, side in zip(shape, block, strict=True):
+        starts = range(0, size, side)
+        sums.append(sum(min(s + side + 32, size) - max(s - 32, 0) for s in starts))
+    return prod(sums)
+
+
 @settings(deadline=None)
 @given(SHAPES, st.integers(0, 64), st.integers(0, 64), st.floats(1, 200))
-def test_more_memory_never_gives_a_smaller_block(shape, one, two, each):
+def test_more_memory_never_means_more_to_do(shape, one, two, each):
     less, more = (plan_blocks(shape, gb * GB, each) for gb in sorted((one, two)))
     if less is None:
         return
     assert more is not None
-    assert prod(more.block) >= prod(less.block)
+    assert done(shape, more.block) <= done(shape, less.block)
     assert more.most >= less.most
     assert more.network >= less.network
 
@@ -37,6 +46,13 @@ def test_a_block_fits_and_is_no_larger_than_is_of_use(shape, memory, each):
         assert side < size + 32  # not much beyond the image
     assert prod(budget.block) <= budget.most
     assert budget.most * each + 0 <= memory
+
+
+def test_no_block_is_flat_where_a_cube_fits():
+    """Halving one axis after the other gave 128 × 128 × 256, with more around it to do twice."""
+    budget = plan_blocks((2000, 2000, 2000), 2 * GB, 38)
+    assert budget is not None
+    assert max(budget.block) < 1.5 * min(budget.block)
 
 
 @pytest.mark.parametrize("shape", [(10_000, 10_000), (1000, 1000, 1000)])

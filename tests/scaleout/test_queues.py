@@ -56,6 +56,8 @@ def test_the_script_of_a_job(queue, tmp_path, scaled):
     assert "--memory-limit 9.31GiB" in command
     for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
         assert f"export {name}=4" in script
+    assert "export MALLOC_ARENA_MAX=1" in script
+    assert "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False" in script
 
 
 @pytest.mark.parametrize(

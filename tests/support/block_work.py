@@ -42,6 +42,20 @@ def die_at_seven(folder: Path, number: int) -> dict[str, np.ndarray]:
     return square(folder, number)
 
 
+def count_faults(folder: Path, number: int) -> dict[str, np.ndarray]:
+    """How many pages the system hands out while arrays come and go, after some have."""
+    import resource
+
+    def come_and_go(times: int) -> None:
+        for _ in range(times):
+            [np.ones(2**21, np.uint8) for _ in range(20)]
+
+    come_and_go(3)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    come_and_go(20)
+    return {"faults": np.array(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)}
+
+
 def calls(folder: Path) -> list[int]:
     """Numbers of all blocks that were worked on, as often as they were."""
     return [int(line.split()[0]) for line in (folder / "calls.txt").read_text().splitlines()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, prod
 
 # Libraries, the network, and what the interpreter holds, in bytes
@@ -15,7 +16,9 @@ _WITH_HALO = 1.5
 # Larger blocks save nothing worth having, and are lost whole when a worker dies.
 _LARGEST = {2: 4096, 3: 256}
 _SMALLEST = {2: 256, 3: 32}
-_STEP = 32
+_STEPS = {2: 256, 3: 32}
+# What neighbours do twice along each face, in pixels, as a rule
+_OVERLAP = 32
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def plan_blocks(
     *,
     block: Sequence[int] | None = None,
 ) -> Budget | None:
-    """The largest block that a worker's memory allows.
+    """The block with which the least is done twice, of those that a worker's memory allows.
 
     Parameters
     ----------
@@ -67,12 +70,29 @@ def plan_blocks(
     if left <= 0:
         return None
     if block is None:
-        sides = [min(_LARGEST[ndim], ceil(size / _STEP) * _STEP) for size in shape]
-        while prod(sides) * _WITH_HALO**ndim > most:
-            longest = sides.index(max(sides))
-            half = ceil(sides[longest] / 2 / _STEP) * _STEP
-            if half >= sides[longest] or half < _SMALLEST[ndim]:
-                return None
-            sides[longest] = half
-        block = sides
+        block = _least_overlap(shape, int(most / _WITH_HALO**ndim))
+    if block is None:
+        return None
     return Budget(tuple(block), most, int(left * _NETWORK))
+
+
+def _least_overlap(shape: Sequence[int], most: int) -> tuple[int, ...] | None:
+    """The block of so many pixels at most with which the least is done twice."""
+    ndim = len(shape)
+    least, step, axes = _SMALLEST[ndim], _STEPS[ndim], []
+    for size in shape:
+        whole = min(_LARGEST[ndim], ceil(size / 32) * 32)
+        sides = (*range(least, whole, step), whole)
+        axes.append([(_done(size, side), side) for side in sides])
+    found = [
+        (prod(done for done, _ in sides), -prod(block), block)
+        for sides in product(*axes)
+        if prod(block := tuple(side for _, side in sides)) <= most
+    ]
+    return min(found)[2] if found else None
+
+
+def _done(size: int, side: int) -> int:
+    """Pixels along an axis that all blocks have together."""
+    cuts = ceil(size / side) - 1
+    return size + 2 * cuts * _OVERLAP - max(0, _OVERLAP - (size - cuts * side)) * (cuts > 0)
