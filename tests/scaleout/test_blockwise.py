@@ -62,7 +62,7 @@ def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
         for axis in range(len(shape))
         for end in (LOW, HIGH)
     }
-    component = join([len(p.first) for p in parts], face_pairs(grid, faces))
+    component = join([len(p.first) for p in parts], face_pairs(grid, lambda *side: faces[side]))
     kept = None
     if chosen.remove_before:
         sizes = sum_over(component, np.concatenate([p.pixels for p in parts]))

@@ -56,7 +56,8 @@ def test_labels_are_those_of_the_whole_image(case, rows):
     before, stitch._ROWS = stitch._ROWS, rows  # pairs come to the union in parts
     try:
         labels, first = in_pieces(mask, grid)
-        pairs = face_pairs(grid, faces_of(labels, mask.ndim))
+        faces = faces_of(labels, mask.ndim)
+        pairs = face_pairs(grid, lambda *side: faces[side])
         component = join([len(f) for f in first], pairs)
     finally:
         stitch._ROWS = before
@@ -77,7 +78,8 @@ def test_small_components_get_no_id_and_leave_no_gap(case, least):
     labels, first = in_pieces(mask, grid)
     pixels = [np.bincount(own.ravel(), minlength=len(f) + 1)[1:]
               for own, f in zip(labels, first, strict=True)]  # fmt: skip
-    component = join([len(f) for f in first], face_pairs(grid, faces_of(labels, mask.ndim)))
+    faces = faces_of(labels, mask.ndim)
+    component = join([len(f) for f in first], face_pairs(grid, lambda *side: faces[side]))
     kept = sum_over(component, np.concatenate(pixels)) >= least
     ids = number_by_first(component, np.concatenate(first), kept)
     whole, count = ndimage.label(mask)

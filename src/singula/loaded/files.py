@@ -65,7 +65,8 @@ def predict_files(
                 continue
             try:
                 _check(model, path)
-                if dask is None and _fits(model, path):
+                whole = dask is None and _fits(model, path)
+                if whole:
                     count = _predict_file(model, path, target, augment=augment, tables=tables)
                 else:
                     notify(f"{step}: in blocks, to {large.name}")
@@ -74,6 +75,9 @@ def predict_files(
                         augment=augment, tables=tables, dask=dask, runner=runner,
                     )  # fmt: skip
                 notify(f"{step}: {count} instances")
+                other = large if whole else target
+                if other.exists():  # perhaps the only copy of something else: not ours to delete
+                    notify(f"  {other} is older, and not of this prediction")
             except StorageError:
                 raise
             except (UserError, MemoryError) as error:

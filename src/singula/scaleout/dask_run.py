@@ -209,6 +209,7 @@ def dask_runner(way: str, notify: Notify, *, memory: int, gpus: int = 0) -> Iter
         with _queue_cluster(kind, Path(rest), notify) as client:
             yield DaskRunner(client)
     else:
+        notify(f"dask: looking for the scheduler {way}, for {_PATIENCE} at most")
         with _connected(way) as client:
             notify(f"dask: scheduler {way}; {client.dashboard_link}")
             client.wait_for_workers(1)
@@ -289,8 +290,8 @@ _LOGS = {
     "distributed.worker": "critical",
     "distributed.worker.memory": "warning",
 }
-# Nothing stays in a worker between tasks: it must not wait for memory that nobody will hand back. Its
-# thread is not looked at every 10 ms, which takes a hundredth of the time.
+# Nothing stays in a worker between tasks, so it never waits for memory that nobody hands back. Its
+# thread is not looked at every 10 ms, which takes a twentieth of the time.
 _WORKERS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,11 +138,21 @@ def sum_over(component: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def face_pairs(
-    grid: Grid, faces: Mapping[tuple[int, int, int], Face]
-) -> Iterable[tuple[int, int, np.ndarray]]:
-    """Pairs over all faces of a grid; `faces` by block, axis and end."""
+    grid: Grid, face: Callable[[int, int, int], Face]
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Pairs over all faces of a grid, as `join` takes them.
+
+    Parameters
+    ----------
+    grid : Grid
+    face : callable
+        From a block, an axis and an end to that side of the block.
+    """
     for number in range(len(grid)):
         for axis, behind in grid.following(number):
-            low, high = faces[number, axis, HIGH], faces[behind, axis, LOW]
-            if len(low.places) and len(high.places):
+            low = face(number, axis, HIGH)
+            if not len(low.places):
+                continue
+            high = face(behind, axis, LOW)
+            if len(high.places):
                 yield number, behind, touching_pairs(low, high)

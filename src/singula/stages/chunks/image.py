@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache, partial
 from math import ceil, log
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from singula.postprocess.voronoi import growth_threshold
 from singula.scaleout import JobFolder
 from singula.scaleout.job import save_arrays
 from singula.scaleout.runner import Progress, Runner, Work
-from singula.scaleout.stitch import HIGH, LOW, join, number_by_first, sum_over, touching_pairs
+from singula.scaleout.stitch import face_pairs, join, number_by_first, sum_over
 from singula.stages import settings as from_config
 from singula.stages.chunks import work
 from singula.stages.chunks.bench import FLOODED, GROWN, LEVELS, REPAIRED, SEEDS, Bench, bench
@@ -237,16 +238,8 @@ class ChunkImage:
 
     def _touching(self) -> Iterator[tuple[int, int, Array]]:
         """Pairs of seeds that touch over the faces of blocks."""
-        for number, record in enumerate(self.records("seeds")):
-            if not len(record["first"]):
-                continue
-            for axis, behind in self.grid.following(number):
-                low = work.face_in(record, axis, HIGH)
-                if not len(low.places):
-                    continue
-                high = work.face_in(self.job.load("seeds", behind), axis, LOW)
-                if len(high.places):
-                    yield number, behind, touching_pairs(low, high)
+        record = lru_cache(maxsize=2)(partial(self.job.load, "seeds"))
+        return face_pairs(self.grid, lambda number, *side: work.face_in(record(number), *side))
 
     def _too_close(self, ids: Array, offsets: Array) -> Array:
         """Ids of the seeds whose centres are too near to that of a larger one."""

@@ -194,7 +194,7 @@ class ChunkRun:
                     done.instances()
                 done.outputs()
                 job.write_note(_DONE, done.summary())
-                image.clean()
+            image.clean()
             release_memory()
             return done.restore(job.read_note(_DONE) or {})
         except StorageError:
