@@ -230,10 +230,19 @@ def join_processes(device: Device) -> None:
 
 
 def leave_processes() -> None:
-    """Part from the other processes; nothing to do where none were met."""
-    _messages.cache_clear()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    """Part from the other processes; nothing to do where none were met.
+
+    NCCL's group is left to the end of the process: parting from it waits for all others, one of
+    which may just be waiting for a message of this one.
+    """
+    groups = torch.distributed
+    if not groups.is_available() or not groups.is_initialized():
+        return
+    if _messages.cache_info().currsize:
+        groups.destroy_process_group(_messages())
+        _messages.cache_clear()
+    if groups.get_backend() == "gloo":
+        groups.destroy_process_group()
 
 
 @functools.cache
