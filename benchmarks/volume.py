@@ -212,7 +212,6 @@ def watch(command: list[str], log: Path) -> Watched:
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         stream = process.stdout
@@ -228,10 +227,11 @@ def watch(command: list[str], log: Path) -> Watched:
             result.memory = max(result.memory, total)
             result.anonymous = max(result.anonymous, anonymous)
             while line := stream.readline():
-                lines.write(f"{time.time() - began:8.1f} s {total:6.0f} MB  {line}")
+                lines.write(f"{time.time() - began:8.1f} s {total:6.0f} MB  {line.decode()}")
                 lines.flush()
             time.sleep(0.5)
-        lines.write(stream.read() or "")
+        # None where a process that outlives the run for a moment still holds the other end
+        lines.write((stream.read() or b"").decode())
     result.seconds = time.time() - began
     result.cpu = ended[2].ru_utime + ended[2].ru_stime
     process.returncode = os.waitstatus_to_exitcode(ended[1])
