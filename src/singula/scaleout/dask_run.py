@@ -244,8 +244,8 @@ def _prepare_dask() -> None:
 
     # A worker that is killed takes down what it was doing, which may be nobody's fault five times.
     dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS, **_WORKERS})
-    arenas = "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX"
-    dask.config.set({arenas: _ALLOCATION["MALLOC_ARENA_MAX"]})
+    started = {f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in _ALLOCATION.items()}
+    dask.config.set(started)
     if not dask.config.get("logging", {}) and not dask.config.get("distributed.logging", {}):
         # Left to itself the library tells of each worker that comes and goes. The workers read
         # their settings when they import it, so those are in their environment before. What fails

@@ -11,12 +11,11 @@ from math import ceil, prod
 RESTING = 700_000_000
 # Of what is left, the shares of a forward pass and of a decoded box; they never are at once.
 _NETWORK, _DECODING = 0.5, 0.7
-# A block with its halo has so many times its pixels along each axis, as a rule
-_WITH_HALO = 1.5
+WITH_HALO = 1.5
+"""A block with its halo has so many times its pixels along each axis, as a rule."""
 # Larger blocks save nothing worth having, and are lost whole when a worker dies.
 _LARGEST = {2: 4096, 3: 256}
-_SMALLEST = {2: 256, 3: 32}
-_STEPS = {2: 256, 3: 32}
+_SMALLEST = {2: 256, 3: 32}  # and sides are multiples of it, or the image's
 # What neighbours do twice along each face, in pixels, as a rule
 _OVERLAP = 32
 
@@ -70,7 +69,7 @@ def plan_blocks(
     if left <= 0:
         return None
     if block is None:
-        block = _least_overlap(shape, int(most / _WITH_HALO**ndim))
+        block = _least_overlap(shape, int(most / WITH_HALO**ndim))
     if block is None:
         return None
     return Budget(tuple(block), most, int(left * _NETWORK))
@@ -79,10 +78,10 @@ def plan_blocks(
 def _least_overlap(shape: Sequence[int], most: int) -> tuple[int, ...] | None:
     """The block of so many pixels at most with which the least is done twice."""
     ndim = len(shape)
-    least, step, axes = _SMALLEST[ndim], _STEPS[ndim], []
+    step, axes = _SMALLEST[ndim], []
     for size in shape:
         whole = min(_LARGEST[ndim], ceil(size / 32) * 32)
-        sides = (*range(least, whole, step), whole)
+        sides = (*range(step, whole, step), whole)
         axes.append([(_done(size, side), side) for side in sides])
     found = [
         (prod(done for done, _ in sides), -prod(block), block)
@@ -95,4 +94,6 @@ def _least_overlap(shape: Sequence[int], most: int) -> tuple[int, ...] | None:
 def _done(size: int, side: int) -> int:
     """Pixels along an axis that all blocks have together."""
     cuts = ceil(size / side) - 1
-    return size + 2 * cuts * _OVERLAP - max(0, _OVERLAP - (size - cuts * side)) * (cuts > 0)
+    if not cuts:
+        return size
+    return size + (2 * cuts - 1) * _OVERLAP + min(_OVERLAP, size - cuts * side)

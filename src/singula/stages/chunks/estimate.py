@@ -15,6 +15,7 @@ from singula.errors import UserError
 from singula.io.lazy import LazyImage
 from singula.io.pairs import Pair
 from singula.scaleout import Grid
+from singula.scaleout.memory import WITH_HALO
 from singula.stages import settings as from_config
 from singula.stages.chunks.budget import (
     block_budget,
@@ -29,8 +30,6 @@ _LOOKED_AT, _SIDE = 128, {2: 64, 3: 16}
 # Of what is stored per pixel that is not of one value, beside the maps' own size: noise shrinks
 # little, labels much; a pyramid adds a seventh (a third in 2D). See docs/check.md.
 _MAPS, _LABELS, _PASSING = 0.8, 0.06, 0.15
-# A box that is decoded beside its block, along each axis
-_WITH_HALO = 1.5
 _RECORD = 40_000
 
 
@@ -141,7 +140,7 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
     region, windows = plan.region(grid.box(middle))
     sides = [part.stop - part.start for part in region]
     looked_at, filled, pixels = _look(image, grid)
-    around = [min(s, ceil(_WITH_HALO * b)) for s, b in zip(shape, block, strict=True)]
+    around = [min(s, ceil(WITH_HALO * b)) for s, b in zip(shape, block, strict=True)]
     each, total = map_bytes(config, shape), prod(shape) * pixels
     level = 4 / 3 if ndim == 2 else 8 / 7
     return BlockWork(
