@@ -8,6 +8,12 @@ gets as many epochs as fit into the minutes. Only paths, channels, epochs and th
 warm-up are changed in a template, and both sides go without test-time augmentation. On `dsb2018`
 the template takes one random patch per image and epoch, for an epoch of all of its patches
 would take half of the time. Prints a row of a Markdown table for each.
+
+    python benchmarks/selfconfig.py --whole --minutes 30 [--gpu 0]
+
+runs them as they are: what `init` plans for the minutes and this machine, and the template with
+its own epochs, of which only paths, channels and, on a GPU, the number of processes that prepare
+patches are changed.
 """
 
 from __future__ import annotations
@@ -78,8 +84,6 @@ def template_overrides(name: str, survey: Survey, stored: Path) -> list[str]:
         made.append("DATA.VAL.FROM_TRAIN=False")
     if survey.channels == 3:
         made.append("DATA.PATCH_SIZE=(256, 256, 3)")
-    if name == "dsb2018":
-        made.append("DATA.EXTRACT_RANDOM_PATCH=True")
     return made
 
 
@@ -128,9 +132,11 @@ def epochs_for(config: Config, survey: Survey, minutes: float) -> int:
 def run(name: str, side: str, options: argparse.Namespace) -> str:
     """Train, test, and return the row of the table."""
     folder: Path = options.output
-    survey = survey_dataset(data_set(name, folder), machine=MACHINE)
-    job, changes = f"{name}_{side}", ["TEST.AUGMENTATION=False", "SYSTEM.NUM_CPUS=1"]
-    changes.append("SYSTEM.NUM_WORKERS=0")
+    machine = None if options.whole else MACHINE
+    survey = survey_dataset(data_set(name, folder), machine=machine)
+    job, changes = f"{name}_{side}", []
+    if not options.whole:
+        changes += ["TEST.AUGMENTATION=False", "SYSTEM.NUM_CPUS=1", "SYSTEM.NUM_WORKERS=0"]
     if side == "init":
         from singula.propose import write_proposal
 
@@ -140,16 +146,16 @@ def run(name: str, side: str, options: argparse.Namespace) -> str:
     else:
         file = ROOT / "templates" / f"{TEMPLATES[name]}.yaml"
         changes += template_overrides(name, survey, folder / f"{job}_channels")
+        if name == "dsb2018" and not options.whole:
+            changes.append("DATA.EXTRACT_RANDOM_PATCH=True")
+        if options.gpu:
+            changes.append("SYSTEM.NUM_WORKERS=4")
+    if not options.whole:
+        changes += shortened(job, side, load_config(file, changes), survey, options)
     config = load_config(file, changes)
-    kept = folder / f"{job}_epochs.txt"  # so that the same command goes on after an interruption
-    if not kept.exists():
-        kept.write_text(str(epochs_for(config, survey, options.minutes)))
-    epochs = int(kept.read_text())
-    changes.append(f"TRAIN.EPOCHS={epochs}")
-    if side == "template":
-        changes.append(f"TRAIN.LR_SCHEDULER.WARMUP_COSINE_DECAY_EPOCHS={min(3, epochs // 2)}")
     command = [sys.executable, "-m", "singula.cli", "run", "--config", str(file)]
     command += ["--result_dir", str(folder), "--name", job, "--resume"]
+    command += ["--gpu", options.gpu] if options.gpu else []
     for text in changes:
         command += ["--set", text]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -160,11 +166,26 @@ def run(name: str, side: str, options: argparse.Namespace) -> str:
     mean, pooled = ({row["threshold"]: row for row in scores[kind]} for kind in ("mean", "pooled"))
     return (
         f"| {name} | {side} | {tuple(config.DATA.PATCH_SIZE)} × {config.TRAIN.BATCH_SIZE} "
-        f"| {epochs} | {report['seconds']['training'] / 60:.1f} "
+        f"| {config.TRAIN.EPOCHS} | {report['seconds']['training'] / 60:.1f} "
         f"| {mean[0.5]['f1']:.3f} / {pooled[0.5]['f1']:.3f} "
         f"| {mean[0.75]['f1']:.3f} / {pooled[0.75]['f1']:.3f} "
         f"| {mean[0.5]['panoptic_quality']:.3f} / {pooled[0.5]['panoptic_quality']:.3f} |"
     )
+
+
+def shortened(
+    job: str, side: str, config: Config, survey: Survey, options: argparse.Namespace
+) -> list[str]:
+    """The keys that end a training when the minutes are over."""
+    # Kept, so that the same command goes on after an interruption
+    kept: Path = options.output / f"{job}_epochs.txt"
+    if not kept.exists():
+        kept.write_text(str(epochs_for(config, survey, options.minutes)))
+    epochs = int(kept.read_text())
+    changes = [f"TRAIN.EPOCHS={epochs}"]
+    if side == "template":
+        changes.append(f"TRAIN.LR_SCHEDULER.WARMUP_COSINE_DECAY_EPOCHS={min(3, epochs // 2)}")
+    return changes
 
 
 def main() -> None:
@@ -172,6 +193,8 @@ def main() -> None:
     prepare_process()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--whole", action="store_true", help="Both as they are.")
+    parser.add_argument("--gpu", help="As for singula run.")
     parser.add_argument("--output", type=Path, default=ROOT / "out" / "selfconfig")
     parser.add_argument("--only", nargs="*", default=tuple(TEMPLATES), choices=tuple(TEMPLATES))
     parser.add_argument("--sides", nargs="*", default=("template", "init"))

@@ -240,10 +240,11 @@ def watch(command: list[str], log: Path) -> Watched:
     return result
 
 
-def singula(config: Path, folder: Path, name: str, *changes: str) -> list[str]:
+def singula(config: Path, folder: Path, name: str, gpu: str | None, *changes: str) -> list[str]:
     """The command of a run."""
     command = [sys.executable, "-m", "singula.cli", "run", "--config", str(config)]
     command += ["--result_dir", str(folder), "--name", name]
+    command += ["--gpu", gpu] if gpu else []
     return [*command, *(word for change in changes for word in ("--set", change))]
 
 
@@ -252,11 +253,13 @@ def on_disk(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
-def train(folder: Path, config: Path) -> Path:
+def train(folder: Path, config: Path, gpu: str | None) -> Path:
     """The checkpoint of a small network, which is made if it is not there."""
     found = folder / "network" / "checkpoints" / "network_1-checkpoint-best.pth"
     if not found.is_file():
-        spent = watch(singula(config, folder, "network", "TEST.ENABLE=False"), folder / "train.log")
+        spent = watch(
+            singula(config, folder, "network", gpu, "TEST.ENABLE=False"), folder / "train.log"
+        )
         print(f"trained for {spent.seconds:.0f} s", flush=True)
     return found
 
@@ -271,6 +274,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--model", type=Path, help="A checkpoint; by default one is trained.")
     parser.add_argument("--dask", help="As for singula run.")
+    parser.add_argument("--gpu", help="As for singula run, for training and blocks.")
     parser.add_argument("--name", default="blocks")
     parser.add_argument("--change", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--go-on", action="store_true")
@@ -292,9 +296,9 @@ def main() -> None:
         megabytes = on_disk(volume)
         print(f"{words}: {megabytes:.0f} MB, {time.time() - began:.0f} s", flush=True)
     config = configuration(folder, volume, options)
-    model = options.model or train(folder, config)
+    model = options.model or train(folder, config, options.gpu)
     changes = ["TRAIN.ENABLE=False", f"PATHS.CHECKPOINT_FILE={model.absolute()}", *options.change]
-    command = singula(config, folder, options.name, *changes)
+    command = singula(config, folder, options.name, options.gpu, *changes)
     if options.dask:
         command += ["--dask", options.dask]
     if not options.go_on:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from singula.demo import make_image
@@ -242,6 +243,21 @@ def test_workers_of_dask_leave_the_same(jobs) -> None:
     assert one.max() > 3
     first, second = ((run / "metrics.csv").read_text() for run in (alone, two))
     assert first == second
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.xdist_group("gpu")
+@pytest.mark.parametrize("jobs", ["2d", "3d"], indirect=True)
+@pytest.mark.parametrize("who", [(), ("--dask", "local:2")], ids=["alone", "workers"])
+@pytest.mark.usefixtures("whole_halo")
+def test_blocks_on_a_gpu_leave_what_whole_images_leave_there(jobs, who) -> None:
+    gpu = ("--gpu", "0")
+    changes = (*MANUAL, f"{POST}.VORONOI_ON_MASK=True", f"{POST}.MEASURE_PROPERTIES.ENABLE=True")
+    whole = jobs.test(*changes, chunks=False, more=gpu)
+    chunks = jobs.test(*changes, chunks=True, more=(*gpu, *who))
+    assert_same(whole, chunks, jobs.ndim)
+    for run in (whole, chunks):
+        assert json.loads((run / "run.json").read_text())["machine"]["device"] == "cuda"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills a group of processes")
