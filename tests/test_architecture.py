@@ -39,7 +39,7 @@ def imported(tree: ast.AST) -> list[str]:
 def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
     parts = path.relative_to(SOURCE).with_suffix("").parts
     own = parts[0]
-    if own == "__init__":
+    if own in ("__init__", "__main__"):
         return
     assert own in ROOMS, f"{own} is no room of the house"
     for name in imported(ast.parse(path.read_text())):

@@ -20,6 +20,7 @@ from singula.training.device import (
     Device,
     check_gpus,
     choose_device,
+    choose_for_model,
     free_memory,
     is_out_of_memory,
     training_arithmetic,
@@ -306,6 +307,15 @@ class TestChoice:
         said: list[str] = []
         assert choose_device(None, "cpu", "32", said.append).kind == "cpu"
         assert "a GPU is present but not asked for" in said[0]
+        assert choose_device("cpu", "cuda:0", "32", said.append).kind == "cpu"
+        assert len(said) == 1  # the CPU was asked for
+
+    def test_a_trained_network_takes_it_unasked(self) -> None:
+        said: list[str] = []
+        assert choose_for_model(None, said.append).torch == GPU
+        assert said == [f"using {torch.cuda.get_device_name(0)}"]
+        assert choose_for_model("cpu", said.append).kind == "cpu"
+        assert len(said) == 1
 
     def test_one_that_is_not_there_is_an_error(self) -> None:
         beyond = torch.cuda.device_count()

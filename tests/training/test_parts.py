@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from singula.errors import UserError
 from singula.training.checkpoint import load_checkpoint, load_fitting_weights, load_weights
 from singula.training.checkpoint_io import AtomicCheckpointIO
-from singula.training.device import choose_device, parse_gpu
+from singula.training.device import choose_device, choose_for_model, parse_gpu
 from singula.training.losses import InstanceLoss, Output
 from singula.training.metrics import MapScores
 from singula.training.optimise import OptimiserSettings, Schedule, make_optimiser, warmup_cosine
@@ -246,6 +246,15 @@ def test_gpu_spellings(request_: str, expected: tuple[int, ...] | None) -> None:
 def test_other_spellings_are_refused(wrong: str) -> None:
     with pytest.raises(UserError, match="--gpu"):
         parse_gpu(wrong)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_trained_network_needs_no_gpu() -> None:
+    said: list[str] = []
+    assert choose_for_model(None, said.append).kind == "cpu"
+    assert said == []
+    assert choose_for_model("0", said.append).kind == "cpu"
+    assert "ATTENTION" in said[0]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -11,6 +11,8 @@ import typer
 
 from singula.cli.app import AGAIN, app, complete_key, interruptible, run_app, say
 
+MODEL_GPU = "0, cuda:0, or cpu [a GPU where there is one]."
+
 
 @run_app.command()
 @app.command()
@@ -97,7 +99,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     model: Annotated[Path, typer.Option("--model", "-m", help="A run folder or a checkpoint.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the label images.")],
-    gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
+    gpu: Annotated[str | None, typer.Option("--gpu", help=MODEL_GPU)] = None,
     augment: Annotated[
         bool | None, typer.Option("--augment/--no-augment", help="Average over turned views.")
     ] = None,
@@ -122,10 +124,10 @@ def predict(
     prepare_process()
     with importing():
         from singula.loaded import gather_images, load, predict_files
-        from singula.training.device import choose_device
+        from singula.training.device import choose_for_model
 
     files = gather_images(images, output, tables=tables, overwrite=overwrite or resume)
-    loaded = load(model, device=choose_device(gpu, "cpu", "32", say).torch)
+    loaded = load(model, device=choose_for_model(gpu, say).torch)
     for line in loaded.notices:
         say(line)
     with interruptible():
@@ -158,7 +160,7 @@ def tune(
     save: Annotated[
         bool, typer.Option("--save/--no-save", help="Put the thresholds into the checkpoint.")
     ] = True,
-    gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
+    gpu: Annotated[str | None, typer.Option("--gpu", help=MODEL_GPU)] = None,
 ) -> None:
     """Find the decoding thresholds that suit the validation images best.
 
@@ -169,11 +171,11 @@ def tune(
     from singula.runtime import prepare_process
 
     prepare_process()
-    from singula.training.device import choose_device
+    from singula.training.device import choose_for_model
     from singula.tuning import result_lines
     from singula.tuning import tune as tune_thresholds
 
-    device = choose_device(gpu, "cpu", "32", say).torch
+    device = choose_for_model(gpu, say).torch
     with interruptible(AGAIN):
         result = tune_thresholds(
             run_folder, metric=metric, iou=iou, save=save, device=device, notify=say

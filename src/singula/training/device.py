@@ -95,7 +95,7 @@ def choose_device(
     """
     wanted = parse_gpu(request if request is not None else configured)
     if wanted is None:
-        if torch.cuda.is_available():
+        if request is None and torch.cuda.is_available():
             notify('a GPU is present but not asked for; use --gpu "cuda:0" to train on it')
         return Device("cpu", (), _cpu_precision(precision, notify))
     present = present_gpus()
@@ -119,6 +119,13 @@ def choose_device(
         precision = "bf16" if torch.cuda.is_bf16_supported() else "16"
     notify("using " + ", ".join(torch.cuda.get_device_name(i) for i in wanted))
     return Device("cuda", wanted, precision)
+
+
+def choose_for_model(request: str | None, notify: Callable[[str], None]) -> Device:
+    """The device on which a trained network predicts: ``--gpu``, else a GPU where there is one."""
+    if request is None:
+        request = "cuda:0" if present_gpus() else "cpu"
+    return choose_device(request, "cpu", "32", notify)
 
 
 def check_gpus(asked: str, wanted: tuple[int, ...]) -> None:
