@@ -12,7 +12,17 @@ from singula.config.keys import key_table
 from singula.errors import UserError
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
+from singula.loaded import gather_images
 from singula.measure import measure
+
+
+def test_labels_beside_images_are_not_predicted(tmp_path: Path) -> None:
+    for name in ("a.tif", "a_cp_masks.tif", "b.tif", "lonely_mask.tif"):
+        (tmp_path / name).touch()
+    found = gather_images([tmp_path], tmp_path / "out")
+    assert [path.name for path in found] == ["a.tif", "b.tif", "lonely_mask.tif"]
+    named = gather_images([tmp_path / "a_cp_masks.tif"], tmp_path / "out")
+    assert [path.name for path in named] == ["a_cp_masks.tif"]
 
 
 @pytest.fixture

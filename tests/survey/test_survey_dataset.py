@@ -77,6 +77,48 @@ def test_side_by_side_by_name(tmp_path: Path) -> None:
     ]
 
 
+def test_what_cellpose_leaves_beside_images_is_no_image(tmp_path: Path) -> None:
+    for number in (1, 2):
+        put(tmp_path / f"cell{number}.tif", image(number))
+        put(tmp_path / f"cell{number}_cp_masks.tif", labels())
+        put(tmp_path / f"cell{number}_flows.tif", image(number, (3, 32, 40)), "CYX")
+        session = np.array({"masks": labels()}, dtype=object)
+        np.save(tmp_path / f"cell{number}_seg.npy", session, allow_pickle=True)
+    (part,) = survey_dataset(tmp_path, machine=MACHINE).parts
+    assert [(p.image.name, p.label and p.label.name) for p in part.pairs] == [
+        (f"cell{n}.tif", f"cell{n}_cp_masks.tif") for n in (1, 2)
+    ]
+
+
+def test_labels_in_npy_may_end_as_a_session_of_cellpose(tmp_path: Path) -> None:
+    np.save(tmp_path / "cell_img.npy", image())
+    np.save(tmp_path / "cell_seg.npy", labels())
+    (part,) = survey_dataset(tmp_path, machine=MACHINE).parts
+    assert [p.label and p.label.name for p in part.pairs] == ["cell_seg.npy"]
+
+
+def test_folders_of_nnunet(tmp_path: Path) -> None:
+    for number in range(2):
+        put(tmp_path / "imagesTr" / f"cell_{number:03}_0000.tif", image(number))
+        put(tmp_path / "labelsTr" / f"cell_{number:03}.tif", labels())
+    put(tmp_path / "imagesTs" / "cell_007_0000.tif", image())
+    survey = survey_dataset(tmp_path, machine=MACHINE)
+    train, test = survey.parts
+    assert [(p.image.name, p.label and p.label.name) for p in train.pairs] == [
+        (f"cell_{n:03}_0000.tif", f"cell_{n:03}.tif") for n in range(2)
+    ]
+    assert (test.name, test.label_dir) == ("test", None)
+
+
+def test_a_folder_around_the_data_set_may_be_called_data(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        pairs_in(tmp_path / "data" / part, "raw", "label")
+    found, _ = find_folders(tmp_path)
+    assert [part.images for part in found] == [
+        tmp_path / "data" / part / "raw" for part in ("train", "test")
+    ]
+
+
 def test_a_folder_around_the_data_set_and_others_beside_it(tmp_path: Path) -> None:
     pairs_in(tmp_path / "download" / "train", "x", "y")
     (tmp_path / "download" / "papers").mkdir()

@@ -14,8 +14,9 @@ from singula.io.formats import FOLDER_SUFFIXES, IMAGE_SUFFIXES
 def list_images(folder: Path | str, key: str) -> list[Path]:
     """List the images of a folder in natural order (img2 before img10).
 
-    Hidden files, sub-folders and files of other formats are left out; folders such as
-    ``cells.zarr`` are files to the user. The folder may itself be such a one.
+    Hidden files, sub-folders, files of other formats and what Cellpose leaves beside images and
+    masks are left out; folders such as ``cells.zarr`` are files to the user. The folder may itself
+    be such a one.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def list_images(folder: Path | str, key: str) -> list[Path]:
             f"{key}: the folder {folder} cannot be read ({error.strerror})",
             "ask its owner for the right to read it",
         ) from error
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = [path for path in files if is_image_file(path)]
     if not images:
         raise _no_images(folder, key, files)
     return sorted(images, key=lambda path: _natural(path.name))
@@ -48,7 +49,16 @@ def list_images(folder: Path | str, key: str) -> list[Path]:
 
 def is_image_file(path: Path) -> bool:
     """Whether it is a file of a known format, or a folder that stands for one."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and _is_file(path)
+    return path.suffix.lower() in IMAGE_SUFFIXES and _is_file(path) and not _of_cellpose(path)
+
+
+def _of_cellpose(path: Path) -> bool:
+    """Whether Cellpose wrote it beside image and masks: its session (a pickle), or flows."""
+    name = path.name.lower()
+    if not name.endswith("_seg.npy"):
+        return name.endswith(("_flows.tif", "_flows.tiff"))
+    with path.open("rb") as file:
+        return b"'|O'" in file.read(128)
 
 
 def _is_file(path: Path) -> bool:

@@ -26,7 +26,9 @@ _MOST_LISTED = 20
 _WORDS = r"(?:cp_masks?|masks?|labels?|lbl|gt|ground_?truth|seg|segmentation|instances?)"
 _LABEL_WORD = re.compile(rf"^{_WORDS}[_\-. ]+|[_\-. ]+{_WORDS}$", re.IGNORECASE)
 _IMAGE_WORD = re.compile(
-    r"^(?:images?|img|raw)[_\-. ]+|[_\-. ]+(?:images?|img|raw)$", re.IGNORECASE
+    # _0000 is the first channel in the names of nnU-Net.
+    r"^(?:images?|img|raw)[_\-. ]+|[_\-. ]+(?:images?|img|raw|0000)$",
+    re.IGNORECASE,
 )
 
 

@@ -185,10 +185,21 @@ def _predict_file(
     return count_instances(labels)
 
 
+def _images_of(folder: Path) -> list[Path]:
+    """Its images; `cell1_mask.tif` beside `cell1.tif` holds the labels."""
+    from singula.io.listing import list_images
+    from singula.io.pairs import has_label_word, match_files
+
+    files = list_images(folder, "IMAGES")
+    images = [path for path in files if not has_label_word(path)]
+    labels = {pair.label for pair in match_files(images, [p for p in files if p not in images])[0]}
+    return [path for path in files if path not in labels]
+
+
 def gather_images(
     paths: Sequence[Path], output: Path, *, tables: bool = False, overwrite: bool = True
 ) -> list[Path]:
-    """Files, and all images of folders, in natural order.
+    """Files, and all images of folders (not their labels beside them), in natural order.
 
     Parameters
     ----------
@@ -206,13 +217,11 @@ def gather_images(
         For a path that is not there, two images of one name, an output that would be an input, or a
         file in the way.
     """
-    from singula.io.listing import list_images
-
     files: list[Path] = []
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: there is no such file or folder", "correct the path")
-        files += list_images(path, "IMAGES") if path.is_dir() else [path]
+        files += _images_of(path) if path.is_dir() else [path]
     names: dict[str, Path] = {}
     for file in files:
         name = stem_of(file)

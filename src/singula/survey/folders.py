@@ -94,7 +94,7 @@ def find_folders(root: Path | str) -> tuple[list[Folders], list[str]]:
     """
     root = Path(root)
     _check_root(root)
-    found = _parts(root) or _swapped(root) or _single(root, "train")
+    found = _parts(root) or _swapped(root) or _of_nnunet(root) or _single(root, "train")
     if not found:
         inner = _subfolders(root)
         known = {name for names in (*PARTS.values(), LABELS) for name in names}
@@ -162,13 +162,23 @@ def _parts(root: Path) -> list[Folders]:
 def _swapped(root: Path) -> list[Folders]:
     """``images/train``, ``labels/train`` and so on."""
     images, labels = _named(root, IMAGES), _named(root, LABELS)
-    if images is None:
+    if images is None or labels is None:
         return []
     found = []
     for name, names in PARTS.items():
         own = _named(images, names)
         if own is not None:
-            found.append(Folders(name, own, _named(labels, names) if labels else None))
+            found.append(Folders(name, own, _named(labels, names)))
+    return found
+
+
+def _of_nnunet(root: Path) -> list[Folders]:
+    """``imagesTr``, ``labelsTr`` and so on."""
+    found = []
+    for name, end in (("train", "tr"), ("val", "val"), ("test", "ts")):
+        images = _named(root, [f"images{end}"])
+        if images is not None and _files(images):
+            found.append(Folders(name, images, _named(root, [f"labels{end}"])))
     return found
 
 
