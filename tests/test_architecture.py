@@ -12,9 +12,9 @@ import singula
 SOURCE = Path(singula.__file__).parent
 # Data flows through the rooms in this order; a room imports only rooms before it.
 ROOMS = (  # noqa: SIM905
-    "errors runtime boxes config io channels data models training prediction instances postprocess "
-    "measure evaluate survey propose report inspection exports scaleout demo stages loaded tuning "
-    "workflow launch demonstration checking notebook gui cli"
+    "errors words runtime boxes config io channels data models training prediction instances "
+    "postprocess measure evaluate survey propose report inspection exports scaleout demo stages "
+    "loaded tuning workflow launch demonstration checking notebook gui cli"
 ).split()
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -16,6 +16,7 @@ from singula.inspection import (
     write_fixed,
     write_page,
 )
+from singula.words import counted
 
 Notify = Callable[[str], None]
 
@@ -135,8 +136,9 @@ def _use_cores(config: Config) -> None:
 def _fix(found: Inspection, folder: Path, notify: Notify) -> None:
     report = write_fixed(found, folder, notify=notify)
     notify(
-        f"corrected copy: {folder} ({report.files} images, {len(report.corrected)} labels "
-        f"corrected, {len(report.left_out)} left out); the originals are as they were"
+        f"corrected copy: {folder} ({counted(report.files, 'image')}, "
+        f"{counted(len(report.corrected), 'label')} corrected, {len(report.left_out)} left out); "
+        "the originals are as they were"
     )
     for part in found.parts:
         key = part.name.upper()

@@ -11,6 +11,7 @@ import numpy as np
 from singula.demo import make_dataset
 from singula.errors import UserError
 from singula.io.write import write_text
+from singula.words import counted
 from singula.workflow import Job, RunReport, run
 
 MARK = "demo.yaml"
@@ -209,7 +210,10 @@ def run_demo(
         raise RuntimeError("the demonstration did not test")
     at_half = report.test.finish.scores.dataset(by_image=False)[1]
     notify("")
-    notify(f"F1 at IoU {at_half.threshold:g} on {at_half.n_images} unseen images: {at_half.f1:.3f}")
+    images = counted(at_half.n_images, "unseen image")
+    notify(f"F1 at IoU {at_half.threshold:g} on {images}: {at_half.f1:.3f}")
+    if quick:
+        notify("this was --quick: everything works, but two epochs learn next to nothing")
     notify(f"configuration to start your own from: {config}")
     notify(f"results: {report.tree.run}")
     picture = next(iter(report.test.finish.overlays.values()))

@@ -18,6 +18,7 @@ from singula.io.log import RunLog
 from singula.io.results import ResultsTree
 from singula.runtime import importing
 from singula.stages.summary import peak_memory, write_summary
+from singula.words import counted
 
 if TYPE_CHECKING:
     from singula.stages.chunks.run import ChunkRun
@@ -295,7 +296,13 @@ def _test(
     seconds["test"] = time.perf_counter() - began
     seconds.update(report.seconds)
     done = sum(name not in test.failed for name in test.sources)
-    log(f"tested {done} images in {seconds['test']:.0f} s: {tree.run}")
+    log(f"tested {counted(done, 'image')} in {seconds['test']:.0f} s: {tree.run}")
+    if report.instances and not any(report.instances.values()):
+        log("ATTENTION: no instance was found in any image")
+        log(
+            "  where the maps in per_image/ show the objects, other thresholds find them: "
+            f"singula tune {tree.run}; else train longer"
+        )
     for name, reason in test.failed.items():
         log(f"FAILED: {name}: {reason}")
     return test

@@ -46,6 +46,14 @@ def test_a_checkpoint_of_another_configuration_is_refused(change, words, trained
     assert words in command.err
 
 
+def test_a_test_without_any_instance_says_what_to_try(trained, command, tmp_path) -> None:
+    assert trained(f"{SEG}.DATA_MW_TH_BINARY_MASK=0.9999") == 0
+    assert "ATTENTION: no instance was found in any image" in command.out
+    assert f"singula tune {run_folder(tmp_path)}" in command.out
+    assert trained(f"{SEG}.DATA_MW_TH_CONTOUR=0.99", f"{SEG}.DATA_MW_TH_BINARY_MASK=0.1") == 0
+    assert "ATTENTION" not in command.out
+
+
 def test_stored_maps_are_reused_only_for_the_same_image_and_weights(
     trained, command, tmp_path
 ) -> None:

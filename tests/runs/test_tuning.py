@@ -69,7 +69,7 @@ def test_thresholds_are_found_saved_and_used(run, command, data_2d, tmp_path) ->
 
 def test_a_second_time_nothing_changes(run, command) -> None:
     assert command("tune", run, "--metric", "f1", "--iou", "0.3") == 0, command.err
-    assert "predicting 1 validation images" in command.out
+    assert "predicting 1 validation image with" in command.out
     files = {p: p.read_bytes() for p in run.rglob("tuning/**/*") if p.is_file()}
     weights = checkpoint_of(run).read_bytes()
     assert command("tune", run, "--metric", "f1", "--iou", "0.3") == 0, command.err

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
-from singula.inspection.findings import HINT, PROBLEM, counted
+from singula.inspection.findings import HINT, PROBLEM
 from singula.inspection.images import fingerprint, is_constant, notice_saturation
 from singula.inspection.labels import Noticed
 from singula.io.axes import Layout
@@ -21,6 +21,7 @@ from singula.io.image import ArrayPlace, Header, Image
 from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.pairs import Pair
 from singula.io.read import image_layout, label_layout, read_header, read_image, read_labels
+from singula.words import counted
 
 Array = npt.NDArray[Any]
 _MOST_CHANNELS = 4

@@ -309,13 +309,3 @@ def finding(
         pair.arrays if pair else None,
         pair.label_arrays if pair else None,
     )
-
-
-def counted(count: int, word: str) -> str:
-    """A number with its noun."""
-    return f"{grouped(count)} {word}{'' if count == 1 else 's'}"
-
-
-def grouped(count: int) -> str:
-    """A whole number with thin spaces between thousands."""
-    return f"{count:,}".replace(",", "\u202f")

@@ -10,12 +10,13 @@ from pathlib import Path
 from singula.errors import UserError
 from singula.inspection.correct import Corrected, correct_labels
 from singula.inspection.files import label_spacing
-from singula.inspection.findings import Finding, InspectedPart, Inspection, counted
+from singula.inspection.findings import Finding, InspectedPart, Inspection
 from singula.io.atomic import atomic_folder, atomic_path, make_folder
 from singula.io.formats import stem_of
 from singula.io.pairs import Pair
 from singula.io.read import label_layout, read_header, read_labels
 from singula.io.write import write_tiff
+from singula.words import counted
 
 Notify = Callable[[str], None]
 

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.evaluate import overlap
-from singula.inspection.findings import MOST_PLACES, Place, counted
+from singula.inspection.findings import MOST_PLACES, Place
 from singula.postprocess.labels import Survey, survey
 from singula.survey import Objects
 from singula.survey.objects import survey_objects
+from singula.words import counted
 
 Array = npt.NDArray[Any]
 _MASK_IDS, _MASK_PIECES = 4, 4

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from singula.errors import UserError
-from singula.inspection.findings import HINT, KINDS, Finding, Inspection, Place, counted
+from singula.inspection.findings import HINT, KINDS, Finding, Inspection, Place
 from singula.inspection.pictures import picture
 from singula.inspection.text import extent, remedies, short_name, summary, verdict
 from singula.io.write import write_text
 from singula.report.html import Markup, folded, join, page, section, table, tag
 from singula.report.pictures import data_uri
+from singula.words import counted
 
 _TITLE = "Data check – Singula"
 _SHOWN, _MOST = 12, 500

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from singula.inspection.findings import HINT, KINDS, Finding, Inspection, counted, grouped
+from singula.inspection.findings import HINT, KINDS, Finding, Inspection
+from singula.words import counted, grouped
 
 _MOST_FILES = 8
 

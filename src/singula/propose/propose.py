@@ -12,6 +12,7 @@ from singula.propose import folders, images, network, objects, training
 from singula.propose.choice import Choice
 from singula.propose.sizes import Sizes
 from singula.survey import PartFacts, Survey
+from singula.words import counted
 
 MINUTES = 30.0
 """What a training may take where nothing else is said."""
@@ -224,14 +225,14 @@ def _ordered(choices: Sequence[Choice]) -> list[Choice]:
 
 def _summary(survey: Survey, sizes: Sizes) -> str:
     said = [
-        f"{len(part.pairs)} {part.name} images" + ("" if part.labels else " without labels")
+        counted(len(part.pairs), f"{part.name} image") + ("" if part.labels else " without labels")
         for part in survey.parts
     ]
     shapes = sorted({shape for part in survey.parts for shape in part.shapes})
     span = "×".join(map(str, shapes[0]))
     if len(shapes) > 1:
         span += " to " + "×".join(map(str, shapes[-1]))
-    channel = f"{survey.channels} channel{'s' if survey.channels > 1 else ''}"
+    channel = counted(survey.channels, "channel")
     size = " × ".join(f"{side:.0f}" for side in sizes.typical)
     return (
         f"{', '.join(said)}; {span} pixels, {channel}, {survey.images[0].dtype}\n"

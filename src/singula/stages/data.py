@@ -27,6 +27,7 @@ from singula.stages.reading import (
 )
 from singula.stages.settings import channel_names, encode_settings
 from singula.stages.split import hold_out, split_pairs
+from singula.words import counted
 
 if TYPE_CHECKING:
     from singula.io.image import Image
@@ -202,7 +203,8 @@ def load_samples(
                 stored.look_through()
             samples.append(StoredSample(pair.name, ids.shape, stored, cache))
     where = "" if in_memory else ", read when they are needed"
-    notify(f"{part.lower()}: {len(samples)} images with {objects} instances{where}")
+    found = f"{counted(len(samples), 'image')} with {counted(objects, 'instance')}"
+    notify(f"{part.lower()}: {found}{where}")
     split.tell(part.lower(), notify)
     return samples
 

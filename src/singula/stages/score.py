@@ -28,6 +28,7 @@ from singula.evaluate import (
 )
 from singula.io.results import ResultsTree
 from singula.io.write import write_csv, write_tiff
+from singula.words import counted
 
 Maps = Mapping[str, npt.NDArray[Any]]
 ClassOf = tuple[npt.NDArray[Any], npt.NDArray[Any]]
@@ -236,7 +237,10 @@ def score_lines(scores: Scores) -> list[str]:
     """The scores as one table of text."""
     lines = []
     for view, matches in scores.matches.items():
-        lines += [f"Instances ({view.replace('_', ' ')}, {len(matches)} images)", _HEADER]
+        lines += [
+            f"Instances ({view.replace('_', ' ')}, {counted(len(matches), 'image')})",
+            _HEADER,
+        ]
         lines += _table_lines(matches)
     for (view, number), matches in scores.classes.items():
         lines += [f"Instances of class {number} ({view.replace('_', ' ')})", _HEADER]

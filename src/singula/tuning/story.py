@@ -18,6 +18,7 @@ from singula.training.checkpoint import save_tuned
 from singula.tuning.chart import draw_search
 from singula.tuning.tuner import METRICS, Steps, Trial, Tuner, check_goal
 from singula.tuning.validation import Run, find_run, stored_examples
+from singula.words import counted
 
 if TYPE_CHECKING:
     import torch
@@ -142,7 +143,8 @@ def tune(
     """
     found = find_run(run)
     tuner = _tuner(found, metric, iou, device, notify)
-    notify(f"searching for the best {_words(tuner)} on {len(tuner.examples)} validation images")
+    images = counted(len(tuner.examples), "validation image")
+    notify(f"searching for the best {_words(tuner)} on {images}")
     trials = tuner.search(_Progress(notify))
     before, after = trials[0], max(trials, key=lambda trial: trial.value)
     thresholds = {**configured(found.config), **after.thresholds}

@@ -27,6 +27,7 @@ from singula.stages.stored import StoredMaps
 from singula.stages.weights import find_checkpoint, predictor_from
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 from singula.tuning.tuner import Example
+from singula.words import counted
 
 if TYPE_CHECKING:
     import torch
@@ -200,7 +201,9 @@ def _predict_missing(
             continue
         if network is None:
             network = predictor_from(run.config, run.checkpoint, device, notify)
-            notify(f"predicting {len(held)} validation images with {run.checkpoint.path}")
+            notify(
+                f"predicting {counted(len(held), 'validation image')} with {run.checkpoint.path}"
+            )
         predictor, normalizer = network
         settings = from_config.predict_settings(run.config, image.spatial_shape)
         made = predictor.predict(image.array, normalizer.scaling(image.array), settings)

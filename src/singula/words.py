@@ -1,0 +1,13 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+
+def counted(count: int, word: str) -> str:
+    """A number with its noun."""
+    return f"{grouped(count)} {word}{'' if count == 1 else 's'}"
+
+
+def grouped(count: int) -> str:
+    """A whole number with thin spaces between thousands."""
+    return f"{count:,}".replace(",", "\u202f")
