@@ -13,6 +13,7 @@ from typer.main import get_command
 
 import singula
 from singula.cli import app, complete_key
+from singula.exports import FORMATS
 
 COMMANDS = get_command(app).commands
 EXAMPLE = re.compile(r"singula (\w+) (.+)$", re.MULTILINE)
@@ -55,6 +56,8 @@ def test_completion_of_commands_options_and_keys() -> None:
     assert complete("singula pre") == ["predict"]
     assert "--resume" in complete("singula run --re")
     assert complete("singula run --set TRAIN.EPO") == ["TRAIN.EPOCHS="]
+    assert complete("singula export --to ") == list(FORMATS)
+    assert complete("singula tune --metric p") == ["pq"]
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,9 @@ def _fix(found: Inspection, folder: Path, notify: Notify) -> None:
         f"{counted(len(report.corrected), 'label')} corrected, {len(report.left_out)} left out); "
         "the originals are as they were"
     )
+    if not report.files:
+        notify("  so the copy is empty: none of the files can be used as they are")
+        return
     for part in found.parts:
         key = part.name.upper()
         where = f"DATA.{key}.PATH: {folder / part.name / 'x'}"

@@ -74,6 +74,29 @@ def test_label_pictures_in_colour(tmp_path: Path, axes: str) -> None:
     ]
 
 
+def test_colours_in_planes_may_be_three_slices(tmp_path: Path) -> None:
+    data = MadeData(tmp_path)
+    ids = data.ids("train", NAME)
+    planes = np.stack([ids, ids // 2, ids])
+    path = data.path("train", "y", NAME)
+    tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate")
+    (one,) = inspect_dataset(tmp_path).findings
+    assert "three z slices" in one.suggestion
+    tifffile.imwrite(path, np.moveaxis(planes, 0, -1), photometric="rgb")
+    (one,) = inspect_dataset(tmp_path).findings
+    assert "z slices" not in one.suggestion
+
+
+def test_training_data_without_any_object_are_a_problem(tmp_path: Path) -> None:
+    data = MadeData(tmp_path)
+    names = [path.name for path in (tmp_path / "train" / "y").iterdir()]
+    for name in names:
+        data.put("train", "y", name, data.ids("train", name) * 0)
+    found = [one for one in inspect_dataset(tmp_path).findings if one.kind == "empty"]
+    assert [one.severity for one in found] == ["problem"] * len(names)
+    assert "nothing to learn" in found[0].suggestion
+
+
 def test_the_same_image_with_other_labels_is_a_problem(tmp_path: Path) -> None:
     data = MadeData(tmp_path)
     data.put("train", "x", "im9.tif", data.raw("train", NAME))

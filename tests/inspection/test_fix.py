@@ -76,6 +76,16 @@ def test_what_no_copy_can_correct_is_left_out(tmp_path: Path, broken) -> None:
     assert [len(part.pairs) for part in after.parts] == [2, 2]
 
 
+def test_of_broken_labels_their_file_is_named(tmp_path: Path) -> None:
+    data = MadeData(tmp_path / "data")
+    negative(data)
+    told: list[str] = []
+    write_fixed(inspect_dataset(data.folder), tmp_path / "fixed", notify=told.append)
+    (line,) = [line for line in told if "left out" in line]
+    image, labels = (data.folder / "train" / side / NAME for side in "xy")
+    assert line.startswith(f"left out: {image}: its labels {labels}: the label ids go down to -")
+
+
 @pytest.mark.parametrize("broken", [constant, duplicate])
 def test_what_a_person_decides_stays(tmp_path: Path, broken) -> None:
     data = MadeData(tmp_path / "data")

@@ -14,6 +14,7 @@ from singula.errors import UserError
 from singula.propose import Choice, propose
 from singula.propose.choice import spell
 from singula.propose.network import z_steps
+from singula.propose.report import reasons_table
 from singula.survey import Machine, Objects
 
 SEG = "PROBLEM.INSTANCE_SEG"
@@ -185,6 +186,30 @@ def test_z_shrinks_when_voxels_have_become_as_wide_as_deep(
     levels: int, depth: int, anisotropy: float, steps: list[int]
 ) -> None:
     assert z_steps(levels, depth, anisotropy) == steps
+
+
+@pytest.mark.parametrize(("depth", "said"), [(6, "z shrinks later"), (1, "z never shrinks")])
+def test_what_is_said_of_z_is_what_is_chosen(survey, depth: int, said: str) -> None:
+    proposal = propose(survey(shape=(32, 128, 128), size=(depth, 24, 24)))
+    (why,) = [why for key, _, why in proposal.reasons if key == "MODEL.Z_DOWN"]
+    assert said in why
+    assert (2 in proposal["MODEL.Z_DOWN"]) == (said == "z shrinks later")
+
+
+def test_numbers_of_a_part_of_the_images_are_said_to_be(survey) -> None:
+    whole = survey(shape=(256, 256), size=24)
+    part = whole.part("train")
+    assert "(median), " in propose(whole).summary
+    more = replace(part, pairs=2 * part.pairs, shapes=2 * part.shapes)
+    summary = propose(replace(whole, parts=(more,))).summary
+    assert f"(median) in {len(part.labels)} of {2 * len(part.pairs)} images, " in summary
+
+
+def test_the_columns_of_the_reasons_stand_below_each_other(survey) -> None:
+    proposal = propose(survey(shape=(256, 256), size=24))
+    lines = reasons_table(proposal)
+    rows = [row for row in proposal.reasons if not row[0].endswith("PATH")]
+    assert len({line.index(f" {row[1]} ") for line, row in zip(lines, rows, strict=True)}) == 1
 
 
 @given(st.data())

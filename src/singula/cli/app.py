@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -50,6 +50,11 @@ def complete_key(incomplete: str) -> list[str]:
     from singula.config.keys import completions
 
     return completions(incomplete)
+
+
+def words(*allowed: str) -> Callable[[str], list[str]]:
+    """What an option takes, for the shell."""
+    return lambda incomplete: [word for word in allowed if word.startswith(incomplete)]
 
 
 def _version(wanted: bool) -> None:

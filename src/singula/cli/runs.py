@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from singula.cli.app import AGAIN, app, complete_key, interruptible, run_app, say
+from singula.cli.app import AGAIN, app, complete_key, interruptible, run_app, say, words
 
 MODEL_GPU = "0, cuda:0, or cpu [a GPU where there is one]."
 
@@ -152,7 +152,12 @@ def tune(
         Path, typer.Argument(metavar="RUN", help="A run's folder, RESULT_DIR/NAME/results/NAME_1.")
     ],
     metric: Annotated[
-        str, typer.Option("--metric", help="pq (panoptic quality) or f1, means over images.")
+        str,
+        typer.Option(
+            "--metric",
+            help="pq (panoptic quality) or f1, means over images.",
+            autocompletion=words("pq", "f1"),
+        ),
     ] = "pq",
     iou: Annotated[
         float, typer.Option("--iou", help="IoU of a true and a predicted object that match.")
@@ -194,7 +199,14 @@ def tune(
 @app.command()
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or label images.")],
-    to: Annotated[str, typer.Option("--to", help="imagej, qupath, ome-zarr, csv or coco.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="imagej, qupath, ome-zarr, csv or coco.",
+            autocompletion=words("imagej", "qupath", "ome-zarr", "csv", "coco"),
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder [RUN/exports].")
     ] = None,

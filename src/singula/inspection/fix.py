@@ -97,7 +97,9 @@ def write_fixed(
         if finding.fixable and finding.label is not None:
             fixable.setdefault(finding.label, []).append(finding)
         if finding.unusable:
-            unusable.setdefault(finding.image or finding.file, f"{finding.kind}: {finding.text}")
+            file = finding.image or finding.file
+            whose = "" if file == finding.file else f"its labels {finding.file}: "
+            unusable.setdefault(file, whose + finding.text)
     report = FixReport(folder, 0, {}, dict(unusable))
     count = 0
     for part in inspection.parts:

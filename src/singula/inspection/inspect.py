@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def inspect_dataset(
             if notify and place % 25 == 0:
                 notify(f"{part.name}: {place} of {len(pairs)} files")
             facts.append(visit.pair(pair))
-        found += visit.found
+        found += _nothing_to_learn(visit) if part.name == "train" else visit.found
         notes += visit.notes
         parts.append(InspectedPart(part.name, part.images, part.labels, tuple(pairs), visit.count))
     found += _differing(facts, settings)
@@ -143,6 +143,17 @@ def _decide_ndim(parts: Sequence[Sequence[Pair]]) -> int:
         if not votes:
             raise
         return votes.most_common(1)[0][0]
+
+
+def _nothing_to_learn(visit: _Visit) -> list[Finding]:
+    """Findings of the training data, where images without any object are a problem if all are."""
+    if visit.count:
+        return visit.found
+    remedy = "draw the objects, each with an id of its own: there is nothing to learn from"
+    return [
+        replace(one, severity=PROBLEM, suggestion=remedy) if one.kind == "empty" else one
+        for one in visit.found
+    ]
 
 
 @dataclass

@@ -96,10 +96,17 @@ def check_classes(path: Path, found: AnyArray, n_classes: int) -> None:
         )
 
 
+_THREE_SLICES = (
+    "; if these are three z slices, write the axes ZYX into the file: in Fiji Image > Properties…, "
+    "in Python tifffile.imwrite(…, photometric='minisblack', metadata={'axes': 'ZYX'})"
+)
+
+
 def colour_labels(path: Path, header: Header) -> UserError:
     """The error for labels that are a picture."""
     return UserError(
         f"{path}: is a picture of labels, not labels ({header}): a label image has 1 channel "
         "(the id of its object in every pixel), or 2 (ids and classes)",
-        "export the labels as a 16-bit grey image (TIFF or PNG) instead of a colour picture",
+        "export the labels as a 16-bit grey image (TIFF or PNG) instead of a colour picture"
+        + (_THREE_SLICES if header.axes == "SYX" else ""),
     )

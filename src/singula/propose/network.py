@@ -66,7 +66,8 @@ def z_steps(levels: int, depth: int, anisotropy: float) -> list[int]:
 
 def _why_steps(steps: Sequence[int], anisotropy: float, depth: int) -> str:
     if anisotropy >= _ANISOTROPIC:
-        return f"voxels are {anisotropy:.3g} times deeper than wide: z shrinks later"
+        later = "z shrinks later" if 2 in steps else "z never shrinks"
+        return f"voxels are {anisotropy:.3g} times deeper than wide: {later}"
     if 1 in steps:
         return f"there are {depth} slices only"
     return "voxels are about as deep as wide"
@@ -108,7 +109,7 @@ def patch(
         "DATA.PATCH_SIZE",
         value,
         f"{axes}, channels: holds large objects ({sizes.side:.0f} pixels) "
-        f"{min(sides[-2:]) / sizes.side:.1f} times over; images are {_times(shape)}",
+        f"{min(sides[-2:]) / sizes.side:.1f} times over; most images are {_times(shape)}",
     )
 
 

@@ -234,8 +234,12 @@ def _summary(survey: Survey, sizes: Sizes) -> str:
         span += " to " + "×".join(map(str, shapes[-1]))
     channel = counted(survey.channels, "channel")
     size = " × ".join(f"{side:.0f}" for side in sizes.typical)
+    train = survey.part("train")
+    looked = ""
+    if train and len(train.labels) < len(train.pairs):
+        looked = f" in {len(train.labels)} of {counted(len(train.pairs), 'image')}"
     return (
         f"{', '.join(said)}; {span} pixels, {channel}, {survey.images[0].dtype}\n"
-        f"{sizes.count} training objects of {size} pixels (median), {sizes.touching:.0%} touch "
-        f"others, {sizes.foreground:.0%} of the pixels are in objects"
+        f"{sizes.count} training objects of {size} pixels (median){looked}, "
+        f"{sizes.touching:.0%} touch others, {sizes.foreground:.0%} of the pixels are in objects"
     )

@@ -10,7 +10,6 @@ from singula.propose.write import check_output, write_proposal
 from singula.survey import Survey, survey_dataset
 
 _MOST_FILES = 200
-_KEY_WIDTH = 44
 _VALUE_WIDTH = 24
 
 
@@ -46,7 +45,8 @@ def init_dataset(
     if _masks(survey):
         notify("")
         notify("ATTENTION: most ids of the labels lie in several pieces: masks instead of ids?")
-        notify(f"  singula check {dataset} says where, and its --fix gives each piece an id")
+        notify(f"  singula check {dataset} says where, and its --fix gives each piece an id;")
+        notify("  then singula init of that copy: what was chosen here suits the masks")
     notify("")
     notify(f"written: {output}")
     notify(f"first: singula check --config {output}")
@@ -62,8 +62,6 @@ def _masks(survey: Survey) -> bool:
 
 def reasons_table(proposal: Proposal) -> list[str]:
     """A line for each choice: key, value, why."""
-    return [
-        f"{key:<{_KEY_WIDTH}} {value:<{_VALUE_WIDTH}} {why}"
-        for key, value, why in proposal.reasons
-        if not key.endswith("PATH")
-    ]
+    rows = [row for row in proposal.reasons if not row[0].endswith("PATH")]
+    width = max(len(key) for key, _, _ in rows)
+    return [f"{key:<{width}} {value:<{_VALUE_WIDTH}} {why}" for key, value, why in rows]
