@@ -14,7 +14,7 @@ SOURCE = Path(singula.__file__).parent
 ROOMS = (  # noqa: SIM905
     "errors words runtime boxes config io channels data models training prediction instances "
     "postprocess measure evaluate survey propose report inspection exports scaleout demo stages "
-    "loaded tuning workflow launch demonstration checking notebook gui cli"
+    "loaded tuning workflow launch demonstration checking notebook gui cli __main__"
 ).split()
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -45,6 +45,12 @@ def test_every_option_is_explained(name: str) -> None:
         assert getattr(param, "help", None), f"{name} {param.name}"
 
 
+def test_the_package_runs_as_a_module() -> None:
+    line = [sys.executable, "-m", "singula", "--version"]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert done.stdout == shell("--version").stdout
+
+
 def test_completion_of_commands_options_and_keys() -> None:
     def complete(line: str) -> list[str]:
         words = line.split(" ")

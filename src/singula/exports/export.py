@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +160,11 @@ def sizes_from_text(text: str) -> tuple[float, ...]:
     UserError
         For anything else.
     """
+    wanted = f"--spacing: found {text!r}; allowed 2 or 3 positive numbers such as 0.25,0.25"
     try:
-        return tuple(float(part) for part in text.strip("()[] ").split(","))
+        sizes = tuple(float(part) for part in text.strip("()[] ").split(","))
     except ValueError as error:
-        raise UserError(f"--spacing: found {text!r}; allowed numbers such as 0.25,0.25") from error
+        raise UserError(wanted) from error
+    if len(sizes) not in (2, 3) or not all(0 < size < math.inf for size in sizes):
+        raise UserError(wanted, "one for each axis, z first, decimals after a point")
+    return sizes
