@@ -101,6 +101,17 @@ def test_labels_without_objects_are_refused(command, tmp_path) -> None:
     assert not (tmp_path / "a.yaml").exists()
 
 
+def test_of_broken_files_the_list_is_pointed_to(command, data_2d, tmp_path) -> None:
+    data = Path(shutil.copytree(data_2d, tmp_path / "data"))
+    next((data / "train" / "y").iterdir()).write_bytes(b"")
+    assert command("init", data, "-o", tmp_path / "a.yaml") == 2
+    assert "the file is empty" in command.err
+    assert f"singula check {data} lists all" in command.err
+    shutil.rmtree(data / "train" / "y")
+    assert command("init", data, "-o", tmp_path / "a.yaml") == 2
+    assert "singula check" not in command.err
+
+
 def test_masks_are_not_taken_for_instances_in_silence(command, data_2d, tmp_path) -> None:
     data = Path(shutil.copytree(data_2d, tmp_path / "data"))
     assert command("init", data, "-o", tmp_path / "a.yaml") == 0, command.err

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from singula.errors import UserError
 from singula.propose.propose import Proposal
 from singula.propose.write import check_output, write_proposal
-from singula.survey import Survey, survey_dataset
+from singula.survey import Survey, find_folders, survey_dataset
 
 _MOST_FILES = 200
 _VALUE_WIDTH = 24
@@ -35,7 +37,7 @@ def init_dataset(
         As `survey_dataset` and `write_proposal`.
     """
     check_output(output)
-    survey = survey_dataset(dataset, most_files=_MOST_FILES)
+    survey = _look(dataset)
     proposal, notes = write_proposal(survey, output, minutes=minutes)
     for line in (*survey.notes, *notes, *proposal.summary.splitlines()):
         notify(line)
@@ -52,6 +54,18 @@ def init_dataset(
     notify(f"first: singula check --config {output}")
     notify(f"next: singula run --config {output} --result_dir results")
     return proposal
+
+
+def _look(dataset: Path) -> Survey:
+    """Survey a data set; of files that are wrong, point to the command that lists them all."""
+    folders, notes = find_folders(dataset)
+    try:
+        survey = survey_dataset(dataset, folders=folders, most_files=_MOST_FILES)
+    except UserError as error:
+        hint = f"singula check {dataset} lists all that is wrong with the files"
+        hint = f"{error.hint}\n  → {hint}" if error.hint else hint
+        raise UserError(error.message, hint) from error
+    return replace(survey, notes=(*notes, *survey.notes))
 
 
 def _masks(survey: Survey) -> bool:
