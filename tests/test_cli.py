@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-import singula
 from singula.cli import app, complete_key
 from singula.exports import FORMATS
 
@@ -104,11 +103,3 @@ def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "singula run" in done.stdout
     assert done.stderr.strip() == ""
-
-
-def test_python_runs_the_package() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "singula", "--version"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert singula.__version__ in done.stdout
