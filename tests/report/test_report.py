@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from singula import cli, workflow
 from singula.errors import UserError
 from singula.io.results import ResultsTree
 from singula.report.build import build_report
-from singula.report.figures import log_ticks, ticks
+from singula.report.figures import Series, line_chart, log_ticks, ticks
 from singula.report.image_sections import chosen
 from singula.report.pictures import data_uri
 
@@ -338,6 +339,12 @@ def test_ticks_are_few_round_and_inside(low: float, width: float) -> None:
     assert all(low - width / 1e6 <= v <= high + width / 1e6 for v in found)
     gaps = np.diff(found)
     assert len(gaps) == 0 or np.allclose(gaps, gaps[0], rtol=1e-3)
+
+
+def test_epochs_are_whole() -> None:
+    chart = line_chart("Loss", "epoch", [Series("training", 0, np.arange(1, 4), np.arange(3.0))])
+    shown = re.findall(r'<text[^>]*class="middle">([\d.]+)<', str(chart))
+    assert shown == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize(("low", "high"), [(1, 20), (3, 1e5), (64, 1100), (0.002, 0.9)])

@@ -43,6 +43,8 @@ class Axis:
         Where the ends are drawn.
     label : str
     log : bool
+    whole : bool
+        Ticks stand at whole numbers alone.
     """
 
     low: float
@@ -51,6 +53,7 @@ class Axis:
     stop: float
     label: str
     log: bool = False
+    whole: bool = False
 
     def place(self, value: float) -> float:
         """Where a value is drawn."""
@@ -62,7 +65,10 @@ class Axis:
 
     def ticks(self) -> list[float]:
         """Round numbers within the ends."""
-        return log_ticks(self.low, self.high) if self.log else ticks(self.low, self.high)
+        if self.log:
+            return log_ticks(self.low, self.high)
+        found = ticks(self.low, self.high)
+        return [place for place in found if place == int(place)] if self.whole else found
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -95,7 +101,7 @@ def line_chart(title: str, x_label: str, series: Sequence[Series]) -> Markup:
     ys = ys[np.isfinite(ys)]
     low, high = (float(ys.min()), float(ys.max())) if len(ys) else (0.0, 1.0)
     low, high = _round_ends(*_with_zero(low, high))
-    x = Axis(float(xs.min()), float(xs.max()), LEFT, WIDTH - RIGHT, x_label)
+    x = Axis(float(xs.min()), float(xs.max()), LEFT, WIDTH - RIGHT, x_label, whole=True)
     y = Axis(low, high, HEIGHT - BOTTOM, TOP, "")
     curves = []
     for one in drawn:
