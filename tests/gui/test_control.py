@@ -70,6 +70,12 @@ def ended(control: Control, folder: Path) -> bool:
     return alive(read_record(folder)) is None
 
 
+def test_a_gpu_that_cannot_be_is_said_before_the_start(control: Control) -> None:
+    with pytest.raises(UserError, match="'banana'"):
+        control.start(job(gpu="banana"))
+    assert not (control.guard.home / "out").exists()
+
+
 def test_a_run_is_the_command_line(control: Control, program) -> None:
     program("print(sys.argv[1:])")
     folder = control.start(job(gpu="0", run_id=3))

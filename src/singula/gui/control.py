@@ -58,7 +58,10 @@ class Control:
         UserError
             As `folder` does; the run is running already.
         """
+        from singula.training.device import parse_gpu
+
         folder = self.folder(job)
+        parse_gpu(job.gpu or "")
         _check_idle(folder)
         job = replace(
             job, config=self.guard.check(job.config), result_dir=self.guard.check(job.result_dir)
