@@ -50,7 +50,7 @@ def finished_run(
             results = open_results(folder, station.guard)
             if not results.stages or not results.names(results.stages[-1]):
                 raise UserError(
-                    f"{folder.name} has found no instances, for it was not tested",
+                    f"{folder.name} holds no instances: it was not tested, or their files are gone",
                     "run it with TEST.ENABLE: True and a folder of test images",
                 )
             show(folder, results)

@@ -52,7 +52,7 @@ class _View:
         self._head(folder, names)
         self.notes = ui.element("div")
         self.problem = ui.element("div")
-        with ui.element("div").classes("split"):
+        with ui.element("div").classes("split") as self.whole:
             with ui.element("div"):
                 self.viewer = Viewer(station.scenes, on_pick=self._picked)
             with ui.element("div"):
@@ -67,6 +67,11 @@ class _View:
                     "dense flat color=primary binary-state-sort "
                     'no-data-label="No instances in this image" '
                     ':rows-per-page-options="[50,100,500]"'
+                )
+                self.table.add_slot(
+                    "body-selection",
+                    '<q-checkbox v-model="props.selected" dense '
+                    """:aria-label="'object ' + props.row.label" />""",
                 )
                 self.table.on("rowClick", self._clicked, [None, ["label"], None])
         ui.timer(0, self._load, once=True)
@@ -106,9 +111,11 @@ class _View:
             scene = await aside(self.results.scene, self.name, self.stage)
             columns, rows = await aside(self.results.table, self.name, self.stage)
         except UserError as error:
+            self.whole.set_visibility(False)  # it is of another image
             with self.problem:
                 error_state(error, "This image cannot be shown")
             return
+        self.whole.set_visibility(True)
         self.viewer.show(scene, f"{self.name} with its instances")
         self._show_table(columns, rows)
         self._show_scores(len(rows))

@@ -79,7 +79,7 @@ class _View:
             choice.on_value_change(self._choose)
             ui.link("Results", run_address("results", folder)).classes("as-button quiet")
         self.problem = ui.element("div")
-        with ui.element("div").classes("split"):
+        with ui.element("div").classes("split") as self.whole:
             with ui.element("div"):
                 self.viewer = Viewer(station.scenes)
             with ui.element("div"):
@@ -113,9 +113,11 @@ class _View:
             at = reference_threshold(list(self.retune.config.TEST.MATCHING_STATS_THS))
             scene = Scene(raw.array if raw is not None and fits else None, labels, at or 0.5)
         except UserError as error:
+            self.whole.set_visibility(False)  # it is of another image
             with self.problem:
                 error_state(error, "This image cannot be tuned")
             return
+        self.whole.set_visibility(True)
         # What was chosen on one image is tried on the next.
         self.values = {key: kept.get(key, value) for key, value in own.items()}
         self.viewer.show(scene, f"{self.name} decoded with the chosen thresholds")
