@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,11 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from made_run import MadeRun, cells, without
 
 from singula.config import load_config
+from singula.demo import make_dataset
 from singula.training.checkpoint import load_checkpoint
 
 pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
@@ -342,6 +345,70 @@ def test_a_file_is_chosen_in_a_dialog(browser: Any, made: Interface) -> None:
     alert = tab.get_by_role("alert").filter(has_text="TRAIN.EPOCHS: found")
     alert.wait_for()
     assert not (made.folder / "results").exists()
+    watcher.check()
+    context.close()
+
+
+def test_what_was_seen_is_of_the_folder_that_is_entered(browser: Any, made: Interface) -> None:
+    for name in ("one", "two"):
+        parts = {"n_train": 2, "n_val": 0, "n_test": 0}
+        make_dataset(made.folder / name, 2, np.random.default_rng(1), shape=(64, 64), **parts)
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    watcher = Watcher(context)
+    tab = enter(made, watcher)
+    open_page(made, tab, "/new?start=1&data=one")
+    _step(tab, "1. Images or volumes", "Next")
+    _step(tab, "2. What to find", "Next")
+    _step(tab, "3. Data", "Look at the data")
+    data = tab.locator(".q-stepper__step", has_text="3. Data")
+    forward = data.get_by_role("button", name="Next", exact=True)
+    forward.wait_for()
+    tab.get_by_role("textbox", name="Folder of the data set").fill("two")
+    forward.wait_for(state="detached")
+    assert data.locator(".thumb").count() == 0
+    _step(tab, "3. Data", "Look at the data")
+    forward.click()
+    _step(tab, "4. Classes", "Next")
+    tab.get_by_role("textbox", name="Folder for the results").fill("mine")
+    click(tab, "Fill in the configuration")
+    tab.get_by_text("choices and their reasons").wait_for()
+    assert tab.evaluate("typeof onbeforeunload") == "function"  # nothing is saved yet
+    click(tab, "Save and run")
+    tab.wait_for_url("**/run?config=two.yaml&results=mine")
+    assert tab.get_by_role("textbox", name="Folder for the results").input_value() == "mine"
+    config = load_config(made.folder / "two.yaml")
+    assert str(made.folder / "two") in str(config.DATA.TRAIN.PATH)
+    # The page of a saved file shows it again when it is loaded anew, changes until they are saved.
+    open_page(made, tab, "/new?start=1&data=one")
+    open_page(made, tab, "/new?config=two.yaml")
+    _set(tab, "TRAIN.EPOCHS", "7")
+    tab.wait_for_function("typeof onbeforeunload == 'function'")
+    tab.get_by_role("textbox", name="Configuration").fill("three.yaml")
+    click(tab, "Save")
+    tab.wait_for_url("**/new?config=three.yaml")
+    assert tab.evaluate("onbeforeunload") is None
+    tab.reload()
+    _set(tab, "TRAIN.EPOCHS", "7")
+    watcher.check()
+    context.close()
+
+
+def test_a_picture_is_hidden_when_another_cannot_be_shown(browser: Any, made: Interface) -> None:
+    run = "gone/job/results/job_1"
+    shutil.copytree(made.folder / "2d" / "job", made.folder / "gone" / "job")
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    watcher = Watcher(context)
+    tab = enter(made, watcher)
+    open_page(made, tab, f"/results?run={run}")
+    drawn(tab)
+    tab.get_by_role("checkbox", name="object 16").click()
+    tab.locator(".objects tr.selected").wait_for()
+    (made.folder / run / "per_image_instances" / "good.tif").unlink()
+    for name, shown in (("good", False), ("bad", True)):
+        tab.get_by_label("Image (worst first)").click()
+        tab.get_by_role("option", name=name, exact=True).click()
+        tab.get_by_role("alert").first.wait_for(state="detached" if shown else "visible")
+        tab.locator("canvas").wait_for(state="visible" if shown else "hidden")
     watcher.check()
     context.close()
 

@@ -172,7 +172,10 @@ class Form:
         UserError
             With every problem.
         """
-        return config_from_dict(self.values, source="form")
+        try:
+            return config_from_dict(self.values, source="form")
+        except UserError as error:  # its lines would name the form as they name a file
+            raise UserError(error.message.replace("form: ", ""), error.hint) from error
 
     def yaml(self) -> str:
         """The file: the keys that were set, with their comments.

@@ -13,6 +13,7 @@ from singula.gui.form import Form
 from singula.gui.guard import Guard
 from singula.gui.pictures import thumbnail
 from singula.inspection import Inspection, InspectSettings, inspect_dataset
+from singula.inspection.findings import counted
 from singula.io.read import read_image, read_labels
 from singula.propose import Proposal, propose, write_proposal
 from singula.survey import Folders, find_folders, survey_dataset
@@ -148,7 +149,8 @@ def samples(part: Folders, ndim: int | None, most: int = 4) -> list[Sample]:
                 sample = Sample(pair.name, None, error.message)
                 continue
             size = " × ".join(map(str, image.shape[:-1]))
-            objects = "" if labels is None else f", {len(np.unique(labels[labels > 0]))} objects"
+            there = 0 if labels is None else len(np.unique(labels[labels > 0]))
+            objects = "" if labels is None else f", {counted(there, 'object')}"
             sample = Sample(pair.name, thumbnail(image, labels), size + objects)
             break
         found.append(sample)

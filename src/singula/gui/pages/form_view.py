@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,15 @@ class FormView:
         Where it is saved.
     replace : bool
         The target is the file that the form came from.
+    results : str
+        Folder for the results of runs.
     """
 
-    def __init__(self, guard: Guard, form: Form, target: Path, *, replace: bool) -> None:
+    def __init__(
+        self, guard: Guard, form: Form, target: Path, *, replace: bool, results: str = ""
+    ) -> None:
         self.guard, self.form, self.origin = guard, form, target if replace else None
+        self.results = results
         self.section = "PROBLEM"
         self.inputs: dict[str, Any] = {}
         self.frames: dict[str, ui.element] = {}
@@ -56,6 +62,8 @@ class FormView:
             self.text = ui.html("", sanitize=False).classes("yaml").props('tabindex="0"')
         self._draw()
         self._examine()
+        if not replace:
+            _ask_before_leaving()
 
     def _top(self, target: Path) -> None:
         with ui.element("div").classes("row-of save-row"):
@@ -69,12 +77,16 @@ class FormView:
         self.guard.check_config(config)
         self.form.save(path, replace=path == self.origin)
         self.origin = path
+        # Loaded anew, the page shows the file that was saved.
+        address = json.dumps(f"/new?config={quote(self.guard.short(path))}")
+        ui.run_javascript(f"onbeforeunload = null; history.replaceState(null, '', {address})")
         ui.notify(f"saved: {self.guard.short(path)}", type="positive")
         return path
 
     def _save_and_run(self) -> None:
         path = self._save()
-        ui.navigate.to(f"/run?config={quote(self.guard.short(path))}")
+        results = f"&results={quote(self.results)}" if self.results else ""
+        ui.navigate.to(f"/run?config={quote(self.guard.short(path))}{results}")
 
     def _draw(self) -> None:
         """The menu, and the fields of the section or of the search."""
@@ -148,6 +160,7 @@ class FormView:
     def _entered(self, item: Field, event: Any) -> None:
         value = event.value
         self.form.set(item.name, "" if value is None else value)
+        _ask_before_leaving()
         self._examine()
 
     def _examine(self) -> None:
@@ -193,3 +206,8 @@ class FormView:
             self.frames[name].classes(
                 "changed" if changed else "", remove="" if changed else "changed"
             )
+
+
+def _ask_before_leaving() -> None:
+    """Let the browser ask before what was entered is lost; see that saving ends that."""
+    ui.run_javascript("onbeforeunload = event => event.preventDefault()")

@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from nicegui import ui
 
@@ -35,13 +36,13 @@ def add(station: Station) -> None:
     """Serve the page."""
 
     @ui.page("/run", title="Run · Singula")
-    def page(run: str = "", config: str = "") -> None:
+    def page(run: str = "", config: str = "", results: str = "results") -> None:
         with frame("Run"):
             if run:
                 _show(station, run)
             else:
                 heading("Run", "Train, predict and score, as a configuration file says.")
-                _start_form(station, config)
+                _start_form(station, config, results)
                 runs = find_runs(station.guard)
                 subheading("Runs so far")
                 if runs:
@@ -68,7 +69,7 @@ def _list(station: Station, runs: list[Path]) -> None:
         ui.label(f"{len(runs) - _MOST} older ones are not listed").classes("note")
 
 
-def _start_form(station: Station, config: str) -> None:
+def _start_form(station: Station, config: str, results_in: str) -> None:
     """Fields of the command line, and the button."""
     given = Path(config) if config else None
     with ui.element("section").classes("card"):
@@ -76,7 +77,7 @@ def _start_form(station: Station, config: str) -> None:
             station.guard, "Configuration (YAML file)", config, suffixes=(".yaml", ".yml")
         )
         with ui.element("div").classes("row-of"):
-            results = path_input(station.guard, "Folder for the results", "results", folders=True)
+            results = path_input(station.guard, "Folder for the results", results_in, folders=True)
             name = ui.input("Name", value=given.stem if given else "").props("outlined dense")
             number = ui.number("Run number", value=1, min=0, step=1, format="%d")
             number.props("outlined dense")
@@ -109,10 +110,16 @@ def _start_form(station: Station, config: str) -> None:
             except UserError as error:
                 with told:
                     error_state(error, "The run was not started")
+                    if path.value:
+                        _change_link(path.value)
                 return
             ui.navigate.to(run_address("run", folder))
 
         button("Start", start)
+
+
+def _change_link(config: str) -> None:
+    ui.link("Change the configuration", f"/new?config={quote(config)}").classes("as-button quiet")
 
 
 def _show(station: Station, run: str) -> None:
@@ -192,6 +199,8 @@ class _Watch:
                 )
             if view.state in ("stopped", "failed", "unfinished", "incomplete"):
                 button("Resume", guarded(self._resume))
+            if view.state == "failed" and view.record is not None:
+                _change_link(self.station.guard.short(view.record.config))
 
     def _stop(self) -> None:
         self.station.control.stop(self.folder, kill=self.killing)

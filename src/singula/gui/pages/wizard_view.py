@@ -13,7 +13,7 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.gui.form import Form
 from singula.gui.pages.form_view import FormView
-from singula.gui.pages.frame import aside, button, error_state, heading, subheading
+from singula.gui.pages.frame import aside, button, error_state, heading, note, subheading
 from singula.gui.pages.paths import path_input
 from singula.gui.station import Station
 from singula.gui.wizard import (
@@ -50,6 +50,7 @@ class WizardView:
         self.guard = station.guard
         self.parts: tuple[Folders, ...] = ()
         self.inspection: Inspection | None = None
+        self.changes = 0
         self.page = ui.element("div")
         with self.page:
             heading("New", "Five questions; the answers are looked up in your images.")
@@ -59,7 +60,7 @@ class WizardView:
         ):
             with ui.step("dimensions", title="1. Images or volumes"):
                 options = {0: "As the files are", 2: "2D: each file is an image", 3: "3D: volumes"}
-                self.ndim = ui.radio(options, value=0).props("dense")
+                self.ndim = ui.radio(options, value=0, on_change=self._forget).props("dense")
                 self._next()
             with ui.step("find", title="2. What to find"):
                 self.find = ui.radio(FIND, value=AUTO).props("dense")
@@ -74,7 +75,7 @@ class WizardView:
                 self.classes = ui.number("Kinds of objects", value=1, min=1, max=254, format="%d")
                 self.classes.props("outlined dense").classes("short")
                 self._next(back=True)
-            with ui.step("output", title="5. Names"):
+            with ui.step("output", title="5. Output"):
                 self._output_step(dataset)
 
     def _next(self, *, back: bool = False) -> None:
@@ -85,6 +86,7 @@ class WizardView:
 
     def _data_step(self, dataset: str) -> None:
         self.dataset = path_input(self.guard, "Folder of the data set", dataset, folders=True)
+        self.dataset.on_value_change(self._forget)
         self.folders: dict[tuple[str, str], ui.input] = {}
         with ui.expansion("Images or labels lie elsewhere").classes("elsewhere"):
             ui.label("What stands here is taken instead of the folder above.").classes("note")
@@ -94,24 +96,33 @@ class WizardView:
                         self.folders[name, kind] = path_input(
                             self.guard, f"{words} {kind}", folders=True
                         )
+                        self.folders[name, kind].on_value_change(self._forget)
         with ui.stepper_navigation():
-            button("Look at the data", self._look)
+            self.look = button("Look at the data", self._look)
             button("Back", self.stepper.previous, look="plain")
-        self.seen = ui.element("div").props('aria-live="polite"')
+        self.seen = ui.element("div").classes("seen").props('aria-live="polite"')
+
+    def _forget(self) -> None:
+        """What was seen is not of what stands in the fields now."""
+        self.changes += 1
+        self.parts, self.inspection = (), None
+        self.seen.clear()
 
     def _output_step(self, dataset: str) -> None:
-        stem = Path(dataset).name or "my_images"
-        taken = self.guard.home / f"{stem}.yaml"
-        number = next(i for i in range(1, 1000) if (i == 1 and not taken.exists()) or (i > 1
-                      and not taken.with_name(f"{stem}_{i}.yaml").exists()))  # fmt: skip
-        name = f"{stem}.yaml" if number == 1 else f"{stem}_{number}.yaml"
-        self.output = path_input(self.guard, "Configuration to write", name)
+        self.proposed = self._free_name(dataset)
+        self.output = path_input(self.guard, "Configuration to write", self.proposed)
+        self.results = path_input(self.guard, "Folder for the results", "results", folders=True)
         self.minutes = ui.number("Minutes that the training may take", value=30, min=1, format="%g")
         self.minutes.props("outlined dense").classes("short")
         with ui.stepper_navigation():
             button("Fill in the configuration", self._draft)
             button("Back", self.stepper.previous, look="plain")
         self.told = ui.element("div")
+
+    def _free_name(self, dataset: str) -> str:
+        stem = Path(dataset).name or "my_images"
+        names = [f"{stem}.yaml", *(f"{stem}_{i}.yaml" for i in range(2, 1000))]
+        return next((n for n in names if not (self.guard.home / n).exists()), names[0])
 
     def _chosen(self) -> tuple[list[Folders], list[str]]:
         entered = [
@@ -128,28 +139,42 @@ class WizardView:
 
     async def _look(self) -> None:
         """Find the files, show some, and check all."""
-        self.seen.clear()
+        self._forget()
+        self.look.disable()
+        try:
+            await self._look_at(self.changes)
+        finally:
+            self.look.enable()
+
+    async def _look_at(self, asked: int) -> None:
         ndim = int(self.ndim.value) or None
         with self.seen:
-            waiting = ui.label("Looking …").classes("note")
+            ui.label("Looking at all images …").classes("note")
         try:
             parts, notes = await aside(self._chosen)
             shown = {p.name: await aside(samples, p, ndim) for p in parts}
-            self.inspection = await aside(inspect, parts, ndim)
+            inspection = await aside(inspect, parts, ndim)
+            kinds = await aside(_kinds, parts, ndim)
         except UserError as error:
+            if asked != self.changes:
+                return
             self.seen.clear()
             with self.seen:
                 error_state(error, "These data cannot be used yet")
             return
-        self.parts = tuple(parts)
-        waiting.delete()
-        kinds = await aside(_kinds, parts, ndim)
+        if asked != self.changes:
+            return  # another folder was entered meanwhile
+        self.parts, self.inspection = tuple(parts), inspection
+        if self.output.value == self.proposed:
+            self.proposed = self._free_name(self.dataset.value or "")
+            self.output.set_value(self.proposed)
+        self.seen.clear()
         self.classes.set_value(max(1, kinds))
         with self.seen:
             for note in notes:
                 ui.label(note).classes("warning")
             self._show_parts(parts, shown)
-            _show_findings(self.inspection)
+            _show_findings(inspection)
             with ui.stepper_navigation():
                 button("Next", self.stepper.next)
 
@@ -174,6 +199,7 @@ class WizardView:
                 classes=int(self.classes.value or 1),
                 minutes=float(self.minutes.value or 30),
                 output=Path(self.output.value or ""),
+                result_dir=Path(self.results.value or "."),
             )
             form, proposal, notes = await aside(draft, answers, self.guard)
         except UserError as error:
@@ -197,7 +223,9 @@ class WizardView:
                     for key, value, why in proposal.reasons
                 )
                 ui.html(f"<table class='reasons'>{rows}</table>", sanitize=False)
-            FormView(self.guard, form, output, replace=output.exists())
+            FormView(
+                self.guard, form, output, replace=output.exists(), results=self.results.value or "."
+            )
             ui.run_javascript("window.scrollTo(0, 0)")
 
 
@@ -216,7 +244,7 @@ def _figure(sample: Sample) -> str:
     if sample.png is not None:
         data = base64.b64encode(sample.png).decode("ascii")
         picture = f'<img alt="{escape(sample.name)}" src="data:image/png;base64,{data}">'
-    words = f"{escape(sample.name)}<br>{escape(sample.words)}"
+    words = f"<span>{escape(sample.name)}</span>{escape(sample.words)}"
     title = escape(f"{sample.name}: {sample.words}")
     return (
         f'<figure class="thumb" title="{title}">{picture}<figcaption>{words}</figcaption></figure>'
@@ -227,9 +255,10 @@ def _show_findings(found: Inspection) -> None:
     """What the check found, by kind."""
     subheading("Check")
     ui.label(summary(found)).classes("note")
-    ui.label(verdict(found).replace("--fix FOLDER", "`singula check --fix`")).classes(
-        "" if found.findings else "good"
-    )
+    if found.findings:
+        note(verdict(found).replace("--fix FOLDER", "`singula check --fix`"))
+    else:
+        ui.label(verdict(found)).classes("good")
     for kind, findings in found.by_kind().items():
         row: Any = KINDS[kind]
         with ui.element("div").classes(f"finding {row.severity}"):
