@@ -82,7 +82,13 @@ class InstanceSeg(Section):
     )
     DATA_MW_TH_BINARY_MASK: Float = key(0.5, "Seeds: B above this.", ge=0, le=1)
     DATA_MW_TH_CONTOUR: Float = key(0.1, "Seeds: C below this.", ge=0, le=1)
-    DATA_MW_TH_FOREGROUND: Float = key(0.3, "Instances grow where B is above this.", ge=0, le=1)
+    DATA_MW_TH_FOREGROUND: Float = key(
+        0.3,
+        "Instances grow where B, or M where it is learned, is above this; "
+        "without M no effect with GROW_INTO_CONTOUR.",
+        ge=0,
+        le=1,
+    )
     DATA_MW_TH_DISTANCE: Float = key(1.0, "Seeds: D above, or Dv2 below this.", ge=0)
     DATA_MW_TH_DIST_FOREGROUND: Float = key(0.0, "Instances grow where D is above this.", ge=0)
     DATA_MW_TH_POINTS: Float = key(0.5, "Seeds: P above this.", ge=0, le=1)

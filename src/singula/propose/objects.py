@@ -91,7 +91,9 @@ def thresholds(
                 f"seeds: D above this; thin objects are {sizes.thin:.1f} pixels deep",
             )
         )
-    grow = "instances grow where B is above this"
+    grow = "instances grow where M is above this"
+    if "M" not in used:
+        grow = "no effect with GROW_INTO_CONTOUR; else instances grow where B is above this"
     return [*made, Choice(f"{_SEG}.DATA_MW_TH_FOREGROUND", 0.3, note=grow)]
 
 
