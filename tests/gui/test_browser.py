@@ -34,6 +34,12 @@ TINY = {
 }  # fmt: skip
 
 
+# Whether one sees where the keyboard is: a ring, an outline, or the thick border of a field.
+_RINGED = """(e => e === document.body || e.closest('.q-field')
+ || getComputedStyle(e).boxShadow.includes('4px') || getComputedStyle(e).outlineStyle == 'solid')
+(document.activeElement)"""
+
+
 class Interface:
     """`singula gui` as a process of its own."""
 
@@ -513,6 +519,7 @@ def test_the_keyboard_reaches_everything(browser: Any, made: Interface) -> None:
     reached = set()
     for _ in range(40):
         tab.keyboard.press("Tab")
+        assert tab.evaluate(_RINGED), tab.evaluate("document.activeElement.outerHTML")
         reached.add(
             tab.evaluate(
                 "(e => e.getAttribute('aria-label') || e.innerText || e.tagName)"
