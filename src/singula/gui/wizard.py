@@ -13,10 +13,10 @@ from singula.gui.form import Form
 from singula.gui.guard import Guard
 from singula.gui.pictures import thumbnail
 from singula.inspection import Inspection, InspectSettings, inspect_dataset
-from singula.inspection.findings import counted
 from singula.io.read import read_image, read_labels
 from singula.propose import Proposal, propose, write_proposal
 from singula.survey import Folders, find_folders, survey_dataset
+from singula.words import counted
 
 AUTO = "auto"
 FIND = {
