@@ -114,6 +114,14 @@ def test_nothing_better_moves_no_slider(results: Results, guard: Guard, monkeypa
     assert found is not None
     assert found.values == {}  # the goal is F1
     assert found.after == found.before
+    rows = [{**row, "chosen": int(row["TH_TYPE"] == "manual")} for row in rows]
+    with (results.files.tree.tuning / "trials.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    found = view_search(results.files.tree).found
+    assert found is not None
+    assert found.values == {"DATA_MW_TH_CONTOUR": 0.3}
 
 
 def test_nothing_outside_the_folders_is_read(results: Results, demo: Path, guard: Guard) -> None:

@@ -73,10 +73,42 @@ def test_the_top_of_a_hill_is_found(top: tuple[float, float], stretch: float, sl
     assert search.best.value == max(tried.value for tried in search.tried.values())
 
 
+@given(
+    st.tuples(st.floats(0.05, 0.9), st.floats(0.05, 0.9)),
+    st.tuples(st.floats(0.02, 1), st.floats(0.02, 1)),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_equally_good_is_taken_away_from_the_drops(low, width) -> None:
+    """A plateau with a foot that leads to it: its middle, or a tenth of the range from its ends."""
+    high = tuple(min(start + size, 1.0) for start, size in zip(low, width, strict=True))
+
+    def plateau(point: dict[str, float]) -> float:
+        outside = (
+            max(start - value, value - end, 0)
+            for start, value, end in zip(low, point.values(), high, strict=True)
+        )
+        return -sum(outside)
+
+    search = Search(plateau, PARAMETERS, {"a": 0.5, "b": 0.5})
+    search.grid(["a", "b"])
+    search.refine()
+    before = search.best
+    search.centre()
+    assert search.best.value >= before.value
+    if before.value < 0:
+        return  # a plateau narrower than the last steps
+    for value, start, end in zip(search.best.point.values(), low, high, strict=True):
+        wanted = min(0.05, (end - start) / 2 - 0.02)
+        below, above = start > 0, end < 1
+        assert not below or value - start >= wanted - 1e-3
+        assert not above or end - value >= wanted - 1e-3
+
+
 def test_refined_search_is_as_good_as_trying_everything() -> None:
     tuned = tuner("BP", GROW_INTO_CONTOUR=True)
-    trials = tuned.search()
-    best = max(trial.value for trial in trials)
+    trials, chosen = tuned.search()
+    best = chosen.value
+    assert best == max(trial.value for trial in trials)
     grid = np.round(np.linspace(0.05, 0.95, 19), 3)
     sizes = tuned.parameters()[1][-1].values
     every = [
@@ -90,8 +122,9 @@ def test_refined_search_is_as_good_as_trying_everything() -> None:
 
 @pytest.mark.parametrize("channels", DECODERS)
 def test_it_is_never_worse_and_the_same_again(channels: str) -> None:
-    first, second = (tuner(channels).search() for _ in range(2))
-    assert max(t.value for t in first) >= first[0].value
+    (first, one), (second, other) = (tuner(channels).search() for _ in range(2))
+    assert one.value == max(t.value for t in first)
+    assert one.thresholds == other.thresholds
     assert [t.thresholds for t in first] == [t.thresholds for t in second]
     assert [t.value for t in first] == [t.value for t in second]
     # What was searched reaches the decoder
@@ -187,14 +220,15 @@ def test_the_picture_needs_two_numbers(tmp_path) -> None:
     from singula.tuning.chart import draw_search
 
     tuned = tuner("BC", count=1)
-    trials = tuned.search()
+    trials, best = tuned.search()
     target = tmp_path / "tuning.png"
-    assert draw_search(trials, tuned.start(), "quality", target) == target
+    assert draw_search(trials, best, tuned.start(), "quality", target) == target
     assert target.read_bytes()[:4] == b"\x89PNG"
-    assert draw_search(trials[:1], tuned.start(), "quality", tmp_path / "none.png") is None
+    assert (
+        draw_search(trials[:1], trials[0], tuned.start(), "quality", tmp_path / "none.png") is None
+    )
     assert not (tmp_path / "none.png").exists()
     # The last grid covers two numbers, with the others as in the best
-    best = max(trials, key=lambda trial: trial.value)
     same = [
         key for key in best.thresholds if len({t.thresholds.get(key) for t in trials[-30:]}) == 1
     ]

@@ -179,10 +179,11 @@ def _progress(output: str) -> tuple[str, float | None]:
 
 
 def _found(trials: Path, record: SearchRecord) -> Found:
-    """The first of all trials, which is what is configured, and the best."""
+    """The first of all trials, which is what is configured, and the one that was chosen."""
     with trials.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    best = max(rows, key=lambda row: float(row[record.metric]))
+    # Of equally good ones the search chose; without that column the first of them counts.
+    best = max(rows, key=lambda row: (row.get("chosen") == "1", float(row[record.metric])))
     values = {KEYS[name].removeprefix(PREFIX): best[name] for name in KEYS if best.get(name)}
     numbers = {key: float(text) for key, text in values.items() if _is_number(text)}
     return Found(

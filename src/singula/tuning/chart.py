@@ -17,7 +17,7 @@ Values = npt.NDArray[np.float64]
 
 
 def draw_search(
-    trials: Sequence[Trial], before: dict[str, float], words: str, target: Path
+    trials: Sequence[Trial], best: Trial, before: dict[str, float], words: str, target: Path
 ) -> Path | None:
     """Contours of the value over the two numbers that matter most, the others as in the best.
 
@@ -25,6 +25,8 @@ def draw_search(
     ----------
     trials : sequence of Trial
         What was tried; the first is what was configured.
+    best : Trial
+        The one that was chosen.
     before : dict
         Where the configured values lie; means over images where they are automatic.
     words : str
@@ -39,7 +41,7 @@ def draw_search(
     tried = [trial for trial in trials[1:] if trial.thresholds]
     if not tried:
         return None
-    centre = max(tried, key=lambda trial: trial.value)
+    centre = best if best.thresholds else max(tried, key=lambda trial: trial.value)
     keys = [key for key in centre.thresholds if key != "TH_TYPE"]
     # The search ends with a grid over these two
     planes = {pair: _plane(tried, centre, pair) for pair in combinations(keys, 2)}
@@ -58,7 +60,6 @@ def draw_search(
     axes = figure.add_subplot()
     _contours(figure, axes, x, y, value, words)
     axes.plot(x, y, ".", color="black", markersize=2, alpha=0.5)
-    best = max(trials, key=lambda trial: trial.value)
     after = {key: float(best.thresholds.get(key, before[key])) for key in pair}
     _mark(axes, before, pair, "o", f"before {trials[0].value:.3f}")
     _mark(axes, after, pair, "*", f"after {best.value:.3f}")

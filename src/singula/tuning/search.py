@@ -1,4 +1,4 @@
-"""A coarse grid, then ever smaller steps around its best point."""
+"""A coarse grid, ever smaller steps around its best point, then away from the drops beside it."""
 
 from __future__ import annotations
 
@@ -74,11 +74,50 @@ class Search:
         """
         step = 0.5
         widths = {p.key: _spacing(p) for p in self.parameters}
-        spans = {p.key: max(p.values[-1] - p.values[0], 1e-12) for p in self.parameters}
+        spans = {p.key: _span(p) for p in self.parameters}
         while any(step * widths[p.key] >= tolerance * spans[p.key] for p in self.parameters):
             while any([self._step(p, step * widths[p.key]) for p in self.parameters]):
                 pass
             step /= 2
+
+    def centre(
+        self, keys: Sequence[str] | None = None, *, step: float = 0.02, reach: int = 5
+    ) -> None:
+        """Go to the middle of what is as good as the best, one parameter after the other.
+
+        Where a few images cannot tell one value from another, the one beside a drop is the least
+        safe for the next image.
+
+        Parameters
+        ----------
+        keys : sequence of str, optional
+            Of the parameters; all by default.
+        step : float
+            As a part of the range of the first values.
+        reach : int
+            Steps that are looked at on either side.
+        """
+        for parameter in (p for p in self.parameters if keys is None or p.key in keys):
+            while self._centre(parameter, step * _span(parameter), reach):
+                pass  # something better was met, and its surroundings are looked at
+
+    def _centre(self, parameter: Parameter, width: float, reach: int) -> bool:
+        here, ends = self.best.point, []
+        for sign in (1, -1):
+            end = here[parameter.key]
+            for count in range(1, reach + 1):
+                value = parameter.rounded(here[parameter.key] + sign * count * width)
+                point = {**here, parameter.key: value}
+                if self._offer(point):
+                    return True
+                if self._try(point).value < self.best.value - _BETTER:
+                    break
+                end = value
+            ends.append(end)
+        middle = self._try({**here, parameter.key: parameter.rounded(sum(ends) / 2)})
+        if middle.value >= self.best.value - _BETTER:
+            self.best = middle
+        return False
 
     def plane(self, points: int = 9) -> tuple[str, ...]:
         """Try a grid over the two parameters that matter most, the others as in the best point.
@@ -115,6 +154,10 @@ class Search:
             if value != here[parameter.key] and self._offer({**here, parameter.key: value}):
                 return True
         return False
+
+
+def _span(parameter: Parameter) -> float:
+    return max(parameter.values[-1] - parameter.values[0], 1e-12)
 
 
 def _spacing(parameter: Parameter) -> float:

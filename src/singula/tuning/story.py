@@ -145,12 +145,12 @@ def tune(
     tuner = _tuner(found, metric, iou, device, notify)
     images = counted(len(tuner.examples), "validation image")
     notify(f"searching for the best {_words(tuner)} on {images}")
-    trials = tuner.search(_Progress(notify))
-    before, after = trials[0], max(trials, key=lambda trial: trial.value)
+    trials, after = tuner.search(_Progress(notify))
+    before = trials[0]
     thresholds = {**configured(found.config), **after.thresholds}
     start = tuner.start()
     searched = {p.key: start[p.key] for p in tuner.parameters()[1]}
-    files = _write(found, tuner, trials, start, thresholds)
+    files = _write(found, tuner, trials, after, start, thresholds)
     saved = None
     if save:
         worth = {"metric": metric, "iou": tuner.iou, "before": before.value, "after": after.value}
@@ -226,15 +226,15 @@ def _write(
     run: Run,
     tuner: Tuner,
     trials: list[Trial],
+    after: Trial,
     start: dict[str, float],
     thresholds: dict[str, Any],
 ) -> dict[str, Path]:
     """Tables, picture and configuration."""
     folder = run.tree.tuning
-    before, after = trials[0], max(trials, key=lambda trial: trial.value)
     rows = [
         {"setting": words, **row}
-        for words, trial in (("before", before), ("after", after))
+        for words, trial in (("before", trials[0]), ("after", after))
         for row in score_rows({n: [m] for n, m in zip(tuner.names(), trial.images, strict=True)})
     ]
     files = {"table": write_csv(folder / "tuning.csv", rows)}
@@ -243,11 +243,12 @@ def _write(
             **{"TH_TYPE": tuner.settings.th_type, **trial.thresholds},
             **{name: getattr(trial.score, field) for name, field in METRICS.items()},
             **{name: getattr(trial.score, name) for name in ("precision", "recall")},
+            "chosen": int(trial is after),
         }
         for trial in trials
     ]
     files["trials"] = write_csv(folder / "trials.csv", tried)
-    picture = draw_search(trials, start, _words(tuner), folder / "tuning.png")
+    picture = draw_search(trials, after, start, _words(tuner), folder / "tuning.png")
     if picture is not None:
         files["picture"] = picture
     files["configuration"] = write_configuration(run, thresholds)

@@ -243,7 +243,7 @@ class Tuner:
         means = {key: float(np.mean([values[key] for values in used])) for key in used[0]}
         return {**means, SIZE: self.settings.remove_small}
 
-    def search(self, told: Callable[[int, float], None] | None = None) -> list[Trial]:
+    def search(self, told: Callable[[int, float], None] | None = None) -> tuple[list[Trial], Trial]:
         """Search thresholds and least size; the first trial is what is configured.
 
         Parameters
@@ -253,15 +253,18 @@ class Tuner:
 
         Returns
         -------
-        list of Trial
-            In the order in which they were tried. What is configured is among them, so the best
-            is never worse.
+        trials : list of Trial
+            In the order in which they were tried.
+        best : Trial
+            The one to take; what is configured where nothing is better.
         """
         trials = [self.score({})]
         seeds, parameters = self.parameters()
+        made: dict[tuple[float, ...], Trial] = {}
 
         def evaluate(point: dict[str, float]) -> float:
             trials.append(self.score({"TH_TYPE": "manual", **point}))
+            made[tuple(point.values())] = trials[-1]
             if told is not None:
                 told(len(trials), max(trial.value for trial in trials))
             return trials[-1].value
@@ -275,8 +278,10 @@ class Tuner:
         if not cheap:
             search.grid([SIZE])
         search.refine()
-        search.plane()
-        return trials
+        search.centre()
+        search.centre(search.plane())
+        best = made[tuple(search.best.point.values())]
+        return trials, best if best.value > trials[0].value else trials[0]
 
     def _decode(self, settings: DecodeSettings, image: int) -> Decoded:
         example, change = self.examples[image], self.steps.seeds
