@@ -409,6 +409,18 @@ def test_a_picture_is_hidden_when_another_cannot_be_shown(browser: Any, made: In
     drawn(tab)
     tab.get_by_role("checkbox", name="object 16").click()
     tab.locator(".objects tr.selected").wait_for()
+    # The address keeps the image, and the other page is of the same one.
+    tab.get_by_label("Image (worst first)").click()
+    tab.get_by_role("option", name="good", exact=True).click()
+    tab.wait_for_url(re.compile("image=good"))
+    tab.reload()
+    drawn(tab)
+    assert tab.get_by_label("Image (worst first)").input_value() == "good"
+    assert "image=good" in (tab.get_by_role("link", name="Tune").last.get_attribute("href") or "")
+    tab.get_by_label("Image (worst first)").click()
+    tab.get_by_role("option", name="bad", exact=True).click()
+    tab.wait_for_url(re.compile("image=bad"))
+    drawn(tab)
     (made.folder / run / "per_image_instances" / "good.tif").unlink()
     for name, shown in (("good", False), ("bad", True)):
         tab.get_by_label("Image (worst first)").click()

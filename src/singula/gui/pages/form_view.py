@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.gui.form import Field, Form, fields, sections
 from singula.gui.guard import Guard
-from singula.gui.pages.frame import button, error_state, guarded
+from singula.gui.pages.frame import button, error_state, guarded, show_address
 from singula.gui.pages.paths import path_input
 
 _MOST = 60
@@ -78,8 +77,8 @@ class FormView:
         self.form.save(path, replace=path == self.origin)
         self.origin = path
         # Loaded anew, the page shows the file that was saved.
-        address = json.dumps(f"/new?config={quote(self.guard.short(path))}")
-        ui.run_javascript(f"onbeforeunload = null; history.replaceState(null, '', {address})")
+        show_address(f"/new?config={quote(self.guard.short(path))}")
+        ui.run_javascript("onbeforeunload = null")
         ui.notify(f"saved: {self.guard.short(path)}", type="positive")
         return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,9 +146,20 @@ def guarded(action: Callable[[], object]) -> Callable[[], None]:
     return act
 
 
-def run_address(page: str, folder: Path) -> str:
-    """Address of a page about a run."""
-    return f"/{page}?run={quote(str(folder))}"
+def run_address(page: str, folder: Path, image: str = "") -> str:
+    """Address of a page about a run, or about one of its images."""
+    return f"/{page}?run={quote(str(folder))}" + (f"&image={quote(image)}" if image else "")
+
+
+def show_address(address: str) -> None:
+    """Let the browser name what is shown, so that to load anew shows it again."""
+    ui.run_javascript(f"history.replaceState(null, '', {json.dumps(address)})")
+
+
+def link_to(link: ui.link, address: str) -> None:
+    """Let a link lead elsewhere."""
+    link.props["href"] = address
+    link.update()
 
 
 def asked(run: str, guard: Guard) -> Path:

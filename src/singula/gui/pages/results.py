@@ -11,7 +11,7 @@ from nicegui.events import TableSelectionEventArguments
 
 from singula.errors import UserError
 from singula.gui.pages.finished import finished_run
-from singula.gui.pages.frame import aside, error_state, run_address
+from singula.gui.pages.frame import aside, error_state, link_to, run_address, show_address
 from singula.gui.pages.viewer import Viewer
 from singula.gui.results import Results
 from singula.gui.station import Station
@@ -45,7 +45,7 @@ class _View:
     """One run's results."""
 
     def __init__(self, station: Station, folder: Path, results: Results, image: str) -> None:
-        self.results = results
+        self.folder, self.results = folder, results
         self.stage: Stage = results.stages[-1]
         names = results.names(self.stage)
         self.name = image if image in names else names[0]
@@ -90,7 +90,7 @@ class _View:
             ui.link("Report", f"/report?run={quote(str(folder))}", new_tab=True).classes(
                 "as-button quiet"
             )
-            ui.link("Tune thresholds", run_address("tune", folder)).classes("as-button quiet")
+            self.other = ui.link("Tune thresholds").classes("as-button quiet")
 
     @property
     def _scored(self) -> bool:
@@ -106,6 +106,8 @@ class _View:
 
     async def _load(self) -> None:
         """Read image and table off the loop that serves all pages."""
+        show_address(run_address("results", self.folder, self.name))
+        link_to(self.other, run_address("tune", self.folder, self.name))
         self.problem.clear()
         try:
             scene = await aside(self.results.scene, self.name, self.stage)

@@ -18,10 +18,12 @@ from singula.gui.pages.frame import (
     button,
     error_state,
     guarded,
+    link_to,
     note,
     run_address,
     score_row,
     score_table,
+    show_address,
     subheading,
 )
 from singula.gui.pages.paths import path_input
@@ -77,7 +79,7 @@ class _View:
             choice = ui.select(names, value=self.name, label="Image", with_input=len(names) > 8)
             choice.props("outlined dense options-dense").classes("run-choice")
             choice.on_value_change(self._choose)
-            ui.link("Results", run_address("results", folder)).classes("as-button quiet")
+            self.other = ui.link("Results").classes("as-button quiet")
         self.problem = ui.element("div")
         with ui.element("div").classes("split") as self.whole:
             with ui.element("div"):
@@ -99,6 +101,8 @@ class _View:
 
     async def _load(self) -> None:
         """Read the maps, show the instances as the run left them."""
+        show_address(run_address("tune", self.folder, self.name))
+        link_to(self.other, run_address("results", self.folder, self.name))
         self.problem.clear()
         kept = self.values
         try:
