@@ -21,6 +21,7 @@ from singula.io.read import (
     read_header,
     read_labels,
 )
+from singula.words import counted
 
 _MOST_LISTED = 20
 _WORDS = r"(?:cp_masks?|masks?|labels?|lbl|gt|ground_?truth|seg|segmentation|instances?)"
@@ -344,8 +345,8 @@ def _check_leftovers(
     alone = _unmatched(images, _IMAGE_WORD, label_names)
     unused = _unmatched(labels, _LABEL_WORD, image_names)
     lines = [
-        f"{image_key} has {len(images)} image(s) and {label_key} {len(labels)} label(s), and their "
-        "names do not match"
+        f"{image_key}: {counted(len(images), 'image')}, {label_key}: "
+        f"{counted(len(labels), 'label')}; their names do not match"
     ]
     for key, names, other in ((image_key, alone, "label"), (label_key, unused, "image")):
         if names:
