@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import urljoin
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -91,7 +92,7 @@ def waiting(folder: Path, run: Path, moves: int) -> list[float]:
             tab = browser.new_page(viewport={"width": 1920, "height": 1400})
             tab.goto(address[0] if address else "")
             tab.wait_for_url(lambda url: "token" not in url)
-            tab.goto(f"{tab.url.rpartition('/')[0]}/tune?run={run}")
+            tab.goto(urljoin(tab.url, f"/tune?run={run}"))
             tab.wait_for_function(DRAWN)
             slider = tab.get_by_role("slider", name="Seeds: contour (C) below")
             slider.locator("[tabindex='0']").focus()
