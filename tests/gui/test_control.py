@@ -258,7 +258,7 @@ def test_the_mark_goes_with_a_killed_process(tmp_path: Path) -> None:
         f"log.open(pathlib.Path({str(path)!r})); log('begun'); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as process:
-        until(lambda: is_marked(path))
+        until(lambda: is_marked(path) and "begun" in path.read_text())
         process.kill()
         process.wait()
     assert not is_marked(path)
