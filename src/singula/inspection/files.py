@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
+from singula.inspection.coloured import read_given_labels
 from singula.inspection.findings import HINT, PROBLEM
 from singula.inspection.images import fingerprint, is_constant, notice_saturation
 from singula.inspection.labels import Noticed
@@ -20,7 +21,7 @@ from singula.io.formats import FORMATS
 from singula.io.image import ArrayPlace, Header, Image
 from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.pairs import Pair
-from singula.io.read import image_layout, label_layout, read_header, read_image, read_labels
+from singula.io.read import image_layout, label_layout, read_header, read_image
 from singula.words import counted
 
 Array = npt.NDArray[Any]
@@ -187,6 +188,7 @@ def check_label(
     except UserError as error:
         return None, None, [_refused("unreadable", path, error)], False
     noticed: list[Noticed] = []
+    colours = 0
     try:
         layout = label_layout(path, header, ndim, False)
     except UserError as error:
@@ -206,12 +208,15 @@ def check_label(
         if too_large(layout.spatial_shape):
             array, _ = sample(open_labels(path, ndim, layout.channels == 2, arrays=arrays))
         else:
-            array = read_labels(path, ndim, layout.channels == 2, arrays=arrays).array
+            array, colours = read_given_labels(path, ndim, layout.channels == 2, arrays=arrays)
     except UserError as error:
         return None, None, [*noticed, _refused("label_type", path, error)], False
     is_mask = header.dtype.kind == "b"
     if header.dtype.kind == "f":
         noticed.append(_odd_type(f"of type {header.dtype}, though all values are whole"))
+    elif colours:
+        text = f"a picture of labels, its {counted(colours, 'colour')} taken for ids"
+        noticed.append(_odd_type(text, PROBLEM))
     elif layout.channels == 3:
         noticed.append(_odd_type("a colour picture with three equal channels"))
     elif is_mask:
@@ -219,9 +224,9 @@ def check_label(
     return array, layout.spatial_shape, noticed, is_mask
 
 
-def _odd_type(text: str) -> Noticed:
+def _odd_type(text: str, severity: str = HINT) -> Noticed:
     remedy = "store them as unsigned integers, as --fix does"
-    return Noticed("label_type", text, fixable=True, severity=HINT, suggestion=remedy)
+    return Noticed("label_type", text, fixable=True, severity=severity, suggestion=remedy)
 
 
 def _refused(kind: str, path: Path, error: UserError, severity: str | None = PROBLEM) -> Noticed:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singula.errors import UserError
+from singula.inspection.coloured import read_given_labels
 from singula.inspection.correct import Corrected, correct_labels
 from singula.inspection.files import label_spacing
 from singula.inspection.findings import Finding, InspectedPart, Inspection
 from singula.io.atomic import atomic_folder, atomic_path, make_folder
 from singula.io.formats import stem_of
 from singula.io.pairs import Pair
-from singula.io.read import label_layout, read_header, read_labels
+from singula.io.read import label_layout, read_header
 from singula.io.write import write_tiff
 from singula.words import counted
 
@@ -137,7 +138,7 @@ def _write_pair(
     ndim, place = inspection.ndim, pair.label_arrays
     header = read_header(pair.label, place, labels=True)
     classes = label_layout(pair.label, header, ndim, False).channels == 2
-    labels, words = read_labels(pair.label, ndim, classes, arrays=place).array, ""
+    labels, words = read_given_labels(pair.label, ndim, classes, arrays=place)[0], ""
     if findings:
         semantic = any(finding.kind == "semantic" for finding in findings)
         done = correct_labels(labels, inspection.smallest, semantic=semantic)

@@ -107,6 +107,7 @@ def colour_labels(path: Path, header: Header) -> UserError:
     return UserError(
         f"{path}: is a picture of labels, not labels ({header}): a label image has 1 channel "
         "(the id of its object in every pixel), or 2 (ids and classes)",
-        "export the labels as a 16-bit grey image (TIFF or PNG) instead of a colour picture"
+        "export the labels as a 16-bit grey image (TIFF or PNG) instead of a colour picture, or "
+        "let `singula check DATASET --fix FOLDER` make ids of its colours"
         + (_THREE_SLICES if header.axes == "SYX" else ""),
     )
