@@ -21,6 +21,7 @@ from singula.gui.retune import (
     save_in_checkpoint,
 )
 from singula.io.read import read_image, read_labels
+from singula.io.write import write_tiff
 
 
 def opened(demo: Path, ndim: int) -> tuple[Results, Guard]:
@@ -56,7 +57,27 @@ def test_the_table_has_a_row_for_each_instance(made, tmp_path: Path) -> None:
     assert columns[0] == "label"
     assert [row["label"] for row in rows] == [i for i in range(1, 17) if i not in (3, 4, 5)]
     assert rows[0]["npixels"] == np.count_nonzero(labels == 1)
+    assert {"centroid_y_px", "bounding_box_diameter_px"} <= set(columns)
     assert results.table("empty", results.stages[-1])[1] == []
+
+
+def test_sizes_in_the_table_have_the_unit_of_the_file(tmp_path: Path) -> None:
+    labels = cells(2)
+    run = MadeRun(tmp_path, {"good": labels}, classes=True).write()
+    path = run / "per_image_instances" / "good.tif"
+    old = read_labels(path, 2, True).array
+    write_tiff(path, old, "YXC", spacing=(500.0, 500.0), unit="nm")
+    results = open_results(run, Guard.of([tmp_path]))
+    columns, rows = results.table("good", results.stages[-1])
+    assert "area_µm²" in columns
+    count = np.count_nonzero(labels == 2)
+    assert rows[1]["area_µm²"] == pytest.approx(count * 0.25)
+    assert [row["class"] for row in rows] == [2 - i % 2 for i in range(1, 17)]
+    # A configured size that the file does not confirm has no unit.
+    for size, unit in ((500.0, "µm²"), (2.0, "unit²")):
+        results.files.summary["configuration"]["DATA.TEST.RESOLUTION"] = [size, size]
+        columns, rows = results.table("good", results.stages[-1])
+        assert f"area_{unit}" in columns, columns
 
 
 def test_images_outside_the_roots_are_not_shown(made, tmp_path: Path) -> None:

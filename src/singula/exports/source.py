@@ -96,19 +96,15 @@ class Source:
         labels = image.array[..., 0]
         if self.foreign:
             check_ids(str(self.path), labels)
-        spacing, unit = image.spacing, image.unit
         if self.spacing is not None:
-            spacing = check_spacing(self.spacing, self.ndim)
-            # A configured size has no unit of its own: the file's, if it says the same size.
-            known = image.spacing is not None and np.allclose(spacing, image.spacing, rtol=1e-3)
-            unit = unit if known else None
+            image = image.with_spacing(check_spacing(self.spacing, self.ndim))
         classes = class_of_each(labels, image.array[..., 1]) if self.classes else None
         return Instances(
             self.name,
             labels,
             classes,
-            spacing,
-            self.unit or unit,
+            image.spacing,
+            self.unit or image.unit,
             self.file_name or self.path.name,
         )
 

@@ -76,13 +76,16 @@ class Results:
         return Scene(raw.array if raw is not None and fits else None, labels, threshold or 0.5)
 
     def table(self, name: str, stage: Stage) -> tuple[list[str], list[dict[str, float | None]]]:
-        """Columns and rows of the measurements of all instances of an image."""
-        from singula.measure import measure
+        """Columns and rows of the measurements of all instances of an image, as exported."""
+        from singula.exports.source import Instances, class_of_each
+        from singula.exports.tables import instance_table
 
         found = self.sources.instances(name, stage)
         if found is None:
             return [], []
-        measured = measure(found.array[..., 0], spacing=found.spacing)
+        labels, *classes = np.moveaxis(found.array, -1, 0)
+        kinds = class_of_each(labels, classes[0]) if classes else None
+        measured = instance_table(Instances(name, labels, kinds, found.spacing, found.unit))
         rows = [{str(k): _plain(v) for k, v in row.items()} for row in measured.to_dict("records")]
         return [str(column) for column in measured.columns], rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,14 @@ class Image:
     def spatial_shape(self) -> tuple[int, ...]:
         """Size along (y, x) or (z, y, x)."""
         return self.array.shape[:-1]
+
+    def with_spacing(self, spacing: tuple[float, ...]) -> Image:
+        """The image with a configured size of a pixel.
+
+        Such a size has no unit of its own: it is the file's, if that says the same size.
+        """
+        same = self.spacing is not None and np.allclose(spacing, self.spacing, rtol=1e-3)
+        return replace(self, spacing=spacing, unit=self.unit if same else None)
 
 
 @dataclass(frozen=True)

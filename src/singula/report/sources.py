@@ -89,7 +89,7 @@ class Sources:
         found = self._labels(path, ndim, box=self.window(name))
         sizes = self.files.key("DATA.TEST.RESOLUTION", [-1])
         if found is not None and len(sizes) == ndim and min(sizes) > 0:
-            return replace(found, spacing=tuple(float(size) for size in sizes))
+            return found.with_spacing(tuple(float(size) for size in sizes))
         return found
 
     def _image(self, pair: Pair, ndim: int) -> Image | None:

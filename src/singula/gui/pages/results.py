@@ -17,8 +17,6 @@ from singula.gui.results import Results
 from singula.gui.station import Station
 from singula.report.run_files import Stage
 
-_LABELS = {"label": "id", "axis-0": "y", "axis-1": "x", "npixels": "pixels"}
-_LABELS_3D = {**_LABELS, "axis-0": "z", "axis-1": "y", "axis-2": "x", "npixels": "voxels"}
 _ROWS = 100
 
 
@@ -127,16 +125,20 @@ class _View:
                 ui.label(note).classes("warning")
 
     def _show_table(self, columns: list[str], rows: list[dict[str, float | None]]) -> None:
-        labels = _LABELS_3D if self.results.files.ndim == 3 else _LABELS
+        count = "voxels" if self.results.files.ndim == 3 else "pixels"
+        labels = {"label": "id", "npixels": count}
         self.table.columns = [
             {
                 "name": name,
                 "field": name,
-                "label": labels.get(name, "surface" if name.startswith("perimeter (") else name),
+                "label": labels.get(name, name.removeprefix("centroid_").replace("_", " ")),
                 "sortable": True,
                 "align": "right",
+                "headerStyle": "white-space: normal",
             }
             for name in columns
+            # The picture counts in pixels.
+            if not name.startswith("centroid_") or name.endswith("_px")
         ]
         self.table.rows = rows
         self.table.selected = []
