@@ -378,7 +378,7 @@ def test_what_was_seen_is_of_the_folder_that_is_entered(browser: Any, made: Inte
     tab.get_by_role("textbox", name="Folder for the results").fill("mine")
     click(tab, "Fill in the configuration")
     tab.get_by_text("choices and their reasons").wait_for()
-    assert tab.evaluate("typeof onbeforeunload") == "function"  # nothing is saved yet
+    tab.wait_for_function("typeof onbeforeunload == 'function'")  # nothing is saved yet
     click(tab, "Save and run")
     tab.wait_for_url("**/run?config=two.yaml&results=mine")
     assert tab.get_by_role("textbox", name="Folder for the results").input_value() == "mine"
@@ -392,7 +392,7 @@ def test_what_was_seen_is_of_the_folder_that_is_entered(browser: Any, made: Inte
     tab.get_by_role("textbox", name="Configuration").fill("three.yaml")
     click(tab, "Save")
     tab.wait_for_url("**/new?config=three.yaml")
-    assert tab.evaluate("onbeforeunload") is None
+    tab.wait_for_function("onbeforeunload === null")
     tab.reload()
     _set(tab, "TRAIN.EPOCHS", "7")
     watcher.check()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,9 +116,14 @@ def test_a_reason_goes_with_the_value_it_was_given_for() -> None:
 
 
 def test_unknown_keys_of_a_file_are_told(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("TRAIN:\n  EPOCHSS: 3\n")
-    with pytest.raises(UserError, match=r"did you mean TRAIN\.EPOCHS"):
-        Form.of_file(tmp_path / "a.yaml")
+    path = tmp_path / "a.yaml"
+    path.write_text("TRAIN:\n  EPOCHSS: 3\n  ENABLE: true\nCOLOURS:\n  RED: 1\n  BLUE: 2\n")
+    form = Form.of_file(path)
+    assert form.values == {"TRAIN.ENABLE": True}
+    first, second = form.left_out
+    assert first == f"{path}:2: TRAIN.EPOCHSS: unknown key; did you mean TRAIN.EPOCHS?"
+    assert second.startswith(f"{path}:4: COLOURS: unknown section")
+    assert yaml.safe_load(form.yaml()) == {"TRAIN": {"ENABLE": True}}
 
 
 def test_values_as_text() -> None:

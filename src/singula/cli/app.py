@@ -52,9 +52,16 @@ def complete_key(incomplete: str) -> list[str]:
     return completions(incomplete)
 
 
-def words(*allowed: str) -> Callable[[str], list[str]]:
-    """What an option takes, for the shell."""
-    return lambda incomplete: [word for word in allowed if word.startswith(incomplete)]
+def words_of(module: str, table: str) -> Callable[[str], list[str]]:
+    """What an option takes, for the shell: the keys of a table, read when the shell asks."""
+
+    def complete(incomplete: str) -> list[str]:
+        from importlib import import_module
+
+        known = getattr(import_module(module), table)
+        return [word for word in known if word.startswith(incomplete)]
+
+    return complete
 
 
 def _version(wanted: bool) -> None:

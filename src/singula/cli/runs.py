@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from singula.cli.app import AGAIN, app, complete_key, interruptible, run_app, say, words
+from singula.cli.app import AGAIN, app, complete_key, interruptible, run_app, say, words_of
 
 MODEL_GPU = "0, cuda:0, or cpu [a GPU where there is one]."
 
@@ -156,7 +156,7 @@ def tune(
         typer.Option(
             "--metric",
             help="pq (panoptic quality) or f1, means over images.",
-            autocompletion=words("pq", "f1"),
+            autocompletion=words_of("singula.tuning.tuner", "METRICS"),
         ),
     ] = "pq",
     iou: Annotated[
@@ -204,7 +204,7 @@ def export(
         typer.Option(
             "--to",
             help="imagej, qupath, ome-zarr, csv or coco.",
-            autocompletion=words("imagej", "qupath", "ome-zarr", "csv", "coco"),
+            autocompletion=words_of("singula.exports.export", "FORMATS"),
         ),
     ],
     output: Annotated[

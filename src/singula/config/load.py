@@ -76,7 +76,7 @@ def config_from_dict(
     overrides, notify
         As for `load_config`.
     source : str
-        What messages call the dict.
+        What messages call the dict; empty for messages of one source alone.
 
     Raises
     ------
@@ -86,20 +86,27 @@ def config_from_dict(
     return _build(from_mapping(tree, source), overrides, source, notify)
 
 
-def read_values(path: str | Path) -> dict[str, Any]:
+def read_values(path: str | Path) -> tuple[dict[str, Any], list[str]]:
     """Read the keys that a file sets, by their present names, without judging their values.
+
+    Returns
+    -------
+    values : dict
+        By dotted key.
+    left_out : list of str
+        Where the file has keys that nobody knows, and which was meant.
 
     Raises
     ------
     UserError
-        The file cannot be read, or has keys that nobody knows.
+        The file cannot be read, or says one thing in two ways.
     """
     tree = read_yaml(Path(path).expanduser())
     read = translate(tree)
-    problems = [*read.problems, *_unknown(read.entries, tree.sections).values()]
-    if problems:
-        raise _error(problems, str(path))
-    return {name: entry.value for name, entry in read.entries.items() if name in key_table()}
+    if read.problems:
+        raise _error(read.problems, str(path))
+    values = {name: entry.value for name, entry in read.entries.items() if name in key_table()}
+    return values, [str(problem) for problem in _unknown(read.entries, tree.sections).values()]
 
 
 def examine_values(values: Mapping[str, Any]) -> tuple[Config, dict[str, str], list[str]]:
@@ -119,13 +126,13 @@ def examine_values(values: Mapping[str, Any]) -> tuple[Config, dict[str, str], l
     notices : list of str
         What has no effect.
     """
-    tree = from_mapping(values, "form")
-    config, parts, problems = _examine(tree, (), "form")
+    tree = from_mapping(values, "")
+    config, parts, problems = _examine(tree, (), "")
     errors: dict[str, str] = {}
     for problem in problems:
         name, _, text = problem.text.partition(":")
         errors.setdefault(name, text.strip())
-    return config, errors, list(_told(parts, config, {}, "form"))
+    return config, errors, list(_told(parts, config, {}, ""))
 
 
 def _build(tree: Tree, overrides: Sequence[str], source: str, notify: Notify | None) -> Config:
@@ -170,7 +177,7 @@ def _told(
     yield from _notices(parts)
     train, test = config.TRAIN.ENABLE, config.TEST.ENABLE
     for text in config_notices(config, train=train, test=test):
-        yield f"{_place(text, entries, source)}: {text}"
+        yield str(Problem(_place(text, entries, source), text))
 
 
 def _unknown(entries: Mapping[str, Entry], sections: Mapping[str, Place]) -> dict[str, Problem]:

@@ -51,8 +51,8 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        """Return ``file:line: KEY: what is wrong``."""
-        return f"{self.place}: {self.text}"
+        """Return ``file:line: KEY: what is wrong``; without a place the text alone."""
+        return ": ".join(filter(None, (str(self.place), self.text)))
 
 
 @dataclass

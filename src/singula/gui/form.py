@@ -116,22 +116,26 @@ class Form:
         What is written behind a key in the file.
     heading : list of str
         Comment lines at the top.
+    left_out : list of str
+        What a file had that is not taken over, with line and remedy.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     comments: dict[str, str] = field(default_factory=dict)
     heading: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     @classmethod
     def of_file(cls, path: Path) -> Form:
-        """The form of an existing file; its comments are not kept.
+        """The form of an existing file; its comments and unknown keys are not kept.
 
         Raises
         ------
         UserError
-            The file cannot be read or has unknown keys.
+            The file cannot be read.
         """
-        return cls(read_values(path))
+        values, left_out = read_values(path)
+        return cls(values, left_out=left_out)
 
     def shown(self, item: Field) -> Any:
         """What stands in a field."""
@@ -172,10 +176,7 @@ class Form:
         UserError
             With every problem.
         """
-        try:
-            return config_from_dict(self.values, source="form")
-        except UserError as error:  # its lines would name the form as they name a file
-            raise UserError(error.message.replace("form: ", ""), error.hint) from error
+        return config_from_dict(self.values, source="")
 
     def yaml(self) -> str:
         """The file: the keys that were set, with their comments.

@@ -103,6 +103,8 @@ def start_search(
     """
     check_goal(metric, iou)
     tree = results.files.tree
+    if not tree.run.is_dir():
+        raise UserError(f"{tree.run}: is no longer there", "open another run")
     if alive(_record(tree)) is not None:
         raise UserError(f"{tree.run.name} is being tuned already", "wait, or cancel it first")
     _check_places(results, config_of(results), guard)

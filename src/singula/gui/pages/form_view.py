@@ -75,10 +75,11 @@ class FormView:
         config = self.form.config()
         self.guard.check_config(config)
         self.form.save(path, replace=path == self.origin)
-        self.origin = path
+        self.origin, self.form.left_out = path, []
+        self._examine()
+        ui.run_javascript("onbeforeunload = null")
         # Loaded anew, the page shows the file that was saved.
         show_address(f"/new?config={quote(self.guard.short(path))}")
-        ui.run_javascript("onbeforeunload = null")
         ui.notify(f"saved: {self.guard.short(path)}", type="positive")
         return path
 
@@ -178,8 +179,10 @@ class FormView:
                     "\n".join(lines),
                     f"{count} key{'s need' if count > 1 else ' needs'} another value",
                 )
+            for line in self.form.left_out:
+                ui.label(f"Left out when you save: {line}").classes("warning")
             for notice in notices:
-                ui.label(notice.removeprefix("form: ")).classes("warning")
+                ui.label(notice).classes("warning")
         try:
             text = html.escape(self.form.yaml())
         except UserError:
