@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,11 @@ KINDS: dict[str, Kind] = {
         "Axes that are in doubt",
         HINT,
         "write the axes into the file: in Fiji, Image > Properties…, then save as TIFF",
+    ),
+    "apart": Kind(
+        "Channels in separate files",
+        PROBLEM,
+        "put the channels of an image into one file, in Fiji with Image > Color > Merge Channels…",
     ),
     "order": Kind(
         "Paired by sorted order, as the names differ",
@@ -221,6 +226,8 @@ class InspectedPart:
         Labels are None where the part has none.
     objects : int
         In all label images that could be read.
+    channels : dict of str to tuple of Path
+        By name of a pair: the files of its channels, where these are several.
     """
 
     name: str
@@ -228,6 +235,7 @@ class InspectedPart:
     labels: Path | None
     pairs: tuple[Pair, ...]
     objects: int
+    channels: dict[str, tuple[Path, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

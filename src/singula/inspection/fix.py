@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singula.errors import UserError
+from singula.inspection.channels import read_channels
 from singula.inspection.coloured import read_given_labels
 from singula.inspection.correct import Corrected, correct_labels
 from singula.inspection.files import label_spacing
-from singula.inspection.findings import Finding, InspectedPart, Inspection
+from singula.inspection.findings import Finding, Inspection
 from singula.io.atomic import atomic_folder, atomic_path, make_folder
 from singula.io.formats import stem_of
+from singula.io.image import Image
 from singula.io.pairs import Pair
 from singula.io.read import label_layout, read_header
 from singula.io.write import write_tiff
@@ -69,8 +71,8 @@ def write_fixed(
 ) -> FixReport:
     """Write ``folder/{train,val,test}/{x,y}`` with corrected labels.
 
-    Images, and labels without anything to correct, are copied as they are; corrected labels are
-    written as TIFF under the name of their image.
+    Images, and labels without anything to correct, are copied as they are; corrected labels, and
+    images whose channels are several files, are written as TIFF under the name of the image.
 
     Parameters
     ----------
@@ -104,36 +106,50 @@ def write_fixed(
     report = FixReport(folder, 0, {}, dict(unusable))
     count = 0
     for part in inspection.parts:
+        if notify and part.channels:
+            notify(
+                f"{part.name}: the channels of {counted(len(part.channels), 'image')} put together"
+            )
         for pair in part.pairs:
             if pair.image in unusable:
                 continue
+            files = part.channels.get(pair.name)
+            try:
+                whole = read_channels(files, inspection.ndim) if files else None
+            except UserError as error:  # only the first channel was looked at
+                report.left_out[pair.image] = error.message
+                continue
+            target = folder / part.name
             count += 1
-            words = _write_pair(inspection, part, pair, folder, fixable.get(pair.label or Path()))
+            _write_image(pair, whole, target / "x")
+            words = _write_labels(inspection, pair, target / "y", fixable.get(pair.label or Path()))
             if words and pair.label is not None:
                 report.corrected[pair.label] = words
                 if notify:
                     notify(f"corrected: {pair.label}: {words}")
     if notify:
-        for path, why in unusable.items():
+        for path, why in report.left_out.items():
             notify(f"left out: {path}: {why}")
     return FixReport(folder, count, report.corrected, report.left_out)
 
 
-def _write_pair(
-    inspection: Inspection,
-    part: InspectedPart,
-    pair: Pair,
-    folder: Path,
-    findings: list[Finding] | None,
+def _write_image(pair: Pair, whole: Image | None, folder: Path) -> None:
+    """Copy an image as it is, or write what was put together of several files."""
+    if whole is None:
+        _copy(pair.image, folder / pair.image.name)
+        return
+    axes = f"{'ZYX'[-whole.ndim :]}C"
+    write_tiff(folder / f"{pair.name}.tif", whole.array, axes, whole.spacing, whole.unit)
+
+
+def _write_labels(
+    inspection: Inspection, pair: Pair, folder: Path, findings: list[Finding] | None
 ) -> str:
-    """Copy an image and its labels, and correct these; gives in words what was changed."""
-    target = folder / part.name
-    _copy(pair.image, target / "x" / pair.image.name)
+    """Copy the labels of an image and correct them; gives in words what was changed."""
     if pair.label is None:
         return ""
-    name = pair.image.name[: -len(_suffix(pair.image))]
     if not findings and pair.label != pair.image:
-        _copy(pair.label, target / "y" / f"{name}{_suffix(pair.label)}")
+        _copy(pair.label, folder / f"{pair.name}{_suffix(pair.label)}")
         return ""
     ndim, place = inspection.ndim, pair.label_arrays
     header = read_header(pair.label, place, labels=True)
@@ -146,7 +162,7 @@ def _write_pair(
     spacing, unit = label_spacing(pair.label, ndim, place)
     axes = "ZYX"[-ndim:]
     labels, axes = (labels, f"{axes}C") if labels.shape[-1] > 1 else (labels[..., 0], axes)
-    write_tiff(target / "y" / f"{name}.tif", labels, axes, spacing, unit)
+    write_tiff(folder / f"{pair.name}.tif", labels, axes, spacing, unit)
     return words
 
 

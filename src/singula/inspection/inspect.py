@@ -28,7 +28,7 @@ from singula.inspection.findings import (
 )
 from singula.inspection.images import fingerprint, notice_leftovers
 from singula.inspection.labels import Noticed, look, notice_classes, notice_objects
-from singula.inspection.pairing import pair_part
+from singula.inspection.pairing import Paired, pair_part
 from singula.io.pairs import Pair
 from singula.survey import Folders, find_folders
 from singula.survey.dataset import decide_ndim
@@ -107,12 +107,15 @@ def inspect_dataset(
         folders, notes = find_folders(data)
     else:
         folders = data
-    paired = [(part, *pair_part(part)) for part in folders]
-    found = [one for _, _, unpaired in paired for one in unpaired]
-    ndim = settings.ndim or _decide_ndim([pairs for _, pairs, _ in paired])
+    paired: list[Paired] = []
+    for part in folders:  # the training data come first
+        paired.append(pair_part(part, paired[0].channels if paired else None))
+    found = [one for part in paired for one in part.found]
+    ndim = settings.ndim or _decide_ndim([part.pairs for part in paired])
     smallest = settings.smallest or 3**ndim
     parts, facts = [], []
-    for part, pairs, _ in paired:
+    for part, files in zip(folders, paired, strict=True):
+        pairs = tuple(files.pairs)
         visit = _Visit(part.name, ndim, smallest, settings)
         for place, pair in enumerate(pairs):
             if notify and place % 25 == 0:
@@ -120,7 +123,9 @@ def inspect_dataset(
             facts.append(visit.pair(pair))
         found += _nothing_to_learn(visit) if part.name == "train" else visit.found
         notes += visit.notes
-        parts.append(InspectedPart(part.name, part.images, part.labels, tuple(pairs), visit.count))
+        parts.append(
+            InspectedPart(part.name, part.images, part.labels, pairs, visit.count, files.channels)
+        )
     found += _differing(facts, settings)
     found += _twins(facts)
     order = {kind: place for place, kind in enumerate(KINDS)}
