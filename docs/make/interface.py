@@ -1,7 +1,8 @@
-"""Pictures of the page Tune for the documentation: `python docs/make/interface.py FOLDER`.
+"""Pictures of the pages Results and Tune: `python docs/make/interface.py FOLDER`.
 
-FOLDER is what `singula demo -o FOLDER` has left; Chromium shows its run in both colours, after a
-search of the thresholds. The pictures of the other pages were taken by hand.
+FOLDER is what `singula demo -o FOLDER` and `singula demo --3d -o FOLDER` have left; Chromium shows
+their runs in both colours, Tune after a search of the thresholds. The pictures of the other pages
+were taken by hand.
 """
 
 from __future__ import annotations
@@ -11,45 +12,62 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 HERE = Path(__file__).parents[1]
-RUN = "2d/demo/results/demo_1"
+RUN = "{}/demo/results/demo_1"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 DRAWN = "document.querySelector('canvas')?.dataset.drawn"
 
 
 def main(folder: Path, target: Path = HERE) -> list[Path]:
-    """Serve the folder, search, take the pictures, and end the server."""
+    """Serve the folder, show each page, take the pictures, and end the server."""
+    written = []
+    with _browser(folder) as (browser, address):
+        for scheme in ("light", "dark"):
+            for name, height, show in (
+                ("results", 860, _image),
+                ("results_3d", 860, _volume),
+                ("tune", 1320, _search),
+            ):
+                tab = browser.new_page(
+                    color_scheme=scheme, viewport={"width": 1280, "height": height}
+                )
+                tab.set_default_timeout(600_000)
+                _enter(tab, address)
+                show(tab)
+                tab.mouse.move(0, 0)
+                tab.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+                tab.wait_for_timeout(500)
+                path = target / f"gui_{name}_{scheme}.png"
+                tab.screenshot(path=path)
+                Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+                written.append(path)
+    return written
+
+
+@contextmanager
+def _browser(folder: Path) -> Iterator[tuple[Any, str]]:
+    """A browser, and the address of the interface with its token."""
     from playwright.sync_api import sync_playwright
 
     command = [sys.executable, "-m", "singula.cli", "gui", "--no-browser", "--root", str(folder)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    written = [target / f"gui_tune_{scheme}.png" for scheme in ("light", "dark")]
     try:
         address = re.search(r"http\S+", server.stdout.readline() if server.stdout else "")
         with sync_playwright() as tools:
             found = shutil.which("chromium") or shutil.which("chromium-browser")
             browser = tools.chromium.launch(executable_path=found, args=ARGUMENTS)
-            for path in written:
-                scheme = path.stem.rpartition("_")[2]
-                tab = browser.new_page(
-                    color_scheme=scheme, viewport={"width": 1280, "height": 1320}
-                )
-                tab.set_default_timeout(600_000)
-                _enter(tab, address[0] if address else "")
-                tab.goto(f"{tab.url.rpartition('/')[0]}/tune?run={RUN}")
-                _search(tab)
-                tab.screenshot(path=path)
-                Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+            yield browser, address[0] if address else ""
             browser.close()
     finally:
         server.send_signal(signal.SIGINT)
         server.wait()
-    return written
 
 
 def _enter(tab: Any, address: str) -> None:
@@ -64,19 +82,43 @@ def _enter(tab: Any, address: str) -> None:
     tab.wait_for_url(lambda url: "token" not in url)
 
 
+def _open(tab: Any, page: str, kind: str) -> None:
+    tab.goto(f"{tab.url.rpartition('/')[0]}/{page}?run={RUN.format(kind)}")
+    tab.wait_for_function(DRAWN)
+
+
+def _image(tab: Any) -> None:
+    """True outlines, and an object that is chosen in the table."""
+    _open(tab, "results", "2d")
+    tab.get_by_role("checkbox", name="Truth").click()
+    tab.locator(".objects tbody tr").nth(18).click()
+    tab.locator(".objects tr.selected").wait_for()
+    tab.get_by_role("button", name="Show the whole image").click()
+    tab.wait_for_timeout(500)
+
+
+def _volume(tab: Any) -> None:
+    """Who was matched with whom, in another slice than the middle."""
+    _open(tab, "results", "3d")
+    tab.get_by_role("checkbox", name="Matches").click()
+    before = tab.evaluate(DRAWN)
+    tab.locator("canvas").focus()
+    for _ in range(3):
+        tab.keyboard.press("PageUp")
+    tab.wait_for_function(f"before => {DRAWN} != before", arg=before)
+    tab.wait_for_timeout(1000)
+
+
 def _search(tab: Any) -> None:
     """Search, unless an earlier search is there, and set the sliders to what it found."""
-    tab.wait_for_function(DRAWN)
+    _open(tab, "tune", "2d")
     found = tab.get_by_role("button", name="Set the sliders to these")
     if not found.count():
         tab.get_by_role("button", name="Search", exact=True).click()
         found.wait_for()
     found.click()
     tab.wait_for_function(f"{DRAWN} != '0/0'")
-    tab.mouse.move(0, 0)
     tab.locator(".q-notification").wait_for(state="hidden")
-    tab.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
-    tab.wait_for_timeout(500)
 
 
 if __name__ == "__main__":
