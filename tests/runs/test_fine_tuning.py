@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from singula.training.checkpoint import load_checkpoint
+from singula.tuning.validation import find_run
 
 SEG = "PROBLEM.INSTANCE_SEG"
 
@@ -43,6 +44,36 @@ def test_what_fits_is_loaded_and_the_rest_named(trained, command, tmp_path) -> N
     old, new = (load_checkpoint(checkpoint(tmp_path, n)).weights for n in ("first", "second"))
     name = "encoder.0.layers.0.weight"
     torch.testing.assert_close(old[name], new[name], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_the_test_takes_what_was_trained(blocks: bool, trained, command, tmp_path) -> None:
+    """The checkpoint that the training sets out from has other channels: it could not be tested."""
+    source = checkpoint(tmp_path, "first")
+    start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={source}")
+    more = (f"{SEG}.DATA_CHANNELS=BCD", f"{SEG}.DATA_CHANNEL_WEIGHTS=[1, 1, 1]")
+    test = ("TEST.ENABLE=True", f"TEST.BY_CHUNKS.ENABLE={blocks}", "TRAIN.EPOCHS=1")
+    assert trained("second", *start, *more, *test) == 0, command.err
+    own = checkpoint(tmp_path, "second")
+    run = find_run(tmp_path / "second" / "results" / "second_1")
+    assert run.checkpoint.path.samefile(own)
+    # Without a training the file that is named is tested.
+    assert trained("third", *start, *more, *test, "TRAIN.ENABLE=False") == 2
+    assert f"{source}: was trained with another configuration" in command.err
+
+
+def test_what_a_training_starts_from_is_looked_for_before_the_images(
+    trained, command, tmp_path
+) -> None:
+    gone = f"PATHS.CHECKPOINT_FILE={tmp_path / 'gone.pth'}"
+    for name, words, said in (
+        ("none", ("MODEL.LOAD_CHECKPOINT=True",), "MODEL.LOAD_CHECKPOINT: found True, but"),
+        ("gone", ("MODEL.LOAD_CHECKPOINT=True", gone), "PATHS.CHECKPOINT_FILE: there is no file"),
+    ):
+        assert trained(name, *words, "DATA.TRAIN.PATH=nowhere") == 2
+        assert said in command.err
+    assert trained("idle", gone, "TRAIN.EPOCHS=1") == 0
+    assert "PATHS.CHECKPOINT_FILE: has no effect on a training without" in command.out
 
 
 def test_a_whole_training_goes_on_under_another_name(trained, command, tmp_path) -> None:

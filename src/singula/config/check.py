@@ -58,6 +58,11 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
         notices.append(
             "DATA.PROBABILITY_MAP: has no effect without DATA.EXTRACT_RANDOM_PATCH: True"
         )
+    if train and config.PATHS.CHECKPOINT_FILE and not config.MODEL.LOAD_CHECKPOINT:
+        notices.append(
+            "PATHS.CHECKPOINT_FILE: has no effect on a training without "
+            "MODEL.LOAD_CHECKPOINT: True, and the test takes what was trained"
+        )
     if test and config.TEST.EVALUATE and not known:
         notices.append("DATA.TEST.LOAD_GT: False, so the test images are predicted but not scored")
     keys = config.TEST

@@ -57,7 +57,11 @@ class Paths(Section):
         f"{_RUN}/test_BC_instance_channels", "Examples of channels of the test data."
     )
     CHECKPOINT: Folder = key(_CHECKPOINTS, "Folder of the checkpoints.")
-    CHECKPOINT_FILE: Folder = key("", "Checkpoint to load instead of the job's own.")
+    CHECKPOINT_FILE: Folder = key(
+        "",
+        "Checkpoint that a training starts from, or a test without training takes, instead of the "
+        "run's own.",
+    )
     PROB_MAP_DIR: Folder = key("JOB_DIR/prob_map", "Folder of the probability maps.")
     PROB_MAP_FILENAME: Text = key("prob_map.npy", "Name of a probability map.")
     WATERSHED_DIR: Folder = key(f"{_RUN}/watershed", "Steps of the watershed.")

@@ -24,7 +24,7 @@ from singula.stages import settings as from_config
 from singula.stages.augmentation import augment_settings
 from singula.stages.data import load_training
 from singula.stages.samples import write_generated, write_probability_maps, write_samples
-from singula.stages.weights import check_same_training, find_checkpoint
+from singula.stages.weights import check_same_training, find_start
 from singula.training.callbacks import CheckpointSettings, EpochLog
 from singula.training.charts import draw_charts
 from singula.training.checkpoint import (
@@ -74,10 +74,10 @@ def train(
 
     `main` is False in every process but the first one of several.
     """
+    origin = _origin(config, tree, resume=resume)  # a mistake is said before the images are read
     training, validation = main_first(lambda: load_training(config, notify))
     normalizer = _fitted(config, tree, training, main=main)
     channels = from_config.channel_names(config)
-    origin = _origin(config, tree, resume=resume)
     model = from_config.model_settings(config, origin.description.get("model") if origin else None)
 
     train_set = _dataset(config, "TRAIN", training, normalizer)
@@ -160,7 +160,7 @@ def _origin(config: Config, tree: ResultsTree, *, resume: bool) -> Checkpoint | 
     """The checkpoint from which training goes on or sets out."""
     if resume and tree.checkpoint_last.is_file():
         return load_checkpoint(tree.checkpoint_last)
-    return load_checkpoint(find_checkpoint(config, tree)) if config.MODEL.LOAD_CHECKPOINT else None
+    return load_checkpoint(find_start(config, tree)) if config.MODEL.LOAD_CHECKPOINT else None
 
 
 def _begin(

@@ -39,31 +39,58 @@ _KEYS = {
 
 
 def find_checkpoint(config: Config, tree: ResultsTree) -> Path:
-    """The checkpoint that the configuration names, else the run's own.
+    """The checkpoint to predict with: the run's own if it trains, else the one that is named.
 
     Raises
     ------
     UserError
         Naming the places where one was looked for.
     """
-    named = config.PATHS.CHECKPOINT_FILE
-    if named:
-        path = Path(named)
-        if not path.is_file():
-            raise UserError(
-                f"PATHS.CHECKPOINT_FILE: there is no file {path}",
-                "correct the path, or leave the key out to use the run's own checkpoint",
-            )
-        return path
+    # What a training sets out from is not what comes of it.
+    path = _own(config, tree) if config.TRAIN.ENABLE else _named(config) or _own(config, tree)
+    if path is None:
+        raise UserError(
+            f"{tree.checkpoint_best}: there is no checkpoint to predict with",
+            "train first (TRAIN.ENABLE: True), or name one with PATHS.CHECKPOINT_FILE",
+        )
+    return path
+
+
+def find_start(config: Config, tree: ResultsTree) -> Path:
+    """The checkpoint that a training sets out from: the one that is named, else the run's own.
+
+    Raises
+    ------
+    UserError
+        Naming the places where one was looked for.
+    """
+    path = _named(config) or _own(config, tree)
+    if path is None:
+        raise UserError(
+            f"MODEL.LOAD_CHECKPOINT: found True, but this run has no checkpoint to start from yet "
+            f"(there is no {tree.checkpoint_best})",
+            "name one with PATHS.CHECKPOINT_FILE, or set MODEL.LOAD_CHECKPOINT to False",
+        )
+    return path
+
+
+def _named(config: Config) -> Path | None:
+    if not config.PATHS.CHECKPOINT_FILE:
+        return None
+    path = Path(config.PATHS.CHECKPOINT_FILE)
+    if not path.is_file():
+        raise UserError(
+            f"PATHS.CHECKPOINT_FILE: there is no file {path}",
+            "correct the path, or leave the key out to use the run's own checkpoint",
+        )
+    return path
+
+
+def _own(config: Config, tree: ResultsTree) -> Path | None:
     wanted = config.MODEL.LOAD_CHECKPOINT_EPOCH
     first = tree.checkpoint_last if "last" in str(wanted) else tree.checkpoint_best
-    for path in (first, tree.checkpoint_best, tree.checkpoint_last):
-        if path.is_file():
-            return path
-    raise UserError(
-        f"{first}: there is no checkpoint to predict with",
-        "train first (TRAIN.ENABLE: True), or name one with PATHS.CHECKPOINT_FILE",
-    )
+    own = (first, tree.checkpoint_best, tree.checkpoint_last)
+    return next((path for path in own if path.is_file()), None)
 
 
 def network_from(config: Config, checkpoint: Checkpoint) -> tuple[torch.nn.Module, Normalizer]:
