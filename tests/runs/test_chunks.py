@@ -479,6 +479,34 @@ def test_without_a_seed_there_is_nothing(jobs) -> None:
     assert pd.read_csv(run / "metrics.csv")["tp"].sum() == 0
 
 
+@pytest.mark.parametrize("why", ["no seed", "too small"])
+def test_every_step_after_decoding_takes_an_image_without_instances(jobs, why) -> None:
+    keys = [
+        f"{SEG}.DATA_MW_TH_TYPE=manual",
+        f"{POST}.VORONOI_ON_MASK=True",
+        f"{POST}.REPARE_LARGE_BLOBS_SIZE=150",
+        f"{POST}.CLEAR_BORDER=True",
+        f"{POST}.MEASURE_PROPERTIES.ENABLE=True",
+        f"{REMOVAL}.ENABLE=True",
+        f"{REMOVAL}.PROPS=[['npixels']]",
+        f"{REMOVAL}.VALUES=[[60]]",
+        f"{REMOVAL}.SIGN=[['lt']]",
+    ]
+    keys += [
+        f"{SEG}.DATA_MW_TH_BINARY_MASK=1.0"
+        if why == "no seed"
+        else f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE=1000000"
+    ]
+    whole, chunks = (jobs.test(*keys, chunks=c) for c in (False, True))
+    for run in (whole, chunks):
+        for folder in ("per_image_instances", "per_image_post_processing"):
+            assert not read_labels(run / folder, 2).any()
+    one, two = (pd.read_csv(run / "metrics.csv") for run in (whole, chunks))
+    shared = [c for c in one.columns if "per_patch" not in c]
+    pd.testing.assert_frame_equal(one[shared], two[shared], rtol=1e-6)
+    assert one["n_pred"].sum() == 0 < one["n_true"].sum()
+
+
 def test_the_report_shows_the_middle_of_what_is_too_large(jobs, monkeypatch) -> None:
     run = jobs.test(*MANUAL, chunks=True)
     instances = json.loads((run / "run.json").read_text())["test"]["instances"]["large"]

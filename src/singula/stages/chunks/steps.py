@@ -46,8 +46,8 @@ def process(image: ChunkImage, decoded: pd.DataFrame) -> pd.DataFrame | None:
     if post.repair_size is not None:
         changed |= _repair(image, post.repair_size)
     if post.voronoi_threshold is not None:
-        unproved = _change_pixels(image, "grow", work.grow, GROWN)
-        _tell(image, unproved)
+        if len(decoded):  # nothing can grow where nothing is
+            _tell(image, _change_pixels(image, "grow", work.grow, GROWN))
         changed = True
     if changed:
         phase = "changed"
