@@ -1,6 +1,7 @@
 """A finished run as a model: by the command line and from Python."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,30 @@ def test_python_and_checkpoint_give_the_same(run, data_2d) -> None:
     assert model.predict(image, thresholds={"REMOVE_SMALL_OBJ": 10**6}).max() == 0
     with pytest.raises(UserError, match=r"shape \(4, 5, 2\)"):
         model.predict(np.zeros((4, 5, 2)))
+
+
+def test_thresholds_of_a_model_are_automatic_until_one_of_them_is_given(run, data_2d) -> None:
+    image = read_image(data_2d / "test" / "x" / "image_000.tif", 2, 1).array
+    manual = singula.load(run)
+    keys = manual.config.PROBLEM.INSTANCE_SEG
+    auto = replace(
+        manual,
+        config=manual.config.replaced({"PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE": "auto"}),
+    )
+    for given in (
+        {},
+        {"REMOVE_SMALL_OBJ": keys.DATA_REMOVE_SMALL_OBJ_BEFORE},
+        {"DATA_MW_TH_DISTANCE": keys.DATA_MW_TH_DISTANCE},
+    ):
+        np.testing.assert_array_equal(
+            auto.predict(image, thresholds=given), manual.predict(image, thresholds="auto")
+        )
+    assert not np.array_equal(auto.predict(image), manual.predict(image))
+    contour = {"DATA_MW_TH_CONTOUR": keys.DATA_MW_TH_CONTOUR}
+    np.testing.assert_array_equal(auto.predict(image, thresholds=contour), manual.predict(image))
+    np.testing.assert_array_equal(
+        manual.predict(image, thresholds={"TH_TYPE": "auto", **contour}), auto.predict(image)
+    )
 
 
 def test_a_bad_file_among_good_ones(run, command, data_2d, tmp_path) -> None:

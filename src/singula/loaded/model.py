@@ -198,7 +198,9 @@ class Model:
         if isinstance(thresholds, str):
             return DecodeSettings.from_keys({**configured, "DATA_MW_TH_TYPE": thresholds})
         plain = {k.removeprefix("DATA_").removeprefix("MW_"): v for k, v in configured.items()}
-        manual = {} if "TH_TYPE" in thresholds else {"TH_TYPE": "manual"}
+        # A threshold of a binary channel makes all manual; other keys leave automatic ones alone.
+        given = DecodeSettings.from_keys(thresholds).th_type
+        manual = {"TH_TYPE": given} if given == "manual" else {}
         return DecodeSettings.from_keys({**plain, **manual, **thresholds})
 
     def _image(self, array: Array) -> Array:
