@@ -174,7 +174,16 @@ def _run(job: Job, log: RunLog, rank: int) -> RunReport:
     if rank == 0:
         write_summary(config, tree, device, seconds, memory, training, test)
         _report(tree, log)
+        if test is not None:
+            _check_any_done(test)
     return RunReport(tree, config, training, test)
+
+
+def _check_any_done(test: TestRun | ChunkRun) -> None:
+    """A test that could not do any image has failed; what was trained before it is kept."""
+    if test.failed and not test.finish.instances:
+        name, reason = next(iter(test.failed.items()))
+        raise UserError(f"none of {len(test.failed)} test images could be done; {name}: {reason}")
 
 
 def _tell_of_data_beside(config: Config, tree: ResultsTree, log: Notify) -> None:

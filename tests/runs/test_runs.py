@@ -1,6 +1,7 @@
 """Whole runs through the command line, from a YAML file to scored instances."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import tifffile
 import torch
 
 from singula.io.read import read_image, read_labels
+from singula.io.write import write_tiff
 
 
 def run_folder(tmp_path: Path, name: str = "job", run_id: int = 1) -> Path:
@@ -193,6 +195,26 @@ def test_prediction_without_truth_and_in_another_run(
     np.testing.assert_array_equal(first, second)
     assert not (run_folder(tmp_path, run_id=2) / "metrics.csv").exists()
     assert "There are no scores" in (run_folder(tmp_path, run_id=2) / "report.html").read_text()
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_training_is_kept_when_no_test_image_can_be_done(
+    blocks: bool, command, write_config, data_2d, tmp_path
+) -> None:
+    images = Path(shutil.copytree(data_2d / "test", tmp_path / "bad"))
+    for path in (images / "x").iterdir():
+        write_tiff(path, np.full(read_image(path, 2).spatial_shape, np.nan, np.float32), "YX")
+    keys = {"DATA.TEST.PATH": str(images / "x"), "DATA.TEST.GT_PATH": str(images / "y")}
+    config = write_config(data_2d, **keys, **{"TRAIN.EPOCHS": 1, "TEST.BY_CHUNKS.ENABLE": blocks})
+    assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 2
+    assert "none of 2 test images could be done; image_000:" in command.err
+    assert "NaN" in command.err
+    run = run_folder(tmp_path)
+    summary = json.loads((run / "run.json").read_text())
+    assert set(summary["test"]["failed"]) == {"image_000", "image_001"}
+    assert summary["training"]["epochs"] == 1
+    assert "image_001" in (run / "report.html").read_text()
+    assert command("report", run) == 0, command.err
 
 
 def test_full_image_and_augmented_prediction(command, write_config, data_2d, tmp_path) -> None:

@@ -146,8 +146,6 @@ class TestRun:
         self.inputs.close()
         if stacked:
             self._finish_stack(stacked, said)
-        if self.main:
-            self._close()
         return self
 
     @property
@@ -261,13 +259,6 @@ class TestRun:
         notes = self.finish.finish(STACK, "as_3d_stack", maps, image, truth, mask)
         self._say_once(STACK, notes, said)
         self.notify(f"as 3D stack: {self.finish.instances[STACK]} instances")
-
-    def _close(self) -> None:
-        if self.failed and not self.finish.instances:
-            name, reason = next(iter(self.failed.items()))
-            raise UserError(
-                f"none of {len(self.failed)} test images could be done; {name}: {reason}"
-            )
 
     def _files(self, name: str) -> list[Path]:
         files = [self.tree.instances(view) / f"{name}.tif" for view in self._views()]

@@ -98,17 +98,22 @@ def predict_alone(
             f"{_POST}.APPLY_MASK": False,
             f"{_POST}.MEASURE_PROPERTIES.ENABLE": tables or config.TEST.POST_PROCESSING
             .MEASURE_PROPERTIES.ENABLE,
-            "PATHS.CHECKPOINT_FILE": str(checkpoint),
         }
     )  # fmt: skip
     run = ChunkRun(
-        config, tree, device, notify, resume=True, dask=dask, pairs=[pair], runner=runner
+        config,
+        tree,
+        device,
+        notify,
+        resume=True,
+        dask=dask,
+        pairs=[pair],
+        runner=runner,
+        weights=checkpoint,
     )
-    try:
-        run.run()
-    except UserError as error:
-        # Of a single image its own reason is enough.
-        raise UserError(run.failed.get(pair.name, str(error))) from error
+    run.run()
+    if pair.name in run.failed:
+        raise UserError(run.failed[pair.name])
     processed = run.finish.post.changes_instances
     folder = tree.post_processed() if processed else tree.instances()
     # The image comes last: what has one is done.
