@@ -126,7 +126,7 @@ class _View:
 
     def _show_table(self, columns: list[str], rows: list[dict[str, float | None]]) -> None:
         count = "voxels" if self.results.files.ndim == 3 else "pixels"
-        labels = {"label": "id", "npixels": count}
+        labels = {"label": "id", "npixels": count, "bounding_box_diameter_px": "diameter px"}
         self.table.columns = [
             {
                 "name": name,
