@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from PIL import Image
 
@@ -83,7 +84,7 @@ def _enter(tab: Any, address: str) -> None:
 
 
 def _open(tab: Any, page: str, kind: str) -> None:
-    tab.goto(f"{tab.url.rpartition('/')[0]}/{page}?run={RUN.format(kind)}")
+    tab.goto(urljoin(tab.url, f"/{page}?run={RUN.format(kind)}"))
     tab.wait_for_function(DRAWN)
 
 
