@@ -17,7 +17,7 @@ from singula.inspection.findings import HINT, PROBLEM
 from singula.inspection.images import fingerprint, is_constant, notice_saturation
 from singula.inspection.labels import Noticed
 from singula.io.axes import Layout
-from singula.io.formats import FORMATS
+from singula.io.formats import format_of
 from singula.io.image import ArrayPlace, Header, Image
 from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.pairs import Pair
@@ -192,7 +192,8 @@ def check_label(
     try:
         layout = label_layout(path, header, ndim, False)
     except UserError as error:
-        lossy = FORMATS[path.suffix.lower()].lossy
+        kind = format_of(path)
+        lossy = kind is not None and kind.lossy
         return (
             None,
             None,

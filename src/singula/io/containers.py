@@ -50,8 +50,8 @@ class Found:
     labels: bool = False
 
 
-def library(name: str, path: Path, kind: str) -> Any:
-    """Import a library that only some formats need.
+def library(name: str, path: Path, kind: str, extra: str = "scale") -> Any:
+    """Import a library that only some formats need, and an extra of this project installs.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def library(name: str, path: Path, kind: str) -> Any:
     except ImportError as error:
         raise UserError(
             f"{path}: to read {kind}, the library {name} is needed, which is not installed",
-            'pip install "singula[scale]"',
+            f'pip install "singula[{extra}]"',
         ) from error
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from singula.boxes import Box
 from singula.errors import UserError
-from singula.io.formats import FORMATS, IMAGE_SUFFIXES, Format
+from singula.io.formats import IMAGE_SUFFIXES, Format, format_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Stored
 
 _Result = TypeVar("_Result")
@@ -103,13 +103,13 @@ def open_stored(path: Path, arrays: ArrayPlace | None = None, *, labels: bool = 
 
 def is_container(path: Path) -> bool:
     """Whether the format keeps arrays with names of their own: Zarr, HDF5, N5."""
-    kind = FORMATS.get(path.suffix.lower())
+    kind = format_of(path)
     return kind is not None and kind.container
 
 
 def guarded(path: Path, read: Callable[[Format], _Result]) -> _Result:
     """Call a reader; whatever goes wrong in it becomes an error that names the file."""
-    kind = FORMATS.get(path.suffix.lower())
+    kind = format_of(path)
     if kind is None:
         raise UserError(
             f"{path}: its suffix is none of {', '.join(IMAGE_SUFFIXES)}",

@@ -13,6 +13,7 @@ from singula.boxes import Box
 from singula.io.hdf5_file import open_hdf5
 from singula.io.image import AnyArray, ArrayPlace, Header, Stored
 from singula.io.n5_file import open_n5
+from singula.io.nifti import nifti_header, nifti_pixels
 from singula.io.tiff import tiff_header, tiff_mapped, tiff_pixels
 from singula.io.tiff_parts import open_tiff
 from singula.io.zarr_file import open_zarr
@@ -176,10 +177,22 @@ def _npy_open(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     return Stored(header, (1,) * len(header.shape), read)
 
 
+def suffix_of(path: Path) -> str:
+    """The suffix by which the format is known, in lower case; empty where it is not."""
+    name = path.name.lower()
+    return next((suffix for suffix in _LONGEST_FIRST if name.endswith(suffix)), "")
+
+
+def format_of(path: Path) -> Format | None:
+    """The format that the suffix stands for."""
+    return FORMATS.get(suffix_of(path))
+
+
 def stem_of(path: Path) -> str:
     """File name without its suffix; `.ome.tif` and `.ome.zarr` count as one suffix."""
-    stem = path.stem
-    if FORMATS.get(path.suffix.lower()) in (_TIFF, _ZARR) and stem.lower().endswith(".ome"):
+    suffix = suffix_of(path)
+    stem = path.name[: -len(suffix)] if suffix else path.stem
+    if format_of(path) in (_TIFF, _ZARR) and stem.lower().endswith(".ome"):
         return stem[:-4]
     return stem
 
@@ -191,6 +204,7 @@ _NPY = Format("NPY", _npy_header, _npy_pixels, mapped=_npy_mapped, open=_npy_ope
 _ZARR = _container("Zarr", open_zarr, folder=True)
 _HDF5 = _container("HDF5", open_hdf5)
 _N5 = _container("N5", open_n5, folder=True)
+_NIFTI = Format("NIfTI", nifti_header, nifti_pixels)
 
 # A new format is a row here; suffixes in lower case.
 FORMATS: dict[str, Format] = {
@@ -206,7 +220,10 @@ FORMATS: dict[str, Format] = {
     ".hdf5": _HDF5,
     ".hdf": _HDF5,
     ".he5": _HDF5,
+    ".nii": _NIFTI,
+    ".nii.gz": _NIFTI,
 }
+_LONGEST_FIRST = sorted(FORMATS, key=len, reverse=True)
 
 IMAGE_SUFFIXES = tuple(FORMATS)
 # Folders that are one image to the user.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from singula.errors import UserError
-from singula.io.formats import FOLDER_SUFFIXES, IMAGE_SUFFIXES
+from singula.io.formats import FOLDER_SUFFIXES, IMAGE_SUFFIXES, format_of, suffix_of
 
 
 def list_images(folder: Path | str, key: str) -> list[Path]:
@@ -49,7 +49,7 @@ def list_images(folder: Path | str, key: str) -> list[Path]:
 
 def is_image_file(path: Path) -> bool:
     """Whether it is a file of a known format, or a folder that stands for one."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and _is_file(path) and not _of_cellpose(path)
+    return format_of(path) is not None and _is_file(path) and not _of_cellpose(path)
 
 
 def _of_cellpose(path: Path) -> bool:
@@ -62,7 +62,7 @@ def _of_cellpose(path: Path) -> bool:
 
 
 def _is_file(path: Path) -> bool:
-    if path.suffix.lower() in FOLDER_SUFFIXES:
+    if suffix_of(path) in FOLDER_SUFFIXES:
         return path.is_dir()
     return path.is_file()
 

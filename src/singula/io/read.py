@@ -11,7 +11,7 @@ import numpy as np
 from singula.errors import UserError
 from singula.io.axes import Layout, decide_layout
 from singula.io.files import read_header, read_mapped, read_pixels
-from singula.io.formats import FORMATS, IMAGE_SUFFIXES, stem_of
+from singula.io.formats import IMAGE_SUFFIXES, format_of, stem_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Image
 from singula.io.values import (
     check_classes,
@@ -237,8 +237,8 @@ def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout
     UserError
         Axes or channels that do not fit the problem; a lossy format.
     """
-    kind = FORMATS[path.suffix.lower()]
-    if kind.lossy:
+    kind = format_of(path)
+    if kind is not None and kind.lossy:
         raise UserError(
             f"{path}: labels cannot be {kind.name} files, whose compression changes the ids",
             "export the labels again as TIFF or PNG; a converted file keeps the damage",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
+from singula.io.formats import suffix_of
 from singula.io.write import write_text
 from singula.propose.propose import MINUTES, Proposal, propose
 from singula.survey import PartFacts, Survey
@@ -105,7 +106,7 @@ def _link(part: PartFacts, new: PartFacts) -> None:
         for source, target in ((pair.image, new.image_dir), (pair.label, new.label_dir)):
             if source is not None and target is not None:
                 # Both get the image's name, so that they pair whatever they were called.
-                name = pair.name + "".join(source.suffixes[-1:])
+                name = pair.name + suffix_of(source)
                 _link_file(source.resolve(), make_folder(target) / name)
 
 

@@ -1,0 +1,61 @@
+"""NIfTI: volumes of medical imaging, which nnU-Net takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from singula.io.containers import library
+from singula.io.image import AnyArray, Header
+
+_UNITS = {"meter": "m", "mm": "mm", "micron": "µm"}
+# As stored x comes first; the fifth axis holds vectors. Here the order is turned round.
+_AXES = "CTZYX"
+
+
+def nifti_header(path: Path) -> Header:
+    """What a file says of itself.
+
+    Raises
+    ------
+    UserError
+        When nibabel is not installed.
+    ValueError
+        For more than five axes, and for colours.
+    """
+    return _header(_open(path))
+
+
+def nifti_pixels(path: Path) -> tuple[AnyArray, Header]:
+    """The values, scaled as the file says, z first, and the header."""
+    image = _open(path)
+    header = _header(image)
+    return np.asarray(image.dataobj, header.dtype).T, header
+
+
+def _open(path: Path) -> Any:
+    return library("nibabel", path, "NIfTI", extra="nifti").load(path)
+
+
+def _header(image: Any) -> Header:
+    shape = tuple(image.shape[::-1])
+    if not 2 <= len(shape) <= len(_AXES):
+        raise ValueError(f"it has {len(shape)} axes; allowed are 2 to {len(_AXES)}")
+    stored = image.get_data_dtype()
+    if stored.names:
+        raise ValueError("its values are colours; save it as grey, or as TIFF")
+    scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
+    spatial = min(len(shape), 3)
+    spacing = tuple(float(size) for size in image.header.get_zooms()[:spatial][::-1])
+    unit = _UNITS.get(image.header.get_xyzt_units()[0])
+    told = unit is not None or any(size != 1 for size in spacing)  # 1 stands there by default
+    return Header(
+        shape=shape,
+        dtype=np.dtype(np.float64) if scaled else stored.newbyteorder("="),
+        axes=_AXES[-len(shape) :],
+        spacing=spacing if told and min(spacing) > 0 else None,
+        unit=unit if told else None,
+        source="the NIfTI format",
+    )
