@@ -36,7 +36,8 @@ def paths(*names: str) -> list[Path]:
 def test_files_of_one_image_are_found_by_its_labels(
     images: list[str], labels: list[str], endings: list[str] | None
 ) -> None:
-    found = channel_files(paths(*images), paths(*labels))
+    found, label_of = channel_files(paths(*images), paths(*labels))
+    assert sorted(label_of.values()) == (sorted(paths(*labels)) if endings else [])
     if endings is None:
         assert found == {}
         return
@@ -47,7 +48,7 @@ def test_files_of_one_image_are_found_by_its_labels(
 
 
 def test_images_without_labels_have_the_endings_of_others() -> None:
-    known = channel_files(paths("a_DAPI.tif", "a_GFP.tif"), paths("a.tif"))
+    known, _ = channel_files(paths("a_DAPI.tif", "a_GFP.tif"), paths("a.tif"))
     more = paths("c_2_DAPI.tif", "c_2_GFP.tif", "d_DAPI.tif", "d_GFP.tif")
     assert list(more_channel_files(more, known)) == ["c_2", "d"]
     assert more_channel_files(more[:3], known) == {}

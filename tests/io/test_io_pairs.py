@@ -122,6 +122,32 @@ def test_words_on_both_sides(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("image_{}_0000", "image_{}"),
+        ("img_{}_raw", "img_{}_mask"),
+        ("raw-{}", "label-{}"),
+        ("raw_{}_img", "mask_{}_seg"),
+        ("image_{}", "image_{}_gt"),
+        ("seg_{}_0000", "seg_{}"),
+    ],
+)
+def test_words_that_are_part_of_the_name_at_its_other_end(
+    tmp_path: Path, image: str, label: str
+) -> None:
+    images = [f"{image.format(number)}.tif" for number in ("001", "002", "010")]
+    labels = [f"{label.format(number)}.tif" for number in ("001", "002", "010")]
+    found, told = paired(tmp_path, images, labels)
+    assert found == list(zip(images, labels, strict=True))
+    assert "leaving words" in told[0]
+    pairs, alone, unused = match_files(
+        [tmp_path / name for name in images[1:]], [tmp_path / name for name in labels[:2]]
+    )
+    assert [(p.image.name, p.label.name) for p in pairs if p.label] == [(images[1], labels[1])]
+    assert ([p.name for p in alone], [p.name for p in unused]) == ([images[2]], [labels[0]])
+
+
+@pytest.mark.parametrize(
     ("images", "labels"),
     [
         (["a", "b", "c"], ["a_mask", "b_mask", "aa"]),

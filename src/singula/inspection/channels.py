@@ -10,14 +10,16 @@ import numpy as np
 from singula.errors import UserError
 from singula.io.formats import stem_of
 from singula.io.image import Image
-from singula.io.pairs import core_names
+from singula.io.pairs import label_cores
 from singula.io.read import read_image
 
 _SEPARATORS = "_-. "
 Channels = dict[str, tuple[Path, ...]]
 
 
-def channel_files(images: Sequence[Path], labels: Sequence[Path]) -> Channels:
+def channel_files(
+    images: Sequence[Path], labels: Sequence[Path]
+) -> tuple[Channels, dict[str, Path]]:
     """The files of each image, where every label image has several files of its name.
 
     Parameters
@@ -26,12 +28,18 @@ def channel_files(images: Sequence[Path], labels: Sequence[Path]) -> Channels:
 
     Returns
     -------
-    dict of str to tuple of Path
+    channels : dict of str to tuple of Path
         By the name that label and files share. ``cell_0000.tif`` and ``cell_0001.tif`` are the
         channels of ``cell.tif``, and so are ``cell_DAPI.tif`` and ``cell_GFP.tif``. Empty unless
         all images have the same endings.
+    label_of : dict of str to Path
+        Label image of each name.
     """
-    return _grouped(images, [core_names(path)[1] for path in labels])
+    for names in zip(*map(label_cores, labels), strict=True):
+        channels = _grouped(images, names)
+        if channels:
+            return channels, dict(zip(names, labels, strict=True))
+    return {}, {}
 
 
 def more_channel_files(images: Sequence[Path], known: Channels) -> Channels:

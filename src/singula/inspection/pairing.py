@@ -11,7 +11,14 @@ from singula.inspection.findings import Finding, finding
 from singula.io.formats import stem_of
 from singula.io.image import ArrayPlaces
 from singula.io.listing import list_images
-from singula.io.pairs import Pair, core_names, has_label_word, match_files, pair_files
+from singula.io.pairs import (
+    Pair,
+    has_label_word,
+    image_cores,
+    label_cores,
+    match_files,
+    pair_files,
+)
 from singula.survey import Folders
 from singula.words import counted
 
@@ -71,9 +78,8 @@ def pair_part(part: Folders, known: Channels | None = None) -> Paired:
         except UserError:
             if part.images.resolve() == part.labels.resolve():
                 raise
-    channels = channel_files(images, labels)
+    channels, label_of = channel_files(images, labels)
     if channels:
-        label_of = {core_names(path)[1]: path for path in labels}
         pairs = [Pair(files[0], label_of[stem], stem) for stem, files in channels.items()]
         return Paired(pairs, _apart(part, channels), channels)
     pairs, alone, unused = match_files(images, labels)
@@ -104,4 +110,4 @@ def _by_order(name: str, pairs: list[Pair]) -> list[Finding]:
 
 
 def _related(image: Path, label: Path) -> bool:
-    return bool(set(core_names(image)) & set(core_names(label)))
+    return not set(image_cores(image)).isdisjoint(label_cores(label))

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from singula.errors import UserError
@@ -25,12 +26,13 @@ from singula.words import counted
 
 _MOST_LISTED = 20
 _WORDS = r"(?:cp_masks?|masks?|labels?|lbl|gt|ground_?truth|seg|segmentation|instances?)"
-_LABEL_WORD = re.compile(rf"^{_WORDS}[_\-. ]+|[_\-. ]+{_WORDS}$", re.IGNORECASE)
-_IMAGE_WORD = re.compile(
+_FRONT, _END = r"^{}[_\-. ]+", r"[_\-. ]+{}$"
+_LABEL_WORD = [re.compile(side.format(_WORDS), re.IGNORECASE) for side in (_FRONT, _END)]
+_IMAGE_WORD = [
+    re.compile(_FRONT.format(r"(?:images?|img|raw)"), re.IGNORECASE),
     # _0000 is the first channel in the names of nnU-Net.
-    r"^(?:images?|img|raw)[_\-. ]+|[_\-. ]+(?:images?|img|raw|0000)$",
-    re.IGNORECASE,
-)
+    re.compile(_END.format(r"(?:images?|img|raw|0000)"), re.IGNORECASE),
+]
 
 
 @dataclass(frozen=True)
@@ -135,15 +137,24 @@ def _pair(
     return pairs
 
 
-def core_names(path: Path) -> tuple[str, str, str]:
-    """Name without suffix; then without a word such as "mask", and without one such as "img"."""
-    stem = stem_of(path)
-    return stem, _without(_LABEL_WORD, stem), _without(_IMAGE_WORD, stem)
+def label_cores(path: Path) -> tuple[str, ...]:
+    """Name without suffix; then without a word such as "mask" at its end, its front, and both."""
+    return _cores(stem_of(path), _LABEL_WORD)
+
+
+def image_cores(path: Path) -> tuple[str, ...]:
+    """The same with words such as "img"."""
+    return _cores(stem_of(path), _IMAGE_WORD)
+
+
+def _cores(stem: str, words: Sequence[re.Pattern[str]]) -> tuple[str, ...]:
+    front, end = (word.sub("", stem) for word in words)
+    return stem, end, front, words[0].sub("", end)
 
 
 def has_label_word(path: Path) -> bool:
     """Whether the name says that it is a label image, as in ``cell1_mask.tif``."""
-    return _LABEL_WORD.search(stem_of(path)) is not None
+    return any(word.search(stem_of(path)) for word in _LABEL_WORD)
 
 
 def match_files(
@@ -159,14 +170,14 @@ def match_files(
     """
     left = {stem_of(path): path for path in reversed(labels)}
     pairs: list[Pair] = []
-    for stems in (lambda path: core_names(path)[:1], core_names):
+    for most in (1, 4):  # whole names first
         cores: dict[str, str] = {}
         for stem, path in left.items():
-            for core in stems(path):
+            for core in label_cores(path)[:most]:
                 cores.setdefault(core, stem)
         done = {pair.name for pair in pairs}
         for image in images:
-            near = [core for core in stems(image) if cores.get(core) in left]
+            near = [core for core in image_cores(image)[:most] if cores.get(core) in left]
             if near and stem_of(image) not in done:
                 pairs.append(Pair(image, left.pop(cores[near[0]]), stem_of(image)))
                 done.add(stem_of(image))
@@ -316,34 +327,24 @@ def _check_containers(paths: Iterable[Path], key: str) -> None:
 
 def _pair_by_word(images: Mapping[str, Path], labels: Mapping[str, Path]) -> list[Pair]:
     """Pair names that match one to one without words like "mask"; else nothing."""
-    cores = {_without(_LABEL_WORD, stem): path for stem, path in labels.items()}
-    own = {stem: stem for stem in images}
-    bare = {_without(_IMAGE_WORD, stem): stem for stem in images}
-    for stems in (own, bare):
+    own = [{image_cores(path)[cut]: stem for stem, path in images.items()} for cut in range(4)]
+    others = [{label_cores(path)[cut]: path for path in labels.values()} for cut in range(4)]
+    for stems, cores in product(own, others):
         if len(stems) == len(images) and len(cores) == len(labels) and stems.keys() == cores.keys():
             return [Pair(images[stem], cores[core], stem) for core, stem in stems.items()]
     return []
-
-
-def _without(word: re.Pattern[str], stem: str) -> str:
-    return word.sub("", stem, count=1)
-
-
-def _unmatched(stems: Mapping[str, Path], word: re.Pattern[str], names: set[str]) -> list[str]:
-    """List the files whose name, with and without `word`, is none of `names`."""
-    return [path.name for stem, path in stems.items() if not {stem, _without(word, stem)} & names]
 
 
 def _check_leftovers(
     images: Mapping[str, Path], labels: Mapping[str, Path], image_key: str, label_key: str
 ) -> None:
     """Refuse names that match in part, and unequal numbers of files."""
-    image_names = {*images, *(_without(_IMAGE_WORD, stem) for stem in images)}
-    label_names = {*labels, *(_without(_LABEL_WORD, stem) for stem in labels)}
+    image_names = {core for path in images.values() for core in image_cores(path)}
+    label_names = {core for path in labels.values() for core in label_cores(path)}
     if len(images) == len(labels) and not image_names & label_names:
         return
-    alone = _unmatched(images, _IMAGE_WORD, label_names)
-    unused = _unmatched(labels, _LABEL_WORD, image_names)
+    alone = [p.name for p in images.values() if label_names.isdisjoint(image_cores(p))]
+    unused = [p.name for p in labels.values() if image_names.isdisjoint(label_cores(p))]
     lines = [
         f"{image_key}: {counted(len(images), 'image')}, {label_key}: "
         f"{counted(len(labels), 'label')}; their names do not match"
