@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from singula.config.available import UNAVAILABLE
+from singula.config.available import NO_EFFECT
 from singula.config.examples import example
 from singula.config.keys import Key, known_keys
 from singula.config.schema import Config
@@ -24,7 +24,10 @@ for one run, for example `--set {name}={value}`.
 
 In **type and range**, `[0, 1]` includes its ends, `(0, 1)` does not. Lists may be written as
 `[256, 256, 1]` or `(256, 256, 1)`. Words may be in capitals or not. An **example** is what one may
-write after the key, not a recommendation. {gaps}
+write after the key, not a recommendation.
+
+A key whose meaning begins with "{idle}" is read and nothing follows from it; a run names those
+that a file sets to something else than what is done.
 
 """
 _HEADER = "| Key | Meaning | Type and range | Default | Example |\n|---|---|---|---|---|\n"
@@ -33,9 +36,8 @@ _HEADER = "| Key | Meaning | Type and range | Default | Example |\n|---|---|---|
 def configuration_page() -> str:
     """The page as Markdown."""
     shown = next(key for key in known_keys() if key.name == "TRAIN.EPOCHS")
-    waiting = ", ".join(f"`{gap.key}`" for gap in UNAVAILABLE if not gap.fatal)
-    gaps = f"Without effect in this version, as a run says: {waiting}." if waiting else ""
-    parts = [_INTRODUCTION.format(name=shown.name, value=example(shown), gaps=gaps)]
+    idle = NO_EFFECT.rstrip(": ")
+    parts = [_INTRODUCTION.format(name=shown.name, value=example(shown), idle=idle)]
     about = dict(_sections(Config, ""))
     for top, keys in groupby(known_keys(), lambda key: key.name.partition(".")[0]):
         parts.append(f"## {top}\n\n{about[top]}\n")

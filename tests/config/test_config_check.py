@@ -30,6 +30,7 @@ COSINE: dict[str, object] = {
     f"{RATE}.MIN_LR": 0.0,
     f"{RATE}.WARMUP_COSINE_DECAY_EPOCHS": 5,
 }
+CLOSE: dict[str, object] = {f"{SEG}.DATA_CHANNELS": "BP", f"{POST}.REMOVE_CLOSE_POINTS": True}
 PLATEAU: dict[str, object] = {
     f"{RATE}.NAME": "reduceonplateau",
     f"{RATE}.MIN_LR": 1e-6,
@@ -280,8 +281,8 @@ def test_what_is_not_available_is_told_once_each() -> None:
         notify=said.append,
     )
     assert sorted(said) == [
-        "configuration: MODEL.LAST_ACTIVATION: 'softmax' is not in this version yet, it has no "
-        "effect"
+        "configuration: MODEL.LAST_ACTIVATION: 'softmax' has no effect: each channel has the "
+        "activation of its kind"
     ]
 
 
@@ -309,7 +310,7 @@ def test_what_is_switched_off_is_not_told() -> None:
 
 def test_the_table_of_gaps_names_keys_whose_defaults_work() -> None:
     for gap in UNAVAILABLE:
-        assert key_table()[gap.key].default in gap.works
+        assert not gap.asks(key_table()[gap.key].default)
         assert not gap.switch or gap.switch in key_table()
 
 
@@ -326,12 +327,32 @@ def test_the_table_of_gaps_names_keys_whose_defaults_work() -> None:
         ),
         ({"MODEL.ARCHITECTURE": "unext_v1", "MODEL.BATCH_NORMALIZATION": False}, "no effect with"),
         ({f"{SEG}.DATA_CHANNELS": "Dv2"}, "background makes instances too"),
+        ({f"{POST}.Z_FILTERING": True}, f"{POST}.Z_FILTERING: has no effect in 2D without"),
+        ({f"{POST}.YZ_FILTERING": True}, f"{POST}.YZ_FILTERING: has no effect in 2D without"),
+        (
+            {**CLOSE, f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [3, 5]},
+            f"{POST}.REMOVE_CLOSE_POINTS_RADIUS: of (3.0, 5.0) only 3 has an effect",
+        ),
     ],
 )
 def test_notices(keys: dict[str, object], text: str) -> None:
     config = config_from_dict({"TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True, **keys})
     (line,) = config_notices(config, train=False, test=True)
     assert text in line
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {f"{POST}.Z_FILTERING": True, "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": True},
+        {f"{POST}.YZ_FILTERING": True, **IN_3D},
+        {**CLOSE, f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [3, 3]},
+        {f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [3, 5]},
+    ],
+)
+def test_what_has_an_effect_is_not_told(keys: dict[str, object]) -> None:
+    config = config_from_dict({"TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True, **keys})
+    assert config_notices(config, train=False, test=True) == []
 
 
 def test_class_weight() -> None:

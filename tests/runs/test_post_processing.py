@@ -12,6 +12,7 @@ from scipy.ndimage import median_filter
 
 from singula.config import config_from_dict
 from singula.io.read import read_image, read_labels
+from singula.io.write import write_maps
 from singula.measure import measure
 from singula.stages.post import PostSettings, filter_maps, post_settings, process_instances
 
@@ -138,6 +139,23 @@ def test_2d_images_as_a_stack(trained, command, data_2d, tmp_path) -> None:
         == 2
     )
     assert "image_001 (80, 96)" in command.err
+
+
+def test_a_stack_of_whole_predictions(trained, command, tmp_path) -> None:
+    keys = ("TEST.FULL_IMG=True", "TEST.ANALIZE_2D_IMGS_AS_3D_STACK=True")
+    assert trained(*keys) == 0, command.err
+    run = folder_of(tmp_path)
+    inside = np.zeros((2, 96, 96), np.float32)
+    for view, box in (("per_image", slice(5, 25)), ("full_image", slice(40, 70))):
+        inside[:] = 0
+        inside[0, box, box] = 1
+        for number in range(2):
+            write_maps(run / view / f"image_{number:03d}.tif", inside)
+    assert trained(*keys, "TEST.REUSE_PREDICTIONS=True") == 0, command.err
+    stack = read_labels(run / "as_3d_stack" / "stack.tif", 3).array[..., 0]
+    expected = np.zeros((2, 96, 96))
+    expected[:, 40:70, 40:70] = 1
+    np.testing.assert_array_equal(stack, expected)
 
 
 def test_one_bad_image_does_not_stop_the_others(trained, command, data_2d, tmp_path) -> None:

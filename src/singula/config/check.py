@@ -74,12 +74,31 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
         )
     if config.ndim == 2 and config.PROBLEM.INSTANCE_SEG.WATERSHED_BY_2D_SLICES:
         notices.append(f"{_SEG}.WATERSHED_BY_2D_SLICES: has no effect in 2D")
+    if test:
+        notices += _idle_post_processing(config)
     if config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS == "Dv2" and test:
         notices.append(
             f"{_SEG}.DATA_CHANNELS: with Dv2 alone the background makes instances too; "
             "remove them in the result"
         )
     return notices + (list(_idle_augmentation(config)) if train else [])
+
+
+def _idle_post_processing(config: Config) -> Iterator[str]:
+    post, keys = config.TEST.POST_PROCESSING, config.TEST
+    if config.ndim == 2 and not keys.ANALIZE_2D_IMGS_AS_3D_STACK:
+        for name, asked in (("Z_FILTERING", post.Z_FILTERING), ("YZ_FILTERING", post.YZ_FILTERING)):
+            if asked:
+                yield (
+                    f"{_POST}.{name}: has no effect in 2D without "
+                    "TEST.ANALIZE_2D_IMGS_AS_3D_STACK: True"
+                )
+    radii = post.REMOVE_CLOSE_POINTS_RADIUS
+    if post.REMOVE_CLOSE_POINTS and len(set(radii)) > 1:
+        yield (
+            f"{_POST}.REMOVE_CLOSE_POINTS_RADIUS: of {radii} only {radii[0]:g} has an effect, as "
+            "the points of all classes are one channel"
+        )
 
 
 def _idle_augmentation(config: Config) -> Iterator[str]:

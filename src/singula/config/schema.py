@@ -53,7 +53,9 @@ class System(Section):
     NUM_WORKERS: Annotated[Int, OffOr(0)] = key(
         5, "Processes that prepare patches; 0: none beside the main one; -1: as many as help."
     )
-    NUM_GPUS: Int = key(0, "Set by the command line's --gpu, not here.", ge=0)
+    NUM_GPUS: Int = key(
+        0, "Has no effect: --gpu or --gpus on the command line asks for GPUs.", ge=0
+    )
     DEVICE: Text = key("cpu", "Device to use when no GPU is asked for.")
     SEED: Int = key(0, "Seed of all random numbers.", ge=0)
     MAX_MEMORY: Bytes = key(

@@ -112,7 +112,7 @@ class TrainData(Split, ArrayFiles):
 class ValData(Split, ArrayFiles):
     """Validation images and labels."""
 
-    DIST_EVAL: Bool = key(True, "Spread validation over all processes.")
+    DIST_EVAL: Bool = key(True, "Has no effect: all processes always share the validation.")
     FROM_TRAIN: Bool = key(True, "Take validation data from the training data.")
     CROSS_VAL: Bool = key(False, "Cross-validate: one fold of the training data validates.")
     CROSS_VAL_NFOLD: Int = key(5, "Number of folds.", ge=2)
@@ -157,7 +157,9 @@ class TestData(Split):
     BINARY_MASKS: Folder = key(
         "user_data/test/bin_mask", "Folder of masks for TEST.POST_PROCESSING.APPLY_MASK."
     )
-    ARGMAX_TO_OUTPUT: Bool = key(True, "Store the most probable class, not each probability.")
+    ARGMAX_TO_OUTPUT: Bool = key(
+        True, "Has no effect: what is stored is always the most probable class."
+    )
 
 
 class Resize(Section):

@@ -58,7 +58,9 @@ VIT_SIZES = {
 class Zoo(Section):
     """A model of the BioImage Model Zoo."""
 
-    SOURCE_MODEL_DOI: Text = key("", "Name or DOI of the model for SOURCE bmz.")
+    SOURCE_MODEL_DOI: Text = key(
+        "", "Has no effect: networks are built here, none is loaded from the zoo."
+    )
 
 
 class Model(Section):
@@ -68,7 +70,9 @@ class Model(Section):
         "biapy", "Where the network comes from: built here (biapy, singula) or loaded."
     )
     BMZ: Zoo = section(Zoo)
-    TORCHVISION_MODEL_NAME: Text = key("", "Name of the network for SOURCE torchvision.")
+    TORCHVISION_MODEL_NAME: Text = key(
+        "", "Has no effect: networks are built here, none comes from torchvision."
+    )
     ARCHITECTURE: Annotated[Architecture, AnyCase(), OnlySegmentation] = key(
         "unet", "Kind of network."
     )
@@ -83,7 +87,7 @@ class Model(Section):
     )
     ACTIVATION: Annotated[Activation, AnyCase()] = key("ELU", "Activation inside the network.")
     LAST_ACTIVATION: Annotated[Literal["sigmoid", "softmax", "linear"], AnyCase()] = key(
-        "sigmoid", "Activation of the output; here each channel has its own, by its kind."
+        "sigmoid", "Has no effect: each channel has the activation of its kind."
     )
     N_CLASSES: Int = key(
         2, "Classes with the background; above 2 the label's second channel is learned.", ge=2
@@ -179,7 +183,7 @@ class Train(Section):
     """Training."""
 
     ENABLE: Bool = key(False, "Train the network.")
-    VERBOSE: Bool = key(False, "Say more during training.")
+    VERBOSE: Bool = key(False, "Has no effect: training always says the same.")
     OPTIMIZER: Annotated[Literal["SGD", "ADAM", "ADAMW"], AnyCase()] = key("SGD", "Optimiser.")
     LR: Float = key(1e-4, "Learning rate.", gt=0)
     W_DECAY: Float = key(0.02, "Weight decay.", ge=0)

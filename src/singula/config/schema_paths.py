@@ -17,19 +17,25 @@ class ResultDir(Section):
 
     PATH: Folder = key(_RUN, "Everything of the run.")
     PER_IMAGE: Folder = key(f"{_RUN}/per_image", "Predictions put together from patches.")
-    PER_IMAGE_BIN: Folder = key(f"{_RUN}/per_image_binarized", "The same, as 0 and 1.")
+    PER_IMAGE_BIN: Folder = key(
+        f"{_RUN}/per_image_binarized", "Has no effect: no such images are written."
+    )
     PER_IMAGE_INSTANCES: Folder = key(f"{_RUN}/per_image_instances", "Their instances.")
     PER_IMAGE_POST_PROCESSING: Folder = key(
         f"{_RUN}/per_image_post_processing", "Their instances after post-processing."
     )
     FULL_IMAGE: Folder = key(f"{_RUN}/full_image", "Predictions of whole images.")
-    FULL_IMAGE_BIN: Folder = key(f"{_RUN}/full_image_binarized", "The same, as 0 and 1.")
+    FULL_IMAGE_BIN: Folder = key(
+        f"{_RUN}/full_image_binarized", "Has no effect: no such images are written."
+    )
     FULL_IMAGE_INSTANCES: Folder = key(f"{_RUN}/full_image_instances", "Their instances.")
     FULL_IMAGE_POST_PROCESSING: Folder = key(
         f"{_RUN}/full_image_post_processing", "Their instances after post-processing."
     )
     AS_3D_STACK: Folder = key(f"{_RUN}/as_3d_stack", "2D images taken as one volume.")
-    AS_3D_STACK_BIN: Folder = key(f"{_RUN}/as_3d_stack_binarized", "The same, as 0 and 1.")
+    AS_3D_STACK_BIN: Folder = key(
+        f"{_RUN}/as_3d_stack_binarized", "Has no effect: no such images are written."
+    )
     AS_3D_STACK_POST_PROCESSING: Folder = key(
         f"{_RUN}/as_3d_stack_post_processing", "The volume after post-processing."
     )
@@ -42,19 +48,22 @@ class Paths(Section):
     """Folders and files of a job."""
 
     RESULT_DIR: ResultDir = section(ResultDir)
-    PROFILER: Folder = key(f"{_RUN}/profiler", "Timings.")
+    PROFILER: Folder = key(f"{_RUN}/profiler", "Has no effect: timings are in run.json.")
     CHARTS: Folder = key(f"{_RUN}/charts", "Charts of loss and metrics.")
     DA_SAMPLES: Folder = key(f"{_RUN}/aug", "Examples of augmented patches.")
     GEN_CHECKS: Folder = key(f"{_RUN}/gen_check", "Patches for DATA.CHECK_GENERATORS.")
     GEN_MASK_CHECKS: Folder = key(f"{_RUN}/gen_mask_check", "Their targets.")
     TRAIN_INSTANCE_CHANNELS_CHECK: Folder = key(
-        f"{_RUN}/train_BC_instance_channels", "Examples of channels of the training data."
+        f"{_RUN}/train_BC_instance_channels",
+        "Has no effect: DATA.CHECK_GENERATORS writes targets to GEN_MASK_CHECKS.",
     )
     VAL_INSTANCE_CHANNELS_CHECK: Folder = key(
-        f"{_RUN}/val_BC_instance_channels", "Examples of channels of the validation data."
+        f"{_RUN}/val_BC_instance_channels",
+        "Has no effect: DATA.CHECK_GENERATORS writes targets to GEN_MASK_CHECKS.",
     )
     TEST_INSTANCE_CHANNELS_CHECK: Folder = key(
-        f"{_RUN}/test_BC_instance_channels", "Examples of channels of the test data."
+        f"{_RUN}/test_BC_instance_channels",
+        "Has no effect: DATA.CHECK_GENERATORS writes targets to GEN_MASK_CHECKS.",
     )
     CHECKPOINT: Folder = key(_CHECKPOINTS, "Folder of the checkpoints.")
     CHECKPOINT_FILE: Folder = key(
@@ -72,16 +81,18 @@ class Paths(Section):
         f"{_CHECKPOINTS}/normalization_std_value.npy", "Standard deviation of the normalisation."
     )
     LWR_X_FILE: Folder = key(
-        f"{_CHECKPOINTS}/lower_bound_X_perc.npy", "Lower clipping value of images."
+        f"{_CHECKPOINTS}/lower_bound_X_perc.npy",
+        "Has no effect: clipping values are kept in the checkpoint.",
     )
     UPR_X_FILE: Folder = key(
-        f"{_CHECKPOINTS}/upper_bound_X_perc.npy", "Upper clipping value of images."
+        f"{_CHECKPOINTS}/upper_bound_X_perc.npy",
+        "Has no effect: clipping values are kept in the checkpoint.",
     )
     LWR_Y_FILE: Folder = key(
-        f"{_CHECKPOINTS}/lower_bound_Y_perc.npy", "Lower clipping value of targets."
+        f"{_CHECKPOINTS}/lower_bound_Y_perc.npy", "Has no effect: targets are not clipped."
     )
     UPR_Y_FILE: Folder = key(
-        f"{_CHECKPOINTS}/upper_bound_Y_perc.npy", "Upper clipping value of targets."
+        f"{_CHECKPOINTS}/upper_bound_Y_perc.npy", "Has no effect: targets are not clipped."
     )
 
 

@@ -38,7 +38,7 @@ class WorkflowProcess(Section):
 
     ENABLE: Bool = key(True, "Make instances after the prediction.")
     TYPE: Annotated[Literal["chunk_by_chunk", "entire_pred"], AnyCase()] = key(
-        "chunk_by_chunk", "Work chunk by chunk, or load the whole prediction."
+        "chunk_by_chunk", "Has no effect: blocks give the same instances as the whole prediction."
     )
 
 
@@ -51,7 +51,7 @@ class ByChunks(ArrayFiles):
     BLOCK_SHAPE: Pixels = key(
         (), "Shape of a block, z first, without channels; (): as large as memory allows."
     )
-    FLUSH_EACH: Int = key(100, "Patches between two writes of an H5 file.", ge=1)
+    FLUSH_EACH: Int = key(100, "Has no effect: each block is written when it is done.", ge=1)
     WORKFLOW_PROCESS: WorkflowProcess = section(WorkflowProcess)
 
 
@@ -74,9 +74,13 @@ class MeasureProperties(Section):
 class PostProcessing(Section):
     """What is done to predictions and instances afterwards."""
 
-    YZ_FILTERING: Bool = key(False, "Median filter over y and z on the prediction.")
+    YZ_FILTERING: Bool = key(
+        False, "Median filter over y and z on the prediction of a volume or a stack."
+    )
     YZ_FILTERING_SIZE: Int = key(5, "Size of that filter in pixels.", ge=1)
-    Z_FILTERING: Bool = key(False, "Median filter along z on the prediction.")
+    Z_FILTERING: Bool = key(
+        False, "Median filter along z on the prediction of a volume or a stack."
+    )
     Z_FILTERING_SIZE: Int = key(5, "Size of that filter in pixels.", ge=1)
     APPLY_MASK: Bool = key(False, "Keep only what lies in the masks of DATA.TEST.BINARY_MASKS.")
     MEASURE_PROPERTIES: MeasureProperties = section(MeasureProperties)
@@ -100,7 +104,7 @@ class Test(Section):
         False, "Keep maps of probabilities in 16 bits, within 0.001; distances stay in 32."
     )
     BY_CHUNKS: ByChunks = section(ByChunks)
-    VERBOSE: Bool = key(True, "Say more during the test.")
+    VERBOSE: Bool = key(True, "Has no effect: the test always has a line for each image.")
     TILE_SIZE: Annotated[Literal["auto", "patch"], AnyCase()] = key(
         "auto",
         "Tiles that are predicted: what is fastest and shows no seams, or DATA.PATCH_SIZE.",
@@ -113,7 +117,10 @@ class Test(Section):
     )
     AUGMENTATION: Bool = key(False, "Average over 8 (2D) or 16 (3D) flips and turns.")
     EVALUATE: Bool = key(True, "Compute scores where labels are given.")
-    ANALIZE_2D_IMGS_AS_3D_STACK: Bool = key(False, "Make instances of all 2D images as a volume.")
+    ANALIZE_2D_IMGS_AS_3D_STACK: Bool = key(
+        False,
+        "Make instances of all 2D images as one volume; with FULL_IMG from whole predictions.",
+    )
     REUSE_PREDICTIONS: Bool = key(False, "Take stored predictions instead of the network.")
     FULL_IMG: Bool = key(False, "Predict whole images instead of patches.")
     MATCHING_STATS: Bool = key(True, "Match instances with the labels and score them.")

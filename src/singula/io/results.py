@@ -64,7 +64,6 @@ class ResultsTree:
     run = _Place("{0.job_dir}/results/{0.job_id}", "PATHS.RESULT_DIR.PATH")
     # predictions and instances
     per_image = _Place("{0.run}/per_image", "PATHS.RESULT_DIR.PER_IMAGE")
-    per_image_binarized = _Place("{0.run}/per_image_binarized", "PATHS.RESULT_DIR.PER_IMAGE_BIN")
     per_image_instances = _Place(
         "{0.run}/per_image_instances", "PATHS.RESULT_DIR.PER_IMAGE_INSTANCES"
     )
@@ -72,7 +71,6 @@ class ResultsTree:
         "{0.run}/per_image_post_processing", "PATHS.RESULT_DIR.PER_IMAGE_POST_PROCESSING"
     )
     full_image = _Place("{0.run}/full_image", "PATHS.RESULT_DIR.FULL_IMAGE")
-    full_image_binarized = _Place("{0.run}/full_image_binarized", "PATHS.RESULT_DIR.FULL_IMAGE_BIN")
     full_image_instances = _Place(
         "{0.run}/full_image_instances", "PATHS.RESULT_DIR.FULL_IMAGE_INSTANCES"
     )
@@ -80,9 +78,6 @@ class ResultsTree:
         "{0.run}/full_image_post_processing", "PATHS.RESULT_DIR.FULL_IMAGE_POST_PROCESSING"
     )
     as_3d_stack = _Place("{0.run}/as_3d_stack", "PATHS.RESULT_DIR.AS_3D_STACK")
-    as_3d_stack_binarized = _Place(
-        "{0.run}/as_3d_stack_binarized", "PATHS.RESULT_DIR.AS_3D_STACK_BIN"
-    )
     as_3d_stack_post_processing = _Place(
         "{0.run}/as_3d_stack_post_processing", "PATHS.RESULT_DIR.AS_3D_STACK_POST_PROCESSING"
     )
@@ -94,7 +89,6 @@ class ResultsTree:
     aug = _Place("{0.run}/aug", "PATHS.DA_SAMPLES")
     gen_check = _Place("{0.run}/gen_check", "PATHS.GEN_CHECKS")
     gen_mask_check = _Place("{0.run}/gen_mask_check", "PATHS.GEN_MASK_CHECKS")
-    profiler = _Place("{0.run}/profiler", "PATHS.PROFILER")
     # training
     checkpoints = _Place("{0.job_dir}/checkpoints", "PATHS.CHECKPOINT")
     checkpoint_best = _Place("{0.checkpoints}/{0.job_id}-checkpoint-best.pth")
@@ -102,8 +96,6 @@ class ResultsTree:
     checkpoint_to_load = _Place("{0.checkpoint_best}", "PATHS.CHECKPOINT_FILE")
     mean_file = _Place("{0.checkpoints}/normalization_mean_value.npy", "PATHS.MEAN_INFO_FILE")
     std_file = _Place("{0.checkpoints}/normalization_std_value.npy", "PATHS.STD_INFO_FILE")
-    lower_percentile_file = _Place("{0.checkpoints}/lower_bound_X_perc.npy", "PATHS.LWR_X_FILE")
-    upper_percentile_file = _Place("{0.checkpoints}/upper_bound_X_perc.npy", "PATHS.UPR_X_FILE")
     prob_map = _Place("{0.job_dir}/prob_map", "PATHS.PROB_MAP_DIR")
     train_logs = _Place("{0.run}/train_logs", "LOG.LOG_DIR")
     train_log = _Place("{0.train_logs}/{0.log_prefix}.csv")

@@ -211,7 +211,7 @@ class TestRun:
             seconds = self.finish.seconds
             seconds["prediction"] = seconds.get("prediction", 0.0) + found.seconds
             if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
-                stacked.append((found.maps["per_image"], loaded))
+                stacked.append((found.maps[self._views()[-1]], loaded))
                 return "predicted"
             return self._finish(pair.name, loaded, found.maps, said)
         except StorageError:
