@@ -341,7 +341,7 @@ GOOD = np.zeros((4, 4), np.uint8)
         (GOOD, {"channels": ()}, "one of"),
         (GOOD, {"contour_mode": "subpixel"}, "subpixel.*shape.*thick"),
         (GOOD, {"contour_mode": "thin"}, "thin.*thick"),
-        (GOOD, {"spacing": (1, 1, 1)}, "3 numbers.*2 axes"),
+        (GOOD, {"spacing": (1, 1, 1)}, "\\(1, 1, 1\\).*2 positive"),
         (GOOD, {"spacing": (1, 0)}, "positive"),
         (GOOD, {"spacing": (1, float("nan"))}, "positive"),
         (GOOD, {"point_radius": -1}, "radius -1"),

@@ -198,3 +198,21 @@ def test_a_data_set_needs_images_of_the_same_thresholds():
         match_dataset([])
     with pytest.raises(UserError, match="different thresholds"):
         match_dataset([match(image, image, [0.5]), match(image, image, [0.3])])
+
+
+def test_one_threshold_gives_one_result_as_in_stardist():
+    truth, pred = np.zeros((2, 9, 9), int)
+    truth[1:5, 1:5], pred[1:5, 2:5] = 4, 7
+    for threshold in (0.5, np.float32(0.5), np.array(0.5), 1):
+        one = match(truth, pred, threshold)
+        assert one == match(truth, pred, [float(threshold)])[0]
+        peer = matching(truth, pred, thresh=float(threshold))
+        assert (one.tp, one.fp, one.fn, one.f1) == (peer.tp, peer.fp, peer.fn, peer.f1)
+    assert match(truth, pred, np.array([0.5, 0.8])) == match(truth, pred, (0.5, 0.8))
+
+
+@pytest.mark.parametrize("threshold", [0, 1.5, float("nan"), "0.5", None, ("a",)])
+def test_a_threshold_that_is_none_is_refused(threshold):
+    labels = np.ones((3, 3), int)
+    with pytest.raises(UserError, match=r"matching threshold .*above 0 and at most 1"):
+        match(labels, labels, threshold)

@@ -255,6 +255,16 @@ def test_decode_labels_is_decode():
         decode_labels(maps, thresholds="otsu")
 
 
+def test_none_and_lists_are_taken_as_a_user_of_numpy_means_them():
+    maps = blob_maps()
+    expected = decode(maps).labels
+    np.testing.assert_array_equal(decode_labels(maps, thresholds=None), expected)
+    lists = {name: values.tolist() for name, values in maps.items()}
+    np.testing.assert_array_equal(decode_labels(lists), expected)
+    with pytest.raises(UserError, match=r"\['B', 'C'\].*no decoder"):
+        decode_labels(maps, ["B", "C"])
+
+
 def test_parts_are_only_kept_if_asked_for():
     maps = blob_maps()
     assert decode(maps).parts is None

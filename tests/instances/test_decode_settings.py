@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from singula.config import config_from_dict
 from singula.errors import UserError
 from singula.instances import DecodeSettings
+
+THRESHOLDS = (
+    "TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND", "TH_POINTS", "TH_DISTANCE",
+    "TH_DIST_FOREGROUND",
+)  # fmt: skip
 
 
 def test_defaults_are_those_of_the_format():
@@ -96,3 +105,44 @@ def test_some_keys_are_exchanged_and_the_others_stay():
     assert shaped.seed_morph == (("erode", 2.0),)
     with pytest.raises(UserError, match="did you mean"):
         own.changed({"TH_CONTUR": 0.5})
+
+
+@pytest.mark.parametrize("key", THRESHOLDS)
+@settings(deadline=None)
+@given(value=st.one_of(st.floats(), st.floats(-0.5, 1.5), st.sampled_from([0, 1, -0.0])))
+def test_thresholds_are_allowed_as_in_a_file(key, value):
+    def accepted(take, *given):
+        try:
+            take(*given)
+        except UserError:
+            return False
+        return True
+
+    file = {"TEST.ENABLE": True, f"PROBLEM.INSTANCE_SEG.DATA_MW_{key}": value}
+    assert accepted(DecodeSettings.from_keys, {key: value}) == accepted(config_from_dict, file)
+    field = key.lower()
+    assert accepted(DecodeSettings.from_keys, {key: value}) == accepted(
+        lambda: DecodeSettings(**{field: value})
+    )
+
+
+def test_a_refused_threshold_is_named_with_what_is_allowed():
+    with pytest.raises(UserError, match=r"TH_BINARY_MASK is 5\.0; allowed a number in \[0, 1\]"):
+        DecodeSettings().changed({"TH_BINARY_MASK": 5})
+    with pytest.raises(UserError, match="TH_DISTANCE is nan"):
+        DecodeSettings.from_keys({"TH_DISTANCE": float("nan")})
+    for wrong in ([0.5], 0.5, "manual"):
+        with pytest.raises(UserError, match="allowed 'auto' or a dict"):
+            DecodeSettings.from_keys(wrong)
+
+
+def test_numbers_of_numpy_are_numbers():
+    found = DecodeSettings.from_keys(
+        {"TH_CONTOUR": np.float32(0.25), "REMOVE_SMALL_OBJ": np.int64(7), "TH_DISTANCE": np.int8(2)}
+    )
+    assert found == DecodeSettings.from_keys(
+        {"TH_CONTOUR": 0.25, "REMOVE_SMALL_OBJ": 7, "TH_DISTANCE": 2}
+    )
+    assert type(found.remove_small) is int
+    with pytest.raises(UserError, match="TH_CONTOUR"):
+        DecodeSettings.from_keys({"TH_CONTOUR": np.True_})

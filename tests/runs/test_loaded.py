@@ -65,6 +65,15 @@ def test_python_and_checkpoint_give_the_same(run, data_2d) -> None:
     assert model.predict(image, thresholds={"REMOVE_SMALL_OBJ": 10**6}).max() == 0
     with pytest.raises(UserError, match=r"shape \(4, 5, 2\)"):
         model.predict(np.zeros((4, 5, 2)))
+    with pytest.raises(UserError, match=r"\(0, 0\), so no pixels"):
+        model.predict(np.zeros((0, 0), np.uint8))
+    with pytest.raises(UserError, match="spacing is 'wide'"):
+        model.predict(image[..., 0], spacing="wide")
+    with pytest.raises(UserError, match=r"TH_CONTOUR is 3.*\[0, 1\]"):
+        model.predict(image[..., 0], thresholds={"TH_CONTOUR": 3})
+    np.testing.assert_array_equal(
+        model.predict(image, spacing=2), model.predict(image, spacing=(2, 2))
+    )
 
 
 def test_thresholds_of_a_model_are_automatic_until_one_of_them_is_given(run, data_2d) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from singula.channels.contour import check_contour_mode, find_contour
 from singula.errors import UserError
+from singula.io.image import check_spacing
 
 Labels = NDArray[np.integer[Any]]
 
@@ -73,16 +74,10 @@ class Source:
     def __init__(
         self, labels: NDArray[Any], settings: EncodeSettings, furthest: float | None = None
     ) -> None:
-        self.labels = _check_labels(labels)
+        self.labels = _check_labels(np.asarray(labels))
         self.furthest = furthest
         self.settings = settings
-        spacing = settings.spacing
-        if spacing is not None and len(spacing) != labels.ndim:
-            raise UserError(
-                f"spacing {spacing} has {len(spacing)} numbers for labels with {labels.ndim} axes",
-                "give one number per axis, z first",
-            )
-        self.spacing = (1.0,) * labels.ndim if spacing is None else spacing
+        self.spacing = check_spacing(settings.spacing, self.labels.ndim)
 
     @cached_property
     def contour(self) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from singula.channels.source import EncodeSettings, Source
 from singula.errors import UserError
+from singula.io.image import Spacing, check_spacing
 
 ChannelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
 Encoder: TypeAlias = Callable[[Source], ChannelArray]
@@ -118,7 +119,7 @@ def encode(
     labels: NDArray[Any],
     channels: str | Sequence[str] = "BC",
     *,
-    spacing: Sequence[float] | None = None,
+    spacing: Spacing | None = None,
     contour_mode: str = "thick",
     point_radius: float = 3,
 ) -> dict[str, ChannelArray]:
@@ -130,8 +131,8 @@ def encode(
         Instance ids of any width, 0 is background, gaps are allowed.
     channels : str or sequence of str
         A configuration such as 'BC' or 'BCDv2', or channel codes.
-    spacing : sequence of float, optional
-        Size of a pixel along each axis, z first; distances are then physical. Pixels by default.
+    spacing : float or sequence of float, optional
+        Size of a pixel, per axis z first; distances are then physical. Pixels by default.
     contour_mode : {'thick', 'inner', 'outer', 'dense'}
         See `find_contour`.
     point_radius : float
@@ -148,7 +149,7 @@ def encode(
         For labels, channels or settings that are not allowed.
     """
     codes = parse_channels(channels)
-    sizes = None if spacing is None else tuple(float(step) for step in spacing)
+    sizes = None if spacing is None else check_spacing(spacing, np.ndim(labels))
     return encode_with(EncodeSettings(codes, contour_mode, sizes, point_radius), labels)
 
 

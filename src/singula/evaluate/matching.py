@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
+from typing import cast, overload
 
 import numpy as np
 
@@ -84,22 +86,28 @@ class Match(Score):
     extra: np.ndarray = field(compare=False, repr=False)
 
 
+@overload
+def match(truth: np.ndarray, pred: np.ndarray, thresholds: float) -> Match: ...
+@overload
 def match(
-    truth: np.ndarray, pred: np.ndarray, thresholds: Sequence[float] = (0.3, 0.5, 0.75)
-) -> list[Match]:
+    truth: np.ndarray, pred: np.ndarray, thresholds: Sequence[float] = ...
+) -> list[Match]: ...
+def match(
+    truth: np.ndarray, pred: np.ndarray, thresholds: float | Sequence[float] = (0.3, 0.5, 0.75)
+) -> Match | list[Match]:
     """Match the objects of two label images one to one and score the result.
 
     Parameters
     ----------
     truth, pred : ndarray of int
         Label images of one shape, 0 the background, ids with gaps allowed.
-    thresholds : sequence of float
+    thresholds : float or sequence of float
         IoUs in (0, 1].
 
     Returns
     -------
-    list of Match
-        One for each threshold.
+    Match or list of Match
+        That of the threshold, or one for each of a sequence.
 
     Raises
     ------
@@ -110,14 +118,20 @@ def match(
     -----
     As many pairs as possible, and among these choices the one of the largest total IoU.
     """
-    return match_overlap(overlap(truth, pred), thresholds)
+    table = overlap(truth, pred)
+    if np.ndim(thresholds) == 0:
+        return match_overlap(table, [np.asarray(thresholds).item()])[0]
+    return match_overlap(table, cast(Sequence[float], thresholds))
 
 
 def match_overlap(table: Overlap, thresholds: Sequence[float] = (0.3, 0.5, 0.75)) -> list[Match]:
     """Match the objects of an overlap table, e.g. one summed over blocks; see `match`."""
     for threshold in thresholds:
-        if not 0 < threshold <= 1:
-            raise UserError(f"matching threshold {threshold} is not above 0 and at most 1")
+        if not isinstance(threshold, Real) or not 0 < threshold <= 1:
+            raise UserError(
+                f"matching threshold {threshold!r}; allowed numbers above 0 and at most 1",
+                "give the least IoU of a match, such as 0.5",
+            )
     all_true, true = np.unique(table.true, return_inverse=True)
     all_pred, pred = np.unique(table.pred, return_inverse=True)
     true_size = np.bincount(true, table.pixels, len(all_true))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from singula.exports.ome_zarr import write_ome_zarr
 from singula.exports.qupath import write_geojson
 from singula.exports.source import Instances, Source, find_sources, of_array
 from singula.exports.tables import UNKNOWN, calibration, write_table
+from singula.io.image import Spacing
 
 Notify = Callable[[str], None]
 
@@ -56,7 +57,7 @@ def export(
     to: str,
     output: Path | str | None = None,
     *,
-    spacing: Sequence[float] | None = None,
+    spacing: Spacing | None = None,
     unit: str | None = None,
     overwrite: bool = False,
     notify: Notify | None = None,
@@ -72,7 +73,7 @@ def export(
         ``imagej``, ``qupath``, ``ome-zarr``, ``csv`` or ``coco``.
     output : Path or str, optional
         Folder to write to; ``exports`` in the folder of a run by default.
-    spacing : sequence of float, optional
+    spacing : float or sequence of float, optional
         Size of a pixel, z first, instead of what files and configuration say.
     unit : str, optional
         Its unit, such as ``µm`` or ``nm``.
@@ -120,7 +121,7 @@ def export(
 
 
 def _found(
-    source: Path | str | npt.NDArray[Any], spacing: Sequence[float] | None, unit: str | None
+    source: Path | str | npt.NDArray[Any], spacing: Spacing | None, unit: str | None
 ) -> tuple[Iterator[Instances], list[str], Path | None]:
     """Instances one after the other, their names, and the folder to write to by default."""
     if isinstance(source, np.ndarray):

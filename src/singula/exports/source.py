@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import numpy.typing as npt
 from singula.errors import UserError
 from singula.evaluate import overlap
 from singula.io.formats import stem_of
+from singula.io.image import Spacing, check_spacing
 from singula.io.listing import list_images
 from singula.io.read import read_header, read_labels
-from singula.postprocess.labels import check_labels, check_spacing, count_instances
+from singula.postprocess.labels import check_labels, count_instances
 
 Labels = npt.NDArray[Any]
 _PIECES, _MASK_PIECES, _FEW_PAIRS = 4, 2, 100
@@ -79,7 +80,7 @@ class Source:
     name: str
     ndim: int
     classes: bool = False
-    spacing: tuple[float, ...] | None = None
+    spacing: Spacing | None = None
     unit: str | None = None
     file_name: str = ""
     foreign: bool = False
@@ -164,7 +165,7 @@ def class_of_each(labels: Labels, classes: Labels) -> dict[int, int]:
 def find_sources(
     path: Path | str,
     *,
-    spacing: Sequence[float] | None = None,
+    spacing: Spacing | None = None,
     unit: str | None = None,
 ) -> list[Source]:
     """Label images behind a path.
@@ -203,13 +204,12 @@ def find_sources(
                 "export them one by one into two folders",
             )
         names[source.name] = source.path
-    sizes = tuple(float(size) for size in spacing) if spacing is not None else None
-    if unit is not None and sizes is None:
+    if unit is not None and spacing is None:
         for source in sources:
             if source.spacing is None and read_header(source.path).spacing is None:
                 raise _unit_alone(unit, str(source.path))
     return [
-        replace(s, spacing=s.spacing if sizes is None else sizes, unit=unit or s.unit)
+        replace(s, spacing=s.spacing if spacing is None else spacing, unit=unit or s.unit)
         for s in sources
     ]
 
@@ -248,9 +248,7 @@ def _of_file(path: Path) -> Source:
     return Source(path, stem_of(path), ndim, classes, foreign=True)
 
 
-def of_array(
-    labels: Labels, name: str, spacing: Sequence[float] | None, unit: str | None
-) -> Instances:
+def of_array(labels: Labels, name: str, spacing: Spacing | None, unit: str | None) -> Instances:
     """A label image from memory, checked."""
     checked = check_labels(labels)
     check_ids("the array", checked)

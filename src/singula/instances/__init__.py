@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from singula.errors import UserError
 from singula.instances.decode import Decoded, decode
 from singula.instances.settings import DecodeSettings
 from singula.instances.table import DECODERS, Decoder
 from singula.instances.thresholds import histogram, otsu_from_histogram, resolve_thresholds
+from singula.io.image import Spacing
 
 __all__ = [
     "DECODERS",
@@ -29,8 +29,8 @@ def decode_labels(
     maps: Mapping[str, np.ndarray],
     channels: str = "BC",
     *,
-    thresholds: str | Mapping[str, object] = "auto",
-    spacing: Sequence[float] | None = None,
+    thresholds: str | Mapping[str, object] | None = "auto",
+    spacing: Spacing | None = None,
 ) -> np.ndarray:
     """Instances of channel maps; the public `singula.decode`.
 
@@ -41,12 +41,12 @@ def decode_labels(
         ``D Dv2``.
     channels : str
         ``BC``, ``BP``, ``BD``, ``BCM``, ``BCD``, ``BCDv2``, ``BDv2`` or ``Dv2``.
-    thresholds : "auto" or mapping
+    thresholds : "auto" or mapping, optional
         Configuration keys without prefix, e.g. ``{"TH_BINARY_MASK": 0.5, "REMOVE_SMALL_OBJ": 20}``.
         A threshold of a binary channel makes all of them manual; say ``"TH_TYPE": "auto"`` to
         keep them automatic.
-    spacing : sequence of float, optional
-        Pixel size per axis, z first.
+    spacing : float or sequence of float, optional
+        Pixel size, per axis z first.
 
     Returns
     -------
@@ -56,12 +56,10 @@ def decode_labels(
     Raises
     ------
     UserError
-        For an unknown configuration or key, a missing map, or maps that differ in shape.
+        For an unknown configuration or key, a value that is not allowed, a missing map, or maps
+        that differ in shape.
     """
-    if isinstance(thresholds, str):
-        if thresholds != "auto":
-            raise UserError(f"thresholds is '{thresholds}'; give 'auto' or a dict of keys")
-        settings = DecodeSettings()
-    else:
-        settings = DecodeSettings.from_keys(thresholds)
+    if thresholds is None or (isinstance(thresholds, str) and thresholds == "auto"):
+        thresholds = {}
+    settings = DecodeSettings.from_keys(thresholds)
     return decode(maps, channels, settings=settings, spacing=spacing).labels

@@ -18,6 +18,7 @@ from singula.instances.watershed import (
     morph,
     step,
 )
+from singula.io.image import Spacing, check_spacing
 
 _BINARY = ("B", "C", "M", "P")
 _RING = {"thick": 1, "inner": 1, "outer": 0, "dense": 2}
@@ -70,7 +71,7 @@ def decode(
     channels: str = "BC",
     *,
     settings: DecodeSettings | None = None,
-    spacing: Sequence[float] | None = None,
+    spacing: Spacing | None = None,
     seed_filter: Callable[[np.ndarray], np.ndarray] | None = None,
     keep_parts: bool = False,
 ) -> Decoded:
@@ -84,8 +85,8 @@ def decode(
     channels : str
         The configuration, a key of `singula.instances.table.DECODERS`.
     settings : DecodeSettings, optional
-    spacing : sequence of float, optional
-        Pixel size per axis, z first; only the morphology of seeds and foreground measures with it.
+    spacing : float or sequence of float, optional
+        Pixel size, per axis z first; only the morphology of seeds and foreground measures with it.
     seed_filter : callable, optional
         From the labelled seeds to those that shall grow; must keep their ids.
     keep_parts : bool
@@ -109,7 +110,9 @@ def decode(
     """
     settings = DecodeSettings() if settings is None else settings
     decoder = find_decoder(channels)
-    used = _checked_maps(maps, decoder, spacing)
+    used = _checked_maps(maps, decoder)
+    if spacing is not None:
+        spacing = check_spacing(spacing, used[decoder.surface].ndim)
     automatic = settings.th_type == "auto"
     counted = {c: histogram(used[c]) for c in decoder.needs if automatic and c in _BINARY}
     thresholds, notes = resolve_thresholds(counted, settings)
@@ -157,16 +160,14 @@ def masks(
 
 def find_decoder(channels: str) -> Decoder:
     """The row of `DECODERS`, or a refusal."""
-    if channels not in DECODERS:
+    if not isinstance(channels, str) or channels not in DECODERS:
         raise UserError(
-            f"DATA_CHANNELS is '{channels}', which has no decoder; allowed: {', '.join(DECODERS)}"
+            f"DATA_CHANNELS is {channels!r}, which has no decoder; allowed: {', '.join(DECODERS)}"
         )
     return DECODERS[channels]
 
 
-def _checked_maps(
-    maps: Maps, decoder: Decoder, spacing: Sequence[float] | None
-) -> dict[str, np.ndarray]:
+def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:
     missing = [c for c in decoder.needs if c not in maps]
     if missing:
         raise UserError(
@@ -181,8 +182,6 @@ def _checked_maps(
     ndim = used[decoder.needs[0]].ndim
     if ndim not in (2, 3):
         raise UserError(f"maps must be (y, x) or (z, y, x); found the shapes {shapes}")
-    if spacing is not None and (len(spacing) != ndim or min(spacing) <= 0):
-        raise UserError(f"spacing is {tuple(spacing)}; give {ndim} positive numbers")
     for name, values in used.items():
         refuse_nan(name, values)
     return used

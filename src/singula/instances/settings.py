@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 
 from singula.channels import CONTOUR_MODES
 from singula.errors import UserError
@@ -71,9 +73,17 @@ class DecodeSettings:
             _not_negative("SEED_MORPH_RADIUS", radius)
         _not_negative("FORE_EROSION_RADIUS", self.fore_erosion)
         _not_negative("FORE_DILATION_RADIUS", self.fore_dilation)
+        for key, name in _FIELD_OF_KEY.items():
+            if name in _BINARY_THRESHOLDS and not 0 <= getattr(self, name) <= 1:
+                raise UserError(
+                    f"{key} is {getattr(self, name)}; allowed a number in [0, 1]",
+                    hint="it is a probability, that of a pixel to be of the channel",
+                )
+        _not_negative("TH_DISTANCE", self.th_distance)
+        _not_negative("TH_DIST_FOREGROUND", self.th_dist_foreground)
 
     @classmethod
-    def from_keys(cls, values: Mapping[str, object]) -> DecodeSettings:
+    def from_keys(cls, values: Mapping[str, object] | str) -> DecodeSettings:
         """Read configuration keys, e.g. ``{"TH_BINARY_MASK": 0.5}``.
 
         Parameters
@@ -88,6 +98,11 @@ class DecodeSettings:
         UserError
             For an unknown key or a value that is not allowed.
         """
+        if not isinstance(values, Mapping):
+            raise UserError(
+                f"thresholds are {values!r}; allowed 'auto' or a dict of keys",
+                hint='for example {"TH_BINARY_MASK": 0.5}',
+            )
         keys = {_plain_name(key): value for key, value in values.items()}
         unknown = [key for key in keys if key not in _FIELD_OF_KEY and key not in _COMPOSED]
         if unknown:
@@ -173,10 +188,11 @@ def _plain_name(key: str) -> str:
 
 
 def _as_type(key: str, value: object, kind: str) -> object:
-    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
+    # Numbers of NumPy are meant too.
+    if kind == "float" and isinstance(value, Real) and not isinstance(value, bool):
         return float(value)
-    if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
-        return value
+    if kind == "int" and isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
     if (kind == "bool" and isinstance(value, bool)) or (kind == "str" and isinstance(value, str)):
         return value
     raise UserError(f"{key} is {value!r}; it must be a {kind}")
@@ -198,7 +214,7 @@ def _pair_morphology(
         )
     pairs = []
     for operation, radius in zip(operations, radii, strict=True):
-        if not isinstance(radius, (int, float)):
+        if not isinstance(radius, Real):
             raise UserError(f"SEED_MORPH_RADIUS has {radius!r}; radii are numbers")
         pairs.append((str(operation), float(radius)))
     return tuple(pairs)
@@ -210,5 +226,5 @@ def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _not_negative(key: str, value: float) -> None:
-    if value < 0:
+    if not 0 <= value < math.inf:
         raise UserError(f"{key} is {value}; it must be 0 or more")

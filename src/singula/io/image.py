@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singula.boxes import Box
+from singula.errors import UserError
 
 AnyArray = NDArray[Any]
+Spacing = float | Sequence[float]
+"""Size of a pixel along each axis, z first; one number for all of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,29 @@ class Image:
         """
         same = self.spacing is not None and np.allclose(spacing, self.spacing, rtol=1e-3)
         return replace(self, spacing=spacing, unit=self.unit if same else None)
+
+
+def check_spacing(spacing: Spacing | None, ndim: int) -> tuple[float, ...]:
+    """Return the size of a pixel along each axis, 1 by default, or refuse it.
+
+    Raises
+    ------
+    UserError
+        If it is neither a positive number nor one for each axis.
+    """
+    try:
+        sizes = np.asarray(1.0 if spacing is None else spacing, dtype=np.float64)
+    except (TypeError, ValueError):
+        sizes = np.array([])
+    if sizes.ndim == 0:
+        sizes = np.repeat(sizes, ndim)
+    if sizes.shape != (ndim,) or not ((sizes > 0) & np.isfinite(sizes)).all():
+        raise UserError(
+            f"spacing is {spacing!r}; allowed {ndim} positive numbers, one per axis, z first, or "
+            "one for all",
+            "leave the spacing out to measure in pixels",
+        )
+    return tuple(sizes.tolist())
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from singula.config import Config, config_from_dict
 from singula.data.preprocess import Reference, preprocess, resize_labels
 from singula.errors import UserError
 from singula.instances import Decoded, DecodeSettings, decode
+from singula.io.image import Spacing, check_spacing
 from singula.prediction import Predictor
 from singula.stages import settings as from_config
 from singula.stages.maps import predict_maps
@@ -145,7 +146,7 @@ class Model:
         array: Array,
         *,
         thresholds: str | Mapping[str, object] | None = None,
-        spacing: Sequence[float] | None = None,
+        spacing: Spacing | None = None,
         augment: bool | None = None,
     ) -> Array:
         """Labels of an image: instances from 1, 0 for background.
@@ -156,8 +157,8 @@ class Model:
             (y, x[, c]) or (z, y, x[, c]).
         thresholds : "auto" or mapping, optional
             As in `singula.decode`; by default those of the run, or what `singula tune` saved.
-        spacing : sequence of float, optional
-            Size of a pixel, z first; as configured by default.
+        spacing : float or sequence of float, optional
+            Size of a pixel, per axis z first; as configured by default.
         augment : bool, optional
             See `predict_maps`.
         """
@@ -176,10 +177,12 @@ class Model:
         maps: Mapping[str, Array],
         *,
         thresholds: str | Mapping[str, object] | None = None,
-        spacing: Sequence[float] | None = None,
+        spacing: Spacing | None = None,
     ) -> tuple[Array, Decoded]:
         """Labels after all steps, and how they were decoded."""
-        sizes = tuple(spacing) if spacing is not None else from_config.spacing(self.config, "TEST")
+        sizes = from_config.spacing(self.config, "TEST")
+        if spacing is not None:
+            sizes = check_spacing(spacing, self.ndim)
         decoded = decode(
             maps,
             self.channels,
@@ -216,6 +219,10 @@ class Model:
                 f"the array has shape {np.shape(array)}; this model takes ({self.axes}, "
                 f"{self.config.in_channels} channels)",
                 "move the channels to the end, or use a model trained on such images",
+            )
+        if not image.size:
+            raise UserError(
+                f"the array has shape {np.shape(array)}, so no pixels; allowed sides of 1 or more"
             )
         if image.dtype.kind == "f" and not np.isfinite(image).all():
             raise UserError(

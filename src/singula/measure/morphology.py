@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from singula.postprocess.labels import Extents, check_spacing, survey
+from singula.io.image import Spacing, check_spacing
+from singula.postprocess.labels import Extents, survey
 from singula.postprocess.parts import NOWHERE, TOTAL, Block
 from singula.runtime import compiled
 
@@ -22,15 +23,15 @@ HALO = {2: 2, 3: 1}
 _LEVEL = 0.5
 
 
-def measure(labels: np.ndarray, *, spacing: Sequence[float] | None = None) -> pd.DataFrame:
+def measure(labels: np.ndarray, *, spacing: Spacing | None = None) -> pd.DataFrame:
     """Measure every instance; the public `singula.measure`.
 
     Parameters
     ----------
     labels : ndarray of int
         (y, x) or (z, y, x), 0 the background, ids with gaps allowed.
-    spacing : sequence of float, optional
-        Pixel size per axis, z first; 1 by default.
+    spacing : float or sequence of float, optional
+        Pixel size, per axis z first; 1 by default.
 
     Returns
     -------
@@ -79,7 +80,7 @@ class Shapes(Extents):
 
 
 def shapes(
-    labels: np.ndarray, block: Block | None = None, *, spacing: Sequence[float] | None = None
+    labels: np.ndarray, block: Block | None = None, *, spacing: Spacing | None = None
 ) -> Shapes:
     """Sums over the core of a block that, merged, give the measurements of the image.
 
@@ -119,7 +120,7 @@ def shapes(
     return Shapes(*(column[rows] for column in columns))
 
 
-def measurements(found: Shapes, *, spacing: Sequence[float] | None = None) -> pd.DataFrame:
+def measurements(found: Shapes, *, spacing: Spacing | None = None) -> pd.DataFrame:
     """The table of `measure`, from the merged sums of all blocks."""
     ndim = found.low.shape[1]
     sizes = check_spacing(spacing, ndim)

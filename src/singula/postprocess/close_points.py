@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from singula.errors import UserError
-from singula.postprocess.labels import Extents, check_spacing, extents, remove
+from singula.io.image import check_spacing
+from singula.postprocess.labels import Extents, extents, remove
 
 
 def remove_close_points(

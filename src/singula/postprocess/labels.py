@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -104,19 +103,6 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
         raise UserError(f"labels hold the negative id {array.min()}; ids are 0 or more")
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return array.view(f"u{array.dtype.itemsize}")
-
-
-def check_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:
-    """Return the pixel size along each axis, 1 by default, or refuse it."""
-    if spacing is None:
-        return (1.0,) * ndim
-    sizes = tuple(float(size) for size in spacing)
-    if len(sizes) != ndim or not all(0 < size < math.inf for size in sizes):
-        raise UserError(
-            f"spacing is {sizes}; give {ndim} positive numbers, one per axis, z first",
-            hint="leave the spacing out to measure in pixels",
-        )
-    return sizes
 
 
 def index_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

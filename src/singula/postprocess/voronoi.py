@@ -11,7 +11,8 @@ import numpy as np
 
 from singula.errors import UserError
 from singula.instances.thresholds import MIN_AUTO, histogram, otsu_from_histogram
-from singula.postprocess.labels import check_labels, check_spacing, index_labels, look_up
+from singula.io.image import check_spacing
+from singula.postprocess.labels import check_labels, index_labels, look_up
 from singula.postprocess.parts import Block
 from singula.runtime import compiled
 
