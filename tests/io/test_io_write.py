@@ -67,6 +67,59 @@ def test_round_trip(
     assert read_header(path).axes == "".join(name for name in "ZCYX" if name in axes)
 
 
+SIDES = st.sampled_from([1, 1, 2, 3, 4, 5, 17])
+
+
+@given(
+    dtype=st.sampled_from(DTYPES),
+    axes=st.sampled_from(["YX", "YXC", "ZYX", "ZYXC", "CZYX"]),
+    sides=st.fixed_dictionaries({name: SIDES for name in "ZCYX"}),
+    sized=st.booleans(),
+    compress=st.booleans(),
+)
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_round_trip_of_any_shape(
+    tmp_path: Path, dtype: str, axes: str, sides: dict[str, int], sized: bool, compress: bool
+) -> None:
+    """Sides of one pixel too, which neither dialect keeps by itself."""
+    ndim = 3 if "Z" in axes else 2
+    shape = [sides[name] for name in axes]
+    array = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    spacing = (3.0, 0.5, 0.25)[-ndim:] if sized else None
+    path = write_tiff(tmp_path / "a.tif", array, axes, spacing, "µm", compress)
+    found = read_image(path, ndim, sides["C"] if "C" in axes else 1)
+    last = "ZYXC" if ndim == 3 else "YXC"
+    moved = array.transpose([axes.index(name) for name in last if name in axes])
+    expected = moved if "C" in axes else moved[..., None]
+    np.testing.assert_array_equal(found.array, expected, strict=True)
+    assert (found.spacing, found.unit) == (spacing, "µm" if sized else None)
+    if dtype == "uint16" and "C" not in axes:
+        labels = read_labels(path, ndim).array
+        assert labels.shape == expected.shape
+        np.testing.assert_array_equal(labels, expected)
+
+
+@given(shape=st.lists(SIDES, min_size=2, max_size=3).map(tuple), count=st.integers(1, 5))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_maps_of_any_shape(tmp_path: Path, shape: tuple[int, ...], count: int) -> None:
+    maps = np.random.default_rng(0).random((count, *shape), np.float32)
+    path = write_maps(tmp_path / "a.tif", maps, (2.0,) * len(shape))
+    found = read_image(path, len(shape), count)
+    np.testing.assert_array_equal(found.array, np.moveaxis(maps, 0, -1), strict=True)
+    assert found.spacing == (2.0,) * len(shape)
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 3), (1, 1, 3), (1, 8, 3)])
+def test_colour_picture_of_one_line(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    colours = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    path = write_tiff(tmp_path / "a.tif", colours, "YXS")
+    np.testing.assert_array_equal(read_image(path, 2, 3).array, colours, strict=True)
+
+
 def test_spacing_without_unit(tmp_path: Path) -> None:
     for dtype in ("uint16", "uint32"):
         path = write_tiff(tmp_path / "a.tif", np.ones((3, 8, 9), dtype), "ZYX", (2.0, 1.0, 1.0))

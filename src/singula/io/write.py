@@ -37,9 +37,10 @@ def write_tiff(
 ) -> Path:
     """Write an image that Fiji, napari and `read_image` open with its axes and voxel size.
 
-    uint8, uint16 and float32 become ImageJ hyperstacks; other types and files above 4 GB, for which
-    ImageJ's own format has no room, become OME-TIFF. Integers are deflated: labels shrink 50-fold
-    at 500 MB/s. Floats are not: that takes 50 times as long as writing, to save 10 %.
+    uint8, uint16 and float32 become ImageJ hyperstacks; other types, images one pixel wide and
+    files above 4 GB, for which ImageJ's own format has no room, become OME-TIFF. Integers are
+    deflated: labels shrink 50-fold at 500 MB/s. Floats are not: that takes 50 times as long as
+    writing, to save 10 %.
 
     Parameters
     ----------
@@ -177,27 +178,21 @@ def tiff_options(
     unit: str | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The kind of TIFF that holds `size` bytes of a type, and axes and calibration in its words."""
-    name = dtype.name
-    return _dialect(name, size), _tags(name, size, shape, axes, spacing, unit)
-
-
-def _dialect(dtype: str, size: int) -> dict[str, Any]:
-    """What kind of TIFF holds `size` bytes of a type: that of ImageJ where it can, else OME."""
     large = size > _CLASSIC_LIMIT
-    imagej = dtype in _IMAGEJ_TYPES and not large
-    return {"bigtiff": large, "imagej": imagej, "ome": not imagej}
+    # The last axis of an ImageJ file is taken for samples where it has one pixel.
+    imagej = dtype.name in _IMAGEJ_TYPES and not large and shape[axes.index("X")] > 1
+    dialect = {"bigtiff": large, "imagej": imagej, "ome": not imagej}
+    return dialect, _tags(imagej, shape, axes, spacing, unit)
 
 
 def _tags(
-    dtype: str,
-    size: int,
+    imagej: bool,
     shape: tuple[int, ...],
     axes: str,
     spacing: Sequence[float] | None,
     unit: str | None,
 ) -> dict[str, Any]:
-    """Axes and calibration in the words of that kind."""
-    imagej = _dialect(dtype, size)["imagej"]
+    """Axes and calibration in the words of ImageJ or of OME."""
     metadata: dict[str, Any] = {"axes": axes}
     if "Z" in axes and shape[axes.index("Z")] == 1:
         # Neither dialect keeps an axis of one slice; the reader looks for this word.
