@@ -102,6 +102,29 @@ def test_labels_come_back_and_others_accept_them(tmp_path: Path, ndim: int, insi
     )
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_labels_with_classes_come_back_as_two_channels(tmp_path: Path, ndim: int) -> None:
+    ids = IDS if ndim == 3 else IDS[0]
+    both = np.stack([ids, ids % 3], axis=-1)
+    path, whole = tmp_path / "a.zarr", (slice(None),) * ndim
+    blocks = BlockArray.create(
+        path, both.shape, both.dtype, ndim=ndim, names=("instances", "class"), kind="labels",
+        chunks=(16, 64, 64)[-ndim:],
+    )  # fmt: skip
+    fill(blocks, both)
+    blocks.finish()
+    group = zarr.open_group(path, mode="r")
+    # Viewers take the ids of a label image from an array without channels.
+    assert Image.from_zarr(group).attributes.ome.multiscales[0].axes[0].type == "channel"
+    assert "image-label" not in group.attrs["ome"]
+    np.testing.assert_array_equal(read_labels(path, ndim, True).array, both)
+    np.testing.assert_array_equal(open_labels(path, ndim, True).read(whole), both)
+    np.testing.assert_array_equal(blocks.read_ids(whole), ids)
+    # Coarser levels are made of pixels that there are, not of means.
+    coarse = both[tuple(slice(None, None, 2) for _ in range(ndim))]
+    np.testing.assert_array_equal(np.moveaxis(group["1"][...], 0, -1), coarse)
+
+
 def test_labels_beside_an_image_are_found_as_labels(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     image = BlockArray.create(path, MAPS.shape, MAPS.dtype, ndim=3)

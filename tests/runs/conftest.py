@@ -63,6 +63,12 @@ def data_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _data(tmp_path_factory.mktemp("classes"), 2, n_classes=3)
 
 
+@pytest.fixture(scope="session")
+def data_classes_3d(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("classes3d")
+    return _data(folder, 3, n_classes=3, spacing=(2.0, 1.0, 1.0))
+
+
 Write = Callable[..., Path]
 
 

@@ -15,11 +15,15 @@ import torch
 import yaml
 
 from singula.demo import make_image
+from singula.gui.guard import Guard
+from singula.gui.results import open_results
+from singula.io.read import read_labels as read_labels_of
 from singula.io.volume import BlockArray
 from singula.io.write import write_tiff
 from singula.prediction import windows
 from singula.report import overlay, sources
 from singula.report.build import build_report
+from singula.report.objects import survey_objects
 from singula.scaleout import JobFolder
 from singula.stages.chunks import alone
 
@@ -29,6 +33,13 @@ tifffile = pytest.importorskip("tifffile")
 POST = "TEST.POST_PROCESSING"
 SEG = "PROBLEM.INSTANCE_SEG"
 REMOVAL = f"{POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
+DATA = {
+    "2d": "data_2d",
+    "3d": "data_3d",
+    "classes": "data_classes",
+    "classes-3d": "data_classes_3d",
+    "bp": "data_2d",
+}
 BLOCKS = {2: "(80, 64)", 3: "(16, 32, 40)"}
 SHAPES = {2: (160, 200), 3: (24, 72, 88)}
 MANUAL = (f"{SEG}.DATA_MW_TH_TYPE=manual", f"{SEG}.DATA_MW_TH_CONTOUR=0.3")
@@ -96,13 +107,14 @@ def trained() -> dict[str, tuple[Path, Path, Path]]:
 
 
 @pytest.fixture
-def jobs(request, command, write_config, tmp_path, trained, data_2d, data_3d, data_classes):
+def jobs(request, command, write_config, tmp_path, trained):
     kind = getattr(request, "param", "2d")
-    ndim = 3 if kind == "3d" else 2
+    ndim = 3 if kind.endswith("3d") else 2
+    classes = kind.startswith("classes")
     if kind not in trained:
-        data = {"2d": data_2d, "3d": data_3d, "classes": data_classes, "bp": data_2d}[kind]
-        changes = {"TRAIN.EPOCHS": 20 if ndim == 2 else 8, "MODEL.FEATURE_MAPS": [6, 8]}
-        if kind == "classes":
+        data = request.getfixturevalue(DATA[kind])
+        changes = {"TRAIN.EPOCHS": 8 if kind == "3d" else 20, "MODEL.FEATURE_MAPS": [6, 8]}
+        if classes:
             changes["MODEL.N_CLASSES"] = 4
         if kind == "bp":
             changes["PROBLEM.INSTANCE_SEG.DATA_CHANNELS"] = "BP"
@@ -112,7 +124,7 @@ def jobs(request, command, write_config, tmp_path, trained, data_2d, data_3d, da
         tree = yaml.safe_load(config.read_text())
         tree["TEST"]["ENABLE"] = True
         config.write_text(yaml.safe_dump(tree))
-        images = large_images(tmp_path / "large", ndim, 3 if kind == "classes" else 1)
+        images = large_images(tmp_path / "large", ndim, 3 if classes else 1)
         trained[kind] = config, out, images
     config, out, images = trained[kind]
     return Jobs(command, config, out, ndim, images)
@@ -127,9 +139,10 @@ def whole_halo(monkeypatch: pytest.MonkeyPatch) -> None:
 def read_labels(folder: Path, ndim: int) -> np.ndarray:
     path = folder / "large.zarr"
     if path.exists():
-        return BlockArray.open(path).read((slice(None),) * ndim)
+        return BlockArray.open(path).read_ids((slice(None),) * ndim)
     labels = tifffile.imread(folder / "large.tif")
-    return labels[0] if labels.ndim > ndim else labels  # the second channel is the class
+    # The second channel is the class.
+    return np.take(labels, 0, axis=-3) if labels.ndim > ndim else labels
 
 
 def assert_same(whole: Path, chunks: Path, ndim: int) -> None:
@@ -191,13 +204,74 @@ def test_blocks_leave_what_whole_images_leave(jobs, changes) -> None:
     assert_same(whole, chunks, jobs.ndim)
 
 
+@pytest.mark.parametrize("jobs", ["classes", "classes-3d"], indirect=True)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (),
+        ("TEST.BY_CHUNKS.SAVE_OUT_TIF=True", f"{POST}.MEASURE_PROPERTIES.ENABLE=True"),
+        (f"{POST}.VORONOI_ON_MASK=True", f"{POST}.CLEAR_BORDER=True"),
+    ],
+    ids=["plain", "tiff", "processed"],
+)
+@pytest.mark.usefixtures("whole_halo")
+def test_classes_of_instances_in_blocks(jobs, changes) -> None:
+    """The second channel is that of memory, and everything that reads results finds it."""
+    ndim, runs = jobs.ndim, [jobs.test(*changes, chunks=c) for c in (False, True)]
+    whole, chunks = runs
+    assert_same(whole, chunks, ndim)
+    for folder in sorted(p.parent for p in whole.glob("per_image_*/large.tif")):
+        expected = read_labels_of(folder / "large.tif", ndim, classes=True).array
+        assert len(np.unique(expected[..., 1])) >= 3
+        files = [*(chunks / folder.name).glob("large.tif"), chunks / folder.name / "large.zarr"]
+        assert len(files) == 1 + ("SAVE_OUT_TIF" in "".join(changes))
+        for path in files:
+            found = read_labels_of(path, ndim, classes=True).array
+            np.testing.assert_array_equal(found, expected)
+            if path.suffix == ".tif":
+                one, two = (tifffile.imread(p) for p in (folder / "large.tif", path))
+                np.testing.assert_array_equal(one, two)
+    guard = Guard.of([jobs.folder.parent])
+    tables = [open_results(run, guard) for run in runs]
+    stages = [found.stages[-1] for found in tables]
+    one, two = (f.table("large", stage)[1] for f, stage in zip(tables, stages, strict=True))
+    assert one == two
+    assert len({row["class"] for row in one}) > 1
+    for to in ("csv", "coco" if ndim == 2 else "imagej"):
+        folders = [jobs.images.parent / f"{run.name}-{to}" for run in runs]
+        for run, folder in zip(runs, folders, strict=True):
+            assert jobs.command("export", run, "--to", to, "-o", folder) == 0, jobs.command.err
+        one, two = ({p.name: p.read_bytes() for p in f.rglob("*.*")} for f in folders)
+        assert one == two
+        assert one
+    counted = [
+        survey_objects(found.files, found.sources, found.stages, stage)[stage.key].pred_classes
+        for found, stage in zip(tables, stages, strict=True)
+    ]
+    assert len(counted[0]) > 1
+    assert counted[0] == counted[1]
+
+
 @pytest.mark.parametrize("jobs", ["classes"], indirect=True)
 @pytest.mark.usefixtures("whole_halo")
-def test_classes_of_instances_in_blocks(jobs) -> None:
-    measure = f"{POST}.MEASURE_PROPERTIES.ENABLE=True"
-    whole, chunks = (jobs.test(measure, *MANUAL, chunks=c) for c in (False, True))
-    assert_same(whole, chunks, 2)
-    assert "class" in pd.read_csv(chunks / "per_image_instances" / "large_full_stats.csv")
+def test_classes_of_instances_by_a_worker(jobs, tmp_path, monkeypatch) -> None:
+    """A test and a prediction by workers leave the class channel, too."""
+    pytest.importorskip("distributed")
+    whole = jobs.test(chunks=False)
+    run = jobs.test(chunks=True, more=("--dask", "local:1"))
+    expected = read_labels_of(whole / "per_image_instances" / "large.tif", 2, classes=True).array
+    found = read_labels_of(run / "per_image_instances" / "large.zarr", 2, classes=True).array
+    np.testing.assert_array_equal(found, expected)
+    model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
+    line = ("predict", jobs.images / "x" / "large.tif", "--model", model)
+    assert jobs.command(*line, "-o", tmp_path / "one") == 0, jobs.command.err
+    assert jobs.command(*line, "-o", tmp_path / "two", "--dask", "local:1") == 0, jobs.command.err
+    one, two = (
+        read_labels_of(tmp_path / name, 2, classes=True).array
+        for name in ("one/large.tif", "two/large.zarr")
+    )
+    np.testing.assert_array_equal(one, two)
+    assert one[..., 1].any()
 
 
 @pytest.mark.parametrize("jobs", ["bp"], indirect=True)
@@ -311,6 +385,7 @@ def test_a_killed_worker_and_a_killed_run_change_nothing(jobs, victim) -> None:
     assert summary["test"]["instances"]["large"] == int(one.max())
 
 
+@pytest.mark.parametrize("jobs", ["2d", "classes"], indirect=True)
 def test_a_run_that_ends_after_any_table_or_note_goes_on_to_the_same(jobs, monkeypatch) -> None:
     """Each time two writes farther, until nothing is left to be done."""
     changes = (
@@ -341,8 +416,8 @@ def test_a_run_that_ends_after_any_table_or_note_goes_on_to_the_same(jobs, monke
     run = jobs.run(jobs.count)
     assert ended >= 16
     for folder in ("per_image_instances", "per_image_post_processing"):
-        one, two = (read_labels(r / folder, 2) for r in (undisturbed, run))
-        np.testing.assert_array_equal(one, two)
+        boxes = [BlockArray.open(r / folder / "large.zarr") for r in (undisturbed, run)]
+        np.testing.assert_array_equal(*(b.read((slice(None),) * 2) for b in boxes))
         for table in (undisturbed / folder).glob("*.csv"):
             assert (run / folder / table.name).read_text() == table.read_text()
     assert (run / "metrics.csv").read_text() == (undisturbed / "metrics.csv").read_text()

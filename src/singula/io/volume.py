@@ -104,7 +104,7 @@ class BlockArray:
         path : Path or str
             The container, ``NAME.zarr``.
         shape : sequence of int
-            (y, x) or (z, y, x); of images also with channels, as the last.
+            (y, x) or (z, y, x), also with channels, as the last.
         dtype : dtype
         ndim : int
             Spatial axes.
@@ -113,7 +113,7 @@ class BlockArray:
         spacing, unit : optional
             Size of a pixel along each spatial axis, z first, and its unit, such as "µm".
         kind : {'image', 'labels'}
-            Labels have no channel axis.
+            Labels may have a second channel, the class of each instance.
         chunks : sequence of int, optional
             What is compressed at once, along each spatial axis.
         shards : sequence of int, optional
@@ -129,7 +129,7 @@ class BlockArray:
         """
         path = Path(path)
         zarr = library("zarr", path, "Zarr")
-        if kind not in ("image", "labels") or len(shape) - ndim not in (0, 1 - (kind == "labels")):
+        if kind not in ("image", "labels") or len(shape) - ndim not in (0, 1):
             raise ValueError(f"shape {tuple(shape)} is none of {kind} with {ndim} spatial axes")
         said = {
             "shape": [int(size) for size in shape],
@@ -235,6 +235,11 @@ class BlockArray:
             return np.ascontiguousarray(self._array(level)[bounds])
         return np.moveaxis(self._array(level)[(slice(None), *bounds)], 0, -1)
 
+    def read_ids(self, box: Sequence[slice]) -> AnyArray:
+        """Read a box of labels without classes."""
+        array = self.read(box)
+        return array if self.channels is None else np.ascontiguousarray(array[..., 0])
+
     def build_level(self, level: int, box: Sequence[slice]) -> None:
         """Make a box of a coarser level from the level before it, which must be complete there.
 
@@ -302,11 +307,12 @@ class BlockArray:
             method=method or ("nearest" if labels else "mean"),
         )
         ome: dict[str, Any] = {"version": ngff.VERSION, "multiscales": [entry]}
-        if labels:
+        # Viewers take a label image for one of ids alone, so with classes it is none.
+        if labels and self.channels is None:
             ome["image-label"] = {"version": ngff.VERSION}
             if properties:
                 ome["image-label"]["properties"] = [dict(one) for one in properties]
-        if self.names is not None and self.channels is not None:
+        if self.names is not None and self.channels is not None and not labels:
             ome["omero"] = {"channels": [_channel(one, self.dtype) for one in self.names]}
         parent, _, last = self.inside.rpartition("/")
         if parent.rpartition("/")[2] == "labels":

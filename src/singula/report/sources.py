@@ -121,9 +121,7 @@ class Sources:
     ) -> Image | None:
         if path is None:
             return None
-        # Instances that were made in blocks have their classes in tables, not in a channel.
-        own = path.suffix == ".zarr" and path.parent.parent == self.files.tree.run
-        classes = self.files.has_classes and not own
+        classes = self.files.has_classes
         if box is not None:
             return self._try(lambda: _part(open_labels(path, ndim, classes, arrays=arrays), box))
         return self._try(lambda: read_labels(path, ndim, classes, arrays=arrays))

@@ -91,10 +91,7 @@ class ChunkFinish:
         return self.image.records(phase)
 
     def _classes(self, phase: str) -> tuple[Array, Array] | None:
-        votes = [r for r in self._records(phase) if "votes.true" in r]
-        if not votes:
-            return None
-        return winning_classes(sum_overlaps(work.overlap_in(r, "votes") for r in votes))
+        return self.image.classes(phase) if "class" in self.image.bench.names else None
 
     def _post_process(self) -> None:
         plan, post, tree, name = self.plan, self.finish.post, self.tree, self.plan.name
@@ -196,7 +193,7 @@ class ChunkFinish:
         """A part of the image from its middle, with the instances there."""
         bench, shape = self.image.bench, self.plan.shape
         box = middle_of(shape)
-        labels = BlockArray.open(path).read(box)
+        labels = BlockArray.open(path).read_ids(box)
         truth = None if bench.truth is None else bench.truth.read(box)[..., 0]
         picture = self.tree.overlay(self.plan.name, _VIEW)
         self.finish.overlays[self.plan.name] = write_overlay(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from math import ceil, log
@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.data.normalize import Normalizer, Statistics
-from singula.evaluate import Match
+from singula.evaluate import Match, winning_classes
+from singula.evaluate.overlap import sum_overlaps
 from singula.instances import DECODERS, resolve_thresholds
 from singula.instances.blockwise import flood_part
 from singula.instances.decode import advice
@@ -325,17 +326,39 @@ class ChunkImage:
 
     def write_instances(self) -> None:
         """The decoded instances as a result."""
-        numbers = self.job.open_table("flood", "numbers")
-        if not self.job.done("instances"):
-            self.create(self.plan.instances, self.plan.shape, numbers.dtype, kind="labels")
-        self.run_phase("instances", work.write_instances)
+        source = {"layer": FLOODED, "table": "flood/numbers"}
+        self._write_result("instances", work.write_instances, self.plan.instances, source)
 
     def write_processed(self) -> None:
         """The instances after all steps as a result; the note ``processed`` says what they are."""
+        source = self.job.read_note("processed") or {}
+        self._write_result("processed", work.write_processed, self.plan.processed, source)
+
+    def _write_result(self, phase: str, do: Work, path: str, source: Mapping[str, Any]) -> None:
+        """Count instances and write them, with classes after that: only then they are known."""
         kind = self.job.open_table("flood", "numbers").dtype
-        if not self.job.done("processed"):
-            self.create(self.plan.processed, self.plan.shape, kind, kind="labels")
-        self.run_phase("processed", work.write_processed)
+        if "class" not in self.bench.names:
+            if not self.job.done(phase):
+                self.create(path, self.plan.shape, kind, kind="labels")
+            self.run_phase(phase, do)
+            return
+        self.run_phase(phase, do)
+        ids, classes = self.classes(phase)
+        table = np.zeros(int(ids.max(initial=0)) + 1, classes.dtype)
+        table[ids] = classes
+        self.job.save_table(phase, "classes", table)
+        names = {"classes": f"{phase}/classes", "target": path}
+        self.job.write_note("classes", {**source, **names})
+        writing = f"{phase}-classes"
+        if not self.job.done(writing):
+            shape, both = (*self.plan.shape, 2), np.promote_types(kind, classes.dtype)
+            self.create(path, shape, both, names=("instances", "class"), kind="labels")
+        self.run_phase(writing, work.write_classes)
+
+    def classes(self, phase: str) -> tuple[Array, Array]:
+        """Ids of the instances that a phase counted, and the class of each."""
+        votes = (work.overlap_in(record, "votes") for record in self.records(phase))
+        return winning_classes(sum_overlaps(votes))
 
     def build_pyramid(
         self, path: str, phase: str, properties: Sequence[dict[str, Any]] = ()

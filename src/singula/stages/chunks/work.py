@@ -247,7 +247,7 @@ def colour(folder: Path, number: int) -> Record:
     if own.truth is None:
         raise RuntimeError("there are no labels")
     match = unpack(Match, "match", load_arrays(own.job.path / note["match"]))
-    truth, found = own.truth.read(box)[..., 0], own.output(note["instances"]).read(box)
+    truth, found = own.truth.read(box)[..., 0], own.output(note["instances"]).read_ids(box)
     picture = colour_associations(truth, found, match)
     if picture.any():
         own.output(note["picture"]).write(box, picture)
@@ -259,7 +259,7 @@ def _finish_block(own: Bench, number: int, layer: str, table: str, target: str) 
     box = own.box(number)
     around = own.read_layer(layer, table, outer)
     labels = np.ascontiguousarray(around[block.core])
-    if labels.any():
+    if labels.any() and "class" not in own.names:
         own.output(target).write(box, labels)
     if not around.any():  # nothing to be counted, however large
         around = np.zeros((1,) * around.ndim, around.dtype)
@@ -277,6 +277,19 @@ def _finish_block(own: Bench, number: int, layer: str, table: str, target: str) 
         classes = own.read_maps(box)["class"]
         record |= pack("votes", overlap(labels, classes))
     return record
+
+
+def write_classes(folder: Path, number: int) -> Record:
+    """Instances of the block with the class of each; the note ``classes`` says of which layer."""
+    own = bench(folder)
+    note = own.job.read_note("classes") or {}
+    box = own.box(number)
+    labels = own.read_layer(note["layer"], note["table"], box)
+    if labels.any():
+        phase, _, name = note["classes"].partition("/")
+        classes = own.job.open_table(phase, name)[labels]
+        own.output(note["target"]).write(box, np.stack([labels, classes], -1))
+    return {}
 
 
 def score_maps(folder: Path, number: int) -> Record:
