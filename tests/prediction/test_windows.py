@@ -17,6 +17,7 @@ from singula.prediction import (
     Predictor,
     PredictSettings,
     Windows,
+    block_halo,
     fast_windows,
     largest_window,
     whole_plan,
@@ -155,6 +156,32 @@ def test_the_halo_of_a_volume_is_cut_where_it_is_too_dear(largest: int) -> None:
     # A network that was trained on 32 slices is not to see four of them.
     assert all(w >= p for w, p in zip(plan.patch, patch, strict=True))
     assert fast_windows(shape, (0, 16, 16), (18, 107, 107), (1, 16, 16), patch, 500_000) is None
+
+
+@pytest.mark.parametrize("side", [64, 128, 256, 384, 512, 4096])
+def test_small_blocks_of_an_image_see_all_that_the_network_reaches(side: int) -> None:
+    """As windows of the whole image do; where those are cut, blocks see as much as they."""
+    shape, most = (4096, 4096), largest_window(2, 16)
+    for reach, halo in ((107, 112), (292, 224)):
+        sizes = (32, 32), (reach, reach), (16, 16), (256, 256), most
+        whole = fast_windows(shape, *sizes)
+        assert whole is not None
+        assert whole.halo == (halo, halo)
+        assert min(block_halo(shape, (side, side), whole.halo, *sizes) or (0,)) >= halo
+
+
+def test_the_halo_of_blocks_of_a_volume_is_cut_where_it_is_too_dear() -> None:
+    shape, reach = (19, 70, 66), (13, 23, 23)
+    sizes = (0, 8, 8), reach, (4, 4, 4), (8, 32, 32), 2_000_000
+    whole = fast_windows(shape, *sizes)
+    assert whole is not None
+    assert whole.halo == (16, 24, 24)
+    # 20 × 80 × 80 pixels for 16 × 32 × 32: the volume is no higher than 20.
+    assert block_halo(shape, (16, 32, 32), whole.halo, *sizes) == (16, 24, 24)
+    # 80 times the block, 31, 16, and 8
+    assert block_halo(shape, (8, 16, 16), whole.halo, *sizes) == (4, 8, 8)
+    # What the whole volume does without is worth 2.5 times the block at most.
+    assert block_halo(shape, (16, 32, 32), (0, 8, 8), *sizes) == (0, 8, 8)
 
 
 def config(**more: object) -> dict[str, object]:

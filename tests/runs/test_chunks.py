@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,9 +132,10 @@ def jobs(request, command, write_config, tmp_path, trained):
 
 
 @pytest.fixture
-def whole_halo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small blocks are predicted with all that the network reaches, however dear."""
-    monkeypatch.setattr(windows, "_WORTH", 1e9)
+def whole_halo(jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small blocks of volumes are predicted with all that the network reaches, however dear."""
+    if jobs.ndim == 3:
+        monkeypatch.setattr(windows, "_WORTH", 1e9)
 
 
 def read_labels(folder: Path, ndim: int) -> np.ndarray:
@@ -297,6 +299,34 @@ def test_filters_and_masks_in_blocks(jobs, tmp_path) -> None:
     )
     whole, chunks = (jobs.test(*changes, chunks=c) for c in (False, True))
     assert_same(whole, chunks, 3)
+
+
+@pytest.mark.parametrize("shape", ["(20, 17)", "(64, 64)"])
+def test_blocks_that_are_smaller_than_what_the_network_sees_leave_the_same(jobs, shape) -> None:
+    small = ("--set", f"TEST.BY_CHUNKS.BLOCK_SHAPE={shape}")
+    whole, chunks = jobs.test(chunks=False), jobs.test(chunks=True, more=small)
+    assert "pixels around them" not in jobs.command.out
+    maps = BlockArray.open(chunks / "per_image" / "large.zarr").read((slice(None),) * 2)
+    expected = tifffile.imread(whole / "per_image" / "large.tif")
+    np.testing.assert_allclose(maps, np.moveaxis(expected, 0, -1), atol=2e-5)
+    assert_same(whole, chunks, 2)
+
+
+@pytest.mark.parametrize("jobs", ["3d"], indirect=True)
+def test_a_halo_that_is_cut_is_told_once(jobs, tmp_path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        shutil.copy(jobs.images / "x" / "large.tif", tmp_path / "x" / f"{name}.tif")
+    keys = (
+        f"DATA.TEST.PATH={tmp_path / 'x'}",
+        "DATA.TEST.LOAD_GT=False",
+        "TEST.BY_CHUNKS.BLOCK_SHAPE=(8, 16, 16)",
+    )
+    jobs.test(chunks=True, more=tuple(word for key in keys for word in ("--set", key)))
+    assert "[2/2] two" in jobs.command.out
+    assert jobs.command.out.count("5 × 8 × 8 pixels around them of the 6 × 9 × 9 that") == 1
+    jobs.test("TEST.TILE_SIZE=patch", chunks=True)
+    assert "pixels around them" not in jobs.command.out
 
 
 @pytest.mark.parametrize("jobs", ["3d"], indirect=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
-from math import ceil, prod
+from math import ceil, inf, prod
 
 from singula.data.patches import Tile
 
@@ -26,6 +26,8 @@ _BYTES = 4 * 2**30
 _BYTES_PER_VALUE = 70
 # A halo that makes the network see more pixels than the canvas has, by this factor, is cut down.
 _WORTH = 2.5
+# The same of blocks, as long as it is not wider than that of the whole image's windows
+_WORTH_AS_WHOLE = {2: inf, 3: 10.0}
 _SHARES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0)
 _MOST_WINDOWS = 256  # along an axis
 
@@ -173,7 +175,9 @@ def fast_windows(
 
 
 def block_halo(
+    shape: Sequence[int],
     block: Sequence[int],
+    whole: Sequence[int],
     margin: Sequence[int],
     reach: Sequence[int],
     multiple: Sequence[int],
@@ -182,21 +186,42 @@ def block_halo(
 ) -> tuple[int, ...] | None:
     """What a block of a large image is predicted together with, on each of its sides.
 
-    As in `fast_windows` it is what the network reaches, and less where that is too dear. Parameters
-    are as there, `block` being the shape of a block; None when no window is small enough.
+    As in `fast_windows` it is what the network reaches, and less where that is too dear. But blocks
+    are smaller than images, and to be as good: so the halo of the image's windows is kept, in 2D
+    whatever it costs, in 3D up to ten times the pixels of the block.
+
+    Parameters
+    ----------
+    shape, block : sequence of int
+        Spatial shapes of the image and of a block.
+    whole : sequence of int
+        Halo of the windows that the image would have in memory.
+    margin, reach, multiple, least, largest
+        As for `fast_windows`.
+
+    Returns
+    -------
+    tuple of int or None
+        None when no window is small enough.
     """
+    canvas = [_canvas(*values) for values in zip(shape, margin, multiple, strict=True)]
     best = None
     for share in _SHARES:
         halo = tuple(
             ceil(max(m, share * r) / step) * step
             for m, r, step in zip(margin, reach, multiple, strict=True)
         )
-        region = [ceil(b / s) * s + 2 * h for b, h, s in zip(block, halo, multiple, strict=True)]
+        region = [
+            min(ceil(b / s) * s + 2 * h, most)
+            for b, h, s, most in zip(block, halo, multiple, canvas, strict=True)
+        ]
         found = _with_halo(region, halo, multiple, least, largest)
         if found is None:
             continue
         best = halo
-        if found[0] <= _WORTH * prod(block):
+        as_whole = all(h <= w for h, w in zip(halo, whole, strict=True))
+        worth = _WORTH_AS_WHOLE[len(block)] if as_whole else _WORTH
+        if found[0] <= worth * prod(block):
             break
     return best
 

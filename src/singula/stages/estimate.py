@@ -197,6 +197,7 @@ class Estimate:
             said.append(f"{line}, most of them {shape}{views}")
         for one in work.blocks:
             said += block_lines(one)
+        said += dict.fromkeys(f"  {one.notice}" for one in work.blocks if one.notice)
         if self.timing is not None:
             times = []
             if work.patches:

@@ -56,6 +56,8 @@ class BlockWork:
         Bytes of the maps and pixels of a block that is predicted, beside the network.
     maps, labels, passing : int
         Bytes on disk of the maps, of instances, and of what is deleted at the end.
+    notice : str, optional
+        What is to be said of the halo with which blocks are predicted.
     """
 
     name: str
@@ -73,6 +75,7 @@ class BlockWork:
     maps: int
     labels: int
     passing: int
+    notice: str | None = None
 
     @property
     def computed(self) -> int:
@@ -115,7 +118,7 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
 
     from singula.models import receptive_radius
     from singula.prediction import block_plan
-    from singula.stages.chunks.network import halo_of, most_pixels
+    from singula.stages.chunks.network import cut_halo, halo_of, most_pixels
 
     shape, ndim = image.spatial_shape, image.ndim
     memory = memory_of(config) // workers
@@ -128,10 +131,11 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
     block = block_shape(budget, shape, config.TEST.BY_CHUNKS.BLOCK_SHAPE)
     grid = Grid(shape, block)
     cpu, settings = torch.device("cpu"), from_config.predict_settings(config, shape)
+    halo = halo_of(config, shape, block, cpu, budget.network)
     plan = block_plan(
         shape,
         settings,
-        halo_of(config, shape, block, cpu, budget.network),
+        halo,
         receptive_radius(from_config.model_settings(config)) or (),
         from_config.patch_of_tiles(config),
         most_pixels(config, cpu, budget.network),
@@ -143,6 +147,7 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
     around = [min(s, ceil(WITH_HALO * b)) for s, b in zip(shape, block, strict=True)]
     each, total = map_bytes(config, shape), prod(shape) * pixels
     level = 4 / 3 if ndim == 2 else 8 / 7
+    channels = 2 if from_config.n_classes(config) else 1  # of instances
     return BlockWork(
         name=pair.name,
         shape=shape,
@@ -157,8 +162,9 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
         decoding=min(budget.most, prod(around)) * decoding_bytes(config, shape),
         predicting=prod(sides) * (each + image.channels * image.dtype.itemsize) + 3 * prod(block),
         maps=int(_MAPS * level * each * total),
-        labels=int(_LABELS * level * total),
+        labels=int(_LABELS * channels * level * total),
         passing=int(_PASSING * total) + _RECORD * len(grid),
+        notice=cut_halo(config, shape, block, halo),
     )
 
 

@@ -125,7 +125,9 @@ def halo_of(
     if isinstance(settings.plan, TilePlan) or reach is None:
         return (0,) * model.ndim
     halo = block_halo(
+        shape,
         block,
+        settings.plan.halo,
         settings.plan.margin,
         reach,
         settings.plan.multiple,
@@ -135,3 +137,22 @@ def halo_of(
     if halo is None:
         raise MemoryError(_TOO_LITTLE)
     return halo
+
+
+def cut_halo(
+    config: Config, shape: Sequence[int], block: Sequence[int], halo: Sequence[int]
+) -> str | None:
+    """What is to be said where blocks are predicted with less than the network sees; else None."""
+    reach = receptive_radius(from_config.model_settings(config))
+    plan = from_config.predict_settings(config, shape).plan
+    if reach is None or isinstance(plan, TilePlan):
+        return None
+    axes = zip(halo, reach, block, shape, strict=True)
+    if not any(h < r and b < s for h, r, b, s in axes):
+        return None
+    kept, seen = (" × ".join(map(str, sides)) for sides in (halo, reach))
+    return (
+        f"blocks are predicted with {kept} pixels around them of the {seen} that the network "
+        "sees: more would be too dear. Near the faces of blocks channels may differ from those in "
+        "memory, and instances with them; with TEST.TILE_SIZE: patch they do not"
+    )

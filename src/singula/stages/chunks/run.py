@@ -25,7 +25,7 @@ from singula.stages.chunks.bench import RECOUNT
 from singula.stages.chunks.budget import block_budget, block_shape, memory_of
 from singula.stages.chunks.finish import ChunkFinish
 from singula.stages.chunks.image import ChunkImage
-from singula.stages.chunks.network import DEVICE, halo_of
+from singula.stages.chunks.network import DEVICE, cut_halo, halo_of
 from singula.stages.chunks.plan import Plan
 from singula.stages.chunks.told import as_bar, in_lines
 from singula.stages.finish import Finish
@@ -86,6 +86,7 @@ class ChunkRun:
     sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     finish: Finish = field(init=False)
     _known: dict[str, tuple[str, str]] = field(default_factory=dict, init=False)
+    _told_halo: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Make the place where everything is gathered."""
@@ -187,6 +188,7 @@ class ChunkRun:
                     f"  {pair.name}: {_sides(plan.shape)} pixels in {count} "
                     f"block{'s' if count > 1 else ''} of {_sides(plan.block)}"
                 )
+                self._tell_halo(plan)
                 image.predict(normalizer)
                 if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
                     done.instances()
@@ -200,6 +202,13 @@ class ChunkRun:
         except (UserError, MemoryError) as error:
             self.failed[pair.name] = str(error) or "not enough memory"
             return f"FAILED: {self.failed[pair.name]}"
+
+    def _tell_halo(self, plan: Plan) -> None:
+        """Say once in a run that blocks are predicted with less than the network sees."""
+        words = cut_halo(self.config, plan.shape, plan.block, plan.halo)
+        if words is not None and not self._told_halo:
+            self._told_halo = True
+            self.notify(f"  {words}")
 
     def _plan(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> Plan:
         config, tree = self.config, self.tree
