@@ -584,6 +584,7 @@ def test_without_a_seed_there_is_nothing(jobs) -> None:
     assert pd.read_csv(run / "metrics.csv")["tp"].sum() == 0
 
 
+@pytest.mark.parametrize("jobs", ["2d", "classes"], indirect=True)
 @pytest.mark.parametrize("why", ["no seed", "too small"])
 def test_every_step_after_decoding_takes_an_image_without_instances(jobs, why) -> None:
     keys = [
