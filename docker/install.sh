@@ -16,7 +16,7 @@ install() {
         echo "TORCH_INDEX is not given: torch may come with CUDA's libraries, which stay unused"
     fi
     "$venv/bin/python" -m pip install --quiet --no-cache-dir --constraint constraints.txt \
-        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "$source"
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "${source}[dask,export,nifti,scale]"
     echo "$device" > "$venv/device"
 }
 
@@ -25,6 +25,7 @@ check() {
     if [ "$(cat "$venv/device")" = cuda ]; then
         "$venv/bin/python" -c 'import sys, torch; torch.version.cuda or sys.exit("torch is built without CUDA")'
     fi
+    "$venv/bin/python" -c 'import dask, h5py, nibabel, roifile, zarr'
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     cd "$work"
