@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from singula.config import load_config
+from singula.stages.weights import find_checkpoint
 from singula.training.checkpoint import load_checkpoint
+from singula.tuning.story import write_configuration
 from singula.tuning.validation import find_run
 
 SEG = "PROBLEM.INSTANCE_SEG"
@@ -57,9 +60,18 @@ def test_the_test_takes_what_was_trained(blocks: bool, trained, command, tmp_pat
     own = checkpoint(tmp_path, "second")
     run = find_run(tmp_path / "second" / "results" / "second_1")
     assert run.checkpoint.path.samefile(own)
-    # Without a training the file that is named is tested.
-    assert trained("third", *start, *more, *test, "TRAIN.ENABLE=False") == 2
+    # So it is when only the test is repeated, also by the configuration of the search.
+    again = (*test, "TRAIN.ENABLE=False")
+    assert trained("second", *start, *more, *again) == 0, command.err
+    assert find_run(tmp_path / "second" / "results" / "second_1").checkpoint.path.samefile(own)
+    tuned = load_config(write_configuration(run, {}))
+    assert find_checkpoint(tuned, run.tree).samefile(own)
+    # Without a training of its own the file that is named is tested.
+    assert trained("third", *start, *more, *again) == 2
     assert f"{source}: was trained with another configuration" in command.err
+    other = checkpoint(tmp_path, "first", "last")
+    assert trained("second", start[0], f"PATHS.CHECKPOINT_FILE={other}", *more, *again) == 2
+    assert f"{other}: was trained with another configuration" in command.err
 
 
 def test_what_a_training_starts_from_is_looked_for_before_the_images(

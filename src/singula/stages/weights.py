@@ -17,7 +17,7 @@ from singula.models import ModelSettings, build_model, channels_last, fold_batch
 from singula.prediction import Predictor
 from singula.prediction.openvino import Notify, OpenVinoNetwork, has_openvino
 from singula.stages import settings as from_config
-from singula.training.checkpoint import Checkpoint, load_weights
+from singula.training.checkpoint import Checkpoint, load_checkpoint, load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,13 +41,18 @@ _KEYS = {
 def find_checkpoint(config: Config, tree: ResultsTree) -> Path:
     """The checkpoint to predict with: the run's own if it trains, else the one that is named.
 
+    A file from which the run's own training set out is not what came of it: then it is the run's
+    own in any case.
+
     Raises
     ------
     UserError
         Naming the places where one was looked for.
     """
-    # What a training sets out from is not what comes of it.
-    path = _own(config, tree) if config.TRAIN.ENABLE else _named(config) or _own(config, tree)
+    named, own = None if config.TRAIN.ENABLE else _named(config), _own(config, tree)
+    path = named or own
+    if named and own and config.MODEL.LOAD_CHECKPOINT and _set_out_from(own, named):
+        path = own
     if path is None:
         raise UserError(
             f"{tree.checkpoint_best}: there is no checkpoint to predict with",
@@ -72,6 +77,16 @@ def find_start(config: Config, tree: ResultsTree) -> Path:
             "name one with PATHS.CHECKPOINT_FILE, or set MODEL.LOAD_CHECKPOINT to False",
         )
     return path
+
+
+def _set_out_from(own: Path, start: Path) -> bool:
+    """Whether a checkpoint is of a training that began with the weights of another file."""
+    import yaml
+
+    keys = yaml.safe_load(load_checkpoint(own).description.get("config") or "") or {}
+    used = (keys.get("MODEL") or {}).get("LOAD_CHECKPOINT")
+    named = str((keys.get("PATHS") or {}).get("CHECKPOINT_FILE") or "")
+    return bool(used and named) and Path(named).resolve() == start.resolve()
 
 
 def _named(config: Config) -> Path | None:

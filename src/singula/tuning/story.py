@@ -262,11 +262,13 @@ def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
     """
     tree = run.tree
     name = tree.job_id.rpartition("_")
-    changes = {
+    changes: dict[str, Any] = {
         "TRAIN.ENABLE": False,
         "TEST.ENABLE": True,
         "TEST.REUSE_PREDICTIONS": True,
     }
+    if run.config.TRAIN.ENABLE:  # what the training set out from is not what is tested
+        changes |= {"MODEL.LOAD_CHECKPOINT": False, "PATHS.CHECKPOINT_FILE": ""}
     config: Config = with_thresholds(run.config.replaced(changes), thresholds)
     text = (
         "# Thresholds tuned by `singula tune` on validation images. To test with them:\n"
