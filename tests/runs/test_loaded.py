@@ -11,6 +11,9 @@ import pytest
 import singula
 from singula.config.keys import key_table
 from singula.errors import UserError
+from singula.gui.guard import Guard
+from singula.gui.results import open_results
+from singula.gui.retune import Retune
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
 from singula.loaded import gather_images
@@ -98,6 +101,44 @@ def test_thresholds_of_a_model_are_automatic_until_one_of_them_is_given(run, dat
     np.testing.assert_array_equal(
         manual.predict(image, thresholds={"TH_TYPE": "auto", **contour}), auto.predict(image)
     )
+
+
+def test_the_size_of_a_pixel_in_the_file_counts_as_in_a_run(
+    command, write_config, data_2d, tmp_path
+) -> None:
+    images = tmp_path / "sized"
+    for path in (data_2d / "test" / "x").iterdir():
+        write_tiff(images / path.name, read_image(path, 2, 1).array[..., 0], "YX", (0.5, 0.5), "µm")
+    removal = "TEST.POST_PROCESSING.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
+    keys = {
+        "DATA.TEST.PATH": str(images),
+        "PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE": "manual",
+        "TRAIN.EPOCHS": 25,
+        f"{removal}.ENABLE": True,
+        f"{removal}.PROPS": [["area"]],
+        f"{removal}.VALUES": [[60]],
+        f"{removal}.SIGN": [["lt"]],
+    }
+    config = write_config(data_2d, **keys)
+    assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
+    run = tmp_path / "out" / "job" / "results" / "job_1"
+    line = ("predict", images, "--model", run, "-o", tmp_path / "new")
+    assert command(*line) == 0, command.err
+    results = open_results(run, Guard.of([tmp_path, data_2d]))
+    removed = 0
+    for name in ("image_000", "image_001"):
+        before, after = (
+            read_labels(run / folder / f"{name}.tif", 2).array[..., 0]
+            for folder in ("per_image_instances", "per_image_post_processing")
+        )
+        removed += len(np.unique(before)) - len(np.unique(after))
+        assert after.any()
+        found = read_labels(tmp_path / "new" / f"{name}.tif", 2).array[..., 0]
+        np.testing.assert_array_equal(found, after)
+        np.testing.assert_array_equal(
+            Retune(results, name, results.stages[-1]).decode({}).labels, after
+        )
+    assert removed > 0
 
 
 def test_a_bad_file_among_good_ones(run, command, data_2d, tmp_path) -> None:

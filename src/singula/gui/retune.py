@@ -106,6 +106,7 @@ class Retune:
     config: Config = field(init=False)
     maps: dict[str, Array] = field(init=False)
     truth: Array | None = field(init=False)
+    of_file: tuple[float, ...] | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Read configuration, maps and truth."""
@@ -135,8 +136,9 @@ class Retune:
         names = list(from_config.channel_names(self.config))
         if from_config.n_classes(self.config):
             names.append("class")
-        stored = read_image(self._path, 3 if self.results.files.ndim == 3 else 2, len(names)).array
-        maps = {name: np.ascontiguousarray(stored[..., i]) for i, name in enumerate(names)}
+        stored = read_image(self._path, 3 if self.results.files.ndim == 3 else 2, len(names))
+        self.of_file = stored.spacing  # as the image's file says
+        maps = {name: np.ascontiguousarray(stored.array[..., i]) for i, name in enumerate(names)}
         return filter_maps(maps, replace(post_settings(self.config), masks=None), None)
 
     @cached_property
@@ -182,16 +184,17 @@ class Retune:
         post = post_settings(self.config)
         sizes = from_config.spacing(self.config, "TEST")
         spacing = sizes if sizes is not None and len(sizes) == len(self._shape) else None
+        known = spacing or self.of_file
         decoded = decode(
             self.maps,
             self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS,
             settings=settings,
             spacing=spacing,
-            seed_filter=seed_filter(post, spacing),
+            seed_filter=seed_filter(post, known),
         )
         labels = decoded.labels
         if self.stage.processed:
-            changed = process_instances(labels, self.maps, post, spacing).labels
+            changed = process_instances(labels, self.maps, post, known).labels
             labels = labels if changed is None else changed
         scores: list[Score] = []
         if self.truth is not None:

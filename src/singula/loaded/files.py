@@ -162,7 +162,12 @@ def _predict_file(
     image = read_image(path, model.ndim, channels, grey=grey, arrays=place)
     maps = model.predict_maps(image.array, augment=augment)
     configured = from_config.spacing(model.config, "TEST")
-    labels, _ = model.instances(maps, spacing=configured)
+    of_file = image.spacing
+    if of_file is not None:
+        made = next(iter(maps.values())).shape
+        shapes = zip(of_file, image.spatial_shape, made, strict=True)
+        of_file = tuple(size * old / new for size, old, new in shapes)
+    labels, _ = model.instances(maps, of_file=of_file)
     spacing = image.spacing
     if configured is not None:
         # It is the size of a pixel of the resized image.

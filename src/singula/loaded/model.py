@@ -178,19 +178,32 @@ class Model:
         *,
         thresholds: str | Mapping[str, object] | None = None,
         spacing: Spacing | None = None,
+        of_file: Spacing | None = None,
     ) -> tuple[Array, Decoded]:
-        """Labels after all steps, and how they were decoded."""
+        """Labels after all steps, and how they were decoded.
+
+        Parameters
+        ----------
+        maps, thresholds, spacing
+            As for `predict`.
+        of_file : float or sequence of float, optional
+            What the file says of the size of a pixel of the maps. The steps after decoding measure
+            with it, as in a run, where no other size is given or configured.
+        """
         sizes = from_config.spacing(self.config, "TEST")
         if spacing is not None:
             sizes = check_spacing(spacing, self.ndim)
+        known = sizes
+        if known is None and of_file is not None:
+            known = check_spacing(of_file, self.ndim)
         decoded = decode(
             maps,
             self.channels,
             settings=self._decoding(thresholds),
             spacing=sizes,
-            seed_filter=seed_filter(self.post, sizes),
+            seed_filter=seed_filter(self.post, known),
         )
-        processed = process_instances(decoded.labels, maps, self.post, sizes)
+        processed = process_instances(decoded.labels, maps, self.post, known)
         labels = decoded.labels if processed.labels is None else processed.labels
         return labels, decoded
 
