@@ -1,12 +1,15 @@
 """Nothing outside the roots is ever opened."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from singula.config import Config
 from singula.config.load import config_from_dict
+from singula.config.schema_base import Section
 from singula.errors import UserError
 from singula.gui.guard import Guard
 
@@ -93,6 +96,14 @@ def test_without_a_root_it_is_the_current_folder(
         ("PATHS.RESULT_DIR.PATH", "/somewhere", False),
         ("PATHS.RESULT_DIR.PATH", "JOB_DIR/elsewhere", True),
         ("PATHS.RESULT_DIR.PATH", "JOB_DIR/../../elsewhere", False),
+        ("PATHS.CHECKPOINT", "JOB_DIR/JOB_ID/weights", True),
+        ("PATHS.CHECKPOINT", "/somewhere/JOB_DIR", False),
+        ("PATHS.CHECKPOINT", "/somewhere/JOB_ID", False),
+        ("PATHS.CHECKPOINT_FILE", "/somewhere/JOB_DIR.pth", False),
+        ("DATA.TRAIN.PATH", "/somewhere/JOB_DIR", False),
+        ("DATA.TRAIN.PATH", "JOB_DIR/x", False),
+        ("DATA.PREPROCESS.MATCH_HISTOGRAM.REFERENCE_PATH", "/somewhere", False),
+        ("DATA.PREPROCESS.MATCH_HISTOGRAM.REFERENCE_PATH", "reference", True),
         ("DATA.TRAIN.INSTANCE_CHANNELS_DIR", "/somewhere", False),
     ],
 )
@@ -100,6 +111,8 @@ def test_folders_of_a_configuration(guard: Guard, key: str, value: str, fine: bo
     config = config_from_dict(
         {"TRAIN.ENABLE": True, "DATA.TRAIN.PATH": "x", "DATA.TRAIN.GT_PATH": "y",
          "DATA.VAL.FROM_TRAIN": False, "DATA.VAL.PATH": "vx", "DATA.VAL.GT_PATH": "vy",
+         "DATA.PREPROCESS.TRAIN": True, "DATA.PREPROCESS.MATCH_HISTOGRAM.ENABLE": True,
+         "DATA.PREPROCESS.MATCH_HISTOGRAM.REFERENCE_PATH": "r",
          key: value}
     )  # fmt: skip
     if fine:
@@ -107,3 +120,29 @@ def test_folders_of_a_configuration(guard: Guard, key: str, value: str, fine: bo
     else:
         with pytest.raises(UserError, match=key):
             guard.check_config(config)
+
+
+def _path_keys(part: type[Section] = Config, prefix: str = "") -> list[str]:
+    """Keys whose type is that of a folder or file, found in the schema."""
+    found = []
+    for name, one in part.model_fields.items():
+        if isinstance(one.annotation, type) and issubclass(one.annotation, Section):
+            found += _path_keys(one.annotation, f"{prefix}{name}.")
+        elif any(getattr(rule, "func", None) is os.path.expanduser for rule in one.metadata):
+            found.append(f"{prefix}{name}")
+    return found
+
+
+def test_every_key_of_a_path_is_looked_at(guard: Guard) -> None:
+    keys = {
+        "TRAIN.ENABLE": True, "TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True,
+        "DATA.PREPROCESS.TRAIN": True, "DATA.PREPROCESS.MATCH_HISTOGRAM.ENABLE": True,
+        "DATA.VAL.FROM_TRAIN": False,
+    }  # fmt: skip
+    paths = _path_keys()
+    assert len(paths) > 30
+    keys |= {key: f"inside/{key}" for key in paths if key.startswith("DATA.")}
+    guard.check_config(config_from_dict(keys))
+    for key in paths:
+        with pytest.raises(UserError, match=key):
+            guard.check_config(config_from_dict({**keys, key: "/outside"}))

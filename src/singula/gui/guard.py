@@ -10,11 +10,18 @@ from pathlib import Path
 from singula.config import Config
 from singula.errors import UserError
 
-_READ = (
-    "DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH", "DATA.VAL.PATH", "DATA.VAL.GT_PATH",
-    "DATA.TEST.PATH", "DATA.TEST.GT_PATH", "DATA.TEST.BINARY_MASKS",
-)  # fmt: skip
-_SWITCH = {"DATA.TRAIN": "TRAIN.ENABLE", "DATA.VAL": "TRAIN.ENABLE", "DATA.TEST": "TEST.ENABLE"}
+_HISTOGRAM = "DATA.PREPROCESS.MATCH_HISTOGRAM"
+# What is read, and the key without which it is not.
+_READ = {
+    "DATA.TRAIN.PATH": "TRAIN.ENABLE",
+    "DATA.TRAIN.GT_PATH": "TRAIN.ENABLE",
+    "DATA.VAL.PATH": "TRAIN.ENABLE",
+    "DATA.VAL.GT_PATH": "TRAIN.ENABLE",
+    "DATA.TEST.PATH": "TEST.ENABLE",
+    "DATA.TEST.GT_PATH": "TEST.ENABLE",
+    "DATA.TEST.BINARY_MASKS": "TEST.ENABLE",
+    f"{_HISTOGRAM}.REFERENCE_PATH": f"{_HISTOGRAM}.ENABLE",
+}
 
 
 @dataclass(frozen=True)
@@ -90,14 +97,20 @@ class Guard:
         values = config.dotted()
         moved = config.path_overrides()
         for key, value in values.items():
-            section = ".".join(key.split(".")[:2])
-            if key in _READ and not values[_SWITCH[section]]:
+            if key in _READ and not values[_READ[key]]:
                 continue
             used = key in _READ or key in moved or _is_channel_folder(config, key)
             if not used or not isinstance(value, str) or not value:
                 continue
-            if "JOB_DIR" in value and ".." not in Path(value).parts:
+            parts = Path(value).parts
+            if key in moved and parts[0] == "JOB_DIR" and ".." not in parts:
                 continue
+            if "JOB_DIR" in value:
+                raise UserError(
+                    f"{key}: found {value!r}; allowed JOB_DIR at the beginning of a folder of the "
+                    "results, and no way out of it",
+                    "name a folder inside those of this interface",
+                )
             try:
                 self.check(value)
             except UserError as error:
