@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from singula.channels import parse_channels
 from singula.config import load_config
 from singula.errors import UserError
 from singula.gui.guard import Guard
@@ -61,7 +62,15 @@ def test_what_to_find_decides_the_channels(guard: Guard, find: str) -> None:
     parts, _ = recognise(guard, "example_2d")
     answers = Answers(parts=tuple(parts), find=find, output=Path("b.yaml"))
     form, _, _ = draft(answers, guard)
-    assert find == form.config().PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    keys = form.config().PROBLEM.INSTANCE_SEG
+    assert find == keys.DATA_CHANNELS
+    # What else follows from the channels is chosen for them.
+    codes = parse_channels(find)
+    assert len(keys.DATA_CHANNEL_WEIGHTS) == len(codes)
+    for threshold, code in (("POINTS", "P"), ("DISTANCE", "D"), ("CONTOUR", "C")):
+        assert (f"PROBLEM.INSTANCE_SEG.DATA_MW_TH_{threshold}" in form.values) == (code in codes)
+    grows = form.comments["PROBLEM.INSTANCE_SEG.DATA_MW_TH_FOREGROUND"]
+    assert ("where M is above" in grows) == ("M" in codes)
     assert form.config().channel_count == len(form.config().channel_weights)
 
 

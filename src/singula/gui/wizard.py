@@ -14,7 +14,7 @@ from singula.gui.guard import Guard
 from singula.gui.pictures import thumbnail
 from singula.inspection import Inspection, InspectSettings, inspect_dataset
 from singula.io.read import read_image, read_labels
-from singula.propose import Proposal, propose, write_proposal
+from singula.propose import Choice, Proposal, propose, write_proposal
 from singula.survey import Folders, find_folders, survey_dataset
 from singula.words import counted
 
@@ -194,11 +194,12 @@ def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:
     # The name of a data set is only for messages where its parts are known.
     survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=answers.ndim, most_files=24)
     notes: list[str] = []
+    channels = None if answers.find == AUTO else Choice(_CHANNELS, answers.find, FIND[answers.find])
     if any(part.flat for part in survey.parts):
-        proposal, notes = write_proposal(survey, output, minutes=answers.minutes)
+        proposal, notes = write_proposal(survey, output, minutes=answers.minutes, channels=channels)
     else:
         stored = output.with_name(f"{output.stem}_channels")
-        proposal = propose(survey, minutes=answers.minutes, stored=stored)
+        proposal = propose(survey, minutes=answers.minutes, stored=stored, channels=channels)
     form = Form(
         {choice.key: choice.value for choice in proposal.choices},
         {choice.key: choice.comment for choice in proposal.choices if choice.comment},
@@ -214,10 +215,6 @@ def _summary(proposal: Proposal) -> list[str]:
 
 def _answered(form: Form, answers: Answers) -> None:
     """Put what the user said in the place of what the data say."""
-    if answers.find not in (AUTO, form.values.get(_CHANNELS)):
-        form.set(_CHANNELS, answers.find)
-        form.comments[_CHANNELS] = FIND[answers.find]
-        form.reset(_WEIGHTS)
     proposed = int(form.values.get("MODEL.N_CLASSES", 2))
     wanted = answers.classes + 1 if answers.classes > 1 else 2
     if wanted != proposed:

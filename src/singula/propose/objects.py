@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from singula.propose.choice import Choice
 from singula.propose.sizes import Sizes
 from singula.survey import Machine, Survey
@@ -29,17 +31,18 @@ def channels(sizes: Sizes, machine: Machine) -> Choice:
     return Choice(key, "BC", f"{touch}: inside and contour suffice")
 
 
-def weights(count: int, classes: int) -> Choice:
+def weights(used: Sequence[str], classes: int) -> Choice:
     """Weight of each channel in the loss, and of the class head."""
-    values = (1, 1, 0.1)[:count] + ((0.5,) if classes > 2 else ())
+    # Depths in pixels are larger than what else is learned.
+    values = tuple(0.1 if code == "D" else 1 for code in used) + ((0.5,) if classes > 2 else ())
     note = "one per channel" + (", then the class head" if classes > 2 else "")
     return Choice(f"{_SEG}.DATA_CHANNEL_WEIGHTS", values, note=note)
 
 
-def contour(sizes: Sizes, used: str) -> Choice:
+def contour(sizes: Sizes, used: Sequence[str]) -> Choice:
     """Where the contour lies."""
     key = f"{_SEG}.DATA_CONTOUR_MODE"
-    if used == "BP" or sizes.lost > _MANY_LOST:
+    if "P" in used or sizes.lost > _MANY_LOST:
         return Choice(
             key,
             "outer",
@@ -62,7 +65,7 @@ def growth() -> Choice:
 
 
 def thresholds(
-    sizes: Sizes, used: str, spacing: tuple[float, ...] | None, pixels: float
+    sizes: Sizes, used: Sequence[str], spacing: tuple[float, ...] | None, pixels: float
 ) -> list[Choice]:
     """Numbers for the watershed, which suit every image alike.
 
@@ -111,7 +114,7 @@ def _contour_threshold(sizes: Sizes, pixels: float) -> Choice:
     return Choice(key, 0.1, "seeds: C below this, which parts most after long training")
 
 
-def seeds(sizes: Sizes, used: str) -> list[Choice]:
+def seeds(sizes: Sizes, used: Sequence[str]) -> list[Choice]:
     """Erosion of the seeds in volumes, whose blur along z joins them."""
     radius = min(2, int(sizes.thin / 3))
     if sizes.ndim == 2 or radius < 1 or "C" not in used:

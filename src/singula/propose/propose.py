@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from singula.channels import parse_channels
 from singula.errors import UserError
 from singula.propose import folders, images, network, objects, training
 from singula.propose.choice import Choice
@@ -79,7 +80,13 @@ class Proposal:
         return "\n".join(lines) + "\n"
 
 
-def propose(survey: Survey, *, minutes: float = MINUTES, stored: Path | None = None) -> Proposal:
+def propose(
+    survey: Survey,
+    *,
+    minutes: float = MINUTES,
+    stored: Path | None = None,
+    channels: Choice | None = None,
+) -> Proposal:
     """Choose a configuration that trains on this data as it is.
 
     Parameters
@@ -89,6 +96,8 @@ def propose(survey: Survey, *, minutes: float = MINUTES, stored: Path | None = N
         What the training may take on this machine.
     stored : Path, optional
         Where channels made from the labels are kept; by default ``channels`` here.
+    channels : Choice, optional
+        What the network learns, where that was decided otherwise.
 
     Returns
     -------
@@ -113,7 +122,7 @@ def propose(survey: Survey, *, minutes: float = MINUTES, stored: Path | None = N
         Choice("SYSTEM.SEED", 0),
         Choice("PROBLEM.TYPE", "INSTANCE_SEG"),
         objects.dimensions(survey),
-        *_instances(survey, sizes, pixels),
+        *_instances(survey, sizes, pixels, channels or objects.channels(sizes, survey.machine)),
         *learning,
         *images.normalisation(survey, train),
         *images.colours(survey),
@@ -128,17 +137,16 @@ def propose(survey: Survey, *, minutes: float = MINUTES, stored: Path | None = N
     return Proposal(tuple(_ordered(chosen)), minutes, _summary(survey, sizes))
 
 
-def _instances(survey: Survey, sizes: Sizes, pixels: float) -> list[Choice]:
-    used = objects.channels(sizes, survey.machine)
-    code = str(used.value)
+def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> list[Choice]:
+    codes = parse_channels(str(used.value))
     return [
         used,
-        objects.weights(len(code), n_classes(survey)),
-        objects.contour(sizes, code),
-        *([objects.points(sizes)] if "P" in code else []),
+        objects.weights(codes, n_classes(survey)),
+        objects.contour(sizes, codes),
+        *([objects.points(sizes)] if "P" in codes else []),
         objects.growth(),
-        *objects.thresholds(sizes, code, survey.spacing, pixels),
-        *objects.seeds(sizes, code),
+        *objects.thresholds(sizes, codes, survey.spacing, pixels),
+        *objects.seeds(sizes, codes),
         objects.small(sizes),
     ]
 

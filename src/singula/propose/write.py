@@ -10,12 +10,17 @@ from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.formats import suffix_of
 from singula.io.write import write_text
+from singula.propose.choice import Choice
 from singula.propose.propose import MINUTES, Proposal, propose
 from singula.survey import PartFacts, Survey
 
 
 def write_proposal(
-    survey: Survey, output: Path | str, *, minutes: float = MINUTES
+    survey: Survey,
+    output: Path | str,
+    *,
+    minutes: float = MINUTES,
+    channels: Choice | None = None,
 ) -> tuple[Proposal, list[str]]:
     """Write the configuration of a data set.
 
@@ -29,6 +34,8 @@ def write_proposal(
         The file; it must not exist.
     minutes : float
         What the training may take.
+    channels : Choice, optional
+        As for `propose`.
 
     Returns
     -------
@@ -44,7 +51,10 @@ def write_proposal(
     output = check_output(output)
     arranged, notes = _arranged(survey, output.with_name(f"{output.stem}_data"))
     proposal = propose(
-        arranged, minutes=minutes, stored=output.with_name(f"{output.stem}_channels")
+        arranged,
+        minutes=minutes,
+        stored=output.with_name(f"{output.stem}_channels"),
+        channels=channels,
     )
     for part, new in zip(survey.parts, arranged.parts, strict=True):
         if part is not new:
