@@ -207,7 +207,7 @@ class Finding:
         if self.severity != PROBLEM:
             return False
         return KINDS[self.kind].unusable or (
-            self.kind in ("label_type", "axes") and not self.fixable
+            self.kind in ("label_type", "axes", "apart") and not self.fixable
         )
 
 

@@ -109,7 +109,7 @@ def inspect_dataset(
         folders = data
     paired: list[Paired] = []
     for part in folders:  # the training data come first
-        paired.append(pair_part(part, paired[0].channels if paired else None))
+        paired.append(pair_part(part, paired[0].endings if paired else ()))
     found = [one for part in paired for one in part.found]
     ndim = settings.ndim or _decide_ndim([part.pairs for part in paired])
     smallest = settings.smallest or 3**ndim

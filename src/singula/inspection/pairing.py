@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from singula.errors import UserError
-from singula.inspection.channels import Channels, channel_files, more_channel_files
+from singula.inspection.channels import Apart, Channels, channel_files, more_channel_files
 from singula.inspection.findings import Finding, finding
 from singula.io.formats import stem_of
 from singula.io.image import ArrayPlaces
@@ -22,6 +23,9 @@ from singula.io.pairs import (
 from singula.survey import Folders
 from singula.words import counted
 
+_GIVE = "give every image all of its channels, or take it away"
+_TAKE = "take the file away, or give every image such a channel"
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -34,21 +38,24 @@ class Paired:
     found : list of Finding
     channels : dict of str to tuple of Path
         All files of such images, by name of the pair.
+    endings : tuple of str
+        What the names of these files add to that of the image.
     """
 
     pairs: list[Pair]
     found: list[Finding] = field(default_factory=list)
     channels: Channels = field(default_factory=dict)
+    endings: tuple[str, ...] = ()
 
 
-def pair_part(part: Folders, known: Channels | None = None) -> Paired:
+def pair_part(part: Folders, known: tuple[str, ...] = ()) -> Paired:
     """Pair the files of a part as a run does; where a run refuses, pair what can be paired.
 
     Parameters
     ----------
     part : Folders
-    known : dict, optional
-        Images of other parts whose channels are several files.
+    known : tuple of str, optional
+        Endings of the channels' files in the training data.
 
     Raises
     ------
@@ -61,16 +68,20 @@ def pair_part(part: Folders, known: Channels | None = None) -> Paired:
     if places.together:
         return Paired(part.pairs())
     if part.labels is None:
-        channels = more_channel_files(images, known) if known else {}
-        if channels:
-            pairs = [Pair(files[0], None, stem) for stem, files in channels.items()]
-            return Paired(pairs, _apart(part, channels), channels)
-        return Paired([Pair(p, None, stem_of(p), places.image, places.labels) for p in images])
-    if part.labels == part.images:
+        alone = [Pair(p, None, stem_of(p), places.image, places.labels) for p in images]
+        apart = more_channel_files(images, known) if known else Apart()
+        return _put_together(part, apart, {}, []) if apart.endings else Paired(alone)
+    flat = part.labels == part.images
+    if flat:
         labels = [path for path in images if has_label_word(path)]
         images = [path for path in images if path not in set(labels)]
     else:
         labels = list_images(part.labels, f"the {name} labels")
+    if known:  # before names are paired: of "cell_0000" alone they would make a whole image
+        apart, label_of = channel_files(images, labels, known)
+        if apart.endings:
+            return _put_together(part, apart, label_of, labels)
+    if not flat:
         try:
             keys = f"{name} images", f"{name} labels"
             pairs = pair_files(part.images, part.labels, *keys, places=part.places)
@@ -78,14 +89,48 @@ def pair_part(part: Folders, known: Channels | None = None) -> Paired:
         except UserError:
             if part.images.resolve() == part.labels.resolve():
                 raise
-    channels, label_of = channel_files(images, labels)
-    if channels:
-        pairs = [Pair(files[0], label_of[stem], stem) for stem, files in channels.items()]
-        return Paired(pairs, _apart(part, channels), channels)
+    apart, label_of = channel_files(images, labels)
+    if apart.endings:
+        return _put_together(part, apart, label_of, labels)
+    return Paired(*_matched(name, images, labels))
+
+
+def _matched(
+    part: str, images: Sequence[Path], labels: Sequence[Path]
+) -> tuple[list[Pair], list[Finding]]:
+    """Pair what names allow; a finding for each file that is left over."""
     pairs, alone, unused = match_files(images, labels)
-    found = [finding("unpaired", name, path, "an image without labels") for path in alone]
-    found += [finding("unpaired", name, path, "labels without image") for path in unused]
-    return Paired(pairs, found)
+    found = [finding("unpaired", part, path, "an image without labels") for path in alone]
+    found += [finding("unpaired", part, path, "labels without image") for path in unused]
+    return pairs, found
+
+
+def _put_together(
+    part: Folders, apart: Apart, label_of: Mapping[str, Path], labels: Sequence[Path]
+) -> Paired:
+    """The images of a part whose channels are a file each, and what does not fit."""
+    name, wanted = part.name, part.labels is not None
+    channels = {
+        stem: files for stem, files in apart.complete.items() if stem in label_of or not wanted
+    }
+    pairs = [Pair(files[0], label_of.get(stem), stem) for stem, files in channels.items()]
+    found = _apart(part, channels) if channels else []
+    for stem, files in apart.partial.items():
+        missing = " and ".join(ending.lstrip("_-. ") for ending in apart.missing(stem))
+        text = f"channel {missing} of the image {stem} is missing"
+        found.append(finding("apart", name, files[0], text, suggestion=_GIVE))
+    for path in apart.extra:
+        text = "a file more than the channels that the other images have"
+        found.append(finding("apart", name, path, text, suggestion=_TAKE))
+    for stem, files in apart.complete.items():
+        if stem not in channels:
+            found.append(finding("unpaired", name, files[0], "an image without labels"))
+    if wanted:
+        used = {label_of[stem] for stem in (*channels, *apart.partial) if stem in label_of}
+        more, alone = _matched(name, apart.others, [p for p in labels if p not in used])
+    else:
+        more, alone = [Pair(path, None, stem_of(path)) for path in apart.others], []
+    return Paired([*pairs, *more], [*found, *alone], channels, apart.endings)
 
 
 def _apart(part: Folders, channels: Channels) -> list[Finding]:

@@ -44,7 +44,7 @@ def list_images(folder: Path | str, key: str) -> list[Path]:
     images = [path for path in files if is_image_file(path)]
     if not images:
         raise _no_images(folder, key, files)
-    return sorted(images, key=lambda path: _natural(path.name))
+    return sorted(images, key=lambda path: natural(path.name))
 
 
 def is_image_file(path: Path) -> bool:
@@ -81,7 +81,7 @@ def _check_folder(folder: Path, key: str) -> None:
         )
 
 
-def _natural(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
+def natural(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
     """Sort key that compares runs of digits as numbers; equal keys fall back to the name."""
     parts = re.split(r"([0-9]+)", name.lower())
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), name
