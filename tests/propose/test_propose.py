@@ -162,6 +162,19 @@ def test_what_is_removed_is_smaller_than_nearly_every_object(survey) -> None:
     assert 0 < least <= objects.npixels.min()
 
 
+@pytest.mark.parametrize("channels", [(2, 2, 2, 1), (3, 3, 4), (3, 3, 3, 2, 3, 3, 1), (4, 3)])
+def test_channels_that_nothing_makes_alike_are_refused(survey, channels: tuple[int, ...]) -> None:
+    facts = survey(channels=channels, count=len(channels), parts=("train",))
+    with pytest.raises(UserError) as error:
+        propose(facts)
+    usual = max(channels, key=lambda n: (channels.count(n), n))
+    said = str(error.value.message)
+    assert f"{channels.count(usual)} of {len(channels)} have {usual}" in said
+    for image in facts.images:
+        assert (f"{image.path} has {image.channels}" in said) is (image.channels != usual)
+    assert error.value.hint
+
+
 def test_labels_without_an_object_are_refused(survey) -> None:
     with pytest.raises(UserError, match="hold no object"):
         propose(survey(empty=20))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
+from singula.errors import UserError
 from singula.propose.choice import Choice
 from singula.survey import ImageFacts, PartFacts, Survey
 from singula.survey.facts import PERCENTILES
@@ -14,6 +16,7 @@ _OUTLIERS = 1.2
 _EMPTY_SHARE = 0.2
 _ALIKE = 2.0
 _VARIED = 1.5
+_MOST_SHOWN = 5
 _BYTES = 2.5  # of an image's values: channels and labels beside it
 
 
@@ -57,10 +60,28 @@ def _spread(images: Sequence[ImageFacts]) -> float:
 
 
 def colours(survey: Survey) -> list[Choice]:
-    """What to do with grey and colour images together."""
-    if not survey.mixed_channels:
+    """What to do with grey and colour images together.
+
+    Raises
+    ------
+    UserError
+        Images of other numbers of channels, which nothing makes alike.
+    """
+    if survey.mixed_channels:
+        return [Choice("DATA.FORCE_RGB", True, "some images are grey, some in colour")]
+    counts = Counter(image.channels for image in survey.images)
+    if len(counts) < 2:
         return []
-    return [Choice("DATA.FORCE_RGB", True, "some images are grey, some in colour")]
+    usual = max(counts, key=lambda channels: (counts[channels], channels))
+    others = [image for image in survey.images if image.channels != usual]
+    shown = ", ".join(f"{image.path} has {image.channels}" for image in others[:_MOST_SHOWN])
+    more = f" … and {len(others) - _MOST_SHOWN} more" if len(others) > _MOST_SHOWN else ""
+    raise UserError(
+        f"images of several numbers of channels: {counts[usual]} of {len(survey.images)} have "
+        f"{usual}, but {shown}{more}",
+        "give all images the same channels, or keep them in two data sets; only grey (1) and "
+        "colour (3) together are taken as they are",
+    )
 
 
 def intensity_changes(survey: Survey, part: PartFacts) -> list[Choice]:

@@ -269,8 +269,8 @@ class Survey:
 
     @property
     def mixed_channels(self) -> bool:
-        """Whether some images have fewer channels than others."""
-        return len({image.channels for image in self.images}) > 1
+        """Whether some images are grey and the others in colour."""
+        return {image.channels for image in self.images} == {1, 3}
 
     @property
     def classes(self) -> tuple[int, ...]:
