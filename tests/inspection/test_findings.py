@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from made_data import SIDE, MadeData, image, labels
 from singula.errors import UserError
 from singula.inspection import KINDS, Inspection, InspectSettings, describe, files, inspect_dataset
 from singula.io.write import write_json, write_tiff
+from singula.survey import Folders
 
 
 def found_in(inspection: Inspection, folder: Path) -> Found:
@@ -290,3 +292,24 @@ def test_of_very_large_images_boxes_are_looked_at(
     )
     names = {(one.kind, one.file.name) for one in inspect_dataset(tmp_path).problems}
     assert names == {("constant", "im0.tif"), ("shape", "im1.tif")}
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("scored", [True, False])
+def test_an_image_of_the_training_spoils_scores_alone(
+    tmp_path: Path, labelled: bool, scored: bool
+) -> None:
+    data = MadeData(tmp_path)
+    for side in "xy":
+        shutil.copy(data.path("train", side, "im0.tif"), data.path("test", side, "im0.tif"))
+    train = Folders("train", tmp_path / "train" / "x", tmp_path / "train" / "y")
+    for images, same_file in ((tmp_path / "test" / "x", False), (train.images, True)):
+        labels = images.parent / "y" if labelled else None
+        settings = InspectSettings(scored=scored)
+        found = inspect_dataset([train, Folders("test", images, labels)], settings)
+        severe = [one.severity for one in found.findings if one.kind == "leakage"]
+        if labelled and scored:
+            assert severe == ["problem"] * (3 if same_file else 1)
+        else:
+            assert severe == ([] if same_file else ["hint"])
+        assert {one.kind for one in found.findings} <= {"leakage"}

@@ -38,6 +38,18 @@ def test_what_it_writes_trains_untouched(ndim, command, data_2d, data_3d, tmp_pa
     assert sorted(data.rglob("*")) == before, "the data folder stays as it is"
 
 
+def test_the_check_that_it_advises_agrees_with_its_choice(command, data_2d, tmp_path) -> None:
+    for kind in "xy":
+        target = tmp_path / "one" / "train" / kind / "a.tif"
+        target.parent.mkdir(parents=True)
+        shutil.copy(data_2d / "train" / kind / "image_000.tif", target)
+    file = tmp_path / "one.yaml"
+    assert command("init", tmp_path / "one", "-o", file) == 0, command.err
+    assert load_config(file).DATA.TEST.PATH == load_config(file).DATA.TRAIN.PATH
+    assert command("check", "--config", file, "--no-timing") == 0
+    assert "same" not in command.out
+
+
 def test_classes_are_learned(command, data_classes, tmp_path) -> None:
     file = tmp_path / "cells.yaml"
     assert command("init", data_classes, "-o", file) == 0, command.err

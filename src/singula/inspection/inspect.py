@@ -19,6 +19,7 @@ from singula.inspection.files import (
     too_large,
 )
 from singula.inspection.findings import (
+    HINT,
     KINDS,
     PROBLEM,
     Finding,
@@ -55,6 +56,8 @@ class InspectSettings:
         Spatial shape of a patch.
     reflect : bool
         Images smaller than the patch are allowed.
+    scored : bool
+        The test gives scores, which the same images in training would spoil.
     smallest : int, optional
         Objects of fewer pixels are tiny; 3**ndim by default, of which a contour leaves nothing.
     """
@@ -65,6 +68,7 @@ class InspectSettings:
     n_classes: int | None = None
     patch: tuple[int, ...] | None = None
     reflect: bool = False
+    scored: bool = True
     smallest: int | None = None
 
 
@@ -127,7 +131,7 @@ def inspect_dataset(
             InspectedPart(part.name, part.images, part.labels, pairs, visit.count, files.channels)
         )
     found += _differing(facts, settings)
-    found += _twins(facts)
+    found += _twins(facts, settings)
     order = {kind: place for place, kind in enumerate(KINDS)}
     found.sort(key=lambda one: order[one.kind])
     return Inspection(ndim, tuple(parts), tuple(found), tuple(notes), smallest)
@@ -289,8 +293,12 @@ def _show(value: object) -> str:
     return "unknown" if value == () else str(value)
 
 
-def _twins(facts: Sequence[FileFacts]) -> list[Finding]:
-    """Images whose pixels are those of another file."""
+def _twins(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Finding]:
+    """Images whose pixels are those of another file.
+
+    What is predicted without being scored may be known from the training: a hint, and nothing
+    where the very file is named for both.
+    """
     same: defaultdict[str, list[FileFacts]] = defaultdict(list)
     for fact in facts:
         if fact.digest:
@@ -307,7 +315,14 @@ def _twins(facts: Sequence[FileFacts]) -> list[Finding]:
             )
             text = f"the same pixels as {first.part}: {first.pair.image.name}"
             text += ", but other labels" if differ else ""
-            severe = PROBLEM if differ else None
+            severe, remedy = PROBLEM if differ else None, None
             path, pair = twin.pair.image, twin.pair
-            found.append(finding(kind, twin.part, path, text, pair=pair, severity=severe))
+            scored = settings.scored and pair.label is not None
+            if kind == "leakage" and twin.part == "test" and not scored:
+                if path.resolve() == first.pair.image.resolve():
+                    continue
+                severe, remedy = HINT, "fine for a prediction; there are no scores to spoil"
+            found.append(
+                finding(kind, twin.part, path, text, pair=pair, severity=severe, suggestion=remedy)
+            )
     return found

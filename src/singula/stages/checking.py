@@ -44,6 +44,7 @@ def inspect_settings(config: Config) -> InspectSettings:
         # What is resized has other sizes than the files.
         patch=None if resized else config.patch,
         reflect=config.DATA.REFLECT_TO_COMPLETE_SHAPE,
+        scored=config.TEST.EVALUATE,
     )
 
 
