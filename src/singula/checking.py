@@ -144,10 +144,15 @@ def _fix(found: Inspection, folder: Path, notify: Notify) -> None:
         notify("  so the copy is empty: none of the files can be used as they are")
         return
     for part in found.parts:
-        key = part.name.upper()
-        where = f"DATA.{key}.PATH: {folder / part.name / 'x'}"
+        key, images, labels = part.name.upper(), folder / part.name / "x", folder / part.name / "y"
+        if not images.exists():
+            notify(f"  {part.name}: nothing is left")
+            continue
+        where = f"DATA.{key}.PATH: {images}"
+        if labels.exists():
+            where += f", DATA.{key}.GT_PATH: {labels}"
         apart = ""
         if any(pair.label == pair.image for pair in part.pairs):
             section = "TEST.BY_CHUNKS" if key == "TEST" else f"DATA.{key}"
             apart = f", {section}.INPUT_ZARR_MULTIPLE_DATA: False"
-        notify(f"  {where}, DATA.{key}.GT_PATH: {folder / part.name / 'y'}{apart}")
+        notify(f"  {where}{apart}")

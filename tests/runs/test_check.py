@@ -53,6 +53,23 @@ def test_problems_end_with_1_and_their_copy_with_0(command, broken: Path, tmp_pa
     assert "not empty" in command.err
 
 
+@pytest.mark.parametrize("broken_test", [False, True])
+def test_of_the_copy_only_folders_that_are_there_are_named(
+    command, broken: Path, tmp_path: Path, broken_test: bool
+) -> None:
+    shutil.rmtree(broken / "test" / "y")
+    if broken_test:
+        for path in (broken / "test" / "x").iterdir():
+            path.write_bytes(b"no image")
+    fixed = tmp_path / "fixed"
+    assert command("check", broken, "--fix", fixed) == 1
+    named = re.findall(r"DATA\.(\w+)\.(?:GT_)?PATH: ([^,\n]+)", command.out)
+    assert all(Path(folder).is_dir() for _, folder in named)
+    assert [key for key, _ in named].count("TRAIN") == 2
+    assert [key for key, _ in named].count("TEST") == (0 if broken_test else 1)
+    assert ("test: nothing is left" in command.out) is broken_test
+
+
 def test_what_people_get_wrong(command, data_2d: Path, write_config, tmp_path: Path) -> None:
     config = write_config(data_2d)
     for arguments, words in (
