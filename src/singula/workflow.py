@@ -18,7 +18,7 @@ from singula.io.log import RunLog
 from singula.io.results import ResultsTree
 from singula.runtime import importing
 from singula.stages.summary import peak_memory, write_summary
-from singula.words import counted
+from singula.words import command, counted
 
 if TYPE_CHECKING:
     from singula.stages.chunks.run import ChunkRun
@@ -310,7 +310,7 @@ def _test(
         log("ATTENTION: no instance was found in any image")
         log(
             "  where the maps in per_image/ show the objects, other thresholds find them: "
-            f"singula tune {tree.run}; else train longer"
+            f"{command('tune', tree.run)}; else train longer"
         )
     for name, reason in test.failed.items():
         log(f"FAILED: {name}: {reason}")
@@ -325,4 +325,5 @@ def _report(tree: ResultsTree, log: Notify) -> None:
         log(f"report: {build_report(tree.run)}")
     except Exception as error:
         reason = str(error) or type(error).__name__
-        log(f"the report could not be made ({reason}); to try again: singula report {tree.run}")
+        again = command("report", tree.run)
+        log(f"the report could not be made ({reason}); to try again: {again}")

@@ -254,16 +254,17 @@ def test_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
 
 
 def test_images_that_are_gone_or_changed_are_missed_but_do_not_stop_it(tmp_path: Path) -> None:
-    made = MadeRun(tmp_path, {"a": FLAT, "b": MERGED, "c": CUT})
+    folder = tmp_path / "my cells"
+    made = MadeRun(folder, {"a": FLAT, "b": MERGED, "c": CUT})
     run = made.write()
-    (tmp_path / "data" / "y" / "a.tif").write_bytes(b"no picture")
+    (folder / "data" / "y" / "a.tif").write_bytes(b"no picture")
     page = Page(build_report(run))
     assert "a.tif: cannot be read" in page.words
     assert len(page.all("img")) == 4 + 4 + 2
-    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    (folder / "data").rename(folder / "elsewhere")
     page = Page(build_report(run))
     assert "was not found" in page.words
-    assert f"singula report {run}" in page.words
+    assert f"singula report '{run}'" in page.words
     assert len(page.all("img")) == 3
     assert page.column("Images", "Image") == ["b", "c", "a"]
 

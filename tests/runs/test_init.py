@@ -1,5 +1,6 @@
 """`singula init` on folders: the file it writes trains untouched, and nothing is overwritten."""
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -48,6 +49,22 @@ def test_the_check_that_it_advises_agrees_with_its_choice(command, data_2d, tmp_
     assert load_config(file).DATA.TEST.PATH == load_config(file).DATA.TRAIN.PATH
     assert command("check", "--config", file, "--no-timing") == 0
     assert "same" not in command.out
+
+
+def test_what_it_prints_can_be_typed(command, data_2d, tmp_path) -> None:
+    file = tmp_path / "first runs' & co.yaml"
+    assert command("init", data_2d, "-o", file) == 0, command.err
+    lines = dict(line.split(": ", 1) for line in command.out.splitlines()[-2:])
+    assert shlex.split(lines["first"]) == ["singula", "check", "--config", str(file)]
+    assert shlex.split(lines["next"])[:4] == ["singula", "run", "--config", str(file)]
+
+
+def test_broken_files_are_left_to_a_command_that_can_be_typed(command, data_2d, tmp_path) -> None:
+    data = tmp_path / "some cells"
+    shutil.copytree(data_2d, data)
+    next((data / "train" / "x").iterdir()).write_bytes(b"")
+    assert command("init", data, "-o", tmp_path / "a.yaml") == 2
+    assert f"singula check '{data}' lists" in command.err
 
 
 def test_classes_are_learned(command, data_classes, tmp_path) -> None:

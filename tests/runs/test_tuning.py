@@ -1,6 +1,7 @@
 """Tuned thresholds of a finished run: found, saved, used, and nothing of the user's changed."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -118,7 +119,8 @@ def test_the_file_wins_over_the_checkpoint(run, command, write_config, data_2d, 
     np.testing.assert_array_equal(labels_of(instances), expected)
     # The ready configuration gives the tuned thresholds without any notice
     ready = run / "tuning" / "tuned.yaml"
-    words = next(x for x in ready.read_text().splitlines() if "singula run" in x).split()[3:]
+    line = next(x for x in ready.read_text().splitlines() if "singula run" in x)
+    words = shlex.split(line.removeprefix("# singula run "))
     words[words.index("THIS_FILE")] = str(ready)
     assert command("run", *words) == 0, command.err
     assert "2 of 2 maps are reused" in command.out

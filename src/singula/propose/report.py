@@ -10,6 +10,7 @@ from singula.errors import UserError
 from singula.propose.propose import Proposal
 from singula.propose.write import check_output, write_proposal
 from singula.survey import Survey, find_folders, survey_dataset
+from singula.words import command
 
 _MOST_FILES = 200
 _VALUE_WIDTH = 24
@@ -47,12 +48,12 @@ def init_dataset(
     if _masks(survey):
         notify("")
         notify("ATTENTION: most ids of the labels lie in several pieces: masks instead of ids?")
-        notify(f"  singula check {dataset} says where, and its --fix gives each piece an id;")
+        notify(f"  {command('check', dataset)} says where, and its --fix gives each piece an id;")
         notify("  then singula init of that copy: what was chosen here suits the masks")
     notify("")
     notify(f"written: {output}")
-    notify(f"first: singula check --config {output}")
-    notify(f"next: singula run --config {output} --result_dir results")
+    notify(f"first: {command('check', '--config', output)}")
+    notify(f"next: {command('run', '--config', output, '--result_dir', 'results')}")
     return proposal
 
 
@@ -62,7 +63,7 @@ def _look(dataset: Path) -> Survey:
     try:
         survey = survey_dataset(dataset, folders=folders, most_files=_MOST_FILES)
     except UserError as error:
-        hint = f"singula check {dataset} lists all that is wrong with the files"
+        hint = f"{command('check', dataset)} lists all that is wrong with the files"
         hint = f"{error.hint}\n  → {hint}" if error.hint else hint
         raise UserError(error.message, hint) from error
     return replace(survey, notes=(*notes, *survey.notes))

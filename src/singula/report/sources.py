@@ -21,6 +21,7 @@ from singula.io.pairs import Pair, pair_files
 from singula.io.read import read_image, read_labels
 from singula.report.overlay import middle_of
 from singula.report.run_files import RunFiles, Stage
+from singula.words import command
 
 Array = npt.NDArray[Any]
 _WHOLE = 64_000_000  # pixels of an image that was done in blocks and is read whole all the same
@@ -184,7 +185,7 @@ def open_sources(files: RunFiles) -> Sources:
             sources.note(
                 f"{key}: the folder {files.key(key)} was not found, so what needs it is missing "
                 "here. Make the report again from the folder in which the run was started: "
-                f"singula report {files.tree.run}"
+                f"{command('report', files.tree.run)}"
             )
     if images is None:
         return sources

@@ -18,7 +18,7 @@ from singula.training.checkpoint import save_tuned
 from singula.tuning.chart import draw_search
 from singula.tuning.tuner import METRICS, Steps, Trial, Tuner, check_goal
 from singula.tuning.validation import Run, find_run, stored_examples
-from singula.words import counted
+from singula.words import command, counted
 
 if TYPE_CHECKING:
     import torch
@@ -270,10 +270,13 @@ def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
     if run.config.TRAIN.ENABLE:  # what the training set out from is not what is tested
         changes |= {"MODEL.LOAD_CHECKPOINT": False, "PATHS.CHECKPOINT_FILE": ""}
     config: Config = with_thresholds(run.config.replaced(changes), thresholds)
+    again = command(
+        *("run", "--config", "THIS_FILE", "--result_dir", tree.job_dir.parent),
+        *("--name", name[0], "--run_id", name[2]),
+    )
     text = (
         "# Thresholds tuned by `singula tune` on validation images. To test with them:\n"
-        f"# singula run --config THIS_FILE --result_dir {tree.job_dir.parent} "
-        f"--name {name[0]} --run_id {name[2]}\n{config.to_yaml()}"
+        f"# {again}\n{config.to_yaml()}"
     )
     for number in range(1, 1000):
         path = tree.tuning / ("tuned.yaml" if number == 1 else f"tuned_{number}.yaml")
