@@ -51,6 +51,29 @@ def test_the_check_that_it_advises_agrees_with_its_choice(command, data_2d, tmp_
     assert "same" not in command.out
 
 
+def test_thin_objects_are_kept_by_the_check_that_it_advises(command, tmp_path) -> None:
+    """Single pixels and lines: their contour lies around them, so none is too small."""
+    rng = np.random.default_rng(3)
+    for number in range(3):
+        ids = np.zeros((96, 96), np.uint16)
+        places = [(y, x) for y in range(6, 90, 12) for x in range(6, 90, 12)]
+        for one, (y, x) in enumerate(places, 1):
+            ids[y, x : x + 1 + one % 5] = one
+        image = np.where(ids > 0, 150, 20) + rng.normal(0, 3, ids.shape)
+        for kind, array in (("x", image.astype(np.uint8)), ("y", ids)):
+            write_tiff(tmp_path / "set" / "train" / kind / f"{number}.tif", array, "YX")
+    file, fixed = tmp_path / "thin.yaml", tmp_path / "fixed"
+    assert command("init", tmp_path / "set", "-o", file) == 0, command.err
+    assert load_config(file).PROBLEM.INSTANCE_SEG.DATA_CONTOUR_MODE == "outer"
+    line = ("check", "--config", file, "--no-timing")
+    assert command(*line, "--fix", fixed) == 0
+    for path in sorted((tmp_path / "set" / "train" / "y").iterdir()):
+        copy = read_labels(fixed / "train" / "y" / path.name, 2).array
+        np.testing.assert_array_equal(copy, read_labels(path, 2).array)
+    assert command(*line, "--set", "PROBLEM.INSTANCE_SEG.DATA_CONTOUR_MODE=thick") == 1
+    assert "a few pixels" in command.out
+
+
 def test_what_it_prints_can_be_typed(command, data_2d, tmp_path) -> None:
     file = tmp_path / "first runs' & co.yaml"
     assert command("init", data_2d, "-o", file) == 0, command.err

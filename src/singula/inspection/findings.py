@@ -96,7 +96,8 @@ KINDS: dict[str, Kind] = {
     "tiny": Kind(
         "Objects of a few pixels",
         PROBLEM,
-        "delete them: nothing is left of them inside their contour",
+        "delete them: nothing is left of them inside their contour, unless "
+        "DATA_CONTOUR_MODE is outer",
     ),
     "classes": Kind(
         "Classes that do not fit the objects",

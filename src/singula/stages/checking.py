@@ -45,6 +45,8 @@ def inspect_settings(config: Config) -> InspectSettings:
         patch=None if resized else config.patch,
         reflect=config.DATA.REFLECT_TO_COMPLETE_SHAPE,
         scored=config.TEST.EVALUATE,
+        # A contour around the objects leaves all of them that do not touch, down to a pixel.
+        smallest=1 if config.PROBLEM.INSTANCE_SEG.DATA_CONTOUR_MODE == "outer" else None,
     )
 
 
