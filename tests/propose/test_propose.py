@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -173,6 +174,22 @@ def test_channels_that_nothing_makes_alike_are_refused(survey, channels: tuple[i
     for image in facts.images:
         assert (f"{image.path} has {image.channels}" in said) is (image.channels != usual)
     assert error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("size", "radius", "across"),
+    [
+        ((512, 512), 512.0, 512),
+        ((24, 24), 10.0, 20),
+        ((24, 60), 12.0, 24),
+        ((300, 512), 400.0, 300),
+    ],
+)
+def test_no_object_is_wider_than_its_box(survey, size, radius: float, across: int) -> None:
+    made = survey(size=size, radius=np.full(40, radius))
+    reasons = {key: why for key, _, why in propose(made).reasons}
+    said = f"objects are thick enough, {across} pixels across"
+    assert reasons[f"{SEG}.DATA_CONTOUR_MODE"] == said
 
 
 def test_labels_without_an_object_are_refused(survey) -> None:

@@ -48,7 +48,9 @@ def contour(sizes: Sizes, used: Sequence[str]) -> Choice:
             "outer",
             f"{sizes.lost:.1%} of the objects are too thin to have an inside beside their contour",
         )
-    return Choice(key, "thick", f"objects are thick enough, {2 * sizes.radius:.0f} pixels across")
+    # An object that fills the image is nowhere near an outside: its box says how wide it is.
+    across = min(2 * sizes.radius, *sizes.typical)
+    return Choice(key, "thick", f"objects are thick enough, {across:.0f} pixels across")
 
 
 def points(sizes: Sizes) -> Choice:
