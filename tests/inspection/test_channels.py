@@ -72,6 +72,19 @@ def test_images_without_labels_have_the_endings_of_others() -> None:
     assert more_channel_files(paths("c_1.tif", "c_2.tif"), known) == Apart()
 
 
+def test_what_else_lies_there_is_told_apart() -> None:
+    """A third channel, a whole image beside its channels, whole images, one of nobody."""
+    names = ("a", "b", "c", "a_5", "w")
+    images = [f"{name}_{end}.tif" for name in names[:3] for end in ("G", "R")]
+    images += ["a_B.tif", "b.tif", "a_5_img.tif", "w.tif", "z.tif", "n_G.tif", "n_R.tif"]
+    apart, _ = channel_files(paths(*images), paths(*(f"{name}.tif" for name in names)))
+    assert apart.endings == ("_G", "_R")
+    assert list(apart.complete) == ["a", "b", "c", "n"]
+    assert apart.partial == {}
+    assert apart.extra == tuple(paths("a_B.tif", "b.tif"))
+    assert apart.others == tuple(paths("a_5_img.tif", "w.tif", "z.tif"))
+
+
 @given(
     names=st.lists(
         st.sampled_from(["1", "1-2", "10", "a", "a_0", "a_0_1"]), min_size=4, unique=True

@@ -135,8 +135,8 @@ def _grouped(images: Sequence[Path], endings: tuple[str, ...], names: Collection
 
 def _beside(stem: str, files: Collection[str], names: Collection[str]) -> bool:
     """Whether a file belongs to an image that has its channels already."""
-    further = stem not in names and any(head in files for head in _heads(stem))
-    return stem in files or further
+    owner = next((head for head in _heads(stem) if head in files or head in names), None)
+    return stem in files or (stem not in names and owner in files)
 
 
 def read_channels(files: Sequence[Path], ndim: int) -> Image:
