@@ -9,15 +9,15 @@ from urllib.parse import quote
 from nicegui import ui
 from nicegui.events import TableSelectionEventArguments
 
-from singula.errors import UserError
-from singula.gui.pages.finished import finished_run
-from singula.gui.pages.frame import aside, error_state, link_to, run_address, show_address
+from singula.gui.pages.finished import ImageView, finished_run
 from singula.gui.pages.viewer import Viewer
+from singula.gui.pictures import Scene
 from singula.gui.results import Results
 from singula.gui.station import Station
 from singula.report.run_files import Stage
 
 _ROWS = 100
+Rows = list[dict[str, float | None]]
 
 
 def add(station: Station) -> None:
@@ -39,15 +39,14 @@ def add(station: Station) -> None:
         )
 
 
-class _View:
+class _View(ImageView[tuple[Scene, list[str], Rows]]):
     """One run's results."""
 
+    page, other_page, failed = "results", "tune", "This image cannot be shown"
+
     def __init__(self, station: Station, folder: Path, results: Results, image: str) -> None:
-        self.folder, self.results = folder, results
-        self.stage: Stage = results.stages[-1]
-        names = results.names(self.stage)
-        self.name = image if image in names else names[0]
-        self._head(folder, names)
+        super().__init__(folder, results, image)
+        self._head()
         self.notes = ui.element("div")
         self.problem = ui.element("div")
         with ui.element("div").classes("split") as self.whole:
@@ -72,59 +71,42 @@ class _View:
                     """:aria-label="'object ' + props.row.label" />""",
                 )
                 self.table.on("rowClick", self._clicked, [None, ["label"], None])
-        ui.timer(0, self._load, once=True)
+        ui.timer(0, self.load, once=True)
 
-    def _head(self, folder: Path, names: list[str]) -> None:
+    def _head(self) -> None:
         with ui.element("div").classes("row-of tools"):
-            label = "Image (worst first)" if self._scored else "Image"
-            choice = ui.select(names, value=self.name, label=label, with_input=len(names) > 8)
-            choice.props("outlined dense options-dense").classes("run-choice")
-            choice.on_value_change(self._choose)
+            scored = bool(self.results.score(self.stage))
+            self.image_choice("Image (worst first)" if scored else "Image")
             if len(self.results.stages) > 1:
                 words = {i: self.results.words(s) for i, s in enumerate(self.results.stages)}
                 ui.select(words, value=len(words) - 1, label="Instances",
                           on_change=self._choose_stage).props(
                     "outlined dense options-dense")  # fmt: skip
-            ui.link("Report", f"/report?run={quote(str(folder))}", new_tab=True).classes(
+            ui.link("Report", f"/report?run={quote(str(self.folder))}", new_tab=True).classes(
                 "as-button quiet"
             )
             self.other = ui.link("Tune thresholds").classes("as-button quiet")
 
-    @property
-    def _scored(self) -> bool:
-        return bool(self.results.score(self.stage))
-
-    async def _choose(self, event: Any) -> None:
-        self.name = str(event.value)
-        await self._load()
-
     async def _choose_stage(self, event: Any) -> None:
         self.stage = self.results.stages[int(event.value)]
-        await self._load()
+        await self.load()
 
-    async def _load(self) -> None:
-        """Read image and table off the loop that serves all pages."""
-        show_address(run_address("results", self.folder, self.name))
-        link_to(self.other, run_address("tune", self.folder, self.name))
-        self.problem.clear()
-        try:
-            scene = await aside(self.results.scene, self.name, self.stage)
-            columns, rows = await aside(self.results.table, self.name, self.stage)
-        except UserError as error:
-            self.whole.set_visibility(False)  # it is of another image
-            with self.problem:
-                error_state(error, "This image cannot be shown")
-            return
-        self.whole.set_visibility(True)
-        self.viewer.show(scene, f"{self.name} with its instances")
+    def read(self, name: str, stage: Stage) -> tuple[Scene, list[str], Rows]:
+        """Picture and table."""
+        return self.results.scene(name, stage), *self.results.table(name, stage)
+
+    async def present(self, name: str, stage: Stage, found: tuple[Scene, list[str], Rows]) -> None:
+        """Show picture, table and scores."""
+        scene, columns, rows = found
+        self.viewer.show(scene, f"{name} with its instances")
         self._show_table(columns, rows)
-        self._show_scores(len(rows))
+        self._show_scores(self.results.score(stage, name), len(rows))
         self.notes.clear()
         with self.notes:
             for note in self.results.sources.notes:
                 ui.label(note).classes("warning")
 
-    def _show_table(self, columns: list[str], rows: list[dict[str, float | None]]) -> None:
+    def _show_table(self, columns: list[str], rows: Rows) -> None:
         count = "voxels" if self.results.files.ndim == 3 else "pixels"
         labels = {"label": "id", "npixels": count, "bounding_box_diameter_px": "diameter px"}
         self.table.columns = [
@@ -144,8 +126,7 @@ class _View:
         self.table.selected = []
         self.table.update()
 
-    def _show_scores(self, count: int) -> None:
-        score = self.results.score(self.stage, self.name)
+    def _show_scores(self, score: dict[str, float], count: int) -> None:
         self.scores.clear()
         with self.scores:
             _fact("instances", str(count))

@@ -10,20 +10,16 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.evaluate import Score
-from singula.gui.pages.finished import finished_run
+from singula.gui.pages.finished import ImageView, finished_run
 from singula.gui.pages.frame import (
     ScoreRow,
     Slider,
     aside,
     button,
-    error_state,
     guarded,
-    link_to,
     note,
-    run_address,
     score_row,
     score_table,
-    show_address,
     subheading,
 )
 from singula.gui.pages.paths import path_input
@@ -40,7 +36,7 @@ from singula.gui.retune import (
 )
 from singula.gui.search import Found
 from singula.gui.station import Station
-from singula.report.run_files import reference_threshold
+from singula.report.run_files import Stage, reference_threshold
 
 
 def add(station: Station) -> None:
@@ -62,23 +58,21 @@ def add(station: Station) -> None:
         )
 
 
-class _View:
+class _View(ImageView[tuple[Retune, Outcome, Scene]]):
     """One image of a run, decoded again whenever a slider moves."""
 
+    page, other_page, failed = "tune", "results", "This image cannot be tuned"
+
     def __init__(self, station: Station, folder: Path, results: Results, image: str) -> None:
-        self.station, self.folder, self.results = station, folder, results
-        self.stage = results.stages[-1]
-        names = results.names(self.stage)
-        self.name = image if image in names else names[0]
+        super().__init__(folder, results, image)
+        self.station = station
         self.retune: Retune | None = None
         self.before: Outcome | None = None
         self.values: dict[str, float] = {}
         self.found: Found | None = None
         self.busy = self.again = False
         with ui.element("div").classes("row-of tools"):
-            choice = ui.select(names, value=self.name, label="Image", with_input=len(names) > 8)
-            choice.props("outlined dense options-dense").classes("run-choice")
-            choice.on_value_change(self._choose)
+            self.image_choice("Image")
             self.other = ui.link("Results").classes("as-button quiet")
         self.problem = ui.element("div")
         with ui.element("div").classes("split") as self.whole:
@@ -93,38 +87,30 @@ class _View:
                 SearchPanel(station, results, self._take)
                 subheading("Keep them")
                 self._saving()
-        ui.timer(0, self._load, once=True)
+        ui.timer(0, self.load, once=True)
 
-    async def _choose(self, event: Any) -> None:
-        self.name = str(event.value)
-        await self._load()
+    def read(self, name: str, stage: Stage) -> tuple[Retune, Outcome, Scene]:
+        """The maps, and the instances as the run left them."""
+        retune = Retune(self.results, name, stage)
+        before = retune.decode({})
+        raw = self.results.sources.raw(name, stage)
+        labels = {"instances": before.labels}
+        if retune.truth is not None:
+            labels["truth"] = retune.truth
+        fits = raw is not None and raw.array.shape[:-1] == before.labels.shape
+        at = reference_threshold(list(retune.config.TEST.MATCHING_STATS_THS))
+        return (
+            retune,
+            before,
+            Scene(raw.array if raw is not None and fits else None, labels, at or 0.5),
+        )
 
-    async def _load(self) -> None:
-        """Read the maps, show the instances as the run left them."""
-        show_address(run_address("tune", self.folder, self.name))
-        link_to(self.other, run_address("results", self.folder, self.name))
-        self.problem.clear()
-        kept = self.values
-        try:
-            self.retune = await aside(Retune, self.results, self.name, self.stage)
-            own = {slider.key: slider.value for slider in self.retune.sliders}
-            self.before = await aside(self.retune.decode, {})
-            raw = await aside(self.results.sources.raw, self.name, self.stage)
-            labels = {"instances": self.before.labels}
-            if self.retune.truth is not None:
-                labels["truth"] = self.retune.truth
-            fits = raw is not None and raw.array.shape[:-1] == self.before.labels.shape
-            at = reference_threshold(list(self.retune.config.TEST.MATCHING_STATS_THS))
-            scene = Scene(raw.array if raw is not None and fits else None, labels, at or 0.5)
-        except UserError as error:
-            self.whole.set_visibility(False)  # it is of another image
-            with self.problem:
-                error_state(error, "This image cannot be tuned")
-            return
-        self.whole.set_visibility(True)
-        # What was chosen on one image is tried on the next.
-        self.values = {key: kept.get(key, value) for key, value in own.items()}
-        self.viewer.show(scene, f"{self.name} decoded with the chosen thresholds")
+    async def present(self, name: str, stage: Stage, found: tuple[Retune, Outcome, Scene]) -> None:
+        """Show them; what was chosen on one image is tried on the next."""
+        self.retune, self.before, scene = found
+        own = {slider.key: slider.value for slider in self.retune.sliders}
+        self.values = {key: self.values.get(key, value) for key, value in own.items()}
+        self.viewer.show(scene, f"{name} decoded with the chosen thresholds")
         self._show_sliders()
         self._show_scores(self.before)
         if self.values != own:
@@ -166,8 +152,11 @@ class _View:
             self.again = True
             while self.again and self.retune is not None and self.viewer.scene is not None:
                 self.again = False
-                outcome = await aside(self.retune.decode, dict(self.values))
-                self.viewer.scene.replace_instances(outcome.labels)
+                retune, scene = self.retune, self.viewer.scene
+                outcome = await aside(retune.decode, dict(self.values))
+                if retune is not self.retune:
+                    continue  # it is of the image before
+                scene.replace_instances(outcome.labels)
                 self.viewer.refresh()
                 self._show_scores(outcome)
         except UserError as error:
