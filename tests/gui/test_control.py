@@ -160,7 +160,7 @@ def test_finished_is_what_wrote_its_summary_after_the_start(control: Control, pr
     (folder / "run.json").write_text("{}")
     os.utime(folder / "run.json", (1, 1))
     assert view_run(folder).state == "finished"
-    control.start(job())
+    control.start(job(resume=True))
     until(lambda: ended(control, folder))
     assert view_run(folder).state == "finished"
     (folder / "run.json").write_text(json.dumps({"test": {"failed": {"a": "cannot be read"}}}))
@@ -196,6 +196,46 @@ def test_mistakes_are_said_before_anything_starts(control: Control, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("left", "what"),
+    [
+        ("results/cells_1/run.json", "results"),
+        ("results/cells_1/train_logs/cells_1.csv", "training"),
+        ("checkpoints/cells_1-checkpoint-last.pth", "training"),
+        ("checkpoints/cells_1-checkpoint-best.pth", "training"),
+    ],
+)
+def test_what_an_earlier_run_left_is_not_replaced(
+    control: Control, program, left: str, what: str
+) -> None:
+    program("pass")
+    path = control.guard.home / "out" / "cells" / left
+    path.parent.mkdir(parents=True)
+    path.write_text("kept")
+    with pytest.raises(UserError, match=f"its {what} would be replaced") as error:
+        control.start(job())
+    assert "for example 2" in error.value.hint
+    assert ("resume it" in error.value.hint) == ("train_logs" in left)  # only where its folder is
+    assert path.read_text() == "kept"
+    assert not (control.folder(job()) / RECORD).exists()
+    for other in (job(run_id=2), job(resume=True)):
+        folder = control.start(other)
+        until(lambda folder=folder: ended(control, folder))
+
+
+def test_a_test_begins_with_the_checkpoint_of_its_own_number(control: Control, program) -> None:
+    program("pass")
+    (control.guard.home / "cells.yaml").write_text(
+        "DATA: {TEST: {PATH: x}}\nTRAIN: {ENABLE: False}\nTEST: {ENABLE: True}\n"
+    )
+    path = control.guard.home / "out" / "cells" / "checkpoints" / "cells_1-checkpoint-best.pth"
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    folder = control.start(job())
+    until(lambda: ended(control, folder))
+    assert read_record(folder) is not None
+
+
 def test_runs_are_found_and_numbered(control: Control, tmp_path: Path) -> None:
     for name, file in (("a_1", "run.json"), ("a_2", RECORD), ("a_4", "train_logs/a_4.csv")):
         path = tmp_path / "deep" / "a" / "results" / name / file
@@ -206,6 +246,10 @@ def test_runs_are_found_and_numbered(control: Control, tmp_path: Path) -> None:
     assert {path.name for path in found} == {"a_1", "a_2", "a_4"}
     assert next_run_id(control.guard, tmp_path / "deep", "a") == 3
     assert next_run_id(control.guard, tmp_path / "nowhere", "a") == 1
+    weights = tmp_path / "deep" / "a" / "checkpoints" / "a_3-checkpoint-best.pth"
+    weights.parent.mkdir()
+    weights.write_text("")
+    assert next_run_id(control.guard, tmp_path / "deep", "a") == 5
     _failed_elsewhere(tmp_path / "deep" / "a" / "results" / "a_5")
     found = find_runs(control.guard)
     assert {path.name for path in found} == {"a_1", "a_2", "a_4", "a_5"}

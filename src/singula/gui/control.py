@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from singula.config import load_config
+from singula.config import Config, load_config
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import Processes, alive, interrupt
@@ -41,12 +41,14 @@ class Control:
         UserError
             The configuration, or a folder or the name in it, is wrong or outside the roots.
         """
+        return self.guard.check(self._opened(job)[1].run)
+
+    def _opened(self, job: Job) -> tuple[Config, ResultsTree]:
         path, result_dir = self.guard.check(job.config), self.guard.check(job.result_dir)
         config = load_config(path)
         self.guard.check_config(config)
         name = job.name or path.stem
-        tree = ResultsTree(result_dir / name, name, job.run_id, config.path_overrides())
-        return self.guard.check(tree.run)
+        return config, ResultsTree(result_dir / name, name, job.run_id, config.path_overrides())
 
     def start(self, job: Job) -> Path:
         """Start a run, or go on with a stopped one; gives the run's folder.
@@ -56,13 +58,24 @@ class Control:
         Raises
         ------
         UserError
-            As `folder` does; the run is running already.
+            As `folder` does; the run is running already, or what an earlier one of this name and
+            number has left would be replaced.
         """
         from singula.training.device import parse_gpu
 
-        folder = self.folder(job)
+        config, tree = self._opened(job)
+        folder = self.guard.check(tree.run)
         parse_gpu(job.gpu or "")
         _check_idle(folder)
+        left = None if job.resume else _left_behind(tree, training=config.TRAIN.ENABLE)
+        if left is not None:
+            resumed = left == "training" and folder.is_dir()
+            free = next_run_id(self.guard, job.result_dir, tree.job_id.rpartition("_")[0])
+            raise UserError(
+                f"{tree.job_id} is there already, and its {left} would be replaced",
+                f"take another number, for example {free}, or another name"
+                + (", or resume it" if resumed else ""),
+            )
         job = replace(
             job, config=self.guard.check(job.config), result_dir=self.guard.check(job.result_dir)
         )
@@ -131,18 +144,31 @@ def _check_idle(folder: Path) -> None:
         )
 
 
+def _left_behind(tree: ResultsTree, *, training: bool) -> str | None:
+    """What a run that begins anew would replace; None where there is nothing to lose."""
+    if tree.run_json.exists():
+        return "results"
+    if not training:  # a test may well begin with the checkpoint of its own number
+        return None
+    begun = (tree.checkpoint_last, tree.checkpoint_best, tree.train_log)
+    return "training" if any(path.exists() for path in begun) else None
+
+
 def last_lines(text: str, count: int) -> str:
     """The last lines of a log."""
     return "\n".join(text.rstrip("\n").split("\n")[-count:])
 
 
 def next_run_id(guard: Guard, result_dir: Path, name: str) -> int:
-    """The first number that no run of this name has."""
+    """The first number of which no run of this name has left a folder or a checkpoint."""
     try:
-        place = guard.check(result_dir) / name / "results"
+        place = guard.check(result_dir) / name
     except UserError:
         return 1
-    taken = {path.name for path in _children_of(place)}
+    taken = {path.name for path in _children_of(place / "results")}
+    taken |= {
+        path.name.partition("-checkpoint-")[0] for path in _children_of(place / "checkpoints")
+    }
     return next(i for i in range(1, len(taken) + 2) if f"{name}_{i}" not in taken)
 
 

@@ -28,6 +28,7 @@ WORDS: dict[State, str] = {
     "failed": "ended with an error",
     "unfinished": "not finished",
 }
+RESUMABLE: tuple[State, ...] = ("stopped", "failed", "unfinished", "incomplete")
 _DEEPEST, _MOST_FOLDERS, _TAIL = 7, 20_000, 200_000
 _EPOCH = re.compile(r"\bepoch (\d+)/(\d+):.*?(?:\(.*?, ([\d:]+) left\))?$", re.MULTILINE)
 IMAGE = re.compile(r"(?:^|\s)\[(\d+)/(\d+)\] ", re.MULTILINE)

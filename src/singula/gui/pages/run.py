@@ -24,7 +24,7 @@ from singula.gui.pages.frame import (
     subheading,
 )
 from singula.gui.pages.paths import path_input
-from singula.gui.runs import WORDS, RunView, find_runs, state_of, view_run
+from singula.gui.runs import RESUMABLE, WORDS, RunView, find_runs, state_of, view_run
 from singula.gui.station import Station
 from singula.report.run_sections import training_charts
 from singula.workflow import Job
@@ -73,43 +73,51 @@ def _start_form(station: Station, config: str, results_in: str) -> None:
     """Fields of the command line, and the button."""
     given = Path(config) if config else None
     with ui.element("section").classes("card"):
+
+        def called() -> str:
+            return (name.value or "").strip() or Path(path.value or "").stem
+
+        def propose(_: object = None) -> None:
+            if called():
+                place = Path(results.value or ".")
+                number.set_value(next_run_id(station.guard, place, called()))
+
         path = path_input(
-            station.guard, "Configuration (YAML file)", config, suffixes=(".yaml", ".yml")
-        )
+            station.guard, "Configuration (YAML file)", config, suffixes=(".yaml", ".yml"),
+            on_change=propose,
+        )  # fmt: skip
         with ui.element("div").classes("row-of"):
-            results = path_input(station.guard, "Folder for the results", results_in, folders=True)
+            results = path_input(
+                station.guard, "Folder for the results", results_in, folders=True,
+                on_change=propose,
+            )  # fmt: skip
             name = ui.input("Name", value=given.stem if given else "").props("outlined dense")
+            name.on("change", propose)
             number = ui.number("Run number", value=1, min=0, step=1, format="%d")
             number.props("outlined dense")
             gpu = ui.input("GPU (empty: none)", placeholder="0").props("outlined dense")
-        if given:
-            number.set_value(next_run_id(station.guard, Path(results.value), given.stem))
+        propose()
         told = ui.element("div")
 
         def start() -> None:
             told.clear()
+            job = None
             try:
                 if not path.value:
                     raise UserError("no configuration is chosen", "choose a YAML file")
-                called = (name.value or "").strip() or Path(path.value).stem
                 job = Job(
                     Path(path.value),
                     Path(results.value or "."),
-                    called,
+                    called(),
                     int(number.value or 0),
                     (gpu.value or "").strip() or None,
                 )
-                folder = station.control.folder(job)
-                if (folder / "run.json").exists():
-                    free = next_run_id(station.guard, job.result_dir, called)
-                    raise UserError(
-                        f"{folder.name} is there already, and would be replaced",
-                        f"take another number, for example {free}, or another name",
-                    )
-                station.control.start(job)
+                folder = station.control.start(job)
             except UserError as error:
                 with told:
                     error_state(error, "The run was not started")
+                    if job is not None:
+                        _earlier_link(station, job)
                     if path.value:
                         _change_link(path.value)
                 return
@@ -120,6 +128,17 @@ def _start_form(station: Station, config: str, results_in: str) -> None:
 
 def _change_link(config: str) -> None:
     ui.link("Change the configuration", f"/new?config={quote(config)}").classes("as-button quiet")
+
+
+def _earlier_link(station: Station, job: Job) -> None:
+    """Way to the run of this name and number, where there is one: there it is resumed."""
+    try:
+        folder = station.control.folder(job)
+    except UserError:
+        return
+    if folder in find_runs(station.guard):
+        words = "Resume" if state_of(folder) in RESUMABLE else "See"
+        ui.link(f"{words} {folder.name}", run_address("run", folder)).classes("as-button quiet")
 
 
 def _show(station: Station, run: str) -> None:
@@ -197,7 +216,7 @@ class _Watch:
                 ui.link("Tune thresholds", run_address("tune", self.folder)).classes(
                     "as-button quiet"
                 )
-            if view.state in ("stopped", "failed", "unfinished", "incomplete"):
+            if view.state in RESUMABLE:
                 button("Resume", guarded(self._resume))
             if view.state == "failed" and view.record is not None:
                 _change_link(self.station.guard.short(view.record.config))

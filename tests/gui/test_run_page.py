@@ -1,0 +1,91 @@
+"""The form that starts a run, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from singula.gui.guard import Guard
+
+pytest.importorskip("nicegui", reason="no test of pages: `pip install 'singula[gui]'` is missing")
+
+from nicegui import ElementFilter, ui
+from nicegui.testing.user_simulation import user_simulation
+
+from singula.gui.pages import run as page
+from singula.gui.runs import RECORD
+from singula.gui.station import Station
+
+CONFIG = """
+DATA: {TRAIN: {PATH: x, GT_PATH: y}, VAL: {FROM_TRAIN: True}}
+TRAIN: {ENABLE: True}
+"""
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Path:
+    """A training that was stopped, number 1 of `cells`, and another configuration."""
+    for name in ("cells", "other"):
+        (tmp_path / f"{name}.yaml").write_text(CONFIG)
+    folder = tmp_path / "results" / "cells" / "results" / "cells_1"
+    (folder / "train_logs").mkdir(parents=True)
+    (folder / "train_logs" / "cells_1.csv").write_text("epoch,val_loss\n1,0.5\n")
+    return folder
+
+
+def test_start_does_not_begin_a_stopped_training_anew(stopped: Path) -> None:
+    async def story() -> None:
+        async with user_simulation() as user:
+            page.add(Station(Guard.of([stopped.parents[3]])))
+            await user.open("/run?config=cells.yaml")
+            number = _field(user, "Run number")
+            assert number.value == 2
+            with user:
+                number.set_value(1)
+            user.find("Start").click()
+            await user.should_see("cells_1 is there already, and its training would be replaced")
+            await user.should_see("for example 2")
+            link = _link(user, "Resume cells_1")
+            assert link.props["href"] == f"/run?run={quote(str(stopped))}"
+            await user.open(link.props["href"])
+            await user.should_see(kind=ui.button, content="Resume")
+
+    asyncio.run(story())
+    assert not (stopped / RECORD).exists()
+    assert [path.name for path in stopped.iterdir()] == ["train_logs"]
+
+
+def test_the_number_follows_what_is_chosen(stopped: Path) -> None:
+    async def story() -> None:
+        async with user_simulation() as user:
+            page.add(Station(Guard.of([stopped.parents[3]])))
+            await user.open("/run")
+            number = _field(user, "Run number")
+            for label, text, free in (
+                ("Configuration (YAML file)", "other.yaml", 1),
+                ("Configuration (YAML file)", "cells.yaml", 2),
+                ("Name", "mine", 1),
+                ("Name", "cells", 2),
+                ("Folder for the results", "elsewhere", 1),
+            ):
+                with user:
+                    _field(user, label).set_value(text)
+                user.find(label).trigger("change")
+                assert number.value == free, (label, text)
+
+    asyncio.run(story())
+
+
+def _field(user: Any, label: str) -> Any:
+    with user:
+        fields = [*ElementFilter(kind=ui.input), *ElementFilter(kind=ui.number)]
+    return next(field for field in fields if field.props.get("label") == label)
+
+
+def _link(user: Any, words: str) -> Any:
+    with user:
+        return next(link for link in ElementFilter(kind=ui.link) if link.text == words)
