@@ -78,6 +78,22 @@ def test_a_made_up_cookie_is_refused(visit: Visitor) -> None:
         assert visit("/", "", HOST, (b"cookie", value))[0]["status"] == 403
 
 
+@pytest.mark.parametrize(
+    "other",
+    ['prefs={"theme":"dark"}', "other=a b", "other=é", "=", "a,b=c", '"', "singula_8000=old",
+     "singula_80000=x", "$Version=1"],
+)  # fmt: skip
+def test_cookies_of_other_programs_do_not_lock_out(visit: Visitor, other: str) -> None:
+    name, ours = visit.cookie()
+    for sent in (other.encode(), other.encode("latin-1")):
+        for text in (sent + b"; " + ours, ours + b"; " + sent, sent + b";" + ours + b";" + sent):
+            assert visit("/", "", HOST, (name, text))[1]["body"] == b"inside"
+        assert visit("/", "", HOST, (name, sent))[0]["status"] == 403
+        inside = sent + b"=" + ours.replace(b"singula_8000=", b"")  # right value, other name
+        if b"singula_8000" not in inside:
+            assert visit("/", "", HOST, (name, inside))[0]["status"] == 403
+
+
 def test_websockets_need_the_cookie_too(visit: Visitor) -> None:
     refused = visit("/_nicegui_ws/socket.io", "token=right-token", kind="websocket")
     assert refused == [{"type": "websocket.close", "code": 1008}]
