@@ -95,7 +95,7 @@ def _start_form(station: Station, config: str, results_in: str) -> None:
             name.on("change", propose)
             number = ui.number("Run number", value=1, min=0, step=1, format="%d")
             number.props("outlined dense")
-            gpu = ui.input("GPU (empty: none)", placeholder="0").props("outlined dense")
+            gpu = ui.input("GPU (empty: SYSTEM.DEVICE)", placeholder="0").props("outlined dense")
         propose()
         told = ui.element("div")
 
