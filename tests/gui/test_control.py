@@ -246,6 +246,7 @@ def test_runs_are_found_and_numbered(control: Control, tmp_path: Path) -> None:
     assert {path.name for path in found} == {"a_1", "a_2", "a_4"}
     assert next_run_id(control.guard, tmp_path / "deep", "a") == 3
     assert next_run_id(control.guard, tmp_path / "nowhere", "a") == 1
+    assert next_run_id(control.guard, tmp_path / "deep", "a" * 5000) == 1
     weights = tmp_path / "deep" / "a" / "checkpoints" / "a_3-checkpoint-best.pth"
     weights.parent.mkdir()
     weights.write_text("")

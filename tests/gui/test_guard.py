@@ -38,6 +38,18 @@ def test_paths_outside_are_refused(guard: Guard, path: str) -> None:
     assert not guard.allows(path)
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["x" * 5000, "x" * 256, "deep/" * 830, "new/" + "y/" * 1990],
+    ids=["page", "name", "folders", "room inside"],
+)
+def test_paths_too_long_for_the_system_are_refused(guard: Guard, path: str) -> None:
+    with pytest.raises(UserError, match="is no path that can be opened") as error:
+        guard.check(path)
+    assert len(error.value.message) < 200
+    assert not guard.allows(path)
+
+
 def test_links_that_lead_outside_are_refused(guard: Guard, tmp_path: Path) -> None:
     (guard.home / "link").symlink_to(tmp_path / "out")
     (guard.home / "deep" / "loop").symlink_to(guard.home / "deep" / "loop")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -76,6 +76,22 @@ def test_the_number_follows_what_is_chosen(stopped: Path) -> None:
                     _field(user, label).set_value(text)
                 user.find(label).trigger("change")
                 assert number.value == free, (label, text)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("query", ["run", "config", "results"])
+def test_an_address_too_long_for_the_system_is_an_error_of_the_page(
+    query: str, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        async with user_simulation() as user:
+            page.add(Station(Guard.of([tmp_path])))
+            given = {"config": "a.yaml", query: "x" * 5000}
+            await user.open(f"/run?{urlencode(given)}")
+            if query != "run":
+                user.find("Start").click()
+            await user.should_see("is no path that can be opened")
 
     asyncio.run(story())
 

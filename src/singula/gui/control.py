@@ -162,7 +162,7 @@ def last_lines(text: str, count: int) -> str:
 def next_run_id(guard: Guard, result_dir: Path, name: str) -> int:
     """The first number of which no run of this name has left a folder or a checkpoint."""
     try:
-        place = guard.check(result_dir) / name
+        place = guard.check(result_dir / name)
     except UserError:
         return 1
     taken = {path.name for path in _children_of(place / "results")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ _READ = {
     "DATA.TEST.BINARY_MASKS": "TEST.ENABLE",
     f"{_HISTOGRAM}.REFERENCE_PATH": f"{_HISTOGRAM}.ENABLE",
 }
+
+_MOST_TOLD, _LONGEST_INSIDE = 80, 200
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,11 @@ class Guard:
         """
         try:
             full = (self.home / Path(path).expanduser()).resolve()
+            _check_length(full)
         except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"{str(path)!r} is no path that can be opened") from error
+            text = str(path)
+            text = text if len(text) <= _MOST_TOLD else f"{text[:_MOST_TOLD]}…"
+            raise UserError(f"{text!r} is no path that can be opened") from error
         if not any(full == root or root in full.parents for root in self.roots):
             folders = ", ".join(map(str, self.roots))
             raise UserError(
@@ -140,6 +146,15 @@ class Guard:
             raise UserError(f"{folder}: cannot be listed ({error.strerror})") from error
         seen = [path for path in entries if path.name[0] != "." and self.allows(path)]
         return [path for path in seen if path.is_dir()], [path for path in seen if path.is_file()]
+
+
+def _check_length(path: Path) -> None:
+    """Raise what the system says of a path too long for it, or for names of files in it."""
+    try:
+        (path / ("x" * _LONGEST_INSIDE)).lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise
 
 
 def _is_channel_folder(config: Config, key: str) -> bool:
