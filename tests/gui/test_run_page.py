@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -16,8 +17,10 @@ pytest.importorskip("nicegui", reason="no test of pages: `pip install 'singula[g
 from nicegui import ElementFilter, ui
 from nicegui.testing.user_simulation import user_simulation
 
+from singula.gui import processes
 from singula.gui.pages import run as page
-from singula.gui.runs import RECORD
+from singula.gui.processes import alive
+from singula.gui.runs import RECORD, read_record
 from singula.gui.station import Station
 
 CONFIG = """
@@ -78,6 +81,35 @@ def test_the_number_follows_what_is_chosen(stopped: Path) -> None:
                 assert number.value == free, (label, text)
 
     asyncio.run(story())
+
+
+def test_without_a_gpu_the_configuration_decides(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_PROGRAM", "pass")
+    folder = stopped.with_name("cells_2")
+
+    async def story(gpu: str) -> None:
+        async with user_simulation() as user:
+            station = Station(Guard.of([stopped.parents[3]]))
+            page.add(station)
+            await user.open("/run?config=cells.yaml")
+            with user:
+                _field(user, "GPU (empty: SYSTEM.DEVICE)").set_value(gpu)
+            user.find("Start").click()
+            for _ in range(600):
+                station.control.processes.reap()
+                if (folder / RECORD).exists() and alive(read_record(folder)) is None:
+                    break
+                await asyncio.sleep(0.05)
+
+    for gpu, expected in (("", None), ("cpu", "cpu")):
+        shutil.rmtree(folder, ignore_errors=True)
+        asyncio.run(story(gpu))
+        record = read_record(folder)
+        assert record is not None
+        assert record.gpu == expected
+        assert ("--gpu" in record.command) == (expected is not None)
 
 
 @pytest.mark.parametrize("query", ["run", "config", "results"])
