@@ -95,7 +95,9 @@ def test_without_a_gpu_the_configuration_decides(
             page.add(station)
             await user.open("/run?config=cells.yaml")
             with user:
-                _field(user, "GPU (empty: SYSTEM.DEVICE)").set_value(gpu)
+                field = _field(user, "GPU")
+                assert field.props["hint"] == "empty: SYSTEM.DEVICE"
+                field.set_value(gpu)
             user.find("Start").click()
             for _ in range(600):
                 station.control.processes.reap()

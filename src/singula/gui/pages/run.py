@@ -95,7 +95,9 @@ def _start_form(station: Station, config: str, results_in: str) -> None:
             name.on("change", propose)
             number = ui.number("Run number", value=1, min=0, step=1, format="%d")
             number.props("outlined dense")
-            gpu = ui.input("GPU (empty: SYSTEM.DEVICE)", placeholder="0").props("outlined dense")
+            gpu = ui.input("GPU", placeholder="0").props(
+                'outlined dense hint="empty: SYSTEM.DEVICE"'
+            )
         propose()
         told = ui.element("div")
 
@@ -116,10 +118,11 @@ def _start_form(station: Station, config: str, results_in: str) -> None:
             except UserError as error:
                 with told:
                     error_state(error, "The run was not started")
-                    if job is not None:
-                        _earlier_link(station, job)
-                    if path.value:
-                        _change_link(path.value)
+                    with ui.element("div").classes("row-of"):
+                        if job is not None:
+                            _earlier_link(station, job)
+                        if path.value:
+                            _change_link(path.value)
                 return
             ui.navigate.to(run_address("run", folder))
 
