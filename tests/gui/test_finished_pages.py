@@ -21,7 +21,7 @@ from singula.io.write import write_tiff
 pytest.importorskip("nicegui", reason="no test of pages: `pip install 'singula[gui]'` is missing")
 
 from nicegui import ElementFilter, ui
-from nicegui.testing.user_simulation import user_simulation
+from simulated import simulated_user
 
 from singula.gui.pages import results, tune
 from singula.gui.pages.finished import ImageView
@@ -111,7 +111,7 @@ async def until(done: Callable[[], object]) -> None:
 
 
 async def story(page: str, run: Path, then: Callable[[Page], Awaitable[None]]) -> None:
-    async with user_simulation() as user:
+    async with simulated_user() as user:
         station = Station(Guard.of([run.parents[3]]))
         PAGES[page].add(station)
         await then(Page(station, await user.open(f"/{page}?run={run}&image=first")))

@@ -15,7 +15,7 @@ from singula.gui.guard import Guard
 pytest.importorskip("nicegui", reason="no test of pages: `pip install 'singula[gui]'` is missing")
 
 from nicegui import ElementFilter, ui
-from nicegui.testing.user_simulation import user_simulation
+from simulated import simulated_user
 
 from singula.gui import processes
 from singula.gui.pages import run as page
@@ -42,7 +42,7 @@ def stopped(tmp_path: Path) -> Path:
 
 def test_start_does_not_begin_a_stopped_training_anew(stopped: Path) -> None:
     async def story() -> None:
-        async with user_simulation() as user:
+        async with simulated_user() as user:
             page.add(Station(Guard.of([stopped.parents[3]])))
             await user.open("/run?config=cells.yaml")
             number = _field(user, "Run number")
@@ -64,7 +64,7 @@ def test_start_does_not_begin_a_stopped_training_anew(stopped: Path) -> None:
 
 def test_the_number_follows_what_is_chosen(stopped: Path) -> None:
     async def story() -> None:
-        async with user_simulation() as user:
+        async with simulated_user() as user:
             page.add(Station(Guard.of([stopped.parents[3]])))
             await user.open("/run")
             number = _field(user, "Run number")
@@ -90,7 +90,7 @@ def test_without_a_gpu_the_configuration_decides(
     folder = stopped.with_name("cells_2")
 
     async def story(gpu: str) -> None:
-        async with user_simulation() as user:
+        async with simulated_user() as user:
             station = Station(Guard.of([stopped.parents[3]]))
             page.add(station)
             await user.open("/run?config=cells.yaml")
@@ -119,7 +119,7 @@ def test_an_address_too_long_for_the_system_is_an_error_of_the_page(
     query: str, tmp_path: Path
 ) -> None:
     async def story() -> None:
-        async with user_simulation() as user:
+        async with simulated_user() as user:
             page.add(Station(Guard.of([tmp_path])))
             given = {"config": "a.yaml", query: "x" * 5000}
             await user.open(f"/run?{urlencode(given)}")
