@@ -23,6 +23,7 @@ from singula.gui.processes import alive
 from singula.gui.runs import RECORD, read_record
 from singula.gui.station import Station
 
+_MOST = 600  # tenths of a second, on a busy machine
 CONFIG = """
 DATA: {TRAIN: {PATH: x, GT_PATH: y}, VAL: {FROM_TRAIN: True}}
 TRAIN: {ENABLE: True}
@@ -50,12 +51,12 @@ def test_start_does_not_begin_a_stopped_training_anew(stopped: Path) -> None:
             with user:
                 number.set_value(1)
             user.find("Start").click()
-            await user.should_see("cells_1 is there already, and its training would be replaced")
-            await user.should_see("for example 2")
+            await user.should_see("cells_1 is there already, and its training", retries=_MOST)
+            await user.should_see("for example 2", retries=_MOST)
             link = _link(user, "Resume cells_1")
             assert link.props["href"] == f"/run?run={quote(str(stopped))}"
             await user.open(link.props["href"])
-            await user.should_see(kind=ui.button, content="Resume")
+            await user.should_see(kind=ui.button, content="Resume", retries=_MOST)
 
     asyncio.run(story())
     assert not (stopped / RECORD).exists()
@@ -125,7 +126,7 @@ def test_an_address_too_long_for_the_system_is_an_error_of_the_page(
             await user.open(f"/run?{urlencode(given)}")
             if query != "run":
                 user.find("Start").click()
-            await user.should_see("is no path that can be opened")
+            await user.should_see("is no path that can be opened", retries=_MOST)
 
     asyncio.run(story())
 
