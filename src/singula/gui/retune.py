@@ -182,8 +182,7 @@ class Retune:
         keys = {**from_config.decode_keys(self.config), **self._used(), **values}
         settings = DecodeSettings.from_keys({**keys, TYPE: "manual", SMALL: int(keys[SMALL])})
         post = post_settings(self.config)
-        sizes = from_config.spacing(self.config, "TEST")
-        spacing = sizes if sizes is not None and len(sizes) == len(self._shape) else None
+        spacing = from_config.spacing(self.config, "TEST", len(self._shape))
         known = spacing or self.of_file
         decoded = decode(
             self.maps,

@@ -192,7 +192,7 @@ def stem_of(path: Path) -> str:
     """File name without its suffix; `.ome.tif` and `.ome.zarr` count as one suffix."""
     suffix = suffix_of(path)
     stem = path.name[: -len(suffix)] if suffix else path.stem
-    if format_of(path) in (_TIFF, _ZARR) and stem.lower().endswith(".ome"):
+    if FORMATS.get(suffix) in (_TIFF, _ZARR) and stem.lower().endswith(".ome"):
         return stem[:-4]
     return stem
 

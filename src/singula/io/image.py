@@ -64,6 +64,13 @@ class Image:
         return replace(self, spacing=spacing, unit=self.unit if same else None)
 
 
+def resized_spacing(
+    spacing: Sequence[float], shape: Sequence[int], new: Sequence[int]
+) -> tuple[float, ...]:
+    """Size of a pixel after an image of one spatial shape was given another."""
+    return tuple(s * old / n for s, old, n in zip(spacing, shape, new, strict=True))
+
+
 def check_spacing(spacing: Spacing | None, ndim: int) -> tuple[float, ...]:
     """Return the size of a pixel along each axis, 1 by default, or refuse it.
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from singula.errors import StorageError, UserError
 from singula.io.formats import stem_of
+from singula.io.image import resized_spacing
 from singula.io.pairs import Pair
 from singula.io.read import image_layout, read_header, read_image
 from singula.io.write import write_csv, write_tiff
@@ -165,14 +166,12 @@ def _predict_file(
     of_file = image.spacing
     if of_file is not None:
         made = next(iter(maps.values())).shape
-        shapes = zip(of_file, image.spatial_shape, made, strict=True)
-        of_file = tuple(size * old / new for size, old, new in shapes)
+        of_file = resized_spacing(of_file, image.spatial_shape, made)
     labels, _ = model.instances(maps, of_file=of_file)
     spacing = image.spacing
     if configured is not None:
         # It is the size of a pixel of the resized image.
-        shapes = zip(configured, labels.shape, image.spatial_shape, strict=True)
-        spacing = tuple(size * new / old for size, new, old in shapes)
+        spacing = resized_spacing(configured, labels.shape, image.spatial_shape)
     labels = model.restore(labels, image.spatial_shape)
     classes = maps.get("class")
     if classes is not None:

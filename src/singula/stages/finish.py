@@ -108,9 +108,7 @@ class Finish:
         return self._configured_spacing(image) or image.spacing
 
     def _configured_spacing(self, image: Image) -> tuple[float, ...] | None:
-        """The configured size; of images that were stacked the distance of slices is not known."""
-        sizes = from_config.spacing(self.config, "TEST")
-        return sizes if sizes is not None and len(sizes) == image.ndim else None
+        return from_config.spacing(self.config, "TEST", image.ndim)
 
     def finish(
         self,

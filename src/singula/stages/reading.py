@@ -23,7 +23,7 @@ from singula.data.preprocess import (
 from singula.data.samples import CACHE_BYTES, Maps, Sample
 from singula.errors import UserError
 from singula.io.containers import array_places
-from singula.io.image import ArrayPlace, ArrayPlaces, Image
+from singula.io.image import ArrayPlace, ArrayPlaces, Image, resized_spacing
 from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.lazy_array import LazyArray, Pixels, pieces
 from singula.io.listing import list_images
@@ -78,8 +78,7 @@ class Reader:
         changed = preprocess(image.array, self.steps)
         sizes = image.spacing
         if sizes is not None:
-            shapes = zip(sizes, image.spatial_shape, changed.shape, strict=False)
-            sizes = tuple(size * old / new for size, old, new in shapes)
+            sizes = resized_spacing(sizes, image.spatial_shape, changed.shape[:-1])
         return replace(image, array=changed, spacing=sizes)
 
     def open_image(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:

@@ -127,10 +127,14 @@ def instance_loss(config: Config) -> InstanceLoss:
     )
 
 
-def spacing(config: Config, part: str) -> tuple[float, ...] | None:
-    """Size of a pixel along each axis, as configured; None counts pixels."""
+def spacing(config: Config, part: str, ndim: int | None = None) -> tuple[float, ...] | None:
+    """Size of a pixel along each axis, as configured; None counts pixels.
+
+    With `ndim` None, too, for other axes than these: of images that were stacked the distance of
+    slices is not known.
+    """
     sizes: tuple[float, ...] | None = getattr(config.DATA, part).spacing
-    return sizes
+    return None if sizes is not None and ndim not in (None, len(sizes)) else sizes
 
 
 def encode_settings(config: Config, part: str) -> EncodeSettings:

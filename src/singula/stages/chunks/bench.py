@@ -178,9 +178,7 @@ class Bench:
     def recipe(self) -> Recipe:
         """How maps become instances, with the thresholds that were settled on."""
         note = self.job.read_note("thresholds") or {}
-        spacing = from_config.spacing(self.config, "TEST")
-        if spacing is not None and len(spacing) != len(self.shape):
-            spacing = None
+        spacing = from_config.spacing(self.config, "TEST", len(self.shape))
         return Recipe(
             DECODERS[self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS],
             note["values"],

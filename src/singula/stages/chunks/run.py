@@ -227,9 +227,7 @@ class ChunkRun:
         mask = inputs.masks.get(pair.name)
         if mask is not None:
             check_mask(mask, open_image(mask, len(shape), 1).spatial_shape, pair, shape)
-        spacing = from_config.spacing(config, "TEST")
-        if spacing is None or len(spacing) != len(shape):
-            spacing = image.spacing
+        spacing = from_config.spacing(config, "TEST", len(shape)) or image.spacing
         return Plan(
             name=pair.name,
             config=config.to_yaml(),
