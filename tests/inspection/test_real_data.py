@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.color import label2rgb
 
 from singula.inspection import InspectSettings, inspect_dataset, write_fixed
 from singula.inspection.images import notice_leftovers
 from singula.inspection.labels import look
 from singula.io.read import read_image, read_labels
+from singula.io.write import write_tiff
 from singula.survey import Folders
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -61,6 +64,28 @@ def test_a_stained_set_is_corrected(dsb2018: Path, tmp_path: Path) -> None:
     after = inspect_dataset(tmp_path / "fixed")
     assert after.fixable == ()
     assert after.parts[0].objects >= found.parts[0].objects
+
+
+def test_labels_painted_in_few_colours_become_ids(dsb2018: Path, tmp_path: Path) -> None:
+    """The figures of docs/check.md: what touches one of its own colour is merged, nothing else."""
+    drawn, merged = 0, 0
+    paths = sorted((dsb2018 / "train" / "label").iterdir())[:8]
+    for side in ("x", "y"):
+        (tmp_path / "painted" / "train" / side).mkdir(parents=True)
+    for path in paths:
+        ids = read_labels(path, 2).array[..., 0]
+        painted = (label2rgb(ids, bg_label=0) * 255).astype(np.uint8)
+        write_tiff(tmp_path / "painted" / "train" / "y" / path.name, painted, "YXS")
+        image = dsb2018 / "train" / "raw" / path.name
+        shutil.copy(image, tmp_path / "painted" / "train" / "x")
+    write_fixed(inspect_dataset(tmp_path / "painted"), tmp_path / "fixed")
+    for path in paths:
+        ids = read_labels(path, 2).array[..., 0]
+        fixed = read_labels(tmp_path / "fixed" / "train" / "y" / path.name, 2).array[..., 0]
+        count = len(np.unique(ids[ids > 0]))
+        drawn += count
+        merged += count - len(np.unique(fixed[fixed > 0]))
+    assert (drawn, merged) == (268, 4)
 
 
 def test_a_volume(tmp_path: Path) -> None:
