@@ -14,16 +14,20 @@ class UserError(Exception):
         Key or file, the value found and what is allowed.
     hint : str, optional
         What to change.
+    code : str, optional
+        Stable identifier of the kind of mistake, such as ``io.several_series``: the area, a dot,
+        and the kind. It stays the same when the wording changes; tests and programs can use it.
     """
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.code = code
 
-    def __reduce__(self) -> tuple[type[UserError], tuple[str, str | None]]:
-        """Keep the hint on the way from another process."""
-        return type(self), (self.message, self.hint)
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str | None, str | None]]:
+        """Keep the hint and the code when the error comes from another process."""
+        return type(self), (self.message, self.hint, self.code)
 
     def __str__(self) -> str:
         return f"{self.message}\n  → {self.hint}" if self.hint else self.message
