@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from singula.cli import app, complete_key
+from singula import __version__
+from singula.cli import app, complete_key, refuse_blank_arguments
+from singula.errors import UserError
 from singula.exports import FORMATS
 
 COMMANDS = get_command(app).commands
@@ -103,3 +105,58 @@ def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "singula run" in done.stdout
     assert done.stderr.strip() == ""
+
+
+BIAPY = "import sys; sys.argv[0] = 'biapy'; from singula.cli import run_main; run_main()"
+WAYS = {
+    "singula": ["-c", CODE],
+    "biapy": ["-c", BIAPY],
+    "python -m singula": ["-m", "singula"],
+    "python -m singula.cli": ["-m", "singula.cli"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_start_refuses_a_blank_argument_and_starts_nothing(
+    way: str, tmp_path: Path
+) -> None:
+    words = [] if way == "biapy" else ["run"]
+    words += ["--config", "cells.yaml", "--result_dir", "out", " "]
+    line = [sys.executable, *WAYS[way], *words]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "backslash" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("blank", [" ", "   ", "\t", "\r", "\xa0", " \r"])
+def test_white_space_in_any_place_is_refused(blank: str) -> None:
+    for place in range(3):
+        words = ["run", "--name"]
+        words.insert(place, blank)
+        with pytest.raises(UserError) as caught:
+            refuse_blank_arguments(words)
+        assert caught.value.code == "cli.blank_argument"
+        assert f"argument {place + 1}:" in caught.value.message
+
+
+def test_empty_words_and_names_with_blanks_are_arguments() -> None:
+    refuse_blank_arguments(["run", "--name", "", "--config", "my cells.yaml"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("option", ["-h", "--help", "-v", "--version"])
+def test_help_and_version_have_a_short_form(way: str, option: str) -> None:
+    line = [sys.executable, *WAYS[way], option]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if option in ("-v", "--version"):
+        assert done.stdout == f"singula {__version__}\n"
+    else:
+        assert done.stdout.startswith("Usage:")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_short_help(name: str) -> None:
+    assert shell(name, "-h").stdout == shell(name, "--help").stdout != ""

@@ -16,8 +16,9 @@ from singula.cli import app
 _INTRODUCTION = """\
 # Commands
 
-Each answers `--help`. A mistake of yours ends with code 2 and a message that says what to change;
-one that could do only a part of the images, or found problems, ends with 1; Ctrl-C with 130.
+Each answers `-h` and `--help`; `singula -v` shows the version. A mistake of yours ends with code 2
+and a message that says what to change; one that could do only a part of the images, or found
+problems, ends with 1; Ctrl-C with 130.
 
 The shell completes commands, options and, after `--set`, the configuration's keys:
 
@@ -25,7 +26,12 @@ The shell completes commands, options and, after `--set`, the configuration's ke
 singula --install-completion        # bash, zsh, fish, PowerShell; then open a new terminal
 ```
 
-`biapy` is `singula run` by another name, for files and scripts of that format.
+`biapy` is `singula run` by another name, for files and scripts of that format; it takes `-h`, `-v`
+and `--version` too.
+
+An argument that is only white space is refused before anything starts. A blank behind the backslash
+at the end of a line causes it: the shell then takes the following lines as commands of their own,
+and their options are lost.
 """
 
 

@@ -140,10 +140,3 @@ def test_any_padding_works_with_any_depth_of_network(
                        "DATA.TEST.PADDING": "(2, 14, 8)", "TRAIN.EPOCHS": 1},
     )  # fmt: skip
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
-
-
-def test_a_copied_blank_is_no_argument(command, write_config, data_2d, tmp_path) -> None:
-    config = write_config(data_2d, **{"TRAIN.EPOCHS": 1, "TEST.ENABLE": False})
-    line = ("--config", config, "--result_dir", tmp_path / "out", " ", "--name", "blank")
-    assert command(*line, program="biapy") == 0, command.err
-    assert (tmp_path / "out" / "blank").is_dir()

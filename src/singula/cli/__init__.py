@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from singula.cli import runs  # isort: skip  # commands in the order of `singula --help`
@@ -12,13 +12,45 @@ from singula.cli import data
 from singula.cli.app import app, complete_key, run_app
 from singula.errors import UserError
 
-__all__ = ["app", "complete_key", "data", "main", "run_app", "run_main", "runs"]
+__all__ = [
+    "app",
+    "complete_key",
+    "data",
+    "main",
+    "refuse_blank_arguments",
+    "run_app",
+    "run_main",
+    "runs",
+]
+
+
+def refuse_blank_arguments(arguments: Sequence[str]) -> None:
+    """Refuse arguments that consist of white space.
+
+    A shell passes a blank after a line's last backslash as an argument and runs the following
+    lines as commands of their own, so the options on those lines are lost.
+
+    Raises
+    ------
+    UserError
+        With the place of the first such argument.
+    """
+    for number, word in enumerate(arguments, start=1):
+        if word and not word.strip():
+            after = f" after {arguments[number - 2]!r}" if number > 1 else ""
+            raise UserError(
+                f"argument {number}: got {word!r}{after}, which is only white space, expected an "
+                "option or a value",
+                "remove the white space at the end of a line that ends in a backslash: a line "
+                "continues only when the backslash is its last character, and the options on the "
+                "following lines were not passed to this command. Nothing was started",
+                "cli.blank_argument",
+            )
 
 
 def _guarded(command: Callable[..., Any]) -> None:
-    # A blank after a line's last backslash, easily copied, is an argument to a shell.
-    sys.argv[1:] = [word for word in sys.argv[1:] if word.strip() or not word]
     try:
+        refuse_blank_arguments(sys.argv[1:])
         command()
     except UserError as error:
         rank = int(os.environ.get("RANK", "0"))

@@ -12,18 +12,21 @@ import typer
 from singula import __version__
 
 AGAIN = "the same command begins anew"
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
 # Without rich's help pages `--help` answers at once.
 app = typer.Typer(
     name="singula",
     help="Find every object in microscopy images, 2D or 3D, and give each its own id.",
     epilog="First steps: singula demo",
     no_args_is_help=True,
+    context_settings=_SETTINGS,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 run_app = typer.Typer(
     name="biapy",
     help="The same as `singula run`, under the name that the configuration format knows.",
+    context_settings=_SETTINGS,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -64,16 +67,20 @@ def words_of(module: str, table: str) -> Callable[[str], list[str]]:
     return complete
 
 
-def _version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> None:
     if wanted:
         say(f"singula {__version__}")
         raise typer.Exit
 
 
+VersionOption = Annotated[
+    bool,
+    typer.Option(
+        "--version", "-v", callback=_show_version, is_eager=True, help="Show the version."
+    ),
+]
+
+
 @app.callback()
-def _common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
+def _common(version: VersionOption = False) -> None:
     pass

@@ -9,7 +9,16 @@ from typing import Annotated
 
 import typer
 
-from singula.cli.app import AGAIN, app, complete_key, interruptible, run_app, say, words_of
+from singula.cli.app import (
+    AGAIN,
+    VersionOption,
+    app,
+    complete_key,
+    interruptible,
+    run_app,
+    say,
+    words_of,
+)
 
 MODEL_GPU = "0, cuda:0, or cpu [a GPU where there is one]."
 
@@ -52,6 +61,7 @@ def run(
             help="Who works on blocks (TEST.BY_CHUNKS): local:N, tcp://HOST:PORT, slurm:FILE.",
         ),
     ] = None,
+    version: VersionOption = False,
 ) -> None:
     """Train, predict and score as a configuration file says.
 
