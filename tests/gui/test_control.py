@@ -288,6 +288,17 @@ def test_a_run_in_a_terminal_is_seen_and_left_alone(control: Control) -> None:
     view = view_run(folder)
     assert (view.state, view.elsewhere) == ("running", True)
     assert view.progress.phase == "Training: epoch 1 of 4"
+    log("epoch 2/4, step 3/6: loss 0.1234, 0:05 left")
+    progress = view_run(folder).progress
+    assert progress.phase == "Training: epoch 2 of 4, step 3 of 6"
+    assert (progress.share, progress.left) == (1.5 / 4, "0:05")
+    log("epoch 2/4, validation step 1/2: loss 0.1234, 0:04 left")
+    progress = view_run(folder).progress
+    assert progress.phase == "Training: epoch 2 of 4, validation step 1 of 2"
+    assert (progress.share, progress.left) == (2 / 4, "0:04")
+    log("epoch 2/4: loss 2 (2 s, 0:03 left)")
+    view = view_run(folder)
+    assert (view.progress.phase, view.progress.left) == ("Training: epoch 2 of 4", "0:03")
     with pytest.raises(UserError, match="in a terminal"):
         control.start(job(resume=True))
     control.stop(folder)

@@ -31,6 +31,10 @@ WORDS: dict[State, str] = {
 RESUMABLE: tuple[State, ...] = ("stopped", "failed", "unfinished", "incomplete")
 _DEEPEST, _MOST_FOLDERS, _TAIL = 7, 20_000, 200_000
 _EPOCH = re.compile(r"\bepoch (\d+)/(\d+):.*?(?:\(.*?, ([\d:]+) left\))?$", re.MULTILINE)
+_STEP = re.compile(
+    r"\bepoch (\d+)/(\d+), (?:validation )?step (\d+)/(\d+): .*?(?:([\d:]+) left)?$",
+    re.MULTILINE,
+)
 IMAGE = re.compile(r"(?:^|\s)\[(\d+)/(\d+)\] ", re.MULTILINE)
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:]+\+00:00 ", re.MULTILINE)
 
@@ -261,17 +265,31 @@ def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progre
     if state in ("finished", "incomplete"):
         return Progress("Finished", 1.0)
     # A log may hold an earlier run of the same folder; what counts is what came last.
-    epochs, images = list(_EPOCH.finditer(log)), list(IMAGE.finditer(log))
-    if images and (not epochs or images[-1].start() > epochs[-1].start()):
-        done, total = int(images[-1][1]), int(images[-1][2])
+    lines = [m for kind in (_EPOCH, _STEP, IMAGE) for m in list(kind.finditer(log))[-1:]]
+    last = max(lines, key=lambda match: match.start(), default=None)
+    if last is not None and last.re is IMAGE:
+        done, total = int(last[1]), int(last[2])
         return Progress(f"Testing: image {done} of {total}", done / max(1, total))
-    if epochs:
-        done, total = int(epochs[-1][1]), int(epochs[-1][2])
-        left = epochs[-1][3] or "" if state == "running" else ""
+    if last is not None and last.re is _EPOCH:
+        done, total = int(last[1]), int(last[2])
+        left = last[3] or "" if state == "running" else ""
         return Progress(f"Training: epoch {done} of {total}", done / max(1, total), left)
+    if last is not None:
+        return _within_epoch(last, state)
     if "training " in log:
         return Progress("Training: first epoch", 0.0)
     return Progress("Starting" if state == "running" else "Not begun", 0.0)
+
+
+def _within_epoch(line: re.Match[str], state: State) -> Progress:
+    """Progress by a status line; validation comes after the last training step."""
+    epoch, total, step, steps = (int(line[group]) for group in range(1, 5))
+    validating = "validation step" in line[0]
+    share = 1.0 if validating else step / max(1, steps)
+    left = line[5] or "" if state == "running" else ""
+    what = "validation step" if validating else "step"
+    phase = f"Training: epoch {epoch} of {total}, {what} {step} of {steps}"
+    return Progress(phase, (epoch - 1 + share) / max(1, total), left)
 
 
 def error_in(output: str) -> str:

@@ -168,7 +168,13 @@ def read_pair(reader: Reader, pair: Pair) -> tuple[Image, npt.NDArray[Any]]:
 
 
 def load_samples(
-    config: Config, part: str, pairs: Sequence[Pair], notify: Notify, *, folders: str = ""
+    config: Config,
+    part: str,
+    pairs: Sequence[Pair],
+    notify: Notify,
+    progress: Notify = lambda status: None,
+    *,
+    folders: str = "",
 ) -> list[AnySample]:
     """See that channels are stored and current; read images and labels, or leave them on disk.
 
@@ -176,6 +182,8 @@ def load_samples(
     ----------
     part : str
         TRAIN or VAL: whether it is preprocessed and kept in memory.
+    progress : callable
+        Takes the current status before each image.
     folders : str
         Part in whose folders the files are; `part` by default.
     """
@@ -185,9 +193,13 @@ def load_samples(
     samples: list[AnySample] = []
     objects, split = 0, LabelNotes()
     with channel_store(config, folders or part, notify, variant=reader.label_variant) as store:
-        for pair in pairs:
+        for number, pair in enumerate(pairs, 1):
             if pair.label is None:
                 raise UserError(f"{pair.image}: has no label image")
+            progress(
+                f"reading images and preparing channels: {part.lower()} image {number} of "
+                f"{len(pairs)}"
+            )
             labels = reader.labels(pair.label, pair.label_arrays)
             ids = labels[..., 0]
             path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, pair.label)  # type: ignore[misc]
@@ -232,8 +244,18 @@ class LabelNotes:
             )
 
 
-def load_training(config: Config, notify: Notify) -> tuple[list[AnySample], list[AnySample]]:
-    """Samples for training and for validation.
+def load_training(
+    config: Config, notify: Notify, progress: Notify = lambda status: None
+) -> tuple[list[AnySample], list[AnySample]]:
+    """Read the samples for training and for validation.
+
+    Parameters
+    ----------
+    config : Config
+    notify : callable
+        Takes each line.
+    progress : callable
+        Takes the current status before each image.
 
     Raises
     ------
@@ -244,22 +266,22 @@ def load_training(config: Config, notify: Notify) -> tuple[list[AnySample], list
     pairs = find_pairs(config, "TRAIN", notify)
     if not keys.FROM_TRAIN:
         val_pairs = find_pairs(config, "VAL", notify)
-        training = load_samples(config, "TRAIN", pairs, notify)
-        return training, load_samples(config, "VAL", val_pairs, notify)
+        training = load_samples(config, "TRAIN", pairs, notify, progress)
+        return training, load_samples(config, "VAL", val_pairs, notify, progress)
     parts = split_pairs(config, pairs)
     if parts is not None:
         how = "held out for validation"
         if keys.CROSS_VAL:
             how = f"fold {keys.CROSS_VAL_FOLD} of {keys.CROSS_VAL_NFOLD} validates"
         notify(f"{how}: {len(parts[1])} of {len(pairs)} training images")
-        training = load_samples(config, "TRAIN", parts[0], notify)
-        return training, load_samples(config, "VAL", parts[1], notify, folders="TRAIN")
+        training = load_samples(config, "TRAIN", parts[0], notify, progress)
+        return training, load_samples(config, "VAL", parts[1], notify, progress, folders="TRAIN")
     notify(
         "held out for validation: a part of each image, as there are few images "
         "(see DATA.VAL.SPLIT_TRAIN)"
     )
     return hold_out(
-        load_samples(config, "TRAIN", pairs, notify),
+        load_samples(config, "TRAIN", pairs, notify, progress),
         keys.SPLIT_TRAIN,
         config.patch,
         None,

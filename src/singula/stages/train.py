@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from singula.data.normalize import Normalizer, Statistics
 from singula.data.samples import AnySample
 from singula.errors import StorageError, UserError
 from singula.io.results import ResultsTree
+from singula.io.status import StatusLines
 from singula.io.write import write_npy
 from singula.models import build_model, channels_last
 from singula.report.model_plot import draw_model
@@ -74,8 +75,45 @@ def train(
 
     `main` is False in every process but the first one of several.
     """
+    # Encoding labels and reading images can take minutes before the first step.
+    with StatusLines(notify, "preparing the training", enabled=main) as status:
+        job, patches, parameters = _prepare(
+            config, tree, device, status, resume=resume, workers=workers, live=live, main=main
+        )
+    job = replace(job, notify=notify)
+    try:
+        result = fit(job)
+    except (KeyboardInterrupt, StorageError):
+        if main:
+            _say_what_is_safe(tree.checkpoint_last, notify)
+        raise
+    return TrainReport(result, patches, parameters)
+
+
+def _prepare(
+    config: Config,
+    tree: ResultsTree,
+    device: Device,
+    notify: StatusLines,
+    *,
+    resume: bool,
+    workers: int,
+    live: bool,
+    main: bool,
+) -> tuple[Training, int, int]:
+    """Read and encode the data and build the network.
+
+    Returns
+    -------
+    job : Training
+    patches : int
+        Training patches of one epoch.
+    parameters : int
+        Numbers that are learned.
+    """
     origin = _origin(config, tree, resume=resume)  # a mistake is said before the images are read
-    training, validation = main_first(lambda: load_training(config, notify))
+    training, validation = main_first(lambda: load_training(config, notify, notify.update))
+    notify.update("preparing the training: normalization and patches")
     normalizer = _fitted(config, tree, training, main=main)
     channels = from_config.channel_names(config)
     model = from_config.model_settings(config, origin.description.get("model") if origin else None)
@@ -136,13 +174,7 @@ def train(
         resume=resume,
         start=start,
     )
-    try:
-        result = fit(job)
-    except (KeyboardInterrupt, StorageError):
-        if main:
-            _say_what_is_safe(tree.checkpoint_last, notify)
-        raise
-    return TrainReport(result, len(train_set), parameters)
+    return job, len(train_set), parameters
 
 
 def _say_what_is_safe(last: Path, notify: Notify) -> None:

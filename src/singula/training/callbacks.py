@@ -1,11 +1,10 @@
-"""What happens beside the training steps: checkpoints, the epoch log, curves, progress."""
+"""Checkpoints, the epoch log and curves of a training."""
 
 from __future__ import annotations
 
 import csv
 import math
 import os
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from singula.io.atomic import make_folder, write_error
 from singula.training.module import InstanceModule
 
 Notify = Callable[[str], None]
-_REDRAW = 0.1  # seconds between two states of the bar
 
 
 @dataclass(frozen=True)
@@ -191,100 +189,3 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise write_error(path, error) from error
-
-
-class ProgressReport(pl.Callback):
-    """A line per epoch, and on a terminal a bar with loss, speed and remaining time."""
-
-    def __init__(self, epochs: int, notify: Notify, live: bool) -> None:
-        self.epochs = epochs
-        self.notify = notify
-        self.live = live
-        self.bar: Any = None
-        self.task: Any = None
-        self.began = 0.0
-        self.first_epoch = 0
-        self.patches = 0
-        self.epoch_began = 0.0
-        self.drawn, self.undrawn = 0.0, 0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
-        self.began = self.epoch_began = time.monotonic()
-        self.first_epoch = trainer.current_epoch
-        if not self.live:
-            return
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            transient=True,
-        )
-        total = trainer.num_training_batches * (self.epochs - self.first_epoch)
-        self.task = self.bar.add_task("training", total=total, note="")
-        self.bar.start()
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Move the bar."""
-        if batch_idx == 0:
-            self.patches = 0
-        self.patches += len(batch["image"]) * trainer.world_size
-        # To read the loss is to wait for the GPU: not after every step.
-        now = time.monotonic()
-        self.undrawn += 1
-        if self.bar is not None and now - self.drawn > _REDRAW:
-            self.drawn = now
-            speed = self.patches / max(1e-9, now - self.epoch_began)
-            note = f"loss {float(outputs['loss']):.4f}, {speed:.1f} patches/s"
-            text = f"epoch {trainer.current_epoch + 1}/{self.epochs}"
-            self.bar.update(self.task, advance=self.undrawn, description=text, note=note)
-            self.undrawn = 0
-
-    def epoch_done(self, row: Mapping[str, float]) -> None:
-        """Say the epoch's row."""
-        now = time.monotonic()
-        done = int(row["epoch"]) - self.first_epoch
-        left = (now - self.began) / max(1, done) * (self.epochs - int(row["epoch"]))
-        scores = ", ".join(
-            f"{name.removeprefix('val_').replace('_', ' ')} {value:.3f}"
-            for name, value in row.items()
-            if name.startswith("val_") and name != "val_loss"
-        )
-        val = f", val {row['val_loss']:.4f}" if "val_loss" in row else ""
-        self.notify(
-            f"epoch {int(row['epoch'])}/{self.epochs}: loss {row['train_loss']:.4f}{val}"
-            f"{', ' + scores if scores else ''} "
-            f"({now - self.epoch_began:.1f} s, {_clock(left)} left)"
-        )
-        self.epoch_began = now
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the bar away."""
-        self.close()
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Leave a clean terminal."""
-        self.close()
-
-    def close(self) -> None:
-        """Stop drawing."""
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-
-
-def _clock(seconds: float) -> str:
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

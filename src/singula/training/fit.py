@@ -24,7 +24,6 @@ from singula.training.callbacks import (
     CheckpointSettings,
     EpochLog,
     Notify,
-    ProgressReport,
     SaveCheckpoints,
 )
 from singula.training.checkpoint import KEY, load_checkpoint, read_checkpoint
@@ -40,6 +39,7 @@ from singula.training.loader import make_loader
 from singula.training.losses import InstanceLoss
 from singula.training.module import InstanceModule
 from singula.training.optimise import OptimiserSettings
+from singula.training.progress import ProgressReport
 
 _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",
@@ -221,7 +221,7 @@ def _fit(job: Training) -> FitResult:
             notify(f"training is complete already ({len(module.history)} epochs): {start}")
             return _finish(job.network, module, checkpoints)
         notify(f"resuming after epoch {len(module.history)} of {settings.epochs}: {start}")
-    report = ProgressReport(settings.epochs, notify, settings.live and rank == 0)
+    report = ProgressReport(settings.epochs, notify, live=settings.live and rank == 0)
 
     def after_epoch(history: list[dict[str, float]]) -> None:
         job.log.write(history, final=int(history[-1]["epoch"]) == settings.epochs)
@@ -230,13 +230,13 @@ def _fit(job: Training) -> FitResult:
     if settings.compile:
         _compile(job.network, job.device, notify)
     trainer = _trainer(
-        settings, job.device, [report, SaveCheckpoints(checkpoints, notify, after_epoch)]
+        settings, job.device, [report, SaveCheckpoints(checkpoints, report.status, after_epoch)]
     )
     train_loader = _loader(job.training, settings, job.device, train=True)
     val_loader = None
     if job.validation is not None:
         val_loader = _loader(job.validation, settings, job.device, train=False)
-    with warnings.catch_warnings(), training_arithmetic():
+    with warnings.catch_warnings(), training_arithmetic(), report.status:
         # Advice of the trainer's authors to people who write loops, not to people who run them.
         warnings.filterwarnings("ignore", module="pytorch_lightning.*")
         warnings.filterwarnings("ignore", module="torch.utils.data.*")

@@ -1,0 +1,242 @@
+"""Progress of a training: a line per epoch, status lines within it, or a bar on a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+
+from singula.io.status import StatusLines
+from singula.training.speed import VALIDATION_SHARE, TrainingSpeed
+
+_REDRAW = 0.1  # seconds between two states of the bar
+
+
+@dataclass
+class _Durations:
+    """Mean duration of repeated steps. The first one, which warms up, counts only while alone."""
+
+    count: int = 0
+    first: float = 0.0
+    total: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        if self.count == 0:
+            self.first = seconds
+        else:
+            self.total += seconds
+        self.count += 1
+
+    @property
+    def mean(self) -> float:
+        return self.total / (self.count - 1) if self.count > 1 else self.first
+
+
+class ProgressReport(pl.Callback):
+    """Report epochs, steps, the loss and the remaining time.
+
+    Parameters
+    ----------
+    epochs : int
+        Number of epochs in all.
+    notify : callable
+        Takes each line.
+    live : bool
+        Draw a progress bar on the terminal in place of status lines.
+    clock : callable
+        Returns seconds.
+
+    Attributes
+    ----------
+    status : StatusLines
+        Takes the place of `notify` during the training.
+    """
+
+    def __init__(
+        self,
+        epochs: int,
+        notify: Callable[[str], None],
+        *,
+        live: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.epochs = epochs
+        self.live = live and _can_draw()
+        self.clock = clock
+        self.status = StatusLines(
+            notify, describe=self.describe, enabled=not self.live, clock=clock
+        )
+        self.bar: Any = None
+        self.task: Any = None
+        self.drawn = float("-inf")
+        self.epoch = 1
+        self.n_steps = self.n_validation = 0
+        self.steps_done = self.validation_done = 0
+        self.loss: float | None = None
+        self.patches = 0
+        self.last = self.epoch_began = clock()
+        self.steps, self.validations, self.ends = _Durations(), _Durations(), _Durations()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the bar."""
+        self.epoch = trainer.current_epoch + 1
+        self.last = self.epoch_began = self.clock()
+        if not self.live:
+            return
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[note]}"),
+            transient=True,
+        )
+        self.task = self.bar.add_task(self._title(), total=trainer.num_training_batches, note="")
+        self.bar.start()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start a new epoch."""
+        self._lap(self.ends if self.steps.count else None)
+        self.epoch = trainer.current_epoch + 1
+        self.n_steps = int(trainer.num_training_batches)
+        self.n_validation = sum(int(count) for count in trainer.num_val_batches)
+        self.steps_done = self.validation_done = self.patches = 0
+        self._draw()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count a training step."""
+        self._lap(self.steps)
+        self.steps_done = batch_idx + 1
+        self.patches += len(batch["image"]) * trainer.world_size
+        # Reading the loss waits for the GPU, so only the steps that are shown read it.
+        if self.status.due or self._redraw_due() or self.steps_done == self.n_steps:
+            self.loss = float(outputs["loss"])
+            self._show()
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count a validation batch."""
+        self._lap(self.validations)
+        self.validation_done = batch_idx + 1
+        self._show()
+
+    def _lap(self, durations: _Durations | None) -> None:
+        """Add the time since the last event."""
+        now = self.clock()
+        if durations is not None:
+            durations.add(now - self.last)
+        self.last = now
+
+    def describe(self) -> str:
+        """Return the status line of the current step."""
+        if not self.steps_done:
+            return f"{self._title()}, step 0/{self.n_steps}: preparing the first patches"
+        step = f"step {self.steps_done}/{self.n_steps}"
+        if self.validation_done:
+            step = f"validation step {self.validation_done}/{self.n_validation}"
+        return f"{self._title()}, {step}: {self._loss_and_time()}"
+
+    def _title(self) -> str:
+        return f"epoch {self.epoch}/{self.epochs}"
+
+    def _loss_and_time(self) -> str:
+        loss = "" if self.loss is None else f"loss {self.loss:.4f}, "
+        return f"{loss}{_clock(self.seconds_left())} left"
+
+    def speed(self) -> TrainingSpeed:
+        """Return the mean speed so far."""
+        step = self.steps.mean
+        validation = self.validations.mean if self.validations.count else VALIDATION_SHARE * step
+        return TrainingSpeed(step, validation, epoch=self.ends.mean)
+
+    def seconds_left(self) -> float:
+        """Return the expected seconds until the end of the last epoch."""
+        speed = self.speed()
+        steps, validation = self.n_steps - self.steps_done, self.n_validation - self.validation_done
+        later = self.epochs - self.epoch
+        return speed.epoch_seconds(steps, validation) + later * speed.epoch_seconds(
+            self.n_steps, self.n_validation
+        )
+
+    def epoch_done(self, row: Mapping[str, float]) -> None:
+        """Report a finished epoch."""
+        now = self.clock()
+        scores = ", ".join(
+            f"{name.removeprefix('val_').replace('_', ' ')} {value:.3f}"
+            for name, value in row.items()
+            if name.startswith("val_") and name != "val_loss"
+        )
+        val = f", val {row['val_loss']:.4f}" if "val_loss" in row else ""
+        self.status(
+            f"epoch {int(row['epoch'])}/{self.epochs}: loss {row['train_loss']:.4f}{val}"
+            f"{', ' + scores if scores else ''} "
+            f"({now - self.epoch_began:.1f} s, {_clock(self.seconds_left())} left)"
+        )
+        self.epoch_began = now
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remove the bar."""
+        self.close()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Remove the bar, so that the message has a clean terminal."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop drawing."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def _redraw_due(self) -> bool:
+        return self.bar is not None and self.clock() - self.drawn > _REDRAW
+
+    def _show(self) -> None:
+        """Move the bar, or report a status line if one is due."""
+        self.status.poll()
+        if self._redraw_due() or self.steps_done == self.n_steps:
+            self._draw()
+
+    def _draw(self) -> None:
+        if self.bar is None:
+            return
+        self.drawn = self.clock()
+        title, done, total, note = self._title(), self.steps_done, self.n_steps, ""
+        if self.steps_done:
+            speed = self.patches / max(1e-9, self.steps_done * self.steps.mean)
+            note = f"{self._loss_and_time()}, {speed:.1f} patches/s"
+        if self.validation_done:
+            title += ", validation"
+            done, total = self.validation_done, self.n_validation
+        self.bar.update(self.task, description=title, completed=done, total=total, note=note)
+
+
+def _can_draw() -> bool:
+    """Return True if the terminal can redraw a line."""
+    from rich.console import Console
+
+    return not Console().is_dumb_terminal
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

@@ -1,0 +1,78 @@
+"""Status lines after a silence, with a clock that the tests move."""
+
+import threading
+
+import pytest
+
+from singula.errors import UserError
+from singula.io.status import INTERVAL, LATEST, StatusLines
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_status_is_reported_only_after_a_silence() -> None:
+    clock, lines = Clock(), []
+    status = StatusLines(lines.append, "reading", clock=clock)
+    clock.now += INTERVAL - 0.1
+    status.poll()
+    assert lines == []
+    clock.now += 0.1
+    status.poll()
+    assert lines == ["reading"]
+    status.poll()
+    assert lines == ["reading"], "the silence begins again with each line"
+    clock.now += INTERVAL - 1
+    status("a result")
+    clock.now += INTERVAL - 1
+    status.update("image 2 of 9")
+    assert lines == ["reading", "a result"]
+    clock.now += 1
+    status.update("image 3 of 9")
+    assert lines == ["reading", "a result", "image 3 of 9"]
+
+
+def test_without_a_status_or_when_disabled_only_lines_pass() -> None:
+    for options in ({"status": ""}, {"status": "reading", "enabled": False}):
+        clock, lines = Clock(), []
+        status = StatusLines(lines.append, clock=clock, **options)
+        clock.now += 1000
+        with status:
+            status.poll()
+            status.update(options["status"])
+            status("a result")
+        assert lines == ["a result"]
+        assert not any(thread.name == "status lines" for thread in threading.enumerate())
+
+
+def test_the_limits_leave_room_within_half_a_minute() -> None:
+    assert 0 < INTERVAL < LATEST <= 28
+
+
+def test_a_timer_reports_for_a_step_that_takes_longer() -> None:
+    """The task itself never polls; the second line fails, as on a full disk."""
+    clock, lines, reported = Clock(), [], threading.Semaphore(0)
+
+    def notify(line: str) -> None:
+        lines.append(line)
+        reported.release()
+        if len(lines) == 2:
+            raise UserError("full")
+
+    with StatusLines(notify, describe=lambda: f"at {clock.now:.0f}", clock=clock):
+        for _ in range(3):
+            clock.now += LATEST
+            assert reported.acquire(timeout=60)
+    assert len(lines) == 3
+    assert lines[0] == f"at {1000 + LATEST:.0f}"
+
+
+def test_an_error_of_the_task_passes() -> None:
+    with pytest.raises(KeyError), StatusLines(print, "reading"):
+        raise KeyError("mine")
+    assert not any(thread.name == "status lines" for thread in threading.enumerate())
