@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ def slow_training(
 def test_no_silence_is_longer_than_half_a_minute(monkeypatch, tmp_path) -> None:
     lines = slow_training(monkeypatch, tmp_path, step=9.0, validation=7.0)
     times = [0.0, *(time for time, _ in lines)]
-    assert max(b - a for a, b in zip(times, times[1:], strict=False)) <= 30
+    assert max(b - a for a, b in itertools.pairwise(times)) <= 30
     found = [match for _, line in lines if (match := PATTERN.match(line))]
     assert {match[1] for match in found} == {"1", "2"}
     assert any(match[3] for match in found), "validation is reported too"
@@ -99,7 +100,7 @@ def step(report: ProgressReport, index: int) -> None:
 class Bar:
     """Stands in for rich's progress bar."""
 
-    made: list[Bar] = []
+    made: ClassVar[list[Bar]] = []
 
     def __init__(self, *columns: object, **options: object) -> None:
         self.states: list[dict[str, Any]] = []
