@@ -188,7 +188,8 @@ def test_units_are_told_and_converted(tmp_path: Path) -> None:
         (None, None): "surface_px²",
         ((2.0, 1.0, 1.0), None): "volume_unit³",
         ((2.0, 1.0, 1.0), "nm"): "volume_µm³",
-        ((2.0, 1.0, 1.0), "inch"): "volume_inch³",
+        ((2.0, 1.0, 1.0), "inch"): "volume_µm³",
+        ((2.0, 1.0, 1.0), "furlong"): "volume_furlong³",
     }
     for (spacing, unit), column in cases.items():
         table = instance_table(Instances("a", labels, None, spacing, unit))

@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from singula.exports.source import Instances
+from singula.io.units import in_microns
 from singula.io.write import write_csv
 from singula.measure.morphology import SURFACE, measure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_MICRONS = {
-    "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
-    "micrometre": 1.0, "nm": 1e-3, "nanometer": 1e-3, "nanometre": 1e-3, "mm": 1e3,
-    "millimeter": 1e3, "millimetre": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "å": 1e-4,
-}  # fmt: skip
 UNKNOWN = "unit"
 
 
@@ -36,12 +32,8 @@ def calibration(item: Instances) -> tuple[tuple[float, ...] | None, str]:
     """
     if item.spacing is None:
         return None, "px"
-    unit = (item.unit or "").strip()
-    factor = _MICRONS.get(unit.lower())
-    if factor is None:
-        return item.spacing, unit or UNKNOWN
-    # 250 nm are 0.25 µm, not 0.25000000000000006
-    return tuple(float(f"{size * factor:.12g}") for size in item.spacing), "µm"
+    spacing, unit = in_microns(item.spacing, item.unit)
+    return spacing, (unit or "").strip() or UNKNOWN
 
 
 def instance_table(item: Instances) -> pd.DataFrame:

@@ -21,7 +21,8 @@ from singula.io.formats import format_of
 from singula.io.image import ArrayPlace, Header, Image
 from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.pairs import Pair
-from singula.io.read import image_layout, label_layout, read_header, read_image
+from singula.io.read import geometry, image_layout, label_layout, read_header, read_image
+from singula.io.units import describe, in_microns
 from singula.words import counted
 
 Array = npt.NDArray[Any]
@@ -42,8 +43,8 @@ class FileFacts:
         Spatial shape of the image.
     dtype : str, optional
     channels, label_channels : int, optional
-    spacing : tuple of float, optional
-        Empty where the file does not say.
+    spacing : str, optional
+        Voxel size and unit, in µm where it is a length; empty where the file does not give it.
     digest, label_digest : str
         Of the pixels; empty for an image of one single value, and for labels that are missing.
     sampled : str
@@ -56,7 +57,7 @@ class FileFacts:
     dtype: str | None = None
     channels: int | None = None
     label_channels: int | None = None
-    spacing: tuple[float, ...] | None = None
+    spacing: str | None = None
     digest: str = ""
     label_digest: str = ""
     sampled: str = ""
@@ -110,7 +111,8 @@ def check_image(
         return None, facts, [*noticed, _refused("unreadable", path, error)]
     facts.shape, facts.channels = image.spatial_shape, layout.channels
     facts.dtype = str(array.dtype)
-    facts.spacing = tuple(round(size, 6) for size in image.spacing or ())
+    sizes, unit = in_microns(image.spacing, image.unit)
+    facts.spacing = "" if sizes is None else describe(sizes, unit)
     if is_constant(array):
         value = array[(0,) * ndim].tolist()
         found = f"every pixel {'looked at ' if facts.sampled else ''}is "
@@ -239,9 +241,5 @@ def _refused(kind: str, path: Path, error: UserError, severity: str | None = PRO
 def label_spacing(
     path: Path, ndim: int, arrays: ArrayPlace | None = None
 ) -> tuple[tuple[float, ...] | None, str | None]:
-    """Pixel size and unit that a file gives, if they fit the axes."""
-    header = read_header(path, arrays, labels=True)
-    if header.spacing is None or len(header.spacing) < ndim:
-        return None, None
-    sizes = tuple(float(size) for size in header.spacing[-ndim:])
-    return (sizes, header.unit) if np.all(np.array(sizes) > 0) else (None, None)
+    """Return the voxel size and the unit of a label file."""
+    return geometry(read_header(path, arrays, labels=True), ndim)

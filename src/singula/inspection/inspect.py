@@ -290,7 +290,7 @@ def _differing(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Fi
 
 
 def _show(value: object) -> str:
-    return "unknown" if value == () else str(value)
+    return "unknown" if value == "" else str(value)
 
 
 def _twins(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Finding]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from singula.errors import UserError
 from singula.io.image import ArrayPlace, ArrayPlaces, Header
+from singula.io.units import UNCALIBRATED, VoxelSize
 
 _INSIDE_KEYS = "INPUT_ZARR_MULTIPLE_DATA_RAW_PATH (labels: …_GT_PATH)"
 _AXES_KEYS = "INPUT_IMG_AXES_ORDER (labels: INPUT_MASK_AXES_ORDER)"
@@ -138,8 +139,7 @@ def make_header(
     axes: str | None,
     source: str,
     array: str,
-    spacing: tuple[float, ...] | None = None,
-    unit: str | None = None,
+    size: VoxelSize = UNCALIBRATED,
 ) -> Header:
     """The header of an array in a container: configured axes first, then the file's own.
 
@@ -161,7 +161,10 @@ def make_header(
         axes, source = place.axes, "the configured order of axes"
     elif axes is None and len(shape) == len(_DEFAULT_AXES):
         axes, source = _DEFAULT_AXES, "the usual order of five axes"
-    return Header(shape, dtype, axes, spacing, unit, source, array=array, remedy=_REMEDY)
+    return Header(
+        shape, dtype, axes, size.spacing, size.unit, source,
+        notes=size.notes, array=array, remedy=_REMEDY,
+    )  # fmt: skip
 
 
 def _sensible(axes: str) -> bool:

@@ -14,6 +14,7 @@ from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.containers import Found, choose, library, make_header, not_there, spellings
 from singula.io.image import AnyArray, ArrayPlace, Stored
+from singula.io.units import UNCALIBRATED, VoxelSize, voxel_size
 
 
 def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
@@ -34,7 +35,6 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     dataset = _dataset(h5py, path, file, place.inside, labels)
     _check_filters(h5py, path, dataset)
     axes, source = _axes(dataset)
-    spacing = _sizes(dataset)
     header = make_header(
         path,
         place,
@@ -43,8 +43,7 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
         axes=axes,
         source=source,
         array=str(dataset.name),
-        spacing=spacing,
-        unit="µm" if spacing else None,
+        size=_sizes(dataset),
     )
 
     def read(box: Box) -> AnyArray:
@@ -103,11 +102,10 @@ def _axes(dataset: Any) -> tuple[str | None, str]:
     return None, ""
 
 
-def _sizes(dataset: Any) -> tuple[float, ...] | None:
-    """Voxel size in µm as ImageJ's HDF5 plugins and PlantSeg write it, z first."""
-    values = dataset.attrs.get("element_size_um")
-    with suppress(TypeError, ValueError):
-        sizes = tuple(float(size) for size in np.ravel(values))
-        if len(sizes) in (2, 3) and all(np.isfinite(size) and size > 0 for size in sizes):
-            return sizes
-    return None
+def _sizes(dataset: Any) -> VoxelSize:
+    """Read the voxel size in µm as ImageJ's HDF5 plugins and PlantSeg write it, z first."""
+    values = np.ravel(dataset.attrs.get("element_size_um", ()))
+    if len(values) not in (2, 3):
+        return UNCALIBRATED
+    axes = "zyx"[-len(values) :]
+    return voxel_size(dict(zip(axes, values.tolist(), strict=True)), dict.fromkeys(axes, "µm"))

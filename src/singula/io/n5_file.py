@@ -24,6 +24,7 @@ from singula.boxes import Box
 from singula.io.containers import Found, choose, make_header, not_there, spellings
 from singula.io.image import AnyArray, ArrayPlace, Stored
 from singula.io.ngff import spatial_sizes
+from singula.io.units import UNCALIBRATED, VoxelSize
 
 _ATTRIBUTES = "attributes.json"
 
@@ -42,7 +43,7 @@ def open_n5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
         raise ValueError("an N5 is a folder; this is a file")
     folder = _folder(path, place.inside, labels)
     array = _Blocks.of(folder)
-    axes, spacing, unit = _geometry(path, folder, len(array.shape))
+    axes, size = _geometry(path, folder, len(array.shape))
     header = make_header(
         path,
         place,
@@ -51,8 +52,7 @@ def open_n5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
         axes=axes,
         source="N5 attributes",
         array=folder.relative_to(path).as_posix(),
-        spacing=spacing,
-        unit=unit,
+        size=size,
     )
     return Stored(header, array.blocks, array.read)
 
@@ -94,10 +94,8 @@ def _attributes(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _geometry(
-    path: Path, folder: Path, count: int
-) -> tuple[str | None, tuple[float, ...] | None, str | None]:
-    """Axes, voxel size and unit from the attributes of the array or of the folder around it."""
+def _geometry(path: Path, folder: Path, count: int) -> tuple[str | None, VoxelSize]:
+    """Read axes and voxel size from the attributes of the array or of the folder around it."""
     own = _attributes(folder)
     around = _attributes(folder.parent) if folder != path else {}
     said = {**around, **own}
@@ -109,13 +107,13 @@ def _geometry(
     if isinstance(resolution, dict):
         units, resolution = resolution.get("unit"), resolution.get("dimensions")
     if not isinstance(resolution, list) or len(resolution) not in (2, 3, count):
-        return axes, None, None
+        return axes, UNCALIBRATED
     letters = list(reversed(axes.lower())) if axes else list("xyz")[: len(resolution)]
     if len(letters) != len(resolution) or (len(resolution) > 3 and axes is None):
-        return axes, None, None
+        return axes, UNCALIBRATED
     if not isinstance(units, list) or len(units) != len(resolution):
         units = [units if isinstance(units, str) else None] * len(resolution)
-    return axes, *spatial_sizes(letters, resolution, units)
+    return axes, spatial_sizes(letters, resolution, units)
 
 
 @dataclass(frozen=True)

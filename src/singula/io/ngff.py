@@ -7,20 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from singula.io.units import (
+    METERS,
+    NAMES,
+    UNCALIBRATED,
+    VoxelSize,
+    convert,
+    unit_symbol,
+    voxel_size,
+)
+
 VERSION = "0.5"
 _SMALLEST = 256  # no coarser level once the plane is this small
-# Units as the format spells them
-_UNITS = {
-    "pm": "picometer",
-    "Å": "angstrom",
-    "nm": "nanometer",
-    "µm": "micrometer",
-    "mm": "millimeter",
-    "cm": "centimeter",
-    "m": "meter",
-}
-_SHORT = {long: short for short, long in _UNITS.items()}
-_METRES = {"pm": 1e-12, "Å": 1e-10, "nm": 1e-9, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
 
 
 @dataclass(frozen=True)
@@ -106,9 +104,12 @@ def multiscale(
         How coarser levels are made.
     """
     axes: list[dict[str, str]] = [{"name": one, "type": "space"} for one in "zyx"[-ndim:]]
-    if unit is not None:
+    symbol = unit_symbol(unit)
+    if spacing is not None and symbol in METERS and symbol not in NAMES:
+        spacing, symbol = [convert(size, symbol, "µm") for size in spacing], "µm"
+    if symbol is not None:
         for axis in axes:
-            axis["unit"] = _UNITS.get(unit, unit)
+            axis["unit"] = NAMES.get(symbol, symbol)
     before = [1.0] * channels
     if channels:
         axes.insert(0, {"name": "c", "type": "channel"})
@@ -131,15 +132,12 @@ class Multiscale:
         Of the array, from the image's group.
     axes : str
         One letter for each axis of the array.
-    spacing : tuple of float, optional
-        (y, x) or (z, y, x), in `unit`.
-    unit : str, optional
+    size : VoxelSize
     """
 
     path: str
     axes: str | None
-    spacing: tuple[float, ...] | None
-    unit: str | None
+    size: VoxelSize = UNCALIBRATED
 
 
 def has_multiscales(attributes: Mapping[str, Any]) -> bool:
@@ -166,7 +164,7 @@ def read_multiscale(attributes: Mapping[str, Any]) -> Multiscale:
         path = str(first["path"])
         axes = found.get("axes")
         if axes is None:
-            return Multiscale(path, "TCZYX", None, None)  # before version 0.3
+            return Multiscale(path, "TCZYX")  # before version 0.3
         names = [axis if isinstance(axis, str) else axis["name"] for axis in axes]
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(f"its OME-Zarr metadata lack {error}") from error
@@ -175,56 +173,42 @@ def read_multiscale(attributes: Mapping[str, Any]) -> Multiscale:
         both = zip(_sizes(first, len(names)), _sizes(found, len(names)), strict=True)
         sizes = [own * common for own, common in both]
         units = [None if isinstance(axis, str) else axis.get("unit") for axis in axes]
-        spacing, unit = spatial_sizes(names, sizes, units)
+        size = spatial_sizes(names, sizes, units)
     except (KeyError, TypeError, ValueError, IndexError):
-        spacing = unit = None  # sizes that cannot be understood are no reason to refuse the pixels
-    return Multiscale(path, letters, spacing, unit)
+        size = UNCALIBRATED  # a transform that cannot be understood does not make pixels unreadable
+    return Multiscale(path, letters, size)
 
 
 def spatial_sizes(
-    names: Sequence[str], sizes: Sequence[float], units: Sequence[str | None]
-) -> tuple[tuple[float, ...] | None, str | None]:
-    """The voxel size, z first, out of those of all axes, with one unit for all.
+    names: Sequence[str], sizes: Sequence[object], units: Sequence[object]
+) -> VoxelSize:
+    """Return the voxel size out of the sizes and units of all axes.
 
     Parameters
     ----------
     names : sequence of str
-        Of the axes.
+        Names of the axes, in any case; others than z, y and x are ignored.
     sizes, units : sequence
         One for each axis.
     """
-    places = [names.index(name) for name in "zyx" if name in names]
-    chosen = [float(sizes[place]) for place in places]
-    short = [unit_name(units[place]) for place in places]
-    if not all(math.isfinite(size) and size > 0 for size in chosen):
-        return None, None
-    unit = short[-1]
-    if any(one != unit for one in short):
-        if not all(one in _METRES for one in short):
-            return None, None
-        factors = [_METRES[one or ""] / _METRES[unit or ""] for one in short]
-        chosen = [float(f"{s * f:.8g}") for s, f in zip(chosen, factors, strict=True)]
-    if unit is None and all(size == 1 for size in chosen):
-        return None, None  # not calibrated
-    return tuple(chosen), unit
-
-
-def unit_name(text: object) -> str | None:
-    """The usual sign of a unit: ``micrometer`` and ``um`` are ``µm``; None for none."""
-    word = str(text or "").strip()
-    if word.lower() in ("um", "μm", "micron", "microns"):
-        return "µm"
-    single = word.lower().removesuffix("s").replace("metre", "meter")
-    if word.lower() in ("", "pixel", "pixels", "px", "none"):
-        return None
-    return _SHORT.get(single, word)
+    found = {name.lower(): place for place, name in enumerate(names)}
+    space = {axis: found[axis] for axis in "zyx" if axis in found}
+    return voxel_size(
+        {axis: sizes[place] for axis, place in space.items()},
+        {axis: units[place] for axis, place in space.items()},
+    )
 
 
 def _sizes(entry: Mapping[str, Any], count: int) -> list[float]:
     for transform in entry.get("coordinateTransformations") or ():
         if transform.get("type") == "scale":
-            return [float(size) for size in transform["scale"]]
+            # An axis without a number is the concern of that axis alone.
+            return [size if _is_number(size) else math.nan for size in transform["scale"]]
     return [1.0] * count
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _ome(attributes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from singula.io.containers import library
 from singula.io.image import AnyArray, Header
+from singula.io.units import tidy, voxel_size
 
 _UNITS = {"meter": "m", "mm": "mm", "micron": "µm"}
 # As stored x comes first; the fifth axis holds vectors. Here the order is turned round.
@@ -47,15 +48,22 @@ def _header(image: Any) -> Header:
     if stored.names:
         raise ValueError("its values are colours; save it as grey, or as TIFF")
     scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
-    spatial = min(len(shape), 3)
-    spacing = tuple(float(size) for size in image.header.get_zooms()[:spatial][::-1])
     unit = _UNITS.get(image.header.get_xyzt_units()[0])
-    told = unit is not None or any(size != 1 for size in spacing)  # 1 stands there by default
+    size = voxel_size(_zooms(image, min(len(shape), 3)), dict.fromkeys("xyz", unit))
     return Header(
         shape=shape,
         dtype=np.dtype(np.float64) if scaled else stored.newbyteorder("="),
         axes=_AXES[-len(shape) :],
-        spacing=spacing if told and min(spacing) > 0 else None,
-        unit=unit if told else None,
+        spacing=size.spacing,
+        unit=size.unit,
+        notes=size.notes,
         source="the NIfTI format",
     )
+
+
+def _zooms(image: Any, count: int) -> dict[str, float]:
+    """Return the stored size along x, y and z; nibabel would replace a size of 0 by 1."""
+    with image.file_map["image"].get_prepare_fileobj("rb") as file:
+        stored = type(image.header).from_fileobj(file, check=False)["pixdim"][1 : 1 + count]
+    # float32: 0.2 is stored as 0.20000000298
+    return {axis: tidy(abs(float(size)), 7) for axis, size in zip("xyz", stored, strict=False)}

@@ -13,6 +13,7 @@ from singula.io.axes import Layout, decide_layout
 from singula.io.files import read_header, read_mapped, read_pixels
 from singula.io.formats import IMAGE_SUFFIXES, format_of, stem_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Image
+from singula.io.units import describe
 from singula.io.values import (
     check_classes,
     check_finite,
@@ -257,8 +258,16 @@ def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout
 
 def file_notes(header: Header, layout: Layout) -> list[str]:
     """List what a user should know about a file, without its name."""
-    dropped = layout.channels != layout.stored_channels
-    return [*header.notes, *["its alpha channel (transparency) is left out"] * dropped]
+    notes = list(header.notes)
+    if header.spacing is not None and lacks_depth(header, len(layout.spatial_shape)):
+        depth = describe(header.spacing[-1:], header.unit)
+        notes.append(
+            f"it gives no valid voxel size along z; that along x, {depth}, is assumed: set "
+            "DATA.*.RESOLUTION (in predict and export --spacing)"
+        )
+    if layout.channels != layout.stored_channels:
+        notes.append("its alpha channel (transparency) is left out")
+    return notes
 
 
 def _tell(path: Path, header: Header, layout: Layout, notify: Notify | None) -> None:
@@ -268,11 +277,22 @@ def _tell(path: Path, header: Header, layout: Layout, notify: Notify | None) -> 
 
 
 def geometry(header: Header, spatial: int) -> tuple[tuple[float, ...] | None, str | None]:
-    """The part of the voxel size that so many axes need, and its unit."""
+    """Return the voxel size along so many axes, and its unit.
+
+    The size along z is assumed to be that along x where the file gives sizes in the plane alone:
+    `file_notes` says so.
+    """
     spacing = header.spacing
-    if spacing is None or len(spacing) < spatial:
+    if spacing is None:
         return None, None
+    if len(spacing) < spatial:
+        spacing = (spacing[-1], *spacing)
     return spacing[-spatial:], header.unit
+
+
+def lacks_depth(header: Header, spatial: int) -> bool:
+    """Return True if the file gives a pixel size in the plane, but none along z."""
+    return header.spacing is not None and len(header.spacing) < spatial
 
 
 def _image(path: Path, header: Header, layout: Layout, array: AnyArray) -> Image:

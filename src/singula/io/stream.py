@@ -14,6 +14,7 @@ from singula.boxes import Box, boxes
 from singula.io.atomic import atomic_path
 from singula.io.containers import library
 from singula.io.image import AnyArray
+from singula.io.units import in_microns
 from singula.io.write import reserve_tiff, stored_type, tiff_options
 
 _HELD = 256 * 2**20  # bytes of the image that are held at once
@@ -244,8 +245,9 @@ def write_hdf5_from(
         )
         for dim, letter in zip(dataset.dims, "zyx"[-ndim:] + "c" * len(last), strict=True):
             dim.label = letter
-        if source.spacing is not None and source.unit == "µm":
-            dataset.attrs["element_size_um"] = source.spacing
+        sizes, unit = in_microns(source.spacing, source.unit)
+        if sizes is not None and unit == "µm":
+            dataset.attrs["element_size_um"] = sizes
         for box in boxes(source.spatial_shape, size):
             part = source.read(box)
             dataset[box] = part.reshape(part.shape[:ndim] + last)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
 
 from singula.io.image import AnyArray, Header
+from singula.io.units import UNCALIBRATED, VoxelSize, convert, tidy, unit_symbol, voxel_size
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
 _SOURCES = {"ome": "OME metadata", "imagej": "ImageJ metadata", "shaped": "tifffile metadata"}
-_MICRON_NAMES = {"µm", "μm", "um", "micron", "microns", "micrometer", "micrometers", "\\u00b5m"}
-_METRES = {"pm": 1e-12, "Å": 1e-10, "nm": 1e-9, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
 # Written by `write_tiff` into the description of a volume with one z slice.
 SINGLE_SLICE = "single_slice"
-_NO_UNIT = {"", "pixel", "pixels", "reference frame", "none", "null"}
+# Units of the tag ResolutionUnit; larger pixels are dots per inch of a printer or a screen
+_RESOLUTION_UNITS, _LARGEST_PIXEL = {2: "in", 3: "cm"}, 10.0  # µm
 
 
 def tiff_header(path: Path) -> Header:
@@ -86,11 +85,11 @@ def _check_complete(tif: TiffFile, series: TiffPageSeries) -> None:
 
 def series_header(tif: TiffFile, series: TiffPageSeries) -> Header:
     """What an open file says of an image."""
-    spacing, unit = _calibration(tif, series)
+    size = _calibration(tif, series)
     extra = series.keyframe.extrasamples
-    notes: tuple[str, ...] = ()
+    notes = size.notes
     if len(tif.series) > 1:
-        notes = (f"it holds {len(tif.series)} different images; the first is read",)
+        notes += (f"it holds {len(tif.series)} different images; the first is read",)
     shape, axes = tuple(series.shape), _known_axes(series.axes)
     if axes is not None and "Z" not in axes and _says_one_slice(tif, series):
         shape, axes = (1, *shape), f"Z{axes}"
@@ -98,8 +97,8 @@ def series_header(tif: TiffFile, series: TiffPageSeries) -> Header:
         shape=shape,
         dtype=series.dtype,
         axes=axes,
-        spacing=spacing,
-        unit=unit,
+        spacing=size.spacing,
+        unit=size.unit,
         source=_SOURCES.get(series.kind, "the TIFF pages"),
         alpha=series.axes.endswith("S") and len(extra) == 1 and extra[0] in (1, 2),
         notes=notes,
@@ -121,64 +120,76 @@ def _known_axes(axes: str) -> str | None:
     return None if {"I", "Q"} & set(axes) else axes
 
 
-def _calibration(
-    tif: TiffFile, series: TiffPageSeries
-) -> tuple[tuple[float, ...] | None, str | None]:
-    """Read the voxel size, (y, x) or (z, y, x), and its unit; both None if the file has none."""
+def _calibration(tif: TiffFile, series: TiffPageSeries) -> VoxelSize:
+    """Read the voxel size from the metadata of the dialect, else from the resolution tags."""
     try:
         if series.kind == "ome":
-            sizes, unit = _ome_sizes(tif.ome_metadata or "")
-        elif tif.is_imagej:
-            sizes, unit = _imagej_sizes(tif)
-        else:
-            return None, None
-    except (ElementTree.ParseError, KeyError, ValueError, TypeError, ZeroDivisionError):
-        return None, None  # metadata that cannot be understood is no reason to refuse the pixels
-    if not all(size > 0 and math.isfinite(size) for size in sizes):
-        return None, None
-    return sizes, unit
+            return _ome_sizes(tif.ome_metadata or "")
+        if tif.is_imagej:
+            return _imagej_sizes(tif)
+        return _tag_sizes(tif)
+    except (ElementTree.ParseError, KeyError, ValueError, TypeError):
+        return UNCALIBRATED  # metadata that cannot be understood do not make pixels unreadable
 
 
-def _ome_sizes(xml: str) -> tuple[tuple[float, ...], str | None]:
+def _ome_sizes(xml: str) -> VoxelSize:
     pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
     if pixels is None:
-        raise ValueError("no Pixels element")
-    names = ["Z", "Y", "X"] if "PhysicalSizeZ" in pixels.attrib else ["Y", "X"]
-    units = [_unit_name(pixels.attrib.get(f"PhysicalSize{name}Unit", "µm")) for name in names]
-    unit = units[-1]
-    sizes = []
-    for name, own in zip(names, units, strict=True):
-        size = float(pixels.attrib[f"PhysicalSize{name}"])
-        if own != unit:
-            size = _tidy(size * _METRES[own or ""] / _METRES[unit or ""])
-        sizes.append(size)
-    return tuple(sizes), unit
+        return UNCALIBRATED
+    given = pixels.attrib
+    axes = [axis for axis in "zyx" if f"PhysicalSize{axis.upper()}" in given]
+    return voxel_size(
+        {axis: given[f"PhysicalSize{axis.upper()}"] for axis in axes},
+        {axis: given.get(f"PhysicalSize{axis.upper()}Unit", "µm") for axis in axes},
+    )
 
 
-def _imagej_sizes(tif: TiffFile) -> tuple[tuple[float, ...], str | None]:
+def _imagej_sizes(tif: TiffFile) -> VoxelSize:
+    """Read the calibration as ImageJ writes it: x and y in tags, the rest in the description."""
     declared = tif.imagej_metadata or {}
-    tags = tif.pages.first.tags
-    sizes = []
-    for name in ("YResolution", "XResolution"):
-        pixels, length = tags[name].value
-        sizes.append(_tidy(length / pixels))
-    unit = _unit_name(str(declared.get("unit", "")))
-    dots_per_inch = unit is None and tags.valueof("ResolutionUnit", 2) != 1
-    unscaled = unit is None and ("spacing" not in declared or "unit" in declared)
-    if dots_per_inch or (unscaled and sizes == [1, 1]):
-        raise ValueError("not calibrated")
+    sizes: dict[str, object] = dict(_tag_lengths(tif))
+    unit = unit_symbol(declared.get("unit"))
+    if unit is None and tif.pages.first.tags.valueof("ResolutionUnit", 2) != 1:
+        return _tag_sizes(tif)
     if "spacing" in declared:
-        sizes.insert(0, abs(float(declared["spacing"])))
-    return tuple(sizes), unit
+        sizes["z"] = _magnitude(declared["spacing"])
+    elif unit is not None and _has_slices(declared):
+        sizes["z"] = 1.0  # ImageJ does not write a distance of exactly 1
+    units = {"x": unit, "y": declared.get("yunit", unit), "z": declared.get("zunit", unit)}
+    stated = "spacing" in declared and "unit" not in declared
+    return voxel_size(sizes, units, calibrated=stated)
 
 
-def _unit_name(text: str) -> str | None:
-    name = text.strip()
-    if name.lower() in _MICRON_NAMES:
-        return "µm"
-    return None if name.lower() in _NO_UNIT else name
+def _has_slices(declared: dict[str, Any]) -> bool:
+    """Return True if an ImageJ description declares a stack along z."""
+    if "slices" in declared:
+        return int(declared["slices"]) > 1
+    others = {"channels", "frames"} & declared.keys()
+    return int(declared.get("images", 1)) > 1 and not others
 
 
-def _tidy(size: float) -> float:
-    """Undo the rounding of a quotient of two integers: 0.30000000000123 is 0.3."""
-    return float(f"{size:.8g}")
+def _magnitude(value: object) -> object:
+    """Drop the sign of a distance between slices, which is negative in stacks of some scanners."""
+    return abs(value) if isinstance(value, int | float) else value
+
+
+def _tag_lengths(tif: TiffFile) -> dict[str, float]:
+    """Return the length of a pixel along y and x in the unit of the resolution tags."""
+    found = {}
+    for axis, name in (("y", "YResolution"), ("x", "XResolution")):
+        pixels, length = tif.pages.first.tags.valueof(name, (0, 0))
+        if pixels and length:
+            found[axis] = tidy(length / pixels, 8)
+    return found
+
+
+def _tag_sizes(tif: TiffFile) -> VoxelSize:
+    """Read the pixel size from the resolution tags, unless they are meant for printing."""
+    unit = _RESOLUTION_UNITS.get(int(tif.pages.first.tags.valueof("ResolutionUnit", 2)))
+    sizes = _tag_lengths(tif)
+    if unit is None or not sizes:
+        return UNCALIBRATED
+    microns = {axis: tidy(convert(size, unit, "µm"), 8) for axis, size in sizes.items()}
+    if max(microns.values()) >= _LARGEST_PIXEL:
+        return UNCALIBRATED
+    return voxel_size(microns, dict.fromkeys(microns, "µm"))

@@ -13,6 +13,7 @@ import numpy as np
 from singula.io.atomic import atomic_path
 from singula.io.image import AnyArray
 from singula.io.tiff import SINGLE_SLICE
+from singula.io.units import unit_symbol
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -236,8 +237,9 @@ def _imagej_calibration(spacing: Sequence[float], unit: str | None) -> dict[str,
     if len(spacing) == 3:
         found["spacing"] = float(spacing[0])
     if unit is not None:
-        # The description is ASCII; ImageJ shows "um" as µm.
-        found["unit"] = unit.replace("µ", "u").encode("ascii", "replace").decode()
+        # The description is ASCII; ImageJ shows "um" as µm, and reads the escapes of Java.
+        plain = (unit_symbol(unit) or unit).replace("µ", "u")
+        found["unit"] = "".join(c if c.isascii() else f"\\u{ord(c):04X}" for c in plain)
     return found
 
 
@@ -245,7 +247,7 @@ def _ome_calibration(spacing: Sequence[float], unit: str | None) -> dict[str, An
     found: dict[str, Any] = {}
     for name, size in zip("ZYX"[-len(spacing) :], spacing, strict=True):
         found[f"PhysicalSize{name}"] = float(size)
-        found[f"PhysicalSize{name}Unit"] = unit or "pixel"
+        found[f"PhysicalSize{name}Unit"] = unit_symbol(unit) or "pixel"
     return found
 
 

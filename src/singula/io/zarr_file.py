@@ -14,6 +14,7 @@ from singula.boxes import Box
 from singula.io import ngff
 from singula.io.containers import Found, choose, library, make_header, not_there, spellings
 from singula.io.image import AnyArray, ArrayPlace, Stored
+from singula.io.units import UNCALIBRATED
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup")
 
@@ -103,9 +104,9 @@ def _stored(zarr: Any, path: Path, place: ArrayPlace, node: Any) -> Stored:
     else:
         array, image = node, _image_of(zarr, path, node)
     if image is not None:
-        source, axes, spacing, unit = "OME-Zarr metadata", image.axes, image.spacing, image.unit
+        source, axes, size = "OME-Zarr metadata", image.axes, image.size
     else:
-        source, axes, spacing, unit = "Zarr metadata", _dimension_letters(array), None, None
+        source, axes, size = "Zarr metadata", _dimension_letters(array), UNCALIBRATED
     header = make_header(
         path,
         place,
@@ -114,8 +115,7 @@ def _stored(zarr: Any, path: Path, place: ArrayPlace, node: Any) -> Stored:
         axes=axes,
         source=source,
         array=_place_of(array).resolve().relative_to(path.resolve()).as_posix(),
-        spacing=spacing,
-        unit=unit,
+        size=size,
     )
 
     def read(box: Box) -> AnyArray:

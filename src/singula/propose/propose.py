@@ -196,7 +196,7 @@ def n_classes(survey: Survey) -> int:
 
 def _resolution(survey: Survey) -> list[Choice]:
     """Size of a pixel where all files say the same; else each counts by its own."""
-    if survey.spacing is None or len({image.spacing for image in survey.images}) > 1:
+    if survey.spacing is None or not survey.one_spacing:
         return []
     parts = ["TRAIN"]
     parts += ["VAL"] if folders.validation(survey) is not None else []

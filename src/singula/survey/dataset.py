@@ -18,6 +18,7 @@ from singula.survey.folders import Folders, find_folders
 from singula.survey.images import survey_image
 from singula.survey.machine import survey_machine
 from singula.survey.objects import survey_labels
+from singula.words import counted
 
 _Result = TypeVar("_Result")
 _LOOK_FIRST = 5
@@ -86,6 +87,7 @@ def survey_dataset(
     if ndim is None:
         ndim = decide_ndim([pair for _, pairs in paired for pair in pairs[:_LOOK_FIRST]])
     parts = tuple(_part(part, pairs, ndim, most_files, attempt) for part, pairs in paired)
+    notes += _file_notes(parts)
     channels = max((image.channels for part in parts for image in part.images), default=1)
     return Survey(
         path,
@@ -145,6 +147,14 @@ def _shape(pair: Pair, ndim: int) -> tuple[int, ...]:
                 "give each image the label of the same size; check that the right files are paired",
             )
     return shape
+
+
+def _file_notes(parts: Sequence[PartFacts]) -> list[str]:
+    """List what the user should know about the images, with the number of files."""
+    found = Counter(
+        f"{part.name}: {note}" for part in parts for image in part.images for note in image.notes
+    )
+    return [f"{note} ({counted(count, 'file')})" for note, count in found.items()]
 
 
 def _spread(pairs: Sequence[Pair], most: int | None) -> list[Pair]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from singula.errors import UserError
 from singula.io.pairs import Pair
+from singula.io.units import in_microns, tidy
 
 PERCENTILES = (0.0, 0.1, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.9, 100.0)
 
@@ -41,6 +42,8 @@ class ImageFacts:
         There are several channels and all hold the same.
     sampled : bool
         The numbers come from crops, not from every pixel.
+    notes : tuple of str
+        What a user should know about the file.
     """
 
     path: Path
@@ -56,6 +59,13 @@ class ImageFacts:
     saturated: float
     grey: bool
     sampled: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def length(self) -> tuple[tuple[float, ...] | None, str | None]:
+        """Voxel size in µm where its unit is a length, without rounding noise; for comparisons."""
+        sizes, unit = in_microns(self.spacing, self.unit)
+        return None if sizes is None else tuple(tidy(size, 6) for size in sizes), unit
 
     @property
     def constant(self) -> bool:
@@ -284,9 +294,20 @@ class Survey:
 
     @property
     def spacing(self) -> tuple[float, ...] | None:
-        """Most frequent pixel size in the files, z first; None when most files do not say."""
-        found = Counter(image.spacing for image in self.images)
-        return found.most_common(1)[0][0] if found else None
+        """Most frequent voxel size in the files, z first; None if most files do not give one.
+
+        Sizes in different units are compared as lengths; the unit is that of the first such file.
+        """
+        found = Counter(image.length for image in self.images)
+        if not found:
+            return None
+        usual = found.most_common(1)[0][0]
+        return next(image.spacing for image in self.images if image.length == usual)
+
+    @property
+    def one_spacing(self) -> bool:
+        """Return True if all files give the same voxel size, in whatever unit."""
+        return len({image.length for image in self.images}) == 1
 
     @property
     def anisotropy(self) -> float:

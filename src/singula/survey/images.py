@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from singula.io.lazy import open_image
 from singula.io.lazy_array import LazyArray, Pixels
-from singula.io.read import image_layout, read_header, read_image
+from singula.io.read import geometry, image_layout, lacks_depth, read_header, read_image
 from singula.survey.facts import PERCENTILES, ImageFacts
 
 # The largest number of cameras with 10, 12 and 14 bits, whose images come as 16 bits
@@ -45,9 +45,11 @@ def survey_image(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS)
         array = LazyArray.of(open_image(path, ndim, layout.channels))
     else:
         array = read_image(path, ndim, layout.channels).array
-    spacing, unit = header.spacing, header.unit
-    if spacing is not None and len(spacing) < ndim:
+    spacing, unit, notes = *geometry(header, ndim), header.notes
+    if lacks_depth(header, ndim):
+        # An assumed distance of slices is not a fact about the anisotropy.
         spacing = unit = None
+        notes += ("no valid voxel size along z; its ratio to x is estimated from the objects",)
     if sampled:
         values = _sample(array, ndim, most_pixels)
     else:
@@ -58,7 +60,7 @@ def survey_image(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS)
         layout.channels,
         str(values.dtype),
         layout.note,
-        None if spacing is None else tuple(spacing[-ndim:]),
+        spacing,
         unit,
         np.percentile(values, PERCENTILES, axis=0).T.astype(np.float64),
         values.mean(axis=0, dtype=np.float64),
@@ -66,6 +68,7 @@ def survey_image(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS)
         _saturated(values),
         bool(layout.channels > 1 and (values == values[:, :1]).all()),
         sampled,
+        notes,
     )
 
 

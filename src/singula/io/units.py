@@ -1,0 +1,202 @@
+"""Units of length, and the voxel size of a file: each axis validated, one unit for all axes."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# Meters per unit, by the symbols of OME-XML. The symbols are case-sensitive: Mm is not mm.
+METERS: dict[str, float] = {
+    "Ym": 1e24, "Zm": 1e21, "Em": 1e18, "Pm": 1e15, "Tm": 1e12, "Gm": 1e9, "Mm": 1e6, "km": 1e3,
+    "hm": 1e2, "dam": 1e1, "m": 1.0, "dm": 1e-1, "cm": 1e-2, "mm": 1e-3, "µm": 1e-6, "nm": 1e-9,
+    "pm": 1e-12, "fm": 1e-15, "am": 1e-18, "zm": 1e-21, "ym": 1e-24, "Å": 1e-10,
+    "thou": 2.54e-5, "li": 0.0254 / 12, "in": 0.0254, "ft": 0.3048, "yd": 0.9144, "mi": 1609.344,
+    "pt": 0.0254 / 72, "ua": 149597870700.0, "ly": 9460730472580800.0,
+    "pc": 149597870700.0 * 648000 / math.pi,
+}  # fmt: skip
+_PREFIXES = {
+    "yotta": "Y", "zetta": "Z", "exa": "E", "peta": "P", "tera": "T", "giga": "G", "mega": "M",
+    "kilo": "k", "hecto": "h", "deca": "da", "": "", "deci": "d", "centi": "c", "milli": "m",
+    "micro": "µ", "nano": "n", "pico": "p", "femto": "f", "atto": "a", "zepto": "z", "yocto": "y",
+}  # fmt: skip
+# Names that OME-Zarr allows; it has none for dam, thou, li, ua, ly and pt.
+NAMES: dict[str, str] = {
+    **{f"{prefix}m": f"{name}meter" for name, prefix in _PREFIXES.items() if prefix != "da"},
+    "Å": "angstrom", "in": "inch", "ft": "foot", "yd": "yard", "mi": "mile", "pc": "parsec",
+}  # fmt: skip
+_SYMBOLS = {name: symbol for symbol, name in NAMES.items()} | {
+    "um": "µm", "micron": "µm", "decameter": "dam", "dekameter": "dam", "ångström": "Å",
+    "ångstrom": "Å", "angström": "Å", "inche": "in", "feet": "ft", "point": "pt", "line": "li",
+}  # fmt: skip
+_NO_LENGTH = {
+    "", "pixel", "pixels", "px", "voxel", "voxels", "none", "null", "unknown", "reference frame",
+    "referenceframe",
+}  # fmt: skip
+
+
+def unit_symbol(text: object) -> str | None:
+    r"""Return the symbol of a unit; None if the text does not name one.
+
+    Parameters
+    ----------
+    text : object
+        A symbol or a name in any usual spelling: ``um``, ``micron``, ``\\u00B5m``, ``Inches``.
+
+    Returns
+    -------
+    str or None
+        A key of `METERS`; a name that is not known, unchanged; None for an empty text and for
+        ``pixel`` and ``reference frame``, which are not lengths.
+
+    Examples
+    --------
+    >>> unit_symbol("microns"), unit_symbol("Nanometre"), unit_symbol("reference frame")
+    ('µm', 'nm', None)
+    """
+    word = re.sub(
+        r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), str(text or "").strip()
+    )
+    # Two code points look like µ, and two like Å.
+    word = unicodedata.normalize("NFC", word).replace("\N{GREEK SMALL LETTER MU}", "µ")
+    lower = word.lower()
+    if lower in _NO_LENGTH:
+        return None
+    if word in METERS:
+        return word
+    name = lower.replace("metre", "meter")
+    for spelling in (name, name.removesuffix("s")):
+        if spelling in _SYMBOLS:
+            return _SYMBOLS[spelling]
+    return "Å" if lower == "å" else lower if lower in METERS else word
+
+
+def convert(size: float, unit: str, target: str) -> float:
+    """Convert a length from one unit of `METERS` to another; rounding noise is removed.
+
+    Examples
+    --------
+    >>> convert(0.3, "µm", "nm")
+    300.0
+    """
+    if unit == target:
+        return size
+    return tidy(size * (METERS[unit] / METERS[target]))
+
+
+def tidy(size: float, digits: int = 12) -> float:
+    """Remove the rounding noise of a quotient: 0.30000000000000004 becomes 0.3."""
+    return float(f"{size:.{digits}g}")
+
+
+def in_microns(
+    spacing: Sequence[float] | None, unit: str | None
+) -> tuple[tuple[float, ...] | None, str | None]:
+    """Express a voxel size in µm if its unit is a known length; else return it unchanged."""
+    symbol = unit_symbol(unit)
+    if spacing is None or symbol not in METERS:
+        return None if spacing is None else tuple(spacing), unit
+    return tuple(convert(size, symbol, "µm") for size in spacing), "µm"
+
+
+@dataclass(frozen=True)
+class VoxelSize:
+    """Voxel size that a file gives.
+
+    Parameters
+    ----------
+    spacing : tuple of float, optional
+        Size along (z, y, x), or along (y, x) where the size along z is missing; in `unit`.
+    unit : str, optional
+        Symbol of the unit; None if the file gives no length.
+    notes : tuple of str
+        What the user should know: axes whose size is missing or invalid.
+    """
+
+    spacing: tuple[float, ...] | None = None
+    unit: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+UNCALIBRATED = VoxelSize()
+
+
+def voxel_size(
+    sizes: Mapping[str, object], units: Mapping[str, object], *, calibrated: bool = False
+) -> VoxelSize:
+    """Validate the size along each axis, and convert all sizes to the unit of x.
+
+    An axis is left out if its size is not a finite positive number, or if its unit cannot be
+    compared with those of the other axes. Pixels are square if only one of y and x remains. Sizes
+    without any unit of length are kept as relative sizes, unless all of them are 1.
+
+    Parameters
+    ----------
+    sizes : mapping of str to object
+        Size by axis (z, y, x); axes that the file does not mention are left out.
+    units : mapping of str to object
+        Unit by axis, in any spelling.
+    calibrated : bool
+        Keep sizes that are all 1 and have no unit: the file states them.
+
+    Examples
+    --------
+    >>> voxel_size({"z": 0.3, "y": 50, "x": 50}, {"z": "µm", "y": "nm", "x": "nm"}).spacing
+    (300.0, 50.0, 50.0)
+    """
+    symbols = {axis: unit_symbol(units.get(axis)) for axis in sizes}
+    valid = {axis: size for axis in "zyx" if (size := _positive(sizes.get(axis))) is not None}
+    lengths = {axis for axis in valid if symbols[axis] in METERS}
+    if lengths & {"y", "x"}:
+        kept = {axis: size for axis, size in valid.items() if axis in lengths}
+    else:
+        plane = next((axis for axis in "xy" if axis in valid), None)
+        if plane is None:
+            return VoxelSize(notes=_lost(sizes, valid, {}))
+        kept = {axis: size for axis, size in valid.items() if symbols[axis] == symbols[plane]}
+    base = "x" if "x" in kept else "y"
+    unit = symbols[base]
+    if unit in METERS:
+        kept = {axis: convert(size, symbols[axis] or "", unit) for axis, size in kept.items()}
+    elif unit is None and set(kept.values()) == {1.0} and not calibrated:
+        return UNCALIBRATED  # the default of most formats
+    spacing = (*((kept["z"],) if "z" in kept else ()), *(kept.get(a, kept[base]) for a in "yx"))
+    return VoxelSize(spacing, unit, _lost(sizes, valid, kept, unit))
+
+
+def _positive(value: object) -> float | None:
+    try:
+        size = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return size if 0 < size < math.inf else None
+
+
+def _lost(
+    sizes: Mapping[str, object],
+    valid: Mapping[str, float],
+    kept: Mapping[str, float],
+    unit: str | None = None,
+) -> tuple[str, ...]:
+    """Name the axes of the plane that have no usable size; z concerns volumes only."""
+    plane = [axis for axis in "yx" if axis not in kept]
+    if not plane or not any(axis in sizes for axis in "yx"):
+        return ()
+    if not kept:
+        if not valid:
+            return ()
+        return ("it gives no valid pixel size along y and x, so its voxel size is not used",)
+    axis, other = plane[0], "x" if plane[0] == "y" else "y"
+    return (
+        f"it gives no valid pixel size along {axis}; that along {other}, "
+        f"{describe((kept[other],), unit)}, is assumed",
+    )
+
+
+def describe(spacing: Sequence[float], unit: str | None) -> str:
+    """Show a voxel size in a message: ``0.5 µm``, or ``(1, 0.2, 0.2) µm``."""
+    sizes = [f"{size:.6g}" for size in spacing]
+    text = sizes[0] if len(sizes) == 1 else f"({', '.join(sizes)})"
+    return f"{text} {unit}" if unit else text
