@@ -335,3 +335,37 @@ def process():
 )
 def test_memory_is_a_few_bytes_per_pixel(process, make, size, dtype, most):
     assert 4 < process.submit(bytes_per_pixel, make, size, dtype).result() < most
+
+
+def test_border_objects_are_judged_against_their_own_size() -> None:
+    # 5x5 squares: one complete (id by its place), one cut to 5x3 by the border, one cut to 5x1.
+    inside = np.zeros((24, 24), np.float32)
+    inside[10:15, 10:15] = 1
+    inside[2:7, 0:3] = 1
+    inside[18:23, 23:24] = 1
+    maps = {"B": inside, "C": np.zeros_like(inside)}
+
+    def sizes(**keys: int) -> list[int]:
+        labels = decode(maps, settings=dataclasses.replace(MANUAL, **keys)).labels
+        return sorted(np.bincount(labels.ravel())[1:].tolist())
+
+    assert sizes(remove_small=20) == [25]
+    assert sizes(remove_small=20, remove_small_at_border=10) == [15, 25]
+    assert sizes(remove_small=20, remove_small_at_border=0) == [5, 15, 25]
+    assert sizes(remove_small=26, remove_small_at_border=0) == [5, 15]
+    # Border objects are never judged more strictly than the others.
+    assert sizes(remove_small=10, remove_small_at_border=100) == [15, 25]
+    before = {"remove_before": True, "remove_small": 20}
+    assert sizes(**before) == [25]
+    assert sizes(**before, remove_small_at_border=10) == [15, 25]
+
+
+def test_faces_along_z_are_a_border_too() -> None:
+    inside = np.zeros((6, 16, 16), np.float32)
+    inside[0, 4:8, 4:8] = 1
+    inside[3, 10:14, 10:14] = 1
+    maps = {"B": inside, "C": np.zeros_like(inside)}
+    settings = dataclasses.replace(MANUAL, remove_small=17, remove_small_at_border=5)
+    labels = decode(maps, settings=settings).labels
+    assert labels.max() == 1
+    assert labels[0, 5, 5] == 1

@@ -14,6 +14,7 @@ from singula.channels import encode
 from singula.instances import DECODERS, DecodeSettings, decode
 from singula.instances.blockwise import Recipe, flood_part, nothing_grows, seed_part
 from singula.instances.thresholds import histogram, resolve_thresholds
+from singula.instances.watershed import is_large, labels_at_border
 from singula.scaleout import Grid
 from singula.scaleout.stitch import HIGH, LOW, face_of, face_pairs, join, number_by_first, sum_over
 
@@ -66,7 +67,8 @@ def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
     kept = None
     if chosen.remove_before:
         sizes = sum_over(component, np.concatenate([p.pixels for p in parts]))
-        kept = sizes >= max(chosen.remove_small, 1)
+        cut = sum_over(component, np.concatenate([p.at_border for p in parts]).astype(int)) > 0
+        kept = is_large(sizes, cut, chosen.remove_small, chosen.min_border_pixels)
     ids = number_by_first(component, np.concatenate([p.first for p in parts]), kept)
     offsets = np.cumsum([0, *(len(p.first) for p in parts)])
     seeds = np.zeros(shape, np.uint32)
@@ -74,15 +76,18 @@ def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
         own = np.concatenate([[0], ids[offsets[n] : offsets[n + 1]]])
         seeds[grid.box(n)] = own[part.labels]
     flooded, unproved = np.zeros(shape, np.uint32), 0
+    met_border = set()
     for n in range(len(grid)):
         part = flood_part(
             recipe, grid.box(n), shape, read_maps, lambda box: seeds[box], halo=halo, most=most
         )
         flooded[grid.box(n)] = part.labels
+        met_border |= set(labels_at_border(part.labels, grid.box(n), shape).tolist())
         unproved += part.unproved
     sizes = np.bincount(flooded.ravel())
-    least = 1 if chosen.remove_before else max(chosen.remove_small, 1)
-    large = sizes >= least
+    least = (chosen.remove_small, chosen.min_border_pixels)
+    cut = np.isin(np.arange(len(sizes)), list(met_border))
+    large = is_large(sizes, cut, *((0, 0) if chosen.remove_before else least))
     large[0] = False
     return (np.cumsum(large) * large)[flooded], unproved
 
@@ -103,6 +108,7 @@ def cases(draw):
             th_type=draw(st.sampled_from(["auto", "manual"])),
             th_distance=draw(st.sampled_from([0.6, 0.9, 1.5])),
             remove_small=draw(st.integers(0, 30)),
+            remove_small_at_border=draw(st.sampled_from([-1, 0, 8])),
             remove_before=draw(st.booleans()),
             seed_morph=draw(st.sampled_from([(), (("erode", 1.0),), (("dilate", 2.0),)])),
             fore_erosion=draw(st.sampled_from([0, 1.5])),

@@ -131,7 +131,9 @@ def test_it_is_never_worse_and_the_same_again(channels: str) -> None:
     assert len({t.value for t in first}) > 3
 
 
-@pytest.mark.parametrize("extra", [{}, {"REMOVE_BEFORE_MW": True}])
+@pytest.mark.parametrize(
+    "extra", [{}, {"REMOVE_BEFORE_MW": True}, {"REMOVE_SMALL_OBJ_AT_BORDER": 12}]
+)
 @given(data=st.data())
 @settings(max_examples=15, deadline=None)
 def test_scores_are_those_of_decoding_and_matching(extra: dict[str, object], data) -> None:

@@ -95,6 +95,12 @@ class InstanceSeg(Section):
     DATA_MW_TH_DIST_FOREGROUND: Float = key(0.0, "Instances grow where D is above this.", ge=0)
     DATA_MW_TH_POINTS: Float = key(0.5, "Seeds: P above this.", ge=0, le=1)
     DATA_REMOVE_SMALL_OBJ_BEFORE: Int = key(10, "Instances with fewer pixels are removed.", ge=0)
+    REMOVE_SMALL_OBJ_AT_BORDER: Int = key(
+        -1,
+        "Instances that touch the image's border are removed only if they also have fewer pixels "
+        "than this; -1: as the others.",
+        ge=-1,
+    )
     DATA_REMOVE_BEFORE_MW: Bool = key(False, "Remove them before the growing.")
     SEED_MORPH_SEQUENCE: Annotated[tuple[Morphology, ...], BeforeValidator(to_tuple)] = key(
         (), "What is done to seeds in this order: 'erode', 'dilate'."

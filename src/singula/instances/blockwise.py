@@ -25,7 +25,7 @@ from singula.instances.decode import masks
 from singula.instances.flood import flood_in_place, inside, label_seeds
 from singula.instances.settings import DecodeSettings
 from singula.instances.table import Decoder, Maps, Term
-from singula.instances.watershed import look_up
+from singula.instances.watershed import labels_at_border, look_up
 
 _STEPS = 2  # pixels that a growth mask looks around itself, at most
 
@@ -75,6 +75,8 @@ class SeedPart:
     pixels : ndarray of int64, shape (count,)
     extent : ndarray of int64, shape (count, ndim)
         Sides of the bounding box.
+    at_border : ndarray of bool, shape (count,)
+        The seed touches the border of the image.
     alive : bool
         Whether anything can grow in the block.
     """
@@ -83,6 +85,7 @@ class SeedPart:
     first: np.ndarray
     pixels: np.ndarray
     extent: np.ndarray
+    at_border: np.ndarray
     alive: bool
 
 
@@ -137,7 +140,12 @@ def no_seeds(ndim: int) -> SeedPart:
     """What a block has in which nothing grows."""
     none = np.zeros(0, np.int64)
     return SeedPart(
-        np.zeros((0,) * ndim, np.int32), none, none, np.zeros((0, ndim), np.int64), False
+        np.zeros((0,) * ndim, np.int32),
+        none,
+        none,
+        np.zeros((0, ndim), np.int64),
+        np.zeros(0, bool),
+        False,
     )
 
 
@@ -180,7 +188,9 @@ def seed_part(recipe: Recipe, core: Box, shape: Sequence[int], read_maps: ReadMa
     starts = [p + b.start for p, b in zip(np.unravel_index(first, labels.shape), core, strict=True)]
     first = np.ravel_multi_index(starts, tuple(shape)) if count else first
     alive = not recipe.decoder.growth or bool(foreground[local(core, outer)].any())
-    return SeedPart(labels, first, pixels, extent, alive)
+    at_border = np.zeros(count, bool)
+    at_border[labels_at_border(labels, core, shape) - 1] = True
+    return SeedPart(labels, first, pixels, extent, at_border, alive)
 
 
 def flood_part(

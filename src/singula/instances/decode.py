@@ -121,7 +121,9 @@ def decode(
     labels, count = label_seeds(seed_mask)
     del seed_mask  # every image counts
     if settings.remove_before:
-        count = drop_small_in_place(labels, count, settings.remove_small)
+        count = drop_small_in_place(
+            labels, count, settings.remove_small, settings.min_border_pixels
+        )
     if seed_filter is not None:
         inside(labels)[...] = seed_filter(np.ascontiguousarray(inside(labels)))
     parts = None
@@ -133,6 +135,7 @@ def decode(
         labels,
         count if background is None else background,
         min_size=0 if settings.remove_before else settings.remove_small,
+        border_size=0 if settings.remove_before else settings.min_border_pixels,
         drop=background,
     )
     return Decoded(labels, thresholds, notes + advice(decoder, thresholds), parts)

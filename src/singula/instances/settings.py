@@ -30,6 +30,10 @@ class DecodeSettings:
         In the units of the distance channel; never automatic.
     remove_small : int
         Objects of fewer pixels are dropped; 0 or less keeps everything.
+    remove_small_at_border : int
+        Objects that touch the border of the image are dropped only if they also have fewer pixels
+        than this: the rest of them may be outside. A negative number makes no difference
+        between objects.
     remove_before : bool
         True: seeds below `remove_small` are dropped before they grow.
         False: instances below it are dropped afterwards.
@@ -56,6 +60,7 @@ class DecodeSettings:
     th_dist_foreground: float = 0.0
     th_points: float = 0.5
     remove_small: int = 10
+    remove_small_at_border: int = -1
     remove_before: bool = False
     seed_morph: tuple[tuple[str, float], ...] = ()
     fore_erosion: float = 0
@@ -132,6 +137,13 @@ class DecodeSettings:
                 arguments[name] = _as_type(key, keys.get(key, 5), "float")
         return cls(**arguments)  # type: ignore[arg-type]
 
+    @property
+    def min_border_pixels(self) -> int:
+        """Smallest number of pixels of an object that touches the border of the image."""
+        if self.remove_small_at_border < 0:
+            return self.remove_small
+        return min(self.remove_small, self.remove_small_at_border)
+
     def changed(self, values: Mapping[str, object]) -> DecodeSettings:
         """These settings with some keys exchanged.
 
@@ -166,6 +178,7 @@ _FIELD_OF_KEY = {
     "TH_DIST_FOREGROUND": "th_dist_foreground",
     "TH_POINTS": "th_points",
     "REMOVE_SMALL_OBJ": "remove_small",
+    "REMOVE_SMALL_OBJ_AT_BORDER": "remove_small_at_border",
     "REMOVE_BEFORE_MW": "remove_before",
     "WATERSHED_BY_2D_SLICES": "by_2d_slices",
     "CONTOUR_MODE": "contour_mode",

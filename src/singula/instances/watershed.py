@@ -8,6 +8,7 @@ from typing import Any
 import edt
 import numpy as np
 
+from singula.boxes import Box
 from singula.instances.flood import inside, planes
 from singula.runtime import compiled
 
@@ -60,7 +61,12 @@ def morph(
 
 
 def compact_in_place(
-    labels: np.ndarray, count: int, *, min_size: int, drop: int | None = None
+    labels: np.ndarray,
+    count: int,
+    *,
+    min_size: int,
+    border_size: int | None = None,
+    drop: int | None = None,
 ) -> np.ndarray:
     """Renumber labels from 1 without gaps, in the smallest unsigned dtype that holds them.
 
@@ -73,6 +79,8 @@ def compact_in_place(
         No label is larger.
     min_size : int
         Labels with fewer pixels become background.
+    border_size : int, optional
+        The same for labels that touch the border of the image; `min_size` by default.
     drop : int, optional
         This label becomes background.
 
@@ -82,7 +90,7 @@ def compact_in_place(
         Contiguous, without the rim.
     """
     image = inside(labels)
-    numbers = _numbers(image, count, min_size, drop)
+    numbers = _numbers(image, count, min_size, border_size, drop)
     if numbers.dtype == np.uint32:  # each pixel moves to where one was that has been read
         result = labels.view(np.uint32).reshape(-1)[: image.size].reshape(image.shape)
     else:
@@ -91,10 +99,12 @@ def compact_in_place(
     return result
 
 
-def drop_small_in_place(labels: np.ndarray, count: int, min_size: int) -> int:
+def drop_small_in_place(
+    labels: np.ndarray, count: int, min_size: int, border_size: int | None = None
+) -> int:
     """Renumber labels as `compact_in_place` does, within their rim; gives how many remain."""
     image = inside(labels)
-    numbers = _numbers(image, count, min_size, None)
+    numbers = _numbers(image, count, min_size, border_size, None)
     look_up(image, numbers, image)
     return int(numbers.max())
 
@@ -104,12 +114,63 @@ def look_up(image: np.ndarray, numbers: np.ndarray, result: np.ndarray) -> None:
     compiled(_look_up)(planes(image), numbers, planes(result))
 
 
-def _numbers(image: np.ndarray, count: int, min_size: int, drop: int | None) -> np.ndarray:
-    """New number of each label."""
+def labels_at_border(
+    labels: np.ndarray, box: Box | None = None, shape: Sequence[int] | None = None
+) -> np.ndarray:
+    """Return the positive labels that touch the border of the image, ascending.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        The image, or a block of it.
+    box : Box, optional
+        Position of the block.
+    shape : sequence of int, optional
+        Shape of the image that contains the block.
+    """
+    shape = labels.shape if shape is None else shape
+    box = tuple(slice(0, size) for size in shape) if box is None else box
+    found = [np.zeros(0, labels.dtype)]
+    for axis, (part, size) in enumerate(zip(box, shape, strict=True)):
+        before = (slice(None),) * axis
+        if part.start == 0:
+            found.append(np.unique(labels[(*before, slice(0, 1))]))
+        if part.stop == size:
+            found.append(np.unique(labels[(*before, slice(-1, None))]))
+    together = np.unique(np.concatenate(found))
+    return np.asarray(together[together > 0])
+
+
+def is_large(
+    pixels: np.ndarray, at_border: np.ndarray, min_size: int, border_size: int
+) -> np.ndarray:
+    """Return True for each instance that is large enough to stay.
+
+    Parameters
+    ----------
+    pixels : ndarray of int, shape (n,)
+    at_border : ndarray of bool, shape (n,)
+        The instance touches the border of the image.
+    min_size : int
+        Smallest number of pixels of an instance that does not touch the border.
+    border_size : int
+        Smallest number of pixels of an instance that does.
+    """
+    return np.asarray(pixels >= np.maximum(np.where(at_border, border_size, min_size), 1))
+
+
+def _numbers(
+    image: np.ndarray, count: int, min_size: int, border_size: int | None, drop: int | None
+) -> np.ndarray:
+    """Return the new number of each label, 0 for labels that are removed."""
     sizes = np.zeros(count + 1, np.int64)
     compiled(_count)(planes(image), sizes)
     sizes[[0] if drop is None else [0, drop]] = 0
-    kept = np.flatnonzero(sizes >= max(min_size, 1))
+    at_border = np.zeros(count + 1, bool)
+    if border_size is not None and border_size != min_size:
+        at_border[labels_at_border(image)] = True
+    border_size = min_size if border_size is None else border_size
+    kept = np.flatnonzero(is_large(sizes, at_border, min_size, border_size))
     numbers = np.zeros(count + 1, np.min_scalar_type(len(kept)))
     numbers[kept] = np.arange(1, len(kept) + 1)
     return numbers

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from singula.errors import UserError
 from singula.evaluate import Match, Overlap, Score, match, match_dataset, match_overlap, overlap
 from singula.instances import Decoded, DecodeSettings, decode
+from singula.instances.watershed import is_large, labels_at_border
 from singula.runtime import available_cores
 from singula.tuning.search import Search
 from singula.tuning.space import SIZE, Parameter, searched_keys, size_parameter, threshold_parameter
@@ -150,7 +151,7 @@ class Tuner:
         self._held: dict[int, tuple[Maps, Array]] = {}
         self._room = _HELD
         self._lock = threading.Lock()
-        self._tables: OrderedDict[tuple[Any, ...], list[Overlap]] = OrderedDict()
+        self._tables: OrderedDict[tuple[Any, ...], list[tuple[Overlap, Array]]] = OrderedDict()
 
     def names(self) -> list[str]:
         """Names of the images."""
@@ -211,8 +212,11 @@ class Tuner:
         if self._size_follows(settings):
             rest = {key: value for key, value in thresholds.items() if key != SIZE}
             tables = self._overlaps(rest)
-            least = settings.remove_small
-            matches = [match_overlap(without_small(t, least), (self.iou,))[0] for t in tables]
+            least = (settings.remove_small, settings.min_border_pixels)
+            matches = [
+                match_overlap(without_small(table, at_border, *least), (self.iou,))[0]
+                for table, at_border in tables
+            ]
         else:
             matches = self._each(
                 lambda image: match(
@@ -303,14 +307,17 @@ class Tuner:
         """Whether small instances can be taken out of the table of overlaps afterwards."""
         return not settings.remove_before and self.steps.instances is None
 
-    def _overlaps(self, thresholds: Mapping[str, Any]) -> list[Overlap]:
-        """Table of every image with instances of any size."""
+    def _overlaps(self, thresholds: Mapping[str, Any]) -> list[tuple[Overlap, Array]]:
+        """Return for each image the overlaps of instances of any size, and ids at the border."""
         key = tuple(sorted((name, str(value)) for name, value in thresholds.items()))
         if key not in self._tables:
             settings = self.settings.changed({**thresholds, SIZE: 0})
-            self._tables[key] = self._each(
-                lambda image: overlap(self.maps(image)[1], self._decode(settings, image).labels)
-            )
+
+            def table(image: int) -> tuple[Overlap, Array]:
+                labels = self._decode(settings, image).labels
+                return overlap(self.maps(image)[1], labels), labels_at_border(labels)
+
+            self._tables[key] = self._each(table)
             while len(self._tables) > _TABLES:
                 self._tables.popitem(last=False)
         return self._tables[key]
@@ -335,11 +342,21 @@ class Tuner:
         return np.concatenate(self._each(some))
 
 
-def without_small(table: Overlap, least: int) -> Overlap:
-    """An overlap table in which instances below a number of pixels are background."""
+def without_small(table: Overlap, at_border: Array, min_size: int, border_size: int) -> Overlap:
+    """Return an overlap table in which small instances are background.
+
+    Parameters
+    ----------
+    table : Overlap
+    at_border : ndarray of int
+        Ids of the instances that touch the border of the image.
+    min_size, border_size : int
+        Smallest number of pixels of an instance, and of one that touches the border.
+    """
     ids, row = np.unique(table.pred, return_inverse=True)
-    small = np.bincount(row, table.pixels, len(ids)) < least
-    return Overlap(table.true, np.where(small[row], 0, table.pred), table.pixels)
+    pixels = np.bincount(row, table.pixels, len(ids))
+    kept = is_large(pixels, np.isin(ids, at_border), min_size, border_size)
+    return Overlap(table.true, np.where(kept[row], table.pred, 0), table.pixels)
 
 
 def _object_sizes(labels: Array) -> Array:

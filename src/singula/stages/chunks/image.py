@@ -20,6 +20,7 @@ from singula.evaluate.overlap import sum_overlaps
 from singula.instances import DECODERS, resolve_thresholds
 from singula.instances.blockwise import flood_part
 from singula.instances.decode import advice
+from singula.instances.watershed import is_large
 from singula.io.volume import BlockArray
 from singula.postprocess import Extents, close_ids, extents
 from singula.postprocess.voronoi import growth_threshold
@@ -217,16 +218,19 @@ class ChunkImage:
 
     def _join_seeds(self) -> None:
         counts, first, pixels = [], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        at_border = [np.zeros(0, bool)]
         for record in self.records("seeds"):
             counts.append(len(record["first"]))
             first.append(record["first"])
             pixels.append(record["pixels"])
+            at_border.append(record["at_border"])
         component = join(counts, self._touching())
         settings = self.bench.recipe.settings
         kept = None
         if settings.remove_before:
             sizes = sum_over(component, np.concatenate(pixels))
-            kept = sizes >= max(settings.remove_small, 1)
+            cut = sum_over(component, np.concatenate(at_border).astype(np.int64)) > 0
+            kept = is_large(sizes, cut, settings.remove_small, settings.min_border_pixels)
         ids = number_by_first(component, np.concatenate(first), kept)
         count = int(ids.max(initial=0))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -277,12 +281,18 @@ class ChunkImage:
         if count:  # without any seed nothing grows, wherever it could
             self.run_phase("flood", work.flood)
         sizes, unproved = np.zeros(count + 1, np.int64), 0
+        at_border = np.zeros(count + 1, bool)
         for record in self.records("flood") if count else ():
             sizes[record["ids"]] += record["pixels"]
+            at_border[record["at_border"]] = True
             unproved += int(record.get("unproved", 0))
         settings = self.bench.recipe.settings
-        least = 1 if settings.remove_before else max(settings.remove_small, 1)
-        kept = sizes >= least
+        least = (
+            (0, 0)
+            if settings.remove_before
+            else (settings.remove_small, settings.min_border_pixels)
+        )
+        kept = is_large(sizes, at_border, *least)
         kept[0] = False
         numbers = np.cumsum(kept) * kept
         kind = np.min_scalar_type(int(numbers.max(initial=0)))

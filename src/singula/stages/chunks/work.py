@@ -19,6 +19,7 @@ from singula.evaluate import Match, colour_associations
 from singula.evaluate.overlap import Overlap, overlap
 from singula.instances import histogram
 from singula.instances.blockwise import flood_part, no_seeds, nothing_grows, seed_part
+from singula.instances.watershed import labels_at_border
 from singula.measure import shapes
 from singula.measure.morphology import HALO
 from singula.postprocess import Block, border_ids, extents
@@ -105,6 +106,7 @@ def find_seeds(folder: Path, number: int) -> Record:
         "first": part.first,
         "pixels": part.pixels,
         "extent": part.extent,
+        "at_border": part.at_border,
         "alive": np.array(part.alive),
     }
     if not len(part.first):
@@ -146,7 +148,8 @@ def flood(folder: Path, number: int) -> Record:
     box = own.box(number)
     halo = tuple((own.job.read_note("halo") or {})["pixels"])
     if not own.job.load("seeds", number)["alive"]:
-        return {"ids": np.zeros(0, np.int64), "pixels": np.zeros(0, np.int64)}
+        none = np.zeros(0, np.int64)
+        return {"ids": none, "pixels": none, "at_border": none}
     part = flood_part(
         own.recipe, box, own.shape, own.read_maps, own.read_seeds, halo=halo, most=own.plan.most
     )
@@ -157,6 +160,7 @@ def flood(folder: Path, number: int) -> Record:
     return {
         "ids": ids[ids > 0].astype(np.int64),
         "pixels": pixels[ids > 0],
+        "at_border": labels_at_border(part.labels, box, own.shape).astype(np.int64),
         "unproved": np.array(part.unproved),
         "halo": np.array(part.halo),
     }
