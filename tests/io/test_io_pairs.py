@@ -195,12 +195,6 @@ def test_sorted_order_with_other_numbers_is_refused(tmp_path: Path) -> None:
     assert all(key in caught.value.message for key in KEYS)
 
 
-def test_sorted_order_counted_from_zero_and_one(tmp_path: Path) -> None:
-    found, told = paired(tmp_path, ["im0.tif", "im1.tif"], ["t1.tif", "t2.tif"])
-    assert found == [("im0.tif", "t1.tif"), ("im1.tif", "t2.tif")]
-    assert told
-
-
 @pytest.mark.parametrize(
     ("images", "labels", "alone", "unused"),
     [

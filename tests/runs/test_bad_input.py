@@ -54,6 +54,34 @@ def test_unreadable_image(command, write_config, data, tmp_path) -> None:
     check_refused(command, write_config(data), data, tmp_path, "image_001.tif")
 
 
+def test_a_link_without_a_target(command, write_config, data, tmp_path) -> None:
+    for side in ("x", "y"):
+        path = data / "train" / side / "image_001.tif"
+        path.unlink()
+        path.symlink_to("gone.tif")
+    words = ("train/x/image_001.tif", "train/y/image_001.tif", "gone.tif")
+    check_refused(command, write_config(data), data, tmp_path, *words)
+
+
+def test_names_that_do_not_show_what_belongs_together(
+    command, write_config, data, tmp_path
+) -> None:
+    for number, path in enumerate(sorted((data / "train" / "y").iterdir())):
+        path.rename(path.with_name(f"drawn_{number + 7}.tif"))
+    config, key = write_config(data), "DATA.PAIR_BY_SORTED_ORDER"
+    check_refused(command, config, data, tmp_path, "image_000.tif ↔ drawn_7.tif", key)
+    check = ("check", "--config", config, "--no-timing")
+    assert command(*check) == 1
+    assert "image_000.tif ↔ drawn_7.tif" in command.out
+    assert key in command.out
+    assert command("init", data, "-o", tmp_path / "made.yaml") == 2
+    assert not (tmp_path / "made.yaml").exists()
+    assert command(*check, "--set", f"{key}=True") == 0, command.out
+    assert command("run", "--config", config, "--result_dir", tmp_path / "out",
+                   "--set", f"{key}=True") == 0, command.err  # fmt: skip
+    assert "by sorted order" in command.out
+
+
 def test_one_image_without_label(command, write_config, data, tmp_path) -> None:
     (data / "train" / "y" / "image_001.tif").unlink()
     check_refused(command, write_config(data), data, tmp_path, "image_001", "DATA.TRAIN")

@@ -1,5 +1,6 @@
 """A finished run as a model: by the command line and from Python."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -144,9 +145,12 @@ def test_the_size_of_a_pixel_in_the_file_counts_as_in_a_run(
 def test_a_bad_file_among_good_ones(run, command, data_2d, tmp_path) -> None:
     images = Path(shutil.copytree(data_2d / "test" / "x", tmp_path / "images"))
     (images / "image_000.tif").write_bytes(b"no picture")
+    (images / "image_002.tif").symlink_to("gone.tif")
+    os.mkfifo(images / "image_003.tif")
     line = ("predict", images, "--model", run, "-o", tmp_path / "new")
     assert command(*line) == 1
-    assert "image_000.tif: FAILED" in command.out
+    for number in (0, 2, 3):
+        assert f"image_00{number}.tif: FAILED" in command.out
     assert (tmp_path / "new" / "image_001.tif").is_file()
     assert command(*line, "--resume") == 1
     assert "image_001.tif: done already" in command.out

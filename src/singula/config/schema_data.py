@@ -257,6 +257,10 @@ class Data(Section):
     REFLECT_TO_COMPLETE_SHAPE: Bool = key(
         False, "Enlarge images smaller than a patch by reflection instead of refusing them."
     )
+    PAIR_BY_SORTED_ORDER: Bool = key(
+        False,
+        "Pair images and labels in sorted order even where nothing in their names confirms it.",
+    )
     NORMALIZATION: Normalization = section(Normalization)
     FORCE_RGB: Bool = key(False, "Turn single-channel images into three equal channels.")
     TRAIN: TrainData = section(TrainData)

@@ -12,7 +12,7 @@ import numpy as np
 from singula.errors import UserError
 from singula.io.formats import stem_of
 from singula.io.image import Image
-from singula.io.listing import natural
+from singula.io.names import natural
 from singula.io.pairs import label_cores
 from singula.io.read import read_image
 

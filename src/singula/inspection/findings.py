@@ -64,7 +64,7 @@ KINDS: dict[str, Kind] = {
         "put the channels of an image into one file, in Fiji with Image > Color > Merge Channels…",
     ),
     "order": Kind(
-        "Paired by sorted order, as the names differ",
+        "Names of images and labels that differ",
         HINT,
         "name each label as its image",
     ),
@@ -208,7 +208,7 @@ class Finding:
         if self.severity != PROBLEM:
             return False
         return KINDS[self.kind].unusable or (
-            self.kind in ("label_type", "axes", "apart") and not self.fixable
+            self.kind in ("label_type", "axes", "apart", "order") and not self.fixable
         )
 
 

@@ -14,7 +14,7 @@ from singula.inspection.correct import Corrected, correct_labels
 from singula.inspection.files import label_spacing
 from singula.inspection.findings import Finding, Inspection
 from singula.io.atomic import atomic_folder, atomic_path, make_folder
-from singula.io.formats import stem_of
+from singula.io.formats import full_suffix_of
 from singula.io.image import Image
 from singula.io.pairs import Pair
 from singula.io.read import label_layout, read_header
@@ -111,7 +111,7 @@ def write_fixed(
                 f"{part.name}: the channels of {counted(len(part.channels), 'image')} put together"
             )
         for pair in part.pairs:
-            if pair.image in unusable:
+            if not unusable.keys().isdisjoint((pair.image, pair.image.parent)):
                 continue
             files = part.channels.get(pair.name)
             try:
@@ -149,7 +149,7 @@ def _write_labels(
     if pair.label is None:
         return ""
     if not findings and pair.label != pair.image:
-        _copy(pair.label, folder / f"{pair.name}{_suffix(pair.label)}")
+        _copy(pair.label, folder / f"{pair.name}{full_suffix_of(pair.label)}")
         return ""
     ndim, place = inspection.ndim, pair.label_arrays
     header = read_header(pair.label, place, labels=True)
@@ -164,11 +164,6 @@ def _write_labels(
     labels, axes = (labels, f"{axes}C") if labels.shape[-1] > 1 else (labels[..., 0], axes)
     write_tiff(folder / f"{pair.name}.tif", labels, axes, spacing, unit)
     return words
-
-
-def _suffix(path: Path) -> str:
-    """The suffix, `.ome.tif` as one."""
-    return path.name[len(stem_of(path)) :]
 
 
 def _words(done: Corrected, findings: list[Finding]) -> str:

@@ -115,7 +115,8 @@ def inspect_dataset(
     for part in folders:  # the training data come first
         paired.append(pair_part(part, paired[0].endings if paired else ()))
     found = [one for part in paired for one in part.found]
-    ndim = settings.ndim or _decide_ndim([part.pairs for part in paired])
+    alone = [Pair(one.file, None, one.file.name) for one in found if one.kind == "unpaired"]
+    ndim = settings.ndim or _decide_ndim([*(part.pairs for part in paired), alone])
     smallest = settings.smallest or 3**ndim
     parts, facts = [], []
     for part, files in zip(folders, paired, strict=True):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from singula.errors import UserError
 from singula.inspection.channels import Apart, Channels, channel_files, more_channel_files
-from singula.inspection.findings import Finding, finding
+from singula.inspection.findings import PROBLEM, Finding, finding
+from singula.io.entries import check_openable
 from singula.io.formats import stem_of
 from singula.io.image import ArrayPlaces
 from singula.io.listing import list_images
@@ -81,18 +82,36 @@ def pair_part(part: Folders, known: tuple[str, ...] = ()) -> Paired:
         apart, label_of = channel_files(images, labels, known)
         if apart.endings:
             return _put_together(part, apart, label_of, labels)
+    refused: UserError | None = None
     if not flat:
         try:
             keys = f"{name} images", f"{name} labels"
-            pairs = pair_files(part.images, part.labels, *keys, places=part.places)
+            pairs = pair_files(
+                part.images, part.labels, *keys, places=part.places, by_order=part.by_order
+            )
             return Paired(pairs, _by_order(name, pairs))
-        except UserError:
+        except UserError as error:
+            refused = error
             if part.images.resolve() == part.labels.resolve():
                 raise
     apart, label_of = channel_files(images, labels)
     if apart.endings:
         return _put_together(part, apart, label_of, labels)
+    if refused is not None and refused.code == "io.names_differ":
+        return _unordered(part, images, refused)
     return Paired(*_matched(name, images, labels))
+
+
+def _unordered(part: Folders, images: Sequence[Path], refused: UserError) -> Paired:
+    """Return the images alone, and one finding: their names do not show which labels are theirs."""
+    places = part.places or ArrayPlaces()
+    alone = [Pair(path, None, stem_of(path), places.image, places.labels) for path in images]
+    text = refused.message.partition(": ")[2]
+    found = finding(
+        "order", part.name, part.images, text, severity=PROBLEM, suggestion=refused.hint,
+        count=len(images),
+    )  # fmt: skip
+    return Paired(alone, [found])
 
 
 def _matched(
@@ -100,9 +119,19 @@ def _matched(
 ) -> tuple[list[Pair], list[Finding]]:
     """Pair what names allow; a finding for each file that is left over."""
     pairs, alone, unused = match_files(images, labels)
-    found = [finding("unpaired", part, path, "an image without labels") for path in alone]
-    found += [finding("unpaired", part, path, "labels without image") for path in unused]
+    found = [_left_over(part, path, "an image without labels") for path in alone]
+    found += [_left_over(part, path, "labels without image") for path in unused]
     return pairs, found
+
+
+def _left_over(part: str, path: Path, text: str) -> Finding:
+    """Return the finding for a file without a partner; a broken link or a pipe is named as such."""
+    try:
+        check_openable(path)
+    except UserError as error:
+        broken = error.message.removeprefix(f"{path}: ")
+        return finding("unreadable", part, path, broken, suggestion=error.hint)
+    return finding("unpaired", part, path, text)
 
 
 def _put_together(

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from singula.boxes import Box
 from singula.errors import UserError
+from singula.io.entries import check_openable
 from singula.io.formats import IMAGE_SUFFIXES, Format, format_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Stored
 
@@ -115,6 +116,7 @@ def guarded(path: Path, read: Callable[[Format], _Result]) -> _Result:
             f"{path}: its suffix is none of {', '.join(IMAGE_SUFFIXES)}",
             "save it as TIFF, for example with Fiji",
         )
+    check_openable(path)
     try:
         there = path.stat()
         if there.st_size == 0 and not path.is_dir():

@@ -13,6 +13,7 @@ from singula.boxes import Box
 from singula.io.hdf5_file import open_hdf5
 from singula.io.image import AnyArray, ArrayPlace, Header, Stored
 from singula.io.n5_file import open_n5
+from singula.io.names import composed
 from singula.io.nifti import nifti_header, nifti_pixels
 from singula.io.tiff import tiff_header, tiff_mapped, tiff_pixels
 from singula.io.tiff_parts import open_tiff
@@ -189,12 +190,21 @@ def format_of(path: Path) -> Format | None:
 
 
 def stem_of(path: Path) -> str:
-    """File name without its suffix; `.ome.tif` and `.ome.zarr` count as one suffix."""
+    """Return the file name without its suffix, in composed Unicode form (NFC).
+
+    `.ome.tif` and `.ome.zarr` count as one suffix. The form makes equal what looks equal: macOS
+    stores "ü" as two characters, other systems as one.
+    """
     suffix = suffix_of(path)
     stem = path.name[: -len(suffix)] if suffix else path.stem
     if FORMATS.get(suffix) in (_TIFF, _ZARR) and stem.lower().endswith(".ome"):
-        return stem[:-4]
-    return stem
+        stem = stem[:-4]
+    return composed(stem)
+
+
+def full_suffix_of(path: Path) -> str:
+    """Return what `stem_of` leaves out, as it is spelled: ``.ome.tif``."""
+    return composed(path.name)[len(stem_of(path)) :]
 
 
 _TIFF = Format("TIFF", tiff_header, tiff_pixels, mapped=tiff_mapped, open=open_tiff)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from singula.errors import UserError
+from singula.io.entries import broken_link, is_broken_link, is_folder, is_plain_file
 from singula.io.formats import FOLDER_SUFFIXES, IMAGE_SUFFIXES, format_of, suffix_of
+from singula.io.names import natural
 
 
 def list_images(folder: Path | str, key: str) -> list[Path]:
@@ -16,7 +17,8 @@ def list_images(folder: Path | str, key: str) -> list[Path]:
 
     Hidden files, sub-folders, files of other formats and what Cellpose leaves beside images and
     masks are left out; folders such as ``cells.zarr`` are files to the user. The folder may itself
-    be such a one.
+    be such a one. Links without a target, pipes and files without permission are listed: reading
+    one is an error that names it, so that it never disappears without a message.
 
     Parameters
     ----------
@@ -48,7 +50,7 @@ def list_images(folder: Path | str, key: str) -> list[Path]:
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether it is a file of a known format, or a folder that stands for one."""
+    """Return True if the suffix is that of a known format, and the entry not a plain folder."""
     return format_of(path) is not None and _is_file(path) and not _of_cellpose(path)
 
 
@@ -57,17 +59,26 @@ def _of_cellpose(path: Path) -> bool:
     name = path.name.lower()
     if not name.endswith("_seg.npy"):
         return name.endswith(("_flows.tif", "_flows.tiff"))
-    with path.open("rb") as file:
-        return b"'|O'" in file.read(128)
+    try:
+        if not is_plain_file(path):  # opening a pipe would block
+            return False
+        with path.open("rb") as file:
+            return b"'|O'" in file.read(128)
+    except OSError:  # reported when it is read as an image
+        return False
 
 
 def _is_file(path: Path) -> bool:
+    """Return True for files, and for entries of which it cannot be told."""
     if suffix_of(path) in FOLDER_SUFFIXES:
-        return path.is_dir()
-    return path.is_file()
+        return is_folder(path) or not is_plain_file(path)
+    return not is_folder(path)
 
 
 def _check_folder(folder: Path, key: str) -> None:
+    if is_broken_link(folder):
+        error = broken_link(folder)
+        raise UserError(f"{key}: {error.message}", error.hint, error.code)
     if not folder.exists():
         parent = next((part for part in folder.absolute().parents if part.is_dir()), folder)
         raise UserError(
@@ -79,12 +90,6 @@ def _check_folder(folder: Path, key: str) -> None:
             f"{key}: {folder} is a file, not a folder",
             f"give the folder with the images, for example {folder.parent}",
         )
-
-
-def natural(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
-    """Sort key that compares runs of digits as numbers; equal keys fall back to the name."""
-    parts = re.split(r"([0-9]+)", name.lower())
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), name
 
 
 def _no_images(folder: Path, key: str, files: Sequence[Path]) -> UserError:

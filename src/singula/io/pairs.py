@@ -14,6 +14,7 @@ from singula.io.files import is_container
 from singula.io.formats import stem_of
 from singula.io.image import ArrayPlace, ArrayPlaces
 from singula.io.listing import list_images
+from singula.io.names import agree_in_order, last_number
 from singula.io.read import (
     Notify,
     file_notes,
@@ -65,8 +66,13 @@ def pair_files(
     label_key: str,
     notify: Notify | None = None,
     places: ArrayPlaces | None = None,
+    *,
+    by_order: bool = False,
 ) -> list[Pair]:
     """Pair images and labels by stem, else by a word such as "_mask" more, else by order.
+
+    Sorted order is used where words or numbers in the names confirm it. Names are compared in
+    composed Unicode form (NFC).
 
     Parameters
     ----------
@@ -78,6 +84,8 @@ def pair_files(
         Told when pairs were not made by equal stems.
     places : ArrayPlaces, optional
         Where containers keep images and labels; together: each image is its own label file.
+    by_order : bool
+        Use sorted order even where nothing in the names confirms it.
 
     Returns
     -------
@@ -87,7 +95,8 @@ def pair_files(
     Raises
     ------
     UserError
-        A folder without images, the same folder twice, two files with one stem, leftovers.
+        A folder without images, the same folder twice, two files with one stem, leftovers;
+        ``io.names_differ``: names that do not show which files belong together.
     """
     images = _by_stem(list_images(image_dir, image_key), image_key)
     together = places is not None and places.together
@@ -96,7 +105,7 @@ def pair_files(
     if label_dir is None or together:
         pairs = [Pair(path, path if together else None, stem) for stem, path in images.items()]
     else:
-        pairs = _pair(images, image_dir, label_dir, image_key, label_key, notify)
+        pairs = _pair(images, image_dir, label_dir, image_key, label_key, notify, by_order=by_order)
     if places is None:
         return pairs
     return [replace(pair, arrays=places.image, label_arrays=places.labels) for pair in pairs]
@@ -109,6 +118,8 @@ def _pair(
     image_key: str,
     label_key: str,
     notify: Notify | None,
+    *,
+    by_order: bool,
 ) -> list[Pair]:
     if Path(image_dir).resolve() == Path(label_dir).resolve():
         raise UserError(
@@ -127,7 +138,8 @@ def _pair(
         Pair(image, label, stem)
         for (stem, image), label in zip(images.items(), labels.values(), strict=True)
     ]
-    _check_numbers(pairs, image_key, label_key)
+    if not by_order:
+        _check_order(pairs, image_key, label_key)
     _tell_pairs(
         notify,
         f"by sorted order, because the names in {image_key} and {label_key} differ; "
@@ -359,26 +371,27 @@ def _check_leftovers(
     )
 
 
-def _check_numbers(pairs: Sequence[Pair], image_key: str, label_key: str) -> None:
-    """Refuse sorted order when the numbers in the names agree only for some of the pairs."""
-    numbers = [[_last_number(stem_of(path)) for path in (p.image, p.label) if path] for p in pairs]
-    agree = [first is not None and first == second for first, second in numbers]
-    if any(agree) and not all(agree):
-        shown = [
-            f"{p.image.name} ↔ {p.label.name}"
-            for p, same in zip(pairs, agree, strict=True)
-            if p.label and not same
-        ]
-        raise UserError(
-            f"{image_key} and {label_key}: in sorted order, {len(shown)} of {len(pairs)} pairs "
-            f"have different numbers in their names: {'; '.join(shown[:5])}",
-            "give every image a label of the same name (before the suffix)",
+def _check_order(pairs: Sequence[Pair], image_key: str, label_key: str) -> None:
+    """Refuse sorted order where the names do not confirm it."""
+    names = [(stem_of(pair.image), stem_of(pair.label)) for pair in pairs if pair.label]
+    if agree_in_order(*zip(*names, strict=True)):
+        return
+    numbers = [(last_number(image), last_number(label)) for image, label in names]
+    differ = [place for place, (one, two) in enumerate(numbers) if one is None or one != two]
+    why = "the names of images and labels do not show which belong together"
+    if 0 < len(differ) < len(pairs):
+        why = (
+            f"in sorted order, {len(differ)} of {len(pairs)} pairs have different numbers in "
+            "their names"
         )
-
-
-def _last_number(stem: str) -> int | None:
-    found = re.findall(r"[0-9]+", stem)
-    return int(found[-1]) if found else None
+    chosen = [pairs[place] for place in differ] or pairs
+    shown = "; ".join(f"{p.image.name} ↔ {p.label.name}" for p in chosen[:5] if p.label)
+    raise UserError(
+        f"{image_key} and {label_key}: {why}: {shown}",
+        "give every image a label of the same name (before the suffix); if the files in sorted "
+        "order do belong together, set DATA.PAIR_BY_SORTED_ORDER: True",
+        "io.names_differ",
+    )
 
 
 def _tell_pairs(notify: Notify | None, how: str, pairs: Sequence[Pair]) -> None:

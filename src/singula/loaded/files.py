@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import StorageError, UserError
+from singula.io.entries import check_openable
 from singula.io.formats import stem_of
 from singula.io.image import resized_spacing
 from singula.io.pairs import Pair
@@ -223,6 +224,7 @@ def gather_images(
     """
     files: list[Path] = []
     for path in paths:
+        check_openable(path)
         if not path.exists():
             raise UserError(f"{path}: there is no such file or folder", "correct the path")
         files += _images_of(path) if path.is_dir() else [path]

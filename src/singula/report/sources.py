@@ -190,7 +190,8 @@ def open_sources(files: RunFiles) -> Sources:
     if images is None:
         return sources
     try:
-        pairs = pair_files(images, labels, IMAGE_KEY, LABEL_KEY, places=places)
+        # The run has accepted how its files are paired.
+        pairs = pair_files(images, labels, IMAGE_KEY, LABEL_KEY, places=places, by_order=True)
     except UserError as error:
         sources.note(error.message)
         return sources

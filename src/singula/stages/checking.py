@@ -29,7 +29,13 @@ def configured_folders(config: Config) -> list[Folders]:
 def _folders(config: Config, part: str, *, labels: bool) -> Folders:
     keys, places = getattr(config.DATA, part), places_for(config, part)
     places = replace(places, together=places.together and labels)
-    return Folders(part.lower(), Path(keys.PATH), Path(keys.GT_PATH) if labels else None, places)
+    return Folders(
+        part.lower(),
+        Path(keys.PATH),
+        Path(keys.GT_PATH) if labels else None,
+        places,
+        config.DATA.PAIR_BY_SORTED_ORDER,
+    )
 
 
 def inspect_settings(config: Config) -> InspectSettings:

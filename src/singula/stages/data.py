@@ -56,7 +56,15 @@ def _list_pairs(config: Config, part: str, notify: Notify | None, *, labels: boo
     image_key, label_key = f"DATA.{part}.PATH", f"DATA.{part}.GT_PATH"
     label_dir = Path(keys.GT_PATH) if labels else None
     places = replace(places, together=places.together and labels)
-    return pair_files(Path(keys.PATH), label_dir, image_key, label_key, notify, places)
+    return pair_files(
+        Path(keys.PATH),
+        label_dir,
+        image_key,
+        label_key,
+        notify,
+        places,
+        by_order=config.DATA.PAIR_BY_SORTED_ORDER,
+    )
 
 
 def _check_files(config: Config, pairs: Sequence[Pair], notify: Notify | None = None) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singula.errors import UserError
+from singula.io.entries import broken_link, check_openable, is_broken_link, is_folder
 from singula.io.formats import IMAGE_SUFFIXES, stem_of
 from singula.io.image import ArrayPlaces
 from singula.io.listing import is_image_file, list_images
@@ -51,12 +52,15 @@ class Folders:
         Equal to `images` where names tell images from labels.
     places : ArrayPlaces, optional
         Where containers keep images and labels.
+    by_order : bool
+        Pair files in sorted order even where nothing in their names confirms it.
     """
 
     name: str
     images: Path
     labels: Path | None
     places: ArrayPlaces | None = None
+    by_order: bool = False
 
     def pairs(self, notify: Notify | None = None) -> list[Pair]:
         """The images with their labels.
@@ -69,7 +73,9 @@ class Folders:
         if self.labels == self.images:
             return _flat_pairs(self.images)
         keys = f"the {self.name} images", f"the {self.name} labels"
-        return pair_files(self.images, self.labels, *keys, notify, self.places)
+        return pair_files(
+            self.images, self.labels, *keys, notify, self.places, by_order=self.by_order
+        )
 
 
 def find_folders(root: Path | str) -> tuple[list[Folders], list[str]]:
@@ -114,6 +120,7 @@ def find_folders(root: Path | str) -> tuple[list[Folders], list[str]]:
 
 
 def _check_root(root: Path) -> None:
+    check_openable(root)
     if not root.exists():
         raise UserError(f"{root}: no such folder", "give the folder of the data set")
     if not root.is_dir():
@@ -131,10 +138,13 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
+    """Folders in a folder, and links that may have led to one."""
     return [
         path
         for path in _entries(folder)
-        if path.name[0] not in "._" and path.is_dir() and not is_image_file(path)
+        if path.name[0] not in "._"
+        and (is_folder(path) or (is_broken_link(path) and not path.suffix))
+        and not is_image_file(path)
     ]
 
 
@@ -146,7 +156,10 @@ def _files(folder: Path) -> list[Path]:
 def _named(folder: Path, names: Sequence[str]) -> Path | None:
     inner = {path.name.lower().replace("-", "_").replace(" ", "_"): path
              for path in _subfolders(folder)}  # fmt: skip
-    return next((inner[name] for name in names if name in inner), None)
+    found = next((inner[name] for name in names if name in inner), None)
+    if found is not None and is_broken_link(found):
+        raise broken_link(found)
+    return found
 
 
 def _parts(root: Path) -> list[Folders]:
@@ -238,7 +251,7 @@ def _flat_pairs(folder: Path) -> list[Pair]:
 def _left_out(root: Path, found: Sequence[Folders]) -> list[str]:
     used = {part.images for part in found} | {part.labels for part in found if part.labels}
     spare = [
-        path.name
+        f"{path.name} (a link whose target is missing)" if is_broken_link(path) else path.name
         for path in _subfolders(root)
         if path not in used and not any(path in folder.parents for folder in used)
     ]

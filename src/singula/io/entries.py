@@ -1,0 +1,95 @@
+"""Tell files that can be opened from links without a target, pipes and files without permission."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from singula.errors import UserError
+
+_SPECIAL = (
+    (stat.S_ISFIFO, "a named pipe (FIFO)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def check_openable(path: Path) -> None:
+    """Refuse what exists but cannot be opened as a file or folder, without opening it.
+
+    Parameters
+    ----------
+    path : Path
+        A path that does not exist at all passes: its reader reports that.
+
+    Raises
+    ------
+    UserError
+        ``io.broken_link``: a link whose target is missing. ``io.not_a_file``: a pipe, a socket or
+        a device, which would block its reader. ``io.no_permission``: no right to read it.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise _no_permission(path) from error
+        if os.path.islink(path):
+            raise broken_link(path) from error
+        return
+    for is_kind, name in _SPECIAL:
+        if is_kind(mode):
+            raise UserError(
+                f"{path}: is {name}, not a file",
+                "replace it by the image file, or remove it",
+                "io.not_a_file",
+            )
+    needed = os.R_OK | os.X_OK if stat.S_ISDIR(mode) else os.R_OK
+    if not os.access(path, needed):
+        raise _no_permission(path)
+
+
+def broken_link(path: Path) -> UserError:
+    """Return the error for a link whose target is missing."""
+    try:
+        target = f", {os.readlink(path)},"
+    except OSError:
+        target = ""
+    return UserError(
+        f"{path}: is a link whose target{target} is missing",
+        "restore the target (is its disk connected?), or remove the link",
+        "io.broken_link",
+    )
+
+
+def is_broken_link(path: Path) -> bool:
+    """Return True if the path is a link that leads nowhere."""
+    try:
+        return os.path.islink(path) and not path.exists()
+    except OSError:  # its target is in a folder without permission
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Return True if the path is a folder; False if that cannot be told."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def is_plain_file(path: Path) -> bool:
+    """Return True if the path is a file; False if that cannot be told."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _no_permission(path: Path) -> UserError:
+    return UserError(
+        f"{path}: cannot be read (permission denied)",
+        "ask its owner for the right to read it",
+        "io.no_permission",
+    )
