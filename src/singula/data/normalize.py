@@ -86,6 +86,11 @@ class Normalizer:
         return not self.per_image and (self.kind != "div" or self.clip is not None)
 
     @property
+    def uses_set_moments(self) -> bool:
+        """True if one mean and standard deviation of the set normalize every image."""
+        return self.kind == "custom" and (not self.per_image or "mean" in (self.statistics or {}))
+
+    @property
     def same_for_all(self) -> bool:
         """True when the four numbers do not depend on the image."""
         return not self.per_image and self.kind != "div"

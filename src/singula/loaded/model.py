@@ -19,6 +19,7 @@ from singula.io.image import Spacing, check_spacing
 from singula.prediction import Predictor
 from singula.stages import settings as from_config
 from singula.stages.maps import predict_maps
+from singula.stages.normalization import with_statistics
 from singula.stages.post import (
     PostSettings,
     filter_maps,
@@ -274,6 +275,7 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     )
     # The checkpoint's own configuration names every key: what was tuned later is meant.
     config, notices = apply_tuned(config, checkpoint.description, always=True)
+    checkpoint = with_statistics(config, checkpoint, notices.append)
     predictor, normalizer = predictor_from(config, checkpoint, torch.device(device))
     known = checkpoint.description.get("reference")
     reader = reader_for(config, "TEST", Reference.from_dict(known) if known else None)

@@ -8,22 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from singula.config import Config
 from singula.data.dataset import PatchDataset
-from singula.data.normalize import Normalizer, Statistics
+from singula.data.normalize import Normalizer
 from singula.data.samples import AnySample
 from singula.errors import StorageError, UserError
 from singula.io.results import ResultsTree
 from singula.io.status import StatusLines
-from singula.io.write import write_npy
 from singula.models import build_model, channels_last
 from singula.report.model_plot import draw_model
 from singula.stages import settings as from_config
 from singula.stages.augmentation import augment_settings
 from singula.stages.data import load_training
+from singula.stages.normalization import write_statistics
 from singula.stages.samples import write_generated, write_probability_maps, write_samples
 from singula.stages.weights import check_same_training, find_start
 from singula.training.callbacks import CheckpointSettings, EpochLog
@@ -281,23 +280,16 @@ def _log_table(tree: ResultsTree) -> Path:
 def _fitted(
     config: Config, tree: ResultsTree, training: list[AnySample], *, main: bool
 ) -> Normalizer:
-    """The normalisation with the statistics of the training images.
+    """Return the normalization with the statistics of the training images.
 
-    With ``custom`` the mean and standard deviation are stored as the format wants, also where
-    each image is normalised by its own.
+    The mean and standard deviation are also written as the format's files, if every image is
+    normalized with them.
     """
     normalizer = from_config.normalizer(config)
     if normalizer.needs_fit:
         normalizer = normalizer.fit(s.opened().image for s in training)
-    if normalizer.kind == "custom" and main:
-        statistics = normalizer.statistics
-        if statistics is None:
-            gathered = Statistics(normalizer.clip)
-            for sample in training:
-                gathered.add(sample.opened().image)
-            statistics = gathered.summary()
-        write_npy(tree.mean_file, np.array(statistics["mean"]))
-        write_npy(tree.std_file, np.array(statistics["std"]))
+    if main:
+        write_statistics(tree, normalizer)
     return normalizer
 
 

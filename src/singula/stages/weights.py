@@ -144,10 +144,12 @@ def check_same_training(config: Config, checkpoint: Checkpoint) -> None:
         Listing the keys whose value was another one.
     """
     stored = checkpoint.description
-    trained = Normalizer.from_dict(stored["normalizer"])
+    wanted = from_config.normalizer(config)
+    known = stored.get("normalizer")
+    trained = Normalizer.from_dict(known) if known else wanted
     changes = [
         *_channel_changes(config, stored),
-        *_normalization_changes(from_config.normalizer(config), trained),
+        *_normalization_changes(wanted, trained),
     ]
     if changes:
         raise UserError(

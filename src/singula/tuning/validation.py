@@ -20,6 +20,7 @@ from singula.io.results import ResultsTree
 from singula.report.run_files import open_run
 from singula.stages import settings as from_config
 from singula.stages.data import find_pairs, validation_pairs
+from singula.stages.normalization import with_statistics
 from singula.stages.post import PostSettings, filter_maps, post_settings
 from singula.stages.reading import Reader, reader_for
 from singula.stages.split import hold_out, split_pairs
@@ -68,7 +69,8 @@ def find_run(folder: Path | str) -> Run:
     config = config_from_dict(keys, source=str(files.tree.run_json))
     started = files.summary.get("job", {}).get("started_in")
     config = _found_folders(config, [Path(started)] if started else [])
-    checkpoint = load_checkpoint(find_checkpoint(config, files.tree))
+    path = find_checkpoint(config, files.tree)
+    checkpoint = with_statistics(config, load_checkpoint(path), lambda line: None)
     return Run(files.tree, config, checkpoint)
 
 

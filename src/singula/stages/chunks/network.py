@@ -20,6 +20,7 @@ from singula.prediction import BlockPredictor, block_halo, block_plan, largest_w
 from singula.prediction.predict import FloatArray
 from singula.prediction.windows import pixels_within
 from singula.stages import settings as from_config
+from singula.stages.normalization import with_statistics
 from singula.stages.weights import predictor_from
 from singula.training.checkpoint import load_checkpoint
 from singula.training.device import cpu_threads, free_memory, is_out_of_memory
@@ -80,7 +81,9 @@ def block_predictor(bench: Bench) -> SparingPredictor:
     device = torch.device(name)
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cpu_threads(config.SYSTEM.NUM_CPUS))
-    checkpoint = load_checkpoint(Path(bench.plan.checkpoint))
+    path = Path(bench.plan.checkpoint)
+    # The main process has told the user about normalization and backend.
+    checkpoint = with_statistics(config, load_checkpoint(path), lambda line: None)
     predictor, _ = predictor_from(config, checkpoint, device, lambda line: None)
     if bench.scaling is None:
         raise RuntimeError("the normalisation is not settled")

@@ -1,0 +1,132 @@
+"""Mean and standard deviation of the training set, stored as NPY files next to the checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from singula.config import Config
+from singula.data.normalize import Normalizer
+from singula.errors import UserError
+from singula.io.results import ResultsTree
+from singula.io.write import write_npy
+from singula.stages import settings as from_config
+
+if TYPE_CHECKING:
+    from singula.training.checkpoint import Checkpoint
+
+Notify = Callable[[str], None]
+_FILES = {
+    "mean": ("PATHS.MEAN_INFO_FILE", "normalization_mean_value.npy"),
+    "std": ("PATHS.STD_INFO_FILE", "normalization_std_value.npy"),
+}
+
+
+def write_statistics(tree: ResultsTree, normalizer: Normalizer) -> None:
+    """Write the mean and standard deviation if every image is normalized with them."""
+    if not normalizer.uses_set_moments or normalizer.statistics is None:
+        return
+    for name, path in (("mean", tree.mean_file), ("std", tree.std_file)):
+        write_npy(path, np.array(normalizer.statistics[name]))
+
+
+def with_statistics(config: Config, checkpoint: Checkpoint, notify: Notify) -> Checkpoint:
+    """Complete the normalization of a checkpoint from the files next to it.
+
+    Parameters
+    ----------
+    config : Config
+        Names the files where they are not next to the checkpoint, and the normalization where
+        the checkpoint has none.
+    checkpoint : Checkpoint
+        Its own values take precedence over those of the files.
+    notify : callable
+        Receives a line when files and checkpoint differ, and when values come from the files.
+
+    Returns
+    -------
+    Checkpoint
+        With a normalization that can be applied.
+
+    Raises
+    ------
+    UserError
+        When neither the checkpoint nor the files have values that are needed.
+    """
+    stored = checkpoint.description.get("normalizer")
+    normalizer = Normalizer.from_dict(stored) if stored else from_config.normalizer(config)
+    if normalizer.uses_set_moments:
+        normalizer = replace(
+            normalizer, statistics=_moments(config, checkpoint, normalizer, notify)
+        )
+    description = {**checkpoint.description, "normalizer": normalizer.to_dict()}
+    return replace(checkpoint, description=description)
+
+
+def _moments(
+    config: Config, checkpoint: Checkpoint, normalizer: Normalizer, notify: Notify
+) -> dict[str, tuple[float, ...]]:
+    """Return the statistics of a normalization, with mean and standard deviation."""
+    statistics = dict(normalizer.statistics or {})
+    for name, (key, usual) in _FILES.items():
+        path = _file(config, checkpoint.path, key, usual)
+        values = _read(path) if path.is_file() else None
+        if name not in statistics:
+            if values is None:
+                raise UserError(
+                    f"{checkpoint.path}: has no {name} for DATA.NORMALIZATION.TYPE custom, and "
+                    f"there is no file {path}",
+                    f"put the file of the training there, name it with {key}, or set "
+                    "DATA.NORMALIZATION.CUSTOM_MEAN and DATA.NORMALIZATION.CUSTOM_STD",
+                    "normalization.no_statistics",
+                )
+            notify(f"{path}: gives the {name} for normalization, as the checkpoint has none")
+            statistics[name] = values
+        elif values is not None and not _close(values, statistics[name]):
+            found, trained = (_text(v) for v in (values, statistics[name]))
+            notify(
+                f"{path}: has the {name} {found}, but {checkpoint.path.name} was trained with "
+                f"{trained}, which is used"
+            )
+    return statistics
+
+
+def _file(config: Config, checkpoint: Path, key: str, usual: str) -> Path:
+    named = config.path_overrides().get(key)
+    if named is None:
+        return checkpoint.with_name(usual)
+    return Path(named.replace("JOB_DIR", str(checkpoint.parent.parent)))
+
+
+def _read(path: Path) -> tuple[float, ...]:
+    """Read one number per channel, or one for all."""
+    try:
+        values = np.load(path, allow_pickle=False)
+        numbers = tuple(float(value) for value in np.ravel(values))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: cannot be read as numbers: {error}",
+            "delete the file, or replace it by that of the training",
+            "normalization.unreadable_file",
+        ) from error
+    if not numbers or not np.isfinite(numbers).all():
+        raise UserError(
+            f"{path}: got {numbers}, expected a finite number for each channel",
+            "delete the file, or replace it by that of the training",
+            "normalization.unreadable_file",
+        )
+    return numbers
+
+
+def _close(one: tuple[float, ...], two: tuple[float, ...]) -> bool:
+    if 1 not in (len(one), len(two)) and len(one) != len(two):
+        return False
+    return bool(np.allclose(one, two, rtol=1e-6, atol=0))
+
+
+def _text(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)
