@@ -43,6 +43,8 @@ def value(key: str, written: object) -> Any:
         ("DATA.TEST.OVERLAP", "0.5", (0.5, 0.5)),
         ("MODEL.Z_DOWN", 1, (1, 1, 1, 1)),
         ("MODEL.DROPOUT_VALUES", [0.1], (0.1,) * 5),
+        ("MODEL.DROPOUT_VALUES", [0.1, 0.1, 0.1], (0.1,) * 5),
+        ("MODEL.DROPOUT_VALUES", "(0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2)", (0.2,) * 5),
         ("TEST.MATCHING_STATS_THS", 0.3, (0.3,)),
         ("TRAIN.OPT_BETAS", ["9.E-1", 0.99], (0.9, 0.99)),
         ("AUGMENTOR.RANDOM_ROT_RANGE", "(-90, 90)", (-90.0, 90.0)),

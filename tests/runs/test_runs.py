@@ -266,6 +266,25 @@ def test_validation_held_out_from_training_images(command, write_config, data_2d
     assert "held out for validation: 1 of 3 training images" in command.out
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_small_data_set_with_the_fraction_of_a_template(
+    ndim, command, write_config, data_2d, data_3d, tmp_path
+) -> None:
+    shape, data = ((96, 96), data_2d) if ndim == 2 else ((8, 48, 48), data_3d)
+    keys = {
+        "DATA.VAL.FROM_TRAIN": True,
+        "DATA.PATCH_SIZE": str((*shape, 1)),
+        "DATA.TEST.PADDING": str((0,) * ndim),
+        "TRAIN.EPOCHS": 1,
+    }
+    config, out = write_config(data, ndim, **keys), ("--result_dir", tmp_path / "out")
+    assert command("run", "--config", config, *out) == 0, command.err
+    assert "held out for validation: 1 of 3 training images" in command.out
+    assert "one whole image is held out" in command.out
+    # The search for thresholds finds the same image again.
+    assert command("tune", run_folder(tmp_path)) == 0, command.err
+
+
 def test_resume_goes_on_and_keeps_an_earlier_training_otherwise(
     command, write_config, data_2d, tmp_path
 ) -> None:

@@ -1,12 +1,14 @@
 """The parts of a run that join rooms: holding out, classes, scores of maps."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from singula.channels import encode
-from singula.config import config_from_dict
+from singula.config import Config, config_from_dict
 from singula.data.augment import CHANGES
 from singula.data.augment.intensity import Contrast
 from singula.data.augment.regions import Cutout
@@ -14,6 +16,7 @@ from singula.data.dataset import Sample
 from singula.data.patches import TilePlan
 from singula.errors import UserError
 from singula.evaluate import match
+from singula.io.pairs import Pair
 from singula.postprocess import count_instances
 from singula.stages import settings as from_config
 from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
@@ -21,7 +24,7 @@ from singula.stages.data import LabelNotes
 from singula.stages.finish import instance_classes
 from singula.stages.samples import draw_grid
 from singula.stages.score import Scores, map_scores, mean_scores, patch_scores, score_lines
-from singula.stages.split import fold_of, hold_out
+from singula.stages.split import fold_of, hold_out, split_pairs
 
 
 def samples(count: int, shape: tuple[int, ...] = (40, 90)) -> list[Sample]:
@@ -75,6 +78,59 @@ def test_an_image_too_small_to_be_cut_is_said() -> None:
         hold_out(samples(1, (40, 50)), 0.1, (32, 32), None, reflect=False)
     training, validation = hold_out(samples(1, (40, 50)), 0.1, (32, 32), None, reflect=True)
     assert training[0].image.shape[1] + validation[0].image.shape[1] == 50
+
+
+def pairs_of(count: int) -> list[Pair]:
+    return [Pair(Path(f"image_{number}.tif"), None, f"image_{number}") for number in range(count)]
+
+
+def split_config(patch: tuple[int, ...] = (32, 32), **keys: object) -> Config:
+    ndim = {} if len(patch) == 2 else {"PROBLEM.NDIM": "3D"}
+    return config_from_dict({"TRAIN.ENABLE": True, "DATA.PATCH_SIZE": (*patch, 1), **ndim, **keys})
+
+
+@pytest.mark.parametrize("reflect", [False, True])
+@pytest.mark.parametrize("random", [False, True])
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("shape", [(32, 32), (40, 63), (16, 16)])
+def test_one_of_few_images_of_one_patch_is_held_out(shape, count, random, reflect) -> None:
+    keys = {"DATA.VAL.RANDOM": random, "DATA.REFLECT_TO_COMPLETE_SHAPE": reflect}
+    config, pairs = split_config(**keys), pairs_of(count)
+    parts = split_pairs(config, pairs, [shape] * count)
+    assert parts is not None
+    training, validation = parts
+    assert len(validation) == 1
+    assert sorted(p.name for p in training + validation) == [p.name for p in pairs]
+    if not random:
+        assert validation == pairs[-1:]
+    # Each process and each later command divides them alike.
+    assert split_pairs(config, list(pairs), [shape] * count) == parts
+
+
+def test_images_of_several_patches_are_cut_and_many_images_are_not() -> None:
+    config = split_config()
+    assert split_pairs(config, pairs_of(4), [(32, 64)] * 4) is None
+    assert split_pairs(config, pairs_of(1), [(32, 32)]) is None  # `hold_out` refuses it
+    # One small image among large ones
+    parts = split_pairs(config, pairs_of(4), [(64, 64), (64, 64), (32, 32), (64, 64)])
+    assert parts is not None
+    assert len(parts[1]) == 1
+    ten = split_pairs(config, pairs_of(10), [(32, 32)] * 10)
+    assert ten is not None
+    assert len(ten[1]) == 1
+    # A fraction of nearly all images keeps one for the training.
+    most = split_pairs(split_config(**{"DATA.VAL.SPLIT_TRAIN": 0.9}), pairs_of(2), [(32, 32)] * 2)
+    assert most is not None
+    assert [len(part) for part in most] == [1, 1]
+    volume = split_config((16, 32, 32))
+    assert split_pairs(volume, pairs_of(3), [(32, 32, 32)] * 3) is None
+    assert split_pairs(volume, pairs_of(3), [(31, 32, 32)] * 3) is not None
+
+
+def test_a_fold_is_refused_where_there_are_fewer_images_than_folds() -> None:
+    keys = {"DATA.VAL.CROSS_VAL": True, "DATA.VAL.CROSS_VAL_NFOLD": 5}
+    with pytest.raises(UserError, match="CROSS_VAL_NFOLD"):
+        split_pairs(split_config(**keys), pairs_of(4), [(32, 32)] * 4)
 
 
 @settings(deadline=None, max_examples=30)

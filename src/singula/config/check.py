@@ -85,8 +85,8 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
 
 
 def _idle_post_processing(config: Config) -> Iterator[str]:
-    post, keys = config.TEST.POST_PROCESSING, config.TEST
-    if config.ndim == 2 and not keys.ANALIZE_2D_IMGS_AS_3D_STACK:
+    post = config.TEST.POST_PROCESSING
+    if not config.tests_volumes:
         for name, asked in (("Z_FILTERING", post.Z_FILTERING), ("YZ_FILTERING", post.YZ_FILTERING)):
             if asked:
                 yield (
@@ -360,8 +360,7 @@ def _remove_by_properties(config: Config) -> Iterator[str]:
                 f"as {_REMOVE}.PROPS has"
             )
     # What is measured is a volume also where 2D images are stacked.
-    volumes = config.ndim == 3 or config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK
-    unfit, kind = (_ONLY_2D, "volumes") if volumes else (_ONLY_3D, "2D images")
+    unfit, kind = (_ONLY_2D, "volumes") if config.tests_volumes else (_ONLY_3D, "2D images")
     for name in sorted({name for group in remove.PROPS for name in group if name in unfit}):
         yield f"{_REMOVE}.PROPS: found {name!r}, which {kind} have not"
 

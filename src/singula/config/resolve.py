@@ -32,8 +32,16 @@ def _lengths(config: Config) -> dict[str, Any]:
     return {
         name: (now[name][0],) * length
         for name, length in lengths.items()
-        if len(now[name]) != length and (len(now[name]) == 1 or _is_default(name, now[name]))
+        if len(now[name]) != length and _is_uniform(name, now[name])
     }
+
+
+def _is_uniform(name: str, values: tuple[Any, ...]) -> bool:
+    """Return True if a list stands for one value, however long it has to be."""
+    if len(values) == 1 or _is_default(name, values):
+        return True
+    # Equal steps along z may stand for some levels only, so their number is not changed.
+    return name == "MODEL.DROPOUT_VALUES" and len(set(values)) == 1
 
 
 def _folders(config: Config) -> dict[str, Any]:

@@ -143,6 +143,11 @@ class Config(Section):
         return 2 if self.PROBLEM.NDIM == "2D" else 3
 
     @property
+    def tests_volumes(self) -> bool:
+        """True if the test makes instances of volumes: of 3D images or of 2D images as a stack."""
+        return self.ndim == 3 or self.TEST.ANALIZE_2D_IMGS_AS_3D_STACK
+
+    @property
     def patch(self) -> tuple[int, ...]:
         """Spatial shape of a patch, (y, x) or (z, y, x)."""
         return self.DATA.PATCH_SIZE[:-1]

@@ -79,7 +79,10 @@ class Model(Section):
     FEATURE_MAPS: Sizes = key(
         (16, 32, 64, 128, 256), "Width of each level, from the finest.", min_length=2
     )
-    DROPOUT_VALUES: Fractions = key((0.0, 0.0, 0.0, 0.0, 0.0), "Dropout of each level.")
+    DROPOUT_VALUES: Fractions = key(
+        (0.0, 0.0, 0.0, 0.0, 0.0),
+        "Dropout of each level; one value, or equal values, for all levels.",
+    )
     BATCH_NORMALIZATION: Bool = key(True, "Normalise over the batch after each convolution.")
     KERNEL_SIZE: Int = key(3, "Odd size of the convolutions.", ge=1)
     UPSAMPLE_LAYER: Annotated[Literal["convtranspose", "upsampling"], AnyCase()] = key(

@@ -22,11 +22,12 @@ from singula.stages.reading import (
     Reader,
     StoredPair,
     n_classes,
+    pair_shapes,
     places_for,
     reader_for,
 )
 from singula.stages.settings import channel_names, encode_settings
-from singula.stages.split import hold_out, split_pairs
+from singula.stages.split import hold_out, share_of, split_pairs
 from singula.words import counted
 
 if TYPE_CHECKING:
@@ -129,12 +130,9 @@ def _check_patches(config: Config, part: str, pairs: Sequence[Pair]) -> None:
     """
     if part == "TEST":
         return
-    steps = config.DATA.PREPROCESS
-    resized = getattr(steps, part) and steps.RESIZE.ENABLE
-    plain = Reader(config.ndim, config.in_channels, config.DATA.FORCE_RGB)
-    for pair in pairs:
+    for pair, shape in zip(pairs, pair_shapes(config, part, pairs), strict=True):
         check_patch_fits(
-            steps.RESIZE.OUTPUT_SHAPE if resized else plain.shape(pair.image, pair.arrays),
+            shape,
             config.patch,
             config.DATA.REFLECT_TO_COMPLETE_SHAPE,
             str(pair.image),
@@ -282,6 +280,12 @@ def load_training(
         if keys.CROSS_VAL:
             how = f"fold {keys.CROSS_VAL_FOLD} of {keys.CROSS_VAL_NFOLD} validates"
         notify(f"{how}: {len(parts[1])} of {len(pairs)} training images")
+        if not keys.CROSS_VAL and share_of(len(pairs), keys.SPLIT_TRAIN) is None:
+            notify(
+                f"  DATA.VAL.SPLIT_TRAIN: {keys.SPLIT_TRAIN:g} of {len(pairs)} images is not a "
+                "number of whole images, and the images are too small to be divided into two "
+                "patches each, so one whole image is held out"
+            )
         training = load_samples(config, "TRAIN", parts[0], notify, progress)
         return training, load_samples(config, "VAL", parts[1], notify, progress, folders="TRAIN")
     notify(

@@ -336,7 +336,7 @@ def _sized(config: Config, part: str, pairs: Sequence[Pair]) -> _Sized:
 def _split(config: Config, sized: _Sized) -> tuple[_Sized, _Sized]:
     pairs = [Pair(path, None, path.stem) for path in sized]
     try:
-        parts = split_pairs(config, pairs)
+        parts = split_pairs(config, pairs, [shape for shape, _ in sized.values()])
     except UserError:
         parts = None
     if parts is None:

@@ -215,6 +215,18 @@ def reader_for(config: Config, part: str, reference: Reference | None = None) ->
     return replace(plain, steps=preprocess_settings(config, reference))
 
 
+def pair_shapes(config: Config, part: str, pairs: Sequence[Pair]) -> list[tuple[int, ...]]:
+    """Return the spatial shapes of the images of TRAIN, VAL or TEST after any resizing.
+
+    Only headers are read.
+    """
+    steps = config.DATA.PREPROCESS
+    if getattr(steps, part) and steps.RESIZE.ENABLE:
+        return [tuple(steps.RESIZE.OUTPUT_SHAPE)] * len(pairs)
+    plain = Reader(config.ndim, config.in_channels, config.DATA.FORCE_RGB)
+    return [plain.shape(pair.image, pair.arrays) for pair in pairs]
+
+
 def preprocess_settings(config: Config, reference: Reference | None = None) -> PreprocessSettings:
     """The configured steps."""
     keys = config.DATA.PREPROCESS

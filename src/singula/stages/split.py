@@ -1,4 +1,4 @@
-"""Which images train and which validate."""
+"""Division of the training images into those that train and those that validate."""
 
 from __future__ import annotations
 
@@ -10,12 +10,29 @@ from singula.config import Config
 from singula.data.samples import AnySample
 from singula.errors import UserError
 from singula.io.pairs import Pair
+from singula.stages.reading import pair_shapes
 
 
-def split_pairs(config: Config, pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]] | None:
-    """Training images for training and validation, by fold or by fraction.
+def split_pairs(
+    config: Config, pairs: Sequence[Pair], shapes: Sequence[tuple[int, ...]] | None = None
+) -> tuple[list[Pair], list[Pair]] | None:
+    """Divide the training images into those that train and those that validate.
 
-    None when there are too few for whole images to be held out (see `hold_out`).
+    Where the configured fraction is less than one image, `hold_out` cuts each image in two. If an
+    image is too small for that, one whole image is held out. The same seed and number of images
+    give the same result.
+
+    Parameters
+    ----------
+    config : Config
+    pairs : sequence of Pair
+    shapes : sequence of tuple of int, optional
+        Spatial shapes of the images; read from their headers by default.
+
+    Returns
+    -------
+    (list of Pair, list of Pair) or None
+        None where a part of each image validates.
 
     Raises
     ------
@@ -28,6 +45,11 @@ def split_pairs(config: Config, pairs: Sequence[Pair]) -> tuple[list[Pair], list
         held = fold_of(len(pairs), keys.CROSS_VAL_NFOLD, keys.CROSS_VAL_FOLD, rng)
     else:
         held = held_out(len(pairs), keys.SPLIT_TRAIN, rng)
+    if not held and len(pairs) > 1:
+        sizes = pair_shapes(config, "TRAIN", pairs) if shapes is None else shapes
+        patch = config.patch
+        if any(_place_of_cut(size, keys.SPLIT_TRAIN, patch, patch) is None for size in sizes):
+            held = _drawn(len(pairs), 1, rng)
     if not held:
         return None
     training = [pair for number, pair in enumerate(pairs) if number not in held]
@@ -60,11 +82,19 @@ def fold_of(count: int, folds: int, number: int, rng: np.random.Generator | None
     return set(np.array_split(order, folds)[number - 1].tolist())
 
 
-def held_out(count: int, fraction: float, rng: np.random.Generator | None) -> set[int]:
-    """Images that validate, the last ones without `rng`; none where a fraction is no image."""
+def share_of(count: int, fraction: float) -> int | None:
+    """Return how many whole images are a fraction of `count`; None if that is 0 or all."""
     held = round(count * fraction)
-    if not 1 <= held < count:
-        return set()
+    return held if 1 <= held < count else None
+
+
+def held_out(count: int, fraction: float, rng: np.random.Generator | None) -> set[int]:
+    """Return the images that validate, the last ones without `rng`; see `share_of`."""
+    held = share_of(count, fraction)
+    return set() if held is None else _drawn(count, held, rng)
+
+
+def _drawn(count: int, held: int, rng: np.random.Generator | None) -> set[int]:
     order = rng.permutation(count) if rng is not None else np.arange(count)
     return set(order[count - held :].tolist())
 
@@ -108,15 +138,33 @@ def _cut(
     sample: AnySample, fraction: float, patch: tuple[int, ...], reflect: bool
 ) -> tuple[AnySample, AnySample]:
     shape = sample.shape
-    room = [size - 2 * length for size, length in zip(shape, patch, strict=True)]
-    axis = int(np.argmax(room)) if not reflect else int(np.argmax(shape))
-    size, least = shape[axis], 1 if reflect else patch[axis]
-    held = max(round(size * fraction), least)
-    if size - held < least or held < 1:
+    least = (1,) * len(shape) if reflect else patch
+    place = _place_of_cut(shape, fraction, patch, least)
+    if place is None:
         raise UserError(
             f"DATA.VAL.SPLIT_TRAIN: {sample.name} {shape} is too small to hold out a part for "
             f"validation with DATA.PATCH_SIZE {patch}",
             "give more images, a smaller patch, or validation folders "
             "(DATA.VAL.FROM_TRAIN: False with DATA.VAL.PATH and DATA.VAL.GT_PATH)",
         )
-    return sample.slab(axis, 0, size - held), sample.slab(axis, size - held, size)
+    axis, position = place
+    return sample.slab(axis, 0, position), sample.slab(axis, position, shape[axis])
+
+
+def _place_of_cut(
+    shape: Sequence[int], fraction: float, patch: Sequence[int], least: Sequence[int]
+) -> tuple[int, int] | None:
+    """Return the axis and position at which an image is cut in two; None if it is too small.
+
+    Parameters
+    ----------
+    least : sequence of int
+        Length of the smaller part, along each axis.
+    """
+    room = [size - 2 * length for size, length in zip(shape, patch, strict=True)]
+    axis = int(np.argmax(room)) if tuple(least) == tuple(patch) else int(np.argmax(shape))
+    size = shape[axis]
+    if size < 2 * least[axis]:
+        return None
+    held = min(max(round(size * fraction), least[axis]), size - least[axis])
+    return axis, size - held
