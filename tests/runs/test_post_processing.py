@@ -109,6 +109,68 @@ def test_half_precision_changes_little(trained, command, tmp_path) -> None:
     assert 0 < np.abs(before - after).max() < 1e-3
 
 
+@pytest.mark.parametrize("name", ["Z_FILTERING", "YZ_FILTERING"])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_filter_alone_has_post_processed_instances(
+    name, blocks, command, write_config, data_3d, tmp_path
+) -> None:
+    keys = {
+        f"{POST}.{name}": True,
+        f"{POST}.MEASURE_PROPERTIES.ENABLE": True,
+        "TEST.BY_CHUNKS.ENABLE": blocks,
+        "TRAIN.EPOCHS": 1,
+    }
+    config = write_config(data_3d, 3, **keys)
+    assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
+    run = folder_of(tmp_path)
+    suffix = ".zarr" if blocks else ".tif"
+    for number in range(2):
+        before, after = (
+            read_labels(run / folder / f"image_00{number}{suffix}", 3).array
+            for folder in ("per_image_instances", "per_image_post_processing")
+        )
+        np.testing.assert_array_equal(before, after)
+        table = pd.read_csv(
+            run / "per_image_post_processing" / f"image_00{number}_filtered_stats.csv"
+        )
+        assert list(table.label) == [i for i in np.unique(after) if i]
+    scores = pd.read_csv(run / "metrics.csv")
+    assert set(scores["view"]) == {"per_image", "per_image_post_processing"}
+
+
+def test_filters_that_do_nothing_have_no_result_of_their_own() -> None:
+    keys = {"TEST.ENABLE": True, f"{POST}.Z_FILTERING": True, f"{POST}.YZ_FILTERING": True}
+    assert not post_settings(config_from_dict(keys)).has_own_result
+    stack = post_settings(config_from_dict({**keys, "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": True}))
+    assert stack.has_own_result
+    assert (stack.z_size, stack.yz_size) == (5, 5)
+    volume = {"PROBLEM.NDIM": "3D", "DATA.PATCH_SIZE": (16, 32, 32, 1)}
+    assert post_settings(config_from_dict({**keys, **volume})).has_own_result
+
+
+def test_a_stack_keeps_the_scores_of_its_slices(trained, command, tmp_path) -> None:
+    run = folder_of(tmp_path)
+    plain = pd.read_csv(run / "metrics.csv")
+    plain = plain[plain.image.str.startswith("image")].drop_duplicates("image").set_index("image")
+    columns = [c for c in plain if c.startswith(("per_patch_", "per_image_"))]
+    assert {"per_patch_iou_B", "per_image_iou_B", "per_image_iou_C"} <= set(columns)
+    for keys in ((), ("TEST.MATCHING_STATS=False",)):
+        assert trained("TEST.ANALIZE_2D_IMGS_AS_3D_STACK=True", *keys) == 0, command.err
+        table = pd.read_csv(run / "metrics.csv")
+        slices = table[table.image.str.startswith("image")].set_index("image")
+        assert set(slices["view"]) == {"per_image"}
+        pd.testing.assert_frame_equal(
+            slices[columns], plain.loc[slices.index, columns], rtol=1e-6, atol=1e-6
+        )
+        stack = table[table["view"] == "as_3d_stack"]
+        # A stack of slices of one size: its IoU lies between those of the slices.
+        values = slices["per_image_iou_B"]
+        inside = stack["as_3d_stack_iou_B"].dropna().unique()
+        assert len(inside) == 1
+        assert values.min() - 1e-9 <= inside[0] <= values.max() + 1e-9
+        assert "per image" in command.out
+
+
 def test_2d_images_as_a_stack(trained, command, data_2d, tmp_path) -> None:
     assert (
         trained(
@@ -124,7 +186,7 @@ def test_2d_images_as_a_stack(trained, command, data_2d, tmp_path) -> None:
     assert stack.shape == (2, 96, 96, 1)
     assert (run / "as_3d_stack_post_processing" / "stack.tif").is_file()
     scores = pd.read_csv(run / "metrics.csv")
-    assert set(scores["view"]) == {"as_3d_stack", "as_3d_stack_post_processing"}
+    assert set(scores["view"]) == {"as_3d_stack", "as_3d_stack_post_processing", "per_image"}
     page = (run / "report.html").read_text()
     assert "What is missing here" not in page
     assert page.count("<img") == 5  # image, truth, instances, after post-processing, compared
@@ -256,7 +318,7 @@ def test_settings_follow_the_keys_and_steps_their_order() -> None:
     settings = post_settings(config_from_dict(tree))
     assert (settings.repair_size, settings.voronoi_threshold) == (50, 0.4)
     assert settings.clear_border
-    assert settings.changes_instances
+    assert settings.has_own_result
     labels = np.zeros((20, 30), np.uint8)
     labels[2:10, 2:10], labels[14:17, 14:17], labels[5:9, 25:30] = 1, 2, 3
     maps = {"M": (labels > 0).astype(np.float32)}

@@ -204,6 +204,20 @@ class Finish:
                 with_class(processed.filtered, processed.labels, classes),
             )
 
+    def score_slice(
+        self,
+        name: str,
+        view: View,
+        maps: Mapping[str, Array],
+        truth: Truth | None,
+        mask: Array | None = None,
+    ) -> None:
+        """Score the maps of an image whose instances are made in the stack of all images."""
+        if truth is not None:
+            began = time.perf_counter()
+            self._score_maps(name, view, filter_maps(maps, self.post, mask), truth)
+            self.clock("scoring", began)
+
     def _score_maps(self, name: str, view: View, maps: Mapping[str, Array], truth: Truth) -> None:
         self.scores.add_maps(name, view, map_scores(truth.maps, maps, truth.foreground))
         if truth.classes is not None and "class" in maps:

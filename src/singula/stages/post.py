@@ -46,7 +46,7 @@ class PostSettings:
     Parameters
     ----------
     z_size, yz_size : int, optional
-        Median filters on the maps of volumes.
+        Median filters on the maps of volumes; None where the test makes none.
     masks : Path, optional
         Folder of masks outside which nothing is predicted.
     close_radius : float, optional
@@ -73,10 +73,16 @@ class PostSettings:
     conditions: tuple[tuple[Condition, ...], ...] = ()
 
     @property
-    def changes_instances(self) -> bool:
-        """True when there is a step after decoding, and so a second set of instances."""
+    def has_own_result(self) -> bool:
+        """True if post-processed instances are written.
+
+        A median filter alone counts too. It comes before decoding, so these instances are then
+        the decoded ones.
+        """
         return bool(
-            self.repair_size is not None
+            self.z_size is not None
+            or self.yz_size is not None
+            or self.repair_size is not None
             or self.voronoi_threshold is not None
             or self.clear_border
             or self.conditions
@@ -85,7 +91,7 @@ class PostSettings:
 
 def post_settings(config: Config) -> PostSettings:
     """The steps that a configuration asks for."""
-    keys = config.TEST.POST_PROCESSING
+    keys, volumes = config.TEST.POST_PROCESSING, config.tests_volumes
     properties = keys.MEASURE_PROPERTIES
     removal = properties.REMOVE_BY_PROPERTIES
     conditions: tuple[tuple[Condition, ...], ...] = ()
@@ -93,8 +99,8 @@ def post_settings(config: Config) -> PostSettings:
         conditions = conditions_from_lists(removal.PROPS, removal.VALUES, removal.SIGN)
     radius = keys.REMOVE_CLOSE_POINTS_RADIUS[0] if keys.REMOVE_CLOSE_POINTS_RADIUS else -1
     return PostSettings(
-        z_size=keys.Z_FILTERING_SIZE if keys.Z_FILTERING else None,
-        yz_size=keys.YZ_FILTERING_SIZE if keys.YZ_FILTERING else None,
+        z_size=keys.Z_FILTERING_SIZE if keys.Z_FILTERING and volumes else None,
+        yz_size=keys.YZ_FILTERING_SIZE if keys.YZ_FILTERING and volumes else None,
         masks=Path(config.DATA.TEST.BINARY_MASKS) if keys.APPLY_MASK else None,
         close_radius=float(radius) if keys.REMOVE_CLOSE_POINTS else None,
         repair_size=keys.REPARE_LARGE_BLOBS_SIZE if keys.REPARE_LARGE_BLOBS_SIZE > 0 else None,
@@ -143,7 +149,7 @@ class Processed:
     Parameters
     ----------
     labels : ndarray, optional
-        None where no step changes instances. Ids stay, so they may have gaps.
+        None where post-processing has no result of its own. Ids stay, so they may have gaps.
     full, filtered : DataFrame, optional
         Measurements of the decoded instances with what the conditions say of each, and of those
         that remain in `labels`.
@@ -171,7 +177,7 @@ def process_instances(
         after = measure(changed, spacing=spacing) if changed is not labels else None
         full, filtered, gone = judge(measure(labels, spacing=spacing), after, settings.conditions)
         changed = remove(changed, gone)
-    if not settings.changes_instances:
+    if not settings.has_own_result:
         return Processed(None, full, None)
     return Processed(changed, full, filtered)
 

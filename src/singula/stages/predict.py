@@ -20,6 +20,7 @@ from singula.stages import settings as from_config
 from singula.stages.finish import Finish
 from singula.stages.inputs import TestInputs
 from singula.stages.maps import predict_maps
+from singula.stages.normalization import with_statistics
 from singula.stages.post import post_settings
 from singula.stages.progress import Progress, forget, settings_fingerprint
 from singula.stages.room import notice_large
@@ -211,6 +212,8 @@ class TestRun:
             seconds = self.finish.seconds
             seconds["prediction"] = seconds.get("prediction", 0.0) + found.seconds
             if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
+                for view, maps in found.maps.items():
+                    self.finish.score_slice(pair.name, view, maps, *loaded[1:])
                 stacked.append((found.maps[self._views()[-1]], loaded))
                 return "predicted"
             return self._finish(pair.name, loaded, found.maps, said)
@@ -262,7 +265,7 @@ class TestRun:
 
     def _files(self, name: str) -> list[Path]:
         files = [self.tree.instances(view) / f"{name}.tif" for view in self._views()]
-        if self.finish.post.changes_instances:
+        if self.finish.post.has_own_result:
             files += [self.tree.post_processed(view) / f"{name}.tif" for view in self._views()]
         return files
 
@@ -283,7 +286,9 @@ class TestRun:
 
     def _look_for_maps(self, pairs: list[Pair], checkpoint: Path | None) -> None:
         """Find the stored maps that may be used again, and say what is made of the others."""
-        self.weights = load_checkpoint(checkpoint) if checkpoint is not None else None
+        self.weights = None
+        if checkpoint is not None:
+            self.weights = with_statistics(self.config, load_checkpoint(checkpoint), self.notify)
         known = self.weights.fingerprint if self.weights is not None else None
         self.stored = StoredMaps(self.config, self.tree, known)
         if not self.config.TEST.REUSE_PREDICTIONS:

@@ -26,6 +26,7 @@ from singula.evaluate import (
     overlap_among,
     score_rows,
 )
+from singula.evaluate.summary import MEAN
 from singula.io.results import ResultsTree
 from singula.io.write import write_csv, write_tiff
 from singula.words import counted
@@ -136,11 +137,19 @@ class Scores:
                 rows.append({"view": view, **row, **self.maps.get(image, overall)})
         for (view, number), matches in self.classes.items():
             rows += [{"view": view, "class": number, **row} for row in score_rows(matches)]
-        if not self.matches:
-            rows += [{"view": "per_image", "image": i, **scores} for i, scores in self.maps.items()]
-            if self.maps:
-                rows.append({"view": "per_image", "image": "mean", **overall})
+        matched = {image for matches in self.matches.values() for image in matches}
+        # Slices of a stack, or all images without matching
+        others = {i: scores for i, scores in self.maps.items() if i not in matched}
+        for view in ("per_image", "as_3d_stack"):
+            own = {i: s for i, s in others.items() if (view == "as_3d_stack") == _of_stack(s)}
+            rows += [{"view": view, "image": i, **scores} for i, scores in own.items()]
+            if own:
+                rows.append({"view": view, "image": MEAN, **mean_scores(list(own.values()))})
         return rows
+
+
+def _of_stack(scores: Mapping[str, float]) -> bool:
+    return any(name.startswith("as_3d_stack") for name in scores)
 
 
 def score_instances(

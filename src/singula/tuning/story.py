@@ -201,7 +201,7 @@ def _steps(post: PostSettings) -> Steps:
     measured = replace(post, measure=bool(post.conditions))
     return Steps(
         seeds if post.close_radius is not None else None,
-        instances if post.changes_instances else None,
+        instances if post.has_own_result else None,
     )
 
 

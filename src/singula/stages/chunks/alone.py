@@ -114,7 +114,7 @@ def predict_alone(
     run.run()
     if pair.name in run.failed:
         raise UserError(run.failed[pair.name])
-    processed = run.finish.post.changes_instances
+    processed = run.finish.post.has_own_result
     folder = tree.post_processed() if processed else tree.instances()
     # The image comes last: what has one is done.
     if tables:

@@ -30,6 +30,7 @@ from singula.stages.chunks.plan import Plan
 from singula.stages.chunks.told import as_bar, in_lines
 from singula.stages.finish import Finish
 from singula.stages.inputs import TestInputs, check_mask
+from singula.stages.normalization import with_statistics
 from singula.stages.post import post_settings
 from singula.stages.progress import file_stamp, settings_fingerprint
 from singula.stages.stored import maps_fingerprint, set_results_aside
@@ -99,7 +100,8 @@ class ChunkRun:
         if pairs is None:
             pairs, self.failed = inputs.find()
         self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
-        checkpoint = load_checkpoint(self.weights or find_checkpoint(self.config, self.tree))
+        path = self.weights or find_checkpoint(self.config, self.tree)
+        checkpoint = with_statistics(self.config, load_checkpoint(path), self.notify)
         self.config, notices = apply_tuned(self.config, checkpoint.description)
         self.finish.config = self.config
         for line in notices:
@@ -240,7 +242,7 @@ class ChunkRun:
             maps=str((tree.per_image / f"{pair.name}.zarr").absolute()),
             instances=str((tree.per_image_instances / f"{pair.name}.zarr").absolute()),
             processed=str((tree.per_image_post_processing / f"{pair.name}.zarr").absolute())
-            if self.finish.post.changes_instances
+            if self.finish.post.has_own_result
             else "",
             shape=shape,
             block=block,
