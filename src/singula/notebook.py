@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from singula.errors import UserError
 from singula.io.write import write_text
 from singula.runtime import prepare_process
+from singula.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,7 +124,7 @@ def choose_data(
             labels = _folder(test_labels) if test_labels.strip() else None
             parts += (Folders("test", _folder(test_images), labels),)
     for found in parts:
-        print(f"{found.name}: {len(found.pairs(print))} images in {found.images}")
+        print(f"{found.name}: {counted(len(found.pairs(print)), 'image')} in {found.images}")
     _preview(parts[0], ndim)
     return parts
 
@@ -235,7 +236,7 @@ def show_results(report: RunReport, *, images: int = 2) -> None:
         _show(whole[wanted].round(3).reset_index(drop=True))
     _title("Image | instances | truth where there is one (of volumes the fullest slice)")
     for name, path in list(test.finish.overlays.items())[:images]:
-        print(f"{name}: {test.finish.instances.get(name, 0)} objects")
+        print(f"{name}: {counted(test.finish.instances.get(name, 0), 'object')}")
         _picture(path.read_bytes())
     for first in list(test.finish.overlays)[:1]:
         stored = tree.per_image_instances / f"{first}.tif"

@@ -183,7 +183,9 @@ def _check_any_done(test: TestRun | ChunkRun) -> None:
     """A test that could not do any image has failed; what was trained before it is kept."""
     if test.failed and not test.finish.instances:
         name, reason = next(iter(test.failed.items()))
-        raise UserError(f"none of {len(test.failed)} test images could be done; {name}: {reason}")
+        raise UserError(
+            f"none of {counted(len(test.failed), 'test image')} could be done; {name}: {reason}"
+        )
 
 
 def _tell_of_data_beside(config: Config, tree: ResultsTree, log: Notify) -> None:

@@ -91,7 +91,7 @@ def test_brightness_and_masks_are_no_labels(tmp_path: Path, monkeypatch, capsys)
         ("wide", image.astype(np.uint16) * 37, "is no label image"),
         ("whole", image.astype(np.float32), "is no label image"),
         ("mask", (made.labels > 0).astype(np.uint8) * 255, "its only value lies in"),
-        ("map", made.labels / np.float32(2), "no whole numbers"),
+        ("map", made.labels / np.float32(2), "with a fraction"),
     ):
         write_tiff(tmp_path / f"{name}.tif", array, "YX")
         line = ("export", tmp_path / f"{name}.tif", "--to", "csv", "-o", tmp_path / "out")

@@ -244,7 +244,7 @@ def test_labels_with_wrong_values_are_told_when_their_box_is_read(tmp_path: Path
     path = made.write_zarr(tmp_path / "a.zarr", ids, chunks=(1, 20, 30))
     lazy = open_labels(path, 3)
     assert not lazy.read((slice(0, 3), slice(None), slice(None))).any()
-    with pytest.raises(UserError, match=r"no whole numbers, the first 0\.5"):
+    with pytest.raises(UserError, match=r"with a fraction, the first 0\.5"):
         lazy.read((slice(3, 4), slice(None), slice(None)))
     signed = made.write_zarr(tmp_path / "b.zarr", np.full((20, 30), -3, np.int16))
     with pytest.raises(UserError, match="go down to -3"):

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from singula.errors import UserError
+from singula.io.log import RunLog
 from singula.io.pairs import Pair, check_pairs, list_images, match_files, pair_files
 
 KEYS = ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH")
@@ -177,10 +178,28 @@ def test_sorted_order_is_told(tmp_path: Path) -> None:
         [f"training_groundtruth-{number}.tif" for number in numbers],
     )
     assert found == [(f"training-{n}.tif", f"training_groundtruth-{n}.tif") for n in numbers]
-    assert len(told) == 1
+    assert len(told) == 2
     assert "sorted order" in told[0]
-    assert "training-3.tif ↔ training_groundtruth-3.tif" in told[0]
-    assert "training-10" not in told[0]
+    assert "training-3.tif ↔ training_groundtruth-3.tif" in told[1]
+    assert "training-10" not in told[1]
+
+
+def test_a_run_explains_how_files_are_paired_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    log = RunLog(said.append)
+    for part in ("train", "val", "test", "test"):
+        for kind, name in (("x", "{}.tif"), ("y", "{}_mask.tif")):
+            folder = tmp_path / part / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in "ab":
+                (folder / name.format(part + number)).touch()
+        key = f"DATA.{part.upper()}"
+        pair_files(tmp_path / part / "x", tmp_path / part / "y", key, f"{key}.GT", log)
+    assert len(said) == 4
+    assert [line.partition(":")[0].strip() for line in said[1:]] == [
+        "DATA.TRAIN", "DATA.VAL", "DATA.TEST",
+    ]  # fmt: skip
+    assert "testa.tif ↔ testa_mask.tif" in said[3]
 
 
 def test_sorted_order_with_other_numbers_is_refused(tmp_path: Path) -> None:
@@ -284,7 +303,7 @@ def test_check_lists_every_problem(tmp_path: Path) -> None:
             ("shape.tif", "(8, 9)", "shape_gt.tif", "(9, 8)"),
             ("channels.tif", "neither"),
             ("broken.tif", "cannot be read"),
-            ("float_gt.tif", "no whole numbers", "float.tif"),
+            ("float_gt.tif", "with a fraction", "float.tif"),
             ("stack_gt.tif", "stack.tif"),
             ("colour.png", "picture of labels", "good.tif"),
         ],

@@ -26,7 +26,9 @@ def test_values_that_are_no_numbers(tmp_path: Path, value: float) -> None:
     array = np.zeros((4, 5), np.float32)
     array[1, 1:3] = value
     np.save(tmp_path / "a.npy", array)
-    with pytest.raises(UserError, match=r"a\.npy: [02] value\(s\) are NaN and [02] infinite"):
+    with pytest.raises(
+        UserError, match=r"a\.npy: contains [02] NaN values and [02] infinite values"
+    ):
         read_image(tmp_path / "a.npy", 2)
 
 

@@ -61,19 +61,19 @@ def test_stored_maps_are_reused_only_for_the_same_image_and_weights(
     maps = run_folder(tmp_path) / "per_image" / "image_000.tif"
     first = read_image(maps, 2, 2).array
     assert trained(reuse) == 0
-    assert "2 of 2 maps are reused" in command.out
+    assert "2 of 2 maps reused" in command.out
     assert "predicting with" not in command.out
 
     other = tmp_path / "data/test/x/image_000.tif"
     tifffile.imwrite(other, np.flip(tifffile.imread(other), 0))
     assert trained(reuse) == 0
-    assert "1 of 2 maps are reused" in command.out
+    assert "1 of 2 maps reused" in command.out
     assert "1 are predicted anew" in command.out
     second = read_image(maps, 2, 2).array
     assert not np.array_equal(first, second)
 
     assert trained(reuse, "TRAIN.LR=0.002", train=True) == 0
-    assert "0 of 2 maps are reused" in command.out
+    assert "0 of 2 maps reused" in command.out
     assert not np.array_equal(second, read_image(maps, 2, 2).array)
 
     maps.with_name("image_001.tif").write_bytes(maps.read_bytes())

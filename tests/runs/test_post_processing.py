@@ -1,6 +1,7 @@
 """What happens after the network, through the command line."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -64,6 +65,15 @@ def test_instances_are_removed_by_their_properties(trained, command, data_2d, tm
     scores = pd.read_csv(run / "metrics.csv")
     assert set(scores["view"]) == {"per_image", "per_image_post_processing"}
     assert "post processing" in command.out
+    for name, rows in scores[scores["image"].str.startswith("image_")].groupby("image"):
+        line = re.search(rf"^\[.*{name}: (.*)$", command.out, re.MULTILINE)[1]
+        stages = line.split("; post-processed: ")
+        assert len(stages) == 2
+        for words, view in zip(stages, ("per_image", "per_image_post_processing"), strict=True):
+            own = rows[rows["view"] == view]
+            assert int(re.match(r"(\d+) instances?,", words)[1]) == set(own["n_pred"]).pop()
+            found = [float(value) for value in re.findall(r"F1 ([\d.]+) at", words)]
+            assert found == pytest.approx(list(own["f1"]), abs=6e-4)
 
 
 def test_voronoi_fills_the_foreground_and_clear_border_clears_it(
@@ -245,7 +255,7 @@ def test_resume_skips_what_is_done_and_gives_the_same_table(trained, command, tm
     (run / "per_image_instances" / "image_001.tif").unlink()
     (run / "metrics.csv").unlink()
     assert trained(*keys, resume=True) == 0, command.err
-    assert "1 of 2 images are done already" in command.out
+    assert "1 of 2 images done already" in command.out
     assert first.stat().st_mtime_ns == stamps[0]
     assert second.stat().st_mtime_ns > stamps[1]
     again = pd.read_csv(run / "metrics.csv").sort_values(["view", "image", "threshold"])

@@ -102,7 +102,7 @@ def test_the_file_wins_over_the_checkpoint(run, command, write_config, data_2d, 
     line += ("--set", "TEST.REUSE_PREDICTIONS=True")
     plain = write_config(data_2d)
     assert command("run", "--config", plain, *line) == 0, command.err
-    assert "TEST.REUSE_PREDICTIONS: 2 of 2 maps are reused" in command.out
+    assert "TEST.REUSE_PREDICTIONS: 2 of 2 maps reused" in command.out
     assert "thresholds tuned on validation images are used" in command.out
     instances = run / "per_image_instances" / "image_000.tif"
     maps = read_image(run / "per_image" / "image_000.tif", 2, 2).array
@@ -123,7 +123,7 @@ def test_the_file_wins_over_the_checkpoint(run, command, write_config, data_2d, 
     words = shlex.split(line.removeprefix("# singula run "))
     words[words.index("THIS_FILE")] = str(ready)
     assert command("run", *words) == 0, command.err
-    assert "2 of 2 maps are reused" in command.out
+    assert "2 of 2 maps reused" in command.out
     assert "tuned" not in command.out.replace(str(ready), "")
     np.testing.assert_array_equal(
         labels_of(instances), singula.decode(named, "BC", thresholds=tuned)

@@ -253,7 +253,7 @@ def test_ids_in_several_pieces_are_told_in_one_line() -> None:
         notes.add(name, np.array([ids], np.uint8))
     notes.tell("train", said.append)
     (line,) = said
-    assert line.startswith("train: 2 id(s) in 2 label image(s)")
+    assert line.startswith("train: 2 ids in 2 label images")
     assert "1 in torn" in line
 
 

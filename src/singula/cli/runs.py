@@ -19,6 +19,7 @@ from singula.cli.app import (
     say,
     words_of,
 )
+from singula.words import counted
 
 MODEL_GPU = "0, cuda:0, or cpu [a GPU where there is one]."
 
@@ -151,7 +152,7 @@ def predict(
             notify=say,
             dask=dask,
         )
-    say(f"{len(files) - len(failed)} of {len(files)} images: {output}")
+    say(f"{len(files) - len(failed)} of {counted(len(files), 'image')}: {output}")
     if failed:
         raise typer.Exit(1)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from singula.config.available import gaps
 from singula.config.check_model import MODEL_RULES, ineffective
 from singula.config.schema import Config
+from singula.words import counted
 
 Rule = Callable[[Config], Iterator[str]]
 _SEG = "PROBLEM.INSTANCE_SEG"
@@ -222,12 +223,13 @@ def _split_rule(name: str) -> Rule:
             if len(values) != ndim:
                 wrong = True
                 yield (
-                    f"DATA.{name}.{key}: found {len(values)} values; allowed {ndim}, "
+                    f"DATA.{name}.{key}: found {counted(len(values), 'value')}; allowed {ndim}, "
                     f"one for each axis of PROBLEM.NDIM {config.PROBLEM.NDIM}"
                 )
         if len(split.RESOLUTION) != ndim and split.RESOLUTION != (-1,):
             yield (
-                f"DATA.{name}.RESOLUTION: found {len(split.RESOLUTION)} values; allowed {ndim}, "
+                f"DATA.{name}.RESOLUTION: found {counted(len(split.RESOLUTION), 'value')}; "
+                f"allowed {ndim}, "
                 f"one for each axis of PROBLEM.NDIM {config.PROBLEM.NDIM}, or (-1,) for unknown"
             )
         if wrong or len(config.patch) != ndim:
@@ -235,7 +237,8 @@ def _split_rule(name: str) -> Rule:
         for padding, length in zip(split.PADDING, config.patch, strict=True):
             if 2 * padding >= length:
                 yield (
-                    f"DATA.{name}.PADDING: found {padding} for a patch of {length} pixels; allowed "
+                    f"DATA.{name}.PADDING: found {padding} for a patch of "
+                    f"{counted(length, 'pixel')}; allowed "
                     f"less than {math.ceil(length / 2)}, half of DATA.PATCH_SIZE"
                 )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from singula.config.keys import key_table
 from singula.config.schema import Config
+from singula.words import counted
 
 _UNUSED = {
     "unetr": ("FEATURE_MAPS", "Z_DOWN", "KERNEL_SIZE", "ACTIVATION"),
@@ -73,12 +74,13 @@ def _network(config: Config) -> Iterator[str]:
     levels = len(model.FEATURE_MAPS)
     if len(model.DROPOUT_VALUES) != levels:
         yield (
-            f"MODEL.DROPOUT_VALUES: found {len(model.DROPOUT_VALUES)} values; allowed {levels}, "
+            f"MODEL.DROPOUT_VALUES: found {counted(len(model.DROPOUT_VALUES), 'value')}; "
+            f"allowed {levels}, "
             "one for each of MODEL.FEATURE_MAPS"
         )
     if config.ndim == 3 and len(model.Z_DOWN) != levels - 1:
         yield (
-            f"MODEL.Z_DOWN: found {len(model.Z_DOWN)} values; allowed {levels - 1}, "
+            f"MODEL.Z_DOWN: found {counted(len(model.Z_DOWN), 'value')}; allowed {levels - 1}, "
             "one less than MODEL.FEATURE_MAPS"
         )
     if model.KERNEL_SIZE % 2 == 0:

@@ -26,6 +26,7 @@ from singula.config.source import (
 from singula.config.translate import RENAMED, Translation, translate
 from singula.config.values import is_none, show
 from singula.errors import UserError
+from singula.words import counted
 
 Notify = Callable[[str], None]
 # What a comma makes of an unquoted tuple in a flow mapping: {PADDING: (6, 16, 16)}
@@ -274,7 +275,7 @@ def _notices(parts: Iterable[Translation]) -> list[str]:
 
 def _error(problems: Sequence[Problem], source: str) -> UserError:
     ordered = sorted(problems, key=lambda p: (p.place.source != source, p.place.line or 0, p.text))
-    count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
+    count = counted(len(ordered), "problem")
     lines = "\n".join(f"  {problem}" for problem in ordered)
     return UserError(
         f"{count} in the configuration:\n{lines}", "nothing was read or written; correct the keys"

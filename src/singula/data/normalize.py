@@ -18,6 +18,7 @@ import numpy.typing as npt
 from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.lazy_array import Pixels, pieces
+from singula.words import counted
 
 FloatArray = npt.NDArray[np.float32]
 _TINY = 1e-6
@@ -159,7 +160,7 @@ class Normalizer:
             values = statistics.get(name, (default,))
             if len(values) not in (1, channels):
                 raise UserError(
-                    f"normalisation statistics are for {len(values)} channels, "
+                    f"normalisation statistics are for {counted(len(values), 'channel')}, "
                     f"the image has {channels}",
                     "train again, or predict images like those of the training set",
                 )

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from singula.data.normalize import Statistics
 from singula.errors import UserError
+from singula.words import counted
 
 Array = npt.NDArray[Any]
 _QUANTILES = 4096  # points of a reference distribution that has more distinct values
@@ -181,7 +182,7 @@ def _steps(settings: PreprocessSettings, channels: int) -> list[Step]:
         if len(reference.values) != channels:
             raise UserError(
                 f"DATA.PREPROCESS.MATCH_HISTOGRAM: the reference images have "
-                f"{len(reference.values)} channel(s), the images {channels}",
+                f"{counted(len(reference.values), 'channel')}, the images {channels}",
                 "give reference images like the images",
             )
         steps.append(lambda part, index: _match(part, reference, index))

@@ -19,6 +19,7 @@ from singula.exports.qupath import write_geojson
 from singula.exports.source import Instances, Source, find_sources, of_array
 from singula.exports.tables import UNKNOWN, calibration, write_table
 from singula.io.image import Spacing
+from singula.words import counted
 
 Notify = Callable[[str], None]
 
@@ -144,7 +145,7 @@ class _Told:
         if self.notify is None:
             return item
         count = np.count_nonzero(np.unique(item.labels))
-        self.notify(f"{item.name}: {count} instances")
+        self.notify(f"{item.name}: {counted(int(count), 'instance')}")
         if not self.warned and calibration(item)[1] == UNKNOWN:
             self.warned = True
             self.notify(

@@ -17,6 +17,7 @@ from singula.io.image import Spacing, check_spacing
 from singula.io.listing import list_images
 from singula.io.read import read_header, read_labels
 from singula.postprocess.labels import check_labels, count_instances
+from singula.words import counted
 
 Labels = npt.NDArray[Any]
 _PIECES, _MASK_PIECES, _FEW_PAIRS = 4, 2, 100
@@ -135,7 +136,8 @@ def check_ids(name: str, labels: Labels) -> None:
         return
     values = "only value lies" if count == 1 else f"{count} values lie"
     raise UserError(
-        f"{name}: is no label image: its {values} in {pieces} separate places; labels give every "
+        f"{name}: is no label image: its {values} in {counted(pieces, 'separate place')}; "
+        "labels give every "
         "object an id of its own",
         "give the labels, not the image that was segmented; a mask becomes labels in Fiji: "
         "Plugins > MorphoLibJ > Binary Images > Connected Components Labeling",

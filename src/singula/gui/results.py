@@ -15,6 +15,7 @@ from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
 from singula.report.run_files import RunFiles, Stage, open_run, ranked, reference_threshold
 from singula.report.sources import Sources, open_sources
+from singula.words import counted
 
 Array = npt.NDArray[Any]
 
@@ -112,8 +113,9 @@ def open_results(folder: Path, guard: Guard) -> Results:
         del sources.pairs[name]
     if refused:
         sources.note(
-            f"{len(refused)} images lie outside the folders that this interface may open and are "
-            "not shown; start it with --root FOLDER for theirs too"
+            f"{counted(len(refused), 'image')} outside the folders that this interface may "
+            "open: not "
+            "shown; start it with --root FOLDER for theirs too"
         )
     return Results(files, sources, files.stages())
 

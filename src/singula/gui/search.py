@@ -24,7 +24,7 @@ from singula.tuning.tuner import check_goal
 
 RECORD, OUTPUT, TRIALS = "gui_search.json", "gui_search.log", "trials.csv"
 State = Literal["none", "running", "finished", "stopped", "failed"]
-_TRIED = re.compile(r"^ *(\d+) settings tried, best ([\d.]+)$", re.MULTILINE)
+_TRIED = re.compile(r"^ *(\S+ settings? tried, best [\d.]+)$", re.MULTILINE)
 _SCORES = ("pq", "f1", "precision", "recall")
 
 
@@ -171,7 +171,7 @@ def _record(tree: ResultsTree) -> SearchRecord | None:
 def _progress(output: str) -> tuple[str, float | None]:
     tried, images = list(_TRIED.finditer(output)), list(IMAGE.finditer(output))
     if tried:
-        return f"{tried[-1][1]} settings tried, best {tried[-1][2]}", None
+        return tried[-1][1], None
     if "searching for" in output:
         return "Trying the first settings", None
     if images:

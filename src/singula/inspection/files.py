@@ -155,7 +155,7 @@ def axes_doubt(header: Header, layout: Layout, ndim: int) -> str | None:
     if header.axes is not None and "Q" not in header.axes:
         return None
     if layout.stored_channels > _MOST_CHANNELS:
-        return f"{layout.stored_channels} channels, or are they slices? ({layout.note})"
+        return f"{counted(layout.stored_channels, 'channel')}, or are they slices? ({layout.note})"
     ends = (header.shape[0], header.shape[-1])
     if layout.stored_channels > 1 and max(ends) <= _MOST_CHANNELS:
         return f"the channels are first or last, of {header.shape} ({layout.note})"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from singula.inspection.findings import Place
 from singula.inspection.labels import Look, Noticed
 from singula.postprocess.labels import survey
+from singula.words import counted
 
 Array = npt.NDArray[Any]
 # The largest numbers of cameras with 10, 12 and 14 bits, whose images come as 16 bits
@@ -102,7 +103,7 @@ def notice_leftovers(array: Array, ids: Array, seen: Look) -> list[Noticed]:
     if not places:
         return []
     count = len(places)
-    text = f"{count} place{'' if count == 1 else 's'} as bright and as large as most objects"
+    text = f"{counted(count, 'place')} as bright and as large as most objects"
     return [Noticed("leftover", text, count, places)]
 
 

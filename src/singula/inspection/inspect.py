@@ -33,6 +33,7 @@ from singula.inspection.pairing import Paired, pair_part
 from singula.io.pairs import Pair
 from singula.survey import Folders, find_folders
 from singula.survey.dataset import decide_ndim
+from singula.words import counted
 
 Array = npt.NDArray[Any]
 Notify = Callable[[str], None]
@@ -124,7 +125,7 @@ def inspect_dataset(
         visit = _Visit(part.name, ndim, smallest, settings)
         for place, pair in enumerate(pairs):
             if notify and place % 25 == 0:
-                notify(f"{part.name}: {place} of {len(pairs)} files")
+                notify(f"{part.name}: {place} of {counted(len(pairs), 'file')}")
             facts.append(visit.pair(pair))
         found += _nothing_to_learn(visit) if part.name == "train" else visit.found
         notes += visit.notes

@@ -120,7 +120,10 @@ def notice_objects(seen: Look, smallest: int, patch: Sequence[int] | None) -> li
     if seen.semantic:
         values = ", ".join(str(number) for number in objects.ids.tolist())
         pieces = int(objects.pieces.sum())
-        text = f"the only value{'s' if len(objects) > 1 else ''} {values} in {pieces} places"
+        text = (
+            f"the only value{'s' if len(objects) > 1 else ''} {values} in "
+            f"{counted(pieces, 'place')}"
+        )
         every = np.ones(len(objects), bool)
         return [Noticed("semantic", text, pieces, seen.places(every), fixable=True)]
     found = []
@@ -133,7 +136,10 @@ def notice_objects(seen: Look, smallest: int, patch: Sequence[int] | None) -> li
     tiny: Array = objects.npixels < smallest
     if tiny.any():
         single = int((objects.npixels[tiny] == 1).sum())
-        text = f"{_many(tiny, 'object')} of fewer than {smallest} pixels{_ids(objects, tiny)}"
+        text = (
+            f"{_many(tiny, 'object')} of fewer than "
+            f"{counted(smallest, 'pixel')}{_ids(objects, tiny)}"
+        )
         text += f", {single} of them a single pixel" if single else ""
         found.append(_noticed("tiny", text, seen, tiny, fixable=True))
     holes: Array = objects.holes > 0

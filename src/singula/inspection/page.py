@@ -103,8 +103,8 @@ def _group(inspection: Inspection, kind: str, findings: Sequence[Finding]) -> Ma
     if len(rows) > _SHOWN:
         rest = table("Further files", columns, rows[_SHOWN:_MOST], text_columns=3, class_="images")
         left = len(rows) - _MOST
-        more = tag("p", f"{left} more are not listed.") if left > 0 else None
-        made.append(folded(f"The other {len(rows) - _SHOWN} files", rest, more))
+        more = tag("p", f"Not listed: {left} more.") if left > 0 else None
+        made.append(folded(f"The other {counted(len(rows) - _SHOWN, 'file')}", rest, more))
     return section(kind, KINDS[kind].title, *(part for part in made if part is not None))
 
 

@@ -166,7 +166,8 @@ def _apart(part: Folders, channels: Channels) -> list[Finding]:
     """One finding for a part whose images are several files each."""
     files = next(iter(channels.values()))
     text = (
-        f"each of {counted(len(channels), 'image')} is {len(files)} files, one for each channel, "
+        f"each of {counted(len(channels), 'image')} is {counted(len(files), 'file')}, one "
+        "for each channel, "
         f"such as {', '.join(path.name for path in files)}; only the first is looked at"
     )
     return [finding("apart", part.name, part.images, text, fixable=True)]
@@ -179,7 +180,7 @@ def _by_order(name: str, pairs: list[Pair]) -> list[Finding]:
         return []
     first = guessed[0]
     shown = f"{first.image.name} ↔ {first.label.name if first.label else ''}"
-    text = f"{len(guessed)} pairs are made by order alone, for example {shown}"
+    text = f"{counted(len(guessed), 'pair')} made by order alone, for example {shown}"
     return [finding("order", name, first.image.parent, text, count=len(guessed))]
 
 

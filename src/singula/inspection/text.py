@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from singula.inspection.findings import HINT, KINDS, Finding, Inspection
-from singula.words import counted, grouped
+from singula.words import counted
 
 _MOST_FILES = 8
 
@@ -31,7 +31,7 @@ def summary(inspection: Inspection) -> str:
     words = []
     for part in inspection.parts:
         labelled = any(pair.label for pair in part.pairs)
-        objects = f" with {grouped(part.objects)} objects" if labelled else " without labels"
+        objects = f" with {counted(part.objects, 'object')}" if labelled else " without labels"
         words.append(f"{part.name}: {counted(len(part.pairs), 'image')}{objects}")
     return f"{inspection.ndim}D data; {'; '.join(words)}"
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from singula.errors import UserError
 from singula.io.image import AnyArray, Header
+from singula.words import counted
 
 _SET_AXES = (
     "write the right axes into the file: in Fiji, Image > Properties… sets channels, slices and "
@@ -150,7 +151,7 @@ def _channel_place(
     fits = "1 channel (ids) or 2 (ids, class)"
     hint = f"labels have {fits}"
     if len(channels) == 1:
-        fits = f"{next(iter(channels))} channel(s)"
+        fits = counted(next(iter(channels)), "channel")
         hint = "set the last entry of DATA.PATCH_SIZE to the number of channels"
     raise UserError(
         f"{path}: {header} is neither {plain} nor {plain} with {fits}, first or last",
@@ -198,7 +199,7 @@ def _surplus_axis(path: Path, header: Header, ndim: int, name: str, size: int) -
         )
     if name == "T":
         return UserError(
-            f"{path}: has {size} time points ({header}); an image has one",
+            f"{path}: has {counted(size, 'time point')} ({header}); an image has one",
             f"give one file per time point; if they are slices or channels, {_set_axes(header)}",
         )
     what = "pages of unknown meaning" if name == "Q" else f"entries along the axis {name}"

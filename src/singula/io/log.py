@@ -24,6 +24,7 @@ class RunLog:
         self.quiet = quiet
         self.file: IO[str] | None = None
         self.waiting: list[str] = []
+        self.notices: set[str] = set()
 
     def open(self, path: Path) -> None:
         """From now on write to this file, beginning with what was said before.
@@ -57,6 +58,12 @@ class RunLog:
         else:
             self._write(stamped)
 
+    def once(self, line: str) -> None:
+        """Say a line unless this run has said it already."""
+        if line not in self.notices:
+            self.notices.add(line)
+            self(line)
+
     def keep(self, line: str) -> None:
         """Write a line only, which somebody else says."""
         if not self.quiet:
@@ -68,6 +75,11 @@ class RunLog:
                 self.file.write(line + "\n")
             except OSError as error:
                 raise write_error(Path(self.file.name), error) from error
+
+
+def once(notify: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a callable that passes a notice on, in a run only the first time."""
+    return notify.once if isinstance(notify, RunLog) else notify
 
 
 def _stamped(line: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from singula.io.containers import library
 from singula.io.image import AnyArray, Header
 from singula.io.units import tidy, voxel_size
+from singula.words import counted
 
 _UNITS = {"meter": "m", "mm": "mm", "micron": "µm"}
 # As stored x comes first; the fifth axis holds vectors. Here the order is turned round.
@@ -43,7 +44,9 @@ def _open(path: Path) -> Any:
 def _header(image: Any) -> Header:
     shape = tuple(image.shape[::-1])
     if not 2 <= len(shape) <= len(_AXES):
-        raise ValueError(f"it has {len(shape)} axes; allowed are 2 to {len(_AXES)}")
+        raise ValueError(
+            f"it has {counted(len(shape), 'axis', 'axes')}; allowed are 2 to {len(_AXES)}"
+        )
     stored = image.get_data_dtype()
     if stored.names:
         raise ValueError("its values are colours; save it as grey, or as TIFF")

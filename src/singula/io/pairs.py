@@ -15,6 +15,7 @@ from singula.io.formats import stem_of
 from singula.io.image import ArrayPlace, ArrayPlaces
 from singula.io.listing import list_images
 from singula.io.names import agree_in_order, last_number
+from singula.io.log import once
 from singula.io.read import (
     Notify,
     file_notes,
@@ -131,7 +132,8 @@ def _pair(
         return [Pair(path, labels[stem], stem) for stem, path in images.items()]
     pairs = _pair_by_word(images, labels)
     if pairs:
-        _tell_pairs(notify, "by name, leaving words such as 'mask' or 'label' out", pairs)
+        how = "by name, leaving words such as 'mask' or 'label' out"
+        _tell_pairs(notify, how, image_key, pairs)
         return pairs
     _check_leftovers(images, labels, image_key, label_key)
     pairs = [
@@ -142,8 +144,8 @@ def _pair(
         _check_order(pairs, image_key, label_key)
     _tell_pairs(
         notify,
-        f"by sorted order, because the names in {image_key} and {label_key} differ; "
-        "make sure that they belong together",
+        "by sorted order, because their names differ; make sure that they belong together",
+        image_key,
         pairs,
     )
     return pairs
@@ -260,7 +262,7 @@ def check_pairs(
         raise _all_problems(problems)
     if notify:
         for note, count in told.items():
-            notify(f"{note} ({count} file{'s' if count > 1 else ''})")
+            notify(f"{note} ({counted(count, 'file')})")
     return shapes
 
 
@@ -394,8 +396,10 @@ def _check_order(pairs: Sequence[Pair], image_key: str, label_key: str) -> None:
     )
 
 
-def _tell_pairs(notify: Notify | None, how: str, pairs: Sequence[Pair]) -> None:
+def _tell_pairs(notify: Notify | None, how: str, image_key: str, pairs: Sequence[Pair]) -> None:
+    """Explain the rule, which a run prints once, and show examples of this folder."""
     if notify:
         shown = "; ".join(f"{p.image.name} ↔ {p.label.name}" for p in pairs[:3] if p.label)
         more = "; …" if len(pairs) > 3 else ""
-        notify(f"images and labels are paired {how}: {shown}{more}")
+        once(notify)(f"images and labels are paired {how}")
+        once(notify)(f"  {image_key}: {shown}{more}")

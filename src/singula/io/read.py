@@ -22,6 +22,7 @@ from singula.io.values import (
     shades,
     to_ids,
 )
+from singula.words import counted
 
 Notify = Callable[[str], None]
 
@@ -219,10 +220,12 @@ def image_layout(
     layout = decide_layout(path, header, ndim, expected)
     if expected is not None and layout.channels not in expected:
         raise UserError(
-            f"{path}: has {layout.channels} channel(s) ({header}), but DATA.PATCH_SIZE ends in "
+            f"{path}: has {counted(layout.channels, 'channel')} ({header}), but "
+            "DATA.PATCH_SIZE ends in "
             f"{channels}",
             f"set the last entry of DATA.PATCH_SIZE to {layout.channels}, or convert the images to "
-            f"{channels} channel(s); a grey picture that was saved as colour becomes grey again "
+            f"{counted(channels, 'channel')}; a grey picture that was saved as colour "
+            "becomes grey again "
             "with Image > Type > 8-bit in Fiji",
         )
     return layout
@@ -249,7 +252,8 @@ def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout
         raise colour_labels(path, header)
     if classes and layout.channels != 2:
         raise UserError(
-            f"{path}: has {layout.channels} channel(s) ({header}), but MODEL.N_CLASSES is more "
+            f"{path}: has {counted(layout.channels, 'channel')} ({header}), but "
+            "MODEL.N_CLASSES is more "
             "than 2: labels then have 2, the ids and the class of each pixel",
             "add the class channel, or set MODEL.N_CLASSES to 2",
         )

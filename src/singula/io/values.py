@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from singula.errors import UserError
 from singula.io.image import AnyArray, Header
+from singula.words import counted
 
 _LARGEST_ID = 2**32 - 1
 
@@ -37,7 +38,8 @@ def check_finite(path: Path, array: AnyArray) -> None:
     nan = int(np.isnan(array).sum())
     infinite = int(np.isinf(array).sum())
     raise UserError(
-        f"{path}: {nan} value(s) are NaN and {infinite} infinite; every value must be a number",
+        f"{path}: contains {counted(nan, 'NaN value')} and "
+        f"{counted(infinite, 'infinite value')}; every value must be a number",
         "replace them, for example with 0, before the run",
     )
 
@@ -62,7 +64,8 @@ def to_ids(path: Path, array: AnyArray) -> AnyArray:
         broken = array[array != np.rint(array)]
         if broken.size:
             raise UserError(
-                f"{path}: {broken.size} label value(s) are no whole numbers, the first {broken[0]}"
+                f"{path}: contains {counted(broken.size, 'label value')} with a fraction, "
+                f"the first {broken[0]}"
                 "; a label image holds the id of its object in every pixel",
                 "give the labels, not a probability map or a resampled picture",
             )

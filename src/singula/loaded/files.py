@@ -23,6 +23,7 @@ from singula.stages import settings as from_config
 from singula.stages.finish import instance_classes, with_class
 from singula.stages.reading import places_for
 from singula.stages.score import AXES
+from singula.words import counted
 
 if TYPE_CHECKING:
     from singula.scaleout.runner import Runner
@@ -76,7 +77,7 @@ def predict_files(
                         model, path, large, notify,
                         augment=augment, tables=tables, dask=dask, runner=runner,
                     )  # fmt: skip
-                notify(f"{step}: {count} instances")
+                notify(f"{step}: {counted(count, 'instance')}")
                 other = large if whole else target
                 if other.exists():  # perhaps the only copy of something else: not ours to delete
                     notify(f"  {other} is older, and not of this prediction")
@@ -114,7 +115,7 @@ def _check(model: Model, path: Path) -> None:
     try:
         image_layout(path, header, model.ndim, channels, grey=grey)
     except UserError as error:
-        axes, allowed = model.axes, f"{channels} channel{'s' if channels > 1 else ''}"
+        axes, allowed = model.axes, counted(channels, "channel")
         raise UserError(
             f"{path}: {header} does not fit this model, which takes images ({axes}) with "
             f"{allowed}{' or a single one' if grey else ''}",

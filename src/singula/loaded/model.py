@@ -31,6 +31,7 @@ from singula.stages.reading import Reader, reader_for
 from singula.stages.tuned import apply_tuned
 from singula.stages.weights import predictor_from
 from singula.training.checkpoint import load_checkpoint
+from singula.words import counted
 
 if TYPE_CHECKING:
     import torch
@@ -231,7 +232,7 @@ class Model:
         if image.ndim != self.ndim + 1 or image.shape[-1] != self.config.in_channels:
             raise UserError(
                 f"the array has shape {np.shape(array)}; this model takes ({self.axes}, "
-                f"{self.config.in_channels} channels)",
+                f"{counted(self.config.in_channels, 'channel')})",
                 "move the channels to the end, or use a model trained on such images",
             )
         if not image.size:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from singula.propose.choice import Choice
 from singula.survey import PartFacts, Survey
+from singula.words import counted
 
 _HELD = 0.1
 
@@ -33,7 +34,7 @@ def train_folders(survey: Survey, stored: Path) -> list[Choice]:
     """Training data and where its channels are kept."""
     part = survey.part("train")
     count = len(part.pairs) if part else 0
-    return _folders(part, "TRAIN", stored, f"{count} images with labels")
+    return _folders(part, "TRAIN", stored, f"{counted(count, 'image')} with labels")
 
 
 def _folders(part: PartFacts | None, name: str, stored: Path, why: str) -> list[Choice]:
@@ -58,11 +59,13 @@ def val_folders(survey: Survey, stored: Path) -> list[Choice]:
     if part is not None:
         return [
             Choice(key, False, "there are validation images"),
-            *_folders(part, "VAL", stored, f"{len(part.pairs)} images with labels"),
+            *_folders(part, "VAL", stored, f"{counted(len(part.pairs), 'image')} with labels"),
         ]
     held, train = held_fraction(survey), survey.part("train")
     count = len(train.pairs) if train else 0
-    why = f"no validation images: {max(1, round(held * count))} of {count} training images are"
+    why = (
+        f"no validation images: {max(1, round(held * count))} of {counted(count, 'training image')}"
+    )
     if count < 2:
         why = f"there is one image: {held:.0%} of it validates"
     return [Choice(key, True, why), Choice("DATA.VAL.SPLIT_TRAIN", round(held, 3))]
@@ -75,13 +78,13 @@ def test_folders(survey: Survey, stored: Path) -> list[Choice]:
     if part is not None and part.label_dir is not None:
         return [
             Choice(load, True, "the test images have labels: scores"),
-            *_folders(part, "TEST", stored, f"{len(part.pairs)} images"),
+            *_folders(part, "TEST", stored, counted(len(part.pairs), "image")),
         ]
     if part is not None:
         return [
             Choice(load, False, "the test images have no labels: no scores"),
             Choice("TEST.EVALUATE", False),
-            Choice("DATA.TEST.PATH", _path(part.image_dir), f"{len(part.pairs)} images"),
+            Choice("DATA.TEST.PATH", _path(part.image_dir), counted(len(part.pairs), "image")),
         ]
     if validation(survey) is not None or (train is not None and len(train.pairs) > 1):
         return [

@@ -10,6 +10,7 @@ import numpy as np
 from singula.propose.choice import Choice
 from singula.propose.sizes import Sizes
 from singula.survey import Machine, PartFacts, Survey
+from singula.words import counted
 
 _LEAST_SIDE = {2: 128, 3: 64}
 _MOST_SIDE = {2: 512, 3: 192}
@@ -69,7 +70,7 @@ def _why_steps(steps: Sequence[int], anisotropy: float, depth: int) -> str:
         later = "z shrinks later" if 2 in steps else "z never shrinks"
         return f"voxels are {anisotropy:.3g} times deeper than wide: {later}"
     if 1 in steps:
-        return f"there are {depth} slices only"
+        return f"the volume has only {counted(depth, 'slice')}"
     return "voxels are about as deep as wide"
 
 

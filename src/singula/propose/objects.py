@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from singula.propose.choice import Choice
 from singula.propose.sizes import Sizes
 from singula.survey import Machine, Survey
+from singula.words import counted
 
 _SEG = "PROBLEM.INSTANCE_SEG"
 _MANY_LOST = 0.02
@@ -50,7 +51,9 @@ def contour(sizes: Sizes, used: Sequence[str]) -> Choice:
         )
     # An object that fills the image is nowhere near an outside: its box says how wide it is.
     across = min(2 * sizes.radius, *sizes.typical)
-    return Choice(key, "thick", f"objects are thick enough, {across:.0f} pixels across")
+    return Choice(
+        key, "thick", f"objects are thick enough, {counted(round(across), 'pixel')} across"
+    )
 
 
 def points(sizes: Sizes) -> Choice:

@@ -248,6 +248,6 @@ def _summary(survey: Survey, sizes: Sizes) -> str:
         looked = f" in {len(train.labels)} of {counted(len(train.pairs), 'image')}"
     return (
         f"{', '.join(said)}; {span} pixels, {channel}, {survey.images[0].dtype}\n"
-        f"{sizes.count} training objects of {size} pixels (median){looked}, "
+        f"{counted(sizes.count, 'training object')} of {size} pixels (median){looked}, "
         f"{sizes.touching:.0%} touch others, {sizes.foreground:.0%} of the pixels are in objects"
     )

@@ -10,6 +10,7 @@ from singula.data.patches import training_starts
 from singula.propose.choice import Choice
 from singula.propose.sizes import Sizes
 from singula.survey import Machine, PartFacts, Survey
+from singula.words import counted
 
 # Seconds of a core per pixel and step of the U-Net 16–256 with bfloat16 arithmetic, with what comes
 # beside the steps (measured; see docs/init.md). Wider networks cost as their width to the 1.5.
@@ -110,12 +111,13 @@ def epoch_choices(
     steps = max(1, plan.patches // batch)
     most = max(_LEAST_EPOCHS, min(_MOST_EPOCHS, _MOST_STEPS // steps))
     epochs = max(_LEAST_EPOCHS, min(fit, most))
-    where = machine.gpu_name or f"{machine.cores} core{'s' if machine.cores > 1 else ''}"
+    where = machine.gpu_name or counted(machine.cores, "core")
     made = [
         Choice(
             "TRAIN.EPOCHS",
             epochs,
-            f"of {plan.patches} patches, about {_duration(plan.seconds)} each on {where}: "
+            f"of {counted(plan.patches, 'patch', 'patches')}, about "
+            f"{_duration(plan.seconds)} each on {where}: "
             f"{_duration(epochs * plan.seconds)} in all",
         )
     ]
@@ -132,7 +134,11 @@ def epoch_choices(
             ]
     if plan.replicate > 1:
         made.append(
-            Choice("DATA.TRAIN.REPLICATE", plan.replicate, f"an epoch is {steps} steps this way")
+            Choice(
+                "DATA.TRAIN.REPLICATE",
+                plan.replicate,
+                f"an epoch is {counted(steps, 'step')} this way",
+            )
         )
     return made
 
@@ -151,7 +157,7 @@ def device(machine: Machine) -> list[Choice]:
             Choice("SYSTEM.DEVICE", "cuda:0", f"{machine.gpu_name} with {memory}"),
             Choice("SYSTEM.NUM_WORKERS", -1, "a GPU waits for fewer processes than cores"),
         ]
-    cores = f"{machine.cores} core{'s' if machine.cores > 1 else ''}"
+    cores = counted(machine.cores, "core")
     return [Choice("SYSTEM.DEVICE", "cpu", f"no GPU here, {cores}")]
 
 

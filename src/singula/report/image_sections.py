@@ -13,6 +13,7 @@ from singula.report.objects import ImageFacts, Objects, shape_columns
 from singula.report.pictures import Panel, layers, panels
 from singula.report.run_files import RunFiles, Stage, ranked, reference_threshold
 from singula.report.sources import Sources
+from singula.words import counted
 
 _SHOWN, _MOST = 20, 2000
 _SHIFTED = (
@@ -110,9 +111,9 @@ def table_section(
     made.append(table(_with("Images", files.words(main)), columns, rows[:_SHOWN], class_="images"))
     if len(rows) > _SHOWN:
         rest = table("Further images", columns, rows[_SHOWN:], class_="images")
-        made.append(folded(f"The other {len(rows) - _SHOWN} images", rest))
+        made.append(folded(f"The other {counted(len(rows) - _SHOWN, 'image')}", rest))
     if len(names) > _MOST:
-        made.append(tag("p", f"{len(names) - _MOST} more images are in metrics.csv alone."))
+        made.append(tag("p", f"{counted(len(names) - _MOST, 'more image')} in metrics.csv alone."))
     return section("images", "Images" + (", worst first" if thresholds else ""), *made)
 
 

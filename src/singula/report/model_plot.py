@@ -8,6 +8,7 @@ from pathlib import Path
 from singula.io.atomic import atomic_path
 from singula.models import ModelSettings
 from singula.models.outline import outline
+from singula.words import counted
 
 
 def draw_model(
@@ -70,7 +71,9 @@ def draw_model(
     if words.skip:
         axes.text(depth, 0.12, words.skip, ha="center", va="bottom", fontsize=8, color="#666666")
     box(depth, depth, words.bottom, "#f6e7d3")
-    heads = ", ".join(channels) + (f" + {settings.n_classes} classes" if settings.n_classes else "")
+    heads = ", ".join(channels) + (
+        f" + {counted(settings.n_classes, 'class', 'classes')}" if settings.n_classes else ""
+    )
     axes.text(-0.75, 0, f"image\n{settings.in_channels} ch.", ha="center", va="center", fontsize=8)
     axes.text(last + 0.85, 0, heads, ha="center", va="center", fontsize=8, weight="bold")
     axes.set_xlim(-1.2, last + 1.6)

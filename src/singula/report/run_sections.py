@@ -11,6 +11,7 @@ import numpy as np
 from singula.report.figures import Series, line_chart
 from singula.report.html import Markup, count, folded, join, section, table, tag
 from singula.report.run_files import RunFiles
+from singula.words import counted
 
 _THRESHOLDS = {
     "TH_BINARY_MASK": "inside (B) above it makes a seed",
@@ -49,7 +50,7 @@ def facts(files: RunFiles) -> Markup:
     ]
     training = summary.get("training") or {}
     if "epochs" in training:
-        words.append(f"{training['epochs']} epochs")
+        words.append(counted(training["epochs"], "epoch"))
     machine = summary.get("machine") or {}
     if "device" in machine:
         precision = summary.get("precision")

@@ -18,6 +18,7 @@ from singula.errors import StorageError, UserError
 from singula.runtime import available_cores, prepare_process, release_memory
 from singula.scaleout.job import JobFolder
 from singula.scaleout.runner import MOST, Progress, Runner, Work, do_blocks, left_to_do
+from singula.words import counted
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -86,7 +87,8 @@ class DaskRunner:
             errand.run(lambda left: progress(len(blocks) - left, len(blocks)))
         except KilledWorker as error:
             raise UserError(
-                f"--dask: {error.allowed_failures + 1} workers died, one after the other, at "
+                f"--dask: {counted(error.allowed_failures + 1, 'worker')} died, one after "
+                "the other, at "
                 f"{errand.blocks_of(error.task)} ({phase})",
                 "most often they take more memory than they may: use fewer workers, more "
                 "SYSTEM.MAX_MEMORY or a smaller TEST.BY_CHUNKS.BLOCK_SHAPE; the same command goes "
@@ -203,7 +205,7 @@ def dask_runner(way: str, notify: Notify, *, memory: int, gpus: int = 0) -> Iter
     kind, _, rest = way.partition(":")
     if kind == "local":
         with _local_cluster(int(rest), memory, gpus) as client:
-            notify(f"dask: {rest} workers on this machine")
+            notify(f"dask: {counted(int(rest), 'worker')} on this machine")
             yield DaskRunner(client)
     elif kind in _QUEUES:
         with _queue_cluster(kind, Path(rest), notify) as client:

@@ -245,7 +245,8 @@ class LabelNotes:
             name, ids = next(iter(self.found.items()))
             count = sum(len(pieces) for pieces in self.found.values())
             notify(
-                f"{what}: {count} id(s) in {len(self.found)} label image(s) are in several pieces, "
+                f"{what}: {counted(count, 'id')} in "
+                f"{counted(len(self.found), 'label image')} in several pieces, "
                 f"for example {ids[0]} in {name}; each counts as one object"
             )
 
@@ -279,10 +280,11 @@ def load_training(
         how = "held out for validation"
         if keys.CROSS_VAL:
             how = f"fold {keys.CROSS_VAL_FOLD} of {keys.CROSS_VAL_NFOLD} validates"
-        notify(f"{how}: {len(parts[1])} of {len(pairs)} training images")
+        notify(f"{how}: {len(parts[1])} of {counted(len(pairs), 'training image')}")
         if not keys.CROSS_VAL and share_of(len(pairs), keys.SPLIT_TRAIN) is None:
             notify(
-                f"  DATA.VAL.SPLIT_TRAIN: {keys.SPLIT_TRAIN:g} of {len(pairs)} images is not a "
+                f"  DATA.VAL.SPLIT_TRAIN: {keys.SPLIT_TRAIN:g} of "
+                f"{counted(len(pairs), 'image')} is not a "
                 "number of whole images, and the images are too small to be divided into two "
                 "patches each, so one whole image is held out"
             )

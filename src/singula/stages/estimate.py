@@ -18,6 +18,7 @@ from singula.stages import settings as from_config
 from singula.stages.chunks.estimate import BlockWork, block_lines, count_blocks
 from singula.stages.reading import reader_for
 from singula.stages.split import split_pairs
+from singula.words import counted
 
 # Of what was measured in whole runs beside the estimate; see docs/check.md
 FACTOR = 2.0
@@ -188,11 +189,13 @@ class Estimate:
         """For people."""
         work, said = self.work, []
         if work.patches:
-            line = f"training: {work.patches} patches and {work.val_patches} for validation"
-            said.append(f"{line} in {work.steps} steps an epoch, {self.epochs} epochs")
+            patches = counted(work.patches, "patch", "patches")
+            line = f"training: {patches} and {work.val_patches} for validation"
+            steps, epochs = counted(work.steps, "step"), counted(self.epochs, "epoch")
+            said.append(f"{line} in {steps} an epoch, {epochs}")
         if work.images:
             shape = " × ".join(map(str, work.tile))
-            line = f"prediction: {work.images} images in {work.tiles} tiles"
+            line = f"prediction: {counted(work.images, 'image')} in {counted(work.tiles, 'tile')}"
             views = f", each {self.augment} times" if self.augment > 1 else ""
             said.append(f"{line}, most of them {shape}{views}")
         for one in work.blocks:

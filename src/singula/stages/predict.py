@@ -24,13 +24,14 @@ from singula.stages.normalization import with_statistics
 from singula.stages.post import post_settings
 from singula.stages.progress import Progress, forget, settings_fingerprint
 from singula.stages.room import notice_large
-from singula.stages.score import patch_scores
+from singula.stages.score import patch_scores, result_words
 from singula.stages.stack import Loaded, refuse_gaps, stack_slices
 from singula.stages.stored import StoredMaps, set_results_aside
 from singula.stages.tuned import apply_tuned
 from singula.stages.weights import find_checkpoint, predictor_from
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 from singula.training.device import gather_to_main, share_from_main, world_and_rank
+from singula.words import counted
 
 if TYPE_CHECKING:
     from singula.data.normalize import Normalizer
@@ -172,7 +173,9 @@ class TestRun:
                 if not progress.restore(p.name, self.inputs.stamp(p), self.finish)
             ]
             if len(left) < len(pairs):
-                self.notify(f"{len(pairs) - len(left)} of {len(pairs)} images are done already")
+                self.notify(
+                    f"{len(pairs) - len(left)} of {counted(len(pairs), 'image')} done already"
+                )
         names = set(share_from_main(left))
         return progress, [p for p in pairs if p.name in names]
 
@@ -236,13 +239,7 @@ class TestRun:
         for view in self._views():
             notes = self.finish.finish(name, view, maps.pop(view), image, truth, mask)
             self._say_once(name, notes, said)
-        words = f"{self.finish.instances[name]} instances"
-        for scored, matches in self.finish.scores.matches.items():
-            if name in matches and scored.startswith("per_image"):
-                label = "" if scored == "per_image" else " post-processed"
-                found = (f"F1 {m.f1:.3f} at {m.threshold:g}" for m in matches[name])
-                words += f",{label} " + ", ".join(found)
-        return words
+        return result_words(self.finish.instances[name], self.finish.scores, name)
 
     def _say_once(self, name: str, notes: tuple[str, ...], said: set[str]) -> None:
         for note in notes:
@@ -261,7 +258,9 @@ class TestRun:
         maps, (image, truth, mask) = stack_slices(parts, STACK)
         notes = self.finish.finish(STACK, "as_3d_stack", maps, image, truth, mask)
         self._say_once(STACK, notes, said)
-        self.notify(f"as 3D stack: {self.finish.instances[STACK]} instances")
+        count = self.finish.instances[STACK]
+        words = result_words(count, self.finish.scores, STACK, "as_3d_stack")
+        self.notify(f"as 3D stack: {words}")
 
     def _files(self, name: str) -> list[Path]:
         files = [self.tree.instances(view) / f"{name}.tif" for view in self._views()]
@@ -298,7 +297,9 @@ class TestRun:
         }
         self.reused = {key for key, state in states.items() if state in ("current", "unknown")}
         count = Counter(states.values())
-        self.notify(f"TEST.REUSE_PREDICTIONS: {len(self.reused)} of {len(states)} maps are reused")
+        self.notify(
+            f"TEST.REUSE_PREDICTIONS: {len(self.reused)} of {counted(len(states), 'map')} reused"
+        )
         if count["unknown"]:
             self.notify(f"  {count['unknown']} of them are not known to be of these images")
         if count["stale"]:

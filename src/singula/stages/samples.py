@@ -20,6 +20,7 @@ from singula.io.results import ResultsTree
 from singula.io.write import write_npy, write_tiff
 from singula.report.overlay import Rgb, middle_plane, overlay, to_grey
 from singula.stages.score import AXES
+from singula.words import counted
 
 Array = npt.NDArray[Any]
 
@@ -134,4 +135,6 @@ def write_generated(
                 array = np.moveaxis(item[name].numpy(), 0, -1)
                 write_tiff(folder / f"{part}_{index:05d}.tif", array, axes)
     count = sum(len(dataset) for dataset in datasets.values())
-    notify(f"{count} patches written to {tree.gen_check} (DATA.CHECK_GENERATORS)")
+    notify(
+        f"{counted(count, 'patch', 'patches')} written to {tree.gen_check} (DATA.CHECK_GENERATORS)"
+    )

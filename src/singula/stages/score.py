@@ -222,6 +222,27 @@ def score_classes(
         scores.classes.setdefault((view, number), {})[image] = [*matches]
 
 
+def result_words(count: int, scores: Scores, image: str, view: str = "per_image") -> str:
+    """Return the number of instances of an image with their F1, stage by stage.
+
+    Parameters
+    ----------
+    count : int
+        Instances after all steps; the only number of an image without scores.
+    scores : Scores
+    image, view : str
+        Name of the image, and its view without ``_post_processing``.
+    """
+    stages = [scores.matches.get(key, {}).get(image) for key in (view, f"{view}_post_processing")]
+    words = [
+        f"{counted(matches[0].n_pred, 'instance')}, "
+        + ", ".join(f"F1 {m.f1:.3f} at {m.threshold:g}" for m in matches)
+        for matches in stages
+        if matches
+    ]
+    return "; post-processed: ".join(words) or counted(count, "instance")
+
+
 _HEADER = (
     f"  {'IoU ≥':>6} {'F1 mean':>8} {'pooled':>7} {'prec.':>7} {'recall':>7} "
     f"{'accuracy':>8} {'PQ mean':>8} {'pooled':>7} {'matched IoU':>11} "

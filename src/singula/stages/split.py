@@ -11,6 +11,7 @@ from singula.data.samples import AnySample
 from singula.errors import UserError
 from singula.io.pairs import Pair
 from singula.stages.reading import pair_shapes
+from singula.words import counted
 
 
 def split_pairs(
@@ -75,7 +76,7 @@ def fold_of(count: int, folds: int, number: int, rng: np.random.Generator | None
     """
     if count < folds:
         raise UserError(
-            f"DATA.VAL.CROSS_VAL_NFOLD: found {folds} folds for {count} training image(s)",
+            f"DATA.VAL.CROSS_VAL_NFOLD: found {folds} folds for {counted(count, 'training image')}",
             f"set DATA.VAL.CROSS_VAL_NFOLD to {max(count, 2)} or less, or give more images",
         )
     order = rng.permutation(count) if rng is not None else np.arange(count)

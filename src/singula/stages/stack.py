@@ -13,6 +13,7 @@ from singula.io.image import Image
 from singula.io.pairs import Pair
 from singula.stages.finish import Truth
 from singula.stages.reading import Reader
+from singula.words import counted
 
 Maps = dict[str, npt.NDArray[Any]]
 # Image, truth and mask
@@ -42,7 +43,8 @@ def refuse_gaps(failed: Mapping[str, str]) -> None:
     """
     name, reason = next(iter(failed.items()))
     raise UserError(
-        f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: {len(failed)} images could not be done, so there is no "
+        f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: {counted(len(failed), 'image')} could not be "
+        "done, so there is no "
         f"whole stack; {name}: {reason}",
         "correct or take out these images, or set TEST.ANALIZE_2D_IMGS_AS_3D_STACK: False",
     )

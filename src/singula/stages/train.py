@@ -34,6 +34,7 @@ from singula.training.checkpoint import (
 )
 from singula.training.device import main_first, share_from_main, world_and_rank
 from singula.training.fit import FitResult, Training, fit
+from singula.words import counted
 
 if TYPE_CHECKING:
     from singula.training.device import Device
@@ -127,14 +128,16 @@ def _prepare(
     parameters = sum(p.numel() for p in network.parameters())
     notify(
         f"training {model.architecture} ({parameters / 1e6:.2f} M parameters) on "
-        f"{len(train_set)} patches {config.patch}, {len(val_set)} for validation, "
-        f"{config.TRAIN.EPOCHS} epochs, precision {device.precision}"
+        f"{counted(len(train_set), 'patch', 'patches')} {config.patch}, {len(val_set)} for "
+        "validation, "
+        f"{counted(config.TRAIN.EPOCHS, 'epoch')}, precision {device.precision}"
     )
     world, _ = world_and_rank()
     if world > 1 or config.TRAIN.ACCUM_ITER > 1:
         effective = world * config.TRAIN.BATCH_SIZE * config.TRAIN.ACCUM_ITER
         notify(
-            f"effective batch: {world} processes × {config.TRAIN.BATCH_SIZE} patches × "
+            f"effective batch: {counted(world, 'process', 'processes')} × "
+            f"{counted(config.TRAIN.BATCH_SIZE, 'patch', 'patches')} × "
             f"{config.TRAIN.ACCUM_ITER} accumulated = {effective}"
         )
     if main:
@@ -258,18 +261,16 @@ def _check_foreground(config: Config, dataset: PatchDataset, notify: Notify) -> 
     """
     key, least = "DATA.TRAIN.MINIMUM_FOREGROUND_PER", config.DATA.TRAIN.MINIMUM_FOREGROUND_PER
     every = len(dataset.places) + dataset.left_out
-    what = "images" if dataset.patches.random else "patches"
+    what = ("image", "images") if dataset.patches.random else ("patch", "patches")
+    training = counted(every, f"training {what[0]}", f"training {what[1]}")
     if not dataset.places:
         raise UserError(
-            f"{key}: none of {every} training {what} has a patch with {least:g} of foreground"
-            if dataset.patches.random
-            else f"{key}: none of {every} training patches has {least:g} of foreground",
+            f"{key}: got {least:g}, which no patch of {training} reaches",
             "lower it, or choose another DATA.PATCH_SIZE",
         )
     if dataset.left_out:
         notify(
-            f"{dataset.left_out} of {every} training {what} are left out: less than {least:g} of "
-            f"foreground ({key})"
+            f"{dataset.left_out} of {training} left out: less than {least:g} of foreground ({key})"
         )
 
 

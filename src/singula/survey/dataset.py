@@ -96,7 +96,7 @@ def survey_dataset(
         parts,
         survey_machine() if machine is None else machine,
         tuple(problems),
-        tuple(notes),
+        tuple(dict.fromkeys(notes)),
     )
 
 

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Checkpoint as CheckpointCallback
 
 from singula.io.atomic import make_folder, write_error
 from singula.training.module import InstanceModule
+from singula.words import counted
 
 Notify = Callable[[str], None]
 
@@ -91,7 +92,7 @@ class SaveCheckpoints(CheckpointCallback):
         if 0 < self.settings.patience <= progress["bad_epochs"]:
             trainer.should_stop = True
             self.notify(
-                f"stopped: no better {monitor} for {progress['bad_epochs']} epochs "
+                f"stopped: no better {monitor} for {counted(progress['bad_epochs'], 'epoch')} "
                 f"(best {progress['best']:.4f} in epoch {progress['best_epoch']})"
             )
 

@@ -16,6 +16,7 @@ import torch
 
 from singula.errors import UserError
 from singula.runtime import available_cores
+from singula.words import counted
 
 Result = TypeVar("Result")
 # Processes wait for the first one while it encodes a data set or decodes a volume; one that died is
@@ -105,7 +106,8 @@ def choose_device(
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         if processes > len(wanted):
             raise UserError(
-                f"{asked}: names {len(wanted)} of the CUDA devices for {processes} processes here",
+                f"{asked}: names {len(wanted)} of the CUDA devices for "
+                f"{counted(processes, 'process', 'processes')} here",
                 "name one for each process (--nproc_per_node), or start fewer",
             )
         if processes < len(wanted):

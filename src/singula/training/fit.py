@@ -40,6 +40,7 @@ from singula.training.losses import InstanceLoss
 from singula.training.module import InstanceModule
 from singula.training.optimise import OptimiserSettings
 from singula.training.progress import ProgressReport
+from singula.words import counted
 
 _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",
@@ -218,7 +219,9 @@ def _fit(job: Training) -> FitResult:
         share_from_main(None)  # the others read what the first one has written
         check_optimiser(start, contents, job.optimiser, notify)
         if _is_finished(start, contents, settings.epochs, checkpoints.patience, module):
-            notify(f"training is complete already ({len(module.history)} epochs): {start}")
+            notify(
+                f"training is complete already ({counted(len(module.history), 'epoch')}): {start}"
+            )
             return _finish(job.network, module, checkpoints)
         notify(f"resuming after epoch {len(module.history)} of {settings.epochs}: {start}")
     report = ProgressReport(settings.epochs, notify, live=settings.live and rank == 0)

@@ -215,7 +215,7 @@ class _Progress:
     def __call__(self, count: int, best: float) -> None:
         if count % 50 == 0 or time.monotonic() - self.said > _EVERY:
             self.said = time.monotonic()
-            self.notify(f"  {count} settings tried, best {best:.4f}")
+            self.notify(f"  {counted(count, 'setting')} tried, best {best:.4f}")
 
 
 def _words(tuner: Tuner) -> str:

@@ -25,6 +25,7 @@ from singula.stages.chunks.budget import (
     memory_of,
 )
 from singula.stages.reading import reader_for
+from singula.words import counted
 
 _LOOKED_AT, _SIDE = 128, {2: 64, 3: 16}
 # Of what is stored per pixel that is not of one value, beside the maps' own size: noise shrinks
@@ -203,8 +204,9 @@ def block_lines(work: BlockWork) -> list[str]:
     """For people."""
     sides, block = (" × ".join(map(str, shape)) for shape in (work.shape, work.block))
     return [
-        f"{work.name}: {sides} pixels in {work.blocks} blocks of {block}; of {work.looked_at} "
-        f"looked into, {work.filled} hold something",
+        f"{work.name}: {sides} pixels in {counted(work.blocks, 'block')} of {block}; of "
+        f"{work.looked_at} "
+        f"looked into, {work.filled} with something in them",
         f"  on disk: maps {_size(work.maps)}, instances {_size(work.labels)}, and until the end "
         f"{_size(work.passing)}",
     ]

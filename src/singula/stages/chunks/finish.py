@@ -23,7 +23,13 @@ from singula.stages.chunks.steps import measured, process, remove_ids
 from singula.stages.finish import Finish, with_classes
 from singula.stages.post import judge
 from singula.stages.progress import found_of, put_back
-from singula.stages.score import associated, record_matches, score_classes, values
+from singula.stages.score import (
+    associated,
+    record_matches,
+    result_words,
+    score_classes,
+    values,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,13 +83,7 @@ class ChunkFinish:
         if not found:
             return "predicted"
         put_back(name, found, self.finish)
-        words = f"{self.finish.instances[name]} instances"
-        for view, matches in self.finish.scores.matches.items():
-            if name in matches:
-                label = "" if view == _VIEW else " post-processed"
-                scores = (f"F1 {m.f1:.3f} at {m.threshold:g}" for m in matches[name])
-                words += f",{label} " + ", ".join(scores)
-        return words
+        return result_words(self.finish.instances[name], self.finish.scores, name, _VIEW)
 
     # Tables
 

@@ -32,6 +32,7 @@ from singula.stages import settings as from_config
 from singula.stages.chunks import work
 from singula.stages.chunks.bench import FLOODED, GROWN, LEVELS, REPAIRED, SEEDS, Bench, bench
 from singula.stages.chunks.plan import Plan
+from singula.words import counted
 
 Array = npt.NDArray[Any]
 Notify = Callable[[str], None]
@@ -299,7 +300,8 @@ class ChunkImage:
         self.job.save_table("flood", "numbers", numbers.astype(kind))
         if unproved:
             self.notify(
-                f"  {self.plan.name}: {unproved} pixels could be reached from farther than memory "
+                f"  {self.plan.name}: {counted(unproved, 'pixel')} could be reached from "
+                "farther than memory "
                 "allows to look; give more with SYSTEM.MAX_MEMORY to be certain of them"
             )
 

@@ -37,6 +37,7 @@ from singula.stages.stored import maps_fingerprint, set_results_aside
 from singula.stages.tuned import apply_tuned
 from singula.stages.weights import find_checkpoint
 from singula.training.checkpoint import Checkpoint, load_checkpoint
+from singula.words import counted
 
 if TYPE_CHECKING:
     from singula.data.normalize import Normalizer
@@ -187,8 +188,8 @@ class ChunkRun:
             if job.read_note(_DONE) is None:
                 count = len(plan.grid)
                 self.notify(
-                    f"  {pair.name}: {_sides(plan.shape)} pixels in {count} "
-                    f"block{'s' if count > 1 else ''} of {_sides(plan.block)}"
+                    f"  {pair.name}: {_sides(plan.shape)} pixels in "
+                    f"{counted(count, 'block')} of {_sides(plan.block)}"
                 )
                 self._tell_halo(plan)
                 image.predict(normalizer)
@@ -266,7 +267,9 @@ class ChunkRun:
             # Filters and masks, through which maps were counted, may be others now.
             job.write_note(RECOUNT, {})
         done = len(job.done("maps"))
-        self.notify(f"  {plan.name}: {done} of {len(before.grid)} blocks are predicted already")
+        self.notify(
+            f"  {plan.name}: {done} of {counted(len(before.grid), 'block')} predicted already"
+        )
         return replace(plan, block=before.block, halo=before.halo)
 
     def _lost(self, job: JobFolder, plan: Plan) -> bool:

@@ -14,6 +14,7 @@ from singula.postprocess.repair import Contacts, plan_repair
 from singula.scaleout.runner import Work
 from singula.stages.chunks import work
 from singula.stages.chunks.bench import FLOODED, GROWN, REPAIRED
+from singula.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +100,8 @@ def _change_pixels(image: ChunkImage, phase: str, do: Work, layer: str) -> int:
 def _tell(image: ChunkImage, unproved: int) -> None:
     if unproved:
         image.notify(
-            f"  {image.plan.name}: {unproved} pixels may be nearer to an instance that lies "
+            f"  {image.plan.name}: {counted(unproved, 'pixel')} may be nearer to an instance "
+            "that lies "
             "farther than memory allows to look; give more with SYSTEM.MAX_MEMORY"
         )
 
