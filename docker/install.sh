@@ -16,7 +16,7 @@ install() {
         echo "TORCH_INDEX is not given: torch may come with CUDA's libraries, which stay unused"
     fi
     "$venv/bin/python" -m pip install --quiet --no-cache-dir --constraint constraints.txt \
-        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "${source}[dask,export,nifti,scale]"
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "${source}[dask,nifti]"
     echo "$device" > "$venv/device"
 }
 

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+_OVERFLOW_HINTS = {
+    "training": "lower TRAIN.LR, and check that DATA.NORMALIZATION suits the images",
+    "prediction": (
+        "compare the image with those of the training: its values may be far outside of theirs "
+        "(DATA.NORMALIZATION); if every image fails, the weights hold NaN: take another checkpoint"
+    ),
+}
+
 
 class UserError(Exception):
     """A mistake in a file, a key or an argument that the user can put right.
@@ -31,6 +41,16 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  → {self.hint}" if self.hint else self.message
+
+
+def overflow_hint(during: Literal["training", "prediction"]) -> str:
+    """Return what to do about values that are not finite, depending on what produced them."""
+    return _OVERFLOW_HINTS[during]
+
+
+def prediction_overflow(message: str) -> UserError:
+    """Return the error for predicted values that are not numbers."""
+    return UserError(message, overflow_hint("prediction"), "prediction.overflow")
 
 
 class StorageError(UserError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from singula.errors import UserError
 from singula.io.write import write_text
 from singula.runtime import prepare_process
-from singula.words import counted
+from singula.words import counted, install_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -365,7 +365,8 @@ def _display() -> Any:
         return import_module("IPython.display")
     except ImportError:
         raise UserError(
-            "this is meant for a notebook, and IPython is not installed", "pip install ipykernel"
+            "this is meant for a notebook, and IPython is not installed",
+            install_command("notebooks"),
         ) from None
 
 

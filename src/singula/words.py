@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 
 def counted(count: int, word: str, plural: str | None = None) -> str:
@@ -32,3 +39,77 @@ def grouped(count: int) -> str:
 def command(*words: object) -> str:
     """A command of Singula as a shell takes it, whatever is in the names of files."""
     return shlex.join(["singula", *map(str, words)])
+
+
+def install_command(extra: str = "") -> str:
+    """Return the command that installs an extra into the present installation.
+
+    From a checkout or a folder it names that folder, with its tested versions; from a wheel, an
+    archive or a repository it names that source; else the package.
+
+    Parameters
+    ----------
+    extra : str, optional
+        Name of an extra in ``pyproject.toml``; without one, Singula with its required libraries.
+    """
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    suffix = f"[{extra}]" if extra else ""
+    try:
+        installed: Distribution | None = distribution("singula")
+    except PackageNotFoundError:
+        installed = None
+    source = _source(installed)
+    folder = Path(__file__).resolve().parents[2]
+    editable = _is_checkout(folder)
+    if not editable and "dir_info" in source:
+        folder = _local_path(source)
+    if not _is_checkout(folder):
+        return f"pip install {_quoted(_requirement(source, suffix))}"
+    here = folder == Path.cwd().resolve()
+    versions = folder / "constraints.txt"
+    words = ["pip", "install"]
+    if versions.is_file():
+        words += ["-c", _quoted(versions.name if here else str(versions))]
+    words += ["-e"] if editable else []
+    return " ".join([*words, _quoted(f"{'.' if here else folder}{suffix}")])
+
+
+def _source(installed: Distribution | None) -> dict[str, Any]:
+    """Return where pip took the installed package from (PEP 610); empty for an index."""
+    text = installed.read_text("direct_url.json") if installed is not None else None
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _local_path(source: dict[str, Any]) -> Path:
+    from urllib.parse import unquote, urlsplit
+
+    path = unquote(urlsplit(str(source.get("url", ""))).path)
+    if sys.platform == "win32":
+        path = path.lstrip("/")
+    return Path(path)
+
+
+def _requirement(source: dict[str, Any], suffix: str) -> str:
+    url, version_control = str(source.get("url", "")), source.get("vcs_info", {})
+    if version_control:
+        kind, commit = version_control.get("vcs", "git"), version_control.get("commit_id", "")
+        return f"singula{suffix} @ {kind}+{url}{'@' if commit else ''}{commit}"
+    if "archive_info" not in source:
+        return f"singula{suffix}"
+    if not url.startswith("file:"):
+        return f"singula{suffix} @ {url}"
+    path = _local_path(source)
+    return f"{path}{suffix}" if path.is_file() else f"singula{suffix}"
+
+
+def _is_checkout(folder: Path) -> bool:
+    return (folder / "pyproject.toml").is_file() and (folder / "src" / "singula").is_dir()
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"' if sys.platform == "win32" and "[" in word else shlex.quote(word)

@@ -6,7 +6,7 @@ import gc
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from singula.training.device import Device
 
 Notify = Callable[[str], None]
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -175,17 +176,25 @@ def _run(job: Job, log: RunLog, rank: int) -> RunReport:
         write_summary(config, tree, device, seconds, memory, training, test)
         _report(tree, log)
         if test is not None:
-            _check_any_done(test)
+            _check_any_done(test, tree)
     return RunReport(tree, config, training, test)
 
 
-def _check_any_done(test: TestRun | ChunkRun) -> None:
-    """A test that could not do any image has failed; what was trained before it is kept."""
+def _check_any_done(test: TestRun | ChunkRun, tree: ResultsTree) -> None:
+    """Refuse a test in which every image failed; the training before it is kept."""
     if test.failed and not test.finish.instances:
-        name, reason = next(iter(test.failed.items()))
         raise UserError(
-            f"none of {counted(len(test.failed), 'test image')} could be done; {name}: {reason}"
+            f"none of {counted(len(test.failed), 'test image')} could be done: "
+            f"{_names(test.failed)}",
+            "correct what the lines above say of each, and give the same command with --resume "
+            f"(log: {tree.log_file})",
+            "test.all_failed",
         )
+
+
+def _names(failed: Mapping[str, str]) -> str:
+    more = f" … and {len(failed) - _MOST_NAMED} more" if len(failed) > _MOST_NAMED else ""
+    return f"{', '.join(list(failed)[:_MOST_NAMED])}{more}"
 
 
 def _tell_of_data_beside(config: Config, tree: ResultsTree, log: Notify) -> None:
@@ -314,8 +323,9 @@ def _test(
             "  where the maps in per_image/ show the objects, other thresholds find them: "
             f"{command('tune', tree.run)}; else train longer"
         )
-    for name, reason in test.failed.items():
-        log(f"FAILED: {name}: {reason}")
+    every = counted(len({*test.sources, *test.failed}), "test image")
+    if test.failed and report.instances:  # the reasons were said image by image
+        log(f"FAILED: {len(test.failed)} of {every}, for the reasons above: {_names(test.failed)}")
     return test
 
 

@@ -225,7 +225,7 @@ def test_other_floats_and_strided_maps_give_the_same(dtype):
         (blob_maps(), "BCD", "D is missing, found B, C"),
         ({"B": np.zeros((3, 4)), "C": np.zeros((4, 3))}, "BC", "differ in shape"),
         ({"B": np.zeros(4), "C": np.zeros(4)}, "BC", r"\(y, x\)"),
-        ({"B": np.zeros((3, 3)), "C": np.full((3, 3), np.nan)}, "BC", "map C holds NaN"),
+        ({"B": np.zeros((3, 3)), "C": np.full((3, 3), np.nan)}, "BC", "map C contains NaN"),
     ],
 )
 def test_mistakes_are_named(maps, channels, message):

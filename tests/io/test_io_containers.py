@@ -20,6 +20,7 @@ from singula.io.lazy import open_image, open_labels
 from singula.io.listing import list_images
 from singula.io.pairs import check_pairs, pair_files
 from singula.io.read import read_header, read_image, read_labels
+from singula.words import install_command
 
 _SPEC = importlib.util.spec_from_file_location(
     "containers", Path(__file__).with_name("containers.py")
@@ -223,7 +224,7 @@ def test_a_missing_library_is_told(
     for read in (read_image, open_image):
         with pytest.raises(UserError, match=f"the library {library} is needed") as caught:
             read(path, 3)
-        assert caught.value.hint == 'pip install "singula[scale]"'
+        assert caught.value.hint == install_command()
 
 
 def test_an_unknown_compression_of_hdf5_is_told(

@@ -15,6 +15,7 @@ from singula.io.lazy import open_image, open_labels
 from singula.io.listing import list_images
 from singula.io.pairs import pair_files
 from singula.io.read import map_image, read_header, read_image, read_labels
+from singula.words import install_command
 
 nibabel = pytest.importorskip("nibabel", reason="NIfTI files: pip install 'singula[nifti]'")
 RNG = np.random.default_rng(0)
@@ -110,7 +111,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(containers, "import_module", gone)
     with pytest.raises(UserError, match="the library nibabel is needed") as caught:
         read_image(moving, 3)
-    assert caught.value.hint == 'pip install "singula[nifti]"'
+    assert caught.value.hint == install_command("nifti")
 
 
 def test_a_folder_of_nnunet(tmp_path: Path) -> None:

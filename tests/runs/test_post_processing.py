@@ -237,7 +237,8 @@ def test_one_bad_image_does_not_stop_the_others(trained, command, data_2d, tmp_p
     run = folder_of(tmp_path)
     shutil.rmtree(run)
     assert trained(*keys) == 1
-    assert "FAILED: image_000" in command.out
+    assert "FAILED: 1 of 2 test images, for the reasons above: image_000" in command.out
+    assert (command.out + command.err).count("cannot be read as TIFF") == 1
     assert (run / "per_image_instances" / "image_001.tif").is_file()
     assert "image_000" in json.loads((run / "run.json").read_text())["test"]["failed"]
     assert "image_001" in set(pd.read_csv(run / "metrics.csv").image)

@@ -25,6 +25,7 @@ from block_work import (
 from singula.errors import UserError
 from singula.scaleout import JobFolder, dask_run
 from singula.scaleout.runner import OneProcess
+from singula.words import install_command
 
 distributed = pytest.importorskip("distributed")
 SUPPORT = str(Path(__file__).parents[1] / "support")
@@ -241,7 +242,7 @@ def test_without_the_library(monkeypatch):
         dask_run.dask_runner("local:2", lambda line: None, memory=GB),
     ):
         pass
-    assert "singula[dask]" in caught.value.hint
+    assert caught.value.hint == install_command("dask")
 
 
 PROGRAM = """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singula.scaleout.memory import plan_blocks
+from singula.scaleout.memory import least_memory, plan_blocks
 
 SHAPES = st.lists(st.integers(1, 100_000), min_size=2, max_size=3)
 GB = 10**9
@@ -65,3 +65,18 @@ def test_a_shape_that_was_asked_for_is_taken():
     budget = plan_blocks((1000, 1000), 4 * GB, 40, block=(100, 70))
     assert budget is not None
     assert budget.block == (100, 70)
+
+
+@settings(deadline=None)
+@given(SHAPES, st.floats(1, 200))
+def test_the_least_memory_is_enough_and_little_less_is_not(shape, each):
+    least = least_memory(shape, each)
+    assert plan_blocks(shape, least, each) is not None
+    assert plan_blocks(shape, int(0.99 * least), each) is None or least < 1.02 * 700_000_000
+
+
+@given(SHAPES, st.floats(1, 200))
+def test_a_block_that_was_asked_for_needs_the_resting_memory(shape, each):
+    least = least_memory(shape, each, block=[64] * len(shape))
+    assert plan_blocks(shape, least, each, block=[64] * len(shape)) is not None
+    assert plan_blocks(shape, least - 1, each, block=[64] * len(shape)) is None

@@ -9,6 +9,7 @@ import yaml
 
 from singula.errors import UserError
 from singula.scaleout import dask_run
+from singula.words import install_command
 
 jobqueue = pytest.importorskip("dask_jobqueue")
 VALUES = {"jobs": 3, "cores": 4, "memory": "10GB", "walltime": "02:30:00", "queue": "long"}
@@ -85,4 +86,4 @@ def test_without_the_library(tmp_path, monkeypatch):
     file = write(tmp_path / "queue.yaml", VALUES)
     with pytest.raises(UserError, match="dask_jobqueue is not installed") as caught:
         dask_run.check_way(f"slurm:{file}")
-    assert "singula[dask]" in caught.value.hint
+    assert caught.value.hint == install_command("dask")

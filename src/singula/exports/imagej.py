@@ -13,6 +13,7 @@ from singula.errors import UserError
 from singula.exports.outlines import Outline, trace_outlines
 from singula.exports.source import Instances
 from singula.io.atomic import atomic_path
+from singula.words import install_command
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
@@ -55,7 +56,9 @@ def _library() -> None:
         import roifile  # noqa: F401
     except ImportError as error:
         raise UserError(
-            "--to imagej: the library roifile is not installed", 'pip install "singula[export]"'
+            "--to imagej: the library roifile is not installed",
+            install_command(),
+            "io.library_missing",
         ) from error
 
 

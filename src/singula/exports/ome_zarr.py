@@ -14,6 +14,7 @@ from singula.io.atomic import atomic_folder
 from singula.io.ngff import VERSION, multiscale, plan_levels
 from singula.io.volume import nearest
 from singula.postprocess.labels import survey
+from singula.words import install_command
 
 GROUP = "labels/instances"
 _CHUNK = {2: (1024, 1024), 3: (64, 256, 256)}
@@ -35,7 +36,9 @@ def write_ome_zarr(item: Instances, target: Path) -> None:
         import zarr
     except ImportError as error:
         raise UserError(
-            "--to ome-zarr: the library zarr is not installed", 'pip install "singula[export]"'
+            "--to ome-zarr: the library zarr is not installed",
+            install_command(),
+            "io.library_missing",
         ) from error
     with atomic_folder(target) as temporary:
         root = zarr.open_group(temporary, mode="w", zarr_format=3)

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from singula.errors import UserError
+from singula.words import install_command
 
 
 def start(
@@ -25,7 +26,9 @@ def start(
     """
     if find_spec("nicegui") is None or find_spec("psutil") is None:
         raise UserError(
-            "the graphical interface is not installed", "pip install -c constraints.txt '.[gui]'"
+            "the graphical interface is not installed",
+            install_command("gui"),
+            "gui.library_missing",
         )
     from singula.gui.server import serve
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from singula.errors import UserError
+from singula.errors import UserError, prediction_overflow
 from singula.instances.flood import flood_in_place, inside, label_seeds
 from singula.instances.settings import DecodeSettings
 from singula.instances.table import DECODERS, Decoder, Maps, Thresholds, all_of
@@ -191,7 +191,7 @@ def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:
 
 
 def refuse_nan(name: str, values: np.ndarray) -> None:
-    """Say what to do about a map that holds NaN.
+    """Refuse a map that contains NaN.
 
     Raises
     ------
@@ -199,10 +199,7 @@ def refuse_nan(name: str, values: np.ndarray) -> None:
         If it does.
     """
     if any(_holds_nan(row) for row in values if row.size):
-        raise UserError(
-            f"map {name} holds NaN",
-            hint="training has diverged: lower TRAIN.LR or take an earlier checkpoint",
-        )
+        raise prediction_overflow(f"map {name} contains NaN")
 
 
 def _holds_nan(values: np.ndarray) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from singula.errors import UserError
+from singula.errors import prediction_overflow
 from singula.instances.settings import DecodeSettings
 from singula.runtime import compiled
 
@@ -55,10 +55,7 @@ def histogram(values: np.ndarray) -> np.ndarray:
             block = block.astype(np.float64)
         compiled(_count_bins)(block, bins, counts)
     if counts[-1]:
-        raise UserError(
-            "a predicted map holds NaN",
-            hint="training has diverged: lower TRAIN.LR or take an earlier checkpoint",
-        )
+        raise prediction_overflow("a predicted map contains NaN")
     counts[-3] += counts[-2]  # the value 1 belongs to the last bin
     return counts[:-2]
 

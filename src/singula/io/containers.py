@@ -14,6 +14,7 @@ import numpy as np
 from singula.errors import UserError
 from singula.io.image import ArrayPlace, ArrayPlaces, Header
 from singula.io.units import UNCALIBRATED, VoxelSize
+from singula.words import install_command
 
 _INSIDE_KEYS = "INPUT_ZARR_MULTIPLE_DATA_RAW_PATH (labels: …_GT_PATH)"
 _AXES_KEYS = "INPUT_IMG_AXES_ORDER (labels: INPUT_MASK_AXES_ORDER)"
@@ -51,8 +52,19 @@ class Found:
     labels: bool = False
 
 
-def library(name: str, path: Path, kind: str, extra: str = "scale") -> Any:
-    """Import a library that only some formats need, and an extra of this project installs.
+def library(name: str, path: Path, kind: str, extra: str = "") -> Any:
+    """Import a library that only some formats need.
+
+    Parameters
+    ----------
+    name : str
+        Name of the module.
+    path : Path
+        File that needs it.
+    kind : str
+        Format of the file, for the message.
+    extra : str, optional
+        Extra of this project that installs it; without one it is a required library.
 
     Raises
     ------
@@ -64,7 +76,8 @@ def library(name: str, path: Path, kind: str, extra: str = "scale") -> Any:
     except ImportError as error:
         raise UserError(
             f"{path}: to read {kind}, the library {name} is needed, which is not installed",
-            f'pip install "singula[{extra}]"',
+            install_command(extra),
+            "io.library_missing",
         ) from error
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.containers import Found, choose, library, make_header, not_there, spellings
+from singula.io.hdf5_open import open_for_reading
 from singula.io.image import AnyArray, ArrayPlace, Stored
 from singula.io.units import UNCALIBRATED, VoxelSize, voxel_size
 
@@ -31,7 +32,7 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     h5py = library("h5py", path, "HDF5")
     with suppress(ImportError):
         import_module("hdf5plugin")  # more kinds of compression, where it is installed
-    file = h5py.File(path, "r")
+    file = open_for_reading(h5py, path)
     dataset = _dataset(h5py, path, file, place.inside, labels)
     _check_filters(h5py, path, dataset)
     axes, source = _axes(dataset)

@@ -13,6 +13,7 @@ import numpy as np
 from singula.boxes import Box, boxes
 from singula.io.atomic import atomic_path
 from singula.io.containers import library
+from singula.io.hdf5_open import open_for_writing
 from singula.io.image import AnyArray
 from singula.io.units import in_microns
 from singula.io.write import reserve_tiff, stored_type, tiff_options
@@ -235,7 +236,7 @@ def write_hdf5_from(
     packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     # Whole chunks of the source are read, about as large as is usual.
     size = [c * max(1, most // c) for c, most in zip(source.chunks, _BOX[ndim], strict=True)]
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, open_for_writing(h5py, temporary) as file:
         dataset = file.create_dataset(
             name,
             shape=(*source.spatial_shape, *last),

@@ -18,7 +18,7 @@ from singula.errors import StorageError, UserError
 from singula.runtime import available_cores, prepare_process, release_memory
 from singula.scaleout.job import JobFolder
 from singula.scaleout.runner import MOST, Progress, Runner, Work, do_blocks, left_to_do
-from singula.words import counted
+from singula.words import counted, install_command
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -236,7 +236,9 @@ def check_way(way: str) -> None:
             import_module(name)
         except ImportError as error:
             raise UserError(
-                f"--dask {way}: the library {name} is not installed", 'pip install "singula[dask]"'
+                f"--dask {way}: the library {name} is not installed",
+                install_command("dask"),
+                "dask.library_missing",
             ) from error
 
 

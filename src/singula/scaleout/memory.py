@@ -75,12 +75,38 @@ def plan_blocks(
     return Budget(tuple(block), most, int(left * _NETWORK))
 
 
+def least_memory(
+    shape: Sequence[int], bytes_per_pixel: float, *, block: Sequence[int] | None = None
+) -> int:
+    """Return the bytes that a worker needs for the smallest block, as `plan_blocks` counts them.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Spatial shape of the image.
+    bytes_per_pixel : float
+        As for `plan_blocks`.
+    block : sequence of int, optional
+        A shape that was asked for.
+    """
+    if block is not None:
+        return RESTING + 1
+    ndim = len(shape)
+    smallest = prod(min(_SMALLEST[ndim], _longest_side(size, ndim)) for size in shape)
+    decoded = ceil(smallest * WITH_HALO**ndim) + 1
+    return RESTING + ceil(decoded * bytes_per_pixel / _DECODING) + 1
+
+
+def _longest_side(size: int, ndim: int) -> int:
+    return min(_LARGEST[ndim], ceil(size / 32) * 32)
+
+
 def _least_overlap(shape: Sequence[int], most: int) -> tuple[int, ...] | None:
     """The block of so many pixels at most with which the least is done twice."""
     ndim = len(shape)
     step, axes = _SMALLEST[ndim], []
     for size in shape:
-        whole = min(_LARGEST[ndim], ceil(size / 32) * 32)
+        whole = _longest_side(size, ndim)
         sides = (*range(step, whole, step), whole)
         axes.append([(_done(size, side), side) for side in sides])
     found = [

@@ -254,7 +254,7 @@ class TestRun:
     ) -> None:
         """All images, in the order of their names, as the slices of one volume."""
         if self.failed:
-            refuse_gaps(self.failed)
+            refuse_gaps(self.failed, with_reason=False)
         maps, (image, truth, mask) = stack_slices(parts, STACK)
         notes = self.finish.finish(STACK, "as_3d_stack", maps, image, truth, mask)
         self._say_once(STACK, notes, said)

@@ -29,12 +29,19 @@ def check_slices(pairs: Sequence[Pair], failed: Mapping[str, str], reader: Reade
         Naming images of another size, or that cannot be read.
     """
     if failed:
-        refuse_gaps(failed)
+        refuse_gaps(failed, with_reason=True)
     _refuse_sizes({pair.name: reader.shape(pair.image, pair.arrays) for pair in pairs})
 
 
-def refuse_gaps(failed: Mapping[str, str]) -> None:
-    """Do not make neighbours of slices between which one is missing.
+def refuse_gaps(failed: Mapping[str, str], *, with_reason: bool) -> None:
+    """Refuse a stack with missing slices, whose neighbors would become adjacent.
+
+    Parameters
+    ----------
+    failed : mapping
+        Reason by image.
+    with_reason : bool
+        Add the reason of the first one; False where each image's reason was printed already.
 
     Raises
     ------
@@ -43,9 +50,8 @@ def refuse_gaps(failed: Mapping[str, str]) -> None:
     """
     name, reason = next(iter(failed.items()))
     raise UserError(
-        f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: {counted(len(failed), 'image')} could not be "
-        "done, so there is no "
-        f"whole stack; {name}: {reason}",
+        f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: {counted(len(failed), 'image')} could not be done, "
+        f"so there is no whole stack; {name}{f': {reason}' if with_reason else ''}",
         "correct or take out these images, or set TEST.ANALIZE_2D_IMGS_AS_3D_STACK: False",
     )
 

@@ -18,6 +18,7 @@ from singula.prediction import Predictor
 from singula.prediction.openvino import Notify, OpenVinoNetwork, has_openvino
 from singula.stages import settings as from_config
 from singula.training.checkpoint import Checkpoint, load_checkpoint, load_weights
+from singula.words import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -215,7 +216,8 @@ def predictor_from(
     network = channels_last(fold_batch_norm(network), config.ndim)
     backend, bfloat16 = config.TEST.BACKEND, config.TEST.PRECISION == "bf16"
     if backend == "openvino" and not has_openvino():
-        notify("TEST.BACKEND: OpenVINO is not installed (pip install openvino); using torch")
+        remedy = install_command("openvino")
+        notify(f"TEST.BACKEND: OpenVINO is not installed ({remedy}); using torch")
     elif backend != "torch" and device.type == "cpu" and has_openvino():
         network = OpenVinoNetwork(
             network,

@@ -14,6 +14,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint as CheckpointCallback
 
+from singula.errors import overflow_hint
 from singula.io.atomic import make_folder, write_error
 from singula.training.module import InstanceModule
 from singula.words import counted
@@ -72,7 +73,8 @@ class SaveCheckpoints(CheckpointCallback):
         best = progress["best"]
         larger = "iou" in monitor or "accuracy" in monitor
         if not math.isfinite(value):
-            self.notify(f"epoch {row['epoch']:.0f}: {monitor} is {value}; lower TRAIN.LR")
+            hint = overflow_hint("training")
+            self.notify(f"epoch {row['epoch']:.0f}: {monitor} is {value}: {hint}")
         better = math.isfinite(value) and (
             best is None or (value > best if larger else value < best)
         )

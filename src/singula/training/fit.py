@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from singula.data.dataset import EpochSampler, PatchDataset
-from singula.errors import UserError
+from singula.errors import UserError, overflow_hint
 from singula.models import ModelSettings
 from singula.training.callbacks import (
     CheckpointSettings,
@@ -329,7 +329,8 @@ def _finish(
     if module.progress["best"] is None and not module.forgets_best:
         raise UserError(
             "training gave no finite loss in any epoch",
-            "lower TRAIN.LR, and look at the images' normalisation (DATA.NORMALIZATION)",
+            overflow_hint("training"),
+            "training.overflow",
         )
     network.load_state_dict(load_checkpoint(checkpoints.best).weights)
     return FitResult(module.history, checkpoints.best, checkpoints.last)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 from singula.config import Config
-from singula.scaleout.memory import Budget, plan_blocks
+from singula.errors import UserError
+from singula.scaleout.memory import Budget, least_memory, plan_blocks
 from singula.stages import settings as from_config
 from singula.survey.machine import free_memory
+from singula.words import counted
 
 _SHARE = 0.6
 # Bytes per pixel of a decoded box beside its maps: surface, seeds, labels, masks, queues
@@ -29,10 +32,56 @@ def decoding_bytes(config: Config, shape: Sequence[int]) -> int:
     return map_bytes(config, shape) + _DECODED
 
 
-def block_budget(config: Config, shape: Sequence[int], memory: int) -> Budget | None:
-    """Blocks of an image for a worker with so much memory; None where it is too little."""
-    asked = config.TEST.BY_CHUNKS.BLOCK_SHAPE
-    return plan_blocks(shape, memory, decoding_bytes(config, shape), block=asked or None)
+def block_budget(
+    config: Config,
+    shape: Sequence[int],
+    name: object,
+    workers: int = 1,
+    *,
+    has_config_file: bool = True,
+) -> Budget:
+    """Return the blocks of an image for workers that share the memory.
+
+    Parameters
+    ----------
+    config : Config
+    shape : sequence of int
+        Spatial shape of the image.
+    name : object
+        The image, for the message.
+    workers : int
+        Processes among which the memory is divided.
+    has_config_file : bool
+        False for a command without a configuration file, whose hint names no key.
+
+    Raises
+    ------
+    UserError
+        ``memory.too_little``: a worker has too little memory for any block.
+    """
+    memory = memory_of(config) // workers
+    asked = config.TEST.BY_CHUNKS.BLOCK_SHAPE or None
+    each = decoding_bytes(config, shape)
+    budget = plan_blocks(shape, memory, each, block=asked)
+    if budget is not None:
+        return budget
+    need = _tenths(least_memory(shape, each, block=asked))
+    total = _tenths(need * workers)
+    per_worker = f" for each of {counted(workers, 'worker')}" if workers > 1 else ""
+    remedies = ["free memory", *(["use fewer workers"] if workers > 1 else [])]
+    if has_config_file:
+        remedies.append(f"set SYSTEM.MAX_MEMORY: {total / 1e9:.1f}GB where the machine has as much")
+    raise UserError(
+        f"{name}: got {memory / 1e9:.2g} GB of memory{per_worker}, expected at least "
+        f"{need / 1e9:.1f} GB for the smallest block",
+        f"{', or '.join(remedies)} ({_SHARE:.0%} of the free memory is used by default)",
+        "memory.too_little",
+    )
+
+
+def _tenths(size: int) -> int:
+    """Round bytes up to a tenth of a gigabyte."""
+    return ceil(size / 1e8) * 100_000_000
 
 
 def block_shape(budget: Budget, shape: Sequence[int], asked: Sequence[int]) -> tuple[int, ...]:

@@ -22,7 +22,6 @@ from singula.stages.chunks.budget import (
     block_shape,
     decoding_bytes,
     map_bytes,
-    memory_of,
 )
 from singula.stages.reading import reader_for
 from singula.words import counted
@@ -122,13 +121,7 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
     from singula.stages.chunks.network import cut_halo, halo_of, most_pixels
 
     shape, ndim = image.spatial_shape, image.ndim
-    memory = memory_of(config) // workers
-    budget = block_budget(config, shape, memory)
-    if budget is None:
-        raise UserError(
-            f"{pair.image}: {memory / 1e9:.1f} GB of memory are too little for any block",
-            "give more with SYSTEM.MAX_MEMORY, or use fewer workers",
-        )
+    budget = block_budget(config, shape, pair.image, workers)
     block = block_shape(budget, shape, config.TEST.BY_CHUNKS.BLOCK_SHAPE)
     grid = Grid(shape, block)
     cpu, settings = torch.device("cpu"), from_config.predict_settings(config, shape)

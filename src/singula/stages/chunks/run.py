@@ -218,13 +218,8 @@ class ChunkRun:
         image = inputs.reader.open_image(pair.image, pair.arrays)
         shape = image.spatial_shape
         asked = config.TEST.BY_CHUNKS.BLOCK_SHAPE
-        memory = memory_of(self.config) // self._workers()
-        budget = block_budget(config, shape, memory)
-        if budget is None:
-            raise UserError(
-                f"{pair.image}: {memory / 1e9:.1f} GB of memory are too little for any block",
-                "give more with SYSTEM.MAX_MEMORY, or use fewer workers",
-            )
+        own = self.pairs is None  # else `singula predict`, which has no configuration file
+        budget = block_budget(config, shape, pair.image, self._workers(), has_config_file=own)
         block = block_shape(budget, shape, asked)
         maps_key, key = self._keys(pair, checkpoint, inputs)
         mask = inputs.masks.get(pair.name)
