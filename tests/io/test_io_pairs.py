@@ -112,7 +112,7 @@ def test_words_for_labels(tmp_path: Path, label: str) -> None:
         tmp_path, [f"{stem}.tif" for stem in stems], [f"{label.format(stem)}.tif" for stem in stems]
     )
     assert found == [(f"{stem}.tif", f"{label.format(stem)}.tif") for stem in stems]
-    assert len(told) == 1
+    assert len(told) == 2
     assert f"cell2.tif ↔ {label.format('cell2')}.tif" in told[0]
 
 
