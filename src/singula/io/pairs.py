@@ -14,8 +14,8 @@ from singula.io.files import is_container
 from singula.io.formats import stem_of
 from singula.io.image import ArrayPlace, ArrayPlaces
 from singula.io.listing import list_images
-from singula.io.names import agree_in_order, last_number
 from singula.io.log import once
+from singula.io.names import agree_in_order, last_number
 from singula.io.read import (
     Notify,
     file_notes,
