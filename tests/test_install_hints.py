@@ -106,7 +106,7 @@ def test_extras_that_are_named_exist_and_formats_need_none() -> None:
     named = set()
     for path in Path(words.__file__).parent.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        named |= set(re.findall(r'install_command\("(\w+)"\)|extra="(\w+)"', text))
+        named |= set(re.findall(r'install_command\("(\w+)"\)|library\([^)]*extra="(\w+)"', text))
         assert "singula[" not in text.replace("singula[{", ""), path
         assert "'.[" not in text, path
     assert {word for pair in named for word in pair if word} <= set(extras)

@@ -188,3 +188,41 @@ def test_nothing_is_written_over_and_wrong_models_are_named(
     assert "--model" in command.err
     assert command("predict", tmp_path / "no", "--model", run, "-o", tmp_path / "new") == 2
     assert "no such file" in command.err
+
+
+def test_instances_do_not_depend_on_the_unit_of_the_values(
+    run, command, data_2d, tmp_path, monkeypatch
+) -> None:
+    """Powers of two and whole numbers are exact, so not a pixel may differ."""
+    from singula.loaded import files
+
+    image = read_image(data_2d / "test" / "x" / "image_000.tif", 2, 1).array.astype(np.float64)
+    images = tmp_path / "units"
+    images.mkdir()
+    units = {"same": image, "small": image * 2.0**-40, "offset": image + 10**9}
+    units["single"] = (image * 2.0**-40).astype(np.float32)
+    units["large"] = (image * 64 + 2**30).astype(np.float32)
+    for name, array in units.items():
+        np.save(images / f"{name}.npy", array)
+    assert command("predict", images, "--model", run, "-o", tmp_path / "whole") == 0, command.err
+    labels = {n: read_labels(tmp_path / "whole" / f"{n}.tif", 2).array[..., 0] for n in units}
+    assert labels["same"].max() > 2
+    for name, found in labels.items():
+        np.testing.assert_array_equal(found, labels["same"], err_msg=name)
+    monkeypatch.setattr(files, "_fits", lambda model, path: False)
+    assert command("predict", images, "--model", run, "-o", tmp_path / "blocks") == 0, command.err
+    for name in units:
+        found = read_labels(tmp_path / "blocks" / f"{name}.zarr", 2).array[..., 0]
+        np.testing.assert_array_equal(found > 0, labels["same"] > 0, err_msg=name)
+
+
+def test_a_constant_image_is_named_by_predict(run, command, tmp_path, monkeypatch) -> None:
+    from singula.loaded import files
+
+    flat = tmp_path / "flat.npy"
+    np.save(flat, np.full((96, 96), 1e-9, np.float32))
+    assert command("predict", flat, "--model", run, "-o", tmp_path / "out") == 0, command.err
+    assert command.out.count(f"{flat}: every pixel is") == 1
+    monkeypatch.setattr(files, "_fits", lambda model, path: False)
+    assert command("predict", flat, "--model", run, "-o", tmp_path / "blocks") == 0, command.err
+    assert command.out.count(f"{flat}: every pixel is") == 1

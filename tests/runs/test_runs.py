@@ -208,7 +208,7 @@ def test_a_training_is_kept_when_no_test_image_can_be_done(
     config = write_config(data_2d, **keys, **{"TRAIN.EPOCHS": 1, "TEST.BY_CHUNKS.ENABLE": blocks})
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 2
     assert "none of 2 test images could be done: image_000, image_001" in command.err
-    assert (command.out + command.err).count("9216 NaN values") == 2  # once for each image
+    assert (command.out + command.err).count("216 NaN values") == 2  # once for each image
     run = run_folder(tmp_path)
     summary = json.loads((run / "run.json").read_text())
     assert set(summary["test"]["failed"]) == {"image_000", "image_001"}
@@ -297,3 +297,23 @@ def test_resume_goes_on_and_keeps_an_earlier_training_otherwise(
     kept = tmp_path / "out" / "job" / "checkpoints" / "job_1-checkpoint-best.previous.pth"
     assert kept.is_file()
     assert "training anew" in command.out
+
+
+def test_constant_images_and_ranges_far_from_one_are_named(
+    command, write_config, data_2d, tmp_path
+) -> None:
+    images = Path(shutil.copytree(data_2d, tmp_path / "flat"))
+    for part in ("train", "test"):
+        for path in (images / part / "x").iterdir():
+            array = read_image(path, 2).array[..., 0].astype(np.float32)
+            array = array * 0 + 5e-9 if path.stem == "image_000" else array * np.float32(2.0**-40)
+            write_tiff(path, array, "YX")
+    div = {"DATA.NORMALIZATION.TYPE": "div", "TRAIN.EPOCHS": 1}
+    for name, changes, known in (("scale", {"TRAIN.EPOCHS": 1}, 0), ("div", div, 1)):
+        config = write_config(images, name=f"{name}.yaml", **changes)
+        assert command("run", "--config", config, "--result_dir", tmp_path / name) == 0
+        assert command.out.count("image_000: every pixel is") == 1
+        assert command.out.count("image_000.tif: every pixel is") == 1
+        assert command.out.count("TYPE div leaves") == known
+    assert command("check", images) == 1
+    assert "one single value" in command.out

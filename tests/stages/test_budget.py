@@ -22,8 +22,7 @@ def config(ndim: int, memory: str):
             "PROBLEM": {"NDIM": f"{ndim}D"},
             "DATA": {"PATCH_SIZE": patch},
             "SYSTEM": {"MAX_MEMORY": memory},
-            "TRAIN": {"ENABLE": False},
-            "TEST": {"ENABLE": False},
+            "TRAIN": {"ENABLE": True},
         }
     )
 

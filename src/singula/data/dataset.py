@@ -24,7 +24,7 @@ from singula.data.augment import (
     make_changes,
     sample_pair,
 )
-from singula.data.normalize import Normalizer, Scaling
+from singula.data.normalize import Normalizer, Scaling, extremes, notice_range
 from singula.data.patches import read_patch, training_starts
 from singula.data.places import (
     foreground_rows,
@@ -36,6 +36,7 @@ from singula.data.places import (
 )
 from singula.data.samples import AnySample, Maps, Sample
 from singula.data.window import Sides, margin_of, sides_of, window_in_image
+from singula.io.lazy_array import notice_constant
 
 __all__ = ["EpochSampler", "PatchDataset", "PatchSettings", "Sample"]
 
@@ -111,6 +112,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         Sample and start of each patch; an empty start is drawn anew each time.
     left_out : int
         Patches with too little foreground.
+    notices : list of str
+        Lines about images without contrast.
 
     Notes
     -----
@@ -145,17 +148,25 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.places: list[tuple[int, tuple[int, ...]]] = []
         self.left_out = 0
         self.extents: dict[int, Extent] = {}
+        self.notices: list[str] = []
+        bounds: list[float] = []  # of float images that are only divided
         # One pass: the newest sample is always held, so each is read once.
         for number, sample in enumerate(self.samples):
             if number and normalizer.same_for_all:
                 self.scalings.append(self.scalings[0])
             else:
                 self.scalings.append(normalizer.scaling(sample.opened().image))
+            image, scale = sample.opened().image, self.scalings[-1].scale
+            self.notices += notice_constant(sample.name, image)
+            if normalizer.kind == "div" and image.dtype.kind == "f":
+                bounds += [value / float(scale[0]) for value in extremes(image)]
             if patches.weights is not None:
                 self.rows.append(foreground_rows(sample.opened().labels[..., 0]))
             if needs_extent(encoding) and (augment or sample.opened().targets is None):
                 self._extent(number, sample.opened())
             self.places.extend((number, start) for start in self._places(sample))
+        if bounds:
+            self.notices += notice_range(min(bounds), max(bounds))
 
     def _places(self, sample: AnySample) -> list[tuple[int, ...]]:
         """Starts of the patches of one image that have enough foreground."""

@@ -21,8 +21,10 @@ from singula.io.lazy_array import Pixels, pieces
 from singula.words import counted
 
 FloatArray = npt.NDArray[np.float32]
-_TINY = 1e-6
+DoubleArray = npt.NDArray[np.float64]
 _SAMPLES = 2_000_000  # values per image from which percentiles of floats are taken
+_LEAST_SPAN, _MOST_VALUE = 1 / 255, 10.0  # of normalized values a network can learn from
+_PORTION = 1 << 20  # values that are normalized at a time in double precision
 _OVERSHOOT = 2.0  # what floats meant for [0, 1] stay below after interpolation or deconvolution
 
 
@@ -30,19 +32,34 @@ _OVERSHOOT = 2.0  # what floats meant for [0, 1] stay below after interpolation 
 class Scaling:
     """The four numbers per channel, ready to be applied to any part of an image."""
 
-    low: FloatArray
-    high: FloatArray
-    shift: FloatArray
-    scale: FloatArray
+    low: DoubleArray
+    high: DoubleArray
+    shift: DoubleArray
+    scale: DoubleArray
 
     def apply(self, part: npt.NDArray[Any]) -> FloatArray:
-        """Normalise an array (…, channels) to float32; the input stays as it is."""
-        result = part.astype(np.float32)
-        if np.isfinite(self.low).any() or np.isfinite(self.high).any():
-            np.clip(result, self.low, self.high, out=result)
-        result -= self.shift
-        result /= self.scale
+        """Normalize an array (…, channels) to float32; the input stays as it is.
+
+        Single precision holds every integer of up to 16 bits. Other types are normalized in double
+        precision, so a small range survives a large offset.
+        """
+        if part.dtype.kind in "bui" and part.dtype.itemsize <= 2:
+            return self._normalized(part.astype(np.float32))
+        result = np.empty(part.shape, np.float32)
+        rows = max(1, _PORTION * len(part) // max(1, part.size))
+        for first in range(0, len(part), rows):
+            portion = part[first : first + rows].astype(np.float64)
+            result[first : first + rows] = self._normalized(portion)
         return result
+
+    def _normalized(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Normalize floats in place, in their own precision."""
+        kind = values.dtype
+        if np.isfinite(self.low).any() or np.isfinite(self.high).any():
+            np.clip(values, self.low.astype(kind), self.high.astype(kind), out=values)
+        values -= self.shift.astype(kind)
+        values /= self.scale.astype(kind)
+        return values
 
 
 @dataclass(frozen=True)
@@ -156,7 +173,7 @@ class Normalizer:
         if self.wants_values:
             statistics = {**own.summary(), **statistics}
 
-        def get(name: str, default: float) -> FloatArray:
+        def get(name: str, default: float) -> DoubleArray:
             values = statistics.get(name, (default,))
             if len(values) not in (1, channels):
                 raise UserError(
@@ -164,20 +181,19 @@ class Normalizer:
                     f"the image has {channels}",
                     "train again, or predict images like those of the training set",
                 )
-            return np.broadcast_to(np.array(values, np.float32), (channels,))
+            return np.broadcast_to(np.array(values, np.float64), (channels,))
 
         low, high = get("low", -np.inf), get("high", np.inf)
         if self.kind == "div":
-            shift = np.zeros(channels, np.float32)
-            scale = np.full(
-                channels, divisor(dtype, statistics.get("divisor", (0.0,))[0], largest), np.float32
-            )
+            shift = np.zeros(channels)
+            scale = np.full(channels, divisor(dtype, statistics.get("divisor", (0.0,))[0], largest))
         elif self.kind == "scale_range":
             shift = get("minimum", 0.0)
-            scale = np.maximum(get("maximum", 1.0) - shift, _TINY)
+            scale = get("maximum", 1.0) - shift
         else:
-            shift, scale = get("mean", 0.0), np.maximum(get("std", 1.0), _TINY)
-        return Scaling(low, high, shift, scale)
+            shift, scale = get("mean", 0.0), get("std", 1.0)
+        # Without any contrast, every value becomes 0.
+        return Scaling(low, high, shift, np.where(scale > 0, scale, 1.0))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for a checkpoint."""
@@ -202,6 +218,22 @@ class Normalizer:
         )
 
 
+def notice_range(low: float, high: float) -> list[str]:
+    """Return a line about images that ``div`` leaves far from [0, 1]; nothing for others.
+
+    Parameters
+    ----------
+    low, high : float
+        Smallest and largest value after normalization.
+    """
+    if high - low >= _LEAST_SPAN and max(abs(low), abs(high)) <= _MOST_VALUE:
+        return []
+    return [
+        f"ATTENTION: DATA.NORMALIZATION.TYPE div leaves the float images between {low:g} and "
+        f"{high:g}, and the network expects 0 to 1: set DATA.NORMALIZATION.TYPE: scale_range"
+    ]
+
+
 def divisor(dtype: np.dtype[Any], for_floats: float, largest: Callable[[], float]) -> float:
     """What ``div`` divides an image by: its type decides, or for floats `for_floats`.
 
@@ -217,7 +249,14 @@ def divisor(dtype: np.dtype[Any], for_floats: float, largest: Callable[[], float
 
 
 def _largest(image: Pixels) -> float:
-    return max((float(part.max()) for _, part in pieces(image) if part.size), default=0.0)
+    return extremes(image)[1]
+
+
+def extremes(image: Pixels) -> tuple[float, float]:
+    """Return the smallest and the largest value."""
+    found = [(float(part.min()), float(part.max())) for _, part in pieces(image) if part.size]
+    lows, highs = zip(*found or [(0.0, 0.0)], strict=True)
+    return min(lows), max(highs)
 
 
 def _for_floats(largest: float, above_one: float) -> float:
@@ -234,7 +273,7 @@ class Statistics:
         self.clip = clip
         self.counts: list[npt.NDArray[np.int64]] | None = None  # histograms of small integers
         self.offset = 0
-        self.samples: list[list[npt.NDArray[np.float32]]] = []
+        self.samples: list[list[npt.NDArray[np.floating[Any]]]] = []
         self.exact = True
 
     def add(self, image: Pixels) -> None:
@@ -276,7 +315,7 @@ class Statistics:
         box = tuple(slice(first, first + size) for first, size in sizes)
         drawn = _drawn(box, tuple(shape), max(1, math.prod(shape) // _SAMPLES))
         for channel, values in enumerate(self.samples):
-            values.append(flat[drawn, channel].astype(np.float32))
+            values.append(flat[drawn, channel].astype(_precision(image.dtype)))
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What was counted, as arrays by name."""
@@ -328,6 +367,12 @@ class Statistics:
         return distinct, np.bincount(place, weight).astype(np.int64)
 
 
+def _precision(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+    """Floats that hold every value of the type."""
+    small = dtype.itemsize <= 2 or dtype == np.float32
+    return np.float32 if small else np.float64
+
+
 def _drawn(box: Box, shape: tuple[int, ...], step: int) -> slice | npt.NDArray[np.intp]:
     """Which pixels of a box are every so many of the whole image's, counted in its order."""
     if step == 1 or all(b.stop - b.start == size for b, size in zip(box, shape, strict=True)):
@@ -350,10 +395,13 @@ def _describe(
     if clip is not None:
         low, high = (_percentile(values, weights, p) for p in clip)
         values = np.clip(values, low, high)
+    first, last = float(values[0]), float(values[-1])
+    if first == last:  # rounding must not give a constant a deviation
+        return float(low), float(high), first, last, first, 0.0
     total = weights.sum()
-    mean = float((values * weights).sum() / total)
+    mean = first + float(((values - first) * weights).sum() / total)
     std = float(np.sqrt((weights * (values - mean) ** 2).sum() / total))
-    return float(low), float(high), float(values[0]), float(values[-1]), mean, std
+    return float(low), float(high), first, last, mean, std
 
 
 def _percentile(

@@ -136,7 +136,7 @@ def read_patch(
     array: Pixels,
     start: Sequence[int],
     shape: Sequence[int],
-    fill: npt.NDArray[np.float32] | None = None,
+    fill: npt.NDArray[np.floating[Any]] | None = None,
 ) -> npt.NDArray[Any]:
     """Cut a patch, mirroring what lies outside (the edge pixel is not repeated).
 
@@ -147,7 +147,8 @@ def read_patch(
     start, shape : sequence of int
         The patch in image coordinates; `start` may be negative.
     fill : ndarray, optional
-        What is put outside instead, a value for each channel; such patches are float32.
+        What is put outside instead, a value for each channel; such patches are floats that
+        hold every value of the array.
 
     Returns
     -------
@@ -166,7 +167,9 @@ def read_patch(
     if not any(before or after for before, after in pads):
         return part
     if fill is not None:
-        filled = np.empty((*shape, *array.shape[len(pads) :]), np.float32)
+        filled = np.empty(
+            (*shape, *array.shape[len(pads) :]), np.promote_types(part.dtype, np.float32)
+        )
         filled[...] = fill
         filled[tuple(slice(b, b + n) for (b, _), n in zip(pads, part.shape, strict=False))] = part
         return filled

@@ -264,6 +264,10 @@ def _canny(part: Array, low: float | None, high: float | None) -> Array:
     from skimage.feature import canny
 
     planes = part.reshape(-1, *part.shape[-2:])
+    if part.dtype.kind == "f" and low is None and high is None:
+        # The default thresholds are those of an image between 0 and 1.
+        least, most = float(part.min()), float(part.max())
+        planes = (planes.astype(np.float64) - least) / (most - least or 1.0)
     find = partial(canny, low_threshold=low, high_threshold=high)
     edges = np.stack([find(plane) for plane in planes])
     top = np.iinfo(part.dtype).max if part.dtype.kind in "ui" else 1

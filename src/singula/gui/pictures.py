@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.evaluate import colour_associations, match
-from singula.report.overlay import colours
+from singula.report.overlay import colours, stretched
 
 Array = npt.NDArray[Any]
 Layer = Literal["image", "instances", "contours", "truth", "associations"]
@@ -191,8 +191,7 @@ class Scene:
         if (z, channel) not in self._planes:
             plane = self.raw[z] if self.raw.ndim == 4 else self.raw
             low, high = self._range(channel)
-            values = _chosen(plane, channel).astype(np.float32)
-            scaled = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
+            scaled = stretched(_chosen(plane, channel), low, high)
             self._planes[z, channel] = [(255 * scaled).astype(np.uint8)]
             while len(self._planes) > _MOST_PLANES:
                 self._planes.popitem(last=False)

@@ -14,12 +14,13 @@ import numpy.typing as npt
 from singula.errors import UserError
 from singula.inspection.coloured import read_given_labels
 from singula.inspection.findings import HINT, PROBLEM
-from singula.inspection.images import fingerprint, is_constant, notice_saturation
+from singula.inspection.images import fingerprint, notice_saturation
 from singula.inspection.labels import Noticed
 from singula.io.axes import Layout
 from singula.io.formats import format_of
 from singula.io.image import ArrayPlace, Header, Image
 from singula.io.lazy import LazyImage, open_image, open_labels
+from singula.io.lazy_array import is_constant
 from singula.io.pairs import Pair
 from singula.io.read import geometry, image_layout, label_layout, read_header, read_image
 from singula.io.units import describe, in_microns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,6 @@ def fingerprint(array: Array) -> str:
     digest = hashlib.blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def is_constant(array: Array) -> bool:
-    """Whether every channel has one single value."""
-    first = array[(0,) * (array.ndim - 1)]
-    return bool((array == first).all())
 
 
 def notice_saturation(array: Array, ids: Array | None) -> list[Noticed]:
@@ -115,17 +110,19 @@ def _most_telling(array: Array, ids: Array) -> npt.NDArray[np.float32] | None:
     inside = ids.ravel()[::step] > 0
     if inside.all() or not inside.any():
         return None
-    best, way, chosen = 0.0, 1.0, 0
+    best, way, chosen, middle = 0.0, 1.0, 0, 0.0
     for channel in range(array.shape[-1]):
-        values = array[..., channel].ravel()[::step].astype(np.float32)
+        values = array[..., channel].ravel()[::step].astype(np.float64)
         one, two = np.median(values[inside]), np.median(values[~inside])
         noise = np.median(np.abs(values[~inside] - two)) + np.median(np.abs(values[inside] - one))
-        contrast = abs(float(one - two)) / (float(noise) + 1e-6)
+        difference = abs(float(one - two))
+        contrast = difference / float(noise) if noise > 0 else math.inf * bool(difference)
         if contrast > best:
-            best, way, chosen = contrast, float(np.sign(one - two)), channel
+            best, way, chosen, middle = contrast, float(np.sign(one - two)), channel, float(two)
     if best < 1:
         return None
-    plane = array[..., chosen].astype(np.float32) * np.float32(way)
+    # Relative to the background, so that single precision keeps the contrast
+    plane = ((array[..., chosen] - middle) * way).astype(np.float32)
     width = (0.0,) * (plane.ndim - 2) + (1.0, 1.0)
     smoothed: npt.NDArray[np.float32] = ndimage.gaussian_filter(plane, width)
     return smoothed

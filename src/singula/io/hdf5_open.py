@@ -53,7 +53,10 @@ def _open_unlocked(h5py: Any, path: Path) -> Any:
             return h5py.File(path, "r")
         if _MARKED not in str(error):
             raise
-        return h5py.File(path, "r", locking=False, swmr=True)
+        try:
+            return h5py.File(path, "r", locking=False, swmr=True)
+        except OSError:  # the first error names the cause
+            raise error from None
 
 
 def _explain(path: Path, error: OSError) -> tuple[str, str, str]:

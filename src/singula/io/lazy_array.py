@@ -14,6 +14,7 @@ from singula.io.image import AnyArray
 from singula.io.lazy import LazyImage
 
 _PIECE = 1 << 22  # values of a piece, about
+_FEW = 4096  # pixels by which most images are known not to be constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,3 +139,41 @@ def _full(index: Any, ndim: int) -> list[Any]:
     if len(items) != ndim:
         raise IndexError(f"too many indices for a lazy array of {ndim} axes")
     return items
+
+
+def is_constant(array: Pixels) -> bool:
+    """Return True if every channel has one single value.
+
+    A lazy array is read piece by piece until a pixel differs.
+
+    Parameters
+    ----------
+    array : ndarray or LazyArray
+        (…, channels)
+    """
+    first = None
+    for _, part in pieces(array):
+        flat = part.reshape(-1, part.shape[-1])
+        first = flat[0] if first is None else first
+        if (flat[:: max(1, len(flat) // _FEW)] != first).any() or (flat != first).any():
+            return False
+    return True
+
+
+def notice_constant(name: object, array: Pixels) -> list[str]:
+    """Return a line about an image without any contrast; nothing for other images.
+
+    Parameters
+    ----------
+    name : object
+        The image, as the line names it.
+    array : ndarray or LazyArray
+        (…, channels)
+    """
+    if not is_constant(array):
+        return []
+    value = np.asarray(array[(slice(0, 1),) * (array.ndim - 1)]).ravel().tolist()
+    return [
+        f"ATTENTION: {name}: every pixel is {value[0] if len(value) == 1 else value}, so no object "
+        "can be found; export the image again"
+    ]

@@ -58,12 +58,6 @@ class RunLog:
         else:
             self._write(stamped)
 
-    def once(self, line: str) -> None:
-        """Say a line unless this run has said it already."""
-        if line not in self.notices:
-            self.notices.add(line)
-            self(line)
-
     def keep(self, line: str) -> None:
         """Write a line only, which somebody else says."""
         if not self.quiet:
@@ -77,9 +71,25 @@ class RunLog:
                 raise write_error(Path(self.file.name), error) from error
 
 
-def once(notify: Callable[[str], None]) -> Callable[[str], None]:
-    """Return a callable that passes a notice on, in a run only the first time."""
-    return notify.once if isinstance(notify, RunLog) else notify
+def notify_once(notify: Callable[[str], None], rule: str, name: str, examples: str) -> None:
+    """Say a rule with examples; a run says the rule once, and the examples of each name once.
+
+    Parameters
+    ----------
+    notify : callable
+        Of a run, its `RunLog`; any other callable is told everything.
+    rule, examples : str
+    name : str
+        What the examples are of.
+    """
+    if not isinstance(notify, RunLog):
+        notify(f"{rule}: {examples}")
+        return
+    own = f"{rule}: {name}"
+    if own in notify.notices:
+        return
+    notify(f"  likewise {name}: {examples}" if rule in notify.notices else f"{rule}: {examples}")
+    notify.notices |= {rule, own}
 
 
 def _stamped(line: str) -> str:

@@ -14,7 +14,7 @@ from singula.io.files import is_container
 from singula.io.formats import stem_of
 from singula.io.image import ArrayPlace, ArrayPlaces
 from singula.io.listing import list_images
-from singula.io.log import once
+from singula.io.log import notify_once
 from singula.io.names import agree_in_order, last_number
 from singula.io.read import (
     Notify,
@@ -401,5 +401,5 @@ def _tell_pairs(notify: Notify | None, how: str, image_key: str, pairs: Sequence
     if notify:
         shown = "; ".join(f"{p.image.name} ↔ {p.label.name}" for p in pairs[:3] if p.label)
         more = "; …" if len(pairs) > 3 else ""
-        once(notify)(f"images and labels are paired {how}")
-        once(notify)(f"  {image_key}: {shown}{more}")
+        rule = f"images and labels are paired {how}"
+        notify_once(notify, rule, image_key, f"{shown}{more}")

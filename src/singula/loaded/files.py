@@ -14,6 +14,7 @@ from singula.errors import StorageError, UserError
 from singula.io.entries import check_openable
 from singula.io.formats import stem_of
 from singula.io.image import resized_spacing
+from singula.io.lazy_array import notice_constant
 from singula.io.pairs import Pair
 from singula.io.read import image_layout, read_header, read_image
 from singula.io.write import write_csv, write_tiff
@@ -70,7 +71,9 @@ def predict_files(
                 _check(model, path)
                 whole = dask is None and _fits(model, path)
                 if whole:
-                    count = _predict_file(model, path, target, augment=augment, tables=tables)
+                    count = _predict_file(
+                        model, path, target, notify, augment=augment, tables=tables
+                    )
                 else:
                     notify(f"{step}: in blocks, to {large.name}")
                     count = _predict_blocks(
@@ -156,13 +159,21 @@ def _predict_blocks(
 
 
 def _predict_file(
-    model: Model, path: Path, target: Path, *, augment: bool | None, tables: bool
+    model: Model,
+    path: Path,
+    target: Path,
+    notify: Notify,
+    *,
+    augment: bool | None,
+    tables: bool,
 ) -> int:
     from singula.measure import measure
 
     place = places_for(model.config, "TEST").image
     channels, grey = model.config.in_channels, model.reader.grey
     image = read_image(path, model.ndim, channels, grey=grey, arrays=place)
+    for line in notice_constant(path, image.array):
+        notify(line)
     maps = model.predict_maps(image.array, augment=augment)
     configured = from_config.spacing(model.config, "TEST")
     of_file = image.spacing

@@ -150,7 +150,7 @@ class Predictor:
         """
         shape, fill = image.shape[:-1], None
         if settings.median_padding:
-            fill = np.median(image, axis=tuple(range(len(shape)))).astype(np.float32)
+            fill = np.median(image, axis=tuple(range(len(shape)))).astype(np.float64)
         patch = settings.plan.patch
         return self.predict_patches(
             lambda start: read_patch(image, start, patch, fill), shape, scaling, settings

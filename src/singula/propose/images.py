@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -24,7 +25,8 @@ def normalisation(survey: Survey, part: PartFacts) -> list[Choice]:
     """How values come to a common range."""
     section = "DATA.NORMALIZATION"
     ranges = [_range(image) for image in part.images]
-    ratio = float(np.median([whole / max(inner, 1e-12) for whole, inner in ranges]))
+    ratios = [whole / inner if inner else math.inf for whole, inner in ranges if whole]
+    ratio = float(np.median(ratios or [1.0]))
     spread = _spread(part.images)
     empty = float(np.mean([not len(labels.objects) for labels in part.labels]))
     mode, why = "image", f"brightness differs {spread:.1f} times from image to image"
@@ -53,10 +55,15 @@ def _range(image: ImageFacts) -> tuple[float, float]:
 
 
 def _spread(images: Sequence[ImageFacts]) -> float:
-    """How many times brighter bright images are than dark ones (90th over 10th percentile)."""
-    inner = np.array([max(_range(image)[1], 1e-12) for image in images])
+    """How many times brighter bright images are than dark ones (90th over 10th percentile).
+
+    Images without contrast are left out.
+    """
+    inner = [size for image in images if (size := _range(image)[1]) > 0]
+    if not inner:
+        return 1.0
     low, high = np.percentile(inner, (10, 90))
-    return float(high / max(low, 1e-12))
+    return float(high / low)
 
 
 def colours(survey: Survey) -> list[Choice]:

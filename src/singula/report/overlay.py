@@ -24,12 +24,18 @@ def to_grey(plane: npt.NDArray[Any]) -> Rgb:
 
     Three channels are taken as colours; of any other number the mean is shown.
     """
-    values = plane.astype(np.float32)
-    if values.shape[-1] != 3:
-        values = values.mean(-1, keepdims=True)
+    values = plane if plane.shape[-1] == 3 else plane.mean(-1, keepdims=True, dtype=np.float64)
     low, high = np.percentile(values, (1.0, 99.8))
-    scaled = np.clip((values - low) / max(float(high - low), 1e-6), 0.0, 1.0)
+    scaled = stretched(values, float(low), float(high))
     return np.broadcast_to((255 * scaled).astype(np.uint8), (*plane.shape[:2], 3))
+
+
+def stretched(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
+    """Return values between 0 at `low` and 1 at `high`, whatever their unit and offset."""
+    exact = values.dtype.kind in "bui" and values.dtype.itemsize <= 2
+    shifted = values.astype(np.float32 if exact else np.float64) - low
+    scaled: npt.NDArray[Any] = np.clip(shifted / (high - low if high > low else 1.0), 0.0, 1.0)
+    return scaled.astype(np.float32, copy=False)
 
 
 def colours(count: int) -> Rgb:
@@ -77,7 +83,7 @@ def reduced(plane: npt.NDArray[Any], longest: int) -> npt.NDArray[Any]:
         return plane
     whole = plane[: height * step, : width * step]
     squares = whole.reshape(height, step, width, step, plane.shape[2])
-    mean: npt.NDArray[Any] = squares.mean(axis=(1, 3), dtype=np.float32)
+    mean: npt.NDArray[Any] = squares.mean(axis=(1, 3), dtype=np.float64)
     return mean
 
 

@@ -142,6 +142,7 @@ def _shrunk(plane: Array) -> Array:
     if (height, width) == plane.shape[:2]:
         return plane
     plane = reduced(plane, _HUGE)
+    plane = plane.astype(np.float64) - plane.min()  # single precision keeps the contrast this way
     channels = [
         Picture.fromarray(np.ascontiguousarray(plane[..., c], np.float32)).resize(
             (width, height), Picture.Resampling.BOX

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from singula.config import Config
 from singula.errors import StorageError, UserError
+from singula.io.lazy_array import notice_constant
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree, View
 from singula.prediction import Predictor
@@ -208,6 +209,8 @@ class TestRun:
             if found.error:
                 raise UserError(found.error)
             loaded = found.loaded or self.inputs.read(pair)
+            for line in notice_constant(pair.image, loaded[0].array):
+                self.notify(line)
             for view in found.fresh:
                 self.stored.write(pair.name, view, found.maps[view], loaded[0], pair.image)
             if found.per_patch:

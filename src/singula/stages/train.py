@@ -120,6 +120,8 @@ def _prepare(
 
     train_set = _dataset(config, "TRAIN", training, normalizer)
     val_set = _dataset(config, "VAL", validation, normalizer)
+    for line in dict.fromkeys((*train_set.notices, *val_set.notices)):
+        notify(line)
     _check_foreground(config, train_set, notify)
     torch.manual_seed(config.SYSTEM.SEED)
     network = build_model(model)

@@ -241,7 +241,7 @@ class Bench:
         found = self.job.read_note("scaling")
         if found is None:
             return None
-        return Scaling(**{name: np.array(values, np.float32) for name, values in found.items()})
+        return Scaling(**{name: np.array(values, np.float64) for name, values in found.items()})
 
 
 def bench(folder: Path) -> Bench:

@@ -88,7 +88,7 @@ def block_predictor(bench: Bench) -> SparingPredictor:
     if bench.scaling is None:
         raise RuntimeError("the normalisation is not settled")
     note = bench.job.read_note("fill")
-    fill = None if note is None else np.array(note["values"], np.float32)
+    fill = None if note is None else np.array(note["values"], np.float64)
     settings = from_config.predict_settings(config, bench.shape)
     most = most_pixels(config, device, bench.plan.network)
     halo = bench.plan.halo
