@@ -89,6 +89,7 @@ def test_data_on_disk_trains_the_same_network(
     for number, held in enumerate((True, False), 1):
         keys = {f"DATA.{part}.IN_MEMORY": held for part in ("TRAIN", "VAL")}
         more = {"AUGMENTOR.ENABLE": augment, "TRAIN.EPOCHS": 1, "TEST.ENABLE": False}
+        more["SYSTEM.SEED"] = 4
         config = write_config(data_2d, **keys, **more)
         line = ("run", "--config", config, "--result_dir", tmp_path / "out", "--run_id", number)
         assert command(*line) == 0, command.err
@@ -112,9 +113,9 @@ def test_grey_images_as_colours(command, write_config, data_2d, tmp_path) -> Non
 def test_mistakes_are_told_before_training(command, write_config, data_2d, tmp_path) -> None:
     folds = {"DATA.VAL.FROM_TRAIN": True, "DATA.VAL.CROSS_VAL": True}
     cases = [
-        (folds, "5 folds for 3 training image"),
+        (folds, "5 folds for 3 training images"),
         ({"TRAIN.CHECKPOINT_MONITOR": "val_f1"}, "allowed val_loss, val_iou"),
-        ({"DATA.TRAIN.MINIMUM_FOREGROUND_PER": 0.99}, "none of 12 training patches"),
+        ({"DATA.TRAIN.MINIMUM_FOREGROUND_PER": 0.99}, "no patch of 12 training patches"),
     ]
     for keys, words in cases:
         config = write_config(data_2d, **keys)

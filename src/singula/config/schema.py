@@ -57,7 +57,12 @@ class System(Section):
         0, "Has no effect: --gpu or --gpus on the command line asks for GPUs.", ge=0
     )
     DEVICE: Text = key("cpu", "Device to use when no GPU is asked for.")
-    SEED: Int = key(0, "Seed of all random numbers.", ge=0)
+    SEED: Int = key(
+        0,
+        "Seed of all random numbers. Where the file does not set it, each run id trains with "
+        "another seed.",
+        ge=0,
+    )
     MAX_MEMORY: Bytes = key(
         0, "Memory for images that are done in blocks, such as 4GB; 0: 60 % of what is free."
     )

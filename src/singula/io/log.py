@@ -77,19 +77,16 @@ def notify_once(notify: Callable[[str], None], rule: str, name: str, examples: s
     Parameters
     ----------
     notify : callable
-        Of a run, its `RunLog`; any other callable is told everything.
+        A callable with a set ``notices``, as a run's `RunLog`; any other is told everything.
     rule, examples : str
     name : str
         What the examples are of.
     """
-    if not isinstance(notify, RunLog):
-        notify(f"{rule}: {examples}")
-        return
+    notices: set[str] = getattr(notify, "notices", set())
     own = f"{rule}: {name}"
-    if own in notify.notices:
-        return
-    notify(f"  likewise {name}: {examples}" if rule in notify.notices else f"{rule}: {examples}")
-    notify.notices |= {rule, own}
+    if own not in notices:
+        notify(f"  likewise {name}: {examples}" if rule in notices else f"{rule}: {examples}")
+        notices |= {rule, own}
 
 
 def _stamped(line: str) -> str:

@@ -128,6 +128,7 @@ class ResultsTree:
         if run_id < 0:
             raise UserError(f"--run_id: {run_id} is negative", "give 1, 2, 3 …")
         self.job_dir = Path(job_dir)
+        self.run_id = run_id
         self.job_id = f"{name}_{run_id}"
         self.overrides = dict(overrides)
         self.log_prefix = self.fill(self.overrides.get("LOG.LOG_FILE_PREFIX") or "JOB_ID")

@@ -43,6 +43,7 @@ class StatusLines:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._notify = notify
+        self.notices: set[str] = getattr(notify, "notices", set())
         self._status = status
         self._describe = describe
         self._enabled = enabled

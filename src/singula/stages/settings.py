@@ -291,7 +291,7 @@ def optimiser_settings(config: Config) -> OptimiserSettings:
     )
 
 
-def fit_settings(config: Config, *, workers: int, live: bool) -> FitSettings:
+def fit_settings(config: Config, seed: int, *, workers: int, live: bool) -> FitSettings:
     """Epochs, batches and what else the training loop needs."""
     from singula.training.fit import FitSettings
 
@@ -302,7 +302,7 @@ def fit_settings(config: Config, *, workers: int, live: bool) -> FitSettings:
         accumulate=keys.ACCUM_ITER,
         workers=workers,
         clip=keys.GRADIENT_CLIP,
-        seed=config.SYSTEM.SEED,
+        seed=seed,
         shuffle=config.AUGMENTOR.SHUFFLE_TRAIN_DATA_EACH_EPOCH,
         shuffle_validation=config.AUGMENTOR.SHUFFLE_VAL_DATA_EACH_EPOCH,
         pin_memory=config.SYSTEM.PIN_MEM,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from singula.config import Config
 from singula.errors import UserError
 from singula.io.results import ResultsTree
+from singula.stages.seed import run_seed
 
 if TYPE_CHECKING:
     from singula.stages.chunks.run import ChunkRun
@@ -41,7 +42,7 @@ def write_summary(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": _versions(),
         "machine": {"system": platform.platform(), "device": device.kind, "cores": os.cpu_count()},
-        "seed": config.SYSTEM.SEED,
+        "seed": run_seed(config, tree.run_id) if training is None else training.seed,
         "precision": device.precision,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "peak_memory_mb": peak_memory(),

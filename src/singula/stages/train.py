@@ -24,6 +24,7 @@ from singula.stages.augmentation import augment_settings
 from singula.stages.data import load_training
 from singula.stages.normalization import write_statistics
 from singula.stages.samples import write_generated, write_probability_maps, write_samples
+from singula.stages.seed import STORED, training_seed
 from singula.stages.weights import check_same_training, find_start
 from singula.training.callbacks import CheckpointSettings, EpochLog
 from singula.training.charts import draw_charts
@@ -53,11 +54,14 @@ class TrainReport:
         Training patches of one epoch.
     parameters : int
         Numbers that were learned.
+    seed : int
+        Seed of the weights, patches and augmentation.
     """
 
     result: FitResult
     patches: int
     parameters: int
+    seed: int
 
 
 def train(
@@ -87,7 +91,7 @@ def train(
         if main:
             _say_what_is_safe(tree.checkpoint_last, notify)
         raise
-    return TrainReport(result, patches, parameters)
+    return TrainReport(result, patches, parameters, job.settings.seed)
 
 
 def _prepare(
@@ -118,12 +122,14 @@ def _prepare(
     channels = from_config.channel_names(config)
     model = from_config.model_settings(config, origin.description.get("model") if origin else None)
 
-    train_set = _dataset(config, "TRAIN", training, normalizer)
-    val_set = _dataset(config, "VAL", validation, normalizer)
+    begun = origin if resume and origin and origin.path == tree.checkpoint_last else None
+    seed = training_seed(config, tree.run_id, begun, notify)
+    train_set = _dataset(config, "TRAIN", training, normalizer, seed)
+    val_set = _dataset(config, "VAL", validation, normalizer, seed)
     for line in dict.fromkeys((*train_set.notices, *val_set.notices)):
         notify(line)
     _check_foreground(config, train_set, notify)
-    torch.manual_seed(config.SYSTEM.SEED)
+    torch.manual_seed(seed)
     network = build_model(model)
     start = _begin(config, network, origin, tree, notify, resume=resume)
     network = channels_last(network, config.ndim)
@@ -157,7 +163,7 @@ def _prepare(
         from_config.instance_loss(config),
         train_set,
         val_set,
-        settings=from_config.fit_settings(config, workers=workers, live=live),
+        settings=from_config.fit_settings(config, seed, workers=workers, live=live),
         optimiser=from_config.optimiser_settings(config),
         checkpoints=CheckpointSettings(
             tree.checkpoint_best,
@@ -173,7 +179,7 @@ def _prepare(
             config.LOG.CHART_CREATION_FREQ,
         ),
         device=device,
-        description=from_config.describe(config, model, normalizer),
+        description={**from_config.describe(config, model, normalizer), STORED: seed},
         notify=notify,
         resume=resume,
         start=start,
@@ -235,6 +241,7 @@ def _dataset(
     part: str,
     samples: list[AnySample],
     normalizer: Normalizer,
+    seed: int,
 ) -> PatchDataset:
     """Patches of the training or validation samples."""
     # A part of the training images is encoded as these are.
@@ -249,7 +256,7 @@ def _dataset(
         normalizer,
         from_config.encode_settings(config, own),
         augment=augment,
-        seed=config.SYSTEM.SEED,
+        seed=seed,
     )
 
 
