@@ -218,15 +218,13 @@ def image_layout(
         header = replace(header, shape=header.shape + colours, axes="YXS" if colours else "YX")
     expected = None if channels is None else (channels, *((1,) if grey else ()))
     layout = decide_layout(path, header, ndim, expected)
-    if expected is not None and layout.channels not in expected:
+    if channels is not None and expected is not None and layout.channels not in expected:
         raise UserError(
-            f"{path}: has {counted(layout.channels, 'channel')} ({header}), but "
-            "DATA.PATCH_SIZE ends in "
-            f"{channels}",
+            f"{path}: has {counted(layout.channels, 'channel')} ({header}), but DATA.PATCH_SIZE "
+            f"ends in {channels}",
             f"set the last entry of DATA.PATCH_SIZE to {layout.channels}, or convert the images to "
-            f"{counted(channels, 'channel')}; a grey picture that was saved as colour "
-            "becomes grey again "
-            "with Image > Type > 8-bit in Fiji",
+            f"{counted(channels, 'channel')}; a grey picture that was saved as colour becomes "
+            "grey again with Image > Type > 8-bit in Fiji",
         )
     return layout
 

@@ -126,7 +126,7 @@ class BlockPredictor:
         read: Read,
         scaling: Scaling,
         settings: PredictSettings,
-        fill: FloatArray | None = None,
+        fill: npt.NDArray[np.floating[Any]] | None = None,
     ) -> None:
         self.predictor, self.plan, self.read = predictor, plan, read
         self.scaling, self.settings, self.fill = scaling, settings, fill

@@ -33,7 +33,8 @@ def to_grey(plane: npt.NDArray[Any]) -> Rgb:
 def stretched(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
     """Return values between 0 at `low` and 1 at `high`, whatever their unit and offset."""
     exact = values.dtype.kind in "bui" and values.dtype.itemsize <= 2
-    shifted = values.astype(np.float32 if exact else np.float64) - low
+    shifted: npt.NDArray[Any] = values.astype(np.float32 if exact else np.float64)
+    shifted = shifted - low
     scaled: npt.NDArray[Any] = np.clip(shifted / (high - low if high > low else 1.0), 0.0, 1.0)
     return scaled.astype(np.float32, copy=False)
 
