@@ -58,11 +58,11 @@ def test_normalization_ignores_factor_and_offset(
 def test_single_precision_keeps_what_it_holds(
     seed: int, power: int, shifted: bool, kind: str, clip
 ) -> None:
-    """4096 steps of 64 on top of 10⁹ are exact in single precision."""
+    """Steps of 128 on top of 2³⁰ are exact in single precision."""
     values = drawn(seed).astype(np.float32)
     changed = values * np.float32(2.0**power)
     if shifted:
-        changed = (values * 64 + np.float64(2**30)).astype(np.float32)
+        changed = (values * 128 + np.float64(2**30)).astype(np.float32)
     normalizer = Normalizer(kind, True, clip)
     expected = normalized(normalizer, values)
     np.testing.assert_allclose(normalized(normalizer, changed), expected, atol=1e-6)

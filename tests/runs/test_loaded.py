@@ -201,7 +201,7 @@ def test_instances_do_not_depend_on_the_unit_of_the_values(
     images.mkdir()
     units = {"same": image, "small": image * 2.0**-40, "offset": image + 10**9}
     units["single"] = (image * 2.0**-40).astype(np.float32)
-    units["large"] = (image * 64 + 2**30).astype(np.float32)
+    units["large"] = (image * 128 + 2**30).astype(np.float32)
     for name, array in units.items():
         np.save(images / f"{name}.npy", array)
     assert command("predict", images, "--model", run, "-o", tmp_path / "whole") == 0, command.err

@@ -20,6 +20,7 @@ from singula.errors import UserError
 from singula.words import counted
 
 Array = npt.NDArray[Any]
+_LEAST_SPAN = 1 / 255  # of floats that use the range from 0 to 1
 _QUANTILES = 4096  # points of a reference distribution that has more distinct values
 
 
@@ -265,9 +266,10 @@ def _canny(part: Array, low: float | None, high: float | None) -> Array:
 
     planes = part.reshape(-1, *part.shape[-2:])
     if part.dtype.kind == "f" and low is None and high is None:
-        # The default thresholds are those of an image between 0 and 1.
+        # The default thresholds are those of an image between 0 and 1; others are brought there.
         least, most = float(part.min()), float(part.max())
-        planes = (planes.astype(np.float64) - least) / (most - least or 1.0)
+        if least < 0 or most > 1 or most - least < _LEAST_SPAN:
+            planes = (planes.astype(np.float64) - least) / (most - least or 1.0)
     find = partial(canny, low_threshold=low, high_threshold=high)
     edges = np.stack([find(plane) for plane in planes])
     top = np.iinfo(part.dtype).max if part.dtype.kind in "ui" else 1
