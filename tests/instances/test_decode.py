@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from skimage.filters import threshold_otsu
 from skimage.measure import label
 from skimage.segmentation import watershed
 
@@ -81,6 +82,27 @@ def test_growing_into_the_contour_restores_whole_objects(channels, contour_mode,
     assert whole.tp == whole.n_true
 
 
+@pytest.mark.parametrize("grow_into_contour", [False, True])
+def test_bcm_grows_inside_b_or_into_m(scene, soften, grow_into_contour):
+    labels, spacing = scene
+    maps = soften(encode(labels, "BCM", spacing=spacing), spacing)
+    chosen = DecodeSettings(remove_small=0, grow_into_contour=grow_into_contour)
+    decoded = decode(maps, "BCM", settings=chosen, keep_parts=True)
+    otsu = threshold_otsu(maps["M" if grow_into_contour else "B"], nbins=1024)
+    limit = decoded.thresholds["TH_FOREGROUND"]
+    assert limit == pytest.approx(otsu if grow_into_contour else otsu / 2, abs=2e-3)
+    foreground = maps["M" if grow_into_contour else "B"] > limit
+    np.testing.assert_array_equal(decoded.parts.foreground, foreground)
+    seeds = maps["B"] > decoded.thresholds["TH_BINARY_MASK"]
+    seeds &= maps["C"] < decoded.thresholds["TH_CONTOUR"]
+    expected = watershed(-maps["B"], label(seeds, connectivity=1), mask=foreground)
+    (score,) = match(expected, decoded.labels, [0.5])
+    assert score.f1 == 1
+    assert score.mean_true_score > 0.98
+    covered = np.mean((decoded.labels > 0)[labels > 0])
+    assert covered > 0.95 if grow_into_contour else covered < 0.95
+
+
 @pytest.mark.parametrize("channels", ["BC", "BCM", "BP", "BD", "BCD"])
 def test_the_row_is_the_formula_of_the_format(channels, scene, soften):
     labels, spacing = scene
@@ -98,7 +120,7 @@ def test_the_row_is_the_formula_of_the_format(channels, scene, soften):
     if "D" in m:
         seeds &= m["D"] > 1.0
         foreground &= m["D"] > 0.0
-    foreground &= m["M" if "M" in m else "B"] > 0.3
+    foreground &= m["B"] > 0.3
     np.testing.assert_array_equal(decoded.parts.seeds > 0, seeds)
     np.testing.assert_array_equal(decoded.parts.foreground, foreground)
     markers = label(seeds, connectivity=1)
@@ -253,6 +275,8 @@ def test_decode_labels_is_decode():
     assert decode_labels(maps, "BC", thresholds=keys).max() == 0
     with pytest.raises(UserError, match="otsu"):
         decode_labels(maps, thresholds="otsu")
+    with pytest.warns(UserWarning, match="TH_CONTOUR has no effect"):
+        decode_labels(maps, thresholds={"TH_TYPE": "auto", "TH_CONTOUR": 0.2})
 
 
 def test_none_and_lists_are_taken_as_a_user_of_numpy_means_them():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from singula.config import config_from_dict
 from singula.errors import UserError
-from singula.instances import DecodeSettings
+from singula.instances import AUTOMATIC_KEYS, DecodeSettings
 
 THRESHOLDS = (
     "TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND", "TH_POINTS", "TH_DISTANCE",
@@ -39,16 +39,26 @@ def test_defaults_are_those_of_the_format():
 
 
 @pytest.mark.parametrize("prefix", ["", "DATA_MW_"])
-def test_a_binary_threshold_makes_them_manual(prefix):
-    chosen = DecodeSettings.from_keys({f"{prefix}TH_CONTOUR": 0.2})
-    assert (chosen.th_type, chosen.th_contour) == ("manual", 0.2)
-    assert DecodeSettings.from_keys({f"{prefix}TH_DISTANCE": 2}).th_type == "auto"
-    kept = DecodeSettings.from_keys({f"{prefix}TH_TYPE": "auto", "TH_POINTS": 0.4})
-    assert kept.th_type == "auto"
+def test_a_given_threshold_is_manual_and_the_others_stay_automatic(prefix):
+    def manual(keys):
+        chosen = DecodeSettings.from_keys(keys)
+        return {key for key in AUTOMATIC_KEYS if not chosen.is_automatic(key)}
+
+    assert DecodeSettings.from_keys({f"{prefix}TH_CONTOUR": 0.2}).th_contour == 0.2
+    assert manual({f"{prefix}TH_CONTOUR": 0.2}) == {"TH_CONTOUR"}
+    assert manual({f"{prefix}TH_DISTANCE": 2}) == set()
+    assert manual({f"{prefix}TH_TYPE": "auto", "TH_POINTS": 0.4}) == set()
+    assert manual({f"{prefix}TH_TYPE": "manual"}) == set(AUTOMATIC_KEYS)
+    assert not DecodeSettings().is_automatic("TH_DISTANCE")
 
 
 def test_older_spellings():
     assert DecodeSettings.from_keys({"DATA_REMOVE_SMALL_OBJ": 7}).remove_small == 7
+    assert DecodeSettings.from_keys({"DATA_REMOVE_SMALL_OBJ": 7}).remove_before
+    explicit = {"DATA_REMOVE_SMALL_OBJ": 7, "REMOVE_BEFORE_MW": False}
+    assert not DecodeSettings.from_keys(explicit).remove_before
+    assert not DecodeSettings.from_keys({"DATA_REMOVE_SMALL_OBJ_BEFORE": 7}).remove_before
+    assert not DecodeSettings.from_keys({"REMOVE_SMALL_OBJ": 7}).remove_before
     assert DecodeSettings.from_keys({"TH_POINTS": 0.7}).th_points == 0.7
 
 
@@ -96,11 +106,15 @@ def test_some_keys_are_exchanged_and_the_others_stay():
     own = DecodeSettings(remove_small=33, by_2d_slices=True, th_contour=0.2)
     changed = own.changed({"DATA_MW_TH_BINARY_MASK": 0.7})
     assert changed == DecodeSettings(
-        th_type="manual", th_binary_mask=0.7, th_contour=0.2, remove_small=33, by_2d_slices=True
-    )
+        manual_keys=frozenset({"TH_BINARY_MASK"}), th_binary_mask=0.7, th_contour=0.2,
+        remove_small=33, by_2d_slices=True,
+    )  # fmt: skip
+    assert changed.changed({"TH_POINTS": 0.4}).manual_keys == {"TH_BINARY_MASK", "TH_POINTS"}
+    assert not changed.changed({"DATA_REMOVE_SMALL_OBJ": 3}).remove_before
     assert own.changed({}) == own
     assert own.changed({"TH_DISTANCE": 3.0}).th_type == "auto"
-    assert changed.changed({"TH_TYPE": "auto"}).th_type == "auto"
+    assert changed.changed({"TH_TYPE": "auto"}).is_automatic("TH_BINARY_MASK")
+    assert not changed.changed({"TH_TYPE": "manual"}).is_automatic("TH_CONTOUR")
     shaped = own.changed({"SEED_MORPH_SEQUENCE": ["erode"], "SEED_MORPH_RADIUS": [2]})
     assert shaped.seed_morph == (("erode", 2.0),)
     with pytest.raises(UserError, match="did you mean"):

@@ -8,8 +8,11 @@ from skimage.filters import threshold_otsu
 
 from singula.errors import UserError
 from singula.instances import (
+    AUTOMATIC_KEYS,
+    DECODERS,
     DecodeSettings,
     histogram,
+    histogram_channels,
     otsu_from_histogram,
     resolve_thresholds,
 )
@@ -102,8 +105,34 @@ def test_automatic_thresholds():
     assert thresholds["TH_CONTOUR"] == otsu_from_histogram(mask)
     assert thresholds["TH_DISTANCE"] == 1.0
     assert notes == ()
-    thresholds, _ = resolve_thresholds({"B": binary, "C": mask, "M": mask}, DecodeSettings())
+    counts = {"B": binary, "C": mask, "M": mask}
+    thresholds, _ = resolve_thresholds(counts, DecodeSettings())
+    assert thresholds["TH_FOREGROUND"] == otsu_from_histogram(binary) / 2
+    thresholds, _ = resolve_thresholds(counts, DecodeSettings(grow_into_contour=True))
     assert thresholds["TH_FOREGROUND"] == otsu_from_histogram(mask)
+
+
+@pytest.mark.parametrize("key", AUTOMATIC_KEYS)
+def test_one_manual_threshold_leaves_the_others_automatic(key):
+    counts = {
+        c: histogram(two_classes(n, 0.05, 0.9 - n / 10, 0.4, 0.05)) for n, c in enumerate("BCP")
+    }
+    automatic, _ = resolve_thresholds(counts, DecodeSettings())
+    thresholds, _ = resolve_thresholds(counts, DecodeSettings.from_keys({key: 0.77}))
+    assert thresholds == {**automatic, key: 0.77}
+
+
+def test_only_the_histograms_that_matter_are_counted():
+    def counted(channels, **keys):
+        return "".join(histogram_channels(DECODERS[channels], DecodeSettings.from_keys(keys)))
+
+    assert counted("BCM") == "BC"
+    assert counted("BCM", GROW_INTO_CONTOUR=True) == "BCM"
+    assert counted("BC", TH_BINARY_MASK=0.5) == "BC"  # the foreground is half of Otsu's of B
+    assert counted("BC", TH_BINARY_MASK=0.5, TH_FOREGROUND=0.3) == "C"
+    assert counted("BP", TH_BINARY_MASK=0.5, TH_FOREGROUND=0.3) == "P"
+    assert counted("BCD", TH_TYPE="manual") == ""
+    assert counted("Dv2") == ""
 
 
 def test_noise_of_an_empty_image_gives_no_threshold():

@@ -11,7 +11,13 @@ from scipy.ndimage import gaussian_filter
 
 from singula.boxes import grown
 from singula.channels import encode
-from singula.instances import DECODERS, DecodeSettings, decode
+from singula.instances import (
+    AUTOMATIC_KEYS,
+    DECODERS,
+    DecodeSettings,
+    decode,
+    histogram_channels,
+)
 from singula.instances.blockwise import Recipe, flood_part, nothing_grows, seed_part
 from singula.instances.thresholds import histogram, resolve_thresholds
 from singula.instances.watershed import is_large, labels_at_border
@@ -50,11 +56,11 @@ def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
     def read_maps(box):
         return {name: values[box] for name, values in maps.items()}
 
-    counted = {c: 0 for c in decoder.needs if c in "BCMP"}
+    counted = dict.fromkeys(histogram_channels(decoder, chosen), 0)
     for number in range(len(grid)):
         part = read_maps(grid.box(number))
         counted = {c: counts + histogram(part[c]) for c, counts in counted.items()}
-    thresholds, _ = resolve_thresholds(counted if chosen.th_type == "auto" else {}, chosen)
+    thresholds, _ = resolve_thresholds(counted, chosen)
     recipe = Recipe(decoder, thresholds, chosen, spacing)
     parts = [seed_part(recipe, grid.box(n), shape, read_maps) for n in range(len(grid))]
     faces = {
@@ -106,6 +112,7 @@ def cases(draw):
         "flat": draw(st.booleans()),
         "settings": DecodeSettings(
             th_type=draw(st.sampled_from(["auto", "manual"])),
+            manual_keys=draw(st.frozensets(st.sampled_from(AUTOMATIC_KEYS))),
             th_distance=draw(st.sampled_from([0.6, 0.9, 1.5])),
             remove_small=draw(st.integers(0, 30)),
             remove_small_at_border=draw(st.sampled_from([-1, 0, 8])),

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from singula.config.available import working_words
 from singula.config.check import check_config, config_notices
+from singula.config.implied import implied
 from singula.config.keys import key_table, nearest, nearest_choice, parents, section_names
 from singula.config.resolve import resolve
 from singula.config.schema import Config, nested
@@ -106,7 +107,8 @@ def read_values(path: str | Path) -> tuple[dict[str, Any], list[str]]:
     read = translate(tree)
     if read.problems:
         raise _error(read.problems, str(path))
-    values = {name: entry.value for name, entry in read.entries.items() if name in key_table()}
+    entries = read.entries | implied(read.entries).entries
+    values = {name: entry.value for name, entry in entries.items() if name in key_table()}
     return values, [str(problem) for problem in _unknown(read.entries, tree.sections).values()]
 
 
@@ -141,7 +143,7 @@ def _build(tree: Tree, overrides: Sequence[str], source: str, notify: Notify | N
     if problems:
         raise _error(problems, source)
     if notify is not None:
-        entries = parts[0].entries | parts[1].entries
+        entries = _merged(parts)
         for line in _told(parts, config, entries, source):
             notify(line)
     return config
@@ -152,7 +154,8 @@ def _examine(
 ) -> tuple[Config, list[Translation], list[Problem]]:
     over = from_overrides(overrides)
     parts = [translate(tree), translate(over)]
-    entries = parts[0].entries | parts[1].entries
+    parts.append(implied(_merged(parts)))
+    entries = _merged(parts)
     sections = tree.sections | over.sections
     problems = [problem for part in parts for problem in part.problems]
     unknown = _unknown(entries, sections)
@@ -169,6 +172,11 @@ def _examine(
         if not unsure & names.union(*(parents(name) for name in names)):
             problems.append(Problem(_place(text, known, source), text))
     return config, parts, problems
+
+
+def _merged(parts: Iterable[Translation]) -> dict[str, Entry]:
+    """Return the keys of all parts; of the same key the later part's holds."""
+    return {name: entry for part in parts for name, entry in part.entries.items()}
 
 
 def _told(

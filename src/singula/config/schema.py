@@ -81,7 +81,8 @@ class InstanceSeg(Section):
         Literal["thick", "inner", "outer", "dense"], AnyCase(), NoSubpixel
     ] = key("thick", "Where the contour lies; dense: every foreground pixel is B or C.")
     GROW_INTO_CONTOUR: Bool = key(
-        False, "Instances also cover their own side of the contour, which B leaves out."
+        False,
+        "Instances also cover their own side of the contour, which B leaves out; BCM grows in M.",
     )
     POINT_RADIUS: Int = key(3, "Radius of the points of channel P in pixels.", ge=0)
     DATA_MW_TH_TYPE: Annotated[Literal["auto", "manual"], AnyCase()] = key(
@@ -91,8 +92,8 @@ class InstanceSeg(Section):
     DATA_MW_TH_CONTOUR: Float = key(0.1, "Seeds: C below this.", ge=0, le=1)
     DATA_MW_TH_FOREGROUND: Float = key(
         0.3,
-        "Instances grow where B, or M where it is learned, is above this; "
-        "without M no effect with GROW_INTO_CONTOUR.",
+        "Instances grow where B is above this; with GROW_INTO_CONTOUR where M of BCM is, else no "
+        "effect.",
         ge=0,
         le=1,
     )
@@ -106,7 +107,10 @@ class InstanceSeg(Section):
         "than this; -1: as the others.",
         ge=-1,
     )
-    DATA_REMOVE_BEFORE_MW: Bool = key(False, "Remove them before the growing.")
+    DATA_REMOVE_BEFORE_MW: Bool = key(
+        False,
+        "Remove them before the seeds grow; True by default for a size DATA_REMOVE_SMALL_OBJ.",
+    )
     SEED_MORPH_SEQUENCE: Annotated[tuple[Morphology, ...], BeforeValidator(to_tuple)] = key(
         (), "What is done to seeds in this order: 'erode', 'dilate'."
     )

@@ -58,7 +58,10 @@ class ByChunks(ArrayFiles):
 class RemoveByProperties(Section):
     """Removal of instances by their measurements."""
 
-    ENABLE: Bool = key(False, "Remove instances that meet any of the lists of conditions.")
+    ENABLE: Bool = key(
+        False,
+        "Remove instances that meet any of the lists of conditions; setting PROPS enables it.",
+    )
     PROPS: PropertyLists = key((), "Lists of measurements, for example [['area'], ['npixels']].")
     VALUES: NumberLists = key((), "Lists of limits, shaped as PROPS.")
     SIGN: SignLists = key((), "Lists of comparisons, shaped as PROPS: < lt, ≤ le, > gt, ≥ ge.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from singula.config import foreign
@@ -16,9 +16,9 @@ from singula.config.keys import key_table
 from singula.config.source import Entry, Problem, Tree
 from singula.config.values import is_none, plain, show
 
-_SEG = "PROBLEM.INSTANCE_SEG"
+SEG = "PROBLEM.INSTANCE_SEG"
 _POST = "TEST.POST_PROCESSING"
-_REMOVE = f"{_POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
+REMOVE = f"{_POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
 _ARRAY_KEYS = (
     "INPUT_IMG_AXES_ORDER",
     "INPUT_MASK_AXES_ORDER",
@@ -56,14 +56,14 @@ RENAMED: dict[str, str] = {
     "DATA.NORMALIZATION.ZERO_MEAN_UNIT_VAR.MEAN_VAL": "DATA.NORMALIZATION.CUSTOM_MEAN",
     "DATA.NORMALIZATION.ZERO_MEAN_UNIT_VAR.STD_VAL": "DATA.NORMALIZATION.CUSTOM_STD",
     "MODEL.BMZ.SOURCE_MODEL_ID": "MODEL.BMZ.SOURCE_MODEL_DOI",
-    f"{_SEG}.TH_POINTS": f"{_SEG}.DATA_MW_TH_POINTS",
-    f"{_SEG}.DATA_REMOVE_SMALL_OBJ": f"{_SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE",
-    **{f"{_SEG}.WATERSHED.{name}": f"{_SEG}.{name}" for name in _WATERSHED_KEYS},
-    f"{_SEG}.WATERSHED.BY_2D_SLICES": f"{_SEG}.WATERSHED_BY_2D_SLICES",
-    f"{_SEG}.WATERSHED.ERODE_AND_DILATE_GROWTH_MASK": f"{_SEG}.ERODE_AND_DILATE_FOREGROUND",
-    f"{_REMOVE}.SIGNS": f"{_REMOVE}.SIGN",
-    f"{_POST}.REMOVE_BY_PROPERTIES_SIGN": f"{_REMOVE}.SIGN",
-    f"{_POST}.REMOVE_BY_PROPERTIES_VALUES": f"{_REMOVE}.VALUES",
+    f"{SEG}.TH_POINTS": f"{SEG}.DATA_MW_TH_POINTS",
+    f"{SEG}.DATA_REMOVE_SMALL_OBJ": f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE",
+    **{f"{SEG}.WATERSHED.{name}": f"{SEG}.{name}" for name in _WATERSHED_KEYS},
+    f"{SEG}.WATERSHED.BY_2D_SLICES": f"{SEG}.WATERSHED_BY_2D_SLICES",
+    f"{SEG}.WATERSHED.ERODE_AND_DILATE_GROWTH_MASK": f"{SEG}.ERODE_AND_DILATE_FOREGROUND",
+    f"{REMOVE}.SIGNS": f"{REMOVE}.SIGN",
+    f"{_POST}.REMOVE_BY_PROPERTIES_SIGN": f"{REMOVE}.SIGN",
+    f"{_POST}.REMOVE_BY_PROPERTIES_VALUES": f"{REMOVE}.VALUES",
     "TEST.STATS.FULL_IMG": "TEST.FULL_IMG",
 }  # fmt: skip
 """Old or new name of a key → its name here."""
@@ -151,6 +151,7 @@ def translate(tree: Tree) -> Translation:
         entry = work.take(old)
         if entry is not None:
             work.put(entry, new, entry.value)
+    _format_size(work, tree)
     for rule in _RULES:
         rule(work)
     for key, words in RENAMED_VALUES.items():
@@ -160,6 +161,14 @@ def translate(tree: Tree) -> Translation:
             work.put(entry, key, words[entry.value])
     _set_aside(work)
     return work
+
+
+def _format_size(work: Translation, tree: Tree) -> None:
+    """Let the format's own key decide on the order of removal where both spellings are written."""
+    old = f"{SEG}.DATA_REMOVE_SMALL_OBJ"
+    new = RENAMED[old]
+    if old in tree.entries and new in work.entries:
+        work.entries[new] = replace(work.entries[new], spelling=old)
 
 
 def _set_aside(work: Translation) -> None:
@@ -195,7 +204,7 @@ def _asks_nothing(value: object, neutral: Iterable[object]) -> bool:
 
 def _channels(work: Translation) -> None:
     """DATA_CHANNELS as a list of names, as later versions write it."""
-    entry = work.entries.get(f"{_SEG}.DATA_CHANNELS")
+    entry = work.entries.get(f"{SEG}.DATA_CHANNELS")
     names = plain(entry.value) if entry is not None else None
     if entry is None or not isinstance(names, tuple):
         return
@@ -217,11 +226,11 @@ def _channels(work: Translation) -> None:
 
 def _channel_losses(work: Translation) -> None:
     """One loss per channel, which is fixed here."""
-    entry = work.take(f"{_SEG}.DATA_CHANNELS_LOSSES")
+    entry = work.take(f"{SEG}.DATA_CHANNELS_LOSSES")
     if entry is None:
         return
     losses = plain(entry.value)
-    channels = work.entries.get(f"{_SEG}.DATA_CHANNELS")
+    channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
     name = str(channels.value) if channels is not None else "BC"
     fixed = ["l1" if letter == "D" else "bce" for letter in name.replace("v2", "")]
     same = {"ce": "bce", "mae": "l1"}
@@ -234,7 +243,7 @@ def _channel_losses(work: Translation) -> None:
 
 def _channel_options(work: Translation) -> None:
     """Take from the options per channel what exists here: contour mode and distance mask."""
-    entry = work.take(f"{_SEG}.DATA_CHANNELS_EXTRA_OPTS")
+    entry = work.take(f"{SEG}.DATA_CHANNELS_EXTRA_OPTS")
     if entry is None:
         return
     value = entry.value[0] if isinstance(entry.value, list) and entry.value else entry.value
@@ -247,9 +256,9 @@ def _channel_options(work: Translation) -> None:
     for (channel, name), item in options.items():
         part = Entry(f"{entry.key}.{channel}.{name}", item, entry.place)
         if (channel, name) == ("C", "mode"):
-            work.put(part, f"{_SEG}.DATA_CONTOUR_MODE", item)
+            work.put(part, f"{SEG}.DATA_CONTOUR_MODE", item)
         elif name == "mask_values":
-            work.put(part, f"{_SEG}.DISTANCE_CHANNEL_MASK", item)
+            work.put(part, f"{SEG}.DISTANCE_CHANNEL_MASK", item)
         elif (name, item) not in (("erosion", 0), ("dilation", 0), ("type", "centroid")):
             work.problem(part, f"found {show(item)}; this option does not exist here")
 
@@ -366,8 +375,8 @@ def _remove_by_properties(work: Translation) -> None:
     entry = work.take(f"{_POST}.REMOVE_BY_PROPERTIES")
     if entry is None or not plain(entry.value):
         return
-    work.put(entry, f"{_REMOVE}.PROPS", entry.value)
-    work.put(entry, f"{_REMOVE}.ENABLE", True)
+    work.put(entry, f"{REMOVE}.PROPS", entry.value)
+    work.put(entry, f"{REMOVE}.ENABLE", True)
     work.put(entry, f"{_POST}.MEASURE_PROPERTIES.ENABLE", True)
 
 

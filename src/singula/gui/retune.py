@@ -30,6 +30,7 @@ from singula.tuning.space import searched_keys
 Array = npt.NDArray[Any]
 PREFIX = "PROBLEM.INSTANCE_SEG."
 TYPE, SMALL = "DATA_MW_TH_TYPE", "DATA_REMOVE_SMALL_OBJ_BEFORE"
+ORDER = "DATA_REMOVE_BEFORE_MW"
 WORDS = {
     "DATA_MW_TH_BINARY_MASK": "Seeds: inside (B) above",
     "DATA_MW_TH_CONTOUR": "Seeds: contour (C) below",
@@ -260,8 +261,10 @@ def save_configuration(
         section = section.setdefault(name, {})
     # Of two spellings of a key in one file only one may stay.
     for old, new in _OLDER.items():
-        if new in chosen:
-            section.pop(old, None)
+        if new in chosen and old in section:
+            del section[old]
+            if new == SMALL:  # whose spelling decides on the order of removal
+                section.setdefault(ORDER, config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_BEFORE_MW)
     section.update(chosen)
     text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
     expected = config.replaced({PREFIX + key: value for key, value in chosen.items()})

@@ -7,12 +7,18 @@ from collections.abc import Mapping
 import numpy as np
 
 from singula.instances.decode import Decoded, decode
-from singula.instances.settings import DecodeSettings
+from singula.instances.settings import AUTOMATIC_KEYS, DecodeSettings, warn_of_unused
 from singula.instances.table import DECODERS, Decoder
-from singula.instances.thresholds import histogram, otsu_from_histogram, resolve_thresholds
+from singula.instances.thresholds import (
+    histogram,
+    histogram_channels,
+    otsu_from_histogram,
+    resolve_thresholds,
+)
 from singula.io.image import Spacing
 
 __all__ = [
+    "AUTOMATIC_KEYS",
     "DECODERS",
     "DecodeSettings",
     "Decoded",
@@ -20,8 +26,10 @@ __all__ = [
     "decode",
     "decode_labels",
     "histogram",
+    "histogram_channels",
     "otsu_from_histogram",
     "resolve_thresholds",
+    "warn_of_unused",
 ]
 
 
@@ -43,8 +51,9 @@ def decode_labels(
         ``BC``, ``BP``, ``BD``, ``BCM``, ``BCD``, ``BCDv2``, ``BDv2`` or ``Dv2``.
     thresholds : "auto" or mapping, optional
         Configuration keys without prefix, e.g. ``{"TH_BINARY_MASK": 0.5, "REMOVE_SMALL_OBJ": 20}``.
-        A threshold of a binary channel makes all of them manual; say ``"TH_TYPE": "auto"`` to
-        keep them automatic.
+        A given threshold is manual and the others stay automatic. ``"TH_TYPE": "manual"`` makes
+        all of them manual, those that are not given by the format's defaults; ``"auto"`` makes all
+        of them automatic, with a warning for each threshold that is thus not used.
     spacing : float or sequence of float, optional
         Pixel size, per axis z first.
 
@@ -62,4 +71,5 @@ def decode_labels(
     if thresholds is None or (isinstance(thresholds, str) and thresholds == "auto"):
         thresholds = {}
     settings = DecodeSettings.from_keys(thresholds)
+    warn_of_unused(thresholds)
     return decode(maps, channels, settings=settings, spacing=spacing).labels

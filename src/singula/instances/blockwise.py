@@ -130,10 +130,11 @@ def nothing_grows(recipe: Recipe, counts: Mapping[str, np.ndarray]) -> bool:
 
     if not decoder.growth or not any(never(term) for term in decoder.seeds):
         return False
-    if settings.grow_into_contour and "M" not in decoder.needs:
+    terms = decoder.growth_terms(into_contour=settings.grow_into_contour)
+    if terms is None:
         whole = sum(highest(channel) for channel in ("B", "C") if channel in decoder.needs)
         return whole <= limits["TH_BINARY_MASK"]
-    return any(never(term) for term in decoder.growth)
+    return any(never(term) for term in terms)
 
 
 def no_seeds(ndim: int) -> SeedPart:

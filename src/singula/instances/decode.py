@@ -11,7 +11,7 @@ from singula.errors import UserError, prediction_overflow
 from singula.instances.flood import flood_in_place, inside, label_seeds
 from singula.instances.settings import DecodeSettings
 from singula.instances.table import DECODERS, Decoder, Maps, Thresholds, all_of
-from singula.instances.thresholds import histogram, resolve_thresholds
+from singula.instances.thresholds import histogram, histogram_channels, resolve_thresholds
 from singula.instances.watershed import (
     compact_in_place,
     drop_small_in_place,
@@ -20,7 +20,6 @@ from singula.instances.watershed import (
 )
 from singula.io.image import Spacing, check_spacing
 
-_BINARY = ("B", "C", "M", "P")
 _RING = {"thick": 1, "inner": 1, "outer": 0, "dense": 2}
 """Width of the contour inside an object, in pixels."""
 
@@ -113,8 +112,7 @@ def decode(
     used = _checked_maps(maps, decoder)
     if spacing is not None:
         spacing = check_spacing(spacing, used[decoder.surface].ndim)
-    automatic = settings.th_type == "auto"
-    counted = {c: histogram(used[c]) for c in decoder.needs if automatic and c in _BINARY}
+    counted = {c: histogram(used[c]) for c in histogram_channels(decoder, settings)}
     thresholds, notes = resolve_thresholds(counted, settings)
 
     seed_mask, foreground = masks(decoder, used, thresholds, settings, spacing)
@@ -218,12 +216,14 @@ def _foreground(
     mask: np.ndarray
     if decoder.background is not None:
         mask = np.invert(decoder.background(maps, thresholds, seed_mask))
-    elif not decoder.growth:
-        mask = np.ones(seed_mask.shape, bool)
-    elif settings.grow_into_contour and "M" not in decoder.needs:
+        return mask
+    terms = decoder.growth_terms(into_contour=settings.grow_into_contour)
+    if terms is None:
         mask = np.logical_or(_whole_objects(maps, thresholds, settings.contour_mode), seed_mask)
+    elif terms:
+        mask = all_of(terms, maps, thresholds)
     else:
-        mask = all_of(decoder.growth, maps, thresholds)
+        mask = np.ones(seed_mask.shape, bool)
     return mask
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
@@ -12,6 +13,8 @@ from singula.channels import CONTOUR_MODES
 from singula.errors import UserError
 
 MORPH_OPERATIONS = ("erode", "dilate")
+AUTOMATIC_KEYS = ("TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND", "TH_POINTS")
+"""Keys without prefix of the thresholds that can be taken from the maps."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,12 @@ class DecodeSettings:
     th_type : {"auto", "manual"}
         ``auto`` takes the thresholds of binary channels from the maps (see
         `singula.instances.thresholds`); ``manual`` takes the numbers below.
+    manual_keys : frozenset of str
+        Keys without prefix, such as ``TH_CONTOUR``, whose numbers are taken although `th_type` is
+        ``auto``.
     th_binary_mask, th_contour, th_foreground, th_points : float
         Probabilities in [0, 1]. Seeds are where ``B`` is above the first and ``C`` below the
-        second; they grow where ``B`` (``M`` if there is one) is above the third.
+        second; they grow where ``B`` (``M`` of `BCM` with `grow_into_contour`) is above the third.
     th_distance, th_dist_foreground : float
         In the units of the distance channel; never automatic.
     remove_small : int
@@ -49,10 +55,11 @@ class DecodeSettings:
         How the contour that the network learned was drawn; only `grow_into_contour` asks.
     grow_into_contour : bool
         ``B`` leaves the contour out, so instances grown inside ``B`` lack their outermost ring.
-        True grows them over their own side of the contour instead (`BC`, `BP`, `BD`, `BCD`).
+        True grows them over their own side of the contour instead; `BCM` then grows inside ``M``.
     """
 
     th_type: str = "auto"
+    manual_keys: frozenset[str] = frozenset()
     th_binary_mask: float = 0.5
     th_contour: float = 0.1
     th_foreground: float = 0.3
@@ -72,6 +79,8 @@ class DecodeSettings:
     def __post_init__(self) -> None:
         """Refuse values that no step could honour."""
         _one_of("TH_TYPE", self.th_type, ("auto", "manual"))
+        for key in self.manual_keys:
+            _one_of("manual_keys", key, AUTOMATIC_KEYS)
         _one_of("CONTOUR_MODE", self.contour_mode, CONTOUR_MODES)
         for operation, radius in self.seed_morph:
             _one_of("SEED_MORPH_SEQUENCE", operation, MORPH_OPERATIONS)
@@ -87,6 +96,11 @@ class DecodeSettings:
         _not_negative("TH_DISTANCE", self.th_distance)
         _not_negative("TH_DIST_FOREGROUND", self.th_dist_foreground)
 
+    def is_automatic(self, key: str) -> bool:
+        """Return True if the threshold of this key without prefix is taken from the maps."""
+        automatic = self.th_type == "auto" and key in AUTOMATIC_KEYS
+        return automatic and key not in self.manual_keys
+
     @classmethod
     def from_keys(cls, values: Mapping[str, object] | str) -> DecodeSettings:
         """Read configuration keys, e.g. ``{"TH_BINARY_MASK": 0.5}``.
@@ -95,8 +109,10 @@ class DecodeSettings:
         ----------
         values : mapping
             Keys of ``PROBLEM.INSTANCE_SEG`` in any of their spellings: with or without the
-            prefixes ``DATA_MW_`` and ``DATA_``. Without ``TH_TYPE``, the thresholds are manual
-            as soon as one of a binary channel is given.
+            prefixes ``DATA_MW_`` and ``DATA_``. Without ``TH_TYPE``, each given threshold is
+            manual and the others are automatic. As in a file, the size under the full name
+            ``DATA_REMOVE_SMALL_OBJ`` removes before the seeds grow, unless ``REMOVE_BEFORE_MW`` is
+            given; under the other names it is the size alone.
 
         Raises
         ------
@@ -122,8 +138,10 @@ class DecodeSettings:
             for key, name in _FIELD_OF_KEY.items()
             if key in keys
         }
-        if "th_type" not in arguments and arguments.keys() & _BINARY_THRESHOLDS:
-            arguments["th_type"] = "manual"
+        if "th_type" not in arguments:
+            arguments["manual_keys"] = frozenset(keys) & frozenset(AUTOMATIC_KEYS)
+        if "DATA_REMOVE_SMALL_OBJ" in map(str.upper, values) and "remove_before" not in arguments:
+            arguments["remove_before"] = True
         if "SEED_MORPH_SEQUENCE" in keys:
             arguments["seed_morph"] = _pair_morphology(
                 _items("SEED_MORPH_SEQUENCE", keys["SEED_MORPH_SEQUENCE"]),
@@ -150,7 +168,8 @@ class DecodeSettings:
         Parameters
         ----------
         values : mapping
-            As for `from_keys`; a threshold of a binary channel makes all of them manual.
+            As for `from_keys`; a threshold of a binary channel becomes manual, and ``TH_TYPE``
+            decides about all of them. The order of removal changes with ``REMOVE_BEFORE_MW`` only.
 
         Raises
         ------
@@ -160,8 +179,11 @@ class DecodeSettings:
         given = DecodeSettings.from_keys(values)
         keys = {_plain_name(key) for key in values}
         names = {name for key, name in _FIELD_OF_KEY.items() if key in keys}
-        if names & _BINARY_THRESHOLDS:
-            names.add("th_type")
+        if "th_type" in names:
+            names.add("manual_keys")
+        elif given.manual_keys:
+            given = replace(given, manual_keys=self.manual_keys | given.manual_keys)
+            names.add("manual_keys")
         if "SEED_MORPH_SEQUENCE" in keys:
             names.add("seed_morph")
         if "ERODE_AND_DILATE_FOREGROUND" in keys:
@@ -191,8 +213,25 @@ _COMPOSED = (
     "FORE_EROSION_RADIUS",
     "FORE_DILATION_RADIUS",
 )
-_BINARY_THRESHOLDS = {"th_binary_mask", "th_contour", "th_foreground", "th_points"}
+_BINARY_THRESHOLDS = {_FIELD_OF_KEY[key] for key in AUTOMATIC_KEYS}
 _KIND = {field.name: str(field.type) for field in fields(DecodeSettings)}
+
+
+def warn_of_unused(values: Mapping[str, object]) -> None:
+    """Warn of thresholds that are given together with ``TH_TYPE`` auto, which does not use them.
+
+    Parameters
+    ----------
+    values : mapping
+        As for `DecodeSettings.from_keys`.
+    """
+    keys = {_plain_name(key): value for key, value in values.items()}
+    unused = [key for key in AUTOMATIC_KEYS if key in keys]
+    if keys.get("TH_TYPE") == "auto" and unused:
+        warnings.warn(
+            f"TH_TYPE is 'auto', so {', '.join(unused)} has no effect; leave TH_TYPE out to use it",
+            stacklevel=3,
+        )
 
 
 def _plain_name(key: str) -> str:

@@ -54,6 +54,9 @@ class Decoder:
         A seed is where all hold.
     growth : tuple of Term
         Seeds grow where all hold; empty: everywhere.
+    whole : tuple of Term
+        The same with GROW_INTO_CONTOUR, if a channel covers the contour; else the growth mask is
+        made of ``B`` and ``C``.
     surface : str
         Channel that is flooded.
     downhill : bool
@@ -69,10 +72,23 @@ class Decoder:
     needs: tuple[str, ...]
     seeds: tuple[Term, ...]
     growth: tuple[Term, ...] = ()
+    whole: tuple[Term, ...] = ()
     surface: str = "B"
     downhill: bool = True
     background: Callable[[Maps, Thresholds, np.ndarray], np.ndarray] | None = None
     note: str | None = None
+
+    def growth_terms(self, *, into_contour: bool) -> tuple[Term, ...] | None:
+        """Return the terms of the growth mask, or None if it is made of ``B`` and ``C``.
+
+        Parameters
+        ----------
+        into_contour : bool
+            GROW_INTO_CONTOUR.
+        """
+        if not into_contour or not self.growth:
+            return self.growth
+        return self.whole or None
 
 
 def all_of(terms: tuple[Term, ...], maps: Maps, thresholds: Thresholds) -> np.ndarray:
@@ -109,7 +125,7 @@ DECODERS: dict[str, Decoder] = {
         Decoder("BC", ("B", "C"), seeds=(_B, _C), growth=(_IN_B,)),
         Decoder("BP", ("B", "P"), seeds=(_P,), growth=(_IN_B,)),
         Decoder("BD", ("B", "D"), seeds=(_B, _D), growth=(_IN_B, _IN_D)),
-        Decoder("BCM", ("B", "C", "M"), seeds=(_B, _C), growth=(_IN_M,)),
+        Decoder("BCM", ("B", "C", "M"), seeds=(_B, _C), growth=(_IN_B,), whole=(_IN_M,)),
         Decoder("BCD", ("B", "C", "D"), seeds=(_B, _D, _C), growth=(_IN_B, _IN_D)),
         Decoder(
             "BCDv2",

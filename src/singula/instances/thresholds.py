@@ -9,6 +9,7 @@ import numpy as np
 
 from singula.errors import prediction_overflow
 from singula.instances.settings import DecodeSettings
+from singula.instances.table import Decoder
 from singula.runtime import compiled
 
 N_BINS = 1024
@@ -101,16 +102,24 @@ def otsu_from_histogram(counts: np.ndarray) -> float | None:
     return float(centres[np.argmax(between)])
 
 
+def histogram_channels(decoder: Decoder, settings: DecodeSettings) -> tuple[str, ...]:
+    """List the channels whose histograms the automatic thresholds need."""
+    used = {c for key, c in _CHANNEL_OF_KEY.items() if settings.is_automatic(key)}
+    if settings.is_automatic("TH_FOREGROUND"):
+        used.add("M" if settings.grow_into_contour and "M" in decoder.needs else "B")
+    return tuple(channel for channel in decoder.needs if channel in used)
+
+
 def resolve_thresholds(
     histograms: Mapping[str, np.ndarray], settings: DecodeSettings
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Every threshold of decoding, by its configuration key without prefix.
+    """Find every threshold of decoding, by its configuration key without prefix.
 
     Parameters
     ----------
     histograms : mapping
-        Of the binary channels of the **whole image**, by channel name, as `histogram` counts them.
-        Not read when the thresholds are manual.
+        Of the channels of `histogram_channels` over the **whole image**, by channel name, as
+        `histogram` counts them. Histograms of other channels are not read.
     settings : DecodeSettings
 
     Returns
@@ -123,9 +132,11 @@ def resolve_thresholds(
 
     Notes
     -----
-    Automatic: Otsu's threshold for ``B``, ``C``, ``P``; the foreground is Otsu's of ``M`` or, where
-    there is no ``M``, half that of ``B``. On an image without objects Otsu would split the noise,
-    so a threshold below 0.1 is refused and the key's value taken.
+    Each threshold is automatic or manual by itself (`DecodeSettings.is_automatic`). Automatic is
+    Otsu's threshold for ``B``, ``C``, ``P``; the foreground is half of Otsu's of ``B``, whatever
+    ``TH_BINARY_MASK`` is, or Otsu's of ``M`` where instances grow inside ``M`` (`BCM` with
+    GROW_INTO_CONTOUR). On an image without objects Otsu would split the noise, so a threshold
+    below 0.1 is refused and the key's value taken.
     """
     chosen = {
         "TH_BINARY_MASK": settings.th_binary_mask,
@@ -135,19 +146,16 @@ def resolve_thresholds(
         "TH_DISTANCE": settings.th_distance,
         "TH_DIST_FOREGROUND": settings.th_dist_foreground,
     }
-    if settings.th_type == "manual":
-        return chosen, ()
-    automatic, notes = {}, []
-    for channel, counts in histograms.items():
-        value = otsu_from_histogram(counts)
+    sources = {key: (c, 1.0) for key, c in _CHANNEL_OF_KEY.items()}
+    in_mask = settings.grow_into_contour and "M" in histograms
+    sources["TH_FOREGROUND"] = ("M", 1.0) if in_mask else ("B", 0.5)
+    notes: dict[str, str] = {}
+    for key, (channel, factor) in sources.items():
+        if channel not in histograms or not settings.is_automatic(key):
+            continue
+        value = otsu_from_histogram(histograms[channel])
         if value is not None and value >= MIN_AUTO:
-            automatic[channel] = value
+            chosen[key] = factor * value
         else:
-            notes.append(f"map {channel} has nothing to separate: it takes the manual threshold")
-    for key, channel in _CHANNEL_OF_KEY.items():
-        chosen[key] = automatic.get(channel, chosen[key])
-    if "M" in histograms:
-        chosen["TH_FOREGROUND"] = automatic.get("M", chosen["TH_FOREGROUND"])
-    elif "B" in automatic:
-        chosen["TH_FOREGROUND"] = automatic["B"] / 2
-    return chosen, tuple(notes)
+            notes[channel] = f"map {channel} has nothing to separate: it takes the manual threshold"
+    return chosen, tuple(notes.values())

@@ -55,11 +55,11 @@ def searched_keys(channels: str, settings: DecodeSettings) -> tuple[tuple[str, .
     """
     decoder = DECODERS[channels]
     seeds = list(dict.fromkeys(term.key for term in decoder.seeds))
-    growth = list(dict.fromkeys(term.key for term in decoder.growth))
+    terms = decoder.growth_terms(into_contour=settings.grow_into_contour)
+    growth = ["TH_BINARY_MASK"] if terms is None else [term.key for term in terms]
     if decoder.background is not None:
         growth = []
-    elif growth and settings.grow_into_contour and "M" not in decoder.needs:
-        growth = ["TH_BINARY_MASK"]
+    growth = list(dict.fromkeys(growth))
     return tuple(seeds), tuple(key for key in growth if key not in seeds)
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from singula.data.normalize import Normalizer, Statistics
 from singula.evaluate import Match, winning_classes
 from singula.evaluate.overlap import sum_overlaps
-from singula.instances import DECODERS, resolve_thresholds
+from singula.instances import DECODERS, histogram_channels, resolve_thresholds
 from singula.instances.blockwise import flood_part
 from singula.instances.decode import advice
 from singula.instances.watershed import is_large
@@ -193,7 +193,7 @@ class ChunkImage:
                         counts[key] = counts.get(key, 0) + count
             settings = from_config.decode_settings(bench.config)
             decoder = DECODERS[bench.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS]
-            binary = {c: n for c, n in counts.items() if c in decoder.needs}
+            binary = {c: counts[c] for c in histogram_channels(decoder, settings)}
             values, notes = resolve_thresholds(binary, settings)
             found = {"values": values, "notes": list(notes)}
             if bench.post.voronoi_threshold is not None:

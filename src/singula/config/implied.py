@@ -1,0 +1,125 @@
+"""Switches that follow from other keys, and keys that wait for a switch.
+
+A rule here looks at all keys that were set, in the file and by ``--set`` together, so that an
+explicit value of the switch always wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+
+from singula.config.keys import key_table
+from singula.config.schema import Config
+from singula.config.source import Entry, Problem
+from singula.config.translate import REMOVE, SEG, Translation
+from singula.config.values import is_none, plain, to_bool
+
+SIZE = f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"
+SIZE_OF_FORMAT = f"{SEG}.DATA_REMOVE_SMALL_OBJ"
+ORDER = f"{SEG}.DATA_REMOVE_BEFORE_MW"
+_MEASURE = REMOVE.rpartition(".")[0]
+_POST = "TEST.POST_PROCESSING"
+_SHOWN = 3  # keys in a notice
+
+# Switches outside of sections with an ENABLE, and the keys that have no effect without them
+_SWITCHES: dict[str, tuple[str, ...]] = {
+    f"{_POST}.Z_FILTERING": (f"{_POST}.Z_FILTERING_SIZE",),
+    f"{_POST}.YZ_FILTERING": (f"{_POST}.YZ_FILTERING_SIZE",),
+    f"{_POST}.VORONOI_ON_MASK": (f"{_POST}.VORONOI_TH",),
+    f"{_POST}.APPLY_MASK": ("DATA.TEST.BINARY_MASKS",),
+    f"{SEG}.ERODE_AND_DILATE_FOREGROUND": (
+        f"{SEG}.FORE_EROSION_RADIUS",
+        f"{SEG}.FORE_DILATION_RADIUS",
+    ),
+}
+_SECTIONS = ("DATA.PREPROCESS.",)
+
+
+def implied(entries: Mapping[str, Entry]) -> Translation:
+    """Find the switches that follow from the keys that were set.
+
+    Parameters
+    ----------
+    entries : mapping
+        All keys that were set, by the names of the schema.
+
+    Returns
+    -------
+    Translation
+        The switches as further entries, and a notice for each.
+    """
+    work = Translation({})
+    _order_of_removal(entries, work)
+    _removal_by_properties(entries, work)
+    return work
+
+
+def _order_of_removal(entries: Mapping[str, Entry], work: Translation) -> None:
+    """Remove small instances before the seeds grow, as the format says of its own key."""
+    size = entries.get(SIZE)
+    if size is None or size.spelling != SIZE_OF_FORMAT or ORDER in entries:
+        return
+    work.entries[ORDER] = Entry(ORDER, True, size.place, size.spelling)
+    text = (
+        f"{SIZE_OF_FORMAT}: small ones are removed before the seeds grow; set {ORDER}: False to "
+        "remove them afterwards"
+    )
+    work.notices.append(str(Problem(size.place, text)))
+
+
+def _removal_by_properties(entries: Mapping[str, Entry], work: Translation) -> None:
+    """Enable the removal as soon as its lists are set, unless the user disabled it.
+
+    Limits or comparisons without any property, as files of the format carry them, are only named.
+    """
+    lists = [entries[name] for name in _lists() if name in entries]
+    lists = [entry for entry in lists if not is_none(entry.value) and plain(entry.value) != ()]
+    if not lists:
+        return
+    switch = f"{REMOVE}.ENABLE"
+    names = ", ".join(entry.key.rpartition(".")[2] for entry in lists)
+    for name in (switch, f"{_MEASURE}.ENABLE"):
+        if name in entries and _is_false(entries[name].value):
+            text = f"{name}: False, so {names} of {REMOVE} has no effect"
+            work.notices.append(str(Problem(entries[name].place, text)))
+            return
+        if name in entries and name == switch:
+            return
+    first = lists[0]
+    if first.key != f"{REMOVE}.PROPS":
+        text = f"{REMOVE}: {names} has no effect without PROPS"
+        work.notices.append(str(Problem(first.place, text)))
+        return
+    work.entries[switch] = Entry(switch, True, first.place)
+    text = f"{REMOVE}: {names} enables the removal of instances; set {switch}: False to disable it"
+    work.notices.append(str(Problem(first.place, text)))
+
+
+def _lists() -> tuple[str, ...]:
+    return tuple(f"{REMOVE}.{name}" for name in ("PROPS", "VALUES", "SIGN"))
+
+
+def _is_false(value: object) -> bool:
+    with suppress(ValueError):
+        return not to_bool(value)
+    return False
+
+
+def waiting_keys(config: Config) -> Iterator[str]:
+    """Report keys that were set and have no effect, since nobody set their switch."""
+    values = config.dotted()
+    switches = dict(_SWITCHES)
+    for switch in values:
+        if switch.startswith(_SECTIONS) and switch.endswith(".ENABLE"):
+            section = switch.removesuffix("ENABLE")
+            inner = [name for name in values if name.startswith(section) and name != switch]
+            switches[switch] = tuple(inner)
+    for switch, names in switches.items():
+        if values[switch] or config.is_set(switch):
+            continue
+        waiting = [n for n in names if config.is_set(n) and values[n] != key_table()[n].default]
+        if waiting:
+            shown = ", ".join(waiting[:_SHOWN])
+            more = f" and {len(waiting) - _SHOWN} more" if len(waiting) > _SHOWN else ""
+            yield f"{shown}{more}: no effect without {switch}: True"
