@@ -136,7 +136,12 @@ def decoding(path: Path, labels: np.ndarray) -> Path:
     for row, (code, keys) in zip(panels, STEPS.items(), strict=True):
         maps = predicted(labels, code)
         settings = DecodeSettings.from_keys(
-            {**keys, "REMOVE_SMALL_OBJ": 30, "GROW_INTO_CONTOUR": code in ("BC", "BCD", "BP")}
+            {
+                **keys,
+                "TH_TYPE": "manual",
+                "REMOVE_SMALL_OBJ": 30,
+                "GROW_INTO_CONTOUR": code in ("BC", "BCD", "BP"),
+            }
         )
         done = decode(maps, code, settings=settings, keep_parts=True)
         assert done.parts is not None

@@ -67,6 +67,9 @@ PROBLEM:
     SEED_MORPH_SEQUENCE: {morphology}
     SEED_MORPH_RADIUS: {radii}
     DATA_REMOVE_SMALL_OBJ_BEFORE: 60
+    # Tuned values precede these; those that you change are yours
+    GENERATED_THRESHOLDS:
+      [TH_TYPE=manual, TH_BINARY_MASK=0.5, TH_CONTOUR={contour}, REMOVE_SMALL_OBJ=60]
 
 DATA:
   PATCH_SIZE: {patch}

@@ -165,7 +165,9 @@ def keys_read(source: Path) -> set[str]:
     known, read, asked = properties(), set(), set()
     places: dict[str, tuple[str, str]] = {}
     for path in source.rglob("*.py"):
-        if path.relative_to(source).parts[0] not in ("config", "gui"):
+        inner = path.relative_to(source)
+        # The precedence of thresholds is the one place in the configuration that uses keys.
+        if inner.parts[0] not in ("config", "gui") or inner.name == "thresholds.py":
             module = ast.parse(path.read_text(encoding="utf-8"))
             reader = Reader(module, known)
             read |= reader.read

@@ -9,6 +9,7 @@ import torch
 from made_run import MadeRun, cells, without
 
 from singula.config import load_config
+from singula.config.thresholds import resolve_sources
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.results import Results, open_results
@@ -140,6 +141,7 @@ def test_sliders_are_the_keys_that_change_something(demo_folder: Path) -> None:
     assert keys_that_matter(grown) == [*keys[:2], "DATA_MW_TH_FOREGROUND", keys[2]]
     for slider in Retune(results, "image_000", results.stages[-1]).sliders:
         assert slider.low <= slider.value <= slider.high
+        assert slider.source == "proposed"
 
 
 def test_missing_maps_are_said(demo: Path) -> None:
@@ -162,6 +164,9 @@ def test_saved_thresholds_are_what_the_command_line_takes(demo: Path, tmp_path: 
         assert problem.DATA_MW_TH_CONTOUR == 0.45
         assert problem.DATA_REMOVE_SMALL_OBJ_BEFORE == 12
         assert saved.TRAIN == config.TRAIN
+        sources = resolve_sources(saved)
+        assert sources["TH_CONTOUR"].source == sources["REMOVE_SMALL_OBJ"].source == "tuned"
+        assert sources["TH_BINARY_MASK"].source == "generated"  # as the demo wrote it
         with pytest.raises(UserError, match="exists already"):
             save_configuration(origin, config, chosen, target)
 
@@ -182,9 +187,13 @@ def test_older_spellings_do_not_contradict_the_new_value(section: str, tmp_path:
     )
     chosen = {"DATA_MW_TH_POINTS": 0.7, "DATA_REMOVE_SMALL_OBJ_BEFORE": 9}
     target = save_configuration(source, load_config(source), chosen, tmp_path / "new.yaml")
-    problem = load_config(target).PROBLEM.INSTANCE_SEG
+    saved = load_config(target)
+    problem = saved.PROBLEM.INSTANCE_SEG
     assert problem.DATA_MW_TH_POINTS == 0.7
     assert problem.DATA_REMOVE_SMALL_OBJ_BEFORE == 9
+    assert problem.DATA_REMOVE_BEFORE_MW is section.startswith("{DATA_REMOVE")
+    sources = resolve_sources(saved)
+    assert sources["TH_POINTS"].source == sources["REMOVE_SMALL_OBJ"].source == "tuned"
 
 
 def test_thresholds_in_the_checkpoint_are_used_by_prediction(demo: Path) -> None:

@@ -14,6 +14,7 @@ from singula.config.available import gaps
 from singula.config.check_model import MODEL_RULES, ineffective
 from singula.config.implied import waiting_keys
 from singula.config.schema import Config
+from singula.config.thresholds import unused_thresholds
 from singula.words import counted
 
 Rule = Callable[[Config], Iterator[str]]
@@ -76,7 +77,7 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
         )
     if config.ndim == 2 and config.PROBLEM.INSTANCE_SEG.WATERSHED_BY_2D_SLICES:
         notices.append(f"{_SEG}.WATERSHED_BY_2D_SLICES: has no effect in 2D")
-    notices += waiting_keys(config)
+    notices += [*waiting_keys(config), *unused_thresholds(config)]
     if test:
         notices += _idle_post_processing(config)
     if config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS == "Dv2" and test:

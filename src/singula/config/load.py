@@ -24,6 +24,7 @@ from singula.config.source import (
     from_overrides,
     read_yaml,
 )
+from singula.config.thresholds import set_by_user
 from singula.config.translate import RENAMED, Translation, translate
 from singula.config.values import is_none, show
 from singula.errors import UserError
@@ -163,7 +164,7 @@ def _examine(
     known = {name: entry for name, entry in entries.items() if name in key_table()}
     config, refused = _validate(known)
     problems += refused.values()
-    config = resolve(config)
+    config = set_by_user(resolve(config), parts[1].entries)
     train, test = config.TRAIN.ENABLE, config.TEST.ENABLE
     # A key that could not be read has its default now, which may break a rule by itself.
     unsure = _meant(unknown).union(*(_names(problem.text) for problem in problems))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from singula.config.schema_augment import Augmentor
 from singula.config.schema_base import Section, key, section
@@ -29,6 +29,9 @@ from singula.config.values import (
     Refuse,
     Text,
     Weights,
+    refusal,
+    to_float,
+    to_text,
     to_tuple,
 )
 
@@ -43,6 +46,25 @@ OnlyInstances = Refuse(
         "classification", "image_to_image",
     ),
 )  # fmt: skip
+
+
+def _mark(text: str) -> str:
+    """Check an entry such as ``TH_CONTOUR=0.2``."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if name not in THRESHOLD_KEYS or not equals:
+        raise refusal(f"each as NAME=VALUE, with a name of {', '.join(THRESHOLD_KEYS)}")
+    if name != "TH_TYPE":
+        try:
+            to_float(value)
+        except ValueError as error:
+            raise refusal(f"a number behind {name}=") from error
+    return f"{name}={value}"
+
+
+Marks = Annotated[
+    tuple[Annotated[str, BeforeValidator(to_text), AfterValidator(_mark)], ...],
+    BeforeValidator(to_tuple),
+]
 NoSubpixel = Refuse("it doubles the size of the image", ("subpixel",))
 
 
@@ -86,7 +108,9 @@ class InstanceSeg(Section):
     )
     POINT_RADIUS: Int = key(3, "Radius of the points of channel P in pixels.", ge=0)
     DATA_MW_TH_TYPE: Annotated[Literal["auto", "manual"], AnyCase()] = key(
-        "auto", "Thresholds of binary channels by Otsu (auto) or from the keys (manual)."
+        "auto",
+        "Thresholds of binary channels by Otsu (auto) or from the keys (manual); if unset, each "
+        "that is set is manual and the others are automatic.",
     )
     DATA_MW_TH_BINARY_MASK: Float = key(0.5, "Seeds: B above this.", ge=0, le=1)
     DATA_MW_TH_CONTOUR: Float = key(0.1, "Seeds: C below this.", ge=0, le=1)
@@ -120,6 +144,30 @@ class InstanceSeg(Section):
     FORE_DILATION_RADIUS: Int = key(5, "Radius of that dilation in pixels.", ge=0)
     DATA_CHECK_MW: Bool = key(False, "Save seeds, foreground and surface of the watershed.")
     WATERSHED_BY_2D_SLICES: Bool = key(False, "Make the instances of a volume slice by slice.")
+
+    GENERATED_THRESHOLDS: Marks = key(
+        (),
+        "Values that Singula wrote into this file; tuned ones precede them, those that you change "
+        "are yours.",
+    )
+    TUNED_THRESHOLDS: Marks = key(
+        (), "Values that singula tune or the Tune page found; those that you change are yours."
+    )
+
+
+THRESHOLD_KEYS: dict[str, str] = {
+    name: f"PROBLEM.INSTANCE_SEG.DATA_MW_{name}"
+    for name in (
+        "TH_TYPE",
+        "TH_BINARY_MASK",
+        "TH_CONTOUR",
+        "TH_FOREGROUND",
+        "TH_DISTANCE",
+        "TH_DIST_FOREGROUND",
+        "TH_POINTS",
+    )
+} | {"REMOVE_SMALL_OBJ": "PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE"}
+"""Keys of the decoding thresholds by their names without prefix: set and unset differ for them."""
 
 
 class Problem(Section):
@@ -186,8 +234,16 @@ class Config(Section):
         """Every key, dotted, with its value, in the order of the documentation."""
         return dict(_walk(self, ""))
 
+    def written(self) -> dict[str, Any]:
+        """Every key with its value but the thresholds that nobody set, which may be automatic."""
+        unset = {key for key in THRESHOLD_KEYS.values() if not self.is_set(key)}
+        return {name: value for name, value in self.dotted().items() if name not in unset}
+
     def to_yaml(self) -> str:
-        """Write the complete configuration as a YAML file that loads to an equal `Config`."""
+        """Write the configuration as a YAML file that loads to an equal `Config`.
+
+        It has every key but the thresholds that nobody set.
+        """
         import yaml
 
         class Dumper(yaml.SafeDumper):
@@ -197,7 +253,7 @@ class Config(Section):
             return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
 
         Dumper.add_representer(tuple, flow)
-        tree = nested(self.dotted())
+        tree = nested(self.written())
         text: str = yaml.dump(tree, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000)
         return text
 
@@ -224,9 +280,17 @@ class Config(Section):
             if value != usual[name]
         }
 
-    def replaced(self, values: Mapping[str, Any]) -> Config:
-        """Copy with some values, already checked, exchanged; `is_set` stays as it was."""
-        return _replaced(self, nested(values))
+    def replaced(self, values: Mapping[str, Any], *, mark_set: bool = False) -> Config:
+        """Copy with some values, already checked, exchanged.
+
+        Parameters
+        ----------
+        values : mapping
+            By dotted key.
+        mark_set : bool
+            Count these keys as set; else `is_set` stays as it was.
+        """
+        return _replaced(self, nested(values), mark_set=mark_set)
 
 
 def _walk(part: Section, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -250,11 +314,15 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _replaced(part: S, changes: Mapping[str, Any]) -> S:
+def _replaced(part: S, changes: Mapping[str, Any], *, mark_set: bool) -> S:
     new = {
-        name: _replaced(getattr(part, name), value) if isinstance(value, Mapping) else value
+        name: _replaced(getattr(part, name), value, mark_set=mark_set)
+        if isinstance(value, Mapping)
+        else value
         for name, value in changes.items()
     }
     copy = part.model_copy(update=new)
+    if mark_set:
+        return copy
     copy.model_fields_set.intersection_update(part.model_fields_set)
     return copy

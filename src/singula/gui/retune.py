@@ -14,6 +14,7 @@ import numpy.typing as npt
 from singula.config import Config, load_config
 from singula.config.keys import key_table
 from singula.config.load import config_from_dict
+from singula.config.thresholds import KEYS, with_tuned
 from singula.errors import UserError
 from singula.evaluate import Score, match
 from singula.gui.guard import Guard
@@ -24,7 +25,7 @@ from singula.io.write import write_text
 from singula.report.run_files import Stage
 from singula.stages import settings as from_config
 from singula.stages.post import filter_maps, post_settings, process_instances, seed_filter
-from singula.stages.tuned import KEYS, configured
+from singula.stages.thresholds import configured
 from singula.tuning.space import searched_keys
 
 Array = npt.NDArray[Any]
@@ -34,11 +35,18 @@ ORDER = "DATA_REMOVE_BEFORE_MW"
 WORDS = {
     "DATA_MW_TH_BINARY_MASK": "Seeds: inside (B) above",
     "DATA_MW_TH_CONTOUR": "Seeds: contour (C) below",
-    "DATA_MW_TH_FOREGROUND": "Instances grow where inside or mask is above",
+    "DATA_MW_TH_FOREGROUND": "Instances grow where inside (B), or mask (M), is above",
     "DATA_MW_TH_POINTS": "Seeds: central point (P) above",
     "DATA_MW_TH_DISTANCE": "Seeds: distance",
     "DATA_MW_TH_DIST_FOREGROUND": "Instances grow where distance (D) is above",
     SMALL: "Smallest instance, pixels",
+}
+_SOURCES = {
+    "user": "set by you",
+    "tuned": "tuned",
+    "generated": "proposed",
+    "automatic": "automatic, for each image",
+    "default": "default",
 }
 _OLDER = {"DATA_REMOVE_SMALL_OBJ": SMALL, "TH_POINTS": "DATA_MW_TH_POINTS"}
 _UNIT = {"DATA_MW_TH_DISTANCE", "DATA_MW_TH_DIST_FOREGROUND"}
@@ -56,6 +64,8 @@ class Slider:
     low, high, step : float
     value : float
         As the run used it.
+    source : str
+        Where the run's value came from, in the words of the interface; empty if not known.
     """
 
     key: str
@@ -64,6 +74,7 @@ class Slider:
     high: float
     step: float
     value: float
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,18 +156,21 @@ class Retune:
     @cached_property
     def sliders(self) -> list[Slider]:
         """The thresholds on which the instances of this configuration depend."""
-        used = self._used()
+        used, sources = self._used(), self._sources()
         sliders = []
         for key in keys_that_matter(self.config):
             if key == SMALL:
                 value = float(self.config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE)
-                sliders.append(Slider(key, WORDS[key], 0, max(200, 4 * value), 1, value))
+                sliders.append(
+                    Slider(key, WORDS[key], 0, max(200, 4 * value), 1, value, sources.get(key, ""))
+                )
                 continue
             high = self._largest_distance() if key in _UNIT else 1.0
             step = 0.01 if high <= 2 else 0.1
             # Whole steps, so that a slider can stand where the run's own threshold was.
             value = round(min(used[key], high), 4)
-            sliders.append(Slider(key, WORDS[key], 0.0, high, step, value))
+            source = sources.get(key, "")
+            sliders.append(Slider(key, WORDS[key], 0.0, high, step, value, source))
         return sliders
 
     def _used(self) -> dict[str, float]:
@@ -165,6 +179,12 @@ class Retune:
         found = {f"DATA_MW_{key}": float(v) for key, v in (told.get(self.name) or {}).items()}
         keys = self.config.PROBLEM.INSTANCE_SEG
         return {key: found.get(key, getattr(keys, key, 0.0)) for key in WORDS}
+
+    def _sources(self) -> dict[str, str]:
+        """Return where the run's thresholds came from, by key of ``PROBLEM.INSTANCE_SEG``."""
+        found = (self.results.files.summary.get("test") or {}).get("threshold_sources") or {}
+        keys = {name: key.removeprefix(PREFIX) for name, key in KEYS.items()}
+        return {keys[name]: _SOURCES[who] for name, who in found.items() if who in _SOURCES}
 
     def _largest_distance(self) -> float:
         largest = max(
@@ -231,7 +251,7 @@ def original_config(results: Results, guard: Guard) -> Path | None:
 def save_configuration(
     source: Path | None, config: Config, values: Mapping[str, float], target: Path
 ) -> Path:
-    """Write a configuration with other thresholds, made manual; never over a file that is there.
+    """Write a configuration with other thresholds, marked as tuned; never over an existing file.
 
     Parameters
     ----------
@@ -266,8 +286,10 @@ def save_configuration(
             if new == SMALL:  # whose spelling decides on the order of removal
                 section.setdefault(ORDER, config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_BEFORE_MW)
     section.update(chosen)
+    names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}
+    expected = with_tuned(config, {names[key]: value for key, value in chosen.items()})
+    section["TUNED_THRESHOLDS"] = list(expected.PROBLEM.INSTANCE_SEG.TUNED_THRESHOLDS)
     text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
-    expected = config.replaced({PREFIX + key: value for key, value in chosen.items()})
     if not _says(tree, expected):
         text = expected.to_yaml()
     return write_text(target, text)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from singula.config import Config
+from singula.config.thresholds import KEYS
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import Processes, Started, alive, interrupt
@@ -19,7 +20,6 @@ from singula.gui.retune import PREFIX, config_of
 from singula.gui.runs import IMAGE, error_in, read_record, tail
 from singula.io.results import ResultsTree
 from singula.io.write import write_json
-from singula.stages.tuned import KEYS
 from singula.tuning.tuner import check_goal
 
 RECORD, OUTPUT, TRIALS = "gui_search.json", "gui_search.log", "trials.csv"

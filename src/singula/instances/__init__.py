@@ -71,5 +71,6 @@ def decode_labels(
     if thresholds is None or (isinstance(thresholds, str) and thresholds == "auto"):
         thresholds = {}
     settings = DecodeSettings.from_keys(thresholds)
-    warn_of_unused(thresholds)
+    if isinstance(thresholds, Mapping):
+        warn_of_unused(thresholds)
     return decode(maps, channels, settings=settings, spacing=spacing).labels

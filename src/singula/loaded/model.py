@@ -14,7 +14,7 @@ import numpy.typing as npt
 from singula.config import Config, config_from_dict
 from singula.data.preprocess import Reference, preprocess, resize_labels
 from singula.errors import UserError
-from singula.instances import Decoded, DecodeSettings, decode
+from singula.instances import Decoded, DecodeSettings, decode, warn_of_unused
 from singula.io.image import Spacing, check_spacing
 from singula.prediction import Predictor
 from singula.stages import settings as from_config
@@ -28,7 +28,7 @@ from singula.stages.post import (
     seed_filter,
 )
 from singula.stages.reading import Reader, reader_for
-from singula.stages.tuned import apply_tuned
+from singula.stages.thresholds import apply_tuned, threshold_line
 from singula.stages.weights import predictor_from
 from singula.training.checkpoint import load_checkpoint
 from singula.words import counted
@@ -158,7 +158,8 @@ class Model:
         array : ndarray
             (y, x[, c]) or (z, y, x[, c]).
         thresholds : "auto" or mapping, optional
-            As in `singula.decode`; by default those of the run, or what `singula tune` saved.
+            As in `singula.decode`, but what is not given is as in the run: by default the values
+            that `singula tune` saved, else those of the training's configuration.
         spacing : float or sequence of float, optional
             Size of a pixel, per axis z first; as configured by default.
         augment : bool, optional
@@ -210,16 +211,13 @@ class Model:
         return labels, decoded
 
     def _decoding(self, thresholds: str | Mapping[str, object] | None) -> DecodeSettings:
-        configured = from_config.decode_keys(self.config)
+        configured = from_config.decode_settings(self.config)
         if thresholds is None:
-            return DecodeSettings.from_keys(configured)
+            return configured
         if isinstance(thresholds, str):
-            return DecodeSettings.from_keys({**configured, "DATA_MW_TH_TYPE": thresholds})
-        plain = {k.removeprefix("DATA_").removeprefix("MW_"): v for k, v in configured.items()}
-        # A threshold of a binary channel makes all manual; other keys leave automatic ones alone.
-        given = DecodeSettings.from_keys(thresholds).th_type
-        manual = {"TH_TYPE": given} if given == "manual" else {}
-        return DecodeSettings.from_keys({**plain, **manual, **thresholds})
+            thresholds = {"TH_TYPE": thresholds}
+        warn_of_unused(thresholds)
+        return configured.changed(thresholds)
 
     def _image(self, array: Array) -> Array:
         """The array with a channel axis at its end."""
@@ -274,9 +272,9 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     config = config_from_dict(
         yaml.safe_load(checkpoint.description["config"]), source=str(checkpoint.path)
     )
-    # The checkpoint's own configuration names every key: what was tuned later is meant.
     config, notices = apply_tuned(config, checkpoint.description, always=True)
     checkpoint = with_statistics(config, checkpoint, notices.append)
+    notices.append(threshold_line(config))
     predictor, normalizer = predictor_from(config, checkpoint, torch.device(device))
     known = checkpoint.description.get("reference")
     reader = reader_for(config, "TEST", Reference.from_dict(known) if known else None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singula.channels import parse_channels
+from singula.config.thresholds import GENERATED, marks
 from singula.errors import UserError
 from singula.propose import folders, images, network, objects, training
 from singula.propose.choice import Choice
@@ -139,7 +140,7 @@ def propose(
 
 def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> list[Choice]:
     codes = parse_channels(str(used.value))
-    return [
+    chosen = [
         used,
         objects.weights(codes, n_classes(survey)),
         objects.contour(sizes, codes),
@@ -149,6 +150,9 @@ def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> lis
         *objects.seeds(sizes, codes),
         objects.small(sizes),
     ]
+    note = "tuned values precede these; those that you change are yours"
+    marked = marks({choice.key: choice.value for choice in chosen})
+    return [*chosen, Choice(GENERATED, marked, note=note)]
 
 
 def _learning(

@@ -16,10 +16,17 @@ from singula.words import counted
 _THRESHOLDS = {
     "TH_BINARY_MASK": "inside (B) above it makes a seed",
     "TH_CONTOUR": "contour (C) below it makes a seed",
-    "TH_FOREGROUND": "inside or mask (B, M) above it is filled by growing",
+    "TH_FOREGROUND": "inside (B, or M of BCM) above it is filled by growing",
     "TH_POINTS": "central point (P) above it makes a seed",
     "TH_DISTANCE": "distance (D, Dv2) that makes a seed",
     "TH_DIST_FOREGROUND": "distance (D, Dv2) that is filled by growing",
+}
+_SOURCES = {
+    "user": "you",
+    "tuned": "singula tune",
+    "generated": "Singula's proposal",
+    "automatic": "automatic",
+    "default": "default",
 }
 _NEEDS = {
     "TH_BINARY_MASK": "B",
@@ -116,38 +123,39 @@ def _metric_words(name: str) -> str:
 
 def threshold_section(files: RunFiles) -> Markup | None:
     """The thresholds that turned channels into instances."""
-    used: Mapping[str, Mapping[str, float]] = (files.summary.get("test") or {}).get(
-        "thresholds"
-    ) or {}
+    test: Mapping[str, Any] = files.summary.get("test") or {}
+    used: Mapping[str, Mapping[str, float]] = test.get("thresholds") or {}
     if not used:
         return None
+    sources: Mapping[str, str] = test.get("threshold_sources") or {}
     channels = str(files.key("PROBLEM.INSTANCE_SEG.DATA_CHANNELS", ""))
     names = dict.fromkeys(name for image in used.values() for name in image)
     rows = []
     for name in names:
-        if name in _NEEDS and not any(letter in channels for letter in _NEEDS[name]):
+        needed = name in sources or not sources
+        if not needed or not any(letter in channels for letter in _NEEDS.get(name, channels)):
             continue
         values = [v for image in used.values() if (v := image.get(name)) is not None]
         if not values:
             continue
         low, middle, high = min(values), float(np.median(values)), max(values)
-        rows.append([name, _THRESHOLDS.get(name, ""), *(f"{v:.3f}" for v in (low, middle, high))])
-    kind = str(files.key("PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE", "manual"))
-    words = (
-        "Those of binary channels were chosen for each image by Otsu's method, which parts the "
-        "histogram of the channel in two; the others stand in the configuration."
-        if kind == "auto"
-        else "They stand in the configuration."
-    )
+        source = _SOURCES.get(sources.get(name, ""), "–")
+        numbers = (f"{v:.3f}" for v in (low, middle, high))
+        rows.append([name, _THRESHOLDS.get(name, ""), source, *numbers])
     return section(
         "thresholds",
         "Thresholds used",
-        tag("p", words, f" (DATA_MW_TH_TYPE: {kind})"),
+        tag(
+            "p",
+            "Automatic ones were chosen for each image by Otsu's method, which splits the "
+            "histogram of the channel in two. Your own values precede those of singula tune, and "
+            "these precede values that Singula proposed.",
+        ),
         table(
             "Over the test images",
-            ["Threshold", "Meaning", "Least", "Median", "Largest"],
+            ["Threshold", "Meaning", "Set by", "Least", "Median", "Largest"],
             rows,
-            text_columns=2,
+            text_columns=3,
         ),
     )
 
@@ -194,7 +202,7 @@ def setup_section(files: RunFiles) -> Markup:
     summary = files.summary
     configuration: Mapping[str, Any] = summary.get("configuration") or {}
     keys = table(
-        "Every key with its value, defaults included",
+        "Every key with its value, defaults included; a threshold that is not listed was not set",
         ["Key", "Value"],
         [[name, tag("code", _plain(value))] for name, value in configuration.items()],
         text_columns=2,

@@ -28,7 +28,7 @@ from singula.stages.room import notice_large
 from singula.stages.score import patch_scores, result_words
 from singula.stages.stack import Loaded, refuse_gaps, stack_slices
 from singula.stages.stored import StoredMaps, set_results_aside
-from singula.stages.tuned import apply_tuned
+from singula.stages.thresholds import apply_tuned, threshold_line
 from singula.stages.weights import find_checkpoint, predictor_from
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 from singula.training.device import gather_to_main, share_from_main, world_and_rank
@@ -316,11 +316,10 @@ class TestRun:
 
     def _use_tuned_thresholds(self) -> None:
         """Take the thresholds that are saved with the weights, where the file gives none."""
-        if self.weights is None:
-            return
-        self.config, notices = apply_tuned(self.config, self.weights.description)
+        description = self.weights.description if self.weights is not None else {}
+        self.config, notices = apply_tuned(self.config, description)
         self.finish.config = self.config
-        for line in notices:
+        for line in (*notices, threshold_line(self.config)):
             self.notify(line)
 
     def _load(self, checkpoint: Checkpoint) -> tuple[Predictor, Normalizer]:

@@ -24,7 +24,7 @@ _SCORE_FIELDS = tuple(f.name for f in fields(Score))
 
 def settings_fingerprint(config: Config, checkpoint: Path | None) -> str:
     """Hash of the weights and of every key that matters for the test."""
-    relevant = {k: v for k, v in config.dotted().items() if not k.startswith(_IRRELEVANT)}
+    relevant = {k: v for k, v in config.written().items() if not k.startswith(_IRRELEVANT)}
     digest = hashlib.blake2b(json.dumps(relevant, default=str).encode(), digest_size=16)
     if checkpoint is not None:
         with checkpoint.open("rb") as file:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from singula.channels import EncodeSettings, parse_channels
 from singula.channels.table import CHANNELS
 from singula.config import Config
+from singula.config.thresholds import AUTOMATIC, resolve_sources
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.instances import DecodeSettings
@@ -312,8 +313,15 @@ def fit_settings(config: Config, seed: int, *, workers: int, live: bool) -> FitS
 
 
 def decode_settings(config: Config) -> DecodeSettings:
-    """Thresholds and steps from maps to instances."""
-    return DecodeSettings.from_keys(decode_keys(config))
+    """Thresholds and steps from maps to instances; see `singula.config.thresholds`."""
+    found = resolve_sources(config)
+    manual = frozenset(name for name in AUTOMATIC if found[name].source != "automatic")
+    every = len(manual) == len(AUTOMATIC)
+    return replace(
+        DecodeSettings.from_keys(decode_keys(config)),
+        th_type="manual" if every else "auto",
+        manual_keys=frozenset() if every else manual,
+    )
 
 
 def decode_keys(config: Config) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from singula.config import Config
 from singula.errors import UserError
 from singula.io.results import ResultsTree
 from singula.stages.seed import run_seed
+from singula.stages.thresholds import threshold_sources
 
 if TYPE_CHECKING:
     from singula.stages.chunks.run import ChunkRun
@@ -47,7 +48,7 @@ def write_summary(
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "peak_memory_mb": peak_memory(),
         "peak_memory_mb_after": memory,
-        "configuration": config.dotted(),
+        "configuration": config.written(),
     }
     if training is not None:
         summary["training"] = {
@@ -62,6 +63,7 @@ def write_summary(
         summary["test"] = {
             "instances": done.instances,
             "thresholds": done.thresholds,
+            "threshold_sources": threshold_sources(done.config),
             "failed": test.failed,
             "files": test.sources,
         }

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from singula.config.thresholds import with_tuned
 from singula.evaluate import score_rows
 from singula.instances import DecodeSettings
 from singula.io.write import write_csv, write_text
 from singula.stages import settings as from_config
 from singula.stages.post import PostSettings, process_instances, seed_filter
-from singula.stages.tuned import configured, with_thresholds
+from singula.stages.thresholds import configured
 from singula.training.checkpoint import save_tuned
 from singula.tuning.chart import draw_search
+from singula.tuning.space import searched_keys
 from singula.tuning.tuner import METRICS, Steps, Trial, Tuner, check_goal
 from singula.tuning.validation import Run, find_run, stored_examples
 from singula.words import command, counted
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from singula.config import Config
 
 Notify = Callable[[str], None]
-_AUTOMATIC = ("TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND", "TH_POINTS")
 _SHOWN = {
     "panoptic_quality": "mean panoptic quality",
     "f1": "mean F1",
@@ -49,11 +50,12 @@ class TuneResult:
     before, after : Trial
         What was configured, and the best that was found; the same where nothing was better.
     thresholds : dict
-        The best, by configuration key without prefix; ``TH_TYPE`` among them.
+        The best, by configuration key without prefix, without those that are automatic. TH_TYPE is
+        among them where it holds for all.
     start : dict
         Numbers that were searched, as configured; of automatic thresholds the mean over images.
     th_type : str
-        ``auto`` or ``manual``, as configured.
+        ``manual`` if all numbers that were searched are configured; else ``auto``.
     trials : list of Trial
         All that was tried.
     metric : str
@@ -163,7 +165,7 @@ def tune(
         after,
         thresholds,
         searched,
-        tuner.settings.th_type,
+        _type(tuner),
         trials,
         metric,
         tuner.iou,
@@ -205,6 +207,12 @@ def _steps(post: PostSettings) -> Steps:
     )
 
 
+def _type(tuner: Tuner) -> str:
+    """Return "auto" if a threshold that was searched is automatic as configured."""
+    seeds, growth = searched_keys(tuner.channels, tuner.settings)
+    return "auto" if any(map(tuner.settings.is_automatic, seeds + growth)) else "manual"
+
+
 class _Progress:
     """Says now and then how far a search is."""
 
@@ -240,7 +248,7 @@ def _write(
     files = {"table": write_csv(folder / "tuning.csv", rows)}
     tried = [
         {
-            **{"TH_TYPE": tuner.settings.th_type, **trial.thresholds},
+            **{"TH_TYPE": _type(tuner), **trial.thresholds},
             **{name: getattr(trial.score, field) for name, field in METRICS.items()},
             **{name: getattr(trial.score, name) for name in ("precision", "recall")},
             "chosen": int(trial is after),
@@ -269,7 +277,7 @@ def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
     }
     if run.config.TRAIN.ENABLE:  # what the training set out from is not what is tested
         changes |= {"MODEL.LOAD_CHECKPOINT": False, "PATHS.CHECKPOINT_FILE": ""}
-    config: Config = with_thresholds(run.config.replaced(changes), thresholds)
+    config: Config = with_tuned(run.config.replaced(changes), thresholds)
     again = command(
         *("run", "--config", "THIS_FILE", "--result_dir", tree.job_dir.parent),
         *("--name", name[0], "--run_id", name[2]),
@@ -324,10 +332,9 @@ def save_thresholds(
 def result_lines(result: TuneResult) -> list[str]:
     """Before and after as a table of text."""
     rows = [("", "before", "after")]
-    rows.append(("TH_TYPE", result.th_type, str(result.thresholds["TH_TYPE"])))
+    rows.append(("TH_TYPE", result.th_type, str(result.thresholds.get("TH_TYPE", result.th_type))))
     for key, value in result.start.items():
-        own = result.thresholds["TH_TYPE"] == "auto" and key in _AUTOMATIC
-        rows.append((key, f"{value:.3g}", f"{value if own else result.thresholds[key]:.3g}"))
+        rows.append((key, f"{value:.3g}", f"{result.thresholds.get(key, value):.3g}"))
     for name, title in _SHOWN.items():
         found = [getattr(trial.score, name) for trial in (result.before, result.after)]
         before, after = (f"{v:.4f}" if isinstance(v, float) else str(v) for v in found)

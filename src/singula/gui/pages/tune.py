@@ -133,7 +133,8 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
                     bar.props(f'dense aria-label="{slider.words}"')
                     bar.on_value_change(partial(self._moved, slider.key))
                     self.bars[slider.key] = bar
-                    ui.label(slider.key).classes("key-name")
+                    origin = f" · {slider.source}" if slider.source else ""
+                    ui.label(slider.key + origin).classes("key-name")
 
     async def _moved(self, key: str, event: Any) -> None:
         if event.value is None or float(event.value) == self.values[key]:

@@ -34,7 +34,7 @@ from singula.stages.normalization import with_statistics
 from singula.stages.post import post_settings
 from singula.stages.progress import file_stamp, settings_fingerprint
 from singula.stages.stored import maps_fingerprint, set_results_aside
-from singula.stages.tuned import apply_tuned
+from singula.stages.thresholds import apply_tuned, threshold_line
 from singula.stages.weights import find_checkpoint
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 from singula.words import counted
@@ -105,6 +105,8 @@ class ChunkRun:
         checkpoint = with_statistics(self.config, load_checkpoint(path), self.notify)
         self.config, notices = apply_tuned(self.config, checkpoint.description)
         self.finish.config = self.config
+        if self.pairs is None:  # else `singula predict` has said it for all images
+            notices.append(threshold_line(self.config))
         for line in notices:
             self.notify(line)
         self._set_aside(pairs, checkpoint, inputs)

@@ -1,0 +1,121 @@
+"""Decoding thresholds of a run: those saved with the weights, and which value came from where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from singula.config import Config
+from singula.config.thresholds import (
+    AUTOMATIC,
+    KEYS,
+    SIZE,
+    TYPE,
+    Source,
+    origin,
+    resolve_sources,
+    with_tuned,
+)
+from singula.instances import DECODERS
+
+_WORDS: dict[Source, str] = {
+    "user": "set by you",
+    "tuned": "found by singula tune",
+    "generated": "proposed by Singula",
+    "default": "default",
+}
+
+
+def configured(config: Config) -> dict[str, Any]:
+    """Return the thresholds and the smallest size that are not automatic, by name without prefix.
+
+    TH_TYPE is among them where it holds for all thresholds: ``auto`` or ``manual``.
+    """
+    found = resolve_sources(config)
+    fixed = {name: t.value for name, t in found.items() if t.source != "automatic"}
+    manual = sum(name in fixed for name in AUTOMATIC)
+    kind = {0: {TYPE: "auto"}, len(AUTOMATIC): {TYPE: "manual"}}.get(manual, {})
+    return {**kind, **fixed}
+
+
+def used_names(config: Config) -> list[str]:
+    """List the thresholds on which the instances depend, seeds first, and the smallest size."""
+    section = config.PROBLEM.INSTANCE_SEG
+    decoder = DECODERS[section.DATA_CHANNELS]
+    growth = decoder.growth_terms(into_contour=section.GROW_INTO_CONTOUR)
+    names = [term.key for term in decoder.seeds]
+    names += ["TH_BINARY_MASK"] if growth is None else [term.key for term in growth]
+    return [*dict.fromkeys(names), SIZE]
+
+
+def threshold_sources(config: Config) -> dict[str, Source]:
+    """Return where each threshold of `used_names` came from."""
+    found = resolve_sources(config)
+    return {name: found[name].source for name in used_names(config)}
+
+
+def threshold_line(config: Config) -> str:
+    """Describe the active thresholds and where they came from in one line."""
+    found = resolve_sources(config)
+    texts = []
+    for name in used_names(config):
+        threshold = found[name]
+        if threshold.source == "automatic":
+            texts.append(f"{name} automatic")
+        else:
+            texts.append(f"{name} {threshold.value:g} ({_WORDS[threshold.source]})")
+    return f"thresholds: {', '.join(texts)}"
+
+
+def apply_tuned(
+    config: Config, description: Mapping[str, Any], *, always: bool = False
+) -> tuple[Config, list[str]]:
+    """Take the thresholds that are saved with the weights, where nothing precedes them.
+
+    Parameters
+    ----------
+    config : Config
+    description : mapping
+        Of a checkpoint; without tuned thresholds the configuration stays as it is.
+    always : bool
+        True for the configuration of the training itself, which is older than the tuning: its
+        thresholds do not precede the tuned ones.
+
+    Returns
+    -------
+    config : Config
+        With the tuned values marked as such (see `singula.config.thresholds`).
+    notices : list of str
+        Which values are used, and why.
+    """
+    saved = (description.get("tuned") or {}).get("thresholds") or {}
+    tuned = {name: saved[name] for name in KEYS if name in saved}
+    # A file with tuned values, such as tuned.yaml, was chosen by the user for this run.
+    own = [name for name in KEYS if not always and origin(config, name) in ("user", "tuned")]
+    kept = set(own)
+    if TYPE in own and config.dotted()[KEYS[TYPE]] == "auto":
+        kept |= set(AUTOMATIC)
+    used = {name: value for name, value in tuned.items() if name not in kept}
+    before, new = _values(config), with_tuned(config, used)
+    after = _values(new)
+    notices = []
+    changed = [name for name in used if before[name] != after[name]]
+    if changed:
+        text = ", ".join(f"{name} {used[name]}" for name in changed)
+        notices.append(f"thresholds tuned on validation images are used: {text}")
+    unused = [name for name in tuned if name in kept and before[name] != tuned[name]]
+    if unused:
+        keys = [name for name in own if name in unused or name == TYPE]
+        notices.append(
+            f"the checkpoint holds tuned values of {', '.join(unused)}, but the configuration "
+            f"file's are used, as it gives {', '.join(KEYS[name] for name in keys)}; remove the "
+            "keys from it to use the tuned ones"
+        )
+    return new, notices
+
+
+def _values(config: Config) -> dict[str, Any]:
+    """Return the value of each threshold that is in effect, None for an automatic one."""
+    found = resolve_sources(config)
+    values = {n: None if t.source == "automatic" else t.value for n, t in found.items()}
+    return {TYPE: config.dotted()[KEYS[TYPE]], **values}
