@@ -54,9 +54,9 @@ from singula.stages.augmentation import augment_settings  # noqa: E402
 from singula.training.callbacks import CheckpointSettings, EpochLog  # noqa: E402
 from singula.training.device import Device, free_memory, training_arithmetic  # noqa: E402
 from singula.training.fit import FitSettings, Training, fit  # noqa: E402
+from singula.training.loader import loader_workers  # noqa: E402
 from singula.training.metrics import MapScores  # noqa: E402
 from singula.training.optimise import OptimiserSettings  # noqa: E402
-from singula.workflow import loader_workers  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 MOSAIC = ROOT.parent / "shared/data/bench/mosaic_4096_raw.tif"

@@ -101,12 +101,11 @@ def _estimate(
 
     device, workers = None, 0
     if timed:
-        from singula.training.device import choose_device
+        from singula.training.device import choose_device, use_cores
+        from singula.training.loader import loader_workers
 
         device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, lambda line: None)
-        _use_cores(config)
-        from singula.workflow import loader_workers
-
+        use_cores(config.SYSTEM.NUM_CPUS)
         workers = loader_workers(config.SYSTEM.NUM_WORKERS, device.kind)
     try:
         lines = estimate(config, found, device, timed=timed, workers=workers).lines()
@@ -119,18 +118,6 @@ def _estimate(
     for line in lines:
         notify(line)
     return lines
-
-
-def _use_cores(config: Config) -> None:
-    """As many threads as a run takes."""
-    import os
-
-    import torch
-
-    from singula.training.device import cpu_threads
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(cpu_threads(config.SYSTEM.NUM_CPUS))
 
 
 def _fix(found: Inspection, folder: Path, notify: Notify) -> None:

@@ -162,16 +162,17 @@ def prepare(
     """
     import pandas as pd
 
+    prepare_process()
     from singula.propose import propose
+    from singula.stages.timing import measure_proposal
     from singula.survey import survey_dataset
 
-    prepare_process()
     target = _folder(output) / f"{name.strip() or 'cells'}.yaml"
     if target.exists() and not target.read_text(encoding="utf-8").startswith(_FIRST_LINE):
         raise UserError(f"{target}: exists, and no notebook wrote it", "choose another name")
     survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=ndim, most_files=24)
     stored = target.with_name(f"{target.stem}_channels")
-    proposal = propose(survey, minutes=minutes, stored=stored)
+    proposal = propose(survey, minutes=minutes, stored=stored, measure=measure_proposal)
     proposal = replace(proposal, choices=_answered(proposal, find, classes))
     _, _, rest = proposal.yaml.partition("\n")
     write_text(target, f"{_FIRST_LINE}\n{rest}")

@@ -219,10 +219,9 @@ def _device(config: Config, gpu: str | None, log: Notify) -> Device:
     with importing():
         import torch
 
-        from singula.training.device import choose_device, cpu_threads, join_processes
+        from singula.training.device import choose_device, join_processes, use_cores
 
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(cpu_threads(config.SYSTEM.NUM_CPUS))
+    use_cores(config.SYSTEM.NUM_CPUS)
     device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, log)
     if device.kind == "cpu":
         log(f"computing on {torch.get_num_threads()} CPU threads")
@@ -244,6 +243,7 @@ def _train(
         return None
     with importing():
         from singula.stages.train import train
+        from singula.training.loader import loader_workers
 
     began = time.perf_counter()
     report = train(
@@ -262,22 +262,6 @@ def _train(
         f"best {config.TRAIN.CHECKPOINT_MONITOR} checkpoint: {report.result.best}"
     )
     return report
-
-
-def loader_workers(configured: int, kind: str) -> int:
-    """Processes that prepare patches.
-
-    On a CPU they would compete with the network, whose steps take far longer than preparing their
-    patches; so there is none unless cores are plenty. On a GPU it is the configured number, up to
-    one per core but one; with -1 all of these, up to 16.
-    """
-    from singula.runtime import available_cores
-
-    cores = available_cores()
-    if configured < 0:
-        configured = 16 if kind == "cuda" else 5
-    spare = cores - 1 if kind == "cuda" else cores // 8
-    return max(0, min(configured, spare))
 
 
 def _test(

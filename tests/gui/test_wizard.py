@@ -21,6 +21,15 @@ from singula.gui.wizard import (
 )
 from singula.instances import DECODERS
 from singula.io.write import write_tiff
+from singula.stages import timing
+from singula.training.speed import TrainingSpeed
+
+
+@pytest.fixture(autouse=True)
+def known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the place of the clock."""
+    speed = TrainingSpeed(2.0, 0.5, draw=1.0, epoch=4.0)
+    monkeypatch.setattr(timing, "measure_training", lambda *arguments: speed)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +58,8 @@ def test_answers_make_a_configuration(guard: Guard, tmp_path: Path, ndim: int) -
         assert "objects" in sample.words
     form, proposal, _ = draft(Answers(parts=tuple(parts), output=Path("a.yaml")), guard)
     assert form.config().ndim == ndim
+    assert proposal.speed is not None
+    assert proposal.speed.whole_step == 3.0
     assert proposal.reasons
     config = load_config(form.save(tmp_path / "a.yaml"))
     assert config == form.config()

@@ -1,5 +1,6 @@
 """`singula init` on folders: the file it writes trains untouched, and nothing is overwritten."""
 
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -12,6 +13,15 @@ from singula.config import load_config
 from singula.demo import make_dataset
 from singula.io.read import read_labels
 from singula.io.write import write_tiff
+from singula.stages import timing
+from singula.training.speed import TrainingSpeed
+
+
+@pytest.fixture(autouse=True)
+def known_speed(monkeypatch) -> None:
+    """Take the place of the clock."""
+    speed = TrainingSpeed(2.0, 0.5, draw=1.0, epoch=4.0)
+    monkeypatch.setattr(timing, "measure_training", lambda *arguments: speed)
 
 
 def flat_data(folder: Path, part: str, count: int) -> None:
@@ -37,6 +47,42 @@ def test_what_it_writes_trains_untouched(ndim, command, data_2d, data_3d, tmp_pa
     assert "F1 mean" in command.out
     assert "no effect" not in command.out
     assert sorted(data.rglob("*")) == before, "the data folder stays as it is"
+
+
+def test_the_measured_speed_decides_the_epochs(command, data_2d, tmp_path) -> None:
+    file, epochs = tmp_path / "cells.yaml", []
+    for minutes in (10, 20):
+        file.unlink(missing_ok=True)
+        assert command("init", data_2d, "-o", file, "--minutes", minutes) == 0, command.err
+        assert "one training step takes 3 s" in command.out
+        config = load_config(file)
+        patches = 3 * config.DATA.TRAIN.REPLICATE
+        steps = -(-patches // config.TRAIN.BATCH_SIZE)
+        each = steps * 3.0 + 0.5 + 4.0
+        assert minutes * 60 - each < config.TRAIN.EPOCHS * each <= minutes * 60
+        epochs.append(config.TRAIN.EPOCHS)
+    assert epochs[0] < epochs[1]
+
+
+def test_the_estimate_of_the_check_is_the_time_that_was_asked_for(
+    command, data_2d, tmp_path
+) -> None:
+    file = tmp_path / "cells.yaml"
+    assert command("init", data_2d, "-o", file, "--minutes", "20") == 0, command.err
+    assert command("check", "--config", file) in (0, 1), command.err
+    assert re.search(r"training about (19|20) min", command.out), command.out
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no kernel"), MemoryError()])
+def test_without_a_measurement_the_speed_is_assumed_and_reported(
+    command, data_2d, tmp_path, monkeypatch, error: Exception
+) -> None:
+    def failing(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(timing, "measure_training", failing)
+    assert command("init", data_2d, "-o", tmp_path / "cells.yaml") == 0, command.err
+    assert "could not be timed" in command.out
 
 
 def test_the_check_that_it_advises_agrees_with_its_choice(command, data_2d, tmp_path) -> None:

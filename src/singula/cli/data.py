@@ -32,8 +32,9 @@ def init(
 
     prepare_process()
     from singula.propose.report import init_dataset
+    from singula.stages.timing import measure_proposal
 
-    init_dataset(dataset, output, minutes=minutes, notify=say)
+    init_dataset(dataset, output, minutes=minutes, notify=say, measure=measure_proposal)
 
 
 @app.command()

@@ -191,15 +191,25 @@ def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:
     parts = [part for part in answers.parts if part.labels is not None or part.name == "test"]
     if not parts:
         raise UserError("no folders are chosen", "choose the folder that holds your images")
+    from singula.stages.timing import measure_proposal
+
     # The name of a data set is only for messages where its parts are known.
     survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=answers.ndim, most_files=24)
     notes: list[str] = []
     channels = None if answers.find == AUTO else Choice(_CHANNELS, answers.find, FIND[answers.find])
     if any(part.flat for part in survey.parts):
-        proposal, notes = write_proposal(survey, output, minutes=answers.minutes, channels=channels)
+        proposal, notes = write_proposal(
+            survey, output, minutes=answers.minutes, channels=channels, measure=measure_proposal
+        )
     else:
         stored = output.with_name(f"{output.stem}_channels")
-        proposal = propose(survey, minutes=answers.minutes, stored=stored, channels=channels)
+        proposal = propose(
+            survey,
+            minutes=answers.minutes,
+            stored=stored,
+            channels=channels,
+            measure=measure_proposal,
+        )
     form = Form(
         {choice.key: choice.value for choice in proposal.choices},
         {choice.key: choice.comment for choice in proposal.choices if choice.comment},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from singula.propose.choice import Choice
-from singula.propose.propose import MINUTES, Proposal, propose
+from singula.propose.propose import MINUTES, Measure, Proposal, propose
 from singula.propose.write import write_proposal
 
-__all__ = ["MINUTES", "Choice", "Proposal", "propose", "write_proposal"]
+__all__ = ["MINUTES", "Choice", "Measure", "Proposal", "propose", "write_proposal"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from singula.propose import folders, images, network, objects, training
 from singula.propose.choice import Choice
 from singula.propose.sizes import Sizes
 from singula.survey import PartFacts, Survey
+from singula.training.speed import TrainingSpeed
 from singula.words import counted
 
 MINUTES = 30.0
@@ -38,11 +39,14 @@ class Proposal:
         What the training is meant to take.
     summary : str
         What the data set is, in a line or two.
+    speed : TrainingSpeed, optional
+        Measured speed that decided the number of epochs; None for an assumed one.
     """
 
     choices: tuple[Choice, ...]
     minutes: float
     summary: str
+    speed: TrainingSpeed | None = None
 
     @property
     def reasons(self) -> list[tuple[str, str, str]]:
@@ -81,12 +85,16 @@ class Proposal:
         return "\n".join(lines) + "\n"
 
 
+Measure = Callable[[Survey, Proposal], TrainingSpeed | None]
+
+
 def propose(
     survey: Survey,
     *,
     minutes: float = MINUTES,
     stored: Path | None = None,
     channels: Choice | None = None,
+    measure: Measure | None = None,
 ) -> Proposal:
     """Choose a configuration that trains on this data as it is.
 
@@ -99,6 +107,9 @@ def propose(
         Where channels made from the labels are kept; by default ``channels`` here.
     channels : Choice, optional
         What the network learns, where that was decided otherwise.
+    measure : callable, optional
+        Times a training step of a first proposal, and returns None if it cannot;
+        `singula.stages.timing.measure_proposal`. Without it a speed is assumed.
 
     Returns
     -------
@@ -114,9 +125,25 @@ def propose(
         raise UserError(f"{survey.root}: no labels to train on")
     if not 0 < minutes < math.inf:
         raise UserError(f"--minutes: found {minutes:g}; allowed numbers above 0")
+    first = _propose(survey, train, minutes, stored, channels, None)
+    speed = None if measure is None else measure(survey, first)
+    if speed is None:
+        return first
+    # Network, patch and batch do not depend on the speed, so it applies to them again.
+    return _propose(survey, train, minutes, stored, channels, speed)
+
+
+def _propose(
+    survey: Survey,
+    train: PartFacts,
+    minutes: float,
+    stored: Path | None,
+    channels: Choice | None,
+    speed: TrainingSpeed | None,
+) -> Proposal:
     stored = Path("channels") if stored is None else stored
     sizes = Sizes.of(survey)
-    learning, pixels = _learning(survey, sizes, train, minutes)
+    learning, pixels = _learning(survey, sizes, train, minutes, speed)
     chosen = [
         Choice("SYSTEM.NUM_CPUS", -1, note="all cores"),
         *training.device(survey.machine),
@@ -135,7 +162,7 @@ def propose(
         *_resolution(survey),
         *_testing(survey),
     ]
-    return Proposal(tuple(_ordered(chosen)), minutes, _summary(survey, sizes))
+    return Proposal(tuple(_ordered(chosen)), minutes, _summary(survey, sizes), speed)
 
 
 def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> list[Choice]:
@@ -156,7 +183,7 @@ def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> lis
 
 
 def _learning(
-    survey: Survey, sizes: Sizes, train: PartFacts, minutes: float
+    survey: Survey, sizes: Sizes, train: PartFacts, minutes: float, speed: TrainingSpeed | None
 ) -> tuple[list[Choice], float]:
     """Network, patch and schedule, which depend on each other; and pixels learned from in all."""
     shape = network.typical_shape(train)
@@ -168,10 +195,12 @@ def _learning(
     space = patch.value[:-1]
     held = folders.held_fraction(survey)
     batch = network.batch(survey, patch.value, widths[0], training.grid_patches(train, space))
-    rate = training.pixel_seconds(survey.machine, widths[0])
+    patches = int(batch.value)
+    if speed is None:
+        speed = training.assumed_speed(survey.machine, widths[0], patches * math.prod(space))
     val = folders.validation(survey)
-    plan = training.schedule(train, val, sizes, space, int(batch.value), held, minutes, rate)
-    epochs = training.epoch_choices(plan, sizes, int(batch.value), minutes, survey.machine)
+    plan = training.schedule(train, val, sizes, space, patches, held, minutes, speed)
+    epochs = training.epoch_choices(plan, sizes, patches, minutes, survey.machine, speed)
     made = [
         patch,
         network.mirror(),

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from singula.errors import UserError
-from singula.propose.propose import Proposal
+from singula.propose.propose import Measure, Proposal
+from singula.propose.training import step_text
 from singula.propose.write import check_output, write_proposal
 from singula.survey import Survey, find_folders, survey_dataset
 from singula.words import command
@@ -17,7 +18,12 @@ _VALUE_WIDTH = 24
 
 
 def init_dataset(
-    dataset: Path, output: Path, *, minutes: float, notify: Callable[[str], None]
+    dataset: Path,
+    output: Path,
+    *,
+    minutes: float,
+    notify: Callable[[str], None],
+    measure: Measure | None = None,
 ) -> Proposal:
     """Write the configuration of a data set and say why it is so.
 
@@ -31,6 +37,8 @@ def init_dataset(
         What the training may take.
     notify : callable
         Takes each line.
+    measure : callable, optional
+        As for `propose`.
 
     Raises
     ------
@@ -39,9 +47,13 @@ def init_dataset(
     """
     check_output(output)
     survey = _look(dataset)
-    proposal, notes = write_proposal(survey, output, minutes=minutes)
+    proposal, notes = write_proposal(survey, output, minutes=minutes, measure=measure)
     for line in (*survey.notes, *notes, *proposal.summary.splitlines()):
         notify(line)
+    if proposal.speed is not None:
+        notify(f"measured on {proposal.speed.measured_on}: {step_text(proposal.speed)}")
+    elif measure is not None:
+        notify("a training step could not be timed here, so the time of an epoch is a guess")
     notify("")
     for line in reasons_table(proposal):
         notify(line)

@@ -10,12 +10,12 @@ from singula.data.patches import training_starts
 from singula.propose.choice import Choice
 from singula.propose.sizes import Sizes
 from singula.survey import Machine, PartFacts, Survey
+from singula.training.speed import VALIDATION_SHARE, TrainingSpeed
 from singula.words import counted
 
-# Seconds of a core per pixel and step of the U-Net 16–256 with bfloat16 arithmetic, with what comes
-# beside the steps (measured; see docs/init.md). Wider networks cost as their width to the 1.5.
+# Where no step was timed: seconds of a core per pixel and step of the U-Net 16–256 with bfloat16
+# arithmetic (see docs/init.md). Wider networks cost as their width to the 1.5.
 _CORE_SECONDS = 3.2e-6
-_VALIDATION = 0.35  # what a pixel costs that is only predicted
 _GPU_FACTOR = 100.0
 _REFERENCE_WIDTH = 16
 _SCALING = 0.8  # what a second core adds
@@ -55,10 +55,20 @@ def grid_patches(part: PartFacts, patch: Sequence[int]) -> int:
     return sum(counted[shape] for shape in part.shapes)
 
 
-def pixel_seconds(machine: Machine, width: int) -> float:
-    """Expected seconds of training per pixel."""
-    speed = _GPU_FACTOR if machine.gpus else 1 + _SCALING * (machine.cores - 1)
-    return float(_CORE_SECONDS * (width / _REFERENCE_WIDTH) ** 1.5 / speed)
+def assumed_speed(machine: Machine, width: int, pixels: int) -> TrainingSpeed:
+    """Return the speed to assume where no training step was timed.
+
+    Parameters
+    ----------
+    machine : Machine
+    width : int
+        Feature maps of the finest level.
+    pixels : int
+        Pixels of a batch.
+    """
+    factor = _GPU_FACTOR if machine.gpus else 1 + _SCALING * (machine.cores - 1)
+    step = _CORE_SECONDS * (width / _REFERENCE_WIDTH) ** 1.5 / factor * pixels
+    return TrainingSpeed(step, VALIDATION_SHARE * step)
 
 
 def schedule(
@@ -69,7 +79,7 @@ def schedule(
     batch: int,
     held: float,
     minutes: float,
-    rate: float,
+    speed: TrainingSpeed,
 ) -> Schedule:
     """Decide what an epoch is, so that some twenty fit into the time.
 
@@ -83,14 +93,15 @@ def schedule(
         Fraction of the training images that validates without validation data.
     minutes : float
         For the whole training.
-    rate : float
-        Seconds per pixel.
+    speed : TrainingSpeed
+        Of batches of this size.
     """
     images = max(1, round(len(part.pairs) * (1 - held)))
     whole = grid_patches(part, patch)
     grid = max(1, round(whole * (1 - held)))
-    each = math.prod(patch) * rate
-    beside = _VALIDATION * each * (whole * held if val is None else grid_patches(val, patch))
+    each = speed.whole_step / batch
+    checked = math.ceil((whole * held if val is None else grid_patches(val, patch)) / batch)
+    beside = speed.epoch_seconds(0, checked)
     usual = minutes * 60 / _USUAL_EPOCHS
     random = sizes.foreground < _SPARSE or grid * each > 2 * usual
     base = images if random else grid
@@ -100,27 +111,35 @@ def schedule(
     least = max(_LEAST_STEPS * batch, math.ceil(2 * beside / each))
     replicate = max(replicate, min(math.ceil(least / base), max(1, 2 * affordable // base)))
     patches = base * replicate
-    return Schedule(patches, random, replicate, patches * each + beside)
+    seconds = speed.epoch_seconds(math.ceil(patches / batch), checked)
+    return Schedule(patches, random, replicate, seconds)
 
 
 def epoch_choices(
-    plan: Schedule, sizes: Sizes, batch: int, minutes: float, machine: Machine
+    plan: Schedule,
+    sizes: Sizes,
+    batch: int,
+    minutes: float,
+    machine: Machine,
+    speed: TrainingSpeed,
 ) -> list[Choice]:
-    """Epochs, and where patches come from."""
+    """Choose the number of epochs, and where patches come from."""
     fit = int(minutes * 60 / plan.seconds)
     steps = max(1, plan.patches // batch)
     most = max(_LEAST_EPOCHS, min(_MOST_EPOCHS, _MOST_STEPS // steps))
     epochs = max(_LEAST_EPOCHS, min(fit, most))
-    where = machine.gpu_name or counted(machine.cores, "core")
-    made = [
-        Choice(
-            "TRAIN.EPOCHS",
-            epochs,
-            f"of {counted(plan.patches, 'patch', 'patches')}, about "
-            f"{_duration(plan.seconds)} each on {where}: "
-            f"{_duration(epochs * plan.seconds)} in all",
-        )
-    ]
+    patches = counted(plan.patches, "patch", "patches")
+    why = (
+        f"of {patches}, about {_duration(plan.seconds)} each on "
+        f"{speed.measured_on or _processor(machine)}: {_duration(epochs * plan.seconds)} in all"
+    )
+    if speed.measured_on:
+        why += f"; {step_text(speed)}"
+    if epochs > fit:
+        why += f"; fewer than {_LEAST_EPOCHS} epochs would not learn enough"
+    elif epochs < fit:
+        why += f"; more would hardly improve it, so {minutes:g} min are not used up"
+    made = [Choice("TRAIN.EPOCHS", epochs, why)]
     if plan.random:
         why = "patches that cover all images would be too many for an epoch"
         if sizes.foreground < _SPARSE:
@@ -141,6 +160,15 @@ def epoch_choices(
             )
         )
     return made
+
+
+def step_text(speed: TrainingSpeed) -> str:
+    """Return the duration of a training step as text."""
+    return f"one training step takes {speed.whole_step:.2g} s"
+
+
+def _processor(machine: Machine) -> str:
+    return machine.gpu_name or counted(machine.cores, "core")
 
 
 def _duration(seconds: float) -> str:

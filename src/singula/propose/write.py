@@ -11,7 +11,7 @@ from singula.io.atomic import make_folder, write_error
 from singula.io.formats import suffix_of
 from singula.io.write import write_text
 from singula.propose.choice import Choice
-from singula.propose.propose import MINUTES, Proposal, propose
+from singula.propose.propose import MINUTES, Measure, Proposal, propose
 from singula.survey import PartFacts, Survey
 
 
@@ -21,6 +21,7 @@ def write_proposal(
     *,
     minutes: float = MINUTES,
     channels: Choice | None = None,
+    measure: Measure | None = None,
 ) -> tuple[Proposal, list[str]]:
     """Write the configuration of a data set.
 
@@ -34,7 +35,7 @@ def write_proposal(
         The file; it must not exist.
     minutes : float
         What the training may take.
-    channels : Choice, optional
+    channels, measure : optional
         As for `propose`.
 
     Returns
@@ -55,6 +56,7 @@ def write_proposal(
         minutes=minutes,
         stored=output.with_name(f"{output.stem}_channels"),
         channels=channels,
+        measure=measure,
     )
     for part, new in zip(survey.parts, arranged.parts, strict=True):
         if part is not new:

@@ -18,6 +18,7 @@ from singula.stages import settings as from_config
 from singula.stages.chunks.estimate import BlockWork, block_lines, count_blocks
 from singula.stages.reading import reader_for
 from singula.stages.split import split_pairs
+from singula.training.speed import TrainingSpeed
 from singula.words import counted
 
 # Of what was measured in whole runs beside the estimate; see docs/check.md
@@ -92,6 +93,8 @@ class Timing:
         Seconds to cut, change and encode the patches of a step.
     decoding : float
         Seconds to decode a pixel of drawn cells in memory; measured for images in blocks only.
+    epoch : float
+        Seconds at the end of an epoch.
     """
 
     step: float
@@ -103,6 +106,7 @@ class Timing:
     predicting: int
     draw: float = 0.0
     decoding: float = 0.0
+    epoch: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -137,11 +141,12 @@ class Estimate:
         if self.timing is None:
             return 0.0
         batch = max(1, ceil(self.work.patches / max(1, self.work.steps)))
-        validation = ceil(self.work.val_patches / batch) * self.timing.validation
-        step = self.timing.step + self.timing.draw
-        if self.workers:
-            step = max(self.timing.step, self.timing.draw / self.workers)
-        return self.epochs * (self.work.steps * step + validation)
+        timing = self.timing
+        speed = TrainingSpeed(
+            timing.step, timing.validation, timing.draw, timing.epoch, self.workers
+        )
+        validation = ceil(self.work.val_patches / batch)
+        return self.epochs * speed.epoch_seconds(self.work.steps, validation)
 
     @property
     def prediction_seconds(self) -> float:

@@ -1,20 +1,22 @@
-"""One training step and one tile of a configured network, measured on this machine."""
+"""Time the training steps and tiles of a configured network on this machine."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean, median
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 import torch
 from torch.utils.data import default_collate
 
-from singula.config import Config
+from singula.config import Config, config_from_dict
 from singula.data.dataset import PatchDataset
 from singula.data.samples import Sample
 from singula.errors import UserError
@@ -23,20 +25,90 @@ from singula.inspection.files import too_large
 from singula.io.pairs import Pair
 from singula.models import build_model, channels_last
 from singula.prediction import Predictor
+from singula.propose import Proposal
 from singula.stages import settings as from_config
 from singula.stages.augmentation import augment_settings
 from singula.stages.reading import Reader, reader_for
-from singula.training.device import Device
+from singula.survey import Survey
+from singula.training.checkpoint_io import AtomicCheckpointIO
+from singula.training.device import Device, choose_device, training_arithmetic, use_cores
+from singula.training.loader import loader_workers
 from singula.training.metrics import MapScores
 from singula.training.optimise import make_optimiser
+from singula.training.speed import TrainingSpeed
+from singula.words import counted
 
 if TYPE_CHECKING:
     from singula.stages.estimate import Timing, Work
 
 Array = npt.NDArray[Any]
 _TIMES, _LONG = 5, 6.0
+# Training steps are timed until both the number and the seconds are reached, or the most seconds.
+_LEAST_TIMES, _LEAST_SECONDS, _MOST_SECONDS = 4, 0.5, 6.0
+_EPOCH_END = 0.1  # seconds of an epoch for logs and curves
 _DRAWN = {2: (512, 512), 3: (48, 96, 96)}
 _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
+
+
+def measure_proposal(survey: Survey, proposal: Proposal) -> TrainingSpeed | None:
+    """Time training steps of a proposed network with its patches, batch and precision.
+
+    It is the `measure` of `singula.propose.propose`, and takes a few seconds.
+
+    Parameters
+    ----------
+    survey : Survey
+        Its first training image that can be read gives the patches.
+    proposal : Proposal
+
+    Returns
+    -------
+    TrainingSpeed, optional
+        None if the step cannot be timed, for example for want of memory.
+    """
+    config = config_from_dict({choice.key: choice.value for choice in proposal.choices})
+    part = survey.part("train")
+    return time_configuration(config, part.pairs if part is not None else ())
+
+
+def time_configuration(
+    config: Config, pairs: Iterable[Pair], gpu: str | None = None
+) -> TrainingSpeed | None:
+    """Time training steps of a configured network on the device that it will use.
+
+    Parameters
+    ----------
+    config : Config
+    pairs : iterable of Pair
+        Training images; the first that can be read gives the patches.
+    gpu : str, optional
+        Device to use in place of ``SYSTEM.DEVICE``.
+
+    Returns
+    -------
+    TrainingSpeed, optional
+        None if the step cannot be timed.
+    """
+    use_cores(config.SYSTEM.NUM_CPUS)
+    device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, lambda line: None)
+    sample = _first_readable(config, pairs)
+    if sample is None:
+        return None
+    workers = loader_workers(config.SYSTEM.NUM_WORKERS, device.kind)
+    try:
+        network = build_model(from_config.model_settings(config))
+        network = channels_last(network, config.ndim).to(device.torch)
+        speed = measure_training(config, network, device, sample)
+    except (RuntimeError, MemoryError):
+        return None
+    return replace(speed, workers=workers, measured_on=processor_name(device))
+
+
+def processor_name(device: Device) -> str:
+    """Return the GPU's name, or the number of CPU threads."""
+    if device.kind == "cuda":
+        return torch.cuda.get_device_name()
+    return counted(torch.get_num_threads(), "CPU thread")
 
 
 def measure_network(
@@ -60,18 +132,19 @@ def measure_network(
 
     Notes
     -----
-    The first time, which reserves memory and compiles, does not count; of the others the shortest.
+    The first time, which reserves memory and compiles, does not count. A training step takes the
+    median of the others, a tile the shortest.
     """
     from singula.stages.estimate import Timing
 
     resting = _resident()
     network = build_model(from_config.model_settings(config))
     network = channels_last(network, config.ndim).to(device.torch)
-    draw = step = validation = tile = 0.0
+    speed, tile = TrainingSpeed(0.0, 0.0), 0.0
     training = predicting = resting
     if work.patches and sample is not None:
         with _Peak(device) as peak:
-            draw, step, validation = _training(config, network, device, sample)
+            speed = measure_training(config, network, device, sample)
         training = peak.bytes
     if work.images:
         outputs = from_config.outputs(config)
@@ -84,30 +157,41 @@ def measure_network(
     parameters = sum(p.numel() for p in network.parameters())
     decoding = _decoding(config) if config.TEST.BY_CHUNKS.ENABLE and work.images else 0.0
     timing = Timing(
-        step, validation, tile, parameters, resting, training, predicting, draw, decoding
+        speed.step,
+        speed.validation,
+        tile,
+        parameters,
+        resting,
+        training,
+        predicting,
+        speed.draw,
+        decoding,
+        speed.epoch,
     )
-    threads = torch.get_num_threads()
-    cores = f"{threads} CPU thread{'' if threads == 1 else 's'}"
-    return timing, cores if device.kind == "cpu" else torch.cuda.get_device_name()
+    return timing, processor_name(device)
 
 
 def first_sample(config: Config, inspection: Inspection) -> Sample | None:
     """The first training image that can be read with its labels; of a very large one its middle."""
+    pairs = (pair for part in inspection.parts if part.name == "train" for pair in part.pairs)
+    return _first_readable(config, pairs)
+
+
+def _first_readable(config: Config, pairs: Iterable[Pair]) -> Sample | None:
     reader = reader_for(config, "TRAIN")
-    for part in inspection.parts:
-        for pair in part.pairs if part.name == "train" else ():
-            try:
-                if pair.label is None:
-                    continue
-                if too_large(reader.shape(pair.image, pair.arrays)):
-                    image, labels = _middle(reader, pair, config.patch)
-                else:
-                    image = reader.image(pair.image, pair.arrays).array
-                    labels = reader.labels(pair.label, pair.label_arrays)
-                if image.shape[:-1] == labels.shape[:-1]:
-                    return Sample(pair.name, image, labels)
-            except UserError:
+    for pair in pairs:
+        try:
+            if pair.label is None:
                 continue
+            if too_large(reader.shape(pair.image, pair.arrays)):
+                image, labels = _middle(reader, pair, config.patch)
+            else:
+                image = reader.image(pair.image, pair.arrays).array
+                labels = reader.labels(pair.label, pair.label_arrays)
+            if image.shape[:-1] == labels.shape[:-1]:
+                return Sample(pair.name, image, labels)
+        except UserError:
+            continue
     return None
 
 
@@ -121,22 +205,21 @@ def _middle(reader: Reader, pair: Pair, patch: Sequence[int]) -> tuple[Array, Ar
     return image.read(box), labels.read(box)
 
 
-def _training(
+def measure_training(
     config: Config, network: torch.nn.Module, device: Device, sample: Sample
-) -> tuple[float, float, float]:
-    """Seconds to draw a batch, of a step with it, and of a forward pass."""
-    normalizer = from_config.normalizer(config)
-    if normalizer.needs_fit:
-        normalizer = normalizer.fit([sample.image])
-    patches = from_config.patch_settings(config, "TRAIN")
-    dataset = PatchDataset(
-        [sample],
-        replace(patches, least_foreground=0.0),
-        normalizer,
-        from_config.encode_settings(config, "TRAIN"),
-        augment=augment_settings(config),
-        seed=config.SYSTEM.SEED,
-    )
+) -> TrainingSpeed:
+    """Time training steps, validation batches, patches and checkpoints.
+
+    Parameters
+    ----------
+    config : Config
+    network : Module
+        On the device; its weights change.
+    device : Device
+    sample : Sample
+        The image that patches are drawn from.
+    """
+    dataset = _patches(config, sample)
     low = _DTYPES.get(device.precision)
     optimiser = make_optimiser(network.parameters(), from_config.optimiser_settings(config))
     objective = from_config.instance_loss(config)
@@ -150,22 +233,70 @@ def _training(
         items = [dataset[epoch, i % len(dataset)] for i in range(config.TRAIN.BATCH_SIZE)]
         batch.update({k: v.to(device.torch) for k, v in default_collate(items).items()})
 
-    def step() -> None:
-        network.train()
+    def forward() -> torch.Tensor:
         with torch.autocast(device.kind, low, enabled=low is not None):
             logits = network(batch["image"])
-            loss = objective(logits, batch)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+            loss: torch.Tensor = objective(logits, batch)
         scores.update(logits.detach(), batch)
+        return loss
+
+    def step() -> None:
+        network.train()
+        loss = forward()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
 
     def validate() -> None:
         network.eval()
-        with torch.inference_mode(), torch.autocast(device.kind, low, enabled=low is not None):
-            network(batch["image"])
+        with torch.inference_mode():
+            forward()
 
-    return _seconds(draw, device), _seconds(step, device), _seconds(validate, device)
+    with training_arithmetic(), TemporaryDirectory() as folder:
+
+        def save() -> None:
+            contents = {"state_dict": network.state_dict(), "optimizer": optimiser.state_dict()}
+            AtomicCheckpointIO().save_checkpoint(contents, Path(folder, "last.pth"))
+
+        return TrainingSpeed(
+            # Random changes of patches differ in cost, so their mean counts.
+            draw=fmean(_times(draw, device)),
+            step=median(_times(step, device)),
+            validation=median(_times(validate, device)),
+            # The best checkpoint, without the optimizer's state, is a third of the last one.
+            epoch=_EPOCH_END + 4 / 3 * median(_times(save, device)),
+        )
+
+
+def _patches(config: Config, sample: Sample) -> PatchDataset:
+    """Return the training patches of one image."""
+    normalizer = from_config.normalizer(config)
+    if normalizer.needs_fit:
+        normalizer = normalizer.fit([sample.image])
+    return PatchDataset(
+        [sample],
+        replace(from_config.patch_settings(config, "TRAIN"), least_foreground=0.0),
+        normalizer,
+        from_config.encode_settings(config, "TRAIN"),
+        augment=augment_settings(config),
+        seed=config.SYSTEM.SEED,
+    )
+
+
+def _times(work: Callable[[], object], device: Device) -> list[float]:
+    """Return the seconds of repetitions, without the first one."""
+    times: list[float] = []
+    began = time.perf_counter()
+    while True:
+        start = time.perf_counter()
+        work()
+        _wait(device)
+        now = time.perf_counter()
+        times.append(now - start)
+        spent = now - began
+        enough = len(times) > _LEAST_TIMES and spent >= _LEAST_SECONDS
+        if len(times) > 1 and (enough or spent >= _MOST_SECONDS):
+            return times[1:]
 
 
 def _decoding(config: Config) -> float:

@@ -166,6 +166,12 @@ def cpu_threads(configured: int) -> int:
     return available if configured < 1 else min(configured, available)
 
 
+def use_cores(configured: int) -> None:
+    """Let torch use `configured` threads, or every core, unless ``OMP_NUM_THREADS`` is set."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cpu_threads(configured))
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory, of the GPU or of the machine, was too small."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):

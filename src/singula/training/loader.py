@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from singula.data.dataset import EpochSampler, PatchDataset
+from singula.runtime import available_cores
 
 Batch = dict[str, Tensor]
 _LEAST = 4  # patches in a part
@@ -112,3 +113,17 @@ def make_loader(
 def _one_thread(worker: int) -> None:
     """Workers must not compete with the network for cores."""
     torch.set_num_threads(1)
+
+
+def loader_workers(configured: int, kind: str) -> int:
+    """Return the number of processes that prepare patches.
+
+    On a CPU they would compete with the network, whose steps take far longer than preparing their
+    patches; so there is none unless cores are plenty. On a GPU it is the configured number, up to
+    one per core but one; with -1 all of these, up to 16.
+    """
+    cores = available_cores()
+    if configured < 0:
+        configured = 16 if kind == "cuda" else 5
+    spare = cores - 1 if kind == "cuda" else cores // 8
+    return max(0, min(configured, spare))

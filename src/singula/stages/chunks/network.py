@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from singula.stages import settings as from_config
 from singula.stages.normalization import with_statistics
 from singula.stages.weights import predictor_from
 from singula.training.checkpoint import load_checkpoint
-from singula.training.device import cpu_threads, free_memory, is_out_of_memory
+from singula.training.device import free_memory, is_out_of_memory, use_cores
 
 if TYPE_CHECKING:
     from singula.stages.chunks.bench import Bench
@@ -79,8 +78,8 @@ def block_predictor(bench: Bench) -> SparingPredictor:
     config = bench.config
     name = (bench.job.read_note(DEVICE) or {}).get("name", "cpu")
     device = torch.device(name)
-    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(cpu_threads(config.SYSTEM.NUM_CPUS))
+    if device.type == "cpu":
+        use_cores(config.SYSTEM.NUM_CPUS)
     path = Path(bench.plan.checkpoint)
     # The main process has told the user about normalization and backend.
     checkpoint = with_statistics(config, load_checkpoint(path), lambda line: None)
