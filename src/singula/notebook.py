@@ -265,12 +265,13 @@ def predict(report: RunReport, images: str, output: str) -> None:
     if not images.strip():
         print("no folder of new images is given")
         return
-    from singula.loaded import gather_images, load, predict_files
+    from singula.loaded import gather_images, load, plan_predictions, predict_files
 
     folder = _folder(output)
-    files = gather_images([_folder(images)], folder)
+    files = gather_images([_folder(images)])
     model = load(report.tree.run)
-    predict_files(model, files, folder, augment=None, tables=True, resume=False, notify=print)
+    tasks = plan_predictions(model, files, folder, tables=True)
+    predict_files(model, tasks, folder, augment=None, tables=True, resume=False, notify=print)
     print(f"label images and tables: {folder}")
 
 

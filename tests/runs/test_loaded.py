@@ -24,9 +24,9 @@ from singula.measure import measure
 def test_labels_beside_images_are_not_predicted(tmp_path: Path) -> None:
     for name in ("a.tif", "a_cp_masks.tif", "b.tif", "lonely_mask.tif"):
         (tmp_path / name).touch()
-    found = gather_images([tmp_path], tmp_path / "out")
+    found = gather_images([tmp_path])
     assert [path.name for path in found] == ["a.tif", "b.tif", "lonely_mask.tif"]
-    named = gather_images([tmp_path / "a_cp_masks.tif"], tmp_path / "out")
+    named = gather_images([tmp_path / "a_cp_masks.tif"])
     assert [path.name for path in named] == ["a_cp_masks.tif"]
 
 

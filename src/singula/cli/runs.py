@@ -123,28 +123,61 @@ def predict(
             "--dask", metavar="WORKERS", help="In blocks, by the workers of `run --dask`."
         ),
     ] = None,
+    series: Annotated[
+        int | None,
+        typer.Option(
+            "--series", metavar="N", min=0, help="Of a file of several images, only this [all]."
+        ),
+    ] = None,
+    array: Annotated[
+        str | None,
+        typer.Option("--array", metavar="PATH", help="The array in a Zarr, HDF5 or N5."),
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option("--frames", metavar="all|N", help="Time points of a time-lapse, from 0."),
+    ] = None,
 ) -> None:
     """Find the instances of images with a trained model, without any configuration file.
 
     Images that do not fit into memory are done in blocks, and written as OME-Zarr.
 
     Example: singula predict new/*.tif --model results/cells/results/cells_1 -o instances
+
+    Each time point of a time-lapse: singula predict movie.tif --frames all --model RUN -o instances
     """
     from singula.runtime import importing, prepare_process
 
     prepare_process()
     with importing():
-        from singula.loaded import gather_images, load, predict_files
+        from singula.loaded import (
+            gather_images,
+            load,
+            parse_frames,
+            plan_predictions,
+            predict_files,
+        )
         from singula.training.device import choose_for_model
 
-    files = gather_images(images, output, tables=tables, overwrite=overwrite or resume)
+    time_points = parse_frames(frames)
+    files = gather_images(images)
     loaded = load(model, device=choose_for_model(gpu, say).torch)
     for line in loaded.notices:
         say(line)
     with interruptible():
-        failed = predict_files(
+        tasks = plan_predictions(
             loaded,
             files,
+            output,
+            series=series,
+            array=array or "",
+            frames=time_points,
+            tables=tables,
+            overwrite=overwrite or resume,
+        )
+        failed = predict_files(
+            loaded,
+            tasks,
             output,
             augment=augment,
             tables=tables,
@@ -152,7 +185,7 @@ def predict(
             notify=say,
             dask=dask,
         )
-    say(f"{len(files) - len(failed)} of {counted(len(files), 'image')}: {output}")
+    say(f"{len(tasks) - len(failed)} of {counted(len(tasks), 'image')}: {output}")
     if failed:
         raise typer.Exit(1)
 

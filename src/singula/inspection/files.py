@@ -22,7 +22,14 @@ from singula.io.image import ArrayPlace, Header, Image
 from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.lazy_array import is_constant
 from singula.io.pairs import Pair
-from singula.io.read import geometry, image_layout, label_layout, read_header, read_image
+from singula.io.read import (
+    geometry,
+    image_layout,
+    label_layout,
+    left_out_note,
+    read_header,
+    read_image,
+)
 from singula.io.units import describe, in_microns
 from singula.words import counted
 
@@ -50,6 +57,8 @@ class FileFacts:
         Of the pixels; empty for an image of one single value, and for labels that are missing.
     sampled : str
         What was looked at of an image that is too large to be read; empty where it was read.
+    notes : tuple of str
+        What the file says of itself, such as the set to which it belongs.
     """
 
     part: str = ""
@@ -62,6 +71,7 @@ class FileFacts:
     digest: str = ""
     label_digest: str = ""
     sampled: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def check_image(
@@ -87,6 +97,8 @@ def check_image(
         header = read_header(path, arrays)
     except UserError as error:
         return None, facts, [_refused("unreadable", path, error)]
+    facts.notes = header.notes
+    noticed += _left_out(header)
     try:
         layout = image_layout(path, header, ndim, channels, grey=grey)
     except UserError as error:
@@ -97,8 +109,9 @@ def check_image(
         try:
             layout = image_layout(path, header, ndim, None)
         except UserError as second:
-            return None, facts, [_refused("axes", path, second)]
-    doubt = axes_doubt(header, layout, ndim) if not noticed else None
+            return None, facts, [*_left_out(header), _refused("axes", path, second)]
+    refused = any(one.kind != "left_out" for one in noticed)
+    doubt = axes_doubt(header, layout, ndim) if not refused else None
     noticed += [Noticed("axes", doubt)] if doubt else []
     image: Image | LazyImage
     try:
@@ -190,19 +203,15 @@ def check_label(
         header = read_header(path, arrays, labels=True)
     except UserError as error:
         return None, None, [_refused("unreadable", path, error)], False
-    noticed: list[Noticed] = []
+    noticed = _left_out(header)
     colours = 0
     try:
         layout = label_layout(path, header, ndim, False)
     except UserError as error:
         kind = format_of(path)
         lossy = kind is not None and kind.lossy
-        return (
-            None,
-            None,
-            [_refused("label_type" if lossy else "axes", path, error, PROBLEM)],
-            False,
-        )
+        refused = _refused("label_type" if lossy else "axes", path, error, PROBLEM)
+        return None, None, [*noticed, refused], False
     if classes and layout.channels != 2:
         text = (
             f"{counted(layout.channels, 'channel')}, but MODEL.N_CLASSES asks for ids and classes"
@@ -231,6 +240,11 @@ def check_label(
 def _odd_type(text: str, severity: str = HINT) -> Noticed:
     remedy = "store them as unsigned integers, as --fix does"
     return Noticed("label_type", text, fixable=True, severity=severity, suggestion=remedy)
+
+
+def _left_out(header: Header) -> list[Noticed]:
+    """Return a finding that names the images of the file that are not read."""
+    return [Noticed("left_out", left_out_note(header))] if header.left_out else []
 
 
 def _refused(kind: str, path: Path, error: UserError, severity: str | None = PROBLEM) -> Noticed:

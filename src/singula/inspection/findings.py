@@ -63,6 +63,11 @@ KINDS: dict[str, Kind] = {
         PROBLEM,
         "put the channels of an image into one file, in Fiji with Image > Color > Merge Channels…",
     ),
+    "left_out": Kind(
+        "Files that hold several images, of which one is read",
+        HINT,
+        "save each image as a file of its own; `singula predict` takes all of them",
+    ),
     "order": Kind(
         "Names of images and labels that differ",
         HINT,

@@ -129,6 +129,10 @@ def inspect_dataset(
             facts.append(visit.pair(pair))
         found += _nothing_to_learn(visit) if part.name == "train" else visit.found
         notes += visit.notes
+        notes += [
+            f"{part.name}: {note} ({counted(count, 'file')})"
+            for note, count in visit.file_notes.items()
+        ]
         parts.append(
             InspectedPart(part.name, part.images, part.labels, pairs, visit.count, files.channels)
         )
@@ -179,6 +183,7 @@ class _Visit:
     def __post_init__(self) -> None:
         self.found: list[Finding] = []
         self.notes: list[str] = []
+        self.file_notes: Counter[str] = Counter()
         self.count = 0
 
     def pair(self, pair: Pair) -> FileFacts:
@@ -188,6 +193,7 @@ class _Visit:
             pair.image, self.ndim, settings.channels, grey=settings.grey, arrays=pair.arrays
         )
         facts.part, facts.pair = self.part, pair
+        self.file_notes.update(facts.notes)
         self._add(pair.image, pair, noticed)
         if facts.sampled:
             self.notes.append(

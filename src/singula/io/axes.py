@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from singula.errors import UserError
+from singula.io.advice import advice_for
 from singula.io.image import AnyArray, Header
 from singula.words import counted
 
@@ -16,6 +17,8 @@ _SET_AXES = (
     "write the right axes into the file: in Fiji, Image > Properties… sets channels, slices and "
     "frames, and Image > Hyperstacks > Re-order Hyperstack… changes their order; then save as TIFF"
 )
+TIME_POINTS = "io.time_points"
+"""Code of the error for an image of several time points."""
 # Where the channels may be when the file does not say, most usual first.
 _CHANNEL_PLACES = {2: (2, 0), 3: (3, 1, 0)}
 
@@ -92,7 +95,8 @@ def _from_axes(path: Path, header: Header, ndim: int, channels: Collection[int] 
         axes = axes.replace("Q", "Z")
     wanted = "ZYX"[-ndim:]
     places = {name: place for place, name in enumerate(axes)}
-    for name, size in zip(axes, header.shape, strict=True):
+    # Time first: its message helps most where other axes are unknown, too.
+    for name, size in sorted(zip(axes, header.shape, strict=True), key=lambda axis: axis[0] != "T"):
         if name not in wanted and name not in "CS" and size > 1:
             raise _surplus_axis(path, header, ndim, name, size)
     missing = [name for name in wanted if name not in places]
@@ -200,7 +204,9 @@ def _surplus_axis(path: Path, header: Header, ndim: int, name: str, size: int) -
     if name == "T":
         return UserError(
             f"{path}: has {counted(size, 'time point')} ({header}); an image has one",
-            f"give one file per time point; if they are slices or channels, {_set_axes(header)}",
+            f"{advice_for(header.command).frames}; if they are slices or channels, "
+            f"{_set_axes(header)}",
+            TIME_POINTS,
         )
     what = "pages of unknown meaning" if name == "Q" else f"entries along the axis {name}"
     return UserError(

@@ -12,16 +12,11 @@ from typing import Any
 import numpy as np
 
 from singula.errors import UserError
+from singula.io.advice import advice_for
 from singula.io.image import ArrayPlace, ArrayPlaces, Header
 from singula.io.units import UNCALIBRATED, VoxelSize
 from singula.words import install_command
 
-_INSIDE_KEYS = "INPUT_ZARR_MULTIPLE_DATA_RAW_PATH (labels: …_GT_PATH)"
-_AXES_KEYS = "INPUT_IMG_AXES_ORDER (labels: INPUT_MASK_AXES_ORDER)"
-_REMEDY = (
-    f"say what the axes are with {_AXES_KEYS} in DATA.TRAIN, DATA.VAL or TEST.BY_CHUNKS, "
-    "for example 'ZYXC'"
-)
 _DEFAULT_AXES = "TZCYX"
 _LABEL_WORD = re.compile(
     r"(^|[_\-. /])(masks?|labels?|lbl|gt|ground_?truth|seg|segmentation|instances?|ids|"
@@ -105,10 +100,11 @@ def array_places(
     return ArrayPlaces(ArrayPlace(image, known[0]), ArrayPlace(labels, known[1]), together)
 
 
-def choose(path: Path, found: Sequence[Found], *, labels: bool) -> Found:
-    """The array that is meant when none was named: the only one that can be an image.
+def choose(path: Path, found: Sequence[Found], place: ArrayPlace, *, labels: bool) -> Found:
+    """Return the array that is meant when none was named: the only one that can be an image.
 
-    Of several those count whose name says labels, or does not, as the case may be.
+    Of several, only those count whose names suggest labels, if labels are wanted, and only the
+    others if an image is wanted.
 
     Raises
     ------
@@ -127,19 +123,22 @@ def choose(path: Path, found: Sequence[Found], *, labels: bool) -> Found:
     if not images:
         raise UserError(
             f"{path}: holds no array of pixels{_list(found)}",
-            f"name the array with {_INSIDE_KEYS}, or copy or export the file again",
+            f"{advice_for(place.command).array}, or copy or export the file again",
+            "io.no_array",
         )
     raise UserError(
         f"{path}: holds {len(images)} arrays that may be the {what}{_list(images)}",
-        f"name the right one with {_INSIDE_KEYS} in DATA.TRAIN, DATA.VAL or TEST.BY_CHUNKS",
+        advice_for(place.command).array,
+        "io.several_arrays",
     )
 
 
-def not_there(path: Path, inside: str, found: Sequence[Found]) -> UserError:
-    """The error for a named array that does not exist."""
+def not_there(path: Path, place: ArrayPlace, found: Sequence[Found]) -> UserError:
+    """Return the error for a named array that does not exist."""
     return UserError(
-        f"{path}: holds no array {inside!r}{_list(found)}",
-        f"correct {_INSIDE_KEYS}, or leave it empty where the file holds one array",
+        f"{path}: holds no array {place.inside!r}{_list(found)}",
+        advice_for(place.command).missing_array,
+        "io.no_such_array",
     )
 
 
@@ -153,8 +152,9 @@ def make_header(
     source: str,
     array: str,
     size: VoxelSize = UNCALIBRATED,
+    left_out: tuple[str, ...] = (),
 ) -> Header:
-    """The header of an array in a container: configured axes first, then the file's own.
+    """Return the header of an array in a container: configured axes first, then the file's own.
 
     Raises
     ------
@@ -162,26 +162,37 @@ def make_header(
         When the configured axes are more or fewer than those of the array.
     """
     shape = tuple(int(size) for size in shape)
-    if axes is not None and (len(axes) != len(shape) or not _sensible(axes)):
+    if axes is not None and (len(axes) != len(shape) or not _is_usable(axes, shape)):
         axes = None
     if place.axes is not None:
         if len(place.axes) != len(shape):
             raise UserError(
-                f"{path}: its array has {len(shape)} axes, shape {shape}, but {_AXES_KEYS} names "
-                f"{len(place.axes)}: {place.axes}",
-                f"give a letter of T, Z, C, Y, X for each of the {len(shape)} axes",
+                f"{path}: its array has {len(shape)} axes, shape {shape}, but "
+                f"{advice_for(place.command).axes_source} names {len(place.axes)}: {place.axes}",
+                advice_for(place.command).axes_count,
+                "io.axes_differ",
             )
         axes, source = place.axes, "the configured order of axes"
     elif axes is None and len(shape) == len(_DEFAULT_AXES):
         axes, source = _DEFAULT_AXES, "the usual order of five axes"
     return Header(
-        shape, dtype, axes, size.spacing, size.unit, source,
-        notes=size.notes, array=array, remedy=_REMEDY,
-    )  # fmt: skip
+        shape,
+        dtype,
+        axes,
+        size.spacing,
+        size.unit,
+        source,
+        notes=size.notes,
+        array=array,
+        remedy=advice_for(place.command).axes,
+        left_out=left_out,
+    )
 
 
-def _sensible(axes: str) -> bool:
-    return len(set(axes)) == len(axes) and set(axes) <= set("TZCYX")
+def _is_usable(axes: str, shape: Sequence[int]) -> bool:
+    """Return True if all axes are known, or several time points must not pass for another axis."""
+    known = len(set(axes)) == len(axes) and set(axes) <= set("TZCYX")
+    return known or (axes.count("T") == 1 and shape[axes.index("T")] > 1)
 
 
 def _is_labels(one: Found) -> bool:

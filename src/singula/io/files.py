@@ -11,7 +11,8 @@ from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.entries import check_openable
 from singula.io.formats import IMAGE_SUFFIXES, Format, format_of
-from singula.io.image import AnyArray, ArrayPlace, Header, Stored
+from singula.io.image import AnyArray, ArrayPlace, Header, Series, Stored
+from singula.io.selection import choose_series, frame_header, frame_of, select_frame
 
 _Result = TypeVar("_Result")
 
@@ -44,38 +45,78 @@ def read_header(
 
     def read(kind: Format) -> Header:
         if kind.open is not None and kind.container:
-            return kind.open(path, place, labels).header
-        return kind.header(path)
+            header = kind.open(path, place, labels).header
+        else:
+            header = kind.header(path, place)
+        return frame_header(path, header, place)
 
     header = guarded(path, read)
     check_header(path, header)
     return header
 
 
+def list_series(path: Path | str, arrays: ArrayPlace | None = None) -> list[Series]:
+    """List the images in a file: the series of a TIFF, the images of an OME-Zarr plate.
+
+    Parameters
+    ----------
+    path : Path or str
+        A file, or folder, with one of `IMAGE_SUFFIXES`.
+    arrays : ArrayPlace, optional
+        With `series`, only that image; with `inside`, the images in that group of a container.
+
+    Returns
+    -------
+    list of Series
+        One for a file of a single image, and for a container of several arrays that are no
+        collection of images.
+
+    Raises
+    ------
+    UserError
+        Missing, empty, damaged or unsupported file; no series of that number.
+    """
+    path, place = Path(path), arrays or ArrayPlace()
+    found = guarded(path, lambda kind: kind.series(path, place))
+    if place.series is None:
+        return found
+    return [found[choose_series(path, place, [one.name for one in found])]]
+
+
 def read_pixels(
     path: Path, arrays: ArrayPlace | None = None, *, labels: bool = False
 ) -> tuple[AnyArray, Header]:
-    """The stored array and its header; see `read_header`."""
+    """Return the stored array and its header; see `read_header`."""
+    place = arrays or ArrayPlace()
 
     def read(kind: Format) -> tuple[AnyArray, Header]:
-        if kind.open is not None and kind.container:
-            stored = kind.open(path, arrays or ArrayPlace(), labels)
+        if kind.open is not None and (kind.container or place.frame is not None):
+            stored = select_frame(path, kind.open(path, place, labels), place)
             check_header(path, stored.header)
             return stored.read((slice(None),) * len(stored.header.shape)), stored.header
-        return kind.pixels(path)
+        array, header = kind.pixels(path, place)
+        return frame_of(path, array, header, place)
 
     array, header = guarded(path, read)
     check_header(path, header)
     return array, header
 
 
-def read_mapped(path: Path) -> tuple[AnyArray, Header] | None:
-    """The stored array as a view of the file, with its header; None where that cannot be."""
+def read_mapped(path: Path, arrays: ArrayPlace | None = None) -> tuple[AnyArray, Header] | None:
+    """Return the stored array as a view of the file, with its header; None where it cannot be."""
+    place = arrays or ArrayPlace()
     if is_container(path):
         return None
-    mapped, header = guarded(path, lambda kind: (kind.mapped(path), kind.header(path)))
+    mapped, header = guarded(
+        path, lambda kind: (kind.mapped(path, place), kind.header(path, place))
+    )
+    if mapped is None or not mapped.dtype.isnative:
+        header = frame_header(path, header, place)
+        check_header(path, header)
+        return None
+    mapped, header = frame_of(path, mapped, header, place)
     check_header(path, header)
-    return (mapped, header) if mapped is not None and mapped.dtype.isnative else None
+    return mapped, header
 
 
 def open_stored(path: Path, arrays: ArrayPlace | None = None, *, labels: bool = False) -> Stored:
@@ -83,19 +124,20 @@ def open_stored(path: Path, arrays: ArrayPlace | None = None, *, labels: bool = 
 
     Formats that are compressed as a whole (PNG, JPEG) are read at the first part, and held.
     """
+    place = arrays or ArrayPlace()
 
     def read(kind: Format) -> Stored:
         if kind.open is not None:
-            return kind.open(path, arrays or ArrayPlace(), labels)
-        header = kind.header(path)
+            return select_frame(path, kind.open(path, place, labels), place)
+        header = kind.header(path, place)
         held: list[AnyArray] = []
 
         def part(box: Box) -> AnyArray:
             if not held:
-                held.append(kind.pixels(path)[0])
+                held.append(kind.pixels(path, place)[0])
             return held[0][box]
 
-        return Stored(header, header.shape, part)
+        return select_frame(path, Stored(header, header.shape, part), place)
 
     stored = guarded(path, read)
     check_header(path, stored.header)

@@ -11,13 +11,14 @@ import numpy as np
 
 from singula.boxes import Box
 from singula.io.hdf5_file import open_hdf5
-from singula.io.image import AnyArray, ArrayPlace, Header, Stored
+from singula.io.image import AnyArray, ArrayPlace, Header, Series, Stored
 from singula.io.n5_file import open_n5
 from singula.io.names import composed
 from singula.io.nifti import nifti_header, nifti_pixels
-from singula.io.tiff import tiff_header, tiff_mapped, tiff_pixels
+from singula.io.selection import choose_series, single_series
+from singula.io.tiff import tiff_header, tiff_mapped, tiff_pixels, tiff_series
 from singula.io.tiff_parts import open_tiff
-from singula.io.zarr_file import open_zarr
+from singula.io.zarr_file import open_zarr, zarr_series
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Format:
     name : str
         For messages.
     header : callable
-        Path to `Header`, without reading pixels.
+        Path and place (of which only the series counts) to `Header`, without reading pixels.
     pixels : callable
-        Path to the stored array and its `Header`.
+        The same to the stored array and its `Header`.
     lossy : bool
         Values change when stored: of no use for labels.
     mapped : callable
-        Path to the stored array as a view of the file; None where that cannot be.
+        The same to the stored array as a view of the file; None where that cannot be.
     open : callable, optional
         Path, place in a container and whether labels are wanted, to the array whose parts can be
         read; None where a file is compressed as a whole.
@@ -43,31 +44,64 @@ class Format:
         It holds arrays with names of their own: `open` says all there is to say.
     folder : bool
         What looks like a file to the user is a folder.
+    series : callable
+        Path and place to all images in the file, whatever series is chosen.
     """
 
     name: str
-    header: Callable[[Path], Header]
-    pixels: Callable[[Path], tuple[AnyArray, Header]]
+    header: Callable[[Path, ArrayPlace], Header]
+    pixels: Callable[[Path, ArrayPlace], tuple[AnyArray, Header]]
     lossy: bool = False
-    mapped: Callable[[Path], AnyArray | None] = lambda path: None
+    mapped: Callable[[Path, ArrayPlace], AnyArray | None] = lambda path, place: None
     open: Callable[[Path, ArrayPlace, bool], Stored] | None = None
     container: bool = False
     folder: bool = False
+    series: Callable[[Path, ArrayPlace], list[Series]] = single_series
+
+
+def _single(
+    name: str,
+    read_header: Callable[[Path], Header],
+    read_pixels: Callable[[Path], tuple[AnyArray, Header]],
+    read_mapped: Callable[[Path], AnyArray | None] = lambda path: None,
+    *,
+    lossy: bool = False,
+    open_it: Callable[[Path, ArrayPlace, bool], Stored] | None = None,
+) -> Format:
+    """Return a format whose files hold one image each."""
+
+    def header(path: Path, place: ArrayPlace) -> Header:
+        choose_series(path, place, [""])
+        return read_header(path)
+
+    def pixels(path: Path, place: ArrayPlace) -> tuple[AnyArray, Header]:
+        choose_series(path, place, [""])
+        return read_pixels(path)
+
+    def mapped(path: Path, place: ArrayPlace) -> AnyArray | None:
+        choose_series(path, place, [""])
+        return read_mapped(path)
+
+    return Format(name, header, pixels, lossy, mapped, open_it)
 
 
 def _container(
-    name: str, open_it: Callable[[Path, ArrayPlace, bool], Stored], *, folder: bool = False
+    name: str,
+    open_it: Callable[[Path, ArrayPlace, bool], Stored],
+    series: Callable[[Path, ArrayPlace], list[Series]] = single_series,
+    *,
+    folder: bool = False,
 ) -> Format:
-    """A format of which `open_it` says all there is to say."""
+    """Return a format that `open_it` describes completely."""
 
-    def header(path: Path) -> Header:
-        return open_it(path, ArrayPlace(), False).header
+    def header(path: Path, place: ArrayPlace) -> Header:
+        return open_it(path, place, False).header
 
-    def pixels(path: Path) -> tuple[AnyArray, Header]:
-        stored = open_it(path, ArrayPlace(), False)
+    def pixels(path: Path, place: ArrayPlace) -> tuple[AnyArray, Header]:
+        stored = open_it(path, place, False)
         return stored.read((slice(None),) * len(stored.header.shape)), stored.header
 
-    return Format(name, header, pixels, open=open_it, container=True, folder=folder)
+    return Format(name, header, pixels, open=open_it, container=True, folder=folder, series=series)
 
 
 def _png_header(path: Path) -> Header:
@@ -169,6 +203,7 @@ def _npy_mapped(path: Path) -> AnyArray:
 
 
 def _npy_open(path: Path, place: ArrayPlace, labels: bool) -> Stored:
+    choose_series(path, place, [""])
     header = _npy_header(path)
 
     def read(box: Box) -> AnyArray:
@@ -207,14 +242,16 @@ def full_suffix_of(path: Path) -> str:
     return composed(path.name)[len(stem_of(path)) :]
 
 
-_TIFF = Format("TIFF", tiff_header, tiff_pixels, mapped=tiff_mapped, open=open_tiff)
-_PNG = Format("PNG", _png_header, _png_pixels)
-_JPEG = Format("JPEG", _jpeg_header, _jpeg_pixels, lossy=True)
-_NPY = Format("NPY", _npy_header, _npy_pixels, mapped=_npy_mapped, open=_npy_open)
-_ZARR = _container("Zarr", open_zarr, folder=True)
+_TIFF = Format(
+    "TIFF", tiff_header, tiff_pixels, mapped=tiff_mapped, open=open_tiff, series=tiff_series
+)
+_PNG = _single("PNG", _png_header, _png_pixels)
+_JPEG = _single("JPEG", _jpeg_header, _jpeg_pixels, lossy=True)
+_NPY = _single("NPY", _npy_header, _npy_pixels, _npy_mapped, open_it=_npy_open)
+_ZARR = _container("Zarr", open_zarr, zarr_series, folder=True)
 _HDF5 = _container("HDF5", open_hdf5)
 _N5 = _container("N5", open_n5, folder=True)
-_NIFTI = Format("NIfTI", nifti_header, nifti_pixels)
+_NIFTI = _single("NIfTI", nifti_header, nifti_pixels)
 
 # A new format is a row here; suffixes in lower case.
 FORMATS: dict[str, Format] = {

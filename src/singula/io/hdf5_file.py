@@ -12,9 +12,11 @@ import numpy as np
 
 from singula.boxes import Box
 from singula.errors import UserError
+from singula.io import ngff
 from singula.io.containers import Found, choose, library, make_header, not_there, spellings
 from singula.io.hdf5_open import open_for_reading
 from singula.io.image import AnyArray, ArrayPlace, Stored
+from singula.io.selection import choose_series
 from singula.io.units import UNCALIBRATED, VoxelSize, voxel_size
 
 
@@ -33,7 +35,8 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     with suppress(ImportError):
         import_module("hdf5plugin")  # more kinds of compression, where it is installed
     file = open_for_reading(h5py, path)
-    dataset = _dataset(h5py, path, file, place.inside, labels)
+    choose_series(path, place, [""])
+    dataset = _dataset(h5py, path, file, place, labels)
     _check_filters(h5py, path, dataset)
     axes, source = _axes(dataset)
     header = make_header(
@@ -54,17 +57,18 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     return Stored(header, tuple(dataset.chunks or (1,) * len(header.shape)), read)
 
 
-def _dataset(h5py: Any, path: Path, file: Any, inside: str, labels: bool) -> Any:
+def _dataset(h5py: Any, path: Path, file: Any, place: ArrayPlace, labels: bool) -> Any:
+    inside = place.inside
     for name in spellings(inside) if inside else ():
         node = file.get(name)
         if isinstance(node, h5py.Dataset):
             return node
         if isinstance(node, h5py.Group):
-            return node[choose(path, _datasets(h5py, node), labels=labels).name]
+            return node[choose(path, _datasets(h5py, node), place, labels=labels).name]
     found = _datasets(h5py, file)
     if inside:
-        raise not_there(path, inside, found)
-    return file[choose(path, found, labels=labels).name]
+        raise not_there(path, place, found)
+    return file[choose(path, found, place, labels=labels).name]
 
 
 def _datasets(h5py: Any, group: Any) -> list[Found]:
@@ -93,14 +97,15 @@ def _check_filters(h5py: Any, path: Path, dataset: Any) -> None:
 
 
 def _axes(dataset: Any) -> tuple[str | None, str]:
-    """Axes from the labels of the dimensions, or from vigra's tags (ilastik)."""
-    names = "".join(dim.label[:1] if len(dim.label) == 1 else "?" for dim in dataset.dims)
-    if "?" not in names:
-        return names.upper(), "HDF5 dimension labels"
+    """Read the axes from the labels of the dimensions, or from vigra's tags (ilastik)."""
+    labels = [dim.label for dim in dataset.dims]
+    letters = ngff.axis_letters(labels)
     tags = dataset.attrs.get("axistags")
-    with suppress(TypeError, ValueError, KeyError):
-        return "".join(axis["key"] for axis in json.loads(tags)["axes"]).upper(), "axis tags"
-    return None, ""
+    if not all(labels):
+        with suppress(TypeError, ValueError, KeyError):
+            axes = json.loads(tags)["axes"]
+            return ngff.axis_letters([axis["key"] for axis in axes]), "axis tags"
+    return (letters, "HDF5 dimension labels") if any(labels) else (None, "")
 
 
 def _sizes(dataset: Any) -> VoxelSize:

@@ -96,20 +96,48 @@ def check_spacing(spacing: Spacing | None, ndim: int) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class ArrayPlace:
-    """Where a container of arrays (Zarr, HDF5, N5) keeps one, and what its axes are.
+    """The image that is meant in a file of several arrays, images or time points.
 
     Parameters
     ----------
     inside : str
-        Path of the array inside the container, such as ``volumes/raw``; dots may stand for
-        slashes. Empty: the only one there is.
+        Path of the array inside a container (Zarr, HDF5, N5), such as ``volumes/raw``; dots may
+        stand for slashes. Empty: the only array.
     axes : str, optional
-        One letter of T, Z, C, Y, X for each axis, such as ``ZYXC``; stands above what the file
-        says. None: what the file says, else what the shape allows.
+        One letter of T, Z, C, Y, X for each axis of an array in a container, such as ``ZYXC``;
+        takes precedence over the file. None: the axes of the file, else those that the shape
+        allows.
+    series : int, optional
+        Number of the image in a file that holds several (a TIFF with several series, an OME-Zarr
+        plate or collection), from 0. None: the first; `Header.left_out` names the others.
+    frame : int, optional
+        Number of the time point, from 0. None: the image must have a single one.
+    command : {'run', 'predict'}
+        The command that reads the file; hints name its keys or options.
     """
 
     inside: str = ""
     axes: str | None = None
+    series: int | None = None
+    frame: int | None = None
+    command: str = "run"
+
+
+@dataclass(frozen=True)
+class Series:
+    """One of the images in a file.
+
+    Parameters
+    ----------
+    name : str
+        Short and unique in the file: the number of a series, the path of an image in a container
+        (``A/1/0``), or empty for a file of one image.
+    place : ArrayPlace
+        Where it is read.
+    """
+
+    name: str
+    place: ArrayPlace
 
 
 @dataclass(frozen=True)
@@ -163,6 +191,10 @@ class Header:
         Path of the array in a container.
     remedy : str
         How a user sets the axes right; empty for the usual way, which is that of TIFF.
+    left_out : tuple of str
+        Images of the file that are not read because none was chosen.
+    command : {'run', 'predict'}
+        See `ArrayPlace`.
     """
 
     shape: tuple[int, ...]
@@ -176,6 +208,8 @@ class Header:
     notes: tuple[str, ...] = ()
     array: str = ""
     remedy: str = ""
+    left_out: tuple[str, ...] = ()
+    command: str = "run"
 
     def __str__(self) -> str:
         """Return shape and axes as a message shows them."""

@@ -23,7 +23,8 @@ import numpy as np
 from singula.boxes import Box
 from singula.io.containers import Found, choose, make_header, not_there, spellings
 from singula.io.image import AnyArray, ArrayPlace, Stored
-from singula.io.ngff import spatial_sizes
+from singula.io.ngff import axis_letters, spatial_sizes
+from singula.io.selection import choose_series
 from singula.io.units import UNCALIBRATED, VoxelSize
 
 _ATTRIBUTES = "attributes.json"
@@ -41,7 +42,8 @@ def open_n5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     """
     if not path.is_dir():
         raise ValueError("an N5 is a folder; this is a file")
-    folder = _folder(path, place.inside, labels)
+    choose_series(path, place, [""])
+    folder = _folder(path, place, labels)
     array = _Blocks.of(folder)
     axes, size = _geometry(path, folder, len(array.shape))
     header = make_header(
@@ -57,18 +59,18 @@ def open_n5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     return Stored(header, array.blocks, array.read)
 
 
-def _folder(path: Path, inside: str, labels: bool) -> Path:
-    for name in spellings(inside) if inside else [""]:
+def _folder(path: Path, place: ArrayPlace, labels: bool) -> Path:
+    for name in spellings(place.inside) if place.inside else [""]:
         if ".." in name.split("/"):
             continue
-        place = path / name
-        if "dimensions" in _attributes(place):
-            return place
-        found = _arrays(place)
+        folder = path / name
+        if "dimensions" in _attributes(folder):
+            return folder
+        found = _arrays(folder)
         if found:
-            return place / choose(path, found, labels=labels).name
-    if inside:
-        raise not_there(path, inside, _arrays(path))
+            return folder / choose(path, found, place, labels=labels).name
+    if place.inside:
+        raise not_there(path, place, _arrays(path))
     raise ValueError(f"no folder in it has an {_ATTRIBUTES} with dimensions")
 
 
@@ -101,8 +103,9 @@ def _geometry(path: Path, folder: Path, count: int) -> tuple[str | None, VoxelSi
     said = {**around, **own}
     names = said.get("axes")
     axes = None
-    if isinstance(names, list) and len(names) == count and all(len(str(n)) == 1 for n in names):
-        axes = "".join(str(name) for name in reversed(names)).upper()
+    if isinstance(names, list) and len(names) == count:
+        known = axis_letters(names[::-1])
+        axes = known if "Q" not in known or "T" in known else None
     resolution, units = said.get("pixelResolution", said.get("resolution")), said.get("units")
     if isinstance(resolution, dict):
         units, resolution = resolution.get("unit"), resolution.get("dimensions")

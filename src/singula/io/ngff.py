@@ -21,6 +21,16 @@ VERSION = "0.5"
 _SMALLEST = 256  # no coarser level once the plane is this small
 
 
+# Names of axes in lower case
+_AXIS_NAMES = {
+    "T": ("t", "time", "times", "frame", "frames", "timepoint", "timepoints", "time_point", "tp"),
+    "C": ("c", "channel", "channels", "ch", "band", "bands", "wavelength", "color", "colour"),
+    "Z": ("z", "depth", "slice", "slices", "section", "sections", "plane", "planes"),
+    "Y": ("y", "row", "rows", "height"),
+    "X": ("x", "col", "cols", "column", "columns", "width"),
+}
+
+
 @dataclass(frozen=True)
 class Level:
     """One level of a pyramid.
@@ -150,6 +160,63 @@ def is_label_image(attributes: Mapping[str, Any]) -> bool:
     return "image-label" in _ome(attributes)
 
 
+def members(attributes: Mapping[str, Any]) -> list[str]:
+    """List the wells of a plate, or the images of a well, by path; empty for any other group."""
+    ome = _ome(attributes)
+    for kind, entry in (("plate", "wells"), ("well", "images")):
+        group = ome.get(kind)
+        listed = group.get(entry) if isinstance(group, Mapping) else None
+        if isinstance(listed, Sequence) and not isinstance(listed, str):
+            paths = [one.get("path") for one in listed if isinstance(one, Mapping)]
+            return [path.strip("/") for path in paths if isinstance(path, str) and path.strip("/")]
+    return []
+
+
+def is_collection(attributes: Mapping[str, Any]) -> bool:
+    """Return True if the attributes are those of a collection as bioformats2raw writes it."""
+    return any("bioformats2raw.layout" in one for one in (attributes, _ome(attributes)))
+
+
+def listed_series(attributes: Mapping[str, Any]) -> list[str]:
+    """List the images that the group ``OME`` of a collection names."""
+    series = _ome(attributes).get("series")
+    if not isinstance(series, Sequence) or isinstance(series, str):
+        return []
+    return [str(path).strip("/") for path in series if str(path).strip("/")]
+
+
+def axis_letters(names: Sequence[object], types: Sequence[object] | None = None) -> str:
+    """Return a letter of T, C, Z, Y, X for each axis, Q for an unknown one.
+
+    Parameters
+    ----------
+    names : sequence
+        Of the axes, in any case: ``t``, ``T``, ``Time``.
+    types : sequence, optional
+        ``time``, ``channel``, ``space`` or None for each axis. The type takes precedence over the
+        name, so a time axis is one by any name.
+    """
+    types = types or [None] * len(names)
+    letters = [_letter(name, kind) for name, kind in zip(names, types, strict=True)]
+    spatial = [place for place, kind in enumerate(types) if str(kind).lower() == "space"]
+    # The format orders spatial axes z, y, x, so that their names can be anything.
+    if 2 <= len(spatial) <= 3 and all(letters[place] == "Q" for place in spatial):
+        for place, letter in zip(spatial, "ZYX"[-len(spatial) :], strict=True):
+            letters[place] = letter
+    return "".join(letters)
+
+
+def _letter(name: object, kind: object) -> str:
+    by_type = {"time": "T", "channel": "C"}.get(str(kind).lower())
+    if by_type is not None:
+        return by_type
+    word = str(name).strip().lower()
+    letter = next((one for one, words in _AXIS_NAMES.items() if word in words), "Q")
+    if str(kind).lower() == "space" and letter not in "ZYX":
+        return "Q"
+    return letter
+
+
 def read_multiscale(attributes: Mapping[str, Any]) -> Multiscale:
     """What the attributes of a group (versions 0.1 to 0.5) say of the first level.
 
@@ -166,14 +233,15 @@ def read_multiscale(attributes: Mapping[str, Any]) -> Multiscale:
         if axes is None:
             return Multiscale(path, "TCZYX")  # before version 0.3
         names = [axis if isinstance(axis, str) else axis["name"] for axis in axes]
+        types = [None if isinstance(axis, str) else axis.get("type") for axis in axes]
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(f"its OME-Zarr metadata lack {error}") from error
-    letters = "".join(name[:1].upper() if len(name) == 1 else "Q" for name in names)
+    letters = axis_letters(names, types)
     try:
         both = zip(_sizes(first, len(names)), _sizes(found, len(names)), strict=True)
         sizes = [own * common for own, common in both]
         units = [None if isinstance(axis, str) else axis.get("unit") for axis in axes]
-        size = spatial_sizes(names, sizes, units)
+        size = spatial_sizes(list(letters.lower()), sizes, units)
     except (KeyError, TypeError, ValueError, IndexError):
         size = UNCALIBRATED  # a transform that cannot be understood does not make pixels unreadable
     return Multiscale(path, letters, size)

@@ -255,7 +255,7 @@ def check_pairs(
             found.append(_check_label(pair.label, pair, ndim, classes, told))
         except UserError as error:
             message = f"{error.message} (the label of {pair.image})"
-            problems.append(UserError(message, error.hint))
+            problems.append(UserError(message, error.hint, error.code))
         if len(set(found)) == 2:
             problems.append(_shape_mismatch(pair, *found))
     if problems:

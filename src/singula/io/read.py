@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from singula.errors import UserError
+from singula.io.advice import advice_for
 from singula.io.axes import Layout, decide_layout
-from singula.io.files import read_header, read_mapped, read_pixels
+from singula.io.files import list_series, read_header, read_mapped, read_pixels
 from singula.io.formats import IMAGE_SUFFIXES, format_of, stem_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Image
 from singula.io.units import describe
@@ -25,6 +26,7 @@ from singula.io.values import (
 from singula.words import counted
 
 Notify = Callable[[str], None]
+_MOST_LISTED = 8
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -35,6 +37,8 @@ __all__ = [
     "file_notes",
     "image_layout",
     "label_layout",
+    "left_out_note",
+    "list_series",
     "map_image",
     "map_labels",
     "read_header",
@@ -67,7 +71,7 @@ def read_image(
     grey : bool
         Images with one channel are allowed too; it is repeated.
     arrays : ArrayPlace, optional
-        Which array of a container, and what its axes are.
+        Which of several arrays, images or time points, and what its axes are.
 
     Returns
     -------
@@ -116,7 +120,7 @@ def read_labels(
     n_classes : int, optional
         Classes must be below it.
     arrays : ArrayPlace, optional
-        Which array of a container, and what its axes are.
+        Which of several arrays, images or time points, and what its axes are.
 
     Returns
     -------
@@ -153,13 +157,18 @@ def read_labels(
 
 
 def map_image(
-    path: Path | str, ndim: int, channels: int | None = None, *, grey: bool = False
+    path: Path | str,
+    ndim: int,
+    channels: int | None = None,
+    *,
+    grey: bool = False,
+    arrays: ArrayPlace | None = None,
 ) -> AnyArray | None:
-    """The pixels of an image as a view of its file, which takes no memory.
+    """Return the pixels of an image as a view of its file, which takes no memory.
 
     Parameters
     ----------
-    path, ndim, channels, grey
+    path, ndim, channels, grey, arrays
         As for `read_image`.
 
     Returns
@@ -174,7 +183,7 @@ def map_image(
         As `read_image`, but for values.
     """
     path = Path(path)
-    found = read_mapped(path)
+    found = read_mapped(path, arrays)
     if found is None or found[1].palette is not None:
         return None
     mapped, header = found
@@ -184,8 +193,10 @@ def map_image(
     return view
 
 
-def map_labels(path: Path | str, ndim: int, classes: bool = False) -> AnyArray | None:
-    """The same for labels; None where `read_labels` would change more than their type.
+def map_labels(
+    path: Path | str, ndim: int, classes: bool = False, *, arrays: ArrayPlace | None = None
+) -> AnyArray | None:
+    """Return labels as such a view; None where `read_labels` would change more than their type.
 
     Raises
     ------
@@ -193,7 +204,7 @@ def map_labels(path: Path | str, ndim: int, classes: bool = False) -> AnyArray |
         As `read_labels`, but for values.
     """
     path = Path(path)
-    found = read_mapped(path)
+    found = read_mapped(path, arrays)
     if found is None or found[0].dtype.kind != "u":
         return None
     mapped, header = found
@@ -261,15 +272,27 @@ def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout
 def file_notes(header: Header, layout: Layout) -> list[str]:
     """List what a user should know about a file, without its name."""
     notes = list(header.notes)
+    if header.left_out:
+        notes.append(left_out_note(header))
     if header.spacing is not None and lacks_depth(header, len(layout.spatial_shape)):
         depth = describe(header.spacing[-1:], header.unit)
         notes.append(
-            f"it gives no valid voxel size along z; that along x, {depth}, is assumed: set "
-            "DATA.*.RESOLUTION (in predict and export --spacing)"
+            f"it gives no valid voxel size along z; that along x, {depth}, is assumed: "
+            f"{advice_for(header.command).voxel_size}"
         )
     if layout.channels != layout.stored_channels:
         notes.append("its alpha channel (transparency) is left out")
     return notes
+
+
+def left_out_note(header: Header) -> str:
+    """Name the images of a file that are not read."""
+    listed = ", ".join(header.left_out[:_MOST_LISTED])
+    more = len(header.left_out) - _MOST_LISTED
+    total = len(header.left_out) + 1
+    return f"it holds {total} images, of which the first is read; left out: {listed}" + (
+        f" and {more} more" if more > 0 else ""
+    )
 
 
 def _tell(path: Path, header: Header, layout: Layout, notify: Notify | None) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
 
-from singula.io.image import AnyArray, Header
+from singula.io.image import AnyArray, ArrayPlace, Header, Series
+from singula.io.ome_set import image_metadata, open_own_planes
+from singula.io.selection import choose_series, left_out
 from singula.io.units import UNCALIBRATED, VoxelSize, convert, tidy, unit_symbol, voxel_size
 
 if TYPE_CHECKING:
@@ -17,47 +22,76 @@ if TYPE_CHECKING:
 _SOURCES = {"ome": "OME metadata", "imagej": "ImageJ metadata", "shaped": "tifffile metadata"}
 # Written by `write_tiff` into the description of a volume with one z slice.
 SINGLE_SLICE = "single_slice"
+# Series of slide scanners that are pictures of the slide, not of the specimen.
+_NOT_IMAGES = {"label", "macro", "thumbnail", "overview"}
 # Units of the tag ResolutionUnit; larger pixels are dots per inch of a printer or a screen
 _RESOLUTION_UNITS, _LARGEST_PIXEL = {2: "in", 3: "cm"}, 10.0  # µm
 
 
-def tiff_header(path: Path) -> Header:
-    """Read the header of the first image of a TIFF file; the pixels stay on disk."""
-    from tifffile import TiffFile
-
-    with TiffFile(path) as tif:
-        return series_header(tif, first_series(tif))
+def tiff_header(path: Path, place: ArrayPlace) -> Header:
+    """Read the header of an image of a TIFF file; the pixels stay on disk."""
+    with open_series(path, place) as (_, _, header):
+        return header
 
 
-def tiff_pixels(path: Path) -> tuple[AnyArray, Header]:
-    """Read the first image of a TIFF file."""
-    from tifffile import TiffFile
-
-    with TiffFile(path) as tif:
-        series = first_series(tif)
-        header = series_header(tif, series)
+def tiff_pixels(path: Path, place: ArrayPlace) -> tuple[AnyArray, Header]:
+    """Read an image of a TIFF file."""
+    with open_series(path, place) as (_, series, header):
         return series.asarray().reshape(header.shape), header
 
 
-def tiff_mapped(path: Path) -> AnyArray | None:
-    """View the first image of a TIFF file whose pixels are not compressed and lie together."""
-    from tifffile import TiffFile
-
-    with TiffFile(path) as tif:
-        series = first_series(tif)
+def tiff_mapped(path: Path, place: ArrayPlace) -> AnyArray | None:
+    """View an image of a TIFF file whose pixels are not compressed and lie together."""
+    with open_series(path, place) as (tif, series, header):
         if series.dataoffset is None or not series.keyframe.is_memmappable:
             return None
-        shape, dtype = series_header(tif, series).shape, series.dtype.newbyteorder(tif.byteorder)
-        return np.asarray(np.memmap(path, dtype, "r", series.dataoffset, shape))
+        dtype = series.dtype.newbyteorder(tif.byteorder)
+        return np.asarray(np.memmap(path, dtype, "r", series.dataoffset, header.shape))
 
 
-def first_series(tif: TiffFile) -> TiffPageSeries:
-    """The first image of an open file, which must be complete."""
-    if not tif.series:
-        raise ValueError("it holds no image")
-    series = tif.series[0]
-    _check_complete(tif, series)
-    return series
+def tiff_series(path: Path, place: ArrayPlace) -> list[Series]:
+    """List the images of a TIFF file by their numbers."""
+    with open_own_planes(path) as (tif, _):
+        count = len(_images(tif))
+    return [Series(str(number), replace(place, series=number)) for number in range(count)]
+
+
+@contextmanager
+def open_series(path: Path, place: ArrayPlace) -> Iterator[tuple[TiffFile, TiffPageSeries, Header]]:
+    """Open a TIFF file at the image that is meant, which must be complete.
+
+    Raises
+    ------
+    UserError
+        The file has no image of that number.
+    ValueError
+        The file holds no image, or is cut off.
+    """
+    with open_own_planes(path) as (tif, note):
+        images = _images(tif)
+        if not images:
+            raise ValueError("it holds no image")
+        names = [_title(number, series) for number, series in enumerate(images)]
+        number = choose_series(path, place, names)
+        _check_complete(tif, images[number])
+        header = _header(tif, images[number], number if len(images) > 1 else None)
+        notes = (*header.notes, note) if note else header.notes
+        header = replace(header, notes=notes, left_out=left_out(place, names, number))
+        yield tif, images[number], header
+
+
+def _images(tif: TiffFile) -> list[TiffPageSeries]:
+    """Return the images of a file, without thumbnails and pictures of the slide's label."""
+    return [
+        series
+        for number, series in enumerate(tif.series)
+        if not number or not (series.keyframe.is_reduced or series.name.lower() in _NOT_IMAGES)
+    ]
+
+
+def _title(number: int, series: TiffPageSeries) -> str:
+    name = f" {series.name!r}" if series.name else ""
+    return f"{number}{name} {tuple(series.shape)}"
 
 
 def _check_complete(tif: TiffFile, series: TiffPageSeries) -> None:
@@ -83,14 +117,11 @@ def _check_complete(tif: TiffFile, series: TiffPageSeries) -> None:
             raise ValueError(f"{cut}: pixels are missing at its end")
 
 
-def series_header(tif: TiffFile, series: TiffPageSeries) -> Header:
-    """What an open file says of an image."""
-    size = _calibration(tif, series)
+def _header(tif: TiffFile, series: TiffPageSeries, number: int | None) -> Header:
+    """Return the header of an image of an open file; `number` is None for the only image."""
+    size = _calibration(tif, series, number)
     extra = series.keyframe.extrasamples
-    notes = size.notes
-    if len(tif.series) > 1:
-        notes += (f"it holds {len(tif.series)} different images; the first is read",)
-    shape, axes = tuple(series.shape), _known_axes(series.axes)
+    shape, axes = tuple(series.shape), _known_axes(series.axes.upper())
     if axes is not None and "Z" not in axes and _says_one_slice(tif, series):
         shape, axes = (1, *shape), f"Z{axes}"
     return Header(
@@ -101,7 +132,7 @@ def series_header(tif: TiffFile, series: TiffPageSeries) -> Header:
         unit=size.unit,
         source=_SOURCES.get(series.kind, "the TIFF pages"),
         alpha=series.axes.endswith("S") and len(extra) == 1 and extra[0] in (1, 2),
-        notes=notes,
+        notes=size.notes,
     )
 
 
@@ -120,11 +151,11 @@ def _known_axes(axes: str) -> str | None:
     return None if {"I", "Q"} & set(axes) else axes
 
 
-def _calibration(tif: TiffFile, series: TiffPageSeries) -> VoxelSize:
+def _calibration(tif: TiffFile, series: TiffPageSeries, number: int | None) -> VoxelSize:
     """Read the voxel size from the metadata of the dialect, else from the resolution tags."""
     try:
         if series.kind == "ome":
-            return _ome_sizes(tif.ome_metadata or "")
+            return _ome_sizes(image_metadata(tif.ome_metadata or "", number))
         if tif.is_imagej:
             return _imagej_sizes(tif)
         return _tag_sizes(tif)

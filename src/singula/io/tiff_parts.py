@@ -13,30 +13,27 @@ import numpy as np
 
 from singula.boxes import Box
 from singula.io.image import AnyArray, ArrayPlace, Header, Stored
-from singula.io.tiff import first_series, series_header, tiff_mapped, tiff_pixels
+from singula.io.tiff import open_series, tiff_mapped, tiff_pixels
 
 if TYPE_CHECKING:
     from tifffile import TiffPageSeries
 
 
 def open_tiff(path: Path, place: ArrayPlace, labels: bool) -> Stored:
-    """Open the first image of a TIFF file; its pixels stay on disk.
+    """Open an image of a TIFF file; its pixels stay on disk.
 
     Pixels that are not compressed and lie together are read from where they are. Else a box is put
     together from the segments it touches. Of the rare file whose pages do not make up the axes one
     by one the whole image is read, and held.
     """
-    from tifffile import TiffFile
-
-    with TiffFile(path) as tif:
-        series = first_series(tif)
-        header = series_header(tif, series)
+    with open_series(path, place) as (_, series, header):
         in_place = series.dataoffset is not None and series.keyframe.is_memmappable
-        pages = None if in_place else _Pages.of(series, header)
+        pages = None if in_place else _Pages.of(path, series, header)
     if in_place:
 
         def mapped(box: Box) -> AnyArray:
-            view = tiff_mapped(path)  # mapped anew: pages of the file read before are given back
+            # Map again at each read, so that pages of the file read before are released.
+            view = tiff_mapped(path, place)
             if view is None:
                 raise ValueError("it was changed since it was opened")
             return np.array(view[box])
@@ -47,7 +44,7 @@ def open_tiff(path: Path, place: ArrayPlace, labels: bool) -> Stored:
 
         def whole(box: Box) -> AnyArray:
             if not held:
-                held.append(tiff_pixels(path)[0])
+                held.append(tiff_pixels(path, place)[0])
             return held[0][box]
 
         return Stored(header, header.shape, whole)
@@ -99,7 +96,7 @@ class _Pages:
     nodata: float
 
     @classmethod
-    def of(cls, series: TiffPageSeries, header: Header) -> _Pages | None:
+    def of(cls, path: Path, series: TiffPageSeries, header: Header) -> _Pages | None:
         """The pages of an image; None where they are not its first axes."""
         page = series.keyframe
         places = [place for place, size in enumerate(page.shaped) if size > 1]
@@ -127,7 +124,7 @@ class _Pages:
             page_shape=tuple(page.shaped),
             segment_shape=_segment_shape(page),
             pages=[
-                _Page(Path(one.parent.filehandle.path), one.dataoffsets, one.databytecounts)
+                _Page(path, one.dataoffsets, one.databytecounts)
                 for one in series
                 if one is not None
             ],

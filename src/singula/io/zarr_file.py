@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 from singula.boxes import Box
 from singula.io import ngff
 from singula.io.containers import Found, choose, library, make_header, not_there, spellings
-from singula.io.image import AnyArray, ArrayPlace, Stored
+from singula.io.image import AnyArray, ArrayPlace, Series, Stored
+from singula.io.selection import choose_series, left_out
 from singula.io.units import UNCALIBRATED
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup")
@@ -32,28 +34,78 @@ def open_zarr(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     zarr = library("zarr", path, "Zarr")
     if not path.is_dir():
         raise ValueError("a Zarr is a folder; this is a file")
-    folder = _folder(zarr, path, place.inside)
     with _quiet():
+        folder = _folder(zarr, path, place)
+        images = _collection(zarr, folder)
+        number = choose_series(path, place, images or [""])
+        others = left_out(place, images, number)
+        if images:
+            folder /= images[number]
         node = zarr.open(folder, mode="r") if _is_node(folder) else None
         if isinstance(node, zarr.Array):
             return _stored(zarr, path, place, node)
         if node is not None and ngff.has_multiscales(node.attrs.asdict()):
-            return _stored(zarr, path, place, _wanted(zarr, path, folder, node, place, labels))
+            image = _wanted(zarr, path, folder, node, place, labels)
+            return _stored(zarr, path, place, image, others)
         found = _arrays(zarr, folder)
         if not found and node is None:
             raise ValueError("no folder in it has a zarr.json, .zarray or .zgroup")
-        chosen = choose(path, found, labels=labels).name
+        chosen = choose(path, found, place, labels=labels).name
         return _stored(zarr, path, place, zarr.open(folder / chosen, mode="r"))
 
 
-def _folder(zarr: Any, path: Path, inside: str) -> Path:
-    """Where the array or group of that name is."""
+def zarr_series(path: Path, place: ArrayPlace) -> list[Series]:
+    """List the images of a plate or collection by their paths; else the one image.
+
+    Raises
+    ------
+    UserError
+        When zarr is not installed, or the container has no group of that name.
+    """
+    zarr = library("zarr", path, "Zarr")
+    if not path.is_dir():
+        raise ValueError("a Zarr is a folder; this is a file")
+    with _quiet():
+        folder = _folder(zarr, path, place)
+        images = _collection(zarr, folder)
+    if not images:
+        return [Series("", place)]
+    # By path an image is opened without reading the metadata of the whole plate again.
+    paths = [(folder / image).relative_to(path).as_posix() for image in images]
+    return [Series(inside, replace(place, inside=inside, series=None)) for inside in paths]
+
+
+def _collection(zarr: Any, folder: Path) -> list[str]:
+    """List the images of a plate, of one of its wells, or of a collection, by path."""
+    attributes = _attributes(zarr, folder)
+    if attributes is None or ngff.has_multiscales(attributes):
+        return []
+    images = []
+    for group in ngff.members(attributes):
+        inner = ngff.members(_attributes(zarr, folder / group) or {})
+        images += [f"{group}/{image}" for image in inner] or [group]
+    if not images and ngff.is_collection(attributes):
+        images = ngff.listed_series(_attributes(zarr, folder / "OME") or {})
+        images = images or sorted((p.name for p in folder.iterdir() if p.name.isdecimal()), key=int)
+    return [image for image in images if ".." not in image and _is_node(folder / image)]
+
+
+def _attributes(zarr: Any, folder: Path) -> dict[str, Any] | None:
+    """Return the attributes of a group; None where there is no group."""
+    if ".." in folder.parts or not _is_node(folder):
+        return None
+    node = zarr.open(folder, mode="r")
+    return None if isinstance(node, zarr.Array) else dict(node.attrs.asdict())
+
+
+def _folder(zarr: Any, path: Path, place: ArrayPlace) -> Path:
+    """Return the folder of the array or group of that name."""
+    inside = place.inside
     for name in spellings(inside) if inside else [""]:
         folder = path / name
         if ".." not in name.split("/") and folder.is_dir() and (not inside or _has_nodes(folder)):
             return folder
-    with _quiet():
-        raise not_there(path, inside, _arrays(zarr, path))
+    raise not_there(path, place, _arrays(zarr, path))
 
 
 def _is_node(folder: Path) -> bool:
@@ -94,11 +146,13 @@ def _wanted(
     found = _arrays(zarr, inner) if inner.is_dir() else []
     if not found:
         return image
-    return zarr.open(inner / choose(path, found, labels=True).name, mode="r")
+    return zarr.open(inner / choose(path, found, place, labels=True).name, mode="r")
 
 
-def _stored(zarr: Any, path: Path, place: ArrayPlace, node: Any) -> Stored:
-    """An array with what the file says of it."""
+def _stored(
+    zarr: Any, path: Path, place: ArrayPlace, node: Any, others: tuple[str, ...] = ()
+) -> Stored:
+    """Return an array with its metadata; `others` are images of the file that are not read."""
     if isinstance(node, zarr.Group):
         array, image = _first_level(node)
     else:
@@ -116,6 +170,7 @@ def _stored(zarr: Any, path: Path, place: ArrayPlace, node: Any) -> Stored:
         source=source,
         array=_place_of(array).resolve().relative_to(path.resolve()).as_posix(),
         size=size,
+        left_out=others,
     )
 
     def read(box: Box) -> AnyArray:
@@ -154,9 +209,7 @@ def _dimension_letters(array: Any) -> str | None:
     names = getattr(array.metadata, "dimension_names", None)
     if names is None:
         names = array.attrs.asdict().get("_ARRAY_DIMENSIONS")
-    if not names or not all(isinstance(name, str) and len(name) == 1 for name in names):
-        return None
-    return "".join(names).upper()
+    return ngff.axis_letters(names) if names else None
 
 
 def _dtype(array: Any) -> np.dtype[Any]:

@@ -2,5 +2,14 @@
 
 from singula.loaded.files import gather_images, predict_files
 from singula.loaded.model import Model, find_model, load
+from singula.loaded.tasks import parse_frames, plan_predictions
 
-__all__ = ["Model", "find_model", "gather_images", "load", "predict_files"]
+__all__ = [
+    "Model",
+    "find_model",
+    "gather_images",
+    "load",
+    "parse_frames",
+    "plan_predictions",
+    "predict_files",
+]

@@ -11,18 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import StorageError, UserError
+from singula.io.axes import TIME_POINTS
 from singula.io.entries import check_openable
 from singula.io.formats import stem_of
 from singula.io.image import resized_spacing
 from singula.io.lazy_array import notice_constant
 from singula.io.pairs import Pair
-from singula.io.read import image_layout, read_header, read_image
+from singula.io.read import file_notes, image_layout, read_header, read_image
 from singula.io.write import write_csv, write_tiff
 from singula.loaded.model import Model
 from singula.postprocess import count_instances
 from singula.stages import settings as from_config
 from singula.stages.finish import instance_classes, with_class
-from singula.stages.reading import places_for
 from singula.stages.score import AXES
 from singula.words import counted
 
@@ -36,7 +36,7 @@ Notify = Callable[[str], None]
 
 def predict_files(
     model: Model,
-    images: Sequence[Path],
+    images: Sequence[Pair],
     output: Path,
     *,
     augment: bool | None,
@@ -45,12 +45,14 @@ def predict_files(
     notify: Notify,
     dask: str | None = None,
 ) -> dict[str, str]:
-    """Write the instances of each image as ``<name>.tif``; gives what failed, by file.
+    """Write the instances of each image as ``<name>.tif``; return the failures, by image.
 
     An image that does not fit into memory is done in blocks, and written as ``<name>.zarr``.
 
     Parameters
     ----------
+    images : sequence of Pair
+        From `plan_predictions`.
     tables : bool
         Write the measurements as ``<name>_stats.csv`` as well.
     resume : bool
@@ -59,25 +61,31 @@ def predict_files(
         Who works on the blocks of large images; with it, every image is done in blocks.
     """
     failed: dict[str, str] = {}
+    told: set[str] = set()
     with _workers(model, dask, notify) as runner:
-        for number, path in enumerate(images, 1):
-            target = output / f"{stem_of(path)}.tif"
-            large = target.with_suffix(".zarr")
-            step = f"[{number}/{len(images)}] {path.name}"
+        for number, pair in enumerate(images, 1):
+            target = output / f"{pair.name}.tif"
+            large = target.with_name(f"{pair.name}.zarr")
+            several = pair.name != stem_of(pair.image)
+            title = f"{pair.image.name} ({pair.name})" if several else pair.image.name
+            step = f"[{number}/{len(images)}] {title}"
             if resume and (target.is_file() or large.is_dir()):
                 notify(f"{step}: done already")
                 continue
             try:
-                _check(model, path)
-                whole = dask is None and _fits(model, path)
+                for note in _check(model, pair):
+                    if note not in told:
+                        notify(f"{step}: {note}")
+                    told.add(note)
+                whole = dask is None and _fits(model, pair)
                 if whole:
                     count = _predict_file(
-                        model, path, target, notify, augment=augment, tables=tables
+                        model, pair, target, notify, augment=augment, tables=tables
                     )
                 else:
                     notify(f"{step}: in blocks, to {large.name}")
                     count = _predict_blocks(
-                        model, path, large, notify,
+                        model, pair, large, notify,
                         augment=augment, tables=tables, dask=dask, runner=runner,
                     )  # fmt: skip
                 notify(f"{step}: {counted(count, 'instance')}")
@@ -87,8 +95,9 @@ def predict_files(
             except StorageError:
                 raise
             except (UserError, MemoryError) as error:
-                failed[str(path)] = str(error) or "not enough memory"
-                notify(f"[{number}/{len(images)}] {path.name}: FAILED: {failed[str(path)]}")
+                name = f"{pair.image} ({pair.name})" if several else str(pair.image)
+                failed[name] = str(error) or "not enough memory"
+                notify(f"[{number}/{len(images)}] {title}: FAILED: {failed[name]}")
     return failed
 
 
@@ -110,14 +119,21 @@ def _device(model: Model) -> Device:
     return Device(own.type, () if own.index is None else (own.index,))
 
 
-def _check(model: Model, path: Path) -> None:
-    """Whether an image fits the model; who only predicts has no configuration to change."""
-    channels, grey = model.config.in_channels, model.reader.grey
-    place = places_for(model.config, "TEST").image
-    header = read_header(path, place)
+def _check(model: Model, pair: Pair) -> list[str]:
+    """Check that an image fits the model, and return the notes on its file.
+
+    Raises
+    ------
+    UserError
+        In terms of the model: `singula predict` has no configuration that a user could change.
+    """
+    path, channels, grey = pair.image, model.config.in_channels, model.reader.grey
+    header = read_header(path, pair.arrays)
     try:
-        image_layout(path, header, model.ndim, channels, grey=grey)
+        return file_notes(header, image_layout(path, header, model.ndim, channels, grey=grey))
     except UserError as error:
+        if error.code == TIME_POINTS:
+            raise
         axes, allowed = model.axes, counted(channels, "channel")
         raise UserError(
             f"{path}: {header} does not fit this model, which takes images ({axes}) with "
@@ -127,19 +143,15 @@ def _check(model: Model, path: Path) -> None:
         ) from error
 
 
-def _pair(model: Model, path: Path) -> Pair:
-    return Pair(path, None, stem_of(path), places_for(model.config, "TEST").image)
-
-
-def _fits(model: Model, path: Path) -> bool:
+def _fits(model: Model, pair: Pair) -> bool:
     from singula.stages.chunks.alone import fits_in_memory
 
-    return fits_in_memory(model.config, _pair(model, path))
+    return fits_in_memory(model.config, pair)
 
 
 def _predict_blocks(
     model: Model,
-    path: Path,
+    pair: Pair,
     target: Path,
     notify: Notify,
     *,
@@ -151,16 +163,18 @@ def _predict_blocks(
     from singula.stages.chunks.alone import predict_alone
 
     if model.checkpoint is None:
-        raise UserError(f"{path}: the model has no file from which other processes could read it")
+        raise UserError(
+            f"{pair.image}: the model has no file from which other processes could read it"
+        )
     return predict_alone(
-        model.config, model.checkpoint, _pair(model, path), target, _device(model), notify,
+        model.config, model.checkpoint, pair, target, _device(model), notify,
         tables=tables, augment=augment, dask=dask, runner=runner,
     )  # fmt: skip
 
 
 def _predict_file(
     model: Model,
-    path: Path,
+    pair: Pair,
     target: Path,
     notify: Notify,
     *,
@@ -169,10 +183,9 @@ def _predict_file(
 ) -> int:
     from singula.measure import measure
 
-    place = places_for(model.config, "TEST").image
     channels, grey = model.config.in_channels, model.reader.grey
-    image = read_image(path, model.ndim, channels, grey=grey, arrays=place)
-    for line in notice_constant(path, image.array):
+    image = read_image(pair.image, model.ndim, channels, grey=grey, arrays=pair.arrays)
+    for line in notice_constant(pair.image, image.array):
         notify(line)
     maps = model.predict_maps(image.array, augment=augment)
     configured = from_config.spacing(model.config, "TEST")
@@ -213,26 +226,13 @@ def _images_of(folder: Path) -> list[Path]:
     return [path for path in files if path not in labels]
 
 
-def gather_images(
-    paths: Sequence[Path], output: Path, *, tables: bool = False, overwrite: bool = True
-) -> list[Path]:
-    """Files, and all images of folders (not their labels beside them), in natural order.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-    output : Path
-        Where ``<name>.tif`` will be written.
-    tables : bool
-        ``<name>_stats.csv`` will be written as well.
-    overwrite : bool
-        Files that are there may be replaced, or are skipped.
+def gather_images(paths: Sequence[Path]) -> list[Path]:
+    """List files, and all images of folders (not their labels beside them), in natural order.
 
     Raises
     ------
     UserError
-        For a path that is not there, two images of one name, an output that would be an input, or a
-        file in the way.
+        For a path that does not exist, or a folder without images.
     """
     files: list[Path] = []
     for path in paths:
@@ -240,26 +240,4 @@ def gather_images(
         if not path.exists():
             raise UserError(f"{path}: there is no such file or folder", "correct the path")
         files += _images_of(path) if path.is_dir() else [path]
-    names: dict[str, Path] = {}
-    for file in files:
-        name = stem_of(file)
-        if name in names:
-            raise UserError(
-                f"{names[name]} and {file} would both be written as {name}.tif",
-                "predict them into two folders",
-            )
-        if file.resolve() in [(output / f"{name}{end}").resolve() for end in (".tif", ".zarr")]:
-            raise UserError(f"{file} would be written over", "choose another folder with -o")
-        names[name] = file
-    targets = [output / f"{name}{end}" for name in names for end in (".tif", ".zarr")]
-    if tables:
-        targets += [output / f"{name}_stats.csv" for name in names]
-    there = [target for target in targets if target.exists()]
-    if there and not overwrite:
-        more = f" and {len(there) - 1} more" if there[1:] else ""
-        raise UserError(
-            f"{there[0]}{more}: is there already",
-            "choose another folder with -o; go on where an interrupted prediction stopped with "
-            "--resume; or replace files with --overwrite",
-        )
     return files

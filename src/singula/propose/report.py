@@ -77,7 +77,7 @@ def _look(dataset: Path) -> Survey:
     except UserError as error:
         hint = f"{command('check', dataset)} lists all that is wrong with the files"
         hint = f"{error.hint}\n  → {hint}" if error.hint else hint
-        raise UserError(error.message, hint) from error
+        raise UserError(error.message, hint, error.code) from error
     return replace(survey, notes=(*notes, *survey.notes))
 
 

@@ -156,7 +156,7 @@ class StoredPair:
         reader, path = self.reader, self.pair.image
         arrays = self.pair.arrays
         if reader.steps is None:
-            mapped = map_image(path, reader.ndim, reader.channels, grey=reader.grey)
+            mapped = map_image(path, reader.ndim, reader.channels, grey=reader.grey, arrays=arrays)
             if mapped is not None:
                 return mapped
             lazy = open_image(path, reader.ndim, reader.channels, grey=reader.grey, arrays=arrays)
@@ -169,7 +169,7 @@ class StoredPair:
         if path is None:
             raise UserError(f"{self.pair.image}: has no label image")
         if not reader.label_variant:
-            mapped = map_labels(path, reader.ndim, reader.n_classes > 0)
+            mapped = map_labels(path, reader.ndim, reader.n_classes > 0, arrays=arrays)
             if mapped is not None:
                 return mapped
             lazy = open_labels(path, reader.ndim, reader.n_classes > 0, arrays=arrays)

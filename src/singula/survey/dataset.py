@@ -12,7 +12,7 @@ import numpy as np
 from singula.errors import UserError
 from singula.io.image import Header
 from singula.io.pairs import Pair
-from singula.io.read import image_layout, label_layout, read_header
+from singula.io.read import image_layout, label_layout, left_out_note, read_header
 from singula.survey.facts import ImageFacts, LabelFacts, Machine, PartFacts, Survey
 from singula.survey.folders import Folders, find_folders
 from singula.survey.images import survey_image
@@ -86,7 +86,9 @@ def survey_dataset(
         raise problems[0]
     if ndim is None:
         ndim = decide_ndim([pair for _, pairs in paired for pair in pairs[:_LOOK_FIRST]])
-    parts = tuple(_part(part, pairs, ndim, most_files, attempt) for part, pairs in paired)
+    told: Counter[str] = Counter()
+    parts = tuple(_part(part, pairs, ndim, most_files, attempt, told) for part, pairs in paired)
+    notes += [f"{note} ({counted(count, 'file')})" for note, count in told.items()]
     notes += _file_notes(parts)
     channels = max((image.channels for part in parts for image in part.images), default=1)
     return Survey(
@@ -106,11 +108,12 @@ def _part(
     ndim: int,
     most_files: int | None,
     attempt: Callable[[Callable[[], object]], object],
+    told: Counter[str],
 ) -> PartFacts:
     shapes: list[tuple[int, ...]] = []
     fit: list[Pair] = []
     for pair in pairs:
-        shape = attempt(lambda pair=pair: _shape(pair, ndim))  # type: ignore[misc]
+        shape = attempt(lambda pair=pair: _shape(pair, ndim, told))  # type: ignore[misc]
         if isinstance(shape, tuple):
             shapes.append(shape)
             fit.append(pair)
@@ -134,10 +137,15 @@ def _part(
     )
 
 
-def _shape(pair: Pair, ndim: int) -> tuple[int, ...]:
-    """Spatial shape of an image, equal to that of its labels, from the headers."""
+def _shape(pair: Pair, ndim: int, told: Counter[str]) -> tuple[int, ...]:
+    """Return the spatial shape of an image, equal to that of its labels, from the headers.
+
+    Images in the file that are not read are noted in `told`.
+    """
     header = read_header(pair.image, pair.arrays)
     shape = image_layout(pair.image, header, ndim, None).spatial_shape
+    if header.left_out:
+        told[f"images: {left_out_note(header)}"] += 1
     if pair.label is not None:
         stored = read_header(pair.label, pair.label_arrays, labels=True)
         own = label_layout(pair.label, stored, ndim, False).spatial_shape

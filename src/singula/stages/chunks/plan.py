@@ -9,6 +9,8 @@ from typing import Any
 from singula.scaleout.grid import Grid
 from singula.scaleout.job import JobFolder
 
+StoredPlace = tuple[str, str | None, int | None, int | None, str]
+"""The fields of an `ArrayPlace`."""
 _NOTE = "plan"
 _TUPLES = ("shape", "block", "spacing", "halo", "image_place", "label_place")
 
@@ -25,8 +27,8 @@ class Plan:
         The whole configuration, as YAML.
     image, label, mask, checkpoint : str
         Files; empty for none.
-    image_place, label_place : (str, str or None), optional
-        Which array of a container they are, and its axes.
+    image_place, label_place : tuple, optional
+        The fields of `singula.io.image.ArrayPlace`.
     maps, instances, processed : str
         Folders of the results; the last is empty where no step follows decoding.
     shape, block : tuple of int
@@ -50,8 +52,8 @@ class Plan:
     label: str
     mask: str
     checkpoint: str
-    image_place: tuple[str, str | None] | None
-    label_place: tuple[str, str | None] | None
+    image_place: StoredPlace | None
+    label_place: StoredPlace | None
     maps: str
     instances: str
     processed: str

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from singula.stages.chunks.budget import block_budget, block_shape, memory_of
 from singula.stages.chunks.finish import ChunkFinish
 from singula.stages.chunks.image import ChunkImage
 from singula.stages.chunks.network import DEVICE, cut_halo, halo_of
-from singula.stages.chunks.plan import Plan
+from singula.stages.chunks.plan import Plan, StoredPlace
 from singula.stages.chunks.told import as_bar, in_lines
 from singula.stages.finish import Finish
 from singula.stages.inputs import TestInputs, check_mask
@@ -162,6 +162,7 @@ class ChunkRun:
 
     def _find_keys(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> tuple[str, str]:
         maps = [maps_fingerprint(self.config), checkpoint.fingerprint, file_stamp(pair.image)]
+        maps.append(repr(_place(pair.arrays)))
         rest = [settings_fingerprint(self.config, None), inputs.stamp(pair)]
         one, two = (
             hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
@@ -295,8 +296,8 @@ def runner_for(
     return dask_runner(dask, notify, memory=memory_of(config), gpus=gpus)
 
 
-def _place(arrays: ArrayPlace | None) -> tuple[str, str | None] | None:
-    return None if arrays is None else (arrays.inside, arrays.axes)
+def _place(arrays: ArrayPlace | None) -> StoredPlace | None:
+    return None if arrays is None else astuple(arrays)
 
 
 def _sides(shape: tuple[int, ...]) -> str:

@@ -1,0 +1,79 @@
+"""Remedies in the words of the command that reads a file: configuration keys or options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+INSIDE_KEYS = "INPUT_ZARR_MULTIPLE_DATA_RAW_PATH (labels: …_GT_PATH)"
+AXES_KEYS = "INPUT_IMG_AXES_ORDER (labels: INPUT_MASK_AXES_ORDER)"
+_SECTIONS = "DATA.TRAIN, DATA.VAL or TEST.BY_CHUNKS"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """How a user of one command chooses what is read of a file.
+
+    Parameters
+    ----------
+    array : str
+        Choose one of several arrays of a container.
+    missing_array : str
+        Correct the name of an array.
+    axes : str
+        Set the axes of an array in a container.
+    axes_source : str
+        What sets axes that differ from those in the file.
+    axes_count : str
+        Correct axes of the wrong number.
+    voxel_size : str
+        Set a voxel size that the file lacks.
+    series : str
+        Choose one of several images of a file.
+    frames : str
+        Read a file of several time points.
+    frame : str
+        Correct the number of a time point.
+    """
+
+    array: str
+    missing_array: str
+    axes: str
+    axes_source: str
+    axes_count: str
+    voxel_size: str
+    series: str
+    frames: str
+    frame: str
+
+
+_ADVICE = {
+    "run": Advice(
+        array=f"name the array with {INSIDE_KEYS} in {_SECTIONS}",
+        missing_array=f"correct {INSIDE_KEYS}, or leave it empty where the file holds one array",
+        axes=f"say what the axes are with {AXES_KEYS} in {_SECTIONS}, for example 'ZYXC'",
+        axes_source=AXES_KEYS,
+        axes_count="give a letter of T, Z, C, Y, X for each axis of the array",
+        voxel_size="set DATA.*.RESOLUTION (in predict and export --spacing)",
+        series="save each image as a file of its own",
+        frames="give one file per time point",
+        frame="save each time point as a file of its own",
+    ),
+    "predict": Advice(
+        array="choose one with --array PATH",
+        missing_array="give the path of an array with --array PATH",
+        axes="write the names of the axes into the file: as dimension labels in HDF5, as axes in "
+        "Zarr and N5",
+        axes_source="the configuration of the model",
+        axes_count="choose an array of that many axes with --array PATH",
+        voxel_size="give it with --spacing",
+        series="choose one with --series N, where 0 is the first; without it, all are predicted",
+        frames="give --frames all for one result per time point, or --frames N for a single one, "
+        "where 0 is the first",
+        frame="give --frames N with a smaller N, where 0 is the first; or --frames all",
+    ),
+}
+
+
+def advice_for(command: str) -> Advice:
+    """Return the remedies for a command: ``run`` (configuration keys) or ``predict`` (options)."""
+    return _ADVICE[command]

@@ -1,0 +1,297 @@
+"""OME-TIFF files that belong to a set: the metadata of the planes that one file stores.
+
+Each file of a set carries (or names) the metadata of the whole set. Bio-Formats and tifffile then
+read the whole set from any of its files. Here a file is what its name says: only its own planes.
+"""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from singula.errors import UserError
+from singula.words import counted
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile
+
+_WORDS = {"C": "channel", "Z": "z slice", "T": "time point"}
+_OWN = "only the planes stored in this file are read"
+_UNKNOWN = "only the pages stored in this file are read, whose meaning is not known"
+
+
+@dataclass(frozen=True)
+class OwnMetadata:
+    """Metadata of the planes that a file of a set stores.
+
+    Parameters
+    ----------
+    xml : str, optional
+        OME metadata without the planes of other files; None where the planes are not known, so
+        that the pages are read without OME metadata.
+    note : str
+        The set, for the user; empty for a file that is no longer part of a set.
+    """
+
+    xml: str | None
+    note: str
+
+
+@contextmanager
+def open_own_planes(path: Path) -> Iterator[tuple[TiffFile, str]]:
+    """Open a TIFF file whose series consist of the planes in this file only.
+
+    Yields
+    ------
+    tif : TiffFile
+    note : str
+        The set to which the file belongs, for the user; empty for none.
+
+    Raises
+    ------
+    UserError
+        The planes stored in the file do not make up a complete stack.
+    """
+    from tifffile import TiffFile
+
+    with _without_remarks(), TiffFile(path) as tif:
+        xml = tif.ome_metadata
+        own = _own_metadata(path, xml, len(tif.pages)) if xml is not None else None
+        several = xml is not None and xml.count("<Pixels") > 1
+        if own is None and not (several and tif.is_mmstack) and not _has_foreign_pages(tif):
+            yield tif, ""
+            return
+    # The index of Micro-Manager and NDTiff covers the whole set, too.
+    flags: dict[str, Any] = {"is_mmstack": False, "is_ndtiff": False}
+    if own is None and several:
+        with TiffFile(path, **flags) as tif:
+            yield tif, ""
+    elif own is None:
+        # By another name tifffile does not look for the other files of the index.
+        with (
+            path.open("rb") as file,
+            _without_remarks(),
+            TiffFile(file, name="one file", is_ndtiff=False) as tif,
+        ):
+            yield tif, f"it is one file of a set; {_OWN}"
+    elif own.xml is None:
+        with TiffFile(path, is_ome=False, **flags) as tif:
+            yield tif, own.note
+    else:
+        with TiffFile(path, omexml=own.xml, **flags) as tif:
+            yield tif, own.note
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Drop the remarks of tifffile on files of a Micro-Manager set that are not read on purpose."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "MMStack" not in record.getMessage()
+
+    logger = logging.getLogger("tifffile")
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
+
+
+def image_metadata(xml: str, number: int | None) -> str:
+    """Return the metadata of one image; all of them where the image is not known.
+
+    Parameters
+    ----------
+    xml : str
+        OME metadata.
+    number : int, optional
+        Of the image among those that have planes; None for the only image.
+    """
+    if number is None:
+        return xml
+    root = ElementTree.fromstring(xml)
+    images = [one for one in root.iterfind("{*}Image") if one.find("*/{*}TiffData") is not None]
+    for place, image in enumerate(images):
+        if place != number and number < len(images):
+            root.remove(image)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _has_foreign_pages(tif: TiffFile) -> bool:
+    """Return True if an index of Micro-Manager or NDTiff added the pages of other files."""
+    if not (tif.is_mmstack or tif.is_ndtiff):
+        return False
+    return any(series.is_multifile for series in tif.series)
+
+
+def _own_metadata(path: Path, xml: str, n_pages: int) -> OwnMetadata | None:
+    """Restrict the metadata of a set to one of its files; None for a file that is not of a set."""
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return None
+    own_id = root.get("UUID", "").strip()
+    companion = root.find("{*}BinaryOnly")
+    if companion is not None:
+        name = companion.get("MetadataFile", "")
+        found = _read_companion(path.parent / Path(name).name) if name else None
+        if found is None:
+            return OwnMetadata(None, f"its OME metadata are in {name}, not found: {_UNKNOWN}")
+        root = found
+    links = [link for link in root.iterfind("{*}Image/{*}Pixels/{*}TiffData/{*}UUID")]
+    if companion is None and all(_file_id(link) == own_id for link in links):
+        return None
+    is_own = _own_links(path, own_id, links)
+    files = {_file_name(link) or _file_id(link) for link in links}
+    if is_own is None:
+        return OwnMetadata(None, f"it is one of {len(files)} files of a set: {_UNKNOWN}")
+    note = _restrict(path, root, is_own, n_pages)
+    if note is None:
+        return OwnMetadata(None, f"the metadata of its set do not name its planes: {_UNKNOWN}")
+    if len(files) > 1 or note:
+        share = f" ({note})" if note else ""
+        note = f"it is one of {counted(len(files), 'file')} of a set; {_OWN}{share}"
+    return OwnMetadata(ElementTree.tostring(root, encoding="unicode"), note)
+
+
+def _read_companion(path: Path) -> Element | None:
+    """Read the metadata file of a set: an XML file or another OME-TIFF."""
+    from tifffile import TiffFile, TiffFileError
+
+    try:
+        try:
+            with TiffFile(path) as tif:
+                return ElementTree.fromstring(tif.ome_metadata or "")
+        except TiffFileError:
+            return ElementTree.fromstring(path.read_bytes())
+    except (OSError, ElementTree.ParseError):
+        return None
+
+
+def _own_links(path: Path, own_id: str, links: list[Element]) -> Callable[[Element], bool] | None:
+    """Return a predicate for links to the file itself: by name, else by id; None if unknown."""
+    name = unicodedata.normalize("NFC", path.name).lower()
+    if any(_file_name(link) == name for link in links):
+        return lambda link: _file_name(link) == name
+    if own_id and any(_file_id(link) == own_id for link in links):
+        return lambda link: _file_id(link) == own_id
+    # A file that was renamed is the only one that the metadata name.
+    if len({(_file_name(link), _file_id(link)) for link in links}) <= 1:
+        return lambda link: True
+    return None
+
+
+def _file_name(link: Element) -> str:
+    name = link.get("FileName", "").replace("\\", "/").rpartition("/")[2]
+    return unicodedata.normalize("NFC", name).lower()
+
+
+def _file_id(link: Element) -> str:
+    return (link.text or "").strip()
+
+
+def _restrict(
+    path: Path, root: Element, is_own: Callable[[Element], bool], n_pages: int
+) -> str | None:
+    """Take the planes of other files out of the metadata.
+
+    Returns
+    -------
+    str or None
+        The share of the set that is left, such as "1 of 2 channels"; None where no plane is left.
+    """
+    images = root.findall("{*}Image")
+    total, shares = 0, []
+    for image in images:
+        pixels = image.find("{*}Pixels")
+        total += pixels is not None and pixels.find("{*}TiffData") is not None
+        planes = {} if pixels is None else _own_planes(pixels, is_own, n_pages)
+        if pixels is None or not planes:
+            root.remove(image)
+        else:
+            shares.append(_keep_planes(path, pixels, planes))
+    if not shares:
+        return None
+    parts = [f"{len(shares)} of {counted(total, 'image')}"] if len(shares) < total else []
+    return ", ".join([*parts, *shares[0]])
+
+
+def _plane_axes(pixels: Element) -> tuple[str, list[int], int]:
+    """Return the axes that count planes, slowest first, their lengths, and samples per pixel."""
+    axes = pixels.get("DimensionOrder", "XYCZT")[:1:-1]
+    channel = pixels.find("{*}Channel")
+    samples = 1 if channel is None else int(channel.get("SamplesPerPixel", 1))
+    sizes = [int(pixels.get(f"Size{axis}", 1)) for axis in axes]
+    return (
+        axes,
+        [n // samples if a == "C" else n for a, n in zip(axes, sizes, strict=True)],
+        samples,
+    )
+
+
+def _own_planes(pixels: Element, is_own: Callable[[Element], bool], n_pages: int) -> dict[int, int]:
+    """Map the number of each plane of an image that the file stores to its page."""
+    axes, sizes, _ = _plane_axes(pixels)
+    planes: dict[int, int] = {}
+    for data in pixels.iterfind("{*}TiffData"):
+        link = data.find("{*}UUID")
+        first = [int(data.get(f"First{axis}", 0)) for axis in axes]
+        inside = all(number < size for number, size in zip(first, sizes, strict=True))
+        if (link is not None and not is_own(link)) or not inside:
+            continue
+        page = int(data.get("IFD", 0))
+        default = data.get("NumPlanes", 1 if "IFD" in data.attrib else 0)
+        count = int(data.get("PlaneCount", default)) or n_pages
+        start = int(np.ravel_multi_index(first, sizes))
+        for step in range(min(count, prod(sizes) - start)):
+            planes[start + step] = page + step
+    return planes
+
+
+def _keep_planes(path: Path, pixels: Element, planes: dict[int, int]) -> list[str]:
+    """Reduce an image to these planes; return the share along each axis that is shorter now.
+
+    Raises
+    ------
+    UserError
+        The planes do not fill a grid of channels, slices and time points.
+    """
+    axes, sizes, samples = _plane_axes(pixels)
+    places = {n: tuple(int(i) for i in np.unravel_index(n, sizes)) for n in planes}
+    kept = [sorted({place[axis] for place in places.values()}) for axis in range(len(axes))]
+    shares = [
+        f"{len(numbers)} of {counted(size, _WORDS.get(axis, axis))}"
+        for axis, numbers, size in zip(axes, kept, sizes, strict=True)
+        if len(numbers) < size
+    ]
+    if prod(len(numbers) for numbers in kept) != len(planes):
+        raise UserError(
+            f"{path}: got {counted(len(planes), 'plane')} of a set of files, expected complete "
+            f"stacks; the planes are spread over {', '.join(shares) or 'all axes'}",
+            "open the set in Fiji with File > Import > Bio-Formats, and save each image as a TIFF",
+            "io.part_of_a_stack",
+        )
+    for axis, numbers in zip(axes, kept, strict=True):
+        pixels.set(f"Size{axis}", str(len(numbers) * (samples if axis == "C" else 1)))
+    channels = pixels.findall("{*}Channel")
+    for number, channel in enumerate(channels):
+        if "C" in axes and number not in kept[axes.index("C")]:
+            pixels.remove(channel)
+    old = pixels.findall("{*}TiffData")
+    for data in old:
+        pixels.remove(data)
+    for number, page in sorted(planes.items()):
+        data = ElementTree.SubElement(pixels, old[0].tag, {"IFD": str(page), "PlaneCount": "1"})
+        for axis, numbers, place in zip(axes, kept, places[number], strict=True):
+            data.set(f"First{axis}", str(numbers.index(place)))
+    return shares

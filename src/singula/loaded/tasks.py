@@ -1,0 +1,179 @@
+"""Plan predictions: one task for each image, series and time point of the files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from singula.errors import UserError
+from singula.io.files import is_container
+from singula.io.formats import stem_of
+from singula.io.image import ArrayPlace, Series
+from singula.io.pairs import Pair
+from singula.io.read import list_series, read_header
+from singula.io.selection import time_points
+from singula.loaded.model import Model
+from singula.stages.reading import places_for
+
+Frames = int | Literal["all"] | None
+
+
+def parse_frames(text: str | None) -> Frames:
+    """Return the time points that ``--frames`` names: all, or the number of one.
+
+    Parameters
+    ----------
+    text : str, optional
+        ``all``, or a number from 0.
+
+    Raises
+    ------
+    UserError
+        For any other text.
+
+    Examples
+    --------
+    >>> parse_frames("all"), parse_frames("3")
+    ('all', 3)
+    """
+    if text is None:
+        return None
+    word = text.strip().lower()
+    if word == "all":
+        return "all"
+    if word.isdecimal():
+        return int(word)
+    raise UserError(
+        f"--frames: got {text!r}, expected all or a number from 0",
+        "give --frames all for one result per time point, or --frames 0 for the first one",
+        "predict.frames",
+    )
+
+
+def plan_predictions(
+    model: Model,
+    files: Sequence[Path],
+    output: Path,
+    *,
+    series: int | None = None,
+    array: str = "",
+    frames: Frames = None,
+    tables: bool = False,
+    overwrite: bool = True,
+) -> list[Pair]:
+    """List the images to predict, each with the name of its result.
+
+    Parameters
+    ----------
+    model : Model
+    files : sequence of Path
+        From `gather_images`.
+    output : Path
+        Folder in which ``<name>.tif`` will be written.
+    series : int, optional
+        Number of the image to predict in each file of several, from 0; all by default.
+    array : str
+        Path of the array, or of a group of images, in containers (Zarr, HDF5, N5); that of the
+        model's configuration, or the only one, by default.
+    frames : int or "all", optional
+        A time point, from 0, or all of them, each with a result of its own. By default an image
+        must have a single time point.
+    tables : bool
+        ``<name>_stats.csv`` will be written, too.
+    overwrite : bool
+        Existing files may be replaced, or are skipped.
+
+    Returns
+    -------
+    list of Pair
+        Without labels. The name is the file's name without suffix; for a file of several images
+        with ``_<series>`` (``two_1``, ``plate_A_1_0``), for one of several time points with
+        ``_t<frame>`` (``movie_t003``).
+
+    Raises
+    ------
+    UserError
+        Two images with one result, a result that would replace an input, or an existing file.
+    """
+    if array and files and not any(is_container(path) for path in files):
+        raise UserError(
+            f"--array: got {array!r}, but none of the files is a Zarr, HDF5 or N5: {files[0].name}",
+            "leave --array out",
+            "predict.no_container",
+        )
+    configured = places_for(model.config, "TEST").image
+    place = replace(configured, inside=array or configured.inside, command="predict")
+    tasks = [task for path in files for task in _tasks(path, place, series, frames)]
+    _check_targets(tasks, files, output, tables=tables, overwrite=overwrite)
+    return tasks
+
+
+def _tasks(path: Path, place: ArrayPlace, series: int | None, frames: Frames) -> list[Pair]:
+    stem = stem_of(path)
+    try:
+        found = list_series(path, place)
+    except UserError:  # raised again, and reported, when the image is to be predicted
+        found = [Series("", place)]
+    if series is not None and not series < len(found):
+        return [Pair(path, None, stem, replace(place, series=series))]
+    chosen = found if series is None else [found[series]]
+    tasks = []
+    for one in chosen:
+        name = stem if len(found) == 1 else f"{stem}_{one.name.replace('/', '_')}"
+        tasks += _frame_tasks(Pair(path, None, name, one.place), one.place, frames)
+    return tasks
+
+
+def _frame_tasks(pair: Pair, place: ArrayPlace, frames: Frames) -> list[Pair]:
+    if frames is None:
+        return [pair]
+    try:
+        count = time_points(read_header(pair.image, place))
+    except UserError:  # as above
+        count = 1
+    numbers = range(count) if frames == "all" else [frames]
+    if count == 1 and frames == "all":
+        return [pair]
+    digits = max(3, len(str(count - 1)))
+    return [
+        replace(
+            pair,
+            name=pair.name if count == 1 else f"{pair.name}_t{number:0{digits}d}",
+            arrays=replace(place, frame=number),
+        )
+        for number in numbers
+    ]
+
+
+def _check_targets(
+    tasks: Sequence[Pair], files: Sequence[Path], output: Path, *, tables: bool, overwrite: bool
+) -> None:
+    """Refuse results that would replace each other, an input, or an existing file."""
+    names: dict[str, Path] = {}
+    for task in tasks:
+        if task.name in names:
+            raise UserError(
+                f"{names[task.name]} and {task.image} would both be written as {task.name}.tif",
+                "predict them into two folders",
+            )
+        names[task.name] = task.image
+    inputs = {file.resolve(): file for file in files}
+    targets = [output / f"{name}{end}" for name in names for end in (".tif", ".zarr")]
+    for target in targets:
+        if target.resolve() in inputs:
+            raise UserError(
+                f"{inputs[target.resolve()]} would be written over",
+                "choose another folder with -o",
+            )
+    if tables:
+        targets += [output / f"{name}_stats.csv" for name in names]
+    present = [target for target in targets if target.exists()]
+    if present and not overwrite:
+        more = f" and {len(present) - 1} more" if present[1:] else ""
+        raise UserError(
+            f"{present[0]}{more}: is there already",
+            "choose another folder with -o; go on where an interrupted prediction stopped with "
+            "--resume; or replace files with --overwrite",
+        )
