@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from singula.config.available import NO_EFFECT
+from singula.config.early import EARLY
 from singula.config.examples import example
 from singula.config.keys import Key, known_keys
 from singula.config.schema import Config
@@ -49,7 +50,7 @@ def configuration_page() -> str:
             if section != top:
                 parts.append(f"### {section}\n\n{about[section]}\n")
             parts.append(_HEADER + "".join(map(_row, tables[section])))
-    parts.append(_old_spellings(RENAMED.items()))
+    parts.append(_old_spellings([*RENAMED.items(), *EARLY.items()]))
     return "\n".join(parts)
 
 

@@ -13,6 +13,7 @@ from typer.main import get_command
 
 import singula
 from singula.cli import app
+from singula.config.early import EARLY
 from singula.config.keys import key_table, section_names
 from singula.config.translate import RENAMED
 
@@ -25,7 +26,7 @@ INSTANCE = re.compile(r"`(DATA_[A-Z_]+|GROW_INTO_CONTOUR|SEED_[A-Z_]+)\b")
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_keys_that_are_named_exist(page: Path) -> None:
-    known = {*key_table(), *section_names(), *RENAMED}
+    known = {*key_table(), *section_names(), *RENAMED, *EARLY}
     text = page.read_text(encoding="utf-8")
     named = set(KEY.findall(text)) - {"TRAIN.EPOCS"}
     missing = {key for key in named if key not in known and not _begins(key, known)}

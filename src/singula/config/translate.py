@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from singula.config import foreign
+from singula.config.early import translate_early
 from singula.config.keys import key_table
 from singula.config.source import Entry, Problem, Tree
 from singula.config.values import is_none, plain, show
@@ -147,6 +148,7 @@ def translate(tree: Tree) -> Translation:
     Keys that remain in `Translation.entries` are those of the schema and unknown ones.
     """
     work = Translation(dict(tree.entries), problems=list(tree.problems))
+    translate_early(work)
     for old, new in RENAMED.items():
         entry = work.take(old)
         if entry is not None:
