@@ -164,7 +164,7 @@ def test_a_stack_keeps_the_scores_of_its_slices(trained, command, tmp_path) -> N
     plain = plain[plain.image.str.startswith("image")].drop_duplicates("image").set_index("image")
     columns = [c for c in plain if c.startswith(("per_patch_", "per_image_"))]
     assert {"per_patch_iou_B", "per_image_iou_B", "per_image_iou_C"} <= set(columns)
-    for keys in ((), ("TEST.MATCHING_STATS=False",)):
+    for keys in ((), ("TEST.REUSE_PREDICTIONS=True",), ("TEST.MATCHING_STATS=False",)):
         assert trained("TEST.ANALIZE_2D_IMGS_AS_3D_STACK=True", *keys) == 0, command.err
         table = pd.read_csv(run / "metrics.csv")
         slices = table[table.image.str.startswith("image")].set_index("image")

@@ -13,7 +13,6 @@ from singula.data.augment import CHANGES
 from singula.data.augment.intensity import Contrast
 from singula.data.augment.regions import Cutout
 from singula.data.dataset import Sample
-from singula.data.patches import TilePlan
 from singula.errors import UserError
 from singula.evaluate import match
 from singula.io.pairs import Pair
@@ -23,7 +22,7 @@ from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
 from singula.stages.data import LabelNotes
 from singula.stages.finish import instance_classes
 from singula.stages.samples import draw_grid
-from singula.stages.score import Scores, map_scores, mean_scores, patch_scores, score_lines
+from singula.stages.score import Scores, map_scores, score_lines
 from singula.stages.split import fold_of, hold_out, split_pairs
 
 
@@ -162,22 +161,12 @@ def test_probabilities_of_large_images_are_kept_in_half_precision() -> None:
     assert from_config.in_half(config, (8, 8))
 
 
-def test_patch_scores_are_the_mean_over_tiles_of_the_kept_parts() -> None:
+def test_d_is_scored_inside_instances_only() -> None:
     rng = np.random.default_rng(0)
     labels = np.zeros((30, 30), np.uint8)
     labels[3:14, 4:18] = 1
-    labels[16:28, 10:25] = 2
     truth = encode(labels, "BCD")
     maps = {name: rng.random((30, 30)).astype(np.float32) for name in truth}
-    plan = TilePlan((12, 12), (0.0, 0.0), (1, 1), (1, 1))
-    expected = []
-    for tile in plan.tiles((30, 30)):
-        part = {name: m[tile.outer] for name, m in maps.items()}
-        true = {name: m[tile.outer] for name, m in truth.items()}
-        expected.append(map_scores(true, part, labels[tile.outer] > 0))
-    found = patch_scores(truth, maps, labels > 0, (tile.outer for tile in plan.tiles((30, 30))))
-    assert found == pytest.approx(mean_scores(expected))
-    # D counts inside the instances only.
     outside = dict(maps, D=np.where(labels > 0, maps["D"], 99))
     assert map_scores(truth, outside, labels > 0) == map_scores(truth, maps, labels > 0)
 

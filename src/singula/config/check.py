@@ -69,6 +69,8 @@ def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
     if test and config.TEST.EVALUATE and not known:
         notices.append("DATA.TEST.LOAD_GT: False, so the test images are predicted but not scored")
     keys = config.TEST
+    if test and keys.BY_CHUNKS.ENABLE and keys.STATS.PER_PATCH and keys.EVALUATE and known:
+        notices.append("TEST.STATS.PER_PATCH: images in blocks are not scored by patch")
     alone = [t for t in keys.MATCHING_STATS_THS_COLORED_IMG if t not in keys.MATCHING_STATS_THS]
     if test and keys.MATCHING_STATS and alone:
         notices.append(

@@ -97,6 +97,16 @@ class PostProcessing(Section):
     REMOVE_CLOSE_POINTS_RADIUS: Spacings = key((-1.0,), "Distance below which points are one.")
 
 
+class Stats(Section):
+    """Scores beyond those of joined images."""
+
+    PER_PATCH: Bool = key(
+        True,
+        "Score the prediction of each patch by itself, where labels are given; takes a second "
+        "prediction where tiles are not the patches.",
+    )
+
+
 class Test(Section):
     """Prediction, instances and scores of the test images."""
 
@@ -126,6 +136,7 @@ class Test(Section):
     )
     REUSE_PREDICTIONS: Bool = key(False, "Take stored predictions instead of the network.")
     FULL_IMG: Bool = key(False, "Predict whole images instead of patches.")
+    STATS: Stats = section(Stats)
     MATCHING_STATS: Bool = key(True, "Match instances with the labels and score them.")
     MATCHING_STATS_THS: Thresholds = key(
         (0.3, 0.5, 0.75), "Overlaps (IoU) from which an instance counts as found.", min_length=1

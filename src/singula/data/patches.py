@@ -132,6 +132,38 @@ def training_starts(
     return [tuple(start) for start in product(*axes)]
 
 
+def patches_of(
+    shape: Sequence[int],
+    patch: Sequence[int],
+    overlap: Sequence[float],
+    padding: Sequence[int],
+) -> list[Tile]:
+    """Return the patches of an image as training has them, each with all its pixels.
+
+    Parameters
+    ----------
+    shape, patch : sequence of int
+        Spatial shapes of the image and of a patch.
+    overlap : sequence of float
+    padding : sequence of int
+        Distances of patches follow from both; the padding counts as part of a patch.
+
+    Returns
+    -------
+    list of Tile
+        ``inner`` and ``outer`` are the part of the patch that is within the image.
+    """
+    tiles = []
+    for start in training_starts(shape, patch, overlap, padding):
+        inner, outer = [], []
+        for first, length, size in zip(start, patch, shape, strict=True):
+            low, high = max(first, 0), min(first + length, size)
+            inner.append(slice(low - first, high - first))
+            outer.append(slice(low, high))
+        tiles.append(Tile(start, tuple(inner), tuple(outer)))
+    return tiles
+
+
 def read_patch(
     array: Pixels,
     start: Sequence[int],

@@ -22,6 +22,8 @@ from singula.training.device import without_tf32
 from singula.training.losses import Output, activate
 
 FloatArray = npt.NDArray[np.float32]
+Cut = Callable[[tuple[int, ...]], npt.NDArray[Any]]
+UseTile = Callable[[Tile, FloatArray], None]
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class Predictor:
         image: npt.NDArray[Any],
         scaling: Scaling,
         settings: PredictSettings,
+        on_tile: UseTile | None = None,
     ) -> dict[str, FloatArray]:
         """Maps by name, each with the image's spatial shape.
 
@@ -141,6 +144,8 @@ class Predictor:
             Normalisation, from statistics of the whole image or set.
         settings : PredictSettings
             Tiles; where cores overlap, maps are blended linearly.
+        on_tile : callable, optional
+            Receives each tile with its values, as from `predict_tiles`.
 
         Returns
         -------
@@ -148,20 +153,16 @@ class Predictor:
             float32 (probabilities float16 with `half`); with a class head also ``class``, the most
             probable class (uint8 or uint16).
         """
-        shape, fill = image.shape[:-1], None
-        if settings.median_padding:
-            fill = np.median(image, axis=tuple(range(len(shape)))).astype(np.float64)
-        patch = settings.plan.patch
-        return self.predict_patches(
-            lambda start: read_patch(image, start, patch, fill), shape, scaling, settings
-        )
+        cut = patch_reader(image, settings.plan.patch, median=settings.median_padding)
+        return self.predict_patches(cut, image.shape[:-1], scaling, settings, on_tile)
 
     def predict_patches(
         self,
-        cut: Callable[[tuple[int, ...]], npt.NDArray[Any]],
+        cut: Cut,
         shape: Sequence[int],
         scaling: Scaling,
         settings: PredictSettings,
+        on_tile: UseTile | None = None,
     ) -> dict[str, FloatArray]:
         """As `predict`, for an image of which there are only patches.
 
@@ -175,6 +176,43 @@ class Predictor:
         plan = settings.plan
         maps = _Maps(shape, self.outputs, self.n_classes, half=settings.half)
         canvas = _Canvas(maps, plan) if isinstance(plan, TilePlan) else None
+
+        def keep(tile: Tile, values: FloatArray) -> None:
+            if on_tile is not None:
+                on_tile(tile, values)
+            kept = values[(slice(None), *tile.inner)]
+            if canvas is None:
+                maps.put(tile.outer, kept)
+            else:
+                canvas.add(tile, kept)
+
+        order = plan.tiles(shape) if canvas is None else canvas.in_order()
+        self.predict_tiles(cut, order, scaling, settings, keep)
+        if canvas is not None:
+            canvas.finish()
+        return maps.by_name
+
+    def predict_tiles(
+        self,
+        cut: Cut,
+        tiles: Iterator[Tile],
+        scaling: Scaling,
+        settings: PredictSettings,
+        use: UseTile,
+    ) -> None:
+        """Predict tiles, and pass each with its values to `use`, in their order.
+
+        Parameters
+        ----------
+        cut : callable
+            From the first pixel of a tile to its pixels (…, channels).
+        tiles : iterator of Tile
+        scaling : Scaling
+        settings : PredictSettings
+            Batch size and test-time augmentation; its plan is not used.
+        use : callable
+            Takes a tile and the values (`width`, …) of all its pixels.
+        """
 
         def read(tiles: list[Tile]) -> Tensor:
             patches = [scaling.apply(cut(tile.start)) for tile in tiles]
@@ -190,20 +228,29 @@ class Predictor:
 
         def write(tiles: list[Tile], found: Callable[[], FloatArray]) -> None:
             for tile, values in zip(tiles, found(), strict=True):
-                kept = values[(slice(None), *tile.inner)]
-                if canvas is None:
-                    maps.put(tile.outer, kept)
-                else:
-                    canvas.add(tile, kept)
+                use(tile, values)
 
-        order = plan.tiles(shape) if canvas is None else canvas.in_order()
+        batches = _batches(tiles, settings.batch_size)
         with torch.inference_mode():
-            in_turn(
-                _batches(order, settings.batch_size), read, compute, write, overlap=self.overlap
-            )
-        if canvas is not None:
-            canvas.finish()
-        return maps.by_name
+            in_turn(batches, read, compute, write, overlap=self.overlap)
+
+
+def patch_reader(image: npt.NDArray[Any], patch: Sequence[int], *, median: bool) -> Cut:
+    """Return a function from the first pixel of a patch of an image to the patch.
+
+    Parameters
+    ----------
+    image : ndarray
+        (…, channels).
+    patch : sequence of int
+        Spatial shape of a patch.
+    median : bool
+        Fill what is outside of the image with the median of each channel, instead of mirroring.
+    """
+    fill = None
+    if median:
+        fill = np.median(image, axis=tuple(range(image.ndim - 1))).astype(np.float64)
+    return lambda start: read_patch(image, start, patch, fill)
 
 
 def _on_its_way(values: Tensor) -> Callable[[], FloatArray]:

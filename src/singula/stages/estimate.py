@@ -16,6 +16,7 @@ from singula.io.pairs import Pair
 from singula.io.read import read_header
 from singula.stages import settings as from_config
 from singula.stages.chunks.estimate import BlockWork, block_lines, count_blocks
+from singula.stages.patches import are_tiles_of, scored_patches
 from singula.stages.reading import reader_for
 from singula.stages.split import split_pairs
 from singula.training.speed import TrainingSpeed
@@ -361,6 +362,12 @@ def _patches(config: Config, part: str, shape: tuple[int, ...]) -> int:
     return len(starts) * settings.replicate
 
 
+def _scores_patches(config: Config) -> bool:
+    keys = config.DATA.TEST
+    scored = config.TEST.EVALUATE and (keys.LOAD_GT or keys.USE_VAL_AS_TEST)
+    return bool(scored and config.TEST.STATS.PER_PATCH)
+
+
 def _tiles(
     config: Config, shapes: Sequence[tuple[int, ...]]
 ) -> tuple[int, tuple[int, ...], int, int]:
@@ -375,6 +382,10 @@ def _tiles(
         count = plan.count(shape) * images
         found[plan.patch] += count
         pixels += count * prod(plan.patch)
+        if _scores_patches(config):
+            patches = scored_patches(config, shape)
+            if not are_tiles_of(plan, shape, config.patch, patches):
+                pixels += len(patches) * images * prod(config.patch)
         if isinstance(plan, TilePlan):
             batch = min(batch, plan.count(shape))
     return sum(found.values()), found.most_common(1)[0][0], batch, pixels

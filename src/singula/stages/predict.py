@@ -17,15 +17,15 @@ from singula.io.lazy_array import notice_constant
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree, View
 from singula.prediction import Predictor
-from singula.stages import settings as from_config
 from singula.stages.finish import Finish
 from singula.stages.inputs import TestInputs
-from singula.stages.maps import predict_maps
+from singula.stages.maps import predict_maps, score_patches
 from singula.stages.normalization import with_statistics
+from singula.stages.patches import PatchScores, truth_stamp
 from singula.stages.post import post_settings
 from singula.stages.progress import Progress, forget, settings_fingerprint
 from singula.stages.room import notice_large
-from singula.stages.score import patch_scores, result_words
+from singula.stages.score import result_words
 from singula.stages.stack import Loaded, refuse_gaps, stack_slices
 from singula.stages.stored import StoredMaps, set_results_aside
 from singula.stages.thresholds import apply_tuned, threshold_line
@@ -54,7 +54,9 @@ class Predicted:
     fresh : list of View
         Views whose maps were computed and are not stored yet.
     per_patch : dict
-        Scores of the maps, patch by patch.
+        Mean scores of the patches.
+    patches_predicted : bool
+        The scores of the patches are computed and not stored yet.
     seconds : float
         Time in the network.
     error : str
@@ -66,6 +68,7 @@ class Predicted:
     maps: dict[View, Maps] = field(default_factory=dict)
     fresh: list[View] = field(default_factory=list)
     per_patch: dict[str, float] = field(default_factory=dict)
+    patches_predicted: bool = False
     seconds: float = 0.0
     error: str = ""
     loaded: Loaded | None = None
@@ -100,6 +103,8 @@ class TestRun:
     inputs: TestInputs = field(init=False)
     stored: StoredMaps = field(init=False)
     reused: set[tuple[str, View]] = field(default_factory=set)
+    stored_patches: dict[str, dict[str, float]] = field(default_factory=dict)
+    unscored: set[str] = field(default_factory=set)
     sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     weights: Checkpoint | None = None
 
@@ -215,6 +220,9 @@ class TestRun:
                 self.stored.write(pair.name, view, found.maps[view], loaded[0], pair.image)
             if found.per_patch:
                 self.finish.scores.add_maps(pair.name, "per_patch", found.per_patch)
+            if found.patches_predicted:
+                stamp = truth_stamp(self.config, pair)
+                self.stored.add_patch_scores(pair.name, "per_image", stamp, found.per_patch)
             seconds = self.finish.seconds
             seconds["prediction"] = seconds.get("prediction", 0.0) + found.seconds
             if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
@@ -284,7 +292,9 @@ class TestRun:
         return path
 
     def _all_reused(self, pairs: list[Pair]) -> bool:
-        return all((p.name, view) in self.reused for p in pairs for view in self._views())
+        """Return True if the network is not needed for these images."""
+        maps = all((p.name, view) in self.reused for p in pairs for view in self._views())
+        return maps and not any(p.name in self.unscored for p in pairs)
 
     def _look_for_maps(self, pairs: list[Pair], checkpoint: Path | None) -> None:
         """Find the stored maps that may be used again, and say what is made of the others."""
@@ -310,6 +320,32 @@ class TestRun:
                 f"  {count['stale']} are predicted anew: their image, the weights or settings "
                 "are others now"
             )
+        self._look_for_patch_scores([p for p in pairs if (p.name, "per_image") in self.reused])
+
+    def _look_for_patch_scores(self, pairs: list[Pair]) -> None:
+        """Find the scores of patches that are stored with reused maps of these images."""
+        if not (self.inputs.has_truth and self.config.TEST.STATS.PER_PATCH):
+            return
+        lost = 0
+        for pair in pairs:
+            name, known = pair.name, None
+            current = self.stored.state(name, "per_image", pair.image) == "current"
+            if current:
+                stamp = truth_stamp(self.config, pair)
+                known = self.stored.patch_scores(name, "per_image", stamp)
+            if known is not None:
+                self.stored_patches[name] = known
+            elif current and self.weights is not None:
+                self.unscored.add(name)
+            else:
+                lost += 1
+        if self.unscored:
+            self.notify(
+                f"  patches of {counted(len(self.unscored), 'image')} are predicted again: their "
+                "scores are not stored for these labels (TEST.STATS.PER_PATCH: False omits them)"
+            )
+        if lost:
+            self.notify(f"  {counted(lost, 'image')} without scores per patch: they are not stored")
 
     def _views(self) -> tuple[View, ...]:
         return ("per_image", "full_image") if self.config.TEST.FULL_IMG else ("per_image",)
@@ -337,25 +373,31 @@ class TestRun:
     ) -> Maps:
         """Maps by name, predicted now (noted in `found`) or read from an earlier run."""
         image, truth, _ = loaded
-        began = time.perf_counter()
-        if (name, view) in self.reused:
+        began, patches = time.perf_counter(), None
+        if view == "per_image" and truth is not None and self.config.TEST.STATS.PER_PATCH:
+            patches = PatchScores(self.config, truth)
+        reused = (name, view) in self.reused
+        if reused and patches is not None and name not in self.unscored:
+            found.per_patch, patches = self.stored_patches.get(name, {}), None
+        if reused and patches is None:
             return self.stored.read(name, view, image)
         if network is None:
             raise RuntimeError("prediction needs a network")
-        predictor, normalizer = network
-        maps = predict_maps(
-            self.config,
-            predictor,
-            normalizer,
-            image.array,
-            whole=view == "full_image",
-            notify=self.notify,
-        )
-        if view == "per_image" and truth is not None:
-            patches = from_config.tile_plan(self.config, from_config.model_settings(self.config))
-            parts = (tile.outer for tile in patches.tiles(image.spatial_shape))
-            found.per_patch = patch_scores(truth.maps, maps, truth.foreground, parts)
-        found.fresh.append(view)
+        if reused and patches is not None:
+            score_patches(self.config, *network, image.array, patches, notify=self.notify)
+            maps = self.stored.read(name, view, image)
+        else:
+            maps = predict_maps(
+                self.config,
+                *network,
+                image.array,
+                whole=view == "full_image",
+                patches=patches,
+                notify=self.notify,
+            )
+            found.fresh.append(view)
+        if patches is not None:
+            found.per_patch, found.patches_predicted = patches.mean(), True
         found.seconds += time.perf_counter() - began
         return maps
 

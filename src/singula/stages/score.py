@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,22 +59,6 @@ def map_sums(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> dict
 def values(sums: Mapping[str, Ratio]) -> dict[str, float]:
     """The scores of sums."""
     return {name: ratio.value for name, ratio in sums.items()}
-
-
-def patch_scores(
-    truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_], parts: Iterable[tuple[slice, ...]]
-) -> dict[str, float]:
-    """Mean of the scores of each part of the image, whatever tiles the maps were predicted in."""
-    return mean_scores(
-        [
-            map_scores(
-                {name: true[part] for name, true in truth.items()},
-                {name: maps[name][part] for name in truth},
-                foreground[part],
-            )
-            for part in parts
-        ]
-    )
 
 
 def class_map_scores(

@@ -259,12 +259,7 @@ def predict_settings(
         most = (largest >> halvings) // batch
         windows = fast_windows(shape, plan.padding, reach, plan.multiple, plan.patch, most)
     if windows is None:
-        batch = config.TRAIN.BATCH_SIZE >> halvings
-    if batch < 1:
-        raise MemoryError(
-            f"not enough memory to predict a single patch of {plan.patch}: use a smaller "
-            "DATA.PATCH_SIZE or MODEL.FEATURE_MAPS, or another device (--gpu cpu)"
-        )
+        batch = _batch_of_patches(config, plan.patch, halvings)
     return PredictSettings(
         plan if windows is None else windows,
         batch,
@@ -272,6 +267,37 @@ def predict_settings(
         half=in_half(config, shape),
         median_padding=config.DATA.TEST.MEDIAN_PADDING,
     )
+
+
+def patch_prediction(
+    config: Config, *, augment: bool | None = None, halvings: int = 0
+) -> PredictSettings:
+    """Return the settings with which the configured patches are predicted by themselves.
+
+    Raises
+    ------
+    MemoryError
+        When not even one patch fits.
+    """
+    from singula.prediction import PredictSettings
+
+    plan = tile_plan(config, model_settings(config))
+    return PredictSettings(
+        replace(plan, patch=config.patch),
+        _batch_of_patches(config, config.patch, halvings),
+        config.TEST.AUGMENTATION if augment is None else augment,
+        median_padding=config.DATA.TEST.MEDIAN_PADDING,
+    )
+
+
+def _batch_of_patches(config: Config, patch: tuple[int, ...], halvings: int) -> int:
+    batch = config.TRAIN.BATCH_SIZE >> halvings
+    if batch < 1:
+        raise MemoryError(
+            f"not enough memory to predict a single patch of {patch}: use a smaller "
+            "DATA.PATCH_SIZE or MODEL.FEATURE_MAPS, or another device (--gpu cpu)"
+        )
+    return batch
 
 
 def optimiser_settings(config: Config) -> OptimiserSettings:

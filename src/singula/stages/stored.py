@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,14 +102,37 @@ class StoredMaps:
         """Store maps, and record what they were made from."""
         path = self.path(name, view)
         write_maps(path, list(maps.values()), image.spacing, image.unit)
-        record = {
+        record: dict[str, Any] = {
             "file": f"{view}/{name}",
             "stamp": file_stamp(path),
             "image": file_stamp(source),
             "settings": self.settings,
             "weights": self.weights,
         }
-        self.records[record["file"]] = record  # type: ignore[index]
+        self._add(record)
+
+    def patch_scores(self, name: str, view: View, truth: str) -> dict[str, float] | None:
+        """Return the scores of an image's patches, if they are stored for this ground truth.
+
+        Parameters
+        ----------
+        truth : str
+            Stamp of the ground truth, as from `truth_stamp`.
+        """
+        found = self.records.get(f"{view}/{name}", {}).get("patches")
+        if not found or found["truth"] != truth:
+            return None
+        return {str(key): float(value) for key, value in found["scores"].items()}
+
+    def add_patch_scores(
+        self, name: str, view: View, truth: str, scores: Mapping[str, float]
+    ) -> None:
+        """Record the scores of an image's patches with its stored maps."""
+        record = self.records[f"{view}/{name}"]
+        self._add({**record, "patches": {"truth": truth, "scores": dict(scores)}})
+
+    def _add(self, record: dict[str, Any]) -> None:
+        self.records[record["file"]] = record
         make_folder(self._manifest.parent)
         try:
             with self._manifest.open("a", encoding="utf-8") as file:

@@ -1,0 +1,107 @@
+"""Scores of the configured patches, each predicted by itself.
+
+The map of an image differs from them: its tiles are chosen for speed, their edges are dropped, and
+where they overlap they are blended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.config import Config
+from singula.data.patches import Tile, TilePlan, patches_of
+from singula.io.pairs import Pair
+from singula.prediction import Windows
+from singula.stages import settings as from_config
+from singula.stages.finish import Truth
+from singula.stages.progress import file_stamp
+from singula.stages.score import class_map_scores, map_scores, mean_scores
+
+
+def scored_patches(config: Config, shape: Sequence[int]) -> list[Tile]:
+    """Return the patches of an image of this spatial shape whose predictions are scored."""
+    keys = config.DATA.TEST
+    overlap = tuple(float(share) for share in keys.OVERLAP)
+    return patches_of(shape, config.patch, overlap, tuple(int(length) for length in keys.PADDING))
+
+
+def are_tiles_of(
+    plan: TilePlan | Windows, shape: Sequence[int], patch: Sequence[int], patches: Sequence[Tile]
+) -> bool:
+    """Return True if the tiles of an image are its patches, so that one prediction serves both."""
+    if tuple(plan.patch) != tuple(patch):
+        return False
+    starts = [tile.start for tile in plan.tiles(shape)]
+    return len(starts) == len(patches) and set(starts) == {tile.start for tile in patches}
+
+
+class PatchScores:
+    """Scores of the patches of one image.
+
+    Parameters
+    ----------
+    config : Config
+        Names the sides, overlap and padding of a patch, and the channels.
+    truth : Truth
+        Of the whole image.
+
+    Attributes
+    ----------
+    tiles : list of Tile
+        The patches; their ``inner`` and ``outer`` are what is scored: all pixels of the image.
+    """
+
+    def __init__(self, config: Config, truth: Truth) -> None:
+        self.patch = config.patch
+        self.truth = truth
+        self.names = from_config.channel_names(config)
+        self.n_classes = from_config.n_classes(config)
+        self.tiles = scored_patches(config, truth.labels.shape)
+        self._by_start = {tile.start: tile for tile in self.tiles}
+        self._rows: dict[tuple[int, ...], dict[str, float]] = {}
+
+    def are_tiles_of(self, plan: TilePlan | Windows) -> bool:
+        """Return True if the tiles of a prediction are these very patches."""
+        return are_tiles_of(plan, self.truth.labels.shape, self.patch, self.tiles)
+
+    def add(self, tile: Tile, values: npt.NDArray[np.float32]) -> None:
+        """Score one patch; a second prediction of it replaces the first.
+
+        Parameters
+        ----------
+        tile : Tile
+            Only its start is used.
+        values : ndarray
+            (channels and classes, y, x) or (…, z, y, x), of all pixels of the patch.
+        """
+        place = self._by_start[tile.start]
+        inner, outer = place.inner, place.outer
+        maps = {name: values[i][inner] for i, name in enumerate(self.names)}
+        true = {name: channel[outer] for name, channel in self.truth.maps.items()}
+        scores = map_scores(true, maps, self.truth.foreground[outer])
+        if self.n_classes and self.truth.classes is not None:
+            classes = values[len(self.names) :].argmax(0)[inner]
+            scores |= class_map_scores(self.truth.classes[outer], classes, self.n_classes)
+        self._rows[tile.start] = scores
+
+    def mean(self) -> dict[str, float]:
+        """Return the mean of each score over the patches."""
+        return mean_scores([self._rows[tile.start] for tile in self.tiles])
+
+
+def truth_stamp(config: Config, pair: Pair) -> str:
+    """Return a stamp of everything that the true channels of an image depend on."""
+    encoding = astuple(from_config.encode_settings(config, "TEST"))
+    found: Sequence[Any] = (
+        file_stamp(pair.label),
+        pair.label_arrays,
+        encoding,
+        from_config.n_classes(config),
+    )
+    return hashlib.blake2b(repr(found).encode(), digest_size=16).hexdigest()
