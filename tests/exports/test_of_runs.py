@@ -57,9 +57,15 @@ def test_the_last_step_is_exported(tmp_path: Path) -> None:
     assert (found.spacing, found.unit) == ((0.5, 0.5), "µm")
 
 
-def test_a_configured_size_has_the_unit_of_the_file_only_if_it_is_the_same(tmp_path: Path) -> None:
-    for size, unit in (([2.0, 0.5, 0.5], None), ([0.5, 0.5, 0.5], "µm")):
-        run = make_run(tmp_path / str(unit), 3, **{"DATA.TEST.RESOLUTION": size})
+def test_a_configured_size_has_the_unit_in_which_the_plane_agrees(tmp_path: Path) -> None:
+    cases = (
+        ([2.0, 0.7, 0.7], None),
+        ([2.0, 0.5, 0.5], "µm"),
+        ([0.5, 0.5, 0.5], "µm"),
+        ([2000.0, 500.0, 500.0], "nm"),
+    )
+    for number, (size, unit) in enumerate(cases):
+        run = make_run(tmp_path / str(number), 3, **{"DATA.TEST.RESOLUTION": size})
         found = find_sources(run)[0].read()
         assert (found.spacing, found.unit) == (tuple(size), unit)
         assert find_sources(run, unit="nm")[0].read().unit == "nm"

@@ -137,6 +137,11 @@ def predict(
         str | None,
         typer.Option("--frames", metavar="all|N", help="Time points of a time-lapse, from 0."),
     ] = None,
+    spacing: Annotated[
+        str | None,
+        typer.Option("--spacing", help="Voxel size, z first, instead of the files': 0.3,0.1,0.1"),
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", help="Its unit, such as µm.")] = None,
 ) -> None:
     """Find the instances of images with a trained model, without any configuration file.
 
@@ -150,6 +155,7 @@ def predict(
 
     prepare_process()
     with importing():
+        from singula.exports import sizes_from_text
         from singula.loaded import (
             gather_images,
             load,
@@ -159,6 +165,7 @@ def predict(
         )
         from singula.training.device import choose_for_model
 
+    sizes = None if spacing is None else sizes_from_text(spacing)
     time_points = parse_frames(frames)
     files = gather_images(images)
     loaded = load(model, device=choose_for_model(gpu, say).torch)
@@ -184,6 +191,8 @@ def predict(
             resume=resume,
             notify=say,
             dask=dask,
+            spacing=sizes,
+            unit=unit,
         )
     say(f"{len(tasks) - len(failed)} of {counted(len(tasks), 'image')}: {output}")
     if failed:

@@ -139,13 +139,16 @@ class _Told:
 
     def __init__(self, notify: Notify | None) -> None:
         self.notify = notify
-        self.warned = False
+        self.warned = self.replaced = False
 
     def __call__(self, item: Instances) -> Instances:
         if self.notify is None:
             return item
         count = np.count_nonzero(np.unique(item.labels))
         self.notify(f"{item.name}: {counted(int(count), 'instance')}")
+        if item.replaced and not self.replaced:
+            self.replaced = True
+            self.notify(f"  {item.replaced}")
         if not self.warned and calibration(item)[1] == UNKNOWN:
             self.warned = True
             self.notify(

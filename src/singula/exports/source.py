@@ -16,6 +16,7 @@ from singula.io.formats import stem_of
 from singula.io.image import Spacing, check_spacing
 from singula.io.listing import list_images
 from singula.io.read import read_header, read_labels
+from singula.io.units import replaced_size
 from singula.postprocess.labels import check_labels, count_instances
 from singula.words import counted
 
@@ -41,6 +42,8 @@ class Instances:
         Unit of `spacing`.
     file_name : str
         The image that was segmented, as far as it is known.
+    replaced : str
+        Message on the voxel size of the file, if another one was set instead.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Instances:
     spacing: tuple[float, ...] | None = None
     unit: str | None = None
     file_name: str = ""
+    replaced: str = ""
 
     @property
     def ndim(self) -> int:
@@ -75,6 +79,8 @@ class Source:
         The image that was segmented.
     foreign : bool
         It is a user's file, not of a run, and may be no label image.
+    spacing_from : str
+        Option or key that set `spacing`.
     """
 
     path: Path
@@ -85,6 +91,7 @@ class Source:
     unit: str | None = None
     file_name: str = ""
     foreign: bool = False
+    spacing_from: str = "--spacing"
 
     def read(self) -> Instances:
         """The label image.
@@ -98,8 +105,11 @@ class Source:
         labels = image.array[..., 0]
         if self.foreign:
             check_ids(str(self.path), labels)
+        replaced = None
         if self.spacing is not None:
-            image = image.with_spacing(check_spacing(self.spacing, self.ndim))
+            sizes = check_spacing(self.spacing, self.ndim)
+            replaced = replaced_size(self.spacing_from, sizes, image.spacing, image.unit)
+            image = image.with_spacing(sizes)
         classes = class_of_each(labels, image.array[..., 1]) if self.classes else None
         return Instances(
             self.name,
@@ -108,6 +118,7 @@ class Source:
             image.spacing,
             self.unit or image.unit,
             self.file_name or self.path.name,
+            replaced or "",
         )
 
 
@@ -211,7 +222,12 @@ def find_sources(
             if source.spacing is None and read_header(source.path).spacing is None:
                 raise _unit_alone(unit, str(source.path))
     return [
-        replace(s, spacing=s.spacing if spacing is None else spacing, unit=unit or s.unit)
+        replace(
+            s,
+            spacing=s.spacing if spacing is None else spacing,
+            unit=unit or s.unit,
+            spacing_from=s.spacing_from if spacing is None else "--spacing",
+        )
         for s in sources
     ]
 
@@ -234,7 +250,15 @@ def _of_run(run: Path) -> Iterator[Source]:
     for name, path in files.instance_files(stage).items():
         image = Path(tested[name][0]).name if name in tested else ""
         spacing = tuple(float(size) for size in sizes) if known else None
-        yield Source(path, name, ndim, files.has_classes, spacing, file_name=image)
+        yield Source(
+            path,
+            name,
+            ndim,
+            files.has_classes,
+            spacing,
+            file_name=image,
+            spacing_from="DATA.TEST.RESOLUTION",
+        )
 
 
 def _of_file(path: Path) -> Source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -23,6 +23,7 @@ from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.lazy_array import is_constant
 from singula.io.pairs import Pair
 from singula.io.read import (
+    file_notes,
     geometry,
     image_layout,
     label_layout,
@@ -81,8 +82,11 @@ def check_image(
     *,
     grey: bool,
     arrays: ArrayPlace | None = None,
+    sized: bool = False,
 ) -> tuple[Array | None, FileFacts, list[Noticed]]:
     """Read an image as a run would.
+
+    With `sized` the user set the voxel size.
 
     Returns
     -------
@@ -124,6 +128,8 @@ def check_image(
     except UserError as error:
         return None, facts, [*noticed, _refused("unreadable", path, error)]
     facts.shape, facts.channels = image.spatial_shape, layout.channels
+    # What is left out is a finding.
+    facts.notes = tuple(file_notes(replace(header, left_out=()), layout, sized=sized))
     facts.dtype = str(array.dtype)
     sizes, unit = in_microns(image.spacing, image.unit)
     facts.spacing = "" if sizes is None else describe(sizes, unit)

@@ -61,6 +61,8 @@ class InspectSettings:
         The test gives scores, which the same images in training would spoil.
     smallest : int, optional
         Objects of fewer pixels are tiny; 3**ndim by default, of which a contour leaves nothing.
+    sized : tuple of str
+        Parts whose voxel size the user set.
     """
 
     ndim: int | None = None
@@ -71,6 +73,7 @@ class InspectSettings:
     reflect: bool = False
     scored: bool = True
     smallest: int | None = None
+    sized: tuple[str, ...] = ()
 
 
 def inspect_dataset(
@@ -190,7 +193,12 @@ class _Visit:
         """Look at an image and its labels; gives what is compared across files."""
         settings = self.settings
         image, facts, noticed = check_image(
-            pair.image, self.ndim, settings.channels, grey=settings.grey, arrays=pair.arrays
+            pair.image,
+            self.ndim,
+            settings.channels,
+            grey=settings.grey,
+            arrays=pair.arrays,
+            sized=self.part in settings.sized,
         )
         facts.part, facts.pair = self.part, pair
         self.file_notes.update(facts.notes)

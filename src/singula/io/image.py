@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from singula.boxes import Box
 from singula.errors import UserError
+from singula.io.units import agreeing_unit
 
 AnyArray = NDArray[Any]
 Spacing = float | Sequence[float]
@@ -55,13 +56,13 @@ class Image:
         """Size along (y, x) or (z, y, x)."""
         return self.array.shape[:-1]
 
-    def with_spacing(self, spacing: tuple[float, ...]) -> Image:
-        """The image with a configured size of a pixel.
+    def with_spacing(self, spacing: tuple[float, ...], unit: str | None = None) -> Image:
+        """Return the image with a voxel size that a user set.
 
-        Such a size has no unit of its own: it is the file's, if that says the same size.
+        Without a `unit`, the size has the unit in which it agrees with that of the file.
         """
-        same = self.spacing is not None and np.allclose(spacing, self.spacing, rtol=1e-3)
-        return replace(self, spacing=spacing, unit=self.unit if same else None)
+        own = unit or agreeing_unit(spacing, self.spacing, self.unit)
+        return replace(self, spacing=spacing, unit=own)
 
 
 def resized_spacing(
@@ -71,8 +72,10 @@ def resized_spacing(
     return tuple(s * old / n for s, old, n in zip(spacing, shape, new, strict=True))
 
 
-def check_spacing(spacing: Spacing | None, ndim: int) -> tuple[float, ...]:
+def check_spacing(spacing: Spacing | None, ndim: int, name: str = "spacing") -> tuple[float, ...]:
     """Return the size of a pixel along each axis, 1 by default, or refuse it.
+
+    Messages call it by `name`.
 
     Raises
     ------
@@ -87,9 +90,9 @@ def check_spacing(spacing: Spacing | None, ndim: int) -> tuple[float, ...]:
         sizes = np.repeat(sizes, ndim)
     if sizes.shape != (ndim,) or not ((sizes > 0) & np.isfinite(sizes)).all():
         raise UserError(
-            f"spacing is {spacing!r}; allowed {ndim} positive numbers, one per axis, z first, or "
+            f"{name} is {spacing!r}; allowed {ndim} positive numbers, one per axis, z first, or "
             "one for all",
-            "leave the spacing out to measure in pixels",
+            f"give one number for each axis, or omit {name} to measure in pixels",
         )
     return tuple(sizes.tolist())
 

@@ -17,6 +17,7 @@ from singula.io.files import guarded, open_stored
 from singula.io.formats import stem_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Stored
 from singula.io.read import geometry, image_layout, label_layout
+from singula.io.units import agreeing_unit
 from singula.io.values import check_finite, colour_labels, native, shades, to_ids
 
 __all__ = ["ArrayPlace", "Box", "LazyImage", "boxes", "open_image", "open_labels"]
@@ -79,6 +80,11 @@ class LazyImage:
     def ndim(self) -> int:
         """Number of spatial axes."""
         return len(self.spatial_shape)
+
+    def with_spacing(self, spacing: tuple[float, ...], unit: str | None = None) -> LazyImage:
+        """Return the image with a voxel size that a user set; see `Image.with_spacing`."""
+        own = unit or agreeing_unit(spacing, self.spacing, self.unit)
+        return replace(self, spacing=spacing, unit=own)
 
     def read(self, box: Sequence[slice]) -> AnyArray:
         """Read a box.

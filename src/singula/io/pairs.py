@@ -209,6 +209,7 @@ def check_pairs(
     notify: Notify | None = None,
     *,
     grey: bool = False,
+    sized: bool = False,
 ) -> list[tuple[int, ...]]:
     """Check every image and label of a run from their headers; all problems at once.
 
@@ -228,6 +229,8 @@ def check_pairs(
         Told how the axes were decided, and what the files' notes are, with the number of files.
     grey : bool
         Images with one channel are allowed too.
+    sized : bool
+        A user set the voxel size, so what files lack of it does not matter.
 
     Returns
     -------
@@ -245,7 +248,7 @@ def check_pairs(
     for pair in pairs:
         found: list[tuple[int, ...]] = []
         try:
-            found.append(_check_image(pair, ndim, channels, told, grey))
+            found.append(_check_image(pair, ndim, channels, told, grey, sized))
             shapes += found
         except UserError as error:
             problems.append(error)
@@ -267,11 +270,12 @@ def check_pairs(
 
 
 def _check_image(
-    pair: Pair, ndim: int, channels: int | None, told: Counter[str], grey: bool
+    pair: Pair, ndim: int, channels: int | None, told: Counter[str], grey: bool, sized: bool
 ) -> tuple[int, ...]:
     header = read_header(pair.image, pair.arrays)
     layout = image_layout(pair.image, header, ndim, channels, grey=grey)
-    told.update(f"images: {note}" for note in [layout.note, *file_notes(header, layout)])
+    notes = file_notes(header, layout, sized=sized)
+    told.update(f"images: {note}" for note in [layout.note, *notes])
     return layout.spatial_shape
 
 
@@ -287,7 +291,8 @@ def _check_label(
     layout = label_layout(path, header, ndim, classes is not None)
     if header.dtype.kind == "f" or layout.channels == 3:
         read_labels(path, ndim, classes is not None, n_classes=classes, arrays=pair.label_arrays)
-    told.update(f"labels: {note}" for note in [layout.note, *file_notes(header, layout)])
+    notes = file_notes(header, layout, sized=True)
+    told.update(f"labels: {note}" for note in [layout.note, *notes])
     if layout.channels == 2 and classes is None:
         told["labels: the second channel (the class) is left out"] += 1
     return layout.spatial_shape

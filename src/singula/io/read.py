@@ -269,12 +269,16 @@ def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout
     return layout
 
 
-def file_notes(header: Header, layout: Layout) -> list[str]:
-    """List what a user should know about a file, without its name."""
+def file_notes(header: Header, layout: Layout, *, sized: bool = False) -> list[str]:
+    """List what a user should know about a file, without its name.
+
+    With `sized` the voxel size is known from elsewhere, or not used.
+    """
     notes = list(header.notes)
     if header.left_out:
         notes.append(left_out_note(header))
-    if header.spacing is not None and lacks_depth(header, len(layout.spatial_shape)):
+    incomplete = lacks_depth(header, len(layout.spatial_shape)) and not sized
+    if header.spacing is not None and incomplete:
         depth = describe(header.spacing[-1:], header.unit)
         notes.append(
             f"it gives no valid voxel size along z; that along x, {depth}, is assumed: "

@@ -31,6 +31,7 @@ _SYMBOLS = {name: symbol for symbol, name in NAMES.items()} | {
     "um": "µm", "micron": "µm", "decameter": "dam", "dekameter": "dam", "ångström": "Å",
     "ångstrom": "Å", "angström": "Å", "inche": "in", "feet": "ft", "point": "pt", "line": "li",
 }  # fmt: skip
+_USUAL_UNITS = ("µm", "nm", "mm", "Å", "cm", "m")
 _NO_LENGTH = {
     "", "pixel", "pixels", "px", "voxel", "voxels", "none", "null", "unknown", "reference frame",
     "referenceframe",
@@ -192,6 +193,72 @@ def _lost(
     return (
         f"it gives no valid pixel size along {axis}; that along {other}, "
         f"{describe((kept[other],), unit)}, is assumed",
+    )
+
+
+def agreeing_unit(
+    given: Sequence[float], spacing: Sequence[float] | None, unit: str | None
+) -> str | None:
+    """Return the unit in which a voxel size without a unit was given, as far as a file tells.
+
+    Parameters
+    ----------
+    given : sequence of float
+        Voxel size that a user set, z first.
+    spacing : sequence of float, optional
+        Voxel size of the file, in `unit`.
+    unit : str, optional
+
+    Returns
+    -------
+    str or None
+        The unit in which the pixel size in the plane is that of the file; None without one.
+
+    Examples
+    --------
+    >>> agreeing_unit((0.3, 0.05, 0.05), (1000, 50, 50), "nm")
+    'µm'
+    """
+    if spacing is None or unit is None:
+        return None
+    if _agree(given[-2:], spacing[-2:]):
+        return unit
+    symbol = unit_symbol(unit)
+    if symbol is None or symbol not in METERS:
+        return None
+    for candidate in _USUAL_UNITS:
+        if _agree(given[-2:], [convert(size, symbol, candidate) for size in spacing[-2:]]):
+            return candidate
+    return None
+
+
+def _agree(first: Sequence[float], second: Sequence[float]) -> bool:
+    return all(math.isclose(a, b, rel_tol=1e-3) for a, b in zip(first, second, strict=True))
+
+
+def replaced_size(
+    source: str, given: Sequence[float], spacing: Sequence[float] | None, unit: str | None
+) -> str | None:
+    """Return a message if a voxel size that a user set differs from that of a file; else None.
+
+    Parameters
+    ----------
+    source : str
+        Key or option that set it.
+    given, spacing, unit
+        As for `agreeing_unit`.
+    """
+    if spacing is None:
+        return None
+    own = agreeing_unit(given, spacing, unit)
+    sizes: Sequence[float] = spacing
+    if own is not None and own != unit:
+        sizes = [convert(size, unit_symbol(unit) or "", own) for size in spacing]
+    if _agree(given, sizes):
+        return None
+    return (
+        f"{source}: the voxel size {describe(given, own)} is used instead of that of the file, "
+        f"{describe(spacing, unit)}"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from singula.errors import StorageError, UserError
 from singula.io.axes import TIME_POINTS
 from singula.io.entries import check_openable
 from singula.io.formats import stem_of
-from singula.io.image import resized_spacing
+from singula.io.image import check_spacing, resized_spacing
 from singula.io.lazy_array import notice_constant
 from singula.io.pairs import Pair
-from singula.io.read import file_notes, image_layout, read_header, read_image
+from singula.io.read import file_notes, geometry, image_layout, read_header, read_image
+from singula.io.units import replaced_size
 from singula.io.write import write_csv, write_tiff
 from singula.loaded.model import Model
 from singula.postprocess import count_instances
@@ -44,6 +46,8 @@ def predict_files(
     resume: bool,
     notify: Notify,
     dask: str | None = None,
+    spacing: tuple[float, ...] | None = None,
+    unit: str | None = None,
 ) -> dict[str, str]:
     """Write the instances of each image as ``<name>.tif``; return the failures, by image.
 
@@ -59,9 +63,28 @@ def predict_files(
         Skip images whose instances are there.
     dask : str, optional
         Who works on the blocks of large images; with it, every image is done in blocks.
+    spacing : tuple of float, optional
+        Voxel size of the images, z first; it replaces the size in the configuration and in the
+        files.
+    unit : str, optional
+        Unit of `spacing`.
+
+    Raises
+    ------
+    UserError
+        If `spacing` does not have one number for each axis of the model, or `unit` comes alone.
     """
     failed: dict[str, str] = {}
     told: set[str] = set()
+    if spacing is not None:
+        spacing = check_spacing(spacing, model.ndim, "--spacing")
+    elif unit is not None:
+        raise UserError(
+            f"--unit: got {unit!r} without --spacing, expected both",
+            "give the voxel size with --spacing, or omit --unit",
+            "predict.unit_alone",
+        )
+    sizes = _Sizes(spacing, unit)
     with _workers(model, dask, notify) as runner:
         for number, pair in enumerate(images, 1):
             target = output / f"{pair.name}.tif"
@@ -73,20 +96,20 @@ def predict_files(
                 notify(f"{step}: done already")
                 continue
             try:
-                for note in _check(model, pair):
+                for note in _check(model, pair, sizes):
                     if note not in told:
                         notify(f"{step}: {note}")
                     told.add(note)
                 whole = dask is None and _fits(model, pair)
                 if whole:
                     count = _predict_file(
-                        model, pair, target, notify, augment=augment, tables=tables
+                        model, pair, target, notify, augment=augment, tables=tables, sizes=sizes
                     )
                 else:
                     notify(f"{step}: in blocks, to {large.name}")
                     count = _predict_blocks(
                         model, pair, large, notify,
-                        augment=augment, tables=tables, dask=dask, runner=runner,
+                        augment=augment, tables=tables, dask=dask, runner=runner, sizes=sizes,
                     )  # fmt: skip
                 notify(f"{step}: {counted(count, 'instance')}")
                 other = large if whole else target
@@ -119,7 +142,35 @@ def _device(model: Model) -> Device:
     return Device(own.type, () if own.index is None else (own.index,))
 
 
-def _check(model: Model, pair: Pair) -> list[str]:
+@dataclass(frozen=True)
+class _Sizes:
+    """Voxel size that the user set with an option.
+
+    Parameters
+    ----------
+    spacing : tuple of float, optional
+        Of the images as stored, z first.
+    unit : str, optional
+    """
+
+    spacing: tuple[float, ...] | None
+    unit: str | None
+
+    def of(self, model: Model, shape: tuple[int, ...]) -> tuple[float, ...] | None:
+        """Return the voxel size of an image of that shape: the option's, else the model's.
+
+        The model's own size is that of preprocessed images.
+        """
+        configured = from_config.spacing(model.config, "TEST", model.ndim)
+        if self.spacing is not None or configured is None:
+            return self.spacing
+        steps = model.reader.steps
+        if steps is None or steps.resize is None:
+            return configured
+        return resized_spacing(configured, steps.resize.shape, shape)
+
+
+def _check(model: Model, pair: Pair, sizes: _Sizes) -> list[str]:
     """Check that an image fits the model, and return the notes on its file.
 
     Raises
@@ -130,7 +181,7 @@ def _check(model: Model, pair: Pair) -> list[str]:
     path, channels, grey = pair.image, model.config.in_channels, model.reader.grey
     header = read_header(path, pair.arrays)
     try:
-        return file_notes(header, image_layout(path, header, model.ndim, channels, grey=grey))
+        layout = image_layout(path, header, model.ndim, channels, grey=grey)
     except UserError as error:
         if error.code == TIME_POINTS:
             raise
@@ -141,6 +192,15 @@ def _check(model: Model, pair: Pair) -> list[str]:
             "give images like those that it was trained on, or a model for such images; wrong axes "
             "of a TIFF are put right in Fiji: Image > Properties…, then save",
         ) from error
+    given = sizes.of(model, layout.spatial_shape)
+    notes = file_notes(header, layout, sized=given is not None)
+    if given is not None:
+        option = "--spacing" if sizes.spacing is not None else "DATA.TEST.RESOLUTION of the model"
+        line = replaced_size(option, given, *geometry(header, model.ndim))
+        if line is not None and sizes.spacing is None:
+            line += "; set --spacing to use another"
+        notes += [line] if line else []
+    return notes
 
 
 def _fits(model: Model, pair: Pair) -> bool:
@@ -159,6 +219,7 @@ def _predict_blocks(
     tables: bool,
     dask: str | None,
     runner: Runner | None,
+    sizes: _Sizes,
 ) -> int:
     from singula.stages.chunks.alone import predict_alone
 
@@ -166,9 +227,12 @@ def _predict_blocks(
         raise UserError(
             f"{pair.image}: the model has no file from which other processes could read it"
         )
+    config = model.config
+    if sizes.spacing is not None:
+        config = config.replaced({"DATA.TEST.RESOLUTION": sizes.spacing})
     return predict_alone(
-        model.config, model.checkpoint, pair, target, _device(model), notify,
-        tables=tables, augment=augment, dask=dask, runner=runner,
+        config, model.checkpoint, pair, target, _device(model), notify,
+        tables=tables, augment=augment, dask=dask, runner=runner, unit=sizes.unit,
     )  # fmt: skip
 
 
@@ -180,6 +244,7 @@ def _predict_file(
     *,
     augment: bool | None,
     tables: bool,
+    sizes: _Sizes,
 ) -> int:
     from singula.measure import measure
 
@@ -188,16 +253,15 @@ def _predict_file(
     for line in notice_constant(pair.image, image.array):
         notify(line)
     maps = model.predict_maps(image.array, augment=augment)
-    configured = from_config.spacing(model.config, "TEST")
-    of_file = image.spacing
-    if of_file is not None:
+    given = sizes.of(model, image.spatial_shape)
+    if given is not None:
+        image = image.with_spacing(given, sizes.unit)
+    of_maps = image.spacing
+    if of_maps is not None:
         made = next(iter(maps.values())).shape
-        of_file = resized_spacing(of_file, image.spatial_shape, made)
-    labels, _ = model.instances(maps, of_file=of_file)
-    spacing = image.spacing
-    if configured is not None:
-        # It is the size of a pixel of the resized image.
-        spacing = resized_spacing(configured, labels.shape, image.spatial_shape)
+        of_maps = resized_spacing(of_maps, image.spatial_shape, made)
+    # Morphology counts pixels unless the user gave the voxel size.
+    labels, _ = model.instances(maps, spacing=None if given is None else of_maps, of_file=of_maps)
     labels = model.restore(labels, image.spatial_shape)
     classes = maps.get("class")
     if classes is not None:
@@ -209,7 +273,7 @@ def _predict_file(
         stored = np.stack([labels.astype(dtype), own.astype(dtype)], axis=-1)
         axes += "C"
     if tables:
-        table = with_class(measure(labels, spacing=spacing), labels, classes)
+        table = with_class(measure(labels, spacing=image.spacing), labels, classes)
         write_csv(target.with_name(f"{target.stem}_stats.csv"), table)
     write_tiff(target, stored, axes, image.spacing, image.unit)
     return count_instances(labels)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from singula.config import Config
 from singula.inspection import Inspection, InspectSettings, inspect_dataset
-from singula.stages.reading import n_classes, places_for
+from singula.stages.data import replaced_sizes
+from singula.stages.reading import n_classes, places_for, spacing
 from singula.survey import Folders
 
 Notify = Callable[[str], None]
@@ -53,6 +54,11 @@ def inspect_settings(config: Config) -> InspectSettings:
         scored=config.TEST.EVALUATE,
         # A contour around the objects leaves all of them that do not touch, down to a pixel.
         smallest=1 if config.PROBLEM.INSTANCE_SEG.DATA_CONTOUR_MODE == "outer" else None,
+        sized=tuple(
+            part.lower()
+            for part in ("TRAIN", "VAL", "TEST")
+            if spacing(config, part, config.ndim) is not None
+        ),
     )
 
 
@@ -64,4 +70,6 @@ def inspect_config(config: Config, *, notify: Notify | None = None) -> Inspectio
     UserError
         A folder that does not exist or holds no image.
     """
-    return inspect_dataset(configured_folders(config), inspect_settings(config), notify=notify)
+    found = inspect_dataset(configured_folders(config), inspect_settings(config), notify=notify)
+    replaced = [replaced_sizes(config, part.name.upper(), part.pairs) for part in found.parts]
+    return replace(found, notes=(*found.notes, *(line for line in replaced if line is not None)))

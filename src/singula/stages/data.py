@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from singula.channels.store import ChannelStore
 from singula.config import Config
 from singula.data.patches import check_patch_fits
+from singula.data.preprocess import Reference
 from singula.data.samples import AnySample, Sample, SampleCache, StoredSample
 from singula.errors import UserError
 from singula.io.label_check import ids_in_pieces
@@ -25,6 +27,7 @@ from singula.stages.reading import (
     pair_shapes,
     places_for,
     reader_for,
+    spacing,
 )
 from singula.stages.settings import channel_names, encode_settings
 from singula.stages.split import hold_out, share_of, split_pairs
@@ -46,9 +49,24 @@ def find_pairs(config: Config, part: str, notify: Notify, *, labels: bool = True
         Naming every folder or file that is missing, left over, unreadable or of another shape.
     """
     pairs = _list_pairs(config, part, notify, labels=labels)
-    _check_files(config, pairs, notify)
+    _check_files(config, part, pairs, notify)
     _check_patches(config, part, pairs)
+    line = replaced_sizes(config, part, pairs)
+    if line is not None:
+        notify(line)
     return pairs
+
+
+def replaced_sizes(config: Config, part: str, pairs: Sequence[Pair]) -> str | None:
+    """Return a message if the configured voxel size differs from that of some of the images."""
+    # No pixels are read, so no histogram is matched.
+    reader, key = reader_for(config, part, Reference((), ())), f"DATA.{part}.RESOLUTION"
+    messages = []
+    for pair in pairs:
+        with suppress(UserError):  # files that cannot be read are reported elsewhere
+            messages.append(reader.replaced_size(pair.image, key, pair.arrays))
+    messages = [message for message in messages if message is not None]
+    return f"{messages[0]} ({counted(len(messages), 'file')})" if messages else None
 
 
 def _list_pairs(config: Config, part: str, notify: Notify | None, *, labels: bool) -> list[Pair]:
@@ -68,10 +86,18 @@ def _list_pairs(config: Config, part: str, notify: Notify | None, *, labels: boo
     )
 
 
-def _check_files(config: Config, pairs: Sequence[Pair], notify: Notify | None = None) -> None:
-    classes = n_classes(config) or None
-    grey = config.DATA.FORCE_RGB
-    check_pairs(pairs, config.ndim, config.in_channels, classes, notify, grey=grey)
+def _check_files(
+    config: Config, part: str, pairs: Sequence[Pair], notify: Notify | None = None
+) -> None:
+    check_pairs(
+        pairs,
+        config.ndim,
+        config.in_channels,
+        n_classes(config) or None,
+        notify,
+        grey=config.DATA.FORCE_RGB,
+        sized=spacing(config, part, config.ndim) is not None,
+    )
 
 
 def validation_pairs(config: Config, notify: Notify) -> tuple[list[Pair], str]:
@@ -113,7 +139,7 @@ def find_test_pairs(
         bad: dict[str, str] = {}
         for pair in pairs:
             try:
-                _check_files(config, [pair])
+                _check_files(config, "TEST", [pair])
             except UserError as error:
                 bad[pair.name] = str(error)
         if not bad or len(bad) == len(pairs):

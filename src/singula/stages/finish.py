@@ -246,7 +246,7 @@ class Finish:
             view=view,
             thresholds=thresholds,
             coloured=tuple(keys.MATCHING_STATS_THS_COLORED_IMG),
-            spacing=image.spacing,
+            spacing=self.spacing(image),
         )
         if truth.classes is not None and classes is not None:
             own = winning_classes(overlap(truth.labels, truth.classes))

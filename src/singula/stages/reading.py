@@ -29,6 +29,7 @@ from singula.io.lazy_array import LazyArray, Pixels, pieces
 from singula.io.listing import list_images
 from singula.io.pairs import Pair
 from singula.io.read import (
+    geometry,
     image_layout,
     map_image,
     map_labels,
@@ -36,6 +37,7 @@ from singula.io.read import (
     read_image,
     read_labels,
 )
+from singula.io.units import replaced_size
 from singula.io.values import check_finite
 
 _WHOLE = CACHE_BYTES // 4  # bytes of an image that is read whole, and held while there is room
@@ -55,6 +57,10 @@ class Reader:
     n_classes : int
         Classes of the labels' second channel; 0 without one.
     steps : PreprocessSettings, optional
+    spacing : tuple of float, optional
+        Voxel size that the user set, after preprocessing; else the files give it.
+    unit : str, optional
+        Unit of `spacing`.
     """
 
     ndim: int
@@ -62,6 +68,8 @@ class Reader:
     grey: bool = False
     n_classes: int = 0
     steps: PreprocessSettings | None = None
+    spacing: tuple[float, ...] | None = None
+    unit: str | None = None
 
     def shape(self, path: Path, arrays: ArrayPlace | None = None) -> tuple[int, ...]:
         """Spatial shape of an image after preprocessing, from its header."""
@@ -73,17 +81,39 @@ class Reader:
     def image(self, path: Path, arrays: ArrayPlace | None = None) -> Image:
         """An image, preprocessed."""
         image = read_image(path, self.ndim, self.channels, grey=self.grey, arrays=arrays)
-        if self.steps is None:
-            return image
-        changed = preprocess(image.array, self.steps)
-        sizes = image.spacing
-        if sizes is not None:
-            sizes = resized_spacing(sizes, image.spatial_shape, changed.shape[:-1])
-        return replace(image, array=changed, spacing=sizes)
+        if self.steps is not None:
+            changed = preprocess(image.array, self.steps)
+            sizes = image.spacing
+            if sizes is not None:
+                sizes = resized_spacing(sizes, image.spatial_shape, changed.shape[:-1])
+            image = replace(image, array=changed, spacing=sizes)
+        return image if self.spacing is None else image.with_spacing(self.spacing, self.unit)
+
+    def replaced_size(
+        self, path: Path, source: str, arrays: ArrayPlace | None = None
+    ) -> str | None:
+        """Return a message if the voxel size that the user set differs from that of an image.
+
+        Parameters
+        ----------
+        path, arrays
+            Of the image.
+        source : str
+            The key that set it.
+        """
+        if self.spacing is None:
+            return None
+        header = read_header(path, arrays)
+        sizes, unit = geometry(header, self.ndim)
+        if sizes is not None and self.steps is not None and self.steps.resize is not None:
+            stored = image_layout(path, header, self.ndim, None).spatial_shape
+            sizes = resized_spacing(sizes, stored, self.steps.resize.shape)
+        return replaced_size(source, self.spacing, sizes, unit)
 
     def open_image(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
         """An image of which boxes are read, not preprocessed."""
-        return open_image(path, self.ndim, self.channels, grey=self.grey, arrays=arrays)
+        image = open_image(path, self.ndim, self.channels, grey=self.grey, arrays=arrays)
+        return image if self.spacing is None else image.with_spacing(self.spacing, self.unit)
 
     def open_labels(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
         """Labels of which boxes are read."""
@@ -195,6 +225,16 @@ def places_for(config: Config, part: str) -> ArrayPlaces:
     )
 
 
+def spacing(config: Config, part: str, ndim: int | None = None) -> tuple[float, ...] | None:
+    """Return the configured voxel size; None counts pixels.
+
+    With `ndim` None, too, for other axes than these: of images that were stacked the distance of
+    slices is not known.
+    """
+    sizes: tuple[float, ...] | None = getattr(config.DATA, part).spacing
+    return None if sizes is not None and ndim not in (None, len(sizes)) else sizes
+
+
 def n_classes(config: Config) -> int:
     """Classes of the second head, background included; 0 without one."""
     count = int(config.MODEL.N_CLASSES)
@@ -209,7 +249,13 @@ def reader_for(config: Config, part: str, reference: Reference | None = None) ->
     reference : Reference, optional
         Known distribution for MATCH_HISTOGRAM; else it is measured in its folder.
     """
-    plain = Reader(config.ndim, config.in_channels, config.DATA.FORCE_RGB, n_classes(config))
+    plain = Reader(
+        config.ndim,
+        config.in_channels,
+        config.DATA.FORCE_RGB,
+        n_classes(config),
+        spacing=spacing(config, part, config.ndim),
+    )
     if not getattr(config.DATA.PREPROCESS, part):
         return plain
     return replace(plain, steps=preprocess_settings(config, reference))

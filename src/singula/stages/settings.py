@@ -20,6 +20,7 @@ from singula.instances import DecodeSettings
 from singula.models import ModelSettings, TransformerSettings, downsampling, receptive_radius
 from singula.stages.reading import n_classes as n_classes
 from singula.stages.reading import read_reference
+from singula.stages.reading import spacing as spacing
 
 if TYPE_CHECKING:
     from singula.data.dataset import PatchSettings
@@ -126,16 +127,6 @@ def instance_loss(config: Config) -> InstanceLoss:
     return InstanceLoss(
         outputs(config), classes, config.class_weight, binary=binary, class_balance=balance
     )
-
-
-def spacing(config: Config, part: str, ndim: int | None = None) -> tuple[float, ...] | None:
-    """Size of a pixel along each axis, as configured; None counts pixels.
-
-    With `ndim` None, too, for other axes than these: of images that were stacked the distance of
-    slices is not known.
-    """
-    sizes: tuple[float, ...] | None = getattr(config.DATA, part).spacing
-    return None if sizes is not None and ndim not in (None, len(sizes)) else sizes
 
 
 def encode_settings(config: Config, part: str) -> EncodeSettings:

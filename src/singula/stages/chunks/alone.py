@@ -49,6 +49,7 @@ def predict_alone(
     augment: bool | None = None,
     dask: str | None = None,
     runner: Runner | None = None,
+    unit: str | None = None,
 ) -> int:
     """Write the instances of an image as OME-Zarr, block by block; gives how many there are.
 
@@ -74,6 +75,8 @@ def predict_alone(
         Who works on the blocks.
     runner : Runner, optional
         They themselves, where they are there already.
+    unit : str, optional
+        Unit of the configured voxel size.
 
     Raises
     ------
@@ -110,6 +113,7 @@ def predict_alone(
         pairs=[pair],
         runner=runner,
         weights=checkpoint,
+        unit=unit,
     )
     run.run()
     if pair.name in run.failed:

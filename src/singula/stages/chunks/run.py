@@ -20,7 +20,6 @@ from singula.io.results import ResultsTree
 from singula.runtime import release_memory
 from singula.scaleout import JobFolder
 from singula.scaleout.runner import OneProcess, Runner
-from singula.stages import settings as from_config
 from singula.stages.chunks.bench import RECOUNT
 from singula.stages.chunks.budget import block_budget, block_shape, memory_of
 from singula.stages.chunks.finish import ChunkFinish
@@ -72,6 +71,8 @@ class ChunkRun:
         Those who `dask` names, where they are there already.
     weights : Path, optional
         The checkpoint, if it is not that of the run.
+    unit : str, optional
+        Unit of the configured voxel size.
     """
 
     config: Config
@@ -84,6 +85,7 @@ class ChunkRun:
     pairs: list[Pair] | None = None
     runner: Runner | None = None
     weights: Path | None = None
+    unit: str | None = None
     failed: dict[str, str] = field(default_factory=dict)
     sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     finish: Finish = field(init=False)
@@ -97,6 +99,7 @@ class ChunkRun:
     def run(self) -> ChunkRun:
         """Predict, decode and score every test image."""
         inputs = TestInputs(self.config, self.notify, writes=False)
+        inputs.reader = replace(inputs.reader, unit=self.unit)
         pairs = self.pairs
         if pairs is None:
             pairs, self.failed = inputs.find()
@@ -228,7 +231,6 @@ class ChunkRun:
         mask = inputs.masks.get(pair.name)
         if mask is not None:
             check_mask(mask, open_image(mask, len(shape), 1).spatial_shape, pair, shape)
-        spacing = from_config.spacing(config, "TEST", len(shape)) or image.spacing
         return Plan(
             name=pair.name,
             config=config.to_yaml(),
@@ -245,7 +247,7 @@ class ChunkRun:
             else "",
             shape=shape,
             block=block,
-            spacing=spacing,
+            spacing=image.spacing,
             unit=image.unit,
             most=budget.most,
             network=budget.network,

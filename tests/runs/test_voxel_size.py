@@ -1,0 +1,106 @@
+"""A voxel size that the user set replaces the size in the files, everywhere and with a message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from singula.io.read import read_image, read_labels
+from singula.io.units import agreeing_unit, replaced_size
+from singula.io.write import write_tiff
+from singula.loaded import files as loaded_files
+from singula.measure import measure
+
+SET, IN_FILE = "(0.4, 0.2)", "(0.5, 0.5) µm"
+
+
+@pytest.fixture
+def sized(data_2d: Path, tmp_path: Path) -> Path:
+    """Test images of 0.5 µm per pixel."""
+    images = tmp_path / "sized"
+    for path in (data_2d / "test" / "x").iterdir():
+        write_tiff(images / path.name, read_image(path, 2, 1).array[..., 0], "YX", (0.5, 0.5), "µm")
+    return images
+
+
+@pytest.fixture
+def run(command, write_config, data_2d, sized, tmp_path) -> Path:
+    keys = {
+        "DATA.TEST.PATH": str(sized),
+        "DATA.TEST.RESOLUTION": SET,
+        "PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE": "manual",
+        "PROBLEM.INSTANCE_SEG.ERODE_AND_DILATE_FOREGROUND": True,
+        "TEST.POST_PROCESSING.MEASURE_PROPERTIES.ENABLE": True,
+        "TRAIN.EPOCHS": 4,
+    }
+    config = write_config(data_2d, **keys)
+    assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
+    said = [line for line in command.out.splitlines() if f"{SET} is used instead" in line]
+    assert len(said) == 1
+    assert "DATA.TEST.RESOLUTION" in said[0]
+    assert IN_FILE in said[0]
+    assert command("check", "--config", config, "--no-timing") in (0, 1), command.err
+    assert command.out.count(f"{SET} is used instead") == 1
+    return tmp_path / "out" / "job" / "results" / "job_1"
+
+
+def test_of_a_run_and_of_a_prediction(run, sized, command, tmp_path, monkeypatch) -> None:
+    for path in sorted(sized.iterdir()):
+        made = read_labels(run / "per_image_instances" / path.name, 2)
+        assert made.spacing == pytest.approx((0.4, 0.2))
+        maps = read_image(run / "per_image" / path.name, 2)
+        assert maps.spacing == pytest.approx((0.4, 0.2))
+
+    line = ("predict", sized, "--model", run, "--tables")
+    assert command(*line, "-o", tmp_path / "as_the_run") == 0, command.err
+    assert command.out.count("is used instead") == 1
+    assert "--spacing" in command.out
+    for path in sorted(sized.iterdir()):
+        made = read_labels(run / "per_image_instances" / path.name, 2)
+        found = read_labels(tmp_path / "as_the_run" / path.name, 2)
+        np.testing.assert_array_equal(found.array, made.array)
+        assert found.spacing == pytest.approx((0.4, 0.2))
+
+    given = ("--spacing", "0.3,0.1", "--unit", "um")
+    assert command(*line, "-o", tmp_path / "whole", *given) == 0, command.err
+    assert command.out.count("--spacing: the voxel size (0.3, 0.1)") == 1
+    monkeypatch.setattr(loaded_files, "_fits", lambda model, path: False)
+    assert command(*line, "-o", tmp_path / "blocks", *given) == 0, command.err
+    for path in sorted(sized.iterdir()):
+        whole = read_labels(tmp_path / "whole" / path.name, 2)
+        assert (whole.spacing, whole.unit) == (pytest.approx((0.3, 0.1)), "µm")
+        blocks = read_labels(tmp_path / "blocks" / f"{path.stem}.zarr", 2)
+        assert (blocks.spacing, blocks.unit) == (pytest.approx((0.3, 0.1)), "µm")
+        np.testing.assert_array_equal(whole.array, blocks.array)
+        for folder in ("whole", "blocks"):
+            table = pd.read_csv(tmp_path / folder / f"{path.stem}_stats.csv")
+            expected = measure(whole.array[..., 0], spacing=(0.3, 0.1))
+            pd.testing.assert_series_equal(
+                table["area"], expected["area"], check_dtype=False, check_index=False
+            )
+
+    for wrong in (("--spacing", "1,1,1"), ("--spacing", "wide"), ("--unit", "µm")):
+        assert command(*line, "-o", tmp_path / "wrong", *wrong) == 2
+    assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "spacing", "unit", "agrees", "replaced"),
+    [
+        ((0.3, 0.1, 0.1), (0.3, 0.1, 0.1), "µm", "µm", False),
+        ((0.3, 0.1, 0.1), (300, 100, 100), "nm", "µm", False),
+        ((0.3, 0.1, 0.1), (1.0, 0.1, 0.1), "µm", "µm", True),
+        ((0.3, 0.1, 0.1), (1000, 100, 100), "nm", "µm", True),
+        ((3, 1, 1), (0.3, 0.1, 0.1), "µm", None, True),
+        ((3, 1, 1), (3, 1, 1), None, None, False),
+        ((3, 1, 1), (3, 1, 1), "furlong", "furlong", False),
+        ((3, 1, 1), None, None, None, False),
+    ],
+)
+def test_when_a_size_is_that_of_the_file(given, spacing, unit, agrees, replaced) -> None:
+    """Sizes are compared as lengths, so that a unit is neither lost nor invented."""
+    assert agreeing_unit(given, spacing, unit) == agrees
+    assert (replaced_size("KEY", given, spacing, unit) is not None) == replaced
