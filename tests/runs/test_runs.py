@@ -89,7 +89,8 @@ def test_metrics_table_agrees_with_the_files(command, write_config, data_2d, tmp
 
 
 def test_the_formats_own_command_lines_work(command, write_config, data_2d, tmp_path) -> None:
-    config, out = write_config(data_2d, **{"TRAIN.EPOCHS": 1}), tmp_path / "out"
+    config = write_config(data_2d, **{"TRAIN.EPOCHS": 1, "SYSTEM.SEED": 0})
+    out = tmp_path / "out"
     long = ("--config", config, "--result_dir", out, "--name", "long", "--run_id", 1)
     assert command(*long, "--gpu", "cpu", program="biapy") == 0, command.err
     short = ("-cfg", config, "-rdir", out, "-name", "short", "-rid", 2, "-gpu", "cuda:0")
@@ -97,7 +98,7 @@ def test_the_formats_own_command_lines_work(command, write_config, data_2d, tmp_
     assert (run_folder(tmp_path, "short", 2) / "metrics.csv").is_file()
     if not torch.cuda.is_available():
         assert "ATTENTION: --gpu 'cuda:0'" in command.out
-    # The two differ in name only: equal seeds give equal weights, bit by bit.
+    # The two differ in name and run id only: equal seeds give equal weights, bit by bit.
     one, two = (
         torch.load(out / n / "checkpoints" / f"{n}_{i}-checkpoint-last.pth", weights_only=True)
         for n, i in (("long", 1), ("short", 2))
