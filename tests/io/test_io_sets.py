@@ -92,6 +92,17 @@ def test_positions_of_micro_manager_by_their_index(tmp_path: Path, ome: bool) ->
     assert_reads(files[2], np.moveaxis(pixels[2], 0, -1))
 
 
+def test_positions_of_micro_manager_in_one_file_are_series(tmp_path: Path) -> None:
+    pixels = planes(6).reshape(3, 2, *SHAPE)
+    (path,) = write_micromanager(tmp_path, pixels, ome=True, together=True)
+    with tifffile.TiffFile(path) as tif:
+        assert tif.is_mmstack
+        assert len(tif.series) == 1
+    assert [one.name for one in list_series(path)] == ["0", "1", "2"]
+    for number, stack in enumerate(pixels):
+        assert assert_reads(path, np.moveaxis(stack, 0, -1), series=number) == ""
+
+
 def test_a_position_without_its_siblings_is_whole(tmp_path: Path) -> None:
     path = write_positions(tmp_path, 3)[1]
     alone = Path(shutil.move(path, tmp_path / "alone.ome.tif"))

@@ -121,7 +121,9 @@ def write_collection(path: Path, version: str, *, listed: bool) -> dict[str, np.
     return images
 
 
-def write_micromanager(folder: Path, pixels: np.ndarray, *, ome: bool) -> list[Path]:
+def write_micromanager(
+    folder: Path, pixels: np.ndarray, *, ome: bool, together: bool = False
+) -> list[Path]:
     """Write stacks as Micro-Manager does: a file per position, with an index before the pages.
 
     Parameters
@@ -130,8 +132,12 @@ def write_micromanager(folder: Path, pixels: np.ndarray, *, ome: bool) -> list[P
     pixels : ndarray, shape (positions, channels, y, x), uint16
     ome : bool
         Write OME metadata, too, those of all positions in each file.
+    together : bool
+        Write all positions into one file.
     """
     count, channels = pixels.shape[:2]
+    if together:
+        return [_write_positions_together(folder / "run_MMStack.ome.tif", pixels)]
     names = [f"run_MMStack_Pos{number}.ome.tif" for number in range(count)]
     images = "".join(
         image_text(
@@ -143,26 +149,49 @@ def write_micromanager(folder: Path, pixels: np.ndarray, *, ome: bool) -> list[P
     )
     for number, (name, planes_) in enumerate(zip(names, pixels, strict=True)):
         text = f'{HEAD} UUID="urn:uuid:id{number}">{images}</OME>' if ome else ""
-        (folder / name).write_bytes(_micromanager_file(planes_, number, count, text.encode()))
+        places = [(c, number) for c in range(channels)]
+        (folder / name).write_bytes(_micromanager_file(planes_, places, count, text.encode()))
     return [folder / name for name in names]
 
 
-def _micromanager_file(pages: np.ndarray, number: int, count: int, text: bytes) -> bytes:
+def _write_positions_together(path: Path, pixels: np.ndarray) -> Path:
+    count, channels = pixels.shape[:2]
+    images = "".join(
+        image_text(
+            number,
+            "".join(
+                plane_text(path.name, channels * number + c, "id0", c=c) for c in range(channels)
+            ),
+            c=channels,
+        )
+        for number in range(count)
+    )
+    text = f'{HEAD} UUID="urn:uuid:id0">{images}</OME>'
+    places = [(c, number) for number in range(count) for c in range(channels)]
+    pages = pixels.reshape(-1, *pixels.shape[2:])
+    path.write_bytes(_micromanager_file(pages, places, count, text.encode()))
+    return path
+
+
+def _micromanager_file(
+    pages: np.ndarray, places: list[tuple[int, int]], count: int, text: bytes
+) -> bytes:
+    """Return a file with a page for each place (channel, position)."""
     summary = {
         "MicroManagerVersion": "2.0",
         "Prefix": "run",
         "Frames": 1,
         "Slices": 1,
-        "Channels": len(pages),
+        "Channels": 1 + max(channel for channel, _ in places),
         "Positions": count,
     }
     packed = json.dumps(summary).encode()
     start = 40 + len(packed) + len(packed) % 2
     body, index = b"", b""
-    for channel, page in enumerate(pages):
+    for page_number, (page, (channel, position)) in enumerate(zip(pages, places, strict=True)):
         offset = start + len(body)
-        index += struct.pack("<5I", channel, 0, 0, number, offset)
-        note = (text if channel == 0 else b"") + b"\0\0\0\0\0"
+        index += struct.pack("<5I", channel, 0, 0, position, offset)
+        note = (b"" if page_number else text) + b"\0\0\0\0\0"
         extra = offset + 162 + page.nbytes  # the pixels follow the 13 tags
         last = extra + len(note) + len(note) % 2
         tags = [
@@ -171,7 +200,7 @@ def _micromanager_file(pages: np.ndarray, number: int, count: int, text: bytes) 
             (273, 4, 1, offset + 162), (277, 3, 1, 1), (278, 4, 1, page.shape[0]),
             (279, 4, 1, page.nbytes), (296, 3, 1, 1), (51123, 2, 6, last),
         ]  # fmt: skip
-        following = last + 6 if channel + 1 < len(pages) else 0
+        following = last + 6 if page_number + 1 < len(pages) else 0
         ifd = struct.pack("<H", 13) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
         body += ifd + struct.pack("<I", following) + page.astype("<u2").tobytes()
         body += note + b"\0" * (len(note) % 2) + b"{}\0\0\0\0"
