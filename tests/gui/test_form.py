@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from singula.config import load_config
 from singula.config.keys import key_table
+from singula.config.thresholds import GENERATED, origin, resolve_sources
 from singula.errors import UserError
 from singula.gui.form import Field, Form, as_text, fields, sections
 
@@ -130,3 +131,20 @@ def test_values_as_text() -> None:
     assert as_text((1, 2.5)) == "[1, 2.5]"
     assert as_text(("erode",)) == "['erode']"
     assert as_text(None) == as_text("") == ""
+
+
+def test_a_generated_threshold_that_is_changed_in_the_form_is_the_users(tmp_path: Path) -> None:
+    contour = "PROBLEM.INSTANCE_SEG.DATA_MW_TH_CONTOUR"
+    mask = "PROBLEM.INSTANCE_SEG.DATA_MW_TH_BINARY_MASK"
+    written = {
+        "TRAIN.ENABLE": True,
+        contour: 0.2,
+        mask: 0.5,
+        GENERATED: ["TH_CONTOUR=0.2", "TH_BINARY_MASK=0.5"],
+    }
+    form = Form(dict(written))
+    form.set(contour, "0.25")
+    config = load_config(form.save(tmp_path / "a.yaml"))
+    assert (origin(config, "TH_CONTOUR"), origin(config, "TH_BINARY_MASK")) == ("user", "generated")
+    again = load_config(Form.of_file(tmp_path / "a.yaml").save(tmp_path / "b.yaml"))
+    assert resolve_sources(again) == resolve_sources(config)

@@ -243,8 +243,8 @@ def tune(
     for what, path in result.files.items():
         say(f"{what}: {path}")
     if result.saved is not None:
-        say(f"saved in {result.saved}: `singula predict` uses them, and `singula run` does where")
-        say("  its configuration gives no thresholds")
+        say(f"saved in {result.saved}: `singula predict` uses them, and `singula run` does for")
+        say("  each threshold that its configuration does not set itself")
     say("stored instances stay those of the run's own thresholds, also for `singula export`:")
     say("  test again, or predict, for the new ones")
 
