@@ -150,6 +150,7 @@ class MadeRun:
             "test": {
                 "instances": {n: len(np.unique(v)) - 1 for n, v in final.items()},
                 "thresholds": {n: {"TH_CONTOUR": 0.25, "TH_POINTS": 0.5} for n in final},
+                "threshold_sources": {"TH_CONTOUR": "tuned", "TH_BINARY_MASK": "user"},
             },
         }
         if self.training:

@@ -154,7 +154,9 @@ def test_sizes_curves_thresholds_and_costs_are_there(page: Page) -> None:
         attributes.get("aria-label", "") for attributes in page.all("svg")
     )
     # P is no channel of BC, so its threshold was not used.
-    assert [row[0] for row in page.tables["Over the test images"]] == ["Threshold", "TH_CONTOUR"]
+    used = page.tables["Over the test images"]
+    assert [row[0] for row in used] == ["Threshold", "TH_CONTOUR"]
+    assert [row[2] for row in used] == ["Set by", "singula tune"]
     costs = page.tables["Stages of the run; indented ones are parts of the test"]
     assert ["Training", "3700.0", "1.46 GiB"] in costs
     assert "2.00 GiB" in page.words

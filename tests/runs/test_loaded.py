@@ -80,7 +80,7 @@ def test_python_and_checkpoint_give_the_same(run, data_2d) -> None:
     )
 
 
-def test_thresholds_of_a_model_are_automatic_until_one_of_them_is_given(run, data_2d) -> None:
+def test_each_threshold_of_a_model_is_automatic_until_it_is_given(run, data_2d) -> None:
     image = read_image(data_2d / "test" / "x" / "image_000.tif", 2, 1).array
     manual = singula.load(run)
     keys = manual.config.PROBLEM.INSTANCE_SEG
@@ -98,10 +98,20 @@ def test_thresholds_of_a_model_are_automatic_until_one_of_them_is_given(run, dat
         )
     assert not np.array_equal(auto.predict(image), manual.predict(image))
     contour = {"DATA_MW_TH_CONTOUR": keys.DATA_MW_TH_CONTOUR}
-    np.testing.assert_array_equal(auto.predict(image, thresholds=contour), manual.predict(image))
+    _, decoded = auto.instances(auto.predict_maps(image))
+    others = {name: decoded.thresholds[name] for name in ("TH_BINARY_MASK", "TH_FOREGROUND")}
     np.testing.assert_array_equal(
-        manual.predict(image, thresholds={"TH_TYPE": "auto", **contour}), auto.predict(image)
+        auto.predict(image, thresholds=contour), manual.predict(image, thresholds=others)
     )
+    every = {
+        f"TH_{name}": getattr(keys, f"DATA_MW_TH_{name}") for name in ("BINARY_MASK", "FOREGROUND")
+    }
+    np.testing.assert_array_equal(
+        auto.predict(image, thresholds={**contour, **every}), manual.predict(image)
+    )
+    with pytest.warns(UserWarning, match="TH_CONTOUR has no effect"):
+        found = manual.predict(image, thresholds={"TH_TYPE": "auto", **contour})
+    np.testing.assert_array_equal(found, auto.predict(image))
 
 
 def test_the_size_of_a_pixel_in_the_file_counts_as_in_a_run(

@@ -202,7 +202,7 @@ def setup_section(files: RunFiles) -> Markup:
     summary = files.summary
     configuration: Mapping[str, Any] = summary.get("configuration") or {}
     keys = table(
-        "Every key with its value, defaults included; a threshold that is not listed was not set",
+        "Every key with its value, defaults included",
         ["Key", "Value"],
         [[name, tag("code", _plain(value))] for name, value in configuration.items()],
         text_columns=2,
