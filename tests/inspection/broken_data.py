@@ -119,8 +119,66 @@ def fractions(data: MadeData) -> Found:
 
 
 def negative(data: MadeData) -> Found:
-    data.put("train", "y", NAME, data.ids("train", NAME).astype(np.int16) - 1)
+    data.put("train", "y", NAME, data.ids("train", NAME).astype(np.int16) - 2)
     return {("label_type", Y)}
+
+
+def minus_one(data: MadeData) -> Found:
+    ids = data.ids("train", NAME).astype(np.int16)
+    data.put("train", "y", NAME, np.where(ids == 0, -1, ids).astype(np.int16))
+    return {("background", Y)}
+
+
+def counted_from_minus_one(data: MadeData) -> Found:
+    """The background is -1, and 0 is an object."""
+    data.put("train", "y", NAME, data.ids("train", NAME).astype(np.int16) - 1)
+    return {("background", Y)}
+
+
+def wrapped(data: MadeData) -> Found:
+    """The same in unsigned numbers: the background is 65535."""
+    data.put("train", "y", NAME, data.ids("train", NAME) - np.uint16(1))
+    return {("background", Y)}
+
+
+def background_is_1(data: MadeData) -> Found:
+    data.put("train", "y", NAME, data.ids("train", NAME) + np.uint16(1))
+    return {("background", Y)}
+
+
+def background_is_last(data: MadeData) -> Found:
+    ids = data.ids("train", NAME)
+    data.put("train", "y", NAME, np.where(ids == 0, 200, ids).astype(np.uint8))
+    return {("background", Y)}
+
+
+def inverted(data: MadeData) -> Found:
+    ids = data.ids("train", NAME)
+    data.put("train", "y", NAME, np.where(ids == 0, 255, 0).astype(np.uint8))
+    return {("inverted", Y)}
+
+
+def inverted_bools(data: MadeData) -> Found:
+    data.path("train", "y", NAME).unlink()
+    path = data.path("train", "y", NAME).with_suffix(".npy")
+    np.save(path, data.ids("test", NAME) == 0)
+    return {("inverted", Y.replace(".tif", ".npy"))}
+
+
+def one_hot(data: MadeData) -> Found:
+    ids = data.ids("train", NAME)
+    planes = np.stack([ids == 0, ids > 0], -1).astype(np.uint8)
+    data.put("train", "y", NAME, planes)
+    return {("one_hot", Y)}
+
+
+def one_plane_per_object(data: MadeData) -> Found:
+    ids = data.ids("train", NAME)
+    data.path("train", "y", NAME).unlink()
+    planes = np.stack([ids == number for number in range(1, 17)])
+    path = data.path("train", "y", NAME).with_suffix(".npy")
+    np.save(path, planes)
+    return {("one_hot", Y.replace(".tif", ".npy"))}
 
 
 def channels(data: MadeData) -> Found:
@@ -140,6 +198,10 @@ def mixed_spacing(data: MadeData) -> Found:
     return {("mixed", X)}
 
 
+# These hide the objects; a corrected copy shows them as they were.
+HIDDEN = (minus_one, counted_from_minus_one, wrapped, background_is_1, background_is_last,
+          inverted, inverted_bools, one_hot, one_plane_per_object)  # fmt: skip
 BREAKS = (pieces, tiny, holes, empty, constant, leftover, saturated, duplicate, leakage, semantic,
           shape, unpaired, unreadable, not_finite, float_labels, fractions, negative, channels,
-          mixed_type, mixed_spacing)  # fmt: skip
+          mixed_type, mixed_spacing, minus_one, counted_from_minus_one, wrapped, background_is_1,
+          background_is_last, inverted, inverted_bools, one_hot, one_plane_per_object)  # fmt: skip

@@ -272,7 +272,7 @@ def test_of_very_large_images_boxes_are_looked_at(
     data = MadeData(tmp_path, ndim)
     expected = pieces(data)
     assert check(data) == expected  # an id in two pieces needs the whole image
-    monkeypatch.setattr(files, "_WHOLE", 2000)
+    monkeypatch.setattr(files, "MOST_PIXELS", 2000)
     monkeypatch.setattr(files, "_SIDE", {2: 16, 3: 4})
     for name in ("read_image", "read_given_labels"):
         monkeypatch.setattr(files, name, None)

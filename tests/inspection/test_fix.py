@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import tifffile
 from broken_data import (
+    HIDDEN,
     NAME,
     constant,
     duplicate,
     float_labels,
     holes,
+    inverted_bools,
     negative,
     pieces,
     semantic,
@@ -60,6 +62,26 @@ def test_a_mask_becomes_the_objects_it_was(tmp_path: Path) -> None:
     assert pairs.shape[1] == 17
     assert fixed.spacing == pytest.approx(data.spacing)
     assert read_header(path).dtype == np.uint8
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("broken", HIDDEN, ids=lambda f: f.__name__)
+def test_hidden_objects_are_as_they_were_in_the_copy(tmp_path: Path, ndim: int, broken) -> None:
+    data = MadeData(tmp_path / "data", ndim)
+    part = "test" if broken is inverted_bools else "train"
+    clean = data.ids(part, NAME)
+    broken(data)
+    before = bytes_of(data.folder)
+    found = inspect_dataset(data.folder)
+    assert found.parts[0].objects == 3 * 16
+    report = write_fixed(found, tmp_path / "fixed")
+    assert bytes_of(data.folder) == before
+    assert (len(report.corrected), report.left_out) == (1, {})
+    fixed = read_labels(tmp_path / "fixed" / "train" / "y" / NAME, ndim).array[..., 0]
+    pairs = np.unique(np.stack([clean.ravel(), fixed.ravel()]), axis=1)
+    assert pairs.shape[1] == 17
+    assert (fixed[clean == 0] == 0).all()
+    assert inspect_dataset(tmp_path / "fixed").findings == ()
 
 
 @pytest.mark.parametrize("broken", [shape, negative, unpaired])

@@ -246,6 +246,20 @@ def test_ids_in_several_pieces_are_told_in_one_line() -> None:
     assert "1 in torn" in line
 
 
+def test_labels_that_do_not_show_the_objects_are_named_before_a_run() -> None:
+    notes, said = LabelNotes(), []
+    drawn = np.zeros((40, 40), np.uint16)
+    drawn[5:15, 5:15], drawn[20:30, 20:35] = 1, 2
+    notes.add("sound", drawn)
+    notes.add("raised", drawn + 1)
+    notes.add("inverted", np.where(drawn == 0, 255, 0).astype(np.uint8))
+    notes.tell("train", said.append)
+    (line,) = said
+    assert line.startswith("ATTENTION: train: 2 label images")
+    assert "raised" in line
+    assert "singula check" in line
+
+
 def test_every_change_is_switched_on_by_a_key_and_made_in_the_order_of_the_table() -> None:
     keys = dict.fromkeys(CHANGE_OF_KEY, True)
     more = {"MISALIGNMENT": True, "COUT_APPLY_TO_MASK": True, "CONTRAST_EM_MODE": "2d"}

@@ -2,54 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from singula.errors import UserError
-from singula.io.image import ArrayPlace
-from singula.io.read import label_layout, read_header, read_image, read_labels
-
 Array = npt.NDArray[Any]
 _IN_REGIONS = 0.95  # of the coloured pixels; antialiasing and JPEG leave far more in specks
-
-
-def read_given_labels(
-    path: Path, ndim: int, classes: bool = False, *, arrays: ArrayPlace | None = None
-) -> tuple[Array, int]:
-    """Read labels as a run would, or number the colours of a picture of them.
-
-    Parameters
-    ----------
-    path, ndim, classes, arrays
-        As for `singula.io.read.read_labels`.
-
-    Returns
-    -------
-    labels : ndarray of unsigned int
-        (y, x, c) or (z, y, x, c).
-    colours : int
-        How many colours got a number; 0 where the file holds labels.
-
-    Raises
-    ------
-    UserError
-        As `read_labels`; a picture whose colours are not flat, such as a photograph or one with
-        smooth edges.
-    """
-    try:
-        return read_labels(path, ndim, classes, arrays=arrays).array, 0
-    except UserError:
-        header = read_header(path, arrays, labels=True)
-        in_colour = (header.axes or "").endswith("S") and header.dtype.kind == "u"
-        if not in_colour or label_layout(path, header, ndim, False).channels != 3:
-            raise
-        numbers = number_colours(read_image(path, ndim, 3, arrays=arrays).array)
-        if numbers is None:
-            raise
-        return numbers[..., None], int(numbers.max(initial=0))
 
 
 def number_colours(picture: Array) -> Array | None:

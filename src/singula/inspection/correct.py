@@ -1,8 +1,8 @@
-"""One label image put right: a piece an id, no holes, nothing tiny, one class an object."""
+"""Correct one label image within bounds: pieces, holes, tiny objects, classes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,18 @@ import numpy.typing as npt
 from singula.evaluate import overlap
 from singula.postprocess.holes import fill_holes
 from singula.postprocess.labels import check_labels, index_labels, look_up
+from singula.survey.objects import survey_objects
+from singula.words import counted
 
 Array = npt.NDArray[Any]
 _LARGEST_ID = 2**32 - 1
+# Bounds: what goes beyond them is no slip of the pen, and only a person can tell what was meant.
+_FEW_PIECES = 3  # or as many as there are ids
+_TINY_SHARE = 0.1  # of all labeled pixels
+_REGION_SHARE = 0.5  # of the image, of the largest region of a mask
+_HOLE_SHARE = 0.25  # of an object with its holes
+_CLEAR_CLASS = 0.6  # of an object's pixels with a class
+_CLASSED = 0.5  # of an object's pixels, and of all pixels with a class
 
 
 @dataclass(frozen=True)
@@ -30,15 +39,23 @@ class Corrected:
         Pieces and objects that were dropped.
     filled : int
         Pixels of holes that were filled.
+    changed : frozenset of str
+        Kinds of findings of which something was corrected.
+    left : dict of str to str
+        Kinds of findings of which something was left as it is, and why.
     """
 
     labels: Array
     pieces: int
     tiny: int
     filled: int
+    changed: frozenset[str] = frozenset()
+    left: dict[str, str] = field(default_factory=dict)
 
 
-def correct_labels(labels: Array, smallest: int, *, semantic: bool = False) -> Corrected:
+def correct_labels(
+    labels: Array, smallest: int, *, semantic: bool = False, each_piece: bool = False
+) -> Corrected:
     """Correct what can be corrected without looking at the image.
 
     Parameters
@@ -49,6 +66,8 @@ def correct_labels(labels: Array, smallest: int, *, semantic: bool = False) -> C
         Pieces of fewer pixels are dropped.
     semantic : bool
         It is a mask: every connected region becomes an object.
+    each_piece : bool
+        Every piece is an object, however many there are.
 
     Notes
     -----
@@ -57,23 +76,38 @@ def correct_labels(labels: Array, smallest: int, *, semantic: bool = False) -> C
     dropped, and after that holes filled: background that one object alone encloses. All pixels of
     an object get the class of most of those that have one, all others class 0. Doing it twice
     changes nothing more.
+
+    Each step has a bound, beyond which labels are left as they are: more pieces than ids; tiny
+    pieces with more than a tenth of the labeled pixels; a region of a mask that covers half of the
+    image; holes with more than a quarter of their object, or of one that spans the image; a class
+    that less than six tenths of an object's pixels have.
     """
     ids = check_labels(np.ascontiguousarray(labels[..., 0]))
-    new, fresh, tiny = _one_id_a_piece(ids, smallest, semantic=semantic)
+    left: dict[str, str] = {}
+    new, fresh, tiny = _one_id_a_piece(
+        ids, smallest, left, semantic=semantic, each_piece=each_piece or semantic
+    )
     before = int(np.count_nonzero(new))
-    new = fill_holes(new)
+    if "semantic" not in left:
+        new = _without_holes(new, left)
     filled = int(np.count_nonzero(new)) - before
-    index, rows = index_labels(new)
-    channels = [new]
+    channels, classes = [new], False
     if labels.shape[-1] > 1:
-        channels.append(_one_class(index, len(rows), labels[..., 1]))
+        index, rows = index_labels(new)
+        channels.append(_one_class(index, len(rows), labels[..., 1], left))
+        classes = bool((channels[1] != labels[..., 1]).any())
     whole = np.stack(channels, axis=-1)
     kept = whole.astype(np.min_scalar_type(int(whole.max(initial=0))))
-    return Corrected(kept, fresh, tiny, filled)
+    done = {"pieces": fresh, "tiny": tiny, "holes": filled, "classes": classes}
+    done["semantic"] = semantic and "semantic" not in left
+    changed = frozenset(kind for kind, count in done.items() if count)
+    return Corrected(kept, fresh, tiny, filled, changed, left)
 
 
-def _one_id_a_piece(ids: Array, smallest: int, *, semantic: bool) -> tuple[Array, int, int]:
-    """New ids, how many are new, and how many pieces were dropped."""
+def _one_id_a_piece(
+    ids: Array, smallest: int, left: dict[str, str], *, semantic: bool, each_piece: bool
+) -> tuple[Array, int, int]:
+    """Return new ids, how many are new, and how many pieces were dropped."""
     import cc3d
 
     if ids.ndim == 2:
@@ -93,7 +127,25 @@ def _one_id_a_piece(ids: Array, smallest: int, *, semantic: bool) -> tuple[Array
     first[order[np.diff(owner[order], prepend=-1) != 0]] = True  # the largest of each id
     kept = size >= smallest
     kept[0] = True
-    extra = ~first & kept
+    tiny = ~kept
+    labeled = int(size[1:].sum())
+    if size[tiny].sum() > _TINY_SHARE * labeled:
+        left["tiny"] = f"they are {100 * size[tiny].sum() / labeled:.0f} % of the labeled pixels"
+        kept[:] = True
+    extra = ~first & ~tiny
+    if semantic:
+        largest = int(size[1:].max(initial=0))
+        if largest > _REGION_SHARE * ids.size:
+            left["semantic"] = f"one region covers {100 * largest / ids.size:.0f} % of the image"
+        elif "tiny" in left:
+            left["semantic"] = f"regions of fewer than {smallest} pixels have most of the pixels"
+        if "semantic" in left:
+            return ids, 0, 0
+    elif not each_piece and int(extra.sum()) > max(_FEW_PIECES, int(first[1:].sum())):
+        left["pieces"] = f"{counted(int(extra.sum()), 'piece')} more than ids: are ids classes?"
+        extra[:] = False
+    elif "tiny" in left and (tiny & ~first).any():
+        left["pieces"] = "most of them are tiny"
     number = np.where(kept, owner, 0)
     number[extra] = int(owner.max()) + 1 + np.arange(int(extra.sum()))
     if semantic or int(number.max()) > _LARGEST_ID:
@@ -101,12 +153,42 @@ def _one_id_a_piece(ids: Array, smallest: int, *, semantic: bool) -> tuple[Array
     return look_up(number, parts), int(extra.sum()), int((~kept).sum())
 
 
-def _one_class(index: Array, rows: int, classes: Array) -> Array:
-    """The class channel with one class for each row of `index`: the most frequent but 0."""
+def _without_holes(ids: Array, left: dict[str, str]) -> Array:
+    """Fill the holes of objects, but for large ones and those of objects that span the image."""
+    objects = survey_objects(ids)
+    holed = objects.holes > 0
+    spans = (objects.box == np.array(ids.shape)).all(axis=1)
+    large = objects.hole_pixels > _HOLE_SHARE * (objects.npixels + objects.hole_pixels)
+    spared = holed & (spans | large)
+    if spared.any():
+        which = "holes of more than a quarter of the object, or of one that spans the image"
+        left["holes"] = f"{counted(int(spared.sum()), 'object')} with {which}"
+    chosen = objects.ids[holed & ~spared]
+    return fill_holes(ids, chosen) if len(chosen) else ids
+
+
+def _one_class(index: Array, rows: int, classes: Array, left: dict[str, str]) -> Array:
+    """Return the class channel with one class for each row of `index`: the most frequent but 0."""
     table = overlap(check_labels(np.ascontiguousarray(index)), classes)
-    real = (table.true > 0) & (table.pred > 0)
+    inside = table.true > 0
+    npixels = np.bincount(table.true[inside].astype(np.int64), table.pixels[inside], rows)
+    real = inside & (table.pred > 0)
     row, kind = table.true[real].astype(np.int64), table.pred[real].astype(np.int64)
-    order = np.lexsort((-kind, table.pixels[real], row))  # the last of a row wins
-    chosen = np.zeros(rows, np.int64)
-    chosen[row[order]] = kind[order]
-    return look_up(chosen, index)
+    pixels = table.pixels[real]
+    classed = np.bincount(row, pixels, rows)
+    order = np.lexsort((-kind, pixels, row))  # the last of a row wins
+    chosen, most = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    chosen[row[order]], most[row[order]] = kind[order], pixels[order]
+    unclear = (most < _CLEAR_CLASS * classed) | ((classed < _CLASSED * npixels) & (classed > 0))
+    beside = ~inside & (table.pred > 0)
+    spared = look_up(unclear, index)
+    reasons = []
+    if unclear.any():
+        reasons.append(f"{counted(int(unclear.sum()), 'object')} without a clear majority")
+    if table.pixels[beside].sum() > _CLASSED * table.pixels[table.pred > 0].sum():
+        reasons.append("most pixels with a class are in no object")
+        spared |= index == 0
+    if reasons:
+        left["classes"] = ", ".join(reasons)
+    new = look_up(chosen, index)
+    return np.where(spared, classes, new) if reasons else new

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
-from singula.inspection.coloured import read_given_labels
 from singula.inspection.findings import HINT, PROBLEM
+from singula.inspection.given import MOST_PIXELS, GivenLabels, read_given_labels
 from singula.inspection.images import fingerprint, notice_saturation
 from singula.inspection.labels import Noticed
 from singula.io.axes import Layout
@@ -36,8 +36,8 @@ from singula.words import counted
 
 Array = npt.NDArray[Any]
 _MOST_CHANNELS = 4
-# Pixels of an image that is looked at as a whole; of larger ones places of that side, per axis
-_WHOLE, _SIDE, _PLACES = 300_000_000, {2: 1024, 3: 128}, 3
+# Of images above MOST_PIXELS places of that side are looked at, so many per axis.
+_SIDE, _PLACES = {2: 1024, 3: 128}, 3
 
 
 @dataclass
@@ -56,6 +56,8 @@ class FileFacts:
         Voxel size and unit, in µm where it is a length; empty where the file does not give it.
     digest, label_digest : str
         Of the pixels; empty for an image of one single value, and for labels that are missing.
+    label_full : bool
+        No pixel of the labels is 0.
     sampled : str
         What was looked at of an image that is too large to be read; empty where it was read.
     notes : tuple of str
@@ -71,6 +73,7 @@ class FileFacts:
     spacing: str | None = None
     digest: str = ""
     label_digest: str = ""
+    label_full: bool = False
     sampled: str = ""
     notes: tuple[str, ...] = ()
 
@@ -144,7 +147,7 @@ def check_image(
 
 def too_large(shape: tuple[int, ...]) -> bool:
     """Whether of an image of this spatial shape only boxes are looked at."""
-    return prod(shape) > _WHOLE
+    return prod(shape) > MOST_PIXELS
 
 
 def sample(image: LazyImage) -> tuple[Array, str]:
@@ -183,9 +186,14 @@ def axes_doubt(header: Header, layout: Layout, ndim: int) -> str | None:
 
 
 def check_label(
-    path: Path, ndim: int, *, classes: bool, arrays: ArrayPlace | None = None
-) -> tuple[Array | None, tuple[int, ...] | None, list[Noticed], bool]:
-    """Read a label image as a run would.
+    path: Path,
+    ndim: int,
+    *,
+    classes: bool,
+    arrays: ArrayPlace | None = None,
+    background: int | None = None,
+) -> tuple[GivenLabels | None, tuple[int, ...] | None, list[Noticed], bool]:
+    """Read a label image as a run would, or as it was meant.
 
     Parameters
     ----------
@@ -193,12 +201,13 @@ def check_label(
         It must have a class channel; else it may.
     arrays : ArrayPlace, optional
         Which array of a container.
+    background : int, optional
+        As for `read_given_labels`.
 
     Returns
     -------
-    labels : ndarray, optional
-        (spatial…, 1 or 2) of an unsigned type; None where it cannot be read; of a very large one
-        the boxes that `check_image` looks at.
+    labels : GivenLabels, optional
+        None where it cannot be read; of a very large one the boxes that `check_image` looks at.
     shape : tuple of int, optional
         Spatial shape of the whole.
     noticed : list of Noticed
@@ -209,38 +218,39 @@ def check_label(
         header = read_header(path, arrays, labels=True)
     except UserError as error:
         return None, None, [_refused("unreadable", path, error)], False
-    noticed = _left_out(header)
-    colours = 0
+    left_out = _left_out(header)
+    layout, problem = None, None
     try:
         layout = label_layout(path, header, ndim, False)
     except UserError as error:
         kind = format_of(path)
         lossy = kind is not None and kind.lossy
-        refused = _refused("label_type" if lossy else "axes", path, error, PROBLEM)
-        return None, None, [*noticed, refused], False
-    if classes and layout.channels != 2:
-        text = (
-            f"{counted(layout.channels, 'channel')}, but MODEL.N_CLASSES asks for ids and classes"
-        )
-        noticed.append(Noticed("classes", text, suggestion="add the class channel"))
+        problem = _refused("label_type" if lossy else "axes", path, error, PROBLEM)
     try:
-        if too_large(layout.spatial_shape):
+        if layout is not None and too_large(layout.spatial_shape):
             array, _ = sample(open_labels(path, ndim, layout.channels == 2, arrays=arrays))
-        else:
-            array, colours = read_given_labels(path, ndim, layout.channels == 2, arrays=arrays)
+            is_mask = header.dtype.kind == "b"
+            return GivenLabels(array, header), layout.spatial_shape, left_out, is_mask
+        given = read_given_labels(path, ndim, arrays=arrays, background=background)
     except UserError as error:
-        return None, None, [*noticed, _refused("label_type", path, error)], False
-    is_mask = header.dtype.kind == "b"
+        refused = problem or _refused("label_type", path, error)
+        return None, None, [*left_out, refused], False
+    noticed = [*left_out, *given.noticed]
+    count = given.labels.shape[-1]
+    if classes and count != 2:
+        text = f"{counted(count, 'channel')}, but MODEL.N_CLASSES asks for ids and classes"
+        noticed.append(Noticed("classes", text, suggestion="add the class channel"))
+    is_mask = header.dtype.kind == "b" and not given.noticed
     if header.dtype.kind == "f":
         noticed.append(_odd_type(f"of type {header.dtype}, though all values are whole"))
-    elif colours:
-        text = f"a picture of labels, its {counted(colours, 'colour')} taken for ids"
+    elif given.colours:
+        text = f"a picture of labels, its {counted(given.colours, 'colour')} taken for ids"
         noticed.append(_odd_type(text, PROBLEM))
-    elif layout.channels == 3:
+    elif layout is not None and layout.channels == 3 and not given.noticed:
         noticed.append(_odd_type("a colour picture with three equal channels"))
     elif is_mask:
         noticed.append(_odd_type("of type bool, which holds one id only"))
-    return array, layout.spatial_shape, noticed, is_mask
+    return given, given.labels.shape[:-1], noticed, is_mask
 
 
 def _odd_type(text: str, severity: str = HINT) -> Noticed:

@@ -88,6 +88,28 @@ KINDS: dict[str, Kind] = {
         PROBLEM,
         "export the ids as 8- or 16-bit grey TIFF",
     ),
+    "one_hot": Kind(
+        "One-hot masks instead of ids",
+        PROBLEM,
+        "store one plane in which every pixel has the id of its object, and 0 is the background",
+    ),
+    "inverted": Kind(
+        "Masks that are inverted",
+        PROBLEM,
+        "invert the mask (in Fiji, Edit > Invert), so that the background is 0, and give each "
+        "object its own id; never fill what looks like holes",
+    ),
+    "background": Kind(
+        "Labels whose background has an id",
+        PROBLEM,
+        "give the background the value 0",
+    ),
+    "slices": Kind(
+        "Labels that were made slice by slice",
+        PROBLEM,
+        "link the cuts of an object through adjacent slices, for example by their overlap, so that "
+        "it has one id; do not give each of them an id of its own",
+    ),
     "semantic": Kind(
         "Masks instead of ids",
         PROBLEM,

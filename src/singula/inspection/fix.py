@@ -9,19 +9,24 @@ from pathlib import Path
 
 from singula.errors import UserError
 from singula.inspection.channels import read_channels
-from singula.inspection.coloured import read_given_labels
 from singula.inspection.correct import Corrected, correct_labels
 from singula.inspection.files import label_spacing
 from singula.inspection.findings import Finding, Inspection
+from singula.inspection.given import read_given_labels
 from singula.io.atomic import atomic_folder, atomic_path, make_folder
 from singula.io.formats import full_suffix_of
 from singula.io.image import Image
 from singula.io.pairs import Pair
-from singula.io.read import label_layout, read_header
 from singula.io.write import write_tiff
 from singula.words import counted
 
 Notify = Callable[[str], None]
+_UNDONE = {
+    "one_hot": "planes made ids",
+    "inverted": "inverted, each region its own id",
+    "background": "background set to 0",
+    "slices": "cuts through adjacent slices linked",
+}
 
 
 @dataclass(frozen=True)
@@ -152,12 +157,15 @@ def _write_labels(
         _copy(pair.label, folder / f"{pair.name}{full_suffix_of(pair.label)}")
         return ""
     ndim, place = inspection.ndim, pair.label_arrays
-    header = read_header(pair.label, place, labels=True)
-    classes = label_layout(pair.label, header, ndim, False).channels == 2
-    labels, words = read_given_labels(pair.label, ndim, classes, arrays=place)[0], ""
+    background = next((one.where[0].id for one in findings or () if one.kind == "background"
+                       and one.where), None)  # fmt: skip
+    given = read_given_labels(pair.label, ndim, arrays=place, background=background)
+    labels, words = given.labels, ""
     if findings:
         semantic = any(finding.kind == "semantic" for finding in findings)
-        done = correct_labels(labels, inspection.smallest, semantic=semantic)
+        done = correct_labels(
+            labels, inspection.smallest, semantic=semantic, each_piece=given.colours > 0
+        )
         labels, words = done.labels, _words(done, findings)
     spacing, unit = label_spacing(pair.label, ndim, place)
     axes = "ZYX"[-ndim:]
@@ -167,8 +175,9 @@ def _write_labels(
 
 
 def _words(done: Corrected, findings: list[Finding]) -> str:
-    said = []
-    if any(finding.kind == "semantic" for finding in findings):
+    kinds = {finding.kind for finding in findings}
+    said = [words for kind, words in _UNDONE.items() if kind in kinds]
+    if "semantic" in kinds:
         said.append("each region its own id")
     elif done.pieces:
         said.append(f"{counted(done.pieces, 'piece')} given a new id")
@@ -176,7 +185,6 @@ def _words(done: Corrected, findings: list[Finding]) -> str:
         said.append(f"{counted(done.tiny, 'tiny piece')} dropped")
     if done.filled:
         said.append(f"{counted(done.filled, 'pixel')} of holes filled")
-    kinds = {finding.kind for finding in findings}
     if "classes" in kinds:
         said.append("one class for each object")
     if "label_type" in kinds:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from singula.errors import UserError
+from singula.inspection.correct import correct_labels
 from singula.inspection.files import (
     FileFacts,
     check_image,
@@ -27,8 +28,15 @@ from singula.inspection.findings import (
     Inspection,
     finding,
 )
+from singula.inspection.given import GivenLabels
 from singula.inspection.images import fingerprint, notice_leftovers
-from singula.inspection.labels import Noticed, look, notice_classes, notice_objects
+from singula.inspection.labels import (
+    Noticed,
+    look,
+    notice_classes,
+    notice_objects,
+    within_bounds,
+)
 from singula.inspection.pairing import Paired, pair_part
 from singula.io.pairs import Pair
 from singula.survey import Folders, find_folders
@@ -130,6 +138,9 @@ def inspect_dataset(
             if notify and place % 25 == 0:
                 notify(f"{part.name}: {place} of {counted(len(pairs), 'file')}")
             facts.append(visit.pair(pair))
+        facts[len(facts) - len(pairs) :] = visit.with_usual_background(
+            facts[len(facts) - len(pairs) :]
+        )
         found += _nothing_to_learn(visit) if part.name == "train" else visit.found
         notes += visit.notes
         notes += [
@@ -187,10 +198,47 @@ class _Visit:
         self.found: list[Finding] = []
         self.notes: list[str] = []
         self.file_notes: Counter[str] = Counter()
-        self.count = 0
+        self.counts: dict[Path, int] = {}
 
-    def pair(self, pair: Pair) -> FileFacts:
-        """Look at an image and its labels; gives what is compared across files."""
+    @property
+    def count(self) -> int:
+        """Return the number of objects in all label images that could be read."""
+        return sum(self.counts.values())
+
+    def with_usual_background(self, facts: Sequence[FileFacts]) -> list[FileFacts]:
+        """Look again at crowded labels, in which the usual id of the background surrounds nothing.
+
+        Where most label images of a part have the same id as background, it is that of the others
+        without a 0 as well.
+        """
+        labeled = [fact.pair for fact in facts if fact.pair and fact.pair.label]
+        known = {
+            one.label: one.where[0].id
+            for one in self.found
+            if one.kind == "background" and one.where
+        }
+        if not known or 2 * len(known) < len(labeled):
+            return list(facts)
+        usual = Counter(known.values()).most_common(1)[0][0]
+        new = []
+        for fact in facts:
+            pair = fact.pair
+            if pair is not None and fact.label_full and pair.label not in known:
+                self.found = [one for one in self.found if one.image != pair.image]
+                self.file_notes.subtract(fact.notes)
+                fact = self.pair(pair, usual)
+            new.append(fact)
+        return new
+
+    def pair(self, pair: Pair, background: int | None = None) -> FileFacts:
+        """Look at an image and its labels, and return what is compared across files.
+
+        Parameters
+        ----------
+        pair : Pair
+        background : int, optional
+            Id that the background has in other label images of the part.
+        """
         settings = self.settings
         image, facts, noticed = check_image(
             pair.image,
@@ -208,13 +256,14 @@ class _Visit:
                 f"{self.part}: of {pair.image.name}, {facts.sampled} were looked at, for values "
                 "alone"
             )
-        labels = label_shape = None
+        given = label_shape = None
         if pair.label is not None:
-            labels, label_shape, noticed, is_mask = check_label(
+            given, label_shape, noticed, is_mask = check_label(
                 pair.label,
                 self.ndim,
                 classes=settings.n_classes is not None,
                 arrays=pair.label_arrays,
+                background=background,
             )
             self._add(pair.label, pair, noticed)
         shape = facts.shape
@@ -224,26 +273,36 @@ class _Visit:
         if shape is not None:
             self._add(pair.image, pair, self._patch(shape))
         ids = None
-        if labels is not None and pair.label is not None:
+        if given is not None and pair.label is not None:
+            labels = given.labels
             ids = labels[..., 0].copy() if labels.shape[-1] > 1 else labels[..., 0]
             facts.label_channels = labels.shape[-1]
             facts.label_digest = fingerprint(labels)
-            if not too_large(label_shape or ()):
-                self._labels(pair, ids, labels, image, is_mask=is_mask)
+            facts.label_full = bool(ids.all())
+            if not given.usable:
+                ids = None
+            elif not too_large(label_shape or ()):
+                self._labels(pair, ids, given, image, is_mask=is_mask)
         if image is not None:
             self._add(pair.image, pair, notice_image_values(image, ids))
         return facts
 
     def _labels(
-        self, pair: Pair, ids: Array, labels: Array, image: Array | None, *, is_mask: bool
+        self, pair: Pair, ids: Array, given: GivenLabels, image: Array | None, *, is_mask: bool
     ) -> None:
-        seen = look(ids, is_mask=is_mask)
-        self.count += len(seen.objects)
+        seen, labels = look(ids, is_mask=is_mask), given.labels
+        self.counts[pair.image] = len(seen.objects)
         path = pair.label or pair.image
-        self._add(path, pair, notice_objects(seen, self.smallest, self.settings.patch))
+        noticed = notice_objects(seen, self.smallest, self.settings.patch)
         if labels.shape[-1] > 1 and not seen.semantic:
             classes = labels[..., 1]
-            self._add(path, pair, notice_classes(ids, classes, seen, self.settings.n_classes))
+            noticed += notice_classes(ids, classes, seen, self.settings.n_classes)
+        if any(one.fixable for one in noticed):
+            done = correct_labels(
+                labels, self.smallest, semantic=seen.semantic, each_piece=given.colours > 0
+            )
+            noticed = [within_bounds(one, done) for one in noticed]
+        self._add(path, pair, noticed)
         if image is not None:
             self._add(path, pair, notice_leftovers(image, ids, seen))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from singula.evaluate import overlap
+from singula.inspection.correct import Corrected
 from singula.inspection.findings import MOST_PLACES, Place
 from singula.postprocess.labels import Survey, survey
 from singula.survey import Objects
@@ -154,6 +155,22 @@ def notice_objects(seen: Look, smallest: int, patch: Sequence[int] | None) -> li
             text = f"{_many(large, 'object')} up to {side}, the patch is {tuple(patch)}"
             found.append(_noticed("large", text + _ids(objects, large), seen, large))
     return found
+
+
+def within_bounds(noticed: Noticed, done: Corrected) -> Noticed:
+    """Say of what was noticed whether a copy corrects it, and why it leaves it where it does not.
+
+    Parameters
+    ----------
+    noticed : Noticed
+    done : Corrected
+        What `correct_labels` makes of the label image.
+    """
+    reason = done.left.get(noticed.kind)
+    if not noticed.fixable or reason is None:
+        return noticed
+    text = f"{noticed.text}; left by --fix: {reason}"
+    return replace(noticed, text=text, fixable=noticed.kind in done.changed)
 
 
 def notice_classes(ids: Array, classes: Array, seen: Look, n_classes: int | None) -> list[Noticed]:

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from singula.channels import find_contour
 from singula.errors import UserError
-from singula.inspection.coloured import read_given_labels
 from singula.inspection.findings import Finding, Place
-from singula.io.read import label_layout, read_header, read_image
+from singula.inspection.given import read_given_labels
+from singula.io.read import read_image
 from singula.report.overlay import middle_plane, to_grey
 
 Array = npt.NDArray[Any]
@@ -60,10 +60,8 @@ def _read(finding: Finding, ndim: int) -> tuple[Array | None, Array | None]:
         pass
     try:
         if finding.label is not None:
-            place = finding.label_arrays
-            header = read_header(finding.label, place, labels=True)
-            two = label_layout(finding.label, header, ndim, False).channels == 2
-            labels = read_given_labels(finding.label, ndim, two, arrays=place)[0][..., 0]
+            given = read_given_labels(finding.label, ndim, arrays=finding.label_arrays)
+            labels = given.labels[..., 0]
     except UserError:
         pass
     return image, labels

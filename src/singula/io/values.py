@@ -70,10 +70,17 @@ def to_ids(path: Path, array: AnyArray) -> AnyArray:
                 "give the labels, not a probability map or a resampled picture",
             )
     lowest, highest = int(array.min()), int(array.max())
+    if lowest == -1:
+        raise UserError(
+            f"{path}: the label ids go down to -1; ids are 0 (background) or positive",
+            "let `singula check DATASET --fix FOLDER` write labels with the background 0",
+            "labels.minus_one",
+        )
     if lowest < 0:
         raise UserError(
             f"{path}: the label ids go down to {lowest}; ids are 0 (background) or positive",
             "give every object a positive id; 8- or 16-bit files may have been saved as signed",
+            "labels.negative_id",
         )
     if highest > _LARGEST_ID:
         raise UserError(

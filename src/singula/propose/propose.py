@@ -15,7 +15,7 @@ from singula.propose.choice import Choice
 from singula.propose.sizes import Sizes
 from singula.survey import PartFacts, Survey
 from singula.training.speed import TrainingSpeed
-from singula.words import counted
+from singula.words import command, counted
 
 MINUTES = 30.0
 """What a training may take where nothing else is said."""
@@ -119,10 +119,12 @@ def propose(
     ------
     UserError
         When there is nothing to learn: no training labels, or no object in them.
+        ``init.implausible_labels``: most training labels do not show the objects.
     """
     train = survey.part("train")
     if train is None or not train.labels:
         raise UserError(f"{survey.root}: no labels to train on")
+    _check_labels(survey, train)
     if not 0 < minutes < math.inf:
         raise UserError(f"--minutes: found {minutes:g}; allowed numbers above 0")
     first = _propose(survey, train, minutes, stored, channels, None)
@@ -163,6 +165,20 @@ def _propose(
         *_testing(survey),
     ]
     return Proposal(tuple(_ordered(chosen)), minutes, _summary(survey, sizes), speed)
+
+
+def _check_labels(survey: Survey, train: PartFacts) -> None:
+    """Refuse training labels most of which do not show the objects: every choice would be wrong."""
+    doubtful = [labels for labels in train.labels if labels.suspicion]
+    if 2 * len(doubtful) <= len(train.labels):
+        return
+    raise UserError(
+        f"{doubtful[0].path}: {doubtful[0].suspicion}; so it is in {len(doubtful)} of "
+        f"{counted(len(train.labels), 'training label')}",
+        f"{command('check', survey.root)} says what is wrong, and its --fix FOLDER writes a "
+        "corrected copy where it can; then start from that copy",
+        "init.implausible_labels",
+    )
 
 
 def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> list[Choice]:

@@ -11,7 +11,7 @@ from singula.propose.propose import Measure, Proposal
 from singula.propose.training import step_text
 from singula.propose.write import check_output, write_proposal
 from singula.survey import Survey, find_folders, survey_dataset
-from singula.words import command
+from singula.words import command, counted
 
 _MOST_FILES = 200
 _VALUE_WIDTH = 24
@@ -57,6 +57,12 @@ def init_dataset(
     notify("")
     for line in reasons_table(proposal):
         notify(line)
+    doubtful = [labels for labels in survey.labels if labels.suspicion]
+    if doubtful:
+        notify("")
+        notify(f"ATTENTION: {doubtful[0].path}: {doubtful[0].suspicion}")
+        notify(f"  so it is in {counted(len(doubtful), 'label image')}; correct them before a run:")
+        notify(f"  {command('check', dataset)} says how, and its --fix does what it can")
     if _masks(survey):
         notify("")
         notify("ATTENTION: most ids of the labels lie in several pieces: masks instead of ids?")

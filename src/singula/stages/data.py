@@ -31,6 +31,7 @@ from singula.stages.reading import (
 )
 from singula.stages.settings import channel_names, encode_settings
 from singula.stages.split import hold_out, share_of, split_pairs
+from singula.survey.plausible import suspicion
 from singula.words import counted
 
 if TYPE_CHECKING:
@@ -255,19 +256,34 @@ def load_samples(
 
 
 class LabelNotes:
-    """Which images have ids in several pieces."""
+    """Gather what looks wrong in label images without being an error.
+
+    These are ids in several pieces, and images whose background is an object or whose ids restart
+    in each slice.
+    """
 
     def __init__(self) -> None:
         self.found: dict[str, list[int]] = {}
+        self.doubtful: dict[str, str] = {}
 
     def add(self, name: str, ids: npt.NDArray[Any]) -> None:
         """Look through one label image."""
+        doubt = suspicion(ids)
+        if doubt is not None:
+            self.doubtful[name] = doubt
+            return
         pieces = ids_in_pieces(ids)
         if pieces:
             self.found[name] = pieces
 
     def tell(self, what: str, notify: Notify) -> None:
-        """Say it in one line."""
+        """Report each of them in one line."""
+        if self.doubtful:
+            name, doubt = next(iter(self.doubtful.items()))
+            notify(
+                f"ATTENTION: {what}: {counted(len(self.doubtful), 'label image')} may not show the "
+                f"objects, for example {name}: {doubt}; run `singula check` on this configuration"
+            )
         if self.found:
             name, ids = next(iter(self.found.items()))
             count = sum(len(pieces) for pieces in self.found.values())

@@ -161,6 +161,8 @@ class LabelFacts:
     objects : Objects
     sampled : bool
         Only the middle of a large image was looked at: sizes at its rim are cut.
+    suspicion : str, optional
+        Why the labels do not show the objects, as those of an inverted mask.
     """
 
     path: Path
@@ -171,6 +173,7 @@ class LabelFacts:
     classes: tuple[int, ...]
     objects: Objects
     sampled: bool
+    suspicion: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from singula.postprocess.labels import Survey as Index
 from singula.postprocess.labels import survey as index_objects
 from singula.runtime import compiled
 from singula.survey.facts import LabelFacts, Objects
+from singula.survey.plausible import suspicion
 
 MOST_PIXELS = 1 << 26
 # The neighbours that share a side with a pixel; those along z come first.
@@ -55,7 +56,10 @@ def survey_labels(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS
         present = tuple(int(number) for number in np.unique(classes) if number)
     objects = survey_objects(ids, classes)
     share = float(objects.npixels.sum() / max(1, ids.size))
-    return LabelFacts(path, shape, str(header.dtype), channels, share, present, objects, sampled)
+    doubt = None if sampled else suspicion(ids)
+    return LabelFacts(
+        path, shape, str(header.dtype), channels, share, present, objects, sampled, doubt
+    )
 
 
 def survey_objects(labels: NDArray[Any], classes: NDArray[Any] | None = None) -> Objects:

@@ -1,0 +1,189 @@
+"""Detect label images whose background is an object, or whose ids restart in each slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.evaluate import overlap
+from singula.evaluate.overlap import Overlap
+
+Array = npt.NDArray[Any]
+_MOST = 0.5  # of the pixels, and of the pixels at the border: "most of the image"
+_NO_ZEROS = 0.01  # of the pixels; labels with fewer zeros have hardly any background
+_CONTACT, _CLOSE_CONTACT = 0.5, 0.9  # of the outline of all others, with and without zeros
+_MANY_GAPS = 5
+_SLICES_COMPARED = 16
+_SAME_PLACE = 0.3  # IoU of the cuts of an object through two adjacent slices
+_LEAST_CUTS = 5
+_CONTINUED = 0.3  # of the cuts that lie on one another have the same id: fewer are no volume
+
+
+@dataclass(frozen=True)
+class Surround:
+    """An id that surrounds everything else, as a background does.
+
+    Parameters
+    ----------
+    id : int
+    share : float
+        Fraction of the image's pixels that have it.
+    zeros : float
+        Fraction of the pixels that are 0.
+    others : int
+        Number of other ids, without 0.
+    largest : int
+        Pixels of the largest of them.
+    contact : float
+        Fraction of the outline of the others that borders on it; 1 if there are none.
+    """
+
+    id: int
+    share: float
+    zeros: float
+    others: int
+    largest: int
+    contact: float
+
+    def describe(self) -> str:
+        """Return what makes it look like a background."""
+        text = (
+            f"the id {self.id} covers {100 * self.share:.0f} % of the image, touches every border"
+        )
+        return text if self.share == 1 else f"{text} and surrounds everything else"
+
+
+def suspicion(ids: Array) -> str | None:
+    """Return why a label image does not show the objects; None where nothing speaks against it.
+
+    Parameters
+    ----------
+    ids : ndarray of unsigned int
+        (y, x) or (z, y, x).
+    """
+    around = find_surround(ids)
+    if around is not None:
+        return around.describe()
+    if restarts_in_slices(ids):
+        return "ids change from slice to slice, so that objects are one slice deep"
+    return None
+
+
+def find_surround(ids: Array) -> Surround | None:
+    """Find an id that covers most of a label image, touches every border and surrounds the rest.
+
+    Parameters
+    ----------
+    ids : ndarray of unsigned int
+        (y, x) or (z, y, x).
+
+    Returns
+    -------
+    Surround or None
+        None where 0 is the background, or where no id looks like one.
+
+    Notes
+    -----
+    The candidate is the most frequent value at the border of the image. With other ids, and hardly
+    a zero, at least half of their outline must border on it: in an image that objects cover
+    completely, no object borders on most of the others. With zeros it must also cover half of the
+    image and of its border. A mask (no other id) needs this, or five gaps.
+    """
+    if min(ids.shape, default=0) < 2:
+        return None
+    sides = [np.take(ids, end, axis).ravel() for axis in range(ids.ndim) for end in (0, -1)]
+    values, counts = np.unique(np.concatenate(sides), return_counts=True)
+    candidate = values[counts.argmax()]
+    if candidate == 0 or not all((side == candidate).any() for side in sides):
+        return None
+    rim = float(counts.max() / counts.sum())
+    own = ids == candidate
+    share, zeros = float(own.mean()), float((ids == 0).mean())
+    others, sizes = np.unique(ids[~own & (ids != 0)], return_counts=True)
+    contact = _contact(ids, candidate) if len(others) else 1.0
+    found = Surround(int(candidate), share, zeros, len(others), int(sizes.max(initial=0)), contact)
+    covers = share >= _MOST and rim >= _MOST
+    if not len(others):
+        fits = covers or (rim >= _MOST and _gaps(ids == 0) >= _MANY_GAPS and _is_whole(own))
+    elif zeros <= _NO_ZEROS:
+        fits = contact >= _CONTACT
+    else:
+        fits = covers and contact >= _CLOSE_CONTACT
+    return found if fits else None
+
+
+def restarts_in_slices(ids: Array) -> bool:
+    """Return True if the ids of a volume were given slice by slice.
+
+    Cuts through adjacent slices that lie on one another (IoU of 0.3) belong to one object. In a
+    volume nearly all of them have one id; where ids restart, hardly any.
+
+    Parameters
+    ----------
+    ids : ndarray of unsigned int
+        (z, y, x); a 2D image never is such a volume.
+    """
+    if ids.ndim != 3 or len(ids) < 2:
+        return False
+    places = np.unique(np.linspace(0, len(ids) - 2, _SLICES_COMPARED).astype(int))
+    cuts = matched = same = 0
+    for place in places.tolist():
+        table = overlap(ids[place], ids[place + 1])
+        first, second, score, _ = overlap_scores(table)
+        cuts += len(np.unique(table.true[table.true > 0]))
+        good = score >= _SAME_PLACE
+        matched += len(np.unique(first[good]))
+        same += len(np.unique(first[good & (first == second)]))
+    return matched >= max(_LEAST_CUTS, cuts / 2) and same < _CONTINUED * matched
+
+
+def overlap_scores(table: Overlap) -> tuple[Array, Array, Array, Array]:
+    """Return the pairs of ids that overlap, and of each the IoU and the fraction of the smaller."""
+    true, own = np.unique(table.true, return_inverse=True)
+    pred, other = np.unique(table.pred, return_inverse=True)
+    first = np.bincount(own, table.pixels, len(true))[own]
+    second = np.bincount(other, table.pixels, len(pred))[other]
+    real = (table.true > 0) & (table.pred > 0)
+    shared = table.pixels[real]
+    score: Array = shared / (first[real] + second[real] - shared)
+    inside: Array = shared / np.minimum(first[real], second[real])
+    return table.true[real].astype(np.int64), table.pred[real].astype(np.int64), score, inside
+
+
+def _contact(ids: Array, candidate: Any) -> float:
+    """Return the fraction of the outline of all other ids that borders on the candidate."""
+    touching = outline = 0
+    for axis in range(ids.ndim):
+        ends = [np.moveaxis(ids, axis, 0)[cut] for cut in (slice(None, -1), slice(1, None))]
+        differ = ends[0] != ends[1]
+        one, two = ends[0][differ], ends[1][differ]
+        first, second = ((end != 0) & (end != candidate) for end in (one, two))
+        outline += int(np.count_nonzero(first | second))
+        touching += int(np.count_nonzero(first & (two == candidate)))
+        touching += int(np.count_nonzero(second & (one == candidate)))
+    return touching / outline if outline else 0.0
+
+
+def _gaps(mask: Array) -> int:
+    """Return the number of connected components of a mask that are more than specks."""
+    return int((component_sizes(mask) >= 3**mask.ndim).sum())
+
+
+def _is_whole(mask: Array) -> bool:
+    """Return True if nine tenths of a mask are one connected component."""
+    sizes = component_sizes(mask)
+    return bool(len(sizes)) and bool(sizes.max() >= 0.9 * sizes.sum())
+
+
+def component_sizes(mask: Array) -> Array:
+    """Return the pixels of each connected component of a mask; neighbors share a side."""
+    import cc3d
+
+    parts = cc3d.connected_components(
+        np.ascontiguousarray(mask), connectivity=4 if mask.ndim == 2 else 6
+    )
+    sizes: Array = np.bincount(parts.ravel())[1:]
+    return sizes
