@@ -36,6 +36,7 @@ from singula.propose.training import grid_patches
 from singula.runtime import prepare_process
 from singula.stages.settings import instance_loss, model_settings
 from singula.survey import Machine, Survey, survey_dataset
+from singula.training.device import has_bfloat16
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "dsb2018"
@@ -102,7 +103,7 @@ def step_seconds(config: Config) -> float:
     times = []
     for _ in range(4):
         began = time.process_time()
-        with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
             logits = network(image)
         loss(logits, batch).backward()
         optimiser.step()

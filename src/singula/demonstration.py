@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from math import ceil
 from pathlib import Path
 
 import numpy as np
 
+from singula.config import load_config
+from singula.data.patches import training_starts
 from singula.demo import make_dataset
 from singula.errors import UserError
+from singula.io.pairs import Pair
 from singula.io.write import write_text
+from singula.training.speed import TrainingSpeed
 from singula.words import counted
 from singula.workflow import Job, RunReport, run
 
 MARK = "demo.yaml"
+TRAINING_SECONDS = 140.0
+"""Budget of the training, so that the whole demonstration ends within four minutes."""
+_ROUND = 4  # the number of epochs is a multiple, so that small differences in speed do not count
 
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """Sizes of the demonstration in two or three dimensions."""
+    """Sizes of the demonstration in two or three dimensions.
+
+    `choices` are the networks to choose from by their speed, the best first: feature maps, and
+    the least and the most epochs. `features` and `epochs` are the choice.
+    """
 
     shape: tuple[int, ...]
     patch: tuple[int, ...]
@@ -30,10 +43,31 @@ class DemoSettings:
     features: tuple[int, ...]
     overlap: tuple[float, ...]
     spacing: tuple[float, ...] | None = None
+    choices: tuple[tuple[tuple[int, ...], int, int], ...] = ()
+
+    def batches(self, part: int) -> int:
+        """Return the batches in an epoch of the training (0) or validation (1) images."""
+        nothing = (0,) * len(self.shape)
+        patches = len(training_starts(self.shape, self.patch, nothing, nothing))
+        return ceil(self.images[part] * patches / self.batch)
+
+    def epoch_seconds(self, speed: TrainingSpeed) -> float:
+        """Return the expected seconds of an epoch."""
+        return speed.epoch_seconds(self.batches(0), self.batches(1))
 
 
 DEMOS = {
-    2: DemoSettings((256, 256), (128, 128), (16, 16), (32, 4, 8), 36, 8, (16, 32, 64, 128), (0, 0)),
+    2: DemoSettings(
+        (256, 256),
+        (128, 128),
+        (16, 16),
+        (32, 4, 8),
+        36,
+        8,
+        (16, 32, 64, 128),
+        (0, 0),
+        choices=(((16, 32, 64, 128), 24, 36), ((8, 16, 32, 64), 28, 36)),
+    ),
     3: DemoSettings(
         (32, 128, 128),
         (16, 64, 64),
@@ -44,6 +78,7 @@ DEMOS = {
         (16, 32, 64),
         (0, 0, 0),
         (2.0, 1.0, 1.0),
+        choices=(((16, 32, 64), 24, 24), ((8, 16, 32), 28, 36)),
     ),
 }
 QUICK = {
@@ -55,6 +90,8 @@ QUICK = {
 
 _TEMPLATE = """\
 # Written by `singula demo`: a complete configuration to start your own from.
+SYSTEM:
+  SEED: 0
 PROBLEM:
   TYPE: INSTANCE_SEG
   NDIM: {ndim}D
@@ -132,13 +169,68 @@ def demo_yaml(data: Path, ndim: int, settings: DemoSettings) -> str:
         zflip=ndim == 3,
         features=list(settings.features),
         z_down=[1] + [0] * (levels - 2),
-        # Blur along z leaves bridges between the seeds of neighbours above each other.
-        contour=0.1 if ndim == 2 else 0.2,
+        # A lower threshold breaks objects after a short training, a higher one joins neighbors.
+        # In volumes, blur along z leaves bridges between the seeds of neighbors above each other.
+        contour=0.15 if ndim == 2 else 0.2,
         morphology=[] if ndim == 2 else ["erode"],
         radii=[] if ndim == 2 else [2],
         batch=settings.batch,
         epochs=settings.epochs,
     )
+
+
+def fit_to_budget(
+    settings: DemoSettings,
+    measure: Callable[[DemoSettings], TrainingSpeed | None],
+    notify: Callable[[str], None],
+    budget: float = TRAINING_SECONDS,
+) -> DemoSettings:
+    """Choose the network and the number of epochs by the duration of a training step.
+
+    Parameters
+    ----------
+    settings : DemoSettings
+    measure : callable
+        Times a training step with the `features` of settings; returns None if it cannot.
+    notify : callable
+        Takes each line.
+    budget : float
+        Seconds of training.
+
+    Returns
+    -------
+    DemoSettings
+        With the first of `choices` whose least number of epochs fits; the last one in any case.
+    """
+    for features, least, most in settings.choices:
+        settings = replace(settings, features=features, epochs=least)
+        speed = measure(settings)
+        if speed is None:
+            notify("a training step could not be timed, so the training may take long")
+            return replace(settings, epochs=most)
+        each = settings.epoch_seconds(speed)
+        fit = min(most, int(budget / each) // _ROUND * _ROUND)
+        settings = replace(settings, epochs=max(least, fit))
+        step = f"U-Net {features[0]}–{features[-1]} takes {speed.whole_step:.2g} s for a step"
+        notify(f"measured on {speed.measured_on}: {step}, about {each:.2g} s for an epoch")
+        if fit >= least:
+            break
+    notify(
+        f"chosen: U-Net {settings.features[0]}–{settings.features[-1]}, {settings.epochs} epochs, "
+        f"about {settings.epochs * each:.0f} s of training"
+    )
+    return settings
+
+
+def _measure(config: Path, ndim: int, gpu: str, settings: DemoSettings) -> TrainingSpeed | None:
+    """Time a training step of the demonstration with the features of `settings`."""
+    from singula.stages.timing import time_configuration
+
+    data = config.with_name("data")
+    write_text(config, demo_yaml(data, ndim, settings))
+    name = "image_000.tif"
+    pair = Pair(data / "train" / "x" / name, data / "train" / "y" / name, "image_000")
+    return time_configuration(load_config(config), [pair], gpu)
 
 
 def _check_place(output: Path) -> None:
@@ -193,6 +285,7 @@ def run_demo(
     settings = (QUICK if quick else DEMOS)[ndim]
     folder = output / f"{ndim}d"
     _check_place(output)
+    # The file marks the folder as a demonstration's before anything else is in it.
     config = write_text(folder / MARK, demo_yaml(folder / "data", ndim, settings))
     train, val, test = settings.images
     notify(
@@ -208,6 +301,9 @@ def run_demo(
         shape=settings.shape,
         spacing=settings.spacing,
     )
+    if settings.choices:
+        settings = fit_to_budget(settings, partial(_measure, config, ndim, gpu or "cpu"), notify)
+        write_text(config, demo_yaml(folder / "data", ndim, settings))
     report = run(Job(config, folder, "demo", 1, gpu or "cpu", live=live), notify)
     if report.test is None:
         raise RuntimeError("the demonstration did not test")

@@ -86,7 +86,7 @@ class Timing:
     Parameters
     ----------
     step, validation, tile : float
-        Seconds of a training step, a forward pass of a batch, and a batch of tiles.
+        Seconds of a training step, a validation batch with its patches, and a batch of tiles.
     parameters : int
     resting, training, predicting : int
         Bytes of the process before, and at the peak of either.

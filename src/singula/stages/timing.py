@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import default_collate
 
+from singula.channels import encode_with
 from singula.config import Config, config_from_dict
 from singula.data.dataset import PatchDataset
 from singula.data.samples import Sample
@@ -220,6 +221,7 @@ def measure_training(
         The image that patches are drawn from.
     """
     dataset = _patches(config, sample)
+    checked = _patches(config, _encoded(config, sample), augmented=False)
     low = _DTYPES.get(device.precision)
     optimiser = make_optimiser(network.parameters(), from_config.optimiser_settings(config))
     objective = from_config.instance_loss(config)
@@ -228,9 +230,9 @@ def measure_training(
     batch: dict[str, torch.Tensor] = {}
     epochs = iter(range(1_000_000))
 
-    def draw() -> None:
+    def draw(source: PatchDataset = dataset) -> None:
         epoch = next(epochs)  # other random changes each time
-        items = [dataset[epoch, i % len(dataset)] for i in range(config.TRAIN.BATCH_SIZE)]
+        items = [source[epoch, i % len(source)] for i in range(config.TRAIN.BATCH_SIZE)]
         batch.update({k: v.to(device.torch) for k, v in default_collate(items).items()})
 
     def forward() -> torch.Tensor:
@@ -249,6 +251,7 @@ def measure_training(
 
     def validate() -> None:
         network.eval()
+        draw(checked)
         with torch.inference_mode():
             forward()
 
@@ -268,8 +271,14 @@ def measure_training(
         )
 
 
-def _patches(config: Config, sample: Sample) -> PatchDataset:
-    """Return the training patches of one image."""
+def _encoded(config: Config, sample: Sample) -> Sample:
+    """Return the sample with its channels, which are stored for validation."""
+    encoding = from_config.encode_settings(config, "TRAIN")
+    return replace(sample, targets=encode_with(encoding, sample.labels[..., 0]))
+
+
+def _patches(config: Config, sample: Sample, *, augmented: bool = True) -> PatchDataset:
+    """Return the patches of one image."""
     normalizer = from_config.normalizer(config)
     if normalizer.needs_fit:
         normalizer = normalizer.fit([sample.image])
@@ -278,7 +287,7 @@ def _patches(config: Config, sample: Sample) -> PatchDataset:
         replace(from_config.patch_settings(config, "TRAIN"), least_foreground=0.0),
         normalizer,
         from_config.encode_settings(config, "TRAIN"),
-        augment=augment_settings(config),
+        augment=augment_settings(config) if augmented else None,
         seed=config.SYSTEM.SEED,
     )
 
@@ -304,7 +313,6 @@ def _decoding(config: Config) -> float:
     import numpy as np
     from scipy.ndimage import gaussian_filter
 
-    from singula.channels import encode_with
     from singula.demo import make_image
     from singula.instances import decode
 

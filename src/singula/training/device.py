@@ -22,6 +22,16 @@ Result = TypeVar("Result")
 # Processes wait for the first one while it encodes a data set or decodes a volume; one that died is
 # noticed at once, however long the others would wait.
 _PATIENCE = timedelta(days=2)
+# Values of ONEDNN_MAX_CPU_ISA under which bfloat16 is emulated
+_ISA_WITHOUT_BF16 = (
+    "SSE41",
+    "AVX",
+    "AVX2",
+    "AVX2_VNNI",
+    "AVX2_VNNI_2",
+    "AVX512_CORE",
+    "AVX512_CORE_VNNI",
+)
 # What torch, CUDA, cuDNN and cuBLAS say, not always as an error of a kind of its own
 _OUT_OF_MEMORY = (
     "can't allocate memory",
@@ -148,8 +158,14 @@ def check_gpus(asked: str, wanted: tuple[int, ...]) -> None:
         )
 
 
+def has_bfloat16() -> bool:
+    """Return True if the CPU, and the limit set for oneDNN, have bfloat16 arithmetic."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
+    return limit not in _ISA_WITHOUT_BF16 and bool(torch.cpu._is_avx512_bf16_supported())
+
+
 def _cpu_precision(precision: str, notify: Callable[[str], None]) -> str:
-    native = bool(torch.cpu._is_avx512_bf16_supported())
+    native = has_bfloat16()
     if precision == "auto":
         return "bf16" if native else "32"
     if precision == "16":

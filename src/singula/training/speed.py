@@ -21,7 +21,7 @@ class TrainingSpeed:
     step : float
         A training step with one batch of prepared patches.
     validation : float
-        A validation batch.
+        A validation batch with its patches.
     draw : float
         Reading, augmenting and encoding the patches of a training batch.
     epoch : float
