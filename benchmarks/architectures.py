@@ -22,6 +22,7 @@ from singula.config import load_config
 from singula.models import build_model, channels_last
 from singula.runtime import prepare_process
 from singula.stages.settings import instance_loss, model_settings
+from singula.training.device import has_bfloat16
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "templates" / "2d_dsb2018.yaml"
@@ -67,7 +68,7 @@ def step_seconds(name: str) -> tuple[float, int]:
     times = []
     for _ in range(5):
         began = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
             logits = network(image)
         loss(logits, batch).backward()
         optimiser.step()

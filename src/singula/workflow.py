@@ -16,6 +16,7 @@ from singula.errors import UserError
 from singula.io.atomic import atomic_path
 from singula.io.log import RunLog
 from singula.io.results import ResultsTree
+from singula.io.status import StatusLines
 from singula.runtime import importing
 from singula.stages.summary import peak_memory, write_summary
 from singula.words import command, counted
@@ -288,7 +289,9 @@ def _test(
     else:
         from singula.stages.predict import TestRun
 
-        test = TestRun(config, tree, device, log, job.resume).run()
+        # A large image can take minutes until the line that reports it.
+        with StatusLines(log, "testing: predicting, decoding and scoring", enabled=main) as status:
+            test = TestRun(config, tree, device, status, job.resume).run()
     if not main:
         return test
     report = test.finish
