@@ -101,6 +101,15 @@ def test_masks_and_single_objects_raise_no_alarm() -> None:
         assert suspicion(ids) is None
 
 
+def test_ids_and_classes_that_exclude_each_other_are_one_hot_masks() -> None:
+    ids = np.zeros((60, 60), np.uint8)
+    ids[5:20, 5:20] = ids[30:50, 30:50] = 1
+    assert suspicion(ids, ids) is None
+    assert suspicion(ids, ids * 0) is None
+    assert suspicion(ids, 1 - ids) is not None
+    assert suspicion(1 - ids, ids) is not None
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_drawn_data_raise_no_alarm(tmp_path: Path, ndim: int) -> None:
     shape = (96, 96) if ndim == 2 else (16, 64, 64)

@@ -11,6 +11,8 @@ from singula.io.pairs import Pair
 
 PROBLEM, HINT = "problem", "hint"
 MOST_PLACES = 200
+# Kinds of findings that are about a label image as a whole, whatever object they name
+WHOLE_LABELS = frozenset({"one_hot", "inverted", "background", "slices"})
 
 
 @dataclass(frozen=True)

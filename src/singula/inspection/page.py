@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from singula.errors import UserError
-from singula.inspection.findings import HINT, KINDS, Finding, Inspection, Place
+from singula.inspection.findings import HINT, KINDS, WHOLE_LABELS, Finding, Inspection, Place
 from singula.inspection.pictures import picture
 from singula.inspection.text import extent, remedies, short_name, summary, verdict
 from singula.io.write import write_text
@@ -113,6 +114,8 @@ def _pictures(inspection: Inspection, kind: str, findings: Sequence[Finding]) ->
     if kind in _PLAIN:
         return None
     figures = []
+    if kind in WHOLE_LABELS:
+        findings = [replace(finding, where=()) for finding in findings]
     for finding, place in _picked(findings, _PICTURES):
         shown = picture(finding, inspection.ndim, place)
         if shown is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from singula.inspection.findings import HINT, KINDS, Finding, Inspection
+from singula.inspection.findings import HINT, KINDS, WHOLE_LABELS, Finding, Inspection
 from singula.words import counted
 
 _MOST_FILES = 8
@@ -75,7 +75,8 @@ def remedies(findings: Sequence[Finding], most: int = 3) -> list[str]:
 def extent(findings: Sequence[Finding]) -> str:
     """In how many files, and how many objects where these are counted."""
     files = counted(len({finding.file for finding in findings}), "file")
-    if not any(finding.where for finding in findings):
+    objects = [one for one in findings if one.where and one.kind not in WHOLE_LABELS]
+    if not objects:
         return files
     return f"{counted(sum(finding.count for finding in findings), 'object')} in {files}"
 

@@ -56,7 +56,7 @@ def survey_labels(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS
         present = tuple(int(number) for number in np.unique(classes) if number)
     objects = survey_objects(ids, classes)
     share = float(objects.npixels.sum() / max(1, ids.size))
-    doubt = None if sampled else suspicion(ids)
+    doubt = None if sampled else suspicion(ids, classes)
     return LabelFacts(
         path, shape, str(header.dtype), channels, share, present, objects, sampled, doubt
     )

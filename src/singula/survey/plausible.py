@@ -56,14 +56,23 @@ class Surround:
         return text if self.share == 1 else f"{text} and surrounds everything else"
 
 
-def suspicion(ids: Array) -> str | None:
+def suspicion(ids: Array, classes: Array | None = None) -> str | None:
     """Return why a label image does not show the objects; None where nothing speaks against it.
 
     Parameters
     ----------
     ids : ndarray of unsigned int
         (y, x) or (z, y, x).
+    classes : ndarray of unsigned int, same shape, optional
+        Class of each pixel; that of an object must not be 0 everywhere.
     """
+    if (
+        classes is not None
+        and ids.any()
+        and classes.any()
+        and not ((ids > 0) & (classes > 0)).any()
+    ):
+        return "no pixel is set in both channels: one-hot masks instead of ids and classes"
     around = find_surround(ids)
     if around is not None:
         return around.describe()
