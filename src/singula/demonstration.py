@@ -216,8 +216,8 @@ def fit_to_budget(
         if fit >= least:
             break
     notify(
-        f"chosen: U-Net {settings.features[0]}–{settings.features[-1]}, {settings.epochs} epochs, "
-        f"about {settings.epochs * each:.0f} s of training"
+        f"chosen: U-Net {settings.features[0]}–{settings.features[-1]}, "
+        f"{counted(settings.epochs, 'epoch')}, about {settings.epochs * each:.0f} s of training"
     )
     return settings
 

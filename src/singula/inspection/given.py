@@ -139,7 +139,7 @@ def undo(labels: Array, background: int | None = None) -> tuple[Array, tuple[Not
         new, count = link_slices(ids)
         text = (
             f"ids change from slice to slice, so that objects are one slice deep; linked by their "
-            f"overlap through the {len(ids)} slices, they are {counted(count, 'object')}"
+            f"overlap through {counted(len(ids), 'slice')}, they are {counted(count, 'object')}"
         )
         noticed = _noticed("slices", text, ids.shape, 0, fixable=True)
     else:
