@@ -339,7 +339,7 @@ def _preview(part: Folders, ndim: int) -> None:
     image = read_image(pair.image, ndim).array
     panels: list[np.ndarray] = []
     if pair.label is not None:
-        labels = read_labels(pair.label, ndim).array[..., 0]
+        labels = read_labels(pair.label, ndim, arrays=pair.label_arrays).array[..., 0]
         if ndim == 3:
             index = middle_plane(labels)
             image, labels = image[index], labels[index]

@@ -25,7 +25,7 @@ from singula.io.read import read_image
 from singula.io.write import write_tiff
 
 # Part of every fingerprint: raise it when `encode` gives other values for the same labels.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class ChannelStore:

@@ -143,7 +143,7 @@ def samples(part: Folders, ndim: int | None, most: int = 4) -> list[Sample]:
                 image = read_image(pair.image, axes).array
                 labels = None
                 if pair.label is not None:
-                    labels = read_labels(pair.label, axes).array[..., 0]
+                    labels = read_labels(pair.label, axes, arrays=pair.label_arrays).array[..., 0]
                     labels = labels if labels.shape == image.shape[:-1] else None
             except UserError as error:
                 sample = Sample(pair.name, None, error.message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from singula.inspection.labels import (
 )
 from singula.inspection.pairing import Paired, pair_part
 from singula.io.pairs import Pair
+from singula.io.read import read_header
 from singula.survey import Folders, find_folders
 from singula.survey.dataset import decide_ndim
 from singula.words import counted
@@ -266,6 +268,7 @@ class _Visit:
                 background=background,
             )
             self._add(pair.label, pair, noticed)
+            self._label_notes(pair.label, pair)
         shape = facts.shape
         if label_shape is not None and shape is not None and label_shape != shape:
             self._mismatch(pair, shape, label_shape)
@@ -305,6 +308,11 @@ class _Visit:
         self._add(path, pair, noticed)
         if image is not None:
             self._add(path, pair, notice_leftovers(image, ids, seen))
+
+    def _label_notes(self, path: Path, pair: Pair) -> None:
+        with suppress(UserError):  # a file that cannot be read is a finding
+            header = read_header(path, pair.label_arrays, labels=True)
+            self.file_notes.update(f"labels: {note}" for note in header.notes)
 
     def _patch(self, shape: tuple[int, ...]) -> list[Noticed]:
         patch = self.settings.patch

@@ -12,6 +12,7 @@ from singula.errors import UserError
 from singula.io.entries import check_openable
 from singula.io.formats import IMAGE_SUFFIXES, Format, format_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Series, Stored
+from singula.io.orientation import Turn, turn_of_tag, turn_to_image
 from singula.io.selection import choose_series, frame_header, frame_of, select_frame
 
 _Result = TypeVar("_Result")
@@ -52,7 +53,8 @@ def read_header(
 
     header = guarded(path, read)
     check_header(path, header)
-    return header
+    turn = _turn(path, header, place)
+    return header if turn is None else turn.header(header)
 
 
 def list_series(path: Path | str, arrays: ArrayPlace | None = None) -> list[Series]:
@@ -99,7 +101,16 @@ def read_pixels(
 
     array, header = guarded(path, read)
     check_header(path, header)
-    return array, header
+    turn = _turn(path, header, arrays)
+    return (array, header) if turn is None else (turn.array(array), turn.header(header))
+
+
+def _turn(path: Path, header: Header, place: ArrayPlace | None) -> Turn | None:
+    """Return how stored axes must be turned: to the image of a label, or as a tag says."""
+    if place is not None and place.like and header.affine is not None:
+        image = Path(place.like)
+        return turn_to_image(path, header, image, read_header(image))
+    return turn_of_tag(header)
 
 
 def read_mapped(path: Path, arrays: ArrayPlace | None = None) -> tuple[AnyArray, Header] | None:
@@ -116,6 +127,8 @@ def read_mapped(path: Path, arrays: ArrayPlace | None = None) -> tuple[AnyArray,
         return None
     mapped, header = frame_of(path, mapped, header, place)
     check_header(path, header)
+    if turn_of_tag(header) is not None:
+        return None
     return mapped, header
 
 
@@ -141,7 +154,8 @@ def open_stored(path: Path, arrays: ArrayPlace | None = None, *, labels: bool = 
 
     stored = guarded(path, read)
     check_header(path, stored.header)
-    return stored
+    turn = _turn(path, stored.header, arrays)
+    return stored if turn is None else turn.stored(stored)
 
 
 def is_container(path: Path) -> bool:

@@ -20,6 +20,8 @@ from singula.io.tiff import tiff_header, tiff_mapped, tiff_pixels, tiff_series
 from singula.io.tiff_parts import open_tiff
 from singula.io.zarr_file import open_zarr, zarr_series
 
+_ORIENTATION = 274  # number of the tag in EXIF and TIFF
+
 
 @dataclass(frozen=True)
 class Format:
@@ -46,6 +48,8 @@ class Format:
         What looks like a file to the user is a folder.
     series : callable
         Path and place to all images in the file, whatever series is chosen.
+    affine : bool
+        Files state where their voxels are in space.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Format:
     container: bool = False
     folder: bool = False
     series: Callable[[Path, ArrayPlace], list[Series]] = single_series
+    affine: bool = False
 
 
 def _single(
@@ -66,6 +71,7 @@ def _single(
     read_mapped: Callable[[Path], AnyArray | None] = lambda path: None,
     *,
     lossy: bool = False,
+    affine: bool = False,
     open_it: Callable[[Path, ArrayPlace, bool], Stored] | None = None,
 ) -> Format:
     """Return a format whose files hold one image each."""
@@ -82,7 +88,7 @@ def _single(
         choose_series(path, place, [""])
         return read_mapped(path)
 
-    return Format(name, header, pixels, lossy, mapped, open_it)
+    return Format(name, header, pixels, lossy, mapped, open_it, affine=affine)
 
 
 def _container(
@@ -108,7 +114,7 @@ def _png_header(path: Path) -> Header:
     with path.open("rb") as file:
         if file.read(8) != b"\x89PNG\r\n\x1a\n":
             raise ValueError("it is no PNG file")
-        palette = None
+        palette = orientation = None
         kind = b""
         width = height = depth = colour = 0
         while kind != b"IEND":
@@ -122,6 +128,9 @@ def _png_header(path: Path) -> Header:
             elif kind == b"PLTE":
                 palette = np.frombuffer(file.read(size), np.uint8).reshape(-1, 3)
                 size = 0
+            elif kind == b"eXIf":
+                orientation = _exif_orientation(file.read(size))
+                size = 0
             file.seek(size + 4, 1)
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     return Header(
@@ -131,7 +140,20 @@ def _png_header(path: Path) -> Header:
         source="the PNG format",
         palette=palette if colour == 3 else None,
         alpha=samples in (2, 4),
+        orientation=orientation,
     )
+
+
+def _exif_orientation(exif: bytes) -> tuple[int, int, int] | None:
+    """Return the orientation tag of EXIF data with the axes y and x; None without one."""
+    import PIL.Image
+
+    tags = PIL.Image.Exif()
+    try:
+        tags.load(exif)
+        return int(tags.get(_ORIENTATION, 1)), 0, 1
+    except Exception:  # a damaged tag does not make pixels unreadable
+        return None
 
 
 def _png_pixels(path: Path) -> tuple[AnyArray, Header]:
@@ -161,6 +183,7 @@ def _jpeg_header(path: Path) -> Header:
             dtype=np.dtype(np.uint8),
             axes="YXS" if bands > 1 else "YX",
             source="the JPEG format",
+            orientation=_exif_orientation(image.getexif().tobytes()),
         )
 
 
@@ -251,7 +274,7 @@ _NPY = _single("NPY", _npy_header, _npy_pixels, _npy_mapped, open_it=_npy_open)
 _ZARR = _container("Zarr", open_zarr, zarr_series, folder=True)
 _HDF5 = _container("HDF5", open_hdf5)
 _N5 = _container("N5", open_n5, folder=True)
-_NIFTI = _single("NIfTI", nifti_header, nifti_pixels)
+_NIFTI = _single("NIfTI", nifti_header, nifti_pixels, affine=True)
 
 # A new format is a row here; suffixes in lower case.
 FORMATS: dict[str, Format] = {

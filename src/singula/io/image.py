@@ -117,6 +117,8 @@ class ArrayPlace:
         Number of the time point, from 0. None: the image must have a single one.
     command : {'run', 'predict'}
         The command that reads the file; hints name its keys or options.
+    like : str
+        Image file to whose orientation in space a label file is brought; empty for none.
     """
 
     inside: str = ""
@@ -124,6 +126,7 @@ class ArrayPlace:
     series: int | None = None
     frame: int | None = None
     command: str = "run"
+    like: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,10 @@ class Header:
         Images of the file that are not read because none was chosen.
     command : {'run', 'predict'}
         See `ArrayPlace`.
+    orientation : (int, int, int), optional
+        Value of an orientation tag (EXIF, TIFF: 1 to 8), and the axes y and x of `shape`.
+    affine : ndarray of float64, shape (4, 4), optional
+        From indices (x, y, z) to coordinates in space; None if the file has none.
     """
 
     shape: tuple[int, ...]
@@ -213,6 +220,8 @@ class Header:
     remedy: str = ""
     left_out: tuple[str, ...] = ()
     command: str = "run"
+    orientation: tuple[int, int, int] | None = None
+    affine: NDArray[np.float64] | None = None
 
     def __str__(self) -> str:
         """Return shape and axes as a message shows them."""

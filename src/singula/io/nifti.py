@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from singula.io.containers import library
 from singula.io.image import AnyArray, Header
@@ -60,6 +61,7 @@ def _header(image: Any) -> Header:
         spacing=size.spacing,
         unit=size.unit,
         notes=size.notes,
+        affine=_affine(image.header),
         source="the NIfTI format",
     )
 
@@ -70,3 +72,12 @@ def _zooms(image: Any, count: int) -> dict[str, float]:
         stored = type(image.header).from_fileobj(file, check=False)["pixdim"][1 : 1 + count]
     # float32: 0.2 is stored as 0.20000000298
     return {axis: tidy(abs(float(size)), 7) for axis, size in zip("xyz", stored, strict=False)}
+
+
+def _affine(header: Any) -> npt.NDArray[np.float64] | None:
+    """Return the affine that a file states; nibabel would make one up where it has none."""
+    for read in (header.get_sform, header.get_qform):
+        affine, code = read(coded=True)
+        if code:
+            return np.asarray(affine, np.float64)
+    return None

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 from singula.errors import UserError
 from singula.io.files import is_container
 from singula.io.formats import stem_of
-from singula.io.image import ArrayPlace, ArrayPlaces
+from singula.io.image import ArrayPlaces
 from singula.io.listing import list_images
 from singula.io.log import notify_once
 from singula.io.names import agree_in_order, last_number
+from singula.io.pair import Pair as Pair
+from singula.io.pair import oriented as oriented
 from singula.io.read import (
     Notify,
     file_notes,
@@ -35,29 +37,6 @@ _IMAGE_WORD = [
     # _0000 is the first channel in the names of nnU-Net.
     re.compile(_END.format(r"(?:images?|img|raw|0000)"), re.IGNORECASE),
 ]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An image with its labels.
-
-    Parameters
-    ----------
-    image : Path
-        The image file.
-    label : Path, optional
-        Its labels; None when there are none.
-    name : str
-        The image's file name without suffix.
-    arrays, label_arrays : ArrayPlace, optional
-        Which arrays of containers (Zarr, HDF5, N5) they are.
-    """
-
-    image: Path
-    label: Path | None
-    name: str
-    arrays: ArrayPlace | None = None
-    label_arrays: ArrayPlace | None = None
 
 
 def pair_files(

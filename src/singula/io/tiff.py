@@ -132,8 +132,17 @@ def _header(tif: TiffFile, series: TiffPageSeries, number: int | None) -> Header
         unit=size.unit,
         source=_SOURCES.get(series.kind, "the TIFF pages"),
         alpha=series.axes.endswith("S") and len(extra) == 1 and extra[0] in (1, 2),
+        orientation=_orientation(series),
         notes=size.notes,
     )
+
+
+def _orientation(series: TiffPageSeries) -> tuple[int, int, int] | None:
+    """Return the orientation tag and the axes y and x, counted from the last one."""
+    value, count = series.keyframe.tags.valueof("Orientation", 1), len(series.axes)
+    if value == 1 or not {"Y", "X"} <= set(series.axes):
+        return None
+    return int(value), series.axes.index("Y") - count, series.axes.index("X") - count
 
 
 def _says_one_slice(tif: TiffFile, series: TiffPageSeries) -> bool:

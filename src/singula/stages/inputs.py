@@ -9,7 +9,7 @@ from singula.channels import encode_with
 from singula.channels.store import ChannelStore
 from singula.config import Config
 from singula.errors import UserError
-from singula.io.pairs import Pair
+from singula.io.pairs import Pair, oriented
 from singula.io.read import read_image
 from singula.stages import settings as from_config
 from singula.stages.data import LabelNotes, channel_store, find_test_pairs, read_pair
@@ -86,7 +86,9 @@ class TestInputs:
             image = self.reader.image(pair.image, pair.arrays)
         if name in self.masks:
             path = self.masks[name]
-            mask = self.reader.resized(read_image(path, config.ndim, 1).array)[..., 0] > 0
+            place = oriented(None, path, pair.image)
+            stored = read_image(path, config.ndim, 1, arrays=place).array
+            mask = self.reader.resized(stored)[..., 0] > 0
             check_mask(path, mask.shape, pair, image.spatial_shape)
         return image, truth, mask
 

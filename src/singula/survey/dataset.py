@@ -123,7 +123,9 @@ def _part(
         image = attempt(lambda pair=pair: survey_image(pair.image, ndim))  # type: ignore[misc]
         if isinstance(image, ImageFacts):
             images.append(image)
-        found = pair.label and attempt(lambda pair=pair: survey_labels(pair.label, ndim))  # type: ignore[misc]
+        found = pair.label and attempt(
+            lambda pair=pair: survey_labels(pair.label, ndim, arrays=pair.label_arrays)  # type: ignore[misc]
+        )
         if isinstance(found, LabelFacts):
             labels.append(found)
     return PartFacts(

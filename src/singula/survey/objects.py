@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from singula.boxes import Box
 from singula.errors import UserError
+from singula.io.image import ArrayPlace
 from singula.io.lazy import open_labels
 from singula.io.read import label_layout, read_header, read_labels
 from singula.postprocess.labels import Survey as Index
@@ -24,7 +25,13 @@ MOST_PIXELS = 1 << 26
 _SIDES = np.array([(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)])
 
 
-def survey_labels(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS) -> LabelFacts:
+def survey_labels(
+    path: Path | str,
+    ndim: int,
+    *,
+    most_pixels: int = MOST_PIXELS,
+    arrays: ArrayPlace | None = None,
+) -> LabelFacts:
     """Look into a label image.
 
     Parameters
@@ -34,6 +41,8 @@ def survey_labels(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS
         2 or 3 spatial axes.
     most_pixels : int
         Of a larger image, only the middle is looked at, of so many pixels.
+    arrays : ArrayPlace, optional
+        Which array of a container, and the image to whose orientation the labels are brought.
 
     Raises
     ------
@@ -41,14 +50,16 @@ def survey_labels(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS
         As `singula.io.read.read_labels`.
     """
     path = Path(path)
-    header = read_header(path, labels=True)
+    header = read_header(path, arrays, labels=True)
     layout = label_layout(path, header, ndim, False)
     channels, shape = layout.channels, layout.spatial_shape
     sampled = prod(shape) > most_pixels
     if sampled:
-        array = open_labels(path, ndim, channels == 2).read(_middle(shape, most_pixels))
+        array = open_labels(path, ndim, channels == 2, arrays=arrays).read(
+            _middle(shape, most_pixels)
+        )
     else:
-        array = read_labels(path, ndim, channels == 2).array
+        array = read_labels(path, ndim, channels == 2, arrays=arrays).array
     ids = np.ascontiguousarray(array[..., 0])
     classes = array[..., 1] if channels == 2 else None
     present: tuple[int, ...] = ()

@@ -90,8 +90,12 @@ class Bench:
     def mask(self) -> LazyImage | None:
         """What is looked at, if that is not everything."""
         from singula.io.lazy import open_image
+        from singula.io.pairs import oriented
 
-        return open_image(self.plan.mask, len(self.shape), 1) if self.plan.mask else None
+        if not self.plan.mask:
+            return None
+        place = oriented(None, Path(self.plan.mask), Path(self.plan.image))
+        return open_image(self.plan.mask, len(self.shape), 1, arrays=place)
 
     @cached_property
     def maps(self) -> BlockArray:

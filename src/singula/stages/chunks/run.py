@@ -15,7 +15,7 @@ from singula.config import Config
 from singula.errors import StorageError, UserError
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
-from singula.io.pairs import Pair
+from singula.io.pairs import Pair, oriented
 from singula.io.results import ResultsTree
 from singula.runtime import release_memory
 from singula.scaleout import JobFolder
@@ -230,7 +230,9 @@ class ChunkRun:
         maps_key, key = self._keys(pair, checkpoint, inputs)
         mask = inputs.masks.get(pair.name)
         if mask is not None:
-            check_mask(mask, open_image(mask, len(shape), 1).spatial_shape, pair, shape)
+            place = oriented(None, mask, pair.image)
+            opened = open_image(mask, len(shape), 1, arrays=place)
+            check_mask(mask, opened.spatial_shape, pair, shape)
         return Plan(
             name=pair.name,
             config=config.to_yaml(),
