@@ -84,7 +84,10 @@ class PatchScores:
         inner, outer = place.inner, place.outer
         maps = {name: values[i][inner] for i, name in enumerate(self.names)}
         true = {name: channel[outer] for name, channel in self.truth.maps.items()}
-        scores = map_scores(true, maps, self.truth.foreground[outer])
+        foreground = self.truth.foreground[outer]
+        scores = map_scores(true, maps, foreground)
+        if not foreground.any():
+            scores.pop("mae_D", None)  # nothing to measure there, rather than no error
         if self.n_classes and self.truth.classes is not None:
             classes = values[len(self.names) :].argmax(0)[inner]
             scores |= class_map_scores(self.truth.classes[outer], classes, self.n_classes)
