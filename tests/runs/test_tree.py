@@ -40,6 +40,7 @@ def test_five_runs_leave_the_formats_tree(command, write_config, data_2d, tmp_pa
         **{
             "PROBLEM.INSTANCE_SEG.DATA_CHECK_MW": True,
             "DATA.NORMALIZATION.TYPE": "custom",
+            "DATA.NORMALIZATION.APPLICATION_MODE": "dataset",
             "TEST.FULL_IMG": True,
             "TRAIN.EPOCHS": 1,
             f"{post}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES.ENABLE": True,
