@@ -18,7 +18,7 @@ import numpy.typing as npt
 from singula.errors import UserError
 from singula.evaluate import overlap
 from singula.inspection.coloured import number_colours
-from singula.inspection.findings import Place
+from singula.inspection.findings import HINT, Place
 from singula.inspection.labels import Noticed
 from singula.inspection.one_hot import one_hot_labels
 from singula.io.axes import decide_layout
@@ -287,8 +287,11 @@ def _inverted(ids: Array, around: Surround) -> tuple[Array, Noticed]:
         and bool(sizes[large].sum() >= 0.9 * sizes.sum())
     )
     text = f"{around.describe()}: the mask looks inverted"
-    if around.share < 1:
-        text += f" ({counted(int(large.sum()), 'region')} left free)"
+    if around.share == 1:  # a mask of an image without objects, or a cut out of one object
+        text = f"the id {around.id} covers the whole image"
+        noticed = _noticed("inverted", text, ids.shape, around.id, fixable=False)
+        return ids, replace(noticed, severity=HINT)
+    text += f" ({counted(int(large.sum()), 'region')} left free)"
     new = ids
     if fixable:
         new = cc3d.connected_components(free, connectivity=4 if ids.ndim == 2 else 6)
