@@ -12,12 +12,15 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from singula.exports.source import Instances
+from singula.exports.tables import instance_table
 from singula.io import ngff
 from singula.io.image import Image
 from singula.io.read import file_notes, image_layout, read_header, read_image
 from singula.io.units import METERS, NAMES, convert, in_microns, unit_symbol, voxel_size
 from singula.io.write import write_tiff
 from singula.measure import measure
+from singula.survey import survey_dataset
 from singula.survey.images import survey_image
 
 # All units of length of the OME schema (UnitsLength), and all of OME-Zarr's axes
@@ -328,3 +331,20 @@ def test_sphericity_of_a_fiji_stack(tmp_path: Path) -> None:
     ]
     assert found == pytest.approx([found[2]] * 3, rel=1e-6)
     assert found[0] != pytest.approx(measure(one.array[..., 0])["sphericity"][0], rel=1e-3)
+
+
+def test_anisotropy_and_exported_units(tmp_path: Path) -> None:
+    """`init` takes the anisotropy from stacks in several units; an export measures in µm."""
+    for part in "xy":
+        (tmp_path / "train" / part).mkdir(parents=True)
+    fiji(tmp_path / "train/x/a.tif", unit="um")
+    fiji(tmp_path / "train/x/b.tif", 0.005, unit="nm", zunit="um")
+    for name in "ab":
+        write_tiff(tmp_path / f"train/y/{name}.tif", STACK, "ZYX")
+    survey = survey_dataset(tmp_path)
+    assert survey.anisotropy == pytest.approx(5)
+    assert survey.one_spacing
+    label = read_image(tmp_path / "train/x/b.tif", 3)
+    item = Instances("b", label.array[..., 0], None, label.spacing, label.unit)
+    table = instance_table(item)
+    assert table["volume_µm³"][0] == pytest.approx(np.count_nonzero(STACK) * 0.2 * 0.2)
