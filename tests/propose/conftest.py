@@ -96,3 +96,8 @@ def survey():
 @pytest.fixture
 def gpu() -> Machine:
     return GPU
+
+
+@pytest.fixture
+def make_objects():
+    return made_objects

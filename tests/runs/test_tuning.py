@@ -13,6 +13,7 @@ import singula
 from singula.io.read import read_image, read_labels
 from singula.training.checkpoint import load_checkpoint
 from singula.tuning import open_tuner
+from singula.tuning.validation import training_weight
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +47,10 @@ def test_thresholds_are_found_saved_and_used(run, command, data_2d, tmp_path) ->
     folder = run / "tuning"
     table = pd.read_csv(folder / "tuning.csv")
     mean = table[table["image"] == "mean over images"].set_index("setting")["panoptic_quality"]
-    assert mean["after"] >= mean["before"]
     trials = pd.read_csv(folder / "trials.csv")
-    assert trials["pq"].max() == pytest.approx(mean["after"])
+    chosen = trials[trials["chosen"] == 1].iloc[0]
+    assert chosen["searched"] == trials["searched"].max() >= trials["searched"][0]
+    assert chosen["pq"] == pytest.approx(mean["after"])
     assert trials["pq"][0] == pytest.approx(mean["before"])
     assert (folder / "tuning.png").stat().st_size > 10_000
     after = load_checkpoint(checkpoint_of(run))
@@ -70,11 +72,11 @@ def test_thresholds_are_found_saved_and_used(run, command, data_2d, tmp_path) ->
 
 def test_a_second_time_nothing_changes(run, command) -> None:
     assert command("tune", run, "--metric", "f1", "--iou", "0.3") == 0, command.err
-    assert "predicting 1 validation image with" in command.out
+    assert "predicting 4 images with" in command.out
     files = {p: p.read_bytes() for p in run.rglob("tuning/**/*") if p.is_file()}
     weights = checkpoint_of(run).read_bytes()
     assert command("tune", run, "--metric", "f1", "--iou", "0.3") == 0, command.err
-    assert "1 of 1 predictions of before are used" in command.out
+    assert "4 of 4 predictions of before are used" in command.out
     assert "predicting" not in command.out
     assert weights == checkpoint_of(run).read_bytes()
     again = {p: p.read_bytes() for p in run.rglob("tuning/**/*") if p.is_file()}
@@ -143,7 +145,11 @@ def test_parts_of_images_that_validate(command, write_config, data_2d, tmp_path)
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
     run = tmp_path / "out" / "job" / "results" / "job_1"
     tuner = open_tuner(run)
-    assert tuner.names() == ["image_000", "image_001", "image_002"]
+    names = ["image_000", "image_001", "image_002"]
+    assert tuner.names() == [*names, *(f"{name}_training" for name in names)]
+    assert [example.training for example in tuner.examples] == [False] * 3 + [True] * 3
+    # The part that validates and the part that trains are the whole image.
+    assert tuner.maps(3)[1].shape == (64, 96)
     maps, truth = tuner.maps(0)
     assert truth.shape == maps["B"].shape == (32, 96)
     whole = labels_of(data_2d / "train" / "y" / "image_000.tif")
@@ -179,3 +185,48 @@ def test_validation_images_that_are_gone(command, write_config, data_2d, tmp_pat
     assert command("tune", tmp_path / "out" / "job" / "results" / "job_1") == 2
     assert "DATA.VAL.PATH: the run validated on images in" in command.err
     assert "put them back" in command.err
+
+
+def test_few_validation_objects_bring_in_the_training_images(run, command, data_2d) -> None:
+    lines: list[str] = []
+    tuner = open_tuner(run, notify=lines.append)
+    held = [example for example in tuner.examples if not example.training]
+    training = [example for example in tuner.examples if example.training]
+    assert (len(held), len(training)) == (1, 3)
+    notice = next(line for line in lines if "of the weight" in line)
+
+    def count(part: str) -> int:
+        files = sorted((data_2d / part / "y").glob("*.tif"))
+        return sum(int(labels_of(file).max()) for file in files)
+
+    assert f"{count('val')} objects" in notice
+    assert f"{count('train')} objects of 3 training images" in notice
+    share = training_weight(count("val"), count("train"))
+    assert sum(example.weight for example in training) == pytest.approx(share)
+    assert sum(example.weight for example in held) == pytest.approx(1 - share)
+    # Training images count in what is searched for, not in what is reported.
+    trial = tuner.score({})
+    values = [score.panoptic_quality for score in trial.images]
+    assert trial.score.panoptic_quality == pytest.approx(values[0])
+    assert trial.value == pytest.approx((1 - share) * values[0] + share * np.mean(values[1:]))
+
+
+def test_training_images_that_are_gone_do_not_count(
+    command, write_config, data_2d, tmp_path
+) -> None:
+    data = Path(shutil.copytree(data_2d, tmp_path / "data"))
+    config = write_config(data, **{"TRAIN.EPOCHS": 1, "TEST.ENABLE": False})
+    assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
+    (data / "train").rename(tmp_path / "away")
+    assert command("tune", tmp_path / "out" / "job" / "results" / "job_1") == 0, command.err
+    assert "training images are not there any more" in command.out
+
+
+def test_training_images_weigh_less_the_more_objects_validate() -> None:
+    assert training_weight(10, 0) == 0
+    shares = [training_weight(count, 60) for count in (0, 1, 5, 20, 99)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[1] > 0.9
+    assert shares[-1] < 0.2
+    # Their bias limits how much they can weigh, however many there are.
+    assert training_weight(50, 10**6) < 0.35

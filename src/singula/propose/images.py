@@ -9,9 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from singula.errors import UserError
+from singula.propose.augmentation import is_little, is_uneven, slice_change
 from singula.propose.choice import Choice
+from singula.propose.sizes import Sizes
 from singula.survey import ImageFacts, PartFacts, Survey
 from singula.survey.facts import PERCENTILES
+from singula.words import counted
 
 _OUTLIERS = 1.2
 _EMPTY_SHARE = 0.2
@@ -91,15 +94,20 @@ def colours(survey: Survey) -> list[Choice]:
     )
 
 
-def intensity_changes(survey: Survey, part: PartFacts) -> list[Choice]:
-    """Random changes of brightness, contrast and sharpness."""
+def intensity_changes(survey: Survey, part: PartFacts, sizes: Sizes) -> list[Choice]:
+    """Choose random changes of brightness, contrast and sharpness."""
     spread = _spread(part.images)
     wide = spread > _VARIED
-    why = f"brightness differs {spread:.1f} times from image to image"
-    amount = 0.3 if wide else 0.1
+    why = contrast = f"brightness differs {spread:.1f} times from image to image"
+    if not wide and is_little(part, sizes):
+        few = counted(len(part.pairs), "image")
+        contrast = f"{few} with {sizes.count} objects: other recordings differ more than these"
+    if not wide and is_uneven(part):
+        contrast = f"slices differ in brightness by {slice_change(part):.0%} of the contrast"
+    amount = 0.3 if wide or is_little(part, sizes) or is_uneven(part) else 0.1
     made = [
         Choice("AUGMENTOR.BRIGHTNESS", True, note="add a constant"),
-        Choice("AUGMENTOR.CONTRAST", True, why),
+        Choice("AUGMENTOR.CONTRAST", True, contrast),
         Choice("AUGMENTOR.CONTRAST_FACTOR", (-amount, amount)),
         Choice("AUGMENTOR.GAMMA_CONTRAST", wide, why),
         Choice("AUGMENTOR.GC_GAMMA", (0.6, 1.6), note="the power; above 1 darkens"),

@@ -109,9 +109,13 @@ def _contour_threshold(sizes: Sizes, pixels: float) -> Choice:
     """Below what chance of contour a seed may be.
 
     A network that has learned little sees some contour everywhere, and seeds fall into pieces. In
-    volumes blur along z leaves bridges between neighbours, which are eroded instead.
+    volumes blur along z leaves bridges between neighbours, which are eroded instead; where few
+    objects touch, there is little to separate.
     """
     key = f"{_SEG}.DATA_MW_TH_CONTOUR"
+    if sizes.ndim == 3 and pixels < _LONG and sizes.touching < _CROWDED:
+        why = f"seeds: C below this; only {sizes.touching:.0%} of the objects touch others, and "
+        return Choice(key, 0.3, why + "0.2 would break objects after short training")
     if sizes.ndim == 3:
         return Choice(key, 0.2, "seeds: C below this; what still joins them is eroded")
     if pixels < _LONG:
@@ -134,13 +138,25 @@ def seeds(sizes: Sizes, used: Sequence[str]) -> list[Choice]:
     ]
 
 
-def small(sizes: Sizes) -> Choice:
-    """Below what size an instance is taken for dirt."""
-    return Choice(
-        f"{_SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE",
-        int(sizes.least),
-        "pixels; 99 % of the objects have as many",
-    )
+def small(sizes: Sizes) -> list[Choice]:
+    """Sizes below which an instance is removed: anywhere, and at the border of the image."""
+    made = [
+        Choice(
+            f"{_SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE",
+            int(sizes.least),
+            "pixels; 99 % of the complete objects have as many",
+        )
+    ]
+    if sizes.cut:
+        made.append(
+            Choice(
+                f"{_SEG}.REMOVE_SMALL_OBJ_AT_BORDER",
+                int(sizes.least_cut),
+                f"pixels; the border cuts {sizes.cut} of {sizes.count} objects and leaves half of "
+                "each on average",
+            )
+        )
+    return made
 
 
 def dimensions(survey: Survey) -> Choice:

@@ -10,7 +10,7 @@ from pathlib import Path
 from singula.channels import parse_channels
 from singula.config.thresholds import GENERATED, marks
 from singula.errors import UserError
-from singula.propose import folders, images, network, objects, training
+from singula.propose import augmentation, folders, images, network, objects, training
 from singula.propose.choice import Choice
 from singula.propose.sizes import Sizes
 from singula.survey import PartFacts, Survey
@@ -191,7 +191,7 @@ def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> lis
         objects.growth(),
         *objects.thresholds(sizes, codes, survey.spacing, pixels),
         *objects.seeds(sizes, codes),
-        objects.small(sizes),
+        *objects.small(sizes),
     ]
     note = "tuned values precede these; those that you change are yours"
     marked = marks({choice.key: choice.value for choice in chosen})
@@ -229,7 +229,9 @@ def _learning(
         batch,
         *epochs,
         *training.geometry(survey, sizes, space),
-        *images.intensity_changes(survey, train),
+        *images.intensity_changes(survey, train, sizes),
+        *augmentation.little_data(train, sizes),
+        *augmentation.slice_changes(train),
     ]
     classes = n_classes(survey)
     if classes > 2:
@@ -298,5 +300,6 @@ def _summary(survey: Survey, sizes: Sizes) -> str:
     return (
         f"{', '.join(said)}; {span} pixels, {channel}, {survey.images[0].dtype}\n"
         f"{counted(sizes.count, 'training object')} of {size} pixels (median){looked}, "
+        f"{sizes.cut} cut by the border, "
         f"{sizes.touching:.0%} touch others, {sizes.foreground:.0%} of the pixels are in objects"
     )

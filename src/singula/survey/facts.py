@@ -44,6 +44,13 @@ class ImageFacts:
         The numbers come from crops, not from every pixel.
     notes : tuple of str
         What a user should know about the file.
+    slice_change : float
+        Median difference in brightness of adjacent slices, in standard deviations within slices;
+        0 in 2D.
+    slice_shift : float
+        Median shift of adjacent slices against each other in pixels; 0 in 2D.
+    lost_slices : float
+        Fraction of pairs of adjacent slices of which one has hardly any contrast; 0 in 2D.
     """
 
     path: Path
@@ -60,6 +67,9 @@ class ImageFacts:
     grey: bool
     sampled: bool
     notes: tuple[str, ...] = ()
+    slice_change: float = 0.0
+    slice_shift: float = 0.0
+    lost_slices: float = 0.0
 
     @property
     def length(self) -> tuple[tuple[float, ...] | None, str | None]:

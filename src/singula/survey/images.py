@@ -13,6 +13,7 @@ from singula.io.lazy import open_image
 from singula.io.lazy_array import LazyArray, Pixels
 from singula.io.read import geometry, image_layout, lacks_depth, read_header, read_image
 from singula.survey.facts import PERCENTILES, ImageFacts
+from singula.survey.slices import survey_slices
 
 # The largest number of cameras with 10, 12 and 14 bits, whose images come as 16 bits
 _CAMERA_ENDS = (1023, 4095, 16383)
@@ -69,6 +70,7 @@ def survey_image(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS)
         bool(layout.channels > 1 and (values == values[:, :1]).all()),
         sampled,
         notes,
+        *(survey_slices(array) if ndim == 3 else ()),
     )
 
 

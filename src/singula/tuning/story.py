@@ -145,7 +145,10 @@ def tune(
     """
     found = find_run(run)
     tuner = _tuner(found, metric, iou, device, notify)
-    images = counted(len(tuner.examples), "validation image")
+    held = sum(not example.training for example in tuner.examples)
+    images = counted(held, "validation image")
+    if held < len(tuner.examples):
+        images += f" and {counted(len(tuner.examples) - held, 'training image')}"
     notify(f"searching for the best {_words(tuner)} on {images}")
     trials, after = tuner.search(_Progress(notify))
     before = trials[0]
@@ -243,7 +246,7 @@ def _write(
     rows = [
         {"setting": words, **row}
         for words, trial in (("before", trials[0]), ("after", after))
-        for row in score_rows({n: [m] for n, m in zip(tuner.names(), trial.images, strict=True)})
+        for row in _score_rows(tuner, trial)
     ]
     files = {"table": write_csv(folder / "tuning.csv", rows)}
     tried = [
@@ -251,6 +254,7 @@ def _write(
             **{"TH_TYPE": _type(tuner), **trial.thresholds},
             **{name: getattr(trial.score, field) for name, field in METRICS.items()},
             **{name: getattr(trial.score, name) for name in ("precision", "recall")},
+            "searched": trial.value,
             "chosen": int(trial is after),
         }
         for trial in trials
@@ -261,6 +265,14 @@ def _write(
         files["picture"] = picture
     files["configuration"] = write_configuration(run, thresholds)
     return files
+
+
+def _score_rows(tuner: Tuner, trial: Trial) -> list[dict[str, object]]:
+    """Return rows of the validation images, their mean and pool, then of the training images."""
+    pairs = list(zip(tuner.examples, trial.images, strict=True))
+    held = {example.name: [score] for example, score in pairs if not example.training}
+    training = {example.name: [score] for example, score in pairs if example.training}
+    return score_rows(held) + score_rows(training)[: len(training)]
 
 
 def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:

@@ -46,6 +46,11 @@ class Example:
         Size of a pixel for morphology, as configured.
     sizes : tuple of float, optional
         Size of a pixel, as configured or as the image says.
+    weight : float
+        Weight of the image's score in what is searched for.
+    training : bool
+        The network was trained on the image. It counts in what is searched for, and not in the
+        reported scores.
     """
 
     name: str
@@ -53,6 +58,8 @@ class Example:
     read: Callable[[], tuple[Maps, Array]]
     spacing: Spacing = None
     sizes: Spacing = None
+    weight: float = 1.0
+    training: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,9 +87,9 @@ class Trial:
     thresholds : dict
         By key without prefix, for example ``{"TH_BINARY_MASK": 0.5, "REMOVE_SMALL_OBJ": 20}``.
     value : float
-        Mean over images of what is searched for.
+        Weighted mean over images of what is searched for.
     score : Score
-        All scores, means over images.
+        All scores, means over the images that the network was not trained on.
     images : tuple of Match
         Scores of each image.
     """
@@ -139,7 +146,7 @@ class Tuner:
         iou: float = 0.5,
         steps: Steps | None = None,
     ) -> None:
-        if not examples:
+        if all(example.training for example in examples):
             raise UserError("there is no image to tune thresholds on")
         check_goal(metric, iou)
         self.examples = tuple(examples)
@@ -225,8 +232,12 @@ class Tuner:
                     (self.iou,),
                 )[0]
             )
-        total = match_dataset([[m] for m in matches], by_image=True)[0]
+        pairs = list(zip(self.examples, matches, strict=True))
+        total = match_dataset([[m] for e, m in pairs if not e.training], by_image=True)[0]
         value = float(getattr(total, METRICS[self.metric]))
+        if any(example.training for example in self.examples):
+            values = [getattr(m, METRICS[self.metric]) for m in matches]
+            value = float(np.average(values, weights=[e.weight for e in self.examples]))
         return Trial(dict(thresholds), value, total, tuple(matches))
 
     def parameters(self) -> tuple[tuple[str, ...], tuple[Parameter, ...]]:

@@ -1,4 +1,7 @@
-"""The validation images of a finished run with their predicted maps, stored beside its results."""
+"""The validation images of a finished run with their predicted maps, stored next to its results.
+
+With few validation objects, training images are added.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,10 @@ Array = npt.NDArray[Any]
 Notify = Callable[[str], None]
 _TRAIN = ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH")
 _VAL = ("DATA.VAL.PATH", "DATA.VAL.GT_PATH")
+_ENOUGH_OBJECTS = 100  # validation objects with which training images are not needed
+_MAX_TRAINING = 20  # training images at most
+_VARIANCE = 0.25  # largest variance of the score of one object
+_BIAS = 0.1  # by how much the scores of training images are usually too good
 
 
 @dataclass(frozen=True)
@@ -93,11 +100,23 @@ def validation_keys(config: Config) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Held:
-    """A validation image, or the part of a training image that validates."""
+    """An image, or the part of an image, whose objects are known.
+
+    Parameters
+    ----------
+    name : str
+        Of the stored maps.
+    source : Path
+    read : callable
+        Return the image and its labels.
+    training : bool
+        The network was trained on it.
+    """
 
     name: str
     source: Path
     read: Callable[[], tuple[Image, Array]]
+    training: bool = False
 
 
 def validation_images(config: Config, reader: Reader, notify: Notify) -> list[Held]:
@@ -125,7 +144,80 @@ def validation_images(config: Config, reader: Reader, notify: Notify) -> list[He
     return [_held(pair, reader, config if cut else None) for pair in pairs]
 
 
-def _held(pair: Pair, reader: Reader, cut: Config | None) -> Held:
+def training_images(config: Config, reader: Reader, notify: Notify) -> list[Held]:
+    """Return the images that the network was trained on, without what validates.
+
+    A folder that is gone gives none, with a notice.
+    """
+    for key in _TRAIN:
+        if not Path(str(config.dotted()[key])).exists():
+            notify(f"{key}: the training images are not there any more and do not count")
+            return []
+    pairs, cut = find_pairs(config, "TRAIN", notify), None
+    if config.DATA.VAL.FROM_TRAIN:
+        parts = split_pairs(config, pairs)
+        pairs, cut = (pairs, config) if parts is None else (parts[0], None)
+    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), _MAX_TRAINING)).astype(int))
+    return [_held(pairs[number], reader, cut, training=True) for number in chosen]
+
+
+def training_weight(validation: int, training: int) -> float:
+    """Return the share of the training images in what thresholds are chosen by.
+
+    Parameters
+    ----------
+    validation, training : int
+        Number of objects in the validation images and in the training images.
+
+    Notes
+    -----
+    Both scores are weighted by the inverse of their expected squared error: that of the validation
+    images is their variance, which falls with the number of objects. Scores of training images are
+    also too good, by a bias that more objects do not change.
+
+    Examples
+    --------
+    >>> round(training_weight(5, 50), 2), round(training_weight(50, 50), 2)
+    (0.77, 0.25)
+    """
+    if not training:
+        return 0.0
+    of_validation = max(validation, 1) / _VARIANCE
+    of_training = 1 / (_BIAS**2 + _VARIANCE / training)
+    return of_training / (of_training + of_validation)
+
+
+def _count_objects(image: Held) -> int:
+    labels = image.read()[1]
+    return int(np.count_nonzero(np.unique(labels)))
+
+
+def _add_training(
+    config: Config, reader: Reader, held: Sequence[Held], notify: Notify
+) -> tuple[list[Held], float]:
+    """Return the validation images with training images where they are few, and their share."""
+    validation = sum(_count_objects(image) for image in held)
+    if validation >= _ENOUGH_OBJECTS:
+        return list(held), 0.0
+    added: list[Held] = []
+    objects = 0
+    for image in training_images(config, reader, notify):
+        if objects >= _ENOUGH_OBJECTS:
+            break
+        added.append(image)
+        objects += _count_objects(image)
+    share = training_weight(validation, objects)
+    if added and share:
+        notify(
+            f"the validation images have only {counted(validation, 'object')}: "
+            f"{counted(objects, 'object')} of {counted(len(added), 'training image')} count too, "
+            f"with {share:.0%} of the weight"
+        )
+        return [*held, *added], share
+    return list(held), 0.0
+
+
+def _held(pair: Pair, reader: Reader, cut: Config | None, *, training: bool = False) -> Held:
     if pair.label is None:
         raise UserError(f"{pair.image}: has no label image")
     label = pair.label
@@ -138,18 +230,22 @@ def _held(pair: Pair, reader: Reader, cut: Config | None) -> Held:
         sample = Sample(pair.name, image.array, labels)
         data = cut.DATA
         reflect = data.REFLECT_TO_COMPLETE_SHAPE
-        (part,) = hold_out([sample], data.VAL.SPLIT_TRAIN, cut.patch, None, reflect=reflect)[1]
-        held = part.opened()
+        parts = hold_out([sample], data.VAL.SPLIT_TRAIN, cut.patch, None, reflect=reflect)
+        held = parts[0 if training else 1][0].opened()
         array = np.ascontiguousarray(held.image)
         return replace(image, array=array), np.ascontiguousarray(held.labels[..., 0])
 
-    return Held(pair.name, pair.image, read)
+    name = f"{pair.name}_training" if training else pair.name
+    return Held(name, pair.image, read, training)
 
 
 def stored_examples(
     run: Run, device: torch.device, notify: Notify
 ) -> tuple[list[Example], PostSettings]:
-    """Validation images with their maps: those of before where they are current, else predicted.
+    """Return validation images with their maps: stored ones where they are current, else new.
+
+    If the validation images have fewer than 100 objects, training images are added, with the
+    weight that `training_weight` gives them together.
 
     Parameters
     ----------
@@ -167,7 +263,11 @@ def stored_examples(
     config = run.config
     known = run.checkpoint.description.get("reference")
     reader = reader_for(config, "TEST", Reference.from_dict(known) if known else None)
-    held = validation_images(config, reader, notify)
+    held, share = _add_training(config, reader, validation_images(config, reader, notify), notify)
+    weights = {
+        training: part / max(1, sum(image.training is training for image in held))
+        for training, part in ((True, share), (False, 1 - share))
+    }
     maps = StoredMaps(config, run.tree, run.checkpoint.fingerprint, run.tree.tuning / "maps")
     # Masks belong to test images.
     post = replace(post_settings(config), masks=None, measure=False)
@@ -182,7 +282,13 @@ def stored_examples(
             return filter_maps(maps.read(one.name, "per_image", full), post, None), truth
 
         return Example(
-            one.name, image.spatial_shape, read, spacing=sizes, sizes=sizes or image.spacing
+            one.name,
+            image.spatial_shape,
+            read,
+            spacing=sizes,
+            sizes=sizes or image.spacing,
+            weight=weights[one.training],
+            training=one.training,
         )
 
     return [example(one) for one in held], post
@@ -203,9 +309,7 @@ def _predict_missing(
             continue
         if network is None:
             network = predictor_from(run.config, run.checkpoint, device, notify)
-            notify(
-                f"predicting {counted(len(held), 'validation image')} with {run.checkpoint.path}"
-            )
+            notify(f"predicting {counted(len(held), 'image')} with {run.checkpoint.path}")
         predictor, normalizer = network
         settings = from_config.predict_settings(run.config, image.spatial_shape)
         made = predictor.predict(image.array, normalizer.scaling(image.array), settings)
