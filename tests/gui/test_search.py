@@ -60,9 +60,9 @@ def test_it_finds_what_the_command_finds_and_saves_nothing(results: Results, gua
     assert found is not None
     assert find_run(run).checkpoint.description.get("tuned") == saved
     expected = tune(run, metric="f1", iou=0.4, save=False)
-    assert found.before["f1"] == pytest.approx(expected.before.value)
+    assert found.before["f1"] == pytest.approx(expected.before.score.f1)
     assert found.after["pq"] == pytest.approx(expected.after.score.panoptic_quality)
-    assert found.worth["after"] == pytest.approx(expected.after.value)
+    assert found.worth["after"] == pytest.approx(expected.after.score.f1)
     own = {k: v for k, v in expected.after.thresholds.items() if k != "TH_TYPE"}
     small = own.pop("REMOVE_SMALL_OBJ", None)
     wanted = {f"DATA_MW_{key}": value for key, value in own.items()}

@@ -182,6 +182,11 @@ def assert_same(whole: Path, chunks: Path, ndim: int) -> None:
     [
         (),
         (*MANUAL, f"{SEG}.GROW_INTO_CONTOUR=True", f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE=25"),
+        (
+            *MANUAL,
+            f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE=90",
+            f"{SEG}.REMOVE_SMALL_OBJ_AT_BORDER=20",
+        ),
         (f"{POST}.VORONOI_ON_MASK=True", f"{POST}.CLEAR_BORDER=True"),
         (
             f"{POST}.REPARE_LARGE_BLOBS_SIZE=150",
@@ -198,7 +203,7 @@ def assert_same(whole: Path, chunks: Path, ndim: int) -> None:
             f"{POST}.MEASURE_PROPERTIES.ENABLE=True",
         ),
     ],
-    ids=["auto", "manual", "voronoi", "repair", "properties"],
+    ids=["auto", "manual", "border", "voronoi", "repair", "properties"],
 )
 @pytest.mark.usefixtures("whole_halo")
 def test_blocks_leave_what_whole_images_leave(jobs, changes) -> None:

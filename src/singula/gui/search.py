@@ -149,9 +149,9 @@ def _check_places(results: Results, config: Config, guard: Guard) -> None:
     tree, values = results.files.tree, config.dotted()
     for folder in (tree.tuning, tree.checkpoints):
         guard.check(folder)
-    from singula.tuning.validation import validation_keys
+    from singula.tuning.validation import image_keys
 
-    keys = [*validation_keys(config), "PATHS.CHECKPOINT_FILE"]
+    keys = [*image_keys(config), "PATHS.CHECKPOINT_FILE"]
     # Relative folders are looked for here, and where the run was started.
     started = (results.files.summary.get("job") or {}).get("started_in") or guard.home
     for key in keys:
@@ -176,7 +176,7 @@ def _progress(output: str) -> tuple[str, float | None]:
         return "Trying the first settings", None
     if images:
         done, total = int(images[-1][1]), int(images[-1][2])
-        return f"Predicting validation images: {done} of {total}", done / max(1, total)
+        return f"Predicting images: {done} of {total}", done / max(1, total)
     return "Starting", 0.0
 
 

@@ -158,7 +158,8 @@ def tune(
     files = _write(found, tuner, trials, after, start, thresholds)
     saved = None
     if save:
-        worth = {"metric": metric, "iou": tuner.iou, "before": before.value, "after": after.value}
+        scores = [float(getattr(trial.score, METRICS[metric])) for trial in (before, after)]
+        worth = {"metric": metric, "iou": tuner.iou, "before": scores[0], "after": scores[1]}
         saved = save_thresholds(found, thresholds, worth)
         if saved is None:
             path = found.checkpoint.path

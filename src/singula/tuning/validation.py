@@ -98,6 +98,11 @@ def validation_keys(config: Config) -> tuple[str, str]:
     return _TRAIN if config.DATA.VAL.FROM_TRAIN else _VAL
 
 
+def image_keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of all folders that are read: training images can count too."""
+    return (*_TRAIN, *(key for key in validation_keys(config) if key not in _TRAIN))
+
+
 @dataclass(frozen=True)
 class Held:
     """An image, or the part of an image, whose objects are known.
