@@ -1,4 +1,4 @@
-"""Who may talk to the interface: whoever knows the token of its address."""
+"""Access control: a request needs the token of the address, or the cookie for it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Whatever a page may try, the browser loads nothing from elsewhere and shows it in no other page.
+# The browser loads nothing from other addresses, and no page of another address can embed this one.
 _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; "
     "style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -22,6 +22,7 @@ _POLICY = (
 )
 _HEADERS = [
     (b"content-security-policy", _POLICY.encode()),
+    (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 ]
@@ -39,52 +40,65 @@ _DENIED = (
 
 
 class Gate:
-    """Lets a request or a websocket through when it brings the token or the cookie for it.
+    """Pass requests and websockets that bring the token or the cookie; refuse all others.
 
-    The token stands in the first address; the answer sets a cookie, and a page goes on without the
-    token, so that it stays out of links and screenshots. Requests under another name of this
-    machine, and writing ones that a page of another address sent, are refused.
+    The first address holds the token. The response sets a cookie, and the page continues without
+    the token, which therefore does not appear in links and screenshots. Requests under another
+    host name, and requests that a page of another address sent, are refused.
 
     Parameters
     ----------
     app : ASGI application
-        What is guarded.
+        The protected application.
     token : str
     port : int
-        Where the application listens.
+        Port of the application.
+    on_entry : callable, optional
+        Called when a visitor has brought the right token.
     """
 
-    def __init__(self, app: App, *, token: str, port: int) -> None:
+    def __init__(
+        self, app: App, *, token: str, port: int, on_entry: Callable[[], None] | None = None
+    ) -> None:
         self.app = app
         self.token = token
+        self.on_entry = on_entry
         self.cookie = f"singula_{port}"
         self.session = secrets.token_urlsafe(32)
         self.hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        self.origins = {f"http://{host}" for host in self.hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        headers = {
-            key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
-        }
-        if not self._is_ours(scope, headers):
+        headers: dict[str, list[str]] = {}
+        for key, value in scope["headers"]:
+            headers.setdefault(key.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        if not self._is_own(headers):
             await self._refuse(scope, receive, send)
-        elif self._has_cookie(headers.get("cookie", "")):
+        elif self._has_cookie(";".join(headers.get("cookie", []))):
             await self.app(scope, receive, _with_headers(send))
         elif scope["type"] == "http" and self._has_token(scope):
             await self._welcome(scope, send)
         else:
             await self._refuse(scope, receive, send)
 
-    def _is_ours(self, scope: Scope, headers: dict[str, str]) -> bool:
-        """Sent to this address and, where the browser says from where, by a page of it."""
-        if headers.get("host", "") not in self.hosts:
+    def _is_own(self, headers: dict[str, list[str]]) -> bool:
+        """Return True if a request names this address and no other page sent it.
+
+        Other ports of this machine belong to other programs, but share the cookies. Browsers name
+        the origin of the page in `Origin`, and in `Sec-Fetch-Site` where they send no `Origin`.
+        Links from other pages pass: they navigate, and the page that sent them reads nothing.
+        """
+        hosts, origins = headers.get("host", []), headers.get("origin", [])
+        if len(hosts) != 1 or hosts[0] not in self.hosts:
             return False
-        origin = headers.get("origin")
-        harmless = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        return origin is None or harmless or urlsplit(origin).netloc in self.hosts
+        if len(origins) > 1 or not self.origins.issuperset(origins):
+            return False
+        sites = set(headers.get("sec-fetch-site", []))
+        return sites <= {"same-origin", "none"} or headers.get("sec-fetch-mode") == ["navigate"]
 
     def _has_cookie(self, text: str) -> bool:
         # Every program on this address may have set cookies; a parser stops at what it cannot read.
@@ -98,18 +112,21 @@ class Gate:
     async def _welcome(self, scope: Scope, send: Send) -> None:
         """Set the cookie, then open the page without the token.
 
-        A redirect would still belong to the navigation from elsewhere, for which the browser keeps
-        a strict cookie back; a page that goes on by itself does not.
+        A redirect would belong to the navigation from another page, for which the browser withholds
+        a strict cookie. A page that continues by itself does not.
         """
         query = parse_qsl(scope["query_string"].decode("latin-1"))
         rest = urlencode([(name, value) for name, value in query if name != "token"])
-        place = "/" + scope["path"].lstrip("/").replace('"', "%22").replace("<", "%3C")
-        target = place + (f"?{rest.replace('&', '&amp;')}" if rest else "")
+        # `//host` and `/\host` would lead to another host: one slash, everything else quoted.
+        path = "/" + quote(scope["path"].lstrip("/"), safe="/", errors="replace")
+        target = path + (f"?{rest.replace('&', '&amp;')}" if rest else "")
         cookie = f"{self.cookie}={self.session}; Path=/; HttpOnly; SameSite=Strict"
         head = f'<meta http-equiv="refresh" content="0; url={target}">'
         await _answer(
             send, 200, _PAGE.format(head=head, body=""), [(b"set-cookie", cookie.encode())]
         )
+        if self.on_entry is not None:
+            self.on_entry()
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -120,19 +137,25 @@ class Gate:
 
 
 def new_token() -> str:
-    """A token that nobody guesses."""
+    """Return a random token of 192 bits."""
     return secrets.token_urlsafe(24)
 
 
 def _same(given: str, wanted: str) -> bool:
-    # Takes as long for a nearly right token as for a wrong one.
+    # The time of the comparison does not depend on the number of right characters.
     return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
 
 
 def _with_headers(send: Send) -> Send:
     async def more(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), *_HEADERS]
+            # The socket server allows every origin to read its responses; nobody else may.
+            own = [
+                (name, value)
+                for name, value in message.get("headers", [])
+                if not name.lower().startswith(b"access-control-")
+            ]
+            message["headers"] = [*own, *_HEADERS]
         await send(message)
 
     return more

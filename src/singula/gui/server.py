@@ -12,6 +12,7 @@ from nicegui import app, ui
 
 from singula.errors import UserError
 from singula.gui.access import Gate, new_token
+from singula.gui.browser import BrowserStart
 from singula.gui.guard import Guard
 from singula.gui.pages import new, results, run, tune
 from singula.gui.pages.frame import STYLE
@@ -46,16 +47,20 @@ def serve(
     guard = Guard.of(roots)
     port = _free_port(port)
     token = new_token()
+    address = f"http://127.0.0.1:{port}/?token={token}"
+    started = BrowserStart(address, port)
     build(Station(guard))
-    app.add_middleware(Gate, token=token, port=port)
-    address = f"/?token={token}"
+    app.add_middleware(Gate, token=token, port=port, on_entry=started.close)
 
     def tell() -> None:
-        notify(f"Singula is at http://127.0.0.1:{port}{address}")
+        notify(f"Singula is at {address}")
         notify(f"it may open: {', '.join(map(str, guard.roots))}")
         notify("Ctrl-C ends it; runs that it started go on")
+        if browser:
+            started.start()
 
     app.on_startup(tell)
+    app.on_shutdown(started.close)
     ui.run(
         host="127.0.0.1",
         port=port,
@@ -63,7 +68,7 @@ def serve(
         favicon="🔬",
         language="en-US",
         reload=False,
-        show=address if browser else False,
+        show=False,  # it would put the token into the arguments of the browser
         show_welcome_message=False,
         tailwind=False,
         uvicorn_logging_level="error",
