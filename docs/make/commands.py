@@ -29,7 +29,7 @@ singula --install-completion        # bash, zsh, fish, PowerShell; then open a n
 `biapy` is `singula run` by another name, for files and scripts of that format; it takes `-h`, `-v`
 and `--version` too.
 
-An argument that is only white space is refused before anything starts. A blank behind the backslash
+An argument that is only white space is refused before anything starts. A blank after the backslash
 at the end of a line causes it: the shell then takes the following lines as commands of their own,
 and their options are lost.
 """

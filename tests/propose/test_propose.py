@@ -97,6 +97,11 @@ def test_expected_choices(survey, facts, key: str, value) -> None:
     assert propose(survey(**facts))[key] == value
 
 
+def test_run_ids_of_a_proposed_file_are_repetitions(survey) -> None:
+    config, _ = loaded(propose(survey()))
+    assert not config.is_set("SYSTEM.SEED")
+
+
 def test_a_gpu_gets_more_of_everything(survey, gpu) -> None:
     facts = {"size": 24, "touching": 0.6, "count": 200}
     small, large = propose(survey(**facts)), propose(survey(**facts, machine=gpu))

@@ -392,7 +392,7 @@ def test_a_killed_worker_and_a_killed_run_change_nothing(jobs, victim) -> None:
     process = start()
     records = run / "chunks" / "large" / "maps"
     until = time.monotonic() + 300
-    while not list(records.rglob("*.npz")) and time.monotonic() < until:
+    while not list(records.rglob("[!.]*.npz")) and time.monotonic() < until:
         time.sleep(0.05)
     if victim == "worker":
         spawned = [
@@ -407,7 +407,7 @@ def test_a_killed_worker_and_a_killed_run_change_nothing(jobs, victim) -> None:
     else:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        done = {path: path.stat().st_mtime_ns for path in records.rglob("*.npz")}
+        done = {path: path.stat().st_mtime_ns for path in records.rglob("[!.]*.npz")}
         assert done
         process = start()
         said, _ = process.communicate(timeout=600)

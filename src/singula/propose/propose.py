@@ -149,7 +149,6 @@ def _propose(
     chosen = [
         Choice("SYSTEM.NUM_CPUS", -1, note="all cores"),
         *training.device(survey.machine),
-        Choice("SYSTEM.SEED", 0),
         Choice("PROBLEM.TYPE", "INSTANCE_SEG"),
         objects.dimensions(survey),
         *_instances(survey, sizes, pixels, channels or objects.channels(sizes, survey.machine)),
