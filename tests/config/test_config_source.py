@@ -95,7 +95,7 @@ def test_odd_keys(write: Write, problem_lines: Lines) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
         load_config(tmp_path / "none.yaml")
-    with pytest.raises(UserError, match="directory"):
+    with pytest.raises(UserError, match="folder"):
         load_config(tmp_path)
     binary = tmp_path / "image.yaml"
     binary.write_bytes(b"TRAIN:\n\xff\xfe\x00")

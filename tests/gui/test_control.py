@@ -67,7 +67,7 @@ def job(**changes: object) -> Job:
 
 def ended(control: Control, folder: Path) -> bool:
     control.processes.reap()
-    return alive(read_record(folder)) is None
+    return alive(read_record(folder), folder / OUTPUT) is None
 
 
 def test_a_gpu_that_cannot_be_is_said_before_the_start(control: Control) -> None:

@@ -20,7 +20,7 @@ from simulated import simulated_user
 from singula.gui import processes
 from singula.gui.pages import run as page
 from singula.gui.processes import alive
-from singula.gui.runs import RECORD, read_record
+from singula.gui.runs import OUTPUT, RECORD, read_record
 from singula.gui.station import Station
 
 _MOST = 600  # tenths of a second, on a busy machine
@@ -102,7 +102,9 @@ def test_without_a_gpu_the_configuration_decides(
             user.find("Start").click()
             for _ in range(600):
                 station.control.processes.reap()
-                if (folder / RECORD).exists() and alive(read_record(folder)) is None:
+                if (folder / RECORD).exists() and alive(
+                    read_record(folder), folder / OUTPUT
+                ) is None:
                     break
                 await asyncio.sleep(0.05)
 

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from singula.errors import UserError
+from singula.paths import open_regular
 
 _MERGE = "tag:yaml.org,2002:merge"
 _MOST_BYTES = 1 << 20
@@ -73,13 +74,17 @@ def read_yaml(path: Path) -> Tree:
         When the file cannot be read, or is no YAML with keys in it.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+    except (UserError, OSError) as error:
+        refused = error.__cause__ if isinstance(error, UserError) else error
+        if isinstance(error, UserError) and not isinstance(refused, OSError):
+            raise
+        reason = getattr(refused, "strerror", None) or type(refused).__name__
         raise UserError(
             f"cannot read the configuration file {path}: {reason}",
             "check the path given to --config",
+            "paths.unreadable",
         ) from error
     if len(data) > _MOST_BYTES:
         raise UserError(f"{path}: larger than {_MOST_BYTES >> 20} MiB; is this a configuration?")

@@ -11,7 +11,7 @@ from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import Processes, alive, interrupt
 from singula.gui.runs import OUTPUT, RECORD, Record, read_record, runs_elsewhere
-from singula.io.atomic import make_folder
+from singula.io.atomic import make_folder, write_error
 from singula.io.results import ResultsTree
 from singula.io.write import write_json
 from singula.workflow import Job
@@ -46,9 +46,10 @@ class Control:
     def _opened(self, job: Job) -> tuple[Config, ResultsTree]:
         path, result_dir = self.guard.check(job.config), self.guard.check(job.result_dir)
         config = load_config(path)
-        self.guard.check_config(config)
         name = job.name or path.stem
-        return config, ResultsTree(result_dir / name, name, job.run_id, config.path_overrides())
+        tree = ResultsTree(result_dir / name, name, job.run_id, config.path_overrides())
+        self.guard.check_run(config, tree)
+        return config, tree
 
     def start(self, job: Job) -> Path:
         """Start a run, or go on with a stopped one; gives the run's folder.
@@ -81,7 +82,7 @@ class Control:
         )
         arguments = job.arguments()
         make_folder(folder)
-        (folder / RECORD).unlink(missing_ok=True)
+        _delete(folder / RECORD)
         started = self.processes.start(arguments, folder / OUTPUT, append=job.resume)
         record = Record(
             **asdict(started),
@@ -122,10 +123,12 @@ class Control:
     def stop(self, folder: Path, *, kill: bool = False) -> None:
         """Ask a run to stop, as Ctrl-C does; or end it at once.
 
-        Nothing is lost but the epoch or image that it is at: files are complete at any time.
+        Only the present epoch or image is lost: files are complete at any time. Nothing happens
+        unless the recorded process is a run of Singula in this folder.
         """
-        record = read_record(self.guard.check(folder))
-        process = alive(record)
+        folder = self.guard.check(folder)
+        record = read_record(folder)
+        process = alive(record, folder / OUTPUT)
         if record is None or process is None:
             return
         write_json(folder / RECORD, asdict(replace(record, stopped=True)))
@@ -135,13 +138,20 @@ class Control:
 def _check_idle(folder: Path) -> None:
     """See that a run is not on, here or in a terminal: two would write the same files."""
     record = read_record(folder)
-    if alive(record) is not None:
+    if alive(record, folder / OUTPUT) is not None:
         raise UserError(f"{folder.name} is running already", "stop it first, or take another name")
     if runs_elsewhere(folder, record):
         raise UserError(
             f"{folder.name} is running already, in a terminal",
             "stop it there with Ctrl-C, or take another name",
         )
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:  # a folder
+        raise write_error(path, error) from error
 
 
 def _left_behind(tree: ResultsTree, *, training: bool) -> str | None:

@@ -1,4 +1,4 @@
-"""Which folders the interface may touch."""
+"""Access control for files: the folders that the interface may read and write."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from singula.config import Config
 from singula.errors import UserError
+from singula.io.results import ResultsTree
 
 _HISTOGRAM = "DATA.PREPROCESS.MATCH_HISTOGRAM"
 # What is read, and the key without which it is not.
@@ -71,6 +72,7 @@ class Guard:
         """
         try:
             full = (self.home / Path(path).expanduser()).resolve()
+            os.fspath(full).encode()  # addresses and pages hold UTF-8 only
             _check_length(full)
         except (OSError, ValueError, RuntimeError) as error:
             text = str(path)
@@ -92,6 +94,56 @@ class Guard:
             return False
         return True
 
+    def check_below(self, paths: Iterable[Path | str]) -> None:
+        """Check locations and every symbolic link below them, so that writing stays inside.
+
+        Links to other locations inside the roots are followed. The locations need not exist.
+
+        Raises
+        ------
+        UserError
+            A location or a link leads outside.
+        """
+        waiting = [self.check(path) for path in paths]
+        done: set[Path] = set()
+        while waiting:
+            folder = waiting.pop()
+            if folder in done:
+                continue
+            done.add(folder)
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        if entry.is_symlink():
+                            waiting.append(self.check(entry.path))
+                        elif entry.is_dir(follow_symlinks=False):
+                            waiting.append(Path(entry.path))
+            except OSError:  # a file, missing, or not readable: nothing can be written below it
+                continue
+
+    def check_run(self, config: Config, tree: ResultsTree) -> None:
+        """Check every location that a run reads or writes, links included.
+
+        Parameters
+        ----------
+        config : Config
+        tree : ResultsTree
+            The results of the run.
+
+        Raises
+        ------
+        UserError
+            Names the key or the path that leads outside.
+        """
+        self.check_config(config)
+        values = config.dotted()
+        channels = [
+            value
+            for key, value in values.items()
+            if _is_channel_folder(key) and values[_used_with(key)] and value
+        ]
+        self.check_below([*tree.locations(), *channels])
+
     def check_config(self, config: Config) -> None:
         """See that every folder and file that a run of a configuration would touch lies inside.
 
@@ -105,7 +157,8 @@ class Guard:
         for key, value in values.items():
             if key in _READ and not values[_READ[key]]:
                 continue
-            used = key in _READ or key in moved or _is_channel_folder(config, key)
+            chosen = _is_channel_folder(key) and config.is_set(key)
+            used = key in _READ or key in moved or chosen
             if not used or not isinstance(value, str) or not value:
                 continue
             parts = Path(value).parts
@@ -157,7 +210,10 @@ def _check_length(path: Path) -> None:
             raise
 
 
-def _is_channel_folder(config: Config, key: str) -> bool:
-    return key.endswith(("INSTANCE_CHANNELS_DIR", "INSTANCE_CHANNELS_MASK_DIR")) and config.is_set(
-        key
-    )
+def _is_channel_folder(key: str) -> bool:
+    return key.endswith(("INSTANCE_CHANNELS_DIR", "INSTANCE_CHANNELS_MASK_DIR"))
+
+
+def _used_with(key: str) -> str:
+    """Return the key that turns on the stage which stores channels in a folder."""
+    return "TEST.ENABLE" if key.startswith("DATA.TEST.") else "TRAIN.ENABLE"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -11,9 +12,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import psutil
 
+from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 
 # A program that a shell started in the background inherits that Ctrl-C is ignored; the command must
@@ -22,6 +25,9 @@ _PROGRAM = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from singula.cli import main; main()"
 )
+
+
+_MARK = "# singula gui\n"  # by which a process is recognized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,22 +52,103 @@ class Started:
     stopped: bool = False
 
 
-def alive(started: Started | None) -> psutil.Process | None:
-    """The process while it runs, also one that an earlier interface started."""
+def alive(started: Started | None, output: Path) -> psutil.Process | None:
+    """Return the process that a record names, if it runs and is the one that was started.
+
+    Records are files that others may have written or copied. A process counts only if it began at
+    the recorded time, the interface started it, and it works in the folder of the record.
+
+    Parameters
+    ----------
+    started : Started, optional
+        The record; None where there is none.
+    output : Path
+        File with the output of the process, in the folder of the record.
+    """
     if started is None:
         return None
     try:
         process = psutil.Process(started.pid)
         same = abs(process.create_time() - started.created) < 2
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.Error:
+        if not same or process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return process if _works_on(process, output) else None
+    except (psutil.Error, OSError, ValueError, OverflowError):
         return None
+
+
+def _works_on(process: psutil.Process, output: Path) -> bool:
+    """Return True if a process is a command of Singula that writes to `output`."""
+    interpreter, words = process.cmdline()[1:3], process.cmdline()[3:]
+    if len(interpreter) < 2 or interpreter[0] != "-c" or "singula" not in interpreter[1]:
+        return False
+    output = output.absolute()
+    if output.parent == _folder_of(words):
+        return True
+    try:  # PATHS.RESULT_DIR.PATH may have moved the folder, or a user while the process runs
+        return any(Path(file.path) == output for file in process.open_files())
+    except psutil.AccessDenied:
+        return False
+
+
+def _folder_of(words: Sequence[str]) -> Path | None:
+    """Return the folder that a command line of `run` or `tune` writes to by default."""
+    if words[:1] == ["tune"] and len(words) > 1:
+        return Path(words[1]) / "tuning"
+    values = dict(zip(words[1::2], words[2::2], strict=False))
+    keys = ("--result_dir", "--name", "--run_id")
+    if words[:1] != ["run"] or not set(keys) <= set(values):
+        return None
+    place, name, number = (values[key] for key in keys)
+    return Path(place) / name / "results" / f"{name}_{number}"
 
 
 def interrupt(process: psutil.Process, *, kill: bool = False) -> None:
     """Send a process and its children what Ctrl-C does; or end them at once."""
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGINT)
+        if os.getpgid(process.pid) == process.pid:  # the group is its own
+            os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGINT)
+
+
+def open_output(path: Path, *, append: bool = False) -> IO[bytes]:
+    """Open the log of a process for writing, never through a link.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder exists.
+    append : bool
+        Continue an existing file. By default the file is replaced by a new one, so that another
+        name of the old one (a hard link) keeps its content.
+
+    Raises
+    ------
+    UserError
+        ``gui.log_is_special``: the path is a symbolic link, named pipe, folder or device; the file
+        cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise _special(path)
+        if not append:
+            path.unlink(missing_ok=True)
+        descriptor = os.open(path, flags | (os.O_APPEND if append else os.O_EXCL), 0o666)
+    except OSError as error:
+        raise write_error(path, error) from error
+    file = os.fdopen(descriptor, "ab" if append else "wb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise _special(path)
+    return file
+
+
+def _special(path: Path) -> UserError:
+    return UserError(
+        f"{path}: got a link or special file, expected a log file",
+        "delete it, or take another name or number for the run",
+        "gui.log_is_special",
+    )
 
 
 @dataclass
@@ -88,9 +175,9 @@ class Processes:
         make_folder(output.parent)
         began = time.time()
         try:
-            with output.open("ab" if append else "wb") as file:
+            with open_output(output, append=append) as file:
                 child = subprocess.Popen(
-                    [sys.executable, "-c", _PROGRAM, *arguments],
+                    [sys.executable, "-c", _MARK + _PROGRAM, *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,

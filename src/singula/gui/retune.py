@@ -22,6 +22,7 @@ from singula.gui.results import Results
 from singula.instances import DecodeSettings, decode
 from singula.io.read import read_image
 from singula.io.write import write_text
+from singula.paths import read_text_file
 from singula.report.run_files import Stage
 from singula.stages import settings as from_config
 from singula.stages.post import filter_maps, post_settings, process_instances, seed_filter
@@ -48,6 +49,7 @@ _SOURCES = {
     "automatic": "automatic, for each image",
     "default": "default",
 }
+_MAX_YAML = 1 << 20  # bytes
 _OLDER = {"DATA_REMOVE_SMALL_OBJ": SMALL, "TH_POINTS": "DATA_MW_TH_POINTS"}
 _UNIT = {"DATA_MW_TH_DISTANCE", "DATA_MW_TH_DIST_FOREGROUND"}
 
@@ -351,7 +353,7 @@ def _read_plain(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        tree = yaml.safe_load(read_text_file(path, _MAX_YAML))
+    except yaml.YAMLError as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     return tree if isinstance(tree, dict) else {}

@@ -1,25 +1,31 @@
-"""What the files of a run say about it: state, progress, curves, log."""
+"""Read the files of a run: state, progress, curves, log."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import psutil
+from pydantic import TypeAdapter
 
+from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import Started, alive
 from singula.io.log import is_marked
 from singula.io.results import ResultsTree
+from singula.paths import open_regular, read_text_file
 from singula.report.run_files import parse_history
 
 RECORD, OUTPUT = "gui_run.json", "gui_output.log"
-State = Literal["running", "finished", "incomplete", "stopped", "failed", "unfinished"]
+S = TypeVar("S", bound=Started)
+State = Literal["running", "finished", "incomplete", "stopped", "failed", "unfinished", "damaged"]
 WORDS: dict[State, str] = {
     "running": "running",
     "finished": "finished",
@@ -27,8 +33,11 @@ WORDS: dict[State, str] = {
     "stopped": "stopped",
     "failed": "ended with an error",
     "unfinished": "not finished",
+    "damaged": "damaged",
 }
-RESUMABLE: tuple[State, ...] = ("stopped", "failed", "unfinished", "incomplete")
+RESUMABLE: tuple[State, ...] = ("stopped", "failed", "unfinished", "incomplete", "damaged")
+MAX_TABLE = 64 << 20  # bytes of a CSV file or a summary
+_MAX_RECORD = 1 << 20
 _DEEPEST, _MOST_FOLDERS, _TAIL = 7, 20_000, 200_000
 _EPOCH = re.compile(r"\bepoch (\d+)/(\d+):.*?(?:\(.*?, ([\d:]+) left\))?$", re.MULTILINE)
 _STEP = re.compile(
@@ -120,6 +129,11 @@ def find_runs(guard: Guard) -> list[Path]:
     return sorted(found, key=_changed, reverse=True)
 
 
+def finished_runs(guard: Guard) -> list[Path]:
+    """Return the folders of runs that wrote their summary, the one that changed last first."""
+    return [folder for folder in find_runs(guard) if os.path.isfile(folder / "run.json")]
+
+
 def _walk(root: Path) -> Iterator[Path]:
     for seen, (place, folders, files) in enumerate(os.walk(root)):
         here = Path(place)
@@ -137,22 +151,43 @@ def _walk(root: Path) -> Iterator[Path]:
 
 def _changed(folder: Path) -> float:
     names = ("run.json", RECORD, "predictions.jsonl", "train_logs", ".")
-    times = [(folder / name).stat().st_mtime for name in names if (folder / name).exists()]
-    return max(times, default=0.0)
+    times = [0.0]
+    for name in names:
+        with suppress(OSError):
+            times.append((folder / name).stat().st_mtime)
+    return max(times)
 
 
 def read_record(folder: Path) -> Record | None:
-    """The record of a run's start; None where it was not started here."""
+    """Return the record of a run's start; None where there is none, or where it is damaged."""
+    return read_start(folder / RECORD, Record)
+
+
+def read_start(path: Path, kind: type[S]) -> S | None:
+    """Read the record of a started process.
+
+    Parameters
+    ----------
+    path : Path
+    kind : type
+        `Record`, or another record of a start.
+
+    Returns
+    -------
+    Started, optional
+        None where the file is missing, cannot be read, or has fields of other types.
+    """
     try:
-        return Record(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        text = read_text_file(path, _MAX_RECORD, follow_links=False)
+        return TypeAdapter(kind).validate_json(text, strict=True)
+    except (UserError, ValueError):
         return None
 
 
 def view_run(folder: Path) -> RunView:
     """Read everything about a run."""
     record = read_record(folder)
-    process = alive(record)
+    process = alive(record, folder / OUTPUT)
     output = tail(folder / OUTPUT) if record is not None else ""
     summary = _summary(folder)
     state = _state(folder, record, process, summary)
@@ -165,17 +200,23 @@ def view_run(folder: Path) -> RunView:
         progress=_progress(state, log, history),
         history=history,
         log=log,
-        error=error_in(log) if state == "failed" else _failures(summary, state),
+        error=_error(folder, state, log, summary),
         memory=_memory(process),
         record=record,
         elsewhere=elsewhere,
     )
 
 
+def _error(folder: Path, state: State, log: str, summary: dict[str, Any] | None) -> str | None:
+    if state == "damaged":
+        return _damage(folder)
+    return error_in(log) if state == "failed" else _failures(summary, state)
+
+
 def state_of(folder: Path) -> State:
-    """Only the state, for lists."""
+    """Return only the state, for lists; a folder that cannot be read is damaged."""
     record = read_record(folder)
-    return _state(folder, record, alive(record), None)
+    return _state(folder, record, alive(record, folder / OUTPUT), None)
 
 
 def _state(
@@ -188,26 +229,49 @@ def _state(
         return "running"
     if record is None and _log_ends_in_error(folder):
         return "failed"
-    done = folder / "run.json"
-    # A run begins anew in the folder of an earlier one, whose summary stays until it ends.
-    if done.is_file() and (record is None or done.stat().st_mtime >= record.began):
+    if record is None and os.path.lexists(folder / RECORD):
+        return "damaged"
+    # A run begins again in the folder of an earlier one, whose summary stays until it ends.
+    written = _modified(folder / "run.json")
+    if written is not None and (record is None or written >= record.began):
         summary = _summary(folder) if summary is None else summary
+        if summary is None:
+            return "damaged"
         return "incomplete" if (summary.get("test") or {}).get("failed") else "finished"
     if record is None:
         return "unfinished"
     return "stopped" if record.stopped else "failed"
 
 
-def _summary(folder: Path) -> dict[str, Any]:
+def _modified(path: Path) -> float | None:
+    """Return when a path was changed last; None where there is none."""
     try:
-        found = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return path.lstat().st_mtime
+    except OSError:
+        return None
 
 
-def _failures(summary: dict[str, Any], state: State) -> str | None:
-    if state != "incomplete":
+def _summary(folder: Path) -> dict[str, Any] | None:
+    """Return the content of ``run.json``; None where it is missing or damaged."""
+    try:
+        found = json.loads(read_text_file(folder / "run.json", MAX_TABLE))
+    except (UserError, ValueError, RecursionError):
+        return None
+    test = (found.get("test") or {}) if isinstance(found, dict) else None
+    is_whole = isinstance(test, dict) and isinstance(test.get("failed") or {}, dict)
+    return found if is_whole else None
+
+
+def _damage(folder: Path) -> str:
+    """Return which file of a damaged run is the cause."""
+    name = (
+        RECORD if read_record(folder) is None and os.path.lexists(folder / RECORD) else "run.json"
+    )
+    return f"{folder / name}: is damaged, or not a file; delete it, or resume the run"
+
+
+def _failures(summary: dict[str, Any] | None, state: State) -> str | None:
+    if state != "incomplete" or summary is None:
         return None
     failed = summary["test"]["failed"]
     return "\n".join(f"{name}: {reason}" for name, reason in failed.items())
@@ -221,27 +285,29 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     if not logs:
         return []
     try:
-        text = logs[0].read_text(encoding="utf-8")
+        text = read_text_file(logs[0], MAX_TABLE)
         return parse_history(text[: text.rfind("\n") + 1])
-    except (OSError, ValueError):
+    except (UserError, ValueError, TypeError, csv.Error):
         return []
 
 
 def tail(path: Path) -> str:
     """The end of a text file, from the beginning of a line."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=False) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
+            text = file.read(_TAIL).decode("utf-8", "replace")
+    except (OSError, UserError):
         return ""
     return text if size <= _TAIL else text[text.find("\n") + 1 :]
 
 
 def runs_elsewhere(folder: Path, record: Record | None) -> bool:
     """Whether the run is on, though no interface has started it: in a terminal."""
-    return alive(record) is None and any(is_marked(path) for path in _own_logs(folder))
+    return alive(record, folder / OUTPUT) is None and any(
+        is_marked(path) for path in _own_logs(folder)
+    )
 
 
 def _own_logs(folder: Path) -> list[Path]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +17,10 @@ from singula.gui.guard import Guard
 from singula.gui.processes import Processes, Started, alive, interrupt
 from singula.gui.results import Results
 from singula.gui.retune import PREFIX, config_of
-from singula.gui.runs import IMAGE, error_in, read_record, tail
+from singula.gui.runs import IMAGE, MAX_TABLE, error_in, read_record, read_start, tail
 from singula.io.results import ResultsTree
 from singula.io.write import write_json
+from singula.paths import read_text_file
 from singula.tuning.tuner import check_goal
 
 RECORD, OUTPUT, TRIALS = "gui_search.json", "gui_search.log", "trials.csv"
@@ -105,7 +106,7 @@ def start_search(
     tree = results.files.tree
     if not tree.run.is_dir():
         raise UserError(f"{tree.run}: is no longer there", "open another run")
-    if alive(_record(tree)) is not None:
+    if alive(_record(tree), tree.tuning / OUTPUT) is not None:
         raise UserError(f"{tree.run.name} is being tuned already", "wait, or cancel it first")
     _check_places(results, config_of(results), guard)
     arguments = ["tune", str(tree.run), "--metric", metric, "--iou", f"{iou:g}", "--no-save"]
@@ -121,7 +122,7 @@ def start_search(
 def stop_search(tree: ResultsTree) -> None:
     """Ask a search to stop; what it has predicted is kept for the next one."""
     record = _record(tree)
-    process = alive(record)
+    process = alive(record, tree.tuning / OUTPUT)
     if record is not None and process is not None:
         write_json(tree.tuning / RECORD, asdict(replace(record, stopped=True)))
         interrupt(process, kill=record.stopped)
@@ -133,12 +134,15 @@ def view_search(tree: ResultsTree) -> SearchView:
     if record is None:
         return SearchView("none")
     output = tail(tree.tuning / OUTPUT)
-    if alive(record) is not None:
+    if alive(record, tree.tuning / OUTPUT) is not None:
         return SearchView("running", *_progress(output))
     trials = tree.tuning / TRIALS
     # Written when everything was tried; an older one is of an earlier search.
     if trials.is_file() and trials.stat().st_mtime >= record.began:
-        return SearchView("finished", found=_found(trials, record))
+        try:
+            return SearchView("finished", found=_found(trials, record))
+        except UserError as error:
+            return SearchView("failed", error=error.message)
     if record.stopped:
         return SearchView("stopped")
     return SearchView("failed", error=error_in(output))
@@ -147,8 +151,7 @@ def view_search(tree: ResultsTree) -> SearchView:
 def _check_places(results: Results, config: Config, guard: Guard) -> None:
     """See that everything that the search reads and writes lies inside."""
     tree, values = results.files.tree, config.dotted()
-    for folder in (tree.tuning, tree.checkpoints):
-        guard.check(folder)
+    guard.check_below(tree.locations())
     from singula.tuning.validation import image_keys
 
     keys = [*image_keys(config), "PATHS.CHECKPOINT_FILE"]
@@ -162,10 +165,7 @@ def _check_places(results: Results, config: Config, guard: Guard) -> None:
 
 
 def _record(tree: ResultsTree) -> SearchRecord | None:
-    try:
-        return SearchRecord(**json.loads((tree.tuning / RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
+    return read_start(tree.tuning / RECORD, SearchRecord)
 
 
 def _progress(output: str) -> tuple[str, float | None]:
@@ -181,9 +181,23 @@ def _progress(output: str) -> tuple[str, float | None]:
 
 
 def _found(trials: Path, record: SearchRecord) -> Found:
-    """The first of all trials, which is what is configured, and the one that was chosen."""
-    with trials.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    """Return the first of all trials, which is what is configured, and the one that was chosen.
+
+    Raises
+    ------
+    UserError
+        The table cannot be read, or lacks values.
+    """
+    text = read_text_file(trials, MAX_TABLE)
+    try:
+        return _best_of(list(csv.DictReader(StringIO(text, newline=""))), record)
+    except (ValueError, KeyError, IndexError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"{trials}: is damaged ({error})", "search again", "gui.damaged_trials"
+        ) from error
+
+
+def _best_of(rows: Sequence[Mapping[str, str]], record: SearchRecord) -> Found:
     # Of equally good ones the search chose; without that column the first of them counts.
     best = max(rows, key=lambda row: (row.get("chosen") == "1", float(row[record.metric])))
     values = {KEYS[name].removeprefix(PREFIX): best[name] for name in KEYS if best.get(name)}

@@ -16,7 +16,7 @@ from singula.gui.browser import BrowserStart
 from singula.gui.guard import Guard
 from singula.gui.pages import new, results, run, tune
 from singula.gui.pages.frame import STYLE
-from singula.gui.runs import find_runs
+from singula.gui.runs import finished_runs
 from singula.gui.station import Station
 
 # A report is a page of the user's files: it may show itself, and run nothing.
@@ -106,7 +106,7 @@ def build(station: Station) -> None:
 
     @app.get("/")
     def start() -> RedirectResponse:
-        finished = any((run / "run.json").is_file() for run in find_runs(station.guard))
+        finished = bool(finished_runs(station.guard))
         return RedirectResponse("/results" if finished else "/new")
 
     @app.get("/report")

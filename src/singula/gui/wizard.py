@@ -182,6 +182,7 @@ def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:
     """
     output = guard.check(answers.output)
     guard.check(answers.result_dir)
+    guard.check_below([output.with_name(f"{output.stem}_{end}") for end in ("data", "channels")])
     if output.suffix.lower() not in (".yaml", ".yml"):
         raise UserError(f"{output.name}: is no YAML file's name", f"name it {output.name}.yaml")
     if output.exists():

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
+from singula.paths import open_regular
 
 try:
     import fcntl
@@ -119,8 +121,8 @@ def is_marked(path: Path) -> bool:
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes] | None]:
     try:
-        file = path.open("rb")
-    except OSError:
+        file = open_regular(path)
+    except UserError:
         yield None
         return
     with file:

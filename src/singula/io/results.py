@@ -157,6 +157,11 @@ class ResultsTree:
         moved = {**overrides, "PATHS.RESULT_DIR.PATH": str(run)}
         return cls(run.parent.parent, name, number, moved)
 
+    def locations(self) -> list[Path]:
+        """Return every folder and file that a run writes, or loads as its checkpoint."""
+        places = [place for place in vars(ResultsTree).values() if isinstance(place, _Place)]
+        return [place.__get__(self, ResultsTree) for place in places]
+
     def fill(self, text: str) -> str:
         """Put job folder and NAME_RUN in the place of `JOB_DIR` and `JOB_ID`."""
         values = {"JOB_DIR": str(self.job_dir), "JOB_ID": self.job_id}

@@ -14,8 +14,10 @@ from typing import Any
 from singula.errors import UserError
 from singula.evaluate.summary import MEAN, POOLED
 from singula.io.results import ResultsTree, View
+from singula.paths import read_text_file
 
 PROCESSED = "_post_processing"
+_MAX_BYTES = 256 << 20  # of a table
 _VIEWS: dict[View, str] = {
     "per_image": "images joined from patches",
     "full_image": "images predicted whole",
@@ -28,6 +30,12 @@ _STEPS = (
     "CLEAR_BORDER",
     "MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES.ENABLE",
 )
+# Sections of run.json that are read back, with the types of their fields.
+_SECTIONS: dict[str, dict[str, type]] = {
+    "job": {"id": str, "paths": dict, "started_in": str},
+    "configuration": {},
+    "test": {"failed": dict, "files": dict, "instances": dict},
+}
 Row = dict[str, float | None]
 
 
@@ -170,6 +178,7 @@ def open_run(run: Path) -> RunFiles:
     summary = _read(run / "run.json", lambda text: json.loads(text))
     if not isinstance(summary, dict):
         raise UserError(f"{run / 'run.json'}: holds no table", "repeat the run")
+    _check_summary(run / "run.json", summary)
     job = summary.get("job", {})
     tree = ResultsTree.of_run(run, job.get("id"), job.get("paths", {}))
     metrics, log = tree.metrics_csv, _train_log(tree)
@@ -182,6 +191,23 @@ def open_run(run: Path) -> RunFiles:
     files = RunFiles(tree, summary, scores, history)
     # Scores that stand there although nothing was compared are an earlier run's.
     return files if files.has_truth else RunFiles(tree, summary, Scores(), history)
+
+
+def _check_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Refuse a summary whose sections have other types than those that are read back."""
+    for name, fields in _SECTIONS.items():
+        section = summary.get(name, {})
+        values: dict[str, tuple[Any, type]] = {name: (section, dict)}
+        if isinstance(section, dict):
+            known = {key: kind for key, kind in fields.items() if key in section}
+            values |= {f"{name}.{key}": (section[key], kind) for key, kind in known.items()}
+        for label, (value, kind) in values.items():
+            if not isinstance(value, kind):
+                raise UserError(
+                    f"{path}: {label}: got {type(value).__name__}, expected {kind.__name__}",
+                    "repeat the run",
+                    "report.damaged_summary",
+                )
 
 
 def class_view(view: str, kind: int | str) -> str:
@@ -224,10 +250,8 @@ def _train_log(tree: ResultsTree) -> Path | None:
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:
     try:
-        return parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        return parse(read_text_file(path, _MAX_BYTES))
+    except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
         raise UserError(
             f"{path}: is damaged ({error})", "test again, for example with TEST.REUSE_PREDICTIONS"
         ) from error

@@ -23,14 +23,14 @@ from singula.gui.pages.frame import (
     show_address,
 )
 from singula.gui.results import Results, open_results
-from singula.gui.runs import find_runs
+from singula.gui.runs import finished_runs
 from singula.gui.station import Station
 from singula.report.run_files import Stage
 
 T = TypeVar("T")
 
 
-def finished_run(
+async def finished_run(
     station: Station,
     page: str,
     run: str,
@@ -52,7 +52,7 @@ def finished_run(
         Takes the run's folder and results that hold instances of at least one image.
     """
     with frame(page):
-        runs = [path for path in find_runs(station.guard) if (path / "run.json").is_file()]
+        runs = await aside(finished_runs, station.guard)
         folder = asked(run, station.guard) if run else next(iter(runs), None)
         with ui.element("div").classes("head-row"):
             with ui.element("div"):
@@ -63,7 +63,7 @@ def finished_run(
             empty_state(*nothing, ("Make a configuration", "/new"), ("Start a run", "/run"))
             return
         try:
-            results = open_results(folder, station.guard)
+            results = await aside(open_results, folder, station.guard)
             if not results.stages or not results.names(results.stages[-1]):
                 raise UserError(
                     f"{folder.name} holds no instances: it was not tested, or their files are gone",

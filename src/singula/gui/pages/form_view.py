@@ -15,6 +15,7 @@ from singula.gui.form import Field, Form, fields, sections
 from singula.gui.guard import Guard
 from singula.gui.pages.frame import button, error_state, guarded, show_address
 from singula.gui.pages.paths import path_input
+from singula.io.results import ResultsTree
 
 _MOST = 60
 
@@ -73,7 +74,9 @@ class FormView:
     def _save(self) -> Path:
         path = self.guard.check(self.target.value or "")
         config = self.form.config()
-        self.guard.check_config(config)
+        parent = self.guard.check(self.results or "results") / path.stem
+        tree = ResultsTree(parent, path.stem, 1, config.path_overrides())
+        self.guard.check_run(config, tree)
         self.form.save(path, replace=path == self.origin)
         self.origin, self.form.left_out = path, []
         self._examine()

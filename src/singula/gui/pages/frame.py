@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
@@ -132,12 +132,14 @@ class Slider(ui.slider):
     LOOPBACK = False
 
 
-def guarded(action: Callable[[], object]) -> Callable[[], None]:
-    """An action whose error is shown as a note."""
+def guarded(action: Callable[[], object]) -> Callable[[], Awaitable[None]]:
+    """Return a handler that shows the error of an action as a note; the action may be async."""
 
-    def act() -> None:
+    async def act() -> None:
         try:
-            action()
+            result = action()
+            if isinstance(result, Awaitable):
+                await result
         except UserError as error:
             ui.notify(
                 str(error), type="negative", multi_line=True, timeout=12000, close_button="OK"

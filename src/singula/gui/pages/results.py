@@ -24,13 +24,13 @@ def add(station: Station) -> None:
     """Serve the page."""
 
     @ui.page("/results", title="Results · Singula", response_timeout=60)
-    def page(run: str = "", image: str = "") -> None:
+    async def page(run: str = "", image: str = "") -> None:
         nothing = (
             "No results yet",
             "Here you see every test image with its instances, what was matched with the "
             "truth, and the size and shape of each object.",
         )
-        finished_run(
+        await finished_run(
             station,
             "Results",
             run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +13,9 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.control import last_lines, next_run_id
+from singula.gui.guard import Guard
 from singula.gui.pages.frame import (
+    aside,
     button,
     empty_state,
     error_state,
@@ -24,7 +27,7 @@ from singula.gui.pages.frame import (
     subheading,
 )
 from singula.gui.pages.paths import path_input
-from singula.gui.runs import RESUMABLE, WORDS, RunView, find_runs, state_of, view_run
+from singula.gui.runs import RESUMABLE, WORDS, RunView, State, find_runs, state_of, view_run
 from singula.gui.station import Station
 from singula.report.run_sections import training_charts
 from singula.workflow import Job
@@ -35,15 +38,15 @@ _EVERY, _LINES, _MOST = 1.5, 200, 100
 def add(station: Station) -> None:
     """Serve the page."""
 
-    @ui.page("/run", title="Run · Singula")
-    def page(run: str = "", config: str = "", results: str = "results") -> None:
+    @ui.page("/run", title="Run · Singula", response_timeout=60)
+    async def page(run: str = "", config: str = "", results: str = "results") -> None:
         with frame("Run"):
             if run:
-                _show(station, run)
+                await _show(station, run)
             else:
                 heading("Run", "Train, predict and score, as a configuration file says.")
                 _start_form(station, config, results)
-                runs = find_runs(station.guard)
+                runs = await aside(_listed, station.guard)
                 subheading("Runs so far")
                 if runs:
                     _list(station, runs)
@@ -56,11 +59,19 @@ def add(station: Station) -> None:
                     )
 
 
-def _list(station: Station, runs: list[Path]) -> None:
-    """Every run with its state, the latest first."""
+def _listed(guard: Guard) -> list[tuple[Path, State | None]]:
+    """Return every run, the latest first, with the states of those that are shown."""
+    runs = find_runs(guard)
+    states = [state_of(folder) for folder in runs[:_MOST]]
+    return list(zip_longest(runs, states))
+
+
+def _list(station: Station, runs: list[tuple[Path, State | None]]) -> None:
+    """Show every run with its state, the latest first."""
     with ui.element("ul").classes("run-list"):
-        for folder in runs[:_MOST]:
-            state = state_of(folder)
+        for folder, state in runs:
+            if state is None:
+                continue
             with ui.element("li"):
                 ui.link(folder.name, run_address("run", folder))
                 ui.label(station.guard.short(folder.parent.parent)).classes("note place")
@@ -101,7 +112,7 @@ def _start_form(station: Station, config: str, results_in: str) -> None:
         propose()
         told = ui.element("div")
 
-        def start() -> None:
+        async def start() -> None:
             told.clear()
             job = None
             try:
@@ -114,13 +125,13 @@ def _start_form(station: Station, config: str, results_in: str) -> None:
                     int(number.value or 0),
                     (gpu.value or "").strip() or None,
                 )
-                folder = station.control.start(job)
+                folder = await aside(station.control.start, job)
             except UserError as error:
                 with told:
                     error_state(error, "The run was not started")
                     with ui.element("div").classes("row-of"):
                         if job is not None:
-                            _earlier_link(station, job)
+                            await _earlier_link(station, job)
                         if path.value:
                             _change_link(path.value)
                 return
@@ -133,18 +144,18 @@ def _change_link(config: str) -> None:
     ui.link("Change the configuration", f"/new?config={quote(config)}").classes("as-button quiet")
 
 
-def _earlier_link(station: Station, job: Job) -> None:
-    """Way to the run of this name and number, where there is one: there it is resumed."""
+async def _earlier_link(station: Station, job: Job) -> None:
+    """Link to the run of this name and number, where there is one: there it is resumed."""
     try:
-        folder = station.control.folder(job)
+        folder = await aside(station.control.folder, job)
     except UserError:
         return
-    if folder in find_runs(station.guard):
-        words = "Resume" if state_of(folder) in RESUMABLE else "See"
+    if folder in await aside(find_runs, station.guard):
+        words = "Resume" if await aside(state_of, folder) in RESUMABLE else "See"
         ui.link(f"{words} {folder.name}", run_address("run", folder)).classes("as-button quiet")
 
 
-def _show(station: Station, run: str) -> None:
+async def _show(station: Station, run: str) -> None:
     try:
         folder = station.guard.check(run)
         if not folder.is_dir():
@@ -159,8 +170,8 @@ def _show(station: Station, run: str) -> None:
         with ui.element("div"):
             heading(folder.name)
             ui.label(station.guard.short(folder)).classes("note")
-        run_choice("run", find_runs(station.guard), folder, station.guard)
-    _Watch(station, folder)
+        run_choice("run", await aside(find_runs, station.guard), folder, station.guard)
+    await _Watch(station, folder).refresh()
 
 
 class _Watch:
@@ -178,13 +189,12 @@ class _Watch:
         self.curves = ui.html("", sanitize=False)
         subheading("Log")
         self.log = ui.html("", sanitize=False).classes("log").props('tabindex="0" role="log"')
-        self.refresh()
-        ui.timer(_EVERY, self.refresh)
+        ui.timer(_EVERY, self.refresh, immediate=False)
 
-    def refresh(self) -> None:
-        """Read the files and show what they say."""
+    async def refresh(self) -> None:
+        """Read the files of the run in a thread, then show what has changed."""
         self.station.control.processes.reap()
-        view = view_run(self.folder)
+        view = await aside(view_run, self.folder)
         self._changed("facts", _facts(view), self.facts.set_content)
         self._changed("curves", _curves(view), self.curves.set_content)
         log = html.escape(last_lines(view.log, _LINES)) or "nothing yet"
@@ -224,15 +234,15 @@ class _Watch:
             if view.state == "failed" and view.record is not None:
                 _change_link(self.station.guard.short(view.record.config))
 
-    def _stop(self) -> None:
-        self.station.control.stop(self.folder, kill=self.killing)
+    async def _stop(self) -> None:
+        await aside(self.station.control.stop, self.folder, kill=self.killing)
         self.killing = True
-        self.refresh()
+        await self.refresh()
 
-    def _resume(self) -> None:
+    async def _resume(self) -> None:
         self.killing = False
-        self.station.control.resume(self.folder)
-        self.refresh()
+        await aside(self.station.control.resume, self.folder)
+        await self.refresh()
 
 
 def _facts(view: RunView) -> str:

@@ -43,13 +43,13 @@ def add(station: Station) -> None:
     """Serve the page."""
 
     @ui.page("/tune", title="Tune · Singula", response_timeout=60)
-    def page(run: str = "", image: str = "") -> None:
+    async def page(run: str = "", image: str = "") -> None:
         nothing = (
             "Nothing to tune yet",
             "When a run has finished, you move its thresholds here and see at once what "
             "becomes of the instances; the network does not run again.",
         )
-        finished_run(
+        await finished_run(
             station,
             "Tune",
             run,
