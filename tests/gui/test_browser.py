@@ -22,6 +22,7 @@ from made_run import MadeRun, cells, without
 
 from singula.config import load_config
 from singula.demo import make_dataset
+from singula.gui.browser import write_redirect
 from singula.training.checkpoint import load_checkpoint
 
 pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
@@ -332,6 +333,18 @@ def test_without_the_token_there_is_nothing(browser: Any, made: Interface) -> No
     tab.locator("main h1").wait_for()
     assert "token" not in tab.evaluate("document.cookie")  # scripts do not see it
     context.close()
+
+
+def test_the_private_file_leads_to_the_interface(
+    browser: Any, made: Interface, tmp_path: Path
+) -> None:
+    watcher = Watcher(browser.new_context())
+    watcher.tab.goto(write_redirect(tmp_path, made.address).as_uri(), wait_until="commit")
+    watcher.tab.wait_for_url(lambda url: url.startswith(made.base) and "token" not in url)
+    open_page(made, watcher.tab, "/run")
+    (cookie,) = watcher.tab.context.cookies()
+    assert (cookie["sameSite"], cookie["httpOnly"]) == ("Strict", True)
+    assert watcher.troubles == []
 
 
 def test_a_file_is_chosen_in_a_dialog(browser: Any, made: Interface) -> None:
