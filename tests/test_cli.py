@@ -142,7 +142,16 @@ def test_white_space_in_any_place_is_refused(blank: str) -> None:
 
 
 def test_empty_words_and_names_with_blanks_are_arguments() -> None:
-    refuse_blank_arguments(["run", "--name", "", "--config", "my cells.yaml"])
+    refuse_blank_arguments(["run", "--gpu", "", "--config", "my cells.yaml", "--set", "A.B="])
+
+
+@pytest.mark.parametrize("option", ["--name", "-name", "--result_dir", "-rdir"])
+def test_an_empty_name_of_job_or_folder_is_refused(option: str) -> None:
+    for words in ([option, ""], [f"{option}="]):
+        with pytest.raises(UserError) as caught:
+            refuse_blank_arguments(["--config", "cells.yaml", *words])
+        assert caught.value.code == "cli.empty_argument"
+        assert option in caught.value.message
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -225,7 +225,7 @@ def _device(config: Config, gpu: str | None, log: Notify) -> Device:
     use_cores(config.SYSTEM.NUM_CPUS)
     device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, log)
     if device.kind == "cpu":
-        log(f"computing on {torch.get_num_threads()} CPU threads")
+        log(f"computing on {counted(torch.get_num_threads(), 'CPU thread')}")
     join_processes(device)
     return device
 

@@ -24,11 +24,16 @@ __all__ = [
 ]
 
 
+# An empty value of these would start a run under default names, or in the current folder.
+_NAMES = ("--name", "-name", "--result_dir", "-rdir")
+
+
 def refuse_blank_arguments(arguments: Sequence[str]) -> None:
-    """Refuse arguments that consist of white space.
+    """Refuse arguments that consist of white space, and empty names of jobs and folders.
 
     A shell passes a blank after a line's last backslash as an argument and runs the following
-    lines as commands of their own, so the options on those lines are lost.
+    lines as commands of their own, so the options on those lines are lost. A variable of the shell
+    that was never set becomes an empty argument.
 
     Raises
     ------
@@ -36,8 +41,17 @@ def refuse_blank_arguments(arguments: Sequence[str]) -> None:
         With the place of the first such argument.
     """
     for number, word in enumerate(arguments, start=1):
+        before = arguments[number - 2] if number > 1 else ""
+        option, equals, value = word.partition("=")
+        if (before if not word else option if equals and not value else "") in _NAMES:
+            raise UserError(
+                f"argument {number}: got an empty value of {option or before}, expected a name",
+                f"set the shell variable that {option or before} uses, or leave out the option to "
+                "use its default. Nothing was started",
+                "cli.empty_argument",
+            )
         if word and not word.strip():
-            after = f" after {arguments[number - 2]!r}" if number > 1 else ""
+            after = f" after {before!r}" if before else ""
             raise UserError(
                 f"argument {number}: got {word!r}{after}, which is only white space, expected an "
                 "option or a value",

@@ -62,16 +62,17 @@ def _order_of_removal(entries: Mapping[str, Entry], work: Translation) -> None:
         return
     work.entries[ORDER] = Entry(ORDER, True, size.place, size.spelling)
     text = (
-        f"{SIZE_OF_FORMAT}: small ones are removed before the seeds grow; set {ORDER}: False to "
-        "remove them afterwards"
+        f"{SIZE_OF_FORMAT}: small seeds are removed before they grow; set {ORDER}: False to "
+        "remove small instances afterwards"
     )
     work.notices.append(str(Problem(size.place, text)))
 
 
 def _removal_by_properties(entries: Mapping[str, Entry], work: Translation) -> None:
-    """Enable the removal as soon as its lists are set, unless the user disabled it.
+    """Enable the removal as soon as one of its lists is set, unless the user disabled it.
 
-    Limits or comparisons without any property, as files of the format carry them, are only named.
+    If other lists are missing, the rules of the enabled step refuse the file. A list of properties
+    that is explicitly empty asks for no removal, so limits and comparisons are only named.
     """
     lists = [entries[name] for name in _lists() if name in entries]
     lists = [entry for entry in lists if not is_none(entry.value) and plain(entry.value) != ()]
@@ -81,18 +82,22 @@ def _removal_by_properties(entries: Mapping[str, Entry], work: Translation) -> N
     names = ", ".join(entry.key.rpartition(".")[2] for entry in lists)
     for name in (switch, f"{_MEASURE}.ENABLE"):
         if name in entries and _is_false(entries[name].value):
-            text = f"{name}: False, so {names} of {REMOVE} has no effect"
+            verb = "have" if len(lists) > 1 else "has"
+            text = f"{name}: False, so {names} of {REMOVE} {verb} no effect"
             work.notices.append(str(Problem(entries[name].place, text)))
             return
         if name in entries and name == switch:
             return
     first = lists[0]
-    if first.key != f"{REMOVE}.PROPS":
-        text = f"{REMOVE}: {names} has no effect without PROPS"
+    if first.key != f"{REMOVE}.PROPS" and f"{REMOVE}.PROPS" in entries:
+        text = (
+            f"{REMOVE}: PROPS is empty, so {names} {'have' if len(lists) > 1 else 'has'} no effect"
+        )
         work.notices.append(str(Problem(first.place, text)))
         return
     work.entries[switch] = Entry(switch, True, first.place)
-    text = f"{REMOVE}: {names} enables the removal of instances; set {switch}: False to disable it"
+    enable = "enable" if len(lists) > 1 else "enables"
+    text = f"{REMOVE}: {names} {enable} the removal of instances; set {switch}: False to disable it"
     work.notices.append(str(Problem(first.place, text)))
 
 

@@ -60,7 +60,7 @@ class RemoveByProperties(Section):
 
     ENABLE: Bool = key(
         False,
-        "Remove instances that meet any of the lists of conditions; setting PROPS enables it.",
+        "Remove instances that meet any of the lists of conditions; setting the lists enables it.",
     )
     PROPS: PropertyLists = key((), "Lists of measurements, for example [['area'], ['npixels']].")
     VALUES: NumberLists = key((), "Lists of limits, shaped as PROPS.")
