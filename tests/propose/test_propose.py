@@ -158,7 +158,9 @@ def test_a_gpu_with_little_memory_gets_small_batches(survey) -> None:
     tiny = Machine(8, 64 << 30, 1, "card", 1 << 30)
     proposal = propose(survey(count=200, machine=tiny))
     assert proposal["TRAIN.BATCH_SIZE"] == 10
-    assert "holds no more" in dict((k, why) for k, _, why in proposal.reasons)["TRAIN.BATCH_SIZE"]
+    assert (
+        "does not hold more" in dict((k, why) for k, _, why in proposal.reasons)["TRAIN.BATCH_SIZE"]
+    )
 
 
 def test_what_is_removed_is_smaller_than_nearly_every_object(survey) -> None:
@@ -223,12 +225,14 @@ def test_z_shrinks_when_voxels_have_become_as_wide_as_deep(
     assert z_steps(levels, depth, anisotropy) == steps
 
 
-@pytest.mark.parametrize(("depth", "said"), [(6, "z shrinks later"), (1, "z never shrinks")])
+@pytest.mark.parametrize(
+    ("depth", "said"), [(6, "z is downsampled later"), (1, "z is never downsampled")]
+)
 def test_what_is_said_of_z_is_what_is_chosen(survey, depth: int, said: str) -> None:
     proposal = propose(survey(shape=(32, 128, 128), size=(depth, 24, 24)))
     (why,) = [why for key, _, why in proposal.reasons if key == "MODEL.Z_DOWN"]
     assert said in why
-    assert (2 in proposal["MODEL.Z_DOWN"]) == (said == "z shrinks later")
+    assert (2 in proposal["MODEL.Z_DOWN"]) == (said == "z is downsampled later")
 
 
 def test_numbers_of_a_part_of_the_images_are_said_to_be(survey) -> None:

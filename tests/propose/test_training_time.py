@@ -98,7 +98,7 @@ def test_the_reason_tells_the_measured_step() -> None:
     (why,) = [why for key, _, why in proposal.reasons if key == "TRAIN.EPOCHS"]
     assert "one training step takes 0.35 s" in why
     assert "on 2 CPU threads" in why
-    assert "22 min in all" in why
+    assert "22 min in total" in why
 
 
 @given(

@@ -27,7 +27,7 @@ def little_data(part: PartFacts, sizes: Sizes) -> list[Choice]:
         return []  # images get all of these anyway
     why = f"{counted(len(part.pairs), 'volume')} with {sizes.count} objects: little data"
     return [
-        Choice("AUGMENTOR.ELASTIC", True, f"{why}; bends a little"),
+        Choice("AUGMENTOR.ELASTIC", True, f"{why}; small deformations"),
         Choice("AUGMENTOR.ZOOM", True, f"{why}; sizes vary more than these show"),
         Choice("AUGMENTOR.ZOOM_RANGE", (0.8, 1.25)),
         Choice("AUGMENTOR.G_BLUR", True, f"{why}; as if out of focus"),
@@ -51,9 +51,9 @@ def uneven_slices(part: PartFacts) -> list[Choice]:
     """Choose brightness and contrast per slice where slices of the data differ."""
     if not is_uneven(part):
         return []
-    why = f"brightness differs by {slice_change(part):.0%} of the contrast from slice to slice"
+    why = f"brightness differs by {slice_change(part):.0%} of the contrast between slices"
     return [
-        Choice("AUGMENTOR.BRIGHTNESS_MODE", "2D", f"{why}: changed in each slice by itself"),
+        Choice("AUGMENTOR.BRIGHTNESS_MODE", "2D", f"{why}: each slice is changed separately"),
         Choice("AUGMENTOR.CONTRAST_MODE", "2D", why),
     ]
 

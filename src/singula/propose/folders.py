@@ -47,7 +47,7 @@ def _folders(part: PartFacts | None, name: str, stored: Path, why: str) -> list[
         Choice(
             f"DATA.{name}.INSTANCE_CHANNELS_DIR",
             _path(keep / "x"),
-            note="made from the labels; the data folder stays as it is",
+            note="computed from the labels; the data folder is not changed",
         ),
         Choice(f"DATA.{name}.INSTANCE_CHANNELS_MASK_DIR", _path(keep / "y")),
     ]
@@ -67,7 +67,7 @@ def val_folders(survey: Survey, stored: Path) -> list[Choice]:
         f"no validation images: {max(1, round(held * count))} of {counted(count, 'training image')}"
     )
     if count < 2:
-        why = f"there is one image: {held:.0%} of it validates"
+        why = f"only one image: {held:.0%} of it is used for validation"
     return [Choice(key, True, why), Choice("DATA.VAL.SPLIT_TRAIN", round(held, 3))]
 
 
@@ -89,7 +89,9 @@ def test_folders(survey: Survey, stored: Path) -> list[Choice]:
     if validation(survey) is not None or (train is not None and len(train.pairs) > 1):
         return [
             Choice(
-                use, True, "no test images: the validation images are scored, a little too well"
+                use,
+                True,
+                "no test images: validation images are scored, slightly too high",
             ),
             Choice(load, True),
         ]

@@ -32,17 +32,17 @@ def normalisation(survey: Survey, part: PartFacts) -> list[Choice]:
     ratio = float(np.median(ratios or [1.0]))
     spread = _spread(part.images)
     empty = float(np.mean([not len(labels.objects) for labels in part.labels]))
-    mode, why = "image", f"brightness differs {spread:.1f} times from image to image"
+    mode, why = "image", f"brightness differs between images by a factor of {spread:.1f}"
     if empty > _EMPTY_SHARE and spread < _ALIKE:
         mode = "dataset"
-        why = f"{empty:.0%} of the images have no object: by itself each would become noise"
+        why = f"{empty:.0%} of the images have no object; normalized alone, each would be noise"
     made = [
         Choice(f"{section}.TYPE", "scale_range", note="minimum and maximum become 0 and 1"),
         Choice(f"{section}.APPLICATION_MODE", mode, why),
     ]
     clip = f"the brightest and darkest 0.1 % take {1 - 1 / max(ratio, 1):.0%} of the range"
     if ratio <= _OUTLIERS:
-        clip += ", little, but single pixels should not decide"
+        clip += "; clipping keeps single pixels from setting the range"
     return [
         *made,
         Choice(f"{section}.PERC_CLIP", True, clip),
@@ -78,7 +78,7 @@ def colours(survey: Survey) -> list[Choice]:
         Images of other numbers of channels, which nothing makes alike.
     """
     if survey.mixed_channels:
-        return [Choice("DATA.FORCE_RGB", True, "some images are grey, some in colour")]
+        return [Choice("DATA.FORCE_RGB", True, "some images are gray, some in color")]
     counts = Counter(image.channels for image in survey.images)
     if len(counts) < 2:
         return []
@@ -89,8 +89,8 @@ def colours(survey: Survey) -> list[Choice]:
     raise UserError(
         f"images of several numbers of channels: {counts[usual]} of {len(survey.images)} have "
         f"{usual}, but {shown}{more}",
-        "give all images the same channels, or keep them in two data sets; only grey (1) and "
-        "colour (3) together are taken as they are",
+        "give all images the same channels, or keep them in two data sets; only gray (1) and "
+        "color (3) together are taken as they are",
     )
 
 
@@ -98,10 +98,10 @@ def intensity_changes(survey: Survey, part: PartFacts, sizes: Sizes) -> list[Cho
     """Choose random changes of brightness, contrast and sharpness."""
     spread = _spread(part.images)
     wide = spread > _VARIED
-    why = contrast = f"brightness differs {spread:.1f} times from image to image"
+    why = contrast = f"brightness differs between images by a factor of {spread:.1f}"
     if not wide and is_little(part, sizes):
         few = counted(len(part.pairs), "image")
-        contrast = f"{few} with {sizes.count} objects: other recordings differ more than these"
+        contrast = f"{few} with {sizes.count} objects: other images will differ more than these"
     if not wide and is_uneven(part):
         contrast = f"slices differ in brightness by {slice_change(part):.0%} of the contrast"
     amount = 0.3 if wide or is_little(part, sizes) or is_uneven(part) else 0.1
@@ -120,7 +120,7 @@ def intensity_changes(survey: Survey, part: PartFacts, sizes: Sizes) -> list[Cho
             Choice("AUGMENTOR.GAUSSIAN_NOISE_VAR", 0.001),
         ]
     if survey.mixed_channels:
-        made.append(Choice("AUGMENTOR.GRAYSCALE", True, "some images are grey"))
+        made.append(Choice("AUGMENTOR.GRAYSCALE", True, "some images are gray"))
     return made
 
 

@@ -47,7 +47,9 @@ def pooling(
         levels -= 1
     width = 32 if machine.gpus else 16
     maps = [width * 2**level for level in range(levels)]
-    why = f"{levels} levels: large objects ({sizes.side:.0f} pixels) are a few pixels at the last"
+    why = (
+        f"{levels} levels: large objects ({sizes.side:.0f} pixels) keep a few pixels at the lowest"
+    )
     made = Choice("MODEL.FEATURE_MAPS", maps, why + ("" if machine.gpus else "; narrow, for a CPU"))
     if sizes.ndim == 2:
         return made, []
@@ -67,7 +69,7 @@ def z_steps(levels: int, depth: int, anisotropy: float) -> list[int]:
 
 def _why_steps(steps: Sequence[int], anisotropy: float, depth: int) -> str:
     if anisotropy >= _ANISOTROPIC:
-        later = "z shrinks later" if 2 in steps else "z never shrinks"
+        later = "z is downsampled later" if 2 in steps else "z is never downsampled"
         return f"voxels are {anisotropy:.3g} times deeper than wide: {later}"
     if 1 in steps:
         return f"the volume has only {counted(depth, 'slice')}"
@@ -109,8 +111,9 @@ def patch(
     return Choice(
         "DATA.PATCH_SIZE",
         value,
-        f"{axes}, channels: holds large objects ({sizes.side:.0f} pixels) "
-        f"{min(sides[-2:]) / sizes.side:.1f} times over; most images are {_times(shape)}",
+        f"{axes}, channels: the shorter side is "
+        f"{min(sides[-2:]) / sizes.side:.1f} times a large object ({sizes.side:.0f} pixels); "
+        f"most images are {_times(shape)}",
     )
 
 
@@ -144,7 +147,7 @@ def batch(survey: Survey, patch_size: Sequence[int], width: int, patches: int) -
     number = int(max(1, min(max(2, min(round(wanted), 32)), held, max(2, patches // 2))))
     why = f"{number * pixels / 1e6:.2f} million pixels per step on a {kind.upper()}"
     if number > held - 1:
-        why = f"memory ({memory / 2**30:.0f} GiB) holds no more"
+        why = f"memory ({memory / 2**30:.0f} GiB) does not hold more"
     return Choice("TRAIN.BATCH_SIZE", number, why)
 
 
@@ -152,5 +155,5 @@ def padding(patch_size: Sequence[int]) -> Choice:
     """Rim of the tiles that is seen and not kept."""
     rim = tuple(side // 8 for side in patch_size[:-1])
     return Choice(
-        "DATA.TEST.PADDING", rim, "an eighth of a patch is seen around what is kept: no seams"
+        "DATA.TEST.PADDING", rim, "an eighth of a patch is predicted as context, which avoids seams"
     )

@@ -23,13 +23,13 @@ def channels(sizes: Sizes, machine: Machine) -> Choice:
     key, touch = f"{_SEG}.DATA_CHANNELS", f"{sizes.touching:.0%} of the objects touch others"
     if sizes.lost > _MOST_LOST and sizes.compact >= _ROUND:
         return Choice(
-            key, "BP", f"{sizes.lost:.0%} of the objects are nothing but contour, so a point each"
+            key, "BP", f"{sizes.lost:.0%} of the objects consist of contour only: each gets a point"
         )
     if machine.gpus and sizes.touching >= _CROWDED and sizes.compact >= _ROUND:
-        return Choice(key, "BCD", f"{touch} and are round: contour and depth part them")
+        return Choice(key, "BCD", f"{touch} and are round: contour and distance separate them")
     if sizes.touching >= _CROWDED:
-        return Choice(key, "BC", f"{touch}: the contour parts them; D would cost a third more time")
-    return Choice(key, "BC", f"{touch}: inside and contour suffice")
+        return Choice(key, "BC", f"{touch}: the contour separates them; D takes a third longer")
+    return Choice(key, "BC", f"{touch}: B and C suffice")
 
 
 def weights(used: Sequence[str], classes: int) -> Choice:
@@ -47,7 +47,7 @@ def contour(sizes: Sizes, used: Sequence[str]) -> Choice:
         return Choice(
             key,
             "outer",
-            f"{sizes.lost:.1%} of the objects are too thin to have an inside beside their contour",
+            f"{sizes.lost:.1%} of the objects are too thin to have pixels inside their contour",
         )
     # An object that fills the image is nowhere near an outside: its box says how wide it is.
     across = min(2 * sizes.radius, *sizes.typical)
@@ -66,7 +66,7 @@ def points(sizes: Sizes) -> Choice:
 
 def growth() -> Choice:
     """Whether instances cover their contour."""
-    return Choice(f"{_SEG}.GROW_INTO_CONTOUR", True, note="instances reach to their very edge")
+    return Choice(f"{_SEG}.GROW_INTO_CONTOUR", True, note="instances include their contour")
 
 
 def thresholds(
@@ -81,7 +81,7 @@ def thresholds(
     pixels : float
         Those that the network will have learned from, counted each time.
     """
-    why = "fixed thresholds part touching objects better than automatic ones"
+    why = "fixed thresholds separate touching objects better than automatic ones"
     made = [
         Choice(f"{_SEG}.DATA_MW_TH_TYPE", "manual", why),
         Choice(f"{_SEG}.DATA_MW_TH_BINARY_MASK", 0.5, note="seeds: B above this"),
@@ -117,10 +117,10 @@ def _contour_threshold(sizes: Sizes, pixels: float) -> Choice:
         why = f"seeds: C below this; only {sizes.touching:.0%} of the objects touch others, and "
         return Choice(key, 0.3, why + "0.2 would break objects after short training")
     if sizes.ndim == 3:
-        return Choice(key, 0.2, "seeds: C below this; what still joins them is eroded")
+        return Choice(key, 0.2, "seeds: C below this; erosion separates what still touches")
     if pixels < _LONG:
         return Choice(key, 0.2, "seeds: C below this; 0.1 would break objects after short training")
-    return Choice(key, 0.1, "seeds: C below this, which parts most after long training")
+    return Choice(key, 0.1, "seeds: C below this; separates most after long training")
 
 
 def seeds(sizes: Sizes, used: Sequence[str]) -> list[Choice]:
@@ -144,7 +144,7 @@ def small(sizes: Sizes) -> list[Choice]:
         Choice(
             f"{_SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE",
             int(sizes.least),
-            "pixels; 99 % of the complete objects have as many",
+            "pixels; 99% of the complete objects have at least this many",
         )
     ]
     if sizes.cut:

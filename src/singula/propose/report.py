@@ -61,13 +61,13 @@ def init_dataset(
     if doubtful:
         notify("")
         notify(f"ATTENTION: {doubtful[0].path}: {doubtful[0].suspicion}")
-        notify(f"  so it is in {counted(len(doubtful), 'label image')}; correct them before a run:")
-        notify(f"  {command('check', dataset)} says how, and its --fix does what it can")
+        notify(f"  {counted(len(doubtful), 'label image')} like this; correct them before a run:")
+        notify(f"  {command('check', dataset)} describes how; its --fix corrects what it can")
     if _masks(survey):
         notify("")
-        notify("ATTENTION: most ids of the labels lie in several pieces: masks instead of ids?")
-        notify(f"  {command('check', dataset)} says where, and its --fix gives each piece an id;")
-        notify("  then singula init of that copy: what was chosen here suits the masks")
+        notify("ATTENTION: most ids of the labels are in several pieces: masks instead of ids?")
+        notify(f"  {command('check', dataset)} lists them, and its --fix gives each piece an id;")
+        notify("  then run singula init on that copy, as the choices above fit the masks")
     notify("")
     notify(f"written: {output}")
     notify(f"first: {command('check', '--config', output)}")

@@ -130,15 +130,15 @@ def epoch_choices(
     epochs = max(_LEAST_EPOCHS, min(fit, most))
     patches = counted(plan.patches, "patch", "patches")
     why = (
-        f"of {patches}, about {_duration(plan.seconds)} each on "
-        f"{speed.measured_on or _processor(machine)}: {_duration(epochs * plan.seconds)} in all"
+        f"{patches} and about {_duration(plan.seconds)} per epoch on "
+        f"{speed.measured_on or _processor(machine)}: {_duration(epochs * plan.seconds)} in total"
     )
     if speed.measured_on:
         why += f"; {step_text(speed)}"
     if epochs > fit:
         why += f"; fewer than {_LEAST_EPOCHS} epochs would not learn enough"
     elif epochs < fit:
-        why += f"; more would hardly improve it, so {minutes:g} min are not used up"
+        why += f"; more would hardly improve the result, so less than {minutes:g} min are used"
     made = [Choice("TRAIN.EPOCHS", epochs, why)]
     if plan.random:
         why = "patches that cover all images would be too many for an epoch"
@@ -194,12 +194,12 @@ def optimiser() -> list[Choice]:
     return [
         Choice("TRAIN.ENABLE", True),
         Choice("TRAIN.OPTIMIZER", "ADAMW"),
-        Choice("TRAIN.LR", 0.002, note="at its highest"),
+        Choice("TRAIN.LR", 0.002, note="maximum"),
         Choice("TRAIN.W_DECAY", 0.02),
         Choice(
             "TRAIN.LR_SCHEDULER.NAME",
             "onecycle",
-            "the number of epochs is fixed: the learning rate rises and falls once",
+            "the learning rate rises and falls once over all epochs",
         ),
     ]
 
@@ -210,7 +210,7 @@ def dropout(maps: Sequence[int]) -> Choice:
     values[-1] = 0.2
     if len(maps) > 2:
         values[-2] = 0.1
-    return Choice("MODEL.DROPOUT_VALUES", values, note="of each level")
+    return Choice("MODEL.DROPOUT_VALUES", values, note="one per level")
 
 
 def geometry(survey: Survey, sizes: Sizes, patch: Sequence[int]) -> list[Choice]:
@@ -218,7 +218,7 @@ def geometry(survey: Survey, sizes: Sizes, patch: Sequence[int]) -> list[Choice]
     square = patch[-1] == patch[-2]
     made = [
         Choice("AUGMENTOR.ENABLE", True, note="random changes of training patches"),
-        Choice("AUGMENTOR.DA_PROB", 0.5, note="chance of each"),
+        Choice("AUGMENTOR.DA_PROB", 0.5, note="probability of each change"),
         Choice("AUGMENTOR.ROT90", square, "" if square else "patches are not square"),
         Choice("AUGMENTOR.VFLIP", True),
         Choice("AUGMENTOR.HFLIP", True),
@@ -232,6 +232,6 @@ def geometry(survey: Survey, sizes: Sizes, patch: Sequence[int]) -> list[Choice]
         made += [
             Choice("AUGMENTOR.ZOOM", True, why),
             Choice("AUGMENTOR.ZOOM_RANGE", (0.7, 1.4) if wide else (0.85, 1.2)),
-            Choice("AUGMENTOR.ELASTIC", True, note="bends a little"),
+            Choice("AUGMENTOR.ELASTIC", True, note="small deformations"),
         ]
     return made
