@@ -149,6 +149,23 @@ def test_any_box_of_a_tiff(case: dict[str, Any], data: st.DataObject) -> None:
         agree(open_image(path, ndim), array, case["box"])
 
 
+def test_boxes_of_a_tiff_in_one_piece_are_read_without_its_metadata(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many pages take long to parse, and a large image is read in many boxes."""
+    path, array = tmp_path / "a.ome.tif", RNG.integers(0, 255, (9, 20, 30), np.uint8)
+    tifffile.imwrite(path, array, metadata={"axes": "ZYX"})
+    opened = open_image(path, 3, 1)
+    opened.read((slice(0, 1),) * 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(tifffile.TiffFile, "__init__", lambda *_, **__: pytest.fail("parsed again"))
+        box = (slice(2, 5), slice(0, 20), slice(7, 9))
+        np.testing.assert_array_equal(opened.read(box)[..., 0], array[box])
+    # Another file of the same shape in its place, with pixels elsewhere, is not mixed up.
+    tifffile.imwrite(path, array[::-1], metadata={"axes": "ZYX"}, description="longer " * 99)
+    np.testing.assert_array_equal(opened.read(box)[..., 0], array[::-1][box])
+
+
 @pytest.mark.parametrize("photometric", ["rgb", "minisblack"])
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 @pytest.mark.parametrize("tile", [None, (16, 32)])

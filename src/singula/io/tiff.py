@@ -43,10 +43,18 @@ def tiff_pixels(path: Path, place: ArrayPlace) -> tuple[AnyArray, Header]:
 def tiff_mapped(path: Path, place: ArrayPlace) -> AnyArray | None:
     """View an image of a TIFF file whose pixels are not compressed and lie together."""
     with open_series(path, place) as (tif, series, header):
-        if series.dataoffset is None or not series.keyframe.is_memmappable:
-            return None
-        dtype = series.dtype.newbyteorder(tif.byteorder)
-        return np.asarray(np.memmap(path, dtype, "r", series.dataoffset, header.shape))
+        found = contiguous_pixels(tif, series)
+    if found is None:
+        return None
+    dtype, offset = found
+    return np.asarray(np.memmap(path, dtype, "r", offset, header.shape))
+
+
+def contiguous_pixels(tif: TiffFile, series: TiffPageSeries) -> tuple[np.dtype[Any], int] | None:
+    """Return type and offset of pixels that can be mapped; None where they cannot."""
+    if series.dataoffset is None or not series.keyframe.is_memmappable:
+        return None
+    return series.dtype.newbyteorder(tif.byteorder), series.dataoffset
 
 
 def tiff_series(path: Path, place: ArrayPlace) -> list[Series]:
@@ -81,7 +89,7 @@ def open_series(path: Path, place: ArrayPlace) -> Iterator[tuple[TiffFile, TiffP
 
 
 def _images(tif: TiffFile) -> list[TiffPageSeries]:
-    """Return the images of a file, without thumbnails and pictures of the slide's label."""
+    """Return the images of a file, without thumbnails and pictures of the slide."""
     return [
         series
         for number, series in enumerate(tif.series)

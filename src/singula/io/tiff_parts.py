@@ -13,7 +13,7 @@ import numpy as np
 
 from singula.boxes import Box
 from singula.io.image import AnyArray, ArrayPlace, Header, Stored
-from singula.io.tiff import open_series, tiff_mapped, tiff_pixels
+from singula.io.tiff import contiguous_pixels, open_series, tiff_mapped, tiff_pixels
 
 if TYPE_CHECKING:
     from tifffile import TiffPageSeries
@@ -26,13 +26,17 @@ def open_tiff(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     together from the segments it touches. Of the rare file whose pages do not make up the axes one
     by one the whole image is read, and held.
     """
-    with open_series(path, place) as (_, series, header):
-        in_place = series.dataoffset is not None and series.keyframe.is_memmappable
-        pages = None if in_place else _Pages.of(path, series, header)
-    if in_place:
+    with open_series(path, place) as (tif, series, header):
+        contiguous = contiguous_pixels(tif, series)
+        pages = None if contiguous is not None else _Pages.of(path, series, header)
+    if contiguous is not None:
+        dtype, offset = contiguous
+        opened = _stamp(path)
 
         def mapped(box: Box) -> AnyArray:
             # Map again at each read, so that pages of the file read before are released.
+            if _stamp(path) == opened:
+                return np.array(np.memmap(path, dtype, "r", offset, header.shape)[box])
             view = tiff_mapped(path, place)
             if view is None:
                 raise ValueError("it was changed since it was opened")
@@ -49,6 +53,12 @@ def open_tiff(path: Path, place: ArrayPlace, labels: bool) -> Stored:
 
         return Stored(header, header.shape, whole)
     return Stored(header, pages.chunks, pages.read)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes when a file is written again."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 @dataclass(frozen=True)
