@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from singula.data.patches import read_patch
 from singula.data.preprocess import PreprocessSettings, Reference, preprocess
 from singula.gui.pictures import Scene
 from singula.inspection.images import _most_telling
-from singula.io.lazy_array import is_constant, notice_constant
+from singula.io.lazy import LazyImage, open_image
+from singula.io.lazy_array import LazyArray, is_constant, notice_constant
 from singula.report.overlay import reduced, to_grey
 from singula.report.pictures import _shrunk
 
@@ -114,6 +116,29 @@ def test_one_other_pixel_is_contrast() -> None:
     image[299, 399, 1] = 8
     assert not is_constant(image)
     assert notice_constant("a", image) == []
+
+
+def test_a_large_image_with_an_empty_margin_is_not_read_through(tmp_path: Path) -> None:
+    image = np.zeros((40, 512, 512), np.uint8)
+    image[15:, 150:400, 150:400] = 9
+    np.save(tmp_path / "a.npy", image)
+    opened = open_image(tmp_path / "a.npy", 3, 1)
+    read = []
+
+    def count(self: LazyImage, box: Sequence[slice]) -> np.ndarray:
+        part = whole(self, box)
+        read.append(part.size)
+        return part
+
+    whole = LazyImage.read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LazyImage, "read", count)
+        assert not is_constant(LazyArray.of(opened))
+    assert sum(read) < image.size / 20
+    image[:] = 0
+    image[39, 511, 511] = 1
+    np.save(tmp_path / "b.npy", image)
+    assert not is_constant(LazyArray.of(open_image(tmp_path / "b.npy", 3, 1)))
 
 
 def test_values_far_from_one_are_named_for_div() -> None:

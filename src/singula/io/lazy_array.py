@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from singula.io.image import AnyArray
 from singula.io.lazy import LazyImage
 
 _PIECE = 1 << 22  # values of a piece, about
-_FEW = 4096  # pixels by which most images are known not to be constant
+_FEW = 4096  # pixels of a piece that are compared first: most images differ among them
+_PROBES, _PROBE_SIDE = 3, 16  # boxes along each axis, and their sides, that are read first
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,20 +146,31 @@ def _full(index: Any, ndim: int) -> list[Any]:
 def is_constant(array: Pixels) -> bool:
     """Return True if every channel has one single value.
 
-    A lazy array is read piece by piece until a pixel differs.
+    A large image often begins with an empty margin, so a few boxes spread over a lazy array are
+    read first. Then it is read piece by piece until a pixel differs.
 
     Parameters
     ----------
     array : ndarray or LazyArray
         (…, channels)
     """
-    first = None
-    for _, part in pieces(array):
+    first = np.asarray(array[(slice(0, 1),) * (array.ndim - 1)]).reshape(-1)
+    probes = _probes(array) if isinstance(array, LazyArray) else iter(())
+    for part in chain(probes, (part for _, part in pieces(array))):
         flat = part.reshape(-1, part.shape[-1])
-        first = flat[0] if first is None else first
         if (flat[:: max(1, len(flat) // _FEW)] != first).any() or (flat != first).any():
             return False
     return True
+
+
+def _probes(array: LazyArray) -> Iterator[AnyArray]:
+    """Read a small box around each point of a coarse grid."""
+    starts = [
+        [size * (2 * place + 1) // (2 * _PROBES) for place in range(_PROBES)]
+        for size in array.shape[:-1]
+    ]
+    for corner in product(*starts):
+        yield np.asarray(array[tuple(slice(start, start + _PROBE_SIDE) for start in corner)])
 
 
 def notice_constant(name: object, array: Pixels) -> list[str]:
