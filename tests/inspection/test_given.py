@@ -90,7 +90,11 @@ def test_the_same_id_is_the_background_of_a_crowded_image(tmp_path: Path) -> Non
     for place in (0, 1):
         data.put("train", "y", f"im{place}.tif", data.ids("train", f"im{place}.tif") + np.uint16(1))
     data.put("train", "y", "im2.tif", crowded.astype(np.uint16))
+    turned, tag = data.folder / "train" / "y" / "im2.tif", (274, 3, 1, 3, True)  # by 180°
+    tifffile.imwrite(turned, crowded[::-1, ::-1].astype(np.uint16), extratags=[tag])
     assert undo(crowded[..., None])[1] == ()
+    (note,) = (one for one in inspect_dataset(data.folder).notes if "orientation" in one)
+    assert "1 file)" in note, "a file that is looked at twice counts once"
     found = [one for one in inspect_dataset(data.folder).findings if one.kind == "background"]
     assert sorted(one.file.name for one in found) == ["im0.tif", "im1.tif", "im2.tif"]
     write_fixed(inspect_dataset(data.folder), tmp_path / "fixed")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,6 @@ from singula.inspection.labels import (
 )
 from singula.inspection.pairing import Paired, pair_part
 from singula.io.pairs import Pair
-from singula.io.read import read_header
 from singula.survey import Folders, find_folders
 from singula.survey.dataset import decide_ndim
 from singula.words import counted
@@ -144,11 +142,7 @@ def inspect_dataset(
             facts[len(facts) - len(pairs) :]
         )
         found += _nothing_to_learn(visit) if part.name == "train" else visit.found
-        notes += visit.notes
-        notes += [
-            f"{part.name}: {note} ({counted(count, 'file')})"
-            for note, count in visit.file_notes.items()
-        ]
+        notes += _notes(part.name, facts[len(facts) - len(pairs) :])
         parts.append(
             InspectedPart(part.name, part.images, part.labels, pairs, visit.count, files.channels)
         )
@@ -176,6 +170,17 @@ def _decide_ndim(parts: Sequence[Sequence[Pair]]) -> int:
         return votes.most_common(1)[0][0]
 
 
+def _notes(part: str, facts: Sequence[FileFacts]) -> list[str]:
+    """Return the notes on the files of a part, with the number of files."""
+    sampled = [
+        f"{part}: of {fact.pair.image.name}, {fact.sampled} were looked at, for values alone"
+        for fact in facts
+        if fact.pair is not None and fact.sampled
+    ]
+    count = Counter(note for fact in facts for note in fact.notes)
+    return sampled + [f"{part}: {note} ({counted(n, 'file')})" for note, n in count.items()]
+
+
 def _nothing_to_learn(visit: _Visit) -> list[Finding]:
     """Findings of the training data, where images without any object are a problem if all are."""
     if visit.count:
@@ -198,8 +203,6 @@ class _Visit:
 
     def __post_init__(self) -> None:
         self.found: list[Finding] = []
-        self.notes: list[str] = []
-        self.file_notes: Counter[str] = Counter()
         self.counts: dict[Path, int] = {}
 
     @property
@@ -208,10 +211,10 @@ class _Visit:
         return sum(self.counts.values())
 
     def with_usual_background(self, facts: Sequence[FileFacts]) -> list[FileFacts]:
-        """Look again at crowded labels, in which the usual id of the background surrounds nothing.
+        """Look again at crowded labels, in which the id of the background surrounds nothing.
 
-        Where most label images of a part have the same id as background, it is that of the others
-        without a 0 as well.
+        If most label images of a part have the same background id, it is also the background of
+        the other label images without zeros.
         """
         labeled = [fact.pair for fact in facts if fact.pair and fact.pair.label]
         known = {
@@ -227,13 +230,12 @@ class _Visit:
             pair = fact.pair
             if pair is not None and fact.label_full and pair.label not in known:
                 self.found = [one for one in self.found if one.image != pair.image]
-                self.file_notes.subtract(fact.notes)
                 fact = self.pair(pair, usual)
             new.append(fact)
         return new
 
     def pair(self, pair: Pair, background: int | None = None) -> FileFacts:
-        """Look at an image and its labels, and return what is compared across files.
+        """Inspect an image and its labels, and return the facts to compare across files.
 
         Parameters
         ----------
@@ -251,13 +253,7 @@ class _Visit:
             sized=self.part in settings.sized,
         )
         facts.part, facts.pair = self.part, pair
-        self.file_notes.update(facts.notes)
         self._add(pair.image, pair, noticed)
-        if facts.sampled:
-            self.notes.append(
-                f"{self.part}: of {pair.image.name}, {facts.sampled} were looked at, for values "
-                "alone"
-            )
         given = label_shape = None
         if pair.label is not None:
             given, label_shape, noticed, is_mask = check_label(
@@ -268,7 +264,8 @@ class _Visit:
                 background=background,
             )
             self._add(pair.label, pair, noticed)
-            self._label_notes(pair.label, pair)
+            if given is not None:
+                facts.notes += tuple(f"labels: {note}" for note in given.header.notes)
         shape = facts.shape
         if label_shape is not None and shape is not None and label_shape != shape:
             self._mismatch(pair, shape, label_shape)
@@ -308,11 +305,6 @@ class _Visit:
         self._add(path, pair, noticed)
         if image is not None:
             self._add(path, pair, notice_leftovers(image, ids, seen))
-
-    def _label_notes(self, path: Path, pair: Pair) -> None:
-        with suppress(UserError):  # a file that cannot be read is a finding
-            header = read_header(path, pair.label_arrays, labels=True)
-            self.file_notes.update(f"labels: {note}" for note in header.notes)
 
     def _patch(self, shape: tuple[int, ...]) -> list[Noticed]:
         patch = self.settings.patch
