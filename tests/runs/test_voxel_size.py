@@ -104,3 +104,13 @@ def test_when_a_size_is_that_of_the_file(given, spacing, unit, agrees, replaced)
     """Sizes are compared as lengths, so that a unit is neither lost nor invented."""
     assert agreeing_unit(given, spacing, unit) == agrees
     assert (replaced_size("KEY", given, spacing, unit) is not None) == replaced
+
+
+@pytest.mark.parametrize(
+    ("given_unit", "replaced"), [("µm", True), ("nm", False), ("um", True), (None, False)]
+)
+def test_the_unit_of_a_set_size_counts(given_unit, replaced) -> None:
+    """100 µm and 100 nm are different sizes; without a unit, the size is taken as the file's."""
+    line = replaced_size("--spacing", (100, 100), (100, 100), "nm", given_unit)
+    assert (line is not None) == replaced
+    assert replaced_size("--spacing", (0.1, 0.1), (100, 100), "nm", "micron") is None

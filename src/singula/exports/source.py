@@ -43,7 +43,7 @@ class Instances:
     file_name : str
         The image that was segmented, as far as it is known.
     replaced : str
-        Message on the voxel size of the file, if another one was set instead.
+        Message on the voxel size of the file, if the user set another one.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Source:
         replaced = None
         if self.spacing is not None:
             sizes = check_spacing(self.spacing, self.ndim)
-            replaced = replaced_size(self.spacing_from, sizes, image.spacing, image.unit)
+            replaced = replaced_size(self.spacing_from, sizes, image.spacing, image.unit, self.unit)
             image = image.with_spacing(sizes)
         classes = class_of_each(labels, image.array[..., 1]) if self.classes else None
         return Instances(

@@ -113,7 +113,7 @@ class VoxelSize:
     unit : str, optional
         Symbol of the unit; None if the file gives no length.
     notes : tuple of str
-        What the user should know: axes whose size is missing or invalid.
+        Notes for the user on axes whose size is missing or invalid.
     """
 
     spacing: tuple[float, ...] | None = None
@@ -199,7 +199,7 @@ def _lost(
 def agreeing_unit(
     given: Sequence[float], spacing: Sequence[float] | None, unit: str | None
 ) -> str | None:
-    """Return the unit in which a voxel size without a unit was given, as far as a file tells.
+    """Return the unit of a voxel size that was given without one, by comparison with a file.
 
     Parameters
     ----------
@@ -237,7 +237,11 @@ def _agree(first: Sequence[float], second: Sequence[float]) -> bool:
 
 
 def replaced_size(
-    source: str, given: Sequence[float], spacing: Sequence[float] | None, unit: str | None
+    source: str,
+    given: Sequence[float],
+    spacing: Sequence[float] | None,
+    unit: str | None,
+    given_unit: str | None = None,
 ) -> str | None:
     """Return a message if a voxel size that a user set differs from that of a file; else None.
 
@@ -247,13 +251,16 @@ def replaced_size(
         Key or option that set it.
     given, spacing, unit
         As for `agreeing_unit`.
+    given_unit : str, optional
+        Unit of `given`, if the user set one.
     """
     if spacing is None:
         return None
-    own = agreeing_unit(given, spacing, unit)
+    own = given_unit or agreeing_unit(given, spacing, unit)
     sizes: Sequence[float] = spacing
-    if own is not None and own != unit:
-        sizes = [convert(size, unit_symbol(unit) or "", own) for size in spacing]
+    of_file, of_user = unit_symbol(unit) or "", unit_symbol(own) or ""
+    if of_file in METERS and of_user in METERS:
+        sizes = [convert(size, of_file, of_user) for size in spacing]
     if _agree(given, sizes):
         return None
     return (

@@ -176,7 +176,7 @@ def _check(model: Model, pair: Pair, sizes: _Sizes) -> list[str]:
     Raises
     ------
     UserError
-        In terms of the model: `singula predict` has no configuration that a user could change.
+        The image does not fit; the message refers to the model, not to configuration keys.
     """
     path, channels, grey = pair.image, model.config.in_channels, model.reader.grey
     header = read_header(path, pair.arrays)
@@ -196,7 +196,7 @@ def _check(model: Model, pair: Pair, sizes: _Sizes) -> list[str]:
     notes = file_notes(header, layout, sized=given is not None)
     if given is not None:
         option = "--spacing" if sizes.spacing is not None else "DATA.TEST.RESOLUTION of the model"
-        line = replaced_size(option, given, *geometry(header, model.ndim))
+        line = replaced_size(option, given, *geometry(header, model.ndim), sizes.unit)
         if line is not None and sizes.spacing is None:
             line += "; set --spacing to use another"
         notes += [line] if line else []
@@ -291,7 +291,7 @@ def _images_of(folder: Path) -> list[Path]:
 
 
 def gather_images(paths: Sequence[Path]) -> list[Path]:
-    """List files, and all images of folders (not their labels beside them), in natural order.
+    """List files, and all images of folders without the labels next to them, in natural order.
 
     Raises
     ------
