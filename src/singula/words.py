@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -44,8 +43,8 @@ def command(*words: object) -> str:
 def install_command(extra: str = "") -> str:
     """Return the command that installs an extra into the present installation.
 
-    From a checkout or a folder it names that folder, with its tested versions; from a wheel, an
-    archive or a repository it names that source; else the package.
+    For a checkout or a folder, the command names that folder, with its tested versions. For a
+    wheel, an archive or a repository, it names that source; otherwise the package.
 
     Parameters
     ----------
@@ -76,7 +75,9 @@ def install_command(extra: str = "") -> str:
 
 
 def _source(installed: Distribution | None) -> dict[str, Any]:
-    """Return where pip took the installed package from (PEP 610); empty for an index."""
+    """Return the source of the installed package (PEP 610); empty for a package index."""
+    import json
+
     text = installed.read_text("direct_url.json") if installed is not None else None
     try:
         found = json.loads(text or "{}")

@@ -18,8 +18,9 @@ pytest.importorskip(
 from singula.gui import processes as module
 from singula.gui.processes import Processes
 from singula.gui.results import Results, open_results
-from singula.gui.search import RECORD, start_search, stop_search, view_search
+from singula.gui.search import RECORD, _progress, start_search, stop_search, view_search
 from singula.tuning import find_run, tune
+from singula.words import counted
 
 BEGIN = "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
@@ -138,3 +139,9 @@ def _wait(done: Callable[[], bool]) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("it never happened")
+
+
+def test_thousands_of_settings_are_shown() -> None:
+    """The number has a thin space, as everywhere."""
+    line = f"  {counted(12345, 'setting')} tried, best 0.7812"
+    assert _progress(f"searching for the best\n{line}\n")[0] == line.strip()

@@ -121,11 +121,12 @@ def test_files_of_other_places_and_unreadable_ones(tmp_path) -> None:
         with_statistics(plain, checkpoint, print)
     assert error.value.code == "normalization.no_statistics"
     mean, std = files(tmp_path / "checkpoints")
-    mean.write_bytes(b"not an array")
     np.save(std, np.array([2.0, 3.0]))
-    with pytest.raises(UserError) as error:
-        with_statistics(plain, checkpoint, print)
-    assert error.value.code == "normalization.unreadable_file"
+    for contents in (b"not an array", b""):
+        mean.write_bytes(contents)
+        with pytest.raises(UserError) as error:
+            with_statistics(plain, checkpoint, print)
+        assert error.value.code == "normalization.unreadable_file"
     np.save(mean, np.array([np.nan]))
     with pytest.raises(UserError) as error:
         with_statistics(plain, checkpoint, print)

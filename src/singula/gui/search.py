@@ -25,7 +25,7 @@ from singula.tuning.tuner import check_goal
 
 RECORD, OUTPUT, TRIALS = "gui_search.json", "gui_search.log", "trials.csv"
 State = Literal["none", "running", "finished", "stopped", "failed"]
-_TRIED = re.compile(r"^ *(\S+ settings? tried, best [\d.]+)$", re.MULTILINE)
+_TRIED = re.compile(r"^ *(\d[\d\u202f]* settings? tried, best [\d.]+)$", re.MULTILINE)
 _SCORES = ("pq", "f1", "precision", "recall")
 
 

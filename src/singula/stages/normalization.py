@@ -40,8 +40,8 @@ def with_statistics(config: Config, checkpoint: Checkpoint, notify: Notify) -> C
     Parameters
     ----------
     config : Config
-        Names the files where they are not next to the checkpoint, and the normalization where
-        the checkpoint has none.
+        Names the files if they are not next to the checkpoint, and the normalization if the
+        checkpoint has none.
     checkpoint : Checkpoint
         Its own values take precedence over those of the files.
     notify : callable
@@ -50,7 +50,7 @@ def with_statistics(config: Config, checkpoint: Checkpoint, notify: Notify) -> C
     Returns
     -------
     Checkpoint
-        With a normalization that can be applied.
+        Checkpoint with a complete normalization.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def _read(path: Path) -> tuple[float, ...]:
     try:
         values = np.load(path, allow_pickle=False)
         numbers = tuple(float(value) for value in np.ravel(values))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, EOFError, ValueError, TypeError) as error:
         raise UserError(
             f"{path}: cannot be read as numbers: {error}",
             "delete the file, or replace it by that of the training",

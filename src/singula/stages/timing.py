@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 _TIMES, _LONG = 5, 6.0
-# Training steps are timed until both the number and the seconds are reached, or the most seconds.
+# Steps are timed until both minimums are reached, or the largest number of seconds.
 _LEAST_TIMES, _LEAST_SECONDS, _MOST_SECONDS = 4, 0.5, 6.0
 _EPOCH_END = 0.1  # seconds of an epoch for logs and curves
 _DRAWN = {2: (512, 512), 3: (48, 96, 96)}
@@ -65,7 +65,7 @@ def measure_proposal(survey: Survey, proposal: Proposal) -> TrainingSpeed | None
     Returns
     -------
     TrainingSpeed, optional
-        None if the step cannot be timed, for example for want of memory.
+        None if the step cannot be timed, for example because of too little memory.
     """
     config = config_from_dict({choice.key: choice.value for choice in proposal.choices})
     part = survey.part("train")
@@ -100,7 +100,7 @@ def time_configuration(
         network = build_model(from_config.model_settings(config))
         network = channels_last(network, config.ndim).to(device.torch)
         speed = measure_training(config, network, device, sample)
-    except (RuntimeError, MemoryError):
+    except (UserError, RuntimeError, MemoryError):
         return None
     return replace(speed, workers=workers, measured_on=processor_name(device))
 

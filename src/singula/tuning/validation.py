@@ -43,7 +43,7 @@ _VAL = ("DATA.VAL.PATH", "DATA.VAL.GT_PATH")
 _ENOUGH_OBJECTS = 100  # validation objects with which training images are not needed
 _MAX_TRAINING = 20  # training images at most
 _VARIANCE = 0.25  # largest variance of the score of one object
-_BIAS = 0.1  # by how much the scores of training images are usually too good
+_BIAS = 0.1  # usual excess of the scores of training images
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,15 @@ def image_keys(config: Config) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Held:
-    """An image, or the part of an image, whose objects are known.
+    """Image, or part of an image, with known objects.
 
     Parameters
     ----------
     name : str
-        Of the stored maps.
+        Name of the stored maps.
     source : Path
     read : callable
-        Return the image and its labels.
+        Returns the image and its labels.
     training : bool
         The network was trained on it.
     """
@@ -150,13 +150,13 @@ def validation_images(config: Config, reader: Reader, notify: Notify) -> list[He
 
 
 def training_images(config: Config, reader: Reader, notify: Notify) -> list[Held]:
-    """Return the images that the network was trained on, without what validates.
+    """Return the images that the network was trained on, without validation images.
 
-    A folder that is gone gives none, with a notice.
+    If a folder does not exist any more, return none, with a notice.
     """
     for key in _TRAIN:
         if not Path(str(config.dotted()[key])).exists():
-            notify(f"{key}: the training images are not there any more and do not count")
+            notify(f"{key}: the folder does not exist any more; training images do not count")
             return []
     pairs, cut = find_pairs(config, "TRAIN", notify), None
     if config.DATA.VAL.FROM_TRAIN:
@@ -167,7 +167,7 @@ def training_images(config: Config, reader: Reader, notify: Notify) -> list[Held
 
 
 def training_weight(validation: int, training: int) -> float:
-    """Return the share of the training images in what thresholds are chosen by.
+    """Return the weight of the training images in the objective for thresholds.
 
     Parameters
     ----------
@@ -176,9 +176,9 @@ def training_weight(validation: int, training: int) -> float:
 
     Notes
     -----
-    Both scores are weighted by the inverse of their expected squared error: that of the validation
-    images is their variance, which falls with the number of objects. Scores of training images are
-    also too good, by a bias that more objects do not change.
+    Both scores are weighted by the inverse of their expected squared error. For the validation
+    images it is their variance, which falls with the number of objects. Scores of training images
+    are also too high, by a bias that does not depend on the number of objects.
 
     Examples
     --------
@@ -200,10 +200,12 @@ def _count_objects(image: Held) -> int:
 def _add_training(
     config: Config, reader: Reader, held: Sequence[Held], notify: Notify
 ) -> tuple[list[Held], float]:
-    """Return the validation images with training images where they are few, and their share."""
-    validation = sum(_count_objects(image) for image in held)
-    if validation >= _ENOUGH_OBJECTS:
-        return list(held), 0.0
+    """Add training images if validation objects are few; return all images and the added weight."""
+    validation = 0
+    for image in held:
+        validation += _count_objects(image)
+        if validation >= _ENOUGH_OBJECTS:
+            return list(held), 0.0
     added: list[Held] = []
     objects = 0
     for image in training_images(config, reader, notify):
