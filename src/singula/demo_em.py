@@ -32,7 +32,7 @@ VESICLE_RADIUS = (2.0, 3.2)
 CELL_SIZE = 110.0  # typical diameter of a cell process
 JITTER = 1.5  # standard deviation of a section's position
 MARGIN = 8  # drawn around the volume, so that sections can be shifted
-_BEYOND = 30.0  # middles of tubes are placed up to so far outside the volume
+_BEYOND = 30.0  # largest distance of the middle of a tube outside the volume
 _MIN_PIXELS = 40  # a smaller visible part of an object is not labeled
 
 # Gray values between 0 (electron dense) and 1.

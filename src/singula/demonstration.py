@@ -23,15 +23,15 @@ from singula.workflow import Job, RunReport, run
 MARK = "demo.yaml"
 TRAINING_SECONDS = 140.0
 """Budget of the training, so that the whole demonstration ends within four minutes."""
-_ROUND = 4  # the number of epochs is a multiple, so that small differences in speed do not count
+_ROUND = 4  # the number of epochs is a multiple of it, so small differences in speed are ignored
 
 
 @dataclass(frozen=True)
 class DemoSettings:
     """Sizes of the demonstration in two or three dimensions.
 
-    `choices` are the networks to choose from by their speed, the best first: feature maps, and
-    the least and the most epochs. `features` and `epochs` are the choice.
+    `choices` lists the networks to choose from by their speed, the best first: feature maps, and
+    the smallest and the largest number of epochs. `features` and `epochs` are the chosen ones.
     """
 
     shape: tuple[int, ...]
@@ -200,7 +200,7 @@ def fit_to_budget(
     Returns
     -------
     DemoSettings
-        With the first of `choices` whose least number of epochs fits; the last one in any case.
+        With the first of `choices` whose smallest number of epochs fits, or else the last one.
     """
     for features, least, most in settings.choices:
         settings = replace(settings, features=features, epochs=least)
@@ -285,7 +285,7 @@ def run_demo(
     settings = (QUICK if quick else DEMOS)[ndim]
     folder = output / f"{ndim}d"
     _check_place(output)
-    # The file marks the folder as a demonstration's before anything else is in it.
+    # The file marks the folder as a demonstration before anything else is written.
     config = write_text(folder / MARK, demo_yaml(folder / "data", ndim, settings))
     train, val, test = settings.images
     notify(

@@ -187,7 +187,7 @@ def _check_any_done(test: TestRun | ChunkRun, tree: ResultsTree) -> None:
         raise UserError(
             f"none of {counted(len(test.failed), 'test image')} could be done: "
             f"{_names(test.failed)}",
-            "correct what the lines above say of each, and give the same command with --resume "
+            "correct the causes in the lines above, and repeat the command with --resume "
             f"(log: {tree.log_file})",
             "test.all_failed",
         )
@@ -289,7 +289,7 @@ def _test(
     else:
         from singula.stages.predict import TestRun
 
-        # A large image can take minutes until the line that reports it.
+        # A large image can take minutes until its line is printed.
         with StatusLines(log, "testing: predicting, decoding and scoring", enabled=main) as status:
             test = TestRun(config, tree, device, status, job.resume).run()
     if not main:
@@ -311,7 +311,7 @@ def _test(
             f"{command('tune', tree.run)}; else train longer"
         )
     every = counted(len({*test.sources, *test.failed}), "test image")
-    if test.failed and report.instances:  # the reasons were said image by image
+    if test.failed and report.instances:  # each reason was printed with its image
         log(f"FAILED: {len(test.failed)} of {every}, for the reasons above: {_names(test.failed)}")
     return test
 

@@ -219,7 +219,7 @@ def test_training_images_that_are_gone_do_not_count(
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
     (data / "train").rename(tmp_path / "away")
     assert command("tune", tmp_path / "out" / "job" / "results" / "job_1") == 0, command.err
-    assert "training images are not there any more" in command.out
+    assert "training images do not count" in command.out
 
 
 def test_training_images_weigh_less_the_more_objects_validate() -> None:

@@ -31,9 +31,9 @@ _NAMES = ("--name", "-name", "--result_dir", "-rdir")
 def refuse_blank_arguments(arguments: Sequence[str]) -> None:
     """Refuse arguments that consist of white space, and empty names of jobs and folders.
 
-    A shell passes a blank after a line's last backslash as an argument and runs the following
-    lines as commands of their own, so the options on those lines are lost. A variable of the shell
-    that was never set becomes an empty argument.
+    A shell passes a blank after the last backslash of a line as an argument. It then runs the
+    following lines as separate commands, so the options on those lines are lost. A variable of the
+    shell that was never set becomes an empty argument.
 
     Raises
     ------

@@ -50,8 +50,8 @@ def demo(
 ) -> None:
     """Make synthetic nuclei, train on them, and show the result; needs no data.
 
-    It times a training step first, and chooses network and epochs so that all takes less than four
-    minutes on two cores.
+    It times a training step first, and chooses the network and the number of epochs so that the
+    demonstration takes less than four minutes on two cores.
 
     Example: singula demo --3d
     """

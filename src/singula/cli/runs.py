@@ -126,7 +126,7 @@ def predict(
     series: Annotated[
         int | None,
         typer.Option(
-            "--series", metavar="N", min=0, help="Of a file of several images, only this [all]."
+            "--series", metavar="N", min=0, help="Image in a file of several, from 0 [all]."
         ),
     ] = None,
     array: Annotated[
@@ -139,7 +139,7 @@ def predict(
     ] = None,
     spacing: Annotated[
         str | None,
-        typer.Option("--spacing", help="Voxel size, z first, instead of the files': 0.3,0.1,0.1"),
+        typer.Option("--spacing", help="Voxel size, z first, in place of the files': 0.3,0.1,0.1"),
     ] = None,
     unit: Annotated[str | None, typer.Option("--unit", help="Its unit, such as µm.")] = None,
 ) -> None:

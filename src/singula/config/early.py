@@ -1,4 +1,4 @@
-"""Keys of the versions of 2021 and 2022, brought to the names of the format.
+"""Translation of the keys of 2021 and 2022 to the names of the format.
 
 Instance segmentation had no section then: channels and thresholds were keys of DATA, and thresholds
 had numbers instead of names.
@@ -45,7 +45,7 @@ EARLY: dict[str, str] = {
 
 
 def translate_early(work: Translation) -> None:
-    """Rename the keys of 2021 and 2022, and read values that had another meaning."""
+    """Rename the keys of 2021 and 2022, and translate values that had another meaning."""
     found = [key for key in EARLY if key in work.entries]
     for key in found:
         entry = work.take(key)
@@ -63,7 +63,7 @@ def translate_early(work: Translation) -> None:
 
 
 def _two_weights(work: Translation) -> None:
-    """Read two weights as those of the binary channels and of the distance."""
+    """Assign two weights to the binary channels and to the distance channel."""
     entry, channels = work.entries.get(_WEIGHTS), work.entries.get(f"{_SEG}.DATA_CHANNELS")
     weights = plain(entry.value) if entry is not None else None
     if entry is None or not isinstance(weights, tuple) or len(weights) != 2:
@@ -109,7 +109,7 @@ def _full_image_of_volumes(work: Translation) -> None:
 
 
 def _root_folder(work: Translation) -> None:
-    """Place the folders of images and labels in the one that held all data."""
+    """Place the folders of images and labels in the common data folder."""
     entry = work.take("DATA.ROOT_DIR")
     if entry is None:
         return

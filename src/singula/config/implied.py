@@ -1,7 +1,7 @@
-"""Switches that follow from other keys, and keys that wait for a switch.
+"""Switches that follow from other keys, and keys without effect until a switch is set.
 
-A rule here looks at all keys that were set, in the file and by ``--set`` together, so that an
-explicit value of the switch always wins.
+Rules read all keys that were set, in the file and by ``--set`` together, so that an explicit value
+of the switch always takes precedence.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def implied(entries: Mapping[str, Entry]) -> Translation:
 
 
 def _order_of_removal(entries: Mapping[str, Entry], work: Translation) -> None:
-    """Remove small instances before the seeds grow, as the format says of its own key."""
+    """Remove small instances before the seeds grow, as the format defines for its own key."""
     size = entries.get(SIZE)
     if size is None or size.spelling != SIZE_OF_FORMAT or ORDER in entries:
         return
@@ -112,7 +112,7 @@ def _is_false(value: object) -> bool:
 
 
 def waiting_keys(config: Config) -> Iterator[str]:
-    """Report keys that were set and have no effect, since nobody set their switch."""
+    """Report keys that were set and have no effect, as their switch was not set."""
     values = config.dotted()
     switches = dict(_SWITCHES)
     for switch in values:

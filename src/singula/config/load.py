@@ -176,7 +176,7 @@ def _examine(
 
 
 def _merged(parts: Iterable[Translation]) -> dict[str, Entry]:
-    """Return the keys of all parts; of the same key the later part's holds."""
+    """Return the keys of all parts; a later part takes precedence."""
     return {name: entry for part in parts for name, entry in part.entries.items()}
 
 

@@ -37,10 +37,10 @@ def _lengths(config: Config) -> dict[str, Any]:
 
 
 def _is_uniform(name: str, values: tuple[Any, ...]) -> bool:
-    """Return True if a list stands for one value, however long it has to be."""
+    """Return True if a list is one repeated value, whose length can be changed."""
     if len(values) == 1 or _is_default(name, values):
         return True
-    # Equal steps along z may stand for some levels only, so their number is not changed.
+    # Equal steps along z may be meant for some levels only, so their number is not changed.
     return name == "MODEL.DROPOUT_VALUES" and len(set(values)) == 1
 
 

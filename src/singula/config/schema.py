@@ -167,7 +167,7 @@ THRESHOLD_KEYS: dict[str, str] = {
         "TH_POINTS",
     )
 } | {"REMOVE_SMALL_OBJ": "PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE"}
-"""Keys of the decoding thresholds by their names without prefix: set and unset differ for them."""
+"""Keys of the decoding thresholds by their names without prefix; unset keys may be automatic."""
 
 
 class Problem(Section):
@@ -235,14 +235,14 @@ class Config(Section):
         return dict(_walk(self, ""))
 
     def written(self) -> dict[str, Any]:
-        """Every key with its value but the thresholds that nobody set, which may be automatic."""
+        """Return every key with its value, without unset thresholds, which may be automatic."""
         unset = {key for key in THRESHOLD_KEYS.values() if not self.is_set(key)}
         return {name: value for name, value in self.dotted().items() if name not in unset}
 
     def to_yaml(self) -> str:
         """Write the configuration as a YAML file that loads to an equal `Config`.
 
-        It has every key but the thresholds that nobody set.
+        It contains every key except unset thresholds.
         """
         import yaml
 

@@ -259,7 +259,7 @@ class Data(Section):
     )
     PAIR_BY_SORTED_ORDER: Bool = key(
         False,
-        "Pair images and labels in sorted order even where nothing in their names confirms it.",
+        "Pair images and labels in sorted order even if nothing in their names confirms it.",
     )
     NORMALIZATION: Normalization = section(Normalization)
     FORCE_RGB: Bool = key(False, "Turn single-channel images into three equal channels.")

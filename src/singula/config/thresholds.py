@@ -33,8 +33,7 @@ class Threshold:
     Parameters
     ----------
     value : float or int
-        Of an automatic threshold the number that is taken where an image has no histogram to
-        separate.
+        For an automatic threshold, the number for images whose histogram cannot be separated.
     source : {"user", "tuned", "generated", "automatic", "default"}
     """
 
@@ -60,7 +59,7 @@ def marks(values: Mapping[str, Any]) -> list[str]:
 
 
 def origin(config: Config, name: str) -> Source:
-    """Return who set the value of a threshold: the user, the tuning, Singula itself or nobody.
+    """Return the origin of a threshold's value: user, tuning, Singula itself, or the default.
 
     Parameters
     ----------
@@ -90,10 +89,9 @@ def _lists(entries: Iterable[str], name: str, value: Any) -> bool:
 def resolve_sources(config: Config) -> dict[str, Threshold]:
     """Find the value of each threshold and where it came from.
 
-    For each threshold by itself, a value of the user precedes a tuned one, a tuned one a generated
-    one, and a generated one the automatic one. TH_TYPE follows the same order. If it is ``auto``,
-    the values that were set by the same source or a lower one are not used. If it is ``manual``,
-    the default takes the place of the automatic value.
+    The precedence for each threshold is: value of the user, tuned value, generated value, automatic
+    value. TH_TYPE follows the same order. If it is ``auto``, values from the same source or a lower
+    one are not used. If it is ``manual``, the default replaces the automatic value.
 
     Parameters
     ----------
@@ -137,13 +135,13 @@ def with_tuned(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def set_by_user(config: Config, keys: Iterable[str]) -> Config:
-    """Copy a configuration in which some keys are the user's, whatever the file marks.
+    """Copy a configuration in which some keys count as set by the user, despite marks in the file.
 
     Parameters
     ----------
     config : Config
     keys : iterable of str
-        Dotted; those of no threshold are left out.
+        Dotted keys; keys other than thresholds are ignored.
     """
     names = {name for name, key in KEYS.items() if key in set(keys)}
     now = config.dotted()

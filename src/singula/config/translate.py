@@ -166,7 +166,7 @@ def translate(tree: Tree) -> Translation:
 
 
 def _format_size(work: Translation, tree: Tree) -> None:
-    """Let the format's own key decide on the order of removal where both spellings are written."""
+    """Let the format's own key decide the order of removal if both spellings are present."""
     old = f"{SEG}.DATA_REMOVE_SMALL_OBJ"
     new = RENAMED[old]
     if old in tree.entries and new in work.entries:

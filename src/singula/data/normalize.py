@@ -23,7 +23,7 @@ from singula.words import counted
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 _SAMPLES = 2_000_000  # values per image from which percentiles of floats are taken
-_LEAST_SPAN, _MOST_VALUE = 1 / 255, 10.0  # of normalized values a network can learn from
+_LEAST_SPAN, _MOST_VALUE = 1 / 255, 10.0  # of normalized values that suit a network
 _PORTION = 1 << 20  # values that are normalized at a time in double precision
 _OVERSHOOT = 2.0  # what floats meant for [0, 1] stay below after interpolation or deconvolution
 
@@ -219,7 +219,7 @@ class Normalizer:
 
 
 def notice_range(low: float, high: float) -> list[str]:
-    """Return a line about images that ``div`` leaves far from [0, 1]; nothing for others.
+    """Return a line about images that ``div`` leaves far from [0, 1]; empty for other images.
 
     Parameters
     ----------
@@ -368,7 +368,7 @@ class Statistics:
 
 
 def _precision(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
-    """Floats that hold every value of the type."""
+    """Return the float type that represents every value of an image type."""
     small = dtype.itemsize <= 2 or dtype == np.float32
     return np.float32 if small else np.float64
 
@@ -396,7 +396,7 @@ def _describe(
         low, high = (_percentile(values, weights, p) for p in clip)
         values = np.clip(values, low, high)
     first, last = float(values[0]), float(values[-1])
-    if first == last:  # rounding must not give a constant a deviation
+    if first == last:  # rounding must not cause a deviation
         return float(low), float(high), first, last, first, 0.0
     total = weights.sum()
     mean = first + float(((values - first) * weights).sum() / total)

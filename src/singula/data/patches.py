@@ -146,7 +146,7 @@ def patches_of(
         Spatial shapes of the image and of a patch.
     overlap : sequence of float
     padding : sequence of int
-        Distances of patches follow from both; the padding counts as part of a patch.
+        Both determine the distance of patches; the padding is part of a patch.
 
     Returns
     -------
@@ -179,8 +179,8 @@ def read_patch(
     start, shape : sequence of int
         The patch in image coordinates; `start` may be negative.
     fill : ndarray, optional
-        What is put outside instead, a value for each channel; such patches are floats that
-        hold every value of the array.
+        Value for each channel outside of the array, instead of mirroring. Such patches have a
+        float type that represents every value of the array.
 
     Returns
     -------

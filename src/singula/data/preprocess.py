@@ -266,7 +266,7 @@ def _canny(part: Array, low: float | None, high: float | None) -> Array:
 
     planes = part.reshape(-1, *part.shape[-2:])
     if part.dtype.kind == "f" and low is None and high is None:
-        # The default thresholds are those of an image between 0 and 1; others are brought there.
+        # The default thresholds suit values between 0 and 1; other images are rescaled to them.
         least, most = float(part.min()), float(part.max())
         if least < 0 or most > 1 or most - least < _LEAST_SPAN:
             planes = (planes.astype(np.float64) - least) / (most - least or 1.0)

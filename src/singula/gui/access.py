@@ -117,7 +117,7 @@ class Gate:
         """
         query = parse_qsl(scope["query_string"].decode("latin-1"))
         rest = urlencode([(name, value) for name, value in query if name != "token"])
-        # `//host` and `/\host` would lead to another host: one slash, everything else quoted.
+        # `//host` and `/\host` lead to another host, so the path has one slash and is quoted.
         path = "/" + quote(scope["path"].lstrip("/"), safe="/", errors="replace")
         target = path + (f"?{rest.replace('&', '&amp;')}" if rest else "")
         cookie = f"{self.cookie}={self.session}; Path=/; HttpOnly; SameSite=Strict"

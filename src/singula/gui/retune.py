@@ -67,7 +67,7 @@ class Slider:
     value : float
         As the run used it.
     source : str
-        Where the run's value came from, in the words of the interface; empty if not known.
+        Origin of the run's value, as the interface names it; empty if not known.
     """
 
     key: str
@@ -183,7 +183,7 @@ class Retune:
         return {key: found.get(key, getattr(keys, key, 0.0)) for key in WORDS}
 
     def _sources(self) -> dict[str, str]:
-        """Return where the run's thresholds came from, by key of ``PROBLEM.INSTANCE_SEG``."""
+        """Return the origin of the run's thresholds by key of ``PROBLEM.INSTANCE_SEG``."""
         found = (self.results.files.summary.get("test") or {}).get("threshold_sources") or {}
         keys = {name: key.removeprefix(PREFIX) for name, key in KEYS.items()}
         return {keys[name]: _SOURCES[who] for name, who in found.items() if who in _SOURCES}
@@ -285,7 +285,7 @@ def save_configuration(
     for old, new in _OLDER.items():
         if new in chosen and old in section:
             del section[old]
-            if new == SMALL:  # whose spelling decides on the order of removal
+            if new == SMALL:  # its spelling decides the order of removal
                 section.setdefault(ORDER, config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_BEFORE_MW)
     section.update(chosen)
     names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}

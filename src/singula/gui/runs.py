@@ -348,7 +348,7 @@ def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progre
 
 
 def _within_epoch(line: re.Match[str], state: State) -> Progress:
-    """Progress by a status line; validation comes after the last training step."""
+    """Return the progress of a status line; validation follows the last training step."""
     epoch, total, step, steps = (int(line[group]) for group in range(1, 5))
     validating = "validation step" in line[0]
     share = 1.0 if validating else step / max(1, steps)

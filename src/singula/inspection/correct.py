@@ -16,7 +16,7 @@ from singula.words import counted
 
 Array = npt.NDArray[Any]
 _LARGEST_ID = 2**32 - 1
-# Bounds: what goes beyond them is no slip of the pen, and only a person can tell what was meant.
+# Bounds of automatic corrections. Beyond them, a person must decide what the labels mean.
 _FEW_PIECES = 3  # or as many as there are ids
 _TINY_SHARE = 0.1  # of all labeled pixels
 _REGION_SHARE = 0.5  # of the image, of the largest region of a mask
@@ -40,9 +40,9 @@ class Corrected:
     filled : int
         Pixels of holes that were filled.
     changed : frozenset of str
-        Kinds of findings of which something was corrected.
+        Kinds of findings for which something was corrected.
     left : dict of str to str
-        Kinds of findings of which something was left as it is, and why.
+        Reason by kind of finding, where something was not corrected.
     """
 
     labels: Array
@@ -67,7 +67,7 @@ def correct_labels(
     semantic : bool
         It is a mask: every connected region becomes an object.
     each_piece : bool
-        Every piece is an object, however many there are.
+        Every piece is an object, without the bound on their number.
 
     Notes
     -----
@@ -77,10 +77,10 @@ def correct_labels(
     an object get the class of most of those that have one, all others class 0. Doing it twice
     changes nothing more.
 
-    Each step has a bound, beyond which labels are left as they are: more pieces than ids; tiny
-    pieces with more than a tenth of the labeled pixels; a region of a mask that covers half of the
-    image; holes with more than a quarter of their object, or of one that spans the image; a class
-    that less than six tenths of an object's pixels have.
+    Each step has a bound, beyond which labels stay as they are: more pieces than ids; tiny pieces
+    with more than a tenth of the labeled pixels; a region of a mask that covers half of the image.
+    Holes stay if they have more than a quarter of their object's pixels, or if the object spans the
+    image; classes stay if fewer than six tenths of an object's pixels have the same one.
     """
     ids = check_labels(np.ascontiguousarray(labels[..., 0]))
     left: dict[str, str] = {}

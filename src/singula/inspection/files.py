@@ -36,7 +36,7 @@ from singula.words import counted
 
 Array = npt.NDArray[Any]
 _MOST_CHANNELS = 4
-# Of images above MOST_PIXELS places of that side are looked at, so many per axis.
+# Larger images than MOST_PIXELS are sampled: side of the boxes, and their number per axis.
 _SIDE, _PLACES = {2: 1024, 3: 128}, 3
 
 
@@ -61,7 +61,7 @@ class FileFacts:
     sampled : str
         What was looked at of an image that is too large to be read; empty where it was read.
     notes : tuple of str
-        What the file says of itself, such as the set to which it belongs.
+        Notes for the user on the file, such as the set to which it belongs.
     """
 
     part: str = ""
@@ -89,7 +89,7 @@ def check_image(
 ) -> tuple[Array | None, FileFacts, list[Noticed]]:
     """Read an image as a run would.
 
-    With `sized` the user set the voxel size.
+    With `sized`, the user set the voxel size.
 
     Returns
     -------
@@ -131,7 +131,7 @@ def check_image(
     except UserError as error:
         return None, facts, [*noticed, _refused("unreadable", path, error)]
     facts.shape, facts.channels = image.spatial_shape, layout.channels
-    # What is left out is a finding.
+    # Images that are not read are reported as a finding, not as a note.
     facts.notes = tuple(file_notes(replace(header, left_out=()), layout, sized=sized))
     facts.dtype = str(array.dtype)
     sizes, unit = in_microns(image.spacing, image.unit)
@@ -193,7 +193,7 @@ def check_label(
     arrays: ArrayPlace | None = None,
     background: int | None = None,
 ) -> tuple[GivenLabels | None, tuple[int, ...] | None, list[Noticed], bool]:
-    """Read a label image as a run would, or as it was meant.
+    """Read a label image as a run would, or undo what hides its objects.
 
     Parameters
     ----------

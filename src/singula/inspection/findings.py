@@ -11,7 +11,7 @@ from singula.io.pairs import Pair
 
 PROBLEM, HINT = "problem", "hint"
 MOST_PLACES = 200
-# Kinds of findings that are about a label image as a whole, whatever object they name
+# Kinds of findings about a whole label image, even if they name an object
 WHOLE_LABELS = frozenset({"one_hot", "inverted", "background", "slices"})
 
 

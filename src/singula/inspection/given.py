@@ -1,4 +1,4 @@
-"""Read label images however they were saved, and undo what hides their objects.
+"""Read label images in any encoding, and undo what hides their objects.
 
 Labels may be a picture with a color for each object, one-hot masks or an inverted mask, the
 background may have an id, and ids may restart in each slice. Each of these is found and, within
@@ -36,17 +36,17 @@ from singula.survey.plausible import (
 from singula.words import counted
 
 Array = npt.NDArray[Any]
-MOST_PIXELS = 300_000_000  # of a label image that is read as a whole
-# What -1 becomes in files of unsigned numbers
+MOST_PIXELS = 300_000_000  # larger label images are sampled
+# Values of -1 in files of unsigned numbers
 _WRAPPED = (2**8 - 1, 2**16 - 1, 2**32 - 1)
-_LARGEST_REGION = 0.25  # of the image: a larger one is not what an inverted mask leaves free
+_LARGEST_REGION = 0.25  # of the image; the regions without ids of an inverted mask are smaller
 # IoU, or fraction of the smaller, from which cuts through adjacent slices belong to one object
 _LINKED, _INSIDE = 0.25, 0.75
 
 
 @dataclass(frozen=True, eq=False)
 class GivenLabels:
-    """A label image as it was meant.
+    """Label image after what hides its objects was undone.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ class GivenLabels:
     header : Header
         Of the file.
     colours : int
-        How many colors became ids; 0 if the file is not a picture.
+        Number of colors that became ids; 0 if the file is not a picture.
     noticed : tuple of Noticed
-        What was undone; or what was recognized, but must not be undone automatically.
+        Findings on what was undone, or was recognized but must not be undone automatically.
     """
 
     labels: Array
@@ -150,9 +150,9 @@ def undo(labels: Array, background: int | None = None) -> tuple[Array, tuple[Not
 def link_slices(ids: Array) -> tuple[Array, int]:
     """Give the cuts of an object through adjacent slices one id.
 
-    Two cuts are linked if their IoU is at least 0.25, or if three quarters of the smaller one lie
-    in the larger one, as at the poles of a ball. The largest IoU goes first, and an object has one
-    cut in a slice at most.
+    Two cuts are linked if their IoU is at least 0.25. They are also linked if three quarters of the
+    smaller one are in the larger one, as at the poles of a sphere. Pairs are linked in the order of
+    their IoU, and an object has at most one cut in a slice.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def _read_one_hot(
         return None
     array: AnyArray | None = None
     tried: set[tuple[int, ...]] = set()
-    # What the file says of its axes, then whatever axis of the shape may be that of the planes
+    # The axes in the file, then each axis that can hold the planes by its length
     ways = [(header.axes, None), *((None, (size,)) for size in sorted(set(spare)))]
     for axes, channels in ways:
         try:
@@ -220,9 +220,9 @@ def _read_one_hot(
 def _from_signed(
     path: Path, ndim: int, header: Header, arrays: ArrayPlace | None
 ) -> tuple[Array, Noticed] | None:
-    """Read labels whose only negative value is -1, and give it its meaning; None if it is unclear.
+    """Read labels whose only negative value is -1, and decide its meaning; None if unclear.
 
-    Beside -1, 0 is the background, or the id of an object where -1 surrounds everything else.
+    If both -1 and 0 occur, 0 is the background, or the id of an object if -1 surrounds the rest.
     """
     layout = label_layout(path, header, ndim, False)
     array = layout.apply(native(read_pixels(path, arrays, labels=True)[0])).astype(np.int64)
@@ -241,13 +241,13 @@ def _from_signed(
         elif zeros.sum() < minus.sum():
             return None
         else:
-            text = f"-1 occurs beside the background 0, on {counted(int(minus.sum()), 'pixel')}"
+            text = f"-1 occurs next to the background 0, on {counted(int(minus.sum()), 'pixel')}"
     noticed = _noticed("background", text, ids.shape, 0, fixable=True)
     return _with_ids(np.maximum(array, 0), new), noticed
 
 
 def _without_background(ids: Array, around: Surround) -> tuple[Array, Noticed]:
-    """Make the id that surrounds all others 0; what is 0 stays, or is an object if it looks so."""
+    """Set the surrounding id to 0; pixels of 0 stay, or become an object if they look so."""
     text, fixable = f"the background has an id: {around.describe()}", True
     new = np.where(ids == around.id, 0, ids)
     if around.zeros:
@@ -275,7 +275,7 @@ def _is_object(region: Array, ids: Array) -> bool:
 
 
 def _inverted(ids: Array, around: Surround) -> tuple[Array, Noticed]:
-    """Number the regions that an inverted mask leaves free, if they look like objects."""
+    """Number the regions without an id in an inverted mask, if they look like objects."""
     import cc3d
 
     free = ids == 0
@@ -301,7 +301,7 @@ def _inverted(ids: Array, around: Surround) -> tuple[Array, Noticed]:
 def _noticed(
     kind: str, text: str, shape: tuple[int, ...], number: int, *, fixable: bool
 ) -> Noticed:
-    """Return what was noticed about a whole label image."""
+    """Return a finding about a whole label image."""
     where = (Place(number, (0,) * len(shape), tuple(shape)),) if number else ()
     return Noticed(kind, text, where=where, fixable=fixable)
 

@@ -158,13 +158,13 @@ def notice_objects(seen: Look, smallest: int, patch: Sequence[int] | None) -> li
 
 
 def within_bounds(noticed: Noticed, done: Corrected) -> Noticed:
-    """Say of what was noticed whether a copy corrects it, and why it leaves it where it does not.
+    """Add the reason to a finding that a corrected copy leaves as it is.
 
     Parameters
     ----------
     noticed : Noticed
     done : Corrected
-        What `correct_labels` makes of the label image.
+        Result of `correct_labels` for the label image.
     """
     reason = done.left.get(noticed.kind)
     if not noticed.fixable or reason is None:

@@ -1,4 +1,4 @@
-"""Labels with a plane for each class or object: which plane is what, and the ids of the objects."""
+"""One-hot labels, with a plane for each class or object, and their conversion to ids."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def one_hot_labels(planes: Array, *, in_colour: bool = False) -> tuple[Array, st
 
     Notes
     -----
-    Each plane has one value beside 0, and hardly a pixel is set in two of them. Ids with a class
-    channel differ in that: each pixel of an object is set in both.
+    Each plane has a single value other than 0, and hardly any pixel is set in two planes. Labels of
+    ids and classes differ: each pixel of an object is set in both channels.
     """
     count = planes.shape[-1]
     if count < 2 or planes.dtype.kind not in "buif":

@@ -103,7 +103,7 @@ def pair_part(part: Folders, known: tuple[str, ...] = ()) -> Paired:
 
 
 def _unordered(part: Folders, images: Sequence[Path], refused: UserError) -> Paired:
-    """Return the images alone, and one finding: their names do not show which labels are theirs."""
+    """Return the images without labels, and a finding: the names do not show how to pair them."""
     places = part.places or ArrayPlaces()
     alone = [Pair(path, None, stem_of(path), places.image, places.labels) for path in images]
     text = refused.message.partition(": ")[2]
@@ -125,7 +125,7 @@ def _matched(
 
 
 def _left_over(part: str, path: Path, text: str) -> Finding:
-    """Return the finding for a file without a partner; a broken link or a pipe is named as such."""
+    """Return the finding for a file without a partner, such as a broken link or a pipe."""
     try:
         check_openable(path)
     except UserError as error:

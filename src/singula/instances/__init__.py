@@ -52,8 +52,8 @@ def decode_labels(
     thresholds : "auto" or mapping, optional
         Configuration keys without prefix, e.g. ``{"TH_BINARY_MASK": 0.5, "REMOVE_SMALL_OBJ": 20}``.
         A given threshold is manual and the others stay automatic. ``"TH_TYPE": "manual"`` makes
-        all of them manual, those that are not given by the format's defaults; ``"auto"`` makes all
-        of them automatic, with a warning for each threshold that is thus not used.
+        all thresholds manual, with the format's defaults for the others. ``"auto"`` makes all of
+        them automatic, with a warning for each given threshold, which is not used.
     spacing : float or sequence of float, optional
         Pixel size, per axis z first.
 

@@ -38,8 +38,7 @@ class DecodeSettings:
         Objects of fewer pixels are dropped; 0 or less keeps everything.
     remove_small_at_border : int
         Objects that touch the border of the image are dropped only if they also have fewer pixels
-        than this: the rest of them may be outside. A negative number makes no difference
-        between objects.
+        than this, since part of them may be outside. A negative number treats all objects alike.
     remove_before : bool
         True: seeds below `remove_small` are dropped before they grow.
         False: instances below it are dropped afterwards.
@@ -169,7 +168,7 @@ class DecodeSettings:
         ----------
         values : mapping
             As for `from_keys`; a threshold of a binary channel becomes manual, and ``TH_TYPE``
-            decides about all of them. The order of removal changes with ``REMOVE_BEFORE_MW`` only.
+            applies to all of them. Only ``REMOVE_BEFORE_MW`` changes the order of removal.
 
         Raises
         ------
@@ -218,7 +217,7 @@ _KIND = {field.name: str(field.type) for field in fields(DecodeSettings)}
 
 
 def warn_of_unused(values: Mapping[str, object]) -> None:
-    """Warn of thresholds that are given together with ``TH_TYPE`` auto, which does not use them.
+    """Warn of thresholds that have no effect because ``TH_TYPE`` is auto.
 
     Parameters
     ----------

@@ -55,8 +55,8 @@ class Decoder:
     growth : tuple of Term
         Seeds grow where all hold; empty: everywhere.
     whole : tuple of Term
-        The same with GROW_INTO_CONTOUR, if a channel covers the contour; else the growth mask is
-        made of ``B`` and ``C``.
+        Growth terms with GROW_INTO_CONTOUR, if a channel covers the contour. If empty, ``B`` and
+        ``C`` make the growth mask.
     surface : str
         Channel that is flooded.
     downhill : bool
@@ -79,7 +79,7 @@ class Decoder:
     note: str | None = None
 
     def growth_terms(self, *, into_contour: bool) -> tuple[Term, ...] | None:
-        """Return the terms of the growth mask, or None if it is made of ``B`` and ``C``.
+        """Return the terms of the growth mask, or None if ``B`` and ``C`` make it.
 
         Parameters
         ----------

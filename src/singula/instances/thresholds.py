@@ -132,11 +132,12 @@ def resolve_thresholds(
 
     Notes
     -----
-    Each threshold is automatic or manual by itself (`DecodeSettings.is_automatic`). Automatic is
-    Otsu's threshold for ``B``, ``C``, ``P``; the foreground is half of Otsu's of ``B``, whatever
-    ``TH_BINARY_MASK`` is, or Otsu's of ``M`` where instances grow inside ``M`` (`BCM` with
-    GROW_INTO_CONTOUR). On an image without objects Otsu would split the noise, so a threshold
-    below 0.1 is refused and the key's value taken.
+    Each threshold is automatic or manual by itself (`DecodeSettings.is_automatic`). Automatic
+    thresholds of ``B``, ``C`` and ``P`` are those of Otsu. The automatic foreground threshold is
+    half of Otsu's for ``B``, regardless of ``TH_BINARY_MASK``. Where instances grow inside ``M``
+    (`BCM` with GROW_INTO_CONTOUR), it is Otsu's for ``M``. On an image without objects, Otsu's
+    method would split the noise, so a threshold below 0.1 is refused, and the value of the key is
+    used.
     """
     chosen = {
         "TH_BINARY_MASK": settings.th_binary_mask,

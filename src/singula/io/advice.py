@@ -1,4 +1,4 @@
-"""Remedies in the words of the command that reads a file: configuration keys or options."""
+"""Remedies for each command that reads files: configuration keys or options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECTIONS = "DATA.TRAIN, DATA.VAL or TEST.BY_CHUNKS"
 
 @dataclass(frozen=True)
 class Advice:
-    """How a user of one command chooses what is read of a file.
+    """Remedies that one command offers for choosing what is read from a file.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class Advice:
     axes : str
         Set the axes of an array in a container.
     axes_source : str
-        What sets axes that differ from those in the file.
+        Key or option that overrides the axes in the file.
     axes_count : str
         Correct axes of the wrong number.
     voxel_size : str
@@ -50,7 +50,7 @@ _ADVICE = {
     "run": Advice(
         array=f"name the array with {INSIDE_KEYS} in {_SECTIONS}",
         missing_array=f"correct {INSIDE_KEYS}, or leave it empty where the file holds one array",
-        axes=f"say what the axes are with {AXES_KEYS} in {_SECTIONS}, for example 'ZYXC'",
+        axes=f"set the axes with {AXES_KEYS} in {_SECTIONS}, for example 'ZYXC'",
         axes_source=AXES_KEYS,
         axes_count="give a letter of T, Z, C, Y, X for each axis of the array",
         voxel_size="set DATA.*.RESOLUTION (in predict and export --spacing)",

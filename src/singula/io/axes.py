@@ -95,7 +95,7 @@ def _from_axes(path: Path, header: Header, ndim: int, channels: Collection[int] 
         axes = axes.replace("Q", "Z")
     wanted = "ZYX"[-ndim:]
     places = {name: place for place, name in enumerate(axes)}
-    # Time first: its message helps most where other axes are unknown, too.
+    # Time first: its message helps most if other axes are unknown, too.
     for name, size in sorted(zip(axes, header.shape, strict=True), key=lambda axis: axis[0] != "T"):
         if name not in wanted and name not in "CS" and size > 1:
             raise _surplus_axis(path, header, ndim, name, size)

@@ -103,8 +103,8 @@ def array_places(
 def choose(path: Path, found: Sequence[Found], place: ArrayPlace, *, labels: bool) -> Found:
     """Return the array that is meant when none was named: the only one that can be an image.
 
-    Of several, only those count whose names suggest labels, if labels are wanted, and only the
-    others if an image is wanted.
+    If there are several, only arrays whose names suggest labels count as labels, and only the
+    others as images.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tell files that can be opened from links without a target, pipes and files without permission."""
+"""Detect broken links, pipes and files without permission before they are opened."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SPECIAL = (
 
 
 def check_openable(path: Path) -> None:
-    """Refuse what exists but cannot be opened as a file or folder, without opening it.
+    """Refuse a path that exists but cannot be opened as a file or folder, without opening it.
 
     Parameters
     ----------
     path : Path
-        A path that does not exist at all passes: its reader reports that.
+        A path that does not exist passes: its reader reports that.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def broken_link(path: Path) -> UserError:
 
 
 def is_broken_link(path: Path) -> bool:
-    """Return True if the path is a link that leads nowhere."""
+    """Return True if the path is a link whose target is missing."""
     try:
         return os.path.islink(path) and not path.exists()
     except OSError:  # its target is in a folder without permission
@@ -72,7 +72,7 @@ def is_broken_link(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Return True if the path is a folder; False if that cannot be told."""
+    """Return True if the path is a folder; False if this cannot be determined."""
     try:
         return path.is_dir()
     except OSError:
@@ -80,7 +80,7 @@ def is_folder(path: Path) -> bool:
 
 
 def is_plain_file(path: Path) -> bool:
-    """Return True if the path is a file; False if that cannot be told."""
+    """Return True if the path is a file; False if this cannot be determined."""
     try:
         return path.is_file()
     except OSError:

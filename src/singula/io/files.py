@@ -70,8 +70,8 @@ def list_series(path: Path | str, arrays: ArrayPlace | None = None) -> list[Seri
     Returns
     -------
     list of Series
-        One for a file of a single image, and for a container of several arrays that are no
-        collection of images.
+        One for a file of a single image, and for a container whose arrays are not a collection of
+        images.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def read_pixels(
 
 
 def _turn(path: Path, header: Header, place: ArrayPlace | None) -> Turn | None:
-    """Return how stored axes must be turned: to the image of a label, or as a tag says."""
+    """Return the turn to the orientation of a label's image, or that of an orientation tag."""
     if place is not None and place.like and header.affine is not None:
         image = Path(place.like)
         return turn_to_image(path, header, image, read_header(image))
@@ -114,7 +114,7 @@ def _turn(path: Path, header: Header, place: ArrayPlace | None) -> Turn | None:
 
 
 def read_mapped(path: Path, arrays: ArrayPlace | None = None) -> tuple[AnyArray, Header] | None:
-    """Return the stored array as a view of the file, with its header; None where it cannot be."""
+    """Return the stored array as a view of the file, with its header; None if not possible."""
     place = arrays or ArrayPlace()
     if is_container(path):
         return None

@@ -32,13 +32,14 @@ class Format:
     name : str
         For messages.
     header : callable
-        Path and place (of which only the series counts) to `Header`, without reading pixels.
+        Returns the `Header` for a path and a place, without reading pixels. Only the series of
+        the place is used.
     pixels : callable
-        The same to the stored array and its `Header`.
+        Returns the stored array and its `Header` for the same arguments.
     lossy : bool
         Values change when stored: of no use for labels.
     mapped : callable
-        The same to the stored array as a view of the file; None where that cannot be.
+        Returns the stored array as a view of the file; None if it cannot be mapped.
     open : callable, optional
         Path, place in a container and whether labels are wanted, to the array whose parts can be
         read; None where a file is compressed as a whole.
@@ -47,7 +48,7 @@ class Format:
     folder : bool
         What looks like a file to the user is a folder.
     series : callable
-        Path and place to all images in the file, whatever series is chosen.
+        Returns all images in the file for a path and a place, regardless of the chosen series.
     affine : bool
         Files state where their voxels are in space.
     """

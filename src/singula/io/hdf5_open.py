@@ -75,7 +75,7 @@ def _explain(path: Path, error: OSError) -> tuple[str, str, str]:
     return (
         f"{path}: is locked: another program has it open for writing ({reason})",
         hint,
-        ("io.file_locked"),
+        "io.file_locked",
     )
 
 

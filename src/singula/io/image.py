@@ -99,7 +99,7 @@ def check_spacing(spacing: Spacing | None, ndim: int, name: str = "spacing") -> 
 
 @dataclass(frozen=True)
 class ArrayPlace:
-    """The image that is meant in a file of several arrays, images or time points.
+    """Selection of one image in a file of several arrays, images or time points.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class ArrayPlace:
 
 @dataclass(frozen=True)
 class Series:
-    """One of the images in a file.
+    """Image in a file of one or several images.
 
     Parameters
     ----------

@@ -17,8 +17,8 @@ def list_images(folder: Path | str, key: str) -> list[Path]:
 
     Hidden files, sub-folders, files of other formats and what Cellpose leaves beside images and
     masks are left out; folders such as ``cells.zarr`` are files to the user. The folder may itself
-    be such a one. Links without a target, pipes and files without permission are listed: reading
-    one is an error that names it, so that it never disappears without a message.
+    be such a one. Links without a target, pipes and files without permission are listed, too: the
+    error on reading them names the file, so that none disappears without a message.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def list_images(folder: Path | str, key: str) -> list[Path]:
 
 
 def is_image_file(path: Path) -> bool:
-    """Return True if the suffix is that of a known format, and the entry not a plain folder."""
+    """Return True if the suffix is that of a known format and the entry is not a plain folder."""
     return format_of(path) is not None and _is_file(path) and not _of_cellpose(path)
 
 
@@ -69,7 +69,7 @@ def _of_cellpose(path: Path) -> bool:
 
 
 def _is_file(path: Path) -> bool:
-    """Return True for files, and for entries of which it cannot be told."""
+    """Return True for files, and for entries whose kind cannot be determined."""
     if suffix_of(path) in FOLDER_SUFFIXES:
         return is_folder(path) or not is_plain_file(path)
     return not is_folder(path)

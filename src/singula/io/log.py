@@ -74,20 +74,20 @@ class RunLog:
 
 
 def notify_once(notify: Callable[[str], None], rule: str, name: str, examples: str) -> None:
-    """Say a rule with examples; a run says the rule once, and the examples of each name once.
+    """Print a rule with examples; a run prints the rule once, and the examples of each name once.
 
     Parameters
     ----------
     notify : callable
-        A callable with a set ``notices``, as a run's `RunLog`; any other is told everything.
+        Takes each line. Without a set ``notices``, as a run's `RunLog` has, it gets every line.
     rule, examples : str
     name : str
-        What the examples are of.
+        Folder or key that the examples belong to.
     """
     notices: set[str] = getattr(notify, "notices", set())
     own = f"{rule}: {name}"
     if own not in notices:
-        notify(f"  likewise {name}: {examples}" if rule in notices else f"{rule}: {examples}")
+        notify(f"  also {name}: {examples}" if rule in notices else f"{rule}: {examples}")
         notices |= {rule, own}
 
 

@@ -1,4 +1,4 @@
-"""Compare file names: their order, and what they show of which files belong together."""
+"""Compare file names: their order, and evidence that files belong together."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def agree_in_order(images: Sequence[str], labels: Sequence[str]) -> bool:
     """Return True if the names show that the files belong together in the given order.
 
     Words and numbers are compared by their place in the name, counted from its front and from its
-    end. Those that the names of each image and its label share must tell all pairs apart.
+    end. The words and numbers that an image and its label share must distinguish all pairs.
 
     Parameters
     ----------

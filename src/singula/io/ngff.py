@@ -194,7 +194,7 @@ def axis_letters(names: Sequence[object], types: Sequence[object] | None = None)
         Of the axes, in any case: ``t``, ``T``, ``Time``.
     types : sequence, optional
         ``time``, ``channel``, ``space`` or None for each axis. The type takes precedence over the
-        name, so a time axis is one by any name.
+        name, so an axis of type time is never read as another axis.
     """
     types = types or [None] * len(names)
     letters = [_letter(name, kind) for name, kind in zip(names, types, strict=True)]

@@ -1,7 +1,7 @@
 """OME-TIFF files that belong to a set: the metadata of the planes that one file stores.
 
 Each file of a set carries (or names) the metadata of the whole set. Bio-Formats and tifffile then
-read the whole set from any of its files. Here a file is what its name says: only its own planes.
+read the whole set from any of its files. Singula reads only the planes stored in the named file.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class OwnMetadata:
     Parameters
     ----------
     xml : str, optional
-        OME metadata without the planes of other files; None where the planes are not known, so
-        that the pages are read without OME metadata.
+        OME metadata without the planes of other files; None if the planes are not known. The pages
+        are then read without OME metadata.
     note : str
         The set, for the user; empty for a file that is no longer part of a set.
     """
@@ -77,7 +77,7 @@ def open_own_planes(path: Path) -> Iterator[tuple[TiffFile, str]]:
         with TiffFile(path, **flags) as tif:
             yield tif, ""
     elif own is None:
-        # By another name tifffile does not look for the other files of the index.
+        # With another name, tifffile does not search for the other files of the index.
         with (
             path.open("rb") as file,
             _without_remarks(),
@@ -94,7 +94,7 @@ def open_own_planes(path: Path) -> Iterator[tuple[TiffFile, str]]:
 
 @contextmanager
 def _without_remarks() -> Iterator[None]:
-    """Drop the remarks of tifffile on files of a Micro-Manager set that are not read on purpose."""
+    """Drop the warnings of tifffile on files of a Micro-Manager set that are not read."""
 
     def is_other(record: logging.LogRecord) -> bool:
         return "MMStack" not in record.getMessage()
@@ -108,14 +108,14 @@ def _without_remarks() -> Iterator[None]:
 
 
 def image_metadata(xml: str, number: int | None) -> str:
-    """Return the metadata of one image; all of them where the image is not known.
+    """Return the metadata of one image, or all metadata if the image is not known.
 
     Parameters
     ----------
     xml : str
         OME metadata.
     number : int, optional
-        Of the image among those that have planes; None for the only image.
+        Number of the image among the images with planes; None for the only image.
     """
     if number is None:
         return xml
@@ -185,7 +185,7 @@ def _own_links(path: Path, own_id: str, links: list[Element]) -> Callable[[Eleme
         return lambda link: _file_name(link) == name
     if own_id and any(_file_id(link) == own_id for link in links):
         return lambda link: _file_id(link) == own_id
-    # A file that was renamed is the only one that the metadata name.
+    # The metadata name a single file, so it is this file under an earlier name.
     if len({(_file_name(link), _file_id(link)) for link in links}) <= 1:
         return lambda link: True
     return None
@@ -203,12 +203,12 @@ def _file_id(link: Element) -> str:
 def _restrict(
     path: Path, root: Element, is_own: Callable[[Element], bool], n_pages: int
 ) -> str | None:
-    """Take the planes of other files out of the metadata.
+    """Remove the planes of other files from the metadata.
 
     Returns
     -------
     str or None
-        The share of the set that is left, such as "1 of 2 channels"; None where no plane is left.
+        The share of the set that remains, such as "1 of 2 channels"; None if no plane remains.
     """
     images = root.findall("{*}Image")
     total, shares = 0, []

@@ -1,4 +1,4 @@
-"""Bring stored axes into another order and direction: orientation tags, and affines of NIfTI."""
+"""Reorder and flip stored axes for orientation tags and the affines of NIfTI files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.image import AnyArray, Header, Stored
 
-# By value of the tag: x and y change places, then y runs upward, x runs to the left.
+# By value of the tag: swap x and y; then flip y; flip x.
 _TAGS = {
     2: (False, False, True), 3: (False, True, True), 4: (False, True, False),
     5: (True, False, False), 6: (True, False, True), 7: (True, True, True), 8: (True, True, False),
 }  # fmt: skip
-_MOVED = 0.5  # voxels that a corner may be away from its place in the image
+_MOVED = 0.5  # largest distance in voxels of a corner from its place in the image
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Turn:
     Parameters
     ----------
     order : tuple of int
-        For each axis of the result its axis in the stored array.
+        Axis in the stored array, for each axis of the result.
     flipped : tuple of bool
-        For each axis of the result: it runs in the other direction.
+        True if the axis runs in the other direction, for each axis of the result.
     note : str
-        What the user should know.
+        Note for the user.
     """
 
     order: tuple[int, ...]
@@ -78,7 +78,7 @@ class Turn:
     def _spacing(self, header: Header) -> tuple[float, ...] | None:
         if header.spacing is None:
             return None
-        axes = header.axes or "zyx"[-len(header.shape) :].upper().rjust(len(header.shape), "Q")
+        axes = header.axes or "ZYX"[-len(header.shape) :].rjust(len(header.shape), "Q")
         sizes = dict(zip("XYZ", reversed(header.spacing), strict=False))
         moved = {
             letter: sizes.get(axes[axis])
@@ -90,7 +90,7 @@ class Turn:
 
 
 def turn_of_tag(header: Header) -> Turn | None:
-    """Return the turn that an orientation tag asks for; None for the usual orientation."""
+    """Return the turn for an orientation tag; None for the usual orientation."""
     if header.orientation is None:
         return None
     value, y, x = header.orientation
@@ -103,7 +103,7 @@ def turn_of_tag(header: Header) -> Turn | None:
         order[y], order[x] = x, y
     flipped = [False] * len(order)
     flipped[y], flipped[x] = up, left
-    note = f"its orientation tag, {value}, is applied: it is turned as viewers show it"
+    note = f"its orientation tag, {value}, is applied: pixels are where viewers show them"
     return Turn(tuple(order), tuple(flipped), note)
 
 

@@ -1,4 +1,4 @@
-"""An image with its labels, and the orientation in which the labels are read."""
+"""Pairs of an image and its labels, and the orientation in which labels are read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Pair:
 
 
 def oriented(place: ArrayPlace | None, path: Path, image: Path) -> ArrayPlace | None:
-    """Return how a label or a mask is read so that its axes are those of its image.
+    """Return the place of a label or mask, read with the axes of its image.
 
     Parameters
     ----------

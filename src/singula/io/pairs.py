@@ -51,7 +51,7 @@ def pair_files(
 ) -> list[Pair]:
     """Pair images and labels by stem, else by a word such as "_mask" more, else by order.
 
-    Sorted order is used where words or numbers in the names confirm it. Names are compared in
+    Sorted order is used if words or numbers in the names confirm it. Names are compared in
     composed Unicode form (NFC).
 
     Parameters
@@ -65,7 +65,7 @@ def pair_files(
     places : ArrayPlaces, optional
         Where containers keep images and labels; together: each image is its own label file.
     by_order : bool
-        Use sorted order even where nothing in the names confirms it.
+        Use sorted order even if nothing in the names confirms it.
 
     Returns
     -------
@@ -209,7 +209,7 @@ def check_pairs(
     grey : bool
         Images with one channel are allowed too.
     sized : bool
-        A user set the voxel size, so what files lack of it does not matter.
+        The user set the voxel size, so incomplete sizes in files are not reported.
 
     Returns
     -------

@@ -272,7 +272,7 @@ def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout
 def file_notes(header: Header, layout: Layout, *, sized: bool = False) -> list[str]:
     """List what a user should know about a file, without its name.
 
-    With `sized` the voxel size is known from elsewhere, or not used.
+    With `sized`, the voxel size is known from another source, or not used.
     """
     notes = list(header.notes)
     if header.left_out:
@@ -308,8 +308,8 @@ def _tell(path: Path, header: Header, layout: Layout, notify: Notify | None) -> 
 def geometry(header: Header, spatial: int) -> tuple[tuple[float, ...] | None, str | None]:
     """Return the voxel size along so many axes, and its unit.
 
-    The size along z is assumed to be that along x where the file gives sizes in the plane alone:
-    `file_notes` says so.
+    If the file gives sizes in the plane only, the size along z is assumed to be that along x.
+    `file_notes` reports it.
     """
     spacing = header.spacing
     if spacing is None:

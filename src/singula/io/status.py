@@ -10,11 +10,11 @@ from contextlib import suppress
 from singula.errors import UserError
 
 INTERVAL, LATEST = 20.0, 27.0
-"""Seconds of silence after which the task itself, and otherwise a timer, reports the status."""
+"""Seconds without a line after which the task itself, or else a timer, reports the status."""
 
 
 class StatusLines:
-    """Pass lines on, and report the status of a task after a silence.
+    """Pass lines on, and report the status of a task after a period without lines.
 
     An instance takes the place of `notify`. The task calls `poll` between its steps. While the
     context is open, a thread covers steps that take longer than the interval.
@@ -54,7 +54,7 @@ class StatusLines:
         self._thread: threading.Thread | None = None
 
     def __call__(self, line: str) -> None:
-        """Pass a line on; the silence begins again."""
+        """Pass a line on, and start a new period without lines."""
         with self._lock:
             self._notify(line)
             self._reported = self._clock()
@@ -66,7 +66,7 @@ class StatusLines:
 
     @property
     def due(self) -> bool:
-        """True after a silence of `INTERVAL` seconds."""
+        """Return True if no line was reported for `INTERVAL` seconds."""
         return self._enabled and self._clock() - self._reported >= INTERVAL
 
     def poll(self, interval: float = INTERVAL) -> None:

@@ -70,7 +70,7 @@ def zarr_series(path: Path, place: ArrayPlace) -> list[Series]:
         images = _collection(zarr, folder)
     if not images:
         return [Series("", place)]
-    # By path an image is opened without reading the metadata of the whole plate again.
+    # Opened by its path, an image does not need the metadata of the whole plate again.
     paths = [(folder / image).relative_to(path).as_posix() for image in images]
     return [Series(inside, replace(place, inside=inside, series=None)) for inside in paths]
 
@@ -91,7 +91,7 @@ def _collection(zarr: Any, folder: Path) -> list[str]:
 
 
 def _attributes(zarr: Any, folder: Path) -> dict[str, Any] | None:
-    """Return the attributes of a group; None where there is no group."""
+    """Return the attributes of a group; None if the group does not exist."""
     if ".." in folder.parts or not _is_node(folder):
         return None
     node = zarr.open(folder, mode="r")

@@ -158,8 +158,8 @@ class Model:
         array : ndarray
             (y, x[, c]) or (z, y, x[, c]).
         thresholds : "auto" or mapping, optional
-            As in `singula.decode`, but what is not given is as in the run: by default the values
-            that `singula tune` saved, else those of the training's configuration.
+            As in `singula.decode`. Others are those of the model: the values that `singula tune`
+            saved, or else those of the training's configuration.
         spacing : float or sequence of float, optional
             Size of a pixel, per axis z first; as configured by default.
         augment : bool, optional

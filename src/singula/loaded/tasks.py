@@ -100,7 +100,7 @@ def plan_predictions(
     if array and files and not any(is_container(path) for path in files):
         raise UserError(
             f"--array: got {array!r}, but none of the files is a Zarr, HDF5 or N5: {files[0].name}",
-            "leave --array out",
+            "omit --array",
             "predict.no_container",
         )
     configured = places_for(model.config, "TEST").image

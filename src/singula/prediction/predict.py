@@ -245,7 +245,7 @@ def patch_reader(image: npt.NDArray[Any], patch: Sequence[int], *, median: bool)
     patch : sequence of int
         Spatial shape of a patch.
     median : bool
-        Fill what is outside of the image with the median of each channel, instead of mirroring.
+        Fill pixels outside of the image with the median of each channel, instead of mirroring.
     """
     fill = None
     if median:

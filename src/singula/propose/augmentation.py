@@ -1,4 +1,4 @@
-"""Choices of stronger augmentation: little data; uneven, shifted or lost slices."""
+"""Choices of stronger augmentation for little data and for uneven, shifted or lost slices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHIFTED = 1.5  # pixels
 
 
 def is_little(part: PartFacts, sizes: Sizes) -> bool:
-    """Return True if the training data are so few that the network could memorize them."""
+    """Return True if the network could memorize the few training data."""
     return len(part.pairs) < _FEW_IMAGES and sizes.count < _FEW_OBJECTS
 
 
@@ -30,7 +30,7 @@ def little_data(part: PartFacts, sizes: Sizes) -> list[Choice]:
         Choice("AUGMENTOR.ELASTIC", True, f"{why}; small deformations"),
         Choice("AUGMENTOR.ZOOM", True, f"{why}; sizes vary more than these show"),
         Choice("AUGMENTOR.ZOOM_RANGE", (0.8, 1.25)),
-        Choice("AUGMENTOR.G_BLUR", True, f"{why}; as if out of focus"),
+        Choice("AUGMENTOR.G_BLUR", True, f"{why}; simulates images out of focus"),
         Choice("AUGMENTOR.G_SIGMA", (0.5, 1.5), note="pixels"),
         Choice("AUGMENTOR.GAUSSIAN_NOISE", True, f"{why}; noise differs between recordings"),
         Choice("AUGMENTOR.GAUSSIAN_NOISE_VAR", 0.002),

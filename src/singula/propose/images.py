@@ -58,7 +58,7 @@ def _range(image: ImageFacts) -> tuple[float, float]:
 
 
 def _spread(images: Sequence[ImageFacts]) -> float:
-    """How many times brighter bright images are than dark ones (90th over 10th percentile).
+    """Return the ratio of bright to dark images (90th over 10th percentile of their range).
 
     Images without contrast are left out.
     """

@@ -108,8 +108,8 @@ def propose(
     channels : Choice, optional
         What the network learns, where that was decided otherwise.
     measure : callable, optional
-        Times a training step of a first proposal, and returns None if it cannot;
-        `singula.stages.timing.measure_proposal`. Without it a speed is assumed.
+        Times a training step of a first proposal, and returns None if it cannot; see
+        `singula.stages.timing.measure_proposal`. Without it, a speed is assumed.
 
     Returns
     -------
@@ -167,15 +167,15 @@ def _propose(
 
 
 def _check_labels(survey: Survey, train: PartFacts) -> None:
-    """Refuse training labels most of which do not show the objects: every choice would be wrong."""
+    """Refuse a data set if most training labels do not show the objects."""
     doubtful = [labels for labels in train.labels if labels.suspicion]
     if 2 * len(doubtful) <= len(train.labels):
         return
     raise UserError(
-        f"{doubtful[0].path}: {doubtful[0].suspicion}; so it is in {len(doubtful)} of "
-        f"{counted(len(train.labels), 'training label')}",
-        f"{command('check', survey.root)} says what is wrong, and its --fix FOLDER writes a "
-        "corrected copy where it can; then start from that copy",
+        f"{doubtful[0].path}: {doubtful[0].suspicion}; the objects are hidden in "
+        f"{len(doubtful)} of {counted(len(train.labels), 'training label image')}",
+        f"run {command('check', survey.root)} to see what is wrong; with --fix FOLDER it writes a "
+        "corrected copy where that is safe. Then start from that copy",
         "init.implausible_labels",
     )
 

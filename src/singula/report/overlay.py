@@ -31,7 +31,7 @@ def to_grey(plane: npt.NDArray[Any]) -> Rgb:
 
 
 def stretched(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
-    """Return values between 0 at `low` and 1 at `high`, whatever their unit and offset."""
+    """Rescale values to 0 at `low` and 1 at `high`, for any unit and offset."""
     exact = values.dtype.kind in "bui" and values.dtype.itemsize <= 2
     shifted: npt.NDArray[Any] = values.astype(np.float32 if exact else np.float64)
     shifted = shifted - low

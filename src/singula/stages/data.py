@@ -60,7 +60,7 @@ def find_pairs(config: Config, part: str, notify: Notify, *, labels: bool = True
 
 def replaced_sizes(config: Config, part: str, pairs: Sequence[Pair]) -> str | None:
     """Return a message if the configured voxel size differs from that of some of the images."""
-    # No pixels are read, so no histogram is matched.
+    # Only headers are read, so the histogram for matching is not needed.
     reader, key = reader_for(config, part, Reference((), ())), f"DATA.{part}.RESOLUTION"
     messages = []
     for pair in pairs:
@@ -145,7 +145,7 @@ def find_test_pairs(
                 bad[pair.name] = str(error)
         if not bad or len(bad) == len(pairs):
             raise
-    if not config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:  # a stack with gaps is refused as a whole
+    if not config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:  # a stack with gaps is refused with the reason
         for name, reason in bad.items():
             notify(f"left out: {name}: {reason}")
     return [pair for pair in pairs if pair.name not in bad], bad
@@ -256,10 +256,9 @@ def load_samples(
 
 
 class LabelNotes:
-    """Gather what looks wrong in label images without being an error.
+    """Collect doubtful label images, which are not errors.
 
-    These are ids in several pieces, and images whose background is an object or whose ids restart
-    in each slice.
+    Ids may have several pieces, the background may be an object, and ids may restart in each slice.
     """
 
     def __init__(self) -> None:
@@ -277,7 +276,7 @@ class LabelNotes:
             self.found[name] = pieces
 
     def tell(self, what: str, notify: Notify) -> None:
-        """Report each of them in one line."""
+        """Report each kind in one line."""
         if self.doubtful:
             name, doubt = next(iter(self.doubtful.items()))
             notify(
@@ -327,9 +326,8 @@ def load_training(
         if not keys.CROSS_VAL and share_of(len(pairs), keys.SPLIT_TRAIN) is None:
             notify(
                 f"  DATA.VAL.SPLIT_TRAIN: {keys.SPLIT_TRAIN:g} of "
-                f"{counted(len(pairs), 'image')} is not a "
-                "number of whole images, and the images are too small to be divided into two "
-                "patches each, so one whole image is held out"
+                f"{counted(len(pairs), 'image')} is not a whole image. The images are too small "
+                "to be divided into two patches each, so one whole image is held out"
             )
         training = load_samples(config, "TRAIN", parts[0], notify, progress)
         return training, load_samples(config, "VAL", parts[1], notify, progress, folders="TRAIN")

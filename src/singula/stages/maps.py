@@ -51,7 +51,7 @@ def predict_maps(
     whole : bool
         The image in a single forward pass.
     patches : PatchScores, optional
-        Receives the scores of each patch. The patches are predicted in addition, unless they are
+        Receives the values of each patch. The patches are predicted in addition, unless they are
         the tiles of the image.
     notify : callable
         Told of smaller tiles.
@@ -104,7 +104,7 @@ def score_patches(
     augment: bool | None = None,
     notify: Notify,
 ) -> None:
-    """Predict each patch of an image by itself, and score it.
+    """Predict and score each patch of an image by itself.
 
     Parameters are those of `predict_maps`.
 
@@ -137,10 +137,10 @@ def _halving(
     Parameters
     ----------
     plan : callable
-        From the number of halvings to the settings; raises MemoryError where none is left.
+        Returns the settings for a number of halvings; raises MemoryError if none is left.
     predict : callable
     refusal : str
-        Message of the error that is raised instead of trying again.
+        Message of the error to raise instead of trying again; empty to try again.
     """
     halvings = 0
     while True:

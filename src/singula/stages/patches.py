@@ -1,7 +1,7 @@
 """Scores of the configured patches, each predicted by itself.
 
-The map of an image differs from them: its tiles are chosen for speed, their edges are dropped, and
-where they overlap they are blended.
+The map of an image differs: its tiles are chosen for speed, their edges are dropped, and
+overlapping tiles are blended.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class PatchScores:
     Attributes
     ----------
     tiles : list of Tile
-        The patches; their ``inner`` and ``outer`` are what is scored: all pixels of the image.
+        The patches; their ``inner`` and ``outer`` are the scored pixels, all inside the image.
     """
 
     def __init__(self, config: Config, truth: Truth) -> None:
@@ -67,7 +67,7 @@ class PatchScores:
         self._rows: dict[tuple[int, ...], dict[str, float]] = {}
 
     def are_tiles_of(self, plan: TilePlan | Windows) -> bool:
-        """Return True if the tiles of a prediction are these very patches."""
+        """Return True if the tiles of a prediction are these patches."""
         return are_tiles_of(plan, self.truth.labels.shape, self.patch, self.tiles)
 
     def add(self, tile: Tile, values: npt.NDArray[np.float32]) -> None:
@@ -87,7 +87,7 @@ class PatchScores:
         foreground = self.truth.foreground[outer]
         scores = map_scores(true, maps, foreground)
         if not foreground.any():
-            scores.pop("mae_D", None)  # nothing to measure there, rather than no error
+            scores.pop("mae_D", None)  # without objects, the error is not defined
         if self.n_classes and self.truth.classes is not None:
             classes = values[len(self.names) :].argmax(0)[inner]
             scores |= class_map_scores(self.truth.classes[outer], classes, self.n_classes)

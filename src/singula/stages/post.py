@@ -46,7 +46,7 @@ class PostSettings:
     Parameters
     ----------
     z_size, yz_size : int, optional
-        Median filters on the maps of volumes; None where the test makes none.
+        Median filters on the maps of volumes; None if the test has no volumes.
     masks : Path, optional
         Folder of masks outside which nothing is predicted.
     close_radius : float, optional
@@ -149,7 +149,7 @@ class Processed:
     Parameters
     ----------
     labels : ndarray, optional
-        None where post-processing has no result of its own. Ids stay, so they may have gaps.
+        None if post-processing has no result of its own. Ids stay, so they may have gaps.
     full, filtered : DataFrame, optional
         Measurements of the decoded instances with what the conditions say of each, and of those
         that remain in `labels`.

@@ -58,7 +58,7 @@ class Reader:
         Classes of the labels' second channel; 0 without one.
     steps : PreprocessSettings, optional
     spacing : tuple of float, optional
-        Voxel size that the user set, after preprocessing; else the files give it.
+        Voxel size after preprocessing that the user set; by default that of each file.
     unit : str, optional
         Unit of `spacing`.
     """
@@ -226,10 +226,10 @@ def places_for(config: Config, part: str) -> ArrayPlaces:
 
 
 def spacing(config: Config, part: str, ndim: int | None = None) -> tuple[float, ...] | None:
-    """Return the configured voxel size; None counts pixels.
+    """Return the configured voxel size; None for sizes in pixels.
 
-    With `ndim` None, too, for other axes than these: of images that were stacked the distance of
-    slices is not known.
+    With `ndim`, also return None for a size of another number of axes: the distance between stacked
+    images is not known.
     """
     sizes: tuple[float, ...] | None = getattr(config.DATA, part).spacing
     return None if sizes is not None and ndim not in (None, len(sizes)) else sizes

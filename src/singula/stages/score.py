@@ -212,7 +212,7 @@ def result_words(count: int, scores: Scores, image: str, view: str = "per_image"
     Parameters
     ----------
     count : int
-        Instances after all steps; the only number of an image without scores.
+        Instances after all steps, which are reported for an image without scores.
     scores : Scores
     image, view : str
         Name of the image, and its view without ``_post_processing``.

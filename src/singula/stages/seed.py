@@ -18,10 +18,10 @@ STORED = "seed"
 def run_seed(config: Config, run_id: int) -> int:
     """Return the seed of the weights, patches and augmentation of a run.
 
-    With ``SYSTEM.SEED`` in the file or in an override, it is that value for every run id. Without
-    it, each run id has a seed of its own, and the same run id always has the same one. Every
-    process of a run gets the same seed. What must be alike in all runs, such as the images that
-    validate, depends on ``SYSTEM.SEED`` only.
+    If the file or an override sets ``SYSTEM.SEED``, every run id has that value. Otherwise each
+    run id has its own seed, which is always the same. Every process of a run gets the same seed.
+    Choices that must agree between runs, such as the validation images, depend on ``SYSTEM.SEED``
+    only.
 
     Parameters
     ----------
@@ -36,20 +36,20 @@ def run_seed(config: Config, run_id: int) -> int:
 def training_seed(
     config: Config, run_id: int, begun: Checkpoint | None, notify: Callable[[str], None]
 ) -> int:
-    """Return the seed of a training, and report where it comes from.
+    """Return the seed of a training, and report its origin.
 
     Parameters
     ----------
     config : Config
     run_id : int
     begun : Checkpoint, optional
-        The checkpoint with which an interrupted training continues; its seed is kept.
+        Checkpoint from which an interrupted training continues; its seed is kept.
     notify : callable
         Takes the line.
     """
     seed = run_seed(config, run_id)
     if begun is not None:
-        # Checkpoints of earlier versions name no seed; it was that of the configuration.
+        # Checkpoints of earlier versions store no seed; theirs was that of the configuration.
         stored = int(begun.description.get(STORED, config.SYSTEM.SEED))
         if stored != seed:
             notify(f"seed: {stored}, with which this training began; {seed} would be the seed now")

@@ -1,4 +1,4 @@
-"""Division of the training images into those that train and those that validate."""
+"""Division of the training images into images for training and images for validation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from singula.words import counted
 def split_pairs(
     config: Config, pairs: Sequence[Pair], shapes: Sequence[tuple[int, ...]] | None = None
 ) -> tuple[list[Pair], list[Pair]] | None:
-    """Divide the training images into those that train and those that validate.
+    """Divide the training images into images for training and images for validation.
 
     Where the configured fraction is less than one image, `hold_out` cuts each image in two. If an
     image is too small for that, one whole image is held out. The same seed and number of images
@@ -160,7 +160,7 @@ def _place_of_cut(
     Parameters
     ----------
     least : sequence of int
-        Length of the smaller part, along each axis.
+        Smallest length of a part along each axis.
     """
     room = [size - 2 * length for size, length in zip(shape, patch, strict=True)]
     axis = int(np.argmax(room)) if tuple(least) == tuple(patch) else int(np.argmax(shape))

@@ -112,7 +112,7 @@ class StoredMaps:
         self._add(record)
 
     def patch_scores(self, name: str, view: View, truth: str) -> dict[str, float] | None:
-        """Return the scores of an image's patches, if they are stored for this ground truth.
+        """Return the stored scores of an image's patches, or None if not for this ground truth.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Decoding thresholds of a run: those saved with the weights, and which value came from where."""
+"""Decoding thresholds of a run: values saved with the weights, and the origin of each value."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WORDS: dict[Source, str] = {
 def configured(config: Config) -> dict[str, Any]:
     """Return the thresholds and the smallest size that are not automatic, by name without prefix.
 
-    TH_TYPE is among them where it holds for all thresholds: ``auto`` or ``manual``.
+    TH_TYPE is included if it applies to all thresholds: ``auto`` or ``manual``.
     """
     found = resolve_sources(config)
     fixed = {name: t.value for name, t in found.items() if t.source != "automatic"}
@@ -49,13 +49,13 @@ def used_names(config: Config) -> list[str]:
 
 
 def threshold_sources(config: Config) -> dict[str, Source]:
-    """Return where each threshold of `used_names` came from."""
+    """Return the origin of each threshold of `used_names`."""
     found = resolve_sources(config)
     return {name: found[name].source for name in used_names(config)}
 
 
 def threshold_line(config: Config) -> str:
-    """Describe the active thresholds and where they came from in one line."""
+    """Describe the active thresholds and their origins in one line."""
     found = resolve_sources(config)
     texts = []
     for name in used_names(config):
@@ -70,7 +70,7 @@ def threshold_line(config: Config) -> str:
 def apply_tuned(
     config: Config, description: Mapping[str, Any], *, always: bool = False
 ) -> tuple[Config, list[str]]:
-    """Take the thresholds that are saved with the weights, where nothing precedes them.
+    """Use the thresholds saved with the weights, unless others take precedence.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ def apply_tuned(
     description : mapping
         Of a checkpoint; without tuned thresholds the configuration stays as it is.
     always : bool
-        True for the configuration of the training itself, which is older than the tuning: its
-        thresholds do not precede the tuned ones.
+        True for the configuration of the training itself, which is older than the tuning: tuned
+        thresholds then take precedence over its own.
 
     Returns
     -------

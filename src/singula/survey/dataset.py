@@ -160,7 +160,7 @@ def _shape(pair: Pair, ndim: int, told: Counter[str]) -> tuple[int, ...]:
 
 
 def _file_notes(parts: Sequence[PartFacts]) -> list[str]:
-    """List what the user should know about the images, with the number of files."""
+    """List the notes on the images, with the number of files."""
     found = Counter(
         f"{part.name}: {note}" for part in parts for image in part.images for note in image.notes
     )

@@ -43,7 +43,7 @@ class ImageFacts:
     sampled : bool
         The numbers come from crops, not from every pixel.
     notes : tuple of str
-        What a user should know about the file.
+        Notes for the user on the file.
     slice_change : float
         Median difference in brightness of adjacent slices, in standard deviations within slices;
         0 in 2D.
@@ -172,7 +172,7 @@ class LabelFacts:
     sampled : bool
         Only the middle of a large image was looked at: sizes at its rim are cut.
     suspicion : str, optional
-        Why the labels do not show the objects, as those of an inverted mask.
+        Reason why the labels do not show the objects, for example an inverted mask.
     """
 
     path: Path

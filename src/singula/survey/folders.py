@@ -53,7 +53,7 @@ class Folders:
     places : ArrayPlaces, optional
         Where containers keep images and labels.
     by_order : bool
-        Pair files in sorted order even where nothing in their names confirms it.
+        Pair files in sorted order even if nothing in their names confirms it.
     """
 
     name: str
@@ -138,7 +138,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """Folders in a folder, and links that may have led to one."""
+    """List the folders in a folder, and broken links that may have led to a folder."""
     return [
         path
         for path in _entries(folder)

@@ -48,7 +48,7 @@ def survey_image(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS)
         array = read_image(path, ndim, layout.channels).array
     spacing, unit, notes = *geometry(header, ndim), header.notes
     if lacks_depth(header, ndim):
-        # An assumed distance of slices is not a fact about the anisotropy.
+        # An assumed distance between slices must not decide the anisotropy.
         spacing = unit = None
         notes += ("no valid voxel size along z; its ratio to x is estimated from the objects",)
     if sampled:

@@ -19,7 +19,7 @@ _MANY_GAPS = 5
 _SLICES_COMPARED = 16
 _SAME_PLACE = 0.3  # IoU of the cuts of an object through two adjacent slices
 _LEAST_CUTS = 5
-_CONTINUED = 0.3  # of the cuts that lie on one another have the same id: fewer are no volume
+_CONTINUED = 0.3  # of the overlapping cuts; in volumes, more of them have the same id
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Surround:
     contact: float
 
     def describe(self) -> str:
-        """Return what makes it look like a background."""
+        """Return the evidence that it is the background."""
         text = (
             f"the id {self.id} covers {100 * self.share:.0f} % of the image, touches every border"
         )
@@ -57,14 +57,14 @@ class Surround:
 
 
 def suspicion(ids: Array, classes: Array | None = None) -> str | None:
-    """Return why a label image does not show the objects; None where nothing speaks against it.
+    """Return why a label image does not show the objects; None if it is plausible.
 
     Parameters
     ----------
     ids : ndarray of unsigned int
         (y, x) or (z, y, x).
     classes : ndarray of unsigned int, same shape, optional
-        Class of each pixel; that of an object must not be 0 everywhere.
+        Class of each pixel, above 0 somewhere in the objects.
     """
     if (
         classes is not None
@@ -92,7 +92,7 @@ def find_surround(ids: Array) -> Surround | None:
     Returns
     -------
     Surround or None
-        None where 0 is the background, or where no id looks like one.
+        None if 0 is the background, or if no id looks like a background.
 
     Notes
     -----
@@ -127,13 +127,13 @@ def find_surround(ids: Array) -> Surround | None:
 def restarts_in_slices(ids: Array) -> bool:
     """Return True if the ids of a volume were given slice by slice.
 
-    Cuts through adjacent slices that lie on one another (IoU of 0.3) belong to one object. In a
-    volume nearly all of them have one id; where ids restart, hardly any.
+    Overlapping cuts through adjacent slices (IoU of 0.3) belong to one object. In a volume, nearly
+    all of them have the same id. Where ids restart, hardly any have.
 
     Parameters
     ----------
     ids : ndarray of unsigned int
-        (z, y, x); a 2D image never is such a volume.
+        (z, y, x); False for a 2D image.
     """
     if ids.ndim != 3 or len(ids) < 2:
         return False
@@ -150,7 +150,7 @@ def restarts_in_slices(ids: Array) -> bool:
 
 
 def overlap_scores(table: Overlap) -> tuple[Array, Array, Array, Array]:
-    """Return the pairs of ids that overlap, and of each the IoU and the fraction of the smaller."""
+    """Return overlapping pairs of ids, their IoU, and the shared fraction of the smaller one."""
     true, own = np.unique(table.true, return_inverse=True)
     pred, other = np.unique(table.pred, return_inverse=True)
     first = np.bincount(own, table.pixels, len(true))[own]
@@ -177,7 +177,7 @@ def _contact(ids: Array, candidate: Any) -> float:
 
 
 def _gaps(mask: Array) -> int:
-    """Return the number of connected components of a mask that are more than specks."""
+    """Return the number of connected components of a mask, without specks."""
     return int((component_sizes(mask) >= 3**mask.ndim).sum())
 
 

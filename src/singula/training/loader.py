@@ -118,9 +118,9 @@ def _one_thread(worker: int) -> None:
 def loader_workers(configured: int, kind: str) -> int:
     """Return the number of processes that prepare patches.
 
-    On a CPU they would compete with the network, whose steps take far longer than preparing their
-    patches; so there is none unless cores are plenty. On a GPU it is the configured number, up to
-    one per core but one; with -1 all of these, up to 16.
+    On a CPU they compete with the network, whose steps take far longer than the preparation of
+    patches, so there are none unless the machine has many cores. On a GPU it is the configured
+    number, at most the number of cores less one; -1 means all of these, up to 16.
     """
     cores = available_cores()
     if configured < 0:

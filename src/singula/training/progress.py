@@ -17,7 +17,7 @@ _REDRAW = 0.1  # seconds between two states of the bar
 
 @dataclass
 class _Durations:
-    """Mean duration of repeated steps. The first one, which warms up, counts only while alone."""
+    """Mean duration of repeated steps, without the first one, which warms up."""
 
     count: int = 0
     first: float = 0.0
@@ -52,7 +52,7 @@ class ProgressReport(pl.Callback):
     Attributes
     ----------
     status : StatusLines
-        Takes the place of `notify` during the training.
+        Replaces `notify` during the training.
     """
 
     def __init__(

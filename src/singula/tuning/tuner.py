@@ -47,10 +47,10 @@ class Example:
     sizes : tuple of float, optional
         Size of a pixel, as configured or as the image says.
     weight : float
-        Weight of the image's score in what is searched for.
+        Weight of the image's score in the objective of the search.
     training : bool
-        The network was trained on the image. It counts in what is searched for, and not in the
-        reported scores.
+        The network was trained on the image. It counts in the objective of the search, and not in
+        the reported scores.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Trial:
     thresholds : dict
         By key without prefix, for example ``{"TH_BINARY_MASK": 0.5, "REMOVE_SMALL_OBJ": 20}``.
     value : float
-        Weighted mean over images of what is searched for.
+        Objective of the search: weighted mean over images.
     score : Score
         All scores, means over the images that the network was not trained on.
     images : tuple of Match
@@ -362,7 +362,7 @@ def without_small(table: Overlap, at_border: Array, min_size: int, border_size: 
     at_border : ndarray of int
         Ids of the instances that touch the border of the image.
     min_size, border_size : int
-        Smallest number of pixels of an instance, and of one that touches the border.
+        Smallest number of pixels of an instance, and of an instance at the border.
     """
     ids, row = np.unique(table.pred, return_inverse=True)
     pixels = np.bincount(row, table.pixels, len(ids))

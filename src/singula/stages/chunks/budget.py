@@ -52,7 +52,7 @@ def block_budget(
     workers : int
         Processes among which the memory is divided.
     has_config_file : bool
-        False for a command without a configuration file, whose hint names no key.
+        False for a command without a configuration file: the hint then names no key.
 
     Raises
     ------

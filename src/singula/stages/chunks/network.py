@@ -81,7 +81,7 @@ def block_predictor(bench: Bench) -> SparingPredictor:
     if device.type == "cpu":
         use_cores(config.SYSTEM.NUM_CPUS)
     path = Path(bench.plan.checkpoint)
-    # The main process has told the user about normalization and backend.
+    # The main process reports normalization and backend.
     checkpoint = with_statistics(config, load_checkpoint(path), lambda line: None)
     predictor, _ = predictor_from(config, checkpoint, device, lambda line: None)
     if bench.scaling is None:

@@ -108,7 +108,7 @@ class ChunkRun:
         checkpoint = with_statistics(self.config, load_checkpoint(path), self.notify)
         self.config, notices = apply_tuned(self.config, checkpoint.description)
         self.finish.config = self.config
-        if self.pairs is None:  # else `singula predict` has said it for all images
+        if self.pairs is None:  # `singula predict` reports them once for all images
             notices.append(threshold_line(self.config))
         for line in notices:
             self.notify(line)
@@ -224,7 +224,7 @@ class ChunkRun:
         image = inputs.reader.open_image(pair.image, pair.arrays)
         shape = image.spatial_shape
         asked = config.TEST.BY_CHUNKS.BLOCK_SHAPE
-        own = self.pairs is None  # else `singula predict`, which has no configuration file
+        own = self.pairs is None  # `singula predict` has no configuration file
         budget = block_budget(config, shape, pair.image, self._workers(), has_config_file=own)
         block = block_shape(budget, shape, asked)
         maps_key, key = self._keys(pair, checkpoint, inputs)
