@@ -69,7 +69,7 @@ def test_a_list_alone_is_not_silent() -> None:
         load({f"{REMOVE}.PROPS": [["npixels"]]})
     for name in ("VALUES", "SIGN"):
         alone = {f"{REMOVE}.{name}": EXAMPLE[f"{REMOVE}.{name}"]}
-        with pytest.raises(UserError, match="PROPS: found"):
+        with pytest.raises(UserError, match=r"1 problem in the configuration:\n.*PROPS: found"):
             load(alone)
         found, said = load({**alone, f"{REMOVE}.PROPS": []})
         assert found[f"{REMOVE}.ENABLE"] is False

@@ -243,10 +243,10 @@ def tune(
     for what, path in result.files.items():
         say(f"{what}: {path}")
     if result.saved is not None:
-        say(f"saved in {result.saved}: `singula predict` uses them, and `singula run` does for")
-        say("  each threshold that its configuration does not set itself")
-    say("stored instances stay those of the run's own thresholds, also for `singula export`:")
-    say("  test again, or predict, for the new ones")
+        say(f"saved in {result.saved}: `singula predict` uses them, and `singula run` uses")
+        say("  them for each threshold that you did not set in its configuration")
+    say("stored instances and `singula export` keep the thresholds of the run:")
+    say("  test again, or predict, to use the new ones")
 
 
 @app.command()

@@ -357,9 +357,10 @@ def _remove_by_properties(config: Config) -> Iterator[str]:
     shape = [len(group) for group in remove.PROPS]
     if not shape or 0 in shape:
         yield (
-            f"{_REMOVE}.PROPS: found {remove.PROPS}; allowed lists of at least one property "
-            f"when {_REMOVE}.ENABLE is True"
+            f"{_REMOVE}.PROPS: found {[list(group) for group in remove.PROPS]}; allowed lists of "
+            "at least one property, as ENABLE, VALUES or SIGN asks for the removal of instances"
         )
+        return
     for key, lists in (("VALUES", remove.VALUES), ("SIGN", remove.SIGN)):
         found = [len(group) for group in lists]
         if found != shape:

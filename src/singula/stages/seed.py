@@ -59,6 +59,6 @@ def training_seed(
     else:
         notify(
             f"seed: {seed} from run id {run_id}, as SYSTEM.SEED is not set; each run id gives "
-            "another result"
+            "a different result"
         )
     return seed
