@@ -53,12 +53,16 @@ def test_slivers_at_the_border_change_no_size(survey, make_objects) -> None:
     with pytest.raises(KeyError):
         alone[f"{SEG}.REMOVE_SMALL_OBJ_AT_BORDER"]
     assert "40 cut by the border" in among.summary
+    reasons = {key: why for key, _, why in among.reasons}
+    assert "80%" in reasons[f"{SEG}.REMOVE_SMALL_OBJ_AT_BORDER"]
 
 
 def test_large_cut_objects_are_judged_by_half_the_size(survey, make_objects) -> None:
     found = propose(cut_survey(survey, make_objects, 20, 20, sliver=200))
     whole = int(found[f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"])
     assert found[f"{SEG}.REMOVE_SMALL_OBJ_AT_BORDER"] == pytest.approx(whole / 2, abs=1)
+    reasons = {key: why for key, _, why in found.reasons}
+    assert "half of each" in reasons[f"{SEG}.REMOVE_SMALL_OBJ_AT_BORDER"]
 
 
 @pytest.mark.parametrize("complete", [0, 2])

@@ -148,14 +148,11 @@ def small(sizes: Sizes) -> list[Choice]:
         )
     ]
     if sizes.cut:
-        made.append(
-            Choice(
-                f"{_SEG}.REMOVE_SMALL_OBJ_AT_BORDER",
-                int(sizes.least_cut),
-                f"pixels; the border cuts {sizes.cut} of {sizes.count} objects and leaves half of "
-                "each on average",
-            )
-        )
+        why = "and leaves half of each on average"
+        if sizes.least_cut < sizes.least / 2:
+            why = "80% of which have at least this many left"
+        why = f"pixels; the border cuts {sizes.cut} of {sizes.count} objects, {why}"
+        made.append(Choice(f"{_SEG}.REMOVE_SMALL_OBJ_AT_BORDER", int(sizes.least_cut), why))
     return made
 
 
