@@ -31,9 +31,7 @@ def open_zarr(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     ValueError
         When the folder is no Zarr.
     """
-    zarr = library("zarr", path, "Zarr")
-    if not path.is_dir():
-        raise ValueError("a Zarr is a folder; this is a file")
+    zarr = _library(path)
     with _quiet():
         folder = _folder(zarr, path, place)
         images = _collection(zarr, folder)
@@ -62,9 +60,7 @@ def zarr_series(path: Path, place: ArrayPlace) -> list[Series]:
     UserError
         When zarr is not installed, or the container has no group of that name.
     """
-    zarr = library("zarr", path, "Zarr")
-    if not path.is_dir():
-        raise ValueError("a Zarr is a folder; this is a file")
+    zarr = _library(path)
     with _quiet():
         folder = _folder(zarr, path, place)
         images = _collection(zarr, folder)
@@ -73,6 +69,14 @@ def zarr_series(path: Path, place: ArrayPlace) -> list[Series]:
     # Opened by its path, an image does not need the metadata of the whole plate again.
     paths = [(folder / image).relative_to(path).as_posix() for image in images]
     return [Series(inside, replace(place, inside=inside, series=None)) for inside in paths]
+
+
+def _library(path: Path) -> Any:
+    """Import zarr to read a folder; refuse a file."""
+    zarr = library("zarr", path, "Zarr")
+    if not path.is_dir():
+        raise ValueError("a Zarr is a folder; this is a file")
+    return zarr
 
 
 def _collection(zarr: Any, folder: Path) -> list[str]:
