@@ -64,10 +64,18 @@ def test_an_explicit_true_and_empty_lists_need_no_notice() -> None:
     assert (found[f"{REMOVE}.ENABLE"], said) == (False, [])
 
 
+@pytest.mark.parametrize("props", [{}, {f"{REMOVE}.PROPS": []}])
+def test_a_comparison_alone_removes_nothing(props: dict[str, object]) -> None:
+    """Files of later versions have it without properties and limits."""
+    found, said = load({f"{REMOVE}.SIGN": [["lt"]], **props})
+    assert found[f"{REMOVE}.ENABLE"] is False
+    assert any("so SIGN has no effect" in line for line in said)
+
+
 def test_a_list_alone_is_not_silent() -> None:
     with pytest.raises(UserError, match="VALUES: found"):
         load({f"{REMOVE}.PROPS": [["npixels"]]})
-    for name in ("VALUES", "SIGN"):
+    for name in ("VALUES",):
         alone = {f"{REMOVE}.{name}": EXAMPLE[f"{REMOVE}.{name}"]}
         with pytest.raises(UserError, match=r"1 problem in the configuration:\n.*PROPS: found"):
             load(alone)

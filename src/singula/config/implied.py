@@ -72,7 +72,8 @@ def _removal_by_properties(entries: Mapping[str, Entry], work: Translation) -> N
     """Enable the removal as soon as one of its lists is set, unless the user disabled it.
 
     If other lists are missing, the rules of the enabled step refuse the file. A list of properties
-    that is explicitly empty asks for no removal, so limits and comparisons are only named.
+    that is explicitly empty asks for no removal, and neither does a comparison alone, as files of
+    later versions have it. A notice then states that they have no effect.
     """
     lists = [entries[name] for name in _lists() if name in entries]
     lists = [entry for entry in lists if not is_none(entry.value) and plain(entry.value) != ()]
@@ -89,10 +90,10 @@ def _removal_by_properties(entries: Mapping[str, Entry], work: Translation) -> N
         if name in entries and name == switch:
             return
     first = lists[0]
-    if first.key != f"{REMOVE}.PROPS" and f"{REMOVE}.PROPS" in entries:
-        text = (
-            f"{REMOVE}: PROPS is empty, so {names} {'have' if len(lists) > 1 else 'has'} no effect"
-        )
+    alone = [entry.key for entry in lists] == [f"{REMOVE}.SIGN"]
+    if first.key != f"{REMOVE}.PROPS" and (f"{REMOVE}.PROPS" in entries or alone):
+        why = "PROPS is empty" if f"{REMOVE}.PROPS" in entries else "PROPS and VALUES are not set"
+        text = f"{REMOVE}: {why}, so {names} {'have' if len(lists) > 1 else 'has'} no effect"
         work.notices.append(str(Problem(first.place, text)))
         return
     work.entries[switch] = Entry(switch, True, first.place)
