@@ -80,6 +80,26 @@ def test_ids_that_restart_in_each_slice_are_found(seed: int, count: int, unique:
         assert restarts_in_slices(shuffled(ids, seed, unique=unique))
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    ("shape", "count", "radius"), [((20, 64, 64), 10, 8), ((12, 96, 96), 30, 6)]
+)
+def test_slices_labeled_in_raster_order_are_found(
+    shape: tuple[int, ...], count: int, radius: int, seed: int
+) -> None:
+    """Label each slice of balls by itself: ids restart at 1, and many agree by chance."""
+    rng, grid = np.random.default_rng(seed), np.indices(shape)
+    balls, number = np.zeros(shape, np.uint16), 0
+    for _ in range(8 * count):
+        center = [rng.integers(radius // 2, size - radius // 2) for size in shape]
+        ball = sum((g - c) ** 2 for g, c in zip(grid, center, strict=True)) <= radius**2
+        if number < count and not balls[ball].any():
+            number += 1
+            balls[ball] = number
+    assert not restarts_in_slices(balls)
+    assert restarts_in_slices(np.stack([ndimage.label(plane)[0] for plane in balls]))
+
+
 def test_volumes_of_objects_that_are_truly_thin_raise_no_alarm() -> None:
     ids = np.zeros((10, 60, 60), np.uint16)
     rng, number = np.random.default_rng(0), 0
