@@ -163,6 +163,15 @@ def test_a_terminal_that_cannot_redraw_gets_lines(monkeypatch) -> None:
     assert lines == ["epoch 1/1, step 0/4: preparing the first patches"]
 
 
+def test_a_status_line_has_the_loss_of_its_step() -> None:
+    report = ProgressReport(1, lambda line: None, live=False, clock=Clock())
+    report.on_train_epoch_start(trainer(), None)  # type: ignore[arg-type]
+    for index, loss in enumerate((0.5, 0.25)):
+        batch, outputs = {"image": torch.zeros(3, 1, 4, 4)}, {"loss": torch.tensor(loss)}
+        report.on_train_batch_end(trainer(), None, outputs, batch, index)  # type: ignore[arg-type]
+    assert "step 2/4: loss 0.2500" in report.describe()
+
+
 def test_an_epoch_is_the_sum_of_its_parts() -> None:
     speed = TrainingSpeed(step=2.0, validation=0.5, draw=1.0, epoch=4.0)
     assert speed.epoch_seconds(10, 6) == 10 * 3.0 + 6 * 0.5 + 4.0

@@ -75,7 +75,7 @@ class ProgressReport(pl.Callback):
         self.epoch = 1
         self.n_steps = self.n_validation = 0
         self.steps_done = self.validation_done = 0
-        self.loss: float | None = None
+        self.loss: Any = None  # of the last step, a number or a tensor
         self.patches = 0
         self.last = self.epoch_began = clock()
         self.steps, self.validations, self.ends = _Durations(), _Durations(), _Durations()
@@ -119,9 +119,9 @@ class ProgressReport(pl.Callback):
         self._lap(self.steps)
         self.steps_done = batch_idx + 1
         self.patches += len(batch["image"]) * trainer.world_size
-        # Reading the loss waits for the GPU, so only the steps that are shown read it.
+        # Reading the number waits for the GPU, so only the lines that show it read it.
+        self.loss = outputs["loss"]
         if self.status.due or self._redraw_due() or self.steps_done == self.n_steps:
-            self.loss = float(outputs["loss"])
             self._show()
 
     def on_validation_batch_end(
@@ -158,7 +158,7 @@ class ProgressReport(pl.Callback):
         return f"epoch {self.epoch}/{self.epochs}"
 
     def _loss_and_time(self) -> str:
-        loss = "" if self.loss is None else f"loss {self.loss:.4f}, "
+        loss = "" if self.loss is None else f"loss {float(self.loss):.4f}, "
         return f"{loss}{_clock(self.seconds_left())} left"
 
     def speed(self) -> TrainingSpeed:
