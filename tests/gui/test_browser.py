@@ -271,13 +271,14 @@ def _tune(tab: Any, empty: Interface) -> None:
         arg=str(before),
     )
     tab.wait_for_function("document.querySelector('canvas').dataset.drawn != '0/0'")
-    # The server hears of the last move a moment later.
-    for key in ("0.5", "0.1"):
-        tab.locator(".threshold-line", has_text=re.compile(rf"{re.escape(key)}$")).wait_for()
+    first = load_config(empty.folder / "example_2d.yaml").PROBLEM.INSTANCE_SEG
+    # The server receives the last move a moment later.
+    for value in (first.DATA_MW_TH_CONTOUR + 0.4, first.DATA_MW_TH_BINARY_MASK - 0.4):
+        text = re.compile(rf"{re.escape(f'{value:g}')}$")
+        tab.locator(".threshold-line", has_text=text).wait_for()
     click(tab, "Save configuration")
     tab.get_by_text("saved: ").wait_for()
     (tuned,) = empty.folder.rglob("*_tuned.yaml")
-    first = load_config(empty.folder / "example_2d.yaml").PROBLEM.INSTANCE_SEG
     second = load_config(tuned).PROBLEM.INSTANCE_SEG
     assert pytest.approx(first.DATA_MW_TH_CONTOUR + 0.4) == second.DATA_MW_TH_CONTOUR
     assert pytest.approx(first.DATA_MW_TH_BINARY_MASK - 0.4) == second.DATA_MW_TH_BINARY_MASK

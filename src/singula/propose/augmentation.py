@@ -25,7 +25,7 @@ def little_data(part: PartFacts, sizes: Sizes) -> list[Choice]:
     """Choose elastic deformation, zoom, blur and noise for few volumes."""
     if sizes.ndim == 2 or not is_little(part, sizes):
         return []  # images get all of these anyway
-    why = f"{counted(len(part.pairs), 'volume')} with {sizes.count} objects: little data"
+    why = f"{counted(len(part.pairs), 'volume')} with {counted(sizes.count, 'object')}: little data"
     return [
         Choice("AUGMENTOR.ELASTIC", True, f"{why}; small deformations"),
         Choice("AUGMENTOR.ZOOM", True, f"{why}; sizes vary more than these show"),

@@ -101,7 +101,7 @@ def intensity_changes(survey: Survey, part: PartFacts, sizes: Sizes) -> list[Cho
     why = contrast = f"brightness differs between images by a factor of {spread:.1f}"
     if not wide and is_little(part, sizes):
         few = counted(len(part.pairs), "image")
-        contrast = f"{few} with {sizes.count} objects: other images will differ more than these"
+        contrast = f"{few} with {counted(sizes.count, 'object')}: other images will differ more"
     if not wide and is_uneven(part):
         contrast = f"slices differ in brightness by {slice_change(part):.0%} of the contrast"
     amount = 0.3 if wide or is_little(part, sizes) or is_uneven(part) else 0.1

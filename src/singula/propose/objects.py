@@ -148,10 +148,11 @@ def small(sizes: Sizes) -> list[Choice]:
         )
     ]
     if sizes.cut:
-        why = "and leaves half of each on average"
+        left = "half of each is left on average"
         if sizes.least_cut < sizes.least / 2:
-            why = "80% of which have at least this many left"
-        why = f"pixels; the border cuts {sizes.cut} of {sizes.count} objects, {why}"
+            left = "80% of these have at least this many left"
+        objects = counted(sizes.count, "object")
+        why = f"pixels; the border cuts {sizes.cut} of {objects}, and {left}"
         made.append(Choice(f"{_SEG}.REMOVE_SMALL_OBJ_AT_BORDER", int(sizes.least_cut), why))
     return made
 
