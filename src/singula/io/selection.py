@@ -37,8 +37,9 @@ def choose_series(path: Path, place: ArrayPlace, names: Sequence[str]) -> int:
     number = place.series or 0
     if not 0 <= number < len(names):
         held = f"it holds {counted(len(names), 'image')}"
+        allowed = f"0 to {len(names) - 1}" if len(names) > 1 else "0"
         raise UserError(
-            f"{path}: got series {number}, expected 0 to {len(names) - 1}: {held}",
+            f"{path}: got series {number}, expected {allowed}: {held}",
             advice_for(place.command).series if len(names) > 1 else "choose series 0",
             "io.no_such_series",
         )
