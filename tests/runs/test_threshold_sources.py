@@ -90,7 +90,7 @@ def test_files_of_the_format_and_tuned_values_in_memory_and_in_blocks(trained, c
     keys = {**PUBLISHED, f"{SEG}.DATA_REMOVE_SMALL_OBJ": 8, **remove}
     run = trained.test(**keys)
     assert "TH_CONTOUR 0.4 (set by you)" in command.out
-    assert "enables the removal of instances" in command.out
+    assert "enable the removal of instances" in command.out
     assert sources(run) == {**dict.fromkeys(THREE, "user"), "REMOVE_SMALL_OBJ": "user"}
     found, expected = labels(run), formula(maps(run), 8)
     assert found.max() == len(np.unique(expected)) - 1 > 2
