@@ -79,7 +79,11 @@ def check_data(
         notify(f"configuration: {config_file} is sound")
         found = inspect_config(config, notify=progress)
     elif overrides:
-        raise UserError("--set: there is no configuration whose keys could be changed")
+        raise UserError(
+            "--set: changes keys of a configuration, and none is given",
+            "give the file with --config, or leave --set out",
+            "check.no_configuration",
+        )
     else:
         found = inspect_dataset(dataset or Path(), notify=progress)
     for line in describe(found):

@@ -7,7 +7,13 @@ import pytest
 from singula.config import Config, config_from_dict
 from singula.config.thresholds import KEYS, resolve_sources
 from singula.stages.settings import decode_settings
-from singula.stages.thresholds import apply_tuned, configured, threshold_line, threshold_sources
+from singula.stages.thresholds import (
+    apply_tuned,
+    configured,
+    threshold_line,
+    threshold_lines,
+    threshold_sources,
+)
 
 TUNED = {"tuned": {"thresholds": {"TH_TYPE": "manual", "TH_CONTOUR": 0.35, "REMOVE_SMALL_OBJ": 44}}}
 PROBLEM = "PROBLEM.INSTANCE_SEG"
@@ -130,3 +136,32 @@ def test_only_thresholds_that_matter_are_shown(channels: str, into: bool, names:
     line = threshold_line(chosen)
     assert ("TH_CONTOUR 0.2 (set by you)" in line) == ("TH_CONTOUR" in names)
     assert "REMOVE_SMALL_OBJ 10 (default)" in line
+
+
+@pytest.mark.parametrize(
+    ("keys", "idle"),
+    [
+        ({"DATA_CHANNELS": "BP", "DATA_MW_TH_CONTOUR": 0.2}, ["DATA_MW_TH_CONTOUR"]),
+        ({"DATA_CHANNELS": "BC", "DATA_MW_TH_CONTOUR": 0.2}, []),
+        ({"DATA_CHANNELS": "BDv2", "DATA_MW_TH_FOREGROUND": 0.4}, ["DATA_MW_TH_FOREGROUND"]),
+        (
+            {"DATA_CHANNELS": "BC", "GROW_INTO_CONTOUR": True, "DATA_MW_TH_FOREGROUND": 0.4},
+            ["DATA_MW_TH_FOREGROUND"],
+        ),
+        ({"DATA_CHANNELS": "BC", "DATA_MW_TH_TYPE": "manual"}, []),
+        (
+            {
+                "DATA_CHANNELS": "BP",
+                "DATA_MW_TH_CONTOUR": 0.2,
+                "GENERATED_THRESHOLDS": ["TH_CONTOUR=0.2"],
+            },
+            [],
+        ),
+    ],
+)
+def test_thresholds_of_the_user_without_effect_are_named(keys: dict, idle: list[str]) -> None:
+    chosen = config(**keys)
+    lines = threshold_lines(chosen)
+    assert lines[0] == threshold_line(chosen)
+    named = [key for key in KEYS.values() if any(key in line for line in lines[1:])]
+    assert named == [f"{PROBLEM}.{key}" for key in idle]

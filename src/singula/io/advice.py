@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 INSIDE_KEYS = "INPUT_ZARR_MULTIPLE_DATA_RAW_PATH (labels: …_GT_PATH)"
 AXES_KEYS = "INPUT_IMG_AXES_ORDER (labels: INPUT_MASK_AXES_ORDER)"
-_SECTIONS = "DATA.TRAIN, DATA.VAL or TEST.BY_CHUNKS"
+_SECTIONS = "DATA.TRAIN, DATA.VAL or TEST.BY_CHUNKS of a configuration"
 
 
 @dataclass(frozen=True)

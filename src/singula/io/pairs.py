@@ -375,7 +375,7 @@ def _check_order(pairs: Sequence[Pair], image_key: str, label_key: str) -> None:
     raise UserError(
         f"{image_key} and {label_key}: {why}: {shown}",
         "give every image a label of the same name (before the suffix); if the files in sorted "
-        "order do belong together, set DATA.PAIR_BY_SORTED_ORDER: True",
+        "order do belong together, set DATA.PAIR_BY_SORTED_ORDER: True in the configuration",
         "io.names_differ",
     )
 

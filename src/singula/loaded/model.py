@@ -28,7 +28,7 @@ from singula.stages.post import (
     seed_filter,
 )
 from singula.stages.reading import Reader, reader_for
-from singula.stages.thresholds import apply_tuned, threshold_line
+from singula.stages.thresholds import apply_tuned, threshold_lines
 from singula.stages.weights import predictor_from
 from singula.training.checkpoint import load_checkpoint
 from singula.words import counted
@@ -274,7 +274,7 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     )
     config, notices = apply_tuned(config, checkpoint.description, always=True)
     checkpoint = with_statistics(config, checkpoint, notices.append)
-    notices.append(threshold_line(config))
+    notices += threshold_lines(config)
     predictor, normalizer = predictor_from(config, checkpoint, torch.device(device))
     known = checkpoint.description.get("reference")
     reader = reader_for(config, "TEST", Reference.from_dict(known) if known else None)

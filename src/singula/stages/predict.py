@@ -28,7 +28,7 @@ from singula.stages.room import notice_large
 from singula.stages.score import result_words
 from singula.stages.stack import Loaded, refuse_gaps, stack_slices
 from singula.stages.stored import StoredMaps, set_results_aside
-from singula.stages.thresholds import apply_tuned, threshold_line
+from singula.stages.thresholds import apply_tuned, threshold_lines
 from singula.stages.weights import find_checkpoint, predictor_from
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 from singula.training.device import gather_to_main, share_from_main, world_and_rank
@@ -355,7 +355,7 @@ class TestRun:
         description = self.weights.description if self.weights is not None else {}
         self.config, notices = apply_tuned(self.config, description)
         self.finish.config = self.config
-        for line in (*notices, threshold_line(self.config)):
+        for line in (*notices, *threshold_lines(self.config)):
             self.notify(line)
 
     def _load(self, checkpoint: Checkpoint) -> tuple[Predictor, Normalizer]:

@@ -67,6 +67,18 @@ def threshold_line(config: Config) -> str:
     return f"thresholds: {', '.join(texts)}"
 
 
+def threshold_lines(config: Config) -> list[str]:
+    """Describe the active thresholds, then those that the user set without any effect."""
+    used = used_names(config)
+    idle = [KEYS[n] for n in KEYS if n not in (*used, TYPE) and origin(config, n) == "user"]
+    if not idle:
+        return [threshold_line(config)]
+    section = config.PROBLEM.INSTANCE_SEG
+    grown = " and GROW_INTO_CONTOUR: True" if section.GROW_INTO_CONTOUR else ""
+    cause = f"DATA_CHANNELS: {section.DATA_CHANNELS}{grown}"
+    return [threshold_line(config), f"{', '.join(idle)}: no effect with {cause}"]
+
+
 def apply_tuned(
     config: Config, description: Mapping[str, Any], *, always: bool = False
 ) -> tuple[Config, list[str]]:

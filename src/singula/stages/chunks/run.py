@@ -33,7 +33,7 @@ from singula.stages.normalization import with_statistics
 from singula.stages.post import post_settings
 from singula.stages.progress import file_stamp, settings_fingerprint
 from singula.stages.stored import maps_fingerprint, set_results_aside
-from singula.stages.thresholds import apply_tuned, threshold_line
+from singula.stages.thresholds import apply_tuned, threshold_lines
 from singula.stages.weights import find_checkpoint
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 from singula.words import counted
@@ -109,7 +109,7 @@ class ChunkRun:
         self.config, notices = apply_tuned(self.config, checkpoint.description)
         self.finish.config = self.config
         if self.pairs is None:  # `singula predict` reports them once for all images
-            notices.append(threshold_line(self.config))
+            notices += threshold_lines(self.config)
         for line in notices:
             self.notify(line)
         self._set_aside(pairs, checkpoint, inputs)
