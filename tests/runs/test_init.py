@@ -219,7 +219,7 @@ def test_masks_are_not_taken_for_instances_in_silence(command, data_2d, tmp_path
     assert command("init", data, "-o", tmp_path / "b.yaml") == 0, command.err
     assert "masks instead of ids" in command.out
     assert "--fix" in command.out
-    assert "then singula init of that copy" in command.out
+    assert "singula init on that copy" in command.out
 
 
 @pytest.mark.parametrize("minutes", ["nan", "1e400", "-1"])
