@@ -113,7 +113,7 @@ class LazyImage:
         stored = self._stored()
         array = guarded(self.path, lambda kind: stored.read(tuple(index)))
         array = layout.apply(native(self._coloured(array)))
-        check_finite(self.path, array)
+        check_finite(self.path, array, whole=False)
         if self._labels:
             return self._ids(array)
         if array.shape[-1] < self.channels:

@@ -26,19 +26,29 @@ def shades(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return full[:, 0] if (full == full[:, :1]).all() else full
 
 
-def check_finite(path: Path, array: AnyArray) -> None:
+def check_finite(path: Path, array: AnyArray, *, whole: bool = True) -> None:
     """Refuse NaN and infinite values.
+
+    Parameters
+    ----------
+    path : Path
+        File of the values, for the message.
+    array : ndarray
+        Values of any shape.
+    whole : bool
+        Whether `array` has all values of the file; otherwise the message says "at least".
 
     Raises
     ------
     UserError
+        A value is not a finite number.
     """
     if array.dtype.kind != "f" or np.isfinite(array).all():
         return
     nan = int(np.isnan(array).sum())
     infinite = int(np.isinf(array).sum())
     raise UserError(
-        f"{path}: contains {counted(nan, 'NaN value')} and "
+        f"{path}: contains {'' if whole else 'at least '}{counted(nan, 'NaN value')} and "
         f"{counted(infinite, 'infinite value')}; every value must be a number",
         "replace them, for example with 0, before the run",
     )

@@ -180,7 +180,7 @@ class StoredPair:
         """
         image = self._image()
         for _, part in pieces(image):
-            check_finite(self.pair.image, part)
+            check_finite(self.pair.image, part, whole=False)
 
     def _image(self) -> Pixels:
         reader, path = self.reader, self.pair.image
