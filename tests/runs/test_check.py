@@ -77,7 +77,7 @@ def test_what_people_get_wrong(command, data_2d: Path, write_config, tmp_path: P
         ((data_2d, "--config", config), "not both"),
         ((tmp_path / "nowhere",), "no such folder"),
         (("--config", tmp_path / "nowhere.yaml"), "nowhere.yaml"),
-        ((data_2d, "--set", "TRAIN.EPOCHS=1"), "no configuration"),
+        ((data_2d, "--set", "TRAIN.EPOCHS=1"), "--set: changes keys of a configuration"),
         (("--config", config, "--set", "TRAIN.EPOCS=1"), "did you mean TRAIN.EPOCHS"),
         (("--config", config, "--set", "DATA.TRAIN.PATH=nowhere"), "the folder nowhere"),
     ):
