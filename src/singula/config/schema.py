@@ -57,7 +57,7 @@ def _mark(text: str) -> str:
         try:
             to_float(value)
         except ValueError as error:
-            raise refusal(f"a number behind {name}=") from error
+            raise refusal(f"a number after {name}=") from error
     return f"{name}={value}"
 
 

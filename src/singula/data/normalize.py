@@ -177,7 +177,7 @@ class Normalizer:
             values = statistics.get(name, (default,))
             if len(values) not in (1, channels):
                 raise UserError(
-                    f"normalisation statistics are for {counted(len(values), 'channel')}, "
+                    f"normalization statistics are for {counted(len(values), 'channel')}, "
                     f"the image has {channels}",
                     "train again, or predict images like those of the training set",
                 )

@@ -109,7 +109,7 @@ def _contour_threshold(sizes: Sizes, pixels: float) -> Choice:
     """Below what chance of contour a seed may be.
 
     A network that has learned little sees some contour everywhere, and seeds fall into pieces. In
-    volumes blur along z leaves bridges between neighbours, which are eroded instead; where few
+    volumes blur along z leaves bridges between neighbors, which are eroded instead; where few
     objects touch, there is little to separate.
     """
     key = f"{_SEG}.DATA_MW_TH_CONTOUR"
