@@ -1,15 +1,28 @@
-"""Open files for reading: regular files only, without waiting, up to a size limit."""
+"""Paths and names that users give, and files that are opened for reading.
+
+`user_path` is the only way from a command-line argument, a configuration key or an argument of a
+public function to a path; `user_name`, to a part of a file name. `open_regular` opens a file:
+regular files only, without waiting, up to a size limit.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from singula.errors import UserError
+from singula.words import show
+
+Problem = tuple[str, str, str]
+"""Reason, remedy and code of an error."""
+PathKind = Literal["any", "input", "file", "folder", "output file", "output folder"]
 
 _KINDS = (
+    (stat.S_ISREG, "file"),
     (stat.S_ISDIR, "folder"),
     (stat.S_ISFIFO, "named pipe"),
     (stat.S_ISSOCK, "socket"),
@@ -23,6 +36,266 @@ _FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
+_NAME_BYTES = 255  # longest name of a file on all usual file systems
+_SUFFIX_BYTES = 55  # reserved for what Singula appends to a name: "_full_stats.csv", ".part" …
+_INSIDE = "x" * (_NAME_BYTES - _SUFFIX_BYTES)
+
+
+def user_path(value: object, name: str, kind: PathKind = "any") -> Path:
+    """Turn a path that a user gave into a `Path`, and validate it without opening it.
+
+    Parameters
+    ----------
+    value : object
+        A string or `os.PathLike`. ``~`` and ``~user`` at its beginning are expanded.
+    name : str
+        Argument, option or configuration key that the path comes from, for messages.
+    kind : {"any", "input", "file", "folder", "output file", "output folder"}
+        Requirement on the path. ``input``: an existing file or folder; ``file`` and ``folder``: an
+        existing one; ``output file`` and ``output folder``: exists and can be replaced or filled,
+        or can be created. ``any``: the path need not exist, and its reader reports that.
+
+    Returns
+    -------
+    Path
+        Relative paths stay relative. A path that was validated can be validated again.
+
+    Raises
+    ------
+    UserError
+        ``paths.type``, ``paths.empty``, ``paths.character`` (NUL, or not encodable as a file name),
+        ``paths.unknown_user``, ``paths.stream`` (``-``), ``paths.too_long``, ``paths.unreadable``,
+        ``paths.missing``, ``paths.not_a_file``, ``paths.not_a_folder``, ``paths.no_permission``.
+
+    Examples
+    --------
+    >>> user_path("images/cells.tif", "--output").name
+    'cells.tif'
+    """
+    try:
+        text = value if isinstance(value, str) else os.fspath(value)  # type: ignore[call-overload]
+    except TypeError:
+        text = None
+    if not isinstance(text, str):
+        raise UserError(
+            f"{name}: got {type(value).__name__}, expected a path as str or pathlib.Path",
+            "give the path of a file or folder",
+            "paths.type",
+        )
+    _refuse(name, text, "a path", path_problem(text))
+    path = Path(os.path.expanduser(text))
+    if path.name == "-" or str(path)[0] == "~":  # "./~" lost its "./", and must not be expanded
+        path = path.absolute()
+    mode = _mode(path, name, inside=kind == "output folder")
+    _REQUIREMENTS[kind](path, name, mode)
+    if kind == "output file" and text.endswith(("/", os.sep)):
+        raise _not(path, name, "a folder", "a file")
+    return path
+
+
+def path_problem(text: str) -> Problem | None:
+    """Return why a text cannot be a path; None if it can.
+
+    Parameters
+    ----------
+    text : str
+        A path before ``~`` is expanded. The disk is not consulted, except for a file that has the
+        name of an unknown ``~user``.
+
+    Returns
+    -------
+    tuple of str or None
+        The reason, the remedy and the code of the error.
+    """
+    if not text.strip():
+        return "it is empty", "give the path of a file or folder", "paths.empty"
+    unusable = text_problem(text, encode=os.fsencode)
+    if unusable is not None:
+        return unusable
+    if text == "-":
+        return (
+            "- stands for standard input or output",
+            "name a file or folder; write ./- for one of this name",
+            "paths.stream",
+        )
+    if text[0] == "~" and os.path.expanduser(text) == text and not os.path.lexists(text):
+        return (
+            f"the home folder of {text.partition('/')[0]} is not known",
+            "write the whole path, or ./~ for a name that begins with ~",
+            "paths.unknown_user",
+        )
+    longest = max(len(os.fsencode(part)) for part in text.split("/"))
+    if longest > _NAME_BYTES:
+        return (
+            f"a name in it has {longest} bytes; file systems allow {_NAME_BYTES}",
+            "give a shorter path",
+            "paths.too_long",
+        )
+    return None
+
+
+def name_problem(text: str) -> Problem | None:
+    """Return why a text cannot begin names of files, as `path_problem` does for paths."""
+    hint = "give a short name without / and \\, such as my_experiment"
+    longest = _NAME_BYTES - _SUFFIX_BYTES
+    if not text.strip() or text in (".", ".."):
+        return "it names no file", hint, "paths.name"
+    unusable = text_problem(text)
+    if unusable is not None:
+        return unusable
+    if "/" in text or "\\" in text:
+        return "it contains a separator of folders", hint, "paths.name"
+    if len(os.fsencode(text)) > longest:
+        return f"it has more than {longest} bytes", hint, "paths.name"
+    return None
+
+
+def text_problem(text: str, *, encode: Callable[[str], bytes] = str.encode) -> Problem | None:
+    """Return why a text cannot be written to files, as `path_problem` does for paths.
+
+    Parameters
+    ----------
+    text : str
+    encode : callable
+        Encodes it: as UTF-8, or as a name of the file system, which need not be UTF-8.
+    """
+    hint = "remove the character"
+    if "\0" in text:
+        return "it contains the character NUL", hint, "paths.character"
+    try:
+        encode(text)
+    except UnicodeEncodeError as error:
+        return f"it contains {text[error.start]!a}, half a character", hint, "paths.character"
+    return None
+
+
+def user_name(value: object, name: str) -> str:
+    """Validate a text that becomes the beginning of file names.
+
+    Parameters
+    ----------
+    value : object
+    name : str
+        Option or key that the text comes from, for messages.
+
+    Returns
+    -------
+    str
+        The text.
+
+    Raises
+    ------
+    UserError
+        ``paths.type``: not a text; ``paths.name``: empty, with a separator of folders, ``.`` or
+        ``..``, or too long; ``paths.character`` as for `user_path`.
+    """
+    if not isinstance(value, str):
+        raise UserError(
+            f"{name}: got {show(value)}, expected a name for files",
+            "give a short name, such as my_experiment",
+            "paths.type",
+        )
+    _refuse(name, value, "a name for files", name_problem(value))
+    return value
+
+
+def _refuse(name: str, text: str, expected: str, problem: Problem | None) -> None:
+    if problem is not None:
+        reason, hint, code = problem
+        raise UserError(f"{name}: got {show(text)}, expected {expected} ({reason})", hint, code)
+
+
+def _mode(path: Path, name: str, *, inside: bool) -> int | None:
+    """Return the mode of what is there, links followed; None if nothing is.
+
+    With `inside`, names of files in the path must not exceed the limit of the system either.
+    """
+    try:
+        if inside:
+            (path / _INSIDE).exists()
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        parent = next(part for part in path.parents if part.exists())
+        raise _not(parent, name, _kind(parent.stat().st_mode), "a folder") from None
+    except PermissionError as error:
+        raise _no_permission(path, name) from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UserError(
+                f"{name}: got a path of {len(os.fsencode(path))} bytes, which is too long for this "
+                "system",
+                "give a shorter path",
+                "paths.too_long",
+            ) from error
+        raise UserError(
+            f"{name}: {path} cannot be read ({error.strerror})",
+            "check the path and the links in it",
+            "paths.unreadable",
+        ) from error
+
+
+def _check_input(path: Path, name: str, mode: int | None, *, file: bool, folder: bool) -> None:
+    if mode is None:
+        raise _missing(path, name)
+    if not (stat.S_ISDIR(mode) and folder) and not (stat.S_ISREG(mode) and file):
+        wanted = "a file or a folder" if file and folder else "a file" if file else "a folder"
+        raise _not(path, name, _kind(mode), wanted)
+    if not os.access(path, os.R_OK | os.X_OK if stat.S_ISDIR(mode) else os.R_OK):
+        raise _no_permission(path, name)
+
+
+def _check_output(path: Path, name: str, mode: int | None, *, folder: bool) -> None:
+    allowed = stat.S_ISDIR if folder else stat.S_ISREG
+    if mode is not None and not allowed(mode):
+        raise _not(path, name, _kind(mode), "a folder" if folder else "a file")
+    if mode is None and os.path.islink(path):
+        raise _missing(path, name)
+    there = path if folder and mode is not None else _existing_parent(path)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{name}: {path} cannot be written (no permission for {there})",
+            "choose a folder that you may write to",
+            "paths.no_permission",
+        )
+
+
+def _existing_parent(path: Path) -> Path:
+    return next(part for part in path.absolute().parents if part.exists())
+
+
+_REQUIREMENTS: dict[PathKind, Callable[[Path, str, int | None], None]] = {
+    "any": lambda path, name, mode: None,
+    "input": lambda path, name, mode: _check_input(path, name, mode, file=True, folder=True),
+    "file": lambda path, name, mode: _check_input(path, name, mode, file=True, folder=False),
+    "folder": lambda path, name, mode: _check_input(path, name, mode, file=False, folder=True),
+    "output file": lambda path, name, mode: _check_output(path, name, mode, folder=False),
+    "output folder": lambda path, name, mode: _check_output(path, name, mode, folder=True),
+}
+
+
+def _not(path: Path, name: str, found: str, wanted: str) -> UserError:
+    code = "paths.not_a_folder" if wanted == "a folder" else "paths.not_a_file"
+    return UserError(f"{name}: {path} is {found}, expected {wanted}", "choose another path", code)
+
+
+def _missing(path: Path, name: str) -> UserError:
+    if os.path.islink(path):
+        return UserError(
+            f"{name}: {path} is a link whose target is missing",
+            "restore the target (is its disk connected?), or remove the link",
+            "paths.missing",
+        )
+    return UserError(f"{name}: {path} does not exist", "correct the path", "paths.missing")
+
+
+def _no_permission(path: Path, name: str) -> UserError:
+    return UserError(
+        f"{name}: {path} cannot be read (permission denied)",
+        "ask its owner for the right to read it",
+        "paths.no_permission",
+    )
 
 
 def open_regular(
@@ -116,10 +389,13 @@ def read_text_file(path: Path | str, max_bytes: int, *, follow_links: bool = Tru
 
 def _check_kind(path: Path | str, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "special file")
         raise UserError(
-            f"{path}: got a {kind}, expected a file", "give a regular file", "paths.not_a_file"
+            f"{path}: got {_kind(mode)}, expected a file", "give a regular file", "paths.not_a_file"
         )
+
+
+def _kind(mode: int) -> str:
+    return next((f"a {name}" for is_kind, name in _KINDS if is_kind(mode)), "a special file")
 
 
 def _too_large(path: Path | str, max_bytes: int) -> UserError:

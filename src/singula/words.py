@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
+_SHOWN = 80  # characters of a value in a message
+
 
 def counted(count: int, word: str, plural: str | None = None) -> str:
     """Return a number with its noun in the right form.
@@ -33,6 +35,21 @@ def counted(count: int, word: str, plural: str | None = None) -> str:
 def grouped(count: int) -> str:
     """A whole number with thin spaces between thousands."""
     return f"{count:,}".replace(",", "\u202f")
+
+
+def show(value: object) -> str:
+    r"""Write a value for a message: as Python does, cut where it is long.
+
+    Examples
+    --------
+    >>> show("cells\0"), show(None), len(show("x" * 1000))
+    ("'cells\\x00'", 'nothing', 80)
+    """
+    try:
+        text = "nothing" if value is None else repr(value)
+    except ValueError:  # Python writes no longer integers
+        return f"a number of more than {grouped(sys.get_int_max_str_digits())} digits"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def command(*words: object) -> str:

@@ -1,14 +1,22 @@
-"""Files that are no regular files, too large, links or not text."""
+"""Texts that are no paths, and files that are no regular files, too large, links or not text."""
 
+import inspect
 import os
 import socket
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from typer.main import get_command
 
-from singula.config import load_config
+from singula.cli import app, run_app
+from singula.config import config_from_dict, load_config
+from singula.config.schema import Config
+from singula.config.schema_base import Section
+from singula.config.values import Folder, Name
 from singula.errors import UserError
-from singula.paths import open_regular, read_text_file
+from singula.io.results import ResultsTree
+from singula.paths import PathKind, open_regular, read_text_file, user_name, user_path
 
 
 def _fifo(path: Path) -> None:
@@ -73,3 +81,226 @@ def test_a_file_without_a_size_is_limited_too() -> None:
     with pytest.raises(UserError) as error:
         read_text_file("/proc/self/status", 10)
     assert error.value.code == "paths.too_large"
+
+
+KINDS = get_args(PathKind)
+TEXTS = {
+    "empty": ("", "paths.empty"),
+    "blank": ("  ", "paths.empty"),
+    "NUL": ("a\0b", "paths.character"),
+    "high half": ("a\ud800", "paths.character"),
+    "low half": ("folder/\udfff.tif", "paths.character"),
+    "user": ("~nosuchuser", "paths.unknown_user"),
+    "folder of a user": ("~nosuchuser/cells", "paths.unknown_user"),
+    "long name": ("x" * 256, "paths.too_long"),
+    "long name with umlauts": ("ü" * 128, "paths.too_long"),
+    "long name of a folder": ("x" * 300 + "/cells", "paths.too_long"),
+    "long path": ("folder/" * 1000 + "cells", "paths.too_long"),
+    "stream": ("-", "paths.stream"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_that_cannot_be_a_path_is_refused_by_its_name(text: str, kind: PathKind) -> None:
+    value, code = TEXTS[text]
+    with pytest.raises(UserError) as error:
+        user_path(value, "--option", kind)
+    assert error.value.code == code
+    assert error.value.message.startswith("--option: ")
+    error.value.message.encode()  # it can be printed
+
+
+@pytest.mark.parametrize("value", [None, 3, 2.5, True, b"cells", ["cells"], object(), {}, Path])
+def test_a_path_of_another_type_is_refused(value: object) -> None:
+    with pytest.raises(UserError) as error:
+        user_path(value, "images")
+    assert error.value.code == "paths.type"
+    assert error.value.message.startswith("images: ")
+
+
+# What is there → the kinds of paths that it is
+EXPECTED = {
+    "folder": {"any", "input", "folder", "output folder"},
+    "file": {"any", "input", "file", "output file"},
+    "missing": {"any", "output file", "output folder"},
+    "pipe": {"any"},
+    "socket": {"any"},
+    "device": {"any"},
+    "loop": set(),
+    "dangling": {"any"},
+    "below a file": set(),
+    "new/folders": {"any", "output file", "output folder"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("found", EXPECTED)
+def test_what_is_there_decides(
+    found: str, kind: PathKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / found
+    {
+        "folder": Path.mkdir,
+        "file": Path.touch,
+        "pipe": _fifo,
+        "socket": _socket,
+        "device": _device,
+        "loop": _loop,
+        "dangling": lambda p: p.symlink_to("nowhere"),
+    }.get(found, lambda p: None)(path)
+    if found == "below a file":
+        path.touch()
+        path = path / "cells"
+    if kind in EXPECTED[found]:
+        assert user_path(str(path), "--option", kind) == path
+        return
+    with pytest.raises(UserError) as error:
+        user_path(path, "--option", kind)
+    assert error.value.code in (
+        "paths.missing",
+        "paths.not_a_file",
+        "paths.not_a_folder",
+        "paths.unreadable",
+    )
+    assert str(path if found != "below a file" else path.parent) in error.value.message
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "any"])
+def test_permission_is_needed(
+    kind: PathKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cells"
+    path.mkdir() if "folder" in kind else path.touch()
+    user_path(path, "--option", kind)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UserError) as error:
+        user_path(path, "--option", kind)
+    assert error.value.code == "paths.no_permission"
+
+
+def test_homes_are_expanded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert user_path("~/cells", "--option") == tmp_path / "cells"
+    assert user_path("cells/", "--option") == Path("cells")
+    for text in ("./-", "./~", "./~nosuchuser"):
+        path = user_path(text, "--option")
+        assert path == tmp_path / text
+        assert user_path(path, "--option") == path
+    Path("~$cells.tif").touch()  # left by an office program; a shell passes it as it is
+    assert user_path("~$cells.tif", "--option", "file").samefile("./~$cells.tif")
+    with pytest.raises(UserError) as error:
+        user_path("cells.yaml/", "--option", "output file")
+    assert error.value.code == "paths.not_a_file"
+
+
+BAD_NAMES = [
+    "",
+    " ",
+    ".",
+    "..",
+    "a/b",
+    "../a",
+    "a\\b",
+    "a\0",
+    "\ud800",
+    "x" * 230,
+    "ü" * 101,
+    None,
+    3,
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
+def test_names_of_files(name: object, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        user_name(name, "--name")
+    assert error.value.code in ("paths.type", "paths.name", "paths.character")
+    if isinstance(name, str):
+        with pytest.raises(UserError):
+            ResultsTree(tmp_path, name, 1)
+        if name:
+            with pytest.raises(UserError):
+                ResultsTree(tmp_path, "job", 1, {"LOG.LOG_FILE_PREFIX": name})
+
+
+@pytest.mark.parametrize("run_id", [-1, 10**9, 2**63, 10**5000], ids=["-1", "9", "63", "5000"])
+def test_numbers_of_runs(run_id: int, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        ResultsTree(tmp_path, "job", run_id)
+    assert error.value.code == "results.run_id"
+
+
+def _is_path(annotation: object) -> bool:
+    return annotation is Path or any(map(_is_path, get_args(annotation)))
+
+
+def _path_parameters() -> dict[str, tuple[Any, str, str]]:
+    """Return command, name in messages, and option of each path of the command line."""
+    found = {}
+    for program in (app, run_app):
+        for command in program.registered_commands:
+            assert command.callback is not None
+            commands = get_command(program)
+            parsed = getattr(commands, "commands", {}).get(command.callback.__name__, commands)
+            hints = inspect.signature(command.callback, eval_str=True).parameters
+            for param in parsed.params:
+                if param.name in hints and _is_path(hints[param.name].annotation):
+                    option = param.opts[0] if param.opts[0][0] == "-" else ""
+                    options = [name for name in param.opts if name.startswith("--")]
+                    label = f"{program.info.name} {command.callback.__name__} {param.name}"
+                    found[label] = (parsed, (options or [""])[0], option)
+    return found
+
+
+PARAMETERS = _path_parameters()
+
+
+@pytest.mark.parametrize("text", ["blank", "NUL", "low half", "user", "long name", "long path"])
+@pytest.mark.parametrize("parameter", PARAMETERS)
+def test_every_path_of_the_command_line_is_validated(parameter: str, text: str) -> None:
+    command, name, option = PARAMETERS[parameter]
+    value, code = TEXTS[text]
+    with pytest.raises(UserError) as error:
+        command.make_context("command", [option, value] if option else [value])
+    assert error.value.code == code
+    assert name in error.value.message
+
+
+def _keys(kind: Any, part: type[Section] = Config, prefix: str = "") -> list[str]:
+    found = []
+    for name, field in part.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            found += _keys(kind, field.annotation, f"{prefix}{name}.")
+        elif field.metadata == list(kind.__metadata__):
+            found.append(prefix + name)
+    return found
+
+
+def test_all_keys_of_paths_have_the_type_of_paths() -> None:
+    ends = ("PATH", "DIR", "MASKS")
+    named = [
+        name
+        for name in Config().dotted()
+        if name.startswith("PATHS.") or name.endswith(ends) or name.startswith("LOG.")
+        if isinstance(Config().dotted()[name], str) and "INPUT_ZARR" not in name
+    ]
+    assert set(named) == {*_keys(Folder), *_keys(Name)}
+
+
+@pytest.mark.parametrize("key", [*_keys(Folder), *_keys(Name)])
+def test_every_key_of_a_path_is_validated(key: str) -> None:
+    names = key in _keys(Name)
+    good = {"TEST.ENABLE": True}
+    config_from_dict({**good, key: "" if names else "folder"})
+    for text, (value, _) in TEXTS.items():
+        if not value or (names and text in ("user", "stream")):  # these can be names of files
+            continue
+        if text == "long path" and not names:  # known only where the folder of the job is known
+            continue
+        with pytest.raises(UserError) as error:
+            config_from_dict({**good, key: value})
+        assert f"{key}: found" in error.value.message, text
+        error.value.message.encode()

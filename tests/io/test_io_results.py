@@ -142,7 +142,7 @@ def test_names_that_are_no_file_names(name: str) -> None:
 
 
 def test_negative_run() -> None:
-    with pytest.raises(UserError, match="--run_id: -1"):
+    with pytest.raises(UserError, match="--run_id: got -1"):
         ResultsTree("/r", "job", -1)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from singula import __version__
+from singula.paths import PathKind, user_path
 
 AGAIN = "the same command begins anew"
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -46,6 +48,40 @@ def interruptible(next_step: str = "the same command with --resume goes on") -> 
     except KeyboardInterrupt:
         print(f"\ninterrupted; what was written is complete: {next_step}", file=sys.stderr)
         raise typer.Exit(130) from None
+
+
+def path_option(*names: str, kind: PathKind, help: str) -> Any:
+    """Declare an option that is a path: expanded and validated by `user_path`.
+
+    Parameters
+    ----------
+    *names : str
+        The option's names, the one for messages first.
+    kind : str
+        As for `user_path`.
+    help : str
+        One line.
+    """
+    return typer.Option(*names, help=help, parser=_path_parser(names[0], kind))
+
+
+def path_argument(name: str, *, kind: PathKind, help: str) -> Any:
+    """Declare an argument that is a path, as `path_option` does for options.
+
+    A name in capitals replaces the parameter's name in the help.
+    """
+    return typer.Argument(
+        metavar=name if name.isupper() else None,
+        help=help,
+        parser=_path_parser(name.strip("[]"), kind),
+    )
+
+
+def _path_parser(name: str, kind: PathKind) -> Callable[[Any], Path]:
+    def path(value: Any) -> Path:
+        return user_path(value, name, kind)
+
+    return path
 
 
 def complete_key(incomplete: str) -> list[str]:

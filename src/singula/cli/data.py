@@ -8,14 +8,17 @@ from typing import Annotated
 
 import typer
 
-from singula.cli.app import AGAIN, app, interruptible, say
+from singula.cli.app import AGAIN, app, interruptible, path_argument, path_option, say
 
 
 @app.command()
 def init(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of the data set.")],
+    dataset: Annotated[Path, path_argument("DATASET", kind="any", help="Folder of the data set.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The file to write; it must not exist.")
+        Path,
+        path_option(
+            "--output", "-o", kind="output file", help="The file to write; it must not exist."
+        ),
     ] = Path("config.yaml"),
     minutes: Annotated[
         float, typer.Option("--minutes", help="What the training may take on this machine.")
@@ -41,7 +44,8 @@ def init(
 def demo(
     three_d: Annotated[bool, typer.Option("--3d", help="Volumes instead of images.")] = False,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for data and results.")
+        Path,
+        path_option("--output", "-o", kind="output folder", help="Folder for data and results."),
     ] = Path("singula_demo"),
     quick: Annotated[
         bool, typer.Option("--quick", help="Few images, two epochs: only to see that it works.")
@@ -69,16 +73,23 @@ def demo(
 def check(
     dataset: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATASET]", help="A folder with train/x, train/y and so on."),
+        path_argument("[DATASET]", kind="any", help="A folder with train/x, train/y and so on."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", "-cfg", help="The YAML file, instead of a folder.")
+        Path | None,
+        path_option("--config", "-cfg", kind="any", help="The YAML file, instead of a folder."),
     ] = None,
     fix: Annotated[
-        Path | None, typer.Option("--fix", help="New folder for a corrected copy of the data.")
+        Path | None,
+        path_option(
+            "--fix", kind="output folder", help="New folder for a corrected copy of the data."
+        ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", help="Write a page with pictures of what was found.")
+        Path | None,
+        path_option(
+            "--html", kind="output file", help="Write a page with pictures of what was found."
+        ),
     ] = None,
     no_timing: Annotated[
         bool, typer.Option("--no-timing", help="With --config: count, but time nothing.")
@@ -119,7 +130,7 @@ def check(
 @app.command()
 def gui(
     root: Annotated[
-        list[Path] | None, typer.Option("--root", help="Folder to open [here].")
+        list[Path] | None, path_option("--root", kind="any", help="Folder to open [here].")
     ] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port [any free one].")] = None,
     no_browser: Annotated[

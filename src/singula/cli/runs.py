@@ -15,6 +15,8 @@ from singula.cli.app import (
     app,
     complete_key,
     interruptible,
+    path_argument,
+    path_option,
     run_app,
     say,
     words_of,
@@ -27,9 +29,15 @@ MODEL_GPU = "0, cuda:0, or cpu [a GPU where there is one]."
 @run_app.command()
 @app.command()
 def run(
-    config: Annotated[Path, typer.Option("--config", "-cfg", help="The YAML file.")],
+    config: Annotated[Path, path_option("--config", "-cfg", kind="any", help="The YAML file.")],
     result_dir: Annotated[
-        Path, typer.Option("--result_dir", "-rdir", help="Where the job's folder is created.")
+        Path,
+        path_option(
+            "--result_dir",
+            "-rdir",
+            kind="output folder",
+            help="Where the job's folder is created.",
+        ),
     ] = Path(),
     name: Annotated[
         str | None, typer.Option("--name", "-name", help="Name of the job [the file's name].")
@@ -107,9 +115,16 @@ def run(
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    model: Annotated[Path, typer.Option("--model", "-m", help="A run folder or a checkpoint.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the label images.")],
+    images: Annotated[
+        list[Path], path_argument("images", kind="any", help="Images, or folders of images.")
+    ],
+    model: Annotated[
+        Path, path_option("--model", "-m", kind="any", help="A run folder or a checkpoint.")
+    ],
+    output: Annotated[
+        Path,
+        path_option("--output", "-o", kind="output folder", help="Folder for the label images."),
+    ],
     gpu: Annotated[str | None, typer.Option("--gpu", help=MODEL_GPU)] = None,
     augment: Annotated[
         bool | None, typer.Option("--augment/--no-augment", help="Average over turned views.")
@@ -202,7 +217,8 @@ def predict(
 @app.command()
 def tune(
     run_folder: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run's folder, RESULT_DIR/NAME/results/NAME_1.")
+        Path,
+        path_argument("RUN", kind="any", help="A run's folder, RESULT_DIR/NAME/results/NAME_1."),
     ],
     metric: Annotated[
         str,
@@ -251,7 +267,9 @@ def tune(
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or label images.")],
+    source: Annotated[
+        Path, path_argument("RUN", kind="any", help="A run's folder, or label images.")
+    ],
     to: Annotated[
         str,
         typer.Option(
@@ -261,7 +279,8 @@ def export(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder [RUN/exports].")
+        Path | None,
+        path_option("--output", "-o", kind="output folder", help="Folder [RUN/exports]."),
     ] = None,
     spacing: Annotated[
         str | None, typer.Option("--spacing", help="Size of a pixel, z first: 0.25,0.25")
@@ -290,7 +309,7 @@ def export(
 def report(
     run_folder: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="The run's folder, RESULT_DIR/NAME/results/NAME_1."),
+        path_argument("RUN", kind="any", help="The run's folder, RESULT_DIR/NAME/results/NAME_1."),
     ],
 ) -> None:
     """Write report.html of a finished run: scores, curves, pictures and tables on one page.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from singula.config.values import plain, show, to_bool
+from singula.config.values import plain, to_bool
+from singula.words import show
 
 if TYPE_CHECKING:
     from singula.config.translate import Translation

@@ -26,9 +26,9 @@ from singula.config.source import (
 )
 from singula.config.thresholds import set_by_user
 from singula.config.translate import RENAMED, Translation, translate
-from singula.config.values import is_none, show
+from singula.config.values import is_none
 from singula.errors import UserError
-from singula.words import counted
+from singula.words import counted, show
 
 Notify = Callable[[str], None]
 # What a comma makes of an unquoted tuple in a flow mapping: {PADDING: (6, 16, 16)}

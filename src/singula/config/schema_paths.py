@@ -6,7 +6,7 @@ JOB_DIR stands for the folder of the job and JOB_ID for the name of the run.
 from __future__ import annotations
 
 from singula.config.schema_base import Section, key, section
-from singula.config.values import Folder, Int, Text
+from singula.config.values import Folder, Int, Name
 
 _RUN = "JOB_DIR/results/JOB_ID"
 _CHECKPOINTS = "JOB_DIR/checkpoints"
@@ -72,7 +72,7 @@ class Paths(Section):
         "run's own.",
     )
     PROB_MAP_DIR: Folder = key("JOB_DIR/prob_map", "Folder of the probability maps.")
-    PROB_MAP_FILENAME: Text = key("prob_map.npy", "Name of a probability map.")
+    PROB_MAP_FILENAME: Name = key("prob_map.npy", "Name of a probability map.")
     WATERSHED_DIR: Folder = key(f"{_RUN}/watershed", "Steps of the watershed.")
     MEAN_INFO_FILE: Folder = key(
         f"{_CHECKPOINTS}/normalization_mean_value.npy", "Mean of the normalisation."
@@ -101,5 +101,5 @@ class Log(Section):
 
     LOG_DIR: Folder = key("JOB_DIR/train_logs", "Folder of the training log.")
     TENSORBOARD_LOG_DIR: Folder = key(f"{_RUN}/tensorboard", "Folder for TensorBoard.")
-    LOG_FILE_PREFIX: Text = key("JOB_ID", "Beginning of the names of the log files.")
+    LOG_FILE_PREFIX: Name = key("JOB_ID", "Beginning of the names of the log files.")
     CHART_CREATION_FREQ: Int = key(5, "Epochs between two drawings of the charts.", ge=1)

@@ -15,7 +15,8 @@ from singula.config import foreign
 from singula.config.early import translate_early
 from singula.config.keys import key_table
 from singula.config.source import Entry, Problem, Tree
-from singula.config.values import is_none, plain, show
+from singula.config.values import is_none, plain
+from singula.words import show
 
 SEG = "PROBLEM.INSTANCE_SEG"
 _POST = "TEST.POST_PROCESSING"

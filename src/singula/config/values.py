@@ -19,22 +19,17 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from singula.paths import Problem, name_problem, path_problem, text_problem
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", re.IGNORECASE | re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _LONGEST = 10_000  # characters of a list written as text
-_SHOWN = 80  # characters of a value in a message
 
 
 def refusal(reason: str) -> PydanticCustomError:
     """Make the error whose text is shown to the user behind what is allowed."""
     return PydanticCustomError("reason", "{reason}", {"reason": reason})
-
-
-def show(value: object) -> str:
-    """Write a value for a message, cut where it is long."""
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def is_none(value: object) -> bool:
@@ -97,7 +92,27 @@ def to_text(value: object) -> str:
     """Read text; a bare number or date must be put in quotes by the user."""
     if not isinstance(value, str):
         raise refusal("put it in quotes" if value is not None else "write '' for none")
+    _refuse(text_problem(value))
     return value
+
+
+def _folder(text: str) -> str:
+    """Validate and expand a path; an empty one stands for none."""
+    if text:
+        _refuse(path_problem(text))
+    return os.path.expanduser(text)
+
+
+def _name(text: str) -> str:
+    """Validate a part of file names; an empty one stands for none."""
+    if text:
+        _refuse(name_problem(text))
+    return text
+
+
+def _refuse(problem: Problem | None) -> None:
+    if problem is not None:
+        raise refusal(problem[0])
 
 
 def to_tuple(value: object) -> tuple[Any, ...]:
@@ -206,7 +221,8 @@ Int = Annotated[int, BeforeValidator(to_int)]
 Float = Annotated[float, BeforeValidator(to_float)]
 Text = Annotated[str, BeforeValidator(to_text)]
 Bytes = Annotated[int, BeforeValidator(to_size)]
-Folder = Annotated[str, BeforeValidator(to_text), AfterValidator(os.path.expanduser)]
+Folder = Annotated[str, BeforeValidator(to_text), AfterValidator(_folder)]
+Name = Annotated[str, BeforeValidator(to_text), AfterValidator(_name)]
 Axes = Annotated[str, BeforeValidator(to_text), AfterValidator(_axes)]
 OptionalInt = Annotated[int | None, _optional(to_int)]
 OptionalFloat = Annotated[float | None, _optional(to_float)]

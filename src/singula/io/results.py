@@ -11,9 +11,12 @@ from typing import Literal, overload
 
 from singula.errors import UserError
 from singula.io.atomic import make_folder, remove_leftovers, write_error
+from singula.paths import user_name
+from singula.words import show
 
 View = Literal["per_image", "full_image", "as_3d_stack"]
 _ALWAYS_WRITTEN = ("PATHS.RESULT_DIR.PATH", "PATHS.CHECKPOINT")
+_LARGEST_RUN = 999_999_999
 WatershedPart = Literal["seed_map", "foreground", "semantic", "watershed"]
 
 
@@ -33,7 +36,7 @@ class _Place:
             return self
         moved = tree.overrides.get(self.key) if self.key else None
         if moved:
-            return Path(tree.fill(moved)).expanduser()
+            return Path(tree.fill(moved))
         return Path(self.default.format(tree))
 
 
@@ -120,18 +123,20 @@ class ResultsTree:
         run_id: int,
         overrides: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        if not name.strip() or name in (".", "..") or re.search(r"[/\\\0]", name):
+        if not 0 <= run_id <= _LARGEST_RUN:
             raise UserError(
-                f"--name: {name!r} cannot name files; allowed is a name without / and \\",
-                "give a short name such as my_experiment; --result_dir chooses the folder",
+                f"--run_id: got {show(run_id)}, expected 0 to {_LARGEST_RUN}",
+                "give 1, 2, 3 …",
+                "results.run_id",
             )
-        if run_id < 0:
-            raise UserError(f"--run_id: {run_id} is negative", "give 1, 2, 3 …")
         self.job_dir = Path(job_dir)
         self.run_id = run_id
-        self.job_id = f"{name}_{run_id}"
+        self.job_id = f"{user_name(name, '--name')}_{run_id}"
         self.overrides = dict(overrides)
-        self.log_prefix = self.fill(self.overrides.get("LOG.LOG_FILE_PREFIX") or "JOB_ID")
+        prefix = self.overrides.get("LOG.LOG_FILE_PREFIX") or ""
+        self.log_prefix = (
+            user_name(self.fill(prefix), "LOG.LOG_FILE_PREFIX") if prefix else self.job_id
+        )
 
     @classmethod
     def of_run(

@@ -219,7 +219,7 @@ def _find_folder(files: RunFiles, key: str) -> Path | None:
     configured = files.key(key)
     if not configured:
         return None
-    path = Path(configured).expanduser()
+    path = Path(configured)
     started = files.summary.get("job", {}).get("started_in")
     places = [Path(), *([Path(started)] if started else []), *files.tree.run.absolute().parents]
     return next((place / path for place in places if (place / path).is_dir()), None)
