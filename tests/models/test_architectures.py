@@ -75,7 +75,7 @@ def test_shape_heads_determinism_and_bfloat16(
     network = channels_last(made(settings), ndim)
     image = noise(2, 1, *SHAPES[ndim])
     width = settings.out_channels + settings.n_classes
-    loss = network(image).square().mean()  # the first pass of a training, in place where it may be
+    loss = network(image).square().mean()  # the first pass of a training, in spec where it may be
     loss.backward()
     network.eval()
     with torch.inference_mode():
@@ -258,7 +258,7 @@ def test_positions_are_interpolated_for_another_shape() -> None:
     ("changes", "words"),
     [
         ({"token": 6}, "token size must be 2, 4, 8"),
-        ({"patch": (32, 30)}, "no multiple of the token size 4"),
+        ({"patch": (32, 30)}, "not a multiple of the token size 4"),
         ({"patch": ()}, "no multiple"),
         ({"heads": 5}, "5 attention heads do not divide"),
         ({"every": 4}, "too few"),

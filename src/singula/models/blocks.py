@@ -1,4 +1,4 @@
-"""The layers that networks are made of, for any number of spatial dimensions."""
+"""Layers of the networks, for any number of spatial dimensions."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _ALIASES = {"leakyrelu": "leaky_relu", "swish": "silu"}
 
 
 def make_activation(name: str, *, inplace: bool = True) -> nn.Module:
-    """The activation layer of that name, in any capitalisation.
+    """Return an activation layer by its name, in any capitalization.
 
     Parameters
     ----------
     name : str
         A name in `ACTIVATIONS`.
     inplace : bool
-        Whether it may write over its input; it must not where the input is used again.
+        Write over the input. Pass False if the input is used again.
 
     Raises
     ------
     ValueError
-        When there is none; the message lists the names.
+        The name is unknown; the message lists the known names.
     """
     key = name.lower()
     key = _ALIASES.get(key, key)
@@ -50,20 +50,20 @@ def make_activation(name: str, *, inplace: bool = True) -> nn.Module:
         raise ValueError(f"unknown activation {name!r}; known: {', '.join(sorted(ACTIVATIONS))}")
     layer = ACTIVATIONS[key]()
     if not inplace and hasattr(layer, "inplace"):
-        setattr(layer, "inplace", False)  # noqa: B010 - a module's own attributes are not typed
+        setattr(layer, "inplace", False)  # noqa: B010 - attributes of a module are not typed
     return layer
 
 
 def same_padding(kernel: int) -> int:
-    """The zero padding that keeps the size for an odd kernel."""
+    """Return the zero padding that keeps the size, for an odd kernel."""
     if kernel % 2 == 0:
         raise ValueError(f"the kernel size must be odd, got {kernel}")
     return kernel // 2
 
 
 @dataclass(frozen=True)
-class Style:
-    """What the layers of a network have in common.
+class LayerStyle:
+    """Settings shared by all layers of a network.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Style:
     kernel : int
         Odd size of the kernel along each axis.
     batch_norm : bool
-        Normalise after each convolution (which then has no bias of its own).
+        Batch normalization after each convolution, which then has no bias.
     activation : str
         Name in `ACTIVATIONS`.
     """
@@ -84,7 +84,7 @@ class Style:
 
     @property
     def half(self) -> int:
-        """How many pixels a convolution sees on each side."""
+        """Radius of a convolution in pixels."""
         return self.kernel // 2
 
     def conv(
@@ -96,7 +96,7 @@ class Style:
         dilation: int = 1,
         bias: bool | None = None,
     ) -> nn.Module:
-        """A convolution that keeps the size (but for the stride)."""
+        """Return a convolution that keeps the size, except for the stride."""
         return CONV[self.ndim](
             channels_in,
             channels_out,
@@ -108,42 +108,43 @@ class Style:
         )
 
     def mix(self, channels_in: int, channels_out: int, *, bias: bool = True) -> nn.Module:
-        """A 1×1 convolution."""
+        """Return a 1×1 convolution."""
         return CONV[self.ndim](channels_in, channels_out, 1, bias=bias)
 
     def norm(self, width: int) -> nn.Module:
-        """Batch normalisation, or nothing."""
+        """Return batch normalization, or an identity."""
         return BATCH_NORM[self.ndim](width) if self.batch_norm else nn.Identity()
 
     def act(self, *, inplace: bool = True) -> nn.Module:
-        """The activation."""
+        """Return the activation."""
         return make_activation(self.activation, inplace=inplace)
 
     def drop(self, probability: float) -> nn.Module:
-        """Dropout of whole channels, or nothing."""
+        """Return dropout of whole channels, or an identity."""
         return DROPOUT[self.ndim](probability) if probability > 0 else nn.Identity()
 
     def conv_unit(self, channels_in: int, channels_out: int) -> nn.Sequential:
-        """Convolution, normalisation, activation."""
+        """Return a convolution, normalization and activation."""
         return nn.Sequential(
             self.conv(channels_in, channels_out), self.norm(channels_out), self.act()
         )
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where in a network a block stands.
+class BlockSpec:
+    """Position and size of a block in a network.
 
     Parameters
     ----------
     channels_in, channels_out : int
-        Width before, and the nominal width after; a block's `width` says the true one.
+        Channels of the input, and nominal channels of the output; `Block.width` has the actual
+        number.
     dropout : float
-        Probability of the level.
+        Dropout probability of the level.
     stride : tuple of int
-        Shrinking per axis that the block itself has to do; empty for none.
+        Downsampling factor per axis within the block; empty for none.
     first : bool
-        Whether it takes the image itself.
+        True if the input is the image.
     """
 
     channels_in: int
@@ -154,17 +155,16 @@ class Place:
 
 
 class Block(nn.Module):
-    """What a level of an encoder or decoder is made of.
+    """A level of an encoder or decoder.
 
     Attributes
     ----------
     width : int
-        Channels that come out.
+        Channels of the output.
     reach : int or None
-        Distance, in pixels of the output's grid, from which an output pixel is influenced; None
-        when it sees everything.
+        Radius of the receptive field in pixels of the output grid; None if it is unlimited.
     reach_before : int
-        What is to be added in pixels of the input's grid, where a stride makes that a finer one.
+        Additional radius in pixels of the input grid, which a stride makes finer.
     """
 
     width: int
@@ -173,7 +173,7 @@ class Block(nn.Module):
 
 
 class Chain(Block):
-    """Blocks one after the other, on one grid after the first."""
+    """A sequence of blocks, of which only the first may change the grid."""
 
     def __init__(self, *blocks: Block) -> None:
         super().__init__()
@@ -184,35 +184,35 @@ class Chain(Block):
         self.reach_before = blocks[0].reach_before
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each block's result is the next one's input."""
+        """Apply the blocks in order."""
         for block in self.blocks:
             x = block(x)
         return x
 
 
 class ConvBlock(Block):
-    """Two convolutions, each with optional batch normalisation and an activation.
+    """Two convolutions, each with optional batch normalization and an activation.
 
-    Dropout, where there is any, drops whole channels between the two.
+    Dropout, if any, drops whole channels between the two.
 
     Parameters
     ----------
-    style : Style
-    place : Place
+    style : LayerStyle
+    spec : BlockSpec
     """
 
-    def __init__(self, style: Style, place: Place) -> None:
+    def __init__(self, style: LayerStyle, spec: BlockSpec) -> None:
         super().__init__()
-        self.width = place.channels_out
+        self.width = spec.channels_out
         self.reach = 2 * style.half
         layers: list[nn.Module] = []
-        for index, width in enumerate((place.channels_in, place.channels_out)):
-            layers.append(style.conv(width, place.channels_out))
+        for index, width in enumerate((spec.channels_in, spec.channels_out)):
+            layers.append(style.conv(width, spec.channels_out))
             if style.batch_norm:
-                layers.append(style.norm(place.channels_out))
+                layers.append(style.norm(spec.channels_out))
             layers.append(style.act())
-            if index == 0 and place.dropout > 0:
-                layers.append(style.drop(place.dropout))
+            if index == 0 and spec.dropout > 0:
+                layers.append(style.drop(spec.dropout))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -230,7 +230,7 @@ class Upsample(nn.Module):
     Attributes
     ----------
     interpolates : bool
-        Whether a pixel is influenced by the neighbours of the coarse pixel that covers it.
+        True if the neighbors of the coarse pixel that covers a pixel influence it.
     """
 
     def __init__(
@@ -262,8 +262,8 @@ class Upsample(nn.Module):
         return result
 
 
-def initialise(module: nn.Module, generator: torch.Generator | None = None) -> None:
-    """He-normal weights, zero biases: convolutions and dense layers (He et al., ICCV 2015)."""
+def init_weights(module: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Initialize convolutions and dense layers: He-normal weights (ICCV 2015), zero biases."""
     kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
     for layer in module.modules():
         if isinstance(layer, kinds):

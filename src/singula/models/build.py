@@ -1,4 +1,4 @@
-"""From settings to a network, and what the rest needs to know of it."""
+"""Build networks from settings, and compute their receptive fields."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 
 def downsampling(settings: ModelSettings) -> tuple[int, ...]:
-    """The multiple per axis that an input's spatial shape must have."""
+    """Return the number per axis of which an input's spatial shape must be a multiple."""
     return tuple(int(f) for f in np.prod(np.array(settings.pooling), axis=0, dtype=np.int64))
 
 
 @cache
 def receptive_radius(settings: ModelSettings) -> tuple[int, ...] | None:
-    """How far, per axis in pixels, an input pixel can influence the output.
+    """Return the radius of the receptive field, per axis in pixels.
 
-    With a tile padded by this much (rounded up to the network's multiple) its inner part equals
-    the whole image's prediction.
+    If a tile is padded by this radius (rounded up to the multiple of the network), its inner part
+    equals the prediction of the whole image.
 
     Returns
     -------
     tuple of int or None
-        None for networks in which every pixel sees the whole image (those with
-        squeeze-and-excitation, and UNETR): with them a tile differs slightly from the same part of
-        the whole image, whatever the padding.
+        None for networks whose receptive field is the whole image (UNETR, and networks with
+        squeeze-and-excitation): the prediction of a tile then differs slightly from that part of
+        the whole image, for any padding.
     """
     import torch
 
@@ -43,10 +43,11 @@ def receptive_radius(settings: ModelSettings) -> tuple[int, ...] | None:
 
 
 def channels_last(network: nn.Module, ndim: int) -> nn.Module:
-    """The network with its weights laid out channel by channel for each pixel.
+    """Return the network with its weights in the channels-last layout.
 
-    Convolutions of few channels run faster so: on a CPU a training step of a U-Net from 16 channels
-    takes 0.8 times as long in 2D and 0.6 to 0.8 times in 3D. Inputs follow by themselves.
+    Convolutions with few channels are faster in this layout: on a CPU, a training step of a U-Net
+    with 16 channels at the finest level takes 0.8 times as long in 2D and 0.6 to 0.8 times in 3D.
+    Inputs are converted automatically.
     """
     import torch
 
@@ -55,21 +56,23 @@ def channels_last(network: nn.Module, ndim: int) -> nn.Module:
 
 
 def build_model(settings: ModelSettings) -> nn.Module:
-    """A network with fresh weights, drawn from torch's global generator.
+    """Build a network with random weights from torch's global generator.
 
     Raises
     ------
     UserError
-        For an unknown architecture or an impossible layer setting.
+        ``model.architecture``: unknown architecture; ``model.invalid``: invalid layer settings.
     """
     from singula.models.variants import ARCHITECTURES, make_network
 
     if settings.architecture.lower() not in ARCHITECTURES:
         raise UserError(
-            f"MODEL.ARCHITECTURE: found {settings.architecture!r}; "
-            f"allowed: {', '.join(ARCHITECTURES)}"
+            f"MODEL.ARCHITECTURE: got {settings.architecture!r}, "
+            f"expected one of {', '.join(ARCHITECTURES)}",
+            "choose one of them",
+            "model.architecture",
         )
     try:
         return make_network(settings)
     except ValueError as error:
-        raise UserError(f"MODEL: {error}") from error
+        raise UserError(f"MODEL: {error}", "change the value", "model.invalid") from error

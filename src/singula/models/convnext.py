@@ -8,18 +8,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from singula.models.blocks import CONV, Block, Place, Style
+from singula.models.blocks import CONV, Block, BlockSpec, LayerStyle
 
 KERNEL = 7
 _UNITS = 2
 _WIDER = 4
-# Published is 1e-6, for networks of up to 36 units. Touvron et al., "Going deeper with Image
-# Transformers" (ICCV 2021), recommend 0.1 for those of 18 or fewer, as a U-Net of five levels is.
+# The published value is 1e-6, for networks with up to 36 units. Touvron et al., "Going deeper with
+# Image Transformers" (ICCV 2021), recommend 0.1 for up to 18 units, as in a U-Net of five levels.
 _LAYER_SCALE = 0.1
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each pixel."""
+    """Layer normalization over the channels of each pixel."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, …) → the same shape."""
@@ -27,14 +27,14 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class StochasticDepth(nn.Module):
-    """Leave a branch out for some images of a training batch (Huang et al., ECCV 2016)."""
+    """Stochastic depth: skip a branch for random images of a batch (Huang et al., ECCV 2016)."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, …) → the same shape, zero or enlarged for each of N."""
+        """(N, …) → the same shape; each image of N is set to zero or scaled up."""
         if not self.training or self.probability == 0:
             return x
         keep = 1 - self.probability
@@ -43,9 +43,9 @@ class StochasticDepth(nn.Module):
 
 
 class ConvNeXtUnit(nn.Module):
-    """Depthwise 7-wide convolution, layer norm, dense layers to four times the width and back.
+    """Depthwise convolution of width 7, layer norm, and two dense layers, added to the input.
 
-    The result is scaled channel by channel and added to the input.
+    The hidden layer has four times the width. The result is scaled per channel before the addition.
 
     Parameters
     ----------
@@ -73,33 +73,33 @@ class ConvNeXtUnit(nn.Module):
 
 
 class ConvNeXtBlock(Block):
-    """A layer that sets width and grid, then two units.
+    """A layer that changes width and grid, followed by two units.
 
-    It is a convolution of the style's kernel at the network's beginning; elsewhere a layer norm and
-    a convolution whose kernel is its stride, so 1×1 in the decoder. The level's dropout is the
-    probability of stochastic depth.
+    In the first level, the layer is a convolution with the kernel of the style. Elsewhere it is a
+    layer norm and a convolution whose kernel equals its stride, so 1×1 in the decoder. The dropout
+    of the level is the probability of stochastic depth.
 
     Parameters
     ----------
-    style : Style
-        Of which kernel counts at the beginning; normalisation and activation are ConvNeXt's own.
-    place : Place
+    style : LayerStyle
+        Of which kernel counts at the beginning; normalization and activation are those of ConvNeXt.
+    spec : BlockSpec
     """
 
-    def __init__(self, style: Style, place: Place) -> None:
+    def __init__(self, style: LayerStyle, spec: BlockSpec) -> None:
         super().__init__()
-        self.width = width = place.channels_out
-        self.reach = _UNITS * (KERNEL // 2) + (style.half if place.first else 0)
-        if place.first:
-            self.enter: nn.Module = style.conv(place.channels_in, width, bias=True)
+        self.width = width = spec.channels_out
+        self.reach = _UNITS * (KERNEL // 2) + (style.half if spec.first else 0)
+        if spec.first:
+            self.enter: nn.Module = style.conv(spec.channels_in, width, bias=True)
         else:
-            stride = place.stride or (1,) * style.ndim
+            stride = spec.stride or (1,) * style.ndim
             self.enter = nn.Sequential(
-                ChannelNorm(place.channels_in, eps=1e-6),
-                CONV[style.ndim](place.channels_in, width, stride, stride=stride),
+                ChannelNorm(spec.channels_in, eps=1e-6),
+                CONV[style.ndim](spec.channels_in, width, stride, stride=stride),
             )
         self.units = nn.Sequential(
-            *(ConvNeXtUnit(style.ndim, width, place.dropout) for _ in range(_UNITS))
+            *(ConvNeXtUnit(style.ndim, width, spec.dropout) for _ in range(_UNITS))
         )
 
     def forward(self, x: Tensor) -> Tensor:

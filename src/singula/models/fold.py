@@ -1,4 +1,4 @@
-"""Batch normalisation as part of the convolution before it, for prediction."""
+"""Merge batch normalization into the convolution before it, for prediction."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy in which convolutions do what the batch normalisation right behind them did.
+    """Return a copy whose convolutions include the batch normalization that follows them.
 
-    In evaluation batch normalisation scales and shifts each channel by fixed numbers, which a
-    convolution's weights and bias can hold as well: equal but for rounding, and one pass over the
-    features less. Only a normalisation that directly follows a convolution in one `Sequential`
-    is folded, and neither may occur elsewhere in the network; all others are left as they are.
+    In evaluation mode, batch normalization scales and shifts each channel by constants, which the
+    weights and the bias of a convolution can include. The result is equal up to rounding and saves
+    one pass over the features. Only a normalization directly after a convolution in the same
+    `Sequential` is merged, if neither occurs elsewhere in the network; others do not change.
 
     Parameters
     ----------
     network : Module
-        In any mode; it is not changed.
+        A network in any mode; it does not change.
 
     Returns
     -------
     Module
-        In evaluation; it cannot be trained on.
+        In evaluation mode; it cannot be trained.
     """
     result = copy.deepcopy(network).eval()
     uses = Counter(

@@ -1,4 +1,4 @@
-"""A network in words, for pictures and tables."""
+"""Describe a network in words, for pictures and tables."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from singula.models.settings import ModelSettings
 
 @dataclass(frozen=True)
 class Outline:
-    """What stands where.
+    """Texts that describe the parts of a network.
 
     Parameters
     ----------
     encoder, decoder : tuple of str
-        One text for each level above the bottom, the finest first.
+        One text for each level above the bottleneck, the finest first.
     bottom : str
     skip : str
-        What a skip connection passes; empty when nothing.
+        Operation on a skip connection; empty for none.
     layers : str
-        Activation, normalisation and way of enlarging.
+        Activation, normalization and upsampling.
     downward : bool
-        Each level of the encoder feeds the next; else the bottom sees the image itself, and the
-        levels but the first come from it.
+        True if each level of the encoder is the input of the next. False if the image is the input
+        of the bottleneck, from which all levels except the first come.
     """
 
     encoder: tuple[str, ...]
@@ -53,7 +53,7 @@ _SKIP = {
 
 
 def outline(settings: ModelSettings) -> Outline:
-    """The parts of a network in words, with the width that the settings name."""
+    """Describe the parts of a network, with the widths of the settings."""
     name = settings.architecture.lower()
     if name == "unetr":
         return _unetr(settings)
@@ -73,15 +73,18 @@ def outline(settings: ModelSettings) -> Outline:
 
 
 def _unetr(settings: ModelSettings) -> Outline:
-    own = settings.transformer
-    widths = [own.filters * 2**level for level in range(own.depth)]
-    tokens = [f"layer {level * own.every}, {widths[level]}" for level in range(1, own.depth)]
+    transformer = settings.transformer
+    widths = [transformer.filters * 2**level for level in range(transformer.depth)]
+    tokens = [
+        f"layer {level * transformer.every}, {widths[level]}"
+        for level in range(1, transformer.depth)
+    ]
     return Outline(
         (f"conv ×2, {widths[0]}", *tokens),
-        f"transformer {own.layers} × {own.width}",
+        f"transformer {transformer.layers} × {transformer.width}",
         tuple(f"conv ×2, {width}" for width in widths),
         "",
-        _layers(settings, own.activation),
+        _layers(settings, transformer.activation),
         downward=False,
     )
 

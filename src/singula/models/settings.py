@@ -1,4 +1,4 @@
-"""What determines a network's layers, in plain types."""
+"""Settings of the layers of a network, in plain types."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TransformerSettings:
-    """What UNETR has beyond the other networks.
+    """Settings that only UNETR has.
 
     Parameters
     ----------
     token : int
         Side of a token in pixels, a power of two.
     width : int
-        Numbers that describe a token.
+        Embedding size of a token.
     layers, heads : int
-        Of the transformer; the heads divide the width.
+        Layers and attention heads of the transformer; `width` is a multiple of `heads`.
     mlp_ratio : float
-        Width of the dense layers over `width`.
+        Width of the dense layers as a multiple of `width`.
     eps : float
-        Of the layer normalisation.
+        Epsilon of the layer normalization.
     every : int
-        After every so many layers the tokens are passed to a level of the decoder.
+        Number of layers between two levels of the decoder that receive the tokens.
     filters : int
-        Width of the decoder's finest level; each further one has twice as many.
+        Width of the finest level of the decoder; each coarser level has twice as many.
     activation : str
-        Of the decoder.
+        Activation of the decoder.
     kernel : int
-        Of the decoder.
+        Kernel size of the decoder.
     patch : tuple of int
         Spatial shape of the training patches: a position is learned for each of its tokens. For
-        images of another shape the positions are interpolated.
+        images of another shape, the positions are interpolated.
     """
 
     token: int = 16
@@ -49,12 +49,12 @@ class TransformerSettings:
 
     @property
     def depth(self) -> int:
-        """Levels of the decoder, each twice as fine as the one below it.
+        """Number of levels of the decoder; each is twice as fine as the next coarser one.
 
         Raises
         ------
         ValueError
-            When the token's side is not a power of two.
+            The side of the token is not a power of two.
         """
         depth = self.token.bit_length() - 1
         if depth < 1 or self.token != 2**depth:
@@ -64,28 +64,28 @@ class TransformerSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Everything that determines a network's layers.
+    """All settings that determine the layers of a network.
 
     Parameters
     ----------
     ndim : {2, 3}
         Spatial dimensions.
     in_channels, out_channels : int
-        Channels of the image; channels that describe instances.
+        Channels of the image; channels of the representation of instances.
     n_classes : int
-        Classes of the second head, background included; 0 for no such head.
+        Classes of the second head, including background; 0 for no second head.
     architecture : str
         A name in `singula.models.variants.ARCHITECTURES`.
     feature_maps : tuple of int
         Width of each level.
     dropout : tuple of float
-        Probability for each level; the last one is that of UNETR's transformer.
+        Dropout probability of each level; the last applies to the transformer of UNETR.
     z_down : tuple of int
-        Pooling along z between levels (3D only); 0 stands for 2.
+        Pooling factor along z between levels (3D only); 0 means 2.
     batch_norm, kernel, upsample, activation
         See `singula.models.blocks`.
     transformer : TransformerSettings
-        Of UNETR, which has no `feature_maps`, `z_down`, `kernel` and `activation`.
+        Settings of UNETR, which ignores `feature_maps`, `z_down`, `kernel` and `activation`.
     """
 
     ndim: int
@@ -113,13 +113,13 @@ class ModelSettings:
         return tuple((self.z_down[level] or 2, 2, 2) for level in levels)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, so that a checkpoint can be read without running code."""
+        """Return plain types, so that a checkpoint can be read without running code."""
         plain: dict[str, Any] = _lists(asdict(self))
         return plain
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelSettings:
-        """The settings that `to_dict` wrote; what an earlier version did not write is default."""
+        """Read what `to_dict` returned; settings that older versions lack have their defaults."""
         plain = _tuples(values)
         if "transformer" in plain:
             plain["transformer"] = TransformerSettings(**plain["transformer"])

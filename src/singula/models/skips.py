@@ -1,4 +1,4 @@
-"""What happens to a skip connection on its way from encoder to decoder."""
+"""Skip connections between encoder and decoder."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from singula.models.blocks import CONV, UPSAMPLE_MODE, Style
+from singula.models.blocks import CONV, UPSAMPLE_MODE, LayerStyle
 
 _LONGEST = 4
 
 
 @dataclass(frozen=True)
-class Crossing:
-    """Where a skip connection stands.
+class SkipSpec:
+    """Position and size of a skip connection.
 
     Parameters
     ----------
     width : int
-        Channels that come from the encoder.
+        Channels from the encoder.
     nominal : int
-        The level's entry of the feature maps.
+        Number of feature maps of the level.
     coarse : int
-        Channels that come from the level below.
+        Channels from the next coarser level.
     factors : tuple of int
-        Pixels per axis of this level in one of the level below.
+        Downsampling factor per axis to the next coarser level.
     below : int
-        Levels below this one, the bottom included.
+        Number of coarser levels, including the bottleneck.
     """
 
     width: int
@@ -38,68 +38,68 @@ class Crossing:
 
 
 class Skip(nn.Module):
-    """The plain connection, and what its variants have in common.
+    """A plain skip connection, the base class of the others.
 
     Attributes
     ----------
     width : int
-        Channels that reach the decoder.
+        Channels for the decoder.
     reach : int
         As in `Block`.
     interpolates : bool
-        Whether it brings in the neighbours of the coarse pixel that covers a pixel.
+        True if the neighbors of the coarse pixel that covers a pixel influence it.
     """
 
     reach: int = 0
     interpolates: bool = False
 
-    def __init__(self, style: Style, crossing: Crossing) -> None:
+    def __init__(self, style: LayerStyle, spec: SkipSpec) -> None:
         super().__init__()
-        self.width = crossing.width
+        self.width = spec.width
 
     def forward(self, skip: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of the encoder, and of the level below before it is enlarged."""
+        """Return the features of the encoder and of the coarser level, before upsampling."""
         return skip, coarse
 
 
 class _Attention(Skip):
     """Additive attention on the coarse grid: σ(ψ·act(W_s·skip + W_c·coarse))."""
 
-    def __init__(self, style: Style, crossing: Crossing) -> None:
-        super().__init__(style, crossing)
-        inner = max(1, crossing.width // 2)
-        # The kernel is the stride, so that each pixel of the skip counts.
+    def __init__(self, style: LayerStyle, spec: SkipSpec) -> None:
+        super().__init__(style, spec)
+        inner = max(1, spec.width // 2)
+        # The kernel equals the stride, so that every pixel of the skip contributes.
         self.of_skip = CONV[style.ndim](
-            crossing.width, inner, crossing.factors, stride=crossing.factors, bias=False
+            spec.width, inner, spec.factors, stride=spec.factors, bias=False
         )
-        self.of_coarse = style.mix(crossing.coarse, inner)
+        self.of_coarse = style.mix(spec.coarse, inner)
         self.weigh = nn.Sequential(style.act(), style.mix(inner, 1), nn.Sigmoid())
 
     def attention(self, skip: Tensor, coarse: Tensor) -> Tensor:
-        """(N, 1, …) in [0, 1], on the coarse grid."""
+        """Return weights (N, 1, …) in [0, 1] on the coarse grid."""
         result: Tensor = self.weigh(self.of_skip(skip) + self.of_coarse(coarse))
         return result
 
 
 class SkipGate(_Attention):
-    """Attention that weighs the pixels of the skip.
+    """An attention gate that weights the pixels of the skip.
 
-    Oktay et al., "Attention U-Net", MIDL 2018: found on the coarse grid, interpolated linearly,
-    multiplied; the result is mixed by a normalised 1×1 convolution.
+    Oktay et al., "Attention U-Net", MIDL 2018: the weights are computed on the coarse grid and
+    interpolated linearly; a 1×1 convolution with normalization follows the product.
     """
 
     interpolates = True
 
-    def __init__(self, style: Style, crossing: Crossing) -> None:
-        super().__init__(style, crossing)
+    def __init__(self, style: LayerStyle, spec: SkipSpec) -> None:
+        super().__init__(style, spec)
         self.mode = UPSAMPLE_MODE[style.ndim]
         self.end = nn.Sequential(
-            style.mix(crossing.width, crossing.width, bias=not style.batch_norm),
-            style.norm(crossing.width),
+            style.mix(spec.width, spec.width, bias=not style.batch_norm),
+            style.norm(spec.width),
         )
 
     def forward(self, skip: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        """The skip, weighed; the level below as it was."""
+        """Return the weighted skip and the unchanged coarser level."""
         weights = functional.interpolate(
             self.attention(skip, coarse), size=skip.shape[2:], mode=self.mode, align_corners=False
         )
@@ -107,42 +107,43 @@ class SkipGate(_Attention):
 
 
 class CoarseGate(_Attention):
-    """Attention that weighs the pixels of the level below, before it is enlarged.
+    """An attention gate that weights the pixels of the coarser level, before upsampling.
 
-    The place where ResUNet++ has it (Jha et al., ISM 2019).
+    As in ResUNet++ (Jha et al., ISM 2019).
     """
 
     def forward(self, skip: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        """The skip as it was; the level below, weighed."""
+        """Return the unchanged skip and the weighted coarser level."""
         return skip, coarse * self.attention(skip, coarse)
 
 
 class ResPath(Skip):
-    """Residual convolutions, the more the longer the way around.
+    """Residual convolutions on a skip connection.
 
-    Ibtehaz & Rahman, "MultiResUNet", Neural Networks 2020: four at the finest level, one fewer at
-    each further one, of the level's nominal width; each adds a 1×1 convolution of its input.
+    Ibtehaz & Rahman, "MultiResUNet", Neural Networks 2020: four convolutions at the finest level
+    and one fewer at each coarser level, with the nominal width of the level. A 1×1 convolution of
+    the input is added to each.
     """
 
-    def __init__(self, style: Style, crossing: Crossing) -> None:
-        super().__init__(style, crossing)
-        self.width = crossing.nominal
-        count = min(_LONGEST, crossing.below)
+    def __init__(self, style: LayerStyle, spec: SkipSpec) -> None:
+        super().__init__(style, spec)
+        self.width = spec.nominal
+        count = min(_LONGEST, spec.below)
         self.reach = count * style.half
         self.steps = nn.ModuleList(
-            _ResidualStep(style, crossing.width if index == 0 else self.width, self.width)
+            _ResidualStep(style, spec.width if index == 0 else self.width, self.width)
             for index in range(count)
         )
 
     def forward(self, skip: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        """The skip, changed; the level below as it was."""
+        """Return the transformed skip and the unchanged coarser level."""
         for step in self.steps:
             skip = step(skip)
         return skip, coarse
 
 
 class _ResidualStep(nn.Module):
-    def __init__(self, style: Style, channels_in: int, channels_out: int) -> None:
+    def __init__(self, style: LayerStyle, channels_in: int, channels_out: int) -> None:
         super().__init__()
         self.branch = style.conv_unit(channels_in, channels_out)
         self.shortcut = nn.Sequential(

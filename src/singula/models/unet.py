@@ -19,53 +19,53 @@ from singula.models.blocks import (
     CONV,
     MAX_POOL,
     Block,
+    BlockSpec,
     ConvBlock,
-    Place,
-    Style,
+    LayerStyle,
     Upsample,
-    initialise,
+    init_weights,
 )
-from singula.models.skips import Crossing, Skip
+from singula.models.skips import Skip, SkipSpec
 
-BlockFactory = Callable[[Style, Place], Block]
-SkipFactory = Callable[[Style, Crossing], Skip]
+BlockFactory = Callable[[LayerStyle, BlockSpec], Block]
+SkipFactory = Callable[[LayerStyle, SkipSpec], Skip]
 Reach = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a U-Net is put together from.
+class UNetParts:
+    """Components of a U-Net.
 
     Parameters
     ----------
     encoder, bottom, decoder : callable
-        Make the block of a level.
+        Create the block of a level; `bottom` creates the bottleneck.
     skip : callable
-        Makes what a skip connection passes.
+        Creates a skip connection.
     tail : callable, optional
-        Makes a block in front of the heads.
+        Creates a block before the heads.
     strided : bool
-        The blocks themselves shrink the grid; else a maximum pooling before them does.
+        True if the blocks downsample with a stride; False for maximum pooling before them.
     """
 
     encoder: BlockFactory = ConvBlock
     bottom: BlockFactory = ConvBlock
     decoder: BlockFactory = ConvBlock
     skip: SkipFactory = Skip
-    tail: Callable[[Style, int], Block] | None = None
+    tail: Callable[[LayerStyle, int], Block] | None = None
     strided: bool = False
 
 
 class UShape(nn.Module):
-    """A decoder with skip connections and the two heads; what comes before it is a subclass's.
+    """A decoder with skip connections and two heads; subclasses add the encoder.
 
     Parameters
     ----------
-    parts : Parts
-    style : Style
+    parts : UNetParts
+    style : LayerStyle
     """
 
-    def __init__(self, parts: Parts, style: Style) -> None:
+    def __init__(self, parts: UNetParts, style: LayerStyle) -> None:
         super().__init__()
         self.parts, self.style = parts, style
 
@@ -81,16 +81,16 @@ class UShape(nn.Module):
         out_channels: int,
         n_classes: int,
     ) -> None:
-        """Make all that follows the bottom.
+        """Create the skip connections, the decoder and the heads.
 
         Parameters
         ----------
         incoming : sequence of int
-            Channels that each level's skip connection has, the finest first.
+            Channels of the skip connection of each level, the finest first.
         bottom : int
-            Channels of the bottom.
+            Channels of the bottleneck.
         feature_maps, pooling, dropout
-            Of the levels above the bottom, the finest first.
+            Values of the levels above the bottleneck, the finest first.
         upsample, out_channels, n_classes
             See `UNet`.
         """
@@ -101,13 +101,11 @@ class UShape(nn.Module):
         coarse = bottom
         for level in reversed(range(len(incoming))):
             width = feature_maps[level]
-            crossing = Crossing(
-                incoming[level], width, coarse, pooling[level], len(incoming) - level
-            )
-            skips.append(parts.skip(style, crossing))
+            spec = SkipSpec(incoming[level], width, coarse, pooling[level], len(incoming) - level)
+            skips.append(parts.skip(style, spec))
             ups.append(Upsample(ndim, coarse, width, pooling[level], upsample))
-            place = Place(skips[-1].width + width, width, dropout[level])
-            decoder.append(parts.decoder(style, place))
+            block = BlockSpec(skips[-1].width + width, width, dropout[level])
+            decoder.append(parts.decoder(style, block))
             coarse = decoder[-1].width
         self.skips = nn.ModuleList(skips)
         self.ups = nn.ModuleList(ups)
@@ -117,7 +115,7 @@ class UShape(nn.Module):
         self.class_head = CONV[ndim](coarse, n_classes, 1) if n_classes else None
 
     def decode(self, x: Tensor, levels: list[Tensor]) -> Tensor:
-        """Logits from the bottom's features and the encoder's, the finest first."""
+        """Compute the logits from the features of the bottleneck and the encoder (finest first)."""
         for skip, up, block in zip(self.skips, self.ups, self.decoder, strict=True):
             passed, x = skip(levels.pop(), x)
             x = block(torch.cat([passed, up(x)], dim=1))
@@ -129,7 +127,7 @@ class UShape(nn.Module):
         return torch.cat([channels, self.class_head(x)], dim=1)
 
     def receptive_radius(self) -> tuple[int, ...] | None:
-        """How far, per axis in pixels, the input influences an output pixel; None: everywhere."""
+        """Return the radius of the receptive field per axis in pixels; None if unlimited."""
         return None
 
 
@@ -138,18 +136,18 @@ class UNet(UShape):
 
     Parameters
     ----------
-    parts : Parts
-        What it is put together from; two convolutions per level and plain skips by default.
-    style : Style
-        Dimensions, kernel, normalisation and activation of its layers.
+    parts : UNetParts
+        Components: by default two convolutions per level and plain skip connections.
+    style : LayerStyle
+        Dimensions, kernel, normalization and activation of its layers.
     in_channels : int
         Channels of the image.
     out_channels : int
-        Channels that describe instances; they come first in the output.
+        Channels of the representation of instances; they come first in the output.
     n_classes : int
-        Classes (background included) of the second head; 0 for none.
+        Classes of the second head, including background; 0 for none.
     feature_maps : sequence of int
-        Width of each level, the last being the bottom.
+        Width of each level; the last is that of the bottleneck.
     pooling : sequence of tuple of int
         Factor per axis between consecutive levels; one fewer than `feature_maps`.
     dropout : sequence of float
@@ -160,8 +158,8 @@ class UNet(UShape):
 
     def __init__(
         self,
-        parts: Parts,
-        style: Style,
+        parts: UNetParts,
+        style: LayerStyle,
         in_channels: int,
         out_channels: int,
         *,
@@ -178,9 +176,9 @@ class UNet(UShape):
         width = in_channels
         for level in range(depth + 1):
             stride = pooling[level - 1] if parts.strided and level else ()
-            place = Place(width, feature_maps[level], dropout[level], stride, first=level == 0)
+            spec = BlockSpec(width, feature_maps[level], dropout[level], stride, first=level == 0)
             make = parts.encoder if level < depth else parts.bottom
-            encoder.append(make(style, place))
+            encoder.append(make(style, spec))
             width = encoder[-1].width
         self.encoder = nn.ModuleList(encoder[:-1])
         self.pools = nn.ModuleList(
@@ -198,10 +196,10 @@ class UNet(UShape):
             out_channels=out_channels,
             n_classes=n_classes,
         )
-        initialise(self)
+        init_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, out_channels + n_classes, …) of an image batch (N, in_channels, …).
+        """Compute logits (N, out_channels + n_classes, …) of images (N, in_channels, …).
 
         The spatial shape must be a multiple of the product of the pooling factors.
         """
@@ -213,10 +211,10 @@ class UNet(UShape):
         return self.decode(self.bottom(x), levels)
 
     def receptive_radius(self) -> tuple[int, ...] | None:
-        """How far, per axis in pixels, the input influences an output pixel; None: everywhere.
+        """Return the radius of the receptive field per axis in pixels; None if unlimited.
 
-        Counted through the path that reaches furthest: blocks and skips know their own reach, a
-        coarse pixel covers as many as the pooling's factor, and linear interpolation adds one
+        Computed along the path with the largest radius: blocks and skips have their own radius, a
+        coarse pixel covers as many pixels as the pooling factor, and linear interpolation adds one
         coarse pixel.
         """
         every = [m for m in self.modules() if isinstance(m, Block)]
@@ -229,11 +227,13 @@ class UNet(UShape):
         return tuple(int(r) for r in reach)
 
     def _reach_below(self, level: int, step: Reach) -> Reach:
-        """Reach of a level with all that is below it; a pixel of its grid is `step` wide."""
+        """Return the radius of a level and all coarser levels, whose pixels are `step` wide."""
         finer = step // np.array(self.pooling[level - 1]) if level else step
         if level == len(self.pooling):
             return _reach(self.bottom, step, finer)
-        index = len(self.pooling) - 1 - level  # the decoder's lists begin at the bottom
+        index = (
+            len(self.pooling) - 1 - level
+        )  # the lists of the decoder begin at the coarsest level
         skip, up = cast(Skip, self.skips[index]), cast(Upsample, self.ups[index])
         factors = np.array(self.pooling[level])
         coarse = step * factors
@@ -246,6 +246,6 @@ class UNet(UShape):
 
 
 def _reach(block: nn.Module, step: Reach, finer: Reach) -> Reach:
-    known = cast(Block, block)
-    result: Reach = step * (known.reach or 0) + finer * known.reach_before
+    typed = cast(Block, block)
+    result: Reach = step * (typed.reach or 0) + finer * typed.reach_before
     return result

@@ -1,4 +1,4 @@
-"""UNETR: a transformer as encoder, the U-Net's decoder.
+"""UNETR: a transformer as the encoder, and the decoder of the U-Net.
 
 Hatamizadeh et al., "UNETR: Transformers for 3D Medical Image Segmentation", WACV 2022; the
 transformer is that of Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021.
@@ -10,21 +10,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from singula.models.blocks import CONV, UPSAMPLE_MODE, ConvBlock, Place, Style, Upsample, initialise
+from singula.models.blocks import (
+    CONV,
+    UPSAMPLE_MODE,
+    BlockSpec,
+    ConvBlock,
+    LayerStyle,
+    Upsample,
+    init_weights,
+)
 from singula.models.settings import TransformerSettings
-from singula.models.unet import Parts, UShape
+from singula.models.unet import UNetParts, UShape
 
 _STD = 0.02
 
 
 class TransformerLayer(nn.Module):
-    """Attention among all tokens and two dense layers, each after a layer norm and added.
+    """Self-attention and two dense layers, each with a layer norm before and a residual.
 
     Parameters
     ----------
     settings : TransformerSettings
     dropout : float
-        Of what is added.
+        Dropout probability of the residual branches.
     """
 
     def __init__(self, settings: TransformerSettings, dropout: float) -> None:
@@ -43,7 +51,7 @@ class TransformerLayer(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def attend(self, x: Tensor) -> Tensor:
-        """What each token takes from the others."""
+        """Compute multi-head self-attention."""
         count, length, width = x.shape
         split = self.query_key_value(x).view(count, length, 3, self.heads, width // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4)
@@ -59,34 +67,35 @@ class TransformerLayer(nn.Module):
 
 
 class UNETR(UShape):
-    """A transformer over square tokens; its hidden states are enlarged and become the skips.
+    """A transformer over square tokens, whose upsampled hidden states are the skip connections.
 
-    With a token of 16 pixels the decoder has four levels. The finest one gets the image itself
-    through two convolutions, each further one the tokens after a number of layers, enlarged step by
-    step (transposed convolution, convolution), and the bottom is the last layer's result.
+    With a token of 16 pixels, the decoder has four levels. The skip connection of the finest level
+    is the image after two convolutions. Those of the coarser levels are the tokens after a number
+    of layers, upsampled in steps (transposed convolution, convolution). The result of the last
+    layer is the bottleneck.
 
     Parameters
     ----------
-    style : Style
-        Of the decoder.
+    style : LayerStyle
+        Style of the decoder.
     in_channels, out_channels, n_classes
         See `singula.models.unet.UNet`.
     transformer : TransformerSettings
         Its `patch` must be a multiple of the token.
     dropout : float
-        Of the transformer.
+        Dropout probability of the transformer.
     upsample : str
         See `Upsample`.
 
     Raises
     ------
     ValueError
-        When token, patch, layers, heads and width do not go together.
+        Token, patch, layers, heads and width do not fit together.
     """
 
     def __init__(
         self,
-        style: Style,
+        style: LayerStyle,
         in_channels: int,
         out_channels: int,
         *,
@@ -95,25 +104,29 @@ class UNETR(UShape):
         dropout: float,
         upsample: str,
     ) -> None:
-        super().__init__(Parts(), style)
-        own, depth = transformer, transformer.depth
-        _check(own, style.ndim)
-        self.every = own.every
-        self.embed = CONV[style.ndim](in_channels, own.width, own.token, stride=own.token)
-        grid = tuple(size // own.token for size in own.patch)
-        self.position = nn.Parameter(torch.zeros(1, own.width, *grid))
+        super().__init__(UNetParts(), style)
+        depth = transformer.depth
+        _check(transformer, style.ndim)
+        self.every = transformer.every
+        self.embed = CONV[style.ndim](
+            in_channels, transformer.width, transformer.token, stride=transformer.token
+        )
+        grid = tuple(size // transformer.token for size in transformer.patch)
+        self.position = nn.Parameter(torch.zeros(1, transformer.width, *grid))
         self.drop = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(TransformerLayer(own, dropout) for _ in range(own.layers))
-        self.norm = nn.LayerNorm(own.width, eps=own.eps)
-        widths = [own.filters * 2**level for level in range(depth)]
-        self.image = ConvBlock(style, Place(in_channels, widths[0]))
+        self.layers = nn.ModuleList(
+            TransformerLayer(transformer, dropout) for _ in range(transformer.layers)
+        )
+        self.norm = nn.LayerNorm(transformer.width, eps=transformer.eps)
+        widths = [transformer.filters * 2**level for level in range(depth)]
+        self.image = ConvBlock(style, BlockSpec(in_channels, widths[0]))
         self.ladders = nn.ModuleList(
-            _ladder(style, own.width, widths[level], depth - level, upsample)
+            _ladder(style, transformer.width, widths[level], depth - level, upsample)
             for level in range(1, depth)
         )
         self._add_decoder(
             widths,
-            own.width,
+            transformer.width,
             feature_maps=widths,
             pooling=((2,) * style.ndim,) * depth,
             dropout=(0.0,) * depth,
@@ -121,14 +134,14 @@ class UNETR(UShape):
             out_channels=out_channels,
             n_classes=n_classes,
         )
-        initialise(self)
+        init_weights(self)
         nn.init.trunc_normal_(self.position, std=_STD)
         for layer in self.layers.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=_STD)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, out_channels + n_classes, …) of an image batch (N, in_channels, …).
+        """Compute logits (N, out_channels + n_classes, …) of images (N, in_channels, …).
 
         The spatial shape must be a multiple of the token.
         """
@@ -144,25 +157,29 @@ class UNETR(UShape):
         return self.decode(self.norm(tokens).transpose(1, 2).reshape(shape), levels)
 
     def _positions(self, grid: torch.Size) -> Tensor:
-        """The learned positions, interpolated where the image is not of the training's shape."""
+        """Return the learned positions, interpolated if the image does not have the patch shape."""
         if self.position.shape[2:] == grid:
             return self.position
         mode = UPSAMPLE_MODE[self.style.ndim]
         return functional.interpolate(self.position, size=grid, mode=mode, align_corners=False)
 
 
-def _check(own: TransformerSettings, ndim: int) -> None:
-    if len(own.patch) != ndim or any(size < 1 or size % own.token for size in own.patch):
-        raise ValueError(f"the patch {own.patch} is no multiple of the token size {own.token}")
-    if own.every * (own.depth - 1) >= own.layers:
+def _check(settings: TransformerSettings, ndim: int) -> None:
+    if len(settings.patch) != ndim or any(
+        size < 1 or size % settings.token for size in settings.patch
+    ):
         raise ValueError(
-            f"{own.layers} transformer layers are too few to pass the tokens {own.depth - 1} times "
-            f"to the decoder, every {own.every} layers, before the last one"
+            f"the patch {settings.patch} is not a multiple of the token size {settings.token}"
+        )
+    if settings.every * (settings.depth - 1) >= settings.layers:
+        raise ValueError(
+            f"{settings.layers} transformer layers are too few: the decoder needs the tokens "
+            f"{settings.depth - 1} times, every {settings.every} layers, before the last layer"
         )
 
 
-def _ladder(style: Style, width: int, filters: int, steps: int, upsample: str) -> nn.Module:
-    """From tokens to a level of the decoder: each step doubles the grid."""
+def _ladder(style: LayerStyle, width: int, filters: int, steps: int, upsample: str) -> nn.Module:
+    """Return layers from tokens to a level of the decoder; each step doubles the grid."""
     layers: list[nn.Module] = []
     for step in range(steps):
         before = width if step == 0 else filters

@@ -1,4 +1,4 @@
-"""Blocks beyond two plain convolutions: residual, squeeze-and-excitation, MultiRes, ASPP."""
+"""Residual, squeeze-and-excitation, MultiRes and ASPP blocks."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from singula.models.blocks import CONV, Block, Chain, ConvBlock, Place, Style
+from singula.models.blocks import CONV, Block, BlockSpec, Chain, ConvBlock, LayerStyle
 
 _REDUCTION = 16
 _ALPHA = 1.67
 
 
 class SqueezeExcite(Block):
-    """Scale each channel by what all channels hold on average over the image.
+    """Channel attention: scale each channel by a function of the channel means of the image.
 
-    Channel attention of Hu, Shen & Sun, "Squeeze-and-Excitation Networks", CVPR 2018: mean over
-    space, two dense layers with an activation between them, sigmoid. The inner layer has a
-    sixteenth of the width as published, but at least four numbers, and the network's activation
-    instead of ReLU: the fine levels of a U-Net are narrow, and few ReLUs may all be dead.
+    Hu, Shen & Sun, "Squeeze-and-Excitation Networks", CVPR 2018: mean over space, two dense layers
+    with an activation between them, sigmoid. The hidden layer has a sixteenth of the width, as
+    published, but at least four units, and the activation of the network instead of ReLU: the fine
+    levels of a U-Net are narrow, and a few ReLUs can all be inactive.
 
     Parameters
     ----------
-    style : Style
+    style : LayerStyle
     width : int
         Channels.
     """
 
     reach = None
 
-    def __init__(self, style: Style, width: int) -> None:
+    def __init__(self, style: LayerStyle, width: int) -> None:
         super().__init__()
         self.width = width
         inner = max(4, width // _REDUCTION)
@@ -49,45 +49,45 @@ class ResidualBlock(Block):
     """A residual unit with full pre-activation.
 
     He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016, in the form of Zhang, Liu &
-    Wang, "Road Extraction by Deep Residual U-Net", IEEE GRSL 2018: normalisation and activation
-    stand before each of the two convolutions, the first of which has the stride; the first unit of
-    a network begins with a convolution. Where width or grid change, the shortcut is a normalised
-    1×1 convolution.
+    Wang, "Road Extraction by Deep Residual U-Net", IEEE GRSL 2018: normalization and activation
+    precede each of the two convolutions, the first of which has the stride. The first unit of a
+    network begins with a convolution. If width or grid change, the shortcut is a 1×1 convolution
+    with normalization.
 
     Parameters
     ----------
-    style : Style
-    place : Place
+    style : LayerStyle
+    spec : BlockSpec
     excite : bool
-        End the branch with `SqueezeExcite` before it is added.
+        Apply `SqueezeExcite` at the end of the branch.
     """
 
-    def __init__(self, style: Style, place: Place, *, excite: bool = False) -> None:
+    def __init__(self, style: LayerStyle, spec: BlockSpec, *, excite: bool = False) -> None:
         super().__init__()
-        width, stride = place.channels_out, place.stride or (1,) * style.ndim
+        width, stride = spec.channels_out, spec.stride or (1,) * style.ndim
         strided = any(s > 1 for s in stride)
         self.width = width
         self.reach_before = style.half if strided else 0
         self.reach = None if excite else style.half * (1 if strided else 2)
-        # The shortcut needs the input too: nothing may be written over it.
+        # The shortcut needs the input too: do not overwrite it.
         before = (
             []
-            if place.first
-            else [style.norm(place.channels_in), style.act(inplace=style.batch_norm)]
+            if spec.first
+            else [style.norm(spec.channels_in), style.act(inplace=style.batch_norm)]
         )
         self.branch = nn.Sequential(
             *before,
-            style.conv(place.channels_in, width, stride=stride),
+            style.conv(spec.channels_in, width, stride=stride),
             style.norm(width),
             style.act(),
-            style.drop(place.dropout),
+            style.drop(spec.dropout),
             style.conv(width, width, bias=True),
             *([SqueezeExcite(style, width)] if excite else []),
         )
         self.shortcut: nn.Module = nn.Identity()
-        if strided or place.channels_in != width:
+        if strided or spec.channels_in != width:
             self.shortcut = nn.Sequential(
-                Shrink(style, place.channels_in, width, stride), style.norm(width)
+                Shrink(style, spec.channels_in, width, stride), style.norm(width)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,14 +97,14 @@ class ResidualBlock(Block):
 
 
 class Shrink(nn.Module):
-    """A 1×1 convolution of every so many pixels.
+    """A strided 1×1 convolution.
 
-    The pixels are taken first: the strided convolution of few channels, laid out channels-last,
-    writes beyond its memory in the backward pass on a CPU (torch 2.13).
+    Pixels are sampled before the convolution: in torch 2.13, the backward pass of a strided
+    convolution with few channels in channels-last layout writes beyond its memory on a CPU.
     """
 
     def __init__(
-        self, style: Style, channels_in: int, channels_out: int, stride: Sequence[int]
+        self, style: LayerStyle, channels_in: int, channels_out: int, stride: Sequence[int]
     ) -> None:
         super().__init__()
         steps = [slice(None, None, int(step)) for step in stride]
@@ -118,31 +118,31 @@ class Shrink(nn.Module):
 
 
 class Pyramid(Block):
-    """Atrous spatial pyramid pooling: convolutions of several dilations, summed, then mixed.
+    """Atrous spatial pyramid pooling: the sum of convolutions with several dilations.
 
-    After Chen et al., "DeepLab", TPAMI 2018, as Jha et al. use it in ResUNet++ (ISM 2019), that is
-    without pooling over the whole image.
+    Chen et al., "DeepLab", TPAMI 2018, in the form of Jha et al., ResUNet++ (ISM 2019), which has
+    no pooling over the whole image.
 
     Parameters
     ----------
-    style : Style
-    place : Place
+    style : LayerStyle
+    spec : BlockSpec
     rates : sequence of int
         Dilations.
     """
 
-    def __init__(self, style: Style, place: Place, rates: Sequence[int]) -> None:
+    def __init__(self, style: LayerStyle, spec: BlockSpec, rates: Sequence[int]) -> None:
         super().__init__()
-        self.width = place.channels_out
+        self.width = spec.channels_out
         self.reach = max(rates) * style.half
         self.branches = nn.ModuleList(
             nn.Sequential(
-                style.conv(place.channels_in, place.channels_out, dilation=rate),
-                style.norm(place.channels_out),
+                style.conv(spec.channels_in, spec.channels_out, dilation=rate),
+                style.norm(spec.channels_out),
             )
             for rate in rates
         )
-        self.end = nn.Sequential(style.act(), style.mix(place.channels_out, place.channels_out))
+        self.end = nn.Sequential(style.act(), style.mix(spec.channels_out, spec.channels_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels_in, …) → (N, channels_out, …)."""
@@ -154,29 +154,30 @@ class Pyramid(Block):
 
 
 class MultiResBlock(Block):
-    """Three convolutions in a row, their results joined: as 3×3, 5×5 and 7×7, but cheaper.
+    """Three consecutive convolutions, concatenated: they replace 3×3, 5×5 and 7×7 convolutions.
 
     Ibtehaz & Rahman, "MultiResUNet", Neural Networks 2020. With W = 1.67·channels_out the three
-    have W/6, W/3 and W/2 channels (rounded down); a 1×1 convolution of the input is added.
+    convolutions have W/6, W/3 and W/2 channels (rounded down). A 1×1 convolution of the input is
+    added.
 
     Parameters
     ----------
-    style : Style
-    place : Place
+    style : LayerStyle
+    spec : BlockSpec
     """
 
-    def __init__(self, style: Style, place: Place) -> None:
+    def __init__(self, style: LayerStyle, spec: BlockSpec) -> None:
         super().__init__()
-        widths = multires_widths(place.channels_out)
+        widths = multires_widths(spec.channels_out)
         self.width = sum(widths)
         self.reach = 3 * style.half
-        before = (place.channels_in, *widths)
+        before = (spec.channels_in, *widths)
         self.steps = nn.ModuleList(
             style.conv_unit(a, b) for a, b in zip(before[:-1], widths, strict=True)
         )
-        self.joined = nn.Sequential(style.norm(self.width), style.drop(place.dropout))
+        self.joined = nn.Sequential(style.norm(self.width), style.drop(spec.dropout))
         self.shortcut = nn.Sequential(
-            style.mix(place.channels_in, self.width, bias=not style.batch_norm),
+            style.mix(spec.channels_in, self.width, bias=not style.batch_norm),
             style.norm(self.width),
         )
         self.end = style.act()
@@ -192,36 +193,36 @@ class MultiResBlock(Block):
 
 
 def multires_widths(channels: int) -> tuple[int, int, int]:
-    """Channels of the three convolutions of a `MultiResBlock`, at least one each."""
+    """Return the channels of the three convolutions of a `MultiResBlock`, at least one each."""
     total = _ALPHA * channels
     return max(1, int(total / 6)), max(1, int(total / 3)), max(1, int(total / 2))
 
 
-def excited_conv(style: Style, place: Place) -> Block:
-    """Two convolutions, then `SqueezeExcite`."""
-    return Chain(ConvBlock(style, place), SqueezeExcite(style, place.channels_out))
+def excited_conv(style: LayerStyle, spec: BlockSpec) -> Block:
+    """Return two convolutions followed by `SqueezeExcite`."""
+    return Chain(ConvBlock(style, spec), SqueezeExcite(style, spec.channels_out))
 
 
-def residual_excited(style: Style, place: Place) -> Block:
-    """A residual unit whose branch ends with `SqueezeExcite`."""
-    return ResidualBlock(style, place, excite=True)
+def residual_excited(style: LayerStyle, spec: BlockSpec) -> Block:
+    """Return a residual unit whose branch ends with `SqueezeExcite`."""
+    return ResidualBlock(style, spec, excite=True)
 
 
-def excited_residual(style: Style, place: Place) -> Block:
-    """A residual unit, then `SqueezeExcite` of its sum, as in ResUNet++."""
-    return Chain(ResidualBlock(style, place), SqueezeExcite(style, place.channels_out))
+def excited_residual(style: LayerStyle, spec: BlockSpec) -> Block:
+    """Return a residual unit followed by `SqueezeExcite` of its sum, as in ResUNet++."""
+    return Chain(ResidualBlock(style, spec), SqueezeExcite(style, spec.channels_out))
 
 
-def pyramid_bridge(style: Style, place: Place) -> Block:
-    """A residual unit, then a pyramid.
+def pyramid_bridge(style: LayerStyle, spec: BlockSpec) -> Block:
+    """Return a residual unit followed by a pyramid.
 
-    Published are dilations of 6, 12 and 18 at an eighth of the image's resolution; at a sixteenth,
-    where this bridge usually stands, half of them span the same part of the image.
+    The published dilations are 6, 12 and 18 at an eighth of the resolution of the image. This
+    bridge is usually at a sixteenth, where half of these dilations cover the same area.
     """
-    inner = Place(place.channels_out, place.channels_out)
-    return Chain(ResidualBlock(style, place), Pyramid(style, inner, (1, 3, 6, 9)))
+    inner = BlockSpec(spec.channels_out, spec.channels_out)
+    return Chain(ResidualBlock(style, spec), Pyramid(style, inner, (1, 3, 6, 9)))
 
 
-def pyramid_tail(style: Style, width: int) -> Block:
-    """A pyramid in front of the heads, with the published dilations."""
-    return Pyramid(style, Place(width, width), (1, 6, 12, 18))
+def pyramid_tail(style: LayerStyle, width: int) -> Block:
+    """Return a pyramid before the heads, with the published dilations."""
+    return Pyramid(style, BlockSpec(width, width), (1, 6, 12, 18))

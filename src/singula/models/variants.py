@@ -1,14 +1,14 @@
-"""Every architecture, by its name in the configuration."""
+"""Architectures by their names in the configuration."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from singula.models.blocks import Style
+from singula.models.blocks import LayerStyle
 from singula.models.convnext import ConvNeXtBlock
 from singula.models.settings import ModelSettings
 from singula.models.skips import CoarseGate, ResPath, SkipGate
-from singula.models.unet import Parts, UNet
+from singula.models.unet import UNet, UNetParts
 from singula.models.unetr import UNETR
 from singula.models.units import (
     MultiResBlock,
@@ -20,10 +20,10 @@ from singula.models.units import (
     residual_excited,
 )
 
-PARTS: dict[str, Parts] = {
-    "unet": Parts(),
-    "resunet": Parts(ResidualBlock, ResidualBlock, ResidualBlock, strided=True),
-    "resunet++": Parts(
+UNETS: dict[str, UNetParts] = {
+    "unet": UNetParts(),
+    "resunet": UNetParts(ResidualBlock, ResidualBlock, ResidualBlock, strided=True),
+    "resunet++": UNetParts(
         excited_residual,
         pyramid_bridge,
         ResidualBlock,
@@ -31,40 +31,42 @@ PARTS: dict[str, Parts] = {
         tail=pyramid_tail,
         strided=True,
     ),
-    "attention_unet": Parts(skip=SkipGate),
-    "seunet": Parts(excited_conv, excited_conv, excited_conv),
-    "resunet_se": Parts(residual_excited, residual_excited, residual_excited, strided=True),
-    "multiresunet": Parts(MultiResBlock, MultiResBlock, MultiResBlock, skip=ResPath),
-    "unext_v1": Parts(ConvNeXtBlock, ConvNeXtBlock, ConvNeXtBlock, strided=True),
+    "attention_unet": UNetParts(skip=SkipGate),
+    "seunet": UNetParts(excited_conv, excited_conv, excited_conv),
+    "resunet_se": UNetParts(residual_excited, residual_excited, residual_excited, strided=True),
+    "multiresunet": UNetParts(MultiResBlock, MultiResBlock, MultiResBlock, skip=ResPath),
+    "unext_v1": UNetParts(ConvNeXtBlock, ConvNeXtBlock, ConvNeXtBlock, strided=True),
 }
-ARCHITECTURES = (*PARTS, "unetr")
+ARCHITECTURES = (*UNETS, "unetr")
 
 
 def make_network(settings: ModelSettings) -> nn.Module:
-    """The network of that name; its weights are drawn from torch's global generator.
+    """Create a network; torch's global generator draws its weights.
 
     Raises
     ------
     KeyError
-        For an unknown name.
+        The name is unknown.
     ValueError
-        For an impossible layer.
+        The layer settings are invalid.
     """
     name = settings.architecture.lower()
     if name == "unetr":
-        own = settings.transformer
+        transformer = settings.transformer
         return UNETR(
-            Style(settings.ndim, own.kernel, settings.batch_norm, own.activation),
+            LayerStyle(
+                settings.ndim, transformer.kernel, settings.batch_norm, transformer.activation
+            ),
             settings.in_channels,
             settings.out_channels,
             n_classes=settings.n_classes,
-            transformer=own,
+            transformer=transformer,
             dropout=settings.dropout[-1],
             upsample=settings.upsample,
         )
     return UNet(
-        PARTS[name],
-        Style(settings.ndim, settings.kernel, settings.batch_norm, settings.activation),
+        UNETS[name],
+        LayerStyle(settings.ndim, settings.kernel, settings.batch_norm, settings.activation),
         settings.in_channels,
         settings.out_channels,
         n_classes=settings.n_classes,
