@@ -259,7 +259,7 @@ def test_positions_are_interpolated_for_another_shape() -> None:
     [
         ({"token": 6}, "token size must be 2, 4, 8"),
         ({"patch": (32, 30)}, "not a multiple of the token size 4"),
-        ({"patch": ()}, "no multiple"),
+        ({"patch": ()}, "not a multiple"),
         ({"heads": 5}, "5 attention heads do not divide"),
         ({"every": 4}, "too few"),
     ],
