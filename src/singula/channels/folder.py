@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from singula.errors import UserError
-from singula.io.atomic import remove_leftovers
+from singula.io.atomic import is_protected, remove_leftovers
 from singula.io.write import write_json
 
 MANIFEST = "fingerprints.json"
@@ -54,11 +55,19 @@ class SharedFolder:
     spare : str
         Name of the sub-folder.
     notify : callable, optional
-        Told once when the sub-folder is used.
+        Told once when the sub-folder or `fallback` is used.
+    fallback : Path, optional
+        Folder for files that cannot be written to `path` because of permissions or a read-only
+        file system. Files that are in `path` already are used from there.
     """
 
     def __init__(
-        self, path: Path, key: str, spare: str, notify: Callable[[str], None] | None = None
+        self,
+        path: Path,
+        key: str,
+        spare: str,
+        notify: Callable[[str], None] | None = None,
+        fallback: Path | None = None,
     ) -> None:
         self.path = path
         remove_leftovers(path)
@@ -68,15 +77,17 @@ class SharedFolder:
         self._entries = _read_manifest(path / MANIFEST)
         self._saved_at = float("-inf")
         self._unsaved = False
+        self._told: set[Path] = set()
+        self._fallback = SharedFolder(fallback, key, spare, notify) if fallback else None
 
     def find(self, file: str, accept: Callable[[Entry], bool]) -> tuple[Path, Entry] | None:
         """Look for `file` where it is ours and accepted."""
         for path in self._places(file):
             entry = self.entry(path)
-            if entry is not None and accept(entry):
+            if entry is not None and accept(entry) and os.access(path, os.R_OK):
                 self._tell(path)
                 return path, entry
-        return None
+        return self._fallback.find(file, accept) if self._fallback is not None else None
 
     def entry(self, path: Path) -> Entry | None:
         """Give what the manifest says of a file, if it is as we wrote it."""
@@ -86,7 +97,7 @@ class SharedFolder:
     def put(
         self, file: str, entry: Entry, same: Callable[[Path], bool], write: Callable[[Path], object]
     ) -> Path:
-        """Write a file where it stands in nobody's way, and record it.
+        """Write a file where it replaces no foreign file, and record it.
 
         Parameters
         ----------
@@ -107,10 +118,24 @@ class SharedFolder:
         Raises
         ------
         UserError
-            If the folder cannot be written, or foreign files occupy both places.
+            If the folders cannot be written, or foreign files occupy both places.
         """
+        try:
+            return self._put(file, entry, same, write)
+        except UserError as error:
+            if self._fallback is None or not is_protected(error):
+                raise
+            self._tell_once(
+                self._fallback.path,
+                f"{self.path} cannot be written, so {self._fallback.path} is used in its place",
+            )
+            return self._fallback.put(file, entry, same, write)
+
+    def _put(
+        self, file: str, entry: Entry, same: Callable[[Path], bool], write: Callable[[Path], object]
+    ) -> Path:
         for path in self._places(file):
-            if path.exists():
+            if os.path.exists(path):  # False in a folder that may not be searched
                 if same(path):
                     if self._name(path) in self._entries:  # else it is the user's, and stays so
                         self.record(path, entry)
@@ -130,6 +155,9 @@ class SharedFolder:
 
     def record(self, path: Path, entry: Entry) -> None:
         """Note that a file is ours; the manifest is written once per second at most."""
+        if self._fallback is not None and self._fallback.path in path.parents:
+            self._fallback.record(path, entry)
+            return
         entry = replace(entry, stamp=_stamp(path))
         if self._entries.get(self._name(path)) == entry:
             return
@@ -142,9 +170,15 @@ class SharedFolder:
         """Write the manifest if it changed."""
         if self._unsaved:
             files = {name: asdict(entry) for name, entry in self._entries.items()}
-            with self._named_errors():
-                write_json(self.path / MANIFEST, {"files": files})
+            try:
+                with self._named_errors():
+                    write_json(self.path / MANIFEST, {"files": files})
+            except UserError as error:  # only identities of unchanged label files are lost
+                if self._fallback is None or not is_protected(error):
+                    raise
             self._saved_at, self._unsaved = time.monotonic(), False
+        if self._fallback is not None:
+            self._fallback.save()
 
     def _places(self, file: str) -> tuple[Path, Path]:
         return self.path / file, self.path / self._spare / file
@@ -153,13 +187,18 @@ class SharedFolder:
         return path.relative_to(self.path).as_posix()
 
     def _tell(self, path: Path) -> None:
-        """Say once that the sub-folder is used."""
-        if self._notify is not None and path.parent != self.path:
-            self._notify(
-                f"{self._key}: {self.path / path.name} was not written by Singula; such files stay "
-                f"as they are, and {path.parent} is used in their place"
+        """Print once that the sub-folder is used."""
+        if path.parent != self.path:
+            self._tell_once(
+                path.parent,
+                f"{self.path / path.name} was not written by Singula; such files stay as they "
+                f"are, and {path.parent} is used in their place",
             )
-            self._notify = None
+
+    def _tell_once(self, used: Path, line: str) -> None:
+        if self._notify is not None and used not in self._told:
+            self._notify(f"{self._key}: {line}")
+        self._told.add(used)
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -170,7 +209,7 @@ class SharedFolder:
             cause = error.__cause__
             full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
             hint = error.hint if full else f"set {self._key} to a folder that you may write to"
-            raise UserError(f"{self._key}: {error.message}", hint) from error
+            raise UserError(f"{self._key}: {error.message}", hint, error.code) from cause
 
 
 def identity(path: Path) -> list[str | int] | None:

@@ -47,6 +47,8 @@ class ChannelStore:
         Told when a sub-folder is used.
     variant : str
         What was done to labels since they were read, in words; part of the fingerprint.
+    fallback : Path, optional
+        Folder for both, if permissions or a read-only file system prevent writing to them.
     """
 
     def __init__(
@@ -59,14 +61,16 @@ class ChannelStore:
         mask_key: str = "INSTANCE_CHANNELS_MASK_DIR",
         notify: Callable[[str], None] | None = None,
         variant: str = "",
+        fallback: Path | None = None,
     ) -> None:
         if Path(image_dir).resolve() == Path(mask_dir).resolve():
             raise UserError(f"{image_key} and {mask_key} are both {mask_dir}", "use two folders")
         self.settings = settings
         self.variant = variant
         spare = f"singula_{self._fingerprint('')[:12]}"
-        self._images = SharedFolder(Path(image_dir), image_key, spare, notify)
-        self._masks = SharedFolder(Path(mask_dir), mask_key, spare, notify)
+        other = (fallback / "x", fallback / "y") if fallback is not None else (None, None)
+        self._images = SharedFolder(Path(image_dir), image_key, spare, notify, other[0])
+        self._masks = SharedFolder(Path(mask_dir), mask_key, spare, notify, other[1])
         self._ready: dict[str, tuple[Path, int]] = {}
 
     def __enter__(self) -> ChannelStore:
@@ -111,7 +115,7 @@ class ChannelStore:
         Raises
         ------
         UserError
-            If a folder cannot be written, or foreign files occupy the sub-folder too.
+            If no folder can be written, or foreign files occupy the sub-folder too.
         """
         self._place_image(Path(image_path))
         file, origin = f"{name}.tif", identity(Path(label_path))

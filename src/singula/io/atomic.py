@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from singula.errors import StorageError
+from singula.errors import StorageError, UserError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MARK = re.compile(r"\.(?P<machine>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}\.part")
 _DAY = 24 * 3600.0
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+_PROTECTED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FORBIDDEN = (*_PROTECTED, errno.ENOTDIR, errno.EEXIST)
 
 
 def write_error(path: Path, error: OSError) -> StorageError:
@@ -33,15 +34,25 @@ def write_error(path: Path, error: OSError) -> StorageError:
             f"{path}: the disk is full ({_free_space(path)} free)",
             "free some space or choose a folder on another disk; what was written is complete "
             "(`singula run` and `predict` go on with --resume)",
+            "storage.full",
         )
     if error.errno in _FORBIDDEN:
         return StorageError(
             f"{path}: cannot be written ({error.strerror})",
             "choose a folder that you may write to",
+            "storage.forbidden",
         )
     return StorageError(
-        f"{path}: could not be written ({error.strerror or error})", "choose another place for it"
+        f"{path}: could not be written ({error.strerror or error})",
+        "choose another place for it",
+        "storage.failed",
     )
+
+
+def is_protected(error: UserError) -> bool:
+    """Return True if permissions or a read-only file system caused an error of `write_error`."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _PROTECTED
 
 
 def _free_space(path: Path) -> str:
@@ -91,7 +102,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     except OSError as error:
         raise write_error(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses even what is not there
+            temporary.unlink()
 
 
 @contextmanager

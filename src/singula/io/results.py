@@ -92,6 +92,8 @@ class ResultsTree:
     aug = _Place("{0.run}/aug", "PATHS.DA_SAMPLES")
     gen_check = _Place("{0.run}/gen_check", "PATHS.GEN_CHECKS")
     gen_mask_check = _Place("{0.run}/gen_mask_check", "PATHS.GEN_MASK_CHECKS")
+    # what cannot be written next to the images
+    channels = _Place("{0.run}/channels")
     # training
     checkpoints = _Place("{0.job_dir}/checkpoints", "PATHS.CHECKPOINT")
     checkpoint_best = _Place("{0.checkpoints}/{0.job_id}-checkpoint-best.pth")

@@ -169,12 +169,20 @@ def _check_patches(config: Config, part: str, pairs: Sequence[Pair]) -> None:
 
 
 def channel_store(
-    config: Config, part: str, notify: Notify, *, variant: str = "", settings: str = ""
+    config: Config,
+    part: str,
+    notify: Notify,
+    fallback: Path | None = None,
+    *,
+    variant: str = "",
+    settings: str = "",
 ) -> ChannelStore:
     """The folder of encoded labels of TRAIN, VAL or TEST.
 
     Parameters
     ----------
+    fallback : Path, optional
+        Folder of the run for channels that cannot be written next to the images.
     variant : str
         See `ChannelStore`.
     settings : str
@@ -190,6 +198,7 @@ def channel_store(
         mask_key=f"DATA.{part}.INSTANCE_CHANNELS_MASK_DIR",
         notify=notify,
         variant=", ".join(word for word in (variant, place) if word),
+        fallback=fallback / part.lower() if fallback is not None else None,
     )
 
 
@@ -209,6 +218,7 @@ def load_samples(
     progress: Notify = lambda status: None,
     *,
     folders: str = "",
+    channels: Path | None = None,
 ) -> list[AnySample]:
     """See that channels are stored and current; read images and labels, or leave them on disk.
 
@@ -220,13 +230,16 @@ def load_samples(
         Takes the current status before each image.
     folders : str
         Part in whose folders the files are; `part` by default.
+    channels : Path, optional
+        Folder of the run for channels that cannot be written next to the images.
     """
     reader, cache = reader_for(config, part), SampleCache()
     in_memory = getattr(config.DATA, part).IN_MEMORY
     check = config.DATA.TRAIN.CHECK_DATA
     samples: list[AnySample] = []
     objects, split = 0, LabelNotes()
-    with channel_store(config, folders or part, notify, variant=reader.label_variant) as store:
+    variant = reader.label_variant
+    with channel_store(config, folders or part, notify, channels, variant=variant) as store:
         for number, pair in enumerate(pairs, 1):
             if pair.label is None:
                 raise UserError(f"{pair.image}: has no label image")
@@ -294,7 +307,11 @@ class LabelNotes:
 
 
 def load_training(
-    config: Config, notify: Notify, progress: Notify = lambda status: None
+    config: Config,
+    notify: Notify,
+    progress: Notify = lambda status: None,
+    *,
+    channels: Path | None = None,
 ) -> tuple[list[AnySample], list[AnySample]]:
     """Read the samples for training and for validation.
 
@@ -305,18 +322,25 @@ def load_training(
         Takes each line.
     progress : callable
         Takes the current status before each image.
+    channels : Path, optional
+        Folder of the run for channels that cannot be written next to the images.
 
     Raises
     ------
     UserError
         For anything wrong in the folders or files, or when nothing can be held out.
     """
+
+    def load(part: str, pairs: Sequence[Pair], folders: str = "") -> list[AnySample]:
+        return load_samples(
+            config, part, pairs, notify, progress, folders=folders, channels=channels
+        )
+
     keys = config.DATA.VAL
     pairs = find_pairs(config, "TRAIN", notify)
     if not keys.FROM_TRAIN:
         val_pairs = find_pairs(config, "VAL", notify)
-        training = load_samples(config, "TRAIN", pairs, notify, progress)
-        return training, load_samples(config, "VAL", val_pairs, notify, progress)
+        return load("TRAIN", pairs), load("VAL", val_pairs)
     parts = split_pairs(config, pairs)
     if parts is not None:
         how = "held out for validation"
@@ -329,14 +353,13 @@ def load_training(
                 f"{counted(len(pairs), 'image')} is not a whole image. The images are too small "
                 "to be divided into two patches each, so one whole image is held out"
             )
-        training = load_samples(config, "TRAIN", parts[0], notify, progress)
-        return training, load_samples(config, "VAL", parts[1], notify, progress, folders="TRAIN")
+        return load("TRAIN", parts[0]), load("VAL", parts[1], folders="TRAIN")
     notify(
         "held out for validation: a part of each image, as there are few images "
         "(see DATA.VAL.SPLIT_TRAIN)"
     )
     return hold_out(
-        load_samples(config, "TRAIN", pairs, notify, progress),
+        load("TRAIN", pairs),
         keys.SPLIT_TRAIN,
         config.patch,
         None,

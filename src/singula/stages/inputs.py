@@ -31,15 +31,20 @@ class TestInputs:
     config : Config
     notify : callable
     writes : bool
-        Store encoded truth; a process that writes nothing encodes it anew.
+        Store the encoded ground truth; a process that does not write encodes it again.
+    channels : Path, optional
+        Folder of the run for channels that cannot be written next to the images.
     """
 
     __test__ = False  # not a test case, whatever its name says
 
-    def __init__(self, config: Config, notify: Notify, *, writes: bool) -> None:
+    def __init__(
+        self, config: Config, notify: Notify, *, writes: bool, channels: Path | None = None
+    ) -> None:
         self.config = config
         self.notify = notify
         self.writes = writes
+        self.channels = channels
         self.reader = reader_for(config, "TEST")
         self.masks: dict[str, Path] = {}
         self.label_notes = LabelNotes()
@@ -93,7 +98,7 @@ class TestInputs:
         return image, truth, mask
 
     def _channels(self) -> ChannelStore:
-        """Where the channels of the test images' labels are kept: beside these labels."""
+        """Return the store of the channels of the test images, next to their labels."""
         if self._store is None:
             folders = "TEST"
             if self.config.DATA.TEST.USE_VAL_AS_TEST:
@@ -102,7 +107,12 @@ class TestInputs:
             if variant:
                 self.notify(f"DATA.PREPROCESS: results of the test images are as after {variant}")
             self._store = channel_store(
-                self.config, folders, self.notify, variant=variant, settings="TEST"
+                self.config,
+                folders,
+                self.notify,
+                self.channels,
+                variant=variant,
+                settings="TEST",
             )
         return self._store
 

@@ -110,7 +110,9 @@ class TestRun:
 
     def __post_init__(self) -> None:
         """Make the place where everything is gathered."""
-        self.inputs = TestInputs(self.config, self.notify, writes=self.main)
+        self.inputs = TestInputs(
+            self.config, self.notify, writes=self.main, channels=self.tree.channels
+        )
         self.finish = Finish(self.config, self.tree, post_settings(self.config))
 
     def run(self) -> TestRun:
@@ -124,10 +126,6 @@ class TestRun:
         if self.main and not config.TRAIN.ENABLE:  # else it was said before the training
             for line in notice_large(config, pairs):
                 self.notify(line)
-        if self.main and not self.resume:
-            kept = set_results_aside(self.tree, keep_maps=config.TEST.REUSE_PREDICTIONS)
-            if kept is not None:
-                self.notify(f"results of an earlier test of this run are now in {kept}")
         self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
         checkpoint = self._checkpoint(pairs)
         self._use_tuned_thresholds()
@@ -136,6 +134,8 @@ class TestRun:
         if self.weights is not None and not self._all_reused(waiting):
             network = self._load(self.weights)
         self.weights = None
+        if self.main and not self.resume:  # all that a user can correct is checked by now
+            set_results_aside(self.tree, self.notify, keep_maps=config.TEST.REUSE_PREDICTIONS)
         said: set[str] = set()
         stacked: list[tuple[Maps, Loaded]] = []
         world, rank = world_and_rank()

@@ -47,7 +47,7 @@ class Progress:
     fingerprint : str
         Lines that were written under another one do not count.
     resume : bool
-        Take the lines that are there; otherwise begin anew.
+        Take the lines that are there. Otherwise `set_results_aside` moves the file.
     """
 
     def __init__(self, path: Path, fingerprint: str, *, resume: bool) -> None:
@@ -57,8 +57,6 @@ class Progress:
         if resume and path.is_file():
             for line in path.read_text(encoding="utf-8").splitlines():
                 self._take(line)
-        elif path.exists():
-            path.unlink()
 
     def _take(self, line: str) -> None:
         try:

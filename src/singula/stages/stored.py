@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -184,26 +184,31 @@ def _hash(contents: bytes) -> str:
     return hashlib.blake2b(contents, digest_size=16).hexdigest()
 
 
-def set_results_aside(tree: ResultsTree, *, keep_maps: bool) -> Path | None:
-    """Move what an earlier test of this run left, so that nothing of it mixes with the new one.
+def set_results_aside(
+    tree: ResultsTree, notify: Callable[[str], None], *, keep_maps: bool
+) -> Path | None:
+    """Move the results of an earlier test of this run, so that they do not mix with new ones.
 
-    Folders that the user moved out of the run's own folder are left as they are.
+    Folders that the user moved out of the run's own folder stay.
 
     Parameters
     ----------
+    tree : ResultsTree
+    notify : callable
+        Receives a line about the moved results.
     keep_maps : bool
-        Leave the predicted maps where they are.
+        Do not move the predicted maps.
 
     Returns
     -------
     Path, optional
-        Where it is now: ``previous`` in the run's folder, which held the results before those.
+        Folder of the moved results: ``previous`` in the run's folder, whose content was deleted.
     """
     own = [
         tree.per_image_instances, tree.per_image_post_processing, tree.full_image_instances,
         tree.full_image_post_processing, tree.as_3d_stack, tree.as_3d_stack_post_processing,
         tree.instance_associations, tree.watershed_dir, tree.overlays, tree.metrics_csv,
-        tree.run / "exports",
+        tree.progress, tree.run / "exports",
     ]  # fmt: skip
     if not keep_maps:
         own += [tree.per_image, tree.full_image]
@@ -218,4 +223,5 @@ def set_results_aside(tree: ResultsTree, *, keep_maps: bool) -> Path | None:
             path.rename(target / path.name)
     except OSError as error:
         raise write_error(target, error) from error
+    notify(f"results of an earlier test of this run are now in {target}")
     return target

@@ -116,7 +116,9 @@ def _prepare(
         Numbers that are learned.
     """
     origin = _origin(config, tree, resume=resume)  # a mistake is said before the images are read
-    training, validation = main_first(lambda: load_training(config, notify, notify.update))
+    training, validation = main_first(
+        lambda: load_training(config, notify, notify.update, channels=tree.channels)
+    )
     notify.update("preparing the training: normalization and patches")
     normalizer = _fitted(config, tree, training, main=main)
     channels = from_config.channel_names(config)

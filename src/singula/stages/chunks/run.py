@@ -112,8 +112,8 @@ class ChunkRun:
             notices += threshold_lines(self.config)
         for line in notices:
             self.notify(line)
-        self._set_aside(pairs, checkpoint, inputs)
         normalizer = self._normalizer(checkpoint)
+        self._set_aside(pairs, checkpoint, inputs)
         called: AbstractContextManager[Runner] = (
             nullcontext(self.runner)
             if self.runner
@@ -153,9 +153,7 @@ class ChunkRun:
         keep = self.config.TEST.REUSE_PREDICTIONS
         if not keep:
             shutil.rmtree(self.tree.run / FOLDER, ignore_errors=True)
-        kept = set_results_aside(self.tree, keep_maps=keep)
-        if kept is not None:
-            self.notify(f"results of an earlier test of this run are now in {kept}")
+        set_results_aside(self.tree, self.notify, keep_maps=keep)
 
     def _keys(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> tuple[str, str]:
         """What the maps of an image, and all of it, depend on; its files are looked at once."""
