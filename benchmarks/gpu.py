@@ -46,8 +46,8 @@ from singula.models import (  # noqa: E402
 from singula.prediction import (  # noqa: E402
     Predictor,
     PredictSettings,
-    fast_windows,
-    largest_window,
+    max_tile_pixels,
+    plan_tiles,
 )
 from singula.stages import settings as from_config  # noqa: E402
 from singula.stages.augmentation import augment_settings  # noqa: E402
@@ -247,8 +247,8 @@ def print_prediction(model: ModelSettings, image: np.ndarray, rounds: int) -> No
     """An image from statistics to maps, and what the network alone takes."""
     shape, ndim, batch = image.shape[:-1], model.ndim, 2 if model.ndim == 3 else 1
     margin, least = ((32, 32), (256, 256)) if ndim == 2 else ((8, 8, 8), (64, 64, 64))
-    most = largest_window(ndim, 16, memory=free_memory(GPU)) // batch
-    plan = fast_windows(
+    most = max_tile_pixels(ndim, 16, memory=free_memory(GPU)) // batch
+    plan = plan_tiles(
         shape, margin, receptive_radius(model) or (), downsampling(model), least, most
     )
     if plan is None:

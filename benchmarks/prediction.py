@@ -36,11 +36,11 @@ from singula.models import (  # noqa: E402
     receptive_radius,
 )
 from singula.prediction import (  # noqa: E402
+    AlignedTiles,
     Predictor,
     PredictSettings,
-    Windows,
-    fast_windows,
-    largest_window,
+    max_tile_pixels,
+    plan_tiles,
 )
 from singula.prediction.openvino import OpenVinoNetwork, has_openvino  # noqa: E402
 from singula.training.losses import Output  # noqa: E402
@@ -73,10 +73,10 @@ class Setting:
             )
         return Predictor(network, OUTPUTS, device=self.device, bfloat16=bfloat16)
 
-    def windows(self, image: Image, largest: int) -> Windows:
+    def windows(self, image: Image, largest: int) -> AlignedTiles:
         """The tiles that are chosen for an image."""
         reach = receptive_radius(MODEL)
-        plan = fast_windows(
+        plan = plan_tiles(
             image.shape[:2], (32, 32), reach or (), downsampling(MODEL), (256, 256), largest
         )
         if plan is None:
@@ -112,7 +112,7 @@ def network_of(run: str | None) -> tuple[torch.nn.Module, Normalizer]:
     return network.eval(), Normalizer("div")
 
 
-def bare(setting: Setting, plan: Windows | TilePlan, batch_size: int) -> Callable[[], None]:
+def bare(setting: Setting, plan: AlignedTiles | TilePlan, batch_size: int) -> Callable[[], None]:
     """The forward passes alone, of tiles that are read and normalised already."""
     tiles = plan.tiles(setting.image.shape[:2])
     patches = [setting.scaling.apply(read_patch(setting.image, t.start, plan.patch)) for t in tiles]
@@ -157,14 +157,14 @@ def differences(setting: Setting) -> dict[str, float]:
 
 def ways_of(setting: Setting) -> dict[str, Callable[[], object]]:
     """Every way by its name; the first one is what the others are compared with."""
-    plan = setting.windows(setting.image, largest_window(2, MODEL.feature_maps[0]))
+    plan = setting.windows(setting.image, max_tile_pixels(2, MODEL.feature_maps[0]))
     shape = setting.image.shape[:2]
     seen = plan.count(shape) * np.prod(plan.patch) / np.prod(shape)
     old = OLD.count(shape) * np.prod(OLD.patch) / np.prod(shape)
     print(f"{plan.count(shape)} tiles of {plan.patch}: {seen:.2f} pixels seen per pixel;")
     print(f"{OLD.count(shape)} patches of {OLD.patch}: {old:.2f}")
 
-    def way(plan: Windows | TilePlan, batch: int, **how: bool) -> Callable[[], object]:
+    def way(plan: AlignedTiles | TilePlan, batch: int, **how: bool) -> Callable[[], object]:
         predictor = setting.predictor(**how)
         given = PredictSettings(plan, batch)
         return lambda: predictor.predict(setting.image, setting.scaling, given)

@@ -20,7 +20,7 @@ from singula.prediction import (
     Predictor,
     PredictSettings,
     block_plan,
-    fast_windows,
+    plan_tiles,
 )
 from singula.scaleout import Grid
 
@@ -57,7 +57,7 @@ def test_windows_of_blocks_give_the_map_of_the_whole_image(case: str) -> None:
     multiple, reach = downsampling(model), receptive_radius(model)
     predictor, image = Predictor(warm(model), (B, D)), picture(shape)
     margin = tuple(range(3, 3 + model.ndim))
-    one = fast_windows(shape, margin, reach, multiple, shape, 10**9)
+    one = plan_tiles(shape, margin, reach, multiple, shape, 10**9)
     settings = PredictSettings(one, 2)
     whole = predictor.predict(image, Normalizer("div").scaling(image), settings)
     block = tuple(max(4, s // 3) for s in shape)
@@ -112,7 +112,7 @@ def test_empty_blocks_cost_one_pass(case: str) -> None:
     corner = tuple(slice(s - 5, None) for s in shape)
     image[corner] = picture((5,) * model.ndim)
     margin = tuple(range(3, 3 + model.ndim))
-    settings = PredictSettings(fast_windows(shape, margin, reach, multiple, shape, 10**9), 1)
+    settings = PredictSettings(plan_tiles(shape, margin, reach, multiple, shape, 10**9), 1)
     whole = predictor.predict(image, Normalizer("div").scaling(image), settings)
     calls.clear()
     found, _ = by_blocks(predictor, image, settings, block, full_halo(shape, settings, model))

@@ -16,7 +16,7 @@ from singula.models import (
     fold_batch_norm,
     receptive_radius,
 )
-from singula.prediction import Predictor, PredictSettings, Windows, fast_windows, largest_window
+from singula.prediction import AlignedTiles, Predictor, PredictSettings, max_tile_pixels, plan_tiles
 from singula.stages.maps import predict_maps
 from singula.training.device import free_memory
 from singula.training.losses import Output
@@ -52,11 +52,11 @@ def predictor(model: ModelSettings, device: torch.device, **how: bool) -> Predic
     return Predictor(network, OUTPUTS, model.n_classes, device, **how)
 
 
-def windows(model: ModelSettings, shape: tuple[int, ...], largest: int) -> Windows:
+def windows(model: ModelSettings, shape: tuple[int, ...], largest: int) -> AlignedTiles:
     reach = receptive_radius(model)
     assert reach is not None
     multiple = downsampling(model)
-    plan = fast_windows(shape, multiple, reach, multiple, multiple, largest)
+    plan = plan_tiles(shape, multiple, reach, multiple, multiple, largest)
     assert plan is not None
     return plan
 
@@ -134,7 +134,7 @@ def test_the_largest_window_takes_no_more_memory_than_was_counted(ndim: int) -> 
         taken = torch.cuda.max_memory_allocated() - before
         width = model.feature_maps[0]
         budget = int(taken * 5 / 4) + 1
-        assert largest_window(ndim, width, memory=budget) <= batch.numel()
+        assert max_tile_pixels(ndim, width, memory=budget) <= batch.numel()
 
 
 KEYS = {

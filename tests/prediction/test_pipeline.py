@@ -9,7 +9,7 @@ import torch
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.prediction import Predictor, PredictSettings
-from singula.prediction.pipeline import in_turn
+from singula.prediction.pipeline import run_pipeline
 from singula.training.losses import Output
 
 
@@ -17,7 +17,7 @@ from singula.training.losses import Output
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
 def test_every_item_is_written_once_and_in_order(count: int, overlap: bool) -> None:
     written: list[tuple[int, int]] = []
-    in_turn(
+    run_pipeline(
         range(count),
         lambda i: i + 1,
         lambda given: given * 10,
@@ -38,7 +38,7 @@ def test_the_next_item_is_read_while_one_is_computed() -> None:
         read[i].set()
         return i
 
-    in_turn(range(3), reading, compute, lambda i, found: None, overlap=True)
+    run_pipeline(range(3), reading, compute, lambda i, found: None, overlap=True)
 
 
 @pytest.mark.parametrize("overlap", [False, True])
@@ -60,7 +60,7 @@ def test_an_error_in_any_step_surfaces_and_ends_the_work(
         written.append(found)
 
     with pytest.raises(ValueError, match=f"^{step} {bad}$"):
-        in_turn(
+        run_pipeline(
             range(5), lambda i: fails("read", i), lambda i: fails("compute", i), write,
             overlap=overlap,
         )  # fmt: skip

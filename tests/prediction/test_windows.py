@@ -1,4 +1,4 @@
-"""Windows chosen for speed give the map of the whole image."""
+"""Tiles chosen for speed give the map of the whole image."""
 
 from math import prod
 
@@ -14,12 +14,12 @@ from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.models import ModelSettings, build_model, downsampling, receptive_radius
 from singula.prediction import (
+    AlignedTiles,
     Predictor,
     PredictSettings,
-    Windows,
     block_halo,
-    fast_windows,
-    largest_window,
+    max_tile_pixels,
+    plan_tiles,
     whole_plan,
 )
 from singula.stages.settings import predict_settings
@@ -48,7 +48,7 @@ def picture(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def predict(
-    network: nn.Module, image: np.ndarray, plan: TilePlan | Windows, **more: object
+    network: nn.Module, image: np.ndarray, plan: TilePlan | AlignedTiles, **more: object
 ) -> np.ndarray:
     given_ = PredictSettings(plan, 2, **more)  # type: ignore[arg-type]
     return Predictor(network, D).predict(image, Normalizer("div").scaling(image), given_)["D"]
@@ -65,14 +65,14 @@ def test_windows_give_the_map_of_the_whole_image(case: str, augment: bool) -> No
     reach = receptive_radius(model)
     halo = [-(-r // m) * m for r, m in zip(reach, multiple, strict=True)]
     size = tuple(2 * h + 4 * m for h, m in zip(halo, multiple, strict=True))
-    plan = Windows(size, margin, tuple(halo), multiple)
+    plan = AlignedTiles(size, margin, tuple(halo), multiple)
     assert plan.count(shape) > 3
     image = picture(shape)
     whole = predict(network, image, whole_plan(shape, multiple), augment=augment)
     assert np.ptp(whole) > 0.01
     tiled = predict(network, image, plan, augment=augment)
     np.testing.assert_allclose(tiled, whole, atol=2e-5)
-    less = Windows(size, margin, margin, multiple)
+    less = AlignedTiles(size, margin, margin, multiple)
     assert np.abs(predict(network, image, less, augment=augment) - whole).max() > 1e-3
 
 
@@ -83,7 +83,7 @@ def test_the_margin_is_the_one_of_a_single_tile() -> None:
     halo = tuple(-(-r // 4) * 4 for r in receptive_radius(model))
     large = tuple(-(-(s + 2 * m) // 4) * 4 for s, m in zip(shape, margin, strict=True))
     one = TilePlan(large, (0.0, 0.0), margin, multiple)
-    plan = Windows(tuple(2 * h + 12 for h in halo), margin, halo, multiple)
+    plan = AlignedTiles(tuple(2 * h + 12 for h in halo), margin, halo, multiple)
     expected = predict(network, image, one)
     np.testing.assert_allclose(predict(network, image, plan), expected, atol=2e-5)
     assert np.abs(predict(network, image, whole_plan(shape, multiple)) - expected).max() > 1e-3
@@ -111,7 +111,7 @@ def test_every_pixel_is_kept_once_and_out_of_reach_of_the_edges(
     least: tuple[int, int],
     largest: int,
 ) -> None:
-    plan = fast_windows(shape, margin, reach, multiple, least, largest)
+    plan = plan_tiles(shape, margin, reach, multiple, least, largest)
     if plan is None:
         return
     assert prod(plan.patch) <= largest
@@ -135,36 +135,36 @@ def test_every_pixel_is_kept_once_and_out_of_reach_of_the_edges(
 
 
 def test_a_large_image_is_seen_less_than_one_and_a_half_times() -> None:
-    reach, largest = (107, 107), largest_window(2, 16)
-    plan = fast_windows((4096, 4096), (32, 32), reach, (16, 16), (256, 256), largest)
+    reach, largest = (107, 107), max_tile_pixels(2, 16)
+    plan = plan_tiles((4096, 4096), (32, 32), reach, (16, 16), (256, 256), largest)
     assert plan is not None
     assert plan.halo == (112, 112)
     assert plan.count((4096, 4096)) * prod(plan.patch) < 1.5 * 4096**2
-    small = fast_windows((256, 256), (32, 32), reach, (16, 16), (256, 256), largest)
+    small = plan_tiles((256, 256), (32, 32), reach, (16, 16), (256, 256), largest)
     assert small is not None
     assert small.patch == (320, 320)
-    assert largest_window(2, 16, sparing=True) == largest // 4
+    assert max_tile_pixels(2, 16, reduce_memory=True) == largest // 4
 
 
 @pytest.mark.parametrize("largest", [600_000, 2_000_000])
 def test_the_halo_of_a_volume_is_cut_where_it_is_too_dear(largest: int) -> None:
     shape, patch = (96, 384, 384), (32, 128, 128)
-    plan = fast_windows(shape, (0, 16, 16), (18, 107, 107), (1, 16, 16), patch, largest)
+    plan = plan_tiles(shape, (0, 16, 16), (18, 107, 107), (1, 16, 16), patch, largest)
     assert plan is not None
     assert plan.count(shape) * prod(plan.patch) <= 2.5 * 96 * 416 * 416
     assert 16 <= plan.halo[1] < 112
     # A network that was trained on 32 slices is not to see four of them.
     assert all(w >= p for w, p in zip(plan.patch, patch, strict=True))
-    assert fast_windows(shape, (0, 16, 16), (18, 107, 107), (1, 16, 16), patch, 500_000) is None
+    assert plan_tiles(shape, (0, 16, 16), (18, 107, 107), (1, 16, 16), patch, 500_000) is None
 
 
 @pytest.mark.parametrize("side", [64, 128, 256, 384, 512, 4096])
 def test_small_blocks_of_an_image_see_all_that_the_network_reaches(side: int) -> None:
     """As windows of the whole image do; where those are cut, blocks see as much as they."""
-    shape, most = (4096, 4096), largest_window(2, 16)
+    shape, most = (4096, 4096), max_tile_pixels(2, 16)
     for reach, halo in ((107, 112), (292, 224)):
         sizes = (32, 32), (reach, reach), (16, 16), (256, 256), most
-        whole = fast_windows(shape, *sizes)
+        whole = plan_tiles(shape, *sizes)
         assert whole is not None
         assert whole.halo == (halo, halo)
         assert min(block_halo(shape, (side, side), whole.halo, *sizes) or (0,)) >= halo
@@ -173,7 +173,7 @@ def test_small_blocks_of_an_image_see_all_that_the_network_reaches(side: int) ->
 def test_the_halo_of_blocks_of_a_volume_is_cut_where_it_is_too_dear() -> None:
     shape, reach = (19, 70, 66), (13, 23, 23)
     sizes = (0, 8, 8), reach, (4, 4, 4), (8, 32, 32), 2_000_000
-    whole = fast_windows(shape, *sizes)
+    whole = plan_tiles(shape, *sizes)
     assert whole is not None
     assert whole.halo == (16, 24, 24)
     # 20 × 80 × 80 pixels for 16 × 32 × 32: the volume is no higher than 20.
@@ -206,7 +206,7 @@ def test_the_configured_patches_are_kept_where_they_are_asked_for(changes: dict)
 
 def test_tiles_are_chosen_by_default() -> None:
     found = predict_settings(config_from_dict(config()), (300, 300), augment=True)
-    assert isinstance(found.plan, Windows)
+    assert isinstance(found.plan, AlignedTiles)
     assert found.plan.patch == (320, 320)
     assert found.plan.margin == (8, 8)
     assert found.augment

@@ -9,7 +9,7 @@ import torch
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.models import ModelSettings, build_model, downsampling
-from singula.prediction import BlockPlan, BlockPredictor, Predictor, PredictSettings, Windows
+from singula.prediction import AlignedTiles, BlockPlan, BlockPredictor, Predictor, PredictSettings
 from singula.stages.chunks.network import SparingPredictor
 from singula.training.losses import Output
 
@@ -35,7 +35,7 @@ def blocks(most: int) -> SparingPredictor:
     image = np.random.default_rng(0).integers(0, 255, (96, 96, 1)).astype(np.uint8)
     multiple = downsampling(MODEL)
     plan = BlockPlan((96, 96), (0, 0), (16, 16), multiple, (8, 8), 10**6)
-    settings = PredictSettings(Windows((96, 96), (0, 0), (16, 16), multiple), 1)
+    settings = PredictSettings(AlignedTiles((96, 96), (0, 0), (16, 16), multiple), 1)
     scaling = Normalizer("div").scaling(image)
     return SparingPredictor(
         BlockPredictor(Small(most), plan, lambda box: image[box], scaling, settings)

@@ -7,7 +7,7 @@ import torch
 from singula.config import config_from_dict
 from singula.data.normalize import Normalizer
 from singula.models import build_model
-from singula.prediction import Predictor, Windows, largest_window
+from singula.prediction import AlignedTiles, Predictor, max_tile_pixels
 from singula.stages import settings as from_config
 from singula.stages.maps import predict_maps
 
@@ -93,8 +93,8 @@ def test_the_memory_of_a_gpu_decides_on_the_tiles():
         from_config.predict_settings(config, (4096, 4096), memory=memory).plan
         for memory in (2 * 10**8, 10**11, 10**12)
     )
-    assert isinstance(small, Windows)
-    assert small.patch[0] * small.patch[1] <= largest_window(2, 4, memory=2 * 10**8)
+    assert isinstance(small, AlignedTiles)
+    assert small.patch[0] * small.patch[1] <= max_tile_pixels(2, 4, memory=2 * 10**8)
     # With one window there would be nothing to compute while it is read or written.
     assert 1 < large.count((4096, 4096)) < small.count((4096, 4096))
     assert huge == large

@@ -1,18 +1,18 @@
-"""From an image of any size to maps of the same size."""
+"""Predict the maps of images of any size."""
 
 from singula.prediction.blocks import BlockPlan, BlockPredictor, block_plan
 from singula.prediction.predict import Predictor, PredictSettings, whole_plan
-from singula.prediction.windows import Windows, block_halo, fast_windows, largest_window
+from singula.prediction.windows import AlignedTiles, block_halo, max_tile_pixels, plan_tiles
 
 __all__ = [
+    "AlignedTiles",
     "BlockPlan",
     "BlockPredictor",
     "PredictSettings",
     "Predictor",
-    "Windows",
     "block_halo",
     "block_plan",
-    "fast_windows",
-    "largest_window",
+    "max_tile_pixels",
+    "plan_tiles",
     "whole_plan",
 ]

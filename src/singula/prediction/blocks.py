@@ -1,7 +1,7 @@
-"""The maps of one block of an image that is never in memory as a whole.
+"""Predict the maps of one block of an image that is never in memory as a whole.
 
-A block is predicted with a halo, in windows or tiles as an image in memory would have them: the
-network's pooling lies the same way, and what is mirrored at the image's border is the same.
+A block is predicted with a halo, in the same kind of tiles as an image in memory: the pooling grid
+has the same position, and the same pixels are mirrored at the border of the image.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ from singula.boxes import Box, local, shape_of
 from singula.data.normalize import Scaling
 from singula.data.patches import TilePlan, read_patch
 from singula.prediction.predict import FloatArray, Predictor, PredictSettings
-from singula.prediction.windows import Windows, region_windows
+from singula.prediction.windows import AlignedTiles, plan_region_tiles
 
 Read = Callable[[Box], npt.NDArray[Any]]
-_KEPT_CONSTANTS = 4
+_MAX_CACHED = 4
 
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """How the blocks of an image are predicted.
+    """Plan for the prediction of the blocks of an image.
 
     Parameters
     ----------
     shape : tuple of int
         Spatial shape of the image.
-    margin, halo, multiple, least : tuple of int
-        As in `fast_windows`.
-    largest : int
-        Pixels of a window at most.
+    margin, halo, multiple, min_shape : tuple of int
+        As in `plan_tiles`.
+    max_pixels : int
+        Maximum number of pixels of a tile.
     reach : tuple of int
-        How far the network sees; 0 where that is not known.
+        Radius of the receptive field; 0 if it is not known.
     tiles : TilePlan, optional
-        Predict in these tiles instead, blended where they overlap.
+        Predict in these tiles instead, and blend them where they overlap.
     """
 
     shape: tuple[int, ...]
     margin: tuple[int, ...]
     halo: tuple[int, ...]
     multiple: tuple[int, ...]
-    least: tuple[int, ...]
-    largest: int
+    min_shape: tuple[int, ...]
+    max_pixels: int
     reach: tuple[int, ...] = ()
     tiles: TilePlan | None = None
 
-    def region(self, core: Box) -> tuple[Box, Windows | TilePlan]:
-        """What is predicted for a block, in pixels of the image, and in which parts.
+    def region(self, core: Box) -> tuple[Box, AlignedTiles | TilePlan]:
+        """Return the region predicted for a block, in image coordinates, and its tiles.
 
-        With windows it may begin and end outside the image, in the margin.
+        With `AlignedTiles`, the region may extend into the margin outside of the image.
         """
         if self.tiles is not None:
-            return _touched(core, self.tiles, self.shape), self.tiles
+            return _covering_cores(core, self.tiles, self.shape), self.tiles
         box = []
         values = zip(core, self.shape, self.margin, self.halo, self.multiple, strict=True)
         for part, size, margin, halo, step in values:
@@ -66,10 +66,10 @@ class BlockPlan:
             high = ceil((part.stop + halo + margin) / step) * step - margin
             box.append(slice(max(low, -margin), min(high, last)))
         shape = [part.stop - part.start for part in box]
-        windows = region_windows(shape, self.halo, self.multiple, self.least, self.largest)
-        if windows is None:
-            raise MemoryError("no window is small enough")
-        return tuple(box), windows
+        tiles = plan_region_tiles(shape, self.halo, self.multiple, self.min_shape, self.max_pixels)
+        if tiles is None:
+            raise MemoryError("no tile is small enough")
+        return tuple(box), tiles
 
 
 def block_plan(
@@ -77,46 +77,52 @@ def block_plan(
     settings: PredictSettings,
     halo: Sequence[int],
     reach: Sequence[int],
-    least: Sequence[int],
-    largest: int,
+    min_shape: Sequence[int],
+    max_pixels: int,
 ) -> BlockPlan:
-    """Plan the blocks of an image as `settings` plan it whole.
+    """Plan the blocks of an image like the whole image in `settings`.
 
     Parameters
     ----------
     shape : sequence of int
         Spatial shape of the image.
     settings : PredictSettings
-        Those of the whole image; tiles stay, windows are chosen for each block.
+        Settings of the whole image. A `TilePlan` is kept; aligned tiles are planned per block.
     halo : sequence of int
-        As `block_halo` gives it.
-    reach, least, largest
-        As for `fast_windows`.
+        Result of `block_halo`.
+    reach, min_shape, max_pixels
+        As for `plan_tiles`.
     """
     plan = settings.plan
     if isinstance(plan, TilePlan):
         nothing = (0,) * len(plan.patch)
         return BlockPlan(tuple(shape), nothing, nothing, plan.multiple, plan.patch, 0, tiles=plan)
     return BlockPlan(
-        tuple(shape), plan.margin, tuple(halo), plan.multiple, tuple(least), largest, tuple(reach)
+        tuple(shape),
+        plan.margin,
+        tuple(halo),
+        plan.multiple,
+        tuple(min_shape),
+        max_pixels,
+        tuple(reach),
     )
 
 
 class BlockPredictor:
-    """Predicts block after block of one image.
+    """Predict the blocks of one image.
 
     Parameters
     ----------
     predictor : Predictor
     plan : BlockPlan
     read : callable
-        Pixels (..., channels) of a box of the image.
+        Return the pixels (..., channels) of a box of the image.
     scaling : Scaling
-        From statistics of the whole image or set.
+        Scaling by statistics of the whole image or set.
     settings : PredictSettings
-        Its plan is not used.
+        The plan is not used.
     fill : ndarray, optional
-        What lies beyond the image, a value for each channel, instead of its mirror image.
+        Values outside of the image, one per channel; by default, the image is mirrored.
     """
 
     def __init__(
@@ -133,13 +139,13 @@ class BlockPredictor:
         self._constants: dict[tuple[float, ...], dict[str, FloatArray]] = {}
 
     def __call__(self, core: Box) -> dict[str, FloatArray]:
-        """Maps by name, each of the block's shape.
+        """Return maps by name, each with the shape of the block.
 
-        Where all that is seen has the same value, as far from any specimen, only a small image of
-        that value goes through the network.
+        If all pixels of the block and its halo have the same value, as in empty areas, the network
+        predicts only a small image of that value.
         """
-        region, windows = self.plan.region(core)
-        pixels = self.read(_needed(region, windows, self.plan.shape))
+        region, tiles = self.plan.region(core)
+        pixels = self.read(_input_box(region, tiles, self.plan.shape))
         first = pixels[(0,) * (pixels.ndim - 1)]
         if self.plan.reach and all(self.plan.reach) and (pixels == first).all():
             return self._of_constant(core, first)
@@ -148,26 +154,25 @@ class BlockPredictor:
     def _predict(
         self, plan: BlockPlan, core: Box, pixels: npt.NDArray[Any]
     ) -> dict[str, FloatArray]:
-        """Maps of a block, from the pixels that are seen."""
-        region, windows = plan.region(core)
-        box = _needed(region, windows, plan.shape)
+        """Predict the maps of a block from its pixels with the halo."""
+        region, tiles = plan.region(core)
+        box = _input_box(region, tiles, plan.shape)
         origin = tuple(r.start - b.start for r, b in zip(region, box, strict=True))
 
         def cut(start: tuple[int, ...]) -> npt.NDArray[Any]:
             begin = tuple(s + o for s, o in zip(start, origin, strict=True))
-            return read_patch(pixels, begin, windows.patch, self.fill)
+            return read_patch(pixels, begin, tiles.patch, self.fill)
 
-        settings = replace(self.settings, plan=windows)
+        settings = replace(self.settings, plan=tiles)
         maps = self.predictor.predict_patches(cut, shape_of(region), self.scaling, settings)
         inner = local(core, region)
         return {name: np.ascontiguousarray(values[inner]) for name, values in maps.items()}
 
     def _of_constant(self, core: Box, value: npt.NDArray[Any]) -> dict[str, FloatArray]:
-        """Maps of a block where the image is the same all around.
+        """Return the maps of a block in a constant part of the image.
 
-        What the network gives there depends on how far a pixel is from the image's ends, where
-        these are in its reach, and on how it lies to the pooling: all of that occurs in a small
-        image.
+        These maps depend only on the position in the pooling grid and, within the receptive field,
+        on the distance to the border of the image. A small image contains all of these cases.
         """
         small, index = [], []
         values = zip(core, self.plan.shape, self.plan.reach, self.plan.multiple, strict=True)
@@ -182,24 +187,26 @@ class BlockPredictor:
             small.append(length)
         key = tuple(value.tolist())
         if key not in self._constants:
-            if len(self._constants) >= _KEPT_CONSTANTS:
+            if len(self._constants) >= _MAX_CACHED:
                 self._constants.pop(next(iter(self._constants)))
             plan = replace(self.plan, shape=tuple(small))
             whole = tuple(slice(0, length) for length in small)
             pixels = np.broadcast_to(value, (*small, len(value)))
             self._constants[key] = self._predict(plan, whole, pixels)
-        return {name: _taken(values, index) for name, values in self._constants[key].items()}
+        return {
+            name: _take_along_axes(values, index) for name, values in self._constants[key].items()
+        }
 
 
-def _taken(values: FloatArray, index: Sequence[npt.NDArray[np.intp]]) -> FloatArray:
-    """The product of places along each axis; five times as fast as by one index for all."""
+def _take_along_axes(values: FloatArray, index: Sequence[npt.NDArray[np.intp]]) -> FloatArray:
+    """Take the product of indices along the axes; five times as fast as `numpy.ix_`."""
     for axis in reversed(range(len(index))):
         values = values.take(index[axis], axis)
     return values
 
 
-def _touched(core: Box, plan: TilePlan, shape: Sequence[int]) -> Box:
-    """What the cores of the tiles that touch a block cover together."""
+def _covering_cores(core: Box, plan: TilePlan, shape: Sequence[int]) -> Box:
+    """Return the box covered by the cores of all tiles that overlap a block."""
     box = []
     for part, starts, length, size in zip(core, plan.starts(shape), plan.core, shape, strict=True):
         met = [s for s in starts if s < part.stop and s + length > part.start]
@@ -207,8 +214,8 @@ def _touched(core: Box, plan: TilePlan, shape: Sequence[int]) -> Box:
     return tuple(box)
 
 
-def _needed(region: Box, plan: Windows | TilePlan, shape: Sequence[int]) -> Box:
-    """The pixels that are seen, with those that are mirrored at the image's border."""
+def _input_box(region: Box, plan: AlignedTiles | TilePlan, shape: Sequence[int]) -> Box:
+    """Return the box of input pixels, including those that are mirrored at the border."""
     around = plan.padding if isinstance(plan, TilePlan) else (0,) * len(region)
     box = []
     for part, pad, length, size in zip(region, around, plan.patch, shape, strict=True):

@@ -1,6 +1,6 @@
-"""A network's forward passes by OpenVINO, where that is installed.
+"""Run the forward passes of a network with OpenVINO, if it is installed.
 
-It is an extra. Whatever goes wrong with it, the network goes on in torch.
+OpenVINO is optional. If it fails, torch computes the network.
 """
 
 from __future__ import annotations
@@ -14,36 +14,37 @@ from torch import Tensor, nn
 
 Notify = Callable[[str], None]
 
-# Pixels per thread from which making the other network takes less time than it saves
-_WORTH = 16_000_000
-_EXACT, _NEAR = 1e-3, 0.1  # allowed difference of logits in float32, in bfloat16
+# Pixels per thread from which compiling the network takes less time than it saves
+_MIN_PIXELS = 16_000_000
+_EXACT, _NEAR = 1e-3, 0.1  # maximum difference of logits in float32 and bfloat16
 
 
 def has_openvino() -> bool:
-    """Whether OpenVINO is installed."""
+    """Return True if OpenVINO is installed."""
     return find_spec("openvino") is not None
 
 
 class OpenVinoNetwork(nn.Module):
-    """A network that hands its forward passes on a CPU to OpenVINO.
+    """A network that runs its forward passes on a CPU with OpenVINO.
 
-    The first batch of each shape is computed both ways and compared; the first difference beyond
-    rounding, or any error, leaves everything to torch and is told.
+    Torch also computes the first batch of each shape. If the results differ by more than rounding,
+    or if OpenVINO fails, torch computes everything from then on, with a notice.
 
     Parameters
     ----------
     network : Module
-        In evaluation.
+        A network in evaluation mode.
     channels : int
-        Of the image.
+        Channels of the image.
     example : sequence of int
-        A spatial shape that the network takes.
+        A valid spatial shape of the input.
     bfloat16 : bool
-        Arithmetic; float32 without.
+        Compute in bfloat16 instead of float32.
     at_once : bool
-        Begin with the first batch; else with the one from which it pays.
+        Use OpenVINO from the first batch on; by default, from the batch on from which it saves
+        time.
     notify : callable
-        Told of a fall-back.
+        Receives a notice if torch replaces OpenVINO.
     """
 
     def __init__(
@@ -60,51 +61,51 @@ class OpenVinoNetwork(nn.Module):
         self.network = network
         self.example = (1, channels, *example)
         self.lower = bfloat16
-        self.wait = 0 if at_once else _WORTH * torch.get_num_threads()
+        self.wait = 0 if at_once else _MIN_PIXELS * torch.get_num_threads()
         self.notify = notify
         self.seen = 0
         self.checked: set[tuple[int, ...]] = set()
         self.request: Any = None
-        self.given_up = False
+        self.disabled = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits as the network's own."""
-        if self.given_up or self.seen < self.wait or x.device.type != "cpu":
+        """Return the logits of the network."""
+        if self.disabled or self.seen < self.wait or x.device.type != "cpu":
             self.seen += x.numel() // x.shape[1]
-            own: Tensor = self.network(x)
-            return own
+            logits: Tensor = self.network(x)
+            return logits
         try:
             if self.request is None:
                 self.request = self._compile()
-            # What comes back is OpenVINO's memory, which its next pass writes over.
+            # The result is memory of OpenVINO, which its next pass overwrites.
             result = torch.from_numpy(self.request.infer(x.numpy())[0].copy())
-        except Exception as error:  # whatever it is, torch can go on
-            return self._give_up(f"{type(error).__name__}: {error}", self.network(x))
+        except Exception as error:  # torch can compute the network after any error
+            return self._disable(f"{type(error).__name__}: {error}", self.network(x))
         shape = tuple(x.shape)
         if shape in self.checked:
             return result
         self.checked.add(shape)
         return self._compared(result, self.network(x))
 
-    def _compared(self, result: Tensor, own: Tensor) -> Tensor:
-        if result.shape != own.shape:
-            return self._give_up("its result has another shape", own)
+    def _compared(self, result: Tensor, expected: Tensor) -> Tensor:
+        if result.shape != expected.shape:
+            return self._disable("its result has another shape", expected)
         allowed = _NEAR if self.lower else _EXACT
-        difference = float((result - own.float()).abs().max())
-        if difference <= allowed * max(1.0, float(own.abs().max())):
+        difference = float((result - expected.float()).abs().max())
+        if difference <= allowed * max(1.0, float(expected.abs().max())):
             return result
-        return self._give_up(f"its result differs by {difference:.2g}", own)
+        return self._disable(f"its result differs by {difference:.2g}", expected)
 
-    def _give_up(self, reason: str, own: Tensor) -> Tensor:
-        self.given_up, self.request = True, None
+    def _disable(self, reason: str, expected: Tensor) -> Tensor:
+        self.disabled, self.request = True, None
         self.notify(f"OpenVINO is not used for this network ({reason.splitlines()[0]:.200})")
-        return own
+        return expected
 
     def _compile(self) -> Any:
-        """A request for inference of any batch and spatial shape.
+        """Return an inference request for any batch and spatial shape.
 
-        The front end is called by itself because the library's converter reports each call to its
-        maker's server.
+        The front end is called directly, because the converter of the library reports each call to
+        a server.
         """
         import openvino
         from openvino.frontend import FrontEndManager
@@ -118,7 +119,7 @@ class OpenVinoNetwork(nn.Module):
             model = front_end.convert(front_end.load(decoder))
         free = [-1] * (len(self.example) - 2)
         model.reshape([-1, self.example[1], *free])
-        # Its own default is bfloat16 wherever the processor has it.
+        # The default is bfloat16 on processors that support it.
         options = {
             "INFERENCE_PRECISION_HINT": "bf16" if self.lower else "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),

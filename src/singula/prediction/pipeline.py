@@ -1,4 +1,4 @@
-"""Reading, computing and writing, one portion after the other or overlapping in time."""
+"""Read, compute and write items, one after the other or overlapping in time."""
 
 from __future__ import annotations
 
@@ -7,53 +7,53 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Given = TypeVar("Given")
-Found = TypeVar("Found")
+Input = TypeVar("Input")
+Result = TypeVar("Result")
 
 
-def in_turn(
+def run_pipeline(
     items: Iterable[Item],
-    read: Callable[[Item], Given],
-    compute: Callable[[Given], Found],
-    write: Callable[[Item, Found], None],
+    read: Callable[[Item], Input],
+    compute: Callable[[Input], Result],
+    write: Callable[[Item, Result], None],
     *,
     overlap: bool,
 ) -> None:
-    """Read, compute and write each item; in their order in either case.
+    """Read, compute and write each item, in order.
 
     Parameters
     ----------
     items : iterable
     read : callable
-        From an item to what is computed with.
+        Return the input of `compute` for an item.
     compute : callable
-        Always called in the caller's thread.
+        Compute the result; always called in the thread of the caller.
     write : callable
-        Takes an item and what was computed.
+        Write the result of an item.
     overlap : bool
-        While an item is computed, read the next one and write the last one in threads of their
-        own. An error in any of them is raised here, once, after the threads have come to rest.
+        While an item is computed, read the next item and write the previous one in two threads. An
+        error in a thread is raised here after both threads have ended.
     """
     if not overlap:
         for item in items:
             write(item, compute(read(item)))
         return
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        behind: Future[None] | None = None
-        ahead: tuple[Item, Future[Given]] | None = None
+        writing: Future[None] | None = None
+        reading: tuple[Item, Future[Input]] | None = None
 
-        def computed(one: tuple[Item, Future[Given]], given: Given) -> Future[None]:
-            found = compute(given)
-            if behind is not None:
-                behind.result()
-            return writer.submit(write, one[0], found)
+        def compute_next(item: Item, data: Input) -> Future[None]:
+            result = compute(data)
+            if writing is not None:
+                writing.result()
+            return writer.submit(write, item, result)
 
         for item in items:
-            given = None if ahead is None else (ahead, ahead[1].result())
-            ahead = item, reader.submit(read, item)
-            if given is not None:
-                behind = computed(*given)
-        if ahead is not None:
-            behind = computed(ahead, ahead[1].result())
-        if behind is not None:
-            behind.result()
+            ready = None if reading is None else (reading[0], reading[1].result())
+            reading = item, reader.submit(read, item)
+            if ready is not None:
+                writing = compute_next(*ready)
+        if reading is not None:
+            writing = compute_next(reading[0], reading[1].result())
+        if writing is not None:
+            writing.result()

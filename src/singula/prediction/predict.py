@@ -1,4 +1,4 @@
-"""Predict the maps of an image tile by tile."""
+"""Predict the maps of an image in tiles."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from singula.data.normalize import Scaling
 from singula.data.patches import Tile, TilePlan, read_patch
-from singula.prediction.pipeline import in_turn
+from singula.prediction.pipeline import run_pipeline
 from singula.prediction.tta import mean_over_views
-from singula.prediction.windows import Windows
+from singula.prediction.windows import AlignedTiles
 from singula.training.device import without_tf32
 from singula.training.losses import Output, activate
 
@@ -28,23 +28,23 @@ UseTile = Callable[[Tile, FloatArray], None]
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """How an image is cut and sent through the network.
+    """Settings of the prediction of an image.
 
     Parameters
     ----------
-    plan : TilePlan or Windows
-        Tiles with overlap and padding, or those that are chosen for speed.
+    plan : TilePlan or AlignedTiles
+        Tiles with overlap and padding, or tiles planned for speed.
     batch_size : int
         Tiles per forward pass.
     augment : bool
-        Average over mirrored and turned views (8 in 2D, 16 in 3D).
+        Average over mirrored and rotated views (8 in 2D, 16 in 3D).
     half : bool
-        Keep probabilities in float16: half the memory, within 1e-3. Distances stay in float32.
+        Store probabilities in float16: half the memory, exact within 1e-3. Distances are float32.
     median_padding : bool
-        What lies beyond the image's edge is the median of each channel, not a reflection.
+        Pad the image with the median of each channel instead of mirroring it.
     """
 
-    plan: TilePlan | Windows
+    plan: TilePlan | AlignedTiles
     batch_size: int = 4
     augment: bool = False
     half: bool = False
@@ -52,31 +52,31 @@ class PredictSettings:
 
 
 def whole_plan(shape: Sequence[int], multiple: tuple[int, ...]) -> TilePlan:
-    """One tile that holds the whole image, mirrored at its end up to the network's multiple."""
+    """Return a plan with one tile for the whole image, mirrored at its end to a multiple."""
     ndim = len(multiple)
     patch = tuple(-(-s // m) * m for s, m in zip(shape, multiple, strict=True))
     return TilePlan(patch, (0.0,) * ndim, (0,) * ndim, multiple)
 
 
 class Predictor:
-    """A trained network and what its outputs mean.
+    """Predict maps with a trained network.
 
     Parameters
     ----------
     network : Module
-        Weights in place; moved to `device` and set to evaluation.
+        Trained network; it is moved to `device` and set to evaluation mode.
     outputs : sequence of Output
-        Channels in the network's order.
+        Channels in the order of the network.
     n_classes : int
         Classes after the channels, 0 for none.
     device : torch.device
     bfloat16 : bool
-        Convolve in bfloat16 arithmetic: up to twice as fast on processors that have it; single
-        pixels of the maps differ by some hundredths. A GPU without it takes float16. Without it a
-        GPU computes in float32 as a CPU does: its shorter TF32 errs by 3e-4 in each convolution.
+        Compute convolutions in bfloat16: up to twice as fast on processors that support it; single
+        pixels of the maps differ by some hundredths. A GPU without bfloat16 uses float16. If False,
+        a GPU computes in float32 like a CPU, because TF32 has an error of 3e-4 per convolution.
     overlap : bool, optional
-        Read and write in threads of their own while the network computes; by default on a GPU only:
-        on a CPU they would compete with it for the cores.
+        Read and write in separate threads while the network computes. By default only on a GPU: on
+        a CPU, the threads would compete with the network for the cores.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Predictor:
         if self.device.type == "cuda" and bfloat16 and not torch.cuda.is_bf16_supported():
             self.short = torch.float16
         self.overlap = self.device.type == "cuda" if overlap is None else overlap
-        # Convolutions in float32 proper are the only ones that a GPU does slower channels-last.
+        # Only float32 convolutions without TF32 are slower in channels-last layout on a GPU.
         self.exact = self.device.type == "cuda" and not bfloat16
         self.network = network.to(self.device).eval()
         if self.exact:
@@ -105,13 +105,13 @@ class Predictor:
 
     @property
     def width(self) -> int:
-        """Channels of the network's output."""
+        """Number of channels of the output of the network."""
         return len(self.outputs) + self.n_classes
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Channel values (N, width, …) of a normalised batch (N, C, …)."""
+        """Return the channel values (N, width, …) of a normalized batch (N, C, …)."""
         if self.exact:
-            # With a single channel both layouts are the same memory: the strides decide.
+            # With one channel, both layouts have the same memory: the strides select the layout.
             batch = batch.contiguous().flatten().view(batch.shape)
         else:
             layout = torch.channels_last if batch.ndim == 4 else torch.channels_last_3d
@@ -134,16 +134,16 @@ class Predictor:
         settings: PredictSettings,
         on_tile: UseTile | None = None,
     ) -> dict[str, FloatArray]:
-        """Maps by name, each with the image's spatial shape.
+        """Predict maps by name, each with the spatial shape of the image.
 
         Parameters
         ----------
         image : ndarray
             (y, x, c) or (z, y, x, c), any numeric type.
         scaling : Scaling
-            Normalisation, from statistics of the whole image or set.
+            Normalization by statistics of the whole image or set.
         settings : PredictSettings
-            Tiles; where cores overlap, maps are blended linearly.
+            Tiles and options; maps are blended linearly where cores overlap.
         on_tile : callable, optional
             Receives each tile with its values, as from `predict_tiles`.
 
@@ -164,12 +164,12 @@ class Predictor:
         settings: PredictSettings,
         on_tile: UseTile | None = None,
     ) -> dict[str, FloatArray]:
-        """As `predict`, for an image of which there are only patches.
+        """Predict as `predict` does, for an image that is read in patches.
 
         Parameters
         ----------
         cut : callable
-            From the first pixel of a patch, which may be negative, to the patch.
+            Return a patch by its first pixel, which may be negative.
         shape : sequence of int
             Spatial shape of the image.
         """
@@ -200,18 +200,18 @@ class Predictor:
         settings: PredictSettings,
         use: UseTile,
     ) -> None:
-        """Predict tiles, and pass each with its values to `use`, in their order.
+        """Predict tiles and pass each with its values to `use`, in order.
 
         Parameters
         ----------
         cut : callable
-            From the first pixel of a tile to its pixels (…, channels).
+            Return the pixels (…, channels) of a tile by its first pixel.
         tiles : iterator of Tile
         scaling : Scaling
         settings : PredictSettings
-            Batch size and test-time augmentation; its plan is not used.
+            Batch size and test-time augmentation; the plan is not used.
         use : callable
-            Takes a tile and the values (`width`, …) of all its pixels.
+            Called with a tile and the values (`width`, …) of all its pixels.
         """
 
         def read(tiles: list[Tile]) -> Tensor:
@@ -222,17 +222,17 @@ class Predictor:
         def compute(batch: Tensor) -> Callable[[], FloatArray]:
             batch = batch.to(self.device, non_blocking=True)
             forward = self.forward
-            return _on_its_way(
+            return _fetch_async(
                 mean_over_views(forward, batch) if settings.augment else forward(batch)
             )
 
-        def write(tiles: list[Tile], found: Callable[[], FloatArray]) -> None:
-            for tile, values in zip(tiles, found(), strict=True):
+        def write(tiles: list[Tile], fetch: Callable[[], FloatArray]) -> None:
+            for tile, values in zip(tiles, fetch(), strict=True):
                 use(tile, values)
 
         batches = _batches(tiles, settings.batch_size)
         with torch.inference_mode():
-            in_turn(batches, read, compute, write, overlap=self.overlap)
+            run_pipeline(batches, read, compute, write, overlap=self.overlap)
 
 
 def patch_reader(image: npt.NDArray[Any], patch: Sequence[int], *, median: bool) -> Cut:
@@ -253,11 +253,11 @@ def patch_reader(image: npt.NDArray[Any], patch: Sequence[int], *, median: bool)
     return lambda start: read_patch(image, start, patch, fill)
 
 
-def _on_its_way(values: Tensor) -> Callable[[], FloatArray]:
-    """Begin to fetch values from a GPU, which goes on computing; the result waits for them."""
+def _fetch_async(values: Tensor) -> Callable[[], FloatArray]:
+    """Start to copy values from a GPU; the returned function waits for the copy."""
     if values.device.type != "cuda":
-        there: FloatArray = values.numpy()
-        return lambda: there
+        array: FloatArray = values.numpy()
+        return lambda: array
     fetched = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     fetched.copy_(values, non_blocking=True)
     arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -277,9 +277,9 @@ def _batches(tiles: Iterator[Tile], size: int) -> Iterator[list[Tile]]:
 
 
 class _Maps:
-    """The maps of an image, in the types in which they are handed over.
+    """The maps of an image in their final data types.
 
-    Half precision is exact to 2.5e-4 for a probability, but only to 0.016 for a distance of 40.
+    Half precision has an error of 2.5e-4 for a probability, but of 0.016 for a distance of 40.
     """
 
     def __init__(
@@ -295,7 +295,7 @@ class _Maps:
             self.by_name["class"] = np.zeros(shape, np.uint8 if n_classes <= 256 else np.uint16)
 
     def put(self, place: tuple[slice, ...], values: FloatArray) -> None:
-        """Final values (width, …) of a part of the image."""
+        """Store the final values (width, …) of a part of the image."""
         for channel, plane in zip(self._channels, values, strict=False):
             channel[place] = plane
         if "class" in self.by_name:
@@ -303,12 +303,12 @@ class _Maps:
 
 
 class _Canvas:
-    """Writes tiles into the maps; overlapping cores are weighted with a linear ramp.
+    """Write tiles into the maps, weighting overlapping cores with a linear ramp.
 
-    The tiles form a grid and the weight of a pixel is a product over the axes, so the sum of the
-    weights is a product too: one vector per axis instead of an image of weights. Sums are kept in
-    float32 for one row of tiles only, a band of one core's length along one axis: what lies before
-    the next row of tiles is final, and goes into the maps.
+    The tiles form a grid, and the weight of a pixel is a product over the axes. The sum of the
+    weights is therefore a product too: one vector per axis replaces an image of weights. Sums are
+    stored in float32 for one row of tiles only, a band as long as a core along one axis: the part
+    before the next row of tiles is final and is written into the maps.
     """
 
     def __init__(self, maps: _Maps, plan: TilePlan) -> None:
@@ -327,7 +327,7 @@ class _Canvas:
                 part += ramp[: len(part)]
             self.ramps.append(ramp)
             self.sums.append(total)
-        # The axis along which a core is the smallest part of the image.
+        # The axis along which a core covers the smallest part of the image
         parts = [core / size for core, size in zip(plan.core, maps.shape, strict=True)]
         self.axis = parts.index(min(parts))
         self.begin = 0
@@ -338,14 +338,14 @@ class _Canvas:
             self.band = np.zeros((maps.width, *extent), np.float32)
 
     def in_order(self) -> Iterator[Tile]:
-        """The tiles, one row of them after the other."""
+        """Return the tiles in the order of their rows."""
         tiles = self.plan.tiles(self.maps.shape)
         if self.axis == 0 or self.band is None:
             return tiles
         return iter(sorted(tiles, key=lambda tile: tile.start[self.axis]))
 
     def add(self, tile: Tile, kept: FloatArray) -> None:
-        """Put the kept part of a tile in its place."""
+        """Add the core of a tile."""
         if self.band is None:
             self.maps.put(tile.outer, kept)
             return
@@ -363,7 +363,7 @@ class _Canvas:
         self._write_until(self.maps.shape[self.axis])
 
     def _write_until(self, stop: int) -> None:
-        """Divide what lies before `stop` by the sum of the weights, and make room behind it."""
+        """Divide the band before `stop` by the sum of the weights, write it, and shift the band."""
         count = stop - self.begin
         if self.band is None or count <= 0:
             return

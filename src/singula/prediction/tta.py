@@ -1,4 +1,4 @@
-"""Test-time augmentation: the mean over all mirrored and turned views of a tile."""
+"""Test-time augmentation: the mean over all mirrored and rotated views of a tile."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Forward = Callable[[Tensor], Tensor]
 
 
 def views(ndim: int) -> list[tuple[int, bool, bool]]:
-    """(quarter turns, mirror x, mirror z) of each view: 8 in two dimensions, 16 in three."""
+    """Return (rotations by 90°, mirror x, mirror z) of each view: 8 in 2D, 16 in 3D."""
     depth = (False, True) if ndim == 3 else (False,)
     return list(product(range(4), (False, True), depth))
 
 
 def apply_view(batch: Tensor, view: tuple[int, bool, bool]) -> Tensor:
-    """Turn and mirror a batch (N, C, [z,] y, x)."""
+    """Mirror and rotate a batch (N, C, [z,] y, x)."""
     turns, mirror_x, mirror_z = view
     flips = ([-1] if mirror_x else []) + ([-3] if mirror_z else [])
     if flips:
@@ -27,7 +27,7 @@ def apply_view(batch: Tensor, view: tuple[int, bool, bool]) -> Tensor:
 
 
 def undo_view(batch: Tensor, view: tuple[int, bool, bool]) -> Tensor:
-    """The inverse of `apply_view`."""
+    """Apply the inverse of `apply_view`."""
     turns, mirror_x, mirror_z = view
     if turns:
         batch = torch.rot90(batch, -turns, (-2, -1))
@@ -36,7 +36,7 @@ def undo_view(batch: Tensor, view: tuple[int, bool, bool]) -> Tensor:
 
 
 def mean_over_views(forward: Forward, batch: Tensor) -> Tensor:
-    """Mean of the maps of all views, each turned back."""
+    """Return the mean of the maps of all views, each transformed back."""
     chosen = views(batch.ndim - 2)
     total: Tensor | None = None
     for view in chosen:

@@ -1,8 +1,8 @@
-"""Tiles chosen for speed that give the map of the whole image.
+"""Plan tiles that give the map of the whole image in the shortest time.
 
-The image with a margin around it is the *canvas*. A network that sees the whole canvas at once
-gives the map that is wanted. Windows of one size, all within the canvas, give the same one where
-each pixel is taken from a window whose edges are out of its reach or are the canvas's own.
+The image with a margin around it is the *canvas*. The wanted map is that of a forward pass over the
+whole canvas. Tiles of one size within the canvas give the same map if each pixel is taken from a
+tile in which the edges are outside of its receptive field, or are edges of the canvas.
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ from math import ceil, inf, prod
 
 from singula.data.patches import Tile
 
-# Pixels in a window at most: beyond it a forward pass takes more memory and no less time per pixel.
-_LARGEST = {2: 1_400_000, 3: 4_000_000}
-# On a GPU larger ones leave nothing to be read or written meanwhile; in 3D halos weigh more.
-_LARGEST_ON_GPU = {2: 5_000_000, 3: 16_000_000}
-# And float32 convolutions are slower where the widest features, twice the finest level's channels,
-# take more than 2³¹ bytes.
+# Maximum pixels of a tile: larger tiles take more memory and no less time per pixel.
+_MAX_PIXELS = {2: 1_400_000, 3: 4_000_000}
+# With larger tiles on a GPU, reading and writing no longer overlap with computing.
+_MAX_PIXELS_ON_GPU = {2: 5_000_000, 3: 16_000_000}
+# Float32 convolutions are slower if the widest features, which have twice the channels of the
+# finest level, take more than 2³¹ bytes.
 _VALUES_ON_GPU = 2**31 // (4 * 2)
-# What a forward pass may take, and what it takes per pixel and channel of the finest level
+# Memory limit of a forward pass, and its memory per pixel and channel of the finest level
 _BYTES = 4 * 2**30
 _BYTES_PER_VALUE = 70
-# A halo that makes the network see more pixels than the canvas has, by this factor, is cut down.
-_WORTH = 2.5
-# The same of blocks, as long as it is not wider than that of the whole image's windows
-_WORTH_AS_WHOLE = {2: inf, 3: 10.0}
-_SHARES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0)
-_MOST_WINDOWS = 256  # along an axis
+# The halo is reduced if the network would process more than this number of pixels per canvas pixel.
+_MAX_OVERHEAD = 2.5
+# The same for blocks whose halo is not wider than that of the tiles of the whole image
+_MAX_OVERHEAD_AS_WHOLE = {2: inf, 3: 10.0}
+_HALO_FRACTIONS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0)
+_MAX_TILES = 256  # along an axis
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Windows of one size on the canvas of an image.
+class AlignedTiles:
+    """Tiles of one size on the canvas of an image, aligned with the pooling grid.
 
     Parameters
     ----------
     patch : tuple of int
-        Spatial shape of a window; a multiple of `multiple`.
+        Spatial shape of a tile; a multiple of `multiple`.
     margin : tuple of int
-        Pixels around the image that belong to the canvas. At its end the canvas is filled up to the
-        multiple.
+        Pixels around the image that belong to the canvas. The canvas is extended at its end to a
+        multiple of `multiple`.
     halo : tuple of int
-        Pixels at a window's edge within the canvas that are seen but not kept; multiples of
-        `multiple`.
+        Pixels at the edges of a tile within the canvas that are predicted but not used; multiples
+        of `multiple`.
     multiple : tuple of int
-        The network's downsampling: its pooling grid lies the same way in each window.
+        Downsampling of the network: the pooling grid has the same position in each tile.
     """
 
     patch: tuple[int, ...]
@@ -56,7 +56,7 @@ class Windows:
     multiple: tuple[int, ...]
 
     def tiles(self, shape: Sequence[int]) -> Iterator[Tile]:
-        """All windows for an image of this spatial shape, in row-major order."""
+        """Return all tiles of an image with this spatial shape, in row-major order."""
         axes = [
             list(_along(*values))
             for values in zip(shape, self.patch, self.margin, self.halo, self.multiple, strict=True)
@@ -69,7 +69,7 @@ class Windows:
             )
 
     def count(self, shape: Sequence[int]) -> int:
-        """Number of windows for an image of this spatial shape."""
+        """Return the number of tiles of an image with this spatial shape."""
         return sum(1 for _ in self.tiles(shape))
 
 
@@ -80,7 +80,7 @@ def _canvas(size: int, margin: int, multiple: int) -> int:
 def _along(
     size: int, length: int, margin: int, halo: int, multiple: int
 ) -> Iterator[tuple[int, int, int]]:
-    """(begin of a window, first kept pixel, end of the kept pixels), in pixels of the image."""
+    """Yield (start of a tile, first used pixel, end of the used pixels) in image coordinates."""
     canvas = _canvas(size, margin, multiple)
     if length >= canvas:
         yield -margin, 0, size
@@ -88,7 +88,7 @@ def _along(
     count = ceil((canvas - 2 * halo) / (length - 2 * halo))
     step = (canvas - length) / (count - 1) / multiple
     begins = [round(step * i) * multiple - margin for i in range(count)]
-    # Two windows share at least two halos; the cut in the middle is one away from either edge.
+    # Two tiles overlap by at least two halos: the middle is at least one halo from either edge.
     cuts = [(one + length + two) // 2 for one, two in pairwise(begins)]
     for begin, first, stop in zip(begins, [-margin, *cuts], [*cuts, size], strict=True):
         first, stop = max(first, 0), min(stop, size)
@@ -96,80 +96,80 @@ def _along(
             yield begin, first, stop
 
 
-def largest_window(
-    ndim: int, width: int, *, sparing: bool = False, memory: int | None = None
+def max_tile_pixels(
+    ndim: int, width: int, *, reduce_memory: bool = False, memory: int | None = None
 ) -> int:
-    """How many pixels a window may have.
+    """Return the maximum number of pixels of a tile.
 
     Parameters
     ----------
     ndim : {2, 3}
     width : int
-        Channels of the network's finest level.
-    sparing : bool
-        Take a quarter of the memory.
+        Channels of the finest level of the network.
+    reduce_memory : bool
+        Use a quarter of the memory.
     memory : int, optional
-        Free bytes of a GPU, of which four fifths are used.
+        Free memory of a GPU in bytes, of which four fifths are used.
     """
-    largest, usable = _LARGEST[ndim], _BYTES
+    max_pixels, usable = _MAX_PIXELS[ndim], _BYTES
     if memory is not None:
-        largest = min(_LARGEST_ON_GPU[ndim], _VALUES_ON_GPU // max(1, width))
+        max_pixels = min(_MAX_PIXELS_ON_GPU[ndim], _VALUES_ON_GPU // max(1, width))
         usable = memory * 4 // 5
-    most = min(largest, pixels_within(usable, width))
-    return most // 4 if sparing else most
+    pixels = min(max_pixels, pixels_within(usable, width))
+    return pixels // 4 if reduce_memory else pixels
 
 
 def pixels_within(memory: int, width: int) -> int:
-    """Pixels that a forward pass may have in so many bytes; `width` as for `largest_window`."""
+    """Return the maximum number of pixels of a forward pass in this memory (bytes)."""
     return memory // (_BYTES_PER_VALUE * max(1, width))
 
 
-def fast_windows(
+def plan_tiles(
     shape: Sequence[int],
     margin: Sequence[int],
     reach: Sequence[int],
     multiple: Sequence[int],
-    least: Sequence[int],
-    largest: int,
-) -> Windows | None:
-    """The windows of at most `largest` pixels with which the network sees the fewest pixels.
+    min_shape: Sequence[int],
+    max_pixels: int,
+) -> AlignedTiles | None:
+    """Plan tiles of at most `max_pixels` with which the network processes the fewest pixels.
 
-    The halo is what the network reaches. Where that is too dear, as in volumes, it is less, but
-    never less than the margin; and windows are never smaller than the patches of the training.
+    The halo is the radius of the receptive field. If that is too expensive, as in volumes, the halo
+    is reduced, but not below the margin.
 
     Parameters
     ----------
     shape : sequence of int
         Spatial shape of the image.
     margin : sequence of int
-        Pixels around the image that are seen.
+        Pixels around the image that belong to the canvas.
     reach : sequence of int
-        How far an input pixel influences the output.
+        Radius of the receptive field.
     multiple : sequence of int
-        The network's downsampling.
-    least : sequence of int
-        Sides that a window has at least, unless the canvas is smaller.
-    largest : int
-        Pixels that a window has at most.
+        Downsampling of the network.
+    min_shape : sequence of int
+        Minimum shape of a tile, unless the canvas is smaller: that of the training patches.
+    max_pixels : int
+        Maximum number of pixels of a tile.
 
     Returns
     -------
-    Windows or None
-        None when no window is small enough.
+    AlignedTiles or None
+        None if no tile is small enough.
     """
     canvas = [_canvas(*values) for values in zip(shape, margin, multiple, strict=True)]
     best = None
-    for share in _SHARES:
+    for share in _HALO_FRACTIONS:
         halo = tuple(
             ceil(max(m, share * r) / step) * step
             for m, r, step in zip(margin, reach, multiple, strict=True)
         )
-        found = _with_halo(canvas, halo, multiple, least, largest)
-        if found is None:
+        plan = _with_halo(canvas, halo, multiple, min_shape, max_pixels)
+        if plan is None:
             continue
-        seen, windows = found
-        best = replace(windows, margin=tuple(margin))
-        if seen <= _WORTH * prod(canvas):
+        total, tiles = plan
+        best = replace(tiles, margin=tuple(margin))
+        if total <= _MAX_OVERHEAD * prod(canvas):
             break
     return best
 
@@ -181,32 +181,33 @@ def block_halo(
     margin: Sequence[int],
     reach: Sequence[int],
     multiple: Sequence[int],
-    least: Sequence[int],
-    largest: int,
+    min_shape: Sequence[int],
+    max_pixels: int,
 ) -> tuple[int, ...] | None:
-    """What a block of a large image is predicted together with, on each of its sides.
+    """Return the halo with which a block of a large image is predicted.
 
-    As in `fast_windows` it is what the network reaches, and less where that is too dear. But blocks
-    are smaller than images, and to be as good: so the halo of the image's windows is kept, in 2D
-    whatever it costs, in 3D up to ten times the pixels of the block.
+    As in `plan_tiles`, it is the radius of the receptive field, reduced if that is too expensive.
+    Blocks are smaller than images, but their maps must be as good. The halo is therefore not
+    reduced below that of the tiles of the whole image: in 2D at any cost, in 3D as long as the
+    network processes at most ten times the pixels of the block.
 
     Parameters
     ----------
     shape, block : sequence of int
         Spatial shapes of the image and of a block.
     whole : sequence of int
-        Halo of the windows that the image would have in memory.
-    margin, reach, multiple, least, largest
-        As for `fast_windows`.
+        Halo of the tiles that the image would have in memory.
+    margin, reach, multiple, min_shape, max_pixels
+        As for `plan_tiles`.
 
     Returns
     -------
     tuple of int or None
-        None when no window is small enough.
+        None if no tile is small enough.
     """
     canvas = [_canvas(*values) for values in zip(shape, margin, multiple, strict=True)]
     best = None
-    for share in _SHARES:
+    for share in _HALO_FRACTIONS:
         halo = tuple(
             ceil(max(m, share * r) / step) * step
             for m, r, step in zip(margin, reach, multiple, strict=True)
@@ -215,71 +216,71 @@ def block_halo(
             min(ceil(b / s) * s + 2 * h, most)
             for b, h, s, most in zip(block, halo, multiple, canvas, strict=True)
         ]
-        found = _with_halo(region, halo, multiple, least, largest)
-        if found is None:
+        plan = _with_halo(region, halo, multiple, min_shape, max_pixels)
+        if plan is None:
             continue
         best = halo
         as_whole = all(h <= w for h, w in zip(halo, whole, strict=True))
-        worth = _WORTH_AS_WHOLE[len(block)] if as_whole else _WORTH
-        if found[0] <= worth * prod(block):
+        overhead = _MAX_OVERHEAD_AS_WHOLE[len(block)] if as_whole else _MAX_OVERHEAD
+        if plan[0] <= overhead * prod(block):
             break
     return best
 
 
-def region_windows(
+def plan_region_tiles(
     region: Sequence[int],
     halo: Sequence[int],
     multiple: Sequence[int],
-    least: Sequence[int],
-    largest: int,
-) -> Windows | None:
-    """The windows with this very halo, and no margin, with which the network sees fewest pixels."""
-    found = _with_halo(region, halo, multiple, least, largest)
-    return None if found is None else found[1]
+    min_shape: Sequence[int],
+    max_pixels: int,
+) -> AlignedTiles | None:
+    """Plan tiles as `plan_tiles` does, with this halo and without a margin."""
+    plan = _with_halo(region, halo, multiple, min_shape, max_pixels)
+    return None if plan is None else plan[1]
 
 
 def _with_halo(
     canvas: Sequence[int],
     halo: Sequence[int],
     multiple: Sequence[int],
-    least: Sequence[int],
-    largest: int,
-) -> tuple[int, Windows] | None:
-    """Pixels that the windows of least pixels have together, and these windows, without margin."""
+    min_shape: Sequence[int],
+    max_pixels: int,
+) -> tuple[int, AlignedTiles] | None:
+    """Return the total pixels of the cheapest tiles, and these tiles without a margin."""
     axes = [
-        [way for way in _choices(size, h, step) if way[1] >= min(size, low)]
-        for size, h, step, low in zip(canvas, halo, multiple, least, strict=True)
+        [way for way in _tile_lengths(size, h, step) if way[1] >= min(size, low)]
+        for size, h, step, low in zip(canvas, halo, multiple, min_shape, strict=True)
     ]
-    found = _fewest_pixels(axes, largest)
-    if found is None:
+    cheapest = _fewest_pixels(axes, max_pixels)
+    if cheapest is None:
         return None
-    seen, patch = found
-    return seen, Windows(patch, (0,) * len(patch), tuple(halo), tuple(multiple))
+    total, patch = cheapest
+    return total, AlignedTiles(patch, (0,) * len(patch), tuple(halo), tuple(multiple))
 
 
 def _fewest_pixels(
-    axes: Sequence[Sequence[tuple[int, int]]], largest: int
+    axes: Sequence[Sequence[tuple[int, int]]], max_pixels: int
 ) -> tuple[int, tuple[int, ...]] | None:
-    """Pixels that all windows have together, and the shape of one."""
+    """Return the total pixels of all tiles, and the shape of a tile."""
     allowed = [
         (prod(count * length for count, length in way), prod(count for count, _ in way), way)
         for way in product(*axes)
-        if prod(length for _, length in way) <= largest
+        if prod(length for _, length in way) <= max_pixels
     ]
     if not allowed:
         return None
-    seen, _, way = min(allowed)
-    return seen, tuple(length for _, length in way)
+    total, _, way = min(allowed)
+    return total, tuple(length for _, length in way)
 
 
-def _choices(canvas: int, halo: int, multiple: int) -> list[tuple[int, int]]:
-    """(number of windows along an axis, their length): the shortest one for each number."""
-    found = [(1, canvas)]
-    for count in range(2, _MOST_WINDOWS):
+def _tile_lengths(canvas: int, halo: int, multiple: int) -> list[tuple[int, int]]:
+    """Return the shortest tile length along an axis for each number of tiles: (number, length)."""
+    lengths = [(1, canvas)]
+    for count in range(2, _MAX_TILES):
         core = ceil((canvas - 2 * halo) / count / multiple) * multiple
         length = core + 2 * halo
         if core <= 0 or length >= canvas:
             break
-        if length < found[-1][1]:
-            found.append((ceil((canvas - 2 * halo) / core), length))
-    return found
+        if length < lengths[-1][1]:
+            lengths.append((ceil((canvas - 2 * halo) / core), length))
+    return lengths

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from singula.config import Config
 from singula.data.patches import Tile, TilePlan, patches_of
 from singula.io.pairs import Pair
-from singula.prediction import Windows
+from singula.prediction import AlignedTiles
 from singula.stages import settings as from_config
 from singula.stages.finish import Truth
 from singula.stages.progress import file_stamp
@@ -32,7 +32,10 @@ def scored_patches(config: Config, shape: Sequence[int]) -> list[Tile]:
 
 
 def are_tiles_of(
-    plan: TilePlan | Windows, shape: Sequence[int], patch: Sequence[int], patches: Sequence[Tile]
+    plan: TilePlan | AlignedTiles,
+    shape: Sequence[int],
+    patch: Sequence[int],
+    patches: Sequence[Tile],
 ) -> bool:
     """Return True if the tiles of an image are its patches, so that one prediction serves both."""
     if tuple(plan.patch) != tuple(patch):
@@ -66,7 +69,7 @@ class PatchScores:
         self._by_start = {tile.start: tile for tile in self.tiles}
         self._rows: dict[tuple[int, ...], dict[str, float]] = {}
 
-    def are_tiles_of(self, plan: TilePlan | Windows) -> bool:
+    def are_tiles_of(self, plan: TilePlan | AlignedTiles) -> bool:
         """Return True if the tiles of a prediction are these patches."""
         return are_tiles_of(plan, self.truth.labels.shape, self.patch, self.tiles)
 

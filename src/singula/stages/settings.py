@@ -237,7 +237,7 @@ def predict_settings(
     MemoryError
         When no tile is small enough.
     """
-    from singula.prediction import PredictSettings, fast_windows, largest_window
+    from singula.prediction import PredictSettings, max_tile_pixels, plan_tiles
 
     model, keys = model_settings(config), config.TEST
     plan, windows = tile_plan(config, model), None
@@ -246,9 +246,11 @@ def predict_settings(
     batch = 2 if model.ndim == 3 else 1
     if keys.TILE_SIZE == "auto" and reach is not None and not any(plan.overlap):
         width = model.feature_maps[0]
-        largest = largest_window(model.ndim, width, sparing=keys.REDUCE_MEMORY, memory=memory)
+        largest = max_tile_pixels(
+            model.ndim, width, reduce_memory=keys.REDUCE_MEMORY, memory=memory
+        )
         most = (largest >> halvings) // batch
-        windows = fast_windows(shape, plan.padding, reach, plan.multiple, plan.patch, most)
+        windows = plan_tiles(shape, plan.padding, reach, plan.multiple, plan.patch, most)
     if windows is None:
         batch = _batch_of_patches(config, plan.patch, halvings)
     return PredictSettings(

@@ -15,7 +15,7 @@ from singula.boxes import Box
 from singula.config import Config
 from singula.data.patches import TilePlan
 from singula.models import receptive_radius
-from singula.prediction import BlockPredictor, block_halo, block_plan, largest_window
+from singula.prediction import BlockPredictor, block_halo, block_plan, max_tile_pixels
 from singula.prediction.predict import FloatArray
 from singula.prediction.windows import pixels_within
 from singula.stages import settings as from_config
@@ -67,8 +67,8 @@ class SparingPredictor:
     def _halve(self) -> bool:
         plan, settings = self.blocks.plan, self.blocks.settings
         if plan.tiles is None:
-            self.blocks.plan = replace(plan, largest=plan.largest // 2)
-            return plan.largest > 1
+            self.blocks.plan = replace(plan, max_pixels=plan.max_pixels // 2)
+            return plan.max_pixels > 1
         self.blocks.settings = replace(settings, batch_size=max(1, settings.batch_size // 2))
         return settings.batch_size > 1
 
@@ -104,9 +104,9 @@ def most_pixels(config: Config, device: torch.device, memory: int) -> int:
     model = from_config.model_settings(config)
     width, free = model.feature_maps[0], free_memory(device)
     if free is None:
-        most = min(largest_window(model.ndim, width), pixels_within(memory, width))
+        most = min(max_tile_pixels(model.ndim, width), pixels_within(memory, width))
     else:
-        most = largest_window(model.ndim, width, memory=free)
+        most = max_tile_pixels(model.ndim, width, memory=free)
     batch = from_config.predict_settings(config, config.patch).batch_size
     return max(1, most // batch)
 
