@@ -16,9 +16,8 @@ from singula.cli import app
 _INTRODUCTION = """\
 # Commands
 
-Each answers `-h` and `--help`; `singula -v` shows the version. A mistake of yours ends with code 2
-and a message that says what to change; one that could do only a part of the images, or found
-problems, ends with 1; Ctrl-C with 130.
+Each answers `-h` and `--help`; `singula -v` shows the version. All commands use the same
+[exit codes](troubleshooting.md#exit-codes).
 
 The shell completes commands, options and, after `--set`, the configuration's keys:
 

@@ -13,9 +13,12 @@ The names below are stable. Each is imported when it is first used, so ``import 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+# Without the module typing a command handles signals sooner: most of its start is this import.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from singula.channels import encode
     from singula.config import load_config
     from singula.errors import UserError

@@ -1,7 +1,11 @@
-"""The one kind of error that a user can cause."""
+"""The one kind of error that a user can cause, and the exit codes of the commands."""
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
 from typing import Literal
 
 _OVERFLOW_HINTS = {
@@ -13,10 +17,39 @@ _OVERFLOW_HINTS = {
 }
 
 
+# Texts of memory errors of torch, CUDA, cuDNN, cuBLAS, numba, OpenVINO, HDF5 and the linker, in
+# lower case. Most of these errors are of general types.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "unable to allocate",
+    "memory allocation failed",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "bad allocation",
+    "cudnn_status_alloc_failed",
+    "cublas_status_alloc_failed",
+    "failed to map segment",
+    "can't start new thread",
+)
+
+
+class ExitCode(IntEnum):
+    """Exit codes of all commands; `docs/troubleshooting.md` has the same table."""
+
+    DONE = 0
+    INCOMPLETE = 1
+    USER_ERROR = 2
+    INTERNAL_ERROR = 3
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
 class UserError(Exception):
     """A mistake in a file, a key or an argument that the user can put right.
 
-    The command line prints it without a traceback and ends with exit code 2.
+    The command line prints it without a traceback and ends with `ExitCode.USER_ERROR`.
 
     Parameters
     ----------
@@ -55,3 +88,36 @@ def prediction_overflow(message: str) -> UserError:
 
 class StorageError(UserError):
     """Results cannot be written: unlike one bad image, this ends a run."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return True if memory, of the GPU or of the machine, was too small."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    text = str(error).lower()
+    return isinstance(error, Exception) and any(words in text for words in _OUT_OF_MEMORY)
+
+
+@contextmanager
+def refuse_if_out_of_memory() -> Iterator[None]:
+    """Raise a `UserError` in place of an error about exhausted memory.
+
+    Raises
+    ------
+    UserError
+        ``memory.exhausted``
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise UserError(
+            f"not enough memory ({reason})",
+            "close other programs, or use less memory: TEST.BY_CHUNKS.ENABLE: True for large "
+            "images, a smaller DATA.PATCH_SIZE, TRAIN.BATCH_SIZE or SYSTEM.NUM_WORKERS",
+            "memory.exhausted",
+        ) from error

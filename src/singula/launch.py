@@ -9,17 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
+from singula.errors import ExitCode
 from singula.runtime import available_cores
+from singula.signals import INTERRUPTION
 from singula.workflow import Job
 
 GRACE_SECONDS = 20.0
+_ANNOUNCED = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 
 
 def launch_run(count: int, job: Job) -> int:
-    """``singula run`` as `count` processes; gives their exit code.
+    """Run ``singula run`` as `count` processes; return their exit code.
 
     Raises
     ------
@@ -47,8 +49,8 @@ def _check_gpus(count: int) -> None:
 def launch(count: int, arguments: Sequence[str]) -> int:
     """Start ``singula ARGUMENTS`` as `count` processes that find each other, and wait for them.
 
-    The environment that they get is that of ``torch.distributed.run``, so both ways to start a run
-    are the same to it; here the exit code is the run's own, and Ctrl-C ends all of them.
+    They get the environment of ``torch.distributed.run``, so a run behaves the same in both. Here
+    the exit code is that of the run, and SIGINT and SIGTERM end all processes.
 
     Parameters
     ----------
@@ -60,7 +62,12 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        The exit code of the first process that failed, else 0; 130 after Ctrl-C.
+        The exit code of the first process that failed, else 0.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After SIGINT or SIGTERM, when all processes have ended.
     """
     port = str(_free_port())
     threads = str(max(1, available_cores() // count))
@@ -77,15 +84,18 @@ def launch(count: int, arguments: Sequence[str]) -> int:
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": port,
         }
-        command = [sys.executable, "-m", "singula.cli", *arguments]
+        command = [sys.executable, "-m", "singula", *arguments]
         processes.append(subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent()))
     try:
         return _wait(processes)
     except KeyboardInterrupt:
-        # The terminal sent it to all of them: each finishes what it writes.
-        with suppress(KeyboardInterrupt):
-            _wait(processes)
-        return 130
+        # A terminal sends SIGINT to all of them, other programs to this one only. Processes that
+        # are about to end ignore SIGTERM.
+        for process in processes:
+            process.terminate()
+        _wait(processes)
+        INTERRUPTION.announced = processes[0].returncode in _ANNOUNCED
+        raise
     finally:
         for process in processes:
             if process.poll() is None:
@@ -93,9 +103,9 @@ def launch(count: int, arguments: Sequence[str]) -> int:
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Wait for all; once one has failed the others get a while to notice it."""
+    """Wait for all; once one has failed, end those that do not notice it in time."""
     deadline = float("inf")
-    failure = 0
+    failure, terminated = 0, False
     while True:
         codes = [process.poll() for process in processes]
         failure = failure or next((code for code in codes if code), 0)
@@ -105,7 +115,11 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
             deadline = time.monotonic() + GRACE_SECONDS
         if time.monotonic() > deadline:
             for process in processes:
-                process.terminate()
+                if terminated:  # it waits for others in a library, where it handles no signal
+                    process.kill()
+                else:
+                    process.terminate()
+            terminated = True
             deadline = time.monotonic() + GRACE_SECONDS
         time.sleep(0.1)
 

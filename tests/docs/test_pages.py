@@ -16,6 +16,7 @@ from singula.cli import app
 from singula.config.early import EARLY
 from singula.config.keys import key_table, section_names
 from singula.config.translate import RENAMED
+from singula.errors import ExitCode
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -78,6 +79,13 @@ def test_messages_of_the_troubleshooting_page_are_the_program_s() -> None:
         ):
             unknown.append(line)
     assert not unknown
+
+
+def test_the_table_of_exit_codes_is_the_program_s() -> None:
+    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Exit codes\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| .+ \|$", section, re.MULTILINE)
+    assert rows == [(str(int(code)), code.name) for code in ExitCode]
 
 
 def test_commands_that_are_named_exist() -> None:

@@ -10,7 +10,7 @@ from singula.channels import EncodeSettings
 from singula.data.augment import AugmentSettings
 from singula.data.dataset import PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
-from singula.errors import UserError
+from singula.errors import UserError, is_out_of_memory
 from singula.models import ModelSettings, TransformerSettings, build_model, channels_last
 from singula.models.variants import ARCHITECTURES
 from singula.training import fit as fit_module
@@ -22,7 +22,6 @@ from singula.training.device import (
     choose_device,
     choose_for_model,
     free_memory,
-    is_out_of_memory,
     training_arithmetic,
     without_tf32,
 )

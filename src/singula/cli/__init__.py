@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+import typer
 
 from singula.cli import runs  # isort: skip  # commands in the order of `singula --help`
 from singula.cli import data
 from singula.cli.app import app, complete_key, run_app
-from singula.errors import UserError
+from singula.errors import ExitCode, UserError, refuse_if_out_of_memory
+from singula.signals import INTERRUPTION
+from singula.streams import printable, tolerant_output
 
 __all__ = [
     "app",
@@ -62,21 +68,54 @@ def refuse_blank_arguments(arguments: Sequence[str]) -> None:
             )
 
 
-def _guarded(command: Callable[..., Any]) -> None:
+def _exit_with_code_of(command: Callable[..., Any]) -> NoReturn:
+    """Run a command line program, and exit with one of `ExitCode`."""
+    with tolerant_output() as output:
+        code = _code_of(command)
+        sys.stdout.flush()
+        if output is not None and output.error is not None:
+            code = code or ExitCode.INCOMPLETE
+            lost = f"standard output: could not be written ({output.error.strerror})"
+            print(f"error: {lost}", file=sys.stderr)
+    raise SystemExit(int(code))
+
+
+def _code_of(command: Callable[..., Any]) -> int:
+    """Run a command line program, print its error, and return the exit code."""
+    code: int = ExitCode.DONE
+    error: BaseException | None = None
     try:
-        refuse_blank_arguments(sys.argv[1:])
-        command()
-    except UserError as error:
+        with INTERRUPTION.in_progress():
+            refuse_blank_arguments(sys.argv[1:])
+            with refuse_if_out_of_memory():
+                command()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.__context__, typer.Abort):  # typer prints "Aborted!" for an EOFError
+            error = end.__context__.__cause__
+    except KeyboardInterrupt:
+        INTERRUPTION.received = INTERRUPTION.received or signal.SIGINT
+    except BaseException as raised:
+        error = raised
+    if INTERRUPTION.received is not None:  # other errors are its consequences
+        INTERRUPTION.announce()
+        return INTERRUPTION.exit_code
+    if isinstance(error, UserError):
         rank = int(os.environ.get("RANK", "0"))
-        print(f"error: {f'[process {rank}] ' if rank else ''}{error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        process = f"[process {rank}] " if rank else ""
+        print(printable(f"error: {process}{error}"), file=sys.stderr)
+        return ExitCode.USER_ERROR
+    if error is not None:
+        traceback.print_exception(error)
+        return ExitCode.INTERNAL_ERROR
+    return code
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point of ``singula``."""
-    _guarded(app)
+    _exit_with_code_of(app)
 
 
-def run_main() -> None:
+def run_main() -> NoReturn:
     """Entry point of ``biapy``."""
-    _guarded(run_app)
+    _exit_with_code_of(run_app)

@@ -1,10 +1,8 @@
-"""What all commands share: the program, what it says, and how it is interrupted."""
+"""The program, and functions that all commands share."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +10,11 @@ import typer
 
 from singula import __version__
 from singula.paths import PathKind, user_path
+from singula.signals import INTERRUPTION
+from singula.streams import printable
 
-AGAIN = "the same command begins anew"
+AGAIN = "the same command begins again"
+RESUME = "the same command with --resume continues"
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 # Without rich's help pages `--help` answers at once.
 app = typer.Typer(
@@ -36,18 +37,13 @@ run_app = typer.Typer(
 
 
 def say(line: str) -> None:
-    """Say a line at once."""
-    print(line, flush=True)
+    """Print a line at once."""
+    print(printable(line), flush=True)
 
 
-@contextmanager
-def interruptible(next_step: str = "the same command with --resume goes on") -> Iterator[None]:
-    """Say what Ctrl-C leaves behind."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"\ninterrupted; what was written is complete: {next_step}", file=sys.stderr)
-        raise typer.Exit(130) from None
+def after_interruption(next_step: str) -> None:
+    """Set what the line about an interruption of the current command proposes."""
+    INTERRUPTION.next_step = next_step
 
 
 def path_option(*names: str, kind: PathKind, help: str) -> Any:

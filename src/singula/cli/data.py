@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from singula.cli.app import AGAIN, app, interruptible, path_argument, path_option, say
+from singula.cli.app import AGAIN, after_interruption, app, path_argument, path_option, say
+from singula.errors import ExitCode
 
 
 @app.command()
@@ -31,6 +32,7 @@ def init(
 
     Example: singula init cells -o cells.yaml
     """
+    after_interruption(AGAIN)
     from singula.runtime import prepare_process
 
     prepare_process()
@@ -59,14 +61,14 @@ def demo(
 
     Example: singula demo --3d
     """
+    after_interruption(AGAIN)
     from singula.runtime import prepare_process
 
     prepare_process()
     from singula.demonstration import run_demo
 
     live, ndim = sys.stdout.isatty(), 3 if three_d else 2
-    with interruptible(AGAIN):
-        run_demo(output, ndim, quick=quick, live=live, notify=say, gpu=gpu)
+    run_demo(output, ndim, quick=quick, live=live, notify=say, gpu=gpu)
 
 
 @app.command()
@@ -107,6 +109,7 @@ def check(
 
     What a run will take: singula check --config cells.yaml
     """
+    after_interruption(AGAIN)
     from singula.runtime import prepare_process
 
     prepare_process()
@@ -124,7 +127,7 @@ def check(
         notify=say,
     )
     if found.problems:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 @app.command()
@@ -141,6 +144,7 @@ def gui(
 
     Example: singula gui --root ~/images
     """
+    after_interruption("runs that it started continue")
     from singula.gui import start
 
     start(root or [], port, browser=not no_browser, notify=say)

@@ -11,16 +11,18 @@ import typer
 
 from singula.cli.app import (
     AGAIN,
+    RESUME,
     VersionOption,
+    after_interruption,
     app,
     complete_key,
-    interruptible,
     path_argument,
     path_option,
     run_app,
     say,
     words_of,
 )
+from singula.errors import ExitCode, UserError
 from singula.words import counted
 
 MODEL_GPU = "0, cuda:0, or cpu [a GPU where there is one]."
@@ -84,6 +86,7 @@ def run(
 
     Images larger than memory, by four workers: singula run --config cells.yaml --dask local:4
     """
+    after_interruption(RESUME)
     from singula.runtime import prepare_process
 
     prepare_process()
@@ -107,10 +110,9 @@ def run(
         count = gpus or gpus_named(gpu)
         if count > 1:
             raise typer.Exit(launch_run(count, job))
-    with interruptible():
-        report = run_job(job, say)
+    report = run_job(job, say)
     if report.test is not None and report.test.failed:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 @app.command()
@@ -166,6 +168,7 @@ def predict(
 
     Each time point of a time-lapse: singula predict movie.tif --frames all --model RUN -o instances
     """
+    after_interruption(RESUME)
     from singula.runtime import importing, prepare_process
 
     prepare_process()
@@ -186,32 +189,37 @@ def predict(
     loaded = load(model, device=choose_for_model(gpu, say).torch)
     for line in loaded.notices:
         say(line)
-    with interruptible():
-        tasks = plan_predictions(
-            loaded,
-            files,
-            output,
-            series=series,
-            array=array or "",
-            frames=time_points,
-            tables=tables,
-            overwrite=overwrite or resume,
-        )
-        failed = predict_files(
-            loaded,
-            tasks,
-            output,
-            augment=augment,
-            tables=tables,
-            resume=resume,
-            notify=say,
-            dask=dask,
-            spacing=sizes,
-            unit=unit,
-        )
+    tasks = plan_predictions(
+        loaded,
+        files,
+        output,
+        series=series,
+        array=array or "",
+        frames=time_points,
+        tables=tables,
+        overwrite=overwrite or resume,
+    )
+    failed = predict_files(
+        loaded,
+        tasks,
+        output,
+        augment=augment,
+        tables=tables,
+        resume=resume,
+        notify=say,
+        dask=dask,
+        spacing=sizes,
+        unit=unit,
+    )
     say(f"{len(tasks) - len(failed)} of {counted(len(tasks), 'image')}: {output}")
+    if len(failed) == len(tasks):
+        raise UserError(
+            f"none of {counted(len(tasks), 'image')} could be predicted",
+            "correct the causes in the lines above, and repeat the command",
+            "predict.all_failed",
+        )
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 @app.command()
@@ -242,6 +250,7 @@ def tune(
 
     Example: singula tune results/cells/results/cells_1
     """
+    after_interruption(AGAIN)
     from singula.runtime import prepare_process
 
     prepare_process()
@@ -250,10 +259,9 @@ def tune(
     from singula.tuning import tune as tune_thresholds
 
     device = choose_for_model(gpu, say).torch
-    with interruptible(AGAIN):
-        result = tune_thresholds(
-            run_folder, metric=metric, iou=iou, save=save, device=device, notify=say
-        )
+    result = tune_thresholds(
+        run_folder, metric=metric, iou=iou, save=save, device=device, notify=say
+    )
     for line in result_lines(result):
         say(line)
     for what, path in result.files.items():
@@ -294,14 +302,14 @@ def export(
 
     Label images: singula export labels/ --to csv --spacing 0.25,0.25 --unit µm -o tables
     """
+    after_interruption(AGAIN)
     from singula.exports import export as export_instances
     from singula.exports import sizes_from_text
 
     sizes = None if spacing is None else sizes_from_text(spacing)
-    with interruptible(AGAIN):
-        written = export_instances(
-            source, to, output, spacing=sizes, unit=unit, overwrite=overwrite, notify=say
-        )
+    written = export_instances(
+        source, to, output, spacing=sizes, unit=unit, overwrite=overwrite, notify=say
+    )
     say(f"written: {written[0]}" + (f" and {len(written) - 1} more" if written[1:] else ""))
 
 
@@ -316,6 +324,7 @@ def report(
 
     Every run ends with it. Example: singula report results/cells/results/cells_1
     """
+    after_interruption(AGAIN)
     from singula.report.build import build_report
 
     say(str(build_report(run_folder)))

@@ -23,7 +23,7 @@ from singula.io.atomic import make_folder, write_error
 # hear it, for that is how it is asked to stop.
 _PROGRAM = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from singula.cli import main; main()"
+    "from singula.__main__ import main; main()"
 )
 
 

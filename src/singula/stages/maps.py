@@ -11,11 +11,12 @@ import numpy.typing as npt
 import torch
 
 from singula.config import Config
+from singula.errors import is_out_of_memory
 from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.prediction.predict import patch_reader
 from singula.runtime import release_memory
 from singula.stages import settings as from_config
-from singula.training.device import free_memory, is_out_of_memory
+from singula.training.device import free_memory
 
 if TYPE_CHECKING:
     from singula.data.normalize import Normalizer

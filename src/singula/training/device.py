@@ -32,14 +32,6 @@ _ISA_WITHOUT_BF16 = (
     "AVX512_CORE",
     "AVX512_CORE_VNNI",
 )
-# What torch, CUDA, cuDNN and cuBLAS say, not always as an error of a kind of its own
-_OUT_OF_MEMORY = (
-    "can't allocate memory",
-    "not enough memory",
-    "out of memory",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
 
 
 @dataclass(frozen=True)
@@ -186,14 +178,6 @@ def use_cores(configured: int) -> None:
     """Let torch use `configured` threads, or every core, unless ``OMP_NUM_THREADS`` is set."""
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cpu_threads(configured))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory, of the GPU or of the machine, was too small."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error)
-    return any(words in text for words in _OUT_OF_MEMORY)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from singula.data.dataset import EpochSampler, PatchDataset
-from singula.errors import UserError, overflow_hint
+from singula.errors import UserError, is_out_of_memory, overflow_hint
 from singula.models import ModelSettings
 from singula.training.callbacks import (
     CheckpointSettings,
@@ -30,7 +30,6 @@ from singula.training.checkpoint import KEY, load_checkpoint, read_checkpoint
 from singula.training.checkpoint_io import AtomicCheckpointIO
 from singula.training.device import (
     Device,
-    is_out_of_memory,
     share_from_main,
     training_arithmetic,
     world_and_rank,

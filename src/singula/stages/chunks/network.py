@@ -14,6 +14,7 @@ import torch
 from singula.boxes import Box
 from singula.config import Config
 from singula.data.patches import TilePlan
+from singula.errors import is_out_of_memory
 from singula.models import receptive_radius
 from singula.prediction import BlockPredictor, block_halo, block_plan, max_tile_pixels
 from singula.prediction.predict import FloatArray
@@ -22,7 +23,7 @@ from singula.stages import settings as from_config
 from singula.stages.normalization import with_statistics
 from singula.stages.weights import predictor_from
 from singula.training.checkpoint import load_checkpoint
-from singula.training.device import free_memory, is_out_of_memory, use_cores
+from singula.training.device import free_memory, use_cores
 
 if TYPE_CHECKING:
     from singula.stages.chunks.bench import Bench

@@ -1,0 +1,198 @@
+"""Signals, exhausted memory and errors of the program, and the exit codes of the commands."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+from singula import cli
+from singula.errors import ExitCode, StorageError, UserError
+
+# A command that prints "ready" and is then interrupted at the place of {body}.
+PROGRAM = """
+import atexit, gc, os, sys, threading, time
+import singula.cli
+from singula.cli.app import app, after_interruption
+
+def wait():
+    print("ready", flush=True)
+    for _ in range(600):
+        time.sleep(0.1)
+
+class Finalized:
+    def __del__(self):
+        wait()
+
+@app.command()
+def work():
+    after_interruption("continue with --resume")
+{body}
+
+sys.argv[1:] = ["work"]
+from singula.__main__ import main
+main()
+"""
+MOMENTS = {
+    "command": "wait()",
+    "finally": "try:\n  int('x')\nfinally:\n  wait()",
+    "exec": "exec('wait()')",
+    "finalizer": "Finalized()\nwait()",
+    "converted": "try:\n  wait()\nexcept KeyboardInterrupt:\n  raise RuntimeError('of a library')",
+    "user error": "from singula.errors import UserError\n"
+    "try:\n  wait()\nfinally:\n  raise UserError('cannot be written')",
+    "exit": "try:\n  wait()\nexcept KeyboardInterrupt:\n  sys.exit(1)",
+    "swallowed": "try:\n  wait()\nexcept KeyboardInterrupt:\n  pass",
+    "threads": "t = threading.Thread(target=time.sleep, args=(0.3,)); t.start(); wait()",
+    "fork": "pid = os.fork()\nif pid == 0:\n  time.sleep(0.5); os._exit(0)\nwait()",
+    "interpreter end": "atexit.register(wait)",
+}
+NUMBERS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+
+
+def start(code: str, **options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell that starts the tests in the background lets them ignore SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def program(body: str) -> str:
+    return PROGRAM.format(body="\n".join(f"    {line}" for line in body.splitlines()))
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.name)
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_prints_one_line(moment: str, number: signal.Signals) -> None:
+    process = start(program(MOMENTS[moment]))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, number)
+    _, errors = process.communicate()
+    lines = errors.strip().splitlines()
+    assert len(lines) == 1, errors
+    assert lines[0].startswith("interrupted" if number == signal.SIGINT else "terminated")
+    assert lines[0].endswith("--resume")
+    assert process.returncode == NUMBERS[number]
+
+
+def test_signals_that_come_together_are_one_and_a_later_one_ends_at_once() -> None:
+    process = start(program("try:\n  wait()\nfinally:\n  print('kept', flush=True); wait()"))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert [process.stdout.readline() for _ in range(2)] == ["kept\n", "ready\n"]
+    time.sleep(1.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert errors.strip() == "interrupted; what was written is complete: continue with --resume"
+    assert process.returncode == ExitCode.INTERRUPTED
+
+
+def test_an_ignored_signal_remains_ignored() -> None:
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    code += program("print('ready', flush=True); time.sleep(0.5); print('finished')")
+    process = start(code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate()
+    assert (output, errors, process.returncode) == ("finished\n", "", ExitCode.DONE)
+
+
+def test_only_the_first_process_of_a_run_prints_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    process = start(program("wait()"))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate() == ("", "")
+    assert process.returncode == ExitCode.INTERRUPTED
+
+
+def fail(error: BaseException) -> Callable[[], None]:
+    def command() -> None:
+        raise error
+
+    return command
+
+
+def eof() -> None:
+    application = typer.Typer(pretty_exceptions_enable=False)
+    application.command()(fail(EOFError("a truncated file")))
+    application([])
+
+
+OUT_OF_MEMORY = [
+    MemoryError(), MemoryError("numba: Unable to allocate 3 GiB"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"), RuntimeError("std::bad_alloc"),
+    RuntimeError("CUDA out of memory. Tried to allocate 20 GiB"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("Exception from src/inference/src/core.cpp:\nbad allocation"),
+    ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(lambda: None, ExitCode.DONE),
+     (fail(SystemExit(0)), ExitCode.DONE),
+     (fail(SystemExit(1)), ExitCode.INCOMPLETE),
+     (fail(UserError("wrong")), ExitCode.USER_ERROR),
+     (fail(StorageError("full")), ExitCode.USER_ERROR),
+     *((fail(error), ExitCode.USER_ERROR) for error in OUT_OF_MEMORY),
+     (fail(KeyboardInterrupt()), ExitCode.INTERRUPTED),
+     (fail(ValueError("a bug")), ExitCode.INTERNAL_ERROR),
+     (fail(GeneratorExit()), ExitCode.INTERNAL_ERROR),
+     (eof, ExitCode.INTERNAL_ERROR)],
+)  # fmt: skip
+def test_every_error_has_its_code(
+    command: Callable[[], None],
+    code: ExitCode,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["singula"])
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout
+    with pytest.raises(SystemExit) as end:
+        cli._exit_with_code_of(command)
+    assert end.value.code == code
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout) == before
+    errors = capsys.readouterr().err
+    assert ("Traceback" in errors) == (code == ExitCode.INTERNAL_ERROR)
+    assert errors.startswith("error: ") == (code == ExitCode.USER_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["--version"], 0), (["predict", "--help"], 0), (["nothing"], 2), (["run"], 2),
+     (["run", "--config", "missing.yaml"], 2), (["export", "missing", "--to", "csv"], 2),
+     (["report", "missing"], 2), (["run", "--config", "c", "--run_id", "x"], 2)],
+    ids=str,
+)  # fmt: skip
+def test_commands_end_with_the_codes(
+    words: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["singula", *words])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == code
