@@ -6,6 +6,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -20,9 +21,10 @@ from singula.demo import make_image
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.fixture(scope="module")
-def pictures() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("docs_pictures", DOCS / "make" / "pictures.py")
+@contextmanager
+def program(name: str) -> Iterator[ModuleType]:
+    """Import a program of ``docs/make``."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / "make" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -32,9 +34,18 @@ def pictures() -> Iterator[ModuleType]:
     del sys.modules[spec.name]
 
 
-def test_stored_pictures_are_current_and_small(pictures: ModuleType, tmp_path: Path) -> None:
-    for new in pictures.main(tmp_path):
-        stored = DOCS / new.name
+@pytest.fixture(scope="module")
+def pictures() -> Iterator[ModuleType]:
+    with program("pictures") as module:
+        yield module
+
+
+@pytest.mark.parametrize(("name", "folder"), [("pictures", DOCS), ("kernels", DOCS / "internals")])
+def test_stored_pictures_are_current_and_small(name: str, folder: Path, tmp_path: Path) -> None:
+    with program(name) as module:
+        drawn = module.main(tmp_path)
+    for new in drawn:
+        stored = folder / new.name
         assert stored.stat().st_size < 150_000
         with Image.open(stored) as old, Image.open(new) as now:
             assert old.size == now.size
