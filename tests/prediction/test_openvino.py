@@ -87,7 +87,7 @@ class Counted(nn.Module):
 
 
 def test_it_waits_until_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "_WORTH", 150 / torch.get_num_threads())
+    monkeypatch.setattr(backend, "_MIN_PIXELS", 150 / torch.get_num_threads())
     fast = accelerated(Counted(), [], at_once=False)
     made = []
     monkeypatch.setattr(fast, "_compile", lambda: made.append(1) or Request(None))

@@ -136,7 +136,7 @@ def jobs(request, command, write_config, tmp_path, trained):
 def whole_halo(jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small blocks of volumes are predicted with all that the network reaches, however dear."""
     if jobs.ndim == 3:
-        monkeypatch.setattr(windows, "_WORTH", 1e9)
+        monkeypatch.setattr(windows, "_MAX_OVERHEAD", 1e9)
 
 
 def read_labels(folder: Path, ndim: int) -> np.ndarray:
