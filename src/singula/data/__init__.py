@@ -1,1 +1,1 @@
-"""What the network eats: normalised, augmented patches with encoded targets."""
+"""Training data: normalized and augmented patches with encoded targets."""

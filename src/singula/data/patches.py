@@ -1,8 +1,7 @@
-"""Where patches and tiles lie in an image.
+"""Positions of patches and tiles in an image, for training and prediction.
 
-One plan serves training and prediction. A *patch* has a fixed shape and consists of a *core* and,
-on every side, a *padding* of pixels that are seen but not kept. Patches may reach beyond the image;
-what lies there is mirrored.
+A *patch* has a fixed shape and consists of a *core* and a *padding* on each side, whose pixels are
+predicted but not used. Patches may extend beyond the image, where it is mirrored.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ class Tile:
     Parameters
     ----------
     start : tuple of int
-        First pixel of the patch in image coordinates; negative where it reaches outside.
+        First pixel of the patch in image coordinates; negative if it is outside of the image.
     inner : tuple of slice
-        The kept part, in coordinates of the patch.
+        The used part, in coordinates of the patch.
     outer : tuple of slice
         The same part, in coordinates of the image.
     """
@@ -41,19 +40,20 @@ class Tile:
 
 @dataclass(frozen=True)
 class TilePlan:
-    """How an image is covered by patches.
+    """A plan that covers an image with patches.
 
     Parameters
     ----------
     patch : tuple of int
-        Spatial shape of a patch, padding included.
+        Spatial shape of a patch, including padding.
     overlap : tuple of float
-        Fraction of the core shared by neighbours along each axis, in [0, 1).
+        Fraction of the core that adjacent patches share along each axis, in [0, 1).
     padding : tuple of int
-        Pixels on each side that are seen but not kept.
+        Pixels on each side that are predicted but not used.
     multiple : tuple of int
-        Starts of all patches agree modulo this. With the network's downsampling factor its pooling
-        grid lies the same way in each patch, so that cutting an image does not change its map.
+        The starts of all patches are equal modulo this number. With the downsampling factor of the
+        network, the pooling grid has the same position in each patch, so that tiles do not change
+        the map of an image.
     """
 
     patch: tuple[int, ...]
@@ -63,11 +63,11 @@ class TilePlan:
 
     @property
     def core(self) -> tuple[int, ...]:
-        """Shape of the kept part of a patch."""
+        """Shape of the used part of a patch."""
         return tuple(p - 2 * q for p, q in zip(self.patch, self.padding, strict=True))
 
     def starts(self, shape: Sequence[int]) -> list[list[int]]:
-        """First image pixel of each core, per axis."""
+        """Return the first image pixel of each core, per axis."""
         return [
             axis_starts(size, core, overlap, multiple)
             for size, core, overlap, multiple in zip(
@@ -76,7 +76,7 @@ class TilePlan:
         ]
 
     def tiles(self, shape: Sequence[int]) -> Iterator[Tile]:
-        """All patches for an image of this spatial shape, in row-major order."""
+        """Return all patches of an image with this spatial shape, in row-major order."""
         for starts in product(*self.starts(shape)):
             inner, outer = [], []
             for start, core, padding, size in zip(
@@ -89,14 +89,14 @@ class TilePlan:
             yield Tile(begin, tuple(inner), tuple(outer))
 
     def count(self, shape: Sequence[int]) -> int:
-        """Number of patches for an image of this spatial shape."""
+        """Return the number of patches of an image with this spatial shape."""
         return int(np.prod([len(s) for s in self.starts(shape)]))
 
 
 def axis_starts(size: int, core: int, overlap: float, multiple: int) -> list[int]:
-    """Starts of cores of length `core` that cover ``range(size)``.
+    """Return starts of cores of length `core` that cover ``range(size)``.
 
-    All are multiples of `multiple`; neighbours share at least the fraction `overlap`.
+    All starts are multiples of `multiple`; adjacent cores share at least the fraction `overlap`.
     """
     if core <= 0:
         raise ValueError(f"nothing is left of a patch after padding (core {core})")
@@ -115,10 +115,10 @@ def training_starts(
     overlap: Sequence[float],
     padding: Sequence[int],
 ) -> list[tuple[int, ...]]:
-    """Starts of patches that cover an image without reaching beyond it where that is possible.
+    """Return starts of patches that cover an image and, if possible, lie within it.
 
-    The patches of an axis are spread evenly, so the last one ends at the image's end. With a
-    padding the cores cover the image and the outermost patches see mirrored pixels.
+    Patches are spaced evenly along each axis, so that the last one ends at the end of the image.
+    With a padding, the cores cover the image, and the outermost patches contain mirrored pixels.
     """
     axes = []
     for size, length, share, pad in zip(shape, patch, overlap, padding, strict=True):
@@ -146,12 +146,12 @@ def patches_of(
         Spatial shapes of the image and of a patch.
     overlap : sequence of float
     padding : sequence of int
-        Both determine the distance of patches; the padding is part of a patch.
+        Overlap and padding determine the distance of patches; the padding is part of a patch.
 
     Returns
     -------
     list of Tile
-        ``inner`` and ``outer`` are the part of the patch that is within the image.
+        ``inner`` and ``outer`` are the part of the patch within the image.
     """
     tiles = []
     for start in training_starts(shape, patch, overlap, padding):
@@ -170,12 +170,12 @@ def read_patch(
     shape: Sequence[int],
     fill: npt.NDArray[np.floating[Any]] | None = None,
 ) -> npt.NDArray[Any]:
-    """Cut a patch, mirroring what lies outside (the edge pixel is not repeated).
+    """Read a patch, mirroring the image at its edge (the edge pixel is not repeated).
 
     Parameters
     ----------
     array : ndarray or LazyArray
-        Spatial axes first; further axes (channels) are kept whole.
+        Spatial axes first; other axes (channels) are read completely.
     start, shape : sequence of int
         The patch in image coordinates; `start` may be negative.
     fill : ndarray, optional
@@ -185,7 +185,7 @@ def read_patch(
     Returns
     -------
     ndarray
-        A view where the patch lies inside, else a copy.
+        A view if the patch is inside the image, otherwise a copy.
     """
     index: list[slice] = []
     pads: list[tuple[int, int]] = []
@@ -205,7 +205,7 @@ def read_patch(
         filled[...] = fill
         filled[tuple(slice(b, b + n) for (b, _), n in zip(pads, part.shape, strict=False))] = part
         return filled
-    # Mirroring needs the pixels that lie inside next to the edge, up to the amount that is missing.
+    # Mirroring needs as many pixels inside the edge as are missing outside.
     wider = []
     for size, cut, (before, after) in zip(array.shape, index, pads, strict=False):
         reach = max(before, after)
@@ -228,12 +228,12 @@ def read_patch(
 def check_patch_fits(
     shape: Sequence[int], patch: Sequence[int], reflect: bool, name: str, axes: str
 ) -> None:
-    """Refuse a patch larger than the image unless mirroring is allowed.
+    """Raise an error if a patch is larger than the image and mirroring is not allowed.
 
     Raises
     ------
     UserError
-        Naming the image, both shapes and the key that allows mirroring.
+        ``data.image_too_small``
     """
     if reflect or all(s >= p for s, p in zip(shape, patch, strict=True)):
         return
@@ -242,4 +242,5 @@ def check_patch_fits(
         f"(axes {axes})",
         "set DATA.REFLECT_TO_COMPLETE_SHAPE: True to mirror the missing part, "
         "or choose a smaller DATA.PATCH_SIZE",
+        "data.image_too_small",
     )

@@ -1,4 +1,4 @@
-"""Where random patches lie, and how much foreground a patch must hold."""
+"""Draw random patches, with a probability or a minimum fraction of foreground."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from singula.io.lazy_array import Pixels, pieces
 
 Array = npt.NDArray[Any]
 Start = tuple[int, ...]
-_DRAWS = 30  # before the places with enough foreground are counted out
+_DRAWS = 30  # before all positions with enough foreground are computed
 
 
 def random_start(shape: Sequence[int], patch: Sequence[int], rng: np.random.Generator) -> Start:
-    """Anywhere inside; centred (and mirrored) along axes where the image is smaller."""
+    """Draw a start inside the image; a patch larger than the image is centered and mirrored."""
     return tuple(
         int(rng.integers(0, size - length + 1)) if size >= length else -((length - size) // 2)
         for size, length in zip(shape, patch, strict=True)
@@ -26,9 +26,10 @@ def random_start(shape: Sequence[int], patch: Sequence[int], rng: np.random.Gene
 
 
 def foreground_rows(labels: Pixels) -> npt.NDArray[np.int64]:
-    """Foreground pixels of labels (y, x) or (z, y, x) up to and including each line along x.
+    """Return the cumulative number of foreground pixels per line along x.
 
-    Eight bytes a line: from these and one line of the labels any foreground pixel is found.
+    With these eight bytes per line and one line of the labels (y, x) or (z, y, x), any foreground
+    pixel can be found by its number.
     """
     rows = np.zeros(labels.shape[:-1], np.int64)
     for box, part in pieces(labels):
@@ -43,7 +44,7 @@ def weighted_start(
     patch: Sequence[int],
     rng: np.random.Generator,
 ) -> Start:
-    """A patch around a pixel that is foreground or background with the given weights.
+    """Draw a patch around a foreground or background pixel with the given weights.
 
     Parameters
     ----------
@@ -52,9 +53,9 @@ def weighted_start(
     rows : ndarray
         See `foreground_rows`.
     weights : (float, float)
-        Of foreground and background as a whole; pixels of a kind have equal chances.
+        Weights of all foreground and all background; pixels of a kind have the same probability.
     patch : sequence of int
-        Moved inside where the pixel is near the edge.
+        Shape of the patch, which is moved into the image if the pixel is near the edge.
     """
     shape = labels.shape
     total = int(rows[-1])
@@ -70,63 +71,63 @@ def weighted_start(
     place = np.unravel_index(row, shape[:-1])
     x = int(np.flatnonzero((labels[place] > 0) == inside)[number - before])
     start = []
-    centres = [*(int(c) for c in place), x]
-    for centre, size, length in zip(centres, shape, patch, strict=True):
-        low = centre - length // 2
+    centers = [*(int(c) for c in place), x]
+    for center, size, length in zip(centers, shape, patch, strict=True):
+        low = center - length // 2
         start.append(min(max(low, 0), size - length) if size >= length else -((length - size) // 2))
     return tuple(start)
 
 
 def foreground_share(labels: Pixels, start: Sequence[int], patch: Sequence[int]) -> float:
-    """Fraction of a patch that is foreground."""
+    """Return the fraction of foreground in a patch."""
     return float(np.count_nonzero(read_patch(labels, start, patch))) / prod(patch)
 
 
-def starts_with_foreground(labels: Pixels, patch: Sequence[int], least: float) -> Array:
-    """Every start inside the image whose patch has at least this fraction of foreground.
+def starts_with_foreground(labels: Pixels, patch: Sequence[int], min_fraction: float) -> Array:
+    """Return all starts inside the image whose patch has at least this fraction of foreground.
 
     Returns
     -------
     ndarray
-        (n, axes); along axes where the image is smaller than the patch only the centred start.
+        (n, axes); only the centered start along axes where the image is smaller than the patch.
     """
     shape = labels.shape
     if any(size < length for size, length in zip(shape, patch, strict=True)):
         fitted = tuple(max(s, p) for s, p in zip(shape, patch, strict=True))
         shift = [-((f - s) // 2) for f, s in zip(fitted, shape, strict=True)]
-        found = starts_with_foreground(read_patch(labels, shift, fitted), patch, least)
-        return np.asarray(found + shift)
-    # Sums over all boxes, one axis after the other, by differences of running sums.
+        starts = starts_with_foreground(read_patch(labels, shift, fitted), patch, min_fraction)
+        return np.asarray(starts + shift)
+    # Sums over all boxes, computed per axis from differences of cumulative sums
     counts = (np.asarray(labels) > 0).astype(np.int64)
     for axis, length in enumerate(patch):
         sums = np.cumsum(counts, axis=axis)
         sums = np.concatenate([np.zeros_like(sums.take([0], axis)), sums], axis)
         size = sums.shape[axis]
         counts = sums.take(range(length, size), axis) - sums.take(range(size - length), axis)
-    return np.argwhere(counts >= least * prod(patch))
+    return np.argwhere(counts >= min_fraction * prod(patch))
 
 
 def start_with_foreground(
     labels: Pixels,
     draw: Callable[[], Start],
     patch: Sequence[int],
-    least: float,
+    min_fraction: float,
     rng: np.random.Generator,
 ) -> Start:
-    """What `draw` gives, again until the patch has enough foreground.
+    """Call `draw` until the patch has enough foreground.
 
-    Where that takes long, any place that has enough is taken; the image must have one.
+    After several attempts, choose a random start among all that have enough; there must be one.
     """
     for _ in range(_DRAWS):
         start = draw()
-        if foreground_share(labels, start, patch) >= least:
+        if foreground_share(labels, start, patch) >= min_fraction:
             return start
-    found = starts_with_foreground(labels, patch, least)
-    return tuple(int(v) for v in found[rng.integers(len(found))])
+    starts = starts_with_foreground(labels, patch, min_fraction)
+    return tuple(int(v) for v in starts[rng.integers(len(starts))])
 
 
 def probability_map(labels: Pixels, weights: tuple[float, float]) -> npt.NDArray[np.float32]:
-    """Chance of each pixel to be the centre of a patch; the sum is 1."""
+    """Return the probability of each pixel to be the center of a patch; the sum is 1."""
     mask = np.asarray(labels) > 0
     count = int(np.count_nonzero(mask))
     share = weights[0] / sum(weights)

@@ -1,4 +1,4 @@
-"""Images with their truth: held in memory, or read when a patch of them is wanted."""
+"""Images with their ground truth: in memory, or read when a patch is needed."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _MOST_OPEN = 64  # each memory-mapped file costs a file descriptor
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its truth.
+    """An image with its ground truth.
 
     Parameters
     ----------
     name : str
-        Said in messages.
+        Name for messages.
     image : ndarray or LazyArray
-        (y, x, c) or (z, y, x, c), any numeric type, not yet normalised.
+        (y, x, c) or (z, y, x, c), any numeric type, before normalization.
     labels : ndarray or LazyArray
         Instance ids and, with classes, the class in a second channel; shape (…, 1 or 2).
     targets : mapping of str to ndarray, optional
-        Channels of the whole image, when they are stored; used where no change of the labels is
-        asked for.
+        Stored channels of the whole image, which are used if augmentation does not change the
+        labels.
     """
 
     name: str
@@ -42,19 +42,19 @@ class Sample:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Spatial shape."""
+        """Spatial shape of the image."""
         return self.image.shape[:-1]
 
     def opened(self) -> Sample:
-        """The sample itself: it is in memory."""
+        """Return the sample itself, which is in memory."""
         return self
 
     def without_targets(self) -> Sample:
-        """The same without stored channels."""
+        """Return the sample without stored channels."""
         return replace(self, targets=None)
 
     def slab(self, axis: int, start: int, stop: int) -> Sample:
-        """A part of it along one axis, as views."""
+        """Return a part of the sample along one axis, as views."""
         index = (slice(None),) * axis + (slice(start, stop),)
         targets = self.targets
         return replace(
@@ -68,16 +68,16 @@ class Sample:
 
 
 class SampleCache:
-    """The samples that were used last, as many as fit into a number of bytes.
+    """A least-recently-used cache of samples with a limited size.
 
-    The newest stays in any case, for it is in use. Memory-mapped and lazy arrays count nothing:
-    the system gives their pages back when it needs them. Each process that prepares patches has
-    its own.
+    The newest sample always stays, because it is in use. Memory-mapped and lazy arrays do not
+    count: the operating system can release their pages. Each process that prepares patches has its
+    own cache.
 
     Parameters
     ----------
     limit : int
-        Bytes.
+        Maximum size in bytes.
     """
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
@@ -85,20 +85,20 @@ class SampleCache:
         self._held: OrderedDict[object, tuple[Sample, int]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What goes to another process: the limit, not the samples."""
+        """Pickle the limit without the samples."""
         return {"limit": self.limit, "_held": OrderedDict()}
 
     @property
     def bytes(self) -> int:
-        """Memory of what is held."""
+        """Size of the cached samples in bytes."""
         return sum(size for _, size in self._held.values())
 
     def get(self, key: object, read: Callable[[], Sample]) -> Sample:
-        """The sample of a key, read if it is not held."""
+        """Return the sample of a key, and read it if it is not cached."""
         if key in self._held:
             self._held.move_to_end(key)
             return self._held[key][0]
-        # Room is made first, so that two large samples are never held at once without need.
+        # Release memory before reading, so that two large samples are not in memory at once.
         while self._held and (self.bytes >= self.limit or len(self._held) >= _MOST_OPEN):
             self._held.popitem(last=False)
         sample = read()
@@ -110,7 +110,7 @@ class SampleCache:
 
 @dataclass(frozen=True)
 class StoredSample:
-    """One image with its truth, read when it is wanted.
+    """An image with its ground truth that is read when it is needed.
 
     Parameters
     ----------
@@ -118,13 +118,13 @@ class StoredSample:
     shape : tuple of int
         Spatial shape.
     read : callable
-        Gives the sample, with stored targets if it is told so; must be the same each time.
+        Return the sample, with stored targets if the argument is True; always the same sample.
     cache : SampleCache
-        Shared by the samples of a set.
+        Cache that all samples of a set share.
     cut : (axis, start, stop), optional
-        The part that this sample is.
+        The part of the image that this sample covers.
     with_targets : bool
-        Whether stored channels are wanted.
+        Read stored channels.
     """
 
     name: str
@@ -135,22 +135,22 @@ class StoredSample:
     with_targets: bool = True
 
     def opened(self) -> Sample:
-        """The sample with its arrays."""
+        """Return the sample with its arrays."""
         key = (self.name, self.with_targets)
         sample = self.cache.get(key, lambda: self.read(self.with_targets))
         return sample if self.cut is None else sample.slab(*self.cut)
 
     def without_targets(self) -> StoredSample:
-        """The same without stored channels."""
+        """Return the sample without stored channels."""
         return replace(self, with_targets=False)
 
     def slab(self, axis: int, start: int, stop: int) -> StoredSample:
-        """A part of it along one axis."""
+        """Return a part of the sample along one axis."""
         shape = list(self.shape)
         shape[axis] = stop - start
         offset = self.cut[1] if self.cut is not None else 0
         if self.cut is not None and self.cut[0] != axis:
-            raise ValueError("a sample is cut along one axis only")
+            raise ValueError("a sample can be cut along one axis only")
         return replace(self, shape=tuple(shape), cut=(axis, start + offset, stop + offset))
 
 
@@ -158,14 +158,14 @@ AnySample = Sample | StoredSample
 
 
 def memory_of(sample: Sample) -> int:
-    """Bytes of a sample's arrays that are in memory: neither mapped nor lazy."""
+    """Return the bytes of the arrays in memory, which are neither mapped nor lazy."""
     arrays = [sample.image, sample.labels, *(sample.targets or {}).values()]
     held = [array for array in arrays if not isinstance(array, LazyArray)]
     return sum(array.nbytes for array in held if not is_mapped(array))
 
 
 def is_mapped(array: npt.NDArray[Any]) -> bool:
-    """Whether an array's values lie in a file."""
+    """Return True if the values of an array are in a memory-mapped file."""
     base: Any = array
     while isinstance(base, np.ndarray):
         if isinstance(base, np.memmap):

@@ -1,4 +1,4 @@
-"""The part of an image that decides about the targets of a patch."""
+"""The window of labels around a patch that determines its targets."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ Sides = list[tuple[int, int]]
 
 
 def margin_of(extent: Extent, geometry: Geometry, shape: Sequence[int]) -> tuple[int, ...]:
-    """Pixels on each side of a patch that its targets need, along each axis.
+    """Return the pixels around a patch that its targets depend on, per axis.
 
-    At most one patch length: a network that sees a patch cannot tell what lies further away, and a
-    window of three patch lengths bounds the cost where one instance spans a large image.
+    The maximum is one patch length: the network cannot infer anything further away from a patch,
+    and the limit bounds the cost if one instance spans a large image.
 
     Parameters
     ----------
     extent : Extent
-        Of the image.
+        Extent of the labels of the image.
     geometry : Geometry
-        How the image is mapped; its displacement is not looked at.
+        Geometric augmentation; its displacement is not used.
     shape : sequence of int
-        Of the patch.
+        Spatial shape of the patch.
     """
-    found = np.zeros(len(shape))
+    margin = np.zeros(len(shape))
     for _, matrix, _ in geometry.planes(shape[0]):
         whole = np.eye(len(shape))
         whole[-2:, -2:] = np.linalg.inv(matrix)
-        found = np.maximum(found, extent.margin(whole))
+        margin = np.maximum(margin, extent.margin(whole))
     if not extent.is_local:
-        found[-2:] += geometry.play + 1  # the nearest pixel is half a pixel away at most
-    wanted = np.ceil(found - 1e-9).astype(int).tolist()
+        margin[-2:] += geometry.play + 1  # the nearest pixel is at most half a pixel away
+    wanted = np.ceil(margin - 1e-9).astype(int).tolist()
     return tuple(min(pixels, length) for pixels, length in zip(wanted, shape, strict=True))
 
 
@@ -45,10 +45,10 @@ def sides_of(
     margin: Sequence[int],
     geometry: Geometry,
 ) -> Sides:
-    """Pixels before and after a patch along each axis that its window of labels has in addition.
+    """Return the additional pixels before and after a patch in its window of labels, per axis.
 
-    The window ends at the image's edge, which is no contour. In the plane of a patch that is
-    resampled it goes on, with what is found there.
+    The window ends at the edge of the image, which is not a contour. In the plane of a patch that
+    is resampled, the window continues with the padding of the resampling.
     """
     sides = []
     for axis, (whole, first, length, pixels) in enumerate(
@@ -66,7 +66,7 @@ def sides_of(
 def window_in_image(
     size: Sequence[int], start: Sequence[int], shape: Sequence[int], margin: Sequence[int]
 ) -> tuple[slice, ...]:
-    """The window of a patch as a part of the image, with what is mirrored beyond the edge."""
+    """Return the window of a patch in the image, including pixels mirrored beyond the edge."""
     window = []
     for whole, first, length, pixels in zip(size, start, shape, margin, strict=True):
         stop = first + length
