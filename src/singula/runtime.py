@@ -15,8 +15,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from singula.errors import UserError
+from singula.words import show
+
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
+_MOST_DIGITS = 12
+# Variables that a launcher such as torchrun sets: default, smallest and largest value
+_LAUNCHER = {
+    "RANK": (0, 0, 2**31 - 1),
+    "WORLD_SIZE": (1, 1, 2**31 - 1),
+    "LOCAL_RANK": (0, 0, 2**31 - 1),
+    "LOCAL_WORLD_SIZE": (1, 1, 2**31 - 1),
+    "GROUP_WORLD_SIZE": (1, 1, 2**31 - 1),
+    "MASTER_PORT": (0, 1, 65535),
+}
 
 
 def prepare_process() -> None:
@@ -64,6 +77,77 @@ def release_memory() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):
         return
+
+
+def launcher_number(variable: str) -> int:
+    """Return a number that the launcher of the processes of a run put into the environment.
+
+    Parameters
+    ----------
+    variable : str
+        RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, GROUP_WORLD_SIZE or MASTER_PORT.
+
+    Returns
+    -------
+    int
+        That of a single process if the variable is empty or not set.
+
+    Raises
+    ------
+    UserError
+        ``environment.number``: the variable is not a number in its range.
+    """
+    default, low, high = _LAUNCHER[variable]
+    text = os.environ.get(variable)
+    if not text:
+        return default
+    if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS:
+        number = int(text)
+        if low <= number <= high:
+            return number
+    raise UserError(
+        f"environment variable {variable}: got {show(text)}, expected {low} to {high}",
+        f"unset {variable}, or start the processes of a run with --gpus or torchrun",
+        "environment.number",
+    )
+
+
+def check_launcher() -> None:
+    """Validate all variables with which a launcher describes the processes of a run.
+
+    Raises
+    ------
+    UserError
+        ``environment.number`` as for `launcher_number`; ``environment.processes``: a rank is not
+        below the number of processes, or several processes have no address to meet at.
+    """
+    numbers = {variable: launcher_number(variable) for variable in _LAUNCHER}
+    ranks = {"RANK": "WORLD_SIZE"}
+    if os.environ.get("LOCAL_WORLD_SIZE"):  # not every launcher sets it
+        ranks["LOCAL_RANK"] = "LOCAL_WORLD_SIZE"
+    for rank, count in ranks.items():
+        if numbers[rank] >= numbers[count]:
+            raise _processes(
+                f"{rank}: got {numbers[rank]}, expected less than {count}, {numbers[count]}"
+            )
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if numbers["WORLD_SIZE"] > 1 and missing:
+        raise _processes(f"{missing[0]}: not set, expected with WORLD_SIZE above 1")
+
+
+def thread_limit() -> int | None:
+    """Return the first number of ``OMP_NUM_THREADS``; None without one."""
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    usable = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) > 0
+    return int(text) if usable else None
+
+
+def _processes(message: str) -> UserError:
+    return UserError(
+        f"environment variable {message}",
+        "unset the variables of the launcher, or start the processes with --gpus or torchrun",
+        "environment.processes",
+    )
 
 
 def available_cores() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from singula.io.atomic import atomic_path
 from singula.io.log import RunLog
 from singula.io.results import ResultsTree
 from singula.io.status import StatusLines
-from singula.runtime import importing
+from singula.runtime import check_launcher, importing, launcher_number
 from singula.stages.summary import peak_memory, write_summary
 from singula.words import command, counted
 
@@ -115,7 +114,8 @@ def run(job: Job, notify: Notify) -> RunReport:
     UserError
         For every mistake in the configuration, the folders or the files.
     """
-    rank = int(os.environ.get("RANK", "0"))
+    check_launcher()
+    rank = launcher_number("RANK")
     log = RunLog(notify, quiet=rank > 0)
     try:
         return _run(job, log, rank)
@@ -143,7 +143,7 @@ def _run(job: Job, log: RunLog, rank: int) -> RunReport:
             "add --set TEST.BY_CHUNKS.ENABLE=True, or leave --dask out",
         )
     if job.dask is not None:
-        from singula.scaleout.dask_run import check_way
+        from singula.scaleout.dask_way import check_way
 
         check_way(job.dask)  # not after hours of training
     if job.gpu is not None:

@@ -27,7 +27,7 @@ EXPECTED = {
 def scaled(monkeypatch):
     """How many jobs were asked for; none is submitted."""
     asked = []
-    for name in dask_run._QUEUES.values():
+    for name in dask_run.QUEUES.values():
         kind = getattr(jobqueue, name)
         monkeypatch.setattr(kind, "scale", lambda self, jobs: asked.append(jobs))
     return asked

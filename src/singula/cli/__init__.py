@@ -101,8 +101,8 @@ def _code_of(command: Callable[..., Any]) -> int:
         INTERRUPTION.announce()
         return INTERRUPTION.exit_code
     if isinstance(error, UserError):
-        rank = int(os.environ.get("RANK", "0"))
-        process = f"[process {rank}] " if rank else ""
+        rank = os.environ.get("RANK") or "0"
+        process = f"[process {rank}] " if rank != "0" else ""
         print(printable(f"error: {process}{error}"), file=sys.stderr)
         return ExitCode.USER_ERROR
     if error is not None:

@@ -104,7 +104,7 @@ def run(
         live=sys.stdout.isatty(),
         dask=dask,
     )
-    if "RANK" not in os.environ:
+    if not os.environ.get("RANK"):
         from singula.launch import gpus_named, launch_run
 
         count = gpus or gpus_named(gpu)
@@ -185,6 +185,10 @@ def predict(
 
     sizes = None if spacing is None else sizes_from_text(spacing)
     time_points = parse_frames(frames)
+    if dask is not None:
+        from singula.scaleout.dask_way import check_way
+
+        check_way(dask)
     files = gather_images(images)
     loaded = load(model, device=choose_for_model(gpu, say).torch)
     for line in loaded.notices:

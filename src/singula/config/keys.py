@@ -15,9 +15,11 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from singula.config.schema import Config
 from singula.config.schema_base import Section
 from singula.config.values import OffOr
+from singula.words import show
 
 _WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 _PLURALS = {bool: "true or false values", int: "integers", float: "numbers", str: "texts"}
+_LONGEST = 200  # characters of a text for which a similar one is searched
 _ALIKE = 1.2  # two likenesses, of the whole key and of its last word, each up to 1
 
 
@@ -78,6 +80,8 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     Whole names and their last words are compared, so that a right word in a wrong section is
     found as well as a misspelled one.
     """
+    if len(name) > _LONGEST:
+        return None
     name = name.upper()
     last = SequenceMatcher(b=name.rpartition(".")[2])
     whole = SequenceMatcher(b=name)
@@ -94,7 +98,10 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 def nearest_choice(value: object, choices: Sequence[str]) -> str | None:
     """Find the choice most like a refused value, or None."""
     words = {choice.lower(): choice for choice in choices if len(choices) > 1}
-    found = get_close_matches(str(value).lower(), words, n=1, cutoff=0.55)
+    text = show(value) if not isinstance(value, str) else value
+    if len(text) > _LONGEST:
+        return None
+    found = get_close_matches(text.lower(), words, n=1, cutoff=0.55)
     return words[found[0]] if found else None
 
 

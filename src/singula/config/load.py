@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,15 @@ from singula.config.thresholds import set_by_user
 from singula.config.translate import RENAMED, Translation, translate
 from singula.config.values import is_none
 from singula.errors import UserError
-from singula.words import counted, show
+from singula.paths import user_path
+from singula.words import counted, grouped, show
 
 Notify = Callable[[str], None]
 # What a comma makes of an unquoted tuple in a flow mapping: {PADDING: (6, 16, 16)}
 _TUPLE_PIECE = re.compile(r"\.-?[\d.]+\)?$")
+_MOST_SEARCHED = 50  # unknown keys for which the nearest one is searched
+_LONGEST_NAME = 200  # characters of an unknown key in a message
+_MOST_SHOWN = 200  # problems in a message
 _DOTTED = re.compile(r"[A-Z]\w*(?:\.\w+)+")
 
 
@@ -60,7 +65,8 @@ def load_config(
     UserError
         With every problem of the file and the overrides, each with its line and key.
     """
-    return _build(read_yaml(Path(path).expanduser()), overrides, str(path), notify)
+    file = user_path(path, "path")
+    return _build(read_yaml(file), overrides, str(file), notify)
 
 
 def config_from_dict(
@@ -104,7 +110,8 @@ def read_values(path: str | Path) -> tuple[dict[str, Any], list[str]]:
     UserError
         The file cannot be read, or says one thing in two ways.
     """
-    tree = read_yaml(Path(path).expanduser())
+    path = user_path(path, "path")
+    tree = read_yaml(path)
     read = translate(tree)
     if read.problems:
         raise _error(read.problems, str(path))
@@ -207,19 +214,26 @@ def _unknown(entries: Mapping[str, Entry], sections: Mapping[str, Place]) -> dic
             text = f"{first}: found keys below it; allowed {key_table()[first].allowed}"
             problems.setdefault(first, Problem(entry.place, text))
             continue
-        near = nearest(first, all_sections if first != name else key_table())
+        searched = len(problems) < _MOST_SEARCHED
+        near = nearest(first, all_sections if first != name else key_table()) if searched else None
         kind = "section" if first != name else "key"
         hint = f"; did you mean {near}?" if near else ""
         place = sections.get(first, entry.place)
         if _TUPLE_PIECE.search(first):
             hint = '; between { and } a tuple needs quotes, "(6, 16, 16)", or brackets, [6, 16, 16]'
-        problems.setdefault(first, Problem(place, f"{first}: unknown {kind}{hint}"))
+        problems.setdefault(first, Problem(place, f"{_word(first)}: unknown {kind}{hint}"))
     return problems
+
+
+def _word(name: str) -> str:
+    """Write an unknown key for a message; characters that cannot be printed are escaped."""
+    return name if name.isprintable() and len(name) <= _LONGEST_NAME else show(name)
 
 
 def _meant(unknown: Iterable[str]) -> set[str]:
     """Guess the keys that unknown ones stand for."""
-    likely = (nearest(name, [*key_table(), *section_names()]) for name in unknown)
+    candidates = [*key_table(), *section_names()]
+    likely = (nearest(name, candidates) for name in islice(unknown, _MOST_SEARCHED))
     return {name for name in likely if name is not None}
 
 
@@ -237,8 +251,10 @@ def _validate(known: Mapping[str, Entry]) -> tuple[Config, dict[str, Problem]]:
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False):
             name = _key_of(detail["loc"])
+            if name in problems:
+                continue
             reason = detail["msg"] if detail["type"] == "reason" else ""
-            problems.setdefault(name, Problem(known[name].place, _refusal(known[name], reason)))
+            problems[name] = Problem(known[name].place, _refusal(known[name], reason))
     readable = {name: value for name, value in values.items() if name not in problems}
     return Config.model_validate(nested(readable)), problems
 
@@ -285,7 +301,11 @@ def _notices(parts: Iterable[Translation]) -> list[str]:
 def _error(problems: Sequence[Problem], source: str) -> UserError:
     ordered = sorted(problems, key=lambda p: (p.place.source != source, p.place.line or 0, p.text))
     count = counted(len(ordered), "problem")
-    lines = "\n".join(f"  {problem}" for problem in ordered)
+    lines = "\n".join(f"  {problem}" for problem in ordered[:_MOST_SHOWN])
+    if len(ordered) > _MOST_SHOWN:
+        lines += f"\n  … and {grouped(len(ordered) - _MOST_SHOWN)} more"
     return UserError(
-        f"{count} in the configuration:\n{lines}", "nothing was read or written; correct the keys"
+        f"{count} in the configuration:\n{lines}",
+        "nothing was read or written; correct the keys",
+        "config.invalid",
     )

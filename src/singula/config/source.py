@@ -1,12 +1,14 @@
 """From a YAML file, a dict or ``--set`` arguments to dotted keys, each with its place.
 
-YAML is read with PyYAML's safe loader only: tags that would make objects are refused, and the size
-is limited before anything is built, so that nested aliases cannot fill the memory.
+YAML is read with PyYAML's safe loader only: tags that would make objects are refused. The number of
+nodes and their depth are limited while the text is parsed, and again with each use of an alias, so
+that neither long lists nor nested aliases take long or fill the memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import yaml
 
 from singula.errors import UserError
 from singula.paths import open_regular
+from singula.words import grouped, show
 
 _MERGE = "tag:yaml.org,2002:merge"
 _MOST_BYTES = 1 << 20
@@ -87,39 +90,108 @@ def read_yaml(path: Path) -> Tree:
             "paths.unreadable",
         ) from error
     if len(data) > _MOST_BYTES:
-        raise UserError(f"{path}: larger than {_MOST_BYTES >> 20} MiB; is this a configuration?")
+        raise _too_large(str(path))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}:{line}: not UTF-8 text", "save the file as UTF-8") from error
+        raise UserError(
+            f"{path}:{line}: not UTF-8 text", "save the file as UTF-8", "config.not_text"
+        ) from error
     return parse_yaml(text, str(path))
 
 
 def parse_yaml(text: str, source: str) -> Tree:
     """Read YAML text; `source` is its name in messages. Errors as for `read_yaml`."""
+    with _composed(text, source) as (loader, root):
+        tree = Tree()
+        _walk(root, "", source, loader, tree)
+        return tree
+
+
+def mapping_from_yaml(text: str, source: str) -> dict[Any, Any]:
+    """Read YAML text that is not a configuration, within the same limits.
+
+    Parameters
+    ----------
+    text : str
+    source : str
+        Its name in messages.
+
+    Raises
+    ------
+    UserError
+        As for `read_yaml`; ``config.value``: a value cannot be constructed.
+    """
+    with _composed(text, source) as (loader, root):
+        try:
+            mapping: dict[Any, Any] = _construct(loader, root)
+        except ValueError as error:
+            raise UserError(f"{source}: {error}", "correct the value", "config.value") from error
+        return mapping
+
+
+@contextmanager
+def _composed(text: str, source: str) -> Iterator[tuple[yaml.SafeLoader, yaml.MappingNode]]:
+    """Parse YAML text up to the nodes of a mapping, from which values can be constructed."""
+    if len(text) > _MOST_BYTES:
+        raise _too_large(source)
     loader: yaml.SafeLoader | None = None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text, source)
         root = loader.get_single_node()
         if root is None:
-            raise UserError(f"{source}: the file is empty", "write the keys that you need")
+            raise UserError(
+                f"{source}: the file is empty", "write the keys that you need", "config.empty"
+            )
         _limit(root, source)
         if not isinstance(root, yaml.MappingNode):
             raise UserError(
                 f"{source}:{root.start_mark.line + 1}: found a {_kind(root)}; "
-                "allowed: sections with keys, such as 'TRAIN:' and below it '  ENABLE: True'"
+                "allowed: sections with keys, such as 'TRAIN:' and below it '  ENABLE: True'",
+                "write each key as KEY: VALUE",
+                "config.no_sections",
             )
-        tree = Tree()
-        _walk(root, "", source, loader, tree)
-        return tree
+        yield loader, root
     except yaml.YAMLError as error:
-        raise UserError(_syntax(error, source), "put the YAML right and start again") from error
-    except RecursionError as error:
-        raise UserError(f"{source}: nested too deeply") from error
+        raise UserError(
+            _syntax(error, source), "put the YAML right and start again", "config.syntax"
+        ) from error
     finally:
         if loader is not None:
             loader.dispose()
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe loader that limits the number and the depth of nodes while they are composed."""
+
+    def __init__(self, text: str, source: str) -> None:
+        super().__init__(text)
+        self.source = source
+        self.count = self.depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node and everything below it."""
+        self.count += 1
+        if self.count > _MOST_NODES or self.depth > _DEEPEST:
+            raise _too_large(self.source)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _construct(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    """Construct the value of a node; ValueError with the reason if its tag does not allow it."""
+    try:
+        return loader.construct_object(node, deep=True)
+    except yaml.YAMLError as error:
+        raise ValueError(_reason(error)) from error
+    # The constructors of PyYAML for !!int, !!bool, !!timestamp … fail in all these ways.
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        kind = node.tag.rpartition(":")[2]
+        value = show(node.value) if isinstance(node, yaml.ScalarNode) else f"a {_kind(node)}"
+        raise ValueError(f"cannot be read: got {value}, which is not a !!{kind}") from error
 
 
 def from_mapping(tree: Mapping[str, Any], source: str) -> Tree:
@@ -185,9 +257,9 @@ def _walk(
             _walk(value, f"{key}.", source, loader, tree)
         elif first is None:
             try:
-                built = loader.construct_object(value, deep=True)
-            except (yaml.YAMLError, ValueError) as error:
-                tree.problems.append(Problem(place, f"{key}: {_reason(error)}"))
+                built = _construct(loader, value)
+            except ValueError as error:
+                tree.problems.append(Problem(place, f"{key}: {error}"))
                 continue
             tree.entries[key] = Entry(key, built, place)
 
@@ -219,14 +291,21 @@ def _limit(root: yaml.Node, source: str) -> None:
         node, depth = nodes.pop()
         count += 1
         if count > _MOST_NODES or depth > _DEEPEST:
-            raise UserError(
-                f"{source}: too large or nested too deeply for a configuration",
-                "write values out instead of using anchors (&) and aliases (*)",
-            )
+            raise _too_large(source)
         children = node.value if isinstance(node, yaml.CollectionNode) else ()
         for child in children:
             parts = child if isinstance(child, tuple) else (child,)
             nodes.extend((part, depth + 1) for part in parts)
+
+
+def _too_large(source: str) -> UserError:
+    return UserError(
+        f"{source}: too large or nested too deeply for a configuration (at most "
+        f"{grouped(_MOST_NODES)} keys and values, {_DEEPEST} levels and {_MOST_BYTES >> 20} MiB)",
+        "check that this is the right file; write values out instead of using anchors (&) and "
+        "aliases (*)",
+        "config.too_large",
+    )
 
 
 def _kind(node: yaml.Node) -> str:
@@ -235,7 +314,7 @@ def _kind(node: yaml.Node) -> str:
     return "list" if isinstance(node, yaml.SequenceNode) else "section"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError):
         return f"cannot be read: {error.problem or error.context}"
     return f"cannot be read: {error}"

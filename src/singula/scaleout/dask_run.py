@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singula.errors import StorageError, UserError
-from singula.runtime import available_cores, prepare_process, release_memory
+from singula.paths import user_path
+from singula.runtime import available_cores, prepare_process, release_memory, thread_limit
+from singula.scaleout.dask_way import (
+    ALLOCATION,
+    QUEUES,
+    WORKERS,
+    check_jobs,
+    check_way,
+    one_block_per_job,
+    queue_values,
+    thread_settings,
+)
 from singula.scaleout.job import JobFolder
 from singula.scaleout.runner import MOST, Progress, Runner, Work, do_blocks, left_to_do
-from singula.words import counted, install_command
+from singula.words import counted
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -31,10 +40,6 @@ _AHEAD, _LEAST_AHEAD = 4, 64
 _SECONDS, _SECONDS_PER_WORKER = 1.0, 0.005
 _LOOK = 5.0  # seconds after which workers are counted again
 _DEATHS = 5
-_QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
-_WAYS = "local:N (workers on this machine), tcp://HOST:PORT (a scheduler), or " + ", ".join(
-    f"{name}:FILE" for name in _QUEUES
-)
 _PATIENCE = "120s"
 
 
@@ -207,8 +212,8 @@ def dask_runner(way: str, notify: Notify, *, memory: int, gpus: int = 0) -> Iter
         with _local_cluster(int(rest), memory, gpus) as client:
             notify(f"dask: {counted(int(rest), 'worker')} on this machine")
             yield DaskRunner(client)
-    elif kind in _QUEUES:
-        with _queue_cluster(kind, Path(rest), notify) as client:
+    elif kind in QUEUES:
+        with _queue_cluster(kind, user_path(rest, "--dask", "file"), notify) as client:
             yield DaskRunner(client)
     else:
         notify(f"dask: looking for the scheduler {way}, for {_PATIENCE} at most")
@@ -218,37 +223,13 @@ def dask_runner(way: str, notify: Notify, *, memory: int, gpus: int = 0) -> Iter
             yield DaskRunner(client)
 
 
-def check_way(way: str) -> None:
-    """Find mistakes in the words of ``--dask`` before there is anything to do.
-
-    Raises
-    ------
-    UserError
-        For words that are not known, a missing library, a file that describes no cluster.
-    """
-    kind, _, rest = way.partition(":")
-    if kind in _QUEUES and rest:
-        _queue_values(kind, Path(rest))
-    elif not re.fullmatch(r"local:0*[1-9]\d*|(tcp|tls|ucx|ws|wss)://.+", way):
-        raise UserError(f"--dask: found {way!r}; allowed: {_WAYS}")
-    for name in ("distributed", *(["dask_jobqueue"] if kind in _QUEUES else ())):
-        try:
-            import_module(name)
-        except ImportError as error:
-            raise UserError(
-                f"--dask {way}: the library {name} is not installed",
-                install_command("dask"),
-                "dask.library_missing",
-            ) from error
-
-
 def _prepare_dask() -> None:
     """Settings of the library, for this process and those that it starts."""
     import dask
 
     # A worker that is killed takes down what it was doing, which may be nobody's fault five times.
-    dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS, **_WORKERS})
-    started = {f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in _ALLOCATION.items()}
+    dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS, **WORKERS})
+    started = {f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in ALLOCATION.items()}
     dask.config.set(started)
     if not dask.config.get("logging", {}) and not dask.config.get("distributed.logging", {}):
         # Left to itself the library tells of each worker that comes and goes. The workers read
@@ -263,9 +244,8 @@ def _local_cluster(workers: int, memory: int, gpus: int) -> Iterator[Client]:
     """Processes of this machine, each with its share of cores, memory and GPUs."""
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    cores = int(said) if said.isdigit() else available_cores()
-    shared = _thread_settings(max(1, cores // workers))
+    cores = thread_limit() or available_cores()
+    shared = thread_settings(max(1, cores // workers))
     specs = {}
     for number in range(workers):
         environment = dict(shared)
@@ -294,23 +274,6 @@ _LOGS = {
     "distributed.worker": "critical",
     "distributed.worker.memory": "warning",
 }
-# Nothing stays in a worker between tasks, so it never waits for memory that nobody hands back. Its
-# thread is not looked at every 10 ms, which takes a twentieth of the time.
-_WORKERS = {
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.profile.enabled": False,
-}
-# Blocks are done in a thread, whose own arena would hand large arrays back to the system and take
-# them again page by page, whatever `prepare_process` says.
-_ALLOCATION = {"MALLOC_ARENA_MAX": "1"}
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-
-def _thread_settings(threads: int) -> dict[str, str]:
-    """Environment of a worker with so many threads, which sleep while they wait."""
-    return {**dict.fromkeys(_THREADS, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @contextmanager
@@ -353,49 +316,8 @@ def queue_cluster(queue: str, file: Path) -> Any:
     """
     import dask_jobqueue
 
-    jobs, values = _queue_values(queue, file)
-    try:
-        cluster = getattr(dask_jobqueue, _QUEUES[queue])(**_one_block_per_job(values))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{file}: {error}", "see dask-jobqueue's documentation") from error
+    jobs, values = queue_values(file)
+    check_jobs(queue, file, values)
+    cluster = getattr(dask_jobqueue, QUEUES[queue])(**one_block_per_job(values))
     cluster.scale(jobs=jobs)
     return cluster
-
-
-def _queue_values(queue: str, file: Path) -> tuple[int, dict[str, Any]]:
-    """How many jobs a file asks for, and what it says of each."""
-    import yaml
-
-    if not file.is_file():
-        raise UserError(
-            f"--dask {queue}:FILE: there is no file {file}",
-            "a YAML file with jobs, cores, memory, walltime and what else the queue wants",
-        )
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: is no YAML ({error})") from error
-    jobs = values.pop("jobs", None) if isinstance(values, dict) else None
-    if not isinstance(jobs, int) or jobs < 1:
-        raise UserError(
-            f"{file}: jobs: found {jobs}; give a mapping with jobs (1 or more), cores, memory …"
-        )
-    return jobs, values
-
-
-def _one_block_per_job(values: dict[str, Any]) -> dict[str, Any]:
-    """Arguments under which a job does one block at a time, with all its cores.
-
-    Left to itself dask-jobqueue gives a process a thread per core, each with a block of its own.
-    """
-    processes = values.get("processes", 1)
-    threads = max(1, int(values.get("cores") or 1) // int(processes))
-    as_named = {f"DASK_{k.upper().replace('.', '__')}": str(v) for k, v in _WORKERS.items()}
-    settings = {**_thread_settings(threads), **_ALLOCATION, **as_named}
-    exports = [f"export {name}={value}" for name, value in settings.items()]
-    return {
-        **values,
-        "processes": processes,
-        "job_script_prologue": [*exports, *values.get("job_script_prologue", ())],
-        "worker_extra_args": ["--nthreads", "1", *values.get("worker_extra_args", ())],
-    }

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 
 from singula.errors import UserError
-from singula.runtime import available_cores
+from singula.runtime import available_cores, launcher_number
 from singula.words import counted
 
 Result = TypeVar("Result")
@@ -56,7 +56,7 @@ class Device:
         """The device for this process."""
         if self.kind == "cpu":
             return torch.device("cpu")
-        local = int(os.environ.get("LOCAL_RANK", "0"))
+        local = launcher_number("LOCAL_RANK")
         return torch.device("cuda", self.indices[local % len(self.indices)])
 
 
@@ -105,7 +105,7 @@ def choose_device(
     asked = f"--gpu {request!r}" if request is not None else f"SYSTEM.DEVICE {configured!r}"
     if present:
         check_gpus(asked, wanted)
-        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        processes = launcher_number("LOCAL_WORLD_SIZE")
         if processes > len(wanted):
             raise UserError(
                 f"{asked}: names {len(wanted)} of the CUDA devices for "
@@ -229,7 +229,7 @@ def world_and_rank() -> tuple[int, int]:
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_world_size(), torch.distributed.get_rank()
-    return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    return launcher_number("WORLD_SIZE"), launcher_number("RANK")
 
 
 def join_processes(device: Device) -> None:

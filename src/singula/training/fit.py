@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from singula.data.dataset import EpochSampler, PatchDataset
 from singula.errors import UserError, is_out_of_memory, overflow_hint
 from singula.models import ModelSettings
+from singula.runtime import launcher_number
 from singula.training.callbacks import (
     CheckpointSettings,
     EpochLog,
@@ -363,7 +364,7 @@ def _network(description: dict[str, Any]) -> ModelSettings | None:
 def _trainer(settings: FitSettings, device: Device, callbacks: list[pl.Callback]) -> pl.Trainer:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     world, _ = world_and_rank()
-    nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+    nodes = launcher_number("GROUP_WORLD_SIZE")
     devices: int | list[int] = max(1, world // nodes)
     if device.kind == "cuda":
         devices = list(device.indices)
