@@ -16,6 +16,7 @@ from singula.inspection import (
     write_fixed,
     write_page,
 )
+from singula.io.run_lock import check_free, output_locks
 from singula.words import counted
 
 Notify = Callable[[str], None]
@@ -58,7 +59,7 @@ def check_data(
     ------
     UserError
         Both or none given, mistakes in the configuration, missing folders, a folder for the copy
-        that holds something.
+        that holds something. ``run.locked``: another process writes to the folder for the copy.
     """
     if (dataset is None) == (config_file is None):
         raise UserError(
@@ -69,6 +70,7 @@ def check_data(
         )
     if fix is not None:
         check_target(fix)
+        check_free(output_locks(fix))
     if html is not None:
         check_page(html)
     config, progress = None, notify if live else None

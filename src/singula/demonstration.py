@@ -15,6 +15,7 @@ from singula.data.patches import training_starts
 from singula.demo import make_dataset
 from singula.errors import UserError
 from singula.io.pairs import Pair
+from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_text
 from singula.training.speed import TrainingSpeed
 from singula.words import counted
@@ -280,11 +281,27 @@ def run_demo(
     Raises
     ------
     UserError
-        When the folder holds something else.
+        When the folder holds something else. ``run.locked``: another demonstration writes to it.
     """
     settings = (QUICK if quick else DEMOS)[ndim]
-    folder = output / f"{ndim}d"
     _check_place(output)
+    # The lock is next to the folder, which must be empty or marked.
+    with hold([lock_file(output, f"{ndim}d")], "demo", notify):
+        return _run_demo(
+            output / f"{ndim}d", ndim, settings, quick=quick, live=live, notify=notify, gpu=gpu
+        )
+
+
+def _run_demo(
+    folder: Path,
+    ndim: int,
+    settings: DemoSettings,
+    *,
+    quick: bool,
+    live: bool,
+    notify: Callable[[str], None],
+    gpu: str | None,
+) -> RunReport:
     # The file marks the folder as a demonstration before anything else is written.
     config = write_text(folder / MARK, demo_yaml(folder / "data", ndim, settings))
     train, val, test = settings.images

@@ -27,10 +27,14 @@ def launch_run(count: int, job: Job) -> int:
     ------
     UserError
         For a mistake in the configuration, which is said once, not by every process.
+        ``run.locked``: another process writes to this run.
     """
     from singula.config import load_config
+    from singula.io.run_lock import check_free
 
-    load_config(job.config, list(job.overrides))
+    config = load_config(job.config, list(job.overrides))
+    # The first process takes the locks; here the command fails before the others wait for it.
+    check_free(job.tree(config).lock_files(checkpoints=config.TRAIN.ENABLE))
     gpu = job.gpu
     if gpu is None:
         gpu = ",".join(map(str, range(count)))

@@ -6,6 +6,7 @@ import gc
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from singula.errors import UserError
 from singula.io.atomic import atomic_path
 from singula.io.log import RunLog
 from singula.io.results import ResultsTree
+from singula.io.run_lock import hold
 from singula.io.status import StatusLines
 from singula.runtime import check_launcher, importing, launcher_number
 from singula.stages.summary import peak_memory, write_summary
@@ -65,6 +67,11 @@ class Job:
     live: bool = False
     dask: str | None = None
 
+    def tree(self, config: Config) -> ResultsTree:
+        """Return the paths of the results."""
+        name = self.name or self.config.stem
+        return ResultsTree(self.result_dir / name, name, self.run_id, config.path_overrides())
+
     def arguments(self) -> list[str]:
         """What stands behind ``singula`` on the command line."""
         words = ["run", "--config", str(self.config), "--result_dir", str(self.result_dir)]
@@ -112,13 +119,15 @@ def run(job: Job, notify: Notify) -> RunReport:
     Raises
     ------
     UserError
-        For every mistake in the configuration, the folders or the files.
+        For every mistake in the configuration, the folders or the files. ``run.locked``: another
+        process writes to this run.
     """
     check_launcher()
     rank = launcher_number("RANK")
     log = RunLog(notify, quiet=rank > 0)
     try:
-        return _run(job, log, rank)
+        with ExitStack() as locks:
+            return _run(job, log, rank, locks)
     except UserError as error:
         log.keep(f"error: {error}")
         raise
@@ -127,15 +136,10 @@ def run(job: Job, notify: Notify) -> RunReport:
         gc.unfreeze()  # what was alive at `importing` may be the garbage of whoever called
 
 
-def _run(job: Job, log: RunLog, rank: int) -> RunReport:
+def _run(job: Job, log: RunLog, rank: int, locks: ExitStack) -> RunReport:
     began = time.perf_counter()
     config = load_config(job.config, job.overrides, notify=log)
-    tree = ResultsTree(
-        job.result_dir / (job.name or job.config.stem),
-        job.name or job.config.stem,
-        job.run_id,
-        config.path_overrides(),
-    )
+    tree = job.tree(config)
     if job.dask is not None and not (config.TEST.ENABLE and config.TEST.BY_CHUNKS.ENABLE):
         raise UserError(
             f"--dask {job.dask}: workers share the blocks of test images, but "
@@ -152,7 +156,9 @@ def _run(job: Job, log: RunLog, rank: int) -> RunReport:
         parse_gpu(job.gpu)  # a mistake is said before anything is written
     if job.resume and not tree.run.is_dir():
         log(f"--resume: there is no run {tree.run} to go on with; it begins")
-    if rank == 0:
+    if rank == 0:  # the other processes of this run write nothing
+        files = tree.lock_files(checkpoints=config.TRAIN.ENABLE)
+        locks.enter_context(hold(files, "run", log))
         tree.prepare()
         log.open(tree.log_file)
         _copy_config(job.config, tree)

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +16,8 @@ pytest.importorskip(
     "psutil", reason="no test of processes: `pip install 'singula[gui]'` is missing"
 )
 
+from locks import held_elsewhere
+
 from singula.gui import processes as module
 from singula.gui.control import Control, last_lines, next_run_id
 from singula.gui.processes import alive
@@ -30,7 +30,8 @@ from singula.gui.runs import (
     tail,
     view_run,
 )
-from singula.io.log import RunLog, is_marked
+from singula.io.log import RunLog
+from singula.io.run_lock import lock_file
 from singula.workflow import Job
 from singula.workflow import run as run_job
 
@@ -281,6 +282,12 @@ def test_a_run_of_the_command_line_that_failed_says_why(control: Control, tmp_pa
 
 def test_a_run_in_a_terminal_is_seen_and_left_alone(control: Control) -> None:
     folder = control.folder(job())
+    with held_elsewhere(lock_file(folder)):
+        _watch(control, folder)
+    assert view_run(folder).state == "unfinished"
+
+
+def _watch(control: Control, folder: Path) -> None:
     log = RunLog(lambda line: None)
     log.open(folder / "cells_1.log")
     log("training on 3 patches")
@@ -299,27 +306,12 @@ def test_a_run_in_a_terminal_is_seen_and_left_alone(control: Control) -> None:
     log("epoch 2/4: loss 2 (2 s, 0:03 left)")
     view = view_run(folder)
     assert (view.progress.phase, view.progress.left) == ("Training: epoch 2 of 4", "0:03")
-    with pytest.raises(UserError, match="in a terminal"):
+    with pytest.raises(UserError) as error:
         control.start(job(resume=True))
+    assert error.value.code == "run.locked"
     control.stop(folder)
     assert view_run(folder).state == "running"
     log.close()
-    assert view_run(folder).state == "unfinished"
-
-
-def test_the_mark_goes_with_a_killed_process(tmp_path: Path) -> None:
-    path = tmp_path / "a.log"
-    code = (
-        "import pathlib, time; from singula.io.log import RunLog; log = RunLog(print); "
-        f"log.open(pathlib.Path({str(path)!r})); log('begun'); time.sleep(60)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code]) as process:
-        until(lambda: is_marked(path) and "begun" in path.read_text())
-        process.kill()
-        process.wait()
-    assert not is_marked(path)
-    assert "begun" in path.read_text()
-    assert not is_marked(tmp_path / "nothing.log")
 
 
 def test_last_lines_and_long_logs(tmp_path: Path) -> None:

@@ -174,6 +174,7 @@ def predict(
     prepare_process()
     with importing():
         from singula.exports import sizes_from_text
+        from singula.io.run_lock import hold, output_locks
         from singula.loaded import (
             gather_images,
             load,
@@ -190,31 +191,32 @@ def predict(
 
         check_way(dask)
     files = gather_images(images)
-    loaded = load(model, device=choose_for_model(gpu, say).torch)
-    for line in loaded.notices:
-        say(line)
-    tasks = plan_predictions(
-        loaded,
-        files,
-        output,
-        series=series,
-        array=array or "",
-        frames=time_points,
-        tables=tables,
-        overwrite=overwrite or resume,
-    )
-    failed = predict_files(
-        loaded,
-        tasks,
-        output,
-        augment=augment,
-        tables=tables,
-        resume=resume,
-        notify=say,
-        dask=dask,
-        spacing=sizes,
-        unit=unit,
-    )
+    with hold(output_locks(output), "predict", say):
+        loaded = load(model, device=choose_for_model(gpu, say).torch)
+        for line in loaded.notices:
+            say(line)
+        tasks = plan_predictions(
+            loaded,
+            files,
+            output,
+            series=series,
+            array=array or "",
+            frames=time_points,
+            tables=tables,
+            overwrite=overwrite or resume,
+        )
+        failed = predict_files(
+            loaded,
+            tasks,
+            output,
+            augment=augment,
+            tables=tables,
+            resume=resume,
+            notify=say,
+            dask=dask,
+            spacing=sizes,
+            unit=unit,
+        )
     say(f"{len(tasks) - len(failed)} of {counted(len(tasks), 'image')}: {output}")
     if len(failed) == len(tasks):
         raise UserError(

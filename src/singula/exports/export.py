@@ -19,6 +19,7 @@ from singula.exports.qupath import write_geojson
 from singula.exports.source import Instances, Source, find_sources, of_array
 from singula.exports.tables import UNKNOWN, calibration, write_table
 from singula.io.image import Spacing
+from singula.io.run_lock import hold, output_locks
 from singula.words import counted
 
 Notify = Callable[[str], None]
@@ -92,7 +93,8 @@ def export(
     ------
     UserError
         For an unknown format, no instances, a file that is there already, or a volume in a format
-        that has none.
+        that has none. ``run.locked``: another process writes to the folder, or to the run that it
+        is in.
     """
     if to not in FORMATS:
         raise UserError(f"--to: found {to!r}; allowed {', '.join(FORMATS)}")
@@ -101,6 +103,19 @@ def export(
     if output is None and default is None:
         raise UserError("--output: there is no folder to write to", "name one")
     folder = Path(output) if output is not None else Path(str(default))
+    with hold(output_locks(folder), "export", notify):
+        return _write(kind, items, names, folder, overwrite=overwrite, notify=notify)
+
+
+def _write(
+    kind: Format,
+    items: Iterator[Instances],
+    names: list[str],
+    folder: Path,
+    *,
+    overwrite: bool,
+    notify: Notify | None,
+) -> list[Path]:
     targets = [folder / kind.file.format(name) for name in names]
     if kind.every is not None:
         targets = targets[:1]

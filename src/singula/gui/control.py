@@ -10,9 +10,10 @@ from singula.config import Config, load_config
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import Processes, alive, interrupt
-from singula.gui.runs import OUTPUT, RECORD, Record, read_record, runs_elsewhere
+from singula.gui.runs import OUTPUT, RECORD, Record, read_record
 from singula.io.atomic import make_folder, write_error
 from singula.io.results import ResultsTree
+from singula.io.run_lock import check_free
 from singula.io.write import write_json
 from singula.workflow import Job
 
@@ -59,15 +60,25 @@ class Control:
         Raises
         ------
         UserError
-            As `folder` does; the run is running already, or what an earlier one of this name and
-            number has left would be replaced.
+            As `folder` does; what an earlier run of this name and number has left would be
+            replaced. ``run.locked``: a process works on the run already.
         """
+        with self.processes.starting:
+            return self._start(job)
+
+    def _start(self, job: Job) -> Path:
         from singula.training.device import parse_gpu
 
         config, tree = self._opened(job)
         folder = self.guard.check(tree.run)
         parse_gpu(job.gpu or "")
-        _check_idle(folder)
+        if alive(read_record(folder), folder / OUTPUT) is not None:
+            raise UserError(
+                f"{folder.name} is running already",
+                "stop it first, or take another name",
+                "run.locked",
+            )
+        check_free(tree.lock_files(checkpoints=config.TRAIN.ENABLE))
         left = None if job.resume else _left_behind(tree, training=config.TRAIN.ENABLE)
         if left is not None:
             resumed = left == "training" and folder.is_dir()
@@ -133,18 +144,6 @@ class Control:
             return
         write_json(folder / RECORD, asdict(replace(record, stopped=True)))
         interrupt(process, kill=kill)
-
-
-def _check_idle(folder: Path) -> None:
-    """See that a run is not on, here or in a terminal: two would write the same files."""
-    record = read_record(folder)
-    if alive(record, folder / OUTPUT) is not None:
-        raise UserError(f"{folder.name} is running already", "stop it first, or take another name")
-    if runs_elsewhere(folder, record):
-        raise UserError(
-            f"{folder.name} is running already, in a terminal",
-            "stop it there with Ctrl-C, or take another name",
-        )
 
 
 def _delete(path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -159,9 +160,12 @@ class Processes:
     ----------
     home : Path
         Where they are started.
+    starting : threading.Lock
+        Held from the check that a run is idle until its record is written: pages work in threads.
     """
 
     home: Path
+    starting: threading.Lock = field(default_factory=threading.Lock)
     _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, arguments: Sequence[str], output: Path, *, append: bool = False) -> Started:

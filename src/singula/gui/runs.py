@@ -18,8 +18,8 @@ from pydantic import TypeAdapter
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import Started, alive
-from singula.io.log import is_marked
 from singula.io.results import ResultsTree
+from singula.io.run_lock import find_holder, lock_file
 from singula.paths import open_regular, read_text_file
 from singula.report.run_files import parse_history
 
@@ -304,10 +304,11 @@ def tail(path: Path) -> str:
 
 
 def runs_elsewhere(folder: Path, record: Record | None) -> bool:
-    """Whether the run is on, though no interface has started it: in a terminal."""
-    return alive(record, folder / OUTPUT) is None and any(
-        is_marked(path) for path in _own_logs(folder)
-    )
+    """Return True if the run is on, although no interface started it: in a terminal."""
+    if alive(record, folder / OUTPUT) is not None:
+        return False
+    holder = find_holder(lock_file(folder))
+    return holder is not None and holder.task in ("run", "")
 
 
 def _own_logs(folder: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from singula.gui.results import Results
 from singula.gui.retune import PREFIX, config_of
 from singula.gui.runs import IMAGE, MAX_TABLE, error_in, read_record, read_start, tail
 from singula.io.results import ResultsTree
+from singula.io.run_lock import check_free, lock_file
 from singula.io.write import write_json
 from singula.paths import read_text_file
 from singula.tuning.tuner import check_goal
@@ -100,23 +101,27 @@ def start_search(
     Raises
     ------
     UserError
-        For an IoU that is none; images outside the folders of the interface; a search that is on.
+        For an IoU that is none; images outside the folders of the interface. ``run.locked``: a
+        process works on the run already.
     """
     check_goal(metric, iou)
     tree = results.files.tree
     if not tree.run.is_dir():
         raise UserError(f"{tree.run}: is no longer there", "open another run")
-    if alive(_record(tree), tree.tuning / OUTPUT) is not None:
-        raise UserError(f"{tree.run.name} is being tuned already", "wait, or cancel it first")
     _check_places(results, config_of(results), guard)
     arguments = ["tune", str(tree.run), "--metric", metric, "--iou", f"{iou:g}", "--no-save"]
     run = read_record(tree.run)
     arguments += ["--gpu", run.gpu] if run is not None and run.gpu else []
-    (tree.tuning / RECORD).unlink(missing_ok=True)
-    started = processes.start(arguments, tree.tuning / OUTPUT)
-    write_json(
-        tree.tuning / RECORD, asdict(SearchRecord(**asdict(started), metric=metric, iou=iou))
-    )
+    with processes.starting:
+        if alive(_record(tree), tree.tuning / OUTPUT) is not None:
+            raise UserError(
+                f"{tree.run.name} is being tuned already", "wait, or cancel it first", "run.locked"
+            )
+        check_free([lock_file(tree.run)])
+        (tree.tuning / RECORD).unlink(missing_ok=True)
+        started = processes.start(arguments, tree.tuning / OUTPUT)
+        record = SearchRecord(**asdict(started), metric=metric, iou=iou)
+        write_json(tree.tuning / RECORD, asdict(record))
 
 
 def stop_search(tree: ResultsTree) -> None:

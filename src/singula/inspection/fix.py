@@ -17,6 +17,7 @@ from singula.io.atomic import atomic_folder, atomic_path, make_folder
 from singula.io.formats import full_suffix_of
 from singula.io.image import Image
 from singula.io.pairs import Pair
+from singula.io.run_lock import NAME, hold, output_locks
 from singula.io.write import write_tiff
 from singula.words import counted
 
@@ -57,7 +58,9 @@ def check_target(folder: Path, inspection: Inspection | None = None) -> None:
     ------
     UserError
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (
+        not folder.is_dir() or any(path.name != NAME for path in folder.iterdir())
+    ):
         raise UserError(
             f"--fix: {folder} exists and is not empty",
             "give a new folder; the corrected copy never replaces anything",
@@ -94,11 +97,18 @@ def write_fixed(
     Raises
     ------
     UserError
-        The folder holds something, is among the originals, or cannot be written.
+        The folder holds something, is among the originals, or cannot be written. ``run.locked``:
+        another process writes to it.
     """
     folder = Path(folder)
     check_target(folder, inspection)
     make_folder(folder)
+    with hold(output_locks(folder), "check", notify):
+        check_target(folder, inspection)  # another process may have written to it
+        return _write_copy(inspection, folder, notify)
+
+
+def _write_copy(inspection: Inspection, folder: Path, notify: Notify | None) -> FixReport:
     fixable: dict[Path, list[Finding]] = {}
     unusable: dict[Path, str] = {}
     for finding in inspection.findings:

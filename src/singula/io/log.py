@@ -1,21 +1,14 @@
-"""The log of a run, marked while the run is on; the system takes the mark away with the process."""
+"""The log of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
-from singula.paths import open_regular
-
-try:
-    import fcntl
-except ImportError:  # not on Windows; there nobody can tell
-    fcntl = None  # type: ignore[assignment]
 
 
 class RunLog:
@@ -29,16 +22,12 @@ class RunLog:
         self.notices: set[str] = set()
 
     def open(self, path: Path) -> None:
-        """From now on write to this file, beginning with what was said before.
-
-        While it is open it is marked, so that others see that the run is on.
-        """
+        """Write to this file from now on, beginning with the earlier lines."""
         make_folder(path.parent)
         try:
             self.file = path.open("a", encoding="utf-8", buffering=1)
         except OSError as error:
             raise write_error(path, error) from error
-        _mark(self.file)
         for line in self.waiting:
             self._write(line)
 
@@ -93,37 +82,3 @@ def notify_once(notify: Callable[[str], None], rule: str, name: str, examples: s
 
 def _stamped(line: str) -> str:
     return f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}"
-
-
-def _mark(file: IO[str]) -> None:
-    """Mark an open file as long as it is open; without a word where that cannot be done."""
-    if fcntl is not None:
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-
-def is_marked(path: Path) -> bool:
-    """Whether a process that runs has marked a file."""
-    if fcntl is None:
-        return False
-    with _opened(path) as file:
-        if file is None:
-            return False
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes] | None]:
-    try:
-        file = open_regular(path)
-    except UserError:
-        yield None
-        return
-    with file:
-        yield file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Literal, overload
 
 from singula.errors import UserError
 from singula.io.atomic import make_folder, remove_leftovers, write_error
+from singula.io.run_lock import lock_file
 from singula.paths import user_name
 from singula.words import show
 
@@ -21,11 +23,23 @@ WatershedPart = Literal["seed_map", "foreground", "semantic", "watershed"]
 
 
 class _Place:
-    """A path of the tree: where it is by default, and the key with which a user moves it."""
+    """A path of the tree: where it is by default, and the key with which a user moves it.
 
-    def __init__(self, default: str, key: str | None = None) -> None:
+    Parameters
+    ----------
+    default : str
+    key : str, optional
+    lock : {"folder", "job", None}
+        Lock of a writer, if the folder is outside the run folder: of the whole folder, or of the
+        files whose names begin with NAME_RUN. Files without a lock are the same for all runs.
+    """
+
+    def __init__(
+        self, default: str, key: str | None = None, lock: Literal["folder", "job"] | None = None
+    ) -> None:
         self.default = default
         self.key = key
+        self.lock = lock
 
     @overload
     def __get__(self, tree: None, owner: type[ResultsTree]) -> _Place: ...
@@ -64,34 +78,38 @@ class ResultsTree:
         A name that is empty or holds a path separator; a negative run.
     """
 
-    run = _Place("{0.job_dir}/results/{0.job_id}", "PATHS.RESULT_DIR.PATH")
+    run = _Place("{0.job_dir}/results/{0.job_id}", "PATHS.RESULT_DIR.PATH", "folder")
     # predictions and instances
-    per_image = _Place("{0.run}/per_image", "PATHS.RESULT_DIR.PER_IMAGE")
+    per_image = _Place("{0.run}/per_image", "PATHS.RESULT_DIR.PER_IMAGE", "folder")
     per_image_instances = _Place(
-        "{0.run}/per_image_instances", "PATHS.RESULT_DIR.PER_IMAGE_INSTANCES"
+        "{0.run}/per_image_instances", "PATHS.RESULT_DIR.PER_IMAGE_INSTANCES", "folder"
     )
     per_image_post_processing = _Place(
-        "{0.run}/per_image_post_processing", "PATHS.RESULT_DIR.PER_IMAGE_POST_PROCESSING"
+        "{0.run}/per_image_post_processing", "PATHS.RESULT_DIR.PER_IMAGE_POST_PROCESSING", "folder"
     )
-    full_image = _Place("{0.run}/full_image", "PATHS.RESULT_DIR.FULL_IMAGE")
+    full_image = _Place("{0.run}/full_image", "PATHS.RESULT_DIR.FULL_IMAGE", "folder")
     full_image_instances = _Place(
-        "{0.run}/full_image_instances", "PATHS.RESULT_DIR.FULL_IMAGE_INSTANCES"
+        "{0.run}/full_image_instances", "PATHS.RESULT_DIR.FULL_IMAGE_INSTANCES", "folder"
     )
     full_image_post_processing = _Place(
-        "{0.run}/full_image_post_processing", "PATHS.RESULT_DIR.FULL_IMAGE_POST_PROCESSING"
+        "{0.run}/full_image_post_processing",
+        "PATHS.RESULT_DIR.FULL_IMAGE_POST_PROCESSING",
+        "folder",
     )
-    as_3d_stack = _Place("{0.run}/as_3d_stack", "PATHS.RESULT_DIR.AS_3D_STACK")
+    as_3d_stack = _Place("{0.run}/as_3d_stack", "PATHS.RESULT_DIR.AS_3D_STACK", "folder")
     as_3d_stack_post_processing = _Place(
-        "{0.run}/as_3d_stack_post_processing", "PATHS.RESULT_DIR.AS_3D_STACK_POST_PROCESSING"
+        "{0.run}/as_3d_stack_post_processing",
+        "PATHS.RESULT_DIR.AS_3D_STACK_POST_PROCESSING",
+        "folder",
     )
     instance_associations = _Place(
-        "{0.run}/instance_associations", "PATHS.RESULT_DIR.INST_ASSOC_POINTS"
+        "{0.run}/instance_associations", "PATHS.RESULT_DIR.INST_ASSOC_POINTS", "folder"
     )
-    watershed_dir = _Place("{0.run}/watershed", "PATHS.WATERSHED_DIR")
+    watershed_dir = _Place("{0.run}/watershed", "PATHS.WATERSHED_DIR", "folder")
     # checks
-    aug = _Place("{0.run}/aug", "PATHS.DA_SAMPLES")
-    gen_check = _Place("{0.run}/gen_check", "PATHS.GEN_CHECKS")
-    gen_mask_check = _Place("{0.run}/gen_mask_check", "PATHS.GEN_MASK_CHECKS")
+    aug = _Place("{0.run}/aug", "PATHS.DA_SAMPLES", "folder")
+    gen_check = _Place("{0.run}/gen_check", "PATHS.GEN_CHECKS", "folder")
+    gen_mask_check = _Place("{0.run}/gen_mask_check", "PATHS.GEN_MASK_CHECKS", "folder")
     # what cannot be written next to the images
     channels = _Place("{0.run}/channels")
     # training
@@ -102,10 +120,10 @@ class ResultsTree:
     mean_file = _Place("{0.checkpoints}/normalization_mean_value.npy", "PATHS.MEAN_INFO_FILE")
     std_file = _Place("{0.checkpoints}/normalization_std_value.npy", "PATHS.STD_INFO_FILE")
     prob_map = _Place("{0.job_dir}/prob_map", "PATHS.PROB_MAP_DIR")
-    train_logs = _Place("{0.run}/train_logs", "LOG.LOG_DIR")
+    train_logs = _Place("{0.run}/train_logs", "LOG.LOG_DIR", "job")
     train_log = _Place("{0.train_logs}/{0.log_prefix}.csv")
-    tensorboard = _Place("{0.run}/tensorboard", "LOG.TENSORBOARD_LOG_DIR")
-    charts = _Place("{0.run}/charts", "PATHS.CHARTS")
+    tensorboard = _Place("{0.run}/tensorboard", "LOG.TENSORBOARD_LOG_DIR", "job")
+    charts = _Place("{0.run}/charts", "PATHS.CHARTS", "job")
     loss_chart = _Place("{0.charts}/{0.job_id}_loss.png")
     model_plot = _Place("{0.charts}/model_plot_{0.job_id}.png")
     # the run as a whole
@@ -168,6 +186,28 @@ class ResultsTree:
         """Return every folder and file that a run writes, or loads as its checkpoint."""
         places = [place for place in vars(ResultsTree).values() if isinstance(place, _Place)]
         return [place.__get__(self, ResultsTree) for place in places]
+
+    @property
+    def checkpoint_lock(self) -> Path:
+        """Lock file of the checkpoints of this run; other runs of the job may write next to it."""
+        return lock_file(self.checkpoints, self.job_id)
+
+    def lock_files(self, *, checkpoints: bool) -> list[Path]:
+        """Return the lock files that `singula run` must hold to write this run.
+
+        Parameters
+        ----------
+        checkpoints : bool
+            Checkpoints are written, too.
+        """
+        run = Path(os.path.realpath(self.run))
+        files = [self.checkpoint_lock] if checkpoints else []
+        for place in vars(ResultsTree).values():
+            if isinstance(place, _Place) and place.lock is not None:
+                folder = Path(os.path.realpath(place.__get__(self, ResultsTree)))
+                if run not in folder.parents:
+                    files.append(lock_file(folder, self.job_id if place.lock == "job" else ""))
+        return files
 
     def fill(self, text: str) -> str:
         """Put job folder and NAME_RUN in the place of `JOB_DIR` and `JOB_ID`."""

@@ -19,6 +19,7 @@ from singula.io.image import check_spacing, resized_spacing
 from singula.io.lazy_array import notice_constant
 from singula.io.pairs import Pair
 from singula.io.read import file_notes, geometry, image_layout, read_header, read_image
+from singula.io.run_lock import hold, output_locks
 from singula.io.units import replaced_size
 from singula.io.write import write_csv, write_tiff
 from singula.loaded.model import Model
@@ -73,6 +74,7 @@ def predict_files(
     ------
     UserError
         If `spacing` does not have one number for each axis of the model, or `unit` comes alone.
+        ``run.locked``: another process writes to the folder.
     """
     failed: dict[str, str] = {}
     told: set[str] = set()
@@ -85,7 +87,8 @@ def predict_files(
             "predict.unit_alone",
         )
     sizes = _Sizes(spacing, unit)
-    with _workers(model, dask, notify) as runner:
+    locks = hold(output_locks(output), "predict", notify)
+    with locks, _workers(model, dask, notify) as runner:
         for number, pair in enumerate(images, 1):
             target = output / f"{pair.name}.tif"
             large = target.with_name(f"{pair.name}.zarr")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_text
 from singula.report import image_sections, run_sections, score_sections
 from singula.report.html import Markup, join, page, section, tag
@@ -45,8 +46,14 @@ def build_report(run: Path) -> Path:
     ------
     UserError
         The folder is no finished run's, a table in it is damaged, or it cannot be written.
+        ``run.locked``: another process writes to the run.
     """
     files = open_run(run)
+    with hold([lock_file(files.tree.run)], "report"):
+        return _write_report(files)
+
+
+def _write_report(files: RunFiles) -> Path:
     sources = open_sources(files)
     stages = files.stages()
     shown = [stage for stage in stages if stage.view == stages[0].view]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from singula.config.thresholds import with_tuned
 from singula.evaluate import score_rows
 from singula.instances import DecodeSettings
+from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_csv, write_text
 from singula.stages import settings as from_config
 from singula.stages.post import PostSettings, process_instances, seed_filter
@@ -109,9 +110,12 @@ def open_tuner(
     Raises
     ------
     UserError
-        When the run, its checkpoint or the images are not there.
+        When the run, its checkpoint or the images are not there. ``run.locked``: another process
+        writes to the run.
     """
-    return _tuner(find_run(run), metric, iou, device, notify)
+    found = find_run(run)
+    with hold(_locks(found), "tune", notify):
+        return _tuner(found, metric, iou, device, notify)
 
 
 def tune(
@@ -144,6 +148,13 @@ def tune(
         As `open_tuner`.
     """
     found = find_run(run)
+    with hold(_locks(found, save=save), "tune", notify):
+        return _tune(found, metric, iou, device, notify, save=save)
+
+
+def _tune(
+    found: Run, metric: str, iou: float, device: str | torch.device, notify: Notify, *, save: bool
+) -> TuneResult:
     tuner = _tuner(found, metric, iou, device, notify)
     held = sum(not example.training for example in tuner.examples)
     images = counted(held, "validation image")
@@ -299,12 +310,13 @@ def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
         "# Thresholds tuned by `singula tune` on validation images. To test with them:\n"
         f"# {again}\n{config.to_yaml()}"
     )
-    for number in range(1, 1000):
-        path = tree.tuning / ("tuned.yaml" if number == 1 else f"tuned_{number}.yaml")
-        if not path.exists():
-            return write_text(path, text)
-        if path.read_text(encoding="utf-8") == text:
-            return path
+    with hold(_locks(run), "tune"):
+        for number in range(1, 1000):
+            path = tree.tuning / ("tuned.yaml" if number == 1 else f"tuned_{number}.yaml")
+            if not path.exists():
+                return write_text(path, text)
+            if path.read_text(encoding="utf-8") == text:
+                return path
     raise RuntimeError("a thousand tuned configurations")
 
 
@@ -330,16 +342,29 @@ def save_thresholds(
     Raises
     ------
     UserError
-        For a key or value that is not allowed, or a file that cannot be written.
+        For a key or value that is not allowed, or a file that cannot be written. ``run.locked``:
+        another process writes to the run.
     """
     DecodeSettings.from_keys(thresholds)
     path = run.checkpoint.path
-    if path.resolve().parent != run.tree.checkpoints.resolve():
+    if not _is_own(run):
         return None
     tuned = {"thresholds": dict(thresholds), **(found or {})}
     if run.checkpoint.description.get("tuned") != tuned:
-        save_tuned(path, tuned)
+        with hold(_locks(run, save=True), "tune"):
+            save_tuned(path, tuned)
     return path
+
+
+def _locks(run: Run, *, save: bool = False) -> list[Path]:
+    """Return the lock files of the folder of a run and, to `save` thresholds, of its checkpoint."""
+    files = [lock_file(run.tree.run)]
+    return [*files, run.tree.checkpoint_lock] if save and _is_own(run) else files
+
+
+def _is_own(run: Run) -> bool:
+    """Return True if the checkpoint is in the folder that the run writes checkpoints to."""
+    return run.checkpoint.path.resolve().parent == run.tree.checkpoints.resolve()
 
 
 def result_lines(result: TuneResult) -> list[str]:
