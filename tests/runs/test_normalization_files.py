@@ -10,7 +10,7 @@ from singula.config import config_from_dict
 from singula.errors import UserError
 from singula.io.read import read_image, read_labels
 from singula.stages.normalization import with_statistics
-from singula.training.checkpoint import KEY, Checkpoint
+from singula.training.checkpoint import KEY, Checkpoint, write_checkpoint
 
 CUSTOM = {"DATA.NORMALIZATION.TYPE": "custom"}
 SET = {**CUSTOM, "DATA.NORMALIZATION.APPLICATION_MODE": "dataset"}
@@ -60,7 +60,7 @@ def without_values(path: Path, *, whole: bool) -> None:
         del contents[KEY]["normalizer"]
     else:
         contents[KEY]["normalizer"]["statistics"] = None
-    torch.save(contents, path)
+    write_checkpoint(contents, path)
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -193,7 +193,7 @@ class TestCheckpoint:
         torch.save({"weights": 1}, tmp_path / "other.pth")
         with pytest.raises(UserError, match="not a Singula checkpoint"):
             load_checkpoint(tmp_path / "other.pth")
-        self.save(tmp_path / "new.pth", singula={"format": 99})
+        torch.save({"state_dict": {}, "singula": {"format": 99}}, tmp_path / "new.pth")
         with pytest.raises(UserError, match="format 99"):
             load_checkpoint(tmp_path / "new.pth")
 

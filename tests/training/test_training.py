@@ -15,7 +15,7 @@ from singula.errors import UserError
 from singula.models import ModelSettings, build_model
 from singula.training import fit as fit_module
 from singula.training.callbacks import CheckpointSettings, EpochLog, append_row
-from singula.training.checkpoint import KEY, load_checkpoint
+from singula.training.checkpoint import KEY, load_checkpoint, write_checkpoint
 from singula.training.device import Device
 from singula.training.fit import FitResult, FitSettings, Training, fit
 from singula.training.loader import PartsLoader, PartsSampler, make_loader
@@ -86,7 +86,7 @@ def test_a_network_stored_before_there_was_a_choice_is_resumed(tmp_path: Path) -
     train(tmp_path, epochs=1)
     contents = torch.load(tmp_path / "last.pth", weights_only=True)
     del contents[KEY]["model"]["transformer"]
-    torch.save(contents, tmp_path / "last.pth")
+    write_checkpoint(contents, tmp_path / "last.pth")
     result, _ = train(tmp_path, epochs=2, resume=True)
     assert len(result.history) == 2
 

@@ -23,6 +23,7 @@ from singula.config.source import (
     Tree,
     from_mapping,
     from_overrides,
+    parse_yaml,
     read_yaml,
 )
 from singula.config.thresholds import set_by_user
@@ -93,6 +94,17 @@ def config_from_dict(
         As for `load_config`.
     """
     return _build(from_mapping(tree, source), overrides, source, notify)
+
+
+def config_from_text(text: str, source: str) -> Config:
+    """Read a configuration from YAML text; `source` is its name in messages.
+
+    Raises
+    ------
+    UserError
+        As for `load_config`.
+    """
+    return _build(parse_yaml(text, source), (), source, None)
 
 
 def read_values(path: str | Path) -> tuple[dict[str, Any], list[str]]:

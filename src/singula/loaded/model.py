@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.config import Config, config_from_dict
+from singula.config import Config
 from singula.data.preprocess import Reference, preprocess, resize_labels
 from singula.errors import UserError
 from singula.instances import Decoded, DecodeSettings, decode, warn_of_unused
@@ -29,7 +29,7 @@ from singula.stages.post import (
 )
 from singula.stages.reading import Reader, reader_for
 from singula.stages.thresholds import apply_tuned, threshold_lines
-from singula.stages.weights import predictor_from
+from singula.stages.weights import predictor_from, trained_config
 from singula.training.checkpoint import load_checkpoint
 from singula.words import counted
 
@@ -266,13 +266,12 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
         When there is no checkpoint, or it cannot be read.
     """
     import torch
-    import yaml
 
-    checkpoint = load_checkpoint(find_model(run_or_checkpoint))
-    config = config_from_dict(
-        yaml.safe_load(checkpoint.description["config"]), source=str(checkpoint.path)
-    )
-    config, notices = apply_tuned(config, checkpoint.description, always=True)
+    notices: list[str] = []
+    checkpoint = load_checkpoint(find_model(run_or_checkpoint), notices.append)
+    config = trained_config(checkpoint)
+    config, tuned = apply_tuned(config, checkpoint.description, always=True)
+    notices += tuned
     checkpoint = with_statistics(config, checkpoint, notices.append)
     notices += threshold_lines(config)
     predictor, normalizer = predictor_from(config, checkpoint, torch.device(device))

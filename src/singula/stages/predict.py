@@ -300,7 +300,9 @@ class TestRun:
         """Find the stored maps that may be used again, and say what is made of the others."""
         self.weights = None
         if checkpoint is not None:
-            self.weights = with_statistics(self.config, load_checkpoint(checkpoint), self.notify)
+            self.weights = with_statistics(
+                self.config, load_checkpoint(checkpoint, self.notify), self.notify
+            )
         known = self.weights.fingerprint if self.weights is not None else None
         self.stored = StoredMaps(self.config, self.tree, known)
         if not self.config.TEST.REUSE_PREDICTIONS:

@@ -31,7 +31,7 @@ from singula.stages import settings as from_config
 from singula.stages.augmentation import augment_settings
 from singula.stages.reading import Reader, reader_for
 from singula.survey import Survey
-from singula.training.checkpoint_io import AtomicCheckpointIO
+from singula.training.checkpoint import FORMAT, KEY, write_checkpoint
 from singula.training.device import Device, choose_device, training_arithmetic, use_cores
 from singula.training.loader import loader_workers
 from singula.training.metrics import MapScores
@@ -258,8 +258,12 @@ def measure_training(
     with training_arithmetic(), TemporaryDirectory() as folder:
 
         def save() -> None:
-            contents = {"state_dict": network.state_dict(), "optimizer": optimiser.state_dict()}
-            AtomicCheckpointIO().save_checkpoint(contents, Path(folder, "last.pth"))
+            contents = {
+                "state_dict": network.state_dict(),
+                "optimizer_states": [optimiser.state_dict()],
+                KEY: {"format": FORMAT},
+            }
+            write_checkpoint(contents, Path(folder, "last.pth"))
 
         return TrainingSpeed(
             # Random changes of patches differ in cost, so their mean counts.

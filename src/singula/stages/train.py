@@ -115,7 +115,7 @@ def _prepare(
     parameters : int
         Numbers that are learned.
     """
-    origin = _origin(config, tree, resume=resume)  # a mistake is said before the images are read
+    origin = _origin(config, tree, notify, resume=resume)  # reported before images are read
     training, validation = main_first(
         lambda: load_training(config, notify, notify.update, channels=tree.channels)
     )
@@ -200,11 +200,15 @@ def _say_what_is_safe(last: Path, notify: Notify) -> None:
             notify("no epoch was finished, so there is no checkpoint yet")
 
 
-def _origin(config: Config, tree: ResultsTree, *, resume: bool) -> Checkpoint | None:
+def _origin(
+    config: Config, tree: ResultsTree, notify: Notify, *, resume: bool
+) -> Checkpoint | None:
     """The checkpoint from which training goes on or sets out."""
     if resume and tree.checkpoint_last.is_file():
-        return load_checkpoint(tree.checkpoint_last)
-    return load_checkpoint(find_start(config, tree)) if config.MODEL.LOAD_CHECKPOINT else None
+        return load_checkpoint(tree.checkpoint_last, notify)
+    return (
+        load_checkpoint(find_start(config, tree), notify) if config.MODEL.LOAD_CHECKPOINT else None
+    )
 
 
 def _begin(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from singula.config import Config
+from singula.config.load import config_from_text
+from singula.config.source import parse_yaml
 from singula.data.normalize import Normalizer
 from singula.errors import UserError
 from singula.io.results import ResultsTree
@@ -23,6 +25,8 @@ from singula.words import install_command
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+# Keys by which a training starts from other weights
+_START = ("MODEL.LOAD_CHECKPOINT", "PATHS.CHECKPOINT_FILE")
 # What a network's settings are called in the configuration; dropout does nothing in prediction.
 _KEYS = {
     "ndim": "PROBLEM.NDIM",
@@ -82,12 +86,28 @@ def find_start(config: Config, tree: ResultsTree) -> Path:
 
 def _set_out_from(own: Path, start: Path) -> bool:
     """Whether a checkpoint is of a training that began with the weights of another file."""
-    import yaml
+    text = load_checkpoint(own).description.get("config")
+    entries = parse_yaml(text, str(own)).entries if text else {}
+    used, named = (entries[key].value if key in entries else None for key in _START)
+    return bool(used and named) and Path(str(named)).resolve() == start.resolve()
 
-    keys = yaml.safe_load(load_checkpoint(own).description.get("config") or "") or {}
-    used = (keys.get("MODEL") or {}).get("LOAD_CHECKPOINT")
-    named = str((keys.get("PATHS") or {}).get("CHECKPOINT_FILE") or "")
-    return bool(used and named) and Path(named).resolve() == start.resolve()
+
+def trained_config(checkpoint: Checkpoint) -> Config:
+    """Return the configuration of a checkpoint's training.
+
+    Raises
+    ------
+    UserError
+        ``checkpoint.no_config``: the checkpoint contains none; or the configuration is invalid.
+    """
+    text = checkpoint.description.get("config")
+    if not text:
+        raise UserError(
+            f"{checkpoint.path}: contains no configuration, which predictions need",
+            "use a checkpoint that `singula run` wrote",
+            "checkpoint.no_config",
+        )
+    return config_from_text(text, str(checkpoint.path))
 
 
 def _named(config: Config) -> Path | None:

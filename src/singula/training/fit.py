@@ -40,6 +40,13 @@ from singula.training.losses import InstanceLoss
 from singula.training.module import InstanceModule
 from singula.training.optimise import OptimiserSettings
 from singula.training.progress import ProgressReport
+from singula.training.resume import (
+    check_optimiser,
+    check_state,
+    restore_best,
+    save_light,
+    training_state,
+)
 from singula.words import counted
 
 _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -212,10 +219,11 @@ def _fit(job: Training) -> FitResult:
         # A training that goes on elsewhere has no best epoch there yet; its last one stands in.
         module.forgets_best = start != checkpoints.last
         contents = read_checkpoint(start)
+        training_state(start, contents)
         if rank == 0 and module.forgets_best:
             save_light(contents, checkpoints.best)
         elif rank == 0:
-            restore_best(contents, checkpoints.best, notify)
+            restore_best(start, contents, checkpoints.best, notify)
         share_from_main(None)  # the others read what the first one has written
         check_optimiser(start, contents, job.optimiser, notify)
         if _is_finished(start, contents, settings.epochs, checkpoints.patience, module):
@@ -235,6 +243,8 @@ def _fit(job: Training) -> FitResult:
     trainer = _trainer(
         settings, job.device, [report, SaveCheckpoints(checkpoints, report.status, after_epoch)]
     )
+    if start is not None:
+        check_state(start, contents, module, trainer)
     train_loader = _loader(job.training, settings, job.device, train=True)
     val_loader = None
     if job.validation is not None:
@@ -252,63 +262,6 @@ def _fit(job: Training) -> FitResult:
                 raise KeyboardInterrupt from None
             raise
     return _finish(job.network, module, checkpoints)
-
-
-def restore_best(contents: dict[str, Any], best: Path, notify: Notify) -> None:
-    """See that the best checkpoint is there, and is the one that the last one (`contents`) knows.
-
-    A run that is killed between writing the last and the best checkpoint of an epoch leaves the
-    best one of an earlier epoch, or none.
-    """
-    epoch = int(contents["epoch"]) + 1
-    wanted = contents[KEY]["training"]["progress"]["best_epoch"]
-    known = best.is_file() and load_checkpoint(best).epoch + 1 == wanted
-    if known or wanted < 1:
-        return
-    if wanted != epoch and best.is_file():
-        return
-    if wanted != epoch:
-        notify(
-            f"{best}: is missing (it was of epoch {wanted}); the last checkpoint, of "
-            f"epoch {epoch}, takes its place"
-        )
-    save_light(contents, best)
-
-
-def save_light(contents: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint without the state of its training."""
-    state = ("optimizer_states", "lr_schedulers", "loops", "callbacks")
-    light = {name: value for name, value in contents.items() if name not in state}
-    AtomicCheckpointIO().save_checkpoint(light, path)
-
-
-def check_optimiser(
-    start: Path, contents: dict[str, Any], wanted: OptimiserSettings, notify: Notify
-) -> None:
-    """See that a training goes on with the optimiser and schedule that it began with.
-
-    Raises
-    ------
-    UserError
-        When one of them is another one, whose state the checkpoint has not.
-    """
-    stored = contents[KEY]["training"].get("optimiser")
-    if stored is None:  # written by an earlier version
-        return
-    fixed = {"name": "TRAIN.OPTIMIZER", "schedule": "TRAIN.LR_SCHEDULER.NAME"}
-    for name, key in fixed.items():
-        if stored[name] != getattr(wanted, name):
-            raise UserError(
-                f"{key}: found {getattr(wanted, name)!r}; the training in {start} has "
-                f"{stored[name]!r}",
-                "restore the key, or start anew from its weights: without --resume, with "
-                "MODEL.LOAD_CHECKPOINT: True",
-            )
-    kept = {"lr": "TRAIN.LR", "weight_decay": "TRAIN.W_DECAY", "betas": "TRAIN.OPT_BETAS"}
-    for name, key in kept.items():
-        old, new = stored[name], getattr(wanted, name)
-        if (tuple(old) if name == "betas" else old) != new:
-            notify(f"{key}: {new} has no effect; a training goes on as it began, with {old}")
 
 
 def _compile(network: nn.Module, device: Device, notify: Notify) -> None:
@@ -345,12 +298,6 @@ def _is_finished(
         raise UserError(
             f"{path}: was trained with another network than the configured one",
             "drop --resume to start anew, use another --run_id, or restore the MODEL.* keys",
-        )
-    if not contents.get("optimizer_states"):
-        raise UserError(
-            f"{path}: holds weights only, not the state of its training",
-            "go on from the last checkpoint (MODEL.LOAD_CHECKPOINT_EPOCH: last_on_train), or start "
-            "from the weights alone (MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS: True)",
         )
     return len(module.history) >= epochs or 0 < patience <= module.progress["bad_epochs"]
 

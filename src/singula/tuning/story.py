@@ -113,7 +113,7 @@ def open_tuner(
         When the run, its checkpoint or the images are not there. ``run.locked``: another process
         writes to the run.
     """
-    found = find_run(run)
+    found = find_run(run, notify)
     with hold(_locks(found), "tune", notify):
         return _tuner(found, metric, iou, device, notify)
 
@@ -147,7 +147,7 @@ def tune(
     UserError
         As `open_tuner`.
     """
-    found = find_run(run)
+    found = find_run(run, notify)
     with hold(_locks(found, save=save), "tune", notify):
         return _tune(found, metric, iou, device, notify, save=save)
 

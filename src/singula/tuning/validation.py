@@ -63,7 +63,7 @@ class Run:
     checkpoint: Checkpoint
 
 
-def find_run(folder: Path | str) -> Run:
+def find_run(folder: Path | str, notify: Notify = lambda line: None) -> Run:
     """Configuration and checkpoint of a finished run.
 
     Raises
@@ -77,7 +77,7 @@ def find_run(folder: Path | str) -> Run:
     started = files.summary.get("job", {}).get("started_in")
     config = _found_folders(config, [Path(started)] if started else [])
     path = find_checkpoint(config, files.tree)
-    checkpoint = with_statistics(config, load_checkpoint(path), lambda line: None)
+    checkpoint = with_statistics(config, load_checkpoint(path, notify), lambda line: None)
     return Run(files.tree, config, checkpoint)
 
 

@@ -57,11 +57,9 @@ class Bench:
     @cached_property
     def config(self) -> Config:
         """The whole configuration."""
-        import yaml
+        from singula.config.load import config_from_text
 
-        from singula.config.load import config_from_dict
-
-        return config_from_dict(yaml.safe_load(self.plan.config))
+        return config_from_text(self.plan.config, f"{self.job.path}: the stored configuration")
 
     @cached_property
     def post(self) -> PostSettings:

@@ -105,7 +105,7 @@ class ChunkRun:
             pairs, self.failed = inputs.find()
         self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
         path = self.weights or find_checkpoint(self.config, self.tree)
-        checkpoint = with_statistics(self.config, load_checkpoint(path), self.notify)
+        checkpoint = with_statistics(self.config, load_checkpoint(path, self.notify), self.notify)
         self.config, notices = apply_tuned(self.config, checkpoint.description)
         self.finish.config = self.config
         if self.pairs is None:  # `singula predict` reports them once for all images

@@ -1,0 +1,220 @@
+"""Read and write the files of `singula.io.records`, and report invalid parts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticSerializationError, from_json, to_json
+
+from singula.errors import UserError
+from singula.io.records import IGNORABLE, StoredRecord
+from singula.paths import open_regular
+
+Notify = Callable[[str], None]
+Location = tuple[str | int, ...]
+R = TypeVar("R", bound=StoredRecord)
+MAX_BYTES = 256 << 20
+_REMEDY = "restore the file from a copy, or delete it and repeat the command that wrote it"
+_SHOWN = 60  # characters of an invalid value in a message
+
+
+def read_record(
+    path: Path,
+    kind: type[R],
+    notify: Notify,
+    *,
+    max_bytes: int = MAX_BYTES,
+    follow_links: bool = True,
+    hint: str = _REMEDY,
+) -> R:
+    """Read a JSON document.
+
+    Parameters
+    ----------
+    path : Path
+    kind : type
+        Model of the document.
+    notify : callable
+        Receives a line for each part that is ignored because it is invalid.
+    max_bytes : int
+        Largest file that is read.
+    follow_links : bool
+        As for `singula.paths.open_regular`.
+    hint : str
+        Remedy if the document cannot be used.
+
+    Returns
+    -------
+    StoredRecord
+
+    Raises
+    ------
+    UserError
+        ``records.not_json``, ``records.missing_field``, ``records.invalid_field`` and
+        ``records.newer_version``; ``paths.*`` if the file cannot be read.
+    """
+    data = read_bytes(path, max_bytes, follow_links=follow_links)
+    return parse_record(data, kind, str(path), notify, hint)
+
+
+def parse_record(
+    data: bytes | str, kind: type[R], source: str, notify: Notify, hint: str = _REMEDY
+) -> R:
+    """Parse a JSON document; `source` names it in messages. See `read_record`."""
+    try:
+        record = kind.model_validate_json(data)
+    except ValidationError:
+        try:
+            plain = from_json(data)
+        except ValueError as error:
+            raise UserError(
+                f"{source}: is not a valid JSON file ({error})", hint, "records.not_json"
+            ) from error
+        return _without_invalid_parts(plain, kind, source, notify, hint)[0]
+    _check_version(record.format, kind, source)
+    return record
+
+
+def check_values(
+    values: Mapping[str, Any], kind: type[R], source: str, notify: Notify, hint: str = _REMEDY
+) -> dict[str, Any]:
+    """Check a mapping of plain values.
+
+    Returns
+    -------
+    dict
+        The values, without the parts that are ignored because they are invalid.
+
+    Raises
+    ------
+    UserError
+        As for `read_record`.
+    """
+    try:
+        plain = from_json(to_json(values, inf_nan_mode="constants"))
+    except (PydanticSerializationError, ValueError) as error:
+        raise UserError(
+            f"{source}: has values of other types than text, numbers and lists ({error!s:.120})",
+            hint,
+            "records.invalid_field",
+        ) from error
+    _, ignored = _without_invalid_parts(plain, kind, source, notify, hint)
+    checked = dict(values)
+    for path in ignored:
+        checked = _removed(checked, path)
+    return checked
+
+
+def read_bytes(path: Path, max_bytes: int = MAX_BYTES, *, follow_links: bool = True) -> bytes:
+    """Read a regular file, up to a size.
+
+    Raises
+    ------
+    UserError
+        ``paths.*``: the file cannot be read.
+    """
+    with open_regular(path, max_bytes=max_bytes, follow_links=follow_links) as file:
+        try:
+            return file.read(max_bytes)
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot be read ({error.strerror})", "check the disk", "paths.unreadable"
+            ) from error
+
+
+def _without_invalid_parts(
+    plain: Any, kind: type[R], source: str, notify: Notify, hint: str
+) -> tuple[R, list[Location]]:
+    """Validate values, and leave out invalid parts that are ignorable."""
+    if isinstance(plain, dict):
+        _check_version(plain.get("format"), kind, source)
+    ignored: list[Location] = []
+    while True:
+        try:
+            record = kind.model_validate_json(to_json(plain, inf_nan_mode="constants"))
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_context=False)
+        else:
+            return record, ignored
+        paths = {ignorable_part(kind, detail["loc"]): detail for detail in reversed(details)}
+        if None in paths:
+            raise _invalid(source, paths[None], hint)
+        path, detail = paths.popitem()
+        if path is not None:
+            notify(f"{source}: {_found(detail)}; {_dotted(path)} is ignored")
+            plain = _removed(plain, path)
+            ignored.append(path)
+
+
+def ignorable_part(kind: type[BaseModel], place: Location) -> Location | None:
+    """Return the path of the innermost ignorable field that contains an invalid value."""
+    found, model = None, kind
+    for number, step in enumerate(place):
+        field = model.model_fields.get(str(step))
+        if field is None:
+            continue
+        if IGNORABLE in field.metadata:
+            found = place[: number + 1]
+        model = _model_in(field.annotation) or model
+    return found
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((m for part in get_args(annotation) if (m := _model_in(part))), None)
+
+
+def _removed(values: dict[str, Any], path: Sequence[str | int]) -> dict[str, Any]:
+    """Return a copy without the field at a path; what is unchanged is shared."""
+    first, *rest = path
+    kept: Any = list(values) if isinstance(values, list) else dict(values)
+    if rest:
+        kept[first] = _removed(kept[first], rest)
+    else:
+        kept.pop(first, None)
+    changed: dict[str, Any] = kept
+    return changed
+
+
+def _check_version(found: object, kind: type[StoredRecord], source: str) -> None:
+    if type(found) is int and found > kind.newest:
+        raise UserError(
+            f"{source}: has format {_short(found)}, this version reads up to {kind.newest}",
+            "update Singula, or use the version that wrote the file",
+            "records.newer_version",
+        )
+
+
+def _invalid(source: str, detail: ErrorDetails, hint: str) -> UserError:
+    missing = detail["type"] == "missing"
+    code = "records.missing_field" if missing else "records.invalid_field"
+    return UserError(f"{source}: {_found(detail)}", hint, code)
+
+
+def _found(detail: ErrorDetails) -> str:
+    """Describe an invalid value: field, value found, value expected."""
+    place = _dotted(detail["loc"])
+    before = f"{place}: " if place else ""
+    if detail["type"] == "missing":
+        return f"{before}is missing"
+    text = detail["msg"].removeprefix("Input should be ")
+    expected = f"expected {text}" if text != detail["msg"] else text
+    return f"{before}got {_short(detail['input'])}, {expected}"
+
+
+def _dotted(place: Location) -> str:
+    return ".".join(str(step)[:_SHOWN] for step in place)
+
+
+def _short(value: object) -> str:
+    """Return a value as short text, whatever its size."""
+    if isinstance(value, dict | list):
+        return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, int) and value.bit_length() > 128:
+        return "a number with too many digits"
+    text = repr(value[: 2 * _SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
