@@ -18,6 +18,7 @@ from singula.loaded.model import Model
 from singula.stages.reading import places_for
 
 Frames = int | Literal["all"] | None
+_MOST_DIGITS = 9  # Python converts no number of thousands of digits
 
 
 def parse_frames(text: str | None) -> Frames:
@@ -43,7 +44,7 @@ def parse_frames(text: str | None) -> Frames:
     word = text.strip().lower()
     if word == "all":
         return "all"
-    if word.isdecimal():
+    if word.isdecimal() and len(word) <= _MOST_DIGITS:
         return int(word)
     raise UserError(
         f"--frames: got {text!r}, expected all or a number from 0",

@@ -73,7 +73,7 @@ def parse_gpu(request: str) -> tuple[int, ...] | None:
         return None
     if text in ("cuda", "gpu"):
         return (0,)
-    parts = [re.fullmatch(r"\s*(?:cuda:)?\s*(\d+)\s*", part) for part in text.split(",")]
+    parts = [re.fullmatch(r"\s*(?:cuda:)?\s*(\d{1,4})\s*", part) for part in text.split(",")]
     numbers = [int(part.group(1)) for part in parts if part is not None]
     if len(numbers) != len(parts) or len(set(numbers)) != len(numbers):
         raise UserError(

@@ -120,7 +120,9 @@ class WizardView:
         self.told = ui.element("div")
 
     def _free_name(self, dataset: str) -> str:
-        stem = Path(dataset).name or "my_images"
+        stem = Path(dataset).name
+        if not stem or not self.guard.allows(f"{stem}_999.yaml"):  # too long for a file name
+            stem = "my_images"
         names = [f"{stem}.yaml", *(f"{stem}_{i}.yaml" for i in range(2, 1000))]
         return next((n for n in names if not (self.guard.home / n).exists()), names[0])
 
