@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo demo-3d test bench lint types check docs wheel clean
+.PHONY: demo demo-3d test bench fuzz lint types check docs wheel clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,10 @@ test: $(STAMP)
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/stages.py $(if $(PEER),--peer $(PEER))
 	$(BIN)/python benchmarks/program.py $(if $(PEER),--peer $(PEER))
+
+# Ten minutes of damaged files and configurations; docs/internals/security.md.
+fuzz: $(STAMP)
+	$(BIN)/python benchmarks/fuzz.py --seconds 600
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
