@@ -143,16 +143,25 @@ def make_dataset(
     if len(shape) != ndim:
         raise ValueError(f"shape {tuple(shape)} has not {ndim} axes")
     axes = "ZYX"[-ndim:]
-    for part, count in (("train", n_train), ("val", n_val), ("test", n_test)):
-        for number in range(count):
-            made = make_image(shape, rng, spacing=spacing, n_classes=n_classes)
-            name = f"image_{number:03d}.tif"
-            write_tiff(Path(folder, part, "x", name), made.image, axes, spacing)
-            target, target_axes = made.labels, axes
-            if made.classes is not None:
-                target = np.stack([made.labels, made.classes.astype(np.uint16)], axis=-1)
-                target_axes = axes + "C"
-            write_tiff(Path(folder, part, "y", name), target, target_axes, spacing)
+    files = dataset_files(folder, n_train, n_val, n_test)
+    for image_file, label_file in zip(files[::2], files[1::2], strict=True):
+        made = make_image(shape, rng, spacing=spacing, n_classes=n_classes)
+        write_tiff(image_file, made.image, axes, spacing)
+        target, target_axes = made.labels, axes
+        if made.classes is not None:
+            target = np.stack([made.labels, made.classes.astype(np.uint16)], axis=-1)
+            target_axes = axes + "C"
+        write_tiff(label_file, target, target_axes, spacing)
+
+
+def dataset_files(folder: Path | str, n_train: int, n_val: int, n_test: int) -> list[Path]:
+    """Return the files that `make_dataset` writes: each image, followed by its labels."""
+    return [
+        Path(folder, part, kind, f"image_{number:03d}.tif")
+        for part, count in (("train", n_train), ("val", n_val), ("test", n_test))
+        for number in range(count)
+        for kind in "xy"
+    ]
 
 
 def _place(extent: Floats, n_classes: int, rng: np.random.Generator) -> _Nuclei:

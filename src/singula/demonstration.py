@@ -12,11 +12,12 @@ import numpy as np
 
 from singula.config import load_config
 from singula.data.patches import training_starts
-from singula.demo import make_dataset
+from singula.demo import dataset_files, make_dataset
 from singula.errors import UserError
 from singula.io.pairs import Pair
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_text
+from singula.io.written import foreign_files, protect
 from singula.training.speed import TrainingSpeed
 from singula.words import counted
 from singula.workflow import Job, RunReport, run
@@ -237,7 +238,11 @@ def _measure(config: Path, ndim: int, gpu: str, settings: DemoSettings) -> Train
 def _check_place(output: Path) -> None:
     """See that a folder is free, or holds earlier demonstrations and nothing else."""
     if output.exists() and not output.is_dir():
-        raise UserError(f"--output: {output} is no folder", "choose a new one with --output")
+        raise UserError(
+            f"--output: {output} is not a folder",
+            "choose a new one with --output",
+            "demo.no_folder",
+        )
     there = sorted(output.iterdir()) if output.is_dir() else []
     ours = [path for path in there if path.name in ("2d", "3d") and _is_ours(path)]
     foreign = [path for path in there if path not in ours and path.name[0] != "."]
@@ -246,11 +251,26 @@ def _check_place(output: Path) -> None:
         raise UserError(
             f"--output: {output} holds {foreign[0].name}{more}, which no demonstration made",
             "choose a new folder with --output; for your own images: singula init FOLDER",
+            "demo.foreign_folder",
         )
 
 
 def _is_ours(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))
+    return folder.is_dir() and ((folder / MARK).is_file() or not any(folder.glob("[!.]*")))
+
+
+def _check_unchanged(folder: Path, images: tuple[int, int, int]) -> None:
+    """Refuse to replace a configuration or images that were changed since they were written."""
+    files = [folder / MARK, *dataset_files(folder / "data", *images)]
+    changed = [path for file in files for path in foreign_files(file)]
+    if changed:
+        more = f" and {counted(len(changed) - 1, 'other file')}" if changed[1:] else ""
+        raise UserError(
+            f"--output: {changed[0]}{more} changed since the demonstration wrote it, and would be "
+            "replaced",
+            "choose a new folder with --output",
+            "demo.changed_files",
+        )
 
 
 def run_demo(
@@ -267,7 +287,7 @@ def run_demo(
     Parameters
     ----------
     output : Path
-        Created; an earlier demonstration there is replaced, anything else is left alone.
+        Created; an unchanged demonstration there is replaced.
     ndim : {2, 3}
     quick : bool
         Tiny sizes: shows that everything works, not how well.
@@ -282,14 +302,15 @@ def run_demo(
     ------
     UserError
         When the folder holds something else. ``run.locked``: another demonstration writes to it.
+        ``demo.changed_files``: files in it were changed since a demonstration wrote them.
     """
     settings = (QUICK if quick else DEMOS)[ndim]
     _check_place(output)
+    folder = output / f"{ndim}d"
     # The lock is next to the folder, which must be empty or marked.
-    with hold([lock_file(output, f"{ndim}d")], "demo", notify):
-        return _run_demo(
-            output / f"{ndim}d", ndim, settings, quick=quick, live=live, notify=notify, gpu=gpu
-        )
+    with hold([lock_file(output, f"{ndim}d")], "demo", notify), protect([folder], notify):
+        _check_unchanged(folder, settings.images)
+        return _run_demo(folder, ndim, settings, quick=quick, live=live, notify=notify, gpu=gpu)
 
 
 def _run_demo(

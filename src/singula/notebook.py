@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from singula.errors import UserError
 from singula.io.write import write_text
+from singula.io.written import foreign_files, protect
 from singula.runtime import prepare_process
 from singula.words import counted, install_command
 
@@ -151,15 +152,29 @@ def prepare(
         A number of kinds of objects, or `AS_LABELLED`.
     output, name : str
         Parent of the results' folder, and its name. A configuration that an earlier call wrote
-        there is replaced.
+        there is replaced, unless it was changed since.
     minutes : float
         What the training may take.
 
     Raises
     ------
     Told
-        A file of that name that no notebook wrote; data that cannot be used.
+        A file of that name that no notebook wrote, or that was changed; data that cannot be used.
     """
+    target = _folder(output) / f"{name.strip() or 'cells'}.yaml"
+    with protect([target.parent], print):
+        if any(foreign_files(target)):
+            raise UserError(
+                f"{target}: was not written by a notebook, or was changed since",
+                "choose another name, or delete the file",
+                "notebook.configuration_exists",
+            )
+        return _write_plan(parts, ndim, find, classes, target, minutes)
+
+
+def _write_plan(
+    parts: Sequence[Folders], ndim: int, find: str, classes: str, target: Path, minutes: float
+) -> Plan:
     import pandas as pd
 
     prepare_process()
@@ -167,9 +182,6 @@ def prepare(
     from singula.stages.timing import measure_proposal
     from singula.survey import survey_dataset
 
-    target = _folder(output) / f"{name.strip() or 'cells'}.yaml"
-    if target.exists() and not target.read_text(encoding="utf-8").startswith(_FIRST_LINE):
-        raise UserError(f"{target}: exists, and no notebook wrote it", "choose another name")
     survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=ndim, most_files=24)
     stored = target.with_name(f"{target.stem}_channels")
     proposal = propose(survey, minutes=minutes, stored=stored, measure=measure_proposal)
@@ -180,7 +192,7 @@ def prepare(
     with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
         _show(pd.DataFrame(rows, columns=["key", "value", "why"]))
     print(f"written: {target}")
-    return Plan(target, _folder(output), target.stem)
+    return Plan(target, target.parent, target.stem)
 
 
 @_telling

@@ -159,6 +159,7 @@ def _run(job: Job, log: RunLog, rank: int, locks: ExitStack) -> RunReport:
     if rank == 0:  # the other processes of this run write nothing
         files = tree.lock_files(checkpoints=config.TRAIN.ENABLE)
         locks.enter_context(hold(files, "run", log))
+        locks.enter_context(tree.protect(log))
         tree.prepare()
         log.open(tree.log_file)
         _copy_config(job.config, tree)
@@ -327,7 +328,7 @@ def _report(tree: ResultsTree, log: Notify) -> None:
     from singula.report.build import build_report
 
     try:
-        log(f"report: {build_report(tree.run)}")
+        log(f"report: {build_report(tree.run, log)}")
     except Exception as error:
         reason = str(error) or type(error).__name__
         again = command("report", tree.run)

@@ -140,6 +140,6 @@ def test_a_mistake_is_told_without_a_traceback(tmp_path: Path) -> None:
     with pytest.raises(Told, match="does not exist"):
         choose_data(2, str(tmp_path / "a"), str(tmp_path / "b"))
     (tmp_path / "cells.yaml").write_text("TRAIN: {}\n")
-    with pytest.raises(Told, match="no notebook wrote it"):
+    with pytest.raises(Told, match="was not written by a notebook"):
         prepare((), 2, next(iter(FIND)), AS_LABELLED, str(tmp_path), "cells", 1.0)
     assert (tmp_path / "cells.yaml").read_text() == "TRAIN: {}\n"

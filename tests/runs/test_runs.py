@@ -23,7 +23,7 @@ def test_a_run_leaves_the_results_folder(command, write_config, data_2d, tmp_pat
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
     job, folder = tmp_path / "out" / "job", run_folder(tmp_path)
     assert (job / "config_files" / "job.yaml").read_text() == config.read_text()
-    assert {p.name for p in (job / "checkpoints").iterdir()} == {
+    assert {p.name for p in (job / "checkpoints").glob("[!.]*")} == {
         "job_1-checkpoint-best.pth",
         "job_1-checkpoint-last.pth",
     }

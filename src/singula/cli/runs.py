@@ -333,4 +333,4 @@ def report(
     after_interruption(AGAIN)
     from singula.report.build import build_report
 
-    say(str(build_report(run_folder)))
+    say(str(build_report(run_folder, say)))

@@ -20,6 +20,7 @@ from singula.exports.source import Instances, Source, find_sources, of_array
 from singula.exports.tables import UNKNOWN, calibration, write_table
 from singula.io.image import Spacing
 from singula.io.run_lock import hold, output_locks
+from singula.io.written import protect
 from singula.words import counted
 
 Notify = Callable[[str], None]
@@ -103,7 +104,8 @@ def export(
     if output is None and default is None:
         raise UserError("--output: there is no folder to write to", "name one")
     folder = Path(output) if output is not None else Path(str(default))
-    with hold(output_locks(folder), "export", notify):
+    run = [] if default is None else [default.parent]  # what is written in it is recorded
+    with hold(output_locks(folder), "export", notify), protect(run, notify):
         return _write(kind, items, names, folder, overwrite=overwrite, notify=notify)
 
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from singula.errors import StorageError, UserError
+from singula.io import written
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MARK = re.compile(r"\.(?P<machine>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}\.part")
@@ -73,9 +74,10 @@ def make_folder(path: Path) -> Path:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
+    """Give a temporary path next to `path`; rename it to `path` when the block succeeds.
 
-    The temporary name keeps the suffix, so writers that look at it work unchanged.
+    The temporary name keeps the suffix, so writers that look at it work unchanged. In protected
+    folders (`singula.io.written`) a file of the user is moved before it is replaced.
 
     Parameters
     ----------
@@ -98,6 +100,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         _flush(temporary)
+        written.make_way(target, temporary)
+        written.record(target, temporary)
         os.replace(temporary, target)
     except OSError as error:
         raise write_error(target, error) from error
@@ -131,6 +135,8 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     try:
         temporary.mkdir()
         yield temporary
+        written.make_way(target)
+        written.record(target, temporary)
         if target.is_dir():
             shutil.rmtree(target)
         os.replace(temporary, target)

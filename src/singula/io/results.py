@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, overload
@@ -13,6 +14,7 @@ from typing import Literal, overload
 from singula.errors import UserError
 from singula.io.atomic import make_folder, remove_leftovers, write_error
 from singula.io.run_lock import lock_file
+from singula.io.written import protect
 from singula.paths import user_name
 from singula.words import show
 
@@ -129,6 +131,8 @@ class ResultsTree:
     # the run as a whole
     overlays = _Place("{0.run}/overlays")
     tuning = _Place("{0.run}/tuning")
+    blocks = _Place("{0.run}/chunks")
+    exports = _Place("{0.run}/exports")
     config_files = _Place("{0.job_dir}/config_files")
     metrics_csv = _Place("{0.run}/metrics.csv")
     run_json = _Place("{0.run}/run.json")
@@ -226,12 +230,24 @@ class ResultsTree:
         """
         make_folder(self.run)
         remove_leftovers(self.job_dir)
-        for place in vars(ResultsTree).values():
-            if not isinstance(place, _Place) or place.key == "PATHS.CHECKPOINT_FILE":
-                continue
-            if place.key in self.overrides or place.key in _ALWAYS_WRITTEN:
-                path = place.__get__(self, ResultsTree)
-                _check_writable(path.parent if path.suffix == ".npy" else path)
+        for folder in self._separate_folders():
+            _check_writable(folder)
+
+    def _separate_folders(self) -> list[Path]:
+        """Return the run folder, the folder of checkpoints, and every folder that was moved."""
+        return [
+            path.parent if path.suffix == ".npy" else path
+            for place in vars(ResultsTree).values()
+            if isinstance(place, _Place)
+            and place.key != "PATHS.CHECKPOINT_FILE"
+            and (place.key in self.overrides or place.key in _ALWAYS_WRITTEN)
+            for path in [place.__get__(self, ResultsTree)]
+        ]
+
+    def protect(self, notify: Callable[[str], None] | None = None) -> AbstractContextManager[None]:
+        """Move files of the user before results replace them, as `singula.io.written.protect`."""
+        folders = [*self._separate_folders(), self.config_files, self.prob_map]
+        return protect(folders, notify, exempt=[self.blocks])
 
     def config_file(self, original: Path | str) -> Path:
         """Copy of the configuration file that was run."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from singula.boxes import Box, boxes, clipped
-from singula.io import ngff
+from singula.io import ngff, written
 from singula.io.atomic import make_folder, write_error
 from singula.io.containers import library
 from singula.io.image import AnyArray
@@ -97,7 +97,9 @@ class BlockArray:
         shards: Sequence[int] | None = None,
         inside: str = "",
     ) -> BlockArray:
-        """Begin an image, all zeros; what is there under that name is replaced.
+        """Begin an image, all zeros; a file or folder of that name is replaced.
+
+        In protected folders (`singula.io.written`) a file of the user is moved first.
 
         Parameters
         ----------
@@ -142,6 +144,8 @@ class BlockArray:
         }
         try:
             make_folder(path.parent)
+            written.make_way(path)
+            written.record_open(path)
             _make_groups(zarr, path, inside)
             group = zarr.open_group(path / inside, mode="w", zarr_format=3, attributes={_OWN: said})
             begun = cls(path, inside)
@@ -318,6 +322,10 @@ class BlockArray:
         if parent.rpartition("/")[2] == "labels":
             _list_labels(self.path / parent, last)
         _set_attributes(self.path / self.inside, {"ome": ome})
+        try:
+            written.record(self.path)
+        except OSError as error:
+            raise write_error(self.path, error) from error
 
     def _array(self, level: int) -> Any:
         if level not in self._arrays:

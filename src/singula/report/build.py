@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_text
+from singula.io.written import protect
 from singula.report import image_sections, run_sections, score_sections
 from singula.report.html import Markup, join, page, section, tag
 from singula.report.objects import Objects, survey_objects
@@ -28,7 +29,7 @@ _NAMES = {
 }
 
 
-def build_report(run: Path) -> Path:
+def build_report(run: Path, notify: Callable[[str], None] | None = None) -> Path:
     """Write the report of a finished run into its folder.
 
     Parameters
@@ -36,6 +37,8 @@ def build_report(run: Path) -> Path:
     run : Path
         RESULT_DIR/NAME/results/NAME_RUN. Images and truth are read from the paths of the run's
         configuration; where they are no longer there, the report does without and says so.
+    notify : callable, optional
+        Receives a line if a report that the user changed is moved.
 
     Returns
     -------
@@ -49,7 +52,7 @@ def build_report(run: Path) -> Path:
         ``run.locked``: another process writes to the run.
     """
     files = open_run(run)
-    with hold([lock_file(files.tree.run)], "report"):
+    with hold([lock_file(files.tree.run)], "report"), protect([files.tree.run], notify):
         return _write_report(files)
 
 

@@ -119,6 +119,10 @@ class JobFolder:
         with atomic_path(self.path / f"{name}.json") as temporary:
             temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
 
+    def has_note(self, name: str) -> bool:
+        """Return True if there is a note of this name."""
+        return (self.path / f"{name}.json").is_file()
+
     def read_note(self, name: str) -> dict[str, Any] | None:
         """Read it; None when it is not there."""
         path = self.path / f"{name}.json"

@@ -14,6 +14,7 @@ from singula.config import Config
 from singula.evaluate import Score
 from singula.io.atomic import make_folder, write_error
 from singula.io.files import change_stamp
+from singula.io.written import record
 from singula.stages.finish import Finish
 from singula.stages.score import Scores
 
@@ -92,6 +93,7 @@ class Progress:
                 file.write(json.dumps(entry) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
+            record(self.path)
         except OSError as error:
             raise write_error(self.path, error) from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +18,10 @@ from singula.io.image import Image
 from singula.io.read import map_image, read_image
 from singula.io.results import ResultsTree, View
 from singula.io.write import write_maps
+from singula.io.written import foreign_files, set_aside
 from singula.stages import settings as from_config
 from singula.stages.progress import file_stamp
+from singula.words import counted
 
 Maps = dict[str, npt.NDArray[Any]]
 State = Literal["missing", "stale", "unknown", "current"]
@@ -189,7 +190,8 @@ def set_results_aside(
 ) -> Path | None:
     """Move the results of an earlier test of this run, so that they do not mix with new ones.
 
-    Folders that the user moved out of the run's own folder stay.
+    Folders that the user moved out of the run's own folder stay. Results that were moved before are
+    deleted, unless the user has changed some of them.
 
     Parameters
     ----------
@@ -202,26 +204,30 @@ def set_results_aside(
     Returns
     -------
     Path, optional
-        Folder of the moved results: ``previous`` in the run's folder, whose content was deleted.
+        Folder of the moved results: ``previous`` in the run's folder, or ``previous_2`` and so on
+        where that was kept.
     """
     own = [
         tree.per_image_instances, tree.per_image_post_processing, tree.full_image_instances,
         tree.full_image_post_processing, tree.as_3d_stack, tree.as_3d_stack_post_processing,
         tree.instance_associations, tree.watershed_dir, tree.overlays, tree.metrics_csv,
-        tree.progress, tree.run / "exports",
+        tree.progress, tree.exports,
     ]  # fmt: skip
     if not keep_maps:
         own += [tree.per_image, tree.full_image]
     there = [path for path in own if path.exists() and path.parent == tree.run]
     if not there:
         return None
-    target = tree.run / "previous"
     try:
-        shutil.rmtree(target, ignore_errors=True)
-        make_folder(target)
-        for path in there:
-            path.rename(target / path.name)
+        with tree.protect():
+            changed = sum(1 for path in there for _ in foreign_files(path))
+            target = set_aside(tree.run, there)
     except OSError as error:
-        raise write_error(target, error) from error
+        raise write_error(tree.run, error) from error
     notify(f"results of an earlier test of this run are now in {target}")
+    if changed:
+        notify(
+            f"  {counted(changed, 'file')} of them changed since Singula wrote them: they will not "
+            "be deleted"
+        )
     return target

@@ -15,6 +15,8 @@ from singula.data.dataset import PatchDataset
 from singula.data.normalize import Normalizer
 from singula.data.samples import AnySample
 from singula.errors import StorageError, UserError
+from singula.io import written
+from singula.io.atomic import write_error
 from singula.io.results import ResultsTree
 from singula.io.status import StatusLines
 from singula.models import build_model, channels_last
@@ -314,6 +316,10 @@ def set_aside(path: Path, notify: Notify) -> Path:
     if not path.exists():
         return path
     kept = path.with_name(f"{path.stem}.previous{path.suffix}")
-    path.replace(kept)
+    try:
+        written.make_way(kept)
+        written.rename(path, kept)
+    except OSError as error:
+        raise write_error(kept, error) from error
     notify(f"training anew (without --resume): the earlier {path.name} is now {kept.name}")
     return kept

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Checkpoint as CheckpointCallback
 
 from singula.errors import overflow_hint
 from singula.io.atomic import make_folder, write_error
+from singula.io.written import record
 from singula.training.module import InstanceModule
 from singula.words import counted
 
@@ -190,5 +191,6 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
             writer.writerow({**values, "epoch": int(row["epoch"])})
             file.flush()
             os.fsync(file.fileno())
+        record(path)
     except OSError as error:
         raise write_error(path, error) from error

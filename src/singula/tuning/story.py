@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from singula.evaluate import score_rows
 from singula.instances import DecodeSettings
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_csv, write_text
+from singula.io.written import protect
 from singula.stages import settings as from_config
 from singula.stages.post import PostSettings, process_instances, seed_filter
 from singula.stages.thresholds import configured
@@ -148,8 +150,13 @@ def tune(
         As `open_tuner`.
     """
     found = find_run(run, notify)
-    with hold(_locks(found, save=save), "tune", notify):
+    with hold(_locks(found, save=save), "tune", notify), _protect(found, notify):
         return _tune(found, metric, iou, device, notify, save=save)
+
+
+def _protect(run: Run, notify: Notify | None = None) -> AbstractContextManager[None]:
+    """Move files of the user in a run before the search replaces them."""
+    return protect([run.tree.run, run.tree.checkpoints], notify)
 
 
 def _tune(
@@ -193,7 +200,8 @@ def _tuner(run: Run, metric: str, iou: float, device: str | torch.device, notify
     import torch
 
     check_goal(metric, iou)  # before minutes of prediction
-    examples, post = stored_examples(run, torch.device(device), notify)
+    with _protect(run, notify):
+        examples, post = stored_examples(run, torch.device(device), notify)
     return Tuner(
         examples,
         run.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS,
@@ -351,7 +359,7 @@ def save_thresholds(
         return None
     tuned = {"thresholds": dict(thresholds), **(found or {})}
     if run.checkpoint.description.get("tuned") != tuned:
-        with hold(_locks(run, save=True), "tune"):
+        with hold(_locks(run, save=True), "tune"), _protect(run):
             save_tuned(path, tuned)
     return path
 

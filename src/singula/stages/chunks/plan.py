@@ -76,6 +76,11 @@ class Plan:
         """Write it for the processes that work on blocks."""
         job.write_note(_NOTE, json.loads(json.dumps(asdict(self))))
 
+    @staticmethod
+    def is_in(job: JobFolder) -> bool:
+        """Return True if a folder has a plan of any version, or is empty."""
+        return job.has_note(_NOTE) or not any(job.path.glob("*"))
+
     @classmethod
     def load(cls, job: JobFolder) -> Plan | None:
         """Read what `save` wrote; None where there is no plan of this version."""

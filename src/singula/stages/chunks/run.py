@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from singula.training.device import Device
 
 Notify = Callable[[str], None]
-FOLDER = "chunks"
 _DONE = "finished"
 _LOCAL = "local:"
 
@@ -137,7 +136,7 @@ class ChunkRun:
         return network_from(self.config, checkpoint)[1]
 
     def _job(self, name: str) -> JobFolder:
-        return JobFolder(self.tree.run / FOLDER / name)
+        return JobFolder(self.tree.blocks / name)
 
     def _set_aside(self, pairs: list[Pair], checkpoint: Checkpoint, inputs: TestInputs) -> None:
         """Move what an earlier test left, unless this one goes on with it."""
@@ -152,7 +151,9 @@ class ChunkRun:
             return
         keep = self.config.TEST.REUSE_PREDICTIONS
         if not keep:
-            shutil.rmtree(self.tree.run / FOLDER, ignore_errors=True)
+            for folder in self.tree.blocks.glob("*"):
+                if Plan.is_in(JobFolder(folder)):
+                    shutil.rmtree(folder, ignore_errors=True)
         set_results_aside(self.tree, self.notify, keep_maps=keep)
 
     def _keys(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> tuple[str, str]:
@@ -260,6 +261,12 @@ class ChunkRun:
         """Keep what was done under the same keys; gives the plan with the blocks of then."""
         before = Plan.load(job)
         if before is None or before.maps_key != plan.maps_key or not Path(before.maps).is_dir():
+            if job.path.exists() and not Plan.is_in(job):
+                raise UserError(
+                    f"{job.path}: exists, but holds no work of an earlier test of {plan.name}",
+                    "move it away",
+                    "chunks.foreign_folder",
+                )
             shutil.rmtree(job.path, ignore_errors=True)
             return plan
         if before.key != plan.key or self._lost(job, before):

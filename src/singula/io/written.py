@@ -1,0 +1,328 @@
+"""Record which files Singula wrote to a folder, so that files of the user are never replaced.
+
+A protected folder has a record (`RECORD`) of the size and time of each file that was written. A
+file that is not in the record, or that was changed since, belongs to the user. Before it would be
+replaced, it is moved to ``previous`` in the protected folder. The record decides nothing else:
+where it is missing or damaged, all files belong to the user.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from singula.errors import UserError
+from singula.paths import open_regular
+
+RECORD = ".singula_files.jsonl"
+PREVIOUS = "previous"
+_MAX_RECORD = 1 << 28
+_SMALL = 1 << 20  # bytes of a file that is also known by its content
+_SPARE_LINES = 1000  # outdated lines with which a record is written again
+
+Notify = Callable[[str], None]
+Stamp = tuple[int, int, str]
+"""Size, time of the last change in ns, and digest of the content of a small file."""
+_OPEN: Stamp = (-1, 0, "")  # of a folder that is being written
+
+
+class WrittenFiles:
+    """The files in a folder, and below it, that Singula wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        Need not exist.
+    notify : callable, optional
+        Receives a line about files of the user that are moved.
+    """
+
+    def __init__(self, folder: Path, notify: Notify | None = None) -> None:
+        self.folder = folder
+        self._notify = notify
+        self._moved = 0
+        self._stamps: dict[str, tuple[Stamp, ...]] = {}
+        self._lines = 0
+        self._descriptor: int | None = None
+        self._read()
+
+    def foreign_files(self, path: Path) -> Iterator[Path]:
+        """Yield the files of the user at a path: it itself, or those below it."""
+        name = self._name(path)
+        if self._is_inside(name):
+            return
+        known = self._stamps.get(name)
+        if known is None and path.is_dir() and not path.is_symlink():
+            for inner in path.iterdir():
+                if inner.name[0] != ".":
+                    yield from self.foreign_files(inner)
+        elif os.path.lexists(path) and not _is_current(path, known or ()):
+            yield path
+
+    def record(self, path: Path, content: Path | None = None) -> None:
+        """Note that Singula writes a file or folder.
+
+        Parameters
+        ----------
+        path : Path
+        content : Path, optional
+            What will be renamed to `path`. It is noted before, so that a process that is killed
+            leaves no unknown file.
+        """
+        name = self._name(path)
+        if self._is_inside(name):
+            return
+        # Until the rename, the file is the one of before.
+        before = self._stamps.get(name, ())[-1:] if content is not None else ()
+        self._add(name, (*before, _stamp(content or path)))
+
+    def record_open(self, path: Path) -> None:
+        """Note that Singula writes into a folder from now on, until `record` is called for it."""
+        self._add(self._name(path), (_OPEN,))
+
+    def make_way(self, path: Path, content: Path | None = None) -> None:
+        """Move a file or folder that is about to be replaced, if it holds files of the user.
+
+        Parameters
+        ----------
+        path : Path
+        content : Path, optional
+            What will replace it; a file with equal content is not moved.
+        """
+        if next(self.foreign_files(path), None) is None or _is_equal(path, content):
+            return
+        name = self._name(path)
+        number, target = 1, self.folder / PREVIOUS / name
+        while os.path.lexists(target):
+            number += 1
+            target = self.folder / f"{PREVIOUS}_{number}" / name
+        self.rename(path, target)
+        self._moved += 1
+        if self._notify is not None and self._moved == 1:
+            self._notify(
+                f"{path}: was not written by Singula or was changed since, and is now {target}"
+            )
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Rename a file or folder together with its part of the record."""
+        new.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(old, new)
+        name, target = self._name(old), self._name(new)
+        below = [k for k in self._stamps if k == name or k.startswith(f"{name}/")]
+        for known in below:
+            self._add(target + known[len(name) :], self._stamps.pop(known))
+
+    def close(self) -> None:
+        """Close the record, and tell how many files were moved in all."""
+        if self._notify is not None and self._moved > 1:
+            self._notify(f"{self._moved} such files are now in {self.folder / PREVIOUS}")
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+            if self._lines > 2 * len(self._stamps) + _SPARE_LINES:
+                self._shorten()
+
+    def _is_inside(self, name: str) -> bool:
+        """Return True for parts of a folder that is recorded as a whole."""
+        return any(parent.as_posix() in self._stamps for parent in Path(name).parents)
+
+    def _name(self, path: Path) -> str:
+        return Path(os.path.relpath(path, self.folder)).as_posix()
+
+    def _read(self) -> None:
+        """Read the record; a damaged line is left out, and so is a damaged file."""
+        with suppress(UserError, OSError):
+            path = self.folder / RECORD
+            with open_regular(path, max_bytes=_MAX_RECORD, follow_links=False) as file:
+                for line in file:
+                    self._lines += 1
+                    with suppress(ValueError, TypeError, OverflowError, RecursionError):
+                        name, *stamps = json.loads(line)
+                        self._stamps[str(name)] = tuple(
+                            (int(size), int(time), str(digest)) for size, time, digest in stamps
+                        )
+
+    def _add(self, name: str, stamps: tuple[Stamp, ...]) -> None:
+        if self._stamps.get(name) == stamps:
+            return
+        self._stamps[name] = stamps
+        if self._descriptor is None:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / RECORD
+            self._descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+            os.write(self._descriptor, b"\n")  # ends the line at which a run was killed
+        os.write(self._descriptor, _line(name, stamps))
+        self._lines += 1
+
+    def _shorten(self) -> None:
+        """Write the record without outdated lines; lines that are lost protect more files."""
+        temporary = self.folder / f"{RECORD}.{os.getpid()}"
+        with suppress(OSError):
+            try:
+                lines = (_line(*item) for item in self._stamps.items())
+                temporary.write_bytes(b"".join(lines))
+                os.replace(temporary, self.folder / RECORD)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+
+def _line(name: str, stamps: tuple[Stamp, ...]) -> bytes:
+    return json.dumps([name, *stamps]).encode("ascii") + b"\n"
+
+
+def _stamp(path: Path) -> Stamp:
+    return (*_size_and_time(path), _digest(path))
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    if path.is_dir() and not path.is_symlink():
+        from singula.io.files import change_stamp
+
+        return change_stamp(path)
+    found = path.lstat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _digest(path: Path) -> str:
+    """Return a hash of a small file, by which a copy of it is known; else an empty text."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > _SMALL:
+        return ""
+    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+
+
+def _is_current(path: Path, stamps: tuple[Stamp, ...]) -> bool:
+    """Return True if one of the stamps is that of a file or folder."""
+    if _OPEN in stamps:
+        return True
+    with suppress(OSError):
+        size, changed = _size_and_time(path)
+        same = [stamp for stamp in stamps if stamp[0] == size]
+        digests = {stamp[2] for stamp in same} - {""}
+        return any(stamp[1] == changed for stamp in same) or bool(
+            digests and _digest(path) in digests
+        )
+    return False
+
+
+def _is_equal(path: Path, content: Path | None) -> bool:
+    if content is None or path.is_symlink() or not (path.is_file() and content.is_file()):
+        return False
+    return filecmp.cmp(path, content, shallow=False)
+
+
+# What is protected in this process: a folder, or None for one that is exempt
+_active: dict[Path, WrittenFiles | None] = {}
+_users: Counter[Path] = Counter()
+_lock = threading.Lock()
+
+
+@contextmanager
+def protect(
+    folders: Iterable[Path], notify: Notify | None = None, *, exempt: Iterable[Path] = ()
+) -> Iterator[None]:
+    """Record what is written to folders, and move files of the user before they are replaced.
+
+    This applies to everything that is written by `singula.io.atomic` in the context. Contexts may
+    be nested; the innermost folder counts.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        Need not exist.
+    notify : callable, optional
+        Receives a line about files that are moved.
+    exempt : iterable of Path
+        Folders of working files in them, which are not recorded.
+    """
+    chosen = {Path(os.path.abspath(path)): True for path in folders}
+    chosen |= {Path(os.path.abspath(path)): False for path in exempt}
+    with _lock:
+        for path, recorded in chosen.items():
+            if not _users[path]:
+                _active[path] = WrittenFiles(path, notify) if recorded else None
+            _users[path] += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users.subtract(chosen.keys())
+            done = [_active.pop(path) for path in chosen if not _users[path]]
+        for files in done:
+            if files is not None:
+                files.close()
+
+
+def _files_of(path: Path) -> WrittenFiles | None:
+    """Return the record that a path belongs to; None outside of protected folders."""
+    if not _active:
+        return None
+    whole = Path(os.path.abspath(path))
+    return next((_active[p] for p in (whole, *whole.parents) if p in _active), None)
+
+
+def make_way(path: Path, content: Path | None = None) -> None:
+    """Call `WrittenFiles.make_way` in a protected folder."""
+    files = _files_of(path)
+    if files is not None:
+        files.make_way(path, content)
+
+
+def record(path: Path, content: Path | None = None) -> None:
+    """Call `WrittenFiles.record` in a protected folder."""
+    files = _files_of(path)
+    if files is not None:
+        files.record(path, content)
+
+
+def record_open(path: Path) -> None:
+    """Call `WrittenFiles.record_open` in a protected folder."""
+    files = _files_of(path)
+    if files is not None:
+        files.record_open(path)
+
+
+def rename(old: Path, new: Path) -> None:
+    """Call `WrittenFiles.rename` in a protected folder; elsewhere, rename a file or folder."""
+    files = _files_of(old)
+    if files is None:
+        os.replace(old, new)
+    else:
+        files.rename(old, new)
+
+
+def foreign_files(path: Path) -> Iterator[Path]:
+    """Yield the files of the user at a path in a protected folder."""
+    files = _files_of(path)
+    return iter(()) if files is None else files.foreign_files(path)
+
+
+def set_aside(folder: Path, paths: Iterable[Path]) -> Path:
+    """Move results to ``previous`` in a folder.
+
+    What was moved there before is deleted. If the user changed some of it, it is kept, and the new
+    folder has a number.
+
+    Returns
+    -------
+    Path
+        The new folder.
+    """
+    with protect([folder]):
+        target, number = folder / PREVIOUS, 1
+        if target.is_dir() and next(foreign_files(target), None) is None:
+            shutil.rmtree(target)
+        while os.path.lexists(target):
+            number += 1
+            target = folder / f"{PREVIOUS}_{number}"
+        for path in paths:
+            rename(path, target / path.name)
+    return target

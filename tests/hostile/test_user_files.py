@@ -1,0 +1,501 @@
+"""Files that the user made or edited are never replaced or deleted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singula import demonstration, notebook
+from singula.demo import dataset_files, make_dataset
+from singula.demonstration import run_demo
+from singula.errors import StorageError, UserError
+from singula.io import written
+from singula.io.atomic import atomic_folder, atomic_path
+from singula.io.read import read_image
+from singula.io.results import ResultsTree, _Place
+from singula.io.volume import BlockArray
+from singula.io.write import write_text, write_tiff
+from singula.io.written import RECORD, foreign_files, protect
+from singula.stages.stored import set_results_aside
+
+MINE = "mine"
+
+
+def _tree(folder: Path) -> ResultsTree:
+    return ResultsTree(folder / "job", "job", 1)
+
+
+def _contents(folder: Path) -> list[str]:
+    """Return the texts of all files, the records of Singula left out."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    return [path.read_text() for path in files]
+
+
+PLACES = {name: place for name, place in vars(ResultsTree).items() if isinstance(place, _Place)}
+MOVED = [
+    (name, place.key)
+    for name, place in PLACES.items()
+    if place.key not in (None, "PATHS.CHECKPOINT_FILE")
+]
+
+
+@pytest.mark.parametrize(
+    ("place", "key"), [(name, "") for name in PLACES if name != "blocks"] + MOVED
+)
+def test_every_place_of_a_run_is_protected(tmp_path: Path, place: str, key: str) -> None:
+    name = "other/values.npy" if key.endswith("INFO_FILE") else "other"
+    tree = ResultsTree(tmp_path / "job", "job", 1, {key: str(tmp_path / name)} if key else {})
+    path: Path = getattr(tree, place)
+    path = path if path.suffix else path / "sub" / "file.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text(MINE)
+    lines: list[str] = []
+    for text in ("one", "two"):
+        with tree.protect(lines.append):
+            write_text(path, text)
+    assert sorted(_contents(tmp_path)) == [MINE, "two"]
+    (kept,) = (p for p in tmp_path.rglob("*") if p.is_file() and p.read_text() == MINE)
+    assert "previous" in kept.parts
+    assert [line.count(str(kept)) for line in lines] == [1]
+
+
+def _edit(path: Path) -> None:
+    path.write_text(MINE)
+
+
+def _edit_same_size(path: Path) -> None:
+    path.write_text("own".replace("o", "O"))
+
+
+def _replace(path: Path) -> None:
+    path.unlink()
+    path.write_text(MINE)
+
+
+def _link(path: Path) -> None:
+    target = path.with_name("elsewhere")
+    target.write_text("own")
+    path.unlink()
+    path.symlink_to(target)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "inner").write_text(MINE)
+
+
+CHANGES: list[Callable[[Path], None]] = [_edit, _edit_same_size, _replace, _link, _folder]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_was_changed_is_moved(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    path = tmp_path / "run" / "a" / "file.txt"
+    with protect([tmp_path / "run"]):
+        write_text(path, "own")
+    change(path)
+    before = os.readlink(path) if path.is_symlink() else _contents(tmp_path)
+    with protect([tmp_path / "run"]):
+        write_text(path, "new")
+        write_text(path, "newer")
+    kept = tmp_path / "run" / "previous" / "a" / "file.txt"
+    assert path.read_text() == "newer"
+    assert (os.readlink(kept) if kept.is_symlink() else _contents(kept.parent)) == before
+
+
+def _copy(run: Path) -> None:
+    shutil.copytree(run, run.with_name("copied"))
+    shutil.rmtree(run)
+    run.with_name("copied").rename(run)
+
+
+def _touch(run: Path) -> None:
+    for path in run.rglob("*.txt"):
+        os.utime(path, (1, 1))
+
+
+def _move(run: Path) -> None:
+    run.rename(run.with_name("other"))
+    run.with_name("other").rename(run)
+
+
+@pytest.mark.parametrize("handle", [lambda run: None, _copy, _touch, _move])
+def test_own_files_are_replaced(tmp_path: Path, handle: Callable[[Path], None]) -> None:
+    """Copies and other times of small files are no changes."""
+    run, lines = tmp_path / "run", list[str]()
+    for number in range(3):
+        with protect([run], lines.append):
+            write_text(run / "a" / "file.txt", str(number))
+        handle(run)
+    assert lines == []
+    assert _contents(run) == ["2"]
+
+
+def test_equal_files_are_not_moved(tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("same")
+    with protect([tmp_path]):
+        write_text(tmp_path / "file.txt", "same")
+        write_text(tmp_path / "file.txt", "other")
+    assert _contents(tmp_path) == ["other"]
+
+
+def test_nothing_is_recorded_elsewhere(tmp_path: Path) -> None:
+    with protect([tmp_path / "run"], exempt=[tmp_path / "run" / "chunks"]):
+        write_text(tmp_path / "file.txt", "1")
+        write_text(tmp_path / "run" / "chunks" / "file.txt", "1")
+    write_text(tmp_path / "run" / "file.txt", "1")
+    assert [path for path in tmp_path.rglob("*") if path.name == RECORD] == []
+
+
+def test_inner_and_repeated_contexts(tmp_path: Path) -> None:
+    outer, inner = tmp_path / "outer", tmp_path / "outer" / "inner"
+    with protect([outer]), protect([outer, inner]):
+        with protect([inner]):
+            write_text(inner / "file.txt", "1")
+        write_text(inner / "file.txt", "2")
+        write_text(outer / "file.txt", "1")
+    (inner / "file.txt").write_text(MINE)
+    with protect([inner, outer]):
+        write_text(inner / "file.txt", "3")
+        write_text(outer / "file.txt", "3")
+    assert (inner / "previous" / "file.txt").read_text() == MINE
+    assert not (outer / "previous").exists()
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_text(""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-20]),
+    "no text": lambda path: path.write_bytes(b"\xff\xfe\0" * 9),
+    "other values": lambda path: path.write_text('{"a": 1}\n[1]\n[]\n"abc"\n7\nnull\n["a", 3]\n'),
+    "other types": lambda path: path.write_text('["file.txt", ["a", {}, null]]\n'),
+    "huge numbers": lambda path: path.write_text(f'["file.txt", [{"9" * 5000}, 1e999, 1]]\n'),
+    "deep": lambda path: path.write_text("[" * 100_000),
+    "gone": lambda path: path.unlink(),
+    "outside": lambda path: path.write_text('["../../file", [3, 1, ""]]\n'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_with_a_damaged_record_files_are_the_user_s(tmp_path: Path, damage: str) -> None:
+    run = tmp_path / "run"
+    with protect([run]):
+        write_text(run / "file.txt", "own")
+    DAMAGE[damage](run / RECORD)
+    for text in ("new", "newer", "newest"):
+        with protect([run]):
+            write_text(run / "file.txt", text)
+    assert _contents(run) == ["newest", "own"]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_a_record_that_is_no_file_stops_the_command(tmp_path: Path, kind: str) -> None:
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    run.mkdir()
+    (run / "file.txt").write_text(MINE)
+    outside.write_text(MINE)
+    make: dict[str, Callable[[Path], object]] = {
+        "link": lambda path: path.symlink_to(outside),
+        "pipe": os.mkfifo,
+        "folder": Path.mkdir,
+    }
+    make[kind](run / RECORD)
+    with pytest.raises(StorageError), protect([run]):
+        write_text(run / "file.txt", "new")
+    assert outside.read_text() == MINE
+    assert MINE in _contents(run) if kind != "pipe" else True
+
+
+def test_a_killed_process_leaves_own_files(tmp_path: Path) -> None:
+    """Between the record and the rename, and after a line that is half written."""
+    code = (
+        "import os, pathlib\n"
+        "from singula.io import atomic, written\n"
+        "from singula.io.write import write_text\n"
+        f"run = pathlib.Path({str(tmp_path)!r})\n"
+        "with written.protect([run]):\n"
+        "    write_text(run / 'file.txt', 'one')\n"
+        "    atomic.os.replace = lambda *paths: os._exit(9)\n"
+        "    write_text(run / 'file.txt', 'two')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    with (tmp_path / RECORD).open("a") as file:
+        file.write('["file.txt", [1, ')
+    lines: list[str] = []
+    for text in ("three", "four"):
+        with protect([tmp_path], lines.append):
+            write_text(tmp_path / "file.txt", text)
+    assert lines == []
+    assert (tmp_path / "file.txt").read_text() == "four"
+
+
+def test_records_do_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(written, "_SPARE_LINES", 10)
+    for _ in range(5):
+        with protect([tmp_path]):
+            for number in range(20):
+                write_text(tmp_path / "file.txt", str(number))
+    lines = [line for line in (tmp_path / RECORD).read_text().splitlines() if line]
+    assert len(lines) < 30
+    with protect([tmp_path]):
+        assert list(foreign_files(tmp_path / "file.txt")) == []
+
+
+def test_folders_are_recorded_as_a_whole(tmp_path: Path) -> None:
+    """Of a Zarr, any change of any file counts; one that is being written is Singula's."""
+    path, lines = tmp_path / "a.zarr", list[str]()
+
+    def write() -> BlockArray:
+        image = BlockArray.create(path, (8, 8), np.uint8, ndim=2, kind="labels")
+        image.write((slice(0, 8), slice(0, 8)), np.ones((8, 8), np.uint8))
+        return image
+
+    for _ in range(2):
+        with protect([tmp_path], lines.append):
+            write()
+        with protect([tmp_path], lines.append):
+            write().finish()
+    assert lines == []
+    image = BlockArray.open(path)
+    image.write((slice(0, 8), slice(0, 8)), np.full((8, 8), 2, np.uint8))
+    with protect([tmp_path], lines.append):
+        write().finish()
+    kept = read_image(tmp_path / "previous" / "a.zarr", 2).array
+    assert set(np.unique(kept)) == {2}
+    assert len(lines) == 1
+    with protect([tmp_path]):
+        for number in range(2):
+            with atomic_folder(tmp_path / "b.zarr") as temporary:
+                (temporary / "inner").write_text(str(number))
+    assert not (tmp_path / "previous" / "b.zarr").exists()
+
+
+def _test_results(tree: ResultsTree, text: str) -> None:
+    with tree.protect():
+        write_text(tree.per_image_instances / "a.txt", text)
+        write_text(tree.overlays / "a.txt", text)
+        write_text(tree.metrics_csv, text)
+
+
+def test_corrected_instances_outlive_any_number_of_tests(tmp_path: Path) -> None:
+    tree, lines = _tree(tmp_path), list[str]()
+    for number in range(4):
+        with tree.protect():
+            set_results_aside(tree, lines.append, keep_maps=False)
+        _test_results(tree, str(number))
+    assert _contents(tree.run) == ["3", "3", "3", "2", "2", "2"]  # and those before are deleted
+    assert len(lines) == 3
+    (tree.per_image_instances / "a.txt").write_text(MINE)
+    for number in range(3):
+        set_results_aside(tree, lines.append, keep_maps=False)
+        _test_results(tree, f"new {number}")
+    assert (tree.run / "previous" / "per_image_instances" / "a.txt").read_text() == MINE
+    assert any("changed" in line for line in lines[3:])
+    # Files that are corrected after they were moved, too.
+    (tree.run / "previous_2" / "metrics.csv").write_text("also mine")
+    for number in range(2):
+        set_results_aside(tree, lines.append, keep_maps=False)
+        _test_results(tree, f"newer {number}")
+    assert {MINE, "also mine"} <= set(_contents(tree.run))
+
+
+def test_results_of_another_program_are_kept(tmp_path: Path) -> None:
+    """A folder that was not created by Singula, with the same names in it."""
+    tree = _tree(tmp_path)
+    for path in (tree.run_json, tree.metrics_csv, tree.report_html, tree.progress):
+        write_text(path, MINE)
+    foreign = (
+        tree.overlays / "a.txt",
+        tree.run / "previous" / "a.txt",
+        tree.config_files / "j.yaml",
+    )
+    for path in foreign:
+        write_text(path, MINE)
+    count = _contents(tmp_path).count(MINE)
+    for _ in range(3):
+        set_results_aside(tree, lambda line: None, keep_maps=False)
+        with tree.protect():
+            for path in (tree.run_json, tree.metrics_csv, tree.report_html, tree.progress):
+                write_text(path, "new")
+            write_text(tree.config_files / "j.yaml", "new")
+            write_text(tree.overlays / "a.txt", "new")
+    assert _contents(tmp_path).count(MINE) == count
+
+
+class Ended(Exception):
+    """Ends a demonstration before its run."""
+
+
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Let demonstrations end before their run; list the runs."""
+    runs: list[object] = []
+
+    def end(job: object, notify: object) -> None:
+        runs.append(job)
+        raise Ended
+
+    monkeypatch.setattr(demonstration, "run", end)
+    return runs
+
+
+def _demo(output: Path, ndim: int = 2) -> None:
+    with suppress(Ended):
+        run_demo(output, ndim, quick=True, live=False, notify=lambda line: None)
+
+
+DEMO_FILES = [
+    str(path.relative_to("2d"))
+    for path in (Path("2d/demo.yaml"), *dataset_files("2d/data", 2, 1, 1))
+]
+
+
+@pytest.mark.parametrize("name", DEMO_FILES)
+def test_a_demonstration_does_not_replace_what_was_changed(
+    tmp_path: Path, untrained: list[object], name: str
+) -> None:
+    output = tmp_path / "demo"
+    for number in range(2):  # the same command works again
+        _demo(output)
+        assert len(untrained) == number + 1
+    path = output / "2d" / name
+    if path.suffix == ".tif":
+        labels = read_image(path, 2).array[..., 0]
+        labels[:4] = 0
+        write_tiff(path, labels, "YX")
+    else:
+        path.write_text(path.read_text() + "# mine\n")
+    before = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
+    with pytest.raises(UserError) as error:
+        _demo(output)
+    assert error.value.code == "demo.changed_files"
+    assert {p: p.read_bytes() for p in output.rglob("*") if p.is_file()} == before
+    _demo(output, 3)  # which has a folder of its own
+    path.unlink()
+    if path.name != demonstration.MARK:
+        _demo(output)  # what is missing is made again
+        assert path.is_file()
+
+
+def test_a_demonstration_of_unknown_origin_is_kept(tmp_path: Path, untrained: list[object]) -> None:
+    _demo(tmp_path)
+    (tmp_path / "2d" / RECORD).unlink()
+    with pytest.raises(UserError) as error:
+        _demo(tmp_path)
+    assert error.value.code == "demo.changed_files"
+
+
+def test_a_notebook_keeps_a_changed_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notebook, "_show", lambda table: None)
+    monkeypatch.setattr("singula.stages.timing.measure_proposal", None)
+    from singula.survey import Folders
+
+    data = tmp_path / "data"
+    make_dataset(data, 2, np.random.default_rng(1), n_train=2, n_val=0, n_test=0, shape=(64, 64))
+    parts = [Folders("train", data / "train" / "x", data / "train" / "y")]
+
+    def prepare() -> Path:
+        given = (parts, 2, "let the data decide", notebook.AS_LABELLED, str(tmp_path), "cells", 1.0)
+        return notebook.prepare(*given).config
+
+    path = prepare()
+    assert prepare() == path
+    path.write_text(path.read_text() + "# mine\n")
+    text = path.read_text()
+    with pytest.raises(notebook.Told):
+        prepare()
+    assert path.read_text() == text
+
+
+def test_a_moved_file_is_not_lost_if_the_new_one_fails(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text(MINE)
+    with pytest.raises(ZeroDivisionError), protect([tmp_path]), atomic_path(path):
+        raise ZeroDivisionError
+    assert _contents(tmp_path) == [MINE]
+
+
+CONFIG = """\
+PROBLEM:
+  TYPE: INSTANCE_SEG
+  NDIM: 2D
+  INSTANCE_SEG: {{DATA_CHANNELS: BC}}
+DATA:
+  PATCH_SIZE: (32, 32, 1)
+  TRAIN: {{PATH: {data}/x, GT_PATH: {data}/y}}
+  VAL: {{FROM_TRAIN: True, SPLIT_TRAIN: 0.5}}
+  TEST: {{LOAD_GT: True, PATH: {data}/x, GT_PATH: {data}/y}}
+MODEL: {{FEATURE_MAPS: [4, 8]}}
+TRAIN: {{ENABLE: True, EPOCHS: 1, BATCH_SIZE: 2, OPTIMIZER: ADAMW, LR: 1.E-2, PRECISION: "32"}}
+TEST: {{ENABLE: True}}
+PATHS: {{CHARTS: JOB_DIR/my charts}}
+"""
+
+
+def test_commands_on_a_run_keep_what_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run, its repetition, tune, export and report, each after all of its files were changed."""
+    from singula import cli
+
+    def command(*words: object) -> int:
+        monkeypatch.setattr("sys.argv", ["singula", *map(str, words)])
+        try:
+            cli.main()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    data = tmp_path / "data"
+    make_dataset(data, 2, np.random.default_rng(1), n_train=2, n_val=0, n_test=0, shape=(48, 48))
+    (tmp_path / "job.yaml").write_text(CONFIG.format(data=data / "train"))
+    run = ("run", "--config", tmp_path / "job.yaml", "--gpu", "cpu", "--result_dir", tmp_path)
+    tree = _tree(tmp_path)
+    # What is there is not Singula's: every file and folder has other content.
+    foreign = [tree.config_files / "job.yaml", tree.run_json, tree.metrics_csv, tree.report_html]
+    foreign += [
+        tree.per_image_instances / "image_000.tif",
+        tree.job_dir / "my charts/job_1_loss.png",
+    ]
+    for number, path in enumerate(foreign):
+        write_text(path, f"foreign {number}")
+    assert command(*run) == 0
+    text = _texts(tree.job_dir)
+    assert {f"foreign {number}" for number in range(len(foreign))} <= set(text)
+    capsys.readouterr()
+
+    test = (*run, "--set", "TRAIN.ENABLE=False")
+    for words in (test, ("report", tree.run), ("tune", tree.run, "--gpu", "cpu"), test):
+        capsys.readouterr()
+        assert command(*words) == 0, words
+        assert "was not written" not in capsys.readouterr().out, words
+    instances = tree.per_image_instances / "image_000.tif"
+    for number in range(2):
+        instances.write_text(f"corrected {number}")
+        assert command(*test) == 0
+        assert f"corrected {number}" in _texts(tree.run)
+    for words, path in (
+        (("report", tree.run), tree.report_html),
+        (("tune", tree.run, "--gpu", "cpu"), tree.tuning / "trials.csv"),
+        (("tune", tree.run, "--gpu", "cpu"), tree.tuning / "tuned.yaml"),
+        (("export", tree.run, "--to", "csv", "--overwrite"), tree.exports / "instances.csv"),
+    ):
+        write_text(path, f"changed {path.name}")
+        for _ in range(2):
+            assert command(*words) == 0, words
+            assert f"changed {path.name}" in _texts(tree.run)
+    assert {"corrected 0", "corrected 1"} <= set(_texts(tree.run))
+
+
+def _texts(folder: Path) -> list[str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [path.read_bytes().decode("utf-8", "replace") for path in files]
