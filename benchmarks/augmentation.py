@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from singula.config import config_from_dict
-from singula.data.augment import Geometry, Patch, draw_geometry, make_changes, sample_pair
+from singula.data.augment import Geometry, Patch, apply_augmentations, draw_geometry, sample_pair
 from singula.data.augment.bend import draw_bend
 from singula.data.augment.blur import median_of_squares
 from singula.data.augment.geometry import turn
@@ -60,7 +60,7 @@ def ours(shape: tuple[int, ...]) -> Step:
         rng = np.random.default_rng([0, 0, seed])
         geometry = draw_geometry(settings, shape, rng)
         patch = Patch(*sample_pair(image, labels, start, shape, geometry))
-        return make_changes(patch, settings, rng, lambda: patch)
+        return apply_augmentations(patch, settings, rng, lambda: patch)
 
     return step
 
@@ -165,7 +165,7 @@ def one_change(key: str, shape: tuple[int, ...]) -> Step:
     patch = Patch(image[place].copy(), labels[place].astype(np.uint16))
 
     def step(seed: int) -> Any:
-        return make_changes(patch, settings, np.random.default_rng(seed), lambda: patch)
+        return apply_augmentations(patch, settings, np.random.default_rng(seed), lambda: patch)
 
     return step
 

@@ -11,13 +11,13 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from singula.data.augment import (
-    CHANGES,
+    AUGMENTATIONS,
+    Augmentation,
     AugmentSettings,
-    Change,
-    ImageChange,
+    ImageAugmentation,
     Patch,
+    apply_augmentations,
     in_order,
-    make_changes,
 )
 from singula.data.augment.blur import (
     CutBlur,
@@ -32,7 +32,7 @@ from singula.data.augment.intensity import Brightness, ChannelShuffle, Contrast,
 from singula.data.augment.noise import CutNoise, Dropout, GaussianNoise, PoissonNoise, SaltAndPepper
 from singula.data.augment.regions import CutMix, Cutout, GridMask, MissingSections, straight_band
 
-EXAMPLES: tuple[Change, ...] = (
+EXAMPLES: tuple[Augmentation, ...] = (
     CutMix((0.2, 0.4)),
     Grayscale(),
     ChannelShuffle(),
@@ -67,7 +67,7 @@ def random_patch(shape: tuple[int, ...], seed: int = 0, low: float = 0.1) -> Pat
     return Patch(image, rng.integers(0, 5, (*shape[:-1], 1)).astype(np.uint16))
 
 
-def changed(change: ImageChange, image: np.ndarray, seed: int = 0) -> np.ndarray:
+def changed(change: ImageAugmentation, image: np.ndarray, seed: int = 0) -> np.ndarray:
     before = image.copy()
     result = change.change(image, np.random.default_rng(seed))
     np.testing.assert_array_equal(image, before)
@@ -80,7 +80,7 @@ def nobody() -> Patch:
 
 @settings(deadline=None, max_examples=60)
 @given(st.data(), st.sampled_from(EXAMPLES), st.integers(0, 10**6))
-def test_any_change_of_any_patch(data: st.DataObject, change: Change, seed: int) -> None:
+def test_any_change_of_any_patch(data: st.DataObject, change: Augmentation, seed: int) -> None:
     shape = data.draw(shapes)
     image = data.draw(hnp.arrays(np.float32, shape, elements=values))
     patch = Patch(image, np.random.default_rng(seed).integers(0, 4, (*shape[:-1], 2)))
@@ -103,7 +103,7 @@ def test_any_change_of_any_patch(data: st.DataObject, change: Change, seed: int)
 
 
 def test_every_change_has_an_example_and_a_place() -> None:
-    assert {type(c) for c in EXAMPLES} == set(CHANGES)
+    assert {type(c) for c in EXAMPLES} == set(AUGMENTATIONS)
     assert in_order(EXAMPLES[::-1])[0] == EXAMPLES[0]
     assert [type(c) for c in in_order(EXAMPLES[::-1])] == [type(c) for c in EXAMPLES]
 
@@ -112,7 +112,7 @@ def test_every_change_has_an_example_and_a_place() -> None:
 def test_each_change_is_made_with_its_probability(probability: float) -> None:
     add = AugmentSettings(probability, changes=(Brightness((1, 1), relative=False),) * 400)
     start = Patch(np.zeros((2, 2, 1), np.float32), np.zeros((2, 2, 1), np.uint8))
-    made = make_changes(start, add, np.random.default_rng(0), nobody).image
+    made = apply_augmentations(start, add, np.random.default_rng(0), nobody).image
     assert made[0, 0, 0] == pytest.approx(400 * probability, abs=60 if probability == 0.5 else 0)
 
 

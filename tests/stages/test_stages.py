@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from singula.channels import encode
 from singula.config import Config, config_from_dict
-from singula.data.augment import CHANGES
+from singula.data.augment import AUGMENTATIONS
 from singula.data.augment.intensity import Contrast
 from singula.data.augment.regions import Cutout
 from singula.data.dataset import Sample
@@ -270,7 +270,7 @@ def test_every_change_is_switched_on_by_a_key_and_made_in_the_order_of_the_table
     assert augment.misalignment == 16
     assert len(augment.changes) == len(CHANGE_OF_KEY)
     found = [type(change) for change in augment.changes]
-    assert tuple(dict.fromkeys(found)) == CHANGES
+    assert tuple(dict.fromkeys(found)) == AUGMENTATIONS
     assert Contrast((-0.1, 0.1), about_mean=False, per_slice=True) in augment.changes
     assert Cutout((1, 3), (0.05, 0.3), 0.0, labels_too=True) in augment.changes
     off = config_from_dict({**train, "AUGMENTOR": {"ENABLE": False, **keys}})

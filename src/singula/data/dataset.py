@@ -19,9 +19,9 @@ from singula.data.augment import (
     Geometry,
     Mirror,
     Patch,
+    apply_augmentations,
     draw_geometry,
     draw_mirror,
-    make_changes,
     sample_pair,
 )
 from singula.data.normalize import Normalizer, Scaling, extremes, notice_range
@@ -215,7 +215,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             labels = read_patch(sample.labels, start, shape)
             return image, labels, self._still_targets(number, sample, start)
         moved = self._moved(number, sample, start, settings, rng)
-        patch = make_changes(
+        patch = apply_augmentations(
             moved.patch, settings, rng, lambda: self._another(index, settings, rng)
         )
         if moved.geometry.is_identity and patch.labels is moved.patch.labels:

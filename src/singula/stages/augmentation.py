@@ -7,13 +7,13 @@ from typing import Any
 
 from singula.config import Config
 from singula.config.schema_augment import Augmentor
-from singula.data.augment import AugmentSettings, Change, in_order
+from singula.data.augment import Augmentation, AugmentSettings, in_order
 from singula.data.augment.blur import CutBlur, GaussianBlur, MedianBlur, MotionBlur
 from singula.data.augment.intensity import Brightness, ChannelShuffle, Contrast, Gamma, Grayscale
 from singula.data.augment.noise import CutNoise, Dropout, GaussianNoise, PoissonNoise, SaltAndPepper
 from singula.data.augment.regions import CutMix, Cutout, GridMask, MissingSections
 
-CHANGE_OF_KEY: dict[str, Callable[[Augmentor], Change]] = {
+CHANGE_OF_KEY: dict[str, Callable[[Augmentor], Augmentation]] = {
     "CUTMIX": lambda k: CutMix(k.CMIX_SIZE),
     "GRAYSCALE": lambda k: Grayscale(),
     "CHANNEL_SHUFFLE": lambda k: ChannelShuffle(),

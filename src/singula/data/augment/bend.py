@@ -1,4 +1,4 @@
-"""A smooth random displacement of every pixel of a plane."""
+"""Smooth random displacements of the pixels of a plane."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from singula.data.augment.change import FloatArray
 from singula.runtime import compiled
 
-_UNIFORM_STD = 1 / np.sqrt(3)  # of numbers drawn evenly from -1 to 1
+_UNIFORM_STD = 1 / np.sqrt(3)  # of uniform random numbers from -1 to 1
 _SPLINE_POWER = 151 / 315  # integral of the squared cubic B-spline
 
 
@@ -18,16 +18,15 @@ def draw_bend(
 ) -> FloatArray:
     """Draw a displacement in pixels, shape (2, y, x).
 
-    It has the variance and the correlation length of noise drawn evenly from -1 to 1 for each
-    pixel, smoothed by a Gaussian of `sigma` pixels and multiplied by `alpha` (Simard et al., 2003),
-    which is ``0.163 alpha / sigma`` pixels on average.
+    The displacement has the variance and the correlation length of uniform noise from -1 to 1,
+    smoothed by a Gaussian of `sigma` pixels and multiplied by `alpha` (Simard et al., 2003): its
+    standard deviation is ``0.163 alpha / sigma`` pixels.
 
-    Notes
-    -----
-    Drawn as random coefficients of a cubic B-spline (Rueckert et al., 1999) with a knot every
-    √3 sigma pixels, at a random place: the spline's own width is then that of the Gaussian. This
-    takes about a seventh of the time of smoothing with a `sigma` of 4 pixels, and the same for any
-    (``benchmarks/augmentation.py --parts``). Below a `sigma` of 0.58 there is a knot per pixel.
+    Notes ----- The displacement is a cubic B-spline (Rueckert et al., 1999) with random
+    coefficients and a knot every √3 sigma pixels, at a random offset: the width of the spline then
+    equals that of the Gaussian. This takes about a seventh of the time of smoothing with a `sigma`
+    of 4 pixels, regardless of `sigma` (``benchmarks/augmentation.py --parts``). Below a `sigma` of
+    0.58, there is a knot per pixel.
     """
     spacing = max(1.0, np.sqrt(3) * sigma)
     knots = tuple(int(np.ceil(length / spacing)) + 4 for length in plane)
@@ -39,19 +38,19 @@ def draw_bend(
 
 
 def bend_deviation(alpha: float, sigma: float) -> float:
-    """Standard deviation of the displacement along each axis, pixels."""
+    """Return the standard deviation of the displacement along each axis, pixels."""
     return float(alpha * _UNIFORM_STD * _kernel_power(sigma))
 
 
 def _kernel_power(sigma: float) -> float:
-    """Sum of the squared weights of a sampled Gaussian of sum 1."""
+    """Return the sum of the squared weights of a sampled Gaussian with sum 1."""
     reach = int(4 * sigma + 1)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     return float((weights**2).sum() / weights.sum() ** 2)
 
 
 def _evaluate(coefficients: Any, spacing: float, phase: Any, result: Any) -> None:
-    """The spline at every pixel: along y for a row of knots, then along x."""
+    """Evaluate the spline at every pixel: along y for a row of knots, then along x; compiled."""
     fields, height, width = result.shape
     knots = coefficients.shape[2]
     row = np.empty(knots, np.float32)

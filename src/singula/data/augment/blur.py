@@ -1,4 +1,4 @@
-"""Blurs in the y-x plane; beyond the patch its edge pixels go on."""
+"""Blurs in the y-x plane; the edge pixels of the patch are repeated outside."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from singula.data.augment.change import (
     FloatArray,
-    ImageChange,
+    ImageAugmentation,
     Range,
     Sizes,
     as_slices,
@@ -22,13 +22,13 @@ from singula.runtime import compiled
 
 
 @dataclass(frozen=True)
-class GaussianBlur(ImageChange):
-    """Blur with a Gaussian; `sigma` is its standard deviation in pixels."""
+class GaussianBlur(ImageAugmentation):
+    """Gaussian blur; `sigma` is its standard deviation in pixels."""
 
     sigma: Range
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         from scipy.ndimage import gaussian_filter
 
         sigma = rng.uniform(*self.sigma)
@@ -38,19 +38,22 @@ class GaussianBlur(ImageChange):
 
 
 @dataclass(frozen=True)
-class MedianBlur(ImageChange):
-    """Take the median of a square; `size` is its side in pixels, made odd by adding one."""
+class MedianBlur(ImageAugmentation):
+    """Median filter; `size` is the side of the square in pixels, made odd by adding one."""
 
     size: Sizes
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         odd = sorted({size | 1 for size in range(self.size[0], self.size[1] + 1)})
         return median_of_squares(image, odd[int(rng.integers(len(odd)))])
 
 
 def median_of_squares(image: FloatArray, side: int) -> FloatArray:
-    """Median filter in the y-x plane, as scipy's with mode 'nearest'; `side` is odd."""
+    """Apply a median filter in the y-x plane, equal to scipy's with mode 'nearest'.
+
+    `side` is odd.
+    """
     reach = side // 2
     planes = np.moveaxis(as_slices(image), -1, 1)
     pads = [(0, 0), (0, 0), (reach, reach), (reach, reach)]
@@ -64,7 +67,7 @@ def median_of_squares(image: FloatArray, side: int) -> FloatArray:
 
 
 def _median_plane(wide: Any, side: int, exchanges: Any, result: Any) -> None:
-    """All windows of a row at once, so that the processor compares many pairs in one step."""
+    """Process all windows of a row together, so that one instruction compares many pairs."""
     height, width = result.shape
     values = np.empty((side * side, width), np.float32)
     for i in range(height):
@@ -83,9 +86,9 @@ def _median_plane(wide: Any, side: int, exchanges: Any, result: Any) -> None:
 
 @functools.cache
 def median_network(count: int) -> npt.NDArray[np.int64]:
-    """Pairs to bring into order, one after the other, for the middle one of `count` to be right.
+    """Return pairs of a sorting network that puts the median of `count` values into the middle.
 
-    Merge exchange (K. E. Batcher, 1968), without the pairs that do not matter for the middle.
+    Merge exchange (K. E. Batcher, 1968), without the pairs that do not influence the median.
     """
     pairs = []
     top = 1 << max(count - 1, 1).bit_length() - 1
@@ -107,13 +110,13 @@ def median_network(count: int) -> npt.NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class MotionBlur(ImageChange):
-    """Take the mean along a straight line of any direction; `length` is in pixels."""
+class MotionBlur(ImageAugmentation):
+    """Motion blur: mean along a straight line of random direction; `length` is in pixels."""
 
     length: Sizes
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         kernel = line_kernel(draw_count(self.length, rng), float(rng.uniform(0, np.pi)))
         reach = kernel.shape[0] // 2
         pads = [(0, 0)] * (image.ndim - 3) + [(reach, reach), (reach, reach), (0, 0)]
@@ -126,9 +129,9 @@ class MotionBlur(ImageChange):
 
 
 def line_kernel(length: int, angle: float) -> npt.NDArray[np.float32]:
-    """Weights of `length` points, one pixel apart, on a line through the middle of a square.
+    """Return weights of `length` points, one pixel apart, on a line through the center.
 
-    Each point is shared by the four pixels around it; the sum is 1.
+    The weight of each point is distributed to the four pixels around it; the sum is 1.
     """
     along = np.arange(length) - (length - 1) / 2
     reach = int(np.ceil((length - 1) / 2))
@@ -149,17 +152,17 @@ def line_kernel(length: int, angle: float) -> npt.NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class CutBlur(ImageChange):
-    """Take resolution from a box, after Yoo et al. (2020).
+class CutBlur(ImageAugmentation):
+    """CutBlur: reduce the resolution of a box (Yoo et al., 2020).
 
     Parameters
     ----------
     size : (float, float)
         Side of the box as a fraction of each axis.
     factor : (int, int)
-        Pixels that become one, along y and along x.
+        Downsampling factor along y and x.
     inside_only : bool
-        Else everything around the box is blurred instead, every second time.
+        False: half of the time, reduce the resolution outside of the box instead.
     """
 
     size: Range
@@ -167,7 +170,7 @@ class CutBlur(ImageChange):
     inside_only: bool = True
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         box = draw_box(image.shape[:-1], self.size, rng)
         factor = draw_count(self.factor, rng)
         if not self.inside_only and rng.random() < 0.5:
@@ -180,7 +183,7 @@ class CutBlur(ImageChange):
 
 
 def lose_resolution(image: FloatArray, factor: int) -> FloatArray:
-    """Means of blocks in the y-x plane, and straight lines between their centres."""
+    """Average blocks in the y-x plane and interpolate linearly between their centers."""
     for axis in (image.ndim - 3, image.ndim - 2):
         length = image.shape[axis]
         edges = np.arange(0, length, factor)

@@ -1,4 +1,4 @@
-"""What a change of a normalised patch is, and what several of them need."""
+"""Base classes and helper functions of augmentations of a normalized patch."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Sizes = tuple[int, int]
 
 @dataclass(frozen=True)
 class Patch:
-    """A normalised image patch with its labels.
+    """A normalized image patch with its labels.
 
     Parameters
     ----------
     image : ndarray of float32
         (y, x, c) or (z, y, x, c).
     labels : ndarray of int
-        Ids and, with classes, the class in a second channel; of the patch, or of a window around it
-        from which its targets are computed.
+        Ids and, with classes, the class in a second channel: of the patch, or of the window around
+        it from which the targets are computed.
     before : tuple of int
-        Pixels of the window before the patch along each axis; none by default.
+        Pixels of the window before the patch along each axis; 0 by default.
     """
 
     image: FloatArray
@@ -36,48 +36,50 @@ class Patch:
 
     @property
     def place(self) -> tuple[slice, ...]:
-        """Where the patch lies in the window of labels."""
+        """Position of the patch in the window of labels."""
         shape = self.image.shape[:-1]
         before = self.before or (0,) * len(shape)
         return tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))
 
 
-Another = Callable[[], Patch]
-"""Draws a patch of another training sample."""
+DrawPatch = Callable[[], Patch]
+"""Draw a patch of another training sample."""
 
 
-class Change(ABC):
-    """A change with its settings as fields; hands back a new patch and leaves its input alone."""
+class Augmentation(ABC):
+    """An augmentation with its settings as fields; it returns a new patch."""
 
     @abstractmethod
-    def apply(self, patch: Patch, rng: np.random.Generator, another: Another) -> Patch:
-        """Change the patch."""
+    def apply(self, patch: Patch, rng: np.random.Generator, draw_other: DrawPatch) -> Patch:
+        """Return the augmented patch; the input does not change."""
 
 
-class ImageChange(Change):
-    """A change of the image, which leaves the labels as they are."""
+class ImageAugmentation(Augmentation):
+    """An augmentation of the image that does not change the labels."""
 
-    def apply(self, patch: Patch, rng: np.random.Generator, another: Another) -> Patch:
-        """Change the image of the patch."""
+    def apply(self, patch: Patch, rng: np.random.Generator, draw_other: DrawPatch) -> Patch:
+        """Return the patch with an augmented image."""
         return replace(patch, image=self.change(patch.image, rng))
 
     @abstractmethod
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
 
 
 def black(image: FloatArray) -> np.float32:
-    """The darkest value: 0, or the patch's minimum where the normalisation goes below."""
+    """Return the value of black: 0, or the minimum of the patch if it is lower."""
     return np.float32(min(0.0, float(image.min())))
 
 
 def white(image: FloatArray) -> np.float32:
-    """The brightest value: 1, or the patch's maximum where the normalisation goes beyond."""
+    """Return the value of white: 1, or the maximum of the patch if it is higher."""
     return np.float32(max(1.0, float(image.max())))
 
 
 def draw_box(shape: Sequence[int], size: Range, rng: np.random.Generator) -> tuple[slice, ...]:
-    """Draw a box inside `shape`; each side is a fraction from `size` of its axis, a pixel at least.
+    """Draw a box within `shape`.
+
+    Each side is a fraction of its axis from the range `size`, and at least one pixel.
 
     Returns
     -------
@@ -93,10 +95,10 @@ def draw_box(shape: Sequence[int], size: Range, rng: np.random.Generator) -> tup
 
 
 def draw_count(count: Sizes, rng: np.random.Generator) -> int:
-    """Draw a whole number; both ends are possible."""
+    """Draw an integer from a range that includes both ends."""
     return int(rng.integers(count[0], count[1] + 1))
 
 
 def as_slices(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A view (z, y, x, c), with one slice for a plane."""
+    """Return a view (z, y, x, c); a 2D image has one slice."""
     return image if image.ndim == 4 else image[None]

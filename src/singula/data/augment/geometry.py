@@ -1,4 +1,4 @@
-"""Draw a mapping from the pixels of a patch to those of the image; flips and quarter turns."""
+"""Random mappings from pixels of a patch to pixels of the image; flips and rotations by 90°."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Movement:
-    """How the slices of a volume from `first` on lie, relative to those before.
+    """Displacement of the slices of a volume from `first` on, relative to those before.
 
-    ``patch = matrix @ output + shift`` in pixels from the patch's centre.
+    ``patch = matrix @ output + shift`` in pixels from the center of the patch.
     """
 
     first: int
@@ -30,11 +30,11 @@ class Movement:
 
 @dataclass(frozen=True)
 class Geometry:
-    """One drawn mapping in the y-x plane: ``input = matrix @ patch + shift + displacement``.
+    """A random mapping in the y-x plane: ``input = matrix @ patch + shift + displacement``.
 
-    Coordinates are pixels from the patch's centre. The displacement is one for each output pixel,
-    shape (2, y, x), of the patch or of a window around it. `misalignment` comes before all of it.
-    `play` is by how many pixels displacement and misalignment move what belongs together apart.
+    Coordinates are pixels from the center of the patch. `displacement` has the shape (2, y, x) of
+    the patch or of a window around it. `misalignment` is applied before the mapping. `play` is the
+    largest distance in pixels by which displacement and misalignment separate adjacent pixels.
     """
 
     matrix: Matrix
@@ -45,12 +45,12 @@ class Geometry:
 
     @property
     def enlargement(self) -> float:
-        """Factor by which lengths in the plane grow from the image to the patch, on average."""
+        """Mean factor of lengths in the plane from the image to the patch."""
         return float(1 / np.sqrt(abs(np.linalg.det(self.matrix))))
 
     @property
     def is_identity(self) -> bool:
-        """True when nothing has to be resampled."""
+        """True if no resampling is needed."""
         return (
             self.displacement is None
             and self.misalignment is None
@@ -59,7 +59,7 @@ class Geometry:
         )
 
     def planes(self, depth: int) -> list[tuple[slice, Matrix, Matrix]]:
-        """Slices of a patch of `depth` slices that share a mapping, with its matrix and shift."""
+        """Return the ranges of slices with the same mapping, each with its matrix and shift."""
         moved = self.misalignment
         if moved is None:
             return [(slice(0, depth), self.matrix, self.shift)]
@@ -88,8 +88,8 @@ def draw_geometry(
         Spatial shape of the patch.
     rng : Generator
     margin : callable
-        Pixels along each axis that are wanted on either side of the patch too, given all but the
-        displacement; none by default.
+        Return the additional pixels per axis that are needed around the patch, for a geometry
+        without displacement; 0 by default.
     """
 
     def chosen(values: Range | None) -> Range | None:
@@ -112,7 +112,7 @@ def draw_geometry(
     play = float(settings.misalignment or 0) if moved is not None else 0.0
     if not strengths:
         return Geometry(matrix, shift, None, moved, play)
-    # Two pixels are hardly ever moved apart by more than four standard deviations.
+    # Two pixels are rarely separated by more than four standard deviations.
     play += 4 * bend_deviation(alpha, settings.elastic_sigma)
     straight = Geometry(matrix, shift, None, moved, play)
     around = margin(straight)[-2:] if margin is not None else (0, 0)
@@ -122,14 +122,14 @@ def draw_geometry(
 
 
 def turn(angle: float) -> Matrix:
-    """The matrix of a rotation in the (y, x) plane, radians."""
+    """Return the matrix of a rotation in the (y, x) plane, radians."""
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def _draw_misalignment(
     settings: AugmentSettings, shape: Sequence[int], rng: np.random.Generator
 ) -> Movement | None:
-    """A shift of whole pixels, or a turn that moves the middle of an edge at most as far."""
+    """Draw a shift by whole pixels, or a rotation that moves the middle of an edge as far."""
     reach = settings.misalignment
     if not reach or len(shape) < 3 or shape[0] < 2 or rng.random() >= settings.probability:
         return None
@@ -142,40 +142,40 @@ def _draw_misalignment(
 
 @dataclass(frozen=True)
 class Mirror:
-    """Flips along `axes`, then quarter `turns` in the plane of the last two of `ndim` axes."""
+    """Flips along `axes`, then `turns` rotations by 90° in the plane of the last two axes."""
 
     ndim: int
     axes: tuple[int, ...] = ()
     turns: int = 0
 
     def apply(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Flip and turn an array (spatial…[, c]); exact, as a view."""
+        """Flip and rotate an array (spatial…[, c]); the result is a view."""
         flipped = np.flip(array, self.axes) if self.axes else array
         plane = (self.ndim - 2, self.ndim - 1)
         return np.rot90(flipped, self.turns, axes=plane) if self.turns else flipped
 
     def undo(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Turn and flip back."""
+        """Apply the inverse."""
         plane = (self.ndim - 2, self.ndim - 1)
         turned = np.rot90(array, -self.turns, axes=plane) if self.turns else array
         return np.flip(turned, self.axes) if self.axes else turned
 
     def margins(self, sides: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Pixels before and after a patch along each axis, once its window is changed."""
-        found = [
+        """Return the pixels before and after a patch along each axis, after the transformation."""
+        margins = [
             (after, before) if axis in self.axes else (before, after)
             for axis, (before, after) in enumerate(sides)
         ]
         for _ in range(self.turns):
-            (before, after), rows = found[-1], found[-2]
-            found[-2:] = [(after, before), rows]
-        return found
+            (before, after), rows = margins[-1], margins[-2]
+            margins[-2:] = [(after, before), rows]
+        return margins
 
 
 def draw_mirror(
     shape: Sequence[int], settings: AugmentSettings, rng: np.random.Generator
 ) -> Mirror:
-    """Draw flips and quarter turns of a patch of this spatial shape."""
+    """Draw flips and rotations by 90° of a patch with this spatial shape."""
     ndim = len(shape)
     y, x = ndim - 2, ndim - 1
     wanted = [(y, settings.vflip), (x, settings.hflip)]
@@ -184,6 +184,6 @@ def draw_mirror(
     axes = tuple(axis for axis, flip in wanted if flip and rng.random() < settings.probability)
     turns = 0
     if settings.rot90 and rng.random() < settings.probability:
-        # Only half turns keep the shape of a patch that is not square.
+        # Only rotations by 180° keep the shape of a patch that is not square.
         turns = int(rng.integers(1, 4)) if shape[y] == shape[x] else 2
     return Mirror(ndim, axes, turns)

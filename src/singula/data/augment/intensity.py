@@ -1,4 +1,4 @@
-"""Changes of each value by itself: brightness, contrast, gamma, and of colours."""
+"""Augmentations of single values: brightness, contrast, gamma and colors."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from singula.data.augment.change import FloatArray, ImageChange, Range
+from singula.data.augment.change import FloatArray, ImageAugmentation, Range
 
 
 def _draw(
     values: Range, image: FloatArray, per_slice: bool, rng: np.random.Generator
 ) -> np.float32 | FloatArray:
-    """One number for the patch, or one for each slice of a volume, ready to be broadcast."""
+    """Draw one number for the patch, or one per slice of a volume, for broadcasting."""
     if per_slice and image.ndim == 4:
         return rng.uniform(*values, size=(image.shape[0], 1, 1, 1)).astype(np.float32)
     return np.float32(rng.uniform(*values))
 
 
 @dataclass(frozen=True)
-class Brightness(ImageChange):
-    """Add a constant.
+class Brightness(ImageAugmentation):
+    """Brightness: add a constant.
 
     Parameters
     ----------
     amount : (float, float)
         Range of the constant.
     relative : bool
-        The constant is a fraction of the patch's range, else in normalised units.
+        The constant is a fraction of the range of the patch; otherwise in normalized units.
     per_slice : bool
-        Drawn for each slice of a volume by itself.
+        Draw a separate value for each slice of a volume.
     """
 
     amount: Range
@@ -38,24 +38,24 @@ class Brightness(ImageChange):
     per_slice: bool = False
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         unit = np.ptp(image) if self.relative else np.float32(1)
         result: FloatArray = image + _draw(self.amount, image, self.per_slice, rng) * unit
         return result
 
 
 @dataclass(frozen=True)
-class Contrast(ImageChange):
-    """Multiply the distance to the mean, or to zero, by 1 + a number.
+class Contrast(ImageAugmentation):
+    """Contrast: multiply the difference to the mean, or to zero, by 1 + a number.
 
     Parameters
     ----------
     factor : (float, float)
         Range of the number.
     about_mean : bool
-        The mean of the patch (of each slice, with `per_slice`) stays, else zero.
+        Keep the mean of the patch (of each slice with `per_slice`); otherwise keep zero.
     per_slice : bool
-        Drawn for each slice of a volume by itself.
+        Draw a separate value for each slice of a volume.
     """
 
     factor: Range
@@ -63,7 +63,7 @@ class Contrast(ImageChange):
     per_slice: bool = False
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         gain = 1 + _draw(self.factor, image, self.per_slice, rng)
         result: FloatArray
         if not self.about_mean:
@@ -76,13 +76,13 @@ class Contrast(ImageChange):
 
 
 @dataclass(frozen=True)
-class Gamma(ImageChange):
-    """Raise values to a power, over the patch's own range; its minimum and maximum stay."""
+class Gamma(ImageAugmentation):
+    """Gamma: raise values to a power within the range of the patch."""
 
     exponent: Range
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         low, span = image.min(), np.ptp(image)
         power = np.float32(rng.uniform(*self.exponent))
         if span <= 0:
@@ -92,19 +92,19 @@ class Gamma(ImageChange):
 
 
 @dataclass(frozen=True)
-class Grayscale(ImageChange):
-    """Give every channel the mean of all channels."""
+class Grayscale(ImageAugmentation):
+    """Replace every channel by the mean of all channels."""
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         mean = image.mean(axis=-1, keepdims=True, dtype=np.float32)
         return np.repeat(mean, image.shape[-1], axis=-1)
 
 
 @dataclass(frozen=True)
-class ChannelShuffle(ImageChange):
+class ChannelShuffle(ImageAugmentation):
     """Put the channels into a random order."""
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         return image[..., rng.permutation(image.shape[-1])]

@@ -1,4 +1,4 @@
-"""Noise, and single pixels that are lost."""
+"""Noise, and loss of single pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from singula.data.augment.change import (
     FloatArray,
-    ImageChange,
+    ImageAugmentation,
     Range,
     Sizes,
     black,
@@ -19,15 +19,15 @@ from singula.data.augment.change import (
 
 
 @dataclass(frozen=True)
-class GaussianNoise(ImageChange):
+class GaussianNoise(ImageAugmentation):
     """Add Gaussian noise.
 
     Parameters
     ----------
     mean, variance : float
-        In normalised units.
+        Mean and variance in normalized units.
     from_image : bool
-        Take the patch's own mean and variance instead.
+        Use the mean and variance of the patch instead.
     """
 
     mean: float = 0.0
@@ -35,7 +35,7 @@ class GaussianNoise(ImageChange):
     from_image: bool = False
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         mean, variance = self.mean, self.variance
         if self.from_image:
             mean, variance = float(image.mean()), float(image.var())
@@ -47,20 +47,19 @@ class GaussianNoise(ImageChange):
 
 
 @dataclass(frozen=True)
-class PoissonNoise(ImageChange):
-    """Count photons.
+class PoissonNoise(ImageAugmentation):
+    """Poisson noise of counted photons.
 
     Parameters
     ----------
     photons : (float, float)
-        How many photons stand for one normalised unit above black; drawn evenly on a logarithmic
-        scale.
+        Number of photons per normalized unit above black, drawn from a log-uniform distribution.
     """
 
     photons: Range = (20.0, 200.0)
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         per_unit = np.float32(np.exp(rng.uniform(*np.log(self.photons))))
         dark = black(image)
         counted = rng.poisson((image - dark) * per_unit).astype(np.float32)
@@ -68,22 +67,22 @@ class PoissonNoise(ImageChange):
 
 
 @dataclass(frozen=True)
-class SaltAndPepper(ImageChange):
-    """Set random values to white or black, in each channel by itself.
+class SaltAndPepper(ImageAugmentation):
+    """Set random values to white or black, independently in each channel.
 
     Parameters
     ----------
     amount : float
         Fraction of the values.
     salt : float
-        Share of white among them.
+        Fraction of white among these values.
     """
 
     amount: float
     salt: float = 0.5
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         drawn = rng.random(image.shape, dtype=np.float32)
         result = np.where(drawn < self.amount * self.salt, white(image), image)
         pepper = (drawn >= self.amount * self.salt) & (drawn < self.amount)
@@ -92,26 +91,26 @@ class SaltAndPepper(ImageChange):
 
 
 @dataclass(frozen=True)
-class Dropout(ImageChange):
+class Dropout(ImageAugmentation):
     """Set a random fraction of the pixels to zero, in all channels."""
 
     fraction: Range
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         fraction = rng.uniform(*self.fraction)
         kept = rng.random(image.shape[:-1], dtype=np.float32) >= fraction
         return image * kept[..., None]
 
 
 @dataclass(frozen=True)
-class CutNoise(ImageChange):
+class CutNoise(ImageAugmentation):
     """Add Gaussian noise inside boxes.
 
     Parameters
     ----------
     scale : (float, float)
-        Standard deviation of the noise as a fraction of the patch's range.
+        Standard deviation of the noise as a fraction of the range of the patch.
     count : (int, int)
         Number of boxes.
     size : (float, float)
@@ -123,7 +122,7 @@ class CutNoise(ImageChange):
     size: Range
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         result, span = image.copy(), np.ptp(image)
         for _ in range(draw_count(self.count, rng)):
             box = draw_box(image.shape[:-1], self.size, rng)

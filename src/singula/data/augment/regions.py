@@ -1,4 +1,4 @@
-"""Parts of a patch that are lost, or taken from another one."""
+"""Augmentations that remove parts of a patch or replace them by parts of another one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.data.augment.change import (
-    Another,
-    Change,
+    Augmentation,
+    DrawPatch,
     FloatArray,
-    ImageChange,
+    ImageAugmentation,
     Patch,
     Range,
     Sizes,
@@ -26,8 +26,8 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Cutout(Change):
-    """Fill boxes with a constant, after DeVries and Taylor (2017).
+class Cutout(Augmentation):
+    """Cutout: fill boxes with a constant (DeVries and Taylor, 2017).
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class Cutout(Change):
     size : (float, float)
         Side of a box as a fraction of each axis.
     value : float
-        In normalised units.
+        Constant in normalized units.
     labels_too : bool
-        Make the boxes background in the labels.
+        Also set the boxes to background in the labels.
     """
 
     count: Sizes
@@ -46,8 +46,8 @@ class Cutout(Change):
     value: float = 0.0
     labels_too: bool = False
 
-    def apply(self, patch: Patch, rng: np.random.Generator, another: Another) -> Patch:
-        """Change the patch."""
+    def apply(self, patch: Patch, rng: np.random.Generator, draw_other: DrawPatch) -> Patch:
+        """Return the augmented patch."""
         image, labels = patch.image.copy(), patch.labels
         if self.labels_too:
             labels = labels.copy()
@@ -60,19 +60,19 @@ class Cutout(Change):
 
 
 @dataclass(frozen=True)
-class CutMix(Change):
-    """Take a box, image and labels, from another training patch, after Yun et al. (2019).
+class CutMix(Augmentation):
+    """CutMix: replace a box by that of another training patch (Yun et al., 2019).
 
-    The ids that come with it are renumbered above those that are there, in a wider type if need
-    be. `size` is the side of the box as a fraction of each axis.
+    The ids of the box are renumbered above those of the patch, with a wider type if necessary.
+    `size` is the side of the box as a fraction of each axis.
     """
 
     size: Range
 
-    def apply(self, patch: Patch, rng: np.random.Generator, another: Another) -> Patch:
-        """Change the patch."""
+    def apply(self, patch: Patch, rng: np.random.Generator, draw_other: DrawPatch) -> Patch:
+        """Return the augmented patch."""
         box = draw_box(patch.image.shape[:-1], self.size, rng)
-        other = another()
+        other = draw_other()
         image = patch.image.copy()
         image[box] = other.image[box]
         taken = other.labels[other.place][box]
@@ -80,7 +80,7 @@ class CutMix(Change):
 
 
 def _join(patch: Patch, taken: npt.NDArray[Any], box: tuple[slice, ...]) -> npt.NDArray[Any]:
-    """Labels of a patch with others in a box, whose ids follow the largest one."""
+    """Return labels with those of another patch in a box, whose ids follow the largest one."""
     labels = patch.labels
     ids, ranks = np.unique(taken[..., 0], return_inverse=True)
     largest = int(labels[..., 0].max())
@@ -97,19 +97,19 @@ def _join(patch: Patch, taken: npt.NDArray[Any], box: tuple[slice, ...]) -> npt.
 
 
 @dataclass(frozen=True)
-class GridMask(ImageChange):
-    """Black out squares on a grid, after Chen et al. (2020); the same in all slices.
+class GridMask(ImageAugmentation):
+    """GridMask: black squares on a grid, the same in all slices (Chen et al., 2020).
 
     Parameters
     ----------
     keep : float
-        Fraction of the area that is kept.
+        Fraction of the area that does not change.
     cell : (float, float)
         Side of a cell of the grid as a fraction of the shorter side of the patch.
     turn : float
-        Largest turn of the grid; 1 is 360 degrees.
+        Largest rotation of the grid; 1 means 360 degrees.
     invert : bool
-        Black out what would be kept.
+        Invert the grid.
     """
 
     keep: float
@@ -118,7 +118,7 @@ class GridMask(ImageChange):
     invert: bool = False
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         plane = image.shape[-3:-1]
         cell = max(2.0, float(rng.uniform(*self.cell)) * min(plane))
         angle = float(rng.uniform(0, self.turn)) * 2 * np.pi
@@ -131,7 +131,7 @@ class GridMask(ImageChange):
 def grid_of_squares(
     plane: tuple[int, ...], cell: float, keep: float, angle: float, phase: npt.NDArray[np.float64]
 ) -> Mask:
-    """A mask (y, x) of squares, one per cell, that cover the fraction ``1 - keep``."""
+    """Return a mask (y, x) of squares, one per cell, that cover the fraction ``1 - keep``."""
     y = np.arange(plane[0], dtype=np.float32)[:, None]
     x = np.arange(plane[1], dtype=np.float32)
     side = np.sqrt(1 - keep)
@@ -143,16 +143,16 @@ def grid_of_squares(
 
 
 @dataclass(frozen=True)
-class MissingSections(ImageChange):
-    """Black out a straight band in some slices: at least one, at most a quarter of them.
+class MissingSections(ImageAugmentation):
+    """Missing sections: a black straight band in some slices, at most a quarter of them.
 
-    `widening` is by how many pixels a line is widened to either side. A plane is its only slice.
+    `widening` is half the width of the band in pixels. A 2D image counts as one slice.
     """
 
     widening: Sizes
 
     def change(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change an image (spatial…, c)."""
+        """Return the augmented image (spatial…, c)."""
         result = image.copy()
         slices = as_slices(result)
         count = int(rng.integers(1, max(1, len(slices) // 4) + 1))
@@ -167,7 +167,7 @@ class MissingSections(ImageChange):
 def straight_band(
     plane: tuple[int, ...], place: npt.NDArray[np.float64], angle: float, widening: int
 ) -> Mask:
-    """A mask (y, x) of the pixels at most `widening` from a line through `place`."""
+    """Return a mask (y, x) of the pixels within `widening` of a line through `place`."""
     y = np.arange(plane[0])[:, None] - place[0]
     x = np.arange(plane[1]) - place[1]
     mask: Mask = np.abs(np.cos(angle) * y - np.sin(angle) * x) <= widening + 0.5

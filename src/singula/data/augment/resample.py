@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 Places = npt.NDArray[np.float64]
 
 MODES = ("reflect", "symmetric", "nearest", "constant", "wrap")
-"""What lies beyond the edge, in numpy's words; 'constant' is 0, and background."""
+"""Padding modes outside of the image, as in NumPy; 'constant' is 0 and background."""
 _WRAP = MODES.index("wrap")
 
 
@@ -38,24 +38,24 @@ def sample_pair(
     Parameters
     ----------
     image, labels : ndarray or LazyArray
-        Whole, (y, x, c) or (z, y, x, c), of the same spatial shape and any type.
+        Whole image and labels, (y, x, c) or (z, y, x, c), with the same spatial shape.
     start, shape : sequence of int
-        Where the patch would lie without the geometry. What it needs beyond the edge to be whole
-        is mirrored and counts as image.
+        Position of the patch without the geometry. A patch that extends beyond the image is
+        mirrored there, and these pixels count as part of the image.
     mode : str
-        One of `MODES`, for pixels that lie beyond the edge without the displacement.
+        One of `MODES`, for positions that are outside of the image without the displacement.
     elastic_mode : str
-        The same for those that the displacement leads beyond the edge.
+        The same for positions that the displacement moves out of the image.
     sides : sequence of (int, int), optional
-        Pixels before and after the patch, along each axis, by which the labels are wider; with a
-        displacement as many as it has.
+        Additional pixels of the labels before and after the patch, per axis; with a displacement,
+        those of the displacement.
 
     Returns
     -------
     image : ndarray of float32
         Shape ``(*shape, c)``, interpolated linearly.
     labels : ndarray
-        Values of the nearest pixels, in their own type; wider than `shape` by `sides`.
+        Values of the nearest pixels, with the dtype of the input; larger than `shape` by `sides`.
     """
     sides = sides or [(0, 0)] * len(shape)
     before = [b for b, _ in sides]
@@ -71,17 +71,17 @@ def sample_pair(
     moved = np.empty((deep, *plane, labels.shape[-1]), labels.dtype)
     size = (image.shape[-3], image.shape[-2])
     folds = (MODES.index(mode), MODES.index(elastic_mode))
-    centre = (np.array(shape[-2:]) - 1) / 2
+    center = (np.array(shape[-2:]) - 1) / 2
     above = before[0] if len(shape) == 3 else 0
     inside = tuple(slice(b, b + n) for b, n in zip(before[-2:], shape[-2:], strict=True))
     for part, matrix, shift in geometry.planes(depth):
-        # Rounding removes the last bits that would move a whole-pixel mapping between two pixels.
-        offset = np.round(np.array(start_in_image) + centre + shift - matrix @ centre, 9)
+        # Round away the last bits, which would move a whole-pixel mapping between two pixels.
+        offset = np.round(np.array(start_in_image) + center + shift - matrix @ center, 9)
         steps = tuple(np.arange(-b, n - b) for b, n in zip(before[-2:], plane, strict=True))
         places = _places(matrix, offset, steps, geometry.displacement, size, folds)
-        own = tuple(np.ascontiguousarray(place[inside]) for place in places)
-        _interpolate(image, part, (own[0], own[1]), _WRAP in folds, as_slices(result)[part])
-        # Slices before and after the patch lie as its first and its last ones do.
+        inner = tuple(np.ascontiguousarray(place[inside]) for place in places)
+        _interpolate(image, part, (inner[0], inner[1]), _WRAP in folds, as_slices(result)[part])
+        # Slices before and after the patch have the mapping of its first and last slice.
         first = part.start + above if part.start else 0
         last = part.stop + above if part.stop < depth else deep
         moved[first:last] = _nearest(labels, slice(first, last), places, _WRAP in folds)
@@ -91,11 +91,9 @@ def sample_pair(
 def _cover(
     array: Pixels, start: Sequence[int], shape: Sequence[int]
 ) -> tuple[Pixels, tuple[int, int]]:
-    """Whole planes of the patch's slices, mirrored where the patch reaches beyond the array.
+    """Return whole planes of the slices of a patch, mirrored outside of the array.
 
-    A lazy array stays one where nothing is mirrored.
-
-    Also says where the patch begins in them.
+    Also return the position of the patch in them. A lazy array stays lazy if nothing is mirrored.
     """
     begins, lengths = list(start), list(shape)
     for axis in range(len(shape) - 2, len(shape)):
@@ -120,9 +118,9 @@ def _places(
     size: tuple[int, int],
     folds: tuple[int, int],
 ) -> tuple[Places, Places]:
-    """Row and column in the image of each pixel of a plane; NaN where there is nothing.
+    """Return the row and column in the image of each pixel of a plane; NaN outside.
 
-    `steps` are the rows and the columns of the plane, counted from the patch's first one.
+    `steps` are the rows and columns of the plane relative to the first one of the patch.
     """
     i, j = steps[0].astype(np.float64)[:, None], steps[1].astype(np.float64)
     fold = compiled(_fold_in_place)
@@ -138,7 +136,7 @@ def _places(
 
 
 def _fold_in_place(places: Any, size: int, mode: int) -> None:
-    """Lead coordinates beyond ``0 … size - 1`` back into the image, as `MODES` says."""
+    """Map coordinates outside of ``0 … size - 1`` into the image with one of `MODES`; compiled."""
     last = size - 1.0
     flat = places.reshape(-1)
     for n in range(flat.size):
@@ -163,7 +161,7 @@ def _fold_in_place(places: Any, size: int, mode: int) -> None:
 
 
 def _box(places: Places, size: int, wrap: bool) -> tuple[int, int]:
-    """First and last-but-one pixel along an axis that interpolation touches."""
+    """Return the range of pixels along an axis that interpolation reads."""
     low, high = np.nanmin(places, initial=size), np.nanmax(places, initial=-1)
     if wrap or high < 0:
         return 0, size
@@ -171,7 +169,7 @@ def _box(places: Places, size: int, wrap: bool) -> tuple[int, int]:
 
 
 def _part(array: Pixels, slices: slice, rows: slice, columns: slice) -> Array:
-    """A part (z, y, x, c) of planes (y, x, c) or (z, y, x, c)."""
+    """Return a part (z, y, x, c) of planes (y, x, c) or (z, y, x, c)."""
     if array.ndim == 4:
         return np.asarray(array[slices, rows, columns])
     return as_slices(np.asarray(array[rows, columns]))
@@ -184,7 +182,7 @@ def _interpolate(
     wrap: bool,
     result: FloatArray,
 ) -> None:
-    """Fill `result` (z, y, x, c) from these slices of `pixels`, linearly in the plane."""
+    """Fill `result` (z, y, x, c) from slices of `pixels`, interpolated linearly in the plane."""
     top, bottom = _box(places[0], pixels.shape[-3], wrap)
     left, right = _box(places[1], pixels.shape[-2], wrap)
     part = np.ascontiguousarray(
@@ -225,7 +223,7 @@ def _interpolate_planes(
 
 
 def _nearest(ids: Pixels, slices: slice, places: tuple[Places, Places], wrap: bool) -> Array:
-    """Values (z, y, x, c) of the pixels nearest to the places, 0 where there is nothing."""
+    """Return the values (z, y, x, c) of the nearest pixels; 0 outside."""
     height, width = ids.shape[-3:-1]
     rows, columns = places
     top, bottom = _box(rows, height, wrap)

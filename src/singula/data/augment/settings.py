@@ -1,44 +1,44 @@
-"""Which changes are made."""
+"""Settings of the augmentation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from singula.data.augment.change import Change, Range
+from singula.data.augment.change import Augmentation, Range
 
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """Which changes are made; None or False switches one off.
+    """Settings of the augmentation; None or False disables an augmentation.
 
     Parameters
     ----------
     probability : float
-        Chance of each change by itself.
+        Probability of each augmentation.
     rotation : (float, float), optional
-        Degrees, in the y-x plane.
+        Angle in the y-x plane, degrees.
     zoom : (float, float), optional
         Factor in the y-x plane; above 1 enlarges.
     shift : (float, float), optional
-        Fraction of the patch, to either side along y and x.
+        Fraction of the patch along y and x, in both directions.
     shear : (float, float), optional
-        Degrees.
+        Angle, degrees.
     mode : {'reflect', 'symmetric', 'nearest', 'constant', 'wrap'}
-        What lies beyond the image's edge for these four (numpy's names).
+        Padding outside of the image for these four (names of NumPy).
     elastic_alpha : (float, float), optional
         Strength of the elastic displacement in pixels before smoothing.
     elastic_sigma : float
         Smoothing of the displacement, pixels.
     elastic_mode : str
-        What the displacement finds beyond the image's edge, as `mode`.
+        Padding outside of the image for the displacement; values as for `mode`.
     misalignment : int, optional
-        Largest movement in pixels of the slices of a volume from a random one on.
+        Largest displacement in pixels of the slices of a volume from a random one on.
     misalignment_turns : float
-        Share of misalignments that turn the slices instead of shifting them.
+        Fraction of misalignments that rotate the slices instead of shifting them.
     rot90, vflip, hflip, zflip : bool
-        Quarter turns in the plane; mirroring of y, x, z.
-    changes : tuple of Change
-        Made on the normalised patch, in this order (see `in_order`).
+        Rotations by 90° in the plane; flips of y, x, z.
+    changes : tuple of Augmentation
+        Augmentations of the normalized patch, in this order (see `in_order`).
     """
 
     probability: float = 0.5
@@ -56,4 +56,4 @@ class AugmentSettings:
     vflip: bool = False
     hflip: bool = False
     zflip: bool = False
-    changes: tuple[Change, ...] = ()
+    changes: tuple[Augmentation, ...] = ()

@@ -1,4 +1,4 @@
-"""All changes of normalised patches, in the order in which they are made."""
+"""All augmentations of normalized patches, in the order of their application."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from singula.data.augment.blur import CutBlur, GaussianBlur, MedianBlur, MotionBlur
-from singula.data.augment.change import Another, Change, Patch
+from singula.data.augment.change import Augmentation, DrawPatch, Patch
 from singula.data.augment.intensity import Brightness, ChannelShuffle, Contrast, Gamma, Grayscale
 from singula.data.augment.noise import CutNoise, Dropout, GaussianNoise, PoissonNoise, SaltAndPepper
 from singula.data.augment.regions import CutMix, Cutout, GridMask, MissingSections
 from singula.data.augment.settings import AugmentSettings
 
-# As on the way from the specimen to the file: the scene, its light, the lens, the camera, losses.
-CHANGES: tuple[type[Change], ...] = (
+# In the order in which a microscope causes them: scene, illumination, optics, camera, lost data.
+AUGMENTATIONS: tuple[type[Augmentation], ...] = (
     CutMix,
     Grayscale,
     ChannelShuffle,
@@ -36,26 +36,26 @@ CHANGES: tuple[type[Change], ...] = (
 )
 
 
-def in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
-    """Sort changes as `CHANGES` is; several of a kind stay as they were given."""
-    return tuple(sorted(changes, key=lambda change: CHANGES.index(type(change))))
+def in_order(changes: Iterable[Augmentation]) -> tuple[Augmentation, ...]:
+    """Sort augmentations in the order of `AUGMENTATIONS`; the sort is stable."""
+    return tuple(sorted(changes, key=lambda change: AUGMENTATIONS.index(type(change))))
 
 
-def make_changes(
-    patch: Patch, settings: AugmentSettings, rng: np.random.Generator, another: Another
+def apply_augmentations(
+    patch: Patch, settings: AugmentSettings, rng: np.random.Generator, draw_other: DrawPatch
 ) -> Patch:
-    """Make each change of the settings with their probability.
+    """Apply each augmentation with the probability of the settings.
 
     Parameters
     ----------
     patch : Patch
-        Normalised; not changed.
+        Normalized patch; it does not change.
     settings : AugmentSettings
     rng : Generator
-    another : callable
-        Draws a patch of another training sample.
+    draw_other : callable
+        Draw a patch of another training sample.
     """
     for change in settings.changes:
         if rng.random() < settings.probability:
-            patch = change.apply(patch, rng, another)
+            patch = change.apply(patch, rng, draw_other)
     return patch
