@@ -81,21 +81,27 @@ def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
     for n, part in enumerate(parts):
         own = np.concatenate([[0], ids[offsets[n] : offsets[n + 1]]])
         seeds[grid.box(n)] = own[part.labels]
-    flooded, unproved = np.zeros(shape, np.uint32), 0
+    flooded, n_uncertain = np.zeros(shape, np.uint32), 0
     met_border = set()
     for n in range(len(grid)):
         part = flood_part(
-            recipe, grid.box(n), shape, read_maps, lambda box: seeds[box], halo=halo, most=most
+            recipe,
+            grid.box(n),
+            shape,
+            read_maps,
+            lambda box: seeds[box],
+            halo=halo,
+            max_pixels=most,
         )
         flooded[grid.box(n)] = part.labels
         met_border |= set(labels_at_border(part.labels, grid.box(n), shape).tolist())
-        unproved += part.unproved
+        n_uncertain += part.n_uncertain
     sizes = np.bincount(flooded.ravel())
     least = (chosen.remove_small, chosen.min_border_pixels)
     cut = np.isin(np.arange(len(sizes)), list(met_border))
     large = is_large(sizes, cut, *((0, 0) if chosen.remove_before else least))
     large[0] = False
-    return (np.cumsum(large) * large)[flooded], unproved
+    return (np.cumsum(large) * large)[flooded], n_uncertain
 
 
 @st.composite
@@ -135,10 +141,10 @@ def test_blocks_have_the_labels_of_the_whole_image(case):
     if case["half"]:
         maps = {n: v.astype(np.float16) if n in "BCMP" else v for n, v in maps.items()}
     whole = decode(maps, case["channels"], settings=case["settings"]).labels
-    found, unproved = in_blocks(
+    found, n_uncertain = in_blocks(
         maps, case["channels"], case["settings"], case["block"], case["halo"]
     )
-    assert unproved == 0
+    assert n_uncertain == 0
     np.testing.assert_array_equal(found, whole)
 
 

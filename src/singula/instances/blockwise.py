@@ -1,14 +1,13 @@
-"""Decoding block by block, to the very instances that the whole image has.
+"""Blockwise decoding, with the same instances as the whole image.
 
-Seeds of a block are those of the image once pieces that touch across a face have one number. The
-flood is what reaches far. A block is therefore flooded together with a halo, and to the seeds one
-more marker is added: *the unknown*, on all pixels through which something could flow in from
-beyond the halo.
+Seeds of blocks that touch across a face are joined. The flood can depend on distant pixels. A block
+is therefore flooded with a halo and with one additional marker, *the unknown*, on all pixels
+through which a label could enter from outside.
 
-Whatever really flows in there does so no earlier than that marker: a pixel's turn is by its height,
-then by when it was met, and both only grow along a path. Therefore each pixel that the unknown does
-not win in this flood has the same label in the flood of the whole image, to the bit. Only for the
-pixels that it does win the halo has to be larger.
+No label from outside can arrive earlier than this marker: the turn of a pixel depends on its height
+and then on its arrival, and both only grow along a path. Each pixel that the unknown does not win
+therefore has the same label in the flood of the whole image. The halo has to be larger only for the
+other pixels. See ``docs/internals/blockwise.md`` for the proof.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from singula.instances.settings import DecodeSettings
 from singula.instances.table import Decoder, Maps, Term
 from singula.instances.watershed import labels_at_border, look_up
 
-_STEPS = 2  # pixels that a growth mask looks around itself, at most
+_STEPS = 2  # largest distance of pixels that a growth mask depends on
 
 ReadMaps = Callable[[Box], Maps]
 ReadSeeds = Callable[[Box], np.ndarray]
@@ -35,16 +34,16 @@ ReadSeeds = Callable[[Box], np.ndarray]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How maps become instances, the same for every block.
+    """Decoder, thresholds and settings, the same for every block.
 
     Parameters
     ----------
     decoder : Decoder
     thresholds : mapping of str to float
-        Those of the whole image.
+        Thresholds of the whole image.
     settings : DecodeSettings
     spacing : sequence of float, optional
-        Pixel size per axis, for the morphology.
+        Voxel size per axis, for the morphology.
     """
 
     decoder: Decoder
@@ -53,7 +52,7 @@ class Recipe:
     spacing: Sequence[float] | None = None
 
     def reach(self, ndim: int) -> tuple[int, ...]:
-        """Pixels per axis around a box that its masks depend on."""
+        """Return the pixels around a box that its masks depend on, per axis."""
         settings = self.settings
         radius = sum(r for _, r in settings.seed_morph)
         radius += settings.fore_erosion + settings.fore_dilation
@@ -69,16 +68,17 @@ class SeedPart:
     Parameters
     ----------
     labels : ndarray of int32
-        Numbered from 1 in order of their first pixel, within the block only.
+        Numbers from 1 in the order of the first pixels, within the block only.
     first : ndarray of int64, shape (count,)
-        Place of the first pixel of each in the flat image.
+        Position of the first pixel of each seed in the flat image.
     pixels : ndarray of int64, shape (count,)
+        Number of pixels of each seed.
     extent : ndarray of int64, shape (count, ndim)
-        Sides of the bounding box.
+        Sides of the bounding box of each seed.
     at_border : ndarray of bool, shape (count,)
-        The seed touches the border of the image.
+        True if the seed touches the border of the image.
     alive : bool
-        Whether anything can grow in the block.
+        True if anything can grow in the block.
     """
 
     labels: np.ndarray
@@ -96,26 +96,26 @@ class FloodedPart:
     Parameters
     ----------
     labels : ndarray of unsigned int
-        The seeds' ids, 0 the background.
-    unproved : int
-        Pixels that something beyond the largest halo could have reached.
+        Ids of the seeds; 0 is background.
+    n_uncertain : int
+        Number of pixels that a label from outside of the largest halo could have reached.
     halo : tuple of int
         The largest halo that was needed.
     """
 
     labels: np.ndarray
-    unproved: int
+    n_uncertain: int
     halo: tuple[int, ...]
 
 
 def nothing_grows(recipe: Recipe, counts: Mapping[str, np.ndarray]) -> bool:
-    """Whether the histograms of a part of the image rule out seeds and growth.
+    """Return True if the histograms of a part of the image exclude seeds and growth.
 
     Parameters
     ----------
     recipe : Recipe
     counts : mapping of str to ndarray
-        As `histogram` counts them, of all pixels within `Recipe.reach` of the part.
+        Result of `histogram` for all pixels within `Recipe.reach` of the part.
     """
     decoder, limits, settings = recipe.decoder, recipe.thresholds, recipe.settings
     bounds = {name: _bounds_of(count) for name, count in counts.items()}
@@ -138,7 +138,7 @@ def nothing_grows(recipe: Recipe, counts: Mapping[str, np.ndarray]) -> bool:
 
 
 def no_seeds(ndim: int) -> SeedPart:
-    """What a block has in which nothing grows."""
+    """Return the seeds of a block without seeds."""
     none = np.zeros(0, np.int64)
     return SeedPart(
         np.zeros((0,) * ndim, np.int32),
@@ -151,7 +151,7 @@ def no_seeds(ndim: int) -> SeedPart:
 
 
 def _bounds_of(count: np.ndarray) -> tuple[float, float]:
-    """Between what the values of a histogram lie; what is beyond [0, 1] is in its last bins."""
+    """Return bounds of the values in a histogram, whose outer bins include values beyond [0, 1]."""
     filled = np.flatnonzero(count)
     if not len(filled):
         return math.inf, -math.inf
@@ -171,7 +171,7 @@ def seed_part(recipe: Recipe, core: Box, shape: Sequence[int], read_maps: ReadMa
     shape : sequence of int
         Spatial shape of the image.
     read_maps : callable
-        Maps by name of any box of the image.
+        Return the maps by name of a box of the image.
     """
     from scipy.ndimage import find_objects
 
@@ -181,7 +181,7 @@ def seed_part(recipe: Recipe, core: Box, shape: Sequence[int], read_maps: ReadMa
     )
     labels, count = label_seeds(np.ascontiguousarray(seeds[local(core, outer)]))
     labels = np.ascontiguousarray(inside(labels))
-    # Numbers rise in the order of the first pixels.
+    # The numbers increase in the order of the first pixels.
     first = np.flatnonzero(np.diff(np.maximum.accumulate(labels.ravel()), prepend=0))
     pixels = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     boxes = find_objects(labels)
@@ -202,48 +202,48 @@ def flood_part(
     read_seeds: ReadSeeds,
     *,
     halo: Sequence[int],
-    most: int,
+    max_pixels: int,
 ) -> FloodedPart:
-    """Let seeds grow over a block as they do over the whole image.
+    """Grow seeds over a block as in the whole image.
 
     Parameters
     ----------
     recipe, core, shape, read_maps
         As for `seed_part`.
     read_seeds : callable
-        Seeds of any box, by numbers that are those of the whole image; unsigned.
+        Return the seeds of a box with the ids of the whole image, unsigned.
     halo : sequence of int
-        Pixels per axis to begin with. Where they do not suffice, they are doubled.
-    most : int
-        Pixels of a box that memory allows. Where the halo would have to be larger, what the
-        largest one gives is taken, and counted in `FloodedPart.unproved`.
+        First halo in pixels per axis; it is doubled where it is too small.
+    max_pixels : int
+        Maximum number of pixels of a box. If a larger halo would be needed, the labels with the
+        largest halo are used, and their pixels counted in `FloodedPart.n_uncertain`.
     """
     whole = tuple(slice(0, size) for size in shape)
     result: np.ndarray | None = None
-    open_ = np.ones(shape_of(core), bool)
+    uncertain = np.ones(shape_of(core), bool)
     todo, used = core, tuple(max(1, h) for h in halo)
     while True:
         domain = grown(todo, used, shape)
         larger = grown(todo, [2 * h for h in used], shape)
-        last = domain == whole or pixels_in(larger) > most
-        found, proved = _flood_box(recipe, domain, todo, shape, read_maps, read_seeds)
+        last = domain == whole or pixels_in(larger) > max_pixels
+        labels, exact = _flood_box(recipe, domain, todo, shape, read_maps, read_seeds)
         if result is None:
-            result = np.zeros(shape_of(core), found.dtype)
+            result = np.zeros(shape_of(core), labels.dtype)
         place = local(todo, core)
-        wanted = open_[place] & proved
-        result[place][wanted] = found[wanted]
-        open_[place][proved] = False
-        left = int(np.count_nonzero(open_))
-        if left == 0 or last:
+        new = uncertain[place] & exact
+        result[place][new] = labels[new]
+        uncertain[place][exact] = False
+        n_uncertain = int(np.count_nonzero(uncertain))
+        if n_uncertain == 0 or last:
             break
-        todo, used = _bounds(open_, core), tuple(2 * h for h in used)
-    if left:
-        todo = _bounds(open_, core)
+        todo, used = _bounds(uncertain, core), tuple(2 * h for h in used)
+    if n_uncertain:
+        todo = _bounds(uncertain, core)
         domain = grown(todo, used, shape)
-        found, _ = _flood_box(recipe, domain, todo, shape, read_maps, read_seeds, prove=False)
+        labels, _ = _flood_box(recipe, domain, todo, shape, read_maps, read_seeds, prove=False)
         place = local(todo, core)
-        np.copyto(result[place], found, where=open_[place])
-    return FloodedPart(result, left, used)
+        np.copyto(result[place], labels, where=uncertain[place])
+    return FloodedPart(result, n_uncertain, used)
 
 
 def _flood_box(
@@ -256,7 +256,7 @@ def _flood_box(
     *,
     prove: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of a part of a flooded box, and which of its pixels are as in the whole image."""
+    """Return labels of a part of a flooded box, and a mask of the exact ones."""
     decoder, settings = recipe.decoder, recipe.settings
     outer = grown(domain, recipe.reach(len(shape)), shape)
     maps = read_maps(outer)
@@ -273,8 +273,7 @@ def _flood_box(
     if decoder.background is not None:
         image[~foreground & (image == 0)] = background
     if prove:
-        cut = _cut_faces(domain, shape, by_slices=settings.by_2d_slices)
-        for face in cut:
+        for face in _cut_faces(domain, shape, by_slices=settings.by_2d_slices):
             layer = image[face]
             free = layer == 0
             if decoder.growth:
@@ -295,18 +294,18 @@ def _flood_box(
 
 
 def _few_numbers(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An image of numbers from 0 without gaps, and the id of each."""
+    """Return an image of numbers without gaps, and the id of each number."""
     import fastremap
 
-    image, met = fastremap.renumber(ids, preserve_zero=True, in_place=False)
-    new = np.fromiter(met.values(), np.int64)
+    image, numbering = fastremap.renumber(ids, preserve_zero=True, in_place=False)
+    new = np.fromiter(numbering.values(), np.int64)
     numbers = np.zeros(int(new.max(initial=0)) + 1, ids.dtype)
-    numbers[new] = np.fromiter(met.keys(), ids.dtype)
+    numbers[new] = np.fromiter(numbering.keys(), ids.dtype)
     return image, numbers
 
 
 def _cut_faces(domain: Box, shape: Sequence[int], *, by_slices: bool) -> list[tuple[Any, ...]]:
-    """The outermost pixels on each side where the image goes on."""
+    """Return the faces of a box that are not faces of the image."""
     faces: list[tuple[Any, ...]] = []
     for axis, (part, size) in enumerate(zip(domain, shape, strict=True)):
         if by_slices and axis == 0 and len(shape) == 3:
@@ -320,10 +319,10 @@ def _cut_faces(domain: Box, shape: Sequence[int], *, by_slices: bool) -> list[tu
 
 
 def _bounds(mask: np.ndarray, core: Box) -> Box:
-    """The smallest box around the pixels of a mask, in the image that `core` is a box of."""
-    found = []
+    """Return the bounding box of a mask of `core`, in image coordinates."""
+    box = []
     for axis, part in enumerate(core):
         others = tuple(a for a in range(mask.ndim) if a != axis)
-        there = np.flatnonzero(mask.any(axis=others))
-        found.append(slice(part.start + int(there[0]), part.start + int(there[-1]) + 1))
-    return tuple(found)
+        filled = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(part.start + int(filled[0]), part.start + int(filled[-1]) + 1))
+    return tuple(box)

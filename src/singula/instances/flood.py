@@ -1,7 +1,8 @@
-"""Marker-controlled watershed in two or three dimensions, in place and in little memory.
+"""Marker-controlled watershed in two or three dimensions, in place and with little memory.
 
-Floods of parts of the growth mask that do not touch cannot meet, so one part is flooded after the
-other: what a flood looks at lies close together, however large the image is.
+Parts of the growth mask that do not touch cannot influence each other. They are flooded one after
+the other, so that the pixels in use stay in the cache, however large the image is. See
+``docs/internals/flood.md`` for the method and its proof.
 """
 
 from __future__ import annotations
@@ -14,18 +15,25 @@ from singula.runtime import compiled
 
 _LEVELS = 1 << 16
 _SCALE = _LEVELS / 2
-_OFFSET = _LEVELS / 4  # heights from -0.5 to 1.5 keep their order
-_PIXELS_PER_RUN = 16  # so runs take a byte per pixel at most
+_OFFSET = _LEVELS / 4  # heights from -0.5 to 1.5 have different levels
+_PIXELS_PER_RUN = 16  # limits the runs to one byte per pixel
 
 
 def label_seeds(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Give numbers to the connected components (connectivity 1) of a boolean mask.
+    """Label the connected components (connectivity 1) of a boolean mask.
+
+    Parameters
+    ----------
+    mask : ndarray of bool
+        (y, x) or (z, y, x).
 
     Returns
     -------
     labels : ndarray of int32
-        Within a rim of one pixel of zeros, contiguous; numbers in order of the first pixel.
+        Labels in the order of their first pixels, contiguous, with a rim of one pixel of zeros:
+        each axis is two pixels longer than that of the mask.
     count : int
+        Number of components.
     """
     labels = np.zeros([size + 2 for size in mask.shape], np.int32)
     if mask.size == 0:
@@ -36,12 +44,12 @@ def label_seeds(mask: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def inside(image: np.ndarray) -> np.ndarray:
-    """View of an image without its rim of one pixel."""
+    """Return a view of an image without its rim of one pixel."""
     return image[(slice(1, -1),) * image.ndim]
 
 
 def planes(image: np.ndarray) -> np.ndarray:
-    """View of an image as a volume."""
+    """Return a view of an image as a volume (z, y, x)."""
     return image if image.ndim == 3 else image[None]
 
 
@@ -58,22 +66,24 @@ def flood_in_place(
     Parameters
     ----------
     surface : ndarray
-        (y, x) or (z, y, x), any real dtype, made for values in [0, 1]: heights are told apart in
-        steps of 2⁻¹⁵ and cut off at -0.5 and 1.5.
+        (y, x) or (z, y, x), any real dtype, for values in [0, 1]: values are rounded to steps of
+        2⁻¹⁵ and clipped to [-0.5, 1.5].
     labels : ndarray of int32
-        The markers, contiguous and within a rim of one pixel, as `label_seeds` makes them.
-        Afterwards the instances; what lies outside the mask, and the rim, is negative then.
+        The markers, contiguous and with a rim of one pixel, as returned by `label_seeds`. They are
+        replaced by the instances; the rim and pixels outside of the mask become negative.
     mask : ndarray of bool or None
-        Of the shape of `surface`. None: the whole image. A marker outside it is lost.
+        Growth mask with the shape of `surface`; None for the whole image. Markers outside of the
+        mask are removed.
     downhill : bool
-        Pixels join from high to low values of the surface instead of from low to high.
+        Flood from high to low values of the surface instead of from low to high.
     by_slices : bool
-        Nothing grows along the first axis of a volume.
+        Do not grow along the first axis of a volume.
 
     Notes
     -----
-    Monotone flooding from a queue for each height (F. Meyer, 1991), connectivity 1. A queue is
-    first in, first out, so markers share a plateau by distance; saturated maps are all plateaus.
+    Monotone flooding with one queue per height (F. Meyer, 1991), connectivity 1. The queues are
+    first in, first out, so that markers share a plateau by distance; saturated maps consist mostly
+    of plateaus.
     """
     if surface.size == 0:
         return
@@ -84,15 +94,15 @@ def flood_in_place(
     _raise_rim(labels)
     runs = _runs(labels, mask, apart=by_slices)
     parts = np.flatnonzero(runs[3] == -2)
-    # for all pixels, and of each level two chunks that are not full; what is not used takes nothing
+    # Room for all pixels, and for two incomplete chunks per level; unused memory is not allocated.
     cells = np.empty(8 * (labels.size // 7 + 2 * min(labels.size, _LEVELS) + 1), runs.dtype)
     compiled(_spread)(planes(labels), *_levels(surface, downhill), steps, runs, parts, cells)
 
 
 def _runs(labels: np.ndarray, mask: np.ndarray | None, *, apart: bool) -> np.ndarray:
-    """Stretches of the rows of the mask, chained to parts; see `_chain_runs`.
+    """Return the runs of the mask, linked to parts; see `_chain_runs`.
 
-    Where there are too many for the memory, as in noise, they are whole rows, and all is one part.
+    If there are too many runs, as in noise, whole rows are the runs and the image is one part.
     """
     inner, everywhere = planes(inside(labels)), mask is None
     allowed = planes(np.zeros((1,) * labels.ndim, bool) if mask is None else mask)
@@ -104,21 +114,21 @@ def _runs(labels: np.ndarray, mask: np.ndarray | None, *, apart: bool) -> np.nda
         count = inner.shape[0] * inner.shape[1]
     runs = np.empty((4, count), np.int32 if labels.size < 1 << 30 else np.int64)
     strides = np.array(labels.strides) // labels.itemsize
-    reach = np.array([0, *strides])[-3:-1]  # to the next slice (0 in an image) and the next row
+    reach = np.array([0, *strides])[-3:-1]  # to the next slice (0 in 2D) and row
     origin = int(strides.sum())
     compiled(_chain_runs)(inner, allowed, everywhere, apart, reach, origin, runs)
     return runs
 
 
 def _raise_rim(labels: np.ndarray) -> None:
-    """Let nothing grow into the outermost pixels."""
+    """Set the rim to -1, so that nothing grows into it."""
     for axis in range(labels.ndim):
         for end in (0, -1):
             labels[(slice(None),) * axis + (end,)] = -1
 
 
 def _levels(surface: np.ndarray, downhill: bool) -> tuple[Any, ...]:
-    """Flat heights; the level of each, if they are few, or none; scale and offset of levels."""
+    """Return flat heights, a table of their levels (empty for 32 bits), scale and offset."""
     scale = np.float32(-_SCALE if downhill else _SCALE)
     offset = np.float32(_OFFSET + downhill * _SCALE)
     heights = np.ascontiguousarray(surface, surface.dtype.newbyteorder("="))
@@ -133,7 +143,7 @@ def _levels(surface: np.ndarray, downhill: bool) -> tuple[Any, ...]:
 
 
 def _count_runs(mask: Any) -> int:
-    """Count stretches of True along the rows; compiled."""
+    """Count the runs of True in the rows of a mask, bool (z, y, x); compiled."""
     depth, height, width = mask.shape
     count = 0
     for z in range(depth):
@@ -147,7 +157,7 @@ def _count_runs(mask: Any) -> int:
 
 
 def _bar(labels: Any, mask: Any) -> None:
-    """Let nothing grow outside the mask; compiled."""
+    """Set labels, int32 (z, y, x), to -1 outside of the mask, bool (z, y, x); compiled."""
     depth, height, width = mask.shape
     for z in range(depth):
         for y in range(height):
@@ -165,11 +175,25 @@ def _chain_runs(
     origin: Any,
     runs: Any,
 ) -> None:
-    """Find the runs of the mask and chain those that are connected; compiled.
+    """Find the runs of the mask and link those that are connected; compiled.
 
-    A run is a stretch of a row, a part of the mask a chain of runs. Of `runs`, the rows become
-    the first pixel of each, the pixel after its last, the next run of its part (-1 for none), and
-    -2 for the first run of a part. Pixels that are not in the mask become -1.
+    A run is a stretch of a row within the mask; a part is a linked list of connected runs.
+
+    Parameters
+    ----------
+    labels : int32, (z, y, x)
+        Labels without their rim. Pixels outside of the mask become -1.
+    mask : bool, (z, y, x)
+        Not used if `everywhere`: then each row is a run.
+    apart : bool
+        Do not connect slices.
+    reach : int64, (2,)
+        Steps in the flat labels to the next slice and to the next row.
+    origin : int
+        Position of the first pixel in the flat labels with their rim.
+    runs : int32 or int64, (4, n)
+        Result. Rows: first pixel; pixel after the last; next run of the part (-1 for none); -2 for
+        the first run of a part.
     """
     depth, height, width = labels.shape
     start, stop, follow, head = runs[0], runs[1], runs[2], runs[3]
@@ -219,10 +243,18 @@ def _chain_runs(
 
 
 def _connect(image: Any, mask: Any, roots: Any) -> int:
-    """Number the components of a mask in order of their first pixels; compiled.
+    """Label the components of a mask in the order of their first pixels; compiled.
 
-    A pixel takes the number of one before it, along any axis, or a new one; `roots` leads from a
-    number to a lower one of the same component. The image is 0 before, with a rim that stays so.
+    A pixel receives the number of a labeled pixel before it along any axis, or a new number.
+    `roots` links a number to a lower number of the same component (union-find).
+
+    Parameters
+    ----------
+    image : int32, (z, y, x)
+        Zeros with a rim of one pixel, which does not change. Receives the labels.
+    mask : bool, (z, y, x)
+    roots : int32, (number of runs + 1,)
+        Zeros.
     """
     depth, height, width = mask.shape
     rim = int(image.shape[0] > 1)
@@ -231,7 +263,7 @@ def _connect(image: Any, mask: Any, roots: Any) -> int:
         for y in range(height):
             known, row = mask[z, y], image[z + rim, y + 1, 1:-1]
             above = image[z + rim, y, 1:-1]
-            behind = image[z, y + 1, 1:-1]  # in an image the row itself: 0 as yet
+            behind = image[z, y + 1, 1:-1]  # in a 2D image this is the row itself, still 0
             own = 0
             for x in range(width):
                 if not known[x]:
@@ -256,7 +288,7 @@ def _connect(image: Any, mask: Any, roots: Any) -> int:
                     roots[made] = own = made
                 row[x] = own
     count = 0
-    for number in range(1, made + 1):  # the lower ones have got theirs
+    for number in range(1, made + 1):  # lower numbers are final
         count += roots[number] == number
         roots[number] = count if roots[number] == number else roots[roots[number]]
     for z in range(depth):
@@ -280,28 +312,49 @@ def _spread(
 ) -> None:
     """Flood one part of the mask after the other, in place; compiled.
 
-    The pixels that wait at a level are kept in chunks of eight cells. The first cell of a chunk
-    holds the next chunk, the others a pixel each. `ends` has the first and the last cell of each
-    level; a bit of `words` says whether there are any, a bit of `pages` whether a word has one.
+    The queue of a level consists of chunks of eight cells. The first cell of a chunk holds the next
+    chunk, each other cell a pixel. `ends` holds the first and the last cell of each level. A bit of
+    `words` is set if a level has waiting pixels, a bit of `pages` if a word is not 0.
+
+    Parameters
+    ----------
+    image : int32, (z, y, x)
+        Markers with a rim of -1; replaced by the instances.
+    heights : float32 or unsigned int, (pixels,)
+        Flat surface without a rim; unsigned integers are indices of `few`.
+    few : uint16, (values,)
+        Level of each height, or empty: then levels are computed with `scale` and `offset`.
+    scale, offset : float32
+    steps : int64, (neighbors, 2)
+        Steps to the neighbors in the flat image with its rim, and in the flat surface.
+    runs : int32 or int64, (4, n)
+        See `_chain_runs`.
+    parts : int64, (parts,)
+        First run of each part.
+    cells : int32 or int64
+        Memory of the queues.
     """
     labels = image.reshape(-1)
     depth, height, width = image.shape
     used, spare = 0, -1
     words, pages = np.zeros(1024, np.int64), np.zeros(16, np.int64)
     ends, power = np.empty((65536, 2), runs.dtype), np.zeros(1)
-    bits = power.view(np.int64)  # the exponent of a lone bit is its number
+    bits = power.view(np.int64)  # the exponent of a power of two is the number of its bit
     batch = np.empty((6 + width, 2), np.int64)
     for part in parts:
         run, current = part, 0
         while True:
             count = 0
-            if run >= 0:  # markers first
+            # A batch consists of pixels that were just labeled: first the markers, run by run.
+            if run >= 0:
                 for pixel in range(runs[0, run], runs[1, run]):
                     if labels[pixel] > 0:
                         batch[count, 0], batch[count, 1] = pixel, pixel - runs[0, run]
                         count += 1
                 origin, run = runs[0, run], runs[2, run]
             else:
+                # Then the pixels of the lowest level that is not empty. Levels below `current` are
+                # empty, because no pixel is added below it.
                 if not words[current >> 6] & (1 << (current & 63)):
                     page = current >> 12
                     while page < 16 and pages[page] == 0:
@@ -312,6 +365,7 @@ def _spread(
                     word = (page << 6) + (bits[0] >> 52 & 2047) - 1023
                     power[0] = words[word] & -words[word]
                     current = (word << 6) + (bits[0] >> 52 & 2047) - 1023
+                # Take the first pixel of the queue; return a chunk that is now empty.
                 cell, last = ends[current, 0], ends[current, 1]
                 origin, chunk = cells[cell], cell & ~7
                 ends[current, 0] = cells[chunk] + 1 if cell & 7 == 7 else cell + 1
@@ -321,6 +375,7 @@ def _spread(
                     word = current >> 6
                     words[word] &= words[word] - 1
                     pages[word >> 6] ^= int(words[word] == 0) << (word & 63)
+                # It passes its label to its unlabeled neighbors.
                 for step in range(len(steps)):
                     pixel = origin + steps[step, 0]
                     if labels[pixel] == 0:
@@ -329,19 +384,21 @@ def _spread(
                         count += 1
             if count == 0:
                 continue
+            # Position in the surface, which has no rim: subtract the rows and pixels of the rim.
             row = origin // width
-            row -= row // height * 2 + height - 1 if depth > 1 else 1  # those of the rim
+            row -= row // height * 2 + height - 1 if depth > 1 else 1
             place = row * (width - 2) + origin % width - 1
             for each in range(count):
                 pixel, beside = batch[each, 0], place + batch[each, 1]
                 for step in range(len(steps)):
                     if labels[pixel + steps[step, 0]] == 0:
                         break
-                else:  # nothing could grow from here
+                else:  # all neighbors are labeled: the pixel does not have to wait
                     continue
                 high = few[int(heights[beside])] if len(few) else heights[beside] * scale + offset
                 level = max(current, int(max(0, min(65535, high))))
                 word, bit = level >> 6, 1 << (level & 63)
+                # Append the pixel to the queue of its level, in a new chunk if necessary.
                 waiting = words[word] & bit != 0
                 cell = ends[level, 1]
                 if waiting and cell & 7 != 7:

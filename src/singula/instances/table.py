@@ -1,7 +1,7 @@
-"""The decoding configurations, one row each.
+"""The decoders, one row per configuration of channels.
 
-Seeds and growth mask are products of comparisons of a map with a threshold; a row lists them as
-data. To add a configuration, add a row here and its case in the tests.
+Seeds and growth mask are conjunctions of comparisons of a map with a threshold, which a row lists
+as data. To add a configuration, add a row here and its case in the tests.
 """
 
 from __future__ import annotations
@@ -19,53 +19,53 @@ Thresholds = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Term:
-    """One comparison of a map with a threshold: above it, or below it."""
+    """A comparison of a map with a threshold: above or below."""
 
     channel: str
     above: bool
     key: str
 
     def __call__(self, maps: Maps, thresholds: Thresholds) -> np.ndarray:
-        """Boolean mask of the pixels that fulfil the comparison."""
+        """Return a mask of the pixels for which the comparison holds."""
         values, limit = maps[self.channel], thresholds[self.key]
         if values.dtype != np.float16:
             result: np.ndarray = values > limit if self.above else values < limit
             return result
-        # The processor cannot compare half precision; all of its values once, then by look-up.
+        # Comparing half precision is slow: compare all 65,536 values once, then look them up.
         few = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-        found = few > limit if self.above else few < limit
+        table = few > limit if self.above else few < limit
         result = np.empty(values.shape, bool)
         for row, heights in zip(result, values, strict=True):
-            np.take(found, heights.view(np.uint16), out=row, mode="clip")
+            np.take(table, heights.view(np.uint16), out=row, mode="clip")
         return result
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """How one configuration of channels becomes instances.
+    """Decoder of one configuration of channels.
 
     Parameters
     ----------
     name : str
-        The configuration, e.g. ``BCD``.
+        Name of the configuration, such as ``BCD``.
     needs : tuple of str
-        Channels that must be there.
+        Required channels.
     seeds : tuple of Term
-        A seed is where all hold.
+        Pixels where all terms hold are seeds.
     growth : tuple of Term
-        Seeds grow where all hold; empty: everywhere.
+        Seeds grow where all terms hold; everywhere if empty.
     whole : tuple of Term
         Growth terms with GROW_INTO_CONTOUR, if a channel covers the contour. If empty, ``B`` and
         ``C`` make the growth mask.
     surface : str
         Channel that is flooded.
     downhill : bool
-        True: from its high values to its low ones (a probability); False: from low to high.
+        Flood from high to low values, as for a probability; otherwise from low to high.
     background : callable, optional
-        ``(maps, thresholds, seed_mask) -> mask`` of a background seed, which grows along with the
-        others and is taken out at the end.
+        ``(maps, thresholds, seed_mask) -> mask`` of a background seed, which grows like the others
+        and is removed at the end.
     note : str, optional
-        What the user must know of the result.
+        Notice about the result for the user.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Decoder:
 
 
 def all_of(terms: tuple[Term, ...], maps: Maps, thresholds: Thresholds) -> np.ndarray:
-    """Mask of the pixels in which every term holds; `terms` must not be empty."""
+    """Return a mask of the pixels where all terms hold; `terms` must not be empty."""
     mask = terms[0](maps, thresholds)
     for term in terms[1:]:
         mask &= term(maps, thresholds)

@@ -1,4 +1,4 @@
-"""Steps around the flood of a marker-controlled watershed, in two or three dimensions."""
+"""Morphology and relabeling for the marker-controlled watershed, in 2D and 3D."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from singula.runtime import compiled
 def step(mask: np.ndarray, *, grow: bool) -> np.ndarray:
     """Dilate or erode a boolean mask by one pixel along every axis (connectivity 1).
 
-    What lies beyond the border of the image changes nothing.
+    Pixels outside of the image have no effect.
     """
     result = mask.copy()
     for axis in range(mask.ndim):
@@ -41,22 +41,22 @@ def morph(
     mask : ndarray of bool
     operation : {"erode", "dilate"}
     radius : float
-        In pixels of the finest axis.
+        Radius in pixels of the finest axis.
     spacing : sequence of float, optional
-        Pixel size per axis. The element is round in physical units, so on a volume with thick
-        slices a small one stays in the plane.
+        Voxel size per axis. The structuring element is round in physical units: in a volume with
+        thick slices, a small one stays within the plane.
 
     Notes
     -----
-    From a distance transform, hence linear in pixels whatever the radius. Radius 0 hands back
-    `mask` itself.
+    The result comes from a distance transform; the time does not depend on the radius. With radius
+    0, `mask` itself is returned.
     """
     if radius <= 0 or mask.size == 0:
         return mask
     relative = None if spacing is None else tuple(s / min(spacing) for s in spacing)
     inside = mask if operation == "erode" else ~mask
-    kept = edt.edtsq(inside, anisotropy=relative, black_border=False) > radius**2
-    result: np.ndarray = kept if operation == "erode" else ~kept
+    eroded = edt.edtsq(inside, anisotropy=relative, black_border=False) > radius**2
+    result: np.ndarray = eroded if operation == "erode" else ~eroded
     return result
 
 
@@ -68,15 +68,15 @@ def compact_in_place(
     border_size: int | None = None,
     drop: int | None = None,
 ) -> np.ndarray:
-    """Renumber labels from 1 without gaps, in the smallest unsigned dtype that holds them.
+    """Relabel from 1 without gaps, with the smallest unsigned dtype that holds the labels.
 
     Parameters
     ----------
     labels : ndarray of int32
-        Contiguous, within a rim of one pixel. Its memory is used up, and may become the result's.
-        Negative numbers become background.
+        Contiguous, with a rim of one pixel. The array is overwritten, and the result may use its
+        memory. Negative numbers become background.
     count : int
-        No label is larger.
+        Largest label.
     min_size : int
         Labels with fewer pixels become background.
     border_size : int, optional
@@ -91,7 +91,7 @@ def compact_in_place(
     """
     image = inside(labels)
     numbers = _numbers(image, count, min_size, border_size, drop)
-    if numbers.dtype == np.uint32:  # each pixel moves to where one was that has been read
+    if numbers.dtype == np.uint32:  # pixels are written to positions that have been read
         result = labels.view(np.uint32).reshape(-1)[: image.size].reshape(image.shape)
     else:
         result = np.empty(image.shape, numbers.dtype)
@@ -102,7 +102,7 @@ def compact_in_place(
 def drop_small_in_place(
     labels: np.ndarray, count: int, min_size: int, border_size: int | None = None
 ) -> int:
-    """Renumber labels as `compact_in_place` does, within their rim; gives how many remain."""
+    """Relabel in place as `compact_in_place` does, and return the number of labels."""
     image = inside(labels)
     numbers = _numbers(image, count, min_size, border_size, None)
     look_up(image, numbers, image)
@@ -110,7 +110,7 @@ def drop_small_in_place(
 
 
 def look_up(image: np.ndarray, numbers: np.ndarray, result: np.ndarray) -> None:
-    """Put the number of each label into its place in `result`, 0 for negative ones."""
+    """Write the number of each label to `result`; 0 for negative labels."""
     compiled(_look_up)(planes(image), numbers, planes(result))
 
 
@@ -130,15 +130,15 @@ def labels_at_border(
     """
     shape = labels.shape if shape is None else shape
     box = tuple(slice(0, size) for size in shape) if box is None else box
-    found = [np.zeros(0, labels.dtype)]
+    labels_on_faces = [np.zeros(0, labels.dtype)]
     for axis, (part, size) in enumerate(zip(box, shape, strict=True)):
         before = (slice(None),) * axis
         if part.start == 0:
-            found.append(np.unique(labels[(*before, slice(0, 1))]))
+            labels_on_faces.append(np.unique(labels[(*before, slice(0, 1))]))
         if part.stop == size:
-            found.append(np.unique(labels[(*before, slice(-1, None))]))
-    together = np.unique(np.concatenate(found))
-    return np.asarray(together[together > 0])
+            labels_on_faces.append(np.unique(labels[(*before, slice(-1, None))]))
+    unique = np.unique(np.concatenate(labels_on_faces))
+    return np.asarray(unique[unique > 0])
 
 
 def is_large(
@@ -170,14 +170,18 @@ def _numbers(
     if border_size is not None and border_size != min_size:
         at_border[labels_at_border(image)] = True
     border_size = min_size if border_size is None else border_size
-    kept = np.flatnonzero(is_large(sizes, at_border, min_size, border_size))
-    numbers = np.zeros(count + 1, np.min_scalar_type(len(kept)))
-    numbers[kept] = np.arange(1, len(kept) + 1)
+    large = np.flatnonzero(is_large(sizes, at_border, min_size, border_size))
+    numbers = np.zeros(count + 1, np.min_scalar_type(len(large)))
+    numbers[large] = np.arange(1, len(large) + 1)
     return numbers
 
 
 def _count(labels: Any, sizes: Any) -> None:
-    """Add up the runs of equal positive labels; compiled."""
+    """Count the pixels of each positive label; compiled.
+
+    `labels` is an int32 volume (z, y, x); `sizes`, int64 of shape (count + 1,), receives the
+    counts.
+    """
     depth, height, width = labels.shape
     for z in range(depth):
         for y in range(height):
@@ -191,7 +195,11 @@ def _count(labels: Any, sizes: Any) -> None:
 
 
 def _look_up(labels: Any, numbers: Any, result: Any) -> None:
-    """Put the number of each label into its place, 0 for negative ones; compiled."""
+    """Write the number of each label to `result`; compiled.
+
+    `labels` is an int32 volume (z, y, x), `numbers` has an entry per label, and `result` has the
+    shape of `labels`. Negative labels get the number of label 0.
+    """
     depth, height, width = labels.shape
     for z in range(depth):
         for y in range(height):

@@ -284,12 +284,12 @@ class ChunkImage:
             self.job.write_note("halo", {"pixels": self._measure_halo()})
         if count:  # without any seed nothing grows, wherever it could
             self.run_phase("flood", work.flood)
-        sizes, unproved = np.zeros(count + 1, np.int64), 0
+        sizes, n_uncertain = np.zeros(count + 1, np.int64), 0
         at_border = np.zeros(count + 1, bool)
         for record in self.records("flood") if count else ():
             sizes[record["ids"]] += record["pixels"]
             at_border[record["at_border"]] = True
-            unproved += int(record.get("unproved", 0))
+            n_uncertain += int(record.get("unproved", 0))
         settings = self.bench.recipe.settings
         least = (
             (0, 0)
@@ -301,9 +301,9 @@ class ChunkImage:
         numbers = np.cumsum(kept) * kept
         kind = np.min_scalar_type(int(numbers.max(initial=0)))
         self.job.save_table("flood", "numbers", numbers.astype(kind))
-        if unproved:
+        if n_uncertain:
             self.notify(
-                f"  {self.plan.name}: {counted(unproved, 'pixel')} could be reached from "
+                f"  {self.plan.name}: {counted(n_uncertain, 'pixel')} could be reached from "
                 "farther than memory "
                 "allows to look; give more with SYSTEM.MAX_MEMORY to be certain of them"
             )
@@ -328,7 +328,7 @@ class ChunkImage:
                 bench.read_maps,
                 bench.read_seeds,
                 halo=start,
-                most=self.plan.most,
+                max_pixels=self.plan.most,
             )
             own = extents(part.labels)
             inner = (own.low > 0).all(axis=1) & (own.high < part.labels.shape).all(axis=1)

@@ -97,10 +97,10 @@ def _change_pixels(image: ChunkImage, phase: str, do: Work, layer: str) -> int:
     return sum(int(record.get("unproved", 0)) for record in image.records(phase))
 
 
-def _tell(image: ChunkImage, unproved: int) -> None:
-    if unproved:
+def _tell(image: ChunkImage, n_uncertain: int) -> None:
+    if n_uncertain:
         image.notify(
-            f"  {image.plan.name}: {counted(unproved, 'pixel')} may be nearer to an instance "
+            f"  {image.plan.name}: {counted(n_uncertain, 'pixel')} may be nearer to an instance "
             "that lies "
             "farther than memory allows to look; give more with SYSTEM.MAX_MEMORY"
         )

@@ -151,7 +151,13 @@ def flood(folder: Path, number: int) -> Record:
         none = np.zeros(0, np.int64)
         return {"ids": none, "pixels": none, "at_border": none}
     part = flood_part(
-        own.recipe, box, own.shape, own.read_maps, own.read_seeds, halo=halo, most=own.plan.most
+        own.recipe,
+        box,
+        own.shape,
+        own.read_maps,
+        own.read_seeds,
+        halo=halo,
+        max_pixels=own.plan.most,
     )
     if part.labels.any():
         own.layer(FLOODED).write(box, part.labels)
@@ -161,7 +167,7 @@ def flood(folder: Path, number: int) -> Record:
         "ids": ids[ids > 0].astype(np.int64),
         "pixels": pixels[ids > 0],
         "at_border": labels_at_border(part.labels, box, own.shape).astype(np.int64),
-        "unproved": np.array(part.unproved),
+        "unproved": np.array(part.n_uncertain),
         "halo": np.array(part.halo),
     }
 
@@ -192,15 +198,15 @@ def grow(folder: Path, number: int) -> Record:
         labels = own.read_layer(note["layer"], note["table"], outer)
         area = growth_foreground(own.read_maps(outer)) > limit
         part = voronoi_block(labels, area, block, spacing=own.plan.spacing)
-        unproved = int(np.count_nonzero(~part.proved))
+        n_uncertain = int(np.count_nonzero(~part.proved))
         wider = part.halo or tuple(2 * h for h in halo)
-        if not unproved or pixels_in(grown(core, wider, shape)) > own.plan.most:
+        if not n_uncertain or pixels_in(grown(core, wider, shape)) > own.plan.most:
             break
         halo = wider
     if part.labels.any():
         own.output(own.job.path / GROWN).write(core, part.labels)
     release_memory()
-    return {"unproved": np.array(unproved)}
+    return {"unproved": np.array(n_uncertain)}
 
 
 def find_contacts(folder: Path, number: int) -> Record:
