@@ -9,6 +9,7 @@ from singula.config import Config, load_config
 from singula.errors import UserError
 from singula.inspection import (
     Inspection,
+    InspectSettings,
     check_page,
     check_target,
     describe,
@@ -31,6 +32,7 @@ def check_data(
     timed: bool = True,
     gpu: str | None = None,
     overrides: Sequence[str] = (),
+    external_files: bool = False,
     live: bool = False,
     notify: Notify,
 ) -> Inspection:
@@ -50,6 +52,8 @@ def check_data(
         What to measure on.
     overrides : sequence of str
         ``KEY=VALUE`` of the configuration.
+    external_files : bool
+        Image files may refer to files outside, as with DATA.EXTERNAL_FILES.
     live : bool
         Say how many files are done.
     notify : callable
@@ -77,6 +81,8 @@ def check_data(
     if config_file is not None:
         from singula.stages.checking import inspect_config
 
+        if external_files:
+            overrides = [*overrides, "DATA.EXTERNAL_FILES=True"]
         config = load_config(config_file, overrides, notify=notify)
         notify(f"configuration: {config_file} is sound")
         found = inspect_config(config, notify=progress)
@@ -87,7 +93,8 @@ def check_data(
             "check.no_configuration",
         )
     else:
-        found = inspect_dataset(dataset or Path(), notify=progress)
+        settings = InspectSettings(external_files=external_files)
+        found = inspect_dataset(dataset or Path(), settings, notify=progress)
     for line in describe(found):
         notify(line)
     lines = _estimate(config, found, gpu, notify, timed=timed) if config is not None else []

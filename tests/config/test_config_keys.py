@@ -17,6 +17,7 @@ from singula.config.keys import key_table, nearest
 DATA = Path(__file__).parent / "data"
 # Keys of this program alone, and the one default that differs: there is one workflow here.
 ADDED = {
+    "DATA.EXTERNAL_FILES",
     "DATA.PAIR_BY_SORTED_ORDER",
     "DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE",
     "LOSS.CLASS_REBALANCE",

@@ -112,6 +112,13 @@ VersionOption = Annotated[
     ),
 ]
 
+ExternalFilesOption = Annotated[
+    bool,
+    typer.Option(
+        "--external-files", help="Read images that refer to other files; only if you trust them."
+    ),
+]
+
 
 @app.callback()
 def _common(version: VersionOption = False) -> None:

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from singula.cli.app import AGAIN, after_interruption, app, path_argument, path_option, say
+from singula.cli.app import (
+    AGAIN,
+    ExternalFilesOption,
+    after_interruption,
+    app,
+    path_argument,
+    path_option,
+    say,
+)
 from singula.errors import ExitCode
 
 
@@ -24,6 +32,7 @@ def init(
     minutes: Annotated[
         float, typer.Option("--minutes", help="What the training may take on this machine.")
     ] = 30.0,
+    external_files: ExternalFilesOption = False,
 ) -> None:
     """Look at images and labels and write a configuration that suits them, with its reasons.
 
@@ -39,7 +48,14 @@ def init(
     from singula.propose.report import init_dataset
     from singula.stages.timing import measure_proposal
 
-    init_dataset(dataset, output, minutes=minutes, notify=say, measure=measure_proposal)
+    init_dataset(
+        dataset,
+        output,
+        minutes=minutes,
+        notify=say,
+        measure=measure_proposal,
+        external_files=external_files,
+    )
 
 
 @app.command()
@@ -100,6 +116,7 @@ def check(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key.")
     ] = None,
+    external_files: ExternalFilesOption = False,
 ) -> None:
     """Find what is wrong with images and labels, before a network learns it.
 
@@ -123,6 +140,7 @@ def check(
         timed=not no_timing,
         gpu=gpu,
         overrides=overrides or [],
+        external_files=external_files,
         live=sys.stdout.isatty(),
         notify=say,
     )

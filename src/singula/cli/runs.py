@@ -12,6 +12,7 @@ import typer
 from singula.cli.app import (
     AGAIN,
     RESUME,
+    ExternalFilesOption,
     VersionOption,
     after_interruption,
     app,
@@ -159,6 +160,7 @@ def predict(
         typer.Option("--spacing", help="Voxel size, z first, in place of the files': 0.3,0.1,0.1"),
     ] = None,
     unit: Annotated[str | None, typer.Option("--unit", help="Its unit, such as µm.")] = None,
+    external_files: ExternalFilesOption = False,
 ) -> None:
     """Find the instances of images with a trained model, without any configuration file.
 
@@ -204,6 +206,7 @@ def predict(
             frames=time_points,
             tables=tables,
             overwrite=overwrite or resume,
+            external_files=external_files,
         )
         failed = predict_files(
             loaded,
@@ -301,6 +304,7 @@ def export(
     ] = None,
     unit: Annotated[str | None, typer.Option("--unit", help="Its unit, such as µm.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    external_files: ExternalFilesOption = False,
 ) -> None:
     """Write the instances of a run, or of label images, for other programs.
 
@@ -314,7 +318,14 @@ def export(
 
     sizes = None if spacing is None else sizes_from_text(spacing)
     written = export_instances(
-        source, to, output, spacing=sizes, unit=unit, overwrite=overwrite, notify=say
+        source,
+        to,
+        output,
+        spacing=sizes,
+        unit=unit,
+        overwrite=overwrite,
+        external_files=external_files,
+        notify=say,
     )
     say(f"written: {written[0]}" + (f" and {len(written) - 1} more" if written[1:] else ""))
 

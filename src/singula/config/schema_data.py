@@ -261,6 +261,11 @@ class Data(Section):
         False,
         "Pair images and labels in sorted order even if nothing in their names confirms it.",
     )
+    EXTERNAL_FILES: Bool = key(
+        False,
+        "Read image files that refer to other files: external storage and links in HDF5, links "
+        "that leave a Zarr or N5. Only for files whose author you trust.",
+    )
     NORMALIZATION: Normalization = section(Normalization)
     FORCE_RGB: Bool = key(False, "Turn single-channel images into three equal channels.")
     TRAIN: TrainData = section(TrainData)

@@ -63,6 +63,7 @@ def export(
     spacing: Spacing | None = None,
     unit: str | None = None,
     overwrite: bool = False,
+    external_files: bool = False,
     notify: Notify | None = None,
 ) -> list[Path]:
     """Write instances for another program; the public `singula.export`.
@@ -82,6 +83,8 @@ def export(
         Its unit, such as ``µm`` or ``nm``.
     overwrite : bool
         Replace files that are there.
+    external_files : bool
+        Label images may refer to files outside, such as the chunks of a Zarr that are links.
     notify : callable, optional
         Takes a line for each image.
 
@@ -100,7 +103,7 @@ def export(
     if to not in FORMATS:
         raise UserError(f"--to: found {to!r}; allowed {', '.join(FORMATS)}")
     kind = FORMATS[to]
-    items, names, default = _found(source, spacing, unit)
+    items, names, default = _found(source, spacing, unit, external_files=external_files)
     if output is None and default is None:
         raise UserError("--output: there is no folder to write to", "name one")
     folder = Path(output) if output is not None else Path(str(default))
@@ -139,14 +142,20 @@ def _write(
 
 
 def _found(
-    source: Path | str | npt.NDArray[Any], spacing: Spacing | None, unit: str | None
+    source: Path | str | npt.NDArray[Any],
+    spacing: Spacing | None,
+    unit: str | None,
+    *,
+    external_files: bool,
 ) -> tuple[Iterator[Instances], list[str], Path | None]:
     """Instances one after the other, their names, and the folder to write to by default."""
     if isinstance(source, np.ndarray):
         item = of_array(source, "labels", spacing, unit)
         return iter([item]), [item.name], None
     path = Path(source)
-    sources: list[Source] = find_sources(path, spacing=spacing, unit=unit)
+    sources: list[Source] = find_sources(
+        path, spacing=spacing, unit=unit, external_files=external_files
+    )
     place = path / "exports" if (path / "run.json").is_file() else None
     return (s.read() for s in sources), [s.name for s in sources], place
 

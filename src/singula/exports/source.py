@@ -13,7 +13,7 @@ import numpy.typing as npt
 from singula.errors import UserError
 from singula.evaluate import overlap
 from singula.io.formats import stem_of
-from singula.io.image import Spacing, check_spacing
+from singula.io.image import ArrayPlace, Spacing, check_spacing
 from singula.io.listing import list_images
 from singula.io.read import read_header, read_labels
 from singula.io.units import replaced_size
@@ -81,6 +81,8 @@ class Source:
         It is a user's file, not of a run, and may be no label image.
     spacing_from : str
         Option or key that set `spacing`.
+    arrays : ArrayPlace, optional
+        Allows files outside, to which the file refers.
     """
 
     path: Path
@@ -92,6 +94,7 @@ class Source:
     file_name: str = ""
     foreign: bool = False
     spacing_from: str = "--spacing"
+    arrays: ArrayPlace | None = None
 
     def read(self) -> Instances:
         """The label image.
@@ -101,7 +104,7 @@ class Source:
         UserError
             When the file is no label image, or the spacing has another number of axes.
         """
-        image = read_labels(self.path, self.ndim, self.classes)
+        image = read_labels(self.path, self.ndim, self.classes, arrays=self.arrays)
         labels = image.array[..., 0]
         if self.foreign:
             check_ids(str(self.path), labels)
@@ -180,6 +183,7 @@ def find_sources(
     *,
     spacing: Spacing | None = None,
     unit: str | None = None,
+    external_files: bool = False,
 ) -> list[Source]:
     """Label images behind a path.
 
@@ -190,19 +194,21 @@ def find_sources(
         images; or one label image.
     spacing, unit
         Size of a pixel, z first, and its unit, instead of what files and configuration say.
+    external_files : bool
+        Label images of the user may refer to files outside.
 
     Raises
     ------
     UserError
         When there is none, or two would have one name.
     """
-    path = Path(path)
+    path, place = Path(path), ArrayPlace(external_files=external_files)
     if (path / "run.json").is_file():
         sources = list(_of_run(path))
     elif path.is_file():
-        sources = [_of_file(path)]
+        sources = [_of_file(path, place)]
     elif path.is_dir() and not any(path.glob("results/*/run.json")):
-        sources = [_of_file(file) for file in list_images(path, "RUN")]
+        sources = [_of_file(file, place) for file in list_images(path, "RUN")]
     else:
         below = sorted(p.parent for p in path.glob("results/*/run.json"))
         raise UserError(
@@ -219,7 +225,7 @@ def find_sources(
         names[source.name] = source.path
     if unit is not None and spacing is None:
         for source in sources:
-            if source.spacing is None and read_header(source.path).spacing is None:
+            if source.spacing is None and read_header(source.path, source.arrays).spacing is None:
                 raise _unit_alone(unit, str(source.path))
     return [
         replace(
@@ -261,9 +267,9 @@ def _of_run(run: Path) -> Iterator[Source]:
         )
 
 
-def _of_file(path: Path) -> Source:
+def _of_file(path: Path, place: ArrayPlace) -> Source:
     """Axes and classes of a file by what it says of itself."""
-    header = read_header(path)
+    header = read_header(path, place)
     shape, axes = header.shape, header.axes
     if axes is not None:
         ndim = 3 if "Z" in axes else 2
@@ -271,7 +277,7 @@ def _of_file(path: Path) -> Source:
     else:
         ndim = 3 if sum(size > 1 for size in shape) > 2 else 2
         classes = False
-    return Source(path, stem_of(path), ndim, classes, foreign=True)
+    return Source(path, stem_of(path), ndim, classes, foreign=True, arrays=place)
 
 
 def of_array(labels: Labels, name: str, spacing: Spacing | None, unit: str | None) -> Instances:

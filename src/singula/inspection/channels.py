@@ -11,7 +11,7 @@ import numpy as np
 
 from singula.errors import UserError
 from singula.io.formats import stem_of
-from singula.io.image import Image
+from singula.io.image import ArrayPlace, Image
 from singula.io.names import natural
 from singula.io.pairs import label_cores
 from singula.io.read import read_image
@@ -139,7 +139,7 @@ def _beside(stem: str, files: Collection[str], names: Collection[str]) -> bool:
     return stem in files or (stem not in names and owner in files)
 
 
-def read_channels(files: Sequence[Path], ndim: int) -> Image:
+def read_channels(files: Sequence[Path], ndim: int, arrays: ArrayPlace | None = None) -> Image:
     """One image of the channels in several files.
 
     Raises
@@ -147,7 +147,7 @@ def read_channels(files: Sequence[Path], ndim: int) -> Image:
     UserError
         A file that cannot be read, or has another size than the first.
     """
-    found = [read_image(path, ndim) for path in files]
+    found = [read_image(path, ndim, arrays=arrays) for path in files]
     for path, image in zip(files, found, strict=True):
         if image.spatial_shape != found[0].spatial_shape:
             raise UserError(

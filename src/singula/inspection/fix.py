@@ -130,7 +130,7 @@ def _write_copy(inspection: Inspection, folder: Path, notify: Notify | None) -> 
                 continue
             files = part.channels.get(pair.name)
             try:
-                whole = read_channels(files, inspection.ndim) if files else None
+                whole = read_channels(files, inspection.ndim, pair.arrays) if files else None
             except UserError as error:  # only the first channel was looked at
                 report.left_out[pair.image] = error.message
                 continue
@@ -205,7 +205,7 @@ def _words(done: Corrected, findings: list[Finding]) -> str:
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
         with atomic_folder(target) as temporary:
-            shutil.copytree(source, temporary, dirs_exist_ok=True)
+            shutil.copytree(source, temporary, symlinks=True, dirs_exist_ok=True)
         return
     with atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)

@@ -38,7 +38,7 @@ from singula.inspection.labels import (
     within_bounds,
 )
 from singula.inspection.pairing import Paired, pair_part
-from singula.io.pairs import Pair
+from singula.io.pairs import Pair, with_places
 from singula.survey import Folders, find_folders
 from singula.survey.dataset import decide_ndim
 from singula.words import counted
@@ -71,6 +71,8 @@ class InspectSettings:
         Objects of fewer pixels are tiny; 3**ndim by default, of which a contour leaves nothing.
     sized : tuple of str
         Parts whose voxel size the user set.
+    external_files : bool
+        Image files of a data set that is given as a folder may refer to files outside.
     """
 
     ndim: int | None = None
@@ -82,6 +84,7 @@ class InspectSettings:
     scored: bool = True
     smallest: int | None = None
     sized: tuple[str, ...] = ()
+    external_files: bool = False
 
 
 def inspect_dataset(
@@ -120,7 +123,7 @@ def inspect_dataset(
     notes: list[str] = []
     folders: Sequence[Folders]
     if isinstance(data, str | Path):
-        folders, notes = find_folders(data)
+        folders, notes = find_folders(data, external_files=settings.external_files)
     else:
         folders = data
     paired: list[Paired] = []
@@ -132,7 +135,7 @@ def inspect_dataset(
     smallest = settings.smallest or 3**ndim
     parts, facts = [], []
     for part, files in zip(folders, paired, strict=True):
-        pairs = tuple(files.pairs)
+        pairs = tuple(with_places(files.pairs, part.places))
         visit = _Visit(part.name, ndim, smallest, settings)
         for place, pair in enumerate(pairs):
             if notify and place % 25 == 0:

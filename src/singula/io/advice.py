@@ -33,6 +33,8 @@ class Advice:
         Read a file of several time points.
     frame : str
         Correct the number of a time point.
+    external_files : str
+        Read a file that refers to other files.
     """
 
     array: str
@@ -44,6 +46,7 @@ class Advice:
     series: str
     frames: str
     frame: str
+    external_files: str
 
 
 _ADVICE = {
@@ -57,6 +60,8 @@ _ADVICE = {
         series="save each image as a file of its own",
         frames="give one file per time point",
         frame="save each time point as a file of its own",
+        external_files="copy the data into the file; or, if you trust its author, set "
+        "DATA.EXTERNAL_FILES: True (in check, init and export give --external-files)",
     ),
     "predict": Advice(
         array="choose one with --array PATH",
@@ -70,6 +75,8 @@ _ADVICE = {
         frames="give --frames all for one result per time point, or --frames N for a single one, "
         "where 0 is the first",
         frame="give --frames N with a smaller N, where 0 is the first; or --frames all",
+        external_files="copy the data into the file; or, if you trust its author, give "
+        "--external-files",
     ),
 }
 

@@ -79,11 +79,18 @@ def library(name: str, path: Path, kind: str, extra: str = "") -> Any:
 def spellings(inside: str) -> list[str]:
     """The paths that a configured one may mean: with slashes, or with dots for slashes."""
     plain = inside.strip("/")
-    return [plain, plain.replace(".", "/")] if "." in plain else [plain]
+    dotted = "." in plain and ".." not in plain  # two dots would make an absolute path
+    return [plain, plain.replace(".", "/").strip("/")] if dotted else [plain]
 
 
 def array_places(
-    image: str, labels: str, image_axes: str, label_axes: str, *, together: bool
+    image: str,
+    labels: str,
+    image_axes: str,
+    label_axes: str,
+    *,
+    together: bool,
+    external_files: bool = False,
 ) -> ArrayPlaces:
     """Where a configuration says that containers keep images and labels.
 
@@ -95,9 +102,15 @@ def array_places(
         Orders of axes; TZCYX, the default, leaves it to the files.
     together : bool
         The labels are in the files of the images.
+    external_files : bool
+        The files may refer to files outside.
     """
     known = [None if axes == _DEFAULT_AXES else axes for axes in (image_axes, label_axes)]
-    return ArrayPlaces(ArrayPlace(image, known[0]), ArrayPlace(labels, known[1]), together)
+    return ArrayPlaces(
+        ArrayPlace(image, known[0], external_files=external_files),
+        ArrayPlace(labels, known[1], external_files=external_files),
+        together,
+    )
 
 
 def choose(path: Path, found: Sequence[Found], place: ArrayPlace, *, labels: bool) -> Found:

@@ -14,6 +14,7 @@ from singula.boxes import Box
 from singula.errors import UserError
 from singula.io import ngff
 from singula.io.containers import Found, choose, library, make_header, not_there, spellings
+from singula.io.hdf5_links import check_links, check_storage, find_object
 from singula.io.hdf5_open import open_for_reading
 from singula.io.image import AnyArray, ArrayPlace, Stored
 from singula.io.selection import choose_series
@@ -27,7 +28,7 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     ------
     UserError
         When h5py is not installed, it cannot be told which array is meant, or it was compressed
-        by something that is not installed.
+        by something that is not installed; ``io.external_file``: the array is in another file.
     OSError
         When it is no HDF5 file.
     """
@@ -37,6 +38,7 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     file = open_for_reading(h5py, path)
     choose_series(path, place, [""])
     dataset = _dataset(h5py, path, file, place, labels)
+    check_storage(h5py, path, file, dataset, place)
     _check_filters(h5py, path, dataset)
     axes, source = _axes(dataset)
     header = make_header(
@@ -60,18 +62,19 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
 def _dataset(h5py: Any, path: Path, file: Any, place: ArrayPlace, labels: bool) -> Any:
     inside = place.inside
     for name in spellings(inside) if inside else ():
-        node = file.get(name)
+        node = find_object(h5py, path, file, name, place)
         if isinstance(node, h5py.Dataset):
             return node
         if isinstance(node, h5py.Group):
-            return node[choose(path, _datasets(h5py, node), place, labels=labels).name]
-    found = _datasets(h5py, file)
+            return node[choose(path, _datasets(h5py, path, node, place), place, labels=labels).name]
+    found = _datasets(h5py, path, file, place)
     if inside:
         raise not_there(path, place, found)
     return file[choose(path, found, place, labels=labels).name]
 
 
-def _datasets(h5py: Any, group: Any) -> list[Found]:
+def _datasets(h5py: Any, path: Path, group: Any, place: ArrayPlace) -> list[Found]:
+    """List the datasets in a group; links are not followed."""
     found: list[Found] = []
 
     def note(name: str, node: Any) -> None:
@@ -79,6 +82,8 @@ def _datasets(h5py: Any, group: Any) -> list[Found]:
             found.append(Found(name, node.shape or (), np.dtype(node.dtype)))
 
     group.visititems(note)
+    if not found:
+        check_links(h5py, path, group, place)
     return found
 
 

@@ -119,6 +119,8 @@ class ArrayPlace:
         The command that reads the file; hints name its keys or options.
     like : str
         Image file to whose orientation in space a label file is brought; empty for none.
+    external_files : bool
+        The file may refer to files outside: external storage, links that leave a container.
     """
 
     inside: str = ""
@@ -127,6 +129,7 @@ class ArrayPlace:
     frame: int | None = None
     command: str = "run"
     like: str = ""
+    external_files: bool = False
 
 
 @dataclass(frozen=True)

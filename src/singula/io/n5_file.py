@@ -22,6 +22,7 @@ import numpy as np
 
 from singula.boxes import Box
 from singula.io.containers import Found, choose, make_header, not_there, spellings
+from singula.io.external import Boundary
 from singula.io.image import AnyArray, ArrayPlace, Stored
 from singula.io.ngff import axis_letters, spatial_sizes
 from singula.io.selection import choose_series
@@ -36,16 +37,18 @@ def open_n5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     Raises
     ------
     UserError
-        When it cannot be told which array is meant.
+        When it cannot be told which array is meant; ``io.external_file``: a link leads out of the
+        folder.
     ValueError
         When the folder is no N5, or its compression is unknown.
     """
     if not path.is_dir():
         raise ValueError("an N5 is a folder; this is a file")
     choose_series(path, place, [""])
-    folder = _folder(path, place, labels)
-    array = _Blocks.of(folder)
-    axes, size = _geometry(path, folder, len(array.shape))
+    boundary = Boundary(path, path, place)
+    folder = _folder(boundary, labels)
+    array = _Blocks.of(folder, boundary)
+    axes, size = _geometry(folder, boundary, len(array.shape))
     header = make_header(
         path,
         place,
@@ -59,47 +62,50 @@ def open_n5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     return Stored(header, array.blocks, array.read)
 
 
-def _folder(path: Path, place: ArrayPlace, labels: bool) -> Path:
+def _folder(boundary: Boundary, labels: bool) -> Path:
+    path, place = boundary.path, boundary.place
     for name in spellings(place.inside) if place.inside else [""]:
         if ".." in name.split("/"):
             continue
         folder = path / name
-        if "dimensions" in _attributes(folder):
+        if "dimensions" in _attributes(folder, boundary):
             return folder
-        found = _arrays(folder)
+        found = _arrays(folder, boundary)
         if found:
             return folder / choose(path, found, place, labels=labels).name
     if place.inside:
-        raise not_there(path, place, _arrays(path))
+        raise not_there(path, place, _arrays(path, boundary))
     raise ValueError(f"no folder in it has an {_ATTRIBUTES} with dimensions")
 
 
-def _arrays(folder: Path, before: str = "") -> list[Found]:
+def _arrays(folder: Path, boundary: Boundary, before: str = "") -> list[Found]:
     """Arrays below a folder; folders of blocks are not looked through."""
     found: list[Found] = []
     if not folder.is_dir():
         return found
-    for inner in sorted(one for one in folder.iterdir() if one.is_dir()):
-        if "dimensions" in _attributes(inner):
-            array = _Blocks.of(inner)
+    for inner in boundary.subfolders(folder):
+        if "dimensions" in _attributes(inner, boundary):
+            array = _Blocks.of(inner, boundary)
             found.append(Found(f"{before}{inner.name}", array.shape, array.dtype))
         else:
-            found += _arrays(inner, f"{before}{inner.name}/")
+            found += _arrays(inner, boundary, f"{before}{inner.name}/")
     return found
 
 
-def _attributes(folder: Path) -> dict[str, Any]:
+def _attributes(folder: Path, boundary: Boundary) -> dict[str, Any]:
+    file = folder / _ATTRIBUTES
+    boundary.check(file)
     try:
-        found = json.loads((folder / _ATTRIBUTES).read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _geometry(path: Path, folder: Path, count: int) -> tuple[str | None, VoxelSize]:
+def _geometry(folder: Path, boundary: Boundary, count: int) -> tuple[str | None, VoxelSize]:
     """Read axes and voxel size from the attributes of the array or of the folder around it."""
-    own = _attributes(folder)
-    around = _attributes(folder.parent) if folder != path else {}
+    own = _attributes(folder, boundary)
+    around = _attributes(folder.parent, boundary) if folder != boundary.path else {}
     said = {**around, **own}
     names = said.get("axes")
     axes = None
@@ -126,6 +132,8 @@ class _Blocks:
     Parameters
     ----------
     folder : Path
+    boundary : Boundary
+        Of the container.
     shape, blocks : tuple of int
         Of the array and of a block, the last axis x.
     dtype : dtype
@@ -135,18 +143,20 @@ class _Blocks:
     """
 
     folder: Path
+    boundary: Boundary
     shape: tuple[int, ...]
     blocks: tuple[int, ...]
     dtype: np.dtype[Any]
     decode: Callable[[bytes], bytes]
 
     @classmethod
-    def of(cls, folder: Path) -> _Blocks:
-        said = _attributes(folder)
+    def of(cls, folder: Path, boundary: Boundary) -> _Blocks:
+        said = _attributes(folder, boundary)
         compression = said.get("compression", {"type": said.get("compressionType", "raw")})
         try:
             return cls(
                 folder,
+                boundary,
                 tuple(int(size) for size in reversed(said["dimensions"])),
                 tuple(int(size) for size in reversed(said["blockSize"])),
                 np.dtype(said["dataType"]).newbyteorder(">"),
@@ -180,6 +190,7 @@ class _Blocks:
     def _block(self, place: Sequence[int]) -> AnyArray | None:
         """A block; None where nothing was stored."""
         file = self.folder.joinpath(*(str(number) for number in reversed(place)))
+        self.boundary.check(file)
         try:
             data = file.read_bytes()
         except FileNotFoundError:

@@ -20,11 +20,17 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from singula.errors import UserError
+from singula.io.entries import check_openable
+from singula.paths import open_regular
 from singula.words import counted
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
 
+_NDTIFF_INDEX = "NDTiff.index"
+# Lengths of the axes in the summary of Micro-Manager, in the order of its index
+_SUMMARY_SIZES = ("Channels", "Slices", "Frames", "Positions")
+_LARGEST_COMPANION = 1 << 32  # bytes; an OME-TIFF can be the companion of others
 _WORDS = {"C": "channel", "Z": "z slice", "T": "time point"}
 _OWN = "only the planes stored in this file are read"
 _UNKNOWN = "only the pages stored in this file are read, whose meaning is not known"
@@ -64,15 +70,17 @@ def open_own_planes(path: Path) -> Iterator[tuple[TiffFile, str]]:
     """
     from tifffile import TiffFile
 
-    with _without_remarks(), TiffFile(path) as tif:
+    # OME metadata can name any file; tifffile opens none of them.
+    flags: dict[str, Any] = {"_multifile": False}
+    with _without_remarks(), TiffFile(path, **flags) as tif:
         xml = tif.ome_metadata
         own = _own_metadata(path, xml, len(tif.pages)) if xml is not None else None
         several = xml is not None and xml.count("<Pixels") > 1
-        if own is None and not (several and tif.is_mmstack) and not _has_foreign_pages(tif):
+        if own is None and not (several and tif.is_mmstack) and not _has_foreign_pages(tif, path):
             yield tif, ""
             return
     # The index of Micro-Manager and NDTiff covers the whole set, too.
-    flags: dict[str, Any] = {"is_mmstack": False, "is_ndtiff": False}
+    flags |= {"is_mmstack": False, "is_ndtiff": False}
     if own is None and several:
         with TiffFile(path, **flags) as tif:
             yield tif, ""
@@ -81,7 +89,7 @@ def open_own_planes(path: Path) -> Iterator[tuple[TiffFile, str]]:
         with (
             path.open("rb") as file,
             _without_remarks(),
-            TiffFile(file, name="one file", is_ndtiff=False) as tif,
+            TiffFile(file, name="one file", is_ndtiff=False, _multifile=False) as tif,
         ):
             yield tif, f"it is one file of a set; {_OWN}"
     elif own.xml is None:
@@ -127,11 +135,27 @@ def image_metadata(xml: str, number: int | None) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _has_foreign_pages(tif: TiffFile) -> bool:
-    """Return True if an index of Micro-Manager or NDTiff added the pages of other files."""
-    if not (tif.is_mmstack or tif.is_ndtiff):
+def _has_foreign_pages(tif: TiffFile, path: Path) -> bool:
+    """Return True if an index of Micro-Manager or NDTiff names planes of other files.
+
+    tifffile would open these files, wherever the index says that they are.
+    """
+    from tifffile import read_micromanager_metadata, read_ndtiff_index
+
+    if tif.is_ndtiff:
+        index = path.parent / _NDTIFF_INDEX
+        check_openable(index)
+        return any(entry[1] != path.name for entry in read_ndtiff_index(index))
+    if not tif.is_mmstack:
         return False
-    return any(series.is_multifile for series in tif.series)
+    found = read_micromanager_metadata(tif.filehandle, {"Summary", "IndexMap"})
+    index_map, summary = found.get("IndexMap"), found.get("Summary")
+    if index_map is None or not isinstance(summary, dict):
+        return False
+    declared = (int(summary.get(name, 1)) for name in _SUMMARY_SIZES)
+    stored = (index_map[:, : len(_SUMMARY_SIZES)].max(axis=0) + 1).tolist()
+    sizes = [max(pair) for pair in zip(declared, stored, strict=True)]
+    return bool(prod(sizes) > len(index_map))
 
 
 def _own_metadata(path: Path, xml: str, n_pages: int) -> OwnMetadata | None:
@@ -169,12 +193,14 @@ def _read_companion(path: Path) -> Element | None:
     from tifffile import TiffFile, TiffFileError
 
     try:
-        try:
-            with TiffFile(path) as tif:
-                return ElementTree.fromstring(tif.ome_metadata or "")
-        except TiffFileError:
-            return ElementTree.fromstring(path.read_bytes())
-    except (OSError, ElementTree.ParseError):
+        with open_regular(path, max_bytes=_LARGEST_COMPANION) as file:
+            try:
+                with TiffFile(file, name=path.name) as tif:
+                    return ElementTree.fromstring(tif.ome_metadata or "")
+            except TiffFileError:
+                file.seek(0)
+                return ElementTree.parse(file).getroot()
+    except (OSError, UserError, ElementTree.ParseError):
         return None
 
 

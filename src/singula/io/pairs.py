@@ -86,8 +86,13 @@ def pair_files(
         pairs = [Pair(path, path if together else None, stem) for stem, path in images.items()]
     else:
         pairs = _pair(images, image_dir, label_dir, image_key, label_key, notify, by_order=by_order)
+    return with_places(pairs, places)
+
+
+def with_places(pairs: Sequence[Pair], places: ArrayPlaces | None) -> list[Pair]:
+    """Return pairs that are read at the places where the containers of a data set keep them."""
     if places is None:
-        return pairs
+        return list(pairs)
     return [replace(pair, arrays=places.image, label_arrays=places.labels) for pair in pairs]
 
 

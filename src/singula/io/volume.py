@@ -13,7 +13,8 @@ from singula.boxes import Box, boxes, clipped
 from singula.io import ngff, written
 from singula.io.atomic import make_folder, write_error
 from singula.io.containers import library
-from singula.io.image import AnyArray
+from singula.io.external import Boundary
+from singula.io.image import AnyArray, ArrayPlace
 from singula.io.stream import write_hdf5_from, write_tiff_from
 from singula.io.write import write_json
 
@@ -330,10 +331,18 @@ class BlockArray:
     def _array(self, level: int) -> Any:
         if level not in self._arrays:
             zarr = library("zarr", self.path, "Zarr")
-            self._arrays[level] = zarr.open_array(self.path / self.inside / str(level), mode="r+")
+            from singula.io.zarr_store import BoundedStore
+
+            folder = self.path / self.inside / str(level)
+            store = BoundedStore(folder, self._boundary(), read_only=False)
+            self._arrays[level] = zarr.open_array(store, mode="r+")
         return self._arrays[level]
 
+    def _boundary(self) -> Boundary:
+        return Boundary(self.path, self.path, ArrayPlace())
+
     def _attributes(self) -> dict[str, Any]:
+        self._boundary().check(self.path / self.inside / "zarr.json")
         found = _read_group(self.path / self.inside)
         if _OWN not in found:
             raise ValueError(f"{self.path / self.inside}: was not begun by this program")

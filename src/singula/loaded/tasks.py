@@ -63,6 +63,7 @@ def plan_predictions(
     frames: Frames = None,
     tables: bool = False,
     overwrite: bool = True,
+    external_files: bool = False,
 ) -> list[Pair]:
     """List the images to predict, each with the name of its result.
 
@@ -85,6 +86,8 @@ def plan_predictions(
         ``<name>_stats.csv`` will be written, too.
     overwrite : bool
         Existing files may be replaced, or are skipped.
+    external_files : bool
+        Images may refer to files outside. The configuration of the model cannot allow that.
 
     Returns
     -------
@@ -105,7 +108,12 @@ def plan_predictions(
             "predict.no_container",
         )
     configured = places_for(model.config, "TEST").image
-    place = replace(configured, inside=array or configured.inside, command="predict")
+    place = replace(
+        configured,
+        inside=array or configured.inside,
+        command="predict",
+        external_files=external_files,
+    )
     tasks = [task for path in files for task in _tasks(path, place, series, frames)]
     _check_targets(tasks, files, output, tables=tables, overwrite=overwrite)
     return tasks

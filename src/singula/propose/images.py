@@ -69,6 +69,14 @@ def _spread(images: Sequence[ImageFacts]) -> float:
     return float(high / low)
 
 
+def external_files(survey: Survey) -> list[Choice]:
+    """Allow image files that refer to other files where the user allowed them for the survey."""
+    pairs = [pair for part in survey.parts for pair in part.pairs]
+    if not any(pair.arrays is not None and pair.arrays.external_files for pair in pairs):
+        return []
+    return [Choice("DATA.EXTERNAL_FILES", True, "given as --external-files")]
+
+
 def colours(survey: Survey) -> list[Choice]:
     """What to do with grey and colour images together.
 

@@ -23,7 +23,8 @@ _COMMENT_COLUMN = 40
 _SECTIONS = ("SYSTEM", "PROBLEM", "DATA", "AUGMENTOR", "MODEL", "LOSS", "TRAIN", "TEST")
 _DATA_ORDER = (
     "PATCH_SIZE", "REFLECT_TO_COMPLETE_SHAPE", "EXTRACT_RANDOM_PATCH", "PROBABILITY_MAP",
-    "W_FOREGROUND", "W_BACKGROUND", "FORCE_RGB", "NORMALIZATION", "TRAIN", "VAL", "TEST",
+    "W_FOREGROUND", "W_BACKGROUND", "EXTERNAL_FILES", "FORCE_RGB", "NORMALIZATION", "TRAIN",
+    "VAL", "TEST",
 )  # fmt: skip
 
 
@@ -154,6 +155,7 @@ def _propose(
         *_instances(survey, sizes, pixels, channels or objects.channels(sizes, survey.machine)),
         *learning,
         *images.normalisation(survey, train),
+        *images.external_files(survey),
         *images.colours(survey),
         *folders.train_folders(survey, stored),
         images.in_memory(survey, train),

@@ -24,6 +24,7 @@ def init_dataset(
     minutes: float,
     notify: Callable[[str], None],
     measure: Measure | None = None,
+    external_files: bool = False,
 ) -> Proposal:
     """Write the configuration of a data set and say why it is so.
 
@@ -39,6 +40,8 @@ def init_dataset(
         Takes each line.
     measure : callable, optional
         As for `propose`.
+    external_files : bool
+        Image files may refer to files outside.
 
     Raises
     ------
@@ -46,7 +49,7 @@ def init_dataset(
         As `survey_dataset` and `write_proposal`.
     """
     check_output(output)
-    survey = _look(dataset)
+    survey = _look(dataset, external_files=external_files)
     proposal, notes = write_proposal(survey, output, minutes=minutes, measure=measure)
     for line in (*survey.notes, *notes, *proposal.summary.splitlines()):
         notify(line)
@@ -75,9 +78,9 @@ def init_dataset(
     return proposal
 
 
-def _look(dataset: Path) -> Survey:
+def _look(dataset: Path, *, external_files: bool) -> Survey:
     """Survey a data set; of files that are wrong, point to the command that lists them all."""
-    folders, notes = find_folders(dataset)
+    folders, notes = find_folders(dataset, external_files=external_files)
     try:
         survey = survey_dataset(dataset, folders=folders, most_files=_MOST_FILES)
     except UserError as error:

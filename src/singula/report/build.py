@@ -57,7 +57,7 @@ def build_report(run: Path, notify: Callable[[str], None] | None = None) -> Path
 
 
 def _write_report(files: RunFiles) -> Path:
-    sources = open_sources(files)
+    sources = open_sources(files, external_files=bool(files.key("DATA.EXTERNAL_FILES", False)))
     stages = files.stages()
     shown = [stage for stage in stages if stage.view == stages[0].view]
     main = shown[-1] if shown else None

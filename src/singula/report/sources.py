@@ -158,8 +158,15 @@ def _part(image: LazyImage, box: Box) -> Image:
     return Image(image.read(box), image.spacing, image.unit, image.name, image.path)
 
 
-def open_sources(files: RunFiles) -> Sources:
-    """Find the test images of a run by the paths of its configuration."""
+def open_sources(files: RunFiles, *, external_files: bool = False) -> Sources:
+    """Find the test images of a run by the paths of its configuration.
+
+    Parameters
+    ----------
+    files : RunFiles
+    external_files : bool
+        Test images may refer to files outside.
+    """
     sources = Sources(files)
     for name, reason in ((files.summary.get("test") or {}).get("failed") or {}).items():
         sources.note(f"{name} failed in the test: {reason}")
@@ -168,7 +175,7 @@ def open_sources(files: RunFiles) -> Sources:
     if files.key("DATA.TEST.USE_VAL_AS_TEST", False):
         known = (files.summary.get("test") or {}).get("files") or {}
         part = "TRAIN" if files.key("DATA.VAL.FROM_TRAIN", True) else "VAL"
-        places = _places(files, f"DATA.{part}")
+        places = _places(files, f"DATA.{part}", external_files=external_files)
         sources.pairs = {
             name: Pair(
                 Path(image), Path(label) if label else None, name, places.image, places.labels
@@ -177,7 +184,7 @@ def open_sources(files: RunFiles) -> Sources:
         }
         return sources
     images = _find_folder(files, IMAGE_KEY)
-    places = _places(files, "TEST.BY_CHUNKS")
+    places = _places(files, "TEST.BY_CHUNKS", external_files=external_files)
     apart = files.has_truth and not places.together
     labels = _find_folder(files, LABEL_KEY) if apart else None
     for key, found in ((IMAGE_KEY, images), (LABEL_KEY, labels)):
@@ -199,7 +206,7 @@ def open_sources(files: RunFiles) -> Sources:
     return sources
 
 
-def _places(files: RunFiles, section: str) -> ArrayPlaces:
+def _places(files: RunFiles, section: str, *, external_files: bool) -> ArrayPlaces:
     """Where containers of the test keep images and labels."""
     raw, truth, *axes = (
         str(files.key(f"{section}.INPUT_{name}", default))
@@ -211,7 +218,9 @@ def _places(files: RunFiles, section: str) -> ArrayPlaces:
         )
     )
     together = bool(files.key(f"{section}.INPUT_ZARR_MULTIPLE_DATA", False)) and files.has_truth
-    return array_places(raw, truth, axes[0], axes[1], together=together)
+    return array_places(
+        raw, truth, axes[0], axes[1], together=together, external_files=external_files
+    )
 
 
 def _find_folder(files: RunFiles, key: str) -> Path | None:

@@ -9,14 +9,14 @@ from singula.channels import encode_with
 from singula.channels.store import ChannelStore
 from singula.config import Config
 from singula.errors import UserError
-from singula.io.pairs import Pair, oriented
+from singula.io.pairs import Pair
 from singula.io.read import read_image
 from singula.stages import settings as from_config
 from singula.stages.data import LabelNotes, channel_store, find_test_pairs, read_pair
 from singula.stages.finish import Truth
 from singula.stages.post import masks_by_name, post_settings
 from singula.stages.progress import file_stamp
-from singula.stages.reading import reader_for
+from singula.stages.reading import mask_place, reader_for
 from singula.stages.room import notice_large
 from singula.stages.stack import Loaded, check_slices
 
@@ -91,7 +91,7 @@ class TestInputs:
             image = self.reader.image(pair.image, pair.arrays)
         if name in self.masks:
             path = self.masks[name]
-            place = oriented(None, path, pair.image)
+            place = mask_place(config, path, pair.image)
             stored = read_image(path, config.ndim, 1, arrays=place).array
             mask = self.reader.resized(stored)[..., 0] > 0
             check_mask(path, mask.shape, pair, image.spatial_shape)

@@ -27,7 +27,7 @@ from singula.io.image import ArrayPlace, ArrayPlaces, Image, resized_spacing
 from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.lazy_array import LazyArray, Pixels, pieces
 from singula.io.listing import list_images
-from singula.io.pairs import Pair
+from singula.io.pairs import Pair, oriented
 from singula.io.read import (
     geometry,
     image_layout,
@@ -222,7 +222,14 @@ def places_for(config: Config, part: str) -> ArrayPlaces:
         keys.INPUT_IMG_AXES_ORDER,
         keys.INPUT_MASK_AXES_ORDER,
         together=keys.INPUT_ZARR_MULTIPLE_DATA,
+        external_files=config.DATA.EXTERNAL_FILES,
     )
+
+
+def mask_place(config: Config, mask: Path, image: Path) -> ArrayPlace:
+    """Where a mask of DATA.TEST.BINARY_MASKS is read, in the orientation of its image."""
+    place = ArrayPlace(external_files=config.DATA.EXTERNAL_FILES)
+    return oriented(place, mask, image) or place
 
 
 def spacing(config: Config, part: str, ndim: int | None = None) -> tuple[float, ...] | None:

@@ -120,7 +120,7 @@ def _part(
     images: list[ImageFacts] = []
     labels: list[LabelFacts] = []
     for pair in _spread(fit, most_files):
-        image = attempt(lambda pair=pair: survey_image(pair.image, ndim))  # type: ignore[misc]
+        image = attempt(lambda pair=pair: survey_image(pair.image, ndim, arrays=pair.arrays))  # type: ignore[misc]
         if isinstance(image, ImageFacts):
             images.append(image)
         found = pair.label and attempt(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from singula.errors import UserError
 from singula.io.entries import broken_link, check_openable, is_broken_link, is_folder
 from singula.io.formats import IMAGE_SUFFIXES, stem_of
-from singula.io.image import ArrayPlaces
+from singula.io.image import ArrayPlace, ArrayPlaces
 from singula.io.listing import is_image_file, list_images
-from singula.io.pairs import Pair, pair_files
+from singula.io.pairs import Pair, pair_files, with_places
 from singula.io.read import Notify
 
 PARTS = {
@@ -71,20 +71,24 @@ class Folders:
             As `singula.io.pairs.pair_files`.
         """
         if self.labels == self.images:
-            return _flat_pairs(self.images)
+            return with_places(_flat_pairs(self.images), self.places)
         keys = f"the {self.name} images", f"the {self.name} labels"
         return pair_files(
             self.images, self.labels, *keys, notify, self.places, by_order=self.by_order
         )
 
 
-def find_folders(root: Path | str) -> tuple[list[Folders], list[str]]:
+def find_folders(
+    root: Path | str, *, external_files: bool = False
+) -> tuple[list[Folders], list[str]]:
     """Recognise how a data set is laid out.
 
     Parameters
     ----------
     root : Path or str
         Its folder.
+    external_files : bool
+        Image files may refer to files outside.
 
     Returns
     -------
@@ -105,7 +109,7 @@ def find_folders(root: Path | str) -> tuple[list[Folders], list[str]]:
         inner = _subfolders(root)
         known = {name for names in (*PARTS.values(), LABELS) for name in names}
         if len(inner) == 1 and inner[0].name.lower() not in known and not _files(root):
-            return find_folders(inner[0])
+            return find_folders(inner[0], external_files=external_files)
         raise _unknown(root)
     found.sort(key=lambda part: list(PARTS).index(part.name))
     if found[0].name != "train":
@@ -116,6 +120,9 @@ def find_folders(root: Path | str) -> tuple[list[Folders], list[str]]:
         )
     if found[0].labels is None:
         raise UserError(f"{found[0].images}: images without labels", _TREE)
+    if external_files:
+        place = ArrayPlace(external_files=True)
+        found = [replace(part, places=ArrayPlaces(place, place)) for part in found]
     return found, _left_out(root, found)
 
 

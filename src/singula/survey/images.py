@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
 from singula.io.lazy_array import LazyArray, Pixels
 from singula.io.read import geometry, image_layout, lacks_depth, read_header, read_image
@@ -20,7 +21,13 @@ _CAMERA_ENDS = (1023, 4095, 16383)
 MOST_PIXELS = 1 << 22
 
 
-def survey_image(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS) -> ImageFacts:
+def survey_image(
+    path: Path | str,
+    ndim: int,
+    *,
+    most_pixels: int = MOST_PIXELS,
+    arrays: ArrayPlace | None = None,
+) -> ImageFacts:
     """Look into an image.
 
     Parameters
@@ -30,6 +37,8 @@ def survey_image(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS)
         2 or 3 spatial axes.
     most_pixels : int
         Of a larger image, crops spread over it are looked at, of so many pixels together.
+    arrays : ArrayPlace, optional
+        Which array of a container.
 
     Raises
     ------
@@ -37,15 +46,15 @@ def survey_image(path: Path | str, ndim: int, *, most_pixels: int = MOST_PIXELS)
         Unreadable file, axes that do not fit, NaN or infinite values.
     """
     path = Path(path)
-    header = read_header(path)
+    header = read_header(path, arrays)
     layout = image_layout(path, header, ndim, None)
     size = int(np.prod(layout.spatial_shape, dtype=np.int64))
     sampled = size > most_pixels
     array: Pixels
     if sampled:
-        array = LazyArray.of(open_image(path, ndim, layout.channels))
+        array = LazyArray.of(open_image(path, ndim, layout.channels, arrays=arrays))
     else:
-        array = read_image(path, ndim, layout.channels).array
+        array = read_image(path, ndim, layout.channels, arrays=arrays).array
     spacing, unit, notes = *geometry(header, ndim), header.notes
     if lacks_depth(header, ndim):
         # An assumed distance between slices must not decide the anisotropy.

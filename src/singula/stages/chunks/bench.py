@@ -25,7 +25,7 @@ from singula.scaleout import JobFolder
 from singula.stages import settings as from_config
 from singula.stages.chunks.plan import Plan
 from singula.stages.post import PostSettings, filter_maps, post_settings
-from singula.stages.reading import reader_for
+from singula.stages.reading import mask_place, reader_for
 
 if TYPE_CHECKING:
     from singula.data.normalize import Scaling
@@ -88,11 +88,10 @@ class Bench:
     def mask(self) -> LazyImage | None:
         """What is looked at, if that is not everything."""
         from singula.io.lazy import open_image
-        from singula.io.pairs import oriented
 
         if not self.plan.mask:
             return None
-        place = oriented(None, Path(self.plan.mask), Path(self.plan.image))
+        place = mask_place(self.config, Path(self.plan.mask), Path(self.plan.image))
         return open_image(self.plan.mask, len(self.shape), 1, arrays=place)
 
     @cached_property

@@ -9,7 +9,7 @@ from typing import Any
 from singula.scaleout.grid import Grid
 from singula.scaleout.job import JobFolder
 
-StoredPlace = tuple[str, str | None, int | None, int | None, str, str]
+StoredPlace = tuple[str, str | None, int | None, int | None, str, str, bool]
 """The fields of an `ArrayPlace`."""
 _NOTE = "plan"
 _TUPLES = ("shape", "block", "spacing", "halo", "image_place", "label_place")

@@ -15,7 +15,7 @@ from singula.config import Config
 from singula.errors import StorageError, UserError
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
-from singula.io.pairs import Pair, oriented
+from singula.io.pairs import Pair
 from singula.io.results import ResultsTree
 from singula.runtime import release_memory
 from singula.scaleout import JobFolder
@@ -32,6 +32,7 @@ from singula.stages.inputs import TestInputs, check_mask
 from singula.stages.normalization import with_statistics
 from singula.stages.post import post_settings
 from singula.stages.progress import file_stamp, settings_fingerprint
+from singula.stages.reading import mask_place
 from singula.stages.stored import maps_fingerprint, set_results_aside
 from singula.stages.thresholds import apply_tuned, threshold_lines
 from singula.stages.weights import find_checkpoint
@@ -229,7 +230,7 @@ class ChunkRun:
         maps_key, key = self._keys(pair, checkpoint, inputs)
         mask = inputs.masks.get(pair.name)
         if mask is not None:
-            place = oriented(None, mask, pair.image)
+            place = mask_place(config, mask, pair.image)
             opened = open_image(mask, len(shape), 1, arrays=place)
             check_mask(mask, opened.spatial_shape, pair, shape)
         return Plan(
