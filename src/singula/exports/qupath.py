@@ -12,6 +12,7 @@ from singula.exports.outlines import Outline, trace_outlines
 from singula.exports.source import Instances
 from singula.exports.tables import instance_table
 from singula.io.write import write_text
+from singula.streams import printable
 
 # Okabe and Ito's colours, told apart by colour-blind readers too
 _COLOURS = (
@@ -61,7 +62,7 @@ def _feature(
     if outline.label in values:
         properties["measurements"] = values[outline.label]
     # The same instances make the same file
-    own = uuid.uuid5(uuid.NAMESPACE_OID, f"{item.name}/{outline.label}/{z}")
+    own = uuid.uuid5(uuid.NAMESPACE_OID, printable(f"{item.name}/{outline.label}/{z}"))
     return {"type": "Feature", "id": str(own), "geometry": geometry, "properties": properties}
 
 

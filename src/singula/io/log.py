@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from singula.io.atomic import make_folder, write_error
+from singula.streams import printable
 
 
 class RunLog:
@@ -81,4 +82,4 @@ def notify_once(notify: Callable[[str], None], rule: str, name: str, examples: s
 
 
 def _stamped(line: str) -> str:
-    return f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}"
+    return f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(line)}"

@@ -256,7 +256,7 @@ def write_csv(
     rows: Sequence[Mapping[str, Any]] | Mapping[str, np.ndarray] | DataFrame,
     columns: Sequence[str] | None = None,
 ) -> Path:
-    """Write a table with a header line and no index.
+    """Write a table with a header line and no index, as UTF-8.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def write_csv(
     names = None if columns is None else list(columns)
     table = pd.DataFrame(rows, columns=names)
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False)
+        table.to_csv(temporary, index=False, errors="backslashreplace")
     return path
 
 
@@ -323,7 +323,7 @@ def write_npy(path: Path | str, array: AnyArray) -> Path:
 
 
 def write_text(path: Path | str, text: str) -> Path:
-    """Write text as UTF-8.
+    """Write text as UTF-8; bytes of file names that are not text become escapes.
 
     Raises
     ------
@@ -332,5 +332,5 @@ def write_text(path: Path | str, text: str) -> Path:
     """
     path = Path(path)
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     return path

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from singula.streams import printable
+
 _VOID = frozenset(("img", "meta", "br"))
 _HEAD = (
     '<meta charset="utf-8">'
@@ -22,11 +24,10 @@ class Markup(str):
 
 
 def escape(text: object) -> Markup:
-    """Text as HTML shows it; characters that no encoding has become question marks."""
+    """Return a text for HTML; control characters and bytes that are not text become escapes."""
     if isinstance(text, Markup):
         return text
-    plain = str(text).encode("utf-8", "replace").decode("utf-8")
-    return Markup(html.escape(plain))
+    return Markup(html.escape(printable(str(text))))
 
 
 def join(parts: Iterable[object], between: str = "") -> Markup:

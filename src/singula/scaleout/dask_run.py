@@ -27,6 +27,7 @@ from singula.scaleout.dask_way import (
 )
 from singula.scaleout.job import JobFolder
 from singula.scaleout.runner import MOST, Progress, Runner, Work, do_blocks, left_to_do
+from singula.streams import printable
 from singula.words import counted
 
 if TYPE_CHECKING:
@@ -163,13 +164,14 @@ class _Errand:
             return []
         mark = os.urandom(4).hex()
         job = (self.work, self.folder, self.phase)
+        name = printable(self.folder.name)  # keys are UTF-8
         futures: list[Future[Any]] = self.client.map(
             timed_blocks,
             *([part] * len(tasks) for part in job),
             tasks,
             [seconds] * len(tasks),
             pure=False,
-            key=[f"{self.phase}-{self.folder.name}-{t[0]}-{len(t)}-{mark}" for t in tasks],
+            key=[f"{self.phase}-{name}-{t[0]}-{len(t)}-{mark}" for t in tasks],
         )
         self.sent.update(zip(futures, tasks, strict=True))
         return futures
