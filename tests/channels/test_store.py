@@ -67,7 +67,7 @@ class Project:
     def ensure(self, settings=BCD):
         with self.open(settings) as store:
             path = store.ensure("a", self.image, self.read, self.label)
-            self.loaded = store.load("a")
+            self.loaded = store.load("a", tifffile.imread(self.label))
         return path
 
     def holds(self, labels, channels="BCD", **options):
@@ -334,4 +334,4 @@ def test_a_missing_image_is_named(project):
 
 def test_load_before_ensure_is_an_error(project):
     with pytest.raises(UserError, match="a: its channels"):
-        project.open().load("a")
+        project.open().load("a", np.zeros((4, 4), np.uint8))

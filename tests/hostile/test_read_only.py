@@ -117,7 +117,7 @@ def _encode(data: Path, fallback: Path | None, lines: list[str]) -> list[dict[st
         for label in sorted((data / "y").iterdir()):
             ids = read_image(label, 2).array[..., 0]
             store.ensure(label.stem, data / "x" / label.name, lambda ids=ids: ids, label)
-            found.append(store.load(label.stem))
+            found.append(store.load(label.stem, ids))
     return found
 
 

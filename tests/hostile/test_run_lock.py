@@ -567,7 +567,9 @@ class TestEveryCommand:
     def test_other_processes_of_a_run_take_no_lock(
         self, place: Path, run: Path, monkeypatch
     ) -> None:
-        monkeypatch.setenv("RANK", "1")
+        for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "::1",
+                            "MASTER_PORT": "1"}.items():  # fmt: skip
+            monkeypatch.setenv(name, value)
         job = Job(place / "cells.yaml", place / "out", "cells", gpu="cpu",
                   overrides=[f"DATA.TEST.PATH={place}/nowhere"])  # fmt: skip
         with held_elsewhere(lock_file(run)):

@@ -92,7 +92,7 @@ class SharedFolder:
     def entry(self, path: Path) -> Entry | None:
         """Give what the manifest says of a file, if it is as we wrote it."""
         entry = self._entries.get(self._name(path))
-        return entry if entry is not None and entry.stamp == _stamp(path) else None
+        return entry if entry is not None and entry.stamp == stamp_of(path) else None
 
     def put(
         self, file: str, entry: Entry, same: Callable[[Path], bool], write: Callable[[Path], object]
@@ -143,7 +143,7 @@ class SharedFolder:
                 if self.entry(path) is None:
                     continue
             self._tell(path)
-            with self._named_errors():
+            with self.named_errors():
                 write(path)
             self.record(path, entry)
             return path
@@ -158,7 +158,7 @@ class SharedFolder:
         if self._fallback is not None and self._fallback.path in path.parents:
             self._fallback.record(path, entry)
             return
-        entry = replace(entry, stamp=_stamp(path))
+        entry = replace(entry, stamp=stamp_of(path))
         if self._entries.get(self._name(path)) == entry:
             return
         self._entries[self._name(path)] = entry
@@ -171,7 +171,7 @@ class SharedFolder:
         if self._unsaved:
             files = {name: asdict(entry) for name, entry in self._entries.items()}
             try:
-                with self._named_errors():
+                with self.named_errors():
                     write_json(self.path / MANIFEST, {"files": files})
             except UserError as error:  # only identities of unchanged label files are lost
                 if self._fallback is None or not is_protected(error):
@@ -201,7 +201,7 @@ class SharedFolder:
         self._told.add(used)
 
     @contextmanager
-    def _named_errors(self) -> Iterator[None]:
+    def named_errors(self) -> Iterator[None]:
         """Say which key leads to the folder that cannot be written."""
         try:
             yield
@@ -229,7 +229,8 @@ def identity(path: Path) -> list[str | int] | None:
     return [str(path.resolve()), info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino]
 
 
-def _stamp(path: Path) -> list[int] | None:
+def stamp_of(path: Path) -> list[int] | None:
+    """Return size and time of a file; None if it is missing."""
     try:
         info = path.stat()
     except OSError:

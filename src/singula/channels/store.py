@@ -7,23 +7,25 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from singula.channels.folder import Entry, SharedFolder, identity
+from singula.channels.folder import Entry, SharedFolder, identity, stamp_of
 from singula.channels.source import EncodeSettings
 from singula.channels.table import CHANNELS, ChannelArray, encode_with
 from singula.errors import UserError
-from singula.io.atomic import atomic_path
+from singula.io.atomic import atomic_path, is_protected
 from singula.io.read import read_image
+from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_tiff
 
+Stamp = list[int] | None
 # Part of every fingerprint: raise it when `encode` gives other values for the same labels.
 FORMAT_VERSION = 2
 
@@ -34,6 +36,9 @@ class ChannelStore:
     A stored file is used again only if the pixels of its label image and the settings are those it
     was made from. A file that somebody else put there is never written over: a sub-folder named
     after the settings is used for that image. Leave the ``with`` block, or call `save`, at the end.
+
+    Several processes can use one folder. Each writes while it holds the lock of the folder, and
+    notices when another one has replaced a file.
 
     Parameters
     ----------
@@ -71,7 +76,9 @@ class ChannelStore:
         other = (fallback / "x", fallback / "y") if fallback is not None else (None, None)
         self._images = SharedFolder(Path(image_dir), image_key, spare, notify, other[0])
         self._masks = SharedFolder(Path(mask_dir), mask_key, spare, notify, other[1])
-        self._ready: dict[str, tuple[Path, int]] = {}
+        self._ready: dict[str, tuple[Path, int, Stamp]] = {}
+        self._notify = notify
+        self._told: set[str] = set()
 
     def __enter__(self) -> ChannelStore:
         return self
@@ -125,20 +132,37 @@ class ChannelStore:
 
         found = self._masks.find(file, unread)
         if found is None:
-            labels = read_label()
-            content = _hash_pixels(labels)
-            entry = Entry(self._fingerprint(content), content, origin, labels.ndim)
-            found = self._masks.find(file, lambda old: old.fingerprint == entry.fingerprint)
-            if found is None:
-                found = self._write(file, labels, entry), entry
-            else:
-                self._masks.record(found[0], entry)
+            with self._locked():
+                found = self._find_or_write(file, read_label(), origin)
         path, entry = found
-        self._ready[name] = path, entry.ndim
+        self._ready[name] = path, entry.ndim, entry.stamp
         return path
 
-    def load(self, name: str) -> dict[str, ChannelArray]:
+    def _find_or_write(
+        self, file: str, labels: NDArray[Any], origin: list[str | int] | None
+    ) -> tuple[Path, Entry]:
+        content = _hash_pixels(labels)
+        entry = Entry(self._fingerprint(content), content, origin, labels.ndim)
+        found = self._masks.find(file, lambda old: old.fingerprint == entry.fingerprint)
+        if found is None:
+            path = self._write(file, labels, entry)
+        else:
+            path = found[0]
+            self._masks.record(path, entry)
+        return path, replace(entry, stamp=stamp_of(path))
+
+    def stamp(self, name: str) -> Stamp:
+        """Return by what the file that `ensure` stored is told from one that replaced it."""
+        return self._ready[name][2]
+
+    def load(self, name: str, labels: NDArray[Any]) -> dict[str, ChannelArray]:
         """Read the channels that `ensure` stored.
+
+        Parameters
+        ----------
+        name : str
+        labels : ndarray of int
+            Ids, which are encoded if another process has replaced the file.
 
         Returns
         -------
@@ -152,7 +176,27 @@ class ChannelStore:
         """
         if name not in self._ready:
             raise UserError(f"{name}: its channels are not stored", "call ensure for it first")
-        return self._read(*self._ready[name])
+        path, ndim, stamp = self._ready[name]
+        maps = self._read(path, ndim)
+        return maps if stamp_of(path) == stamp else encode_with(self.settings, labels)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let no other process write to the folder of channels."""
+        with ExitStack() as stack:
+            try:
+                with self._masks.named_errors():
+                    files = [lock_file(self._masks.path)]
+                    stack.enter_context(hold(files, "run", self._tell_once, wait=True))
+            except UserError as error:
+                if not is_protected(error):  # else this process writes nothing there, either
+                    raise
+            yield
+
+    def _tell_once(self, line: str) -> None:
+        if self._notify is not None and line not in self._told:
+            self._notify(line)
+        self._told.add(line)
 
     def _fingerprint(self, content: str) -> str:
         parts = [

@@ -111,7 +111,9 @@ def output_locks(folder: Path | str) -> list[Path]:
 
 
 @contextmanager
-def hold(files: Iterable[Path], task: Task, notify: Notify | None = None) -> Iterator[None]:
+def hold(
+    files: Iterable[Path], task: Task, notify: Notify | None = None, *, wait: bool = False
+) -> Iterator[None]:
     """Hold locks; no other process, and no other thread, gets them meanwhile.
 
     Locks that the caller holds already are not taken again, so a function that locks may call
@@ -125,6 +127,8 @@ def hold(files: Iterable[Path], task: Task, notify: Notify | None = None) -> Ite
         What the caller does, for the message of others.
     notify : callable, optional
         Takes a line if the file system has no locks; a Python warning by default.
+    wait : bool
+        Wait for other processes, with a line to `notify`, instead of raising an error.
 
     Raises
     ------
@@ -137,7 +141,7 @@ def hold(files: Iterable[Path], task: Task, notify: Notify | None = None) -> Ite
     wanted = _missing(files)
     with ExitStack() as stack:
         for path in wanted:
-            stack.enter_context(_lock(path, task, notify or warnings.warn))
+            stack.enter_context(_lock(path, task, notify or warnings.warn, wait=wait))
         token = _held.set(_held.get().union(wanted))
         try:
             yield
@@ -190,11 +194,11 @@ def _missing(files: Iterable[Path]) -> list[Path]:
 
 
 @contextmanager
-def _lock(path: Path, task: Task, notify: Notify) -> Iterator[None]:
+def _lock(path: Path, task: Task, notify: Notify, *, wait: bool) -> Iterator[None]:
     created: list[Path] = []
     descriptor: int | None = None
     try:
-        descriptor = _acquire(path, created)
+        descriptor = _acquire(path, created, notify if wait else None)
         if descriptor is None:
             notify(
                 f"{path.parent}: the file system has no locks; make sure that no other process "
@@ -211,8 +215,11 @@ def _lock(path: Path, task: Task, notify: Notify) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _acquire(path: Path, created: list[Path]) -> int | None:
-    """Open and lock a file; return its descriptor, or None where there are no locks."""
+def _acquire(path: Path, created: list[Path], notify: Notify | None) -> int | None:
+    """Open and lock a file; return its descriptor, or None where there are no locks.
+
+    With `notify`, wait for the process that holds the lock.
+    """
     deadline = time.monotonic() + _SECONDS
     while True:
         missing = [folder for folder in path.parents if not os.path.exists(folder)]
@@ -240,8 +247,11 @@ def _acquire(path: Path, created: list[Path]) -> int | None:
         _close(descriptor)
         # Otherwise the process that held the lock has deleted the file: open a new one.
         if not is_locked:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline and notify is None:
                 raise _locked(path, _read(path))
+            if time.monotonic() > deadline and notify is not None:
+                notify(f"waiting until {path.parent} is released by {_read(path)}")
+                deadline = float("inf")
             time.sleep(_SECONDS / 10)
 
 

@@ -255,9 +255,9 @@ def load_samples(
                 split.add(pair.name, ids)
             if in_memory:
                 image = reader.image(pair.image, pair.arrays).array
-                samples.append(Sample(pair.name, image, labels, store.load(pair.name)))
+                samples.append(Sample(pair.name, image, labels, store.load(pair.name, ids)))
                 continue
-            stored = StoredPair(reader, pair, path, channel_names(config))
+            stored = StoredPair(reader, pair, path, channel_names(config), store.stamp(pair.name))
             if read_header(pair.image, pair.arrays).dtype.kind == "f":
                 stored.look_through()
             samples.append(StoredSample(pair.name, ids.shape, stored, cache))

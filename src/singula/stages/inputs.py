@@ -82,7 +82,7 @@ class TestInputs:
                     self.label_notes.add(name, ids)
                 store = self._channels()
                 store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)))
-                channels = store.load(name)
+                channels = store.load(name, ids)
             else:
                 channels = encode_with(from_config.encode_settings(config, "TEST"), ids)
             classes = label[..., 1] if label.shape[-1] > 1 else None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.channels.folder import stamp_of
 from singula.channels.store import read_channels
 from singula.config import Config
 from singula.data.preprocess import (
@@ -150,23 +151,30 @@ class StoredPair:
         File of the encoded channels.
     codes : tuple of str
         Their names.
+    stamp : list of int, optional
+        Size and time of that file. If another process has replaced it, the sample has no targets,
+        and they are encoded when they are needed.
     """
 
     reader: Reader
     pair: Pair
     channels: Path
     codes: tuple[str, ...]
+    stamp: list[int] | None = None
 
     def __call__(self, with_targets: bool) -> Sample:
         """The sample."""
         targets = self._targets() if with_targets else None
         return Sample(self.pair.name, self._image(), self._labels(), targets)
 
-    def _targets(self) -> Maps:
+    def _targets(self) -> Maps | None:
         ndim, codes = self.reader.ndim, self.codes
+        if stamp_of(self.channels) != self.stamp:
+            return None
         lazy = open_image(self.channels, ndim, len(codes))
         if not _is_large(lazy):
-            return read_channels(self.channels, ndim, codes)
+            maps = read_channels(self.channels, ndim, codes)
+            return maps if stamp_of(self.channels) == self.stamp else None
         whole = LazyArray.of(lazy)
         return {code: whole[..., place] for place, code in enumerate(codes)}
 
