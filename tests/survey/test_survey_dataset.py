@@ -209,6 +209,16 @@ def test_saturation_counts_the_end_of_the_type_or_of_a_camera(tmp_path: Path) ->
     assert survey_image(tmp_path / "a.tif", 2).constant
 
 
+def test_truth_values_are_surveyed_as_numbers(tmp_path: Path) -> None:
+    array = image() > 200
+    np.save(tmp_path / "a.npy", array)
+    np.save(tmp_path / "b.npy", array.astype(np.uint8))
+    found, expected = survey_image(tmp_path / "a.npy", 2), survey_image(tmp_path / "b.npy", 2)
+    assert found.dtype == "bool"
+    np.testing.assert_array_equal(found.percentiles, expected.percentiles)
+    assert found.saturated == 0
+
+
 def test_only_so_many_files_are_looked_into(tmp_path: Path) -> None:
     pairs_in(tmp_path / "train", "x", "y", count=7)
     survey = survey_dataset(tmp_path, most_files=3, machine=MACHINE)

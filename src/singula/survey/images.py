@@ -64,6 +64,8 @@ def survey_image(
         values = _sample(array, ndim, most_pixels)
     else:
         values = np.asarray(array).reshape(-1, array.shape[-1])
+    # NumPy interpolates no percentiles between truth values.
+    numbers = values.view(np.uint8) if values.dtype == bool else values
     return ImageFacts(
         path,
         layout.spatial_shape,
@@ -72,7 +74,7 @@ def survey_image(
         layout.note,
         spacing,
         unit,
-        np.percentile(values, PERCENTILES, axis=0).T.astype(np.float64),
+        np.percentile(numbers, PERCENTILES, axis=0).T.astype(np.float64),
         values.mean(axis=0, dtype=np.float64),
         values.std(axis=0, dtype=np.float64),
         _saturated(values),
