@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,10 +23,14 @@ import yaml
 from bad_files import BAD_INPUTS, BAD_NAMES, BAD_OUTPUTS
 from typer.main import get_command
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from fuzz_cases import image_writers
+
 from singula import cli
 from singula.demo import make_dataset
 from singula.errors import ExitCode, UserError
-from singula.io.formats import IMAGE_SUFFIXES
+from singula.io.formats import FORMATS, IMAGE_SUFFIXES
 
 COMMANDS = get_command(cli.app).commands
 # Arguments with which a command succeeds; several where paths exclude each other.
@@ -315,3 +320,37 @@ def test_no_word_breaks_a_command(
     for number, value in enumerate(WORDS):
         shell(words_for(world, name, key, value, tmp_path / f"out{number}"))
     assert bad_files.changed(before, world.folder / "data") == []
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A valid image for each suffix."""
+    labels = np.zeros((24, 24), np.uint16)
+    labels[2:9, 2:9] = 1
+    found = {}
+    for suffix, write in image_writers():
+        if suffix not in found:
+            found[suffix] = tmp_path_factory.mktemp("images") / f"image{suffix}"
+            write(found[suffix], labels)
+    return found
+
+
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+def test_images_of_another_format_or_cut_off_are_refused(
+    suffix: str, images: dict[str, Path], world: World, shell: Shell, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    for other, path in images.items():
+        if FORMATS[other].name != FORMATS[suffix].name:
+            copy = shutil.copytree if path.is_dir() else shutil.copyfile
+            copy(path, folder / f"as{other.replace('.', '_')}{suffix}")
+    if images[suffix].is_file():
+        whole = images[suffix].read_bytes()
+        for size in (3, 20, len(whole) // 2):
+            (folder / f"cut_{size}{suffix}").write_bytes(whole[:size])
+    before = bad_files.state(folder)
+    # 2: none of them could be used; 1 would mean that one could.
+    words = words_for(world, "predict", "images", str(folder), tmp_path / "out")
+    assert shell(words) == ExitCode.USER_ERROR, shell.text
+    assert bad_files.changed(before, folder) == []

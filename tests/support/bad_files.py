@@ -93,6 +93,7 @@ def linked_folder_loop(path: Path) -> None:
 BAD_INPUTS: tuple[Make, ...] = (
     missing, Path.touch, Path.mkdir, fifo, unix_socket, endless_device, full_device, dangling_link,
     link_loop, unreadable, garbage, text, json_list, nested, sparse, folder_of_garbage,
+    folder_of_pipes, linked_folder_loop,
 )  # fmt: skip
 # Nothing can be written here, neither a file nor a folder.
 BAD_OUTPUTS: tuple[Make, ...] = (fifo, unix_socket, endless_device, full_device, link_loop)
