@@ -108,11 +108,13 @@ def test_cut_off_pictures(tmp_path: Path, suffix: str) -> None:
     cut = tmp_path / f"cut{suffix}"
     for end in range(0, len(content) - 4, max(1, len(content) // 40)):
         cut.write_bytes(content[:end])
-        with pytest.raises(UserError, match="cannot be read"):
+        with pytest.raises(UserError) as caught:
             read_image(cut, 2, 3)
+        assert caught.value.code in ("io.unreadable", "io.cut_off")
         if suffix != ".jpg":
-            with pytest.raises(UserError, match="cannot be read"):
+            with pytest.raises(UserError) as caught:
                 read_header(cut)
+            assert caught.value.code in ("io.unreadable", "io.cut_off")
 
 
 def test_missing_ome_plane_is_refused(tmp_path: Path) -> None:

@@ -155,6 +155,20 @@ def not_there(path: Path, place: ArrayPlace, found: Sequence[Found]) -> UserErro
     )
 
 
+def check_chunks(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of a chunk or block.
+
+    Raises
+    ------
+    ValueError
+        It has a size below 1, or another number of axes than the array.
+    """
+    sizes = tuple(int(size) for size in chunks)
+    if min(sizes, default=1) < 1 or len(sizes) != len(shape):
+        raise ValueError(f"its chunks have the shape {sizes}, and the array {tuple(shape)}")
+    return sizes
+
+
 def make_header(
     path: Path,
     place: ArrayPlace,

@@ -14,6 +14,7 @@ from singula.io.formats import IMAGE_SUFFIXES, Format, format_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Series, Stored
 from singula.io.orientation import Turn, turn_of_tag, turn_to_image
 from singula.io.selection import choose_series, frame_header, frame_of, select_frame
+from singula.io.sizes import check_size
 
 _Result = TypeVar("_Result")
 
@@ -186,7 +187,9 @@ def guarded(path: Path, read: Callable[[Format], _Result]) -> _Result:
         hint = "open it in Fiji: if that fails too, copy or export it again; else save it as TIFF"
         if kind.container:
             hint = "copy or export it again, and see that every file of it was copied"
-        raise UserError(f"{path}: cannot be read as {kind.name} ({reason})", hint) from error
+        raise UserError(
+            f"{path}: cannot be read as {kind.name} ({reason})", hint, "io.unreadable"
+        ) from error
 
 
 def check_header(path: Path, header: Header) -> None:
@@ -202,9 +205,13 @@ def check_header(path: Path, header: Header) -> None:
             f"{path}: its values are of type {dtype}; allowed are bool, integers and floats of up "
             "to 64 bits",
             "convert it, for example to uint8, uint16 or float32",
+            "io.type",
         )
+    check_size(path, header.shape, dtype.itemsize)
     if 0 in header.shape or not header.shape:
-        raise UserError(f"{path}: holds no pixels ({header})", "copy or export it again")
+        raise UserError(
+            f"{path}: holds no pixels ({header})", "copy or export it again", "io.no_pixels"
+        )
 
 
 def change_stamp(path: Path) -> tuple[int, int]:

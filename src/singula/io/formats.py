@@ -16,10 +16,12 @@ from singula.io.n5_file import open_n5
 from singula.io.names import composed
 from singula.io.nifti import nifti_header, nifti_pixels
 from singula.io.selection import choose_series, single_series
+from singula.io.sizes import DEFLATE, check_size
 from singula.io.tiff import tiff_header, tiff_mapped, tiff_pixels, tiff_series
 from singula.io.tiff_parts import open_tiff
 from singula.io.zarr_file import open_zarr, zarr_series
 
+_JPEG_RATIO = 512  # pixels for each byte: a block of 8 × 8 pixels takes at least one bit
 _ORIENTATION = 274  # number of the tag in EXIF and TIFF
 
 
@@ -133,7 +135,11 @@ def _png_header(path: Path) -> Header:
                 orientation = _exif_orientation(file.read(size))
                 size = 0
             file.seek(size + 4, 1)
-    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour)
+    if samples is None:
+        raise ValueError(f"its color type is {colour}")
+    row = -(-width * samples * depth // 8)
+    check_size(path, (height, row), 1, path.stat().st_size, DEFLATE)
     return Header(
         shape=(height, width, samples) if samples > 1 else (height, width),
         dtype=np.dtype(np.uint16 if depth == 16 else np.uint8),
@@ -179,6 +185,7 @@ def _jpeg_header(path: Path) -> Header:
         bands = len(image.getbands())
         if bands == 4:
             raise ValueError("its colours are CMYK; save it as RGB or grey")
+        check_size(path, image.size, 1, path.stat().st_size, _JPEG_RATIO)
         return Header(
             shape=(image.height, image.width, bands)[: 3 if bands > 1 else 2],
             dtype=np.dtype(np.uint8),
@@ -211,8 +218,7 @@ def _npy_header(path: Path) -> Header:
             raise ValueError(f"its NPY version {version} is unknown")
         shape, _, dtype = read(file)
         there = path.stat().st_size - file.tell()
-    if there < np.prod(shape, dtype=np.int64) * dtype.itemsize and not dtype.hasobject:
-        raise ValueError("the file is cut off")
+    check_size(path, shape, dtype.itemsize, None if dtype.hasobject else there)
     return Header(shape=tuple(shape), dtype=dtype)
 
 

@@ -18,6 +18,7 @@ from singula.io.hdf5_links import check_links, check_storage, find_object
 from singula.io.hdf5_open import open_for_reading
 from singula.io.image import AnyArray, ArrayPlace, Stored
 from singula.io.selection import choose_series
+from singula.io.sizes import check_size
 from singula.io.units import UNCALIBRATED, VoxelSize, voxel_size
 
 
@@ -40,6 +41,10 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
     dataset = _dataset(h5py, path, file, place, labels)
     check_storage(h5py, path, file, dataset, place)
     _check_filters(h5py, path, dataset)
+    offset = dataset.id.get_offset()
+    if offset is not None:  # in one piece; missing chunks have a fill value
+        held = Path(dataset.file.filename).stat().st_size - offset
+        check_size(path, dataset.shape, dataset.dtype.itemsize, held)
     axes, source = _axes(dataset)
     header = make_header(
         path,

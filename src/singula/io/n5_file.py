@@ -15,13 +15,14 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from singula.boxes import Box
-from singula.io.containers import Found, choose, make_header, not_there, spellings
+from singula.io.containers import Found, check_chunks, choose, make_header, not_there, spellings
 from singula.io.external import Boundary
 from singula.io.image import AnyArray, ArrayPlace, Stored
 from singula.io.ngff import axis_letters, spatial_sizes
@@ -158,7 +159,7 @@ class _Blocks:
                 folder,
                 boundary,
                 tuple(int(size) for size in reversed(said["dimensions"])),
-                tuple(int(size) for size in reversed(said["blockSize"])),
+                check_chunks(said["blockSize"][::-1], said["dimensions"][::-1]),
                 np.dtype(said["dataType"]).newbyteorder(">"),
                 _decoder(compression),
             )
@@ -201,6 +202,8 @@ class _Blocks:
             head = 4 + 4 * count + (4 if mode == 1 else 0)
             if mode > 1 or count != len(self.shape):
                 raise ValueError(f"a block of {count} axes and mode {mode}")
+            if prod(shape) > prod(self.blocks):
+                raise ValueError(f"a block of shape {shape}, expected {self.blocks}")
             return np.frombuffer(self.decode(data[head:]), self.dtype).reshape(shape)
         except Exception as error:  # decoders raise errors of any kind
             raise ValueError(f"the block {file.relative_to(self.folder)}: {error}") from error

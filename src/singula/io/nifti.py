@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from singula.io.containers import library
 from singula.io.image import AnyArray, Header
+from singula.io.sizes import DEFLATE, check_size
 from singula.io.units import tidy, voxel_size
 from singula.words import counted
 
@@ -28,13 +29,13 @@ def nifti_header(path: Path) -> Header:
     ValueError
         For more than five axes, and for colours.
     """
-    return _header(_open(path))
+    return _header(path, _open(path))
 
 
 def nifti_pixels(path: Path) -> tuple[AnyArray, Header]:
     """The values, scaled as the file says, z first, and the header."""
     image = _open(path)
-    header = _header(image)
+    header = _header(path, image)
     return np.asarray(image.dataobj, header.dtype).T, header
 
 
@@ -42,7 +43,7 @@ def _open(path: Path) -> Any:
     return library("nibabel", path, "NIfTI", extra="nifti").load(path)
 
 
-def _header(image: Any) -> Header:
+def _header(path: Path, image: Any) -> Header:
     shape = tuple(image.shape[::-1])
     if not 2 <= len(shape) <= len(_AXES):
         raise ValueError(
@@ -51,16 +52,21 @@ def _header(image: Any) -> Header:
     stored = image.get_data_dtype()
     if stored.names:
         raise ValueError("its values are colours; save it as grey, or as TIFF")
+    size = path.stat().st_size
+    if path.name.lower().endswith(".gz"):
+        check_size(path, shape, stored.itemsize, size, DEFLATE)
+    else:
+        check_size(path, shape, stored.itemsize, size - int(image.dataobj.offset))
     scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
     unit = _UNITS.get(image.header.get_xyzt_units()[0])
-    size = voxel_size(_zooms(image, min(len(shape), 3)), dict.fromkeys("xyz", unit))
+    voxels = voxel_size(_zooms(image, min(len(shape), 3)), dict.fromkeys("xyz", unit))
     return Header(
         shape=shape,
         dtype=np.dtype(np.float64) if scaled else stored.newbyteorder("="),
         axes=_AXES[-len(shape) :],
-        spacing=size.spacing,
-        unit=size.unit,
-        notes=size.notes,
+        spacing=voxels.spacing,
+        unit=voxels.unit,
+        notes=voxels.notes,
         affine=_affine(image.header),
         source="the NIfTI format",
     )

@@ -14,6 +14,7 @@ import numpy as np
 from singula.io.image import AnyArray, ArrayPlace, Header, Series
 from singula.io.ome_set import image_metadata, open_own_planes
 from singula.io.selection import choose_series, left_out
+from singula.io.sizes import DEFLATE, check_size
 from singula.io.units import UNCALIBRATED, VoxelSize, convert, tidy, unit_symbol, voxel_size
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ SINGLE_SLICE = "single_slice"
 # Series of slide scanners that are pictures of the slide, not of the specimen.
 _NOT_IMAGES = {"label", "macro", "thumbnail", "overview"}
 # Units of the tag ResolutionUnit; larger pixels are dots per inch of a printer or a screen
+# Most bytes for one byte, by number of the compression: none, LZW (a code of 12 bits for at most
+# 4096 bytes), deflate, PackBits (128 bytes for two)
+_RATIOS = {1: 1, 5: 2731, 8: DEFLATE, 32773: 64, 32946: DEFLATE}
 _RESOLUTION_UNITS, _LARGEST_PIXEL = {2: "in", 3: "cm"}, 10.0  # µm
 
 
@@ -81,7 +85,7 @@ def open_series(path: Path, place: ArrayPlace) -> Iterator[tuple[TiffFile, TiffP
             raise ValueError("it holds no image")
         names = [_title(number, series) for number, series in enumerate(images)]
         number = choose_series(path, place, names)
-        _check_complete(tif, images[number])
+        _check_complete(path, tif, images[number])
         header = _header(tif, images[number], number if len(images) > 1 else None)
         notes = (*header.notes, note) if note else header.notes
         header = replace(header, notes=notes, left_out=left_out(place, names, number))
@@ -102,7 +106,7 @@ def _title(number: int, series: TiffPageSeries) -> str:
     return f"{number}{name} {tuple(series.shape)}"
 
 
-def _check_complete(tif: TiffFile, series: TiffPageSeries) -> None:
+def _check_complete(path: Path, tif: TiffFile, series: TiffPageSeries) -> None:
     """Refuse a cut-off file: the library would return the slices it finds, or zeros."""
     cut = "the file is cut off or damaged"
     place = tif.pages.next_page_offset
@@ -117,9 +121,14 @@ def _check_complete(tif: TiffFile, series: TiffPageSeries) -> None:
         if series.dataoffset + series.nbytes > tif.filehandle.size:
             raise ValueError(f"{cut}: pixels are missing at its end")
         return
+    first = series.keyframe
+    ratio = None if first.is_subsampled else _RATIOS.get(int(first.compression))
     for page in series:
         if page is None:
             raise ValueError(f"{cut}: a plane that its metadata names is missing")
+        if ratio is not None and all(page.databytecounts):  # without bytes: the value for no data
+            packed = -(-first.size * int(first.bitspersample) // 8)
+            check_size(path, (packed,), 1, sum(page.databytecounts), ratio)
         ends = zip(page.dataoffsets, page.databytecounts, strict=True)
         if max((start + size for start, size in ends), default=0) > page.parent.filehandle.size:
             raise ValueError(f"{cut}: pixels are missing at its end")

@@ -13,7 +13,15 @@ import numpy as np
 
 from singula.boxes import Box
 from singula.io import ngff
-from singula.io.containers import Found, choose, library, make_header, not_there, spellings
+from singula.io.containers import (
+    Found,
+    check_chunks,
+    choose,
+    library,
+    make_header,
+    not_there,
+    spellings,
+)
 from singula.io.external import Boundary
 from singula.io.image import AnyArray, ArrayPlace, Series, Stored
 from singula.io.selection import choose_series, left_out
@@ -209,7 +217,7 @@ def _stored(container: _Container, node: Any, others: tuple[str, ...] = ()) -> S
     def read(box: Box) -> AnyArray:
         return np.asarray(array[box])
 
-    return Stored(header, tuple(array.chunks), read)
+    return Stored(header, check_chunks(array.chunks, array.shape), read)
 
 
 def _first_level(group: Any) -> tuple[Any, ngff.Multiscale | None]:

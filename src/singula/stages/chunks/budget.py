@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, prod
 
 from singula.config import Config
 from singula.errors import UserError
@@ -15,6 +15,7 @@ from singula.words import counted
 _SHARE = 0.6
 # Bytes per pixel of a decoded box beside its maps: surface, seeds, labels, masks, queues
 _DECODED = 34
+_MOST_BLOCKS = 10**9  # a petabyte has about ten million
 
 
 def memory_of(config: Config) -> int:
@@ -85,7 +86,22 @@ def _tenths(size: int) -> int:
 
 
 def block_shape(budget: Budget, shape: Sequence[int], asked: Sequence[int]) -> tuple[int, ...]:
-    """Sides of a block; those that were asked for are no larger than the image."""
-    if not asked:
-        return budget.block
-    return tuple(min(b, s) for b, s in zip(budget.block, shape, strict=True))
+    """Sides of a block; those that were asked for are no larger than the image.
+
+    Raises
+    ------
+    UserError
+        ``chunks.too_many_blocks``: more blocks than can be planned.
+    """
+    block = budget.block
+    if asked:
+        block = tuple(min(b, s) for b, s in zip(block, shape, strict=True))
+    count = prod(-(-s // b) for s, b in zip(shape, block, strict=True))
+    if count > _MOST_BLOCKS:
+        raise UserError(
+            f"an image of {' × '.join(map(str, shape))} pixels has {count} blocks; allowed are at "
+            f"most {_MOST_BLOCKS}",
+            "check the size that its metadata declare; raise SYSTEM.MAX_MEMORY for larger blocks",
+            "chunks.too_many_blocks",
+        )
+    return block
