@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from singula.errors import ExitCode
+from singula.errors import ExitCode, UserError
 from singula.runtime import available_cores
 from singula.signals import INTERRUPTION
 from singula.workflow import Job
 
 GRACE_SECONDS = 20.0
+_MOST_PER_CORE = 16  # processes; a machine may have more GPUs than cores
 _ANNOUNCED = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 
 
@@ -28,10 +29,12 @@ def launch_run(count: int, job: Job) -> int:
     UserError
         For a mistake in the configuration, which is said once, not by every process.
         ``run.locked``: another process writes to this run.
+        ``launch.too_many_processes``: far more processes than this machine has cores.
     """
     from singula.config import load_config
     from singula.io.run_lock import check_free
 
+    _check_cores(count)
     config = load_config(job.config, list(job.overrides))
     # The first process takes the locks; here the command fails before the others wait for it.
     check_free(job.tree(config).lock_files(checkpoints=config.TRAIN.ENABLE))
@@ -40,6 +43,16 @@ def launch_run(count: int, job: Job) -> int:
         gpu = ",".join(map(str, range(count)))
         _check_gpus(count)
     return launch(count, replace(job, gpu=gpu).arguments())
+
+
+def _check_cores(count: int) -> None:
+    most = _MOST_PER_CORE * available_cores()
+    if count > most:
+        raise UserError(
+            f"--gpus: got {count}, expected at most {most} processes on this machine",
+            "give the number of GPUs to train on",
+            "launch.too_many_processes",
+        )
 
 
 def _check_gpus(count: int) -> None:

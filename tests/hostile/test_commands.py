@@ -6,6 +6,7 @@ The cases follow from the commands' own parameters: a command or a path that is 
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -294,12 +295,16 @@ def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None
     def stop(*given: object, **more: object) -> None:
         raise UserError("the arguments are valid")
 
+    def launch(count: int, arguments: object) -> int:
+        assert count < 1000, "the command would fill the machine with processes"
+        return 0
+
     for function in ("_train", "_test", "_report"):
         work = stop if name == "demo" else lambda *given, **more: None
         monkeypatch.setattr(singula.workflow, function, work)
     if key == "gpu":
         monkeypatch.setattr(singula.tuning, "tune", stop)
-    monkeypatch.setattr(singula.launch, "launch", lambda count, arguments: 0)
+    monkeypatch.setattr(singula.launch, "launch", launch)
     monkeypatch.setattr(singula.loaded.files, "_workers", workers)
     monkeypatch.setattr(singula.loaded.files, "_predict_file", lambda *given, **more: 0)
 
@@ -320,6 +325,26 @@ def test_no_word_breaks_a_command(
     for number, value in enumerate(WORDS):
         shell(words_for(world, name, key, value, tmp_path / f"out{number}"))
     assert bad_files.changed(before, world.folder / "data") == []
+
+
+def test_names_that_are_not_text_are_used(
+    made_world: World, world: World, shell: Shell, tmp_path: Path
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    try:
+        shutil.copytree(made_world.folder, folder)
+    except OSError:
+        pytest.skip("the file system refuses the name")
+    strange = World(folder)
+    for name in COMMANDS:
+        for valid in VALID[name]:
+            key = next(iter(valid))
+            out = folder / f"out {name} {key}"
+            # A configuration is text and cannot hold the name; `demo` writes one for its folder.
+            config = made_world.folder / "test.yaml"
+            value = str(config) if key == "config" else strange.fill(valid[key], out)
+            expected = ExitCode.USER_ERROR if name == "demo" else ExitCode.DONE
+            assert shell(words_for(strange, name, key, value, out)) == expected, shell.text
 
 
 @pytest.fixture(scope="module")
