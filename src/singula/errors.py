@@ -17,8 +17,8 @@ _OVERFLOW_HINTS = {
 }
 
 
-# Texts of memory errors of torch, CUDA, cuDNN, cuBLAS, numba, OpenVINO, HDF5 and the linker, in
-# lower case. Most of these errors are of general types.
+# Names and texts of the memory errors of torch, CUDA, cuDNN, cuBLAS, numba, OpenVINO, HDF5 and the
+# linker, in lower case. Most of these errors are of general types.
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "cannot allocate memory",
@@ -26,6 +26,7 @@ _OUT_OF_MEMORY = (
     "memory allocation failed",
     "not enough memory",
     "out of memory",
+    "outofmemoryerror",
     "bad_alloc",
     "bad allocation",
     "cudnn_status_alloc_failed",
@@ -94,7 +95,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return True if memory, of the GPU or of the machine, was too small."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
-    text = str(error).lower()
+    text = f"{type(error).__name__} {error}".lower()
     return isinstance(error, Exception) and any(words in text for words in _OUT_OF_MEMORY)
 
 
@@ -115,8 +116,9 @@ def refuse_if_out_of_memory() -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        known = reason.startswith("not enough memory")
         raise UserError(
-            f"not enough memory ({reason})",
+            reason if known else f"not enough memory ({reason})",
             "close other programs, or use less memory: TEST.BY_CHUNKS.ENABLE: True for large "
             "images, a smaller DATA.PATCH_SIZE, TRAIN.BATCH_SIZE or SYSTEM.NUM_WORKERS",
             "memory.exhausted",

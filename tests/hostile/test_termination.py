@@ -11,11 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
+import singula
 from singula import cli
 from singula.errors import ExitCode, StorageError, UserError
+from singula.exports import FORMATS
+from singula.io.pairs import Pair
+from singula.loaded import files
+from singula.training.callbacks import EpochLog
 
 # A command that prints "ready" and is then interrupted at the place of {body}.
 PROGRAM = """
@@ -196,3 +202,76 @@ def test_commands_end_with_the_codes(
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == code
+
+
+def test_memory_that_one_image_exhausts_does_not_end_a_prediction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = iter([*OUT_OF_MEMORY, ValueError("a bug")])
+    monkeypatch.setattr(files, "_check", lambda *_: fail(next(errors))())
+    pairs = [Pair(tmp_path / f"{n}.tif", None, f"{n}") for n in range(len(OUT_OF_MEMORY))]
+    options = {"augment": None, "tables": False, "resume": False, "notify": lambda line: None}
+    failed = files.predict_files(None, pairs, tmp_path / "out", **options)
+    assert len(failed) == len(pairs)
+    assert all("not enough memory" in reason for reason in failed.values())
+    with pytest.raises(ValueError, match="a bug"):
+        files.predict_files(None, pairs[:1], tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_an_export_removes_what_a_killed_one_left(to: str, tmp_path: Path) -> None:
+    code = (
+        "import sys, time\n"
+        "from singula.io.atomic import atomic_folder, atomic_path\n"
+        "with atomic_folder(sys.argv[1] + '/a.ome.zarr') as folder:\n"
+        "  (folder / 'chunk').write_bytes(b'half')\n"
+        "  with atomic_path(sys.argv[1] + '/a.csv') as file:\n"
+        "    file.write_bytes(b'half')\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    out = tmp_path / "out"
+    line = [sys.executable, "-c", code, str(out)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        killed.stdout.readline()
+        killed.kill()
+    left = set(out.rglob("*.part*"))
+    assert len(left) == 2
+    (out / ".mine.part").write_text("of the user")
+    labels = np.zeros((16, 16), np.uint16)
+    labels[4:9, 4:9] = 1
+    assert all(path.exists() for path in singula.export(labels, to, out))
+    assert not left & set(out.rglob("*"))
+    assert (out / ".mine.part").exists()
+
+
+def test_a_full_disk_of_events_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def write(writer: object, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    lost: list[object] = []
+    monkeypatch.setattr("threading.excepthook", lost.append)
+    log = EpochLog(tmp_path / "log.csv", tmp_path / "events")
+    log.write([{"epoch": 1.0, "train_loss": 0.5}])
+    monkeypatch.setattr(RecordWriter, "write", write)
+    with pytest.raises(StorageError, match="the disk is full"):
+        log.write([{"epoch": 2.0, "train_loss": 0.25}])
+    log.close()
+    assert lost == []
+
+
+def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = EpochLog(tmp_path / "log.csv", tmp_path / "events")
+    for epoch in (1, 2):
+        log.write([{"epoch": float(epoch), "train_loss": 0.5 / epoch, "val_iou_B": 0.1}])
+    log.close()
+    found = EventAccumulator(str(tmp_path / "events")).Reload()
+    assert found.Tags()["scalars"] == ["train/loss", "val/iou_B"]
+    assert [(e.step, e.value) for e in found.Scalars("train/loss")] == [(1, 0.5), (2, 0.25)]

@@ -565,7 +565,7 @@ def test_the_reason_why_an_image_cannot_be_predicted_in_blocks_is_said_once(
     np.save(image, values)
     monkeypatch.setattr(alone, "fits_in_memory", lambda config, pair: False)
     model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
-    assert jobs.command("predict", image, "--model", model, "-o", tmp_path / "out") == 1
+    assert jobs.command("predict", image, "--model", model, "-o", tmp_path / "out") == 2
     assert jobs.command.out.count("1 NaN value") == 1
     assert "test images" not in jobs.command.out
 

@@ -173,7 +173,7 @@ def test_an_image_that_does_not_fit_is_told_without_keys_of_a_configuration(
     for name, shape, axes in (("volume", (5, 96, 96), "ZYX"), ("two", (96, 96, 2), "YXC")):
         write_tiff(images / f"{name}.tif", np.ones(shape, np.uint8), axes)
     np.save(images / "many.npy", np.ones((3, 5, 96, 96), np.uint8))
-    assert command("predict", images, "--model", run, "-o", tmp_path / "new") == 1
+    assert command("predict", images, "--model", run, "-o", tmp_path / "new") == 2
     assert command.out.count("does not fit this model, which takes images (y, x) with 1 chan") == 3
     assert not [key for key in key_table() if key in command.out]
 

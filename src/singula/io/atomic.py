@@ -21,6 +21,7 @@ from singula.io import written
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MARK = re.compile(r"\.(?P<machine>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}\.part")
+_TEMPORARY = ".*.part*"
 _DAY = 24 * 3600.0
 _PROTECTED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FORBIDDEN = (*_PROTECTED, errno.ENOTDIR, errno.EEXIST)
@@ -95,7 +96,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         When the disk is full or the folder cannot be written.
     """
     target = Path(path)
-    make_folder(target.parent)
+    _prepare_folder(target.parent)
     temporary = target.with_name(f".{target.stem[:40]}.{_mark()}.part{target.suffix}")
     try:
         yield temporary
@@ -130,7 +131,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         When the disk is full or the folder cannot be written.
     """
     target = Path(path)
-    make_folder(target.parent)
+    _prepare_folder(target.parent)
     temporary = target.with_name(f".{target.name[:40]}.{_mark()}.part")
     try:
         temporary.mkdir()
@@ -156,8 +157,19 @@ def _machine() -> str:
     return hashlib.blake2b(platform.node().encode(), digest_size=3).hexdigest()
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
-    """Delete what killed processes left of the files that they were writing.
+def _prepare_folder(folder: Path) -> None:
+    make_folder(folder)
+    _clean_folder(folder.absolute())
+
+
+@functools.lru_cache(maxsize=1024)
+def _clean_folder(folder: Path) -> None:
+    """Remove leftovers from a folder, once in a process."""
+    remove_leftovers(folder, below=False)
+
+
+def remove_leftovers(folder: Path, *, below: bool = True) -> list[Path]:
+    """Delete temporary files and folders of processes that were killed.
 
     Those of a process that still runs are kept, and so are those of another machine until they are
     a day old.
@@ -165,15 +177,17 @@ def remove_leftovers(folder: Path) -> list[Path]:
     Parameters
     ----------
     folder : Path
-        Searched with everything below it; need not exist.
+        Need not exist.
+    below : bool
+        Search its folders as well.
 
     Returns
     -------
     list of Path
-        What was deleted.
+        Deleted files and folders.
     """
     removed = []
-    for path in folder.rglob(".*.part*"):
+    for path in folder.rglob(_TEMPORARY) if below else folder.glob(_TEMPORARY):
         found = _MARK.search(path.name)
         if found is not None and _is_abandoned(path, found["machine"], int(found["process"])):
             with suppress(OSError):

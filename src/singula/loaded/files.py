@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.errors import StorageError, UserError
+from singula.errors import StorageError, UserError, refuse_if_out_of_memory
 from singula.io.axes import TIME_POINTS
 from singula.io.entries import check_openable
 from singula.io.formats import stem_of
@@ -99,30 +99,31 @@ def predict_files(
                 notify(f"{step}: done already")
                 continue
             try:
-                for note in _check(model, pair, sizes):
-                    if note not in told:
-                        notify(f"{step}: {note}")
-                    told.add(note)
-                whole = dask is None and _fits(model, pair)
-                if whole:
-                    count = _predict_file(
-                        model, pair, target, notify, augment=augment, tables=tables, sizes=sizes
-                    )
-                else:
-                    notify(f"{step}: in blocks, to {large.name}")
-                    count = _predict_blocks(
-                        model, pair, large, notify,
-                        augment=augment, tables=tables, dask=dask, runner=runner, sizes=sizes,
-                    )  # fmt: skip
-                notify(f"{step}: {counted(count, 'instance')}")
-                other = large if whole else target
-                if other.exists():  # perhaps the only copy of something else: not ours to delete
-                    notify(f"  {other} is older, and not of this prediction")
+                with refuse_if_out_of_memory():
+                    for note in _check(model, pair, sizes):
+                        if note not in told:
+                            notify(f"{step}: {note}")
+                        told.add(note)
+                    whole = dask is None and _fits(model, pair)
+                    if whole:
+                        count = _predict_file(
+                            model, pair, target, notify, augment=augment, tables=tables, sizes=sizes
+                        )
+                    else:
+                        notify(f"{step}: in blocks, to {large.name}")
+                        count = _predict_blocks(
+                            model, pair, large, notify,
+                            augment=augment, tables=tables, dask=dask, runner=runner, sizes=sizes,
+                        )  # fmt: skip
+                    notify(f"{step}: {counted(count, 'instance')}")
+                    other = large if whole else target
+                    if other.exists():  # perhaps the only copy of something else
+                        notify(f"  {other} is older, and not of this prediction")
             except StorageError:
                 raise
-            except (UserError, MemoryError) as error:
+            except UserError as error:
                 name = f"{pair.image} ({pair.name})" if several else str(pair.image)
-                failed[name] = str(error) or "not enough memory"
+                failed[name] = str(error)
                 notify(f"[{number}/{len(images)}] {title}: FAILED: {failed[name]}")
     return failed
 

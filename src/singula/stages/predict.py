@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from singula.config import Config
-from singula.errors import StorageError, UserError
+from singula.errors import StorageError, UserError, refuse_if_out_of_memory
 from singula.io.lazy_array import notice_constant
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree, View
@@ -192,14 +192,15 @@ class TestRun:
     ) -> Predicted:
         """Maps of an image in every view; what is wrong with it is kept, not raised."""
         try:
-            loaded = self.inputs.read(pair)
-            found = Predicted(loaded=loaded if self.main else None)
-            for view in self._views():
-                found.maps[view] = self._maps(loaded, pair.name, view, network, found)
+            with refuse_if_out_of_memory():
+                loaded = self.inputs.read(pair)
+                found = Predicted(loaded=loaded if self.main else None)
+                for view in self._views():
+                    found.maps[view] = self._maps(loaded, pair.name, view, network, found)
         except StorageError:
             raise
-        except (UserError, MemoryError) as error:
-            return Predicted(error=_reason(error))
+        except UserError as error:
+            return Predicted(error=str(error))
         return found
 
     def _receive(
@@ -211,30 +212,31 @@ class TestRun:
     ) -> str:
         """Store, decode and score what was predicted; gives the words that say how it went."""
         try:
-            if found.error:
-                raise UserError(found.error)
-            loaded = found.loaded or self.inputs.read(pair)
-            for line in notice_constant(pair.image, loaded[0].array):
-                self.notify(line)
-            for view in found.fresh:
-                self.stored.write(pair.name, view, found.maps[view], loaded[0], pair.image)
-            if found.per_patch:
-                self.finish.scores.add_maps(pair.name, "per_patch", found.per_patch)
-            if found.patches_predicted:
-                stamp = truth_stamp(self.config, pair)
-                self.stored.add_patch_scores(pair.name, "per_image", stamp, found.per_patch)
-            seconds = self.finish.seconds
-            seconds["prediction"] = seconds.get("prediction", 0.0) + found.seconds
-            if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
-                for view, maps in found.maps.items():
-                    self.finish.score_slice(pair.name, view, maps, *loaded[1:])
-                stacked.append((found.maps[self._views()[-1]], loaded))
-                return "predicted"
-            return self._finish(pair.name, loaded, found.maps, said)
+            with refuse_if_out_of_memory():
+                if found.error:
+                    raise UserError(found.error)
+                loaded = found.loaded or self.inputs.read(pair)
+                for line in notice_constant(pair.image, loaded[0].array):
+                    self.notify(line)
+                for view in found.fresh:
+                    self.stored.write(pair.name, view, found.maps[view], loaded[0], pair.image)
+                if found.per_patch:
+                    self.finish.scores.add_maps(pair.name, "per_patch", found.per_patch)
+                if found.patches_predicted:
+                    stamp = truth_stamp(self.config, pair)
+                    self.stored.add_patch_scores(pair.name, "per_image", stamp, found.per_patch)
+                seconds = self.finish.seconds
+                seconds["prediction"] = seconds.get("prediction", 0.0) + found.seconds
+                if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
+                    for view, maps in found.maps.items():
+                        self.finish.score_slice(pair.name, view, maps, *loaded[1:])
+                    stacked.append((found.maps[self._views()[-1]], loaded))
+                    return "predicted"
+                return self._finish(pair.name, loaded, found.maps, said)
         except StorageError:
             raise
-        except (UserError, MemoryError) as error:
-            self.failed[pair.name] = _reason(error)
+        except UserError as error:
+            self.failed[pair.name] = str(error)
             self.finish.instances.pop(pair.name, None)
             forget(self.finish.scores, pair.name)
             return f"FAILED: {self.failed[pair.name]}"
@@ -402,7 +404,3 @@ class TestRun:
             found.per_patch, found.patches_predicted = patches.mean(), True
         found.seconds += time.perf_counter() - began
         return maps
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or "not enough memory"

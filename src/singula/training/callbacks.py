@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import os
+import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -137,7 +139,7 @@ class EpochLog:
         self.tensorboard = tensorboard
         self.draw = draw
         self.every = every
-        self.writer: Any = None
+        self.events: EventFile | None = None
 
     def write(self, history: list[dict[str, float]], *, final: bool = False) -> None:
         """Put the newest row everywhere."""
@@ -152,22 +154,63 @@ class EpochLog:
             self.draw(history)
 
     def _write_events(self, folder: Path, row: Mapping[str, float]) -> None:
-        if self.writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            make_folder(folder)
-            self.writer = SummaryWriter(str(folder))
-        for name, value in row.items():
-            if name != "epoch":
-                self.writer.add_scalar(name.replace("_", "/", 1), value, int(row["epoch"]))
-        self.writer.flush()
+        if self.events is None:
+            self.events = EventFile(folder)
+        values = {name.replace("_", "/", 1): row[name] for name in row if name != "epoch"}
+        self.events.write(int(row["epoch"]), values)
 
     def close(self) -> None:
         """Close the file of events; an error there must not hide the one that ended the run."""
-        if self.writer is not None:
+        if self.events is not None:
             with suppress(OSError):
-                self.writer.close()
-            self.writer = None
+                self.events.close()
+            self.events = None
+
+
+class EventFile:
+    """Scalars for TensorBoard.
+
+    The writer of torch writes in a thread, which prints a traceback when the disk is full.
+
+    Parameters
+    ----------
+    folder : Path
+        Created if it does not exist; gets a new file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        make_folder(folder)
+        place = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.0"
+        self._file = (folder / f"events.out.tfevents.{place}").open("ab")
+        self._records = RecordWriter(self._file)
+        self._event = Event
+        self._add(file_version="brain.Event:2")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the values of a step, by tag.
+
+        Raises
+        ------
+        OSError
+            Such as a full disk.
+        """
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        for tag, value in values.items():
+            scalar = Summary.Value(tag=tag, simple_value=value)
+            self._add(step=step, summary=Summary(value=[scalar]))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _add(self, **content: Any) -> None:
+        event = self._event(wall_time=time.time(), **content)
+        self._records.write(event.SerializeToString())
 
 
 def append_row(path: Path, row: Mapping[str, float]) -> None:

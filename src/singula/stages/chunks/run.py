@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singula.config import Config
-from singula.errors import StorageError, UserError
+from singula.errors import StorageError, UserError, refuse_if_out_of_memory
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
 from singula.io.pairs import Pair
@@ -183,33 +183,36 @@ class ChunkRun:
     ) -> str:
         job = self._job(pair.name)
         try:
-            plan = self._plan(pair, checkpoint, inputs)
-            plan = self._take_up(job, plan)
-            plan.save(job)
-            device = "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
-            job.write_note(DEVICE, {"name": device})
-            told = as_bar if self.live else in_lines(self.notify)
-            image = ChunkImage(job, plan, runner, self.notify, self.finish.clock, told)
-            done = ChunkFinish(image, self.finish)
-            if job.read_note(_DONE) is None:
-                count = len(plan.grid)
-                self.notify(
-                    f"  {pair.name}: {_sides(plan.shape)} pixels in "
-                    f"{counted(count, 'block')} of {_sides(plan.block)}"
+            with refuse_if_out_of_memory():
+                plan = self._plan(pair, checkpoint, inputs)
+                plan = self._take_up(job, plan)
+                plan.save(job)
+                device = (
+                    "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
                 )
-                self._tell_halo(plan)
-                image.predict(normalizer)
-                if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
-                    done.instances()
-                done.outputs()
-                job.write_note(_DONE, done.summary())
-            image.clean()
-            release_memory()
-            return done.restore(job.read_note(_DONE) or {})
+                job.write_note(DEVICE, {"name": device})
+                told = as_bar if self.live else in_lines(self.notify)
+                image = ChunkImage(job, plan, runner, self.notify, self.finish.clock, told)
+                done = ChunkFinish(image, self.finish)
+                if job.read_note(_DONE) is None:
+                    count = len(plan.grid)
+                    self.notify(
+                        f"  {pair.name}: {_sides(plan.shape)} pixels in "
+                        f"{counted(count, 'block')} of {_sides(plan.block)}"
+                    )
+                    self._tell_halo(plan)
+                    image.predict(normalizer)
+                    if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
+                        done.instances()
+                    done.outputs()
+                    job.write_note(_DONE, done.summary())
+                image.clean()
+                release_memory()
+                return done.restore(job.read_note(_DONE) or {})
         except StorageError:
             raise
-        except (UserError, MemoryError) as error:
-            self.failed[pair.name] = str(error) or "not enough memory"
+        except UserError as error:
+            self.failed[pair.name] = str(error)
             return f"FAILED: {self.failed[pair.name]}"
 
     def _tell_halo(self, plan: Plan) -> None:
