@@ -16,6 +16,7 @@ from tests.io.containers import write_hdf5, write_n5, write_ome, write_zarr
 from singula.errors import UserError
 from singula.exports import export
 from singula.inspection import InspectSettings, inspect_dataset
+from singula.io.files import change_stamp
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
 from singula.io.read import read_header, read_image, read_labels
@@ -202,6 +203,16 @@ def test_the_hint_is_that_of_the_command(tmp_path: Path, command: str) -> None:
     with pytest.raises(UserError) as caught:
         read_header(external_storage(tmp_path), ArrayPlace(command=command))
     assert ("DATA.EXTERNAL_FILES" in str(caught.value.hint)) == (command == "run")
+
+
+def test_the_stamp_of_a_container_does_not_leave_it(tmp_path: Path) -> None:
+    path = write_zarr(tmp_path / "a.zarr", PIXELS, "data", chunks=(16, 16))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "large").write_bytes(bytes(10_000))
+    before = change_stamp(path)[0]
+    (path / "out").symlink_to(tmp_path / "elsewhere")
+    (path / "circle").symlink_to(path)
+    assert change_stamp(path)[0] - before < 5_000
 
 
 class TestInside:

@@ -243,3 +243,23 @@ def test_training_check_and_init_list_what_they_leave_out(
     config = write_config(data, **{"TRAIN.EPOCHS": 1, "TEST.ENABLE": False})
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
     assert "1 (20, 30)" in command.out
+
+
+def test_files_that_refer_to_others(command, write_config, data_2d, tmp_path) -> None:
+    """An option allows them, and not the model, which can be of somebody else."""
+    keys = {"TRAIN.EPOCHS": 1, "TEST.ENABLE": False, "DATA.EXTERNAL_FILES": True}
+    config = write_config(data_2d, **keys)
+    assert command("run", "--config", config, "--result_dir", tmp_path / "run") == 0, command.err
+    model = next((tmp_path / "run").rglob("*-checkpoint-best.pth"))
+    (tmp_path / "in").mkdir()
+    np.zeros((40, 40), np.uint8).tofile(tmp_path / "pixels.raw")
+    raw = [(str(tmp_path / "pixels.raw"), 0, h5py.h5f.UNLIMITED)]
+    with h5py.File(tmp_path / "in" / "a.h5", "w") as file:
+        file.create_dataset("data", (40, 40), "uint8", external=raw)
+    tifffile.imwrite(tmp_path / "in" / "b.tif", np.zeros((40, 40), np.uint8))
+    assert command("predict", tmp_path / "in", "-m", model, "-o", tmp_path / "out") == 1
+    assert "pixels.raw" in command.out
+    assert list(written(tmp_path / "out")) == ["b"]
+    options = ("-m", model, "-o", tmp_path / "all", "--external-files")
+    assert command("predict", tmp_path / "in", *options) == 0
+    assert list(written(tmp_path / "all")) == ["a", "b"]

@@ -215,7 +215,9 @@ def check_header(path: Path, header: Header) -> None:
 
 
 def change_stamp(path: Path) -> tuple[int, int]:
-    """Bytes and newest time of a file, or of all files of a folder: whether it was changed.
+    """Return the bytes and the newest time of a file, or of all files of a folder.
+
+    Links to folders are not followed: they can lead in circles, or through a whole disk.
 
     Raises
     ------
@@ -227,10 +229,10 @@ def change_stamp(path: Path) -> tuple[int, int]:
     if path.is_dir():
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.is_dir():
+                if entry.is_dir(follow_symlinks=False):
                     own, time = change_stamp(Path(entry.path))
                 else:
-                    info = entry.stat()
+                    info = entry.stat(follow_symlinks=not entry.is_dir())
                     own, time = info.st_size, info.st_mtime_ns
                 size, newest = size + own, max(newest, time)
     return size, newest
