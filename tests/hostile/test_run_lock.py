@@ -25,8 +25,9 @@ from singula.demonstration import run_demo
 from singula.errors import StorageError, UserError
 from singula.inspection import inspect_dataset, write_fixed
 from singula.io import run_lock
+from singula.io.records import LockRecord
 from singula.io.results import ResultsTree
-from singula.io.run_lock import Holder, check_free, find_holder, hold, lock_file, output_locks
+from singula.io.run_lock import check_free, find_holder, hold, lock_file, output_locks
 from singula.launch import launch_run
 from singula.loaded import load as load_model
 from singula.loaded import predict_files
@@ -174,7 +175,7 @@ class TestRecord:
     @pytest.mark.parametrize(
         "content",
         [b"", b" ", b"\0" * 100, b" {", b" []", b" null", b' {"pid": "7"}', b' {"pid": 1e99}',
-         b' {"version": 99, "pid": 7}', b' {"pid": 7, "command": 3}', b" \xff\xfe{}",
+         b' {"format": 99, "pid": 7}', b' {"pid": 7, "command": 3}', b" \xff\xfe{}",
          b" " + b"[" * 60_000, b" " * 200_000, b' {"pid": 7, "host": null}'],
         ids=map(str, range(14)),
     )  # fmt: skip
@@ -182,7 +183,7 @@ class TestRecord:
         path = lock_file(tmp_path)
         with held_elsewhere(path):
             path.write_bytes(content)
-            assert find_holder(path) == Holder()
+            assert find_holder(path) == LockRecord()
             assert refusal(lambda: take(path)).code == "run.locked"
         take(path)
 
@@ -675,6 +676,21 @@ class TestSharedFilesOfAJob:
         done.set()
         for thread in threads:
             thread.join()
+
+    def test_mean_and_deviation_are_those_of_one_run(self, tmp_path: Path) -> None:
+        from singula.data.normalize import Normalizer
+        from singula.stages.normalization import write_statistics
+
+        tree = ResultsTree(tmp_path / "cells", "cells", 1)
+        values = Normalizer("custom", per_image=False, statistics={"mean": (1.0,), "std": (2.0,)})
+        thread = threading.Thread(target=write_statistics, args=(tree, values))
+        with held_elsewhere(lock_file(tree.checkpoints, "normalization")):
+            thread.start()
+            thread.join(0.5)
+            assert thread.is_alive()
+            assert not tree.mean_file.exists()
+        thread.join()
+        assert (np.load(tree.mean_file), np.load(tree.std_file)) == (1.0, 2.0)
 
 
 class TestInterface:

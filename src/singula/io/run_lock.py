@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Literal
 
 from filelock import lock_descriptor
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
+from singula.io.records import LockRecord
 from singula.paths import open_regular
 
 Notify = Callable[[str], None]
@@ -34,6 +35,7 @@ NAME = ".singula.lock"
 # Errors of file systems without locks, such as some network file systems
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 _SECONDS = 0.3  # `find_holder` takes a lock for an instant
+_PATIENCE = 3.0  # seconds after which a process that waits says so
 _MAX_BYTES, _MAX_COMMAND, _MAX_SHOWN = 1 << 16, 4000, 300
 _FLAGS = (
     getattr(os, "O_NOFOLLOW", 0)
@@ -43,41 +45,6 @@ _FLAGS = (
 )
 _held: ContextVar[frozenset[Path]] = ContextVar("held lock files", default=frozenset())
 _descriptors: set[int] = set()
-
-
-class Holder(BaseModel):
-    """Process that holds a lock, as recorded in the lock file.
-
-    Parameters
-    ----------
-    version : int
-        Of the file format.
-    task : str
-        What the process does: ``run``, ``tune``, ``export`` …; empty if it is not known.
-    pid : int
-        Number of the process; 0 if it is not known.
-    host : str
-        Name of its computer.
-    command : str
-        Its command line.
-    started : str
-        Time at which it took the lock, UTC.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-    version: Literal[1] = 1
-    task: str = ""
-    pid: int = 0
-    host: str = ""
-    command: str = ""
-    started: str = ""
-
-    def __str__(self) -> str:
-        if not self.pid:
-            return "another process"
-        command, host, started = map(_shown, (self.command, self.host, self.started))
-        return f"`{command}` (process {self.pid} on {host}, since {started})"
 
 
 def lock_file(folder: Path | str, name: str = "") -> Path:
@@ -163,7 +130,7 @@ def check_free(files: Iterable[Path]) -> None:
             raise _locked(path, holder)
 
 
-def find_holder(path: Path) -> Holder | None:
+def find_holder(path: Path) -> LockRecord | None:
     """Return the process that holds a lock, or None if it is free.
 
     A process whose record cannot be read has the number 0. Nothing is created or written.
@@ -220,7 +187,7 @@ def _acquire(path: Path, created: list[Path], notify: Notify | None) -> int | No
 
     With `notify`, wait for the process that holds the lock.
     """
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + (_SECONDS if notify is None else _PATIENCE)
     while True:
         missing = [folder for folder in path.parents if not os.path.exists(folder)]
         created += [folder for folder in missing if folder not in created]
@@ -250,7 +217,7 @@ def _acquire(path: Path, created: list[Path], notify: Notify | None) -> int | No
             if time.monotonic() > deadline and notify is None:
                 raise _locked(path, _read(path))
             if time.monotonic() > deadline and notify is not None:
-                notify(f"waiting until {path.parent} is released by {_read(path)}")
+                notify(f"waiting until {path.parent} is released by {_name(_read(path))}")
                 deadline = float("inf")
             time.sleep(_SECONDS / 10)
 
@@ -316,7 +283,7 @@ def _write(descriptor: int, task: Task) -> None:
     program = Path(sys.argv[0] if sys.argv else "").name
     program = "singula" if program in ("", "-c", "-m", "__main__.py") else program
     command = shlex.join([program, *sys.argv[1:]])[:_MAX_COMMAND]
-    holder = Holder(
+    holder = LockRecord(
         task=task,
         pid=os.getpid(),
         host=platform.node(),
@@ -328,13 +295,14 @@ def _write(descriptor: int, task: Task) -> None:
         os.write(descriptor, f" {holder.model_dump_json()}\n".encode())
 
 
-def _read(path: Path) -> Holder:
+def _read(path: Path) -> LockRecord:
     try:
         with open_regular(path, max_bytes=_MAX_BYTES, follow_links=False) as file:
             file.seek(1)
-            return Holder.model_validate_json(file.read(_MAX_BYTES))
+            record = LockRecord.model_validate_json(file.read(_MAX_BYTES))
+            return record if record.format <= record.newest else LockRecord()
     except (UserError, OSError, ValidationError):
-        return Holder()
+        return LockRecord()
 
 
 def _release(path: Path, descriptor: int) -> None:
@@ -376,11 +344,11 @@ def _is_run(folder: Path) -> bool:
     return holder is not None and holder.task == "run"
 
 
-def _locked(path: Path, holder: Holder) -> UserError:
+def _locked(path: Path, holder: LockRecord) -> UserError:
     name = path.name.removesuffix(NAME).lstrip(".")
     place = path.parent / f"{name}*" if name else path.parent
     return UserError(
-        f"{place}: is in use by {holder}",
+        f"{place}: is in use by {_name(holder)}",
         "wait until it ends, or stop it; or choose another name, number or folder",
         "run.locked",
     )
@@ -392,6 +360,13 @@ def _special(path: Path, kind: str) -> UserError:
         "delete it; Singula creates the file when it needs it",
         "run.lock_file",
     )
+
+
+def _name(holder: LockRecord) -> str:
+    if not holder.pid:
+        return "another process"
+    command, host, started = map(_shown, (holder.command, holder.host, holder.started))
+    return f"`{command}` (process {holder.pid} on {host}, since {started})"
 
 
 def _shown(text: str) -> str:

@@ -13,6 +13,7 @@ from singula.config import Config
 from singula.data.normalize import Normalizer
 from singula.errors import UserError
 from singula.io.results import ResultsTree
+from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_npy
 from singula.stages import settings as from_config
 
@@ -27,11 +28,15 @@ _FILES = {
 
 
 def write_statistics(tree: ResultsTree, normalizer: Normalizer) -> None:
-    """Write the mean and standard deviation if every image is normalized with them."""
+    """Write the mean and standard deviation if every image is normalized with them.
+
+    Runs of one job share the files: both are those of one run.
+    """
     if not normalizer.uses_set_moments or normalizer.statistics is None:
         return
-    for name, path in (("mean", tree.mean_file), ("std", tree.std_file)):
-        write_npy(path, np.array(normalizer.statistics[name]))
+    with hold([lock_file(tree.mean_file.parent, "normalization")], "run", wait=True):
+        for name, path in (("mean", tree.mean_file), ("std", tree.std_file)):
+            write_npy(path, np.array(normalizer.statistics[name]))
 
 
 def with_statistics(config: Config, checkpoint: Checkpoint, notify: Notify) -> Checkpoint:
