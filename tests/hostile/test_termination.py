@@ -134,6 +134,36 @@ def test_only_the_first_process_of_a_run_prints_the_line(monkeypatch: pytest.Mon
     assert process.returncode == ExitCode.INTERRUPTED
 
 
+LAUNCHER = """
+import sys
+sys.executable = {script!r}
+from singula.launch import launch
+from singula.cli import _exit_with_code_of
+_exit_with_code_of(lambda: launch(2, []))
+"""
+SCRIPT = """#!/bin/sh
+trap 'test "$RANK" = 0 && echo terminated >&2; exit 143' TERM
+echo ready
+while :; do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.name)
+def test_a_signal_to_the_launcher_only_ends_its_processes(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    script = tmp_path / "program"
+    script.write_text(SCRIPT)
+    script.chmod(0o700)
+    process = start(LAUNCHER.format(script=str(script)))
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert errors.split() == ["terminated"]
+    assert process.returncode == NUMBERS[number]
+
+
 def fail(error: BaseException) -> Callable[[], None]:
     def command() -> None:
         raise error
