@@ -91,7 +91,7 @@ def open_own_planes(path: Path) -> Iterator[tuple[TiffFile, str]]:
             _without_remarks(),
             TiffFile(file, name="one file", is_ndtiff=False, _multifile=False) as tif,
         ):
-            yield tif, f"it is one file of a set; {_OWN}"
+            yield tif, f"one file of a set; {_OWN}"
     elif own.xml is None:
         with TiffFile(path, is_ome=False, **flags) as tif:
             yield tif, own.note
@@ -178,13 +178,13 @@ def _own_metadata(path: Path, xml: str, n_pages: int) -> OwnMetadata | None:
     is_own = _own_links(path, own_id, links)
     files = {_file_name(link) or _file_id(link) for link in links}
     if is_own is None:
-        return OwnMetadata(None, f"it is one of {len(files)} files of a set: {_UNKNOWN}")
+        return OwnMetadata(None, f"one of {len(files)} files of a set: {_UNKNOWN}")
     note = _restrict(path, root, is_own, n_pages)
     if note is None:
         return OwnMetadata(None, f"the metadata of its set do not name its planes: {_UNKNOWN}")
     if len(files) > 1 or note:
         share = f" ({note})" if note else ""
-        note = f"it is one of {counted(len(files), 'file')} of a set; {_OWN}{share}"
+        note = f"one of {counted(len(files), 'file')} of a set; {_OWN}{share}"
     return OwnMetadata(ElementTree.tostring(root, encoding="unicode"), note)
 
 
