@@ -160,8 +160,7 @@ def work(worker: Worker, options: argparse.Namespace, limits: Limits, results: C
     os.dup2(dump.fileno(), 2)
     faulthandler.enable(dump)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + limits.memory,) * 2)
+    limit_memory(limits.memory)
     resource.setrlimit(resource.RLIMIT_FSIZE, (256 << 20,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     number = worker.next_case
@@ -176,6 +175,12 @@ def work(worker: Worker, options: argparse.Namespace, limits: Limits, results: C
         if result.end not in HANDLED:
             results.recv()  # the input is kept
         number += options.workers
+
+
+def limit_memory(more: int) -> None:
+    """Let this process have so many bytes more than it has now."""
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + more,) * 2)
 
 
 class Failures:
@@ -294,7 +299,7 @@ def _row(name: str, numbers: list[int]) -> str:
     return f"| {name} | {sum(numbers):,} | " + " | ".join(f"{n:,}" for n in numbers) + " |"
 
 
-def reproduce(folder: Path) -> int:
+def reproduce(folder: Path, memory: int) -> int:
     """Run a kept case in this process; its traceback is printed."""
     facts = json.loads((folder / "failure.json").read_text())
     kind = next(kind for kind in kinds() if kind.name == facts["kind"])
@@ -305,6 +310,8 @@ def reproduce(folder: Path) -> int:
         (Path(scratch) / "out").mkdir()
         if call.name == "predict" and kind.name.startswith("image"):
             write_samples(Path(scratch) / "samples")
+        _import_everything()
+        limit_memory(memory)
         rng = arguments(facts["seed"], facts["number"])
         result = call_on(kind.name, call, rng, case)
         os.chdir("/")
@@ -330,7 +337,7 @@ def main() -> int:
     parser.add_argument("--reproduce", type=Path, metavar="FOLDER", help="run one kept failure")
     options = parser.parse_args()
     if options.reproduce is not None:
-        return reproduce(options.reproduce.resolve())
+        return reproduce(options.reproduce.resolve(), options.memory << 20)
     options.output = options.output.resolve()
     options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
