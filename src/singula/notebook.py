@@ -272,7 +272,8 @@ def predict(report: RunReport, images: str, output: str) -> None:
     images : str
         Folder of images.
     output : str
-        Where label images and tables are written.
+        Where label images and tables are written. Those of an earlier call are replaced; files that
+        were changed since are moved to ``previous`` in this folder.
     """
     if not images.strip():
         print("no folder of new images is given")
@@ -283,7 +284,8 @@ def predict(report: RunReport, images: str, output: str) -> None:
     files = gather_images([_folder(images)])
     model = load(report.tree.run)
     tasks = plan_predictions(model, files, folder, tables=True)
-    predict_files(model, tasks, folder, augment=None, tables=True, resume=False, notify=print)
+    with protect([folder], print):  # the cell may be run again
+        predict_files(model, tasks, folder, augment=None, tables=True, resume=False, notify=print)
     print(f"label images and tables: {folder}")
 
 

@@ -139,6 +139,29 @@ def test_own_files_are_replaced(tmp_path: Path, handle: Callable[[Path], None]) 
     assert _contents(run) == ["2"]
 
 
+OBSTACLES: dict[str, Callable[[Path], object]] = {
+    "file": lambda path: path.write_text("obstacle"),
+    "link": lambda path: path.symlink_to(path.with_name("outside"), target_is_directory=True),
+    "inner file": lambda path: write_text(path / "a", "obstacle"),
+    "inner folder": lambda path: write_text(path / "a" / "file.txt" / "b", "obstacle"),
+}
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_what_is_called_previous_already(tmp_path: Path, obstacle: str) -> None:
+    """A file, link or folder of the user where others are to be moved."""
+    run = tmp_path / "run"
+    (tmp_path / "run" / "outside").mkdir(parents=True)
+    OBSTACLES[obstacle](run / "previous")
+    write_text(run / "a" / "file.txt", MINE)
+    before = _contents(run)
+    with protect([run]):
+        write_text(run / "a" / "file.txt", "new")
+    assert sorted(_contents(run)) == sorted([*before, "new"])
+    assert (run / "previous_2" / "a" / "file.txt").read_text() == MINE
+    assert list((run / "outside").iterdir()) == []
+
+
 def test_equal_files_are_not_moved(tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_text("same")
     with protect([tmp_path]):
@@ -246,6 +269,38 @@ def test_records_do_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(lines) < 30
     with protect([tmp_path]):
         assert list(foreign_files(tmp_path / "file.txt")) == []
+
+
+def test_runs_that_share_a_folder_may_shorten_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(written, "_SPARE_LINES", 0)
+    code = (
+        "import pathlib, sys\n"
+        "from singula.io import written\n"
+        "from singula.io.write import write_text\n"
+        f"run = pathlib.Path({str(tmp_path)!r})\n"
+        "with written.protect([run]):\n"
+        "    for line in sys.stdin:\n"
+        "        write_text(run / 'other.txt', line)\n"
+        "        print('written', flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for number in range(5):
+            with protect([tmp_path]):
+                for text in "abc":
+                    write_text(tmp_path / "file.txt", text)
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(f"{number}\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "written\n"
+        process.stdin.close()
+    with protect([tmp_path]):
+        assert list(foreign_files(tmp_path / "file.txt")) == []
+        assert list(foreign_files(tmp_path / "other.txt")) == []
 
 
 def test_folders_are_recorded_as_a_whole(tmp_path: Path) -> None:

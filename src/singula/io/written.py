@@ -32,6 +32,13 @@ Notify = Callable[[str], None]
 Stamp = tuple[int, int, str]
 """Size, time of the last change in ns, and digest of the content of a small file."""
 _OPEN: Stamp = (-1, 0, "")  # of a folder that is being written
+_APPEND = (
+    os.O_WRONLY
+    | os.O_APPEND
+    | os.O_CREAT
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a named pipe without a reader would wait for one
+)
 
 
 class WrittenFiles:
@@ -51,7 +58,7 @@ class WrittenFiles:
         self._moved = 0
         self._stamps: dict[str, tuple[Stamp, ...]] = {}
         self._lines = 0
-        self._descriptor: int | None = None
+        self._has_added = False
         self._read()
 
     def foreign_files(self, path: Path) -> Iterator[Path]:
@@ -101,7 +108,7 @@ class WrittenFiles:
             return
         name = self._name(path)
         number, target = 1, self.folder / PREVIOUS / name
-        while os.path.lexists(target):
+        while not self._is_free(target):
             number += 1
             target = self.folder / f"{PREVIOUS}_{number}" / name
         self.rename(path, target)
@@ -116,19 +123,25 @@ class WrittenFiles:
         new.parent.mkdir(parents=True, exist_ok=True)
         os.replace(old, new)
         name, target = self._name(old), self._name(new)
-        below = [k for k in self._stamps if k == name or k.startswith(f"{name}/")]
-        for known in below:
+        names = [name] if name in self._stamps else []
+        if new.is_dir() and not new.is_symlink():
+            names += [known for known in self._stamps if known.startswith(f"{name}/")]
+        for known in names:
             self._add(target + known[len(name) :], self._stamps.pop(known))
 
     def close(self) -> None:
-        """Close the record, and tell how many files were moved in all."""
+        """Report how many files were moved, and shorten a record with many outdated lines."""
+        if self._lines > 2 * len(self._stamps) + _SPARE_LINES:
+            self._shorten()
         if self._notify is not None and self._moved > 1:
             self._notify(f"{self._moved} such files are now in {self.folder / PREVIOUS}")
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-            if self._lines > 2 * len(self._stamps) + _SPARE_LINES:
-                self._shorten()
+
+    def _is_free(self, target: Path) -> bool:
+        """Return True if nothing is at a path, and only folders are in the way to it."""
+        inner = [part for part in target.parents if self.folder in part.parents]
+        return not os.path.lexists(target) and not any(
+            os.path.lexists(part) and (part.is_symlink() or not part.is_dir()) for part in inner
+        )
 
     def _is_inside(self, name: str) -> bool:
         """Return True for parts of a folder that is recorded as a whole."""
@@ -154,13 +167,16 @@ class WrittenFiles:
         if self._stamps.get(name) == stamps:
             return
         self._stamps[name] = stamps
-        if self._descriptor is None:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / RECORD
-            self._descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
-            os.write(self._descriptor, b"\n")  # ends the line at which a run was killed
-        os.write(self._descriptor, _line(name, stamps))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Opened for each line, as runs that share a folder may shorten its record.
+        descriptor = os.open(self.folder / RECORD, _APPEND, 0o666)
+        try:
+            # Ends the line at which a run may have been killed
+            start = b"" if self._has_added else b"\n"
+            os.write(descriptor, start + _line(name, stamps))
+        finally:
+            os.close(descriptor)
+        self._has_added = True
         self._lines += 1
 
     def _shorten(self) -> None:
@@ -168,8 +184,8 @@ class WrittenFiles:
         temporary = self.folder / f"{RECORD}.{os.getpid()}"
         with suppress(OSError):
             try:
-                lines = (_line(*item) for item in self._stamps.items())
-                temporary.write_bytes(b"".join(lines))
+                newest = WrittenFiles(self.folder)._stamps
+                temporary.write_bytes(b"".join(_line(*item) for item in newest.items()))
                 os.replace(temporary, self.folder / RECORD)
             finally:
                 temporary.unlink(missing_ok=True)
