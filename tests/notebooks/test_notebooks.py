@@ -121,7 +121,7 @@ def test_3d_with_own_folders_and_new_images(
     text = (tmp_path / "results/mine.yaml").read_text()
     assert re.search(r"DATA_CHANNELS: BCD +# as you chose", text)
     assert "N_CLASSES: 2" in text
-    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "found").glob("[!.]*")) == [
         "image_000.tif",
         "image_000_stats.csv",
     ]
