@@ -76,7 +76,7 @@ def test_sizes_in_the_table_have_the_unit_of_the_file(tmp_path: Path) -> None:
     assert [row["class"] for row in rows] == [2 - i % 2 for i in range(1, 17)]
     # A configured size that the file does not confirm has no unit.
     for size, unit in ((500.0, "µm²"), (2.0, "unit²")):
-        results.files.summary["configuration"]["DATA.TEST.RESOLUTION"] = [size, size]
+        results.files.summary.configuration["DATA.TEST.RESOLUTION"] = [size, size]
         columns, rows = results.table("good", results.stages[-1])
         assert f"area_{unit}" in columns, columns
 

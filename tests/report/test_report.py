@@ -294,11 +294,13 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys, monkeypatch)
     assert stop.value.code == 2
     assert str(run) in capsys.readouterr().err
     (run / "metrics.csv").write_text("view,image\nper_image,a,extra\x00\n,")
-    with pytest.raises(UserError, match=r"metrics\.csv: is damaged"):
+    with pytest.raises(UserError, match=r"metrics\.csv: line 2") as refused:
         build_report(run)
+    assert refused.value.code == "records.invalid_row"
     (run / "run.json").write_text("{")
-    with pytest.raises(UserError, match=r"run\.json: is damaged"):
+    with pytest.raises(UserError, match=r"run\.json") as refused:
         build_report(run)
+    assert refused.value.code == "records.not_json"
 
 
 def test_the_command_writes_it(tmp_path: Path, capsys, monkeypatch) -> None:

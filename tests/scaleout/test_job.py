@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from singula.errors import UserError
+from singula.io.records import DeviceNote
 from singula.scaleout import JobFolder, runner
 from singula.scaleout.runner import OneProcess, do_blocks
 
@@ -104,10 +105,10 @@ def test_forget_all_but_keeps_what_was_named_and_the_plan(tmp_path):
     for phase in ("maps", "seeds", "flood"):
         job.save(phase, 0, {})
     for note in ("plan", "scaling", "halo"):
-        job.write_note(note, {"x": 1})
+        job.write_note(note, DeviceNote(name="cpu"))
     job.forget_all_but(("maps", "scaling"))
     assert {path.name for path in tmp_path.iterdir()} == {"maps", "plan.json", "scaling.json"}
-    assert job.read_note("halo") is None
+    assert not job.has_note("halo")
     JobFolder(tmp_path / "nowhere").forget_all_but(())
 
 

@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from singula.errors import UserError
 from singula.io.atomic import is_protected, remove_leftovers
-from singula.io.write import write_json
+from singula.io.record_files import read_record, write_record
+from singula.io.records import ChannelFile, ChannelManifest
+from singula.words import counted
 
 MANIFEST = "fingerprints.json"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the manifest knows of a file of ours.
-
-    Parameters
-    ----------
-    fingerprint : str
-        What it was made from: settings and content.
-    content : str
-        Hash of the pixels it was made from.
-    origin : list, optional
-        Identity of the file with those pixels, see `identity`.
-    ndim : int
-        Spatial axes.
-    stamp : list of int, optional
-        Size and time of the file as it was written; another stamp means that it is not ours.
-    """
-
-    fingerprint: str = ""
-    content: str = ""
-    origin: list[str | int] | None = None
-    ndim: int = 0
-    stamp: list[int] | None = None
 
 
 class SharedFolder:
@@ -74,13 +52,15 @@ class SharedFolder:
         self._key = key
         self._spare = spare
         self._notify = notify
-        self._entries = _read_manifest(path / MANIFEST)
+        self._entries = _read_manifest(path / MANIFEST, notify or warnings.warn)
         self._saved_at = float("-inf")
         self._unsaved = False
         self._told: set[Path] = set()
         self._fallback = SharedFolder(fallback, key, spare, notify) if fallback else None
 
-    def find(self, file: str, accept: Callable[[Entry], bool]) -> tuple[Path, Entry] | None:
+    def find(
+        self, file: str, accept: Callable[[ChannelFile], bool]
+    ) -> tuple[Path, ChannelFile] | None:
         """Look for `file` where it is ours and accepted."""
         for path in self._places(file):
             entry = self.entry(path)
@@ -89,13 +69,17 @@ class SharedFolder:
                 return path, entry
         return self._fallback.find(file, accept) if self._fallback is not None else None
 
-    def entry(self, path: Path) -> Entry | None:
+    def entry(self, path: Path) -> ChannelFile | None:
         """Give what the manifest says of a file, if it is as we wrote it."""
         entry = self._entries.get(self._name(path))
         return entry if entry is not None and entry.stamp == stamp_of(path) else None
 
     def put(
-        self, file: str, entry: Entry, same: Callable[[Path], bool], write: Callable[[Path], object]
+        self,
+        file: str,
+        entry: ChannelFile,
+        same: Callable[[Path], bool],
+        write: Callable[[Path], object],
     ) -> Path:
         """Write a file where it replaces no foreign file, and record it.
 
@@ -103,7 +87,7 @@ class SharedFolder:
         ----------
         file : str
             File name.
-        entry : Entry
+        entry : ChannelFile
             What to record.
         same : callable
             Whether a file that is there already may stay in place of the new one.
@@ -132,7 +116,11 @@ class SharedFolder:
             return self._fallback.put(file, entry, same, write)
 
     def _put(
-        self, file: str, entry: Entry, same: Callable[[Path], bool], write: Callable[[Path], object]
+        self,
+        file: str,
+        entry: ChannelFile,
+        same: Callable[[Path], bool],
+        write: Callable[[Path], object],
     ) -> Path:
         for path in self._places(file):
             if os.path.exists(path):  # False in a folder that may not be searched
@@ -153,12 +141,12 @@ class SharedFolder:
             f"move them away, or set {self._key} to another folder",
         )
 
-    def record(self, path: Path, entry: Entry) -> None:
+    def record(self, path: Path, entry: ChannelFile) -> None:
         """Note that a file is ours; the manifest is written once per second at most."""
         if self._fallback is not None and self._fallback.path in path.parents:
             self._fallback.record(path, entry)
             return
-        entry = replace(entry, stamp=stamp_of(path))
+        entry = entry.model_copy(update={"stamp": stamp_of(path)})
         if self._entries.get(self._name(path)) == entry:
             return
         self._entries[self._name(path)] = entry
@@ -169,10 +157,10 @@ class SharedFolder:
     def save(self) -> None:
         """Write the manifest if it changed."""
         if self._unsaved:
-            files = {name: asdict(entry) for name, entry in self._entries.items()}
+            files = {name: entry.model_dump() for name, entry in self._entries.items()}
             try:
                 with self.named_errors():
-                    write_json(self.path / MANIFEST, {"files": files})
+                    write_record(self.path / MANIFEST, ChannelManifest(files=files))
             except UserError as error:  # only identities of unchanged label files are lost
                 if self._fallback is None or not is_protected(error):
                     raise
@@ -238,9 +226,29 @@ def stamp_of(path: Path) -> list[int] | None:
     return [info.st_size, info.st_mtime_ns]
 
 
-def _read_manifest(path: Path) -> dict[str, Entry]:
-    """Read the entries; without a sound manifest there are none, and all files are foreign."""
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {name: Entry(**fields) for name, fields in files.items()}
-    return {}
+def _read_manifest(path: Path, notify: Callable[[str], None]) -> dict[str, ChannelFile]:
+    """Read the entries; files without a valid entry count as the user's.
+
+    Raises
+    ------
+    UserError
+        ``records.newer_version``.
+    """
+    if not path.exists():
+        return {}
+    try:
+        manifest = read_record(path, ChannelManifest, notify)
+    except UserError as error:
+        if error.code == "records.newer_version":
+            raise
+        notify(f"{error.message}; the files in this folder count as files of the user")
+        return {}
+    entries, lost = {}, []
+    for name, values in manifest.files.items():
+        try:
+            entries[name] = ChannelFile.model_validate(values)
+        except ValidationError as error:
+            lost.append(f"{name}: {error.errors()[0]['msg']}")
+    if lost:
+        notify(f"{path}: {counted(len(lost), 'invalid entry', 'invalid entries')} ({lost[0]})")
+    return entries

@@ -9,19 +9,20 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from singula.channels.folder import Entry, SharedFolder, identity, stamp_of
+from singula.channels.folder import SharedFolder, identity, stamp_of
 from singula.channels.source import EncodeSettings
 from singula.channels.table import CHANNELS, ChannelArray, encode_with
 from singula.errors import UserError
 from singula.io.atomic import atomic_path, is_protected
 from singula.io.read import read_image
+from singula.io.records import ChannelFile
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_tiff
 
@@ -127,7 +128,7 @@ class ChannelStore:
         self._place_image(Path(image_path))
         file, origin = f"{name}.tif", identity(Path(label_path))
 
-        def unread(entry: Entry) -> bool:
+        def unread(entry: ChannelFile) -> bool:
             return origin is not None and entry.origin == origin and self._is_current(entry)
 
         found = self._masks.find(file, unread)
@@ -140,16 +141,21 @@ class ChannelStore:
 
     def _find_or_write(
         self, file: str, labels: NDArray[Any], origin: list[str | int] | None
-    ) -> tuple[Path, Entry]:
+    ) -> tuple[Path, ChannelFile]:
         content = _hash_pixels(labels)
-        entry = Entry(self._fingerprint(content), content, origin, labels.ndim)
+        entry = ChannelFile(
+            fingerprint=self._fingerprint(content),
+            content=content,
+            origin=origin,
+            ndim=labels.ndim,
+        )
         found = self._masks.find(file, lambda old: old.fingerprint == entry.fingerprint)
         if found is None:
             path = self._write(file, labels, entry)
         else:
             path = found[0]
             self._masks.record(path, entry)
-        return path, replace(entry, stamp=stamp_of(path))
+        return path, entry.model_copy(update={"stamp": stamp_of(path)})
 
     def stamp(self, name: str) -> Stamp:
         """Return by what the file that `ensure` stored is told from one that replaced it."""
@@ -207,10 +213,10 @@ class ChannelStore:
         ]
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
-    def _is_current(self, entry: Entry) -> bool:
+    def _is_current(self, entry: ChannelFile) -> bool:
         return entry.fingerprint == self._fingerprint(entry.content)
 
-    def _write(self, file: str, labels: NDArray[Any], entry: Entry) -> Path:
+    def _write(self, file: str, labels: NDArray[Any], entry: ChannelFile) -> Path:
         maps = encode_with(self.settings, labels)
 
         def same(path: Path) -> bool:
@@ -235,7 +241,7 @@ class ChannelStore:
 
         if not image.exists():
             raise UserError(f"{image}: there is no such image")
-        self._images.put(image.name, Entry(), same, lambda path: _link(image, path))
+        self._images.put(image.name, ChannelFile(), same, lambda path: _link(image, path))
 
 
 def read_channels(path: Path, ndim: int, codes: Sequence[str]) -> dict[str, ChannelArray]:

@@ -252,9 +252,10 @@ def _of_run(run: Path) -> Iterator[Source]:
     ndim = 3 if stage.view == "as_3d_stack" else files.ndim
     sizes = files.key("DATA.TEST.RESOLUTION", [-1])
     known = len(sizes) == ndim and min(sizes) > 0
-    tested = (files.summary.get("test") or {}).get("files") or {}
+    test = files.summary.test
+    tested = test.files if test is not None else {}
     for name, path in files.instance_files(stage).items():
-        image = Path(tested[name][0]).name if name in tested else ""
+        image = Path(tested[name][0] or "").name if name in tested else ""
         spacing = tuple(float(size) for size in sizes) if known else None
         yield Source(
             path,

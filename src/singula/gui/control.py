@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from singula.config import Config, load_config
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import Processes, alive, interrupt
-from singula.gui.runs import OUTPUT, RECORD, Record, read_record
+from singula.gui.runs import OUTPUT, RECORD, read_record
 from singula.io.atomic import make_folder, write_error
+from singula.io.record_files import write_record
+from singula.io.records import StartedRun
 from singula.io.results import ResultsTree
 from singula.io.run_lock import check_free
-from singula.io.write import write_json
 from singula.workflow import Job
 
 
@@ -95,8 +96,8 @@ class Control:
         make_folder(folder)
         _delete(folder / RECORD)
         started = self.processes.start(arguments, folder / OUTPUT, append=job.resume)
-        record = Record(
-            **asdict(started),
+        record = StartedRun(
+            **dict(started),
             command=["singula", *arguments],
             config=str(job.config),
             result_dir=str(job.result_dir),
@@ -105,7 +106,7 @@ class Control:
             gpu=job.gpu,
             resume=job.resume,
         )
-        write_json(folder / RECORD, asdict(record))
+        write_record(folder / RECORD, record)
         return folder
 
     def resume(self, folder: Path) -> Path:
@@ -142,7 +143,7 @@ class Control:
         process = alive(record, folder / OUTPUT)
         if record is None or process is None:
             return
-        write_json(folder / RECORD, asdict(replace(record, stopped=True)))
+        write_record(folder / RECORD, record.model_copy(update={"stopped": True}))
         interrupt(process, kill=kill)
 
 

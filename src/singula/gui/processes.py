@@ -19,6 +19,7 @@ import psutil
 
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
+from singula.io.records import Started
 
 # A program that a shell started in the background inherits that Ctrl-C is ignored; the command must
 # hear it, for that is how it is asked to stop.
@@ -29,28 +30,6 @@ _PROGRAM = (
 
 
 _MARK = "# singula gui\n"  # by which a process is recognized
-
-
-@dataclass(frozen=True, kw_only=True)
-class Started:
-    """A process that was started.
-
-    Parameters
-    ----------
-    pid : int
-        It leads its own group.
-    created : float
-        When it began, by which it is told from a later one of the same number.
-    began : float
-        Time of the start, seconds since 1970.
-    stopped : bool
-        The user asked it to stop.
-    """
-
-    pid: int
-    created: float
-    began: float
-    stopped: bool = False
 
 
 def alive(started: Started | None, output: Path) -> psutil.Process | None:

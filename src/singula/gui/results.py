@@ -101,9 +101,12 @@ def open_results(folder: Path, guard: Guard) -> Results:
     UserError
         The folder lies outside, or is no finished run's.
     """
-    files = open_run(guard.check(folder))
+    notices: list[str] = []
+    files = open_run(guard.check(folder), notices.append)
     _check_files(files, guard)
     sources = open_sources(files)
+    for line in notices:
+        sources.note(line)
     refused = [
         name
         for name, pair in sources.pairs.items()

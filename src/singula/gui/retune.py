@@ -177,14 +177,17 @@ class Retune:
 
     def _used(self) -> dict[str, float]:
         """Thresholds that the run used for this image; automatic ones differ between images."""
-        told = (self.results.files.summary.get("test") or {}).get("thresholds") or {}
-        found = {f"DATA_MW_{key}": float(v) for key, v in (told.get(self.name) or {}).items()}
+        test = self.results.files.summary.test
+        told = test.thresholds if test is not None else {}
+        used = told.get(self.name, {})
+        found = {f"DATA_MW_{key}": v for key, v in used.items() if v is not None}
         keys = self.config.PROBLEM.INSTANCE_SEG
         return {key: found.get(key, getattr(keys, key, 0.0)) for key in WORDS}
 
     def _sources(self) -> dict[str, str]:
         """Return the origin of the run's thresholds by key of ``PROBLEM.INSTANCE_SEG``."""
-        found = (self.results.files.summary.get("test") or {}).get("threshold_sources") or {}
+        test = self.results.files.summary.test
+        found = test.threshold_sources if test is not None else {}
         keys = {name: key.removeprefix(PREFIX) for name, key in KEYS.items()}
         return {keys[name]: _SOURCES[who] for name, who in found.items() if who in _SOURCES}
 
@@ -226,8 +229,8 @@ class Retune:
 
 def config_of(results: Results) -> Config:
     """The configuration that a run was made with, from its ``run.json``."""
-    values = results.files.summary.get("configuration")
-    if not isinstance(values, Mapping):
+    values = results.files.summary.configuration
+    if not values:
         raise UserError(f"{results.files.tree.run_json}: holds no configuration", "repeat the run")
     return config_from_dict(values, source="run.json")
 

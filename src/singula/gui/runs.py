@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import psutil
-from pydantic import TypeAdapter
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.gui.processes import Started, alive
+from singula.gui.processes import alive
+from singula.io.record_files import read_record as read_record_file
+from singula.io.records import RunSummary, Started, StartedRun, StoredRecord
 from singula.io.results import ResultsTree
 from singula.io.run_lock import find_holder, lock_file
-from singula.paths import open_regular, read_text_file
-from singula.report.run_files import parse_history
+from singula.paths import open_regular
+from singula.report.run_files import read_history as history_rows
 
 RECORD, OUTPUT = "gui_run.json", "gui_output.log"
 S = TypeVar("S", bound=Started)
@@ -46,29 +45,6 @@ _STEP = re.compile(
 )
 IMAGE = re.compile(r"(?:^|\s)\[(\d+)/(\d+)\] ", re.MULTILINE)
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:]+\+00:00 ", re.MULTILINE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record(Started):
-    """How this interface started a run; a file in the run's folder.
-
-    Parameters
-    ----------
-    command : list of str
-    config, result_dir : str
-    name : str
-    run_id : int
-    gpu : str, optional
-    resume : bool
-    """
-
-    command: list[str]
-    config: str
-    result_dir: str
-    name: str
-    run_id: int
-    gpu: str | None = None
-    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +83,7 @@ class RunView:
         Why it ended, as the command line says it.
     memory : float, optional
         Resident memory of all its processes, MiB.
-    record : Record, optional
+    record : StartedRun, optional
     elsewhere : bool
         It runs in a terminal, where alone it can be stopped.
     """
@@ -119,7 +95,7 @@ class RunView:
     log: str
     error: str | None
     memory: float | None
-    record: Record | None
+    record: StartedRun | None
     elsewhere: bool = False
 
 
@@ -158,9 +134,9 @@ def _changed(folder: Path) -> float:
     return max(times)
 
 
-def read_record(folder: Path) -> Record | None:
+def read_record(folder: Path) -> StartedRun | None:
     """Return the record of a run's start; None where there is none, or where it is damaged."""
-    return read_start(folder / RECORD, Record)
+    return read_start(folder / RECORD, StartedRun)
 
 
 def read_start(path: Path, kind: type[S]) -> S | None:
@@ -170,7 +146,7 @@ def read_start(path: Path, kind: type[S]) -> S | None:
     ----------
     path : Path
     kind : type
-        `Record`, or another record of a start.
+        `StartedRun`, or another record of a start.
 
     Returns
     -------
@@ -178,10 +154,13 @@ def read_start(path: Path, kind: type[S]) -> S | None:
         None where the file is missing, cannot be read, or has fields of other types.
     """
     try:
-        text = read_text_file(path, _MAX_RECORD, follow_links=False)
-        return TypeAdapter(kind).validate_json(text, strict=True)
-    except (UserError, ValueError):
+        return read_record_file(path, kind, _ignore, max_bytes=_MAX_RECORD, follow_links=False)
+    except UserError:
         return None
+
+
+def _ignore(line: str) -> None:
+    """Ignore a notice."""
 
 
 def view_run(folder: Path) -> RunView:
@@ -207,7 +186,7 @@ def view_run(folder: Path) -> RunView:
     )
 
 
-def _error(folder: Path, state: State, log: str, summary: dict[str, Any] | None) -> str | None:
+def _error(folder: Path, state: State, log: str, summary: RunSummary | None) -> str | None:
     if state == "damaged":
         return _damage(folder)
     return error_in(log) if state == "failed" else _failures(summary, state)
@@ -221,9 +200,9 @@ def state_of(folder: Path) -> State:
 
 def _state(
     folder: Path,
-    record: Record | None,
+    record: StartedRun | None,
     process: psutil.Process | None,
-    summary: dict[str, Any] | None,
+    summary: RunSummary | None,
 ) -> State:
     if process is not None or runs_elsewhere(folder, record):
         return "running"
@@ -237,7 +216,7 @@ def _state(
         summary = _summary(folder) if summary is None else summary
         if summary is None:
             return "damaged"
-        return "incomplete" if (summary.get("test") or {}).get("failed") else "finished"
+        return "incomplete" if summary.test is not None and summary.test.failed else "finished"
     if record is None:
         return "unfinished"
     return "stopped" if record.stopped else "failed"
@@ -251,30 +230,51 @@ def _modified(path: Path) -> float | None:
         return None
 
 
-def _summary(folder: Path) -> dict[str, Any] | None:
+def _summary(folder: Path) -> RunSummary | None:
     """Return the content of ``run.json``; None where it is missing or damaged."""
     try:
-        found = json.loads(read_text_file(folder / "run.json", MAX_TABLE))
-    except (UserError, ValueError, RecursionError):
+        return read_summary(folder)
+    except UserError:
         return None
-    test = (found.get("test") or {}) if isinstance(found, dict) else None
-    is_whole = isinstance(test, dict) and isinstance(test.get("failed") or {}, dict)
-    return found if is_whole else None
+
+
+def read_summary(folder: Path) -> RunSummary:
+    """Read ``run.json``.
+
+    Raises
+    ------
+    UserError
+        A part of it is damaged, also one that a report would leave out.
+    """
+    path, ignored = folder / "run.json", list[str]()
+    summary = read_record_file(path, RunSummary, ignored.append, max_bytes=MAX_TABLE)
+    if ignored:
+        raise UserError(ignored[0], "delete it, or resume the run", "gui.damaged_summary")
+    return summary
 
 
 def _damage(folder: Path) -> str:
-    """Return which file of a damaged run is the cause."""
-    name = (
-        RECORD if read_record(folder) is None and os.path.lexists(folder / RECORD) else "run.json"
-    )
-    return f"{folder / name}: is damaged, or not a file; delete it, or resume the run"
+    """Return which file of a damaged run is the cause, and why."""
+    if read_record(folder) is None and os.path.lexists(folder / RECORD):
+        path: Path = folder / RECORD
+        kind: type[StoredRecord] = StartedRun
+    else:
+        path, kind = folder / "run.json", RunSummary
+    try:
+        if kind is RunSummary:
+            read_summary(folder)
+        else:
+            read_record_file(path, kind, _ignore, max_bytes=_MAX_RECORD, follow_links=False)
+        reason = "or not a file"
+    except UserError as error:
+        reason = error.message.removeprefix(f"{path}: ")
+    return f"{path}: is damaged ({reason}); delete it, or resume the run"
 
 
-def _failures(summary: dict[str, Any] | None, state: State) -> str | None:
-    if state != "incomplete" or summary is None:
+def _failures(summary: RunSummary | None, state: State) -> str | None:
+    if state != "incomplete" or summary is None or summary.test is None:
         return None
-    failed = summary["test"]["failed"]
-    return "\n".join(f"{name}: {reason}" for name, reason in failed.items())
+    return "\n".join(f"{name}: {reason}" for name, reason in summary.test.failed.items())
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
@@ -285,9 +285,8 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     if not logs:
         return []
     try:
-        text = read_text_file(logs[0], MAX_TABLE)
-        return parse_history(text[: text.rfind("\n") + 1])
-    except (UserError, ValueError, TypeError, csv.Error):
+        return history_rows(logs[0], _ignore)
+    except UserError:
         return []
 
 
@@ -303,7 +302,7 @@ def tail(path: Path) -> str:
     return text if size <= _TAIL else text[text.find("\n") + 1 :]
 
 
-def runs_elsewhere(folder: Path, record: Record | None) -> bool:
+def runs_elsewhere(folder: Path, record: StartedRun | None) -> bool:
     """Return True if the run is on, although no interface started it: in a terminal."""
     if alive(record, folder / OUTPUT) is not None:
         return False

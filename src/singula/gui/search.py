@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from io import StringIO
+from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,34 +12,20 @@ from singula.config import Config
 from singula.config.thresholds import KEYS
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.gui.processes import Processes, Started, alive, interrupt
+from singula.gui.processes import Processes, alive, interrupt
 from singula.gui.results import Results
 from singula.gui.retune import PREFIX, config_of
-from singula.gui.runs import IMAGE, MAX_TABLE, error_in, read_record, read_start, tail
+from singula.gui.runs import IMAGE, error_in, read_record, read_start, tail
+from singula.io.record_files import read_table, write_record
+from singula.io.records import StartedSearch, TrialRow
 from singula.io.results import ResultsTree
 from singula.io.run_lock import check_free, lock_file
-from singula.io.write import write_json
-from singula.paths import read_text_file
 from singula.tuning.tuner import check_goal
 
 RECORD, OUTPUT, TRIALS = "gui_search.json", "gui_search.log", "trials.csv"
 State = Literal["none", "running", "finished", "stopped", "failed"]
 _TRIED = re.compile(r"^ *(\d[\d\u202f]* settings? tried, best [\d.]+)$", re.MULTILINE)
 _SCORES = ("pq", "f1", "precision", "recall")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchRecord(Started):
-    """How this interface started a search; a file in the run's folder ``tuning``.
-
-    Parameters
-    ----------
-    metric : {"pq", "f1"}
-    iou : float
-    """
-
-    metric: str
-    iou: float
 
 
 @dataclass(frozen=True)
@@ -120,8 +104,8 @@ def start_search(
         check_free([lock_file(tree.run)])
         (tree.tuning / RECORD).unlink(missing_ok=True)
         started = processes.start(arguments, tree.tuning / OUTPUT)
-        record = SearchRecord(**asdict(started), metric=metric, iou=iou)
-        write_json(tree.tuning / RECORD, asdict(record))
+        record = StartedSearch.model_validate({**dict(started), "metric": metric, "iou": iou})
+        write_record(tree.tuning / RECORD, record)
 
 
 def stop_search(tree: ResultsTree) -> None:
@@ -129,7 +113,7 @@ def stop_search(tree: ResultsTree) -> None:
     record = _record(tree)
     process = alive(record, tree.tuning / OUTPUT)
     if record is not None and process is not None:
-        write_json(tree.tuning / RECORD, asdict(replace(record, stopped=True)))
+        write_record(tree.tuning / RECORD, record.model_copy(update={"stopped": True}))
         interrupt(process, kill=record.stopped)
 
 
@@ -161,7 +145,7 @@ def _check_places(results: Results, config: Config, guard: Guard) -> None:
 
     keys = [*image_keys(config), "PATHS.CHECKPOINT_FILE"]
     # Relative folders are looked for here, and where the run was started.
-    started = (results.files.summary.get("job") or {}).get("started_in") or guard.home
+    started = results.files.summary.job.started_in or guard.home
     for key in keys:
         places = [base / values[key] for base in (guard.home, Path(started)) if values[key]]
         for place in places:
@@ -169,8 +153,8 @@ def _check_places(results: Results, config: Config, guard: Guard) -> None:
                 guard.check(place)
 
 
-def _record(tree: ResultsTree) -> SearchRecord | None:
-    return read_start(tree.tuning / RECORD, SearchRecord)
+def _record(tree: ResultsTree) -> StartedSearch | None:
+    return read_start(tree.tuning / RECORD, StartedSearch)
 
 
 def _progress(output: str) -> tuple[str, float | None]:
@@ -185,7 +169,7 @@ def _progress(output: str) -> tuple[str, float | None]:
     return "Starting", 0.0
 
 
-def _found(trials: Path, record: SearchRecord) -> Found:
+def _found(trials: Path, record: StartedSearch) -> Found:
     """Return the first of all trials, which is what is configured, and the one that was chosen.
 
     Raises
@@ -193,35 +177,30 @@ def _found(trials: Path, record: SearchRecord) -> Found:
     UserError
         The table cannot be read, or lacks values.
     """
-    text = read_text_file(trials, MAX_TABLE)
-    try:
-        return _best_of(list(csv.DictReader(StringIO(text, newline=""))), record)
-    except (ValueError, KeyError, IndexError, TypeError, csv.Error) as error:
-        raise UserError(
-            f"{trials}: is damaged ({error})", "search again", "gui.damaged_trials"
-        ) from error
-
-
-def _best_of(rows: Sequence[Mapping[str, str]], record: SearchRecord) -> Found:
+    rows = read_table(trials, TrialRow, "search again")
+    if not rows:
+        raise UserError(f"{trials}: has no rows", "search again", "gui.damaged_trials")
     # Of equally good ones the search chose; without that column the first of them counts.
-    best = max(rows, key=lambda row: (row.get("chosen") == "1", float(row[record.metric])))
-    values = {KEYS[name].removeprefix(PREFIX): best[name] for name in KEYS if best.get(name)}
-    numbers = {key: float(text) for key, text in values.items() if _is_number(text)}
+    best = max(rows, key=lambda row: (row.chosen, getattr(row, record.metric)))
+    values = {
+        KEYS[name].removeprefix(PREFIX): float(text)
+        for name, text in best.__pydantic_extra__.items()
+        if name in KEYS and _is_number(text)
+    }
     return Found(
         _scores(rows[0]),
         _scores(best),
-        {} if best is rows[0] else numbers,
+        {} if best is rows[0] else values,
         {"metric": record.metric, "iou": record.iou},
     )
 
 
-def _scores(row: Mapping[str, str]) -> dict[str, float]:
-    return {name: float(row[name]) for name in _SCORES}
+def _scores(row: TrialRow) -> dict[str, float]:
+    return {name: getattr(row, name) for name in _SCORES}
 
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return isfinite(float(text))
     except ValueError:
         return False
-    return True

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import os
 from collections.abc import Callable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -10,12 +13,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError, from_json, to_json
 
 from singula.errors import UserError
-from singula.io.records import IGNORABLE, StoredRecord
-from singula.paths import open_regular
+from singula.io.atomic import make_folder, write_error
+from singula.io.records import IGNORABLE, StoredRecord, TableRow
+from singula.io.write import write_text
+from singula.io.written import record as record_written
+from singula.paths import open_regular, read_text_file
 
 Notify = Callable[[str], None]
 Location = tuple[str | int, ...]
 R = TypeVar("R", bound=StoredRecord)
+W = TypeVar("W", bound=TableRow)
 MAX_BYTES = 256 << 20
 _REMEDY = "restore the file from a copy, or delete it and repeat the command that wrote it"
 _SHOWN = 60  # characters of an invalid value in a message
@@ -106,6 +113,194 @@ def check_values(
     for path in ignored:
         checked = _removed(checked, path)
     return checked
+
+
+def write_record(path: Path, record: StoredRecord) -> Path:
+    """Write a JSON document.
+
+    Raises
+    ------
+    UserError
+        Full disk or forbidden folder.
+    """
+    text = record.model_dump_json(indent=2, by_alias=True)
+    return write_text(path, text + "\n")
+
+
+def read_lines(path: Path, kind: type[R], notify: Notify, hint: str = _REMEDY) -> list[R]:
+    """Read a file with a JSON document per line; invalid lines are lost.
+
+    Parameters
+    ----------
+    path : Path
+        Nothing is read if there is no such file.
+    kind : type
+        Model of a line.
+    notify : callable
+        Receives a line if lines are lost. A last line without an end, at which a process was
+        killed, is not reported.
+    hint : str
+        Remedy if the file cannot be used.
+
+    Raises
+    ------
+    UserError
+        ``records.newer_version``; ``paths.*`` if the file cannot be read.
+    """
+    if not path.exists():
+        return []
+    records, lost = [], []
+    lines = read_bytes(path).split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = kind.model_validate_json(line)
+        except ValidationError as error:
+            _check_version(_format_of(line), kind, f"{path}, line {number}")
+            if number < len(lines):
+                lost.append(f"line {number}: {_found(error.errors(include_url=False)[0])}")
+            continue
+        _check_version(record.format, kind, f"{path}, line {number}")
+        records.append(record)
+    _report_lost(path, lost, notify)
+    return records
+
+
+def append_line(path: Path, record: StoredRecord) -> None:
+    """Append a JSON document to a file of lines, and put it on the disk.
+
+    A line at which a process was killed is ended first.
+
+    Raises
+    ------
+    UserError
+        Full disk or forbidden folder; ``paths.not_a_file``.
+    """
+    append_text(path, record.model_dump_json(exclude_none=False) + "\n")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append whole lines to a text file; see `append_line`."""
+    make_folder(path.parent)
+    if path.exists() and not path.is_file():  # opening a pipe would wait for a reader
+        open_regular(path).close()
+    try:
+        with path.open("a+b") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                text = text if file.read(1) == b"\n" else "\n" + text
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        record_written(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def read_rows(path: Path, kind: type[W], notify: Notify) -> list[W]:
+    """Read a CSV file to which rows are appended; invalid rows are lost.
+
+    Parameters
+    ----------
+    path : Path
+    kind : type
+        Model of a row.
+    notify : callable
+        Receives a line if rows are lost.
+
+    Raises
+    ------
+    UserError
+        ``paths.*`` if the file cannot be read.
+    """
+    # A last line without an end is being written, or was when a process was killed.
+    lines = _lines(path)[:-1]
+    columns = _columns(lines)
+    rows, lost = [], []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            rows.append(_row(columns, _cells(line), kind) if line.strip() else None)
+        except (ValidationError, ValueError, csv.Error) as error:
+            lost.append(f"line {number}: {_reason(error)}")
+    _report_lost(path, lost, notify)
+    return [row for row in rows if row is not None]
+
+
+def table_columns(path: Path) -> list[str]:
+    """Return the columns of a CSV file.
+
+    Raises
+    ------
+    UserError
+        ``paths.*``: the file cannot be read.
+    """
+    return _columns(_lines(path))
+
+
+def read_table(path: Path, kind: type[W], hint: str = _REMEDY) -> list[W]:
+    """Read a CSV file that was written as a whole.
+
+    Raises
+    ------
+    UserError
+        ``records.invalid_row``; ``paths.*`` if the file cannot be read.
+    """
+    text = read_text_file(path, MAX_BYTES)
+    reader = csv.reader(StringIO(text, newline=""))
+    rows = []
+    try:
+        columns = next(reader, [])
+        for cells in reader:
+            if cells:
+                rows.append(_row(columns, cells, kind))
+    except (ValidationError, ValueError, csv.Error) as error:
+        raise UserError(
+            f"{path}: line {reader.line_num}: {_reason(error)}", hint, "records.invalid_row"
+        ) from error
+    return rows
+
+
+def _lines(path: Path) -> list[str]:
+    text = read_bytes(path).decode("utf-8", "replace")
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def _columns(lines: Sequence[str]) -> list[str]:
+    try:
+        return _cells(lines[0]) if lines else []
+    except csv.Error:
+        return []
+
+
+def _cells(line: str) -> list[str]:
+    return next(csv.reader([line], strict=True), [])
+
+
+def _row(columns: Sequence[str], cells: Sequence[str], kind: type[W]) -> W:
+    if len(cells) != len(columns):
+        raise ValueError(f"got {len(cells)} cells, expected {len(columns)}")
+    return kind.model_validate({n: cell for n, cell in zip(columns, cells, strict=True) if cell})
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return _found(error.errors(include_url=False)[0])
+    return str(error)
+
+
+def _report_lost(path: Path, lost: Sequence[str], notify: Notify) -> None:
+    if lost:
+        more = f", and {len(lost) - 1} more" if lost[1:] else ""
+        notify(f"{path}: a damaged line is ignored: {lost[0]}{more}")
+
+
+def _format_of(line: bytes) -> object:
+    try:
+        plain = from_json(line)
+    except ValueError:
+        return None
+    return plain.get("format") if isinstance(plain, dict) else None
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_BYTES, *, follow_links: bool = True) -> bytes:

@@ -292,19 +292,20 @@ def write_json(path: Path | str, value: object) -> Path:
     TypeError
         A value with no meaning in JSON.
     """
-    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain_values(value), indent=2, ensure_ascii=False, allow_nan=False)
     return write_text(path, text + "\n")
 
 
-def _plain(value: object) -> object:
+def plain_values(value: object) -> object:
+    """Return nested values as JSON has them: no arrays, tuples, paths or NaN."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_values(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 

@@ -51,13 +51,16 @@ def build_report(run: Path, notify: Callable[[str], None] | None = None) -> Path
         The folder is no finished run's, a table in it is damaged, or it cannot be written.
         ``run.locked``: another process writes to the run.
     """
-    files = open_run(run)
+    notices: list[str] = []
+    files = open_run(run, notices.append)
     with hold([lock_file(files.tree.run)], "report"), protect([files.tree.run], notify):
-        return _write_report(files)
+        return _write_report(files, notices)
 
 
-def _write_report(files: RunFiles) -> Path:
+def _write_report(files: RunFiles, notices: Sequence[str]) -> Path:
     sources = open_sources(files, external_files=bool(files.key("DATA.EXTERNAL_FILES", False)))
+    for line in notices:
+        sources.note(line)
     stages = files.stages()
     shown = [stage for stage in stages if stage.view == stages[0].view]
     main = shown[-1] if shown else None

@@ -115,7 +115,8 @@ def _counted(files: RunFiles, stage: Stage, name: str) -> ImageFacts:
     thresholds = files.scores.thresholds(stage.key)
     row = files.scores.row(stage.key, name, thresholds[0]) if thresholds else {}
     known = {key: int(value) for key, value in row.items() if value is not None}
-    counted = (files.summary.get("test") or {}).get("instances") or {}
+    test = files.summary.test
+    counted = test.instances if test is not None else {}
     if not {"tp", "fp", "fn"} <= known.keys():
         return ImageFacts(int(counted.get(name, 0)))
     return ImageFacts(known["tp"] + known["fp"], known["tp"] + known["fn"])

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from singula.errors import UserError
 from singula.evaluate.summary import MEAN, POOLED
+from singula.io.record_files import read_record, read_rows, read_table
+from singula.io.records import EpochRow, MetricsRow, RunSummary
 from singula.io.results import ResultsTree, View
-from singula.paths import read_text_file
 
 PROCESSED = "_post_processing"
-_MAX_BYTES = 256 << 20  # of a table
+Notify = Callable[[str], None]
 _VIEWS: dict[View, str] = {
     "per_image": "images joined from patches",
     "full_image": "images predicted whole",
@@ -30,12 +29,6 @@ _STEPS = (
     "CLEAR_BORDER",
     "MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES.ENABLE",
 )
-# Sections of run.json that are read back, with the types of their fields.
-_SECTIONS: dict[str, dict[str, type]] = {
-    "job": {"id": str, "paths": dict, "started_in": str},
-    "configuration": {},
-    "test": {"failed": dict, "files": dict, "instances": dict},
-}
 Row = dict[str, float | None]
 
 
@@ -94,7 +87,7 @@ class RunFiles:
     Parameters
     ----------
     tree : ResultsTree
-    summary : dict
+    summary : RunSummary
         ``run.json``.
     scores : Scores
         Empty without truth.
@@ -103,13 +96,13 @@ class RunFiles:
     """
 
     tree: ResultsTree
-    summary: dict[str, Any]
+    summary: RunSummary
     scores: Scores
     history: list[dict[str, float]]
 
     def key(self, name: str, default: Any = None) -> Any:
         """Value of a key of the configuration."""
-        return self.summary.get("configuration", {}).get(name, default)
+        return self.summary.configuration.get(name, default)
 
     @property
     def ndim(self) -> int:
@@ -158,14 +151,21 @@ class RunFiles:
         # Images that were done in blocks are folders of chunks.
         files = [*sorted(folder.glob("*.zarr")), *sorted(folder.glob("*.tif"))]
         found = {path.stem: path for path in files if path.name[0] != "."}
-        counted = self.summary.get("test", {}).get("instances")
-        if counted:
-            return {name: found[name] for name in counted if name in found}
+        test = self.summary.test
+        if test is not None and test.instances:
+            return {name: found[name] for name in test.instances if name in found}
         return found
 
 
-def open_run(run: Path) -> RunFiles:
+def open_run(run: Path, notify: Notify = warnings.warn) -> RunFiles:
     """Read the tables of a finished run.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    notify : callable
+        Receives a line for each part of a file that is ignored because it is damaged.
 
     Raises
     ------
@@ -175,39 +175,14 @@ def open_run(run: Path) -> RunFiles:
     run = Path(run)
     if not (run / "run.json").is_file():
         raise _no_run(run)
-    summary = _read(run / "run.json", lambda text: json.loads(text))
-    if not isinstance(summary, dict):
-        raise UserError(f"{run / 'run.json'}: holds no table", "repeat the run")
-    _check_summary(run / "run.json", summary)
-    job = summary.get("job", {})
-    tree = ResultsTree.of_run(run, job.get("id"), job.get("paths", {}))
-    metrics, log = tree.metrics_csv, _train_log(tree)
-    scores = Scores()
-    if metrics.is_file():
-        scores = _read(
-            metrics, lambda text: parse_scores(csv.DictReader(StringIO(text, newline="")))
-        )
-    history = _read(log, parse_history) if log is not None else []
+    summary = read_record(run / "run.json", RunSummary, notify, hint="repeat the run")
+    tree = ResultsTree.of_run(run, summary.job.id, summary.job.paths)
+    scores = read_scores(tree.metrics_csv) if tree.metrics_csv.exists() else Scores()
+    log = _train_log(tree)
+    history = read_history(log, notify) if log is not None else []
     files = RunFiles(tree, summary, scores, history)
     # Scores that stand there although nothing was compared are an earlier run's.
     return files if files.has_truth else RunFiles(tree, summary, Scores(), history)
-
-
-def _check_summary(path: Path, summary: dict[str, Any]) -> None:
-    """Refuse a summary whose sections have other types than those that are read back."""
-    for name, fields in _SECTIONS.items():
-        section = summary.get(name, {})
-        values: dict[str, tuple[Any, type]] = {name: (section, dict)}
-        if isinstance(section, dict):
-            known = {key: kind for key, kind in fields.items() if key in section}
-            values |= {f"{name}.{key}": (section[key], kind) for key, kind in known.items()}
-        for label, (value, kind) in values.items():
-            if not isinstance(value, kind):
-                raise UserError(
-                    f"{path}: {label}: got {type(value).__name__}, expected {kind.__name__}",
-                    "repeat the run",
-                    "report.damaged_summary",
-                )
 
 
 def class_view(view: str, kind: int | str) -> str:
@@ -215,29 +190,29 @@ def class_view(view: str, kind: int | str) -> str:
     return f"{view} class {kind}"
 
 
-def parse_scores(rows: csv.DictReader[str]) -> Scores:
-    """Rows of ``metrics.csv``; names of images stay text whatever they look like."""
+def read_scores(path: Path) -> Scores:
+    """Read ``metrics.csv``; names of images stay text whatever they look like.
+
+    Raises
+    ------
+    UserError
+        ``records.invalid_row``: a row has other values.
+    """
     scores = Scores()
-    for row in rows:
-        threshold = float(row["threshold"]) if row.get("threshold") else None
-        values = {
-            key: float(text) if text else None
-            for key, text in row.items()
-            if key not in ("view", "image", "threshold", "class")
-        }
-        view, kind = row["view"], row.get("class")
-        images = scores.rows.setdefault(class_view(view, int(float(kind))) if kind else view, {})
-        images.setdefault(row["image"], {})[threshold] = values
+    hint = "test again, for example with TEST.REUSE_PREDICTIONS"
+    for row in read_table(path, MetricsRow, hint):
+        view = row.view if row.kind is None else class_view(row.view, int(row.kind))
+        images = scores.rows.setdefault(view, {})
+        images.setdefault(row.image, {})[row.threshold] = dict(row.__pydantic_extra__)
     return scores
 
 
-def parse_history(text: str) -> list[dict[str, float]]:
-    """Rows of the training log; an epoch that was repeated after a resume counts once."""
-    rows: dict[float, dict[str, float]] = {}
-    for row in csv.DictReader(StringIO(text, newline="")):
-        values = {key: float(value) for key, value in row.items() if key and value}
-        if "epoch" in values:
-            rows[values["epoch"]] = values
+def read_history(path: Path, notify: Notify) -> list[dict[str, float]]:
+    """Read the rows of a training log; an epoch that was repeated after a resume counts once.
+
+    Damaged rows are left out, with a line to `notify`.
+    """
+    rows = {row.epoch: row.model_dump() for row in read_rows(path, EpochRow, notify)}
     return [rows[epoch] for epoch in sorted(rows)]
 
 
@@ -246,15 +221,6 @@ def _train_log(tree: ResultsTree) -> Path | None:
         return tree.train_log
     others = [p for p in tree.train_logs.glob("*.csv") if ".previous" not in p.name]
     return others[0] if len(others) == 1 else None
-
-
-def _read(path: Path, parse: Callable[[str], Any]) -> Any:
-    try:
-        return parse(read_text_file(path, _MAX_BYTES))
-    except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
-        raise UserError(
-            f"{path}: is damaged ({error})", "test again, for example with TEST.REUSE_PREDICTIONS"
-        ) from error
 
 
 def _no_run(run: Path) -> UserError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -55,16 +54,14 @@ def facts(files: RunFiles) -> Markup:
         f"channels {key('PROBLEM.INSTANCE_SEG.DATA_CHANNELS', '')}",
         str(key("MODEL.ARCHITECTURE", "")),
     ]
-    training = summary.get("training") or {}
-    if "epochs" in training:
-        words.append(counted(training["epochs"], "epoch"))
-    machine = summary.get("machine") or {}
-    if "device" in machine:
-        precision = summary.get("precision")
-        words.append(f"on {machine['device']}" + (f", precision {precision}" if precision else ""))
-    version = (summary.get("versions") or {}).get("singula")
+    if summary.training is not None and summary.training.epochs is not None:
+        words.append(counted(summary.training.epochs, "epoch"))
+    if "device" in summary.machine:
+        precision = f", precision {summary.precision}" if summary.precision else ""
+        words.append(f"on {summary.machine['device']}{precision}")
+    version = summary.versions.get("singula")
     words += [f"Singula {version}"] if version else []
-    finished = str(summary.get("finished", ""))[:16].replace("T", " ")
+    finished = summary.finished[:16].replace("T", " ")
     words += [f"finished {finished} UTC"] if finished else []
     return tag("p", " · ".join(word for word in words if word), class_="facts")
 
@@ -76,7 +73,7 @@ def training_section(files: RunFiles) -> Markup | None:
         return None
     charts = training_charts(history)
     note = None
-    if "training" not in files.summary:
+    if files.summary.training is None:
         note = tag(
             "p", "These curves are of an earlier run in this folder; this run did not train."
         )
@@ -123,11 +120,10 @@ def _metric_words(name: str) -> str:
 
 def threshold_section(files: RunFiles) -> Markup | None:
     """The thresholds that turned channels into instances."""
-    test: Mapping[str, Any] = files.summary.get("test") or {}
-    used: Mapping[str, Mapping[str, float]] = test.get("thresholds") or {}
-    if not used:
+    test = files.summary.test
+    if test is None or not test.thresholds:
         return None
-    sources: Mapping[str, str] = test.get("threshold_sources") or {}
+    used, sources = test.thresholds, test.threshold_sources
     channels = str(files.key("PROBLEM.INSTANCE_SEG.DATA_CHANNELS", ""))
     names = dict.fromkeys(name for image in used.values() for name in image)
     rows = []
@@ -162,10 +158,10 @@ def threshold_section(files: RunFiles) -> Markup | None:
 
 def cost_section(files: RunFiles) -> Markup | None:
     """Seconds of each stage and memory."""
-    seconds: Mapping[str, float] = files.summary.get("seconds") or {}
+    seconds = files.summary.seconds
     if not seconds:
         return None
-    memory: Mapping[str, float] = files.summary.get("peak_memory_mb_after") or {}
+    memory = files.summary.peak_memory_mb_after
     columns = ["Stage", "Time", *["Peak memory by then"] * bool(memory)]
     rows, within = [], False
     for name, value in seconds.items():
@@ -174,7 +170,7 @@ def cost_section(files: RunFiles) -> Markup | None:
         row: list[object] = [head, tag("data", _duration(value), value=value)]
         rows.append([*row, *[_mebibytes(memory.get(name))] * bool(memory)])
         within = within or name == "test"
-    peak = files.summary.get("peak_memory_mb")
+    peak = files.summary.peak_memory_mb
     return section(
         "costs",
         "Time and memory",
@@ -200,21 +196,23 @@ def _mebibytes(value: float | None) -> str:
 def setup_section(files: RunFiles) -> Markup:
     """Configuration and versions, to be opened."""
     summary = files.summary
-    configuration: Mapping[str, Any] = summary.get("configuration") or {}
+    configuration = summary.configuration
     keys = table(
         "Every key with its value, defaults included",
         ["Key", "Value"],
         [[name, tag("code", _plain(value))] for name, value in configuration.items()],
         text_columns=2,
     )
-    about = dict(summary.get("versions") or {})
-    about |= {f"machine: {k}": v for k, v in (summary.get("machine") or {}).items()}
-    about |= {k: summary[k] for k in ("seed", "precision") if k in summary}
-    training = summary.get("training") or {}
+    about: dict[str, object] = dict(summary.versions)
+    about |= {f"machine: {k}": v for k, v in summary.machine.items()}
+    about |= {
+        k: getattr(summary, k) for k in ("seed", "precision") if k in summary.model_fields_set
+    }
+    training = dict(summary.training) if summary.training is not None else {}
     about |= {
         f"training: {k.replace('_', ' ')}": v
         for k, v in training.items()
-        if not isinstance(v, dict | list)
+        if v and not isinstance(v, dict | list)
     }
     versions = table(
         "Versions and machine",

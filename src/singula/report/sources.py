@@ -19,6 +19,7 @@ from singula.io.image import ArrayPlace, ArrayPlaces, Image
 from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.pairs import Pair, pair_files
 from singula.io.read import read_image, read_labels
+from singula.io.records import TestSummary
 from singula.report.overlay import middle_of
 from singula.report.run_files import RunFiles, Stage
 from singula.words import command
@@ -168,19 +169,20 @@ def open_sources(files: RunFiles, *, external_files: bool = False) -> Sources:
         Test images may refer to files outside.
     """
     sources = Sources(files)
-    for name, reason in ((files.summary.get("test") or {}).get("failed") or {}).items():
+    test = files.summary.test or TestSummary()
+    for name, reason in test.failed.items():
         sources.note(f"{name} failed in the test: {reason}")
     if not files.stages():
         return sources
     if files.key("DATA.TEST.USE_VAL_AS_TEST", False):
-        known = (files.summary.get("test") or {}).get("files") or {}
         part = "TRAIN" if files.key("DATA.VAL.FROM_TRAIN", True) else "VAL"
         places = _places(files, f"DATA.{part}", external_files=external_files)
         sources.pairs = {
             name: Pair(
                 Path(image), Path(label) if label else None, name, places.image, places.labels
             )
-            for name, (image, label) in known.items()
+            for name, (image, label) in test.files.items()
+            if image
         }
         return sources
     images = _find_folder(files, IMAGE_KEY)
@@ -229,7 +231,7 @@ def _find_folder(files: RunFiles, key: str) -> Path | None:
     if not configured:
         return None
     path = Path(configured)
-    started = files.summary.get("job", {}).get("started_in")
+    started = files.summary.job.started_in
     places = [Path(), *([Path(started)] if started else []), *files.tree.run.absolute().parents]
     return next((place / path for place in places if (place / path).is_dir()), None)
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from singula.io.atomic import atomic_path, make_folder
-from singula.scaleout.records import Arrays, read_record, write_records
+from singula.io.record_files import read_record, write_record
+from singula.io.records import StoredRecord
+from singula.paths import open_regular
+from singula.scaleout.records import Arrays, damaged_blocks, read_block, write_records
 
+R = TypeVar("R", bound=StoredRecord)
 _PER_FOLDER = 1000
 _FILE = re.compile(r"(\d{3})(?:-(\d{3}))?\.npz")
 
@@ -73,7 +77,7 @@ class JobFolder:
         known = self._files.get(folder, {})
         if number in known:
             try:
-                return read_record(known[number], number)
+                return read_block(known[number], number)
             except FileNotFoundError:
                 pass  # the phase was forgotten, and done again
         known = self._files[folder] = {
@@ -81,7 +85,7 @@ class JobFolder:
         }
         if number not in known:
             raise FileNotFoundError(f"{folder}: block {number} has no record")
-        return read_record(known[number], number)
+        return read_block(known[number], number)
 
     def _folder(self, phase: str, number: int) -> Path:
         return self.path / phase / f"{number // _PER_FOLDER:06d}"
@@ -110,26 +114,42 @@ class JobFolder:
     def open_table(self, phase: str, name: str) -> npt.NDArray[Any]:
         """View such a table; it stays on disk."""
         path = self.table(phase, name)
-        empty = np.load(path, mmap_mode=None) if path.stat().st_size <= 4096 else None
-        found: npt.NDArray[Any] = np.load(path, mmap_mode="r") if empty is None else empty
-        return found
+        open_regular(path).close()
+        mode: Literal["r"] | None = "r" if path.stat().st_size > 4096 else None
+        with damaged_blocks(path):
+            found: npt.NDArray[Any] = np.load(path, mmap_mode=mode, allow_pickle=False)
+            if not isinstance(found, np.ndarray) or found.dtype.kind not in "biuf":
+                raise ValueError("contains no array of numbers")
+            return found
 
-    def write_note(self, name: str, values: Mapping[str, Any]) -> None:
-        """Write something small as JSON."""
-        with atomic_path(self.path / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
+    def write_note(self, name: str, note: StoredRecord) -> None:
+        """Write a note about the job, as JSON."""
+        write_record(self.path / f"{name}.json", note)
 
     def has_note(self, name: str) -> bool:
-        """Return True if there is a note of this name."""
-        return (self.path / f"{name}.json").is_file()
+        """Return True if a note exists."""
+        return (self.path / f"{name}.json").exists()
 
-    def read_note(self, name: str) -> dict[str, Any] | None:
-        """Read it; None when it is not there."""
-        path = self.path / f"{name}.json"
-        if not path.is_file():
-            return None
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+    def find_note(self, name: str, kind: type[R]) -> R | None:
+        """Read a note; None if it does not exist.
+
+        Raises
+        ------
+        UserError
+            The note is damaged, see `singula.io.record_files.read_record`.
+        """
+        return self.read_note(name, kind) if self.has_note(name) else None
+
+    def read_note(self, name: str, kind: type[R]) -> R:
+        """Read a note that an earlier step has written.
+
+        Raises
+        ------
+        UserError
+            The note is missing or damaged.
+        """
+        hint = f"delete {self.path} to begin the image again"
+        return read_record(self.path / f"{name}.json", kind, warnings.warn, hint=hint)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -168,5 +188,5 @@ def save_arrays(path: Path, arrays: Arrays) -> None:
 
 def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Read named arrays."""
-    with np.load(path) as stored:
+    with damaged_blocks(path), open_regular(path) as file, np.load(file) as stored:
         return {name: stored[name] for name in stored.files}

@@ -9,17 +9,35 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from lzma import LZMAError
 from math import prod
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
+from singula.errors import UserError
 from singula.io.atomic import atomic_path, make_folder
+from singula.io.records import BlockIndex
+from singula.paths import open_regular
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+_INDEX = TypeAdapter(BlockIndex)
+_KIND = re.compile(r"[<>|=][biufcUS]\d{1,6}")
+# What NumPy and zipfile raise for a file whose bytes were changed.
+_DAMAGE = (
+    ValueError, LookupError, EOFError, TypeError, AttributeError, OSError, MemoryError,
+    OverflowError, NotImplementedError, RuntimeError, SyntaxError, BadZipFile, LZMAError,
+    struct.error, zlib.error,
+)  # fmt: skip
 _KEPT = 8  # files that a process keeps open: a block and its neighbours along each axis
 
 
@@ -56,19 +74,20 @@ def write_records(path: Path, records: Mapping[int, Arrays]) -> None:
         )
 
 
-def read_record(path: Path, number: int) -> dict[str, npt.NDArray[Any]]:
+def read_block(path: Path, number: int) -> dict[str, npt.NDArray[Any]]:
     """Read what a file has of one block; the file as a whole is kept for its neighbours.
 
     Raises
     ------
     FileNotFoundError
         When there is no such file.
-    KeyError
-        When the block is not in it.
+    UserError
+        ``records.damaged_blocks``.
     """
     found = path.stat()
     data, index = _read(path, found.st_mtime_ns, found.st_size, found.st_ino)
-    place, described = index[number]
+    with damaged_blocks(path):
+        place, described = index[number]
     arrays = {}
     for name, kind, shape in described:
         count, dtype = prod(shape), np.dtype(kind)
@@ -84,11 +103,31 @@ _Index = dict[int, tuple[int, list[tuple[str, str, list[int]]]]]
 @functools.lru_cache(maxsize=_KEPT)
 def _read(path: Path, changed: int, size: int, inode: int) -> tuple[bytes, _Index]:
     """Bytes of a file, and where each block's begin in them."""
-    with np.load(path) as stored:
-        data, described = stored["data"].tobytes(), json.loads(stored["index"].tobytes())
-    index: _Index = {}
-    place = 0
-    for number, arrays in described:
-        index[number] = (place, arrays)
-        place += sum(prod(shape) * np.dtype(kind).itemsize for _, kind, shape in arrays)
+    with damaged_blocks(path):
+        with open_regular(path) as file, np.load(file) as stored:
+            data = stored["data"].tobytes()
+            described = _INDEX.validate_json(stored["index"].tobytes(), strict=True)
+        index: _Index = {}
+        place = 0
+        for number, arrays in described:
+            index[number] = (place, arrays)
+            for _, kind, shape in arrays:
+                if not _KIND.fullmatch(kind):
+                    raise ValueError(f"block {number}: got an array of {kind!r:.20}")
+                place += prod(shape) * np.dtype(kind).itemsize
+        if place != len(data):
+            raise ValueError(f"got {len(data)} bytes, expected {place}")
     return data, index
+
+
+@contextmanager
+def damaged_blocks(path: Path) -> Iterator[None]:
+    """Turn what NumPy raises for a damaged file into a `UserError`."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise UserError(
+            f"{path}: is damaged ({str(error).splitlines()[0] if str(error) else 'empty'!s:.100})",
+            "delete the file and repeat the command: only its blocks are done again",
+            "records.damaged_blocks",
+        ) from error

@@ -172,6 +172,7 @@ class TestRun:
                 self.tree.progress,
                 settings_fingerprint(self.config, checkpoint),
                 resume=self.resume,
+                notify=self.notify,
             )
             left = [
                 p.name
@@ -306,7 +307,7 @@ class TestRun:
                 self.config, load_checkpoint(checkpoint, self.notify), self.notify
             )
         known = self.weights.fingerprint if self.weights is not None else None
-        self.stored = StoredMaps(self.config, self.tree, known)
+        self.stored = StoredMaps(self.config, self.tree, known, notify=self.notify)
         if not self.config.TEST.REUSE_PREDICTIONS:
             return
         states = {

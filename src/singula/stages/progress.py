@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from singula.config import Config
 from singula.evaluate import Score
-from singula.io.atomic import make_folder, write_error
+from singula.io.atomic import write_error
 from singula.io.files import change_stamp
-from singula.io.written import record
+from singula.io.record_files import append_line, read_lines
+from singula.io.records import ImageResult, ProgressLine, ScoreRecord
 from singula.stages.finish import Finish
 from singula.stages.score import Scores
 
 # Keys that change nothing about how an image is predicted, decoded or scored.
 _IRRELEVANT = ("SYSTEM.", "TRAIN.", "LOG.", "AUGMENTOR.", "DATA.TRAIN.", "DATA.VAL.", "LOSS.")
-_SCORE_FIELDS = tuple(f.name for f in fields(Score))
 
 
 def settings_fingerprint(config: Config, checkpoint: Path | None) -> str:
@@ -48,91 +45,96 @@ class Progress:
     fingerprint : str
         Lines that were written under another one do not count.
     resume : bool
-        Take the lines that are there. Otherwise `set_results_aside` moves the file.
+        Take the lines that are there; otherwise begin again.
+    notify : callable
+        Receives a line if lines are damaged; their images are tested again.
     """
 
-    def __init__(self, path: Path, fingerprint: str, *, resume: bool) -> None:
+    def __init__(
+        self, path: Path, fingerprint: str, *, resume: bool, notify: Callable[[str], None]
+    ) -> None:
         self.path = path
         self.fingerprint = fingerprint
-        self.done: dict[str, dict[str, Any]] = {}
-        if resume and path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                self._take(line)
-
-    def _take(self, line: str) -> None:
-        try:
-            entry = json.loads(line)
-        except ValueError:  # the line at which a run was killed
+        self.done: dict[str, ProgressLine] = {}
+        if not resume:
+            _delete(path)
             return
-        if entry.get("fingerprint") == self.fingerprint:
-            self.done[entry["image"]] = entry
+        for line in read_lines(path, ProgressLine, notify):
+            if line.fingerprint == fingerprint:
+                self.done[line.image] = line
 
     def restore(self, image: str, stamp: str, finish: Finish) -> bool:
         """Put what is known of a finished image back; False when it has to be done (again)."""
         entry = self.done.get(image)
-        if entry is None or entry["stamp"] != stamp:
+        if entry is None or entry.stamp != stamp:
             return False
-        files = [Path(p) for p in entry["files"]]
-        if not all(p.is_file() for p in files):
+        if not all(Path(p).is_file() for p in entry.files) or not _has_all_scores(entry, finish):
             return False
         put_back(image, entry, finish)
         return True
 
     def add(self, image: str, stamp: str, finish: Finish, files: list[Path]) -> None:
         """Append a finished image."""
-        entry = {
-            "image": image,
-            "fingerprint": self.fingerprint,
-            "stamp": stamp,
-            "files": [str(p) for p in files],
-            **found_of(image, finish),
-        }
-        make_folder(self.path.parent)
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            record(self.path)
-        except OSError as error:
-            raise write_error(self.path, error) from error
+        found = result_of(image, finish)
+        line = ProgressLine(
+            image=image,
+            fingerprint=self.fingerprint,
+            stamp=stamp,
+            files=[str(p) for p in files],
+            **dict(found),
+        )
+        append_line(self.path, line)
 
 
-def found_of(image: str, finish: Finish) -> dict[str, Any]:
-    """What a test found out about an image, in plain types."""
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:  # a folder
+        raise write_error(path, error) from error
+
+
+def _has_all_scores(result: ImageResult, finish: Finish) -> bool:
+    """Return True if every list of scores has the configured thresholds."""
+    wanted = sorted(finish.config.TEST.MATCHING_STATS_THS)
+    lists = (*result.matches.values(), *result.classes.values())
+    return all(sorted(s.threshold for s in scores) == wanted for scores in lists)
+
+
+def result_of(image: str, finish: Finish) -> ImageResult:
+    """Return what a test found out about an image."""
     scores = finish.scores
-    return {
-        "instances": finish.instances[image],
-        "thresholds": finish.thresholds[image],
-        "overlay": str(finish.overlays[image]),
-        "maps": scores.maps.get(image, {}),
-        "matches": {v: _plain(m[image]) for v, m in scores.matches.items() if image in m},
-        "classes": {
-            f"{v}/{n}": _plain(m[image]) for (v, n), m in scores.classes.items() if image in m
+    return ImageResult(
+        instances=finish.instances[image],
+        thresholds=finish.thresholds[image],
+        overlay=str(finish.overlays[image]),
+        maps=scores.maps.get(image, {}),
+        matches={v: _records(m[image]) for v, m in scores.matches.items() if image in m},
+        classes={
+            f"{v}/{n}": _records(m[image]) for (v, n), m in scores.classes.items() if image in m
         },
-    }
+    )
 
 
-def put_back(image: str, found: Mapping[str, Any], finish: Finish) -> None:
-    """The same way back."""
-    finish.instances[image] = found["instances"]
-    finish.thresholds[image] = found["thresholds"]
-    finish.overlays[image] = Path(found["overlay"])
-    if found["maps"]:
-        finish.scores.maps[image] = found["maps"]
-    for view, scores in found["matches"].items():
+def put_back(image: str, result: ImageResult, finish: Finish) -> None:
+    """Add the result of an image to those of a test."""
+    finish.instances[image] = result.instances
+    finish.thresholds[image] = dict(result.thresholds)
+    finish.overlays[image] = Path(result.overlay)
+    if result.maps:
+        finish.scores.maps[image] = dict(result.maps)
+    for view, scores in result.matches.items():
         finish.scores.matches.setdefault(view, {})[image] = _scores(scores)
-    for text, scores in found["classes"].items():
+    for text, scores in result.classes.items():
         view, number = text.rsplit("/", 1)
         finish.scores.classes.setdefault((view, int(number)), {})[image] = _scores(scores)
 
 
-def _plain(scores: list[Score]) -> list[Mapping[str, float]]:
-    return [{name: getattr(s, name) for name in _SCORE_FIELDS} for s in scores]
+def _records(scores: Sequence[Score]) -> list[ScoreRecord]:
+    return [ScoreRecord(**{f: getattr(s, f) for f in ScoreRecord.model_fields}) for s in scores]
 
 
-def _scores(rows: list[dict[str, Any]]) -> list[Score]:
-    return [Score(**row) for row in rows]
+def _scores(records: Sequence[ScoreRecord]) -> list[Score]:
+    return [Score(**dict(record)) for record in records]
 
 
 def forget(scores: Scores, image: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,11 @@ import numpy.typing as npt
 
 from singula.config import Config
 from singula.errors import UserError
-from singula.io.atomic import make_folder, write_error
+from singula.io.atomic import write_error
 from singula.io.image import Image
 from singula.io.read import map_image, read_image
+from singula.io.record_files import append_line, read_lines
+from singula.io.records import PatchScores, PredictionLine
 from singula.io.results import ResultsTree, View
 from singula.io.write import write_maps
 from singula.io.written import foreign_files, set_aside
@@ -49,6 +52,8 @@ class StoredMaps:
         compared.
     folder : Path, optional
         Where the maps are, with their records, if not in the run's folders of predictions.
+    notify : callable
+        Receives a line if records are damaged; their maps count as unknown.
     """
 
     def __init__(
@@ -57,27 +62,19 @@ class StoredMaps:
         tree: ResultsTree,
         weights: str | None,
         folder: Path | None = None,
+        notify: Callable[[str], None] = warnings.warn,
     ) -> None:
         self.config = config
         self.tree = tree
         self.settings = maps_fingerprint(config)
         self.weights = weights
         self.folder = folder
-        self.records: dict[str, dict[str, Any]] = {}
-        if self._manifest.is_file():
-            for line in self._manifest.read_text(encoding="utf-8").splitlines():
-                self._take(line)
+        lines = read_lines(self._manifest, PredictionLine, notify)
+        self.records = {line.file: line for line in lines}
 
     @property
     def _manifest(self) -> Path:
         return (self.folder or self.tree.run) / "predictions.jsonl"
-
-    def _take(self, line: str) -> None:
-        try:
-            record = json.loads(line)
-            self.records[record["file"]] = record
-        except (ValueError, KeyError):  # the line at which a run was killed
-            return
 
     def path(self, name: str, view: View) -> Path:
         """File of an image's maps."""
@@ -92,25 +89,26 @@ class StoredMaps:
         if not path.is_file():
             return "missing"
         record = self.records.get(f"{view}/{name}")
-        if record is None or record["stamp"] != file_stamp(path):
+        if record is None or record.stamp != file_stamp(path):
             return "unknown"
-        same = record["settings"] == self.settings and record["image"] == file_stamp(image)
+        same = record.settings == self.settings and record.image == file_stamp(image)
         if self.weights is not None:
-            same = same and record["weights"] == self.weights
+            same = same and record.weights == self.weights
         return "current" if same else "stale"
 
     def write(self, name: str, view: View, maps: Maps, image: Image, source: Path) -> None:
         """Store maps, and record what they were made from."""
         path = self.path(name, view)
         write_maps(path, list(maps.values()), image.spacing, image.unit)
-        record: dict[str, Any] = {
-            "file": f"{view}/{name}",
-            "stamp": file_stamp(path),
-            "image": file_stamp(source),
-            "settings": self.settings,
-            "weights": self.weights,
-        }
-        self._add(record)
+        self._add(
+            PredictionLine(
+                file=f"{view}/{name}",
+                stamp=file_stamp(path),
+                image=file_stamp(source),
+                settings=self.settings,
+                weights=self.weights,
+            )
+        )
 
     def patch_scores(self, name: str, view: View, truth: str) -> dict[str, float] | None:
         """Return the stored scores of an image's patches, or None if not for this ground truth.
@@ -120,26 +118,22 @@ class StoredMaps:
         truth : str
             Stamp of the ground truth, as from `truth_stamp`.
         """
-        found = self.records.get(f"{view}/{name}", {}).get("patches")
-        if not found or found["truth"] != truth:
+        record = self.records.get(f"{view}/{name}")
+        if record is None or record.patches is None or record.patches.truth != truth:
             return None
-        return {str(key): float(value) for key, value in found["scores"].items()}
+        return dict(record.patches.scores)
 
     def add_patch_scores(
         self, name: str, view: View, truth: str, scores: Mapping[str, float]
     ) -> None:
         """Record the scores of an image's patches with its stored maps."""
         record = self.records[f"{view}/{name}"]
-        self._add({**record, "patches": {"truth": truth, "scores": dict(scores)}})
+        patches = PatchScores(truth=truth, scores=dict(scores))
+        self._add(record.model_copy(update={"patches": patches}))
 
-    def _add(self, record: dict[str, Any]) -> None:
-        self.records[record["file"]] = record
-        make_folder(self._manifest.parent)
-        try:
-            with self._manifest.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise write_error(self._manifest, error) from error
+    def _add(self, record: PredictionLine) -> None:
+        self.records[record.file] = record
+        append_line(self._manifest, record)
 
     def read(self, name: str, view: View, image: Image) -> Maps:
         """Stored maps by name.

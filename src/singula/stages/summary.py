@@ -32,7 +32,9 @@ def write_summary(
     test: TestRun | ChunkRun | None,
 ) -> None:
     """``run.json``: what ran, with what, for how long."""
-    from singula.io.write import write_json
+    from singula.io.record_files import write_record
+    from singula.io.records import RunSummary
+    from singula.io.write import plain_values
 
     summary: dict[str, Any] = {
         "job": {
@@ -74,7 +76,7 @@ def write_summary(
             }
             for view in done.scores.matches
         }
-    write_json(tree.run_json, summary)
+    write_record(tree.run_json, RunSummary.model_validate(plain_values(summary)))
 
 
 def _versions() -> dict[str, str]:

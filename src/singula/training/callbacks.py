@@ -7,9 +7,11 @@ import math
 import os
 import socket
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from pytorch_lightning.callbacks import Checkpoint as CheckpointCallback
 
 from singula.errors import overflow_hint
 from singula.io.atomic import make_folder, write_error
-from singula.io.written import record
+from singula.io.record_files import append_text, read_rows, table_columns
+from singula.io.records import EpochRow
 from singula.training.module import InstanceModule
 from singula.words import counted
 
@@ -213,27 +216,26 @@ class EventFile:
         self._records.write(event.SerializeToString())
 
 
-def append_row(path: Path, row: Mapping[str, float]) -> None:
-    """Append a row to a CSV file, once per epoch: a repeated epoch is not written twice."""
-    make_folder(path.parent)
-    try:
-        known: set[int] = set()
-        columns: list[str] = []
-        if path.exists():
-            with path.open(newline="") as file:
-                reader = csv.DictReader(file)
-                columns = list(reader.fieldnames or [])
-                known = {int(r["epoch"]) for r in reader if (r.get("epoch") or "").isdigit()}
-        if int(row["epoch"]) in known:
-            return
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, columns or list(row), extrasaction="ignore", restval="")
-            if not columns:
-                writer.writeheader()
-            values = {name: f"{value:.8g}" for name, value in row.items()}
-            writer.writerow({**values, "epoch": int(row["epoch"])})
-            file.flush()
-            os.fsync(file.fileno())
-        record(path)
-    except OSError as error:
-        raise write_error(path, error) from error
+def append_row(path: Path, row: Mapping[str, float], notify: Notify = warnings.warn) -> None:
+    """Append a row to a CSV file, once per epoch: a repeated epoch is not written twice.
+
+    A file without a readable first line is renamed, and a new one begun.
+    """
+    columns = table_columns(path) if path.exists() else []
+    if path.exists() and "epoch" not in columns:
+        aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
+        try:
+            path.replace(aside)
+        except OSError as error:
+            raise write_error(path, error) from error
+        notify(f"{path}: has no column epoch; it is now {aside.name}, and a new table is begun")
+        columns = []
+    if columns and int(row["epoch"]) in {int(r.epoch) for r in read_rows(path, EpochRow, notify)}:
+        return
+    values = {name: f"{value:.8g}" for name, value in row.items()}
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, columns or list(row), extrasaction="ignore", restval="")
+    if not columns:
+        writer.writeheader()
+    writer.writerow({**values, "epoch": int(row["epoch"])})
+    append_text(path, text.getvalue())

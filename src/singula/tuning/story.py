@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from singula.config.thresholds import with_tuned
 from singula.evaluate import score_rows
 from singula.instances import DecodeSettings
+from singula.io.records import TrialRow
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_csv, write_text
 from singula.io.written import protect
@@ -279,6 +280,8 @@ def _write(
         }
         for trial in trials
     ]
+    for row in tried:
+        TrialRow.model_validate(row)
     files["trials"] = write_csv(folder / "trials.csv", tried)
     picture = draw_search(trials, after, start, _words(tuner), folder / "tuning.png")
     if picture is not None:

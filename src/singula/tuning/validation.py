@@ -71,10 +71,9 @@ def find_run(folder: Path | str, notify: Notify = lambda line: None) -> Run:
     UserError
         When the folder is no finished run's, or its checkpoint is gone.
     """
-    files = open_run(Path(folder))
-    keys = files.summary.get("configuration", {})
-    config = config_from_dict(keys, source=str(files.tree.run_json))
-    started = files.summary.get("job", {}).get("started_in")
+    files = open_run(Path(folder), notify)
+    config = config_from_dict(files.summary.configuration, source=str(files.tree.run_json))
+    started = files.summary.job.started_in
     config = _found_folders(config, [Path(started)] if started else [])
     path = find_checkpoint(config, files.tree)
     checkpoint = with_statistics(config, load_checkpoint(path, notify), lambda line: None)
@@ -275,7 +274,9 @@ def stored_examples(
         training: part / max(1, sum(image.training is training for image in held))
         for training, part in ((True, share), (False, 1 - share))
     }
-    maps = StoredMaps(config, run.tree, run.checkpoint.fingerprint, run.tree.tuning / "maps")
+    maps = StoredMaps(
+        config, run.tree, run.checkpoint.fingerprint, run.tree.tuning / "maps", notify
+    )
     # Masks belong to test images.
     post = replace(post_settings(config), masks=None, measure=False)
     shapes = _predict_missing(run, held, maps, device, notify)

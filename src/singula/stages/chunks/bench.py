@@ -18,6 +18,7 @@ from singula.instances import DECODERS
 from singula.instances.blockwise import Recipe
 from singula.io.image import ArrayPlace
 from singula.io.lazy import LazyImage
+from singula.io.records import ScalingNote, ThresholdsNote
 from singula.io.volume import BlockArray
 from singula.postprocess import Block
 from singula.postprocess.filters import median_halo
@@ -113,7 +114,10 @@ class Bench:
     @property
     def growth_threshold(self) -> float:
         """Threshold of the foreground in which instances grow until they touch."""
-        return float((self.job.read_note("thresholds") or {})["area"])
+        area = self.job.read_note("thresholds", ThresholdsNote).area
+        if area is None:
+            raise RuntimeError("the growth threshold is not known")
+        return area
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -135,7 +139,7 @@ class Bench:
     @property
     def counted_in(self) -> str:
         """Name of the phase whose records hold the histograms of the maps."""
-        again = self.filtered or self.job.read_note(RECOUNT) is not None
+        again = self.filtered or self.job.has_note(RECOUNT)
         return LEVELS if again else "maps"
 
     def box(self, number: int) -> Box:
@@ -178,11 +182,11 @@ class Bench:
     @cached_property
     def recipe(self) -> Recipe:
         """How maps become instances, with the thresholds that were settled on."""
-        note = self.job.read_note("thresholds") or {}
+        note = self.job.read_note("thresholds", ThresholdsNote)
         spacing = from_config.spacing(self.config, "TEST", len(self.shape))
         return Recipe(
             DECODERS[self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS],
-            note["values"],
+            dict(note.values),
             from_config.decode_settings(self.config),
             spacing,
         )
@@ -239,10 +243,11 @@ class Bench:
         """How the image is normalised, where that was counted over all blocks."""
         from singula.data.normalize import Scaling
 
-        found = self.job.read_note("scaling")
-        if found is None:
+        note = self.job.find_note("scaling", ScalingNote)
+        if note is None:
             return None
-        return Scaling(**{name: np.array(values, np.float64) for name, values in found.items()})
+        names = ("low", "high", "shift", "scale")
+        return Scaling(**{name: np.array(getattr(note, name), np.float64) for name in names})
 
 
 def bench(folder: Path) -> Bench:

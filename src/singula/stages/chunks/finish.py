@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from singula.evaluate import Ratio, match_overlap, winning_classes
 from singula.evaluate.overlap import Overlap, sum_overlaps
+from singula.io.records import FinishedNote
 from singula.io.results import View
 from singula.io.stream import write_hdf5_from, write_tiff_from
 from singula.io.volume import BlockArray
@@ -22,7 +23,7 @@ from singula.stages.chunks.image import ChunkImage
 from singula.stages.chunks.steps import measured, process, remove_ids
 from singula.stages.finish import Finish, with_classes
 from singula.stages.post import judge
-from singula.stages.progress import found_of, put_back
+from singula.stages.progress import put_back, result_of
 from singula.stages.score import (
     associated,
     record_matches,
@@ -70,19 +71,19 @@ class ChunkFinish:
             self._match("processed", f"{_VIEW}_post_processing")
         self.finish.clock("scoring", began)
 
-    def summary(self) -> dict[str, Any]:
-        """What is known of the image, in plain types."""
+    def summary(self) -> FinishedNote:
+        """Return the result of the image."""
         name = self.plan.name
         if name not in self.finish.instances:
-            return {}
-        return found_of(name, self.finish)
+            return FinishedNote()
+        return FinishedNote(result=result_of(name, self.finish))
 
-    def restore(self, found: Mapping[str, Any]) -> str:
-        """Put what is known of a finished image back; gives the words that say how it went."""
+    def restore(self, note: FinishedNote) -> str:
+        """Put the result of a finished image back; return a description of it."""
         name = self.plan.name
-        if not found:
+        if note.result is None:
             return "predicted"
-        put_back(name, found, self.finish)
+        put_back(name, note.result, self.finish)
         return result_words(self.finish.instances[name], self.finish.scores, name, _VIEW)
 
     # Tables

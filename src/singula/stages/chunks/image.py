@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from math import ceil, log
@@ -22,6 +22,16 @@ from singula.instances.blockwise import flood_part
 from singula.instances.decode import advice
 from singula.instances.watershed import is_large
 from singula.io.lazy_array import LazyArray, notice_constant
+from singula.io.records import (
+    ClassesNote,
+    ColorNote,
+    FillNote,
+    HaloNote,
+    LayerNote,
+    PyramidNote,
+    ScalingNote,
+    ThresholdsNote,
+)
 from singula.io.volume import BlockArray
 from singula.postprocess import Extents, close_ids, extents
 from singula.postprocess.voronoi import growth_threshold
@@ -108,7 +118,7 @@ class ChunkImage:
     def predict(self, normalizer: Normalizer) -> None:
         """Maps of all blocks."""
         began = time.perf_counter()
-        if self.job.read_note("scaling") is None:
+        if not self.job.has_note("scaling"):
             self._settle_scaling(normalizer)
         if not Path(self.plan.maps).is_dir() or not self.job.done("maps"):
             self._create_maps()
@@ -131,12 +141,15 @@ class ChunkImage:
         if median:
             middle = Statistics((50.0, 50.0))
             middle.counts, middle.samples = counted.counts, counted.samples
-            self.job.write_note("fill", {"values": list(middle.summary()["low"])})
+            self.job.write_note(
+                "fill", FillNote(values=[float(v) for v in middle.summary()["low"]])
+            )
         scaling = normalizer.scaling_from(
             image.dtype, image.channels, counted, lambda: max(largest)
         )
         names = ("low", "high", "shift", "scale")
-        self.job.write_note("scaling", {n: getattr(scaling, n).tolist() for n in names})
+        values = {n: getattr(scaling, n).tolist() for n in names}
+        self.job.write_note("scaling", ScalingNote(**values))
 
     def _create_maps(self) -> None:
         bench = self.bench
@@ -180,7 +193,7 @@ class ChunkImage:
 
     def settle_thresholds(self) -> tuple[str, ...]:
         """Thresholds from the histograms of all blocks; gives what is to be said of them."""
-        found = self.job.read_note("thresholds")
+        found = self.job.find_note("thresholds", ThresholdsNote)
         if found is None:
             bench = self.bench
             if bench.counted_in == LEVELS:
@@ -195,20 +208,20 @@ class ChunkImage:
             decoder = DECODERS[bench.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS]
             binary = {c: counts[c] for c in histogram_channels(decoder, settings)}
             values, notes = resolve_thresholds(binary, settings)
-            found = {"values": values, "notes": list(notes)}
+            area = None
             if bench.post.voronoi_threshold is not None:
-                found["area"] = growth_threshold(
-                    bench.post.voronoi_threshold, lambda: counts[work.AREA]
+                area = float(
+                    growth_threshold(bench.post.voronoi_threshold, lambda: counts[work.AREA])
                 )
+            found = ThresholdsNote(values=dict(values), notes=list(notes), area=area)
             self.job.write_note("thresholds", found)
         # Flooding without a growth mask has something to say, too.
-        return (*found["notes"], *advice(self.bench.recipe.decoder, found["values"]))
+        return (*found.notes, *advice(self.bench.recipe.decoder, found.values))
 
     @property
     def thresholds(self) -> dict[str, float]:
         """Those that were settled on."""
-        found: dict[str, float] = (self.job.read_note("thresholds") or {})["values"]
-        return found
+        return dict(self.job.read_note("thresholds", ThresholdsNote).values)
 
     def find_seeds(self) -> int:
         """Seeds of all blocks, joined over their faces; gives how many there are."""
@@ -280,8 +293,8 @@ class ChunkImage:
         if not self.job.done("flood"):
             self.create(self.job.path / FLOODED, self.plan.shape, ids.dtype, kind="labels")
         count = int(self.job.open_table("seeds", "count"))
-        if count and self.job.read_note("halo") is None:
-            self.job.write_note("halo", {"pixels": self._measure_halo()})
+        if count and not self.job.has_note("halo"):
+            self.job.write_note("halo", HaloNote(pixels=self._measure_halo()))
         if count:  # without any seed nothing grows, wherever it could
             self.run_phase("flood", work.flood)
         sizes, n_uncertain = np.zeros(count + 1, np.int64), 0
@@ -341,15 +354,15 @@ class ChunkImage:
 
     def write_instances(self) -> None:
         """The decoded instances as a result."""
-        source = {"layer": FLOODED, "table": "flood/numbers"}
+        source = LayerNote(layer=FLOODED, table="flood/numbers")
         self._write_result("instances", work.write_instances, self.plan.instances, source)
 
     def write_processed(self) -> None:
         """The instances after all steps as a result; the note ``processed`` says what they are."""
-        source = self.job.read_note("processed") or {}
+        source = self.job.read_note("processed", LayerNote)
         self._write_result("processed", work.write_processed, self.plan.processed, source)
 
-    def _write_result(self, phase: str, do: Work, path: str, source: Mapping[str, Any]) -> None:
+    def _write_result(self, phase: str, do: Work, path: str, source: LayerNote) -> None:
         """Count instances and write them, with classes after that: only then they are known."""
         kind = self.job.open_table("flood", "numbers").dtype
         if "class" not in self.bench.names:
@@ -362,8 +375,10 @@ class ChunkImage:
         table = np.zeros(int(ids.max(initial=0)) + 1, classes.dtype)
         table[ids] = classes
         self.job.save_table(phase, "classes", table)
-        names = {"classes": f"{phase}/classes", "target": path}
-        self.job.write_note("classes", {**source, **names})
+        note = ClassesNote(
+            layer=source.layer, table=source.table, classes=f"{phase}/classes", target=path
+        )
+        self.job.write_note("classes", note)
         writing = f"{phase}-classes"
         if not self.job.done(writing):
             shape, both = (*self.plan.shape, 2), np.promote_types(kind, classes.dtype)
@@ -381,7 +396,7 @@ class ChunkImage:
         """Coarser levels of a result, and the metadata that make it one."""
         target = BlockArray.open(path)
         for level in range(1, len(target.levels)):
-            self.job.write_note("pyramid", {"path": path, "level": level})
+            self.job.write_note("pyramid", PyramidNote(path=path, level=level))
             self.run_phase(
                 f"{phase}-level{level}", work.build_level, len(list(target.blocks(level)))
             )
@@ -390,9 +405,9 @@ class ChunkImage:
     def colour(self, instances: str, picture: Path, match: Match) -> None:
         """Paint hits and misses of one threshold."""
         phase = f"colour-{picture.stem}"
-        names = {"match": f"{phase}.npz", "instances": instances, "picture": str(picture)}
-        save_arrays(self.job.path / names["match"], work.pack("match", match))
-        self.job.write_note("colour", names)
+        note = ColorNote(match=f"{phase}.npz", instances=instances, picture=str(picture))
+        save_arrays(self.job.path / note.match, work.pack("match", match))
+        self.job.write_note("colour", note)
         if not self.job.done(phase):
             self.create(picture, (*self.plan.shape, 3), np.uint8, names=("red", "green", "blue"))
         self.run_phase(phase, work.colour)

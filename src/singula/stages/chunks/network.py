@@ -15,6 +15,7 @@ from singula.boxes import Box
 from singula.config import Config
 from singula.data.patches import TilePlan
 from singula.errors import is_out_of_memory
+from singula.io.records import DeviceNote, FillNote
 from singula.models import receptive_radius
 from singula.prediction import BlockPredictor, block_halo, block_plan, max_tile_pixels
 from singula.prediction.predict import FloatArray
@@ -77,7 +78,8 @@ class SparingPredictor:
 def block_predictor(bench: Bench) -> SparingPredictor:
     """The network with its weights, on the device of this process."""
     config = bench.config
-    name = (bench.job.read_note(DEVICE) or {}).get("name", "cpu")
+    note = bench.job.find_note(DEVICE, DeviceNote)
+    name = "cpu" if note is None else note.name
     device = torch.device(name)
     if device.type == "cpu":
         use_cores(config.SYSTEM.NUM_CPUS)
@@ -87,8 +89,8 @@ def block_predictor(bench: Bench) -> SparingPredictor:
     predictor, _ = predictor_from(config, checkpoint, device, lambda line: None)
     if bench.scaling is None:
         raise RuntimeError("the normalisation is not settled")
-    note = bench.job.read_note("fill")
-    fill = None if note is None else np.array(note["values"], np.float64)
+    outside = bench.job.find_note("fill", FillNote)
+    fill = None if outside is None else np.array(outside.values, np.float64)
     settings = from_config.predict_settings(config, bench.shape)
     most = most_pixels(config, device, bench.plan.network)
     halo = bench.plan.halo

@@ -16,6 +16,7 @@ from singula.errors import StorageError, UserError, refuse_if_out_of_memory
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
 from singula.io.pairs import Pair
+from singula.io.records import DeviceNote, FinishedNote, RecountNote, StoredPlace
 from singula.io.results import ResultsTree
 from singula.runtime import release_memory
 from singula.scaleout import JobFolder
@@ -25,7 +26,7 @@ from singula.stages.chunks.budget import block_budget, block_shape, memory_of
 from singula.stages.chunks.finish import ChunkFinish
 from singula.stages.chunks.image import ChunkImage
 from singula.stages.chunks.network import DEVICE, cut_halo, halo_of
-from singula.stages.chunks.plan import Plan, StoredPlace
+from singula.stages.chunks.plan import Plan
 from singula.stages.chunks.told import as_bar, in_lines
 from singula.stages.finish import Finish
 from singula.stages.inputs import TestInputs, check_mask
@@ -147,7 +148,7 @@ class ChunkRun:
             plan = Plan.load(job)
             keys = self._keys(pair, checkpoint, inputs)
             if plan is not None and (plan.maps_key, plan.key) == keys:
-                going_on |= job.read_note(_DONE) is None
+                going_on |= not job.has_note(_DONE)
         if going_on:
             return
         keep = self.config.TEST.REUSE_PREDICTIONS
@@ -190,11 +191,11 @@ class ChunkRun:
                 device = (
                     "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
                 )
-                job.write_note(DEVICE, {"name": device})
+                job.write_note(DEVICE, DeviceNote(name=device))
                 told = as_bar if self.live else in_lines(self.notify)
                 image = ChunkImage(job, plan, runner, self.notify, self.finish.clock, told)
                 done = ChunkFinish(image, self.finish)
-                if job.read_note(_DONE) is None:
+                if not job.has_note(_DONE):
                     count = len(plan.grid)
                     self.notify(
                         f"  {pair.name}: {_sides(plan.shape)} pixels in "
@@ -208,7 +209,7 @@ class ChunkRun:
                     job.write_note(_DONE, done.summary())
                 image.clean()
                 release_memory()
-                return done.restore(job.read_note(_DONE) or {})
+                return done.restore(job.read_note(_DONE, FinishedNote))
         except StorageError:
             raise
         except UserError as error:
@@ -276,18 +277,18 @@ class ChunkRun:
         if before.key != plan.key or self._lost(job, before):
             job.forget_all_but(("maps", "values", "scaling", "fill"))
             # Filters and masks, through which maps were counted, may be others now.
-            job.write_note(RECOUNT, {})
+            job.write_note(RECOUNT, RecountNote())
         done = len(job.done("maps"))
         self.notify(
             f"  {plan.name}: {done} of {counted(len(before.grid), 'block')} predicted already"
         )
-        return replace(plan, block=before.block, halo=before.halo)
+        return plan.model_copy(update={"block": before.block, "halo": before.halo})
 
     def _lost(self, job: JobFolder, plan: Plan) -> bool:
         """Whether the results of a finished image were moved aside, or deleted."""
         made = self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE
         results = [path for path in (plan.instances, plan.processed) if made and path]
-        return job.read_note(_DONE) is not None and not all(Path(p).is_dir() for p in results)
+        return job.has_note(_DONE) and not all(Path(p).is_dir() for p in results)
 
 
 def runner_for(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.io.records import LayerNote
 from singula.measure import Shapes, measurements
 from singula.postprocess.border import Ids
 from singula.postprocess.holes import Gaps, enclosed
@@ -42,7 +43,7 @@ def process(image: ChunkImage, decoded: pd.DataFrame) -> pd.DataFrame | None:
         Measurements afterwards; None where no step changed anything.
     """
     post, phase = image.bench.post, "instances"
-    image.job.write_note("processed", {"layer": FLOODED, "table": "flood/numbers"})
+    image.job.write_note("processed", LayerNote(layer=FLOODED, table="flood/numbers"))
     changed = False
     if post.repair_size is not None:
         changed |= _repair(image, post.repair_size)
@@ -77,7 +78,7 @@ def _repair(image: ChunkImage, size: int) -> bool:
     becomes = np.arange(int(numbers.max(initial=0)) + 1, dtype=numbers.dtype)
     becomes[plan.ids] = plan.targets
     job.save_table("repair", "numbers", becomes[numbers])
-    job.write_note("processed", {"layer": FLOODED, "table": "repair/numbers"})
+    job.write_note("processed", LayerNote(layer=FLOODED, table="repair/numbers"))
     image.run_phase("gaps", work.find_gaps)
     gaps = Gaps.merge([work.unpack(Gaps, "gaps", r) for r in image.records("gaps")])
     holes = enclosed(gaps, plan.repaired)
@@ -93,7 +94,7 @@ def _change_pixels(image: ChunkImage, phase: str, do: Work, layer: str) -> int:
         kind = image.job.open_table("flood", "numbers").dtype
         image.create(image.job.path / layer, image.plan.shape, kind, kind="labels")
     image.run_phase(phase, do)
-    image.job.write_note("processed", {"layer": layer, "table": ""})
+    image.job.write_note("processed", LayerNote(layer=layer, table=""))
     return sum(int(record.get("unproved", 0)) for record in image.records(phase))
 
 
@@ -108,16 +109,16 @@ def _tell(image: ChunkImage, n_uncertain: int) -> None:
 
 def remove_ids(image: ChunkImage, gone: Array) -> None:
     """Take instances out of the image that the note ``processed`` names."""
-    note = image.job.read_note("processed") or {}
-    if note["table"]:
-        phase, _, name = note["table"].partition("/")
+    note = image.job.read_note("processed", LayerNote)
+    if note.table:
+        phase, _, name = note.table.partition("/")
         numbers = np.array(image.job.open_table(phase, name))
     else:
         decoded = image.job.open_table("flood", "numbers")
         numbers = np.arange(int(decoded.max(initial=0)) + 1, dtype=decoded.dtype)
     numbers[np.isin(numbers, gone)] = 0
     image.job.save_table("processed", "numbers", numbers)
-    image.job.write_note("processed", {**note, "table": "processed/numbers"})
+    image.job.write_note("processed", LayerNote(layer=note.layer, table="processed/numbers"))
 
 
 def measured(image: ChunkImage, phase: str) -> pd.DataFrame:

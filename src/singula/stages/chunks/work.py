@@ -20,6 +20,7 @@ from singula.evaluate.overlap import Overlap, overlap
 from singula.instances import histogram
 from singula.instances.blockwise import flood_part, no_seeds, nothing_grows, seed_part
 from singula.instances.watershed import labels_at_border
+from singula.io.records import ClassesNote, ColorNote, HaloNote, LayerNote, PyramidNote
 from singula.measure import shapes
 from singula.measure.morphology import HALO
 from singula.postprocess import Block, border_ids, extents
@@ -146,7 +147,7 @@ def flood(folder: Path, number: int) -> Record:
     """Instances of the block before small ones are removed, and how many pixels each has here."""
     own = bench(folder)
     box = own.box(number)
-    halo = tuple((own.job.read_note("halo") or {})["pixels"])
+    halo = tuple(own.job.read_note("halo", HaloNote).pixels)
     if not own.job.load("seeds", number)["alive"]:
         none = np.zeros(0, np.int64)
         return {"ids": none, "pixels": none, "at_border": none}
@@ -181,21 +182,21 @@ def write_instances(folder: Path, number: int) -> Record:
 def write_processed(folder: Path, number: int) -> Record:
     """The instances after all steps, likewise."""
     own = bench(folder)
-    source = own.job.read_note("processed") or {}
-    return _finish_block(own, number, source["layer"], source["table"], own.plan.processed)
+    source = own.job.read_note("processed", LayerNote)
+    return _finish_block(own, number, source.layer, source.table, own.plan.processed)
 
 
 def grow(folder: Path, number: int) -> Record:
     """Let the instances of the block grow until they touch, over the foreground."""
     own = bench(folder)
     core, shape = own.box(number), own.shape
-    note = own.job.read_note("processed") or {}
-    halo: Sequence[int] = (own.job.read_note("halo") or {})["pixels"]
+    note = own.job.read_note("processed", LayerNote)
+    halo: Sequence[int] = own.job.read_note("halo", HaloNote).pixels
     limit = own.growth_threshold
     while True:
         outer = grown(core, halo, shape)
         block = Block(local(core, outer), tuple(part.start for part in outer), shape)
-        labels = own.read_layer(note["layer"], note["table"], outer)
+        labels = own.read_layer(note.layer, note.table, outer)
         area = growth_foreground(own.read_maps(outer)) > limit
         part = voronoi_block(labels, area, block, spacing=own.plan.spacing)
         n_uncertain = int(np.count_nonzero(~part.proved))
@@ -235,9 +236,9 @@ def fill_gaps(folder: Path, number: int) -> Record:
 
 def _changed_around(own: Bench, number: int, halo: int) -> tuple[Array, Block]:
     """Instances of a block and around it, as the last step left them."""
-    note = own.job.read_note("processed") or {}
+    note = own.job.read_note("processed", LayerNote)
     outer, block = own.around(number, halo)
-    return own.read_layer(note["layer"], note["table"], outer), block
+    return own.read_layer(note.layer, note.table, outer), block
 
 
 def count_changed(folder: Path, number: int) -> Record:
@@ -252,15 +253,15 @@ def count_changed(folder: Path, number: int) -> Record:
 def colour(folder: Path, number: int) -> Record:
     """Hits and misses of the block, painted; the note ``colour`` says of which instances."""
     own = bench(folder)
-    note = own.job.read_note("colour") or {}
+    note = own.job.read_note("colour", ColorNote)
     box = own.box(number)
     if own.truth is None:
         raise RuntimeError("there are no labels")
-    match = unpack(Match, "match", load_arrays(own.job.path / note["match"]))
-    truth, found = own.truth.read(box)[..., 0], own.output(note["instances"]).read_ids(box)
+    match = unpack(Match, "match", load_arrays(own.job.path / note.match))
+    truth, found = own.truth.read(box)[..., 0], own.output(note.instances).read_ids(box)
     picture = colour_associations(truth, found, match)
     if picture.any():
-        own.output(note["picture"]).write(box, picture)
+        own.output(note.picture).write(box, picture)
     return {}
 
 
@@ -292,13 +293,13 @@ def _finish_block(own: Bench, number: int, layer: str, table: str, target: str) 
 def write_classes(folder: Path, number: int) -> Record:
     """Instances of the block with the class of each; the note ``classes`` says of which layer."""
     own = bench(folder)
-    note = own.job.read_note("classes") or {}
+    note = own.job.read_note("classes", ClassesNote)
     box = own.box(number)
-    labels = own.read_layer(note["layer"], note["table"], box)
+    labels = own.read_layer(note.layer, note.table, box)
     if labels.any():
-        phase, _, name = note["classes"].partition("/")
+        phase, _, name = note.classes.partition("/")
         classes = own.job.open_table(phase, name)[labels]
-        own.output(note["target"]).write(box, np.stack([labels, classes], -1))
+        own.output(note.target).write(box, np.stack([labels, classes], -1))
     return {}
 
 
@@ -328,8 +329,8 @@ def overlap_in(record: Mapping[str, Array], prefix: str = "overlap") -> Overlap:
 def build_level(folder: Path, number: int) -> Record:
     """One box of a coarser level of an image; the note ``pyramid`` says of which."""
     own = bench(folder)
-    note = own.job.read_note("pyramid") or {}
-    target, level = own.output(note["path"]), int(note["level"])
+    note = own.job.read_note("pyramid", PyramidNote)
+    target, level = own.output(note.path), note.level
     boxes = list(target.blocks(level))
     target.build_level(level, boxes[number])
     return {"shape": np.array(shape_of(boxes[number]))}

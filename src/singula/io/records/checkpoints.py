@@ -1,84 +1,25 @@
-"""Formats of the files that Singula writes and reads back, one model each.
-
-`singula.io.record_files` reads and writes them. A field that is declared `Ignorable` is left out,
-with a warning, if its value is invalid; any other invalid field is an error.
-"""
+"""Descriptions in checkpoints."""
 
 from __future__ import annotations
 
-from math import inf
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-T = TypeVar("T")
-IGNORABLE = "ignored if invalid"
-Ignorable = Annotated[T, IGNORABLE]
-_LARGEST = 2**63 - 1
-Count = Annotated[int, Field(ge=0, le=_LARGEST)]
-Positive = Annotated[int, Field(ge=1, le=_LARGEST)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-NotNaN = Annotated[float, Field(ge=-inf)]  # limits of values may be infinite
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{16,64}$")]
-
-
-class StoredRecord(BaseModel):
-    """A JSON document, or a line of a file with one document per line.
-
-    Attributes
-    ----------
-    newest : int
-        Version of the format that this version of Singula writes; later ones are refused.
-    format : int
-        Version of the format; files without it have version 1.
-    """
-
-    model_config = ConfigDict(
-        strict=True,
-        frozen=True,
-        extra="ignore",
-        ser_json_inf_nan="constants",
-        protected_namespaces=(),
-    )
-    newest: ClassVar[int] = 1
-    format: Positive = 1
+from singula.io.records.base import (
+    LARGEST,
+    Count,
+    Digest,
+    Finite,
+    Ignorable,
+    NotNaN,
+    Part,
+    Positive,
+    StoredRecord,
+)
 
 
-class _Part(BaseModel):
-    model_config = StoredRecord.model_config
-
-
-# Lock files: `singula.io.run_lock`.
-
-
-class LockRecord(StoredRecord):
-    """Process that holds a lock.
-
-    Parameters
-    ----------
-    task : str
-        What the process does: ``run``, ``tune``, ``export`` …; empty if it is not known.
-    pid : int
-        Number of the process; 0 if it is not known.
-    host : str
-        Name of its computer.
-    command : str
-        Its command line.
-    started : str
-        Time at which it took the lock, UTC.
-    """
-
-    task: str = ""
-    pid: Count = 0
-    host: str = ""
-    command: str = ""
-    started: str = ""
-
-
-# Checkpoints: the description next to the weights.
-
-
-class TransformerRecord(_Part):
+class TransformerRecord(Part):
     """Settings of UNETR's transformer; see `singula.models.TransformerSettings`."""
 
     model_config = ConfigDict(**{**StoredRecord.model_config, "extra": "forbid"})
@@ -92,10 +33,10 @@ class TransformerRecord(_Part):
     filters: Positive = 16
     activation: str = "relu"
     kernel: Positive = 3
-    patch: list[Positive] = []
+    patch: list[Positive] = Field(default_factory=list)
 
 
-class NetworkRecord(_Part):
+class NetworkRecord(Part):
     """Settings of a network; see `singula.models.ModelSettings`."""
 
     model_config = ConfigDict(**{**StoredRecord.model_config, "extra": "forbid"})
@@ -104,9 +45,9 @@ class NetworkRecord(_Part):
     out_channels: Positive
     n_classes: Count = 0
     architecture: str = "unet"
-    feature_maps: list[Positive] = []
-    dropout: list[Finite] = []
-    z_down: list[Count] = []
+    feature_maps: list[Positive] = Field(default_factory=list)
+    dropout: list[Finite] = Field(default_factory=list)
+    z_down: list[Count] = Field(default_factory=list)
     batch_norm: bool = True
     kernel: Positive = 3
     upsample: str = ""
@@ -114,7 +55,7 @@ class NetworkRecord(_Part):
     transformer: TransformerRecord = TransformerRecord()
 
 
-class NormalizerRecord(_Part):
+class NormalizerRecord(Part):
     """Normalization of the images; see `singula.data.normalize.Normalizer`."""
 
     kind: Literal["div", "scale_range", "custom"]
@@ -123,14 +64,14 @@ class NormalizerRecord(_Part):
     statistics: dict[str, Annotated[list[NotNaN], Field(min_length=1)]] | None
 
 
-class ReferenceRecord(_Part):
+class ReferenceRecord(Part):
     """Distribution of values of the reference images, per channel."""
 
     values: list[list[Finite]]
     quantiles: list[list[Finite]]
 
 
-class TunedRecord(_Part):
+class TunedRecord(Part):
     """Thresholds that `singula tune` found, and their scores."""
 
     thresholds: dict[str, Finite | Literal["auto", "manual"]]
@@ -140,16 +81,16 @@ class TunedRecord(_Part):
     after: float | None = None
 
 
-class BestEpoch(_Part):
+class BestEpoch(Part):
     """The best epoch so far."""
 
     best: Finite | None
-    best_epoch: Annotated[int, Field(ge=-1, le=_LARGEST)]
+    best_epoch: Annotated[int, Field(ge=-1, le=LARGEST)]
     bad_epochs: Count
     monitor: str | None = None
 
 
-class OptimizerRecord(_Part):
+class OptimizerRecord(Part):
     """Optimizer and schedule with which a training began."""
 
     name: str
@@ -159,7 +100,7 @@ class OptimizerRecord(_Part):
     schedule: str
 
 
-class EpochHistory(_Part):
+class EpochHistory(Part):
     """Losses and scores of an epoch."""
 
     model_config = ConfigDict(**{**StoredRecord.model_config, "extra": "allow"})
@@ -169,7 +110,7 @@ class EpochHistory(_Part):
     train_loss: float
 
 
-class TrainingState(_Part):
+class TrainingState(Part):
     """State of a training, without weights."""
 
     history: list[EpochHistory]
@@ -193,7 +134,7 @@ class CheckpointInfo(StoredRecord):
     version: Ignorable[str] = ""
     model: NetworkRecord | None = None
     channels: str | None = None
-    outputs: Ignorable[list[dict[str, Any]]] = []
+    outputs: Ignorable[list[dict[str, Any]]] = Field(default_factory=list)
     normalizer: NormalizerRecord | None = None
     config: str | None = None
     reference: ReferenceRecord | None = None
@@ -204,5 +145,5 @@ class CheckpointInfo(StoredRecord):
 class TrainerState(StoredRecord):
     """How far the training of a checkpoint is."""
 
-    epoch: Annotated[int, Field(ge=-1, le=_LARGEST)] = -1
+    epoch: Annotated[int, Field(ge=-1, le=LARGEST)] = -1
     global_step: Count = 0
