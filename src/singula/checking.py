@@ -18,6 +18,7 @@ from singula.inspection import (
     write_page,
 )
 from singula.io.run_lock import check_free, output_locks
+from singula.paths import user_path
 from singula.words import counted
 
 Notify = Callable[[str], None]
@@ -72,10 +73,13 @@ def check_data(
             else "nothing to check was given",
             "singula check DATASET, or singula check --config FILE",
         )
+    dataset = None if dataset is None else user_path(dataset, "dataset")
     if fix is not None:
+        fix = user_path(fix, "--fix", "output folder")
         check_target(fix)
         check_free(output_locks(fix))
     if html is not None:
+        html = user_path(html, "--html", "output file")
         check_page(html)
     config, progress = None, notify if live else None
     if config_file is not None:

@@ -18,6 +18,7 @@ from singula.io.pairs import Pair
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_text
 from singula.io.written import foreign_files, protect
+from singula.paths import user_path
 from singula.training.speed import TrainingSpeed
 from singula.words import counted
 from singula.workflow import Job, RunReport, run
@@ -305,6 +306,7 @@ def run_demo(
         ``demo.changed_files``: files in it were changed since a demonstration wrote them.
     """
     settings = (QUICK if quick else DEMOS)[ndim]
+    output = user_path(output, "--output", "output folder")
     _check_place(output)
     folder = output / f"{ndim}d"
     # The lock is next to the folder, which must be empty or marked.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from singula.errors import UserError
 from singula.io.write import write_text
 from singula.io.written import foreign_files, protect
+from singula.paths import user_name, user_path
 from singula.runtime import prepare_process
 from singula.words import counted, install_command
 
@@ -120,10 +121,16 @@ def choose_data(
             )
         if test_labels.strip() and not test_images.strip():
             raise UserError("test_labels are given, but no test_images", "give both, or neither")
-        parts = (Folders("train", _folder(train_images), _folder(train_labels)),)
+        parts = (
+            Folders(
+                "train",
+                _folder(train_images, "train_images"),
+                _folder(train_labels, "train_labels"),
+            ),
+        )
         if test_images.strip():
-            labels = _folder(test_labels) if test_labels.strip() else None
-            parts += (Folders("test", _folder(test_images), labels),)
+            labels = _folder(test_labels, "test_labels") if test_labels.strip() else None
+            parts += (Folders("test", _folder(test_images, "test_images"), labels),)
     for found in parts:
         print(f"{found.name}: {counted(len(found.pairs(print)), 'image')} in {found.images}")
     _preview(parts[0], ndim)
@@ -161,7 +168,8 @@ def prepare(
     Told
         A file of that name that no notebook wrote, or that was changed; data that cannot be used.
     """
-    target = _folder(output) / f"{name.strip() or 'cells'}.yaml"
+    stem = user_name(name.strip() or "cells", "name")
+    target = _folder(output, "output") / f"{stem}.yaml"
     with protect([target.parent], print):
         if any(foreign_files(target)):
             raise UserError(
@@ -280,8 +288,8 @@ def predict(report: RunReport, images: str, output: str) -> None:
         return
     from singula.loaded import gather_images, load, plan_predictions, predict_files
 
-    folder = _folder(output)
-    files = gather_images([_folder(images)])
+    folder = _folder(output, "output")
+    files = gather_images([_folder(images, "images")])
     model = load(report.tree.run)
     tasks = plan_predictions(model, files, folder, tables=True)
     with protect([folder], print):  # the cell may be run again
@@ -338,8 +346,8 @@ def _answered(proposal: Proposal, find: str, classes: str) -> tuple[Choice, ...]
     return tuple(choices)
 
 
-def _folder(path: str) -> Path:
-    return Path(path.strip()).expanduser()
+def _folder(path: str, name: str) -> Path:
+    return user_path(path.strip() or ".", name)
 
 
 def _preview(part: Folders, ndim: int) -> None:

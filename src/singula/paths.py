@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -197,6 +198,17 @@ def user_name(value: object, name: str) -> str:
         )
     _refuse(name, value, "a name for files", name_problem(value))
     return value
+
+
+def as_name(text: str) -> str:
+    r"""Turn a text from the metadata of a file into a part of file names.
+
+    Examples
+    --------
+    >>> as_name("A/1\0")
+    'A_1_'
+    """
+    return re.sub("[/\\\\\0-\x1f\x7f\ud800-\udfff]", "_", text)
 
 
 def _refuse(name: str, text: str, expected: str, problem: Problem | None) -> None:

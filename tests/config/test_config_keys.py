@@ -78,7 +78,7 @@ def test_every_key_is_described() -> None:
         assert key.allowed, key.name
     table = key_table()
     assert table["TRAIN.LR"].allowed == "a number > 0"
-    assert table["TRAIN.PATIENCE"].allowed == "an integer ≥ 1, or -1"
+    assert table["TRAIN.PATIENCE"].allowed == "an integer in [1, 1\u202f000\u202f000], or -1"
     assert table["DATA.TRAIN.OVERLAP"].allowed == "a list of numbers in [0, 1)"
     assert table["DATA.TRAIN.OVERLAP"].type == "list of float"
     assert table["AUGMENTOR.MB_KERNEL"].type == "(int, int)"

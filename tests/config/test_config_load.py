@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from singula.config import config_from_dict, load_config
 from singula.config.keys import key_table
 from singula.errors import UserError
+from singula.paths import path_problem
 
 Write = Callable[[str], Path]
 Lines = Callable[..., list[str]]
@@ -316,16 +317,17 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
         {},
         optional={
             "TRAIN.LR": st.floats(1e-30, 1e30, exclude_min=True),
-            "TRAIN.EPOCHS": st.integers(1, 10**9),
+            "TRAIN.EPOCHS": st.integers(1, 10**6),
             "TRAIN.VERBOSE": st.booleans(),
             "TRAIN.CHECKPOINT_MONITOR": st.sampled_from(["val_loss", "train_loss"]),
-            "DATA.TRAIN.PATH": TEXTS,
+            "DATA.TRAIN.PATH": TEXTS.filter(lambda text: not text or path_problem(text) is None),
             "DATA.PATCH_SIZE": st.sampled_from(["(64, 64, 2)", (32, 48, 1)]),
             "PROBLEM.INSTANCE_SEG.DATA_CHANNELS": st.sampled_from(
                 key_table()["PROBLEM.INSTANCE_SEG.DATA_CHANNELS"].choices
             ),
             "AUGMENTOR.GC_GAMMA": st.tuples(st.floats(0.1, 1), st.floats(1, 9)),
-            "DATA.PREPROCESS.CANNY.LOW_THRESHOLD": st.none() | st.floats(-9, 9),
+            "DATA.PREPROCESS.CANNY.LOW_THRESHOLD": st.none()
+            | st.floats(-9, 9).map(lambda number: round(number, 6)),
         },
     )
 )

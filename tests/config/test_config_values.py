@@ -79,21 +79,41 @@ def test_spelling(key: str, written: object, read: object) -> None:
         ("TRAIN.LR", 10**400, "a number > 0"),
         ("TRAIN.LR", None, "a number > 0"),
         ("TRAIN.LR", [1e-4], "a number > 0"),
-        ("TRAIN.EPOCHS", 2.5, "an integer ≥ 1"),
-        ("TRAIN.EPOCHS", "two", "an integer ≥ 1"),
-        ("TRAIN.PATIENCE", 0, "an integer ≥ 1, or -1"),
+        ("TRAIN.EPOCHS", 2.5, "an integer in [1, 1\u202f000\u202f000]"),
+        ("TRAIN.EPOCHS", "two", "an integer in [1, 1\u202f000\u202f000]"),
+        ("TRAIN.PATIENCE", 0, "an integer in [1, 1\u202f000\u202f000], or -1"),
         ("TRAIN.VERBOSE", 1, "true or false"),
         ("TRAIN.VERBOSE", 0, "true or false"),
         ("TRAIN.VERBOSE", "maybe", "true or false"),
-        ("DATA.PATCH_SIZE", "256", "a list of integers ≥ 1, 3 to 4 of them"),
-        ("DATA.PATCH_SIZE", "(256, 256, 0)", "a list of integers ≥ 1, 3 to 4 of them"),
-        ("DATA.PATCH_SIZE", "(256, x, 1)", "a list of integers ≥ 1, 3 to 4 of them"),
-        ("DATA.PATCH_SIZE", "(" * 5000, "a list of integers ≥ 1, 3 to 4 of them"),
+        (
+            "DATA.PATCH_SIZE",
+            "256",
+            "a list of integers in [1, 1\u202f000\u202f000], 3 to 4 of them",
+        ),
+        (
+            "DATA.PATCH_SIZE",
+            "(256, 256, 0)",
+            "a list of integers in [1, 1\u202f000\u202f000], 3 to 4 of them",
+        ),
+        (
+            "DATA.PATCH_SIZE",
+            "(256, x, 1)",
+            "a list of integers in [1, 1\u202f000\u202f000], 3 to 4 of them",
+        ),
+        (
+            "DATA.PATCH_SIZE",
+            "(" * 5000,
+            "a list of integers in [1, 1\u202f000\u202f000], 3 to 4 of them",
+        ),
         ("DATA.TEST.OVERLAP", "(0, 1)", "a list of numbers in [0, 1)"),
-        ("DATA.TEST.RESOLUTION", "(0, 1)", "a list of numbers > 0, or -1"),
+        (
+            "DATA.TEST.RESOLUTION",
+            "(0, 1)",
+            "a list of numbers in [1e-09, 1\u202f000\u202f000\u202f000], or -1",
+        ),
         ("MODEL.Z_DOWN", "(3, 1, 1, 1)", "a list of integers in [0, 2]"),
-        ("AUGMENTOR.ZOOM_RANGE", "(1.2, 0.8)", "two numbers > 0"),
-        ("AUGMENTOR.ZOOM_RANGE", "(0.8, 1.0, 1.2)", "two numbers > 0"),
+        ("AUGMENTOR.ZOOM_RANGE", "(1.2, 0.8)", "two numbers in [0.01, 100]"),
+        ("AUGMENTOR.ZOOM_RANGE", "(0.8, 1.0, 1.2)", "two numbers in [0.01, 100]"),
         ("DATA.PREPROCESS.CANNY.LOW_THRESHOLD", "few", "a number, or None"),
         ("TRAIN.OPTIMIZER", 3, "'SGD', 'ADAM', 'ADAMW'"),
         ("DATA.TRAIN.PATH", 2024, "text (put it in quotes)"),
@@ -128,7 +148,7 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @few
-@given(st.floats(min_value=1e-300, max_value=1e300))
+@given(st.floats(min_value=1e-37, max_value=1e38))
 def test_numbers_survive_as_text(number: float) -> None:
     assert value("TRAIN.LR", repr(number)) == number
     assert value("TRAIN.LR", f"{number:.17E}") == number

@@ -6,17 +6,26 @@ import socket
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from typer.main import get_command
 
+from singula.checking import check_data
 from singula.cli import app, run_app
 from singula.config import config_from_dict, load_config
 from singula.config.schema import Config
 from singula.config.schema_base import Section
 from singula.config.values import Folder, Name
+from singula.demonstration import run_demo
 from singula.errors import UserError
+from singula.exports import export
+from singula.gui.guard import Guard
 from singula.io.results import ResultsTree
+from singula.loaded import gather_images, load
 from singula.paths import PathKind, open_regular, read_text_file, user_name, user_path
+from singula.propose.report import init_dataset
+from singula.report.build import build_report
+from singula.tuning import tune
 
 
 def _fifo(path: Path) -> None:
@@ -304,3 +313,43 @@ def test_every_key_of_a_path_is_validated(key: str) -> None:
             config_from_dict({**good, key: value})
         assert f"{key}: found" in error.value.message, text
         error.value.message.encode()
+
+
+def _check(**paths: object) -> object:
+    return check_data(**{"dataset": None, "config_file": None, "notify": print, **paths})
+
+
+FUNCTIONS: dict[str, Any] = {
+    "load_config: path": load_config,
+    "load: run_or_checkpoint": load,
+    "export: source": lambda path: export(path, "csv"),
+    "export: output": lambda path: export(np.eye(8, dtype=np.uint8), "csv", path),
+    "tune: run": tune,
+    "build_report: run": build_report,
+    "gather_images: images": lambda path: gather_images([path]),
+    "init_dataset: dataset": lambda path: init_dataset(path, "a.yaml", minutes=1, notify=print),
+    "init_dataset: output": lambda path: init_dataset(".", path, minutes=1, notify=print),
+    "check_data: dataset": lambda path: _check(dataset=path),
+    "check_data: config_file": lambda path: _check(config_file=path),
+    "check_data: fix": lambda path: _check(dataset=".", fix=path),
+    "check_data: html": lambda path: _check(dataset=".", html=path),
+    "run_demo: output": lambda path: run_demo(path, 2, quick=True, live=False, notify=print),
+    "Guard: root": lambda path: Guard.of([path]),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_path_of_a_function_is_validated(
+    function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text, (value, code) in TEXTS.items():
+        for given in (value, Path(value)) if value else (value,):
+            with pytest.raises(UserError) as error:
+                FUNCTIONS[function](given)
+            assert error.value.code == code, text
+    for number in (3, b"cells", ["cells"]):
+        with pytest.raises(UserError) as error:
+            FUNCTIONS[function](number)
+        assert error.value.code == "paths.type"
+    assert not list(tmp_path.iterdir())

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any, get_args
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
-from singula.config import config_from_dict, load_config
+from singula.config import Config, config_from_dict, known_keys, load_config
 from singula.config.source import mapping_from_yaml, parse_yaml
+from singula.config.translate import REMOVE
+from singula.config.values import OffOr
+from singula.data.dataset import PatchDataset, Sample
+from singula.data.normalize import Normalizer
+from singula.data.preprocess import preprocess
 from singula.errors import UserError
+from singula.exports import export
+from singula.io.image import check_spacing
+from singula.io.units import check_unit
+from singula.models import build_model
+from singula.paths import as_name
 from singula.runtime import check_launcher, launcher_number, thread_limit
 from singula.scaleout.dask_way import check_way
+from singula.stages import settings as st
+from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
+from singula.stages.post import post_settings
+from singula.stages.reading import preprocess_settings
+from singula.stages.seed import run_seed
+from singula.words import show
 from singula.workflow import Job, run
 
 TAGS = (
@@ -239,3 +263,237 @@ def test_protocols_that_are_not_set_up(way: str) -> None:
     with pytest.raises(UserError) as error:
         check_way(way)
     assert error.value.code in ("dask.encryption", "dask.library_missing")
+
+
+NUMERIC = [key.name for key in known_keys() if re.search("int|float", key.type)]
+HOSTILE = (
+    math.nan, math.inf, -math.inf, -1, 0, 1e-300, 1e300, 10**4000, -(10**4000), 10**5000, 2**31,
+    2**63, 2**64, True, "1e3", "1e400", "0x10", "nan", "", [], {}, None, b"1", [[]], [None],
+    [math.nan] * 3, [10**4000] * 3, [1] * 20_000,
+)  # fmt: skip
+BASE = {
+    "PROBLEM.NDIM": "3D",
+    "DATA.PATCH_SIZE": (4, 16, 16, 1),
+    "DATA.EXTRACT_RANDOM_PATCH": True,
+    "MODEL.FEATURE_MAPS": (2, 4),
+    "MODEL.Z_DOWN": (1,),
+    "LOSS.TYPE": "W_CE_DICE",
+    "TRAIN.ENABLE": True,
+    "TEST.ENABLE": True,
+}
+SWITCHES = {
+    "AUGMENTOR": {
+        "AUGMENTOR.ENABLE": True,
+        "AUGMENTOR.DA_PROB": 1,
+        **{f"AUGMENTOR.{name}": True for name in (*CHANGE_OF_KEY, "RANDOM_ROT", "SHEAR", "ZOOM",
+           "SHIFT", "ELASTIC", "MISALIGNMENT")
+           if name not in ("GRAYSCALE", "CHANNEL_SHUFFLE")},
+    },
+    "DATA": {
+        "DATA.PROBABILITY_MAP": True,
+        "DATA.NORMALIZATION.PERC_CLIP": True,
+        "DATA.NORMALIZATION.PERC_LOWER": 1,
+        "DATA.NORMALIZATION.PERC_UPPER": 99,
+        "DATA.PREPROCESS.TRAIN": True,
+        **{f"DATA.PREPROCESS.{name}.ENABLE": True
+           for name in ("GAUSSIAN_BLUR", "MEDIAN_BLUR", "CLAHE", "CANNY")},
+    },
+    "MODEL": {},
+    "UNETR": {"MODEL.ARCHITECTURE": "unetr", "DATA.PATCH_SIZE": (16, 16, 16, 1),
+              "MODEL.VIT_TOKEN_SIZE": 8, "MODEL.VIT_EMBED_DIM": 12, "MODEL.VIT_NUM_LAYERS": 4,
+              "MODEL.VIT_NUM_HEADS": 2, "MODEL.UNETR_VIT_HIDD_MULT": 1},
+}  # fmt: skip
+
+
+def _switches(name: str) -> dict[str, object]:
+    if name == f"{REMOVE}.VALUES":
+        return {**BASE, f"{REMOVE}.PROPS": [["npixels"]], f"{REMOVE}.SIGN": [["gt"]]}
+    group = "UNETR" if "VIT" in name or "UNETR" in name else name.partition(".")[0]
+    return {**BASE, **SWITCHES.get(group, {})}
+
+
+def _bounds(annotation: Any, metadata: Iterable[Any]) -> Iterator[float]:
+    """Yield the bounds that the schema declares for a number, or for the numbers of a list."""
+    for note in metadata:
+        notes = note.bounds if isinstance(note, OffOr) else [note]
+        for one in notes:
+            yield from (getattr(one, end) for end in ("ge", "gt", "le", "lt") if hasattr(one, end))
+    for part in get_args(annotation):
+        yield from _bounds(part, getattr(part, "__metadata__", ()))
+
+
+def _values(name: str) -> list[object]:
+    """Return hostile values, and both sides of each declared bound, in the shape of the default."""
+    *sections, last = name.split(".")
+    part = functools.reduce(lambda part, step: getattr(part, step), sections, Config())
+    field = type(part).model_fields[last]
+    default = Config().dotted()[name]
+    numbers = [*HOSTILE]
+    for bound in _bounds(field.annotation, field.metadata):
+        numbers += [bound, bound - 1, bound + 1, bound * (1 + 1e-9), bound * (1 - 1e-9)]
+    if not isinstance(default, tuple):
+        return numbers
+    lengths = {len(default) or 1, 3, 4 if name == "DATA.PATCH_SIZE" else 3}
+    lists = [[v] * n for v in numbers if isinstance(v, int | float) for n in lengths]
+    return [*numbers, *lists, *([[v]] for v in numbers if isinstance(v, int | float))]
+
+
+def _use(config: Config, name: str) -> None:
+    """Make everything that a run makes of the settings before its first step; small arrays."""
+    st.instance_loss(config), st.optimiser_settings(config), st.decode_settings(config)
+    st.fit_settings(config, run_seed(config, 1), workers=0, live=False)
+    st.tile_plan(config, st.model_settings(config)), st.predict_settings(config, (8, 64, 64))
+    post_settings(config), check_spacing(st.spacing(config, "TEST") or 1, config.ndim)
+    if name.startswith("MODEL."):
+        with torch.device("meta"):
+            build_model(st.model_settings(config))
+        return
+    if name.startswith("SYSTEM.SEED"):
+        torch.Generator().manual_seed(run_seed(config, 1))
+    if not name.startswith(("AUGMENTOR.", "DATA.", "PROBLEM.")) or name.endswith("PATCH_SIZE"):
+        return
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (4, 24, 24, 1)).astype(np.uint8)
+    labels = np.zeros(image.shape, np.uint16)
+    labels[1:3, 4:12, 4:12] = 1
+    if not name.startswith("AUGMENTOR."):
+        image = preprocess(image, preprocess_settings(config))
+    patches = replace(st.patch_settings(config, "TRAIN"), replicate=1)
+    items = PatchDataset(
+        [Sample("cells", image, labels)],
+        patches,
+        st.normalizer(config),
+        st.encode_settings(config, "TRAIN"),
+        augment_settings(config),
+        run_seed(config, 1),
+    )
+    if not items.places:
+        return
+    item = items[(0, 0)]
+    assert all(torch.isfinite(value).all() for value in item.values()), "not finite"
+
+
+@pytest.mark.parametrize("name", NUMERIC)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_every_number_is_usable_or_refused_by_its_key(name: str) -> None:
+    accepted = 0
+    for value in _values(name):
+        try:
+            config = config_from_dict({**_switches(name), name: value})
+        except UserError as error:
+            named = name in error.message
+        else:
+            named = None
+        assert named is not False, show(value)
+        if named:
+            continue
+        accepted += 1
+        with suppress(UserError):
+            _use(config, name)
+    assert accepted
+
+
+ZERO_WEIGHTS = [
+    {"PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS": (0, 0)},
+    {"PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS": (0, 0, 0), "MODEL.N_CLASSES": 3},
+    {"LOSS.WEIGHTS": (0, 0), "LOSS.TYPE": "W_CE_DICE"},
+    {"LOSS.CLASS_WEIGHTS": (0, 0), "LOSS.CLASS_REBALANCE": "manual"},
+    {
+        "DATA.W_FOREGROUND": 0,
+        "DATA.W_BACKGROUND": 0,
+        "DATA.PROBABILITY_MAP": True,
+        "DATA.EXTRACT_RANDOM_PATCH": True,
+    },
+]
+
+
+@pytest.mark.parametrize("values", ZERO_WEIGHTS, ids=lambda values: next(iter(values)))
+def test_weights_that_are_all_0(values: dict[str, object]) -> None:
+    with pytest.raises(UserError) as error:
+        config_from_dict({"TRAIN.ENABLE": True, **values})
+    assert next(iter(values)) in error.value.message
+
+
+TOO_LARGE = {
+    "DATA.PATCH_SIZE": {"DATA.PATCH_SIZE": (2**18, 2**18, 1)},
+    "MODEL.FEATURE_MAPS": {"MODEL.FEATURE_MAPS": (10_000, 10_000), "MODEL.KERNEL_SIZE": 99},
+    "MODEL.VIT_EMBED_DIM": {
+        "MODEL.ARCHITECTURE": "unetr", "MODEL.VIT_EMBED_DIM": 10_000, "MODEL.VIT_NUM_LAYERS": 100,
+        "MODEL.VIT_NUM_HEADS": 10,
+    },
+    "MODEL.UNETR_VIT_NUM_FILTERS": {
+        "MODEL.ARCHITECTURE": "unetr", "MODEL.UNETR_VIT_NUM_FILTERS": 10_000,
+    },
+    "DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE": {
+        "PROBLEM.NDIM": "3D", "DATA.PATCH_SIZE": (16, 64, 64, 1), "DATA.PREPROCESS.TEST": True,
+        "DATA.PREPROCESS.MEDIAN_BLUR.ENABLE": True,
+        "DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE": 999,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", TOO_LARGE)
+def test_products_that_no_machine_can_hold(key: str) -> None:
+    with pytest.raises(UserError) as error:
+        config_from_dict({"TEST.ENABLE": True, **TOO_LARGE[key]})
+    assert f"{key}: found" in error.value.message
+
+
+@pytest.mark.parametrize("thresholds", [(5, 1), (200, None), (None, -1)])
+def test_thresholds_of_edges_in_the_wrong_order(thresholds: tuple[float | None, ...]) -> None:
+    names = [f"DATA.PREPROCESS.CANNY.{side}_THRESHOLD" for side in ("LOW", "HIGH")]
+    keys = dict(zip(names, thresholds, strict=True))
+    with pytest.raises(UserError, match="LOW_THRESHOLD: "):
+        preprocess(
+            np.arange(64, dtype=np.uint8).reshape(8, 8, 1),
+            preprocess_settings(
+                config_from_dict(
+                    {
+                        "TEST.ENABLE": True,
+                        "DATA.PREPROCESS.TEST": True,
+                        "DATA.PREPROCESS.CANNY.ENABLE": True,
+                        **keys,
+                    }
+                )
+            ),
+        )
+
+
+@pytest.mark.parametrize("unit", ["furlong", "µ", "1", "metersss", "\ud800", "\0", "x" * 1000])
+def test_unknown_units(unit: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        check_unit(unit, "--unit")
+    assert error.value.code == "units.unknown"
+    assert "µm" in error.value.message
+    with pytest.raises(UserError) as error:
+        export(np.eye(8, dtype=np.uint8), "csv", tmp_path / "out", spacing=1, unit=unit)
+    assert error.value.code == "units.unknown"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("unit", [None, "um", "microns", "Nanometre", "Å", "pixel", ""])
+def test_known_units_stay_as_they_are(unit: str | None) -> None:
+    assert check_unit(unit, "--unit") == unit
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("kind", ["div", "scale_range", "custom"])
+@pytest.mark.parametrize("clip", [None, (1.0, 99.0)])
+def test_values_beyond_single_precision(kind: Any, clip: tuple[float, float] | None) -> None:
+    image = np.random.default_rng(0).random((16, 16, 1))
+    for per_image in (True, False):
+        results = []
+        for values in (image, image * 1e300):
+            fitted = Normalizer(kind, per_image=per_image, clip=clip).fit([values])
+            results.append(fitted.scaling(values).apply(values))
+        if kind == "div":  # the values stay what they are, and prediction reports them
+            assert not np.isfinite(results[1]).any()
+        else:
+            np.testing.assert_allclose(results[1], results[0], rtol=1e-5, atol=1e-6)
+
+
+def test_names_from_metadata_stay_in_their_folder() -> None:
+    for text in ("../../x", "..\\x", "a\0b", "\ud800", "A/1/0", "\n"):
+        name = as_name(text)
+        assert Path(name).name == name
+        name.encode()

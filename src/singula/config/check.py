@@ -15,7 +15,7 @@ from singula.config.check_model import MODEL_RULES, ineffective
 from singula.config.implied import waiting_keys
 from singula.config.schema import Config
 from singula.config.thresholds import unused_thresholds
-from singula.words import counted
+from singula.words import counted, grouped
 
 Rule = Callable[[Config], Iterator[str]]
 _SEG = "PROBLEM.INSTANCE_SEG"
@@ -25,6 +25,7 @@ _REMOVE = f"{_POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
 _WITH_CONTOUR = ("BC", "BCM", "BCD", "BCDv2")
 _ONLY_2D = ("circularity", "elongation")
 _ONLY_3D = ("sphericity",)
+_REGION = 2**24  # pixels of a filter
 _NEEDS_Z = ("ZFLIP", "MISALIGNMENT")
 _NEEDS_CHANNELS = ("GRAYSCALE", "CHANNEL_SHUFFLE")
 
@@ -196,6 +197,17 @@ def _preprocess(config: Config) -> Iterator[str]:
                 f"DATA.PREPROCESS.{name}.KERNEL_SIZE: found {size}; allowed one number, or {ndim}, "
                 f"one for each axis of PROBLEM.NDIM {config.PROBLEM.NDIM}"
             )
+        if used and size is not None and math.prod(size * (1 if len(size) > 1 else ndim)) > _REGION:
+            yield (
+                f"DATA.PREPROCESS.{name}.KERNEL_SIZE: found {size}, a region of more than "
+                f"{grouped(_REGION)} pixels; allowed smaller ones"
+            )
+    low, high = steps.CANNY.LOW_THRESHOLD, steps.CANNY.HIGH_THRESHOLD
+    if steps.CANNY.ENABLE and low is not None and high is not None and low > high:
+        yield (
+            f"DATA.PREPROCESS.CANNY.LOW_THRESHOLD: found {low:g}; allowed at most {high:g}, which "
+            "is DATA.PREPROCESS.CANNY.HIGH_THRESHOLD"
+        )
     even = [size for size in steps.MEDIAN_BLUR.KERNEL_SIZE if size % 2 == 0]
     if steps.MEDIAN_BLUR.ENABLE and even:
         yield f"DATA.PREPROCESS.MEDIAN_BLUR.KERNEL_SIZE: found {even[0]}; allowed odd numbers"
@@ -298,6 +310,11 @@ def _scheduler(config: Config) -> Iterator[str]:
 
 def _loss(config: Config) -> Iterator[str]:
     loss, classes = config.LOSS, config.MODEL.N_CLASSES
+    weights = config.PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS
+    if not any(weights):
+        yield f"{_SEG}.DATA_CHANNEL_WEIGHTS: found {weights}; allowed at least one above 0"
+    if loss.CLASS_REBALANCE == "manual" and loss.CLASS_WEIGHTS and not any(loss.CLASS_WEIGHTS):
+        yield f"LOSS.CLASS_WEIGHTS: found {loss.CLASS_WEIGHTS}; allowed at least one above 0"
     if loss.TYPE == "W_CE_DICE" and sum(loss.WEIGHTS) == 0:
         yield f"LOSS.WEIGHTS: found {loss.WEIGHTS}; allowed two numbers, one of them above 0"
     if loss.CLASS_REBALANCE == "manual" and len(loss.CLASS_WEIGHTS) != classes:

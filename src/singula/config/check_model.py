@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 from singula.config.keys import key_table
 from singula.config.schema import Config
-from singula.words import counted
+from singula.words import counted, grouped
 
 _UNUSED = {
     "unetr": ("FEATURE_MAPS", "Z_DOWN", "KERNEL_SIZE", "ACTIVATION"),
     "unext_v1": ("BATCH_NORMALIZATION", "ACTIVATION"),
 }
+_MOST_VALUES = 2**31
+_MOST_WEIGHTS = 2**32
 _VIT = ("TOKEN_SIZE", "EMBED_DIM", "NUM_LAYERS", "NUM_HEADS", "MLP_RATIO")
 
 
@@ -116,6 +118,37 @@ def _transformer(config: Config) -> Iterator[str]:
         )
 
 
+def _sizes(config: Config) -> Iterator[str]:
+    """Refuse arrays and networks that no machine can hold, before anything is computed from them.
+
+    The number of weights is that of the largest layers only.
+    """
+    count = math.prod(config.DATA.PATCH_SIZE)
+    if count > _MOST_VALUES:
+        yield (
+            f"DATA.PATCH_SIZE: found {config.DATA.PATCH_SIZE}, which are {grouped(count)} values; "
+            f"allowed at most {grouped(_MOST_VALUES)}"
+        )
+    model, size = config.MODEL, config.MODEL.vit
+    if model.ARCHITECTURE == "unetr":
+        widest = model.UNETR_VIT_NUM_FILTERS * size.token // 2
+        decoder = widest**2 * model.UNETR_DEC_KERNEL_SIZE**config.ndim
+        encoder = int(size.layers * size.width**2 * (4 + 2 * size.mlp_ratio))
+        key, value = "MODEL.UNETR_VIT_NUM_FILTERS", str(model.UNETR_VIT_NUM_FILTERS)
+        if encoder > decoder:
+            key, value = "MODEL.VIT_EMBED_DIM", str(size.width)
+        weights = max(encoder, decoder)
+    else:
+        kernel = 3 if "KERNEL_SIZE" in _UNUSED.get(model.ARCHITECTURE, ()) else model.KERNEL_SIZE
+        weights = math.prod(sorted(model.FEATURE_MAPS)[-2:]) * kernel**config.ndim
+        key, value = "MODEL.FEATURE_MAPS", str(model.FEATURE_MAPS)
+    if weights > _MOST_WEIGHTS:
+        yield (
+            f"{key}: found {value}, with which a network has more than {grouped(_MOST_WEIGHTS)} "
+            "weights; allowed smaller widths or kernels"
+        )
+
+
 def _token_key(config: Config) -> str:
     model = config.MODEL
     return (
@@ -125,4 +158,4 @@ def _token_key(config: Config) -> str:
     )
 
 
-MODEL_RULES = (_patch, _network, _transformer)
+MODEL_RULES = (_patch, _network, _transformer, _sizes)

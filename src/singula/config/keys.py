@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from singula.config.schema import Config
 from singula.config.schema_base import Section
 from singula.config.values import OffOr
-from singula.words import show
+from singula.words import grouped, show
 
 _WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 _PLURALS = {bool: "true or false values", int: "integers", float: "numbers", str: "texts"}
@@ -190,11 +190,15 @@ def _bounds(notes: Sequence[Any]) -> str:
     low: Any = next((note for note in notes if isinstance(note, Ge | Gt)), None)
     high: Any = next((note for note in notes if isinstance(note, Le | Lt)), None)
     if low is not None and high is not None:
-        opening = f"[{low.ge:g}" if isinstance(low, Ge) else f"({low.gt:g}"
-        closing = f"{high.le:g}]" if isinstance(high, Le) else f"{high.lt:g})"
+        opening = f"[{_number(low.ge)}" if isinstance(low, Ge) else f"({_number(low.gt)}"
+        closing = f"{_number(high.le)}]" if isinstance(high, Le) else f"{_number(high.lt)})"
         return f" in {opening}, {closing}"
     if low is not None:
-        return f" ≥ {low.ge:g}" if isinstance(low, Ge) else f" > {low.gt:g}"
+        return f" ≥ {_number(low.ge)}" if isinstance(low, Ge) else f" > {_number(low.gt)}"
     if high is not None:
-        return f" ≤ {high.le:g}" if isinstance(high, Le) else f" < {high.lt:g}"
+        return f" ≤ {_number(high.le)}" if isinstance(high, Le) else f" < {_number(high.lt)}"
     return ""
+
+
+def _number(value: Any) -> str:
+    return grouped(int(value)) if 1e6 <= abs(value) < 1e16 else f"{value:g}"

@@ -25,7 +25,7 @@ from singula.config.values import (
     Float,
     Int,
     OffOr,
-    Pixels,
+    Radii,
     Refuse,
     Text,
     Weights,
@@ -71,8 +71,10 @@ NoSubpixel = Refuse("it doubles the size of the image", ("subpixel",))
 class System(Section):
     """The machine."""
 
-    NUM_CPUS: Annotated[Int, OffOr(1)] = key(-1, "Largest number of processor cores to use.")
-    NUM_WORKERS: Annotated[Int, OffOr(0)] = key(
+    NUM_CPUS: Annotated[Int, OffOr(1, 100_000)] = key(
+        -1, "Largest number of processor cores to use."
+    )
+    NUM_WORKERS: Annotated[Int, OffOr(0, 1000)] = key(
         5, "Processes that prepare patches; 0: none beside the main one; -1: as many as help."
     )
     NUM_GPUS: Int = key(
@@ -106,7 +108,7 @@ class InstanceSeg(Section):
         False,
         "Instances also cover their own side of the contour, which B leaves out; BCM grows in M.",
     )
-    POINT_RADIUS: Int = key(3, "Radius of the points of channel P in pixels.", ge=0)
+    POINT_RADIUS: Int = key(3, "Radius of the points of channel P in pixels.", ge=0, le=1000)
     DATA_MW_TH_TYPE: Annotated[Literal["auto", "manual"], AnyCase()] = key(
         "auto",
         "Thresholds of binary channels by Otsu (auto) or from the keys (manual); if unset, each "
@@ -138,10 +140,10 @@ class InstanceSeg(Section):
     SEED_MORPH_SEQUENCE: Annotated[tuple[Morphology, ...], BeforeValidator(to_tuple)] = key(
         (), "What is done to seeds in this order: 'erode', 'dilate'."
     )
-    SEED_MORPH_RADIUS: Pixels = key((), "Radius of each of these in pixels.")
+    SEED_MORPH_RADIUS: Radii = key((), "Radius of each of these in pixels.")
     ERODE_AND_DILATE_FOREGROUND: Bool = key(False, "Erode, then dilate the area of growth.")
-    FORE_EROSION_RADIUS: Int = key(5, "Radius of that erosion in pixels.", ge=0)
-    FORE_DILATION_RADIUS: Int = key(5, "Radius of that dilation in pixels.", ge=0)
+    FORE_EROSION_RADIUS: Int = key(5, "Radius of that erosion in pixels.", ge=0, le=1000)
+    FORE_DILATION_RADIUS: Int = key(5, "Radius of that dilation in pixels.", ge=0, le=1000)
     DATA_CHECK_MW: Bool = key(False, "Save seeds, foreground and surface of the watershed.")
     WATERSHED_BY_2D_SLICES: Bool = key(False, "Make the instances of a volume slice by slice.")
 
@@ -252,7 +254,13 @@ class Config(Section):
         def flow(dumper: yaml.SafeDumper, values: tuple[Any, ...]) -> yaml.Node:
             return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
 
+        def quoted(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+            # Only quotes protect separators of lines such as U+0085.
+            style = None if text.isprintable() else '"'
+            return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
         Dumper.add_representer(tuple, flow)
+        Dumper.add_representer(str, quoted)
         tree = nested(self.written())
         text: str = yaml.dump(tree, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000)
         return text

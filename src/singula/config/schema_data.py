@@ -12,6 +12,7 @@ from singula.config.values import (
     Float,
     Folder,
     Int,
+    Kernels,
     OffOr,
     OptionalFloat,
     OptionalInt,
@@ -42,7 +43,7 @@ class Normalization(Section):
         "image", "Take statistics from each image by itself or from the whole training set."
     )
     CUSTOM_MEAN: Float = key(-1.0, "Mean for TYPE custom; -1 together with CUSTOM_STD: measure it.")
-    CUSTOM_STD: Annotated[Float, OffOr(0, above=True)] = key(
+    CUSTOM_STD: Annotated[Float, OffOr(1e-12)] = key(
         -1.0, "Standard deviation for TYPE custom; -1 together with CUSTOM_MEAN: measure it."
     )
 
@@ -103,6 +104,7 @@ class TrainData(Split, ArrayFiles):
         0,
         "How often each training patch comes in an epoch, each time changed anew at random.",
         ge=0,
+        le=10_000,
     )
     MINIMUM_FOREGROUND_PER: Annotated[Float, OffOr(0, 1)] = key(
         -1.0, "Leave out training patches with a smaller fraction of foreground; -1: none."
@@ -115,7 +117,7 @@ class ValData(Split, ArrayFiles):
     DIST_EVAL: Bool = key(True, "Has no effect: all processes always share the validation.")
     FROM_TRAIN: Bool = key(True, "Take validation data from the training data.")
     CROSS_VAL: Bool = key(False, "Cross-validate: one fold of the training data validates.")
-    CROSS_VAL_NFOLD: Int = key(5, "Number of folds.", ge=2)
+    CROSS_VAL_NFOLD: Int = key(5, "Number of folds.", ge=2, le=10_000)
     CROSS_VAL_FOLD: Int = key(1, "The fold that validates, from 1.", ge=1)
     SPLIT_TRAIN: Float = key(0.1, "Fraction of the training data that validates.", ge=0, le=1)
     RANDOM: Bool = key(True, "Draw the validation data at random, else take the last.")
@@ -183,7 +185,7 @@ class GaussianBlur(Section):
     """Smooth images."""
 
     ENABLE: Bool = key(False, "Smooth images with a Gaussian.")
-    SIGMA: Float = key(1, "Standard deviation in pixels.", ge=0)
+    SIGMA: Float = key(1, "Standard deviation in pixels.", ge=0, le=1000)
     MODE: Annotated[Literal["reflect", "constant", "nearest", "mirror", "wrap"], AnyCase()] = key(
         "nearest", "What lies beyond the edge."
     )
@@ -196,7 +198,7 @@ class MedianBlur(Section):
     """Replace each pixel by the median of its neighbours."""
 
     ENABLE: Bool = key(False, "Apply a median filter to images.")
-    KERNEL_SIZE: Sizes = key((3,), "Odd size of the filter in pixels, one or one per axis.")
+    KERNEL_SIZE: Kernels = key((3,), "Odd size of the filter in pixels, one or one per axis.")
 
 
 class MatchHistogram(Section):

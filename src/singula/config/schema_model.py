@@ -14,13 +14,13 @@ from singula.config.values import (
     Int,
     OffOr,
     Refuse,
-    Sizes,
     Steps,
     Text,
     Weights,
+    Widths,
 )
 
-EpochsOrOff = Annotated[Int, OffOr(1)]
+EpochsOrOff = Annotated[Int, OffOr(1, 1_000_000)]
 Activation = Literal[
     "ELU", "RELU", "LEAKY_RELU", "LEAKYRELU", "SILU", "SWISH", "GELU", "SELU", "PRELU", "TANH",
     "SOFTPLUS",
@@ -76,15 +76,15 @@ class Model(Section):
     ARCHITECTURE: Annotated[Architecture, AnyCase(), OnlySegmentation] = key(
         "unet", "Kind of network."
     )
-    FEATURE_MAPS: Sizes = key(
-        (16, 32, 64, 128, 256), "Width of each level, from the finest.", min_length=2
+    FEATURE_MAPS: Widths = key(
+        (16, 32, 64, 128, 256), "Width of each level, from the finest.", min_length=2, max_length=16
     )
     DROPOUT_VALUES: Fractions = key(
         (0.0, 0.0, 0.0, 0.0, 0.0),
         "Dropout of each level; one value, or equal values, for all levels.",
     )
     BATCH_NORMALIZATION: Bool = key(True, "Normalise over the batch after each convolution.")
-    KERNEL_SIZE: Int = key(3, "Odd size of the convolutions.", ge=1)
+    KERNEL_SIZE: Int = key(3, "Odd size of the convolutions.", ge=1, le=99)
     UPSAMPLE_LAYER: Annotated[Literal["convtranspose", "upsampling"], AnyCase()] = key(
         "convtranspose", "How a level is enlarged: learned or by interpolation."
     )
@@ -93,9 +93,14 @@ class Model(Section):
         "sigmoid", "Has no effect: each channel has the activation of its kind."
     )
     N_CLASSES: Int = key(
-        2, "Classes with the background; above 2 the label's second channel is learned.", ge=2
+        2,
+        "Classes with the background; above 2 the label's second channel is learned.",
+        ge=2,
+        le=1000,
     )
-    Z_DOWN: Steps = key((0, 0, 0, 0), "Shrinking along z between levels; 0 for the usual 2.")
+    Z_DOWN: Steps = key(
+        (0, 0, 0, 0), "Shrinking along z between levels; 0 for the usual 2.", max_length=16
+    )
     LOAD_CHECKPOINT: Bool = key(False, "Start from the stored checkpoint.")
     LOAD_CHECKPOINT_ONLY_WEIGHTS: Bool = key(
         True, "Load the weights only, not the state of the training."
@@ -107,18 +112,22 @@ class Model(Section):
     VIT_MODEL: Annotated[
         Literal["custom", "vit_base_patch16", "vit_large_patch16", "vit_huge_patch16"], AnyCase()
     ] = key("custom", "Size of the transformer; custom: as the VIT keys say.")
-    VIT_TOKEN_SIZE: Int = key(16, "Side of a token in pixels, a power of two.", ge=2)
-    VIT_EMBED_DIM: Int = key(768, "Width of the transformer.", ge=1)
-    VIT_NUM_LAYERS: Int = key(12, "Layers of the transformer.", ge=1)
-    VIT_NUM_HEADS: Int = key(12, "Attention heads per layer.", ge=1)
-    VIT_MLP_RATIO: Float = key(4.0, "Width of the dense layers over VIT_EMBED_DIM.", gt=0)
-    VIT_NORM_EPS: Float = key(1e-6, "Smallest variance in the layer normalisation.", gt=0)
-    UNETR_VIT_HIDD_MULT: Int = key(3, "Every so many transformer layers feed a skip.", ge=1)
-    UNETR_VIT_NUM_FILTERS: Int = key(16, "Width of the first decoder level.", ge=1)
+    VIT_TOKEN_SIZE: Int = key(16, "Side of a token in pixels, a power of two.", ge=2, le=1024)
+    VIT_EMBED_DIM: Int = key(768, "Width of the transformer.", ge=1, le=10_000)
+    VIT_NUM_LAYERS: Int = key(12, "Layers of the transformer.", ge=1, le=100)
+    VIT_NUM_HEADS: Int = key(12, "Attention heads per layer.", ge=1, le=10_000)
+    VIT_MLP_RATIO: Float = key(
+        4.0, "Width of the dense layers over VIT_EMBED_DIM.", ge=0.01, le=100
+    )
+    VIT_NORM_EPS: Float = key(1e-6, "Smallest variance in the layer normalisation.", ge=1e-12, le=1)
+    UNETR_VIT_HIDD_MULT: Int = key(
+        3, "Every so many transformer layers feed a skip.", ge=1, le=1000
+    )
+    UNETR_VIT_NUM_FILTERS: Int = key(16, "Width of the first decoder level.", ge=1, le=10_000)
     UNETR_DEC_ACTIVATION: Annotated[Literal[Activation, "relu"], AnyCase()] = key(
         "relu", "Activation of the decoder."
     )
-    UNETR_DEC_KERNEL_SIZE: Int = key(3, "Odd size of the decoder's convolutions.", ge=1)
+    UNETR_DEC_KERNEL_SIZE: Int = key(3, "Odd size of the decoder's convolutions.", ge=1, le=99)
 
     @property
     def vit(self) -> VitSize:
@@ -160,7 +169,7 @@ class Loss(Section):
     DICE_SMOOTH: Float = key(
         1.0, "Pixels added to both sides of the Dice ratio, which then is defined for none.", gt=0
     )
-    FOCAL_GAMMA: Float = key(2.0, "How much focal loss spares what is right; 0: not.", ge=0)
+    FOCAL_GAMMA: Float = key(2.0, "How much focal loss spares what is right; 0: not.", ge=0, le=100)
     FOCAL_ALPHA: Annotated[Float, OffOr(0, 1)] = key(
         -1.0, "Weight of foreground in focal loss, background has the rest; -1: both alike."
     )
@@ -191,9 +200,11 @@ class Train(Section):
     LR: Float = key(1e-4, "Learning rate.", gt=0)
     W_DECAY: Float = key(0.02, "Weight decay.", ge=0)
     OPT_BETAS: Betas = key((0.9, 0.999), "Averaging of gradient and square, ADAM and ADAMW.")
-    BATCH_SIZE: Int = key(2, "Patches per step and process.", ge=1)
-    ACCUM_ITER: Int = key(1, "Steps whose gradients are added up before an update.", ge=1)
-    EPOCHS: Int = key(360, "Passes over the training data.", ge=1)
+    BATCH_SIZE: Int = key(2, "Patches per step and process.", ge=1, le=100_000)
+    ACCUM_ITER: Int = key(
+        1, "Steps whose gradients are added up before an update.", ge=1, le=1_000_000
+    )
+    EPOCHS: Int = key(360, "Passes over the training data.", ge=1, le=1_000_000)
     PATIENCE: EpochsOrOff = key(-1, "Stop after so many epochs without improvement.")
     PRECISION: Annotated[Literal["auto", "32", "bf16", "16"], AnyCase()] = key(
         "auto",

@@ -80,11 +80,11 @@ class PostProcessing(Section):
     YZ_FILTERING: Bool = key(
         False, "Median filter over y and z on the prediction of a volume or a stack."
     )
-    YZ_FILTERING_SIZE: Int = key(5, "Size of that filter in pixels.", ge=1)
+    YZ_FILTERING_SIZE: Int = key(5, "Size of that filter in pixels.", ge=1, le=999)
     Z_FILTERING: Bool = key(
         False, "Median filter along z on the prediction of a volume or a stack."
     )
-    Z_FILTERING_SIZE: Int = key(5, "Size of that filter in pixels.", ge=1)
+    Z_FILTERING_SIZE: Int = key(5, "Size of that filter in pixels.", ge=1, le=999)
     APPLY_MASK: Bool = key(False, "Keep only what lies in the masks of DATA.TEST.BINARY_MASKS.")
     MEASURE_PROPERTIES: MeasureProperties = section(MeasureProperties)
     VORONOI_ON_MASK: Bool = key(False, "Let instances grow until they touch, in the foreground.")
@@ -139,7 +139,10 @@ class Test(Section):
     STATS: Stats = section(Stats)
     MATCHING_STATS: Bool = key(True, "Match instances with the labels and score them.")
     MATCHING_STATS_THS: Thresholds = key(
-        (0.3, 0.5, 0.75), "Overlaps (IoU) from which an instance counts as found.", min_length=1
+        (0.3, 0.5, 0.75),
+        "Overlaps (IoU) from which an instance counts as found.",
+        min_length=1,
+        max_length=100,
     )
     MATCHING_STATS_THS_COLORED_IMG: Thresholds = key(
         (0.3,), "Overlaps for which a picture of hits and misses is made."

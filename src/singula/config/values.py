@@ -24,6 +24,8 @@ from singula.paths import Problem, name_problem, path_problem, text_problem
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", re.IGNORECASE | re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+LARGEST_INT = 2**63 - 1
+SMALLEST, LARGEST = 1e-37, 1e38  # numbers that stay what they are in 32 bits
 _LONGEST = 10_000  # characters of a list written as text
 
 
@@ -72,20 +74,21 @@ def to_float(value: object) -> float:
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
         raise ValueError("not a finite number")
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise ValueError("too large") from error
+    if abs(value) > LARGEST or 0 < abs(value) < SMALLEST:
+        raise refusal(f"0, or from {SMALLEST:g} to {LARGEST:g} in size, as 32-bit numbers allow")
+    return float(value)
 
 
 def to_int(value: object) -> int:
     """Read an integer, also one written like 2.0."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    number = to_float(value)
-    if number != int(number):
-        raise ValueError("not an integer")
-    return int(number)
+    if not isinstance(value, int) or isinstance(value, bool):
+        number = to_float(value)
+        if number != int(number):
+            raise ValueError("not an integer")
+        value = int(number)
+    if abs(value) > LARGEST_INT:
+        raise refusal(f"at most {LARGEST_INT}")
+    return value
 
 
 def to_text(value: object) -> str:
@@ -144,12 +147,14 @@ def _axes(text: str) -> str:
 
 def to_size(value: object) -> int:
     """Read a number of bytes, also in words such as ``4GB``; 0 for none."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
+    size: float = -1
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    elif isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
+        size = float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " ")
+    if not 0 <= size <= LARGEST_INT:
         raise refusal("a number with KB, MB, GB or TB, for example '4GB'; 0 for the default")
-    return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " "))
+    return int(size)
 
 
 @dataclass(frozen=True)
@@ -228,26 +233,41 @@ OptionalInt = Annotated[int | None, _optional(to_int)]
 OptionalFloat = Annotated[float | None, _optional(to_float)]
 
 _AsTuple = BeforeValidator(to_tuple)
-_Size = Annotated[Int, Ge(1)]
-_Positive = Annotated[Float, Gt(0)]
+_Size = Annotated[Int, Ge(1), Le(1_000_000)]
+_Kernel = Annotated[Int, Ge(1), Le(999)]
+_SmallKernel = Annotated[Int, Ge(1), Le(99)]
+_Width = Annotated[Int, Ge(1), Le(10_000)]
+_Count = Annotated[Int, Ge(1), Le(1000)]
+_Factor = Annotated[Float, Ge(0.01), Le(100)]
+_Angle = Annotated[Float, Ge(-89), Le(89)]
+_Change = Annotated[Float, Ge(-1000), Le(1000)]
 _Fraction = Annotated[Float, Ge(0), Le(1)]
-_NotNegative = Annotated[Float, Ge(0)]
+_Weight = Annotated[Float, Ge(0), Le(1_000_000)]
+_Strength = Annotated[Float, Ge(0), Le(2000)]
+_Sigma = Annotated[Float, Ge(0), Le(100)]
 Sizes = Annotated[tuple[_Size, ...], _AsTuple]
+Widths = Annotated[tuple[_Width, ...], _AsTuple]
+Kernels = Annotated[tuple[_Kernel, ...], _AsTuple]
 OptionalSizes = Annotated[tuple[_Size, ...] | None, _optional(to_tuple)]
 Steps = Annotated[tuple[Annotated[Int, Ge(0), Le(2)], ...], _AsTuple]
-Pixels = Annotated[tuple[Annotated[Int, Ge(0)], ...], _AsTuple]
+Pixels = Annotated[tuple[Annotated[Int, Ge(0), Le(1_000_000)], ...], _AsTuple]
+Radii = Annotated[tuple[Annotated[Int, Ge(0), Le(1000)], ...], _AsTuple]
 Overlaps = Annotated[tuple[Annotated[Float, Ge(0), Lt(1)], ...], _AsTuple]
 Fractions = Annotated[tuple[_Fraction, ...], _AsTuple]
 Thresholds = Annotated[tuple[Annotated[Float, Gt(0), Le(1)], ...], _AsTuple]
-Weights = Annotated[tuple[_NotNegative, ...], _AsTuple]
-Spacings = Annotated[tuple[Annotated[Float, OffOr(0, above=True)], ...], _AsTuple]
+Weights = Annotated[tuple[_Weight, ...], _AsTuple]
+Spacings = Annotated[tuple[Annotated[Float, OffOr(1e-9, 1e9)], ...], _AsTuple]
 Numbers = Annotated[tuple[Float, ...], _AsTuple]
 NumberLists = Annotated[tuple[Numbers, ...], _AsTuple]
 
 _Ordered = AfterValidator(_ascending)
 Pair = Annotated[tuple[Float, Float], _AsTuple, _Ordered]
-PositivePair = Annotated[tuple[_Positive, _Positive], _AsTuple, _Ordered]
-SizePair = Annotated[tuple[_Size, _Size], _AsTuple, _Ordered]
-NotNegativePair = Annotated[tuple[_NotNegative, _NotNegative], _AsTuple, _Ordered]
+FactorPair = Annotated[tuple[_Factor, _Factor], _AsTuple, _Ordered]
+AnglePair = Annotated[tuple[_Angle, _Angle], _AsTuple, _Ordered]
+ChangePair = Annotated[tuple[_Change, _Change], _AsTuple, _Ordered]
+CountPair = Annotated[tuple[_Count, _Count], _AsTuple, _Ordered]
+KernelPair = Annotated[tuple[_SmallKernel, _SmallKernel], _AsTuple, _Ordered]
+StrengthPair = Annotated[tuple[_Strength, _Strength], _AsTuple, _Ordered]
+SigmaPair = Annotated[tuple[_Sigma, _Sigma], _AsTuple, _Ordered]
 FractionPair = Annotated[tuple[_Fraction, _Fraction], _AsTuple, _Ordered]
 Betas = Annotated[tuple[Annotated[Float, Ge(0), Lt(1)], Annotated[Float, Ge(0), Lt(1)]], _AsTuple]

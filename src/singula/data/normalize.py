@@ -47,9 +47,10 @@ class Scaling:
             return self._normalized(part.astype(np.float32))
         result = np.empty(part.shape, np.float32)
         rows = max(1, _PORTION * len(part) // max(1, part.size))
-        for first in range(0, len(part), rows):
-            portion = part[first : first + rows].astype(np.float64)
-            result[first : first + rows] = self._normalized(portion)
+        with np.errstate(over="ignore"):  # prediction and training report infinite values
+            for first in range(0, len(part), rows):
+                portion = part[first : first + rows].astype(np.float64)
+                result[first : first + rows] = self._normalized(portion)
         return result
 
     def _normalized(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -399,8 +400,9 @@ def _describe(
     if first == last:  # rounding must not cause a deviation
         return float(low), float(high), first, last, first, 0.0
     total = weights.sum()
-    mean = first + float(((values - first) * weights).sum() / total)
-    std = float(np.sqrt((weights * (values - mean) ** 2).sum() / total))
+    scale = 2.0**600 if max(-first, last) > 1e150 else 1.0  # sums of squares must not overflow
+    mean = first + scale * float(((values - first) / scale * weights).sum() / total)
+    std = scale * float(np.sqrt((weights * ((values - mean) / scale) ** 2).sum() / total))
     return float(low), float(high), first, last, mean, std
 
 

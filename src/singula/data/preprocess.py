@@ -271,6 +271,13 @@ def _canny(part: Array, low: float | None, high: float | None) -> Array:
         if least < 0 or most > 1 or most - least < _LEAST_SPAN:
             planes = (planes.astype(np.float64) - least) / (most - least or 1.0)
     find = partial(canny, low_threshold=low, high_threshold=high)
-    edges = np.stack([find(plane) for plane in planes])
+    try:
+        edges = np.stack([find(plane) for plane in planes])
+    except ValueError as error:  # the default of one threshold lies on the wrong side of the other
+        raise UserError(
+            f"DATA.PREPROCESS.CANNY.LOW_THRESHOLD: got {low} with HIGH_THRESHOLD {high} ({error})",
+            "set both thresholds, in the units of the image, the lower one first",
+            "preprocess.canny",
+        ) from error
     top = np.iinfo(part.dtype).max if part.dtype.kind in "ui" else 1
     return (edges.reshape(part.shape) * top).astype(part.dtype)

@@ -20,7 +20,9 @@ from singula.exports.source import Instances, Source, find_sources, of_array
 from singula.exports.tables import UNKNOWN, calibration, write_table
 from singula.io.image import Spacing
 from singula.io.run_lock import hold, output_locks
+from singula.io.units import check_unit
 from singula.io.written import protect
+from singula.paths import user_path
 from singula.words import counted
 
 Notify = Callable[[str], None]
@@ -103,6 +105,9 @@ def export(
     if to not in FORMATS:
         raise UserError(f"--to: found {to!r}; allowed {', '.join(FORMATS)}")
     kind = FORMATS[to]
+    check_unit(unit, "--unit")
+    if output is not None:
+        output = user_path(output, "output", "output folder")
     items, names, default = _found(source, spacing, unit, external_files=external_files)
     if output is None and default is None:
         raise UserError("--output: there is no folder to write to", "name one")
@@ -152,7 +157,7 @@ def _found(
     if isinstance(source, np.ndarray):
         item = of_array(source, "labels", spacing, unit)
         return iter([item]), [item.name], None
-    path = Path(source)
+    path = user_path(source, "source")
     sources: list[Source] = find_sources(
         path, spacing=spacing, unit=unit, external_files=external_files
     )

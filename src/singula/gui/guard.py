@@ -11,6 +11,7 @@ from pathlib import Path
 from singula.config import Config
 from singula.errors import UserError
 from singula.io.results import ResultsTree
+from singula.paths import user_path
 
 _HISTOGRAM = "DATA.PREPROCESS.MATCH_HISTOGRAM"
 # What is read, and the key without which it is not.
@@ -49,7 +50,7 @@ class Guard:
         UserError
             One of them is no folder.
         """
-        given = [Path(folder).expanduser() for folder in folders] or [Path()]
+        given = [user_path(folder, "--root") for folder in folders] or [Path()]
         for folder in given:
             if not folder.is_dir():
                 raise UserError(f"--root: {folder} is no folder", "give a folder that exists")

@@ -8,6 +8,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from singula.errors import UserError
+from singula.words import show
+
 # Meters per unit, by the symbols of OME-XML. The symbols are case-sensitive: Mm is not mm.
 METERS: dict[str, float] = {
     "Ym": 1e24, "Zm": 1e21, "Em": 1e18, "Pm": 1e15, "Tm": 1e12, "Gm": 1e9, "Mm": 1e6, "km": 1e3,
@@ -72,6 +75,33 @@ def unit_symbol(text: object) -> str | None:
         if spelling in _SYMBOLS:
             return _SYMBOLS[spelling]
     return "Å" if lower == "å" else lower if lower in METERS else word
+
+
+def check_unit(unit: str | None, name: str) -> str | None:
+    """Return a unit that a user gave, or refuse it.
+
+    Parameters
+    ----------
+    unit : str, optional
+        Any spelling that `unit_symbol` knows, or a word for no length, such as ``pixel``.
+    name : str
+        Option or argument that it comes from, for messages.
+
+    Raises
+    ------
+    UserError
+        ``units.unknown``: it is neither.
+    """
+    if unit is None:
+        return None
+    if not isinstance(unit, str) or unit_symbol(unit) not in {None, *METERS}:
+        raise UserError(
+            f"{name}: got {show(unit)}, expected one of {', '.join(METERS)}, or a name such as "
+            "micron or nanometer",
+            "convert the voxel size to one of these units",
+            "units.unknown",
+        )
+    return unit
 
 
 def convert(size: float, unit: str, target: str) -> float:

@@ -20,9 +20,10 @@ from singula.io.lazy_array import notice_constant
 from singula.io.pairs import Pair
 from singula.io.read import file_notes, geometry, image_layout, read_header, read_image
 from singula.io.run_lock import hold, output_locks
-from singula.io.units import replaced_size
+from singula.io.units import check_unit, replaced_size
 from singula.io.write import write_csv, write_tiff
 from singula.loaded.model import Model
+from singula.paths import user_path
 from singula.postprocess import count_instances
 from singula.stages import settings as from_config
 from singula.stages.finish import instance_classes, with_class
@@ -86,7 +87,7 @@ def predict_files(
             "give the voxel size with --spacing, or omit --unit",
             "predict.unit_alone",
         )
-    sizes = _Sizes(spacing, unit)
+    sizes = _Sizes(spacing, check_unit(unit, "--unit"))
     locks = hold(output_locks(output), "predict", notify)
     with locks, _workers(model, dask, notify) as runner:
         for number, pair in enumerate(images, 1):
@@ -303,7 +304,7 @@ def gather_images(paths: Sequence[Path]) -> list[Path]:
         For a path that does not exist, or a folder without images.
     """
     files: list[Path] = []
-    for path in paths:
+    for path in [user_path(path, "images") for path in paths]:
         check_openable(path)
         if not path.exists():
             raise UserError(f"{path}: there is no such file or folder", "correct the path")

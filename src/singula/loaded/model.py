@@ -16,6 +16,7 @@ from singula.data.preprocess import Reference, preprocess, resize_labels
 from singula.errors import UserError
 from singula.instances import Decoded, DecodeSettings, decode, warn_of_unused
 from singula.io.image import Spacing, check_spacing
+from singula.paths import user_path
 from singula.prediction import Predictor
 from singula.stages import settings as from_config
 from singula.stages.maps import predict_maps
@@ -268,7 +269,8 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     import torch
 
     notices: list[str] = []
-    checkpoint = load_checkpoint(find_model(run_or_checkpoint), notices.append)
+    path = find_model(user_path(run_or_checkpoint, "run_or_checkpoint"))
+    checkpoint = load_checkpoint(path, notices.append)
     config = trained_config(checkpoint)
     config, tuned = apply_tuned(config, checkpoint.description, always=True)
     notices += tuned

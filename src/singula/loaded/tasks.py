@@ -15,6 +15,7 @@ from singula.io.pairs import Pair
 from singula.io.read import list_series, read_header
 from singula.io.selection import time_points
 from singula.loaded.model import Model
+from singula.paths import as_name
 from singula.stages.reading import places_for
 
 Frames = int | Literal["all"] | None
@@ -130,7 +131,7 @@ def _tasks(path: Path, place: ArrayPlace, series: int | None, frames: Frames) ->
     chosen = found if series is None else [found[series]]
     tasks = []
     for one in chosen:
-        name = stem if len(found) == 1 else f"{stem}_{one.name.replace('/', '_')}"
+        name = stem if len(found) == 1 else f"{stem}_{as_name(one.name)}"
         tasks += _frame_tasks(Pair(path, None, name, one.place), one.place, frames)
     return tasks
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from singula.errors import UserError
+from singula.paths import user_path
 from singula.propose.propose import Measure, Proposal
 from singula.propose.training import step_text
 from singula.propose.write import check_output, write_proposal
@@ -48,7 +49,8 @@ def init_dataset(
     UserError
         As `survey_dataset` and `write_proposal`.
     """
-    check_output(output)
+    dataset = user_path(dataset, "dataset")
+    output = check_output(output)
     survey = _look(dataset, external_files=external_files)
     proposal, notes = write_proposal(survey, output, minutes=minutes, measure=measure)
     for line in (*survey.notes, *notes, *proposal.summary.splitlines()):

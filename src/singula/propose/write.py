@@ -10,6 +10,7 @@ from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.formats import suffix_of
 from singula.io.write import write_text
+from singula.paths import user_path
 from singula.propose.choice import Choice
 from singula.propose.propose import MINUTES, Measure, Proposal, propose
 from singula.survey import PartFacts, Survey
@@ -72,7 +73,7 @@ def check_output(output: Path | str) -> Path:
     ------
     UserError
     """
-    output = Path(output)
+    output = user_path(output, "--output")
     if output.is_dir():
         raise UserError(
             f"--output: {output} is a folder", f"name a file, for example {output / 'config.yaml'}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_text
 from singula.io.written import protect
+from singula.paths import user_path
 from singula.report import image_sections, run_sections, score_sections
 from singula.report.html import Markup, join, page, section, tag
 from singula.report.objects import Objects, survey_objects
@@ -52,7 +53,7 @@ def build_report(run: Path, notify: Callable[[str], None] | None = None) -> Path
         ``run.locked``: another process writes to the run.
     """
     notices: list[str] = []
-    files = open_run(run, notices.append)
+    files = open_run(user_path(run, "run"), notices.append)
     with hold([lock_file(files.tree.run)], "report"), protect([files.tree.run], notify):
         return _write_report(files, notices)
 

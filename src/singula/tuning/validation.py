@@ -20,6 +20,7 @@ from singula.errors import UserError
 from singula.io.image import Image
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree
+from singula.paths import user_path
 from singula.report.run_files import open_run
 from singula.stages import settings as from_config
 from singula.stages.data import find_pairs, validation_pairs
@@ -71,7 +72,7 @@ def find_run(folder: Path | str, notify: Notify = lambda line: None) -> Run:
     UserError
         When the folder is no finished run's, or its checkpoint is gone.
     """
-    files = open_run(Path(folder), notify)
+    files = open_run(user_path(folder, "run"), notify)
     config = config_from_dict(files.summary.configuration, source=str(files.tree.run_json))
     started = files.summary.job.started_in
     config = _found_folders(config, [Path(started)] if started else [])
