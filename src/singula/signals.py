@@ -130,6 +130,22 @@ class Interruption:
             again.start()
 
 
+@contextmanager
+def blocked_sigint() -> Iterator[None]:
+    """Block SIGINT here for a while, and forever in threads and processes that are started.
+
+    A signal in the meantime is handled at the end. Without effect on Windows.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _send_to_main_thread(number: int) -> None:
     if sys.platform == "win32":
         _thread.interrupt_main(number)

@@ -59,6 +59,9 @@ MOMENTS = {
     "swallowed": "try:\n  wait()\nexcept KeyboardInterrupt:\n  pass",
     "threads": "t = threading.Thread(target=time.sleep, args=(0.3,)); t.start(); wait()",
     "fork": "pid = os.fork()\nif pid == 0:\n  time.sleep(0.5); os._exit(0)\nwait()",
+    "blocked": "import subprocess\nfrom singula.signals import blocked_sigint\n"
+    "with blocked_sigint():\n"
+    "  subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1)'])\nwait()",
     "interpreter end": "atexit.register(wait)",
 }
 NUMBERS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}

@@ -27,6 +27,7 @@ from singula.scaleout.dask_way import (
 )
 from singula.scaleout.job import JobFolder
 from singula.scaleout.runner import MOST, Progress, Runner, Work, do_blocks, left_to_do
+from singula.signals import blocked_sigint
 from singula.streams import printable
 from singula.words import counted
 
@@ -265,7 +266,9 @@ def _local_cluster(workers: int, memory: int, gpus: int) -> Iterator[Client]:
         }
     page = {"dashboard": False, "dashboard_address": f"{_HERE}:0"}
     scheduler = {"cls": Scheduler, "options": {"host": _HERE, "port": 0, **page}}
-    with SpecCluster(specs, scheduler) as cluster, Client(cluster) as client:
+    with blocked_sigint():  # Ctrl-C reaches all processes of a terminal; this one ends the others
+        cluster = SpecCluster(specs, scheduler)
+    with cluster, Client(cluster) as client:
         client.wait_for_workers(workers)
         yield client
 
