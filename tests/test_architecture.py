@@ -12,10 +12,10 @@ import singula
 SOURCE = Path(singula.__file__).parent
 # Data flows through the rooms in this order; a room imports only rooms before it.
 ROOMS = (  # noqa: SIM905
-    "errors streams signals words runtime paths boxes config io channels data models training "
-    "prediction instances postprocess measure evaluate survey propose report inspection exports "
-    "scaleout demo demo_em stages loaded tuning workflow launch demonstration checking notebook "
-    "gui cli __main__"
+    "errors streams signals words runtime paths arguments boxes config io channels data models "
+    "training prediction instances postprocess measure evaluate survey propose report inspection "
+    "exports scaleout demo demo_em stages loaded tuning workflow launch demonstration checking "
+    "notebook gui cli __main__"
 ).split()
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import product
 from math import prod
+
+from singula.arguments import integer, items
 
 Box = tuple[slice, ...]
 
@@ -52,7 +55,26 @@ def clipped(box: Sequence[slice], shape: Sequence[int]) -> Box:
 
 
 def boxes(shape: Sequence[int], size: Sequence[int]) -> Iterator[Box]:
-    """Boxes of one size, the last ones smaller, that cover a shape; in row-major order."""
+    """Boxes of one size, the last ones smaller, that cover a shape; in row-major order.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Lengths to cover, in pixels.
+    size : sequence of int
+        Sides of a box, in pixels, as many as `shape` has.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not sequences of integers, or of different lengths.
+    """
+    shape = items(shape, "shape", partial(integer, at_least=0))
+    size = items(size, "size", partial(integer, at_least=1), count=len(shape))
+    return _boxes(shape, size)
+
+
+def _boxes(shape: Sequence[int], size: Sequence[int]) -> Iterator[Box]:
     axes = [
         [slice(first, min(first + step, length)) for first in range(0, length, step)]
         for length, step in zip(shape, size, strict=True)

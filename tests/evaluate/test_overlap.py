@@ -84,8 +84,8 @@ def test_overlaps_of_blocks_add_up():
     ("truth", "pred", "message"),
     [
         (np.zeros((2, 3), int), np.zeros((3, 2), int), r"\(2, 3\).*\(3, 2\)"),
-        (np.zeros((2, 3)), np.zeros((2, 3), int), "truth are float64"),
-        (np.zeros((2, 3), int), np.full((2, 3), -1), "prediction holds the label -1"),
+        (np.zeros((2, 3)), np.zeros((2, 3), int), "truth: got .*float64"),
+        (np.zeros((2, 3), int), np.full((2, 3), -1), "pred: got the negative id -1"),
     ],
 )
 def test_mistakes_are_named(truth, pred, message):

@@ -234,7 +234,7 @@ def test_nothing_is_written_over_and_mistakes_are_named(folder: Path, tmp_path: 
     with pytest.raises(UserError, match=r"a_rois.zip: is there already, and 1 more"):
         singula.export(folder, "imagej", out)
     assert len(singula.export(folder, "imagej", out, overwrite=True)) == 2
-    with pytest.raises(UserError, match="found 'fiji'; allowed imagej"):
+    with pytest.raises(UserError, match="got 'fiji', expected one of imagej"):
         singula.export(folder, "fiji", out)
     with pytest.raises(UserError, match="no folder to write to"):
         singula.export(folder, "csv")

@@ -91,7 +91,7 @@ def test_cases_made_by_hand() -> None:
     # Diagonal neighbours are two pieces.
     assert [polygon[0][0].tolist() for polygon in two.polygons] == [[0, 5], [1, 4]]
     assert trace_outlines(np.zeros((3, 3), int)) == []
-    with pytest.raises(UserError, match="planes"):
+    with pytest.raises(UserError, match="of a plane"):
         trace_outlines(np.zeros((2, 3, 3), int))
 
 

@@ -244,8 +244,8 @@ def test_other_floats_and_strided_maps_give_the_same(dtype):
     ("maps", "channels", "message"),
     [
         (blob_maps(), "BCX", "BCX.*BCDv2"),
-        (blob_maps(), "BCD", "D is missing, found B, C"),
-        ({"B": np.zeros((3, 4)), "C": np.zeros((4, 3))}, "BC", "differ in shape"),
+        (blob_maps(), "BCD", "got B, C.*D is missing"),
+        ({"B": np.zeros((3, 4)), "C": np.zeros((4, 3))}, "BC", "expected one shape"),
         ({"B": np.zeros(4), "C": np.zeros(4)}, "BC", r"\(y, x\)"),
         ({"B": np.zeros((3, 3)), "C": np.full((3, 3), np.nan)}, "BC", "map C contains NaN"),
     ],
@@ -285,7 +285,7 @@ def test_none_and_lists_are_taken_as_a_user_of_numpy_means_them():
     np.testing.assert_array_equal(decode_labels(maps, thresholds=None), expected)
     lists = {name: values.tolist() for name, values in maps.items()}
     np.testing.assert_array_equal(decode_labels(lists), expected)
-    with pytest.raises(UserError, match=r"\['B', 'C'\].*no decoder"):
+    with pytest.raises(TypeError, match=r"channels.*\['B', 'C'\]"):
         decode_labels(maps, ["B", "C"])
 
 

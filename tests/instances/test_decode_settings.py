@@ -88,7 +88,7 @@ def test_composed_keys():
         ({"SEED_MORPH_SEQUENCE": ["erode"], "SEED_MORPH_RADIUS": [-1]}, "-1"),
         ({"SEED_MORPH_SEQUENCE": ["erode"], "SEED_MORPH_RADIUS": ["big"]}, "big"),
         ({"SEED_MORPH_SEQUENCE": ["erode"]}, "1 entries, SEED_MORPH_RADIUS 0"),
-        ({"SEED_MORPH_SEQUENCE": "erode"}, "must be a list"),
+        ({"SEED_MORPH_SEQUENCE": "erode"}, "expected a list"),
     ],
 )
 def test_mistakes_are_named(keys, message):
@@ -141,12 +141,15 @@ def test_thresholds_are_allowed_as_in_a_file(key, value):
 
 
 def test_a_refused_threshold_is_named_with_what_is_allowed():
-    with pytest.raises(UserError, match=r"TH_BINARY_MASK is 5\.0; allowed a number in \[0, 1\]"):
+    with pytest.raises(
+        UserError,
+        match=r"TH_BINARY_MASK\): got 5\.0, expected a number of 0 or more",
+    ):
         DecodeSettings().changed({"TH_BINARY_MASK": 5})
-    with pytest.raises(UserError, match="TH_DISTANCE is nan"):
+    with pytest.raises(UserError, match=r"TH_DISTANCE\): got nan"):
         DecodeSettings.from_keys({"TH_DISTANCE": float("nan")})
     for wrong in ([0.5], 0.5, "manual"):
-        with pytest.raises(UserError, match="allowed 'auto' or a dict"):
+        with pytest.raises(UserError, match="expected 'auto' or a mapping"):
             DecodeSettings.from_keys(wrong)
 
 

@@ -49,7 +49,7 @@ def test_what_cannot_be_filtered_is_refused():
         median_z(np.zeros((5, 5), np.float32))
     with pytest.raises(UserError, match="uint8"):
         median_z(np.zeros((5, 5, 5), np.uint8))
-    with pytest.raises(UserError, match="is 0"):
+    with pytest.raises(UserError, match="size: got 0"):
         median_yz(np.zeros((5, 5, 5), np.float32), 0)
 
 

@@ -125,9 +125,9 @@ def test_the_area_of_an_image_without_objects_is_empty():
 
 
 def test_the_area_needs_its_maps():
-    with pytest.raises(UserError, match="found B, P"):
+    with pytest.raises(UserError, match="got B, P"):
         growth_area({"B": np.zeros((2, 2)), "P": np.zeros((2, 2))})
-    with pytest.raises(UserError, match=r"VORONOI_TH is 1.5"):
+    with pytest.raises(UserError, match=r"VORONOI_TH\): got 1.5"):
         growth_area({"M": np.zeros((2, 2))}, 1.5)
 
 

@@ -170,7 +170,7 @@ def test_mistakes_are_named(run, command, data_2d, tmp_path) -> None:
     assert command("tune", run, "--metric", "ap") == 2
     assert "allowed pq, f1" in command.err
     assert command("tune", run, "--iou", "0") == 2
-    assert "--iou: found 0" in command.err
+    assert "--iou: got 0" in command.err
     checkpoint_of(run).unlink()
     checkpoint_of(run).with_name("job_1-checkpoint-last.pth").unlink()
     assert command("tune", run) == 2

@@ -209,7 +209,10 @@ def test_volumes_and_images_that_do_not_fit_into_memory(monkeypatch) -> None:
 
 def test_mistakes_are_named() -> None:
     one = [example(0, "BC")]
-    for metric, iou, words in (("ap", 0.5, "found 'ap'; allowed pq, f1"), ("pq", 0, "in \\(0, 1")):
+    for metric, iou, words in (
+        ("ap", 0.5, "got 'ap', expected one of pq, f1"),
+        ("pq", 0, "in \\(0, 1"),
+    ):
         with pytest.raises(UserError, match=words):
             Tuner(one, "BC", DecodeSettings(), metric=metric, iou=iou)
     with pytest.raises(UserError, match="no image"):

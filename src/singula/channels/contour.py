@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from singula.errors import UserError
+from singula.arguments import choice, label_image
 
 CONTOUR_MODES = ("thick", "inner", "outer", "dense")
 
@@ -21,14 +21,12 @@ _SHIFT = {
 }
 
 
-def check_contour_mode(mode: str) -> None:
-    """Raise `UserError` for a mode that is not one of `CONTOUR_MODES`."""
-    if mode not in CONTOUR_MODES:
-        reason = "changes the shape of the image" if mode == "subpixel" else "is not known"
-        raise UserError(
-            f"contour mode (DATA_CONTOUR_MODE) '{mode}' {reason}",
-            f"use one of {', '.join(CONTOUR_MODES)}",
-        )
+def check_contour_mode(mode: str, name: str = "contour_mode (DATA_CONTOUR_MODE)") -> None:
+    """Raise `UserError` for a mode that is not one of `CONTOUR_MODES`, `TypeError` if not text."""
+    hint = f"use one of {', '.join(CONTOUR_MODES)}"
+    if isinstance(mode, str) and mode == "subpixel":
+        hint += "; subpixel changes the shape of the image"
+    choice(mode, name, CONTOUR_MODES, hint)
 
 
 def find_contour(labels: NDArray[np.integer[Any]], mode: str = "thick") -> NDArray[np.bool_]:
@@ -51,10 +49,11 @@ def find_contour(labels: NDArray[np.integer[Any]], mode: str = "thick") -> NDArr
 
     Raises
     ------
-    UserError
-        For another mode, such as 'subpixel'.
+    TypeError, UserError
+        Not a label image, or another mode, such as 'subpixel'.
     """
-    check_contour_mode(mode)
+    check_contour_mode(mode, "mode")
+    labels = label_image(labels)
     contour = np.zeros(labels.shape, bool)
     for low, high in _neighbours(labels.ndim, connectivity=1):
         differs = labels[low] != labels[high]

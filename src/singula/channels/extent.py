@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.arguments import instance, label_image
 from singula.channels.distance import furthest_background
 from singula.channels.source import EncodeSettings, Source
-from singula.channels.table import CHANNELS
+from singula.channels.table import CHANNELS, parse_channels
 
 CONTOUR_REACH = 2
 """Pixels: a neighbour decides about the contour, and in mode 'dense' a neighbour's neighbour."""
@@ -54,8 +55,20 @@ class Extent:
 
 
 def needs_extent(settings: EncodeSettings) -> bool:
-    """Whether the extent depends on the labels."""
-    return any(CHANNELS[code].reach != "contour" for code in settings.channels)
+    """Return True if the extent depends on the labels.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+
+    Raises
+    ------
+    TypeError
+        Not settings.
+    """
+    settings = instance(settings, "settings", EncodeSettings)
+    codes = parse_channels(settings.channels)
+    return any(CHANNELS[code].reach != "contour" for code in codes)
 
 
 def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
@@ -66,8 +79,15 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
     labels : ndarray of int, (y, x) or (z, y, x)
         Ids of the whole image.
     settings : EncodeSettings
+
+    Raises
+    ------
+    TypeError, UserError
+        Not a label image, or not settings.
     """
-    reaches = {CHANNELS[code].reach for code in settings.channels}
+    settings = instance(settings, "settings", EncodeSettings)
+    labels = label_image(labels, kinds="iu", empty=False)
+    reaches = {CHANNELS[code].reach for code in parse_channels(settings.channels)}
     nothing = (0.0,) * labels.ndim
     if reaches <= {"contour"}:
         return Extent(nothing, nothing)

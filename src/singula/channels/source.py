@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.arguments import items, label_image, number, text
 from singula.channels.contour import check_contour_mode, find_contour
-from singula.errors import UserError
 from singula.io.image import check_spacing
 
 Labels = NDArray[np.integer[Any]]
@@ -33,8 +33,8 @@ class EncodeSettings:
 
     Raises
     ------
-    UserError
-        For a value that is not allowed.
+    TypeError, UserError
+        A value that is not allowed.
     """
 
     channels: tuple[str, ...] = ("B", "C")
@@ -43,14 +43,11 @@ class EncodeSettings:
     point_radius: float = 3
 
     def __post_init__(self) -> None:
+        items(self.channels, "channels", text)
         check_contour_mode(self.contour_mode)
-        if self.spacing is not None and not all(0 < step < np.inf for step in self.spacing):
-            raise UserError(
-                f"spacing {self.spacing}: each pixel size must be a positive number",
-                "correct the resolution, or leave it out to measure in pixels",
-            )
-        if not self.point_radius >= 0:
-            raise UserError(f"point radius {self.point_radius}: it must be 0 or more")
+        if self.spacing is not None:
+            check_spacing(self.spacing, np.size(self.spacing))
+        number(self.point_radius, "point_radius", at_least=0)
 
 
 class Source:
@@ -67,14 +64,14 @@ class Source:
 
     Raises
     ------
-    UserError
-        If the labels are not an integer image of 2 or 3 axes, or the spacing has another length.
+    TypeError, UserError
+        Labels that are not an integer image of 2 or 3 axes, or a spacing of another length.
     """
 
     def __init__(
         self, labels: NDArray[Any], settings: EncodeSettings, furthest: float | None = None
     ) -> None:
-        self.labels = _check_labels(np.asarray(labels))
+        self.labels = label_image(labels, kinds="iu", empty=False)
         self.furthest = furthest
         self.settings = settings
         self.spacing = check_spacing(settings.spacing, self.labels.ndim)
@@ -98,22 +95,3 @@ class Source:
         import fastremap
 
         return cast(Labels, fastremap.renumber(self.labels, preserve_zero=True)[0])
-
-
-def _check_labels(labels: NDArray[Any]) -> Labels:
-    """Refuse what is no label image; make it contiguous, in the byte order of this machine."""
-    if labels.dtype.kind not in "iu":
-        raise UserError(
-            f"labels have the type {labels.dtype}; ids are integers",
-            "number the objects first, for example with scipy.ndimage.label",
-        )
-    if labels.ndim not in (2, 3) or labels.size == 0:
-        raise UserError(
-            f"labels have the shape {labels.shape}; (y, x) or (z, y, x) is needed",
-            "pass the channel of the ids alone, without axes of length 0",
-        )
-    if labels.dtype.kind == "i" and labels.min() < 0:
-        raise UserError(
-            f"labels hold the negative id {labels.min()}", "0 is background, ids are positive"
-        )
-    return np.ascontiguousarray(labels, dtype=labels.dtype.newbyteorder("="))

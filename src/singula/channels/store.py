@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.arguments import function, instance, text
 from singula.channels.folder import SharedFolder, identity, stamp_of
 from singula.channels.source import EncodeSettings
 from singula.channels.table import CHANNELS, ChannelArray, encode_with
@@ -25,6 +26,7 @@ from singula.io.read import read_image
 from singula.io.records import ChannelFile
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_tiff
+from singula.paths import user_path
 
 Stamp = list[int] | None
 # Part of every fingerprint: raise it when `encode` gives other values for the same labels.
@@ -55,6 +57,11 @@ class ChannelStore:
         What was done to labels since they were read, in words; part of the fingerprint.
     fallback : Path, optional
         Folder for both, if permissions or a read-only file system prevent writing to them.
+
+    Raises
+    ------
+    TypeError, UserError
+        A wrong argument; one folder for both.
     """
 
     def __init__(
@@ -69,14 +76,23 @@ class ChannelStore:
         variant: str = "",
         fallback: Path | None = None,
     ) -> None:
-        if Path(image_dir).resolve() == Path(mask_dir).resolve():
-            raise UserError(f"{image_key} and {mask_key} are both {mask_dir}", "use two folders")
-        self.settings = settings
-        self.variant = variant
+        image_dir, mask_dir = user_path(image_dir, "image_dir"), user_path(mask_dir, "mask_dir")
+        image_key, mask_key = text(image_key, "image_key"), text(mask_key, "mask_key")
+        if notify is not None:
+            notify = function(notify, "notify")
+        if image_dir.resolve() == mask_dir.resolve():
+            raise UserError(
+                f"{image_key} and {mask_key} are both {mask_dir}",
+                "use two folders",
+                "channels.one_folder",
+            )
+        self.settings = instance(settings, "settings", EncodeSettings)
+        self.variant = text(variant, "variant")
         spare = f"singula_{self._fingerprint('')[:12]}"
+        fallback = None if fallback is None else user_path(fallback, "fallback")
         other = (fallback / "x", fallback / "y") if fallback is not None else (None, None)
-        self._images = SharedFolder(Path(image_dir), image_key, spare, notify, other[0])
-        self._masks = SharedFolder(Path(mask_dir), mask_key, spare, notify, other[1])
+        self._images = SharedFolder(image_dir, image_key, spare, notify, other[0])
+        self._masks = SharedFolder(mask_dir, mask_key, spare, notify, other[1])
         self._ready: dict[str, tuple[Path, int, Stamp]] = {}
         self._notify = notify
         self._told: set[str] = set()

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.arguments import instance, items, label_image, number, text
 from singula.channels.source import EncodeSettings, Source
 from singula.errors import UserError
 from singula.io.image import Spacing, check_spacing
@@ -96,20 +97,25 @@ def parse_channels(channels: str | Sequence[str]) -> tuple[str, ...]:
 
     Raises
     ------
+    TypeError
+        Not text, and not a sequence of text.
     UserError
-        For anything else; the message lists what is allowed.
+        ``channels.unknown``: an unknown configuration or code, or a code that occurs twice.
     """
     if not isinstance(channels, str):
-        unknown = [code for code in channels if code not in CHANNELS]
-        if unknown or not channels or len(set(channels)) < len(channels):
+        codes = items(channels, "channels", text)
+        if not codes or set(codes) - set(CHANNELS) or len(set(codes)) < len(codes):
             raise UserError(
-                f"channels {tuple(channels)}: each must be one of {', '.join(CHANNELS)}, once"
+                f"channels: got {codes}, expected channels of {', '.join(CHANNELS)}, each once",
+                "correct the channel codes",
+                "channels.unknown",
             )
-        return tuple(channels)
+        return codes
     if channels not in CONFIGURATIONS:
         raise UserError(
-            f"channels (DATA_CHANNELS) '{channels}': there is no such configuration",
+            f"channels (DATA_CHANNELS): got {channels!r}, which is not a configuration",
             f"use one of {', '.join(CONFIGURATIONS)}",
+            "channels.unknown",
         )
     head, second_distance, _ = channels.partition("Dv2")
     return (*head, second_distance) if second_distance else tuple(head)
@@ -145,11 +151,12 @@ def encode(
 
     Raises
     ------
-    UserError
-        For labels, channels or settings that are not allowed.
+    TypeError, UserError
+        Not a label image, or channels or settings that are not allowed.
     """
     codes = parse_channels(channels)
-    sizes = None if spacing is None else check_spacing(spacing, np.ndim(labels))
+    labels = label_image(labels, kinds="iu", empty=False)
+    sizes = None if spacing is None else check_spacing(spacing, labels.ndim)
     return encode_with(EncodeSettings(codes, contour_mode, sizes, point_radius), labels)
 
 
@@ -160,9 +167,20 @@ def encode_with(
 
     Parameters
     ----------
+    settings : EncodeSettings
+    labels : ndarray of int, (y, x) or (z, y, x)
+        As for `encode`.
     furthest : float, optional
         Where `labels` are a part of an image: the largest distance of its background to a contour,
         in the units of the spacing. `Dv2` counts with it instead of the part's own.
+
+    Raises
+    ------
+    TypeError, UserError
+        As `encode`; a distance that is not a number of 0 or more.
     """
+    settings = instance(settings, "settings", EncodeSettings)
+    if furthest is not None:
+        furthest = number(furthest, "furthest", at_least=0)
     source = Source(labels, settings, furthest)
-    return {code: CHANNELS[code].encode(source) for code in settings.channels}
+    return {code: CHANNELS[code].encode(source) for code in parse_channels(settings.channels)}

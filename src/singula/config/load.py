@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from singula.arguments import function, instance, items, of_class
 from singula.config.available import working_words
 from singula.config.check import check_config, config_notices
 from singula.config.implied import implied
@@ -63,9 +64,12 @@ def load_config(
 
     Raises
     ------
+    TypeError
+        A wrong argument.
     UserError
         With every problem of the file and the overrides, each with its line and key.
     """
+    overrides, notify = _checked(overrides, notify)
     file = user_path(path, "path")
     return _build(read_yaml(file), overrides, str(file), notify)
 
@@ -90,10 +94,17 @@ def config_from_dict(
 
     Raises
     ------
-    UserError
+    TypeError, UserError
         As for `load_config`.
     """
-    return _build(from_mapping(tree, source), overrides, source, notify)
+    overrides, notify = _checked(overrides, notify)
+    tree = instance(tree, "tree", Mapping)  # type: ignore[type-abstract]
+    return _build(from_mapping(tree, instance(source, "source", str)), overrides, source, notify)
+
+
+def _checked(overrides: object, notify: object) -> tuple[tuple[str, ...], Notify | None]:
+    told: Notify | None = None if notify is None else function(notify, "notify")
+    return items(overrides, "overrides", of_class(str)), told
 
 
 def config_from_text(text: str, source: str) -> Config:

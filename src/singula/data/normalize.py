@@ -10,57 +10,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from singula.arguments import as_array, choice, flag, instance, items, number
 from singula.boxes import Box
+from singula.data.scaling import DoubleArray, Scaling
 from singula.errors import UserError
-from singula.io.lazy_array import Pixels, pieces
+from singula.io.lazy_array import LazyArray, Pixels, pieces
 from singula.words import counted
 
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
+__all__ = ["Normalizer", "Scaling", "Statistics"]
+
 _SAMPLES = 2_000_000  # values per image from which percentiles of floats are taken
 _LEAST_SPAN, _MOST_VALUE = 1 / 255, 10.0  # of normalized values that suit a network
-_PORTION = 1 << 20  # values that are normalized at a time in double precision
 _OVERSHOOT = 2.0  # what floats meant for [0, 1] stay below after interpolation or deconvolution
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """The four numbers per channel, ready to be applied to any part of an image."""
-
-    low: DoubleArray
-    high: DoubleArray
-    shift: DoubleArray
-    scale: DoubleArray
-
-    def apply(self, part: npt.NDArray[Any]) -> FloatArray:
-        """Normalize an array (…, channels) to float32; the input stays as it is.
-
-        Single precision holds every integer of up to 16 bits. Other types are normalized in double
-        precision, so a small range survives a large offset.
-        """
-        if part.dtype.kind in "bui" and part.dtype.itemsize <= 2:
-            return self._normalized(part.astype(np.float32))
-        result = np.empty(part.shape, np.float32)
-        rows = max(1, _PORTION * len(part) // max(1, part.size))
-        with np.errstate(over="ignore"):  # prediction and training report infinite values
-            for first in range(0, len(part), rows):
-                portion = part[first : first + rows].astype(np.float64)
-                result[first : first + rows] = self._normalized(portion)
-        return result
-
-    def _normalized(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Normalize floats in place, in their own precision."""
-        kind = values.dtype
-        if np.isfinite(self.low).any() or np.isfinite(self.high).any():
-            np.clip(values, self.low.astype(kind), self.high.astype(kind), out=values)
-        values -= self.shift.astype(kind)
-        values /= self.scale.astype(kind)
-        return values
 
 
 @dataclass(frozen=True)
@@ -80,12 +47,26 @@ class Normalizer:
     statistics : dict, optional
         ``low high mean std minimum maximum`` per channel of the training set, and the ``divisor``
         of its floats (see `fit`), or ``mean`` and ``std`` given by the user.
+
+    Raises
+    ------
+    TypeError, UserError
+        A value of another type, or out of range.
     """
 
     kind: str = "div"
     per_image: bool = True
     clip: tuple[float, float] | None = None
     statistics: dict[str, tuple[float, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values of other types."""
+        choice(self.kind, "kind", ("div", "scale_range", "custom"))
+        flag(self.per_image, "per_image")
+        if self.clip is not None:
+            items(self.clip, "clip", partial(number, at_least=0, at_most=100), count=2)
+        if self.statistics is not None:
+            instance(self.statistics, "statistics", dict)
 
     @property
     def needs_fit(self) -> bool:
@@ -141,7 +122,19 @@ class Normalizer:
 
         Where ``div`` knows of no floats in the training set (see `fit`), an image of floats is
         taken as it is up to 1, and is divided by 255 or 65535 when it reaches beyond.
+
+        Parameters
+        ----------
+        image : ndarray or LazyArray
+            (..., channels), real numbers.
+
+        Raises
+        ------
+        TypeError, UserError
+            Not an image.
         """
+        if not isinstance(image, LazyArray):
+            image = as_array(image, "image", ndim=(2, 3, 4), axes="(..., channels)")
         own = Statistics(self.clip)
         if self.wants_values:
             own.add(image)

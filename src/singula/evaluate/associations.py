@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from singula.errors import UserError
+from singula.arguments import instance, label_image, same_shape
 from singula.evaluate.matching import Match
-from singula.evaluate.overlap import check_labels
 from singula.runtime import compiled
 
 _DENSE_LOOKUP = 1 << 24
@@ -26,7 +25,13 @@ def gt_columns(match: Match) -> dict[str, np.ndarray]:
     -------
     dict of str to ndarray
         ``gt_id``, ``pred_id`` and ``iou`` (None for a missed object), ``tag`` (TP or FN).
+
+    Raises
+    ------
+    TypeError
+        Not a match.
     """
+    match = instance(match, "match", Match)
     ids = np.concatenate([match.true_ids, match.missed])
     pred, iou = np.full((2, len(ids)), None)
     pred[: match.tp], iou[: match.tp] = match.pred_ids, match.ious.astype(float)
@@ -38,7 +43,7 @@ def gt_columns(match: Match) -> dict[str, np.ndarray]:
 
 def fp_columns(match: Match) -> dict[str, np.ndarray]:
     """Columns of ``<image>_th_<t>_fp.csv``: the predicted objects without partner, by id."""
-    return {"pred_id": match.extra}
+    return {"pred_id": instance(match, "match", Match).extra}
 
 
 def colour_associations(truth: np.ndarray, pred: np.ndarray, match: Match) -> np.ndarray:
@@ -59,12 +64,12 @@ def colour_associations(truth: np.ndarray, pred: np.ndarray, match: Match) -> np
 
     Raises
     ------
-    UserError
-        If the images differ in shape or hold no labels.
+    TypeError, UserError
+        Not label images of one shape, or not a match.
     """
-    truth, pred = check_labels(truth, "truth"), check_labels(pred, "prediction")
-    if truth.shape != pred.shape:
-        raise UserError(f"truth has the shape {truth.shape}, the prediction {pred.shape}")
+    truth, pred = label_image(truth, "truth"), label_image(pred, "pred")
+    same_shape(truth, pred, "truth and pred")
+    match = instance(match, "match", Match)
     true_rows, red = _colour_table(truth, {0: match.missed})
     pred_rows, green_blue = _colour_table(pred, {1: match.pred_ids, 2: match.extra})
     picture = np.empty((truth.size, 3), np.uint8)

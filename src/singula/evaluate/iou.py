@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from singula.errors import UserError
+from singula.arguments import as_array, number, same_shape
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def iou(truth: np.ndarray, pred: np.ndarray, threshold: float = 0.5) -> float:
     truth, pred : ndarray
         Of one shape, any number of axes: probabilities or {0, 1}.
     threshold : float
-        A pixel belongs to a map where its value is above this.
+        A pixel belongs to a map where its value is above this, a finite number.
 
     Returns
     -------
@@ -62,15 +62,16 @@ def iou(truth: np.ndarray, pred: np.ndarray, threshold: float = 0.5) -> float:
 
     Raises
     ------
-    UserError
-        If the shapes differ.
+    TypeError, UserError
+        Not arrays of one shape, or not a threshold.
     """
     return iou_sums(truth, pred, threshold).value
 
 
 def iou_sums(truth: np.ndarray, pred: np.ndarray, threshold: float = 0.5) -> Ratio:
-    """What `iou` divides, for blocks of maps."""
-    _same_shape(truth, pred)
+    """What `iou` divides, for blocks of maps; arguments and errors as of `iou`."""
+    truth, pred = _maps(truth, pred)
+    threshold = number(threshold, "threshold")
     in_truth, in_pred = truth > threshold, pred > threshold
     union = int(np.count_nonzero(in_truth | in_pred))
     return Ratio(int(np.count_nonzero(in_truth & in_pred)), union, empty=1.0)
@@ -93,23 +94,25 @@ def mae(truth: np.ndarray, pred: np.ndarray, mask: np.ndarray | None = None) -> 
 
     Raises
     ------
-    UserError
-        If the shapes differ.
+    TypeError, UserError
+        Not arrays of one shape, or a mask of another type than bool.
     """
     return mae_sums(truth, pred, mask).value
 
 
 def mae_sums(truth: np.ndarray, pred: np.ndarray, mask: np.ndarray | None = None) -> Ratio:
-    """What `mae` divides, for blocks of maps."""
-    _same_shape(truth, pred)
+    """What `mae` divides, for blocks of maps; arguments and errors as of `mae`."""
+    truth, pred = _maps(truth, pred)
     if mask is not None:
-        _same_shape(truth, mask)
+        mask = as_array(mask, "mask", kinds="b")
+        same_shape(truth, mask, "truth and mask")
         truth, pred = truth[mask], pred[mask]
     difference = np.subtract(truth, pred, dtype=np.float32)
     total = float(np.abs(difference, out=difference).sum(dtype=np.float64))
     return Ratio(total, truth.size, empty=0.0)
 
 
-def _same_shape(first: np.ndarray, second: np.ndarray) -> None:
-    if first.shape != second.shape:
-        raise UserError(f"maps of shapes {first.shape} and {second.shape} cannot be compared")
+def _maps(truth: np.ndarray, pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    truth, pred = as_array(truth, "truth"), as_array(pred, "pred")
+    same_shape(truth, pred, "truth and pred")
+    return truth, pred

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Real
-from typing import cast, overload
+from typing import overload
 
 import numpy as np
 
+from singula.arguments import flag, instance, items, number, of_class
 from singula.errors import UserError
 from singula.evaluate.overlap import Overlap, overlap
 
@@ -111,27 +113,34 @@ def match(
 
     Raises
     ------
-    UserError
-        If the images do not fit each other or a threshold is out of range.
+    TypeError, UserError
+        Not label images of one shape, or not thresholds.
 
     Notes
     -----
     As many pairs as possible, and among these choices the one of the largest total IoU.
     """
-    table = overlap(truth, pred)
-    if np.ndim(thresholds) == 0:
-        return match_overlap(table, [np.asarray(thresholds).item()])[0]
-    return match_overlap(table, cast(Sequence[float], thresholds))
+    single = isinstance(thresholds, Real) or np.shape(thresholds) == ()
+    wanted = _thresholds([thresholds] if single else thresholds)
+    matches = match_overlap(overlap(truth, pred), wanted)
+    return matches[0] if single else matches
 
 
 def match_overlap(table: Overlap, thresholds: Sequence[float] = (0.3, 0.5, 0.75)) -> list[Match]:
-    """Match the objects of an overlap table, e.g. one summed over blocks; see `match`."""
-    for threshold in thresholds:
-        if not isinstance(threshold, Real) or not 0 < threshold <= 1:
-            raise UserError(
-                f"matching threshold {threshold!r}; allowed numbers above 0 and at most 1",
-                "give the least IoU of a match, such as 0.5",
-            )
+    """Match the objects of an overlap table, e.g. one summed over blocks; see `match`.
+
+    Parameters
+    ----------
+    table : Overlap
+    thresholds : sequence of float
+        IoUs in (0, 1].
+
+    Raises
+    ------
+    TypeError, UserError
+        Not an overlap, or not thresholds.
+    """
+    table, thresholds = instance(table, "table", Overlap), _thresholds(thresholds)
     all_true, true = np.unique(table.true, return_inverse=True)
     all_pred, pred = np.unique(table.pred, return_inverse=True)
     true_size = np.bincount(true, table.pixels, len(all_true))
@@ -168,6 +177,10 @@ def match_overlap(table: Overlap, thresholds: Sequence[float] = (0.3, 0.5, 0.75)
     return matches
 
 
+def _thresholds(values: object) -> tuple[float, ...]:
+    return items(values, "thresholds", partial(number, above=0, at_most=1))
+
+
 def match_dataset(matches: Iterable[Sequence[Score]], by_image: bool = False) -> list[Score]:
     """Scores of a data set.
 
@@ -185,15 +198,24 @@ def match_dataset(matches: Iterable[Sequence[Score]], by_image: bool = False) ->
 
     Raises
     ------
+    TypeError
+        Not scores.
     UserError
-        If there is no image or the thresholds differ between images.
+        ``evaluate.no_image``; ``evaluate.thresholds``: they differ between images.
     """
-    images = list(matches)
+    images = items(matches, "matches", partial(items, check=of_class(Score)))
+    by_image = flag(by_image, "by_image")
     if not images:
-        raise UserError("there is no image to score")
+        raise UserError(
+            "matches: got no image to score", "give one image or more", "evaluate.no_image"
+        )
     thresholds = [score.threshold for score in images[0]]
     if any([score.threshold for score in image] != thresholds for image in images):
-        raise UserError("the images were matched at different thresholds")
+        raise UserError(
+            "matches: the images were matched at different thresholds",
+            "match all images at the same thresholds",
+            "evaluate.thresholds",
+        )
     result = []
     for threshold, scores in zip(thresholds, zip(*images, strict=True), strict=True):
         tp, fp, fn = (sum(getattr(s, name) for s in scores) for name in COUNTS[:3])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from singula.errors import UserError
+from singula.arguments import items, label_image, of_class, same_shape
 from singula.postprocess.pairs import Pairs
 
 _PIECE = 1 << 16  # pixels that stay in the processor's cache meanwhile
@@ -48,17 +48,16 @@ def overlap(truth: np.ndarray, pred: np.ndarray) -> Overlap:
 
     Raises
     ------
-    UserError
-        If the shapes differ, or labels are negative or no integers.
+    TypeError, UserError
+        Not label images, or label images of different shapes.
 
     Notes
     -----
     Label images are runs of equal pixels, and only the runs are counted, a piece of the image after
     the other.
     """
-    truth, pred = check_labels(truth, "truth"), check_labels(pred, "prediction")
-    if truth.shape != pred.shape:
-        raise UserError(f"truth has the shape {truth.shape}, the prediction {pred.shape}")
+    truth, pred = label_image(truth, "truth", ndim=None), label_image(pred, "pred", ndim=None)
+    same_shape(truth, pred, "truth and pred")
     true_ids, pred_ids = truth.ravel(), pred.ravel()
     pairs = Pairs()
     for start in range(0, truth.size, _PIECE):
@@ -70,29 +69,22 @@ def overlap(truth: np.ndarray, pred: np.ndarray) -> Overlap:
 
 
 def sum_overlaps(parts: Iterable[Overlap]) -> Overlap:
-    """Add the overlaps of the blocks that make up an image."""
-    blocks, pairs = list(parts), Pairs()
+    """Add the overlaps of the blocks that make up an image.
+
+    Parameters
+    ----------
+    parts : iterable of Overlap
+
+    Raises
+    ------
+    TypeError
+        Not overlaps.
+    """
+    blocks, pairs = items(parts, "parts", of_class(Overlap)), Pairs()
     for block in blocks:
         pairs.add(block.true, block.pred, block.pixels)
     types = [[getattr(b, side).dtype for b in blocks] or [np.uint8] for side in ("true", "pred")]
     return _table(pairs, *(np.result_type(*each) for each in types))
-
-
-def check_labels(labels: np.ndarray, name: str) -> np.ndarray:
-    """Return labels as an array of unsigned integers, or refuse them."""
-    array = np.asarray(labels)
-    if array.dtype == bool:
-        return array.view(np.uint8)
-    if not np.issubdtype(array.dtype, np.integer):
-        raise UserError(
-            f"the labels of the {name} are {array.dtype}; labels are integers",
-            hint="convert them with labels.astype('uint32')",
-        )
-    if np.issubdtype(array.dtype, np.signedinteger):
-        if array.min(initial=0) < 0:
-            raise UserError(f"the {name} holds the label {array.min()}; labels are 0 or more")
-        return array.view(f"u{array.dtype.itemsize}")
-    return array
 
 
 def _run_starts(first: np.ndarray, second: np.ndarray) -> np.ndarray:

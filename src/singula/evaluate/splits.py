@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from singula.arguments import instance
 from singula.evaluate.overlap import Overlap
 
 
@@ -37,12 +38,18 @@ def splits(table: Overlap) -> Splits:
     -------
     Splits
 
+    Raises
+    ------
+    TypeError
+        Not an overlap.
+
     Notes
     -----
     A true and a predicted object cover each other if they share more than half of the pixels of
     the smaller of the two. So a predicted piece counts however small it is beside its true object,
     and a neighbour that is merely grazed does not.
     """
+    table = instance(table, "table", Overlap)
     all_true, true = np.unique(table.true, return_inverse=True)
     all_pred, pred = np.unique(table.pred, return_inverse=True)
     true_size = np.bincount(true, table.pixels, len(all_true))

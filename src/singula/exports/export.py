@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.arguments import choice, flag, function, instance, text
 from singula.errors import UserError
 from singula.exports.coco import write_coco
 from singula.exports.imagej import write_rois
@@ -23,7 +25,7 @@ from singula.io.run_lock import hold, output_locks
 from singula.io.units import check_unit
 from singula.io.written import protect
 from singula.paths import user_path
-from singula.words import counted
+from singula.words import counted, show
 
 Notify = Callable[[str], None]
 
@@ -97,21 +99,24 @@ def export(
 
     Raises
     ------
-    UserError
-        For an unknown format, no instances, a file that is there already, or a volume in a format
-        that has none. ``run.locked``: another process writes to the folder, or to the run that it
-        is in.
+    TypeError, UserError
+        A wrong argument; no instances; a file that is there already; a volume in a format that has
+        none. ``run.locked``: another process writes to the folder, or to the run that it is in.
     """
-    if to not in FORMATS:
-        raise UserError(f"--to: found {to!r}; allowed {', '.join(FORMATS)}")
-    kind = FORMATS[to]
-    check_unit(unit, "--unit")
+    kind = FORMATS[choice(to, "--to", FORMATS)]
+    overwrite = flag(overwrite, "overwrite")
+    external_files = flag(external_files, "external_files")
     if output is not None:
         output = user_path(output, "output", "output folder")
+    if unit is not None:
+        unit = text(unit, "--unit")
+        check_unit(unit, "--unit")
+    if notify is not None:
+        notify = function(notify, "notify")
     items, names, default = _found(source, spacing, unit, external_files=external_files)
-    if output is None and default is None:
-        raise UserError("--output: there is no folder to write to", "name one")
-    folder = Path(output) if output is not None else Path(str(default))
+    folder = output if output is not None else default
+    if folder is None:
+        raise UserError("--output: there is no folder to write to", "name one", "export.no_folder")
     run = [] if default is None else [default.parent]  # what is written in it is recorded
     with hold(output_locks(folder), "export", notify), protect(run, notify):
         return _write(kind, items, names, folder, overwrite=overwrite, notify=notify)
@@ -135,6 +140,7 @@ def _write(
             f"{there[0]}: is there already"
             + (f", and {len(there) - 1} more" if len(there) > 1 else ""),
             "give another folder with --output, or replace it with --overwrite",
+            "export.exists",
         )
     told = _Told(notify)
     if kind.every is not None:
@@ -154,7 +160,7 @@ def _found(
     external_files: bool,
 ) -> tuple[Iterator[Instances], list[str], Path | None]:
     """Instances one after the other, their names, and the folder to write to by default."""
-    if isinstance(source, np.ndarray):
+    if not isinstance(source, str | os.PathLike):
         item = of_array(source, "labels", spacing, unit)
         return iter([item]), [item.name], None
     path = user_path(source, "source")
@@ -191,16 +197,27 @@ class _Told:
 def sizes_from_text(text: str) -> tuple[float, ...]:
     """Numbers of ``--spacing``, such as 0.25,0.25.
 
+    Parameters
+    ----------
+    text : str
+
     Raises
     ------
+    TypeError
+        Not text.
     UserError
-        For anything else.
+        ``export.spacing``: other text.
     """
-    wanted = f"--spacing: found {text!r}; allowed 2 or 3 positive numbers such as 0.25,0.25"
+    instance(text, "text", str)
+    refused = UserError(
+        f"--spacing (text): got {show(text)}, expected 2 or 3 positive numbers such as 0.25,0.25",
+        "give one number for each axis, z first, decimals after a point",
+        "export.spacing",
+    )
     try:
         sizes = tuple(float(part) for part in text.strip("()[] ").split(","))
     except ValueError as error:
-        raise UserError(wanted) from error
+        raise refused from error
     if len(sizes) not in (2, 3) or not all(0 < size < math.inf for size in sizes):
-        raise UserError(wanted, "one for each axis, z first, decimals after a point")
+        raise refused
     return sizes

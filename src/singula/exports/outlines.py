@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.errors import UserError
-from singula.postprocess.labels import check_labels
+from singula.arguments import label_image
 from singula.runtime import compiled
 
 Ring = npt.NDArray[np.int32]
@@ -49,8 +48,8 @@ def trace_outlines(labels: npt.NDArray[Any]) -> list[Outline]:
 
     Raises
     ------
-    UserError
-        If it is no label image of two dimensions.
+    TypeError, UserError
+        Not a label image of two dimensions.
 
     Notes
     -----
@@ -60,12 +59,11 @@ def trace_outlines(labels: npt.NDArray[Any]) -> list[Outline]:
     """
     import cc3d
 
-    ids = check_labels(labels)
-    if ids.ndim != 2:
-        raise UserError(f"labels have the shape {ids.shape}; outlines are traced in planes (y, x)")
+    ids = label_image(labels, ndim=2, axes="(y, x) of a plane")
     if not ids.any():
         return []
-    pieces = cc3d.connected_components(ids, connectivity=4, out_dtype=np.uint32)
+    writable = np.require(ids, requirements="W")  # cc3d takes no read-only array
+    pieces = cc3d.connected_components(writable, connectivity=4, out_dtype=np.uint32)
     padded = np.pad(pieces, 1)
     whole, starts = compiled(_follow)(padded)
     corners, rings = compiled(_split)(whole, starts, np.full(padded.shape, -1, np.int32))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.arguments import label_image
 from singula.errors import UserError
 from singula.evaluate import overlap
 from singula.io.formats import stem_of
@@ -17,7 +18,7 @@ from singula.io.image import ArrayPlace, Spacing, check_spacing
 from singula.io.listing import list_images
 from singula.io.read import read_header, read_labels
 from singula.io.units import replaced_size
-from singula.postprocess.labels import check_labels, count_instances
+from singula.postprocess.labels import count_instances
 from singula.words import counted
 
 Labels = npt.NDArray[Any]
@@ -140,7 +141,8 @@ def check_ids(name: str, labels: Labels) -> None:
     count = count_instances(labels)
     if not count:
         return
-    whole = np.ascontiguousarray(labels, labels.dtype if labels.dtype.kind == "u" else np.uint32)
+    dtype = labels.dtype if labels.dtype.kind == "u" else np.uint32
+    whole = np.require(labels, dtype, ["C", "W"])  # cc3d takes no read-only array
     _, pieces = cc3d.connected_components(
         whole, connectivity=8 if labels.ndim == 2 else 26, return_N=True
     )
@@ -283,7 +285,7 @@ def _of_file(path: Path, place: ArrayPlace) -> Source:
 
 def of_array(labels: Labels, name: str, spacing: Spacing | None, unit: str | None) -> Instances:
     """A label image from memory, checked."""
-    checked = check_labels(labels)
+    checked = label_image(labels, "source")
     check_ids("the array", checked)
     if unit is not None and spacing is None:
         raise _unit_alone(unit, "the array")

@@ -13,8 +13,9 @@ from singula.inspection.findings import (
     Place,
 )
 from singula.inspection.fix import FixReport, check_target, write_fixed
-from singula.inspection.inspect import InspectSettings, inspect_dataset
+from singula.inspection.inspect import inspect_dataset
 from singula.inspection.page import check_page, write_page
+from singula.inspection.settings import InspectSettings
 from singula.inspection.text import describe
 
 __all__ = [

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.arguments import label_image
 from singula.evaluate import overlap
 from singula.postprocess.holes import fill_holes
-from singula.postprocess.labels import check_labels, index_labels, look_up
+from singula.postprocess.labels import index_labels, look_up
 from singula.survey.objects import survey_objects
 from singula.words import counted
 
@@ -82,7 +83,7 @@ def correct_labels(
     Holes stay if they have more than a quarter of their object's pixels, or if the object spans the
     image; classes stay if fewer than six tenths of an object's pixels have the same one.
     """
-    ids = check_labels(np.ascontiguousarray(labels[..., 0]))
+    ids = label_image(labels[..., 0])
     left: dict[str, str] = {}
     new, fresh, tiny = _one_id_a_piece(
         ids, smallest, left, semantic=semantic, each_piece=each_piece or semantic
@@ -169,7 +170,7 @@ def _without_holes(ids: Array, left: dict[str, str]) -> Array:
 
 def _one_class(index: Array, rows: int, classes: Array, left: dict[str, str]) -> Array:
     """Return the class channel with one class for each row of `index`: the most frequent but 0."""
-    table = overlap(check_labels(np.ascontiguousarray(index)), classes)
+    table = overlap(index, classes)
     inside = table.true > 0
     npixels = np.bincount(table.true[inside].astype(np.int64), table.pixels[inside], rows)
     real = inside & (table.pred > 0)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from singula.arguments import function, instance
 from singula.errors import UserError
 from singula.inspection.channels import read_channels
 from singula.inspection.correct import Corrected, correct_labels
@@ -19,6 +20,7 @@ from singula.io.image import Image
 from singula.io.pairs import Pair
 from singula.io.run_lock import NAME, hold, output_locks
 from singula.io.write import write_tiff
+from singula.paths import user_path
 from singula.words import counted
 
 Notify = Callable[[str], None]
@@ -58,6 +60,9 @@ def check_target(folder: Path, inspection: Inspection | None = None) -> None:
     ------
     UserError
     """
+    folder = user_path(folder, "folder (--fix)")
+    if inspection is not None:
+        instance(inspection, "inspection", Inspection)
     if folder.exists() and (
         not folder.is_dir() or any(path.name != NAME for path in folder.iterdir())
     ):
@@ -96,11 +101,14 @@ def write_fixed(
 
     Raises
     ------
-    UserError
-        The folder holds something, is among the originals, or cannot be written. ``run.locked``:
-        another process writes to it.
+    TypeError, UserError
+        Wrong arguments; the folder holds something, is among the originals, or cannot be written.
+        ``run.locked``: another process writes to it.
     """
-    folder = Path(folder)
+    inspection = instance(inspection, "inspection", Inspection)
+    folder = user_path(folder, "folder")
+    if notify is not None:
+        function(notify, "notify")
     check_target(folder, inspection)
     make_folder(folder)
     with hold(output_locks(folder), "check", notify):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from singula.arguments import function, instance, items, of_class
 from singula.errors import UserError
 from singula.inspection.correct import correct_labels
 from singula.inspection.files import (
@@ -38,53 +40,15 @@ from singula.inspection.labels import (
     within_bounds,
 )
 from singula.inspection.pairing import Paired, pair_part
+from singula.inspection.settings import InspectSettings
 from singula.io.pairs import Pair, with_places
+from singula.paths import user_path
 from singula.survey import Folders, find_folders
 from singula.survey.dataset import decide_ndim
 from singula.words import counted
 
 Array = npt.NDArray[Any]
 Notify = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class InspectSettings:
-    """What is known of a data set before looking.
-
-    Parameters
-    ----------
-    ndim : {2, 3}, optional
-        Found out by default.
-    channels : int, optional
-        That images must have.
-    grey : bool
-        Images of one channel are allowed too.
-    n_classes : int, optional
-        Background counted; then labels must have a class channel. By default they may.
-    patch : tuple of int, optional
-        Spatial shape of a patch.
-    reflect : bool
-        Images smaller than the patch are allowed.
-    scored : bool
-        The test gives scores, which the same images in training would spoil.
-    smallest : int, optional
-        Objects of fewer pixels are tiny; 3**ndim by default, of which a contour leaves nothing.
-    sized : tuple of str
-        Parts whose voxel size the user set.
-    external_files : bool
-        Image files of a data set that is given as a folder may refer to files outside.
-    """
-
-    ndim: int | None = None
-    channels: int | None = None
-    grey: bool = False
-    n_classes: int | None = None
-    patch: tuple[int, ...] | None = None
-    reflect: bool = False
-    scored: bool = True
-    smallest: int | None = None
-    sized: tuple[str, ...] = ()
-    external_files: bool = False
 
 
 def inspect_dataset(
@@ -110,22 +74,33 @@ def inspect_dataset(
 
     Raises
     ------
-    UserError
-        No such folder, no images in it, or a layout that is not known. Whatever is wrong with
-        a single file is a finding.
+    TypeError, UserError
+        Wrong arguments; no such folder, no images in it, or a layout that is not known. Whatever is
+        wrong with a single file is a finding.
 
     Notes
     -----
     Every file is read once; time and memory grow with the pixels, not with the objects. Of images
     above 300 million pixels some boxes are looked at, for their values alone; a note says so.
     """
-    settings = settings or InspectSettings()
+    if settings is None:
+        settings = InspectSettings()
+    settings = instance(settings, "settings", InspectSettings)
+    if notify is not None:
+        function(notify, "notify")
     notes: list[str] = []
     folders: Sequence[Folders]
-    if isinstance(data, str | Path):
-        folders, notes = find_folders(data, external_files=settings.external_files)
+    if isinstance(data, str | os.PathLike):
+        path = user_path(data, "data")
+        folders, notes = find_folders(path, external_files=settings.external_files)
     else:
-        folders = data
+        folders = items(data, "data", of_class(Folders))
+        if not folders:
+            raise UserError(
+                "data: got no parts, expected training, validation or test data",
+                "give one part or more",
+                "check.no_data",
+            )
     paired: list[Paired] = []
     for part in folders:  # the training data come first
         paired.append(pair_part(part, paired[0].endings if paired else ()))

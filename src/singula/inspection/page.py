@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from singula.arguments import instance, items, text
 from singula.errors import UserError
 from singula.inspection.findings import HINT, KINDS, WHOLE_LABELS, Finding, Inspection, Place
 from singula.inspection.pictures import picture
 from singula.inspection.text import extent, remedies, short_name, summary, verdict
 from singula.io.write import write_text
+from singula.paths import user_path
 from singula.report.html import Markup, folded, join, page, section, table, tag
 from singula.report.pictures import data_uri
 from singula.words import counted
@@ -30,6 +32,7 @@ def check_page(path: Path) -> None:
     UserError
         For another suffix, or a file that is no page of an earlier check.
     """
+    path = user_path(path, "path (--html)")
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--html: found {path}; allowed a file that ends in .html")
     if path.is_dir() or (path.exists() and _TITLE not in path.read_text(errors="replace")[:2000]):
@@ -51,9 +54,11 @@ def write_page(inspection: Inspection, path: Path | str, estimate: Sequence[str]
 
     Raises
     ------
-    UserError
-        The file cannot be written.
+    TypeError, UserError
+        Wrong arguments; the file cannot be written.
     """
+    inspection = instance(inspection, "inspection", Inspection)
+    path, estimate = user_path(path, "path"), items(estimate, "estimate", text)
     groups = inspection.by_kind()
     links = [tag("a", KINDS[kind].title, href=f"#{kind}") for kind in groups]
     head = tag(

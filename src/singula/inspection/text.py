@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from singula.arguments import instance, integer
 from singula.inspection.findings import HINT, KINDS, WHOLE_LABELS, Finding, Inspection
 from singula.words import counted
 
@@ -19,7 +20,14 @@ def describe(inspection: Inspection, *, most_files: int = _MOST_FILES) -> list[s
     inspection : Inspection
     most_files : int
         Files that are named of each kind.
+
+    Raises
+    ------
+    TypeError, UserError
+        Wrong arguments.
     """
+    inspection = instance(inspection, "inspection", Inspection)
+    most_files = integer(most_files, "most_files", at_least=1)
     lines = [summary(inspection), *inspection.notes]
     for kind, findings in inspection.by_kind().items():
         lines += ["", *_group(inspection, kind, findings, most_files)]

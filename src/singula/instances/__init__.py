@@ -64,9 +64,9 @@ def decode_labels(
 
     Raises
     ------
-    UserError
-        For an unknown configuration or key, a value that is not allowed, a missing map, or maps
-        that differ in shape.
+    TypeError, UserError
+        An unknown configuration or key, a value that is not allowed, a missing map, maps that are
+        not arrays of numbers, or maps that differ in shape.
     """
     if thresholds is None or (isinstance(thresholds, str) and thresholds == "auto"):
         thresholds = {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from singula.arguments import as_array, choice, flag, function, instance
 from singula.errors import UserError, prediction_overflow
 from singula.instances.flood import flood_in_place, inside, label_seeds
 from singula.instances.settings import DecodeSettings
@@ -19,6 +20,7 @@ from singula.instances.watershed import (
     step,
 )
 from singula.io.image import Spacing, check_spacing
+from singula.io.values import native
 
 _RING = {"thick": 1, "inner": 1, "outer": 0, "dense": 2}
 """Width of the contour inside an object, in pixels."""
@@ -97,9 +99,9 @@ def decode(
 
     Raises
     ------
-    UserError
-        For an unknown configuration, a missing map, maps that differ in shape or hold NaN, or a
-        spacing that does not fit.
+    TypeError, UserError
+        An unknown configuration, a missing map, maps that are not arrays of numbers, that differ
+        in shape or hold NaN, or a spacing that does not fit.
 
     Notes
     -----
@@ -107,7 +109,12 @@ def decode(
 
     Beyond the maps it takes about 7 bytes per pixel, labels included, and 8 where maps are noise.
     """
-    settings = DecodeSettings() if settings is None else settings
+    settings = (
+        DecodeSettings() if settings is None else instance(settings, "settings", DecodeSettings)
+    )
+    if seed_filter is not None:
+        seed_filter = function(seed_filter, "seed_filter")
+    keep_parts = flag(keep_parts, "keep_parts")
     decoder = find_decoder(channels)
     used = _checked_maps(maps, decoder)
     if spacing is not None:
@@ -161,28 +168,27 @@ def masks(
 
 def find_decoder(channels: str) -> Decoder:
     """The row of `DECODERS`, or a refusal."""
-    if not isinstance(channels, str) or channels not in DECODERS:
-        raise UserError(
-            f"DATA_CHANNELS is {channels!r}, which has no decoder; allowed: {', '.join(DECODERS)}"
-        )
-    return DECODERS[channels]
+    return DECODERS[choice(channels, "channels (DATA_CHANNELS)", DECODERS)]
 
 
 def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:
+    maps = instance(maps, "maps", Mapping)  # type: ignore[type-abstract]
     missing = [c for c in decoder.needs if c not in maps]
     if missing:
         raise UserError(
-            f"{decoder.name} needs the maps {', '.join(decoder.needs)}; "
-            f"{', '.join(missing)} is missing, found {', '.join(maps) or 'none'}",
-            hint="decode with the DATA_CHANNELS that the network was trained with",
+            f"maps: got {', '.join(map(str, maps)) or 'none'}, expected "
+            f"{', '.join(decoder.needs)} for {decoder.name}; {', '.join(missing)} is missing",
+            "decode with the DATA_CHANNELS that the network was trained with",
+            "decode.missing_map",
         )
-    used = {c: np.asarray(maps[c]) for c in decoder.needs}
+    used = {c: native(as_array(maps[c], f"maps[{c!r}]", ndim=(2, 3))) for c in decoder.needs}
     shapes = {c: m.shape for c, m in used.items()}
     if len(set(shapes.values())) > 1:
-        raise UserError(f"the maps differ in shape: {shapes}")
-    ndim = used[decoder.needs[0]].ndim
-    if ndim not in (2, 3):
-        raise UserError(f"maps must be (y, x) or (z, y, x); found the shapes {shapes}")
+        raise UserError(
+            f"maps: got the shapes {shapes}, expected one shape",
+            "give the maps of one image",
+            "arguments.shape",
+        )
     for name, values in used.items():
         refuse_nan(name, values)
     return used

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from numbers import Integral, Real
+from typing import Any
 
+from singula.arguments import choice, flag, instance, integer, items, number, text
 from singula.channels import CONTOUR_MODES
 from singula.errors import UserError
+from singula.words import show
 
 MORPH_OPERATIONS = ("erode", "dilate")
 AUTOMATIC_KEYS = ("TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND", "TH_POINTS")
@@ -77,23 +80,25 @@ class DecodeSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that no step could honour."""
-        _one_of("TH_TYPE", self.th_type, ("auto", "manual"))
-        for key in self.manual_keys:
-            _one_of("manual_keys", key, AUTOMATIC_KEYS)
-        _one_of("CONTOUR_MODE", self.contour_mode, CONTOUR_MODES)
-        for operation, radius in self.seed_morph:
-            _one_of("SEED_MORPH_SEQUENCE", operation, MORPH_OPERATIONS)
-            _not_negative("SEED_MORPH_RADIUS", radius)
-        _not_negative("FORE_EROSION_RADIUS", self.fore_erosion)
-        _not_negative("FORE_DILATION_RADIUS", self.fore_dilation)
+        choice(self.th_type, "th_type (TH_TYPE)", ("auto", "manual"))
+        items(self.manual_keys, "manual_keys", partial(choice, allowed=AUTOMATIC_KEYS))
+        choice(self.contour_mode, "contour_mode (CONTOUR_MODE)", CONTOUR_MODES)
+        pairs = items(self.seed_morph, "seed_morph", partial(items, check=_any, count=2))
+        for operation, radius in pairs:
+            choice(operation, "seed_morph (SEED_MORPH_SEQUENCE)", MORPH_OPERATIONS)
+            number(radius, "seed_morph (SEED_MORPH_RADIUS)", at_least=0)
+        number(self.fore_erosion, "fore_erosion (FORE_EROSION_RADIUS)", at_least=0)
+        number(self.fore_dilation, "fore_dilation (FORE_DILATION_RADIUS)", at_least=0)
         for key, name in _FIELD_OF_KEY.items():
-            if name in _BINARY_THRESHOLDS and not 0 <= getattr(self, name) <= 1:
-                raise UserError(
-                    f"{key} is {getattr(self, name)}; allowed a number in [0, 1]",
-                    hint="it is a probability, that of a pixel to be of the channel",
-                )
-        _not_negative("TH_DISTANCE", self.th_distance)
-        _not_negative("TH_DIST_FOREGROUND", self.th_dist_foreground)
+            value, words = getattr(self, name), f"{name} ({key})"
+            if name in _BINARY_THRESHOLDS:
+                number(value, words, at_least=0, at_most=1)
+            elif _KIND[name] == "float":
+                number(value, words, at_least=0)
+            elif _KIND[name] == "int":
+                integer(value, words)
+            elif _KIND[name] == "bool":
+                flag(value, words)
 
     def is_automatic(self, key: str) -> bool:
         """Return True if the threshold of this key without prefix is taken from the maps."""
@@ -106,7 +111,7 @@ class DecodeSettings:
 
         Parameters
         ----------
-        values : mapping
+        values : mapping of str to object
             Keys of ``PROBLEM.INSTANCE_SEG`` in any of their spellings: with or without the
             prefixes ``DATA_MW_`` and ``DATA_``. Without ``TH_TYPE``, each given threshold is
             manual and the others are automatic. As in a file, the size under the full name
@@ -115,13 +120,17 @@ class DecodeSettings:
 
         Raises
         ------
+        TypeError
+            A key that is not text.
         UserError
-            For an unknown key or a value that is not allowed.
+            ``decode.thresholds``, ``decode.unknown_key``; ``decode.value`` and the codes of
+            `singula.arguments` for a value that is not allowed.
         """
         if not isinstance(values, Mapping):
             raise UserError(
-                f"thresholds are {values!r}; allowed 'auto' or a dict of keys",
-                hint='for example {"TH_BINARY_MASK": 0.5}',
+                f"thresholds: got {show(values)}, expected 'auto' or a mapping of keys",
+                'give for example {"TH_BINARY_MASK": 0.5}',
+                "decode.thresholds",
             )
         keys = {_plain_name(key): value for key, value in values.items()}
         unknown = [key for key in keys if key not in _FIELD_OF_KEY and key not in _COMPOSED]
@@ -129,8 +138,10 @@ class DecodeSettings:
             known = sorted([*_FIELD_OF_KEY, *_COMPOSED])
             near = difflib.get_close_matches(unknown[0], known, 1)
             raise UserError(
-                f"'{unknown[0]}' is no decoding setting; known: {', '.join(known)}",
-                hint=f"did you mean '{near[0]}'?" if near else None,
+                f"thresholds: got the unknown key {unknown[0]!r}, expected keys of "
+                f"{', '.join(known)}",
+                f"did you mean '{near[0]}'?" if near else "use one of these keys",
+                "decode.unknown_key",
             )
         arguments: dict[str, object] = {
             name: _as_type(key, keys[key], _KIND[name])
@@ -146,7 +157,8 @@ class DecodeSettings:
                 _items("SEED_MORPH_SEQUENCE", keys["SEED_MORPH_SEQUENCE"]),
                 _items("SEED_MORPH_RADIUS", keys.get("SEED_MORPH_RADIUS", ())),
             )
-        if keys.get("ERODE_AND_DILATE_FOREGROUND", False):
+        shape = "ERODE_AND_DILATE_FOREGROUND"
+        if _as_type(shape, keys.get(shape, False), "bool"):
             for key, name in (
                 ("FORE_EROSION_RADIUS", "fore_erosion"),
                 ("FORE_DILATION_RADIUS", "fore_dilation"),
@@ -213,6 +225,7 @@ _COMPOSED = (
     "FORE_DILATION_RADIUS",
 )
 _BINARY_THRESHOLDS = {_FIELD_OF_KEY[key] for key in AUTOMATIC_KEYS}
+_WORDS = {"float": "a number", "int": "an integer", "bool": "True or False", "str": "text"}
 _KIND = {field.name: str(field.type) for field in fields(DecodeSettings)}
 
 
@@ -223,22 +236,29 @@ def warn_of_unused(values: Mapping[str, object]) -> None:
     ----------
     values : mapping
         As for `DecodeSettings.from_keys`.
+
+    Raises
+    ------
+    TypeError
+        Not a mapping, or a key that is not text.
     """
-    keys = {_plain_name(key): value for key, value in values.items()}
+    values = instance(values, "values", Mapping)  # type: ignore[type-abstract]
+    keys = {_plain_name(key, "values"): value for key, value in values.items()}
     unused = [key for key in AUTOMATIC_KEYS if key in keys]
-    if keys.get("TH_TYPE") == "auto" and unused:
+    th_type = keys.get("TH_TYPE")
+    if isinstance(th_type, str) and th_type == "auto" and unused:
         warnings.warn(
             f"TH_TYPE is 'auto', so {', '.join(unused)} has no effect; leave TH_TYPE out to use it",
             stacklevel=3,
         )
 
 
-def _plain_name(key: str) -> str:
-    name = key.upper().removeprefix("DATA_").removeprefix("MW_")
+def _plain_name(key: str, argument: str = "thresholds") -> str:
+    name = text(key, f"{argument} (key)").upper().removeprefix("DATA_").removeprefix("MW_")
     return "REMOVE_SMALL_OBJ" if name == "REMOVE_SMALL_OBJ_BEFORE" else name
 
 
-def _as_type(key: str, value: object, kind: str) -> object:
+def _as_type(key: str, value: object, kind: str) -> Any:
     # Numbers of NumPy are meant too.
     if kind == "float" and isinstance(value, Real) and not isinstance(value, bool):
         return float(value)
@@ -246,12 +266,20 @@ def _as_type(key: str, value: object, kind: str) -> object:
         return int(value)
     if (kind == "bool" and isinstance(value, bool)) or (kind == "str" and isinstance(value, str)):
         return value
-    raise UserError(f"{key} is {value!r}; it must be a {kind}")
+    raise UserError(
+        f"{key}: got {show(value)}, expected {_WORDS[kind]}",
+        "correct the value",
+        "decode.value",
+    )
 
 
 def _items(key: str, value: object) -> tuple[object, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise UserError(f"{key} is {value!r}; it must be a list")
+        raise UserError(
+            f"{key}: got {show(value)}, expected a list",
+            'give for example ["erode", "dilate"] and the radii [1, 2]',
+            "decode.value",
+        )
     return tuple(value)
 
 
@@ -261,21 +289,16 @@ def _pair_morphology(
     if len(operations) != len(radii):
         raise UserError(
             f"SEED_MORPH_SEQUENCE has {len(operations)} entries, SEED_MORPH_RADIUS {len(radii)}",
-            hint="give one radius for each operation",
+            "give one radius for each operation",
+            "decode.value",
         )
     pairs = []
     for operation, radius in zip(operations, radii, strict=True):
-        if not isinstance(radius, Real):
-            raise UserError(f"SEED_MORPH_RADIUS has {radius!r}; radii are numbers")
-        pairs.append((str(operation), float(radius)))
+        radius = _as_type("SEED_MORPH_RADIUS", radius, "float")
+        word = _as_type("SEED_MORPH_SEQUENCE", operation, "str")
+        pairs.append((word, radius))
     return tuple(pairs)
 
 
-def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"{key} is '{value}'; allowed: {', '.join(allowed)}")
-
-
-def _not_negative(key: str, value: float) -> None:
-    if not 0 <= value < math.inf:
-        raise UserError(f"{key} is {value}; it must be 0 or more")
+def _any(value: object, name: str) -> Any:
+    return value

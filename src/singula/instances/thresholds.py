@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from singula.errors import prediction_overflow
+from singula.arguments import as_array, instance
+from singula.errors import UserError, prediction_overflow
 from singula.instances.settings import DecodeSettings
 from singula.instances.table import Decoder
 from singula.runtime import compiled
@@ -37,9 +38,12 @@ def histogram(values: np.ndarray) -> np.ndarray:
 
     Raises
     ------
-    UserError
-        If a value is not a number.
+    TypeError, UserError
+        Not an array of real numbers; a value that is NaN.
     """
+    values = as_array(values, "values")
+    if values.ndim == 0:
+        values = values[None]
     bins = np.zeros(0, np.uint16)
     if values.dtype == np.float16:  # the processor cannot reckon with it, but there are few values
         few = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
@@ -47,7 +51,7 @@ def histogram(values: np.ndarray) -> np.ndarray:
             bins = (few.astype(np.float32).clip(0, 1) * N_BINS).astype(np.uint16)
         bins[np.isnan(few)] = N_BINS + 1
     counts = np.zeros(N_BINS + 2, np.int64)
-    rows = max(1, _CHUNK * len(values) // max(1, values.size)) if values.ndim else 1
+    rows = max(1, _CHUNK * len(values) // max(1, values.size))
     for start in range(0, len(values), rows):
         block = values[start : start + rows].ravel()
         if len(bins):
@@ -77,7 +81,8 @@ def otsu_from_histogram(counts: np.ndarray) -> float | None:
 
     Parameters
     ----------
-    counts : ndarray, shape (bins,)
+    counts : ndarray of int or float, shape (bins,)
+        Counts of 0 or more.
 
     Returns
     -------
@@ -85,11 +90,23 @@ def otsu_from_histogram(counts: np.ndarray) -> float | None:
         Centre of the last bin of the lower class; None if fewer than two bins are filled, when
         there is nothing to separate.
 
+    Raises
+    ------
+    TypeError, UserError
+        Not counts.
+
     Notes
     -----
     N. Otsu, *A threshold selection method from gray-level histograms*, IEEE Trans. SMC 9 (1979):
     the bin that maximises ``w1 w2 (m1 - m2)²``, weights and means of the classes below and above.
     """
+    counts = as_array(counts, "counts", ndim=1, axes="(bins,)")
+    if not (counts >= 0).all():
+        raise UserError(
+            "counts: got negative numbers or NaN, expected numbers of 0 or more",
+            "give the result of histogram",
+            "arguments.number",
+        )
     if np.count_nonzero(counts) < 2:
         return None
     centres = (np.arange(len(counts)) + 0.5) / len(counts)
@@ -103,7 +120,20 @@ def otsu_from_histogram(counts: np.ndarray) -> float | None:
 
 
 def histogram_channels(decoder: Decoder, settings: DecodeSettings) -> tuple[str, ...]:
-    """List the channels whose histograms the automatic thresholds need."""
+    """List the channels whose histograms the automatic thresholds need.
+
+    Parameters
+    ----------
+    decoder : Decoder
+    settings : DecodeSettings
+
+    Raises
+    ------
+    TypeError
+        Not a decoder, or not settings.
+    """
+    decoder = instance(decoder, "decoder", Decoder)
+    settings = instance(settings, "settings", DecodeSettings)
     used = {c for key, c in _CHANNEL_OF_KEY.items() if settings.is_automatic(key)}
     if settings.is_automatic("TH_FOREGROUND"):
         used.add("M" if settings.grow_into_contour and "M" in decoder.needs else "B")
@@ -130,6 +160,11 @@ def resolve_thresholds(
     notes : tuple of str
         One line for each channel whose automatic threshold was refused.
 
+    Raises
+    ------
+    TypeError, UserError
+        Not a mapping of histograms, or not settings.
+
     Notes
     -----
     Each threshold is automatic or manual by itself (`DecodeSettings.is_automatic`). Automatic
@@ -139,6 +174,8 @@ def resolve_thresholds(
     method would split the noise, so a threshold below 0.1 is refused, and the value of the key is
     used.
     """
+    histograms = instance(histograms, "histograms", Mapping)  # type: ignore[type-abstract]
+    settings = instance(settings, "settings", DecodeSettings)
     chosen = {
         "TH_BINARY_MASK": settings.th_binary_mask,
         "TH_CONTOUR": settings.th_contour,
@@ -154,7 +191,8 @@ def resolve_thresholds(
     for key, (channel, factor) in sources.items():
         if channel not in histograms or not settings.is_automatic(key):
             continue
-        value = otsu_from_histogram(histograms[channel])
+        counts = as_array(histograms[channel], f"histograms[{channel!r}]", ndim=1, axes="(bins,)")
+        value = otsu_from_histogram(counts)
         if value is not None and value >= MIN_AUTO:
             chosen[key] = factor * value
         else:

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from singula.errors import UserError
+from singula.paths import user_path
 
 _SPECIAL = (
     (stat.S_ISFIFO, "a named pipe (FIFO)"),
@@ -14,6 +15,25 @@ _SPECIAL = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+def reader_path(value: object, name: str = "path") -> Path:
+    """Return the path of a file that is to be read.
+
+    As `singula.paths.user_path`, but a path that cannot be followed, such as a loop of links, is
+    left to the reader, whose error is more precise.
+
+    Raises
+    ------
+    UserError
+        As `user_path`, except ``paths.unreadable``.
+    """
+    try:
+        return user_path(value, name)
+    except UserError as error:
+        if error.code != "paths.unreadable" or not isinstance(value, str | os.PathLike):
+            raise
+        return Path(value)
 
 
 def check_openable(path: Path) -> None:

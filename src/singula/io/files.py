@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from singula.arguments import flag, instance
 from singula.boxes import Box
 from singula.errors import UserError
-from singula.io.entries import check_openable
+from singula.io.entries import check_openable, reader_path
 from singula.io.formats import IMAGE_SUFFIXES, Format, format_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Series, Stored
 from singula.io.orientation import Turn, turn_of_tag, turn_to_image
@@ -17,6 +18,12 @@ from singula.io.selection import choose_series, frame_header, frame_of, select_f
 from singula.io.sizes import check_size
 
 _Result = TypeVar("_Result")
+
+
+def check_place(arrays: object) -> None:
+    """Refuse an argument `arrays` that is neither None nor an `ArrayPlace`."""
+    if arrays is not None:
+        instance(arrays, "arrays", ArrayPlace)
 
 
 def read_header(
@@ -39,10 +46,12 @@ def read_header(
 
     Raises
     ------
-    UserError
-        Missing, empty, damaged or unsupported file; complex or object numbers.
+    TypeError, UserError
+        Wrong arguments; missing, empty, damaged or unsupported file; complex or object numbers.
     """
-    path = Path(path)
+    path = reader_path(path)
+    check_place(arrays)
+    labels = flag(labels, "labels")
     place = arrays or ArrayPlace()
 
     def read(kind: Format) -> Header:
@@ -76,10 +85,11 @@ def list_series(path: Path | str, arrays: ArrayPlace | None = None) -> list[Seri
 
     Raises
     ------
-    UserError
-        Missing, empty, damaged or unsupported file; no series of that number.
+    TypeError, UserError
+        Wrong arguments; missing, empty, damaged or unsupported file; no series of that number.
     """
-    path, place = Path(path), arrays or ArrayPlace()
+    check_place(arrays)
+    path, place = reader_path(path), arrays or ArrayPlace()
     found = guarded(path, lambda kind: kind.series(path, place))
     if place.series is None:
         return found

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.arguments import as_array, choice, flag, integer, text
 from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.units import agreeing_unit
@@ -79,13 +80,12 @@ def check_spacing(spacing: Spacing | None, ndim: int, name: str = "spacing") -> 
 
     Raises
     ------
+    TypeError
+        Not numbers.
     UserError
-        If it is neither a positive number nor one for each axis.
+        ``arguments.spacing``: neither a positive number nor one for each axis.
     """
-    try:
-        sizes = np.asarray(1.0 if spacing is None else spacing, dtype=np.float64)
-    except (TypeError, ValueError):
-        sizes = np.array([])
+    sizes = as_array(1.0 if spacing is None else spacing, name, kinds="iuf").astype(np.float64)
     if sizes.ndim == 0:
         sizes = np.repeat(sizes, ndim)
     if sizes.shape != (ndim,) or not ((sizes > 0) & np.isfinite(sizes)).all():
@@ -93,6 +93,7 @@ def check_spacing(spacing: Spacing | None, ndim: int, name: str = "spacing") -> 
             f"{name} is {spacing!r}; allowed {ndim} positive numbers, one per axis, z first, or "
             "one for all",
             f"give one number for each axis, or omit {name} to measure in pixels",
+            "arguments.spacing",
         )
     return tuple(sizes.tolist())
 
@@ -121,6 +122,11 @@ class ArrayPlace:
         Image file to whose orientation in space a label file is brought; empty for none.
     external_files : bool
         The file may refer to files outside: external storage, links that leave a container.
+
+    Raises
+    ------
+    TypeError, UserError
+        A value of another type, or another command.
     """
 
     inside: str = ""
@@ -130,6 +136,18 @@ class ArrayPlace:
     command: str = "run"
     like: str = ""
     external_files: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values of other types."""
+        text(self.inside, "inside")
+        if self.axes is not None:
+            text(self.axes, "axes")
+        for name in ("series", "frame"):
+            if getattr(self, name) is not None:
+                integer(getattr(self, name), name)
+        choice(self.command, "command", ("run", "predict"))
+        text(self.like, "like")
+        flag(self.external_files, "external_files")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,13 @@ from singula.io.axes import Layout
 from singula.io.files import guarded, open_stored
 from singula.io.formats import stem_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Stored
-from singula.io.read import geometry, image_layout, label_layout
+from singula.io.read import (
+    check_image_arguments,
+    check_label_arguments,
+    geometry,
+    image_layout,
+    label_layout,
+)
 from singula.io.units import agreeing_unit
 from singula.io.values import check_finite, colour_labels, native, shades, to_ids
 
@@ -173,10 +179,10 @@ def open_image(
 
     Raises
     ------
-    UserError
+    TypeError, UserError
         As `read_image`; what only values can tell is found when they are read.
     """
-    path = Path(path)
+    path = check_image_arguments(path, ndim, channels, grey=grey, arrays=arrays)
     stored = open_stored(path, arrays)
     header = stored.header
     layout = image_layout(path, header, ndim, channels, grey=grey)
@@ -203,10 +209,10 @@ def open_labels(
 
     Raises
     ------
-    UserError
+    TypeError, UserError
         As `read_labels`; what only values can tell is found when they are read.
     """
-    path = Path(path)
+    path = check_label_arguments(path, ndim, classes, arrays=arrays)
     stored = open_stored(path, arrays, labels=True)
     layout = label_layout(path, stored.header, ndim, classes)
     kind = stored.header.dtype

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from singula.arguments import flag, function, instance, integer
 from singula.errors import UserError
 from singula.io.advice import advice_for
 from singula.io.axes import Layout, decide_layout
-from singula.io.files import list_series, read_header, read_mapped, read_pixels
+from singula.io.entries import reader_path
+from singula.io.files import check_place, list_series, read_header, read_mapped, read_pixels
 from singula.io.formats import IMAGE_SUFFIXES, format_of, stem_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Image
 from singula.io.units import describe
@@ -80,10 +82,12 @@ def read_image(
 
     Raises
     ------
-    UserError
-        Unreadable file, axes or channels that do not fit the problem, NaN or infinite values.
+    TypeError, UserError
+        Wrong arguments; unreadable file, axes or channels that do not fit the problem, NaN or
+        infinite values.
     """
-    path = Path(path)
+    path = check_image_arguments(path, ndim, channels, grey=grey, arrays=arrays)
+    notify = None if notify is None else function(notify, "notify")
     array, header = read_pixels(path, arrays)
     if header.palette is not None:
         array = shades(header.palette)[array]
@@ -130,11 +134,14 @@ def read_labels(
 
     Raises
     ------
-    UserError
-        Unreadable file; a colour picture; fractions, negative ids or ids above 2**32 - 1; no
-        class channel; a class not below `n_classes`.
+    TypeError, UserError
+        Wrong arguments; unreadable file; a colour picture; fractions, negative ids or ids above
+        2**32 - 1; no class channel; a class not below `n_classes`.
     """
-    path = Path(path)
+    path = check_label_arguments(path, ndim, classes, arrays=arrays)
+    notify = None if notify is None else function(notify, "notify")
+    if n_classes is not None:
+        n_classes = integer(n_classes, "n_classes", at_least=0)
     array, header = read_pixels(path, arrays, labels=True)
     layout = label_layout(path, header, ndim, classes)
     array = layout.apply(native(array))
@@ -182,7 +189,7 @@ def map_image(
     UserError
         As `read_image`, but for values.
     """
-    path = Path(path)
+    path = check_image_arguments(path, ndim, channels, grey=grey, arrays=arrays)
     found = read_mapped(path, arrays)
     if found is None or found[1].palette is not None:
         return None
@@ -203,7 +210,7 @@ def map_labels(
     UserError
         As `read_labels`, but for values.
     """
-    path = Path(path)
+    path = check_label_arguments(path, ndim, classes, arrays=arrays)
     found = read_mapped(path, arrays)
     if found is None or found[0].dtype.kind != "u":
         return None
@@ -217,13 +224,21 @@ def image_layout(
 ) -> Layout:
     """Decide the axes of an image and check its number of channels.
 
-    With `grey` an image of one channel passes as well.
+    Parameters
+    ----------
+    path : Path
+        Named in errors.
+    header : Header
+    ndim, channels, grey
+        As for `read_image`; with `grey` an image of one channel passes as well.
 
     Raises
     ------
-    UserError
-        Axes or channels that do not fit the problem.
+    TypeError, UserError
+        Wrong arguments; axes or channels that do not fit the problem.
     """
+    path = check_image_arguments(path, ndim, channels, grey=grey)
+    header = instance(header, "header", Header)
     if header.palette is not None:
         colours = shades(header.palette).shape[1:]
         header = replace(header, shape=header.shape + colours, axes="YXS" if colours else "YX")
@@ -245,11 +260,21 @@ def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout
 
     Three channels pass: whether they are colours or one grey value thrice, the pixels tell.
 
+    Parameters
+    ----------
+    path : Path
+        Named in errors.
+    header : Header
+    ndim, classes
+        As for `read_labels`.
+
     Raises
     ------
-    UserError
-        Axes or channels that do not fit the problem; a lossy format.
+    TypeError, UserError
+        Wrong arguments; axes or channels that do not fit the problem; a lossy format.
     """
+    path = check_label_arguments(path, ndim, classes)
+    header = instance(header, "header", Header)
     kind = format_of(path)
     if kind is not None and kind.lossy:
         raise UserError(
@@ -272,8 +297,21 @@ def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout
 def file_notes(header: Header, layout: Layout, *, sized: bool = False) -> list[str]:
     """List what a user should know about a file, without its name.
 
-    With `sized`, the voxel size is known from another source, or not used.
+    Parameters
+    ----------
+    header : Header
+    layout : Layout
+        From `image_layout` or `label_layout`.
+    sized : bool
+        The voxel size is known from another source, or not used.
+
+    Raises
+    ------
+    TypeError
+        Wrong arguments.
     """
+    header, layout = instance(header, "header", Header), instance(layout, "layout", Layout)
+    sized = flag(sized, "sized")
     notes = list(header.notes)
     if header.left_out:
         notes.append(left_out_note(header))
@@ -290,13 +328,55 @@ def file_notes(header: Header, layout: Layout, *, sized: bool = False) -> list[s
 
 
 def left_out_note(header: Header) -> str:
-    """Name the images of a file that are not read."""
+    """Name the images of a file that are not read.
+
+    Parameters
+    ----------
+    header : Header
+
+    Raises
+    ------
+    TypeError
+        Not a header.
+    """
+    header = instance(header, "header", Header)
     listed = ", ".join(header.left_out[:_MOST_LISTED])
     more = len(header.left_out) - _MOST_LISTED
     total = len(header.left_out) + 1
     return f"it holds {total} images, of which the first is read; left out: {listed}" + (
         f" and {more} more" if more > 0 else ""
     )
+
+
+def check_image_arguments(
+    path: object,
+    ndim: object,
+    channels: object = None,
+    *,
+    grey: object = False,
+    arrays: object = None,
+) -> Path:
+    """Return the path of an image that is to be read, and refuse wrong arguments.
+
+    Raises
+    ------
+    TypeError, UserError
+        The argument that is wrong, by its name in `read_image`.
+    """
+    integer(ndim, "ndim", at_least=2, at_most=3)
+    if channels is not None:
+        integer(channels, "channels", at_least=1)
+    flag(grey, "grey")
+    check_place(arrays)
+    return reader_path(path)
+
+
+def check_label_arguments(
+    path: object, ndim: object, classes: object = False, *, arrays: object = None
+) -> Path:
+    """Return the path of labels that are to be read; see `check_image_arguments`."""
+    flag(classes, "classes")
+    return check_image_arguments(path, ndim, arrays=arrays)
 
 
 def _tell(path: Path, header: Header, layout: Layout, notify: Notify | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from singula.arguments import as_dtype, flag, text
 from singula.boxes import Box, boxes
 from singula.io.atomic import atomic_path
 from singula.io.containers import library
@@ -17,6 +18,7 @@ from singula.io.hdf5_open import open_for_writing
 from singula.io.image import AnyArray
 from singula.io.units import in_microns
 from singula.io.write import reserve_tiff, stored_type, tiff_options
+from singula.paths import user_path
 
 _HELD = 256 * 2**20  # bytes of the image that are held at once
 _STRIP = 2**18  # bytes of a strip before compression
@@ -79,10 +81,13 @@ def write_tiff_from(
     UserError
         Full disk or forbidden folder; whatever reading the source raises.
     TypeError
-        A type that TIFF readers do not share, such as uint64.
+        Wrong arguments; a type that TIFF readers do not share, such as uint64.
+    ValueError
+        An image without pixels.
     """
-    count = _channels(source)
-    kind = stored_type(np.dtype(dtype or source.dtype))
+    path, kind = _check(path, source, dtype)
+    compress = flag(compress, "compress")
+    count, kind = _channels(source), stored_type(kind)
     *depth, rows, columns = source.spatial_shape
     shape = (*depth, *[count] * (count > 1), rows, columns)
     axes = "Z" * len(depth) + "C" * (count > 1) + "YX"
@@ -98,7 +103,17 @@ def write_tiff_from(
                 file.seek(start)
                 for piece in pieces:
                     file.write(piece.astype(kind.newbyteorder("<"), copy=False).data)
-    return Path(path)
+    return path
+
+
+def _check(path: object, source: Any, dtype: object) -> tuple[Path, np.dtype[Any]]:
+    """Return path and type of the file, and refuse wrong arguments."""
+    for name in ("spatial_shape", "chunks", "shape", "dtype", "read"):
+        if not hasattr(source, name):
+            raise TypeError(
+                f"source: got {type(source).__name__}, expected a LazyImage or BlockArray"
+            )
+    return user_path(path, "path"), as_dtype(source.dtype if dtype is None else dtype, "dtype")
 
 
 def _write_deflated(
@@ -222,12 +237,15 @@ def write_hdf5_from(
 
     Raises
     ------
+    TypeError
+        Wrong arguments.
     UserError
         h5py is not installed; full disk or forbidden folder; whatever reading the source raises.
     """
-    path = Path(path)
+    path, kind = _check(path, source, dtype)
+    name = text(name, "name")
     h5py = library("h5py", path, "HDF5")
-    kind, count = np.dtype(dtype or source.dtype), _channels(source)
+    count = _channels(source)
     ndim = len(source.spatial_shape)
     last = (count,) if count > 1 else ()
     chunks = tuple(

@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from singula.arguments import text
 from singula.boxes import Box, boxes, clipped
 from singula.io import ngff, written
 from singula.io.atomic import make_folder, write_error
 from singula.io.containers import library
+from singula.io.downsample import mean, nearest
 from singula.io.external import Boundary
 from singula.io.image import AnyArray, ArrayPlace
 from singula.io.stream import write_hdf5_from, write_tiff_from
 from singula.io.write import write_json
+from singula.paths import user_path
 
 __all__ = ["BlockArray", "mean", "nearest", "write_hdf5_from", "write_tiff_from"]
 
@@ -59,7 +62,7 @@ class BlockArray:
     """
 
     def __init__(self, path: Path, inside: str = "") -> None:
-        self.path, self.inside = Path(path), inside
+        self.path, self.inside = user_path(path, "path"), text(inside, "inside")
         said = self._attributes()[_OWN]
         self.ndim = int(said["ndim"])
         self.shape = tuple(said["shape"])
@@ -80,7 +83,7 @@ class BlockArray:
         ValueError
             When there is no such image, or another program made it.
         """
-        return cls(Path(path), inside)
+        return cls(user_path(path, "path"), inside)
 
     @classmethod
     def create(
@@ -130,7 +133,7 @@ class BlockArray:
         UserError
             When zarr is not installed, the disk is full, or the folder cannot be written.
         """
-        path = Path(path)
+        path = user_path(path, "path")
         zarr = library("zarr", path, "Zarr")
         if kind not in ("image", "labels") or len(shape) - ndim not in (0, 1):
             raise ValueError(f"shape {tuple(shape)} is none of {kind} with {ndim} spatial axes")
@@ -351,35 +354,6 @@ class BlockArray:
     def __getstate__(self) -> dict[str, Any]:
         """What goes to another process: everything but open arrays."""
         return {**self.__dict__, "_arrays": {}}
-
-
-def nearest(labels: AnyArray, halved: Sequence[bool]) -> AnyArray:
-    """Every second pixel along the axes that are halved."""
-    return np.ascontiguousarray(labels[tuple(slice(None, None, 2 if h else 1) for h in halved)])
-
-
-def mean(image: AnyArray, halved: Sequence[bool]) -> AnyArray:
-    """Mean of pairs along the axes that are halved, in the image's type; a last one stays alone.
-
-    Parameters
-    ----------
-    image : ndarray
-        Spatial axes first.
-    halved : sequence of bool
-        One for each spatial axis.
-    """
-    result: AnyArray = image.astype(np.float64 if image.dtype.itemsize > 2 else np.float32)
-    for axis, half in enumerate(halved):
-        if not half:
-            continue
-        if result.shape[axis] % 2:
-            last = result.take([-1], axis)
-            result = np.concatenate([result, last], axis)
-        even, odd = (result[(slice(None),) * axis + (slice(s, None, 2),)] for s in (0, 1))
-        result = (even + odd) / 2
-    if image.dtype.kind in "iu":
-        result = np.rint(result)
-    return result.astype(image.dtype)
 
 
 def _make_groups(zarr: Any, path: Path, inside: str) -> None:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from singula.arguments import as_array, flag, instance, items, number, same_shape, text
+from singula.errors import UserError
 from singula.io.atomic import atomic_path
-from singula.io.image import AnyArray
+from singula.io.image import AnyArray, check_spacing
 from singula.io.tiff import SINGLE_SLICE
 from singula.io.units import unit_symbol
+from singula.paths import user_path
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+__all__ = ["write_csv", "write_json", "write_maps", "write_npy", "write_text", "write_tiff"]
 
 # Where each letter stands in the file; samples (S) are the colours of an RGB picture.
 _FILE_ORDER = "ZCYXS"
@@ -64,17 +70,23 @@ def write_tiff(
     UserError
         Full disk or forbidden folder.
     TypeError
-        A type that TIFF readers do not share, such as int64.
+        Wrong arguments; a type that TIFF readers do not share, such as int64.
     ValueError
         Axes that do not fit the array, or a spacing that does not fit the axes.
     """
+    path = user_path(path, "path")
+    array, axes = as_array(array, "array"), text(axes, "axes")
+    if spacing is not None:
+        spacing = items(spacing, "spacing", number)
+    unit = None if unit is None else text(unit, "unit")
+    compress = flag(compress, "compress")
     _check_axes(array, axes, spacing)
     order = sorted(range(array.ndim), key=lambda place: _FILE_ORDER.index(axes[place]))
     stored = np.ascontiguousarray(array.transpose(order), dtype=stored_type(array.dtype))
     written_axes = "".join(axes[place] for place in order)
     with atomic_path(path) as temporary:
         _write(temporary, stored, written_axes, spacing, unit, compress)
-    return Path(path)
+    return path
 
 
 def write_maps(
@@ -103,7 +115,15 @@ def write_maps(
     UserError
         Full disk or forbidden folder.
     """
+    path = user_path(path, "path")
+    maps = items(maps, "maps", partial(as_array, ndim=(2, 3)))
+    if not maps:
+        raise UserError("maps: got no maps", "give one map or more", "arguments.empty")
+    for one in maps:
+        same_shape(maps[0], one, "maps")
     shape = maps[0].shape
+    spacing = None if spacing is None else check_spacing(spacing, len(shape))
+    unit = None if unit is None else text(unit, "unit")
     axes = "CYX" if len(shape) == 2 else "ZCYX"
     stored = (*shape[:-2], len(maps), *shape[-2:])
     if any(size == 0 for size in stored):
@@ -117,7 +137,7 @@ def write_maps(
                 for first in range(0, len(plane), _ROWS):
                     rows = np.ascontiguousarray(plane[first : first + _ROWS], dtype="<f4")
                     file.write(rows.data)
-    return Path(path)
+    return path
 
 
 def reserve_tiff(
@@ -228,7 +248,9 @@ def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """
     name = _STORED_AS.get(dtype.name, dtype.name)
     if name not in _OME_TYPES:
-        raise TypeError(f"{dtype} cannot be written as TIFF; allowed: {', '.join(_OME_TYPES)}")
+        raise TypeError(
+            f"array or dtype: got {dtype}, expected a type of TIFF: {', '.join(_OME_TYPES)}"
+        )
     return np.dtype(name)
 
 
@@ -274,16 +296,30 @@ def write_csv(
     """
     import pandas as pd
 
-    path = Path(path)
-    names = None if columns is None else list(columns)
+    path = user_path(path, "path")
+    names = None if columns is None else list(items(columns, "columns", text))
+    if not isinstance(rows, pd.DataFrame | Mapping):
+        rows = items(rows, "rows", _mapping)
     table = pd.DataFrame(rows, columns=names)
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, errors="backslashreplace")
     return path
 
 
+def _mapping(value: object, name: str) -> Mapping[str, Any]:
+    row: Mapping[str, Any] = instance(value, name, Mapping)  # type: ignore[type-abstract]
+    return row
+
+
 def write_json(path: Path | str, value: object) -> Path:
     """Write a value as JSON; NumPy numbers, arrays and paths become plain, NaN becomes null.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file; its folder is created.
+    value : object
+        Mappings, sequences, text, numbers, truth values and None.
 
     Raises
     ------
@@ -292,8 +328,11 @@ def write_json(path: Path | str, value: object) -> Path:
     TypeError
         A value with no meaning in JSON.
     """
-    text = json.dumps(plain_values(value), indent=2, ensure_ascii=False, allow_nan=False)
-    return write_text(path, text + "\n")
+    try:
+        lines = json.dumps(plain_values(value), indent=2, ensure_ascii=False, allow_nan=False)
+    except TypeError as error:
+        raise TypeError(f"value: {error}") from error
+    return write_text(path, lines + "\n")
 
 
 def plain_values(value: object) -> object:
@@ -312,12 +351,19 @@ def plain_values(value: object) -> object:
 def write_npy(path: Path | str, array: AnyArray) -> Path:
     """Write an array as NPY.
 
+    Parameters
+    ----------
+    path : Path or str
+        The file; its folder is created.
+    array : ndarray
+        Real numbers.
+
     Raises
     ------
-    UserError
-        Full disk or forbidden folder.
+    TypeError, UserError
+        Wrong arguments; full disk or forbidden folder.
     """
-    path = Path(path)
+    path, array = user_path(path, "path"), as_array(array, "array")
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
     return path
@@ -326,12 +372,18 @@ def write_npy(path: Path | str, array: AnyArray) -> Path:
 def write_text(path: Path | str, text: str) -> Path:
     """Write text as UTF-8; bytes of file names that are not text become escapes.
 
+    Parameters
+    ----------
+    path : Path or str
+        The file; its folder is created.
+    text : str
+
     Raises
     ------
-    UserError
-        Full disk or forbidden folder.
+    TypeError, UserError
+        Wrong arguments; full disk or forbidden folder.
     """
-    path = Path(path)
+    path, text = user_path(path, "path"), instance(text, "text", str)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     return path

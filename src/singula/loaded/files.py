@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.arguments import flag, function, instance, items, of_class, text
 from singula.errors import StorageError, UserError, refuse_if_out_of_memory
 from singula.io.axes import TIME_POINTS
-from singula.io.entries import check_openable
+from singula.io.entries import check_openable, reader_path
 from singula.io.formats import stem_of
 from singula.io.image import check_spacing, resized_spacing
 from singula.io.lazy_array import notice_constant
@@ -57,8 +58,13 @@ def predict_files(
 
     Parameters
     ----------
+    model : Model
     images : sequence of Pair
         From `plan_predictions`.
+    output : Path or str
+        Folder to write to.
+    augment : bool, optional
+        Average over mirrored and turned views; as configured by default.
     tables : bool
         Write the measurements as ``<name>_stats.csv`` as well.
     resume : bool
@@ -73,14 +79,23 @@ def predict_files(
 
     Raises
     ------
-    UserError
-        If `spacing` does not have one number for each axis of the model, or `unit` comes alone.
+    TypeError, UserError
+        Wrong arguments; `spacing` does not have one number for each axis of the model, or `unit`
+        comes alone.
         ``run.locked``: another process writes to the folder.
     """
+    model = instance(model, "model", Model)
+    images = items(images, "images", of_class(Pair))
+    output = user_path(output, "output")
+    augment = None if augment is None else flag(augment, "augment")
+    tables, resume = flag(tables, "tables"), flag(resume, "resume")
+    notify = function(notify, "notify")
+    dask = None if dask is None else text(dask, "dask")
+    unit = None if unit is None else text(unit, "unit")
     failed: dict[str, str] = {}
     told: set[str] = set()
     if spacing is not None:
-        spacing = check_spacing(spacing, model.ndim, "--spacing")
+        spacing = check_spacing(spacing, model.ndim, "spacing (--spacing)")
     elif unit is not None:
         raise UserError(
             f"--unit: got {unit!r} without --spacing, expected both",
@@ -298,13 +313,17 @@ def _images_of(folder: Path) -> list[Path]:
 def gather_images(paths: Sequence[Path]) -> list[Path]:
     """List files, and all images of folders without the labels next to them, in natural order.
 
+    Parameters
+    ----------
+    paths : sequence of Path or str
+
     Raises
     ------
-    UserError
-        For a path that does not exist, or a folder without images.
+    TypeError, UserError
+        Not paths; a path that does not exist, or a folder without images.
     """
     files: list[Path] = []
-    for path in [user_path(path, "images") for path in paths]:
+    for path in items(paths, "paths", reader_path):
         check_openable(path)
         if not path.exists():
             raise UserError(f"{path}: there is no such file or folder", "correct the path")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from singula.arguments import as_array, choice, flag, integer, items
 from singula.config import Config
 from singula.data.preprocess import Reference, preprocess, resize_labels
 from singula.errors import UserError
 from singula.instances import Decoded, DecodeSettings, decode, warn_of_unused
 from singula.io.image import Spacing, check_spacing
+from singula.io.values import native
 from singula.paths import user_path
 from singula.prediction import Predictor
 from singula.stages import settings as from_config
@@ -46,12 +49,16 @@ Notify = Callable[[str], None]
 def find_model(path: Path | str) -> Path:
     """The checkpoint of a run folder, or the path itself when it is a file.
 
+    Parameters
+    ----------
+    path : Path or str
+
     Raises
     ------
     UserError
-        Saying where a checkpoint was looked for.
+        Not a path; ``model.missing``: no checkpoint, with the place where it was expected.
     """
-    path = Path(path)
+    path = user_path(path, "path")
     if path.is_file():
         return path
     places = [
@@ -66,6 +73,7 @@ def find_model(path: Path | str) -> Path:
         f"--model: {path} is neither a checkpoint nor the folder of a finished run "
         f"(looked for {places[0]})",
         "give a .pth file, or a folder such as results/cells/results/cells_1",
+        "model.missing",
     )
 
 
@@ -128,9 +136,11 @@ class Model:
 
         Raises
         ------
-        UserError
-            When dimensions or channels differ from the training's.
+        TypeError, UserError
+            Not an array of numbers, or dimensions or channels that differ from the training's.
         """
+        if augment is not None:
+            augment = flag(augment, "augment")
         image = self._image(array)
         if self.reader.steps is not None:
             image = preprocess(image, self.reader.steps)
@@ -165,13 +175,38 @@ class Model:
             Size of a pixel, per axis z first; as configured by default.
         augment : bool, optional
             See `predict_maps`.
+
+        Returns
+        -------
+        ndarray of unsigned int, (y, x) or (z, y, x)
+
+        Raises
+        ------
+        TypeError, UserError
+            As `predict_maps` and `singula.decode`.
         """
+        if spacing is not None:
+            spacing = check_spacing(spacing, self.ndim)
         maps = self.predict_maps(array, augment=augment)
         labels, _ = self.instances(maps, thresholds=thresholds, spacing=spacing)
         return self.restore(labels, np.shape(array)[: self.ndim])
 
     def restore(self, labels: Array, shape: Sequence[int]) -> Array:
-        """Labels, or classes, at the size of the image from which they were predicted."""
+        """Labels, or classes, at the size of the image from which they were predicted.
+
+        Parameters
+        ----------
+        labels : ndarray of int, (y, x) or (z, y, x)
+        shape : sequence of int
+            Spatial shape of the image, in pixels.
+
+        Raises
+        ------
+        TypeError, UserError
+            Not labels, or not a shape of as many axes.
+        """
+        labels = as_array(labels, "labels", ndim=self.ndim, kinds="iu", axes=f"({self.axes})")
+        shape = items(shape, "shape", partial(integer, at_least=1), count=self.ndim)
         if labels.shape == tuple(shape):
             return labels
         return resize_labels(labels[..., None], shape)[..., 0]
@@ -193,13 +228,19 @@ class Model:
         of_file : float or sequence of float, optional
             What the file says of the size of a pixel of the maps. The steps after decoding measure
             with it, as in a run, where no other size is given or configured.
+
+        Raises
+        ------
+        TypeError, UserError
+            As `singula.decode`.
         """
         sizes = from_config.spacing(self.config, "TEST")
         if spacing is not None:
             sizes = check_spacing(spacing, self.ndim)
         known = sizes
-        if known is None and of_file is not None:
-            known = check_spacing(of_file, self.ndim)
+        if of_file is not None:
+            stored = check_spacing(of_file, self.ndim, "of_file")
+            known = stored if known is None else known
         decoded = decode(
             maps,
             self.channels,
@@ -216,13 +257,14 @@ class Model:
         if thresholds is None:
             return configured
         if isinstance(thresholds, str):
-            thresholds = {"TH_TYPE": thresholds}
+            thresholds = {"TH_TYPE": choice(thresholds, "thresholds", ("auto", "manual"))}
+        changed = configured.changed(thresholds)
         warn_of_unused(thresholds)
-        return configured.changed(thresholds)
+        return changed
 
     def _image(self, array: Array) -> Array:
         """The array with a channel axis at its end."""
-        image = np.asarray(array)
+        image = native(as_array(array, "array"))
         grey = self.reader.grey
         if image.ndim == self.ndim and (self.config.in_channels == 1 or grey):
             image = image[..., None]
@@ -230,19 +272,23 @@ class Model:
             image = np.repeat(image, self.config.in_channels, axis=-1)
         if image.ndim != self.ndim + 1 or image.shape[-1] != self.config.in_channels:
             raise UserError(
-                f"the array has shape {np.shape(array)}; this model takes ({self.axes}, "
+                f"array: got the shape {np.shape(array)}, expected ({self.axes}, "
                 f"{counted(self.config.in_channels, 'channel')})",
                 "move the channels to the end, or use a model trained on such images",
+                "model.shape",
             )
         if not image.size:
             raise UserError(
-                f"the array has shape {np.shape(array)}, so no pixels; allowed sides of 1 or more"
+                f"array: got the shape {np.shape(array)}, expected sides of 1 or more",
+                "omit images without pixels",
+                "model.shape",
             )
         if image.dtype.kind == "f" and not np.isfinite(image).all():
             raise UserError(
-                f"the array holds {int(np.count_nonzero(~np.isfinite(image)))} values that are no "
-                "finite numbers",
+                f"array: got {int(np.count_nonzero(~np.isfinite(image)))} values that are NaN or "
+                "infinite, expected finite numbers",
                 "replace them, for example with numpy.nan_to_num",
+                "model.not_finite",
             )
         return image
 
@@ -263,20 +309,21 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
 
     Raises
     ------
-    UserError
-        When there is no checkpoint, or it cannot be read.
+    TypeError, UserError
+        Wrong arguments; no checkpoint, or one that cannot be read.
     """
-    import torch
+    from singula.training.device import torch_device
 
+    where = torch_device(device)
+    path = user_path(run_or_checkpoint, "run_or_checkpoint")
     notices: list[str] = []
-    path = find_model(user_path(run_or_checkpoint, "run_or_checkpoint"))
-    checkpoint = load_checkpoint(path, notices.append)
+    checkpoint = load_checkpoint(find_model(path), notices.append)
     config = trained_config(checkpoint)
     config, tuned = apply_tuned(config, checkpoint.description, always=True)
     notices += tuned
     checkpoint = with_statistics(config, checkpoint, notices.append)
     notices += threshold_lines(config)
-    predictor, normalizer = predictor_from(config, checkpoint, torch.device(device))
+    predictor, normalizer = predictor_from(config, checkpoint, where)
     known = checkpoint.description.get("reference")
     reader = reader_for(config, "TEST", Reference.from_dict(known) if known else None)
     post = post_settings(config)

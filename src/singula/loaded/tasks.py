@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from singula.arguments import choice, flag, instance, integer, items
 from singula.errors import UserError
+from singula.io.entries import reader_path
 from singula.io.files import is_container
 from singula.io.formats import stem_of
 from singula.io.image import ArrayPlace, Series
@@ -15,8 +17,9 @@ from singula.io.pairs import Pair
 from singula.io.read import list_series, read_header
 from singula.io.selection import time_points
 from singula.loaded.model import Model
-from singula.paths import as_name
+from singula.paths import as_name, user_path
 from singula.stages.reading import places_for
+from singula.words import show
 
 Frames = int | Literal["all"] | None
 _MOST_DIGITS = 9  # Python converts no number of thousands of digits
@@ -32,8 +35,10 @@ def parse_frames(text: str | None) -> Frames:
 
     Raises
     ------
+    TypeError
+        Not text.
     UserError
-        For any other text.
+        ``predict.frames``: other text.
 
     Examples
     --------
@@ -42,13 +47,13 @@ def parse_frames(text: str | None) -> Frames:
     """
     if text is None:
         return None
-    word = text.strip().lower()
+    word = instance(text, "text", str).strip().lower()
     if word == "all":
         return "all"
     if word.isdecimal() and len(word) <= _MOST_DIGITS:
         return int(word)
     raise UserError(
-        f"--frames: got {text!r}, expected all or a number from 0",
+        f"--frames (text): got {show(text)}, expected all or a number from 0",
         "give --frames all for one result per time point, or --frames 0 for the first one",
         "predict.frames",
     )
@@ -99,9 +104,22 @@ def plan_predictions(
 
     Raises
     ------
-    UserError
-        Two images with one result, a result that would replace an input, or an existing file.
+    TypeError, UserError
+        Wrong arguments; two images with one result, a result that would replace an input, or an
+        existing file.
     """
+    model = instance(model, "model", Model)
+    files = items(files, "files", reader_path)
+    output = user_path(output, "output")
+    if series is not None:
+        series = integer(series, "series", at_least=0)
+    array = instance(array, "array", str)
+    if frames is not None and not isinstance(frames, str):
+        frames = integer(frames, "frames", at_least=0)
+    elif frames is not None:
+        choice(frames, "frames", ("all",))
+    tables, overwrite = flag(tables, "tables"), flag(overwrite, "overwrite")
+    external_files = flag(external_files, "external_files")
     if array and files and not any(is_container(path) for path in files):
         raise UserError(
             f"--array: got {array!r}, but none of the files is a Zarr, HDF5 or N5: {files[0].name}",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from singula.arguments import instance
 from singula.io.image import Spacing, check_spacing
 from singula.postprocess.labels import Extents, survey
 from singula.postprocess.parts import NOWHERE, TOTAL, Block
@@ -50,8 +51,8 @@ def measure(labels: np.ndarray, *, spacing: Spacing | None = None) -> pd.DataFra
 
     Raises
     ------
-    UserError
-        If it is no label image or the spacing does not fit.
+    TypeError, UserError
+        Not a label image, or a spacing that does not fit.
 
     Notes
     -----
@@ -95,13 +96,13 @@ def shapes(
 
     Raises
     ------
-    UserError
-        If it is no label image or the spacing does not fit.
+    TypeError, UserError
+        Not a label image, not its block, or a spacing that does not fit.
     """
     found = survey(labels, block)
     ndim = found.index.ndim
     sizes = check_spacing(spacing, ndim)
-    block = block or Block.whole(found.index.shape)
+    block = Block.of(block, found.index)
     outline = np.zeros(len(found.ids))
     before = HALO[ndim]
     near = block.box(found.index, before, before if ndim == 2 else 0)
@@ -121,7 +122,20 @@ def shapes(
 
 
 def measurements(found: Shapes, *, spacing: Spacing | None = None) -> pd.DataFrame:
-    """The table of `measure`, from the merged sums of all blocks."""
+    """The table of `measure`, from the merged sums of all blocks.
+
+    Parameters
+    ----------
+    found : Shapes
+    spacing : float or sequence of float, optional
+        As for `measure`.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not sums, or a spacing that does not fit.
+    """
+    found = instance(found, "found", Shapes)
     ndim = found.low.shape[1]
     sizes = check_spacing(spacing, ndim)
     columns = {"label": found.ids}

@@ -8,6 +8,8 @@ from collections import Counter
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from singula.arguments import instance
+
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -29,7 +31,13 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     -------
     Module
         In evaluation mode; it cannot be trained.
+
+    Raises
+    ------
+    TypeError
+        Not a network.
     """
+    network = instance(network, "network", nn.Module)
     result = copy.deepcopy(network).eval()
     uses = Counter(
         id(child)

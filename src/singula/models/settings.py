@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
+
+from singula.arguments import flag, instance, integer, items, number, text
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class TransformerSettings:
     patch : tuple of int
         Spatial shape of the training patches: a position is learned for each of its tokens. For
         images of another shape, the positions are interpolated.
+
+    Raises
+    ------
+    TypeError, UserError
+        A value of another type, or out of range.
     """
 
     token: int = 16
@@ -46,6 +54,15 @@ class TransformerSettings:
     activation: str = "relu"
     kernel: int = 3
     patch: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse values of other types."""
+        for name in ("token", "width", "layers", "heads", "every", "filters", "kernel"):
+            integer(getattr(self, name), name, at_least=1)
+        number(self.mlp_ratio, "mlp_ratio", above=0)
+        number(self.eps, "eps", above=0)
+        text(self.activation, "activation")
+        items(self.patch, "patch", partial(integer, at_least=1))
 
     @property
     def depth(self) -> int:
@@ -86,6 +103,11 @@ class ModelSettings:
         See `singula.models.blocks`.
     transformer : TransformerSettings
         Settings of UNETR, which ignores `feature_maps`, `z_down`, `kernel` and `activation`.
+
+    Raises
+    ------
+    TypeError, UserError
+        A value of another type, or out of range.
     """
 
     ndim: int
@@ -101,6 +123,20 @@ class ModelSettings:
     upsample: str = "convtranspose"
     activation: str = "ELU"
     transformer: TransformerSettings = field(default_factory=TransformerSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse values of other types."""
+        integer(self.ndim, "ndim", at_least=2, at_most=3)
+        for name in ("in_channels", "out_channels", "kernel"):
+            integer(getattr(self, name), name, at_least=1)
+        integer(self.n_classes, "n_classes", at_least=0)
+        for name in ("architecture", "upsample", "activation"):
+            text(getattr(self, name), name)
+        items(self.feature_maps, "feature_maps", partial(integer, at_least=1))
+        items(self.dropout, "dropout", partial(number, at_least=0, at_most=1))
+        items(self.z_down, "z_down", partial(integer, at_least=0))
+        flag(self.batch_norm, "batch_norm")
+        instance(self.transformer, "transformer", TransformerSettings)
 
     @property
     def pooling(self) -> tuple[tuple[int, ...], ...]:

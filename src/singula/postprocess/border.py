@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from singula.postprocess.labels import check_labels, remove
+from singula.arguments import label_image
+from singula.postprocess.labels import remove
 from singula.postprocess.parts import Block, Table
 
 
@@ -37,8 +38,8 @@ def clear_border(labels: np.ndarray) -> np.ndarray:
 
     Raises
     ------
-    UserError
-        If it is no label image.
+    TypeError, UserError
+        Not a label image.
 
     Notes
     -----
@@ -56,9 +57,14 @@ def border_ids(labels: np.ndarray, block: Block | None = None) -> Ids:
     labels : ndarray of int
     block : Block, optional
         Where they lie; the whole image by default. No halo is needed.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not a label image, or not its block.
     """
-    checked = check_labels(labels)
-    block = block or Block.whole(checked.shape)
+    checked = label_image(labels)
+    block = Block.of(block, checked)
     core = checked[block.box(checked)]
     faces = [np.zeros(0, np.int64)]
     for axis, ends in enumerate(zip(block.at_start, block.at_stop, strict=True)):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from singula.errors import UserError
+from singula.arguments import instance, label_image, number, same_shape
 from singula.io.image import check_spacing
 from singula.postprocess.labels import Extents, extents, remove
 
@@ -41,9 +41,9 @@ def remove_close_points(
 
     Raises
     ------
-    UserError
-        For a radius that is not positive, labels and seeds that differ in shape, or a spacing
-        that does not fit.
+    TypeError, UserError
+        Not a label image; a radius that is not a positive number; labels and seeds that differ in
+        shape; a spacing that does not fit.
 
     Notes
     -----
@@ -51,19 +51,15 @@ def remove_close_points(
     kept one is too near. So no two that remain are too near, and each that went has a larger
     one beside it.
     """
-    if not radius > 0:
-        raise UserError(
-            f"REMOVE_CLOSE_POINTS_RADIUS is {radius}; it must be a positive number",
-            hint="give the distance below which two points are one object",
-        )
-    sizes = check_spacing(spacing, np.ndim(labels))
-    found = extents(labels)
+    radius = number(radius, "radius (REMOVE_CLOSE_POINTS_RADIUS)", above=0)
+    checked = label_image(labels)
+    sizes = check_spacing(spacing, checked.ndim)
+    found = extents(checked)
     seeded = None
     if seeds is not None:
-        marks = np.asarray(seeds)
-        if marks.shape != np.shape(labels):
-            raise UserError(f"labels have the shape {np.shape(labels)}, their seeds {marks.shape}")
-        seeded = extents(np.where(marks != 0, labels, 0))
+        marks = label_image(seeds, "seeds")
+        same_shape(checked, marks, "labels and seeds")
+        seeded = extents(np.where(marks != 0, checked, 0))
     return remove(labels, close_ids(found, radius, seeded=seeded, spacing=sizes))
 
 
@@ -84,9 +80,17 @@ def close_ids(
         As of `remove_close_points`.
     seeded : Extents, optional
         Of the pixels that are seed alone.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not tables of extents, or a radius or spacing as of `remove_close_points`.
     """
+    found = instance(found, "found", Extents)
+    radius = number(radius, "radius", above=0)
     points = found.centre.copy()
     if seeded is not None:
+        seeded = instance(seeded, "seeded", Extents)
         points[np.searchsorted(found.ids, seeded.ids)] = seeded.centre
     order = np.argsort(-found.npixels, kind="stable")
     sizes = np.array(check_spacing(spacing, points.shape[1]))

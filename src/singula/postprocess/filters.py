@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from singula.arguments import as_array, integer
 from singula.errors import UserError
 
 _BLOCK = 1 << 13
@@ -29,9 +30,10 @@ def median_z(values: np.ndarray, size: int = 5) -> np.ndarray:
 
     Raises
     ------
-    UserError
-        If it is no volume of floats or the size is not positive.
+    TypeError, UserError
+        Not a volume of floats, or not a size of 1 or more.
     """
+    size = integer(size, "size", at_least=1)
     return _median(values, (size, 1))
 
 
@@ -40,6 +42,7 @@ def median_yz(values: np.ndarray, size: int = 5) -> np.ndarray:
 
     As `median_z`, with the window ``(size, size, 1)``.
     """
+    size = integer(size, "size", at_least=1)
     return _median(values, (size, size))
 
 
@@ -50,21 +53,29 @@ def median_halo(z_size: int | None, yz_size: int | None) -> tuple[int, int, int]
     ----------
     z_size, yz_size : int or None
         Of the filters, which run one after the other; None for one that does not run.
+
+    Raises
+    ------
+    TypeError, UserError
+        A size that is not an integer of 0 or more.
     """
+    if z_size is not None:
+        z_size = integer(z_size, "z_size", at_least=0)
+    if yz_size is not None:
+        yz_size = integer(yz_size, "yz_size", at_least=0)
     z, yz = (size // 2 if size else 0 for size in (z_size, yz_size))
     return z + yz, yz, 0
 
 
 def _median(values: np.ndarray, window: tuple[int, int]) -> np.ndarray:
-    values = np.asarray(values)
+    values = as_array(values, "values")
     if values.ndim != 3 or values.dtype.kind != "f":
         raise UserError(
-            f"a median over slices needs a (z, y, x) map of floats; found the shape "
-            f"{values.shape} of {values.dtype}",
-            hint="for 2D images set TEST.ANALIZE_2D_IMGS_AS_3D_STACK, or switch the filter off",
+            f"values: got the shape {values.shape} of {values.dtype}, expected a (z, y, x) map of "
+            "floats for a median over slices",
+            "for 2D images set TEST.ANALIZE_2D_IMGS_AS_3D_STACK, or switch the filter off",
+            "arguments.shape",
         )
-    if min(window) < 1:
-        raise UserError(f"the size of a median filter is {min(window)}; it must be 1 or more")
     result = np.empty_like(values)
     if values.size == 0:
         return result

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from singula.postprocess.labels import check_labels
+from singula.arguments import as_array, instance, label_image
 from singula.postprocess.parts import HIGHEST, LOWEST, NOWHERE, Block, Table
 from singula.runtime import compiled
 
@@ -27,6 +27,11 @@ def fill_holes(labels: np.ndarray, owners: np.ndarray | None = None) -> np.ndarr
     -------
     ndarray
         A new array of the same dtype.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not a label image, or owners that are not ids.
     """
     background = find_background(labels)
     return background.filled(enclosed(background.gaps(), owners))
@@ -65,10 +70,25 @@ class Holes:
 
 
 def enclosed(gaps: Gaps, owners: np.ndarray | None = None) -> Holes:
-    """Holes of these instances, or of all, from the merged table of all blocks."""
+    """Holes of these instances, or of all, from the merged table of all blocks.
+
+    Parameters
+    ----------
+    gaps : Gaps
+    owners : ndarray of int, shape (n,), optional
+        Ids of the instances; all by default.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not a table of gaps, or owners that are not ids.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
+    gaps = instance(gaps, "gaps", Gaps)
+    if owners is not None:
+        owners = as_array(owners, "owners", ndim=1, kinds="iu", axes="(n,)")
     names, ends = np.unique(np.concatenate([gaps.piece, gaps.joined]), return_inverse=True)
     piece, joined = ends.reshape(2, -1)
     links = (np.ones(len(piece), bool), (piece, joined))
@@ -184,11 +204,16 @@ def find_background(labels: np.ndarray, block: Block | None = None) -> Backgroun
         Of the block and one pixel after it along each axis.
     block : Block, optional
         Where it lies; the whole image by default.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not a label image, or not its block.
     """
     import cc3d
 
-    checked = check_labels(labels)
-    block = block or Block.whole(checked.shape)
+    checked = label_image(labels)
+    block = Block.of(block, checked)
     own = np.ascontiguousarray(checked[block.box(checked, 0, 1)])
     pieces, count = cc3d.connected_components(
         own == 0,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from singula.arguments import as_array, flag, integer, items, label_image, same_shape
 from singula.errors import UserError
 from singula.postprocess.parts import HIGHEST, LOWEST, NOWHERE, TOTAL, Block, Table
 from singula.runtime import compiled
@@ -18,12 +19,24 @@ _LARGEST = 1 << 63
 
 
 def count_instances(labels: np.ndarray) -> int:
-    """Number of ids but 0, with little memory beside the labels."""
+    """Number of ids but 0, with little memory beside the labels.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        (y, x) or (z, y, x), 0 the background.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not a label image.
+    """
+    labels = label_image(labels)
     last = int(labels.max(initial=0))
     if last > labels.size + _ALWAYS_DENSE:
         return int(np.count_nonzero(np.unique(labels)))
     there = np.zeros(last + 1, bool)
-    for part in labels.reshape(-1, labels.shape[-1]):
+    for part in labels.reshape(-1, max(1, labels.shape[-1])):
         there[part] = True
     return int(np.count_nonzero(there[1:]))
 
@@ -80,38 +93,13 @@ class Survey:
     high: np.ndarray
 
 
-def check_labels(labels: np.ndarray) -> np.ndarray:
-    """Return labels as a contiguous array of unsigned integers, or refuse them.
-
-    Raises
-    ------
-    UserError
-        If they are no integers, negative, or not (y, x) or (z, y, x).
-    """
-    array = np.asarray(labels)
-    if array.ndim not in (2, 3):
-        raise UserError(
-            f"labels have the shape {array.shape}; (y, x) or (z, y, x) is needed",
-            hint="pass the channel of the ids alone",
-        )
-    if array.dtype.kind not in "iub":
-        raise UserError(
-            f"labels have the type {array.dtype}; ids are integers",
-            hint="convert them with labels.astype('uint32')",
-        )
-    if array.dtype.kind == "i" and array.min(initial=0) < 0:
-        raise UserError(f"labels hold the negative id {array.min()}; ids are 0 or more")
-    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    return array.view(f"u{array.dtype.itemsize}")
-
-
 def index_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn ids into the row numbers of a table.
 
     Parameters
     ----------
     labels : ndarray of unsigned int
-        As `check_labels` returns them.
+        As `singula.arguments.label_image` returns them.
 
     Returns
     -------
@@ -150,11 +138,11 @@ def survey(labels: np.ndarray, block: Block | None = None) -> Survey:
 
     Raises
     ------
-    UserError
-        If it is no label image.
+    TypeError, UserError
+        Not a label image, or not its block.
     """
-    labels = check_labels(labels)
-    block = block or Block.whole(labels.shape)
+    labels = label_image(labels)
+    block = Block.of(block, labels)
     index, ids = index_labels(labels)
     ndim, rows = labels.ndim, len(ids)
     npixels = np.zeros(rows, np.int64)
@@ -179,7 +167,20 @@ def survey(labels: np.ndarray, block: Block | None = None) -> Survey:
 
 
 def extents(labels: np.ndarray, block: Block | None = None) -> Extents:
-    """Size and place of the instances of a block's core; merged, those of the image."""
+    """Size and place of the instances of a block's core; merged, those of the image.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        (y, x) or (z, y, x), 0 the background.
+    block : Block, optional
+        Where the labels lie; the whole image by default.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not a label image, or not its block.
+    """
     found = survey(labels, block)
     rows = np.flatnonzero(found.npixels)
     columns = (found.ids, found.npixels, found.sums, found.low, found.high)
@@ -202,10 +203,12 @@ def remove(labels: np.ndarray, ids: Iterable[int]) -> np.ndarray:
 
     Raises
     ------
-    UserError
-        If it is no label image.
+    TypeError, UserError
+        Not a label image, or not ids.
     """
-    gone = np.unique(ids if isinstance(ids, np.ndarray) else np.fromiter(ids, np.int64))
+    if not hasattr(ids, "__array__"):
+        ids = np.array(items(ids, "ids", integer), np.int64)
+    gone = np.unique(as_array(ids, "ids", ndim=1, kinds="iu", axes="(n,)"))
     return recode(labels, gone, np.zeros(len(gone), np.int64), keep=True)
 
 
@@ -236,10 +239,20 @@ def recode(
 
     Raises
     ------
-    UserError
-        If it is no label image.
+    TypeError, UserError
+        Not a label image; ids that are not ascending integers; another number of values.
     """
-    index, rows = index_labels(check_labels(labels))
+    keep = flag(keep, "keep")
+    ids = as_array(ids, "ids", ndim=1, kinds="iu", axes="(n,)")
+    values = as_array(values, "values", ndim=1, axes="(n,)")
+    same_shape(ids, values, "ids and values")
+    if not (ids[1:] > ids[:-1]).all():
+        raise UserError(
+            "ids: got ids that are not in ascending order",
+            "sort ids, and values with them",
+            "arguments.order",
+        )
+    index, rows = index_labels(label_image(labels))
     new = rows.astype(np.asarray(labels).dtype) if keep else np.zeros(len(rows), values.dtype)
     if len(ids):
         ids = ids.astype(np.int64)

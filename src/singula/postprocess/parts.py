@@ -14,6 +14,9 @@ from typing import Self
 
 import numpy as np
 
+from singula.arguments import instance
+from singula.errors import UserError
+
 NOWHERE = np.iinfo(np.int64).max
 """Lowest coordinate of what has no pixel."""
 
@@ -41,6 +44,29 @@ class Block:
     def whole(cls, shape: Sequence[int]) -> Self:
         """The one block of an image that is not cut."""
         return cls(tuple(slice(0, size) for size in shape), (0,) * len(shape), tuple(shape))
+
+    @classmethod
+    def of(cls, block: object, array: np.ndarray) -> Block:
+        """Return the block of an array, by default the whole image.
+
+        Raises
+        ------
+        TypeError
+            Not a `Block`.
+        UserError
+            ``arguments.block``: it has another number of axes.
+        """
+        if block is None:
+            return cls.whole(array.shape)
+        block = instance(block, "block", Block)
+        if len(block.shape) != array.ndim:
+            raise UserError(
+                f"block: got a block of an image of {len(block.shape)} axes, expected "
+                f"{array.ndim} axes",
+                "give the block of this array",
+                "arguments.block",
+            )
+        return block
 
     @property
     def start(self) -> tuple[int, ...]:

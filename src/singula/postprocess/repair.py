@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from singula.errors import UserError
+from singula.arguments import as_array, instance, integer, label_image
 from singula.postprocess.holes import fill_holes
-from singula.postprocess.labels import Extents, check_labels, extents, index_labels, recode
+from singula.postprocess.labels import Extents, extents, index_labels, recode
 from singula.postprocess.pairs import Pairs
 from singula.postprocess.parts import TOTAL, Block, Table
 from singula.runtime import compiled
@@ -36,8 +36,8 @@ def repair_large(labels: np.ndarray, size: int) -> np.ndarray:
 
     Raises
     ------
-    UserError
-        If it is no label image or the size is negative.
+    TypeError, UserError
+        Not a label image, or not a size of 0 or more.
 
     Notes
     -----
@@ -54,8 +54,7 @@ def repair_large(labels: np.ndarray, size: int) -> np.ndarray:
     background that touches a large or merged instance, but neither another one nor the image
     border, becomes part of it.
     """
-    if size < 0:
-        raise UserError(f"REPARE_LARGE_BLOBS_SIZE is {size}; give pixels, or -1 for no repair")
+    size = integer(size, "size (REPARE_LARGE_BLOBS_SIZE)", at_least=0)
     found = extents(labels)
     large = found.ids[found.npixels > size]
     if not len(large):
@@ -110,9 +109,15 @@ def contacts(labels: np.ndarray, large: np.ndarray, block: Block | None = None) 
         Ids of the large instances of the image, ascending.
     block : Block, optional
         Where it lies; the whole image by default.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not a label image, not its block, or not ids.
     """
-    checked = check_labels(labels)
-    block = block or Block.whole(checked.shape)
+    checked = label_image(labels)
+    large = as_array(large, "large", ndim=1, kinds="iu", axes="(n,)")
+    block = Block.of(block, checked)
     near = np.ascontiguousarray(checked[block.box(checked, 0, 1)])
     index, ids = index_labels(near)
     is_large = np.isin(ids, large)
@@ -145,7 +150,15 @@ def plan_repair(found: Extents, contacts: Contacts, size: int) -> Repair:
         Of its instances of more than `size` pixels.
     size : int
         As of `repair_large`.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not these tables, or not a size of 0 or more.
     """
+    found = instance(found, "found", Extents)
+    contacts = instance(contacts, "contacts", Contacts)
+    size = integer(size, "size", at_least=0)
     large = found.npixels > size
     first, second = _merges(found, large, contacts)
     target = _targets(found, first, second)

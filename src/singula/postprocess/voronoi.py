@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from singula.arguments import as_array, function, instance, label_image, number, same_shape
 from singula.errors import UserError
 from singula.instances.thresholds import MIN_AUTO, histogram, otsu_from_histogram
 from singula.io.image import check_spacing
-from singula.postprocess.labels import check_labels, index_labels, look_up
+from singula.postprocess.labels import index_labels, look_up
 from singula.postprocess.parts import Block
 from singula.runtime import compiled
 
@@ -43,8 +44,9 @@ def voronoi(
 
     Raises
     ------
-    UserError
-        If labels and area differ in shape, or the spacing does not fit.
+    TypeError, UserError
+        Not a label image, or not an area; labels and area that differ in shape; a spacing that
+        does not fit.
 
     Notes
     -----
@@ -52,7 +54,8 @@ def voronoi(
     each other in turn the lower envelope of parabolas (P. Felzenszwalb and D. Huttenlocher, 2012),
     linear in pixels. Of instances equally near, the one with the lowest id gets the pixel.
     """
-    grown, _ = _grow(labels, area, check_spacing(spacing, np.ndim(labels)))
+    labels = as_array(labels, "labels", ndim=(2, 3))
+    grown, _ = _grow(labels, area, check_spacing(spacing, labels.ndim))
     return grown
 
 
@@ -94,8 +97,16 @@ def voronoi_block(
         Where they lie.
     spacing : sequence of float, optional
         Pixel size per axis, z first.
+
+    Raises
+    ------
+    TypeError, UserError
+        As `voronoi`; not a block.
     """
-    sizes = check_spacing(spacing, np.ndim(labels))
+    labels = as_array(labels, "labels", ndim=(2, 3))
+    area = as_array(area, "area", kinds="biu")
+    block = Block.of(instance(block, "block", Block), labels)
+    sizes = check_spacing(spacing, labels.ndim)
     core = block.box(labels)
     grown, distance = _grow(labels, area, sizes)
     weights = _weights(sizes)
@@ -126,9 +137,9 @@ def _grow(
     labels: np.ndarray, area: np.ndarray, sizes: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Grown labels, and the squared distance of every pixel to the nearest one in finest pixels."""
-    checked = check_labels(labels)
-    if area.shape != checked.shape:
-        raise UserError(f"labels have the shape {checked.shape}, the area to fill {area.shape}")
+    checked = label_image(labels)
+    area = as_array(area, "area", kinds="biu")
+    same_shape(checked, area, "labels and area")
     index, ids = index_labels(checked)
     if not index.any():
         nothing = np.broadcast_to(np.inf, checked.shape)
@@ -157,7 +168,8 @@ def growth_area(maps: Mapping[str, np.ndarray], threshold: float = 0.0) -> tuple
     Parameters
     ----------
     maps : mapping of str to ndarray
-        Probabilities by channel name. ``M`` is taken if it is there, else ``B`` + ``C``.
+        Probabilities by channel name, all of one shape. ``M`` is taken if it is there, else
+        ``B`` + ``C``.
     threshold : float
         ``VORONOI_TH``. 0 takes Otsu's of the map; where that finds nothing to separate, 0.5.
 
@@ -170,8 +182,8 @@ def growth_area(maps: Mapping[str, np.ndarray], threshold: float = 0.0) -> tuple
 
     Raises
     ------
-    UserError
-        If the maps are missing or the threshold is not in [0, 1].
+    TypeError, UserError
+        Not maps, missing maps, or a threshold that is not in [0, 1].
     """
     foreground = growth_foreground(maps)
     threshold = growth_threshold(threshold, lambda: histogram(foreground))
@@ -181,19 +193,29 @@ def growth_area(maps: Mapping[str, np.ndarray], threshold: float = 0.0) -> tuple
 def growth_foreground(maps: Mapping[str, np.ndarray]) -> np.ndarray:
     """The map whose foreground `growth_area` takes: ``M``, or ``B`` + ``C``.
 
+    Parameters
+    ----------
+    maps : mapping of str to ndarray
+        As for `growth_area`.
+
     Raises
     ------
-    UserError
-        If they are missing.
+    TypeError, UserError
+        Not maps, or missing maps.
     """
+    maps = instance(maps, "maps", Mapping)  # type: ignore[type-abstract]
     if "M" in maps:
-        return np.asarray(maps["M"])
+        return as_array(maps["M"], "maps['M']")
     if "B" in maps and "C" in maps:
-        both: np.ndarray = np.add(maps["B"], maps["C"], dtype=np.float32)
+        body, contour = (as_array(maps[name], f"maps[{name!r}]") for name in "BC")
+        same_shape(body, contour, "maps['B'] and maps['C']")
+        both: np.ndarray = np.add(body, contour, dtype=np.float32)
         return both
     raise UserError(
-        f"VORONOI_ON_MASK needs the map M, or B and C; found {', '.join(maps) or 'none'}",
-        hint="use it with DATA_CHANNELS BC, BCM, BCD or BCDv2",
+        f"maps: got {', '.join(map(str, maps)) or 'none'}, expected the map M, or B and C "
+        "(VORONOI_ON_MASK)",
+        "use it with DATA_CHANNELS BC, BCM, BCD or BCDv2",
+        "voronoi.missing_map",
     )
 
 
@@ -210,11 +232,11 @@ def growth_threshold(threshold: float, counts: Callable[[], np.ndarray]) -> floa
 
     Raises
     ------
-    UserError
-        If it is not in [0, 1].
+    TypeError, UserError
+        A threshold that is not in [0, 1]; counts that are not a function.
     """
-    if not 0 <= threshold <= 1:
-        raise UserError(f"VORONOI_TH is {threshold}; it must be in [0, 1], 0 meaning Otsu's")
+    threshold = number(threshold, "threshold (VORONOI_TH)", at_least=0, at_most=1)
+    counts = function(counts, "counts")
     if threshold > 0:
         return threshold
     automatic = otsu_from_histogram(counts())

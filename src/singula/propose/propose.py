@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from singula.arguments import function, instance, number
 from singula.channels import parse_channels
 from singula.config.thresholds import GENERATED, marks
 from singula.errors import UserError
+from singula.paths import user_path
 from singula.propose import augmentation, folders, images, network, objects, training
 from singula.propose.choice import Choice
 from singula.propose.sizes import Sizes
@@ -118,16 +120,25 @@ def propose(
 
     Raises
     ------
-    UserError
-        When there is nothing to learn: no training labels, or no object in them.
+    TypeError, UserError
+        Wrong arguments; nothing to learn: no training labels, or no object in them.
         ``init.implausible_labels``: most training labels do not show the objects.
     """
+    survey = instance(survey, "survey", Survey)
+    minutes = number(minutes, "minutes (--minutes)", above=0)
+    stored = None if stored is None else user_path(stored, "stored")
+    if channels is not None:
+        instance(channels, "channels", Choice)
+    if measure is not None:
+        function(measure, "measure")
     train = survey.part("train")
     if train is None or not train.labels:
-        raise UserError(f"{survey.root}: no labels to train on")
+        raise UserError(
+            f"{survey.root}: no labels to train on",
+            "give labels for the training images",
+            "init.no_labels",
+        )
     _check_labels(survey, train)
-    if not 0 < minutes < math.inf:
-        raise UserError(f"--minutes: found {minutes:g}; allowed numbers above 0")
     first = _propose(survey, train, minutes, stored, channels, None)
     speed = None if measure is None else measure(survey, first)
     if speed is None:

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from singula.arguments import function, instance, number
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.formats import suffix_of
@@ -47,9 +48,15 @@ def write_proposal(
 
     Raises
     ------
-    UserError
-        The file exists; it cannot be written; there is nothing to learn.
+    TypeError, UserError
+        Wrong arguments; the file exists; it cannot be written; there is nothing to learn.
     """
+    survey = instance(survey, "survey", Survey)
+    number(minutes, "minutes (--minutes)", above=0)
+    if channels is not None:
+        instance(channels, "channels", Choice)
+    if measure is not None:
+        function(measure, "measure")
     output = check_output(output)
     arranged, notes = _arranged(survey, output.with_name(f"{output.stem}_data"))
     proposal = propose(
@@ -73,7 +80,7 @@ def check_output(output: Path | str) -> Path:
     ------
     UserError
     """
-    output = user_path(output, "--output")
+    output = user_path(output, "output (--output)")
     if output.is_dir():
         raise UserError(
             f"--output: {output} is a folder", f"name a file, for example {output / 'config.yaml'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from singula.arguments import function
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_text
 from singula.io.written import protect
@@ -52,6 +53,8 @@ def build_report(run: Path, notify: Callable[[str], None] | None = None) -> Path
         The folder is no finished run's, a table in it is damaged, or it cannot be written.
         ``run.locked``: another process writes to the run.
     """
+    if notify is not None:
+        function(notify, "notify")
     notices: list[str] = []
     files = open_run(user_path(run, "run"), notices.append)
     with hold([lock_file(files.tree.run)], "report"), protect([files.tree.run], notify):

@@ -14,6 +14,7 @@ from singula.evaluate.summary import MEAN, POOLED
 from singula.io.record_files import read_record, read_rows, read_table
 from singula.io.records import EpochRow, MetricsRow, RunSummary
 from singula.io.results import ResultsTree, View
+from singula.paths import user_path
 
 PROCESSED = "_post_processing"
 Notify = Callable[[str], None]
@@ -172,7 +173,7 @@ def open_run(run: Path, notify: Notify = warnings.warn) -> RunFiles:
     UserError
         The folder is no run's, or the run has not finished; a table is damaged.
     """
-    run = Path(run)
+    run = user_path(run, "run")
     if not (run / "run.json").is_file():
         raise _no_run(run)
     summary = read_record(run / "run.json", RunSummary, notify, hint="repeat the run")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from math import ceil, prod
 
+from singula.arguments import integer, items
 from singula.boxes import Box
 
 
@@ -20,10 +22,20 @@ class Grid:
         Spatial shape of the image.
     block : tuple of int
         Shape of a block; the last ones along an axis are smaller.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not shapes of as many axes.
     """
 
     shape: tuple[int, ...]
     block: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not shapes."""
+        axes = len(items(self.shape, "shape", partial(integer, at_least=0)))
+        items(self.block, "block", partial(integer, at_least=1), count=axes)
 
     @property
     def counts(self) -> tuple[int, ...]:

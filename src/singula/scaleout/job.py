@@ -16,7 +16,7 @@ import numpy.typing as npt
 from singula.io.atomic import atomic_path, make_folder
 from singula.io.record_files import read_record, write_record
 from singula.io.records import StoredRecord
-from singula.paths import open_regular
+from singula.paths import open_regular, user_path
 from singula.scaleout.records import Arrays, damaged_blocks, read_block, write_records
 
 R = TypeVar("R", bound=StoredRecord)
@@ -33,11 +33,16 @@ class JobFolder:
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
+
+    Raises
+    ------
+    UserError
+        Not a path.
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = user_path(path, "path")
         self._files: dict[Path, dict[int, Path]] = {}
 
     def done(self, phase: str) -> set[int]:

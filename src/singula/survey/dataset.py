@@ -9,10 +9,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from singula.arguments import flag, instance, integer, items, of_class
 from singula.errors import UserError
 from singula.io.image import Header
 from singula.io.pairs import Pair
 from singula.io.read import image_layout, label_layout, left_out_note, read_header
+from singula.paths import user_path
 from singula.survey.facts import ImageFacts, LabelFacts, Machine, PartFacts, Survey
 from singula.survey.folders import Folders, find_folders
 from singula.survey.images import survey_image
@@ -59,12 +61,22 @@ def survey_dataset(
 
     Raises
     ------
-    UserError
-        No data set there, nothing to train on; when `strict`, whatever is wrong with a file.
+    TypeError, UserError
+        Wrong arguments; no data set there, nothing to train on; when `strict`, whatever is wrong
+        with a file.
     """
-    path = Path(path)
+    path = user_path(path, "path")
+    if ndim is not None:
+        ndim = integer(ndim, "ndim", at_least=2, at_most=3)
+    if most_files is not None:
+        most_files = integer(most_files, "most_files", at_least=1)
+    strict = flag(strict, "strict")
+    if machine is not None:
+        instance(machine, "machine", Machine)
     notes: list[str] = []
-    if folders is None:
+    if folders is not None:
+        folders = items(folders, "folders", of_class(Folders))
+    else:
         folders, notes = find_folders(path)
     problems: list[UserError] = []
 

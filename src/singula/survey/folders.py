@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from singula.arguments import flag
 from singula.errors import UserError
 from singula.io.entries import broken_link, check_openable, is_broken_link, is_folder
 from singula.io.formats import IMAGE_SUFFIXES, stem_of
@@ -14,6 +15,7 @@ from singula.io.image import ArrayPlace, ArrayPlaces
 from singula.io.listing import is_image_file, list_images
 from singula.io.pairs import Pair, pair_files, with_places
 from singula.io.read import Notify
+from singula.paths import user_path
 
 PARTS = {
     "train": ("train", "training", "trainset", "train_set", "training_set"),
@@ -102,7 +104,8 @@ def find_folders(
     UserError
         No such folder, nothing in it, no labels, or a layout that is not known.
     """
-    root = Path(root)
+    root = user_path(root, "root")
+    external_files = flag(external_files, "external_files")
     _check_root(root)
     found = _parts(root) or _swapped(root) or _of_nnunet(root) or _single(root, "train")
     if not found:

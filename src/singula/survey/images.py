@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.arguments import integer
+from singula.io.entries import reader_path
+from singula.io.files import check_place
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
 from singula.io.lazy_array import LazyArray, Pixels
@@ -42,10 +45,12 @@ def survey_image(
 
     Raises
     ------
-    UserError
-        Unreadable file, axes that do not fit, NaN or infinite values.
+    TypeError, UserError
+        Wrong arguments; unreadable file, axes that do not fit, NaN or infinite values.
     """
-    path = Path(path)
+    path, ndim = reader_path(path), integer(ndim, "ndim", at_least=2, at_most=3)
+    check_place(arrays)
+    most_pixels = integer(most_pixels, "most_pixels", at_least=1)
     header = read_header(path, arrays)
     layout = image_layout(path, header, ndim, None)
     size = int(np.prod(layout.spatial_shape, dtype=np.int64))

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from singula.arguments import integer
 from singula.boxes import Box
 from singula.errors import UserError
+from singula.io.entries import reader_path
+from singula.io.files import check_place
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_labels
 from singula.io.read import label_layout, read_header, read_labels
@@ -46,10 +49,12 @@ def survey_labels(
 
     Raises
     ------
-    UserError
-        As `singula.io.read.read_labels`.
+    TypeError, UserError
+        Wrong arguments; as `singula.io.read.read_labels`.
     """
-    path = Path(path)
+    path, ndim = reader_path(path), integer(ndim, "ndim", at_least=2, at_most=3)
+    most_pixels = integer(most_pixels, "most_pixels", at_least=1)
+    check_place(arrays)
     header = read_header(path, arrays, labels=True)
     layout = label_layout(path, header, ndim, False)
     channels, shape = layout.channels, layout.spatial_shape

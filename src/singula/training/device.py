@@ -16,7 +16,7 @@ import torch
 
 from singula.errors import UserError
 from singula.runtime import available_cores, launcher_number
-from singula.words import counted
+from singula.words import counted, show
 
 Result = TypeVar("Result")
 # Processes wait for the first one while it encodes a data set or decodes a volume; one that died is
@@ -148,6 +148,42 @@ def check_gpus(asked: str, wanted: tuple[int, ...]) -> None:
             f"{asked}: there is no CUDA device {missing[0]} here, {there}",
             'name devices that are there, such as --gpu "0"',
         )
+
+
+def torch_device(value: object, name: str = "device") -> torch.device:
+    """Return a device of torch that this machine has.
+
+    Parameters
+    ----------
+    value : str or torch.device
+        Such as ``cpu`` or ``cuda:0``.
+    name : str
+        Name of the argument, for messages.
+
+    Raises
+    ------
+    TypeError
+        Neither text nor a device.
+    UserError
+        ``device.unknown``: torch does not know the device, or this machine lacks it.
+    """
+    if not isinstance(value, str | torch.device):
+        raise TypeError(
+            f"{name}: got {show(value)} ({type(value).__name__}), expected a device such as 'cpu'"
+        )
+    try:
+        device = torch.device(value)
+        if device.type == "meta":
+            raise UserError("it holds no data")
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError, UserError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{name}: got {show(str(value))}, expected a device of this machine ({reason})",
+            "use cpu, or a GPU that is present, such as cuda:0",
+            "device.unknown",
+        ) from error
+    return device
 
 
 def has_bfloat16() -> bool:

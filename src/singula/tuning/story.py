@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from singula.arguments import flag, function, instance
 from singula.config.thresholds import with_tuned
 from singula.evaluate import score_rows
 from singula.instances import DecodeSettings
@@ -16,6 +17,7 @@ from singula.io.records import TrialRow
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_csv, write_text
 from singula.io.written import protect
+from singula.paths import user_path
 from singula.stages import settings as from_config
 from singula.stages.post import PostSettings, process_instances, seed_filter
 from singula.stages.thresholds import configured
@@ -112,13 +114,14 @@ def open_tuner(
 
     Raises
     ------
-    UserError
-        When the run, its checkpoint or the images are not there. ``run.locked``: another process
-        writes to the run.
+    TypeError, UserError
+        Wrong arguments; the run, its checkpoint or the images are missing. ``run.locked``: another
+        process writes to the run.
     """
+    where = _check(run, metric, iou, device, notify)
     found = find_run(run, notify)
     with hold(_locks(found), "tune", notify):
-        return _tuner(found, metric, iou, device, notify)
+        return _tuner(found, metric, iou, where, notify)
 
 
 def tune(
@@ -150,9 +153,11 @@ def tune(
     UserError
         As `open_tuner`.
     """
+    save = flag(save, "save")
+    where = _check(run, metric, iou, device, notify)
     found = find_run(run, notify)
     with hold(_locks(found, save=save), "tune", notify), _protect(found, notify):
-        return _tune(found, metric, iou, device, notify, save=save)
+        return _tune(found, metric, iou, where, notify, save=save)
 
 
 def _protect(run: Run, notify: Notify | None = None) -> AbstractContextManager[None]:
@@ -161,7 +166,7 @@ def _protect(run: Run, notify: Notify | None = None) -> AbstractContextManager[N
 
 
 def _tune(
-    found: Run, metric: str, iou: float, device: str | torch.device, notify: Notify, *, save: bool
+    found: Run, metric: str, iou: float, device: torch.device, notify: Notify, *, save: bool
 ) -> TuneResult:
     tuner = _tuner(found, metric, iou, device, notify)
     held = sum(not example.training for example in tuner.examples)
@@ -197,12 +202,21 @@ def _tune(
     )
 
 
-def _tuner(run: Run, metric: str, iou: float, device: str | torch.device, notify: Notify) -> Tuner:
-    import torch
+def _check(
+    run: object, metric: str, iou: float, device: str | torch.device, notify: object
+) -> torch.device:
+    """Refuse wrong arguments before minutes of prediction, and return the device."""
+    from singula.training.device import torch_device
 
-    check_goal(metric, iou)  # before minutes of prediction
+    user_path(run, "run")
+    check_goal(metric, iou)
+    function(notify, "notify")
+    return torch_device(device)
+
+
+def _tuner(run: Run, metric: str, iou: float, device: torch.device, notify: Notify) -> Tuner:
     with _protect(run, notify):
-        examples, post = stored_examples(run, torch.device(device), notify)
+        examples, post = stored_examples(run, device, notify)
     return Tuner(
         examples,
         run.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS,
@@ -302,7 +316,11 @@ def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
     """A complete configuration that tests with the thresholds, on the stored predictions.
 
     A file that differs is never replaced: the next free name is taken.
+
+    Raise `TypeError` or `UserError` for wrong arguments, and for a file that cannot be written.
     """
+    run = instance(run, "run", Run)
+    DecodeSettings.from_keys(thresholds)
     tree = run.tree
     name = tree.job_id.rpartition("_")
     changes: dict[str, Any] = {
@@ -352,10 +370,13 @@ def save_thresholds(
 
     Raises
     ------
-    UserError
-        For a key or value that is not allowed, or a file that cannot be written. ``run.locked``:
-        another process writes to the run.
+    TypeError, UserError
+        Wrong arguments; a key or value that is not allowed; a file that cannot be written.
+        ``run.locked``: another process writes to the run.
     """
+    run = instance(run, "run", Run)
+    if found is not None:
+        instance(found, "found", dict)
     DecodeSettings.from_keys(thresholds)
     path = run.checkpoint.path
     if not _is_own(run):
@@ -379,7 +400,11 @@ def _is_own(run: Run) -> bool:
 
 
 def result_lines(result: TuneResult) -> list[str]:
-    """Before and after as a table of text."""
+    """Before and after as a table of text.
+
+    Raise `TypeError` for another object than a `TuneResult`.
+    """
+    result = instance(result, "result", TuneResult)
     rows = [("", "before", "after")]
     rows.append(("TH_TYPE", result.th_type, str(result.thresholds.get("TH_TYPE", result.th_type))))
     for key, value in result.start.items():

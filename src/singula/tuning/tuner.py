@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.arguments import choice, instance, items, number, of_class
 from singula.errors import UserError
 from singula.evaluate import Match, Overlap, Score, match, match_dataset, match_overlap, overlap
 from singula.instances import Decoded, DecodeSettings, decode
+from singula.instances.decode import find_decoder
 from singula.instances.watershed import is_large, labels_at_border
 from singula.runtime import available_cores
 from singula.tuning.search import Search
@@ -105,13 +107,11 @@ def check_goal(metric: str, iou: float) -> None:
 
     Raises
     ------
-    UserError
-        For an unknown metric, or an IoU that is none.
+    TypeError, UserError
+        An unknown metric, or an IoU that is not a number in (0, 1].
     """
-    if metric not in METRICS:
-        raise UserError(f"--metric: found {metric!r}; allowed {', '.join(METRICS)}")
-    if not 0 < iou <= 1:
-        raise UserError(f"--iou: found {iou:g}; allowed a number in (0, 1]")
+    choice(metric, "--metric", METRICS)
+    number(iou, "--iou", above=0, at_most=1)
 
 
 class Tuner:
@@ -132,8 +132,8 @@ class Tuner:
 
     Raises
     ------
-    UserError
-        Without images, for an unknown metric, or an IoU outside (0, 1].
+    TypeError, UserError
+        Wrong arguments; no images, an unknown metric, or an IoU outside (0, 1].
     """
 
     def __init__(
@@ -146,12 +146,18 @@ class Tuner:
         iou: float = 0.5,
         steps: Steps | None = None,
     ) -> None:
-        if all(example.training for example in examples):
-            raise UserError("there is no image to tune thresholds on")
+        self.examples = items(examples, "examples", of_class(Example))
+        if all(example.training for example in self.examples):
+            raise UserError(
+                "examples: there is no image to tune thresholds on",
+                "give an example that is not of the training images",
+                "tuning.no_image",
+            )
         check_goal(metric, iou)
-        self.examples = tuple(examples)
-        self.channels = channels
-        self.settings = settings
+        self.channels = find_decoder(channels).name
+        self.settings = instance(settings, "settings", DecodeSettings)
+        if steps is not None:
+            instance(steps, "steps", Steps)
         self.metric = metric
         self.iou = float(iou)
         self.steps = steps or Steps()

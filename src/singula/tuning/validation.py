@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.arguments import function
 from singula.config import Config, config_from_dict
 from singula.data.preprocess import Reference
 from singula.data.samples import Sample
@@ -67,12 +68,19 @@ class Run:
 def find_run(folder: Path | str, notify: Notify = lambda line: None) -> Run:
     """Configuration and checkpoint of a finished run.
 
+    Parameters
+    ----------
+    folder : Path or str
+    notify : callable
+        Takes each line that the user should know.
+
     Raises
     ------
-    UserError
-        When the folder is no finished run's, or its checkpoint is gone.
+    TypeError, UserError
+        Wrong arguments; the folder is not that of a finished run, or its checkpoint is missing.
     """
-    files = open_run(user_path(folder, "run"), notify)
+    notify = function(notify, "notify")
+    files = open_run(user_path(folder, "folder"), notify)
     config = config_from_dict(files.summary.configuration, source=str(files.tree.run_json))
     started = files.summary.job.started_in
     config = _found_folders(config, [Path(started)] if started else [])
