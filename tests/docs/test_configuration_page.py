@@ -50,7 +50,7 @@ def test_every_key_has_one_complete_row(page: str) -> None:
         assert takes, name
         assert default.startswith("`"), name
         assert shown or len(key.choices) == 1, name
-    assert found["TRAIN.EPOCHS"][2:] == ["an integer ≥ 1", "`360`", "`50`"]
+    assert found["TRAIN.EPOCHS"][2:] == ["an integer in [1, 1\u202f000\u202f000]", "`360`", "`50`"]
 
 
 def test_rows_stand_below_the_heading_of_their_section(page: str) -> None:

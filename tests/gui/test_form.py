@@ -60,7 +60,7 @@ def test_every_key_is_a_field_with_help() -> None:
     assert [item.name for item in shown] == list(key_table())
     assert all(item.key.description and item.key.description in item.help for item in shown)
     assert {item.name.partition(".")[0] for item in shown} == set(sections())
-    assert "an integer ≥ 1" in field("TRAIN.EPOCHS").help
+    assert "an integer in [1, " in field("TRAIN.EPOCHS").help
 
 
 def test_what_a_field_shows_can_be_entered_again() -> None:
@@ -83,7 +83,7 @@ def test_an_error_stands_beside_its_field() -> None:
     form.set("TRAIN.LR", "-1")
     _, errors, _ = form.examine()
     assert errors.keys() == {"TRAIN.EPOCHS", "TRAIN.OPTIMIZER", "TRAIN.LR"}
-    assert "an integer ≥ 1" in errors["TRAIN.EPOCHS"]
+    assert "an integer in [1, " in errors["TRAIN.EPOCHS"]
     assert "did you mean" in errors["TRAIN.OPTIMIZER"]
     with pytest.raises(UserError, match="3 problems") as told:
         form.yaml()

@@ -1,6 +1,5 @@
 """Nothing outside the roots is ever opened."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from singula.config import Config
 from singula.config.load import config_from_dict
 from singula.config.schema_base import Section
+from singula.config.values import Folder
 from singula.errors import UserError
 from singula.gui.guard import Guard
 
@@ -140,7 +140,7 @@ def _path_keys(part: type[Section] = Config, prefix: str = "") -> list[str]:
     for name, one in part.model_fields.items():
         if isinstance(one.annotation, type) and issubclass(one.annotation, Section):
             found += _path_keys(one.annotation, f"{prefix}{name}.")
-        elif any(getattr(rule, "func", None) is os.path.expanduser for rule in one.metadata):
+        elif one.metadata == list(Folder.__metadata__):
             found.append(f"{prefix}{name}")
     return found
 
