@@ -22,11 +22,11 @@ from singula.channels.source import EncodeSettings
 from singula.channels.table import CHANNELS, ChannelArray, encode_with
 from singula.errors import UserError
 from singula.io.atomic import atomic_path, is_protected
+from singula.io.entries import reader_path
 from singula.io.read import read_image
 from singula.io.records import ChannelFile
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_tiff
-from singula.paths import user_path
 
 Stamp = list[int] | None
 # Part of every fingerprint: raise it when `encode` gives other values for the same labels.
@@ -76,7 +76,7 @@ class ChannelStore:
         variant: str = "",
         fallback: Path | None = None,
     ) -> None:
-        image_dir, mask_dir = user_path(image_dir, "image_dir"), user_path(mask_dir, "mask_dir")
+        image_dir, mask_dir = reader_path(image_dir, "image_dir"), reader_path(mask_dir, "mask_dir")
         image_key, mask_key = text(image_key, "image_key"), text(mask_key, "mask_key")
         if notify is not None:
             notify = function(notify, "notify")
@@ -89,7 +89,7 @@ class ChannelStore:
         self.settings = instance(settings, "settings", EncodeSettings)
         self.variant = text(variant, "variant")
         spare = f"singula_{self._fingerprint('')[:12]}"
-        fallback = None if fallback is None else user_path(fallback, "fallback")
+        fallback = None if fallback is None else reader_path(fallback, "fallback")
         other = (fallback / "x", fallback / "y") if fallback is not None else (None, None)
         self._images = SharedFolder(image_dir, image_key, spare, notify, other[0])
         self._masks = SharedFolder(mask_dir, mask_key, spare, notify, other[1])

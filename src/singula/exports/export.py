@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +159,7 @@ def _found(
     external_files: bool,
 ) -> tuple[Iterator[Instances], list[str], Path | None]:
     """Instances one after the other, their names, and the folder to write to by default."""
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | Path) and hasattr(source, "__array__"):
         item = of_array(source, "labels", spacing, unit)
         return iter([item]), [item.name], None
     path = user_path(source, "source")

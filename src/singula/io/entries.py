@@ -20,18 +20,19 @@ _SPECIAL = (
 def reader_path(value: object, name: str = "path") -> Path:
     """Return the path of a file that is to be read.
 
-    As `singula.paths.user_path`, but a path that cannot be followed, such as a loop of links, is
-    left to the reader, whose error is more precise.
+    As `singula.paths.user_path`, but a path that cannot be followed (a loop of links, a file among
+    its folders, no permission) is left to the reader, whose error is more precise.
 
     Raises
     ------
     UserError
-        As `user_path`, except ``paths.unreadable``.
+        As `user_path`, except for errors about the state of the disk.
     """
     try:
         return user_path(value, name)
     except UserError as error:
-        if error.code != "paths.unreadable" or not isinstance(value, str | os.PathLike):
+        reported = ("paths.unreadable", "paths.no_permission", "paths.not_a_folder")
+        if error.code not in reported or not isinstance(value, str | os.PathLike):
             raise
         return Path(value)
 
