@@ -576,7 +576,7 @@ def test_workers_that_do_not_come_are_no_fault_of_the_images(jobs, tmp_path) -> 
     model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
     line = ("predict", jobs.images / "x", "--model", model, "-o", tmp_path / "out")
     assert jobs.command(*line, "--dask", "locl:2") == 2
-    assert "found 'locl:2'; allowed: local:N" in jobs.command.err
+    assert "got 'locl:2', expected local:N" in jobs.command.err
     assert "FAILED" not in jobs.command.out
     assert not (tmp_path / "out").exists()
 
