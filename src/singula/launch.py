@@ -1,4 +1,4 @@
-"""One run as several processes of this machine."""
+"""Launch a run as several processes on one machine."""
 
 from __future__ import annotations
 
@@ -17,17 +17,24 @@ from singula.signals import INTERRUPTION
 from singula.workflow import Job
 
 GRACE_SECONDS = 20.0
-_MOST_PER_CORE = 16  # processes; a machine may have more GPUs than cores
+_MAX_PER_CORE = 16  # processes; a machine may have more GPUs than cores
 _ANNOUNCED = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 
 
 def launch_run(count: int, job: Job) -> int:
-    """Run ``singula run`` as `count` processes; return their exit code.
+    """Run ``singula run`` as several processes and return the exit code.
+
+    Parameters
+    ----------
+    count : int
+        Number of processes.
+    job : Job
+        Job that every process runs.
 
     Raises
     ------
     UserError
-        For a mistake in the configuration, which is said once, not by every process.
+        Any mistake in the configuration, reported once instead of by every process.
         ``run.locked``: another process writes to this run.
         ``launch.too_many_processes``: far more processes than this machine has cores.
     """
@@ -36,7 +43,7 @@ def launch_run(count: int, job: Job) -> int:
 
     _check_cores(count)
     config = load_config(job.config, list(job.overrides))
-    # The first process takes the locks; here the command fails before the others wait for it.
+    # Fail here, before processes wait for the first one, which takes the locks.
     check_free(job.tree(config).lock_files(checkpoints=config.TRAIN.ENABLE))
     gpu = job.gpu
     if gpu is None:
@@ -46,17 +53,17 @@ def launch_run(count: int, job: Job) -> int:
 
 
 def _check_cores(count: int) -> None:
-    most = _MOST_PER_CORE * available_cores()
-    if count > most:
+    max_processes = _MAX_PER_CORE * available_cores()
+    if count > max_processes:
         raise UserError(
-            f"--gpus: got {count}, expected at most {most} processes on this machine",
+            f"--gpus: got {count}, expected at most {max_processes} processes on this machine",
             "give the number of GPUs to train on",
             "launch.too_many_processes",
         )
 
 
 def _check_gpus(count: int) -> None:
-    """See that so many GPUs are there, or none at all."""
+    """Raise an error if there are GPUs, but fewer than `count`."""
     from singula.training.device import check_gpus, present_gpus
 
     if present_gpus():
@@ -64,27 +71,27 @@ def _check_gpus(count: int) -> None:
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:
-    """Start ``singula ARGUMENTS`` as `count` processes that find each other, and wait for them.
+    """Start ``singula ARGUMENTS`` as processes of one distributed group, and wait for them.
 
-    They get the environment of ``torch.distributed.run``, so a run behaves the same in both. Here
-    the exit code is that of the run, and SIGINT and SIGTERM end all processes.
+    The processes get the same environment variables as from ``torch.distributed.run``. In contrast
+    to it, the exit code of the run is kept, and SIGINT and SIGTERM end all processes.
 
     Parameters
     ----------
     count : int
-        Processes.
+        Number of processes.
     arguments : sequence of str
-        As on the command line, without the program's name.
+        Arguments as on the command line, without the program's name.
 
     Returns
     -------
     int
-        The exit code of the first process that failed, else 0.
+        Exit code of the first process that failed, or 0.
 
     Raises
     ------
     KeyboardInterrupt
-        After SIGINT or SIGTERM, when all processes have ended.
+        SIGINT or SIGTERM was received; all processes have ended.
     """
     port = str(_free_port())
     threads = str(max(1, available_cores() // count))
@@ -106,8 +113,8 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     try:
         return _wait(processes)
     except KeyboardInterrupt:
-        # A terminal sends SIGINT to all of them, other programs to this one only. Processes that
-        # are about to end ignore SIGTERM.
+        # A terminal sends SIGINT to all processes, other programs only to this one. Processes that
+        # already handle SIGINT ignore SIGTERM.
         for process in processes:
             process.terminate()
         _wait(processes)
@@ -120,7 +127,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Wait for all; once one has failed, end those that do not notice it in time."""
+    """Wait for all processes, and end them if a process failed `GRACE_SECONDS` ago."""
     deadline = float("inf")
     failure, terminated = 0, False
     while True:
@@ -132,7 +139,7 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
             deadline = time.monotonic() + GRACE_SECONDS
         if time.monotonic() > deadline:
             for process in processes:
-                if terminated:  # it waits for others in a library, where it handles no signal
+                if terminated:  # it waits in a library that does not handle signals
                     process.kill()
                 else:
                     process.terminate()
@@ -142,7 +149,7 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
 
 
 def _end_with_parent() -> Callable[[], object] | None:
-    """What a child does first so that it does not outlive a killed parent (Linux only)."""
+    """Return a function that makes a child end with its parent; None if not on Linux."""
     if not sys.platform.startswith("linux"):
         return None
     import ctypes
@@ -159,20 +166,25 @@ def _free_port() -> int:
     return port
 
 
-def gpus_named(gpu: str | None) -> int:
-    """How many GPUs of this machine ``--gpu`` names; 1 where there is none.
+def count_gpus(gpu: str | None) -> int:
+    """Return the number of GPUs in ``--gpu``; 1 if this machine has no GPU.
+
+    Parameters
+    ----------
+    gpu : str, optional
+        Value of the option.
 
     Raises
     ------
     UserError
-        When there are some, but not all that are named.
+        The machine has GPUs, but not all of those in `gpu`.
     """
     if gpu is None or "," not in gpu:
         return 1
     from singula.training.device import check_gpus, parse_gpu, present_gpus
 
-    wanted = parse_gpu(gpu) or ()
+    numbers = parse_gpu(gpu) or ()
     if not present_gpus():
         return 1
-    check_gpus(f"--gpu {gpu!r}", wanted)
-    return len(wanted)
+    check_gpus(f"--gpu {gpu!r}", numbers)
+    return len(numbers)

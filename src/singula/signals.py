@@ -16,15 +16,15 @@ from typing import Any
 from singula.errors import ExitCode
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_REPEATED = 1.0  # seconds within which a signal is the same request
-_DELAY = 0.01
+_REPEAT_SECONDS = 1.0  # a signal within this time belongs to the same request
+_DELAY_SECONDS = 0.01
 
 
 class Interrupted(KeyboardInterrupt):
     """Interruption by a signal.
 
-    After a `KeyboardInterrupt` itself within `exec`, the interpreter ends by the signal, without an
-    exit code, even if the error was handled.
+    This is a separate class because the interpreter ends by the signal, without an exit code, after
+    a plain `KeyboardInterrupt` within `exec`, even if the error was handled.
     """
 
 
@@ -32,17 +32,18 @@ class Interruption:
     """Handler of SIGINT and SIGTERM.
 
     While a command is in progress, the first signal raises `KeyboardInterrupt` in the main thread,
-    so that temporary files are removed. Another Ctrl-C, later than a second, ends the process at
-    once. Before and after the command the first one does: there is nothing to remove.
+    so that temporary files are removed. Another Ctrl-C more than a second later ends the process
+    immediately. Before and after the command, the first signal ends the process: there are no
+    temporary files.
 
     Parameters
     ----------
     received : int, optional
-        The first signal.
+        Number of the first signal.
     next_step : str
-        What the user can do after an interruption; empty for nothing.
+        Advice for the user after an interruption; may be empty.
     announced : bool
-        The line was printed, by this process or by one that it started.
+        True if this process, or a process that it started, has printed the line.
     """
 
     def __init__(self) -> None:
@@ -55,24 +56,24 @@ class Interruption:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Exit code of the signal that was received."""
+        """Exit code for the received signal."""
         return ExitCode.TERMINATED if self.received == signal.SIGTERM else ExitCode.INTERRUPTED
 
     @property
     def line(self) -> str:
-        """What to print."""
+        """Message about the interruption."""
         word = "terminated" if self.received == signal.SIGTERM else "interrupted"
-        end = f"; what was written is complete: {self.next_step}" if self.next_step else ""
+        end = f"; files written so far are complete: {self.next_step}" if self.next_step else ""
         return word + end
 
     def announce(self) -> None:
-        """Print the line, once."""
+        """Print the message, unless it was printed before."""
         if not self.announced:
             self.announced = True
             print(f"\n{self.line}", file=sys.stderr, flush=True)
 
     def install(self) -> dict[int, Any]:
-        """Handle the signals; return the handlers before. Ignored signals remain ignored."""
+        """Install the handler and return the previous ones; ignored signals remain ignored."""
         if threading.current_thread() is not threading.main_thread():
             return {}
         return {
@@ -83,11 +84,11 @@ class Interruption:
 
     @contextmanager
     def in_progress(self) -> Iterator[None]:
-        """Raise `KeyboardInterrupt` for a signal in the meantime."""
+        """Raise `KeyboardInterrupt` for a signal within this context."""
         self.received, self.next_step, self.announced = None, "", _is_secondary()
         hook = sys.unraisablehook
         sys.unraisablehook = self._repeat_if_lost
-        before = self.install()
+        previous = self.install()
         try:
             try:
                 self._in_progress = True
@@ -95,18 +96,18 @@ class Interruption:
             finally:
                 self._in_progress = False
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
             sys.unraisablehook = hook
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
-        if os.getpid() != self._process:  # a forked worker, which its parent ends
+        if os.getpid() != self._process:  # a forked worker: its parent ends it
             if number == signal.SIGTERM:
                 os._exit(ExitCode.TERMINATED)
             return
         now = time.monotonic()
-        first, repeated = self.received is None, now - self._time < _REPEATED
+        first, repeated = self.received is None, now - self._time < _REPEAT_SECONDS
         if first:
             self.received, self._time = number, now
             if self._in_progress:
@@ -119,15 +120,15 @@ class Interruption:
         os._exit(self.exit_code)
 
     def _repeat_if_lost(self, lost: Any) -> None:
-        """Raise again what the interpreter drops, as in the finalizer of an object."""
+        """Repeat an interruption that the interpreter drops, such as in a finalizer."""
         if not issubclass(lost.exc_type, KeyboardInterrupt):
             sys.__unraisablehook__(lost)
         elif self.received is not None and self._in_progress:
             number, self.received = self.received, None
-            # Later, from another thread: raised here, it would be dropped as well.
-            again = threading.Timer(_DELAY, _send_to_main_thread, [number])
-            again.daemon = True
-            again.start()
+            # Raised here, it would be dropped as well.
+            timer = threading.Timer(_DELAY_SECONDS, _send_to_main_thread, [number])
+            timer.daemon = True
+            timer.start()
 
 
 @contextmanager
@@ -149,12 +150,12 @@ def blocked_sigint() -> Iterator[None]:
 def _send_to_main_thread(number: int) -> None:
     if sys.platform == "win32":
         _thread.interrupt_main(number)
-    else:  # also ends a system call
+    else:  # also interrupts a system call
         signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
 def _is_secondary() -> bool:
-    """Return True for all processes of a run but the first, which alone prints lines."""
+    """Return True if this process is not the first of a run; only the first prints messages."""
     return os.environ.get("RANK", "0") != "0"
 
 

@@ -1,4 +1,4 @@
-"""Standard output and error that never fail, and text that every stream can print."""
+"""Standard streams that never fail, and text that every stream can print."""
 
 from __future__ import annotations
 
@@ -31,16 +31,15 @@ def printable(text: str) -> str:
 class TolerantStream(io.TextIOWrapper):
     """Text stream to a standard file that never fails.
 
-    Characters that the encoding lacks, and bytes of file names that are not text, are written as
-    escapes. Once the file refuses text (a full disk, a closed pipe), the text from then on is
-    dropped.
+    Characters that the encoding lacks, and undecodable bytes of file names, are written as escapes.
+    After the first failed write (a full disk, a closed pipe), all further text is dropped.
 
     Parameters
     ----------
     number : int
         Standard output (1) or standard error (2).
     stream : TextIOWrapper, optional
-        The stream that it replaces; None if the file was closed before the process began.
+        Stream to replace; None if the file was closed before the process started.
     """
 
     def __init__(self, number: int, stream: io.TextIOWrapper | None) -> None:
@@ -67,14 +66,14 @@ class TolerantStream(io.TextIOWrapper):
             return len(text)
 
     def flush(self) -> None:
-        """Pass buffered text on, or drop it."""
+        """Write buffered text, or drop it."""
         try:
             super().flush()
         except OSError as error:
             self._drop_text(error)
 
     def _drop_text(self, error: OSError) -> None:
-        """Continue on the null device, also with text that is still buffered."""
+        """Write to the null device from now on, including text that is still buffered."""
         self.error = self.error or error
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self._number)
@@ -83,19 +82,19 @@ class TolerantStream(io.TextIOWrapper):
 
 @contextmanager
 def tolerant_output() -> Iterator[TolerantStream | None]:
-    """Let standard output and standard error tolerate any text, and files that refuse it.
+    """Replace standard output and standard error by streams that never fail.
 
-    Standard files that are closed are opened on the null device, so that no file that is opened
-    later takes their numbers, to which libraries may print. Streams of other programs, such as
-    those of a notebook, remain as they are.
+    Closed standard files are opened on the null device. Otherwise a file that is opened later would
+    take their numbers, and libraries might print to it. Streams of other programs, such as a
+    notebook, are not replaced.
 
     Yields
     ------
     TolerantStream, optional
-        Standard output.
+        Standard output; None if it was not replaced.
     """
     _occupy_closed_files()
-    before = sys.stdout, sys.stderr
+    previous = sys.stdout, sys.stderr
     output = _tolerant(sys.stdout, 1)
     sys.stdout, sys.stderr = output or sys.stdout, _tolerant(sys.stderr, 2) or sys.stderr
     try:
@@ -103,7 +102,7 @@ def tolerant_output() -> Iterator[TolerantStream | None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        sys.stdout, sys.stderr = before
+        sys.stdout, sys.stderr = previous
 
 
 def _tolerant(stream: Any, number: int) -> TolerantStream | None:
@@ -112,7 +111,7 @@ def _tolerant(stream: Any, number: int) -> TolerantStream | None:
             return None
         with suppress(OSError):
             stream.flush()
-    if hasattr(os, "set_blocking"):  # a full pipe that does not block is no error
+    if hasattr(os, "set_blocking"):  # else a full pipe would be an error
         os.set_blocking(number, True)
     return TolerantStream(number, stream)
 

@@ -27,7 +27,7 @@ from singula.training.callbacks import EpochLog
 PROGRAM = """
 import atexit, gc, os, sys, threading, time
 import singula.cli
-from singula.cli.app import app, after_interruption
+from singula.cli.app import app, set_interruption_hint
 
 def wait():
     print("ready", flush=True)
@@ -40,7 +40,7 @@ class Finalized:
 
 @app.command()
 def work():
-    after_interruption("continue with --resume")
+    set_interruption_hint("continue with --resume")
 {body}
 
 sys.argv[1:] = ["work"]
@@ -112,7 +112,9 @@ def test_signals_that_come_together_are_one_and_a_later_one_ends_at_once() -> No
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
-    assert errors.strip() == "interrupted; what was written is complete: continue with --resume"
+    assert (
+        errors.strip() == "interrupted; files written so far are complete: continue with --resume"
+    )
     assert process.returncode == ExitCode.INTERRUPTED
 
 

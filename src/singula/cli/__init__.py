@@ -1,4 +1,4 @@
-"""The command line: arguments to the workflow, and errors as people read them."""
+"""Command line: commands, their arguments, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -30,34 +30,40 @@ __all__ = [
 ]
 
 
-# An empty value of these would start a run under default names, or in the current folder.
+# Empty values of these options would start a run with the default name or in the current folder.
 _NAMES = ("--name", "-name", "--result_dir", "-rdir")
 
 
 def refuse_blank_arguments(arguments: Sequence[str]) -> None:
-    """Refuse arguments that consist of white space, and empty names of jobs and folders.
+    """Raise an error for arguments of white space, and for empty names of jobs and folders.
 
     A shell passes a blank after the last backslash of a line as an argument. It then runs the
-    following lines as separate commands, so the options on those lines are lost. A variable of the
-    shell that was never set becomes an empty argument.
+    following lines as separate commands, so their options are lost. A shell variable that was
+    never set becomes an empty argument.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Arguments as on the command line, without the program's name.
 
     Raises
     ------
     UserError
-        With the place of the first such argument.
+        ``cli.blank_argument``: an argument consists of white space.
+        ``cli.empty_argument``: the name of the job or of the results folder is empty.
     """
     for number, word in enumerate(arguments, start=1):
-        before = arguments[number - 2] if number > 1 else ""
+        previous = arguments[number - 2] if number > 1 else ""
         option, equals, value = word.partition("=")
-        if (before if not word else option if equals and not value else "") in _NAMES:
+        if (previous if not word else option if equals and not value else "") in _NAMES:
             raise UserError(
-                f"argument {number}: got an empty value of {option or before}, expected a name",
-                f"set the shell variable that {option or before} uses, or leave out the option to "
-                "use its default. Nothing was started",
+                f"argument {number}: got an empty value of {option or previous}, expected a name",
+                f"set the shell variable that {option or previous} uses, or omit the option to use "
+                "its default. Nothing was started",
                 "cli.empty_argument",
             )
         if word and not word.strip():
-            after = f" after {before!r}" if before else ""
+            after = f" after {previous!r}" if previous else ""
             raise UserError(
                 f"argument {number}: got {word!r}{after}, which is only white space, expected an "
                 "option or a value",
@@ -69,19 +75,19 @@ def refuse_blank_arguments(arguments: Sequence[str]) -> None:
 
 
 def _exit_with_code_of(command: Callable[..., Any]) -> NoReturn:
-    """Run a command line program, and exit with one of `ExitCode`."""
+    """Run a command line program and exit with its `ExitCode`."""
     with tolerant_output() as output:
         code = _code_of(command)
         sys.stdout.flush()
         if output is not None and output.error is not None:
             code = code or ExitCode.INCOMPLETE
-            lost = f"standard output: could not be written ({output.error.strerror})"
-            print(f"error: {lost}", file=sys.stderr)
+            reason = f"standard output: could not be written ({output.error.strerror})"
+            print(f"error: {reason}", file=sys.stderr)
     raise SystemExit(int(code))
 
 
 def _code_of(command: Callable[..., Any]) -> int:
-    """Run a command line program, print its error, and return the exit code."""
+    """Run a command line program, print its error and return the exit code."""
     code: int = ExitCode.DONE
     error: BaseException | None = None
     try:
@@ -91,13 +97,13 @@ def _code_of(command: Callable[..., Any]) -> int:
                 command()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if isinstance(end.__context__, typer.Abort):  # typer prints "Aborted!" for an EOFError
+        if isinstance(end.__context__, typer.Abort):  # typer replaces an EOFError
             error = end.__context__.__cause__
     except KeyboardInterrupt:
         INTERRUPTION.received = INTERRUPTION.received or signal.SIGINT
     except BaseException as raised:
         error = raised
-    if INTERRUPTION.received is not None:  # other errors are its consequences
+    if INTERRUPTION.received is not None:  # it caused any other error
         INTERRUPTION.announce()
         return INTERRUPTION.exit_code
     if isinstance(error, UserError):
@@ -112,10 +118,10 @@ def _code_of(command: Callable[..., Any]) -> int:
 
 
 def main() -> NoReturn:
-    """Entry point of ``singula``."""
+    """Run ``singula``, and exit."""
     _exit_with_code_of(app)
 
 
 def run_main() -> NoReturn:
-    """Entry point of ``biapy``."""
+    """Run ``biapy``, and exit."""
     _exit_with_code_of(run_app)

@@ -1,4 +1,4 @@
-"""``python -m singula.cli``."""
+"""Entry point of ``python -m singula.cli``."""
 
 from singula.cli import main
 

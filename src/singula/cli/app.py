@@ -1,4 +1,4 @@
-"""The program, and functions that all commands share."""
+"""Typer applications, and options and functions that several commands use."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from singula.paths import PathKind, user_path
 from singula.signals import INTERRUPTION
 from singula.streams import printable
 
-AGAIN = "the same command begins again"
-RESUME = "the same command with --resume continues"
+AGAIN = "repeat the command to start again"
+RESUME = "repeat the command with --resume to continue"
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
-# Without rich's help pages `--help` answers at once.
+# Importing rich for the help pages would slow `--help` down.
 app = typer.Typer(
     name="singula",
-    help="Find every object in microscopy images, 2D or 3D, and give each its own id.",
+    help="Find every object in 2D and 3D microscopy images and give each its own id.",
     epilog="First steps: singula demo",
     no_args_is_help=True,
     context_settings=_SETTINGS,
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 run_app = typer.Typer(
     name="biapy",
-    help="The same as `singula run`, under the name that the configuration format knows.",
+    help="Same as `singula run`, under the name that BiaPy uses.",
     context_settings=_SETTINGS,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -36,13 +36,13 @@ run_app = typer.Typer(
 )
 
 
-def say(line: str) -> None:
-    """Print a line at once."""
+def print_line(line: str) -> None:
+    """Print a line immediately, without control characters."""
     print(printable(line), flush=True)
 
 
-def after_interruption(next_step: str) -> None:
-    """Set what the line about an interruption of the current command proposes."""
+def set_interruption_hint(next_step: str) -> None:
+    """Set the advice that is printed if the current command is interrupted."""
     INTERRUPTION.next_step = next_step
 
 
@@ -52,19 +52,26 @@ def path_option(*names: str, kind: PathKind, help: str) -> Any:
     Parameters
     ----------
     *names : str
-        The option's names, the one for messages first.
+        Names of the option; messages use the first.
     kind : str
-        As for `user_path`.
+        Kind of path, as for `user_path`.
     help : str
-        One line.
+        Description for ``--help``, one line.
     """
     return typer.Option(*names, help=help, parser=_path_parser(names[0], kind))
 
 
 def path_argument(name: str, *, kind: PathKind, help: str) -> Any:
-    """Declare an argument that is a path, as `path_option` does for options.
+    """Declare a positional argument that is a path: expanded and validated by `user_path`.
 
-    A name in capitals replaces the parameter's name in the help.
+    Parameters
+    ----------
+    name : str
+        Name for messages. In capitals, it also replaces the parameter's name in the help.
+    kind : str
+        Kind of path, as for `user_path`.
+    help : str
+        Description for ``--help``, one line.
     """
     return typer.Argument(
         metavar=name if name.isupper() else None,
@@ -81,27 +88,35 @@ def _path_parser(name: str, kind: PathKind) -> Callable[[Any], Path]:
 
 
 def complete_key(incomplete: str) -> list[str]:
-    """Keys and their words for the shell."""
+    """Return the configuration keys, or the values of a key, that complete a text for the shell."""
     from singula.config.keys import completions
 
     return completions(incomplete)
 
 
-def words_of(module: str, table: str) -> Callable[[str], list[str]]:
-    """What an option takes, for the shell: the keys of a table, read when the shell asks."""
+def complete_from(module: str, table: str) -> Callable[[str], list[str]]:
+    """Return a completion function for an option whose values are the keys of a table.
+
+    Parameters
+    ----------
+    module : str
+        Module of the table. It is imported only if the shell asks for a completion.
+    table : str
+        Name of a dictionary or another iterable of str in the module.
+    """
 
     def complete(incomplete: str) -> list[str]:
         from importlib import import_module
 
-        known = getattr(import_module(module), table)
-        return [word for word in known if word.startswith(incomplete)]
+        values = getattr(import_module(module), table)
+        return [value for value in values if value.startswith(incomplete)]
 
     return complete
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        say(f"singula {__version__}")
+def _show_version(requested: bool) -> None:
+    if requested:
+        print_line(f"singula {__version__}")
         raise typer.Exit
 
 
@@ -115,7 +130,8 @@ VersionOption = Annotated[
 ExternalFilesOption = Annotated[
     bool,
     typer.Option(
-        "--external-files", help="Read images that refer to other files; only if you trust them."
+        "--external-files",
+        help="Allow images that refer to other files; only for images that you trust.",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Commands about data sets, and the interface."""
+"""Commands for data sets and the browser interface: init, demo, check, gui."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import typer
 from singula.cli.app import (
     AGAIN,
     ExternalFilesOption,
-    after_interruption,
     app,
     path_argument,
     path_option,
-    say,
+    print_line,
+    set_interruption_hint,
 )
 from singula.errors import ExitCode
 
@@ -26,22 +26,26 @@ def init(
     output: Annotated[
         Path,
         path_option(
-            "--output", "-o", kind="output file", help="The file to write; it must not exist."
+            "--output",
+            "-o",
+            kind="output file",
+            help="Configuration file to write; it must not exist.",
         ),
     ] = Path("config.yaml"),
     minutes: Annotated[
-        float, typer.Option("--minutes", help="What the training may take on this machine.")
+        float, typer.Option("--minutes", help="Time limit of the training on this machine.")
     ] = 30.0,
     external_files: ExternalFilesOption = False,
 ) -> None:
-    """Look at images and labels and write a configuration that suits them, with its reasons.
+    """Measure images and labels, and write a suitable configuration with a reason for each value.
 
-    DATASET holds train/x and train/y (or raw and label, images and masks …), and val and test
-    likewise if there are such, or files side by side such as cell1.tif and cell1_mask.tif.
+    DATASET contains train/x and train/y (or raw and label, images and masks …), and optionally
+    val and test in the same form. It may also contain pairs of files such as cell1.tif and
+    cell1_mask.tif.
 
     Example: singula init cells -o cells.yaml
     """
-    after_interruption(AGAIN)
+    set_interruption_hint(AGAIN)
     from singula.runtime import prepare_process
 
     prepare_process()
@@ -52,7 +56,7 @@ def init(
         dataset,
         output,
         minutes=minutes,
-        notify=say,
+        notify=print_line,
         measure=measure_proposal,
         external_files=external_files,
     )
@@ -60,79 +64,82 @@ def init(
 
 @app.command()
 def demo(
-    three_d: Annotated[bool, typer.Option("--3d", help="Volumes instead of images.")] = False,
+    three_d: Annotated[bool, typer.Option("--3d", help="Use volumes instead of images.")] = False,
     output: Annotated[
         Path,
         path_option("--output", "-o", kind="output folder", help="Folder for data and results."),
     ] = Path("singula_demo"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="Few images, two epochs: only to see that it works.")
+        bool, typer.Option("--quick", help="Test the installation with few images and two epochs.")
     ] = False,
     gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
 ) -> None:
-    """Make synthetic nuclei, train on them, and show the result; needs no data.
+    """Generate synthetic nuclei, train a network on them, and show the results.
 
-    It times a training step first, and chooses the network and the number of epochs so that the
-    demonstration takes less than four minutes on two cores.
+    The demonstration times a training step first. It then chooses the network and the number of
+    epochs so that everything takes less than four minutes on two cores.
 
     Example: singula demo --3d
     """
-    after_interruption(AGAIN)
+    set_interruption_hint(AGAIN)
     from singula.runtime import prepare_process
 
     prepare_process()
     from singula.demonstration import run_demo
 
     live, ndim = sys.stdout.isatty(), 3 if three_d else 2
-    run_demo(output, ndim, quick=quick, live=live, notify=say, gpu=gpu)
+    run_demo(output, ndim, quick=quick, live=live, notify=print_line, gpu=gpu)
 
 
 @app.command()
 def check(
     dataset: Annotated[
         Path | None,
-        path_argument("[DATASET]", kind="any", help="A folder with train/x, train/y and so on."),
+        path_argument("[DATASET]", kind="any", help="Folder with train/x, train/y and so on."),
     ] = None,
     config: Annotated[
         Path | None,
-        path_option("--config", "-cfg", kind="any", help="The YAML file, instead of a folder."),
+        path_option("--config", "-cfg", kind="any", help="Configuration file, instead of DATASET."),
     ] = None,
     fix: Annotated[
         Path | None,
         path_option(
-            "--fix", kind="output folder", help="New folder for a corrected copy of the data."
+            "--fix",
+            kind="output folder",
+            help="Write a corrected copy of the data to this new folder.",
         ),
     ] = None,
     html: Annotated[
         Path | None,
         path_option(
-            "--html", kind="output file", help="Write a page with pictures of what was found."
+            "--html", kind="output file", help="Write an HTML page with a picture of each problem."
         ),
     ] = None,
     no_timing: Annotated[
-        bool, typer.Option("--no-timing", help="With --config: count, but time nothing.")
+        bool, typer.Option("--no-timing", help="With --config: skip the timing of training steps.")
     ] = False,
     gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one key; may be repeated."),
     ] = None,
     external_files: ExternalFilesOption = False,
 ) -> None:
-    """Find what is wrong with images and labels, before a network learns it.
+    """Find problems in images and labels before training.
 
-    Ends with 1 when there are problems, with 0 when there are none or only hints.
+    The exit code is 1 if there are problems, and 0 if there are none or only hints.
 
     Example: singula check cells --html check.html --fix cells_fixed
 
-    What a run will take: singula check --config cells.yaml
+    Estimate time and memory of a run: singula check --config cells.yaml
     """
-    after_interruption(AGAIN)
+    set_interruption_hint(AGAIN)
     from singula.runtime import prepare_process
 
     prepare_process()
     from singula.checking import check_data
 
-    found = check_data(
+    inspection = check_data(
         dataset,
         config,
         fix=fix,
@@ -142,27 +149,30 @@ def check(
         overrides=overrides or [],
         external_files=external_files,
         live=sys.stdout.isatty(),
-        notify=say,
+        notify=print_line,
     )
-    if found.problems:
+    if inspection.problems:
         raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 @app.command()
 def gui(
     root: Annotated[
-        list[Path] | None, path_option("--root", kind="any", help="Folder to open [here].")
+        list[Path] | None,
+        path_option(
+            "--root", kind="any", help="Folder that the interface may open [the current folder]."
+        ),
     ] = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port [any free one].")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port [any free port].")] = None,
     no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Only print the address.")
+        bool, typer.Option("--no-browser", help="Print the address without opening a browser.")
     ] = False,
 ) -> None:
-    """Work in the browser: make a configuration, run it, look at results, tune thresholds.
+    """Open the browser interface: configure and run, view results, tune thresholds.
 
     Example: singula gui --root ~/images
     """
-    after_interruption("runs that it started continue")
+    set_interruption_hint("runs that the interface started continue")
     from singula.gui import start
 
-    start(root or [], port, browser=not no_browser, notify=say)
+    start(root or [], port, browser=not no_browser, notify=print_line)

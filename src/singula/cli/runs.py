@@ -1,4 +1,4 @@
-"""Commands about runs: to make one, and to use what it left."""
+"""Commands for runs and trained models: run, predict, tune, export, report."""
 
 from __future__ import annotations
 
@@ -14,46 +14,51 @@ from singula.cli.app import (
     RESUME,
     ExternalFilesOption,
     VersionOption,
-    after_interruption,
     app,
+    complete_from,
     complete_key,
     path_argument,
     path_option,
+    print_line,
     run_app,
-    say,
-    words_of,
+    set_interruption_hint,
 )
 from singula.errors import ExitCode, UserError
 from singula.words import counted
 
-MODEL_GPU = "0, cuda:0, or cpu [a GPU where there is one]."
+MODEL_GPU = "0, cuda:0, or cpu [a GPU if available]."
 
 
 @run_app.command()
 @app.command()
 def run(
-    config: Annotated[Path, path_option("--config", "-cfg", kind="any", help="The YAML file.")],
+    config: Annotated[
+        Path, path_option("--config", "-cfg", kind="any", help="Configuration file.")
+    ],
     result_dir: Annotated[
         Path,
         path_option(
             "--result_dir",
             "-rdir",
             kind="output folder",
-            help="Where the job's folder is created.",
+            help="Folder in which the job's folder is created.",
         ),
     ] = Path(),
     name: Annotated[
-        str | None, typer.Option("--name", "-name", help="Name of the job [the file's name].")
+        str | None,
+        typer.Option(
+            "--name", "-name", help="Name of the job [the name of the configuration file]."
+        ),
     ] = None,
     run_id: Annotated[
-        int, typer.Option("--run_id", "-rid", help="Number of the run, for repetitions.")
+        int, typer.Option("--run_id", "-rid", help="Number of the run, to repeat a job.")
     ] = 1,
     gpu: Annotated[
         str | None, typer.Option("--gpu", "-gpu", help='0, cuda:0, "0, 1", or cpu.')
     ] = None,
     gpus: Annotated[
         int | None,
-        typer.Option("--gpus", min=1, help="Train on so many GPUs, one process for each."),
+        typer.Option("--gpus", min=1, help="Number of GPUs to train on, one process for each."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -64,30 +69,30 @@ def run(
             autocompletion=complete_key,
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where this run stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     dask: Annotated[
         str | None,
         typer.Option(
             "--dask",
             metavar="WORKERS",
-            help="Who works on blocks (TEST.BY_CHUNKS): local:N, tcp://HOST:PORT, slurm:FILE.",
+            help="Workers for blocks (TEST.BY_CHUNKS): local:N, tcp://HOST:PORT, slurm:FILE.",
         ),
     ] = None,
     version: VersionOption = False,
 ) -> None:
-    """Train, predict and score as a configuration file says.
+    """Train, predict and score according to a configuration file.
 
     Example: singula run --config cells.yaml --result_dir results --name cells --run_id 1
 
-    Go on after an interruption: singula run --config cells.yaml --resume
+    Continue an interrupted run: singula run --config cells.yaml --resume
 
-    Fewer epochs this time: singula run --config cells.yaml --set TRAIN.EPOCHS=5
+    Train for fewer epochs: singula run --config cells.yaml --set TRAIN.EPOCHS=5
 
-    On two GPUs: singula run --config cells.yaml --gpus 2
+    Train on two GPUs: singula run --config cells.yaml --gpus 2
 
-    Images larger than memory, by four workers: singula run --config cells.yaml --dask local:4
+    Predict large images with four workers: singula run --config cells.yaml --dask local:4
     """
-    after_interruption(RESUME)
+    set_interruption_hint(RESUME)
     from singula.runtime import prepare_process
 
     prepare_process()
@@ -106,12 +111,12 @@ def run(
         dask=dask,
     )
     if not os.environ.get("RANK"):
-        from singula.launch import gpus_named, launch_run
+        from singula.launch import count_gpus, launch_run
 
-        count = gpus or gpus_named(gpu)
+        count = gpus or count_gpus(gpu)
         if count > 1:
             raise typer.Exit(launch_run(count, job))
-    report = run_job(job, say)
+    report = run_job(job, print_line)
     if report.test is not None and report.test.failed:
         raise typer.Exit(ExitCode.INCOMPLETE)
 
@@ -119,10 +124,10 @@ def run(
 @app.command()
 def predict(
     images: Annotated[
-        list[Path], path_argument("images", kind="any", help="Images, or folders of images.")
+        list[Path], path_argument("images", kind="any", help="Images or folders of images.")
     ],
     model: Annotated[
-        Path, path_option("--model", "-m", kind="any", help="A run folder or a checkpoint.")
+        Path, path_option("--model", "-m", kind="any", help="Folder of a run, or checkpoint.")
     ],
     output: Annotated[
         Path,
@@ -130,26 +135,34 @@ def predict(
     ],
     gpu: Annotated[str | None, typer.Option("--gpu", help=MODEL_GPU)] = None,
     augment: Annotated[
-        bool | None, typer.Option("--augment/--no-augment", help="Average over turned views.")
+        bool | None,
+        typer.Option("--augment/--no-augment", help="Average over flips and rotations."),
     ] = None,
     tables: Annotated[bool, typer.Option("--tables", help="Write measurements as CSV.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip what is there already.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip images that are already predicted.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     dask: Annotated[
         str | None,
         typer.Option(
-            "--dask", metavar="WORKERS", help="In blocks, by the workers of `run --dask`."
+            "--dask",
+            metavar="WORKERS",
+            help="Predict in blocks with these workers, as for `run --dask`.",
         ),
     ] = None,
     series: Annotated[
         int | None,
         typer.Option(
-            "--series", metavar="N", min=0, help="Image in a file of several, from 0 [all]."
+            "--series",
+            metavar="N",
+            min=0,
+            help="Image in a file with several images, from 0 [all].",
         ),
     ] = None,
     array: Annotated[
         str | None,
-        typer.Option("--array", metavar="PATH", help="The array in a Zarr, HDF5 or N5."),
+        typer.Option("--array", metavar="PATH", help="Path of the array in a Zarr, HDF5 or N5."),
     ] = None,
     frames: Annotated[
         str | None,
@@ -157,20 +170,24 @@ def predict(
     ] = None,
     spacing: Annotated[
         str | None,
-        typer.Option("--spacing", help="Voxel size, z first, in place of the files': 0.3,0.1,0.1"),
+        typer.Option(
+            "--spacing", help="Voxel size, z first, instead of the files' own: 0.3,0.1,0.1"
+        ),
     ] = None,
-    unit: Annotated[str | None, typer.Option("--unit", help="Its unit, such as µm.")] = None,
+    unit: Annotated[
+        str | None, typer.Option("--unit", help="Unit of --spacing, such as µm.")
+    ] = None,
     external_files: ExternalFilesOption = False,
 ) -> None:
-    """Find the instances of images with a trained model, without any configuration file.
+    """Predict the instances of images with a trained model, without a configuration file.
 
-    Images that do not fit into memory are done in blocks, and written as OME-Zarr.
+    Images that do not fit into memory are predicted in blocks and written as OME-Zarr.
 
     Example: singula predict new/*.tif --model results/cells/results/cells_1 -o instances
 
-    Each time point of a time-lapse: singula predict movie.tif --frames all --model RUN -o instances
+    Predict each time point: singula predict movie.tif --frames all --model RUN -o instances
     """
-    after_interruption(RESUME)
+    set_interruption_hint(RESUME)
     from singula.runtime import importing, prepare_process
 
     prepare_process()
@@ -193,10 +210,10 @@ def predict(
 
         check_way(dask)
     files = gather_images(images)
-    with hold(output_locks(output), "predict", say):
-        loaded = load(model, device=choose_for_model(gpu, say).torch)
+    with hold(output_locks(output), "predict", print_line):
+        loaded = load(model, device=choose_for_model(gpu, print_line).torch)
         for line in loaded.notices:
-            say(line)
+            print_line(line)
         tasks = plan_predictions(
             loaded,
             files,
@@ -215,16 +232,16 @@ def predict(
             augment=augment,
             tables=tables,
             resume=resume,
-            notify=say,
+            notify=print_line,
             dask=dask,
             spacing=sizes,
             unit=unit,
         )
-    say(f"{len(tasks) - len(failed)} of {counted(len(tasks), 'image')}: {output}")
+    print_line(f"{len(tasks) - len(failed)} of {counted(len(tasks), 'image')}: {output}")
     if len(failed) == len(tasks):
         raise UserError(
             f"none of {counted(len(tasks), 'image')} could be predicted",
-            "correct the causes in the lines above, and repeat the command",
+            "correct the errors above and repeat the command",
             "predict.all_failed",
         )
     if failed:
@@ -235,31 +252,32 @@ def predict(
 def tune(
     run_folder: Annotated[
         Path,
-        path_argument("RUN", kind="any", help="A run's folder, RESULT_DIR/NAME/results/NAME_1."),
+        path_argument("RUN", kind="any", help="Folder of a run, RESULT_DIR/NAME/results/NAME_1."),
     ],
     metric: Annotated[
         str,
         typer.Option(
             "--metric",
-            help="pq (panoptic quality) or f1, means over images.",
-            autocompletion=words_of("singula.tuning.tuner", "METRICS"),
+            help="Score to maximize, averaged over images: pq (panoptic quality) or f1.",
+            autocompletion=complete_from("singula.tuning.tuner", "METRICS"),
         ),
     ] = "pq",
     iou: Annotated[
-        float, typer.Option("--iou", help="IoU of a true and a predicted object that match.")
+        float,
+        typer.Option("--iou", help="Minimum IoU of a true and a predicted object that match."),
     ] = 0.5,
     save: Annotated[
-        bool, typer.Option("--save/--no-save", help="Put the thresholds into the checkpoint.")
+        bool, typer.Option("--save/--no-save", help="Save the thresholds in the checkpoint.")
     ] = True,
     gpu: Annotated[str | None, typer.Option("--gpu", help=MODEL_GPU)] = None,
 ) -> None:
-    """Find the decoding thresholds that suit the validation images best.
+    """Find the decoding thresholds with the best score on the validation images.
 
-    The images are predicted once; every setting is then decoded from the stored predictions.
+    Each image is predicted once. All settings are then decoded from the stored predictions.
 
     Example: singula tune results/cells/results/cells_1
     """
-    after_interruption(AGAIN)
+    set_interruption_hint(AGAIN)
     from singula.runtime import prepare_process
 
     prepare_process()
@@ -267,52 +285,58 @@ def tune(
     from singula.tuning import result_lines
     from singula.tuning import tune as tune_thresholds
 
-    device = choose_for_model(gpu, say).torch
+    device = choose_for_model(gpu, print_line).torch
     result = tune_thresholds(
-        run_folder, metric=metric, iou=iou, save=save, device=device, notify=say
+        run_folder, metric=metric, iou=iou, save=save, device=device, notify=print_line
     )
     for line in result_lines(result):
-        say(line)
-    for what, path in result.files.items():
-        say(f"{what}: {path}")
+        print_line(line)
+    for title, path in result.files.items():
+        print_line(f"{title}: {path}")
     if result.saved is not None:
-        say(f"saved in {result.saved}: `singula predict` uses them, and `singula run` uses")
-        say("  them for each threshold that you did not set in its configuration")
-    say("stored instances and `singula export` keep the thresholds of the run:")
-    say("  test again, or predict, to use the new ones")
+        print_line(
+            f"saved in {result.saved}: `singula predict` uses these thresholds; `singula run`"
+        )
+        print_line("  uses each of them that its configuration does not set")
+    print_line("stored instances and `singula export` are unchanged:")
+    print_line("  test or predict again to use the new thresholds")
 
 
 @app.command()
 def export(
     source: Annotated[
-        Path, path_argument("RUN", kind="any", help="A run's folder, or label images.")
+        Path, path_argument("RUN", kind="any", help="Folder of a run, or label images.")
     ],
     to: Annotated[
         str,
         typer.Option(
             "--to",
-            help="imagej, qupath, ome-zarr, csv or coco.",
-            autocompletion=words_of("singula.exports.export", "FORMATS"),
+            help="Format: imagej, qupath, ome-zarr, csv or coco.",
+            autocompletion=complete_from("singula.exports.export", "FORMATS"),
         ),
     ],
     output: Annotated[
         Path | None,
-        path_option("--output", "-o", kind="output folder", help="Folder [RUN/exports]."),
+        path_option(
+            "--output", "-o", kind="output folder", help="Folder for the files [RUN/exports]."
+        ),
     ] = None,
     spacing: Annotated[
-        str | None, typer.Option("--spacing", help="Size of a pixel, z first: 0.25,0.25")
+        str | None, typer.Option("--spacing", help="Pixel size, z first: 0.25,0.25")
     ] = None,
-    unit: Annotated[str | None, typer.Option("--unit", help="Its unit, such as µm.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    unit: Annotated[
+        str | None, typer.Option("--unit", help="Unit of --spacing, such as µm.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     external_files: ExternalFilesOption = False,
 ) -> None:
-    """Write the instances of a run, or of label images, for other programs.
+    """Export the instances of a run, or label images, for other programs.
 
     Example: singula export results/cells/results/cells_1 --to imagej
 
-    Label images: singula export labels/ --to csv --spacing 0.25,0.25 --unit µm -o tables
+    Export label images: singula export labels/ --to csv --spacing 0.25,0.25 --unit µm -o tables
     """
-    after_interruption(AGAIN)
+    set_interruption_hint(AGAIN)
     from singula.exports import export as export_instances
     from singula.exports import sizes_from_text
 
@@ -325,23 +349,23 @@ def export(
         unit=unit,
         overwrite=overwrite,
         external_files=external_files,
-        notify=say,
+        notify=print_line,
     )
-    say(f"written: {written[0]}" + (f" and {len(written) - 1} more" if written[1:] else ""))
+    print_line(f"written: {written[0]}" + (f" and {len(written) - 1} more" if written[1:] else ""))
 
 
 @app.command()
 def report(
     run_folder: Annotated[
         Path,
-        path_argument("RUN", kind="any", help="The run's folder, RESULT_DIR/NAME/results/NAME_1."),
+        path_argument("RUN", kind="any", help="Folder of the run, RESULT_DIR/NAME/results/NAME_1."),
     ],
 ) -> None:
     """Write report.html of a finished run: scores, curves, pictures and tables on one page.
 
-    Every run ends with it. Example: singula report results/cells/results/cells_1
+    Every run writes this page at its end. Example: singula report results/cells/results/cells_1
     """
-    after_interruption(AGAIN)
+    set_interruption_hint(AGAIN)
     from singula.report.build import build_report
 
-    say(str(build_report(run_folder, say)))
+    print_line(str(build_report(run_folder, print_line)))
