@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 
 from singula.scaleout import Grid, JobFolder, runner
-from singula.scaleout.stitch import join, number_by_first
+from singula.scaleout.stitch import label_in_raster_order, union_components
 
 ME = psutil.Process()
 PHASE = "nothing"
@@ -123,7 +123,7 @@ def measure_tasks(arguments: argparse.Namespace) -> None:
             return super().map(function, *parts, **options)
 
     if arguments.alone:
-        dask_run.MOST = 1
+        dask_run.MAX_BATCH = 1
     with (
         cluster(arguments.workers, arguments.threads) as (address, scheduler),
         Counted(address) as client,
@@ -162,7 +162,7 @@ def measure_tasks(arguments: argparse.Namespace) -> None:
 def measure_records(arguments: argparse.Namespace) -> None:
     """Blocks in one process, and their records read again."""
     if arguments.alone:
-        runner.MOST = 1
+        runner.MAX_BATCH = 1
     blocks = arguments.blocks
 
     with tempfile.TemporaryDirectory() as folder:
@@ -203,10 +203,10 @@ def measure_records(arguments: argparse.Namespace) -> None:
 
 
 def face_pairs(grid: Grid, each: int, pairs: int, rng: np.random.Generator) -> Any:
-    """Numbers that touch over the faces of a grid, as `touching_pairs` gives them."""
+    """Numbers that touch over the faces of a grid, as `touching_pairs` returns them."""
     table = rng.integers(1, each + 1, (64, pairs, 2))
     for number in range(len(grid)):
-        for _, behind in grid.following(number):
+        for _, behind in grid.next_blocks(number):
             yield number, behind, table[(number + behind) % 64]
 
 
@@ -223,17 +223,17 @@ def measure_join(arguments: argparse.Namespace) -> None:
     walked = time.perf_counter() - start
     base = peak()
     start = time.perf_counter()
-    component = join([each] * len(grid), face_pairs(grid, each, pairs, rng))
+    component = union_components([each] * len(grid), face_pairs(grid, each, pairs, rng))
     joined, most = time.perf_counter() - start - walked, peak()
     start = time.perf_counter()
-    ids = number_by_first(component, first)
-    numbered = time.perf_counter() - start
+    ids = label_in_raster_order(component, first)
+    labeled = time.perf_counter() - start
     rows(
         f"{total:,} pieces in {len(grid):,} blocks, {count:,} pairs",
         {
-            "`join`": f"{joined:.1f} s: {1e9 * joined / total:.0f} ns per piece",
+            "`union_components`": f"{joined:.1f} s: {1e9 * joined / total:.0f} ns per piece",
             "its memory": f"{most - base:,.0f} MB: {1e6 * (most - base) / total:.0f} B per piece",
-            "`number_by_first`": f"{numbered:.1f} s: {1e9 * numbered / total:.0f} ns per piece",
+            "`label_in_raster_order`": f"{labeled:.1f} s: {1e9 * labeled / total:.0f} ns per piece",
             "most memory of all": f"{peak():,.0f} MB: {1e6 * peak() / total:.0f} B per piece",
             "instances": f"{int(ids.max()):,}",
         },

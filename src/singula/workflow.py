@@ -147,9 +147,9 @@ def _run(job: Job, log: RunLog, rank: int, locks: ExitStack) -> RunReport:
             "add --set TEST.BY_CHUNKS.ENABLE=True, or leave --dask out",
         )
     if job.dask is not None:
-        from singula.scaleout.dask_way import check_way
+        from singula.scaleout.dask_way import check_dask_option
 
-        check_way(job.dask)  # not after hours of training
+        check_dask_option(job.dask)  # not after hours of training
     if job.gpu is not None:
         from singula.training.device import parse_gpu
 

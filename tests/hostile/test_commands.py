@@ -285,11 +285,11 @@ def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None
     import singula.loaded.files
     import singula.tuning
     import singula.workflow
-    from singula.scaleout.dask_run import check_way
+    from singula.scaleout.dask_run import check_dask_option
 
     def workers(model: object, dask: str | None, notify: object) -> AbstractContextManager[None]:
         if dask is not None:
-            check_way(dask)
+            check_dask_option(dask)
         return nullcontext()
 
     def stop(*given: object, **more: object) -> None:

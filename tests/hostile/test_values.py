@@ -31,7 +31,7 @@ from singula.io.units import check_unit
 from singula.models import build_model
 from singula.paths import as_name
 from singula.runtime import check_launcher, launcher_number, thread_limit
-from singula.scaleout.dask_way import check_way
+from singula.scaleout.dask_way import check_dask_option
 from singula.stages import settings as st
 from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
 from singula.stages.post import post_settings
@@ -239,7 +239,7 @@ FILES = ["", "[", "- 1", "jobs: x", "jobs: 0", "jobs: True", "jobs: !!int ''", "
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: ascii(way)[:30])
 def test_workers_are_validated_before_anything_starts(way: str) -> None:
     with pytest.raises(UserError) as error:
-        check_way(way)
+        check_dask_option(way)
     assert error.value.code == "dask.workers"
 
 
@@ -252,7 +252,7 @@ def test_files_of_batch_systems_are_validated_before_anything_starts(
     file.write_text(text)
     for queue in ("slurm", "pbs", "lsf", "sge"):
         with pytest.raises(UserError) as error:
-            check_way(f"{queue}:{file}")
+            check_dask_option(f"{queue}:{file}")
         assert error.value.code is not None
         assert str(file) in error.value.message
 
@@ -261,7 +261,7 @@ def test_files_of_batch_systems_are_validated_before_anything_starts(
 def test_protocols_that_are_not_set_up(way: str) -> None:
     pytest.importorskip("distributed")
     with pytest.raises(UserError) as error:
-        check_way(way)
+        check_dask_option(way)
     assert error.value.code in ("dask.encryption", "dask.library_missing")
 
 

@@ -1,4 +1,4 @@
-"""Decoding block by block gives the instances of the whole image, to the bit."""
+"""Decoding in blocks yields exactly the instances of the whole image."""
 
 from __future__ import annotations
 
@@ -22,11 +22,19 @@ from singula.instances.blockwise import Recipe, flood_part, nothing_grows, seed_
 from singula.instances.thresholds import histogram, resolve_thresholds
 from singula.instances.watershed import is_large, labels_at_border
 from singula.scaleout import Grid
-from singula.scaleout.stitch import HIGH, LOW, face_of, face_pairs, join, number_by_first, sum_over
+from singula.scaleout.stitch import (
+    HIGH,
+    LOW,
+    face_of,
+    face_pairs,
+    label_in_raster_order,
+    sum_over,
+    union_components,
+)
 
 
 def cells(shape, count, seed):
-    """Voronoi cells cut to balls: they touch each other and the border of the image."""
+    """Return Voronoi cells cut to balls, which touch each other and the border of the image."""
     rng = np.random.default_rng(seed)
     points = rng.uniform(0, shape, (count, len(shape)))
     grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
@@ -49,7 +57,7 @@ def soft_maps(labels, channels, seed, flat):
 
 
 def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
-    """What the phases of a run do, without files."""
+    """Decode in blocks, in the same phases as a run but without files."""
     shape = next(iter(maps.values())).shape
     grid, decoder = Grid(shape, block), DECODERS[channels]
 
@@ -69,18 +77,20 @@ def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
         for axis in range(len(shape))
         for end in (LOW, HIGH)
     }
-    component = join([len(p.first) for p in parts], face_pairs(grid, lambda *side: faces[side]))
-    kept = None
+    component = union_components(
+        [len(p.first) for p in parts], face_pairs(grid, lambda *side: faces[side])
+    )
+    keep = None
     if chosen.remove_before:
         sizes = sum_over(component, np.concatenate([p.pixels for p in parts]))
         cut = sum_over(component, np.concatenate([p.at_border for p in parts]).astype(int)) > 0
-        kept = is_large(sizes, cut, chosen.remove_small, chosen.min_border_pixels)
-    ids = number_by_first(component, np.concatenate([p.first for p in parts]), kept)
+        keep = is_large(sizes, cut, chosen.remove_small, chosen.min_border_pixels)
+    ids = label_in_raster_order(component, np.concatenate([p.first for p in parts]), keep)
     offsets = np.cumsum([0, *(len(p.first) for p in parts)])
     seeds = np.zeros(shape, np.uint32)
     for n, part in enumerate(parts):
-        own = np.concatenate([[0], ids[offsets[n] : offsets[n + 1]]])
-        seeds[grid.box(n)] = own[part.labels]
+        table = np.concatenate([[0], ids[offsets[n] : offsets[n + 1]]])
+        seeds[grid.box(n)] = table[part.labels]
     flooded, n_uncertain = np.zeros(shape, np.uint32), 0
     met_border = set()
     for n in range(len(grid)):
@@ -141,17 +151,17 @@ def test_blocks_have_the_labels_of_the_whole_image(case):
     if case["half"]:
         maps = {n: v.astype(np.float16) if n in "BCMP" else v for n, v in maps.items()}
     whole = decode(maps, case["channels"], settings=case["settings"]).labels
-    found, n_uncertain = in_blocks(
+    decoded, n_uncertain = in_blocks(
         maps, case["channels"], case["settings"], case["block"], case["halo"]
     )
     assert n_uncertain == 0
-    np.testing.assert_array_equal(found, whole)
+    np.testing.assert_array_equal(decoded, whole)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases(), st.floats(0.05, 1.2))
-def test_histograms_say_nothing_grows_only_where_it_does_not(case, factor):
-    """Maps that are dim as a whole, read on any box: no seed and no growth where it is said."""
+def test_nothing_grows_only_if_there_are_no_seeds(case, factor):
+    """Dim maps, read in any box: blocks in which nothing grows have no seeds and no growth."""
     labels = cells(case["shape"], case["count"], case["seed"])
     maps = soft_maps(labels, case["channels"], case["seed"], case["flat"])
     maps = {n: np.float32(factor) * v if n in "BCMP" else v for n, v in maps.items()}

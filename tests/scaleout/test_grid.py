@@ -1,4 +1,4 @@
-"""Blocks cover an image once, and know their neighbours."""
+"""Blocks cover an image exactly once, and have the correct neighbors."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -15,7 +15,7 @@ def grids(draw):
 
 
 def numbered(grid: Grid) -> np.ndarray:
-    """Number of the block that each pixel is in; -1 where there is none."""
+    """Return the number of the block of each pixel; -1 for none."""
     image = np.full(grid.shape, -1)
     for number in range(len(grid)):
         image[grid.box(number)] = number
@@ -34,36 +34,36 @@ def test_boxes_cover_every_pixel_once(grid):
 
 @settings(deadline=None)
 @given(grids())
-def test_a_number_and_a_place_are_the_same_block(grid):
-    places = [grid.place(number) for number in range(len(grid))]
-    assert [grid.number(place) for place in places] == list(range(len(grid)))
+def test_a_number_and_a_position_are_the_same_block(grid):
+    positions = [grid.position(number) for number in range(len(grid))]
+    assert [grid.number(position) for position in positions] == list(range(len(grid)))
     # Row-major, as NumPy numbers them
-    assert places == [tuple(map(int, p)) for p in np.ndindex(*grid.counts)]
+    assert positions == [tuple(map(int, p)) for p in np.ndindex(*grid.counts)]
 
 
 @settings(deadline=None)
 @given(grids(), st.data())
-def test_blocks_that_touch_a_box_are_those_of_its_pixels(grid, data):
+def test_blocks_that_overlap_a_box_contain_its_pixels(grid, data):
     box = []
     for size in grid.shape:
         start = data.draw(st.integers(0, size - 1))
         box.append(slice(start, data.draw(st.integers(start + 1, size))))
-    found = list(grid.touching(tuple(box)))
-    assert len(found) == len(set(found))
-    assert set(found) == set(np.unique(numbered(grid)[tuple(box)]).tolist())
+    numbers = list(grid.overlapping(tuple(box)))
+    assert len(numbers) == len(set(numbers))
+    assert set(numbers) == set(np.unique(numbered(grid)[tuple(box)]).tolist())
 
 
 @settings(deadline=None)
 @given(grids())
-def test_following_blocks_are_those_across_a_face(grid):
-    """Every pair of neighbouring pixels in two blocks is met by one (axis, block), and no other."""
+def test_next_blocks_are_across_a_face(grid):
+    """Each pair of neighboring pixels in two blocks belongs to exactly one (axis, block)."""
     image = numbered(grid)
     expected = set()
     for axis in range(image.ndim):
         ahead = np.moveaxis(image, axis, 0)
-        for one, two in zip(ahead[:-1].ravel(), ahead[1:].ravel(), strict=True):
-            if one != two:
-                expected.add((int(one), axis, int(two)))
-    found = [(n, axis, m) for n in range(len(grid)) for axis, m in grid.following(n)]
-    assert len(found) == len(set(found))
-    assert set(found) == expected
+        for low, high in zip(ahead[:-1].ravel(), ahead[1:].ravel(), strict=True):
+            if low != high:
+                expected.add((int(low), axis, int(high)))
+    neighbors = [(n, axis, m) for n in range(len(grid)) for axis, m in grid.next_blocks(n)]
+    assert len(neighbors) == len(set(neighbors))
+    assert set(neighbors) == expected

@@ -1,4 +1,4 @@
-"""Records are there as a whole or not at all, and say which blocks are done."""
+"""Records of blocks are written atomically, and a block with a record is done."""
 
 import os
 import subprocess
@@ -26,12 +26,12 @@ RECORDS = st.dictionaries(
 
 
 def quiet(done: int, total: int) -> None:
-    """Progress that nobody looks at."""
+    """Ignore the progress."""
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(st.integers(990, 1010) | st.integers(0, 10**10), RECORDS, max_size=12))
-def test_what_was_saved_is_read(tmp_path_factory, records):
+def test_saved_records_are_read(tmp_path_factory, records):
     job = JobFolder(tmp_path_factory.mktemp("job"))
     job.save_many("phase", records)
     assert job.done("phase") == set(records)
@@ -52,7 +52,7 @@ def test_blocks_that_follow_share_a_file(tmp_path):
     assert names == {"000000/003-005.npz", "000000/009.npz", "000000/999.npz", "000001/000-001.npz"}
 
 
-def test_a_record_may_be_changed_by_whoever_reads_it(tmp_path):
+def test_the_arrays_of_a_record_are_writable(tmp_path):
     job = JobFolder(tmp_path)
     job.save("a", 1, {"x": np.arange(3)})
     job.load("a", 1)["x"][:] = 7
@@ -63,7 +63,7 @@ def test_a_phase_done_again_is_read_anew(tmp_path):
     job = JobFolder(tmp_path)
     job.save_many("a", {n: {"x": np.array(n)} for n in range(4)})
     assert job.load("a", 2)["x"] == 2
-    job.forget("a")
+    job.delete_phase("a")
     assert job.done("a") == set()
     with pytest.raises(FileNotFoundError):
         job.load("a", 2)
@@ -92,7 +92,7 @@ def test_a_write_that_fails_leaves_no_record(tmp_path, monkeypatch):
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
-def test_what_a_killed_writer_left_is_no_record(tmp_path):
+def test_temporary_files_of_a_killed_process_are_not_records(tmp_path):
     job = JobFolder(tmp_path)
     job.save("a", 1, {})
     (tmp_path / "a" / "000000" / ".002.abcdef-1-00000000.part.npz").write_bytes(b"PK")
@@ -100,16 +100,16 @@ def test_what_a_killed_writer_left_is_no_record(tmp_path):
     assert job.done("a") == {1}
 
 
-def test_forget_all_but_keeps_what_was_named_and_the_plan(tmp_path):
+def test_delete_all_except_keeps_the_named_phases_and_the_plan(tmp_path):
     job = JobFolder(tmp_path)
     for phase in ("maps", "seeds", "flood"):
         job.save(phase, 0, {})
     for note in ("plan", "scaling", "halo"):
         job.write_note(note, DeviceNote(name="cpu"))
-    job.forget_all_but(("maps", "scaling"))
+    job.delete_all_except(("maps", "scaling"))
     assert {path.name for path in tmp_path.iterdir()} == {"maps", "plan.json", "scaling.json"}
     assert not job.has_note("halo")
-    JobFolder(tmp_path / "nowhere").forget_all_but(())
+    JobFolder(tmp_path / "nowhere").delete_all_except(())
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 4), (2000,)])
@@ -120,7 +120,7 @@ def test_tables(tmp_path, shape):
     np.testing.assert_array_equal(job.open_table("seeds", "ids"), values)
 
 
-def test_one_process_does_what_is_left(tmp_path):
+def test_one_process_processes_the_unfinished_blocks(tmp_path):
     job = JobFolder(tmp_path)
     job.save_many("a", {n: {"square": np.array(-1)} for n in (0, 1, 5)})
     seen = []
@@ -134,8 +134,8 @@ def test_one_process_does_what_is_left(tmp_path):
     assert len(calls(tmp_path)) == 5
 
 
-def test_more_blocks_than_go_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "MOST", 3)
+def test_more_blocks_than_a_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "MAX_BATCH", 3)
     OneProcess().run(square, JobFolder(tmp_path), "a", range(10), quiet)
     assert calls(tmp_path) == list(range(10))
 
@@ -150,8 +150,8 @@ def test_large_records_are_written_before_the_next(tmp_path, monkeypatch):
     assert do_blocks(square, tmp_path, "a", [4, 5]) == [5]
 
 
-def test_blocks_with_a_record_are_not_done_again(tmp_path):
-    """A worker died on its way through them, and another gets the same task."""
+def test_blocks_with_a_record_are_skipped(tmp_path):
+    """If a worker dies, another worker gets the same task."""
     do_blocks(square, tmp_path, "a", [1, 2])
     assert do_blocks(square, tmp_path, "a", [1, 2, 3]) == []
     assert calls(tmp_path) == [1, 2, 3]
@@ -164,8 +164,8 @@ def test_an_error_leaves_the_records_before_it(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills a process")
-def test_a_killed_process_loses_what_it_did_in_a_second(tmp_path):
-    """Every record that is there is whole, and the rest is done by the command again."""
+def test_a_killed_process_loses_the_work_of_a_second(tmp_path):
+    """Existing records are complete, and the next run processes the other blocks."""
     program = (
         "from pathlib import Path; from block_work import slow_square; import sys;"
         "from singula.scaleout import JobFolder; from singula.scaleout.runner import OneProcess;"

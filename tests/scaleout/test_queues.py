@@ -1,4 +1,4 @@
-"""Jobs of batch systems: what would be submitted, and what is said of a wrong file."""
+"""Jobs of batch systems: their scripts, and errors about invalid files."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ from singula.words import install_command
 
 jobqueue = pytest.importorskip("dask_jobqueue")
 VALUES = {"jobs": 3, "cores": 4, "memory": "10GB", "walltime": "02:30:00", "queue": "long"}
-# The lines by which each asks for cores, memory and time
+# Lines of the script that request cores, memory and time
 EXPECTED = {
     "slurm": ("#SBATCH --cpus-per-task=4", "#SBATCH --mem=10G", "#SBATCH -t 02:30:00",
               "#SBATCH -p long"),
@@ -25,12 +25,12 @@ EXPECTED = {
 
 @pytest.fixture
 def scaled(monkeypatch):
-    """How many jobs were asked for; none is submitted."""
-    asked = []
+    """Record the requested number of jobs instead of submitting them."""
+    requested = []
     for name in dask_run.QUEUES.values():
         kind = getattr(jobqueue, name)
-        monkeypatch.setattr(kind, "scale", lambda self, jobs: asked.append(jobs))
-    return asked
+        monkeypatch.setattr(kind, "scale", lambda self, jobs: requested.append(jobs))
+    return requested
 
 
 def write(path: Path, values: object) -> Path:
@@ -45,7 +45,7 @@ def test_the_script_of_a_job(queue, tmp_path, scaled):
         values |= {"walltime": "02:30", "lsf_units": "gb"}
     with dask_run.queue_cluster(queue, write(tmp_path / "queue.yaml", values)) as cluster:
         script = cluster.job_script()
-    assert scaled[0] == 3  # closing it asks for none
+    assert scaled[0] == 3  # closing the cluster requests none
     for line in EXPECTED[queue]:
         assert line in script, script
     command = script.splitlines()[-1]
@@ -85,5 +85,5 @@ def test_without_the_library(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
     file = write(tmp_path / "queue.yaml", VALUES)
     with pytest.raises(UserError, match="dask_jobqueue is not installed") as caught:
-        dask_run.check_way(f"slurm:{file}")
+        dask_run.check_dask_option(f"slurm:{file}")
     assert caught.value.hint == install_command("dask")

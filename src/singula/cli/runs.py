@@ -206,9 +206,9 @@ def predict(
     sizes = None if spacing is None else sizes_from_text(spacing)
     time_points = parse_frames(frames)
     if dask is not None:
-        from singula.scaleout.dask_way import check_way
+        from singula.scaleout.dask_way import check_dask_option
 
-        check_way(dask)
+        check_dask_option(dask)
     files = gather_images(images)
     with hold(output_locks(output), "predict", print_line):
         loaded = load(model, device=choose_for_model(gpu, print_line).torch)

@@ -1,4 +1,4 @@
-"""Images that do not fit into memory: blocks, what is known of each, and who works on them."""
+"""Block-wise processing of images larger than memory: grid, records of blocks, and workers."""
 
 from singula.scaleout.grid import Grid
 from singula.scaleout.job import JobFolder

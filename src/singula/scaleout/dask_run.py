@@ -1,4 +1,4 @@
-"""Blocks done by the workers of a Dask cluster; here, and nowhere else, Dask is imported."""
+"""Process blocks with the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -19,14 +19,21 @@ from singula.scaleout.dask_way import (
     ALLOCATION,
     QUEUES,
     WORKERS,
+    check_dask_option,
     check_jobs,
-    check_way,
     one_block_per_job,
     queue_values,
     thread_settings,
 )
 from singula.scaleout.job import JobFolder
-from singula.scaleout.runner import MOST, Progress, Runner, Work, do_blocks, left_to_do
+from singula.scaleout.runner import (
+    MAX_BATCH,
+    ProgressCallback,
+    Runner,
+    Work,
+    do_blocks,
+    unfinished_blocks,
+)
 from singula.signals import blocked_sigint
 from singula.streams import printable
 from singula.words import counted
@@ -35,81 +42,102 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 Notify = Callable[[str], None]
-# Tasks that the scheduler knows of at a time: per worker, and in all
-_AHEAD, _LEAST_AHEAD = 4, 64
-# A task costs this process and the scheduler about 2 ms (benchmarks/scheduler.py). With so many
-# seconds of work per task, and more the more workers there are, they are idle most of the time.
+# Maximum number of tasks submitted at a time: per worker, and at least for the whole cluster
+_TASKS_PER_WORKER, _MIN_TASKS = 4, 64
+# A task costs this process and the scheduler about 2 ms (benchmarks/scheduler.py). With this length
+# of a task, which grows with the number of workers, both are idle most of the time.
 _SECONDS, _SECONDS_PER_WORKER = 1.0, 0.005
-_LOOK = 5.0  # seconds after which workers are counted again
-_DEATHS = 5
-_PATIENCE = "120s"
+_COUNT_INTERVAL = 5.0  # seconds between two counts of the workers
+_MAX_DEATHS = 5  # of workers with the same task
+_TIMEOUT = "120s"
 
 
 class DaskRunner:
-    """Sends blocks to workers; what travels is the path of the job and numbers of blocks.
+    """Process blocks with the workers of a Dask cluster.
 
-    Some tasks per worker are under way at a time, so a scheduler never holds many, and what is
-    known of a finished block is in the job's folder. Blocks that take little time travel together,
-    and a task that turns out to take long gives back what it has not begun. A worker that dies
-    loses the blocks of its task only: another one does them again.
+    A task consists of the path of the job and numbers of blocks; results are written to the folder
+    of the job. The scheduler holds only a few tasks per worker at a time. Fast blocks share a task.
+    A task that takes longer than expected returns the blocks that it has not started. If a worker
+    dies, another worker repeats only the blocks of its task.
 
     Parameters
     ----------
     client : distributed.Client
+        Client connected to the scheduler.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self._counted, self._workers = -_LOOK, 1
+        self._count_time, self._workers = -_COUNT_INTERVAL, 1
 
     @property
     def workers(self) -> int:
-        """Blocks that are done at a time by the workers that are there now."""
+        """Number of blocks that the connected workers process at a time."""
         now = time.monotonic()
-        if now - self._counted >= _LOOK:
-            found = self.client.scheduler_info(n_workers=0)["total_threads"]
-            self._counted, self._workers = now, max(1, int(found))
+        if now - self._count_time >= _COUNT_INTERVAL:
+            threads = self.client.scheduler_info(n_workers=0)["total_threads"]
+            self._count_time, self._workers = now, max(1, int(threads))
         return self._workers
 
     def run(
-        self, work: Work, job: JobFolder, phase: str, blocks: Sequence[int], progress: Progress
+        self,
+        work: Work,
+        job: JobFolder,
+        phase: str,
+        blocks: Sequence[int],
+        progress: ProgressCallback,
     ) -> None:
-        """See `Runner`.
+        """Process the blocks; see `Runner.run`.
 
         Raises
         ------
         UserError
-            What a block's work raised; or when workers die again and again at the same blocks.
+            ``dask.workers_died``: several workers died at the same blocks; any error of `work`.
         StorageError
-            When the scheduler is gone.
+            ``dask.scheduler_lost``: the connection to the scheduler was lost.
         """
         from distributed import KilledWorker
         from distributed.client import FutureCancelledError
         from distributed.comm.core import CommClosedError
 
-        waiting = left_to_do(job, phase, blocks)
+        waiting = unfinished_blocks(job, phase, blocks)
         progress(len(blocks) - len(waiting), len(blocks))
-        errand = _Errand(self, work, job.path.absolute(), phase, waiting)
+        dispatcher = _Dispatcher(self, work, job.path.absolute(), phase, waiting)
         try:
-            errand.run(lambda left: progress(len(blocks) - left, len(blocks)))
+            dispatcher.run(lambda remaining: progress(len(blocks) - remaining, len(blocks)))
         except KilledWorker as error:
             raise UserError(
-                f"--dask: {counted(error.allowed_failures + 1, 'worker')} died, one after "
-                "the other, at "
-                f"{errand.blocks_of(error.task)} ({phase})",
-                "most often they take more memory than they may: use fewer workers, more "
-                "SYSTEM.MAX_MEMORY or a smaller TEST.BY_CHUNKS.BLOCK_SHAPE; the same command goes "
-                "on with the blocks that are left",
+                f"--dask: {counted(error.allowed_failures + 1, 'worker')} died at "
+                f"{dispatcher.blocks_of(error.task)} ({phase})",
+                "usually a worker exceeds its memory limit: use fewer workers, raise "
+                "SYSTEM.MAX_MEMORY, or set a smaller TEST.BY_CHUNKS.BLOCK_SHAPE; the same command "
+                "continues with the remaining blocks",
+                "dask.workers_died",
             ) from error
         except (FutureCancelledError, CommClosedError) as error:
             raise StorageError(
-                f"--dask: the scheduler is gone ({error})",
-                "start it again; the same command goes on with the blocks that are left",
+                f"--dask: lost the connection to the scheduler ({error})",
+                "start the scheduler again; the same command continues with the remaining blocks",
+                "dask.scheduler_lost",
             ) from error
 
 
-class _Errand:
-    """The blocks of one phase on their way to the workers and back."""
+class _Dispatcher:
+    """Submits the blocks of a phase to the workers and collects their results.
+
+    Parameters
+    ----------
+    runner : DaskRunner
+        Runner with the client.
+    work : callable
+        Function that processes a block; see `Work`.
+    folder : Path
+        Absolute path of the job.
+    phase : str
+        Name of the phase in the folder.
+    waiting : sequence of int
+        Blocks to process.
+    """
 
     def __init__(
         self, runner: DaskRunner, work: Work, folder: Path, phase: str, waiting: Sequence[int]
@@ -117,100 +145,108 @@ class _Errand:
         self.runner, self.client = runner, runner.client
         self.work, self.folder, self.phase = work, folder, phase
         self.waiting = deque(waiting)
-        self.sent: dict[Future[Any], list[int]] = {}
-        self.each: float | None = None  # seconds of a block, as far as is known
+        self.submitted: dict[Future[Any], list[int]] = {}
+        self.block_seconds: float | None = None  # moving average
 
-    def run(self, told: Callable[[int], None]) -> None:
-        """Do all of them; `told` takes how many are left."""
+    def run(self, report_progress: Callable[[int], None]) -> None:
+        """Process all blocks; `report_progress` is called with the number of remaining blocks."""
         from distributed import as_completed
 
-        flying = as_completed(self._send())
+        pending = as_completed(self._submit())
         try:
-            for finished in flying.batches():
+            for finished in pending.batches():
                 results = self.client.gather(finished)
-                for future, (left, seconds) in zip(finished, results, strict=True):
-                    numbers = self.sent.pop(future)
-                    self.waiting.extendleft(reversed(left))
-                    self._learn(seconds, len(numbers) - len(left))
-                told(len(self.waiting) + sum(map(len, self.sent.values())))
-                flying.update(self._send())
+                for future, (not_started, seconds) in zip(finished, results, strict=True):
+                    numbers = self.submitted.pop(future)
+                    self.waiting.extendleft(reversed(not_started))
+                    self._update_block_seconds(seconds, len(numbers) - len(not_started))
+                report_progress(len(self.waiting) + sum(map(len, self.submitted.values())))
+                pending.update(self._submit())
         finally:
-            self.client.cancel(list(self.sent))
+            self.client.cancel(list(self.submitted))
 
     def blocks_of(self, key: Any) -> str:
-        """The blocks of a task in words."""
-        found = [n for future, numbers in self.sent.items() if future.key == key for n in numbers]
-        return f"blocks {found[0]} to {found[-1]}" if found else str(key)
+        """Return the blocks of a task, such as "blocks 3 to 7", for a message."""
+        numbers = next((ns for future, ns in self.submitted.items() if future.key == key), None)
+        return f"blocks {numbers[0]} to {numbers[-1]}" if numbers else str(key)
 
-    def _learn(self, seconds: float, count: int) -> None:
-        found = seconds / max(count, 1)
-        self.each = found if self.each is None else 0.8 * self.each + 0.2 * found
+    def _update_block_seconds(self, seconds: float, count: int) -> None:
+        latest = seconds / max(count, 1)
+        previous = self.block_seconds
+        self.block_seconds = latest if previous is None else 0.8 * previous + 0.2 * latest
 
-    def _together(self, seconds: float) -> int:
-        """Blocks of the next task: fewer towards the end, so that all workers end together."""
-        if self.each is None:
+    def _task_size(self, seconds: float) -> int:
+        """Return the number of blocks of the next task, for a duration in seconds.
+
+        Tasks shrink towards the end of the phase, so that all workers end at about the same time.
+        """
+        if self.block_seconds is None:
             return 1
         share = ceil(len(self.waiting) / (2 * self.runner.workers))
-        return max(1, min(int(seconds / max(self.each, 1e-6)), MOST, share))
+        return max(1, min(int(seconds / max(self.block_seconds, 1e-6)), MAX_BATCH, share))
 
-    def _send(self) -> list[Future[Any]]:
-        """As many tasks as are to be under way."""
+    def _submit(self) -> list[Future[Any]]:
+        """Submit tasks up to the maximum number, and return their futures."""
         workers = self.runner.workers
         seconds = max(_SECONDS, _SECONDS_PER_WORKER * workers)
+        max_tasks = max(_TASKS_PER_WORKER * workers, _MIN_TASKS)
         tasks: list[list[int]] = []
-        while self.waiting and len(self.sent) + len(tasks) < max(_AHEAD * workers, _LEAST_AHEAD):
-            count = min(self._together(seconds), len(self.waiting))
+        while self.waiting and len(self.submitted) + len(tasks) < max_tasks:
+            count = min(self._task_size(seconds), len(self.waiting))
             tasks.append([self.waiting.popleft() for _ in range(count)])
         if not tasks:
             return []
-        mark = os.urandom(4).hex()
+        suffix = os.urandom(4).hex()
         job = (self.work, self.folder, self.phase)
         name = printable(self.folder.name)  # keys are UTF-8
         futures: list[Future[Any]] = self.client.map(
             timed_blocks,
-            *([part] * len(tasks) for part in job),
+            *([value] * len(tasks) for value in job),
             tasks,
             [seconds] * len(tasks),
             pure=False,
-            key=[f"{self.phase}-{name}-{t[0]}-{len(t)}-{mark}" for t in tasks],
+            key=[f"{self.phase}-{name}-{t[0]}-{len(t)}-{suffix}" for t in tasks],
         )
-        self.sent.update(zip(futures, tasks, strict=True))
+        self.submitted.update(zip(futures, tasks, strict=True))
         return futures
 
 
 def timed_blocks(
     work: Work, folder: Path, phase: str, numbers: Sequence[int], seconds: float
 ) -> tuple[list[int], float]:
-    """See `do_blocks`; gives also the seconds that it took."""
+    """Return the result of `do_blocks`, and its duration in seconds."""
     prepare_process()
     began = time.monotonic()
-    left = do_blocks(work, folder, phase, numbers, seconds)
+    not_started = do_blocks(work, folder, phase, numbers, seconds)
     release_memory()
-    return left, time.monotonic() - began
+    return not_started, time.monotonic() - began
 
 
 @contextmanager
-def dask_runner(way: str, notify: Notify, *, memory: int, gpus: int = 0) -> Iterator[Runner]:
-    """Workers by the words of ``--dask``.
+def dask_runner(option: str, notify: Notify, *, memory: int, gpus: int = 0) -> Iterator[Runner]:
+    """Start workers or connect to a scheduler, and yield a runner.
 
     Parameters
     ----------
-    way : str
-        ``local:N``, the address of a scheduler, or ``slurm:FILE`` (``pbs:``, ``lsf:``, ``sge:``).
+    option : str
+        Value of ``--dask``: ``local:N``, the address of a scheduler, or ``slurm:FILE`` (``pbs:``,
+        ``lsf:``, ``sge:``).
     notify : callable
+        Called with a line about the workers.
     memory : int
-        Bytes that the workers of this machine may take together.
+        Memory limit in bytes of all local workers together.
     gpus : int
-        GPUs of this machine, dealt out to its workers in turn.
+        Number of GPUs of this machine; local workers use them in turn.
 
     Raises
     ------
     UserError
-        For other words, a missing library, a scheduler that does not answer.
+        ``dask.scheduler_unreachable``: the scheduler does not answer; the codes of
+        `check_dask_option`.
     """
-    check_way(way)
+    check_dask_option(option)
     _prepare_dask()
-    kind, _, rest = way.partition(":")
+    kind, _, rest = option.partition(":")
     if kind == "local":
         with _local_cluster(int(rest), memory, gpus) as client:
             notify(f"dask: {counted(int(rest), 'worker')} on this machine")
@@ -219,39 +255,39 @@ def dask_runner(way: str, notify: Notify, *, memory: int, gpus: int = 0) -> Iter
         with _queue_cluster(kind, user_path(rest, "--dask", "file"), notify) as client:
             yield DaskRunner(client)
     else:
-        notify(f"dask: looking for the scheduler {way}, for {_PATIENCE} at most")
-        with _connected(way) as client:
-            notify(f"dask: scheduler {way}; {client.dashboard_link}")
+        notify(f"dask: connecting to the scheduler {option}, for at most {_TIMEOUT}")
+        with _connected(option) as client:
+            notify(f"dask: scheduler {option}; {client.dashboard_link}")
             client.wait_for_workers(1)
             yield DaskRunner(client)
 
 
 def _prepare_dask() -> None:
-    """Settings of the library, for this process and those that it starts."""
+    """Set options of Dask for this process and the processes that it starts."""
     import dask
 
-    # A worker that is killed takes down what it was doing, which may be nobody's fault five times.
-    dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS, **WORKERS})
-    started = {f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in ALLOCATION.items()}
-    dask.config.set(started)
+    # A worker may be killed for reasons unrelated to its task, so a task is repeated a few times.
+    dask.config.set({"distributed.scheduler.allowed-failures": _MAX_DEATHS, **WORKERS})
+    environment = {f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in ALLOCATION.items()}
+    dask.config.set(environment)
     if not dask.config.get("logging", {}) and not dask.config.get("distributed.logging", {}):
-        # Left to itself the library tells of each worker that comes and goes. The workers read
-        # their settings when they import it, so those are in their environment before. What fails
-        # in a worker is an error here; theirs are of a scheduler that went home before them.
+        # By default, Dask logs each worker that starts or ends. Workers read the log levels from
+        # their environment at import. A failure in a worker is raised here; the errors that
+        # workers log are about a scheduler that ended before them.
         logging.getLogger("distributed").setLevel(logging.WARNING)
         dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING": repr(_LOGS)})
 
 
 @contextmanager
 def _local_cluster(workers: int, memory: int, gpus: int) -> Iterator[Client]:
-    """Processes of this machine, each with its share of cores, memory and GPUs."""
+    """Start local workers, each with its share of cores, memory and GPUs."""
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
     cores = thread_limit() or available_cores()
-    shared = thread_settings(max(1, cores // workers))
+    thread_environment = thread_settings(max(1, cores // workers))
     specs = {}
     for number in range(workers):
-        environment = dict(shared)
+        environment = dict(thread_environment)
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(number % gpus)
         specs[number] = {
@@ -261,19 +297,21 @@ def _local_cluster(workers: int, memory: int, gpus: int) -> Iterator[Client]:
                 "memory_limit": memory // workers,
                 "env": environment,
                 "dashboard": False,
-                "host": _HERE,
+                "host": _LOCALHOST,
             },
         }
-    page = {"dashboard": False, "dashboard_address": f"{_HERE}:0"}
-    scheduler = {"cls": Scheduler, "options": {"host": _HERE, "port": 0, **page}}
-    with blocked_sigint():  # Ctrl-C reaches all processes of a terminal; this one ends the others
+    dashboard = {"dashboard": False, "dashboard_address": f"{_LOCALHOST}:0"}
+    scheduler = {"cls": Scheduler, "options": {"host": _LOCALHOST, "port": 0, **dashboard}}
+    with (
+        blocked_sigint()
+    ):  # Ctrl-C is sent to all processes of a terminal; this one ends the others
         cluster = SpecCluster(specs, scheduler)
     with cluster, Client(cluster) as client:
         client.wait_for_workers(workers)
         yield client
 
 
-_HERE = "127.0.0.1"  # whoever reaches a scheduler can run anything
+_LOCALHOST = "127.0.0.1"  # anyone who can connect to a scheduler can run any code
 _LOGS = {
     "distributed": "warning",
     "distributed.worker": "critical",
@@ -286,11 +324,12 @@ def _connected(address: str) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=_PATIENCE)
+        client = Client(address, timeout=_TIMEOUT)
     except (OSError, TimeoutError) as error:
         raise UserError(
             f"--dask: the scheduler {address} does not answer ({error})",
             "start it with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`",
+            "dask.scheduler_unreachable",
         ) from error
     with client:
         yield client
@@ -298,7 +337,7 @@ def _connected(address: str) -> Iterator[Client]:
 
 @contextmanager
 def _queue_cluster(queue: str, file: Path, notify: Notify) -> Iterator[Client]:
-    """Workers as jobs of a batch system."""
+    """Submit jobs to a batch system, and yield the client of their workers."""
     from distributed import Client
 
     cluster = queue_cluster(queue, file)
@@ -309,15 +348,22 @@ def _queue_cluster(queue: str, file: Path, notify: Notify) -> Iterator[Client]:
 
 
 def queue_cluster(queue: str, file: Path) -> Any:
-    """The cluster that a file describes, its jobs submitted.
+    """Create the cluster that a file describes, and submit its jobs.
 
-    The file is YAML: ``jobs``, how many, and for the others the arguments of dask-jobqueue's
-    cluster (``cores``, ``memory``, ``queue``, ``walltime``, ``job_extra_directives`` …).
+    The file is YAML: ``jobs``, the number of jobs, and arguments of the cluster of dask-jobqueue
+    (``cores``, ``memory``, ``queue``, ``walltime``, ``job_extra_directives`` …).
+
+    Parameters
+    ----------
+    queue : str
+        A key of `QUEUES`.
+    file : Path
+        The YAML file.
 
     Raises
     ------
     UserError
-        For a file that is missing, no YAML mapping, or has arguments that are not known.
+        The codes of `queue_values` and `check_jobs`.
     """
     import dask_jobqueue
 

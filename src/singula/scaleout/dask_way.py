@@ -1,4 +1,4 @@
-"""Ways to name the workers of ``--dask``, and the settings that all workers have."""
+"""Values of the option ``--dask``, and settings that all workers of Dask share."""
 
 from __future__ import annotations
 
@@ -14,53 +14,57 @@ from singula.paths import read_text_file, user_path
 from singula.words import install_command, show
 
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
-_WAYS = "local:N (workers on this machine), tcp://HOST:PORT (a scheduler), or " + ", ".join(
+_FORMS = "local:N (workers on this machine), tcp://HOST:PORT (a scheduler), or " + ", ".join(
     f"{name}:FILE" for name in QUEUES
 )
 _SCHEMES = ("tcp", "tls", "ucx", "ws", "wss")
-_MOST_LOCAL = 1024
-_MOST_JOBS = 100_000
-_MOST_BYTES = 1 << 20
-# Nothing stays in a worker between tasks, so it never waits for memory that nobody hands back. Its
-# thread is not looked at every 10 ms, which takes a twentieth of the time.
+_MAX_LOCAL = 1024
+_MAX_JOBS = 100_000
+_MAX_BYTES = 1 << 20
+# A worker keeps no data between tasks, so pausing it would not free any memory. The profiler, which
+# samples each thread every 10 ms, would take 5 % of the time.
 WORKERS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.profile.enabled": False,
 }
-# Blocks are done in a thread, whose own arena would hand large arrays back to the system and take
-# them again page by page, whatever `prepare_process` says.
+# Blocks are processed in a thread. With its own malloc arena, the thread would return large arrays
+# to the system and request them again page by page, despite `prepare_process`.
 ALLOCATION = {"MALLOC_ARENA_MAX": "1"}
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def thread_settings(threads: int) -> dict[str, str]:
-    """Return the environment of a worker with this number of threads, which sleep when idle."""
+    """Return the environment variables of a worker with a number of threads.
+
+    Idle threads sleep, so that they do not take time from other workers.
+    """
     return {**dict.fromkeys(_THREADS, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def check_way(way: str) -> None:
-    """Validate ``--dask`` completely, without starting or connecting to anything.
+def check_dask_option(option: str) -> None:
+    """Validate the value of ``--dask``, without starting workers or connecting to a scheduler.
 
     Parameters
     ----------
-    way : str
+    option : str
         ``local:N``, the address of a scheduler, or ``slurm:FILE`` (``pbs:``, ``lsf:``, ``sge:``).
 
     Raises
     ------
     UserError
-        ``dask.workers``: other words; ``dask.library_missing``; ``dask.queue_file``: the file does
-        not describe jobs; ``dask.encryption``: an encrypted address without certificates.
+        ``dask.workers``: another value; ``dask.library_missing``: Dask, dask-jobqueue or a protocol
+        is not installed; ``dask.queue_file``: the file does not describe jobs;
+        ``dask.encryption``: an encrypted address without certificates.
     """
-    kind, _, rest = way.partition(":")
+    kind, _, rest = option.partition(":")
     if kind in QUEUES and rest:
         file = user_path(rest, "--dask", "file")
-    elif not _is_local(way) and not _is_address(way):
+    elif not _is_local(option) and not _is_address(option):
         raise UserError(
-            f"--dask: got {show(way)}, expected {_WAYS}",
-            f"give 1 to {_MOST_LOCAL} workers, or the address that `dask scheduler` prints",
+            f"--dask: got {show(option)}, expected {_FORMS}",
+            f"give 1 to {_MAX_LOCAL} workers, or the address that `dask scheduler` prints",
             "dask.workers",
         )
     for name in ("distributed", *(["dask_jobqueue"] if kind in QUEUES else ())):
@@ -68,7 +72,7 @@ def check_way(way: str) -> None:
             import_module(name)
         except ImportError as error:
             raise UserError(
-                f"--dask {way}: the library {name} is not installed",
+                f"--dask {option}: the library {name} is not installed",
                 install_command("dask"),
                 "dask.library_missing",
             ) from error
@@ -76,17 +80,17 @@ def check_way(way: str) -> None:
         _, values = queue_values(file)
         check_jobs(kind, file, values)
     elif kind != "local":
-        _check_scheme(way, kind)
+        _check_scheme(option, kind)
 
 
-def _is_local(way: str) -> bool:
-    """Return True for ``local:N`` with a usable number of workers."""
-    found = re.fullmatch(r"local:0*([1-9][0-9]{0,3})", way)
-    return found is not None and int(found[1]) <= _MOST_LOCAL
+def _is_local(option: str) -> bool:
+    """Return True for ``local:N`` with a valid number of workers."""
+    match = re.fullmatch(r"local:0*([1-9][0-9]{0,3})", option)
+    return match is not None and int(match[1]) <= _MAX_LOCAL
 
 
-def _check_scheme(way: str, scheme: str) -> None:
-    """Refuse a protocol that is not installed or lacks its certificates."""
+def _check_scheme(address: str, scheme: str) -> None:
+    """Raise an error if a protocol is not installed or has no certificates."""
     from distributed.comm.registry import get_backend
     from distributed.security import Security
 
@@ -95,7 +99,7 @@ def _check_scheme(way: str, scheme: str) -> None:
         get_backend(scheme)
     except (ImportError, ValueError) as error:
         raise UserError(
-            f"--dask {way}: the protocol {scheme} is not available here",
+            f"--dask {address}: the protocol {scheme} is not installed",
             "use tcp://HOST:PORT, or install the library of the protocol",
             "dask.library_missing",
         ) from error
@@ -103,53 +107,63 @@ def _check_scheme(way: str, scheme: str) -> None:
         try:
             certificates = security().get_connection_args("client").get("ssl_context")
         except OSError as error:
-            raise _not_encrypted(way, str(error)) from error
+            raise _not_encrypted(address, str(error)) from error
         if certificates is None:
-            raise _not_encrypted(way, "no certificates are configured")
+            raise _not_encrypted(address, "no certificates are configured")
 
 
-def _not_encrypted(way: str, reason: str) -> UserError:
+def _not_encrypted(address: str, reason: str) -> UserError:
     return UserError(
-        f"--dask {way}: the connection cannot be encrypted ({reason})",
+        f"--dask {address}: the connection cannot be encrypted ({reason})",
         "set distributed.comm.tls in the configuration of Dask, or use tcp://",
         "dask.encryption",
     )
 
 
-def _is_address(way: str) -> bool:
+def _is_address(option: str) -> bool:
     """Return True for the address of a scheduler, with host and port."""
     try:
-        address = urlsplit(way)
+        address = urlsplit(option)
         port = address.port
-    except ValueError:  # brackets, or a port that is not a number in its range
+    except ValueError:  # unbalanced brackets, or an invalid port
         return False
-    complete = way == f"{address.scheme}://{address.netloc}" and "@" not in address.netloc
-    usable = re.fullmatch(r"[\w.:%-]+", address.hostname or "") is not None
-    return address.scheme in _SCHEMES and complete and usable and bool(port)
+    is_plain = option == f"{address.scheme}://{address.netloc}" and "@" not in address.netloc
+    has_host = re.fullmatch(r"[\w.:%-]+", address.hostname or "") is not None
+    return address.scheme in _SCHEMES and is_plain and has_host and bool(port)
 
 
 def queue_values(file: Path) -> tuple[int, dict[str, Any]]:
-    """Read the number of jobs and the arguments of each job from a file.
+    """Read the number of jobs and the arguments of each job from a YAML file.
 
     Raises
     ------
     UserError
-        ``dask.queue_file``: jobs, cores or processes are not numbers; as `mapping_from_yaml`.
+        ``dask.queue_file``: jobs, cores or processes are not numbers in the range; the codes of
+        `mapping_from_yaml` and `read_text_file`.
     """
-    values = mapping_from_yaml(read_text_file(file, _MOST_BYTES), str(file))
+    values = mapping_from_yaml(read_text_file(file, _MAX_BYTES), str(file))
     for name, default in (("jobs", None), ("cores", 1), ("processes", 1)):
-        found = values.get(name, default)
-        if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= _MOST_JOBS:
+        value = values.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_JOBS:
             raise UserError(
-                f"{file}: {name}: got {show(found)}, expected 1 to {_MOST_JOBS}",
-                "write a mapping with jobs, cores, memory, walltime and what else the queue wants",
+                f"{file}: {name}: got {show(value)}, expected 1 to {_MAX_JOBS}",
+                "write a mapping of jobs, cores, memory, walltime and other options of the queue",
                 "dask.queue_file",
             )
     return values.pop("jobs"), values
 
 
 def check_jobs(queue: str, file: Path, values: dict[str, Any]) -> None:
-    """Make a job from the arguments of a file without submitting it.
+    """Validate the arguments of a file by creating a job, without submitting it.
+
+    Parameters
+    ----------
+    queue : str
+        A key of `QUEUES`.
+    file : Path
+        The file, for the message.
+    values : dict
+        Arguments from `queue_values`.
 
     Raises
     ------
@@ -168,14 +182,14 @@ def check_jobs(queue: str, file: Path, values: dict[str, Any]) -> None:
 
 
 def one_block_per_job(values: dict[str, Any]) -> dict[str, Any]:
-    """Arguments under which a job does one block at a time, with all its cores.
+    """Return arguments for jobs that process one block at a time, with all their cores.
 
-    Left to itself dask-jobqueue gives a process a thread per core, each with a block of its own.
+    By default, dask-jobqueue starts a thread per core, and each thread processes another block.
     """
     processes = values.get("processes", 1)
     threads = max(1, int(values.get("cores") or 1) // int(processes))
-    as_named = {f"DASK_{k.upper().replace('.', '__')}": str(v) for k, v in WORKERS.items()}
-    settings = {**thread_settings(threads), **ALLOCATION, **as_named}
+    variables = {f"DASK_{k.upper().replace('.', '__')}": str(v) for k, v in WORKERS.items()}
+    settings = {**thread_settings(threads), **ALLOCATION, **variables}
     exports = [f"export {name}={value}" for name, value in settings.items()]
     return {
         **values,

@@ -1,4 +1,4 @@
-"""Blocks of an image: where each lies, what surrounds it, and which one follows it."""
+"""Regular grid of blocks over an image."""
 
 from __future__ import annotations
 
@@ -19,66 +19,72 @@ class Grid:
     Parameters
     ----------
     shape : tuple of int
-        Spatial shape of the image.
+        Spatial shape of the image in pixels.
     block : tuple of int
-        Shape of a block; the last ones along an axis are smaller.
+        Shape of a block in pixels; the last block along an axis may be smaller.
 
     Raises
     ------
     TypeError, UserError
-        Not shapes of as many axes.
+        The values are not shapes, or the shapes have different numbers of axes.
     """
 
     shape: tuple[int, ...]
     block: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Refuse values that are not shapes."""
+        """Validate the shapes."""
         axes = len(items(self.shape, "shape", partial(integer, at_least=0)))
         items(self.block, "block", partial(integer, at_least=1), count=axes)
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Blocks along each axis."""
+        """Number of blocks along each axis."""
         return tuple(ceil(s / b) for s, b in zip(self.shape, self.block, strict=True))
 
     def __len__(self) -> int:
-        """Blocks in all."""
+        """Return the number of blocks."""
         return prod(self.counts)
 
-    def place(self, number: int) -> tuple[int, ...]:
-        """Position of a block in the grid, from its number in row-major order."""
-        found = []
+    def position(self, number: int) -> tuple[int, ...]:
+        """Return the position of a block in the grid.
+
+        Parameters
+        ----------
+        number : int
+            Number of the block in row-major order, from 0.
+        """
+        position = []
         for count in reversed(self.counts):
             number, rest = divmod(number, count)
-            found.append(rest)
-        return tuple(reversed(found))
+            position.append(rest)
+        return tuple(reversed(position))
 
-    def number(self, place: Sequence[int]) -> int:
-        """Number of the block at a position."""
+    def number(self, position: Sequence[int]) -> int:
+        """Return the row-major number of the block at a position in the grid."""
         total = 0
-        for step, count in zip(place, self.counts, strict=True):
+        for step, count in zip(position, self.counts, strict=True):
             total = total * count + step
         return total
 
     def box(self, number: int) -> Box:
-        """The pixels of a block."""
+        """Return the pixels of a block, in image coordinates."""
         return tuple(
             slice(p * b, min((p + 1) * b, s))
-            for p, b, s in zip(self.place(number), self.block, self.shape, strict=True)
+            for p, b, s in zip(self.position(number), self.block, self.shape, strict=True)
         )
 
-    def touching(self, box: Box) -> Iterator[int]:
-        """Numbers of the blocks that share pixels with a box."""
+    def overlapping(self, box: Box) -> Iterator[int]:
+        """Yield the numbers of the blocks that overlap a box of the image."""
         axes = [
             range(part.start // b, ceil(part.stop / b))
             for part, b in zip(box, self.block, strict=True)
         ]
-        return (self.number(place) for place in product(*axes))
+        return (self.number(position) for position in product(*axes))
 
-    def following(self, number: int) -> Iterator[tuple[int, int]]:
-        """(axis, number) of the blocks behind the upper faces of a block."""
-        place = self.place(number)
-        for axis, (step, count) in enumerate(zip(place, self.counts, strict=True)):
+    def next_blocks(self, number: int) -> Iterator[tuple[int, int]]:
+        """Yield (axis, number) of the next block along each axis, if there is one."""
+        position = self.position(number)
+        for axis, (step, count) in enumerate(zip(position, self.counts, strict=True)):
             if step + 1 < count:
-                yield axis, self.number((*place[:axis], step + 1, *place[axis + 1 :]))
+                yield axis, self.number((*position[:axis], step + 1, *position[axis + 1 :]))

@@ -1,4 +1,4 @@
-"""How large a block may be, from the memory that there is."""
+"""Choose the shape of blocks from the available memory."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
 
-# Libraries, the network, and what the interpreter holds, in bytes
+# Bytes of an idle worker: interpreter, libraries, network
 RESTING = 700_000_000
-# Of what is left, the shares of a forward pass and of a decoded box; they never are at once.
+# Shares of the remaining memory for a forward pass and a decoded box, which are never concurrent
 _NETWORK, _DECODING = 0.5, 0.7
-WITH_HALO = 1.5
-"""A block with its halo has so many times its pixels along each axis, as a rule."""
-# Larger blocks save nothing worth having, and are lost whole when a worker dies.
-_LARGEST = {2: 4096, 3: 256}
-_SMALLEST = {2: 256, 3: 32}  # and sides are multiples of it, or the image's
-# What neighbours do twice along each face, in pixels, as a rule
+HALO_FACTOR = 1.5
+"""Typical ratio of the side of a block with its halo to the side of the block."""
+# Larger blocks save little time, and a worker that dies loses a whole block.
+_MAX_SIDE = {2: 4096, 3: 256}
+_MIN_SIDE = {2: 256, 3: 32}  # all sides are multiples of it, except at the end of the image
+# Typical width in pixels of the region at each face that both neighbors process
 _OVERLAP = 32
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What one worker may hold.
+    """Limits of the memory of one worker.
 
     Parameters
     ----------
     block : tuple of int
-        Shape of a block.
-    most : int
-        Pixels of a box that is decoded.
+        Shape of a block in pixels.
+    max_pixels : int
+        Maximum number of pixels of a decoded box.
     network : int
-        Bytes of a forward pass.
+        Maximum size of a forward pass in bytes.
     """
 
     block: tuple[int, ...]
-    most: int
+    max_pixels: int
     network: int
 
 
@@ -46,79 +46,79 @@ def plan_blocks(
     *,
     block: Sequence[int] | None = None,
 ) -> Budget | None:
-    """The block with which the least is done twice, of those that a worker's memory allows.
+    """Choose the block shape with the least overlap that fits into the memory of a worker.
 
     Parameters
     ----------
     shape : sequence of int
-        Spatial shape of the image.
+        Spatial shape of the image in pixels.
     memory : int
         Bytes of one worker.
     bytes_per_pixel : float
-        What decoding takes for each pixel of a box: maps, labels, masks.
+        Bytes that decoding needs per pixel of a box, for maps, labels and masks.
     block : sequence of int, optional
-        A shape that was asked for.
+        Shape set by the user; it is not checked against the memory.
 
     Returns
     -------
     Budget or None
-        None when memory is too small for any block.
+        None if the memory is too small for any block.
     """
-    ndim, left = len(shape), memory - RESTING
-    most = int(left * _DECODING / bytes_per_pixel)
-    if left <= 0:
+    ndim, free = len(shape), memory - RESTING
+    max_pixels = int(free * _DECODING / bytes_per_pixel)
+    if free <= 0:
         return None
     if block is None:
-        block = _least_overlap(shape, int(most / WITH_HALO**ndim))
+        block = _min_overlap_block(shape, int(max_pixels / HALO_FACTOR**ndim))
     if block is None:
         return None
-    return Budget(tuple(block), most, int(left * _NETWORK))
+    return Budget(tuple(block), max_pixels, int(free * _NETWORK))
 
 
-def least_memory(
+def min_memory(
     shape: Sequence[int], bytes_per_pixel: float, *, block: Sequence[int] | None = None
 ) -> int:
-    """Return the bytes that a worker needs for the smallest block, as `plan_blocks` counts them.
+    """Return the minimum bytes of a worker for which `plan_blocks` returns a block.
 
     Parameters
     ----------
     shape : sequence of int
-        Spatial shape of the image.
+        Spatial shape of the image in pixels.
     bytes_per_pixel : float
         As for `plan_blocks`.
     block : sequence of int, optional
-        A shape that was asked for.
+        Shape set by the user.
     """
     if block is not None:
         return RESTING + 1
     ndim = len(shape)
-    smallest = prod(min(_SMALLEST[ndim], _longest_side(size, ndim)) for size in shape)
-    decoded = ceil(smallest * WITH_HALO**ndim) + 1
+    smallest = prod(min(_MIN_SIDE[ndim], _longest_side(size, ndim)) for size in shape)
+    decoded = ceil(smallest * HALO_FACTOR**ndim) + 1
     return RESTING + ceil(decoded * bytes_per_pixel / _DECODING) + 1
 
 
 def _longest_side(size: int, ndim: int) -> int:
-    return min(_LARGEST[ndim], ceil(size / 32) * 32)
+    return min(_MAX_SIDE[ndim], ceil(size / 32) * 32)
 
 
-def _least_overlap(shape: Sequence[int], most: int) -> tuple[int, ...] | None:
-    """The block of so many pixels at most with which the least is done twice."""
+def _min_overlap_block(shape: Sequence[int], max_pixels: int) -> tuple[int, ...] | None:
+    """Return the block shape of at most `max_pixels` for which the fewest pixels overlap."""
     ndim = len(shape)
-    step, axes = _SMALLEST[ndim], []
+    step, axes = _MIN_SIDE[ndim], []
     for size in shape:
         whole = _longest_side(size, ndim)
         sides = (*range(step, whole, step), whole)
-        axes.append([(_done(size, side), side) for side in sides])
-    found = [
-        (prod(done for done, _ in sides), -prod(block), block)
+        axes.append([(_processed_length(size, side), side) for side in sides])
+    candidates = [
+        (prod(length for length, _ in sides), -prod(block), block)
         for sides in product(*axes)
-        if prod(block := tuple(side for _, side in sides)) <= most
+        if prod(block := tuple(side for _, side in sides)) <= max_pixels
     ]
-    return min(found)[2] if found else None
+    return min(candidates)[2] if candidates else None
 
 
-def _done(size: int, side: int) -> int:
-    """Pixels along an axis that all blocks have together."""
+def _processed_length(size: int, side: int) -> int:
+    """Return the total pixels along an axis of all blocks with their overlaps."""
     cuts = ceil(size / side) - 1
     if not cuts:
         return size

@@ -1,8 +1,8 @@
-"""Records of blocks in files: arrays of many blocks in one, so that small ones cost little.
+"""Files with the records of blocks; many small records share a file.
 
-A file is a NumPy archive of two arrays: ``data``, the bytes of all arrays one after the other, and
-``index``, a JSON list of what they are: for each block its number and the name, type and shape of
-each of its arrays.
+A file is a NumPy archive of two arrays. ``data`` contains the bytes of all arrays, concatenated.
+``index`` is a JSON list with the number of each block and the name, type and shape of each of its
+arrays.
 """
 
 from __future__ import annotations
@@ -32,36 +32,42 @@ from singula.paths import open_regular
 Arrays = Mapping[str, npt.NDArray[Any]]
 _INDEX = TypeAdapter(BlockIndex)
 _KIND = re.compile(r"[<>|=][biufcUS]\d{1,6}")
-# What NumPy and zipfile raise for a file whose bytes were changed.
+# Errors that NumPy and zipfile raise for damaged files
 _DAMAGE = (
     ValueError, LookupError, EOFError, TypeError, AttributeError, OSError, MemoryError,
     OverflowError, NotImplementedError, RuntimeError, SyntaxError, BadZipFile, LZMAError,
     struct.error, zlib.error,
 )  # fmt: skip
-_KEPT = 8  # files that a process keeps open: a block and its neighbours along each axis
+_MAX_CACHED = 8  # files: those of a block and its neighbors along each axis
 
 
 def size_of(arrays: Arrays) -> int:
-    """Bytes of a record, before compression."""
+    """Return the bytes of a record before compression."""
     return sum(np.asarray(values).nbytes for values in arrays.values())
 
 
 def write_records(path: Path, records: Mapping[int, Arrays]) -> None:
-    """Write the records of some blocks; the file is there as a whole or not at all.
+    """Write the records of blocks to a file, atomically.
 
     Parameters
     ----------
     path : Path
+        File to write; its folder is created.
     records : mapping of int to mapping
-        Named arrays of each block, of numbers or text.
+        Named arrays of each block, by its number. The arrays contain numbers, booleans or text.
+
+    Raises
+    ------
+    TypeError
+        An array has another type.
     """
     index, parts = [], []
     for number, arrays in records.items():
         described = []
-        for name, given in arrays.items():
-            values = np.asarray(given)
+        for name, array in arrays.items():
+            values = np.asarray(array)
             if values.dtype.kind not in "biufcUS":
-                raise TypeError(f"{name}: a record holds no array of {values.dtype}")
+                raise TypeError(f"{name}: got an array of {values.dtype}, expected numbers or text")
             described.append([name, values.dtype.str, list(values.shape)])
             parts.append(values.tobytes())
         index.append([int(number), described])
@@ -75,59 +81,69 @@ def write_records(path: Path, records: Mapping[int, Arrays]) -> None:
 
 
 def read_block(path: Path, number: int) -> dict[str, npt.NDArray[Any]]:
-    """Read what a file has of one block; the file as a whole is kept for its neighbours.
+    """Read the record of a block; the whole file is cached, since neighbors are often read next.
+
+    Parameters
+    ----------
+    path : Path
+        File of `write_records`.
+    number : int
+        Number of the block.
 
     Raises
     ------
     FileNotFoundError
-        When there is no such file.
+        The file does not exist.
     UserError
-        ``records.damaged_blocks``.
+        ``records.damaged_blocks``: the file is damaged, or has no record of the block.
     """
-    found = path.stat()
-    data, index = _read(path, found.st_mtime_ns, found.st_size, found.st_ino)
+    stat = path.stat()
+    data, index = _read(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
     with damaged_blocks(path):
-        place, described = index[number]
+        offset, described = index[number]
     arrays = {}
     for name, kind, shape in described:
         count, dtype = prod(shape), np.dtype(kind)
-        # A copy: whoever gets it may change it, and the file's bytes can be let go.
-        arrays[name] = np.frombuffer(data, dtype, count, place).reshape(shape).copy()
-        place += count * dtype.itemsize
+        # A copy is writable and does not keep the bytes of the file in memory.
+        arrays[name] = np.frombuffer(data, dtype, count, offset).reshape(shape).copy()
+        offset += count * dtype.itemsize
     return arrays
 
 
 _Index = dict[int, tuple[int, list[tuple[str, str, list[int]]]]]
 
 
-@functools.lru_cache(maxsize=_KEPT)
-def _read(path: Path, changed: int, size: int, inode: int) -> tuple[bytes, _Index]:
-    """Bytes of a file, and where each block's begin in them."""
+@functools.lru_cache(maxsize=_MAX_CACHED)
+def _read(path: Path, mtime: int, size: int, inode: int) -> tuple[bytes, _Index]:
+    """Return the data of a file, and the offset and arrays of each block in it.
+
+    Time, size and inode are the key of the cache: a file that was replaced is read again.
+    """
     with damaged_blocks(path):
         with open_regular(path) as file, np.load(file) as stored:
             data = stored["data"].tobytes()
             described = _INDEX.validate_json(stored["index"].tobytes(), strict=True)
         index: _Index = {}
-        place = 0
+        offset = 0
         for number, arrays in described:
-            index[number] = (place, arrays)
+            index[number] = (offset, arrays)
             for _, kind, shape in arrays:
                 if not _KIND.fullmatch(kind):
                     raise ValueError(f"block {number}: got an array of {kind!r:.20}")
-                place += prod(shape) * np.dtype(kind).itemsize
-        if place != len(data):
-            raise ValueError(f"got {len(data)} bytes, expected {place}")
+                offset += prod(shape) * np.dtype(kind).itemsize
+        if offset != len(data):
+            raise ValueError(f"got {len(data)} bytes, expected {offset}")
     return data, index
 
 
 @contextmanager
 def damaged_blocks(path: Path) -> Iterator[None]:
-    """Turn what NumPy raises for a damaged file into a `UserError`."""
+    """Raise a `UserError` in place of the errors of NumPy for damaged files."""
     try:
         yield
     except _DAMAGE as error:
         raise UserError(
             f"{path}: is damaged ({str(error).splitlines()[0] if str(error) else 'empty'!s:.100})",
-            "delete the file and repeat the command: only its blocks are done again",
+            "delete the file and repeat the command: only its blocks are processed again",
             "records.damaged_blocks",
         ) from error

@@ -1,4 +1,4 @@
-"""Who works on the blocks: this process, one after the other, or the workers of a cluster."""
+"""Run a function on all blocks of an image, and record its results."""
 
 from __future__ import annotations
 
@@ -12,50 +12,75 @@ from singula.scaleout.job import JobFolder
 from singula.scaleout.records import Arrays, size_of
 
 Work = Callable[[Path, int], Arrays]
-"""From the folder of a job and the number of a block to the block's record.
+"""Function from the folder of a job and the number of a block to the record of the block.
 
-A function of a module, so that other processes can import it; pixels it reads and writes itself.
+It is defined in a module, so that other processes can import it. It reads and writes the pixels of
+the block.
 """
-Progress = Callable[[int, int], None]
-"""Takes how many blocks of how many are done."""
-_SECONDS = 1.0  # what a kill may lose, where a block does not take longer
-_BYTES = 2**22  # of the records that are held before they are written
-MOST = 1000
-"""Blocks that are done together, at most."""
+ProgressCallback = Callable[[int, int], None]
+"""Function called with the number of blocks that are done, and the number of all blocks."""
+_SECONDS = 1.0  # maximum loss if the process is killed, unless a block takes longer
+_BYTES = 2**22  # maximum size of the records in memory before they are written
+MAX_BATCH = 1000
+"""Maximum number of blocks that are processed together."""
 
 
 class Runner(Protocol):
-    """Applies work to blocks."""
+    """Interface of classes that process blocks."""
 
     @property
     def workers(self) -> int:
-        """How many blocks are done at a time."""
+        """Number of blocks that are processed at a time."""
 
     def run(
-        self, work: Work, job: JobFolder, phase: str, blocks: Sequence[int], progress: Progress
+        self,
+        work: Work,
+        job: JobFolder,
+        phase: str,
+        blocks: Sequence[int],
+        progress: ProgressCallback,
     ) -> None:
-        """Do the blocks of a phase that have no record yet; all have one afterwards."""
+        """Process the blocks of a phase that have no record; afterwards all have one.
+
+        Parameters
+        ----------
+        work : callable
+            Function that processes a block; see `Work`.
+        job : JobFolder
+            Folder of the records.
+        phase : str
+            Name of the phase in the folder.
+        blocks : sequence of int
+            Numbers of all blocks of the phase.
+        progress : callable
+            Called with the number of blocks that are done, and of all blocks.
+        """
 
 
 class OneProcess:
-    """Does block after block in this process."""
+    """Process blocks sequentially in this process."""
 
     workers = 1
 
     def run(
-        self, work: Work, job: JobFolder, phase: str, blocks: Sequence[int], progress: Progress
+        self,
+        work: Work,
+        job: JobFolder,
+        phase: str,
+        blocks: Sequence[int],
+        progress: ProgressCallback,
     ) -> None:
-        """See `Runner`."""
-        waiting = deque(left_to_do(job, phase, blocks))
+        """Process the blocks; see `Runner.run`."""
+        waiting = deque(unfinished_blocks(job, phase, blocks))
         progress(len(blocks) - len(waiting), len(blocks))
         while waiting:
-            numbers = [waiting.popleft() for _ in range(min(MOST, len(waiting)))]
+            numbers = [waiting.popleft() for _ in range(min(MAX_BATCH, len(waiting)))]
             waiting.extendleft(reversed(do_blocks(work, job.path, phase, numbers)))
             progress(len(blocks) - len(waiting), len(blocks))
 
 
-def left_to_do(job: JobFolder, phase: str, blocks: Iterable[int]) -> list[int]:
-    """Blocks without a record."""
+def unfinished_blocks(job: JobFolder, phase: str, blocks: Iterable[int]) -> list[int]:
+    """Return the blocks that have no record."""
     done = job.done(phase)
     return [number for number in blocks if number not in done]
 
@@ -63,30 +88,42 @@ def left_to_do(job: JobFolder, phase: str, blocks: Iterable[int]) -> list[int]:
 def do_blocks(
     work: Work, folder: Path, phase: str, numbers: Sequence[int], seconds: float = _SECONDS
 ) -> list[int]:
-    """Work on blocks until time is up, and write their records last; gives those that are left.
+    """Process blocks for a limited time, write their records, and return the remaining blocks.
 
-    At least one is done. Blocks that have a record are not done again: another worker may have
-    died on its way through the same ones.
+    At least one block is processed. Blocks with a record are skipped: the same blocks may have been
+    given to another worker, which died after some of them.
 
     Parameters
     ----------
     work : callable
+        Function that processes a block; see `Work`.
     folder : Path
-        Of the job.
+        Folder of the job.
     phase : str
+        Name of the phase in the folder.
     numbers : sequence of int
+        Numbers of the blocks.
     seconds : float
-        After which no other block is begun.
+        Time after which no further block is started.
+
+    Returns
+    -------
+    list of int
+        Numbers of the blocks that were not started.
     """
     job, began = JobFolder(folder), time.monotonic()
     waiting = deque(job.missing(phase, numbers))
     records: dict[int, Arrays] = {}
-    held = 0
+    record_bytes = 0
     try:
-        while waiting and held < _BYTES and (not records or time.monotonic() - began < seconds):
+        while (
+            waiting
+            and record_bytes < _BYTES
+            and (not records or time.monotonic() - began < seconds)
+        ):
             number = waiting.popleft()
             records[number] = work(folder, number)
-            held += size_of(records[number])
-    finally:  # an error in one block takes nothing from those before it
+            record_bytes += size_of(records[number])
+    finally:  # if a block fails, keep the records of the blocks before it
         job.save_many(phase, records)
     return list(waiting)

@@ -195,7 +195,7 @@ class Bench:
         """Seeds of a box by the numbers that they have in the whole image."""
         ids, offsets = self.seed_ids
         result = np.zeros([part.stop - part.start for part in box], ids.dtype)
-        for number in self.grid.touching(box):
+        for number in self.grid.overlapping(box):
             first, last = int(offsets[number]), int(offsets[number + 1])
             if first == last:
                 continue

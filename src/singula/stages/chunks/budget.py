@@ -7,7 +7,7 @@ from math import ceil, prod
 
 from singula.config import Config
 from singula.errors import UserError
-from singula.scaleout.memory import Budget, least_memory, plan_blocks
+from singula.scaleout.memory import Budget, min_memory, plan_blocks
 from singula.stages import settings as from_config
 from singula.survey.machine import free_memory
 from singula.words import counted
@@ -66,7 +66,7 @@ def block_budget(
     budget = plan_blocks(shape, memory, each, block=asked)
     if budget is not None:
         return budget
-    need = _tenths(least_memory(shape, each, block=asked))
+    need = _tenths(min_memory(shape, each, block=asked))
     total = _tenths(need * workers)
     per_worker = f" for each of {counted(workers, 'worker')}" if workers > 1 else ""
     remedies = ["free memory", *(["use fewer workers"] if workers > 1 else [])]

@@ -15,7 +15,7 @@ from singula.errors import UserError
 from singula.io.lazy import LazyImage
 from singula.io.pairs import Pair
 from singula.scaleout import Grid
-from singula.scaleout.memory import WITH_HALO
+from singula.scaleout.memory import HALO_FACTOR
 from singula.stages import settings as from_config
 from singula.stages.chunks.budget import (
     block_budget,
@@ -138,7 +138,7 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
     region, windows = plan.region(grid.box(middle))
     sides = [part.stop - part.start for part in region]
     looked_at, filled, pixels = _look(image, grid)
-    around = [min(s, ceil(WITH_HALO * b)) for s, b in zip(shape, block, strict=True)]
+    around = [min(s, ceil(HALO_FACTOR * b)) for s, b in zip(shape, block, strict=True)]
     each, total = map_bytes(config, shape), prod(shape) * pixels
     level = 4 / 3 if ndim == 2 else 8 / 7
     channels = 2 if from_config.n_classes(config) else 1  # of instances
@@ -153,7 +153,7 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
         tile=windows.patch,
         tiles=windows.count(sides),
         tile_batch=settings.batch_size,
-        decoding=min(budget.most, prod(around)) * decoding_bytes(config, shape),
+        decoding=min(budget.max_pixels, prod(around)) * decoding_bytes(config, shape),
         predicting=prod(sides) * (each + image.channels * image.dtype.itemsize) + 3 * prod(block),
         maps=int(_MAPS * level * each * total),
         labels=int(_LABELS * channels * level * total),

@@ -37,8 +37,8 @@ from singula.postprocess import Extents, close_ids, extents
 from singula.postprocess.voronoi import growth_threshold
 from singula.scaleout import JobFolder
 from singula.scaleout.job import save_arrays
-from singula.scaleout.runner import Progress, Runner, Work
-from singula.scaleout.stitch import face_pairs, join, number_by_first, sum_over
+from singula.scaleout.runner import ProgressCallback, Runner, Work
+from singula.scaleout.stitch import face_pairs, label_in_raster_order, sum_over, union_components
 from singula.stages import settings as from_config
 from singula.stages.chunks import work
 from singula.stages.chunks.bench import FLOODED, GROWN, LEVELS, REPAIRED, SEEDS, Bench, bench
@@ -47,7 +47,7 @@ from singula.words import counted
 
 Array = npt.NDArray[Any]
 Notify = Callable[[str], None]
-Tell = Callable[[str], AbstractContextManager[Progress]]
+Tell = Callable[[str], AbstractContextManager[ProgressCallback]]
 _PILOTS = 3
 _CHUNK = {2: 512, 3: 64}
 
@@ -241,14 +241,14 @@ class ChunkImage:
             first.append(record["first"])
             pixels.append(record["pixels"])
             at_border.append(record["at_border"])
-        component = join(counts, self._touching())
+        component = union_components(counts, self._touching())
         settings = self.bench.recipe.settings
         kept = None
         if settings.remove_before:
             sizes = sum_over(component, np.concatenate(pixels))
             cut = sum_over(component, np.concatenate(at_border).astype(np.int64)) > 0
             kept = is_large(sizes, cut, settings.remove_small, settings.min_border_pixels)
-        ids = number_by_first(component, np.concatenate(first), kept)
+        ids = label_in_raster_order(component, np.concatenate(first), kept)
         count = int(ids.max(initial=0))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         if self.bench.post.close_radius is not None and count:

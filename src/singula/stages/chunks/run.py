@@ -255,7 +255,7 @@ class ChunkRun:
             block=block,
             spacing=image.spacing,
             unit=image.unit,
-            most=budget.most,
+            most=budget.max_pixels,
             network=budget.network,
             halo=halo_of(config, shape, block, self.device.torch, budget.network),
             maps_key=maps_key,
@@ -275,7 +275,7 @@ class ChunkRun:
             shutil.rmtree(job.path, ignore_errors=True)
             return plan
         if before.key != plan.key or self._lost(job, before):
-            job.forget_all_but(("maps", "values", "scaling", "fill"))
+            job.delete_all_except(("maps", "values", "scaling", "fill"))
             # Filters and masks, through which maps were counted, may be others now.
             job.write_note(RECOUNT, RecountNote())
         done = len(job.done("maps"))

@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from singula.scaleout.runner import Progress
+from singula.scaleout.runner import ProgressCallback
 
 _EVERY = 30.0  # seconds between two lines
 
 
-def in_lines(notify: Callable[[str], None]) -> Callable[[str], AbstractContextManager[Progress]]:
+def in_lines(
+    notify: Callable[[str], None],
+) -> Callable[[str], AbstractContextManager[ProgressCallback]]:
     """Say how many blocks are done, every half a minute."""
 
     @contextmanager
-    def phase(name: str) -> Iterator[Progress]:
+    def phase(name: str) -> Iterator[ProgressCallback]:
         last = [time.monotonic()]
 
         def told(done: int, total: int) -> None:
@@ -30,7 +32,7 @@ def in_lines(notify: Callable[[str], None]) -> Callable[[str], AbstractContextMa
 
 
 @contextmanager
-def as_bar(name: str) -> Iterator[Progress]:
+def as_bar(name: str) -> Iterator[ProgressCallback]:
     """Draw a bar over the blocks, with the time that is left."""
     from rich import progress
 

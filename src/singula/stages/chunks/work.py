@@ -127,7 +127,7 @@ def _nothing_grows(own: Bench, number: int) -> bool:
     """Whether histograms alone say that the block is empty, so its maps need not be read."""
     around = grown(own.box(number), own.recipe.reach(len(own.shape)), own.shape)
     counts: Record = {}
-    for near in (number, *own.grid.touching(around)):
+    for near in (number, *own.grid.overlapping(around)):
         for name, count in own.job.load(own.counted_in, near).items():
             key = name.removeprefix("levels.")
             counts[key] = counts.get(key, 0) + count
