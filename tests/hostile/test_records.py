@@ -364,13 +364,15 @@ def test_damaged_files_of_blocks_are_refused(name: str, tmp_path: Path) -> None:
         path.write_bytes(content[: rng.choice([len(content), rng.randrange(len(content))])])
         with suppress(UserError):
             read()
+    path.unlink()
     for damage in DAMAGE.values():
-        path.unlink()
         damage(path)
         with pytest.raises(UserError):
             read()
-        path.rmdir() if path.is_dir() else None
-        path.write_bytes(b"")
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
 
 
 def test_an_index_that_promises_too_much_is_refused(tmp_path: Path) -> None:

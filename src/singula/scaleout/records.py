@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from lzma import LZMAError
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -36,7 +37,7 @@ _KIND = re.compile(r"[<>|=][biufcUS]\d{1,6}")
 _DAMAGE = (
     ValueError, LookupError, EOFError, TypeError, AttributeError, OSError, MemoryError,
     OverflowError, NotImplementedError, RuntimeError, SyntaxError, BadZipFile, LZMAError,
-    struct.error, zlib.error,
+    struct.error, zlib.error, TokenError,
 )  # fmt: skip
 _MAX_CACHED = 8  # files: those of a block and its neighbors along each axis
 

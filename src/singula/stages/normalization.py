@@ -112,7 +112,7 @@ def _read(path: Path) -> tuple[float, ...]:
     try:
         values = np.load(path, allow_pickle=False)
         numbers = tuple(float(value) for value in np.ravel(values))
-    except (OSError, EOFError, ValueError, TypeError) as error:
+    except Exception as error:  # NumPy raises errors of many kinds for a damaged header
         raise UserError(
             f"{path}: cannot be read as numbers: {error}",
             "delete the file, or replace it by that of the training",
