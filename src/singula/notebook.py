@@ -190,7 +190,7 @@ def _write_plan(
     from singula.stages.timing import measure_proposal
     from singula.survey import survey_dataset
 
-    survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=ndim, most_files=24)
+    survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=ndim, max_files=24)
     stored = target.with_name(f"{target.stem}_channels")
     proposal = propose(survey, minutes=minutes, stored=stored, measure=measure_proposal)
     proposal = replace(proposal, choices=_answered(proposal, find, classes))

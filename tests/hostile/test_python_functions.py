@@ -973,20 +973,20 @@ TABLE |= {
         "path": Argument(data_folder(folder), PATH),
         "folders": Argument(None, ITEMS.or_none()),
         "ndim": Argument(None, NDIM.or_none()),
-        "most_files": Argument(None, INTEGER.or_none().with_values(zero=0)),
+        "max_files": Argument(None, INTEGER.or_none().with_values(zero=0)),
         "strict": Argument(True, FLAG),
         "machine": Argument(None, OBJECT.or_none()),
     },
     "singula.survey.survey_image": lambda folder: {
         "path": Argument(image_file(folder), PATH),
         "ndim": Argument(2, NDIM),
-        "most_pixels": Argument(100, INTEGER.with_values(zero=0)),
+        "max_pixels": Argument(100, INTEGER.with_values(zero=0)),
         "arrays": Argument(None, OBJECT.or_none()),
     },
     "singula.survey.survey_labels": lambda folder: {
         "path": Argument(image_file(folder), PATH),
         "ndim": Argument(2, NDIM),
-        "most_pixels": Argument(100, INTEGER.with_values(zero=0)),
+        "max_pixels": Argument(100, INTEGER.with_values(zero=0)),
         "arrays": Argument(None, OBJECT.or_none()),
     },
 }

@@ -73,7 +73,7 @@ def made_survey(
                     values.mean(axis=1), values.std(axis=1), 0.0, False, False,
                 )
             )  # fmt: skip
-            here = Objects.nothing(ndim) if number < empty else found
+            here = Objects.empty(ndim) if number < empty else found
             labels.append(
                 LabelFacts(
                     label, shape, "uint16", 2 if classes else 1, foreground, classes, here, False

@@ -167,8 +167,8 @@ def test_a_file_that_exists_is_left_as_it_is(command, data_2d, tmp_path) -> None
     file = tmp_path / "mine.yaml"
     file.write_text("mine")
     assert command("init", data_2d, "-o", file) == 2
-    assert "exists, and is left as it is" in command.err
-    assert "→ choose another name" in command.err
+    assert "already exists" in command.err
+    assert "→ give another name" in command.err
     assert file.read_text() == "mine"
 
 
@@ -176,7 +176,7 @@ def test_a_file_that_exists_is_left_as_it_is(command, data_2d, tmp_path) -> None
     ("arguments", "said"),
     [
         (("{data}", "-o", "{tmp}"), "is a folder"),
-        (("{data}", "-o", "{tmp}/config.txt"), "does not end in .yaml"),
+        (("{data}", "-o", "{tmp}/config.txt"), "ends in .yaml"),
         (("{tmp}/nowhere", "-o", "{tmp}/a.yaml"), "no such folder"),
         (("{tmp}", "-o", "{tmp}/a.yaml"), "is empty"),
         (("{data}/train/x", "-o", "{tmp}/a.yaml"), "images without labels"),
@@ -195,7 +195,7 @@ def test_labels_without_objects_are_refused(command, tmp_path) -> None:
     for kind in ("x", "y"):
         write_tiff(tmp_path / "set" / "train" / kind / "a.tif", np.zeros((20, 20), np.uint8), "YX")
     assert command("init", tmp_path / "set", "-o", tmp_path / "a.yaml") == 2
-    assert "hold no object" in command.err
+    assert "have no objects" in command.err
     assert not (tmp_path / "a.yaml").exists()
 
 
@@ -219,7 +219,7 @@ def test_masks_are_not_taken_for_instances_in_silence(command, data_2d, tmp_path
     assert command("init", data, "-o", tmp_path / "b.yaml") == 0, command.err
     assert "masks instead of ids" in command.out
     assert "--fix" in command.out
-    assert "singula init on that copy" in command.out
+    assert "singula init on the corrected copy" in command.out
 
 
 @pytest.mark.parametrize("minutes", ["nan", "1e400", "-1"])

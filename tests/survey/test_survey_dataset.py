@@ -190,7 +190,7 @@ def test_large_images_are_sampled(tmp_path: Path) -> None:
     whole = image(0, (300, 900))
     path = tmp_path / "a.tif"
     put(path, whole)
-    some, every = survey_image(path, 2, most_pixels=20_000), survey_image(path, 2)
+    some, every = survey_image(path, 2, max_pixels=20_000), survey_image(path, 2)
     assert some.sampled
     assert not every.sampled
     assert some.shape == every.shape == (300, 900)
@@ -206,7 +206,7 @@ def test_saturation_counts_the_end_of_the_type_or_of_a_camera(tmp_path: Path) ->
     put(tmp_path / "a.tif", array)
     assert survey_image(tmp_path / "a.tif", 2).saturated == 0
     put(tmp_path / "a.tif", np.full((4, 4), 9, np.uint8))
-    assert survey_image(tmp_path / "a.tif", 2).constant
+    assert survey_image(tmp_path / "a.tif", 2).is_constant
 
 
 def test_truth_values_are_surveyed_as_numbers(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_truth_values_are_surveyed_as_numbers(tmp_path: Path) -> None:
 
 def test_only_so_many_files_are_looked_into(tmp_path: Path) -> None:
     pairs_in(tmp_path / "train", "x", "y", count=7)
-    survey = survey_dataset(tmp_path, most_files=3, machine=MACHINE)
+    survey = survey_dataset(tmp_path, max_files=3, machine=MACHINE)
     (part,) = survey.parts
     assert (len(part.pairs), len(part.shapes), len(part.images), len(part.labels)) == (7, 7, 3, 3)
 
@@ -238,21 +238,24 @@ def test_problems_are_gathered_where_that_is_wanted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "code"),
     [
-        (lambda d: None, "is empty"),
-        (lambda d: (d / "note.txt").write_text("x"), "holds no image"),
-        (lambda d: put(d / "a.tif", image()), "images without labels"),
-        (lambda d: put(d / "train" / "x" / "a.tif", image()), "images without labels"),
-        (lambda d: put(d / "train" / "y" / "a.tif", labels()), "no images and labels"),
-        (lambda d: pairs_in(d / "test", "x", "y"), "nothing to train on"),
-        (lambda d: [(d / n).mkdir() for n in ("one", "two")], "no images and labels"),
+        (lambda d: None, "data.empty_folder"),
+        (lambda d: (d / "note.txt").write_text("x"), "data.no_images"),
+        (lambda d: put(d / "a.tif", image()), "data.no_labels"),
+        (lambda d: put(d / "train" / "x" / "a.tif", image()), "data.no_labels"),
+        (lambda d: put(d / "train" / "y" / "a.tif", labels()), "data.unknown_layout"),
+        (lambda d: pairs_in(d / "test", "x", "y"), "data.no_training_data"),
+        (lambda d: [(d / n).mkdir() for n in ("one", "two")], "data.unknown_layout"),
     ],
 )  # fmt: skip
-def test_what_is_no_data_set_is_refused_with_a_remedy(tmp_path: Path, make, said: str) -> None:
+def test_folders_without_a_data_set_are_rejected_with_a_remedy(
+    tmp_path: Path, make, code: str
+) -> None:
     make(tmp_path)
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError) as caught:
         survey_dataset(tmp_path, machine=MACHINE)
+    assert caught.value.code == code
     assert caught.value.hint
 
 

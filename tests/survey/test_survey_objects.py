@@ -113,5 +113,5 @@ def test_no_instance_and_one_that_fills_the_image() -> None:
 
 
 def test_classes_of_another_shape_are_refused() -> None:
-    with pytest.raises(UserError, match="classes have the shape"):
+    with pytest.raises(UserError, match="classes: got shape"):
         survey_objects(np.ones((3, 3), np.uint8), np.ones((3, 4), np.uint8))

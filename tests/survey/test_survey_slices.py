@@ -79,5 +79,5 @@ def test_sections_and_optical_slices_are_told_apart(tmp_path) -> None:
     assert facts[0].slice_change > 0.15 > 0.06 > facts[1].slice_change
     assert facts[0].slice_shift >= 2 > 1 > facts[1].slice_shift
     # Reading crops of a large volume gives the same facts.
-    some = survey_image(tmp_path / "sections.tif", 3, most_pixels=5000)
+    some = survey_image(tmp_path / "sections.tif", 3, max_pixels=5000)
     assert some.slice_shift == facts[0].slice_shift

@@ -195,7 +195,7 @@ def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:
     from singula.stages.timing import measure_proposal
 
     # The name of a data set is only for messages where its parts are known.
-    survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=answers.ndim, most_files=24)
+    survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=answers.ndim, max_files=24)
     notes: list[str] = []
     channels = None if answers.find == AUTO else Choice(_CHANNELS, answers.find, FIND[answers.find])
     if any(part.flat for part in survey.parts):

@@ -1,4 +1,4 @@
-"""From facts about a data set to a configuration that trains on it, with its reasons."""
+"""Choice of a configuration from the measurements of a data set, with reasons."""
 
 from __future__ import annotations
 

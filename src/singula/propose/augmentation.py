@@ -1,4 +1,4 @@
-"""Choices of stronger augmentation for little data and for uneven, shifted or lost slices."""
+"""Choice of augmentation for little data and for uneven, shifted or lost slices."""
 
 from __future__ import annotations
 
@@ -17,18 +17,26 @@ _SHIFTED = 1.5  # pixels
 
 
 def is_little(part: PartFacts, sizes: Sizes) -> bool:
-    """Return True if the network could memorize the few training data."""
+    """Return True if there are so few training data that the network could memorize them.
+
+    Parameters
+    ----------
+    part : PartFacts
+        Measurements of the training data.
+    sizes : Sizes
+        Statistics of the training instances.
+    """
     return len(part.pairs) < _FEW_IMAGES and sizes.count < _FEW_OBJECTS
 
 
 def little_data(part: PartFacts, sizes: Sizes) -> list[Choice]:
     """Choose elastic deformation, zoom, blur and noise for few volumes."""
     if sizes.ndim == 2 or not is_little(part, sizes):
-        return []  # images get all of these anyway
+        return []  # images always get these
     why = f"{counted(len(part.pairs), 'volume')} with {counted(sizes.count, 'object')}: little data"
     return [
         Choice("AUGMENTOR.ELASTIC", True, f"{why}; small deformations"),
-        Choice("AUGMENTOR.ZOOM", True, f"{why}; sizes vary more than these show"),
+        Choice("AUGMENTOR.ZOOM", True, f"{why}; sizes vary more than in these data"),
         Choice("AUGMENTOR.ZOOM_RANGE", (0.8, 1.25)),
         Choice("AUGMENTOR.G_BLUR", True, f"{why}; simulates images out of focus"),
         Choice("AUGMENTOR.G_SIGMA", (0.5, 1.5), note="pixels"),
@@ -48,7 +56,7 @@ def is_uneven(part: PartFacts) -> bool:
 
 
 def uneven_slices(part: PartFacts) -> list[Choice]:
-    """Choose brightness and contrast per slice where slices of the data differ."""
+    """Choose brightness and contrast per slice if the slices of the data differ."""
     if not is_uneven(part):
         return []
     why = f"brightness differs by {slice_change(part):.0%} of the contrast between slices"
@@ -59,7 +67,7 @@ def uneven_slices(part: PartFacts) -> list[Choice]:
 
 
 def shifted_slices(part: PartFacts) -> list[Choice]:
-    """Choose shifts between slices where slices of the data are not aligned."""
+    """Choose shifts between slices if the slices of the data are not aligned."""
     shift = float(np.median([image.slice_shift for image in part.images]))
     if shift < _SHIFTED:
         return []
@@ -72,7 +80,7 @@ def shifted_slices(part: PartFacts) -> list[Choice]:
 
 
 def lost_slices(part: PartFacts) -> list[Choice]:
-    """Choose blackened bands where slices of the data are lost."""
+    """Choose black bands if slices of the data are lost."""
     lost = max(image.lost_slices for image in part.images)
     if not lost:
         return []
@@ -81,5 +89,5 @@ def lost_slices(part: PartFacts) -> list[Choice]:
 
 
 def slice_changes(part: PartFacts) -> list[Choice]:
-    """Choose every augmentation that follows from differences between slices."""
+    """Choose all augmentations that depend on differences between slices."""
     return [*uneven_slices(part), *shifted_slices(part), *lost_slices(part)]

@@ -1,4 +1,4 @@
-"""A value with its reason."""
+"""Value of a configuration key with its reason."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Choice:
     Parameters
     ----------
     key : str
-        Dotted name.
+        Dotted name of the key.
     value : bool, int, float, str, list or tuple
-        As in the file.
+        Value of the key.
     why : str
-        The reason, as printed; empty for what is always so.
+        Reason that is printed; empty if the value does not depend on the data.
     note : str
-        What the key means, as a comment in the file, in place of the reason.
+        Meaning of the key; the comment in the file, instead of the reason.
     """
 
     key: str
@@ -29,17 +29,17 @@ class Choice:
 
     @property
     def comment(self) -> str:
-        """What stands beside the value in the file."""
+        """Comment after the value in the file."""
         return self.note or self.why
 
     @property
     def text(self) -> str:
-        """The value as the file spells it."""
+        """Value as YAML."""
         return spell(self.value)
 
 
 def spell(value: Any) -> str:
-    """Write a value as YAML on one line; tuples as the format writes them."""
+    """Return a value as YAML on one line; tuples are written in parentheses."""
     if isinstance(value, str):
         return value if value and all(c.isalnum() or c in "_" for c in value) else _quoted(value)
     if isinstance(value, list):
@@ -48,13 +48,13 @@ def spell(value: Any) -> str:
         inner = ", ".join(spell(part) for part in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if isinstance(value, float):
-        # YAML 1.1 takes 1e-05 for a word.
+        # YAML 1.1 reads 1e-05 as a string.
         text = f"{value:.12g}"
         return text.replace("e", ".0e") if "e" in text and "." not in text else text
     return str(value)
 
 
 def _quoted(text: str) -> str:
-    """Quote text in YAML's single quotes, where only these need to be doubled."""
+    """Return text in single quotes; YAML needs only the quotes in the text doubled."""
     doubled = text.replace("'", "''")
     return f"'{doubled}'"

@@ -1,4 +1,4 @@
-"""Choices of where data lie, which validate and which are tested."""
+"""Choice of the folders for training, validation and test."""
 
 from __future__ import annotations
 
@@ -8,71 +8,82 @@ from singula.propose.choice import Choice
 from singula.survey import PartFacts, Survey
 from singula.words import counted
 
-_HELD = 0.1
+_VALIDATION_FRACTION = 0.1
 
 
 def held_fraction(survey: Survey) -> float:
-    """Fraction of the training images that validates: whole images where there are two."""
+    """Return the fraction of the training images that is used for validation.
+
+    Whole images are used if there are at least two.
+    """
     part = survey.part("train")
     if part is None or validation(survey) is not None:
         return 0.0
     count = len(part.pairs)
     if count < 2:
         return 0.2
-    # One more where a tenth is one or two: they choose the best epoch.
-    held = max(1, round(_HELD * count)) + (10 <= count < 30)
-    return held / count
+    # One or two images are too few to choose the best epoch, so one more is used.
+    n_images = max(1, round(_VALIDATION_FRACTION * count)) + (10 <= count < 30)
+    return n_images / count
 
 
 def validation(survey: Survey) -> PartFacts | None:
-    """The validation data with labels."""
+    """Return the validation data if they have labels, else None."""
     part = survey.part("val")
     return part if part is not None and part.label_dir is not None else None
 
 
 def train_folders(survey: Survey, stored: Path) -> list[Choice]:
-    """Training data and where its channels are kept."""
+    """Choose the folders of the training data and of the channels computed from its labels.
+
+    Parameters
+    ----------
+    survey : Survey
+        Measurements of the data set.
+    stored : Path
+        Folder for the channels.
+    """
     part = survey.part("train")
     count = len(part.pairs) if part else 0
     return _folders(part, "TRAIN", stored, f"{counted(count, 'image')} with labels")
 
 
 def _folders(part: PartFacts | None, name: str, stored: Path, why: str) -> list[Choice]:
+    """Choose the folders of a part with labels; `name` is TRAIN, VAL or TEST."""
     if part is None or part.label_dir is None:
         return []
-    keep = stored / name.lower()
+    folder = stored / name.lower()
     return [
         Choice(f"DATA.{name}.PATH", _path(part.image_dir), why),
         Choice(f"DATA.{name}.GT_PATH", _path(part.label_dir)),
         Choice(
             f"DATA.{name}.INSTANCE_CHANNELS_DIR",
-            _path(keep / "x"),
+            _path(folder / "x"),
             note="computed from the labels; the data folder is not changed",
         ),
-        Choice(f"DATA.{name}.INSTANCE_CHANNELS_MASK_DIR", _path(keep / "y")),
+        Choice(f"DATA.{name}.INSTANCE_CHANNELS_MASK_DIR", _path(folder / "y")),
     ]
 
 
 def val_folders(survey: Survey, stored: Path) -> list[Choice]:
-    """Which images choose the best epoch."""
+    """Choose the images that decide on the best epoch; see `train_folders` for the parameters."""
     part, key = validation(survey), "DATA.VAL.FROM_TRAIN"
     if part is not None:
         return [
             Choice(key, False, "there are validation images"),
             *_folders(part, "VAL", stored, f"{counted(len(part.pairs), 'image')} with labels"),
         ]
-    held, train = held_fraction(survey), survey.part("train")
+    fraction, train = held_fraction(survey), survey.part("train")
     count = len(train.pairs) if train else 0
-    why = (
-        f"no validation images: {max(1, round(held * count))} of {counted(count, 'training image')}"
-    )
+    used = max(1, round(fraction * count))
+    why = f"no validation images: {used} of {counted(count, 'training image')}"
     if count < 2:
-        why = f"only one image: {held:.0%} of it is used for validation"
-    return [Choice(key, True, why), Choice("DATA.VAL.SPLIT_TRAIN", round(held, 3))]
+        why = f"only one image: {fraction:.0%} of it is used for validation"
+    return [Choice(key, True, why), Choice("DATA.VAL.SPLIT_TRAIN", round(fraction, 3))]
 
 
 def test_folders(survey: Survey, stored: Path) -> list[Choice]:
-    """Which images are predicted, and scored where there are labels."""
+    """Choose the images of the test; see `train_folders` for the parameters."""
     part, train = survey.part("test"), survey.part("train")
     load, use = "DATA.TEST.LOAD_GT", "DATA.TEST.USE_VAL_AS_TEST"
     if part is not None and part.label_dir is not None:
@@ -95,13 +106,14 @@ def test_folders(survey: Survey, stored: Path) -> list[Choice]:
             ),
             Choice(load, True),
         ]
-    where = _path(train.image_dir) if train is not None else ""
+    folder = _path(train.image_dir) if train is not None else ""
     return [
         Choice(load, False, "no test images: the training image is predicted, not scored"),
         Choice("TEST.EVALUATE", False),
-        Choice("DATA.TEST.PATH", where),
+        Choice("DATA.TEST.PATH", folder),
     ]
 
 
 def _path(path: Path) -> str:
+    """Return an absolute path with forward slashes."""
     return path.absolute().as_posix()

@@ -1,4 +1,4 @@
-"""Choices of what the network sees and is: levels, pooling, patch, batch."""
+"""Choice of levels, pooling, patch size and batch size of the network."""
 
 from __future__ import annotations
 
@@ -12,62 +12,92 @@ from singula.propose.sizes import Sizes
 from singula.survey import Machine, PartFacts, Survey
 from singula.words import counted
 
-_LEAST_SIDE = {2: 128, 3: 64}
-_MOST_SIDE = {2: 512, 3: 192}
-_OBJECTS = {2: 2.5, 3: 2.0}
-"""Large objects that fit into a patch side by side."""
-_MOST_LEVELS = {2: 5, 3: 4}
+_MIN_SIDE = {2: 128, 3: 64}
+_MAX_SIDE = {2: 512, 3: 192}
+_OBJECTS = {2: 2.5, 3: 2.0}  # sides of a large object per side of a patch
+_MAX_LEVELS = {2: 5, 3: 4}
 _PATCH_PIXELS = {("cpu", 2): 1 << 18, ("cpu", 3): 1 << 17, ("gpu", 2): 1 << 18, ("gpu", 3): 1 << 20}
 _STEP_PIXELS = {("cpu", 2): 1 << 17, ("cpu", 3): 1 << 18, ("gpu", 2): 1 << 20, ("gpu", 3): 1 << 21}
-_BYTES_PER_PIXEL = 100  # of training, for each feature map of the finest level
-_ANISOTROPIC = 1.5
+_BYTES_PER_PIXEL = 100  # memory of training per feature map of the finest level
+_ANISOTROPIC = 1.5  # ratio of voxel sizes from which z is downsampled later
 
 
 def kind_of(machine: Machine) -> str:
-    """Either cpu or gpu."""
+    """Return "gpu" if the machine has a GPU, else "cpu"."""
     return "gpu" if machine.gpus else "cpu"
 
 
 def typical_shape(part: PartFacts) -> tuple[int, ...]:
-    """A shape that three quarters of the images hold along each axis."""
+    """Return the 25th percentile of the image shapes along each axis."""
     return tuple(int(side) for side in np.percentile(np.array(part.shapes), 25, axis=0))
 
 
 def pooling(
     sizes: Sizes, shape: Sequence[int], anisotropy: float, machine: Machine
 ) -> tuple[Choice, list[Choice]]:
-    """Feature maps, and in volumes the shrinking along z.
+    """Choose the feature maps, and in volumes the downsampling along z.
 
-    The coarsest level sees large objects as a few pixels; an axis is halved only while something
-    is left of the image.
+    At the coarsest level, large objects are a few pixels wide. There are fewer levels if the images
+    are too small for them.
+
+    Parameters
+    ----------
+    sizes : Sizes
+        Statistics of the training instances.
+    shape : sequence of int
+        Result of `typical_shape`.
+    anisotropy : float
+        Voxel size along z relative to the voxel size in the plane.
+    machine : Machine
+        Machine that trains.
+
+    Returns
+    -------
+    maps : Choice
+        Feature maps per level.
+    z_down : list of Choice
+        Downsampling along z; empty in 2D.
     """
     wanted = 1 + math.floor(math.log2(max(2.0, sizes.side / 3)))
-    levels = min(max(wanted, 3), _MOST_LEVELS[sizes.ndim])
+    levels = min(max(wanted, 3), _MAX_LEVELS[sizes.ndim])
     while levels > 2 and 2 ** (levels - 1) > max(2, min(shape[-2:]) // 4):
         levels -= 1
     width = 32 if machine.gpus else 16
     maps = [width * 2**level for level in range(levels)]
-    why = (
-        f"{levels} levels: large objects ({sizes.side:.0f} pixels) keep a few pixels at the lowest"
+    why = f"{levels} levels: at the last, large objects ({sizes.side:.0f} pixels) have a few pixels"
+    choice = Choice(
+        "MODEL.FEATURE_MAPS", maps, why + ("" if machine.gpus else "; narrow, for a CPU")
     )
-    made = Choice("MODEL.FEATURE_MAPS", maps, why + ("" if machine.gpus else "; narrow, for a CPU"))
     if sizes.ndim == 2:
-        return made, []
+        return choice, []
     steps = z_steps(levels, shape[0], anisotropy)
-    return made, [Choice("MODEL.Z_DOWN", steps, _why_steps(steps, anisotropy, shape[0]))]
+    return choice, [Choice("MODEL.Z_DOWN", steps, _why_steps(steps, anisotropy, shape[0]))]
 
 
 def z_steps(levels: int, depth: int, anisotropy: float) -> list[int]:
-    """Shrinking along z between levels: not while voxels are deeper than wide, nor below 4."""
-    steps, ratio, left = [], anisotropy, depth
+    """Return the downsampling factors along z, 1 or 2 per step between levels.
+
+    z is not downsampled while voxels are deeper than wide, or below 4 slices.
+
+    Parameters
+    ----------
+    levels : int
+        Number of levels.
+    depth : int
+        Number of slices.
+    anisotropy : float
+        Voxel size along z relative to the voxel size in the plane.
+    """
+    steps, ratio, remaining = [], anisotropy, depth
     for _ in range(levels - 1):
-        step = 2 if ratio < _ANISOTROPIC and left >= 8 else 1
+        step = 2 if ratio < _ANISOTROPIC and remaining >= 8 else 1
         steps.append(step)
-        ratio, left = ratio * step / 2, left // step
+        ratio, remaining = ratio * step / 2, remaining // step
     return steps
 
 
 def _why_steps(steps: Sequence[int], anisotropy: float, depth: int) -> str:
+    """Return the reason for the downsampling along z."""
     if anisotropy >= _ANISOTROPIC:
         later = "z is downsampled later" if 2 in steps else "z is never downsampled"
         return f"voxels are {anisotropy:.3g} times deeper than wide: {later}"
@@ -79,31 +109,35 @@ def _why_steps(steps: Sequence[int], anisotropy: float, depth: int) -> str:
 def patch(
     survey: Survey, sizes: Sizes, shape: Sequence[int], steps: Sequence[Sequence[int]]
 ) -> Choice:
-    """What the network sees at once.
+    """Choose the patch size.
 
     Parameters
     ----------
+    survey : Survey
+        Measurements of the data set.
+    sizes : Sizes
+        Statistics of the training instances.
     shape : sequence of int
-        What most images hold.
+        Result of `typical_shape`.
     steps : sequence of sequence of int
-        Pooling per axis, level by level.
+        Pooling factors per axis, for each step between levels.
     """
     ndim = survey.ndim
     multiple = [math.prod(along) for along in zip(*steps, strict=True)]
     scale = [survey.anisotropy, 1.0, 1.0][-ndim:]
-    wanted = max(_LEAST_SIDE[ndim], min(_OBJECTS[ndim] * sizes.side, _MOST_SIDE[ndim]))
-    most = _PATCH_PIXELS[kind_of(survey.machine), ndim]
-    # Sides in the plane agree, so that patches can be turned.
+    wanted = max(_MIN_SIDE[ndim], min(_OBJECTS[ndim] * sizes.side, _MAX_SIDE[ndim]))
+    max_pixels = _PATCH_PIXELS[kind_of(survey.machine), ndim]
+    # Patches are square in the plane, so that augmentation can rotate them.
     plane = min(wanted, *shape[-2:])
     sides = [0] * ndim
     while True:
         for axis in range(ndim):
-            room = plane if axis >= ndim - 2 else min(plane / scale[axis], shape[axis])
+            target = plane if axis >= ndim - 2 else min(plane / scale[axis], shape[axis])
             flat = ndim == 3 and axis == 0 and scale[0] >= _ANISOTROPIC
             grid = multiple[axis] if flat else max(multiple[axis], 16)
-            sides[axis] = _fit(room, shape[axis], grid, multiple[axis])
+            sides[axis] = _fit(target, shape[axis], grid, multiple[axis])
         smallest = max(multiple[-2:])
-        if math.prod(sides) <= most or plane <= smallest:
+        if math.prod(sides) <= max_pixels or plane <= smallest:
             break
         plane *= 0.9
     value = (*sides, survey.channels)
@@ -117,9 +151,9 @@ def patch(
     )
 
 
-def _fit(room: float, size: int, grid: int, multiple: int) -> int:
-    """A side near `room` on a coarse grid, inside the image where a multiple is."""
-    side = max(1, round(room / grid)) * grid
+def _fit(target: float, size: int, grid: int, multiple: int) -> int:
+    """Return a side near `target` on a coarse grid, within the image if a multiple fits."""
+    side = max(1, round(target / grid)) * grid
     while side > size and side > grid:
         side -= grid
     if side > size:
@@ -128,32 +162,47 @@ def _fit(room: float, size: int, grid: int, multiple: int) -> int:
 
 
 def _times(shape: Sequence[int]) -> str:
+    """Return a minimum shape as text."""
     return "×".join(map(str, shape)) + " or larger"
 
 
 def mirror() -> Choice:
-    """What to do with images smaller than a patch."""
+    """Choose to mirror images that are smaller than a patch."""
     return Choice(
         "DATA.REFLECT_TO_COMPLETE_SHAPE", True, note="images smaller than a patch are mirrored"
     )
 
 
 def batch(survey: Survey, patch_size: Sequence[int], width: int, patches: int) -> Choice:
-    """Patches per step: enough for steady gradients, within memory."""
+    """Choose the batch size: large enough for stable gradients, within memory.
+
+    Parameters
+    ----------
+    survey : Survey
+        Measurements of the data set.
+    patch_size : sequence of int
+        Sides of a patch and its channels.
+    width : int
+        Feature maps of the finest level.
+    patches : int
+        Number of patches that cover the training images.
+    """
     kind, pixels = kind_of(survey.machine), math.prod(patch_size[:-1])
     wanted = _STEP_PIXELS[kind, survey.ndim] / pixels
     memory = survey.machine.gpu_memory if survey.machine.gpus else survey.machine.memory
-    held = memory / 2 / (pixels * width * _BYTES_PER_PIXEL)
-    number = int(max(1, min(max(2, min(round(wanted), 32)), held, max(2, patches // 2))))
+    max_patches = memory / 2 / (pixels * width * _BYTES_PER_PIXEL)
+    number = int(max(1, min(max(2, min(round(wanted), 32)), max_patches, max(2, patches // 2))))
     why = f"{number * pixels / 1e6:.2f} million pixels per step on a {kind.upper()}"
-    if number > held - 1:
-        why = f"memory ({memory / 2**30:.0f} GiB) does not hold more"
+    if number > max_patches - 1:
+        why = f"memory ({memory / 2**30:.0f} GiB) is too small for more"
     return Choice("TRAIN.BATCH_SIZE", number, why)
 
 
 def padding(patch_size: Sequence[int]) -> Choice:
-    """Rim of the tiles that is seen and not kept."""
-    rim = tuple(side // 8 for side in patch_size[:-1])
+    """Choose the padding of the tiles of the test: context that is predicted and discarded."""
+    width = tuple(side // 8 for side in patch_size[:-1])
     return Choice(
-        "DATA.TEST.PADDING", rim, "an eighth of a patch is predicted as context, which avoids seams"
+        "DATA.TEST.PADDING",
+        width,
+        "an eighth of a patch is predicted as context, which avoids seams",
     )

@@ -1,4 +1,4 @@
-"""Choices that follow from the instances: channels, contour, decoding."""
+"""Choice of channels, contour and decoding from the instances."""
 
 from __future__ import annotations
 
@@ -11,17 +11,26 @@ from singula.words import counted
 
 _SEG = "PROBLEM.INSTANCE_SEG"
 _MANY_LOST = 0.02
-_MOST_LOST = 0.3
+_MAX_LOST = 0.3
 _ROUND = 0.85
 _CROWDED = 0.25
+# Pixels of a long training. On `dsb2018`, the best contour threshold was 0.2 after 8e7 pixels and
+# 0.1 after 1.1e9 pixels.
 _LONG = 4e8
-"""Pixels of a long training; after 1.1e9 of them 0.1 was best on `dsb2018`, after 8e7 0.2."""
 
 
 def channels(sizes: Sizes, machine: Machine) -> Choice:
-    """What the network learns."""
+    """Choose the channels that the network learns.
+
+    Parameters
+    ----------
+    sizes : Sizes
+        Statistics of the training instances.
+    machine : Machine
+        Machine that trains.
+    """
     key, touch = f"{_SEG}.DATA_CHANNELS", f"{sizes.touching:.0%} of the objects touch others"
-    if sizes.lost > _MOST_LOST and sizes.compact >= _ROUND:
+    if sizes.lost > _MAX_LOST and sizes.compact >= _ROUND:
         return Choice(
             key, "BP", f"{sizes.lost:.0%} of the objects consist of contour only: each gets a point"
         )
@@ -33,15 +42,23 @@ def channels(sizes: Sizes, machine: Machine) -> Choice:
 
 
 def weights(used: Sequence[str], classes: int) -> Choice:
-    """Weight of each channel in the loss, and of the class head."""
-    # Depths in pixels are larger than what else is learned.
+    """Choose the weights of the channels and of the class head in the loss.
+
+    Parameters
+    ----------
+    used : sequence of str
+        Codes of the channels.
+    classes : int
+        Number of classes with the background.
+    """
+    # Distances in pixels are larger than the values of the other channels.
     values = tuple(0.1 if code == "D" else 1 for code in used) + ((0.5,) if classes > 2 else ())
     note = "one per channel" + (", then the class head" if classes > 2 else "")
     return Choice(f"{_SEG}.DATA_CHANNEL_WEIGHTS", values, note=note)
 
 
 def contour(sizes: Sizes, used: Sequence[str]) -> Choice:
-    """Where the contour lies."""
+    """Choose the position of the contour; see `thresholds` for the parameters."""
     key = f"{_SEG}.DATA_CONTOUR_MODE"
     if "P" in used or sizes.lost > _MANY_LOST:
         return Choice(
@@ -49,7 +66,7 @@ def contour(sizes: Sizes, used: Sequence[str]) -> Choice:
             "outer",
             f"{sizes.lost:.1%} of the objects are too thin to have pixels inside their contour",
         )
-    # An object that fills the image is nowhere near an outside: its box says how wide it is.
+    # The radius of an object that fills the image is too large, so the box limits the width.
     across = min(2 * sizes.radius, *sizes.typical)
     return Choice(
         key, "thick", f"objects are thick enough, {counted(round(across), 'pixel')} across"
@@ -57,7 +74,7 @@ def contour(sizes: Sizes, used: Sequence[str]) -> Choice:
 
 
 def points(sizes: Sizes) -> Choice:
-    """Radius of the points of channel P."""
+    """Choose the radius of the points of channel P."""
     radius = max(1, min(3, round(sizes.thin / 2)))
     return Choice(
         f"{_SEG}.POINT_RADIUS", radius, f"thin objects have a radius of {sizes.thin:.1f} pixels"
@@ -65,66 +82,70 @@ def points(sizes: Sizes) -> Choice:
 
 
 def growth() -> Choice:
-    """Whether instances cover their contour."""
+    """Choose to include the contour in the instances."""
     return Choice(f"{_SEG}.GROW_INTO_CONTOUR", True, note="instances include their contour")
 
 
 def thresholds(
     sizes: Sizes, used: Sequence[str], spacing: tuple[float, ...] | None, pixels: float
 ) -> list[Choice]:
-    """Numbers for the watershed, which suit every image alike.
+    """Choose the thresholds of the watershed, the same for all images.
 
     Parameters
     ----------
+    sizes : Sizes
+        Statistics of the training instances.
+    used : sequence of str
+        Codes of the channels.
     spacing : tuple of float, optional
-        Size of a pixel, in whose unit the depth is.
+        Voxel size; distances are in its unit.
     pixels : float
-        Those that the network will have learned from, counted each time.
+        Number of pixels that the network trains on, over all epochs.
     """
     why = "fixed thresholds separate touching objects better than automatic ones"
-    made = [
+    choices = [
         Choice(f"{_SEG}.DATA_MW_TH_TYPE", "manual", why),
         Choice(f"{_SEG}.DATA_MW_TH_BINARY_MASK", 0.5, note="seeds: B above this"),
     ]
     if "C" in used:
-        made.append(_contour_threshold(sizes, pixels))
+        choices.append(_contour_threshold(sizes, pixels))
     if "P" in used:
-        made.append(Choice(f"{_SEG}.DATA_MW_TH_POINTS", 0.5, note="seeds: P above this"))
+        choices.append(Choice(f"{_SEG}.DATA_MW_TH_POINTS", 0.5, note="seeds: P above this"))
     if "D" in used:
-        deep = round(max(1.0, sizes.thin / 5) * (min(spacing[-2:]) if spacing else 1.0), 6)
-        made.append(
+        depth = round(max(1.0, sizes.thin / 5) * (min(spacing[-2:]) if spacing else 1.0), 6)
+        choices.append(
             Choice(
                 f"{_SEG}.DATA_MW_TH_DISTANCE",
-                deep,
+                depth,
                 f"seeds: D above this; thin objects are {sizes.thin:.1f} pixels deep",
             )
         )
     grow = "instances grow where M is above this"
     if "M" not in used:
         grow = "no effect with GROW_INTO_CONTOUR; else instances grow where B is above this"
-    return [*made, Choice(f"{_SEG}.DATA_MW_TH_FOREGROUND", 0.3, note=grow)]
+    return [*choices, Choice(f"{_SEG}.DATA_MW_TH_FOREGROUND", 0.3, note=grow)]
 
 
 def _contour_threshold(sizes: Sizes, pixels: float) -> Choice:
-    """Below what chance of contour a seed may be.
+    """Choose the probability of contour below which pixels are seeds.
 
-    A network that has learned little sees some contour everywhere, and seeds fall into pieces. In
-    volumes blur along z leaves bridges between neighbors, which are eroded instead; where few
-    objects touch, there is little to separate.
+    After short training, the network predicts some contour everywhere, so that a low threshold
+    would split seeds. In volumes, the blur along z joins neighbors; erosion of the seeds separates
+    them. If few objects touch, the threshold can be higher.
     """
     key = f"{_SEG}.DATA_MW_TH_CONTOUR"
     if sizes.ndim == 3 and pixels < _LONG and sizes.touching < _CROWDED:
         why = f"seeds: C below this; only {sizes.touching:.0%} of the objects touch others, and "
         return Choice(key, 0.3, why + "0.2 would break objects after short training")
     if sizes.ndim == 3:
-        return Choice(key, 0.2, "seeds: C below this; erosion separates what still touches")
+        return Choice(key, 0.2, "seeds: C below this; erosion separates seeds that still touch")
     if pixels < _LONG:
         return Choice(key, 0.2, "seeds: C below this; 0.1 would break objects after short training")
     return Choice(key, 0.1, "seeds: C below this; separates most after long training")
 
 
 def seeds(sizes: Sizes, used: Sequence[str]) -> list[Choice]:
-    """Erosion of the seeds in volumes, whose blur along z joins them."""
+    """Choose the erosion of seeds in volumes, where blur along z joins seeds."""
     radius = min(2, int(sizes.thin / 3))
     if sizes.ndim == 2 or radius < 1 or "C" not in used:
         return []
@@ -139,8 +160,8 @@ def seeds(sizes: Sizes, used: Sequence[str]) -> list[Choice]:
 
 
 def small(sizes: Sizes) -> list[Choice]:
-    """Sizes below which an instance is removed: anywhere, and at the border of the image."""
-    made = [
+    """Choose the sizes below which instances are removed, everywhere and at the image border."""
+    choices = [
         Choice(
             f"{_SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE",
             int(sizes.least),
@@ -148,17 +169,17 @@ def small(sizes: Sizes) -> list[Choice]:
         )
     ]
     if sizes.cut:
-        left = "half of each is left on average"
+        cut_note = "half of each is left on average"
         if sizes.least_cut < sizes.least / 2:
-            left = "80% of these have at least this many left"
+            cut_note = "80% of these have at least this many left"
         objects = counted(sizes.count, "object")
-        why = f"pixels; the border cuts {sizes.cut} of {objects}, and {left}"
-        made.append(Choice(f"{_SEG}.REMOVE_SMALL_OBJ_AT_BORDER", int(sizes.least_cut), why))
-    return made
+        why = f"pixels; the border cuts {sizes.cut} of {objects}, and {cut_note}"
+        choices.append(Choice(f"{_SEG}.REMOVE_SMALL_OBJ_AT_BORDER", int(sizes.least_cut), why))
+    return choices
 
 
 def dimensions(survey: Survey) -> Choice:
-    """Images or volumes."""
+    """Choose between 2D and 3D."""
     shape = survey.images[0].shape
     axes = "y, x" if survey.ndim == 2 else "z, y, x"
     return Choice("PROBLEM.NDIM", f"{survey.ndim}D", f"the files are ({axes}), for example {shape}")

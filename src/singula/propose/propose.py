@@ -1,4 +1,4 @@
-"""All rules in order, and the file that they make."""
+"""Choice of all keys of a configuration, and its text."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from singula.survey import PartFacts, Survey
 from singula.training.speed import TrainingSpeed
 from singula.words import command, counted
 
-MINUTES = 30.0
-"""What a training may take where nothing else is said."""
+MINUTES = 30.0  # default duration of a training
 _COMMENT_COLUMN = 40
 _SECTIONS = ("SYSTEM", "PROBLEM", "DATA", "AUGMENTOR", "MODEL", "LOSS", "TRAIN", "TEST")
 _DATA_ORDER = (
@@ -37,11 +36,11 @@ class Proposal:
     Parameters
     ----------
     choices : tuple of Choice
-        In the order of the file.
+        Keys in the order of the file.
     minutes : float
-        What the training is meant to take.
+        Intended duration of the training in minutes.
     summary : str
-        What the data set is, in a line or two.
+        Description of the data set in one or two lines.
     speed : TrainingSpeed, optional
         Measured speed that decided the number of epochs; None for an assumed one.
     """
@@ -53,11 +52,11 @@ class Proposal:
 
     @property
     def reasons(self) -> list[tuple[str, str, str]]:
-        """Key, value and reason of every choice that has one."""
+        """Key, value and reason of every choice with a reason."""
         return [(choice.key, choice.text, choice.why) for choice in self.choices if choice.why]
 
     def __getitem__(self, key: str) -> object:
-        """Value of a dotted key; KeyError where nothing was chosen."""
+        """Return the value of a dotted key; raise KeyError if it was not chosen."""
         for choice in self.choices:
             if choice.key == key:
                 return choice.value
@@ -65,22 +64,22 @@ class Proposal:
 
     @property
     def yaml(self) -> str:
-        """The file: every choice with its comment."""
-        lines = ["# Written by `singula init` after a look at the data:"]
+        """Text of the file, every key with its comment."""
+        lines = ["# Written by `singula init` from this data set:"]
         lines += [f"#   {line}" for line in self.summary.splitlines()]
-        lines.append("# Change what you like; then:")
+        lines.append("# Edit the values if needed; then:")
         lines.append("#   singula run --config FILE --result_dir results")
-        seen: list[str] = []
+        current: list[str] = []
         for choice in self.choices:
             *sections, last = choice.key.split(".")
-            same = 0
-            while same < min(len(seen), len(sections)) and seen[same] == sections[same]:
-                same += 1
-            if same == 0:
+            common = 0
+            while common < min(len(current), len(sections)) and current[common] == sections[common]:
+                common += 1
+            if common == 0:
                 lines.append("")
-            for depth in range(same, len(sections)):
+            for depth in range(common, len(sections)):
                 lines.append(f"{'  ' * depth}{sections[depth]}:")
-            seen = sections
+            current = sections
             text = f"{'  ' * len(sections)}{last}: {choice.text}"
             if choice.comment:
                 text = f"{text:<{_COMMENT_COLUMN}}  # {choice.comment}"
@@ -99,20 +98,22 @@ def propose(
     channels: Choice | None = None,
     measure: Measure | None = None,
 ) -> Proposal:
-    """Choose a configuration that trains on this data as it is.
+    """Choose a configuration for a data set.
 
     Parameters
     ----------
     survey : Survey
+        Measurements of the data set.
     minutes : float
-        What the training may take on this machine.
+        Maximum duration of the training on this machine, in minutes.
     stored : Path, optional
-        Where channels made from the labels are kept; by default ``channels`` here.
+        Folder for the channels computed from the labels; by default, ``channels`` in the current
+        folder.
     channels : Choice, optional
-        What the network learns, where that was decided otherwise.
+        Channels that the network learns; by default, chosen from the data.
     measure : callable, optional
-        Times a training step of a first proposal, and returns None if it cannot; see
-        `singula.stages.timing.measure_proposal`. Without it, a speed is assumed.
+        Time a training step of a first proposal, or return None if this is not possible; see
+        `singula.stages.timing.measure_proposal`. By default, a speed is assumed.
 
     Returns
     -------
@@ -120,8 +121,10 @@ def propose(
 
     Raises
     ------
-    TypeError, UserError
-        Wrong arguments; nothing to learn: no training labels, or no object in them.
+    TypeError
+        An argument has a wrong type.
+    UserError
+        ``init.no_labels``: no training labels. ``init.no_objects``: no object in them.
         ``init.implausible_labels``: most training labels do not show the objects.
     """
     survey = instance(survey, "survey", Survey)
@@ -135,7 +138,7 @@ def propose(
     if train is None or not train.labels:
         raise UserError(
             f"{survey.root}: no labels to train on",
-            "give labels for the training images",
+            "add a label image for each training image",
             "init.no_labels",
         )
     _check_labels(survey, train)
@@ -143,7 +146,7 @@ def propose(
     speed = None if measure is None else measure(survey, first)
     if speed is None:
         return first
-    # Network, patch and batch do not depend on the speed, so it applies to them again.
+    # The measured speed stays valid, because network, patch and batch do not depend on it.
     return _propose(survey, train, minutes, stored, channels, speed)
 
 
@@ -155,6 +158,7 @@ def _propose(
     channels: Choice | None,
     speed: TrainingSpeed | None,
 ) -> Proposal:
+    """Choose a configuration for a given or an assumed speed; see `propose`."""
     stored = Path("channels") if stored is None else stored
     sizes = Sizes.of(survey)
     learning, pixels = _learning(survey, sizes, train, minutes, speed)
@@ -165,9 +169,9 @@ def _propose(
         objects.dimensions(survey),
         *_instances(survey, sizes, pixels, channels or objects.channels(sizes, survey.machine)),
         *learning,
-        *images.normalisation(survey, train),
+        *images.normalization(survey, train),
         *images.external_files(survey),
-        *images.colours(survey),
+        *images.colors(survey),
         *folders.train_folders(survey, stored),
         images.in_memory(survey, train),
         *folders.val_folders(survey, stored),
@@ -180,20 +184,33 @@ def _propose(
 
 
 def _check_labels(survey: Survey, train: PartFacts) -> None:
-    """Refuse a data set if most training labels do not show the objects."""
+    """Raise an error if most training labels do not show the objects."""
     doubtful = [labels for labels in train.labels if labels.suspicion]
     if 2 * len(doubtful) <= len(train.labels):
         return
     raise UserError(
-        f"{doubtful[0].path}: {doubtful[0].suspicion}; the objects are hidden in "
+        f"{doubtful[0].path}: {doubtful[0].suspicion}; no objects could be recognized in "
         f"{len(doubtful)} of {counted(len(train.labels), 'training label image')}",
-        f"run {command('check', survey.root)} to see what is wrong; with --fix FOLDER it writes a "
-        "corrected copy where that is safe. Then start from that copy",
+        f"run {command('check', survey.root)} to list the problems; with --fix FOLDER it writes a "
+        "corrected copy if that is safe. Then run init on this copy",
         "init.implausible_labels",
     )
 
 
 def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> list[Choice]:
+    """Choose the keys of channels and decoding.
+
+    Parameters
+    ----------
+    survey : Survey
+        Measurements of the data set.
+    sizes : Sizes
+        Statistics of the training instances.
+    pixels : float
+        Number of pixels that the network trains on, over all epochs.
+    used : Choice
+        Channels that the network learns.
+    """
     codes = parse_channels(str(used.value))
     chosen = [
         used,
@@ -205,7 +222,7 @@ def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> lis
         *objects.seeds(sizes, codes),
         *objects.small(sizes),
     ]
-    note = "tuned values precede these; those that you change are yours"
+    note = "tuned values replace these, except values that you change"
     marked = marks({choice.key: choice.value for choice in chosen})
     return [*chosen, Choice(GENERATED, marked, note=note)]
 
@@ -213,23 +230,23 @@ def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> lis
 def _learning(
     survey: Survey, sizes: Sizes, train: PartFacts, minutes: float, speed: TrainingSpeed | None
 ) -> tuple[list[Choice], float]:
-    """Network, patch and schedule, which depend on each other; and pixels learned from in all."""
+    """Choose network, patch size and schedule, and return the number of pixels trained on."""
     shape = network.typical_shape(train)
     maps, z_down = network.pooling(sizes, shape, survey.anisotropy, survey.machine)
     widths = [int(number) for number in maps.value]
     along_z = z_down[0].value if z_down else []
     steps = [[*([along_z[level]] if z_down else []), 2, 2] for level in range(len(widths) - 1)]
     patch = network.patch(survey, sizes, shape, steps)
-    space = patch.value[:-1]
+    patch_shape = patch.value[:-1]
     held = folders.held_fraction(survey)
-    batch = network.batch(survey, patch.value, widths[0], training.grid_patches(train, space))
+    batch = network.batch(survey, patch.value, widths[0], training.grid_patches(train, patch_shape))
     patches = int(batch.value)
     if speed is None:
-        speed = training.assumed_speed(survey.machine, widths[0], patches * math.prod(space))
+        speed = training.assumed_speed(survey.machine, widths[0], patches * math.prod(patch_shape))
     val = folders.validation(survey)
-    plan = training.schedule(train, val, sizes, space, patches, held, minutes, speed)
+    plan = training.schedule(train, val, sizes, patch_shape, patches, held, minutes, speed)
     epochs = training.epoch_choices(plan, sizes, patches, minutes, survey.machine, speed)
-    made = [
+    choices = [
         patch,
         network.mirror(),
         network.padding(patch.value),
@@ -237,10 +254,10 @@ def _learning(
         maps,
         *z_down,
         training.dropout(widths),
-        *training.optimiser(),
+        *training.optimizer(),
         batch,
         *epochs,
-        *training.geometry(survey, sizes, space),
+        *training.geometry(survey, sizes, patch_shape),
         *images.intensity_changes(survey, train, sizes),
         *augmentation.little_data(train, sizes),
         *augmentation.slice_changes(train),
@@ -248,18 +265,21 @@ def _learning(
     classes = n_classes(survey)
     if classes > 2:
         why = f"the labels have the classes {', '.join(map(str, survey.classes))}, and background"
-        made.append(Choice("MODEL.N_CLASSES", classes, why))
-    return made, float(epochs[0].value) * plan.patches * math.prod(space)
+        choices.append(Choice("MODEL.N_CLASSES", classes, why))
+    return choices, float(epochs[0].value) * plan.patches * math.prod(patch_shape)
 
 
 def n_classes(survey: Survey) -> int:
-    """Classes with the background; 2 where labels have no class channel, or one class only."""
+    """Return the number of classes with the background.
+
+    It is 2 if the labels have no class channel, or one class only.
+    """
     return max(2, max(survey.classes, default=1) + 1)
 
 
 def _resolution(survey: Survey) -> list[Choice]:
-    """Size of a pixel where all files say the same; else each counts by its own."""
-    if survey.spacing is None or not survey.one_spacing:
+    """Choose the voxel size if all files give the same; else the files decide."""
+    if survey.spacing is None or not survey.has_uniform_spacing:
         return []
     parts = ["TRAIN"]
     parts += ["VAL"] if folders.validation(survey) is not None else []
@@ -272,6 +292,7 @@ def _resolution(survey: Survey) -> list[Choice]:
 
 
 def _testing(survey: Survey) -> list[Choice]:
+    """Choose test-time augmentation and the thresholds of the scores."""
     return [
         Choice(
             "TEST.AUGMENTATION",
@@ -284,18 +305,19 @@ def _testing(survey: Survey) -> list[Choice]:
 
 
 def _ordered(choices: Sequence[Choice]) -> list[Choice]:
-    """Keys of a section together, sections in the order of the format."""
+    """Return the choices grouped by section, in the order of the format."""
 
-    def place(choice: Choice) -> tuple[int, int, int]:
+    def position(choice: Choice) -> tuple[int, int, int]:
         first, second = choice.key.split(".")[:2]
         data = _DATA_ORDER.index(second) if first == "DATA" else 0
         return _SECTIONS.index(first), data, choice.key.count(".") if first != "DATA" else 0
 
-    return sorted(choices, key=place)
+    return sorted(choices, key=position)
 
 
 def _summary(survey: Survey, sizes: Sizes) -> str:
-    said = [
+    """Return a description of the data set in two lines."""
+    counts = [
         counted(len(part.pairs), f"{part.name} image") + ("" if part.labels else " without labels")
         for part in survey.parts
     ]
@@ -306,12 +328,12 @@ def _summary(survey: Survey, sizes: Sizes) -> str:
     channel = counted(survey.channels, "channel")
     size = " × ".join(f"{side:.0f}" for side in sizes.typical)
     train = survey.part("train")
-    looked = ""
+    measured = ""
     if train and len(train.labels) < len(train.pairs):
-        looked = f" in {len(train.labels)} of {counted(len(train.pairs), 'image')}"
+        measured = f" in {len(train.labels)} of {counted(len(train.pairs), 'image')}"
     return (
-        f"{', '.join(said)}; {span} pixels, {channel}, {survey.images[0].dtype}\n"
-        f"{counted(sizes.count, 'training object')} of {size} pixels (median){looked}, "
+        f"{', '.join(counts)}; {span} pixels, {channel}, {survey.images[0].dtype}\n"
+        f"{counted(sizes.count, 'training object')} of {size} pixels (median){measured}, "
         f"{sizes.cut} cut by the border, "
         f"{sizes.touching:.0%} touch others, {sizes.foreground:.0%} of the pixels are in objects"
     )

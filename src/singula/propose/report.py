@@ -1,4 +1,4 @@
-"""`singula init`: survey, propose, write, and say why."""
+"""Implementation of `singula init`: measure, choose, write, and report the reasons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from singula.propose.write import check_output, write_proposal
 from singula.survey import Survey, find_folders, survey_dataset
 from singula.words import command, counted
 
-_MOST_FILES = 200
+_MAX_FILES = 200
 _VALUE_WIDTH = 24
 
 
@@ -27,22 +27,22 @@ def init_dataset(
     measure: Measure | None = None,
     external_files: bool = False,
 ) -> Proposal:
-    """Write the configuration of a data set and say why it is so.
+    """Write the configuration of a data set and report the reasons.
 
     Parameters
     ----------
     dataset : Path
-        Its folder.
+        Folder of the data set.
     output : Path
-        The file; it must not exist.
+        File of the configuration; it must not exist.
     minutes : float
-        What the training may take.
+        Maximum duration of the training in minutes.
     notify : callable
-        Takes each line.
+        Receive each line of the report.
     measure : callable, optional
         As for `propose`.
     external_files : bool
-        Image files may refer to files outside.
+        Allow image files that refer to other files.
 
     Raises
     ------
@@ -51,14 +51,14 @@ def init_dataset(
     """
     dataset = user_path(dataset, "dataset")
     output = check_output(output)
-    survey = _look(dataset, external_files=external_files)
+    survey = _survey(dataset, external_files=external_files)
     proposal, notes = write_proposal(survey, output, minutes=minutes, measure=measure)
     for line in (*survey.notes, *notes, *proposal.summary.splitlines()):
         notify(line)
     if proposal.speed is not None:
         notify(f"measured on {proposal.speed.measured_on}: {step_text(proposal.speed)}")
     elif measure is not None:
-        notify("a training step could not be timed here, so the time of an epoch is a guess")
+        notify("a training step could not be timed, so the duration of an epoch is a guess")
     notify("")
     for line in reasons_table(proposal):
         notify(line)
@@ -66,13 +66,14 @@ def init_dataset(
     if doubtful:
         notify("")
         notify(f"ATTENTION: {doubtful[0].path}: {doubtful[0].suspicion}")
-        notify(f"  {counted(len(doubtful), 'label image')} like this; correct them before a run:")
-        notify(f"  {command('check', dataset)} describes how; its --fix corrects what it can")
-    if _masks(survey):
+        files = counted(len(doubtful), "label image")
+        notify(f"  {files} with this problem; correct them before a run:")
+        notify(f"  {command('check', dataset)} lists the problems; --fix corrects some of them")
+    if _are_masks(survey):
         notify("")
-        notify("ATTENTION: most ids of the labels are in several pieces: masks instead of ids?")
-        notify(f"  {command('check', dataset)} lists them, and its --fix gives each piece an id;")
-        notify("  then run singula init on that copy, as the choices above fit the masks")
+        notify("ATTENTION: most ids have several connected components: masks instead of ids?")
+        notify(f"  {command('check', dataset)} lists them; --fix gives each component an id")
+        notify("  then run singula init on the corrected copy: the choices above fit the masks")
     notify("")
     notify(f"written: {output}")
     notify(f"first: {command('check', '--config', output)}")
@@ -80,26 +81,26 @@ def init_dataset(
     return proposal
 
 
-def _look(dataset: Path, *, external_files: bool) -> Survey:
-    """Survey a data set; of files that are wrong, point to the command that lists them all."""
+def _survey(dataset: Path, *, external_files: bool) -> Survey:
+    """Measure a data set; on errors, point to the command that lists all of them."""
     folders, notes = find_folders(dataset, external_files=external_files)
     try:
-        survey = survey_dataset(dataset, folders=folders, most_files=_MOST_FILES)
+        survey = survey_dataset(dataset, folders=folders, max_files=_MAX_FILES)
     except UserError as error:
-        hint = f"{command('check', dataset)} lists all that is wrong with the files"
+        hint = f"{command('check', dataset)} lists all problems of the files"
         hint = f"{error.hint}\n  → {hint}" if error.hint else hint
         raise UserError(error.message, hint, error.code) from error
     return replace(survey, notes=(*notes, *survey.notes))
 
 
-def _masks(survey: Survey) -> bool:
-    """Whether training labels look like masks of all objects together."""
-    pieces = survey.objects("train").pieces
-    return len(pieces) > 0 and float((pieces > 1).mean()) > 0.5
+def _are_masks(survey: Survey) -> bool:
+    """Return True if the training labels look like masks without ids."""
+    n_components = survey.objects("train").pieces
+    return len(n_components) > 0 and float((n_components > 1).mean()) > 0.5
 
 
 def reasons_table(proposal: Proposal) -> list[str]:
-    """A line for each choice: key, value, why."""
+    """Return a line with key, value and reason for each choice."""
     rows = [row for row in proposal.reasons if not row[0].endswith("PATH")]
     width = max(len(key) for key, _, _ in rows)
     return [f"{key:<{width}} {value:<{_VALUE_WIDTH}} {why}" for key, value, why in rows]

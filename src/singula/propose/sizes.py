@@ -1,4 +1,4 @@
-"""What the rules ask of the instances: a few numbers."""
+"""Statistics of the training instances."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from singula.errors import UserError
 from singula.survey import Objects, Survey
 
-_ENOUGH = 10  # complete instances that statistics need
-_SOME = 3  # complete instances that the smallest size needs
+_MIN_INSTANCES = 10  # complete instances needed for statistics
+_MIN_FOR_SMALLEST = 3  # complete instances needed for the minimum size
 
 
 @dataclass(frozen=True)
 class Sizes:
     """Statistics of the training instances; lengths in pixels.
 
-    Sizes and shapes are those of complete instances, which the border of the image does not cut.
-    If there are fewer than 10 of them, the larger half of the cut instances is counted too.
+    Sizes and shapes are measured on complete instances, which do not touch the border of the image.
+    If there are fewer than 10, the larger half of the other instances is also used.
 
     Parameters
     ----------
@@ -28,30 +28,30 @@ class Sizes:
     cut : int
         Number of instances that touch the border of their image.
     complete : bool
-        Sizes and shapes are those of complete instances only.
+        True if sizes and shapes were measured on complete instances only.
     typical, large : tuple of float
         Median and 95th percentile of the bounding box along each axis.
     spread : float
-        How many times longer large instances are than small ones (95th over 5th percentile).
+        Ratio of the lengths of large and small instances (95th over 5th percentile).
     least : float
-        Number of pixels that 99 % of the complete instances reach, or half of what 95 % reach if
-        that is less. Of three complete instances or more, no others are counted.
+        Minimum usual number of pixels: the 1st percentile, or half of the 5th percentile if that
+        is less. If there are three complete instances or more, only these are used.
     least_cut : float
-        Half of it, as the border leaves half of an instance on average; at most what 80 % of the
-        instances at the border reach.
+        Minimum usual number of pixels of instances at the border, half of which is inside the image
+        on average: half of `least`, or the 20th percentile of these instances if that is less.
     radius : float
-        Median of the largest distance to the outside.
+        Median of the largest distance to the outside, in pixels.
     thin : float
-        Its 5th percentile.
+        5th percentile of the largest distance to the outside, in pixels.
     touching : float
-        Fraction that share a side of a pixel with another one.
+        Fraction of instances that share a pixel side with another instance.
     lost : float
-        Fraction of which nothing is left once the thick contour is taken away.
+        Fraction of instances that consist only of the thick contour.
     compact : float
-        Median of pixels over those of the ellipse or ellipsoid in the bounding box: about 1 for
-        round instances, less for branched ones.
+        Median ratio of the size to that of the ellipse or ellipsoid in the bounding box: about 1
+        for round instances, less for branched ones.
     foreground : float
-        Fraction of the pixels that are in an instance.
+        Fraction of the pixels in instances.
     """
 
     count: int
@@ -71,35 +71,36 @@ class Sizes:
 
     @property
     def ndim(self) -> int:
-        """Axes."""
+        """Number of spatial axes."""
         return len(self.typical)
 
     @property
     def side(self) -> float:
-        """The longer side in the plane of a large instance."""
+        """Longer side of a large instance in the plane, in pixels."""
         return max(self.large[-2:])
 
     @classmethod
     def of(cls, survey: Survey) -> Sizes:
-        """Those of the training data.
+        """Return the statistics of the training data.
 
         Raises
         ------
         UserError
-            When there is no instance.
+            ``init.no_objects``: the training labels have no object.
         """
         objects = survey.objects("train")
         if not len(objects):
             raise UserError(
-                f"{survey.root}: the training labels hold no object, only background (0)",
-                "a label image holds the id of its object in every pixel: 1, 2, 3 and so on",
+                f"{survey.root}: the training labels have no objects, only background (0)",
+                "give each object an id in the label images: 1, 2, 3 and so on",
+                "init.no_objects",
             )
-        whole, complete = _representative(objects)
-        box = whole.box.astype(float)
+        representative, complete = _representative(objects)
+        box = representative.box.astype(float)
         plane = box[:, -2:].max(axis=1)
         ellipse = pi ** (survey.ndim / 2) / gamma(survey.ndim / 2 + 1) * np.prod(box / 2, axis=1)
         part = survey.part("train")
-        least, least_cut = _least(objects, whole)
+        least, least_cut = _least(objects, representative)
         return cls(
             len(objects),
             int(objects.border.sum()),
@@ -109,31 +110,31 @@ class Sizes:
             float(np.percentile(plane, 95) / np.percentile(plane, 5)),
             least,
             least_cut,
-            float(np.median(whole.radius)),
-            float(np.percentile(whole.radius, 5)),
+            float(np.median(representative.radius)),
+            float(np.percentile(representative.radius, 5)),
             float(objects.touching.mean()),
-            float((whole.core == 0).mean()),
-            float(np.median(whole.npixels / ellipse)),
+            float((representative.core == 0).mean()),
+            float(np.median(representative.npixels / ellipse)),
             float(np.mean([labels.foreground for labels in part.labels])) if part else 0.0,
         )
 
 
 def _representative(objects: Objects) -> tuple[Objects, bool]:
-    """Return the instances whose sizes are counted, and whether all of them are complete.
+    """Return the instances for the statistics, and True if all of them are complete.
 
-    In a thin volume the border can cut nearly all instances. The larger half of the cut ones is
-    then counted too: little of these is missing, while small ones are mostly slivers.
+    In a thin volume, the border can cut nearly all instances. The larger half of the cut instances
+    is then also used: little of them is missing, while the small ones are mostly slivers.
     """
     complete = ~objects.border
-    if complete.sum() >= _ENOUGH or complete.all():
-        return objects.part(complete), True
+    if complete.sum() >= _MIN_INSTANCES or complete.all():
+        return objects.select(complete), True
     median = np.median(objects.npixels[objects.border])
-    return objects.part(complete | (objects.npixels >= median)), False
+    return objects.select(complete | (objects.npixels >= median)), False
 
 
 def _least(objects: Objects, representative: Objects) -> tuple[float, float]:
-    """Return the smallest usual number of pixels: of complete instances, and at the border."""
+    """Return the minimum usual number of pixels of complete instances and at the border."""
     complete, cut = objects.npixels[~objects.border], objects.npixels[objects.border]
-    pixels = complete if len(complete) >= _SOME else representative.npixels
+    pixels = complete if len(complete) >= _MIN_FOR_SMALLEST else representative.npixels
     least = float(min(np.percentile(pixels, 1), np.percentile(pixels, 5) / 2))
     return least, min(least / 2, float(np.percentile(cut, 20))) if len(cut) else least

@@ -1,4 +1,4 @@
-"""Write a proposed configuration, and bring images and labels into folders of their own."""
+"""Writing of a proposed configuration, and separation of images and labels into folders."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ def write_proposal(
 ) -> tuple[Proposal, list[str]]:
     """Write the configuration of a data set.
 
-    Images and labels that lie side by side in one folder are linked (copied where links cannot be)
-    into two folders beside the configuration, since the format wants it so.
+    The configuration needs images and labels in separate folders. If they are in one folder, they
+    are linked (or copied, if the file system has no links) into two folders next to the
+    configuration.
 
     Parameters
     ----------
     survey : Survey
+        Measurements of the data set.
     output : Path or str
-        The file; it must not exist.
+        File of the configuration; it must not exist.
     minutes : float
-        What the training may take.
+        Maximum duration of the training in minutes.
     channels, measure : optional
         As for `propose`.
 
@@ -44,12 +46,14 @@ def write_proposal(
     -------
     proposal : Proposal
     notes : list of str
-        What was made beside it.
+        Notes for the user on folders that were created.
 
     Raises
     ------
-    TypeError, UserError
-        Wrong arguments; the file exists; it cannot be written; there is nothing to learn.
+    TypeError
+        An argument has a wrong type.
+    UserError
+        The file exists or cannot be written; also as `propose`.
     """
     survey = instance(survey, "survey", Survey)
     number(minutes, "minutes (--minutes)", above=0)
@@ -58,7 +62,7 @@ def write_proposal(
     if measure is not None:
         function(measure, "measure")
     output = check_output(output)
-    arranged, notes = _arranged(survey, output.with_name(f"{output.stem}_data"))
+    arranged, notes = _with_separate_folders(survey, output.with_name(f"{output.stem}_data"))
     proposal = propose(
         arranged,
         minutes=minutes,
@@ -66,46 +70,53 @@ def write_proposal(
         channels=channels,
         measure=measure,
     )
-    for part, new in zip(survey.parts, arranged.parts, strict=True):
-        if part is not new:
-            _link(part, new)
+    for part, arranged_part in zip(survey.parts, arranged.parts, strict=True):
+        if part is not arranged_part:
+            _link(part, arranged_part)
     write_text(output, proposal.yaml)
     return proposal, notes
 
 
 def check_output(output: Path | str) -> Path:
-    """Refuse a file that exists, or is no YAML file.
+    """Return the path of the configuration, checked for an existing file and the suffix.
 
     Raises
     ------
     UserError
+        ``init.output_is_folder``, ``init.output_exists``, ``init.output_suffix``.
     """
     output = user_path(output, "output (--output)")
     if output.is_dir():
         raise UserError(
-            f"--output: {output} is a folder", f"name a file, for example {output / 'config.yaml'}"
+            f"--output: {output} is a folder, expected a file",
+            f"give a file, for example {output / 'config.yaml'}",
+            "init.output_is_folder",
         )
     if output.exists():
         raise UserError(
-            f"--output: {output} exists, and is left as it is",
-            "choose another name with --output, or move it away",
+            f"--output: {output} already exists",
+            "give another name with --output, or move the file",
+            "init.output_exists",
         )
     if output.suffix.lower() not in (".yaml", ".yml"):
         raise UserError(
-            f"--output: {output} does not end in .yaml", f"name it {output.name or 'config'}.yaml"
+            f"--output: got {output}, expected a name that ends in .yaml",
+            f"name it {output.name or 'config'}.yaml",
+            "init.output_suffix",
         )
     return output
 
 
-def _arranged(survey: Survey, folder: Path) -> tuple[Survey, list[str]]:
-    """The same data set with folders of its own for images and labels."""
+def _with_separate_folders(survey: Survey, folder: Path) -> tuple[Survey, list[str]]:
+    """Return the survey with separate folders for images and labels, and notes for the user."""
     if not any(part.flat for part in survey.parts):
         return survey, []
     if folder.exists():
         raise UserError(
-            f"--output: the images and labels lie side by side, and {folder}, where they would be "
-            "linked into two folders, exists",
-            "choose another name with --output, or move that folder away",
+            f"--output: images and labels are in one folder and must be linked into {folder}, "
+            "which already exists",
+            "give another name with --output, or move this folder",
+            "init.data_folder_exists",
         )
     parts = tuple(
         replace(
@@ -117,20 +128,22 @@ def _arranged(survey: Survey, folder: Path) -> tuple[Survey, list[str]]:
         else part
         for part in survey.parts
     )
-    note = f"images and labels lie side by side: links to them, in two folders, are in {folder}"
+    note = f"images and labels are in one folder; links in two folders were created in {folder}"
     return replace(survey, parts=parts), [note]
 
 
 def _link(part: PartFacts, new: PartFacts) -> None:
+    """Link the files of a part into its new folders."""
     for pair in part.pairs:
         for source, target in ((pair.image, new.image_dir), (pair.label, new.label_dir)):
             if source is not None and target is not None:
-                # Both get the image's name, so that they pair whatever they were called.
+                # Both get the name of the image, so that they are paired by name.
                 name = pair.name + suffix_of(source)
                 _link_file(source.resolve(), make_folder(target) / name)
 
 
 def _link_file(source: Path, target: Path) -> None:
+    """Link a file, or copy it if the file system has no links."""
     try:
         target.symlink_to(source)
     except OSError:  # a file system without links

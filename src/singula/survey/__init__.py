@@ -1,4 +1,4 @@
-"""Facts about a data set, before anybody decides anything: files, intensities, objects, machine."""
+"""Measurements of a data set: files, intensities, instances, and the machine."""
 
 from __future__ import annotations
 

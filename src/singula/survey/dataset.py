@@ -1,4 +1,4 @@
-"""Survey of a whole data set: find it, decide on its dimensions, look into its files."""
+"""Measurement of a whole data set: its folders, dimensions, images and labels."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from singula.survey.objects import survey_labels
 from singula.words import counted
 
 _Result = TypeVar("_Result")
-_LOOK_FIRST = 5
-_MOST_CHANNELS = 16
+_FILES_TO_DECIDE = 5  # read to decide between images and volumes
+_MAX_CHANNELS = 16
 
 
 def survey_dataset(
@@ -32,28 +32,28 @@ def survey_dataset(
     *,
     folders: Sequence[Folders] | None = None,
     ndim: int | None = None,
-    most_files: int | None = None,
+    max_files: int | None = None,
     strict: bool = True,
     machine: Machine | None = None,
 ) -> Survey:
-    """Look at the files of a data set.
+    """Measure the images and labels of a data set.
 
     Parameters
     ----------
     path : Path or str
-        Its folder; `singula.survey.find_folders` says what layouts are known.
+        Folder of the data set; see `singula.survey.find_folders` for the layouts.
     folders : sequence of Folders, optional
-        Where the parts are, if that is known already.
+        Folders of the parts; by default, `find_folders` detects them.
     ndim : {2, 3}, optional
-        Spatial dimensions; found out by default.
-    most_files : int, optional
-        Look into so many image pairs of each part at most, spread evenly; all by default. The
-        headers of all are read.
+        Number of spatial dimensions; by default, decided from the files.
+    max_files : int, optional
+        Maximum number of image pairs per part that are read, spread evenly; all by default. The
+        headers of all files are read.
     strict : bool
-        Raise the first problem of a file or a pairing; else gather them in `Survey.problems` and
-        go on with what is left.
+        Raise the first error of a file or a pairing. If False, collect the errors in
+        `Survey.problems` and leave these files out.
     machine : Machine, optional
-        Measured by default.
+        Machine that trains; by default, this machine is measured.
 
     Returns
     -------
@@ -61,15 +61,17 @@ def survey_dataset(
 
     Raises
     ------
-    TypeError, UserError
-        Wrong arguments; no data set there, nothing to train on; when `strict`, whatever is wrong
-        with a file.
+    TypeError
+        An argument has a wrong type.
+    UserError
+        The folder is not a data set, or has no training data. If `strict`, also the first error
+        of a file.
     """
     path = user_path(path, "path")
     if ndim is not None:
         ndim = integer(ndim, "ndim", at_least=2, at_most=3)
-    if most_files is not None:
-        most_files = integer(most_files, "most_files", at_least=1)
+    if max_files is not None:
+        max_files = integer(max_files, "max_files", at_least=1)
     strict = flag(strict, "strict")
     if machine is not None:
         instance(machine, "machine", Machine)
@@ -97,10 +99,12 @@ def survey_dataset(
     if not paired:
         raise problems[0]
     if ndim is None:
-        ndim = decide_ndim([pair for _, pairs in paired for pair in pairs[:_LOOK_FIRST]])
-    told: Counter[str] = Counter()
-    parts = tuple(_part(part, pairs, ndim, most_files, attempt, told) for part, pairs in paired)
-    notes += [f"{note} ({counted(count, 'file')})" for note, count in told.items()]
+        ndim = decide_ndim([pair for _, pairs in paired for pair in pairs[:_FILES_TO_DECIDE]])
+    left_out: Counter[str] = Counter()
+    parts = tuple(
+        _survey_part(part, pairs, ndim, max_files, attempt, left_out) for part, pairs in paired
+    )
+    notes += [f"{note} ({counted(count, 'file')})" for note, count in left_out.items()]
     notes += _file_notes(parts)
     channels = max((image.channels for part in parts for image in part.images), default=1)
     return Survey(
@@ -114,89 +118,96 @@ def survey_dataset(
     )
 
 
-def _part(
+def _survey_part(
     folders: Folders,
     pairs: Sequence[Pair],
     ndim: int,
-    most_files: int | None,
+    max_files: int | None,
     attempt: Callable[[Callable[[], object]], object],
-    told: Counter[str],
+    left_out: Counter[str],
 ) -> PartFacts:
+    """Measure the files of one part that match; see `survey_dataset` for the parameters."""
     shapes: list[tuple[int, ...]] = []
-    fit: list[Pair] = []
+    valid_pairs: list[Pair] = []
     for pair in pairs:
-        shape = attempt(lambda pair=pair: _shape(pair, ndim, told))  # type: ignore[misc]
+        shape = attempt(lambda pair=pair: _shape(pair, ndim, left_out))  # type: ignore[misc]
         if isinstance(shape, tuple):
             shapes.append(shape)
-            fit.append(pair)
+            valid_pairs.append(pair)
     images: list[ImageFacts] = []
     labels: list[LabelFacts] = []
-    for pair in _spread(fit, most_files):
+    for pair in _spread(valid_pairs, max_files):
         image = attempt(lambda pair=pair: survey_image(pair.image, ndim, arrays=pair.arrays))  # type: ignore[misc]
         if isinstance(image, ImageFacts):
             images.append(image)
-        found = pair.label and attempt(
+        label = pair.label and attempt(
             lambda pair=pair: survey_labels(pair.label, ndim, arrays=pair.label_arrays)  # type: ignore[misc]
         )
-        if isinstance(found, LabelFacts):
-            labels.append(found)
+        if isinstance(label, LabelFacts):
+            labels.append(label)
     return PartFacts(
         folders.name,
         folders.images,
         folders.labels,
-        tuple(fit),
+        tuple(valid_pairs),
         tuple(shapes),
         tuple(images),
         tuple(labels),
     )
 
 
-def _shape(pair: Pair, ndim: int, told: Counter[str]) -> tuple[int, ...]:
-    """Return the spatial shape of an image, equal to that of its labels, from the headers.
+def _shape(pair: Pair, ndim: int, left_out: Counter[str]) -> tuple[int, ...]:
+    """Return the spatial shape of an image from its header; its labels must have the same shape.
 
-    Images in the file that are not read are noted in `told`.
+    Count notes on images of the file that are not read in `left_out`.
     """
     header = read_header(pair.image, pair.arrays)
     shape = image_layout(pair.image, header, ndim, None).spatial_shape
     if header.left_out:
-        told[f"images: {left_out_note(header)}"] += 1
+        left_out[f"images: {left_out_note(header)}"] += 1
     if pair.label is not None:
         stored = read_header(pair.label, pair.label_arrays, labels=True)
-        own = label_layout(pair.label, stored, ndim, False).spatial_shape
-        if own != shape:
+        label_shape = label_layout(pair.label, stored, ndim, False).spatial_shape
+        if label_shape != shape:
             raise UserError(
-                f"{pair.image}: its shape is {shape}, but that of its label {pair.label} is {own}",
-                "give each image the label of the same size; check that the right files are paired",
+                f"{pair.image}: got shape {shape}, expected {label_shape} as in its labels "
+                f"{pair.label}",
+                "give each image labels of the same size; check that the right files are paired",
+                "data.shape_mismatch",
             )
     return shape
 
 
 def _file_notes(parts: Sequence[PartFacts]) -> list[str]:
-    """List the notes on the images, with the number of files."""
-    found = Counter(
+    """Return the notes on the images, each with the number of files."""
+    counts = Counter(
         f"{part.name}: {note}" for part in parts for image in part.images for note in image.notes
     )
-    return [f"{note} ({counted(count, 'file')})" for note, count in found.items()]
+    return [f"{note} ({counted(count, 'file')})" for note, count in counts.items()]
 
 
-def _spread(pairs: Sequence[Pair], most: int | None) -> list[Pair]:
-    if most is None or len(pairs) <= most:
+def _spread(pairs: Sequence[Pair], max_files: int | None) -> list[Pair]:
+    """Return at most `max_files` pairs, spread evenly."""
+    if max_files is None or len(pairs) <= max_files:
         return list(pairs)
-    return [pairs[place] for place in np.linspace(0, len(pairs) - 1, most).astype(int)]
+    return [pairs[index] for index in np.linspace(0, len(pairs) - 1, max_files).astype(int)]
 
 
 def decide_ndim(pairs: Sequence[Pair]) -> int:
-    """Decide whether files are images or volumes: by their axes, else by shapes that agree.
+    """Return 2 if the files are images, 3 if they are volumes.
+
+    The axes in a file decide; without axes, the dimensions in which image and labels agree.
 
     Parameters
     ----------
     pairs : sequence of Pair
-        The first few.
+        Some files of the data set.
 
     Raises
     ------
     UserError
-        Some are images and some volumes, or none is either.
+        ``data.mixed_dimensions``: some files are images and some are volumes. Also if no file
+        can be read as an image or a volume.
     """
     votes: Counter[int] = Counter()
     last: UserError | None = None
@@ -207,15 +218,17 @@ def decide_ndim(pairs: Sequence[Pair]) -> int:
             last = error
     if len(votes) > 1:
         raise UserError(
-            f"{pairs[0].image.parent}: some of the files are images (2D) and some volumes (3D)",
-            "keep them in two data sets",
+            f"{pairs[0].image.parent}: some files are images (2D) and some volumes (3D)",
+            "keep images and volumes in two data sets",
+            "data.mixed_dimensions",
         )
     if not votes:
-        raise last or UserError("there is no image")
+        raise last or UserError("the data set has no images", code="data.no_images")
     return next(iter(votes))
 
 
 def _ndim_of(pair: Pair) -> int:
+    """Return the number of spatial dimensions of an image and its labels."""
     header = read_header(pair.image, pair.arrays)
     if header.axes is not None and header.palette is None and "Q" not in header.axes:
         return 3 if "Z" in header.axes else 2
@@ -232,15 +245,16 @@ def _ndim_of(pair: Pair) -> int:
         except UserError as error:
             problem = problem or error
     raise problem or UserError(
-        f"{pair.image}: {header} does not fit its labels {pair.label} ({labels})",
-        "give each image the label of the same size",
+        f"{pair.image}: got {header}, which does not match its labels {pair.label} ({labels})",
+        "give each image labels of the same size",
+        "data.shape_mismatch",
     )
 
 
 def _fits(pair: Pair, header: Header, labels: Header | None, ndim: int) -> bool:
-    """Whether image and labels can both be read with so many dimensions."""
+    """Return True if image and labels can both be read with this number of dimensions."""
     layout = image_layout(pair.image, header, ndim, None)
     if pair.label is None or labels is None:
-        return layout.channels <= _MOST_CHANNELS
-    own = label_layout(pair.label, labels, ndim, False)
-    return own.spatial_shape == layout.spatial_shape
+        return layout.channels <= _MAX_CHANNELS
+    label = label_layout(pair.label, labels, ndim, False)
+    return label.spatial_shape == layout.spatial_shape

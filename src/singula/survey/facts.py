@@ -1,4 +1,4 @@
-"""What a survey found, as plain values and arrays."""
+"""Results of a survey: plain values and arrays."""
 
 from __future__ import annotations
 
@@ -20,37 +20,43 @@ PERCENTILES = (0.0, 0.1, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.9, 100.0)
 
 @dataclass(frozen=True, eq=False)
 class ImageFacts:
-    """One image.
+    """Measurements of one image.
 
     Parameters
     ----------
     path : Path
+        File of the image.
     shape : tuple of int
-        (y, x) or (z, y, x).
+        Spatial shape, (y, x) or (z, y, x).
     channels : int
+        Number of channels.
     dtype : str
+        Type of the values, such as ``uint8``.
     axes : str
-        How the axes were decided.
+        Description of how the axes were decided.
     spacing : tuple of float, optional
-        Size of a pixel per axis, z first, in `unit`; None when the file does not say.
+        Voxel size per axis, z first, in `unit`; None if the file does not give it.
     unit : str, optional
+        Unit of `spacing`.
     percentiles : ndarray of float64, shape (channels, len(PERCENTILES))
+        Percentiles of the values of each channel.
     mean, std : ndarray of float64, shape (channels,)
+        Mean and standard deviation of each channel.
     saturated : float
-        Fraction of values at the largest number of the type, or of a camera of 10, 12 or 14 bits.
-    grey : bool
-        There are several channels and all hold the same.
+        Fraction of values equal to the maximum of the type, or of a camera with 10, 12 or 14 bits.
+    is_gray : bool
+        The image has several channels with equal values.
     sampled : bool
-        The numbers come from crops, not from every pixel.
+        The values were measured in crops, not in every pixel.
     notes : tuple of str
-        Notes for the user on the file.
+        Notes on the file for the user.
     slice_change : float
-        Median difference in brightness of adjacent slices, in standard deviations within slices;
-        0 in 2D.
+        Median difference in brightness between adjacent slices, in units of the standard
+        deviation within slices; 0 in 2D.
     slice_shift : float
-        Median shift of adjacent slices against each other in pixels; 0 in 2D.
+        Median shift between adjacent slices, in pixels; 0 in 2D.
     lost_slices : float
-        Fraction of pairs of adjacent slices of which one has hardly any contrast; 0 in 2D.
+        Fraction of pairs of adjacent slices in which one slice has hardly any contrast; 0 in 2D.
     """
 
     path: Path
@@ -64,7 +70,7 @@ class ImageFacts:
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     saturated: float
-    grey: bool
+    is_gray: bool
     sampled: bool
     notes: tuple[str, ...] = ()
     slice_change: float = 0.0
@@ -73,42 +79,44 @@ class ImageFacts:
 
     @property
     def length(self) -> tuple[tuple[float, ...] | None, str | None]:
-        """Voxel size in µm where its unit is a length, without rounding noise; for comparisons."""
+        """Voxel size for comparisons: in µm if its unit is a length, without rounding errors."""
         sizes, unit = in_microns(self.spacing, self.unit)
         return None if sizes is None else tuple(tidy(size, 6) for size in sizes), unit
 
     @property
-    def constant(self) -> bool:
-        """Whether every pixel has the same value."""
+    def is_constant(self) -> bool:
+        """True if every pixel has the same value."""
         return bool((self.percentiles[:, 0] == self.percentiles[:, -1]).all())
 
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """The instances of one or several label images; arrays with an entry for each.
+    """Measurements of the instances of one or several label images, as arrays of n entries.
 
     Parameters
     ----------
-    ids : ndarray of int64
-    npixels : ndarray of int64
+    ids : ndarray of int64, shape (n,)
+        Id of each instance.
+    npixels : ndarray of int64, shape (n,)
+        Number of pixels.
     box : ndarray of int64, shape (n, ndim)
         Sides of the bounding box in pixels.
-    core : ndarray of int64
-        Pixels that are left once the thick contour is taken away.
-    contact : ndarray of int64
-        Sides of pixels shared with other instances.
-    border : ndarray of bool
-        Whether it reaches the edge of the image.
-    radius : ndarray of float64
+    core : ndarray of int64, shape (n,)
+        Number of pixels without the thick contour.
+    contact : ndarray of int64, shape (n,)
+        Number of pixel sides shared with other instances.
+    border : ndarray of bool, shape (n,)
+        True if the instance touches the border of the image.
+    radius : ndarray of float64, shape (n,)
         Largest distance of a pixel to the outside of the instance, in pixels.
-    pieces : ndarray of int64
-        Parts that do not touch each other, not even at corners.
-    holes, hole_pixels : ndarray of int64
-        Background that the instance alone encloses: how many, and pixels in all.
-    classes : ndarray of int64
-        Most frequent class other than 0 of its pixels; 0 without a class channel, or without any.
-    mixed : ndarray of bool
-        Whether its pixels have several classes, or none.
+    pieces : ndarray of int64, shape (n,)
+        Number of connected components; pixels also connect at corners.
+    holes, hole_pixels : ndarray of int64, shape (n,)
+        Number of holes, and their pixels. A hole is background enclosed by this instance only.
+    classes : ndarray of int64, shape (n,)
+        Most frequent class of the pixels other than 0; 0 if there is none.
+    mixed : ndarray of bool, shape (n,)
+        True if the pixels have several classes, or none.
     """
 
     ids: NDArray[np.int64]
@@ -129,48 +137,51 @@ class Objects:
 
     @property
     def touching(self) -> NDArray[np.bool_]:
-        """Whether it shares a side of a pixel with another instance."""
+        """True for instances that share a pixel side with another instance; shape (n,)."""
         return self.contact > 0
 
     @classmethod
-    def join(cls, parts: Sequence[Objects], ndim: int) -> Objects:
-        """Those of several images, one after the other."""
+    def concatenate(cls, parts: Sequence[Objects], ndim: int) -> Objects:
+        """Return the instances of several images, in order."""
         if not parts:
-            return cls.nothing(ndim)
+            return cls.empty(ndim)
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
     @classmethod
-    def nothing(cls, ndim: int) -> Objects:
-        """No instance."""
-        whole, mask = np.zeros(0, np.int64), np.zeros(0, bool)
+    def empty(cls, ndim: int) -> Objects:
+        """Return measurements of no instances."""
+        ints, bools = np.zeros(0, np.int64), np.zeros(0, bool)
         box = np.zeros((0, ndim), np.int64)
-        real = np.zeros(0)
-        return cls(whole, whole, box, whole, whole, mask, real, whole, whole, whole, whole, mask)
+        floats = np.zeros(0)
+        return cls(ints, ints, box, ints, ints, bools, floats, ints, ints, ints, ints, bools)
 
-    def part(self, chosen: NDArray[Any]) -> Objects:
-        """Those that a mask or row numbers choose."""
-        return Objects(*(getattr(self, f.name)[chosen] for f in fields(self)))
+    def select(self, index: NDArray[Any]) -> Objects:
+        """Return the instances selected by a mask or by row numbers."""
+        return Objects(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
 class LabelFacts:
-    """One label image.
+    """Measurements of one label image.
 
     Parameters
     ----------
     path : Path
+        File of the labels.
     shape : tuple of int
-        (y, x) or (z, y, x).
+        Spatial shape, (y, x) or (z, y, x).
     dtype : str
+        Type of the stored values.
     channels : int
-        2 with a class channel.
+        1 for ids, 2 for ids and classes.
     foreground : float
-        Fraction of pixels that belong to an instance.
+        Fraction of pixels in instances.
     classes : tuple of int
         Classes other than 0 that occur, ascending; empty without a class channel.
     objects : Objects
+        Measurements of the instances.
     sampled : bool
-        Only the middle of a large image was looked at: sizes at its rim are cut.
+        Only the center of a large image was read, whose border cuts instances.
     suspicion : str, optional
         Reason why the labels do not show the objects, for example an inverted mask.
     """
@@ -188,20 +199,24 @@ class LabelFacts:
 
 @dataclass(frozen=True, eq=False)
 class PartFacts:
-    """Training, validation or test data.
+    """Measurements of training, validation or test data.
 
     Parameters
     ----------
     name : {'train', 'val', 'test'}
+        Name of the part.
     image_dir : Path
+        Folder of the images.
     label_dir : Path, optional
-        The same folder as `image_dir` where names alone tell images from labels.
+        Folder of the labels; equal to `image_dir` if file names distinguish images and labels.
     pairs : tuple of Pair
-        All images, with their labels where there are any.
+        All images, with their labels if there are any.
     shapes : tuple of tuple of int
-        Spatial shape of each of them, from its header.
-    images, labels : tuple
-        Those that were looked into: all, or some spread over a large set.
+        Spatial shape of each image, from its header.
+    images : tuple of ImageFacts
+        Measurements of all images, or of some images of a large set.
+    labels : tuple of LabelFacts
+        Measurements of the labels of these images.
     """
 
     name: str
@@ -214,31 +229,31 @@ class PartFacts:
 
     @property
     def flat(self) -> bool:
-        """Whether images and labels lie in one folder."""
+        """True if images and labels are in one folder."""
         return self.label_dir == self.image_dir
 
     @property
     def npixels(self) -> int:
-        """Pixels of all images."""
+        """Number of pixels of all images."""
         return sum(int(np.prod(shape, dtype=np.int64)) for shape in self.shapes)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the training will run.
+    """Hardware for the training.
 
     Parameters
     ----------
     cores : int
         Processor cores that this process may use.
     memory : int
-        Bytes that are free.
+        Free memory in bytes.
     gpus : int
-        CUDA devices.
+        Number of CUDA devices.
     gpu_name : str
-        Of the first one.
+        Name of the first CUDA device.
     gpu_memory : int
-        Of the first one, in bytes.
+        Memory of the first CUDA device in bytes.
     """
 
     cores: int
@@ -250,22 +265,24 @@ class Machine:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """All that is known of a data set.
+    """Measurements of a data set.
 
     Parameters
     ----------
     root : Path
-    ndim : int
-        2 or 3.
+        Folder of the data set.
+    ndim : {2, 3}
+        Number of spatial dimensions.
     channels : int
-        Of the images; the larger number where grey and colour images are mixed.
+        Number of channels of the images; the maximum if gray and color images are mixed.
     parts : tuple of PartFacts
-        train, and val and test where they are there.
+        Training data, then validation and test data if there are any.
     machine : Machine
+        Hardware for the training.
     problems : tuple of UserError
-        What could not be read or paired; empty unless `survey_dataset` was told to go on.
+        Errors of files that could not be read or paired, if `survey_dataset` was not strict.
     notes : tuple of str
-        What was decided on the way, and what was left out.
+        Notes for the user on decisions and on files that were left out.
     """
 
     root: Path
@@ -277,57 +294,59 @@ class Survey:
     notes: tuple[str, ...] = ()
 
     def part(self, name: str) -> PartFacts | None:
-        """Train, val or test data; None when there are none."""
+        """Return the part with a name, or None if the data set does not have it."""
         return next((part for part in self.parts if part.name == name), None)
 
     @property
     def images(self) -> tuple[ImageFacts, ...]:
-        """Every image that was looked into."""
+        """Measurements of the images of all parts."""
         return tuple(image for part in self.parts for image in part.images)
 
     @property
     def labels(self) -> tuple[LabelFacts, ...]:
-        """Every label image that was looked into."""
+        """Measurements of the label images of all parts."""
         return tuple(labels for part in self.parts for labels in part.labels)
 
     @property
     def mixed_channels(self) -> bool:
-        """Whether some images are grey and the others in colour."""
+        """True if some images are gray and the others in color."""
         return {image.channels for image in self.images} == {1, 3}
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Classes other than 0 that occur, ascending."""
+        """Classes other than 0 that occur in labels, ascending."""
         return tuple(sorted({number for labels in self.labels for number in labels.classes}))
 
     def objects(self, *names: str) -> Objects:
-        """Instances of the named parts, of all by default."""
+        """Return the instances of the named parts, or of all parts without a name."""
         parts = [part for part in self.parts if not names or part.name in names]
-        return Objects.join([l.objects for part in parts for l in part.labels], self.ndim)  # noqa: E741
+        return Objects.concatenate([l.objects for part in parts for l in part.labels], self.ndim)  # noqa: E741
 
     @property
     def spacing(self) -> tuple[float, ...] | None:
         """Most frequent voxel size in the files, z first; None if most files do not give one.
 
-        Sizes in different units are compared as lengths; the unit is that of the first such file.
+        Sizes in different units are compared as lengths; the result is in the unit of the first
+        file with this size.
         """
-        found = Counter(image.length for image in self.images)
-        if not found:
+        sizes = Counter(image.length for image in self.images)
+        if not sizes:
             return None
-        usual = found.most_common(1)[0][0]
+        usual = sizes.most_common(1)[0][0]
         return next(image.spacing for image in self.images if image.length == usual)
 
     @property
-    def one_spacing(self) -> bool:
-        """Return True if all files give the same voxel size, in whatever unit."""
+    def has_uniform_spacing(self) -> bool:
+        """True if all files give the same voxel size, in any unit."""
         return len({image.length for image in self.images}) == 1
 
     @property
     def anisotropy(self) -> float:
-        """How many times a voxel is longer along z than in the plane; 1 in 2D.
+        """Ratio of the voxel size along z to the voxel size in the plane; 1 in 2D.
 
-        From the pixel size in the files; without one, from the instances' boxes, as if these were
-        as deep as they are wide: those that the image does not cut, at least four pixels wide.
+        Without a voxel size in the files, the ratio is estimated from the bounding boxes of
+        complete instances, which are assumed to be as deep as wide. At least ten instances of
+        four pixels or more are needed; otherwise the ratio is 1.
         """
         if self.ndim == 2:
             return 1.0

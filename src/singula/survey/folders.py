@@ -1,4 +1,4 @@
-"""Where a data set keeps its images and labels: the usual layouts of folders and names."""
+"""Detection of the folders of images and labels in a data set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARTS = {
     "val": ("val", "valid", "validation", "dev", "val_set", "validation_set"),
     "test": ("test", "testing", "testset", "test_set", "eval", "evaluation"),
 }
-# Folders of images and of labels; earlier names win where there are several.
+# Folders of images and of labels; the first name in the list is used if there are several.
 IMAGES = ("x", "raw", "raws", "images", "image", "imgs", "img", "inputs", "input", "frames", "data")
 LABELS = (
     "y", "labels", "label", "masks", "mask", "instances", "instance", "gt", "ground_truth",
@@ -35,11 +35,11 @@ _LABEL_END = re.compile(
 )
 _IMAGE_END = re.compile(r"[_\-. ](?:images?|img|raw|x)$", re.IGNORECASE)
 _TREE = """\
-lay the files out as
-     DATASET/train/x/*.tif   the images
-     DATASET/train/y/*.tif   for each a label image of the same name: an id for each object
-   (and val/, test/ likewise); raw + label, images + labels, images + masks work too, and so do
-   files side by side such as cell1.tif + cell1_mask.tif"""
+arrange the files as
+     DATASET/train/x/*.tif   images
+     DATASET/train/y/*.tif   for each image, labels of the same name: one id per object
+   (and val/, test/ in the same way); raw + label, images + labels, images + masks also work, and
+   files in one folder such as cell1.tif + cell1_mask.tif"""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,13 @@ class Folders:
     Parameters
     ----------
     name : {'train', 'val', 'test'}
+        Name of the part.
     images : Path
+        Folder of the images.
     labels : Path, optional
-        Equal to `images` where names tell images from labels.
+        Folder of the labels; equal to `images` if file names distinguish images and labels.
     places : ArrayPlaces, optional
-        Where containers keep images and labels.
+        Arrays of images and labels in container files.
     by_order : bool
         Pair files in sorted order even if nothing in their names confirms it.
     """
@@ -65,7 +67,12 @@ class Folders:
     by_order: bool = False
 
     def pairs(self, notify: Notify | None = None) -> list[Pair]:
-        """The images with their labels.
+        """Return the images with their labels.
+
+        Parameters
+        ----------
+        notify : callable, optional
+            Receive notices about the pairing.
 
         Raises
         ------
@@ -83,72 +90,79 @@ class Folders:
 def find_folders(
     root: Path | str, *, external_files: bool = False
 ) -> tuple[list[Folders], list[str]]:
-    """Recognise how a data set is laid out.
+    """Detect the folders of images and labels of a data set.
 
     Parameters
     ----------
     root : Path or str
-        Its folder.
+        Folder of the data set.
     external_files : bool
-        Image files may refer to files outside.
+        Allow image files that refer to other files.
 
     Returns
     -------
     folders : list of Folders
-        Training data first, then validation and test data where they are there.
+        Training data, then validation and test data if there are any.
     notes : list of str
-        What was left out.
+        Notes for the user on folders that were left out.
 
     Raises
     ------
     UserError
-        No such folder, nothing in it, no labels, or a layout that is not known.
+        The folder does not exist or is empty, has no training data or labels, or has an unknown
+        layout.
     """
     root = user_path(root, "root")
     external_files = flag(external_files, "external_files")
     _check_root(root)
-    found = _parts(root) or _swapped(root) or _of_nnunet(root) or _single(root, "train")
-    if not found:
+    folders = _parts(root) or _swapped(root) or _nnunet(root) or _single(root, "train")
+    if not folders:
         inner = _subfolders(root)
-        known = {name for names in (*PARTS.values(), LABELS) for name in names}
-        if len(inner) == 1 and inner[0].name.lower() not in known and not _files(root):
+        layout_names = {name for names in (*PARTS.values(), LABELS) for name in names}
+        if len(inner) == 1 and inner[0].name.lower() not in layout_names and not _files(root):
             return find_folders(inner[0], external_files=external_files)
-        raise _unknown(root)
-    found.sort(key=lambda part: list(PARTS).index(part.name))
-    if found[0].name != "train":
+        raise _unknown_layout(root)
+    folders.sort(key=lambda part: list(PARTS).index(part.name))
+    if folders[0].name != "train":
         raise UserError(
-            f"{root}: holds {' and '.join(part.name for part in found)} data, but nothing to train "
-            "on",
+            f"{root}: got {' and '.join(part.name for part in folders)} data, but no training data",
             "name the folder of the training data 'train'",
+            "data.no_training_data",
         )
-    if found[0].labels is None:
-        raise UserError(f"{found[0].images}: images without labels", _TREE)
+    if folders[0].labels is None:
+        raise UserError(f"{folders[0].images}: images without labels", _TREE, "data.no_labels")
     if external_files:
         place = ArrayPlace(external_files=True)
-        found = [replace(part, places=ArrayPlaces(place, place)) for part in found]
-    return found, _left_out(root, found)
+        folders = [replace(part, places=ArrayPlaces(place, place)) for part in folders]
+    return folders, _left_out(root, folders)
 
 
 def _check_root(root: Path) -> None:
     check_openable(root)
     if not root.exists():
-        raise UserError(f"{root}: no such folder", "give the folder of the data set")
+        raise UserError(
+            f"{root}: no such folder", "give the folder of the data set", "io.no_such_folder"
+        )
     if not root.is_dir():
-        raise UserError(f"{root}: is a file, not a folder", f"give the folder {root.parent}")
+        raise UserError(
+            f"{root}: is a file, not a folder", f"give the folder {root.parent}", "io.not_a_folder"
+        )
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What is in a folder."""
+    """Return the paths in a folder, sorted."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:
         raise UserError(
-            f"{folder}: cannot be read ({error.strerror})", "ask its owner for the right to read it"
+            f"{folder}: cannot be read ({error.strerror})",
+            "ask the owner of the folder for permission to read it",
+            "io.unreadable_folder",
         ) from error
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """List the folders in a folder, and broken links that may have led to a folder."""
+    """Return the subfolders of a folder, and broken links that may have pointed to a folder."""
     return [
         path
         for path in _entries(folder)
@@ -159,54 +173,55 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Image files of a folder."""
+    """Return the image files of a folder."""
     return [path for path in _entries(folder) if path.name[0] != "." and is_image_file(path)]
 
 
 def _named(folder: Path, names: Sequence[str]) -> Path | None:
+    """Return the subfolder with the first of some names, or None."""
     inner = {path.name.lower().replace("-", "_").replace(" ", "_"): path
              for path in _subfolders(folder)}  # fmt: skip
-    found = next((inner[name] for name in names if name in inner), None)
-    if found is not None and is_broken_link(found):
-        raise broken_link(found)
-    return found
+    subfolder = next((inner[name] for name in names if name in inner), None)
+    if subfolder is not None and is_broken_link(subfolder):
+        raise broken_link(subfolder)
+    return subfolder
 
 
 def _parts(root: Path) -> list[Folders]:
-    """``train/x``, ``train/y`` and so on."""
-    found = []
+    """Return the parts of the layout ``train/x``, ``train/y``."""
+    parts = []
     for name, names in PARTS.items():
         folder = _named(root, names)
         if folder is not None:
-            found += _single(folder, name)
-    return found
+            parts += _single(folder, name)
+    return parts
 
 
 def _swapped(root: Path) -> list[Folders]:
-    """``images/train``, ``labels/train`` and so on."""
+    """Return the parts of the layout ``images/train``, ``labels/train``."""
     images, labels = _named(root, IMAGES), _named(root, LABELS)
     if images is None or labels is None:
         return []
-    found = []
+    parts = []
     for name, names in PARTS.items():
-        own = _named(images, names)
-        if own is not None:
-            found.append(Folders(name, own, _named(labels, names)))
-    return found
+        folder = _named(images, names)
+        if folder is not None:
+            parts.append(Folders(name, folder, _named(labels, names)))
+    return parts
 
 
-def _of_nnunet(root: Path) -> list[Folders]:
-    """``imagesTr``, ``labelsTr`` and so on."""
-    found = []
+def _nnunet(root: Path) -> list[Folders]:
+    """Return the parts of the layout of nnU-Net, ``imagesTr``, ``labelsTr``."""
+    parts = []
     for name, end in (("train", "tr"), ("val", "val"), ("test", "ts")):
         images = _named(root, [f"images{end}"])
         if images is not None and _files(images):
-            found.append(Folders(name, images, _named(root, [f"labels{end}"])))
-    return found
+            parts.append(Folders(name, images, _named(root, [f"labels{end}"])))
+    return parts
 
 
 def _single(folder: Path, name: str) -> list[Folders]:
-    """Images and labels of one part: in two folders, side by side, or images alone."""
+    """Return images and labels of one part: in two folders, in one folder, or images only."""
     images, labels = _named(folder, IMAGES), _named(folder, LABELS)
     if images is not None and _files(images):
         return [Folders(name, images, labels)]
@@ -223,7 +238,7 @@ def _has_label_names(files: Sequence[Path]) -> bool:
 
 
 def _flat_pairs(folder: Path) -> list[Pair]:
-    """``cell1.tif`` with ``cell1_mask.tif``."""
+    """Pair files of one folder, such as ``cell1.tif`` with ``cell1_mask.tif``."""
     files = list_images(folder, "the data set")
     labels: dict[str, Path] = {}
     images: dict[str, tuple[str, Path]] = {}
@@ -236,7 +251,8 @@ def _flat_pairs(folder: Path) -> list[Pair]:
             raise UserError(
                 f"{folder}: {twin.name} and {path.name} are both the "
                 f"{'labels' if is_label else 'image'} {core}",
-                "keep one of them, or rename one",
+                "remove or rename one of the two files",
+                "data.duplicate_name",
             )
         if is_label:
             labels[core] = path
@@ -245,35 +261,41 @@ def _flat_pairs(folder: Path) -> list[Pair]:
     if images.keys() != labels.keys():
         alone = [images[core][1].name for core in images if core not in labels]
         unused = [labels[core].name for core in labels if core not in images]
-        said = [
-            f"{what}: {', '.join(names[:10])}{' …' if len(names) > 10 else ''}"
-            for what, names in (("without labels", alone), ("without image", unused))
+        unpaired = [
+            f"{problem}: {', '.join(names[:10])}{' …' if len(names) > 10 else ''}"
+            for problem, names in (("without labels", alone), ("without image", unused))
             if names
         ]
         raise UserError(
-            f"{folder}: images and labels side by side do not match; {'; '.join(said)}",
-            "give every image its labels, named as the image with _mask at the end, or put images "
-            "and labels in two folders x and y",
+            f"{folder}: images and labels in one folder do not match; {'; '.join(unpaired)}",
+            "add labels for every image, with the name of the image and _mask at the end, or put "
+            "images and labels in two folders x and y",
+            "data.unpaired_files",
         )
     return [Pair(path, labels[core], stem) for core, (stem, path) in images.items()]
 
 
-def _left_out(root: Path, found: Sequence[Folders]) -> list[str]:
-    used = {part.images for part in found} | {part.labels for part in found if part.labels}
-    spare = [
+def _left_out(root: Path, folders: Sequence[Folders]) -> list[str]:
+    """Return a note on the subfolders that are not used."""
+    used = {part.images for part in folders} | {part.labels for part in folders if part.labels}
+    unused = [
         f"{path.name} (a link whose target is missing)" if is_broken_link(path) else path.name
         for path in _subfolders(root)
         if path not in used and not any(path in folder.parents for folder in used)
     ]
-    return [f"left out: {', '.join(spare)}"] if spare else []
+    return [f"left out: {', '.join(unused)}"] if unused else []
 
 
-def _unknown(root: Path) -> UserError:
+def _unknown_layout(root: Path) -> UserError:
     inner = [path.name for path in _subfolders(root)]
     if not inner and not _entries(root):
-        return UserError(f"{root}: the folder is empty", _TREE)
+        return UserError(f"{root}: the folder is empty", _TREE, "data.empty_folder")
     if not inner:
-        return UserError(f"{root}: holds no image ({', '.join(IMAGE_SUFFIXES)})", _TREE)
+        return UserError(
+            f"{root}: contains no image ({', '.join(IMAGE_SUFFIXES)})", _TREE, "data.no_images"
+        )
     return UserError(
-        f"{root}: no images and labels were found in its folders ({', '.join(inner[:8])})", _TREE
+        f"{root}: no images and labels were found in its folders ({', '.join(inner[:8])})",
+        _TREE,
+        "data.unknown_layout",
     )

@@ -1,4 +1,4 @@
-"""Intensities of an image: percentiles, spread, saturation; of large images from crops."""
+"""Measurement of the intensities of an image; large images are measured in crops."""
 
 from __future__ import annotations
 
@@ -19,42 +19,45 @@ from singula.io.read import geometry, image_layout, lacks_depth, read_header, re
 from singula.survey.facts import PERCENTILES, ImageFacts
 from singula.survey.slices import survey_slices
 
-# The largest number of cameras with 10, 12 and 14 bits, whose images come as 16 bits
-_CAMERA_ENDS = (1023, 4095, 16383)
-MOST_PIXELS = 1 << 22
+# Maximum values of cameras with 10, 12 and 14 bits, whose images are stored as 16 bits
+_CAMERA_MAXIMA = (1023, 4095, 16383)
+MAX_PIXELS = 1 << 22
 
 
 def survey_image(
     path: Path | str,
     ndim: int,
     *,
-    most_pixels: int = MOST_PIXELS,
+    max_pixels: int = MAX_PIXELS,
     arrays: ArrayPlace | None = None,
 ) -> ImageFacts:
-    """Look into an image.
+    """Measure an image.
 
     Parameters
     ----------
     path : Path or str
-    ndim : int
-        2 or 3 spatial axes.
-    most_pixels : int
-        Of a larger image, crops spread over it are looked at, of so many pixels together.
+        File of the image.
+    ndim : {2, 3}
+        Number of spatial axes.
+    max_pixels : int
+        Maximum number of pixels that are read; larger images are read in crops.
     arrays : ArrayPlace, optional
-        Which array of a container.
+        Array of the image in a container file.
 
     Raises
     ------
-    TypeError, UserError
-        Wrong arguments; unreadable file, axes that do not fit, NaN or infinite values.
+    TypeError
+        An argument has a wrong type.
+    UserError
+        The file cannot be read, has other axes, or contains NaN or infinite values.
     """
     path, ndim = reader_path(path), integer(ndim, "ndim", at_least=2, at_most=3)
     check_place(arrays)
-    most_pixels = integer(most_pixels, "most_pixels", at_least=1)
+    max_pixels = integer(max_pixels, "max_pixels", at_least=1)
     header = read_header(path, arrays)
     layout = image_layout(path, header, ndim, None)
     size = int(np.prod(layout.spatial_shape, dtype=np.int64))
-    sampled = size > most_pixels
+    sampled = size > max_pixels
     array: Pixels
     if sampled:
         array = LazyArray.of(open_image(path, ndim, layout.channels, arrays=arrays))
@@ -66,10 +69,10 @@ def survey_image(
         spacing = unit = None
         notes += ("no valid voxel size along z; its ratio to x is estimated from the objects",)
     if sampled:
-        values = _sample(array, ndim, most_pixels)
+        values = _sample(array, ndim, max_pixels)
     else:
         values = np.asarray(array).reshape(-1, array.shape[-1])
-    # NumPy interpolates no percentiles between truth values.
+    # NumPy cannot interpolate percentiles of booleans.
     numbers = values.view(np.uint8) if values.dtype == bool else values
     return ImageFacts(
         path,
@@ -90,17 +93,17 @@ def survey_image(
     )
 
 
-def _sample(array: Pixels, ndim: int, most_pixels: int) -> NDArray[Any]:
-    """Crops on a grid, three along each axis, as values (n, channels)."""
+def _sample(array: Pixels, ndim: int, max_pixels: int) -> NDArray[Any]:
+    """Return the values (n, channels) of crops on a grid, three along each axis."""
     shape = np.array(array.shape[:ndim])
     count = np.minimum(3, shape)
-    room = shape // count
-    # A long axis gives way first, so that crops are about as long along each axis.
-    each = most_pixels / float(np.prod(count))
-    side, left = np.zeros(ndim, np.int64), each
-    for rank, axis in enumerate(np.argsort(room)):
-        side[axis] = max(1, min(int(room[axis]), int(left ** (1 / (ndim - rank)))))
-        left /= side[axis]
+    available = shape // count
+    # The shortest axis is limited first, so that crops are about equally long along all axes.
+    crop_pixels = max_pixels / float(np.prod(count))
+    side, remaining = np.zeros(ndim, np.int64), crop_pixels
+    for rank, axis in enumerate(np.argsort(available)):
+        side[axis] = max(1, min(int(available[axis]), int(remaining ** (1 / (ndim - rank)))))
+        remaining /= side[axis]
     starts = [
         np.linspace(0, size - length, int(number)).astype(int)
         for size, length, number in zip(shape, side, count, strict=True)
@@ -113,14 +116,14 @@ def _sample(array: Pixels, ndim: int, most_pixels: int) -> NDArray[Any]:
 
 
 def _saturated(values: NDArray[Any]) -> float:
-    """Fraction of values at the end of the type's range, or of a camera's."""
-    top = values.max()
+    """Return the fraction of values equal to the maximum of the type, or of a camera."""
+    maximum = values.max()
     if values.dtype.kind == "b":
         return 0.0
     if values.dtype.kind in "ui":
-        ends = (int(np.iinfo(values.dtype).max), *_CAMERA_ENDS)
-        if int(top) not in ends:
+        maxima = (int(np.iinfo(values.dtype).max), *_CAMERA_MAXIMA)
+        if int(maximum) not in maxima:
             return 0.0
-    elif top != 1:  # floats that were scaled to [0, 1]
+    elif maximum != 1:  # floats are saturated only if they were scaled to [0, 1]
         return 0.0
-    return float((values == top).mean())
+    return float((values == maximum).mean())

@@ -1,4 +1,4 @@
-"""What the machine offers to a training."""
+"""Measurement of the hardware: cores, free memory and CUDA devices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIMITS = (
 
 
 def survey_machine() -> Machine:
-    """Count cores, free memory and CUDA devices."""
+    """Measure the cores, free memory and CUDA devices of this machine."""
     import torch
 
     from singula.training.device import present_gpus
@@ -31,17 +31,18 @@ def survey_machine() -> Machine:
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take, by the system and by its control group."""
+    """Return the free memory in bytes, within the limits of the system and the control group."""
     free = [_system_free()]
     for limit, used in _LIMITS:
         try:
             free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
-        except (OSError, ValueError):  # no such group, or "max"
+        except (OSError, ValueError):  # no control group, or the limit is "max"
             continue
     return max(0, min(free))
 
 
 def _system_free() -> int:
+    """Return the free memory of the system in bytes."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

@@ -1,4 +1,4 @@
-"""Instances of a label image: sizes, contacts, border, pieces, holes, classes, in linear passes."""
+"""Measurement of the instances of a label image, in linear time."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from singula.runtime import compiled
 from singula.survey.facts import LabelFacts, Objects
 from singula.survey.plausible import suspicion
 
-MOST_PIXELS = 1 << 26
-# The neighbours that share a side with a pixel; those along z come first.
+MAX_PIXELS = 1 << 26
+# Offsets of the neighbors that share a side with a pixel, first along z
 _SIDES = np.array([(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)])
 
 
@@ -32,36 +32,39 @@ def survey_labels(
     path: Path | str,
     ndim: int,
     *,
-    most_pixels: int = MOST_PIXELS,
+    max_pixels: int = MAX_PIXELS,
     arrays: ArrayPlace | None = None,
 ) -> LabelFacts:
-    """Look into a label image.
+    """Measure a label image.
 
     Parameters
     ----------
     path : Path or str
-    ndim : int
-        2 or 3 spatial axes.
-    most_pixels : int
-        Of a larger image, only the middle is looked at, of so many pixels.
+        File of the labels.
+    ndim : {2, 3}
+        Number of spatial axes.
+    max_pixels : int
+        Maximum number of pixels that are read; only the center of a larger image is read.
     arrays : ArrayPlace, optional
-        Which array of a container, and the image to whose orientation the labels are brought.
+        Array of the labels in a container file, and the image whose orientation they get.
 
     Raises
     ------
-    TypeError, UserError
-        Wrong arguments; as `singula.io.read.read_labels`.
+    TypeError
+        An argument has a wrong type.
+    UserError
+        As `singula.io.read.read_labels`.
     """
     path, ndim = reader_path(path), integer(ndim, "ndim", at_least=2, at_most=3)
-    most_pixels = integer(most_pixels, "most_pixels", at_least=1)
+    max_pixels = integer(max_pixels, "max_pixels", at_least=1)
     check_place(arrays)
     header = read_header(path, arrays, labels=True)
     layout = label_layout(path, header, ndim, False)
     channels, shape = layout.channels, layout.spatial_shape
-    sampled = prod(shape) > most_pixels
+    sampled = prod(shape) > max_pixels
     if sampled:
         array = open_labels(path, ndim, channels == 2, arrays=arrays).read(
-            _middle(shape, most_pixels)
+            _center_box(shape, max_pixels)
         )
     else:
         array = read_labels(path, ndim, channels == 2, arrays=arrays).array
@@ -71,47 +74,52 @@ def survey_labels(
     if classes is not None:
         present = tuple(int(number) for number in np.unique(classes) if number)
     objects = survey_objects(ids, classes)
-    share = float(objects.npixels.sum() / max(1, ids.size))
-    doubt = None if sampled else suspicion(ids, classes)
+    foreground = float(objects.npixels.sum() / max(1, ids.size))
+    reason = None if sampled else suspicion(ids, classes)
     return LabelFacts(
-        path, shape, str(header.dtype), channels, share, present, objects, sampled, doubt
+        path, shape, str(header.dtype), channels, foreground, present, objects, sampled, reason
     )
 
 
 def survey_objects(labels: NDArray[Any], classes: NDArray[Any] | None = None) -> Objects:
-    """Measure what a configuration depends on, of all instances at once.
+    """Measure all instances of a label image.
 
     Parameters
     ----------
     labels : ndarray of int, (y, x) or (z, y, x)
-        0 is background; ids with gaps allowed.
+        Label image with background 0; the ids may have gaps.
     classes : ndarray of int, same shape, optional
         Class of each pixel, 0 for background.
 
     Raises
     ------
     UserError
-        If it is no label image, or `classes` has another shape.
+        ``labels.class_shape``: `classes` has another shape. Also if `labels` is not a label image.
     """
     if classes is not None and classes.shape != labels.shape:
-        raise UserError(f"classes have the shape {classes.shape}, labels {labels.shape}")
-    found = index_objects(labels)
-    index, rows = found.index, len(found.ids)
+        raise UserError(
+            f"classes: got shape {classes.shape}, expected {labels.shape} as of the labels",
+            code="labels.class_shape",
+        )
+    instances = index_objects(labels)
+    index, rows = instances.index, len(instances.ids)
     core, contact = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
     radius = np.zeros(rows)
     planes = index.reshape(-1, *index.shape[-2:]) if index.size else np.zeros((0, 0, 0), np.uint8)
     compiled(_count_sides)(planes, _SIDES, core, contact)
     if index.size and rows > 1:
-        compiled(_deepest)(index.ravel(), _depth(index).ravel(), radius)
-        radius = np.minimum(radius, max(index.shape))  # an instance may fill the whole image
-    pieces = _pieces(found)
-    holes, hole_pixels = _holes(found)
-    klass, mixed = _classes(found, classes)
-    border = (found.low == 0).any(axis=1) | (found.high == np.array(index.shape)).any(axis=1)
-    whole = Objects(
-        found.ids,
-        found.npixels,
-        found.high - found.low,
+        compiled(_max_distance)(index.ravel(), _distance_inside(index).ravel(), radius)
+        radius = np.minimum(radius, max(index.shape))  # infinite if an instance fills the image
+    pieces = _count_components(instances)
+    holes, hole_pixels = _holes(instances)
+    klass, mixed = _classes(instances, classes)
+    border = (instances.low == 0).any(axis=1) | (instances.high == np.array(index.shape)).any(
+        axis=1
+    )
+    objects = Objects(
+        instances.ids,
+        instances.npixels,
+        instances.high - instances.low,
         core,
         contact,
         border,
@@ -122,12 +130,12 @@ def survey_objects(labels: NDArray[Any], classes: NDArray[Any] | None = None) ->
         klass,
         mixed,
     )
-    return whole.part(np.flatnonzero(found.npixels))
+    return objects.select(np.flatnonzero(instances.npixels))
 
 
-def _middle(shape: tuple[int, ...], most_pixels: int) -> Box:
-    """The box in the middle of an image that has so many pixels."""
-    shrink = (most_pixels / prod(shape)) ** (1 / len(shape))
+def _center_box(shape: tuple[int, ...], max_pixels: int) -> Box:
+    """Return a box of about `max_pixels` pixels in the center of an image."""
+    shrink = (max_pixels / prod(shape)) ** (1 / len(shape))
     cut = []
     for size in shape:
         length = max(1, int(size * shrink))
@@ -137,9 +145,10 @@ def _middle(shape: tuple[int, ...], most_pixels: int) -> Box:
 
 
 def _count_sides(planes: Any, sides: Any, core: Any, contact: Any) -> None:
-    """Count pixels all of whose neighbours are of their instance, and sides between two; compiled.
+    """Count inner pixels of each instance, and pixel sides between two instances; compiled.
 
-    The edge of the image is no contour. Neighbours share a side, as for the contour channel.
+    All neighbors of an inner pixel are in its instance. The border of the image is not a contour.
+    Neighbors share a side, as in the contour channel.
     """
     depth, height, width = planes.shape
     for z in range(depth):
@@ -148,22 +157,25 @@ def _count_sides(planes: Any, sides: Any, core: Any, contact: Any) -> None:
                 label = planes[z, y, x]
                 if label == 0:
                     continue
-                alone = 0
+                n_outside = 0
                 for side in range(len(sides)):
                     c, b, a = z + sides[side, 0], y + sides[side, 1], x + sides[side, 2]
                     if a < 0 or b < 0 or c < 0 or a >= width or b >= height or c >= depth:
                         continue
                     other = planes[c, b, a]
                     if other != label:
-                        alone += 1
+                        n_outside += 1
                         if other != 0:
                             contact[label] += 1
-                if alone == 0:
+                if n_outside == 0:
                     core[label] += 1
 
 
-def _depth(index: NDArray[Any]) -> NDArray[np.float32]:
-    """Distance of each pixel to the outside of its instance; the image's edge is not outside."""
+def _distance_inside(index: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the distance of each pixel to the outside of its instance.
+
+    The border of the image does not count as outside.
+    """
     import edt
 
     labels = np.ascontiguousarray(index)
@@ -173,40 +185,46 @@ def _depth(index: NDArray[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(distance)
 
 
-def _deepest(index: Any, distance: Any, radius: Any) -> None:
-    """Largest distance of each row; compiled. It is infinite where nothing is outside."""
+def _max_distance(index: Any, distance: Any, radius: Any) -> None:
+    """Compute the maximum distance per instance; compiled.
+
+    It is infinite if the instance fills the image.
+    """
     for place in range(len(index)):
         row = index[place]
         if row != 0 and distance[place] > radius[row]:
             radius[row] = distance[place]
 
 
-def _pieces(found: Index) -> NDArray[np.int64]:
-    """Count the parts of each instance; pixels touch at corners too."""
+def _count_components(instances: Index) -> NDArray[np.int64]:
+    """Return the number of connected components per instance; pixels also connect at corners."""
     import cc3d
 
-    rows = len(found.ids)
-    if found.index.size == 0:
+    rows = len(instances.ids)
+    if instances.index.size == 0:
         return np.zeros(rows, np.int64)
     parts, count = cc3d.connected_components(
-        found.index, connectivity=8 if found.index.ndim == 2 else 26, return_N=True
+        instances.index, connectivity=8 if instances.index.ndim == 2 else 26, return_N=True
     )
     owner = np.zeros(count + 1, np.int64)
-    compiled(_owners)(parts.ravel(), found.index.ravel(), owner)
+    compiled(_assign_components)(parts.ravel(), instances.index.ravel(), owner)
     return np.bincount(owner[1:], minlength=rows)[:rows]
 
 
-def _owners(parts: Any, index: Any, owner: Any) -> None:
-    """Row of each part; compiled."""
+def _assign_components(parts: Any, index: Any, owner: Any) -> None:
+    """Assign each connected component to the row of its instance; compiled."""
     for place in range(len(parts)):
         owner[parts[place]] = index[place]
 
 
-def _holes(found: Index) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count background enclosed by one instance alone, and its pixels."""
+def _holes(instances: Index) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the number of holes per instance, and their pixels.
+
+    A hole is a connected component of the background enclosed by one instance only.
+    """
     import cc3d
 
-    rows, index = len(found.ids), found.index
+    rows, index = len(instances.ids), instances.index
     holes, pixels = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
     if index.size == 0:
         return holes, pixels
@@ -214,10 +232,11 @@ def _holes(found: Index) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     parts, count = cc3d.connected_components(
         background, connectivity=4 if index.ndim == 2 else 6, return_N=True
     )
-    owner = np.full(count + 1, -1, np.int64)  # -1 not met yet, 0 several or the edge
+    # -1: not known yet; 0: several instances, or the border of the image
+    owner = np.full(count + 1, -1, np.int64)
     size = np.zeros(count + 1, np.int64)
     shape = (-1, *index.shape[-2:])
-    # The edge of an image encloses nothing, but an image has no edge above and below.
+    # The border of the image does not enclose holes; a 2D image has no border along z.
     sides = _SIDES[2:] if index.ndim == 2 else _SIDES
     compiled(_enclosing)(parts.reshape(shape), index.reshape(shape), sides, owner, size)
     for part in np.flatnonzero(owner[1:] > 0) + 1:
@@ -227,7 +246,7 @@ def _holes(found: Index) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _enclosing(parts: Any, index: Any, sides: Any, owner: Any, size: Any) -> None:
-    """Find the only instance around each part of the background; compiled."""
+    """Find the only instance around each component of the background; compiled."""
     depth, height, width = parts.shape
     for z in range(depth):
         for y in range(height):
@@ -250,20 +269,21 @@ def _enclosing(parts: Any, index: Any, sides: Any, owner: Any, size: Any) -> Non
 
 
 def _classes(
-    found: Index, classes: NDArray[Any] | None
+    instances: Index, classes: NDArray[Any] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Most frequent class of each instance, and whether its pixels disagree."""
-    rows = len(found.ids)
-    klass, mixed = np.zeros(rows, np.int64), np.zeros(rows, bool)
-    if classes is None or found.index.size == 0:
-        return klass, mixed
+    """Return the most frequent class per instance, and True if its pixels disagree."""
+    rows = len(instances.ids)
+    majority, mixed = np.zeros(rows, np.int64), np.zeros(rows, bool)
+    if classes is None or instances.index.size == 0:
+        return majority, mixed
     names, place = np.unique(classes, return_inverse=True)
-    pairs = found.index.ravel().astype(np.int64) * len(names) + place.ravel()
-    met, counts = np.unique(pairs, return_counts=True)
-    row, name = met // len(names), names[met % len(names)].astype(np.int64)
-    order = np.lexsort((-name, counts))  # the most frequent last, the lowest class of equals
+    pairs = instances.index.ravel().astype(np.int64) * len(names) + place.ravel()
+    unique_pairs, counts = np.unique(pairs, return_counts=True)
+    row, name = unique_pairs // len(names), names[unique_pairs % len(names)].astype(np.int64)
+    # The most frequent class comes last; of equally frequent classes, the lowest.
+    order = np.lexsort((-name, counts))
     chosen = order[name[order] > 0]
-    klass[row[chosen]] = name[chosen]
-    mixed = (np.bincount(row, minlength=rows) > 1) | (klass == 0)
-    klass[0], mixed[0] = 0, False
-    return klass, mixed
+    majority[row[chosen]] = name[chosen]
+    mixed = (np.bincount(row, minlength=rows) > 1) | (majority == 0)
+    majority[0], mixed[0] = 0, False
+    return majority, mixed

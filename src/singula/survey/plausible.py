@@ -12,35 +12,40 @@ from singula.evaluate import overlap
 from singula.evaluate.overlap import Overlap
 
 Array = npt.NDArray[Any]
-_MOST = 0.5  # of the pixels, and of the pixels at the border: "most of the image"
-_NO_ZEROS = 0.01  # of the pixels; labels with fewer zeros have hardly any background
-_CONTACT, _CLOSE_CONTACT = 0.5, 0.9  # of the outline of all others, with and without zeros
-_MANY_GAPS = 5
+_MIN_COVER = 0.5  # fraction of the pixels of the image and of its border that a background covers
+_MAX_ZEROS = 0.01  # fraction of the pixels up to which labels have no background 0
+# Fraction of the outline of all others that borders on a background, without and with zeros
+_CONTACT, _CLOSE_CONTACT = 0.5, 0.9
+_MIN_GAPS = 5
 _SLICES_COMPARED = 32
-_SAME_PLACE = 0.3  # IoU of the cuts of an object through two adjacent slices
-_LEAST_CUTS = 5
-_CONTINUED = 0.3  # of the overlapping cuts; in volumes, more of them have the same id
-_COUNTED = 0.9  # of the slices have ids from 1 without a gap, as a labeling of one slice gives
-_CHANGED, _LEAST_CHANGED = 0.05, 2  # of the overlapping cuts have different ids
+_SAME_OBJECT = 0.3  # IoU of the cross sections of an object in two adjacent slices
+_MIN_CUTS = 5
+# Fraction of overlapping cross sections with the same id; volumes exceed it
+_CONTINUED = 0.3
+# Fraction of slices with ids from 1 without gaps, as if each slice was labeled separately
+_COUNTED = 0.9
+# Fraction and number of overlapping cross sections with different ids
+_CHANGED, _MIN_CHANGED = 0.05, 2
 
 
 @dataclass(frozen=True)
 class Surround:
-    """An id that surrounds everything else, as a background does.
+    """An id that surrounds everything else, like a background.
 
     Parameters
     ----------
     id : int
+        The id.
     share : float
-        Fraction of the image's pixels that have it.
+        Fraction of the pixels of the image with the id.
     zeros : float
         Fraction of the pixels that are 0.
     others : int
         Number of other ids, without 0.
     largest : int
-        Pixels of the largest of them.
+        Number of pixels of the largest other id.
     contact : float
-        Fraction of the outline of the others that borders on it; 1 if there are none.
+        Fraction of the outline of the other ids that borders on the id; 1 if there are none.
     """
 
     id: int
@@ -51,7 +56,7 @@ class Surround:
     contact: float
 
     def describe(self) -> str:
-        """Return the evidence that it is the background."""
+        """Return the evidence that the id is the background."""
         text = (
             f"the id {self.id} covers {100 * self.share:.0f} % of the image, touches every border"
         )
@@ -59,14 +64,14 @@ class Surround:
 
 
 def suspicion(ids: Array, classes: Array | None = None) -> str | None:
-    """Return why a label image does not show the objects; None if it is plausible.
+    """Return the reason why a label image does not show the objects; None if it is plausible.
 
     Parameters
     ----------
-    ids : ndarray of unsigned int
-        (y, x) or (z, y, x).
+    ids : ndarray of unsigned int, (y, x) or (z, y, x)
+        Label image.
     classes : ndarray of unsigned int, same shape, optional
-        Class of each pixel, above 0 somewhere in the objects.
+        Class of each pixel; objects have classes above 0.
     """
     if (
         classes is not None
@@ -88,8 +93,8 @@ def find_surround(ids: Array) -> Surround | None:
 
     Parameters
     ----------
-    ids : ndarray of unsigned int
-        (y, x) or (z, y, x).
+    ids : ndarray of unsigned int, (y, x) or (z, y, x)
+        Label image.
 
     Returns
     -------
@@ -98,10 +103,11 @@ def find_surround(ids: Array) -> Surround | None:
 
     Notes
     -----
-    The candidate is the most frequent value at the border of the image. With other ids, and hardly
-    a zero, at least half of their outline must border on it: in an image that objects cover
-    completely, no object borders on most of the others. With zeros it must also cover half of the
-    image and of its border. A mask (no other id) needs this, or five gaps.
+    The candidate is the most frequent value at the border of the image. If there are other ids but
+    hardly any zeros, at least half of their outline must border on the candidate: in an image that
+    is completely covered by objects, no object borders on most of the others. If there are zeros,
+    the candidate must also cover half of the image and of its border. Without other ids (a mask),
+    the candidate must cover half of the image and border, or have five gaps.
     """
     if min(ids.shape, default=0) < 2:
         return None
@@ -111,33 +117,37 @@ def find_surround(ids: Array) -> Surround | None:
     if candidate == 0 or not all((side == candidate).any() for side in sides):
         return None
     rim = float(counts.max() / counts.sum())
-    own = ids == candidate
-    share, zeros = float(own.mean()), float((ids == 0).mean())
-    others, sizes = np.unique(ids[~own & (ids != 0)], return_counts=True)
+    mask = ids == candidate
+    share, zeros = float(mask.mean()), float((ids == 0).mean())
+    others, sizes = np.unique(ids[~mask & (ids != 0)], return_counts=True)
     contact = _contact(ids, candidate) if len(others) else 1.0
-    found = Surround(int(candidate), share, zeros, len(others), int(sizes.max(initial=0)), contact)
-    covers = share >= _MOST and rim >= _MOST
+    surround = Surround(
+        int(candidate), share, zeros, len(others), int(sizes.max(initial=0)), contact
+    )
+    covers = share >= _MIN_COVER and rim >= _MIN_COVER
     if not len(others):
-        fits = covers or (rim >= _MOST and _gaps(ids == 0) >= _MANY_GAPS and _is_whole(own))
-    elif zeros <= _NO_ZEROS:
-        fits = contact >= _CONTACT
+        is_background = covers or (
+            rim >= _MIN_COVER and _gaps(ids == 0) >= _MIN_GAPS and _is_whole(mask)
+        )
+    elif zeros <= _MAX_ZEROS:
+        is_background = contact >= _CONTACT
     else:
-        fits = covers and contact >= _CLOSE_CONTACT
-    return found if fits else None
+        is_background = covers and contact >= _CLOSE_CONTACT
+    return surround if is_background else None
 
 
 def restarts_in_slices(ids: Array) -> bool:
-    """Return True if the ids of a volume were given slice by slice.
+    """Return True if each slice of a volume was labeled separately.
 
-    Overlapping cuts through adjacent slices (IoU of 0.3) belong to one object. In a volume, nearly
-    all of them have the same id. Where ids restart, hardly any have. If each slice was labeled in
-    raster order, many have the same id by chance; but the ids of nearly every slice are 1, 2, 3, …
-    without a gap, and several overlapping cuts differ.
+    Cross sections in adjacent slices that overlap (IoU of 0.3) belong to one object. In a correct
+    volume, nearly all of them have the same id. If ids restart, hardly any have. If each slice was
+    labeled in raster order, many have the same id by chance. Then the ids of nearly every slice
+    are 1, 2, 3, … without gaps, and several overlapping cross sections have different ids.
 
     Parameters
     ----------
-    ids : ndarray of unsigned int
-        (z, y, x); False for a 2D image.
+    ids : ndarray of unsigned int, (z, y, x)
+        Label image; the result is False in 2D.
     """
     if ids.ndim != 3 or len(ids) < 2:
         return False
@@ -150,47 +160,62 @@ def restarts_in_slices(ids: Array) -> bool:
         cuts += len(present)
         filled += bool(len(present))
         counted += bool(len(present)) and int(present[-1]) == len(present)
-        good = score >= _SAME_PLACE
+        good = score >= _SAME_OBJECT
         matched += len(np.unique(first[good]))
         same += len(np.unique(first[good & (first == second)]))
-    if matched < max(_LEAST_CUTS, cuts / 2):
+    if matched < max(_MIN_CUTS, cuts / 2):
         return False
     changed = matched - same
     in_order = counted >= _COUNTED * filled
     return same < _CONTINUED * matched or (
-        in_order and changed >= max(_LEAST_CHANGED, _CHANGED * matched)
+        in_order and changed >= max(_MIN_CHANGED, _CHANGED * matched)
     )
 
 
 def overlap_scores(table: Overlap) -> tuple[Array, Array, Array, Array]:
-    """Return overlapping pairs of ids, their IoU, and the shared fraction of the smaller one."""
-    true, own = np.unique(table.true, return_inverse=True)
-    pred, other = np.unique(table.pred, return_inverse=True)
-    first = np.bincount(own, table.pixels, len(true))[own]
-    second = np.bincount(other, table.pixels, len(pred))[other]
-    real = (table.true > 0) & (table.pred > 0)
-    shared = table.pixels[real]
-    score: Array = shared / (first[real] + second[real] - shared)
-    inside: Array = shared / np.minimum(first[real], second[real])
-    return table.true[real].astype(np.int64), table.pred[real].astype(np.int64), score, inside
+    """Return overlapping pairs of ids and their overlap.
+
+    Returns
+    -------
+    first, second : ndarray of int64, shape (n,)
+        Ids of each pair.
+    score : ndarray of float, shape (n,)
+        Intersection over union.
+    inside : ndarray of float, shape (n,)
+        Intersection over the size of the smaller object.
+    """
+    true, true_index = np.unique(table.true, return_inverse=True)
+    pred, pred_index = np.unique(table.pred, return_inverse=True)
+    first = np.bincount(true_index, table.pixels, len(true))[true_index]
+    second = np.bincount(pred_index, table.pixels, len(pred))[pred_index]
+    is_object = (table.true > 0) & (table.pred > 0)
+    shared = table.pixels[is_object]
+    score: Array = shared / (first[is_object] + second[is_object] - shared)
+    inside: Array = shared / np.minimum(first[is_object], second[is_object])
+    return (
+        table.true[is_object].astype(np.int64),
+        table.pred[is_object].astype(np.int64),
+        score,
+        inside,
+    )
 
 
 def _contact(ids: Array, candidate: Any) -> float:
     """Return the fraction of the outline of all other ids that borders on the candidate."""
     touching = outline = 0
     for axis in range(ids.ndim):
-        ends = [np.moveaxis(ids, axis, 0)[cut] for cut in (slice(None, -1), slice(1, None))]
-        differ = ends[0] != ends[1]
-        one, two = ends[0][differ], ends[1][differ]
-        first, second = ((end != 0) & (end != candidate) for end in (one, two))
+        planes = [np.moveaxis(ids, axis, 0)[part] for part in (slice(None, -1), slice(1, None))]
+        differ = planes[0] != planes[1]
+        before, after = planes[0][differ], planes[1][differ]
+        first, second = ((end != 0) & (end != candidate) for end in (before, after))
         outline += int(np.count_nonzero(first | second))
-        touching += int(np.count_nonzero(first & (two == candidate)))
-        touching += int(np.count_nonzero(second & (one == candidate)))
+        touching += int(np.count_nonzero(first & (after == candidate)))
+        touching += int(np.count_nonzero(second & (before == candidate)))
     return touching / outline if outline else 0.0
 
 
 def _gaps(mask: Array) -> int:
-    """Return the number of connected components of a mask, without specks."""
+    """Return the number of connected components of a mask, without very small ones."""
     return int((component_sizes(mask) >= 3**mask.ndim).sum())
 
 
@@ -201,7 +226,7 @@ def _is_whole(mask: Array) -> bool:
 
 
 def component_sizes(mask: Array) -> Array:
-    """Return the pixels of each connected component of a mask; neighbors share a side."""
+    """Return the number of pixels per connected component of a mask; neighbors share a side."""
     import cc3d
 
     parts = cc3d.connected_components(

@@ -1,4 +1,4 @@
-"""Differences between adjacent slices of a volume: brightness, position, lost slices."""
+"""Measurement of differences between adjacent slices of a volume."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from singula.io.lazy_array import Pixels
 
 _MAX_PAIRS = 48  # pairs of adjacent slices that are compared, spread over the volume
-_MAX_SIDE = 256  # of the region in the middle of the slices
+_MAX_SIDE = 256  # pixels; only the center of larger slices is compared
 _MIN_SIDE = 16
-_BACKGROUND = 8.0  # slower changes of brightness than this many pixels do not count for positions
-_LOST = 0.2  # a slice with less than this fraction of its neighbor's deviation is lost
-_NOISE = 1.5  # details smaller than this many pixels do not count either
+_BACKGROUND = 8.0  # pixels; coarser structures are ignored by the registration
+_LOST = 0.2  # fraction of the deviation of its neighbor below which a slice is lost
+_NOISE = 1.5  # pixels; finer structures are ignored by the registration
 
 
 def survey_slices(array: Pixels) -> tuple[float, float, float]:
-    """Measure how much adjacent slices differ in brightness and position.
+    """Measure the differences in brightness and position between adjacent slices.
 
     Parameters
     ----------
     array : array-like, (z, y, x, channels)
-        The first channel counts.
+        Volume; only the first channel is used.
 
     Returns
     -------
@@ -39,14 +39,14 @@ def survey_slices(array: Pixels) -> tuple[float, float, float]:
     depth, *plane = array.shape[:3]
     if depth < 3:
         return 0.0, 0.0, 0.0
-    middle = tuple(
+    center = tuple(
         slice((size - min(size, _MAX_SIDE)) // 2, (size + min(size, _MAX_SIDE)) // 2)
         for size in plane
     )
     starts = np.unique(np.linspace(0, depth - 2, min(depth - 1, _MAX_PAIRS)).astype(int))
     changes, deviations, shifts, lost = [], [], [], []
     for start in starts:
-        pair = np.asarray(array[(slice(int(start), int(start) + 2), *middle)])[..., 0]
+        pair = np.asarray(array[(slice(int(start), int(start) + 2), *center)])[..., 0]
         pair = pair.astype(np.float64)
         changes.append(abs(float(np.subtract(*np.median(pair, axis=(1, 2))))))
         low, high = sorted(pair.std(axis=(1, 2)).tolist())
@@ -61,16 +61,17 @@ def survey_slices(array: Pixels) -> tuple[float, float, float]:
 
 
 def shift_between(first: NDArray[Any], second: NDArray[Any]) -> tuple[int, int]:
-    """Return by how many pixels along y and x the second slice is shifted.
+    """Return the shift of the second slice in pixels along y and x.
 
     Parameters
     ----------
     first, second : ndarray of float, (y, x)
+        Adjacent slices.
 
     Notes
     -----
-    Phase correlation (Kuglin and Hines, 1975) of a band of frequencies: slow changes of brightness
-    and pixel noise are left out.
+    The method is phase correlation (Kuglin and Hines, 1975) in a band of frequencies, without slow
+    changes of brightness and pixel noise.
     """
     from scipy import ndimage
 

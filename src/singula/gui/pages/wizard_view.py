@@ -236,7 +236,7 @@ def _kinds(parts: Sequence[Folders], ndim: int | None) -> int:
     from singula.survey import survey_dataset
 
     survey = survey_dataset(
-        parts[0].images.parent, folders=parts, ndim=ndim, most_files=4, strict=False
+        parts[0].images.parent, folders=parts, ndim=ndim, max_files=4, strict=False
     )
     return max(survey.classes, default=1)
 
