@@ -1,4 +1,4 @@
-"""What is exported gives the same instances back, read by other libraries."""
+"""Exported files reproduce the instances when read with other libraries."""
 
 import json
 import zipfile
@@ -23,7 +23,7 @@ from singula.exports.coco import run_lengths
 from singula.exports.imagej import write_rois
 from singula.exports.ome_zarr import pyramid, write_ome_zarr
 from singula.exports.qupath import write_geojson
-from singula.exports.source import Instances, class_of_each
+from singula.exports.source import Instances, instance_classes
 from singula.exports.tables import instance_table
 from singula.io.write import write_tiff
 
@@ -36,7 +36,7 @@ in_a_folder = settings(
 
 
 def cells(shape: tuple[int, ...] = (40, 50)) -> np.ndarray:
-    """Disks, a ring, an instance in two pieces, and an id beyond 16 bits."""
+    """Return disks, a ring, an instance of two components, and an id beyond 16 bits."""
     y, x = np.indices(shape)
     labels = np.zeros(shape, np.uint32)
     labels[(y - 10) ** 2 + (x - 12) ** 2 < 64] = 3
@@ -48,12 +48,12 @@ def cells(shape: tuple[int, ...] = (40, 50)) -> np.ndarray:
 
 
 def inside(rings: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """Pixels whose centre is within an odd number of rings (x, y)."""
+    """Return the pixels whose center is within an odd number of rings (x, y)."""
     y, x = np.indices(shape)
-    centres = np.stack([x.ravel() + 0.5, y.ravel() + 0.5], axis=-1)
+    centers = np.stack([x.ravel() + 0.5, y.ravel() + 0.5], axis=-1)
     count = np.zeros(shape, int)
     for ring in rings:
-        count += Outline(ring).contains_points(centres).reshape(shape)
+        count += Outline(ring).contains_points(centers).reshape(shape)
     return count % 2 == 1
 
 
@@ -88,21 +88,21 @@ def from_geojson(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 @given(ANY)
 @in_a_folder
-def test_rois_come_back(tmp_path: Path, labels: np.ndarray) -> None:
+def test_rois_reproduce_the_labels(tmp_path: Path, labels: np.ndarray) -> None:
     write_rois(Instances("a", labels), tmp_path / "a.zip")
     np.testing.assert_array_equal(from_rois(tmp_path / "a.zip", labels.shape), labels)
 
 
 @given(ANY)
 @in_a_folder
-def test_geojson_comes_back(tmp_path: Path, labels: np.ndarray) -> None:
+def test_geojson_reproduces_the_labels(tmp_path: Path, labels: np.ndarray) -> None:
     write_geojson(Instances("a", labels), tmp_path / "a.geojson")
     np.testing.assert_array_equal(from_geojson(tmp_path / "a.geojson", labels.shape), labels)
 
 
 @given(PLANES)
 @in_a_folder
-def test_coco_comes_back(tmp_path: Path, labels: np.ndarray) -> None:
+def test_coco_reproduces_the_labels(tmp_path: Path, labels: np.ndarray) -> None:
     from pycocotools import mask
 
     height, width = labels.shape
@@ -116,19 +116,19 @@ def test_coco_comes_back(tmp_path: Path, labels: np.ndarray) -> None:
 
 @given(ANY)
 @in_a_folder
-def test_ome_zarr_comes_back(tmp_path: Path, labels: np.ndarray) -> None:
+def test_ome_zarr_reproduces_the_labels(tmp_path: Path, labels: np.ndarray) -> None:
     target = tmp_path / "a.ome.zarr"
     write_ome_zarr(Instances("a", labels, spacing=(0.5,) * labels.ndim, unit="µm"), target)
     group = zarr.open_group(target, mode="r")
     Labels.from_zarr(group["labels"])
-    found = ImageLabel.from_zarr(group["labels/instances"]).attributes.ome
-    assert [axis.unit for axis in found.multiscales[0].axes] == ["micrometer"] * labels.ndim
+    metadata = ImageLabel.from_zarr(group["labels/instances"]).attributes.ome
+    assert [axis.unit for axis in metadata.multiscales[0].axes] == ["micrometer"] * labels.ndim
     read = group["labels/instances/0"]
     assert read.dtype == labels.dtype
     np.testing.assert_array_equal(read[...], labels)
 
 
-def test_levels_take_every_second_pixel_and_far_slices_wait() -> None:
+def test_levels_contain_every_second_pixel_and_thick_slices_stay() -> None:
     labels = np.arange(5 * 1100 * 700, dtype=np.uint32).reshape(5, 1100, 700)
     levels = pyramid(labels, (2.0, 0.5, 0.5))
     assert [steps for _, steps in levels] == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (2, 8, 8)]
@@ -140,7 +140,7 @@ def test_levels_take_every_second_pixel_and_far_slices_wait() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two label images with classes, 0.25 µm a pixel."""
+    """Write two label images with classes, and a pixel size of 0.25 µm."""
     for name, labels in (("a", cells()), ("b", cells()[::-1].copy())):
         kinds = np.where(labels == 3, 2, labels > 0).astype(np.uint32)
         stacked = np.stack([labels, kinds], axis=-1)
@@ -170,18 +170,18 @@ def test_csv_has_units_and_agrees_with_measure(folder: Path, tmp_path: Path) -> 
     (path,) = singula.export(folder, "csv", tmp_path / "out")
     table = pd.read_csv(path)
     assert set(table["image"]) == {"a", "b"}
-    own = table[table["image"] == "a"].reset_index(drop=True)
-    found = singula.measure(cells(), spacing=(0.25, 0.25))
-    assert own["label"].tolist() == [3, 5, 12, 70001]
-    assert own["class"].tolist() == [2, 1, 1, 1]
-    np.testing.assert_allclose(own["area_µm²"], found["npixels"] * 0.0625)
-    np.testing.assert_allclose(own["perimeter_µm"], found["perimeter"] * 0.25)
-    np.testing.assert_allclose(own["centroid_x_µm"], (found["axis-1"] + 0.5) * 0.25)
-    disk = own["equivalent_diameter_µm"] ** 2 * np.pi / 4
-    np.testing.assert_allclose(disk, own["area_µm²"])
+    rows = table[table["image"] == "a"].reset_index(drop=True)
+    measured = singula.measure(cells(), spacing=(0.25, 0.25))
+    assert rows["label"].tolist() == [3, 5, 12, 70001]
+    assert rows["class"].tolist() == [2, 1, 1, 1]
+    np.testing.assert_allclose(rows["area_µm²"], measured["npixels"] * 0.0625)
+    np.testing.assert_allclose(rows["perimeter_µm"], measured["perimeter"] * 0.25)
+    np.testing.assert_allclose(rows["centroid_x_µm"], (measured["axis-1"] + 0.5) * 0.25)
+    disk = rows["equivalent_diameter_µm"] ** 2 * np.pi / 4
+    np.testing.assert_allclose(disk, rows["area_µm²"])
 
 
-def test_units_are_told_and_converted(tmp_path: Path) -> None:
+def test_units_are_in_column_names_and_converted(tmp_path: Path) -> None:
     labels = np.zeros((3, 5, 6), np.uint8)
     labels[1, 1:4, 1:5] = 7
     cases = {
@@ -194,8 +194,8 @@ def test_units_are_told_and_converted(tmp_path: Path) -> None:
     for (spacing, unit), column in cases.items():
         table = instance_table(Instances("a", labels, None, spacing, unit))
         assert column in table.columns
-    nanometres = instance_table(Instances("a", labels, None, (200.0, 100.0, 100.0), "nm"))
-    assert nanometres["volume_µm³"][0] == pytest.approx(12 * 0.2 * 0.1 * 0.1)
+    nanometers = instance_table(Instances("a", labels, None, (200.0, 100.0, 100.0), "nm"))
+    assert nanometers["volume_µm³"][0] == pytest.approx(12 * 0.2 * 0.1 * 0.1)
     assert "perimeter_µm" not in instance_table(Instances("a", labels[1], None, (2.0, 1.0), "µm"))
 
 
@@ -208,7 +208,7 @@ def test_classes_and_measurements_for_qupath(folder: Path, tmp_path: Path) -> No
     assert len(ring["geometry"]["coordinates"]) == 2
     assert pieces["geometry"]["type"] == "MultiPolygon"
     assert pieces["properties"]["measurements"]["area_µm²"] == 80 * 0.0625
-    # The same instances make the same file
+    # Equal instances yield equal files.
     again, _ = singula.export(folder, "qupath", tmp_path / "again")
     assert again.read_bytes() == first.read_bytes()
 
@@ -222,29 +222,32 @@ def test_rois_of_wide_images_and_groups(tmp_path: Path) -> None:
     np.testing.assert_array_equal(from_rois(tmp_path / "a.zip", labels.shape), labels)
 
 
-def test_a_class_is_that_of_most_classified_pixels() -> None:
+def test_the_class_of_an_instance_is_the_most_frequent_class() -> None:
     labels = np.array([[1, 1, 1, 1, 1, 1, 2, 2, 3]])
     classes = np.array([[0, 0, 0, 2, 2, 1, 1, 1, 0]])
-    assert class_of_each(labels, classes) == {1: 2, 2: 1, 3: 0}
+    assert instance_classes(labels, classes) == {1: 2, 2: 1, 3: 0}
 
 
-def test_nothing_is_written_over_and_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
+def test_existing_files_are_kept_and_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     singula.export(folder, "imagej", out)
-    with pytest.raises(UserError, match=r"a_rois.zip: is there already, and 1 more"):
+    with pytest.raises(UserError, match=r"a_rois.zip: already exists, and 1 more"):
         singula.export(folder, "imagej", out)
     assert len(singula.export(folder, "imagej", out, overwrite=True)) == 2
     with pytest.raises(UserError, match="got 'fiji', expected one of imagej"):
         singula.export(folder, "fiji", out)
-    with pytest.raises(UserError, match="no folder to write to"):
+    with pytest.raises(UserError, match="--output") as error:
         singula.export(folder, "csv")
-    with pytest.raises(UserError, match="volume"):
+    assert error.value.code == "export.no_folder"
+    with pytest.raises(UserError, match="volume") as error:
         singula.export(np.zeros((2, 3, 4), np.uint8), "coco", tmp_path / "volume")
+    assert error.value.code == "export.volume"
     assert not (tmp_path / "volume").exists() or not list((tmp_path / "volume").iterdir())
     with pytest.raises(UserError, match="spacing is"):
         singula.export(folder, "csv", tmp_path / "more", spacing=(1, 2, 3))
-    with pytest.raises(UserError, match="neither"):
+    with pytest.raises(UserError, match="none") as error:
         singula.export(tmp_path / "none", "csv", out)
+    assert error.value.code == "export.no_labels"
 
 
 def test_an_image_without_instances(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Exports of a finished run by the command line."""
+"""Export of finished runs with the command line."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ from singula.io.write import write_json, write_tiff
 
 
 def make_run(folder: Path, ndim: int = 2, **keys: object) -> Path:
-    """A run's files: instances of two images, post-processed ones of them."""
+    """Write the files of a run: instances of two images, before and after post-processing."""
     run = folder / "job" / "results" / "job_1"
     tree = ResultsTree.of_run(run)
     labels = np.zeros((20, 20) if ndim == 2 else (4, 20, 20), np.uint16)
@@ -51,10 +51,10 @@ def test_the_last_step_is_exported(tmp_path: Path) -> None:
     assert [np.unique(s.read().labels).tolist() for s in decoded] == [[0, 1, 2]] * 2
     keys = {"TEST.POST_PROCESSING.CLEAR_BORDER": True}
     (first, _) = find_sources(make_run(tmp_path / "2", **keys))
-    found = first.read()
-    assert np.unique(found.labels).tolist() == [0, 2]
-    assert found.file_name == "a.png"
-    assert (found.spacing, found.unit) == ((0.5, 0.5), "µm")
+    item = first.read()
+    assert np.unique(item.labels).tolist() == [0, 2]
+    assert item.file_name == "a.png"
+    assert (item.spacing, item.unit) == ((0.5, 0.5), "µm")
 
 
 def test_a_configured_size_has_the_unit_in_which_the_plane_agrees(tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ def test_a_configured_size_has_the_unit_in_which_the_plane_agrees(tmp_path: Path
     )
     for number, (size, unit) in enumerate(cases):
         run = make_run(tmp_path / str(number), 3, **{"DATA.TEST.RESOLUTION": size})
-        found = find_sources(run)[0].read()
-        assert (found.spacing, found.unit) == (tuple(size), unit)
+        item = find_sources(run)[0].read()
+        assert (item.spacing, item.unit) == (tuple(size), unit)
         assert find_sources(run, unit="nm")[0].read().unit == "nm"
 
 
@@ -89,22 +89,23 @@ def test_by_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
     assert f"give {run}" in capsys.readouterr().err
 
 
-def test_brightness_and_masks_are_no_labels(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_gray_values_and_masks_are_not_labels(tmp_path: Path, monkeypatch, capsys) -> None:
     made = make_image((96, 96), np.random.default_rng(1))
     image = np.squeeze(made.image)
     for name, array, words in (
-        ("image", image, "is no label image"),
-        ("wide", image.astype(np.uint16) * 37, "is no label image"),
-        ("whole", image.astype(np.float32), "is no label image"),
-        ("mask", (made.labels > 0).astype(np.uint8) * 255, "its only value lies in"),
+        ("image", image, "expected a label image"),
+        ("wide", image.astype(np.uint16) * 37, "expected a label image"),
+        ("whole", image.astype(np.float32), "expected a label image"),
+        ("mask", (made.labels > 0).astype(np.uint8) * 255, "got 1 value in"),
         ("map", made.labels / np.float32(2), "with a fraction"),
     ):
         write_tiff(tmp_path / f"{name}.tif", array, "YX")
         line = ("export", tmp_path / f"{name}.tif", "--to", "csv", "-o", tmp_path / "out")
         assert say(monkeypatch, *line) == 2
         assert words in capsys.readouterr().err
-    with pytest.raises(UserError, match="the array: is no label image"):
+    with pytest.raises(UserError, match="the array") as error:
         singula.export(image, "csv", tmp_path / "out")
+    assert error.value.code == "labels.not_labels"
     assert not (tmp_path / "out").exists()
     write_tiff(tmp_path / "labels.tif", made.labels.astype(np.float32), "YX")
     (table,) = singula.export(tmp_path / "labels.tif", "csv", tmp_path / "out")
@@ -115,7 +116,7 @@ def test_brightness_and_masks_are_no_labels(tmp_path: Path, monkeypatch, capsys)
 @given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_objects_of_any_kind_are_labels(ndim: int, data: st.DataObject) -> None:
-    """Boxes above each other, whole or single pixels, some of them cut in two by others."""
+    """Accept boxes that hide or split each other, and single pixels."""
     labels = np.zeros((24,) * ndim, np.uint32)
     for number in range(data.draw(st.integers(0, 12))):
         corner = data.draw(st.lists(st.integers(0, 23), min_size=ndim, max_size=ndim))
@@ -131,9 +132,10 @@ def test_a_unit_needs_a_size(tmp_path: Path, monkeypatch, capsys) -> None:
     write_tiff(path, labels, "YX")
     line = ("export", path, "--to", "csv", "--unit", "nm", "-o", tmp_path / "out")
     assert say(monkeypatch, *line) == 2
-    assert "nothing says the size of a pixel" in capsys.readouterr().err
-    with pytest.raises(UserError, match="--unit"):
+    assert "the pixel size of" in capsys.readouterr().err
+    with pytest.raises(UserError, match="--unit") as error:
         singula.export(labels, "csv", tmp_path / "out", unit="nm")
+    assert error.value.code == "export.unit_without_size"
     assert not (tmp_path / "out").exists()
     write_tiff(path, labels, "YX", (250.0, 250.0))
     assert say(monkeypatch, *line) == 0

@@ -1,4 +1,4 @@
-"""Instances in the formats of other programs; each gives the same instances back."""
+"""Export of instances to the file formats of other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COCO JSON: one file for all images, masks as run lengths, which are exact."""
+"""Export to COCO JSON: one file for all images, with run-length encoded masks."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ _OBJECT = "object"
 
 
 def run_lengths(labels: Labels) -> dict[int, list[int]]:
-    """Masks of all instances of a plane as COCO counts them.
+    """Return the masks of all instances of a plane as run lengths, as defined by COCO.
 
     Parameters
     ----------
     labels : ndarray of unsigned int
-        (y, x).
+        Label image (y, x).
 
     Returns
     -------
     dict of int to list of int
-        For each id, in ascending order, the numbers of pixels outside, inside, outside … of it,
-        column by column; they add up to the number of pixels.
+        Run lengths of each id, by ascending id. The pixels are read column by column. Lengths of
+        runs outside and inside of the instance alternate, starting outside; their sum is the number
+        of pixels.
 
     Notes
     -----
-    One pass over the pixels; then only the runs of equal ids are sorted.
+    The pixels are read once; only the runs of equal ids are sorted.
     """
     flat = labels.ravel(order="F")
     starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
@@ -52,15 +53,23 @@ def run_lengths(labels: Labels) -> dict[int, list[int]]:
 
 
 def write_coco(items: Iterable[Instances], target: Path) -> None:
-    """Write images, instances and categories.
+    """Write a COCO file with images, annotations and categories.
 
-    ``label`` of an annotation is its id in the label image. Categories are the classes, or the one
-    category ``object``; an instance without class is of category 0, ``unclassified``.
+    ``label`` of an annotation is the id of the instance in the label image. Categories are the
+    classes, or a single category ``object``. Instances without a class have category 0,
+    ``unclassified``.
+
+    Parameters
+    ----------
+    items : iterable of Instances
+        Label images (y, x).
+    target : Path
+        JSON file to write.
 
     Raises
     ------
     UserError
-        For a volume: the format describes planes.
+        ``export.volume``: a label image is a volume; COCO describes only planes.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -69,8 +78,9 @@ def write_coco(items: Iterable[Instances], target: Path) -> None:
     for item in items:
         if item.ndim != 2:
             raise UserError(
-                f"{item.name}: is a volume {item.labels.shape}; COCO describes planes",
-                "export volumes as ome-zarr, imagej (slice by slice) or csv",
+                f"{item.name}: got a volume of shape {item.labels.shape}, expected a plane (y, x)",
+                "export volumes as ome-zarr, imagej or csv: COCO describes only planes",
+                "export.volume",
             )
         classified = classified or item.classes is not None
         number = len(images) + 1
@@ -92,9 +102,12 @@ def write_coco(items: Iterable[Instances], target: Path) -> None:
 
 
 def _annotations(item: Instances) -> Iterator[dict[str, Any]]:
-    found = survey(item.labels)
-    rows = np.flatnonzero(found.npixels)
-    boxes = {int(found.ids[r]): (found.low[r], found.high[r], int(found.npixels[r])) for r in rows}
+    objects = survey(item.labels)
+    rows = np.flatnonzero(objects.npixels)
+    boxes = {
+        int(objects.ids[r]): (objects.low[r], objects.high[r], int(objects.npixels[r]))
+        for r in rows
+    }
     for label, counts in run_lengths(item.labels).items():
         low, high, npixels = boxes[label]
         (y, x), (height, width) = low.tolist(), (high - low).tolist()

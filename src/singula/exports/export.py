@@ -1,4 +1,4 @@
-"""The table of formats, and the way from a run's folder to their files."""
+"""Export of the instances of runs, label images and arrays; table of formats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from singula.exports.coco import write_coco
 from singula.exports.imagej import write_rois
 from singula.exports.ome_zarr import write_ome_zarr
 from singula.exports.qupath import write_geojson
-from singula.exports.source import Instances, Source, find_sources, of_array
+from singula.exports.source import (
+    Instances,
+    LabelSource,
+    find_sources,
+    instances_from_array,
+)
 from singula.exports.tables import UNKNOWN, calibration, write_table
 from singula.io.image import Spacing
 from singula.io.run_lock import hold, output_locks
@@ -31,30 +36,30 @@ Notify = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Format:
-    """A format that instances are written in.
+    """A file format for instances.
 
     Parameters
     ----------
     file : str
-        Name of the file; with ``{}`` for the image's name where each image has its own.
-    one : callable, optional
-        Writes one image to a path.
-    every : callable, optional
-        Writes all images to a path.
+        Name of the file; ``{}`` is the name of the image, for formats with a file per image.
+    write_image : callable, optional
+        Write one image to a path.
+    write_all : callable, optional
+        Write all images to a path.
     """
 
     file: str
-    one: Callable[[Instances, Path], None] | None = None
-    every: Callable[[Iterable[Instances], Path], None] | None = None
+    write_image: Callable[[Instances, Path], None] | None = None
+    write_all: Callable[[Iterable[Instances], Path], None] | None = None
 
 
-# A new format is a row here.
+# To add a format, add a row.
 FORMATS: dict[str, Format] = {
-    "imagej": Format("{}_rois.zip", one=write_rois),
-    "qupath": Format("{}.geojson", one=write_geojson),
-    "ome-zarr": Format("{}.ome.zarr", one=write_ome_zarr),
-    "csv": Format("instances.csv", every=write_table),
-    "coco": Format("instances_coco.json", every=write_coco),
+    "imagej": Format("{}_rois.zip", write_image=write_rois),
+    "qupath": Format("{}.geojson", write_image=write_geojson),
+    "ome-zarr": Format("{}.ome.zarr", write_image=write_ome_zarr),
+    "csv": Format("instances.csv", write_all=write_table),
+    "coco": Format("instances_coco.json", write_all=write_coco),
 }
 
 
@@ -74,33 +79,34 @@ def export(
     Parameters
     ----------
     source : Path, str or ndarray
-        The folder of a finished run (its instances after all steps), a folder of label images, a
-        label image, or an array of labels (y, x) or (z, y, x).
+        Folder of a finished run (its instances after all steps are exported), folder of label
+        images, label image, or array of labels (y, x) or (z, y, x).
     to : str
-        ``imagej``, ``qupath``, ``ome-zarr``, ``csv`` or ``coco``.
+        Format: ``imagej``, ``qupath``, ``ome-zarr``, ``csv`` or ``coco``.
     output : Path or str, optional
-        Folder to write to; ``exports`` in the folder of a run by default.
+        Output folder; by default ``exports`` in the folder of the run.
     spacing : float or sequence of float, optional
-        Size of a pixel, z first, instead of what files and configuration say.
+        Pixel size, z first; overrides the metadata and the configuration.
     unit : str, optional
-        Its unit, such as ``µm`` or ``nm``.
+        Unit of the pixel size, such as ``µm`` or ``nm``.
     overwrite : bool
-        Replace files that are there.
+        Replace existing files.
     external_files : bool
-        Label images may refer to files outside, such as the chunks of a Zarr that are links.
+        Allow label images to refer to files elsewhere, such as a Zarr whose chunks are links.
     notify : callable, optional
-        Takes a line for each image.
+        Called with a line for each image.
 
     Returns
     -------
     list of Path
-        What was written.
+        Files and folders that were written.
 
     Raises
     ------
     TypeError, UserError
-        A wrong argument; no instances; a file that is there already; a volume in a format that has
-        none. ``run.locked``: another process writes to the folder, or to the run that it is in.
+        An argument is invalid. ``export.no_folder``: no output folder; ``export.exists``: a file
+        exists; ``export.volume``: the format does not support volumes; ``run.locked``: another
+        process writes to the output folder or its run; the codes of `find_sources`.
     """
     kind = FORMATS[choice(to, "--to", FORMATS)]
     overwrite = flag(overwrite, "overwrite")
@@ -112,11 +118,13 @@ def export(
         check_unit(unit, "--unit")
     if notify is not None:
         notify = function(notify, "notify")
-    items, names, default = _found(source, spacing, unit, external_files=external_files)
+    items, names, default = _open(source, spacing, unit, external_files=external_files)
     folder = output if output is not None else default
     if folder is None:
-        raise UserError("--output: there is no folder to write to", "name one", "export.no_folder")
-    run = [] if default is None else [default.parent]  # what is written in it is recorded
+        raise UserError(
+            "--output: got none, expected a folder", "give an output folder", "export.no_folder"
+        )
+    run = [] if default is None else [default.parent]  # files written by a run are recorded
     with hold(output_locks(folder), "export", notify), protect(run, notify):
         return _write(kind, items, names, folder, overwrite=overwrite, notify=notify)
 
@@ -131,92 +139,96 @@ def _write(
     notify: Notify | None,
 ) -> list[Path]:
     targets = [folder / kind.file.format(name) for name in names]
-    if kind.every is not None:
+    if kind.write_all is not None:
         targets = targets[:1]
-    there = [target for target in targets if target.exists()]
-    if there and not overwrite:
+    existing = [target for target in targets if target.exists()]
+    if existing and not overwrite:
         raise UserError(
-            f"{there[0]}: is there already"
-            + (f", and {len(there) - 1} more" if len(there) > 1 else ""),
-            "give another folder with --output, or replace it with --overwrite",
+            f"{existing[0]}: already exists"
+            + (f", and {len(existing) - 1} more" if len(existing) > 1 else ""),
+            "give another folder with --output, or replace the files with --overwrite",
             "export.exists",
         )
-    told = _Told(notify)
-    if kind.every is not None:
-        kind.every((told(item) for item in items), targets[0])
+    announce = _Announcer(notify)
+    if kind.write_all is not None:
+        kind.write_all((announce(item) for item in items), targets[0])
         return targets
-    if kind.one is not None:
+    if kind.write_image is not None:
         for item, target in zip(items, targets, strict=True):
-            kind.one(told(item), target)
+            kind.write_image(announce(item), target)
     return targets
 
 
-def _found(
+def _open(
     source: Path | str | npt.NDArray[Any],
     spacing: Spacing | None,
     unit: str | None,
     *,
     external_files: bool,
 ) -> tuple[Iterator[Instances], list[str], Path | None]:
-    """Instances one after the other, their names, and the folder to write to by default."""
+    """Return an iterator over the instances, the names of the images, and the default folder."""
     if not isinstance(source, str | Path) and hasattr(source, "__array__"):
-        item = of_array(source, "labels", spacing, unit)
+        item = instances_from_array(source, "labels", spacing, unit)
         return iter([item]), [item.name], None
     path = user_path(source, "source")
-    sources: list[Source] = find_sources(
+    sources: list[LabelSource] = find_sources(
         path, spacing=spacing, unit=unit, external_files=external_files
     )
-    place = path / "exports" if (path / "run.json").is_file() else None
-    return (s.read() for s in sources), [s.name for s in sources], place
+    folder = path / "exports" if (path / "run.json").is_file() else None
+    return (s.read() for s in sources), [s.name for s in sources], folder
 
 
-class _Told:
-    """Says of each image what is written of it."""
+class _Announcer:
+    """Notifies the user about each image, and once about its pixel size."""
 
     def __init__(self, notify: Notify | None) -> None:
         self.notify = notify
-        self.warned = self.replaced = False
+        self.warned_of_unit = self.warned_of_size = False
 
     def __call__(self, item: Instances) -> Instances:
         if self.notify is None:
             return item
         count = np.count_nonzero(np.unique(item.labels))
         self.notify(f"{item.name}: {counted(int(count), 'instance')}")
-        if item.replaced and not self.replaced:
-            self.replaced = True
-            self.notify(f"  {item.replaced}")
-        if not self.warned and calibration(item)[1] == UNKNOWN:
-            self.warned = True
-            self.notify(
-                f"  size of a pixel {item.spacing}, in a unit that nothing says: see --unit"
-            )
+        if item.size_notice and not self.warned_of_size:
+            self.warned_of_size = True
+            self.notify(f"  {item.size_notice}")
+        if not self.warned_of_unit and calibration(item)[1] == UNKNOWN:
+            self.warned_of_unit = True
+            self.notify(f"  pixel size {item.spacing} of unknown unit: set it with --unit")
         return item
 
 
 def sizes_from_text(text: str) -> tuple[float, ...]:
-    """Numbers of ``--spacing``, such as 0.25,0.25.
+    """Parse the value of ``--spacing``.
 
     Parameters
     ----------
     text : str
+        2 or 3 positive numbers separated by commas, such as ``0.25,0.25``.
+
+    Returns
+    -------
+    tuple of float
+        Pixel size along each axis.
 
     Raises
     ------
     TypeError
-        Not text.
+        The argument is not a str.
     UserError
-        ``export.spacing``: other text.
+        ``export.spacing``: any other text.
     """
     instance(text, "text", str)
-    refused = UserError(
+    invalid = UserError(
         f"--spacing (text): got {show(text)}, expected 2 or 3 positive numbers such as 0.25,0.25",
-        "give one number for each axis, z first, decimals after a point",
+        "give one number for each axis, z first, with decimal points",
         "export.spacing",
     )
     try:
         sizes = tuple(float(part) for part in text.strip("()[] ").split(","))
     except ValueError as error:
-        raise refused from error
+        raise invalid from error
     if len(sizes) not in (2, 3) or not all(0 < size < math.inf for size in sizes):
-        raise refused
+        raise invalid
     return sizes

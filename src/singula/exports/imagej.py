@@ -1,4 +1,4 @@
-"""ROIs for the ROI Manager of ImageJ and Fiji: one zip file for each image."""
+"""Export to ROIs of ImageJ and Fiji: one zip file for each image."""
 
 from __future__ import annotations
 
@@ -18,26 +18,34 @@ from singula.words import install_command
 if TYPE_CHECKING:
     from roifile import ImagejRoi
 
-# Coordinates of simple ROIs are numbers of 16 bits; those of composite ones are floats.
-_MOST = 32767
+# Maximum coordinate of a traced ROI (16 bits); composite ROIs have coordinates of type float32.
+_MAX_INT16 = 32767
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 
 
 def write_rois(item: Instances, target: Path) -> None:
-    """Write the outline of every instance as a traced ROI, or several pieces as a composite.
+    """Write the outline of each instance as a traced ROI.
 
-    ROIs are called by their ids, with leading zeros so that they sort (``0012``); in volumes there
-    is one for each slice, ``0012-z003``, with its position in the stack. The class is the ROI's
-    group.
+    An instance with several components or holes becomes a composite ROI. The name of a ROI is the
+    id, with leading zeros so that names sort (``0012``). A volume has a ROI for each slice of an
+    instance, such as ``0012-z003``, with its position in the stack. The group of a ROI is the
+    class.
+
+    Parameters
+    ----------
+    item : Instances
+        Label image.
+    target : Path
+        Zip file to write.
 
     Raises
     ------
     UserError
-        When the library roifile is not installed, or the file cannot be written.
+        ``io.library_missing``: roifile is not installed; the codes of `atomic_path`.
     """
-    _library()
+    _check_library()
     digits = len(str(int(item.labels.max(initial=0))))
-    moment = (1980, 1, 1, 0, 0, 0)  # the same instances make the same file
+    fixed_date = (1980, 1, 1, 0, 0, 0)  # so that equal instances yield equal files
     with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for z, outline in _outlines(item):
             name = f"{outline.label:0{digits}d}"
@@ -46,12 +54,12 @@ def write_rois(item: Instances, target: Path) -> None:
             roi = _roi(outline, name)
             roi.position = 0 if z is None else z + 1
             roi.group = (item.classes or {}).get(outline.label, 0)
-            entry = zipfile.ZipInfo(f"{name}.roi", moment)
+            entry = zipfile.ZipInfo(f"{name}.roi", fixed_date)
             archive.writestr(entry, roi.tobytes(), zipfile.ZIP_DEFLATED, 1)
 
 
-def _library() -> None:
-    """See that roifile is there, before anything is written."""
+def _check_library() -> None:
+    """Raise an error if roifile is not installed, before anything is written."""
     try:
         import roifile  # noqa: F401
     except ImportError as error:
@@ -63,7 +71,7 @@ def _library() -> None:
 
 
 def _outlines(item: Instances) -> Iterator[tuple[int | None, Outline]]:
-    """Outlines, with their slice in a volume."""
+    """Yield outlines, with the index of their slice in a volume and None in a plane."""
     if item.ndim == 2:
         yield from ((None, outline) for outline in trace_outlines(item.labels))
         return
@@ -78,14 +86,14 @@ def _roi(outline: Outline, name: str) -> ImagejRoi:
     low = np.min([ring.min(axis=0) for ring in rings], axis=0)
     high = np.max([ring.max(axis=0) for ring in rings], axis=0)
     roi = ImagejRoi(name=name, options=ROI_OPTIONS.OVERLAY_LABELS)
-    roi.left, roi.top = (min(int(value), _MOST) for value in low)
-    roi.right, roi.bottom = (min(int(value), _MOST) for value in high)
-    if len(rings) == 1 and high.max() <= _MOST and len(rings[0]) <= _MOST:
+    roi.left, roi.top = (min(int(value), _MAX_INT16) for value in low)
+    roi.right, roi.bottom = (min(int(value), _MAX_INT16) for value in high)
+    if len(rings) == 1 and high.max() <= _MAX_INT16 and len(rings[0]) <= _MAX_INT16:
         roi.roitype = ROI_TYPE.TRACED
         roi.integer_coordinates = np.asarray(rings[0] - low, np.int32)
         roi.n_coordinates = len(rings[0])
         return roi
-    roi.roitype = ROI_TYPE.RECT  # so composite ROIs are marked
+    roi.roitype = ROI_TYPE.RECT  # type of composite ROIs in the file format
     path = np.concatenate([_path(ring) for ring in rings]).astype(np.float32)
     roi.multi_coordinates = path
     roi.shape_roi_size = len(path)
@@ -93,7 +101,7 @@ def _roi(outline: Outline, name: str) -> ImagejRoi:
 
 
 def _path(ring: np.ndarray) -> np.ndarray:
-    """A closed ring as the steps of a path."""
+    """Return a closed ring as path segments, each an operation followed by a point (x, y)."""
     steps = np.full((len(ring), 3), _LINE)
     steps[0, 0] = _MOVE
     steps[:, 1:] = ring

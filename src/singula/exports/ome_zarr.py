@@ -1,4 +1,4 @@
-"""Labels as OME-Zarr (NGFF 0.5): a pyramid of chunks with sizes, units and properties."""
+"""Export to OME-Zarr (NGFF 0.5): multiscale labels with pixel size, unit and properties."""
 
 from __future__ import annotations
 
@@ -23,14 +23,21 @@ _CHUNK = {2: (1024, 1024), 3: (64, 256, 256)}
 def write_ome_zarr(item: Instances, target: Path) -> None:
     """Write a label image as ``NAME.ome.zarr/labels/instances``.
 
-    The coarser levels take every second pixel of the level above, so ids are never mixed and the
-    first pixel stays in its place. Slices farther apart than pixels are wide are kept until the
-    pixels are as large.
+    Each coarser level contains every second pixel of the finer level, so ids are never averaged and
+    the first pixel keeps its position. If slices are farther apart than the width of a pixel, z is
+    not downsampled until the pixels are as wide.
+
+    Parameters
+    ----------
+    item : Instances
+        Label image.
+    target : Path
+        Folder to write.
 
     Raises
     ------
     UserError
-        When the library zarr is not installed, or the folder cannot be written.
+        ``io.library_missing``: zarr is not installed; the codes of `atomic_folder`.
     """
     try:
         import zarr
@@ -48,7 +55,7 @@ def write_ome_zarr(item: Instances, target: Path) -> None:
         spacing, unit = calibration(item)
         for number, (level, _) in enumerate(pyramid(item.labels, spacing)):
             chunks = tuple(
-                min(size, most) for size, most in zip(level.shape, _CHUNK[item.ndim], strict=True)
+                min(size, side) for size, side in zip(level.shape, _CHUNK[item.ndim], strict=True)
             )
             array = group.create_array(
                 str(number),
@@ -60,9 +67,9 @@ def write_ome_zarr(item: Instances, target: Path) -> None:
             )
             array[...] = level
         levels = plan_levels(item.labels.shape, spacing)
-        known = None if unit in ("px", UNKNOWN) else unit
+        length_unit = None if unit in ("px", UNKNOWN) else unit
         entry = multiscale(
-            item.name, item.ndim, levels, spacing, known, channels=False, method="nearest"
+            item.name, item.ndim, levels, spacing, length_unit, channels=False, method="nearest"
         )
         group.attrs["ome"] = _metadata(item, entry)
 
@@ -70,7 +77,21 @@ def write_ome_zarr(item: Instances, target: Path) -> None:
 def pyramid(
     labels: Labels, spacing: tuple[float, ...] | None = None
 ) -> list[tuple[Labels, tuple[int, ...]]]:
-    """Levels of a label image, each with its step in pixels of the first."""
+    """Return the levels of a label image.
+
+    Parameters
+    ----------
+    labels : ndarray of unsigned int
+        Label image (y, x) or (z, y, x).
+    spacing : tuple of float, optional
+        Pixel size, z first; by default, all axes have the same.
+
+    Returns
+    -------
+    list of (ndarray, tuple of int)
+        Labels of each level, the finest first, and its step along each axis in pixels of the
+        finest level.
+    """
     finest, *coarser = plan_levels(labels.shape, spacing)
     levels = [(labels, finest.steps)]
     for level in coarser:
@@ -79,11 +100,11 @@ def pyramid(
 
 
 def _metadata(item: Instances, entry: dict[str, Any]) -> dict[str, Any]:
-    found = survey(item.labels)
+    objects = survey(item.labels)
     properties = []
-    for row in np.flatnonzero(found.npixels):
-        label = int(found.ids[row])
-        values = {"label-value": label, "npixels": int(found.npixels[row])}
+    for row in np.flatnonzero(objects.npixels):
+        label = int(objects.ids[row])
+        values = {"label-value": label, "npixels": int(objects.npixels[row])}
         if item.classes is not None:
             values["class"] = item.classes.get(label, 0)
         properties.append(values)

@@ -1,4 +1,4 @@
-"""GeoJSON as QuPath reads it: polygons in pixels, with class and measurements."""
+"""Export to GeoJSON of QuPath: polygons in pixels, with class and measurements."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from singula.exports.tables import instance_table
 from singula.io.write import write_text
 from singula.streams import printable
 
-# Okabe and Ito's colours, told apart by colour-blind readers too
-_COLOURS = (
+# Colors of Okabe and Ito, which color-blind readers can distinguish
+_COLORS = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
     (204, 121, 167),
 )  # fmt: skip
@@ -23,10 +23,17 @@ _NOT_MEASURED = ("label", "class")
 
 
 def write_geojson(item: Instances, target: Path) -> None:
-    """Write every instance as a detection.
+    """Write each instance as a detection, whose ``name`` is the id.
 
-    ``name`` is the id. Images have the measurements of `instance_table`; instances of a volume are
-    one detection in each slice, without measurements, which would be of the whole.
+    In a plane, detections have the measurements of `instance_table`. An instance of a volume is a
+    detection in each slice, without measurements, since these describe the whole instance.
+
+    Parameters
+    ----------
+    item : Instances
+        Label image.
+    target : Path
+        GeoJSON file to write.
     """
     if item.ndim == 2:
         values = _measurements(item)
@@ -37,7 +44,7 @@ def write_geojson(item: Instances, target: Path) -> None:
             for z, plane in enumerate(item.labels)
             for outline in trace_outlines(plane)
         ]
-    # One line for each instance
+    # One line per instance, for tools that compare lines
     lines = ",\n".join(json.dumps(f, ensure_ascii=False, separators=(",", ":")) for f in features)
     write_text(target, f'{{"type":"FeatureCollection","features":[\n{lines}\n]}}\n')
 
@@ -57,17 +64,22 @@ def _feature(
     properties: dict[str, Any] = {"objectType": "detection", "name": str(outline.label)}
     kind = (item.classes or {}).get(outline.label, 0)
     if kind:
-        colour = _COLOURS[(kind - 1) % len(_COLOURS)]
-        properties["classification"] = {"name": f"class {kind}", "color": colour}
+        color = _COLORS[(kind - 1) % len(_COLORS)]
+        properties["classification"] = {"name": f"class {kind}", "color": color}
     if outline.label in values:
         properties["measurements"] = values[outline.label]
-    # The same instances make the same file
-    own = uuid.uuid5(uuid.NAMESPACE_OID, printable(f"{item.name}/{outline.label}/{z}"))
-    return {"type": "Feature", "id": str(own), "geometry": geometry, "properties": properties}
+    # The identifier is derived from the content, so that equal instances yield equal files.
+    identifier = uuid.uuid5(uuid.NAMESPACE_OID, printable(f"{item.name}/{outline.label}/{z}"))
+    return {
+        "type": "Feature",
+        "id": str(identifier),
+        "geometry": geometry,
+        "properties": properties,
+    }
 
 
 def _measurements(item: Instances) -> dict[int, dict[str, float]]:
-    """By id; what cannot be measured of an instance is left out."""
+    """Return the measurements of each id, without those that are not finite."""
     table = instance_table(item)
     names = [name for name in table.columns if name not in _NOT_MEASURED]
     rows = zip(table["label"], table[names].to_numpy(float), strict=True)

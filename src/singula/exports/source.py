@@ -1,4 +1,4 @@
-"""The label images to export: those of a finished run, of a folder, or one file."""
+"""Label images to export: of a finished run, a folder, a file, or an array."""
 
 from __future__ import annotations
 
@@ -22,29 +22,31 @@ from singula.postprocess.labels import count_instances
 from singula.words import counted
 
 Labels = npt.NDArray[Any]
-_PIECES, _MASK_PIECES, _FEW_PAIRS = 4, 2, 100
+# Maximum mean number of connected components per id, in label images and for a single id of 255
+_MAX_COMPONENTS, _MAX_MASK_COMPONENTS = 4, 2
+_MIN_PAIRS = 100  # of neighbors, for a decision from their values
 
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """One label image with what is known of it.
+    """A label image with its metadata.
 
     Parameters
     ----------
     name : str
-        What its files are called.
+        Name of the image, from which names of files are made.
     labels : ndarray of unsigned int
-        (y, x) or (z, y, x), 0 the background, any ids.
+        Label image (y, x) or (z, y, x); 0 is the background, and ids may have gaps.
     classes : dict of int to int, optional
         Class of each id, 0 for none; None without classes.
     spacing : tuple of float, optional
-        Size of a pixel along each axis, z first; None when it is not known.
+        Pixel size along each axis, z first; None if it is unknown.
     unit : str, optional
         Unit of `spacing`.
     file_name : str
-        The image that was segmented, as far as it is known.
-    replaced : str
-        Message on the voxel size of the file, if the user set another one.
+        File name of the segmented image, or of the label image if that is unknown.
+    size_notice : str
+        Notice that the user replaced the pixel size of the file; empty for none.
     """
 
     name: str
@@ -53,37 +55,40 @@ class Instances:
     spacing: tuple[float, ...] | None = None
     unit: str | None = None
     file_name: str = ""
-    replaced: str = ""
+    size_notice: str = ""
 
     @property
     def ndim(self) -> int:
-        """Spatial axes, 2 or 3."""
+        """Number of spatial axes, 2 or 3."""
         return self.labels.ndim
 
 
 @dataclass(frozen=True)
-class Source:
-    """A label image that can be read.
+class LabelSource:
+    """A file that contains a label image.
 
     Parameters
     ----------
     path : Path
+        The file, or the folder of a Zarr.
     name : str
-    ndim : int
+        Name of the image.
+    ndim : {2, 3}
+        Number of spatial axes.
     classes : bool
-        Whether its second channel holds classes.
-    spacing : tuple of float, optional
-        Instead of what the file says.
+        True if the second channel contains classes.
+    spacing : float or tuple of float, optional
+        Pixel size, z first; overrides the metadata of the file.
     unit : str, optional
-        Unit of `spacing`, or instead of the file's.
+        Unit of the pixel size; overrides the metadata of the file.
     file_name : str
-        The image that was segmented.
+        File name of the segmented image.
     foreign : bool
-        It is a user's file, not of a run, and may be no label image.
+        True for a file of the user, which may not be a label image; False for a file of a run.
     spacing_from : str
-        Option or key that set `spacing`.
+        Option or key that set `spacing`, for messages.
     arrays : ArrayPlace, optional
-        Allows files outside, to which the file refers.
+        Access to files elsewhere to which the file refers.
     """
 
     path: Path
@@ -98,23 +103,23 @@ class Source:
     arrays: ArrayPlace | None = None
 
     def read(self) -> Instances:
-        """The label image.
+        """Read the label image.
 
         Raises
         ------
         UserError
-            When the file is no label image, or the spacing has another number of axes.
+            The codes of `check_ids`, `read_labels` and `check_spacing`.
         """
         image = read_labels(self.path, self.ndim, self.classes, arrays=self.arrays)
         labels = image.array[..., 0]
         if self.foreign:
             check_ids(str(self.path), labels)
-        replaced = None
+        notice = None
         if self.spacing is not None:
             sizes = check_spacing(self.spacing, self.ndim)
-            replaced = replaced_size(self.spacing_from, sizes, image.spacing, image.unit, self.unit)
+            notice = replaced_size(self.spacing_from, sizes, image.spacing, image.unit, self.unit)
             image = image.with_spacing(sizes)
-        classes = class_of_each(labels, image.array[..., 1]) if self.classes else None
+        classes = instance_classes(labels, image.array[..., 1]) if self.classes else None
         return Instances(
             self.name,
             labels,
@@ -122,19 +127,27 @@ class Source:
             image.spacing,
             self.unit or image.unit,
             self.file_name or self.path.name,
-            replaced or "",
+            notice or "",
         )
 
 
 def check_ids(name: str, labels: Labels) -> None:
-    """See that numbers are ids of objects, and not brightness or a mask.
+    """Raise an error if an array contains gray values or a mask instead of ids.
 
-    Almost every object of a label image is one piece, and inside it neighbours are equal.
+    In a label image, nearly every object is a single connected component, and neighboring pixels
+    have equal ids.
+
+    Parameters
+    ----------
+    name : str
+        Name of the array, for the message.
+    labels : ndarray of int
+        Array (y, x) or (z, y, x).
 
     Raises
     ------
     UserError
-        Where the values lie in many places each, or most neighbours differ.
+        ``labels.not_labels``: each value has many connected components, or most neighbors differ.
     """
     import cc3d
 
@@ -142,26 +155,27 @@ def check_ids(name: str, labels: Labels) -> None:
     if not count:
         return
     dtype = labels.dtype if labels.dtype.kind == "u" else np.uint32
-    whole = np.require(labels, dtype, ["C", "W"])  # cc3d takes no read-only array
-    _, pieces = cc3d.connected_components(
+    whole = np.require(labels, dtype, ["C", "W"])  # cc3d does not accept read-only arrays
+    _, n_components = cc3d.connected_components(
         whole, connectivity=8 if labels.ndim == 2 else 26, return_N=True
     )
-    equal, pairs = _equal_neighbours(labels)
-    most = _MASK_PIECES if count == 1 and labels.max() == 255 else _PIECES
-    if pieces < most * count and (pairs < _FEW_PAIRS or equal > pairs / 2):
+    equal, pairs = _equal_neighbors(labels)
+    is_mask = count == 1 and labels.max() == 255
+    max_components = _MAX_MASK_COMPONENTS if is_mask else _MAX_COMPONENTS
+    if n_components < max_components * count and (pairs < _MIN_PAIRS or equal > pairs / 2):
         return
-    values = "only value lies" if count == 1 else f"{count} values lie"
     raise UserError(
-        f"{name}: is no label image: its {values} in {counted(pieces, 'separate place')}; "
-        "labels give every "
-        "object an id of its own",
-        "give the labels, not the image that was segmented; a mask becomes labels in Fiji: "
+        f"{name}: got {counted(count, 'value')} in "
+        f"{counted(n_components, 'connected component')}, expected a label image with one id per "
+        "object",
+        "give the labels, not the segmented image; to convert a mask to labels in Fiji, use "
         "Plugins > MorphoLibJ > Binary Images > Connected Components Labeling",
+        "labels.not_labels",
     )
 
 
-def _equal_neighbours(labels: Labels) -> tuple[int, int]:
-    """How many pixels are equal to the next one along an axis, of how many that are both set."""
+def _equal_neighbors(labels: Labels) -> tuple[int, int]:
+    """Return the number of neighboring foreground pixels with equal ids, and of all such pairs."""
     equal = pairs = 0
     for axis in range(labels.ndim):
         moved = np.moveaxis(labels, axis, 0)
@@ -171,13 +185,24 @@ def _equal_neighbours(labels: Labels) -> tuple[int, int]:
     return equal, pairs
 
 
-def class_of_each(labels: Labels, classes: Labels) -> dict[int, int]:
-    """Class of each instance: that of most of its classified pixels; 0 where there is none."""
+def instance_classes(labels: Labels, classes: Labels) -> dict[int, int]:
+    """Return the class of each instance: the most frequent nonzero class of its pixels.
+
+    Parameters
+    ----------
+    labels, classes : ndarray of int
+        Label image, and class of each pixel (0 for none), of the same shape.
+
+    Returns
+    -------
+    dict of int to int
+        Class of each id; 0 if no pixel has a class.
+    """
     table = overlap(labels, classes)
-    # Ascending numbers of pixels, so the last one for an id is the largest; classes before none
+    # The last row of an id wins: the largest number of pixels, and any class before none.
     order = np.lexsort((-table.pred.astype(np.int64), table.pixels, table.pred > 0))
-    found = zip(table.true[order].tolist(), table.pred[order].tolist(), strict=True)
-    return {label: kind for label, kind in found if label}
+    rows = zip(table.true[order].tolist(), table.pred[order].tolist(), strict=True)
+    return {label: kind for label, kind in rows if label}
 
 
 def find_sources(
@@ -186,43 +211,49 @@ def find_sources(
     spacing: Spacing | None = None,
     unit: str | None = None,
     external_files: bool = False,
-) -> list[Source]:
-    """Label images behind a path.
+) -> list[LabelSource]:
+    """Find the label images to export.
 
     Parameters
     ----------
     path : Path or str
-        The folder of a finished run, whose instances after all steps are taken; a folder of label
-        images; or one label image.
-    spacing, unit
-        Size of a pixel, z first, and its unit, instead of what files and configuration say.
+        Folder of a finished run (its instances after all steps), folder of label images, or label
+        image.
+    spacing : float or sequence of float, optional
+        Pixel size, z first; overrides the metadata and the configuration.
+    unit : str, optional
+        Unit of the pixel size; overrides the metadata.
     external_files : bool
-        Label images of the user may refer to files outside.
+        Allow label images of the user to refer to files elsewhere.
 
     Raises
     ------
     UserError
-        When there is none, or two would have one name.
+        ``export.no_labels``: there are no label images; ``export.no_instances``: the run has none;
+        ``export.same_name``: two images have the same name; ``export.unit_without_size``: the pixel
+        size is unknown.
     """
     path, place = Path(path), ArrayPlace(external_files=external_files)
     if (path / "run.json").is_file():
-        sources = list(_of_run(path))
+        sources = list(_find_in_run(path))
     elif path.is_file():
-        sources = [_of_file(path, place)]
+        sources = [_open_file(path, place)]
     elif path.is_dir() and not any(path.glob("results/*/run.json")):
-        sources = [_of_file(file, place) for file in list_images(path, "RUN")]
+        sources = [_open_file(file, place) for file in list_images(path, "RUN")]
     else:
         below = sorted(p.parent for p in path.glob("results/*/run.json"))
         raise UserError(
-            f"{path}: is neither the folder of a finished run nor label images",
+            f"{path}: expected the folder of a finished run, or label images",
             f"give {below[0]}" if below else "give a folder such as results/cells/results/cells_1",
+            "export.no_labels",
         )
     names: dict[str, Path] = {}
     for source in sources:
         if source.name in names:
             raise UserError(
-                f"{names[source.name]} and {source.path} would both be called {source.name}",
-                "export them one by one into two folders",
+                f"{names[source.name]} and {source.path} have the same name {source.name}",
+                "export the files separately into two folders",
+                "export.same_name",
             )
         names[source.name] = source.path
     if unit is not None and spacing is None:
@@ -240,26 +271,28 @@ def find_sources(
     ]
 
 
-def _of_run(run: Path) -> Iterator[Source]:
+def _find_in_run(run: Path) -> Iterator[LabelSource]:
     from singula.report.run_files import open_run
 
     files = open_run(run)
     stages = files.stages()
     if not stages:
         raise UserError(
-            f"{run}: this run left no instances", "test with it first (TEST.ENABLE: True)"
+            f"{run}: contains no instances",
+            "run the test first (TEST.ENABLE: True)",
+            "export.no_instances",
         )
-    # The first view, and of it the last step
+    # The last step of the first view
     stage = [s for s in stages if s.view == stages[0].view][-1]
     ndim = 3 if stage.view == "as_3d_stack" else files.ndim
     sizes = files.key("DATA.TEST.RESOLUTION", [-1])
-    known = len(sizes) == ndim and min(sizes) > 0
+    has_size = len(sizes) == ndim and min(sizes) > 0
     test = files.summary.test
     tested = test.files if test is not None else {}
     for name, path in files.instance_files(stage).items():
         image = Path(tested[name][0] or "").name if name in tested else ""
-        spacing = tuple(float(size) for size in sizes) if known else None
-        yield Source(
+        spacing = tuple(float(size) for size in sizes) if has_size else None
+        yield LabelSource(
             path,
             name,
             ndim,
@@ -270,8 +303,8 @@ def _of_run(run: Path) -> Iterator[Source]:
         )
 
 
-def _of_file(path: Path, place: ArrayPlace) -> Source:
-    """Axes and classes of a file by what it says of itself."""
+def _open_file(path: Path, place: ArrayPlace) -> LabelSource:
+    """Return the source for a file of the user; axes and classes are read from its metadata."""
     header = read_header(path, place)
     shape, axes = header.shape, header.axes
     if axes is not None:
@@ -280,11 +313,30 @@ def _of_file(path: Path, place: ArrayPlace) -> Source:
     else:
         ndim = 3 if sum(size > 1 for size in shape) > 2 else 2
         classes = False
-    return Source(path, stem_of(path), ndim, classes, foreign=True, arrays=place)
+    return LabelSource(path, stem_of(path), ndim, classes, foreign=True, arrays=place)
 
 
-def of_array(labels: Labels, name: str, spacing: Spacing | None, unit: str | None) -> Instances:
-    """A label image from memory, checked."""
+def instances_from_array(
+    labels: Labels, name: str, spacing: Spacing | None, unit: str | None
+) -> Instances:
+    """Validate an array of labels.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        Label image (y, x) or (z, y, x).
+    name : str
+        Name of the image.
+    spacing : float or sequence of float, optional
+        Pixel size, z first.
+    unit : str, optional
+        Unit of the pixel size.
+
+    Raises
+    ------
+    TypeError, UserError
+        The array is not a label image. ``labels.not_labels``; ``export.unit_without_size``.
+    """
     checked = label_image(labels, "source")
     check_ids("the array", checked)
     if unit is not None and spacing is None:
@@ -295,6 +347,7 @@ def of_array(labels: Labels, name: str, spacing: Spacing | None, unit: str | Non
 
 def _unit_alone(unit: str, name: str) -> UserError:
     return UserError(
-        f"--unit: found {unit!r}, but nothing says the size of a pixel of {name}",
-        "give it with --spacing, or leave --unit out",
+        f"--unit: got {unit!r}, but the pixel size of {name} is unknown",
+        "give the pixel size with --spacing, or omit --unit",
+        "export.unit_without_size",
     )

@@ -1,4 +1,4 @@
-"""Measurements with units: pixels, and micrometres where the size of a pixel is known."""
+"""Export to CSV: measurements in pixels, and in micrometers if the pixel size is known."""
 
 from __future__ import annotations
 
@@ -21,14 +21,20 @@ UNKNOWN = "unit"
 
 
 def calibration(item: Instances) -> tuple[tuple[float, ...] | None, str]:
-    """Size of a pixel and its unit: micrometres for every unit of length that is known.
+    """Return the pixel size and its unit; known units of length are converted to micrometers.
+
+    Parameters
+    ----------
+    item : Instances
+        Label image with its metadata.
 
     Returns
     -------
-    spacing : tuple of float, optional
-        None when the size is not known.
+    spacing : tuple of float or None
+        Pixel size along each axis, z first; None if it is unknown.
     unit : str
-        ``µm``, another unit as it was given, or ``unit`` where a size came without one.
+        ``µm``, any other unit unchanged, ``unit`` for a size without a unit, or ``px`` if the size
+        is unknown.
     """
     if item.spacing is None:
         return None, "px"
@@ -37,76 +43,85 @@ def calibration(item: Instances) -> tuple[tuple[float, ...] | None, str]:
 
 
 def instance_table(item: Instances) -> pd.DataFrame:
-    """Every instance with its measurements, the unit in the name of each column.
+    """Measure all instances of a label image; names of columns include the unit.
 
     Parameters
     ----------
     item : Instances
+        Label image with its metadata.
 
     Returns
     -------
     pandas.DataFrame
-        ``label``; ``class`` where there are classes; then positions and sizes in pixels
-        (``centroid_y_px``, ``npixels`` …) and, where the size of a pixel is known, in its unit
+        ``label``; ``class`` if there are classes; positions and sizes in pixels
+        (``centroid_y_px``, ``npixels`` …) and, if the pixel size is known, in its unit
         (``centroid_y_µm``, ``area_µm²`` …). Ratios have no unit.
 
     Notes
     -----
-    `singula.measure` says how each is measured. The perimeter counts steps between pixels, so it
-    has a length only where pixels are square. ``equivalent_diameter`` is that of the disk or ball
-    of the same size.
+    Measurements are defined in `singula.measure`. The perimeter is computed from steps between
+    pixels, so it has a unit of length only for square pixels. ``equivalent_diameter`` is the
+    diameter of the disk or ball of the same size.
     """
     spacing, unit = calibration(item)
-    found = measure(item.labels, spacing=spacing)
+    measured = measure(item.labels, spacing=spacing)
     axes = "zyx"[-item.ndim :]
-    columns: dict[str, object] = {"label": found["label"]}
+    columns: dict[str, object] = {"label": measured["label"]}
     if item.classes is not None:
-        columns["class"] = [item.classes.get(int(label), 0) for label in found["label"]]
+        columns["class"] = [item.classes.get(int(label), 0) for label in measured["label"]]
     for number, axis in enumerate(axes):
-        columns[f"centroid_{axis}_px"] = found[f"axis-{number}"]
-    columns["npixels"] = found["npixels"]
-    columns["bounding_box_diameter_px"] = found["diameter"]
+        columns[f"centroid_{axis}_px"] = measured[f"axis-{number}"]
+    columns["npixels"] = measured["npixels"]
+    columns["bounding_box_diameter_px"] = measured["diameter"]
     if item.ndim == 2:
-        columns["perimeter_px"] = found["perimeter"]
+        columns["perimeter_px"] = measured["perimeter"]
     if spacing is not None:
         for number, axis in enumerate(axes):
-            # The centre of the first pixel is half a pixel away from the corner of the image
-            columns[f"centroid_{axis}_{unit}"] = (found[f"axis-{number}"] + 0.5) * spacing[number]
-        columns |= _sizes(item, found, spacing, unit)
+            # The center of the first pixel is half a pixel away from the corner of the image.
+            center = measured[f"axis-{number}"] + 0.5
+            columns[f"centroid_{axis}_{unit}"] = center * spacing[number]
+        columns |= _sizes(item, measured, spacing, unit)
     elif item.ndim == 3:
-        columns["surface_px²"] = found[SURFACE]
+        columns["surface_px²"] = measured[SURFACE]
     names = ("circularity", "elongation") if item.ndim == 2 else ("sphericity",)
-    columns |= {name: found[name] for name in names}
+    columns |= {name: measured[name] for name in names}
     import pandas as pd
 
     return pd.DataFrame(columns)
 
 
 def _sizes(
-    item: Instances, found: pd.DataFrame, spacing: tuple[float, ...], unit: str
+    item: Instances, measured: pd.DataFrame, spacing: tuple[float, ...], unit: str
 ) -> dict[str, object]:
-    """What has a unit."""
+    """Return the columns of sizes in the unit of the pixel size."""
     if item.ndim == 3:
-        volume = found["volume"]
+        volume = measured["volume"]
         return {
             f"volume_{unit}³": volume,
             f"equivalent_diameter_{unit}": np.cbrt(6 * volume / math.pi),
-            f"surface_{unit}²": found[SURFACE],
+            f"surface_{unit}²": measured[SURFACE],
         }
-    area = found["area"]
+    area = measured["area"]
     columns: dict[str, object] = {
         f"area_{unit}²": area,
         f"equivalent_diameter_{unit}": np.sqrt(4 * area / math.pi),
     }
     if math.isclose(*spacing, rel_tol=1e-6):
-        columns[f"perimeter_{unit}"] = found["perimeter"] * spacing[0]
+        columns[f"perimeter_{unit}"] = measured["perimeter"] * spacing[0]
     return columns
 
 
 def write_table(items: Iterable[Instances], target: Path) -> None:
-    """One table of the instances of all images, ``image`` being its first column.
+    """Write a table with the instances of all images; the first column is ``image``.
 
-    A column that an image has no value for is empty there.
+    Columns without a value for an image are empty.
+
+    Parameters
+    ----------
+    items : iterable of Instances
+        Label images with their metadata.
+    target : Path
+        CSV file to write.
     """
     import pandas as pd
 
@@ -115,6 +130,6 @@ def write_table(items: Iterable[Instances], target: Path) -> None:
         table = instance_table(item)
         table.insert(0, "image", item.name)
         tables.append(table)
-    # A table without rows would make columns of whole numbers fractions
-    filled = [table for table in tables if len(table)] or tables[:1]
-    write_csv(target, pd.concat(filled, ignore_index=True))
+    # An empty table would convert columns of integers to floats.
+    nonempty = [table for table in tables if len(table)] or tables[:1]
+    write_csv(target, pd.concat(nonempty, ignore_index=True))

@@ -78,14 +78,14 @@ class Results:
 
     def table(self, name: str, stage: Stage) -> tuple[list[str], list[dict[str, float | None]]]:
         """Columns and rows of the measurements of all instances of an image, as exported."""
-        from singula.exports.source import Instances, class_of_each
+        from singula.exports.source import Instances, instance_classes
         from singula.exports.tables import instance_table
 
         found = self.sources.instances(name, stage)
         if found is None:
             return [], []
         labels, *classes = np.moveaxis(found.array, -1, 0)
-        kinds = class_of_each(labels, classes[0]) if classes else None
+        kinds = instance_classes(labels, classes[0]) if classes else None
         measured = instance_table(Instances(name, labels, kinds, found.spacing, found.unit))
         rows = [{str(k): _plain(v) for k, v in row.items()} for row in measured.to_dict("records")]
         return [str(column) for column in measured.columns], rows

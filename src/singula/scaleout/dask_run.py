@@ -302,9 +302,8 @@ def _local_cluster(workers: int, memory: int, gpus: int) -> Iterator[Client]:
         }
     dashboard = {"dashboard": False, "dashboard_address": f"{_LOCALHOST}:0"}
     scheduler = {"cls": Scheduler, "options": {"host": _LOCALHOST, "port": 0, **dashboard}}
-    with (
-        blocked_sigint()
-    ):  # Ctrl-C is sent to all processes of a terminal; this one ends the others
+    # Ctrl-C is sent to all processes of a terminal; this process ends the others.
+    with blocked_sigint():
         cluster = SpecCluster(specs, scheduler)
     with cluster, Client(cluster) as client:
         client.wait_for_workers(workers)
