@@ -1,4 +1,4 @@
-"""Boxes: parts of an image, by a slice along each axis."""
+"""Boxes: regions of an image, given as a slice along each axis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ Box = tuple[slice, ...]
 
 
 def grown(box: Box, halo: Sequence[int], shape: Sequence[int]) -> Box:
-    """A box with what surrounds it, as far as the image goes."""
+    """Return a box extended by a halo, cut to the image.
+
+    Parameters
+    ----------
+    box : tuple of slice
+        Region of the image.
+    halo : sequence of int
+        Pixels to add on both sides, by axis.
+    shape : sequence of int
+        Shape of the image, in pixels.
+    """
     return tuple(
         slice(max(0, part.start - h), min(size, part.stop + h))
         for part, h, size in zip(box, halo, shape, strict=True)
@@ -21,53 +31,60 @@ def grown(box: Box, halo: Sequence[int], shape: Sequence[int]) -> Box:
 
 
 def local(inner: Box, outer: Box) -> Box:
-    """A box in the coordinates of the box around it."""
+    """Return the box `inner` in the coordinates of the box `outer` that contains it."""
     return tuple(
         slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True)
     )
 
 
 def shape_of(box: Box) -> tuple[int, ...]:
-    """Length along each axis."""
+    """Return the shape of a box, in pixels."""
     return tuple(part.stop - part.start for part in box)
 
 
 def pixels_in(box: Box) -> int:
-    """How many pixels a box has."""
+    """Return the number of pixels in a box."""
     return prod(shape_of(box))
 
 
 def clipped(box: Sequence[slice], shape: Sequence[int]) -> Box:
-    """A box with its bounds written out, cut to the image.
+    """Return a box with explicit bounds, cut to the image.
+
+    Parameters
+    ----------
+    box : sequence of slice
+        Region of the image; bounds may be missing or negative.
+    shape : sequence of int
+        Shape of the image, in pixels.
 
     Raises
     ------
     ValueError
-        Steps, or another number of axes.
+        The slices have steps, or their number differs from the number of axes.
     """
-    if len(box) != len(shape) or any(one.step not in (None, 1) for one in box):
-        raise ValueError(f"{box} is no box of an image {tuple(shape)}")
+    if len(box) != len(shape) or any(part.step not in (None, 1) for part in box):
+        raise ValueError(f"{box} is not a box of an image of shape {tuple(shape)}")
     bounds = []
-    for one, size in zip(box, shape, strict=True):
-        start, stop, _ = one.indices(size)
+    for part, size in zip(box, shape, strict=True):
+        start, stop, _ = part.indices(size)
         bounds.append(slice(start, max(start, stop)))
     return tuple(bounds)
 
 
 def boxes(shape: Sequence[int], size: Sequence[int]) -> Iterator[Box]:
-    """Boxes of one size, the last ones smaller, that cover a shape; in row-major order.
+    """Yield boxes that cover a shape, in row-major order; the last ones may be smaller.
 
     Parameters
     ----------
     shape : sequence of int
-        Lengths to cover, in pixels.
+        Shape to cover, in pixels.
     size : sequence of int
-        Sides of a box, in pixels, as many as `shape` has.
+        Sides of a box, in pixels, by axis.
 
     Raises
     ------
     TypeError, UserError
-        Not sequences of integers, or of different lengths.
+        The arguments are not sequences of integers, or differ in length.
     """
     shape = items(shape, "shape", partial(integer, at_least=0))
     size = items(size, "size", partial(integer, at_least=1), count=len(shape))

@@ -1,4 +1,4 @@
-"""The one kind of error that a user can cause, and the exit codes of the commands."""
+"""Errors that a user can correct, and the exit codes of the commands."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Literal
 _OVERFLOW_HINTS = {
     "training": "lower TRAIN.LR, and check that DATA.NORMALIZATION suits the images",
     "prediction": (
-        "compare the image with those of the training: its values may be far outside of theirs "
-        "(DATA.NORMALIZATION); if every image fails, the weights hold NaN: take another checkpoint"
+        "compare the image with the training images: its values may be far outside of their range "
+        "(DATA.NORMALIZATION); if every image fails, the weights contain NaN: use another "
+        "checkpoint"
     ),
 }
 
-
 # Names and texts of the memory errors of torch, CUDA, cuDNN, cuBLAS, numba, OpenVINO, HDF5 and the
-# linker, in lower case. Most of these errors are of general types.
+# linker, in lower case. Most of these errors have general types.
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "cannot allocate memory",
@@ -37,7 +37,7 @@ _OUT_OF_MEMORY = (
 
 
 class ExitCode(IntEnum):
-    """Exit codes of all commands; `docs/troubleshooting.md` has the same table."""
+    """Exit codes of all commands, also listed in `docs/troubleshooting.md`."""
 
     DONE = 0
     INCOMPLETE = 1
@@ -48,16 +48,16 @@ class ExitCode(IntEnum):
 
 
 class UserError(Exception):
-    """A mistake in a file, a key or an argument that the user can put right.
+    """Error in a file, a key or an argument that the user can correct.
 
     The command line prints it without a traceback and ends with `ExitCode.USER_ERROR`.
 
     Parameters
     ----------
     message : str
-        Key or file, the value found and what is allowed.
+        Key or file, the given value and the expected one.
     hint : str, optional
-        What to change.
+        Remedy, as an imperative.
     code : str, optional
         Stable identifier of the kind of mistake, such as ``io.several_series``: the area, a dot,
         and the kind. It stays the same when the wording changes; tests and programs can use it.
@@ -70,7 +70,7 @@ class UserError(Exception):
         self.code = code
 
     def __reduce__(self) -> tuple[type[UserError], tuple[str, str | None, str | None]]:
-        """Keep the hint and the code when the error comes from another process."""
+        """Return the arguments, so that errors of other processes keep the hint and the code."""
         return type(self), (self.message, self.hint, self.code)
 
     def __str__(self) -> str:
@@ -78,35 +78,47 @@ class UserError(Exception):
 
 
 def overflow_hint(during: Literal["training", "prediction"]) -> str:
-    """Return what to do about values that are not finite, depending on what produced them."""
+    """Return the remedy for values that are not finite.
+
+    Parameters
+    ----------
+    during : {"training", "prediction"}
+        Step that produced the values.
+    """
     return _OVERFLOW_HINTS[during]
 
 
 def prediction_overflow(message: str) -> UserError:
-    """Return the error for predicted values that are not numbers."""
+    """Return the error for predicted values that are not finite.
+
+    Parameters
+    ----------
+    message : str
+        Image, and number of values that are not finite.
+    """
     return UserError(message, overflow_hint("prediction"), "prediction.overflow")
 
 
 class StorageError(UserError):
-    """Results cannot be written: unlike one bad image, this ends a run."""
+    """Failure to write results, which ends a run; a bad image does not."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return True if memory, of the GPU or of the machine, was too small."""
+    """Return True if the memory of the GPU or of the machine was exhausted."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     text = f"{type(error).__name__} {error}".lower()
-    return isinstance(error, Exception) and any(words in text for words in _OUT_OF_MEMORY)
+    return isinstance(error, Exception) and any(pattern in text for pattern in _OUT_OF_MEMORY)
 
 
 @contextmanager
 def refuse_if_out_of_memory() -> Iterator[None]:
-    """Raise a `UserError` in place of an error about exhausted memory.
+    """Convert errors about exhausted memory to a `UserError`.
 
     Raises
     ------
     UserError
-        ``memory.exhausted``
+        ``memory.exhausted``: the block ran out of memory.
     """
     try:
         yield
@@ -116,9 +128,9 @@ def refuse_if_out_of_memory() -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-        known = reason.startswith("not enough memory")
+        is_explained = reason.startswith("not enough memory")
         raise UserError(
-            reason if known else f"not enough memory ({reason})",
+            reason if is_explained else f"not enough memory ({reason})",
             "close other programs, or use less memory: TEST.BY_CHUNKS.ENABLE: True for large "
             "images, a smaller DATA.PATCH_SIZE, TRAIN.BATCH_SIZE or SYSTEM.NUM_WORKERS",
             "memory.exhausted",

@@ -1,8 +1,8 @@
-"""Paths and names that users give, and files that are opened for reading.
+"""Validation of paths and names that users give, and opening of regular files.
 
-`user_path` is the only way from a command-line argument, a configuration key or an argument of a
-public function to a path; `user_name`, to a part of a file name. `open_regular` opens a file:
-regular files only, without waiting, up to a size limit.
+Every path from a command-line argument, a configuration key or an argument of a public function
+goes through `user_path`; every part of a file name goes through `user_name`. `open_regular` opens a
+file: only regular files, without blocking, up to a size limit.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ _KINDS = (
 )
 _FLAGS = (
     os.O_RDONLY
-    | getattr(os, "O_NONBLOCK", 0)  # a named pipe without a writer would wait for one
+    | getattr(os, "O_NONBLOCK", 0)  # opening a named pipe without a writer would block
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
-_NAME_BYTES = 255  # longest name of a file on all usual file systems
-_SUFFIX_BYTES = 55  # reserved for what Singula appends to a name: "_full_stats.csv", ".part" …
-_INSIDE = "x" * (_NAME_BYTES - _SUFFIX_BYTES)
+_NAME_BYTES = 255  # longest file name on common file systems
+_SUFFIX_BYTES = 55  # reserved for suffixes that Singula appends: "_full_stats.csv", ".part" …
+_LONG_NAME = "x" * (_NAME_BYTES - _SUFFIX_BYTES)
 
 
 def user_path(value: object, name: str, kind: PathKind = "any") -> Path:
-    """Turn a path that a user gave into a `Path`, and validate it without opening it.
+    """Convert a path that a user gave to a `Path`, and validate it without opening it.
 
     Parameters
     ----------
     value : object
         A string or `os.PathLike`. ``~`` and ``~user`` at its beginning are expanded.
     name : str
-        Argument, option or configuration key that the path comes from, for messages.
+        Argument, option or configuration key of the path, for messages.
     kind : {"any", "input", "file", "folder", "output file", "output folder"}
-        Requirement on the path. ``input``: an existing file or folder; ``file`` and ``folder``: an
-        existing one; ``output file`` and ``output folder``: exists and can be replaced or filled,
-        or can be created. ``any``: the path need not exist, and its reader reports that.
+        Requirement on the path. ``input``: an existing file or folder; ``file``: an existing file;
+        ``folder``: an existing folder; ``output file`` and ``output folder``: a path that can be
+        created, replaced or filled; ``any``: the path need not exist.
 
     Returns
     -------
     Path
-        Relative paths stay relative. A path that was validated can be validated again.
+        Validated path. Relative paths stay relative. The result can be validated again.
 
     Raises
     ------
@@ -85,22 +85,22 @@ def user_path(value: object, name: str, kind: PathKind = "any") -> Path:
         )
     _refuse(name, text, "a path", path_problem(text))
     path = Path(os.path.expanduser(text))
-    if path.name == "-" or str(path)[0] == "~":  # "./~" lost its "./", and must not be expanded
+    if path.name == "-" or str(path)[0] == "~":  # Path drops "./", and "~" would be expanded
         path = path.absolute()
     mode = _mode(path, name, inside=kind == "output folder")
     _REQUIREMENTS[kind](path, name, mode)
     if kind == "output file" and text.endswith(("/", os.sep)):
-        raise _not(path, name, "a folder", "a file")
+        raise _wrong_kind(path, name, "a folder", "a file")
     return path
 
 
 def path_problem(text: str) -> Problem | None:
-    """Return why a text cannot be a path; None if it can.
+    """Return the reason why a text cannot be a path; None if it can.
 
     Parameters
     ----------
     text : str
-        A path before ``~`` is expanded. The disk is not consulted, except for a file that has the
+        Path before ``~`` is expanded. The disk is not read, except to look for a file with the
         name of an unknown ``~user``.
 
     Returns
@@ -110,25 +110,25 @@ def path_problem(text: str) -> Problem | None:
     """
     if not text.strip():
         return "it is empty", "give the path of a file or folder", "paths.empty"
-    unusable = text_problem(text, encode=os.fsencode)
-    if unusable is not None:
-        return unusable
+    problem = text_problem(text, encode=os.fsencode)
+    if problem is not None:
+        return problem
     if text == "-":
         return (
-            "- stands for standard input or output",
+            "- means standard input or output",
             "name a file or folder; write ./- for one of this name",
             "paths.stream",
         )
     if text[0] == "~" and os.path.expanduser(text) == text and not os.path.lexists(text):
         return (
-            f"the home folder of {text.partition('/')[0]} is not known",
-            "write the whole path, or ./~ for a name that begins with ~",
+            f"the home folder of {text.partition('/')[0]} is unknown",
+            "give the full path, or ./~ for a name that begins with ~",
             "paths.unknown_user",
         )
-    longest = max(len(os.fsencode(part)) for part in text.split("/"))
-    if longest > _NAME_BYTES:
+    max_bytes = max(len(os.fsencode(part)) for part in text.split("/"))
+    if max_bytes > _NAME_BYTES:
         return (
-            f"a name in it has {longest} bytes; file systems allow {_NAME_BYTES}",
+            f"a name in it has {max_bytes} bytes; file systems allow {_NAME_BYTES}",
             "give a shorter path",
             "paths.too_long",
         )
@@ -136,29 +136,25 @@ def path_problem(text: str) -> Problem | None:
 
 
 def name_problem(text: str) -> Problem | None:
-    """Return why a text cannot begin names of files, as `path_problem` does for paths."""
+    """Return the reason why a text cannot begin file names, as `path_problem` does for paths."""
     hint = "give a short name without / and \\, such as my_experiment"
-    longest = _NAME_BYTES - _SUFFIX_BYTES
+    max_bytes = _NAME_BYTES - _SUFFIX_BYTES
     if not text.strip() or text in (".", ".."):
-        return "it names no file", hint, "paths.name"
-    unusable = text_problem(text)
-    if unusable is not None:
-        return unusable
+        return "it does not name a file", hint, "paths.name"
+    problem = text_problem(text)
+    if problem is not None:
+        return problem
     if "/" in text or "\\" in text:
-        return "it contains a separator of folders", hint, "paths.name"
-    if len(os.fsencode(text)) > longest:
-        return f"it has more than {longest} bytes", hint, "paths.name"
+        return "it contains a path separator", hint, "paths.name"
+    if len(os.fsencode(text)) > max_bytes:
+        return f"it has more than {max_bytes} bytes", hint, "paths.name"
     return None
 
 
 def text_problem(text: str, *, encode: Callable[[str], bytes] = str.encode) -> Problem | None:
-    """Return why a text cannot be written to files, as `path_problem` does for paths.
+    """Return the reason why a text cannot be written to files, as `path_problem` does for paths.
 
-    Parameters
-    ----------
-    text : str
-    encode : callable
-        Encodes it: as UTF-8, or as a name of the file system, which need not be UTF-8.
+    By default `encode` encodes as UTF-8; file names can have another encoding.
     """
     hint = "remove the character"
     if "\0" in text:
@@ -166,7 +162,8 @@ def text_problem(text: str, *, encode: Callable[[str], bytes] = str.encode) -> P
     try:
         encode(text)
     except UnicodeEncodeError as error:
-        return f"it contains {text[error.start]!a}, half a character", hint, "paths.character"
+        reason = f"it contains {text[error.start]!a}, an incomplete character"
+        return reason, hint, "paths.character"
     return None
 
 
@@ -176,8 +173,9 @@ def user_name(value: object, name: str) -> str:
     Parameters
     ----------
     value : object
+        Text to validate.
     name : str
-        Option or key that the text comes from, for messages.
+        Option or key of the text, for messages.
 
     Returns
     -------
@@ -187,21 +185,21 @@ def user_name(value: object, name: str) -> str:
     Raises
     ------
     UserError
-        ``paths.type``: not a text; ``paths.name``: empty, with a separator of folders, ``.`` or
-        ``..``, or too long; ``paths.character`` as for `user_path`.
+        ``paths.type``: not a text; ``paths.name``: empty, with a path separator, ``.`` or ``..``,
+        or too long; ``paths.character`` as for `user_path`.
     """
     if not isinstance(value, str):
         raise UserError(
-            f"{name}: got {show(value)}, expected a name for files",
+            f"{name}: got {show(value)}, expected a file name",
             "give a short name, such as my_experiment",
             "paths.type",
         )
-    _refuse(name, value, "a name for files", name_problem(value))
+    _refuse(name, value, "a file name", name_problem(value))
     return value
 
 
 def as_name(text: str) -> str:
-    r"""Turn a text from the metadata of a file into a part of file names.
+    r"""Convert a text from the metadata of a file to a part of file names.
 
     Examples
     --------
@@ -218,26 +216,26 @@ def _refuse(name: str, text: str, expected: str, problem: Problem | None) -> Non
 
 
 def _mode(path: Path, name: str, *, inside: bool) -> int | None:
-    """Return the mode of what is there, links followed; None if nothing is.
+    """Return the mode of the file at a path, following links; None if it does not exist.
 
-    With `inside`, names of files in the path must not exceed the limit of the system either.
+    If `inside` is True, paths of files in the folder must not be too long for the system.
     """
     try:
         if inside:
-            (path / _INSIDE).exists()
+            (path / _LONG_NAME).exists()
         return path.stat().st_mode
     except FileNotFoundError:
         return None
     except NotADirectoryError:
         parent = next(part for part in path.parents if part.exists())
-        raise _not(parent, name, _kind(parent.stat().st_mode), "a folder") from None
+        raise _wrong_kind(parent, name, _kind(parent.stat().st_mode), "a folder") from None
     except PermissionError as error:
         raise _no_permission(path, name) from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UserError(
-                f"{name}: got a path of {len(os.fsencode(path))} bytes, which is too long for this "
-                "system",
+                f"{name}: got a path of {len(os.fsencode(path))} bytes, expected a path that this "
+                "system allows",
                 "give a shorter path",
                 "paths.too_long",
             ) from error
@@ -252,8 +250,8 @@ def _check_input(path: Path, name: str, mode: int | None, *, file: bool, folder:
     if mode is None:
         raise _missing(path, name)
     if not (stat.S_ISDIR(mode) and folder) and not (stat.S_ISREG(mode) and file):
-        wanted = "a file or a folder" if file and folder else "a file" if file else "a folder"
-        raise _not(path, name, _kind(mode), wanted)
+        expected = "a file or a folder" if file and folder else "a file" if file else "a folder"
+        raise _wrong_kind(path, name, _kind(mode), expected)
     if not os.access(path, os.R_OK | os.X_OK if stat.S_ISDIR(mode) else os.R_OK):
         raise _no_permission(path, name)
 
@@ -261,13 +259,13 @@ def _check_input(path: Path, name: str, mode: int | None, *, file: bool, folder:
 def _check_output(path: Path, name: str, mode: int | None, *, folder: bool) -> None:
     allowed = stat.S_ISDIR if folder else stat.S_ISREG
     if mode is not None and not allowed(mode):
-        raise _not(path, name, _kind(mode), "a folder" if folder else "a file")
+        raise _wrong_kind(path, name, _kind(mode), "a folder" if folder else "a file")
     if mode is None and os.path.islink(path):
         raise _missing(path, name)
-    there = path if folder and mode is not None else _existing_parent(path)
-    if not os.access(there, os.W_OK | os.X_OK):
+    parent = path if folder and mode is not None else _existing_parent(path)
+    if not os.access(parent, os.W_OK | os.X_OK):
         raise UserError(
-            f"{name}: {path} cannot be written (no permission for {there})",
+            f"{name}: {path} cannot be written (no permission for {parent})",
             "choose a folder that you may write to",
             "paths.no_permission",
         )
@@ -287,9 +285,9 @@ _REQUIREMENTS: dict[PathKind, Callable[[Path, str, int | None], None]] = {
 }
 
 
-def _not(path: Path, name: str, found: str, wanted: str) -> UserError:
-    code = "paths.not_a_folder" if wanted == "a folder" else "paths.not_a_file"
-    return UserError(f"{name}: {path} is {found}, expected {wanted}", "choose another path", code)
+def _wrong_kind(path: Path, name: str, kind: str, expected: str) -> UserError:
+    code = "paths.not_a_folder" if expected == "a folder" else "paths.not_a_file"
+    return UserError(f"{name}: {path} is {kind}, expected {expected}", "choose another path", code)
 
 
 def _missing(path: Path, name: str) -> UserError:
@@ -305,7 +303,7 @@ def _missing(path: Path, name: str) -> UserError:
 def _no_permission(path: Path, name: str) -> UserError:
     return UserError(
         f"{name}: {path} cannot be read (permission denied)",
-        "ask its owner for the right to read it",
+        "ask its owner for read permission",
         "paths.no_permission",
     )
 
@@ -318,10 +316,11 @@ def open_regular(
     Parameters
     ----------
     path : Path or str
+        File to open.
     max_bytes : int, optional
-        Largest file that is opened; any size by default.
+        Size of the largest file that is opened; unlimited by default.
     follow_links : bool
-        False: refuse the file if its last path component is a symbolic link. Windows has no such
+        If False, refuse the file if its last path component is a symbolic link. Windows lacks this
         protection.
 
     Returns
@@ -341,7 +340,7 @@ def open_regular(
         if not follow_links and os.path.islink(path):
             raise UserError(
                 f"{path}: got a symbolic link, expected a file",
-                "replace the link by a file",
+                "replace the link with the file",
                 "paths.symbolic_link",
             )
         descriptor = os.open(path, flags)
@@ -351,9 +350,9 @@ def open_regular(
             f"{path!s}: cannot be read ({reason})", "check the path", "paths.unreadable"
         ) from error
     try:
-        about = os.fstat(descriptor)
-        _check_kind(path, about.st_mode)
-        if max_bytes is not None and about.st_size > max_bytes:
+        status = os.fstat(descriptor)
+        _check_kind(path, status.st_mode)
+        if max_bytes is not None and status.st_size > max_bytes:
             raise _too_large(path, max_bytes)
         return os.fdopen(descriptor, "rb")
     except BaseException:
@@ -367,15 +366,16 @@ def read_text_file(path: Path | str, max_bytes: int, *, follow_links: bool = Tru
     Parameters
     ----------
     path : Path or str
+        File to read.
     max_bytes : int
-        Largest file that is read.
+        Size of the largest file that is read.
     follow_links : bool
         As for `open_regular`.
 
     Returns
     -------
     str
-        The text; line ends stay as they are.
+        Text of the file, with its original line ends.
 
     Raises
     ------
@@ -389,7 +389,7 @@ def read_text_file(path: Path | str, max_bytes: int, *, follow_links: bool = Tru
             raise UserError(
                 f"{path}: cannot be read ({error.strerror})", "check the disk", "paths.unreadable"
             ) from error
-    if len(data) > max_bytes:  # the file has grown, or the system gives no size for it
+    if len(data) > max_bytes:  # the file has grown, or its size is not available
         raise _too_large(path, max_bytes)
     try:
         return data.decode("utf-8")

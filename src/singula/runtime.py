@@ -1,8 +1,9 @@
-"""Settings of the process that must be made before the first large array, and compiled functions.
+"""Memory, threads and launcher variables of the process, and compiled functions.
 
-The C library hands every block above 32 MB back to the system when it is freed, and takes it,
-page by page, again for the next one; a network does that hundreds of times a second. And OpenMP's
-threads burn their core while they wait, which slows everybody on a shared machine.
+`prepare_process` must run before the first large array is allocated. Without it, the C library
+returns every freed block above 32 MB to the system and requests it again page by page, hundreds of
+times a second in a network. Idle OpenMP threads would also keep their cores busy, which slows other
+programs on a shared machine.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from singula.words import show
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
-_MOST_DIGITS = 12
-# Variables that a launcher such as torchrun sets: default, smallest and largest value
+_MAX_DIGITS = 12
+# Variables that a launcher such as torchrun sets: default, minimum and maximum
 _LAUNCHER = {
     "RANK": (0, 0, 2**31 - 1),
     "WORLD_SIZE": (1, 1, 2**31 - 1),
@@ -33,7 +34,7 @@ _LAUNCHER = {
 
 
 def prepare_process() -> None:
-    """Keep freed memory and let waiting threads sleep; call before importing torch."""
+    """Keep freed memory and let idle threads sleep; call this before importing torch."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if sys.platform.startswith("linux"):
         _keep_memory()
@@ -52,23 +53,23 @@ def _keep_memory() -> None:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import large libraries without a search for garbage meanwhile, a fifth of the time it takes.
+    """Disable garbage collection while large libraries are imported.
 
-    Nor is what they made searched later, and processes that fork share it; nothing that is alive
-    now will be, until `gc.unfreeze`.
+    This saves a fifth of the import time. All objects that exist afterwards stay exempt from
+    collection until `gc.unfreeze`, so that forked processes share their memory.
     """
-    searched = gc.isenabled()
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        if searched:
+        if was_enabled:
             gc.enable()
 
 
 def release_memory() -> None:
-    """Hand freed memory back to the system, where what comes next needs another kind of it."""
+    """Return freed memory to the system, for use by other libraries and processes."""
     if not sys.platform.startswith("linux"):
         return
     import ctypes
@@ -80,17 +81,18 @@ def release_memory() -> None:
 
 
 def launcher_number(variable: str) -> int:
-    """Return a number that the launcher of the processes of a run put into the environment.
+    """Return a number that the launcher of a distributed run set in the environment.
 
     Parameters
     ----------
     variable : str
-        RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, GROUP_WORLD_SIZE or MASTER_PORT.
+        Name of the variable: RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, GROUP_WORLD_SIZE or
+        MASTER_PORT.
 
     Returns
     -------
     int
-        That of a single process if the variable is empty or not set.
+        Value of the variable; the value for a single process if it is empty or not set.
 
     Raises
     ------
@@ -101,7 +103,7 @@ def launcher_number(variable: str) -> int:
     text = os.environ.get(variable)
     if not text:
         return default
-    if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS:
+    if text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS:
         number = int(text)
         if low <= number <= high:
             return number
@@ -119,7 +121,7 @@ def check_launcher() -> None:
     ------
     UserError
         ``environment.number`` as for `launcher_number`; ``environment.processes``: a rank is not
-        below the number of processes, or several processes have no address to meet at.
+        below the number of processes, or several processes have no common address.
     """
     numbers = {variable: launcher_number(variable) for variable in _LAUNCHER}
     ranks = {"RANK": "WORLD_SIZE"}
@@ -136,10 +138,10 @@ def check_launcher() -> None:
 
 
 def thread_limit() -> int | None:
-    """Return the first number of ``OMP_NUM_THREADS``; None without one."""
+    """Return the first number of ``OMP_NUM_THREADS``; None if it has none."""
     text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    usable = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) > 0
-    return int(text) if usable else None
+    is_valid = text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS and int(text) > 0
+    return int(text) if is_valid else None
 
 
 def _processes(message: str) -> UserError:
@@ -151,7 +153,7 @@ def _processes(message: str) -> UserError:
 
 
 def available_cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -159,18 +161,24 @@ def available_cores() -> int:
 
 @functools.cache
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Machine code of a function over arrays: made at the first call, kept in a file.
+    """Compile a function over arrays with numba, and cache the machine code in a file.
 
     Parameters
     ----------
     function : callable
-        Of the part of Python that numba knows. It runs without the interpreter's lock.
+        Function in the subset of Python that numba supports. It is compiled at its first call and
+        runs without the interpreter's lock.
+
+    Returns
+    -------
+    callable
+        Compiled function.
     """
     import numba
 
     fast: Callable[..., Any]
     try:
         fast = numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no folder to keep the machine code in: compile anew each time
+    except RuntimeError:  # no writable cache folder: compile again in each process
         fast = numba.njit(nogil=True)(function)
     return fast

@@ -1,4 +1,4 @@
-"""Numbers and commands as people read them."""
+"""Text of counts, values and commands for messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-_SHOWN = 80  # characters of a value in a message
+_MAX_CHARACTERS = 80  # of a value in a message
 
 
 def counted(count: int, word: str, plural: str | None = None) -> str:
@@ -19,10 +19,11 @@ def counted(count: int, word: str, plural: str | None = None) -> str:
     Parameters
     ----------
     count : int
+        Number of things.
     word : str
         Noun in the singular; an adjective may precede it.
     plural : str, optional
-        Its plural where that is not the singular with an "s", such as ``patches``.
+        Plural of the noun, such as ``patches``; by default the singular with an "s".
 
     Examples
     --------
@@ -33,12 +34,12 @@ def counted(count: int, word: str, plural: str | None = None) -> str:
 
 
 def grouped(count: int) -> str:
-    """A whole number with thin spaces between thousands."""
+    """Return an integer with thin spaces between thousands."""
     return f"{count:,}".replace(",", "\u202f")
 
 
 def show(value: object) -> str:
-    r"""Write a value for a message: as Python does, cut where it is long.
+    r"""Return the `repr` of a value for a message, cut to 80 characters; "nothing" for None.
 
     Examples
     --------
@@ -47,18 +48,24 @@ def show(value: object) -> str:
     """
     try:
         text = "nothing" if value is None else repr(value)
-    except ValueError:  # Python writes no longer integers
+    except ValueError:  # an integer with more digits than Python converts to text
         return f"a number of more than {grouped(sys.get_int_max_str_digits())} digits"
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
 
 
-def command(*words: object) -> str:
-    """A command of Singula as a shell takes it, whatever is in the names of files."""
-    return shlex.join(["singula", *map(str, words)])
+def command(*arguments: object) -> str:
+    """Return a Singula command, quoted for a shell.
+
+    Parameters
+    ----------
+    *arguments : object
+        Subcommand, options and paths.
+    """
+    return shlex.join(["singula", *map(str, arguments)])
 
 
 def install_command(extra: str = "") -> str:
-    """Return the command that installs an extra into the present installation.
+    """Return the command that adds an extra to this installation.
 
     For a checkout or a folder, the command names that folder, with its tested versions. For a
     wheel, an archive or a repository, it names that source; otherwise the package.
@@ -82,13 +89,13 @@ def install_command(extra: str = "") -> str:
         folder = _local_path(source)
     if not _is_checkout(folder):
         return f"pip install {_quoted(_requirement(source, suffix))}"
-    here = folder == Path.cwd().resolve()
+    is_current = folder == Path.cwd().resolve()
     versions = folder / "constraints.txt"
-    words = ["pip", "install"]
+    arguments = ["pip", "install"]
     if versions.is_file():
-        words += ["-c", _quoted(versions.name if here else str(versions))]
-    words += ["-e"] if editable else []
-    return " ".join([*words, _quoted(f"{'.' if here else folder}{suffix}")])
+        arguments += ["-c", _quoted(versions.name if is_current else str(versions))]
+    arguments += ["-e"] if editable else []
+    return " ".join([*arguments, _quoted(f"{'.' if is_current else folder}{suffix}")])
 
 
 def _source(installed: Distribution | None) -> dict[str, Any]:
@@ -97,10 +104,10 @@ def _source(installed: Distribution | None) -> dict[str, Any]:
 
     text = installed.read_text("direct_url.json") if installed is not None else None
     try:
-        found = json.loads(text or "{}")
+        source = json.loads(text or "{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return source if isinstance(source, dict) else {}
 
 
 def _local_path(source: dict[str, Any]) -> Path:
