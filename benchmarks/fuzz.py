@@ -200,7 +200,10 @@ class Failures:
             return
         kept = self.folder / f"{self.seed}_{number:06d}"
         shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(case, kept / "case", symlinks=True)
+        if case.is_dir():
+            shutil.copytree(case, kept / "case", symlinks=True)
+        else:  # the process ended before it wrote the case
+            (kept / "case").mkdir(parents=True)
         facts = {**asdict(result), "seed": self.seed, "number": number}
         (kept / "failure.json").write_text(json.dumps(facts, indent=1))
         (kept / "stack.txt").write_text(result.detail, errors="replace")

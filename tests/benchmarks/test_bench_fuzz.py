@@ -59,8 +59,8 @@ def test_every_end_is_counted_and_failing_inputs_are_kept(tmp_path, monkeypatch)
     (tmp_path / "samples" / "sample").mkdir(parents=True)
     (tmp_path / "samples" / "sample" / "file").write_text("valid")
     options = argparse.Namespace(
-        seed=0, first=0, only="", workers=2, limit=1.0, memory=512, verbose=False,
-        output=tmp_path / "kept", end=time.monotonic() + 15,
+        seed=0, first=0, only="", workers=2, limit=3.0, memory=512, verbose=False,
+        output=tmp_path / "kept", end=time.monotonic() + 20,
     )  # fmt: skip
     counts, failures = fuzz.fuzz(options, tmp_path)
     assert set(ENDS) == set(fuzz.ENDS)

@@ -81,12 +81,12 @@ def test_wide_types_keep_a_small_range_on_a_large_offset(dtype: type) -> None:
 
 
 def test_portions_and_parts_count_as_the_whole(monkeypatch) -> None:
-    from singula.data import normalize
+    from singula.data import scaling
 
     image = drawn(5).astype(np.float64) * 1e-12 + 1.0
     normalizer = Normalizer("custom", True, (1.0, 99.0))
     expected = normalized(normalizer, image)
-    monkeypatch.setattr(normalize, "_PORTION", 100)
+    monkeypatch.setattr(scaling, "_PORTION", 100)
     np.testing.assert_array_equal(normalized(normalizer, image), expected)
     apart = Statistics(normalizer.clip)
     for part, start in ((image[:10], 0), (image[10:], 10)):
