@@ -445,9 +445,9 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
     "singula.postprocess.border_ids": lambda _: {"labels": labels(), "block": BLOCK},
     "singula.postprocess.clear_border": lambda _: {"labels": labels()},
     "singula.postprocess.close_ids": lambda _: {
-        "found": Argument(extents(LABEL_IMAGE), OBJECT),
+        "instances": Argument(extents(LABEL_IMAGE), OBJECT),
         "radius": Argument(2.0, NUMBER.with_values(zero=0)),
-        "seeded": Argument(extents(LABEL_IMAGE), OBJECT.or_none()),
+        "seed_points": Argument(extents(LABEL_IMAGE), OBJECT.or_none()),
         "spacing": Argument((1.0, 2.0), SPACING),
     },
     "singula.postprocess.contacts": lambda _: {
@@ -491,7 +491,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         for name in ("median_z", "median_yz")
     },
     "singula.postprocess.plan_repair": lambda _: {
-        "found": Argument(extents(LABEL_IMAGE), OBJECT),
+        "instances": Argument(extents(LABEL_IMAGE), OBJECT),
         "contacts": Argument(contacts(LABEL_IMAGE, np.array([1])), OBJECT),
         "size": Argument(7, INTEGER.with_values(negative=-1)),
     },

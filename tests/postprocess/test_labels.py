@@ -37,7 +37,7 @@ def test_a_survey_finds_every_instance(seed, shape, far):
     seen = extents(shown)
     np.testing.assert_array_equal(seen.ids, found.ids[rows])
     centres = [region.centroid for region in regionprops(labels.astype(np.uint8))]
-    np.testing.assert_allclose(seen.centre, np.reshape(centres, seen.centre.shape))
+    np.testing.assert_allclose(seen.center, np.reshape(centres, seen.center.shape))
 
 
 @pytest.mark.parametrize("largest", [5, 2**32 - 1])

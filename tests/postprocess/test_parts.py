@@ -60,7 +60,7 @@ def test_close_points_are_removed_in_blocks(data):
     grid = data.draw(cuts(labels))
     found = Extents.merge([extents(labels[read], block) for block, read in grid])
     seeded = Extents.merge([extents((labels * marks)[read], block) for block, read in grid])
-    gone = close_ids(found, radius, seeded=seeded if seeds else None, spacing=spacing)
+    gone = close_ids(found, radius, seed_points=seeded if seeds else None, spacing=spacing)
     for _, read in grid:
         np.testing.assert_array_equal(remove(labels[read], gone), expected[read])
 

@@ -147,14 +147,14 @@ def test_blocks_prove_what_the_image_gives(data):
     for number, (block, read) in enumerate(grid):
         own = tuple(map(slice, block.start, block.stop))
         found = voronoi_block(labels[read], area[read], block, spacing=spacing)
-        np.testing.assert_array_equal(found.labels[found.proved], expected[own][found.proved])
+        np.testing.assert_array_equal(found.labels[found.is_exact], expected[own][found.is_exact])
         if found.halo is not None:
             enough = np.maximum(found.halo, halo)
             block, read = blocks(labels.shape, cell, enough)[number]
             wide = voronoi_block(labels[read], area[read], block, spacing=spacing)
-            assert wide.proved.all()
+            assert wide.is_exact.all()
             np.testing.assert_array_equal(wide.labels, expected[own])
-        elif not found.proved.all():
+        elif not found.is_exact.all():
             assert not labels[read].any()
 
 
@@ -171,8 +171,8 @@ def test_ties_of_thick_slices_are_decided_alike_in_blocks(seed):
     for block, read in blocks(shape, [n // 2 for n in shape], [8] * len(shape)):
         own = tuple(map(slice, block.start, block.stop))
         found = voronoi_block(labels[read], area[read], block, spacing=spacing)
-        np.testing.assert_array_equal(found.labels[found.proved], expected[own][found.proved])
-        assert found.proved.any()
+        np.testing.assert_array_equal(found.labels[found.is_exact], expected[own][found.is_exact])
+        assert found.is_exact.any()
 
 
 def test_an_equally_near_instance_beyond_the_halo_may_have_the_lower_id():
@@ -182,11 +182,11 @@ def test_an_equally_near_instance_beyond_the_halo_may_have_the_lower_id():
     block, read = blocks((1, 6), (1, 2), (0, 1))[1]
     found = voronoi_block(labels[:, read[1]], area[:, read[1]], block)
     assert found.labels.tolist() == [[2, 2]]
-    assert found.proved.tolist() == [[False, True]]
+    assert found.is_exact.tolist() == [[False, True]]
     assert found.halo == (3, 3)
     whole, read = blocks((1, 6), (1, 2), (0, 2))[1]
     found = voronoi_block(labels, area, whole)
-    assert found.proved.all()
+    assert found.is_exact.all()
     assert found.labels.tolist() == [[1, 2]]
 
 
@@ -195,10 +195,10 @@ def test_without_an_instance_nothing_is_proved_but_what_cannot_grow():
     area[0, 0] = False
     block, read = blocks((4, 6), (4, 3), (0, 1))[0]
     found = voronoi_block(labels[read], area[read], block)
-    assert found.proved.sum() == found.proved[0, 0] == 1
+    assert found.is_exact.sum() == found.is_exact[0, 0] == 1
     assert found.halo is None
     block, read = blocks((4, 6), (4, 6), (0, 0))[0]
-    assert voronoi_block(labels[read], area[read], block).proved.all()
+    assert voronoi_block(labels[read], area[read], block).is_exact.all()
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,7 +12,7 @@ import numpy as np
 from singula.arguments import instance
 from singula.io.image import Spacing, check_spacing
 from singula.postprocess.labels import Extents, survey
-from singula.postprocess.parts import NOWHERE, TOTAL, Block
+from singula.postprocess.parts import NO_PIXEL, TOTAL, Block
 from singula.runtime import compiled
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def shapes(
         stop = own + size + np.array(block.at_stop)  # the last cell is half outside the image
         compiled(_add_surfaces)(window, _surface_shares(sizes), own, stop, outline)
     rows = np.flatnonzero((found.npixels > 0) | (outline > 0))
-    low = np.where(found.npixels[:, None] > 0, found.low, NOWHERE)
+    low = np.where(found.npixels[:, None] > 0, found.low, NO_PIXEL)
     columns = (found.ids, found.npixels, found.sums, low, found.high, outline)
     return Shapes(*(column[rows] for column in columns))
 
@@ -139,7 +139,7 @@ def measurements(found: Shapes, *, spacing: Spacing | None = None) -> pd.DataFra
     ndim = found.low.shape[1]
     sizes = check_spacing(spacing, ndim)
     columns = {"label": found.ids}
-    columns |= {f"axis-{axis}": found.centre[:, axis] for axis in range(ndim)}
+    columns |= {f"axis-{axis}": found.center[:, axis] for axis in range(ndim)}
     columns["npixels"] = npixels = found.npixels
     extent = npixels * np.prod(sizes)
     diameter = (found.high - found.low).max(axis=1, initial=0)

@@ -1,4 +1,4 @@
-"""What is done to predictions before, and to instances after, they are decoded."""
+"""Post-processing: filters of predicted maps, and corrections of decoded instances."""
 
 from __future__ import annotations
 

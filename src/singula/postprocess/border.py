@@ -1,4 +1,4 @@
-"""Instances that the image border cuts."""
+"""Removal of the instances that touch the image border."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from singula.postprocess.parts import Block, Table
 
 @dataclass(frozen=True, eq=False)
 class Ids(Table):
-    """Ids that were met, ascending, without the background.
+    """Ids of instances.
 
     Parameters
     ----------
-    ids : ndarray of int64
+    ids : ndarray of int64, shape (n,)
+        Ids in ascending order, without the background.
     """
 
     ids: np.ndarray
@@ -43,20 +44,26 @@ def clear_border(labels: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    As `skimage.segmentation.clear_border`, except that an instance in several pieces goes as a
-    whole.
+    Equivalent to `skimage.segmentation.clear_border`, except that an instance with several
+    connected components is removed completely.
     """
     return remove(labels, border_ids(labels).ids)
 
 
 def border_ids(labels: np.ndarray, block: Block | None = None) -> Ids:
-    """Ids on the part of the image border where a block lies; merged, all that are to go.
+    """Return the ids of the instances that touch the image border in a block.
 
     Parameters
     ----------
     labels : ndarray of int
+        (y, x) or (z, y, x), 0 the background.
     block : Block, optional
-        Where they lie; the whole image by default. No halo is needed.
+        Position of `labels` in the image; by default, the whole image. No halo is needed.
+
+    Returns
+    -------
+    Ids
+        `Ids.merge` of the tables of all blocks gives the ids that `clear_border` removes.
 
     Raises
     ------
@@ -70,5 +77,5 @@ def border_ids(labels: np.ndarray, block: Block | None = None) -> Ids:
     for axis, ends in enumerate(zip(block.at_start, block.at_stop, strict=True)):
         if core.shape[axis]:
             faces += [core.take(end, axis).ravel() for end in (0, -1) if ends[end]]
-    met = np.unique(np.concatenate([np.unique(face).astype(np.int64) for face in faces]))
-    return Ids(met[met > 0])
+    ids = np.unique(np.concatenate([np.unique(face).astype(np.int64) for face in faces]))
+    return Ids(ids[ids > 0])

@@ -1,4 +1,4 @@
-"""Instances that were seeded twice."""
+"""Removal of duplicates: instances whose center points are too close to each other."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def remove_close_points(
     seeds: np.ndarray | None = None,
     spacing: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """Remove instances whose points are too near to the point of a larger instance.
+    """Remove instances whose points are too close to the point of a larger instance.
 
     Parameters
     ----------
     labels : ndarray of int
-        (y, x) or (z, y, x), 0 the background. Given the seeds themselves, before they are grown,
-        this leaves one seed for each object.
+        (y, x) or (z, y, x), 0 the background. To keep one seed per object, pass the seeds as the
+        labels, before they are grown.
     radius : float
-        Points nearer to each other than this are one; in the unit of `spacing`.
+        Minimum distance between two points, in the unit of `spacing`.
     seeds : ndarray of int or bool, optional
-        Image of the same shape. The point of an instance is the centroid of its pixels that are
-        seed, whatever their number. Without seeds, or for an instance that has none, it is the
-        centroid of the instance.
+        Seed image with the shape of `labels`. The point of an instance is the centroid of its seed
+        pixels. Without `seeds`, or for an instance without seed pixels, it is the centroid of the
+        instance.
     spacing : sequence of float, optional
-        Pixel size per axis, z first.
+        Voxel size per axis, in the order of the axes; 1 by default.
 
     Returns
     -------
@@ -42,72 +42,79 @@ def remove_close_points(
     Raises
     ------
     TypeError, UserError
-        Not a label image; a radius that is not a positive number; labels and seeds that differ in
-        shape; a spacing that does not fit.
+        Not a label image; a radius that is not a positive number; labels and seeds of different
+        shapes; an invalid spacing.
 
     Notes
     -----
-    From the largest instance (of equals, the one with the lowest id) down, each is kept unless a
-    kept one is too near. So no two that remain are too near, and each that went has a larger
-    one beside it.
+    Instances are processed from the largest to the smallest (of equal sizes, the lowest id first).
+    Each is kept unless it is too close to an instance that was kept. Therefore, no two remaining
+    instances are too close, and each removed instance is close to a larger one that remains.
     """
     radius = number(radius, "radius (REMOVE_CLOSE_POINTS_RADIUS)", above=0)
     checked = label_image(labels)
     sizes = check_spacing(spacing, checked.ndim)
-    found = extents(checked)
-    seeded = None
+    instances = extents(checked)
+    seed_points = None
     if seeds is not None:
         marks = label_image(seeds, "seeds")
         same_shape(checked, marks, "labels and seeds")
-        seeded = extents(np.where(marks != 0, checked, 0))
-    return remove(labels, close_ids(found, radius, seeded=seeded, spacing=sizes))
+        seed_points = extents(np.where(marks != 0, checked, 0))
+    return remove(labels, close_ids(instances, radius, seed_points=seed_points, spacing=sizes))
 
 
 def close_ids(
-    found: Extents,
+    instances: Extents,
     radius: float,
     *,
-    seeded: Extents | None = None,
+    seed_points: Extents | None = None,
     spacing: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """Ids of the instances whose points are too near to the point of a larger one.
+    """Return the ids of instances whose points are too close to the point of a larger instance.
 
     Parameters
     ----------
-    found : Extents
-        Of the image; merged, if it was looked at in blocks.
-    radius, spacing
-        As of `remove_close_points`.
-    seeded : Extents, optional
-        Of the pixels that are seed alone.
+    instances : Extents
+        Extents of the instances of the whole image; for an image in blocks, the merged table.
+    radius : float
+        Minimum distance between two points, in the unit of `spacing`.
+    seed_points : Extents, optional
+        Extents of the seed pixels of the same instances.
+    spacing : sequence of float, optional
+        Voxel size per axis, in the order of the axes; 1 by default.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Ids of the instances to remove, the largest instance first.
 
     Raises
     ------
     TypeError, UserError
-        Not tables of extents, or a radius or spacing as of `remove_close_points`.
+        Not tables of extents; a radius that is not a positive number; an invalid spacing.
     """
-    found = instance(found, "found", Extents)
+    instances = instance(instances, "instances", Extents)
     radius = number(radius, "radius", above=0)
-    points = found.centre.copy()
-    if seeded is not None:
-        seeded = instance(seeded, "seeded", Extents)
-        points[np.searchsorted(found.ids, seeded.ids)] = seeded.centre
-    order = np.argsort(-found.npixels, kind="stable")
+    points = instances.center.copy()
+    if seed_points is not None:
+        seed_points = instance(seed_points, "seed_points", Extents)
+        points[np.searchsorted(instances.ids, seed_points.ids)] = seed_points.center
+    order = np.argsort(-instances.npixels, kind="stable")
     sizes = np.array(check_spacing(spacing, points.shape[1]))
-    gone = _too_near(points[order] * sizes, radius)
-    ids: np.ndarray = found.ids[order[gone]]
+    removed = _too_near(points[order] * sizes, radius)
+    ids: np.ndarray = instances.ids[order[removed]]
     return ids
 
 
 def _too_near(points: np.ndarray, radius: float) -> list[int]:
-    """Indices of the points that lie nearer than `radius` to an earlier one that stays."""
+    """Return the indices of points closer than `radius` to an earlier point that is kept."""
     from scipy.spatial import cKDTree
 
     pairs = cKDTree(points).query_pairs(radius, output_type="ndarray")
     distance = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
     pairs = np.sort(pairs[distance < radius], axis=1)
-    gone: set[int] = set()
+    removed: set[int] = set()
     for first, second in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].tolist():
-        if first not in gone:
-            gone.add(second)
-    return sorted(gone)
+        if first not in removed:
+            removed.add(second)
+    return sorted(removed)

@@ -10,23 +10,24 @@ from singula.arguments import as_array, integer
 from singula.errors import UserError
 
 _BLOCK = 1 << 13
-"""Pixels that are filtered at once: all values around them stay in the processor's cache."""
+"""Pixels that are filtered at once; the values in their windows fit into the processor's cache."""
 
 
 def median_z(values: np.ndarray, size: int = 5) -> np.ndarray:
-    """Median along z of a predicted map.
+    """Return the median along z of a predicted map.
 
     Parameters
     ----------
-    values : ndarray of float, (z, y, x)
+    values : ndarray of float
+        Predicted map, (z, y, x).
     size : int
-        Slices that the median looks at.
+        Number of slices in the window.
 
     Returns
     -------
     ndarray
-        `scipy.ndimage.median_filter(values, (size, 1, 1))`, of the same dtype. At the border the
-        map continues mirrored, and of an even number of values the upper middle one is taken.
+        `scipy.ndimage.median_filter(values, (size, 1, 1))`, with the dtype of `values`. The border
+        is mirrored. For an even number of values, the median is the upper of the two middle values.
 
     Raises
     ------
@@ -38,21 +39,37 @@ def median_z(values: np.ndarray, size: int = 5) -> np.ndarray:
 
 
 def median_yz(values: np.ndarray, size: int = 5) -> np.ndarray:
-    """Median over z and y of a predicted map, not along x.
+    """Return the median over z and y of a predicted map.
 
-    As `median_z`, with the window ``(size, size, 1)``.
+    Parameters
+    ----------
+    values : ndarray of float
+        Predicted map, (z, y, x).
+    size : int
+        Number of slices and of rows in the window ``(size, size, 1)``.
+
+    Returns
+    -------
+    ndarray
+        See `median_z`.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not a volume of floats, or not a size of 1 or more.
     """
     size = integer(size, "size", at_least=1)
     return _median(values, (size, size))
 
 
 def median_halo(z_size: int | None, yz_size: int | None) -> tuple[int, int, int]:
-    """Pixels along z, y, x around a block on which its values depend after `median_z`, `median_yz`.
+    """Return the halo of a block that `median_z` and `median_yz` need, in pixels along z, y, x.
 
     Parameters
     ----------
     z_size, yz_size : int or None
-        Of the filters, which run one after the other; None for one that does not run.
+        Window sizes of `median_z` and `median_yz`, which run one after the other; None if the
+        filter is off.
 
     Raises
     ------
@@ -80,7 +97,7 @@ def _median(values: np.ndarray, window: tuple[int, int]) -> np.ndarray:
     if values.size == 0:
         return result
     depth, height, width = values.shape
-    z_near, y_near = (_neighbours(n, k) for n, k in zip((depth, height), window, strict=True))
+    z_near, y_near = (_window_indices(n, k) for n, k in zip((depth, height), window, strict=True))
     rows = max(1, _BLOCK // width)
     middle = np.float64 if values.dtype.itemsize == 8 else np.float32
     for z in range(depth):
@@ -92,50 +109,50 @@ def _median(values: np.ndarray, window: tuple[int, int]) -> np.ndarray:
     return result
 
 
-def _neighbours(length: int, size: int) -> np.ndarray:
-    """Indices, (size, length), of the pixels in the window of each pixel of an axis."""
+def _window_indices(length: int, size: int) -> np.ndarray:
+    """Return the indices, (size, length), of the pixels in the window of each pixel of an axis."""
     before = size // 2
     mirrored = np.pad(np.arange(length), (before, size - 1 - before), mode="symmetric")
     return np.lib.stride_tricks.sliding_window_view(mirrored, length)
 
 
 def _select(planes: Iterator[np.ndarray], count: int, dtype: type[np.floating]) -> np.ndarray:
-    """Middle of `count` values, pixel by pixel.
+    """Return the pixelwise median of `count` planes.
 
-    Of half the values and two, neither the lowest nor the highest can be the middle one of all:
-    both are forgotten and the next value joins, until one is left. An even count is filled up
-    with an infinite value, which makes the upper middle one the middle one.
+    Among half of the values plus two, neither the lowest nor the highest can be the median of all.
+    Both are dropped and the next value is added, until one value remains. An even count is
+    completed with an infinite value, so that the upper middle value becomes the median.
     """
-    kept = [next(planes).astype(dtype, copy=False)]
+    candidates = [next(planes).astype(dtype, copy=False)]
     if count == 1:
-        return kept[0]
+        return candidates[0]
     if count % 2 == 0:
-        kept.append(np.full_like(kept[0], np.inf))
+        candidates.append(np.full_like(candidates[0], np.inf))
         count += 1
-    while len(kept) < count // 2 + 2:
-        kept.append(next(planes).astype(dtype, copy=False))
-    spare = np.empty_like(kept[0])
+    while len(candidates) < count // 2 + 2:
+        candidates.append(next(planes).astype(dtype, copy=False))
+    spare = np.empty_like(candidates[0])
     while True:
-        spare = _sort_ends(kept, spare)
-        if len(kept) == 3:
-            return kept[1]
-        lowest = kept.pop(0)
+        spare = _sort_ends(candidates, spare)
+        if len(candidates) == 3:
+            return candidates[1]
+        lowest = candidates.pop(0)
         np.copyto(lowest, next(planes))
-        kept[-1] = lowest
+        candidates[-1] = lowest
 
 
-def _sort_ends(kept: list[np.ndarray], spare: np.ndarray) -> np.ndarray:
+def _sort_ends(candidates: list[np.ndarray], spare: np.ndarray) -> np.ndarray:
     """Move the lowest value of each pixel to the first plane and the highest to the last.
 
-    Sorted in pairs first, so that a plane is compared with the one end that it may reach.
+    Pairs are sorted first, so that each plane is compared with one end only.
     """
-    end = len(kept) - 1
-    half = len(kept) // 2
+    end = len(candidates) - 1
+    half = len(candidates) // 2
     pairs = [(low, end - low) for low in range(half)]
     pairs += [(0, low) for low in range(1, end + 1 - half)]
     pairs += [(high, end) for high in range(half, end)]
     for low, high in pairs:
-        np.minimum(kept[low], kept[high], out=spare)
-        np.maximum(kept[low], kept[high], out=kept[high])
-        kept[low], spare = spare, kept[low]
+        np.minimum(candidates[low], candidates[high], out=spare)
+        np.maximum(candidates[low], candidates[high], out=candidates[high])
+        candidates[low], spare = spare, candidates[low]
     return spare

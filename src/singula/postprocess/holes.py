@@ -1,4 +1,4 @@
-"""Background that a single instance encloses, also where it winds through several blocks."""
+"""Filling of background that a single instance encloses, in whole images and in blocks."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from singula.arguments import as_array, instance, label_image
-from singula.postprocess.parts import HIGHEST, LOWEST, NOWHERE, Block, Table
+from singula.postprocess.parts import HIGHEST, LOWEST, NO_PIXEL, Block, Table
 from singula.runtime import compiled
 
 
 def fill_holes(labels: np.ndarray, owners: np.ndarray | None = None) -> np.ndarray:
-    """Fill the background that one instance alone encloses.
+    """Fill background components that are enclosed by a single instance.
 
     Parameters
     ----------
     labels : ndarray of int
         (y, x) or (z, y, x), 0 the background.
     owners : ndarray of int, optional
-        Ids of the instances whose holes are filled; by default, of all.
+        Ids of the instances whose holes are filled; by default, all.
 
     Returns
     -------
@@ -39,19 +39,20 @@ def fill_holes(labels: np.ndarray, owners: np.ndarray | None = None) -> np.ndarr
 
 @dataclass(frozen=True, eq=False)
 class Gaps(Table):
-    """Pieces of the background of blocks, what is beside them, and which of them are one.
+    """Connected components of the background of blocks, their neighbors and their connections.
 
-    A pixel of the image is named by its number in row-major order, and a piece by the first of its
-    pixels. So every row says that two pixels are connected, whatever blocks it comes from: a piece
-    with itself, and with one pixel of each place where it goes on in the next block.
+    Pixels are numbered in row-major order of the whole image. A component has the number of its
+    first pixel. Each row connects two pixels: a component with itself, or with the first pixel of
+    a patch where it continues in the next block.
 
     Parameters
     ----------
     piece, joined : ndarray of int64, shape (rows,)
+        Number of the component, and of the pixel that it is connected to.
     lowest, highest : ndarray of int64, shape (rows,)
-        Ids beside the piece; the highest is 0 where there are none.
+        Range of the ids adjacent to the component; `highest` is 0 if there are none.
     open : ndarray of bool, shape (rows,)
-        Whether it touches the image border.
+        True if the component touches the image border.
     """
 
     piece: np.ndarray
@@ -63,20 +64,29 @@ class Gaps(Table):
 
 @dataclass(frozen=True, eq=False)
 class Holes:
-    """Pieces of the background that are to be filled, ascending, and the id that each gets."""
+    """Background components to fill.
+
+    Parameters
+    ----------
+    pieces : ndarray of int64, shape (n,)
+        Numbers of the components in ascending order; see `Gaps`.
+    ids : ndarray of int64, shape (n,)
+        Id of the instance that encloses each component.
+    """
 
     pieces: np.ndarray
     ids: np.ndarray
 
 
 def enclosed(gaps: Gaps, owners: np.ndarray | None = None) -> Holes:
-    """Holes of these instances, or of all, from the merged table of all blocks.
+    """Return the background components that are enclosed by a single instance.
 
     Parameters
     ----------
     gaps : Gaps
+        Table of the whole image; for an image in blocks, the merged table.
     owners : ndarray of int, shape (n,), optional
-        Ids of the instances; all by default.
+        Ids of the instances whose holes are filled; by default, all.
 
     Raises
     ------
@@ -93,34 +103,35 @@ def enclosed(gaps: Gaps, owners: np.ndarray | None = None) -> Holes:
     piece, joined = ends.reshape(2, -1)
     links = (np.ones(len(piece), bool), (piece, joined))
     groups, group = connected_components(coo_array(links, shape=(len(names),) * 2), directed=False)
-    own = group[piece]
-    lowest, highest = np.full(groups, NOWHERE), np.zeros(groups, np.int64)
+    component = group[piece]
+    lowest, highest = np.full(groups, NO_PIXEL), np.zeros(groups, np.int64)
     outside = np.zeros(groups, bool)
-    np.minimum.at(lowest, own, gaps.lowest)
-    np.maximum.at(highest, own, gaps.highest)
-    outside[own[gaps.open]] = True
+    np.minimum.at(lowest, component, gaps.lowest)
+    np.maximum.at(highest, component, gaps.highest)
+    outside[component[gaps.open]] = True
     hole = (lowest == highest) & ~outside
     if owners is not None:
         hole &= np.isin(highest, owners.astype(np.int64))
-    filled = hole[own] & (gaps.piece == gaps.joined)
-    return Holes(gaps.piece[filled], highest[own[filled]])
+    filled = hole[component] & (gaps.piece == gaps.joined)
+    return Holes(gaps.piece[filled], highest[component[filled]])
 
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """The background of a block in connected pieces.
+    """Connected components of the background of a block.
 
     Parameters
     ----------
     block : Block
+        Position of the block in the image.
     labels : ndarray of unsigned int
-        Of the core and the pixels after it.
+        Labels of the core and of one pixel after it along each axis.
     pieces : ndarray of unsigned int
-        Number of the piece of each pixel, from 1; 0 on instances.
-    names : ndarray of int64
-        First pixel of the piece of each number, by its number in the image.
+        Component of each pixel of `labels`, from 1; 0 on instances.
+    names : ndarray of int64, shape (components + 1,)
+        Number in the image of the first pixel of each component; see `Gaps`.
     dtype : dtype
-        Of the labels as they were given.
+        Dtype of the original labels.
     """
 
     block: Block
@@ -130,11 +141,11 @@ class Background:
     dtype: np.dtype[Any]
 
     def gaps(self) -> Gaps:
-        """What the other blocks need to know."""
+        """Return the table that connects the components with those of other blocks."""
         rows = len(self.names)
-        lowest, highest = np.full(rows, NOWHERE), np.zeros(rows, np.int64)
+        lowest, highest = np.full(rows, NO_PIXEL), np.zeros(rows, np.int64)
         volumes = (a if a.ndim == 3 else a[None] for a in (self.labels, self.pieces))
-        compiled(_look_around)(*volumes, lowest, highest)
+        compiled(_adjacent_ids)(*volumes, lowest, highest)
         outside = np.zeros(rows, bool)
         at_stop = np.add(self.block.start, self.labels.shape) == self.block.shape
         for axis, at_start in enumerate(self.block.at_start):
@@ -143,37 +154,37 @@ class Background:
                 if at_border:
                     outside[np.unique(planes[end])] = True
         pieces, joined = [self.names[1:]], [self.names[1:]]
-        for numbers, pixels in self._ways_on():
+        for numbers, pixels in self._continuations():
             pieces.append(self.names[numbers])
             joined.append(pixels)
         more = sum(map(len, pieces)) - rows + 1
         return Gaps.of_rows(
             piece=np.concatenate(pieces),
             joined=np.concatenate(joined),
-            lowest=np.r_[lowest[1:], np.full(more, NOWHERE)],
+            lowest=np.r_[lowest[1:], np.full(more, NO_PIXEL)],
             highest=np.r_[highest[1:], np.zeros(more, np.int64)],
             open=np.r_[outside[1:], np.zeros(more, bool)],
         )
 
     def filled(self, holes: Holes) -> np.ndarray:
-        """Labels of the core, with the holes filled."""
+        """Return the labels of the core with the holes filled."""
         fill = np.zeros(len(self.names), self.labels.dtype)
         if len(holes.pieces):
             place = np.minimum(np.searchsorted(holes.pieces, self.names), len(holes.pieces) - 1)
-            met = holes.pieces[place] == self.names
-            fill[met] = holes.ids[place[met]]
+            is_hole = holes.pieces[place] == self.names
+            fill[is_hole] = holes.ids[place[is_hole]]
         core = tuple(map(slice, np.subtract(self.block.stop, self.block.start)))
         result = self.labels[core].copy(order="C")
         numbers = np.ascontiguousarray(self.pieces[core])
         compiled(_fill)(result.ravel(), numbers.ravel(), fill)
         return result.astype(self.dtype, copy=False)
 
-    def _ways_on(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pieces that reach the plane that two blocks share, and the pixels where they do.
+    def _continuations(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the components that continue in the next block, and the pixels where they do.
 
-        That plane is the first one of the later block. Both blocks find the same patches of
-        background in it, and each patch is in one piece of either block: its first pixel stands
-        for it.
+        Two adjacent blocks share the first plane of the later block. Both find the same patches of
+        background in it. Each patch belongs to one component of either block, so that its first
+        pixel connects the two components.
         """
         from scipy.ndimage import label
 
@@ -196,14 +207,14 @@ class Background:
 
 
 def find_background(labels: np.ndarray, block: Block | None = None) -> Background:
-    """Find the connected pieces of background of a block.
+    """Find the connected components of the background of a block.
 
     Parameters
     ----------
     labels : ndarray of int
-        Of the block and one pixel after it along each axis.
+        Labels of the block and of one pixel after it along each axis, (y, x) or (z, y, x).
     block : Block, optional
-        Where it lies; the whole image by default.
+        Position of `labels` in the image; by default, the whole image.
 
     Raises
     ------
@@ -214,18 +225,18 @@ def find_background(labels: np.ndarray, block: Block | None = None) -> Backgroun
 
     checked = label_image(labels)
     block = Block.of(block, checked)
-    own = np.ascontiguousarray(checked[block.box(checked, 0, 1)])
+    region = np.ascontiguousarray(checked[block.box(checked, 0, 1)])
     pieces, count = cc3d.connected_components(
-        own == 0,
-        connectivity=4 if own.ndim == 2 else 6,
+        region == 0,
+        connectivity=4 if region.ndim == 2 else 6,
         out_dtype=np.uint32,
         return_N=True,
     )
     first = np.full(count + 1, -1, np.int64)
     compiled(_first_pixels)(pieces.ravel(), first)
-    inside = np.array(np.unravel_index(first[1:], own.shape)).T
+    inside = np.array(np.unravel_index(first[1:], region.shape)).T
     first[1:] = _pixel_numbers(inside + block.start, block.shape)
-    return Background(block, own, pieces, first, np.asarray(labels).dtype)
+    return Background(block, region, pieces, first, np.asarray(labels).dtype)
 
 
 def _pixel_numbers(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -234,7 +245,15 @@ def _pixel_numbers(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _first_pixels(pieces: Any, first: Any) -> None:
-    """Find the first pixel of each piece; compiled."""
+    """Find the first pixel of each component; compiled.
+
+    Parameters
+    ----------
+    pieces : uint32, (pixels,)
+        Component of each pixel; 0 on instances.
+    first : int64, (components + 1,)
+        -1; receives the index of the first pixel.
+    """
     before = 0
     for at in range(len(pieces)):
         piece = pieces[at]
@@ -243,27 +262,46 @@ def _first_pixels(pieces: Any, first: Any) -> None:
         before = piece
 
 
-def _look_around(labels: Any, pieces: Any, lowest: Any, highest: Any) -> None:
-    """Find the lowest and the highest id beside each piece; compiled."""
+def _adjacent_ids(labels: Any, pieces: Any, lowest: Any, highest: Any) -> None:
+    """Find the lowest and the highest id adjacent to each background component; compiled.
+
+    Parameters
+    ----------
+    labels : unsigned int, (z, y, x)
+    pieces : uint32, (z, y, x)
+        Component of each pixel; 0 on instances.
+    lowest, highest : int64, (components + 1,)
+        Results; they contain the initial values of the minimum and the maximum.
+    """
     depth, height, width = labels.shape
     for z in range(depth):
         for y in range(height):
             for x in range(width):
-                own = labels[z, y, x]
+                label = labels[z, y, x]
                 for axis in range(3):
                     far, low, right = z + (axis == 2), y + (axis == 1), x + (axis == 0)
                     if far == depth or low == height or right == width:
                         continue
                     other = labels[far, low, right]
-                    if (own == 0) != (other == 0):
+                    if (label == 0) != (other == 0):
+                        # One of the two pixels is background and has a component.
                         piece = max(pieces[z, y, x], pieces[far, low, right])
-                        beside = np.int64(max(own, other))
-                        lowest[piece] = min(lowest[piece], beside)
-                        highest[piece] = max(highest[piece], beside)
+                        adjacent = np.int64(max(label, other))
+                        lowest[piece] = min(lowest[piece], adjacent)
+                        highest[piece] = max(highest[piece], adjacent)
 
 
 def _fill(labels: Any, pieces: Any, fill: Any) -> None:
-    """Give every pixel of a piece its value, in place; compiled."""
+    """Set the pixels of each component to its value, in place; compiled.
+
+    Parameters
+    ----------
+    labels : unsigned int, (pixels,)
+    pieces : uint32, (pixels,)
+        Component of each pixel; 0 on instances.
+    fill : dtype of labels, (components + 1,)
+        New label of each component.
+    """
     for at in range(len(pieces)):
         if pieces[at] != 0:
             labels[at] = fill[pieces[at]]

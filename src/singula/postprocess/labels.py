@@ -1,4 +1,4 @@
-"""What every step on instances asks of a label image: is it one, what is where, take these away."""
+"""Counting, bounding boxes, removal and relabeling of the instances of label images."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from singula.arguments import as_array, flag, integer, items, label_image, same_shape
 from singula.errors import UserError
-from singula.postprocess.parts import HIGHEST, LOWEST, NOWHERE, TOTAL, Block, Table
+from singula.postprocess.parts import HIGHEST, LOWEST, NO_PIXEL, TOTAL, Block, Table
 from singula.runtime import compiled
 
 _ALWAYS_DENSE = 1 << 16
-_LARGEST = 1 << 63
+_ID_LIMIT = 1 << 63
 
 
 def count_instances(labels: np.ndarray) -> int:
-    """Number of ids but 0, with little memory beside the labels.
+    """Return the number of instances, with little additional memory.
 
     Parameters
     ----------
@@ -35,25 +35,26 @@ def count_instances(labels: np.ndarray) -> int:
     last = int(labels.max(initial=0))
     if last > labels.size + _ALWAYS_DENSE:
         return int(np.count_nonzero(np.unique(labels)))
-    there = np.zeros(last + 1, bool)
-    for part in labels.reshape(-1, max(1, labels.shape[-1])):
-        there[part] = True
-    return int(np.count_nonzero(there[1:]))
+    occurs = np.zeros(last + 1, bool)
+    for row in labels.reshape(-1, max(1, labels.shape[-1])):
+        occurs[row] = True
+    return int(np.count_nonzero(occurs[1:]))
 
 
 @dataclass(frozen=True, eq=False)
 class Extents(Table):
-    """How large the instances of a block or of an image are, and where.
+    """Sizes, coordinate sums and bounding boxes of the instances of a block or an image.
 
     Parameters
     ----------
     ids : ndarray of int64, shape (rows,)
-        Those that occur, ascending, without the background.
+        Ids that occur, in ascending order, without the background.
     npixels : ndarray of int64, shape (rows,)
+        Number of pixels of each instance.
     sums : ndarray of float64, shape (rows, ndim)
-        Of the coordinates of all pixels: whole numbers, so exact up to 2^53.
+        Sums of the pixel coordinates. They are whole numbers, exact up to 2^53.
     low, high : ndarray of int64, shape (rows, ndim)
-        Bounding box, `high` being the first pixel beyond it.
+        Bounding boxes; `high` is the first coordinate after the box.
     """
 
     ids: np.ndarray
@@ -63,26 +64,27 @@ class Extents(Table):
     high: np.ndarray = field(metadata=HIGHEST)
 
     @cached_property
-    def centre(self) -> np.ndarray:
-        """Centroid in pixels, shape (rows, ndim)."""
-        centre: np.ndarray = self.sums / self.npixels[:, None]
-        return centre
+    def center(self) -> np.ndarray:
+        """Centroids in pixels, shape (rows, ndim)."""
+        center: np.ndarray = self.sums / self.npixels[:, None]
+        return center
 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """Where the instances of a label image are; the arrays have a row for each number of `index`.
+    """Extents of the instances of a label image; the arrays have a row per value of `index`.
 
     Parameters
     ----------
     index : ndarray of int
-        The label image, in row numbers. The labels themselves unless they are too large for that.
+        The label image with row numbers instead of ids. If the ids are small enough to be row
+        numbers, these are the labels themselves.
     ids : ndarray of int64, shape (rows,)
-        Label of each row, ascending; 0, the background, is row 0.
+        Id of each row, ascending; row 0 is the background, 0.
     npixels : ndarray of int64, shape (rows,)
-        0 for a row that does not occur, and for the background.
+        Number of pixels; 0 for the background and for rows that do not occur.
     sums, low, high : ndarray, shape (rows, ndim)
-        As of `Extents`; 0 where there are no pixels.
+        See `Extents`; 0 for rows without pixels.
     """
 
     index: np.ndarray
@@ -94,47 +96,57 @@ class Survey:
 
 
 def index_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn ids into the row numbers of a table.
+    """Replace ids by the row numbers of a table.
 
     Parameters
     ----------
     labels : ndarray of unsigned int
-        As `singula.arguments.label_image` returns them.
+        A label image as returned by `singula.arguments.label_image`.
 
     Returns
     -------
     index : ndarray of int
-        `labels` itself where the ids are small enough to be row numbers.
-    ids : ndarray of int64
+        The row number of each pixel: `labels` itself if the ids are small enough.
+    ids : ndarray of int64, shape (rows,)
         The id of each row, ascending; row 0 is the background.
+
+    Raises
+    ------
+    UserError
+        ``labels.large_ids``: an id of 2^63 or more.
     """
-    largest = int(labels.max(initial=0))
-    if largest >= _LARGEST:
-        raise UserError(f"labels hold the id {largest}; ids are below 2^63")
-    if largest < max(_ALWAYS_DENSE, labels.size // 8):
-        # NumPy takes no unsigned numbers of 64 bits as row numbers
-        return labels.view(np.int64) if labels.itemsize == 8 else labels, np.arange(largest + 1)
+    max_id = int(labels.max(initial=0))
+    if max_id >= _ID_LIMIT:
+        raise UserError(
+            f"labels: got the id {max_id}, expected ids below 2^63",
+            "number the instances from 1",
+            "labels.large_ids",
+        )
+    if max_id < max(_ALWAYS_DENSE, labels.size // 8):
+        # NumPy does not accept uint64 as an index
+        return labels.view(np.int64) if labels.itemsize == 8 else labels, np.arange(max_id + 1)
     import fastremap
 
-    met, rows = fastremap.renumber(labels, preserve_zero=True)
+    renumbered, rows = fastremap.renumber(labels, preserve_zero=True)
     places = np.fromiter(rows.values(), np.int64)
     ids = np.zeros(places.max() + 1, np.int64)
     ids[places] = np.fromiter(rows.keys(), np.int64)
     order = np.argsort(ids)
     rank = np.empty(len(ids), np.uint32)
     rank[order] = np.arange(len(ids))
-    return look_up(rank, met), ids[order]
+    return look_up(rank, renumbered), ids[order]
 
 
 def survey(labels: np.ndarray, block: Block | None = None) -> Survey:
-    """Count the pixels of all instances and find where they are, in one pass.
+    """Return the sizes, coordinate sums and bounding boxes of all instances, in one pass.
 
     Parameters
     ----------
     labels : ndarray of int
-        (y, x) or (z, y, x), 0 the background, ids with gaps allowed.
+        (y, x) or (z, y, x), 0 the background; ids need not be consecutive.
     block : Block, optional
-        Look at the core alone. Places are those in the image; `Survey.index` is of the array.
+        Position of `labels` in the image; by default, the whole image. Only the core is measured.
+        Coordinates refer to the image, `Survey.index` to the array.
 
     Raises
     ------
@@ -147,54 +159,60 @@ def survey(labels: np.ndarray, block: Block | None = None) -> Survey:
     ndim, rows = labels.ndim, len(ids)
     npixels = np.zeros(rows, np.int64)
     sums = np.zeros((rows, 3))
-    low = np.full((rows, 3), NOWHERE)
+    low = np.full((rows, 3), NO_PIXEL)
     high = np.zeros((rows, 3), np.int64)
     core = np.ascontiguousarray(index[block.box(index)])
     if core.size:
         planes = core.reshape(-1, *core.shape[-2:])
         compiled(_survey)(planes, npixels, sums, low, high)
-    there = npixels[:, None] > 0
-    low[~there[:, 0]] = 0
-    own, start = slice(3 - ndim, 3), np.array(block.start)
+    occurs = npixels[:, None] > 0
+    low[~occurs[:, 0]] = 0
+    axes, start = slice(3 - ndim, 3), np.array(block.start)
     return Survey(
         index,
         ids,
         npixels,
-        sums[:, own] + start * npixels[:, None],
-        low[:, own] + start * there,
-        high[:, own] + start * there,
+        sums[:, axes] + start * npixels[:, None],
+        low[:, axes] + start * occurs,
+        high[:, axes] + start * occurs,
     )
 
 
 def extents(labels: np.ndarray, block: Block | None = None) -> Extents:
-    """Size and place of the instances of a block's core; merged, those of the image.
+    """Return the sizes and bounding boxes of the instances of a block's core.
 
     Parameters
     ----------
     labels : ndarray of int
         (y, x) or (z, y, x), 0 the background.
     block : Block, optional
-        Where the labels lie; the whole image by default.
+        Position of `labels` in the image; by default, the whole image.
+
+    Returns
+    -------
+    Extents
+        `Extents.merge` of the tables of all blocks gives the table of the image.
 
     Raises
     ------
     TypeError, UserError
         Not a label image, or not its block.
     """
-    found = survey(labels, block)
-    rows = np.flatnonzero(found.npixels)
-    columns = (found.ids, found.npixels, found.sums, found.low, found.high)
+    instances = survey(labels, block)
+    rows = np.flatnonzero(instances.npixels)
+    columns = (instances.ids, instances.npixels, instances.sums, instances.low, instances.high)
     return Extents(*(column[rows] for column in columns))
 
 
 def remove(labels: np.ndarray, ids: Iterable[int]) -> np.ndarray:
-    """Make the instances with these ids background; the others keep their ids.
+    """Set the instances with the given ids to background; the others keep their ids.
 
     Parameters
     ----------
     labels : ndarray of int
+        (y, x) or (z, y, x), 0 the background.
     ids : iterable of int
-        Those that do not occur change nothing.
+        Ids to remove; ids that do not occur are ignored.
 
     Returns
     -------
@@ -208,8 +226,8 @@ def remove(labels: np.ndarray, ids: Iterable[int]) -> np.ndarray:
     """
     if not hasattr(ids, "__array__"):
         ids = np.array(items(ids, "ids", integer), np.int64)
-    gone = np.unique(as_array(ids, "ids", ndim=1, kinds="iu", axes="(n,)"))
-    return recode(labels, gone, np.zeros(len(gone), np.int64), keep=True)
+    removed = np.unique(as_array(ids, "ids", ndim=1, kinds="iu", axes="(n,)"))
+    return recode(labels, removed, np.zeros(len(removed), np.int64), keep=True)
 
 
 def recode(
@@ -219,28 +237,29 @@ def recode(
     *,
     keep: bool = False,
 ) -> np.ndarray:
-    """Put a value in the place of each instance.
+    """Replace the id of each instance by a value.
 
     Parameters
     ----------
     labels : ndarray of int
-        Of an image, or of a block: only the ids that occur cost time.
+        (y, x) or (z, y, x), 0 the background. The time depends on the ids that occur, so that
+        `ids` may be those of a larger image.
     ids : ndarray of int, shape (n,)
-        Ascending, without the background.
+        Ids in ascending order, without the background.
     values : ndarray, shape (n,)
-        Of each of them.
+        The new value of each id.
     keep : bool
-        Whether other pixels keep their ids, as after a change of some instances; else they are 0.
+        Keep the ids of other pixels; otherwise they become 0.
 
     Returns
     -------
     ndarray
-        A new array, of the dtype of `values`, or of `labels` if ids are kept.
+        A new array with the dtype of `values`, or with the dtype of `labels` if `keep`.
 
     Raises
     ------
     TypeError, UserError
-        Not a label image; ids that are not ascending integers; another number of values.
+        Not a label image; ids that are not ascending integers; a different number of values.
     """
     keep = flag(keep, "keep")
     ids = as_array(ids, "ids", ndim=1, kinds="iu", axes="(n,)")
@@ -257,21 +276,35 @@ def recode(
     if len(ids):
         ids = ids.astype(np.int64)
         place = np.minimum(np.searchsorted(ids, rows), len(ids) - 1)
-        met = ids[place] == rows
-        new[met] = values[place[met]]
+        matches = ids[place] == rows
+        new[matches] = values[place[matches]]
     return look_up(new, index)
 
 
 def look_up(values: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Image with the value of each row in the place of its number."""
+    """Return ``values[index]``, row by row, for integer indices of any dtype."""
     result = np.empty(index.shape, values.dtype)
-    for part, rows in zip(result, index, strict=True):  # NumPy widens the numbers: bit by bit
+    for part, rows in zip(result, index, strict=True):  # NumPy copies the indices to int64
         np.take(values, rows, out=part, mode="clip")
     return result
 
 
 def _survey(planes: Any, npixels: Any, sums: Any, low: Any, high: Any) -> None:
-    """Add up the runs of equal pixels of all rows; compiled."""
+    """Add up the sizes, coordinates and bounding boxes of all labels; compiled.
+
+    A run of equal pixels of a row is added at once.
+
+    Parameters
+    ----------
+    planes : int, (z, y, x)
+        Row number of each pixel.
+    npixels : int64, (rows,)
+        Zeros; receives the number of pixels.
+    sums : float64, (rows, 3)
+        Zeros; receives the sums of the coordinates z, y, x.
+    low, high : int64, (rows, 3)
+        Initial values of the bounding boxes, which are updated.
+    """
     depth, height, width = planes.shape
     for z in range(depth):
         for y in range(height):

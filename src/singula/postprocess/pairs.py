@@ -1,4 +1,4 @@
-"""Counting which two numbers occur together, in time and memory that follow what is counted."""
+"""Counts of pairs of numbers, in time and memory that depend on the number of distinct pairs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _FIRST = 1 << 12
 
 
 class Pairs:
-    """How often each pair of numbers occurs, counted part by part.
+    """Counts of pairs of numbers, added in several steps.
 
-    A hash table: a pair that comes again is found where it lies, so neighbouring parts of an image,
-    which hold the same pairs, find them in the processor's cache. Sorted is only the result.
+    The pairs are in a hash table. Neighboring parts of an image hold the same pairs, so that their
+    entries are still in the processor's cache. Only the result is sorted.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,15 @@ class Pairs:
         self._used = 0
 
     def add(self, first: np.ndarray, second: np.ndarray, counts: np.ndarray) -> None:
-        """Count pairs of unsigned integers, each so many times."""
+        """Add pairs of unsigned integers.
+
+        Parameters
+        ----------
+        first, second : ndarray of unsigned int, shape (n,)
+            The two numbers of each pair; pairs may be repeated.
+        counts : ndarray of int, shape (n,)
+            How often each pair occurs.
+        """
         first, second, counts = (a.astype(np.int64, copy=False) for a in (first, second, counts))
         done = 0
         while True:
@@ -37,7 +45,7 @@ class Pairs:
             self._grow()
 
     def table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """First and second numbers (uint64), in order of the first and then the second; counts."""
+        """Return the first numbers, the second numbers (uint64) and the counts, sorted by pair."""
         first, second = self._pairs[: self._used].view(np.uint64).T
         order = _order(first, second)
         return first[order], second[order], self._counts[: self._used][order]
@@ -46,14 +54,14 @@ class Pairs:
         self._slots = np.full(2 * len(self._slots), -1, np.int64)
         self._pairs = np.concatenate((self._pairs, np.empty_like(self._pairs)))
         self._counts = np.concatenate((self._counts, np.zeros_like(self._counts)))
-        known, self._used = self._pairs[: self._used].copy(), 0
+        pairs, self._used = self._pairs[: self._used].copy(), 0
         _, self._used = compiled(_add)(
-            *known.T, np.zeros(len(known), np.int64), 0, self._slots, self._pairs, self._counts, 0
+            *pairs.T, np.zeros(len(pairs), np.int64), 0, self._slots, self._pairs, self._counts, 0
         )
 
 
 def _order(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Places in order of two numbers; those of one word are sorted several times as quickly."""
+    """Return the order of pairs; pairs that fit into 64 bits are sorted as one number, faster."""
     width = int(second.max(initial=0)) + 1
     if (int(first.max(initial=0)) + 1) * width < 1 << 64:
         return np.argsort(first * np.uint64(width) + second)
@@ -70,10 +78,31 @@ def _add(
     totals: Any,
     used: Any,
 ) -> Any:
-    """Count from `start` on until the table is full; where that was, pairs met; compiled."""
+    """Add pairs until the table is full; compiled.
+
+    Parameters
+    ----------
+    first, second, counts : int64, (n,)
+        Pairs, and how often they occur.
+    start : int
+        Index of the first pair to add.
+    slots : int64, (power of 2,)
+        Hash table with open addressing: index of an entry, or -1.
+    pairs : int64, (entries, 2)
+        Entries; half as many as slots.
+    totals : int64, (entries,)
+        Count of each entry.
+    used : int
+        Number of entries in use.
+
+    Returns
+    -------
+    stop, used : int
+        Index of the first pair that was not added, and the number of entries in use.
+    """
     for at in range(start, len(first)):
-        one, two = first[at], second[at]
-        mixed = one * -7046029254386353131 + two  # odd numbers without a pattern
+        low, high = first[at], second[at]
+        mixed = low * -7046029254386353131 + high  # odd numbers without a pattern
         mixed = (mixed ^ (mixed >> 32)) * -4417276706812531889
         slot = (mixed ^ (mixed >> 29)) & (len(slots) - 1)
         while True:
@@ -82,9 +111,9 @@ def _add(
                 if used == len(pairs):
                     return at, used
                 place, slots[slot] = used, used
-                pairs[used, 0], pairs[used, 1] = one, two
+                pairs[used, 0], pairs[used, 1] = low, high
                 used += 1
-            if pairs[place, 0] == one and pairs[place, 1] == two:
+            if pairs[place, 0] == low and pairs[place, 1] == high:
                 totals[place] += counts[at]
                 break
             slot = (slot + 1) & (len(slots) - 1)

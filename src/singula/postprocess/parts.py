@@ -1,9 +1,9 @@
-"""Images in blocks: where a block lies, and the table that it leaves.
+"""Blocks of an image, and tables that are computed per block and merged.
 
-What is done to instances needs sums over the whole image, which blocks can add up. So each step
-that looks beyond a pixel's neighbourhood is three pure functions: one turns a block into a small
-table, `Table.merge` makes one table of many, and one tells from the table of the whole image what
-becomes of each instance. The step on a whole image is the same with a single block.
+A step on instances may need sums over the whole image. It then consists of three pure functions:
+the first computes a small table of a block, `Table.merge` combines the tables of all blocks, and
+the last decides from the merged table what happens to each instance. A whole image is the case of
+a single block.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import numpy as np
 from singula.arguments import instance
 from singula.errors import UserError
 
-NOWHERE = np.iinfo(np.int64).max
-"""Lowest coordinate of what has no pixel."""
+NO_PIXEL = np.iinfo(np.int64).max
+"""Initial value of a minimum of coordinates."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Where an array lies in its image, and which part of it is the block's own.
+    """Position of an array in its image, and the part of it that belongs to the block.
 
     Parameters
     ----------
     core : tuple of slice
-        The block's own box within the array, with plain starts and stops. What is around it, the
-        halo, belongs to other blocks. The cores of all blocks are the cells of a regular grid.
+        Box of the block within the array, with non-negative starts and stops. The pixels around
+        it, the halo, belong to other blocks. The cores of all blocks form a regular grid.
     origin : tuple of int
-        Place in the image of the first pixel of the array.
+        Position of the first pixel of the array in the image.
     shape : tuple of int
-        Of the image.
+        Shape of the image.
     """
 
     core: tuple[slice, ...]
@@ -42,19 +42,19 @@ class Block:
 
     @classmethod
     def whole(cls, shape: Sequence[int]) -> Self:
-        """The one block of an image that is not cut."""
+        """Return the single block of an undivided image of a shape."""
         return cls(tuple(slice(0, size) for size in shape), (0,) * len(shape), tuple(shape))
 
     @classmethod
     def of(cls, block: object, array: np.ndarray) -> Block:
-        """Return the block of an array, by default the whole image.
+        """Return `block` if it fits the array; for None, the block of the whole image.
 
         Raises
         ------
         TypeError
             Not a `Block`.
         UserError
-            ``arguments.block``: it has another number of axes.
+            ``arguments.block``: a block with a different number of axes.
         """
         if block is None:
             return cls.whole(array.shape)
@@ -70,40 +70,47 @@ class Block:
 
     @property
     def start(self) -> tuple[int, ...]:
-        """Place in the image of the first pixel of the core."""
-        return tuple(low + own.start for low, own in zip(self.origin, self.core, strict=True))
+        """Position in the image of the first pixel of the core."""
+        return tuple(low + box.start for low, box in zip(self.origin, self.core, strict=True))
 
     @property
     def stop(self) -> tuple[int, ...]:
-        """First place in the image beyond the core, along each axis."""
-        return tuple(low + own.stop for low, own in zip(self.origin, self.core, strict=True))
+        """Position in the image of the first pixel after the core, along each axis."""
+        return tuple(low + box.stop for low, box in zip(self.origin, self.core, strict=True))
 
     @property
     def at_start(self) -> tuple[bool, ...]:
-        """Whether the core begins at the image border, along each axis."""
+        """True for each axis along which the core begins at the image border."""
         return tuple(start == 0 for start in self.start)
 
     @property
     def at_stop(self) -> tuple[bool, ...]:
-        """Whether the core ends at the image border, along each axis."""
+        """True for each axis along which the core ends at the image border."""
         return tuple(stop == size for stop, size in zip(self.stop, self.shape, strict=True))
 
     def box(self, array: np.ndarray, before: int = 0, after: int = 0) -> tuple[slice, ...]:
-        """The core within the array, grown by so many pixels but not beyond the image.
+        """Return the box of the core within the array, grown but not beyond the image.
+
+        Parameters
+        ----------
+        array : ndarray
+            Array of the block with its halo.
+        before, after : int
+            Pixels by which the box grows before and after the core, along each axis.
 
         Raises
         ------
         ValueError
-            If the array does not reach that far: a neighbourhood that is cut off would be taken
-            for the image border and give wrong numbers.
+            The halo is too small. A cropped neighborhood would be treated as the image border
+            and give wrong results.
         """
         grown = []
-        for axis, (own, origin) in enumerate(zip(self.core, self.origin, strict=True)):
-            low = max(own.start - before, -origin)
-            high = min(own.stop + after, self.shape[axis] - origin)
+        for axis, (box, origin) in enumerate(zip(self.core, self.origin, strict=True)):
+            low = max(box.start - before, -origin)
+            high = min(box.stop + after, self.shape[axis] - origin)
             if low < 0 or high > array.shape[axis]:
                 raise ValueError(
-                    f"axis {axis}: the core {own.start}:{own.stop} of an array of the shape "
+                    f"axis {axis}: the core {box.start}:{box.stop} of an array of the shape "
                     f"{array.shape} needs a halo of {before} before and {after} after it"
                 )
             grown.append(slice(low, high))
@@ -113,22 +120,28 @@ class Block:
 TOTAL = {"merge": np.add}
 LOWEST = {"merge": np.minimum}
 HIGHEST = {"merge": np.maximum}
-"""How a column of a `Table` merges: ``field(metadata=TOTAL)``."""
+"""Rules to merge the columns of a `Table`, used as ``field(metadata=TOTAL)``."""
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns of a block or of an image; rows are in order of the keys, and no key occurs twice.
+    """Columns of a block or an image; rows are sorted by unique keys.
 
-    A subclass lists its keys first, then its columns, each with how it merges.
+    A subclass declares its keys first, then its other columns, each with a rule to merge them.
     """
 
     @classmethod
     def merge(cls, parts: Iterable[Self]) -> Self:
-        """One table of the tables of several blocks, in any order and any grouping."""
+        """Return the merged table of several blocks, in any order and any grouping.
+
+        Raises
+        ------
+        ValueError
+            No table.
+        """
         tables = list(parts)
         if not tables:
-            raise ValueError("there is no table to merge; a block without instances leaves one too")
+            raise ValueError("no table to merge; a block without instances has a table too")
         if len(tables) == 1:
             return tables[0]
         columns = {
@@ -139,19 +152,19 @@ class Table:
 
     @classmethod
     def of_rows(cls, **columns: np.ndarray) -> Self:
-        """Table of rows in any order, in which keys may occur more than once."""
-        ways = {column.name: column.metadata.get("merge") for column in fields(cls)}
-        keys = [columns[name] for name, way in ways.items() if way is None]
+        """Return the table of rows in any order; rows with equal keys are merged."""
+        rules = {column.name: column.metadata.get("merge") for column in fields(cls)}
+        keys = [columns[name] for name, rule in rules.items() if rule is None]
         order = np.lexsort(keys[::-1])
         first = np.zeros(len(order), bool)
         first[:1] = True
         for key in keys:
             first[1:] |= key[order][1:] != key[order][:-1]
         starts = np.flatnonzero(first)
-        merged = {name: columns[name][order] for name in ways}
-        for name, way in ways.items():
-            if way is None:
+        merged = {name: columns[name][order] for name in rules}
+        for name, rule in rules.items():
+            if rule is None:
                 merged[name] = merged[name][starts]
             elif len(starts):
-                merged[name] = way.reduceat(merged[name], starts, axis=0)
+                merged[name] = rule.reduceat(merged[name], starts, axis=0)
         return cls(**merged)

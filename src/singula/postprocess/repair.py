@@ -1,4 +1,4 @@
-"""Large instances that were seeded more than once are put together again."""
+"""Merging of large instances that were split."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _MAIN_SHARE = 3
 
 
 def repair_large(labels: np.ndarray, size: int) -> np.ndarray:
-    """Merge large instances with their main neighbours and fill their holes.
+    """Merge large instances with their main neighbors and fill their holes.
 
     Parameters
     ----------
     labels : ndarray of int
         (y, x) or (z, y, x), 0 the background.
     size : int
-        Instances of more pixels are large (``REPARE_LARGE_BLOBS_SIZE``).
+        Instances with more pixels are large (``REPARE_LARGE_BLOBS_SIZE``).
 
     Returns
     -------
     ndarray
-        A new array of the same dtype; ids keep, and a merged instance has the id of its largest
-        part (of equals, the lowest).
+        A new array with the dtype of `labels`. A merged instance has the id of its largest part
+        (of equal sizes, the lowest id); the other instances keep their ids.
 
     Raises
     ------
@@ -41,39 +41,40 @@ def repair_large(labels: np.ndarray, size: int) -> np.ndarray:
 
     Notes
     -----
-    Boundary is counted in faces between pixels. A large instance is merged with
+    The shared boundary is measured in faces between pixels. A large instance is merged with
 
-    - the instance that it shares most boundary with (of equals, the one with the lowest id);
-    - every other instance with which it shares at least a third of the boundary that it has with
-      instances: pieces of an object that was seeded four times may meet in its middle;
-    - every instance that has more than half of its whole boundary, with the background too, with
-      the large one: a splinter.
+    - the instance that shares most of its boundary (of equals, the one with the lowest id);
+    - every other instance that shares at least a third of the boundary that it has with
+      instances: four fragments of an object may meet in its center;
+    - every instance that shares more than half of its own boundary, including the boundary to the
+      background, with the large one: a splinter.
 
-    Boundaries are those of `labels`, so the order in which instances are looked at plays no
-    part, and what is merged with the same instance is merged with each other. Then every piece of
-    background that touches a large or merged instance, but neither another one nor the image
-    border, becomes part of it.
+    Boundaries are measured once, in `labels`. The result therefore does not depend on the order of
+    the instances, and instances that are merged with the same instance are merged with each other.
+    Then every background component that touches a single instance, which is large or merged, and
+    not the image border, becomes part of that instance.
     """
     size = integer(size, "size (REPARE_LARGE_BLOBS_SIZE)", at_least=0)
-    found = extents(labels)
-    large = found.ids[found.npixels > size]
+    instances = extents(labels)
+    large = instances.ids[instances.npixels > size]
     if not len(large):
         return np.array(labels)
-    plan = plan_repair(found, contacts(labels, large), size)
+    plan = plan_repair(instances, contacts(labels, large), size)
     merged = recode(labels, plan.ids, plan.targets, keep=True)
     return fill_holes(merged, plan.repaired)
 
 
 @dataclass(frozen=True, eq=False)
 class Contacts(Table):
-    """Faces between pixels of a block or of an image, by what they part.
+    """Numbers of faces between the pixels of two instances, in a block or an image.
 
     Parameters
     ----------
     first, second : ndarray of int64, shape (rows,)
-        Two instances, the lower id first. A row with 0 is of the whole outline of the second: its
-        faces to anything else within the image.
+        Ids of the two instances, the lower id first. If `first` is 0, the row counts the faces of
+        `second` to any other instance and to the background.
     faces : ndarray of int64, shape (rows,)
+        Number of faces within the image.
     """
 
     first: np.ndarray
@@ -83,14 +84,15 @@ class Contacts(Table):
 
 @dataclass(frozen=True, eq=False)
 class Repair:
-    """What is to be done with the instances of an image.
+    """Merges of the instances of an image.
 
     Parameters
     ----------
-    ids, targets : ndarray of int64
-        Instances that become part of another one, ascending, and of which; see `recode`.
-    repaired : ndarray of int64
-        Instances whose holes are then filled; see `enclosed`.
+    ids, targets : ndarray of int64, shape (n,)
+        Ids of instances that become part of another one, in ascending order, and the ids of the
+        latter; see `recode`.
+    repaired : ndarray of int64, shape (m,)
+        Ids of the instances whose holes are filled afterwards; see `enclosed`.
     """
 
     ids: np.ndarray
@@ -99,16 +101,16 @@ class Repair:
 
 
 def contacts(labels: np.ndarray, large: np.ndarray, block: Block | None = None) -> Contacts:
-    """Count the faces that large instances share with others, and the outlines of all.
+    """Count the faces that large instances share with others, and all faces of each instance.
 
     Parameters
     ----------
     labels : ndarray of int
-        Of the block and one pixel after it along each axis.
-    large : ndarray of int
-        Ids of the large instances of the image, ascending.
+        Labels of the block and of one pixel after it along each axis, (y, x) or (z, y, x).
+    large : ndarray of int, shape (n,)
+        Ids of the large instances of the image, in ascending order.
     block : Block, optional
-        Where it lies; the whole image by default.
+        Position of `labels` in the image; by default, the whole image.
 
     Raises
     ------
@@ -124,7 +126,7 @@ def contacts(labels: np.ndarray, large: np.ndarray, block: Block | None = None) 
     pairs, outline = Pairs(), np.zeros(len(ids), np.int64)
     volume = index if index.ndim == 3 else index[None]
     size = (1, *np.subtract(block.stop, block.start).tolist())[-3:]
-    met = np.empty((2, _CHUNK + 3 * size[2]), np.int64)
+    met = np.empty((2, _CHUNK + 3 * size[2]), np.int64)  # the last row may exceed the chunk
     place = np.zeros(2, np.int64)
     while place[0] < size[0] and volume.size:
         count = compiled(_count_faces)(volume, size, is_large, place, outline, met)
@@ -139,80 +141,102 @@ def contacts(labels: np.ndarray, large: np.ndarray, block: Block | None = None) 
     )
 
 
-def plan_repair(found: Extents, contacts: Contacts, size: int) -> Repair:
-    """Tell from the merged tables of all blocks which instances become one.
+def plan_repair(instances: Extents, contacts: Contacts, size: int) -> Repair:
+    """Decide which instances are merged, from the merged tables of all blocks.
 
     Parameters
     ----------
-    found : Extents
-        Of the image.
+    instances : Extents
+        Extents of the instances of the whole image.
     contacts : Contacts
-        Of its instances of more than `size` pixels.
+        Contacts of the instances with more than `size` pixels.
     size : int
-        As of `repair_large`.
+        Instances with more pixels are large.
 
     Raises
     ------
     TypeError, UserError
         Not these tables, or not a size of 0 or more.
     """
-    found = instance(found, "found", Extents)
+    instances = instance(instances, "instances", Extents)
     contacts = instance(contacts, "contacts", Contacts)
     size = integer(size, "size", at_least=0)
-    large = found.npixels > size
-    first, second = _merges(found, large, contacts)
-    target = _targets(found, first, second)
+    large = instances.npixels > size
+    first, second = _merges(instances, large, contacts)
+    target = _targets(instances, first, second)
     moved = np.flatnonzero(target != np.arange(len(target)))
-    repaired = np.unique(found.ids[target[large]])
-    return Repair(found.ids[moved], found.ids[target[moved]], repaired)
+    repaired = np.unique(instances.ids[target[large]])
+    return Repair(instances.ids[moved], instances.ids[target[moved]], repaired)
 
 
-def _merges(found: Extents, large: np.ndarray, contacts: Contacts) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of pairs of a large instance and a neighbour that are to be one."""
+def _merges(
+    instances: Extents, large: np.ndarray, contacts: Contacts
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of large instances and of the neighbors to merge them with."""
     whole = contacts.first == 0
     outline = np.zeros(len(large), np.int64)
-    outline[np.searchsorted(found.ids, contacts.second[whole])] = contacts.faces[whole]
-    low, high = (np.searchsorted(found.ids, c[~whole]) for c in (contacts.first, contacts.second))
-    own, other = np.r_[low, high], np.r_[high, low]  # of two large ones, for both
-    kept = large[own]
-    own, other, faces = own[kept], other[kept], np.tile(contacts.faces[~whole], 2)[kept]
-    shared = np.bincount(own, faces, len(large))
-    order = np.lexsort((other, -faces, own))  # of each large instance, the main neighbour first
-    main = np.zeros(len(own), bool)
-    main[order[np.diff(own[order], prepend=-1) != 0]] = True
+    outline[np.searchsorted(instances.ids, contacts.second[whole])] = contacts.faces[whole]
+    low, high = (
+        np.searchsorted(instances.ids, c[~whole]) for c in (contacts.first, contacts.second)
+    )
+    row, other = np.r_[low, high], np.r_[high, low]  # both directions
+    selected = large[row]
+    row, other = row[selected], other[selected]
+    faces = np.tile(contacts.faces[~whole], 2)[selected]
+    shared = np.bincount(row, faces, len(large))
+    order = np.lexsort((other, -faces, row))  # the main neighbor of each large instance first
+    main = np.zeros(len(row), bool)
+    main[order[np.diff(row[order], prepend=-1) != 0]] = True
     splinter = 2 * faces > outline[other]
-    wanted = main | splinter | (_MAIN_SHARE * faces >= shared[own])
-    return own[wanted], other[wanted]
+    merged = main | splinter | (_MAIN_SHARE * faces >= shared[row])
+    return row[merged], other[merged]
 
 
 def _count_faces(volume: Any, size: Any, large: Any, place: Any, outline: Any, met: Any) -> int:
-    """Look at the faces between pixels from `place` (slice, row) on; compiled.
+    """Count faces between pixels, from a row on until the buffer is full; compiled.
 
-    Faces are those of the first `size` slices, rows and columns to the pixels after them. Both
-    sides of a face are put into `met`, the lower number first, where a large instance meets another
-    one. Stops after a row that has filled it; returns how many there are.
+    Parameters
+    ----------
+    volume : int, (z, y, x)
+        Row number of each pixel, with one pixel after the core along each axis.
+    size : tuple of int
+        Shape of the core, (z, y, x). Faces after its pixels are counted.
+    large : bool, (rows,)
+        True for large instances.
+    place : int64, (2,)
+        Slice and row to begin with; receives those of the next call.
+    outline : int64, (rows,)
+        Number of faces of each instance, which is updated.
+    met : int64, (2, n)
+        Result: for each face between a large and another instance, the two row numbers, the lower
+        one first.
+
+    Returns
+    -------
+    int
+        Number of columns of `met` in use.
     """
     depth, height, width = volume.shape
-    own_width = size[2]
+    core_width = size[2]
     count = 0
-    while place[0] < size[0] and count + 3 * own_width <= met.shape[1]:
+    while place[0] < size[0] and count + 3 * core_width <= met.shape[1]:
         z, y = place
-        for x in range(own_width):
-            own = volume[z, y, x]
+        for x in range(core_width):
+            label = volume[z, y, x]
             for axis in range(3):
-                other = own
+                other = label
                 if axis == 0 and x + 1 < width:
                     other = volume[z, y, x + 1]
                 elif axis == 1 and y + 1 < height:
                     other = volume[z, y + 1, x]
                 elif axis == 2 and z + 1 < depth:
                     other = volume[z + 1, y, x]
-                if own == other:
+                if label == other:
                     continue
-                outline[own] += 1
+                outline[label] += 1
                 outline[other] += 1
-                if own != 0 and other != 0 and (large[own] or large[other]):
-                    met[0, count], met[1, count] = min(own, other), max(own, other)
+                if label != 0 and other != 0 and (large[label] or large[other]):
+                    met[0, count], met[1, count] = min(label, other), max(label, other)
                     count += 1
         place[1] += 1
         if place[1] == size[1]:
@@ -220,16 +244,16 @@ def _count_faces(volume: Any, size: Any, large: Any, place: Any, outline: Any, m
     return count
 
 
-def _targets(found: Extents, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Row of the instance that each instance becomes part of."""
+def _targets(instances: Extents, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the row of the instance that each instance is merged into."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    rows = len(found.npixels)
+    rows = len(instances.npixels)
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(rows, rows))
     groups, group = connected_components(graph, directed=False)
     target = np.empty(groups, np.int64)
-    order = np.lexsort((-np.arange(rows), found.npixels))
-    target[group[order]] = order  # the last to write is the largest
+    order = np.lexsort((-np.arange(rows), instances.npixels))
+    target[group[order]] = order  # the largest instance is assigned last
     result: np.ndarray = target[group]
     return result

@@ -1,4 +1,7 @@
-"""Instances grown until they touch: every pixel of an area goes to the nearest one."""
+"""Voronoi growth: every background pixel of an area is assigned to the nearest instance.
+
+See ``docs/internals/voronoi.md`` for the method and its invariants.
+"""
 
 from __future__ import annotations
 
@@ -19,40 +22,44 @@ from singula.runtime import compiled
 
 _NO_OTSU = 0.5
 _SLACK = 1e-6
-"""Rounding, with room, of where two parabolas meet: what is equally near is looked at for certain,
-wherever the array begins."""
+"""Tolerance of the crossing points of parabolas.
+
+Parabolas that cross within it are compared exactly, so that ties do not depend on where the array
+begins.
+"""
 
 
 def voronoi(
     labels: np.ndarray, area: np.ndarray, *, spacing: Sequence[float] | None = None
 ) -> np.ndarray:
-    """Give every background pixel of an area to the nearest instance.
+    """Assign every background pixel of an area to the nearest instance.
 
     Parameters
     ----------
     labels : ndarray of int
         (y, x) or (z, y, x), 0 the background.
     area : ndarray of bool
-        Where instances may grow. What they cover already they keep, inside the area and outside.
+        Pixels that instances may grow into, with the shape of `labels`. Instances keep their own
+        pixels, inside and outside of the area.
     spacing : sequence of float, optional
-        Pixel size per axis, z first.
+        Voxel size per axis, in the order of the axes; 1 by default.
 
     Returns
     -------
     ndarray
-        A new array of the dtype of `labels`. Without any instance there is nothing to grow.
+        A new array with the dtype of `labels`; a copy if there are no instances.
 
     Raises
     ------
     TypeError, UserError
-        Not a label image, or not an area; labels and area that differ in shape; a spacing that
-        does not fit.
+        Not a label image, or not an area; labels and area of different shapes; an invalid spacing.
 
     Notes
     -----
-    The Euclidean distance between centres of pixels, exactly: along the first axis by steps, along
-    each other in turn the lower envelope of parabolas (P. Felzenszwalb and D. Huttenlocher, 2012),
-    linear in pixels. Of instances equally near, the one with the lowest id gets the pixel.
+    Uses the exact Euclidean distance between pixel centers. The first axis is scanned in two
+    passes; along each other axis, the lower envelope of parabolas is computed (P. Felzenszwalb and
+    D. Huttenlocher, 2012), in linear time. Of instances at the same distance, the one with the
+    lowest id gets the pixel.
     """
     labels = as_array(labels, "labels", ndim=(2, 3))
     grown, _ = _grow(labels, area, check_spacing(spacing, labels.ndim))
@@ -61,22 +68,22 @@ def voronoi(
 
 @dataclass(frozen=True, eq=False)
 class Grown:
-    """Instances of a block after they grew.
+    """Result of `voronoi_block`.
 
     Parameters
     ----------
     labels : ndarray of int
-        Of the core.
-    proved : ndarray of bool
-        Pixels of the core whose label is the one that the whole image gives; at the others an
-        instance beyond the halo may be nearer.
+        Grown labels of the core.
+    is_exact : ndarray of bool
+        True for pixels of the core with the same label as in the whole image. For the others, an
+        instance outside of the halo may be closer.
     halo : tuple of int or None
-        Pixels around the core with which all would be proved. None if the array has no instance,
-        so that nothing tells how far the nearest is.
+        Width of the halo in pixels that would make all pixels exact. None if it is unknown because
+        the array has no instances.
     """
 
     labels: np.ndarray
-    proved: np.ndarray
+    is_exact: np.ndarray
     halo: tuple[int, ...] | None
 
 
@@ -87,21 +94,24 @@ def voronoi_block(
     *,
     spacing: Sequence[float] | None = None,
 ) -> Grown:
-    """Let the instances of a block and its halo grow over the core; see `voronoi`.
+    """Grow the instances of a block and its halo over the core; see `voronoi`.
 
     Parameters
     ----------
-    labels, area : ndarray
-        Of the block with any halo; the larger, the more is proved.
+    labels : ndarray of int
+        Labels of the block with a halo of any width, (y, x) or (z, y, x). A wider halo makes more
+        pixels exact.
+    area : ndarray of bool
+        Pixels that instances may grow into, with the shape of `labels`.
     block : Block
-        Where they lie.
+        Position of `labels` in the image.
     spacing : sequence of float, optional
-        Pixel size per axis, z first.
+        Voxel size per axis, in the order of the axes; 1 by default.
 
     Raises
     ------
     TypeError, UserError
-        As `voronoi`; not a block.
+        Not a block; see `voronoi`.
     """
     labels = as_array(labels, "labels", ndim=(2, 3))
     area = as_array(area, "area", kinds="biu")
@@ -110,9 +120,9 @@ def voronoi_block(
     core = block.box(labels)
     grown, distance = _grow(labels, area, sizes)
     weights = _weights(sizes)
-    unseen = np.array(np.inf)  # squared distance to the first pixel beyond the array
-    for axis, own in enumerate(core):
-        at = np.arange(own.start, own.stop, dtype=float)
+    outside = np.array(np.inf)  # squared distance to the first pixel after the array
+    for axis, box in enumerate(core):
+        at = np.arange(box.start, box.stop, dtype=float)
         gaps = []
         if block.origin[axis] > 0:
             gaps.append(at + 1)
@@ -122,21 +132,24 @@ def voronoi_block(
             line = np.expand_dims(
                 weights[axis] * gap**2, [a for a in range(len(core)) if a != axis]
             )
-            unseen = np.minimum(unseen, line)
+            outside = np.minimum(outside, line)
     decided = (labels[core] != 0) | ~area[core].astype(bool)
-    # At the same distance an instance beyond may have the lower id.
-    proved = decided | (distance[core] < unseen) | np.isinf(unseen)
-    farthest = distance[core][~proved].max(initial=0)
+    # "<", not "<=": an instance outside of the array at the same distance may have a lower id.
+    is_exact = decided | (distance[core] < outside) | np.isinf(outside)
+    farthest = distance[core][~is_exact].max(initial=0)
     halo = None
     if np.isfinite(farthest):
         halo = tuple((np.sqrt(farthest / weights) + 1).astype(int).tolist())
-    return Grown(grown[core], proved, halo)
+    return Grown(grown[core], is_exact, halo)
 
 
 def _grow(
     labels: np.ndarray, area: np.ndarray, sizes: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Grown labels, and the squared distance of every pixel to the nearest one in finest pixels."""
+    """Return grown labels, and the squared distance of each pixel to the nearest instance.
+
+    The unit of the distance is the smallest voxel size.
+    """
     checked = label_image(labels)
     area = as_array(area, "area", kinds="biu")
     same_shape(checked, area, "labels and area")
@@ -157,28 +170,29 @@ def _grow(
 
 
 def _weights(sizes: tuple[float, ...]) -> np.ndarray:
-    """What a step along each axis, squared, adds to a squared distance in finest pixels."""
+    """Return the squared voxel size along each axis, in units of the smallest one."""
     weights: np.ndarray = (np.array(sizes) / min(sizes)) ** 2
     return weights
 
 
 def growth_area(maps: Mapping[str, np.ndarray], threshold: float = 0.0) -> tuple[np.ndarray, float]:
-    """Foreground of predicted maps, in which `voronoi` may grow instances.
+    """Return the foreground of predicted maps, into which `voronoi` may grow instances.
 
     Parameters
     ----------
     maps : mapping of str to ndarray
-        Probabilities by channel name, all of one shape. ``M`` is taken if it is there, else
-        ``B`` + ``C``.
+        Probabilities by channel name, all of the same shape. The map is ``M`` if it is present,
+        otherwise ``B`` + ``C``.
     threshold : float
-        ``VORONOI_TH``. 0 takes Otsu's of the map; where that finds nothing to separate, 0.5.
+        ``VORONOI_TH``. 0 selects Otsu's threshold of the map, or 0.5 if the map has no two classes
+        of values.
 
     Returns
     -------
     area : ndarray of bool
-        Where the map is above the threshold.
+        True where the map exceeds the threshold.
     threshold : float
-        The one that was used.
+        The threshold that was used.
 
     Raises
     ------
@@ -191,12 +205,12 @@ def growth_area(maps: Mapping[str, np.ndarray], threshold: float = 0.0) -> tuple
 
 
 def growth_foreground(maps: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The map whose foreground `growth_area` takes: ``M``, or ``B`` + ``C``.
+    """Return the map whose foreground is the area to grow into: ``M``, or ``B`` + ``C``.
 
     Parameters
     ----------
     maps : mapping of str to ndarray
-        As for `growth_area`.
+        Probabilities by channel name; see `growth_area`.
 
     Raises
     ------
@@ -209,26 +223,26 @@ def growth_foreground(maps: Mapping[str, np.ndarray]) -> np.ndarray:
     if "B" in maps and "C" in maps:
         body, contour = (as_array(maps[name], f"maps[{name!r}]") for name in "BC")
         same_shape(body, contour, "maps['B'] and maps['C']")
-        both: np.ndarray = np.add(body, contour, dtype=np.float32)
-        return both
+        foreground: np.ndarray = np.add(body, contour, dtype=np.float32)
+        return foreground
     raise UserError(
         f"maps: got {', '.join(map(str, maps)) or 'none'}, expected the map M, or B and C "
         "(VORONOI_ON_MASK)",
-        "use it with DATA_CHANNELS BC, BCM, BCD or BCDv2",
+        "select DATA_CHANNELS BC, BCM, BCD or BCDv2",
         "voronoi.missing_map",
     )
 
 
 def growth_threshold(threshold: float, counts: Callable[[], np.ndarray]) -> float:
-    """The threshold that `growth_area` takes.
+    """Return the threshold of the area to grow into.
 
     Parameters
     ----------
     threshold : float
-        ``VORONOI_TH``; 0 for Otsu's.
+        ``VORONOI_TH``; 0 selects Otsu's threshold, or 0.5 if the map has no two classes of values.
     counts : callable
-        Gives the `histogram` of the foreground map of the whole image, a sum over blocks; called
-        for Otsu's alone.
+        Function that returns the `histogram` of the foreground map of the whole image, which is a
+        sum over blocks. It is called only for Otsu's threshold.
 
     Raises
     ------
@@ -244,12 +258,24 @@ def growth_threshold(threshold: float, counts: Callable[[], np.ndarray]) -> floa
 
 
 def _along_first(nearest: Any, distance: Any, weight: Any) -> None:
-    """Fill in place, along the first axis, the nearest label and its squared distance; compiled.
+    """Find the nearest label and its squared distance along the first axis, in place; compiled.
 
-    Row by row, down and up again, as memory lies.
+    Rows are processed one after the other, down and up, in the order of the memory.
+
+    Parameters
+    ----------
+    nearest : uint32, (y, x)
+        Row numbers of the instances, 0 the background; replaced by those of the nearest instances.
+        Further axes of the image are combined in x.
+    distance : float64, (y, x)
+        Receives the squared distances in units of the smallest voxel size; infinite in columns
+        without instances.
+    weight : float
+        Squared voxel size along the first axis.
     """
     length, inner = nearest.shape
-    gap = np.full(inner, np.inf)  # to the last label met
+    gap = np.full(inner, np.inf)  # pixels to the last instance of each column
+    # Down: carry the last label of each column, with its distance in pixels.
     for y in range(length):
         for x in range(inner):
             gap[x] += 1
@@ -258,7 +284,8 @@ def _along_first(nearest: Any, distance: Any, weight: Any) -> None:
             elif y > 0:
                 nearest[y, x] = nearest[y - 1, x]
             distance[y, x] = gap[x]
-    gap[:] = np.inf
+    # Up: carry the next label, and keep the nearer of the two. Of labels at the same distance, the
+    # lower one wins. Infinite distances are equal too, but have no label.
     for y in range(length - 1, -1, -1):
         for x in range(inner):
             gap[x] += 1
@@ -270,22 +297,33 @@ def _along_first(nearest: Any, distance: Any, weight: Any) -> None:
 
 
 def _along(nearest: Any, distance: Any, weight: Any) -> None:
-    """Lower the squared distances in place along the middle axis; compiled.
+    """Lower the squared distances along the middle axis, in place; compiled.
 
-    Each pixel of a line is the bottom of a parabola. `bottoms` holds those that make up the
-    lower envelope, `starts` where each begins to be the lowest, `bases` and `owners` how low it is
-    and whose. A parabola that is the lowest in a single point, along with others, stays: its label
-    may be the lowest. Nothing beyond a pixel of an instance can be as near as that is. Lines are
-    copied, some at a time, because pixels of a column lie far apart.
+    Each pixel of a line is the bottom of a parabola: the squared distance to its nearest instance
+    as a function of the position. The nearest instance of a pixel is that of the lowest parabola
+    there.
+
+    Parameters
+    ----------
+    nearest : uint32, (outer, y, inner)
+        Nearest instances along the axes before; replaced by those along these axes and y.
+    distance : float64, (outer, y, inner)
+        Squared distances to `nearest`, which are updated.
+    weight : float
+        Squared voxel size along y.
     """
     outer, length, inner = nearest.shape
     tile = min(16, inner)
-    heights = np.empty((tile, length + 8))  # 8: else all lines may compete for one place in cache
+    # Padding by 8: with a length of a power of two, all lines would share the same cache sets.
+    heights = np.empty((tile, length + 8))
     labels = np.empty((tile, length + 8), nearest.dtype)
+    # Stack of the parabolas of the lower envelope: position of the bottom, first position where the
+    # parabola is the lowest, height of the bottom, and label.
     bottoms, starts = np.empty(length, np.int64), np.empty(length)
     bases, owners = np.empty(length), np.empty(length, nearest.dtype)
     for block in range(outer):
         for left in range(0, inner, tile):
+            # The pixels of a column are far apart in memory: copy some columns to a buffer.
             columns = min(tile, inner - left)
             for y in range(length):
                 for x in range(columns):
@@ -293,6 +331,8 @@ def _along(nearest: Any, distance: Any, weight: Any) -> None:
                     labels[x, y] = nearest[block, y, left + x]
             for x in range(columns):
                 height, label = heights[x], labels[x]
+                # Pixels of instances separate a line into gaps: nothing beyond such a pixel can be
+                # as near as the pixel itself. A gap is processed with the pixels at its two ends.
                 y = 0
                 while y < length:
                     if height[y] == 0:
@@ -303,8 +343,11 @@ def _along(nearest: Any, distance: Any, weight: Any) -> None:
                         y += 1
                     count = 0
                     for at in range(max(first - 1, 0), min(y + 1, length)):
+                        # A pixel without an instance in its column has no parabola.
                         if height[at] == np.inf:
                             continue
+                        # Remove the parabolas that the new one covers. A parabola that is lowest at
+                        # a single point, together with others, stays: its label may be the lowest.
                         start = -np.inf
                         while count > 0:
                             last = bottoms[count - 1]
@@ -313,10 +356,13 @@ def _along(nearest: Any, distance: Any, weight: Any) -> None:
                             if start >= starts[count - 1] - _SLACK / 8:
                                 break
                             count -= 1
+                        # A parabola that becomes the lowest only after the gap is not needed.
                         if start < y:
                             bottoms[count], starts[count] = at, start
                             bases[count], owners[count] = height[at], label[at]
                             count += 1
+                    # Evaluate the envelope. Near a crossing, several parabolas are compared
+                    # exactly, and of equal values the lowest label wins.
                     lowest = 0
                     for at in range(first, y if count > 0 else first):
                         while lowest + 1 < count and starts[lowest + 1] < at - _SLACK:

@@ -199,7 +199,7 @@ def grow(folder: Path, number: int) -> Record:
         labels = own.read_layer(note.layer, note.table, outer)
         area = growth_foreground(own.read_maps(outer)) > limit
         part = voronoi_block(labels, area, block, spacing=own.plan.spacing)
-        n_uncertain = int(np.count_nonzero(~part.proved))
+        n_uncertain = int(np.count_nonzero(~part.is_exact))
         wider = part.halo or tuple(2 * h for h in halo)
         if not n_uncertain or pixels_in(grown(core, wider, shape)) > own.plan.most:
             break
