@@ -56,7 +56,7 @@ from singula.training.device import Device, free_memory, training_arithmetic  # 
 from singula.training.fit import FitSettings, Training, fit  # noqa: E402
 from singula.training.loader import loader_workers  # noqa: E402
 from singula.training.metrics import MapScores  # noqa: E402
-from singula.training.optimise import OptimiserSettings  # noqa: E402
+from singula.training.optimise import OptimizerSettings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 MOSAIC = ROOT.parent / "shared/data/bench/mosaic_4096_raw.tif"
@@ -185,7 +185,7 @@ def epoch_seconds(
                 dataset,
                 None,
                 FitSettings(epochs=2, batch_size=batch, workers=workers),
-                OptimiserSettings("ADAMW", 1e-3),
+                OptimizerSettings("ADAMW", 1e-3),
                 CheckpointSettings(folder / "best.pth", folder / "last.pth"),
                 log,
                 Device("cuda", (0,), precision),

@@ -99,13 +99,13 @@ def test_a_whole_training_goes_on_under_another_name(trained, command, tmp_path)
         assert [row["epoch"] for row in csv.DictReader(file)][-1] == "3"
     best = checkpoint(tmp_path, "first")
     assert trained("none", *everything, f"PATHS.CHECKPOINT_FILE={best}", "TRAIN.EPOCHS=3") == 2
-    assert "holds weights only" in command.err
+    assert "contains only weights" in command.err
 
 
 def test_another_architecture_has_nothing_to_load(trained, command, tmp_path) -> None:
     start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={checkpoint(tmp_path, 'first')}")
     assert trained("wide", *start, "MODEL.FEATURE_MAPS=[10, 20]") == 2
-    assert "nothing in it fits the configured network" in command.err
+    assert "no layer matches the configured network" in command.err
 
 
 def test_a_training_that_gets_no_better_elsewhere_still_has_a_best(
@@ -140,4 +140,4 @@ def test_another_rate_of_a_resumed_training_is_said(trained, command, tmp_path) 
     (tmp_path / "job.yaml").rename(tmp_path / "first.yaml")
     line = ("run", "--config", tmp_path / "first.yaml", "--result_dir", tmp_path, "--resume")
     assert command(*line, "--set", "TRAIN.EPOCHS=3", "--set", "TRAIN.LR=1e-5") == 0, command.err
-    assert "TRAIN.LR: 1e-05 has no effect; a training goes on as it began" in command.out
+    assert "TRAIN.LR: 1e-05 has no effect; the training continues with" in command.out

@@ -1,4 +1,4 @@
-"""On a GPU: losses, scores, gradients and whole trainings, beside those of the CPU."""
+"""On a GPU: losses, scores, gradients and whole trainings, compared with the CPU."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from singula.training.device import (
 from singula.training.fit import FitResult, FitSettings, Training, fit
 from singula.training.losses import BinaryLoss, InstanceLoss, Output
 from singula.training.metrics import MapScores
-from singula.training.optimise import OptimiserSettings
+from singula.training.optimise import OptimizerSettings
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"),
@@ -157,7 +157,7 @@ def train(
         dataset(augment=True, size=size),
         dataset(size=size),
         settings=FitSettings(**options),  # type: ignore[arg-type]
-        optimiser=OptimiserSettings("ADAMW", 1e-2, schedule="onecycle"),
+        optimizer=OptimizerSettings("ADAMW", 1e-2, schedule="onecycle"),
         checkpoints=CheckpointSettings(folder / "best.pth", folder / "last.pth"),
         log=EpochLog(folder / "log.csv"),
         device=device,
@@ -305,7 +305,7 @@ class TestChoice:
     def test_a_gpu_that_is_not_asked_for_is_mentioned(self) -> None:
         said: list[str] = []
         assert choose_device(None, "cpu", "32", said.append).kind == "cpu"
-        assert "a GPU is present but not asked for" in said[0]
+        assert "a GPU is available but not requested" in said[0]
         assert choose_device("cpu", "cuda:0", "32", said.append).kind == "cpu"
         assert len(said) == 1  # the CPU was asked for
 
@@ -319,12 +319,12 @@ class TestChoice:
     def test_one_that_is_not_there_is_an_error(self) -> None:
         beyond = torch.cuda.device_count()
         for spelling in (str(beyond), f"0, {beyond}", f"cuda:0,{beyond}"):
-            with pytest.raises(UserError, match=f"there is no CUDA device {beyond} here"):
+            with pytest.raises(UserError, match=f"got CUDA device {beyond}, expected 0"):
                 choose_device(spelling, "cpu", "32", lambda line: None)
-        with pytest.raises(UserError, match="only device"):
+        with pytest.raises(UserError, match="got CUDA device 9999, expected 0"):
             check_gpus("--gpu '9999'", (9999,))
 
     def test_more_processes_than_gpus_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-        with pytest.raises(UserError, match="for 2 processes"):
+        with pytest.raises(UserError, match="each of 2 processes"):
             choose_device("cuda:0", "cpu", "32", lambda line: None)

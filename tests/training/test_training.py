@@ -20,7 +20,7 @@ from singula.training.device import Device
 from singula.training.fit import FitResult, FitSettings, Training, fit
 from singula.training.loader import PartsLoader, PartsSampler, make_loader
 from singula.training.losses import InstanceLoss, Output
-from singula.training.optimise import OptimiserSettings
+from singula.training.optimise import OptimizerSettings
 
 MODEL = ModelSettings(2, 1, 2, feature_maps=(4, 8), dropout=(0.0, 0.3))
 OUTPUTS = (Output("B", "bce", "sigmoid"), Output("C", "bce", "sigmoid"))
@@ -53,9 +53,9 @@ def train(
     folder: Path, *, resume: bool = False, said: list[str] | None = None, **changes: object
 ) -> tuple[FitResult, torch.nn.Module]:
     options: dict[str, object] = {"epochs": 4, "batch_size": 4, "seed": 3, **changes}
-    optimiser = {"name": "ADAMW", "lr": 1e-2, "schedule": "warmupcosine", "warmup_epochs": 1}
-    optimiser.update(
-        {k: options.pop(k) for k in list(options) if k in OptimiserSettings.__annotations__}
+    optimizer = {"name": "ADAMW", "lr": 1e-2, "schedule": "warmupcosine", "warmup_epochs": 1}
+    optimizer.update(
+        {k: options.pop(k) for k in list(options) if k in OptimizerSettings.__annotations__}
     )
     patience = int(str(options.pop("patience", -1)))
     monitor = str(options.pop("monitor", "val_loss"))
@@ -68,7 +68,7 @@ def train(
         dataset(augment=True),
         dataset(augment=False),
         settings=FitSettings(**options),  # type: ignore[arg-type]
-        optimiser=OptimiserSettings(**optimiser),  # type: ignore[arg-type]
+        optimizer=OptimizerSettings(**optimizer),  # type: ignore[arg-type]
         checkpoints=CheckpointSettings(
             folder / "best.pth", folder / "last.pth", monitor=monitor, patience=patience
         ),
@@ -189,7 +189,7 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     result, _ = train(tmp_path, epochs=2, resume=True, said=said)
     assert (tmp_path / "last.pth").stat().st_mtime_ns == before
     assert len(result.history) == 2
-    assert any("complete already" in line for line in said)
+    assert any("already complete" in line for line in said)
 
 
 def test_patience_ends_a_training_that_gets_no_better(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_whole_training_goes_on_elsewhere(tmp_path: Path) -> None:
 
 def test_weights_alone_are_no_training_to_go_on_with(tmp_path: Path) -> None:
     train(tmp_path / "first", epochs=1)
-    with pytest.raises(UserError, match="holds weights only"):
+    with pytest.raises(UserError, match="contains only weights"):
         train(tmp_path / "second", epochs=2, start=tmp_path / "first/best.pth")
 
 

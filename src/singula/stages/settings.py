@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from singula.prediction import PredictSettings
     from singula.training.fit import FitSettings
     from singula.training.losses import InstanceLoss, Output
-    from singula.training.optimise import OptimiserSettings
+    from singula.training.optimise import OptimizerSettings
 
 
 def channel_names(config: Config) -> tuple[str, ...]:
@@ -293,12 +293,12 @@ def _batch_of_patches(config: Config, patch: tuple[int, ...], halvings: int) -> 
     return batch
 
 
-def optimiser_settings(config: Config) -> OptimiserSettings:
+def optimiser_settings(config: Config) -> OptimizerSettings:
     """Optimiser and learning-rate schedule."""
-    from singula.training.optimise import OptimiserSettings
+    from singula.training.optimise import OptimizerSettings
 
     keys, schedule = config.TRAIN, config.TRAIN.LR_SCHEDULER
-    return OptimiserSettings(
+    return OptimizerSettings(
         name=keys.OPTIMIZER,
         lr=keys.LR,
         weight_decay=keys.W_DECAY,

@@ -35,7 +35,7 @@ from singula.training.checkpoint import FORMAT, KEY, write_checkpoint
 from singula.training.device import Device, choose_device, training_arithmetic, use_cores
 from singula.training.loader import loader_workers
 from singula.training.metrics import MapScores
-from singula.training.optimise import make_optimiser
+from singula.training.optimise import make_optimizer
 from singula.training.speed import TrainingSpeed
 from singula.words import counted
 
@@ -223,7 +223,7 @@ def measure_training(
     dataset = _patches(config, sample)
     checked = _patches(config, _encoded(config, sample), augmented=False)
     low = _DTYPES.get(device.precision)
-    optimiser = make_optimiser(network.parameters(), from_config.optimiser_settings(config))
+    optimiser = make_optimizer(network.parameters(), from_config.optimiser_settings(config))
     objective = from_config.instance_loss(config)
     scores = MapScores(from_config.outputs(config), from_config.n_classes(config))
     scores = scores.to(device.torch)

@@ -168,7 +168,7 @@ def _prepare(
         train_set,
         val_set,
         settings=from_config.fit_settings(config, seed, workers=workers, live=live),
-        optimiser=from_config.optimiser_settings(config),
+        optimizer=from_config.optimiser_settings(config),
         checkpoints=CheckpointSettings(
             tree.checkpoint_best,
             tree.checkpoint_last,

@@ -1,1 +1,1 @@
-"""Train a network and keep what it learned."""
+"""Training of networks: losses, optimization, checkpoints and progress."""

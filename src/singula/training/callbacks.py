@@ -1,4 +1,4 @@
-"""Checkpoints, the epoch log and curves of a training."""
+"""Callbacks of a training: checkpoints, the epoch log and learning curves."""
 
 from __future__ import annotations
 
@@ -30,18 +30,20 @@ Notify = Callable[[str], None]
 
 @dataclass(frozen=True)
 class CheckpointSettings:
-    """Where checkpoints go and when.
+    """Files of the checkpoints, and conditions for writing them.
 
     Parameters
     ----------
     best, last : Path
+        Files of the best and of the last checkpoint.
     monitor : str
-        Column of the epoch's row that is best when smallest (IoU and accuracy: largest), or
-        ``val_iou`` or ``train_iou``, the mean over the channels that have one.
+        Column of the log that decides which epoch is best: the largest value for IoU and accuracy,
+        the smallest value otherwise. ``val_iou`` and ``train_iou`` are the mean over the channels
+        that have an IoU.
     every : int
-        Keep a copy of every n-th epoch as well; not positive for none.
+        Interval in epochs at which additional copies are written; 0 or less for none.
     patience : int
-        Stop after so many epochs without a better one; not positive for never.
+        Number of epochs without improvement after which the training stops; 0 or less for never.
     """
 
     best: Path
@@ -52,9 +54,18 @@ class CheckpointSettings:
 
 
 class SaveCheckpoints(CheckpointCallback):
-    """Best and last checkpoint after each epoch, and the end of patience.
+    """Callback that writes the best and the last checkpoint, and stops a training without progress.
 
-    It runs after all other callbacks and hooks of the epoch, so that what it stores is complete.
+    It runs after all other callbacks and hooks of an epoch, so that the stored state is complete.
+
+    Parameters
+    ----------
+    settings : CheckpointSettings
+        Files, monitored column and patience.
+    notify : callable
+        Function that receives each notice.
+    after_epoch : callable
+        Function that receives the history after each epoch, in the first process only.
     """
 
     def __init__(
@@ -68,13 +79,13 @@ class SaveCheckpoints(CheckpointCallback):
         self.after_epoch = after_epoch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Compare, store, and stop when patience is over."""
+        """Update the best epoch, write checkpoints, and stop if the patience is exhausted."""
         if not isinstance(pl_module, InstanceModule):
             raise TypeError(type(pl_module).__name__)
         row, progress = pl_module.history[-1], pl_module.progress
         monitor, value = self._monitored(row)
         if progress.setdefault("monitor", monitor) != monitor:
-            # A resumed training that asks for something else cannot compare with what was best.
+            # Values of another column cannot be compared with the stored best value.
             progress.update(best=None, bad_epochs=0, monitor=monitor)
         best = progress["best"]
         larger = "iou" in monitor or "accuracy" in monitor
@@ -90,7 +101,7 @@ class SaveCheckpoints(CheckpointCallback):
             progress["bad_epochs"] += 1
         if trainer.is_global_zero:
             self.after_epoch(pl_module.history)
-        # The whole state first: were the best one newer than it, a resumed run would not know.
+        # Write the last checkpoint first: `restore_best` can update an outdated best checkpoint.
         trainer.save_checkpoint(self.settings.last)
         if better:
             trainer.save_checkpoint(self.settings.best, weights_only=True)
@@ -105,30 +116,30 @@ class SaveCheckpoints(CheckpointCallback):
             )
 
     def _monitored(self, row: Mapping[str, float]) -> tuple[str, float]:
-        """Name and value of what is compared; without validation the training loss."""
-        wanted = self.settings.monitor
-        if wanted in row:
-            return wanted, row[wanted]
-        parts = [value for name, value in row.items() if name.startswith(f"{wanted}_")]
-        if wanted.endswith("_iou") and parts:
-            return wanted, sum(parts) / len(parts)
+        """Return the monitored column and its value; without validation, the training loss."""
+        monitor = self.settings.monitor
+        if monitor in row:
+            return monitor, row[monitor]
+        values = [value for name, value in row.items() if name.startswith(f"{monitor}_")]
+        if monitor.endswith("_iou") and values:
+            return monitor, sum(values) / len(values)
         name = "val_loss" if "val_loss" in row else "train_loss"
         return name, row[name]
 
 
 class EpochLog:
-    """Append one row per epoch to a CSV file, TensorBoard's events, and the curves.
+    """Log of the epochs as a CSV file, TensorBoard events and learning curves.
 
     Parameters
     ----------
     table : Path
-        The CSV file; rows are only ever added.
+        CSV file to which rows are appended.
     tensorboard : Path, optional
-        Folder for events.
+        Folder for TensorBoard events; None writes no events.
     draw : callable, optional
-        Draws the curves of the whole history.
+        Function that draws the curves of the history.
     every : int
-        Draw after every so many epochs, and after the last.
+        Interval in epochs at which curves are drawn; they are also drawn after the last epoch.
     """
 
     def __init__(
@@ -145,7 +156,20 @@ class EpochLog:
         self.events: EventFile | None = None
 
     def write(self, history: list[dict[str, float]], *, final: bool = False) -> None:
-        """Put the newest row everywhere."""
+        """Write the newest row of the history to the table, the events and the curves.
+
+        Parameters
+        ----------
+        history : list of dict
+            One row per epoch.
+        final : bool
+            Draw the curves whatever the epoch.
+
+        Raises
+        ------
+        StorageError
+            A file cannot be written.
+        """
         row = history[-1]
         append_row(self.table, row)
         if self.tensorboard is not None:
@@ -163,7 +187,7 @@ class EpochLog:
         self.events.write(int(row["epoch"]), values)
 
     def close(self) -> None:
-        """Close the file of events; an error there must not hide the one that ended the run."""
+        """Close the event file, without errors that could hide the error that ended the run."""
         if self.events is not None:
             with suppress(OSError):
                 self.events.close()
@@ -171,14 +195,14 @@ class EpochLog:
 
 
 class EventFile:
-    """Scalars for TensorBoard.
+    """Event file of TensorBoard with scalars.
 
-    The writer of torch writes in a thread, which prints a traceback when the disk is full.
+    The writer of torch uses a thread that prints a traceback if the disk is full.
 
     Parameters
     ----------
     folder : Path
-        Created if it does not exist; gets a new file.
+        Folder in which a new file is created; it is created if it does not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -186,19 +210,26 @@ class EventFile:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         make_folder(folder)
-        place = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.0"
-        self._file = (folder / f"events.out.tfevents.{place}").open("ab")
+        suffix = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.0"
+        self._file = (folder / f"events.out.tfevents.{suffix}").open("ab")
         self._records = RecordWriter(self._file)
         self._event = Event
         self._add(file_version="brain.Event:2")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Write the values of a step, by tag.
+        """Write the values of a step.
+
+        Parameters
+        ----------
+        step : int
+            Number of the epoch.
+        values : mapping
+            Values by tag.
 
         Raises
         ------
         OSError
-            Such as a full disk.
+            The file cannot be written, for example because the disk is full.
         """
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -217,18 +248,32 @@ class EventFile:
 
 
 def append_row(path: Path, row: Mapping[str, float], notify: Notify = warnings.warn) -> None:
-    """Append a row to a CSV file, once per epoch: a repeated epoch is not written twice.
+    """Append the row of an epoch to a CSV file, unless the file already has this epoch.
 
-    A file without a readable first line is renamed, and a new one begun.
+    A file without a readable first line is renamed, and a new file is created.
+
+    Parameters
+    ----------
+    path : Path
+        CSV file.
+    row : mapping
+        Values by column.
+    notify : callable
+        Function that receives each notice.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
     """
     columns = table_columns(path) if path.exists() else []
     if path.exists() and "epoch" not in columns:
-        aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
+        damaged = path.with_name(f"{path.stem}.damaged{path.suffix}")
         try:
-            path.replace(aside)
+            path.replace(damaged)
         except OSError as error:
             raise write_error(path, error) from error
-        notify(f"{path}: has no column epoch; it is now {aside.name}, and a new table is begun")
+        notify(f"{path}: has no column epoch; renamed to {damaged.name}; a new table is created")
         columns = []
     if columns and int(row["epoch"]) in {int(r.epoch) for r in read_rows(path, EpochRow, notify)}:
         return

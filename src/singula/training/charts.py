@@ -1,4 +1,4 @@
-"""Curves of a training as pictures."""
+"""Learning curves of a training."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ Rows = Sequence[Mapping[str, float]]
 
 
 def draw_charts(rows: Rows, title: str, chart_path: Callable[[str], Path]) -> list[Path]:
-    """One picture for the loss and one for each metric, training and validation together.
+    """Draw one chart for the loss and one for each metric, with training and validation values.
 
     Parameters
     ----------
     rows : sequence of mapping
-        One per epoch: ``epoch``, ``train_loss``, ``val_loss``, ``train_iou_B`` …
+        History with one row per epoch: ``epoch``, ``train_loss``, ``val_loss``, ``train_iou_B`` …
     title : str
-        Written above each chart.
+        Title of each chart.
     chart_path : callable
-        From a metric's name to its file.
+        Function from the name of a metric to the path of its chart.
+
+    Returns
+    -------
+    list of Path
+        Written files.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, and read without running code from them."""
+"""Checkpoints: atomic writing, and reading without executing code from the file."""
 
 from __future__ import annotations
 
@@ -24,21 +24,34 @@ FORMAT = CheckpointInfo.newest
 KEY = "singula"
 _PREFIX = "network."
 _DIGEST = "digest"
-_REPLACE = "use an intact copy of the file, or train again"
+_REMEDY = "use an intact copy of the file, or train again"
 
 
 def write_checkpoint(contents: Mapping[str, Any], path: Path | str) -> None:
-    """Write a checkpoint with a digest of its contents, under a temporary name until it is whole.
+    """Write a checkpoint with a digest of its contents, and replace the file atomically.
 
-    The file is made in memory, as torch's own file writer reports a full disk without its name.
+    The contents are serialized in memory, because the file writer of torch reports a full disk
+    without the name of the file.
+
+    Parameters
+    ----------
+    contents : mapping
+        Contents of the checkpoint, with its description under `KEY`.
+    path : Path or str
+        File to write.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
     """
     description = {name: value for name, value in contents[KEY].items() if name != _DIGEST}
     check_values(description, CheckpointInfo, str(path), warnings.warn)
     signed = {**contents, KEY: {**description, _DIGEST: _digest(contents)}}
-    written = io.BytesIO()
-    torch.save(signed, written)
+    buffer = io.BytesIO()
+    torch.save(signed, buffer)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(written.getbuffer())
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def read_checkpoint(
@@ -49,31 +62,42 @@ def read_checkpoint(
     Parameters
     ----------
     path : Path
+        File to read.
     map_location : str or torch.device
-        Where the tensors are put.
+        Device of the tensors.
     notify : callable
-        Receives a line if the file has no digest, and for each part that is ignored.
+        Function that receives a notice if the file has no digest, and for each ignored field.
+
+    Returns
+    -------
+    dict
+        Contents of the checkpoint.
 
     Raises
     ------
     UserError
-        The file is missing or damaged, its contents do not match their digest
-        (``checkpoint.digest``), or are not tensors and plain types (``checkpoint.tensor_type``).
+        ``checkpoint.missing``: the file does not exist; ``checkpoint.unreadable``: it is damaged;
+        ``checkpoint.foreign``: another program wrote it; ``checkpoint.digest``: the contents do not
+        match their digest; ``checkpoint.tensor_type``: they are not tensors and plain types.
     """
     if not path.exists():
-        raise UserError(f"{path}: there is no such checkpoint", "check the path, or train first")
-    contents = _unpickled(path, map_location)
-    known = isinstance(contents, dict) and isinstance(contents.get(KEY), dict)
-    if not known or not isinstance(contents.get("state_dict"), dict):
+        raise UserError(
+            f"{path}: does not exist, expected a checkpoint",
+            "check the path, or train first",
+            "checkpoint.missing",
+        )
+    contents = _load_contents(path, map_location)
+    described = isinstance(contents, dict) and isinstance(contents.get(KEY), dict)
+    if not described or not isinstance(contents.get("state_dict"), dict):
         raise UserError(
             f"{path}: is not a Singula checkpoint",
-            "use a file that a run wrote",
+            "use a file that a Singula run wrote",
             "checkpoint.foreign",
         )
     checked: dict[str, Any] = dict(contents)
-    description = check_values(checked[KEY], CheckpointInfo, str(path), notify, _REPLACE)
+    description = check_values(checked[KEY], CheckpointInfo, str(path), notify, _REMEDY)
     progress = {name: checked[name] for name in TrainerState.model_fields if name in checked}
-    check_values(progress, TrainerState, str(path), notify, _REPLACE)
+    check_values(progress, TrainerState, str(path), notify, _REMEDY)
     for name, value in checked.items():
         if name != KEY:
             _check_tensors(path, name, value)
@@ -82,29 +106,29 @@ def read_checkpoint(
     elif description[_DIGEST] != _digest(checked):
         raise UserError(
             f"{path}: its contents do not match their digest, so the file was damaged or changed",
-            _REPLACE,
+            _REMEDY,
             "checkpoint.digest",
         )
     return {"epoch": -1, **checked, KEY: description}
 
 
-def _unpickled(path: Path, map_location: Any) -> Any:
+def _load_contents(path: Path, map_location: Any) -> Any:
     with open_regular(path) as file:
         try:
             return torch.load(file, map_location=map_location, weights_only=True)
         except Exception as error:
-            # torch advises to read the file without this protection: not a thing to repeat.
+            # Only the first sentence: torch then recommends disabling this protection.
             reason = (str(error).splitlines() or ["it is empty"])[0].split(". ")[0][:200]
             raise UserError(
                 f"{path}: is not a readable checkpoint ({reason})",
                 "use a .pth file that a Singula run wrote; files that would execute code are "
-                "refused",
+                "rejected",
                 "checkpoint.unreadable",
             ) from error
 
 
 def _check_tensors(path: Path, place: str, value: Any) -> None:
-    """Refuse tensors that no checkpoint of Singula contains, before their values are used."""
+    """Raise an error for tensors that no checkpoint of Singula contains."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             _check_tensors(path, f"{place}.{name}", item)
@@ -115,34 +139,36 @@ def _check_tensors(path: Path, place: str, value: Any) -> None:
         plain = value.layout is torch.strided and not value.is_quantized and not value.is_complex()
         if not plain or value.is_meta:
             raise _wrong_tensor(path, place, f"a {_kind(value)} tensor", "a dense real tensor")
-        # A view with a stride of 0 promises more values than the file contains.
+        # A view with a stride of 0 can describe more values than the file contains.
         if value.nbytes > value.untyped_storage().nbytes():
-            raise _wrong_tensor(path, place, "a tensor that repeats its values", "all values")
+            raise _wrong_tensor(
+                path, place, "a tensor with repeated values", "a tensor with all values"
+            )
 
 
 def _kind(value: Tensor) -> str:
     return f"{str(value.layout).removeprefix('torch.')} {str(value.dtype).removeprefix('torch.')}"
 
 
-def _wrong_tensor(path: Path, place: str, found: str, expected: str) -> UserError:
+def _wrong_tensor(path: Path, place: str, given: str, expected: str) -> UserError:
     return UserError(
-        f"{path}: {place}: got {found}, expected {expected}", _REPLACE, "checkpoint.tensor_type"
+        f"{path}: {place}: got {given}, expected {expected}", _REMEDY, "checkpoint.tensor_type"
     )
 
 
 def _digest(contents: Mapping[str, Any]) -> str:
     """Return a hash of everything in a checkpoint except the digest itself."""
     hashed = hashlib.sha256()  # processors have instructions for it
-    own = {name: value for name, value in contents[KEY].items() if name != _DIGEST}
-    _hash_value(hashed, {**contents, KEY: own})
+    description = {name: value for name, value in contents[KEY].items() if name != _DIGEST}
+    _hash_value(hashed, {**contents, KEY: description})
     return hashed.hexdigest()
 
 
 def _hash_value(hashed: hashlib._Hash, value: Any) -> None:
-    """Add a value to a hash; types and lengths are part of it, so that no two values collide."""
+    """Add a value with its type and length to a hash, so that different values do not collide."""
     if isinstance(value, Tensor):
         hashed.update(f"tensor {value.dtype} {tuple(value.shape)};".encode())
-        hashed.update(_raw(value))
+        hashed.update(_tensor_bytes(value))
     elif isinstance(value, Mapping):
         hashed.update(f"mapping {len(value)};".encode())
         for name, item in value.items():
@@ -157,7 +183,7 @@ def _hash_value(hashed: hashlib._Hash, value: Any) -> None:
         hashed.update(f"{type(value).__name__} {len(text)};".encode() + text)
 
 
-def _raw(value: Tensor) -> memoryview:
+def _tensor_bytes(value: Tensor) -> memoryview:
     """Return the bytes of a tensor."""
     flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return flat.numpy().data
@@ -165,7 +191,19 @@ def _raw(value: Tensor) -> memoryview:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights, and the description that is stored with them."""
+    """Weights of a network with their description.
+
+    Parameters
+    ----------
+    path : Path
+        File of the checkpoint.
+    epoch : int
+        Epoch of the weights, from 0.
+    weights : dict
+        Tensors by name.
+    description : dict
+        Settings and state of the training, in plain types.
+    """
 
     path: Path
     epoch: int
@@ -174,20 +212,33 @@ class Checkpoint:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the weights and of how images are normalised for them.
+        """Hash of the weights and of the normalization of images.
 
-        Unlike a hash of the file it stays when only thresholds are added (`save_tuned`).
+        Unlike a hash of the file, it does not change if only thresholds are added (`save_tuned`).
         """
         digest = hashlib.blake2b(digest_size=16)
         digest.update(repr(self.description.get("normalizer")).encode())
         for name, value in sorted(self.weights.items()):
             digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-            digest.update(_raw(value))
+            digest.update(_tensor_bytes(value))
         return digest.hexdigest()
 
 
 def load_checkpoint(path: Path, notify: Notify = lambda line: None) -> Checkpoint:
-    """Read a checkpoint for prediction or as a start for training; see `read_checkpoint`."""
+    """Read the weights and the description of a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        File to read.
+    notify : callable
+        Function that receives each notice.
+
+    Raises
+    ------
+    UserError
+        As for `read_checkpoint`.
+    """
     contents = read_checkpoint(path, notify=notify)
     weights = {}
     for name, value in contents["state_dict"].items():
@@ -199,18 +250,20 @@ def load_checkpoint(path: Path, notify: Notify = lambda line: None) -> Checkpoin
 
 
 def save_tuned(path: Path, tuned: Mapping[str, Any]) -> None:
-    """Put tuned thresholds into a checkpoint; everything else in it stays.
+    """Write tuned thresholds to a checkpoint, without changing its other contents.
 
     Parameters
     ----------
     path : Path
+        File of the checkpoint.
     tuned : mapping
-        ``thresholds`` by key without prefix, and what they were tuned for; plain types.
+        ``thresholds`` by key without prefix, and the metric that they were tuned for, in plain
+        types.
 
     Raises
     ------
     UserError
-        When it is no checkpoint, or cannot be written.
+        As for `read_checkpoint`; or the file cannot be written.
     """
     contents = read_checkpoint(path)
     contents[KEY] = {**contents[KEY], "tuned": dict(tuned)}
@@ -218,98 +271,125 @@ def save_tuned(path: Path, tuned: Mapping[str, Any]) -> None:
 
 
 def load_weights(network: torch.nn.Module, checkpoint: Checkpoint) -> None:
-    """Put weights into a network of the same layers.
+    """Load the weights of a checkpoint into a network with the same layers.
+
+    Parameters
+    ----------
+    network : Module
+        Network; changed in place.
+    checkpoint : Checkpoint
+        Weights to load.
 
     Raises
     ------
     UserError
-        Listing the layers that do not fit.
+        As for `check_same_weights`.
     """
     check_same_weights(checkpoint.path, network.state_dict(), checkpoint.weights)
     network.load_state_dict(checkpoint.weights)
 
 
-def check_same_weights(path: Path, own: Mapping[str, Tensor], given: Mapping[str, Any]) -> None:
-    """Refuse weights that do not fit a network, or are not finite.
+def check_same_weights(
+    path: Path, expected: Mapping[str, Tensor], given: Mapping[str, Any]
+) -> None:
+    """Verify that weights match a network and are finite.
+
+    Parameters
+    ----------
+    path : Path
+        File of the weights, for messages.
+    expected : mapping
+        Weights of the network, by name.
+    given : mapping
+        Weights of the file, by name.
 
     Raises
     ------
     UserError
-        ``checkpoint.other_network``, listing the layers; ``checkpoint.tensor_type`` and
-        ``checkpoint.not_finite``.
+        ``checkpoint.other_network``: layers differ, and the message lists them;
+        ``checkpoint.tensor_type``: a weight has another type; ``checkpoint.not_finite``: a weight
+        is NaN or infinite.
     """
     for name, value in given.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise _wrong_tensor(path, f"state_dict.{name}", type(value).__name__, "a tensor")
-    wrong = _misfits(own, given)
+    wrong = _mismatches(expected, given)
     if wrong:
+        lines = _format_lines(list(wrong.values()))
         raise UserError(
-            f"{path}: its network differs from the configured one:{_listed(list(wrong.values()))}",
+            f"{path}: its network differs from the configured network:{lines}",
             "use the configuration that the checkpoint was trained with "
-            "(MODEL.*, DATA.PATCH_SIZE's channels, PROBLEM.INSTANCE_SEG.DATA_CHANNELS)",
+            "(MODEL.*, channels of DATA.PATCH_SIZE, PROBLEM.INSTANCE_SEG.DATA_CHANNELS)",
             "checkpoint.other_network",
         )
-    _check_weights(path, own, given)
+    _check_weights(path, expected, given)
 
 
 def load_fitting_weights(network: torch.nn.Module, checkpoint: Checkpoint) -> list[str]:
-    """Put those weights into a network that fit it, for a training to start from.
+    """Load the weights of a checkpoint that match a network, as the start of a training.
 
-    A head for other channels, a first layer for other images, or a deeper network keep the fresh
-    weights that they have.
+    Other layers keep their initial weights, for example a head for other channels, a first layer
+    for other images, or the additional levels of a deeper network.
+
+    Parameters
+    ----------
+    network : Module
+        Network; changed in place.
+    checkpoint : Checkpoint
+        Weights to load.
 
     Returns
     -------
     list of str
-        What was left as it was: name, shape in the file and shape in the network.
+        Layers that do not match: name, shape in the file and shape in the network.
 
     Raises
     ------
     UserError
-        When no weight of any convolution or linear layer fits.
+        ``checkpoint.other_network``: no convolution or linear layer matches.
     """
-    own = network.state_dict()
-    wrong = _misfits(own, checkpoint.weights)
-    fitting = {name: value for name, value in checkpoint.weights.items() if name not in wrong}
-    if not any(value.ndim > 1 for value in fitting.values()):
+    initial = network.state_dict()
+    wrong = _mismatches(initial, checkpoint.weights)
+    matching = {name: value for name, value in checkpoint.weights.items() if name not in wrong}
+    if not any(value.ndim > 1 for value in matching.values()):
         raise UserError(
-            f"{checkpoint.path}: nothing in it fits the configured network:"
-            f"{_listed(list(wrong.values()))}",
+            f"{checkpoint.path}: no layer matches the configured network:"
+            f"{_format_lines(list(wrong.values()))}",
             "use a checkpoint of the same MODEL.ARCHITECTURE, MODEL.FEATURE_MAPS and PROBLEM.NDIM, "
             "or set MODEL.LOAD_CHECKPOINT: False",
             "checkpoint.other_network",
         )
-    _check_weights(checkpoint.path, own, fitting)
-    network.load_state_dict({**own, **fitting})
+    _check_weights(checkpoint.path, initial, matching)
+    network.load_state_dict({**initial, **matching})
     return list(wrong.values())
 
 
-def _check_weights(path: Path, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """Refuse weights of another type than the network's, and weights that are not finite."""
+def _check_weights(path: Path, expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Raise an error for weights of another type than the network, or that are not finite."""
     for name, value in given.items():
-        if value.dtype != own[name].dtype:
-            found, expected = (str(w.dtype).removeprefix("torch.") for w in (value, own[name]))
-            raise _wrong_tensor(path, name, found, expected)
+        if value.dtype != expected[name].dtype:
+            types = (str(w.dtype).removeprefix("torch.") for w in (value, expected[name]))
+            raise _wrong_tensor(path, name, *types)
         if not bool(torch.isfinite(value).all()):
             raise UserError(
                 f"{path}: {name}: got values that are not finite, expected finite weights",
-                "take another checkpoint, or train again with a lower TRAIN.LR",
+                "use another checkpoint, or train again with a lower TRAIN.LR",
                 "checkpoint.not_finite",
             )
 
 
-def _misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, str]:
-    """Weights that are missing on one side or have another shape there."""
+def _mismatches(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return a description of each weight that is missing or has another shape, by name."""
     return {
-        name: f"{name}: {_shape(given, name)} in the file, {_shape(own, name)} configured"
-        for name in sorted({*own, *given})
-        if _shape(given, name) != _shape(own, name)
+        name: f"{name}: {_shape(given, name)} in the file, {_shape(expected, name)} configured"
+        for name in sorted({*expected, *given})
+        if _shape(given, name) != _shape(expected, name)
     }
 
 
-def _listed(lines: list[str], most: int = 8) -> str:
-    more = f"\n    … and {len(lines) - most} more" if len(lines) > most else ""
-    return "".join(f"\n    {line}" for line in lines[:most]) + more
+def _format_lines(lines: list[str], max_lines: int = 8) -> str:
+    more = f"\n    … and {len(lines) - max_lines} more" if len(lines) > max_lines else ""
+    return "".join(f"\n    {line}" for line in lines[:max_lines]) + more
 
 
 def _shape(weights: Mapping[str, Tensor], name: str) -> str:

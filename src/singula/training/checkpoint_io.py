@@ -1,6 +1,7 @@
-"""How Lightning writes checkpoints: whole or not at all.
+"""Atomic writing of checkpoints for Lightning.
 
-Apart from reading them, so that prediction does not wait for the import of Lightning.
+`singula.training.checkpoint` does not import this module, because prediction does not need
+Lightning, which is slow to import.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from singula.training.checkpoint import read_checkpoint, write_checkpoint
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's checkpoints under a temporary name, renamed within the same folder."""
+    """Checkpoint files of Lightning, written to a temporary file and renamed."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write everything, then rename."""
+        """Write a checkpoint; see `write_checkpoint`."""
         write_checkpoint(checkpoint, path)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Read tensors and plain types only."""
+        """Read a checkpoint of tensors and plain types; see `read_checkpoint`."""
         return read_checkpoint(Path(path), map_location)
 
     def remove_checkpoint(self, path: str | Path) -> None:

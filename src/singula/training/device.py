@@ -1,4 +1,4 @@
-"""Which processor a run uses, said aloud."""
+"""Choice of the device, its arithmetic, and communication of the processes of a run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from singula.runtime import available_cores, launcher_number
 from singula.words import counted, show
 
 Result = TypeVar("Result")
-# Processes wait for the first one while it encodes a data set or decodes a volume; one that died is
-# noticed at once, however long the others would wait.
-_PATIENCE = timedelta(days=2)
+# Processes wait while the first process encodes a data set or decodes a volume. A process that
+# ended is detected at once, so the limit can be long.
+_TIMEOUT = timedelta(days=2)
 # Values of ONEDNN_MAX_CPU_ISA under which bfloat16 is emulated
 _ISA_WITHOUT_BF16 = (
     "SSE41",
@@ -36,15 +36,16 @@ _ISA_WITHOUT_BF16 = (
 
 @dataclass(frozen=True)
 class Device:
-    """Where to compute.
+    """Device and precision of the computation.
 
     Parameters
     ----------
     kind : {'cpu', 'cuda'}
+        Kind of device.
     indices : tuple of int
-        CUDA devices; empty on a CPU.
+        CUDA devices; empty for a CPU.
     precision : {'32', 'bf16', '16'}
-        Of the training's matrix products; weights are float32 always.
+        Precision of convolutions and matrix products in training; weights are always float32.
     """
 
     kind: str
@@ -53,7 +54,7 @@ class Device:
 
     @property
     def torch(self) -> torch.device:
-        """The device for this process."""
+        """Device of this process."""
         if self.kind == "cpu":
             return torch.device("cpu")
         local = launcher_number("LOCAL_RANK")
@@ -61,12 +62,17 @@ class Device:
 
 
 def parse_gpu(request: str) -> tuple[int, ...] | None:
-    """Device numbers of ``0``, ``cuda:0``, ``"0, 1, 2"`` or ``cuda:0,1``; None for the CPU.
+    """Return the numbers of the requested CUDA devices; None for the CPU.
+
+    Parameters
+    ----------
+    request : str
+        Such as ``0``, ``cuda:0``, ``"0, 1, 2"``, ``cuda:0,1`` or ``cpu``.
 
     Raises
     ------
     UserError
-        For anything else.
+        ``device.request``: another text.
     """
     text = request.strip().lower()
     if text in ("", "cpu", "none", "-1"):
@@ -77,95 +83,129 @@ def parse_gpu(request: str) -> tuple[int, ...] | None:
     numbers = [int(part.group(1)) for part in parts if part is not None]
     if len(numbers) != len(parts) or len(set(numbers)) != len(numbers):
         raise UserError(
-            f"--gpu: found {request!r}; allowed: a number, cuda:NUMBER, several such "
-            'separated by commas ("0, 1, 2"), or cpu'
+            f"--gpu: got {request!r}, expected a number, cuda:NUMBER, a list such as "
+            '"0, 1, 2", or cpu',
+            "give --gpu 0 for the first GPU",
+            "device.request",
         )
     return tuple(numbers)
 
 
 def present_gpus() -> int:
-    """CUDA devices that this process can use."""
+    """Return the number of CUDA devices that this process can use."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def choose_device(
     request: str | None, configured: str, precision: str, notify: Callable[[str], None]
 ) -> Device:
-    """Resolve ``--gpu`` (else ``SYSTEM.DEVICE``) against what this machine has.
+    """Return the device for ``--gpu``, or else ``SYSTEM.DEVICE``.
 
-    A request for a GPU that is not there gives the CPU and says so: it must not go unnoticed.
-    Without a request the CPU is used unless the configuration names a GPU.
+    If a GPU is requested and the machine has none, the CPU is used, with a notice.
+
+    Parameters
+    ----------
+    request : str, optional
+        Value of ``--gpu``; None if it was not given.
+    configured : str
+        Value of ``SYSTEM.DEVICE``.
+    precision : {'auto', '32', 'bf16', '16'}
+        Value of ``TRAIN.PRECISION``.
+    notify : callable
+        Function that receives each notice.
+
+    Raises
+    ------
+    UserError
+        ``device.request`` as for `parse_gpu`; ``device.missing`` as for `check_gpus`;
+        ``device.too_few``: more processes than devices.
     """
-    wanted = parse_gpu(request if request is not None else configured)
-    if wanted is None:
+    indices = parse_gpu(request if request is not None else configured)
+    if indices is None:
         if request is None and torch.cuda.is_available():
-            notify('a GPU is present but not asked for; use --gpu "cuda:0" to train on it')
+            notify('a GPU is available but not requested; use --gpu "cuda:0" to train on it')
         return Device("cpu", (), _cpu_precision(precision, notify))
     present = present_gpus()
-    asked = f"--gpu {request!r}" if request is not None else f"SYSTEM.DEVICE {configured!r}"
+    source = f"--gpu {request!r}" if request is not None else f"SYSTEM.DEVICE {configured!r}"
     if present:
-        check_gpus(asked, wanted)
+        check_gpus(source, indices)
         processes = launcher_number("LOCAL_WORLD_SIZE")
-        if processes > len(wanted):
+        if processes > len(indices):
             raise UserError(
-                f"{asked}: names {len(wanted)} of the CUDA devices for "
-                f"{counted(processes, 'process', 'processes')} here",
-                "name one for each process (--nproc_per_node), or start fewer",
+                f"{source}: got {counted(len(indices), 'CUDA device')}, expected one for each of "
+                f"{counted(processes, 'process', 'processes')} on this machine",
+                "give a device for each process (--nproc_per_node), or start fewer processes",
+                "device.too_few",
             )
-        if processes < len(wanted):
-            notify(f"ATTENTION: {asked}: only {processes} of these devices is used here")
-            wanted = wanted[:processes]
+        if processes < len(indices):
+            notify(f"ATTENTION: {source}: only {processes} of these devices is used")
+            indices = indices[:processes]
     else:
-        found = "no CUDA device"
-        notify(f"ATTENTION: {asked} was asked for, but there is {found} here: using the CPU")
+        notify(f"ATTENTION: {source}: this machine has no CUDA device; using the CPU")
         return Device("cpu", (), _cpu_precision(precision, notify))
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_bf16_supported() else "16"
-    notify("using " + ", ".join(torch.cuda.get_device_name(i) for i in wanted))
-    return Device("cuda", wanted, precision)
+    notify("using " + ", ".join(torch.cuda.get_device_name(i) for i in indices))
+    return Device("cuda", indices, precision)
 
 
 def choose_for_model(request: str | None, notify: Callable[[str], None]) -> Device:
-    """The device on which a trained network predicts: ``--gpu``, else a GPU where there is one."""
+    """Return the device for prediction: ``--gpu``, or else a GPU if the machine has one.
+
+    Parameters
+    ----------
+    request : str, optional
+        Value of ``--gpu``; None if it was not given.
+    notify : callable
+        Function that receives each notice.
+    """
     if request is None:
         request = "cuda:0" if present_gpus() else "cpu"
     return choose_device(request, "cpu", "32", notify)
 
 
-def check_gpus(asked: str, wanted: tuple[int, ...]) -> None:
-    """See that the named GPUs are there.
+def check_gpus(source: str, indices: tuple[int, ...]) -> None:
+    """Verify that the machine has the requested GPUs.
+
+    Parameters
+    ----------
+    source : str
+        Option or key that requests the GPUs, for messages.
+    indices : tuple of int
+        Numbers of CUDA devices.
 
     Raises
     ------
     UserError
-        Saying which one is not, and which ones are.
+        ``device.missing``: the machine lacks one of them.
     """
     present = present_gpus()
-    missing = [number for number in wanted if number >= present]
+    missing = [number for number in indices if number >= present]
     if missing:
-        there = "only device 0" if present == 1 else f"only devices 0 to {present - 1}"
+        expected = "0, the only device" if present == 1 else f"0 to {present - 1}"
         raise UserError(
-            f"{asked}: there is no CUDA device {missing[0]} here, {there}",
-            'name devices that are there, such as --gpu "0"',
+            f"{source}: got CUDA device {missing[0]}, expected {expected}",
+            'give devices of this machine, such as --gpu "0"',
+            "device.missing",
         )
 
 
 def torch_device(value: object, name: str = "device") -> torch.device:
-    """Return a device of torch that this machine has.
+    """Return a device of torch, and verify that this machine has it.
 
     Parameters
     ----------
     value : str or torch.device
-        Such as ``cpu`` or ``cuda:0``.
+        Device, such as ``cpu`` or ``cuda:0``.
     name : str
         Name of the argument, for messages.
 
     Raises
     ------
     TypeError
-        Neither text nor a device.
+        `value` is neither a text nor a device.
     UserError
-        ``device.unknown``: torch does not know the device, or this machine lacks it.
+        ``device.unknown``: torch does not support the device, or this machine lacks it.
     """
     if not isinstance(value, str | torch.device):
         raise TypeError(
@@ -174,9 +214,9 @@ def torch_device(value: object, name: str = "device") -> torch.device:
     try:
         device = torch.device(value)
         if device.type == "meta":
-            raise UserError("it holds no data")
+            raise NotImplementedError("it has no data")
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError, UserError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{name}: got {show(str(value))}, expected a device of this machine ({reason})",
@@ -187,7 +227,7 @@ def torch_device(value: object, name: str = "device") -> torch.device:
 
 
 def has_bfloat16() -> bool:
-    """Return True if the CPU, and the limit set for oneDNN, have bfloat16 arithmetic."""
+    """Return True if the CPU has bfloat16 arithmetic and oneDNN may use it."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
     return limit not in _ISA_WITHOUT_BF16 and bool(torch.cpu._is_avx512_bf16_supported())
 
@@ -200,27 +240,33 @@ def _cpu_precision(precision: str, notify: Callable[[str], None]) -> str:
         notify("TRAIN.PRECISION 16: half precision needs a GPU; using 32")
         return "32"
     if precision == "bf16" and not native:
-        notify("TRAIN.PRECISION bf16: this CPU has no bfloat16 arithmetic, so it will be slow")
+        notify("TRAIN.PRECISION bf16: this CPU has no bfloat16 arithmetic; training will be slow")
     return precision
 
 
 def cpu_threads(configured: int) -> int:
-    """Threads for the network: `configured`, or every core this process may use."""
+    """Return the number of threads for the network.
+
+    Parameters
+    ----------
+    configured : int
+        Requested number; less than 1 for all cores that this process may use.
+    """
     available = available_cores()
     return available if configured < 1 else min(configured, available)
 
 
 def use_cores(configured: int) -> None:
-    """Let torch use `configured` threads, or every core, unless ``OMP_NUM_THREADS`` is set."""
+    """Set the number of threads of torch as `cpu_threads`, unless ``OMP_NUM_THREADS`` is set."""
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cpu_threads(configured))
 
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
-    """Let a GPU convolve float32 numbers as they are.
+    """Compute convolutions on a GPU in full float32 precision.
 
-    By default it rounds them to 10 bits behind the point (TF32).
+    By default, cuDNN rounds the operands to a mantissa of 10 bits (TF32).
     """
     cudnn = torch.backends.cudnn
     before = cudnn.allow_tf32
@@ -233,10 +279,10 @@ def without_tf32() -> Iterator[None]:
 
 @contextmanager
 def training_arithmetic() -> Iterator[None]:
-    """How a GPU computes while it trains: fast, and the same whenever it is done again.
+    """Compute fast and reproducibly on a GPU.
 
-    Float32 numbers are multiplied rounded to 10 bits behind the point (TF32), several times as
-    fast, and cuDNN takes only algorithms that add up in a fixed order, at no cost.
+    Operands of float32 products are rounded to a mantissa of 10 bits (TF32), which is several times
+    as fast. cuDNN uses only deterministic algorithms, at no measurable cost.
     """
     cudnn = torch.backends.cudnn
     before = cudnn.allow_tf32, cudnn.deterministic, torch.get_float32_matmul_precision()
@@ -250,18 +296,18 @@ def training_arithmetic() -> Iterator[None]:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on a GPU, those included that torch keeps for itself; None elsewhere."""
+    """Return the free memory of a GPU in bytes, including the cache of torch; None for a CPU."""
     if device.type != "cuda":
         return None
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(torch.cuda.mem_get_info(device)[0]) + kept
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + cached
 
 
 def world_and_rank() -> tuple[int, int]:
-    """Number of processes and this one's rank, as the launcher says.
+    """Return the number of processes of the run and the rank of this process.
 
-    Once they have met they know it themselves; what the launcher left in the environment is partly
-    deleted at the end of a training.
+    The process group is preferred to the variables of the launcher, because Lightning deletes some
+    of the variables at the end of a training.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_world_size(), torch.distributed.get_rank()
@@ -269,86 +315,100 @@ def world_and_rank() -> tuple[int, int]:
 
 
 def join_processes(device: Device) -> None:
-    """Meet the other processes of a launcher; nothing to do for a single one."""
+    """Initialize the process group of a run with several processes."""
     world, _ = world_and_rank()
     if world > 1 and not torch.distributed.is_initialized():
         if device.kind == "cuda":
             torch.cuda.set_device(device.torch)
         backend = "nccl" if device.kind == "cuda" else "gloo"
-        torch.distributed.init_process_group(backend, timeout=_PATIENCE)
-        # Threads of a group that are alive while the interpreter ends can abort the process.
+        torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
+        # Threads of a process group that run at interpreter exit can abort the process.
         atexit.register(leave_processes)
 
 
 def leave_processes() -> None:
-    """Part from the other processes; nothing to do where none were met.
+    """Destroy the process groups of this process, if there are any.
 
-    NCCL's group is left to the end of the process: parting from it waits for all others, one of
-    which may just be waiting for a message of this one.
+    A group of NCCL is not destroyed: this would wait for all processes, and one of them may be
+    waiting for a message of this process.
     """
     groups = torch.distributed
     if not groups.is_available() or not groups.is_initialized():
         return
-    if _messages.cache_info().currsize:
-        groups.destroy_process_group(_messages())
-        _messages.cache_clear()
+    if _object_group.cache_info().currsize:
+        groups.destroy_process_group(_object_group())
+        _object_group.cache_clear()
     if groups.get_backend() == "gloo":
         groups.destroy_process_group()
 
 
 @functools.cache
-def _messages() -> Any:
-    """The group over which objects travel; they lie in ordinary memory whatever the device."""
-    return torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
+def _object_group() -> Any:
+    """Return the process group for Python objects, which uses main memory on every device."""
+    return torch.distributed.new_group(backend="gloo", timeout=_TIMEOUT)
 
 
 @contextmanager
-def _together() -> Iterator[None]:
-    """Say in one line that another process is gone; that one says why."""
+def _report_lost_process() -> Iterator[None]:
+    """Convert errors of communication to a `UserError`; the other process reports the cause."""
     try:
         yield
     except RuntimeError as error:
         raise UserError(
-            f"another process of this run ended ({str(error).splitlines()[0]})"
+            f"another process of this run ended ({str(error).splitlines()[0]})",
+            "read the message of that process",
+            "process.lost",
         ) from error
 
 
 def main_first(work: Callable[[], Result]) -> Result:
-    """Do the same in every process, but in the first one before the others.
+    """Call a function in the first process, and then in all other processes.
 
-    What the first one writes is there for the others to read.
+    The other processes can read files that the first process has written.
+
+    Parameters
+    ----------
+    work : callable
+        Function without parameters.
+
+    Returns
+    -------
+    object
+        Result of the function in this process.
+
+    Raises
+    ------
+    UserError
+        ``process.lost``: another process ended.
     """
     world, rank = world_and_rank()
     if world == 1:
         return work()
     if rank == 0:
         result = work()
-    with _together():
-        torch.distributed.barrier(_messages())
+    with _report_lost_process():
+        torch.distributed.barrier(_object_group())
     return result if rank == 0 else work()
 
 
 def share_from_main(value: Result) -> Result:
-    """Give every process the first one's value."""
+    """Return the value of the first process, in every process; it must be picklable."""
     world, _ = world_and_rank()
     if world == 1:
         return value
     box = [value]
-    with _together():
-        torch.distributed.broadcast_object_list(box, src=0, group=_messages())
+    with _report_lost_process():
+        torch.distributed.broadcast_object_list(box, src=0, group=_object_group())
     return box[0]
 
 
 def gather_to_main(value: Result) -> list[Result]:
-    """Give the first process every process's value, in the order of their ranks.
-
-    The others get an empty list.
-    """
+    """Return the values of all processes by rank in the first process; elsewhere an empty list."""
     world, rank = world_and_rank()
     if world == 1:
         return [value]
-    # What the first one has itself needs no way through the network.
+    # The value of the first process is not sent.
     box: list[Any] | None = [None] * world if rank == 0 else None
-    with _together():
-        torch.distributed.gather_object(None if rank == 0 else value, box, 0, _messages())
+    with _report_lost_process():
+        torch.distributed.gather_object(None if rank == 0 else value, box, 0, _object_group())
     return [] if box is None else [value, *box[1:]]

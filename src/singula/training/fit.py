@@ -1,4 +1,4 @@
-"""Train a network: the settings, the loaders, and Lightning's loop around them."""
+"""Training of a network with Lightning."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from singula.training.device import (
 from singula.training.loader import make_loader
 from singula.training.losses import InstanceLoss
 from singula.training.module import InstanceModule
-from singula.training.optimise import OptimiserSettings
+from singula.training.optimise import OptimizerSettings
 from singula.training.progress import ProgressReport
 from singula.training.resume import (
-    check_optimiser,
+    check_optimizer,
     check_state,
     restore_best,
     save_light,
@@ -58,24 +58,30 @@ _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How long and in what portions to train.
+    """Settings of the training loop.
 
     Parameters
     ----------
-    epochs, batch_size, accumulate : int
-        Batch size is per process; the gradient of `accumulate` batches makes one step.
+    epochs : int
+        Number of epochs.
+    batch_size : int
+        Patches in a batch of one process.
+    accumulate : int
+        Batches whose gradients are summed for an optimizer step.
     workers : int
         Processes that prepare patches; 0 prepares them between the steps.
     clip : float
-        Largest gradient norm; not positive for none.
+        Maximum norm of the gradient; 0 or less for no limit.
     seed : int
+        Seed of the order of patches and of dropout.
     shuffle, shuffle_validation : bool
+        Draw training and validation patches in random order.
     pin_memory : bool
-        For transfers to a GPU.
+        Use pinned memory for transfers to a GPU.
     live : bool
         Draw a progress bar.
     compile : bool
-        Let torch make machine code of the network; takes a minute at the start.
+        Compile the network with torch, which takes a minute at the start.
     """
 
     epochs: int
@@ -93,14 +99,14 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training left.
+    """Result of a training.
 
     Parameters
     ----------
     history : list of dict
-        One row per epoch.
+        One row per epoch; see `InstanceModule`.
     best, last : Path
-        Checkpoints.
+        Files of the best and of the last checkpoint.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -110,22 +116,36 @@ class FitResult:
 
 @dataclass(frozen=True)
 class Training:
-    """All that a training needs.
+    """Network, data and settings of a training.
 
     Parameters
     ----------
     network : Module
-        Changed in place.
+        Network; trained in place.
     loss : InstanceLoss
-        With the meaning of each output channel.
-    training, validation : PatchDataset
-        Without validation the training loss chooses the best epoch.
+        Loss with the meaning of each output channel.
+    training : PatchDataset
+        Training patches.
+    validation : PatchDataset, optional
+        Validation patches; without them, the training loss decides which epoch is best.
+    settings : FitSettings
+        Settings of the training loop.
+    optimizer : OptimizerSettings
+        Settings of the optimizer and the learning-rate schedule.
+    checkpoints : CheckpointSettings
+        Files of the checkpoints.
+    log : EpochLog
+        Log of the epochs.
+    device : Device
+        Device to train on.
     description : dict
-        Plain types, stored in the checkpoints.
+        Plain types that are stored in the checkpoints.
+    notify : callable
+        Function that receives each notice.
     resume : bool
-        Go on from the last checkpoint when there is one.
+        Continue from the last checkpoint if it exists.
     start : Path, optional
-        Another checkpoint whose training goes on here, when there is none to resume.
+        Checkpoint of another run whose training is continued if there is no checkpoint to resume.
     """
 
     network: nn.Module
@@ -133,7 +153,7 @@ class Training:
     training: PatchDataset
     validation: PatchDataset | None
     settings: FitSettings
-    optimiser: OptimiserSettings
+    optimizer: OptimizerSettings
     checkpoints: CheckpointSettings
     log: EpochLog
     device: Device
@@ -144,21 +164,29 @@ class Training:
 
 
 def fit(job: Training) -> FitResult:
-    """Train, with a checkpoint after each epoch, and leave the best weights in the network.
+    """Train a network, write a checkpoint after each epoch, and load the best weights.
 
-    When memory runs out the batch is halved, and the gradients of twice as many are added up, so
-    that a step still sees as many patches; training goes on from the last checkpoint.
+    If memory is exhausted, the batch size is halved and twice as many batches are accumulated, so
+    that a step has the same number of patches. The training continues from the last checkpoint.
+
+    Parameters
+    ----------
+    job : Training
+        Network, data and settings.
 
     Returns
     -------
     FitResult
+        History and files of the checkpoints.
 
     Raises
     ------
     UserError
-        When a checkpoint is damaged or does not fit, or memory is too small for a single patch.
+        As for `read_checkpoint` and `check_state`; ``checkpoint.other_network``;
+        ``training.out_of_memory``: a single patch does not fit into memory, or a run of several
+        processes is out of memory; ``training.overflow``: no epoch has a finite loss.
     """
-    fresh = {name: value.clone() for name, value in job.network.state_dict().items()}
+    initial = {name: value.clone() for name, value in job.network.state_dict().items()}
     try:
         while True:
             try:
@@ -166,29 +194,30 @@ def fit(job: Training) -> FitResult:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                smaller = _halved(job.settings, error)
-            # Outside of the handler, whose error holds on to everything that the step needed.
+                smaller = _halve_batch(job.settings, error)
+            # Outside of the handler, because the error keeps the tensors of the step alive.
             _free_memory(job.device)
             job.notify(
-                f"not enough memory for batches of {job.settings.batch_size}: going on with "
+                f"not enough memory for batches of {job.settings.batch_size}: continuing with "
                 f"TRAIN.BATCH_SIZE {smaller.batch_size} and TRAIN.ACCUM_ITER {smaller.accumulate}"
             )
-            job.network.load_state_dict(fresh)
+            job.network.load_state_dict(initial)
             resume = job.resume or job.checkpoints.last.is_file()
             job = replace(job, settings=smaller, resume=resume)
     finally:
         job.log.close()
 
 
-def _halved(settings: FitSettings, error: BaseException) -> FitSettings:
+def _halve_batch(settings: FitSettings, error: BaseException) -> FitSettings:
     world, rank = world_and_rank()
     if settings.batch_size == 1 or world > 1:
         where = f"process {rank} ran" if world > 1 else "training ran"
         raise UserError(
             f"TRAIN.BATCH_SIZE: {where} out of memory with batches of {settings.batch_size} "
             f"({str(error).splitlines()[0][:120]})",
-            "lower TRAIN.BATCH_SIZE (and raise TRAIN.ACCUM_ITER as much), DATA.PATCH_SIZE or "
+            "lower TRAIN.BATCH_SIZE (and raise TRAIN.ACCUM_ITER accordingly), DATA.PATCH_SIZE or "
             "MODEL.FEATURE_MAPS",
+            "training.out_of_memory",
         ) from error
     batch = settings.batch_size // 2
     accumulate = math.ceil(settings.accumulate * settings.batch_size / batch)
@@ -208,7 +237,7 @@ def _fit(job: Training) -> FitResult:
     module = InstanceModule(
         job.network,
         job.loss,
-        job.optimiser,
+        job.optimizer,
         math.ceil(steps / settings.accumulate),
         settings.epochs,
         settings.seed,
@@ -216,21 +245,21 @@ def _fit(job: Training) -> FitResult:
     )
     start = checkpoints.last if job.resume and checkpoints.last.is_file() else job.start
     if start is not None:
-        # A training that goes on elsewhere has no best epoch there yet; its last one stands in.
-        module.forgets_best = start != checkpoints.last
+        # A training of another run has no best checkpoint here yet; use its last checkpoint.
+        module.resets_best = start != checkpoints.last
         contents = read_checkpoint(start)
         training_state(start, contents)
-        if rank == 0 and module.forgets_best:
+        if rank == 0 and module.resets_best:
             save_light(contents, checkpoints.best)
         elif rank == 0:
             restore_best(start, contents, checkpoints.best, notify)
-        share_from_main(None)  # the others read what the first one has written
-        check_optimiser(start, contents, job.optimiser, notify)
+        share_from_main(None)  # other processes read the checkpoint that the first one wrote
+        check_optimizer(start, contents, job.optimizer, notify)
         if _is_finished(start, contents, settings.epochs, checkpoints.patience, module):
             notify(
-                f"training is complete already ({counted(len(module.history), 'epoch')}): {start}"
+                f"training is already complete ({counted(len(module.history), 'epoch')}): {start}"
             )
-            return _finish(job.network, module, checkpoints)
+            return _load_best(job.network, module, checkpoints)
         notify(f"resuming after epoch {len(module.history)} of {settings.epochs}: {start}")
     report = ProgressReport(settings.epochs, notify, live=settings.live and rank == 0)
 
@@ -250,36 +279,36 @@ def _fit(job: Training) -> FitResult:
     if job.validation is not None:
         val_loader = _loader(job.validation, settings, job.device, train=False)
     with warnings.catch_warnings(), training_arithmetic(), report.status:
-        # Advice of the trainer's authors to people who write loops, not to people who run them.
+        # These warnings address authors of training loops, not users.
         warnings.filterwarnings("ignore", module="pytorch_lightning.*")
         warnings.filterwarnings("ignore", module="torch.utils.data.*")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
         try:
             trainer.fit(module, train_loader, val_loader, ckpt_path=start, weights_only=True)
         except SystemExit:
-            # How the trainer ends after Ctrl-C; the command line says it in its own words.
+            # Lightning exits this way after Ctrl-C; the command line has its own message.
             if trainer.interrupted:
                 raise KeyboardInterrupt from None
             raise
-    return _finish(job.network, module, checkpoints)
+    return _load_best(job.network, module, checkpoints)
 
 
 def _compile(network: nn.Module, device: Device, notify: Notify) -> None:
-    """Compile in place, so that the weights keep their names."""
+    """Compile a network in place, so that the weights keep their names."""
     compilers = (os.environ.get("CXX", "g++"), "clang++", "cl")
     if device.kind == "cpu" and not any(shutil.which(name) for name in compilers):
-        notify("TRAIN.COMPILE: there is no C++ compiler here, the network runs uncompiled")
+        notify("TRAIN.COMPILE: this machine has no C++ compiler; the network runs uncompiled")
         return
-    # A layer that cannot be compiled runs as it is.
+    # A layer that cannot be compiled runs uncompiled.
     torch._dynamo.config.suppress_errors = True
     network.compile()
 
 
-def _finish(
+def _load_best(
     network: nn.Module, module: InstanceModule, checkpoints: CheckpointSettings
 ) -> FitResult:
-    """Put the best weights into the network."""
-    if module.progress["best"] is None and not module.forgets_best:
+    """Load the best weights into the network, and return the result of the training."""
+    if module.progress["best"] is None and not module.resets_best:
         raise UserError(
             "training gave no finite loss in any epoch",
             overflow_hint("training"),
@@ -292,18 +321,19 @@ def _finish(
 def _is_finished(
     path: Path, contents: dict[str, Any], epochs: int, patience: int, module: InstanceModule
 ) -> bool:
-    """True when nothing is left to train; the module learns the history either way."""
+    """Load the history into the module, and return True if the training is complete."""
     module.on_load_checkpoint(contents)
     if _network(contents[KEY]) != _network(module.description):
         raise UserError(
-            f"{path}: was trained with another network than the configured one",
-            "drop --resume to start anew, use another --run_id, or restore the MODEL.* keys",
+            f"{path}: got a checkpoint of another network, expected the configured network",
+            "restore the MODEL.* keys, use another --run_id, or omit --resume to train again",
+            "checkpoint.other_network",
         )
     return len(module.history) >= epochs or 0 < patience <= module.progress["bad_epochs"]
 
 
 def _network(description: dict[str, Any]) -> ModelSettings | None:
-    """What a description says of the network; what an earlier version did not say is default."""
+    """Return the settings of the network, with defaults for settings of later versions."""
     stored = description.get("model")
     return ModelSettings.from_dict(stored) if stored else None
 

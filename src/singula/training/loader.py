@@ -1,4 +1,4 @@
-"""Batches of patches, prepared by other processes while the network computes."""
+"""Data loaders: batches of patches that worker processes prepare during the training steps."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from singula.data.dataset import EpochSampler, PatchDataset
 from singula.runtime import available_cores
 
 Batch = dict[str, Tensor]
-_LEAST = 4  # patches in a part
+_MIN_PART = 4  # patches
 
 
 class PartsSampler(Sampler[list[Any]]):
-    """Every batch as so many lists of nearly equal length, one after the other.
+    """Sampler that divides each batch into parts of nearly equal length.
 
     Parameters
     ----------
     sampler : EpochSampler
-    batch_size, parts : int
-        The last batch may be smaller, and then has fewer parts.
+        Order of the patches.
+    batch_size : int
+        Patches in a batch; the last batch may be smaller.
+    parts : int
+        Parts of a batch; a small last batch has fewer.
     """
 
     def __init__(self, sampler: EpochSampler, batch_size: int, parts: int) -> None:
@@ -46,15 +49,23 @@ class PartsSampler(Sampler[list[Any]]):
 
 
 class PartsLoader(DataLoader[Batch]):
-    """Batches as lists of parts, each of which another worker prepares.
+    """Loader of batches as lists of parts, each prepared by another worker.
 
-    A worker takes milliseconds per patch: with a whole large batch for each of them the network
-    would wait at the start of every epoch, and in short epochs throughout. `joined` makes one batch
-    of the parts where they are needed, on the GPU.
+    A worker takes milliseconds per patch. If each worker prepared a whole large batch, the network
+    would wait at the start of every epoch. `join_parts` concatenates the parts on the GPU.
+
+    Parameters
+    ----------
+    dataset : PatchDataset
+        Patches.
+    parts : PartsSampler
+        Patches of each part.
+    **options
+        Other arguments of `torch.utils.data.DataLoader`.
     """
 
-    def __init__(self, dataset: PatchDataset, parts: PartsSampler, **how: Any) -> None:
-        super().__init__(dataset, batch_sampler=parts, **how)
+    def __init__(self, dataset: PatchDataset, parts: PartsSampler, **options: Any) -> None:
+        super().__init__(dataset, batch_sampler=parts, **options)
         self.batches = parts.batches
 
     def __len__(self) -> int:
@@ -66,8 +77,14 @@ class PartsLoader(DataLoader[Batch]):
             yield [next(parts) for _ in sizes]
 
 
-def joined(batch: Batch | list[Batch]) -> Batch:
-    """One batch of its parts; the order of the patches stays."""
+def join_parts(batch: Batch | list[Batch]) -> Batch:
+    """Return a batch from its parts, in the same order of patches.
+
+    Parameters
+    ----------
+    batch : dict or list of dict
+        Tensors by name, of a batch or of each of its parts.
+    """
     if isinstance(batch, dict):
         return batch
     if len(batch) == 1:
@@ -84,43 +101,53 @@ def make_loader(
     pin_memory: bool,
     in_parts: bool,
 ) -> DataLoader[Batch]:
-    """Batches in the sampler's order.
+    """Return a loader of batches in the order of the sampler.
 
     Parameters
     ----------
     dataset : PatchDataset
+        Patches.
     sampler : EpochSampler
+        Order of the patches.
     batch_size : int
+        Patches in a batch.
     workers : int
-        Processes that prepare patches; 0 prepares them when they are asked for.
+        Processes that prepare patches; 0 prepares them in this process.
     pin_memory : bool
-        For transfers to a GPU.
+        Use pinned memory for transfers to a GPU.
     in_parts : bool
-        Let several workers share in a batch, where it is large enough for that.
+        Let several workers prepare the parts of a large batch; see `PartsLoader`.
     """
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "num_workers": workers,
         "pin_memory": pin_memory,
         "persistent_workers": workers > 0,
         "worker_init_fn": _one_thread,
     }
-    parts = min(workers, batch_size // _LEAST) if in_parts else 1
+    parts = min(workers, batch_size // _MIN_PART) if in_parts else 1
     if parts > 1:
-        return PartsLoader(dataset, PartsSampler(sampler, batch_size, parts), **how)
-    return DataLoader(dataset, batch_size=batch_size, sampler=sampler, **how)
+        return PartsLoader(dataset, PartsSampler(sampler, batch_size, parts), **options)
+    return DataLoader(dataset, batch_size=batch_size, sampler=sampler, **options)
 
 
 def _one_thread(worker: int) -> None:
-    """Workers must not compete with the network for cores."""
+    """Limit a worker to one thread, so that it does not compete with the network for cores."""
     torch.set_num_threads(1)
 
 
 def loader_workers(configured: int, kind: str) -> int:
     """Return the number of processes that prepare patches.
 
-    On a CPU they compete with the network, whose steps take far longer than the preparation of
-    patches, so there are none unless the machine has many cores. On a GPU it is the configured
-    number, at most the number of cores less one; -1 means all of these, up to 16.
+    On a CPU, workers compete with the network, whose steps take much longer than the preparation of
+    patches; the number is at most an eighth of the cores. On a GPU it is less than the number of
+    cores.
+
+    Parameters
+    ----------
+    configured : int
+        Requested number; negative for up to 16 workers with a GPU, and up to 5 with a CPU.
+    kind : {'cpu', 'cuda'}
+        Device of the network.
     """
     cores = available_cores()
     if configured < 0:

@@ -1,4 +1,4 @@
-"""What the network is asked to minimise."""
+"""Loss functions of the training."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the name everybody uses)
+import torch.nn.functional as F  # noqa: N812 (the usual name)
 from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class Output:
-    """What one channel of the network's output means.
+    """Loss and activation of an output channel of the network.
 
     Parameters
     ----------
     name : str
-        The channel's code.
+        Code of the channel, such as ``B``.
     loss : {'bce', 'l1'}
-        Binary cross entropy on logits, or the absolute difference.
+        Binary cross entropy of logits, or absolute error.
     activation : {'sigmoid', 'linear'}
-        From the network's number to the channel's value.
+        Function from the output of the network to the value of the channel.
     weight : float
-        Its share in the loss.
+        Weight of the channel in the loss.
     foreground_only : bool
-        Count only pixels of instances.
+        Compute the loss only on pixels of instances.
     """
 
     name: str
@@ -37,25 +37,26 @@ class Output:
 
 @dataclass(frozen=True)
 class BinaryLoss:
-    """What is minimised on binary channels.
+    """Weighted sum of cross entropy, Dice loss and focal loss of a binary channel.
 
-    Each channel's cross entropy and focal loss is a mean over the pixels of the batch; its Dice
-    loss is taken over all pixels of the batch at once, so a patch without foreground gives no
-    jump.
+    Cross entropy and focal loss are means over the pixels of the batch. The Dice loss is computed
+    once over all pixels of the batch, so that a patch without foreground does not dominate it.
 
     Parameters
     ----------
     cross_entropy, dice, focal : float
-        Weights of the three terms; 0 leaves one out.
+        Weights of the three terms; 0 omits a term.
     smooth : float
-        Pixels added to numerator and denominator of Dice, above 0.
+        Pixels added to the numerator and denominator of the Dice loss, above 0.
     gamma : float
-        Exponent of focal loss.
+        Exponent of the focal loss.
     alpha : float, optional
-        Weight of foreground in focal loss, the background has ``1 - alpha``; None for 1 and 1.
+        Weight of the foreground in the focal loss; the background has ``1 - alpha``. None weights
+        neither.
     balance : {'none', 'auto'} or tuple of float
-        Weights of background and foreground pixels in cross entropy. ``auto``: half of the sum
-        goes to each, with the frequencies of the batch; a batch of one kind alone is not weighted.
+        Weights of background and foreground pixels in the cross entropy. ``auto``: background and
+        foreground of the batch have equal total weight; a batch with only one of them is not
+        weighted.
 
     References
     ----------
@@ -72,7 +73,15 @@ class BinaryLoss:
     balance: str | tuple[float, float] = "none"
 
     def __call__(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Scalar loss of one channel's logits against 0 and 1."""
+        """Return the scalar loss of a channel.
+
+        Parameters
+        ----------
+        logits : Tensor
+            Output of the network.
+        truth : Tensor
+            Ground truth of the same shape, 0 or 1.
+        """
         total = logits.new_zeros(())
         if self.cross_entropy:
             weights = pixel_weights(truth, self.balance)
@@ -86,18 +95,38 @@ class BinaryLoss:
 
 
 def soft_dice_loss(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
-    """``1 − (2 Σ p t + s) / (Σ p + Σ t + s)`` with ``p = sigmoid(logits)``."""
-    guess = torch.sigmoid(logits)
-    overlap, size = (guess * truth).sum(), guess.sum() + truth.sum()
+    """Return ``1 − (2 Σ p t + s) / (Σ p + Σ t + s)`` with ``p = sigmoid(logits)``.
+
+    Parameters
+    ----------
+    logits : Tensor
+        Output of the network.
+    truth : Tensor
+        Ground truth t of the same shape, 0 or 1.
+    smooth : float
+        Pixels s added to the numerator and the denominator.
+    """
+    probability = torch.sigmoid(logits)
+    overlap, size = (probability * truth).sum(), probability.sum() + truth.sum()
     return 1 - (2 * overlap + smooth) / (size + smooth)
 
 
 def focal_loss(
     logits: Tensor, truth: Tensor, gamma: float = 2.0, alpha: float | None = None
 ) -> Tensor:
-    """Mean of ``−α (1 − q)^γ log q``, where q is the probability of what is true."""
+    """Return the mean of ``−α (1 − q)^γ log q``, where q is the probability of the true class.
+
+    Parameters
+    ----------
+    logits : Tensor
+        Output of the network.
+    truth : Tensor
+        Ground truth of the same shape, 0 or 1.
+    gamma, alpha : float
+        Exponent and weight; see `BinaryLoss`.
+    """
     entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    # 1 − q as a sigmoid keeps its precision, and a finite gradient, where q is near 1.
+    # 1 − q as a sigmoid has full precision and a finite gradient for q near 1.
     wrong = torch.sigmoid(logits * (1 - 2 * truth))
     value = wrong.clamp_min(1e-12) ** gamma * entropy
     if alpha is not None:
@@ -106,35 +135,44 @@ def focal_loss(
 
 
 def pixel_weights(truth: Tensor, balance: str | tuple[float, float]) -> Tensor | None:
-    """Weight of each pixel by whether it is background or foreground; see `BinaryLoss`."""
+    """Return the weight of each pixel; None for equal weights.
+
+    Parameters
+    ----------
+    truth : Tensor
+        Ground truth, 0 or 1.
+    balance : 'none', 'auto' or tuple of float
+        Weights of background and foreground; see `BinaryLoss`.
+    """
     if balance == "none":
         return None
     if isinstance(balance, tuple):
         return balance[0] + (balance[1] - balance[0]) * truth
-    share = truth.mean()
-    if not 0 < float(share) < 1:
+    fraction = truth.mean()
+    if not 0 < float(fraction) < 1:
         return None
-    weights: Tensor = 0.5 * truth / share + 0.5 * (1 - truth) / (1 - share)
+    weights: Tensor = 0.5 * truth / fraction + 0.5 * (1 - truth) / (1 - fraction)
     return weights
 
 
 class InstanceLoss(nn.Module):
-    """Weighted sum of one loss per channel, plus cross entropy for the class head.
+    """Weighted sum of one loss per channel and the cross entropy of the class head.
 
-    Each channel's loss is a mean over its pixels, so the weights compare channels and not areas.
+    The loss of each channel is a mean over its pixels, so that the weights do not depend on areas.
 
     Parameters
     ----------
     outputs : sequence of Output
+        Channels in the order of the network.
     n_classes : int
         Classes after the channels, 0 for none.
     class_weight : float
-        Share of the class head.
+        Weight of the class head.
     binary : BinaryLoss, optional
-        For channels whose loss is ``bce``; cross entropy by default.
+        Loss of the channels with ``bce``; cross entropy by default.
     class_balance : 'none', 'auto' or tuple of float
-        Weight of each class in the class head's cross entropy; ``auto`` gives the classes that
-        occur in the batch equal shares.
+        Weight of each class in the cross entropy of the class head; ``auto``: all classes in the
+        batch have equal total weight.
     """
 
     def __init__(
@@ -154,37 +192,55 @@ class InstanceLoss(nn.Module):
         self.class_balance = class_balance
 
     def forward(self, prediction: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Scalar loss of logits (N, channels + classes, …) against a batch of `PatchDataset`."""
+        """Return the scalar loss of a batch.
+
+        Parameters
+        ----------
+        prediction : Tensor, (N, channels + classes, [z,] y, x)
+            Output of the network.
+        batch : dict of Tensor
+            Batch of `PatchDataset`: ``target``, ``foreground`` and, with classes, ``classes``.
+        """
         prediction = prediction.float()
         target, foreground = batch["target"], batch["foreground"][:, 0]
         total = prediction.new_zeros(())
         for index, output in enumerate(self.outputs):
             if output.weight == 0:
                 continue
-            guess, truth = prediction[:, index], target[:, index]
+            logits, truth = prediction[:, index], target[:, index]
             if output.loss == "bce":
-                value = self.binary(guess, truth)
+                value = self.binary(logits, truth)
             else:
-                difference = (activate(guess, output.activation) - truth).abs()
-                value = _masked_mean(difference, foreground if output.foreground_only else None)
+                error = (activate(logits, output.activation) - truth).abs()
+                value = _masked_mean(error, foreground if output.foreground_only else None)
             total = total + output.weight * value
         if self.n_classes:
-            guess, classes = prediction[:, len(self.outputs) :], batch["classes"]
+            logits, classes = prediction[:, len(self.outputs) :], batch["classes"]
             weights = class_weights(classes, self.n_classes, self.class_balance)
             total = total + self.class_weight * F.cross_entropy(
-                guess, classes, weights.to(guess) if weights is not None else None
+                logits, classes, weights.to(logits) if weights is not None else None
             )
         return total
 
 
 def class_weights(classes: Tensor, count: int, balance: str | tuple[float, ...]) -> Tensor | None:
-    """Weight of each class; ``auto`` is the inverse of its frequency in the batch."""
+    """Return the weight of each class; None for equal weights.
+
+    Parameters
+    ----------
+    classes : Tensor of int, (N, [z,] y, x)
+        Class of each pixel.
+    count : int
+        Number of classes.
+    balance : 'none', 'auto' or tuple of float
+        See `InstanceLoss`; ``auto`` is the inverse frequency in the batch.
+    """
     if balance == "none":
         return None
     if isinstance(balance, tuple):
         return torch.tensor(balance)
     pixels = torch.bincount(classes.reshape(-1), minlength=count).double()
-    # A class that does not occur has no pixel to be weighted.
+    # The weight of an absent class has no effect; clamping avoids a division by zero.
     return pixels.sum() / pixels.clamp_min(1) / (pixels > 0).sum()
 
 
@@ -196,5 +252,5 @@ def _masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def activate(logits: Tensor, activation: str) -> Tensor:
-    """From the network's numbers to probabilities or distances."""
+    """Return probabilities for activation ``sigmoid``, else the unchanged values (distances)."""
     return torch.sigmoid(logits) if activation == "sigmoid" else logits

@@ -1,4 +1,4 @@
-"""Scores of the maps during training: IoU of binary channels, mean error of distances."""
+"""Metrics of the predicted maps: IoU of binary channels, mean absolute error of distances."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ from singula.training.losses import Output, activate
 
 
 class MapScores(Metric):
-    """Sums over patches, so that the result does not depend on how they are batched or shared.
+    """Scores of all patches of an epoch.
 
-    ``iou_<channel>`` at 0.5 for sigmoid channels, ``mae_<channel>`` for distances, and
-    ``class_accuracy`` over the foreground with a class head.
+    Binary channels have ``iou_<channel>`` at a threshold of 0.5, distances have ``mae_<channel>``,
+    and a class head has ``class_accuracy`` over the foreground. Sums are accumulated, so that the
+    scores do not depend on batches and processes.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+        Channels in the order of the network.
+    n_classes : int
+        Classes after the channels, 0 for none.
     """
 
     full_state_update = False
@@ -32,17 +40,25 @@ class MapScores(Metric):
             self.add_state(name, default=zeros, dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, batch: dict[str, Tensor]) -> None:
-        """Count one batch of logits (N, channels + classes, …)."""
+        """Add a batch.
+
+        Parameters
+        ----------
+        prediction : Tensor, (N, channels + classes, [z,] y, x)
+            Output of the network.
+        batch : dict of Tensor
+            Batch of `PatchDataset`.
+        """
         prediction = prediction.detach().float()
         foreground = batch["foreground"][:, 0]
         for index, output in enumerate(self.outputs):
-            guess, truth = prediction[:, index], batch["target"][:, index]
+            logits, truth = prediction[:, index], batch["target"][:, index]
             if output.activation == "sigmoid":
-                on, true = guess > 0, truth > 0.5
-                self.numerator[index] += (on & true).sum()
-                self.denominator[index] += (on | true).sum()
+                predicted, expected = logits > 0, truth > 0.5
+                self.numerator[index] += (predicted & expected).sum()
+                self.denominator[index] += (predicted | expected).sum()
             else:
-                error = (activate(guess, output.activation) - truth).abs()
+                error = (activate(logits, output.activation) - truth).abs()
                 mask = foreground if output.foreground_only else torch.ones_like(foreground)
                 self.numerator[index] += (error * mask).sum().double()
                 self.denominator[index] += mask.sum()
@@ -52,7 +68,7 @@ class MapScores(Metric):
             self.denominator[-1] += foreground.sum()
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores by name; an IoU of nothing with nothing is 1."""
+        """Return the scores by name; the IoU is 1 if prediction and ground truth are empty."""
         scores: dict[str, Tensor] = {}
         for index, output in enumerate(self.outputs):
             kind = "iou" if output.activation == "sigmoid" else "mae"

@@ -1,4 +1,4 @@
-"""One training step, and what is counted over an epoch."""
+"""Training step, and losses and scores of an epoch."""
 
 from __future__ import annotations
 
@@ -11,35 +11,41 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from singula.training.checkpoint import FORMAT, KEY
-from singula.training.loader import joined
+from singula.training.loader import join_parts
 from singula.training.losses import InstanceLoss
 from singula.training.metrics import MapScores
-from singula.training.optimise import OptimiserSettings, Schedule, make_optimiser
+from singula.training.optimise import OptimizerSettings, Schedule, make_optimizer
 
 
 class InstanceModule(pl.LightningModule):
-    """A network with its loss, optimiser and scores.
+    """Network with its loss, optimizer and scores.
 
-    After each epoch `history` has a row: ``epoch``, ``lr``, ``train_loss``, ``val_loss`` and the
-    scores of `MapScores` with the same two prefixes.
+    After each epoch, a row is added to `history`: ``epoch``, ``lr``, ``train_loss``, ``val_loss``
+    and the scores of `MapScores` with the prefixes ``train_`` and ``val_``.
 
     Parameters
     ----------
     network : Module
+        Network to train.
     loss : InstanceLoss
-    optimiser : OptimiserSettings
-    steps_per_epoch, epochs : int
-        Optimiser steps in an epoch; epochs in all.
+        Loss of a batch.
+    optimizer : OptimizerSettings
+        Settings of the optimizer and the learning-rate schedule.
+    steps_per_epoch : int
+        Optimizer steps in an epoch.
+    epochs : int
+        Number of epochs.
     seed : int
+        Seed of dropout.
     description : dict
-        Plain types; stored in every checkpoint for prediction.
+        Plain types that are stored in every checkpoint, for prediction.
     """
 
     def __init__(
         self,
         network: nn.Module,
         loss: InstanceLoss,
-        optimiser: OptimiserSettings,
+        optimizer: OptimizerSettings,
         steps_per_epoch: int,
         epochs: int,
         seed: int,
@@ -48,7 +54,7 @@ class InstanceModule(pl.LightningModule):
         super().__init__()
         self.network = network
         self.loss = loss
-        self.optimiser_settings = optimiser
+        self.optimizer_settings = optimizer
         self.steps_per_epoch = steps_per_epoch
         self.epochs = epochs
         self.seed = seed
@@ -56,9 +62,9 @@ class InstanceModule(pl.LightningModule):
         self.schedule: Schedule | None = None
         self.history: list[dict[str, float]] = []
         self.progress: dict[str, Any] = {"best": None, "best_epoch": -1, "bad_epochs": 0}
-        self.forgets_best = False
+        self.resets_best = False
         self._restored: dict[str, Any] | None = None
-        # To look for NaN in each loss would let a GPU wait; the mean of the epoch shows it as well.
+        # A check for NaN in each step would wait for the GPU; the mean of the epoch shows NaN, too.
         self.train_loss = MeanMetric(nan_strategy="disable")
         self.val_loss = MeanMetric(nan_strategy="disable")
         self.train_scores = MapScores(loss.outputs, loss.n_classes)
@@ -70,27 +76,27 @@ class InstanceModule(pl.LightningModule):
         return self.val_loss, self.val_scores
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimiser; its schedule is stepped here, so that a checkpoint holds it exactly."""
-        optimiser = make_optimiser(self.network.parameters(), self.optimiser_settings)
+        """Return the optimizer; the module updates the schedule, so that checkpoints store it."""
+        optimizer = make_optimizer(self.network.parameters(), self.optimizer_settings)
         self.schedule = Schedule(
-            optimiser, self.optimiser_settings, self.steps_per_epoch, self.epochs
+            optimizer, self.optimizer_settings, self.steps_per_epoch, self.epochs
         )
         if self._restored is not None:
             self.schedule.load_state_dict(self._restored)
-        return optimiser
+        return optimizer
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Dropout's random numbers follow from (seed, epoch, step, process), for resumed runs."""
-        place = (self.seed, self.current_epoch, batch_idx, self.global_rank)
-        seed = hash(place) & 0x7FFFFFFF
-        # `torch.manual_seed` asks every kind of device and takes milliseconds to do so.
+        """Seed dropout by seed, epoch, step and process, so that resumed runs are reproducible."""
+        key = (self.seed, self.current_epoch, batch_idx, self.global_rank)
+        seed = hash(key) & 0x7FFFFFFF
+        # `torch.manual_seed` seeds all kinds of devices, which takes milliseconds.
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> dict[str, Tensor]:
-        """Join the parts that several workers prepared."""
-        return joined(batch)
+        """Join the parts of a batch that several workers prepared."""
+        return join_parts(batch)
 
     def _step(self, batch: dict[str, Tensor], part: str) -> Tensor:
         logits = self.network(batch["image"])
@@ -101,11 +107,11 @@ class InstanceModule(pl.LightningModule):
         return loss
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Loss of one batch."""
+        """Return the loss of a batch."""
         return self._step(batch, "train")
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Count one batch; a patch that another process has as well is counted there."""
+        """Add a batch to the scores; a patch of several processes counts in one of them only."""
         counts = batch["counts"]
         if bool(counts.all()):
             self._step(batch, "val")
@@ -115,23 +121,23 @@ class InstanceModule(pl.LightningModule):
             self.val_loss.update(0.0, weight=0.0)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """One step of the weights, then of the schedule."""
+        """Update the weights, and then the schedule."""
         super().optimizer_step(*args, **kwargs)
         if self.schedule is not None:
             self.schedule.after_step()
 
     def on_train_epoch_start(self) -> None:
-        """Nothing of a validation before training is counted."""
+        """Reset the losses and scores."""
         for part in ("train", "val"):
             for counter in self._counters(part):
                 counter.reset()
 
     def on_train_epoch_end(self) -> None:
-        """Make the epoch's row and tell the schedule."""
-        optimiser = self.trainer.optimizers[0]
+        """Add the row of the epoch to the history, and update the schedule."""
+        optimizer = self.trainer.optimizers[0]
         row: dict[str, float] = {
             "epoch": self.current_epoch + 1,
-            "lr": float(optimiser.param_groups[0]["lr"]),
+            "lr": float(optimizer.param_groups[0]["lr"]),
         }
         for part in ("train", "val"):
             mean, scores = self._counters(part)
@@ -146,22 +152,22 @@ class InstanceModule(pl.LightningModule):
             self.schedule.after_epoch(row.get("val_loss", row["train_loss"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what prediction and a resumed run need."""
+        """Add the description of the network and the state of the training."""
         checkpoint[KEY] = {
             "format": FORMAT,
             **self.description,
             "training": {
                 "history": self.history,
                 "progress": self.progress,
-                "optimiser": asdict(self.optimiser_settings),
+                "optimiser": asdict(self.optimizer_settings),
                 "schedule": self.schedule.state_dict() if self.schedule else {},
             },
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on where the checkpoint was written."""
+        """Restore the history, the progress and the schedule."""
         training = checkpoint[KEY]["training"]
         self.history = list(training["history"])
-        if not self.forgets_best:
+        if not self.resets_best:
             self.progress = dict(training["progress"])
         self._restored = dict(training["schedule"])

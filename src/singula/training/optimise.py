@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules by their names in the configuration."""
+"""Optimizers and learning-rate schedules by their names in the configuration."""
 
 from __future__ import annotations
 
@@ -14,22 +14,29 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
 
 @dataclass(frozen=True)
-class OptimiserSettings:
-    """How weights are changed.
+class OptimizerSettings:
+    """Settings of the optimizer and the learning-rate schedule.
 
     Parameters
     ----------
     name : {'SGD', 'ADAM', 'ADAMW'}
+        Optimizer.
     lr : float
-        Learning rate (the highest one of a schedule).
+        Learning rate; the maximum of a schedule.
     weight_decay : float
+        Factor of the weight decay.
     betas : (float, float)
-        For the Adam family.
+        Decay rates of the moments of Adam and AdamW.
     schedule : {'', 'warmupcosine', 'reduceonplateau', 'onecycle'}
+        Learning-rate schedule; empty for a constant rate.
     min_lr : float
-        Where ``warmupcosine`` and ``reduceonplateau`` end; negative for 0.
+        Final learning rate of ``warmupcosine`` and ``reduceonplateau``; negative for 0.
     warmup_epochs : int
-    plateau_factor, plateau_patience : float, int
+        Epochs of the linear rise of ``warmupcosine``.
+    plateau_factor : float
+        Factor by which ``reduceonplateau`` lowers the rate.
+    plateau_patience : int
+        Epochs without improvement before ``reduceonplateau`` lowers the rate.
     """
 
     name: str = "SGD"
@@ -43,88 +50,113 @@ class OptimiserSettings:
     plateau_patience: int = -1
 
 
-def make_optimiser(parameters: Iterable[Parameter], settings: OptimiserSettings) -> Optimizer:
-    """The optimiser; SGD has Nesterov momentum 0.9."""
+def make_optimizer(parameters: Iterable[Parameter], settings: OptimizerSettings) -> Optimizer:
+    """Return the optimizer; SGD has Nesterov momentum of 0.9.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Weights to optimize.
+    settings : OptimizerSettings
+        Name and settings of the optimizer.
+    """
     decay = max(settings.weight_decay, 0.0)
     if settings.name == "SGD":
         return torch.optim.SGD(
             parameters, settings.lr, momentum=0.9, nesterov=True, weight_decay=decay
         )
     family = {"ADAM": torch.optim.Adam, "ADAMW": torch.optim.AdamW}[settings.name]
-    optimiser: Optimizer = family(parameters, settings.lr, betas=settings.betas, weight_decay=decay)
-    return optimiser
+    optimizer: Optimizer = family(parameters, settings.lr, betas=settings.betas, weight_decay=decay)
+    return optimizer
 
 
 class Schedule:
-    """One interface to the three schedules: told of every step and of every epoch's loss.
+    """Common interface of the learning-rate schedules, updated after each step and each epoch.
 
     Parameters
     ----------
-    optimiser : Optimizer
-    settings : OptimiserSettings
-    steps_per_epoch, epochs : int
-        Optimiser steps, after accumulation.
+    optimizer : Optimizer
+        Optimizer whose learning rate is changed.
+    settings : OptimizerSettings
+        Name and settings of the schedule.
+    steps_per_epoch : int
+        Optimizer steps in an epoch.
+    epochs : int
+        Number of epochs.
     """
 
     def __init__(
-        self, optimiser: Optimizer, settings: OptimiserSettings, steps_per_epoch: int, epochs: int
+        self, optimizer: Optimizer, settings: OptimizerSettings, steps_per_epoch: int, epochs: int
     ) -> None:
         self.by_step: LambdaLR | OneCycleLR | None = None
         self.by_loss: ReduceLROnPlateau | None = None
         total = max(1, steps_per_epoch * epochs)
-        lowest = max(settings.min_lr, 0.0)
+        min_lr = max(settings.min_lr, 0.0)
         if settings.schedule == "warmupcosine":
             warmup = max(0, settings.warmup_epochs) * steps_per_epoch
             self.by_step = LambdaLR(
-                optimiser, lambda step: warmup_cosine(step, warmup, total, lowest / settings.lr)
+                optimizer, lambda step: warmup_cosine(step, warmup, total, min_lr / settings.lr)
             )
         elif settings.schedule == "onecycle":
-            self.by_step = OneCycleLR(optimiser, settings.lr, total_steps=total + 1)
+            self.by_step = OneCycleLR(optimizer, settings.lr, total_steps=total + 1)
         elif settings.schedule == "reduceonplateau":
             self.by_loss = ReduceLROnPlateau(
-                optimiser,
+                optimizer,
                 factor=settings.plateau_factor,
                 patience=settings.plateau_patience,
-                min_lr=lowest,
+                min_lr=min_lr,
             )
 
     def after_step(self) -> None:
-        """Once per optimiser step."""
+        """Update the learning rate after an optimizer step."""
         if self.by_step is not None:
             self.by_step.step()
 
     def after_epoch(self, loss: float) -> None:
-        """Once per epoch with the monitored loss."""
+        """Update the learning rate after an epoch with the given validation or training loss."""
         if self.by_loss is not None:
             self.by_loss.step(loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps; the horizon is left out, so that epochs can be added."""
-        state = dict((self.by_step or self.by_loss or _Nothing()).state_dict())
+        """Return the state for a checkpoint, without the number of steps: epochs can be added."""
+        state = dict((self.by_step or self.by_loss or _NoSchedule()).state_dict())
         for name in ("total_steps", "_schedule_phases", "lr_lambdas"):
             state.pop(name, None)
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state of a checkpoint."""
         if self.by_step is not None:
-            own = self.by_step.state_dict()
-            self.by_step.load_state_dict({**own, **state})
+            initial = self.by_step.state_dict()
+            self.by_step.load_state_dict({**initial, **state})
         elif self.by_loss is not None:
             self.by_loss.load_state_dict(state)
 
 
-class _Nothing:
+class _NoSchedule:
     def state_dict(self) -> dict[str, Any]:
         return {}
 
 
-def warmup_cosine(step: int, warmup: int, total: int, lowest: float) -> float:
-    """Share of the full rate: linear rise over `warmup` steps, then half a cosine to `lowest`.
+def warmup_cosine(step: int, warmup: int, total: int, min_factor: float) -> float:
+    """Return the factor of the learning rate: a linear rise, then half a period of a cosine.
 
+    Parameters
+    ----------
+    step : int
+        Optimizer steps so far.
+    warmup : int
+        Steps of the linear rise.
+    total : int
+        Steps of the training.
+    min_factor : float
+        Factor at the end.
+
+    References
+    ----------
     Loshchilov & Hutter, "SGDR", ICLR 2017, without restarts.
     """
     if step < warmup:
         return (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, total - warmup))
-    return lowest + (1.0 - lowest) * 0.5 * (1.0 + math.cos(math.pi * progress))
+    return min_factor + (1.0 - min_factor) * 0.5 * (1.0 + math.cos(math.pi * progress))

@@ -1,4 +1,4 @@
-"""Progress of a training: a line per epoch, status lines within it, or a bar on a terminal."""
+"""Progress of a training: a line per epoch with status lines, or a progress bar."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytorch_lightning as pl
 from singula.io.status import StatusLines
 from singula.training.speed import VALIDATION_SHARE, TrainingSpeed
 
-_REDRAW = 0.1  # seconds between two states of the bar
+_REDRAW_INTERVAL = 0.1  # seconds
 
 
 @dataclass
 class _Durations:
-    """Mean duration of repeated steps, without the first one, which warms up."""
+    """Mean duration of repeated steps, without the first step, which is slower."""
 
     count: int = 0
     first: float = 0.0
@@ -36,23 +36,23 @@ class _Durations:
 
 
 class ProgressReport(pl.Callback):
-    """Report epochs, steps, the loss and the remaining time.
+    """Callback that reports epochs, steps, the loss and the remaining time.
 
     Parameters
     ----------
     epochs : int
-        Number of epochs in all.
+        Number of epochs.
     notify : callable
-        Takes each line.
+        Function that receives each line.
     live : bool
-        Draw a progress bar on the terminal in place of status lines.
+        Draw a progress bar on the terminal instead of status lines.
     clock : callable
-        Returns seconds.
+        Function that returns the time in seconds.
 
     Attributes
     ----------
     status : StatusLines
-        Replaces `notify` during the training.
+        Replacement of `notify` during the training.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ProgressReport(pl.Callback):
         self.steps, self.validations, self.ends = _Durations(), _Durations(), _Durations()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show the bar."""
+        """Start the clock and the progress bar."""
         self.epoch = trainer.current_epoch + 1
         self.last = self.epoch_began = self.clock()
         if not self.live:
@@ -119,7 +119,7 @@ class ProgressReport(pl.Callback):
         self._lap(self.steps)
         self.steps_done = batch_idx + 1
         self.patches += len(batch["image"]) * trainer.world_size
-        # Reading the number waits for the GPU, so only the lines that show it read it.
+        # Converting the loss to a number waits for the GPU, so it is done only for a status line.
         self.loss = outputs["loss"]
         if self.status.due or self._redraw_due() or self.steps_done == self.n_steps:
             self._show()
@@ -177,7 +177,13 @@ class ProgressReport(pl.Callback):
         )
 
     def epoch_done(self, row: Mapping[str, float]) -> None:
-        """Report a finished epoch."""
+        """Report the losses, scores and duration of an epoch.
+
+        Parameters
+        ----------
+        row : mapping
+            Row of the epoch in the history.
+        """
         now = self.clock()
         scores = ", ".join(
             f"{name.removeprefix('val_').replace('_', ' ')} {value:.3f}"
@@ -193,24 +199,24 @@ class ProgressReport(pl.Callback):
         self.epoch_began = now
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remove the bar."""
+        """Remove the progress bar."""
         self.close()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Remove the bar, so that the message has a clean terminal."""
+        """Remove the progress bar before the error is printed."""
         self.close()
 
     def close(self) -> None:
-        """Stop drawing."""
+        """Remove the progress bar."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
 
     def _redraw_due(self) -> bool:
-        return self.bar is not None and self.clock() - self.drawn > _REDRAW
+        return self.bar is not None and self.clock() - self.drawn > _REDRAW_INTERVAL
 
     def _show(self) -> None:
-        """Move the bar, or report a status line if one is due."""
+        """Update the progress bar, or report a status line if it is due."""
         self.status.poll()
         if self._redraw_due() or self.steps_done == self.n_steps:
             self._draw()

@@ -1,4 +1,4 @@
-"""Continue a training from a checkpoint: verify its state, and keep the best checkpoint."""
+"""Continuation of a training from a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,20 +21,27 @@ from singula.training.checkpoint import (
     write_checkpoint,
 )
 from singula.training.module import InstanceModule
-from singula.training.optimise import OptimiserSettings
+from singula.training.optimise import OptimizerSettings
 
-# What torch and Lightning raise for a state of another structure.
+# Errors of torch and Lightning for a state of another structure
 _ERRORS = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError)
-_MOST = 2**62
+_MAX_NUMBER = 2**62
 _STATE = ("optimizer_states", "lr_schedulers", "loops", "callbacks")
 _REMEDY = (
-    "go on from the last checkpoint (MODEL.LOAD_CHECKPOINT_EPOCH: last_on_train), or start "
+    "continue from the last checkpoint (MODEL.LOAD_CHECKPOINT_EPOCH: last_on_train), or start "
     "from the weights alone (MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS: True)"
 )
 
 
 def training_state(path: Path, contents: Mapping[str, Any]) -> dict[str, Any]:
     """Return the history, progress and schedule of a training.
+
+    Parameters
+    ----------
+    path : Path
+        File of the checkpoint, for messages.
+    contents : mapping
+        Contents of the checkpoint.
 
     Raises
     ------
@@ -45,7 +52,7 @@ def training_state(path: Path, contents: Mapping[str, Any]) -> dict[str, Any]:
     optimizers = contents.get("optimizer_states")
     if state is None or not isinstance(optimizers, list) or not optimizers:
         raise UserError(
-            f"{path}: holds weights only, not the state of its training",
+            f"{path}: contains only weights, expected the state of a training",
             _REMEDY,
             "checkpoint.no_training",
         )
@@ -57,13 +64,25 @@ def check_state(
 ) -> None:
     """Verify that the network, optimizer and loops can continue from a checkpoint.
 
-    Lightning loads them later, within the training, where errors of the file cannot be told from
-    errors of the program.
+    Lightning loads the state during the training, where errors of the file cannot be distinguished
+    from errors of the program.
+
+    Parameters
+    ----------
+    path : Path
+        File of the checkpoint, for messages.
+    contents : mapping
+        Contents of the checkpoint.
+    module : InstanceModule
+        Network and optimizer.
+    trainer : Trainer
+        Training loop; its state is restored.
 
     Raises
     ------
     UserError
-        ``checkpoint.other_network`` and ``checkpoint.training_state``.
+        ``checkpoint.other_network``: layers differ; ``checkpoint.training_state``: the state is
+        damaged or belongs to another training.
     """
     check_same_weights(path, module.state_dict(), contents["state_dict"])
     same_version = contents.get("pytorch-lightning_version") == version("pytorch-lightning")
@@ -88,38 +107,38 @@ def check_state(
         raise _damaged(path, "optimizer_states", error) from error
 
 
-def _check_like(place: str, expected: Any, found: Any, *, same_keys: bool = False) -> None:
+def _check_like(place: str, expected: Any, given: Any, *, same_keys: bool = False) -> None:
     """Compare the types of nested values.
 
     Keys that only one side has are not compared, unless `same_keys` is True.
     """
     if isinstance(expected, dict):
-        if not isinstance(found, dict):
-            raise TypeError(f"{place}: got {type(found).__name__}, expected a mapping")
-        if same_keys and expected.keys() - found.keys():
-            raise TypeError(f"{place}: lacks {min(map(str, expected.keys() - found.keys()))}")
-        for name in expected.keys() & found.keys():
-            _check_like(f"{place}.{name}", expected[name], found[name], same_keys=same_keys)
+        if not isinstance(given, dict):
+            raise TypeError(f"{place}: got {type(given).__name__}, expected a mapping")
+        if same_keys and expected.keys() - given.keys():
+            raise TypeError(f"{place}: lacks {min(map(str, expected.keys() - given.keys()))}")
+        for name in expected.keys() & given.keys():
+            _check_like(f"{place}.{name}", expected[name], given[name], same_keys=same_keys)
     elif isinstance(expected, list | tuple):
-        if not isinstance(found, list | tuple) or len(found) != len(expected):
+        if not isinstance(given, list | tuple) or len(given) != len(expected):
             raise TypeError(f"{place}: expected {len(expected)} values")
-        for number, (one, two) in enumerate(zip(expected, found, strict=True)):
-            _check_like(f"{place}.{number}", one, two, same_keys=same_keys)
+        for number, values in enumerate(zip(expected, given, strict=True)):
+            _check_like(f"{place}.{number}", *values, same_keys=same_keys)
     elif isinstance(expected, int | float):
-        _check_number(place, expected, found)
+        _check_number(place, expected, given)
 
 
-def _check_number(place: str, expected: float, found: Any) -> None:
-    same = isinstance(found, int | float) and isinstance(found, bool) == isinstance(expected, bool)
-    if not same or (isinstance(expected, int) and not isinstance(found, int)):
-        raise TypeError(f"{place}: got {type(found).__name__}, expected {type(expected).__name__}")
-    # A count or a rate; optimizers use no negative ones.
-    if not 0 <= found < _MOST:
-        raise ValueError(f"{place}: got {found!s:.40}, expected a number from 0")
+def _check_number(place: str, expected: float, given: Any) -> None:
+    same = isinstance(given, int | float) and isinstance(given, bool) == isinstance(expected, bool)
+    if not same or (isinstance(expected, int) and not isinstance(given, int)):
+        raise TypeError(f"{place}: got {type(given).__name__}, expected {type(expected).__name__}")
+    # The numbers are counts and rates, which are not negative.
+    if not 0 <= given < _MAX_NUMBER:
+        raise ValueError(f"{place}: got {given!s:.40}, expected a number from 0")
 
 
 def _check_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Compare what an optimizer remembers of each parameter with the parameter."""
+    """Compare the shapes of the moments of an optimizer with its parameters."""
     names: set[str] | None = None
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -144,22 +163,33 @@ def _damaged(path: Path, part: str, reason: object) -> UserError:
 
 
 def restore_best(last: Path, contents: dict[str, Any], best: Path, notify: Notify) -> None:
-    """Write the best checkpoint if it is missing, or is not the one that the last one refers to.
+    """Write the best checkpoint if it is missing or outdated.
 
-    A run that is killed between writing the last and the best checkpoint of an epoch leaves the
-    best one of an earlier epoch, or none.
+    If a run is killed between writing the last and the best checkpoint of an epoch, the best
+    checkpoint is of an earlier epoch, or missing.
+
+    Parameters
+    ----------
+    last : Path
+        File of the last checkpoint.
+    contents : dict
+        Contents of the last checkpoint.
+    best : Path
+        File of the best checkpoint.
+    notify : callable
+        Function that receives each notice.
     """
     epoch = contents["epoch"] + 1
-    wanted = training_state(last, contents)["progress"]["best_epoch"]
-    known = best.is_file() and load_checkpoint(best).epoch + 1 == wanted
-    if known or wanted < 1:
+    best_epoch = training_state(last, contents)["progress"]["best_epoch"]
+    is_current = best.is_file() and load_checkpoint(best).epoch + 1 == best_epoch
+    if is_current or best_epoch < 1:
         return
-    if wanted != epoch and best.is_file():
+    if best_epoch != epoch and best.is_file():
         return
-    if wanted != epoch:
+    if best_epoch != epoch:
         notify(
-            f"{best}: is missing (it was of epoch {wanted}); the last checkpoint, of "
-            f"epoch {epoch}, takes its place"
+            f"{best}: is missing (epoch {best_epoch}); replaced with the last checkpoint "
+            f"(epoch {epoch})"
         )
     save_light(contents, best)
 
@@ -169,30 +199,43 @@ def save_light(contents: dict[str, Any], path: Path) -> None:
     write_checkpoint({name: value for name, value in contents.items() if name not in _STATE}, path)
 
 
-def check_optimiser(
-    start: Path, contents: dict[str, Any], wanted: OptimiserSettings, notify: Notify
+def check_optimizer(
+    start: Path, contents: dict[str, Any], settings: OptimizerSettings, notify: Notify
 ) -> None:
-    """See that a training goes on with the optimiser and schedule that it began with.
+    """Verify that a training continues with the same optimizer and schedule.
+
+    Parameters
+    ----------
+    start : Path
+        File of the checkpoint.
+    contents : dict
+        Contents of the checkpoint.
+    settings : OptimizerSettings
+        Configured settings.
+    notify : callable
+        Function that receives a notice for each setting that has no effect.
 
     Raises
     ------
     UserError
-        When one of them is another one, whose state the checkpoint has not.
+        ``checkpoint.other_optimizer``: the checkpoint has the state of another optimizer or
+        schedule.
     """
     stored = training_state(start, contents).get("optimiser")
     if stored is None:  # written by an earlier version
         return
     fixed = {"name": "TRAIN.OPTIMIZER", "schedule": "TRAIN.LR_SCHEDULER.NAME"}
     for name, key in fixed.items():
-        if stored[name] != getattr(wanted, name):
+        if stored[name] != getattr(settings, name):
             raise UserError(
-                f"{key}: found {getattr(wanted, name)!r}; the training in {start} has "
-                f"{stored[name]!r}",
-                "restore the key, or start anew from its weights: without --resume, with "
+                f"{key}: got {getattr(settings, name)!r}, expected {stored[name]!r} as in the "
+                f"training of {start}",
+                "restore the key, or start a new training from the weights: omit --resume and set "
                 "MODEL.LOAD_CHECKPOINT: True",
+                "checkpoint.other_optimizer",
             )
-    kept = {"lr": "TRAIN.LR", "weight_decay": "TRAIN.W_DECAY", "betas": "TRAIN.OPT_BETAS"}
-    for name, key in kept.items():
-        old, new = stored[name], getattr(wanted, name)
+    stored_keys = {"lr": "TRAIN.LR", "weight_decay": "TRAIN.W_DECAY", "betas": "TRAIN.OPT_BETAS"}
+    for name, key in stored_keys.items():
+        old, new = stored[name], getattr(settings, name)
         if (tuple(old) if name == "betas" else old) != new:
-            notify(f"{key}: {new} has no effect; a training goes on as it began, with {old}")
+            notify(f"{key}: {new} has no effect; the training continues with {old}")

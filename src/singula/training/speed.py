@@ -1,35 +1,35 @@
-"""Expected duration of a training from the durations of its parts."""
+"""Expected duration of a training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 VALIDATION_SHARE = 0.35
-"""Duration of a validation batch relative to a training step, where it was not measured."""
+"""Assumed duration of a validation batch relative to a training step."""
 
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """Seconds that the parts of a training take on one machine.
+    """Durations of the parts of a training on a machine, in seconds.
 
-    Every estimate of a training's duration comes from `epoch_seconds`: that of `singula check`,
-    the number of epochs that `singula init` and `singula demo` choose, and the remaining time
-    shown while a network is trained.
+    Every estimate of the duration of a training uses `epoch_seconds`: the estimate of `singula
+    check`, the number of epochs of `singula init` and `singula demo`, and the remaining time that
+    is shown during the training.
 
     Parameters
     ----------
     step : float
-        A training step with one batch of prepared patches.
+        Training step with a batch of prepared patches.
     validation : float
-        A validation batch with its patches.
+        Validation batch, including the preparation of its patches.
     draw : float
         Reading, augmenting and encoding the patches of a training batch.
     epoch : float
-        The end of an epoch: checkpoints and logs.
+        End of an epoch: checkpoints and logs.
     workers : int
-        Processes that draw patches during the steps; 0 draws them between the steps.
+        Processes that prepare patches during the steps; 0 prepares them between the steps.
     measured_on : str
-        The processor; empty for an assumed speed.
+        Processor on which the durations were measured; empty for an assumed speed.
     """
 
     step: float
@@ -47,5 +47,13 @@ class TrainingSpeed:
         return self.step + self.draw
 
     def epoch_seconds(self, steps: float, validation_batches: float) -> float:
-        """Return the seconds of an epoch of so many training steps and validation batches."""
+        """Return the duration of an epoch, in seconds.
+
+        Parameters
+        ----------
+        steps : float
+            Number of training steps.
+        validation_batches : float
+            Number of validation batches.
+        """
         return steps * self.whole_step + validation_batches * self.validation + self.epoch
