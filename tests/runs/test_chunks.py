@@ -529,7 +529,7 @@ def test_predict_does_large_images_in_blocks(jobs, tmp_path, monkeypatch) -> Non
     assert jobs.command(*line, out[1], "--resume") == 0
     assert "done already" in jobs.command.out
     assert jobs.command(*line, out[0], "--overwrite") == 0
-    assert f"{out[0] / 'large.tif'} is older" in jobs.command.out
+    assert f"{out[0] / 'large.tif'} is the result of an earlier prediction" in jobs.command.out
 
 
 def test_a_prediction_in_blocks_that_ends_at_the_very_last_is_made_good(

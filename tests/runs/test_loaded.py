@@ -174,7 +174,7 @@ def test_an_image_that_does_not_fit_is_told_without_keys_of_a_configuration(
         write_tiff(images / f"{name}.tif", np.ones(shape, np.uint8), axes)
     np.save(images / "many.npy", np.ones((3, 5, 96, 96), np.uint8))
     assert command("predict", images, "--model", run, "-o", tmp_path / "new") == 2
-    assert command.out.count("does not fit this model, which takes images (y, x) with 1 chan") == 3
+    assert command.out.count("expected an image (y, x) with 1 chan") == 3
     assert not [key for key in key_table() if key in command.out]
 
 
@@ -183,14 +183,14 @@ def test_nothing_is_written_over_and_wrong_models_are_named(
 ) -> None:
     images = Path(shutil.copytree(data_2d / "test" / "x", tmp_path / "images"))
     assert command("predict", images, "--model", run, "-o", images) == 2
-    assert "written over" in command.err
+    assert "a result would replace it" in command.err
     for name in ("image_001.tif", "image_000_stats.csv"):
         target = tmp_path / f"with_{name}"
         target.mkdir()
         (target / name).write_text("mine")
         line = ("predict", images, "--model", run, "-o", target, "--tables")
         assert command(*line) == 2
-        assert f"{name}: is there already" in command.err
+        assert f"{name}: already exists" in command.err
         assert (target / name).read_text() == "mine"
         assert command(*line, "--overwrite") == 0, command.err
         assert (target / name).stat().st_size > 100

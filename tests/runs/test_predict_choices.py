@@ -137,10 +137,10 @@ def test_resume_overwrite_and_names_that_collide(command, model, data_2d, tmp_pa
     tifffile.imwrite(tmp_path / "movie_t000.tif", arrays[0])
     clash = ("predict", movie, tmp_path / "movie_t000.tif", "--model", model, "--frames", "all")
     assert command(*clash, "-o", tmp_path / "clash") == 2
-    assert "both be written as movie_t000.tif" in command.err
+    assert "got the same result movie_t000.tif" in command.err
     single = ("predict", movie, "--model", model, "--frames", "0", "-o")
     assert command(*single, tmp_path) == 2  # the result would be movie_t000.tif
-    assert "is there already" in command.err
+    assert "already exists" in command.err
 
 
 def test_what_cannot_be_chosen_is_told_with_options_of_predict(

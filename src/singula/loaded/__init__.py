@@ -1,4 +1,4 @@
-"""A trained model without its YAML file: the checkpoint carries all that it needs."""
+"""Prediction with a trained model, loaded from its checkpoint without a configuration file."""
 
 from singula.loaded.files import gather_images, predict_files
 from singula.loaded.model import Model, find_model, load

@@ -1,4 +1,4 @@
-"""Images in files, predicted by a model that was loaded."""
+"""Prediction of image files with a loaded model."""
 
 from __future__ import annotations
 
@@ -52,37 +52,45 @@ def predict_files(
     spacing: tuple[float, ...] | None = None,
     unit: str | None = None,
 ) -> dict[str, str]:
-    """Write the instances of each image as ``<name>.tif``; return the failures, by image.
+    """Predict images and write the instances as ``<name>.tif``.
 
-    An image that does not fit into memory is done in blocks, and written as ``<name>.zarr``.
+    An image that does not fit into memory is predicted in blocks and written as ``<name>.zarr``.
 
     Parameters
     ----------
     model : Model
+        Trained model.
     images : sequence of Pair
-        From `plan_predictions`.
+        Images from `plan_predictions`.
     output : Path or str
         Folder to write to.
     augment : bool, optional
-        Average over mirrored and turned views; as configured by default.
+        Average over mirrored and rotated views; as configured by default.
     tables : bool
-        Write the measurements as ``<name>_stats.csv`` as well.
+        Write the measurements as ``<name>_stats.csv``, too.
     resume : bool
-        Skip images whose instances are there.
+        Skip images whose instances have been written.
+    notify : callable
+        Function that receives each notice.
     dask : str, optional
-        Who works on the blocks of large images; with it, every image is done in blocks.
+        Dask cluster for the blocks, as for ``--dask``; with it, every image is predicted in blocks.
     spacing : tuple of float, optional
         Voxel size of the images, z first; it replaces the size in the configuration and in the
         files.
     unit : str, optional
         Unit of `spacing`.
 
+    Returns
+    -------
+    dict
+        Messages of the images that failed, by name.
+
     Raises
     ------
     TypeError, UserError
-        Wrong arguments; `spacing` does not have one number for each axis of the model, or `unit`
-        comes alone.
-        ``run.locked``: another process writes to the folder.
+        An argument is wrong; `spacing` does not have one number for each axis of the model;
+        ``predict.unit_alone``: `unit` without `spacing`; ``run.locked``: another process writes to
+        the folder.
     """
     model = instance(model, "model", Model)
     images = items(images, "images", of_class(Pair))
@@ -93,7 +101,7 @@ def predict_files(
     dask = None if dask is None else text(dask, "dask")
     unit = None if unit is None else text(unit, "unit")
     failed: dict[str, str] = {}
-    told: set[str] = set()
+    reported: set[str] = set()
     if spacing is not None:
         spacing = check_spacing(spacing, model.ndim, "spacing (--spacing)")
     elif unit is not None:
@@ -108,8 +116,8 @@ def predict_files(
         for number, pair in enumerate(images, 1):
             target = output / f"{pair.name}.tif"
             large = target.with_name(f"{pair.name}.zarr")
-            several = pair.name != stem_of(pair.image)
-            title = f"{pair.image.name} ({pair.name})" if several else pair.image.name
+            is_part = pair.name != stem_of(pair.image)
+            title = f"{pair.image.name} ({pair.name})" if is_part else pair.image.name
             step = f"[{number}/{len(images)}] {title}"
             if resume and (target.is_file() or large.is_dir()):
                 notify(f"{step}: done already")
@@ -117,11 +125,11 @@ def predict_files(
             try:
                 with refuse_if_out_of_memory():
                     for note in _check(model, pair, sizes):
-                        if note not in told:
+                        if note not in reported:
                             notify(f"{step}: {note}")
-                        told.add(note)
-                    whole = dask is None and _fits(model, pair)
-                    if whole:
+                        reported.add(note)
+                    in_memory = dask is None and _fits(model, pair)
+                    if in_memory:
                         count = _predict_file(
                             model, pair, target, notify, augment=augment, tables=tables, sizes=sizes
                         )
@@ -132,13 +140,13 @@ def predict_files(
                             augment=augment, tables=tables, dask=dask, runner=runner, sizes=sizes,
                         )  # fmt: skip
                     notify(f"{step}: {counted(count, 'instance')}")
-                    other = large if whole else target
-                    if other.exists():  # perhaps the only copy of something else
-                        notify(f"  {other} is older, and not of this prediction")
+                    other = large if in_memory else target
+                    if other.exists():  # it may be the only copy of another result
+                        notify(f"  {other} is the result of an earlier prediction")
             except StorageError:
                 raise
             except UserError as error:
-                name = f"{pair.image} ({pair.name})" if several else str(pair.image)
+                name = f"{pair.image} ({pair.name})" if is_part else str(pair.image)
                 failed[name] = str(error)
                 notify(f"[{number}/{len(images)}] {title}: FAILED: {failed[name]}")
     return failed
@@ -147,7 +155,7 @@ def predict_files(
 def _workers(
     model: Model, dask: str | None, notify: Notify
 ) -> AbstractContextManager[Runner | None]:
-    """Those whom ``--dask`` names, the same for all images; an error of theirs is none of these."""
+    """Return the workers of ``--dask``, which serve all images; None without the option."""
     if dask is None:
         return nullcontext()
     from singula.stages.chunks.run import runner_for
@@ -158,28 +166,36 @@ def _workers(
 def _device(model: Model) -> Device:
     from singula.training.device import Device
 
-    own = model.predictor.device
-    return Device(own.type, () if own.index is None else (own.index,))
+    device = model.predictor.device
+    return Device(device.type, () if device.index is None else (device.index,))
 
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Voxel size that the user set with an option.
+    """Voxel size of the options ``--spacing`` and ``--unit``.
 
     Parameters
     ----------
     spacing : tuple of float, optional
-        Of the images as stored, z first.
+        Voxel size of the stored images, z first.
     unit : str, optional
+        Unit of the voxel size.
     """
 
     spacing: tuple[float, ...] | None
     unit: str | None
 
     def of(self, model: Model, shape: tuple[int, ...]) -> tuple[float, ...] | None:
-        """Return the voxel size of an image of that shape: the option's, else the model's.
+        """Return the voxel size of an image: from the option, or else from the model.
 
-        The model's own size is that of preprocessed images.
+        The voxel size of the model refers to preprocessed images.
+
+        Parameters
+        ----------
+        model : Model
+            Trained model.
+        shape : tuple of int
+            Spatial shape of the stored image, in pixels.
         """
         configured = from_config.spacing(model.config, "TEST", model.ndim)
         if self.spacing is not None or configured is None:
@@ -191,12 +207,12 @@ class _Sizes:
 
 
 def _check(model: Model, pair: Pair, sizes: _Sizes) -> list[str]:
-    """Check that an image fits the model, and return the notes on its file.
+    """Verify that an image matches the model, and return the notes on its file.
 
     Raises
     ------
     UserError
-        The image does not fit; the message refers to the model, not to configuration keys.
+        ``predict.image_shape``: the dimensions or channels differ.
     """
     path, channels, grey = pair.image, model.config.in_channels, model.reader.grey
     header = read_header(path, pair.arrays)
@@ -207,10 +223,11 @@ def _check(model: Model, pair: Pair, sizes: _Sizes) -> list[str]:
             raise
         axes, allowed = model.axes, counted(channels, "channel")
         raise UserError(
-            f"{path}: {header} does not fit this model, which takes images ({axes}) with "
-            f"{allowed}{' or a single one' if grey else ''}",
-            "give images like those that it was trained on, or a model for such images; wrong axes "
-            "of a TIFF are put right in Fiji: Image > Properties…, then save",
+            f"{path}: got {header}, expected an image ({axes}) with "
+            f"{allowed}{' or one channel' if grey else ''} for this model",
+            "give images like the training images, or a model for such images; correct wrong axes "
+            "of a TIFF in Fiji: Image > Properties…, then save",
+            "predict.image_shape",
         ) from error
     given = sizes.of(model, layout.spatial_shape)
     notes = file_notes(header, layout, sized=given is not None)
@@ -218,7 +235,7 @@ def _check(model: Model, pair: Pair, sizes: _Sizes) -> list[str]:
         option = "--spacing" if sizes.spacing is not None else "DATA.TEST.RESOLUTION of the model"
         line = replaced_size(option, given, *geometry(header, model.ndim), sizes.unit)
         if line is not None and sizes.spacing is None:
-            line += "; set --spacing to use another"
+            line += "; set --spacing to use another size"
         notes += [line] if line else []
     return notes
 
@@ -245,7 +262,9 @@ def _predict_blocks(
 
     if model.checkpoint is None:
         raise UserError(
-            f"{pair.image}: the model has no file from which other processes could read it"
+            f"{pair.image}: got a model without a file, expected a checkpoint for other processes",
+            "load the model with singula.load",
+            "model.no_file",
         )
     config = model.config
     if sizes.spacing is not None:
@@ -278,9 +297,9 @@ def _predict_file(
         image = image.with_spacing(given, sizes.unit)
     of_maps = image.spacing
     if of_maps is not None:
-        made = next(iter(maps.values())).shape
-        of_maps = resized_spacing(of_maps, image.spatial_shape, made)
-    # Morphology counts pixels unless the user gave the voxel size.
+        shape = next(iter(maps.values())).shape
+        of_maps = resized_spacing(of_maps, image.spatial_shape, shape)
+    # Morphology is in pixels unless the user gave the voxel size.
     labels, _ = model.instances(maps, spacing=None if given is None else of_maps, of_file=of_maps)
     labels = model.restore(labels, image.spatial_shape)
     classes = maps.get("class")
@@ -288,9 +307,9 @@ def _predict_file(
         classes = model.restore(classes, image.spatial_shape)
     stored, axes = labels, AXES[labels.ndim]
     if classes is not None:
-        own = instance_classes(labels, classes)
-        dtype = np.promote_types(labels.dtype, own.dtype)
-        stored = np.stack([labels.astype(dtype), own.astype(dtype)], axis=-1)
+        class_image = instance_classes(labels, classes)
+        dtype = np.promote_types(labels.dtype, class_image.dtype)
+        stored = np.stack([labels.astype(dtype), class_image.astype(dtype)], axis=-1)
         axes += "C"
     if tables:
         table = with_class(measure(labels, spacing=image.spacing), labels, classes)
@@ -300,7 +319,7 @@ def _predict_file(
 
 
 def _images_of(folder: Path) -> list[Path]:
-    """Its images; `cell1_mask.tif` beside `cell1.tif` holds the labels."""
+    """Return the images of a folder without label images, such as `cell1_mask.tif`."""
     from singula.io.listing import list_images
     from singula.io.pairs import has_label_word, match_files
 
@@ -311,21 +330,31 @@ def _images_of(folder: Path) -> list[Path]:
 
 
 def gather_images(paths: Sequence[Path]) -> list[Path]:
-    """List files, and all images of folders without the labels next to them, in natural order.
+    """List files and the images of folders in natural order, without label images of the folders.
 
     Parameters
     ----------
     paths : sequence of Path or str
+        Image files and folders.
+
+    Returns
+    -------
+    list of Path
+        Image files.
 
     Raises
     ------
     TypeError, UserError
-        Not paths; a path that does not exist, or a folder without images.
+        An argument is not a path; ``paths.missing``: a path does not exist; a folder has no images.
     """
     files: list[Path] = []
     for path in items(paths, "paths", reader_path):
         check_openable(path)
         if not path.exists():
-            raise UserError(f"{path}: there is no such file or folder", "correct the path")
+            raise UserError(
+                f"{path}: does not exist, expected a file or folder",
+                "correct the path",
+                "paths.missing",
+            )
         files += _images_of(path) if path.is_dir() else [path]
     return files

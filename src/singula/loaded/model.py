@@ -1,4 +1,4 @@
-"""A trained model without its YAML file: the checkpoint carries all that it needs."""
+"""Trained model, loaded from its checkpoint without a configuration file."""
 
 from __future__ import annotations
 
@@ -47,31 +47,37 @@ Notify = Callable[[str], None]
 
 
 def find_model(path: Path | str) -> Path:
-    """The checkpoint of a run folder, or the path itself when it is a file.
+    """Return the checkpoint of a run.
 
     Parameters
     ----------
     path : Path or str
+        Folder of a run, or a checkpoint file.
+
+    Returns
+    -------
+    Path
+        File of the checkpoint.
 
     Raises
     ------
     UserError
-        Not a path; ``model.missing``: no checkpoint, with the place where it was expected.
+        `path` is not a path; ``model.missing``: the run has no checkpoint.
     """
     path = user_path(path, "path")
     if path.is_file():
         return path
-    places = [
+    candidates = [
         path.parent.parent / "checkpoints" / f"{path.name}-checkpoint-{kind}.pth"
         for kind in ("best", "last")
     ]
-    places += sorted(path.glob("checkpoints/*-checkpoint-best.pth"))
-    for place in places:
-        if place.is_file():
-            return place
+    candidates += sorted(path.glob("checkpoints/*-checkpoint-best.pth"))
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
     raise UserError(
         f"--model: {path} is neither a checkpoint nor the folder of a finished run "
-        f"(looked for {places[0]})",
+        f"(expected {candidates[0]})",
         "give a .pth file, or a folder such as results/cells/results/cells_1",
         "model.missing",
     )
@@ -79,23 +85,26 @@ def find_model(path: Path | str) -> Path:
 
 @dataclass(frozen=True)
 class Model:
-    """A network with the normalisation, channels, thresholds and steps it was trained with.
+    """Trained network with its normalization, channels, thresholds and processing steps.
 
-    Made by `singula.load`.
+    Use `singula.load` to create a model.
 
     Parameters
     ----------
     config : Config
-        The configuration of its training.
+        Configuration of the training.
     predictor : Predictor
+        Network for prediction.
     normalizer : Normalizer
+        Normalization of images.
     post : PostSettings
+        Steps after decoding.
     reader : Reader
-        How the run's test images were read and preprocessed.
+        Reading and preprocessing of test images.
     notices : tuple of str
-        What to know of its thresholds.
+        Notices about the checkpoint and its thresholds.
     checkpoint : Path, optional
-        The file that it was read from.
+        File of the checkpoint.
     """
 
     config: Config
@@ -113,31 +122,37 @@ class Model:
 
     @property
     def axes(self) -> str:
-        """Spatial axes in words, ``y, x`` or ``z, y, x``."""
+        """Spatial axes as text, ``y, x`` or ``z, y, x``."""
         return "y, x" if self.ndim == 2 else "z, y, x"
 
     @property
     def channels(self) -> str:
-        """The configuration of channels, such as ``BC``."""
+        """Channels of the representation, such as ``BC``."""
         return self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
 
     def predict_maps(self, array: Array, *, augment: bool | None = None) -> dict[str, Array]:
-        """Maps by channel name, each of the image's spatial shape.
+        """Predict the maps of an image.
 
-        The image is preprocessed as the run's test images were; maps are as large as it is then
-        (DATA.PREPROCESS.RESIZE).
+        The image is preprocessed like the test images of the run. The maps have the shape of the
+        preprocessed image, which differs with DATA.PREPROCESS.RESIZE.
 
         Parameters
         ----------
-        array : ndarray
-            (y, x[, c]) or (z, y, x[, c]), of the type and scale of the training images.
+        array : ndarray, (y, x[, c]) or (z, y, x[, c])
+            Image with the data type and range of the training images.
         augment : bool, optional
-            Average over mirrored and turned views; as configured by default.
+            Average over mirrored and rotated views; as configured by default.
+
+        Returns
+        -------
+        dict of ndarray, (y, x) or (z, y, x)
+            Maps by channel name.
 
         Raises
         ------
         TypeError, UserError
-            Not an array of numbers, or dimensions or channels that differ from the training's.
+            `array` is not an array of numbers; ``model.shape``: dimensions or channels differ from
+            the training images; ``model.not_finite``: it contains NaN or infinite values.
         """
         if augment is not None:
             augment = flag(augment, "augment")
@@ -162,28 +177,29 @@ class Model:
         spacing: Spacing | None = None,
         augment: bool | None = None,
     ) -> Array:
-        """Labels of an image: instances from 1, 0 for background.
+        """Predict the instances of an image.
 
         Parameters
         ----------
-        array : ndarray
-            (y, x[, c]) or (z, y, x[, c]).
+        array : ndarray, (y, x[, c]) or (z, y, x[, c])
+            Image with the data type and range of the training images.
         thresholds : "auto" or mapping, optional
-            As in `singula.decode`. Others are those of the model: the values that `singula tune`
-            saved, or else those of the training's configuration.
+            As for `singula.decode`. Other thresholds are the values that `singula tune` saved, or
+            else the configuration of the training.
         spacing : float or sequence of float, optional
-            Size of a pixel, per axis z first; as configured by default.
+            Size of a pixel by axis, z first; as configured by default.
         augment : bool, optional
-            See `predict_maps`.
+            As for `predict_maps`.
 
         Returns
         -------
         ndarray of unsigned int, (y, x) or (z, y, x)
+            Label image: instances from 1, background 0.
 
         Raises
         ------
         TypeError, UserError
-            As `predict_maps` and `singula.decode`.
+            As for `predict_maps` and `singula.decode`.
         """
         if spacing is not None:
             spacing = check_spacing(spacing, self.ndim)
@@ -192,18 +208,24 @@ class Model:
         return self.restore(labels, np.shape(array)[: self.ndim])
 
     def restore(self, labels: Array, shape: Sequence[int]) -> Array:
-        """Labels, or classes, at the size of the image from which they were predicted.
+        """Resize labels or classes of a preprocessed image to the shape of the original image.
 
         Parameters
         ----------
         labels : ndarray of int, (y, x) or (z, y, x)
+            Label image or class image.
         shape : sequence of int
-            Spatial shape of the image, in pixels.
+            Spatial shape of the original image, in pixels.
+
+        Returns
+        -------
+        ndarray of int, (y, x) or (z, y, x)
+            Labels of the given shape.
 
         Raises
         ------
         TypeError, UserError
-            Not labels, or not a shape of as many axes.
+            `labels` is not a label image, or `shape` has another number of axes.
         """
         labels = as_array(labels, "labels", ndim=self.ndim, kinds="iu", axes=f"({self.axes})")
         shape = items(shape, "shape", partial(integer, at_least=1), count=self.ndim)
@@ -219,36 +241,45 @@ class Model:
         spacing: Spacing | None = None,
         of_file: Spacing | None = None,
     ) -> tuple[Array, Decoded]:
-        """Labels after all steps, and how they were decoded.
+        """Decode maps to instances, with all steps after decoding.
 
         Parameters
         ----------
-        maps, thresholds, spacing
+        maps : mapping
+            Predicted maps by channel name, as `predict_maps` returns them.
+        thresholds, spacing
             As for `predict`.
         of_file : float or sequence of float, optional
-            What the file says of the size of a pixel of the maps. The steps after decoding measure
-            with it, as in a run, where no other size is given or configured.
+            Size of a pixel of the maps according to the file. The steps after decoding use it if no
+            other size is given or configured.
+
+        Returns
+        -------
+        labels : ndarray of unsigned int, (y, x) or (z, y, x)
+            Label image after all steps.
+        decoded : Decoded
+            Result of decoding, with seeds and thresholds.
 
         Raises
         ------
         TypeError, UserError
-            As `singula.decode`.
+            As for `singula.decode`.
         """
         sizes = from_config.spacing(self.config, "TEST")
         if spacing is not None:
             sizes = check_spacing(spacing, self.ndim)
-        known = sizes
+        measured = sizes
         if of_file is not None:
             stored = check_spacing(of_file, self.ndim, "of_file")
-            known = stored if known is None else known
+            measured = stored if sizes is None else sizes
         decoded = decode(
             maps,
             self.channels,
             settings=self._decoding(thresholds),
             spacing=sizes,
-            seed_filter=seed_filter(self.post, known),
+            seed_filter=seed_filter(self.post, measured),
         )
-        processed = process_instances(decoded.labels, maps, self.post, known)
+        processed = process_instances(decoded.labels, maps, self.post, measured)
         labels = decoded.labels if processed.labels is None else processed.labels
         return labels, decoded
 
@@ -263,7 +294,7 @@ class Model:
         return changed
 
     def _image(self, array: Array) -> Array:
-        """The array with a channel axis at its end."""
+        """Return the array with a channel axis at its end, and verify its shape and values."""
         image = native(as_array(array, "array"))
         grey = self.reader.grey
         if image.ndim == self.ndim and (self.config.in_channels == 1 or grey):
@@ -272,14 +303,14 @@ class Model:
             image = np.repeat(image, self.config.in_channels, axis=-1)
         if image.ndim != self.ndim + 1 or image.shape[-1] != self.config.in_channels:
             raise UserError(
-                f"array: got the shape {np.shape(array)}, expected ({self.axes}, "
+                f"array: got shape {np.shape(array)}, expected ({self.axes}, "
                 f"{counted(self.config.in_channels, 'channel')})",
                 "move the channels to the end, or use a model trained on such images",
                 "model.shape",
             )
         if not image.size:
             raise UserError(
-                f"array: got the shape {np.shape(array)}, expected sides of 1 or more",
+                f"array: got shape {np.shape(array)}, expected sides of 1 or more",
                 "omit images without pixels",
                 "model.shape",
             )
@@ -299,22 +330,23 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     Parameters
     ----------
     run_or_checkpoint : Path or str
-        A folder such as ``results/cells/results/cells_1``, or a ``.pth`` file.
+        Folder of a run, such as ``results/cells/results/cells_1``, or a ``.pth`` file.
     device : str or torch.device
-        Where to predict.
+        Device for prediction.
 
     Returns
     -------
     Model
+        Model for prediction.
 
     Raises
     ------
     TypeError, UserError
-        Wrong arguments; no checkpoint, or one that cannot be read.
+        An argument is wrong; ``model.missing``: there is no checkpoint; or it cannot be read.
     """
     from singula.training.device import torch_device
 
-    where = torch_device(device)
+    target = torch_device(device)
     path = user_path(run_or_checkpoint, "run_or_checkpoint")
     notices: list[str] = []
     checkpoint = load_checkpoint(find_model(path), notices.append)
@@ -323,9 +355,10 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     notices += tuned
     checkpoint = with_statistics(config, checkpoint, notices.append)
     notices += threshold_lines(config)
-    predictor, normalizer = predictor_from(config, checkpoint, where)
-    known = checkpoint.description.get("reference")
-    reader = reader_for(config, "TEST", Reference.from_dict(known) if known else None)
+    predictor, normalizer = predictor_from(config, checkpoint, target)
+    stored = checkpoint.description.get("reference")
+    reference = Reference.from_dict(stored) if stored else None
+    reader = reader_for(config, "TEST", reference)
     post = post_settings(config)
     return Model(
         config, predictor, normalizer, post, reader, tuple(notices), checkpoint.path.absolute()

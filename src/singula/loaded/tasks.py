@@ -1,4 +1,4 @@
-"""Plan predictions: one task for each image, series and time point of the files."""
+"""Planning of predictions: a task for each image, series and time point of the files."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from singula.stages.reading import places_for
 from singula.words import show
 
 Frames = int | Literal["all"] | None
-_MOST_DIGITS = 9  # Python converts no number of thousands of digits
+_MAX_DIGITS = 9  # Python refuses to convert thousands of digits
 
 
 def parse_frames(text: str | None) -> Frames:
-    """Return the time points that ``--frames`` names: all, or the number of one.
+    """Return the time points of ``--frames``: all, the number of one, or None.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def parse_frames(text: str | None) -> Frames:
     Raises
     ------
     TypeError
-        Not text.
+        `text` is not a text.
     UserError
-        ``predict.frames``: other text.
+        ``predict.frames``: another text.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def parse_frames(text: str | None) -> Frames:
     word = instance(text, "text", str).strip().lower()
     if word == "all":
         return "all"
-    if word.isdecimal() and len(word) <= _MOST_DIGITS:
+    if word.isdecimal() and len(word) <= _MAX_DIGITS:
         return int(word)
     raise UserError(
         f"--frames (text): got {show(text)}, expected all or a number from 0",
@@ -71,42 +71,45 @@ def plan_predictions(
     overwrite: bool = True,
     external_files: bool = False,
 ) -> list[Pair]:
-    """List the images to predict, each with the name of its result.
+    """List the images to predict with the names of their results.
 
     Parameters
     ----------
     model : Model
+        Trained model.
     files : sequence of Path
-        From `gather_images`.
+        Files from `gather_images`.
     output : Path
-        Folder in which ``<name>.tif`` will be written.
+        Folder for the results, ``<name>.tif``.
     series : int, optional
-        Number of the image to predict in each file of several, from 0; all by default.
+        Number of the image to predict in files of several images, from 0; all by default.
     array : str
-        Path of the array, or of a group of images, in containers (Zarr, HDF5, N5); that of the
-        model's configuration, or the only one, by default.
+        Path of the array or of a group of images in containers (Zarr, HDF5, N5). By default the
+        path in the configuration of the model, or the only array.
     frames : int or "all", optional
-        A time point, from 0, or all of them, each with a result of its own. By default an image
-        must have a single time point.
+        Number of a time point, from 0, or all time points with a result for each. By default,
+        images must have a single time point.
     tables : bool
         ``<name>_stats.csv`` will be written, too.
     overwrite : bool
-        Existing files may be replaced, or are skipped.
+        Existing results may be replaced or skipped.
     external_files : bool
-        Images may refer to files outside. The configuration of the model cannot allow that.
+        Images may refer to files outside of their folder. The configuration of the model cannot
+        allow this.
 
     Returns
     -------
     list of Pair
-        Without labels. The name is the file's name without suffix; for a file of several images
-        with ``_<series>`` (``two_1``, ``plate_A_1_0``), for one of several time points with
-        ``_t<frame>`` (``movie_t003``).
+        Images without labels. The name is the file name without suffix, with ``_<series>`` for
+        files of several images (``two_1``, ``plate_A_1_0``) and ``_t<frame>`` for several time
+        points (``movie_t003``).
 
     Raises
     ------
     TypeError, UserError
-        Wrong arguments; two images with one result, a result that would replace an input, or an
-        existing file.
+        An argument is wrong; ``predict.no_container``: `array` without a container;
+        ``predict.same_name``: two images have the same result; ``predict.overwrites_input``: a
+        result would replace an input; ``predict.exists``: a result exists.
     """
     model = instance(model, "model", Model)
     files = items(files, "files", reader_path)
@@ -122,7 +125,7 @@ def plan_predictions(
     external_files = flag(external_files, "external_files")
     if array and files and not any(is_container(path) for path in files):
         raise UserError(
-            f"--array: got {array!r}, but none of the files is a Zarr, HDF5 or N5: {files[0].name}",
+            f"--array: got {array!r} for {files[0].name}, expected a Zarr, HDF5 or N5 file",
             "omit --array",
             "predict.no_container",
         )
@@ -141,16 +144,16 @@ def plan_predictions(
 def _tasks(path: Path, place: ArrayPlace, series: int | None, frames: Frames) -> list[Pair]:
     stem = stem_of(path)
     try:
-        found = list_series(path, place)
-    except UserError:  # raised again, and reported, when the image is to be predicted
-        found = [Series("", place)]
-    if series is not None and not series < len(found):
+        available = list_series(path, place)
+    except UserError:  # raised again and reported when the image is predicted
+        available = [Series("", place)]
+    if series is not None and not series < len(available):
         return [Pair(path, None, stem, replace(place, series=series))]
-    chosen = found if series is None else [found[series]]
+    selected = available if series is None else [available[series]]
     tasks = []
-    for one in chosen:
-        name = stem if len(found) == 1 else f"{stem}_{as_name(one.name)}"
-        tasks += _frame_tasks(Pair(path, None, name, one.place), one.place, frames)
+    for item in selected:
+        name = stem if len(available) == 1 else f"{stem}_{as_name(item.name)}"
+        tasks += _frame_tasks(Pair(path, None, name, item.place), item.place, frames)
     return tasks
 
 
@@ -178,13 +181,15 @@ def _frame_tasks(pair: Pair, place: ArrayPlace, frames: Frames) -> list[Pair]:
 def _check_targets(
     tasks: Sequence[Pair], files: Sequence[Path], output: Path, *, tables: bool, overwrite: bool
 ) -> None:
-    """Refuse results that would replace each other, an input, or an existing file."""
+    """Raise an error if results would replace each other, an input, or an existing file."""
     names: dict[str, Path] = {}
     for task in tasks:
         if task.name in names:
             raise UserError(
-                f"{names[task.name]} and {task.image} would both be written as {task.name}.tif",
-                "predict them into two folders",
+                f"{names[task.name]} and {task.image}: got the same result {task.name}.tif, "
+                "expected different names",
+                "predict the images into two folders",
+                "predict.same_name",
             )
         names[task.name] = task.image
     inputs = {file.resolve(): file for file in files}
@@ -192,8 +197,9 @@ def _check_targets(
     for target in targets:
         if target.resolve() in inputs:
             raise UserError(
-                f"{inputs[target.resolve()]} would be written over",
+                f"{inputs[target.resolve()]}: is an input, and a result would replace it",
                 "choose another folder with -o",
+                "predict.overwrites_input",
             )
     if tables:
         targets += [output / f"{name}_stats.csv" for name in names]
@@ -201,7 +207,8 @@ def _check_targets(
     if present and not overwrite:
         more = f" and {len(present) - 1} more" if present[1:] else ""
         raise UserError(
-            f"{present[0]}{more}: is there already",
-            "choose another folder with -o; go on where an interrupted prediction stopped with "
-            "--resume; or replace files with --overwrite",
+            f"{present[0]}{more}: already exists",
+            "choose another folder with -o, continue an interrupted prediction with --resume, or "
+            "replace the files with --overwrite",
+            "predict.exists",
         )
