@@ -670,7 +670,7 @@ TABLE |= {
     "singula.tuning.save_thresholds": lambda _: {
         "run": Argument(_run(), OBJECT),
         "thresholds": Argument({}, KEYS.without("list", "array").with_values(list=[1])),
-        "found": Argument(None, OBJECT.or_none().without("dict")),
+        "details": Argument(None, OBJECT.or_none().without("dict")),
     },
     "singula.tuning.tune": lambda folder: {
         **tune_arguments(folder),

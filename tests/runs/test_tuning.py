@@ -76,7 +76,7 @@ def test_a_second_time_nothing_changes(run, command) -> None:
     files = {p: p.read_bytes() for p in run.rglob("tuning/**/*") if p.is_file()}
     weights = checkpoint_of(run).read_bytes()
     assert command("tune", run, "--metric", "f1", "--iou", "0.3") == 0, command.err
-    assert "4 of 4 predictions of before are used" in command.out
+    assert "4 of 4 stored predictions are used" in command.out
     assert "predicting" not in command.out
     assert weights == checkpoint_of(run).read_bytes()
     again = {p: p.read_bytes() for p in run.rglob("tuning/**/*") if p.is_file()}
@@ -183,7 +183,7 @@ def test_validation_images_that_are_gone(command, write_config, data_2d, tmp_pat
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
     (data / "val").rename(tmp_path / "away")
     assert command("tune", tmp_path / "out" / "job" / "results" / "job_1") == 2
-    assert "DATA.VAL.PATH: the run validated on images in" in command.err
+    assert "expected the validation images of the run" in command.err
     assert "put them back" in command.err
 
 

@@ -64,13 +64,13 @@ def test_the_top_of_a_hill_is_found(top: tuple[float, float], stretch: float, sl
 
     search = Search(hill, PARAMETERS, {"a": 0.5, "b": 0.5})
     search.grid(["a", "b"])
-    assert len(search.tried) == 25
+    assert len(search.evaluations) == 25
     coarse = search.best.value
     search.refine()
     grid = np.linspace(0, 1, 51)
     best = max(hill({"a": a, "b": b}) for a, b in itertools.product(grid, grid))
     assert search.best.value >= max(coarse, best - 2e-3)
-    assert search.best.value == max(tried.value for tried in search.tried.values())
+    assert search.best.value == max(point.value for point in search.evaluations.values())
 
 
 @given(
@@ -93,7 +93,7 @@ def test_what_is_equally_good_is_taken_away_from_the_drops(low, width) -> None:
     search.grid(["a", "b"])
     search.refine()
     before = search.best
-    search.centre()
+    search.center()
     assert search.best.value >= before.value
     if before.value < 0:
         return  # a plateau narrower than the last steps
@@ -203,7 +203,7 @@ def test_volumes_and_images_that_do_not_fit_into_memory(monkeypatch) -> None:
     import singula.tuning.tuner as module
 
     whole = tuner("BCD", ndim=3).score({"TH_DISTANCE": 2.0}).value
-    monkeypatch.setattr(module, "_HELD", 0)
+    monkeypatch.setattr(module, "_MAX_CACHE", 0)
     assert tuner("BCD", ndim=3).score({"TH_DISTANCE": 2.0}).value == whole
 
 

@@ -1,4 +1,4 @@
-"""Thresholds that suit the predictions, found on validation images without the network."""
+"""Tuning of thresholds on the predicted maps of validation images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of a search: how good each pair of values was."""
+"""Chart of a search: the objective over two parameters."""
 
 from __future__ import annotations
 
@@ -17,37 +17,40 @@ Values = npt.NDArray[np.float64]
 
 
 def draw_search(
-    trials: Sequence[Trial], best: Trial, before: dict[str, float], words: str, target: Path
+    trials: Sequence[Trial], best: Trial, before: dict[str, float], title: str, target: Path
 ) -> Path | None:
-    """Contours of the value over the two numbers that matter most, the others as in the best.
+    """Draw contours of the objective over the two parameters with the largest effect.
+
+    The other parameters have the values of the best trial.
 
     Parameters
     ----------
     trials : sequence of Trial
-        What was tried; the first is what was configured.
+        All trials; the first has the configured thresholds.
     best : Trial
-        The one that was chosen.
+        Selected trial.
     before : dict
-        Where the configured values lie; means over images where they are automatic.
-    words : str
-        What is searched for, for the colour bar.
+        Configured values by key; automatic thresholds have their mean over the images.
+    title : str
+        Name of the objective, for the color bar.
     target : Path
+        File to write.
 
     Returns
     -------
     Path, optional
-        None where fewer than two numbers were tried.
+        Written file; None if there are fewer than two parameters.
     """
     tried = [trial for trial in trials[1:] if trial.thresholds]
     if not tried:
         return None
-    centre = best if best.thresholds else max(tried, key=lambda trial: trial.value)
-    keys = [key for key in centre.thresholds if key != "TH_TYPE"]
-    # The search ends with a grid over these two
-    planes = {pair: _plane(tried, centre, pair) for pair in combinations(keys, 2)}
+    center = best if best.thresholds else max(tried, key=lambda trial: trial.value)
+    keys = [key for key in center.thresholds if key != "TH_TYPE"]
+    # The search ends with a grid over the two parameters with the largest effect.
+    planes = {pair: _plane(tried, center, pair) for pair in combinations(keys, 2)}
     if not planes:
         return None
-    pair, plane = max(planes.items(), key=lambda found: len(found[1]))
+    pair, plane = max(planes.items(), key=lambda item: len(item[1]))
     if len(plane) < 4:
         return None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -58,14 +61,14 @@ def draw_search(
     figure = Figure(figsize=(6.4, 4.8), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    _contours(figure, axes, x, y, value, words)
+    _contours(figure, axes, x, y, value, title)
     axes.plot(x, y, ".", color="black", markersize=2, alpha=0.5)
     after = {key: float(best.thresholds.get(key, before[key])) for key in pair}
     _mark(axes, before, pair, "o", f"before {trials[0].value:.3f}")
     _mark(axes, after, pair, "*", f"after {best.value:.3f}")
     axes.set_xlabel(pair[0])
     axes.set_ylabel(pair[1])
-    others = [f"{key} {centre.thresholds[key]:.3g}" for key in keys if key not in pair]
+    others = [f"{key} {center.thresholds[key]:.3g}" for key in keys if key not in pair]
     if others:
         axes.set_title(f"with {', '.join(others)}", fontsize=8)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
@@ -74,29 +77,29 @@ def draw_search(
     return target
 
 
-def _plane(tried: Sequence[Trial], centre: Trial, pair: Sequence[str]) -> list[Trial]:
-    """Trials that differ from the best one in these two numbers at most."""
+def _plane(tried: Sequence[Trial], center: Trial, pair: Sequence[str]) -> list[Trial]:
+    """Return the trials that differ from the center in the two parameters only."""
 
     def rest(trial: Trial) -> dict[str, Any]:
         return {key: value for key, value in trial.thresholds.items() if key not in pair}
 
-    return [trial for trial in tried if rest(trial) == rest(centre)]
+    return [trial for trial in tried if rest(trial) == rest(center)]
 
 
-def _mark(axes: Any, place: dict[str, float], pair: Sequence[str], marker: str, words: str) -> None:
+def _mark(axes: Any, point: dict[str, float], pair: Sequence[str], marker: str, label: str) -> None:
     size = 14 if marker == "*" else 8
     axes.plot(
-        place[pair[0]], place[pair[1]], marker, color="white", markeredgecolor="black",
-        markersize=size, linestyle="none", label=words, clip_on=False, zorder=5,
+        point[pair[0]], point[pair[1]], marker, color="white", markeredgecolor="black",
+        markersize=size, linestyle="none", label=label, clip_on=False, zorder=5,
     )  # fmt: skip
 
 
-def _contours(figure: Any, axes: Any, x: Values, y: Values, value: Values, words: str) -> None:
+def _contours(figure: Any, axes: Any, x: Values, y: Values, value: Values, title: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     high = float(value.max())
-    # Far below the best there is nothing to see
+    # Limit the range to the upper three quarters, where the differences matter.
     low = min(float(np.quantile(value, 0.25)), high - 1e-3)
     levels = MaxNLocator(12).tick_values(low, high)
     drawn = axes.tricontourf(x, y, value, levels=levels, cmap="viridis", extend="min")
-    figure.colorbar(drawn, ax=axes).set_label(words)
+    figure.colorbar(drawn, ax=axes).set_label(title)

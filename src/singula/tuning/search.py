@@ -1,4 +1,4 @@
-"""A coarse grid, ever smaller steps around its best point, then away from the drops beside it."""
+"""Search for the best thresholds: coarse grid, refinement, and centering on plateaus."""
 
 from __future__ import annotations
 
@@ -9,27 +9,36 @@ from dataclasses import dataclass
 from singula.tuning.space import Parameter
 
 Point = dict[str, float]
-_BETTER = 1e-9
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A point and how good it was."""
+class Evaluation:
+    """Point with its value.
+
+    Parameters
+    ----------
+    point : dict
+        Values of the parameters by key.
+    value : float
+        Value of the objective.
+    """
 
     point: Point
     value: float
 
 
 class Search:
-    """Looks for the point of the largest value; no point is evaluated twice.
+    """Search for the point with the largest value; no point is evaluated twice.
 
     Parameters
     ----------
     evaluate : callable
-        From a point to its value.
+        Function from a point to its value.
     parameters : sequence of Parameter
+        Parameters with their ranges.
     start : mapping
-        A point to begin with; also the values of what a grid leaves out.
+        Values of the parameters at the start, by key.
     """
 
     def __init__(
@@ -40,37 +49,43 @@ class Search:
     ) -> None:
         self.evaluate = evaluate
         self.parameters = tuple(parameters)
-        self.tried: dict[tuple[float, ...], Tried] = {}
+        self.evaluations: dict[tuple[float, ...], Evaluation] = {}
         self.best = self._try({p.key: p.rounded(start[p.key]) for p in self.parameters})
 
-    def _try(self, point: Point) -> Tried:
+    def _try(self, point: Point) -> Evaluation:
         key = tuple(point[p.key] for p in self.parameters)
-        if key not in self.tried:
-            self.tried[key] = Tried(point, self.evaluate(point))
-        return self.tried[key]
+        if key not in self.evaluations:
+            self.evaluations[key] = Evaluation(point, self.evaluate(point))
+        return self.evaluations[key]
 
-    def _offer(self, point: Point) -> bool:
-        """Try a point; whether it is better than all before."""
-        found = self._try(point)
-        if found.value <= self.best.value + _BETTER:
+    def _improve(self, point: Point) -> bool:
+        """Evaluate a point, and return True if it is better than the best point so far."""
+        evaluation = self._try(point)
+        if evaluation.value <= self.best.value + _TOLERANCE:
             return False
-        self.best = found
+        self.best = evaluation
         return True
 
     def grid(self, keys: Sequence[str]) -> None:
-        """Try every combination of the first values of some parameters, beside the best point."""
-        chosen = [p for p in self.parameters if p.key in keys]
-        around = dict(self.best.point)
-        for values in itertools.product(*(p.values for p in chosen)):
-            self._offer({**around, **dict(zip((p.key for p in chosen), values, strict=True))})
+        """Evaluate every combination of the initial values of some parameters.
+
+        Parameters
+        ----------
+        keys : sequence of str
+            Parameters of the grid; the others have the values of the best point.
+        """
+        selected = [p for p in self.parameters if p.key in keys]
+        center = dict(self.best.point)
+        for values in itertools.product(*(p.values for p in selected)):
+            self._improve({**center, **dict(zip((p.key for p in selected), values, strict=True))})
 
     def refine(self, tolerance: float = 0.02) -> None:
-        """Step along each parameter as long as that helps, then halve the steps.
+        """Step along each parameter as long as the value improves, then halve the steps.
 
         Parameters
         ----------
         tolerance : float
-            Smallest step, as a part of the range of the first values.
+            Smallest step, relative to the range of the initial values.
         """
         step = 0.5
         widths = {p.key: _spacing(p) for p in self.parameters}
@@ -80,78 +95,79 @@ class Search:
                 pass
             step /= 2
 
-    def centre(
+    def center(
         self, keys: Sequence[str] | None = None, *, step: float = 0.02, reach: int = 5
     ) -> None:
-        """Go to the middle of what is as good as the best, one parameter after the other.
+        """Move to the middle of the plateau around the best point, one parameter after the other.
 
-        Where a few images cannot tell one value from another, the one beside a drop is the least
-        safe for the next image.
+        On few images, many values have the same score. A value at the edge of the plateau is the
+        least robust for other images.
 
         Parameters
         ----------
         keys : sequence of str, optional
-            Of the parameters; all by default.
+            Parameters to center; all by default.
         step : float
-            As a part of the range of the first values.
+            Step relative to the range of the initial values.
         reach : int
-            Steps that are looked at on either side.
+            Maximum number of steps on either side.
         """
         for parameter in (p for p in self.parameters if keys is None or p.key in keys):
-            while self._centre(parameter, step * _span(parameter), reach):
-                pass  # something better was met, and its surroundings are looked at
+            while self._center(parameter, step * _span(parameter), reach):
+                pass  # a better point has another plateau
 
-    def _centre(self, parameter: Parameter, width: float, reach: int) -> bool:
-        here, ends = self.best.point, []
+    def _center(self, parameter: Parameter, width: float, reach: int) -> bool:
+        """Move along one parameter; return True if a better point was reached."""
+        start, ends = self.best.point, []
         for sign in (1, -1):
-            end = here[parameter.key]
+            end = start[parameter.key]
             for count in range(1, reach + 1):
-                value = parameter.rounded(here[parameter.key] + sign * count * width)
-                point = {**here, parameter.key: value}
-                if self._offer(point):
+                value = parameter.rounded(start[parameter.key] + sign * count * width)
+                point = {**start, parameter.key: value}
+                if self._improve(point):
                     return True
-                if self._try(point).value < self.best.value - _BETTER:
+                if self._try(point).value < self.best.value - _TOLERANCE:
                     break
                 end = value
             ends.append(end)
-        middle = self._try({**here, parameter.key: parameter.rounded(sum(ends) / 2)})
-        if middle.value >= self.best.value - _BETTER:
+        middle = self._try({**start, parameter.key: parameter.rounded(sum(ends) / 2)})
+        if middle.value >= self.best.value - _TOLERANCE:
             self.best = middle
         return False
 
     def plane(self, points: int = 9) -> tuple[str, ...]:
-        """Try a grid over the two parameters that matter most, the others as in the best point.
+        """Evaluate a grid over the two parameters with the largest effect.
 
         Parameters
         ----------
         points : int
-            Values of each.
+            Number of values of each parameter.
 
         Returns
         -------
         tuple of str
-            Their keys, in the order of the parameters.
+            Keys of the two parameters.
         """
         pair = sorted(self.parameters, key=self._effect, reverse=True)[:2]
-        around = self.best.point
+        center = self.best.point
         for values in itertools.product(*(_even(p, points) for p in pair)):
-            self._offer({**around, **dict(zip((p.key for p in pair), values, strict=True))})
+            self._improve({**center, **dict(zip((p.key for p in pair), values, strict=True))})
         return tuple(p.key for p in self.parameters if p in pair)
 
     def _effect(self, parameter: Parameter) -> float:
-        """How much the best value changes along a parameter."""
+        """Return the range of the best value along a parameter."""
         best: dict[float, float] = {}
-        for tried in self.tried.values():
-            value = tried.point[parameter.key]
-            best[value] = max(best.get(value, tried.value), tried.value)
+        for evaluation in self.evaluations.values():
+            value = evaluation.point[parameter.key]
+            best[value] = max(best.get(value, evaluation.value), evaluation.value)
         return max(best.values()) - min(best.values())
 
     def _step(self, parameter: Parameter, width: float) -> bool:
-        """Go up or down one parameter; whether that helped."""
-        here = self.best.point
+        """Step up or down along a parameter; return True if the value improves."""
+        start = self.best.point
         for sign in (1, -1):
-            value = parameter.rounded(here[parameter.key] + sign * width)
-            if value != here[parameter.key] and self._offer({**here, parameter.key: value}):
+            value = parameter.rounded(start[parameter.key] + sign * width)
+            if value != start[parameter.key] and self._improve({**start, parameter.key: value}):
                 return True
         return False
 
@@ -161,13 +177,13 @@ def _span(parameter: Parameter) -> float:
 
 
 def _spacing(parameter: Parameter) -> float:
-    """Distance of the first values from each other."""
+    """Return the mean distance between the initial values."""
     values = parameter.values
     return (values[-1] - values[0]) / max(1, len(values) - 1)
 
 
 def _even(parameter: Parameter, points: int) -> list[float]:
-    """Evenly spaced values between the first ones of a parameter."""
+    """Return evenly spaced values in the range of the initial values."""
     low, high = parameter.values[0], parameter.values[-1]
     steps = range(points)
     values = (parameter.rounded(low + (high - low) * step / (points - 1)) for step in steps)

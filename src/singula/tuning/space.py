@@ -1,4 +1,4 @@
-"""Which numbers a decoder listens to, and between which values they are searched."""
+"""Parameters of the search, with their ranges and initial values."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _DISTANCES = ("TH_DISTANCE", "TH_DIST_FOREGROUND")
 
 @dataclass(frozen=True)
 class Parameter:
-    """One number that is searched.
+    """Parameter of the search.
 
     Parameters
     ----------
     key : str
-        The configuration's key without prefix, such as ``TH_CONTOUR``.
+        Configuration key without prefix, such as ``TH_CONTOUR``.
     low, high : float
-        Where it is searched.
+        Range of the search.
     values : tuple of float
-        What is tried first, ascending.
+        Initial values in ascending order.
     whole : bool
-        It is a whole number.
+        The parameter is an integer.
     """
 
     key: str
@@ -38,20 +38,25 @@ class Parameter:
     whole: bool = False
 
     def rounded(self, value: float) -> float:
-        """The value as it is tried and written: within the range, with few digits."""
+        """Return a value limited to the range and rounded to three significant digits."""
         value = min(max(value, self.low), self.high)
         return round(value) if self.whole else float(f"{value:.3g}")
 
 
 def searched_keys(channels: str, settings: DecodeSettings) -> tuple[tuple[str, ...], ...]:
-    """Keys of thresholds that change the instances: those of seeds, and those of growth.
+    """Return the keys of the thresholds that change the instances.
 
     Parameters
     ----------
     channels : str
-        A key of `DECODERS`.
+        Key of `DECODERS`, such as ``BC``.
     settings : DecodeSettings
-        With `grow_into_contour` the growth follows from other thresholds.
+        Settings of decoding; `grow_into_contour` changes the thresholds of the foreground.
+
+    Returns
+    -------
+    seeds, growth : tuple of str
+        Keys of the thresholds of seeds, and of the foreground into which they grow.
     """
     decoder = DECODERS[channels]
     seeds = list(dict.fromkeys(term.key for term in decoder.seeds))
@@ -64,39 +69,41 @@ def searched_keys(channels: str, settings: DecodeSettings) -> tuple[tuple[str, .
 
 
 def threshold_parameter(key: str, points: int, distances: npt.NDArray[Any] | None) -> Parameter:
-    """A threshold with evenly spaced values.
+    """Return a threshold with evenly spaced initial values.
 
     Parameters
     ----------
     key : str
+        Configuration key without prefix.
     points : int
-        Number of values.
+        Number of initial values.
     distances : ndarray, optional
-        Predicted ``D`` inside objects; None where the distance is ``Dv2``, which ends at 1.
+        Predicted values of the channel ``D`` inside objects, in pixels; None for ``Dv2``, which is
+        at most 1.
     """
     low, high = 0.02, 0.98
     start, stop = 0.1, 0.9
     if key in _DISTANCES and distances is not None:
-        deepest = float(np.quantile(distances, 0.98)) if distances.size else 1.0
-        deepest = max(deepest, 1e-3)
-        low, high = 0.0, deepest
-        share = 0.7 if key == "TH_DISTANCE" else 0.3
-        start, stop = 0.0, share * deepest
+        max_distance = float(np.quantile(distances, 0.98)) if distances.size else 1.0
+        max_distance = max(max_distance, 1e-3)
+        low, high = 0.0, max_distance
+        fraction = 0.7 if key == "TH_DISTANCE" else 0.3
+        start, stop = 0.0, fraction * max_distance
     values = np.linspace(start, stop, points)
-    plain = Parameter(key, low, high, ())
-    return Parameter(key, low, high, tuple(plain.rounded(float(v)) for v in values))
+    parameter = Parameter(key, low, high, ())
+    return Parameter(key, low, high, tuple(parameter.rounded(float(v)) for v in values))
 
 
 def size_parameter(sizes: Sequence[int] | npt.NDArray[Any], configured: int) -> Parameter:
-    """The least number of pixels of an instance.
+    """Return the minimum size of an instance as a parameter.
 
     Parameters
     ----------
     sizes : sequence of int
-        Pixels of the true objects.
+        Sizes of the objects in the ground truth, in pixels.
     configured : int
-        Value of the configuration, which is tried too.
+        Configured minimum size, in pixels; it is one of the initial values.
     """
     half = int(np.median(sizes)) // 2 if len(sizes) else 0
-    tried = {0, configured, *(int(half * share) for share in (0.1, 0.25, 0.5))}
-    return Parameter(SIZE, 0, max(half, configured), tuple(sorted(tried)), whole=True)
+    values = {0, configured, *(int(half * fraction) for fraction in (0.1, 0.25, 0.5))}
+    return Parameter(SIZE, 0, max(half, configured), tuple(sorted(values)), whole=True)

@@ -1,4 +1,4 @@
-"""The story of a tuning: predict once, search, and leave tables, a picture and a configuration."""
+"""Tuning of thresholds: prediction, search, and the results as tables, chart and configuration."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from singula.config import Config
 
 Notify = Callable[[str], None]
-_SHOWN = {
+_TITLES = {
     "panoptic_quality": "mean panoptic quality",
     "f1": "mean F1",
     "precision": "mean precision",
@@ -43,35 +43,35 @@ _SHOWN = {
     "fp": "false objects",
     "fn": "missed objects",
 }
-_WORDS = {"pq": "mean panoptic quality", "f1": "mean F1"}
-_EVERY = 5.0  # seconds
+_GOALS = {"pq": "mean panoptic quality", "f1": "mean F1"}
+_INTERVAL = 5.0  # seconds between notices
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What a tuning found and left.
+    """Result of a tuning.
 
     Parameters
     ----------
     before, after : Trial
-        What was configured, and the best that was found; the same where nothing was better.
+        Configured thresholds, and the best trial; equal if no trial was better.
     thresholds : dict
-        The best, by configuration key without prefix, without those that are automatic. TH_TYPE is
-        among them where it holds for all.
+        Best thresholds by configuration key without prefix, without automatic thresholds; TH_TYPE
+        is included if it applies to all thresholds.
     start : dict
-        Numbers that were searched, as configured; of automatic thresholds the mean over images.
+        Configured values of the searched parameters; automatic thresholds have their mean.
     th_type : str
-        ``manual`` if all numbers that were searched are configured; else ``auto``.
+        ``manual`` if all searched thresholds are configured, else ``auto``.
     trials : list of Trial
-        All that was tried.
+        All trials.
     metric : str
         ``pq`` or ``f1``.
     iou : float
+        Threshold of the IoU.
     files : dict of str to Path
-        ``table``, ``trials``, ``configuration`` and, where there are two numbers to draw,
-        ``picture``.
+        ``table``, ``trials``, ``configuration`` and, with two parameters or more, ``picture``.
     saved : Path, optional
-        The checkpoint that holds the thresholds now.
+        Checkpoint to which the thresholds were written.
     """
 
     before: Trial
@@ -94,34 +94,36 @@ def open_tuner(
     device: str | torch.device = "cpu",
     notify: Notify = lambda line: None,
 ) -> Tuner:
-    """Validation images of a finished run, ready to be decoded under any thresholds.
+    """Return a tuner with the predicted maps of the validation images of a run.
 
     Parameters
     ----------
     run : Path or str
-        Its folder, such as ``results/cells/results/cells_1``.
+        Folder of a finished run, such as ``results/cells/results/cells_1``.
     metric : {"pq", "f1"}
+        Objective: panoptic quality or F1.
     iou : float
-        Of a true and a predicted object that count as a pair.
+        Minimum IoU of a true positive.
     device : str or torch.device
-        Where to predict what is not stored yet.
+        Device on which missing maps are predicted.
     notify : callable
+        Function that receives each notice.
 
     Returns
     -------
     Tuner
-        `Tuner.decode` gives labels and scores of an image, `Tuner.score` those of all.
+        Tuner for these images.
 
     Raises
     ------
     TypeError, UserError
-        Wrong arguments; the run, its checkpoint or the images are missing. ``run.locked``: another
-        process writes to the run.
+        An argument is wrong; the run, its checkpoint or the images are missing; ``run.locked``:
+        another process writes to the run.
     """
-    where = _check(run, metric, iou, device, notify)
-    found = find_run(run, notify)
-    with hold(_locks(found), "tune", notify):
-        return _tuner(found, metric, iou, where, notify)
+    target = _check(run, metric, iou, device, notify)
+    finished = find_run(run, notify)
+    with hold(_locks(finished), "tune", notify):
+        return _tuner(finished, metric, iou, target, notify)
 
 
 def tune(
@@ -133,61 +135,61 @@ def tune(
     device: str | torch.device = "cpu",
     notify: Notify = lambda line: None,
 ) -> TuneResult:
-    """Search the thresholds and the least size that suit a run's validation images best.
+    """Search the thresholds and the minimum size with the best score on validation images.
 
     Parameters
     ----------
     run, metric, iou, device, notify
         As for `open_tuner`.
     save : bool
-        Put the thresholds into the run's checkpoint.
+        Write the thresholds to the checkpoint of the run.
 
     Returns
     -------
     TuneResult
-        Its files are in ``tuning`` in the run's folder. A configuration that a user has changed
-        there is left as it is.
+        Thresholds, scores and written files. The files are in the folder ``tuning`` of the run. A
+        configuration that a user has changed is not replaced.
 
     Raises
     ------
-    UserError
-        As `open_tuner`.
+    TypeError, UserError
+        As for `open_tuner`.
     """
     save = flag(save, "save")
-    where = _check(run, metric, iou, device, notify)
-    found = find_run(run, notify)
-    with hold(_locks(found, save=save), "tune", notify), _protect(found, notify):
-        return _tune(found, metric, iou, where, notify, save=save)
+    target = _check(run, metric, iou, device, notify)
+    finished = find_run(run, notify)
+    with hold(_locks(finished, save=save), "tune", notify), _protect(finished, notify):
+        return _tune(finished, metric, iou, target, notify, save=save)
 
 
 def _protect(run: Run, notify: Notify | None = None) -> AbstractContextManager[None]:
-    """Move files of the user in a run before the search replaces them."""
+    """Rename files of the user in the folders of a run before they are replaced."""
     return protect([run.tree.run, run.tree.checkpoints], notify)
 
 
 def _tune(
-    found: Run, metric: str, iou: float, device: torch.device, notify: Notify, *, save: bool
+    run: Run, metric: str, iou: float, device: torch.device, notify: Notify, *, save: bool
 ) -> TuneResult:
-    tuner = _tuner(found, metric, iou, device, notify)
-    held = sum(not example.training for example in tuner.examples)
-    images = counted(held, "validation image")
-    if held < len(tuner.examples):
-        images += f" and {counted(len(tuner.examples) - held, 'training image')}"
-    notify(f"searching for the best {_words(tuner)} on {images}")
+    tuner = _tuner(run, metric, iou, device, notify)
+    n_validation = sum(not example.training for example in tuner.examples)
+    images = counted(n_validation, "validation image")
+    if n_validation < len(tuner.examples):
+        images += f" and {counted(len(tuner.examples) - n_validation, 'training image')}"
+    notify(f"searching for the best {_goal(tuner)} on {images}")
     trials, after = tuner.search(_Progress(notify))
     before = trials[0]
-    thresholds = {**configured(found.config), **after.thresholds}
+    thresholds = {**configured(run.config), **after.thresholds}
     start = tuner.start()
     searched = {p.key: start[p.key] for p in tuner.parameters()[1]}
-    files = _write(found, tuner, trials, after, start, thresholds)
+    files = _write(run, tuner, trials, after, start, thresholds)
     saved = None
     if save:
         scores = [float(getattr(trial.score, METRICS[metric])) for trial in (before, after)]
-        worth = {"metric": metric, "iou": tuner.iou, "before": scores[0], "after": scores[1]}
-        saved = save_thresholds(found, thresholds, worth)
+        details = {"metric": metric, "iou": tuner.iou, "before": scores[0], "after": scores[1]}
+        saved = save_thresholds(run, thresholds, details)
         if saved is None:
-            path = found.checkpoint.path
-            notify(f"{path} is no checkpoint of this run and stays as it is")
+            path = run.checkpoint.path
+            notify(f"{path}: is not a checkpoint of this run; thresholds are not saved to it")
     return TuneResult(
         before,
         after,
@@ -205,7 +207,7 @@ def _tune(
 def _check(
     run: object, metric: str, iou: float, device: str | torch.device, notify: object
 ) -> torch.device:
-    """Refuse wrong arguments before minutes of prediction, and return the device."""
+    """Validate the arguments before the prediction, and return the device."""
     from singula.training.device import torch_device
 
     user_path(run, "run")
@@ -228,15 +230,15 @@ def _tuner(run: Run, metric: str, iou: float, device: torch.device, notify: Noti
 
 
 def _steps(post: PostSettings) -> Steps:
-    """The configured steps besides decoding."""
+    """Return the configured steps other than decoding."""
 
     def instances(labels: Any, maps: Any, sizes: Any) -> Any:
         processed = process_instances(labels, maps, measured, sizes)
         return labels if processed.labels is None else processed.labels
 
-    def seeds(found: Any, sizes: Any) -> Any:
+    def seeds(labels: Any, sizes: Any) -> Any:
         change = seed_filter(post, sizes)
-        return found if change is None else change(found)
+        return labels if change is None else change(labels)
 
     measured = replace(post, measure=bool(post.conditions))
     return Steps(
@@ -246,26 +248,26 @@ def _steps(post: PostSettings) -> Steps:
 
 
 def _type(tuner: Tuner) -> str:
-    """Return "auto" if a threshold that was searched is automatic as configured."""
+    """Return "auto" if a searched threshold is configured as automatic, else "manual"."""
     seeds, growth = searched_keys(tuner.channels, tuner.settings)
     return "auto" if any(map(tuner.settings.is_automatic, seeds + growth)) else "manual"
 
 
 class _Progress:
-    """Says now and then how far a search is."""
+    """Function that reports the progress of a search at intervals."""
 
     def __init__(self, notify: Notify) -> None:
         self.notify = notify
-        self.said = time.monotonic()
+        self.last = time.monotonic()
 
     def __call__(self, count: int, best: float) -> None:
-        if count % 50 == 0 or time.monotonic() - self.said > _EVERY:
-            self.said = time.monotonic()
+        if count % 50 == 0 or time.monotonic() - self.last > _INTERVAL:
+            self.last = time.monotonic()
             self.notify(f"  {counted(count, 'setting')} tried, best {best:.4f}")
 
 
-def _words(tuner: Tuner) -> str:
-    return f"{_WORDS[tuner.metric]} at IoU {tuner.iou:g}"
+def _goal(tuner: Tuner) -> str:
+    return f"{_GOALS[tuner.metric]} at IoU {tuner.iou:g}"
 
 
 def _write(
@@ -276,11 +278,11 @@ def _write(
     start: dict[str, float],
     thresholds: dict[str, Any],
 ) -> dict[str, Path]:
-    """Tables, picture and configuration."""
+    """Write the tables, the chart and the configuration."""
     folder = run.tree.tuning
     rows = [
-        {"setting": words, **row}
-        for words, trial in (("before", trials[0]), ("after", after))
+        {"setting": setting, **row}
+        for setting, trial in (("before", trials[0]), ("after", after))
         for row in _score_rows(tuner, trial)
     ]
     files = {"table": write_csv(folder / "tuning.csv", rows)}
@@ -297,7 +299,7 @@ def _write(
     for row in tried:
         TrialRow.model_validate(row)
     files["trials"] = write_csv(folder / "trials.csv", tried)
-    picture = draw_search(trials, after, start, _words(tuner), folder / "tuning.png")
+    picture = draw_search(trials, after, start, _goal(tuner), folder / "tuning.png")
     if picture is not None:
         files["picture"] = picture
     files["configuration"] = write_configuration(run, thresholds)
@@ -307,17 +309,17 @@ def _write(
 def _score_rows(tuner: Tuner, trial: Trial) -> list[dict[str, object]]:
     """Return rows of the validation images, their mean and pool, then of the training images."""
     pairs = list(zip(tuner.examples, trial.images, strict=True))
-    held = {example.name: [score] for example, score in pairs if not example.training}
+    validation = {example.name: [score] for example, score in pairs if not example.training}
     training = {example.name: [score] for example, score in pairs if example.training}
-    return score_rows(held) + score_rows(training)[: len(training)]
+    return score_rows(validation) + score_rows(training)[: len(training)]
 
 
 def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
-    """A complete configuration that tests with the thresholds, on the stored predictions.
+    """Write a configuration that tests the thresholds on the stored predictions.
 
-    A file that differs is never replaced: the next free name is taken.
+    An existing file with other contents is not replaced; the next free name is used.
 
-    Raise `TypeError` or `UserError` for wrong arguments, and for a file that cannot be written.
+    Raise `TypeError` or `UserError` if an argument is wrong or the file cannot be written.
     """
     run = instance(run, "run", Run)
     DecodeSettings.from_keys(thresholds)
@@ -328,7 +330,7 @@ def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
         "TEST.ENABLE": True,
         "TEST.REUSE_PREDICTIONS": True,
     }
-    if run.config.TRAIN.ENABLE:  # what the training set out from is not what is tested
+    if run.config.TRAIN.ENABLE:  # the initial weights of the training are not tested
         changes |= {"MODEL.LOAD_CHECKPOINT": False, "PATHS.CHECKPOINT_FILE": ""}
     config: Config = with_tuned(run.config.replaced(changes), thresholds)
     again = command(
@@ -350,38 +352,38 @@ def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
 
 
 def save_thresholds(
-    run: Run, thresholds: dict[str, Any], found: dict[str, Any] | None = None
+    run: Run, thresholds: dict[str, Any], details: dict[str, Any] | None = None
 ) -> Path | None:
-    """Put thresholds into the checkpoint of a run, for `singula predict` and tests to use.
+    """Write thresholds to the checkpoint of a run, for `singula predict` and tests.
 
     Parameters
     ----------
     run : Run
-        What `find_run` gave.
+        Run from `find_run`.
     thresholds : dict
-        By configuration key without prefix.
-    found : dict, optional
-        What else to remember of them, in plain types.
+        Thresholds by configuration key without prefix.
+    details : dict, optional
+        Plain types to store with the thresholds, such as the metric.
 
     Returns
     -------
     Path, optional
-        The checkpoint; None where it is not one of this run's own, which stays as it is.
+        Changed checkpoint; None if the checkpoint belongs to another run.
 
     Raises
     ------
     TypeError, UserError
-        Wrong arguments; a key or value that is not allowed; a file that cannot be written.
+        An argument is wrong; a key or value is not allowed; the file cannot be written;
         ``run.locked``: another process writes to the run.
     """
     run = instance(run, "run", Run)
-    if found is not None:
-        instance(found, "found", dict)
+    if details is not None:
+        instance(details, "details", dict)
     DecodeSettings.from_keys(thresholds)
     path = run.checkpoint.path
     if not _is_own(run):
         return None
-    tuned = {"thresholds": dict(thresholds), **(found or {})}
+    tuned = {"thresholds": dict(thresholds), **(details or {})}
     if run.checkpoint.description.get("tuned") != tuned:
         with hold(_locks(run, save=True), "tune"), _protect(run):
             save_tuned(path, tuned)
@@ -400,17 +402,17 @@ def _is_own(run: Run) -> bool:
 
 
 def result_lines(result: TuneResult) -> list[str]:
-    """Before and after as a table of text.
+    """Return a table of the thresholds and scores before and after the tuning, as lines of text.
 
-    Raise `TypeError` for another object than a `TuneResult`.
+    Raise `TypeError` if `result` is not a `TuneResult`.
     """
     result = instance(result, "result", TuneResult)
     rows = [("", "before", "after")]
     rows.append(("TH_TYPE", result.th_type, str(result.thresholds.get("TH_TYPE", result.th_type))))
     for key, value in result.start.items():
         rows.append((key, f"{value:.3g}", f"{result.thresholds.get(key, value):.3g}"))
-    for name, title in _SHOWN.items():
-        found = [getattr(trial.score, name) for trial in (result.before, result.after)]
-        before, after = (f"{v:.4f}" if isinstance(v, float) else str(v) for v in found)
+    for name, title in _TITLES.items():
+        scores = [getattr(trial.score, name) for trial in (result.before, result.after)]
+        before, after = (f"{v:.4f}" if isinstance(v, float) else str(v) for v in scores)
         rows.append((title, before, after))
     return [f"  {name:<24} {before:>12} {after:>12}" for name, before, after in rows]

@@ -1,4 +1,4 @@
-"""Predicted maps with truth, decoded again and again under other thresholds."""
+"""Decoding and scoring of predicted maps with different thresholds."""
 
 from __future__ import annotations
 
@@ -26,32 +26,33 @@ Array = npt.NDArray[Any]
 Maps = Mapping[str, Array]
 Spacing = tuple[float, ...] | None
 METRICS = {"pq": "panoptic_quality", "f1": "f1"}
-_HELD = 2 * 2**30  # bytes of maps that stay in memory
-_TABLES = 64
-# Decoding takes about a second for so many pixels and core; trials of the grid follow from it.
-_PIXELS = 4e9
-_MOST, _FEWEST = 125, 27
+_MAX_CACHE = 2 * 2**30  # bytes of maps in memory
+_MAX_TABLES = 64
+# Number of pixels that the trials of a grid decode, limited to a range of trials
+_GRID_PIXELS = 4e9
+_MIN_TRIALS, _MAX_TRIALS = 27, 125
 
 
 @dataclass(frozen=True)
 class Example:
-    """An image whose instances are known.
+    """Image with ground truth.
 
     Parameters
     ----------
     name : str
+        Name of the image.
     shape : tuple of int
-        (y, x) or (z, y, x).
+        Spatial shape, (y, x) or (z, y, x).
     read : callable
-        Gives the predicted maps by channel name, and the true labels.
+        Function that returns the predicted maps by channel name, and the ground truth.
     spacing : tuple of float, optional
-        Size of a pixel for morphology, as configured.
+        Configured size of a pixel, for morphology.
     sizes : tuple of float, optional
-        Size of a pixel, as configured or as the image says.
+        Size of a pixel, from the configuration or else from the image.
     weight : float
-        Weight of the image's score in the objective of the search.
+        Weight of the image in the objective of the search.
     training : bool
-        The network was trained on the image. It counts in the objective of the search, and not in
+        The network was trained on the image. It counts in the objective of the search, but not in
         the reported scores.
     """
 
@@ -66,14 +67,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Steps:
-    """What is done besides decoding; None for nothing.
+    """Steps before and after the watershed; None omits a step.
 
     Parameters
     ----------
     seeds : callable, optional
-        From (seeds, size of a pixel) to those that grow.
+        Function from (seeds, size of a pixel) to the filtered seeds.
     instances : callable, optional
-        From (labels, maps, size of a pixel) to the final labels.
+        Function from (labels, maps, size of a pixel) to the final labels.
     """
 
     seeds: Callable[[Array, Spacing], Array] | None = None
@@ -82,16 +83,16 @@ class Steps:
 
 @dataclass(frozen=True)
 class Trial:
-    """Thresholds and what came of them.
+    """Thresholds with their scores.
 
     Parameters
     ----------
     thresholds : dict
-        By key without prefix, for example ``{"TH_BINARY_MASK": 0.5, "REMOVE_SMALL_OBJ": 20}``.
+        Thresholds by key without prefix, such as ``{"TH_CONTOUR": 0.5, "REMOVE_SMALL_OBJ": 20}``.
     value : float
-        Objective of the search: weighted mean over images.
+        Objective of the search: weighted mean over the images.
     score : Score
-        All scores, means over the images that the network was not trained on.
+        Mean scores of the images that the network was not trained on.
     images : tuple of Match
         Scores of each image.
     """
@@ -103,37 +104,46 @@ class Trial:
 
 
 def check_goal(metric: str, iou: float) -> None:
-    """See that thresholds can be searched for this.
+    """Validate the objective of a search.
+
+    Parameters
+    ----------
+    metric : {"pq", "f1"}
+        Panoptic quality or F1.
+    iou : float
+        Minimum IoU of a true positive.
 
     Raises
     ------
     TypeError, UserError
-        An unknown metric, or an IoU that is not a number in (0, 1].
+        The metric is unknown, or the IoU is not a number in (0, 1].
     """
     choice(metric, "--metric", METRICS)
     number(iou, "--iou", above=0, at_most=1)
 
 
 class Tuner:
-    """Decodes stored maps under any thresholds and scores the instances.
+    """Decoder of stored maps with any thresholds, and scorer of the instances.
 
     Parameters
     ----------
     examples : sequence of Example
+        Images with ground truth.
     channels : str
-        The configuration of channels, such as ``BC``.
+        Channels of the representation, such as ``BC``.
     settings : DecodeSettings
-        What is configured.
+        Configured settings of decoding.
     metric : {"pq", "f1"}
-        Panoptic quality, or F1; both mean over images.
+        Panoptic quality or F1, as a mean over the images.
     iou : float
-        Of a true and a predicted object that count as a pair.
+        Minimum IoU of a true positive.
     steps : Steps, optional
+        Steps other than decoding.
 
     Raises
     ------
     TypeError, UserError
-        Wrong arguments; no images, an unknown metric, or an IoU outside (0, 1].
+        An argument is wrong; ``tuning.no_image``: there is no validation image.
     """
 
     def __init__(
@@ -149,8 +159,8 @@ class Tuner:
         self.examples = items(examples, "examples", of_class(Example))
         if all(example.training for example in self.examples):
             raise UserError(
-                "examples: there is no image to tune thresholds on",
-                "give an example that is not of the training images",
+                "examples: got no image, or only training images, expected a validation image",
+                "give an example with training=False",
                 "tuning.no_image",
             )
         check_goal(metric, iou)
@@ -161,56 +171,56 @@ class Tuner:
         self.metric = metric
         self.iou = float(iou)
         self.steps = steps or Steps()
-        self._held: dict[int, tuple[Maps, Array]] = {}
-        self._room = _HELD
+        self._cache: dict[int, tuple[Maps, Array]] = {}
+        self._free_bytes = _MAX_CACHE
         self._lock = threading.Lock()
         self._tables: OrderedDict[tuple[Any, ...], list[tuple[Overlap, Array]]] = OrderedDict()
 
     def names(self) -> list[str]:
-        """Names of the images."""
+        """Return the names of the images."""
         return [example.name for example in self.examples]
 
     def maps(self, image: int = 0) -> tuple[Maps, Array]:
-        """Predicted maps and true labels of an image; kept in memory while there is room."""
+        """Return the predicted maps and the ground truth of an image, from a cache if possible."""
         with self._lock:
-            if image in self._held:
-                return self._held[image]
-        found = self.examples[image].read()
-        size = sum(values.nbytes for values in found[0].values()) + found[1].nbytes
+            if image in self._cache:
+                return self._cache[image]
+        maps, truth = self.examples[image].read()
+        size = sum(values.nbytes for values in maps.values()) + truth.nbytes
         with self._lock:
-            if image not in self._held and size <= self._room:
-                self._room -= size
-                self._held[image] = found
-        return found
+            if image not in self._cache and size <= self._free_bytes:
+                self._free_bytes -= size
+                self._cache[image] = maps, truth
+        return maps, truth
 
     def decode(self, thresholds: Mapping[str, Any], image: int = 0) -> tuple[Array, Match]:
-        """Instances of one image under some thresholds, and their scores.
+        """Decode an image with all steps, and score the instances.
 
         Parameters
         ----------
         thresholds : mapping
-            Configuration keys without prefix; the others stay as configured.
+            Thresholds by configuration key without prefix; the others are as configured.
         image : int
-            Which of `examples`.
+            Index in `examples`.
 
         Returns
         -------
-        labels : ndarray of unsigned int
-            After all steps.
+        labels : ndarray of unsigned int, (y, x) or (z, y, x)
+            Label image after all steps.
         scores : Match
-            At the IoU of the tuner: f1, panoptic_quality, precision, recall, tp, fp, fn …
+            Scores at the IoU of the tuner: f1, panoptic_quality, precision, recall, tp, fp, fn …
 
         Raises
         ------
         UserError
-            For an unknown key or a value that is not allowed.
+            A key is unknown, or a value is not allowed.
         """
         decoded = self.decoded(thresholds, image)
         labels = self._final(decoded.labels, image)
         return labels, match(self.maps(image)[1], labels, (self.iou,))[0]
 
     def decoded(self, thresholds: Mapping[str, Any], image: int = 0) -> Decoded:
-        """Instances as decoded, with seeds, area of growth, surface and thresholds."""
+        """Decode an image without later steps; the result has the seeds and the thresholds."""
         return self._decode(self.settings.changed(thresholds), image)
 
     def score(self, thresholds: Mapping[str, Any]) -> Trial:
@@ -222,12 +232,12 @@ class Tuner:
             As for `decode`.
         """
         settings = self.settings.changed(thresholds)
-        if self._size_follows(settings):
+        if self._can_filter_sizes(settings):
             rest = {key: value for key, value in thresholds.items() if key != SIZE}
             tables = self._overlaps(rest)
-            least = (settings.remove_small, settings.min_border_pixels)
+            min_sizes = (settings.remove_small, settings.min_border_pixels)
             matches = [
-                match_overlap(without_small(table, at_border, *least), (self.iou,))[0]
+                match_overlap(without_small(table, at_border, *min_sizes), (self.iou,))[0]
                 for table, at_border in tables
             ]
         else:
@@ -247,61 +257,63 @@ class Tuner:
         return Trial(dict(thresholds), value, total, tuple(matches))
 
     def parameters(self) -> tuple[tuple[str, ...], tuple[Parameter, ...]]:
-        """Keys of the seeds' thresholds, and everything that is searched."""
+        """Return the keys of the thresholds of seeds, and all parameters of the search."""
         seeds, growth = searched_keys(self.channels, self.settings)
         keys = seeds + growth
         pixels = sum(int(np.prod(example.shape)) for example in self.examples)
-        trials = min(_MOST, max(_FEWEST, _PIXELS / max(pixels, 1)))
+        trials = min(_MAX_TRIALS, max(_MIN_TRIALS, _GRID_PIXELS / max(pixels, 1)))
         points = max(3, min(9, int(trials ** (1 / max(len(seeds), 1)) + 1e-9)))
         distances = self._distances() if "D" in self.maps(0)[0] else None
-        found = [threshold_parameter(key, points, distances) for key in keys]
+        thresholds = [threshold_parameter(key, points, distances) for key in keys]
         sizes = np.concatenate(self._each(lambda i: _object_sizes(self.maps(i)[1])))
-        return seeds, (*found, size_parameter(sizes, self.settings.remove_small))
+        return seeds, (*thresholds, size_parameter(sizes, self.settings.remove_small))
 
     def start(self) -> dict[str, float]:
-        """What is configured; of automatic thresholds the mean over images."""
+        """Return the configured values; automatic thresholds have their mean over the images."""
         used = self._each(lambda image: self._decode(self.settings, image).thresholds)
         means = {key: float(np.mean([values[key] for values in used])) for key in used[0]}
         return {**means, SIZE: self.settings.remove_small}
 
-    def search(self, told: Callable[[int, float], None] | None = None) -> tuple[list[Trial], Trial]:
-        """Search thresholds and least size; the first trial is what is configured.
+    def search(
+        self, report_progress: Callable[[int, float], None] | None = None
+    ) -> tuple[list[Trial], Trial]:
+        """Search the best thresholds and the best minimum size.
 
         Parameters
         ----------
-        told : callable, optional
-            Takes the number of trials so far and the best value, after each one.
+        report_progress : callable, optional
+            Function that receives the number of trials and the best value, after each trial.
 
         Returns
         -------
         trials : list of Trial
-            In the order in which they were tried.
+            Trials in their order; the first has the configured thresholds.
         best : Trial
-            The one to take; what is configured where nothing is better.
+            Best trial; the first one if no trial is better.
         """
         trials = [self.score({})]
         seeds, parameters = self.parameters()
-        made: dict[tuple[float, ...], Trial] = {}
+        by_point: dict[tuple[float, ...], Trial] = {}
 
         def evaluate(point: dict[str, float]) -> float:
             trials.append(self.score({"TH_TYPE": "manual", **point}))
-            made[tuple(point.values())] = trials[-1]
-            if told is not None:
-                told(len(trials), max(trial.value for trial in trials))
+            by_point[tuple(point.values())] = trials[-1]
+            if report_progress is not None:
+                report_progress(len(trials), max(trial.value for trial in trials))
             return trials[-1].value
 
         search = Search(evaluate, parameters, self.start())
         growth = [p.key for p in parameters if p.key not in (*seeds, SIZE)]
-        cheap = [SIZE] if self._size_follows(self.settings) else []
+        cheap = [SIZE] if self._can_filter_sizes(self.settings) else []
         search.grid([*seeds, *cheap])
         if growth:
             search.grid([*growth, *cheap])
         if not cheap:
             search.grid([SIZE])
         search.refine()
-        search.centre()
-        search.centre(search.plane())
-        best = made[tuple(search.best.point.values())]
+        search.center()
+        search.center(search.plane())
+        best = by_point[tuple(search.best.point.values())]
         return trials, best if best.value > trials[0].value else trials[0]
 
     def _decode(self, settings: DecodeSettings, image: int) -> Decoded:
@@ -320,12 +332,12 @@ class Tuner:
             return labels
         return change(labels, self.maps(image)[0], self.examples[image].sizes)
 
-    def _size_follows(self, settings: DecodeSettings) -> bool:
-        """Whether small instances can be taken out of the table of overlaps afterwards."""
+    def _can_filter_sizes(self, settings: DecodeSettings) -> bool:
+        """Return True if small instances can be removed from the table of overlaps."""
         return not settings.remove_before and self.steps.instances is None
 
     def _overlaps(self, thresholds: Mapping[str, Any]) -> list[tuple[Overlap, Array]]:
-        """Return for each image the overlaps of instances of any size, and ids at the border."""
+        """Return the overlaps of instances of all sizes and the ids at the border, by image."""
         key = tuple(sorted((name, str(value)) for name, value in thresholds.items()))
         if key not in self._tables:
             settings = self.settings.changed({**thresholds, SIZE: 0})
@@ -335,12 +347,12 @@ class Tuner:
                 return overlap(self.maps(image)[1], labels), labels_at_border(labels)
 
             self._tables[key] = self._each(table)
-            while len(self._tables) > _TABLES:
+            while len(self._tables) > _MAX_TABLES:
                 self._tables.popitem(last=False)
         return self._tables[key]
 
     def _each(self, function: Callable[[int], Any]) -> list[Any]:
-        """Result for every image; the heavy steps leave the interpreter to other threads."""
+        """Return the result of a function for each image, computed in threads."""
         count = len(self.examples)
         workers = min(available_cores(), count)
         if workers == 1:
@@ -349,14 +361,14 @@ class Tuner:
             return list(pool.map(function, range(count)))
 
     def _distances(self) -> Array:
-        """Predicted distances inside the true objects, some of each image."""
+        """Return a sample of the predicted distances inside the objects of the ground truth."""
 
-        def some(image: int) -> Array:
+        def sample(image: int) -> Array:
             maps, truth = self.maps(image)
             values = maps["D"][truth > 0]
             return values[:: max(1, values.size // 20000)]
 
-        return np.concatenate(self._each(some))
+        return np.concatenate(self._each(sample))
 
 
 def without_small(table: Overlap, at_border: Array, min_size: int, border_size: int) -> Overlap:
@@ -365,18 +377,19 @@ def without_small(table: Overlap, at_border: Array, min_size: int, border_size: 
     Parameters
     ----------
     table : Overlap
+        Overlaps of the ground truth and the instances.
     at_border : ndarray of int
         Ids of the instances that touch the border of the image.
     min_size, border_size : int
-        Smallest number of pixels of an instance, and of an instance at the border.
+        Minimum size of an instance and of an instance at the border, in pixels.
     """
     ids, row = np.unique(table.pred, return_inverse=True)
     pixels = np.bincount(row, table.pixels, len(ids))
-    kept = is_large(pixels, np.isin(ids, at_border), min_size, border_size)
-    return Overlap(table.true, np.where(kept[row], table.pred, 0), table.pixels)
+    is_kept = is_large(pixels, np.isin(ids, at_border), min_size, border_size)
+    return Overlap(table.true, np.where(is_kept[row], table.pred, 0), table.pixels)
 
 
 def _object_sizes(labels: Array) -> Array:
-    """Pixels of each object."""
+    """Return the size of each object, in pixels."""
     ids, counts = np.unique(labels, return_counts=True)
     return counts[ids > 0]

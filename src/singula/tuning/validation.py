@@ -1,6 +1,6 @@
-"""The validation images of a finished run with their predicted maps, stored next to its results.
+"""Validation images of a finished run, with their stored predicted maps.
 
-With few validation objects, training images are added.
+Training images are added if the validation images have few objects.
 """
 
 from __future__ import annotations
@@ -42,22 +42,24 @@ Array = npt.NDArray[Any]
 Notify = Callable[[str], None]
 _TRAIN = ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH")
 _VAL = ("DATA.VAL.PATH", "DATA.VAL.GT_PATH")
-_ENOUGH_OBJECTS = 100  # validation objects with which training images are not needed
-_MAX_TRAINING = 20  # training images at most
-_VARIANCE = 0.25  # largest variance of the score of one object
-_BIAS = 0.1  # usual excess of the scores of training images
+_ENOUGH_OBJECTS = 100  # validation objects for which training images are not needed
+_MAX_TRAINING = 20  # training images
+_VARIANCE = 0.25  # maximum variance of the score of an object
+_BIAS = 0.1  # typical excess of the scores of training images
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run with its weights.
+    """Finished run with its weights.
 
     Parameters
     ----------
     tree : ResultsTree
+        Folders and files of the run.
     config : Config
-        As it ran.
+        Configuration of the run.
     checkpoint : Checkpoint
+        Weights of the run.
     """
 
     tree: ResultsTree
@@ -66,62 +68,65 @@ class Run:
 
 
 def find_run(folder: Path | str, notify: Notify = lambda line: None) -> Run:
-    """Configuration and checkpoint of a finished run.
+    """Read the configuration and the checkpoint of a finished run.
 
     Parameters
     ----------
     folder : Path or str
+        Folder of the run, such as ``results/cells/results/cells_1``.
     notify : callable
-        Takes each line that the user should know.
+        Function that receives each notice.
 
     Raises
     ------
     TypeError, UserError
-        Wrong arguments; the folder is not that of a finished run, or its checkpoint is missing.
+        An argument is wrong; the folder is not the folder of a finished run; or the checkpoint is
+        missing.
     """
     notify = function(notify, "notify")
     files = open_run(user_path(folder, "folder"), notify)
     config = config_from_dict(files.summary.configuration, source=str(files.tree.run_json))
     started = files.summary.job.started_in
-    config = _found_folders(config, [Path(started)] if started else [])
+    config = _resolve_folders(config, [Path(started)] if started else [])
     path = find_checkpoint(config, files.tree)
     checkpoint = with_statistics(config, load_checkpoint(path, notify), lambda line: None)
     return Run(files.tree, config, checkpoint)
 
 
-def _found_folders(config: Config, bases: Sequence[Path]) -> Config:
-    """Folders of images as they stand, or from where the run was started."""
+def _resolve_folders(config: Config, bases: Sequence[Path]) -> Config:
+    """Resolve missing relative folders of images against the folders in which the run started."""
     values, moved = config.dotted(), dict[str, str]()
     for key in (*_TRAIN, *_VAL):
         path = Path(values[key])
         if not path.is_absolute() and not path.exists():
-            there = [base / path for base in bases if (base / path).exists()]
-            if there:
-                moved[key] = str(there[0])
+            existing = [base / path for base in bases if (base / path).exists()]
+            if existing:
+                moved[key] = str(existing[0])
     return config.replaced(moved) if moved else config
 
 
 def validation_keys(config: Config) -> tuple[str, str]:
-    """Keys of the folders of images and labels that the training validated on."""
+    """Return the keys of the folders with the validation images and labels."""
     return _TRAIN if config.DATA.VAL.FROM_TRAIN else _VAL
 
 
 def image_keys(config: Config) -> tuple[str, ...]:
-    """Return the keys of all folders that are read: training images can count too."""
+    """Return the keys of all folders that a tuning may read."""
     return (*_TRAIN, *(key for key in validation_keys(config) if key not in _TRAIN))
 
 
 @dataclass(frozen=True)
-class Held:
-    """Image, or part of an image, with known objects.
+class LabeledImage:
+    """Image, or part of an image, with ground truth.
 
     Parameters
     ----------
     name : str
         Name of the stored maps.
     source : Path
+        File of the image.
     read : callable
-        Returns the image and its labels.
+        Function that returns the image and its labels.
     training : bool
         The network was trained on it.
     """
@@ -132,20 +137,30 @@ class Held:
     training: bool = False
 
 
-def validation_images(config: Config, reader: Reader, notify: Notify) -> list[Held]:
-    """What the training validated on, read as test images are.
+def validation_images(config: Config, reader: Reader, notify: Notify) -> list[LabeledImage]:
+    """Return the validation images of a training, to be read like test images.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    reader : Reader
+        Reader of test images.
+    notify : callable
+        Function that receives each notice.
 
     Raises
     ------
     UserError
-        For folders that are gone or do not pair up.
+        ``tuning.images_missing``: a folder does not exist; or images lack labels.
     """
     for key in validation_keys(config):
         folder = Path(str(config.dotted()[key]))
         if not folder.exists():
             raise UserError(
-                f"{key}: the run validated on images in {folder}, which is not there any more",
-                "put them back, or a link to them: thresholds are searched on these images",
+                f"{key}: {folder} does not exist, expected the validation images of the run",
+                "restore the folder, or create a link to it: thresholds are tuned on these images",
+                "tuning.images_missing",
             )
     cut = False
     if config.DATA.VAL.FROM_TRAIN:
@@ -154,28 +169,33 @@ def validation_images(config: Config, reader: Reader, notify: Notify) -> list[He
         cut, pairs = parts is None, pairs if parts is None else parts[1]
     else:
         pairs, _ = validation_pairs(config, notify)
-    return [_held(pair, reader, config if cut else None) for pair in pairs]
+    return [_labeled_image(pair, reader, config if cut else None) for pair in pairs]
 
 
-def training_images(config: Config, reader: Reader, notify: Notify) -> list[Held]:
-    """Return the images that the network was trained on, without validation images.
+def training_images(config: Config, reader: Reader, notify: Notify) -> list[LabeledImage]:
+    """Return up to 20 images that the network was trained on, without validation images.
 
-    If a folder does not exist any more, return none, with a notice.
+    If a folder does not exist, return no images, with a notice.
+
+    Parameters
+    ----------
+    config, reader, notify
+        As for `validation_images`.
     """
     for key in _TRAIN:
         if not Path(str(config.dotted()[key])).exists():
-            notify(f"{key}: the folder does not exist any more; training images do not count")
+            notify(f"{key}: the folder does not exist; training images do not count")
             return []
     pairs, cut = find_pairs(config, "TRAIN", notify), None
     if config.DATA.VAL.FROM_TRAIN:
         parts = split_pairs(config, pairs)
         pairs, cut = (pairs, config) if parts is None else (parts[0], None)
-    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), _MAX_TRAINING)).astype(int))
-    return [_held(pairs[number], reader, cut, training=True) for number in chosen]
+    selected = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), _MAX_TRAINING)).astype(int))
+    return [_labeled_image(pairs[number], reader, cut, training=True) for number in selected]
 
 
 def training_weight(validation: int, training: int) -> float:
-    """Return the weight of the training images in the objective for thresholds.
+    """Return the weight of the training images in the objective of the search.
 
     Parameters
     ----------
@@ -184,9 +204,9 @@ def training_weight(validation: int, training: int) -> float:
 
     Notes
     -----
-    Both scores are weighted by the inverse of their expected squared error. For the validation
-    images it is their variance, which falls with the number of objects. Scores of training images
-    are also too high, by a bias that does not depend on the number of objects.
+    Both scores are weighted by the inverse of their expected squared error. The error of the
+    validation score is its variance, which decreases with the number of objects. The training score
+    also has a bias, which does not depend on the number of objects.
 
     Examples
     --------
@@ -200,41 +220,45 @@ def training_weight(validation: int, training: int) -> float:
     return of_training / (of_training + of_validation)
 
 
-def _count_objects(image: Held) -> int:
+def _count_objects(image: LabeledImage) -> int:
     labels = image.read()[1]
     return int(np.count_nonzero(np.unique(labels)))
 
 
 def _add_training(
-    config: Config, reader: Reader, held: Sequence[Held], notify: Notify
-) -> tuple[list[Held], float]:
+    config: Config, reader: Reader, images: Sequence[LabeledImage], notify: Notify
+) -> tuple[list[LabeledImage], float]:
     """Add training images if validation objects are few; return all images and the added weight."""
     validation = 0
-    for image in held:
+    for image in images:
         validation += _count_objects(image)
         if validation >= _ENOUGH_OBJECTS:
-            return list(held), 0.0
-    added: list[Held] = []
+            return list(images), 0.0
+    added: list[LabeledImage] = []
     objects = 0
     for image in training_images(config, reader, notify):
         if objects >= _ENOUGH_OBJECTS:
             break
         added.append(image)
         objects += _count_objects(image)
-    share = training_weight(validation, objects)
-    if added and share:
+    weight = training_weight(validation, objects)
+    if added and weight:
         notify(
             f"the validation images have only {counted(validation, 'object')}: "
             f"{counted(objects, 'object')} of {counted(len(added), 'training image')} count too, "
-            f"with {share:.0%} of the weight"
+            f"with {weight:.0%} of the weight"
         )
-        return [*held, *added], share
-    return list(held), 0.0
+        return [*images, *added], weight
+    return list(images), 0.0
 
 
-def _held(pair: Pair, reader: Reader, cut: Config | None, *, training: bool = False) -> Held:
+def _labeled_image(
+    pair: Pair, reader: Reader, cut: Config | None, *, training: bool = False
+) -> LabeledImage:
     if pair.label is None:
-        raise UserError(f"{pair.image}: has no label image")
+        raise UserError(
+            f"{pair.image}: has no label image", "add the label image", "tuning.label_missing"
+        )
     label = pair.label
 
     def read() -> tuple[Image, Array]:
@@ -246,101 +270,111 @@ def _held(pair: Pair, reader: Reader, cut: Config | None, *, training: bool = Fa
         data = cut.DATA
         reflect = data.REFLECT_TO_COMPLETE_SHAPE
         parts = hold_out([sample], data.VAL.SPLIT_TRAIN, cut.patch, None, reflect=reflect)
-        held = parts[0 if training else 1][0].opened()
-        array = np.ascontiguousarray(held.image)
-        return replace(image, array=array), np.ascontiguousarray(held.labels[..., 0])
+        part = parts[0 if training else 1][0].opened()
+        array = np.ascontiguousarray(part.image)
+        return replace(image, array=array), np.ascontiguousarray(part.labels[..., 0])
 
     name = f"{pair.name}_training" if training else pair.name
-    return Held(name, pair.image, read, training)
+    return LabeledImage(name, pair.image, read, training)
 
 
 def stored_examples(
     run: Run, device: torch.device, notify: Notify
 ) -> tuple[list[Example], PostSettings]:
-    """Return validation images with their maps: stored ones where they are current, else new.
+    """Return the validation images of a run with their maps, and predict missing or outdated maps.
 
-    If the validation images have fewer than 100 objects, training images are added, with the
-    weight that `training_weight` gives them together.
+    If the validation images have fewer than 100 objects, training images are added with the total
+    weight `training_weight`.
 
     Parameters
     ----------
     run : Run
+        Finished run.
     device : torch.device
-        Where to predict.
+        Device for prediction.
     notify : callable
+        Function that receives each notice.
 
     Returns
     -------
     examples : list of Example
+        Images with maps and ground truth.
     post : PostSettings
-        Steps besides decoding.
+        Steps other than decoding.
     """
     config = run.config
-    known = run.checkpoint.description.get("reference")
-    reader = reader_for(config, "TEST", Reference.from_dict(known) if known else None)
-    held, share = _add_training(config, reader, validation_images(config, reader, notify), notify)
+    stored = run.checkpoint.description.get("reference")
+    reader = reader_for(config, "TEST", Reference.from_dict(stored) if stored else None)
+    validation = validation_images(config, reader, notify)
+    images, added_weight = _add_training(config, reader, validation, notify)
     weights = {
-        training: part / max(1, sum(image.training is training for image in held))
-        for training, part in ((True, share), (False, 1 - share))
+        training: total / max(1, sum(image.training is training for image in images))
+        for training, total in ((True, added_weight), (False, 1 - added_weight))
     }
     maps = StoredMaps(
         config, run.tree, run.checkpoint.fingerprint, run.tree.tuning / "maps", notify
     )
-    # Masks belong to test images.
+    # The configured masks are masks of test images.
     post = replace(post_settings(config), masks=None, measure=False)
-    shapes = _predict_missing(run, held, maps, device, notify)
+    shapes = _predict_missing(run, images, maps, device, notify)
     sizes = from_config.spacing(config, "TEST")
 
-    def example(one: Held) -> Example:
-        image = shapes[one.name]
+    def example(labeled: LabeledImage) -> Example:
+        image = shapes[labeled.name]
 
         def read() -> tuple[Mapping[str, Array], Array]:
-            full, truth = one.read()
-            return filter_maps(maps.read(one.name, "per_image", full), post, None), truth
+            full, truth = labeled.read()
+            return filter_maps(maps.read(labeled.name, "per_image", full), post, None), truth
 
         return Example(
-            one.name,
+            labeled.name,
             image.spatial_shape,
             read,
             spacing=sizes,
             sizes=sizes or image.spacing,
-            weight=weights[one.training],
-            training=one.training,
+            weight=weights[labeled.training],
+            training=labeled.training,
         )
 
-    return [example(one) for one in held], post
+    return [example(labeled) for labeled in images], post
 
 
 def _predict_missing(
-    run: Run, held: Sequence[Held], maps: StoredMaps, device: torch.device, notify: Notify
+    run: Run,
+    images: Sequence[LabeledImage],
+    maps: StoredMaps,
+    device: torch.device,
+    notify: Notify,
 ) -> dict[str, Image]:
-    """See that every image has current maps; gives the geometry of each."""
+    """Predict missing or outdated maps, and return the images without pixels, by name."""
     network = None
-    found: dict[str, Image] = {}
+    empty: dict[str, Image] = {}
     predicted = 0
-    for one in held:
-        image, _ = one.read()
-        # A part of an image is known by its shape: it always lies at the end.
-        found[one.name] = replace(image, array=np.empty((*image.spatial_shape, 0), np.uint8))
-        if maps.state(one.name, "per_image", one.source) == "current" and _fits(maps, one, image):
+    for labeled in images:
+        image, _ = labeled.read()
+        # The shape identifies a part of an image, because the part is always at the end.
+        name = labeled.name
+        empty[name] = replace(image, array=np.empty((*image.spatial_shape, 0), np.uint8))
+        is_current = maps.state(name, "per_image", labeled.source) == "current"
+        if is_current and _matches(maps, name, image):
             continue
         if network is None:
             network = predictor_from(run.config, run.checkpoint, device, notify)
-            notify(f"predicting {counted(len(held), 'image')} with {run.checkpoint.path}")
+            notify(f"predicting {counted(len(images), 'image')} with {run.checkpoint.path}")
         predictor, normalizer = network
         settings = from_config.predict_settings(run.config, image.spatial_shape)
-        made = predictor.predict(image.array, normalizer.scaling(image.array), settings)
-        maps.write(one.name, "per_image", dict(made), image, one.source)
+        prediction = predictor.predict(image.array, normalizer.scaling(image.array), settings)
+        maps.write(name, "per_image", dict(prediction), image, labeled.source)
         predicted += 1
-        notify(f"[{len(found)}/{len(held)}] {one.name}")
-    if predicted < len(held):
-        notify(f"{len(held) - predicted} of {len(held)} predictions of before are used")
-    return found
+        notify(f"[{len(empty)}/{len(images)}] {name}")
+    if predicted < len(images):
+        notify(f"{len(images) - predicted} of {len(images)} stored predictions are used")
+    return empty
 
 
-def _fits(maps: StoredMaps, one: Held, image: Image) -> bool:
+def _matches(maps: StoredMaps, name: str, image: Image) -> bool:
     try:
-        maps.read(one.name, "per_image", image)
+        maps.read(name, "per_image", image)
     except UserError:
         return False
     return True
