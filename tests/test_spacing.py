@@ -42,7 +42,7 @@ def test_one_number_is_that_of_every_axis(function) -> None:
 @pytest.mark.parametrize("function", [encoded, decoded, measured])
 @pytest.mark.parametrize("wrong", [0, -1.0, float("nan"), (1, 1), ((1, 1, 1),), (1, 1, 0)])
 def test_what_is_no_size_is_refused(function, wrong) -> None:
-    with pytest.raises(UserError, match=r"spacing is .*allowed 3 positive numbers") as error:
+    with pytest.raises(UserError, match=r"spacing: got .*expected 3 positive numbers") as error:
         function(wrong)
     assert "pixels" in str(error.value.hint)
     assert error.value.code == "arguments.spacing"

@@ -20,7 +20,7 @@ from singula.data.samples import Sample, SampleCache, memory_of
 from singula.io import lazy_array
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image, open_labels
-from singula.io.lazy_array import LazyArray, pieces
+from singula.io.lazy_array import LazyArray, iter_blocks
 
 RNG = np.random.default_rng(0)
 SHAPES = {2: (70, 83), 3: (18, 50, 61)}
@@ -54,7 +54,7 @@ def made(folder: Path, ndim: int, dtype: str = "uint16") -> tuple[Sample, Sample
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lazy_array, "_PIECE", 5000)
+    monkeypatch.setattr(lazy_array, "_BLOCK_SIZE", 5000)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -96,7 +96,7 @@ def test_pieces_make_up_the_whole(tmp_path: Path, ndim: int) -> None:
     found = np.zeros_like(held.image)
     count = np.zeros(held.shape, int)
     largest = 0
-    for box, part in pieces(lazy.image):
+    for box, part in iter_blocks(lazy.image):
         found[box] = part
         count[box] += 1
         largest = max(largest, part.size)

@@ -16,7 +16,7 @@ from singula.data.preprocess import PreprocessSettings, Reference, preprocess
 from singula.gui.pictures import Scene
 from singula.inspection.images import _most_telling
 from singula.io.lazy import LazyImage, open_image
-from singula.io.lazy_array import LazyArray, is_constant, notice_constant
+from singula.io.lazy_array import LazyArray, constant_image_notices, is_constant
 from singula.report.overlay import reduced, to_grey
 from singula.report.pictures import _shrunk
 
@@ -104,7 +104,7 @@ def test_a_constant_image_becomes_zero_and_is_named(value: float, kind: str) -> 
         image = np.full((20, 30, 1), value, dtype)
         assert not normalized(Normalizer(kind), image).any()
         assert is_constant(image)
-        (line,) = notice_constant(Path("folder/flat.tif"), image)
+        (line,) = constant_image_notices(Path("folder/flat.tif"), image)
         assert "folder/flat.tif" in line
 
 
@@ -115,7 +115,7 @@ def test_one_other_pixel_is_contrast() -> None:
     assert is_constant(image)
     image[299, 399, 1] = 8
     assert not is_constant(image)
-    assert notice_constant("a", image) == []
+    assert constant_image_notices("a", image) == []
 
 
 def test_a_large_image_with_an_empty_margin_is_not_read_through(tmp_path: Path) -> None:

@@ -700,7 +700,7 @@ def image_arguments(folder: Path) -> Arguments:
         "path": Argument(image_file(folder), PATH),
         "ndim": Argument(2, NDIM),
         "channels": Argument(None, INTEGER.or_none().with_values(zero=0)),
-        "grey": Argument(False, FLAG),
+        "allow_gray": Argument(False, FLAG),
         "arrays": Argument(None, OBJECT.or_none()),
     }
 
@@ -830,7 +830,7 @@ TABLE |= {
         "header": Argument(HEADER, OBJECT),
         "ndim": Argument(2, NDIM),
         "channels": Argument(None, INTEGER.or_none().with_values(zero=0)),
-        "grey": Argument(False, FLAG),
+        "allow_gray": Argument(False, FLAG),
     },
     "singula.io.read.label_layout": lambda folder: {
         "path": Argument(Path("a.tif"), PATH),

@@ -99,7 +99,7 @@ def test_axes_of_size_one_are_dropped(tmp_path: Path, shape: tuple[int, ...]) ->
 def test_plain_pages_are_slices_in_3d(tmp_path: Path) -> None:
     path = save_tiff(tmp_path / "a.tif", VOLUME, metadata=None)
     np.testing.assert_array_equal(read_image(path, 3, 1).array[..., 0], VOLUME)
-    with pytest.raises(UserError, match=r"\(5, 12, 17\) is neither \(y, x\)"):
+    with pytest.raises(UserError, match=r"got shape \(5, 12, 17\), expected \(y, x\)"):
         read_image(path, 2, 1)
 
 
@@ -141,27 +141,28 @@ def test_any_declared_order(tmp_path: Path, order: list[str], ndim: int, channel
 
 
 @pytest.mark.parametrize(
-    ("axes", "shape", "ndim", "message"),
+    ("axes", "shape", "ndim", "message", "code"),
     [
-        ("TYX", (5, 12, 17), 3, "5 time points"),
-        ("TYX", (5, 12, 17), 2, "5 time points"),
-        ("TZYX", (2, 5, 12, 17), 3, "2 time points"),
-        ("ZYX", (5, 12, 17), 2, "5 z slices"),
-        ("YX", (12, 17), 3, "no z axis"),
-        ("CYX", (2, 12, 17), 3, "no z axis"),
-        ("RYX", (2, 12, 17), 2, "2 entries along the axis R"),
-        ("CYXS", (2, 12, 17, 3), 2, "both channels"),
-        ("CX", (12, 17), 2, "no y axis"),
+        ("TYX", (5, 12, 17), 3, "5 time points", "io.time_points"),
+        ("TYX", (5, 12, 17), 2, "5 time points", "io.time_points"),
+        ("TZYX", (2, 5, 12, 17), 3, "2 time points", "io.time_points"),
+        ("ZYX", (5, 12, 17), 2, "5 z slices", "io.z_slices"),
+        ("YX", (12, 17), 3, "no z axis", "io.no_z_axis"),
+        ("CYX", (2, 12, 17), 3, "no z axis", "io.no_z_axis"),
+        ("RYX", (2, 12, 17), 2, "2 entries along the axis R", "io.surplus_axis"),
+        ("CYXS", (2, 12, 17, 3), 2, "both channels", "io.channel_axes"),
+        ("CX", (12, 17), 2, "no y axis", "io.missing_axis"),
     ],
 )
 def test_axes_that_do_not_fit(
-    tmp_path: Path, axes: str, shape: tuple[int, ...], ndim: int, message: str
+    tmp_path: Path, axes: str, shape: tuple[int, ...], ndim: int, message: str, code: str
 ) -> None:
     array = np.zeros(shape, np.uint8)
     photometric = "rgb" if "S" in axes else "minisblack"
     path = save_tiff(tmp_path / "bad.tif", array, photometric=photometric, metadata={"axes": axes})
     with pytest.raises(UserError, match=message) as caught:
         read_image(path, ndim)
+    assert caught.value.code == code
     assert "bad.tif" in caught.value.message
     assert str(shape) in caught.value.message
     assert caught.value.hint
@@ -173,8 +174,8 @@ def test_shapes_that_do_not_fit(tmp_path: Path) -> None:
         ((12, 17), 3, "no z axis"),
         ((2, 5, 12, 17), 2, "4 axes"),
         ((2, 2, 5, 12, 17), 3, "5 axes"),
-        ((5, 12, 17), 2, "neither"),
-        ((5, 4, 12, 17), 3, "neither"),
+        ((5, 12, 17), 2, r"expected \(y, x\), or .* 1 channel"),
+        ((5, 4, 12, 17), 3, r"expected \(z, y, x\), or .* 1 channel"),
     ):
         np.save(tmp_path / "bad.npy", np.zeros(shape, np.uint8))
         with pytest.raises(UserError, match=message) as caught:
@@ -198,7 +199,8 @@ def test_grey_saved_as_colour_is_not_converted(tmp_path: Path) -> None:
     PIL.Image.fromarray(np.stack([GREY] * 3, -1)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="3 channel") as caught:
         read_image(tmp_path / "a.png", 2, 1)
-    assert "grey picture that was saved as colour" in (caught.value.hint or "")
+    assert caught.value.code == "io.channel_count"
+    assert "gray image that was saved in color" in (caught.value.hint or "")
 
 
 def test_several_images_in_one_file_are_told(tmp_path: Path) -> None:

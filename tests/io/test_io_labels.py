@@ -131,8 +131,9 @@ def test_class_channel_missing_or_not_wanted(tmp_path: Path) -> None:
 
 def test_more_channels_than_labels_have(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((30, 10, 13), np.uint16))
-    with pytest.raises(UserError, match="neither") as caught:
+    with pytest.raises(UserError, match="first or last axis") as caught:
         read_labels(tmp_path / "a.npy", 2)
+    assert caught.value.code == "io.no_channel_axis"
     assert "PROBLEM.NDIM to '3D'" in (caught.value.hint or "")
     tifffile.imwrite(
         tmp_path / "a.tif", np.zeros((5, 10, 13), np.uint16), imagej=True, metadata={"axes": "CYX"}

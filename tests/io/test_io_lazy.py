@@ -242,7 +242,7 @@ def test_other_files_are_read_in_boxes_too(tmp_path: Path) -> None:
         whole = read_image(tmp_path / name, 2).array
         agree(open_image(tmp_path / name, 2), whole, box)
     assert open_image(tmp_path / "b.png", 2).shape == (50, 70, 3)
-    repeated = open_image(tmp_path / "a.png", 2, 3, grey=True)
+    repeated = open_image(tmp_path / "a.png", 2, 3, allow_gray=True)
     np.testing.assert_array_equal(repeated.read(box), np.repeat(grey[box][..., None], 3, -1))
 
 

@@ -69,8 +69,8 @@ def test_grey_images_become_colours_where_that_is_allowed(tmp_path: Path) -> Non
     one = write_tiff(tmp_path / "g.tif", grey.astype(np.uint8), "YX", compress=False)
     three = write_tiff(tmp_path / "c.tif", colour.astype(np.uint8), "YXS", compress=False)
     for path, expected in ((one, np.stack([grey] * 3, axis=-1)), (three, colour)):
-        np.testing.assert_array_equal(read_image(path, 2, 3, grey=True).array, expected)
-        np.testing.assert_array_equal(map_image(path, 2, 3, grey=True), expected)
+        np.testing.assert_array_equal(read_image(path, 2, 3, allow_gray=True).array, expected)
+        np.testing.assert_array_equal(map_image(path, 2, 3, allow_gray=True), expected)
     with pytest.raises(UserError, match="1 channel"):
         read_image(one, 2, 3)
 

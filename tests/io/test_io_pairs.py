@@ -300,7 +300,7 @@ def test_check_lists_every_problem(tmp_path: Path) -> None:
         lines,
         [
             ("shape.tif", "(8, 9)", "shape_gt.tif", "(9, 8)"),
-            ("channels.tif", "neither"),
+            ("channels.tif", "first or last axis"),
             ("broken.tif", "cannot be read"),
             ("float_gt.tif", "with a fraction", "float.tif"),
             ("stack_gt.tif", "stack.tif"),

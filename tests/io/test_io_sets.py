@@ -35,7 +35,7 @@ from singula.errors import UserError
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
 from singula.io.read import list_series, map_image, read_header, read_image
-from singula.io.selection import time_points
+from singula.io.selection import count_time_points
 
 _SPEC = importlib.util.spec_from_file_location(
     "containers", Path(__file__).with_name("containers.py")
@@ -382,7 +382,7 @@ def test_a_time_axis_of_ome_zarr_is_never_another(
 
 def assert_refuses_time(path: Path, count: int) -> None:
     """Check that a time-lapse is neither channels nor slices, with both kinds of hints."""
-    assert time_points(read_header(path)) == count
+    assert count_time_points(read_header(path)) == count
     for ndim in (2, 3):
         for channels in (None, 1, count):
             for command, word in (("run", "one file per time point"), ("predict", "--frames all")):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from singula.io.read import read_image, read_labels
-from singula.io.units import agreeing_unit, replaced_size
+from singula.io.units import infer_unit, replaced_size
 from singula.io.write import write_tiff
 from singula.loaded import files as loaded_files
 from singula.measure import measure
@@ -102,7 +102,7 @@ def test_of_a_run_and_of_a_prediction(run, sized, command, tmp_path, monkeypatch
 )
 def test_when_a_size_is_that_of_the_file(given, spacing, unit, agrees, replaced) -> None:
     """Sizes are compared as lengths, so that a unit is neither lost nor invented."""
-    assert agreeing_unit(given, spacing, unit) == agrees
+    assert infer_unit(given, spacing, unit) == agrees
     assert (replaced_size("KEY", given, spacing, unit) is not None) == replaced
 
 

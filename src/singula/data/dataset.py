@@ -36,7 +36,7 @@ from singula.data.places import (
 )
 from singula.data.samples import AnySample, Maps, Sample
 from singula.data.window import Sides, margin_of, sides_of, window_in_image
-from singula.io.lazy_array import notice_constant
+from singula.io.lazy_array import constant_image_notices
 
 __all__ = ["EpochSampler", "PatchDataset", "PatchSettings", "Sample"]
 
@@ -157,7 +157,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             else:
                 self.scalings.append(normalizer.scaling(sample.opened().image))
             image, scale = sample.opened().image, self.scalings[-1].scale
-            self.notices += notice_constant(sample.name, image)
+            self.notices += constant_image_notices(sample.name, image)
             if normalizer.kind == "div" and image.dtype.kind == "f":
                 bounds += [value / float(scale[0]) for value in extremes(image)]
             if patches.weights is not None:

@@ -20,7 +20,7 @@ from singula.arguments import as_array, choice, flag, instance, items, number
 from singula.boxes import Box
 from singula.data.scaling import DoubleArray, Scaling
 from singula.errors import UserError
-from singula.io.lazy_array import LazyArray, Pixels, pieces
+from singula.io.lazy_array import LazyArray, Pixels, iter_blocks
 from singula.words import counted
 
 __all__ = ["Normalizer", "Scaling", "Statistics"]
@@ -248,7 +248,7 @@ def _largest(image: Pixels) -> float:
 
 def extremes(image: Pixels) -> tuple[float, float]:
     """Return the smallest and the largest value."""
-    found = [(float(part.min()), float(part.max())) for _, part in pieces(image) if part.size]
+    found = [(float(part.min()), float(part.max())) for _, part in iter_blocks(image) if part.size]
     lows, highs = zip(*found or [(0.0, 0.0)], strict=True)
     return min(lows), max(highs)
 
@@ -273,7 +273,7 @@ class Statistics:
     def add(self, image: Pixels) -> None:
         """Count one image (…, channels); a lazy one piece by piece."""
         shape = image.shape[:-1]
-        for box, part in pieces(image):
+        for box, part in iter_blocks(image):
             self.add_part(part, [b.start for b in box[: len(shape)]], shape)
 
     def add_part(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.data.patches import read_patch
-from singula.io.lazy_array import Pixels, pieces
+from singula.io.lazy_array import Pixels, iter_blocks
 
 Array = npt.NDArray[Any]
 Start = tuple[int, ...]
@@ -32,7 +32,7 @@ def foreground_rows(labels: Pixels) -> npt.NDArray[np.int64]:
     pixel can be found by its number.
     """
     rows = np.zeros(labels.shape[:-1], np.int64)
-    for box, part in pieces(labels):
+    for box, part in iter_blocks(labels):
         rows[box[:-1]] += np.count_nonzero(part > 0, axis=-1)
     return np.cumsum(rows.ravel(), dtype=np.int64)
 

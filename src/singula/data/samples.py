@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.io.lazy_array import LazyArray, Pixels, cropped
+from singula.io.lazy_array import LazyArray, Pixels, crop_array
 
 Maps = Mapping[str, Pixels]
 CACHE_BYTES = 256 * 2**20
@@ -59,9 +59,9 @@ class Sample:
         targets = self.targets
         return replace(
             self,
-            image=cropped(self.image, index),
-            labels=cropped(self.labels, index),
-            targets={n: cropped(m, index) for n, m in targets.items()}
+            image=crop_array(self.image, index),
+            labels=crop_array(self.labels, index),
+            targets={n: crop_array(m, index) for n, m in targets.items()}
             if targets is not None
             else None,
         )

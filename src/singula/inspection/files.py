@@ -18,20 +18,20 @@ from singula.inspection.images import fingerprint, notice_saturation
 from singula.inspection.labels import Noticed
 from singula.io.axes import Layout
 from singula.io.formats import format_of
+from singula.io.geometry import geometry
 from singula.io.image import ArrayPlace, Header, Image
 from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.lazy_array import is_constant
 from singula.io.pairs import Pair
 from singula.io.read import (
     file_notes,
-    geometry,
     image_layout,
     label_layout,
     left_out_note,
     read_header,
     read_image,
 )
-from singula.io.units import describe, in_microns
+from singula.io.units import format_spacing, in_microns
 from singula.words import counted
 
 Array = npt.NDArray[Any]
@@ -107,7 +107,7 @@ def check_image(
     facts.notes = header.notes
     noticed += _left_out(header)
     try:
-        layout = image_layout(path, header, ndim, channels, grey=grey)
+        layout = image_layout(path, header, ndim, channels, allow_gray=grey)
     except UserError as error:
         kind = "axes" if channels is None else "channels"
         noticed.append(_refused(kind, path, error))
@@ -135,7 +135,7 @@ def check_image(
     facts.notes = tuple(file_notes(replace(header, left_out=()), layout, sized=sized))
     facts.dtype = str(array.dtype)
     sizes, unit = in_microns(image.spacing, image.unit)
-    facts.spacing = "" if sizes is None else describe(sizes, unit)
+    facts.spacing = "" if sizes is None else format_spacing(sizes, unit)
     if is_constant(array):
         value = array[(0,) * ndim].tolist()
         found = f"every pixel {'looked at ' if facts.sampled else ''}is "

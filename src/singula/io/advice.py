@@ -11,30 +11,30 @@ _SECTIONS = "DATA.TRAIN, DATA.VAL or TEST.BY_CHUNKS of a configuration"
 
 @dataclass(frozen=True)
 class Advice:
-    """Remedies that one command offers for choosing what is read from a file.
+    """Remedies of one command for files that it cannot read without a choice of the user.
 
     Parameters
     ----------
     array : str
-        Choose one of several arrays of a container.
+        Remedy for several arrays in a container.
     missing_array : str
-        Correct the name of an array.
+        Remedy for an array that does not exist.
     axes : str
-        Set the axes of an array in a container.
+        Remedy for missing or wrong axes of an array in a container.
     axes_source : str
         Key or option that overrides the axes in the file.
     axes_count : str
-        Correct axes of the wrong number.
+        Remedy for more or fewer axes than the array has.
     voxel_size : str
-        Set a voxel size that the file lacks.
+        Remedy for a missing voxel size.
     series : str
-        Choose one of several images of a file.
+        Remedy for several images in a file.
     frames : str
-        Read a file of several time points.
+        Remedy for several time points in a file.
     frame : str
-        Correct the number of a time point.
+        Remedy for a time point that does not exist.
     external_files : str
-        Read a file that refers to other files.
+        Remedy for a file that refers to other files.
     """
 
     array: str
@@ -66,13 +66,13 @@ _ADVICE = {
     "predict": Advice(
         array="choose one with --array PATH",
         missing_array="give the path of an array with --array PATH",
-        axes="write the names of the axes into the file: as dimension labels in HDF5, as axes in "
-        "Zarr and N5",
+        axes="write the names of the axes into the file: as dimension labels in HDF5, or as axes "
+        "in Zarr and N5",
         axes_source="the configuration of the model",
         axes_count="choose an array of that many axes with --array PATH",
         voxel_size="give it with --spacing",
-        series="choose one with --series N, where 0 is the first; without it, all are predicted",
-        frames="give --frames all for one result per time point, or --frames N for a single one, "
+        series="choose one with --series N, where 0 is the first; or omit it to predict all",
+        frames="give --frames all for one result per time point, or --frames N for one of them, "
         "where 0 is the first",
         frame="give --frames N with a smaller N, where 0 is the first; or --frames all",
         external_files="copy the data into the file; or, if you trust its author, give "

@@ -1,4 +1,4 @@
-"""Which axis of a stored array is z, y, x and channel: metadata first, else shape."""
+"""Assign z, y, x and channel to the axes of a stored array, by metadata or by shape."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _SET_AXES = (
 )
 TIME_POINTS = "io.time_points"
 """Code of the error for an image of several time points."""
-# Where the channels may be when the file does not say, most usual first.
-_CHANNEL_PLACES = {2: (2, 0), 3: (3, 1, 0)}
+# Possible channel axes of an array without metadata, by number of spatial axes; most usual first.
+_CHANNEL_AXES = {2: (2, 0), 3: (3, 1, 0)}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a stored array becomes a channel-last image.
+    """Conversion of a stored array to a channel-last image.
 
     Parameters
     ----------
     order : tuple of int
-        The stored axes as spatial axes, channel axes, then axes of size 1.
+        Stored axes, reordered: spatial axes, channel axes, then axes of size 1.
     spatial_shape : tuple of int
-        (y, x) or (z, y, x).
+        Size along (y, x) or (z, y, x).
     stored_channels : int
-        Channels in the file.
+        Number of channels in the file.
     channels : int
-        Channels without transparency.
+        Number of channels without transparency.
     note : str
-        How the axes were decided.
+        Axes and their origin (metadata or shape), for the log.
     """
 
     order: tuple[int, ...]
@@ -48,12 +48,23 @@ class Layout:
     note: str
 
     def apply(self, array: AnyArray) -> AnyArray:
-        """Return `array` channel-last and contiguous, without transparency."""
+        """Return the image in a stored array.
+
+        Parameters
+        ----------
+        array : ndarray
+            Stored array.
+
+        Returns
+        -------
+        ndarray, shape (y, x, c) or (z, y, x, c)
+            Contiguous copy (or the array itself), without transparency.
+        """
         moved = array.transpose(self.order).reshape(*self.spatial_shape, self.stored_channels)
         return np.ascontiguousarray(moved[..., : self.channels])
 
     def view(self, array: AnyArray) -> AnyArray | None:
-        """Return the same without copying, in whatever order it is stored; None if it cannot be."""
+        """Return the image as a view of `array`; None if it needs a copy."""
         moved = array.transpose(self.order).reshape(*self.spatial_shape, self.stored_channels)
         return moved[..., : self.channels] if np.may_share_memory(moved, array) else None
 
@@ -61,28 +72,34 @@ class Layout:
 def decide_layout(
     path: Path, header: Header, ndim: int, channels: Collection[int] | None = None
 ) -> Layout:
-    """Decide what each stored axis is.
+    """Find the spatial axes and the channel axis of a stored array.
 
     Parameters
     ----------
     path : Path
-        Named in errors.
+        Image file, for messages.
     header : Header
-        Shape and, where the file says so, axes.
-    ndim : int
-        2 or 3 spatial axes.
+        Shape of the array, and its axes if the metadata give them.
+    ndim : {2, 3}
+        Number of spatial axes.
     channels : collection of int, optional
-        Numbers of channels to look for when only the shape can tell: the configured one of an
-        image, or those of labels; what metadata say is not checked against them.
+        Expected numbers of channels: the configured number for an image, 1 to 3 for labels. They
+        identify the channel axis of an array without metadata. Axes of the metadata are not
+        compared with them.
 
     Returns
     -------
     Layout
+        Order of the axes and number of channels.
 
     Raises
     ------
     UserError
-        More or fewer axes than the problem has: time points, slices in 2D, no slices in 3D.
+        ``io.no_z_axis``: a plane in a 3D problem; ``io.z_slices``: a stack in a 2D problem;
+        ``io.time_points``: several time points; ``io.missing_axis``: no y or x axis;
+        ``io.surplus_axis``: another axis longer than 1; ``io.too_many_axes``: more axes than a
+        problem of this dimension has; ``io.channel_axes``: channels and color samples;
+        ``io.no_channel_axis``: no axis has an expected number of channels.
     """
     if header.axes is None:
         return _from_shape(path, header, ndim, channels)
@@ -93,73 +110,77 @@ def _from_axes(path: Path, header: Header, ndim: int, channels: Collection[int] 
     axes = header.axes or ""
     if ndim == 3 and "Z" not in axes and axes.count("Q") == 1:
         axes = axes.replace("Q", "Z")
-    wanted = "ZYX"[-ndim:]
-    places = {name: place for place, name in enumerate(axes)}
+    expected = "ZYX"[-ndim:]
+    positions = {name: position for position, name in enumerate(axes)}
     # Time first: its message helps most if other axes are unknown, too.
     for name, size in sorted(zip(axes, header.shape, strict=True), key=lambda axis: axis[0] != "T"):
-        if name not in wanted and name not in "CS" and size > 1:
+        if name not in expected and name not in "CS" and size > 1:
             raise _surplus_axis(path, header, ndim, name, size)
-    missing = [name for name in wanted if name not in places]
+    missing = [name for name in expected if name not in positions]
     if missing:
         raise _no_axis(path, header, missing[0])
-    spatial = [places[name] for name in wanted]
-    channel = [places[name] for name in "CS" if name in places]
-    if sum(header.shape[place] > 1 for place in channel) > 1:
+    spatial = [positions[name] for name in expected]
+    channel = [positions[name] for name in "CS" if name in positions]
+    if sum(header.shape[axis] > 1 for axis in channel) > 1:
         raise UserError(
-            f"{path}: has both channels (C) and colours (S) ({header})",
-            "split the colours into channels: in Fiji, Image > Color > Make Composite, then save",
+            f"{path}: got both channels (C) and color samples (S) ({header}), expected one of them",
+            "split the colors into channels: in Fiji, Image > Color > Make Composite, then save",
+            "io.channel_axes",
         )
     return _layout(header, spatial, channel, channels, f"axes {axes} from {header.source}")
 
 
 def _from_shape(path: Path, header: Header, ndim: int, channels: Collection[int] | None) -> Layout:
     shape = header.shape
-    kept = list(range(len(shape)))
-    while len(kept) > ndim + 1 and any(shape[place] == 1 for place in kept):
-        kept.remove(next(place for place in kept if shape[place] == 1))
-    if len(kept) < ndim:
+    axes = list(range(len(shape)))
+    while len(axes) > ndim + 1 and any(shape[axis] == 1 for axis in axes):
+        axes.remove(next(axis for axis in axes if shape[axis] == 1))
+    if len(axes) < ndim:
         raise _no_axis(path, header, "ZYX"[-ndim:][0])
-    if len(kept) > ndim + 1:
+    if len(axes) > ndim + 1:
         raise UserError(
-            f"{path}: has {len(kept)} axes ({header}), but a {ndim}D image has {ndim}, and one "
-            "more for channels",
+            f"{path}: got {len(axes)} axes ({header}), expected {ndim} for a {ndim}D image, and "
+            "one more for channels",
             f"set PROBLEM.NDIM to '3D', or split the file; {_wrong_axes(header)}",
+            "io.too_many_axes",
         )
-    names = dict.fromkeys(kept, "")
+    names = dict.fromkeys(axes, "")
     channel = []
-    if len(kept) > ndim:
-        place = _channel_place(path, header, ndim, kept, channels)
-        names[place] = "c"
-        channel = [place]
-    spatial = [place for place in kept if place not in channel]
+    if len(axes) > ndim:
+        channel_axis = _find_channel_axis(path, header, ndim, axes, channels)
+        names[channel_axis] = "c"
+        channel = [channel_axis]
+    spatial = [axis for axis in axes if axis not in channel]
     names |= dict(zip(spatial, "zyx"[-ndim:], strict=True))
-    told = "shape"
+    source = "shape"
     if channels and len(channels) == 1:
-        told += f" and the configured number of channels, {next(iter(channels))}"
+        source += f" and the configured number of channels, {next(iter(channels))}"
     return _layout(
-        header, spatial, channel, channels, f"axes ({', '.join(names.values())}) from {told}"
+        header, spatial, channel, channels, f"axes ({', '.join(names.values())}) from {source}"
     )
 
 
-def _channel_place(
-    path: Path, header: Header, ndim: int, kept: list[int], channels: Collection[int] | None
+def _find_channel_axis(
+    path: Path, header: Header, ndim: int, axes: list[int], channels: Collection[int] | None
 ) -> int:
-    """Find the axis with the channels: of an expected size, else the smallest usual one."""
-    usual = [kept[place] for place in _CHANNEL_PLACES[ndim]]
+    """Return the channel axis: the first one of an expected size, else the smallest usual one."""
+    candidates = [axes[position] for position in _CHANNEL_AXES[ndim]]
     if channels is None:
-        return min(usual, key=lambda place: header.shape[place])
-    for place in usual:
-        if header.shape[place] in channels:
-            return place
+        return min(candidates, key=lambda axis: header.shape[axis])
+    for axis in candidates:
+        if header.shape[axis] in channels:
+            return axis
     plain = "(y, x)" if ndim == 2 else "(z, y, x)"
-    fits = "1 channel (ids) or 2 (ids, class)"
-    hint = f"labels have {fits}"
+    expected = "1 channel (ids) or 2 (ids, class)"
+    hint = f"give labels with {expected}"
     if len(channels) == 1:
-        fits = counted(next(iter(channels)), "channel")
+        expected = counted(next(iter(channels)), "channel")
         hint = "set the last entry of DATA.PATCH_SIZE to the number of channels"
     raise UserError(
-        f"{path}: {header} is neither {plain} nor {plain} with {fits}, first or last",
+        f"{path}: got {header}, expected {plain}, or {plain} with {expected} as the first or last "
+        "axis",
         f"{hint}; if one axis holds slices, set PROBLEM.NDIM to '3D'; {_wrong_axes(header)}",
+        "io.no_channel_axis",
     )
 
 
@@ -170,16 +191,17 @@ def _layout(
     channels: Collection[int] | None,
     note: str,
 ) -> Layout:
-    rest = [place for place in range(len(header.shape)) if place not in spatial + channel]
+    singletons = [axis for axis in range(len(header.shape)) if axis not in spatial + channel]
     stored = 1
-    for place in channel:
-        stored *= header.shape[place]
-    wanted_whole = channels is not None and stored in channels and stored - 1 not in channels
+    for axis in channel:
+        stored *= header.shape[axis]
+    # An alpha channel is kept if only then the number of channels is an expected one.
+    keep_alpha = channels is not None and stored in channels and stored - 1 not in channels
     return Layout(
-        order=(*spatial, *channel, *rest),
-        spatial_shape=tuple(header.shape[place] for place in spatial),
+        order=(*spatial, *channel, *singletons),
+        spatial_shape=tuple(header.shape[axis] for axis in spatial),
         stored_channels=stored,
-        channels=stored - 1 if header.alpha and not wanted_whole else stored,
+        channels=stored - 1 if header.alpha and not keep_alpha else stored,
         note=note,
     )
 
@@ -190,8 +212,11 @@ def _no_axis(path: Path, header: Header, name: str) -> UserError:
             f"{path}: has no z axis ({header}), but PROBLEM.NDIM is '3D'",
             "set PROBLEM.NDIM to '2D', or give one stack per file; if it is a stack, "
             f"{_set_axes(header)}",
+            "io.no_z_axis",
         )
-    return UserError(f"{path}: has no {name.lower()} axis ({header})", _set_axes(header))
+    return UserError(
+        f"{path}: has no {name.lower()} axis ({header})", _set_axes(header), "io.missing_axis"
+    )
 
 
 def _surplus_axis(path: Path, header: Header, ndim: int, name: str, size: int) -> UserError:
@@ -200,6 +225,7 @@ def _surplus_axis(path: Path, header: Header, ndim: int, name: str, size: int) -
             f"{path}: has {size} z slices ({header}), but PROBLEM.NDIM is '2D'",
             "set PROBLEM.NDIM to '3D', or give one image per slice; "
             f"if they are channels, {_set_axes(header)}",
+            "io.z_slices",
         )
     if name == "T":
         return UserError(
@@ -208,19 +234,21 @@ def _surplus_axis(path: Path, header: Header, ndim: int, name: str, size: int) -
             f"{_set_axes(header)}",
             TIME_POINTS,
         )
-    what = "pages of unknown meaning" if name == "Q" else f"entries along the axis {name}"
+    entries = "pages of unknown meaning" if name == "Q" else f"entries along the axis {name}"
     return UserError(
-        f"{path}: has {size} {what} ({header}) in a {ndim}D problem", _set_axes(header)
+        f"{path}: has {size} {entries} ({header}) in a {ndim}D problem",
+        _set_axes(header),
+        "io.surplus_axis",
     )
 
 
 def _set_axes(header: Header) -> str:
-    """How a user sets the axes right."""
+    """Return the remedy for missing or wrong axes."""
     return header.remedy or _SET_AXES
 
 
 def _wrong_axes(header: Header) -> str:
-    """The same, for a file of any format."""
+    """Return the remedy for wrong axes, for a file of any format."""
     if header.remedy:
         return f"if its axes are wrong, {header.remedy}"
     return f"if the file is a TIFF and its axes are wrong, {_SET_AXES}"

@@ -12,9 +12,9 @@ from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.entries import check_openable, reader_path
 from singula.io.formats import IMAGE_SUFFIXES, Format, format_of
-from singula.io.image import AnyArray, ArrayPlace, Header, Series, Stored
+from singula.io.image import AnyArray, ArrayPlace, Header, Series, StoredArray
 from singula.io.orientation import Turn, turn_of_tag, turn_to_image
-from singula.io.selection import choose_series, frame_header, frame_of, select_frame
+from singula.io.selection import choose_series, frame_header, select_frame, select_frame_in_memory
 from singula.io.sizes import check_size
 
 _Result = TypeVar("_Result")
@@ -108,7 +108,7 @@ def read_pixels(
             check_header(path, stored.header)
             return stored.read((slice(None),) * len(stored.header.shape)), stored.header
         array, header = kind.pixels(path, place)
-        return frame_of(path, array, header, place)
+        return select_frame_in_memory(path, array, header, place)
 
     array, header = guarded(path, read)
     check_header(path, header)
@@ -136,21 +136,23 @@ def read_mapped(path: Path, arrays: ArrayPlace | None = None) -> tuple[AnyArray,
         header = frame_header(path, header, place)
         check_header(path, header)
         return None
-    mapped, header = frame_of(path, mapped, header, place)
+    mapped, header = select_frame_in_memory(path, mapped, header, place)
     check_header(path, header)
     if turn_of_tag(header) is not None:
         return None
     return mapped, header
 
 
-def open_stored(path: Path, arrays: ArrayPlace | None = None, *, labels: bool = False) -> Stored:
+def open_stored(
+    path: Path, arrays: ArrayPlace | None = None, *, labels: bool = False
+) -> StoredArray:
     """Open a file to read parts of it; see `read_header`.
 
     Formats that are compressed as a whole (PNG, JPEG) are read at the first part, and held.
     """
     place = arrays or ArrayPlace()
 
-    def read(kind: Format) -> Stored:
+    def read(kind: Format) -> StoredArray:
         if kind.open is not None:
             return select_frame(path, kind.open(path, place, labels), place)
         header = kind.header(path, place)
@@ -161,7 +163,7 @@ def open_stored(path: Path, arrays: ArrayPlace | None = None, *, labels: bool = 
                 held.append(kind.pixels(path, place)[0])
             return held[0][box]
 
-        return select_frame(path, Stored(header, header.shape, part), place)
+        return select_frame(path, StoredArray(header, header.shape, part), place)
 
     stored = guarded(path, read)
     check_header(path, stored.header)

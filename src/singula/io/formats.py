@@ -11,7 +11,7 @@ import numpy as np
 
 from singula.boxes import Box
 from singula.io.hdf5_file import open_hdf5
-from singula.io.image import AnyArray, ArrayPlace, Header, Series, Stored
+from singula.io.image import AnyArray, ArrayPlace, Header, Series, StoredArray
 from singula.io.n5_file import open_n5
 from singula.io.names import composed
 from singula.io.nifti import nifti_header, nifti_pixels
@@ -60,7 +60,7 @@ class Format:
     pixels: Callable[[Path, ArrayPlace], tuple[AnyArray, Header]]
     lossy: bool = False
     mapped: Callable[[Path, ArrayPlace], AnyArray | None] = lambda path, place: None
-    open: Callable[[Path, ArrayPlace, bool], Stored] | None = None
+    open: Callable[[Path, ArrayPlace, bool], StoredArray] | None = None
     container: bool = False
     folder: bool = False
     series: Callable[[Path, ArrayPlace], list[Series]] = single_series
@@ -75,7 +75,7 @@ def _single(
     *,
     lossy: bool = False,
     affine: bool = False,
-    open_it: Callable[[Path, ArrayPlace, bool], Stored] | None = None,
+    open_it: Callable[[Path, ArrayPlace, bool], StoredArray] | None = None,
 ) -> Format:
     """Return a format whose files hold one image each."""
 
@@ -96,7 +96,7 @@ def _single(
 
 def _container(
     name: str,
-    open_it: Callable[[Path, ArrayPlace, bool], Stored],
+    open_it: Callable[[Path, ArrayPlace, bool], StoredArray],
     series: Callable[[Path, ArrayPlace], list[Series]] = single_series,
     *,
     folder: bool = False,
@@ -232,7 +232,7 @@ def _npy_mapped(path: Path) -> AnyArray:
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
-def _npy_open(path: Path, place: ArrayPlace, labels: bool) -> Stored:
+def _npy_open(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
     choose_series(path, place, [""])
     header = _npy_header(path)
 
@@ -240,7 +240,7 @@ def _npy_open(path: Path, place: ArrayPlace, labels: bool) -> Stored:
         # Mapped anew: pages of the file that were read before are given back.
         return np.array(_npy_mapped(path)[box])
 
-    return Stored(header, (1,) * len(header.shape), read)
+    return StoredArray(header, (1,) * len(header.shape), read)
 
 
 def suffix_of(path: Path) -> str:

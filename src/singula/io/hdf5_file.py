@@ -16,13 +16,13 @@ from singula.io import ngff
 from singula.io.containers import Found, choose, library, make_header, not_there, spellings
 from singula.io.hdf5_links import check_links, check_storage, find_object
 from singula.io.hdf5_open import open_for_reading
-from singula.io.image import AnyArray, ArrayPlace, Stored
+from singula.io.image import AnyArray, ArrayPlace, StoredArray
 from singula.io.selection import choose_series
 from singula.io.sizes import check_size
 from singula.io.units import UNCALIBRATED, VoxelSize, voxel_size
 
 
-def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
+def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
     """Open an array in an HDF5 file; its pixels stay on disk.
 
     Raises
@@ -61,7 +61,7 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
         return np.asarray(dataset[box])
 
     # In one piece any box can be read by itself.
-    return Stored(header, tuple(dataset.chunks or (1,) * len(header.shape)), read)
+    return StoredArray(header, tuple(dataset.chunks or (1,) * len(header.shape)), read)
 
 
 def _dataset(h5py: Any, path: Path, file: Any, place: ArrayPlace, labels: bool) -> Any:

@@ -1,4 +1,4 @@
-"""What the room hands around: an image with its geometry, and what a file says of itself."""
+"""Images with their geometry, headers of files, and the selection of one array of a file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from singula.arguments import as_array, choice, flag, integer, text
 from singula.boxes import Box
 from singula.errors import UserError
-from singula.io.units import agreeing_unit
+from singula.io.units import infer_unit
 
 AnyArray = NDArray[Any]
 Spacing = float | Sequence[float]
-"""Size of a pixel along each axis, z first; one number for all of them."""
+"""Voxel size along each spatial axis, z first; one number for all axes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,17 +27,17 @@ class Image:
     Parameters
     ----------
     array : ndarray, shape (y, x, c) or (z, y, x, c)
-        Channel-last, C-contiguous, native byte order.
+        Pixels, channel-last, C-contiguous, in native byte order.
     spacing : tuple of float, optional
-        Size of a pixel along each spatial axis, z first, in `unit`.
+        Voxel size along each spatial axis, z first, in `unit`.
     unit : str, optional
-        Unit of `spacing`; None when the file gives none.
+        Unit of `spacing`; None if the file gives no unit.
     name : str
         File name without its suffix.
     path : Path, optional
-        The file it was read from.
+        File of the image.
     axes_note : str
-        How the axes were decided, for the log.
+        Axes and their origin (metadata or shape), for the log.
     """
 
     array: AnyArray
@@ -60,38 +60,65 @@ class Image:
     def with_spacing(self, spacing: tuple[float, ...], unit: str | None = None) -> Image:
         """Return the image with a voxel size that a user set.
 
-        Without a `unit`, the size has the unit in which it agrees with that of the file.
+        Parameters
+        ----------
+        spacing : tuple of float
+            Voxel size along each spatial axis, z first.
+        unit : str, optional
+            Unit of `spacing`; by default, the unit in which it equals the voxel size of the file
+            (see `infer_unit`).
         """
-        own = unit or agreeing_unit(spacing, self.spacing, self.unit)
-        return replace(self, spacing=spacing, unit=own)
+        return replace(
+            self, spacing=spacing, unit=unit or infer_unit(spacing, self.spacing, self.unit)
+        )
 
 
 def resized_spacing(
-    spacing: Sequence[float], shape: Sequence[int], new: Sequence[int]
+    spacing: Sequence[float], shape: Sequence[int], new_shape: Sequence[int]
 ) -> tuple[float, ...]:
-    """Size of a pixel after an image of one spatial shape was given another."""
-    return tuple(s * old / n for s, old, n in zip(spacing, shape, new, strict=True))
+    """Return the voxel size of an image after resizing.
+
+    Parameters
+    ----------
+    spacing : sequence of float
+        Voxel size before, along each spatial axis.
+    shape, new_shape : sequence of int
+        Spatial shape before and after, with the axes of `spacing`.
+    """
+    return tuple(s * old / new for s, old, new in zip(spacing, shape, new_shape, strict=True))
 
 
 def check_spacing(spacing: Spacing | None, ndim: int, name: str = "spacing") -> tuple[float, ...]:
-    """Return the size of a pixel along each axis, 1 by default, or refuse it.
+    """Validate a voxel size, and expand it to one size per axis.
 
-    Messages call it by `name`.
+    Parameters
+    ----------
+    spacing : float or sequence of float, optional
+        Voxel size along each spatial axis, z first; one number for all axes. Default: 1.
+    ndim : int
+        Number of spatial axes.
+    name : str
+        Name of the argument or key, for the message.
+
+    Returns
+    -------
+    tuple of float
+        Voxel size along each spatial axis, z first.
 
     Raises
     ------
     TypeError
         Not numbers.
     UserError
-        ``arguments.spacing``: neither a positive number nor one for each axis.
+        ``arguments.spacing``: `spacing` is neither a positive number nor one per axis.
     """
     sizes = as_array(1.0 if spacing is None else spacing, name, kinds="iuf").astype(np.float64)
     if sizes.ndim == 0:
         sizes = np.repeat(sizes, ndim)
     if sizes.shape != (ndim,) or not ((sizes > 0) & np.isfinite(sizes)).all():
         raise UserError(
-            f"{name} is {spacing!r}; allowed {ndim} positive numbers, one per axis, z first, or "
-            "one for all",
+            f"{name}: got {spacing!r}, expected {ndim} positive numbers (one per axis, z first), "
+            "or one for all axes",
             f"give one number for each axis, or omit {name} to measure in pixels",
             "arguments.spacing",
         )
@@ -105,23 +132,22 @@ class ArrayPlace:
     Parameters
     ----------
     inside : str
-        Path of the array inside a container (Zarr, HDF5, N5), such as ``volumes/raw``; dots may
-        stand for slashes. Empty: the only array.
+        Path of the array in a container (Zarr, HDF5, N5), such as ``volumes/raw``. Dots may
+        replace the slashes. Empty: the only array.
     axes : str, optional
         One letter of T, Z, C, Y, X for each axis of an array in a container, such as ``ZYXC``;
-        takes precedence over the file. None: the axes of the file, else those that the shape
-        allows.
+        takes precedence over the metadata. None: axes of the metadata, else of the shape.
     series : int, optional
-        Number of the image in a file that holds several (a TIFF with several series, an OME-Zarr
+        Number of the image in a file of several images (a TIFF with several series, an OME-Zarr
         plate or collection), from 0. None: the first; `Header.left_out` names the others.
     frame : int, optional
-        Number of the time point, from 0. None: the image must have a single one.
+        Number of the time point, from 0. None: the image must have one time point.
     command : {'run', 'predict'}
-        The command that reads the file; hints name its keys or options.
+        Command that reads the file; hints name its keys or options.
     like : str
-        Image file to whose orientation in space a label file is brought; empty for none.
+        Image file whose orientation a label file is converted to; empty for none.
     external_files : bool
-        The file may refer to files outside: external storage, links that leave a container.
+        Allow references to other files: external storage, links that lead out of a container.
 
     Raises
     ------
@@ -152,15 +178,15 @@ class ArrayPlace:
 
 @dataclass(frozen=True)
 class Series:
-    """Image in a file of one or several images.
+    """One image of a file.
 
     Parameters
     ----------
     name : str
-        Short and unique in the file: the number of a series, the path of an image in a container
-        (``A/1/0``), or empty for a file of one image.
+        Short name, unique in the file: the number of a series, or the path of an image in a
+        container (``A/1/0``). Empty for a file of one image.
     place : ArrayPlace
-        Where it is read.
+        Selection of this image.
     """
 
     name: str
@@ -169,13 +195,14 @@ class Series:
 
 @dataclass(frozen=True)
 class ArrayPlaces:
-    """Where the containers of a data set keep images and labels.
+    """Selections of the image and of the labels in the files of a data set.
 
     Parameters
     ----------
     image, labels : ArrayPlace
+        Selection in the image files and in the label files.
     together : bool
-        The labels are in the files of the images.
+        True if each file holds both the image and its labels.
     """
 
     image: ArrayPlace = ArrayPlace()
@@ -184,48 +211,48 @@ class ArrayPlaces:
 
     @property
     def label_variant(self) -> str:
-        """What tells the labels from others in the same file, in words; empty for nothing."""
-        said = (("array", self.labels.inside), ("axes", self.labels.axes))
-        return ", ".join(f"{name} {value}" for name, value in said if value)
+        """Array and axes of the labels as text, such as "array gt, axes ZYX"; empty for neither."""
+        settings = (("array", self.labels.inside), ("axes", self.labels.axes))
+        return ", ".join(f"{name} {value}" for name, value in settings if value)
 
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What a file says about its pixels, known without reading them.
+    """Metadata of an image file, read without its pixels.
 
     Parameters
     ----------
     shape : tuple of int
-        As stored.
+        Shape of the stored array.
     dtype : dtype
-        As stored.
+        Type of the stored values.
     axes : str, optional
-        One letter for each axis of `shape`: X, Y, Z, C (channel), T (time), S (colour sample),
-        Q (pages of unknown meaning), or another letter of the format. None: the file does not say.
+        One letter for each axis of `shape`: X, Y, Z, C (channel), T (time), S (color sample),
+        Q (pages of unknown meaning), or another letter of the format. None: not in the metadata.
     spacing : tuple of float, optional
-        (y, x) or (z, y, x), in `unit`.
+        Voxel size along (y, x) or (z, y, x), in `unit`.
     unit : str, optional
         Unit of `spacing`.
     source : str
-        Where `axes` come from, for the log ("ImageJ metadata").
+        Origin of `axes` for the log, such as "ImageJ metadata".
     palette : ndarray, shape (n, 3), uint8, optional
-        Colours that the stored numbers stand for.
+        Colors (red, green, blue) by stored value.
     alpha : bool
-        The last channel is transparency.
+        True if the last channel is transparency.
     notes : tuple of str
-        What a user should know about the file.
+        Notes on the file, for the user.
     array : str
         Path of the array in a container.
     remedy : str
-        How a user sets the axes right; empty for the usual way, which is that of TIFF.
+        Remedy for wrong axes, for hints. Empty: the remedy for TIFF files.
     left_out : tuple of str
-        Images of the file that are not read because none was chosen.
+        Images of the file that are not read because the user chose none.
     command : {'run', 'predict'}
-        See `ArrayPlace`.
+        Command that reads the file; see `ArrayPlace`.
     orientation : (int, int, int), optional
-        Value of an orientation tag (EXIF, TIFF: 1 to 8), and the axes y and x of `shape`.
+        Value of the orientation tag (EXIF, TIFF: 1 to 8), and the axes y and x of `shape`.
     affine : ndarray of float64, shape (4, 4), optional
-        From indices (x, y, z) to coordinates in space; None if the file has none.
+        Map from indices (x, y, z) to coordinates in space; None if the file has no affine.
     """
 
     shape: tuple[int, ...]
@@ -245,22 +272,23 @@ class Header:
     affine: NDArray[np.float64] | None = None
 
     def __str__(self) -> str:
-        """Return shape and axes as a message shows them."""
-        said = f", axes {self.axes} from {self.source}" if self.axes else ""
-        return f"shape {self.shape}{said}"
+        """Return shape and axes as text for messages."""
+        axes = f", axes {self.axes} from {self.source}" if self.axes else ""
+        return f"shape {self.shape}{axes}"
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
-    """An array that stays where it is stored, until a part of it is read.
+class StoredArray:
+    """Array on disk that is read in boxes.
 
     Parameters
     ----------
     header : Header
+        Metadata of the array.
     chunks : tuple of int
-        What is decoded at once, along each stored axis.
+        Shape of the smallest part that the format decodes, along each stored axis.
     read : callable
-        A slice for each stored axis to that part, in the stored order of axes.
+        Function that takes one slice per stored axis and returns this box, with the stored axes.
     """
 
     header: Header

@@ -1,4 +1,4 @@
-"""Images and labels that stay on disk: any box of them is read when it is asked for."""
+"""Images and labels on disk that are read box by box."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from singula.errors import UserError
 from singula.io.axes import Layout
 from singula.io.files import guarded, open_stored
 from singula.io.formats import stem_of
-from singula.io.image import AnyArray, ArrayPlace, Header, Stored
+from singula.io.geometry import geometry
+from singula.io.image import AnyArray, ArrayPlace, Header, StoredArray
 from singula.io.read import (
     check_image_arguments,
     check_label_arguments,
-    geometry,
     image_layout,
     label_layout,
 )
-from singula.io.units import agreeing_unit
+from singula.io.units import infer_unit
 from singula.io.values import check_finite, colour_labels, native, shades, to_ids
 
 __all__ = ["ArrayPlace", "Box", "LazyImage", "boxes", "open_image", "open_labels"]
@@ -33,29 +33,31 @@ _LABEL_TYPES = {1: np.uint8, 2: np.uint16}
 
 @dataclass(eq=False)
 class LazyImage:
-    """An image or label image of which boxes are read, never the whole.
+    """Image or label image on disk that is read box by box.
 
-    Made by `open_image` and `open_labels`. It may be sent to another process, which opens the file
-    for itself, and boxes may be read from several threads at once.
+    `open_image` and `open_labels` create it. It can be sent to another process, which then opens
+    the file again. Several threads may read boxes at the same time.
 
     Parameters
     ----------
     path : Path
+        File of the image.
     name : str
         File name without its suffix.
     channels : int
         Length of the last axis.
     dtype : dtype
-        Of what is read: of images as stored, in native byte order; of labels the unsigned type of
-        the stored size, at most 32 bits.
+        Type of the boxes. Images: the stored type in native byte order. Labels: the unsigned type
+        of the stored size, at most 32 bits.
     spacing : tuple of float, optional
-        Size of a pixel along each spatial axis, z first, in `unit`.
+        Voxel size along each spatial axis, z first, in `unit`.
     unit : str, optional
+        Unit of `spacing`.
     axes_note : str
-        How the axes were decided, for the log.
+        Axes and their origin (metadata or shape), for the log.
     chunks : tuple of int
-        Along each spatial axis what the file decodes at once: a chunk, strip, tile or page. Boxes
-        that begin and end at multiples of it decode nothing twice.
+        Shape of the smallest part that the format decodes (chunk, strip, tile or page), along each
+        spatial axis. Boxes aligned to multiples of it decode no part twice.
     """
 
     path: Path
@@ -70,7 +72,7 @@ class LazyImage:
     _layout: Layout
     _place: ArrayPlace | None
     _labels: bool
-    _open: tuple[int, Stored] | None = field(default=None, repr=False)
+    _open: tuple[int, StoredArray] | None = field(default=None, repr=False)
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -79,7 +81,7 @@ class LazyImage:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(y, x, c) or (z, y, x, c), as that of `Image.array`."""
+        """Shape (y, x, c) or (z, y, x, c), as of `Image.array`."""
         return (*self.spatial_shape, self.channels)
 
     @property
@@ -89,8 +91,9 @@ class LazyImage:
 
     def with_spacing(self, spacing: tuple[float, ...], unit: str | None = None) -> LazyImage:
         """Return the image with a voxel size that a user set; see `Image.with_spacing`."""
-        own = unit or agreeing_unit(spacing, self.spacing, self.unit)
-        return replace(self, spacing=spacing, unit=own)
+        return replace(
+            self, spacing=spacing, unit=unit or infer_unit(spacing, self.spacing, self.unit)
+        )
 
     def read(self, box: Sequence[slice]) -> AnyArray:
         """Read a box.
@@ -98,18 +101,19 @@ class LazyImage:
         Parameters
         ----------
         box : sequence of slice
-            One for each spatial axis, without steps; what lies beyond the image is cut off.
+            One slice without a step for each spatial axis, in pixels; clipped to the image.
 
         Returns
         -------
-        ndarray
-            (y, x, c) or (z, y, x, c), contiguous, in native byte order.
+        ndarray, shape (y, x, c) or (z, y, x, c)
+            Pixels of the box, contiguous, in native byte order.
 
         Raises
         ------
         UserError
-            A damaged file; NaN or infinite values; for labels fractions, negative ids, ids above
-            2**32 - 1, colours. Only what lies in the box is looked at.
+            ``io.unreadable``, ``io.cut_off``: the file is damaged; ``io.file_changed``: another
+            program changed its shape. NaN or infinite values in the box; in label files, values in
+            the box that are not ids (see `to_ids`), or colors.
         """
         bounds = clipped(box, self.spatial_shape)
         layout = replace(self._layout, spatial_shape=tuple(b.stop - b.start for b in bounds))
@@ -118,7 +122,7 @@ class LazyImage:
             index[axis] = bound
         stored = self._stored()
         array = guarded(self.path, lambda kind: stored.read(tuple(index)))
-        array = layout.apply(native(self._coloured(array)))
+        array = layout.apply(native(self._with_palette(array)))
         check_finite(self.path, array, whole=False)
         if self._labels:
             return self._ids(array)
@@ -126,7 +130,8 @@ class LazyImage:
             array = np.repeat(array, self.channels, axis=-1)
         return array
 
-    def _coloured(self, array: AnyArray) -> AnyArray:
+    def _with_palette(self, array: AnyArray) -> AnyArray:
+        """Replace the indices of an image with a palette by its colors."""
         palette = self._header.palette
         return array if palette is None or self._labels else shades(palette)[array]
 
@@ -138,22 +143,23 @@ class LazyImage:
             return array.astype(self.dtype)
         return np.ascontiguousarray(to_ids(self.path, array).astype(self.dtype, copy=False))
 
-    def _stored(self) -> Stored:
-        """The opened file; a process that was forked opens it anew."""
+    def _stored(self) -> StoredArray:
+        """Return the open file; open it again in a forked process."""
         opened = self._open
         if opened is None or opened[0] != os.getpid():
             stored = open_stored(self.path, self._place, labels=self._labels)
             if stored.header.shape != self._header.shape:
                 raise UserError(
-                    f"{self.path}: was changed since it was opened: its shape is now "
-                    f"{stored.header.shape}, it was {self._header.shape}",
+                    f"{self.path}: was changed since it was opened: got shape "
+                    f"{stored.header.shape}, expected {self._header.shape}",
                     "run the command again",
+                    "io.file_changed",
                 )
             opened = self._open = (os.getpid(), stored)
         return opened[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        """What goes to another process: everything but the open file."""
+        """Return the state for another process, without the open file."""
         return {**self.__dict__, "_open": None}
 
 
@@ -162,30 +168,30 @@ def open_image(
     ndim: int,
     channels: int | None = None,
     *,
-    grey: bool = False,
+    allow_gray: bool = False,
     arrays: ArrayPlace | None = None,
 ) -> LazyImage:
-    """Open an image to read boxes of it.
+    """Open an image that is read box by box.
 
     Parameters
     ----------
-    path, ndim, channels, grey, arrays
+    path, ndim, channels, allow_gray, arrays
         As for `singula.io.read.read_image`.
 
     Returns
     -------
     LazyImage
-        Whose boxes are those of what `read_image` gives.
+        Its boxes are equal to boxes of the array of `read_image`.
 
     Raises
     ------
     TypeError, UserError
-        As `read_image`; what only values can tell is found when they are read.
+        As `read_image`. `LazyImage.read` raises the errors on values.
     """
-    path = check_image_arguments(path, ndim, channels, grey=grey, arrays=arrays)
+    path = check_image_arguments(path, ndim, channels, allow_gray=allow_gray, arrays=arrays)
     stored = open_stored(path, arrays)
     header = stored.header
-    layout = image_layout(path, header, ndim, channels, grey=grey)
+    layout = image_layout(path, header, ndim, channels, allow_gray=allow_gray)
     dtype = header.dtype if header.palette is None else np.dtype(np.uint8)
     count = layout.channels if channels is None else max(channels, layout.channels)
     return _lazy(path, stored, layout, arrays, count, dtype.newbyteorder("="), labels=False)
@@ -194,7 +200,7 @@ def open_image(
 def open_labels(
     path: Path | str, ndim: int, classes: bool = False, *, arrays: ArrayPlace | None = None
 ) -> LazyImage:
-    """Open a label image to read boxes of it.
+    """Open a label image that is read box by box.
 
     Parameters
     ----------
@@ -204,26 +210,26 @@ def open_labels(
     Returns
     -------
     LazyImage
-        Whose boxes are those of what `read_labels` gives, in a type that does not depend on what
-        ids a box holds.
+        Its boxes are equal to boxes of the array of `read_labels`, in a type that does not depend
+        on the ids in a box.
 
     Raises
     ------
     TypeError, UserError
-        As `read_labels`; what only values can tell is found when they are read.
+        As `read_labels`. `LazyImage.read` raises the errors on values.
     """
     path = check_label_arguments(path, ndim, classes, arrays=arrays)
     stored = open_stored(path, arrays, labels=True)
     layout = label_layout(path, stored.header, ndim, classes)
-    kind = stored.header.dtype
-    size = 4 if kind.kind == "f" else kind.itemsize
+    stored_dtype = stored.header.dtype
+    size = 4 if stored_dtype.kind == "f" else stored_dtype.itemsize
     dtype = np.dtype(_LABEL_TYPES.get(size, np.uint32))
     return _lazy(path, stored, layout, arrays, 1 + classes, dtype, labels=True)
 
 
 def _lazy(
     path: Path,
-    stored: Stored,
+    stored: StoredArray,
     layout: Layout,
     place: ArrayPlace | None,
     channels: int,
@@ -231,8 +237,8 @@ def _lazy(
     *,
     labels: bool,
 ) -> LazyImage:
-    spatial = len(layout.spatial_shape)
-    spacing, unit = geometry(stored.header, spatial)
+    ndim = len(layout.spatial_shape)
+    spacing, unit = geometry(stored.header, ndim)
     return LazyImage(
         path=path,
         name=stem_of(path),
@@ -242,7 +248,7 @@ def _lazy(
         unit=unit,
         axes_note=layout.note,
         chunks=tuple(
-            min(stored.chunks[axis], stored.header.shape[axis]) for axis in layout.order[:spatial]
+            min(stored.chunks[axis], stored.header.shape[axis]) for axis in layout.order[:ndim]
         ),
         _header=stored.header,
         _layout=layout,

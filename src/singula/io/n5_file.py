@@ -24,7 +24,7 @@ import numpy as np
 from singula.boxes import Box
 from singula.io.containers import Found, check_chunks, choose, make_header, not_there, spellings
 from singula.io.external import Boundary
-from singula.io.image import AnyArray, ArrayPlace, Stored
+from singula.io.image import AnyArray, ArrayPlace, StoredArray
 from singula.io.ngff import axis_letters, spatial_sizes
 from singula.io.selection import choose_series
 from singula.io.units import UNCALIBRATED, VoxelSize
@@ -32,7 +32,7 @@ from singula.io.units import UNCALIBRATED, VoxelSize
 _ATTRIBUTES = "attributes.json"
 
 
-def open_n5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
+def open_n5(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
     """Open an array in an N5 folder; its pixels stay on disk. Its axes are turned, z first.
 
     Raises
@@ -60,7 +60,7 @@ def open_n5(path: Path, place: ArrayPlace, labels: bool) -> Stored:
         array=folder.relative_to(path).as_posix(),
         size=size,
     )
-    return Stored(header, array.blocks, array.read)
+    return StoredArray(header, array.blocks, array.read)
 
 
 def _folder(boundary: Boundary, labels: bool) -> Path:

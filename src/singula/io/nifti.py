@@ -11,7 +11,7 @@ import numpy.typing as npt
 from singula.io.containers import library
 from singula.io.image import AnyArray, Header
 from singula.io.sizes import DEFLATE, check_size
-from singula.io.units import tidy, voxel_size
+from singula.io.units import round_significant, voxel_size
 from singula.words import counted
 
 _UNITS = {"meter": "m", "mm": "mm", "micron": "µm"}
@@ -77,7 +77,10 @@ def _zooms(image: Any, count: int) -> dict[str, float]:
     with image.file_map["image"].get_prepare_fileobj("rb") as file:
         stored = type(image.header).from_fileobj(file, check=False)["pixdim"][1 : 1 + count]
     # float32: 0.2 is stored as 0.20000000298
-    return {axis: tidy(abs(float(size)), 7) for axis, size in zip("xyz", stored, strict=False)}
+    return {
+        axis: round_significant(abs(float(size)), 7)
+        for axis, size in zip("xyz", stored, strict=False)
+    }
 
 
 def _affine(header: Any) -> npt.NDArray[np.float64] | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from singula.boxes import Box
 from singula.errors import UserError
-from singula.io.image import AnyArray, Header, Stored
+from singula.io.image import AnyArray, Header, StoredArray
 
 # By value of the tag: swap x and y; then flip y; flip x.
 _TAGS = {
@@ -66,10 +66,10 @@ class Turn:
             affine=None,
         )
 
-    def stored(self, stored: Stored) -> Stored:
+    def stored(self, stored: StoredArray) -> StoredArray:
         """Return an array whose boxes are turned as they are read."""
         shape, read = stored.header.shape, stored.read
-        return Stored(
+        return StoredArray(
             self.header(stored.header),
             tuple(stored.chunks[axis] for axis in self.order),
             lambda box: self.array(read(self.stored_box(box, shape))),

@@ -257,7 +257,7 @@ def _check_image(
     pair: Pair, ndim: int, channels: int | None, told: Counter[str], grey: bool, sized: bool
 ) -> tuple[int, ...]:
     header = read_header(pair.image, pair.arrays)
-    layout = image_layout(pair.image, header, ndim, channels, grey=grey)
+    layout = image_layout(pair.image, header, ndim, channels, allow_gray=grey)
     notes = file_notes(header, layout, sized=sized)
     told.update(f"images: {note}" for note in [layout.note, *notes])
     return layout.spatial_shape

@@ -15,7 +15,14 @@ from singula.io.image import AnyArray, ArrayPlace, Header, Series
 from singula.io.ome_set import image_metadata, open_own_planes
 from singula.io.selection import choose_series, left_out
 from singula.io.sizes import DEFLATE, check_size
-from singula.io.units import UNCALIBRATED, VoxelSize, convert, tidy, unit_symbol, voxel_size
+from singula.io.units import (
+    UNCALIBRATED,
+    VoxelSize,
+    convert,
+    round_significant,
+    unit_symbol,
+    voxel_size,
+)
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -236,7 +243,7 @@ def _tag_lengths(tif: TiffFile) -> dict[str, float]:
     for axis, name in (("y", "YResolution"), ("x", "XResolution")):
         pixels, length = tif.pages.first.tags.valueof(name, (0, 0))
         if pixels and length:
-            found[axis] = tidy(length / pixels, 8)
+            found[axis] = round_significant(length / pixels, 8)
     return found
 
 
@@ -246,7 +253,9 @@ def _tag_sizes(tif: TiffFile) -> VoxelSize:
     sizes = _tag_lengths(tif)
     if unit is None or not sizes:
         return UNCALIBRATED
-    microns = {axis: tidy(convert(size, unit, "µm"), 8) for axis, size in sizes.items()}
+    microns = {
+        axis: round_significant(convert(size, unit, "µm"), 8) for axis, size in sizes.items()
+    }
     if max(microns.values()) >= _LARGEST_PIXEL:
         return UNCALIBRATED
     return voxel_size(microns, dict.fromkeys(microns, "µm"))

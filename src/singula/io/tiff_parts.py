@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from singula.boxes import Box
-from singula.io.image import AnyArray, ArrayPlace, Header, Stored
+from singula.io.image import AnyArray, ArrayPlace, Header, StoredArray
 from singula.io.tiff import contiguous_pixels, open_series, tiff_mapped, tiff_pixels
 
 if TYPE_CHECKING:
     from tifffile import TiffPageSeries
 
 
-def open_tiff(path: Path, place: ArrayPlace, labels: bool) -> Stored:
+def open_tiff(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
     """Open an image of a TIFF file; its pixels stay on disk.
 
     Pixels that are not compressed and lie together are read from where they are. Else a box is put
@@ -42,7 +42,7 @@ def open_tiff(path: Path, place: ArrayPlace, labels: bool) -> Stored:
                 raise ValueError("it was changed since it was opened")
             return np.array(view[box])
 
-        return Stored(header, (1,) * len(header.shape), mapped)
+        return StoredArray(header, (1,) * len(header.shape), mapped)
     if pages is None:
         held: list[AnyArray] = []
 
@@ -51,8 +51,8 @@ def open_tiff(path: Path, place: ArrayPlace, labels: bool) -> Stored:
                 held.append(tiff_pixels(path, place)[0])
             return held[0][box]
 
-        return Stored(header, header.shape, whole)
-    return Stored(header, pages.chunks, pages.read)
+        return StoredArray(header, header.shape, whole)
+    return StoredArray(header, pages.chunks, pages.read)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -42,7 +42,7 @@ _NO_LENGTH = {
 
 
 def unit_symbol(text: object) -> str | None:
-    r"""Return the symbol of a unit; None if the text does not name one.
+    r"""Return the symbol of a unit of length; None if the text does not name a unit.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def unit_symbol(text: object) -> str | None:
     Returns
     -------
     str or None
-        A key of `METERS`; a name that is not known, unchanged; None for an empty text and for
-        ``pixel`` and ``reference frame``, which are not lengths.
+        A key of `METERS`; an unknown name unchanged; None for an empty text and for ``pixel`` and
+        ``reference frame``, which are not lengths.
 
     Examples
     --------
@@ -105,7 +105,14 @@ def check_unit(unit: str | None, name: str) -> str | None:
 
 
 def convert(size: float, unit: str, target: str) -> float:
-    """Convert a length from one unit of `METERS` to another; rounding noise is removed.
+    """Convert a length between units, and remove the rounding noise.
+
+    Parameters
+    ----------
+    size : float
+        Length in `unit`.
+    unit, target : str
+        Units, keys of `METERS`.
 
     Examples
     --------
@@ -114,18 +121,33 @@ def convert(size: float, unit: str, target: str) -> float:
     """
     if unit == target:
         return size
-    return tidy(size * (METERS[unit] / METERS[target]))
+    return round_significant(size * (METERS[unit] / METERS[target]))
 
 
-def tidy(size: float, digits: int = 12) -> float:
-    """Remove the rounding noise of a quotient: 0.30000000000000004 becomes 0.3."""
+def round_significant(size: float, digits: int = 12) -> float:
+    """Round to significant digits: 0.30000000000000004 becomes 0.3."""
     return float(f"{size:.{digits}g}")
 
 
 def in_microns(
     spacing: Sequence[float] | None, unit: str | None
 ) -> tuple[tuple[float, ...] | None, str | None]:
-    """Express a voxel size in µm if its unit is a known length; else return it unchanged."""
+    """Convert a voxel size to µm if its unit is a known length; else return it unchanged.
+
+    Parameters
+    ----------
+    spacing : sequence of float, optional
+        Voxel size along each spatial axis, in `unit`.
+    unit : str, optional
+        Unit in any spelling.
+
+    Returns
+    -------
+    spacing : tuple of float or None
+        Voxel size along the same axes.
+    unit : str or None
+        "µm", or the unit unchanged.
+    """
     symbol = unit_symbol(unit)
     if spacing is None or symbol not in METERS:
         return None if spacing is None else tuple(spacing), unit
@@ -134,14 +156,14 @@ def in_microns(
 
 @dataclass(frozen=True)
 class VoxelSize:
-    """Voxel size that a file gives.
+    """Voxel size in the metadata of a file.
 
     Parameters
     ----------
     spacing : tuple of float, optional
-        Size along (z, y, x), or along (y, x) where the size along z is missing; in `unit`.
+        Size along (z, y, x), or along (y, x) if the size along z is missing; in `unit`.
     unit : str, optional
-        Symbol of the unit; None if the file gives no length.
+        Symbol of the unit; None if the sizes are not lengths.
     notes : tuple of str
         Notes for the user on axes whose size is missing or invalid.
     """
@@ -160,17 +182,22 @@ def voxel_size(
     """Validate the size along each axis, and convert all sizes to the unit of x.
 
     An axis is left out if its size is not a finite positive number, or if its unit cannot be
-    compared with those of the other axes. Pixels are square if only one of y and x remains. Sizes
-    without any unit of length are kept as relative sizes, unless all of them are 1.
+    compared with the units of the other axes. If only one of y and x remains, its size is used for
+    both. Sizes without a unit of length are kept as relative sizes, unless all of them are 1.
 
     Parameters
     ----------
     sizes : mapping of str to object
-        Size by axis (z, y, x); axes that the file does not mention are left out.
+        Size by axis (z, y, x), without the axes that the metadata do not mention.
     units : mapping of str to object
         Unit by axis, in any spelling.
     calibrated : bool
-        Keep sizes that are all 1 and have no unit: the file states them.
+        Keep sizes that are all 1 and have no unit, because the metadata state them.
+
+    Returns
+    -------
+    VoxelSize
+        Validated sizes, and notes on axes without a valid size.
 
     Examples
     --------
@@ -181,20 +208,20 @@ def voxel_size(
     valid = {axis: size for axis in "zyx" if (size := _positive(sizes.get(axis))) is not None}
     lengths = {axis for axis in valid if symbols[axis] in METERS}
     if lengths & {"y", "x"}:
-        kept = {axis: size for axis, size in valid.items() if axis in lengths}
+        used = {axis: size for axis, size in valid.items() if axis in lengths}
     else:
         plane = next((axis for axis in "xy" if axis in valid), None)
         if plane is None:
-            return VoxelSize(notes=_lost(sizes, valid, {}))
-        kept = {axis: size for axis, size in valid.items() if symbols[axis] == symbols[plane]}
-    base = "x" if "x" in kept else "y"
+            return VoxelSize(notes=_missing_size_notes(sizes, valid, {}))
+        used = {axis: size for axis, size in valid.items() if symbols[axis] == symbols[plane]}
+    base = "x" if "x" in used else "y"
     unit = symbols[base]
     if unit in METERS:
-        kept = {axis: convert(size, symbols[axis] or "", unit) for axis, size in kept.items()}
-    elif unit is None and set(kept.values()) == {1.0} and not calibrated:
+        used = {axis: convert(size, symbols[axis] or "", unit) for axis, size in used.items()}
+    elif unit is None and set(used.values()) == {1.0} and not calibrated:
         return UNCALIBRATED  # the default of most formats
-    spacing = (*((kept["z"],) if "z" in kept else ()), *(kept.get(a, kept[base]) for a in "yx"))
-    return VoxelSize(spacing, unit, _lost(sizes, valid, kept, unit))
+    spacing = (*((used["z"],) if "z" in used else ()), *(used.get(a, used[base]) for a in "yx"))
+    return VoxelSize(spacing, unit, _missing_size_notes(sizes, valid, used, unit))
 
 
 def _positive(value: object) -> float | None:
@@ -205,48 +232,49 @@ def _positive(value: object) -> float | None:
     return size if 0 < size < math.inf else None
 
 
-def _lost(
+def _missing_size_notes(
     sizes: Mapping[str, object],
     valid: Mapping[str, float],
-    kept: Mapping[str, float],
+    used: Mapping[str, float],
     unit: str | None = None,
 ) -> tuple[str, ...]:
-    """Name the axes of the plane that have no usable size; z concerns volumes only."""
-    plane = [axis for axis in "yx" if axis not in kept]
-    if not plane or not any(axis in sizes for axis in "yx"):
+    """Return a note if y or x has no usable size; a missing size along z affects volumes only."""
+    missing = [axis for axis in "yx" if axis not in used]
+    if not missing or not any(axis in sizes for axis in "yx"):
         return ()
-    if not kept:
+    if not used:
         if not valid:
             return ()
         return ("it gives no valid pixel size along y and x, so its voxel size is not used",)
-    axis, other = plane[0], "x" if plane[0] == "y" else "y"
+    axis, other = missing[0], "x" if missing[0] == "y" else "y"
     return (
-        f"it gives no valid pixel size along {axis}; that along {other}, "
-        f"{describe((kept[other],), unit)}, is assumed",
+        f"it gives no valid pixel size along {axis}, so the size along {other}, "
+        f"{format_spacing((used[other],), unit)}, is used",
     )
 
 
-def agreeing_unit(
+def infer_unit(
     given: Sequence[float], spacing: Sequence[float] | None, unit: str | None
 ) -> str | None:
-    """Return the unit of a voxel size that was given without one, by comparison with a file.
+    """Infer the unit of a voxel size by comparison with the voxel size of a file.
 
     Parameters
     ----------
     given : sequence of float
-        Voxel size that a user set, z first.
+        Voxel size that a user set without a unit, z first.
     spacing : sequence of float, optional
-        Voxel size of the file, in `unit`.
+        Voxel size of the file, z first, in `unit`.
     unit : str, optional
+        Unit of `spacing`.
 
     Returns
     -------
     str or None
-        The unit in which the pixel size in the plane is that of the file; None without one.
+        The unit in which the sizes along y and x are equal; None if there is none.
 
     Examples
     --------
-    >>> agreeing_unit((0.3, 0.05, 0.05), (1000, 50, 50), "nm")
+    >>> infer_unit((0.3, 0.05, 0.05), (1000, 50, 50), "nm")
     'µm'
     """
     if spacing is None or unit is None:
@@ -273,34 +301,34 @@ def replaced_size(
     unit: str | None,
     given_unit: str | None = None,
 ) -> str | None:
-    """Return a message if a voxel size that a user set differs from that of a file; else None.
+    """Return a message if the voxel size of the user differs from the file's; else None.
 
     Parameters
     ----------
     source : str
-        Key or option that set it.
+        Key or option of the user's voxel size.
     given, spacing, unit
-        As for `agreeing_unit`.
+        As for `infer_unit`.
     given_unit : str, optional
         Unit of `given`, if the user set one.
     """
     if spacing is None:
         return None
-    own = given_unit or agreeing_unit(given, spacing, unit)
+    given_unit = given_unit or infer_unit(given, spacing, unit)
     sizes: Sequence[float] = spacing
-    of_file, of_user = unit_symbol(unit) or "", unit_symbol(own) or ""
-    if of_file in METERS and of_user in METERS:
-        sizes = [convert(size, of_file, of_user) for size in spacing]
+    file_symbol, given_symbol = unit_symbol(unit) or "", unit_symbol(given_unit) or ""
+    if file_symbol in METERS and given_symbol in METERS:
+        sizes = [convert(size, file_symbol, given_symbol) for size in spacing]
     if _agree(given, sizes):
         return None
     return (
-        f"{source}: the voxel size {describe(given, own)} is used instead of that of the file, "
-        f"{describe(spacing, unit)}"
+        f"{source}: the voxel size {format_spacing(given, given_unit)} is used instead of the "
+        f"voxel size in the file, {format_spacing(spacing, unit)}"
     )
 
 
-def describe(spacing: Sequence[float], unit: str | None) -> str:
-    """Show a voxel size in a message: ``0.5 µm``, or ``(1, 0.2, 0.2) µm``."""
+def format_spacing(spacing: Sequence[float], unit: str | None) -> str:
+    """Format a voxel size for a message: ``0.5 µm``, or ``(1, 0.2, 0.2) µm``."""
     sizes = [f"{size:.6g}" for size in spacing]
     text = sizes[0] if len(sizes) == 1 else f"({', '.join(sizes)})"
     return f"{text} {unit}" if unit else text

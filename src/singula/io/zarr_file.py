@@ -23,7 +23,7 @@ from singula.io.containers import (
     spellings,
 )
 from singula.io.external import Boundary
-from singula.io.image import AnyArray, ArrayPlace, Series, Stored
+from singula.io.image import AnyArray, ArrayPlace, Series, StoredArray
 from singula.io.selection import choose_series, left_out
 from singula.io.units import UNCALIBRATED
 
@@ -68,7 +68,7 @@ class _Container:
         return isinstance(node, self.zarr.Array)
 
 
-def open_zarr(path: Path, place: ArrayPlace, labels: bool) -> Stored:
+def open_zarr(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
     """Open an array in a Zarr folder; its pixels stay on disk.
 
     Raises
@@ -191,7 +191,7 @@ def _wanted(container: _Container, folder: Path, image: Any, labels: bool) -> An
     return container.open(inner / choose(path, found, place, labels=True).name)
 
 
-def _stored(container: _Container, node: Any, others: tuple[str, ...] = ()) -> Stored:
+def _stored(container: _Container, node: Any, others: tuple[str, ...] = ()) -> StoredArray:
     """Return an array with its metadata; `others` are images of the file that are not read."""
     path = container.path
     if container.is_array(node):
@@ -217,7 +217,7 @@ def _stored(container: _Container, node: Any, others: tuple[str, ...] = ()) -> S
     def read(box: Box) -> AnyArray:
         return np.asarray(array[box])
 
-    return Stored(header, check_chunks(array.chunks, array.shape), read)
+    return StoredArray(header, check_chunks(array.chunks, array.shape), read)
 
 
 def _first_level(group: Any) -> tuple[Any, ngff.Multiscale | None]:

@@ -16,10 +16,11 @@ from singula.errors import StorageError, UserError, refuse_if_out_of_memory
 from singula.io.axes import TIME_POINTS
 from singula.io.entries import check_openable, reader_path
 from singula.io.formats import stem_of
+from singula.io.geometry import geometry
 from singula.io.image import check_spacing, resized_spacing
-from singula.io.lazy_array import notice_constant
+from singula.io.lazy_array import constant_image_notices
 from singula.io.pairs import Pair
-from singula.io.read import file_notes, geometry, image_layout, read_header, read_image
+from singula.io.read import file_notes, image_layout, read_header, read_image
 from singula.io.run_lock import hold, output_locks
 from singula.io.units import check_unit, replaced_size
 from singula.io.write import write_csv, write_tiff
@@ -217,7 +218,7 @@ def _check(model: Model, pair: Pair, sizes: _Sizes) -> list[str]:
     path, channels, grey = pair.image, model.config.in_channels, model.reader.grey
     header = read_header(path, pair.arrays)
     try:
-        layout = image_layout(path, header, model.ndim, channels, grey=grey)
+        layout = image_layout(path, header, model.ndim, channels, allow_gray=grey)
     except UserError as error:
         if error.code == TIME_POINTS:
             raise
@@ -288,8 +289,8 @@ def _predict_file(
     from singula.measure import measure
 
     channels, grey = model.config.in_channels, model.reader.grey
-    image = read_image(pair.image, model.ndim, channels, grey=grey, arrays=pair.arrays)
-    for line in notice_constant(pair.image, image.array):
+    image = read_image(pair.image, model.ndim, channels, allow_gray=grey, arrays=pair.arrays)
+    for line in constant_image_notices(pair.image, image.array):
         notify(line)
     maps = model.predict_maps(image.array, augment=augment)
     given = sizes.of(model, image.spatial_shape)

@@ -15,7 +15,7 @@ from singula.io.formats import stem_of
 from singula.io.image import ArrayPlace, Series
 from singula.io.pairs import Pair
 from singula.io.read import list_series, read_header
-from singula.io.selection import time_points
+from singula.io.selection import count_time_points
 from singula.loaded.model import Model
 from singula.paths import as_name, user_path
 from singula.stages.reading import places_for
@@ -161,7 +161,7 @@ def _frame_tasks(pair: Pair, place: ArrayPlace, frames: Frames) -> list[Pair]:
     if frames is None:
         return [pair]
     try:
-        count = time_points(read_header(pair.image, place))
+        count = count_time_points(read_header(pair.image, place))
     except UserError:  # as above
         count = 1
     numbers = range(count) if frames == "all" else [frames]

@@ -102,12 +102,16 @@ class Sources:
             count = int(patch[-1]) if patch else None
             return self._try(
                 lambda: _part(
-                    open_image(pair.image, ndim, count, grey=grey, arrays=pair.arrays), box
+                    open_image(pair.image, ndim, count, allow_gray=grey, arrays=pair.arrays), box
                 )
             )
         found = self._try(
             lambda: read_image(
-                pair.image, ndim, int(patch[-1]) if patch else None, grey=grey, arrays=pair.arrays
+                pair.image,
+                ndim,
+                int(patch[-1]) if patch else None,
+                allow_gray=grey,
+                arrays=pair.arrays,
             )
         )
         if found is None or self._new_shape(ndim) is None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from singula.config import Config
 from singula.errors import StorageError, UserError, refuse_if_out_of_memory
-from singula.io.lazy_array import notice_constant
+from singula.io.lazy_array import constant_image_notices
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree, View
 from singula.prediction import Predictor
@@ -217,7 +217,7 @@ class TestRun:
                 if found.error:
                     raise UserError(found.error)
                 loaded = found.loaded or self.inputs.read(pair)
-                for line in notice_constant(pair.image, loaded[0].array):
+                for line in constant_image_notices(pair.image, loaded[0].array):
                     self.notify(line)
                 for view in found.fresh:
                     self.stored.write(pair.name, view, found.maps[view], loaded[0], pair.image)

@@ -24,13 +24,13 @@ from singula.data.preprocess import (
 from singula.data.samples import CACHE_BYTES, Maps, Sample
 from singula.errors import UserError
 from singula.io.containers import array_places
+from singula.io.geometry import geometry
 from singula.io.image import ArrayPlace, ArrayPlaces, Image, resized_spacing
 from singula.io.lazy import LazyImage, open_image, open_labels
-from singula.io.lazy_array import LazyArray, Pixels, pieces
+from singula.io.lazy_array import LazyArray, Pixels, iter_blocks
 from singula.io.listing import list_images
 from singula.io.pairs import Pair, oriented
 from singula.io.read import (
-    geometry,
     image_layout,
     map_image,
     map_labels,
@@ -77,11 +77,13 @@ class Reader:
         if self.steps is not None and self.steps.resize is not None:
             return self.steps.resize.shape
         header = read_header(path, arrays)
-        return image_layout(path, header, self.ndim, self.channels, grey=self.grey).spatial_shape
+        return image_layout(
+            path, header, self.ndim, self.channels, allow_gray=self.grey
+        ).spatial_shape
 
     def image(self, path: Path, arrays: ArrayPlace | None = None) -> Image:
         """An image, preprocessed."""
-        image = read_image(path, self.ndim, self.channels, grey=self.grey, arrays=arrays)
+        image = read_image(path, self.ndim, self.channels, allow_gray=self.grey, arrays=arrays)
         if self.steps is not None:
             changed = preprocess(image.array, self.steps)
             sizes = image.spacing
@@ -113,7 +115,7 @@ class Reader:
 
     def open_image(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
         """An image of which boxes are read, not preprocessed."""
-        image = open_image(path, self.ndim, self.channels, grey=self.grey, arrays=arrays)
+        image = open_image(path, self.ndim, self.channels, allow_gray=self.grey, arrays=arrays)
         return image if self.spacing is None else image.with_spacing(self.spacing, self.unit)
 
     def open_labels(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
@@ -187,17 +189,21 @@ class StoredPair:
             Where some are not.
         """
         image = self._image()
-        for _, part in pieces(image):
+        for _, part in iter_blocks(image):
             check_finite(self.pair.image, part, whole=False)
 
     def _image(self) -> Pixels:
         reader, path = self.reader, self.pair.image
         arrays = self.pair.arrays
         if reader.steps is None:
-            mapped = map_image(path, reader.ndim, reader.channels, grey=reader.grey, arrays=arrays)
+            mapped = map_image(
+                path, reader.ndim, reader.channels, allow_gray=reader.grey, arrays=arrays
+            )
             if mapped is not None:
                 return mapped
-            lazy = open_image(path, reader.ndim, reader.channels, grey=reader.grey, arrays=arrays)
+            lazy = open_image(
+                path, reader.ndim, reader.channels, allow_gray=reader.grey, arrays=arrays
+            )
             if _is_large(lazy):
                 return LazyArray.of(lazy)
         return reader.image(path, arrays).array

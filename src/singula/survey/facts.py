@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from singula.errors import UserError
 from singula.io.pairs import Pair
-from singula.io.units import in_microns, tidy
+from singula.io.units import in_microns, round_significant
 
 PERCENTILES = (0.0, 0.1, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.9, 100.0)
 
@@ -81,7 +81,7 @@ class ImageFacts:
     def length(self) -> tuple[tuple[float, ...] | None, str | None]:
         """Voxel size for comparisons: in µm if its unit is a length, without rounding errors."""
         sizes, unit = in_microns(self.spacing, self.unit)
-        return None if sizes is None else tuple(tidy(size, 6) for size in sizes), unit
+        return None if sizes is None else tuple(round_significant(size, 6) for size in sizes), unit
 
     @property
     def is_constant(self) -> bool:

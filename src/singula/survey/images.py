@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from singula.arguments import integer
 from singula.io.entries import reader_path
 from singula.io.files import check_place
+from singula.io.geometry import geometry, lacks_z_spacing
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
 from singula.io.lazy_array import LazyArray, Pixels
-from singula.io.read import geometry, image_layout, lacks_depth, read_header, read_image
+from singula.io.read import image_layout, read_header, read_image
 from singula.survey.facts import PERCENTILES, ImageFacts
 from singula.survey.slices import survey_slices
 
@@ -64,7 +65,7 @@ def survey_image(
     else:
         array = read_image(path, ndim, layout.channels, arrays=arrays).array
     spacing, unit, notes = *geometry(header, ndim), header.notes
-    if lacks_depth(header, ndim):
+    if lacks_z_spacing(header, ndim):
         # An assumed distance between slices must not decide the anisotropy.
         spacing = unit = None
         notes += ("no valid voxel size along z; its ratio to x is estimated from the objects",)

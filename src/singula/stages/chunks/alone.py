@@ -29,7 +29,11 @@ _POST = "TEST.POST_PROCESSING"
 def fits_in_memory(config: Config, pair: Pair) -> bool:
     """Whether an image can be predicted whole, by what its header says."""
     image = open_image(
-        pair.image, config.ndim, config.in_channels, grey=config.DATA.FORCE_RGB, arrays=pair.arrays
+        pair.image,
+        config.ndim,
+        config.in_channels,
+        allow_gray=config.DATA.FORCE_RGB,
+        arrays=pair.arrays,
     )
     channels = len(from_config.channel_names(config))
     each = channels * (2 if from_config.in_half(config, image.spatial_shape) else 4)

@@ -21,7 +21,7 @@ from singula.instances import DECODERS, histogram_channels, resolve_thresholds
 from singula.instances.blockwise import flood_part
 from singula.instances.decode import advice
 from singula.instances.watershed import is_large
-from singula.io.lazy_array import LazyArray, notice_constant
+from singula.io.lazy_array import LazyArray, constant_image_notices
 from singula.io.records import (
     ClassesNote,
     ColorNote,
@@ -128,7 +128,7 @@ class ChunkImage:
     def _settle_scaling(self, normalizer: Normalizer) -> None:
         """Normalisation from the whole image, where it asks for that."""
         image, config = self.bench.image, self.bench.config
-        for line in notice_constant(self.plan.image, LazyArray.of(image)):
+        for line in constant_image_notices(self.plan.image, LazyArray.of(image)):
             self.notify(line)
         median = config.DATA.TEST.MEDIAN_PADDING
         floats = image.dtype.kind == "f" and normalizer.kind == "div"
