@@ -22,7 +22,7 @@ from singula.instances.flood import flood_in_place, inside, label_seeds
 from singula.measure.morphology import _perimeter_shares
 from singula.postprocess import voronoi
 from singula.prediction import plan_tiles
-from singula.report.overlay import colours
+from singula.report.overlay import label_colors
 
 HERE = Path(__file__).parents[1] / "internals"
 SEED = 3
@@ -137,9 +137,9 @@ def draw_blocks(path: Path) -> Path:
     halos = (2, 8)
     titles = ["whole image", *(f"block, halo of {h} pixels" for h in halos)]
     figure, panels = _panels(3, titles, side=2.7)
-    panels[0].imshow(colours(int(numbered.max()))[whole])
+    panels[0].imshow(label_colors(int(numbered.max()))[whole])
     panels[0].add_patch(_frame(core, "white"))
-    unknown, palette = int(numbered.max()) + 1, colours(int(numbered.max()))
+    unknown, palette = int(numbered.max()) + 1, label_colors(int(numbered.max()))
     for panel, halo in zip(panels[1:], halos, strict=True):
         box = grown(core, (halo, halo), surface.shape)
         labels = np.zeros([n + 2 for n in numbered[box].shape], np.int32)

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 from singula.channels import encode
 from singula.demo import make_image
 from singula.instances import DecodeSettings, decode
-from singula.report.overlay import colours, overlay, to_grey
+from singula.report.overlay import label_colors, overlay, to_gray
 
 HERE = Path(__file__).parents[1]
 CROP = (slice(60, 156), slice(60, 156))
@@ -54,7 +54,7 @@ def painted(labels: np.ndarray) -> np.ndarray:
     """A colour for each id, black for background."""
     ids, dense = np.unique(labels, return_inverse=True)
     dense = dense.reshape(labels.shape) + (0 if ids[0] == 0 else 1)
-    return colours(int(dense.max()))[dense]
+    return label_colors(int(dense.max()))[dense]
 
 
 def predicted(labels: np.ndarray, code: str) -> dict[str, np.ndarray]:
@@ -103,7 +103,7 @@ def channels(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
     maps = {**encode(labels, "BCM"), **encode(labels, "BCD")}
     maps |= {"P": encode(labels, "BP")["P"], "Dv2": encode(labels, "Dv2")["Dv2"]}
     figure, panels = grid(2, 4, side=1.9)
-    show(panels.flat[0], to_grey(image[..., None]), "image")
+    show(panels.flat[0], to_gray(image[..., None]), "image")
     show(panels.flat[1], painted(labels), "labels")
     words = {
         "B": "B  inside",

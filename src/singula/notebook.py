@@ -355,7 +355,7 @@ def _preview(part: Folders, ndim: int) -> None:
     import numpy as np
 
     from singula.io.read import read_image, read_labels
-    from singula.report.overlay import middle_plane, overlay, to_grey
+    from singula.report.overlay import middle_plane, overlay, to_gray
 
     pair = part.pairs()[0]
     image = read_image(pair.image, ndim).array
@@ -365,9 +365,9 @@ def _preview(part: Folders, ndim: int) -> None:
         if ndim == 3:
             index = middle_plane(labels)
             image, labels = image[index], labels[index]
-        panels = [to_grey(image), overlay(image, labels)]
+        panels = [to_gray(image), overlay(image, labels)]
     else:
-        panels = [to_grey(image if ndim == 2 else image[len(image) // 2])]
+        panels = [to_gray(image if ndim == 2 else image[len(image) // 2])]
     print(f"{pair.name}: image | labels" + (" (the fullest slice)" if ndim == 3 else ""))
     _picture(_png(np.concatenate(panels, axis=1)))
 

@@ -17,8 +17,8 @@ from singula.gui.pictures import Scene
 from singula.inspection.images import _most_telling
 from singula.io.lazy import LazyImage, open_image
 from singula.io.lazy_array import LazyArray, constant_image_notices, is_constant
-from singula.report.overlay import reduced, to_grey
-from singula.report.pictures import _shrunk
+from singula.report.overlay import downsample_image, to_gray
+from singula.report.pictures import _resize_image
 
 KINDS = st.sampled_from(["scale_range", "custom"])
 CLIPS = st.sampled_from([None, (1.0, 99.0), (0.1, 99.9)])
@@ -151,7 +151,7 @@ def test_values_far_from_one_are_named_for_div() -> None:
 def test_pictures_show_the_same(factor: float, offset: float) -> None:
     values = drawn(8, (60, 50, 1)).astype(np.float64)
     changed = values * factor + offset
-    for make in (to_grey, lambda image: to_grey(reduced(image, 20))):
+    for make in (to_gray, lambda image: to_gray(downsample_image(image, 20))):
         difference = make(values).astype(int) - make(changed)
         assert np.abs(difference).max() <= 1
         assert np.ptp(make(changed)) > 200
@@ -160,9 +160,9 @@ def test_pictures_show_the_same(factor: float, offset: float) -> None:
 def test_small_pictures_of_the_report_show_the_same(monkeypatch) -> None:
     from singula.report import pictures
 
-    monkeypatch.setattr(pictures, "LONGEST", 20)
+    monkeypatch.setattr(pictures, "MAX_SIDE", 20)
     values = drawn(9, (60, 50, 1)).astype(np.float64)
-    one, two = to_grey(_shrunk(values)), to_grey(_shrunk(values * 1e-3 + 1e9))
+    one, two = to_gray(_resize_image(values)), to_gray(_resize_image(values * 1e-3 + 1e9))
     assert np.abs(one.astype(int) - two).max() <= 1
     assert np.ptp(two) > 100
 

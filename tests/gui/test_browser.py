@@ -495,7 +495,7 @@ def test_a_volume_is_paged_by_keys(browser: Any, made: Interface) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/results?run=2d/data", "is no folder of a finished run"),
+        ("/results?run=2d/data", "is not the folder of a finished run"),
         ("/results?run=/etc", "lies outside the folders"),
         pytest.param(f"/results?run={'x' * 5000}", "is no path that can be opened", id="long"),
         ("/tune?run=2d/job/results/job_1", "predicted channels are not there"),

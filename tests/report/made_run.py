@@ -1,4 +1,4 @@
-"""Finished runs made directly as files, and a page taken apart."""
+"""Write the files of a finished run, and parse a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report in a real browser; skipped where there is none."""
+"""Show the report in a real browser, if one is installed."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""Pictures of large images: smaller, with every object where it is."""
+"""Pictures of large images are downsampled, with all objects in place."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singula.report.overlay import reduced, thinned, write_overlay
+from singula.report.overlay import downsample_image, downsample_labels, write_overlay
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 20))
 def test_planes_are_averaged_over_whole_squares(height: int, width: int, longest: int) -> None:
     plane = np.random.default_rng(0).integers(0, 99, (height, width, 2)).astype(np.uint8)
-    small = reduced(plane, longest)
+    small = downsample_image(plane, longest)
     step = -(-max(height, width) // longest)
     if step == 1 or min(height, width) < step:
         assert small is plane
@@ -25,8 +25,8 @@ def test_planes_are_averaged_over_whole_squares(height: int, width: int, longest
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 20))
 def test_labels_are_thinned_to_the_same_shape(height: int, width: int, longest: int) -> None:
     labels = np.arange(height * width).reshape(height, width)
-    small = thinned(labels, longest)
-    assert small.shape == reduced(labels[..., None], longest).shape[:2]
+    small = downsample_labels(labels, longest)
+    assert small.shape == downsample_image(labels[..., None], longest).shape[:2]
     step = -(-max(height, width) // longest)
     if small is not labels:
         rows, columns = np.divmod(small, width)

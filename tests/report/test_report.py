@@ -21,7 +21,7 @@ from singula.io.results import ResultsTree
 from singula.io.written import RECORD
 from singula.report.build import build_report
 from singula.report.figures import Series, line_chart, log_ticks, ticks
-from singula.report.image_sections import chosen
+from singula.report.image_sections import select_images
 from singula.report.pictures import data_uri
 
 FLAT = cells(2)
@@ -123,20 +123,20 @@ def test_scores_are_those_of_the_metrics_table(run: Path, page: Page) -> None:
         assert int(missed) == at_half.fn[image]
 
 
-def test_images_stand_worst_first(page: Page) -> None:
+def test_images_are_sorted_worst_first(page: Page) -> None:
     assert page.column("Images", "Image") == ["worst", "poor", "fair", "cut", "good"]
     order = [page.words.index(w) for w in ("Worst: worst", "Second worst: poor", "cut", "good")]
     assert order[:2] == sorted(order[:2])
 
 
-def test_which_images_are_shown() -> None:
+def test_selected_images() -> None:
     names = [f"i{n}" for n in range(20)]
-    assert list(chosen(names, True)) == ["i0", "i1", "i2", "i10", "i9", "i11"]
-    assert chosen(names, True)["i10"] == "Median"
-    assert chosen(names[:4], True)["i2"] == "Third worst, median"
-    assert chosen(names[:1], True) == {"i0": "Worst"}
-    assert chosen([], True) == {}
-    assert chosen(names, False)["i19"] == "Most objects"
+    assert list(select_images(names, True)) == ["i0", "i1", "i2", "i10", "i9", "i11"]
+    assert select_images(names, True)["i10"] == "Median"
+    assert select_images(names[:4], True)["i2"] == "Third worst, median"
+    assert select_images(names[:1], True) == {"i0": "Worst"}
+    assert select_images([], True) == {}
+    assert select_images(names, False)["i19"] == "Most objects"
 
 
 def test_splits_and_merges_are_counted(page: Page) -> None:
@@ -148,7 +148,7 @@ def test_splits_and_merges_are_counted(page: Page) -> None:
 
 
 def test_sizes_curves_thresholds_and_costs_are_there(page: Page) -> None:
-    sizes = page.tables["Below the first number lie 5 % of the objects"]
+    sizes = page.tables["Percentiles over all objects"]
     assert ["Size", "truth", "64", "64", "64"] in sizes
     assert ["Diameter", "predicted", "8", "8", "8"] in sizes
     assert "training ends at 0.2, validation ends at 0.24" in " ".join(
@@ -158,10 +158,10 @@ def test_sizes_curves_thresholds_and_costs_are_there(page: Page) -> None:
     used = page.tables["Over the test images"]
     assert [row[0] for row in used] == ["Threshold", "TH_CONTOUR"]
     assert [row[2] for row in used] == ["Set by", "singula tune"]
-    costs = page.tables["Stages of the run; indented ones are parts of the test"]
+    costs = page.tables["Stages of the run; indented stages are part of the test"]
     assert ["Training", "3700.0", "1.46 GiB"] in costs
     assert "2.00 GiB" in page.words
-    keys = page.tables["Every key with its value, defaults included"]
+    keys = page.tables["All keys with their values, including defaults"]
     assert ["DATA.PATCH_SIZE", "[16, 16, 1]"] in keys
 
 
@@ -196,9 +196,7 @@ def test_volumes_show_their_fullest_slice(tmp_path: Path) -> None:
     labels = cells(3)
     page = page_of(MadeRun(tmp_path, {"a": labels, "b": without(labels, 1, 2)}))
     assert page.words.count("Slice 2 of 4") == 2
-    assert ["Size", "truth", "128", "192", "192"] in page.tables[
-        "Below the first number lie 5 % of the objects"
-    ]
+    assert ["Size", "truth", "128", "192", "192"] in page.tables["Percentiles over all objects"]
     assert "Sphericity" in page.words
     assert len(page.all("img")) == 2 * 4
 
@@ -212,11 +210,11 @@ def test_classes_are_counted_and_scored(tmp_path: Path) -> None:
     ]
     caption = "Scores of each class, pooled over objects"
     assert page.column(caption, "Missed") == ["2"] * 3 + ["0"] * 3
-    # The rows of classes do not take the place of those of all objects.
+    # The scores of classes do not replace the scores of all objects.
     assert page.column("Pooled over objects", "Missed") == ["2"] * 3
 
 
-def test_post_processed_instances_stand_beside_the_others(tmp_path: Path) -> None:
+def test_post_processed_instances_are_compared_with_decoded(tmp_path: Path) -> None:
     noisy = FLAT.copy()
     noisy[0, 0] = 77
     made = MadeRun(tmp_path, {"a": noisy, "b": FLAT}, post={"a": FLAT, "b": without(FLAT, 1)})
@@ -256,7 +254,7 @@ def test_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
     assert any(name in attributes["alt"] for attributes in page.all("img"))
 
 
-def test_images_that_are_gone_or_changed_are_missed_but_do_not_stop_it(tmp_path: Path) -> None:
+def test_missing_and_damaged_images_are_noted(tmp_path: Path) -> None:
     folder = tmp_path / "my cells"
     made = MadeRun(folder, {"a": FLAT, "b": MERGED, "c": CUT})
     run = made.write()
@@ -282,11 +280,13 @@ def test_a_moved_job_is_found_with_its_images(tmp_path: Path, monkeypatch) -> No
     assert len(page.all("img")) == 4
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys, monkeypatch) -> None:
-    with pytest.raises(UserError, match="no such folder"):
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, capsys, monkeypatch) -> None:
+    with pytest.raises(UserError, match="nothing") as refused:
         build_report(tmp_path / "nothing")
-    with pytest.raises(UserError, match=r"no run\.json"):
+    assert refused.value.code == "report.no_folder"
+    with pytest.raises(UserError, match=r"no run\.json") as refused:
         build_report(tmp_path)
+    assert refused.value.code == "report.not_a_run"
     run = MadeRun(tmp_path, {"a": FLAT}).write()
     monkeypatch.setattr("sys.argv", ["singula", "report", str(tmp_path / "job")])
     with pytest.raises(SystemExit) as stop:
@@ -315,16 +315,16 @@ def test_the_command_writes_it(tmp_path: Path, capsys, monkeypatch) -> None:
     assert [path.name for path in run.glob(".*")] == [RECORD]
 
 
-def test_a_run_does_not_fail_for_want_of_its_report(tmp_path: Path, monkeypatch) -> None:
+def test_a_run_does_not_fail_if_its_report_fails(tmp_path: Path, monkeypatch) -> None:
     def broken(run: Path, notify: object) -> Path:
         raise ZeroDivisionError("no pixels")
 
     monkeypatch.setattr("singula.report.build.build_report", broken)
-    said: list[str] = []
-    workflow._report(ResultsTree(tmp_path, "job", 1), said.append)
-    assert len(said) == 1
-    assert "no pixels" in said[0]
-    assert "singula report" in said[0]
+    notices: list[str] = []
+    workflow._report(ResultsTree(tmp_path, "job", 1), notices.append)
+    assert len(notices) == 1
+    assert "no pixels" in notices[0]
+    assert "singula report" in notices[0]
 
 
 def test_large_pictures_stay_small_files() -> None:

@@ -622,10 +622,12 @@ def test_every_step_after_decoding_takes_an_image_without_instances(jobs, why) -
 def test_the_report_shows_the_middle_of_what_is_too_large(jobs, monkeypatch) -> None:
     run = jobs.test(*MANUAL, chunks=True)
     instances = json.loads((run / "run.json").read_text())["test"]["instances"]["large"]
-    monkeypatch.setattr(sources, "_WHOLE", 1000)
-    monkeypatch.setattr(overlay, "_LONGEST", 64)
+    monkeypatch.setattr(sources, "_MAX_PIXELS", 1000)
+    monkeypatch.setattr(overlay, "_MAX_SIDE", 64)
     text = build_report(run).read_text()
-    assert "its pictures and shapes are of its middle (48 to 112 of 160, 68 to 132 of 200)" in text
+    assert (
+        "its pictures and shapes show only the center (48 to 112 of 160, 68 to 132 of 200)" in text
+    )
     assert f"{instances} predicted objects" in text
 
 

@@ -79,7 +79,7 @@ def _feature(
 
 
 def _measurements(item: Instances) -> dict[int, dict[str, float]]:
-    """Return the measurements of each id, without those that are not finite."""
+    """Return the finite measurements of each id."""
     table = instance_table(item)
     names = [name for name in table.columns if name not in _NOT_MEASURED]
     rows = zip(table["label"], table[names].to_numpy(float), strict=True)

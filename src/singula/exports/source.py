@@ -229,7 +229,7 @@ def find_sources(
     Raises
     ------
     UserError
-        ``export.no_labels``: there are no label images; ``export.no_instances``: the run has none;
+        ``export.no_labels``: no label image was found; ``export.no_instances``: the run has none;
         ``export.same_name``: two images have the same name; ``export.unit_without_size``: the pixel
         size is unknown.
     """

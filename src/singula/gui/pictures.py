@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.evaluate import colour_associations, match
-from singula.report.overlay import colours, stretched
+from singula.report.overlay import label_colors, rescale
 
 Array = npt.NDArray[Any]
 Layer = Literal["image", "instances", "contours", "truth", "associations"]
@@ -159,7 +159,7 @@ class Scene:
             return _palette_png(
                 (painted > 0).astype(np.uint8), np.array([(0, 0, 0), _TRUTH_COLOUR])
             )
-        return _palette_png(painted, colours(255))
+        return _palette_png(painted, label_colors(255))
 
     def _label_plane(self, name: str, z: int) -> Array:
         labels = self.labels[name]
@@ -191,7 +191,7 @@ class Scene:
         if (z, channel) not in self._planes:
             plane = self.raw[z] if self.raw.ndim == 4 else self.raw
             low, high = self._range(channel)
-            scaled = stretched(_chosen(plane, channel), low, high)
+            scaled = rescale(_chosen(plane, channel), low, high)
             self._planes[z, channel] = [(255 * scaled).astype(np.uint8)]
             while len(self._planes) > _MOST_PLANES:
                 self._planes.popitem(last=False)
@@ -313,12 +313,12 @@ def thumbnail(image: Array, labels: Array | None = None, longest: int = 160) -> 
     """
     from PIL import Image as Picture
 
-    from singula.report.overlay import middle_plane, overlay, to_grey
+    from singula.report.overlay import middle_plane, overlay, to_gray
 
     if image.ndim == 4:
         index = len(image) // 2 if labels is None else middle_plane(labels)
         image, labels = image[index], labels[index] if labels is not None else None
-    shown = to_grey(image) if labels is None else overlay(image, labels)
+    shown = to_gray(image) if labels is None else overlay(image, labels)
     picture = Picture.fromarray(np.ascontiguousarray(shown))
     picture.thumbnail((longest, longest), Picture.Resampling.BOX)
     stream = BytesIO()

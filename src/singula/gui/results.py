@@ -13,7 +13,7 @@ from singula.errors import UserError
 from singula.evaluate.summary import MEAN
 from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
-from singula.report.run_files import RunFiles, Stage, open_run, ranked, reference_threshold
+from singula.report.run_files import RunFiles, Stage, open_run, rank_images, reference_threshold
 from singula.report.sources import Sources, open_sources
 from singula.words import counted
 
@@ -39,12 +39,12 @@ class Results:
     def names(self, stage: Stage) -> list[str]:
         """Images, the worst first where they were scored."""
         there = self.files.instance_files(stage)
-        scored = [name for name in ranked(self.files.scores, stage.key) if name in there]
+        scored = [name for name in rank_images(self.files.scores, stage.key) if name in there]
         return [*scored, *(name for name in there if name not in scored)]
 
     def words(self, stage: Stage) -> str:
         """What a stage is called."""
-        return self.files.words(stage) or "instances"
+        return self.files.stage_label(stage) or "instances"
 
     def score(self, stage: Stage, image: str | None = None) -> dict[str, float]:
         """Scores of an image, or means of all, at the reference threshold; empty without truth."""

@@ -13,7 +13,7 @@ from singula.inspection.pictures import picture
 from singula.inspection.text import extent, remedies, short_name, summary, verdict
 from singula.io.write import write_text
 from singula.paths import user_path
-from singula.report.html import Markup, folded, join, page, section, table, tag
+from singula.report.html import Markup, collapsible, join, page, section, table, tag
 from singula.report.pictures import data_uri
 from singula.words import counted
 
@@ -110,7 +110,7 @@ def _group(inspection: Inspection, kind: str, findings: Sequence[Finding]) -> Ma
         rest = table("Further files", columns, rows[_SHOWN:_MOST], text_columns=3, class_="images")
         left = len(rows) - _MOST
         more = tag("p", f"Not listed: {left} more.") if left > 0 else None
-        made.append(folded(f"The other {counted(len(rows) - _SHOWN, 'file')}", rest, more))
+        made.append(collapsible(f"The other {counted(len(rows) - _SHOWN, 'file')}", rest, more))
     return section(kind, KINDS[kind].title, *(part for part in made if part is not None))
 
 

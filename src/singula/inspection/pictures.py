@@ -12,7 +12,7 @@ from singula.errors import UserError
 from singula.inspection.findings import Finding, Place
 from singula.inspection.given import read_given_labels
 from singula.io.read import read_image
-from singula.report.overlay import middle_plane, to_grey
+from singula.report.overlay import middle_plane, to_gray
 
 Array = npt.NDArray[Any]
 Rgb = npt.NDArray[np.uint8]
@@ -45,7 +45,7 @@ def picture(finding: Finding, ndim: int, place: Place | None) -> Rgb | None:
         image = image[plane]
         labels = labels[plane] if labels is not None else None
     window = _window(image.shape[:2], place)
-    grey = to_grey(image)[window]  # as bright as in the whole image
+    grey = to_gray(image)[window]  # as bright as in the whole image
     shown = labels[window] if labels is not None else None
     return _drawn(grey, shown, place, window)
 

@@ -1,1 +1,1 @@
-"""Pictures and pages for people."""
+"""Reports and pictures of finished runs."""

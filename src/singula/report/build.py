@@ -1,4 +1,4 @@
-"""``report.html``: one page with all that a finished run left, from its files alone."""
+"""Build ``report.html``, one page with all results of a finished run, from its files."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def build_report(run: Path, notify: Callable[[str], None] | None = None) -> Path
     Parameters
     ----------
     run : Path
-        RESULT_DIR/NAME/results/NAME_RUN. Images and truth are read from the paths of the run's
-        configuration; where they are no longer there, the report does without and says so.
+        Folder of the run, RESULT_DIR/NAME/results/NAME_RUN. Images and ground truth are read from
+        the paths in the configuration of the run; the report lists images that are missing.
     notify : callable, optional
-        Receives a line if a report that the user changed is moved.
+        Called with a line if a report that the user changed is moved.
 
     Returns
     -------
     Path
-        ``report.html``, one file without anything outside it.
+        ``report.html``, a single file without references to other files.
 
     Raises
     ------
     UserError
-        The folder is no finished run's, a table in it is damaged, or it cannot be written.
-        ``run.locked``: another process writes to the run.
+        The folder cannot be written; ``run.locked``: another process writes to the run; the codes
+        of `open_run`.
     """
     if notify is not None:
         function(notify, "notify")
@@ -69,27 +69,28 @@ def _write_report(files: RunFiles, notices: Sequence[str]) -> Path:
     shown = [stage for stage in stages if stage.view == stages[0].view]
     main = shown[-1] if shown else None
     objects: dict[str, Objects] = {}
-    found: dict[str, Markup | None] = {}
+    sections: dict[str, Markup | None] = {}
     if main is not None:
         objects = survey_objects(files, sources, stages, main)
-        names = image_sections.order(files, main, objects[main.key])
+        names = image_sections.sort_images(files, main, objects[main.key])
         scored = bool(files.scores.images(main.key))
-        picked = image_sections.chosen(names, scored)
-        found["pictures"], links = image_sections.picture_section(files, sources, shown, picked)
+        selected = image_sections.select_images(names, scored)
+        pictures, links = image_sections.picture_section(files, sources, shown, selected)
+        sections["pictures"] = pictures
         leading = [main, *(stage for stage in stages if stage != main)]
-        found["images"] = image_sections.table_section(files, leading, objects, names, links)
-        found["shapes"] = image_sections.shape_section(
+        sections["images"] = image_sections.table_section(files, leading, objects, names, links)
+        sections["shapes"] = image_sections.shape_section(
             files, main, objects[main.key], 3 if main.view == "as_3d_stack" else files.ndim
         )
-        found["splits"] = score_sections.split_section(files, stages, objects)
-        found["classes"] = score_sections.class_section(files, main, objects)
-    found["scores"] = score_sections.score_section(files, stages)
-    found["channels"] = score_sections.map_section(files)
-    found["training"] = run_sections.training_section(files)
-    found["thresholds"] = run_sections.threshold_section(files)
-    found["costs"] = run_sections.cost_section(files)
-    found["setup"] = run_sections.setup_section(files)
-    text = _page(files, main, objects, found, sources.notes)
+        sections["splits"] = score_sections.split_section(files, stages, objects)
+        sections["classes"] = score_sections.class_section(files, main, objects)
+    sections["scores"] = score_sections.score_section(files, stages)
+    sections["channels"] = score_sections.map_section(files)
+    sections["training"] = run_sections.training_section(files)
+    sections["thresholds"] = run_sections.threshold_section(files)
+    sections["costs"] = run_sections.cost_section(files)
+    sections["setup"] = run_sections.setup_section(files)
+    text = _page(files, main, objects, sections, sources.notes)
     return write_text(files.tree.report_html, text)
 
 
@@ -97,16 +98,16 @@ def _page(
     files: RunFiles,
     main: Stage | None,
     objects: dict[str, Objects],
-    found: dict[str, Markup | None],
+    sections: dict[str, Markup | None],
     notes: Sequence[str],
 ) -> str:
     name = files.tree.run.name
-    there = [(key, part) for key in _NAMES if (part := found.get(key)) is not None]
-    links = [tag("a", _NAMES[key], href=f"#{key}") for key, _ in there]
-    told = None
+    shown = [(key, part) for key in _NAMES if (part := sections.get(key)) is not None]
+    links = [tag("a", _NAMES[key], href=f"#{key}") for key, _ in shown]
+    note_section = None
     if notes:
         items = tag("ul", *(tag("li", note) for note in notes))
-        told = section("notes", "What is missing here", items)
+        note_section = section("notes", "What is missing here", items)
     head = tag(
         "header",
         tag("h1", tag("span", name, class_="name")),
@@ -114,4 +115,4 @@ def _page(
         score_sections.headline(files, main, objects),
         tag("nav", join(links, " "), aria_label="Sections"),
     )
-    return page(f"{name} – Singula report", head, told, *(part for _, part in there))
+    return page(f"{name} – Singula report", head, note_section, *(part for _, part in shown))

@@ -1,4 +1,4 @@
-"""Charts as SVG inside the page; their colours follow its light or dark style."""
+"""Charts as SVG, with the colors of the light or dark style of the page."""
 
 from __future__ import annotations
 
@@ -20,31 +20,42 @@ _BINS = 28
 
 @dataclass(frozen=True)
 class Series:
-    """A named curve, or the values of a histogram (then without `y`).
+    """A curve, or the values of a histogram.
 
-    `look` is 0 for the truth or training, 1 for what is compared with it.
+    Parameters
+    ----------
+    name : str
+        Name in the legend.
+    style : {0, 1}
+        0 for the ground truth or training, 1 for the series that is compared with it.
+    x : ndarray of float64, shape (n,)
+        Positions of a curve, or values of a histogram.
+    y : ndarray of float64, shape (n,), optional
+        Values of a curve; None for a histogram.
     """
 
     name: str
-    look: int
+    style: int
     x: Values
     y: Values | None = None
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Numbers along one side of a chart.
+    """An axis of a chart.
 
     Parameters
     ----------
     low, high : float
-        Ends; above 0 when `log`.
+        Range of values; above 0 for a logarithmic axis.
     start, stop : float
-        Where the ends are drawn.
+        Coordinates of the two ends in the drawing, in pixels.
     label : str
+        Text next to the axis.
     log : bool
+        True for a logarithmic axis.
     whole : bool
-        Ticks stand at whole numbers alone.
+        Place ticks only at integers.
     """
 
     low: float
@@ -55,72 +66,71 @@ class Axis:
     log: bool = False
     whole: bool = False
 
-    def place(self, value: float) -> float:
-        """Where a value is drawn."""
-        low, high, at = self.low, self.high, value
+    def position(self, value: float) -> float:
+        """Return the coordinate of a value in the drawing, in pixels."""
+        low, high, scaled = self.low, self.high, value
         if self.log:
-            low, high, at = math.log(low), math.log(high), math.log(max(value, low))
-        part = (at - low) / (high - low) if high > low else 0.5
-        return round(self.start + part * (self.stop - self.start), 2)
+            low, high, scaled = math.log(low), math.log(high), math.log(max(value, low))
+        fraction = (scaled - low) / (high - low) if high > low else 0.5
+        return round(self.start + fraction * (self.stop - self.start), 2)
 
     def ticks(self) -> list[float]:
-        """Round numbers within the ends."""
+        """Return the values of the ticks, round numbers in the range."""
         if self.log:
             return log_ticks(self.low, self.high)
-        found = ticks(self.low, self.high)
-        return [place for place in found if place == int(place)] if self.whole else found
+        values = ticks(self.low, self.high)
+        return [value for value in values if value == int(value)] if self.whole else values
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """At most `most` multiples of 1, 2 or 5 · 10ⁿ from low to high."""
+def ticks(low: float, high: float, max_ticks: int = 6) -> list[float]:
+    """Return at most `max_ticks` multiples of 1, 2 or 5 · 10ⁿ from low to high."""
     if not high > low:
         return [low]
-    rough = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(rough))
-    fits = (s * power for s in (1, 2, 5, 10, 20) if (high - low) / (s * power) <= most - 1 + 1e-9)
-    step = next(fits)
+    power = 10.0 ** math.floor(math.log10((high - low) / max_ticks))
+    max_steps = max_ticks - 1 + 1e-9
+    step = next(s * power for s in (1, 2, 5, 10, 20) if (high - low) / (s * power) <= max_steps)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten within the ends, and their double and fivefold where these are few."""
+    """Return powers of ten from low to high, with multiples if there are less than four."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1,), (1, 3), (1, 2, 5)):
-        found = [f * 10.0**p for p in powers for f in factors if low <= f * 10.0**p <= high]
-        if len(found) >= 4:
+        values = [f * 10.0**p for p in powers for f in factors if low <= f * 10.0**p <= high]
+        if len(values) >= 4:
             break
-    return found
+    return values
 
 
 def line_chart(title: str, x_label: str, series: Sequence[Series]) -> Markup:
-    """Curves over one axis, such as the loss over the epochs."""
+    """Return a chart of curves over a common axis, such as losses over epochs."""
     drawn = [s for s in series if s.y is not None and len(s.x)]
     xs = np.concatenate([s.x for s in drawn])
     ys = np.concatenate([s.y for s in drawn if s.y is not None])
     ys = ys[np.isfinite(ys)]
     low, high = (float(ys.min()), float(ys.max())) if len(ys) else (0.0, 1.0)
-    low, high = _round_ends(*_with_zero(low, high))
+    low, high = _round_range(*_include_zero(low, high))
     x = Axis(float(xs.min()), float(xs.max()), LEFT, WIDTH - RIGHT, x_label, whole=True)
     y = Axis(low, high, HEIGHT - BOTTOM, TOP, "")
     curves = []
-    for one in drawn:
-        pairs = zip(one.x, one.y if one.y is not None else [], strict=True)
-        points = [f"{x.place(a)},{y.place(b)}" for a, b in pairs if np.isfinite(b)]
-        curves.append(tag("polyline", points=" ".join(points), class_=f"line s{one.look}"))
+    for curve in drawn:
+        pairs = zip(curve.x, curve.y if curve.y is not None else [], strict=True)
+        points = [f"{x.position(a)},{y.position(b)}" for a, b in pairs if np.isfinite(b)]
+        curves.append(tag("polyline", points=" ".join(points), class_=f"line s{curve.style}"))
         if len(points) == 1:
             cx, cy = points[0].split(",")
-            curves.append(tag("circle", cx=cx, cy=cy, r=3, class_=f"dot s{one.look}"))
+            curves.append(tag("circle", cx=cx, cy=cy, r=3, class_=f"dot s{curve.style}"))
     last = ", ".join(f"{s.name} ends at {s.y[-1]:.3g}" for s in drawn if s.y is not None)
-    words = f"{title}: {last}"
-    return _figure(title, words, _legend(drawn, filled=False), x, y, curves)
+    description = f"{title}: {last}"
+    return _figure(title, description, _legend(drawn, filled=False), x, y, curves)
 
 
 def histogram(title: str, label: str, series: Sequence[Series]) -> Markup:
-    """Number of objects over their size or shape; logarithmic where sizes differ widely."""
+    """Return a histogram of objects; the axis is logarithmic for a wide range of values."""
     drawn = [s for s in series if len(s.x)]
-    every = np.concatenate([s.x for s in drawn])
-    low, high = float(every.min()), float(every.max())
+    values = np.concatenate([s.x for s in drawn])
+    low, high = float(values.min()), float(values.max())
     log = low > 0 and high / low > 15
     if not log:
         low, high = (low - 0.5, high + 0.5) if low == high else (min(low, 0.0), high)
@@ -128,18 +138,18 @@ def histogram(title: str, label: str, series: Sequence[Series]) -> Markup:
     edges[0], edges[-1] = low, high
     counts = [np.histogram(s.x, edges)[0] for s in drawn]
     x = Axis(low, high, LEFT, WIDTH - RIGHT, label, log)
-    most = _round_ends(0.0, float(max(c.max() for c in counts)) or 1.0)[1]
-    y = Axis(0.0, most, HEIGHT - BOTTOM, TOP, "objects")
+    top = _round_range(0.0, float(max(c.max() for c in counts)) or 1.0)[1]
+    y = Axis(0.0, top, HEIGHT - BOTTOM, TOP, "objects")
     shapes = [
-        tag("path", d=_steps(edges, c, x, y), class_=f"{'step' if s.look else 'area'} s{s.look}")
+        tag("path", d=_steps(edges, c, x, y), class_=f"{'step' if s.style else 'area'} s{s.style}")
         for s, c in zip(drawn, counts, strict=True)
     ]
     medians = ", ".join(f"median {s.name} {np.median(s.x):.4g}" for s in drawn)
     return _figure(title, f"{title}: {medians}", _legend(drawn, filled=True), x, y, shapes)
 
 
-def _with_zero(low: float, high: float) -> tuple[float, float]:
-    """Begin at 0 unless all values are far from it."""
+def _include_zero(low: float, high: float) -> tuple[float, float]:
+    """Extend a range to 0, unless all values are far from 0."""
     if low > 0 and low < 0.7 * high:
         low = 0.0
     if high <= low:
@@ -147,48 +157,51 @@ def _with_zero(low: float, high: float) -> tuple[float, float]:
     return low, high
 
 
-def _round_ends(low: float, high: float) -> tuple[float, float]:
-    """Widen to the next round number above, and below unless that is 0 already."""
+def _round_range(low: float, high: float) -> tuple[float, float]:
+    """Extend a range to round numbers."""
     steps = ticks(low, high)
     step = steps[1] - steps[0] if len(steps) > 1 else high - low
     return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
 
 
 def _steps(edges: Values, counts: npt.NDArray[Any], x: Axis, y: Axis) -> str:
-    """Outline of a histogram's bars."""
-    path = [f"M{x.place(edges[0])},{y.place(0)}"]
+    """Return the outline of the bars of a histogram, as an SVG path."""
+    path = [f"M{x.position(edges[0])},{y.position(0)}"]
     for count, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
-        height = y.place(float(count))
-        path.append(f"L{x.place(left)},{height}L{x.place(right)},{height}")
-    path.append(f"L{x.place(edges[-1])},{y.place(0)}")
+        height = y.position(float(count))
+        path.append(f"L{x.position(left)},{height}L{x.position(right)},{height}")
+    path.append(f"L{x.position(edges[-1])},{y.position(0)}")
     return "".join(path)
 
 
 def _legend(drawn: Sequence[Series], *, filled: bool) -> Markup:
-    """Names with a sample of their curve or area; those of areas with their number of values."""
+    """Return the names of the series, each with a sample of its curve or area.
+
+    For areas, the legend includes the number of values.
+    """
     keys = []
-    for one in drawn:
-        many = f" ({len(one.x):,})".replace(",", "\u202f") if filled else ""
-        if filled and not one.look:
+    for series in drawn:
+        count = f" ({len(series.x):,})".replace(",", "\u202f") if filled else ""
+        if filled and not series.style:
             sample = tag("rect", x=1, y=2, width=20, height=8, class_="area s0")
         else:
-            sample = tag("line", x1=1, x2=21, y1=6, y2=6, class_=f"line s{one.look}")
+            sample = tag("line", x1=1, x2=21, y1=6, y2=6, class_=f"line s{series.style}")
         picture = tag("svg", sample, viewBox="0 0 22 12", width=22, height=12, aria_hidden="true")
-        keys.append(tag("span", picture, " ", one.name, many, class_="key"))
+        keys.append(tag("span", picture, " ", series.name, count, class_="key"))
     return join(keys, " ")
 
 
 def _figure(
-    title: str, words: str, legend: Markup, x: Axis, y: Axis, shapes: Sequence[Markup]
+    title: str, description: str, legend: Markup, x: Axis, y: Axis, shapes: Sequence[Markup]
 ) -> Markup:
     drawing = tag(
         "svg",
-        tag("title", words),
+        tag("title", description),
         _grid(x, y),
         *shapes,
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
-        aria_label=words,
+        aria_label=description,
     )
     return tag("figure", tag("figcaption", tag("b", title), " ", legend), drawing, class_="chart")
 
@@ -196,13 +209,13 @@ def _figure(
 def _grid(x: Axis, y: Axis) -> Markup:
     parts = []
     for value in y.ticks():
-        at = y.place(value)
-        parts.append(tag("line", x1=x.start, x2=x.stop, y1=at, y2=at, class_="grid"))
-        parts.append(tag("text", _short(value), x=x.start - 6, y=at + 4, class_="end"))
+        row = y.position(value)
+        parts.append(tag("line", x1=x.start, x2=x.stop, y1=row, y2=row, class_="grid"))
+        parts.append(tag("text", _short(value), x=x.start - 6, y=row + 4, class_="end"))
     for value in x.ticks():
-        at = x.place(value)
-        parts.append(tag("line", x1=at, x2=at, y1=y.start, y2=y.start + 4, class_="axis"))
-        parts.append(tag("text", _short(value), x=at, y=y.start + 17, class_="middle"))
+        column = x.position(value)
+        parts.append(tag("line", x1=column, x2=column, y1=y.start, y2=y.start + 4, class_="axis"))
+        parts.append(tag("text", _short(value), x=column, y=y.start + 17, class_="middle"))
     parts.append(tag("line", x1=x.start, x2=x.stop, y1=y.start, y2=y.start, class_="axis"))
     middle = (x.start + x.stop) / 2
     parts.append(tag("text", x.label, x=middle, y=HEIGHT - 5, class_="middle label"))
@@ -213,7 +226,7 @@ def _grid(x: Axis, y: Axis) -> Markup:
 
 
 def _short(value: float) -> str:
-    """A tick's number, without needless zeros."""
+    """Return the text of a tick, without trailing zeros."""
     if value and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
     return f"{value:,.6g}".replace(",", "\u202f")

@@ -1,4 +1,4 @@
-"""HTML from values: everything is escaped unless it was made here."""
+"""Build HTML elements; all text is escaped except `Markup`."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ _HEAD = (
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """A str that contains HTML."""
 
     __slots__ = ()
 
 
 def escape(text: object) -> Markup:
-    """Return a text for HTML; control characters and bytes that are not text become escapes."""
+    """Return a value as HTML text; control characters and undecodable bytes become escapes."""
     if isinstance(text, Markup):
         return text
     return Markup(html.escape(printable(str(text))))
 
 
 def join(parts: Iterable[object], between: str = "") -> Markup:
-    """Parts one after the other."""
+    """Return the concatenated parts, as HTML."""
     return Markup(between.join(escape(part) for part in parts))
 
 
 def tag(name: str, *content: object, **attributes: object) -> Markup:
-    """An element.
+    """Return an element.
 
     Parameters
     ----------
     name : str
-        Of the element.
-    content : Markup, or anything to be shown as text
-        None is left out.
-    attributes : str or number
-        A trailing underscore is dropped and others become hyphens (``class_``, ``aria_label``);
-        None and False are left out, True gives the bare name.
+        Name of the element.
+    content : Markup or object
+        Content; other types are converted to text, and None is omitted.
+    attributes : str, number, bool or None
+        Attributes; a trailing underscore of the name is removed, and others become hyphens
+        (``class_``, ``aria_label``). None and False are omitted, and True yields the bare name.
     """
-    words = [name]
+    parts = [name]
     for key, value in attributes.items():
         if value is None or value is False:
             continue
         key = key.rstrip("_").replace("_", "-")
-        words.append(key if value is True else f'{key}="{escape(value)}"')
-    opening = f"<{' '.join(words)}>"
+        parts.append(key if value is True else f'{key}="{escape(value)}"')
+    opening = f"<{' '.join(parts)}>"
     if name in _VOID:
         return Markup(opening)
     inner = join(part for part in content if part is not None)
@@ -62,21 +62,21 @@ def tag(name: str, *content: object, **attributes: object) -> Markup:
 
 
 def number(value: float | None, digits: int = 3) -> Markup:
-    """A score to read, carrying its full value for programs; a dash where there is none."""
+    """Return a rounded score, with its full value for programs; a dash for None and NaN."""
     if value is None or math.isnan(value):
         return Markup("–")
     return tag("data", f"{value:.{digits}f}", value=repr(value))
 
 
 def percent(value: float | None) -> Markup:
-    """A score in 0…1 as a percentage."""
+    """Return a score from 0 to 1 as a percentage; a dash for None and NaN."""
     if value is None or math.isnan(value):
         return Markup("–")
     return tag("data", f"{100 * value:.1f} %", value=repr(value))
 
 
 def count(value: float | None) -> Markup:
-    """A whole number with thin spaces between thousands."""
+    """Return an integer with thin spaces between thousands; a dash for None and NaN."""
     if value is None or math.isnan(value):
         return Markup("–")
     return tag("data", f"{value:,.0f}".replace(",", "\u202f"), value=repr(int(value)))
@@ -91,59 +91,61 @@ def table(
     text_columns: int = 1,
     class_: str | None = None,
 ) -> Markup:
-    """A table that scrolls by itself where the page is narrow.
+    """Return a table that scrolls horizontally on a narrow page.
 
     Parameters
     ----------
     caption : str
-        Above the table.
+        Caption above the table.
     columns : sequence of str
-        Heads; the first column names the rows.
+        Headers of the columns; the first column contains the names of the rows.
     rows : iterable of sequence
-        Cells; a ready-made ``<td>`` or ``<th>`` is taken as it stands.
+        Cells of each row; `Markup` of a ``<td>`` or ``<th>`` is not wrapped again.
     groups : sequence of (str, int)
-        Heads above the heads, with the number of columns they span.
+        Headers of groups of columns, with the number of columns of each.
     text_columns : int
-        The first so many columns are words, the others numbers.
+        Number of columns that contain text, from the left; the others contain numbers.
+    class_ : str, optional
+        CSS class of the table.
     """
-    above = None
+    group_row = None
     if groups:
         cells = [
-            tag("th", words, scope="colgroup", colspan=span) if words else tag("td", colspan=span)
-            for words, span in groups
+            tag("th", title, scope="colgroup", colspan=span) if title else tag("td", colspan=span)
+            for title, span in groups
         ]
-        above = tag("tr", join(cells))
-    heads = tag(
+        group_row = tag("tr", join(cells))
+    header = tag(
         "tr",
         join(
-            tag("th", words, scope="col", class_=None if place < text_columns else "n")
-            for place, words in enumerate(columns)
+            tag("th", title, scope="col", class_=None if index < text_columns else "n")
+            for index, title in enumerate(columns)
         ),
     )
     body = [tag("tr", join(_cells(row, text_columns))) for row in rows]
-    whole = tag(
+    element = tag(
         "table",
         tag("caption", caption),
-        tag("thead", above, heads),
+        tag("thead", group_row, header),
         tag("tbody", join(body, "\n")),
         class_=class_,
     )
-    return tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=caption)
+    return tag("div", element, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
 
 def _cells(row: Sequence[object], text_columns: int) -> Iterable[Markup]:
-    for place, cell in enumerate(row):
-        ready = isinstance(cell, Markup) and cell.startswith(("<td", "<th"))
-        if ready:
+    for index, cell in enumerate(row):
+        is_element = isinstance(cell, Markup) and cell.startswith(("<td", "<th"))
+        if is_element:
             yield escape(cell)
-        elif place == 0:
+        elif index == 0:
             yield tag("th", cell, scope="row")
         else:
-            yield tag("td", cell, class_=None if place < text_columns else "n")
+            yield tag("td", cell, class_=None if index < text_columns else "n")
 
 
 def bar(value: float | None) -> Markup:
-    """A table cell with a score in 0…1 and a bar of that length behind it."""
+    """Return a table cell with a score from 0 to 1, and a bar of this length behind it."""
     if value is None or math.isnan(value):
         return tag("td", "–", class_="n")
     style = f"--part:{100 * min(max(value, 0.0), 1.0):.1f}%"
@@ -151,24 +153,24 @@ def bar(value: float | None) -> Markup:
 
 
 def definitions(items: Iterable[tuple[object, object]]) -> Markup:
-    """Words and what they mean."""
+    """Return a list of terms with their definitions."""
     return tag(
-        "dl", join(tag("div", tag("dt", word), tag("dd", meaning)) for word, meaning in items)
+        "dl", join(tag("div", tag("dt", term), tag("dd", meaning)) for term, meaning in items)
     )
 
 
 def section(name: str, title: str, *content: object) -> Markup:
-    """A part of the page under its own heading."""
+    """Return a section with a heading; `name` is its anchor."""
     return tag("section", tag("h2", title, id=name), *content, aria_labelledby=name)
 
 
-def folded(title: str, *content: object) -> Markup:
-    """Something to be opened by who wants to see it."""
+def collapsible(title: str, *content: object) -> Markup:
+    """Return content that is hidden until the reader opens it."""
     return tag("details", tag("summary", title), *content)
 
 
 def page(title: str, *content: object) -> str:
-    """The whole document with its style inside."""
+    """Return a complete HTML document, with its style sheet inside."""
     style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
     head = tag("head", Markup(_HEAD), tag("title", title), tag("style", Markup(style)))
     body = tag("body", tag("main", *content))

@@ -1,4 +1,4 @@
-"""Sections with images and objects: the table of images, pictures, sizes and shapes."""
+"""Sections about images and objects: table of images, pictures, sizes and shapes."""
 
 from __future__ import annotations
 
@@ -8,59 +8,73 @@ import numpy as np
 
 from singula.errors import UserError
 from singula.report.figures import Series, histogram
-from singula.report.html import Markup, bar, count, folded, join, number, section, table, tag
+from singula.report.html import Markup, bar, collapsible, count, join, number, section, table, tag
 from singula.report.objects import ImageFacts, Objects, shape_columns
-from singula.report.pictures import Panel, layers, panels
-from singula.report.run_files import RunFiles, Stage, ranked, reference_threshold
+from singula.report.pictures import Panel, collect_layers, make_panels
+from singula.report.run_files import RunFiles, Stage, rank_images, reference_threshold
 from singula.report.sources import Sources
 from singula.words import counted
 
-_SHOWN, _MOST = 20, 2000
+_VISIBLE_ROWS, _MAX_ROWS = 20, 2000
 _SHIFTED = (
-    " Predictions that are too small, too large or of another shape than the truth show as a "
-    "shifted or wider histogram."
+    " If predictions are too small, too large or of another shape than the truth, their histogram "
+    "is shifted or wider."
 )
-_SMALL = " The circularity of very small objects is coarse and can exceed 1."
-_WORDS = {
+_SMALL = " The circularity of very small objects is imprecise and can exceed 1."
+_SHAPE_TEXTS = {
     "npixels": ("Size", "pixels of an object", "voxels of an object"),
     "diameter": (
         "Diameter",
         "longest side of the bounding box, in pixels",
         "longest side of the bounding box, in voxels",
     ),
-    "circularity": ("Circularity", "4π · area ÷ perimeter²; a disk has 1, a thread 0", ""),
-    "sphericity": ("Sphericity", "", "36π · volume² ÷ surface³; a ball has 1, a thread 0"),
+    "circularity": ("Circularity", "4π · area ÷ perimeter²; 1 for a disk, 0 for a thread", ""),
+    "sphericity": ("Sphericity", "", "36π · volume² ÷ surface³; 1 for a ball, 0 for a thread"),
 }
 
 
-def order(files: RunFiles, stage: Stage, objects: Objects) -> list[str]:
-    """Images, the worst first; without scores those with fewest objects first."""
-    scored = [name for name in ranked(files.scores, stage.key) if name in objects.images]
+def sort_images(files: RunFiles, stage: Stage, objects: Objects) -> list[str]:
+    """Return the names of images, the worst first; without scores, the fewest objects first."""
+    scored = [name for name in rank_images(files.scores, stage.key) if name in objects.images]
     others = [name for name in objects.images if name not in set(scored)]
     return scored + sorted(others, key=lambda name: objects.images[name].n_pred)
 
 
-def chosen(names: Sequence[str], scored: bool, worst: int = 3) -> dict[str, str]:
-    """Which images to show, and as what: the worst and those in the middle of the order."""
+def select_images(names: Sequence[str], scored: bool, worst: int = 3) -> dict[str, str]:
+    """Select the images to show: the worst, and the images around the median.
+
+    Parameters
+    ----------
+    names : sequence of str
+        All images, the worst first.
+    scored : bool
+        True if the images are sorted by scores, False if by number of objects.
+    worst : int
+        Number of worst images.
+
+    Returns
+    -------
+    dict of str to str
+        Title of each selected image.
+    """
     first = "Worst" if scored else "Fewest objects"
-    picked = {
-        name: first if place == 0 else f"{_ordinal(place + 1)} {first.lower()}"
-        for place, name in enumerate(names[:worst])
+    titles = {
+        name: first if rank == 0 else f"{_ordinal(rank + 1)} {first.lower()}"
+        for rank, name in enumerate(names[:worst])
     }
     middle = len(names) // 2
-    if len(names) > 2 and names[middle] in picked:
-        picked[names[middle]] += ", median"
-    nearby = [middle, middle - 1, middle + 1]
-    for place in nearby:
-        if 0 <= place < len(names) and names[place] not in picked:
-            picked[names[place]] = "Median" if place == middle else "Beside the median"
+    if len(names) > 2 and names[middle] in titles:
+        titles[names[middle]] += ", median"
+    for rank in (middle, middle - 1, middle + 1):
+        if 0 <= rank < len(names) and names[rank] not in titles:
+            titles[names[rank]] = "Median" if rank == middle else "Next to the median"
     if not scored and len(names) > 1:
-        picked.setdefault(names[-1], "Most objects")
-    return picked
+        titles.setdefault(names[-1], "Most objects")
+    return titles
 
 
-def _ordinal(place: int) -> str:
-    return {2: "Second", 3: "Third"}.get(place, f"{place}th")
+def _ordinal(rank: int) -> str:
+    return {2: "Second", 3: "Third"}.get(rank, f"{rank}th")
 
 
 def table_section(
@@ -70,18 +84,20 @@ def table_section(
     names: Sequence[str],
     links: Mapping[str, str],
 ) -> Markup:
-    """Every image with its scores.
+    """Return the table of all images with their scores.
 
     Parameters
     ----------
     files : RunFiles
+        Files of the run.
     stages : sequence of Stage
-        The first one leads; of the others the F1 stands beside.
+        Stages; all scores are shown for the first, and only F1 for the others.
     objects : mapping of str to Objects
+        Objects of each stage, by its key.
     names : sequence of str
         Images in the order of the table.
     links : mapping of str to str
-        Image → anchor of its pictures.
+        Anchor of the pictures of an image, by its name.
     """
     main, others = stages[0], [s for s in stages[1:] if files.scores.thresholds(s.key)]
     thresholds = files.scores.thresholds(main.key)
@@ -93,9 +109,9 @@ def table_section(
     columns += [*["True"] * has_truth, "Predicted"]
     columns += ["Matched", "Missed", "False"] if threshold is not None else []
     columns += ["Split", "Merging"] * has_truth
-    columns += [f"F1 at {threshold:g}, {files.words(stage)}" for stage in others]
+    columns += [f"F1 at {threshold:g}, {files.stage_label(stage)}" for stage in others]
     rows = []
-    for name in names[:_MOST]:
+    for name in names[:_MAX_ROWS]:
         shown = tag("a", name, href=f"#{links[name]}") if name in links else name
         fact = facts.get(name, ImageFacts(0))
         scores = files.scores.row(main.key, name, threshold) if threshold is not None else None
@@ -107,115 +123,121 @@ def table_section(
         row += [count(fact.split), count(fact.merging)] if has_truth else []
         row += [number(files.scores.row(s.key, name, threshold).get("f1")) for s in others]
         rows.append(row)
-    made: list[object] = [tag("p", _order_words(threshold, files.words(main), bool(rows)))]
-    made.append(table(_with("Images", files.words(main)), columns, rows[:_SHOWN], class_="images"))
-    if len(rows) > _SHOWN:
-        rest = table("Further images", columns, rows[_SHOWN:], class_="images")
-        made.append(folded(f"The other {counted(len(rows) - _SHOWN, 'image')}", rest))
-    if len(names) > _MOST:
-        made.append(tag("p", f"{counted(len(names) - _MOST, 'more image')} in metrics.csv alone."))
-    return section("images", "Images" + (", worst first" if thresholds else ""), *made)
+    label = files.stage_label(main)
+    content: list[object] = [tag("p", _describe_order(threshold, label, bool(rows)))]
+    visible = rows[:_VISIBLE_ROWS]
+    content.append(table(_qualified("Images", label), columns, visible, class_="images"))
+    if len(rows) > _VISIBLE_ROWS:
+        others_table = table("More images", columns, rows[_VISIBLE_ROWS:], class_="images")
+        title = f"The other {counted(len(rows) - _VISIBLE_ROWS, 'image')}"
+        content.append(collapsible(title, others_table))
+    if len(names) > _MAX_ROWS:
+        hidden = counted(len(names) - _MAX_ROWS, "more image")
+        content.append(tag("p", f"{hidden} only in metrics.csv."))
+    return section("images", "Images" + (", worst first" if thresholds else ""), *content)
 
 
-def _with(words: str, more: str) -> str:
-    return f"{words}, {more}" if more else words
+def _qualified(title: str, label: str) -> str:
+    return f"{title}, {label}" if label else title
 
 
-def _order_words(threshold: float | None, stage: str, any_image: bool) -> str:
+def _describe_order(threshold: float | None, stage: str, any_image: bool) -> str:
     if not any_image:
-        return "No instances are left of this run."
+        return "The run has no stored instances."
     if threshold is None:
-        return "Without scores, the images with fewest objects come first."
+        return "There are no scores; images are sorted by number of objects."
     return (
-        f"In order of F1 at IoU ≥ {threshold:g}{f' ({stage})' if stage else ''}, then of panoptic "
+        f"Sorted by F1 at IoU ≥ {threshold:g}{f' ({stage})' if stage else ''}, then by panoptic "
         "quality. F1: 2 × matched ÷ (true + predicted). PQ, panoptic quality: F1 × mean IoU of "
         "the matched pairs. Split and merging are defined under “Splits and merges”."
     )
 
 
 def picture_section(
-    files: RunFiles, sources: Sources, stages: Sequence[Stage], picked: Mapping[str, str]
+    files: RunFiles, sources: Sources, stages: Sequence[Stage], selected: Mapping[str, str]
 ) -> tuple[Markup | None, dict[str, str]]:
-    """The worst and the median images side by side; and where each image's pictures stand.
+    """Return the pictures of the selected images, and the anchor of each image.
 
     Parameters
     ----------
     files : RunFiles
+        Files of the run.
     sources : Sources
+        Images, ground truth and instances.
     stages : sequence of Stage
-        Of one view; the last one is compared with the truth.
-    picked : mapping of str to str
-        Image → why it is shown.
+        Stages of one view; the last is compared with the ground truth.
+    selected : mapping of str to str
+        Result of `select_images`.
     """
     final = stages[-1]
     threshold = reference_threshold(files.scores.thresholds(final.key)) or 0.5
     cases, links = [], {}
     compared = False
-    for place, (name, why) in enumerate(picked.items()):
+    for index, (name, title) in enumerate(selected.items()):
         try:
-            found = _case(sources, stages, name, threshold)
+            case = _panels_of(sources, stages, name, threshold)
         except UserError as error:
             sources.note(f"{name}: {error.message}")
             continue
-        if found is None:
+        if case is None:
             continue
-        made, plane = found
-        compared = compared or made[-1].title == "Compared"
-        anchor = f"case-{place}"
+        pictures, plane = case
+        compared = compared or pictures[-1].title == "Compared"
+        anchor = f"case-{index}"
         links[name] = anchor
-        about = _about(files, final, name, threshold, plane)
-        figures = [_figure(p, f"{anchor}-{i}", anchor) for i, p in enumerate(made)]
+        summary = _summarize(files, final, name, threshold, plane)
+        figures = [_figure(p, f"{anchor}-{i}", anchor) for i, p in enumerate(pictures)]
         row = tag("div", *figures, class_="row", style=f"--columns:{len(figures)}")
-        head = tag("h3", f"{why}: ", tag("span", name, class_="name"), id=anchor)
-        cases.append(tag("article", head, tag("p", *about, class_="about"), row))
+        head = tag("h3", f"{title}: ", tag("span", name, class_="name"), id=anchor)
+        cases.append(tag("article", head, tag("p", *summary, class_="about"), row))
     if not cases:
         return None, {}
     return section("pictures", "Pictures", _legend(threshold, compared), *cases), links
 
 
-def _case(
+def _panels_of(
     sources: Sources, stages: Sequence[Stage], name: str, threshold: float
 ) -> tuple[list[Panel], tuple[int, int] | None] | None:
     labels = []
     for stage in stages:
         image = sources.instances(name, stage)
         if image is not None:
-            words = "After post-processing" if stage.processed else "Instances"
-            labels.append((words, image.array[..., 0]))
+            title = "After post-processing" if stage.processed else "Instances"
+            labels.append((title, image.array[..., 0]))
     if not labels:
         return None
     truth = sources.truth(name, stages[-1])
     raw = sources.raw(name, stages[-1])
-    found = layers(
+    layers = collect_layers(
         raw.array if raw is not None else None,
         truth[..., 0] if truth is not None else None,
         tuple(labels),
         threshold,
     )
-    return panels(name, found), found.plane
+    return make_panels(name, layers), layers.plane
 
 
-def _about(
+def _summarize(
     files: RunFiles, stage: Stage, name: str, threshold: float, plane: tuple[int, int] | None
 ) -> list[object]:
-    """The image's numbers in a line."""
+    """Return the scores of an image in a sentence."""
     row = files.scores.row(stage.key, name, threshold)
-    words: list[object] = []
+    parts: list[object] = []
     if row:
-        words = [f"At IoU ≥ {threshold:g}: F1 ", number(row["f1"]), ", ", count(row["tp"])]
-        words += [" matched, ", count(row["fn"]), " missed, ", count(row["fp"]), " false."]
+        parts = [f"At IoU ≥ {threshold:g}: F1 ", number(row["f1"]), ", ", count(row["tp"])]
+        parts += [" matched, ", count(row["fn"]), " missed, ", count(row["fp"]), " false."]
     if plane is not None:
-        words.append(
-            f" Slice {plane[0] + 1} of {plane[1]}, the fullest; the numbers are the volume's."
+        parts.append(
+            f" Slice {plane[0] + 1} of {plane[1]}, the fullest; the numbers describe the volume."
             if row
             else f" Slice {plane[0] + 1} of {plane[1]}, the fullest."
         )
-    return words
+    return parts
 
 
 def _legend(threshold: float, compared: bool) -> Markup:
     if not compared:
-        return tag("p", "Each object has its own colour.")
+        return tag("p", "Each object has a different color.")
     kinds = (
         ("tp", "green: prediction that matches a true object"),
         ("fn", "red: true object that was missed"),
@@ -223,12 +245,12 @@ def _legend(threshold: float, compared: bool) -> Markup:
         ("fnfp", "magenta: missed object under a false prediction"),
         ("fntp", "yellow: missed object under a prediction of another one"),
     )
-    keys = [tag("li", tag("i", class_=f"swatch {k}"), words) for k, words in kinds]
-    before = (
-        "Each object has its own colour; colours in truth and prediction are not related. A "
-        f"picture grows when it is clicked. In the last one, at IoU ≥ {threshold:g}:"
+    keys = [tag("li", tag("i", class_=f"swatch {k}"), meaning) for k, meaning in kinds]
+    text = (
+        "Each object has a different color; colors in truth and prediction are unrelated. Click a "
+        f"picture to enlarge it. Colors of the last picture, at IoU ≥ {threshold:g}:"
     )
-    return join((tag("p", before), tag("ul", *keys, class_="keys")))
+    return join((tag("p", text), tag("ul", *keys, class_="keys")))
 
 
 def _figure(panel: Panel, anchor: str, back: str) -> Markup:
@@ -247,21 +269,21 @@ def _figure(panel: Panel, anchor: str, back: str) -> Markup:
 
 
 def shape_section(files: RunFiles, stage: Stage, objects: Objects, ndim: int) -> Markup | None:
-    """Histograms of the objects' sizes and shapes, truth against prediction."""
+    """Return histograms of the sizes and shapes of true and predicted objects."""
     charts, rows = [], []
     for column in shape_columns(ndim):
-        title, *meanings = _WORDS[column]
+        title, *meanings = _SHAPE_TEXTS[column]
         ratio = column in ("circularity", "sphericity")
         sides = (("truth", "truth", 0), ("predicted", "pred", 1))
-        series = [Series(words, look, objects.values(side, column)) for words, side, look in sides]
-        series = [one for one in series if len(one.x)]
+        series = [Series(name, style, objects.values(side, column)) for name, side, style in sides]
+        series = [s for s in series if len(s.x)]
         if not series:
             continue
         charts.append(histogram(title, meanings[ndim - 2], series))
-        for one in series:
-            middle = np.percentile(one.x, (5, 50, 95))
-            shown = [number(v, 2) if ratio else count(v) for v in middle.tolist()]
-            rows.append([title, one.name, *shown])
+        for s in series:
+            percentiles = np.percentile(s.x, (5, 50, 95))
+            shown = [number(v, 2) if ratio else count(v) for v in percentiles.tolist()]
+            rows.append([title, s.name, *shown])
     if not charts:
         return None
     return section(
@@ -269,13 +291,13 @@ def shape_section(files: RunFiles, stage: Stage, objects: Objects, ndim: int) ->
         "Sizes and shapes",
         tag(
             "p",
-            _with("All objects of the test set", files.words(stage)) + ".",
+            _qualified("All objects of the test set", files.stage_label(stage)) + ".",
             _SHIFTED if objects.truth else None,
             _SMALL if ndim == 2 else None,
         ),
         tag("div", *charts, class_="charts"),
         table(
-            "Below the first number lie 5 % of the objects",
+            "Percentiles over all objects",
             ["Measure", "Objects", "5 %", "Median", "95 %"],
             rows,
             text_columns=2,

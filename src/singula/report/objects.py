@@ -1,4 +1,4 @@
-"""Every object of the test set: sizes, shapes, classes, and who was split or merged."""
+"""Sizes, shapes, classes, splits and merges of all objects of the test set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,19 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Objects of an image; counts of the truth are None where there is none."""
+    """Counts of the objects of an image.
+
+    Parameters
+    ----------
+    n_pred : int
+        Number of predicted objects.
+    n_true : int, optional
+        Number of true objects; None without ground truth.
+    split : int, optional
+        Number of true objects that are split.
+    merging : int, optional
+        Number of predicted objects that merge true objects.
+    """
 
     n_pred: int
     n_true: int | None = None
@@ -36,10 +48,11 @@ class Objects:
     Parameters
     ----------
     images : dict of str to ImageFacts
-    truth, pred : dict of str to list of arrays
-        Measured column → values, an array for each image; only of the stage that is measured.
+        Counts of each image.
+    truth, pred : dict of str to list of ndarray
+        For each measurement, an array of values for each image; empty unless the stage is measured.
     true_classes, pred_classes : dict of int to int
-        Class → number of objects.
+        Number of objects of each class.
     """
 
     images: dict[str, ImageFacts] = field(default_factory=dict)
@@ -49,80 +62,83 @@ class Objects:
     pred_classes: dict[int, int] = field(default_factory=dict)
 
     def total(self, name: str) -> int | None:
-        """Sum over the images that have the number; None where none has."""
+        """Return the sum of a count over all images; None if no image has it."""
         values = [getattr(facts, name) for facts in self.images.values()]
-        known = [value for value in values if value is not None]
-        return sum(known) if known else None
+        counts = [value for value in values if value is not None]
+        return sum(counts) if counts else None
 
     def values(self, side: str, column: str) -> Values:
-        """A measured column of all images together, without what has no value."""
+        """Return the finite values of a measurement over all images."""
         parts: list[Values] = getattr(self, side).get(column, [])
         joined = np.concatenate(parts) if parts else np.zeros(0)
         return joined[np.isfinite(joined)]
 
 
 def shape_columns(ndim: int) -> tuple[str, ...]:
-    """What is measured of each object."""
+    """Return the names of the measurements of objects."""
     return ("npixels", "diameter", "circularity" if ndim == 2 else "sphericity")
 
 
 def survey_objects(
     files: RunFiles, sources: Sources, stages: Sequence[Stage], measured: Stage
 ) -> dict[str, Objects]:
-    """Go once through the images, all stages of an image together.
+    """Count and measure the objects of all images; each ground truth is read once.
 
     Parameters
     ----------
     files : RunFiles
+        Files of the run.
     sources : Sources
+        Images, ground truth and instances.
     stages : sequence of Stage
+        Stages whose objects are counted.
     measured : Stage
-        The one whose objects are measured, and the truth with them.
+        Stage whose objects are measured, together with the ground truth.
 
     Returns
     -------
     dict of str to Objects
-        By the stage's key.
+        Objects of each stage, by its key.
     """
-    found = {stage.key: Objects() for stage in stages}
+    objects = {stage.key: Objects() for stage in stages}
     for view in dict.fromkeys(stage.view for stage in stages):
-        own = [stage for stage in stages if stage.view == view]
-        names = dict.fromkeys(name for stage in own for name in files.instance_files(stage))
+        of_view = [stage for stage in stages if stage.view == view]
+        names = dict.fromkeys(name for stage in of_view for name in files.instance_files(stage))
         for name in names:
-            truth = sources.truth(name, own[0])
-            for stage in own:
+            truth = sources.truth(name, of_view[0])
+            for stage in of_view:
                 image = sources.instances(name, stage)
                 if image is None:
                     continue
                 pred = image.array
                 if truth is not None and truth.shape[:-1] != pred.shape[:-1]:
                     sources.note(
-                        f"{name}: the truth is of shape {truth.shape[:-1]} and the instances of "
-                        f"{pred.shape[:-1]}; they are not compared here"
+                        f"{name}: the ground truth has shape {truth.shape[:-1]} and the instances "
+                        f"have shape {pred.shape[:-1]}; they are not compared"
                     )
                 fits = truth is not None and truth.shape[:-1] == pred.shape[:-1]
                 if sources.window(name) is None:
-                    _add(found[stage.key], name, truth if fits else None, pred)
+                    _count(objects[stage.key], name, truth if fits else None, pred)
                 else:
-                    found[stage.key].images[name] = _counted(files, stage, name)
+                    objects[stage.key].images[name] = _facts_from_tables(files, stage, name)
                 if stage == measured:
-                    _measure(found[stage.key], truth if fits else None, pred, image.spacing)
-    return found
+                    _measure(objects[stage.key], truth if fits else None, pred, image.spacing)
+    return objects
 
 
-def _counted(files: RunFiles, stage: Stage, name: str) -> ImageFacts:
-    """What the tables say of an image of which only a part is looked at."""
+def _facts_from_tables(files: RunFiles, stage: Stage, name: str) -> ImageFacts:
+    """Return the counts in the tables of the run, for an image too large to read."""
     thresholds = files.scores.thresholds(stage.key)
     row = files.scores.row(stage.key, name, thresholds[0]) if thresholds else {}
-    known = {key: int(value) for key, value in row.items() if value is not None}
+    scores = {key: int(value) for key, value in row.items() if value is not None}
     test = files.summary.test
     counted = test.instances if test is not None else {}
-    if not {"tp", "fp", "fn"} <= known.keys():
+    if not {"tp", "fp", "fn"} <= scores.keys():
         return ImageFacts(int(counted.get(name, 0)))
-    return ImageFacts(known["tp"] + known["fp"], known["tp"] + known["fn"])
+    return ImageFacts(scores["tp"] + scores["fp"], scores["tp"] + scores["fn"])
 
 
-def _add(objects: Objects, name: str, truth: Array | None, pred: Array) -> None:
+def _count(objects: Objects, name: str, truth: Array | None, pred: Array) -> None:
     ids = pred[..., 0]
     if truth is None:
         objects.images[name] = ImageFacts(count_instances(ids))
@@ -154,7 +170,7 @@ def _measure(
 
 
 def _classes(ids: Array, classes: Array) -> list[int]:
-    """The class of each object: the most frequent of its pixels' classes but background."""
+    """Return the class of each object: the most frequent nonzero class of its pixels."""
     table = overlap(ids, classes)
     best: dict[int, tuple[int, int]] = {}
     rows = zip(table.true.tolist(), table.pred.tolist(), table.pixels.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Instances drawn over the image, to be looked at."""
+"""Pictures of instances drawn over the image."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from singula.boxes import Box
 from singula.io.atomic import atomic_path
 
 Rgb = npt.NDArray[np.uint8]
-# Longest side of a panel; the instances themselves are in the label image.
-_LONGEST = 2048
-# Slices of the middle of a large volume in which the fullest one is looked for
-_SLICES = 16
+_MAX_SIDE = 2048  # of a panel, in pixels
+# Number of slices in the center of a large volume from which the fullest slice is selected
+_MAX_SLICES = 16
 _GOLDEN = 0.618033988749895
 
 
-def to_grey(plane: npt.NDArray[Any]) -> Rgb:
-    """An image plane (y, x, c) as RGB bytes, stretched between its 1st and 99.8th percentile.
+def to_gray(plane: npt.NDArray[Any]) -> Rgb:
+    """Return an image plane (y, x, c) as RGB bytes, scaled to its 1st and 99.8th percentile.
 
-    Three channels are taken as colours; of any other number the mean is shown.
+    Three channels are shown as colors; for any other number, the mean of the channels is shown.
     """
     values = plane if plane.shape[-1] == 3 else plane.mean(-1, keepdims=True, dtype=np.float64)
     low, high = np.percentile(values, (1.0, 99.8))
-    scaled = stretched(values, float(low), float(high))
+    scaled = rescale(values, float(low), float(high))
     return np.broadcast_to((255 * scaled).astype(np.uint8), (*plane.shape[:2], 3))
 
 
-def stretched(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
+def rescale(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
     """Rescale values to 0 at `low` and 1 at `high`, for any unit and offset."""
     exact = values.dtype.kind in "bui" and values.dtype.itemsize <= 2
     shifted: npt.NDArray[Any] = values.astype(np.float32 if exact else np.float64)
@@ -39,8 +38,8 @@ def stretched(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[
     return scaled.astype(np.float32, copy=False)
 
 
-def colours(count: int) -> Rgb:
-    """A colour for each id 1…count (row 0 is black); neighbours in number differ clearly."""
+def label_colors(count: int) -> Rgb:
+    """Return a color (row) for each id from 0 (black) to `count`; successive ids differ clearly."""
     from matplotlib.colors import hsv_to_rgb
 
     hue = (np.arange(count + 1) * _GOLDEN) % 1.0
@@ -51,34 +50,48 @@ def colours(count: int) -> Rgb:
 
 
 def overlay(plane: npt.NDArray[Any], labels: npt.NDArray[Any], *, fill: float = 0.25) -> Rgb:
-    """An image plane (y, x, c) with each instance's outline and a tint inside.
+    """Draw each instance over an image plane, with its outline and a tint inside.
 
     Parameters
     ----------
-    labels : ndarray
-        (y, x) ids, 0 for background.
+    plane : ndarray
+        Image plane (y, x, c).
+    labels : ndarray of int
+        Label image (y, x); 0 is the background.
     fill : float
-        Strength of the tint.
+        Opacity of the tint, from 0 to 1.
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x, 3)
     """
     from singula.channels import find_contour
 
-    grey = to_grey(plane).astype(np.float32)
+    gray = to_gray(plane).astype(np.float32)
     ids, dense = np.unique(labels, return_inverse=True)
     dense = dense.reshape(labels.shape) + (0 if len(ids) and ids[0] == 0 else 1)
-    paint = colours(int(dense.max(initial=0)))[dense].astype(np.float32)
+    paint = label_colors(int(dense.max(initial=0)))[dense].astype(np.float32)
     inside = (dense > 0)[..., None]
-    mixed = np.where(inside, (1 - fill) * grey + fill * paint, grey)
+    mixed = np.where(inside, (1 - fill) * gray + fill * paint, gray)
     outline = find_contour(dense, "inner")[..., None]
     result: Rgb = np.where(outline, paint, mixed).astype(np.uint8)
     return result
 
 
-def reduced(plane: npt.NDArray[Any], longest: int) -> npt.NDArray[Any]:
-    """An image plane (y, x, c) averaged over squares of pixels, no side longer than `longest`.
+def downsample_image(plane: npt.NDArray[Any], max_side: int) -> npt.NDArray[Any]:
+    """Average an image plane over squares of pixels, so that its sides are at most `max_side`.
 
-    What does not fill a square at the far ends is left out; a small plane is returned as it is.
+    Incomplete squares at the lower and right border are omitted. A small plane is returned
+    unchanged.
+
+    Parameters
+    ----------
+    plane : ndarray
+        Image plane (y, x, c).
+    max_side : int
+        Maximum side of the result in pixels.
     """
-    step = -(-max(plane.shape[:2]) // longest)
+    step = -(-max(plane.shape[:2]) // max_side)
     height, width = (size // step for size in plane.shape[:2])
     if step == 1 or not height or not width:
         return plane
@@ -88,9 +101,9 @@ def reduced(plane: npt.NDArray[Any], longest: int) -> npt.NDArray[Any]:
     return mean
 
 
-def thinned(labels: npt.NDArray[Any], longest: int) -> npt.NDArray[Any]:
-    """One label (y, x) of each of the squares of `reduced`."""
-    step = -(-max(labels.shape) // longest)
+def downsample_labels(labels: npt.NDArray[Any], max_side: int) -> npt.NDArray[Any]:
+    """Return the label (y, x) of the center of each square of `downsample_image`."""
+    step = -(-max(labels.shape) // max_side)
     height, width = (size // step for size in labels.shape)
     if step == 1 or not height or not width:
         return labels
@@ -99,14 +112,14 @@ def thinned(labels: npt.NDArray[Any], longest: int) -> npt.NDArray[Any]:
 
 
 def middle_plane(labels: npt.NDArray[Any]) -> int:
-    """The slice of a volume (z, y, x) with most labelled pixels, the first of equal ones."""
+    """Return the index of the slice of a volume (z, y, x) with the most labeled pixels."""
     return int(np.count_nonzero(labels, axis=(1, 2)).argmax())
 
 
-def middle_of(shape: tuple[int, ...]) -> Box:
-    """What is shown of an image: its middle, of a volume some slices."""
-    most = (_LONGEST,) * len(shape) if len(shape) == 2 else (_SLICES, _LONGEST, _LONGEST)
-    sides = [min(size, side) for size, side in zip(shape, most, strict=True)]
+def center_box(shape: tuple[int, ...]) -> Box:
+    """Return the box in the center of a large image that is shown in pictures."""
+    max_shape = (_MAX_SIDE, _MAX_SIDE) if len(shape) == 2 else (_MAX_SLICES, _MAX_SIDE, _MAX_SIDE)
+    sides = [min(size, side) for size, side in zip(shape, max_shape, strict=True)]
     starts = [(size - side) // 2 for size, side in zip(shape, sides, strict=True)]
     return tuple(slice(a, a + n) for a, n in zip(starts, sides, strict=True))
 
@@ -117,16 +130,26 @@ def write_overlay(
     labels: npt.NDArray[Any],
     truth: npt.NDArray[Any] | None = None,
 ) -> Path:
-    """Image, instances and truth side by side as a PNG; of a volume its fullest slice.
+    """Write image, instances and ground truth side by side as a PNG file.
 
-    Planes with more than 2,048 pixels on a side are shown smaller.
+    For a volume, the slice with the most labeled pixels is shown. Planes are downsampled to at most
+    2,048 pixels per side.
 
     Parameters
     ----------
+    path : Path
+        PNG file to write.
     image : ndarray
-        (y, x, c) or (z, y, x, c).
-    labels, truth : ndarray
-        (y, x) or (z, y, x).
+        Image (y, x, c) or (z, y, x, c).
+    labels : ndarray of int
+        Instances (y, x) or (z, y, x).
+    truth : ndarray of int, optional
+        Ground truth of the same shape.
+
+    Returns
+    -------
+    Path
+        The file.
     """
     from PIL import Image as Picture
 
@@ -134,10 +157,10 @@ def write_overlay(
         index = middle_plane(truth if truth is not None and truth.any() else labels)
         image, labels = image[index], labels[index]
         truth = truth[index] if truth is not None else None
-    image = reduced(image, _LONGEST)
-    panels = [to_grey(image), overlay(image, thinned(labels, _LONGEST))]
+    image = downsample_image(image, _MAX_SIDE)
+    panels = [to_gray(image), overlay(image, downsample_labels(labels, _MAX_SIDE))]
     if truth is not None:
-        panels.append(overlay(image, thinned(truth, _LONGEST)))
+        panels.append(overlay(image, downsample_labels(truth, _MAX_SIDE)))
     gap = np.full((image.shape[0], 6, 3), 255, np.uint8)
     row = [part for panel in panels for part in (panel, gap)][:-1]
     with atomic_path(path) as temporary:

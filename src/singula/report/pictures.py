@@ -1,4 +1,4 @@
-"""Panels of an image: raw, truth, instances, who was matched with whom."""
+"""Pictures of an image: raw image, ground truth, instances, and their matching."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.evaluate import colour_associations, match
-from singula.report.overlay import middle_plane, overlay, reduced, to_grey
+from singula.report.overlay import downsample_image, middle_plane, overlay, to_gray
 
 Array = npt.NDArray[Any]
-LONGEST = 640
-_HUGE = 4096
-"""Longer sides are averaged over whole pixels first, without a copy in floats."""
-_PNG_LIMIT, _JPEG_LIMIT = 90_000, 180_000
+MAX_SIDE = 640
+"""Maximum side of a picture in pixels."""
+# Larger planes are first downsampled by an integer factor, without a copy in float32.
+_MAX_RESIZED = 4096
+_MAX_PNG, _MAX_JPEG = 90_000, 180_000  # bytes
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture with what it shows.
+    """A picture with its description.
 
     Parameters
     ----------
     title : str
-        Above it.
+        Title above the picture.
     alt : str
-        For those who cannot see it.
+        Alternative text.
     source : str
-        Data URI.
+        Data URI of the picture.
     size : tuple of int
         Width and height in pixels.
     """
@@ -44,15 +45,18 @@ class Panel:
 
 @dataclass(frozen=True)
 class Layers:
-    """What there is of an image, or of one slice of it; all of one (y, x).
+    """The arrays to show of an image, or of a slice; all have the same (y, x).
 
     Parameters
     ----------
-    raw : ndarray (y, x, c), optional
-    truth : ndarray (y, x), optional
-    stages : tuple of (str, ndarray (y, x))
-        Words and instances, the last one being what is compared with the truth.
-    associations : ndarray (y, x, 3), optional
+    raw : ndarray, shape (y, x, c), optional
+        Raw image.
+    truth : ndarray of int, shape (y, x), optional
+        Ground truth.
+    stages : tuple of (str, ndarray)
+        Title and instances (y, x) of each stage; the last is compared with the ground truth.
+    associations : ndarray of uint8, shape (y, x, 3), optional
+        Colors of matched, missed and false objects.
     plane : tuple of int, optional
         Index of the slice and number of slices.
     """
@@ -64,85 +68,87 @@ class Layers:
     plane: tuple[int, int] | None = None
 
 
-def layers(
+def collect_layers(
     raw: Array | None,
     truth: Array | None,
     stages: tuple[tuple[str, Array], ...],
     threshold: float | None,
 ) -> Layers:
-    """Bring together what belongs to an image; of a volume its fullest slice.
+    """Collect the arrays to show of an image; for a volume, of its fullest slice.
 
     Parameters
     ----------
     raw : ndarray, optional
-        (y, x, c) or (z, y, x, c); left out where its shape differs from the instances'.
-    truth : ndarray, optional
-        (y, x) or (z, y, x), likewise.
+        Raw image (y, x, c) or (z, y, x, c); omitted if its shape differs from the instances.
+    truth : ndarray of int, optional
+        Ground truth (y, x) or (z, y, x); omitted if its shape differs from the instances.
     stages : tuple of (str, ndarray)
+        Title and instances of each stage.
     threshold : float, optional
-        IoU at which objects are matched; the matching is that of the whole volume.
+        IoU threshold of the matching, which is computed in the whole volume.
     """
     final = stages[-1][1]
     raw = raw if raw is not None and raw.shape[:-1] == final.shape else None
     truth = truth if truth is not None and truth.shape == final.shape else None
-    coloured = None
+    associations = None
     if truth is not None and threshold is not None:
-        coloured = colour_associations(truth, final, match(truth, final, (threshold,))[0])
+        associations = colour_associations(truth, final, match(truth, final, (threshold,))[0])
     if final.ndim == 2:
-        return Layers(raw, truth, stages, coloured)
+        return Layers(raw, truth, stages, associations)
     index = middle_plane(truth if truth is not None and truth.any() else final)
     return Layers(
         raw[index] if raw is not None else None,
         truth[index] if truth is not None else None,
-        tuple((words, labels[index]) for words, labels in stages if labels.shape == final.shape),
-        coloured[index] if coloured is not None else None,
+        tuple((title, labels[index]) for title, labels in stages if labels.shape == final.shape),
+        associations[index] if associations is not None else None,
         (index, final.shape[0]),
     )
 
 
-def panels(name: str, found: Layers) -> list[Panel]:
-    """Pictures of an image, side by side from raw to compared."""
-    shape = found.stages[-1][1].shape
-    raw = found.raw if found.raw is not None else np.zeros((*shape, 1), np.uint8)
-    plane = _shrunk(raw)
-    made = []
-    if found.raw is not None:
-        made.append(_panel("Image", f"Test image {name}", to_grey(plane)))
-    if found.truth is not None:
-        picture = overlay(plane, _thinned(found.truth))
-        made.append(_panel("Truth", f"True objects outlined in {name}", picture))
-    for words, labels in found.stages:
-        picture = overlay(plane, _thinned(labels))
-        made.append(_panel(words, f"{words} outlined in {name}", picture))
-    if found.associations is not None:
-        picture = _blended(to_grey(plane), _thinned(found.associations))
-        words = f"{name}: matched predictions green, missed objects red, false predictions blue"
-        made.append(_panel("Compared", words, picture))
-    return made
+def make_panels(name: str, layers: Layers) -> list[Panel]:
+    """Return the pictures of an image, from the raw image to the comparison."""
+    shape = layers.stages[-1][1].shape
+    raw = layers.raw if layers.raw is not None else np.zeros((*shape, 1), np.uint8)
+    plane = _resize_image(raw)
+    panels = []
+    if layers.raw is not None:
+        panels.append(_panel("Image", f"Test image {name}", to_gray(plane)))
+    if layers.truth is not None:
+        picture = overlay(plane, _resize_labels(layers.truth))
+        panels.append(_panel("Truth", f"True objects outlined in {name}", picture))
+    for title, labels in layers.stages:
+        picture = overlay(plane, _resize_labels(labels))
+        panels.append(_panel(title, f"{title} outlined in {name}", picture))
+    if layers.associations is not None:
+        picture = _blend(to_gray(plane), _resize_labels(layers.associations))
+        alt = f"{name}: matched predictions green, missed objects red, false predictions blue"
+        panels.append(_panel("Compared", alt, picture))
+    return panels
 
 
-def _blended(grey: Array, coloured: Array) -> Array:
-    """The coloured associations over the darkened image."""
-    painted = coloured.any(axis=-1, keepdims=True)
-    mixed = np.where(painted, 0.62 * coloured + 0.38 * grey, 0.5 * grey)
+def _blend(gray: Array, colors: Array) -> Array:
+    """Draw the colors of objects over the darkened image."""
+    painted = colors.any(axis=-1, keepdims=True)
+    mixed = np.where(painted, 0.62 * colors + 0.38 * gray, 0.5 * gray)
     return mixed.astype(np.uint8)
 
 
 def _size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width to show."""
-    factor = min(1.0, LONGEST / max(shape[:2]))
+    """Return the height and width of a picture in pixels."""
+    factor = min(1.0, MAX_SIDE / max(shape[:2]))
     return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
 
 
-def _shrunk(plane: Array) -> Array:
-    """Image (y, x, c) at the size to show, averaged."""
+def _resize_image(plane: Array) -> Array:
+    """Return an image (y, x, c) at the size of the picture, averaged."""
     from PIL import Image as Picture
 
     height, width = _size(plane.shape)
     if (height, width) == plane.shape[:2]:
         return plane
-    plane = reduced(plane, _HUGE)
-    plane = plane.astype(np.float64) - plane.min()  # single precision keeps the contrast this way
+    plane = downsample_image(plane, _MAX_RESIZED)
+    # Subtract the offset first, to keep the contrast in float32.
+    plane = plane.astype(np.float64) - plane.min()
     channels = [
         Picture.fromarray(np.ascontiguousarray(plane[..., c], np.float32)).resize(
             (width, height), Picture.Resampling.BOX
@@ -152,15 +158,15 @@ def _shrunk(plane: Array) -> Array:
     return np.stack([np.asarray(channel) for channel in channels], axis=-1)
 
 
-def _thinned(labels: Array) -> Array:
-    """Labels (y, x) or colours (y, x, 3) at the size to show, each pixel one of the original's."""
+def _resize_labels(labels: Array) -> Array:
+    """Return labels (y, x) or colors (y, x, 3) at the size of the picture, without averaging."""
     height, width = _size(labels.shape)
     if (height, width) == labels.shape[:2]:
         return labels
     rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(np.intp)
     columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(np.intp)
-    thinned: Array = labels[rows[:, None], columns]
-    return thinned
+    resized: Array = labels[rows[:, None], columns]
+    return resized
 
 
 def _panel(title: str, alt: str, picture: Array) -> Panel:
@@ -169,7 +175,7 @@ def _panel(title: str, alt: str, picture: Array) -> Panel:
 
 
 def data_uri(picture: Array) -> str:
-    """RGB bytes as a picture inside the page: exact while that is small."""
+    """Encode RGB bytes as a data URI; PNG if the file is small, otherwise JPEG."""
     from PIL import Image as Picture
 
     image = Picture.fromarray(np.ascontiguousarray(picture))
@@ -177,7 +183,7 @@ def data_uri(picture: Array) -> str:
     image.save(stream, "PNG", optimize=True)
     kind = "png"
     for quality in (90, 80, 65):
-        limit = _PNG_LIMIT if kind == "png" else _JPEG_LIMIT
+        limit = _MAX_PNG if kind == "png" else _MAX_JPEG
         if stream.tell() <= limit:
             break
         stream, kind = BytesIO(), "jpeg"

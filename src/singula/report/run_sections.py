@@ -1,4 +1,4 @@
-"""Sections about the run itself: training, thresholds, time and memory, configuration."""
+"""Sections about the run: training, thresholds, time and memory, configuration."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from singula.report.figures import Series, line_chart
-from singula.report.html import Markup, count, folded, join, section, table, tag
+from singula.report.html import Markup, collapsible, count, join, section, table, tag
 from singula.report.run_files import RunFiles
 from singula.words import counted
 
 _THRESHOLDS = {
-    "TH_BINARY_MASK": "inside (B) above it makes a seed",
-    "TH_CONTOUR": "contour (C) below it makes a seed",
-    "TH_FOREGROUND": "inside (B, or M of BCM) above it is filled by growing",
-    "TH_POINTS": "central point (P) above it makes a seed",
-    "TH_DISTANCE": "distance (D, Dv2) that makes a seed",
+    "TH_BINARY_MASK": "foreground (B) above this value is a seed",
+    "TH_CONTOUR": "contour (C) below this value is a seed",
+    "TH_FOREGROUND": "foreground (B, or M of BCM) above this value is filled by growing",
+    "TH_POINTS": "central point (P) above this value is a seed",
+    "TH_DISTANCE": "distance (D, Dv2) of a seed",
     "TH_DIST_FOREGROUND": "distance (D, Dv2) that is filled by growing",
 }
 _SOURCES = {
@@ -47,27 +47,27 @@ _SECONDS = {
 
 
 def facts(files: RunFiles) -> Markup:
-    """What ran, in a line under the title."""
+    """Return the facts about the run in a line below the title."""
     key, summary = files.key, files.summary
-    words = [
+    parts = [
         str(key("PROBLEM.NDIM", "")),
         f"channels {key('PROBLEM.INSTANCE_SEG.DATA_CHANNELS', '')}",
         str(key("MODEL.ARCHITECTURE", "")),
     ]
     if summary.training is not None and summary.training.epochs is not None:
-        words.append(counted(summary.training.epochs, "epoch"))
+        parts.append(counted(summary.training.epochs, "epoch"))
     if "device" in summary.machine:
         precision = f", precision {summary.precision}" if summary.precision else ""
-        words.append(f"on {summary.machine['device']}{precision}")
+        parts.append(f"on {summary.machine['device']}{precision}")
     version = summary.versions.get("singula")
-    words += [f"Singula {version}"] if version else []
+    parts += [f"Singula {version}"] if version else []
     finished = summary.finished[:16].replace("T", " ")
-    words += [f"finished {finished} UTC"] if finished else []
-    return tag("p", " · ".join(word for word in words if word), class_="facts")
+    parts += [f"finished {finished} UTC"] if finished else []
+    return tag("p", " · ".join(part for part in parts if part), class_="facts")
 
 
 def training_section(files: RunFiles) -> Markup | None:
-    """Loss and metrics over the epochs."""
+    """Return charts of loss and metrics over the epochs."""
     history = files.history
     if not history:
         return None
@@ -75,7 +75,7 @@ def training_section(files: RunFiles) -> Markup | None:
     note = None
     if files.summary.training is None:
         note = tag(
-            "p", "These curves are of an earlier run in this folder; this run did not train."
+            "p", "These curves are from an earlier run in this folder; this run did not train."
         )
     return section(
         "training",
@@ -83,35 +83,35 @@ def training_section(files: RunFiles) -> Markup | None:
         note,
         tag(
             "p",
-            "Loss: what the network minimises. IoU: pixels above 0.5 in prediction and target, "
-            "divided by pixels above 0.5 in either. The network sees the validation images only "
-            "to be judged; a validation loss that rises while the training loss falls means that "
-            "it learns by heart. Training images are changed at random, and scored while the "
-            "network still learns, so their curve may lie below that of validation.",
+            "Loss: the value that training minimizes. IoU: pixels above 0.5 in prediction and "
+            "target, divided by pixels above 0.5 in either. Validation images are not used to "
+            "train the network. If the validation loss rises while the training loss falls, the "
+            "network overfits. Training images are augmented at random and scored before the "
+            "end of each epoch, so their scores may be worse than those of validation.",
         ),
         tag("div", *charts, class_="charts"),
     )
 
 
 def training_charts(history: Sequence[Mapping[str, float]]) -> list[Markup]:
-    """A chart for the loss and for each metric: training and validation over the epochs."""
+    """Return a chart for the loss and each metric, for training and validation over the epochs."""
     names = dict.fromkeys(
         key.split("_", 1)[1] for row in history for key in row if key.startswith(("train_", "val_"))
     )
     charts = []
     for name in names:
         series = []
-        for look, (part, words) in enumerate((("train", "training"), ("val", "validation"))):
+        for style, (part, label) in enumerate((("train", "training"), ("val", "validation"))):
             rows = [row for row in history if f"{part}_{name}" in row]
             if rows:
                 epochs = np.array([row["epoch"] for row in rows])
                 values = np.array([row[f"{part}_{name}"] for row in rows])
-                series.append(Series(words, look, epochs, values))
-        charts.append(line_chart(_metric_words(name), "epoch", series))
+                series.append(Series(label, style, epochs, values))
+        charts.append(line_chart(_metric_title(name), "epoch", series))
     return charts
 
 
-def _metric_words(name: str) -> str:
+def _metric_title(name: str) -> str:
     kind, _, channel = name.partition("_")
     if kind in ("iou", "mae") and channel:
         return f"{'IoU' if kind == 'iou' else 'Mean absolute error'} of channel {channel}"
@@ -119,7 +119,7 @@ def _metric_words(name: str) -> str:
 
 
 def threshold_section(files: RunFiles) -> Markup | None:
-    """The thresholds that turned channels into instances."""
+    """Return the table of the thresholds used to decode the instances."""
     test = files.summary.test
     if test is None or not test.thresholds:
         return None
@@ -143,13 +143,13 @@ def threshold_section(files: RunFiles) -> Markup | None:
         "Thresholds used",
         tag(
             "p",
-            "Automatic ones were chosen for each image by Otsu's method, which splits the "
-            "histogram of the channel in two. Your own values precede those of singula tune, and "
-            "these precede values that Singula proposed.",
+            "Automatic thresholds are computed for each image by Otsu's method, which divides the "
+            "histogram of the channel in two. Your own values override values from singula tune, "
+            "which override values that Singula proposed.",
         ),
         table(
             "Over the test images",
-            ["Threshold", "Meaning", "Set by", "Least", "Median", "Largest"],
+            ["Threshold", "Meaning", "Set by", "Minimum", "Median", "Maximum"],
             rows,
             text_columns=3,
         ),
@@ -157,25 +157,25 @@ def threshold_section(files: RunFiles) -> Markup | None:
 
 
 def cost_section(files: RunFiles) -> Markup | None:
-    """Seconds of each stage and memory."""
+    """Return the table of the duration and the memory of each stage."""
     seconds = files.summary.seconds
     if not seconds:
         return None
     memory = files.summary.peak_memory_mb_after
-    columns = ["Stage", "Time", *["Peak memory by then"] * bool(memory)]
-    rows, within = [], False
+    columns = ["Stage", "Time", *["Peak memory until then"] * bool(memory)]
+    rows, in_test = [], False
     for name, value in seconds.items():
-        words = _SECONDS.get(name, name.replace("_", " "))
-        head = tag("th", words, scope="row", class_="part" if within else None)
+        title = _SECONDS.get(name, name.replace("_", " "))
+        head = tag("th", title, scope="row", class_="part" if in_test else None)
         row: list[object] = [head, tag("data", _duration(value), value=value)]
         rows.append([*row, *[_mebibytes(memory.get(name))] * bool(memory)])
-        within = within or name == "test"
+        in_test = in_test or name == "test"
     peak = files.summary.peak_memory_mb
     return section(
         "costs",
         "Time and memory",
-        tag("p", f"Largest memory of the process: {_mebibytes(peak)}.") if peak else None,
-        table("Stages of the run; indented ones are parts of the test", columns, rows),
+        tag("p", f"Peak memory of the process: {_mebibytes(peak)}.") if peak else None,
+        table("Stages of the run; indented stages are part of the test", columns, rows),
     )
 
 
@@ -194,11 +194,11 @@ def _mebibytes(value: float | None) -> str:
 
 
 def setup_section(files: RunFiles) -> Markup:
-    """Configuration and versions, to be opened."""
+    """Return the configuration and the versions, in collapsible tables."""
     summary = files.summary
     configuration = summary.configuration
     keys = table(
-        "Every key with its value, defaults included",
+        "All keys with their values, including defaults",
         ["Key", "Value"],
         [[name, tag("code", _plain(value))] for name, value in configuration.items()],
         text_columns=2,
@@ -216,16 +216,16 @@ def setup_section(files: RunFiles) -> Markup:
     }
     versions = table(
         "Versions and machine",
-        ["What", "Value"],
+        ["Name", "Value"],
         [[name, tag("code", _plain(value))] for name, value in about.items()],
         text_columns=2,
     )
     return section(
         "setup",
         "Configuration and versions",
-        folded(join(("Configuration (", count(len(configuration)), " keys)")), keys),
-        folded("Versions and machine", versions),
-        tag("p", "The run's folder: ", tag("code", str(files.tree.run))),
+        collapsible(join(("Configuration (", count(len(configuration)), " keys)")), keys),
+        collapsible("Versions and machine", versions),
+        tag("p", "Folder of the run: ", tag("code", str(files.tree.run))),
     )
 
 

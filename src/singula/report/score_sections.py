@@ -1,4 +1,4 @@
-"""Sections with numbers: headline, scores at every threshold, channels, splits and merges."""
+"""Sections about scores: summary, scores at all thresholds, channels, splits and merges."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ from singula.report.objects import Objects
 from singula.report.run_files import RunFiles, Scores, Stage, class_view, reference_threshold
 
 MATCHING = (
-    "A predicted and a true object match if their IoU (intersection over union: the pixels that "
-    "they share, divided by the pixels of both together) reaches the threshold. Each object has at "
-    "most one partner."
+    "A predicted and a true object match if their IoU (intersection over union: the number of "
+    "shared pixels, divided by the number of pixels in either) reaches the threshold. Each object "
+    "has at most one match."
 )
 RATES = {
-    "precision": ("Precision", "matched ÷ predicted: how much of what was predicted is right"),
-    "recall": ("Recall", "matched ÷ true: how much of what is there was found"),
-    "f1": ("F1", "2 × matched ÷ (true + predicted); 1 only if all is found and nothing is false"),
+    "precision": (
+        "Precision",
+        "matched ÷ predicted: the fraction of predicted objects that are correct",
+    ),
+    "recall": ("Recall", "matched ÷ true: the fraction of true objects that were found"),
+    "f1": ("F1", "2 × matched ÷ (true + predicted); 1 only if no object is missed or false"),
     "accuracy": (
         "Accuracy",
-        "matched ÷ (matched + missed + false), elsewhere sometimes called average precision",
+        "matched ÷ (matched + missed + false), sometimes called average precision",
     ),
     "panoptic_quality": ("PQ", "panoptic quality: F1 × mean IoU of the matched pairs"),
     "mean_matched_score": ("Matched IoU", "mean IoU of the matched pairs"),
@@ -39,7 +42,7 @@ _COUNTS = {"n_true": "True", "n_pred": "Predicted", "tp": "Matched", "fn": "Miss
 
 
 def headline(files: RunFiles, stage: Stage | None, objects: Mapping[str, Objects]) -> Markup:
-    """The result in a few words."""
+    """Return a summary of the result."""
     if stage is None:
         return tag("p", "This run tested no images.", class_="lead")
     facts = objects[stage.key]
@@ -48,17 +51,17 @@ def headline(files: RunFiles, stage: Stage | None, objects: Mapping[str, Objects
     threshold = reference_threshold(scores.thresholds(stage.key))
     pooled, mean = (scores.row(stage.key, name, threshold) for name in (POOLED, MEAN))
     if threshold is None or not pooled:
-        words = f"{_plural(images, 'test image')}, {_plural(pred, 'predicted object')}."
-        why = " There are no scores, because the run had no truth to compare with."
-        return tag("p", words, why if not files.has_truth else None, class_="lead")
+        counts = f"{_plural(images, 'test image')}, {_plural(pred, 'predicted object')}."
+        reason = " There are no scores, because the run had no ground truth."
+        return tag("p", counts, reason if not files.has_truth else None, class_="lead")
     lead = tag(
         "p",
         f"{_plural(images, 'test image')}, ",
         f"{_plural(int(pooled['n_true'] or 0), 'true object')}, ",
         f"{_plural(int(pooled['n_pred'] or 0), 'predicted object')}. ",
-        f"A predicted object counts as right where it matches a true one at IoU ≥ {threshold:g} "
-        "(the pixels that they share, divided by the pixels of both together). All objects of the "
-        "test set count alike here.",
+        f"A predicted object is correct if it matches a true object at IoU ≥ {threshold:g} (the "
+        "number of shared pixels, divided by the number of pixels in either). All objects of the "
+        "test set have the same weight.",
         class_="lead",
     )
     return join((lead, _cards(pooled, mean, facts)))
@@ -67,12 +70,12 @@ def headline(files: RunFiles, stage: Stage | None, objects: Mapping[str, Objects
 def _cards(
     pooled: Mapping[str, float | None], mean: Mapping[str, float | None], facts: Objects
 ) -> Markup:
-    cut, run_together = facts.total("split"), facts.total("merging")
+    split, merging = facts.total("split"), facts.total("merging")
     cards = [
         _card(
             number(pooled["f1"]),
             "F1",
-            "2 × matched ÷ (true + predicted); 1 if all is found and nothing is false. ",
+            "2 × matched ÷ (true + predicted); 1 if no object is missed or false. ",
             "Mean over images: ",
             number(mean.get("f1")),
         ),
@@ -89,7 +92,7 @@ def _cards(
         ),
         _card(
             percent(pooled["precision"]),
-            "of the predicted objects right",
+            "of the predicted objects correct",
             "Precision: ",
             count(pooled["tp"]),
             " of ",
@@ -101,32 +104,32 @@ def _cards(
         _card(
             number(pooled["mean_matched_score"]),
             "mean IoU of matched pairs",
-            "how well found objects fit; times F1 it is the panoptic quality: ",
+            "accuracy of the shapes of found objects; multiplied by F1, the panoptic quality: ",
             number(pooled["panoptic_quality"]),
         ),
     ]
-    if cut is not None:
+    if split is not None:
         cards.append(
             _card(
-                join((count(cut), " / ", count(run_together))),
+                join((count(split), " / ", count(merging))),
                 "split / merging",
-                "true objects in several pieces, and predictions that run several together",
+                "true objects that are split, and predictions that merge several objects",
             )
         )
     return tag("div", *cards, class_="cards")
 
 
-def _card(value: Markup, words: str, *more: object) -> Markup:
-    return tag("div", tag("b", value), tag("span", words), tag("small", *more), class_="card")
+def _card(value: Markup, title: str, *details: object) -> Markup:
+    return tag("div", tag("b", value), tag("span", title), tag("small", *details), class_="card")
 
 
-def _plural(how_many: int, words: str) -> str:
-    number_words = f"{how_many:,}".replace(",", "\u202f")
-    return f"{number_words} {words}{'' if how_many == 1 else 's'}"
+def _plural(number_of: int, noun: str) -> str:
+    digits = f"{number_of:,}".replace(",", "\u202f")
+    return f"{digits} {noun}{'' if number_of == 1 else 's'}"
 
 
 def score_section(files: RunFiles, stages: Sequence[Stage]) -> Markup | None:
-    """Every threshold, over objects and over images, post-processed beside as decoded."""
+    """Return the scores at all thresholds, pooled over objects and averaged over images."""
     scored = [stage for stage in stages if files.scores.thresholds(stage.key)]
     if not scored:
         return None
@@ -135,25 +138,25 @@ def score_section(files: RunFiles, stages: Sequence[Stage]) -> Markup | None:
     meanings = definitions([(head, meaning) for head, meaning in RATES.values()])
     return section(
         "scores",
-        "Scores at every threshold",
+        "Scores at all thresholds",
         tag("p", MATCHING),
         *tables,
         tag("h3", "What the columns mean"),
         meanings,
         tag(
             "p",
-            "Pooled over objects: all objects as if of one image, so crowded images weigh more. "
-            "Mean over images: the score of each image, averaged; images weigh alike. An image "
-            "with no object in truth and prediction scores 1.",
+            "Pooled over objects: all objects have the same weight, so crowded images weigh more. "
+            "Mean over images: the average of the scores of the images, which have the same "
+            "weight. An image without objects in truth and prediction scores 1.",
         ),
     )
 
 
 def _score_tables(files: RunFiles, stages: Sequence[Stage]) -> Markup:
-    """A table over objects and one over images for a view."""
+    """Return the table pooled over objects and the table averaged over images, for a view."""
     scores, both = files.scores, len(stages) > 1
-    words = files.words(stages[0]).removesuffix("as decoded").strip(", ")
-    made = [tag("h3", words.capitalize())] if words else []
+    label = files.stage_label(stages[0]).removesuffix("as decoded").strip(", ")
+    parts = [tag("h3", label.capitalize())] if label else []
     for kind, caption in ((POOLED, "Pooled over objects"), (MEAN, "Mean over images")):
         counts = _COUNTS if kind == POOLED else {}
         columns = ["IoU ≥", *(["Instances"] if both else [])]
@@ -168,39 +171,36 @@ def _score_tables(files: RunFiles, stages: Sequence[Stage]) -> Markup:
                 cells += [number(row.get(name)) for name in RATES]
                 cells += [count(row.get(name)) for name in counts]
                 rows.append(cells)
-        made.append(table(caption, columns, rows, text_columns=1 + both))
-    return join(made)
+        parts.append(table(caption, columns, rows, text_columns=1 + both))
+    return join(parts)
 
 
 def map_section(files: RunFiles) -> Markup | None:
-    """How well the network's channels agree with their targets."""
+    """Return the scores of the predicted channels."""
     values = next((m for v in files.scores.rows if (m := files.scores.maps(v, MEAN))), {})
     if not values:
         return None
-    places = {"per_patch": "Patches", "per_image": "Joined images", "full_image": "Whole images"}
-    places["as_3d_stack"] = "Stack"
-    used = {key: words for key, words in places.items() if any(v.startswith(key) for v in values)}
+    titles = {"per_patch": "Patches", "per_image": "Joined images", "full_image": "Whole images"}
+    titles["as_3d_stack"] = "Stack"
+    used = {key: title for key, title in titles.items() if any(v.startswith(key) for v in values)}
     kinds = dict.fromkeys(
-        name.removeprefix(f"{place}_")
-        for name in values
-        for place in used
-        if name.startswith(place)
+        name.removeprefix(f"{view}_") for name in values for view in used if name.startswith(view)
     )
     rows = []
     for kind in kinds:
         measure, channel = kind.split("_", 1)
-        words = channel.replace("_", " ") if channel != "class" else "class, mean"
-        row: list[object] = [words, "IoU" if measure == "iou" else "mean absolute error"]
-        rows.append([*row, *(number(values.get(f"{place}_{kind}")) for place in used)])
+        title = channel.replace("_", " ") if channel != "class" else "class, mean"
+        row: list[object] = [title, "IoU" if measure == "iou" else "mean absolute error"]
+        rows.append([*row, *(number(values.get(f"{view}_{kind}")) for view in used)])
     return section(
         "channels",
         "Predicted channels",
         tag(
             "p",
-            "Before any object is made: how well the network's channels agree with those made "
-            "from the truth, averaged over images. IoU: pixels above 0.5 in both, divided by "
-            "pixels above 0.5 in either (1 is best). Mean absolute error: average difference per "
-            "pixel (0 is best). A thin contour has a low IoU even where it looks right.",
+            "Comparison of the channels that the network predicts with the channels of the truth, "
+            "averaged over images. IoU: pixels above 0.5 in both, divided by pixels above 0.5 in "
+            "either (1 is best). Mean absolute error: average difference per pixel (0 is best). A "
+            "thin contour has a low IoU even if it looks correct.",
         ),
         table(
             "Channels, mean over images",
@@ -214,15 +214,15 @@ def map_section(files: RunFiles) -> Markup | None:
 def split_section(
     files: RunFiles, stages: Sequence[Stage], objects: Mapping[str, Objects]
 ) -> Markup | None:
-    """How many objects were cut or run together."""
+    """Return the table of split and merged objects."""
     rows = []
     for stage in stages:
         facts = objects[stage.key]
         if facts.total("split") is None:
             continue
         cells = [count(facts.total(k)) for k in ("n_true", "split", "n_pred", "merging")]
-        words = files.words(stage) or "all"
-        rows.append([words[0].upper() + words[1:], *cells])
+        label = files.stage_label(stage) or "all"
+        rows.append([label[0].upper() + label[1:], *cells])
     if not rows:
         return None
     return section(
@@ -231,20 +231,20 @@ def split_section(
         tag(
             "p",
             "Two objects cover each other if they share more than half of the pixels of the "
-            "smaller one. A true object is split if two or more predicted objects cover it; a "
-            "predicted object is merging if it covers two or more true ones. This does not depend "
+            "smaller object. A true object is split if two or more predicted objects cover it. A "
+            "predicted object is merging if it covers two or more true objects. Neither depends "
             "on an IoU threshold.",
         ),
         table(
             "All test images",
-            ["Instances", "True objects", "of them split", "Predicted", "of them merging"],
+            ["Instances", "True objects", "Split", "Predicted", "Merging"],
             rows,
         ),
     )
 
 
 def class_section(files: RunFiles, stage: Stage, objects: Mapping[str, Objects]) -> Markup | None:
-    """Objects of each class."""
+    """Return the counts and scores of the objects of each class."""
     facts = objects[stage.key]
     if not facts.pred_classes and not facts.true_classes:
         return None
@@ -260,9 +260,8 @@ def class_section(files: RunFiles, stage: Stage, objects: Mapping[str, Objects])
         "Classes",
         tag(
             "p",
-            "The class of an object is the most frequent class of its pixels. In the scores, "
-            "objects are matched with objects of the same class alone; the columns are those "
-            "under “Scores”.",
+            "The class of an object is the most frequent class of its pixels. For these scores, "
+            "only objects of the same class are matched; columns are defined under “Scores”.",
         ),
         table("Objects of each class", ["Class", *["True"] * has_truth, "Predicted"], rows),
         _class_scores(files.scores, stage),
@@ -270,7 +269,7 @@ def class_section(files: RunFiles, stage: Stage, objects: Mapping[str, Objects])
 
 
 def _class_scores(scores: Scores, stage: Stage) -> Markup | None:
-    """Matching of the objects of each class by themselves."""
+    """Return the scores of each class, with objects matched within the class."""
     rows = []
     for kind in scores.classes(stage.key):
         view = class_view(stage.key, kind)

@@ -1,4 +1,4 @@
-"""The test images with truth and instances, found again from a finished run."""
+"""Find and read the test images of a finished run, with ground truth and instances."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from singula.io.lazy import LazyImage, open_image, open_labels
 from singula.io.pairs import Pair, pair_files
 from singula.io.read import read_image, read_labels
 from singula.io.records import TestSummary
-from singula.report.overlay import middle_of
+from singula.report.overlay import center_box
 from singula.report.run_files import RunFiles, Stage
 from singula.words import command
 
 Array = npt.NDArray[Any]
-_WHOLE = 64_000_000  # pixels of an image that was done in blocks and is read whole all the same
+_MAX_PIXELS = 64_000_000  # maximum size of an image processed in blocks that is read completely
 IMAGE_KEY, LABEL_KEY = "DATA.TEST.PATH", "DATA.TEST.GT_PATH"
 
 
 @dataclass
 class Sources:
-    """Reads what belongs to an image; what cannot be read is noted once and left out.
+    """Reader of images, ground truth and instances; files that cannot be read are noted.
 
     Parameters
     ----------
     files : RunFiles
+        Files of the run.
     pairs : dict of str to Pair
-        Test images by name.
+        Image and ground truth by the name of the image.
     notes : list of str
-        What the reader of the report should know.
+        Notices for the reader of the report.
     """
 
     files: RunFiles
@@ -48,26 +49,26 @@ class Sources:
     _windows: dict[str, Box | None] = field(default_factory=dict)
 
     def window(self, name: str) -> Box | None:
-        """The part of an image that stands for it, where all of it would be too much; else None."""
+        """Return the box that is read of a very large image; None for other images."""
         if name not in self._windows:
             self._windows[name] = self._find_window(name)
         return self._windows[name]
 
     def _find_window(self, name: str) -> Box | None:
         stages = [s for s in self.files.stages() if s.view == "per_image"]
-        found = [path for s in stages if (path := self.files.instance_files(s).get(name))]
-        if not found or found[0].suffix != ".zarr":
+        paths = [path for s in stages if (path := self.files.instance_files(s).get(name))]
+        if not paths or paths[0].suffix != ".zarr":
             return None
-        shape = open_labels(found[0], self.files.ndim).spatial_shape
-        if prod(shape) <= _WHOLE:
+        shape = open_labels(paths[0], self.files.ndim).spatial_shape
+        if prod(shape) <= _MAX_PIXELS:
             return None
-        box = middle_of(shape)
-        words = ", ".join(f"{b.start} to {b.stop} of {n}" for b, n in zip(box, shape, strict=True))
-        self.note(f"{name} is large: its pictures and shapes are of its middle ({words}) alone")
+        box = center_box(shape)
+        ranges = ", ".join(f"{b.start} to {b.stop} of {n}" for b, n in zip(box, shape, strict=True))
+        self.note(f"{name} is large: its pictures and shapes show only the center ({ranges})")
         return box
 
     def raw(self, name: str, stage: Stage) -> Image | None:
-        """The image, or all images as one stack."""
+        """Read the raw image, or all images as a stack."""
         if stage.view != "as_3d_stack":
             pair = self.pairs.get(name)
             return self._image(pair, self.files.ndim) if pair else None
@@ -76,23 +77,26 @@ class Sources:
         return None if stack is None else Image(stack, name=name)
 
     def truth(self, name: str, stage: Stage) -> Array | None:
-        """The true labels (…, 1), or with classes (…, 2)."""
+        """Read the ground truth: labels (…, 1), or labels and classes (…, 2)."""
         if stage.view != "as_3d_stack":
             pair = self.pairs.get(name)
-            found = self._truth(pair, self.files.ndim) if pair else None
-            return found.array if found is not None else None
+            image = self._truth(pair, self.files.ndim) if pair else None
+            return image.array if image is not None else None
         planes = [self._truth(pair, 2) for pair in self.pairs.values()]
         return _stacked([plane.array for plane in planes if plane is not None])
 
     def instances(self, name: str, stage: Stage) -> Image | None:
-        """The predicted labels (…, 1), or with classes (…, 2); spacing as configured if it is."""
+        """Read the instances: labels (…, 1), or labels and classes (…, 2).
+
+        The configuration overrides the pixel size of the file.
+        """
         ndim = 3 if stage.view == "as_3d_stack" else self.files.ndim
         path = self.files.instance_files(stage).get(name)
-        found = self._labels(path, ndim, box=self.window(name))
+        image = self._labels(path, ndim, box=self.window(name))
         sizes = self.files.key("DATA.TEST.RESOLUTION", [-1])
-        if found is not None and len(sizes) == ndim and min(sizes) > 0:
-            return found.with_spacing(tuple(float(size) for size in sizes))
-        return found
+        if image is not None and len(sizes) == ndim and min(sizes) > 0:
+            return image.with_spacing(tuple(float(size) for size in sizes))
+        return image
 
     def _image(self, pair: Pair, ndim: int) -> Image | None:
         patch = self.files.key("DATA.PATCH_SIZE")
@@ -105,7 +109,7 @@ class Sources:
                     open_image(pair.image, ndim, count, allow_gray=grey, arrays=pair.arrays), box
                 )
             )
-        found = self._try(
+        image = self._try(
             lambda: read_image(
                 pair.image,
                 ndim,
@@ -114,9 +118,9 @@ class Sources:
                 arrays=pair.arrays,
             )
         )
-        if found is None or self._new_shape(ndim) is None:
-            return found
-        return replace(found, array=resize_labels(found.array, self._new_shape(ndim) or ()))
+        if image is None or self._new_shape(ndim) is None:
+            return image
+        return replace(image, array=resize_labels(image.array, self._new_shape(ndim) or ()))
 
     def _labels(
         self,
@@ -133,13 +137,13 @@ class Sources:
         return self._try(lambda: read_labels(path, ndim, classes, arrays=arrays))
 
     def _truth(self, pair: Pair, ndim: int) -> Image | None:
-        found = self._labels(pair.label, ndim, pair.label_arrays, self.window(pair.name))
-        if found is None or self._new_shape(ndim) is None:
-            return found
-        return replace(found, array=resize_labels(found.array, self._new_shape(ndim) or ()))
+        image = self._labels(pair.label, ndim, pair.label_arrays, self.window(pair.name))
+        if image is None or self._new_shape(ndim) is None:
+            return image
+        return replace(image, array=resize_labels(image.array, self._new_shape(ndim) or ()))
 
     def _new_shape(self, ndim: int) -> tuple[int, ...] | None:
-        """The size that test images were brought to, if they were."""
+        """Return the shape to which test images were resized; None if they were not resized."""
         keys = "DATA.PREPROCESS.TEST", "DATA.PREPROCESS.RESIZE.ENABLE"
         if not all(self.files.key(key, False) for key in keys):
             return None
@@ -153,10 +157,10 @@ class Sources:
             self.note(error.message)
             return None
 
-    def note(self, words: str) -> None:
-        """Remember something to be said, once."""
-        if words not in self.notes:
-            self.notes.append(words)
+    def note(self, message: str) -> None:
+        """Add a notice for the reader of the report, unless it was added before."""
+        if message not in self.notes:
+            self.notes.append(message)
 
 
 def _part(image: LazyImage, box: Box) -> Image:
@@ -164,13 +168,14 @@ def _part(image: LazyImage, box: Box) -> Image:
 
 
 def open_sources(files: RunFiles, *, external_files: bool = False) -> Sources:
-    """Find the test images of a run by the paths of its configuration.
+    """Find the test images of a run from the paths in its configuration.
 
     Parameters
     ----------
     files : RunFiles
+        Files of the run.
     external_files : bool
-        Test images may refer to files outside.
+        Allow test images to refer to files elsewhere.
     """
     sources = Sources(files)
     test = files.summary.test or TestSummary()
@@ -191,19 +196,19 @@ def open_sources(files: RunFiles, *, external_files: bool = False) -> Sources:
         return sources
     images = _find_folder(files, IMAGE_KEY)
     places = _places(files, "TEST.BY_CHUNKS", external_files=external_files)
-    apart = files.has_truth and not places.together
-    labels = _find_folder(files, LABEL_KEY) if apart else None
-    for key, found in ((IMAGE_KEY, images), (LABEL_KEY, labels)):
-        if found is None and (key == IMAGE_KEY or apart):
+    has_label_folder = files.has_truth and not places.together
+    labels = _find_folder(files, LABEL_KEY) if has_label_folder else None
+    for key, folder in ((IMAGE_KEY, images), (LABEL_KEY, labels)):
+        if folder is None and (key == IMAGE_KEY or has_label_folder):
             sources.note(
-                f"{key}: the folder {files.key(key)} was not found, so what needs it is missing "
-                "here. Make the report again from the folder in which the run was started: "
+                f"{key}: the folder {files.key(key)} was not found; its images are missing here. "
+                "Build the report again in the folder in which the run was started: "
                 f"{command('report', files.tree.run)}"
             )
     if images is None:
         return sources
     try:
-        # The run has accepted how its files are paired.
+        # The run has already validated the pairs.
         pairs = pair_files(images, labels, IMAGE_KEY, LABEL_KEY, places=places, by_order=True)
     except UserError as error:
         sources.note(error.message)
@@ -213,7 +218,7 @@ def open_sources(files: RunFiles, *, external_files: bool = False) -> Sources:
 
 
 def _places(files: RunFiles, section: str, *, external_files: bool) -> ArrayPlaces:
-    """Where containers of the test keep images and labels."""
+    """Return the arrays of images and labels within container files."""
     raw, truth, *axes = (
         str(files.key(f"{section}.INPUT_{name}", default))
         for name, default in (
@@ -230,18 +235,22 @@ def _places(files: RunFiles, section: str, *, external_files: bool) -> ArrayPlac
 
 
 def _find_folder(files: RunFiles, key: str) -> Path | None:
-    """The folder as it stands, from where the run was started, or from above the results."""
+    """Return the folder of a key; None if it does not exist.
+
+    A relative path is resolved in the working folder, in the folder in which the run was started,
+    and in the parents of the results folder.
+    """
     configured = files.key(key)
     if not configured:
         return None
     path = Path(configured)
     started = files.summary.job.started_in
-    places = [Path(), *([Path(started)] if started else []), *files.tree.run.absolute().parents]
-    return next((place / path for place in places if (place / path).is_dir()), None)
+    bases = [Path(), *([Path(started)] if started else []), *files.tree.run.absolute().parents]
+    return next((base / path for base in bases if (base / path).is_dir()), None)
 
 
 def _stacked(planes: list[Array]) -> Array | None:
-    """Images of one shape as a volume."""
+    """Stack images into a volume; None if their shapes differ."""
     if not planes or len({plane.shape for plane in planes}) > 1:
         return None
     return np.stack(planes)

@@ -18,7 +18,7 @@ from singula.data.samples import AnySample, Sample, SampleCache, StoredSample
 from singula.io.atomic import atomic_path
 from singula.io.results import ResultsTree
 from singula.io.write import write_npy, write_tiff
-from singula.report.overlay import Rgb, middle_plane, overlay, to_grey
+from singula.report.overlay import Rgb, middle_plane, overlay, to_gray
 from singula.stages.score import AXES
 from singula.words import counted
 
@@ -69,7 +69,7 @@ def pair_panels(image: Array, ids: Array) -> list[Rgb]:
     if ids.ndim == 3:
         index = middle_plane(ids)
         image, ids = image[index], ids[index]
-    return [to_grey(image), overlay(image, ids)]
+    return [to_gray(image), overlay(image, ids)]
 
 
 def side_by_side(panels: Sequence[Rgb]) -> Rgb:

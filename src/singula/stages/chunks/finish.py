@@ -17,7 +17,7 @@ from singula.io.results import View
 from singula.io.stream import write_hdf5_from, write_tiff_from
 from singula.io.volume import BlockArray
 from singula.io.write import write_csv
-from singula.report.overlay import middle_of, write_overlay
+from singula.report.overlay import center_box, write_overlay
 from singula.stages.chunks import work
 from singula.stages.chunks.image import ChunkImage
 from singula.stages.chunks.steps import measured, process, remove_ids
@@ -193,7 +193,7 @@ class ChunkFinish:
     def _overlay(self, path: str) -> None:
         """A part of the image from its middle, with the instances there."""
         bench, shape = self.image.bench, self.plan.shape
-        box = middle_of(shape)
+        box = center_box(shape)
         labels = BlockArray.open(path).read_ids(box)
         truth = None if bench.truth is None else bench.truth.read(box)[..., 0]
         picture = self.tree.overlay(self.plan.name, _VIEW)
