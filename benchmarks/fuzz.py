@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -164,7 +165,7 @@ def work(worker: Worker, options: argparse.Namespace, limits: Limits, results: C
     resource.setrlimit(resource.RLIMIT_FSIZE, (256 << 20,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     number = worker.next_case
-    while time.monotonic() < options.end:
+    while number < options.cases and time.monotonic() < options.end:
         results.send(number)
         dump.seek(0)
         dump.truncate()
@@ -330,6 +331,7 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cases", type=float, default=math.inf, help="number of cases")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--limit", type=float, default=60, help="seconds of a case")
