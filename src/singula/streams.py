@@ -15,6 +15,17 @@ _CONTROL = {
 }
 
 
+def escape_surrogates(value: Any) -> Any:
+    """Replace lone surrogates in all texts of a nested value of plain types by escapes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {escape_surrogates(key): escape_surrogates(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [escape_surrogates(inner) for inner in value]
+    return value
+
+
 def printable(text: str) -> str:
     r"""Return a text with control characters and undecodable bytes as escapes.
 

@@ -110,7 +110,7 @@ def _encode(data: Path, fallback: Path | None, lines: list[str]) -> list[dict[st
     with ChannelStore(
         data / "x_BC",
         data / "y_BC",
-        EncodeSettings("BC"),
+        EncodeSettings(("B", "C")),
         notify=lines.append,
         fallback=fallback,
     ) as store:

@@ -244,6 +244,7 @@ def test_memory_that_one_image_exhausts_does_not_end_a_prediction(
 ) -> None:
     errors = iter([*OUT_OF_MEMORY, ValueError("a bug")])
     monkeypatch.setattr(files, "_check", lambda *_: fail(next(errors))())
+    monkeypatch.setattr(files, "instance", lambda value, *_: value)  # no model is needed
     pairs = [Pair(tmp_path / f"{n}.tif", None, f"{n}") for n in range(len(OUT_OF_MEMORY))]
     options = {"augment": None, "tables": False, "resume": False, "notify": lambda line: None}
     failed = files.predict_files(None, pairs, tmp_path / "out", **options)

@@ -234,7 +234,7 @@ def _read_manifest(path: Path, notify: Callable[[str], None]) -> dict[str, Chann
     UserError
         ``records.newer_version``.
     """
-    if not path.exists():
+    if not os.path.lexists(path):  # also if the folder is private
         return {}
     try:
         manifest = read_record(path, ChannelManifest, notify)

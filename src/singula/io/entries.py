@@ -18,10 +18,10 @@ _SPECIAL = (
 
 
 def reader_path(value: object, name: str = "path") -> Path:
-    """Return the path of a file that is to be read.
+    """Return the path of a file that a reader or a writer is going to open.
 
     As `singula.paths.user_path`, but a path that cannot be followed (a loop of links, a file among
-    its folders, no permission) is left to the reader, whose error is more precise.
+    its folders, no permission) is left to the reader or writer, whose error is more precise.
 
     Raises
     ------

@@ -123,8 +123,7 @@ def write_record(path: Path, record: StoredRecord) -> Path:
     UserError
         Full disk or forbidden folder.
     """
-    text = record.model_dump_json(indent=2, by_alias=True)
-    return write_text(path, text + "\n")
+    return write_text(path, record.to_json(indent=2) + "\n")
 
 
 def read_lines(path: Path, kind: type[R], notify: Notify, hint: str = _REMEDY) -> list[R]:
@@ -177,7 +176,7 @@ def append_line(path: Path, record: StoredRecord) -> None:
     UserError
         Full disk or forbidden folder; ``paths.not_a_file``.
     """
-    append_text(path, record.model_dump_json(exclude_none=False) + "\n")
+    append_text(path, record.to_json() + "\n")
 
 
 def append_text(path: Path, text: str) -> None:

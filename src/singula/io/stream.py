@@ -14,11 +14,11 @@ from singula.arguments import as_dtype, flag, text
 from singula.boxes import Box, boxes
 from singula.io.atomic import atomic_path
 from singula.io.containers import library
+from singula.io.entries import reader_path
 from singula.io.hdf5_open import open_for_writing
 from singula.io.image import AnyArray
 from singula.io.units import in_microns
 from singula.io.write import reserve_tiff, stored_type, tiff_options
-from singula.paths import user_path
 
 _HELD = 256 * 2**20  # bytes of the image that are held at once
 _STRIP = 2**18  # bytes of a strip before compression
@@ -113,7 +113,7 @@ def _check(path: object, source: Any, dtype: object) -> tuple[Path, np.dtype[Any
             raise TypeError(
                 f"source: got {type(source).__name__}, expected a LazyImage or BlockArray"
             )
-    return user_path(path, "path"), as_dtype(source.dtype if dtype is None else dtype, "dtype")
+    return reader_path(path), as_dtype(source.dtype if dtype is None else dtype, "dtype")
 
 
 def _write_deflated(

@@ -15,11 +15,11 @@ from singula.io import ngff, written
 from singula.io.atomic import make_folder, write_error
 from singula.io.containers import library
 from singula.io.downsample import mean, nearest
+from singula.io.entries import reader_path
 from singula.io.external import Boundary
 from singula.io.image import AnyArray, ArrayPlace
 from singula.io.stream import write_hdf5_from, write_tiff_from
 from singula.io.write import write_json
-from singula.paths import user_path
 
 __all__ = ["BlockArray", "mean", "nearest", "write_hdf5_from", "write_tiff_from"]
 
@@ -62,7 +62,7 @@ class BlockArray:
     """
 
     def __init__(self, path: Path, inside: str = "") -> None:
-        self.path, self.inside = user_path(path, "path"), text(inside, "inside")
+        self.path, self.inside = reader_path(path), text(inside, "inside")
         said = self._attributes()[_OWN]
         self.ndim = int(said["ndim"])
         self.shape = tuple(said["shape"])
@@ -83,7 +83,7 @@ class BlockArray:
         ValueError
             When there is no such image, or another program made it.
         """
-        return cls(user_path(path, "path"), inside)
+        return cls(reader_path(path), inside)
 
     @classmethod
     def create(
@@ -133,7 +133,7 @@ class BlockArray:
         UserError
             When zarr is not installed, the disk is full, or the folder cannot be written.
         """
-        path = user_path(path, "path")
+        path = reader_path(path)
         zarr = library("zarr", path, "Zarr")
         if kind not in ("image", "labels") or len(shape) - ndim not in (0, 1):
             raise ValueError(f"shape {tuple(shape)} is none of {kind} with {ndim} spatial axes")

@@ -14,10 +14,10 @@ import numpy as np
 from singula.arguments import as_array, flag, instance, items, number, same_shape, text
 from singula.errors import UserError
 from singula.io.atomic import atomic_path
+from singula.io.entries import reader_path
 from singula.io.image import AnyArray, check_spacing
 from singula.io.tiff import SINGLE_SLICE
 from singula.io.units import unit_symbol
-from singula.paths import user_path
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -74,7 +74,7 @@ def write_tiff(
     ValueError
         Axes that do not fit the array, or a spacing that does not fit the axes.
     """
-    path = user_path(path, "path")
+    path = reader_path(path)
     array, axes = as_array(array, "array"), text(axes, "axes")
     if spacing is not None:
         spacing = items(spacing, "spacing", number)
@@ -115,7 +115,7 @@ def write_maps(
     UserError
         Full disk or forbidden folder.
     """
-    path = user_path(path, "path")
+    path = reader_path(path)
     maps = items(maps, "maps", partial(as_array, ndim=(2, 3)))
     if not maps:
         raise UserError("maps: got no maps", "give one map or more", "arguments.empty")
@@ -296,7 +296,7 @@ def write_csv(
     """
     import pandas as pd
 
-    path = user_path(path, "path")
+    path = reader_path(path)
     names = None if columns is None else list(items(columns, "columns", text))
     if not isinstance(rows, pd.DataFrame | Mapping):
         rows = items(rows, "rows", _mapping)
@@ -363,7 +363,7 @@ def write_npy(path: Path | str, array: AnyArray) -> Path:
     TypeError, UserError
         Wrong arguments; full disk or forbidden folder.
     """
-    path, array = user_path(path, "path"), as_array(array, "array")
+    path, array = reader_path(path), as_array(array, "array")
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
     return path
@@ -383,7 +383,7 @@ def write_text(path: Path | str, text: str) -> Path:
     TypeError, UserError
         Wrong arguments; full disk or forbidden folder.
     """
-    path, text = user_path(path, "path"), instance(text, "text", str)
+    path, text = reader_path(path), instance(text, "text", str)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     return path

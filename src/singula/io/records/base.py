@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from math import inf
 from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticSerializationError
+
+from singula.streams import escape_surrogates
 
 T = TypeVar("T")
 IGNORABLE = "ignored if invalid"
@@ -38,6 +42,13 @@ class StoredRecord(BaseModel):
     )
     newest: ClassVar[int] = 1
     format: Positive = 1
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return the document; bytes of file names that are not text become escapes."""
+        try:
+            return self.model_dump_json(indent=indent, by_alias=True)
+        except PydanticSerializationError:
+            return json.dumps(escape_surrogates(self.model_dump(by_alias=True)), indent=indent)
 
 
 class Part(BaseModel):
