@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from singula.channels import encode
-from singula.evaluate import colour_associations, match
+from singula.evaluate import color_associations, match
 from singula.evaluate.associations import fp_columns, gt_columns
 from singula.instances import decode
 from singula.measure import Condition, measure, removed_ids, select
@@ -109,7 +109,7 @@ def _match_with_tables(case: Case) -> object:
 
 
 def _colour(case: Case) -> object:
-    return colour_associations(case.labels, case.found, case.matched[1])
+    return color_associations(case.labels, case.found, case.matched[1])
 
 
 def _remove_by_properties(case: Case) -> object:

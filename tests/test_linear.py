@@ -17,7 +17,7 @@ import pytest
 
 import singula
 from singula.channels import encode
-from singula.evaluate import colour_associations, fp_columns, gt_columns, match
+from singula.evaluate import color_associations, fp_columns, gt_columns, match
 from singula.inspection.correct import correct_labels
 from singula.inspection.labels import look, notice_classes, notice_objects
 from singula.instances import decode
@@ -58,7 +58,7 @@ def match_with_tables(labels):
 
 def colour(labels):
     moved = np.roll(labels, 1, -1)
-    return colour_associations(labels, moved, match(labels, moved, (0.5,))[0])
+    return color_associations(labels, moved, match(labels, moved, (0.5,))[0])
 
 
 def remove_by_properties(labels):

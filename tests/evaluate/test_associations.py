@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from singula.errors import UserError
-from singula.evaluate import colour_associations, fp_columns, gt_columns, match
+from singula.evaluate import color_associations, fp_columns, gt_columns, match
 from singula.io.write import write_csv
 
 GREEN, RED, BLUE = (0, 255, 0), (255, 0, 0), (0, 0, 255)
@@ -45,7 +45,7 @@ def test_files_of_associations_hold_whole_ids(tmp_path):
 def test_colours_tell_the_cases_apart(shift):
     truth, pred = (np.where(x > 0, x.astype(np.int64) + shift, 0) for x in strip())
     (score,) = match(truth, pred, [0.5])
-    picture = colour_associations(truth, pred, score)
+    picture = color_associations(truth, pred, score)
     assert picture.shape == (1, 20, 3)
     assert picture.dtype == np.uint8
     expected = [BLACK, *[GREEN] * 6, BLACK, *[RED] * 2, *[MAGENTA] * 2, *[BLUE] * 2, *[RED] * 6]
@@ -55,14 +55,14 @@ def test_colours_tell_the_cases_apart(shift):
 def test_a_matched_prediction_over_a_missed_object_is_yellow():
     truth, pred = np.repeat([1, 2], [8, 3])[None], np.repeat([1, 0], [10, 1])[None]
     (score,) = match(truth, pred, [0.5])
-    picture = colour_associations(truth, pred, score)
+    picture = color_associations(truth, pred, score)
     np.testing.assert_array_equal(picture[0, 7:], [GREEN, YELLOW, YELLOW, RED])
 
 
 def test_volumes_are_coloured_too():
     truth, pred = (np.stack([x, x[:, ::-1]]) for x in strip())
     (score,) = match(truth, pred, [0.5])
-    picture = colour_associations(truth, pred, score)
+    picture = color_associations(truth, pred, score)
     assert picture.shape == (2, 1, 20, 3)
     np.testing.assert_array_equal(picture[0], picture[1, :, ::-1])
 
@@ -71,11 +71,11 @@ def test_an_empty_image_is_black():
     empty = np.zeros((3, 4), np.uint8)
     (score,) = match(empty, empty, [0.5])
     assert not any(map(len, [*gt_columns(score).values(), *fp_columns(score).values()]))
-    assert not colour_associations(empty, empty, score).any()
+    assert not color_associations(empty, empty, score).any()
 
 
 def test_shapes_must_agree():
     truth, pred = strip()
     (score,) = match(truth, pred, [0.5])
     with pytest.raises(UserError, match="shape"):
-        colour_associations(truth, pred[:, 1:], score)
+        color_associations(truth, pred[:, 1:], score)

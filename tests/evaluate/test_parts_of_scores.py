@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from singula.evaluate import (
     Ratio,
-    colour_associations,
+    color_associations,
     iou,
     iou_sums,
     mae,
@@ -53,9 +53,9 @@ def test_objects_are_matched_and_painted_in_blocks(data):
     for one, two in zip(found, expected, strict=True):
         for name in ("true_ids", "pred_ids", "ious", "missed", "extra"):
             np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
-        picture = colour_associations(truth, pred, two)
+        picture = color_associations(truth, pred, two)
         for _, read in grid:
-            painted = colour_associations(truth[read], pred[read], one)
+            painted = color_associations(truth[read], pred[read], one)
             np.testing.assert_array_equal(painted, picture[read])
 
 

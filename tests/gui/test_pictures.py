@@ -10,7 +10,7 @@ from PIL import Image
 
 from singula.channels import find_contour
 from singula.errors import UserError
-from singula.evaluate import colour_associations, match
+from singula.evaluate import color_associations, match
 from singula.gui.pictures import TILE, Scene, Scenes, boxes, thumbnail
 
 
@@ -76,7 +76,7 @@ def test_the_image_keeps_its_brightness_when_shrunk(scene: Scene) -> None:
 
 def test_associations_are_those_of_the_results_folder(scene: Scene) -> None:
     truth, found = scene.labels["truth"], scene.labels["instances"]
-    expected = colour_associations(truth, found, match(truth, found, (0.5,))[0])
+    expected = color_associations(truth, found, match(truth, found, (0.5,))[0])
     row = [scene.tile("associations", 0, 0, 0, column) for column in (0, 1, 2)]
     tiles = [np.asarray(Image.open(BytesIO(png)).convert("RGB")) for png in row]
     np.testing.assert_array_equal(np.concatenate(tiles, axis=1), expected[:TILE])

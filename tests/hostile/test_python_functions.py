@@ -284,7 +284,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
     },
     "singula.channels.needs_extent": lambda _: {"settings": Argument(ENCODE, OBJECT)},
     "singula.channels.parse_channels": lambda _: {"channels": Argument("BC", CHANNELS)},
-    "singula.evaluate.colour_associations": lambda _: {
+    "singula.evaluate.color_associations": lambda _: {
         "truth": labels(),
         "pred": labels(OTHER),
         "match": Argument(_match(), OBJECT),
@@ -417,7 +417,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "spacing": Argument((1.0, 2.0), SPACING),
     },
     "singula.measure.measurements": lambda _: {
-        "found": Argument(shapes(LABEL_IMAGE), OBJECT),
+        "instances": Argument(shapes(LABEL_IMAGE), OBJECT),
         "spacing": Argument((1.0, 2.0), SPACING),
     },
     "singula.measure.removed_ids": lambda _: {

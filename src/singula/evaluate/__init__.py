@@ -1,8 +1,8 @@
-"""Scores: agreement of maps, matching of objects, who was matched with whom."""
+"""Evaluation: agreement of maps, matching of objects, and associations."""
 
 from __future__ import annotations
 
-from singula.evaluate.associations import colour_associations, fp_columns, gt_columns
+from singula.evaluate.associations import color_associations, fp_columns, gt_columns
 from singula.evaluate.classes import overlap_among, winning_classes
 from singula.evaluate.iou import Ratio, iou, iou_sums, mae, mae_sums
 from singula.evaluate.matching import Match, Score, match, match_dataset, match_overlap
@@ -16,7 +16,7 @@ __all__ = [
     "Ratio",
     "Score",
     "Splits",
-    "colour_associations",
+    "color_associations",
     "fp_columns",
     "gt_columns",
     "iou",

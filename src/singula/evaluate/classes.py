@@ -9,19 +9,20 @@ from singula.evaluate.overlap import Overlap, sum_overlaps
 
 
 def winning_classes(votes: Overlap) -> tuple[np.ndarray, np.ndarray]:
-    """Class of each instance: the one that most of its pixels have, background aside.
+    """Return the most frequent class of the pixels of each instance, without the background.
 
     Parameters
     ----------
     votes : Overlap
-        Of the instances with the map of classes; merged, if they were looked at in blocks.
+        Overlap of the instances with the class map; for an image in blocks, the sum of all blocks.
 
     Returns
     -------
-    ids : ndarray of unsigned int
-        Of all instances, ascending.
-    classes : ndarray of uint8 or uint16
-        Of equally frequent classes the lowest; 0 for an instance without any classified pixel.
+    ids : ndarray of unsigned int, shape (n,)
+        Ids of all instances, ascending.
+    classes : ndarray of uint8 or uint16, shape (n,)
+        Class of each instance: of equally frequent classes the lowest, and 0 for an instance
+        without classified pixels.
 
     Raises
     ------
@@ -41,12 +42,14 @@ def winning_classes(votes: Overlap) -> tuple[np.ndarray, np.ndarray]:
 
 
 def overlap_among(table: Overlap, true_ids: np.ndarray, pred_ids: np.ndarray) -> Overlap:
-    """Overlap of these true and predicted objects, all others being background.
+    """Return the overlap of the given objects; all others become background.
 
     Parameters
     ----------
     table : Overlap
+        Overlap of all objects.
     true_ids, pred_ids : ndarray of int, shape (n,)
+        Ids of the true and of the predicted objects to keep.
 
     Raises
     ------

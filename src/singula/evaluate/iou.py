@@ -1,4 +1,4 @@
-"""Agreement of a predicted channel map with its target, before any instance is made."""
+"""Agreement of a predicted channel map with its target, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from singula.arguments import as_array, number, same_shape
 
 @dataclass(frozen=True)
 class Ratio:
-    """A score that is a quotient of two sums over pixels, of a block or of an image.
+    """Quotient of two sums over the pixels of a block or an image.
 
     Parameters
     ----------
     total : float
-        What is summed up; whole numbers stay whole.
+        Numerator; an exact integer if the summands are integers.
     count : int
-        Pixels that it is divided by.
+        Denominator: a number of pixels.
     empty : float
-        The score where there are none.
+        Value of the quotient if `count` is 0.
     """
 
     total: float
@@ -31,7 +31,7 @@ class Ratio:
 
     @classmethod
     def merge(cls, parts: Iterable[Self]) -> Self:
-        """The sums of several blocks."""
+        """Return the quotient of the summed numerators and denominators of several blocks."""
         first, *others = parts
         return cls(
             first.total + sum(part.total for part in others),
@@ -41,35 +41,48 @@ class Ratio:
 
     @property
     def value(self) -> float:
-        """The score."""
+        """Value of the quotient."""
         return float(self.total / self.count) if self.count else self.empty
 
 
 def iou(truth: np.ndarray, pred: np.ndarray, threshold: float = 0.5) -> float:
-    """Intersection over union (Jaccard index) of two binary maps.
+    """Return the intersection over union (Jaccard index) of two binary maps.
 
     Parameters
     ----------
     truth, pred : ndarray
-        Of one shape, any number of axes: probabilities or {0, 1}.
+        Probabilities or {0, 1}, of the same shape, any number of axes.
     threshold : float
-        A pixel belongs to a map where its value is above this, a finite number.
+        Finite number; a pixel is foreground if its value is greater.
 
     Returns
     -------
     float
-        In [0, 1]; 1 where both maps are empty.
+        In [0, 1]; 1 if both maps are empty.
 
     Raises
     ------
     TypeError, UserError
-        Not arrays of one shape, or not a threshold.
+        Not arrays of the same shape, or not a threshold.
     """
     return iou_sums(truth, pred, threshold).value
 
 
 def iou_sums(truth: np.ndarray, pred: np.ndarray, threshold: float = 0.5) -> Ratio:
-    """What `iou` divides, for blocks of maps; arguments and errors as of `iou`."""
+    """Return the intersection and the union of two binary maps, which can be summed over blocks.
+
+    Parameters
+    ----------
+    truth, pred : ndarray
+        Probabilities or {0, 1}, of the same shape, any number of axes.
+    threshold : float
+        Finite number; a pixel is foreground if its value is greater.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not arrays of the same shape, or not a threshold.
+    """
     truth, pred = _maps(truth, pred)
     threshold = number(threshold, "threshold")
     in_truth, in_pred = truth > threshold, pred > threshold
@@ -78,30 +91,43 @@ def iou_sums(truth: np.ndarray, pred: np.ndarray, threshold: float = 0.5) -> Rat
 
 
 def mae(truth: np.ndarray, pred: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Mean absolute error of a distance map, in its own units.
+    """Return the mean absolute error of a distance map, in the unit of the map.
 
     Parameters
     ----------
     truth, pred : ndarray
-        Of one shape.
+        Distances, of the same shape, any number of axes.
     mask : ndarray of bool, optional
-        Pixels to look at; all by default.
+        Pixels to compare, in the same shape; all by default.
 
     Returns
     -------
     float
-        0 where there is no pixel to look at.
+        0 if there are no pixels to compare.
 
     Raises
     ------
     TypeError, UserError
-        Not arrays of one shape, or a mask of another type than bool.
+        Not arrays of the same shape, or a mask that is not boolean.
     """
     return mae_sums(truth, pred, mask).value
 
 
 def mae_sums(truth: np.ndarray, pred: np.ndarray, mask: np.ndarray | None = None) -> Ratio:
-    """What `mae` divides, for blocks of maps; arguments and errors as of `mae`."""
+    """Return the sum of absolute errors and the number of pixels, which can be summed over blocks.
+
+    Parameters
+    ----------
+    truth, pred : ndarray
+        Distances, of the same shape, any number of axes.
+    mask : ndarray of bool, optional
+        Pixels to compare, in the same shape; all by default.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not arrays of the same shape, or a mask that is not boolean.
+    """
     truth, pred = _maps(truth, pred)
     if mask is not None:
         mask = as_array(mask, "mask", kinds="b")

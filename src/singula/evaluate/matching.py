@@ -1,8 +1,9 @@
-"""Matching of true and predicted objects, and the scores that follow from it.
+"""Matching of true and predicted objects, and the resulting scores.
 
-The numbers are those of StarDist's ``matching`` and ``matching_dataset`` (M. Weigert et al., 2020),
-from a sparse table. Like there, IoUs, their sums and ``mean_true_score`` are in single precision.
-One thing differs: where neither truth nor prediction holds an object, every score is 1, not 0.
+The results equal those of StarDist's ``matching`` and ``matching_dataset`` (M. Weigert et al.,
+2020), but are computed from a sparse table. As in StarDist, IoUs, their sums and
+``mean_true_score`` have single precision. One difference: if neither the truth nor the prediction
+contains objects, every score is 1, not 0.
 """
 
 from __future__ import annotations
@@ -33,24 +34,27 @@ COUNTS = ("tp", "fp", "fn", "n_true", "n_pred")
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Scores at one IoU threshold, of an image or of a data set.
+    """Scores at one IoU threshold, of an image or a data set.
 
     Parameters
     ----------
     threshold : float
-        A pair of objects counts if its IoU is at least this.
+        Minimum IoU of a matched pair.
     tp, fp, fn : int
-        Matched pairs, predicted objects without partner, true objects without partner.
+        Numbers of true positives (matched pairs), false positives (unmatched predicted objects) and
+        false negatives (unmatched true objects).
     n_true, n_pred : int
+        Numbers of true and of predicted objects.
     precision, recall, f1 : float
         ``tp / (tp + fp)``, ``tp / (tp + fn)``, ``2 tp / (2 tp + fp + fn)``.
     accuracy : float
-        ``tp / (tp + fp + fn)``; some call it average precision.
+        ``tp / (tp + fp + fn)``, also known as average precision.
     panoptic_quality : float
         ``sum of matched IoUs / (tp + fp / 2 + fn / 2)`` (A. Kirillov et al., CVPR 2019, eq. 1).
     mean_matched_score, mean_true_score : float
         Sum of matched IoUs divided by `tp`, and by `n_true`.
     n_images : int
+        Number of images.
     """
 
     threshold: float
@@ -71,14 +75,16 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Match(Score):
-    """Scores of one image and who was matched with whom.
+    """Scores of one image with its matched and unmatched objects.
 
     Parameters
     ----------
     true_ids, pred_ids, ious : ndarray, shape (tp,)
-        The matched pairs in order of the true id.
-    missed, extra : ndarray of int
-        True ids (`fn` of them) and predicted ids (`fp`) without partner.
+        The matched pairs, sorted by true id.
+    missed : ndarray of int, shape (fn,)
+        Unmatched true ids.
+    extra : ndarray of int, shape (fp,)
+        Unmatched predicted ids.
     """
 
     true_ids: np.ndarray = field(compare=False, repr=False)
@@ -102,38 +108,39 @@ def match(
     Parameters
     ----------
     truth, pred : ndarray of int
-        Label images of one shape, 0 the background, ids with gaps allowed.
+        Label images of the same shape, 0 the background; ids need not be consecutive.
     thresholds : float or sequence of float
-        IoUs in (0, 1].
+        Minimum IoU of a matched pair, in (0, 1].
 
     Returns
     -------
     Match or list of Match
-        That of the threshold, or one for each of a sequence.
+        One match for a single threshold, a list for a sequence.
 
     Raises
     ------
     TypeError, UserError
-        Not label images of one shape, or not thresholds.
+        Not label images of the same shape, or not thresholds.
 
     Notes
     -----
-    As many pairs as possible, and among these choices the one of the largest total IoU.
+    The number of pairs is maximal and, among all such matchings, the total IoU.
     """
     single = isinstance(thresholds, Real) or np.shape(thresholds) == ()
-    wanted = _thresholds([thresholds] if single else thresholds)
-    matches = match_overlap(overlap(truth, pred), wanted)
+    checked = _thresholds([thresholds] if single else thresholds)
+    matches = match_overlap(overlap(truth, pred), checked)
     return matches[0] if single else matches
 
 
 def match_overlap(table: Overlap, thresholds: Sequence[float] = (0.3, 0.5, 0.75)) -> list[Match]:
-    """Match the objects of an overlap table, e.g. one summed over blocks; see `match`.
+    """Match the objects of an overlap table, such as the sum over blocks; see `match`.
 
     Parameters
     ----------
     table : Overlap
+        Overlap of the true and the predicted objects.
     thresholds : sequence of float
-        IoUs in (0, 1].
+        Minimum IoU of a matched pair, in (0, 1].
 
     Raises
     ------
@@ -153,9 +160,9 @@ def match_overlap(table: Overlap, thresholds: Sequence[float] = (0.3, 0.5, 0.75)
     matches = []
     for threshold in thresholds:
         chosen = _assign(true, pred, iou, np.float32(threshold), min(n_true, n_pred))
-        left_true, left_pred = all_true > 0, all_pred > 0
-        left_true[true[chosen]] = False
-        left_pred[pred[chosen]] = False
+        missed, extra = all_true > 0, all_pred > 0
+        missed[true[chosen]] = False
+        extra[pred[chosen]] = False
         tp = len(chosen)
         matches.append(
             Match(
@@ -170,8 +177,8 @@ def match_overlap(table: Overlap, thresholds: Sequence[float] = (0.3, 0.5, 0.75)
                 true_ids=all_true[true[chosen]],
                 pred_ids=all_pred[pred[chosen]],
                 ious=iou[chosen],
-                missed=all_true[left_true],
-                extra=all_pred[left_pred],
+                missed=all_true[missed],
+                extra=all_pred[extra],
             )
         )
     return matches
@@ -182,37 +189,37 @@ def _thresholds(values: object) -> tuple[float, ...]:
 
 
 def match_dataset(matches: Iterable[Sequence[Score]], by_image: bool = False) -> list[Score]:
-    """Scores of a data set.
+    """Return the scores of a data set.
 
     Parameters
     ----------
     matches : iterable of sequence of Score
-        Of each image, what `match` returns; all for the same thresholds.
+        Results of `match` for each image, all at the same thresholds.
     by_image : bool
-        True: rates are means over images. False: over all objects as if of one image.
+        True: rates are means over images. False: rates are computed from the objects of all images.
 
     Returns
     -------
     list of Score
-        One for each threshold; counts are sums over images in both cases.
+        One per threshold. Counts are sums over images in both cases.
 
     Raises
     ------
     TypeError
         Not scores.
     UserError
-        ``evaluate.no_image``; ``evaluate.thresholds``: they differ between images.
+        ``evaluate.no_image``: no images; ``evaluate.thresholds``: different thresholds.
     """
     images = items(matches, "matches", partial(items, check=of_class(Score)))
     by_image = flag(by_image, "by_image")
     if not images:
         raise UserError(
-            "matches: got no image to score", "give one image or more", "evaluate.no_image"
+            "matches: got no image to score", "pass at least one image", "evaluate.no_image"
         )
     thresholds = [score.threshold for score in images[0]]
     if any([score.threshold for score in image] != thresholds for image in images):
         raise UserError(
-            "matches: the images were matched at different thresholds",
+            "matches: got images that were matched at different thresholds",
             "match all images at the same thresholds",
             "evaluate.thresholds",
         )
@@ -242,11 +249,12 @@ def match_dataset(matches: Iterable[Sequence[Score]], by_image: bool = False) ->
 def _assign(
     true: np.ndarray, pred: np.ndarray, iou: np.ndarray, threshold: np.float32, n_matchable: int
 ) -> np.ndarray:
-    """Choose pairs; their indices, in order of the true id.
+    """Return the indices of the chosen pairs, sorted by true id.
 
-    StarDist's optimum: most pairs that reach the threshold; then the largest total IoU of all
-    assigned pairs, those below the threshold included. Hence pairs whose objects have no other
-    candidate are settled, and of the rest only the connected groups with a contested pair matter.
+    The optimum is that of StarDist: the largest number of pairs that reach the threshold, then the
+    largest total IoU of all assigned pairs, including those below the threshold. Pairs whose
+    objects have no other candidate are settled. Of the other pairs, only connected groups that
+    contain a pair above the threshold matter.
     """
     good = iou >= threshold
     n_true, n_pred = true.max(initial=-1) + 1, pred.max(initial=-1) + 1
@@ -266,7 +274,7 @@ def _assign(
 
 
 def _in_contested_group(true: np.ndarray, pred: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Mask of the pairs whose connected group holds a pair that reaches the threshold."""
+    """Return a mask of the pairs in connected groups that contain a pair above the threshold."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -280,14 +288,14 @@ def _in_contested_group(true: np.ndarray, pred: np.ndarray, good: np.ndarray) ->
 
 
 def _best_assignment(true: np.ndarray, pred: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Choose pairs one to one for the largest total gain (each below 2); their indices."""
+    """Return the indices of the one-to-one pairs with the largest total gain (each below 2)."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
     rows, row = np.unique(true, return_inverse=True)
     columns, column = np.unique(pred, return_inverse=True)
     n, m = len(rows), len(columns)
-    # every row also has a column of its own, which stands for no partner and gains nothing
+    # An additional column per row represents "no partner", without gain.
     pairs = (np.r_[row, np.arange(n)], np.r_[column, m + np.arange(n)])
     cost = csr_array((np.r_[2 - gain, np.full(n, 2.0)], pairs), shape=(n, m + n))
     _, partner = min_weight_full_bipartite_matching(cost)
@@ -316,5 +324,5 @@ def _mean(values: list[float], name: str) -> float:
 
 
 def _single_sum(values: Sequence[float | np.float32]) -> np.float32:
-    """Sum in single precision, one by one, as StarDist adds images up."""
+    """Return the sum in single precision, image by image in order, as in StarDist."""
     return np.float32(np.cumsum(np.asarray(values, np.float32))[-1])

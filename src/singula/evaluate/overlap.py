@@ -1,4 +1,4 @@
-"""How two label images overlap: a sparse table, made in one pass and additive over blocks."""
+"""Overlap of two label images: a sparse table that can be summed over blocks."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import numpy as np
 from singula.arguments import items, label_image, of_class, same_shape
 from singula.postprocess.pairs import Pairs
 
-_PIECE = 1 << 16  # pixels that stay in the processor's cache meanwhile
+_PIECE = 1 << 16  # pixels that fit into the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """Pixels shared by each pair of a true and a predicted id that meet, background 0 included.
+    """Numbers of pixels of each pair of a true and a predicted id, including the background.
 
     Parameters
     ----------
     true, pred : ndarray of unsigned int, shape (pairs,)
-        Ids, in order of the true and then of the predicted one; no pair occurs twice.
+        Ids, sorted by the true and then the predicted one; each pair occurs once.
     pixels : ndarray of int64, shape (pairs,)
+        Number of pixels that have both ids.
     """
 
     true: np.ndarray
@@ -30,7 +31,7 @@ class Overlap:
     pixels: np.ndarray
 
     def __add__(self, other: Overlap) -> Overlap:
-        """Overlap of two parts of an image together."""
+        """Return the overlap of two parts of an image."""
         return sum_overlaps((self, other))
 
 
@@ -40,7 +41,8 @@ def overlap(truth: np.ndarray, pred: np.ndarray) -> Overlap:
     Parameters
     ----------
     truth, pred : ndarray of int
-        Label images of one shape, any integer dtype, any ids, gaps allowed; 0 is background.
+        Label images of the same shape, any number of axes and any integer dtype, 0 the background;
+        ids need not be consecutive.
 
     Returns
     -------
@@ -53,8 +55,7 @@ def overlap(truth: np.ndarray, pred: np.ndarray) -> Overlap:
 
     Notes
     -----
-    Label images are runs of equal pixels, and only the runs are counted, a piece of the image after
-    the other.
+    Only the runs of equal pixels are counted, in one piece of the image after the other.
     """
     truth, pred = label_image(truth, "truth", ndim=None), label_image(pred, "pred", ndim=None)
     same_shape(truth, pred, "truth and pred")
@@ -62,18 +63,19 @@ def overlap(truth: np.ndarray, pred: np.ndarray) -> Overlap:
     pairs = Pairs()
     for start in range(0, truth.size, _PIECE):
         piece = slice(start, start + _PIECE)
-        ours, theirs = true_ids[piece], pred_ids[piece]
-        starts = _run_starts(ours, theirs)
-        pairs.add(ours[starts], theirs[starts], np.diff(starts, append=len(ours)))
+        true, pred = true_ids[piece], pred_ids[piece]
+        starts = _run_starts(true, pred)
+        pairs.add(true[starts], pred[starts], np.diff(starts, append=len(true)))
     return _table(pairs, truth.dtype, pred.dtype)
 
 
 def sum_overlaps(parts: Iterable[Overlap]) -> Overlap:
-    """Add the overlaps of the blocks that make up an image.
+    """Return the sum of the overlaps of the blocks of an image.
 
     Parameters
     ----------
     parts : iterable of Overlap
+        Overlaps of the blocks; each pixel belongs to one block.
 
     Raises
     ------

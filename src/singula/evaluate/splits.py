@@ -1,4 +1,4 @@
-"""Objects that were cut into pieces, and pieces that were run together."""
+"""Split true objects, and predicted objects that merge true objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from singula.evaluate.overlap import Overlap
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Split true objects and merging predicted ones; the two do not exclude each other.
+    """Ids of split true objects and of merging predicted objects; an object can be part of both.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def splits(table: Overlap) -> Splits:
     Parameters
     ----------
     table : Overlap
-        What `overlap` counted.
+        Result of `overlap`.
 
     Returns
     -------
@@ -46,8 +46,8 @@ def splits(table: Overlap) -> Splits:
     Notes
     -----
     A true and a predicted object cover each other if they share more than half of the pixels of
-    the smaller of the two. So a predicted piece counts however small it is beside its true object,
-    and a neighbour that is merely grazed does not.
+    the smaller of the two. A small fragment of a true object therefore counts, but a neighbor that
+    is only touched does not.
     """
     table = instance(table, "table", Overlap)
     all_true, true = np.unique(table.true, return_inverse=True)
@@ -56,6 +56,6 @@ def splits(table: Overlap) -> Splits:
     pred_size = np.bincount(pred, table.pixels, len(all_pred))
     covers = 2 * table.pixels > np.minimum(true_size[true], pred_size[pred])
     covers &= (table.true > 0) & (table.pred > 0)
-    pieces = np.bincount(true[covers], minlength=len(all_true))
-    parts = np.bincount(pred[covers], minlength=len(all_pred))
-    return Splits(all_true[pieces > 1], all_pred[parts > 1])
+    n_pred = np.bincount(true[covers], minlength=len(all_true))
+    n_true = np.bincount(pred[covers], minlength=len(all_pred))
+    return Splits(all_true[n_pred > 1], all_pred[n_true > 1])

@@ -1,4 +1,4 @@
-"""Scores as table rows: one per image and threshold, then the data set."""
+"""Scores as table rows: one per image and threshold, followed by those of the data set."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ POOLED = "pooled over objects"
 
 
 def score_row(name: str, score: Score) -> dict[str, object]:
-    """One row: `name`, then the fields of the score in the order of `COLUMNS`.
+    """Return a table row: the name, then the fields of the score in the order of `COLUMNS`.
 
     Parameters
     ----------
     name : str
+        Image name, or `MEAN` or `POOLED`.
     score : Score
+        Scores at one threshold.
 
     Raises
     ------
@@ -31,24 +33,23 @@ def score_row(name: str, score: Score) -> dict[str, object]:
 
 
 def score_rows(matches: Mapping[str, Sequence[Score]]) -> list[dict[str, object]]:
-    """Rows of all images and, below them, of the data set.
+    """Return the rows of all images, followed by the rows of the data set.
 
     Parameters
     ----------
     matches : mapping of str to sequence of Score
-        By image name, what `match` returned.
+        Results of `match` by image name.
 
     Returns
     -------
     list of dict
-        Per image and threshold; then per threshold the mean over images and the pooled score.
-        Both are given because they answer different questions: the mean treats images alike,
-        the pooled score objects.
+        One row per image and threshold; then, for each threshold, the mean over images and the
+        pooled score. The mean weights all images equally, the pooled score all objects.
 
     Raises
     ------
     TypeError, UserError
-        Not a mapping of scores; as `match_dataset`.
+        Not a mapping of scores; see `match_dataset`.
     """
     matches = instance(matches, "matches", Mapping)  # type: ignore[type-abstract]
     items(matches.values(), "matches", partial(items, check=of_class(Score)))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
-from singula.evaluate import colour_associations, match
+from singula.evaluate import color_associations, match
 from singula.report.overlay import label_colors, rescale
 
 Array = npt.NDArray[Any]
@@ -172,7 +172,7 @@ class Scene:
             if self._matched is None:
                 truth, found = self.labels["truth"], self.labels["instances"]
                 pairs = match(truth, found, (self.threshold or 0.5,))[0]
-                red, green, blue = np.moveaxis(colour_associations(truth, found, pairs) > 0, -1, 0)
+                red, green, blue = np.moveaxis(color_associations(truth, found, pairs) > 0, -1, 0)
                 self._matched = (red + 2 * green + 4 * blue).astype(np.uint8)
             return self._matched
 

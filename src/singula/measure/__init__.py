@@ -1,6 +1,6 @@
-"""Size and shape of instances, and their removal by it.
+"""Size and shape of instances, and removal of instances by their measurements.
 
-`singula.measure` is this room and, in the public API, a function: calling the room measures.
+`singula.measure` is this package and, in the public API, a function: the package is callable.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ __all__ = [
 ]
 
 
-class _Room(ModuleType):
+class _CallablePackage(ModuleType):
     def __call__(
         self, labels: np.ndarray, *, spacing: Sequence[float] | None = None
     ) -> pd.DataFrame:
         return measure(labels, spacing=spacing)
 
 
-sys.modules[__name__].__class__ = _Room
+sys.modules[__name__].__class__ = _CallablePackage

@@ -1,4 +1,7 @@
-"""Size and shape of all instances in one pass, each as if it were alone in the image."""
+"""Size and shape of all instances in one pass, as if each were alone in the image.
+
+See ``docs/internals/outlines.md`` for the method and its invariants.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 SURFACE = "perimeter (surface area)"
 HALO = {2: 2, 3: 1}
-"""Pixels around a block that its outlines depend on, by the number of axes."""
+"""Width in pixels of the halo that the outlines of a block need, by the number of axes."""
 _LEVEL = 0.5
 
 
@@ -30,51 +33,52 @@ def measure(labels: np.ndarray, *, spacing: Spacing | None = None) -> pd.DataFra
     Parameters
     ----------
     labels : ndarray of int
-        (y, x) or (z, y, x), 0 the background, ids with gaps allowed.
+        (y, x) or (z, y, x), 0 the background; ids need not be consecutive.
     spacing : float or sequence of float, optional
-        Pixel size, per axis z first; 1 by default.
+        Voxel size, one value or one per axis in the order of the axes; 1 by default.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each instance, in order of the ids. The columns are ``label``; the centroid in
-        pixels, ``axis-0``, ``axis-1`` and in volumes ``axis-2``; ``npixels``; then
+        One row per instance, sorted by id. The columns are ``label``; the centroid in pixels,
+        ``axis-0``, ``axis-1`` and in volumes ``axis-2``; ``npixels``; then
 
         - images: ``area`` (npixels × pixel size), ``circularity`` 4πA/p², ``diameter``,
-          ``perimeter`` p, ``elongation`` p²/4πA. The perimeter is counted in pixels, and so is
-          the A of the two ratios, which have no unit;
+          ``perimeter`` p, ``elongation`` p²/4πA. The perimeter is in pixels, as is the A of the
+          two ratios, which have no unit;
         - volumes: ``volume``, ``sphericity`` 36πV²/S³, ``diameter`` and
           ``perimeter (surface area)`` S, in the unit of `spacing`.
 
         The diameter is the longest side of the bounding box in pixels. Instances too small to
-        have a perimeter, such as a single pixel, have perimeter 0 and no circularity (NaN).
+        have a perimeter, such as a single pixel, have perimeter 0 and circularity NaN.
 
     Raises
     ------
     TypeError, UserError
-        Not a label image, or a spacing that does not fit.
+        Not a label image, or an invalid spacing.
 
     Notes
     -----
-    The perimeter is that of `skimage.measure.perimeter` with 4-connectivity, after K. Benkrid and
-    D. Crookes, *Design and FPGA implementation of a perimeter estimator*. The surface is that of
-    `skimage.measure.marching_cubes` (T. Lewiner et al., 2003) and `mesh_surface_area`. Both are
-    sums over small neighbourhoods, whose share depends on which of their pixels belong to the
-    instance: so a table of these shares measures all instances at once.
+    The perimeter equals `skimage.measure.perimeter` with 4-connectivity (K. Benkrid and
+    D. Crookes, *Design and FPGA implementation of a perimeter estimator*). The surface equals
+    `skimage.measure.marching_cubes` (T. Lewiner et al., 2003) with `mesh_surface_area`. Both are
+    sums of contributions of small neighborhoods. A contribution depends only on which pixels of
+    the neighborhood belong to the instance, so a table of contributions measures all instances at
+    once.
     """
-    found = shapes(labels, spacing=spacing)
-    return measurements(found, spacing=spacing)
+    return measurements(shapes(labels, spacing=spacing), spacing=spacing)
 
 
 @dataclass(frozen=True, eq=False)
 class Shapes(Extents):
-    """What is summed up of the instances of a block or of an image; see `Extents`.
+    """Extents and outlines of the instances of a block or an image; see `Extents`.
 
     Parameters
     ----------
     outline : ndarray of float64, shape (rows,)
-        Perimeter, or surface area in the unit of the spacing. A cell of the surface that two
-        blocks share is counted by one of them, so a row of a block may have an outline only.
+        Perimeter in pixels, or surface area in the unit of the spacing. A cell of the surface
+        that two blocks share is counted by one of them, so that a row of a block may have an
+        outline but no pixels.
     """
 
     outline: np.ndarray = field(metadata=TOTAL)
@@ -83,68 +87,75 @@ class Shapes(Extents):
 def shapes(
     labels: np.ndarray, block: Block | None = None, *, spacing: Spacing | None = None
 ) -> Shapes:
-    """Sums over the core of a block that, merged, give the measurements of the image.
+    """Return the extents and outlines of the instances in the core of a block.
 
     Parameters
     ----------
     labels : ndarray of int
-        Of the block and `HALO` pixels around it.
+        Labels of the block with a halo of `HALO` pixels, (y, x) or (z, y, x), 0 the background.
     block : Block, optional
-        Where it lies; the whole image by default.
+        Position of `labels` in the image; by default, the whole image.
     spacing : sequence of float, optional
-        Pixel size per axis, z first; 1 by default.
+        Voxel size per axis, in the order of the axes; 1 by default.
+
+    Returns
+    -------
+    Shapes
+        `Shapes.merge` of the tables of all blocks gives the table of the image.
 
     Raises
     ------
     TypeError, UserError
-        Not a label image, not its block, or a spacing that does not fit.
+        Not a label image, not its block, or an invalid spacing.
     """
-    found = survey(labels, block)
-    ndim = found.index.ndim
+    instances = survey(labels, block)
+    ndim = instances.index.ndim
     sizes = check_spacing(spacing, ndim)
-    block = Block.of(block, found.index)
-    outline = np.zeros(len(found.ids))
+    block = Block.of(block, instances.index)
+    outline = np.zeros(len(instances.ids))
     before = HALO[ndim]
-    near = block.box(found.index, before, before if ndim == 2 else 0)
-    window = np.ascontiguousarray(found.index[near])
-    own = np.array([core.start - part.start for core, part in zip(block.core, near, strict=True)])
+    near = block.box(instances.index, before, before if ndim == 2 else 0)
+    window = np.ascontiguousarray(instances.index[near])
+    start = np.array([core.start - box.start for core, box in zip(block.core, near, strict=True)])
     size = np.subtract(block.stop, block.start)
     if ndim == 2:
-        stop = own + size
-        compiled(_add_perimeters)(window, _perimeter_shares(), tuple(own), tuple(stop), outline)
+        stop = start + size
+        compiled(_add_perimeters)(window, _perimeter_shares(), tuple(start), tuple(stop), outline)
     else:
-        stop = own + size + np.array(block.at_stop)  # the last cell is half outside the image
-        compiled(_add_surfaces)(window, _surface_shares(sizes), own, stop, outline)
-    rows = np.flatnonzero((found.npixels > 0) | (outline > 0))
-    low = np.where(found.npixels[:, None] > 0, found.low, NO_PIXEL)
-    columns = (found.ids, found.npixels, found.sums, low, found.high, outline)
+        stop = start + size + np.array(block.at_stop)  # the last cell is half outside the image
+        compiled(_add_surfaces)(window, _surface_shares(sizes), start, stop, outline)
+    rows = np.flatnonzero((instances.npixels > 0) | (outline > 0))
+    low = np.where(instances.npixels[:, None] > 0, instances.low, NO_PIXEL)
+    columns = (instances.ids, instances.npixels, instances.sums, low, instances.high, outline)
     return Shapes(*(column[rows] for column in columns))
 
 
-def measurements(found: Shapes, *, spacing: Spacing | None = None) -> pd.DataFrame:
-    """The table of `measure`, from the merged sums of all blocks.
+def measurements(instances: Shapes, *, spacing: Spacing | None = None) -> pd.DataFrame:
+    """Return the table of `measure`.
 
     Parameters
     ----------
-    found : Shapes
+    instances : Shapes
+        Extents and outlines of the instances of the whole image; for an image in blocks, the
+        merged table.
     spacing : float or sequence of float, optional
-        As for `measure`.
+        Voxel size, one value or one per axis in the order of the axes; 1 by default.
 
     Raises
     ------
     TypeError, UserError
-        Not sums, or a spacing that does not fit.
+        Not a table of shapes, or an invalid spacing.
     """
-    found = instance(found, "found", Shapes)
-    ndim = found.low.shape[1]
+    instances = instance(instances, "instances", Shapes)
+    ndim = instances.low.shape[1]
     sizes = check_spacing(spacing, ndim)
-    columns = {"label": found.ids}
-    columns |= {f"axis-{axis}": found.center[:, axis] for axis in range(ndim)}
-    columns["npixels"] = npixels = found.npixels
+    columns = {"label": instances.ids}
+    columns |= {f"axis-{axis}": instances.center[:, axis] for axis in range(ndim)}
+    columns["npixels"] = npixels = instances.npixels
     extent = npixels * np.prod(sizes)
-    diameter = (found.high - found.low).max(axis=1, initial=0)
+    diameter = (instances.high - instances.low).max(axis=1, initial=0)
     shape = _image_columns if ndim == 2 else _volume_columns
-    columns |= shape(npixels, extent, diameter, found.outline)
+    columns |= shape(npixels, extent, diameter, instances.outline)
     import pandas as pd
 
     return pd.DataFrame(columns)
@@ -177,10 +188,10 @@ def _volume_columns(
 
 
 def _perimeter_shares() -> np.ndarray:
-    """Length that a border pixel adds, by its numbers of border neighbours: edges, then corners.
+    """Return the length that a border pixel contributes, by its border neighbors: edges, corners.
 
-    A pixel where the outline goes straight adds 1, one where it goes diagonally √2, one where it
-    turns from straight to diagonal the mean of both, and the end of a line nothing.
+    A pixel contributes 1 where the outline is straight, √2 where it is diagonal, their mean where
+    it turns from straight to diagonal, and 0 at the end of a line.
     """
     straight, diagonal = 1.0, np.sqrt(2)
     shares = np.zeros((5, 5))
@@ -191,18 +202,31 @@ def _perimeter_shares() -> np.ndarray:
 
 
 def _add_perimeters(labels: Any, shares: Any, start: Any, stop: Any, perimeter: Any) -> None:
-    """Add the share of every border pixel from `start` to before `stop` to its label; compiled.
+    """Add the contributions of the border pixels from `start` to `stop` to their labels; compiled.
 
-    Border pixels, which have another label or the image border beside them, are marked row by
-    row; the last three rows of marks are kept, with a rim.
+    A border pixel has a neighbor with another label, or lies at the image border.
+
+    Parameters
+    ----------
+    labels : int, (y, x)
+        Row numbers of the instances, 0 the background, with a halo of two pixels.
+    shares : float64, (5, 5)
+        Contribution of a pixel by its numbers of edge and corner neighbors that are border pixels
+        of the same label.
+    start, stop : tuple of int
+        First pixel of the core, and the pixel after its last one, (y, x).
+    perimeter : float64, (rows,)
+        Perimeter of each instance, which is updated.
     """
     height, width = labels.shape
     (top, left), (bottom, right) = start, stop
+    # The border marks of three rows, with a rim of one pixel; row y is stored in marks[y % 3].
     marks = np.zeros((3, width + 2), np.uint8)
     blank = np.zeros(width, labels.dtype)
     for y in range(height + 1):
         below = marks[y % 3]
         below[:] = 0
+        # Mark the border pixels of row y. After the last row, `below` stays empty.
         if y < height:
             row = labels[y]
             above_row = labels[y - 1] if y > 0 else blank
@@ -213,10 +237,12 @@ def _add_perimeters(labels: Any, shares: Any, start: Any, stop: Any, perimeter: 
                 differs = row[x] != row[x + 1]
                 below[x + 1] |= differs
                 below[x + 2] |= differs
+            # The image border is a border, background is not.
             if width > 0:
                 below[1] = below[width] = 1
             for x in range(width):
                 below[x + 1] &= row[x] != 0
+        # Now the neighbors of row y - 1 are marked: count them, for its pixels in the core.
         middle, above = marks[(y + 2) % 3], marks[(y + 1) % 3]
         if not top < y <= bottom:
             continue
@@ -225,21 +251,22 @@ def _add_perimeters(labels: Any, shares: Any, start: Any, stop: Any, perimeter: 
                 continue
             label = labels[y - 1, x]
             edges = corners = 0
+            # Marks have a rim, labels have none: the column of the marks is larger by one.
             for step in range(-1, 2):
-                beside = x + 1 + step
-                if above[beside] and labels[y - 2, x + step] == label:
+                column = x + 1 + step
+                if above[column] and labels[y - 2, x + step] == label:
                     edges += step == 0
                     corners += step != 0
-                if below[beside] and labels[y, x + step] == label:
+                if below[column] and labels[y, x + step] == label:
                     edges += step == 0
                     corners += step != 0
-                if step != 0 and middle[beside] and labels[y - 1, x + step] == label:
+                if step != 0 and middle[column] and labels[y - 1, x + step] == label:
                     edges += 1
             perimeter[label] += shares[edges, corners]
 
 
 def _surface_shares(spacing: tuple[float, ...]) -> np.ndarray:
-    """Area in a cell of 2×2×2 voxels, by which of them belong to the object (a bit for each)."""
+    """Return the surface area in a cell of 2×2×2 voxels for each set of object voxels (8 bits)."""
     triangles, cell = _surface_triangles()
     corners = triangles * np.array(spacing)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -248,7 +275,7 @@ def _surface_shares(spacing: tuple[float, ...]) -> np.ndarray:
 
 @functools.cache
 def _surface_triangles() -> tuple[np.ndarray, np.ndarray]:
-    """Triangles of all cells, shape (n, 3, 3), and the cell that each is of."""
+    """Return the triangles of all cells, shape (n, 3, 3), and the cell of each triangle."""
     from skimage import measure as skimage_measure
 
     marching_cubes: Callable[..., Any] = skimage_measure.marching_cubes
@@ -262,16 +289,28 @@ def _surface_triangles() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _add_surfaces(labels: Any, shares: Any, start: Any, stop: Any, surface: Any) -> None:
-    """Add the share of every cell of 2×2×2 voxels to each label in it; compiled.
+    """Add the contribution of every cell of 2×2×2 voxels to each label in it; compiled.
 
-    Cells go from `start` to before `stop`, each by its last voxel; in the last cells of an image
-    that one is outside.
+    A cell is identified by its last voxel. The last cells of an image extend beyond it by one
+    voxel.
+
+    Parameters
+    ----------
+    labels : int, (z, y, x)
+        Row numbers of the instances, 0 the background, with a halo of one voxel before the core.
+    shares : float64, (256,)
+        Area in a cell; bit i of the index is set if voxel i belongs to the object.
+    start, stop : int64, (3,)
+        First cell, and the cell after the last one, (z, y, x).
+    surface : float64, (rows,)
+        Surface area of each instance, which is updated.
     """
     depth, height, width = labels.shape
     blank = np.zeros(width, labels.dtype)
     corner = np.zeros(8, labels.dtype)
     for z in range(start[0], stop[0]):
         for y in range(start[1], stop[1]):
+            # The cell moves along x; these are its four rows. Voxels outside the image are 0.
             row_0 = labels[z - 1, y - 1] if z > 0 and y > 0 else blank
             row_1 = labels[z - 1, y] if z > 0 and y < height else blank
             row_2 = labels[z, y - 1] if z < depth and y > 0 else blank
@@ -279,6 +318,7 @@ def _add_surfaces(labels: Any, shares: Any, start: Any, stop: Any, surface: Any)
             corner[:] = 0
             was_uniform = True
             for x in range(stop[2]):
+                # Voxels of odd index are new; the others were the odd ones of the previous cell.
                 corner[0], corner[2], corner[4], corner[6] = (
                     corner[1],
                     corner[3],
@@ -294,20 +334,24 @@ def _add_surfaces(labels: Any, shares: Any, start: Any, stop: Any, surface: Any)
                     )
                 else:
                     corner[1] = corner[3] = corner[5] = corner[7] = 0
+                # A cell with a single value contains no surface.
                 uniform = (
                     corner[1] == corner[3] and corner[1] == corner[5] and corner[1] == corner[7]
                 )
                 same = was_uniform and uniform and corner[0] == corner[1]
                 was_uniform = uniform
+                # Cells before the core only initialize the corners.
                 if same or x < start[2]:
                     continue
                 for first in range(8):
                     label = corner[first]
                     if label == 0:
                         continue
+                    # Bits of the voxels with this label.
                     cell = 0
                     for bit in range(8):
                         if corner[bit] == label:
                             cell |= 1 << bit
+                    # Count a label once: at its first voxel.
                     if cell & ((1 << first) - 1) == 0:
                         surface[label] += shares[cell]

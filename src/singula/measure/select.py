@@ -35,14 +35,16 @@ _IN_VOLUMES = {"area": "volume", "perimeter": SURFACE}
 
 
 class Condition(NamedTuple):
-    """One comparison of a measurement with a number.
+    """Comparison of a measurement with a number.
 
     Parameters
     ----------
     prop : str
-        One of `PROPERTIES`; ``area`` and ``perimeter`` also name volume and surface.
+        Name in `PROPERTIES`; in volumes, ``area`` and ``perimeter`` are the volume and the surface.
     sign : {"lt", "le", "gt", "ge"}
+        Less than, less or equal, greater than, greater or equal.
     value : float
+        Number to compare with, in the unit of the measurement.
     """
 
     prop: str
@@ -55,18 +57,26 @@ def conditions_from_lists(
     values: Sequence[Sequence[float]],
     signs: Sequence[Sequence[str]],
 ) -> tuple[tuple[Condition, ...], ...]:
-    """Put the three lists of lists of ``REMOVE_BY_PROPERTIES`` together.
+    """Combine the three nested lists of ``REMOVE_BY_PROPERTIES``.
 
     Parameters
     ----------
     props : sequence of sequence of str
+        Properties, ``PROPS``.
     values : sequence of sequence of float
+        Limits, ``VALUES``, in the same shape.
     signs : sequence of sequence of str
+        Comparisons, ``SIGN``, in the same shape.
+
+    Returns
+    -------
+    tuple of tuple of Condition
+        The argument `conditions` of `select`.
 
     Raises
     ------
     TypeError, UserError
-        Not lists of lists of text and numbers, or lists that do not have one shape.
+        Not lists of lists of text and numbers, or lists of different shapes.
     """
     props = items(props, "props", partial(items, check=text))
     values = items(values, "values", partial(items, check=_value))
@@ -76,10 +86,10 @@ def conditions_from_lists(
         for key, lists in (("PROPS", props), ("VALUES", values), ("SIGN", signs))
     }
     if not shapes["PROPS"] == shapes["VALUES"] == shapes["SIGN"]:
-        found = ", ".join(f"{key} has lists of {shape} items" for key, shape in shapes.items())
+        lengths = ", ".join(f"{key} has lists of {shape} items" for key, shape in shapes.items())
         raise UserError(
-            f"props, values and signs (REMOVE_BY_PROPERTIES): {found}",
-            "give each property in PROPS one number in VALUES and one sign in SIGN",
+            f"props, values and signs (REMOVE_BY_PROPERTIES): {lengths}",
+            "specify one number in VALUES and one sign in SIGN for each property in PROPS",
             "measure.conditions",
         )
     return tuple(
@@ -89,27 +99,27 @@ def conditions_from_lists(
 
 
 def select(table: pd.DataFrame, conditions: Sequence[Sequence[Condition]]) -> pd.DataFrame:
-    """Judge every instance by lists of conditions.
+    """Mark the instances to remove by lists of conditions.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        What `measure` returns.
+        Result of `measure`.
     conditions : sequence of sequences of Condition
-        An instance that meets all conditions of any of the lists is to be removed. What has no
-        number, such as the circularity of a single pixel, meets no condition.
+        An instance is removed if it satisfies all conditions of at least one list. A measurement
+        that is NaN, such as the circularity of a single pixel, satisfies no condition.
 
     Returns
     -------
     pandas.DataFrame
-        The table and two more columns: ``comment``, ``Correct`` or ``Removed``, and
-        ``conditions``, for each list in order ``Satisfied`` or ``No satisfied``, with commas
-        between them.
+        The table with two more columns: ``comment``, ``Correct`` or ``Removed``, and
+        ``conditions``, the result of each list in order, ``Satisfied`` or ``No satisfied``,
+        separated by commas.
 
     Raises
     ------
     TypeError, UserError
-        Not a table, a list without conditions, or a property, sign or value that cannot be
+        Not a table, an empty list of conditions, or a property, sign or value that cannot be
         compared.
     """
     import pandas as pd
@@ -122,28 +132,29 @@ def select(table: pd.DataFrame, conditions: Sequence[Sequence[Condition]]) -> pd
             raise UserError(
                 f"conditions: list {column + 1} of the conditions is empty and would remove every "
                 "instance",
-                "remove it from PROPS, VALUES and SIGN",
+                "delete this list from PROPS, VALUES and SIGN",
                 "measure.conditions",
             )
         for condition in group:
             verdicts[:, column] &= _meets(table, condition)
     codes = verdicts @ (1 << np.arange(len(conditions)))
-    _, example, which = np.unique(codes, return_index=True, return_inverse=True)
-    words = np.where(verdicts[example], SATISFIED, NOT_SATISFIED).tolist()
-    texts = np.array([", ".join(row) for row in words], object)  # of each combination, once
+    # Texts are composed once for each combination of results.
+    _, example, combination = np.unique(codes, return_index=True, return_inverse=True)
+    results = np.where(verdicts[example], SATISFIED, NOT_SATISFIED).tolist()
+    texts = np.array([", ".join(row) for row in results], object)
     return table.assign(
         comment=np.where(verdicts.any(axis=1), REMOVED, CORRECT).astype(object),
-        conditions=texts[which],
+        conditions=texts[combination],
     )
 
 
 def removed_ids(selected: pd.DataFrame) -> np.ndarray:
-    """Ids of the instances that `select` wants removed, for `singula.postprocess.remove`.
+    """Return the ids of the instances to remove, for `singula.postprocess.remove`.
 
     Parameters
     ----------
     selected : pandas.DataFrame
-        What `select` returns.
+        Result of `select`.
 
     Raises
     ------
@@ -160,12 +171,13 @@ def removed_ids(selected: pd.DataFrame) -> np.ndarray:
             "call select first",
             "measure.column",
         )
-    gone: np.ndarray = selected["label"].to_numpy()[(selected["comment"] == REMOVED).to_numpy()]
-    return gone
+    removed = (selected["comment"] == REMOVED).to_numpy()
+    ids: np.ndarray = selected["label"].to_numpy()[removed]
+    return ids
 
 
 def _value(value: object, name: str) -> float:
-    if isinstance(value, Real) and math.isinf(value):  # a limit that no instance reaches
+    if isinstance(value, Real) and math.isinf(value):  # a limit that no instance exceeds
         return float(value)
     limit: float = number(value, name)
     return limit
@@ -193,8 +205,8 @@ def _meets(table: pd.DataFrame, condition: Condition) -> np.ndarray:
             "use one of these properties",
             "measure.conditions",
         )
-    met: np.ndarray = SIGNS[sign](table[column].to_numpy(), value)
-    return met
+    satisfied: np.ndarray = SIGNS[sign](table[column].to_numpy(), value)
+    return satisfied
 
 
 def _column(table: pd.DataFrame, prop: str) -> str | None:

@@ -286,6 +286,7 @@ def _along_first(nearest: Any, distance: Any, weight: Any) -> None:
             distance[y, x] = gap[x]
     # Up: carry the next label, and keep the nearer of the two. Of labels at the same distance, the
     # lower one wins. Infinite distances are equal too, but have no label.
+    gap[:] = np.inf
     for y in range(length - 1, -1, -1):
         for x in range(inner):
             gap[x] += 1

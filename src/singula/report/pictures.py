@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.evaluate import colour_associations, match
+from singula.evaluate import color_associations, match
 from singula.report.overlay import downsample_image, middle_plane, overlay, to_gray
 
 Array = npt.NDArray[Any]
@@ -92,7 +92,7 @@ def collect_layers(
     truth = truth if truth is not None and truth.shape == final.shape else None
     associations = None
     if truth is not None and threshold is not None:
-        associations = colour_associations(truth, final, match(truth, final, (threshold,))[0])
+        associations = color_associations(truth, final, match(truth, final, (threshold,))[0])
     if final.ndim == 2:
         return Layers(raw, truth, stages, associations)
     index = middle_plane(truth if truth is not None and truth.any() else final)

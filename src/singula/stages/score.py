@@ -15,7 +15,7 @@ from singula.evaluate import (
     Overlap,
     Ratio,
     Score,
-    colour_associations,
+    color_associations,
     fp_columns,
     gt_columns,
     iou_sums,
@@ -153,7 +153,7 @@ def score_instances(
     record_matches(scores, tree, image, view, matches)
     for result in matches:
         if result.threshold in coloured:
-            picture = colour_associations(truth, labels, result)
+            picture = color_associations(truth, labels, result)
             write_tiff(
                 tree.association_image(associated(image, view), result.threshold),
                 picture,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from singula.boxes import grown, local, pixels_in, shape_of
 from singula.channels import encode_with
-from singula.evaluate import Match, colour_associations
+from singula.evaluate import Match, color_associations
 from singula.evaluate.overlap import Overlap, overlap
 from singula.instances import histogram
 from singula.instances.blockwise import flood_part, no_seeds, nothing_grows, seed_part
@@ -259,7 +259,7 @@ def colour(folder: Path, number: int) -> Record:
         raise RuntimeError("there are no labels")
     match = unpack(Match, "match", load_arrays(own.job.path / note.match))
     truth, found = own.truth.read(box)[..., 0], own.output(note.instances).read_ids(box)
-    picture = colour_associations(truth, found, match)
+    picture = color_associations(truth, found, match)
     if picture.any():
         own.output(note.picture).write(box, picture)
     return {}
