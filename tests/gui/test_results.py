@@ -111,7 +111,7 @@ def test_a_missing_file_and_a_folder_that_is_no_run(made, tmp_path: Path) -> Non
     (run / "per_image_instances" / "bad.tif").write_bytes(b"no picture")
     with pytest.raises(UserError, match="bad: its instances cannot be shown"):
         results.scene("bad", results.stages[-1])
-    with pytest.raises(UserError, match="no folder of a finished run"):
+    with pytest.raises(UserError, match="not the folder of a finished run"):
         open_results(tmp_path / "data", guard)
 
 

@@ -166,7 +166,7 @@ def test_parts_of_images_that_validate(command, write_config, data_2d, tmp_path)
 
 def test_mistakes_are_named(run, command, data_2d, tmp_path) -> None:
     assert command("tune", tmp_path) == 2
-    assert "holds one" in command.err or "no folder of a finished run" in command.err
+    assert "is not the folder of a" in command.err
     assert command("tune", run, "--metric", "ap") == 2
     assert "allowed pq, f1" in command.err
     assert command("tune", run, "--iou", "0") == 2
