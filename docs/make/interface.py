@@ -91,7 +91,7 @@ def _open(tab: Any, page: str, kind: str) -> None:
 def _image(tab: Any) -> None:
     """True outlines, and an object that is chosen in the table."""
     _open(tab, "results", "2d")
-    tab.get_by_role("checkbox", name="Truth").click()
+    tab.get_by_role("checkbox", name="Your labels").click()
     tab.locator(".objects tbody tr").nth(18).click()
     tab.locator(".objects tr.selected").wait_for()
     tab.get_by_role("button", name="Show the whole image").click()
@@ -113,7 +113,7 @@ def _volume(tab: Any) -> None:
 def _search(tab: Any) -> None:
     """Search, unless an earlier search is there, and set the sliders to what it found."""
     _open(tab, "tune", "2d")
-    found = tab.get_by_role("button", name="Set the sliders to these")
+    found = tab.get_by_role("button", name="Set the sliders to these thresholds")
     if not found.count():
         tab.get_by_role("button", name="Search", exact=True).click()
         found.wait_for()

@@ -133,18 +133,19 @@ class Interruption:
 
 @contextmanager
 def blocked_sigint() -> Iterator[None]:
-    """Block SIGINT here for a while, and forever in threads and processes that are started.
+    """Block SIGINT within this context.
 
-    A signal in the meantime is handled at the end. Without effect on Windows.
+    Threads and processes that are started in the context keep SIGINT blocked. A signal received in
+    the context is handled at its end. There is no effect on Windows.
     """
     if sys.platform == "win32":
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _send_to_main_thread(number: int) -> None:

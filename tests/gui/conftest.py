@@ -1,4 +1,4 @@
-"""A finished small run, made once; and where `made_run` of the report's tests stands."""
+"""Finished small runs, and the path of the module `made_run`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quick demonstrations, 2D and 3D, as `singula demo --quick` leaves them."""
+    """Run `singula demo --quick` in 2D and 3D and return the folder."""
     from singula.demonstration import run_demo
 
     folder = tmp_path_factory.mktemp("gui_demo")
@@ -24,5 +24,5 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def demo(demo_folder: Path, tmp_path: Path) -> Path:
-    """A copy that a test may change."""
+    """Return a copy of the demonstrations that a test may change."""
     return Path(shutil.copytree(demo_folder, tmp_path / "demo"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from singula.gui.access import Gate, new_token
+from singula.gui.access import AccessMiddleware, new_token
 
 HOST = (b"host", b"127.0.0.1:8000")
 
@@ -20,7 +20,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 class Visitor:
     def __init__(self) -> None:
-        self.gate = Gate(application, token="right-token", port=8000)
+        self.gate = AccessMiddleware(application, token="right-token", port=8000)
 
     def __call__(self, path: str = "/", query: str = "", *headers: Any, kind: str = "http",
                  method: str = "GET") -> list[dict[str, Any]]:  # fmt: skip

@@ -1,4 +1,4 @@
-"""The interface in a real browser: from an empty folder to a tuned result."""
+"""Browser interface in Chromium, from an empty folder to tuned results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from singula.training.checkpoint import load_checkpoint
 
 pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
 MINUTE = 60_000
-# Quarter-size images and two epochs: the story, not the quality, is tested.
+# Small images and two epochs: the workflow is tested, not the quality.
 TINY = {
     "TRAIN.EPOCHS": "2", "TRAIN.BATCH_SIZE": "4", "DATA.PATCH_SIZE": "[64, 64, 1]",
     "MODEL.FEATURE_MAPS": "[8, 16]", "DATA.TRAIN.REPLICATE": "1", "TEST.AUGMENTATION": False,
@@ -35,14 +35,14 @@ TINY = {
 }  # fmt: skip
 
 
-# Whether one sees where the keyboard is: a ring, an outline, or the thick border of a field.
+# True if the focus is visible: a ring, an outline, or the thick border of a field.
 _RINGED = """(e => e === document.body || e.closest('.q-field')
  || getComputedStyle(e).boxShadow.includes('4px') || getComputedStyle(e).outlineStyle == 'solid')
 (document.activeElement)"""
 
 
 class Interface:
-    """`singula gui` as a process of its own."""
+    """Server `singula gui` in a separate process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -87,7 +87,7 @@ class Interface:
 
 
 class Watcher:
-    """A tab that notes every request and everything that goes wrong."""
+    """Tab that records all requests, errors and warnings."""
 
     def __init__(self, context: Any) -> None:
         self.tab = context.new_page()
@@ -124,7 +124,7 @@ def open_page(interface: Interface, tab: Any, path: str) -> None:
 
 
 def drawn(tab: Any) -> str:
-    """Version and slice that the picture shows completely."""
+    """Return version and slice after the picture is complete."""
     tab.wait_for_function("document.querySelector('canvas')?.dataset.drawn")
     return str(tab.evaluate("document.querySelector('canvas').dataset.drawn"))
 
@@ -140,7 +140,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
-    """Finished runs of 2D and 3D images, and one that cannot be shown."""
+    """Serve finished runs of 2D and 3D images."""
     folder = tmp_path_factory.mktemp("made") / "runs"
     for ndim in (2, 3):
         labels = cells(ndim)
@@ -155,7 +155,7 @@ def test_from_an_empty_folder_to_a_tuned_result(browser: Any, empty: Interface) 
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     watcher = Watcher(context)
     tab = enter(empty, watcher)
-    click(tab, "Make 2D example data")
+    click(tab, "Create 2D example data")
     _answer_the_wizard(tab)
     _fill_the_form(tab, empty)
     _run_stop_resume(tab, empty, watcher)
@@ -168,7 +168,7 @@ def test_from_an_empty_folder_to_a_tuned_result(browser: Any, empty: Interface) 
 def _answer_the_wizard(tab: Any) -> None:
     _step(tab, "1. Images or volumes", "Next")
     _step(tab, "2. What to find", "Next")
-    _step(tab, "3. Data", "Look at the data")
+    _step(tab, "3. Data", "Check the data")
     tab.get_by_text("nothing found: the data are fine").wait_for()
     assert tab.locator(".thumb img").count() >= 6
     _step(tab, "3. Data", "Next")
@@ -179,7 +179,7 @@ def _answer_the_wizard(tab: Any) -> None:
 
 
 def _step(tab: Any, title: str, name: str) -> None:
-    """Press a button of one step, whichever are still folding away."""
+    """Click a button of one step, while others may still be visible."""
     step = tab.locator(".q-stepper__step", has_text=title)
     step.get_by_role("button", name=name, exact=True).click()
 
@@ -208,7 +208,7 @@ def _fill_the_form(tab: Any, empty: Interface) -> None:
     for key, value in TINY.items():
         _set(tab, key, value)
     tab.locator(".error").wait_for(state="hidden")
-    tab.get_by_text("The file", exact=True).click()
+    tab.get_by_text("Content of the file", exact=True).click()
     tab.wait_for_timeout(800)  # the last field is sent after a pause
     shown = yaml.safe_load(tab.locator(".yaml pre").inner_text())
     click(tab, "Save")
@@ -228,7 +228,7 @@ def _run_stop_resume(tab: Any, empty: Interface, watcher: Watcher) -> None:
     address = tab.url.removeprefix(empty.base)
     tab.locator(".log", has_text="epoch 1/2").wait_for(timeout=3 * MINUTE)
     assert tab.locator(".state").inner_text() == "running"
-    # The interface goes, the run stays; the next one finds it again.
+    # The interface stops, the run continues, and the next interface finds it again.
     tab.goto("about:blank")
     empty.stop()
     empty.start()
@@ -243,7 +243,7 @@ def _run_stop_resume(tab: Any, empty: Interface, watcher: Watcher) -> None:
         click(tab, "Resume")
     tab.locator(".state.finished").wait_for(timeout=5 * MINUTE)
     assert tab.locator(".chart").count() >= 3
-    click(tab, "See results", "link")
+    click(tab, "Show results", "link")
 
 
 def _look_at_results(tab: Any) -> None:
@@ -261,7 +261,7 @@ def _look_at_results(tab: Any) -> None:
 def _tune(tab: Any, empty: Interface) -> None:
     assert drawn(tab) == "0/0"
     before = int(tab.locator(".score-table td").nth(1).inner_text())
-    # After two epochs hardly anything is sure; seeds are where anything is likely.
+    # After two epochs, only extreme thresholds give any objects.
     for words, way in (("contour (C) below", "ArrowRight"), ("inside (B) above", "ArrowLeft")):
         tab.get_by_role("slider", name=f"Seeds: {words}").locator("[tabindex='0']").focus()
         for _ in range(40):
@@ -291,25 +291,25 @@ def _tune(tab: Any, empty: Interface) -> None:
 def _search(tab: Any, empty: Interface) -> None:
     click(tab, "Search")
     click(tab, "Cancel")
-    tab.get_by_text("Cancelled.").wait_for(timeout=2 * MINUTE)
+    tab.get_by_text("Canceled.").wait_for(timeout=2 * MINUTE)
     click(tab, "Search")
     tab.get_by_text(re.compile("settings tried, best|Set the sliders")).first.wait_for(
         timeout=3 * MINUTE
     )
-    tab.reload()  # the search goes on without the page
+    tab.reload()  # the search continues without the page
     tab.get_by_role("columnheader", name="Mean of validation").wait_for(timeout=5 * MINUTE)
     (tried,) = empty.folder.rglob("tuning/trials.csv")
     trials = list(csv.DictReader(tried.open()))
     (best,) = (row for row in trials if row["chosen"] == "1")
     cells = tab.locator(".score-table").last.locator("td").all_inner_texts()
     assert cells[:2] == [f"{float(row['pq']):.3f}" for row in (trials[0], best)]
-    # Nobody asked for it to be saved: the checkpoint holds what was chosen by eye.
+    # The search saves nothing: the checkpoint has the thresholds chosen by eye.
     (weights,) = empty.folder.rglob("*-checkpoint-best.pth")
     assert load_checkpoint(weights).description["tuned"]["metric"] == "by eye"
     if best is trials[0]:
-        tab.get_by_text("Nothing is better there").wait_for()
+        tab.get_by_text("No setting is better").wait_for()
         return
-    use = tab.get_by_role("button", name="Set the sliders to these")
+    use = tab.get_by_role("button", name="Set the sliders to these thresholds")
     if use.is_visible():
         use.click()
     shown = f"C) below{float(best['TH_CONTOUR']):g}"
@@ -379,14 +379,14 @@ def test_what_was_seen_is_of_the_folder_that_is_entered(browser: Any, made: Inte
     open_page(made, tab, "/new?start=1&data=one")
     _step(tab, "1. Images or volumes", "Next")
     _step(tab, "2. What to find", "Next")
-    _step(tab, "3. Data", "Look at the data")
+    _step(tab, "3. Data", "Check the data")
     data = tab.locator(".q-stepper__step", has_text="3. Data")
     forward = data.get_by_role("button", name="Next", exact=True)
     forward.wait_for()
     tab.get_by_role("textbox", name="Folder of the data set").fill("two")
     forward.wait_for(state="detached")
     assert data.locator(".thumb").count() == 0
-    _step(tab, "3. Data", "Look at the data")
+    _step(tab, "3. Data", "Check the data")
     forward.click()
     _step(tab, "4. Classes", "Next")
     tab.get_by_role("textbox", name="Folder for the results").fill("mine")
@@ -496,10 +496,10 @@ def test_a_volume_is_paged_by_keys(browser: Any, made: Interface) -> None:
     ("path", "words"),
     [
         ("/results?run=2d/data", "is not the folder of a finished run"),
-        ("/results?run=/etc", "lies outside the folders"),
-        pytest.param(f"/results?run={'x' * 5000}", "is no path that can be opened", id="long"),
-        ("/tune?run=2d/job/results/job_1", "predicted channels are not there"),
-        ("/run?run=nowhere", "there is no such folder"),
+        ("/results?run=/etc", "is outside of the folders"),
+        pytest.param(f"/results?run={'x' * 5000}", "is not a valid path", id="long"),
+        ("/tune?run=2d/job/results/job_1", "predicted channels are missing"),
+        ("/run?run=nowhere", "does not exist"),
         ("/new?config=nothing.yaml", "cannot be opened"),
     ],
 )
@@ -554,8 +554,8 @@ def test_the_keyboard_reaches_everything(browser: Any, made: Interface) -> None:
             ).strip()
         )
     assert {"Skip to the content", "New", "Run", "Results", "Tune", "Report"} <= reached
-    assert {"Image", "Instances", "Truth", "Zoom in"} <= reached
-    assert any("with its instances" in words for words in reached)
+    assert {"Image", "Objects", "Your labels", "Zoom in"} <= reached
+    assert any("with its objects" in words for words in reached)
     context.close()
 
 

@@ -1,4 +1,4 @@
-"""Runs as processes of their own, and what their files say of them later."""
+"""Runs in separate processes, and the state read from their files."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def control(tmp_path: Path) -> Control:
 
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Lets a few lines of Python stand for `singula run`."""
+    """Replace `singula run` by a few lines of Python."""
     begin = "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     return lambda code: monkeypatch.setattr(module, "_PROGRAM", begin + code)
 
@@ -99,10 +99,10 @@ def test_it_survives_the_interface_and_is_stopped_by_the_next(control: Control, 
     view = view_run(folder)
     assert view.state == "running"
     assert view.progress.phase == "Training: epoch 1 of 9"
-    assert view.progress.left == "0:08"
+    assert view.progress.remaining == "0:08"
     assert view.memory is not None
     assert view.memory > 1
-    with pytest.raises(UserError, match="is running already"):
+    with pytest.raises(UserError, match="is already running"):
         later.start(job())
     later.stop(folder)
     until(lambda: ended(control, folder))
@@ -213,10 +213,13 @@ def test_what_an_earlier_run_left_is_not_replaced(
     path = control.guard.home / "out" / "cells" / left
     path.parent.mkdir(parents=True)
     path.write_text("kept")
-    with pytest.raises(UserError, match=f"its {what} would be replaced") as error:
+    with pytest.raises(UserError, match=f"would replace its {what}") as error:
         control.start(job())
+    assert error.value.code == "gui.run_exists"
     assert "for example 2" in error.value.hint
-    assert ("resume it" in error.value.hint) == ("train_logs" in left)  # only where its folder is
+    assert ("resume the existing run" in error.value.hint) == (
+        "train_logs" in left
+    )  # only where its folder is
     assert path.read_text() == "kept"
     assert not (control.folder(job()) / RECORD).exists()
     for other in (job(run_id=2), job(resume=True)):
@@ -298,14 +301,14 @@ def _watch(control: Control, folder: Path) -> None:
     log("epoch 2/4, step 3/6: loss 0.1234, 0:05 left")
     progress = view_run(folder).progress
     assert progress.phase == "Training: epoch 2 of 4, step 3 of 6"
-    assert (progress.share, progress.left) == (1.5 / 4, "0:05")
+    assert (progress.share, progress.remaining) == (1.5 / 4, "0:05")
     log("epoch 2/4, validation step 1/2: loss 0.1234, 0:04 left")
     progress = view_run(folder).progress
     assert progress.phase == "Training: epoch 2 of 4, validation step 1 of 2"
-    assert (progress.share, progress.left) == (2 / 4, "0:04")
+    assert (progress.share, progress.remaining) == (2 / 4, "0:04")
     log("epoch 2/4: loss 2 (2 s, 0:03 left)")
     view = view_run(folder)
-    assert (view.progress.phase, view.progress.left) == ("Training: epoch 2 of 4", "0:03")
+    assert (view.progress.phase, view.progress.remaining) == ("Training: epoch 2 of 4", "0:03")
     with pytest.raises(UserError) as error:
         control.start(job(resume=True))
     assert error.value.code == "run.locked"

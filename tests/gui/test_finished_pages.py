@@ -1,4 +1,4 @@
-"""What the Results and Tune pages show is of the image that was chosen last."""
+"""Results and Tune pages show the image that was chosen last."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from singula.gui.pages.finished import ImageView
 from singula.gui.pages.frame import Slider
 from singula.gui.pages.viewer import Canvas
 from singula.gui.pictures import Scene
-from singula.gui.station import Station
+from singula.gui.station import AppContext
 
 NAMES = {"first": 16, "slow": 13, "last": 11}  # objects of each image
 PAGES = {"results": results, "tune": tune}
@@ -50,7 +50,7 @@ def run(tmp_path: Path) -> Path:
 
 
 class Held:
-    """Reading the slow image waits until it is let go, and may fail then."""
+    """Reader that blocks on the slow image until it is released, and then may fail."""
 
     def __init__(self, read: Callable[..., Any], error: UserError | None) -> None:
         self.read, self.error = read, error
@@ -66,10 +66,10 @@ class Held:
 
 
 class Page:
-    """A page in this process, and what stands on it."""
+    """Page in this process, with access to its elements."""
 
-    def __init__(self, station: Station, client: Any) -> None:
-        self.station, self.client = station, client
+    def __init__(self, context: AppContext, client: Any) -> None:
+        self.context, self.client = context, client
 
     def all(self, kind: type[Any]) -> list[Any]:
         with self.client:
@@ -83,10 +83,10 @@ class Page:
     @property
     def scene(self) -> Any:
         source = self.all(Canvas)[0].props.get("source", "")
-        return self.station.scenes.get(source.rpartition("/")[2])
+        return self.context.scenes.get(source.rpartition("/")[2])
 
     def check(self, page: str, name: str) -> None:
-        """Picture, numbers, link and state are all of this image."""
+        """Check that picture, numbers, link and state belong to an image."""
         count = NAMES[name]
         assert self.all(Canvas)[0].props["label"].startswith(f"{name} ")
         assert len(np.unique(self.scene.labels["instances"])) - 1 == count
@@ -98,8 +98,8 @@ class Page:
         else:
             assert any(f"<td>{count}</td><td class=''>{count}</td>" in html.content
                        for html in self.all(ui.html))  # fmt: skip
-        said = [label.text for label in self.all(ui.label)]
-        assert "broken" not in said
+        texts = [label.text for label in self.all(ui.label)]
+        assert "broken" not in texts
 
 
 async def until(done: Callable[[], object]) -> None:
@@ -112,9 +112,9 @@ async def until(done: Callable[[], object]) -> None:
 
 async def story(page: str, run: Path, then: Callable[[Page], Awaitable[None]]) -> None:
     async with simulated_user() as user:
-        station = Station(Guard.of([run.parents[3]]))
-        PAGES[page].add(station)
-        await then(Page(station, await user.open(f"/{page}?run={run}&image=first")))
+        context = AppContext(Guard.of([run.parents[3]]))
+        PAGES[page].add(context)
+        await then(Page(context, await user.open(f"/{page}?run={run}&image=first")))
 
 
 @pytest.mark.parametrize("page", list(PAGES))
@@ -197,17 +197,17 @@ def test_instances_decoded_for_the_image_before_are_not_drawn_in_the_next(
 
 
 def _smallest(shown: Page) -> Any:
-    return next(s for s in shown.all(Slider) if "mallest" in str(s.props.get("aria-label")))
+    return next(s for s in shown.all(Slider) if "Minimum size" in str(s.props.get("aria-label")))
 
 
 async def _moved(shown: Page) -> None:
-    """A slider decodes the maps of the image that is seen: beyond all cells, none is left."""
+    """Move a slider to its maximum, which removes all objects, and back."""
     slider = _smallest(shown)
-    own = slider.value
+    run_value = slider.value
     with shown.client:
         slider.set_value(slider.props["max"])
     await until(lambda: not shown.scene.labels["instances"].any())
     with shown.client:
-        slider.set_value(own)
+        slider.set_value(run_value)
     await until(lambda: shown.scene.labels["instances"].any())
     shown.check("tune", "last")

@@ -1,4 +1,4 @@
-"""Tiles put together are the picture; what is seen is where it belongs."""
+"""Tiles compose the complete picture, with every layer at its position."""
 
 from io import BytesIO
 
@@ -19,7 +19,7 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 def shown(png: bytes) -> np.ndarray:
-    """Where a layer is not clear."""
+    """Return True where a layer is not transparent."""
     return np.asarray(Image.open(BytesIO(png)).convert("RGBA"))[..., 3] > 0
 
 
@@ -128,7 +128,7 @@ def test_a_tile_that_is_not_there_is_refused(scene: Scene, wrong: tuple) -> None
 
 
 def test_parts_must_lie_on_each_other() -> None:
-    with pytest.raises(UserError, match="differ in shape"):
+    with pytest.raises(UserError, match="different shapes"):
         Scene(np.zeros((4, 4, 1)), {"instances": np.zeros((4, 5), int)})
 
 

@@ -1,4 +1,4 @@
-"""Results and thresholds of finished runs, as pages show them."""
+"""Results and thresholds of finished runs for the pages."""
 
 import shutil
 from pathlib import Path
@@ -109,7 +109,7 @@ def test_a_missing_file_and_a_folder_that_is_no_run(made, tmp_path: Path) -> Non
     guard = Guard.of([tmp_path])
     results = open_results(run, guard)
     (run / "per_image_instances" / "bad.tif").write_bytes(b"no picture")
-    with pytest.raises(UserError, match="bad: its instances cannot be shown"):
+    with pytest.raises(UserError, match="bad: the instances cannot be read"):
         results.scene("bad", results.stages[-1])
     with pytest.raises(UserError, match="not the folder of a finished run"):
         open_results(tmp_path / "data", guard)
@@ -147,8 +147,9 @@ def test_sliders_are_the_keys_that_change_something(demo_folder: Path) -> None:
 def test_missing_maps_are_said(demo: Path) -> None:
     results, _ = opened(demo, 2)
     shutil.rmtree(results.files.tree.per_image)
-    with pytest.raises(UserError, match="predicted channels are not there"):
+    with pytest.raises(UserError) as error:
         Retune(results, "image_000", results.stages[-1])
+    assert error.value.code == "gui.no_maps"
 
 
 def test_saved_thresholds_are_what_the_command_line_takes(demo: Path, tmp_path: Path) -> None:
@@ -167,8 +168,9 @@ def test_saved_thresholds_are_what_the_command_line_takes(demo: Path, tmp_path: 
         sources = resolve_sources(saved)
         assert sources["TH_CONTOUR"].source == sources["REMOVE_SMALL_OBJ"].source == "tuned"
         assert sources["TH_BINARY_MASK"].source == "generated"  # as the demo wrote it
-        with pytest.raises(UserError, match="exists already"):
+        with pytest.raises(UserError) as error:
             save_configuration(origin, config, chosen, target)
+        assert error.value.code == "gui.file_exists"
 
 
 @pytest.mark.parametrize(

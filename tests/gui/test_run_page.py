@@ -1,4 +1,4 @@
-"""The form that starts a run, in this process."""
+"""Form that starts a run, in this process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from singula.gui import processes
 from singula.gui.pages import run as page
 from singula.gui.processes import alive
 from singula.gui.runs import OUTPUT, RECORD, read_record
-from singula.gui.station import Station
+from singula.gui.station import AppContext
 
 _MOST = 600  # tenths of a second, on a busy machine
 CONFIG = """
@@ -44,14 +44,16 @@ def stopped(tmp_path: Path) -> Path:
 def test_start_does_not_begin_a_stopped_training_anew(stopped: Path) -> None:
     async def story() -> None:
         async with simulated_user() as user:
-            page.add(Station(Guard.of([stopped.parents[3]])))
+            page.add(AppContext(Guard.of([stopped.parents[3]])))
             await user.open("/run?config=cells.yaml")
             number = _field(user, "Run number")
             assert number.value == 2
             with user:
                 number.set_value(1)
             user.find("Start").click()
-            await user.should_see("cells_1 is there already, and its training", retries=_MOST)
+            await user.should_see(
+                "cells_1: already exists, and this run would replace its training", retries=_MOST
+            )
             await user.should_see("for example 2", retries=_MOST)
             link = _link(user, "Resume cells_1")
             assert link.props["href"] == f"/run?run={quote(str(stopped))}"
@@ -66,7 +68,7 @@ def test_start_does_not_begin_a_stopped_training_anew(stopped: Path) -> None:
 def test_the_number_follows_what_is_chosen(stopped: Path) -> None:
     async def story() -> None:
         async with simulated_user() as user:
-            page.add(Station(Guard.of([stopped.parents[3]])))
+            page.add(AppContext(Guard.of([stopped.parents[3]])))
             await user.open("/run")
             number = _field(user, "Run number")
             for label, text, free in (
@@ -92,8 +94,8 @@ def test_without_a_gpu_the_configuration_decides(
 
     async def story(gpu: str) -> None:
         async with simulated_user() as user:
-            station = Station(Guard.of([stopped.parents[3]]))
-            page.add(station)
+            context = AppContext(Guard.of([stopped.parents[3]]))
+            page.add(context)
             await user.open("/run?config=cells.yaml")
             with user:
                 field = _field(user, "GPU")
@@ -101,7 +103,7 @@ def test_without_a_gpu_the_configuration_decides(
                 field.set_value(gpu)
             user.find("Start").click()
             for _ in range(600):
-                station.control.processes.reap()
+                context.control.processes.reap()
                 if (folder / RECORD).exists() and alive(
                     read_record(folder), folder / OUTPUT
                 ) is None:
@@ -123,12 +125,12 @@ def test_an_address_too_long_for_the_system_is_an_error_of_the_page(
 ) -> None:
     async def story() -> None:
         async with simulated_user() as user:
-            page.add(Station(Guard.of([tmp_path])))
+            page.add(AppContext(Guard.of([tmp_path])))
             given = {"config": "a.yaml", query: "x" * 5000}
             await user.open(f"/run?{urlencode(given)}")
             if query != "run":
                 user.find("Start").click()
-            await user.should_see("is no path that can be opened", retries=_MOST)
+            await user.should_see("is not a valid path", retries=_MOST)
 
     asyncio.run(story())
 

@@ -1,4 +1,4 @@
-"""The search of thresholds as a process of its own, and what its files say of it."""
+"""Search of thresholds in a separate process, and its state read from files."""
 
 import csv
 import os
@@ -54,22 +54,23 @@ def test_it_finds_what_the_command_finds_and_saves_nothing(results: Results, gua
     saved = find_run(run).checkpoint.description.get("tuned")
     assert view_search(results.files.tree).state == "none"
     begin(results, guard)
-    with pytest.raises(UserError, match="being tuned already"):
+    with pytest.raises(UserError) as error:
         begin(results, guard)
+    assert error.value.code == "run.locked"
     until(results, "finished", "failed")
-    found = view_search(results.files.tree).found
-    assert found is not None
+    result = view_search(results.files.tree).result
+    assert result is not None
     assert find_run(run).checkpoint.description.get("tuned") == saved
     expected = tune(run, metric="f1", iou=0.4, save=False)
-    assert found.before["f1"] == pytest.approx(expected.before.score.f1)
-    assert found.after["pq"] == pytest.approx(expected.after.score.panoptic_quality)
-    assert found.worth["after"] == pytest.approx(expected.after.score.f1)
+    assert result.before["f1"] == pytest.approx(expected.before.score.f1)
+    assert result.after["pq"] == pytest.approx(expected.after.score.panoptic_quality)
+    assert result.provenance["after"] == pytest.approx(expected.after.score.f1)
     own = {k: v for k, v in expected.after.thresholds.items() if k != "TH_TYPE"}
     small = own.pop("REMOVE_SMALL_OBJ", None)
     wanted = {f"DATA_MW_{key}": value for key, value in own.items()}
     if small is not None:
         wanted["DATA_REMOVE_SMALL_OBJ_BEFORE"] = small
-    assert found.values == pytest.approx(wanted)
+    assert result.values == pytest.approx(wanted)
 
 
 def test_it_is_cancelled_and_says_how_far_it_was(
@@ -80,7 +81,7 @@ def test_it_is_cancelled_and_says_how_far_it_was(
         lines = "".join(f"print({line!r}, flush=True)\n" for line in said[:number])
         monkeypatch.setattr(module, "_PROGRAM", f"{BEGIN}{lines}time.sleep(60)")
         begin(results, guard)
-        _wait(lambda words=words: words in view_search(results.files.tree).words)
+        _wait(lambda words=words: words in view_search(results.files.tree).phase)
         assert view_search(results.files.tree).share == (0.5 if number == 1 else None)
         stop_search(results.files.tree)
         until(results, "stopped")
@@ -111,23 +112,24 @@ def test_nothing_better_moves_no_slider(results: Results, guard: Guard, monkeypa
         table.writeheader()
         table.writerows(rows)
     until(results, "finished")
-    found = view_search(results.files.tree).found
-    assert found is not None
-    assert found.values == {}  # the goal is F1
-    assert found.after == found.before
+    result = view_search(results.files.tree).result
+    assert result is not None
+    assert result.values == {}  # the goal is F1
+    assert result.after == result.before
     rows = [{**row, "chosen": int(row["TH_TYPE"] == "manual")} for row in rows]
     with (results.files.tree.tuning / "trials.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
-    found = view_search(results.files.tree).found
-    assert found is not None
-    assert found.values == {"DATA_MW_TH_CONTOUR": 0.3}
+    result = view_search(results.files.tree).result
+    assert result is not None
+    assert result.values == {"DATA_MW_TH_CONTOUR": 0.3}
 
 
 def test_nothing_outside_the_folders_is_read(results: Results, demo: Path, guard: Guard) -> None:
-    with pytest.raises(UserError, match="lies outside"):  # the images do
+    with pytest.raises(UserError) as error:  # the images are outside
         begin(results, Guard.of([demo]))
+    assert error.value.code == "gui.outside"
     with pytest.raises(UserError, match="--iou"):
         begin(results, guard, iou=0.0)
     assert not (results.files.tree.tuning / RECORD).exists()

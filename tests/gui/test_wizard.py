@@ -1,4 +1,4 @@
-"""Answers become a form that loads; mistakes are said at the step where they are made."""
+"""Answers of the wizard become a valid form, and mistakes are reported."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from singula.gui.wizard import (
     draft,
     inspect,
     make_example,
-    parts_of,
-    recognise,
+    parts_from_fields,
+    recognize,
     samples,
 )
 from singula.instances import DECODERS
@@ -27,7 +27,7 @@ from singula.training.speed import TrainingSpeed
 
 @pytest.fixture(autouse=True)
 def known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the place of the clock."""
+    """Replace the measured training speed by fixed values."""
     speed = TrainingSpeed(2.0, 0.5, draw=1.0, epoch=4.0)
     monkeypatch.setattr(timing, "measure_training", lambda *arguments: speed)
 
@@ -47,7 +47,7 @@ def guard(home: Path) -> Guard:
 
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_answers_make_a_configuration(guard: Guard, tmp_path: Path, ndim: int) -> None:
-    parts, _ = recognise(guard, f"example_{ndim}d")
+    parts, _ = recognize(guard, f"example_{ndim}d")
     assert [part.name for part in parts] == ["train", "val", "test"]
     inspection = inspect(parts, None)
     assert inspection.ndim == ndim
@@ -55,7 +55,7 @@ def test_answers_make_a_configuration(guard: Guard, tmp_path: Path, ndim: int) -
     for sample in samples(parts[0], None):
         assert sample.png is not None
         assert sample.png.startswith(b"\x89PNG")
-        assert "objects" in sample.words
+        assert "objects" in sample.caption
     form, proposal, _ = draft(Answers(parts=tuple(parts), output=Path("a.yaml")), guard)
     assert form.config().ndim == ndim
     assert proposal.speed is not None
@@ -70,7 +70,7 @@ def test_answers_make_a_configuration(guard: Guard, tmp_path: Path, ndim: int) -
 @pytest.mark.parametrize("find", [name for name in FIND if name != "auto"])
 def test_what_to_find_decides_the_channels(guard: Guard, find: str) -> None:
     assert find in DECODERS
-    parts, _ = recognise(guard, "example_2d")
+    parts, _ = recognize(guard, "example_2d")
     answers = Answers(parts=tuple(parts), find=find, output=Path("b.yaml"))
     form, _, _ = draft(answers, guard)
     keys = form.config().PROBLEM.INSTANCE_SEG
@@ -86,20 +86,22 @@ def test_what_to_find_decides_the_channels(guard: Guard, find: str) -> None:
 
 
 def test_classes_are_answered(guard: Guard) -> None:
-    parts, _ = recognise(guard, "example_2d")
+    parts, _ = recognize(guard, "example_2d")
     form, _, _ = draft(Answers(parts=tuple(parts), classes=3, output=Path("c.yaml")), guard)
     assert form.config().MODEL.N_CLASSES == 4
 
 
 def test_an_existing_configuration_stays(guard: Guard, home: Path) -> None:
     (home / "there.yaml").write_text("mine")
-    parts, _ = recognise(guard, "example_2d")
-    with pytest.raises(UserError, match="exists already"):
-        draft(Answers(parts=tuple(parts), output=Path("there.yaml")), guard)
-    with pytest.raises(UserError, match="no YAML file"):
-        draft(Answers(parts=tuple(parts), output=Path("there.txt")), guard)
-    with pytest.raises(UserError, match="outside"):
-        draft(Answers(parts=tuple(parts), output=Path("../x.yaml")), guard)
+    parts, _ = recognize(guard, "example_2d")
+    for name, code in (
+        ("there.yaml", "gui.file_exists"),
+        ("there.txt", "gui.not_yaml"),
+        ("../x.yaml", "gui.outside"),
+    ):
+        with pytest.raises(UserError) as error:
+            draft(Answers(parts=tuple(parts), output=Path(name)), guard)
+        assert error.value.code == code
     assert (home / "there.yaml").read_text() == "mine"
 
 
@@ -109,7 +111,7 @@ def test_folders_one_by_one(guard: Guard) -> None:
         ("val", "", ""),
         ("test", "example_2d/test/x", ""),
     ]
-    parts = parts_of(guard, entered)
+    parts = parts_from_fields(guard, entered)
     assert [(part.name, part.labels is None) for part in parts] == [
         ("train", False),
         ("test", True),
@@ -117,25 +119,27 @@ def test_folders_one_by_one(guard: Guard) -> None:
     form, _, _ = draft(Answers(parts=tuple(parts), output=Path("d.yaml")), guard)
     assert form.config().DATA.VAL.FROM_TRAIN
     assert not form.config().DATA.TEST.LOAD_GT
-    with pytest.raises(UserError, match="are needed"):
-        parts_of(guard, [("train", "example_2d/train/x", "")])
-    with pytest.raises(UserError, match="outside"):
-        parts_of(guard, [("train", "/etc", "/etc")])
-    with pytest.raises(UserError, match="is no folder"):
-        parts_of(guard, [("train", "nothing", "example_2d/train/y")])
+    for images, labels, code in (
+        ("example_2d/train/x", "", "gui.no_training_data"),
+        ("/etc", "/etc", "gui.outside"),
+        ("nothing", "example_2d/train/y", "gui.not_a_folder"),
+    ):
+        with pytest.raises(UserError) as error:
+            parts_from_fields(guard, [("train", images, labels)])
+        assert error.value.code == code
 
 
 def test_folders_that_cannot_be_used_are_said(guard: Guard, home: Path, tmp_path: Path) -> None:
     for dataset in ("", "..", "nothing", "there"):
         with pytest.raises(UserError):
-            recognise(guard, dataset)
+            recognize(guard, dataset)
     (home / "linked" / "x").mkdir(parents=True)
     (home / "linked" / "y").mkdir()
     for name in ("x", "y"):
         write_tiff(tmp_path / f"{name}.tif", np.ones((32, 32), np.uint8), "YX")
         (home / "linked" / name / "a.tif").symlink_to(tmp_path / f"{name}.tif")
     with pytest.raises(UserError, match="outside"):
-        recognise(guard, "linked")
+        recognize(guard, "linked")
 
 
 def test_a_broken_image_is_shown_as_such(guard: Guard, home: Path) -> None:
@@ -143,14 +147,15 @@ def test_a_broken_image_is_shown_as_such(guard: Guard, home: Path) -> None:
         folder = home / "broken" / "train" / name
         folder.mkdir(parents=True)
         (folder / "a.tif").write_bytes(b"no picture")
-    parts, _ = recognise(guard, "broken")
+    parts, _ = recognize(guard, "broken")
     (sample,) = samples(parts[0], None)
     assert sample.png is None
-    assert "a.tif" in sample.words
+    assert "a.tif" in sample.caption
     (found, *_) = inspect(parts, 2).findings
     assert found.kind == "unreadable"
 
 
 def test_example_data_replace_nothing(guard: Guard) -> None:
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError) as error:
         make_example(guard, 2)
+    assert error.value.code == "gui.folder_exists"

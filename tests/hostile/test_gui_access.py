@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from singula.gui import browser
-from singula.gui.access import Gate
+from singula.gui.access import AccessMiddleware
 from singula.gui.browser import BrowserStart
 
 HOST = (b"host", b"127.0.0.1:8000")
@@ -34,7 +34,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"inside"})
 
 
-def request(gate: Gate, path: str, *headers: tuple[bytes, bytes], **scope: Any) -> list[Any]:
+def request(
+    gate: AccessMiddleware, path: str, *headers: tuple[bytes, bytes], **scope: Any
+) -> list[Any]:
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -54,12 +56,12 @@ def is_inside(sent: list[Any]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def gate() -> Gate:
-    return Gate(application, token="right-token", port=8000)
+def gate() -> AccessMiddleware:
+    return AccessMiddleware(application, token="right-token", port=8000)
 
 
 @pytest.fixture(scope="module")
-def cookie(gate: Gate) -> tuple[bytes, bytes]:
+def cookie(gate: AccessMiddleware) -> tuple[bytes, bytes]:
     return b"cookie", f"{gate.cookie}={gate.session}".encode()
 
 
@@ -76,7 +78,7 @@ FOREIGN = ["https://evil.example", "http://127.0.0.1:9999", "http://localhost", 
     ids=str,
 )
 def test_foreign_and_malformed_origins_are_refused(
-    gate: Gate, cookie: tuple[bytes, bytes], origin: str, scope: dict[str, Any]
+    gate: AccessMiddleware, cookie: tuple[bytes, bytes], origin: str, scope: dict[str, Any]
 ) -> None:
     header = (b"origin", origin.encode())
     assert not is_inside(request(gate, POLLING, HOST, cookie, header, **scope))
@@ -87,14 +89,14 @@ def test_foreign_and_malformed_origins_are_refused(
 
 @given(st.binary(max_size=40), st.sampled_from([b"host", b"origin", b"cookie", b"sec-fetch-site"]))
 def test_no_header_ends_in_an_error(name_value: bytes, name: bytes) -> None:
-    gate = Gate(application, token="right-token", port=8000)
+    gate = AccessMiddleware(application, token="right-token", port=8000)
     for kind in ("http", "websocket"):
         assert not is_inside(request(gate, "/", HOST, (name, name_value), type=kind))
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_parts_of_foreign_pages_get_nothing(
-    gate: Gate, cookie: tuple[bytes, bytes], site: str
+    gate: AccessMiddleware, cookie: tuple[bytes, bytes], site: str
 ) -> None:
     where = (b"sec-fetch-site", site.encode())
     script, link = (b"sec-fetch-mode", b"no-cors"), (b"sec-fetch-mode", b"navigate")
@@ -111,20 +113,22 @@ def test_parts_of_foreign_pages_get_nothing(
     ids=["none", "twice", "other second", "other first"],
 )
 def test_exactly_one_host_is_accepted(
-    gate: Gate, cookie: tuple[bytes, bytes], hosts: list[tuple[bytes, bytes]]
+    gate: AccessMiddleware, cookie: tuple[bytes, bytes], hosts: list[tuple[bytes, bytes]]
 ) -> None:
     assert not is_inside(request(gate, "/", *hosts, cookie))
     assert not is_inside(request(gate, "/", *hosts, cookie, type="websocket"))
 
 
-def test_no_response_allows_other_origins(gate: Gate, cookie: tuple[bytes, bytes]) -> None:
+def test_no_response_allows_other_origins(
+    gate: AccessMiddleware, cookie: tuple[bytes, bytes]
+) -> None:
     (start, _) = request(gate, POLLING, HOST, cookie)
     names = [name.lower() for name, _ in start["headers"]]
     assert b"content-type" in names
     assert not [name for name in names if name.startswith(b"access-control")]
 
 
-def target_of(gate: Gate, path: str, query: bytes = b"token=right-token") -> str:
+def target_of(gate: AccessMiddleware, path: str, query: bytes = b"token=right-token") -> str:
     start, page = request(gate, path, HOST, query_string=query)
     assert start["status"] == 200
     return str(re.search(r'content="0; url=([^"]*)"', page["body"].decode())[1])  # type: ignore[index]
@@ -136,7 +140,7 @@ def target_of(gate: Gate, path: str, query: bytes = b"token=right-token") -> str
      "/\n/evil.example", "/\r\n\\evil.example", "/\x00/evil.example", "/ /evil.example",
      "/javascript:alert(1)", "https://evil.example", "/\u2028/evil", "/é", "", "/\udcff"],
 )  # fmt: skip
-def test_the_first_page_leads_to_this_server_only(gate: Gate, path: str) -> None:
+def test_the_first_page_leads_to_this_server_only(gate: AccessMiddleware, path: str) -> None:
     target = target_of(gate, path)
     assert re.fullmatch(r"/(?:[\w.~/%-]*)", target, re.ASCII)
     assert not target.startswith("//")
@@ -147,7 +151,7 @@ def test_the_first_page_leads_to_this_server_only(gate: Gate, path: str) -> None
 
 @given(st.text(max_size=30))
 def test_no_path_leads_elsewhere(path: str) -> None:
-    gate = Gate(application, token="right-token", port=8000)
+    gate = AccessMiddleware(application, token="right-token", port=8000)
     assert re.fullmatch(r"/(?:[\w.~%-][\w.~/%-]*)?", target_of(gate, "/" + path), re.ASCII)
 
 
@@ -178,7 +182,7 @@ def test_the_browser_gets_a_private_file_not_the_token(
         assert opened.wait(60)
     finally:
         os.umask(old)
-    gate = Gate(application, token="right-token", port=8000, on_entry=start.close)
+    gate = AccessMiddleware(application, token="right-token", port=8000, on_entry=start.close)
     request(gate, "/", HOST, query_string=b"token=wrong")
     assert pages[0].exists()
     request(gate, "/", HOST, query_string=b"token=right-token")

@@ -56,7 +56,7 @@ def read_everything(folder: Path) -> None:
     guard = Guard.of([folder.parents[3]])
     assert {path.name for path in find_runs(guard)} == {"cells_1", "cells_2"}
     assert state_of(folder.with_name("cells_2")) == "finished"
-    assert state_of(folder) in runs.WORDS
+    assert state_of(folder) in runs.STATE_LABELS
     assert view_run(folder).state == state_of(folder)
     view_search(ResultsTree.of_run(folder))
     with suppress(UserError):
@@ -159,7 +159,7 @@ def test_the_page_lists_runs_next_to_a_damaged_one(run: Path) -> None:
     from simulated import simulated_user
 
     from singula.gui.pages import run as page
-    from singula.gui.station import Station
+    from singula.gui.station import AppContext
 
     (run / RECORD).unlink()
     os.mkfifo(run / RECORD)
@@ -167,7 +167,7 @@ def test_the_page_lists_runs_next_to_a_damaged_one(run: Path) -> None:
 
     async def visit() -> None:
         async with simulated_user() as user:
-            page.add(Station(Guard.of([run.parents[3]])))
+            page.add(AppContext(Guard.of([run.parents[3]])))
             await user.open("/run")
             await user.should_see("cells_2", retries=600)
             await user.should_see("damaged", retries=600)

@@ -20,7 +20,7 @@ from simulated import simulated_user
 
 from singula.gui.guard import Guard
 from singula.gui.server import build
-from singula.gui.station import Station
+from singula.gui.station import AppContext
 
 WORDS = [
     "..",
@@ -64,7 +64,7 @@ async def visit_all(root: Path, values: list[str]) -> tuple[list[str], list[Base
     """Ask each page and route for each value; return what failed."""
     failed = []
     async with simulated_user() as user:
-        build(Station(Guard.of([root])))
+        build(AppContext(Guard.of([root])))
         with exceptions_of_pages() as exceptions:
             known = routes()
             assert {"/", "/new", "/run", "/results", "/tune", "/report"} <= {p for p, _ in known}
@@ -104,7 +104,7 @@ def test_no_word_breaks_a_page(tmp_path: Path) -> None:
 def test_no_word_breaks_a_tile(tmp_path: Path) -> None:
     async def ask() -> list[int]:
         async with simulated_user() as user:
-            build(Station(Guard.of([tmp_path])))
+            build(AppContext(Guard.of([tmp_path])))
             parts = ["scene", "version", "layer", "z", "level", "row", "column", "channel"]
             codes = []
             for changed in parts:

@@ -1,7 +1,7 @@
-"""The graphical interface, `singula gui`: the only room that imports a web framework.
+"""Browser interface, `singula gui`: the only package that imports a web framework.
 
-Logic stands in plain modules that are tested without a browser; ``pages`` only shows it. What the
-interface does is written to files that the command line reads: a YAML file, a run's folder.
+The logic is in plain modules, which are tested without a browser; ``pages`` only displays it. The
+interface keeps its results in files that the command line reads: configurations and run folders.
 """
 
 from __future__ import annotations
@@ -17,12 +17,18 @@ from singula.words import install_command
 def start(
     roots: Iterable[Path], port: int | None, *, browser: bool, notify: Callable[[str], None]
 ) -> None:
-    """Show the interface until it is interrupted; see `singula.gui.server.serve`.
+    """Serve the interface until it is interrupted.
+
+    Parameters
+    ----------
+    roots, port, browser, notify
+        As for `singula.gui.server.serve`.
 
     Raises
     ------
     UserError
-        The extra ``gui`` is not installed; as `serve` does.
+        ``gui.library_missing``: the extra ``gui`` is not installed.
+        Any error of `serve`.
     """
     if find_spec("nicegui") is None or find_spec("psutil") is None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Access control: a request needs the token of the address, or the cookie for it."""
+"""Access control: requests need the token or the cookie of the session."""
 
 from __future__ import annotations
 
@@ -34,27 +34,28 @@ _PAGE = (
 )
 _DENIED = (
     "<h1>Singula: no access</h1><p>This address needs the token that <code>singula gui</code> "
-    "printed when it started. Open the whole address from the terminal, "
+    "printed when it started. Open the complete address from the terminal, "
     "<code>http://127.0.0.1:…/?token=…</code>.</p>"
 )
 
 
-class Gate:
-    """Pass requests and websockets that bring the token or the cookie; refuse all others.
+class AccessMiddleware:
+    """Middleware that passes requests and websockets with the token or cookie, and refuses others.
 
-    The first address holds the token. The response sets a cookie, and the page continues without
-    the token, which therefore does not appear in links and screenshots. Requests under another
-    host name, and requests that a page of another address sent, are refused.
+    The first address contains the token. The response sets a cookie and reloads the page without
+    the token, which therefore does not appear in links and screenshots. Requests with another host
+    name and requests from pages of other origins are refused.
 
     Parameters
     ----------
     app : ASGI application
         The protected application.
     token : str
+        Secret that the first address contains.
     port : int
         Port of the application.
     on_entry : callable, optional
-        Called when a visitor has brought the right token.
+        Called after a request with the token.
     """
 
     def __init__(
@@ -69,28 +70,28 @@ class Gate:
         self.origins = {f"http://{host}" for host in self.hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Pass or refuse one request."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         headers: dict[str, list[str]] = {}
         for key, value in scope["headers"]:
             headers.setdefault(key.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-        if not self._is_own(headers):
+        if not self._is_same_origin(headers):
             await self._refuse(scope, receive, send)
         elif self._has_cookie(";".join(headers.get("cookie", []))):
             await self.app(scope, receive, _with_headers(send))
         elif scope["type"] == "http" and self._has_token(scope):
-            await self._welcome(scope, send)
+            await self._send_cookie(scope, send)
         else:
             await self._refuse(scope, receive, send)
 
-    def _is_own(self, headers: dict[str, list[str]]) -> bool:
-        """Return True if a request names this address and no other page sent it.
+    def _is_same_origin(self, headers: dict[str, list[str]]) -> bool:
+        """Return True if the request has this host, and no page of another origin sent it.
 
-        Other ports of this machine belong to other programs, but share the cookies. Browsers name
-        the origin of the page in `Origin`, and in `Sec-Fetch-Site` where they send no `Origin`.
-        Links from other pages pass: they navigate, and the page that sent them reads nothing.
+        Other ports of this machine belong to other programs, but share the cookies. Browsers send
+        the origin of the page in `Origin` or `Sec-Fetch-Site`. Links from other pages pass, because
+        the other page cannot read the response to a navigation.
         """
         hosts, origins = headers.get("host", []), headers.get("origin", [])
         if len(hosts) != 1 or hosts[0] not in self.hosts:
@@ -101,19 +102,19 @@ class Gate:
         return sites <= {"same-origin", "none"} or headers.get("sec-fetch-mode") == ["navigate"]
 
     def _has_cookie(self, text: str) -> bool:
-        # Every program on this address may have set cookies; a parser stops at what it cannot read.
+        # Cookies of other programs on this host may be malformed, where a strict parser stops.
         pairs = (part.strip().partition("=") for part in text.split(";"))
         return any(name == self.cookie and _same(value, self.session) for name, _, value in pairs)
 
     def _has_token(self, scope: Scope) -> bool:
-        given = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("token", "")
-        return _same(given, self.token)
+        token = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("token", "")
+        return _same(token, self.token)
 
-    async def _welcome(self, scope: Scope, send: Send) -> None:
-        """Set the cookie, then open the page without the token.
+    async def _send_cookie(self, scope: Scope, send: Send) -> None:
+        """Send a page that sets the cookie and opens the address without the token.
 
-        A redirect would belong to the navigation from another page, for which the browser withholds
-        a strict cookie. A page that continues by itself does not.
+        After a link from another page, the browser would not send a strict cookie with a redirect.
+        It sends the cookie if this page navigates.
         """
         query = parse_qsl(scope["query_string"].decode("latin-1"))
         rest = urlencode([(name, value) for name, value in query if name != "token"])
@@ -141,34 +142,38 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-def _same(given: str, wanted: str) -> bool:
-    # The time of the comparison does not depend on the number of right characters.
-    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+def _same(value: str, secret: str) -> bool:
+    # Takes the same time regardless of the number of correct characters.
+    return hmac.compare_digest(value.encode("utf-8", "replace"), secret.encode())
 
 
 def _with_headers(send: Send) -> Send:
-    async def more(message: MutableMapping[str, Any]) -> None:
+    async def send_with_headers(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            # The socket server allows every origin to read its responses; nobody else may.
-            own = [
+            # The socket server allows every origin to read its responses.
+            headers = [
                 (name, value)
                 for name, value in message.get("headers", [])
                 if not name.lower().startswith(b"access-control-")
             ]
-            message["headers"] = [*own, *_HEADERS]
+            message["headers"] = [*headers, *_HEADERS]
         await send(message)
 
-    return more
+    return send_with_headers
 
 
 async def _answer(send: Send, status: int, text: str, headers: list[tuple[bytes, bytes]]) -> None:
     body = text.encode()
-    about = [
+    content = [
         (b"content-type", b"text/html; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
     ]
     await send(
-        {"type": "http.response.start", "status": status, "headers": [*about, *_HEADERS, *headers]}
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [*content, *_HEADERS, *headers],
+        }
     )
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""Open the user's browser without showing the access token to other users of the machine."""
+"""Open the browser without exposing the access token to other users of the machine."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ _PAGE = (
     '<meta http-equiv="refresh" content="0; url={address}"><title>Singula</title>'
     '<body><a href="{address}">Open Singula</a></body></html>'
 )
-_STARTED_WITHIN, _KEPT = 60.0, 120.0  # seconds
+_START_SECONDS, _FILE_SECONDS = 60.0, 120.0
 
 
 class BrowserStart:
-    """Open an address in the browser by a private file that redirects to it.
+    """Browser start through a private file that redirects to the address.
 
-    Every user of a machine can read the arguments of every process. They therefore hold the name
-    of a file that only its owner can read, and the file holds the address with the token. The file
-    is deleted when a visitor has brought the token, after two minutes, or when the server ends.
+    Every user of a machine can read the arguments of all processes. The arguments of the browser
+    therefore contain only the name of a file that only its owner can read. The file contains the
+    address with the token. It is deleted after a request with the token, after two minutes, or when
+    the server ends.
 
     Parameters
     ----------
     address : str
-        Full address with the token.
+        Complete address with the token.
     port : int
-        Port that the server listens on; the browser starts when it answers.
+        Port of the server; the browser starts after the server accepts connections.
     """
 
     def __init__(self, address: str, port: int) -> None:
@@ -47,7 +48,7 @@ class BrowserStart:
         self._thread.start()
 
     def close(self) -> None:
-        """Delete the file; the visitor has arrived, or the server ends."""
+        """Delete the file, or do not start the browser."""
         self._done.set()
 
     def _run(self) -> None:
@@ -58,12 +59,12 @@ class BrowserStart:
             page = write_redirect(folder, self.address)
             with suppress(webbrowser.Error):
                 webbrowser.open(page.as_uri())
-            self._done.wait(_KEPT)
+            self._done.wait(_FILE_SECONDS)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _wait_for_server(self) -> bool:
-        for _ in range(int(_STARTED_WITHIN / 0.1)):
+        for _ in range(int(_START_SECONDS / 0.1)):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return True
@@ -73,18 +74,19 @@ class BrowserStart:
 
 
 def write_redirect(folder: Path, address: str) -> Path:
-    """Write a page that leads to an address, readable for its owner only.
+    """Write a page that redirects to an address, readable only for its owner.
 
     Parameters
     ----------
     folder : Path
         An existing folder.
     address : str
+        Address with the token.
 
     Returns
     -------
     Path
-        The page.
+        Path of the page.
     """
     path = folder / "open.html"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL

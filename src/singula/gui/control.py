@@ -1,4 +1,4 @@
-"""Start, stop and resume `singula run` as a process of its own."""
+"""Start, stop and resume `singula run` in a separate process."""
 
 from __future__ import annotations
 
@@ -21,27 +21,33 @@ from singula.workflow import Job
 
 @dataclass
 class Control:
-    """Runs that this interface started, and those of an earlier one.
+    """Start, stop and resume runs, including runs of an earlier interface.
 
     Parameters
     ----------
     guard : Guard
+        Folders that the interface may open.
     """
 
     guard: Guard
     processes: Processes = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make what starts them."""
+        """Prepare to start processes in the first folder."""
         self.processes = Processes(self.guard.home)
 
     def folder(self, job: Job) -> Path:
-        """The run's folder.
+        """Return the folder of a run.
+
+        Parameters
+        ----------
+        job : Job
+            The run.
 
         Raises
         ------
         UserError
-            The configuration, or a folder or the name in it, is wrong or outside the roots.
+            The configuration is invalid; a path is outside of the roots.
         """
         return self.guard.check(self._opened(job)[1].run)
 
@@ -54,15 +60,21 @@ class Control:
         return config, tree
 
     def start(self, job: Job) -> Path:
-        """Start a run, or go on with a stopped one; gives the run's folder.
+        """Start or resume a run and return its folder.
 
-        The configuration is checked before, so a mistake in it is said at once.
+        The configuration is validated first, so that mistakes are reported immediately.
+
+        Parameters
+        ----------
+        job : Job
+            The run.
 
         Raises
         ------
         UserError
-            As `folder` does; what an earlier run of this name and number has left would be
-            replaced. ``run.locked``: a process works on the run already.
+            ``gui.run_exists``: the run would replace files of an earlier run.
+            ``run.locked``: another process writes to the run.
+            Any error of `folder`.
         """
         with self.processes.starting:
             return self._start(job)
@@ -75,19 +87,20 @@ class Control:
         parse_gpu(job.gpu or "")
         if alive(read_record(folder), folder / OUTPUT) is not None:
             raise UserError(
-                f"{folder.name} is running already",
-                "stop it first, or take another name",
+                f"{folder.name}: is already running",
+                "stop the run first, or choose another name",
                 "run.locked",
             )
         check_free(tree.lock_files(checkpoints=config.TRAIN.ENABLE))
-        left = None if job.resume else _left_behind(tree, training=config.TRAIN.ENABLE)
-        if left is not None:
-            resumed = left == "training" and folder.is_dir()
+        existing = None if job.resume else _existing_files(tree, training=config.TRAIN.ENABLE)
+        if existing is not None:
+            is_resumable = existing == "training" and folder.is_dir()
             free = next_run_id(self.guard, job.result_dir, tree.job_id.rpartition("_")[0])
             raise UserError(
-                f"{tree.job_id} is there already, and its {left} would be replaced",
-                f"take another number, for example {free}, or another name"
-                + (", or resume it" if resumed else ""),
+                f"{tree.job_id}: already exists, and this run would replace its {existing}",
+                f"choose another number, for example {free}, or another name"
+                + (", or resume the existing run" if is_resumable else ""),
+                "gui.run_exists",
             )
         job = replace(
             job, config=self.guard.check(job.config), result_dir=self.guard.check(job.result_dir)
@@ -110,33 +123,47 @@ class Control:
         return folder
 
     def resume(self, folder: Path) -> Path:
-        """Go on with the run of a folder, by the same command with ``--resume``.
+        """Resume the run of a folder with the command that started it, and return the folder.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the run.
 
         Raises
         ------
         UserError
-            It is not known with which configuration it was started.
+            ``gui.unknown_configuration``: the folder has no record of the configuration.
+            Any error of `start`.
         """
         folder = self.guard.check(folder)
         record = read_record(folder)
         if record is not None:
-            known = (Path(record.config), Path(record.result_dir), record.name, record.run_id)
-            return self.start(Job(*known, gpu=record.gpu, resume=True))
+            arguments = (Path(record.config), Path(record.result_dir), record.name, record.run_id)
+            return self.start(Job(*arguments, gpu=record.gpu, resume=True))
         tree = ResultsTree.of_run(folder)
         name, _, number = folder.name.rpartition("_")
         copies = sorted(tree.config_files.glob("*.y*ml"))
         if len(copies) != 1 or not number.isdecimal() or folder.parent.parent.name != name:
             raise UserError(
-                f"{folder.name}: it is not known which configuration it was started with",
-                "resume it in the terminal: the same command with --resume",
+                f"{folder.name}: cannot find the configuration of this run",
+                "resume the run in the terminal: repeat the command with --resume",
+                "gui.unknown_configuration",
             )
         return self.start(Job(copies[0], tree.job_dir.parent, name, int(number), resume=True))
 
     def stop(self, folder: Path, *, kill: bool = False) -> None:
-        """Ask a run to stop, as Ctrl-C does; or end it at once.
+        """Interrupt a run like Ctrl-C, or kill it.
 
-        Only the present epoch or image is lost: files are complete at any time. Nothing happens
-        unless the recorded process is a run of Singula in this folder.
+        Only the current epoch or image is lost. The method does nothing unless the recorded process
+        is a run of Singula in this folder.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the run.
+        kill : bool
+            End the process immediately.
         """
         folder = self.guard.check(folder)
         record = read_record(folder)
@@ -154,30 +181,48 @@ def _delete(path: Path) -> None:
         raise write_error(path, error) from error
 
 
-def _left_behind(tree: ResultsTree, *, training: bool) -> str | None:
-    """What a run that begins anew would replace; None where there is nothing to lose."""
+def _existing_files(tree: ResultsTree, *, training: bool) -> str | None:
+    """Return the kind of files that a new run would replace; None if there are none."""
     if tree.run_json.exists():
         return "results"
-    if not training:  # a test may well begin with the checkpoint of its own number
+    if not training:  # a test may start from the checkpoint of its own number
         return None
-    begun = (tree.checkpoint_last, tree.checkpoint_best, tree.train_log)
-    return "training" if any(path.exists() for path in begun) else None
+    files = (tree.checkpoint_last, tree.checkpoint_best, tree.train_log)
+    return "training" if any(path.exists() for path in files) else None
 
 
 def last_lines(text: str, count: int) -> str:
-    """The last lines of a log."""
+    """Return the last lines of a log.
+
+    Parameters
+    ----------
+    text : str
+        The log.
+    count : int
+        Maximum number of lines.
+    """
     return "\n".join(text.rstrip("\n").split("\n")[-count:])
 
 
 def next_run_id(guard: Guard, result_dir: Path, name: str) -> int:
-    """The first number of which no run of this name has left a folder or a checkpoint."""
+    """Return the first run number without a results folder or checkpoint.
+
+    Parameters
+    ----------
+    guard : Guard
+        Folders that the interface may open.
+    result_dir : Path
+        Parent of the job's folder.
+    name : str
+        Name of the job.
+    """
     try:
-        place = guard.check(result_dir / name)
+        job_dir = guard.check(result_dir / name)
     except UserError:
         return 1
-    taken = {path.name for path in _children_of(place / "results")}
+    taken = {path.name for path in _children_of(job_dir / "results")}
     taken |= {
-        path.name.partition("-checkpoint-")[0] for path in _children_of(place / "checkpoints")
+        path.name.partition("-checkpoint-")[0] for path in _children_of(job_dir / "checkpoints")
     }
     return next(i for i in range(1, len(taken) + 2) if f"{name}_{i}" not in taken)
 

@@ -1,4 +1,4 @@
-"""Every key of the configuration as a field, and back to a YAML file."""
+"""Form with a field for every configuration key, and its YAML file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from singula.io.write import write_text
 
 Kind = Literal["switch", "choice", "text"]
 _COMMENT_COLUMN = 44
-_WORDS = {
+_SECTION_TITLES = {
     "SYSTEM": "Machine",
-    "PROBLEM": "What to find",
+    "PROBLEM": "Objects",
     "DATA": "Data",
     "AUGMENTOR": "Augmentation",
     "MODEL": "Network",
@@ -30,13 +30,14 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Field:
-    """One key as it is shown.
+    """Input field of one configuration key.
 
     Parameters
     ----------
     key : Key
-    kind : str
-        A switch for true and false, a list to choose from, or a line of text for all else.
+        The key.
+    kind : {"switch", "choice", "text"}
+        Control for booleans, for a list of choices, and for all other values.
     """
 
     key: Key
@@ -44,45 +45,44 @@ class Field:
 
     @property
     def name(self) -> str:
-        """Dotted key."""
+        """Name of the key, with dots."""
         return self.key.name
 
     @property
     def group(self) -> str:
-        """Everything of the dotted key but its last word."""
+        """Name of the key without its last part."""
         return self.key.name.rpartition(".")[0]
 
     @property
     def help(self) -> str:
-        """What it means, what it takes and what it is when nobody sets it."""
-        takes = "" if self.kind != "text" else f" Takes {self.key.allowed}."
-        return f"{self.key.description}{takes} Default: {as_text(self.key.default) or 'none'}."
+        """Description, allowed values and default of the key."""
+        allowed = "" if self.kind != "text" else f" Allowed: {self.key.allowed}."
+        return f"{self.key.description}{allowed} Default: {as_text(self.key.default) or 'none'}."
 
 
 def sections() -> dict[str, str]:
-    """The sections of the file with what they are about, in the format's order."""
-    return {name: _WORDS[name] for name in dict.fromkeys(k.partition(".")[0] for k in key_table())}
+    """Return the titles of the sections by name, in the order of the format."""
+    names = dict.fromkeys(key.partition(".")[0] for key in key_table())
+    return {name: _SECTION_TITLES[name] for name in names}
 
 
-def fields(section: str = "", words: str = "") -> list[Field]:
-    """Fields of a section whose name or description has all of some words.
+def fields(section: str = "", query: str = "") -> list[Field]:
+    """Return the fields whose name or description contains all words of a query.
 
     Parameters
     ----------
     section : str
-        First word of the keys; all sections by default.
-    words : str
-        Separated by blanks.
+        Section of the keys; all sections by default.
+    query : str
+        Words separated by spaces.
     """
-    wanted = words.lower().split()
-    found = []
+    words = query.lower().split()
+    matches = []
     for key in key_table().values():
-        about = f"{key.name} {key.description}".lower()
-        if key.name.startswith(f"{section}." if section else "") and all(
-            w in about for w in wanted
-        ):
-            found.append(Field(key, _kind(key)))
-    return found
+        text = f"{key.name} {key.description}".lower()
+        if key.name.startswith(f"{section}." if section else "") and all(w in text for w in words):
+            matches.append(Field(key, _kind(key)))
+    return matches
 
 
 def _kind(key: Key) -> Kind:
@@ -92,7 +92,18 @@ def _kind(key: Key) -> Kind:
 
 
 def as_text(value: Any) -> str:
-    """A value as one writes it in a field; lists in brackets, nothing for none."""
+    """Return a value as text for a field.
+
+    Parameters
+    ----------
+    value : object
+        Value of a key. Lists are written in brackets, None as an empty text.
+
+    Examples
+    --------
+    >>> as_text((1, 2.5))
+    '[1, 2.5]'
+    """
     if value is None:
         return ""
     if isinstance(value, tuple | list):
@@ -106,49 +117,64 @@ def _item(value: Any) -> str:
 
 @dataclass
 class Form:
-    """The keys that a user has set, and what the schema says of them.
+    """Configuration keys that a user has set.
 
     Parameters
     ----------
     values : dict
-        By dotted key, as entered: text, or true and false.
+        Entered values by dotted key: text or bool.
     comments : dict of str to str
-        What is written behind a key in the file.
+        Comments of the keys in the file.
     heading : list of str
-        Comment lines at the top.
-    left_out : list of str
-        What a file had that is not taken over, with line and remedy.
+        Comment lines at the top of the file.
+    ignored : list of str
+        Descriptions of entries of an opened file that the form ignores, with line and remedy.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     comments: dict[str, str] = field(default_factory=dict)
     heading: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
 
     @classmethod
     def of_file(cls, path: Path) -> Form:
-        """The form of an existing file; its comments and unknown keys are not kept.
+        """Return the form of an existing file, without its comments and unknown keys.
+
+        Parameters
+        ----------
+        path : Path
+            A YAML file.
 
         Raises
         ------
         UserError
             The file cannot be read.
         """
-        values, left_out = read_values(path)
-        return cls(values, left_out=left_out)
+        values, ignored = read_values(path)
+        return cls(values, ignored=ignored)
 
     def shown(self, item: Field) -> Any:
-        """What stands in a field."""
+        """Return the value that a field displays."""
         value = self.values.get(item.name, item.key.default)
         if item.kind == "switch":
             return value if isinstance(value, bool) else str(value).lower() in ("true", "yes", "on")
         if item.kind == "choice":
-            words = {word.lower(): word for word in item.key.choices}
-            return words.get(str(value).lower(), str(value))
+            choices = {choice.lower(): choice for choice in item.key.choices}
+            return choices.get(str(value).lower(), str(value))
         return as_text(value)
 
     def set(self, name: str, value: Any) -> None:
-        """Take what was entered; what is as by default and was not set stays unset."""
+        """Set a key to an entered value.
+
+        A key that was not set remains unset if the value equals its default.
+
+        Parameters
+        ----------
+        name : str
+            Dotted key.
+        value : object
+            Text or bool.
+        """
         key = key_table()[name]
         if key.type.endswith("or None") and isinstance(value, str) and not value.strip():
             value = None
@@ -156,69 +182,80 @@ class Form:
         if name not in self.values and entered == _plain(key.default):
             return
         self.values[name] = entered
-        # A reason belongs to the value that it was given for.
+        # The comment is the reason for the previous value.
         self.comments.pop(name, None)
 
     def reset(self, name: str) -> None:
-        """Leave a key to its default."""
+        """Reset a key to its default."""
         self.values.pop(name, None)
         self.comments.pop(name, None)
 
     def examine(self) -> tuple[Config, dict[str, str], list[str]]:
-        """The configuration, the error of each key, and notices; see `examine_values`."""
+        """Return the configuration, the error of each key, and notices, as `examine_values`."""
         return examine_values(self.values)
 
     def config(self) -> Config:
-        """The configuration.
+        """Return the configuration.
 
         Raises
         ------
         UserError
-            With every problem.
+            ``config.invalid``: lists all problems.
         """
         return config_from_dict(self.values, source="")
 
     def yaml(self) -> str:
-        """The file: the keys that were set, with their comments.
+        """Return the content of the file: the keys that were set, with their comments.
 
         Raises
         ------
         UserError
-            A value cannot be read.
+            ``config.invalid``: lists all problems.
         """
         typed = self.config().dotted()
         lines = [f"# {line}" for line in self.heading]
-        seen: list[str] = []
+        previous: list[str] = []
         for name in [name for name in key_table() if name in self.values]:
             *parents, last = name.split(".")
             same = 0
-            while same < min(len(seen), len(parents)) and seen[same] == parents[same]:
+            while same < min(len(previous), len(parents)) and previous[same] == parents[same]:
                 same += 1
             if same == 0 and lines:
                 lines.append("")
             for depth in range(same, len(parents)):
                 lines.append(f"{'  ' * depth}{parents[depth]}:")
-            seen = parents
-            text = f"{'  ' * len(parents)}{last}: {_spell(typed[name])}"
+            previous = parents
+            text = f"{'  ' * len(parents)}{last}: {_as_yaml(typed[name])}"
             comment = self.comments.get(name)
             lines.append(f"{text:<{_COMMENT_COLUMN}}  # {comment}" if comment else text)
         return "\n".join(lines) + "\n"
 
     def save(self, path: Path, *, replace: bool = False) -> Path:
-        """Write the file.
+        """Write the file and return its path.
+
+        Parameters
+        ----------
+        path : Path
+            Path with the suffix .yaml or .yml.
+        replace : bool
+            Replace an existing file.
 
         Raises
         ------
         UserError
-            A value cannot be read; the file exists and is not to be replaced.
+            ``config.invalid``: a value is invalid.
+            ``gui.not_yaml``: the path has another suffix.
+            ``gui.file_exists``: the file exists, and `replace` is False.
         """
         text = self.yaml()
         if path.suffix.lower() not in (".yaml", ".yml"):
-            raise UserError(f"{path.name}: is no YAML file's name", f"name it {path.name}.yaml")
-        if path.exists() and not replace:
             raise UserError(
-                f"{path}: exists already", "choose another name, or allow to replace it"
+                f"{path.name}: expected the suffix .yaml or .yml",
+                f"rename the file to {path.name}.yaml",
+                "gui.not_yaml",
             )
+        if path.exists() and not replace:
+            raise UserError(f"{path}: already exists", "choose another name", "gui.file_exists")
         return write_text(path, text)
 
 
@@ -226,8 +263,8 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool) or value is None else as_text(value)
 
 
-def _spell(value: Any) -> str:
-    """A value as YAML on one line."""
+def _as_yaml(value: Any) -> str:
+    """Return a value as one line of YAML."""
     import yaml
 
     plain = _lists(value)

@@ -1,4 +1,4 @@
-"""Access control for files: the folders that the interface may read and write."""
+"""Access control for files: folders that the interface may read and write."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from singula.io.results import ResultsTree
 from singula.paths import user_path
 
 _HISTOGRAM = "DATA.PREPROCESS.MATCH_HISTOGRAM"
-# What is read, and the key without which it is not.
-_READ = {
+# Keys of input paths, with the key that enables reading the path
+_INPUTS = {
     "DATA.TRAIN.PATH": "TRAIN.ENABLE",
     "DATA.TRAIN.GT_PATH": "TRAIN.ENABLE",
     "DATA.VAL.PATH": "TRAIN.ENABLE",
@@ -26,12 +26,12 @@ _READ = {
     f"{_HISTOGRAM}.REFERENCE_PATH": f"{_HISTOGRAM}.ENABLE",
 }
 
-_MOST_TOLD, _LONGEST_INSIDE = 80, 200
+_MAX_SHOWN, _MAX_NAME = 80, 200  # characters
 
 
 @dataclass(frozen=True)
 class Guard:
-    """Lets paths inside some folders through, and refuses all others.
+    """Access control that accepts only paths inside of the roots.
 
     Parameters
     ----------
@@ -43,52 +43,68 @@ class Guard:
 
     @classmethod
     def of(cls, folders: Iterable[Path | str]) -> Guard:
-        """Guard of existing folders; of the current one where none is given.
+        """Return a guard of existing folders.
+
+        Parameters
+        ----------
+        folders : iterable of Path or str
+            The roots; if empty, the current folder.
 
         Raises
         ------
         UserError
-            One of them is no folder.
+            ``gui.root_missing``: a root is not a folder.
         """
-        given = [user_path(folder, "--root") for folder in folders] or [Path()]
-        for folder in given:
+        paths = [user_path(folder, "--root") for folder in folders] or [Path()]
+        for folder in paths:
             if not folder.is_dir():
-                raise UserError(f"--root: {folder} is no folder", "give a folder that exists")
-        return cls(tuple(dict.fromkeys(folder.resolve() for folder in given)))
+                raise UserError(
+                    f"--root: {folder} is not a folder",
+                    "give an existing folder",
+                    "gui.root_missing",
+                )
+        return cls(tuple(dict.fromkeys(folder.resolve() for folder in paths)))
 
     @property
     def home(self) -> Path:
-        """Where relative paths begin: the first folder."""
+        """First root, in which relative paths are resolved."""
         return self.roots[0]
 
     def check(self, path: Path | str) -> Path:
-        """Resolve a path, symbolic links included, and see that it lies inside.
+        """Resolve a path and its symbolic links, and return it if it is inside of a root.
 
-        A relative path is one in the first folder. The path need not exist.
+        Parameters
+        ----------
+        path : Path or str
+            Path, relative to the first root. It need not exist.
 
         Raises
         ------
         UserError
-            It leads outside, or cannot be a path.
+            ``gui.outside``: the path is outside of the roots.
+            ``gui.invalid_path``: the system cannot open such a path.
         """
         try:
             full = (self.home / Path(path).expanduser()).resolve()
-            os.fspath(full).encode()  # addresses and pages hold UTF-8 only
+            os.fspath(full).encode()  # addresses and pages must be UTF-8
             _check_length(full)
         except (OSError, ValueError, RuntimeError) as error:
             text = str(path)
-            text = text if len(text) <= _MOST_TOLD else f"{text[:_MOST_TOLD]}…"
-            raise UserError(f"{text!r} is no path that can be opened") from error
+            text = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+            raise UserError(
+                f"{text!r}: is not a valid path", "correct the path", "gui.invalid_path"
+            ) from error
         if not any(full == root or root in full.parents for root in self.roots):
             folders = ", ".join(map(str, self.roots))
             raise UserError(
-                f"{path}: lies outside the folders that this interface may open ({folders})",
-                "start it with --root FOLDER for each folder that it shall reach",
+                f"{path}: is outside of the folders that the interface may open ({folders})",
+                "restart `singula gui` with --root FOLDER for each folder that it may open",
+                "gui.outside",
             )
         return full
 
     def allows(self, path: Path | str) -> bool:
-        """Whether `check` would let it through."""
+        """Return True if `check` accepts the path."""
         try:
             self.check(path)
         except UserError:
@@ -96,14 +112,19 @@ class Guard:
         return True
 
     def check_below(self, paths: Iterable[Path | str]) -> None:
-        """Check locations and every symbolic link below them, so that writing stays inside.
+        """Check paths and all symbolic links in them, so that nothing outside is written.
 
-        Links to other locations inside the roots are followed. The locations need not exist.
+        Links to other locations inside of the roots are followed.
+
+        Parameters
+        ----------
+        paths : iterable of Path or str
+            Files and folders; they need not exist.
 
         Raises
         ------
         UserError
-            A location or a link leads outside.
+            ``gui.outside``: a path or a link leads outside of the roots.
         """
         waiting = [self.check(path) for path in paths]
         done: set[Path] = set()
@@ -119,22 +140,23 @@ class Guard:
                             waiting.append(self.check(entry.path))
                         elif entry.is_dir(follow_symlinks=False):
                             waiting.append(Path(entry.path))
-            except OSError:  # a file, missing, or not readable: nothing can be written below it
+            except OSError:  # a file, missing or unreadable: nothing is written below it
                 continue
 
     def check_run(self, config: Config, tree: ResultsTree) -> None:
-        """Check every location that a run reads or writes, links included.
+        """Check all paths that a run reads or writes, including symbolic links.
 
         Parameters
         ----------
         config : Config
+            Configuration of the run.
         tree : ResultsTree
-            The results of the run.
+            Results folder of the run.
 
         Raises
         ------
         UserError
-            Names the key or the path that leads outside.
+            ``gui.outside``: a key or a path leads outside of the roots.
         """
         self.check_config(config)
         values = config.dotted()
@@ -146,20 +168,26 @@ class Guard:
         self.check_below([*tree.locations(), *channels])
 
     def check_config(self, config: Config) -> None:
-        """See that every folder and file that a run of a configuration would touch lies inside.
+        """Check the keys of a configuration that are paths.
+
+        Parameters
+        ----------
+        config : Config
+            Configuration of a run.
 
         Raises
         ------
         UserError
-            Names the first key that leads outside.
+            ``gui.outside``: the path of a key leads outside of the roots.
+            ``gui.job_dir``: JOB_DIR is not at the beginning of a path of the results.
         """
         values = config.dotted()
         moved = config.path_overrides()
         for key, value in values.items():
-            if key in _READ and not values[_READ[key]]:
+            if key in _INPUTS and not values[_INPUTS[key]]:
                 continue
             chosen = _is_channel_folder(key) and config.is_set(key)
-            used = key in _READ or key in moved or chosen
+            used = key in _INPUTS or key in moved or chosen
             if not used or not isinstance(value, str) or not value:
                 continue
             parts = Path(value).parts
@@ -167,17 +195,18 @@ class Guard:
                 continue
             if "JOB_DIR" in value:
                 raise UserError(
-                    f"{key}: found {value!r}; allowed JOB_DIR at the beginning of a folder of the "
-                    "results, and no way out of it",
-                    "name a folder inside those of this interface",
+                    f"{key}: got {value!r}, expected JOB_DIR only at the beginning of a folder of "
+                    "the results, without ..",
+                    "choose a folder that the interface may open",
+                    "gui.job_dir",
                 )
             try:
                 self.check(value)
             except UserError as error:
-                raise UserError(f"{key}: {error.message}", error.hint) from error
+                raise UserError(f"{key}: {error.message}", error.hint, error.code) from error
 
     def short(self, path: Path | str) -> str:
-        """A path as people read it: from the folder that it is in."""
+        """Return a path relative to its root, as text for pages."""
         full = Path(path)
         for root in self.roots:
             if full == root or root in full.parents:
@@ -186,26 +215,36 @@ class Guard:
         return str(path)
 
     def listing(self, folder: Path | str) -> tuple[list[Path], list[Path]]:
-        """Sub-folders and files of a folder, hidden ones and what leads outside left out.
+        """Return folders and files in a folder, without hidden entries and links to the outside.
+
+        Parameters
+        ----------
+        folder : Path or str
+            Folder inside of the roots.
 
         Raises
         ------
         UserError
-            The folder lies outside or cannot be read.
+            ``gui.outside``: the folder is outside of the roots.
+            ``gui.unreadable_folder``: the folder cannot be read.
         """
         full = self.check(folder)
         try:
             entries = sorted(full.iterdir(), key=lambda path: path.name.lower())
         except OSError as error:
-            raise UserError(f"{folder}: cannot be listed ({error.strerror})") from error
-        seen = [path for path in entries if path.name[0] != "." and self.allows(path)]
-        return [path for path in seen if path.is_dir()], [path for path in seen if path.is_file()]
+            raise UserError(
+                f"{folder}: cannot be read ({error.strerror})",
+                "choose another folder",
+                "gui.unreadable_folder",
+            ) from error
+        shown = [path for path in entries if path.name[0] != "." and self.allows(path)]
+        return [path for path in shown if path.is_dir()], [path for path in shown if path.is_file()]
 
 
 def _check_length(path: Path) -> None:
-    """Raise what the system says of a path too long for it, or for names of files in it."""
+    """Raise an OSError if the path, or a file in it, would be too long for the system."""
     try:
-        (path / ("x" * _LONGEST_INSIDE)).lstat()
+        (path / ("x" * _MAX_NAME)).lstat()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise
@@ -216,5 +255,5 @@ def _is_channel_folder(key: str) -> bool:
 
 
 def _used_with(key: str) -> str:
-    """Return the key that turns on the stage which stores channels in a folder."""
+    """Return the key that enables the stage which stores channels in a folder."""
     return "TEST.ENABLE" if key.startswith("DATA.TEST.") else "TRAIN.ENABLE"

@@ -1,4 +1,4 @@
-"""Image, instances and truth as small PNG tiles, so that an image of any size can be looked at."""
+"""PNG tiles of images, instances and ground truth, for images of any size."""
 
 from __future__ import annotations
 
@@ -21,29 +21,34 @@ Array = npt.NDArray[Any]
 Layer = Literal["image", "instances", "contours", "truth", "associations"]
 TILE = 512
 LAYERS: tuple[Layer, ...] = ("image", "instances", "contours", "truth", "associations")
-_MOST_PLANES, _SAMPLE, _MOST_SCENES = 6, 1_000_000, 24
-_LABELS_OF = {"instances": "instances", "contours": "instances", "truth": "truth"}
-_TRUTH_COLOUR = (255, 255, 255)
+_MAX_PLANES, _SAMPLE_PIXELS, _MAX_SCENES = 6, 1_000_000, 24
+_LAYER_LABELS = {"instances": "instances", "contours": "instances", "truth": "truth"}
+_TRUTH_COLOR = (255, 255, 255)
 
 
 @dataclass
 class Scene:
-    """One image with what belongs to it, drawn tile by tile.
+    """Image with instances and ground truth, drawn as tiles.
 
     Parameters
     ----------
     raw : ndarray, optional
-        (y, x, c) or (z, y, x, c).
+        Raw image, (y, x, c) or (z, y, x, c).
     labels : dict of str to ndarray
-        ``instances`` and ``truth``, each (y, x) or (z, y, x).
+        Label images ``instances`` and ``truth``, each (y, x) or (z, y, x).
     threshold : float, optional
-        IoU at which instances and truth are matched; None: they are not.
+        IoU threshold for matching instances and ground truth; None disables the matching.
 
     Attributes
     ----------
     version : int
-        Grows with every change of the instances; it is part of a tile's address, so that no
-        browser shows an old one.
+        Number of changes of the instances. The address of a tile contains the version, so that the
+        browser does not display a cached tile of an older version.
+
+    Raises
+    ------
+    UserError
+        ``gui.shape_mismatch``: the arrays differ in their spatial shape.
     """
 
     raw: Array | None
@@ -56,12 +61,16 @@ class Scene:
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not lie on each other."""
+        """Check that all arrays have the same spatial shape."""
         shapes = {name: array.shape for name, array in self.labels.items()}
         if self.raw is not None:
             shapes["image"] = self.raw.shape[:-1]
         if len(set(shapes.values())) != 1:
-            raise UserError(f"the parts of the image differ in shape: {shapes or 'there is none'}")
+            raise UserError(
+                f"got different shapes {shapes}, expected one image with labels of the same shape",
+                "check the files of this image",
+                "gui.shape_mismatch",
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -71,7 +80,7 @@ class Scene:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width."""
+        """Height and width, pixels."""
         return self.shape[-2], self.shape[-1]
 
     @property
@@ -81,33 +90,48 @@ class Scene:
 
     @property
     def channels(self) -> int:
-        """Channels of the image."""
+        """Number of channels of the image; 0 without an image."""
         return self.raw.shape[-1] if self.raw is not None else 0
 
     @property
     def levels(self) -> int:
-        """How many times the image has to be halved to fit one tile, plus 1."""
+        """Number of resolution levels; the coarsest level fits into one tile."""
         return max(1, int(np.ceil(np.log2(max(*self.size, 1) / TILE))) + 1)
 
     def layers(self) -> list[Layer]:
-        """What can be drawn."""
-        there: list[Layer] = ["image"] if self.raw is not None else []
-        there += ["instances", "contours"] if "instances" in self.labels else []
-        there += ["truth"] if "truth" in self.labels else []
+        """Return the names of the layers that can be drawn."""
+        layers: list[Layer] = ["image"] if self.raw is not None else []
+        layers += ["instances", "contours"] if "instances" in self.labels else []
+        layers += ["truth"] if "truth" in self.labels else []
         both = {"instances", "truth"} <= self.labels.keys() and self.threshold is not None
-        return [*there, *(["associations"] if both else [])]  # type: ignore[list-item]
+        return [*layers, *(["associations"] if both else [])]  # type: ignore[list-item]
 
     def replace_instances(self, labels: Array) -> None:
-        """Exchange the instances."""
+        """Replace the instances.
+
+        Parameters
+        ----------
+        labels : ndarray of int
+            Label image, (y, x) or (z, y, x).
+
+        Raises
+        ------
+        UserError
+            ``gui.shape_mismatch``: the shape differs from that of the image.
+        """
         if labels.shape != self.shape:
-            raise UserError(f"instances have shape {labels.shape}, the image {self.shape}")
+            raise UserError(
+                f"instances: got shape {labels.shape}, expected {self.shape}",
+                "check the files of this image",
+                "gui.shape_mismatch",
+            )
         with self._lock:
             self.labels = {**self.labels, "instances": labels}
             self._matched = None
             self.version += 1
 
     def instance_at(self, z: int, y: int, x: int) -> int:
-        """Id of the instance in a pixel; 0 for background and outside."""
+        """Return the id of the instance at a pixel; 0 in the background and outside."""
         height, width = self.size
         if not (0 <= y < height and 0 <= x < width and 0 <= z < self.depth):
             return 0
@@ -123,42 +147,46 @@ class Scene:
         layer : str
             One of `layers`.
         z : int
-            Slice.
+            Index of the slice.
         level : int
-            0 for every pixel, 1 for every second …
+            Resolution level: every ``2**level``-th pixel along y and x is drawn.
         row, column : int
-            Place of the tile at that level.
+            Position of the tile in the grid of tiles at this level.
         channel : int
-            Channel of the image; -1: three channels as colours, else their mean.
+            Channel of the image; -1 draws three channels as colors, or the mean of another number.
 
         Raises
         ------
         UserError
-            There is no such tile.
+            ``gui.no_tile``: the layer, slice, level or position does not exist.
         """
         step = 2**level if 0 <= level < 32 else 0
         height, width = self.size
-        known = layer in self.layers() and 0 <= z < self.depth and -1 <= channel < self.channels + 1
+        exists = (
+            layer in self.layers() and 0 <= z < self.depth and -1 <= channel < self.channels + 1
+        )
         inside = step and 0 <= row * TILE * step < height and 0 <= column * TILE * step < width
-        if not (known and inside):
-            raise UserError(f"no tile {layer} {z} {level} {row} {column}")
+        if not (exists and inside):
+            raise UserError(
+                f"no tile {layer} {z} {level} {row} {column}",
+                "reload the page",
+                "gui.no_tile",
+            )
         if layer == "image":
             return _png(self._image_tile(z, level, row, column, channel))
         if layer == "associations":
-            found = self._associations()
-            plane = found[z] if found.ndim == 3 else found
+            bits = self._associations()
+            plane = bits[z] if bits.ndim == 3 else bits
             part = _cut(plane, step, row, column)[1:-1, 1:-1]
-            return _palette_png(part, _association_colours())
-        part = _cut(self._label_plane(_LABELS_OF[layer], z), step, row, column)
+            return _palette_png(part, _association_colors())
+        part = _cut(self._label_plane(_LAYER_LABELS[layer], z), step, row, column)
         inner = part[1:-1, 1:-1]
         painted = ((inner.astype(np.uint32) + 254) % 255 + 1).astype(np.uint8)
         painted[inner == 0] = 0
         if layer != "instances":
             painted = np.where(_edges(part), painted, 0)
         if layer == "truth":
-            return _palette_png(
-                (painted > 0).astype(np.uint8), np.array([(0, 0, 0), _TRUTH_COLOUR])
-            )
+            return _palette_png((painted > 0).astype(np.uint8), np.array([(0, 0, 0), _TRUTH_COLOR]))
         return _palette_png(painted, label_colors(255))
 
     def _label_plane(self, name: str, z: int) -> Array:
@@ -167,12 +195,14 @@ class Scene:
         return plane
 
     def _associations(self) -> Array:
-        """Bits of each pixel: 1 missed, 2 matched, 4 false."""
+        """Return the sum of 1 (missed), 2 (matched) and 4 (false positive) for each pixel."""
         with self._lock:
             if self._matched is None:
-                truth, found = self.labels["truth"], self.labels["instances"]
-                pairs = match(truth, found, (self.threshold or 0.5,))[0]
-                red, green, blue = np.moveaxis(color_associations(truth, found, pairs) > 0, -1, 0)
+                truth, prediction = self.labels["truth"], self.labels["instances"]
+                pairs = match(truth, prediction, (self.threshold or 0.5,))[0]
+                red, green, blue = np.moveaxis(
+                    color_associations(truth, prediction, pairs) > 0, -1, 0
+                )
                 self._matched = (red + 2 * green + 4 * blue).astype(np.uint8)
             return self._matched
 
@@ -185,31 +215,33 @@ class Scene:
         return pyramid[level][y : y + TILE, x : x + TILE]
 
     def _pyramid(self, z: int, channel: int) -> list[Array]:
-        """The slice as bytes at every level so far; of the last few slices."""
+        """Return a slice as uint8 at all levels computed so far; recent slices are cached."""
         if self.raw is None:
-            raise UserError("there is no image")
+            raise UserError(
+                "this run has instances without an image", "show another layer", "gui.no_tile"
+            )
         if (z, channel) not in self._planes:
             plane = self.raw[z] if self.raw.ndim == 4 else self.raw
             low, high = self._range(channel)
-            scaled = rescale(_chosen(plane, channel), low, high)
+            scaled = rescale(_select_channel(plane, channel), low, high)
             self._planes[z, channel] = [(255 * scaled).astype(np.uint8)]
-            while len(self._planes) > _MOST_PLANES:
+            while len(self._planes) > _MAX_PLANES:
                 self._planes.popitem(last=False)
         self._planes.move_to_end((z, channel))
         return self._planes[z, channel]
 
     def _range(self, channel: int) -> tuple[float, float]:
-        """Values shown as black and white: the 1st and 99.8th percentile of the whole image."""
+        """Return the values shown as black and white, percentiles 1 and 99.8 of the image."""
         if channel not in self._ranges and self.raw is not None:
             flat = self.raw.reshape(-1, self.raw.shape[-1])
-            sample = flat[:: max(1, len(flat) // _SAMPLE)]
-            low, high = np.percentile(_chosen(sample, channel), (1.0, 99.8))
+            sample = flat[:: max(1, len(flat) // _SAMPLE_PIXELS)]
+            low, high = np.percentile(_select_channel(sample, channel), (1.0, 99.8))
             self._ranges[channel] = float(low), float(high)
         return self._ranges[channel]
 
 
-def _chosen(values: Array, channel: int) -> Array:
-    """One channel, three as colours, or the mean of any other number."""
+def _select_channel(values: Array, channel: int) -> Array:
+    """Return one channel, three channels as colors, or the mean of any other number."""
     if 0 <= channel < values.shape[-1]:
         return values[..., channel]
     if values.shape[-1] == 3:
@@ -219,40 +251,40 @@ def _chosen(values: Array, channel: int) -> Array:
 
 
 def _halved(plane: Array) -> Array:
-    """Mean of each 2 × 2 pixels; the last row and column stand for themselves where odd."""
-    more = [(0, plane.shape[0] % 2), (0, plane.shape[1] % 2), *([(0, 0)] * (plane.ndim - 2))]
-    wide = np.pad(plane, more, mode="edge").astype(np.uint16)
+    """Return the mean of blocks of 2 × 2 pixels; an odd last row or column is repeated."""
+    padding = [(0, plane.shape[0] % 2), (0, plane.shape[1] % 2), *([(0, 0)] * (plane.ndim - 2))]
+    wide = np.pad(plane, padding, mode="edge").astype(np.uint16)
     total = wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2]
     halved: Array = ((total + 2) // 4).astype(np.uint8)
     return halved
 
 
 def _cut(plane: Array, step: int, row: int, column: int) -> Array:
-    """Every `step`-th pixel of a tile with one more around it, which repeats the image's edge."""
-    rows = _places(plane.shape[0], step, row)
-    columns = _places(plane.shape[1], step, column)
+    """Return every `step`-th pixel of a tile and a ring around it; image edges are repeated."""
+    rows = _indices(plane.shape[0], step, row)
+    columns = _indices(plane.shape[1], step, column)
     cut: Array = plane.take(rows, 0).take(columns, 1)
     return cut
 
 
-def _places(size: int, step: int, index: int) -> Array:
+def _indices(size: int, step: int, index: int) -> Array:
     count = -(-size // step)
     first, last = index * TILE, min((index + 1) * TILE, count)
-    places = np.clip(np.arange(first - 1, last + 1), 0, count - 1) * step + step // 2
-    return np.minimum(places, size - 1)
+    indices = np.clip(np.arange(first - 1, last + 1), 0, count - 1) * step + step // 2
+    return np.minimum(indices, size - 1)
 
 
 def _edges(part: Array) -> npt.NDArray[np.bool_]:
-    """Pixels of objects with another object or background beside them, without the outer ring."""
+    """Return the border pixels of objects, without the outer ring of the part."""
     inner = part[1:-1, 1:-1]
-    beside = (part[:-2, 1:-1], part[2:, 1:-1], part[1:-1, :-2], part[1:-1, 2:])
-    edges: npt.NDArray[np.bool_] = inner != beside[0]
-    for other in beside[1:]:
+    neighbors = (part[:-2, 1:-1], part[2:, 1:-1], part[1:-1, :-2], part[1:-1, 2:])
+    edges: npt.NDArray[np.bool_] = inner != neighbors[0]
+    for other in neighbors[1:]:
         edges |= inner != other
     return edges & (inner > 0)
 
 
-def _association_colours() -> Array:
+def _association_colors() -> Array:
     bits = np.arange(8)[:, None] >> np.arange(3)
     return ((bits & 1) * 255).astype(np.uint8)
 
@@ -266,7 +298,7 @@ def _png(values: Array) -> bytes:
 
 
 def _palette_png(values: Array, table: Array) -> bytes:
-    """Numbers 0 … 255 by their colour; 0 is clear."""
+    """Encode values 0 to 255 with a color table as PNG; 0 is transparent."""
     from PIL import Image as Picture
 
     picture = Picture.fromarray(np.ascontiguousarray(values))
@@ -277,39 +309,41 @@ def _palette_png(values: Array, table: Array) -> bytes:
 
 
 class Scenes:
-    """The images that pages show at present, by a name that nobody guesses."""
+    """Images that pages display, by a random name."""
 
     def __init__(self) -> None:
         self._scenes: OrderedDict[str, Scene] = OrderedDict()
 
     def put(self, scene: Scene) -> str:
-        """Keep a scene; the oldest goes when there are many."""
+        """Add a scene and return its name; drop the oldest scene if there are too many."""
         name = secrets.token_urlsafe(9)
         self._scenes[name] = scene
-        while len(self._scenes) > _MOST_SCENES:
+        while len(self._scenes) > _MAX_SCENES:
             self._scenes.popitem(last=False)
         return name
 
     def get(self, name: str) -> Scene | None:
-        """The scene of a name."""
+        """Return a scene by its name; None if it was dropped."""
         return self._scenes.get(name)
 
     def drop(self, name: str) -> None:
-        """Forget a scene."""
+        """Drop a scene, if it exists."""
         self._scenes.pop(name, None)
 
 
-def thumbnail(image: Array, labels: Array | None = None, longest: int = 160) -> bytes:
-    """A small PNG of an image, or of its fullest slice, with the outlines of its objects.
+def thumbnail(image: Array, labels: Array | None = None, max_side: int = 160) -> bytes:
+    """Return a small PNG of an image, with the outlines of its objects.
+
+    For a volume, the slice with the most labeled pixels is drawn.
 
     Parameters
     ----------
     image : ndarray
-        (y, x, c) or (z, y, x, c).
+        Raw image, (y, x, c) or (z, y, x, c).
     labels : ndarray, optional
-        (y, x) or (z, y, x).
-    longest : int
-        Pixels of the longer side.
+        Label image, (y, x) or (z, y, x).
+    max_side : int
+        Length of the longer side, pixels.
     """
     from PIL import Image as Picture
 
@@ -320,19 +354,30 @@ def thumbnail(image: Array, labels: Array | None = None, longest: int = 160) -> 
         image, labels = image[index], labels[index] if labels is not None else None
     shown = to_gray(image) if labels is None else overlay(image, labels)
     picture = Picture.fromarray(np.ascontiguousarray(shown))
-    picture.thumbnail((longest, longest), Picture.Resampling.BOX)
+    picture.thumbnail((max_side, max_side), Picture.Resampling.BOX)
     stream = BytesIO()
     picture.save(stream, "PNG", compress_level=6)
     return stream.getvalue()
 
 
 def boxes(labels: Array) -> Mapping[int, tuple[tuple[int, int], ...]]:
-    """First pixel and the one behind the last of each object, along every axis."""
+    """Return the bounding box of each object by its id.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        Label image, (y, x) or (z, y, x).
+
+    Returns
+    -------
+    mapping of int to tuple
+        For each axis, the first index and the last index plus 1.
+    """
     from scipy.ndimage import find_objects
 
-    found = find_objects(labels.astype(np.int32, copy=False))
+    objects = find_objects(labels.astype(np.int32, copy=False))
     return {
         number: tuple((s.start, s.stop) for s in slices)
-        for number, slices in enumerate(found, start=1)
+        for number, slices in enumerate(objects, start=1)
         if slices is not None
     }

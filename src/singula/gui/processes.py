@@ -1,4 +1,4 @@
-"""Commands of `singula` as processes of their own, which outlive the interface."""
+"""Run `singula` commands in separate processes that outlive the interface."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.records import Started
 
-# A program that a shell started in the background inherits that Ctrl-C is ignored; the command must
-# hear it, for that is how it is asked to stop.
+# Programs that a shell starts in the background inherit that SIGINT is ignored. The command needs
+# SIGINT, because the interface stops it by this signal.
 _PROGRAM = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from singula.__main__ import main; main()"
 )
 
 
-_MARK = "# singula gui\n"  # by which a process is recognized
+_MARK = "# singula gui\n"  # first line of the program, by which a process is recognized
 
 
-def alive(started: Started | None, output: Path) -> psutil.Process | None:
-    """Return the process that a record names, if it runs and is the one that was started.
+def alive(record: Started | None, output: Path) -> psutil.Process | None:
+    """Return the process of a record if it is running, else None.
 
-    Records are files that others may have written or copied. A process counts only if it began at
-    the recorded time, the interface started it, and it works in the folder of the record.
+    Other users may have written or copied the record. A process is returned only if it started at
+    the recorded time, is a command of the interface, and writes to the folder of the record.
 
     Parameters
     ----------
-    started : Started, optional
-        The record; None where there is none.
+    record : Started, optional
+        The record, if the folder has one.
     output : Path
         File with the output of the process, in the folder of the record.
     """
-    if started is None:
+    if record is None:
         return None
     try:
-        process = psutil.Process(started.pid)
-        same = abs(process.create_time() - started.created) < 2
+        process = psutil.Process(record.pid)
+        same = abs(process.create_time() - record.created) < 2
         if not same or process.status() == psutil.STATUS_ZOMBIE:
             return None
         return process if _works_on(process, output) else None
@@ -59,53 +59,61 @@ def alive(started: Started | None, output: Path) -> psutil.Process | None:
 
 def _works_on(process: psutil.Process, output: Path) -> bool:
     """Return True if a process is a command of Singula that writes to `output`."""
-    interpreter, words = process.cmdline()[1:3], process.cmdline()[3:]
+    interpreter, arguments = process.cmdline()[1:3], process.cmdline()[3:]
     if len(interpreter) < 2 or interpreter[0] != "-c" or "singula" not in interpreter[1]:
         return False
     output = output.absolute()
-    if output.parent == _folder_of(words):
+    if output.parent == _output_folder(arguments):
         return True
-    try:  # PATHS.RESULT_DIR.PATH may have moved the folder, or a user while the process runs
+    try:  # PATHS.RESULT_DIR.PATH, or a user, may have moved the folder
         return any(Path(file.path) == output for file in process.open_files())
     except psutil.AccessDenied:
         return False
 
 
-def _folder_of(words: Sequence[str]) -> Path | None:
-    """Return the folder that a command line of `run` or `tune` writes to by default."""
-    if words[:1] == ["tune"] and len(words) > 1:
-        return Path(words[1]) / "tuning"
-    values = dict(zip(words[1::2], words[2::2], strict=False))
-    keys = ("--result_dir", "--name", "--run_id")
-    if words[:1] != ["run"] or not set(keys) <= set(values):
+def _output_folder(arguments: Sequence[str]) -> Path | None:
+    """Return the folder to which the command `run` or `tune` writes by default."""
+    if arguments[:1] == ["tune"] and len(arguments) > 1:
+        return Path(arguments[1]) / "tuning"
+    values = dict(zip(arguments[1::2], arguments[2::2], strict=False))
+    options = ("--result_dir", "--name", "--run_id")
+    if arguments[:1] != ["run"] or not set(options) <= set(values):
         return None
-    place, name, number = (values[key] for key in keys)
-    return Path(place) / name / "results" / f"{name}_{number}"
+    result_dir, name, number = (values[option] for option in options)
+    return Path(result_dir) / name / "results" / f"{name}_{number}"
 
 
 def interrupt(process: psutil.Process, *, kill: bool = False) -> None:
-    """Send a process and its children what Ctrl-C does; or end them at once."""
+    """Interrupt a process and its children like Ctrl-C, or kill them.
+
+    Parameters
+    ----------
+    process : psutil.Process
+        Leader of its process group.
+    kill : bool
+        Send SIGKILL instead of SIGINT.
+    """
     with suppress(ProcessLookupError):
-        if os.getpgid(process.pid) == process.pid:  # the group is its own
+        if os.getpgid(process.pid) == process.pid:  # it still leads its own group
             os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGINT)
 
 
 def open_output(path: Path, *, append: bool = False) -> IO[bytes]:
-    """Open the log of a process for writing, never through a link.
+    """Open the log of a process for writing, without following links.
 
     Parameters
     ----------
     path : Path
-        Its folder exists.
+        Path of the log, in an existing folder.
     append : bool
-        Continue an existing file. By default the file is replaced by a new one, so that another
-        name of the old one (a hard link) keeps its content.
+        Append to an existing file. By default a new file replaces it, so that hard links to the old
+        file keep their content.
 
     Raises
     ------
     UserError
-        ``gui.log_is_special``: the path is a symbolic link, named pipe, folder or device; the file
-        cannot be written.
+        ``gui.log_is_special``: the path is a symbolic link, named pipe, folder or device.
+        The file cannot be written.
     """
     flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -126,21 +134,45 @@ def open_output(path: Path, *, append: bool = False) -> IO[bytes]:
 def _special(path: Path) -> UserError:
     return UserError(
         f"{path}: got a link or special file, expected a log file",
-        "delete it, or take another name or number for the run",
+        "delete it, or choose another name or number for the run",
         "gui.log_is_special",
     )
 
 
+def error_message(output: str) -> str:
+    """Return the error message for the user from the output of a failed command.
+
+    Parameters
+    ----------
+    output : str
+        End of its standard output and standard error.
+    """
+    trace = output.rfind("Traceback (most recent call last)")
+    start = max(output.rfind("\nerror: "), 0 if output.startswith("error: ") else -1)
+    if start >= 0 and start > trace:
+        return output[start:].strip().removeprefix("error: ")
+    lines = [line for line in output[max(trace, 0) :].splitlines() if line.strip()]
+    if trace >= 0:
+        return (
+            f"{lines[-1]}\nThis is an internal error of Singula; the complete message is at the "
+            "end of the log below."
+        )
+    if lines:
+        return f"The command ended without an error message. Its last line: {lines[-1]}"
+    return "The command ended without an error message; the system may have run out of memory."
+
+
 @dataclass
 class Processes:
-    """Starts commands, and takes notice of those that ended.
+    """Processes that the interface started.
 
     Parameters
     ----------
     home : Path
-        Where they are started.
+        Working directory of the processes.
     starting : threading.Lock
-        Held from the check that a run is idle until its record is written: pages work in threads.
+        Held from the check that a run is idle until its record is written, because pages use
+        several threads.
     """
 
     home: Path
@@ -148,12 +180,21 @@ class Processes:
     _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, arguments: Sequence[str], output: Path, *, append: bool = False) -> Started:
-        """Start ``singula ARGUMENTS``; what it prints goes to a file.
+        """Start ``singula ARGUMENTS`` and return the record of the process.
+
+        Parameters
+        ----------
+        arguments : sequence of str
+            Arguments as on the command line, without the program's name.
+        output : Path
+            File for standard output and standard error.
+        append : bool
+            Append to the file.
 
         Raises
         ------
         UserError
-            The file cannot be written.
+            Any error of `open_output`.
         """
         make_folder(output.parent)
         began = time.time()
@@ -172,10 +213,10 @@ class Processes:
             raise write_error(output, error) from error
         self._children.append(child)
         created = began
-        with suppress(psutil.Error):  # it may have ended already
+        with suppress(psutil.Error):  # it may already have ended
             created = psutil.Process(child.pid).create_time()
         return Started(pid=child.pid, created=created, began=began)
 
     def reap(self) -> None:
-        """Take notice of processes that ended, so that they do not remain as zombies."""
+        """Remove processes that have ended, so that they do not remain zombies."""
         self._children = [child for child in self._children if child.poll() is None]

@@ -1,4 +1,4 @@
-"""Decode the stored prediction of an image again with other thresholds, and keep what is best."""
+"""Decode stored predictions with other thresholds, and save the thresholds."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ Array = npt.NDArray[Any]
 PREFIX = "PROBLEM.INSTANCE_SEG."
 TYPE, SMALL = "DATA_MW_TH_TYPE", "DATA_REMOVE_SMALL_OBJ_BEFORE"
 ORDER = "DATA_REMOVE_BEFORE_MW"
-WORDS = {
+LABELS = {
     "DATA_MW_TH_BINARY_MASK": "Seeds: inside (B) above",
     "DATA_MW_TH_CONTOUR": "Seeds: contour (C) below",
-    "DATA_MW_TH_FOREGROUND": "Instances grow where inside (B), or mask (M), is above",
+    "DATA_MW_TH_FOREGROUND": "Growth: inside (B) or mask (M) above",
     "DATA_MW_TH_POINTS": "Seeds: central point (P) above",
-    "DATA_MW_TH_DISTANCE": "Seeds: distance",
-    "DATA_MW_TH_DIST_FOREGROUND": "Instances grow where distance (D) is above",
-    SMALL: "Smallest instance, pixels",
+    "DATA_MW_TH_DISTANCE": "Seeds: distance above",
+    "DATA_MW_TH_DIST_FOREGROUND": "Growth: distance (D) above",
+    SMALL: "Minimum size of an object, pixels",
 }
 _SOURCES = {
     "user": "set by you",
@@ -56,22 +56,24 @@ _UNIT = {"DATA_MW_TH_DISTANCE", "DATA_MW_TH_DIST_FOREGROUND"}
 
 @dataclass(frozen=True)
 class Slider:
-    """One threshold with the range in which it matters.
+    """Slider of one threshold.
 
     Parameters
     ----------
     key : str
-        Of ``PROBLEM.INSTANCE_SEG``.
-    words : str
+        Key in ``PROBLEM.INSTANCE_SEG``.
+    label : str
+        Description for the page.
     low, high, step : float
+        Range and step of the slider.
     value : float
-        As the run used it.
+        Value in the run.
     source : str
-        Origin of the run's value, as the interface names it; empty if not known.
+        Origin of the run's value, such as "tuned"; empty if unknown.
     """
 
     key: str
-    words: str
+    label: str
     low: float
     high: float
     step: float
@@ -81,14 +83,16 @@ class Slider:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Instances of one choice of thresholds.
+    """Instances and scores for one set of thresholds.
 
     Parameters
     ----------
-    labels : ndarray
+    labels : ndarray of int
+        Label image, (y, x) or (z, y, x).
     count : int
+        Number of instances.
     scores : list of Score
-        One for each threshold of the matching; empty without truth.
+        Scores at each IoU threshold; empty without ground truth.
     """
 
     labels: Array
@@ -98,20 +102,22 @@ class Outcome:
 
 @dataclass
 class Retune:
-    """The stored maps of one image of a run, ready to be decoded.
+    """Decoder of the stored maps of one image of a run.
 
     Parameters
     ----------
     results : Results
+        Results of the run.
     name : str
-        The image.
+        Name of the image.
     stage : Stage
-        Which instances; only its view matters.
+        Stage of the instances.
 
     Raises
     ------
     UserError
-        The maps were not kept, or do not belong to this configuration.
+        ``gui.no_maps``: the run did not store the maps.
+        The maps do not match the configuration.
     """
 
     results: Results
@@ -120,17 +126,18 @@ class Retune:
     config: Config = field(init=False)
     maps: dict[str, Array] = field(init=False)
     truth: Array | None = field(init=False)
-    of_file: tuple[float, ...] | None = field(init=False)
+    file_spacing: tuple[float, ...] | None = field(init=False)
 
     def __post_init__(self) -> None:
-        """Read configuration, maps and truth."""
-        # What scores need where objects compete, a tenth of a second that no slider shall wait for
+        """Read configuration, maps and ground truth."""
+        # Needed by some scores. The import takes 0.1 s, which would delay the first slider move.
         import scipy.sparse.csgraph  # noqa: F401
 
         if not self._path.is_file():
             raise UserError(
-                f"{self.name}: its predicted channels are not there ({self._path})",
+                f"{self.name}: the predicted channels are missing ({self._path})",
                 "test again, for example with --set TRAIN.ENABLE=False",
+                "gui.no_maps",
             )
         self.config = config_of(self.results)
         self.maps = self._read_maps()
@@ -151,45 +158,45 @@ class Retune:
         if from_config.n_classes(self.config):
             names.append("class")
         stored = read_image(self._path, 3 if self.results.files.ndim == 3 else 2, len(names))
-        self.of_file = stored.spacing  # as the image's file says
+        self.file_spacing = stored.spacing
         maps = {name: np.ascontiguousarray(stored.array[..., i]) for i, name in enumerate(names)}
         return filter_maps(maps, replace(post_settings(self.config), masks=None), None)
 
     @cached_property
     def sliders(self) -> list[Slider]:
-        """The thresholds on which the instances of this configuration depend."""
+        """Sliders of all thresholds that affect the instances of this configuration."""
         used, sources = self._used(), self._sources()
         sliders = []
         for key in keys_that_matter(self.config):
             if key == SMALL:
                 value = float(self.config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE)
                 sliders.append(
-                    Slider(key, WORDS[key], 0, max(200, 4 * value), 1, value, sources.get(key, ""))
+                    Slider(key, LABELS[key], 0, max(200, 4 * value), 1, value, sources.get(key, ""))
                 )
                 continue
             high = self._largest_distance() if key in _UNIT else 1.0
             step = 0.01 if high <= 2 else 0.1
-            # Whole steps, so that a slider can stand where the run's own threshold was.
+            # Rounded like saved thresholds
             value = round(min(used[key], high), 4)
             source = sources.get(key, "")
-            sliders.append(Slider(key, WORDS[key], 0.0, high, step, value, source))
+            sliders.append(Slider(key, LABELS[key], 0.0, high, step, value, source))
         return sliders
 
     def _used(self) -> dict[str, float]:
-        """Thresholds that the run used for this image; automatic ones differ between images."""
+        """Return the thresholds that the run used for this image, including automatic ones."""
         test = self.results.files.summary.test
-        told = test.thresholds if test is not None else {}
-        used = told.get(self.name, {})
-        found = {f"DATA_MW_{key}": v for key, v in used.items() if v is not None}
+        by_image = test.thresholds if test is not None else {}
+        used = by_image.get(self.name, {})
+        values = {f"DATA_MW_{key}": v for key, v in used.items() if v is not None}
         keys = self.config.PROBLEM.INSTANCE_SEG
-        return {key: found.get(key, getattr(keys, key, 0.0)) for key in WORDS}
+        return {key: values.get(key, getattr(keys, key, 0.0)) for key in LABELS}
 
     def _sources(self) -> dict[str, str]:
-        """Return the origin of the run's thresholds by key of ``PROBLEM.INSTANCE_SEG``."""
+        """Return the origin of the run's thresholds by key in ``PROBLEM.INSTANCE_SEG``."""
         test = self.results.files.summary.test
-        found = test.threshold_sources if test is not None else {}
+        sources = test.threshold_sources if test is not None else {}
         keys = {name: key.removeprefix(PREFIX) for name, key in KEYS.items()}
-        return {keys[name]: _SOURCES[who] for name, who in found.items() if who in _SOURCES}
+        return {keys[name]: _SOURCES[s] for name, s in sources.items() if s in _SOURCES}
 
     def _largest_distance(self) -> float:
         largest = max(
@@ -198,28 +205,28 @@ class Retune:
         return max(1.0, float(np.ceil(10 * largest)) / 10)
 
     def decode(self, values: Mapping[str, float]) -> Outcome:
-        """Instances and scores with other thresholds.
+        """Return instances and scores for other thresholds.
 
         Parameters
         ----------
-        values : mapping
-            By key; those that are missing stay as the run used them.
+        values : mapping of str to float
+            Thresholds by key in ``PROBLEM.INSTANCE_SEG``. By default, the values of the run.
         """
         keys = {**from_config.decode_keys(self.config), **self._used(), **values}
         settings = DecodeSettings.from_keys({**keys, TYPE: "manual", SMALL: int(keys[SMALL])})
         post = post_settings(self.config)
         spacing = from_config.spacing(self.config, "TEST", len(self._shape))
-        known = spacing or self.of_file
+        voxel_size = spacing or self.file_spacing
         decoded = decode(
             self.maps,
             self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS,
             settings=settings,
             spacing=spacing,
-            seed_filter=seed_filter(post, known),
+            seed_filter=seed_filter(post, voxel_size),
         )
         labels = decoded.labels
         if self.stage.processed:
-            changed = process_instances(labels, self.maps, post, known).labels
+            changed = process_instances(labels, self.maps, post, voxel_size).labels
             labels = labels if changed is None else changed
         scores: list[Score] = []
         if self.truth is not None:
@@ -228,22 +235,37 @@ class Retune:
 
 
 def config_of(results: Results) -> Config:
-    """The configuration that a run was made with, from its ``run.json``."""
+    """Return the configuration of a run from its ``run.json``.
+
+    Parameters
+    ----------
+    results : Results
+        Results of the run.
+
+    Raises
+    ------
+    UserError
+        ``gui.no_configuration``: the file has no configuration.
+    """
     values = results.files.summary.configuration
     if not values:
-        raise UserError(f"{results.files.tree.run_json}: holds no configuration", "repeat the run")
+        raise UserError(
+            f"{results.files.tree.run_json}: the configuration is missing",
+            "repeat the run",
+            "gui.no_configuration",
+        )
     return config_from_dict(values, source="run.json")
 
 
 def keys_that_matter(config: Config) -> list[str]:
-    """Keys of thresholds on which the decoding of a configuration depends, seeds first."""
+    """Return the keys of the thresholds that a configuration uses; those for seeds come first."""
     channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
     seeds, growth = searched_keys(channels, from_config.decode_settings(config))
     return [*(f"DATA_MW_{key}" for key in (*seeds, *growth)), SMALL]
 
 
 def original_config(results: Results, guard: Guard) -> Path | None:
-    """The file with which a run was started: its own, or the copy in the results."""
+    """Return the configuration file of a run, or its copy in the results; None if not found."""
     from singula.gui.runs import read_record
 
     record = read_record(results.files.tree.run)
@@ -256,27 +278,30 @@ def original_config(results: Results, guard: Guard) -> Path | None:
 def save_configuration(
     source: Path | None, config: Config, values: Mapping[str, float], target: Path
 ) -> Path:
-    """Write a configuration with other thresholds, marked as tuned; never over an existing file.
+    """Write a configuration with other thresholds, marked as tuned, and return its path.
 
     Parameters
     ----------
     source : Path, optional
-        The file to change; its other keys stay as they are. None: the complete `config`.
+        Configuration file whose other keys are kept; by default, all keys of `config`.
     config : Config
-    values : mapping
-        By key of ``PROBLEM.INSTANCE_SEG``.
+        Configuration of the run.
+    values : mapping of str to float
+        Thresholds by key in ``PROBLEM.INSTANCE_SEG``.
     target : Path
+        File to write; it must not exist.
 
     Raises
     ------
     UserError
-        The target exists; the source cannot be read.
+        ``gui.file_exists``: the target exists.
+        ``gui.unreadable_configuration``: the source is not valid YAML.
     """
     import yaml
 
     if target.exists():
-        raise UserError(f"{target}: exists already", "choose another name")
-    chosen = _typed(values)
+        raise UserError(f"{target}: already exists", "choose another name", "gui.file_exists")
+    typed = _typed(values)
     tree = yaml.safe_load(config.to_yaml())
     if source is not None:
         config = load_config(source)
@@ -284,18 +309,18 @@ def save_configuration(
     section = tree
     for name in ("PROBLEM", "INSTANCE_SEG"):
         section = section.setdefault(name, {})
-    # Of two spellings of a key in one file only one may stay.
+    # A file must not contain two spellings of a key.
     for old, new in _OLDER.items():
-        if new in chosen and old in section:
+        if new in typed and old in section:
             del section[old]
-            if new == SMALL:  # its spelling decides the order of removal
+            if new == SMALL:  # the old spelling also sets the order of removal
                 section.setdefault(ORDER, config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_BEFORE_MW)
-    section.update(chosen)
+    section.update(typed)
     names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}
-    expected = with_tuned(config, {names[key]: value for key, value in chosen.items()})
+    expected = with_tuned(config, {names[key]: value for key, value in typed.items()})
     section["TUNED_THRESHOLDS"] = list(expected.PROBLEM.INSTANCE_SEG.TUNED_THRESHOLDS)
     text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
-    if not _says(tree, expected):
+    if not _loads_as(tree, expected):
         text = expected.to_yaml()
     return write_text(target, text)
 
@@ -304,23 +329,28 @@ def save_in_checkpoint(
     results: Results,
     values: Mapping[str, float],
     guard: Guard,
-    worth: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Put thresholds into the run's checkpoint, which `singula predict` then uses.
+    """Save thresholds in the checkpoint of a run, for `singula predict`, and return its path.
 
     Parameters
     ----------
     results : Results
-    values : mapping
-        By key of ``PROBLEM.INSTANCE_SEG``.
+        Results of the run.
+    values : mapping of str to float
+        Thresholds by key in ``PROBLEM.INSTANCE_SEG``.
     guard : Guard
-    worth : mapping, optional
-        How they were found; by eye, where it is not given.
+        Folders that the interface may open.
+    provenance : mapping, optional
+        Metric, IoU and scores of the search; by default, the thresholds are marked as chosen by
+        eye.
 
     Raises
     ------
     UserError
-        The checkpoint is gone, is another run's, or lies outside.
+        ``gui.foreign_checkpoint``: the checkpoint is not from this run.
+        ``gui.outside``: the checkpoint is outside of the roots.
+        The checkpoint cannot be read.
     """
     from singula.tuning import find_run, save_thresholds
 
@@ -328,16 +358,18 @@ def save_in_checkpoint(
     path = guard.check(run.checkpoint.path)
     names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}
     chosen = {names[key]: value for key, value in _typed(values).items()}
-    found = dict(worth) if worth is not None else {"metric": "by eye"}
-    if save_thresholds(run, {**configured(run.config), **chosen}, found) is None:
+    origin = dict(provenance) if provenance is not None else {"metric": "by eye"}
+    if save_thresholds(run, {**configured(run.config), **chosen}, origin) is None:
         raise UserError(
-            f"{path}: is no checkpoint of this run, and stays as it is", "save a configuration"
+            f"{path}: is not a checkpoint of this run; it was not changed",
+            "save a configuration instead",
+            "gui.foreign_checkpoint",
         )
     return path
 
 
-def _says(tree: Mapping[str, Any], expected: Config) -> bool:
-    """Whether a changed file means what it should; other old spellings may stand in the way."""
+def _loads_as(tree: Mapping[str, Any], expected: Config) -> bool:
+    """Return True if the keys load as the expected configuration; old spellings may conflict."""
     try:
         return config_from_dict(tree) == expected
     except UserError:
@@ -358,5 +390,9 @@ def _read_plain(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(read_text_file(path, _MAX_YAML))
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
+        raise UserError(
+            f"{path}: is not valid YAML ({error})",
+            "correct the file",
+            "gui.unreadable_configuration",
+        ) from error
     return tree if isinstance(tree, dict) else {}

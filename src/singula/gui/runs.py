@@ -1,4 +1,4 @@
-"""Read the files of a run: state, progress, curves, log."""
+"""Read the files of runs: state, progress, training curves and log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.gui.processes import alive
+from singula.gui.processes import alive, error_message
 from singula.io.record_files import read_record as read_record_file
 from singula.io.records import RunSummary, Started, StartedRun, StoredRecord
 from singula.io.results import ResultsTree
@@ -25,7 +25,7 @@ from singula.report.run_files import read_history as history_rows
 RECORD, OUTPUT = "gui_run.json", "gui_output.log"
 S = TypeVar("S", bound=Started)
 State = Literal["running", "finished", "incomplete", "stopped", "failed", "unfinished", "damaged"]
-WORDS: dict[State, str] = {
+STATE_LABELS: dict[State, str] = {
     "running": "running",
     "finished": "finished",
     "incomplete": "finished, some images failed",
@@ -37,7 +37,7 @@ WORDS: dict[State, str] = {
 RESUMABLE: tuple[State, ...] = ("stopped", "failed", "unfinished", "incomplete", "damaged")
 MAX_TABLE = 64 << 20  # bytes of a CSV file or a summary
 _MAX_RECORD = 1 << 20
-_DEEPEST, _MOST_FOLDERS, _TAIL = 7, 20_000, 200_000
+_MAX_DEPTH, _MAX_FOLDERS, _TAIL_BYTES = 7, 20_000, 200_000
 _EPOCH = re.compile(r"\bepoch (\d+)/(\d+):.*?(?:\(.*?, ([\d:]+) left\))?$", re.MULTILINE)
 _STEP = re.compile(
     r"\bepoch (\d+)/(\d+), (?:validation )?step (\d+)/(\d+): .*?(?:([\d:]+) left)?$",
@@ -49,43 +49,47 @@ _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:]+\+00:00 ", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Parameters
     ----------
     phase : str
-        In words.
+        Description for the page.
     share : float
-        Part of the present phase that is done, 0 to 1.
-    left : str
-        Time that the training will still take, or empty.
+        Completed fraction of the current phase, 0 to 1.
+    remaining : str
+        Remaining time of the training as ``h:mm`` or ``m:ss``; empty if unknown.
     """
 
     phase: str
     share: float
-    left: str = ""
+    remaining: str = ""
 
 
 @dataclass(frozen=True)
 class RunView:
-    """All that the interface shows of a run.
+    """Data of the page of a run.
 
     Parameters
     ----------
     folder : Path
+        Folder of the run.
     state : str
+        One of `State`.
     progress : Progress
+        Current phase and its progress.
     history : list of dict
-        A row per epoch.
+        Losses and scores of each epoch.
     log : str
-        Its last lines.
+        Last lines of the log.
     error : str, optional
-        Why it ended, as the command line says it.
+        Error message, as on the command line.
     memory : float, optional
-        Resident memory of all its processes, MiB.
+        Resident memory of all processes of the run, MiB.
     record : StartedRun, optional
+        Record of the start by the interface.
     elsewhere : bool
-        It runs in a terminal, where alone it can be stopped.
+        True if the run was started in a terminal and can only be stopped there.
     """
 
     folder: Path
@@ -100,27 +104,29 @@ class RunView:
 
 
 def find_runs(guard: Guard) -> list[Path]:
-    """Folders of runs inside the roots, the one that changed last first."""
-    found = {folder for root in guard.roots for folder in _walk(root) if guard.allows(folder)}
-    return sorted(found, key=_changed, reverse=True)
+    """Return the folders of all runs inside of the roots, the most recent first."""
+    folders = {folder for root in guard.roots for folder in _walk(root) if guard.allows(folder)}
+    return sorted(folders, key=_changed, reverse=True)
 
 
 def finished_runs(guard: Guard) -> list[Path]:
-    """Return the folders of runs that wrote their summary, the one that changed last first."""
+    """Return the folders of runs with a summary, the most recent first."""
     return [folder for folder in find_runs(guard) if os.path.isfile(folder / "run.json")]
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    for seen, (place, folders, files) in enumerate(os.walk(root)):
-        here = Path(place)
-        depth = len(here.relative_to(root).parts)
-        # A run that was started elsewhere and has not finished has neither file, but its log.
-        left = {"train_logs", "per_image"} & {*folders} or [f for f in files if f.endswith(".log")]
-        begun = here.parent.name == "results" and bool(left)
-        if "run.json" in files or RECORD in files or begun:
-            yield here
+    for count, (name, folders, files) in enumerate(os.walk(root)):
+        folder = Path(name)
+        depth = len(folder.relative_to(root).parts)
+        # An unfinished run of the command line has neither a summary nor a record, but other files.
+        others = {"train_logs", "per_image"} & {*folders} or [
+            f for f in files if f.endswith(".log")
+        ]
+        is_begun = folder.parent.name == "results" and bool(others)
+        if "run.json" in files or RECORD in files or is_begun:
+            yield folder
             folders.clear()
-        if depth >= _DEEPEST or seen > _MOST_FOLDERS:
+        if depth >= _MAX_DEPTH or count > _MAX_FOLDERS:
             folders.clear()
         folders[:] = sorted(name for name in folders if name[0] != ".")
 
@@ -135,7 +141,7 @@ def _changed(folder: Path) -> float:
 
 
 def read_record(folder: Path) -> StartedRun | None:
-    """Return the record of a run's start; None where there is none, or where it is damaged."""
+    """Return the record of a run; None if it is missing or damaged."""
     return read_start(folder / RECORD, StartedRun)
 
 
@@ -145,13 +151,14 @@ def read_start(path: Path, kind: type[S]) -> S | None:
     Parameters
     ----------
     path : Path
+        JSON file.
     kind : type
-        `StartedRun`, or another record of a start.
+        `StartedRun` or another subclass of `Started`.
 
     Returns
     -------
     Started, optional
-        None where the file is missing, cannot be read, or has fields of other types.
+        None if the file is missing, cannot be read, or has fields of other types.
     """
     try:
         return read_record_file(path, kind, _ignore, max_bytes=_MAX_RECORD, follow_links=False)
@@ -164,14 +171,20 @@ def _ignore(line: str) -> None:
 
 
 def view_run(folder: Path) -> RunView:
-    """Read everything about a run."""
+    """Read all data about a run.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    """
     record = read_record(folder)
     process = alive(record, folder / OUTPUT)
     output = tail(folder / OUTPUT) if record is not None else ""
     summary = _summary(folder)
     state = _state(folder, record, process, summary)
     elsewhere = state == "running" and process is None
-    log = output if output and not elsewhere else _STAMP.sub("", _own_log(folder))
+    log = output if output and not elsewhere else _STAMP.sub("", _run_log(folder))
     history = read_history(folder)
     return RunView(
         folder=folder,
@@ -189,11 +202,11 @@ def view_run(folder: Path) -> RunView:
 def _error(folder: Path, state: State, log: str, summary: RunSummary | None) -> str | None:
     if state == "damaged":
         return _damage(folder)
-    return error_in(log) if state == "failed" else _failures(summary, state)
+    return error_message(log) if state == "failed" else _failures(summary, state)
 
 
 def state_of(folder: Path) -> State:
-    """Return only the state, for lists; a folder that cannot be read is damaged."""
+    """Return the state of a run; "damaged" if its files cannot be read."""
     record = read_record(folder)
     return _state(folder, record, alive(record, folder / OUTPUT), None)
 
@@ -210,7 +223,7 @@ def _state(
         return "failed"
     if record is None and os.path.lexists(folder / RECORD):
         return "damaged"
-    # A run begins again in the folder of an earlier one, whose summary stays until it ends.
+    # The summary of an earlier run in the same folder remains until this run ends.
     written = _modified(folder / "run.json")
     if written is not None and (record is None or written >= record.began):
         summary = _summary(folder) if summary is None else summary
@@ -223,7 +236,7 @@ def _state(
 
 
 def _modified(path: Path) -> float | None:
-    """Return when a path was changed last; None where there is none."""
+    """Return the modification time of a path; None if it does not exist."""
     try:
         return path.lstat().st_mtime
     except OSError:
@@ -231,7 +244,7 @@ def _modified(path: Path) -> float | None:
 
 
 def _summary(folder: Path) -> RunSummary | None:
-    """Return the content of ``run.json``; None where it is missing or damaged."""
+    """Return the content of ``run.json``; None if it is missing or damaged."""
     try:
         return read_summary(folder)
     except UserError:
@@ -241,20 +254,25 @@ def _summary(folder: Path) -> RunSummary | None:
 def read_summary(folder: Path) -> RunSummary:
     """Read ``run.json``.
 
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+
     Raises
     ------
     UserError
-        A part of it is damaged, also one that a report would leave out.
+        ``gui.damaged_summary``: a part of the file is damaged, even if a report would omit it.
     """
     path, ignored = folder / "run.json", list[str]()
     summary = read_record_file(path, RunSummary, ignored.append, max_bytes=MAX_TABLE)
     if ignored:
-        raise UserError(ignored[0], "delete it, or resume the run", "gui.damaged_summary")
+        raise UserError(ignored[0], "delete the file, or resume the run", "gui.damaged_summary")
     return summary
 
 
 def _damage(folder: Path) -> str:
-    """Return which file of a damaged run is the cause, and why."""
+    """Return a message with the damaged file of a run and the reason."""
     if read_record(folder) is None and os.path.lexists(folder / RECORD):
         path: Path = folder / RECORD
         kind: type[StoredRecord] = StartedRun
@@ -268,7 +286,7 @@ def _damage(folder: Path) -> str:
         reason = "or not a file"
     except UserError as error:
         reason = error.message.removeprefix(f"{path}: ")
-    return f"{path}: is damaged ({reason}); delete it, or resume the run"
+    return f"{path}: is damaged ({reason}); delete the file, or resume the run"
 
 
 def _failures(summary: RunSummary | None, state: State) -> str | None:
@@ -278,7 +296,13 @@ def _failures(summary: RunSummary | None, state: State) -> str | None:
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
-    """Rows of the training log so far; the row that is just being written is left out."""
+    """Return the complete rows of the training log; empty if it is missing or damaged.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    """
     tree = ResultsTree.of_run(folder)
     logs = [tree.train_log] if tree.train_log.is_file() else sorted(tree.train_logs.glob("*.csv"))
     logs = [path for path in logs if ".previous" not in path.name]
@@ -291,38 +315,52 @@ def read_history(folder: Path) -> list[dict[str, float]]:
 
 
 def tail(path: Path) -> str:
-    """The end of a text file, from the beginning of a line."""
+    """Return the last lines of a text file, at most 200,000 bytes; empty if it cannot be read.
+
+    Parameters
+    ----------
+    path : Path
+        File; links are not followed.
+    """
     try:
         with open_regular(path, follow_links=False) as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL))
-            text = file.read(_TAIL).decode("utf-8", "replace")
+            file.seek(max(0, size - _TAIL_BYTES))
+            text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
     except (OSError, UserError):
         return ""
-    return text if size <= _TAIL else text[text.find("\n") + 1 :]
+    return text if size <= _TAIL_BYTES else text[text.find("\n") + 1 :]
 
 
 def runs_elsewhere(folder: Path, record: StartedRun | None) -> bool:
-    """Return True if the run is on, although no interface started it: in a terminal."""
+    """Return True if the run is running, but was not started by an interface.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    record : StartedRun, optional
+        Record of its start by an interface.
+    """
     if alive(record, folder / OUTPUT) is not None:
         return False
     holder = find_holder(lock_file(folder))
     return holder is not None and holder.task in ("run", "")
 
 
-def _own_logs(folder: Path) -> list[Path]:
+def _run_logs(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.log") if path.name != OUTPUT)
 
 
-def _own_log(folder: Path) -> str:
-    """The log that every run keeps; its lines begin with the time."""
-    logs = _own_logs(folder)
+def _run_log(folder: Path) -> str:
+    """Return the end of the log that every run writes; each line begins with the time."""
+    logs = _run_logs(folder)
     return tail(logs[0]) if logs else ""
 
 
 def _log_ends_in_error(folder: Path) -> bool:
-    """Whether nothing was written after an error: the run did not go on."""
-    log = _own_log(folder)
+    """Return True if the last entry of the log is an error."""
+    log = _run_log(folder)
     last = list(_STAMP.finditer(log))[-1:]
     return bool(last) and log.startswith("error: ", last[0].end())
 
@@ -330,7 +368,7 @@ def _log_ends_in_error(folder: Path) -> bool:
 def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progress:
     if state in ("finished", "incomplete"):
         return Progress("Finished", 1.0)
-    # A log may hold an earlier run of the same folder; what counts is what came last.
+    # The log may also contain an earlier run of the same folder: use the last line.
     lines = [m for kind in (_EPOCH, _STEP, IMAGE) for m in list(kind.finditer(log))[-1:]]
     last = max(lines, key=lambda match: match.start(), default=None)
     if last is not None and last.re is IMAGE:
@@ -338,41 +376,24 @@ def _progress(state: State, log: str, history: list[dict[str, float]]) -> Progre
         return Progress(f"Testing: image {done} of {total}", done / max(1, total))
     if last is not None and last.re is _EPOCH:
         done, total = int(last[1]), int(last[2])
-        left = last[3] or "" if state == "running" else ""
-        return Progress(f"Training: epoch {done} of {total}", done / max(1, total), left)
+        remaining = last[3] or "" if state == "running" else ""
+        return Progress(f"Training: epoch {done} of {total}", done / max(1, total), remaining)
     if last is not None:
         return _within_epoch(last, state)
     if "training " in log:
         return Progress("Training: first epoch", 0.0)
-    return Progress("Starting" if state == "running" else "Not begun", 0.0)
+    return Progress("Starting" if state == "running" else "Not started", 0.0)
 
 
 def _within_epoch(line: re.Match[str], state: State) -> Progress:
-    """Return the progress of a status line; validation follows the last training step."""
+    """Return the progress given by a status line within an epoch."""
     epoch, total, step, steps = (int(line[group]) for group in range(1, 5))
     validating = "validation step" in line[0]
     share = 1.0 if validating else step / max(1, steps)
-    left = line[5] or "" if state == "running" else ""
-    what = "validation step" if validating else "step"
-    phase = f"Training: epoch {epoch} of {total}, {what} {step} of {steps}"
-    return Progress(phase, (epoch - 1 + share) / max(1, total), left)
-
-
-def error_in(output: str) -> str:
-    """What a user should read of the output of a command that failed."""
-    trace = output.rfind("Traceback (most recent call last)")
-    told = max(output.rfind("\nerror: "), 0 if output.startswith("error: ") else -1)
-    if told >= 0 and told > trace:
-        return output[told:].strip().removeprefix("error: ")
-    lines = [line for line in output[max(trace, 0) :].splitlines() if line.strip()]
-    if trace >= 0:
-        return (
-            f"{lines[-1]}\nThis is a fault of the program, not yours; the whole message is "
-            "at the end of the log below."
-        )
-    if lines:
-        return f"It ended without saying why. Its last line: {lines[-1]}"
-    return "It ended without saying why; the system may have run out of memory."
+    remaining = line[5] or "" if state == "running" else ""
+    kind = "validation step" if validating else "step"
+    phase = f"Training: epoch {epoch} of {total}, {kind} {step} of {steps}"
+    return Progress(phase, (epoch - 1 + share) / max(1, total), remaining)
 
 
 def _memory(process: psutil.Process | None) -> float | None:
@@ -380,10 +401,10 @@ def _memory(process: psutil.Process | None) -> float | None:
         return None
     total = 0
     try:
-        family = [process, *process.children(recursive=True)]
+        processes = [process, *process.children(recursive=True)]
     except psutil.Error:
         return None
-    for member in family:
+    for member in processes:
         try:
             total += member.memory_info().rss
         except psutil.Error:

@@ -1,4 +1,4 @@
-"""The search of `singula tune` as a process of its own, and what its files say of it."""
+"""Run the search of `singula tune` in a separate process, and read its files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from singula.config import Config
 from singula.config.thresholds import KEYS
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.gui.processes import Processes, alive, interrupt
+from singula.gui.processes import Processes, alive, error_message, interrupt
 from singula.gui.results import Results
 from singula.gui.retune import PREFIX, config_of
-from singula.gui.runs import IMAGE, error_in, read_record, read_start, tail
+from singula.gui.runs import IMAGE, read_record, read_start, tail
 from singula.io.record_files import read_table, write_record
 from singula.io.records import StartedSearch, TrialRow
 from singula.io.results import ResultsTree
@@ -29,17 +29,17 @@ _SCORES = ("pq", "f1", "precision", "recall")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search found.
+class SearchResult:
+    """Result of a search.
 
     Parameters
     ----------
     before, after : dict of str to float
         Mean ``pq``, ``f1``, ``precision`` and ``recall`` of the validation images.
     values : dict of str to float
-        By key of ``PROBLEM.INSTANCE_SEG``; empty where nothing was better than the configured.
+        Best thresholds by key in ``PROBLEM.INSTANCE_SEG``; empty if the configured ones are best.
     goal : dict
-        ``metric`` and ``iou``.
+        ``metric`` and ``iou`` of the search.
     """
 
     before: dict[str, float]
@@ -48,58 +48,79 @@ class Found:
     goal: dict[str, Any]
 
     @property
-    def worth(self) -> dict[str, Any]:
-        """What a checkpoint remembers of it."""
+    def provenance(self) -> dict[str, Any]:
+        """Description of the search for the checkpoint."""
         metric = self.goal["metric"]
         return {**self.goal, "before": self.before[metric], "after": self.after[metric]}
 
 
 @dataclass(frozen=True)
 class SearchView:
-    """How a search stands.
+    """State and progress of a search.
 
     Parameters
     ----------
     state : str
-    words : str
-        How far it is.
+        One of `State`.
+    phase : str
+        Description of the progress.
     share : float, optional
-        Part of the predictions that is done; None while nobody knows what is left.
+        Completed fraction of the predictions, 0 to 1; None if the remaining work is unknown.
     error : str, optional
-        Why it ended, as the command line says it.
-    found : Found, optional
+        Error message, as on the command line.
+    result : SearchResult, optional
+        Result of a finished search.
     """
 
     state: State
-    words: str = ""
+    phase: str = ""
     share: float | None = None
     error: str | None = None
-    found: Found | None = None
+    result: SearchResult | None = None
 
 
 def start_search(
     results: Results, guard: Guard, processes: Processes, *, metric: str, iou: float
 ) -> None:
-    """Start ``singula tune`` on a run; its checkpoint stays as it is.
+    """Start ``singula tune`` on a run, without saving the thresholds in its checkpoint.
+
+    Parameters
+    ----------
+    results : Results
+        Results of the run.
+    guard : Guard
+        Folders that the interface may open.
+    processes : Processes
+        Processes of the interface.
+    metric : {"pq", "f1"}
+        Score to maximize.
+    iou : float
+        IoU threshold of the matching, 0 to 1.
 
     Raises
     ------
     UserError
-        For an IoU that is none; images outside the folders of the interface. ``run.locked``: a
-        process works on the run already.
+        ``gui.run_missing``: the folder of the run was deleted.
+        ``gui.outside``: validation images are outside of the roots.
+        ``run.locked``: another process writes to the run.
+        The metric or IoU is invalid.
     """
     check_goal(metric, iou)
     tree = results.files.tree
     if not tree.run.is_dir():
-        raise UserError(f"{tree.run}: is no longer there", "open another run")
-    _check_places(results, config_of(results), guard)
+        raise UserError(
+            f"{tree.run}: the folder was deleted", "open another run", "gui.run_missing"
+        )
+    _check_paths(results, config_of(results), guard)
     arguments = ["tune", str(tree.run), "--metric", metric, "--iou", f"{iou:g}", "--no-save"]
     run = read_record(tree.run)
     arguments += ["--gpu", run.gpu] if run is not None and run.gpu else []
     with processes.starting:
         if alive(_record(tree), tree.tuning / OUTPUT) is not None:
             raise UserError(
-                f"{tree.run.name} is being tuned already", "wait, or cancel it first", "run.locked"
+                f"{tree.run.name}: a search is already running",
+                "wait for the search, or cancel it",
+                "run.locked",
             )
         check_free([lock_file(tree.run)])
         (tree.tuning / RECORD).unlink(missing_ok=True)
@@ -109,7 +130,7 @@ def start_search(
 
 
 def stop_search(tree: ResultsTree) -> None:
-    """Ask a search to stop; what it has predicted is kept for the next one."""
+    """Interrupt a search; the next search continues with its predictions."""
     record = _record(tree)
     process = alive(record, tree.tuning / OUTPUT)
     if record is not None and process is not None:
@@ -118,7 +139,13 @@ def stop_search(tree: ResultsTree) -> None:
 
 
 def view_search(tree: ResultsTree) -> SearchView:
-    """Read how the last search of a run stands."""
+    """Read state, progress and result of the last search of a run.
+
+    Parameters
+    ----------
+    tree : ResultsTree
+        Results folder of the run.
+    """
     record = _record(tree)
     if record is None:
         return SearchView("none")
@@ -126,31 +153,31 @@ def view_search(tree: ResultsTree) -> SearchView:
     if alive(record, tree.tuning / OUTPUT) is not None:
         return SearchView("running", *_progress(output))
     trials = tree.tuning / TRIALS
-    # Written when everything was tried; an older one is of an earlier search.
+    # The search writes this file at its end; an older file is from an earlier search.
     if trials.is_file() and trials.stat().st_mtime >= record.began:
         try:
-            return SearchView("finished", found=_found(trials, record))
+            return SearchView("finished", result=_read_result(trials, record))
         except UserError as error:
             return SearchView("failed", error=error.message)
     if record.stopped:
         return SearchView("stopped")
-    return SearchView("failed", error=error_in(output))
+    return SearchView("failed", error=error_message(output))
 
 
-def _check_places(results: Results, config: Config, guard: Guard) -> None:
-    """See that everything that the search reads and writes lies inside."""
+def _check_paths(results: Results, config: Config, guard: Guard) -> None:
+    """Raise an error if the search would read or write outside of the roots."""
     tree, values = results.files.tree, config.dotted()
     guard.check_below(tree.locations())
     from singula.tuning.validation import image_keys
 
     keys = [*image_keys(config), "PATHS.CHECKPOINT_FILE"]
-    # Relative folders are looked for here, and where the run was started.
-    started = results.files.summary.job.started_in or guard.home
+    # Relative paths may refer to the first root, or to the folder in which the run was started.
+    start_folder = results.files.summary.job.started_in or guard.home
     for key in keys:
-        places = [base / values[key] for base in (guard.home, Path(started)) if values[key]]
-        for place in places:
-            if place.exists():
-                guard.check(place)
+        paths = [base / values[key] for base in (guard.home, Path(start_folder)) if values[key]]
+        for path in paths:
+            if path.exists():
+                guard.check(path)
 
 
 def _record(tree: ResultsTree) -> StartedSearch | None:
@@ -169,25 +196,34 @@ def _progress(output: str) -> tuple[str, float | None]:
     return "Starting", 0.0
 
 
-def _found(trials: Path, record: StartedSearch) -> Found:
-    """Return the first of all trials, which is what is configured, and the one that was chosen.
+def _read_result(trials: Path, record: StartedSearch) -> SearchResult:
+    """Read the result of a finished search.
+
+    Parameters
+    ----------
+    trials : Path
+        Table of all trials; the first one has the configured thresholds.
+    record : StartedSearch
+        Record of the search.
 
     Raises
     ------
     UserError
-        The table cannot be read, or lacks values.
+        ``gui.damaged_trials``: the table cannot be read, or lacks values.
     """
     rows = read_table(trials, TrialRow, "search again")
     if not rows:
-        raise UserError(f"{trials}: has no rows", "search again", "gui.damaged_trials")
-    # Of equally good ones the search chose; without that column the first of them counts.
+        raise UserError(
+            f"{trials}: got no rows, expected at least one", "search again", "gui.damaged_trials"
+        )
+    # The column `chosen` marks the choice among equal scores; without it, use the first.
     best = max(rows, key=lambda row: (row.chosen, getattr(row, record.metric)))
     values = {
         KEYS[name].removeprefix(PREFIX): float(text)
         for name, text in best.__pydantic_extra__.items()
         if name in KEYS and _is_number(text)
     }
-    return Found(
+    return SearchResult(
         _scores(rows[0]),
         _scores(best),
         {} if best is rows[0] else values,

@@ -1,4 +1,4 @@
-"""The web server of the interface: pages, tiles, reports, all behind the gate."""
+"""Web server of the interface: pages, image tiles and reports, with access control."""
 
 from __future__ import annotations
 
@@ -11,56 +11,57 @@ from fastapi.responses import FileResponse, RedirectResponse
 from nicegui import app, ui
 
 from singula.errors import UserError
-from singula.gui.access import Gate, new_token
+from singula.gui.access import AccessMiddleware, new_token
 from singula.gui.browser import BrowserStart
 from singula.gui.guard import Guard
 from singula.gui.pages import new, results, run, tune
 from singula.gui.pages.frame import STYLE
 from singula.gui.runs import finished_runs
-from singula.gui.station import Station
+from singula.gui.station import AppContext
 
-# A report is a page of the user's files: it may show itself, and run nothing.
+# Reports may contain scripts from the user's files, which must not run.
 _REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def serve(
     roots: Iterable[Path], port: int | None, *, browser: bool, notify: Callable[[str], None]
 ) -> None:
-    """Show the interface until it is interrupted.
+    """Serve the interface until it is interrupted.
 
     Parameters
     ----------
     roots : iterable of Path
-        Folders that it may open; the current one where there is none.
+        Folders that the interface may open; if empty, the current folder.
     port : int, optional
-        A free one where none is given.
+        Port; by default, any free port.
     browser : bool
         Open the address in the user's browser.
     notify : callable
-        Takes each line for the terminal.
+        Receives each line for the terminal.
 
     Raises
     ------
     UserError
-        A root is no folder; the port is taken.
+        ``gui.root_missing``: a root is not a folder.
+        ``gui.port``: the port is in use or invalid.
     """
     guard = Guard.of(roots)
     port = _free_port(port)
     token = new_token()
     address = f"http://127.0.0.1:{port}/?token={token}"
-    started = BrowserStart(address, port)
-    build(Station(guard))
-    app.add_middleware(Gate, token=token, port=port, on_entry=started.close)
+    browser_start = BrowserStart(address, port)
+    build(AppContext(guard))
+    app.add_middleware(AccessMiddleware, token=token, port=port, on_entry=browser_start.close)
 
-    def tell() -> None:
-        notify(f"Singula is at {address}")
+    def announce() -> None:
+        notify(f"Singula runs at {address}")
         notify(f"it may open: {', '.join(map(str, guard.roots))}")
-        notify("Ctrl-C ends it; runs that it started go on")
+        notify("press Ctrl-C to stop it; runs that it started continue")
         if browser:
-            started.start()
+            browser_start.start()
 
-    app.on_startup(tell)
-    app.on_shutdown(started.close)
+    app.on_startup(announce)
+    app.on_shutdown(browser_start.close)
     ui.run(
         host="127.0.0.1",
         port=port,
@@ -68,18 +69,24 @@ def serve(
         favicon="🔬",
         language="en-US",
         reload=False,
-        show=False,  # it would put the token into the arguments of the browser
+        show=False,  # the arguments of the browser would contain the token
         show_welcome_message=False,
         tailwind=False,
         uvicorn_logging_level="error",
         access_log=False,
-        # Nothing leaves this machine: packing would only take time.
+        # Compression only costs time on the same machine.
         gzip_middleware_factory=None,
     )
 
 
-def build(station: Station) -> None:
-    """Put pages and files where the browser finds them."""
+def build(context: AppContext) -> None:
+    """Register the routes of pages, image tiles and reports.
+
+    Parameters
+    ----------
+    context : AppContext
+        State that all pages share.
+    """
     ui.add_css(STYLE, shared=True)
 
     @app.get("/tile/{scene}/{version}/{layer}/{z}/{level}/{row}/{column}/{channel}")
@@ -93,49 +100,50 @@ def build(station: Station) -> None:
         column: int,
         channel: int,
     ) -> Response:
-        shown = station.scenes.get(scene)
-        if shown is None:
+        image = context.scenes.get(scene)
+        if image is None:
             return Response(status_code=404)
         try:
-            picture = shown.tile(layer, z, level, row, column, channel)
+            picture = image.tile(layer, z, level, row, column, channel)
         except UserError as error:
             return Response(str(error), status_code=404, media_type="text/plain")
-        # A tile of a version never changes.
-        keep = {"cache-control": "private, max-age=3600, immutable"}
-        return Response(picture, media_type="image/png", headers=keep)
+        # The address of a tile contains its version, so its content never changes.
+        headers = {"cache-control": "private, max-age=3600, immutable"}
+        return Response(picture, media_type="image/png", headers=headers)
 
     @app.get("/")
     def start() -> RedirectResponse:
-        finished = bool(finished_runs(station.guard))
+        finished = bool(finished_runs(context.guard))
         return RedirectResponse("/results" if finished else "/new")
 
     @app.get("/report")
     def report(run: str) -> Response:
         try:
-            path = station.guard.check(station.guard.check(run) / "report.html")
+            path = context.guard.check(context.guard.check(run) / "report.html")
         except UserError as error:
             return Response(str(error), status_code=403, media_type="text/plain")
         if not path.is_file():
-            return Response("this run has no report.html", status_code=404)
-        # FileResponse would offer it under its own name.
+            return Response("This run has no report.html.", status_code=404)
+        # Not named, since FileResponse would then offer a download.
         return FileResponse(
             path, media_type="text/html", headers={"content-security-policy": _REPORT_POLICY}
         )
 
     for page in (new, run, results, tune):
-        page.add(station)
+        page.add(context)
 
 
-def _free_port(wanted: int | None) -> int:
+def _free_port(requested: int | None) -> int:
     with socket.socket() as probe:
-        # As the server does: an address that a closed connection still holds may be taken again.
+        # As the server does: allow an address that a closed connection still occupies.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", wanted or 0))
+            probe.bind(("127.0.0.1", requested or 0))
         except (OSError, OverflowError) as error:
             raise UserError(
-                f"--port: {wanted} cannot be used ({error})",
-                "give another one, or leave it out for any free one",
+                f"--port: got {requested}, expected a free port ({error})",
+                "choose another port, or omit --port to use any free port",
+                "gui.port",
             ) from error
         port: int = probe.getsockname()[1]
     return port

@@ -1,4 +1,4 @@
-"""What all pages share."""
+"""State that all pages share."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from singula.gui.pictures import Scenes
 
 
 @dataclass
-class Station:
-    """The interface while it runs; it holds nothing that the files do not say.
+class AppContext:
+    """State of the interface that all pages share.
+
+    Everything persistent is in files; `scenes` contains only open images.
 
     Parameters
     ----------
     guard : Guard
+        Folders that the interface may open.
+    scenes : Scenes
+        Images that pages display.
     """
 
     guard: Guard
@@ -23,5 +28,5 @@ class Station:
     control: Control = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make what depends on the guard."""
+        """Create the control of runs."""
         self.control = Control(self.guard)

@@ -1,4 +1,4 @@
-"""From a few answers to a filled form: folders, what to find, classes, names."""
+"""Wizard: fill the form from a few answers about data, objects, classes and file names."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from singula.words import counted
 AUTO = "auto"
 FIND = {
     AUTO: "Let the data decide (recommended)",
-    "BC": "Cells, nuclei or other objects, apart or touching",
-    "BCD": "Crowded round objects: also learn how deep a pixel lies inside",
-    "BCM": "Objects whose outline is faint: also learn the whole mask",
-    "BP": "Objects that are hardly more than a point",
-    "BCDv2": "Objects of very different size",
+    "BC": "Cells, nuclei or other objects, separate or touching",
+    "BCD": "Crowded round objects: also learn the distance to the border",
+    "BCM": "Objects with a faint outline: also learn the whole mask",
+    "BP": "Objects of only a few pixels",
+    "BCDv2": "Objects of very different sizes",
 }
-"""What to find, by the channels that the network learns for it."""
+"""Kinds of objects, by the channels that the network learns for them."""
 _CHANNELS = "PROBLEM.INSTANCE_SEG.DATA_CHANNELS"
 _WEIGHTS = "PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS"
 _EXAMPLES = {2: ((12, 2, 4), (256, 256), None), 3: ((4, 1, 2), (24, 96, 96), (2.0, 1.0, 1.0))}
@@ -35,24 +35,24 @@ _EXAMPLES = {2: ((12, 2, 4), (256, 256), None), 3: ((4, 1, 2), (24, 96, 96), (2.
 
 @dataclass(frozen=True)
 class Answers:
-    """What the wizard has learned so far.
+    """Answers to the questions of the wizard.
 
     Parameters
     ----------
     ndim : {2, 3}, optional
-        None: as the files are.
+        Number of spatial dimensions; by default, that of the files.
     find : str
-        A key of `FIND`.
+        Key in `FIND`.
     parts : tuple of Folders
-        Training data first.
+        Folders of the data set, training data first.
     classes : int
-        Kinds of objects, 1 without any distinction.
+        Number of classes of objects; 1 without classes.
     minutes : float
-        What the training may take.
+        Time limit of the training.
     output : Path
-        The configuration to be written.
+        Configuration file to write.
     result_dir : Path
-        Where runs go.
+        Folder for results.
     """
 
     ndim: int | None = None
@@ -66,45 +66,73 @@ class Answers:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a part, small.
+    """Small picture of an image.
 
     Parameters
     ----------
     name : str
+        Name of the image.
     png : bytes, optional
-        None where it cannot be read.
-    words : str
-        Its size, or what is wrong.
+        Picture; None if the image cannot be read.
+    caption : str
+        Size of the image and number of objects, or the error.
     """
 
     name: str
     png: bytes | None
-    words: str
+    caption: str
 
 
-def recognise(guard: Guard, dataset: str) -> tuple[list[Folders], list[str]]:
+def recognize(guard: Guard, dataset: str) -> tuple[list[Folders], list[str]]:
     """Find images and labels in the folder of a data set.
+
+    Parameters
+    ----------
+    guard : Guard
+        Folders that the interface may open.
+    dataset : str
+        Entered path of the folder.
+
+    Returns
+    -------
+    parts : list of Folders
+        Training, validation and test data.
+    notes : list of str
+        Notices about the layout.
 
     Raises
     ------
     UserError
-        It lies outside, or its layout is not known.
+        ``gui.no_folder``: the path is empty.
+        ``gui.outside``: the folder, or a link in it, leads outside of the roots.
+        The layout is not supported.
     """
     if not dataset.strip():
-        raise UserError("no folder is chosen", "choose the folder that holds your images")
+        raise UserError(
+            "no folder is chosen", "choose the folder with your images", "gui.no_folder"
+        )
     parts, notes = find_folders(guard.check(dataset))
     for part in parts:
         _check_part(guard, part)
     return parts, notes
 
 
-def parts_of(guard: Guard, entered: Sequence[tuple[str, str, str]]) -> list[Folders]:
-    """Folders that were entered one by one: name of the part, images, labels.
+def parts_from_fields(guard: Guard, entered: Sequence[tuple[str, str, str]]) -> list[Folders]:
+    """Return the parts of a data set whose folders were entered separately.
+
+    Parameters
+    ----------
+    guard : Guard
+        Folders that the interface may open.
+    entered : sequence of (str, str, str)
+        Name of the part, folder of images, and folder of labels; empty if not entered.
 
     Raises
     ------
     UserError
-        One lies outside or is no folder; training images or labels are missing.
+        ``gui.outside``: a folder is outside of the roots.
+        ``gui.not_a_folder``: a path is not a folder.
+        ``gui.no_training_data``: training images or labels are missing.
     """
     parts = []
     for name, images, labels in entered:
@@ -114,7 +142,11 @@ def parts_of(guard: Guard, entered: Sequence[tuple[str, str, str]]) -> list[Fold
         _check_part(guard, part)
         parts.append(part)
     if not parts or parts[0].name != "train" or parts[0].labels is None:
-        raise UserError("folders of training images and of their labels are needed", "choose both")
+        raise UserError(
+            "training images and labels: one or both folders are missing",
+            "choose both folders",
+            "gui.no_training_data",
+        )
     return parts
 
 
@@ -124,20 +156,32 @@ def _check_part(guard: Guard, part: Folders) -> None:
             continue
         guard.check(folder)
         if not folder.is_dir():
-            raise UserError(f"{folder}: is no folder", "choose another one")
+            raise UserError(
+                f"{folder}: is not a folder", "choose another folder", "gui.not_a_folder"
+            )
     for pair in part.pairs():
         for path in (pair.image, pair.label):
             if path is not None:
                 guard.check(path)
 
 
-def samples(part: Folders, ndim: int | None, most: int = 4) -> list[Sample]:
-    """Some images of a part with their objects outlined, spread over the folder."""
+def samples(part: Folders, ndim: int | None, count: int = 4) -> list[Sample]:
+    """Return pictures of some images of a part, with their objects outlined.
+
+    Parameters
+    ----------
+    part : Folders
+        Images and labels.
+    ndim : {2, 3}, optional
+        Number of spatial dimensions; by default, that of each file.
+    count : int
+        Maximum number of images.
+    """
     pairs = part.pairs()
-    places = sorted({int(i) for i in np.linspace(0, len(pairs) - 1, most)}) if pairs else []
-    found = []
-    for place in places:
-        pair = pairs[place]
+    indices = sorted({int(i) for i in np.linspace(0, len(pairs) - 1, count)}) if pairs else []
+    pictures = []
+    for index in indices:
+        pair = pairs[index]
         for axes in (ndim,) if ndim else (2, 3):
             try:
                 image = read_image(pair.image, axes).array
@@ -149,52 +193,87 @@ def samples(part: Folders, ndim: int | None, most: int = 4) -> list[Sample]:
                 sample = Sample(pair.name, None, error.message)
                 continue
             size = " × ".join(map(str, image.shape[:-1]))
-            there = 0 if labels is None else len(np.unique(labels[labels > 0]))
-            objects = "" if labels is None else f", {counted(there, 'object')}"
+            n_objects = 0 if labels is None else len(np.unique(labels[labels > 0]))
+            objects = "" if labels is None else f", {counted(n_objects, 'object')}"
             sample = Sample(pair.name, thumbnail(image, labels), size + objects)
             break
-        found.append(sample)
-    return found
+        pictures.append(sample)
+    return pictures
 
 
 def inspect(
     parts: Sequence[Folders], ndim: int | None, notify: Callable[[str], None] | None = None
 ) -> Inspection:
-    """What `singula check` finds in these folders."""
+    """Check images and labels like `singula check`.
+
+    Parameters
+    ----------
+    parts : sequence of Folders
+        Parts of the data set.
+    ndim : {2, 3}, optional
+        Number of spatial dimensions; by default, that of the files.
+    notify : callable, optional
+        Receives progress messages.
+    """
     return inspect_dataset(parts, InspectSettings(ndim=ndim), notify=notify)
 
 
 def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:
-    """Fill the form as `singula init` would, then as was answered.
+    """Fill the form like `singula init`, and apply the answers.
+
+    Parameters
+    ----------
+    answers : Answers
+        Answers to the questions of the wizard.
+    guard : Guard
+        Folders that the interface may open.
 
     Returns
     -------
     form : Form
+        Form with the proposed values.
     proposal : Proposal
-        With the reason for each value.
+        Proposal with the reason for each value.
     notes : list of str
-        What was written beside the configuration.
+        Notices about other files that were written.
 
     Raises
     ------
     UserError
-        The folders or what is in them; a configuration of that name exists.
+        ``gui.file_exists``: the configuration file exists.
+        ``gui.not_yaml``: the configuration has another suffix than .yaml or .yml.
+        ``gui.outside``: a path is outside of the roots.
+        ``gui.no_folder``: there are no data.
+        ``gui.unknown_objects``: the kind of objects is not in `FIND`.
+        The images or labels are invalid.
     """
     output = guard.check(answers.output)
     guard.check(answers.result_dir)
     guard.check_below([output.with_name(f"{output.stem}_{end}") for end in ("data", "channels")])
     if output.suffix.lower() not in (".yaml", ".yml"):
-        raise UserError(f"{output.name}: is no YAML file's name", f"name it {output.name}.yaml")
+        raise UserError(
+            f"{output.name}: expected the suffix .yaml or .yml",
+            f"rename the file to {output.name}.yaml",
+            "gui.not_yaml",
+        )
     if output.exists():
-        raise UserError(f"{answers.output}: exists already", "choose another name")
+        raise UserError(
+            f"{answers.output}: already exists", "choose another name", "gui.file_exists"
+        )
     if answers.find not in FIND:
-        raise UserError(f"{answers.find!r} cannot be found; known are {', '.join(FIND)}")
+        raise UserError(
+            f"what to find: got {answers.find!r}, expected one of {', '.join(FIND)}",
+            "choose one of the kinds of objects",
+            "gui.unknown_objects",
+        )
     parts = [part for part in answers.parts if part.labels is not None or part.name == "test"]
     if not parts:
-        raise UserError("no folders are chosen", "choose the folder that holds your images")
+        raise UserError(
+            "no folder is chosen", "choose the folder with your images", "gui.no_folder"
+        )
     from singula.stages.timing import measure_proposal
 
-    # The name of a data set is only for messages where its parts are known.
+    # The first argument is only used in messages, because the parts are given.
     survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=answers.ndim, max_files=24)
     notes: list[str] = []
     channels = None if answers.find == AUTO else Choice(_CHANNELS, answers.find, FIND[answers.find])
@@ -214,9 +293,9 @@ def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:
     form = Form(
         {choice.key: choice.value for choice in proposal.choices},
         {choice.key: choice.comment for choice in proposal.choices if choice.comment},
-        ["Written by `singula gui` after a look at the data:", *_summary(proposal)],
+        ["Written by `singula gui` from the properties of the data:", *_summary(proposal)],
     )
-    _answered(form, answers)
+    _apply_classes(form, answers)
     return form, proposal, notes
 
 
@@ -224,28 +303,37 @@ def _summary(proposal: Proposal) -> list[str]:
     return [f"  {line}" for line in proposal.summary.splitlines()]
 
 
-def _answered(form: Form, answers: Answers) -> None:
-    """Put what the user said in the place of what the data say."""
+def _apply_classes(form: Form, answers: Answers) -> None:
+    """Replace the proposed number of classes by the answer of the user."""
     proposed = int(form.values.get("MODEL.N_CLASSES", 2))
-    wanted = answers.classes + 1 if answers.classes > 1 else 2
-    if wanted != proposed:
-        form.set("MODEL.N_CLASSES", str(wanted))
+    n_classes = answers.classes + 1 if answers.classes > 1 else 2
+    if n_classes != proposed:
+        form.set("MODEL.N_CLASSES", str(n_classes))
         form.reset(_WEIGHTS)
 
 
 def make_example(guard: Guard, ndim: int) -> Path:
-    """Write synthetic nuclei to practise with; gives the new folder.
+    """Write a data set of synthetic nuclei and return its folder.
+
+    Parameters
+    ----------
+    guard : Guard
+        Folders that the interface may open; the first one receives the data.
+    ndim : {2, 3}
+        Number of spatial dimensions.
 
     Raises
     ------
     UserError
-        The folder is there already.
+        ``gui.folder_exists``: the folder exists.
     """
     from singula.demo import make_dataset
 
     folder = guard.check(f"example_{ndim}d")
     if folder.exists():
-        raise UserError(f"{folder.name}: is there already", "choose it as your data")
+        raise UserError(
+            f"{folder.name}: already exists", "choose this folder as your data", "gui.folder_exists"
+        )
     (train, val, test), shape, spacing = _EXAMPLES[ndim]
     make_dataset(
         folder,

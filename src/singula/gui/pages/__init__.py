@@ -1,1 +1,1 @@
-"""Pages: what stands in the modules beside this folder, shown."""
+"""Pages of the interface, built with NiceGUI."""

@@ -1,4 +1,4 @@
-"""What pages of finished runs share: the choice of a run and of an image of it."""
+"""Base of the pages of finished runs: choice of a run and of an image."""
 
 from __future__ import annotations
 
@@ -11,87 +11,90 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.pages.frame import (
-    aside,
-    asked,
     empty_state,
     error_state,
     frame,
     heading,
     link_to,
+    requested_folder,
     run_address,
     run_choice,
+    run_in_thread,
     show_address,
 )
 from singula.gui.results import Results, open_results
 from singula.gui.runs import finished_runs
-from singula.gui.station import Station
+from singula.gui.station import AppContext
 from singula.report.run_files import Stage
 
 T = TypeVar("T")
 
 
 async def finished_run(
-    station: Station,
+    context: AppContext,
     page: str,
     run: str,
-    nothing: tuple[str, str],
+    empty: tuple[str, str],
     show: Callable[[Path, Results], object],
 ) -> None:
-    """Show a finished run, which may be chosen from a list.
+    """Build a page that shows a finished run and a list of runs.
 
     Parameters
     ----------
-    station : Station
+    context : AppContext
+        State that all pages share.
     page : str
-        Name of the page in the bar.
+        Name of the page in the title bar.
     run : str
-        The folder that is asked for; empty: the one that changed last.
-    nothing : tuple of str
-        Title and words while there is no finished run.
+        Requested folder; if empty, the most recent run.
+    empty : tuple of str
+        Title and text of the page if there is no finished run.
     show : callable
-        Takes the run's folder and results that hold instances of at least one image.
+        Receives the folder and the results of a run with instances of at least one image.
     """
     with frame(page):
-        runs = await aside(finished_runs, station.guard)
-        folder = asked(run, station.guard) if run else next(iter(runs), None)
+        runs = await run_in_thread(finished_runs, context.guard)
+        folder = requested_folder(run, context.guard) if run else next(iter(runs), None)
         with ui.element("div").classes("head-row"):
             with ui.element("div"):
                 heading(page)
             if runs:
-                run_choice(page.lower(), runs, folder, station.guard)
+                run_choice(page.lower(), runs, folder, context.guard)
         if folder is None:
-            empty_state(*nothing, ("Make a configuration", "/new"), ("Start a run", "/run"))
+            empty_state(*empty, ("Create a configuration", "/new"), ("Start a run", "/run"))
             return
         try:
-            results = await aside(open_results, folder, station.guard)
+            results = await run_in_thread(open_results, folder, context.guard)
             if not results.stages or not results.names(results.stages[-1]):
                 raise UserError(
-                    f"{folder.name} holds no instances: it was not tested, or their files are gone",
+                    f"{folder.name}: has no instances; it was not tested, or files were deleted",
                     "run it with TEST.ENABLE: True and a folder of test images",
+                    "gui.no_instances",
                 )
             show(folder, results)
         except UserError as error:
-            error_state(error, "This run cannot be shown here")
+            error_state(error, "This run cannot be shown")
 
 
 class ImageView(ABC, Generic[T]):
-    """What a page shows of one image; another can be chosen at any time.
+    """Base class of views of one image, with a list to choose another image.
 
     Parameters
     ----------
     folder : Path
-        The run.
+        Folder of the run.
     results : Results
+        Results of the run.
     image : str
-        The image that is asked for; the first one where the run has none of that name.
+        Name of the requested image; the first image is shown if it does not exist.
     """
 
     page: ClassVar[str]
     other_page: ClassVar[str]
     failed: ClassVar[str]
     problem: ui.element
-    whole: ui.element
-    other: ui.link
+    content: ui.element
+    other_link: ui.link
 
     def __init__(self, folder: Path, results: Results, image: str) -> None:
         self.folder, self.results = folder, results
@@ -101,9 +104,9 @@ class ImageView(ABC, Generic[T]):
         self.loads = 0
 
     def image_choice(self, label: str) -> None:
-        """Build the list of images."""
-        many = len(self.names) > 8
-        choice = ui.select(self.names, value=self.name, label=label, with_input=many)
+        """Add the list of images."""
+        searchable = len(self.names) > 8
+        choice = ui.select(self.names, value=self.name, label=label, with_input=searchable)
         choice.props("outlined dense options-dense").classes("run-choice")
         choice.on_value_change(self._choose)
 
@@ -112,32 +115,32 @@ class ImageView(ABC, Generic[T]):
         await self.load()
 
     async def load(self) -> None:
-        """Read the image off the loop that serves all pages, then show it.
+        """Read the image in a thread, then show it.
 
-        Nothing of a load is shown when a newer one has begun meanwhile: it is of another image.
+        The result is discarded if the user has chosen another image in the meantime.
         """
         self.loads += 1
-        mine, name, stage = self.loads, self.name, self.stage
+        number, name, stage = self.loads, self.name, self.stage
         show_address(run_address(self.page, self.folder, name))
-        link_to(self.other, run_address(self.other_page, self.folder, name))
+        link_to(self.other_link, run_address(self.other_page, self.folder, name))
         try:
-            found = await aside(self.read, name, stage)
+            data = await run_in_thread(self.read, name, stage)
         except UserError as error:
-            if mine == self.loads:
+            if number == self.loads:
                 self.problem.clear()
-                self.whole.set_visibility(False)  # it is of another image
+                self.content.set_visibility(False)  # it shows the previous image
                 with self.problem:
                     error_state(error, self.failed)
             return
-        if mine == self.loads:
+        if number == self.loads:
             self.problem.clear()
-            self.whole.set_visibility(True)
-            await self.present(name, stage, found)
+            self.content.set_visibility(True)
+            await self.present(name, stage, data)
 
     @abstractmethod
     def read(self, name: str, stage: Stage) -> T:
-        """Everything that is shown of an image; called in a thread."""
+        """Return all data of an image; called in a thread."""
 
     @abstractmethod
-    async def present(self, name: str, stage: Stage, found: T) -> None:
-        """Show what was read."""
+    async def present(self, name: str, stage: Stage, data: T) -> None:
+        """Show the data of an image."""

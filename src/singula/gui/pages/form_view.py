@@ -1,4 +1,4 @@
-"""Every key as a field, grouped and searchable, with its error beside it."""
+"""Form with a field for every configuration key, grouped and searchable, with error messages."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.gui.form import Field, Form, fields, sections
 from singula.gui.guard import Guard
-from singula.gui.pages.frame import button, error_state, guarded, show_address
+from singula.gui.pages.frame import button, error_state, show_address, with_error_notice
 from singula.gui.pages.paths import path_input
 from singula.io.results import ResultsTree
 
-_MOST = 60
+_MAX_FIELDS = 60
 
 
 class FormView:
-    """The form of a configuration.
+    """Form of a configuration.
 
     Parameters
     ----------
     guard : Guard
+        Folders that the interface may open.
     form : Form
+        Keys that are set.
     target : Path
-        Where it is saved.
+        File to save.
     replace : bool
-        The target is the file that the form came from.
+        The form was read from the target, so saving replaces the file.
     results : str
-        Folder for the results of runs.
+        Folder for results.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class FormView:
         self.section = "PROBLEM"
         self.inputs: dict[str, Any] = {}
         self.frames: dict[str, ui.element] = {}
-        self.faults: dict[str, ui.label] = {}
+        self.messages: dict[str, ui.label] = {}
         self.errors: dict[str, str] = {}
         self._top(target)
         self.summary = ui.element("div").props('aria-live="polite"')
@@ -51,14 +53,14 @@ class FormView:
             self.menu = ui.element("nav").classes("sections").props('aria-label="Sections"')
             with ui.element("div"):
                 with ui.element("div").classes("row-of"):
-                    self.words = ui.input("Search keys and help").props(
+                    self.query = ui.input("Search keys and help").props(
                         "outlined dense clearable debounce=250"
                     )
-                    self.words.classes("grow").on_value_change(lambda _: self._draw())
-                    self.only = ui.checkbox("Only keys that are set")
+                    self.query.classes("grow").on_value_change(lambda _: self._draw())
+                    self.only = ui.checkbox("Show only keys that are set")
                     self.only.on_value_change(lambda _: self._draw())
                 self.body = ui.element("div")
-        with ui.expansion("The file").classes("file-view") as self.file:
+        with ui.expansion("Content of the file").classes("file-view") as self.file:
             self.text = ui.html("", sanitize=False).classes("yaml").props('tabindex="0"')
         self._draw()
         self._examine()
@@ -68,8 +70,8 @@ class FormView:
     def _top(self, target: Path) -> None:
         with ui.element("div").classes("row-of save-row"):
             self.target = path_input(self.guard, "Configuration", self.guard.short(target))
-            button("Save", guarded(self._save), look="quiet")
-            button("Save and run", guarded(self._save_and_run))
+            button("Save", with_error_notice(self._save), look="secondary")
+            button("Save and run", with_error_notice(self._save_and_run))
 
     def _save(self) -> Path:
         path = self.guard.check(self.target.value or "")
@@ -78,10 +80,10 @@ class FormView:
         tree = ResultsTree(parent, path.stem, 1, config.path_overrides())
         self.guard.check_run(config, tree)
         self.form.save(path, replace=path == self.origin)
-        self.origin, self.form.left_out = path, []
+        self.origin, self.form.ignored = path, []
         self._examine()
         ui.run_javascript("onbeforeunload = null")
-        # Loaded anew, the page shows the file that was saved.
+        # Reloading the page opens the saved file.
         show_address(f"/new?config={quote(self.guard.short(path))}")
         ui.notify(f"saved: {self.guard.short(path)}", type="positive")
         return path
@@ -92,71 +94,73 @@ class FormView:
         ui.navigate.to(f"/run?config={quote(self.guard.short(path))}{results}")
 
     def _draw(self) -> None:
-        """The menu, and the fields of the section or of the search."""
-        words = (self.words.value or "").strip()
+        """Draw the menu, and the fields of the section or of the search."""
+        query = (self.query.value or "").strip()
         self.menu.clear()
         with self.menu:
-            for name, about in sections().items():
-                wrong = sum(key.startswith(f"{name}.") for key in self.errors)
+            for name, title in sections().items():
+                n_errors = sum(key.startswith(f"{name}.") for key in self.errors)
                 entry = ui.button(color=None, on_click=partial(self._go, name)).props(
                     "flat no-caps align=left"
                 )
-                entry.classes("section" + (" here" if name == self.section and not words else ""))
-                if name == self.section and not words:
+                entry.classes("section" + (" here" if name == self.section and not query else ""))
+                if name == self.section and not query:
                     entry.props('aria-current="true"')
                 with entry:
-                    ui.label(about)
-                    ui.label(f"{wrong} ✕" if wrong else name).classes(
-                        "wrong" if wrong else "key-name"
+                    ui.label(title)
+                    ui.label(f"{n_errors} ✕" if n_errors else name).classes(
+                        "wrong" if n_errors else "key-name"
                     )
-        shown = fields("" if words else self.section, words)
+        shown = fields("" if query else self.section, query)
         if self.only.value:
             shown = [item for item in shown if item.name in self.form.values]
-        self._draw_fields(shown, all_sections=bool(words))
+        self._draw_fields(shown, all_sections=bool(query))
 
     def _draw_fields(self, shown: list[Field], *, all_sections: bool) -> None:
         self.body.clear()
-        self.inputs, self.frames, self.faults = {}, {}, {}
+        self.inputs, self.frames, self.messages = {}, {}, {}
         groups: dict[str, list[Field]] = {}
-        for item in shown[: _MOST if all_sections else None]:
+        for item in shown[: _MAX_FIELDS if all_sections else None]:
             groups.setdefault(item.group, []).append(item)
         with self.body:
             if not shown:
-                ui.label("No key fits.").classes("note")
+                ui.label("No matching key.").classes("note")
             for group, members in groups.items():
                 ui.html(html.escape(group), sanitize=False, tag="h3").classes("key-group")
                 with ui.element("div").classes("keys"):
                     for item in members:
                         self._field(item)
-            if all_sections and len(shown) > _MOST:
-                ui.label(f"{len(shown) - _MOST} more; search for more words").classes("note")
+            if all_sections and len(shown) > _MAX_FIELDS:
+                ui.label(
+                    f"{len(shown) - _MAX_FIELDS} more matching keys; add words to the search"
+                ).classes("note")
         self._show_errors()
 
     def _field(self, item: Field) -> None:
         value = self.form.shown(item)
         name = item.name.rpartition(".")[2]
         with ui.element("div").classes("key") as frame:
-            made: Any
+            control: Any
             if item.kind == "switch":
-                made = ui.switch(name, value=value)
+                control = ui.switch(name, value=value)
             elif item.kind == "choice":
                 options = list(item.key.choices)
-                made = ui.select(
+                control = ui.select(
                     options if value in options else [*options, value], value=value, label=name
                 )
-                made.props("outlined dense options-dense")
+                control.props("outlined dense options-dense")
             else:
-                made = ui.input(name, value=value).props("outlined dense debounce=300")
-            made.props(f'aria-label="{html.escape(item.name)}"')
-            made.on_value_change(partial(self._entered, item))
-            self.faults[item.name] = ui.label().classes("fault").props('role="alert"')
+                control = ui.input(name, value=value).props("outlined dense debounce=300")
+            control.props(f'aria-label="{html.escape(item.name)}"')
+            control.on_value_change(partial(self._entered, item))
+            self.messages[item.name] = ui.label().classes("fault").props('role="alert"')
             ui.label(item.help).classes("key-help")
-        self.inputs[item.name], self.frames[item.name] = made, frame
+        self.inputs[item.name], self.frames[item.name] = control, frame
 
     def _go(self, section: str) -> None:
         self.section = section
-        if self.words.value:
-            self.words.set_value("")
+        if self.query.value:
+            self.query.set_value("")
         else:
             self._draw()
 
@@ -167,11 +171,11 @@ class FormView:
         self._examine()
 
     def _examine(self) -> None:
-        """Judge everything; show what is wrong beside its field, in the menu and at the top."""
-        before = {key.partition(".")[0] for key in self.errors}
+        """Validate all keys, and show errors at the field, in the menu and at the top."""
+        previous = {key.partition(".")[0] for key in self.errors}
         _, self.errors, notices = self.form.examine()
         self._show_errors()
-        if before or self.errors:
+        if previous or self.errors:
             self._mark_menu()
         self.summary.clear()
         with self.summary:
@@ -180,33 +184,33 @@ class FormView:
                 lines = [f"{key}: {text}" for key, text in self.errors.items()]
                 error_state(
                     "\n".join(lines),
-                    f"{count} key{'s need' if count > 1 else ' needs'} another value",
+                    f"{count} key{'s have' if count > 1 else ' has'} an invalid value",
                 )
-            for line in self.form.left_out:
-                ui.label(f"Left out when you save: {line}").classes("warning")
+            for line in self.form.ignored:
+                ui.label(f"Omitted when you save: {line}").classes("warning")
             for notice in notices:
                 ui.label(notice).classes("warning")
         try:
             text = html.escape(self.form.yaml())
         except UserError:
-            text = "The file appears here as soon as every key can be read."
+            text = "The content of the file appears here when all keys are valid."
         self.text.set_content(f"<pre>{text}</pre>")
 
     def _mark_menu(self) -> None:
         names = list(sections())
         for name, entry in zip(names, self.menu.default_slot.children, strict=True):
-            wrong = sum(key.startswith(f"{name}.") for key in self.errors)
+            n_errors = sum(key.startswith(f"{name}.") for key in self.errors)
             label = entry.default_slot.children[-1]
             if isinstance(label, ui.label):
-                label.set_text(f"{wrong} ✕" if wrong else name)
-                label.classes(replace="wrong" if wrong else "key-name")
+                label.set_text(f"{n_errors} ✕" if n_errors else name)
+                label.classes(replace="wrong" if n_errors else "key-name")
 
     def _show_errors(self) -> None:
-        for name, made in self.inputs.items():
+        for name, control in self.inputs.items():
             text = self.errors.get(name, "")
-            self.faults[name].set_text(text)
-            self.faults[name].set_visibility(bool(text))
-            made.props("error" if text else "", remove="" if text else "error")
+            self.messages[name].set_text(text)
+            self.messages[name].set_visibility(bool(text))
+            control.props("error" if text else "", remove="" if text else "error")
             changed = name in self.form.values
             self.frames[name].classes(
                 "changed" if changed else "", remove="" if changed else "changed"
@@ -214,5 +218,5 @@ class FormView:
 
 
 def _ask_before_leaving() -> None:
-    """Let the browser ask before what was entered is lost; see that saving ends that."""
+    """Make the browser ask before unsaved changes are lost, until the form is saved."""
     ui.run_javascript("onbeforeunload = event => event.preventDefault()")

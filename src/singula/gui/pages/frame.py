@@ -1,4 +1,4 @@
-"""What every page has: the bar at the top, the colours, empty and error states."""
+"""Parts that all pages share: title bar, color scheme, empty and error states, controls."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.gui.guard import Guard
 
-Look = Literal["main", "quiet", "bad", "plain"]
+Look = Literal["main", "secondary", "bad", "plain"]
 P = ParamSpec("P")
 T = TypeVar("T")
-# Words, the value before, the value now, and whether that is more (good) or less
+# Label, value of the run, current value, and their difference (positive: better)
 ScoreRow = tuple[str, str, str, float]
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
 _PAGES = (("New", "/new"), ("Run", "/run"), ("Results", "/results"), ("Tune", "/tune"))
-_THEMES = {"auto": ("◐", "as the system"), "light": ("☀", "light"), "dark": ("☾", "dark")}
-_KEEP = "document.cookie = 'singula_theme={}; path=/; max-age=31536000; SameSite=Strict'"
+_THEMES = {"auto": ("◐", "system"), "light": ("☀", "light"), "dark": ("☾", "dark")}
+_SAVE_THEME = "document.cookie = 'singula_theme={}; path=/; max-age=31536000; SameSite=Strict'"
 
 
 @contextmanager
 def frame(page: str) -> Iterator[None]:
-    """Everything around a page's own content.
+    """Build the title bar and the container of a page's content.
 
     Parameters
     ----------
     page : str
-        Its name in the bar.
+        Name of the page in the title bar.
     """
     request = ui.context.client.request
     theme = request.cookies.get("singula_theme", "auto") if request is not None else "auto"
@@ -54,38 +54,38 @@ def frame(page: str) -> Iterator[None]:
 
 def _theme_button(dark: ui.dark_mode, theme: str) -> None:
     states = list(_THEMES)
-    now = {"theme": theme}
+    current = {"theme": theme}
 
-    def turn() -> None:
-        now["theme"] = states[(states.index(now["theme"]) + 1) % len(states)]
-        dark.set_value({"light": False, "dark": True}.get(now["theme"]))
-        ui.run_javascript(_KEEP.format(now["theme"]))
-        say()
+    def switch() -> None:
+        current["theme"] = states[(states.index(current["theme"]) + 1) % len(states)]
+        dark.set_value({"light": False, "dark": True}.get(current["theme"]))
+        ui.run_javascript(_SAVE_THEME.format(current["theme"]))
+        show()
 
-    def say() -> None:
-        sign, words = _THEMES[now["theme"]]
-        made.set_text(sign)
-        made.props(f'aria-label="Colours: {words}" title="Colours: {words}"')
+    def show() -> None:
+        sign, name = _THEMES[current["theme"]]
+        control.set_text(sign)
+        control.props(f'aria-label="Colors: {name}" title="Colors: {name}"')
 
-    made = ui.button(on_click=turn, color=None).props("flat dense no-caps").classes("theme")
-    say()
+    control = ui.button(on_click=switch, color=None).props("flat dense no-caps").classes("theme")
+    show()
 
 
-def heading(title: str, words: str = "") -> None:
-    """Title of a page, with a line about it."""
+def heading(title: str, text: str = "") -> None:
+    """Add the title of a page and a line of text."""
     ui.html(title, sanitize=_escape, tag="h1")
-    if words:
-        ui.label(words).classes("lead")
+    if text:
+        ui.label(text).classes("lead")
 
 
 def subheading(title: str) -> None:
-    """Title of a part."""
+    """Add the title of a section."""
     ui.html(title, sanitize=_escape, tag="h2")
 
 
-def note(words: str) -> None:
-    """A smaller line; what stands in `backquotes` is shown as code."""
-    ui.html(words, sanitize=_with_code, tag="p").classes("note")
+def note(text: str) -> None:
+    """Add a small paragraph; text in backquotes is displayed as code."""
+    ui.html(text, sanitize=_with_code, tag="p").classes("note")
 
 
 def _escape(text: str) -> str:
@@ -100,18 +100,18 @@ def _with_code(text: str) -> str:
     return re.sub("`([^`]+)`", r"<code>\1</code>", _escape(text))
 
 
-def empty_state(title: str, words: str, *links: tuple[str, str]) -> None:
-    """What a page says while it has nothing to show, and where to go on."""
+def empty_state(title: str, text: str, *links: tuple[str, str]) -> None:
+    """Add a message that there is nothing to show, with links (label, address) to other pages."""
     with ui.element("section").classes("empty"):
         ui.html(title, sanitize=_escape, tag="h2")
-        ui.label(words)
+        ui.label(text)
         with ui.element("div").classes("row-of"):
             for name, target in links:
                 ui.link(name, target).classes("as-button")
 
 
-def error_state(error: UserError | str, title: str = "That did not work") -> None:
-    """An error as its user reads it."""
+def error_state(error: UserError | str, title: str = "The action failed") -> None:
+    """Add an error message with its hint."""
     message = error.message if isinstance(error, UserError) else error
     with ui.element("section").classes("error").props('role="alert"'):
         ui.label(title).classes("error-title")
@@ -120,22 +120,22 @@ def error_state(error: UserError | str, title: str = "That did not work") -> Non
             ui.label(f"→ {error.hint}").classes("error-hint")
 
 
-def button(words: str, act: Callable[[], object], *, look: Look = "main") -> ui.button:
-    """A button in our own colours, which Quasar's cannot be in dark."""
-    made = ui.button(words, on_click=act, color=None).props("unelevated no-caps")
-    return made.classes(f"as-button {'' if look == 'main' else look}".strip())
+def button(text: str, action: Callable[[], object], *, look: Look = "main") -> ui.button:
+    """Add a button with the colors of the interface, which also suit the dark scheme."""
+    control = ui.button(text, on_click=action, color=None).props("unelevated no-caps")
+    return control.classes(f"as-button {'' if look == 'main' else look}".strip())
 
 
 class Slider(ui.slider):
-    """A slider that moves at once: one that waits for the server falls back while it is busy."""
+    """Slider that keeps its position while the server is busy."""
 
     LOOPBACK = False
 
 
-def guarded(action: Callable[[], object]) -> Callable[[], Awaitable[None]]:
-    """Return a handler that shows the error of an action as a note; the action may be async."""
+def with_error_notice(action: Callable[[], object]) -> Callable[[], Awaitable[None]]:
+    """Return a handler that displays the error of a synchronous or asynchronous action."""
 
-    async def act() -> None:
+    async def run_action() -> None:
         try:
             result = action()
             if isinstance(result, Awaitable):
@@ -145,33 +145,33 @@ def guarded(action: Callable[[], object]) -> Callable[[], Awaitable[None]]:
                 str(error), type="negative", multi_line=True, timeout=12000, close_button="OK"
             )
 
-    return act
+    return run_action
 
 
 def run_address(page: str, folder: Path, image: str = "") -> str:
-    """Address of a page about a run, or about one of its images."""
+    """Return the address of a page for a run, or for one of its images."""
     return f"/{page}?run={quote(str(folder))}" + (f"&image={quote(image)}" if image else "")
 
 
 def show_address(address: str) -> None:
-    """Let the browser name what is shown, so that to load anew shows it again."""
+    """Set the address in the browser, so that reloading the page shows the same content."""
     ui.run_javascript(f"history.replaceState(null, '', {json.dumps(address)})")
 
 
 def link_to(link: ui.link, address: str) -> None:
-    """Let a link lead elsewhere."""
+    """Change the address of a link."""
     link.props["href"] = address
     link.update()
 
 
-def asked(run: str, guard: Guard) -> Path:
-    """The folder that an address names, as lists name it; outside the roots just as it is."""
+def requested_folder(run: str, guard: Guard) -> Path:
+    """Return the folder in an address: resolved if it is inside of the roots, else unchanged."""
     return guard.check(run) if guard.allows(run) else Path(run)
 
 
 def run_choice(page: str, runs: Sequence[Path], chosen: Path | None, guard: Guard) -> None:
-    """The list from which a run is chosen; opens its page."""
-    options = {str(path): _run_words(path, guard) for path in runs}
+    """Add a list of runs that opens the page of the chosen run."""
+    options = {str(path): _run_label(path, guard) for path in runs}
     select = ui.select(
         options,
         value=str(chosen) if chosen is not None and str(chosen) in options else None,
@@ -182,40 +182,41 @@ def run_choice(page: str, runs: Sequence[Path], chosen: Path | None, guard: Guar
     select.props("outlined dense options-dense").classes("run-choice")
 
 
-def _run_words(path: Path, guard: Guard) -> str:
-    place = guard.short(path.parent.parent.parent)
-    return f"{path.name}" + (f"  ({place})" if place not in ("", ".") else "")
+def _run_label(path: Path, guard: Guard) -> str:
+    folder = guard.short(path.parent.parent.parent)
+    return f"{path.name}" + (f"  ({folder})" if folder not in ("", ".") else "")
 
 
-async def aside(work: Callable[P, T], *arguments: P.args, **keys: P.kwargs) -> T:
-    """Do work in a thread, so that pages stay alive meanwhile."""
-    return await asyncio.to_thread(work, *arguments, **keys)
+async def run_in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Call a function in a thread, so that pages respond in the meantime."""
+    return await asyncio.to_thread(function, *arguments, **options)
 
 
-def score_table(title: str, now: str, rows: Sequence[ScoreRow]) -> str:
-    """Scores as the run had them and as they are now, as HTML.
+def score_table(title: str, current: str, rows: Sequence[ScoreRow]) -> str:
+    """Return an HTML table of scores of the run and current scores.
 
     Parameters
     ----------
     title : str
-        What the rows are of.
-    now : str
-        Head of the last column.
+        Header of the first column.
+    current : str
+        Header of the column of current scores.
     rows : sequence of ScoreRow
+        Rows of the table.
     """
     from html import escape
 
     body = "".join(
-        f"<tr><th scope='row'>{escape(words)}</th><td>{old}</td>"
-        f"<td class='{'better' if way > 0 else 'worse' if way < 0 else ''}'>{new}</td></tr>"
-        for words, old, new, way in rows
+        f"<tr><th scope='row'>{escape(label)}</th><td>{old}</td>"
+        f"<td class='{'better' if gain > 0 else 'worse' if gain < 0 else ''}'>{new}</td></tr>"
+        for label, old, new, gain in rows
     )
     return (
-        f"<table class='score-table'><thead><tr><th>{escape(title)}</th><th scope='col'>as the run"
-        f"</th><th scope='col'>{escape(now)}</th></tr></thead><tbody>{body}</tbody></table>"
+        f"<table class='score-table'><thead><tr><th>{escape(title)}</th><th scope='col'>Run"
+        f"</th><th scope='col'>{escape(current)}</th></tr></thead><tbody>{body}</tbody></table>"
     )
 
 
-def score_row(words: str, old: float, new: float) -> ScoreRow:
-    """A row of numbers of which more is better."""
-    return words, f"{old:.3f}", f"{new:.3f}", round(new - old, 3)
+def score_row(label: str, old: float, new: float) -> ScoreRow:
+    """Return the row of a score, where a higher value is better."""
+    return label, f"{old:.3f}", f"{new:.3f}", round(new - old, 3)

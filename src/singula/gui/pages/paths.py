@@ -1,4 +1,4 @@
-"""A field for a file or a folder, with a dialog that lists what may be opened."""
+"""Input for a file or folder, with a dialog to browse the roots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.pages.frame import button
 
-_MOST = 400
+_MAX_ENTRIES = 400
 
 
 def path_input(
@@ -24,18 +24,20 @@ def path_input(
     suffixes: Sequence[str] = (),
     on_change: Callable[[str], None] | None = None,
 ) -> ui.input:
-    """An input for a path inside the roots.
+    """Add an input for a path inside of the roots.
 
     Parameters
     ----------
     guard : Guard
+        Folders that the interface may open.
     label, value : str
+        Label and initial path.
     folders : bool
-        Choose a folder, not a file.
+        Choose a folder instead of a file.
     suffixes : sequence of str
-        Which files the dialog lists.
+        Suffixes of the files in the dialog; by default, all files.
     on_change : callable, optional
-        Takes the new path.
+        Receives the new path.
     """
 
     def check(text: str | None) -> str | None:
@@ -47,16 +49,16 @@ def path_input(
             return error.message
         return None
 
-    def tell() -> None:
+    def report_change() -> None:
         if on_change is not None:
             on_change(field.value or "")
 
     field = ui.input(label, value=value, validation=check).props("outlined dense").classes("grow")
-    field.on("change", tell)
+    field.on("change", report_change)
 
     def take(path: Path) -> None:
         field.set_value(guard.short(path) if len(guard.roots) == 1 else str(path))
-        tell()
+        report_change()
 
     browse = _Browser(guard, take, folders=folders, suffixes=suffixes)
     with field.add_slot("append"):
@@ -66,7 +68,7 @@ def path_input(
 
 
 class _Browser:
-    """The dialog."""
+    """Dialog that lists folders and files."""
 
     def __init__(
         self, guard: Guard, take: Callable[[Path], None], *, folders: bool, suffixes: Sequence[str]
@@ -78,11 +80,11 @@ class _Browser:
             self.list = ui.element("div").classes("browser-list")
             with ui.element("div").classes("row-of"):
                 if folders:
-                    button("Take this folder", self._take_here)
+                    button("Choose this folder", self._choose_here)
                 button("Cancel", self.dialog.close, look="plain")
 
     def open(self, value: str) -> None:
-        """Show the folder of the present value."""
+        """Open the dialog in the folder of the current value."""
         start = self.guard.home
         if value and self.guard.allows(value):
             full = self.guard.check(value)
@@ -106,23 +108,23 @@ class _Browser:
                     self._entry(f"⇄ {root}", partial(self._go, root))
             else:
                 self._entry("↑ up", lambda: self._go(folder.parent))
-            for path in inside[:_MOST]:
+            for path in inside[:_MAX_ENTRIES]:
                 self._entry(f"▸ {path.name}", partial(self._go, path))
             shown = [p for p in files if p.name.endswith(self.suffixes)] if self.suffixes else files
-            for path in shown[:_MOST]:
+            for path in shown[:_MAX_ENTRIES]:
                 if self.folders:
                     ui.label(path.name).classes("note browser-file")
                 else:
                     self._entry(path.name, partial(self._pick, path))
-            if max(len(inside), len(shown)) > _MOST:
-                ui.label(f"only the first {_MOST} are listed").classes("note")
+            if max(len(inside), len(shown)) > _MAX_ENTRIES:
+                ui.label(f"Only the first {_MAX_ENTRIES} entries are listed.").classes("note")
 
-    def _entry(self, words: str, act: Callable[[], None]) -> None:
-        button(words, act, look="plain").props("dense align=left").classes("entry")
+    def _entry(self, text: str, action: Callable[[], None]) -> None:
+        button(text, action, look="plain").props("dense align=left").classes("entry")
 
     def _pick(self, path: Path) -> None:
         self.take(path)
         self.dialog.close()
 
-    def _take_here(self) -> None:
+    def _choose_here(self) -> None:
         self._pick(self.here)

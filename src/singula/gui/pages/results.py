@@ -1,4 +1,4 @@
-"""The Results page: images with instances, truth and measurements."""
+"""Results page: images with instances, ground truth and measurements."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from singula.gui.pages.finished import ImageView, finished_run
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
 from singula.gui.results import Results
-from singula.gui.station import Station
+from singula.gui.station import AppContext
 from singula.report.run_files import Stage
 
 _ROWS = 100
 Rows = list[dict[str, float | None]]
 
 
-def add(station: Station) -> None:
-    """Serve the page."""
+def add(context: AppContext) -> None:
+    """Register the route of the page."""
 
     @ui.page("/results", title="Results · Singula", response_timeout=60)
     async def page(run: str = "", image: str = "") -> None:
-        nothing = (
+        empty = (
             "No results yet",
-            "Here you see every test image with its instances, what was matched with the "
-            "truth, and the size and shape of each object.",
+            "This page shows every test image with its objects, how they match your labels, and "
+            "the size and shape of each object.",
         )
         await finished_run(
-            station,
+            context,
             "Results",
             run,
-            nothing,
-            lambda folder, results: _View(station, folder, results, image),
+            empty,
+            lambda folder, results: _View(context, folder, results, image),
         )
 
 
 class _View(ImageView[tuple[Scene, list[str], Rows]]):
-    """One run's results."""
+    """View of the results of a run."""
 
     page, other_page, failed = "results", "tune", "This image cannot be shown"
 
-    def __init__(self, station: Station, folder: Path, results: Results, image: str) -> None:
+    def __init__(self, context: AppContext, folder: Path, results: Results, image: str) -> None:
         super().__init__(folder, results, image)
         self._head()
         self.notes = ui.element("div")
         self.problem = ui.element("div")
-        with ui.element("div").classes("split") as self.whole:
+        with ui.element("div").classes("split") as self.content:
             with ui.element("div"):
-                self.viewer = Viewer(station.scenes, on_pick=self._picked)
+                self.viewer = Viewer(context.scenes, on_pick=self._picked)
             with ui.element("div"):
                 self.scores = ui.element("div").classes("cards")
                 self.count = ui.label().classes("note")
@@ -62,7 +62,7 @@ class _View(ImageView[tuple[Scene, list[str], Rows]]):
                 ).classes("objects")  # fmt: skip
                 self.table.props(
                     "dense flat color=primary binary-state-sort "
-                    'no-data-label="No instances in this image" '
+                    'no-data-label="No objects in this image" '
                     ':rows-per-page-options="[50,100,500]"'
                 )
                 self.table.add_slot(
@@ -78,27 +78,27 @@ class _View(ImageView[tuple[Scene, list[str], Rows]]):
             scored = bool(self.results.score(self.stage))
             self.image_choice("Image (worst first)" if scored else "Image")
             if len(self.results.stages) > 1:
-                words = {i: self.results.words(s) for i, s in enumerate(self.results.stages)}
-                ui.select(words, value=len(words) - 1, label="Instances",
+                labels = {i: self.results.stage_label(s) for i, s in enumerate(self.results.stages)}
+                ui.select(labels, value=len(labels) - 1, label="Objects",
                           on_change=self._choose_stage).props(
                     "outlined dense options-dense")  # fmt: skip
             ui.link("Report", f"/report?run={quote(str(self.folder))}", new_tab=True).classes(
-                "as-button quiet"
+                "as-button secondary"
             )
-            self.other = ui.link("Tune thresholds").classes("as-button quiet")
+            self.other_link = ui.link("Tune thresholds").classes("as-button secondary")
 
     async def _choose_stage(self, event: Any) -> None:
         self.stage = self.results.stages[int(event.value)]
         await self.load()
 
     def read(self, name: str, stage: Stage) -> tuple[Scene, list[str], Rows]:
-        """Picture and table."""
+        """Return image, columns and rows."""
         return self.results.scene(name, stage), *self.results.table(name, stage)
 
-    async def present(self, name: str, stage: Stage, found: tuple[Scene, list[str], Rows]) -> None:
-        """Show picture, table and scores."""
-        scene, columns, rows = found
-        self.viewer.show(scene, f"{name} with its instances")
+    async def present(self, name: str, stage: Stage, data: tuple[Scene, list[str], Rows]) -> None:
+        """Show image, table and scores."""
+        scene, columns, rows = data
+        self.viewer.show(scene, f"{name} with its objects")
         self._show_table(columns, rows)
         self._show_scores(self.results.score(stage, name), len(rows))
         self.notes.clear()
@@ -119,7 +119,7 @@ class _View(ImageView[tuple[Scene, list[str], Rows]]):
                 "headerStyle": "white-space: normal",
             }
             for name in columns
-            # The picture counts in pixels.
+            # The viewer uses pixel coordinates.
             if not name.startswith("centroid_") or name.endswith("_px")
         ]
         self.table.rows = rows
@@ -129,13 +129,13 @@ class _View(ImageView[tuple[Scene, list[str], Rows]]):
     def _show_scores(self, score: dict[str, float], count: int) -> None:
         self.scores.clear()
         with self.scores:
-            _fact("instances", str(count))
+            _fact("objects", str(count))
             if score:
                 at = f"IoU {score['threshold']:g}"
                 _fact(f"F1 at {at}", f"{score['f1']:.3f}")
                 _fact(f"panoptic quality at {at}", f"{score['panoptic_quality']:.3f}")
-                _fact("true objects", f"{score['n_true']:.0f}")
-        self.count.set_text("Click a row or an object: it is marked in both.")
+                _fact("objects in your labels", f"{score['n_true']:.0f}")
+        self.count.set_text("Click a row or an object to mark it in the image and in the table.")
 
     def _selected(self, event: TableSelectionEventArguments) -> None:
         self.viewer.select(int(event.selection[0]["label"]) if event.selection else 0)
@@ -147,13 +147,13 @@ class _View(ImageView[tuple[Scene, list[str], Rows]]):
     def _picked(self, number: int) -> None:
         self._mark(number)
         if number:
-            # Bring the row's page up: sorted by id it is where its number says.
-            order = [row["label"] for row in self.table.rows]
-            place = order.index(number) if number in order else 0
-            now = self.table.pagination if isinstance(self.table.pagination, dict) else {}
-            if now.get("sortBy") in (None, "label") and not now.get("descending"):
-                size = int(now.get("rowsPerPage") or _ROWS)
-                self.table.pagination = {**now, "page": place // size + 1}
+            # Open the page of the row. Its position is known only if rows are sorted by id.
+            ids = [row["label"] for row in self.table.rows]
+            index = ids.index(number) if number in ids else 0
+            pages = self.table.pagination if isinstance(self.table.pagination, dict) else {}
+            if pages.get("sortBy") in (None, "label") and not pages.get("descending"):
+                size = int(pages.get("rowsPerPage") or _ROWS)
+                self.table.pagination = {**pages, "page": index // size + 1}
             ui.run_javascript(
                 f"setTimeout(() => getHtmlElement({self.table.id}).querySelector('tr.selected')"
                 "?.scrollIntoView({block: 'nearest'}), 150)"
@@ -164,7 +164,7 @@ class _View(ImageView[tuple[Scene, list[str], Rows]]):
         self.table.update()
 
 
-def _fact(words: str, value: str) -> None:
+def _fact(label: str, value: str) -> None:
     with ui.element("div").classes("fact"):
-        ui.label(words).classes("note")
+        ui.label(label).classes("note")
         ui.html(f"<b>{value}</b>", sanitize=False)

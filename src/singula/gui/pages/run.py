@@ -1,4 +1,4 @@
-"""The Run page: start, watch, stop and resume."""
+"""Run page: start, monitor, stop and resume runs."""
 
 from __future__ import annotations
 
@@ -15,94 +15,96 @@ from singula.errors import UserError
 from singula.gui.control import last_lines, next_run_id
 from singula.gui.guard import Guard
 from singula.gui.pages.frame import (
-    aside,
     button,
     empty_state,
     error_state,
     frame,
-    guarded,
     heading,
     run_address,
     run_choice,
+    run_in_thread,
     subheading,
+    with_error_notice,
 )
 from singula.gui.pages.paths import path_input
-from singula.gui.runs import RESUMABLE, WORDS, RunView, State, find_runs, state_of, view_run
-from singula.gui.station import Station
+from singula.gui.runs import RESUMABLE, STATE_LABELS, RunView, State, find_runs, state_of, view_run
+from singula.gui.station import AppContext
 from singula.report.run_sections import training_charts
 from singula.workflow import Job
 
-_EVERY, _LINES, _MOST = 1.5, 200, 100
+_REFRESH_SECONDS, _MAX_LINES, _MAX_RUNS = 1.5, 200, 100
 
 
-def add(station: Station) -> None:
-    """Serve the page."""
+def add(context: AppContext) -> None:
+    """Register the route of the page."""
 
     @ui.page("/run", title="Run · Singula", response_timeout=60)
     async def page(run: str = "", config: str = "", results: str = "results") -> None:
         with frame("Run"):
             if run:
-                await _show(station, run)
+                await _show(context, run)
             else:
-                heading("Run", "Train, predict and score, as a configuration file says.")
-                _start_form(station, config, results)
-                runs = await aside(_listed, station.guard)
-                subheading("Runs so far")
+                heading("Run", "Train, predict and score according to a configuration file.")
+                _start_form(context, config, results)
+                runs = await run_in_thread(_listed, context.guard)
+                subheading("Runs")
                 if runs:
-                    _list(station, runs)
+                    _list(context, runs)
                 else:
                     empty_state(
-                        "No run yet",
-                        "Choose a configuration above and start; or make one, which asks for your "
-                        "images and writes the file.",
-                        ("Make a configuration", "/new"),
+                        "No runs yet",
+                        "Choose a configuration above and start a run, or create a configuration "
+                        "from your images.",
+                        ("Create a configuration", "/new"),
                     )
 
 
 def _listed(guard: Guard) -> list[tuple[Path, State | None]]:
-    """Return every run, the latest first, with the states of those that are shown."""
+    """Return all runs, the most recent first, and the states of the displayed runs."""
     runs = find_runs(guard)
-    states = [state_of(folder) for folder in runs[:_MOST]]
+    states = [state_of(folder) for folder in runs[:_MAX_RUNS]]
     return list(zip_longest(runs, states))
 
 
-def _list(station: Station, runs: list[tuple[Path, State | None]]) -> None:
-    """Show every run with its state, the latest first."""
+def _list(context: AppContext, runs: list[tuple[Path, State | None]]) -> None:
+    """Add a list of runs with their states, the most recent first."""
     with ui.element("ul").classes("run-list"):
         for folder, state in runs:
             if state is None:
                 continue
             with ui.element("li"):
                 ui.link(folder.name, run_address("run", folder))
-                ui.label(station.guard.short(folder.parent.parent)).classes("note place")
-                ui.label(WORDS[state]).classes(f"state {state}")
-    if len(runs) > _MOST:
-        ui.label(f"{len(runs) - _MOST} older ones are not listed").classes("note")
+                ui.label(context.guard.short(folder.parent.parent)).classes("note place")
+                ui.label(STATE_LABELS[state]).classes(f"state {state}")
+    if len(runs) > _MAX_RUNS:
+        ui.label(f"{len(runs) - _MAX_RUNS} older runs are not listed.").classes("note")
 
 
-def _start_form(station: Station, config: str, results_in: str) -> None:
-    """Fields of the command line, and the button."""
-    given = Path(config) if config else None
+def _start_form(context: AppContext, config: str, result_dir: str) -> None:
+    """Add the form that starts a run."""
+    config_path = Path(config) if config else None
     with ui.element("section").classes("card"):
 
-        def called() -> str:
+        def job_name() -> str:
             return (name.value or "").strip() or Path(path.value or "").stem
 
         def propose(_: object = None) -> None:
-            if called():
-                place = Path(results.value or ".")
-                number.set_value(next_run_id(station.guard, place, called()))
+            if job_name():
+                folder = Path(results.value or ".")
+                number.set_value(next_run_id(context.guard, folder, job_name()))
 
         path = path_input(
-            station.guard, "Configuration (YAML file)", config, suffixes=(".yaml", ".yml"),
+            context.guard, "Configuration (YAML file)", config, suffixes=(".yaml", ".yml"),
             on_change=propose,
         )  # fmt: skip
         with ui.element("div").classes("row-of"):
             results = path_input(
-                station.guard, "Folder for the results", results_in, folders=True,
+                context.guard, "Folder for the results", result_dir, folders=True,
                 on_change=propose,
             )  # fmt: skip
-            name = ui.input("Name", value=given.stem if given else "").props("outlined dense")
+            name = ui.input("Name", value=config_path.stem if config_path else "").props(
+                "outlined dense"
+            )
             name.on("change", propose)
             number = ui.number("Run number", value=1, min=0, step=1, format="%d")
             number.props("outlined dense")
@@ -110,28 +112,30 @@ def _start_form(station: Station, config: str, results_in: str) -> None:
                 'outlined dense hint="empty: SYSTEM.DEVICE"'
             )
         propose()
-        told = ui.element("div")
+        messages = ui.element("div")
 
         async def start() -> None:
-            told.clear()
+            messages.clear()
             job = None
             try:
                 if not path.value:
-                    raise UserError("no configuration is chosen", "choose a YAML file")
+                    raise UserError(
+                        "no configuration is chosen", "choose a YAML file", "gui.no_file"
+                    )
                 job = Job(
                     Path(path.value),
                     Path(results.value or "."),
-                    called(),
+                    job_name(),
                     int(number.value or 0),
                     (gpu.value or "").strip() or None,
                 )
-                folder = await aside(station.control.start, job)
+                folder = await run_in_thread(context.control.start, job)
             except UserError as error:
-                with told:
+                with messages:
                     error_state(error, "The run was not started")
                     with ui.element("div").classes("row-of"):
                         if job is not None:
-                            await _earlier_link(station, job)
+                            await _earlier_link(context, job)
                         if path.value:
                             _change_link(path.value)
                 return
@@ -141,27 +145,29 @@ def _start_form(station: Station, config: str, results_in: str) -> None:
 
 
 def _change_link(config: str) -> None:
-    ui.link("Change the configuration", f"/new?config={quote(config)}").classes("as-button quiet")
+    ui.link("Edit the configuration", f"/new?config={quote(config)}").classes("as-button secondary")
 
 
-async def _earlier_link(station: Station, job: Job) -> None:
-    """Link to the run of this name and number, where there is one: there it is resumed."""
+async def _earlier_link(context: AppContext, job: Job) -> None:
+    """Add a link to the existing run with this name and number, if there is one."""
     try:
-        folder = await aside(station.control.folder, job)
+        folder = await run_in_thread(context.control.folder, job)
     except UserError:
         return
-    if folder in await aside(find_runs, station.guard):
-        words = "Resume" if await aside(state_of, folder) in RESUMABLE else "See"
-        ui.link(f"{words} {folder.name}", run_address("run", folder)).classes("as-button quiet")
+    if folder in await run_in_thread(find_runs, context.guard):
+        verb = "Resume" if await run_in_thread(state_of, folder) in RESUMABLE else "Show"
+        ui.link(f"{verb} {folder.name}", run_address("run", folder)).classes("as-button secondary")
 
 
-async def _show(station: Station, run: str) -> None:
+async def _show(context: AppContext, run: str) -> None:
     try:
-        folder = station.guard.check(run)
+        folder = context.guard.check(run)
         if not folder.is_dir():
-            raise UserError(f"{run}: there is no such folder", "choose a run from the list")
+            raise UserError(
+                f"{run}: does not exist", "choose a run from the list", "gui.run_missing"
+            )
         for path in folder.glob("*"):  # a link could lead outside
-            station.guard.check(path)
+            context.guard.check(path)
     except UserError as error:
         heading("Run")
         error_state(error, "This run cannot be shown")
@@ -169,19 +175,19 @@ async def _show(station: Station, run: str) -> None:
     with ui.element("div").classes("head-row"):
         with ui.element("div"):
             heading(folder.name)
-            ui.label(station.guard.short(folder)).classes("note")
-        run_choice("run", await aside(find_runs, station.guard), folder, station.guard)
-    await _Watch(station, folder).refresh()
+            ui.label(context.guard.short(folder)).classes("note")
+        run_choice("run", await run_in_thread(find_runs, context.guard), folder, context.guard)
+    await _Watch(context, folder).refresh()
 
 
 class _Watch:
-    """A run's page, drawn anew while it runs; only what changed is sent."""
+    """Page of a run, refreshed while the run is running; only changes are sent."""
 
-    def __init__(self, station: Station, folder: Path) -> None:
-        self.station = station
+    def __init__(self, context: AppContext, folder: Path) -> None:
+        self.context = context
         self.folder = folder
         self.killing = False
-        self.before: dict[str, object] = {}
+        self.previous: dict[str, object] = {}
         self.buttons = ui.element("div").classes("row-of buttons")
         self.error = ui.element("div").props('aria-live="assertive"')
         self.facts = ui.html("", sanitize=False).props('aria-live="polite"')
@@ -189,22 +195,22 @@ class _Watch:
         self.curves = ui.html("", sanitize=False)
         subheading("Log")
         self.log = ui.html("", sanitize=False).classes("log").props('tabindex="0" role="log"')
-        ui.timer(_EVERY, self.refresh, immediate=False)
+        ui.timer(_REFRESH_SECONDS, self.refresh, immediate=False)
 
     async def refresh(self) -> None:
-        """Read the files of the run in a thread, then show what has changed."""
-        self.station.control.processes.reap()
-        view = await aside(view_run, self.folder)
+        """Read the files of the run in a thread, then show the changes."""
+        self.context.control.processes.reap()
+        view = await run_in_thread(view_run, self.folder)
         self._changed("facts", _facts(view), self.facts.set_content)
         self._changed("curves", _curves(view), self.curves.set_content)
-        log = html.escape(last_lines(view.log, _LINES)) or "nothing yet"
+        log = html.escape(last_lines(view.log, _MAX_LINES)) or "The log is empty."
         self._changed("log", f"<pre>{log}</pre>", self.log.set_content)
         self._changed("error", (view.state, view.error), lambda _: self._set_error(view))
         self._changed("state", (view.state, self.killing), lambda _: self._set_buttons(view))
 
     def _changed(self, name: str, value: object, show: Callable[[Any], object]) -> None:
-        if self.before.get(name, self) != value:
-            self.before[name] = value
+        if self.previous.get(name, self) != value:
+            self.previous[name] = value
             show(value)
 
     def _set_error(self, view: RunView) -> None:
@@ -218,41 +224,45 @@ class _Watch:
         self.buttons.clear()
         with self.buttons:
             if view.state == "running" and view.elsewhere:
-                ui.label("It runs in a terminal; Ctrl-C there stops it.").classes("note")
+                ui.label(
+                    "This run was started in a terminal; press Ctrl-C there to stop it."
+                ).classes("note")
             elif view.state == "running":
-                words = "End at once" if self.killing else "Stop"
-                button(words, guarded(self._stop), look="bad")
+                verb = "Kill" if self.killing else "Stop"
+                button(verb, with_error_notice(self._stop), look="bad")
                 if self.killing:
-                    ui.label("Asked to stop; it finishes what it writes.").classes("note")
+                    ui.label("Stopping: the run completes the files that it is writing.").classes(
+                        "note"
+                    )
             elif view.state in ("finished", "incomplete"):
-                ui.link("See results", run_address("results", self.folder)).classes("as-button")
+                ui.link("Show results", run_address("results", self.folder)).classes("as-button")
                 ui.link("Tune thresholds", run_address("tune", self.folder)).classes(
-                    "as-button quiet"
+                    "as-button secondary"
                 )
             if view.state in RESUMABLE:
-                button("Resume", guarded(self._resume))
+                button("Resume", with_error_notice(self._resume))
             if view.state == "failed" and view.record is not None:
-                _change_link(self.station.guard.short(view.record.config))
+                _change_link(self.context.guard.short(view.record.config))
 
     async def _stop(self) -> None:
-        await aside(self.station.control.stop, self.folder, kill=self.killing)
+        await run_in_thread(self.context.control.stop, self.folder, kill=self.killing)
         self.killing = True
         await self.refresh()
 
     async def _resume(self) -> None:
         self.killing = False
-        await aside(self.station.control.resume, self.folder)
+        await run_in_thread(self.context.control.resume, self.folder)
         await self.refresh()
 
 
 def _facts(view: RunView) -> str:
-    """State, progress and memory as HTML."""
+    """Return state, progress and memory as HTML."""
     done = round(100 * view.progress.share)
-    cards = [("State", f'<i class="state {view.state}">{WORDS[view.state]}</i>')]
-    if view.progress.left:
-        cards.append(("Time left in training", html.escape(view.progress.left)))
+    cards = [("State", f'<i class="state {view.state}">{STATE_LABELS[view.state]}</i>')]
+    if view.progress.remaining:
+        cards.append(("Remaining training time", html.escape(view.progress.remaining)))
     if view.memory is not None:
-        cards.append(("Memory now", f"{view.memory:,.0f} MiB".replace(",", "\u202f")))
+        cards.append(("Memory", f"{view.memory:,.0f} MiB".replace(",", "\u202f")))
     if view.history:
         last = view.history[-1]
         cards.append(("Epochs", f"{last['epoch']:.0f}"))

@@ -1,4 +1,4 @@
-"""The part of the Tune page that searches thresholds on the validation images."""
+"""Section of the Tune page that searches thresholds on the validation images."""
 
 from __future__ import annotations
 
@@ -9,83 +9,85 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.pages.frame import (
-    aside,
     button,
     error_state,
-    guarded,
     note,
+    run_in_thread,
     score_row,
     score_table,
+    with_error_notice,
 )
 from singula.gui.results import Results
-from singula.gui.search import Found, SearchView, start_search, stop_search, view_search
-from singula.gui.station import Station
+from singula.gui.search import SearchResult, SearchView, start_search, stop_search, view_search
+from singula.gui.station import AppContext
 
-_EVERY = 1.0
+_REFRESH_SECONDS = 1.0
 _GOALS = {"pq": "Panoptic quality", "f1": "F1"}
 _ROWS = {**_GOALS, "precision": "Precision", "recall": "Recall"}
 
 
 class SearchPanel:
-    """Starts `singula tune`, shows how far it is, and hands over what it found.
+    """Panel that starts `singula tune` and shows its progress and result.
 
-    It reads the search's files, so the page may be closed meanwhile.
+    The panel reads the files of the search, so the page may be closed during a search.
 
     Parameters
     ----------
-    station : Station
+    context : AppContext
+        State that all pages share.
     results : Results
+        Results of the run.
     use : callable
-        Takes what a search found, when it ends or when the user asks for it.
+        Receives the result when the search ends, or when the user requests it.
     """
 
     def __init__(
-        self, station: Station, results: Results, use: Callable[[Found], Awaitable[None]]
+        self, context: AppContext, results: Results, use: Callable[[SearchResult], Awaitable[None]]
     ) -> None:
-        self.station, self.results, self.use = station, results, use
+        self.context, self.results, self.use = context, results, use
         self.shown: SearchView | None = None
         note(
-            "Tries some hundred settings on the images that the training validated on, as "
-            "`singula tune` does. The test images stay unseen, so their scores stay honest."
+            "Like `singula tune`, tries several hundred settings on the validation images of the "
+            "training. The test images are not used, so their scores remain unbiased."
         )
         with ui.element("div").classes("row-of search-goal"):
-            self.metric = ui.select(_GOALS, value="pq", label="Best mean")
+            self.metric = ui.select(_GOALS, value="pq", label="Mean score to maximize")
             self.metric.props("outlined dense options-dense")
             self.iou = ui.number("at IoU", value=0.5, min=0.05, max=1, step=0.05)
             self.iou.props("outlined dense")
             self.begin = button("Search", self._start)
-        self.told = ui.element("div").props('aria-live="polite"')
-        self.timer = ui.timer(_EVERY, self._refresh, active=False)
+        self.messages = ui.element("div").props('aria-live="polite"')
+        self.timer = ui.timer(_REFRESH_SECONDS, self._refresh, active=False)
         self._show(view_search(results.files.tree))
 
     async def _start(self) -> None:
         try:
-            await aside(
+            await run_in_thread(
                 start_search,
                 self.results,
-                self.station.guard,
-                self.station.control.processes,
+                self.context.guard,
+                self.context.control.processes,
                 metric=str(self.metric.value),
                 iou=float(self.iou.value or 0),
             )
         except UserError as error:
-            self.told.clear()
-            with self.told:
+            self.messages.clear()
+            with self.messages:
                 error_state(error, "The search was not started")
             return
         self._show(view_search(self.results.files.tree))
 
     async def _refresh(self) -> None:
-        self.station.control.processes.reap()
-        before, view = self.shown, view_search(self.results.files.tree)
+        self.context.control.processes.reap()
+        previous, view = self.shown, view_search(self.results.files.tree)
         self._show(view)
-        if before is not None and before.state == "running" and view.found is not None:
-            await self._use(view.found)
+        if previous is not None and previous.state == "running" and view.result is not None:
+            await self._use(view.result)
 
-    async def _use(self, found: Found) -> None:
-        if found.values:
-            await self.use(found)
-            ui.notify("the sliders stand at what was found", type="positive")
+    async def _use(self, result: SearchResult) -> None:
+        if result.values:
+            await self.use(result)
+            ui.notify("the sliders show the best thresholds", type="positive")
 
     def _show(self, view: SearchView) -> None:
         if view == self.shown:
@@ -93,48 +95,48 @@ class SearchPanel:
         self.shown = view
         self.timer.active = view.state == "running"
         self.begin.set_enabled(view.state != "running")
-        self.told.clear()
-        with self.told:
+        self.messages.clear()
+        with self.messages:
             if view.state == "running":
                 _progress(view)
-                button("Cancel", guarded(self._stop), look="quiet")
+                button("Cancel", with_error_notice(self._stop), look="secondary")
             elif view.state == "stopped":
-                note("Cancelled. What was predicted is kept for the next search.")
+                note("Canceled. The next search continues with the stored predictions.")
             elif view.state == "failed":
                 error_state(view.error or "", "The search ended with an error")
-            elif view.found is not None:
-                self._show_found(view.found)
+            elif view.result is not None:
+                self._show_result(view.result)
 
-    def _show_found(self, found: Found) -> None:
-        ui.html(_table(found), sanitize=False)
-        if not found.values:
-            note("Nothing is better there than what is configured.")
+    def _show_result(self, result: SearchResult) -> None:
+        ui.html(_table(result), sanitize=False)
+        if not result.values:
+            note("No setting is better than the configured thresholds.")
             return
 
-        async def take() -> None:
-            await self._use(found)
+        async def use() -> None:
+            await self._use(result)
 
-        button("Set the sliders to these", take, look="plain")
+        button("Set the sliders to these thresholds", use, look="plain")
 
     def _stop(self) -> None:
         stop_search(self.results.files.tree)
 
 
 def _progress(view: SearchView) -> None:
-    note(view.words)
+    note(view.phase)
     if view.share is not None:
         done = round(100 * view.share)
         ui.html(
             f'<div class="done-bar" role="progressbar" aria-valuenow="{done}" aria-valuemin="0" '
-            f'aria-valuemax="100" aria-label="{escape(view.words)}"><i style="width:{done}%"></i>'
+            f'aria-valuemax="100" aria-label="{escape(view.phase)}"><i style="width:{done}%"></i>'
             "</div>",
             sanitize=False,
         )
 
 
-def _table(found: Found) -> str:
-    """Mean scores of the validation images before and after, as HTML."""
+def _table(result: SearchResult) -> str:
+    """Return the mean scores of the validation images before and after, as HTML."""
     rows = [
-        score_row(words, found.before[name], found.after[name]) for name, words in _ROWS.items()
+        score_row(label, result.before[name], result.after[name]) for name, label in _ROWS.items()
     ]
-    return score_table(f"Mean of validation at IoU {found.goal['iou']:g}", "found", rows)
+    return score_table(f"Mean of validation at IoU {result.goal['iou']:g}", "Best", rows)

@@ -1,7 +1,7 @@
-// A picture of any size in tiles: zoom, pan, layers above each other, all by mouse, touch or keys.
+// Tiled image viewer of any size with zoom, pan and layers, by mouse, touch or keyboard.
 const TILE = 512;
-const KEPT = 400;
-const PATIENCE = 60; // milliseconds before a part of the tiles is shown without the others
+const MAX_TILES = 400;
+const MAX_DELAY = 60; // milliseconds after which incomplete tiles are drawn
 
 export default {
   template: `<div class="viewer">
@@ -96,10 +96,10 @@ export default {
       this.fitted = true;
       this.draw();
     },
-    centre(y, x, size) {
+    center(y, x, size) {
       const canvas = this.$refs.canvas;
-      const wanted = (0.25 * Math.min(canvas.width, canvas.height)) / Math.max(size, 4);
-      const scale = this.limited(Math.max(this.view.scale, Math.min(wanted, 16)));
+      const preferred = (0.25 * Math.min(canvas.width, canvas.height)) / Math.max(size, 4);
+      const scale = this.limited(Math.max(this.view.scale, Math.min(preferred, 16)));
       this.view = { scale, x: canvas.width / 2 - x * scale, y: canvas.height / 2 - y * scale };
       this.fitted = false;
       this.draw();
@@ -190,26 +190,26 @@ export default {
       const channel = layer === "image" ? this.channel : -1;
       const name = `${layer}/${this.slice}/${level}/${row}/${column}/${channel}`;
       const key = `${version}/${name}`;
-      let found = this.tiles.get(key);
-      if (!found) {
+      let tile = this.tiles.get(key);
+      if (!tile) {
         const image = new Image();
-        found = { image, name, ready: false };
+        tile = { image, name, ready: false };
         const arrived = (ready) => {
-          found.ready = ready;
-          if (ready) this.latest.set(name, found);
+          tile.ready = ready;
+          if (ready) this.latest.set(name, tile);
           this.awaited -= 1;
-          // Painting is dear: once for all tiles, unless some are late.
+          // Drawing is expensive: draw once for all tiles, unless some are late.
           if (this.awaited === 0) this.draw();
-          else this.late = this.late || setTimeout(() => this.draw(), PATIENCE);
+          else this.late = this.late || setTimeout(() => this.draw(), MAX_DELAY);
         };
         this.awaited += 1;
         image.src = `${this.source}/${key}`;
-        // Decoded before it is drawn, and not by the thread that draws.
+        // decode() runs outside of the main thread.
         image.decode().then(() => arrived(true), () => arrived(false));
-        this.tiles.set(key, found);
-        if (this.tiles.size > KEPT) this.tiles.delete(this.tiles.keys().next().value);
+        this.tiles.set(key, tile);
+        if (this.tiles.size > MAX_TILES) this.tiles.delete(this.tiles.keys().next().value);
       }
-      return found;
+      return tile;
     },
     draw() {
       if (this.waiting || !this.view || !this.source) return;
@@ -243,7 +243,7 @@ export default {
             let tile = this.tile(layer.name, version, level, row, column);
             if (!tile.ready) {
               complete = false;
-              // The one before stays until the new one is there, so that nothing flickers.
+              // Draw the previous version in the meantime, to avoid flickering.
               tile = this.latest.get(tile.name);
             }
             if (!tile || !tile.ready) continue;

@@ -1,4 +1,4 @@
-"""The picture with zoom and pan, and the switches of its layers."""
+"""Image viewer with zoom, pan and layers."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from nicegui.events import GenericEventArguments, ValueChangeEventArguments
 from singula.gui.pages.frame import Slider
 from singula.gui.pictures import Scene, Scenes, boxes
 
-WORDS = {
+LABELS = {
     "image": "Image",
-    "instances": "Instances",
+    "instances": "Objects",
     "contours": "Outlines",
-    "truth": "Truth",
+    "truth": "Your labels",
     "associations": "Matches",
 }
 _OPACITY = {"image": 1.0, "instances": 0.35, "contours": 1.0, "truth": 1.0, "associations": 0.55}
 _MATCHES = (
     ("#00d000", "matched"),
     ("#f00", "missed"),
-    ("#22f", "not in the truth; mixed where they overlap"),
+    ("#22f", "not in your labels; colors mix where objects overlap"),
 )
-_SHOWN = {"image", "instances", "contours"}
+_INITIAL_LAYERS = {"image", "instances", "contours"}
 
 
 class Canvas(ui.element, component="viewer.js"):
-    """The drawing surface; see ``viewer.js``."""
+    """Canvas, implemented in ``viewer.js``."""
 
 
 class Viewer:
-    """An image that can be zoomed and panned, with switches for layers, slices and channels.
+    """Image viewer with zoom and pan, and controls for layers, slices and channels.
 
     Parameters
     ----------
     scenes : Scenes
-        Where the server finds the tiles.
+        Images from which the server draws tiles.
     on_pick : callable, optional
-        Takes the id of the instance that was clicked; 0 for background.
+        Receives the id of the clicked instance; 0 for background.
     """
 
     def __init__(self, scenes: Scenes, on_pick: Callable[[int], None] | None = None) -> None:
@@ -50,7 +50,7 @@ class Viewer:
         self.slice = 0
         self.picked = 0
         self._boxes: tuple[int, Any] = (-1, {})
-        self.shown = {name: name in _SHOWN for name in WORDS}
+        self.shown = {name: name in _INITIAL_LAYERS for name in LABELS}
         with ui.element("div").classes("viewer-frame"):
             self.controls = ui.element("div").classes("viewer-controls")
             self.canvas = Canvas().classes("viewer-host")
@@ -60,11 +60,19 @@ class Viewer:
         ui.context.client.on_delete(self.close)
 
     def close(self) -> None:
-        """Let the server forget the image."""
+        """Drop the image on the server."""
         self.scenes.drop(self.name)
 
     def show(self, scene: Scene, label: str) -> None:
-        """Show another image."""
+        """Show an image.
+
+        Parameters
+        ----------
+        scene : Scene
+            The image.
+        label : str
+            Description for screen readers.
+        """
         self.scenes.drop(self.name)
         self.scene, self.picked = scene, 0
         self.name = self.scenes.put(scene)
@@ -72,8 +80,8 @@ class Viewer:
         if scene.depth > 1 and "instances" in scene.labels:
             from singula.report.overlay import middle_plane
 
-            known = scene.labels.get("truth", scene.labels["instances"])
-            self.slice = middle_plane(known if known.any() else scene.labels["instances"])
+            labels = scene.labels.get("truth", scene.labels["instances"])
+            self.slice = middle_plane(labels if labels.any() else scene.labels["instances"])
         height, width = scene.size
         self._set(
             source=f"/tile/{self.name}", width=width, height=height, levels=scene.levels,
@@ -83,12 +91,20 @@ class Viewer:
         self._build_controls()
 
     def refresh(self) -> None:
-        """Draw the instances anew after they were exchanged."""
+        """Redraw the instances after a change."""
         if self.scene is not None:
             self._set(version=self.scene.version, box=[])
 
-    def select(self, number: int, *, centre: bool = True) -> None:
-        """Mark an instance, and bring it into the middle."""
+    def select(self, number: int, *, center: bool = True) -> None:
+        """Mark an instance.
+
+        Parameters
+        ----------
+        number : int
+            Id of the instance; 0 removes the mark.
+        center : bool
+            Move the instance to the center of the view.
+        """
         self.picked = number
         if self.scene is None:
             return
@@ -102,19 +118,19 @@ class Viewer:
             self.go_to_slice((box[0][0] + box[0][1]) // 2)
         (top, bottom), (left, right) = box[-2:]
         self._set(box=[top, left, bottom, right])
-        if centre:
+        if center:
             size = max(bottom - top, right - left)
-            self.canvas.run_method("centre", (top + bottom) / 2, (left + right) / 2, size)
+            self.canvas.run_method("center", (top + bottom) / 2, (left + right) / 2, size)
 
     def go_to_slice(self, number: int) -> None:
-        """Show another slice of a volume."""
+        """Show a slice of a volume; `number` is limited to the existing slices."""
         if self.scene is None:
             return
         self.slice = min(max(0, number), self.scene.depth - 1)
         self._set(slice=self.slice)
         if self.scene.depth > 1:
             self.slider.set_value(self.slice)
-            self.slice_words.set_text(f"slice {self.slice + 1} of {self.scene.depth}")
+            self.slice_label.set_text(f"slice {self.slice + 1} of {self.scene.depth}")
 
     def _set(self, **values: Any) -> None:
         for key, value in values.items():
@@ -122,16 +138,16 @@ class Viewer:
         self.canvas.update()
 
     def _send_layers(self) -> None:
-        there = self.scene.layers() if self.scene is not None else []
+        layers = self.scene.layers() if self.scene is not None else []
         self._set(
             layers=[
                 {"name": name, "opacity": _OPACITY[name], "shown": self._drawn(name)}
-                for name in there
+                for name in layers
             ]
         )
 
     def _drawn(self, name: str) -> bool:
-        """Two tints above each other would be neither; that of the matches is the one asked for."""
+        """Return True if a layer is drawn; the matches hide the instances, as colors would mix."""
         return self.shown[name] and not (name == "instances" and self.shown["associations"])
 
     def _build_controls(self) -> None:
@@ -142,43 +158,45 @@ class Viewer:
         with self.controls:
             for name in scene.layers():
                 ui.checkbox(
-                    WORDS[name],
+                    LABELS[name],
                     value=self.shown[name],
                     on_change=lambda event, name=name: self._switch(name, bool(event.value)),
                 ).props("dense")
             if scene.channels > 1:
-                every = "Colours" if scene.channels == 3 else "Mean"
-                options = {-1: every, **{i: f"Channel {i + 1}" for i in range(scene.channels)}}
+                combined = "Colors" if scene.channels == 3 else "Mean"
+                options = {-1: combined, **{i: f"Channel {i + 1}" for i in range(scene.channels)}}
                 ui.select(
                     options, value=-1, label="Show", on_change=lambda e: self._set(channel=e.value)
                 ).props("dense outlined options-dense").classes("channel-choice")
             if scene.depth > 1:
                 with ui.element("div").classes("slice-choice"):
-                    self.slice_words = ui.label(f"slice {self.slice + 1} of {scene.depth}")
+                    self.slice_label = ui.label(f"slice {self.slice + 1} of {scene.depth}")
                     self.slider = Slider(
                         min=0, max=scene.depth - 1, step=1, value=self.slice,
-                        on_change=self._slid,
+                        on_change=self._slider_moved,
                     ).props('dense aria-label="Slice"')  # fmt: skip
         self._build_legend()
 
     def _build_legend(self) -> None:
         self.legend.clear()
-        there = self.scene.layers() if self.scene is not None else []
+        layers = self.scene.layers() if self.scene is not None else []
         with self.legend:
-            if "associations" in there and self.shown["associations"]:
-                for colour, words in _MATCHES:
-                    ui.html(
-                        f'<i style="background:{colour}"></i>{words}', sanitize=False, tag="span"
-                    )
-            if "truth" in there and self.shown["truth"]:
-                ui.html('<i style="background:#fff"></i>true outline', sanitize=False, tag="span")
+            if "associations" in layers and self.shown["associations"]:
+                for color, text in _MATCHES:
+                    ui.html(f'<i style="background:{color}"></i>{text}', sanitize=False, tag="span")
+            if "truth" in layers and self.shown["truth"]:
+                ui.html(
+                    '<i style="background:#fff"></i>outline in your labels',
+                    sanitize=False,
+                    tag="span",
+                )
 
     def _switch(self, name: str, shown: bool) -> None:
         self.shown[name] = shown
         self._send_layers()
         self._build_legend()
 
-    def _slid(self, event: ValueChangeEventArguments[Any]) -> None:
+    def _slider_moved(self, event: ValueChangeEventArguments[Any]) -> None:
         if event.value is not None and int(event.value) != self.slice:
             self.go_to_slice(int(event.value))
 
@@ -186,6 +204,6 @@ class Viewer:
         if self.scene is None or "instances" not in self.scene.labels:
             return
         number = self.scene.instance_at(self.slice, int(event.args["y"]), int(event.args["x"]))
-        self.select(number, centre=False)
+        self.select(number, center=False)
         if self.on_pick is not None:
             self.on_pick(number)

@@ -1,4 +1,4 @@
-"""The wizard: one question after the other, looked up in the data."""
+"""Wizard of the New page: five questions with proposed answers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.gui.form import Form
 from singula.gui.pages.form_view import FormView
-from singula.gui.pages.frame import aside, button, error_state, heading, note, subheading
+from singula.gui.pages.frame import (
+    button,
+    error_state,
+    heading,
+    note,
+    run_in_thread,
+    subheading,
+)
 from singula.gui.pages.paths import path_input
-from singula.gui.station import Station
+from singula.gui.station import AppContext
 from singula.gui.wizard import (
     AUTO,
     FIND,
@@ -23,8 +30,8 @@ from singula.gui.wizard import (
     Sample,
     draft,
     inspect,
-    parts_of,
-    recognise,
+    parts_from_fields,
+    recognize,
     samples,
 )
 from singula.inspection import KINDS, Inspection
@@ -33,34 +40,35 @@ from singula.propose import Proposal
 from singula.survey import Folders
 
 _PARTS = {"train": "Training", "val": "Validation", "test": "Test"}
-_MOST_FILES = 6
+_MAX_FILES = 6
 
 
 class WizardView:
-    """Five steps; at their end the form.
+    """Wizard with five steps, followed by the form.
 
     Parameters
     ----------
-    station : Station
+    context : AppContext
+        State that all pages share.
     dataset : str
-        Folder to begin with.
+        Initial folder of the data set.
     """
 
-    def __init__(self, station: Station, dataset: str) -> None:
-        self.guard = station.guard
+    def __init__(self, context: AppContext, dataset: str) -> None:
+        self.guard = context.guard
         self.parts: tuple[Folders, ...] = ()
         self.inspection: Inspection | None = None
         self.changes = 0
         self.page = ui.element("div")
         with self.page:
-            heading("New", "Five questions; the answers are looked up in your images.")
+            heading("New", "Answer five questions; the answers are proposed from your images.")
         with (
             self.page,
             ui.stepper().props("vertical animated flat").classes("wizard") as self.stepper,
         ):
             with ui.step("dimensions", title="1. Images or volumes"):
-                options = {0: "As the files are", 2: "2D: each file is an image", 3: "3D: volumes"}
-                self.ndim = ui.radio(options, value=0, on_change=self._forget).props("dense")
+                options = {0: "Automatic, from the files", 2: "2D images", 3: "3D volumes"}
+                self.ndim = ui.radio(options, value=0, on_change=self._invalidate).props("dense")
                 self._next()
             with ui.step("find", title="2. What to find"):
                 self.find = ui.radio(FIND, value=AUTO).props("dense")
@@ -69,8 +77,8 @@ class WizardView:
                 self._data_step(dataset)
             with ui.step("classes", title="4. Classes"):
                 ui.label(
-                    "How many kinds of objects do your labels tell apart? More than one needs a "
-                    "second channel in the label images, the class of each pixel."
+                    "How many kinds of objects do your labels distinguish? For more than one, the "
+                    "second channel of the label images must contain the class of each pixel."
                 )
                 self.classes = ui.number("Kinds of objects", value=1, min=1, max=254, format="%d")
                 self.classes.props("outlined dense").classes("short")
@@ -86,38 +94,40 @@ class WizardView:
 
     def _data_step(self, dataset: str) -> None:
         self.dataset = path_input(self.guard, "Folder of the data set", dataset, folders=True)
-        self.dataset.on_value_change(self._forget)
+        self.dataset.on_value_change(self._invalidate)
         self.folders: dict[tuple[str, str], ui.input] = {}
-        with ui.expansion("Images or labels lie elsewhere").classes("elsewhere"):
-            ui.label("What stands here is taken instead of the folder above.").classes("note")
-            for name, words in _PARTS.items():
+        with ui.expansion("Images or labels in other folders").classes("elsewhere"):
+            ui.label("These folders replace the folder above.").classes("note")
+            for name, title in _PARTS.items():
                 with ui.element("div").classes("row-of"):
                     for kind in ("images", "labels"):
                         self.folders[name, kind] = path_input(
-                            self.guard, f"{words} {kind}", folders=True
+                            self.guard, f"{title} {kind}", folders=True
                         )
-                        self.folders[name, kind].on_value_change(self._forget)
+                        self.folders[name, kind].on_value_change(self._invalidate)
         with ui.stepper_navigation():
-            self.look = button("Look at the data", self._look)
+            self.check_button = button("Check the data", self._check)
             button("Back", self.stepper.previous, look="plain")
-        self.seen = ui.element("div").classes("seen").props('aria-live="polite"')
+        self.summary = ui.element("div").classes("data-summary").props('aria-live="polite"')
 
-    def _forget(self) -> None:
-        """What was seen is not of what stands in the fields now."""
+    def _invalidate(self) -> None:
+        """Discard the inspection, because a field was changed."""
         self.changes += 1
         self.parts, self.inspection = (), None
-        self.seen.clear()
+        self.summary.clear()
 
     def _output_step(self, dataset: str) -> None:
         self.proposed = self._free_name(dataset)
         self.output = path_input(self.guard, "Configuration to write", self.proposed)
         self.results = path_input(self.guard, "Folder for the results", "results", folders=True)
-        self.minutes = ui.number("Minutes that the training may take", value=30, min=1, format="%g")
+        self.minutes = ui.number(
+            "Time limit of the training, minutes", value=30, min=1, format="%g"
+        )
         self.minutes.props("outlined dense").classes("short")
         with ui.stepper_navigation():
             button("Fill in the configuration", self._draft)
             button("Back", self.stepper.previous, look="plain")
-        self.told = ui.element("div")
+        self.messages = ui.element("div")
 
     def _free_name(self, dataset: str) -> str:
         stem = Path(dataset).name
@@ -136,43 +146,43 @@ class WizardView:
             for name in _PARTS
         ]
         if any(images or labels for _, images, labels in entered):
-            return parts_of(self.guard, entered), []
-        return recognise(self.guard, self.dataset.value or "")
+            return parts_from_fields(self.guard, entered), []
+        return recognize(self.guard, self.dataset.value or "")
 
-    async def _look(self) -> None:
-        """Find the files, show some, and check all."""
-        self._forget()
-        self.look.disable()
+    async def _check(self) -> None:
+        """Find the files, show some of them, and check all."""
+        self._invalidate()
+        self.check_button.disable()
         try:
-            await self._look_at(self.changes)
+            await self._check_data(self.changes)
         finally:
-            self.look.enable()
+            self.check_button.enable()
 
-    async def _look_at(self, asked: int) -> None:
+    async def _check_data(self, version: int) -> None:
         ndim = int(self.ndim.value) or None
-        with self.seen:
-            ui.label("Looking at all images …").classes("note")
+        with self.summary:
+            ui.label("Checking all images …").classes("note")
         try:
-            parts, notes = await aside(self._chosen)
-            shown = {p.name: await aside(samples, p, ndim) for p in parts}
-            inspection = await aside(inspect, parts, ndim)
-            kinds = await aside(_kinds, parts, ndim)
+            parts, notes = await run_in_thread(self._chosen)
+            shown = {p.name: await run_in_thread(samples, p, ndim) for p in parts}
+            inspection = await run_in_thread(inspect, parts, ndim)
+            n_classes = await run_in_thread(_count_classes, parts, ndim)
         except UserError as error:
-            if asked != self.changes:
+            if version != self.changes:
                 return
-            self.seen.clear()
-            with self.seen:
-                error_state(error, "These data cannot be used yet")
+            self.summary.clear()
+            with self.summary:
+                error_state(error, "These data cannot be used")
             return
-        if asked != self.changes:
-            return  # another folder was entered meanwhile
+        if version != self.changes:
+            return  # a field was changed in the meantime
         self.parts, self.inspection = tuple(parts), inspection
         if self.output.value == self.proposed:
             self.proposed = self._free_name(self.dataset.value or "")
             self.output.set_value(self.proposed)
-        self.seen.clear()
-        self.classes.set_value(max(1, kinds))
-        with self.seen:
+        self.summary.clear()
+        self.classes.set_value(max(1, n_classes))
+        with self.summary:
             for note in notes:
                 ui.label(note).classes("warning")
             self._show_parts(parts, shown)
@@ -189,24 +199,24 @@ class WizardView:
             ui.html(figures, sanitize=False).classes("thumbs")
 
     async def _draft(self) -> None:
-        """Fill the form as the data say."""
-        self.told.clear()
-        with self.told:
-            waiting = ui.label("Looking at all images …").classes("note")
+        """Fill the form with values that suit the data."""
+        self.messages.clear()
+        with self.messages:
+            waiting = ui.label("Analyzing all images …").classes("note")
         try:
             answers = Answers(
                 ndim=int(self.ndim.value) or None,
                 find=str(self.find.value),
-                parts=self.parts or tuple((await aside(self._chosen))[0]),
+                parts=self.parts or tuple((await run_in_thread(self._chosen))[0]),
                 classes=int(self.classes.value or 1),
                 minutes=float(self.minutes.value or 30),
                 output=Path(self.output.value or ""),
                 result_dir=Path(self.results.value or "."),
             )
-            form, proposal, notes = await aside(draft, answers, self.guard)
+            form, proposal, notes = await run_in_thread(draft, answers, self.guard)
         except UserError as error:
-            self.told.clear()
-            with self.told:
+            self.messages.clear()
+            with self.messages:
                 error_state(error, "The configuration could not be filled in")
             return
         waiting.delete()
@@ -218,11 +228,11 @@ class WizardView:
             heading("Configuration", proposal.summary)
             for note in notes:
                 ui.label(note).classes("warning")
-            with ui.expansion(f"Why: {len(proposal.reasons)} choices and their reasons"):
+            with ui.expansion(f"{len(proposal.reasons)} choices and their reasons"):
                 rows = "".join(
                     f"<tr><th scope='row'>{escape(key)}</th><td>{escape(value)}</td>"
-                    f"<td>{escape(why)}</td></tr>"
-                    for key, value, why in proposal.reasons
+                    f"<td>{escape(reason)}</td></tr>"
+                    for key, value, reason in proposal.reasons
                 )
                 ui.html(f"<table class='reasons'>{rows}</table>", sanitize=False)
             FormView(
@@ -231,8 +241,8 @@ class WizardView:
             ui.run_javascript("window.scrollTo(0, 0)")
 
 
-def _kinds(parts: Sequence[Folders], ndim: int | None) -> int:
-    """Kinds of objects in the first label images; 1 without a class channel."""
+def _count_classes(parts: Sequence[Folders], ndim: int | None) -> int:
+    """Return the number of classes in the first label images; 1 without a class channel."""
     from singula.survey import survey_dataset
 
     survey = survey_dataset(
@@ -246,27 +256,26 @@ def _figure(sample: Sample) -> str:
     if sample.png is not None:
         data = base64.b64encode(sample.png).decode("ascii")
         picture = f'<img alt="{escape(sample.name)}" src="data:image/png;base64,{data}">'
-    words = f"<span>{escape(sample.name)}</span>{escape(sample.words)}"
-    title = escape(f"{sample.name}: {sample.words}")
-    return (
-        f'<figure class="thumb" title="{title}">{picture}<figcaption>{words}</figcaption></figure>'
-    )
+    caption = f"<span>{escape(sample.name)}</span>{escape(sample.caption)}"
+    title = escape(f"{sample.name}: {sample.caption}")
+    text = f"<figcaption>{caption}</figcaption>"
+    return f'<figure class="thumb" title="{title}">{picture}{text}</figure>'
 
 
-def _show_findings(found: Inspection) -> None:
-    """What the check found, by kind."""
+def _show_findings(inspection: Inspection) -> None:
+    """Add the findings of the check, grouped by kind."""
     subheading("Check")
-    ui.label(summary(found)).classes("note")
-    if found.findings:
-        note(verdict(found).replace("--fix FOLDER", "`singula check --fix`"))
+    ui.label(summary(inspection)).classes("note")
+    if inspection.findings:
+        note(verdict(inspection).replace("--fix FOLDER", "`singula check --fix`"))
     else:
-        ui.label(verdict(found)).classes("good")
-    for kind, findings in found.by_kind().items():
+        ui.label(verdict(inspection)).classes("good")
+    for kind, findings in inspection.by_kind().items():
         row: Any = KINDS[kind]
         with ui.element("div").classes(f"finding {row.severity}"):
             ui.label(f"{row.title} ({len(findings)})").classes("finding-title")
-            for finding in findings[:_MOST_FILES]:
+            for finding in findings[:_MAX_FILES]:
                 ui.label(f"{finding.part}/{finding.file.name}: {finding.text}").classes("note")
-            if len(findings) > _MOST_FILES:
-                ui.label(f"and {len(findings) - _MOST_FILES} more").classes("note")
+            if len(findings) > _MAX_FILES:
+                ui.label(f"and {len(findings) - _MAX_FILES} more").classes("note")
             ui.label(f"→ {row.suggestion}").classes("note")
