@@ -1,6 +1,6 @@
 """Write singula_2d.ipynb and singula_3d.ipynb: `python notebooks/make.py`.
 
-One description of both, so that they stay alike; stored without outputs.
+Both notebooks come from the same text and are stored without outputs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-WORDS = {
+VARIANTS = {
     2: ("2D", "images", "singula_3d.ipynb", "volumes"),
     3: ("3D", "volumes", "singula_2d.ipynb", "2D images"),
 }
@@ -18,15 +18,15 @@ WORDS = {
 INTRODUCTION = """\
 # Singula: find every object in {dimensions} {images}
 
-Fill in the forms and run the cells from top to bottom, or all of them at once: with nothing filled in,
-synthetic nuclei are made and used. You need no code; it is there if you open it (double click on a form,
-or *View → Show code*). For {others}, take `{other}`.
+Fill in the forms and run the cells from top to bottom. If all forms are empty, the notebook generates
+synthetic nuclei and uses them. You do not need to write code; to see it, double-click a form or choose
+*View → Show code*. For {others}, use `{other}`.
 
-Training wants a GPU: in Colab, *Runtime → Change runtime type*. Without one it runs on the CPU, slowly."""
+Training is fast only on a GPU: in Colab, choose *Runtime → Change runtime type*."""
 
 INSTALL = """\
 #@title 0. Install  { display-mode: "form" }
-#@markdown What `pip install` takes: a name, a folder, or a wheel. Nothing happens if Singula is there.
+#@markdown Argument of `pip install`: a name, a folder or a wheel. An installed Singula is not changed.
 install_from = "singula"  #@param {type:"string"}
 
 import importlib.util
@@ -49,8 +49,8 @@ print(what_to_find)"""
 
 DATA = """\
 #@title 3. Data folders  { display-mode: "form" }
-#@markdown Images, and label images of the same name that hold an id for each object (0: background).
-#@markdown Leave all empty for synthetic nuclei. Without test images, some training images are held out.
+#@markdown Images, and label images with the same names: each object has its own id, the background is 0.
+#@markdown Leave all fields empty to use synthetic nuclei. Without test images, some training images are held out.
 train_images = ""  #@param {type:"string"}
 train_labels = ""  #@param {type:"string"}
 test_images = ""  #@param {type:"string"}
@@ -60,7 +60,7 @@ data = notebook.choose_data(dimensions, train_images, train_labels, test_images,
 
 CLASSES = """\
 #@title 4. Classes  { display-mode: "form" }
-#@markdown Kinds of objects. With more than one, the labels' second channel holds the class of each pixel.
+#@markdown Number of kinds of objects. If more than one, the second channel of the labels is the class of each pixel.
 classes = "as in the labels"  #@param ["as in the labels", "1", "2", "3", "4", "5"] {allow-input: true}
 print(classes)"""
 
@@ -68,7 +68,7 @@ OUTPUT = """\
 #@title 5. Output folder and name  { display-mode: "form" }
 output_folder = "results"  #@param {type:"string"}
 name = "cells"  #@param {type:"string"}
-#@markdown How long the training may take on this machine:
+#@markdown Time limit of the training on this machine, minutes:
 minutes = 30  #@param {type:"number"}
 
 plan = notebook.prepare(data, dimensions, what_to_find, classes, output_folder, name, minutes)"""
@@ -89,7 +89,7 @@ notebook.show_results(report, images=images_to_show)"""
 
 PREDICT = """\
 #@title 8. New images  { display-mode: "form" }
-#@markdown A folder of images without labels, and where their label images and tables shall go.
+#@markdown Folder of images without labels, and folder for label images and tables.
 new_images = ""  #@param {type:"string"}
 instances_folder = "instances"  #@param {type:"string"}
 
@@ -97,14 +97,20 @@ notebook.predict(report, new_images, instances_folder)"""
 
 
 def make(ndim: int) -> str:
-    """One notebook as it is stored."""
+    """Return the content of a notebook file.
+
+    Parameters
+    ----------
+    ndim : {2, 3}
+        Number of spatial dimensions.
+    """
     from singula.notebook import FIND as CHOICES
 
-    dimensions, images, other, others = WORDS[ndim]
-    words = {"dimensions": dimensions, "images": images, "other": other, "others": others}
+    dimensions, images, other, others = VARIANTS[ndim]
+    values = {"dimensions": dimensions, "images": images, "other": other, "others": others}
     forms = [
         INSTALL,
-        DIMENSIONS.format(ndim=ndim, **words),
+        DIMENSIONS.format(ndim=ndim, **values),
         FIND.replace("CHOICES", json.dumps(list(CHOICES))),
         DATA,
         CLASSES,
@@ -113,7 +119,7 @@ def make(ndim: int) -> str:
         RESULTS,
         PREDICT,
     ]
-    cells = [_cell("markdown", INTRODUCTION.format(**words), 0)]
+    cells = [_cell("markdown", INTRODUCTION.format(**values), 0)]
     cells += [_cell("code", form, number) for number, form in enumerate(forms, 1)]
     book = {
         "cells": cells,
@@ -143,8 +149,8 @@ def _cell(kind: str, text: str, number: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write both beside this file."""
-    for ndim in WORDS:
+    """Write both notebooks to the folder of this file."""
+    for ndim in VARIANTS:
         path = HERE / f"singula_{ndim}d.ipynb"
         path.write_text(make(ndim), encoding="utf-8")
         print(path)

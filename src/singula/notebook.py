@@ -1,4 +1,4 @@
-"""What the forms of `notebooks/` do, in the order in which they stand there."""
+"""Functions for the forms of `notebooks/`, in the order of the forms."""
 
 from __future__ import annotations
 
@@ -29,52 +29,52 @@ T = TypeVar("T")
 
 FIND = {
     "let the data decide": "",
-    "cells, nuclei or other objects, apart or touching": "BC",
+    "cells, nuclei or other objects, separate or touching": "BC",
     "crowded round objects": "BCD",
     "objects with a faint outline": "BCM",
-    "objects hardly larger than a point": "BP",
-    "objects of very different size": "BCDv2",
+    "objects of only a few pixels": "BP",
+    "objects of very different sizes": "BCDv2",
 }
-"""What to find → the channels that the network learns for it; nothing where data decide."""
-AS_LABELLED = "as in the labels"
+"""Kinds of objects, with the channels that the network learns; empty: chosen from the data."""
+AS_LABELED = "as in the labels"
 DEMO_IMAGES = {2: ((12, 2, 4), (256, 256), None), 3: ((4, 1, 2), (24, 96, 96), (2.0, 1.0, 1.0))}
-_FIRST_LINE = "# Written by a notebook of Singula after a look at the data:"
+_FIRST_LINE = "# Written by a notebook of Singula from the properties of the data:"
 _CHANNELS = "PROBLEM.INSTANCE_SEG.DATA_CHANNELS"
 _WEIGHTS = "PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS"
-_WIDEST = 900  # pixels of a picture in the notebook
-_ROWS = 10
+_MAX_SIDE = 900  # pixels of a picture in the notebook
+_MAX_ROWS = 10
 
 
-class Told(Exception):  # noqa: N818  (it is no error of the program)
-    """Ends a cell with a message where Python would print a traceback."""
+class NotebookError(Exception):
+    """Error that a notebook displays as a message without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]
 
 
-def _telling(command: Callable[P, T]) -> Callable[P, T]:
-    """Show mistakes of the user's as the command line does."""
+def _without_traceback(command: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function to display a `UserError` like the command line."""
 
     @functools.wraps(command)
-    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+    def decorated(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return command(*args, **kwargs)
         except UserError as error:
-            raise Told(f"error: {error}") from None
+            raise NotebookError(f"error: {error}") from None
 
-    return told
+    return decorated
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A configuration that was written, and where its run goes.
+    """Configuration file and results folder of a run.
 
     Parameters
     ----------
-    config : Path
-    output : Path
-        Parent of the job's folder.
+    config, output : Path
+        Configuration file, and parent of the job's folder.
     name : str
+        Name of the job.
     """
 
     config: Path
@@ -82,7 +82,7 @@ class Plan:
     name: str
 
 
-@_telling
+@_without_traceback
 def choose_data(
     ndim: int,
     train_images: str,
@@ -92,21 +92,24 @@ def choose_data(
     *,
     demo: Path = Path("singula_demo"),
 ) -> tuple[Folders, ...]:
-    """Find the images and show the first one with its labels.
+    """Find images and labels, and show the first pair.
 
     Parameters
     ----------
     ndim : {2, 3}
+        Number of spatial dimensions.
     train_images, train_labels, test_images, test_labels : str
-        Folders. Nothing at all: synthetic nuclei are made. No test images: some of the training
-        images are held out.
+        Folders. If all are empty, synthetic nuclei are generated. Without test images, some
+        training images are held out.
     demo : Path
-        Where synthetic nuclei are made.
+        Folder for synthetic nuclei.
 
     Raises
     ------
-    Told
-        Images without labels, or labels without images.
+    NotebookError
+        ``notebook.no_training_data``: training images or training labels are missing.
+        ``notebook.no_test_images``: there are test labels, but no test images.
+        Any error in the files.
     """
     from singula.survey import Folders
 
@@ -115,29 +118,24 @@ def choose_data(
         parts = _demo_data(ndim, demo)
     else:
         if not train_images.strip() or not train_labels.strip():
-            raise UserError(
-                "train_images and train_labels: one is empty",
-                "give both folders, or leave all empty for synthetic images",
-            )
+            hint = "give both folders, or leave all fields empty to use synthetic images"
+            message = "train_images and train_labels: one is empty"
+            raise UserError(message, hint, "notebook.no_training_data")
         if test_labels.strip() and not test_images.strip():
-            raise UserError("test_labels are given, but no test_images", "give both, or neither")
-        parts = (
-            Folders(
-                "train",
-                _folder(train_images, "train_images"),
-                _folder(train_labels, "train_labels"),
-            ),
-        )
+            message = "test_images: got no folder, expected a folder because test_labels is set"
+            raise UserError(message, "give both folders or neither", "notebook.no_test_images")
+        images = _folder(train_images, "train_images")
+        parts = (Folders("train", images, _folder(train_labels, "train_labels")),)
         if test_images.strip():
             labels = _folder(test_labels, "test_labels") if test_labels.strip() else None
             parts += (Folders("test", _folder(test_images, "test_images"), labels),)
-    for found in parts:
-        print(f"{found.name}: {counted(len(found.pairs(print)), 'image')} in {found.images}")
+    for part in parts:
+        print(f"{part.name}: {counted(len(part.pairs(print)), 'image')} in {part.images}")
     _preview(parts[0], ndim)
     return parts
 
 
-@_telling
+@_without_traceback
 def prepare(
     parts: Sequence[Folders],
     ndim: int,
@@ -147,33 +145,35 @@ def prepare(
     name: str,
     minutes: float,
 ) -> Plan:
-    """Write a configuration that suits the data and the answers, and show its reasons.
+    """Write a configuration from the data and the answers, and show its reasons.
 
     Parameters
     ----------
     parts : sequence of Folders
-        From `choose_data`.
-    find : str
-        One of `FIND`.
+        Result of `choose_data`.
+    ndim, find
+        Number of spatial dimensions; one of `FIND`.
     classes : str
-        A number of kinds of objects, or `AS_LABELLED`.
+        Number of classes of objects, or `AS_LABELED`.
     output, name : str
-        Parent of the results' folder, and its name. A configuration that an earlier call wrote
-        there is replaced, unless it was changed since.
+        Parent of the results folder, and its name. A configuration that an earlier call wrote
+        there is replaced, unless it was changed in the meantime.
     minutes : float
-        What the training may take.
+        Time limit of the training.
 
     Raises
     ------
-    Told
-        A file of that name that no notebook wrote, or that was changed; data that cannot be used.
+    NotebookError
+        ``notebook.configuration_exists``: the file is not from a notebook, or was changed.
+        ``notebook.unknown_objects``, ``notebook.classes``: an answer is invalid.
+        The data cannot be used.
     """
     stem = user_name(name.strip() or "cells", "name")
     target = _folder(output, "output") / f"{stem}.yaml"
     with protect([target.parent], print):
         if any(foreign_files(target)):
             raise UserError(
-                f"{target}: was not written by a notebook, or was changed since",
+                f"{target}: was not written by a notebook, or was changed later",
                 "choose another name, or delete the file",
                 "notebook.configuration_exists",
             )
@@ -193,33 +193,33 @@ def _write_plan(
     survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=ndim, max_files=24)
     stored = target.with_name(f"{target.stem}_channels")
     proposal = propose(survey, minutes=minutes, stored=stored, measure=measure_proposal)
-    proposal = replace(proposal, choices=_answered(proposal, find, classes))
+    proposal = replace(proposal, choices=_apply_answers(proposal, find, classes))
     _, _, rest = proposal.yaml.partition("\n")
     write_text(target, f"{_FIRST_LINE}\n{rest}")
     rows = [row for row in proposal.reasons if not row[0].endswith("PATH")]
     with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
-        _show(pd.DataFrame(rows, columns=["key", "value", "why"]))
+        _show(pd.DataFrame(rows, columns=["key", "value", "reason"]))
     print(f"written: {target}")
     return Plan(target, target.parent, target.stem)
 
 
-@_telling
+@_without_traceback
 def train(plan: Plan, *, gpu: bool = True, changes: str = "") -> RunReport:
     """Train, predict the test images and score them.
 
     Parameters
     ----------
     plan : Plan
-        From `prepare`.
+        Result of `prepare`.
     gpu : bool
-        Use a GPU if there is one.
+        Use a GPU if available.
     changes : str
-        ``KEY=VALUE`` of the configuration, separated by ``;``.
+        Changed keys of the configuration as ``KEY=VALUE``, separated by ``;``.
 
     Raises
     ------
-    Told
-        Whatever `singula run` would refuse.
+    NotebookError
+        Any error of `singula run`.
     """
     prepare_process()
     from singula.training.device import present_gpus
@@ -230,16 +230,21 @@ def train(plan: Plan, *, gpu: bool = True, changes: str = "") -> RunReport:
     return run(Job(plan.config, plan.output, plan.name, 1, device, overrides), print)
 
 
-@_telling
+@_without_traceback
 def show_results(report: RunReport, *, images: int = 2) -> None:
     """Show scores, instances over images, and measurements of the first image.
 
     Parameters
     ----------
     report : RunReport
-        From `train`.
+        Result of `train`.
     images : int
-        How many of the test images.
+        Number of test images to show.
+
+    Raises
+    ------
+    NotebookError
+        ``notebook.no_test``: the run did not test any image.
     """
     import pandas as pd
 
@@ -248,14 +253,15 @@ def show_results(report: RunReport, *, images: int = 2) -> None:
 
     tree, test = report.tree, report.test
     if test is None:
-        raise UserError("this run tested no images", "set TEST.ENABLE to True")
+        hint = "set TEST.ENABLE to True and train again"
+        raise UserError("this run did not test any image", hint, "notebook.no_test")
     if tree.metrics_csv.is_file():
         scores = pd.read_csv(tree.metrics_csv)
-        whole = scores[scores["image"].isin(["mean over images", "pooled over objects"])]
-        _title("Scores: images alike, and all objects together")
-        wanted = ["image", "threshold", "precision", "recall", "f1", "panoptic_quality"]
-        _show(whole[wanted].round(3).reset_index(drop=True))
-    _title("Image | instances | truth where there is one (of volumes the fullest slice)")
+        summary = scores[scores["image"].isin(["mean over images", "pooled over objects"])]
+        _title("Scores: mean over images, and pooled over objects")
+        columns = ["image", "threshold", "precision", "recall", "f1", "panoptic_quality"]
+        _show(summary[columns].round(3).reset_index(drop=True))
+    _title("Image | objects | your labels, if available (volumes: the slice with most objects)")
     for name, path in list(test.finish.overlays.items())[:images]:
         print(f"{name}: {counted(test.finish.instances.get(name, 0), 'object')}")
         _picture(path.read_bytes())
@@ -264,27 +270,27 @@ def show_results(report: RunReport, *, images: int = 2) -> None:
         classes = report.config.MODEL.N_CLASSES > 2
         ids = read_labels(stored, report.config.ndim, classes).array[..., 0]
         _title(f"The first objects of {first}")
-        _show(measure(ids).head(_ROWS).round(2))
-    print(f"everything on one page: {tree.report_html}")
+        _show(measure(ids).head(_MAX_ROWS).round(2))
+    print(f"report: {tree.report_html}")
     print(f"all results: {tree.run}")
 
 
-@_telling
+@_without_traceback
 def predict(report: RunReport, images: str, output: str) -> None:
-    """Find the objects of further images; nothing where no folder is given.
+    """Predict the objects in new images.
 
     Parameters
     ----------
     report : RunReport
-        From `train`.
+        Result of `train`.
     images : str
-        Folder of images.
+        Folder of images. If empty, nothing is predicted.
     output : str
-        Where label images and tables are written. Those of an earlier call are replaced; files that
-        were changed since are moved to ``previous`` in this folder.
+        Folder for label images and tables. Files of an earlier call are replaced; files that were
+        changed in the meantime are moved to ``previous`` in this folder.
     """
     if not images.strip():
-        print("no folder of new images is given")
+        print("no folder of new images is given: nothing to predict")
         return
     from singula.loaded import gather_images, load, plan_predictions, predict_files
 
@@ -292,7 +298,7 @@ def predict(report: RunReport, images: str, output: str) -> None:
     files = gather_images([_folder(images, "images")])
     model = load(report.tree.run)
     tasks = plan_predictions(model, files, folder, tables=True)
-    with protect([folder], print):  # the cell may be run again
+    with protect([folder], print):  # replaces files of an earlier run of the cell
         predict_files(model, tasks, folder, augment=None, tables=True, resume=False, notify=print)
     print(f"label images and tables: {folder}")
 
@@ -306,7 +312,7 @@ def _demo_data(ndim: int, folder: Path) -> tuple[Folders, ...]:
     root = folder / f"{ndim}d_data"
     (n_train, n_val, n_test), shape, spacing = DEMO_IMAGES[ndim]
     if not root.exists():
-        print(f"no folders are given: synthetic nuclei are made in {root}")
+        print(f"no folders are given: generating synthetic nuclei in {root}")
         make_dataset(
             root,
             ndim,
@@ -321,24 +327,26 @@ def _demo_data(ndim: int, folder: Path) -> tuple[Folders, ...]:
     return tuple(Folders(part, root / part / "x", root / part / "y") for part in names)
 
 
-def _answered(proposal: Proposal, find: str, classes: str) -> tuple[Choice, ...]:
-    """Put what the user said in the place of what the data say."""
+def _apply_answers(proposal: Proposal, find: str, classes: str) -> tuple[Choice, ...]:
+    """Replace proposed values by the answers of the user."""
     from singula.propose import Choice
 
     if find not in FIND:
-        raise UserError(f"what_to_find: {find!r} is not known", f"one of {', '.join(FIND)}")
-    said: dict[str, object] = {_CHANNELS: FIND[find]} if FIND[find] else {}
-    if classes.strip() != AS_LABELLED:
+        message = f"what_to_find: got {find!r}, expected one of {', '.join(FIND)}"
+        raise UserError(message, "choose a kind of objects", "notebook.unknown_objects")
+    answers: dict[str, object] = {_CHANNELS: FIND[find]} if FIND[find] else {}
+    if classes.strip() != AS_LABELED:
         if not classes.strip().isdigit() or int(classes) < 1:
-            raise UserError(f"classes: found {classes!r}; allowed 1, 2, 3 … or {AS_LABELLED!r}")
-        said["MODEL.N_CLASSES"] = max(2, int(classes) + 1)
-    dropped = {_WEIGHTS} if said else set()
+            message = f"classes: got {classes!r}, expected 1, 2, 3 … or {AS_LABELED!r}"
+            raise UserError(message, "correct the number of classes", "notebook.classes")
+        answers["MODEL.N_CLASSES"] = max(2, int(classes) + 1)
+    dropped = {_WEIGHTS} if answers else set()
     choices = [choice for choice in proposal.choices if choice.key not in dropped]
-    for key, value in said.items():
+    for key, value in answers.items():
         new = Choice(key, value, "as you chose")
-        places = [i for i, choice in enumerate(choices) if choice.key == key]
-        if places:
-            choices[places[0]] = new
+        indices = [i for i, choice in enumerate(choices) if choice.key == key]
+        if indices:
+            choices[indices[0]] = new
             continue
         section = key.partition(".")[0]
         last = max(i for i, c in enumerate(choices) if c.key.startswith(f"{section}."))
@@ -351,7 +359,7 @@ def _folder(path: str, name: str) -> Path:
 
 
 def _preview(part: Folders, ndim: int) -> None:
-    """Show the first image beside its labels."""
+    """Show the first image next to its labels."""
     import numpy as np
 
     from singula.io.read import read_image, read_labels
@@ -368,7 +376,7 @@ def _preview(part: Folders, ndim: int) -> None:
         panels = [to_gray(image), overlay(image, labels)]
     else:
         panels = [to_gray(image if ndim == 2 else image[len(image) // 2])]
-    print(f"{pair.name}: image | labels" + (" (the fullest slice)" if ndim == 3 else ""))
+    print(f"{pair.name}: image | labels" + (" (slice with most objects)" if ndim == 3 else ""))
     _picture(_png(np.concatenate(panels, axis=1)))
 
 
@@ -379,7 +387,7 @@ def _png(pixels: np.ndarray) -> bytes:
 
     file = BytesIO()
     picture = Picture.fromarray(pixels)
-    picture.thumbnail((_WIDEST, _WIDEST))
+    picture.thumbnail((_MAX_SIDE, _MAX_SIDE))
     picture.save(file, "PNG")
     return file.getvalue()
 
@@ -389,8 +397,9 @@ def _display() -> Any:
         return import_module("IPython.display")
     except ImportError:
         raise UserError(
-            "this is meant for a notebook, and IPython is not installed",
+            "singula.notebook: IPython is not installed",
             install_command("notebooks"),
+            "notebook.library_missing",
         ) from None
 
 

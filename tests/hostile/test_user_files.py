@@ -459,14 +459,14 @@ def test_a_notebook_keeps_a_changed_configuration(
     parts = [Folders("train", data / "train" / "x", data / "train" / "y")]
 
     def prepare() -> Path:
-        given = (parts, 2, "let the data decide", notebook.AS_LABELLED, str(tmp_path), "cells", 1.0)
+        given = (parts, 2, "let the data decide", notebook.AS_LABELED, str(tmp_path), "cells", 1.0)
         return notebook.prepare(*given).config
 
     path = prepare()
     assert prepare() == path
     path.write_text(path.read_text() + "# mine\n")
     text = path.read_text()
-    with pytest.raises(notebook.Told):
+    with pytest.raises(notebook.NotebookError):
         prepare()
     assert path.read_text() == text
 

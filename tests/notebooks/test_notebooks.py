@@ -1,4 +1,4 @@
-"""The notebooks as they are stored, and run from the first form to the last with tiny settings."""
+"""Stored notebooks, and complete runs of their forms with small settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from singula.demo import make_dataset
-from singula.notebook import AS_LABELLED, FIND, Told, choose_data, prepare
+from singula.notebook import AS_LABELED, FIND, NotebookError, choose_data, prepare
 
 nbclient = pytest.importorskip("nbclient", reason="no notebook test: `pip install nbclient`")
 nbformat = pytest.importorskip("nbformat")
@@ -46,24 +46,24 @@ def test_stored_as_made_and_without_outputs(maker: ModuleType, ndim: int) -> Non
 
 
 def filled(path: Path, answers: dict[str, object]) -> object:
-    """A notebook with its forms filled in as one would by hand."""
+    """Return a notebook with answers in its forms."""
     book = nbformat.read(path, as_version=4)
-    left = set(answers)
+    missing = set(answers)
     for cell in book.cells:
         for name, value in answers.items():
             line = re.compile(rf"^{name} = .*?(  #@param)", re.MULTILINE)
             cell.source, count = line.subn(
                 lambda found, name=name, value=value: f"{name} = {value!r}{found[1]}", cell.source
             )
-            left -= {name} if count else set()
-    assert not left
+            missing -= {name} if count else set()
+    assert not missing
     return book
 
 
 def execute(
     book: object, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, tuple[str, int, int]]:
-    """By title: what a cell printed, the number of its pictures and of its tables."""
+    """Run a notebook; return the printed text, number of pictures and tables of each form."""
     for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"):
         monkeypatch.setenv(name, str(folder / name.lower()))
     client = nbclient.NotebookClient(
@@ -87,7 +87,7 @@ def execute(
 def test_2d_with_nothing_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     book = filled(FOLDER / "singula_2d.ipynb", {"changes": TINY})
     seen = execute(book, tmp_path, monkeypatch)
-    assert "synthetic nuclei are made" in seen["3"][0]
+    assert "generating synthetic nuclei" in seen["3"][0]
     assert "train: 12 images" in seen["3"][0]
     assert seen["3"][1] == 1
     assert seen["5"][2] == 1
@@ -116,7 +116,7 @@ def test_3d_with_own_folders_and_new_images(
         "instances_folder": "found",
     }
     seen = execute(filled(FOLDER / "singula_3d.ipynb", answers), tmp_path, monkeypatch)
-    assert "fullest slice" in seen["3"][0]
+    assert "slice with most objects" in seen["3"][0]
     assert seen["7"][1] == 1
     text = (tmp_path / "results/mine.yaml").read_text()
     assert re.search(r"DATA_CHANNELS: BCD +# as you chose", text)
@@ -130,16 +130,16 @@ def test_3d_with_own_folders_and_new_images(
 def test_forms_offer_what_the_room_knows(maker: ModuleType) -> None:
     source = "".join(json.loads(maker.make(2))["cells"][3]["source"])
     assert json.loads(source.partition("#@param ")[2].splitlines()[0]) == list(FIND)
-    assert AS_LABELLED in maker.CLASSES
+    assert AS_LABELED in maker.CLASSES
 
 
 def test_a_mistake_is_told_without_a_traceback(tmp_path: Path) -> None:
-    with pytest.raises(Told, match="one is empty") as told:
+    with pytest.raises(NotebookError, match="one is empty") as error:
         choose_data(2, str(tmp_path), "")
-    assert told.value._render_traceback_() == [str(told.value)]
-    with pytest.raises(Told, match="does not exist"):
+    assert error.value._render_traceback_() == [str(error.value)]
+    with pytest.raises(NotebookError, match="does not exist"):
         choose_data(2, str(tmp_path / "a"), str(tmp_path / "b"))
     (tmp_path / "cells.yaml").write_text("TRAIN: {}\n")
-    with pytest.raises(Told, match="was not written by a notebook"):
-        prepare((), 2, next(iter(FIND)), AS_LABELLED, str(tmp_path), "cells", 1.0)
+    with pytest.raises(NotebookError, match="was not written by a notebook"):
+        prepare((), 2, next(iter(FIND)), AS_LABELED, str(tmp_path), "cells", 1.0)
     assert (tmp_path / "cells.yaml").read_text() == "TRAIN: {}\n"
