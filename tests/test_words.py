@@ -24,7 +24,7 @@ PLURAL = re.compile(
 TEXT = {"name", "self.name", "kind.name"}
 # Counts of messages that are shown for two or more only
 SEVERAL = {"len(images)", "len(problems)", "declared['images']", "len(pairs)"}
-SEVERAL |= {"len(files)", "total", "_LEAST_EPOCHS"}
+SEVERAL |= {"len(files)", "total", "_MIN_EPOCHS", "_MAX_LOCAL", "max_processes"}
 
 
 def test_counted() -> None:

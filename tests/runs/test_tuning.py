@@ -184,7 +184,7 @@ def test_validation_images_that_are_gone(command, write_config, data_2d, tmp_pat
     (data / "val").rename(tmp_path / "away")
     assert command("tune", tmp_path / "out" / "job" / "results" / "job_1") == 2
     assert "expected the validation images of the run" in command.err
-    assert "put them back" in command.err
+    assert "restore the folder" in command.err
 
 
 def test_few_validation_objects_bring_in_the_training_images(run, command, data_2d) -> None:

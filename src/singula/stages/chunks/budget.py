@@ -99,8 +99,8 @@ def block_shape(budget: Budget, shape: Sequence[int], asked: Sequence[int]) -> t
     count = prod(-(-s // b) for s, b in zip(shape, block, strict=True))
     if count > _MOST_BLOCKS:
         raise UserError(
-            f"an image of {' × '.join(map(str, shape))} pixels has {count} blocks; allowed are at "
-            f"most {_MOST_BLOCKS}",
+            f"an image of {' × '.join(map(str, shape))} pixels has {counted(count, 'block')}, "
+            f"expected at most {_MOST_BLOCKS}",
             "check the size that its metadata declare; raise SYSTEM.MAX_MEMORY for larger blocks",
             "chunks.too_many_blocks",
         )
