@@ -1,7 +1,7 @@
-"""Synthetic fluorescence microscopy: nuclei that touch, under uneven light, blurred and noisy.
+"""Synthetic fluorescence microscopy: touching nuclei with uneven illumination, blur and noise.
 
-Everything random comes from the generator passed in, so a seed gives the same images again. Forms
-are made in physical space: with a spacing of (3, 1, 1) the nuclei are round, their pixels flat.
+All randomness comes from the given generator, so that a seed reproduces the images. Shapes are
+drawn in physical space: with a spacing of (3, 1, 1), nuclei are round and voxels are flat.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 Slices: TypeAlias = tuple[slice, ...]
 
 # Lengths are in in-plane pixels.
-RADIUS = (9.0, 15.0)  # of a nucleus
-CROWDING = {2: (0.3, 0.7), 3: (0.2, 0.5)}  # part of the image taken, of the nuclei set in clusters
-CLOSENESS = 0.88  # least distance of two centres, as a part of the sum of their radii
-SMALLEST = 0.2  # visible part of a nucleus below which it is left out
-ELONGATION = 0.15  # spread of the logarithm of the axes
-WAVES = (4, 0.07)  # number and height of the bumps in the outline
+RADIUS = (9.0, 15.0)  # minimum and maximum radius of a nucleus
+CROWDING = {2: (0.3, 0.7), 3: (0.2, 0.5)}  # covered fraction of the image; fraction in clusters
+CLOSENESS = 0.88  # minimum distance of two centers, relative to the sum of their radii
+SMALLEST = 0.2  # visible fraction of a nucleus below which it is removed
+ELONGATION = 0.15  # standard deviation of the logarithm of the axes
+WAVES = (4, 0.07)  # number and height of the waves in the outline
 BLUR = (1.6, 1.0, 1.0)  # standard deviation of the point spread function, z first
 PHOTONS = 60.0  # per pixel of a nucleus of brightness 1
 
 
 @dataclass(frozen=True, eq=False)
 class DemoImage:
-    """A synthetic image with its truth.
+    """A synthetic image with its ground truth.
 
     Parameters
     ----------
-    image : ndarray of uint8 (2D) or uint16 (3D)
-        (y, x) or (z, y, x).
+    image : ndarray of uint8 (2D) or uint16 (3D), (y, x) or (z, y, x)
+        Image.
     labels : ndarray of uint16
         Instance ids 1, 2, …; 0 is background.
     classes : ndarray of uint8, optional
@@ -52,9 +52,9 @@ class DemoImage:
 
 @dataclass(frozen=True, eq=False)
 class _Nuclei:
-    """One row per nucleus: centre in physical space, mean radius, and class from 0 to 1."""
+    """One row per nucleus: center in physical space, mean radius, and class scaled to 0 to 1."""
 
-    centre: Floats
+    center: Floats
     radius: Floats
     grade: Floats
 
@@ -71,14 +71,14 @@ def make_image(
     Parameters
     ----------
     shape : sequence of int
-        (y, x) or (z, y, x).
+        Shape of the image, (y, x) or (z, y, x).
     rng : numpy.random.Generator
-        Source of all that is random.
+        Source of randomness.
     spacing : sequence of float, optional
-        Size of a pixel along each axis, z first; only the ratios matter.
+        Voxel size along each axis, z first; only the ratios are used.
     n_classes : int
-        Kinds of nuclei, which differ in size, brightness and texture. `MODEL.N_CLASSES` is one
-        more, because it counts the background.
+        Number of classes of nuclei, which differ in size, brightness and texture.
+        `MODEL.N_CLASSES` is one more, because it includes the background.
 
     Returns
     -------
@@ -87,20 +87,23 @@ def make_image(
     Raises
     ------
     ValueError
-        If there are not 2 or 3 axes, a spacing for each, and at least one class.
+        The number of axes is not 2 or 3, a spacing is missing, or there is no class.
     """
     ndim = len(shape)
     steps = np.ones(ndim) if spacing is None else np.asarray(spacing, float)
     if ndim not in (2, 3) or steps.shape != (ndim,) or n_classes < 1:
-        raise ValueError(f"shape {shape}, spacing {spacing} and n_classes {n_classes} do not fit")
+        raise ValueError(
+            f"shape, spacing, n_classes: got {shape}, {spacing}, {n_classes}; expected 2 or 3 axes "
+            "and at least 1 class"
+        )
     steps = steps / steps[-2:].min()
     nuclei = _place(np.asarray(shape) * steps, n_classes, rng)
     owner, depth = _draw(tuple(shape), steps, nuclei, rng)
     _prune_in_place(owner, steps, nuclei)
-    # With a background pixel added the first row is always -1, and takes the last grade.
-    kept, index = np.unique(np.append(owner.ravel(), -1), return_inverse=True)
+    # The appended -1 makes background the first row, whose grade is the appended 0.
+    rows, index = np.unique(np.append(owner.ravel(), -1), return_inverse=True)
     labels = index[:-1].reshape(owner.shape).astype(np.uint16)
-    grade = np.append(nuclei.grade, 0)[kept]
+    grade = np.append(nuclei.grade, 0)[rows]
     signal = _fluorescence(labels, depth, grade, steps, n_classes, rng)
     classes = np.rint(1 + grade * (n_classes - 1)).astype(np.uint8)[labels] * (labels > 0)
     return DemoImage(_record(signal, steps, rng), labels, classes if n_classes > 1 else None)
@@ -118,38 +121,38 @@ def make_dataset(
     spacing: Sequence[float] | None = None,
     n_classes: int = 1,
 ) -> None:
-    """Write ``folder/{train,val,test}/{x,y}/image_000.tif`` and so on.
+    """Write a data set of images ``folder/{train,val,test}/{x,y}/image_000.tif``.
 
     Parameters
     ----------
     folder : Path or str
-        Created if needed; files of the same names are replaced.
-    ndim : int
-        Number of axes, 2 or 3.
+        Folder of the data set; files with the same names are replaced.
+    ndim : {2, 3}
+        Number of axes.
     rng : numpy.random.Generator
-        Source of all that is random.
+        Source of randomness.
     n_train, n_val, n_test : int
         Number of images of each part.
     shape, spacing, n_classes
-        See `make_image`. With several classes the labels have a second channel, the class.
+        As in `make_image`. With several classes, the labels have a second channel for the class.
 
     Raises
     ------
     ValueError
-        If `shape` has not `ndim` axes.
+        `shape` does not have `ndim` axes.
     UserError
-        If the folder cannot be written.
+        The folder cannot be written.
     """
     if len(shape) != ndim:
-        raise ValueError(f"shape {tuple(shape)} has not {ndim} axes")
+        raise ValueError(f"shape: got {tuple(shape)}, expected {ndim} axes")
     axes = "ZYX"[-ndim:]
     files = dataset_files(folder, n_train, n_val, n_test)
     for image_file, label_file in zip(files[::2], files[1::2], strict=True):
-        made = make_image(shape, rng, spacing=spacing, n_classes=n_classes)
-        write_tiff(image_file, made.image, axes, spacing)
-        target, target_axes = made.labels, axes
-        if made.classes is not None:
-            target = np.stack([made.labels, made.classes.astype(np.uint16)], axis=-1)
+        image = make_image(shape, rng, spacing=spacing, n_classes=n_classes)
+        write_tiff(image_file, image.image, axes, spacing)
+        target, target_axes = image.labels, axes
+        if image.classes is not None:
+            target = np.stack([image.labels, image.classes.astype(np.uint16)], axis=-1)
             target_axes = axes + "C"
         write_tiff(label_file, target, target_axes, spacing)
 
@@ -165,60 +168,64 @@ def dataset_files(folder: Path | str, n_train: int, n_val: int, n_test: int) -> 
 
 
 def _place(extent: Floats, n_classes: int, rng: np.random.Generator) -> _Nuclei:
-    """Set nuclei one by one, most of them beside an earlier one, none deep in another."""
+    """Place nuclei one by one, most of them next to an earlier one, with little overlap."""
     ndim = extent.size
     coverage, clustered = CROWDING[ndim]
-    room = coverage * extent.prod()
-    centres, radii, grades = np.empty((0, ndim)), np.empty(0), np.empty(0)
-    for _ in range(20 + int(20 * room / _volume(np.mean(RADIUS), ndim))):
+    max_volume = coverage * extent.prod()
+    centers, radii, grades = np.empty((0, ndim)), np.empty(0), np.empty(0)
+    for _ in range(20 + int(20 * max_volume / _volume(np.mean(RADIUS), ndim))):
         grade = rng.integers(n_classes) / max(n_classes - 1, 1)
         radius = rng.uniform(*RADIUS) * (1 if n_classes == 1 else 0.75 + 0.5 * grade)
         if radii.size and rng.random() < clustered:
-            neighbour = rng.integers(radii.size)
-            way = rng.normal(size=ndim)
-            reach = (radii[neighbour] + radius) * rng.uniform(CLOSENESS, 1)
-            centre = centres[neighbour] + reach * way / np.linalg.norm(way)
+            neighbor = rng.integers(radii.size)
+            direction = rng.normal(size=ndim)
+            reach = (radii[neighbor] + radius) * rng.uniform(CLOSENESS, 1)
+            center = centers[neighbor] + reach * direction / np.linalg.norm(direction)
         else:
-            centre = rng.uniform(0, extent)
-        apart = np.linalg.norm(centres - centre, axis=1)
-        outside = (centre < -radius / 2) | (centre > extent + radius / 2)
-        if outside.any() or (apart < CLOSENESS * (radii + radius)).any():
+            center = rng.uniform(0, extent)
+        distances = np.linalg.norm(centers - center, axis=1)
+        outside = (center < -radius / 2) | (center > extent + radius / 2)
+        if outside.any() or (distances < CLOSENESS * (radii + radius)).any():
             continue
-        centres = np.vstack([centres, centre])
+        centers = np.vstack([centers, center])
         radii, grades = np.append(radii, radius), np.append(grades, grade)
-        if _volume(radii, ndim).sum() > room:
+        if _volume(radii, ndim).sum() > max_volume:
             break
-    return _Nuclei(centres, radii, grades)
+    return _Nuclei(centers, radii, grades)
 
 
 def _volume(radius: Any, ndim: int) -> Any:
-    """Area or volume of a disk or ball."""
+    """Return the area of a disk or the volume of a ball."""
     return pi ** (ndim / 2) / gamma(ndim / 2 + 1) * np.asarray(radius) ** ndim
 
 
 def _draw(
     shape: tuple[int, ...], steps: Floats, nuclei: _Nuclei, rng: np.random.Generator
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Give each pixel to the nucleus that it is deepest in.
+    """Assign each pixel to the nucleus in which it is deepest.
 
-    Returns the row of the nucleus (-1: none) and how far out the pixel is, from 0 at the centre of
-    the nucleus to 1 at its outline and beyond.
+    Returns
+    -------
+    owner : ndarray of int32
+        Row of the nucleus; -1 for background.
+    outwards : ndarray of float32
+        Relative distance, from 0 in the center of the nucleus to 1 at its outline and outside.
     """
     owner = np.full(shape, -1, np.int32)
     outwards = np.ones(shape, np.float32)
-    for row, (centre, radius) in enumerate(zip(nuclei.centre, nuclei.radius, strict=True)):
-        box = _box(shape, steps, centre, 2 * radius)
-        far = _outwards(_positions(box, steps) - centre, radius, rng)
-        nearer = far < outwards[box]
+    for row, (center, radius) in enumerate(zip(nuclei.center, nuclei.radius, strict=True)):
+        box = _box(shape, steps, center, 2 * radius)
+        distance = _outwards(_positions(box, steps) - center, radius, rng)
+        nearer = distance < outwards[box]
         owner[box][nearer] = row
-        outwards[box][nearer] = far[nearer]
+        outwards[box][nearer] = distance[nearer]
     return owner, outwards
 
 
-def _box(shape: tuple[int, ...], steps: Floats, centre: Floats, reach: float) -> Slices:
-    """Slices of the image that hold all pixels within `reach` of `centre`."""
-    low = np.floor((centre - reach) / steps).astype(int)
-    high = np.ceil((centre + reach) / steps).astype(int) + 1
+def _box(shape: tuple[int, ...], steps: Floats, center: Floats, reach: float) -> Slices:
+    """Return the slices of the image with all pixels within `reach` of `center`."""
+    low = np.floor((center - reach) / steps).astype(int)
+    high = np.ceil((center + reach) / steps).astype(int) + 1
     return tuple(
         slice(max(start, 0), max(min(stop, size), 0))
         for start, stop, size in zip(low.tolist(), high.tolist(), shape, strict=True)
@@ -226,38 +233,38 @@ def _box(shape: tuple[int, ...], steps: Floats, centre: Floats, reach: float) ->
 
 
 def _positions(box: Slices, steps: Floats) -> Floats:
-    """Physical positions of the pixels of a box, coordinates last."""
+    """Return the physical positions of the pixels of a box, coordinates last."""
     grid = [np.arange(part.start, part.stop) * step for part, step in zip(box, steps, strict=True)]
     return np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1)
 
 
 def _outwards(offset: Floats, radius: float, rng: np.random.Generator) -> Floats:
-    """Distance from the centre in a random blob: 1 on its outline, an ellipsoid with low waves."""
+    """Return the relative distance from the center of a random ellipsoid with a wavy outline."""
     ndim = offset.shape[-1]
     count, height = WAVES
     turn, _ = np.linalg.qr(rng.normal(size=(ndim, ndim)))
     stretch = np.asarray(rng.normal(0, ELONGATION, ndim))
     axes = turn * radius * np.exp(stretch - stretch.mean())
-    places = offset @ np.linalg.inv(axes).T
-    length = np.linalg.norm(places, axis=-1)
-    towards = places / np.maximum(length, 1e-9)[..., None]
-    waves = np.sin(towards @ rng.normal(0, 2, (ndim, count)) + rng.uniform(0, 2 * pi, count))
+    positions = offset @ np.linalg.inv(axes).T
+    length = np.linalg.norm(positions, axis=-1)
+    directions = positions / np.maximum(length, 1e-9)[..., None]
+    waves = np.sin(directions @ rng.normal(0, 2, (ndim, count)) + rng.uniform(0, 2 * pi, count))
     return np.asarray(length / (1 + height * waves.sum(axis=-1)))
 
 
 def _prune_in_place(owner: NDArray[np.int32], steps: Floats, nuclei: _Nuclei) -> None:
-    """Leave of each nucleus its largest piece, and nothing if too little of it is seen."""
+    """Keep the largest connected component of each nucleus, if enough of the nucleus is visible."""
     from scipy import ndimage
 
     full = _volume(nuclei.radius, owner.ndim) / steps.prod()
     for row, box in enumerate(ndimage.find_objects(owner + 1)):
         if box is None:
             continue
-        mine = owner[box] == row
-        pieces, _ = ndimage.label(mine)
-        sizes = np.bincount(pieces.ravel())[1:]
-        enough = sizes.max() >= SMALLEST * full[row]
-        owner[box][mine & ((pieces != 1 + sizes.argmax()) | (not enough))] = -1
+        mask = owner[box] == row
+        components, _ = ndimage.label(mask)
+        sizes = np.bincount(components.ravel())[1:]
+        is_visible = sizes.max() >= SMALLEST * full[row]
+        owner[box][mask & ((components != 1 + sizes.argmax()) | (not is_visible))] = -1
 
 
 def _fluorescence(
@@ -268,7 +275,7 @@ def _fluorescence(
     n_classes: int,
     rng: np.random.Generator,
 ) -> Floats:
-    """Light that the nuclei give off: brightness, texture, dark nucleoli, dimmer at the rim."""
+    """Return the emitted light of nuclei with texture, dark nucleoli and a darker rim."""
     contrast = 0 if n_classes == 1 else grade - 0.5
     brightness = rng.lognormal(-0.9 * contrast, 0.25 if n_classes == 1 else 0.12, grade.size)
     brightness[0] = 0
@@ -281,7 +288,7 @@ def _fluorescence(
 
 
 def _smooth_noise(shape: tuple[int, ...], size: Floats, rng: np.random.Generator) -> Floats:
-    """Noise with mean 0, deviation 1, and grains of `size` pixels."""
+    """Return noise with mean 0, standard deviation 1, and grains of `size` pixels."""
     from scipy import ndimage
 
     noise = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), size, mode="wrap")
@@ -291,23 +298,25 @@ def _smooth_noise(shape: tuple[int, ...], size: Floats, rng: np.random.Generator
 def _record(
     signal: Floats, steps: Floats, rng: np.random.Generator
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """What the camera sees: haze from out of focus, blur, uneven light, photon and read noise."""
+    """Add out-of-focus haze, blur, uneven illumination, photon noise and read noise."""
     from scipy import ndimage
 
     haze = ndimage.gaussian_filter(signal, 15 / steps, truncate=2)
-    seen = ndimage.gaussian_filter(signal, BLUR[-signal.ndim :] / steps) + 0.3 * haze + 0.08
-    seen *= _light(signal.shape, rng)
-    recorded: Floats = rng.poisson(PHOTONS * seen) / PHOTONS + rng.normal(0.06, 0.02, seen.shape)
+    exposure = ndimage.gaussian_filter(signal, BLUR[-signal.ndim :] / steps) + 0.3 * haze + 0.08
+    exposure *= _light(signal.shape, rng)
+    recorded: Floats = rng.poisson(PHOTONS * exposure) / PHOTONS + rng.normal(
+        0.06, 0.02, exposure.shape
+    )
     if signal.ndim == 2:
         return np.clip(90 * recorded, 0, 255).astype(np.uint8)
     return np.clip(2000 * recorded, 0, 65535).astype(np.uint16)
 
 
 def _light(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    """Illumination: 1 at a place in the plane, falling off to about a half in the far corner."""
+    """Return an illumination that falls from 1 at a random position to about a half in a corner."""
     plane = np.stack(np.meshgrid(*(np.linspace(-1, 1, size) for size in shape[-2:]), indexing="ij"))
-    away = ((plane - rng.uniform(-0.6, 0.6, (2, 1, 1))) ** 2).sum(axis=0)
-    light = np.exp(-rng.uniform(0.1, 0.3) * away)
-    # Light is lost on the way into the depth.
+    distance = ((plane - rng.uniform(-0.6, 0.6, (2, 1, 1))) ** 2).sum(axis=0)
+    light = np.exp(-rng.uniform(0.1, 0.3) * distance)
+    # Light is absorbed along z.
     loss = np.linspace(1, rng.uniform(0.7, 0.9), shape[0]) if len(shape) == 3 else np.ones(1)
     return np.asarray(light if len(shape) == 2 else loss[:, None, None] * light)

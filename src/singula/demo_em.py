@@ -4,8 +4,7 @@ A volume shows the cytoplasm of several cells with their membranes, long bent mi
 cristae, and organelles that resemble mitochondria: dense bodies, cisternae and clusters of
 vesicles. Each section has its own position, brightness and contrast, as after imperfect alignment.
 
-All lengths below are in in-plane pixels of about 9 nm. Everything random comes from the generator
-that is passed in.
+All lengths are in in-plane pixels of about 9 nm. All randomness comes from the given generator.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 SPACING = (50.0, 9.0, 9.0)  # nm, z first
 MITOCHONDRION_RADIUS = (10.0, 19.0)
 MITOCHONDRION_LENGTH = (25.0, 330.0)
-MITOCHONDRION_GAP = 3.0  # smallest distance between the surfaces of two mitochondria
+MITOCHONDRION_GAP = 3.0  # minimum distance between the surfaces of two mitochondria
 DENSE_BODY_RADIUS = (5.0, 14.0)
 VESICLE_RADIUS = (2.0, 3.2)
 CELL_SIZE = 110.0  # typical diameter of a cell process
-JITTER = 1.5  # standard deviation of a section's position
+JITTER = 1.5  # standard deviation of the position of a section
 MARGIN = 8  # drawn around the volume, so that sections can be shifted
-_BEYOND = 30.0  # largest distance of the middle of a tube outside the volume
+_BEYOND = 30.0  # maximum distance of the center of a tube to the volume
 _MIN_PIXELS = 40  # a smaller visible part of an object is not labeled
 
 # Gray values between 0 (electron dense) and 1.
@@ -46,6 +45,7 @@ class EmVolume:
     Parameters
     ----------
     image : ndarray of uint8, (z, y, x)
+        Volume of sections.
     labels : ndarray of uint16, (z, y, x)
         One id per mitochondrion, 1, 2, …; 0 is background.
     """
@@ -74,11 +74,11 @@ def make_em_volume(
     Parameters
     ----------
     shape : sequence of int
-        (z, y, x).
+        Shape of the volume, (z, y, x).
     rng : numpy.random.Generator
-        Source of all that is random.
+        Source of randomness.
     spacing : sequence of float
-        Voxel size, z first; only the ratios matter.
+        Voxel size, z first; only the ratios are used.
     occupied : float
         Approximate fraction of the volume inside mitochondria.
 
@@ -89,10 +89,12 @@ def make_em_volume(
     Raises
     ------
     ValueError
-        If there are not three axes.
+        `shape` or `spacing` does not have three axes.
     """
     if len(shape) != 3 or len(spacing) != 3:
-        raise ValueError(f"shape {tuple(shape)} and spacing {tuple(spacing)} need three axes")
+        raise ValueError(
+            f"shape, spacing: got {tuple(shape)}, {tuple(spacing)}, expected three axes"
+        )
     steps = np.asarray(spacing, float) / min(spacing[1:])
     wide = (shape[0], shape[1] + 2 * MARGIN, shape[2] + 2 * MARGIN)
     labels, depth = _mitochondria(wide, steps, occupied, rng)
@@ -113,18 +115,18 @@ def make_em_dataset(
     n_test: int,
     shape: Sequence[int],
 ) -> None:
-    """Write ``folder/{train,test}/{x,y}/volume_000.tif`` and so on, with the voxel size.
+    """Write a data set of volumes ``folder/{train,test}/{x,y}/volume_000.tif`` with voxel sizes.
 
     Parameters
     ----------
     folder : Path or str
-        Created if needed; files of the same names are replaced.
+        Folder of the data set; files with the same names are replaced.
     rng : numpy.random.Generator
-        Source of all that is random.
+        Source of randomness.
     n_train, n_test : int
         Number of volumes of each part.
     shape : sequence of int
-        (z, y, x).
+        Shape of a volume, (z, y, x).
     """
     spacing = tuple(size / 1000 for size in SPACING)  # µm
     for part, count in (("train", n_train), ("test", n_test)):
@@ -138,18 +140,18 @@ def make_em_dataset(
 def _random_tube(
     extent: Floats, length: float, radius: float, bend: float, rng: np.random.Generator
 ) -> _Body:
-    """Draw a bent tube of uneven thickness with its middle in the volume or close to it."""
+    """Draw a bent tube of uneven thickness with its center in the volume or close to it."""
     step = 3.0
     count = max(2, int(length / step))
     direction = rng.normal(size=3) * (0.5, 1, 1)  # processes run mostly along the sections
     directions = np.empty((count, 3))
     turn = np.zeros(3)
-    for place in range(count):
+    for index in range(count):
         turn = 0.9 * turn + rng.normal(0, bend, 3)
         direction = direction / np.linalg.norm(direction) + turn
-        directions[place] = direction / np.linalg.norm(direction)
+        directions[index] = direction / np.linalg.norm(direction)
     points = np.cumsum(directions * step, axis=0)
-    # Middles beyond the border give the slivers that the border cuts off real objects.
+    # Centers outside of the volume give slivers at its border, as in real volumes.
     points += rng.uniform(-_BEYOND, extent + _BEYOND) - points[count // 2]
     waves = np.sin(np.arange(count) * step / rng.uniform(20, 45) + rng.uniform(0, 2 * pi))
     return _Body(points, radius * (1 + 0.12 * waves))
@@ -165,15 +167,15 @@ def _fill(shape: Sequence[int], steps: Floats, body: _Body, reach: float) -> tup
     if (high <= low).any():
         return None, np.empty(0)
     grid = [np.arange(a, b) * s for a, b, s in zip(low, high, steps, strict=True)]
-    places = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1)
-    far, nearest = cKDTree(body.points).query(places)
-    return tuple(map(slice, low, high)), far - body.radius[nearest]
+    positions = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1)
+    distance, nearest = cKDTree(body.points).query(positions)
+    return tuple(map(slice, low, high)), distance - body.radius[nearest]
 
 
 def _mitochondria(
     shape: tuple[int, ...], steps: Floats, occupied: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Place mitochondria that do not overlap: ids, and distance below the surface."""
+    """Place mitochondria without overlap; return their ids and the depth below their surface."""
     extent = np.asarray(shape) * steps
     labels = np.zeros(shape, np.int32)
     depth = np.zeros(shape, np.float32)
@@ -211,13 +213,13 @@ def _cytoplasm(shape: tuple[int, ...], steps: Floats, rng: np.random.Generator) 
     extent = np.asarray(shape) * steps
     count = max(3, int(np.prod(extent + CELL_SIZE) / CELL_SIZE**3))
     centers = rng.uniform(-CELL_SIZE / 2, extent + CELL_SIZE / 2, (count, 3))
-    places = np.stack(
+    positions = np.stack(
         np.meshgrid(*(np.arange(n) * s for n, s in zip(shape, steps, strict=True)), indexing="ij"),
         axis=-1,
     )
     warp = [_smooth_noise(shape, 18 / steps, rng) * 9 for _ in range(3)]
-    far, nearest = cKDTree(centers).query(places + np.stack(warp, axis=-1), k=2)
-    between = far[..., 1] - far[..., 0]
+    distances, nearest = cKDTree(centers).query(positions + np.stack(warp, axis=-1), k=2)
+    between = distances[..., 1] - distances[..., 0]
     signal = CYTOPLASM + rng.normal(0, 0.05, count)[nearest[..., 0]]
     for size, strength in ((1.2, 0.035), (3.0, 0.03), (9.0, 0.025)):
         signal += strength * _smooth_noise(shape, np.maximum(size / steps, 0.3), rng)
@@ -247,8 +249,8 @@ def _add_vesicles(
     for _ in range(max(1, int(np.prod(extent) / 8e5))):
         center = rng.uniform(0, extent)
         for _ in range(int(rng.integers(15, 60))):
-            place = center + rng.normal(0, 16, 3)
-            body = _Body(place[None], np.array([rng.uniform(*VESICLE_RADIUS)]))
+            position = center + rng.normal(0, 16, 3)
+            body = _Body(position[None], np.array([rng.uniform(*VESICLE_RADIUS)]))
             box, outside = _fill(signal.shape, steps, body, 2)
             if box is not None:
                 _draw_shell(signal, box, outside, LUMEN, labels[box] == 0)
@@ -333,12 +335,12 @@ def _record(signal: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _relabel(labels: NDArray[np.int32]) -> NDArray[np.uint16]:
-    """Number connected components of the visible mitochondria; leave out specks."""
+    """Number the connected components of mitochondria, without very small ones."""
     import cc3d
 
     parts, count = cc3d.connected_components(labels, connectivity=26, return_N=True)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    kept = sizes >= _MIN_PIXELS
-    kept[0] = False
-    numbers = np.where(kept, np.cumsum(kept), 0)
+    is_kept = sizes >= _MIN_PIXELS
+    is_kept[0] = False
+    numbers = np.where(is_kept, np.cumsum(is_kept), 0)
     return np.asarray(numbers[parts], np.uint16)

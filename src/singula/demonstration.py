@@ -1,4 +1,4 @@
-"""`singula demo`: from nothing to a scored segmentation in a few minutes."""
+"""Implementation of `singula demo`: synthetic data, a short training, and scored results."""
 
 from __future__ import annotations
 
@@ -24,17 +24,31 @@ from singula.words import counted
 from singula.workflow import Job, RunReport, run
 
 MARK = "demo.yaml"
-TRAINING_SECONDS = 140.0
-"""Budget of the training, so that the whole demonstration ends within four minutes."""
-_ROUND = 4  # the number of epochs is a multiple of it, so small differences in speed are ignored
+TRAINING_SECONDS = 140.0  # limit, so that the whole demonstration ends within four minutes
+_ROUND = 4  # epochs are rounded to a multiple, so that small differences in speed do not matter
 
 
 @dataclass(frozen=True)
 class DemoSettings:
     """Sizes of the demonstration in two or three dimensions.
 
-    `choices` lists the networks to choose from by their speed, the best first: feature maps, and
-    the smallest and the largest number of epochs. `features` and `epochs` are the chosen ones.
+    Parameters
+    ----------
+    shape, patch, padding : tuple of int
+        Spatial shape of the images and of the patches, and padding of the tiles of the test.
+    images : tuple of int
+        Number of training, validation and test images.
+    epochs, batch : int
+        Number of epochs, and patches per step.
+    features : tuple of int
+        Feature maps per level.
+    overlap : tuple of float
+        Overlap of the patches per axis.
+    spacing : tuple of float, optional
+        Voxel size, z first.
+    choices : tuple
+        Networks from which one is chosen by its speed, the best first: feature maps, minimum and
+        maximum number of epochs. The choice sets `features` and `epochs`.
     """
 
     shape: tuple[int, ...]
@@ -49,13 +63,13 @@ class DemoSettings:
     choices: tuple[tuple[tuple[int, ...], int, int], ...] = ()
 
     def batches(self, part: int) -> int:
-        """Return the batches in an epoch of the training (0) or validation (1) images."""
+        """Return the number of batches per epoch of the training (0) or validation (1) images."""
         nothing = (0,) * len(self.shape)
         patches = len(training_starts(self.shape, self.patch, nothing, nothing))
         return ceil(self.images[part] * patches / self.batch)
 
     def epoch_seconds(self, speed: TrainingSpeed) -> float:
-        """Return the expected seconds of an epoch."""
+        """Return the expected duration of an epoch in seconds."""
         return speed.epoch_seconds(self.batches(0), self.batches(1))
 
 
@@ -92,7 +106,7 @@ QUICK = {
 }
 
 _TEMPLATE = """\
-# Written by `singula demo`: a complete configuration to start your own from.
+# Written by `singula demo`: a complete configuration, as a start for your own.
 SYSTEM:
   SEED: 0
 PROBLEM:
@@ -107,7 +121,7 @@ PROBLEM:
     SEED_MORPH_SEQUENCE: {morphology}
     SEED_MORPH_RADIUS: {radii}
     DATA_REMOVE_SMALL_OBJ_BEFORE: 60
-    # Tuned values precede these; those that you change are yours
+    # Tuned values replace these, except values that you change
     GENERATED_THRESHOLDS:
       [TH_TYPE=manual, TH_BINARY_MASK=0.5, TH_CONTOUR={contour}, REMOVE_SMALL_OBJ=60]
 
@@ -162,7 +176,17 @@ TEST:
 
 
 def demo_yaml(data: Path, ndim: int, settings: DemoSettings) -> str:
-    """The demonstration's configuration file."""
+    """Return the text of the configuration of the demonstration.
+
+    Parameters
+    ----------
+    data : Path
+        Folder of the data set.
+    ndim : {2, 3}
+        Number of spatial dimensions.
+    settings : DemoSettings
+        Sizes of the demonstration.
+    """
     levels = len(settings.features)
     return _TEMPLATE.format(
         ndim=ndim,
@@ -193,34 +217,37 @@ def fit_to_budget(
     Parameters
     ----------
     settings : DemoSettings
+        Sizes of the demonstration.
     measure : callable
-        Times a training step with the `features` of settings; returns None if it cannot.
+        Time a training step with the `features` of settings, or return None if this is not
+        possible.
     notify : callable
-        Takes each line.
+        Receive each line of the report.
     budget : float
-        Seconds of training.
+        Maximum duration of the training in seconds.
 
     Returns
     -------
     DemoSettings
-        With the first of `choices` whose smallest number of epochs fits, or else the last one.
+        Settings with the first of `choices` whose minimum number of epochs fits, or the last.
     """
-    for features, least, most in settings.choices:
-        settings = replace(settings, features=features, epochs=least)
+    for features, min_epochs, max_epochs in settings.choices:
+        settings = replace(settings, features=features, epochs=min_epochs)
         speed = measure(settings)
         if speed is None:
             notify("a training step could not be timed, so the training may take long")
-            return replace(settings, epochs=most)
-        each = settings.epoch_seconds(speed)
-        fit = min(most, int(budget / each) // _ROUND * _ROUND)
-        settings = replace(settings, epochs=max(least, fit))
+            return replace(settings, epochs=max_epochs)
+        epoch_seconds = settings.epoch_seconds(speed)
+        affordable = min(max_epochs, int(budget / epoch_seconds) // _ROUND * _ROUND)
+        settings = replace(settings, epochs=max(min_epochs, affordable))
         step = f"U-Net {features[0]}–{features[-1]} takes {speed.whole_step:.2g} s for a step"
-        notify(f"measured on {speed.measured_on}: {step}, about {each:.2g} s for an epoch")
-        if fit >= least:
+        notify(f"measured on {speed.measured_on}: {step}, about {epoch_seconds:.2g} s for an epoch")
+        if affordable >= min_epochs:
             break
+    seconds = settings.epochs * epoch_seconds
     notify(
         f"chosen: U-Net {settings.features[0]}–{settings.features[-1]}, "
-        f"{counted(settings.epochs, 'epoch')}, about {settings.epochs * each:.0f} s of training"
+        f"{counted(settings.epochs, 'epoch')}, about {seconds:.0f} s of training"
     )
     return settings
 
@@ -237,31 +264,32 @@ def _measure(config: Path, ndim: int, gpu: str, settings: DemoSettings) -> Train
 
 
 def _check_place(output: Path) -> None:
-    """See that a folder is free, or holds earlier demonstrations and nothing else."""
+    """Raise an error if a folder contains files other than those of demonstrations."""
     if output.exists() and not output.is_dir():
         raise UserError(
             f"--output: {output} is not a folder",
-            "choose a new one with --output",
+            "give a new folder with --output",
             "demo.no_folder",
         )
-    there = sorted(output.iterdir()) if output.is_dir() else []
-    ours = [path for path in there if path.name in ("2d", "3d") and _is_ours(path)]
-    foreign = [path for path in there if path not in ours and path.name[0] != "."]
+    paths = sorted(output.iterdir()) if output.is_dir() else []
+    ours = [path for path in paths if path.name in ("2d", "3d") and _is_ours(path)]
+    foreign = [path for path in paths if path not in ours and path.name[0] != "."]
     if foreign:
         more = f" and {len(foreign) - 1} more" if foreign[1:] else ""
         raise UserError(
-            f"--output: {output} holds {foreign[0].name}{more}, which no demonstration made",
-            "choose a new folder with --output; for your own images: singula init FOLDER",
+            f"--output: {output} contains {foreign[0].name}{more}, not written by a demonstration",
+            "give a new folder with --output; for your own images: singula init FOLDER",
             "demo.foreign_folder",
         )
 
 
 def _is_ours(folder: Path) -> bool:
+    """Return True if a folder is empty or contains a demonstration."""
     return folder.is_dir() and ((folder / MARK).is_file() or not any(folder.glob("[!.]*")))
 
 
 def _check_unchanged(folder: Path, images: tuple[int, int, int]) -> None:
-    """Refuse to replace a configuration or images that were changed since they were written."""
+    """Raise an error if the configuration or images were changed since they were written."""
     files = [folder / MARK, *dataset_files(folder / "data", *images)]
     changed = [path for file in files for path in foreign_files(file)]
     if changed:
@@ -269,7 +297,7 @@ def _check_unchanged(folder: Path, images: tuple[int, int, int]) -> None:
         raise UserError(
             f"--output: {changed[0]}{more} changed since the demonstration wrote it, and would be "
             "replaced",
-            "choose a new folder with --output",
+            "give a new folder with --output",
             "demo.changed_files",
         )
 
@@ -283,33 +311,35 @@ def run_demo(
     notify: Callable[[str], None],
     gpu: str | None = None,
 ) -> RunReport:
-    """Make data, train, test, and say where to look.
+    """Make data, train, test, and report the results.
 
     Parameters
     ----------
     output : Path
-        Created; an unchanged demonstration there is replaced.
+        Folder for demonstrations; an unchanged demonstration in it is replaced.
     ndim : {2, 3}
+        Number of spatial dimensions.
     quick : bool
-        Tiny sizes: shows that everything works, not how well.
+        Use very small sizes, to test the installation only.
     live : bool
         Draw a progress bar.
     notify : callable
-        Takes each line.
+        Receive each line of the report.
     gpu : str, optional
         As in `Job`; the CPU by default.
 
     Raises
     ------
     UserError
-        When the folder holds something else. ``run.locked``: another demonstration writes to it.
-        ``demo.changed_files``: files in it were changed since a demonstration wrote them.
+        ``demo.foreign_folder``: the folder contains other files. ``run.locked``: another
+        demonstration writes to it. ``demo.changed_files``: files in it were changed since a
+        demonstration wrote them.
     """
     settings = (QUICK if quick else DEMOS)[ndim]
     output = user_path(output, "--output", "output folder")
     _check_place(output)
     folder = output / f"{ndim}d"
-    # The lock is next to the folder, which must be empty or marked.
+    # The lock file is next to the folder, which must stay empty before the demonstration.
     with hold([lock_file(output, f"{ndim}d")], "demo", notify), protect([folder], notify):
         _check_unchanged(folder, settings.images)
         return _run_demo(folder, ndim, settings, quick=quick, live=live, notify=notify, gpu=gpu)
@@ -325,6 +355,7 @@ def _run_demo(
     notify: Callable[[str], None],
     gpu: str | None,
 ) -> RunReport:
+    """Run a demonstration in its folder; see `run_demo` for the parameters."""
     # The file marks the folder as a demonstration before anything else is written.
     config = write_text(folder / MARK, demo_yaml(folder / "data", ndim, settings))
     train, val, test = settings.images
@@ -352,8 +383,8 @@ def _run_demo(
     images = counted(at_half.n_images, "unseen image")
     notify(f"F1 at IoU {at_half.threshold:g} on {images}: {at_half.f1:.3f}")
     if quick:
-        notify("this was --quick: everything works, but two epochs learn next to nothing")
-    notify(f"configuration to start your own from: {config}")
+        notify("this was --quick: everything works, but two epochs are too short to learn")
+    notify(f"configuration, as a start for your own: {config}")
     notify(f"results: {report.tree.run}")
     picture = next(iter(report.test.finish.overlays.values()))
     notify(f"look at this (image | instances | truth): {picture}")
