@@ -109,7 +109,7 @@ def test_small_images_are_made_too(shape):
     ("shape", "spacing", "n_classes"), [((9,), None, 1), ((9, 9), (1, 1, 1), 1), ((9, 9), None, 0)]
 )
 def test_arguments_that_do_not_fit_are_refused(shape, spacing, n_classes):
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="expected 2 or 3 axes"):
         made(shape, spacing, n_classes=n_classes)
 
 
