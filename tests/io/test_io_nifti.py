@@ -102,7 +102,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
         read_image(tmp_path / "bad.nii.gz", 3)
     colours = np.zeros((4, 5, 6), [("R", "u1"), ("G", "u1"), ("B", "u1")])
     nibabel.save(nibabel.Nifti1Image(colours, np.eye(4)), tmp_path / "rgb.nii")
-    with pytest.raises(UserError, match="its values are colours"):
+    with pytest.raises(UserError, match="its values are colors"):
         read_image(tmp_path / "rgb.nii", 3)
 
     def gone(name: str) -> None:

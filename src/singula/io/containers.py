@@ -1,4 +1,4 @@
-"""Containers of several arrays (Zarr, HDF5, N5): which array is meant, and what its axes are."""
+"""Select an array in a container (Zarr, HDF5, N5), and assign its axes."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ _LABEL_WORD = re.compile(
     re.IGNORECASE,
 )
 _LEVEL = re.compile(r"(?:s|scale)?0")
-_MOST_LISTED = 8
+_MAX_LISTED = 8
 
 
 @dataclass(frozen=True)
-class Found:
-    """An array in a container.
+class ArrayInfo:
+    """Array in a container.
 
     Parameters
     ----------
     name : str
-        Its path inside, with slashes; of an image of several levels the path of that image.
+        Path in the container, with slashes; for a pyramid, the path of the image.
     shape : tuple of int
+        Shape of the array.
     dtype : dtype
+        Type of its values.
     labels : bool
-        Whether the file says that it holds labels.
+        True if the metadata declare the array as labels.
     """
 
     name: str
@@ -59,12 +61,12 @@ def library(name: str, path: Path, kind: str, extra: str = "") -> Any:
     kind : str
         Format of the file, for the message.
     extra : str, optional
-        Extra of this project that installs it; without one it is a required library.
+        Extra of this project that installs the library; empty for a required library.
 
     Raises
     ------
     UserError
-        With the line that installs it.
+        ``io.library_missing``: the library is not installed; the hint is the command to install it.
     """
     try:
         return import_module(name)
@@ -77,9 +79,9 @@ def library(name: str, path: Path, kind: str, extra: str = "") -> Any:
 
 
 def spellings(inside: str) -> list[str]:
-    """The paths that a configured one may mean: with slashes, or with dots for slashes."""
+    """Return the possible paths for a configured path: unchanged, and with slashes for dots."""
     plain = inside.strip("/")
-    dotted = "." in plain and ".." not in plain  # two dots would make an absolute path
+    dotted = "." in plain and ".." not in plain  # two dots would become an absolute path
     return [plain, plain.replace(".", "/").strip("/")] if dotted else [plain]
 
 
@@ -92,76 +94,95 @@ def array_places(
     together: bool,
     external_files: bool = False,
 ) -> ArrayPlaces:
-    """Where a configuration says that containers keep images and labels.
+    """Return the selections of images and labels in containers, as a configuration gives them.
 
     Parameters
     ----------
     image, labels : str
-        Paths inside; empty for the only array.
+        Paths in the container; empty for the only array.
     image_axes, label_axes : str
-        Orders of axes; TZCYX, the default, leaves it to the files.
+        Letters of the axes; with TZCYX, the default, the metadata of the files apply.
     together : bool
-        The labels are in the files of the images.
+        True if each file holds both the image and its labels.
     external_files : bool
-        The files may refer to files outside.
+        Allow references to other files.
     """
-    known = [None if axes == _DEFAULT_AXES else axes for axes in (image_axes, label_axes)]
+    axes = [None if order == _DEFAULT_AXES else order for order in (image_axes, label_axes)]
     return ArrayPlaces(
-        ArrayPlace(image, known[0], external_files=external_files),
-        ArrayPlace(labels, known[1], external_files=external_files),
+        ArrayPlace(image, axes[0], external_files=external_files),
+        ArrayPlace(labels, axes[1], external_files=external_files),
         together,
     )
 
 
-def choose(path: Path, found: Sequence[Found], place: ArrayPlace, *, labels: bool) -> Found:
-    """Return the array that is meant when none was named: the only one that can be an image.
+def choose_array(
+    path: Path, arrays: Sequence[ArrayInfo], place: ArrayPlace, *, labels: bool
+) -> ArrayInfo:
+    """Return the only array that can be an image, if the user named no array.
 
-    If there are several, only arrays whose names suggest labels count as labels, and only the
-    others as images.
+    Of several arrays, those whose names suggest labels count as labels, the others as images.
+
+    Parameters
+    ----------
+    path : Path
+        Container, for messages.
+    arrays : sequence of ArrayInfo
+        All arrays in the container.
+    place : ArrayPlace
+        Selection of the user; its command determines the hints.
+    labels : bool
+        Choose labels instead of an image.
 
     Raises
     ------
     UserError
-        When there is none, or more than one.
+        ``io.no_array``: no array can be an image; ``io.several_arrays``: more than one can.
     """
     images = _first_levels(
-        [one for one in found if len(one.shape) >= 2 and one.dtype.kind in "buif"]
+        [array for array in arrays if len(array.shape) >= 2 and array.dtype.kind in "buif"]
     )
     if len(images) > 1:
-        own = [one for one in images if _is_labels(one) == labels]
-        images = own or images
+        matching = [array for array in images if _is_labels(array) == labels]
+        images = matching or images
     if len(images) == 1:
         return images[0]
-    what = "labels" if labels else "images"
+    role = "labels" if labels else "images"
     if not images:
         raise UserError(
-            f"{path}: holds no array of pixels{_list(found)}",
+            f"{path}: holds no array of pixels{_list(arrays)}",
             f"{advice_for(place.command).array}, or copy or export the file again",
             "io.no_array",
         )
     raise UserError(
-        f"{path}: holds {len(images)} arrays that may be the {what}{_list(images)}",
+        f"{path}: holds {len(images)} arrays that may be the {role}{_list(images)}",
         advice_for(place.command).array,
         "io.several_arrays",
     )
 
 
-def not_there(path: Path, place: ArrayPlace, found: Sequence[Found]) -> UserError:
-    """Return the error for a named array that does not exist."""
+def no_such_array(path: Path, place: ArrayPlace, arrays: Sequence[ArrayInfo]) -> UserError:
+    """Return the error for a named array that does not exist; it lists the existing arrays."""
     return UserError(
-        f"{path}: holds no array {place.inside!r}{_list(found)}",
+        f"{path}: holds no array {place.inside!r}{_list(arrays)}",
         advice_for(place.command).missing_array,
         "io.no_such_array",
     )
 
 
 def check_chunks(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the shape of a chunk or block.
+    """Return the shape of a chunk or block, after validation.
+
+    Parameters
+    ----------
+    chunks : sequence of int
+        Shape of a chunk.
+    shape : sequence of int
+        Shape of the array.
 
     Raises
     ------
     ValueError
-        It has a size below 1, or another number of axes than the array.
+        The chunk has a size below 1, or another number of axes than the array.
     """
     sizes = tuple(int(size) for size in chunks)
     if min(sizes, default=1) < 1 or len(sizes) != len(shape):
@@ -181,12 +202,33 @@ def make_header(
     size: VoxelSize = UNCALIBRATED,
     left_out: tuple[str, ...] = (),
 ) -> Header:
-    """Return the header of an array in a container: configured axes first, then the file's own.
+    """Return the header of an array in a container; configured axes precede the metadata.
+
+    Parameters
+    ----------
+    path : Path
+        Container, for messages.
+    place : ArrayPlace
+        Selection of the user, with configured axes.
+    shape : sequence of int
+        Shape of the array.
+    dtype : dtype
+        Type of its values.
+    axes : str, optional
+        Letters of the axes in the metadata.
+    source : str
+        Origin of `axes`, for the log.
+    array : str
+        Path of the array in the container.
+    size : VoxelSize
+        Voxel size in the metadata.
+    left_out : tuple of str
+        Names of images in the container that are not read.
 
     Raises
     ------
     UserError
-        When the configured axes are more or fewer than those of the array.
+        ``io.axes_differ``: the configured axes are more or fewer than the axes of the array.
     """
     shape = tuple(int(size) for size in shape)
     if axes is not None and (len(axes) != len(shape) or not _is_usable(axes, shape)):
@@ -217,30 +259,33 @@ def make_header(
 
 
 def _is_usable(axes: str, shape: Sequence[int]) -> bool:
-    """Return True if all axes are known, or several time points must not pass for another axis."""
-    known = len(set(axes)) == len(axes) and set(axes) <= set("TZCYX")
-    return known or (axes.count("T") == 1 and shape[axes.index("T")] > 1)
+    """Return True if all axes are valid, or if one of them counts several time points.
+
+    Time points must not be taken for another axis, even if other axes are unknown.
+    """
+    valid = len(set(axes)) == len(axes) and set(axes) <= set("TZCYX")
+    return valid or (axes.count("T") == 1 and shape[axes.index("T")] > 1)
 
 
-def _is_labels(one: Found) -> bool:
-    return one.labels or _LABEL_WORD.search(one.name) is not None
+def _is_labels(array: ArrayInfo) -> bool:
+    return array.labels or _LABEL_WORD.search(array.name) is not None
 
 
-def _first_levels(found: Sequence[Found]) -> list[Found]:
-    """Leave out the coarser levels of pyramids: 1, 2, … (s1, s2, …) beside 0 (s0)."""
+def _first_levels(arrays: Sequence[ArrayInfo]) -> list[ArrayInfo]:
+    """Remove the coarser levels of pyramids: 1, 2, … (s1, s2, …) next to 0 (s0)."""
     folders = {
-        one.name.rpartition("/")[0]: one
-        for one in found
-        if _LEVEL.fullmatch(one.name.rpartition("/")[2])
+        array.name.rpartition("/")[0]: array
+        for array in arrays
+        if _LEVEL.fullmatch(array.name.rpartition("/")[2])
     }
-    kept = []
-    for one in found:
-        folder, _, last = one.name.rpartition("/")
+    images = []
+    for array in arrays:
+        folder, _, last = array.name.rpartition("/")
         first = folders.get(folder)
         coarser = first is not None and re.fullmatch(r"(?:s|scale)?[1-9]\d*", last) is not None
-        if first is None or not coarser or not _is_coarser(one.shape, first.shape):
-            kept.append(one)
-    return kept
+        if first is None or not coarser or not _is_coarser(array.shape, first.shape):
+            images.append(array)
+    return images
 
 
 def _is_coarser(shape: Sequence[int], first: Sequence[int]) -> bool:
@@ -251,11 +296,12 @@ def _is_coarser(shape: Sequence[int], first: Sequence[int]) -> bool:
     )
 
 
-def _list(found: Sequence[Found]) -> str:
-    if not found:
+def _list(arrays: Sequence[ArrayInfo]) -> str:
+    """Return the names, shapes and types of arrays as text for a message."""
+    if not arrays:
         return ""
     shown = ", ".join(
-        f"{one.name or '/'} {one.shape} {one.dtype.name}" for one in found[:_MOST_LISTED]
+        f"{array.name or '/'} {array.shape} {array.dtype.name}" for array in arrays[:_MAX_LISTED]
     )
-    more = f" … and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
+    more = f" … and {len(arrays) - _MAX_LISTED} more" if len(arrays) > _MAX_LISTED else ""
     return f": {shown}{more}"

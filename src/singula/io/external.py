@@ -22,9 +22,9 @@ def external_file(path: Path, name: object, place: ArrayPlace) -> UserError:
     path : Path
         The container.
     name : object
-        The referenced file, or the link in the container that leads to it.
+        Referenced file, or the link in the container that leads to it.
     place : ArrayPlace
-        Names the command, whose remedy the hint gives.
+        Selection of the user; its command determines the hint.
     """
     return UserError(
         f"{path}: refers to a file outside, {name}; expected all data inside",
@@ -35,45 +35,46 @@ def external_file(path: Path, name: object, place: ArrayPlace) -> UserError:
 
 @dataclass(frozen=True)
 class Boundary:
-    """The folder that must hold all files of an image.
+    """Folder that must contain all files of an image.
 
     Parameters
     ----------
     path : Path
-        The image as the user named it.
+        Image file or folder, as the user named it.
     folder : Path
-        The folder: a Zarr or N5 itself, the parent of a file that belongs to a set.
+        The Zarr or N5 folder, or the parent folder of a file that belongs to a set.
     place : ArrayPlace
-        Allows external files, or not.
+        Selection of the user, which allows external files or not.
     """
 
     path: Path
     folder: Path
     place: ArrayPlace
-    _known: set[str] = field(default_factory=set, repr=False, compare=False)
+    _checked: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def check(self, file: Path | str) -> None:
-        """Refuse a file that is outside, also behind links, and one whose reader would block.
+        """Raise an error for a file outside of the folder, also behind links, or a special file.
 
-        The folders of a container are checked once, its files at each call.
+        Folders are checked once, files at each call. A special file, such as a pipe, would block
+        its reader.
 
         Parameters
         ----------
         file : Path or str
-            A file or folder; one that does not exist passes.
+            File or folder; a file that does not exist is accepted.
 
         Raises
         ------
         UserError
-            ``io.external_file``; as `check_openable`.
+            ``io.external_file``: the file is outside; the codes of `check_openable`.
         """
         full = os.fspath(file)
         parent = os.path.dirname(full)
-        if parent not in self._known and full != os.fspath(self.folder):
+        if parent not in self._checked and full != os.fspath(self.folder):
             self._check_folder(parent)
         try:
             mode = os.lstat(full).st_mode
-        except (OSError, ValueError):  # the reader reports that
+        except (OSError, ValueError):  # the reader reports the error
             return
         if stat.S_ISREG(mode):
             return
@@ -82,9 +83,9 @@ class Boundary:
         check_openable(Path(full))
 
     def subfolders(self, folder: Path) -> Iterator[Path]:
-        """List the folders in a folder of the container in order.
+        """Iterate over the folders in a folder of the container, in sorted order.
 
-        A link to a folder of the container is left out: that folder is listed in its own place.
+        Links to folders of the container are left out, because these folders are listed anyway.
 
         Raises
         ------
@@ -102,7 +103,7 @@ class Boundary:
             yield entry
 
     def _check_folder(self, folder: str) -> None:
-        """Check a folder and those above it, up to that of the container."""
+        """Check a folder and its parents up to the container."""
         root = os.fspath(self.folder)
         if folder != root:
             inner = folder.removeprefix(os.path.join(root, ""))
@@ -110,11 +111,11 @@ class Boundary:
                 self._check_target(folder)
             else:
                 parent = os.path.dirname(folder)
-                if parent not in self._known:
+                if parent not in self._checked:
                     self._check_folder(parent)
                 if os.path.islink(folder):
                     self._check_target(folder)
-        self._known.add(folder)
+        self._checked.add(folder)
 
     def _check_target(self, file: str) -> None:
         if self.place.external_files:
@@ -124,5 +125,5 @@ class Boundary:
             raise external_file(self.path, target, self.place)
 
     def _holds(self, target: Path) -> bool:
-        """Return True if a path without links is that of the container or in it."""
+        """Return True if a resolved path is the container or is in it."""
         return target.is_relative_to(os.path.realpath(self.folder))

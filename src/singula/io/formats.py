@@ -1,4 +1,4 @@
-"""The table of file formats: how to read the header and the pixels behind each suffix."""
+"""File formats: readers of the header and the pixels by file name suffix."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from singula.io.tiff import tiff_header, tiff_mapped, tiff_pixels, tiff_series
 from singula.io.tiff_parts import open_tiff
 from singula.io.zarr_file import open_zarr, zarr_series
 
-_JPEG_RATIO = 512  # pixels for each byte: a block of 8 × 8 pixels takes at least one bit
-_ORIENTATION = 274  # number of the tag in EXIF and TIFF
+_JPEG_RATIO = 512  # largest number of pixels per byte: a block of 8 × 8 pixels takes one bit
+_ORIENTATION = 274  # number of the orientation tag in EXIF and TIFF
 
 
 @dataclass(frozen=True)
@@ -32,27 +32,28 @@ class Format:
     Parameters
     ----------
     name : str
-        For messages.
+        Name for messages.
     header : callable
-        Returns the `Header` for a path and a place, without reading pixels. Only the series of
-        the place is used.
+        Function of a path and an `ArrayPlace` that returns the `Header` without reading pixels. It
+        uses only the series of the place.
     pixels : callable
-        Returns the stored array and its `Header` for the same arguments.
+        Function of a path and an `ArrayPlace` that returns the stored array and its `Header`.
     lossy : bool
-        Values change when stored: of no use for labels.
+        The compression changes values, so the format cannot hold labels.
     mapped : callable
-        Returns the stored array as a view of the file; None if it cannot be mapped.
+        Function of a path and an `ArrayPlace` that returns the stored array as a view of the file,
+        or None if the file cannot be mapped.
     open : callable, optional
-        Path, place in a container and whether labels are wanted, to the array whose parts can be
-        read; None where a file is compressed as a whole.
+        Function of a path, an `ArrayPlace` and a flag (True for labels) that returns a
+        `StoredArray`. None: the format compresses a file as a whole.
     container : bool
-        It holds arrays with names of their own: `open` says all there is to say.
+        Files hold named arrays; the header then comes from `open`.
     folder : bool
-        What looks like a file to the user is a folder.
+        A file of this format is a folder.
     series : callable
-        Returns all images in the file for a path and a place, regardless of the chosen series.
+        Function of a path and an `ArrayPlace` that returns all images of the file as `Series`.
     affine : bool
-        Files state where their voxels are in space.
+        Files can hold an affine, the position of the voxels in space.
     """
 
     name: str
@@ -77,7 +78,7 @@ def _single(
     affine: bool = False,
     open_it: Callable[[Path, ArrayPlace, bool], StoredArray] | None = None,
 ) -> Format:
-    """Return a format whose files hold one image each."""
+    """Return the format of files with one image each."""
 
     def header(path: Path, place: ArrayPlace) -> Header:
         choose_series(path, place, [""])
@@ -101,7 +102,7 @@ def _container(
     *,
     folder: bool = False,
 ) -> Format:
-    """Return a format that `open_it` describes completely."""
+    """Return the format of containers, whose header and pixels come from `open_it`."""
 
     def header(path: Path, place: ArrayPlace) -> Header:
         return open_it(path, place, False).header
@@ -116,17 +117,17 @@ def _container(
 def _png_header(path: Path) -> Header:
     with path.open("rb") as file:
         if file.read(8) != b"\x89PNG\r\n\x1a\n":
-            raise ValueError("it is no PNG file")
+            raise ValueError("it is not a PNG file")
         palette = orientation = None
         kind = b""
-        width = height = depth = colour = 0
+        width = height = depth = color = 0
         while kind != b"IEND":
             start = file.read(8)
             if len(start) < 8:
                 raise ValueError("the file is cut off")
             size, kind = struct.unpack(">I4s", start)
             if kind == b"IHDR":
-                width, height, depth, colour = struct.unpack(">IIBB", file.read(10))
+                width, height, depth, color = struct.unpack(">IIBB", file.read(10))
                 size -= 10
             elif kind == b"PLTE":
                 palette = np.frombuffer(file.read(size), np.uint8).reshape(-1, 3)
@@ -135,9 +136,9 @@ def _png_header(path: Path) -> Header:
                 orientation = _exif_orientation(file.read(size))
                 size = 0
             file.seek(size + 4, 1)
-    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour)
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color)
     if samples is None:
-        raise ValueError(f"its color type is {colour}")
+        raise ValueError(f"its color type is {color}")
     row = -(-width * samples * depth // 8)
     check_size(path, (height, row), 1, path.stat().st_size, DEFLATE)
     return Header(
@@ -145,7 +146,7 @@ def _png_header(path: Path) -> Header:
         dtype=np.dtype(np.uint16 if depth == 16 else np.uint8),
         axes="YXS" if samples > 1 else "YX",
         source="the PNG format",
-        palette=palette if colour == 3 else None,
+        palette=palette if color == 3 else None,
         alpha=samples in (2, 4),
         orientation=orientation,
     )
@@ -167,12 +168,12 @@ def _png_pixels(path: Path) -> tuple[AnyArray, Header]:
     header = _png_header(path)
     if header.palette is not None:
         return _pillow_pixels(path), header
-    # Pillow would cut 16-bit colours to 8 bits.
+    # Pillow would reduce 16-bit colors to 8 bits.
     from imagecodecs import png_decode
 
     array = np.asarray(png_decode(path.read_bytes()))
     if array.ndim == 3 and len(header.shape) < 3:
-        array = array[..., 0]  # one grey value was declared transparent
+        array = array[..., 0]  # one gray value is declared transparent
     elif array.ndim == 3:
         array = array[..., : header.shape[2]]
     return array, header
@@ -184,7 +185,7 @@ def _jpeg_header(path: Path) -> Header:
     with PIL.Image.open(path, formats=["JPEG"]) as image:
         bands = len(image.getbands())
         if bands == 4:
-            raise ValueError("its colours are CMYK; save it as RGB or grey")
+            raise ValueError("its colors are CMYK; save it as RGB or gray")
         check_size(path, image.size, 1, path.stat().st_size, _JPEG_RATIO)
         return Header(
             shape=(image.height, image.width, bands)[: 3 if bands > 1 else 2],
@@ -217,8 +218,8 @@ def _npy_header(path: Path) -> Header:
         if read is None:
             raise ValueError(f"its NPY version {version} is unknown")
         shape, _, dtype = read(file)
-        there = path.stat().st_size - file.tell()
-    check_size(path, shape, dtype.itemsize, None if dtype.hasobject else there)
+        n_bytes = path.stat().st_size - file.tell()
+    check_size(path, shape, dtype.itemsize, None if dtype.hasobject else n_bytes)
     return Header(shape=tuple(shape), dtype=dtype)
 
 
@@ -237,28 +238,28 @@ def _npy_open(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
     header = _npy_header(path)
 
     def read(box: Box) -> AnyArray:
-        # Mapped anew: pages of the file that were read before are given back.
+        # Map again at each read, so that pages of the file read before are released.
         return np.array(_npy_mapped(path)[box])
 
     return StoredArray(header, (1,) * len(header.shape), read)
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix by which the format is known, in lower case; empty where it is not."""
+    """Return the suffix that identifies the format, in lower case; empty for an unknown format."""
     name = path.name.lower()
     return next((suffix for suffix in _LONGEST_FIRST if name.endswith(suffix)), "")
 
 
 def format_of(path: Path) -> Format | None:
-    """The format that the suffix stands for."""
+    """Return the format of a file by its suffix; None for an unknown suffix."""
     return FORMATS.get(suffix_of(path))
 
 
 def stem_of(path: Path) -> str:
     """Return the file name without its suffix, in composed Unicode form (NFC).
 
-    `.ome.tif` and `.ome.zarr` count as one suffix. The form makes equal what looks equal: macOS
-    stores "ü" as two characters, other systems as one.
+    `.ome.tif` and `.ome.zarr` count as one suffix. macOS stores "ü" as two characters, other
+    systems as one; in composed form, both names are equal.
     """
     suffix = suffix_of(path)
     stem = path.name[: -len(suffix)] if suffix else path.stem
@@ -268,7 +269,7 @@ def stem_of(path: Path) -> str:
 
 
 def full_suffix_of(path: Path) -> str:
-    """Return what `stem_of` leaves out, as it is spelled: ``.ome.tif``."""
+    """Return the suffix that `stem_of` removes, in its original case, such as ``.ome.tif``."""
     return composed(path.name)[len(stem_of(path)) :]
 
 
@@ -283,7 +284,7 @@ _HDF5 = _container("HDF5", open_hdf5)
 _N5 = _container("N5", open_n5, folder=True)
 _NIFTI = _single("NIfTI", nifti_header, nifti_pixels, affine=True)
 
-# A new format is a row here; suffixes in lower case.
+# Suffixes are in lower case.
 FORMATS: dict[str, Format] = {
     ".tif": _TIFF,
     ".tiff": _TIFF,
@@ -303,5 +304,5 @@ FORMATS: dict[str, Format] = {
 _LONGEST_FIRST = sorted(FORMATS, key=len, reverse=True)
 
 IMAGE_SUFFIXES = tuple(FORMATS)
-# Folders that are one image to the user.
+# Suffixes of folders that hold one image.
 FOLDER_SUFFIXES = tuple(suffix for suffix, kind in FORMATS.items() if kind.folder)

@@ -1,4 +1,4 @@
-"""HDF5: arrays in one file, stored in chunks or in one piece."""
+"""Read arrays in HDF5 files, in chunks or contiguous."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ import numpy as np
 from singula.boxes import Box
 from singula.errors import UserError
 from singula.io import ngff
-from singula.io.containers import Found, choose, library, make_header, not_there, spellings
+from singula.io.containers import (
+    ArrayInfo,
+    choose_array,
+    library,
+    make_header,
+    no_such_array,
+    spellings,
+)
 from singula.io.hdf5_links import check_links, check_storage, find_object
 from singula.io.hdf5_open import open_for_reading
 from singula.io.image import AnyArray, ArrayPlace, StoredArray
@@ -23,28 +30,39 @@ from singula.io.units import UNCALIBRATED, VoxelSize, voxel_size
 
 
 def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
-    """Open an array in an HDF5 file; its pixels stay on disk.
+    """Open an array in an HDF5 file without reading its pixels.
+
+    Parameters
+    ----------
+    path : Path
+        HDF5 file.
+    place : ArrayPlace
+        Selection of an array.
+    labels : bool
+        Select labels if the file holds images and labels and `place` names no array.
 
     Raises
     ------
     UserError
-        When h5py is not installed, it cannot be told which array is meant, or it was compressed
-        by something that is not installed; ``io.external_file``: the array is in another file.
+        ``io.library_missing``: h5py is not installed; ``io.no_array``, ``io.several_arrays``,
+        ``io.no_such_array``: no array, or several, match `place`; ``io.compression_missing``: the
+        library of the compression is not installed; ``io.external_file``: the array is in another
+        file; ``io.file_locked``: another program writes the file; ``io.cut_off``.
     OSError
-        When it is no HDF5 file.
+        The file is not an HDF5 file.
     """
     h5py = library("h5py", path, "HDF5")
     with suppress(ImportError):
-        import_module("hdf5plugin")  # more kinds of compression, where it is installed
+        import_module("hdf5plugin")  # registers more kinds of compression
     file = open_for_reading(h5py, path)
     choose_series(path, place, [""])
     dataset = _dataset(h5py, path, file, place, labels)
     check_storage(h5py, path, file, dataset, place)
     _check_filters(h5py, path, dataset)
     offset = dataset.id.get_offset()
-    if offset is not None:  # in one piece; missing chunks have a fill value
-        held = Path(dataset.file.filename).stat().st_size - offset
-        check_size(path, dataset.shape, dataset.dtype.itemsize, held)
+    if offset is not None:  # contiguous; in chunked arrays, missing chunks have a fill value
+        n_bytes = Path(dataset.file.filename).stat().st_size - offset
+        check_size(path, dataset.shape, dataset.dtype.itemsize, n_bytes)
     axes, source = _axes(dataset)
     header = make_header(
         path,
@@ -60,7 +78,7 @@ def open_hdf5(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
     def read(box: Box) -> AnyArray:
         return np.asarray(dataset[box])
 
-    # In one piece any box can be read by itself.
+    # Any box of a contiguous array can be read without the rest.
     return StoredArray(header, tuple(dataset.chunks or (1,) * len(header.shape)), read)
 
 
@@ -71,43 +89,45 @@ def _dataset(h5py: Any, path: Path, file: Any, place: ArrayPlace, labels: bool) 
         if isinstance(node, h5py.Dataset):
             return node
         if isinstance(node, h5py.Group):
-            return node[choose(path, _datasets(h5py, path, node, place), place, labels=labels).name]
-    found = _datasets(h5py, path, file, place)
+            arrays = _datasets(h5py, path, node, place)
+            return node[choose_array(path, arrays, place, labels=labels).name]
+    arrays = _datasets(h5py, path, file, place)
     if inside:
-        raise not_there(path, place, found)
-    return file[choose(path, found, place, labels=labels).name]
+        raise no_such_array(path, place, arrays)
+    return file[choose_array(path, arrays, place, labels=labels).name]
 
 
-def _datasets(h5py: Any, path: Path, group: Any, place: ArrayPlace) -> list[Found]:
-    """List the datasets in a group; links are not followed."""
-    found: list[Found] = []
+def _datasets(h5py: Any, path: Path, group: Any, place: ArrayPlace) -> list[ArrayInfo]:
+    """List the datasets in a group without following links."""
+    arrays: list[ArrayInfo] = []
 
     def note(name: str, node: Any) -> None:
         if isinstance(node, h5py.Dataset):
-            found.append(Found(name, node.shape or (), np.dtype(node.dtype)))
+            arrays.append(ArrayInfo(name, node.shape or (), np.dtype(node.dtype)))
 
     group.visititems(note)
-    if not found:
+    if not arrays:
         check_links(h5py, path, group, place)
-    return found
+    return arrays
 
 
 def _check_filters(h5py: Any, path: Path, dataset: Any) -> None:
-    """Refuse an array whose compression this installation does not know."""
-    kept = dataset.id.get_create_plist()
-    for number in range(kept.get_nfilters()):
-        code, _, _, name = kept.get_filter(number)
+    """Raise an error if a library for the compression of an array is not installed."""
+    properties = dataset.id.get_create_plist()
+    for number in range(properties.get_nfilters()):
+        code, _, _, name = properties.get_filter(number)
         if not h5py.h5z.filter_avail(code):
-            what = name.decode(errors="replace") if name else "unknown"
+            title = name.decode(errors="replace") if name else "unknown"
             raise UserError(
-                f"{path}: {dataset.name} is compressed with filter {code} ({what}), which is not "
+                f"{path}: {dataset.name} is compressed with filter {code} ({title}), which is not "
                 "installed",
                 "pip install hdf5plugin, or save the file with gzip",
+                "io.compression_missing",
             )
 
 
 def _axes(dataset: Any) -> tuple[str | None, str]:
-    """Read the axes from the labels of the dimensions, or from vigra's tags (ilastik)."""
+    """Return the axes and their origin: the dimension labels, or the tags of vigra (ilastik)."""
     labels = [dim.label for dim in dataset.dims]
     letters = ngff.axis_letters(labels)
     tags = dataset.attrs.get("axistags")
@@ -119,7 +139,7 @@ def _axes(dataset: Any) -> tuple[str | None, str]:
 
 
 def _sizes(dataset: Any) -> VoxelSize:
-    """Read the voxel size in µm as ImageJ's HDF5 plugins and PlantSeg write it, z first."""
+    """Read the voxel size of ImageJ's HDF5 plugins and PlantSeg: in µm, z first."""
     values = np.ravel(dataset.attrs.get("element_size_um", ()))
     if len(values) not in (2, 3):
         return UNCALIBRATED

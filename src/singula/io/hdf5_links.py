@@ -1,4 +1,4 @@
-"""Find objects in an HDF5 file, and refuse what is stored in other files."""
+"""Find objects in an HDF5 file, and refuse objects in other files."""
 
 from __future__ import annotations
 
@@ -8,29 +8,34 @@ from typing import Any
 from singula.io.external import external_file
 from singula.io.image import ArrayPlace
 
-_MOST_SOFT_LINKS = 64
+_MAX_SOFT_LINKS = 64
 
 
 def find_object(h5py: Any, path: Path, file: Any, name: str, place: ArrayPlace) -> Any:
-    """Return the dataset or group of that path in a file; None if it does not exist.
+    """Return a dataset or group by its path in the file; None if it does not exist.
 
-    HDF5 opens the files of external links on the way, so each link is looked at before it is
+    HDF5 opens the files of external links on its way. Therefore, each link is checked before it is
     followed.
 
     Parameters
     ----------
     h5py : module
+        The imported library.
     path : Path
-        The file, for messages.
+        HDF5 file, for messages.
     file : h5py.File
+        The open file.
     name : str
+        Path of the object in the file.
     place : ArrayPlace
-        Allows external files, or not.
+        Selection of the user, which allows external files or not.
 
     Raises
     ------
     UserError
         ``io.external_file``: the path leads to another file.
+    ValueError
+        Soft links form a cycle.
     """
     if place.external_files:
         return file.get(name)
@@ -51,8 +56,8 @@ def find_object(h5py: Any, path: Path, file: Any, name: str, place: ArrayPlace) 
         if kind != h5py.h5l.TYPE_SOFT:
             raise external_file(path, _target_file(h5py, links, key), place)
         followed += 1
-        if followed > _MOST_SOFT_LINKS:
-            raise ValueError(f"its links to {name} lead in a circle")
+        if followed > _MAX_SOFT_LINKS:
+            raise ValueError(f"its links to {name} form a cycle")
         target = links.get_val(key).decode()
         if target.startswith("/"):
             node = file
@@ -61,22 +66,23 @@ def find_object(h5py: Any, path: Path, file: Any, name: str, place: ArrayPlace) 
 
 
 def check_links(h5py: Any, path: Path, group: Any, place: ArrayPlace) -> None:
-    """Refuse a group that links to another file.
+    """Raise an error if a group links to another file.
 
     Parameters
     ----------
     h5py, path, place
         As for `find_object`.
     group : h5py.Group
+        Group whose links are checked, with the links of its subgroups.
 
     Raises
     ------
     UserError
-        ``io.external_file``
+        ``io.external_file``: a link leads to another file.
     """
     names: list[str] = []
     if not place.external_files:
-        group.visit_links(names.append)  # errors do not leave the library's own loop
+        group.visit_links(names.append)  # the library catches errors of the callback
     for name in names:
         parent, _, last = name.rpartition("/")
         links, key = (group[parent] if parent else group).id.links, last.encode()
@@ -85,18 +91,19 @@ def check_links(h5py: Any, path: Path, group: Any, place: ArrayPlace) -> None:
 
 
 def check_storage(h5py: Any, path: Path, file: Any, dataset: Any, place: ArrayPlace) -> None:
-    """Refuse a dataset whose values are in other files, also through virtual datasets.
+    """Raise an error if the values of a dataset are in other files, also by virtual datasets.
 
     Parameters
     ----------
     h5py, path, file, place
         As for `find_object`.
     dataset : h5py.Dataset
+        Dataset to check.
 
     Raises
     ------
     UserError
-        ``io.external_file``
+        ``io.external_file``: values are in another file.
     """
     if place.external_files:
         return
@@ -106,14 +113,14 @@ def check_storage(h5py: Any, path: Path, file: Any, dataset: Any, place: ArrayPl
         for name, _, _ in dataset.external or ():
             raise external_file(path, name, place)
         for source in dataset.virtual_sources() if dataset.is_virtual else ():
-            own = source.file_name == "." or _is_same(path, source.file_name)
+            is_same_file = source.file_name == "." or _is_same(path, source.file_name)
             # HDF5 replaces %b by numbers, for any number of files or arrays.
-            if not own or "%b" in source.dset_name:
+            if not is_same_file or "%b" in source.dset_name:
                 raise external_file(path, f"{source.file_name}:{source.dset_name}", place)
-            found = find_object(h5py, path, file, source.dset_name, place)
-            if isinstance(found, h5py.Dataset) and found.name not in seen:
-                seen.add(found.name)
-                waiting.append(found)
+            target = find_object(h5py, path, file, source.dset_name, place)
+            if isinstance(target, h5py.Dataset) and target.name not in seen:
+                seen.add(target.name)
+                waiting.append(target)
 
 
 def _is_same(path: Path, name: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from singula.errors import StorageError, UserError
 
 _VARIABLE = "HDF5_USE_FILE_LOCKING"
-# The library gives no codes for these; the texts are those of HDF5 1.10 to 2.0.
+# The library has no codes for these errors; the texts are from HDF5 1.10 to 2.0.
 _LOCKED = "unable to lock file"
 _MARKED = "already open for"
 _OTHER_LOCKING = "file locking flag values don't match"
@@ -22,18 +22,21 @@ def open_for_reading(h5py: Any, path: Path) -> Any:
     Parameters
     ----------
     h5py : module
+        The imported library.
     path : Path
+        HDF5 file.
 
     Returns
     -------
     h5py.File
+        The open file.
 
     Raises
     ------
     UserError
         ``io.file_locked``: another program has the file open for writing.
     OSError
-        When the file cannot be read for another reason.
+        The file cannot be read for another reason.
     """
     try:
         return _open_unlocked(h5py, path)
@@ -49,7 +52,7 @@ def _open_unlocked(h5py: Any, path: Path) -> Any:
     except (TypeError, ValueError):  # h5py was built with an HDF5 that always locks
         return h5py.File(path, "r")
     except OSError as error:
-        if _OTHER_LOCKING in str(error):  # this process has it open already, with a lock
+        if _OTHER_LOCKING in str(error):  # this process has already opened it with a lock
             return h5py.File(path, "r")
         if _MARKED not in str(error):
             raise
@@ -82,12 +85,24 @@ def _explain(path: Path, error: OSError) -> tuple[str, str, str]:
 def open_for_writing(h5py: Any, path: Path) -> Any:
     """Create an HDF5 file.
 
+    Parameters
+    ----------
+    h5py : module
+        The imported library.
+    path : Path
+        HDF5 file; an existing file is replaced.
+
+    Returns
+    -------
+    h5py.File
+        The open file.
+
     Raises
     ------
     StorageError
         ``io.file_locked``: the file system refuses locks.
     OSError
-        When the file cannot be created for another reason.
+        The file cannot be created for another reason.
     """
     try:
         return h5py.File(path, "w")

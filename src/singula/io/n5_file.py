@@ -1,7 +1,7 @@
-"""N5: arrays in a folder, stored in blocks, the x axis first.
+"""Read arrays in N5 folders, stored in blocks with the x axis first.
 
-tensorstore reads N5 too, but ends a process that was forked from one that used it, as the processes
-that prepare patches are, and does not know its compression by LZ4.
+tensorstore is not used: it terminates forked processes, such as the workers that prepare patches,
+if the parent process used it, and it cannot read LZ4 compression.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from typing import Any
 import numpy as np
 
 from singula.boxes import Box
-from singula.io.containers import Found, check_chunks, choose, make_header, not_there, spellings
+from singula.io.containers import (
+    ArrayInfo,
+    check_chunks,
+    choose_array,
+    make_header,
+    no_such_array,
+    spellings,
+)
 from singula.io.external import Boundary
 from singula.io.image import AnyArray, ArrayPlace, StoredArray
 from singula.io.ngff import axis_letters, spatial_sizes
@@ -33,15 +40,24 @@ _ATTRIBUTES = "attributes.json"
 
 
 def open_n5(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
-    """Open an array in an N5 folder; its pixels stay on disk. Its axes are turned, z first.
+    """Open an array in an N5 folder without reading its pixels; its axes are reversed, z first.
+
+    Parameters
+    ----------
+    path : Path
+        N5 folder.
+    place : ArrayPlace
+        Selection of an array.
+    labels : bool
+        Select labels if the folder holds images and labels and `place` names no array.
 
     Raises
     ------
     UserError
-        When it cannot be told which array is meant; ``io.external_file``: a link leads out of the
-        folder.
+        ``io.no_array``, ``io.several_arrays``, ``io.no_such_array``: no array, or several, match
+        `place`; ``io.external_file``: a link leads out of the folder.
     ValueError
-        When the folder is no N5, or its compression is unknown.
+        The folder is not an N5, or its compression is unknown.
     """
     if not path.is_dir():
         raise ValueError("an N5 is a folder; this is a file")
@@ -73,21 +89,21 @@ def _folder(boundary: Boundary, labels: bool) -> Path:
             return folder
         found = _arrays(folder, boundary)
         if found:
-            return folder / choose(path, found, place, labels=labels).name
+            return folder / choose_array(path, found, place, labels=labels).name
     if place.inside:
-        raise not_there(path, place, _arrays(path, boundary))
+        raise no_such_array(path, place, _arrays(path, boundary))
     raise ValueError(f"no folder in it has an {_ATTRIBUTES} with dimensions")
 
 
-def _arrays(folder: Path, boundary: Boundary, before: str = "") -> list[Found]:
-    """Arrays below a folder; folders of blocks are not looked through."""
-    found: list[Found] = []
+def _arrays(folder: Path, boundary: Boundary, before: str = "") -> list[ArrayInfo]:
+    """List the arrays below a folder, without searching folders of blocks."""
+    found: list[ArrayInfo] = []
     if not folder.is_dir():
         return found
     for inner in boundary.subfolders(folder):
         if "dimensions" in _attributes(inner, boundary):
             array = _Blocks.of(inner, boundary)
-            found.append(Found(f"{before}{inner.name}", array.shape, array.dtype))
+            found.append(ArrayInfo(f"{before}{inner.name}", array.shape, array.dtype))
         else:
             found += _arrays(inner, boundary, f"{before}{inner.name}/")
     return found
@@ -97,23 +113,24 @@ def _attributes(folder: Path, boundary: Boundary) -> dict[str, Any]:
     file = folder / _ATTRIBUTES
     boundary.check(file)
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        attributes = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def _geometry(folder: Path, boundary: Boundary, count: int) -> tuple[str | None, VoxelSize]:
-    """Read axes and voxel size from the attributes of the array or of the folder around it."""
-    own = _attributes(folder, boundary)
-    around = _attributes(folder.parent, boundary) if folder != boundary.path else {}
-    said = {**around, **own}
-    names = said.get("axes")
+    """Read axes and voxel size from the attributes of an array and of its parent folder."""
+    of_array = _attributes(folder, boundary)
+    of_parent = _attributes(folder.parent, boundary) if folder != boundary.path else {}
+    attributes = {**of_parent, **of_array}
+    names = attributes.get("axes")
     axes = None
     if isinstance(names, list) and len(names) == count:
-        known = axis_letters(names[::-1])
-        axes = known if "Q" not in known or "T" in known else None
-    resolution, units = said.get("pixelResolution", said.get("resolution")), said.get("units")
+        axes_found = axis_letters(names[::-1])
+        axes = axes_found if "Q" not in axes_found or "T" in axes_found else None
+    resolution = attributes.get("pixelResolution", attributes.get("resolution"))
+    units = attributes.get("units")
     if isinstance(resolution, dict):
         units, resolution = resolution.get("unit"), resolution.get("dimensions")
     if not isinstance(resolution, list) or len(resolution) not in (2, 3, count):
@@ -128,19 +145,20 @@ def _geometry(folder: Path, boundary: Boundary, count: int) -> tuple[str | None,
 
 @dataclass(frozen=True)
 class _Blocks:
-    """An array in blocks.
+    """Array in blocks, one file each.
 
     Parameters
     ----------
     folder : Path
+        Folder of the array.
     boundary : Boundary
-        Of the container.
+        Check for files outside of the container.
     shape, blocks : tuple of int
-        Of the array and of a block, the last axis x.
+        Shape of the array and of a block; x is the last axis.
     dtype : dtype
-        As stored, big-endian.
+        Stored type, big-endian.
     decode : callable
-        From what a file holds behind its head to the bytes of the values.
+        Function of the compressed bytes of a block that returns the bytes of its values.
     """
 
     folder: Path
@@ -152,28 +170,32 @@ class _Blocks:
 
     @classmethod
     def of(cls, folder: Path, boundary: Boundary) -> _Blocks:
-        said = _attributes(folder, boundary)
-        compression = said.get("compression", {"type": said.get("compressionType", "raw")})
+        """Return the array in a folder."""
+        attributes = _attributes(folder, boundary)
+        compression = attributes.get(
+            "compression", {"type": attributes.get("compressionType", "raw")}
+        )
         try:
             return cls(
                 folder,
                 boundary,
-                tuple(int(size) for size in reversed(said["dimensions"])),
-                check_chunks(said["blockSize"][::-1], said["dimensions"][::-1]),
-                np.dtype(said["dataType"]).newbyteorder(">"),
+                tuple(int(size) for size in reversed(attributes["dimensions"])),
+                check_chunks(attributes["blockSize"][::-1], attributes["dimensions"][::-1]),
+                np.dtype(attributes["dataType"]).newbyteorder(">"),
                 _decoder(compression),
             )
         except KeyError as error:
             raise ValueError(f"{folder / _ATTRIBUTES} lacks {error}") from error
 
     def read(self, box: Box) -> AnyArray:
-        bounds = [range(*one.indices(size)) for one, size in zip(box, self.shape, strict=True)]
-        result = np.zeros([len(one) for one in bounds], self.dtype.newbyteorder("="))
+        """Read a box: one slice for each axis of the array."""
+        bounds = [range(*item.indices(size)) for item, size in zip(box, self.shape, strict=True)]
+        result = np.zeros([len(bound) for bound in bounds], self.dtype.newbyteorder("="))
         if not result.size:
             return result
         numbers = [
-            range(one.start // size, (one.stop - 1) // size + 1)
-            for one, size in zip(bounds, self.blocks, strict=True)
+            range(bound.start // size, (bound.stop - 1) // size + 1)
+            for bound, size in zip(bounds, self.blocks, strict=True)
         ]
         for place in product(*numbers):
             block = self._block(place)
@@ -189,7 +211,7 @@ class _Blocks:
         return result
 
     def _block(self, place: Sequence[int]) -> AnyArray | None:
-        """A block; None where nothing was stored."""
+        """Return a block by its position in the grid; None if it is not stored."""
         file = self.folder.joinpath(*(str(number) for number in reversed(place)))
         self.boundary.check(file)
         try:
@@ -216,7 +238,7 @@ def _box(lows: Sequence[int], highs: Sequence[int], origin: Sequence[int]) -> Bo
 def _decoder(compression: Mapping[str, Any]) -> Callable[[bytes], bytes]:
     from imagecodecs import blosc_decode, zstd_decode
 
-    known: dict[str, Callable[[bytes], bytes]] = {
+    decoders: dict[str, Callable[[bytes], bytes]] = {
         "raw": lambda data: data,
         "gzip": zlib.decompress if compression.get("useZlib") else gzip.decompress,
         "bzip2": bz2.decompress,
@@ -226,13 +248,13 @@ def _decoder(compression: Mapping[str, Any]) -> Callable[[bytes], bytes]:
         "lz4": _lz4_blocks,
     }
     kind = str(compression.get("type"))
-    if kind not in known:
-        raise ValueError(f"its compression is {kind!r}; known are {', '.join(known)}")
-    return known[kind]
+    if kind not in decoders:
+        raise ValueError(f"its compression is {kind!r}, expected {', '.join(decoders)}")
+    return decoders[kind]
 
 
 def _lz4_blocks(data: bytes) -> bytes:
-    """What the Java library LZ4 writes: blocks, each with a mark, two lengths and a checksum."""
+    """Decode the format of the Java library LZ4: blocks with a mark, two lengths and a checksum."""
     from imagecodecs import lz4_decode
 
     parts, place = [], 0
@@ -245,5 +267,5 @@ def _lz4_blocks(data: bytes) -> bytes:
             stored = method & 0xF0 == 0x10
             parts.append(chunk if stored else bytes(lz4_decode(chunk, out=length)))
     if not parts:
-        raise ValueError("no LZ4 block is where one must be")
+        raise ValueError("it does not begin with an LZ4 block")
     return b"".join(parts)

@@ -1,4 +1,4 @@
-"""The words of OME-Zarr (NGFF): axes, voxel sizes, units, levels of a pyramid."""
+"""Metadata of OME-Zarr (NGFF): axes, voxel sizes, units and pyramid levels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from singula.io.units import (
 )
 
 VERSION = "0.5"
-_SMALLEST = 256  # no coarser level once the plane is this small
+_MIN_PLANE = 256  # pixels along y and x below which no coarser level is made
 
 
 # Names of axes in lower case
@@ -33,16 +33,16 @@ _AXIS_NAMES = {
 
 @dataclass(frozen=True)
 class Level:
-    """One level of a pyramid.
+    """Level of a pyramid.
 
     Parameters
     ----------
     shape : tuple of int
-        Of its spatial axes.
+        Size along the spatial axes, in pixels.
     steps : tuple of int
-        Size of its pixels along each axis, in pixels of the first level.
+        Size of a pixel along each axis, in pixels of the first level.
     halved : tuple of bool
-        Axes along which it has half the pixels of the level before it, rounded up.
+        True for axes along which it has half the pixels of the previous level, rounded up.
     """
 
     shape: tuple[int, ...]
@@ -51,27 +51,27 @@ class Level:
 
 
 def plan_levels(shape: Sequence[int], spacing: Sequence[float] | None = None) -> list[Level]:
-    """Levels of a pyramid, until a plane is small enough to be shown whole.
+    """Return the levels of a pyramid, up to a plane of at most 256 pixels along y and x.
 
-    An axis whose pixels are larger than those of the plane will be waits for the others, so slices
-    farther apart than pixels are wide are kept until the pixels are as large.
+    If slices are farther apart than pixels, the z axis is halved only after the pixels in the
+    plane have reached a similar size.
 
     Parameters
     ----------
     shape : sequence of int
-        (y, x) or (z, y, x).
+        Size along (y, x) or (z, y, x).
     spacing : sequence of float, optional
-        Size of a pixel along each axis.
+        Voxel size along each axis, in any unit; equal sizes by default.
     """
     ndim = len(shape)
     sizes = spacing or (1.0,) * ndim
     levels = [Level(tuple(shape), (1,) * ndim, (False,) * ndim)]
-    while max(levels[-1].shape[-2:]) > _SMALLEST:
+    while max(levels[-1].shape[-2:]) > _MIN_PLANE:
         last = levels[-1]
-        now = [size * step for size, step in zip(sizes, last.steps, strict=True)]
+        pixel = [size * step for size, step in zip(sizes, last.steps, strict=True)]
         halved = tuple(
-            size <= 1.5 * min(now[-2:]) and length > 1
-            for size, length in zip(now, last.shape, strict=True)
+            size <= 1.5 * min(pixel[-2:]) and length > 1
+            for size, length in zip(pixel, last.shape, strict=True)
         )
         if not any(halved):
             break
@@ -96,53 +96,56 @@ def multiscale(
     channels: bool,
     method: str,
 ) -> dict[str, Any]:
-    """One entry of ``multiscales``; the arrays are named 0, 1, …, the channel axis is the first.
+    """Return an entry of ``multiscales`` for arrays with the names 0, 1, ….
 
     Parameters
     ----------
     name : str
-    ndim : int
-        Spatial axes.
+        Name of the image.
+    ndim : {2, 3}
+        Number of spatial axes.
     levels : sequence of Level
+        Levels of the pyramid, finest first.
     spacing : sequence of float, optional
-        Size of a pixel of the first level.
+        Voxel size of the first level along each spatial axis, z first.
     unit : str, optional
-        Of `spacing`, such as "µm".
+        Unit of `spacing`, such as "µm".
     channels : bool
-        Whether there is a channel axis.
+        The arrays have a channel axis, which is the first.
     method : str
-        How coarser levels are made.
+        Method of downsampling, such as "mean".
     """
-    axes: list[dict[str, str]] = [{"name": one, "type": "space"} for one in "zyx"[-ndim:]]
+    axes: list[dict[str, str]] = [{"name": letter, "type": "space"} for letter in "zyx"[-ndim:]]
     symbol = unit_symbol(unit)
     if spacing is not None and symbol in METERS and symbol not in NAMES:
         spacing, symbol = [convert(size, symbol, "µm") for size in spacing], "µm"
     if symbol is not None:
         for axis in axes:
             axis["unit"] = NAMES.get(symbol, symbol)
-    before = [1.0] * channels
+    channel_scale = [1.0] * channels
     if channels:
         axes.insert(0, {"name": "c", "type": "channel"})
     datasets = []
     for number, level in enumerate(levels):
         sizes = spacing or (1.0,) * ndim
         scale = [float(size * step) for size, step in zip(sizes, level.steps, strict=True)]
-        transform = {"type": "scale", "scale": before + scale}
+        transform = {"type": "scale", "scale": channel_scale + scale}
         datasets.append({"path": str(number), "coordinateTransformations": [transform]})
     return {"name": name, "axes": axes, "datasets": datasets, "type": method}
 
 
 @dataclass(frozen=True)
 class Multiscale:
-    """What the metadata of an OME-Zarr image say of its first level.
+    """Metadata of the first level of an OME-Zarr image.
 
     Parameters
     ----------
     path : str
-        Of the array, from the image's group.
+        Path of the array in the group of the image.
     axes : str
         One letter for each axis of the array.
     size : VoxelSize
+        Voxel size of the array.
     """
 
     path: str
@@ -151,34 +154,34 @@ class Multiscale:
 
 
 def has_multiscales(attributes: Mapping[str, Any]) -> bool:
-    """Whether the attributes of a group are those of an OME-Zarr image."""
+    """Return True if the attributes of a group describe an OME-Zarr image."""
     return bool(_ome(attributes).get("multiscales"))
 
 
 def is_label_image(attributes: Mapping[str, Any]) -> bool:
-    """Whether the attributes of a group say that the image holds labels."""
+    """Return True if the attributes of a group describe a label image."""
     return "image-label" in _ome(attributes)
 
 
 def members(attributes: Mapping[str, Any]) -> list[str]:
-    """List the wells of a plate, or the images of a well, by path; empty for any other group."""
+    """Return the paths of the wells of a plate or the images of a well; empty for other groups."""
     ome = _ome(attributes)
     for kind, entry in (("plate", "wells"), ("well", "images")):
         group = ome.get(kind)
         listed = group.get(entry) if isinstance(group, Mapping) else None
         if isinstance(listed, Sequence) and not isinstance(listed, str):
-            paths = [one.get("path") for one in listed if isinstance(one, Mapping)]
+            paths = [item.get("path") for item in listed if isinstance(item, Mapping)]
             return [path.strip("/") for path in paths if isinstance(path, str) and path.strip("/")]
     return []
 
 
 def is_collection(attributes: Mapping[str, Any]) -> bool:
-    """Return True if the attributes are those of a collection as bioformats2raw writes it."""
-    return any("bioformats2raw.layout" in one for one in (attributes, _ome(attributes)))
+    """Return True if the attributes describe a collection of images from bioformats2raw."""
+    return any("bioformats2raw.layout" in group for group in (attributes, _ome(attributes)))
 
 
 def listed_series(attributes: Mapping[str, Any]) -> list[str]:
-    """List the images that the group ``OME`` of a collection names."""
+    """Return the paths of images in the attributes of the group ``OME`` of a collection."""
     series = _ome(attributes).get("series")
     if not isinstance(series, Sequence) or isinstance(series, str):
         return []
@@ -191,18 +194,18 @@ def axis_letters(names: Sequence[object], types: Sequence[object] | None = None)
     Parameters
     ----------
     names : sequence
-        Of the axes, in any case: ``t``, ``T``, ``Time``.
+        Names of the axes, in any case: ``t``, ``T``, ``Time``.
     types : sequence, optional
         ``time``, ``channel``, ``space`` or None for each axis. The type takes precedence over the
         name, so an axis of type time is never read as another axis.
     """
     types = types or [None] * len(names)
     letters = [_letter(name, kind) for name, kind in zip(names, types, strict=True)]
-    spatial = [place for place, kind in enumerate(types) if str(kind).lower() == "space"]
-    # The format orders spatial axes z, y, x, so that their names can be anything.
-    if 2 <= len(spatial) <= 3 and all(letters[place] == "Q" for place in spatial):
-        for place, letter in zip(spatial, "ZYX"[-len(spatial) :], strict=True):
-            letters[place] = letter
+    spatial = [axis for axis, kind in enumerate(types) if str(kind).lower() == "space"]
+    # The format orders spatial axes z, y, x, whatever their names.
+    if 2 <= len(spatial) <= 3 and all(letters[axis] == "Q" for axis in spatial):
+        for axis, letter in zip(spatial, "ZYX"[-len(spatial) :], strict=True):
+            letters[axis] = letter
     return "".join(letters)
 
 
@@ -211,25 +214,30 @@ def _letter(name: object, kind: object) -> str:
     if by_type is not None:
         return by_type
     word = str(name).strip().lower()
-    letter = next((one for one, words in _AXIS_NAMES.items() if word in words), "Q")
+    letter = next((letter for letter, names in _AXIS_NAMES.items() if word in names), "Q")
     if str(kind).lower() == "space" and letter not in "ZYX":
         return "Q"
     return letter
 
 
 def read_multiscale(attributes: Mapping[str, Any]) -> Multiscale:
-    """What the attributes of a group (versions 0.1 to 0.5) say of the first level.
+    """Read the metadata of the first level of an image (versions 0.1 to 0.5).
+
+    Parameters
+    ----------
+    attributes : mapping
+        Attributes of the group of the image.
 
     Raises
     ------
     ValueError
-        Metadata that do not follow the format.
+        The metadata do not follow the format.
     """
     try:
-        found = _ome(attributes)["multiscales"][0]
-        first = found["datasets"][0]
+        image = _ome(attributes)["multiscales"][0]
+        first = image["datasets"][0]
         path = str(first["path"])
-        axes = found.get("axes")
+        axes = image.get("axes")
         if axes is None:
             return Multiscale(path, "TCZYX")  # before version 0.3
         names = [axis if isinstance(axis, str) else axis["name"] for axis in axes]
@@ -238,39 +246,39 @@ def read_multiscale(attributes: Mapping[str, Any]) -> Multiscale:
         raise ValueError(f"its OME-Zarr metadata lack {error}") from error
     letters = axis_letters(names, types)
     try:
-        both = zip(_sizes(first, len(names)), _sizes(found, len(names)), strict=True)
-        sizes = [own * common for own, common in both]
+        scales = zip(_sizes(first, len(names)), _sizes(image, len(names)), strict=True)
+        sizes = [of_level * of_image for of_level, of_image in scales]
         units = [None if isinstance(axis, str) else axis.get("unit") for axis in axes]
         size = spatial_sizes(list(letters.lower()), sizes, units)
     except (KeyError, TypeError, ValueError, IndexError):
-        size = UNCALIBRATED  # a transform that cannot be understood does not make pixels unreadable
+        size = UNCALIBRATED  # an invalid transform does not make pixels unreadable
     return Multiscale(path, letters, size)
 
 
 def spatial_sizes(
     names: Sequence[str], sizes: Sequence[object], units: Sequence[object]
 ) -> VoxelSize:
-    """Return the voxel size out of the sizes and units of all axes.
+    """Return the voxel size, given the sizes and units of all axes.
 
     Parameters
     ----------
     names : sequence of str
-        Names of the axes, in any case; others than z, y and x are ignored.
+        Names of the axes, in any case; axes other than z, y and x are ignored.
     sizes, units : sequence
-        One for each axis.
+        Size of a pixel along each axis, and its unit.
     """
-    found = {name.lower(): place for place, name in enumerate(names)}
-    space = {axis: found[axis] for axis in "zyx" if axis in found}
+    numbers = {name.lower(): number for number, name in enumerate(names)}
+    spatial = {axis: numbers[axis] for axis in "zyx" if axis in numbers}
     return voxel_size(
-        {axis: sizes[place] for axis, place in space.items()},
-        {axis: units[place] for axis, place in space.items()},
+        {axis: sizes[number] for axis, number in spatial.items()},
+        {axis: units[number] for axis, number in spatial.items()},
     )
 
 
 def _sizes(entry: Mapping[str, Any], count: int) -> list[float]:
     for transform in entry.get("coordinateTransformations") or ():
         if transform.get("type") == "scale":
-            # An axis without a number is the concern of that axis alone.
+            # An invalid size of one axis does not invalidate the other axes.
             return [size if _is_number(size) else math.nan for size in transform["scale"]]
     return [1.0] * count
 
@@ -280,6 +288,6 @@ def _is_number(value: object) -> bool:
 
 
 def _ome(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Where the metadata are: since 0.5 below ``ome``, before that at the top."""
+    """Return the metadata: below ``ome`` since version 0.5, at the top before."""
     inner = attributes.get("ome")
     return inner if isinstance(inner, Mapping) else attributes

@@ -1,4 +1,4 @@
-"""NIfTI: volumes of medical imaging, which nnU-Net takes."""
+"""Read NIfTI files, the format of medical imaging and nnU-Net."""
 
 from __future__ import annotations
 
@@ -15,25 +15,31 @@ from singula.io.units import round_significant, voxel_size
 from singula.words import counted
 
 _UNITS = {"meter": "m", "mm": "mm", "micron": "µm"}
-# As stored x comes first; the fifth axis holds vectors. Here the order is turned round.
+# Reversed: NIfTI stores x first, and vectors along the fifth axis.
 _AXES = "CTZYX"
 
 
 def nifti_header(path: Path) -> Header:
-    """What a file says of itself.
+    """Read the header of a NIfTI file.
 
     Raises
     ------
     UserError
-        When nibabel is not installed.
+        ``io.library_missing``: nibabel is not installed; ``io.cut_off``, ``io.impossible_size``.
     ValueError
-        For more than five axes, and for colours.
+        The image has more than five axes, or colors.
     """
     return _header(path, _open(path))
 
 
 def nifti_pixels(path: Path) -> tuple[AnyArray, Header]:
-    """The values, scaled as the file says, z first, and the header."""
+    """Read the values, with the scaling of the header and axes from z to x, and the header.
+
+    Raises
+    ------
+    UserError, ValueError
+        As `nifti_header`.
+    """
     image = _open(path)
     header = _header(path, image)
     return np.asarray(image.dataobj, header.dtype).T, header
@@ -47,11 +53,11 @@ def _header(path: Path, image: Any) -> Header:
     shape = tuple(image.shape[::-1])
     if not 2 <= len(shape) <= len(_AXES):
         raise ValueError(
-            f"it has {counted(len(shape), 'axis', 'axes')}; allowed are 2 to {len(_AXES)}"
+            f"it has {counted(len(shape), 'axis', 'axes')}, expected 2 to {len(_AXES)}"
         )
     stored = image.get_data_dtype()
     if stored.names:
-        raise ValueError("its values are colours; save it as grey, or as TIFF")
+        raise ValueError("its values are colors; save it as gray, or as TIFF")
     size = path.stat().st_size
     if path.name.lower().endswith(".gz"):
         check_size(path, shape, stored.itemsize, size, DEFLATE)
@@ -84,7 +90,7 @@ def _zooms(image: Any, count: int) -> dict[str, float]:
 
 
 def _affine(header: Any) -> npt.NDArray[np.float64] | None:
-    """Return the affine that a file states; nibabel would make one up where it has none."""
+    """Return the affine of a file; None without one, for which nibabel returns a default."""
     for read in (header.get_sform, header.get_qform):
         affine, code = read(coded=True)
         if code:

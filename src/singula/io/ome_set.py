@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 _NDTIFF_INDEX = "NDTiff.index"
 # Lengths of the axes in the summary of Micro-Manager, in the order of its index
 _SUMMARY_SIZES = ("Channels", "Slices", "Frames", "Positions")
-_LARGEST_COMPANION = 1 << 32  # bytes; an OME-TIFF can be the companion of others
-_WORDS = {"C": "channel", "Z": "z slice", "T": "time point"}
+_MAX_COMPANION = 1 << 32  # bytes; an OME-TIFF can be the companion of others
+_PLANE_NAMES = {"C": "channel", "Z": "z slice", "T": "time point"}
 _OWN = "only the planes stored in this file are read"
-_UNKNOWN = "only the pages stored in this file are read, whose meaning is not known"
+_UNKNOWN = "only the pages stored in this file are read; their axes are unknown"
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class OwnMetadata:
     Parameters
     ----------
     xml : str, optional
-        OME metadata without the planes of other files; None if the planes are not known. The pages
+        OME metadata without the planes of other files; None if the planes are unknown. The pages
         are then read without OME metadata.
     note : str
-        The set, for the user; empty for a file that is no longer part of a set.
+        Note on the set for the user; empty for a file that is no longer part of a set.
     """
 
     xml: str | None
@@ -57,52 +57,59 @@ class OwnMetadata:
 def open_own_planes(path: Path) -> Iterator[tuple[TiffFile, str]]:
     """Open a TIFF file whose series consist of the planes in this file only.
 
+    Parameters
+    ----------
+    path : Path
+        TIFF file, which can belong to a set of files.
+
     Yields
     ------
     tif : TiffFile
+        The open file.
     note : str
-        The set to which the file belongs, for the user; empty for none.
+        Note on the set for the user; empty for a file that is not part of a set.
 
     Raises
     ------
     UserError
-        The planes stored in the file do not make up a complete stack.
+        ``io.part_of_a_stack``: the planes in the file do not form a complete stack.
     """
     from tifffile import TiffFile
 
     # OME metadata can name any file; tifffile opens none of them.
     flags: dict[str, Any] = {"_multifile": False}
-    with _without_remarks(), TiffFile(path, **flags) as tif:
+    with _without_warnings(), TiffFile(path, **flags) as tif:
         xml = tif.ome_metadata
-        own = _own_metadata(path, xml, len(tif.pages)) if xml is not None else None
+        metadata = _own_metadata(path, xml, len(tif.pages)) if xml is not None else None
         several = xml is not None and xml.count("<Pixels") > 1
-        if own is None and not (several and tif.is_mmstack) and not _has_foreign_pages(tif, path):
+        is_stack = several and tif.is_mmstack
+        if metadata is None and not is_stack and not _has_foreign_pages(tif, path):
             yield tif, ""
             return
     # The index of Micro-Manager and NDTiff covers the whole set, too.
     flags |= {"is_mmstack": False, "is_ndtiff": False}
-    if own is None and several:
+    if metadata is None and several:
         with TiffFile(path, **flags) as tif:
             yield tif, ""
-    elif own is None:
+    elif metadata is None:
         # With another name, tifffile does not search for the other files of the index.
         with (
             path.open("rb") as file,
-            _without_remarks(),
+            _without_warnings(),
             TiffFile(file, name="one file", is_ndtiff=False, _multifile=False) as tif,
         ):
             yield tif, f"one file of a set; {_OWN}"
-    elif own.xml is None:
+    elif metadata.xml is None:
         with TiffFile(path, is_ome=False, **flags) as tif:
-            yield tif, own.note
+            yield tif, metadata.note
     else:
-        with TiffFile(path, omexml=own.xml, **flags) as tif:
-            yield tif, own.note
+        with TiffFile(path, omexml=metadata.xml, **flags) as tif:
+            yield tif, metadata.note
 
 
 @contextmanager
-def _without_remarks() -> Iterator[None]:
-    """Drop the warnings of tifffile on files of a Micro-Manager set that are not read."""
+def _without_warnings() -> Iterator[None]:
+    """Suppress the warnings of tifffile about files of a Micro-Manager set that are not read."""
 
     def is_other(record: logging.LogRecord) -> bool:
         return "MMStack" not in record.getMessage()
@@ -116,7 +123,7 @@ def _without_remarks() -> Iterator[None]:
 
 
 def image_metadata(xml: str, number: int | None) -> str:
-    """Return the metadata of one image, or all metadata if the image is not known.
+    """Return the metadata of one image, or all metadata without a number.
 
     Parameters
     ----------
@@ -128,9 +135,9 @@ def image_metadata(xml: str, number: int | None) -> str:
     if number is None:
         return xml
     root = ElementTree.fromstring(xml)
-    images = [one for one in root.iterfind("{*}Image") if one.find("*/{*}TiffData") is not None]
-    for place, image in enumerate(images):
-        if place != number and number < len(images):
+    images = [item for item in root.iterfind("{*}Image") if item.find("*/{*}TiffData") is not None]
+    for position, image in enumerate(images):
+        if position != number and number < len(images):
             root.remove(image)
     return ElementTree.tostring(root, encoding="unicode")
 
@@ -138,7 +145,7 @@ def image_metadata(xml: str, number: int | None) -> str:
 def _has_foreign_pages(tif: TiffFile, path: Path) -> bool:
     """Return True if an index of Micro-Manager or NDTiff names planes of other files.
 
-    tifffile would open these files, wherever the index says that they are.
+    tifffile would open these files at any path in the index.
     """
     from tifffile import read_micromanager_metadata, read_ndtiff_index
 
@@ -148,8 +155,8 @@ def _has_foreign_pages(tif: TiffFile, path: Path) -> bool:
         return any(entry[1] != path.name for entry in read_ndtiff_index(index))
     if not tif.is_mmstack:
         return False
-    found = read_micromanager_metadata(tif.filehandle, {"Summary", "IndexMap"})
-    index_map, summary = found.get("IndexMap"), found.get("Summary")
+    metadata = read_micromanager_metadata(tif.filehandle, {"Summary", "IndexMap"})
+    index_map, summary = metadata.get("IndexMap"), metadata.get("Summary")
     if index_map is None or not isinstance(summary, dict):
         return False
     declared = (int(summary.get(name, 1)) for name in _SUMMARY_SIZES)
@@ -159,7 +166,7 @@ def _has_foreign_pages(tif: TiffFile, path: Path) -> bool:
 
 
 def _own_metadata(path: Path, xml: str, n_pages: int) -> OwnMetadata | None:
-    """Restrict the metadata of a set to one of its files; None for a file that is not of a set."""
+    """Restrict the metadata of a set to one of its files; None for a file outside of a set."""
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:
@@ -168,10 +175,10 @@ def _own_metadata(path: Path, xml: str, n_pages: int) -> OwnMetadata | None:
     companion = root.find("{*}BinaryOnly")
     if companion is not None:
         name = companion.get("MetadataFile", "")
-        found = _read_companion(path.parent / Path(name).name) if name else None
-        if found is None:
+        companion_root = _read_companion(path.parent / Path(name).name) if name else None
+        if companion_root is None:
             return OwnMetadata(None, f"its OME metadata are in {name}, not found: {_UNKNOWN}")
-        root = found
+        root = companion_root
     links = [link for link in root.iterfind("{*}Image/{*}Pixels/{*}TiffData/{*}UUID")]
     if companion is None and all(_file_id(link) == own_id for link in links):
         return None
@@ -193,7 +200,7 @@ def _read_companion(path: Path) -> Element | None:
     from tifffile import TiffFile, TiffFileError
 
     try:
-        with open_regular(path, max_bytes=_LARGEST_COMPANION) as file:
+        with open_regular(path, max_bytes=_MAX_COMPANION) as file:
             try:
                 with TiffFile(file, name=path.name) as tif:
                     return ElementTree.fromstring(tif.ome_metadata or "")
@@ -296,7 +303,7 @@ def _keep_planes(path: Path, pixels: Element, planes: dict[int, int]) -> list[st
     places = {n: tuple(int(i) for i in np.unravel_index(n, sizes)) for n in planes}
     kept = [sorted({place[axis] for place in places.values()}) for axis in range(len(axes))]
     shares = [
-        f"{len(numbers)} of {counted(size, _WORDS.get(axis, axis))}"
+        f"{len(numbers)} of {counted(size, _PLANE_NAMES.get(axis, axis))}"
         for axis, numbers, size in zip(axes, kept, sizes, strict=True)
         if len(numbers) < size
     ]

@@ -15,17 +15,17 @@ from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.image import AnyArray, Header, StoredArray
 
-# By value of the tag: swap x and y; then flip y; flip x.
+# Operations by value of the tag: swap x and y, then flip y, flip x.
 _TAGS = {
     2: (False, False, True), 3: (False, True, True), 4: (False, True, False),
     5: (True, False, False), 6: (True, False, True), 7: (True, True, True), 8: (True, True, False),
 }  # fmt: skip
-_MOVED = 0.5  # largest distance in voxels of a corner from its place in the image
+_MAX_SHIFT = 0.5  # largest distance of a corner from its position in the image, in voxels
 
 
 @dataclass(frozen=True)
 class Turn:
-    """An order and a direction for each axis of an array.
+    """Order and direction of the axes of an array.
 
     Parameters
     ----------
@@ -42,20 +42,20 @@ class Turn:
     note: str
 
     def array(self, stored: AnyArray) -> AnyArray:
-        """Turn an array, or a box of it."""
+        """Reorder and flip the axes of a stored array, or of a box of it."""
         steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
         return np.ascontiguousarray(stored.transpose(self.order)[steps])
 
     def stored_box(self, box: Box, shape: Sequence[int]) -> Box:
-        """Return where a box of the turned array is in the stored array of that shape."""
-        found = [slice(None)] * len(shape)
+        """Return the box of a stored array of this shape that contains a box of the result."""
+        stored = [slice(None)] * len(shape)
         for part, axis, flip in zip(box, self.order, self.flipped, strict=True):
             start, stop, _ = part.indices(shape[axis])
-            found[axis] = slice(shape[axis] - stop, shape[axis] - start) if flip else part
-        return tuple(found)
+            stored[axis] = slice(shape[axis] - stop, shape[axis] - start) if flip else part
+        return tuple(stored)
 
     def header(self, header: Header) -> Header:
-        """Return the header of the turned array; its axes keep their letters."""
+        """Return the header of the result; its axes have the letters of the stored axes."""
         shape = tuple(header.shape[axis] for axis in self.order)
         return replace(
             header,
@@ -67,7 +67,7 @@ class Turn:
         )
 
     def stored(self, stored: StoredArray) -> StoredArray:
-        """Return an array whose boxes are turned as they are read."""
+        """Return an array on disk whose boxes are reordered and flipped when they are read."""
         shape, read = stored.header.shape, stored.read
         return StoredArray(
             self.header(stored.header),
@@ -85,12 +85,12 @@ class Turn:
             for letter, axis in zip(axes, self.order, strict=True)
             if letter in "ZYX"
         }
-        found = [moved[letter] for letter in "ZYX" if moved.get(letter) is not None]
-        return tuple(size for size in found if size is not None)
+        ordered = [moved.get(letter) for letter in "ZYX"]
+        return tuple(size for size in ordered if size is not None)
 
 
 def turn_of_tag(header: Header) -> Turn | None:
-    """Return the turn for an orientation tag; None for the usual orientation."""
+    """Return the change of axes for an orientation tag; None for the usual orientation."""
     if header.orientation is None:
         return None
     value, y, x = header.orientation
@@ -103,30 +103,34 @@ def turn_of_tag(header: Header) -> Turn | None:
         order[y], order[x] = x, y
     flipped = [False] * len(order)
     flipped[y], flipped[x] = up, left
-    note = f"its orientation tag, {value}, is applied: pixels are where viewers show them"
+    note = f"its orientation tag, {value}, is applied, as in image viewers"
     return Turn(tuple(order), tuple(flipped), note)
 
 
 def turn_to_image(path: Path, header: Header, image: Path, other: Header) -> Turn | None:
-    """Return the turn that brings a label volume to the orientation of its image.
+    """Return the change of axes from a label volume to its image.
 
     Parameters
     ----------
-    path, header
-        The label file.
-    image, other
-        The image file and its header.
+    path : Path
+        Label file, for messages.
+    header : Header
+        Header of the label file.
+    image : Path
+        Image file, for messages.
+    other : Header
+        Header of the image file.
 
     Returns
     -------
     Turn or None
-        None if the axes agree already, or if one of the files has no affine.
+        None if the axes are equal, or if one of the files has no affine.
 
     Raises
     ------
     UserError
-        ``io.affines_differ``: the grids differ by more than the order and direction of axes, and
-        half a voxel.
+        ``io.affines_differ``: after reordering and flipping, the grids differ by more than half a
+        voxel.
     """
     if header.affine is None or other.affine is None:
         return None
@@ -135,8 +139,8 @@ def turn_to_image(path: Path, header: Header, image: Path, other: Header) -> Tur
     spatial = min(count, 3)
     lengths = [*reversed(header.shape[-spatial:]), *[1] * (3 - spatial)]
     try:
-        own, wanted = (nibabel.io_orientation(one.affine) for one in (header, other))
-        change = nibabel.ornt_transform(own, wanted)
+        current, target = (nibabel.io_orientation(file.affine) for file in (header, other))
+        change = nibabel.ornt_transform(current, target)
         back = nibabel.inv_ornt_aff(change, lengths)
         moved = np.linalg.inv(other.affine) @ header.affine @ back
     except (ValueError, np.linalg.LinAlgError) as error:
@@ -144,8 +148,8 @@ def turn_to_image(path: Path, header: Header, image: Path, other: Header) -> Tur
     targets = [int(target) for target in change[:, 0]]
     turned = [lengths[targets.index(axis)] for axis in range(3)]
     corners = np.array(np.meshgrid(*([0, size - 1] for size in turned))).reshape(3, -1)
-    away = moved[:3, :3] @ corners + moved[:3, 3:] - corners
-    if np.abs(away).max() > _MOVED + 1e-3 or any(t >= spatial for t in targets[:spatial]):
+    shift = moved[:3, :3] @ corners + moved[:3, 3:] - corners
+    if np.abs(shift).max() > _MAX_SHIFT + 1e-3 or any(t >= spatial for t in targets[:spatial]):
         raise _affines_differ(path, header, image, other)
     # nibabel counts x first; here x is the last axis.
     order, flipped = list(range(count)), [False] * count
@@ -154,7 +158,7 @@ def turn_to_image(path: Path, header: Header, image: Path, other: Header) -> Tur
         order[place], flipped[place] = count - 1 - axis, bool(change[axis, 1] < 0)
     if order == list(range(count)) and not any(flipped):
         return None
-    note = "its affine differs from that of its image: it is turned to the image's axes"
+    note = "its affine differs from that of its image: its axes are reordered or flipped to match"
     return Turn(tuple(order), tuple(flipped), note)
 
 

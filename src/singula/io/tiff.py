@@ -1,4 +1,4 @@
-"""TIFF in its dialects: OME, ImageJ hyperstack, tifffile's own, plain; one page, pages, tiles."""
+"""Read TIFF files: OME-TIFF, ImageJ hyperstacks, tifffile's format and plain TIFF."""
 
 from __future__ import annotations
 
@@ -32,44 +32,44 @@ _SOURCES = {"ome": "OME metadata", "imagej": "ImageJ metadata", "shaped": "tifff
 SINGLE_SLICE = "single_slice"
 # Series of slide scanners that are pictures of the slide, not of the specimen.
 _NOT_IMAGES = {"label", "macro", "thumbnail", "overview"}
-# Units of the tag ResolutionUnit; larger pixels are dots per inch of a printer or a screen
-# Most bytes for one byte, by number of the compression: none, LZW (a code of 12 bits for at most
-# 4096 bytes), deflate, PackBits (128 bytes for two)
+# Largest compression ratio by number of the compression: none, LZW (a code of 12 bits for at most
+# 4096 bytes), deflate, PackBits (2 bytes for 128)
 _RATIOS = {1: 1, 5: 2731, 8: DEFLATE, 32773: 64, 32946: DEFLATE}
-_RESOLUTION_UNITS, _LARGEST_PIXEL = {2: "in", 3: "cm"}, 10.0  # µm
+# Units of the tag ResolutionUnit. Larger pixels are the resolution of a printer or screen.
+_RESOLUTION_UNITS, _MAX_PIXEL_SIZE = {2: "in", 3: "cm"}, 10.0  # µm
 
 
 def tiff_header(path: Path, place: ArrayPlace) -> Header:
-    """Read the header of an image of a TIFF file; the pixels stay on disk."""
+    """Read the header of an image in a TIFF file; see `open_series` for errors."""
     with open_series(path, place) as (_, _, header):
         return header
 
 
 def tiff_pixels(path: Path, place: ArrayPlace) -> tuple[AnyArray, Header]:
-    """Read an image of a TIFF file."""
+    """Read the stored array and the header of an image in a TIFF file; see `open_series`."""
     with open_series(path, place) as (_, series, header):
         return series.asarray().reshape(header.shape), header
 
 
 def tiff_mapped(path: Path, place: ArrayPlace) -> AnyArray | None:
-    """View an image of a TIFF file whose pixels are not compressed and lie together."""
+    """Map an image in a TIFF file; None if its pixels are compressed or not contiguous."""
     with open_series(path, place) as (tif, series, header):
-        found = contiguous_pixels(tif, series)
-    if found is None:
+        contiguous = contiguous_pixels(tif, series)
+    if contiguous is None:
         return None
-    dtype, offset = found
+    dtype, offset = contiguous
     return np.asarray(np.memmap(path, dtype, "r", offset, header.shape))
 
 
 def contiguous_pixels(tif: TiffFile, series: TiffPageSeries) -> tuple[np.dtype[Any], int] | None:
-    """Return type and offset of pixels that can be mapped; None where they cannot."""
+    """Return the type and the byte offset of pixels that can be mapped; None if they cannot."""
     if series.dataoffset is None or not series.keyframe.is_memmappable:
         return None
     return series.dtype.newbyteorder(tif.byteorder), series.dataoffset
 
 
 def tiff_series(path: Path, place: ArrayPlace) -> list[Series]:
-    """List the images of a TIFF file by their numbers."""
+    """List the images in a TIFF file; their names are their numbers from 0."""
     with open_own_planes(path) as (tif, _):
         count = len(_images(tif))
     return [Series(str(number), replace(place, series=number)) for number in range(count)]
@@ -77,12 +77,30 @@ def tiff_series(path: Path, place: ArrayPlace) -> list[Series]:
 
 @contextmanager
 def open_series(path: Path, place: ArrayPlace) -> Iterator[tuple[TiffFile, TiffPageSeries, Header]]:
-    """Open a TIFF file at the image that is meant, which must be complete.
+    """Open a TIFF file at the selected image, and check that it is complete.
+
+    Parameters
+    ----------
+    path : Path
+        TIFF file.
+    place : ArrayPlace
+        Number of the image; without one, the first image.
+
+    Yields
+    ------
+    tif : TiffFile
+        The open file.
+    series : TiffPageSeries
+        The image.
+    header : Header
+        Metadata of the image.
 
     Raises
     ------
     UserError
-        The file has no image of that number.
+        ``io.no_such_series``: the file has no image of that number; ``io.cut_off``,
+        ``io.impossible_size``: the file cannot hold the declared pixels; ``io.part_of_a_stack``:
+        see `open_own_planes`.
     ValueError
         The file holds no image, or is cut off.
     """
@@ -100,7 +118,7 @@ def open_series(path: Path, place: ArrayPlace) -> Iterator[tuple[TiffFile, TiffP
 
 
 def _images(tif: TiffFile) -> list[TiffPageSeries]:
-    """Return the images of a file, without thumbnails and pictures of the slide."""
+    """Return the images in a file, without thumbnails and pictures of the slide."""
     return [
         series
         for number, series in enumerate(tif.series)
@@ -114,16 +132,16 @@ def _title(number: int, series: TiffPageSeries) -> str:
 
 
 def _check_complete(path: Path, tif: TiffFile, series: TiffPageSeries) -> None:
-    """Refuse a cut-off file: the library would return the slices it finds, or zeros."""
+    """Raise an error if the file is cut off; tifffile would return fewer slices, or zeros."""
     cut = "the file is cut off or damaged"
-    place = tif.pages.next_page_offset
-    tif.filehandle.seek(place or 0)
+    offset = tif.pages.next_page_offset
+    tif.filehandle.seek(offset or 0)
     last_link = tif.filehandle.read(tif.tiff.offsetsize)
-    if not place or any(last_link) or len(last_link) < tif.tiff.offsetsize:
+    if not offset or any(last_link) or len(last_link) < tif.tiff.offsetsize:
         raise ValueError(f"{cut}: its list of pages leads past the end")
     declared = tif.imagej_metadata or {}
     if series.kind in ("uniform", "generic") and declared.get("images", 1) > len(tif.pages):
-        raise ValueError(f"{cut}: ImageJ metadata promises {declared['images']} images")
+        raise ValueError(f"{cut}: ImageJ metadata declare {declared['images']} images")
     if series.dataoffset is not None:
         if series.dataoffset + series.nbytes > tif.filehandle.size:
             raise ValueError(f"{cut}: pixels are missing at its end")
@@ -133,7 +151,8 @@ def _check_complete(path: Path, tif: TiffFile, series: TiffPageSeries) -> None:
     for page in series:
         if page is None:
             raise ValueError(f"{cut}: a plane that its metadata names is missing")
-        if ratio is not None and all(page.databytecounts):  # without bytes: the value for no data
+        # A segment without bytes is filled with the value for no data.
+        if ratio is not None and all(page.databytecounts):
             packed = -(-first.size * int(first.bitspersample) // 8)
             check_size(path, (packed,), 1, sum(page.databytecounts), ratio)
         ends = zip(page.dataoffsets, page.databytecounts, strict=True)
@@ -142,7 +161,7 @@ def _check_complete(path: Path, tif: TiffFile, series: TiffPageSeries) -> None:
 
 
 def _header(tif: TiffFile, series: TiffPageSeries, number: int | None) -> Header:
-    """Return the header of an image of an open file; `number` is None for the only image."""
+    """Return the header of an image in an open file; `number` is None for a single image."""
     size = _calibration(tif, series, number)
     extra = series.keyframe.extrasamples
     shape, axes = tuple(series.shape), _known_axes(series.axes.upper())
@@ -162,7 +181,7 @@ def _header(tif: TiffFile, series: TiffPageSeries, number: int | None) -> Header
 
 
 def _orientation(series: TiffPageSeries) -> tuple[int, int, int] | None:
-    """Return the orientation tag and the axes y and x, counted from the last one."""
+    """Return the orientation tag and the axes y and x, counted from the last axis."""
     value, count = series.keyframe.tags.valueof("Orientation", 1), len(series.axes)
     if value == 1 or not {"Y", "X"} <= set(series.axes):
         return None
@@ -170,7 +189,10 @@ def _orientation(series: TiffPageSeries) -> tuple[int, int, int] | None:
 
 
 def _says_one_slice(tif: TiffFile, series: TiffPageSeries) -> bool:
-    """Whether the file calls its plane a volume of one slice: axes of size 1 are not stored."""
+    """Return True if the metadata declare a plane as a volume of one slice.
+
+    tifffile does not return axes of size 1.
+    """
     if tif.is_imagej:
         declared = tif.imagej_metadata or {}
         return bool(declared.get(SINGLE_SLICE)) or declared.get("slices") == 1
@@ -178,7 +200,7 @@ def _says_one_slice(tif: TiffFile, series: TiffPageSeries) -> bool:
 
 
 def _known_axes(axes: str) -> str | None:
-    """Take the library's guesses, I (pages) and Q (not told), out of the axes."""
+    """Return the axes without tifffile's guesses I (pages) and Q (unknown); None if none remain."""
     if "S" in axes:
         return axes.replace("I", "Q")
     return None if {"I", "Q"} & set(axes) else axes
@@ -193,7 +215,7 @@ def _calibration(tif: TiffFile, series: TiffPageSeries, number: int | None) -> V
             return _imagej_sizes(tif)
         return _tag_sizes(tif)
     except (ElementTree.ParseError, KeyError, ValueError, TypeError):
-        return UNCALIBRATED  # metadata that cannot be understood do not make pixels unreadable
+        return UNCALIBRATED  # invalid metadata do not make pixels unreadable
 
 
 def _ome_sizes(xml: str) -> VoxelSize:
@@ -209,7 +231,7 @@ def _ome_sizes(xml: str) -> VoxelSize:
 
 
 def _imagej_sizes(tif: TiffFile) -> VoxelSize:
-    """Read the calibration as ImageJ writes it: x and y in tags, the rest in the description."""
+    """Read the calibration of ImageJ: x and y from tags, z and units from the description."""
     declared = tif.imagej_metadata or {}
     sizes: dict[str, object] = dict(_tag_lengths(tif))
     unit = unit_symbol(declared.get("unit"))
@@ -233,18 +255,18 @@ def _has_slices(declared: dict[str, Any]) -> bool:
 
 
 def _magnitude(value: object) -> object:
-    """Drop the sign of a distance between slices, which is negative in stacks of some scanners."""
+    """Return the absolute distance between slices, which some scanners write as negative."""
     return abs(value) if isinstance(value, int | float) else value
 
 
 def _tag_lengths(tif: TiffFile) -> dict[str, float]:
     """Return the length of a pixel along y and x in the unit of the resolution tags."""
-    found = {}
+    lengths = {}
     for axis, name in (("y", "YResolution"), ("x", "XResolution")):
         pixels, length = tif.pages.first.tags.valueof(name, (0, 0))
         if pixels and length:
-            found[axis] = round_significant(length / pixels, 8)
-    return found
+            lengths[axis] = round_significant(length / pixels, 8)
+    return lengths
 
 
 def _tag_sizes(tif: TiffFile) -> VoxelSize:
@@ -256,6 +278,6 @@ def _tag_sizes(tif: TiffFile) -> VoxelSize:
     microns = {
         axis: round_significant(convert(size, unit, "µm"), 8) for axis, size in sizes.items()
     }
-    if max(microns.values()) >= _LARGEST_PIXEL:
+    if max(microns.values()) >= _MAX_PIXEL_SIZE:
         return UNCALIBRATED
     return voxel_size(microns, dict.fromkeys(microns, "µm"))

@@ -1,4 +1,4 @@
-"""Parts of a TIFF: only the pages, strips and tiles that a box touches are read and decoded."""
+"""Read boxes of a TIFF image: only the pages, strips and tiles that a box intersects."""
 
 from __future__ import annotations
 
@@ -20,11 +20,25 @@ if TYPE_CHECKING:
 
 
 def open_tiff(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
-    """Open an image of a TIFF file; its pixels stay on disk.
+    """Open an image in a TIFF file without reading its pixels.
 
-    Pixels that are not compressed and lie together are read from where they are. Else a box is put
-    together from the segments it touches. Of the rare file whose pages do not make up the axes one
-    by one the whole image is read, and held.
+    Uncompressed contiguous pixels are mapped. Otherwise, a box is assembled from the strips and
+    tiles that it intersects. If the pages do not correspond to the first axes of the image, which
+    is rare, the whole image is read at the first box and kept in memory.
+
+    Parameters
+    ----------
+    path : Path
+        TIFF file.
+    place : ArrayPlace
+        Number of the image; without one, the first image.
+    labels : bool
+        Not used.
+
+    Raises
+    ------
+    UserError, ValueError
+        As `singula.io.tiff.open_series`.
     """
     with open_series(path, place) as (tif, series, header):
         contiguous = contiguous_pixels(tif, series)
@@ -39,31 +53,31 @@ def open_tiff(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
                 return np.array(np.memmap(path, dtype, "r", offset, header.shape)[box])
             view = tiff_mapped(path, place)
             if view is None:
-                raise ValueError("it was changed since it was opened")
+                raise ValueError("the file was changed since it was opened")
             return np.array(view[box])
 
         return StoredArray(header, (1,) * len(header.shape), mapped)
     if pages is None:
-        held: list[AnyArray] = []
+        cache: list[AnyArray] = []
 
         def whole(box: Box) -> AnyArray:
-            if not held:
-                held.append(tiff_pixels(path, place)[0])
-            return held[0][box]
+            if not cache:
+                cache.append(tiff_pixels(path, place)[0])
+            return cache[0][box]
 
         return StoredArray(header, header.shape, whole)
     return StoredArray(header, pages.chunks, pages.read)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Return what changes when a file is written again."""
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    """Return size and modification time of a file, to detect changes."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True)
 class _Page:
-    """Where the segments of a page are."""
+    """Byte offsets and sizes of the segments (strips or tiles) of a page."""
 
     file: Path
     offsets: Sequence[int]
@@ -72,27 +86,30 @@ class _Page:
 
 @dataclass(frozen=True)
 class _Pages:
-    """An image as pages, each of equal segments.
+    """Image that consists of pages, which consist of equal segments (strips or tiles).
 
-    A page has five axes here: separate samples, depth, rows, columns, samples of a pixel; the last
-    axes of the image are those of them that are not of size 1.
+    A page has five axes: separate samples, depth, rows, columns, samples of a pixel. The axes of a
+    page that are longer than 1 are the last axes of the image.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the image.
+        Shape of the image.
     lead : int
-        How many axes count the pages.
+        Number of axes that count pages; they come first.
     axes : tuple of int
-        For each other axis of the image its place among the five; -1 for an axis of size 1.
+        For each other axis of the image, its position among the axes of a page; -1 for an axis of
+        size 1.
     page_shape, segment_shape : tuple of int
-        Along the five axes.
+        Shape of a page and of a segment, along the axes of a page.
     pages : list of _Page
+        Pages in the order of the image.
     decode : callable
-        From the bytes and the number of a segment to its pixels.
+        Function of the bytes and the number of a segment that returns its pixels.
     dtype : dtype
+        Type of the pixels.
     nodata : number
-        Value where a segment is not stored.
+        Value of segments that are not stored.
     """
 
     shape: tuple[int, ...]
@@ -107,25 +124,25 @@ class _Pages:
 
     @classmethod
     def of(cls, path: Path, series: TiffPageSeries, header: Header) -> _Pages | None:
-        """The pages of an image; None where they are not its first axes."""
+        """Return the pages of an image; None if pages do not correspond to its first axes."""
         page = series.keyframe
-        places = [place for place, size in enumerate(page.shaped) if size > 1]
-        sizes = [page.shaped[place] for place in places]
+        positions = [position for position, size in enumerate(page.shaped) if size > 1]
+        sizes = [page.shaped[position] for position in positions]
         for lead in range(len(header.shape) + 1):
-            own = header.shape[lead:]
-            if [size for size in own if size > 1] != sizes:
+            inner_shape = header.shape[lead:]
+            if [size for size in inner_shape if size > 1] != sizes:
                 continue
             if math.prod(header.shape[:lead]) == len(series):
                 break
         else:
             return None
-        left = iter(places)
-        axes = tuple(next(left) if size > 1 else -1 for size in own)
+        remaining = iter(positions)
+        axes = tuple(next(remaining) if size > 1 else -1 for size in inner_shape)
         tables, head, decode = page.jpegtables, page.jpegheader, page.decode
 
         def pixels(data: bytes, number: int) -> AnyArray | None:
-            found: AnyArray | None = decode(data, number, jpegtables=tables, jpegheader=head)[0]
-            return found
+            segment: AnyArray | None = decode(data, number, jpegtables=tables, jpegheader=head)[0]
+            return segment
 
         return cls(
             shape=header.shape,
@@ -134,9 +151,9 @@ class _Pages:
             page_shape=tuple(page.shaped),
             segment_shape=_segment_shape(page),
             pages=[
-                _Page(path, one.dataoffsets, one.databytecounts)
-                for one in series
-                if one is not None
+                _Page(path, item.dataoffsets, item.databytecounts)
+                for item in series
+                if item is not None
             ],
             decode=pixels,
             dtype=np.dtype(series.dtype),
@@ -146,12 +163,12 @@ class _Pages:
     @property
     def chunks(self) -> tuple[int, ...]:
         """Shape of a segment along the axes of the image."""
-        own = (1 if place < 0 else self.segment_shape[place] for place in self.axes)
-        return (*(1,) * self.lead, *own)
+        inner = (1 if position < 0 else self.segment_shape[position] for position in self.axes)
+        return (*(1,) * self.lead, *inner)
 
     def read(self, box: Box) -> AnyArray:
-        """Read a box."""
-        bounds = [slice(*one.indices(size)) for one, size in zip(box, self.shape, strict=True)]
+        """Read a box: one slice for each axis of the image."""
+        bounds = [slice(*item.indices(size)) for item, size in zip(box, self.shape, strict=True)]
         shape = [max(0, b.stop - b.start) for b in bounds]
         if 0 in shape:
             return np.zeros(shape, self.dtype)

@@ -1,4 +1,4 @@
-"""Zarr, versions 2 and 3, plain or as OME-Zarr: arrays in a folder, stored in chunks."""
+"""Read arrays in Zarr folders (versions 2 and 3), plain or OME-Zarr."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 from singula.boxes import Box
 from singula.io import ngff
 from singula.io.containers import (
-    Found,
+    ArrayInfo,
     check_chunks,
-    choose,
+    choose_array,
     library,
     make_header,
-    not_there,
+    no_such_array,
     spellings,
 )
 from singula.io.external import Boundary
@@ -32,13 +32,14 @@ _METADATA = ("zarr.json", ".zarray", ".zgroup")
 
 @dataclass(frozen=True)
 class _Container:
-    """A Zarr folder whose arrays and groups are read without files outside.
+    """Zarr folder whose arrays and groups are read without files outside.
 
     Parameters
     ----------
     path : Path
-        The folder as the user named it.
+        Folder, as the user named it.
     place : ArrayPlace
+        Selection of an array or image.
     """
 
     path: Path
@@ -47,7 +48,7 @@ class _Container:
     boundary: Boundary = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Import the library; refuse a file."""
+        """Import the library, and raise an error for a file."""
         object.__setattr__(self, "zarr", library("zarr", self.path, "Zarr"))
         if not self.path.is_dir():
             raise ValueError("a Zarr is a folder; this is a file")
@@ -69,15 +70,25 @@ class _Container:
 
 
 def open_zarr(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
-    """Open an array in a Zarr folder; its pixels stay on disk.
+    """Open an array in a Zarr folder without reading its pixels.
+
+    Parameters
+    ----------
+    path : Path
+        Zarr folder.
+    place : ArrayPlace
+        Selection of an array or image.
+    labels : bool
+        Select labels if the folder holds images and labels and `place` names no array.
 
     Raises
     ------
     UserError
-        When zarr is not installed, or it cannot be told which array is meant;
+        ``io.library_missing``: zarr is not installed; ``io.no_array``, ``io.several_arrays``,
+        ``io.no_such_array``, ``io.no_such_series``: no array, or several, match `place`;
         ``io.external_file``: a link leads out of the folder.
     ValueError
-        When the folder is no Zarr.
+        The folder is not a Zarr.
     """
     container = _Container(path, place)
     with _quiet():
@@ -91,21 +102,29 @@ def open_zarr(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
         if container.is_array(node):
             return _stored(container, node)
         if node is not None and ngff.has_multiscales(node.attrs.asdict()):
-            return _stored(container, _wanted(container, folder, node, labels), others)
+            return _stored(container, _image_or_labels(container, folder, node, labels), others)
         found = _arrays(container, folder)
         if not found and node is None:
             raise ValueError("no folder in it has a zarr.json, .zarray or .zgroup")
-        chosen = choose(path, found, place, labels=labels).name
+        chosen = choose_array(path, found, place, labels=labels).name
         return _stored(container, container.open(folder / chosen))
 
 
 def zarr_series(path: Path, place: ArrayPlace) -> list[Series]:
-    """List the images of a plate or collection by their paths; else the one image.
+    """List the images of a plate or collection by their paths; otherwise, the one image.
+
+    Parameters
+    ----------
+    path : Path
+        Zarr folder.
+    place : ArrayPlace
+        Group whose images are listed.
 
     Raises
     ------
     UserError
-        When zarr is not installed, or the container has no group of that name.
+        ``io.library_missing``: zarr is not installed; ``io.no_such_array``: the container has no
+        group of that name.
     """
     container = _Container(path, place)
     with _quiet():
@@ -119,7 +138,7 @@ def zarr_series(path: Path, place: ArrayPlace) -> list[Series]:
 
 
 def _collection(container: _Container, folder: Path) -> list[str]:
-    """List the images of a plate, of one of its wells, or of a collection, by path."""
+    """Return the paths of the images of a plate, of one of its wells, or of a collection."""
     attributes = _attributes(container, folder)
     if attributes is None or ngff.has_multiscales(attributes):
         return []
@@ -142,13 +161,13 @@ def _attributes(container: _Container, folder: Path) -> dict[str, Any] | None:
 
 
 def _folder(container: _Container) -> Path:
-    """Return the folder of the array or group of that name."""
+    """Return the folder of the array or group that the user named."""
     path, inside = container.path, container.place.inside
     for name in spellings(inside) if inside else [""]:
         folder = path / name
         if ".." not in name.split("/") and folder.is_dir() and (not inside or _has_nodes(folder)):
             return folder
-    raise not_there(path, container.place, _arrays(container, path))
+    raise no_such_array(path, container.place, _arrays(container, path))
 
 
 def _is_node(folder: Path) -> bool:
@@ -156,31 +175,31 @@ def _is_node(folder: Path) -> bool:
 
 
 def _has_nodes(folder: Path) -> bool:
-    """Whether an array or group is there, or in a folder in it."""
-    return _is_node(folder) or any(_is_node(one) for one in folder.iterdir() if one.is_dir())
+    """Return True if a folder or one of its subfolders is an array or group."""
+    return _is_node(folder) or any(_is_node(path) for path in folder.iterdir() if path.is_dir())
 
 
-def _arrays(container: _Container, folder: Path, before: str = "") -> list[Found]:
-    """Arrays in the folders below one; an OME-Zarr image counts as one."""
-    found: list[Found] = []
+def _arrays(container: _Container, folder: Path, before: str = "") -> list[ArrayInfo]:
+    """List the arrays below a folder; an OME-Zarr image counts as one array."""
+    found: list[ArrayInfo] = []
     for inner in container.boundary.subfolders(folder):
         full = f"{before}{inner.name}"
         node = container.node(inner)
         if container.is_array(node):
-            found.append(Found(full, node.shape, _dtype(node)))
+            found.append(ArrayInfo(full, node.shape, _dtype(node)))
             continue
         attributes = {} if node is None else node.attrs.asdict()
         if ngff.has_multiscales(attributes):
             first, _ = _first_level(node)
             labels = ngff.is_label_image(attributes) or "labels" in full.split("/")[:-1]
-            found.append(Found(full, first.shape, _dtype(first), labels))
+            found.append(ArrayInfo(full, first.shape, _dtype(first), labels))
         else:
             found += _arrays(container, inner, f"{full}/")
     return found
 
 
-def _wanted(container: _Container, folder: Path, image: Any, labels: bool) -> Any:
-    """An OME-Zarr image, or the labels below it if these are wanted and none were named."""
+def _image_or_labels(container: _Container, folder: Path, image: Any, labels: bool) -> Any:
+    """Return an OME-Zarr image, or its labels if labels are read and the user named no array."""
     path, place = container.path, container.place
     inner = folder / "labels"
     if place.inside or not labels or ngff.is_label_image(image.attrs.asdict()):
@@ -188,11 +207,11 @@ def _wanted(container: _Container, folder: Path, image: Any, labels: bool) -> An
     found = _arrays(container, inner) if inner.is_dir() else []
     if not found:
         return image
-    return container.open(inner / choose(path, found, place, labels=True).name)
+    return container.open(inner / choose_array(path, found, place, labels=True).name)
 
 
 def _stored(container: _Container, node: Any, others: tuple[str, ...] = ()) -> StoredArray:
-    """Return an array with its metadata; `others` are images of the file that are not read."""
+    """Return an array with its metadata; `others` names the images that are not read."""
     path = container.path
     if container.is_array(node):
         array, image = node, _image_of(container, node)
@@ -209,7 +228,7 @@ def _stored(container: _Container, node: Any, others: tuple[str, ...] = ()) -> S
         _dtype(array),
         axes=axes,
         source=source,
-        array=_place_of(array).relative_to(path).as_posix(),
+        array=_folder_of(array).relative_to(path).as_posix(),
         size=size,
         left_out=others,
     )
@@ -221,7 +240,7 @@ def _stored(container: _Container, node: Any, others: tuple[str, ...] = ()) -> S
 
 
 def _first_level(group: Any) -> tuple[Any, ngff.Multiscale | None]:
-    """The finest array of an OME-Zarr image, and what the metadata say of it."""
+    """Return the finest array of an OME-Zarr image, and its metadata."""
     image = ngff.read_multiscale(group.attrs.asdict())
     try:
         return group[image.path], image
@@ -230,24 +249,24 @@ def _first_level(group: Any) -> tuple[Any, ngff.Multiscale | None]:
 
 
 def _image_of(container: _Container, array: Any) -> ngff.Multiscale | None:
-    """What the group around an array says of it, when it is the first level of an image."""
-    where = _place_of(array)
-    if where == container.path:
+    """Return the metadata of the image whose first level an array is; None if there is none."""
+    folder = _folder_of(array)
+    if folder == container.path:
         return None
-    attributes = _attributes(container, where.parent)
+    attributes = _attributes(container, folder.parent)
     if attributes is None or not ngff.has_multiscales(attributes):
         return None
     image = ngff.read_multiscale(attributes)
-    return image if image.path == where.name else None
+    return image if image.path == folder.name else None
 
 
-def _place_of(array: Any) -> Path:
-    where = array.store_path
-    return Path(where.store.root / where.path)
+def _folder_of(array: Any) -> Path:
+    store_path = array.store_path
+    return Path(store_path.store.root / store_path.path)
 
 
 def _dimension_letters(array: Any) -> str | None:
-    """Axes from the names that the array gives its dimensions."""
+    """Return the axes of an array by the names of its dimensions; None without names."""
     names = getattr(array.metadata, "dimension_names", None)
     if names is None:
         names = array.attrs.asdict().get("_ARRAY_DIMENSIONS")
@@ -261,7 +280,7 @@ def _dtype(array: Any) -> np.dtype[Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the library's remarks on folders that are no arrays."""
+    """Ignore the warnings of the library about folders that are not arrays."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

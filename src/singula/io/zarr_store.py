@@ -1,4 +1,4 @@
-"""A Zarr store that reads and writes only files of its container."""
+"""Zarr store that reads and writes only files of its container."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ from singula.io.external import Boundary
 
 
 class BoundedStore(LocalStore):
-    """A folder of a container as a store; each file is checked before it is opened.
+    """Store for a folder of a container that checks each file before it is opened.
 
     Parameters
     ----------
     root : Path
         The container, or a folder in it.
     boundary : Boundary
-        Of the container.
+        Check for files outside of the container.
     read_only : bool
+        Refuse to write.
+
+    Raises
+    ------
+    UserError
+        ``io.external_file``, from each method: the file is outside of the container.
     """
 
     def __init__(self, root: Path, boundary: Boundary, *, read_only: bool = True) -> None:
@@ -82,5 +88,5 @@ class BoundedStore(LocalStore):
         await super().set(key, value)
 
     def _check(self, key: str) -> None:
-        # Tens of thousands of chunks may be read: a path object for each would take as long again.
+        # A path object for each of many thousands of chunks would double the time.
         self._boundary.check(self._prefix + key)
