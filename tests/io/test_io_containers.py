@@ -236,6 +236,7 @@ def test_an_unknown_compression_of_hdf5_is_told(
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: False)
     with pytest.raises(UserError, match=r"compressed with filter 32000 \(lzf\)") as caught:
         read_image(path, 3)
+    assert caught.value.code == "io.compression_missing"
     assert "pip install hdf5plugin" in str(caught.value.hint)
 
 
@@ -263,8 +264,9 @@ def test_a_file_that_changed_shape_since_is_told(tmp_path: Path) -> None:
     sent = pickle.dumps(open_image(path, 3))
     shutil.rmtree(path)
     made.write_zarr(path, RAW[:3])
-    with pytest.raises(UserError, match="was changed since"):
+    with pytest.raises(UserError, match="was changed since") as caught:
         pickle.loads(sent).read((slice(None),) * 3)
+    assert caught.value.code == "io.file_changed"
 
 
 def test_folders_count_as_files(tmp_path: Path) -> None:

@@ -73,8 +73,9 @@ def test_colour_pictures_are_refused(tmp_path: Path, bands: int) -> None:
 
 def test_jpeg_is_refused(tmp_path: Path) -> None:
     PIL.Image.fromarray(IDS.astype(np.uint8)).save(tmp_path / "a.jpg")
-    with pytest.raises(UserError, match=r"a\.jpg: labels cannot be JPEG"):
+    with pytest.raises(UserError, match=r"a\.jpg: labels cannot be JPEG") as caught:
         read_labels(tmp_path / "a.jpg", 2)
+    assert caught.value.code == "labels.lossy_format"
 
 
 @pytest.mark.parametrize(
@@ -118,8 +119,9 @@ def test_class_channel_in_3d_from_imagej(tmp_path: Path) -> None:
 
 def test_class_channel_missing_or_not_wanted(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", IDS)
-    with pytest.raises(UserError, match=r"one\.npy: has 1 channel.*MODEL.N_CLASSES"):
+    with pytest.raises(UserError, match=r"one\.npy: has 1 channel.*MODEL.N_CLASSES") as caught:
         read_labels(tmp_path / "one.npy", 2, classes=True)
+    assert caught.value.code == "labels.no_class_channel"
     told: list[str] = []
     np.save(tmp_path / "two.npy", np.stack([IDS, IDS + 1000], -1))
     found = read_labels(tmp_path / "two.npy", 2, notify=told.append)

@@ -12,14 +12,14 @@ from singula.io.image import AnyArray
 
 
 def nearest(labels: AnyArray, halved: Sequence[bool]) -> AnyArray:
-    """Every second pixel along the axes that are halved.
+    """Select every second pixel along the axes that are halved; ids are never mixed.
 
     Parameters
     ----------
-    labels : ndarray
-        Spatial axes first.
+    labels : ndarray, shape (y, x, …) or (z, y, x, …)
+        Label image, spatial axes first.
     halved : sequence of bool
-        One for each spatial axis.
+        True for each spatial axis to halve.
 
     Raises
     ------
@@ -31,11 +31,11 @@ def nearest(labels: AnyArray, halved: Sequence[bool]) -> AnyArray:
     return np.ascontiguousarray(labels[tuple(slice(None, None, 2 if h else 1) for h in halved)])
 
 
-def _halved(values: object, most: int) -> tuple[bool, ...]:
+def _halved(values: object, max_axes: int) -> tuple[bool, ...]:
     halved = items(values, "halved", flag)
-    if len(halved) > most:
+    if len(halved) > max_axes:
         raise UserError(
-            f"halved: got {len(halved)} values, expected at most {most}, one for each axis",
+            f"halved: got {len(halved)} values, expected at most {max_axes}, one for each axis",
             "give one for each spatial axis",
             "arguments.count",
         )
@@ -43,14 +43,19 @@ def _halved(values: object, most: int) -> tuple[bool, ...]:
 
 
 def mean(image: AnyArray, halved: Sequence[bool]) -> AnyArray:
-    """Mean of pairs along the axes that are halved, in the image's type; a last one stays alone.
+    """Average pairs of pixels along the axes that are halved; an odd last pixel stays unchanged.
 
     Parameters
     ----------
-    image : ndarray
-        Spatial axes first.
+    image : ndarray, shape (y, x, …) or (z, y, x, …)
+        Image, spatial axes first.
     halved : sequence of bool
-        One for each spatial axis.
+        True for each spatial axis to halve.
+
+    Returns
+    -------
+    ndarray
+        Image of the same type; means of integers are rounded.
 
     Raises
     ------

@@ -87,9 +87,9 @@ def _folder(boundary: Boundary, labels: bool) -> Path:
         folder = path / name
         if "dimensions" in _attributes(folder, boundary):
             return folder
-        found = _arrays(folder, boundary)
-        if found:
-            return folder / choose_array(path, found, place, labels=labels).name
+        arrays = _arrays(folder, boundary)
+        if arrays:
+            return folder / choose_array(path, arrays, place, labels=labels).name
     if place.inside:
         raise no_such_array(path, place, _arrays(path, boundary))
     raise ValueError(f"no folder in it has an {_ATTRIBUTES} with dimensions")
@@ -97,16 +97,16 @@ def _folder(boundary: Boundary, labels: bool) -> Path:
 
 def _arrays(folder: Path, boundary: Boundary, before: str = "") -> list[ArrayInfo]:
     """List the arrays below a folder, without searching folders of blocks."""
-    found: list[ArrayInfo] = []
+    arrays: list[ArrayInfo] = []
     if not folder.is_dir():
-        return found
+        return arrays
     for inner in boundary.subfolders(folder):
         if "dimensions" in _attributes(inner, boundary):
             array = _Blocks.of(inner, boundary)
-            found.append(ArrayInfo(f"{before}{inner.name}", array.shape, array.dtype))
+            arrays.append(ArrayInfo(f"{before}{inner.name}", array.shape, array.dtype))
         else:
-            found += _arrays(inner, boundary, f"{before}{inner.name}/")
-    return found
+            arrays += _arrays(inner, boundary, f"{before}{inner.name}/")
+    return arrays
 
 
 def _attributes(folder: Path, boundary: Boundary) -> dict[str, Any]:

@@ -292,39 +292,44 @@ def _own_planes(pixels: Element, is_own: Callable[[Element], bool], n_pages: int
 
 
 def _keep_planes(path: Path, pixels: Element, planes: dict[int, int]) -> list[str]:
-    """Reduce an image to these planes; return the share along each axis that is shorter now.
+    """Reduce the metadata of an image to some planes.
+
+    Returns
+    -------
+    list of str
+        The share along each axis that is shorter now, such as "1 of 2 channels".
 
     Raises
     ------
     UserError
-        The planes do not fill a grid of channels, slices and time points.
+        ``io.part_of_a_stack``: the planes do not fill a grid of channels, slices and time points.
     """
     axes, sizes, samples = _plane_axes(pixels)
     places = {n: tuple(int(i) for i in np.unravel_index(n, sizes)) for n in planes}
-    kept = [sorted({place[axis] for place in places.values()}) for axis in range(len(axes))]
+    remaining = [sorted({place[axis] for place in places.values()}) for axis in range(len(axes))]
     shares = [
         f"{len(numbers)} of {counted(size, _PLANE_NAMES.get(axis, axis))}"
-        for axis, numbers, size in zip(axes, kept, sizes, strict=True)
+        for axis, numbers, size in zip(axes, remaining, sizes, strict=True)
         if len(numbers) < size
     ]
-    if prod(len(numbers) for numbers in kept) != len(planes):
+    if prod(len(numbers) for numbers in remaining) != len(planes):
         raise UserError(
             f"{path}: got {counted(len(planes), 'plane')} of a set of files, expected complete "
             f"stacks; the planes are spread over {', '.join(shares) or 'all axes'}",
             "open the set in Fiji with File > Import > Bio-Formats, and save each image as a TIFF",
             "io.part_of_a_stack",
         )
-    for axis, numbers in zip(axes, kept, strict=True):
+    for axis, numbers in zip(axes, remaining, strict=True):
         pixels.set(f"Size{axis}", str(len(numbers) * (samples if axis == "C" else 1)))
     channels = pixels.findall("{*}Channel")
     for number, channel in enumerate(channels):
-        if "C" in axes and number not in kept[axes.index("C")]:
+        if "C" in axes and number not in remaining[axes.index("C")]:
             pixels.remove(channel)
     old = pixels.findall("{*}TiffData")
     for data in old:
         pixels.remove(data)
     for number, page in sorted(planes.items()):
         data = ElementTree.SubElement(pixels, old[0].tag, {"IFD": str(page), "PlaneCount": "1"})
-        for axis, numbers, place in zip(axes, kept, places[number], strict=True):
+        for axis, numbers, place in zip(axes, remaining, places[number], strict=True):
             data.set(f"First{axis}", str(numbers.index(place)))
     return shares

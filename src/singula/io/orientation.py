@@ -97,12 +97,12 @@ def turn_of_tag(header: Header) -> Turn | None:
     if value not in _TAGS:
         return None
     y, x = y % len(header.shape), x % len(header.shape)
-    swapped, up, left = _TAGS[value]
+    swapped, flip_y, flip_x = _TAGS[value]
     order = list(range(len(header.shape)))
     if swapped:
         order[y], order[x] = x, y
     flipped = [False] * len(order)
-    flipped[y], flipped[x] = up, left
+    flipped[y], flipped[x] = flip_y, flip_x
     note = f"its orientation tag, {value}, is applied, as in image viewers"
     return Turn(tuple(order), tuple(flipped), note)
 

@@ -1,4 +1,4 @@
-"""Write images that are larger than memory as one file, piece by piece."""
+"""Write images that are larger than memory to one file, box by box."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from singula.io.image import AnyArray
 from singula.io.units import in_microns
 from singula.io.write import reserve_tiff, stored_type, tiff_options
 
-_HELD = 256 * 2**20  # bytes of the image that are held at once
+_MAX_BYTES = 256 * 2**20  # bytes of the image in memory at the same time
 _STRIP = 2**18  # bytes of a strip before compression
 _BOX = {2: (1024, 1024), 3: (64, 256, 256)}
 _HDF5_CHUNK = {2: (256, 256), 3: (32, 128, 128)}
 
 
-class Source(Protocol):
-    """What can be read in boxes: `LazyImage`, `BlockArray`."""
+class BoxReader(Protocol):
+    """Image that can be read in boxes: a `LazyImage` or `BlockArray`."""
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -35,55 +35,57 @@ class Source(Protocol):
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """What is decoded at once along each spatial axis."""
+        """Shape of the smallest part that is decoded, along each spatial axis."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The same with channels, where there is such an axis."""
+        """Spatial shape, followed by the number of channels if there is a channel axis."""
 
     dtype: np.dtype[Any]
     spacing: tuple[float, ...] | None
     unit: str | None
 
     def read(self, box: Sequence[slice]) -> AnyArray:
-        """The pixels of a box, channels last."""
+        """Return the pixels of a box, channels last."""
 
 
 def write_tiff_from(
     path: Path | str,
-    source: Source,
+    source: BoxReader,
     *,
     dtype: np.dtype[Any] | None = None,
     compress: bool = True,
 ) -> Path:
-    """Write an image as TIFF without holding it: what `write_tiff` writes, BigTIFF above 4 GB.
+    """Write an image as TIFF in the format of `write_tiff`, without loading it into memory.
 
-    Of a volume several slices are read at once, as many as fit into 256 MB, for chunks that are
-    higher than that are decoded once more for each of them.
+    Several slices of a volume, up to 256 MB, are read at once, so that each chunk is decoded as few
+    times as possible. Files above 4 GB are BigTIFF.
 
     Parameters
     ----------
     path : Path or str
-        The file; its folder is created. It appears when it is complete.
+        File to write; its folder is created. The file appears when it is complete.
     source : LazyImage or BlockArray
-        An axis of one channel is left out.
+        Image; a channel axis of one channel is left out.
     dtype : dtype, optional
-        To store other numbers than the source has, such as a smaller type that holds all ids.
+        Type in the file, such as a smaller type that holds all ids; by default, the source's type.
     compress : bool
-        False: integers are not deflated either.
+        Compress integers with deflate.
 
     Returns
     -------
     Path
+        The file.
 
     Raises
     ------
     UserError
-        Full disk or forbidden folder; whatever reading the source raises.
+        ``storage.…``: the disk is full, or the folder cannot be written; errors of reading
+        `source`.
     TypeError
-        Wrong arguments; a type that TIFF readers do not share, such as uint64.
+        Wrong arguments, or a type that TIFF readers do not support, such as uint64.
     ValueError
-        An image without pixels.
+        The image has no pixels.
     """
     path, kind = _check(path, source, dtype)
     compress = flag(compress, "compress")
@@ -93,21 +95,21 @@ def write_tiff_from(
     axes = "Z" * len(depth) + "C" * (count > 1) + "YX"
     if any(size == 0 for size in shape):
         raise ValueError("an image without pixels")
-    pieces = (np.ascontiguousarray(one, dtype=kind) for one in _row_bands(source))
+    bands = (np.ascontiguousarray(band, dtype=kind) for band in _row_bands(source))
     with atomic_path(path) as temporary:
         if compress and kind.kind in "ui":
-            _write_deflated(temporary, pieces, shape, axes, kind, source)
+            _write_deflated(temporary, bands, shape, axes, kind, source)
         else:
             start = reserve_tiff(temporary, shape, kind, axes, source.spacing, source.unit)
             with temporary.open("r+b") as file:
                 file.seek(start)
-                for piece in pieces:
-                    file.write(piece.astype(kind.newbyteorder("<"), copy=False).data)
+                for band in bands:
+                    file.write(band.astype(kind.newbyteorder("<"), copy=False).data)
     return path
 
 
 def _check(path: object, source: Any, dtype: object) -> tuple[Path, np.dtype[Any]]:
-    """Return path and type of the file, and refuse wrong arguments."""
+    """Validate the arguments of a writer, and return the path and the type in the file."""
     for name in ("spatial_shape", "chunks", "shape", "dtype", "read"):
         if not hasattr(source, name):
             raise TypeError(
@@ -118,11 +120,11 @@ def _check(path: object, source: Any, dtype: object) -> tuple[Path, np.dtype[Any
 
 def _write_deflated(
     path: Path,
-    pieces: Iterable[AnyArray],
+    bands: Iterable[AnyArray],
     shape: tuple[int, ...],
     axes: str,
     dtype: np.dtype[Any],
-    source: Source,
+    source: BoxReader,
 ) -> None:
     import tifffile
 
@@ -131,7 +133,7 @@ def _write_deflated(
     dialect, tags = tiff_options(dtype, size, shape, axes, source.spacing, source.unit)
     with tifffile.TiffWriter(path, **dialect, byteorder="<") as writer:
         writer.write(
-            (zlib.compress(strip.data, 6) for strip in _strips(pieces, shape[-2], rows)),
+            (zlib.compress(strip.data, 6) for strip in _strips(bands, shape[-2], rows)),
             shape=shape,
             dtype=dtype.newbyteorder("<"),
             photometric="minisblack",
@@ -141,43 +143,43 @@ def _write_deflated(
         )
 
 
-def _strips(pieces: Iterable[AnyArray], height: int, rows: int) -> Iterator[AnyArray]:
-    """Bands of rows cut into strips of so many; the last strip of each plane is smaller."""
+def _strips(bands: Iterable[AnyArray], height: int, rows: int) -> Iterator[AnyArray]:
+    """Split bands of rows into strips of `rows` rows; the last strip of a plane can be smaller."""
     rest: AnyArray | None = None
-    left = height
-    for piece in pieces:
-        band = piece if rest is None or not len(rest) else np.concatenate([rest, piece])
-        while len(band) >= min(rows, left):
-            taken = min(rows, left)
+    missing = height  # rows of the current plane
+    for item in bands:
+        band = item if rest is None or not len(rest) else np.concatenate([rest, item])
+        while len(band) >= min(rows, missing):
+            taken = min(rows, missing)
             yield np.ascontiguousarray(band[:taken]).astype(
                 band.dtype.newbyteorder("<"), copy=False
             )
-            band, left = band[taken:], left - taken
-            if not left:
-                left = height
+            band, missing = band[taken:], missing - taken
+            if not missing:
+                missing = height
                 break
         rest = band
 
 
-def _row_bands(source: Source) -> Iterator[AnyArray]:
-    """Rows (n, x) in the order of the file: slices, in them channels, in them rows.
+def _row_bands(source: BoxReader) -> Iterator[AnyArray]:
+    """Iterate over rows, shape (n, x), in the order of the file: slices, channels, rows.
 
-    What is read at once is as deep as the source's chunks, as far as that can be held.
+    As many slices or rows are read at once as a chunk of the source has, up to 256 MB.
     """
     *depth, rows, columns = source.spatial_shape
     count = _channels(source)
     line = columns * count * source.dtype.itemsize
     slices = depth[0] if depth else 1
     chunk = source.chunks
-    if rows * line <= _HELD:
-        most = max(1, _HELD // (rows * line))
-        deep = chunk[0] if depth and chunk[0] > 1 else most
-        # Equal parts of a chunk, so that none is cut in more parts than needed.
-        step = -(-deep // -(-deep // min(deep, most)))
+    if rows * line <= _MAX_BYTES:
+        max_slices = max(1, _MAX_BYTES // (rows * line))
+        deep = chunk[0] if depth and chunk[0] > 1 else max_slices
+        # Equal parts of a chunk, so that each chunk is decoded as few times as possible.
+        step = -(-deep // -(-deep // min(deep, max_slices)))
         for start, stop in _runs(slices, deep, step):
             yield from _planes(_read(source, [slice(start, stop)] * len(depth) + [slice(None)] * 2))
         return
-    band = max(1, _HELD // line)
+    band = max(1, _MAX_BYTES // line)
     high = chunk[-2] if chunk[-2] > 1 else band
     step = -(-high // -(-high // min(high, band)))
     for number in range(slices):
@@ -188,59 +190,61 @@ def _row_bands(source: Source) -> Iterator[AnyArray]:
 
 
 def _planes(part: AnyArray) -> Iterator[AnyArray]:
-    """Planes (y, x) of (z, y, x, c), copied: whoever holds the last one does not hold them all."""
+    """Iterate over planes (y, x) of an array (z, y, x, c); copies, to release the array early."""
     for plane in part:
         for channel in range(part.shape[-1]):
             yield plane[..., channel].copy()
 
 
 def _runs(length: int, unit: int, step: int) -> Iterator[tuple[int, int]]:
-    """First and end of runs of `step` that never cross a multiple of `unit`."""
+    """Iterate over ranges of up to `step` indices that do not cross a multiple of `unit`."""
     for begin in range(0, length, unit):
         end = min(begin + unit, length)
         for start in range(begin, end, step):
             yield start, min(start + step, end)
 
 
-def _read(source: Source, box: Box | list[slice]) -> AnyArray:
-    """A box as (z, y, x, c)."""
+def _read(source: BoxReader, box: Box | list[slice]) -> AnyArray:
+    """Read a box, with shape (z, y, x, c)."""
     part = source.read(box)
     if len(source.shape) == len(source.spatial_shape):
         part = part[..., None]
     return part if len(source.spatial_shape) == 3 else part[None]
 
 
-def _channels(source: Source) -> int:
+def _channels(source: BoxReader) -> int:
     extra = source.shape[len(source.spatial_shape) :]
     return extra[0] if extra else 1
 
 
 def write_hdf5_from(
-    path: Path | str, source: Source, *, dtype: np.dtype[Any] | None = None, name: str = "data"
+    path: Path | str, source: BoxReader, *, dtype: np.dtype[Any] | None = None, name: str = "data"
 ) -> Path:
-    """Write an image as HDF5 without holding it, its axes named and its voxel size beside it.
+    """Write an image as HDF5, with axes and voxel size, without loading it into memory.
 
     Parameters
     ----------
     path : Path or str
-        The file; its folder is created. It appears when it is complete.
+        File to write; its folder is created. The file appears when it is complete.
     source : LazyImage or BlockArray
-        Stored as (z, y, x, c); an axis of one channel is left out.
+        Image, stored as (y, x, c) or (z, y, x, c); a channel axis of one channel is left out.
     dtype : dtype, optional
-        To store other numbers than the source has.
+        Type in the file; by default, the type of `source`.
     name : str
-        Of the dataset.
+        Name of the dataset.
 
     Returns
     -------
     Path
+        The file.
 
     Raises
     ------
     TypeError
         Wrong arguments.
     UserError
-        h5py is not installed; full disk or forbidden folder; whatever reading the source raises.
+        ``io.library_missing``: h5py is not installed; ``storage.…``: the disk is full, or the
+        folder cannot be written; errors of reading `source`.
     """
     path, kind = _check(path, source, dtype)
     name = text(name, "name")
@@ -249,18 +253,18 @@ def write_hdf5_from(
     ndim = len(source.spatial_shape)
     last = (count,) if count > 1 else ()
     chunks = tuple(
-        min(size, most) for size, most in zip(source.spatial_shape, _HDF5_CHUNK[ndim], strict=True)
+        min(size, c) for size, c in zip(source.spatial_shape, _HDF5_CHUNK[ndim], strict=True)
     )
-    packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
-    # Whole chunks of the source are read, about as large as is usual.
-    size = [c * max(1, most // c) for c, most in zip(source.chunks, _BOX[ndim], strict=True)]
+    compression = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+    # Read whole chunks of the source, in boxes of about the usual size.
+    size = [c * max(1, usual // c) for c, usual in zip(source.chunks, _BOX[ndim], strict=True)]
     with atomic_path(path) as temporary, open_for_writing(h5py, temporary) as file:
         dataset = file.create_dataset(
             name,
             shape=(*source.spatial_shape, *last),
             dtype=kind,
             chunks=chunks + last,
-            **(packed if kind.kind in "ui" else {}),
+            **(compression if kind.kind in "ui" else {}),
         )
         for dim, letter in zip(dataset.dims, "zyx"[-ndim:] + "c" * len(last), strict=True):
             dim.label = letter

@@ -83,7 +83,7 @@ def check_unit(unit: str | None, name: str) -> str | None:
     Parameters
     ----------
     unit : str, optional
-        Any spelling that `unit_symbol` knows, or a word for no length, such as ``pixel``.
+        Any spelling that `unit_symbol` accepts, or a word without a length, such as ``pixel``.
     name : str
         Option or argument that it comes from, for messages.
 

@@ -1,4 +1,4 @@
-"""OME-Zarr images and label images that are written box by box, from any number of processes."""
+"""OME-Zarr images and label images that several processes write box by box."""
 
 from __future__ import annotations
 
@@ -24,64 +24,67 @@ from singula.io.write import write_json
 __all__ = ["BlockArray", "mean", "nearest", "write_hdf5_from", "write_tiff_from"]
 
 _CHUNKS = {2: (1024, 1024), 3: (64, 256, 256)}
-_OWN = "singula"  # attribute of the group that says how the image was begun
+_ATTRIBUTE = "singula"  # attribute of the group with the parameters of `create`
 
 
 class BlockArray:
-    """An image or label image in an OME-Zarr 0.5, written box by box.
+    """Image or label image in an OME-Zarr 0.5 that is written box by box.
 
-    Made by `create` or `open`. It holds a path, not data: it may be sent to another process, and
-    several may write to it at once, as long as no two write into one shard. Boxes that begin and
-    end on the grid of `grid` (or at the end of the image) never share one.
+    `create` and `open` return it. It can be sent to another process. Several processes may write
+    at the same time if no two of them write to the same shard. Boxes aligned to `grid` (or to the
+    end of the image) never share a shard.
 
-    The first level is written with `write`, the coarser ones with `build_level`, each when the one
-    before it is complete; `finish` writes the metadata that make it an image for other programs.
+    Write the first level with `write`, and each coarser level with `build_level` after the level
+    before it is complete. `finish` then writes the OME-Zarr metadata.
 
     Parameters
     ----------
     path : Path
-        The container.
+        Zarr folder.
     inside : str
-        Its group in there, such as ``labels/instances``; empty for the container itself.
+        Group of the image in the folder, such as ``labels/instances``; empty for the folder.
 
     Attributes
     ----------
     shape : tuple of int
-        (y, x) or (z, y, x), with one more for channels, if there are any.
+        Shape (y, x) or (z, y, x), followed by the number of channels if there is a channel axis.
     dtype : dtype
+        Type of the pixels.
     ndim : int
-        Spatial axes.
+        Number of spatial axes.
     names : tuple of str, optional
-        Of the channels.
+        Names of the channels.
     spacing : tuple of float, optional
-        Size of a pixel along each spatial axis, in `unit`.
+        Voxel size along each spatial axis, z first, in `unit`.
     unit : str, optional
+        Unit of `spacing`.
     kind : {'image', 'labels'}
+        Kind of image.
     levels : list of Level
-        All levels, the first one included.
+        All levels of the pyramid, finest first.
     """
 
     def __init__(self, path: Path, inside: str = "") -> None:
         self.path, self.inside = reader_path(path), text(inside, "inside")
-        said = self._attributes()[_OWN]
-        self.ndim = int(said["ndim"])
-        self.shape = tuple(said["shape"])
-        self.dtype = np.dtype(said["dtype"])
-        self.kind = str(said["kind"])
-        self.names = tuple(said["names"]) if said["names"] else None
-        self.spacing = tuple(said["spacing"]) if said["spacing"] else None
-        self.unit = said["unit"]
+        settings = self._attributes()[_ATTRIBUTE]
+        self.ndim = int(settings["ndim"])
+        self.shape = tuple(settings["shape"])
+        self.dtype = np.dtype(settings["dtype"])
+        self.kind = str(settings["kind"])
+        self.names = tuple(settings["names"]) if settings["names"] else None
+        self.spacing = tuple(settings["spacing"]) if settings["spacing"] else None
+        self.unit = settings["unit"]
         self.levels = ngff.plan_levels(self.spatial_shape, self.spacing)
         self._arrays: dict[int, Any] = {}
 
     @classmethod
     def open(cls, path: Path | str, inside: str = "") -> BlockArray:
-        """Open what `create` made, finished or not.
+        """Open an image of `create`, finished or not.
 
         Raises
         ------
         ValueError
-            When there is no such image, or another program made it.
+            The path does not exist, or another program wrote the image.
         """
         return cls(reader_path(path), inside)
 
@@ -101,43 +104,51 @@ class BlockArray:
         shards: Sequence[int] | None = None,
         inside: str = "",
     ) -> BlockArray:
-        """Begin an image, all zeros; a file or folder of that name is replaced.
+        """Create an image of zeros; replace a file or folder at this path.
 
-        In protected folders (`singula.io.written`) a file of the user is moved first.
+        In protected folders (`singula.io.written`), a file of the user is moved first.
 
         Parameters
         ----------
         path : Path or str
-            The container, ``NAME.zarr``.
+            Zarr folder, ``NAME.zarr``.
         shape : sequence of int
-            (y, x) or (z, y, x), also with channels, as the last.
+            Shape (y, x) or (z, y, x), optionally followed by the number of channels.
         dtype : dtype
+            Type of the pixels.
         ndim : int
-            Spatial axes.
+            Number of spatial axes.
         names : sequence of str, optional
-            Of the channels.
-        spacing, unit : optional
-            Size of a pixel along each spatial axis, z first, and its unit, such as "µm".
+            Names of the channels.
+        spacing : sequence of float, optional
+            Voxel size along each spatial axis, z first.
+        unit : str, optional
+            Unit of `spacing`, such as "µm".
         kind : {'image', 'labels'}
-            Labels may have a second channel, the class of each instance.
+            Kind of image. Labels may have a second channel, the class of each instance.
         chunks : sequence of int, optional
-            What is compressed at once, along each spatial axis.
+            Shape of a compressed chunk, along each spatial axis.
         shards : sequence of int, optional
-            What is stored in one file, along each spatial axis, a multiple of `chunks`; all
-            channels of a place lie in one. None: a file for each chunk.
+            Shape of a file along each spatial axis, a multiple of `chunks`, with all channels.
+            None: a file for each chunk.
         inside : str
-            Group in the container, such as ``labels/instances``.
+            Group in the folder, such as ``labels/instances``.
 
         Raises
         ------
         UserError
-            When zarr is not installed, the disk is full, or the folder cannot be written.
+            ``io.library_missing``: zarr is not installed; ``storage.…``: the disk is full, or the
+            folder cannot be written.
+        ValueError
+            `shape`, `ndim` and `kind` do not fit together.
         """
         path = reader_path(path)
         zarr = library("zarr", path, "Zarr")
         if kind not in ("image", "labels") or len(shape) - ndim not in (0, 1):
-            raise ValueError(f"shape {tuple(shape)} is none of {kind} with {ndim} spatial axes")
-        said = {
+            raise ValueError(
+                f"shape {tuple(shape)} and kind {kind!r} do not fit {ndim} spatial axes"
+            )
+        settings = {
             "shape": [int(size) for size in shape],
             "dtype": np.dtype(dtype).name,
             "ndim": ndim,
@@ -151,12 +162,14 @@ class BlockArray:
             written.make_way(path)
             written.record_open(path)
             _make_groups(zarr, path, inside)
-            group = zarr.open_group(path / inside, mode="w", zarr_format=3, attributes={_OWN: said})
-            begun = cls(path, inside)
-            begun._create_levels(group, chunks or _CHUNKS[ndim], shards)
+            group = zarr.open_group(
+                path / inside, mode="w", zarr_format=3, attributes={_ATTRIBUTE: settings}
+            )
+            image = cls(path, inside)
+            image._create_levels(group, chunks or _CHUNKS[ndim], shards)
         except OSError as error:
             raise write_error(path, error) from error
-        return begun
+        return image
 
     def _create_levels(
         self, group: Any, chunks: Sequence[int], shards: Sequence[int] | None
@@ -166,8 +179,8 @@ class BlockArray:
             small = tuple(min(c, size) for c, size in zip(chunks, level.shape, strict=True))
             large = None
             if shards is not None:
-                wanted = zip(small, shards, chunks, level.shape, strict=True)
-                large = tuple(c * min(s // full, -(-size // c)) for c, s, full, size in wanted)
+                sizes = zip(small, shards, chunks, level.shape, strict=True)
+                large = tuple(c * min(s // full, -(-size // c)) for c, s, full, size in sizes)
             group.create_array(
                 str(number),
                 shape=lead + level.shape,
@@ -190,44 +203,45 @@ class BlockArray:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """What is compressed at once along each spatial axis."""
+        """Shape of a compressed chunk, along each spatial axis."""
         return tuple(self._array(0).chunks)[-self.ndim :]
 
     def grid(self, level: int = 0) -> tuple[int, ...]:
-        """What one file of a level holds along each spatial axis; boxes are aligned to it."""
+        """Return the shape of the part of a level in one file, to which boxes are aligned."""
         array = self._array(level)
         return tuple(array.shards or array.chunks)[-self.ndim :]
 
     def blocks(self, level: int = 0) -> Iterator[Box]:
-        """Boxes that cover a level, one for each of its files."""
+        """Iterate over boxes that cover a level, one for each of its files."""
         return boxes(self.levels[level].shape, self.grid(level))
 
     def write(self, box: Sequence[slice], array: AnyArray, level: int = 0) -> None:
-        """Write a box; if its bounds lie on the grid, others may be written at the same time.
+        """Write a box; other processes may write other boxes at the same time.
 
         Parameters
         ----------
         box : sequence of slice
-            One for each spatial axis.
-        array : ndarray
-            Of the box's shape, channels last.
+            One slice for each spatial axis, in pixels of the level, aligned to `grid`.
+        array : ndarray, shape (y, x[, c]) or (z, y, x[, c])
+            Pixels of the box.
         level : int
+            Number of the level; 0 is the finest.
 
         Raises
         ------
         UserError
-            When the disk is full or the folder cannot be written.
+            ``storage.…``: the disk is full, or the folder cannot be written.
         ValueError
-            When the box is not aligned to `grid`, or the array is of another shape.
+            The box is not aligned to `grid`, or the array has another shape.
         """
         shape = self.levels[level].shape
         bounds = clipped(box, shape)
         aligned = zip(bounds, self.grid(level), shape, strict=True)
         if any(b.start % g or (b.stop % g and b.stop != size) for b, g, size in aligned):
             raise ValueError(f"{bounds} is not aligned to the grid {self.grid(level)}")
-        wanted = (*(b.stop - b.start for b in bounds), *self.shape[self.ndim :])
-        if array.shape != wanted:
-            raise ValueError(f"the array has shape {array.shape}, the box {wanted}")
+        expected = (*(b.stop - b.start for b in bounds), *self.shape[self.ndim :])
+        if array.shape != expected:
+            raise ValueError(f"the array has shape {array.shape}, the box {expected}")
         index, stored = bounds, array
         if self.channels is not None:
             index, stored = (slice(None), *bounds), np.moveaxis(array, -1, 0)
@@ -237,7 +251,7 @@ class BlockArray:
             raise write_error(self.path, error) from error
 
     def read(self, box: Sequence[slice], level: int = 0) -> AnyArray:
-        """Read a box, channels last (in memory they come first); what was never written is 0."""
+        """Read a box, channels last, as a view of an array with channels first; default value 0."""
         bounds = clipped(box, self.levels[level].shape)
         if self.channels is None:
             return np.ascontiguousarray(self._array(level)[bounds])
@@ -249,17 +263,16 @@ class BlockArray:
         return array if self.channels is None else np.ascontiguousarray(array[..., 0])
 
     def build_level(self, level: int, box: Sequence[slice]) -> None:
-        """Make a box of a coarser level from the level before it, which must be complete there.
+        """Compute a box of a coarser level from the previous level, which must be complete there.
 
-        Labels take every second pixel, so ids are never mixed and the first pixel stays in its
-        place; images the mean of the pixels that become one.
+        Labels keep every second pixel, so that ids are never mixed. Images are averaged.
 
         Parameters
         ----------
         level : int
-            From 1.
+            Number of the level, from 1.
         box : sequence of slice
-            In pixels of that level, as for `write`.
+            Box in pixels of that level, as for `write`.
         """
         if level < 1:
             raise ValueError("the first level is written, not built")
@@ -272,17 +285,19 @@ class BlockArray:
         self.write(bounds, self._coarser(source, level, halved), level)
 
     def _coarser(self, source: Box, level: int, halved: Sequence[bool]) -> AnyArray:
-        """A box of the level before, made smaller.
+        """Downsample a box of the previous level.
 
-        It is read slab by slab: it has 8 times the pixels there, and their mean takes several times
-        that.
+        The box is read in slabs: it has up to 8 times as many pixels, and their mean needs several
+        times as much memory.
         """
-        make = nearest if self.kind == "labels" else mean
+        downsample = nearest if self.kind == "labels" else mean
         first, *rest = source
         stored = self._array(level - 1).chunks[-self.ndim]
         step = stored + stored % 2  # pairs of pixels stay together
         parts = [
-            make(self.read((slice(start, min(start + step, first.stop)), *rest), level - 1), halved)
+            downsample(
+                self.read((slice(start, min(start + step, first.stop)), *rest), level - 1), halved
+            )
             for start in range(first.start, first.stop, step)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -290,19 +305,21 @@ class BlockArray:
     def finish(
         self, name: str = "", properties: Sequence[Mapping[str, Any]] = (), method: str = ""
     ) -> None:
-        """Write the metadata that make it an OME-Zarr image; once, when all levels are there.
+        """Write the OME-Zarr metadata after all levels are complete.
 
         Parameters
         ----------
         name : str
-            Of the image; by default that of the file.
+            Name of the image; by default, the file name.
         properties : sequence of mappings, optional
-            Of labels, each with its ``label-value``.
+            Properties of labels, each with its ``label-value``.
+        method : str
+            Method of downsampling in the metadata; by default, the method of `build_level`.
 
         Raises
         ------
         UserError
-            When the disk is full or the folder cannot be written.
+            ``storage.…``: the disk is full, or the folder cannot be written.
         """
         labels = self.kind == "labels"
         entry = ngff.multiscale(
@@ -315,13 +332,13 @@ class BlockArray:
             method=method or ("nearest" if labels else "mean"),
         )
         ome: dict[str, Any] = {"version": ngff.VERSION, "multiscales": [entry]}
-        # Viewers take a label image for one of ids alone, so with classes it is none.
+        # Viewers expect label images without classes.
         if labels and self.channels is None:
             ome["image-label"] = {"version": ngff.VERSION}
             if properties:
-                ome["image-label"]["properties"] = [dict(one) for one in properties]
+                ome["image-label"]["properties"] = [dict(item) for item in properties]
         if self.names is not None and self.channels is not None and not labels:
-            ome["omero"] = {"channels": [_channel(one, self.dtype) for one in self.names]}
+            ome["omero"] = {"channels": [_channel(title, self.dtype) for title in self.names]}
         parent, _, last = self.inside.rpartition("/")
         if parent.rpartition("/")[2] == "labels":
             _list_labels(self.path / parent, last)
@@ -346,32 +363,32 @@ class BlockArray:
 
     def _attributes(self) -> dict[str, Any]:
         self._boundary().check(self.path / self.inside / "zarr.json")
-        found = _read_group(self.path / self.inside)
-        if _OWN not in found:
-            raise ValueError(f"{self.path / self.inside}: was not begun by this program")
-        return found
+        attributes = _read_group(self.path / self.inside)
+        if _ATTRIBUTE not in attributes:
+            raise ValueError(f"{self.path / self.inside}: was not created by this program")
+        return attributes
 
     def __getstate__(self) -> dict[str, Any]:
-        """What goes to another process: everything but open arrays."""
+        """Return the state for another process, without open arrays."""
         return {**self.__dict__, "_arrays": {}}
 
 
 def _make_groups(zarr: Any, path: Path, inside: str) -> None:
-    """The groups above that of the image, as far as they are missing."""
+    """Create the parent groups of the image that do not exist."""
     parts = inside.split("/") if inside else []
     for depth in range(len(parts)):
         zarr.open_group(path.joinpath(*parts[:depth]), mode="a", zarr_format=3)
 
 
 def _channel(name: str, dtype: np.dtype[Any]) -> dict[str, Any]:
-    """How a viewer is to show a channel at first."""
+    """Return the default display settings of a channel for viewers."""
     largest = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
     window = {"min": 0.0, "max": largest, "start": 0.0, "end": largest}
     return {"label": name, "color": "FFFFFF", "window": window, "active": True}
 
 
 def _list_labels(folder: Path, name: str) -> None:
-    """Add the name to the label images that a ``labels`` group lists."""
+    """Add the name of a label image to the list in its ``labels`` group."""
     listed = _read_group(folder).get("ome", {}).get("labels", [])
     _set_attributes(
         folder, {"ome": {"version": ngff.VERSION, "labels": [*dict.fromkeys([*listed, name])]}}
@@ -380,14 +397,14 @@ def _list_labels(folder: Path, name: str) -> None:
 
 def _read_group(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
+        metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder}: holds no Zarr ({error})") from error
-    attributes: dict[str, Any] = found.get("attributes", {})
+        raise ValueError(f"{folder}: is not a Zarr ({error})") from error
+    attributes: dict[str, Any] = metadata.get("attributes", {})
     return attributes
 
 
 def _set_attributes(folder: Path, attributes: Mapping[str, Any]) -> None:
-    """Change attributes of a group; its file is replaced in one step."""
-    kept = {**_read_group(folder), **attributes}
-    write_json(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": kept})
+    """Update attributes of a group; its file is replaced atomically."""
+    merged = {**_read_group(folder), **attributes}
+    write_json(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": merged})

@@ -1,4 +1,4 @@
-"""Write images, tables and text; every file appears whole or not at all."""
+"""Write images, tables and text atomically: a file appears when it is complete."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["write_csv", "write_json", "write_maps", "write_npy", "write_text", "write_tiff"]
 
-# Where each letter stands in the file; samples (S) are the colours of an RGB picture.
+# Order of the axes in a file; samples (S) are the colors of an RGB image.
 _FILE_ORDER = "ZCYXS"
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _OME_TYPES = (*_IMAGEJ_TYPES, "int8", "int16", "uint32", "int32", "float64")
 _STORED_AS = {"bool": "uint8", "float16": "float32"}
-# Above it offsets of 32 bits do not reach; 32 MiB are left for metadata.
+# Limit of 32-bit offsets, less 32 MiB for metadata.
 _CLASSIC_LIMIT = 2**32 - 2**25
-_ROWS = 256  # of a plane that are written at once
+_ROWS = 256  # rows of a plane that are converted and written at once
 
 
 def write_tiff(
@@ -42,37 +42,38 @@ def write_tiff(
     unit: str | None = None,
     compress: bool = True,
 ) -> Path:
-    """Write an image that Fiji, napari and `read_image` open with its axes and voxel size.
+    """Write a TIFF that Fiji, napari and `read_image` open with its axes and voxel size.
 
-    uint8, uint16 and float32 become ImageJ hyperstacks; other types, images one pixel wide and
-    files above 4 GB, for which ImageJ's own format has no room, become OME-TIFF. Integers are
-    deflated: labels shrink 50-fold at 500 MB/s. Floats are not: that takes 50 times as long as
-    writing, to save 10 %.
+    uint8, uint16 and float32 are written as ImageJ hyperstacks. Other types, images one pixel wide
+    and files above 4 GB, which that format does not support, are written as OME-TIFF. Integers are
+    compressed with deflate: labels shrink 50-fold at 500 MB/s. Floats are not compressed, which
+    would take 50 times as long as writing and save 10 %.
 
     Parameters
     ----------
     path : Path or str
         The file; its folder is created.
     array : ndarray
-        bool, uint8/16/32, int8/16/32 or float16/32/64; bool is stored as uint8, float16 as float32.
+        Image of type bool, uint8/16/32, int8/16/32 or float16/32/64. bool is stored as uint8,
+        float16 as float32.
     axes : str
-        A letter for each axis: Y and X, at most one each of Z, C (channel) and S (the 3 samples of
-        an RGB picture, uint8), in any order; stored as ZCYXS.
+        A letter for each axis, in any order: Y and X, and optionally Z, C (channel) and S (the 3
+        samples of an RGB image, uint8). The file has the order ZCYXS.
     spacing : sequence of float, optional
-        Pixel size, (y, x) or (z, y, x).
+        Voxel size along (y, x) or (z, y, x).
     unit : str, optional
         Unit of `spacing`, such as "µm".
     compress : bool
-        False: integers are not deflated either.
+        Compress integers with deflate.
 
     Raises
     ------
     UserError
-        Full disk or forbidden folder.
+        ``storage.…``: the disk is full, or the folder cannot be written.
     TypeError
-        Wrong arguments; a type that TIFF readers do not share, such as int64.
+        Wrong arguments, or a type that TIFF readers do not support, such as int64.
     ValueError
-        Axes that do not fit the array, or a spacing that does not fit the axes.
+        `axes` do not fit the array, or `spacing` does not fit `axes`.
     """
     path = reader_path(path)
     array, axes = as_array(array, "array"), text(axes, "axes")
@@ -81,9 +82,9 @@ def write_tiff(
     unit = None if unit is None else text(unit, "unit")
     compress = flag(compress, "compress")
     _check_axes(array, axes, spacing)
-    order = sorted(range(array.ndim), key=lambda place: _FILE_ORDER.index(axes[place]))
+    order = sorted(range(array.ndim), key=lambda axis: _FILE_ORDER.index(axes[axis]))
     stored = np.ascontiguousarray(array.transpose(order), dtype=stored_type(array.dtype))
-    written_axes = "".join(axes[place] for place in order)
+    written_axes = "".join(axes[axis] for axis in order)
     with atomic_path(path) as temporary:
         _write(temporary, stored, written_axes, spacing, unit, compress)
     return path
@@ -95,32 +96,33 @@ def write_maps(
     spacing: Sequence[float] | None = None,
     unit: str | None = None,
 ) -> Path:
-    """Write maps of one shape as the channels of an image, in float32.
+    """Write maps of equal shape as the channels of an image, in float32.
 
-    As `write_tiff` of the maps stacked along a last axis C, but row by row, so that large maps in
-    half precision are never there in float32.
+    The result is equal to `write_tiff` of the stacked maps. Rows are converted one after another,
+    so that large maps in half precision are never copied to float32 as a whole.
 
     Parameters
     ----------
     path : Path or str
         The file; its folder is created.
     maps : sequence of ndarray
-        Each (y, x) or (z, y, x), of any real type.
+        Maps of shape (y, x) or (z, y, x), of any real type.
     spacing : sequence of float, optional
-        Pixel size, (y, x) or (z, y, x).
+        Voxel size along (y, x) or (z, y, x).
     unit : str, optional
+        Unit of `spacing`, such as "µm".
 
     Raises
     ------
     UserError
-        Full disk or forbidden folder.
+        ``storage.…``: the disk is full, or the folder cannot be written.
     """
     path = reader_path(path)
     maps = items(maps, "maps", partial(as_array, ndim=(2, 3)))
     if not maps:
         raise UserError("maps: got no maps", "give one map or more", "arguments.empty")
-    for one in maps:
-        same_shape(maps[0], one, "maps")
+    for item in maps:
+        same_shape(maps[0], item, "maps")
     shape = maps[0].shape
     spacing = None if spacing is None else check_spacing(spacing, len(shape))
     unit = None if unit is None else text(unit, "unit")
@@ -128,7 +130,7 @@ def write_maps(
     stored = (*shape[:-2], len(maps), *shape[-2:])
     if any(size == 0 for size in stored):
         return write_tiff(path, np.zeros(stored, np.float32), axes, spacing, unit)
-    planes = (one[place] for place in np.ndindex(shape[:-2]) for one in maps)
+    planes = (item[index] for index in np.ndindex(shape[:-2]) for item in maps)
     with atomic_path(path) as temporary:
         start = reserve_tiff(temporary, stored, np.dtype("float32"), axes, spacing, unit)
         with temporary.open("r+b") as file:
@@ -148,16 +150,16 @@ def reserve_tiff(
     spacing: Sequence[float] | None,
     unit: str | None,
 ) -> int:
-    """Write the head of an image and leave room for its pixels, from the byte returned.
+    """Write a TIFF without its pixels, and return the byte offset for them.
 
-    They are to be in little-endian order, the last axis the fastest.
+    The caller writes the pixels in little-endian order, C-contiguous.
     """
     import tifffile
 
     size = math.prod(shape) * dtype.itemsize
     dialect, tags = tiff_options(dtype, size, shape, axes, spacing, unit)
     with tifffile.TiffWriter(path, **dialect, byteorder="<") as writer:
-        found = writer.write(
+        offset_and_size = writer.write(
             shape=shape,
             dtype=dtype.newbyteorder("<"),
             contiguous=True,
@@ -165,9 +167,9 @@ def reserve_tiff(
             photometric="minisblack",
             **tags,
         )
-    if found is None:
-        raise RuntimeError(f"{path}: tifffile wrote no room for the pixels")
-    return int(found[0])
+    if offset_and_size is None:
+        raise RuntimeError(f"{path}: tifffile did not reserve space for the pixels")
+    return int(offset_and_size[0])
 
 
 def _write(
@@ -198,9 +200,9 @@ def tiff_options(
     spacing: Sequence[float] | None,
     unit: str | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The kind of TIFF that holds `size` bytes of a type, and axes and calibration in its words."""
+    """Return the kind of TIFF for `size` bytes of a type, and its tags for axes and calibration."""
     large = size > _CLASSIC_LIMIT
-    # The last axis of an ImageJ file is taken for samples where it has one pixel.
+    # tifffile reads the last axis of an ImageJ file as samples if it has one pixel.
     imagej = dtype.name in _IMAGEJ_TYPES and not large and shape[axes.index("X")] > 1
     dialect = {"bigtiff": large, "imagej": imagej, "ome": not imagej}
     return dialect, _tags(imagej, shape, axes, spacing, unit)
@@ -213,10 +215,10 @@ def _tags(
     spacing: Sequence[float] | None,
     unit: str | None,
 ) -> dict[str, Any]:
-    """Axes and calibration in the words of ImageJ or of OME."""
+    """Return axes and calibration in the format of ImageJ or OME."""
     metadata: dict[str, Any] = {"axes": axes}
     if "Z" in axes and shape[axes.index("Z")] == 1:
-        # Neither dialect keeps an axis of one slice; the reader looks for this word.
+        # Neither format stores an axis of one slice; the reader searches for this word.
         metadata |= {SINGLE_SLICE: True} if imagej else {"Description": SINGLE_SLICE}
     resolution = None
     if spacing is not None and imagej:
@@ -239,12 +241,12 @@ def _check_axes(array: AnyArray, axes: str, spacing: Sequence[float] | None) -> 
 
 
 def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type in which a TIFF keeps numbers of another.
+    """Return the type in which a TIFF file stores values of a type.
 
     Raises
     ------
     TypeError
-        A type that TIFF readers do not share, such as int64.
+        A type that TIFF readers do not support, such as int64.
     """
     name = _STORED_AS.get(dtype.name, dtype.name)
     if name not in _OME_TYPES:
@@ -255,22 +257,22 @@ def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _imagej_calibration(spacing: Sequence[float], unit: str | None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    calibration: dict[str, Any] = {}
     if len(spacing) == 3:
-        found["spacing"] = float(spacing[0])
+        calibration["spacing"] = float(spacing[0])
     if unit is not None:
-        # The description is ASCII; ImageJ shows "um" as µm, and reads the escapes of Java.
+        # The description is ASCII. ImageJ shows "um" as µm and decodes Java escapes.
         plain = (unit_symbol(unit) or unit).replace("µ", "u")
-        found["unit"] = "".join(c if c.isascii() else f"\\u{ord(c):04X}" for c in plain)
-    return found
+        calibration["unit"] = "".join(c if c.isascii() else f"\\u{ord(c):04X}" for c in plain)
+    return calibration
 
 
 def _ome_calibration(spacing: Sequence[float], unit: str | None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    calibration: dict[str, Any] = {}
     for name, size in zip("ZYX"[-len(spacing) :], spacing, strict=True):
-        found[f"PhysicalSize{name}"] = float(size)
-        found[f"PhysicalSize{name}Unit"] = unit_symbol(unit) or "pixel"
-    return found
+        calibration[f"PhysicalSize{name}"] = float(size)
+        calibration[f"PhysicalSize{name}Unit"] = unit_symbol(unit) or "pixel"
+    return calibration
 
 
 def write_csv(
@@ -285,14 +287,14 @@ def write_csv(
     path : Path or str
         The file; its folder is created.
     rows : sequence of mappings, mapping of str to ndarray, or DataFrame
-        One mapping per line, by column name; or the columns.
+        One mapping by column name per row, or arrays by column name.
     columns : sequence of str, optional
-        The columns and their order; gives a table without rows its header line.
+        Columns and their order; required for the header line of a table without rows.
 
     Raises
     ------
     UserError
-        Full disk or forbidden folder.
+        ``storage.…``: the disk is full, or the folder cannot be written.
     """
     import pandas as pd
 
@@ -312,21 +314,21 @@ def _mapping(value: object, name: str) -> Mapping[str, Any]:
 
 
 def write_json(path: Path | str, value: object) -> Path:
-    """Write a value as JSON; NumPy numbers, arrays and paths become plain, NaN becomes null.
+    """Write a value as JSON; see `plain_values` for NumPy values, paths and NaN.
 
     Parameters
     ----------
     path : Path or str
         The file; its folder is created.
     value : object
-        Mappings, sequences, text, numbers, truth values and None.
+        Nested mappings and sequences of text, numbers, bool and None.
 
     Raises
     ------
     UserError
-        Full disk or forbidden folder.
+        ``storage.…``: the disk is full, or the folder cannot be written.
     TypeError
-        A value with no meaning in JSON.
+        A value that JSON does not support.
     """
     try:
         lines = json.dumps(plain_values(value), indent=2, ensure_ascii=False, allow_nan=False)
@@ -336,7 +338,7 @@ def write_json(path: Path | str, value: object) -> Path:
 
 
 def plain_values(value: object) -> object:
-    """Return nested values as JSON has them: no arrays, tuples, paths or NaN."""
+    """Convert nested values for JSON: arrays to lists, paths to text, NaN to None."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, float):
@@ -356,12 +358,12 @@ def write_npy(path: Path | str, array: AnyArray) -> Path:
     path : Path or str
         The file; its folder is created.
     array : ndarray
-        Real numbers.
+        Array of real numbers, of any shape.
 
     Raises
     ------
     TypeError, UserError
-        Wrong arguments; full disk or forbidden folder.
+        Wrong arguments, a full disk, or a folder that cannot be written.
     """
     path, array = reader_path(path), as_array(array, "array")
     with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -370,18 +372,19 @@ def write_npy(path: Path | str, array: AnyArray) -> Path:
 
 
 def write_text(path: Path | str, text: str) -> Path:
-    """Write text as UTF-8; bytes of file names that are not text become escapes.
+    """Write text as UTF-8; bytes of file names that are not valid text become escapes.
 
     Parameters
     ----------
     path : Path or str
         The file; its folder is created.
     text : str
+        Text to write; line ends are not converted.
 
     Raises
     ------
     TypeError, UserError
-        Wrong arguments; full disk or forbidden folder.
+        Wrong arguments, a full disk, or a folder that cannot be written.
     """
     path, text = reader_path(path), instance(text, "text", str)
     with atomic_path(path) as temporary:

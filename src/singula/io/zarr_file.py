@@ -103,10 +103,10 @@ def open_zarr(path: Path, place: ArrayPlace, labels: bool) -> StoredArray:
             return _stored(container, node)
         if node is not None and ngff.has_multiscales(node.attrs.asdict()):
             return _stored(container, _image_or_labels(container, folder, node, labels), others)
-        found = _arrays(container, folder)
-        if not found and node is None:
+        arrays = _arrays(container, folder)
+        if not arrays and node is None:
             raise ValueError("no folder in it has a zarr.json, .zarray or .zgroup")
-        chosen = choose_array(path, found, place, labels=labels).name
+        chosen = choose_array(path, arrays, place, labels=labels).name
         return _stored(container, container.open(folder / chosen))
 
 
@@ -181,21 +181,21 @@ def _has_nodes(folder: Path) -> bool:
 
 def _arrays(container: _Container, folder: Path, before: str = "") -> list[ArrayInfo]:
     """List the arrays below a folder; an OME-Zarr image counts as one array."""
-    found: list[ArrayInfo] = []
+    arrays: list[ArrayInfo] = []
     for inner in container.boundary.subfolders(folder):
         full = f"{before}{inner.name}"
         node = container.node(inner)
         if container.is_array(node):
-            found.append(ArrayInfo(full, node.shape, _dtype(node)))
+            arrays.append(ArrayInfo(full, node.shape, _dtype(node)))
             continue
         attributes = {} if node is None else node.attrs.asdict()
         if ngff.has_multiscales(attributes):
             first, _ = _first_level(node)
             labels = ngff.is_label_image(attributes) or "labels" in full.split("/")[:-1]
-            found.append(ArrayInfo(full, first.shape, _dtype(first), labels))
+            arrays.append(ArrayInfo(full, first.shape, _dtype(first), labels))
         else:
-            found += _arrays(container, inner, f"{full}/")
-    return found
+            arrays += _arrays(container, inner, f"{full}/")
+    return arrays
 
 
 def _image_or_labels(container: _Container, folder: Path, image: Any, labels: bool) -> Any:
@@ -204,10 +204,10 @@ def _image_or_labels(container: _Container, folder: Path, image: Any, labels: bo
     inner = folder / "labels"
     if place.inside or not labels or ngff.is_label_image(image.attrs.asdict()):
         return image
-    found = _arrays(container, inner) if inner.is_dir() else []
-    if not found:
+    arrays = _arrays(container, inner) if inner.is_dir() else []
+    if not arrays:
         return image
-    return container.open(inner / choose_array(path, found, place, labels=True).name)
+    return container.open(inner / choose_array(path, arrays, place, labels=True).name)
 
 
 def _stored(container: _Container, node: Any, others: tuple[str, ...] = ()) -> StoredArray:
