@@ -1,4 +1,4 @@
-"""Check the arguments of public functions: arrays, label images, numbers, words and objects.
+"""Validation of the arguments of public functions: arrays, label images, numbers, text, objects.
 
 Each function returns the checked value and names the argument in its errors, as NumPy does:
 `TypeError` for a value of the wrong type, `UserError` for a wrong value of the right type.
@@ -17,6 +17,9 @@ from singula.words import show
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+MAX_FLOAT = 1e38
+"""Largest number that configurations and settings accept: larger ones overflow in 32 bits."""
 
 _T = TypeVar("_T")
 _SPATIAL = "(y, x) or (z, y, x)"
@@ -50,6 +53,7 @@ def as_array(
     Returns
     -------
     ndarray
+        The array itself if `value` is an array.
 
     Raises
     ------
@@ -92,6 +96,13 @@ def as_array(
 def as_dtype(value: object, name: str) -> np.dtype[Any]:
     """Return a type of real numbers, such as "uint16" or `numpy.float32`.
 
+    Parameters
+    ----------
+    value : dtype or str
+        Type of real numbers of up to 64 bits.
+    name : str
+        Name of the argument, for messages.
+
     Raises
     ------
     TypeError
@@ -122,9 +133,9 @@ def label_image(
     Parameters
     ----------
     value, name, ndim, kinds, axes
-        As for `as_array`; a mask of bool is a label image of one instance.
+        See `as_array`; a boolean mask is a label image of one instance.
     empty : bool
-        Axes of length 0 are allowed.
+        Accept axes of length 0.
 
     Returns
     -------
@@ -134,9 +145,9 @@ def label_image(
     Raises
     ------
     TypeError
-        As `as_array`.
+        See `as_array`.
     UserError
-        As `as_array`; ``arguments.negative_id``; ``arguments.empty``.
+        ``arguments.negative_id``: a negative id; ``arguments.empty``: no pixels; see `as_array`.
     """
     import numpy as np
 
@@ -166,11 +177,19 @@ def label_image(
 
 
 def same_shape(first: NDArray[Any], second: NDArray[Any], names: str) -> None:
-    """Refuse two arrays of different shapes; `names` are both arguments, such as "a and b"."""
+    """Raise `UserError` (``arguments.shape``) if the shapes of two arrays differ.
+
+    Parameters
+    ----------
+    first, second : ndarray
+        The two arrays.
+    names : str
+        Names of both arguments, such as "a and b".
+    """
     if first.shape != second.shape:
         raise UserError(
             f"{names}: got the shapes {first.shape} and {second.shape}, expected one shape",
-            "give arrays of the same image",
+            "pass arrays of the same image",
             "arguments.shape",
         )
 
@@ -183,7 +202,16 @@ def number(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Any:
-    """Return a finite real number within limits, in its own type; bool is not a number.
+    """Return a finite real number within limits; its type does not change.
+
+    Parameters
+    ----------
+    value : float
+        Number to check; bool is not a number.
+    name : str
+        Name of the argument, for messages.
+    above, at_least, at_most : float, optional
+        Limits.
 
     Raises
     ------
@@ -204,6 +232,15 @@ def integer(
     value: object, name: str, *, at_least: int | None = None, at_most: int | None = None
 ) -> int:
     """Return an integer within limits.
+
+    Parameters
+    ----------
+    value : int
+        Integer to check; bool is not an integer.
+    name : str
+        Name of the argument, for messages.
+    at_least, at_most : int, optional
+        Limits.
 
     Raises
     ------
@@ -235,6 +272,17 @@ def text(value: object, name: str) -> str:
 
 def choice(value: object, name: str, allowed: Iterable[str], hint: str | None = None) -> str:
     """Return one of the allowed words.
+
+    Parameters
+    ----------
+    value : str
+        Word to check.
+    name : str
+        Name of the argument, for messages.
+    allowed : iterable of str
+        Allowed words.
+    hint : str, optional
+        Remedy of the error; by default, it lists the allowed words.
 
     Raises
     ------
@@ -271,16 +319,16 @@ def function(value: object, name: str) -> Any:
 def items(
     value: object, name: str, check: Callable[[Any, str], _T], *, count: int | None = None
 ) -> tuple[_T, ...]:
-    """Return the elements of an iterable, each checked under its place, such as ``name[0]``.
+    """Return the checked elements of an iterable; their names are ``name[0]``, ``name[1]`` ….
 
     Parameters
     ----------
     value : iterable
-        Text, bytes and mappings are refused.
+        Text, bytes and mappings are not accepted.
     name : str
         Name of the argument, for messages.
     check : callable
-        Takes an element and its name, and returns it.
+        Function of an element and its name that returns the checked element.
     count : int, optional
         Allowed number of elements; any by default.
 
@@ -289,25 +337,25 @@ def items(
     TypeError
         Not an iterable, or an element of a wrong type.
     UserError
-        ``arguments.count``: another number of elements; an element with a wrong value.
+        ``arguments.count``: a different number of elements; an element with an invalid value.
     """
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"{name}: got {_describe(value)}, expected a sequence")
     try:
-        found = tuple(value)
+        elements = tuple(value)
     except TypeError as error:  # an array without axes is an instance of Iterable
         raise TypeError(f"{name}: got {_describe(value)}, expected a sequence") from error
-    if count is not None and len(found) != count:
+    if count is not None and len(elements) != count:
         raise UserError(
-            f"{name}: got {len(found)} elements, expected {count}",
-            f"give {count} elements",
+            f"{name}: got {len(elements)} elements, expected {count}",
+            f"pass {count} elements",
             "arguments.count",
         )
-    return tuple(check(item, f"{name}[{place}]") for place, item in enumerate(found))
+    return tuple(check(item, f"{name}[{place}]") for place, item in enumerate(elements))
 
 
 def of_class(kind: type[_T]) -> Callable[[object, str], _T]:
-    """Return `instance` for one class, to be passed to `items`."""
+    """Return a function that checks the class of an element, for `items`."""
     return lambda value, name: instance(value, name, kind)
 
 
@@ -326,7 +374,7 @@ def _check_limits(
     at_least: float | None,
     at_most: float | None,
 ) -> None:
-    limit = math.inf if isinstance(value, float) else 2.0**63  # beyond it NumPy has no integers
+    limit = math.inf if isinstance(value, float) else 2.0**63  # NumPy integers have 64 bits
     if (
         not -limit < value < limit
         or (above is not None and not value > above)

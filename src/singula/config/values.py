@@ -19,13 +19,14 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from singula.arguments import MAX_FLOAT
 from singula.paths import Problem, name_problem, path_problem, text_problem
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", re.IGNORECASE | re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 LARGEST_INT = 2**63 - 1
-SMALLEST, LARGEST = 1e-37, 1e38  # numbers that stay what they are in 32 bits
+_MIN_FLOAT = 1e-37  # smaller numbers become 0 in 32 bits
 _LONGEST = 10_000  # characters of a list written as text
 
 
@@ -74,9 +75,11 @@ def to_float(value: object) -> float:
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
         raise ValueError("not a finite number")
-    if abs(value) > LARGEST or 0 < abs(value) < SMALLEST:
-        raise refusal(f"0, or from {SMALLEST:g} to {LARGEST:g} in size, as 32-bit numbers allow")
-    return float(value)
+    if abs(value) > MAX_FLOAT or -_MIN_FLOAT < value < 0:
+        limits = f"{-MAX_FLOAT:g} to {-_MIN_FLOAT:g}, 0, or up to {MAX_FLOAT:g}"
+        raise refusal(f"{limits}, as 32-bit numbers allow")
+    # A field that must be above 0 refuses the 0.
+    return 0.0 if 0 < value < _MIN_FLOAT else float(value)
 
 
 def to_int(value: object) -> int:

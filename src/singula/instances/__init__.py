@@ -1,4 +1,4 @@
-"""Channels to labels: one marker-controlled watershed behind a table of configurations."""
+"""Instances: marker-controlled watershed of channel maps, for all configurations of channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Channel maps to instances: seeds, growth mask, flood, clean-up."""
+"""Decoding of channel maps: seeds, growth mask, watershed, removal of small objects."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _RING = {"thick": 1, "inner": 1, "outer": 0, "dense": 2}
 
 @dataclass(frozen=True)
 class Parts:
-    """What instances were made from, to be looked at.
+    """Intermediate images of decoding, for display.
 
     Parameters
     ----------
     seeds : ndarray of uint32
-        The numbered seeds before they grew.
+        Labeled seeds before they grow, (y, x) or (z, y, x).
     foreground : ndarray of bool
-        Where seeds could grow.
+        Growth mask, in the same shape.
     surface : ndarray
-        The map that was flooded: ``Dv2`` upwards from 0, ``B`` downwards from 1.
+        Map that is flooded, in the same shape: ``Dv2`` from low to high, ``B`` from high to low.
     """
 
     seeds: np.ndarray
@@ -47,18 +47,18 @@ class Parts:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Instances and how they were made.
+    """Instances with the thresholds that were used.
 
     Parameters
     ----------
     labels : ndarray of unsigned int
-        Consecutive from 1, smallest dtype.
+        Label image, (y, x) or (z, y, x): consecutive ids from 1 in the smallest dtype.
     thresholds : dict of str to float
-        By configuration key without prefix.
+        Thresholds by configuration key without prefix.
     notes : tuple of str
-        What the user should be told.
+        Notices for the user.
     parts : Parts, optional
-        Only if they were asked for, as they take memory.
+        Intermediate images, if requested.
     """
 
     labels: np.ndarray
@@ -76,38 +76,42 @@ def decode(
     seed_filter: Callable[[np.ndarray], np.ndarray] | None = None,
     keep_parts: bool = False,
 ) -> Decoded:
-    """Turn channel maps into instances by a marker-controlled watershed.
+    """Decode channel maps into instances by a marker-controlled watershed.
 
     Parameters
     ----------
     maps : mapping of str to ndarray
-        By channel name, all (y, x) or all (z, y, x): probabilities in [0, 1] for ``B C M P``,
+        Maps by channel name, all (y, x) or all (z, y, x): probabilities in [0, 1] for ``B C M P``,
         distances for ``D`` and ``Dv2``. Maps that the configuration does not need are ignored.
     channels : str
-        The configuration, a key of `singula.instances.table.DECODERS`.
+        Configuration, a key of `singula.instances.table.DECODERS`.
     settings : DecodeSettings, optional
+        Thresholds, sizes and morphology; `DecodeSettings()` by default.
     spacing : float or sequence of float, optional
-        Pixel size, per axis z first; only the morphology of seeds and foreground measures with it.
+        Voxel size, one value or one per axis in the order of the axes; used only by the morphology
+        of seeds and foreground.
     seed_filter : callable, optional
-        From the labelled seeds to those that shall grow; must keep their ids.
+        Function of the labeled seeds that returns the seeds to grow, with the same ids.
     keep_parts : bool
-        Give the seeds, the foreground and the surface, too.
+        Return the seeds, the foreground and the surface, too.
 
     Returns
     -------
     Decoded
+        Instances, thresholds and notices.
 
     Raises
     ------
     TypeError, UserError
-        An unknown configuration, a missing map, maps that are not arrays of numbers, that differ
-        in shape or hold NaN, or a spacing that does not fit.
+        An unknown configuration; a missing map; maps that are not arrays of numbers, have
+        different shapes or contain NaN; an invalid spacing.
 
     Notes
     -----
-    `Dv2` configurations have no growth mask: a background seed grows along with the others.
+    `Dv2` configurations have no growth mask: a background seed grows with the other seeds.
 
-    Beyond the maps it takes about 7 bytes per pixel, labels included, and 8 where maps are noise.
+    In addition to the maps, about 7 bytes per pixel are needed, including the labels; 8 for maps of
+    noise.
     """
     settings = (
         DecodeSettings() if settings is None else instance(settings, "settings", DecodeSettings)
@@ -124,7 +128,7 @@ def decode(
 
     seed_mask, foreground = masks(decoder, used, thresholds, settings, spacing)
     labels, count = label_seeds(seed_mask)
-    del seed_mask  # every image counts
+    del seed_mask  # limits the peak of memory
     if settings.remove_before:
         count = drop_small_in_place(
             labels, count, settings.remove_small, settings.min_border_pixels
@@ -153,9 +157,9 @@ def masks(
     settings: DecodeSettings,
     spacing: Sequence[float] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where seeds are, and where they may grow.
+    """Return the seed mask and the growth mask.
 
-    Without a growth mask the latter is all but the background seed.
+    For decoders without a growth mask, the second is the complement of the background seed.
     """
     seeds = all_of(decoder.seeds, maps, thresholds)
     for operation, radius in settings.seed_morph:
@@ -167,7 +171,7 @@ def masks(
 
 
 def find_decoder(channels: str) -> Decoder:
-    """The row of `DECODERS`, or a refusal."""
+    """Return the decoder of a configuration, or raise `UserError` (``arguments.choice``)."""
     return DECODERS[choice(channels, "channels (DATA_CHANNELS)", DECODERS)]
 
 
@@ -186,7 +190,7 @@ def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:
     if len(set(shapes.values())) > 1:
         raise UserError(
             f"maps: got the shapes {shapes}, expected one shape",
-            "give the maps of one image",
+            "pass the maps of one image",
             "arguments.shape",
         )
     for name, values in used.items():
@@ -195,19 +199,26 @@ def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:
 
 
 def refuse_nan(name: str, values: np.ndarray) -> None:
-    """Refuse a map that contains NaN.
+    """Raise an error if a map contains NaN.
+
+    Parameters
+    ----------
+    name : str
+        Name of the map, for the message.
+    values : ndarray of float
+        The map.
 
     Raises
     ------
     UserError
-        If it does.
+        The map contains NaN.
     """
     if any(_holds_nan(row) for row in values if row.size):
         raise prediction_overflow(f"map {name} contains NaN")
 
 
 def _holds_nan(values: np.ndarray) -> bool:
-    if values.dtype == np.float16:  # whole numbers are quicker: NaN is above infinity
+    if values.dtype == np.float16:  # integers are faster: the codes of NaN are above infinity
         return bool((values.view(np.uint16) & 0x7FFF).max() > 0x7C00)
     return bool(np.isnan(values.min()))
 
@@ -234,17 +245,17 @@ def _foreground(
 
 
 def _whole_objects(maps: Maps, thresholds: Thresholds, contour_mode: str) -> np.ndarray:
-    """Mask of the objects with their own side of the contour.
+    """Return the mask of the objects including their contour pixels.
 
-    ``B + C`` is the objects and, unless the contour lies inside, one pixel around them, which is
-    peeled off. Unlike a lower threshold on ``B``, the edge stays in place when maps are blurred.
-    Without ``C``, ``B`` is thickened by the width of the contour.
+    ``B + C`` covers the objects and, unless the contour is inside, one pixel around them, which is
+    eroded. In contrast to a lower threshold of ``B``, blurred maps do not move the edge. Without
+    ``C``, ``B`` is dilated by the width of the contour.
     """
     limit = thresholds["TH_BINARY_MASK"]
     if "C" in maps:
         whole = np.empty(maps["B"].shape, bool)
-        for found, *values in zip(whole, maps["B"], maps["C"], strict=True):
-            np.greater(np.add(*values, dtype=np.float32), limit, out=found)
+        for row, *values in zip(whole, maps["B"], maps["C"], strict=True):
+            np.greater(np.add(*values, dtype=np.float32), limit, out=row)
         return whole if contour_mode == "inner" else step(whole, grow=False)
     whole = np.greater(maps["B"], limit)
     for _ in range(_RING[contour_mode]):
@@ -260,7 +271,7 @@ def _flood(
     foreground: np.ndarray,
     settings: DecodeSettings,
 ) -> int | None:
-    """Let framed seeds grow, in place; gives the number of the background seed, if there is one."""
+    """Grow seeds with a rim in place; return the id of the background seed, or None."""
     if count == 0:
         return None
     background = None
@@ -279,7 +290,7 @@ def _flood(
 
 
 def advice(decoder: Decoder, thresholds: Thresholds) -> tuple[str, ...]:
-    """What the user should be told of a configuration and its thresholds."""
+    """Return notices about a configuration and its thresholds."""
     notes = [] if decoder.note is None else [decoder.note]
     if decoder.surface == "Dv2" and thresholds["TH_DISTANCE"] >= 1:
         notes.append(

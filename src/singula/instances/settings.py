@@ -1,4 +1,4 @@
-"""The numbers that steer decoding, as one frozen value."""
+"""Settings of decoding."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
-from singula.arguments import choice, flag, instance, integer, items, number, text
+from singula.arguments import MAX_FLOAT, choice, flag, instance, integer, items, number, text
 from singula.channels import CONTOUR_MODES
 from singula.errors import UserError
 from singula.words import show
 
 MORPH_OPERATIONS = ("erode", "dilate")
 AUTOMATIC_KEYS = ("TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND", "TH_POINTS")
-"""Keys without prefix of the thresholds that can be taken from the maps."""
+"""Keys without prefix of the thresholds that can be automatic."""
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """How channel maps become instances.
+    """Settings of the decoding of channel maps into instances.
 
     Parameters
     ----------
     th_type : {"auto", "manual"}
-        ``auto`` takes the thresholds of binary channels from the maps (see
-        `singula.instances.thresholds`); ``manual`` takes the numbers below.
+        ``auto`` computes the thresholds of binary channels from the maps (see
+        `singula.instances.thresholds`); ``manual`` uses the values below.
     manual_keys : frozenset of str
-        Keys without prefix, such as ``TH_CONTOUR``, whose numbers are taken although `th_type` is
+        Keys without prefix, such as ``TH_CONTOUR``, whose values are used even if `th_type` is
         ``auto``.
     th_binary_mask, th_contour, th_foreground, th_points : float
-        Probabilities in [0, 1]. Seeds are where ``B`` is above the first and ``C`` below the
-        second; they grow where ``B`` (``M`` of `BCM` with `grow_into_contour`) is above the third.
+        Probabilities in [0, 1]. Seeds are the pixels with ``B`` above the first and ``C`` below the
+        second; they grow where ``B`` (``M`` of `BCM` with `grow_into_contour`) exceeds the third.
     th_distance, th_dist_foreground : float
-        In the units of the distance channel; never automatic.
+        Thresholds in the unit of the distance channel; never automatic.
     remove_small : int
-        Objects of fewer pixels are dropped; 0 or less keeps everything.
+        Minimum number of pixels of an object; smaller objects are removed. 0 or less keeps all.
     remove_small_at_border : int
-        Objects that touch the border of the image are dropped only if they also have fewer pixels
-        than this, since part of them may be outside. A negative number treats all objects alike.
+        Minimum number of pixels of an object that touches the image border, since part of it may
+        be outside, if it is less than `remove_small`. A negative number treats all objects alike.
     remove_before : bool
-        True: seeds below `remove_small` are dropped before they grow.
-        False: instances below it are dropped afterwards.
+        True: seeds smaller than `remove_small` are removed before they grow.
+        False: instances smaller than it are removed afterwards.
     seed_morph : tuple of (str, float)
-        ``("erode" | "dilate", radius)`` steps on the seed mask, in order. Radii count pixels of
-        the finest axis: with a spacing the disk or ball is round in physical units.
+        ``("erode" | "dilate", radius)`` steps on the seed mask, in order. Radii are in pixels of
+        the finest axis; with a spacing, the disk or ball is round in physical units.
     fore_erosion, fore_dilation : float
-        Radii of an erosion and then a dilation of the growth mask; 0 leaves it alone.
+        Radii of an erosion followed by a dilation of the growth mask, in the same unit; 0 is off.
     by_2d_slices : bool
-        Volumes are flooded slice by slice. Seeds keep their 3D ids, so an instance has one id in
+        Flood volumes slice by slice. Seeds keep their 3D ids, so that an instance has one id in
         all its slices, but it only covers slices in which it has a seed.
     contour_mode : {"thick", "inner", "outer", "dense"}
-        How the contour that the network learned was drawn; only `grow_into_contour` asks.
+        Contour mode of the training targets; only used by `grow_into_contour`.
     grow_into_contour : bool
-        ``B`` leaves the contour out, so instances grown inside ``B`` lack their outermost ring.
-        True grows them over their own side of the contour instead; `BCM` then grows inside ``M``.
+        ``B`` excludes the contour, so instances grown inside ``B`` lack their outermost ring.
+        True grows them over their own side of the contour; `BCM` then grows inside ``M``.
     """
 
     th_type: str = "auto"
@@ -79,7 +79,7 @@ class DecodeSettings:
     grow_into_contour: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values that no step could honour."""
+        """Raise an error for values that are not allowed."""
         choice(self.th_type, "th_type (TH_TYPE)", ("auto", "manual"))
         items(self.manual_keys, "manual_keys", partial(choice, allowed=AUTOMATIC_KEYS))
         choice(self.contour_mode, "contour_mode (CONTOUR_MODE)", CONTOUR_MODES)
@@ -90,56 +90,55 @@ class DecodeSettings:
         number(self.fore_erosion, "fore_erosion (FORE_EROSION_RADIUS)", at_least=0)
         number(self.fore_dilation, "fore_dilation (FORE_DILATION_RADIUS)", at_least=0)
         for key, name in _FIELD_OF_KEY.items():
-            value, words = getattr(self, name), f"{name} ({key})"
+            value, label = getattr(self, name), f"{name} ({key})"
             if name in _BINARY_THRESHOLDS:
-                number(value, words, at_least=0, at_most=1)
+                number(value, label, at_least=0, at_most=1)
             elif _KIND[name] == "float":
-                number(value, words, at_least=0)
+                number(value, label, at_least=0, at_most=MAX_FLOAT)
             elif _KIND[name] == "int":
-                integer(value, words)
+                integer(value, label)
             elif _KIND[name] == "bool":
-                flag(value, words)
+                flag(value, label)
 
     def is_automatic(self, key: str) -> bool:
-        """Return True if the threshold of this key without prefix is taken from the maps."""
+        """Return True if the threshold of a key without prefix is computed from the maps."""
         automatic = self.th_type == "auto" and key in AUTOMATIC_KEYS
         return automatic and key not in self.manual_keys
 
     @classmethod
     def from_keys(cls, values: Mapping[str, object] | str) -> DecodeSettings:
-        """Read configuration keys, e.g. ``{"TH_BINARY_MASK": 0.5}``.
+        """Return the settings of configuration keys, e.g. ``{"TH_BINARY_MASK": 0.5}``.
 
         Parameters
         ----------
         values : mapping of str to object
-            Keys of ``PROBLEM.INSTANCE_SEG`` in any of their spellings: with or without the
-            prefixes ``DATA_MW_`` and ``DATA_``. Without ``TH_TYPE``, each given threshold is
-            manual and the others are automatic. As in a file, the size under the full name
-            ``DATA_REMOVE_SMALL_OBJ`` removes before the seeds grow, unless ``REMOVE_BEFORE_MW`` is
-            given; under the other names it is the size alone.
+            Keys of ``PROBLEM.INSTANCE_SEG`` in any spelling: with or without the prefixes
+            ``DATA_MW_`` and ``DATA_``. Without ``TH_TYPE``, each given threshold is manual and the
+            others are automatic. As in a file, ``DATA_REMOVE_SMALL_OBJ`` removes before the seeds
+            grow, unless ``REMOVE_BEFORE_MW`` is given; the shorter names only set the size.
 
         Raises
         ------
         TypeError
             A key that is not text.
         UserError
-            ``decode.thresholds``, ``decode.unknown_key``; ``decode.value`` and the codes of
-            `singula.arguments` for a value that is not allowed.
+            ``decode.thresholds``: not a mapping; ``decode.unknown_key``: an unknown key;
+            ``decode.value`` and the codes of `singula.arguments`: a value that is not allowed.
         """
         if not isinstance(values, Mapping):
             raise UserError(
                 f"thresholds: got {show(values)}, expected 'auto' or a mapping of keys",
-                'give for example {"TH_BINARY_MASK": 0.5}',
+                'use for example {"TH_BINARY_MASK": 0.5}',
                 "decode.thresholds",
             )
         keys = {_plain_name(key): value for key, value in values.items()}
         unknown = [key for key in keys if key not in _FIELD_OF_KEY and key not in _COMPOSED]
         if unknown:
-            known = sorted([*_FIELD_OF_KEY, *_COMPOSED])
-            near = difflib.get_close_matches(unknown[0], known, 1)
+            valid = sorted([*_FIELD_OF_KEY, *_COMPOSED])
+            near = difflib.get_close_matches(unknown[0], valid, 1)
             raise UserError(
                 f"thresholds: got the unknown key {unknown[0]!r}, expected keys of "
-                f"{', '.join(known)}",
+                f"{', '.join(valid)}",
                 f"did you mean '{near[0]}'?" if near else "use one of these keys",
                 "decode.unknown_key",
             )
@@ -168,24 +167,24 @@ class DecodeSettings:
 
     @property
     def min_border_pixels(self) -> int:
-        """Smallest number of pixels of an object that touches the border of the image."""
+        """Minimum number of pixels of an object that touches the image border."""
         if self.remove_small_at_border < 0:
             return self.remove_small
         return min(self.remove_small, self.remove_small_at_border)
 
     def changed(self, values: Mapping[str, object]) -> DecodeSettings:
-        """These settings with some keys exchanged.
+        """Return a copy of the settings with some keys changed.
 
         Parameters
         ----------
-        values : mapping
-            As for `from_keys`; a threshold of a binary channel becomes manual, and ``TH_TYPE``
+        values : mapping of str to object
+            See `from_keys`. A threshold of a binary channel becomes manual, and ``TH_TYPE``
             applies to all of them. Only ``REMOVE_BEFORE_MW`` changes the order of removal.
 
         Raises
         ------
         UserError
-            As `from_keys`.
+            See `from_keys`.
         """
         given = DecodeSettings.from_keys(values)
         keys = {_plain_name(key) for key in values}
@@ -225,7 +224,7 @@ _COMPOSED = (
     "FORE_DILATION_RADIUS",
 )
 _BINARY_THRESHOLDS = {_FIELD_OF_KEY[key] for key in AUTOMATIC_KEYS}
-_WORDS = {"float": "a number", "int": "an integer", "bool": "True or False", "str": "text"}
+_DESCRIPTIONS = {"float": "a number", "int": "an integer", "bool": "True or False", "str": "text"}
 _KIND = {field.name: str(field.type) for field in fields(DecodeSettings)}
 
 
@@ -234,8 +233,8 @@ def warn_of_unused(values: Mapping[str, object]) -> None:
 
     Parameters
     ----------
-    values : mapping
-        As for `DecodeSettings.from_keys`.
+    values : mapping of str to object
+        See `DecodeSettings.from_keys`.
 
     Raises
     ------
@@ -259,7 +258,7 @@ def _plain_name(key: str, argument: str = "thresholds") -> str:
 
 
 def _as_type(key: str, value: object, kind: str) -> Any:
-    # Numbers of NumPy are meant too.
+    # NumPy scalars are numbers, too.
     if kind == "float" and isinstance(value, Real) and not isinstance(value, bool):
         return float(value)
     if kind == "int" and isinstance(value, Integral) and not isinstance(value, bool):
@@ -267,7 +266,7 @@ def _as_type(key: str, value: object, kind: str) -> Any:
     if (kind == "bool" and isinstance(value, bool)) or (kind == "str" and isinstance(value, str)):
         return value
     raise UserError(
-        f"{key}: got {show(value)}, expected {_WORDS[kind]}",
+        f"{key}: got {show(value)}, expected {_DESCRIPTIONS[kind]}",
         "correct the value",
         "decode.value",
     )
@@ -277,7 +276,7 @@ def _items(key: str, value: object) -> tuple[object, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise UserError(
             f"{key}: got {show(value)}, expected a list",
-            'give for example ["erode", "dilate"] and the radii [1, 2]',
+            'use for example ["erode", "dilate"] and the radii [1, 2]',
             "decode.value",
         )
     return tuple(value)
@@ -288,15 +287,16 @@ def _pair_morphology(
 ) -> tuple[tuple[str, float], ...]:
     if len(operations) != len(radii):
         raise UserError(
-            f"SEED_MORPH_SEQUENCE has {len(operations)} entries, SEED_MORPH_RADIUS {len(radii)}",
-            "give one radius for each operation",
+            f"SEED_MORPH_SEQUENCE, SEED_MORPH_RADIUS: got {len(operations)} and {len(radii)} "
+            "entries, expected one number of entries",
+            "specify one radius for each operation",
             "decode.value",
         )
     pairs = []
     for operation, radius in zip(operations, radii, strict=True):
         radius = _as_type("SEED_MORPH_RADIUS", radius, "float")
-        word = _as_type("SEED_MORPH_SEQUENCE", operation, "str")
-        pairs.append((word, radius))
+        step = _as_type("SEED_MORPH_SEQUENCE", operation, "str")
+        pairs.append((step, radius))
     return tuple(pairs)
 
 

@@ -1,4 +1,4 @@
-"""Thresholds of the channel maps: given by hand, or Otsu's from histograms that blocks can add."""
+"""Thresholds of the channel maps: manual, or Otsu's from histograms that are summed over blocks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from singula.instances.table import Decoder
 from singula.runtime import compiled
 
 N_BINS = 1024
-"""Bins over [0, 1]."""
+"""Number of bins over [0, 1]."""
 
 MIN_AUTO = 0.1
-"""An Otsu threshold below this only splits noise: the image holds nothing of that channel."""
+"""Smallest accepted Otsu threshold; a lower one separates noise in a channel without objects."""
 
 _CHANNEL_OF_KEY = {"TH_BINARY_MASK": "B", "TH_CONTOUR": "C", "TH_POINTS": "P"}
 _CHUNK = 1 << 17
@@ -29,12 +29,12 @@ def histogram(values: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     values : ndarray
-        Any shape and real dtype. Values outside [0, 1] count in the nearest bin.
+        Map of any shape and real dtype. Values outside [0, 1] are counted in the nearest bin.
 
     Returns
     -------
     ndarray of int64, shape (1024,)
-        Histograms of the blocks of an image add up to that of the image.
+        Counts. The sum over the blocks of an image is the histogram of the image.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def histogram(values: np.ndarray) -> np.ndarray:
     if values.ndim == 0:
         values = values[None]
     bins = np.zeros(0, np.uint16)
-    if values.dtype == np.float16:  # the processor cannot reckon with it, but there are few values
+    if values.dtype == np.float16:  # no float16 arithmetic in the processor: use a table
         few = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
         with np.errstate(invalid="ignore"):
             bins = (few.astype(np.float32).clip(0, 1) * N_BINS).astype(np.uint16)
@@ -66,7 +66,17 @@ def histogram(values: np.ndarray) -> np.ndarray:
 
 
 def _count_bins(values: Any, bins: Any, counts: Any) -> None:
-    """Count values, or numbers of values in `bins`; NaN in the last place; compiled."""
+    """Count values in bins, and NaN in the last place; compiled.
+
+    Parameters
+    ----------
+    values : float32, float64 or uint16, (n,)
+        Values, or indices of `bins`.
+    bins : uint16, (65536,) or (0,)
+        Bin of each 16-bit code; empty if `values` are numbers.
+    counts : int64, (N_BINS + 2,)
+        Counts, which are updated. The last two are those of the value 1 and of NaN.
+    """
     for each in range(len(values)):
         if len(bins) > 0:
             counts[bins[int(values[each])]] += 1
@@ -77,18 +87,18 @@ def _count_bins(values: Any, bins: Any, counts: Any) -> None:
 
 
 def otsu_from_histogram(counts: np.ndarray) -> float | None:
-    """Otsu's threshold of a histogram over [0, 1], as `skimage.filters.threshold_otsu`.
+    """Return Otsu's threshold of a histogram over [0, 1], as `skimage.filters.threshold_otsu`.
 
     Parameters
     ----------
     counts : ndarray of int or float, shape (bins,)
-        Counts of 0 or more.
+        Non-negative counts.
 
     Returns
     -------
     float or None
-        Centre of the last bin of the lower class; None if fewer than two bins are filled, when
-        there is nothing to separate.
+        Center of the last bin of the lower class; None if fewer than two bins are filled, so that
+        there are no two classes.
 
     Raises
     ------
@@ -98,34 +108,36 @@ def otsu_from_histogram(counts: np.ndarray) -> float | None:
     Notes
     -----
     N. Otsu, *A threshold selection method from gray-level histograms*, IEEE Trans. SMC 9 (1979):
-    the bin that maximises ``w1 w2 (m1 - m2)²``, weights and means of the classes below and above.
+    the bin that maximizes ``w1 w2 (m1 - m2)²``, weights and means of the classes below and above.
     """
     counts = as_array(counts, "counts", ndim=1, axes="(bins,)")
     if not (counts >= 0).all():
         raise UserError(
             "counts: got negative numbers or NaN, expected numbers of 0 or more",
-            "give the result of histogram",
+            "pass the result of histogram",
             "arguments.number",
         )
     if np.count_nonzero(counts) < 2:
         return None
-    centres = (np.arange(len(counts)) + 0.5) / len(counts)
+    centers = (np.arange(len(counts)) + 0.5) / len(counts)
     weight = np.cumsum(counts, dtype=np.float64)
-    moment = np.cumsum(counts * centres)
+    moment = np.cumsum(counts * centers)
     below, above = weight[:-1], weight[-1] - weight[:-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = moment[:-1] / below - (moment[-1] - moment[:-1]) / above
         between = np.where((below > 0) & (above > 0), below * above * gap**2, 0.0)
-    return float(centres[np.argmax(between)])
+    return float(centers[np.argmax(between)])
 
 
 def histogram_channels(decoder: Decoder, settings: DecodeSettings) -> tuple[str, ...]:
-    """List the channels whose histograms the automatic thresholds need.
+    """Return the channels whose histograms are needed for the automatic thresholds.
 
     Parameters
     ----------
     decoder : Decoder
+        Configuration of channels.
     settings : DecodeSettings
+        Settings that state which thresholds are automatic.
 
     Raises
     ------
@@ -143,14 +155,15 @@ def histogram_channels(decoder: Decoder, settings: DecodeSettings) -> tuple[str,
 def resolve_thresholds(
     histograms: Mapping[str, np.ndarray], settings: DecodeSettings
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Find every threshold of decoding, by its configuration key without prefix.
+    """Return all thresholds of decoding by configuration key without prefix.
 
     Parameters
     ----------
-    histograms : mapping
-        Of the channels of `histogram_channels` over the **whole image**, by channel name, as
-        `histogram` counts them. Histograms of other channels are not read.
+    histograms : mapping of str to ndarray
+        `histogram` of each channel in `histogram_channels`, over the **whole image**. Other
+        channels are ignored.
     settings : DecodeSettings
+        Manual thresholds, and which thresholds are automatic.
 
     Returns
     -------
@@ -158,7 +171,7 @@ def resolve_thresholds(
         ``TH_BINARY_MASK``, ``TH_CONTOUR``, ``TH_FOREGROUND``, ``TH_POINTS``, ``TH_DISTANCE``,
         ``TH_DIST_FOREGROUND``.
     notes : tuple of str
-        One line for each channel whose automatic threshold was refused.
+        One notice for each channel whose automatic threshold was rejected.
 
     Raises
     ------
@@ -167,12 +180,11 @@ def resolve_thresholds(
 
     Notes
     -----
-    Each threshold is automatic or manual by itself (`DecodeSettings.is_automatic`). Automatic
-    thresholds of ``B``, ``C`` and ``P`` are those of Otsu. The automatic foreground threshold is
-    half of Otsu's for ``B``, regardless of ``TH_BINARY_MASK``. Where instances grow inside ``M``
-    (`BCM` with GROW_INTO_CONTOUR), it is Otsu's for ``M``. On an image without objects, Otsu's
-    method would split the noise, so a threshold below 0.1 is refused, and the value of the key is
-    used.
+    Each threshold is automatic or manual independently (`DecodeSettings.is_automatic`). Automatic
+    thresholds of ``B``, ``C`` and ``P`` are Otsu's. The automatic foreground threshold is half of
+    Otsu's for ``B``, regardless of ``TH_BINARY_MASK``. If instances grow inside ``M`` (`BCM` with
+    GROW_INTO_CONTOUR), it is Otsu's for ``M``. In an image without objects, Otsu's method
+    separates noise. A threshold below 0.1 is therefore rejected in favor of the manual one.
     """
     histograms = instance(histograms, "histograms", Mapping)  # type: ignore[type-abstract]
     settings = instance(settings, "settings", DecodeSettings)
