@@ -1,4 +1,4 @@
-"""Labels to the channels that a network learns, and back from the disk."""
+"""Channels: targets that a network learns, computed from labels and stored on disk."""
 
 from singula.channels import binary, distance  # noqa: F401  (declares the channels)
 from singula.channels.contour import CONTOUR_MODES, find_contour

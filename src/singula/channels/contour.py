@@ -1,4 +1,4 @@
-"""The contour of a label image, by comparing each pixel with its shifted neighbours."""
+"""Contours of label images, by comparing each pixel with its shifted neighbors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ _SHIFT = {
 
 
 def check_contour_mode(mode: str, name: str = "contour_mode (DATA_CONTOUR_MODE)") -> None:
-    """Raise `UserError` for a mode that is not one of `CONTOUR_MODES`, `TypeError` if not text."""
+    """Raise `UserError` for a mode not in `CONTOUR_MODES`, `TypeError` for other types than text.
+
+    Parameters
+    ----------
+    mode : str
+        Contour mode.
+    name : str
+        Name of the argument, for messages.
+    """
     hint = f"use one of {', '.join(CONTOUR_MODES)}"
     if isinstance(mode, str) and mode == "subpixel":
         hint += "; subpixel changes the shape of the image"
@@ -30,22 +38,22 @@ def check_contour_mode(mode: str, name: str = "contour_mode (DATA_CONTOUR_MODE)"
 
 
 def find_contour(labels: NDArray[np.integer[Any]], mode: str = "thick") -> NDArray[np.bool_]:
-    """Mark the contour pixels of a label image.
+    """Return the contour pixels of a label image.
 
     Parameters
     ----------
     labels : ndarray of int, (y, x) or (z, y, x)
         Instance ids, 0 is background.
     mode : {'thick', 'inner', 'outer', 'dense'}
-        The first three equal ``skimage.segmentation.find_boundaries`` with connectivity 1. 'thick':
-        every pixel with a face neighbour of another id. 'inner': those inside instances. 'outer':
-        those in the background, and those where two instances meet. 'dense': the thick contour,
-        dilated by one pixel within the instances.
+        The first three equal ``skimage.segmentation.find_boundaries`` with connectivity 1.
+        'thick': pixels with a face neighbor of a different id. 'inner': those inside instances.
+        'outer': those in the background and those where two instances meet. 'dense': the thick
+        contour, dilated by one pixel within the instances.
 
     Returns
     -------
     ndarray of bool
-        Same shape as `labels`. The border of the image is no contour.
+        Mask with the shape of `labels`. The border of the image is not a contour.
 
     Raises
     ------
@@ -55,7 +63,7 @@ def find_contour(labels: NDArray[np.integer[Any]], mode: str = "thick") -> NDArr
     check_contour_mode(mode, "mode")
     labels = label_image(labels)
     contour = np.zeros(labels.shape, bool)
-    for low, high in _neighbours(labels.ndim, connectivity=1):
+    for low, high in _neighbor_views(labels.ndim, connectivity=1):
         differs = labels[low] != labels[high]
         contour[low] |= differs
         contour[high] |= differs
@@ -69,10 +77,10 @@ def find_contour(labels: NDArray[np.integer[Any]], mode: str = "thick") -> NDArr
 
 
 def _touching(labels: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-    """Instance pixels with a pixel of another instance at a face, an edge or a corner."""
+    """Return instance pixels with a pixel of another instance at a face, an edge or a corner."""
     touching = np.zeros(labels.shape, bool)
     foreground = labels > 0
-    for low, high in _neighbours(labels.ndim, connectivity=labels.ndim):
+    for low, high in _neighbor_views(labels.ndim, connectivity=labels.ndim):
         meets = labels[low] != labels[high]
         meets &= foreground[low]
         meets &= foreground[high]
@@ -82,16 +90,16 @@ def _touching(labels: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
 
 
 def _dilate(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Dilation by one pixel across faces."""
+    """Return the mask dilated by one pixel across faces."""
     grown = mask.copy()
-    for low, high in _neighbours(mask.ndim, connectivity=1):
+    for low, high in _neighbor_views(mask.ndim, connectivity=1):
         grown[low] |= mask[high]
         grown[high] |= mask[low]
     return grown
 
 
-def _neighbours(ndim: int, connectivity: int) -> Iterator[tuple[_Slices, _Slices]]:
-    """Two views for each direction, such that equal indices are neighbours; each pair once."""
+def _neighbor_views(ndim: int, connectivity: int) -> Iterator[tuple[_Slices, _Slices]]:
+    """Yield two views for each direction, whose equal indices are neighbors; each pair once."""
     for offset in itertools.product((-1, 0, 1), repeat=ndim):
         if offset > (0,) * ndim and sum(map(abs, offset)) <= connectivity:
             yield (

@@ -1,9 +1,9 @@
 """Distance channels: `D` inside instances, `Dv2` inside and outside, each in one pass.
 
-Both measure to the nearest contour pixel of the image, and that is the instance's own: on a path
-from a pixel of instance i to any pixel beyond i, by steps across faces that each lead away from
-the start, the last pixel of i or the next one is contour of i, in every contour mode. So no pixel
-beyond the contour of i is nearer than that contour.
+Both measure the distance to the nearest contour pixel of the image, which belongs to the instance
+itself. Proof: consider a path of face steps from a pixel of instance i to a pixel outside of i,
+each step leading away from the start. In every contour mode, the last pixel of the path in i, or
+the next one, is contour of i. Therefore, no pixel beyond the contour of i is nearer than it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from singula.runtime import compiled
 
 @register("D", "distance", "distance of instance pixels to their contour", reach="radius")
 def encode_distance(source: Source) -> NDArray[np.float32]:
-    """Euclidean distance of each instance pixel to its own contour, 0 on contour and background.
+    """Return the distance of instance pixels to their contour, 0 on contour and background.
 
-    An instance that fills the image has no contour there; the distance is then measured to the
-    pixels just outside the image, the least that it can be.
+    An instance that fills the image has no contour. Its distance is measured to the pixels just
+    outside the image, the smallest possible value.
     """
     return _distance(source.foreground & ~source.contour, source)
 
@@ -33,10 +33,10 @@ def encode_distance(source: Source) -> NDArray[np.float32]:
     "Dv2", "distance", "nearness to the contour, inside and outside, from 0 to 1", reach="image"
 )
 def encode_nearness(source: Source) -> NDArray[np.float32]:
-    """1 on the contour, else ``1 - d / max d``: over the instance inside, over the image outside.
+    """Return 1 on the contour, else ``1 - d / max d``, the maximum over the instance or background.
 
-    An instance without interior is 1 everywhere, an image without instances 0. An instance that
-    fills the image is measured as in `encode_distance`.
+    It is 1 in instances without interior, and 0 in images without instances. For an instance that
+    fills the image, see `encode_distance`.
     """
     if not source.foreground.any():
         return np.zeros(source.labels.shape, np.float32)
@@ -48,12 +48,12 @@ def encode_nearness(source: Source) -> NDArray[np.float32]:
         furthest[0] = source.furthest
     furthest[furthest == 0] = 1
     compiled(_make_near)(distance.ravel(), index, furthest)
-    # Only a distance that was given can be exceeded.
+    # Only a maximum from a larger image can be exceeded.
     return distance.clip(0, 1, out=distance) if source.furthest else distance
 
 
 def furthest_background(source: Source) -> float:
-    """Largest distance of a background pixel to a contour, 0 without instances."""
+    """Return the largest distance of a background pixel to a contour, 0 without instances."""
     if not source.foreground.any():
         return 0.0
     distance = _distance(~source.contour, source)
@@ -61,19 +61,28 @@ def furthest_background(source: Source) -> float:
 
 
 def _find_furthest(distance: Any, index: Any, furthest: Any) -> None:
-    """Raise `furthest` to the largest distance of each number of `index`; compiled."""
+    """Update the largest distance of each value of `index`; compiled.
+
+    Parameters
+    ----------
+    distance : float32, (pixels,)
+    index : unsigned int, (pixels,)
+        Row of each pixel.
+    furthest : float32, (rows,)
+        Largest distances, which are updated.
+    """
     for pixel in range(len(index)):
         furthest[index[pixel]] = max(furthest[index[pixel]], distance[pixel])
 
 
 def _make_near(distance: Any, index: Any, furthest: Any) -> None:
-    """Turn distances into nearness, in place; compiled."""
+    """Replace distances by ``1 - distance / furthest``, in place; compiled."""
     for pixel in range(len(index)):
         distance[pixel] = 1 - distance[pixel] / furthest[index[pixel]]
 
 
 def _distance(inside: NDArray[np.bool_], source: Source) -> NDArray[np.float32]:
-    """Distance of each pixel to the nearest one where `inside` is False.
+    """Return the distance of each pixel to the nearest pixel where `inside` is False.
 
     An image without contour is empty or a single instance: its zeros are just outside.
     """

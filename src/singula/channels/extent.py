@@ -1,4 +1,4 @@
-"""How far around a patch labels decide about the channels inside it."""
+"""Region around a patch whose labels determine the channels inside the patch."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from singula.channels.source import EncodeSettings, Source
 from singula.channels.table import CHANNELS, parse_channels
 
 CONTOUR_REACH = 2
-"""Pixels: a neighbour decides about the contour, and in mode 'dense' a neighbour's neighbour."""
+"""Pixels around a contour pixel that determine it: 1, and 2 for the mode 'dense'."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """What the channels of an image depend on, beyond the contour, in pixels of each axis.
+    """Region that determines the channels of a pixel, in addition to the contour, in pixels.
 
     Parameters
     ----------
     box : tuple of float
-        A whole instance lies within so many pixels of any of its pixels along each axis.
+        Maximum distance per axis between two pixels of the same instance.
     ball : tuple of float
-        Half axes of an ellipsoid (a ball, in physical units) about a pixel that holds the contour
-        to which its distance is measured.
+        Half axes of an ellipsoid (a ball in physical units) around a pixel that contains the
+        contour to which its distance is measured.
     furthest : float, optional
-        See `encode_with`; only where a channel needs it.
+        Largest distance of the background to a contour, if a channel needs it; see `encode_with`.
     """
 
     box: tuple[float, ...]
@@ -37,12 +37,12 @@ class Extent:
     furthest: float | None = None
 
     def margin(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Pixels along each axis that a patch needs on either side once the image is mapped.
+        """Return the margin of a patch, in pixels along each axis, after the image is transformed.
 
         Parameters
         ----------
-        matrix : ndarray
-            From coordinates of the image to those of the patch, (ndim, ndim).
+        matrix : ndarray of float, (ndim, ndim)
+            Linear map from coordinates of the image to coordinates of the patch.
         """
         box = np.abs(matrix) @ np.array(self.box)
         ball = np.sqrt(matrix**2 @ np.array(self.ball) ** 2)
@@ -50,7 +50,7 @@ class Extent:
 
     @property
     def is_local(self) -> bool:
-        """True when only a pixel's neighbours count."""
+        """True if only the neighbors of a pixel matter."""
         return not (any(self.box) or any(self.ball))
 
 

@@ -1,4 +1,4 @@
-"""Euclidean distance transform, exact, linear in pixels, and quick where most distances are 0."""
+"""Exact Euclidean distance transform, in linear time, and fast if most distances are 0."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from singula.runtime import compiled
 
 
 def distance_to_zeros(inside: NDArray[np.bool_], spacing: Sequence[float]) -> NDArray[np.float32]:
-    """Distance of each pixel to the nearest one where `inside` is False.
+    """Return the distance of each pixel to the nearest pixel where `inside` is False.
 
     Parameters
     ----------
     inside : ndarray of bool, (y, x) or (z, y, x)
-        At least one pixel must be False. What lies beyond the border of the image is not looked at.
+        At least one pixel must be False. Pixels beyond the image border are ignored.
     spacing : sequence of float
-        Size of a pixel along each axis, z first.
+        Voxel size per axis, in the order of the axes.
 
     Returns
     -------
@@ -28,8 +28,8 @@ def distance_to_zeros(inside: NDArray[np.bool_], spacing: Sequence[float]) -> ND
 
     Notes
     -----
-    Along each axis in turn the lower envelope of parabolas (P. Felzenszwalb and D. Huttenlocher,
-    2012), of each stretch between two zeros by itself: nothing beyond a zero can be nearer than it.
+    Computes the lower envelope of parabolas along each axis in turn (P. Felzenszwalb and
+    D. Huttenlocher, 2012), separately between two zeros: nothing beyond a zero can be nearer.
     """
     squared = np.empty(inside.shape, np.float32)
     inner = inside.shape[-1]
@@ -45,7 +45,16 @@ def distance_to_zeros(inside: NDArray[np.bool_], spacing: Sequence[float]) -> ND
 
 
 def _along_rows(inside: Any, squared: Any, weight: Any) -> None:
-    """Squared distance to the nearest zero of the own row, infinite without one; compiled."""
+    """Write the squared distances to the nearest zero of the row; compiled.
+
+    Parameters
+    ----------
+    inside : uint8, (rows, x)
+    squared : float32, (rows, x)
+        Result; infinite in rows without zeros.
+    weight : float
+        Squared voxel size along x.
+    """
     height, width = inside.shape
     for y in range(height):
         row, away = inside[y], squared[y]
@@ -66,11 +75,18 @@ def _along_rows(inside: Any, squared: Any, weight: Any) -> None:
 
 
 def _along_columns(squared: Any, weight: Any) -> None:
-    """Lower the squared distances in place along the middle axis; compiled.
+    """Lower the squared distances along the middle axis, in place; compiled.
 
-    Each pixel of a column is the bottom of a parabola. `bottoms` holds those that make up the
-    lower envelope, `starts` where each begins to be the lowest. Columns are copied, some at a
-    time, because pixels of a column lie far apart.
+    Each pixel of a column is the bottom of a parabola. `bottoms` and `starts` are the stack of the
+    lower envelope: bottoms, and first positions where they are the lowest. Columns are copied, some
+    at a time, because the pixels of a column are far apart in memory.
+
+    Parameters
+    ----------
+    squared : float32, (outer, y, inner)
+        Squared distances along the axes after y, which are updated.
+    weight : float
+        Squared voxel size along y.
     """
     tile = 16
     outer, length, inner = squared.shape
