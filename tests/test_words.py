@@ -21,7 +21,7 @@ PLURAL = re.compile(
     r"|steps|places|colors|series|arrays|frames|findings)\b(?!/)"
 )
 # Values that are text, such as the name of a part of a data set or of a file format
-TEXT = {"name", "self.name", "kind.name"}
+TEXT = {"name", "self.name", "kind.name", "file_format.name"}
 # Counts of messages that are shown for two or more only
 SEVERAL = {"len(images)", "len(problems)", "declared['images']", "len(pairs)"}
 SEVERAL |= {"len(files)", "total", "_MIN_EPOCHS", "_MAX_LOCAL", "max_processes"}
