@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from singula.channels.folder import MANIFEST, SharedFolder
 from singula.errors import UserError
 from singula.evaluate import Score
+from singula.exports import export
 from singula.io import records
 from singula.io.record_files import (
     append_line,
@@ -439,7 +440,7 @@ def test_a_report_of_an_altered_summary(run_copy: Path) -> None:
     whole = json.loads(path.read_text())
     for place in places(whole):
         if place[:1] == ("configuration",) and len(place) > 1:
-            continue
+            continue  # see below
         for value in ("x", -1, [[]]):
             path.write_text(json.dumps(altered(whole, place, value)))
             with suppress(UserError):
@@ -450,6 +451,34 @@ def test_a_report_of_an_altered_summary(run_copy: Path) -> None:
     with pytest.raises(UserError) as refused:
         build_report(run_copy)
     assert refused.value.code == "records.invalid_field"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MODEL.N_CLASSES", "x"),
+        ("MODEL.N_CLASSES", [[]]),
+        ("TEST.POST_PROCESSING.CLEAR_BORDER", "x"),
+        ("TEST.POST_PROCESSING.REMOVE_BY_PROPERTIES.ENABLE", {"a": 1}),
+        ("DATA.TEST.RESOLUTION", 0),
+        ("DATA.PATCH_SIZE", "wide"),
+        ("DATA.PREPROCESS.RESIZE.OUTPUT_SHAPE", [None]),
+        ("PROBLEM.NDIM", ["2D"]),
+    ],
+)
+def test_altered_keys_of_a_summary_have_their_defaults(
+    run_copy: Path, tmp_path: Path, key: str, value: object
+) -> None:
+    path = run_copy / "run.json"
+    whole = json.loads(path.read_text())
+    keys = {**whole["configuration"], key: value}
+    path.write_text(json.dumps({**whole, "configuration": keys}))
+    notices: list[str] = []
+    files = open_run(run_copy, notices.append)
+    assert any(key in line for line in notices)
+    assert files.key(key) is None
+    assert build_report(run_copy).is_file()
+    assert export(run_copy, "csv", tmp_path / "tables")
 
 
 def test_a_run_with_an_altered_summary_is_listed_as_damaged(run_copy: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from singula.config.load import examine_values
 from singula.errors import UserError
 from singula.evaluate.summary import MEAN, POOLED
 from singula.io.record_files import read_record, read_rows, read_table
@@ -191,6 +192,7 @@ def open_run(run: Path, notify: Notify = warnings.warn) -> RunFiles:
     if not (run / "run.json").is_file():
         raise _not_a_run(run)
     summary = read_record(run / "run.json", RunSummary, notify, hint="repeat the run")
+    summary = _without_invalid_keys(summary, run / "run.json", notify)
     tree = ResultsTree.of_run(run, summary.job.id, summary.job.paths)
     scores = read_scores(tree.metrics_csv) if tree.metrics_csv.exists() else Scores()
     log = _train_log(tree)
@@ -198,6 +200,21 @@ def open_run(run: Path, notify: Notify = warnings.warn) -> RunFiles:
     files = RunFiles(tree, summary, scores, history)
     # Without a comparison in this run, the scores were written by an earlier run.
     return files if files.has_truth else RunFiles(tree, summary, Scores(), history)
+
+
+def _without_invalid_keys(summary: RunSummary, path: Path, notify: Notify) -> RunSummary:
+    """Remove keys of the configuration that a run could not have used; their defaults apply.
+
+    Paths stay, because those of another machine can be invalid here.
+    """
+    keys = summary.configuration
+    errors = examine_values(keys)[1]
+    invalid = [n for n in keys if any(e == n or e.startswith(f"{n}.") for e in errors)]
+    invalid = [name for name in invalid if not (name.endswith("PATH") and type(keys[name]) is str)]
+    for name in invalid:
+        notify(f"{path}: configuration.{name} has an invalid value; its default is used")
+    valid = {name: value for name, value in keys.items() if name not in invalid}
+    return summary.model_copy(update={"configuration": valid}) if invalid else summary
 
 
 def class_view(view: str, kind: int | str) -> str:
