@@ -11,7 +11,7 @@ import pytest
 
 import singula
 from singula.evaluate import match
-from singula.stages.score import Scores, result_words
+from singula.stages.score import Scores, result_text
 from singula.words import counted
 
 SOURCE = Path(singula.__file__).parent
@@ -41,13 +41,13 @@ def test_counts_and_f1_of_an_image_are_of_one_stage() -> None:
     decoded[0, 0] = 4
     final[final == 3] = 0
     scores = Scores()
-    assert result_words(1, scores, "a") == "1 instance"
+    assert result_text(1, scores, "a") == "1 instance"
     scores.matches["per_image"] = {"a": list(match(truth, decoded, (0.5,)))}
-    assert result_words(4, scores, "a") == "4 instances, F1 0.857 at 0.5"
+    assert result_text(4, scores, "a") == "4 instances, F1 0.857 at 0.5"
     scores.matches["per_image_post_processing"] = {"a": list(match(truth, final, (0.5,)))}
     words = "4 instances, F1 0.857 at 0.5; post-processed: 2 instances, F1 0.800 at 0.5"
-    assert result_words(2, scores, "a") == words
-    assert result_words(7, scores, "a", "full_image") == "7 instances"
+    assert result_text(2, scores, "a") == words
+    assert result_text(7, scores, "a", "full_image") == "7 instances"
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def _estimate(
 ) -> list[str]:
     """Say what a run will take; a network that cannot be measured is no reason to fail."""
     from singula.stages.estimate import estimate
-    from singula.stages.room import notice_large
+    from singula.stages.room import warn_if_too_large
 
     device, workers = None, 0
     if timed:
@@ -130,7 +130,7 @@ def _estimate(
         notify(f"a training step could not be measured: {str(error).splitlines()[0]}")
         lines = estimate(config, found, None, timed=False).lines()
     tested = [pair for part in found.parts if part.name == "test" for pair in part.pairs]
-    lines += notice_large(config, tested)
+    lines += warn_if_too_large(config, tested)
     notify("")
     for line in lines:
         notify(line)

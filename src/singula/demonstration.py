@@ -378,7 +378,7 @@ def _run_demo(
     report = run(Job(config, folder, "demo", 1, gpu or "cpu", live=live), notify)
     if report.test is None:
         raise RuntimeError("the demonstration did not test")
-    at_half = report.test.finish.scores.dataset(by_image=False)[1]
+    at_half = report.test.results.scores.dataset(by_image=False)[1]
     notify("")
     images = counted(at_half.n_images, "unseen image")
     notify(f"F1 at IoU {at_half.threshold:g} on {images}: {at_half.f1:.3f}")
@@ -386,6 +386,6 @@ def _run_demo(
         notify("this was --quick: everything works, but two epochs are too short to learn")
     notify(f"configuration, as a start for your own: {config}")
     notify(f"results: {report.tree.run}")
-    picture = next(iter(report.test.finish.overlays.values()))
+    picture = next(iter(report.test.results.overlays.values()))
     notify(f"look at this (image | instances | truth): {picture}")
     return report

@@ -262,10 +262,10 @@ def show_results(report: RunReport, *, images: int = 2) -> None:
         columns = ["image", "threshold", "precision", "recall", "f1", "panoptic_quality"]
         _show(summary[columns].round(3).reset_index(drop=True))
     _title("Image | objects | your labels, if available (volumes: the slice with most objects)")
-    for name, path in list(test.finish.overlays.items())[:images]:
-        print(f"{name}: {counted(test.finish.instances.get(name, 0), 'object')}")
+    for name, path in list(test.results.overlays.items())[:images]:
+        print(f"{name}: {counted(test.results.instances.get(name, 0), 'object')}")
         _picture(path.read_bytes())
-    for first in list(test.finish.overlays)[:1]:
+    for first in list(test.results.overlays)[:1]:
         stored = tree.per_image_instances / f"{first}.tif"
         classes = report.config.MODEL.N_CLASSES > 2
         ids = read_labels(stored, report.config.ndim, classes).array[..., 0]

@@ -1,4 +1,4 @@
-"""The story of a run: read the configuration, train, predict, score, and leave the results."""
+"""A run: configuration, training, prediction, scores and results."""
 
 from __future__ import annotations
 
@@ -29,32 +29,34 @@ if TYPE_CHECKING:
     from singula.training.device import Device
 
 Notify = Callable[[str], None]
-_MOST_NAMED = 10
+_MAX_NAMED = 10
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the command line says about a run.
+    """Arguments of a run on the command line.
 
     Parameters
     ----------
     config : Path
-        The YAML file.
+        YAML file of the configuration.
     result_dir : Path
-        Parent of the job's folder.
+        Parent of the folder of the job.
     name : str, optional
-        Name of the job; the configuration file's by default.
+        Name of the job. Default: name of the configuration file.
     run_id : int
+        Number of the run.
     gpu : str, optional
-        ``0``, ``cuda:0``, ``"0, 1"``, ``cpu``.
+        Device: ``0``, ``cuda:0``, ``"0, 1"`` or ``cpu``. Default: as configured.
     overrides : sequence of str
-        ``KEY=VALUE``.
+        Keys to override, as ``KEY=VALUE``.
     resume : bool
-        Go on where an earlier run of this job stopped.
+        Continue an interrupted run.
     live : bool
         Draw a progress bar.
     dask : str, optional
-        Who works on the blocks of large images: ``local:N``, ``tcp://HOST:PORT``, ``slurm:FILE``.
+        Dask workers that process the blocks of large images: ``local:N``, ``tcp://HOST:PORT`` or
+        ``slurm:FILE``.
     """
 
     config: Path
@@ -73,28 +75,31 @@ class Job:
         return ResultsTree(self.result_dir / name, name, self.run_id, config.path_overrides())
 
     def arguments(self) -> list[str]:
-        """What stands behind ``singula`` on the command line."""
-        words = ["run", "--config", str(self.config), "--result_dir", str(self.result_dir)]
-        words += ["--name", self.name] if self.name else []
-        words += ["--run_id", str(self.run_id)]
-        words += ["--gpu", self.gpu] if self.gpu else []
+        """Return the arguments of the command ``singula`` for this run."""
+        arguments = ["run", "--config", str(self.config), "--result_dir", str(self.result_dir)]
+        arguments += ["--name", self.name] if self.name else []
+        arguments += ["--run_id", str(self.run_id)]
+        arguments += ["--gpu", self.gpu] if self.gpu else []
         for override in self.overrides:
-            words += ["--set", override]
-        words += ["--dask", self.dask] if self.dask else []
-        return [*words, *(["--resume"] if self.resume else [])]
+            arguments += ["--set", override]
+        arguments += ["--dask", self.dask] if self.dask else []
+        return [*arguments, *(["--resume"] if self.resume else [])]
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run left.
+    """Result of a run.
 
     Parameters
     ----------
     tree : ResultsTree
-        Where everything is.
+        Results folder.
     config : Config
+        Configuration of the run.
     training : TrainReport, optional
+        Report of the training; None if the run does not train.
     test : TestRun or ChunkRun, optional
+        Finished test; None if the run does not test.
     """
 
     tree: ResultsTree
@@ -104,23 +109,21 @@ class RunReport:
 
 
 def run(job: Job, notify: Notify) -> RunReport:
-    """Do what the configuration asks for.
+    """Train and test as configured, and write the results.
 
     Parameters
     ----------
     job : Job
+        Arguments of the run.
     notify : callable
-        Takes each line that the user should read.
-
-    Returns
-    -------
-    RunReport
+        Receives lines of text for the user.
 
     Raises
     ------
     UserError
-        For every mistake in the configuration, the folders or the files. ``run.locked``: another
-        process writes to this run.
+        The configuration, a folder or a file is invalid. ``run.locked``: another process writes to
+        this run. ``dask.without_blocks``: `dask` is set, but the run does not test in blocks.
+        ``test.all_failed``: all test images failed.
     """
     check_launcher()
     rank = launcher_number("RANK")
@@ -133,29 +136,30 @@ def run(job: Job, notify: Notify) -> RunReport:
         raise
     finally:
         log.close()
-        gc.unfreeze()  # what was alive at `importing` may be the garbage of whoever called
+        gc.unfreeze()  # `importing` froze objects that the caller may have deleted since
 
 
 def _run(job: Job, log: RunLog, rank: int, locks: ExitStack) -> RunReport:
-    began = time.perf_counter()
+    start = time.perf_counter()
     config = load_config(job.config, job.overrides, notify=log)
     tree = job.tree(config)
     if job.dask is not None and not (config.TEST.ENABLE and config.TEST.BY_CHUNKS.ENABLE):
         raise UserError(
-            f"--dask {job.dask}: workers share the blocks of test images, but "
-            "TEST.BY_CHUNKS.ENABLE or TEST.ENABLE is False",
-            "add --set TEST.BY_CHUNKS.ENABLE=True, or leave --dask out",
+            f"--dask {job.dask}: got TEST.BY_CHUNKS.ENABLE or TEST.ENABLE: False, expected True, "
+            "because workers share the blocks of test images",
+            "add --set TEST.BY_CHUNKS.ENABLE=True, or omit --dask",
+            "dask.without_blocks",
         )
     if job.dask is not None:
         from singula.scaleout.dask_way import check_dask_option
 
-        check_dask_option(job.dask)  # not after hours of training
+        check_dask_option(job.dask)  # before hours of training
     if job.gpu is not None:
         from singula.training.device import parse_gpu
 
-        parse_gpu(job.gpu)  # a mistake is said before anything is written
+        parse_gpu(job.gpu)  # raise before anything is written
     if job.resume and not tree.run.is_dir():
-        log(f"--resume: there is no run {tree.run} to go on with; it begins")
+        log(f"--resume: the run {tree.run} does not exist yet; a new run starts")
     if rank == 0:  # the other processes of this run write nothing
         files = tree.lock_files(checkpoints=config.TRAIN.ENABLE)
         locks.enter_context(hold(files, "run", log))
@@ -163,7 +167,7 @@ def _run(job: Job, log: RunLog, rank: int, locks: ExitStack) -> RunReport:
         tree.prepare()
         log.open(tree.log_file)
         _copy_config(job.config, tree)
-        _tell_of_data_beside(config, tree, log)
+        _warn_if_data_in_job_folder(config, tree, log)
     if config.TRAIN.ENABLE and config.TEST.ENABLE:
         with importing():
             from singula.stages.inputs import check_test
@@ -171,7 +175,7 @@ def _run(job: Job, log: RunLog, rank: int, locks: ExitStack) -> RunReport:
         check_test(config, log)
     device = _device(config, job.gpu, log)
     log(f"results: {tree.run}")
-    seconds = {"start": time.perf_counter() - began}
+    seconds = {"start": time.perf_counter() - start}
     memory = {"start": peak_memory()}
     training = _train(config, tree, device, log, job, seconds, main=rank == 0)
     if training is not None:
@@ -190,28 +194,28 @@ def _run(job: Job, log: RunLog, rank: int, locks: ExitStack) -> RunReport:
 
 def _check_any_done(test: TestRun | ChunkRun, tree: ResultsTree) -> None:
     """Refuse a test in which every image failed; the training before it is kept."""
-    if test.failed and not test.finish.instances:
+    if test.failed and not test.results.instances:
         raise UserError(
-            f"none of {counted(len(test.failed), 'test image')} could be done: "
+            f"none of {counted(len(test.failed), 'test image')} could be processed: "
             f"{_names(test.failed)}",
-            "correct the causes in the lines above, and repeat the command with --resume "
+            "correct the errors in the lines above, and repeat the command with --resume "
             f"(log: {tree.log_file})",
             "test.all_failed",
         )
 
 
 def _names(failed: Mapping[str, str]) -> str:
-    more = f" … and {len(failed) - _MOST_NAMED} more" if len(failed) > _MOST_NAMED else ""
-    return f"{', '.join(list(failed)[:_MOST_NAMED])}{more}"
+    more = f" … and {len(failed) - _MAX_NAMED} more" if len(failed) > _MAX_NAMED else ""
+    return f"{', '.join(list(failed)[:_MAX_NAMED])}{more}"
 
 
-def _tell_of_data_beside(config: Config, tree: ResultsTree, log: Notify) -> None:
-    """Say it when the job has the name of the folder of the images, and lies in the same place."""
+def _warn_if_data_in_job_folder(config: Config, tree: ResultsTree, log: Notify) -> None:
+    """Report a folder of the job that also contains the images."""
     values, job_dir = config.dotted(), tree.job_dir.resolve()
     for key in ("DATA.TRAIN.PATH", "DATA.VAL.PATH", "DATA.TEST.PATH"):
         if values[key] and job_dir in Path(values[key]).resolve().parents:
-            log(f"results are written into {tree.job_dir}, where {key} lies too: choose another")
-            log("  place with --result_dir if they should not mix")
+            log(f"results are written to {tree.job_dir}, which also contains {key}; choose")
+            log("  another folder with --result_dir to keep them separate")
             return
 
 
@@ -253,7 +257,7 @@ def _train(
         from singula.stages.train import train
         from singula.training.loader import loader_workers
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     report = train(
         config,
         tree,
@@ -264,7 +268,7 @@ def _train(
         live=job.live,
         main=main,
     )
-    seconds["training"] = time.perf_counter() - began
+    seconds["training"] = time.perf_counter() - start
     log(
         f"trained in {seconds['training']:.0f} s; "
         f"best {config.TRAIN.CHECKPOINT_MONITOR} checkpoint: {report.result.best}"
@@ -285,10 +289,10 @@ def _test(
     from singula.io.write import write_csv
     from singula.stages.score import score_lines
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     test: TestRun | ChunkRun
     if config.TEST.BY_CHUNKS.ENABLE:
-        if not main:  # the blocks have workers of their own
+        if not main:  # the runner starts the workers of the blocks
             return None
         from singula.stages.chunks.run import ChunkRun
 
@@ -301,30 +305,30 @@ def _test(
             test = TestRun(config, tree, device, status, job.resume).run()
     if not main:
         return test
-    report = test.finish
-    rows = report.scores.rows()
+    results = test.results
+    rows = results.scores.rows()
     if rows:
         write_csv(tree.metrics_csv, rows)
-        for line in score_lines(report.scores):
+        for line in score_lines(results.scores):
             log(line)
-    seconds["test"] = time.perf_counter() - began
-    seconds.update(report.seconds)
+    seconds["test"] = time.perf_counter() - start
+    seconds.update(results.seconds)
     done = sum(name not in test.failed for name in test.sources)
     log(f"tested {counted(done, 'image')} in {seconds['test']:.0f} s: {tree.run}")
-    if report.instances and not any(report.instances.values()):
+    if results.instances and not any(results.instances.values()):
         log("ATTENTION: no instance was found in any image")
         log(
-            "  where the maps in per_image/ show the objects, other thresholds find them: "
-            f"{command('tune', tree.run)}; else train longer"
+            "  if the maps in per_image/ show the objects, tune the thresholds: "
+            f"{command('tune', tree.run)}; otherwise train longer"
         )
-    every = counted(len({*test.sources, *test.failed}), "test image")
-    if test.failed and report.instances:  # each reason was printed with its image
-        log(f"FAILED: {len(test.failed)} of {every}, for the reasons above: {_names(test.failed)}")
+    total = counted(len({*test.sources, *test.failed}), "test image")
+    if test.failed and results.instances:  # each error was printed with its image
+        log(f"FAILED: {len(test.failed)} of {total}, for the reasons above: {_names(test.failed)}")
     return test
 
 
 def _report(tree: ResultsTree, log: Notify) -> None:
-    """``report.html``; a run whose results are there does not fail for want of it."""
+    """Write ``report.html``; an error is logged, so that the run does not fail."""
     from singula.report.build import build_report
 
     try:
@@ -332,4 +336,4 @@ def _report(tree: ResultsTree, log: Notify) -> None:
     except Exception as error:
         reason = str(error) or type(error).__name__
         again = command("report", tree.run)
-        log(f"the report could not be made ({reason}); to try again: {again}")
+        log(f"the report could not be written ({reason}); to repeat it: {again}")

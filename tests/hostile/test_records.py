@@ -46,7 +46,7 @@ from singula.io.records import (
 from singula.report.build import build_report
 from singula.report.run_files import open_run
 from singula.scaleout import JobFolder
-from singula.stages.chunks.plan import Plan
+from singula.stages.chunks.plan import JobSpec
 from singula.training.callbacks import append_row
 from singula.workflow import Job, run
 
@@ -352,7 +352,7 @@ def test_damaged_files_of_blocks_are_refused(name: str, tmp_path: Path) -> None:
         fresh = JobFolder(tmp_path)
         fresh.load("seeds", 1)
         np.array(fresh.open_table("seeds", "ids"))
-        Plan.load(fresh)
+        JobSpec.load(fresh)
 
     read()
     path = tmp_path / name

@@ -68,7 +68,7 @@ def test_stored_maps_are_reused_only_for_the_same_image_and_weights(
     tifffile.imwrite(other, np.flip(tifffile.imread(other), 0))
     assert trained(reuse) == 0
     assert "1 of 2 maps reused" in command.out
-    assert "1 are predicted anew" in command.out
+    assert "1 are predicted again" in command.out
     second = read_image(maps, 2, 2).array
     assert not np.array_equal(first, second)
 
@@ -78,7 +78,7 @@ def test_stored_maps_are_reused_only_for_the_same_image_and_weights(
 
     maps.with_name("image_001.tif").write_bytes(maps.read_bytes())
     assert trained(reuse) == 0
-    assert "1 of them are not known to be of these images" in command.out
+    assert "1 of these have no record of their image and weights" in command.out
 
 
 def test_results_of_an_earlier_test_do_not_mix_with_the_new_ones(

@@ -236,6 +236,6 @@ def test_results_among_the_images_are_told(command, write_config, data, tmp_path
         path.unlink()
     line = ("run", "--config", config, "--result_dir", data.parent, "--name")
     assert command(*line, data.name) == 2
-    assert "where DATA.TRAIN.PATH lies too" in command.out
+    assert "which also contains DATA.TRAIN.PATH" in command.out
     assert command(*line, "other") == 2
-    assert "lies too" not in command.out
+    assert "also contains" not in command.out

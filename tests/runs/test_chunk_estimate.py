@@ -16,7 +16,7 @@ from singula.io.write import write_tiff
 from singula.scaleout import JobFolder
 from singula.stages import room, timing
 from singula.stages.checking import inspect_config
-from singula.stages.chunks.plan import Plan
+from singula.stages.chunks.plan import JobSpec
 from singula.stages.estimate import Estimate, Timing, count_work
 
 pytest.importorskip("zarr")
@@ -40,10 +40,10 @@ def test_blocks_and_disk_of_a_run(command, write_config, data_3d, tmp_path) -> N
     results = next((tmp_path / "job" / "results").iterdir())
     assert len(work.blocks) == 2
     for one in work.blocks:
-        plan = Plan.load(JobFolder(results / "chunks" / one.name))
+        plan = JobSpec.load(JobFolder(results / "chunks" / one.name))
         assert plan is not None
         assert (one.shape, one.block, one.blocks) == (plan.shape, plan.block, len(plan.grid))
-        assert one.looked_at == one.filled == one.blocks
+        assert one.sampled == one.filled == one.blocks
         assert one.pixels == 1
         maps = sum(p.stat().st_size for p in Path(plan.maps).rglob("*") if p.name != "zarr.json")
         assert 0.5 < one.maps / maps < 2
@@ -70,7 +70,7 @@ def test_empty_places_are_not_counted(write_config, data_3d, tmp_path, monkeypat
 
     monkeypatch.setattr(LazyImage, "read", watched)
     (one,) = count_work(made, found).blocks
-    assert (one.blocks, one.looked_at, one.filled, one.computed) == (8, 8, 1, 1)
+    assert (one.blocks, one.sampled, one.filled, one.computed) == (8, 8, 1, 1)
     assert one.pixels == pytest.approx(1 / 8)
     assert max(read) <= 16**3
 
@@ -78,9 +78,9 @@ def test_empty_places_are_not_counted(write_config, data_3d, tmp_path, monkeypat
 def test_time_memory_and_disk_by_hand(write_config, data_3d) -> None:
     made = load_config(write_config(data_3d, 3), BLOCKS)
     work = count_work(made, inspect_config(made))
-    one = replace(work.blocks[0], shape=(10, 10, 10), blocks=4, looked_at=4, filled=1, pixels=0.25,
+    one = replace(work.blocks[0], shape=(10, 10, 10), blocks=4, sampled=4, filled=1, pixels=0.25,
                   tile=(4, 4, 4), tiles=3, tile_batch=2, decoding=900, predicting=500,
-                  maps=70, labels=20, passing=5)  # fmt: skip
+                  maps=70, labels=20, temporary=5)  # fmt: skip
     work = replace(work, patches=0, stored=0, blocks=(one,), results=90, tile=(4, 4, 4),
                    tile_batch=2, tile_pixels=3 * 64)  # fmt: skip
     found = Estimate(work, Timing(0, 0, 2.0, 1, 100, 0, 1000, decoding=0.01))

@@ -79,7 +79,7 @@ def test_the_files_stand_in_for_values_that_a_checkpoint_lacks(
         without_values(path, whole=whole)
     again = ("run", "--config", config, *out, "--set", "TRAIN.ENABLE=False")
     assert command(*again) == 0, command.err
-    assert "gives the mean for normalization" in command.out
+    assert "mean for normalization used" in command.out
     np.testing.assert_array_equal(read_image(maps, 2, 2).array, before)
     # Other values in the files give other maps: they are what is read.
     mean, _ = files(job / "checkpoints")

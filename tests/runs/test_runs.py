@@ -208,7 +208,7 @@ def test_a_training_is_kept_when_no_test_image_can_be_done(
     keys = {"DATA.TEST.PATH": str(images / "x"), "DATA.TEST.GT_PATH": str(images / "y")}
     config = write_config(data_2d, **keys, **{"TRAIN.EPOCHS": 1, "TEST.BY_CHUNKS.ENABLE": blocks})
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 2
-    assert "none of 2 test images could be done: image_000, image_001" in command.err
+    assert "none of 2 test images could be processed: image_000, image_001" in command.err
     # Once for each image; blocks read only a part of an image before they refuse it.
     found = "at least 1 NaN value" if blocks else "216 NaN values"
     assert (command.out + command.err).count(found) == 2
@@ -299,7 +299,7 @@ def test_resume_goes_on_and_keeps_an_earlier_training_otherwise(
     assert command("run", "--config", config, *out) == 0
     kept = tmp_path / "out" / "job" / "checkpoints" / "job_1-checkpoint-best.previous.pth"
     assert kept.is_file()
-    assert "training anew" in command.out
+    assert "new training" in command.out
 
 
 def test_constant_images_and_ranges_far_from_one_are_named(

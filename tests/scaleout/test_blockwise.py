@@ -18,7 +18,7 @@ from singula.instances import (
     decode,
     histogram_channels,
 )
-from singula.instances.blockwise import Recipe, flood_part, nothing_grows, seed_part
+from singula.instances.blockwise import DecodePlan, flood_part, nothing_grows, seed_part
 from singula.instances.thresholds import histogram, resolve_thresholds
 from singula.instances.watershed import is_large, labels_at_border
 from singula.scaleout import Grid
@@ -69,8 +69,8 @@ def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
         part = read_maps(grid.box(number))
         counted = {c: counts + histogram(part[c]) for c, counts in counted.items()}
     thresholds, _ = resolve_thresholds(counted, chosen)
-    recipe = Recipe(decoder, thresholds, chosen, spacing)
-    parts = [seed_part(recipe, grid.box(n), shape, read_maps) for n in range(len(grid))]
+    plan = DecodePlan(decoder, thresholds, chosen, spacing)
+    parts = [seed_part(plan, grid.box(n), shape, read_maps) for n in range(len(grid))]
     faces = {
         (n, axis, end): face_of(part.labels, axis, end)
         for n, part in enumerate(parts)
@@ -95,7 +95,7 @@ def in_blocks(maps, channels, chosen, block, halo, *, spacing=None, most=10**9):
     met_border = set()
     for n in range(len(grid)):
         part = flood_part(
-            recipe,
+            plan,
             grid.box(n),
             shape,
             read_maps,
@@ -169,15 +169,15 @@ def test_nothing_grows_only_if_there_are_no_seeds(case, factor):
         maps = {n: v.astype(np.float16) if n in "BCMP" else v for n, v in maps.items()}
     shape, decoder, chosen = case["shape"], DECODERS[case["channels"]], case["settings"]
     thresholds, _ = resolve_thresholds({}, replace(chosen, th_type="manual"))
-    recipe = Recipe(decoder, thresholds, chosen)
+    plan = DecodePlan(decoder, thresholds, chosen)
     grid = Grid(shape, case["block"])
     for number in range(len(grid)):
         box = grid.box(number)
-        around = grown(box, recipe.reach(len(shape)), shape)
+        around = grown(box, plan.reach(len(shape)), shape)
         counts = {n: histogram(maps[n][around]) for n in decoder.needs if n in "BCMP"}
-        if nothing_grows(recipe, counts):
+        if nothing_grows(plan, counts):
             part = seed_part(
-                recipe, box, shape, lambda b: {name: values[b] for name, values in maps.items()}
+                plan, box, shape, lambda b: {name: values[b] for name, values in maps.items()}
             )
             assert not len(part.first)
             assert not part.alive
@@ -186,13 +186,13 @@ def test_nothing_grows_only_if_there_are_no_seeds(case, factor):
 def test_histograms_of_a_dim_map_rule_out_growth():
     chosen = DecodeSettings(th_type="manual", th_foreground=0.25)
     thresholds, _ = resolve_thresholds({}, chosen)
-    recipe = Recipe(DECODERS["BC"], thresholds, chosen)
+    plan = DecodePlan(DECODERS["BC"], thresholds, chosen)
     dim, bright = (np.full((4, 4), value, np.float32) for value in (0.2, 0.26))
     contour = histogram(np.zeros((4, 4)))
-    assert nothing_grows(recipe, {"B": histogram(dim), "C": contour})
-    assert not nothing_grows(recipe, {"B": histogram(dim) + histogram(bright), "C": contour})
-    into = replace(recipe, settings=replace(chosen, grow_into_contour=True))
+    assert nothing_grows(plan, {"B": histogram(dim), "C": contour})
+    assert not nothing_grows(plan, {"B": histogram(dim) + histogram(bright), "C": contour})
+    into = replace(plan, settings=replace(chosen, grow_into_contour=True))
     assert not nothing_grows(into, {"B": histogram(dim), "C": histogram(dim * 2)})
     assert not nothing_grows(
-        replace(recipe, decoder=DECODERS["Dv2"]), {"B": histogram(dim), "C": contour}
+        replace(plan, decoder=DECODERS["Dv2"]), {"B": histogram(dim), "C": contour}
     )

@@ -10,7 +10,7 @@ from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.models import ModelSettings, build_model, downsampling
 from singula.prediction import AlignedTiles, BlockPlan, BlockPredictor, Predictor, PredictSettings
-from singula.stages.chunks.network import SparingPredictor
+from singula.stages.chunks.network import MemoryAdaptivePredictor
 from singula.training.losses import Output
 
 MODEL = ModelSettings(2, 1, 1, feature_maps=(4, 8), dropout=(0, 0))
@@ -31,13 +31,13 @@ class Small(Predictor):
         return super().forward(batch)
 
 
-def blocks(most: int) -> SparingPredictor:
+def blocks(most: int) -> MemoryAdaptivePredictor:
     image = np.random.default_rng(0).integers(0, 255, (96, 96, 1)).astype(np.uint8)
     multiple = downsampling(MODEL)
     plan = BlockPlan((96, 96), (0, 0), (16, 16), multiple, (8, 8), 10**6)
     settings = PredictSettings(AlignedTiles((96, 96), (0, 0), (16, 16), multiple), 1)
     scaling = Normalizer("div").scaling(image)
-    return SparingPredictor(
+    return MemoryAdaptivePredictor(
         BlockPredictor(Small(most), plan, lambda box: image[box], scaling, settings)
     )
 

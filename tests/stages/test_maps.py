@@ -67,7 +67,7 @@ def test_tiles_shrink_until_they_fit_and_the_maps_stay(network, most):
 def test_batches_of_configured_patches_shrink_too(network):
     keys = {**KEYS, "TRAIN": {"BATCH_SIZE": 4}, "TEST": {"ENABLE": True, "TILE_SIZE": "patch"}}
     _, said, seen = maps(network, 2 * 32 * 32, keys=keys)
-    assert said == ["not enough memory for 4 × 32×32 pixels at a time: going on with half"]
+    assert said == ["not enough memory for 4 × 32×32 pixels at once: continuing with half"]
     assert max(seen[1:]) == 2 * 32 * 32
 
 

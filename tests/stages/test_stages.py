@@ -19,7 +19,7 @@ from singula.io.pairs import Pair
 from singula.postprocess import count_instances
 from singula.stages import settings as from_config
 from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
-from singula.stages.data import LabelNotes
+from singula.stages.data import LabelIssues
 from singula.stages.finish import instance_classes
 from singula.stages.samples import draw_grid
 from singula.stages.score import Scores, map_scores, score_lines
@@ -237,23 +237,23 @@ def test_every_image_validates_in_exactly_one_fold(
 
 
 def test_ids_in_several_pieces_are_told_in_one_line() -> None:
-    notes, said = LabelNotes(), []
+    notes, said = LabelIssues(), []
     for name, ids in (("whole", [0, 1, 1]), ("torn", [1, 0, 1]), ("worse", [2, 0, 2])):
         notes.add(name, np.array([ids], np.uint8))
-    notes.tell("train", said.append)
+    notes.report("train", said.append)
     (line,) = said
     assert line.startswith("train: 2 ids in 2 label images")
     assert "1 in torn" in line
 
 
 def test_labels_that_do_not_show_the_objects_are_named_before_a_run() -> None:
-    notes, said = LabelNotes(), []
+    notes, said = LabelIssues(), []
     drawn = np.zeros((40, 40), np.uint16)
     drawn[5:15, 5:15], drawn[20:30, 20:35] = 1, 2
     notes.add("sound", drawn)
     notes.add("raised", drawn + 1)
     notes.add("inverted", np.where(drawn == 0, 255, 0).astype(np.uint8))
-    notes.tell("train", said.append)
+    notes.report("train", said.append)
     (line,) = said
     assert line.startswith("ATTENTION: train: 2 label images")
     assert "raised" in line

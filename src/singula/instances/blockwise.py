@@ -33,7 +33,7 @@ ReadSeeds = Callable[[Box], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DecodePlan:
     """Decoder, thresholds and settings, the same for every block.
 
     Parameters
@@ -108,16 +108,16 @@ class FloodedPart:
     halo: tuple[int, ...]
 
 
-def nothing_grows(recipe: Recipe, counts: Mapping[str, np.ndarray]) -> bool:
+def nothing_grows(plan: DecodePlan, counts: Mapping[str, np.ndarray]) -> bool:
     """Return True if the histograms of a part of the image exclude seeds and growth.
 
     Parameters
     ----------
-    recipe : Recipe
+    plan : DecodePlan
     counts : mapping of str to ndarray
-        Result of `histogram` for all pixels within `Recipe.reach` of the part.
+        Result of `histogram` for all pixels within `DecodePlan.reach` of the part.
     """
-    decoder, limits, settings = recipe.decoder, recipe.thresholds, recipe.settings
+    decoder, limits, settings = plan.decoder, plan.thresholds, plan.settings
     bounds = {name: _bounds_of(count) for name, count in counts.items()}
 
     def highest(channel: str) -> float:
@@ -160,12 +160,12 @@ def _bounds_of(count: np.ndarray) -> tuple[float, float]:
     return lowest, high / len(count) if high < len(count) else math.inf
 
 
-def seed_part(recipe: Recipe, core: Box, shape: Sequence[int], read_maps: ReadMaps) -> SeedPart:
+def seed_part(plan: DecodePlan, core: Box, shape: Sequence[int], read_maps: ReadMaps) -> SeedPart:
     """Find the seeds of a block.
 
     Parameters
     ----------
-    recipe : Recipe
+    plan : DecodePlan
     core : Box
         The block.
     shape : sequence of int
@@ -175,9 +175,9 @@ def seed_part(recipe: Recipe, core: Box, shape: Sequence[int], read_maps: ReadMa
     """
     from scipy.ndimage import find_objects
 
-    outer = grown(core, recipe.reach(len(shape)), shape)
+    outer = grown(core, plan.reach(len(shape)), shape)
     seeds, foreground = masks(
-        recipe.decoder, read_maps(outer), recipe.thresholds, recipe.settings, recipe.spacing
+        plan.decoder, read_maps(outer), plan.thresholds, plan.settings, plan.spacing
     )
     labels, count = label_seeds(np.ascontiguousarray(seeds[local(core, outer)]))
     labels = np.ascontiguousarray(inside(labels))
@@ -188,14 +188,14 @@ def seed_part(recipe: Recipe, core: Box, shape: Sequence[int], read_maps: ReadMa
     extent = np.array([shape_of(box) for box in boxes], np.int64).reshape(count, len(shape))
     starts = [p + b.start for p, b in zip(np.unravel_index(first, labels.shape), core, strict=True)]
     first = np.ravel_multi_index(starts, tuple(shape)) if count else first
-    alive = not recipe.decoder.growth or bool(foreground[local(core, outer)].any())
+    alive = not plan.decoder.growth or bool(foreground[local(core, outer)].any())
     at_border = np.zeros(count, bool)
     at_border[labels_at_border(labels, core, shape) - 1] = True
     return SeedPart(labels, first, pixels, extent, at_border, alive)
 
 
 def flood_part(
-    recipe: Recipe,
+    plan: DecodePlan,
     core: Box,
     shape: Sequence[int],
     read_maps: ReadMaps,
@@ -208,7 +208,7 @@ def flood_part(
 
     Parameters
     ----------
-    recipe, core, shape, read_maps
+    plan, core, shape, read_maps
         As for `seed_part`.
     read_seeds : callable
         Return the seeds of a box with the ids of the whole image, unsigned.
@@ -226,7 +226,7 @@ def flood_part(
         domain = grown(todo, used, shape)
         larger = grown(todo, [2 * h for h in used], shape)
         last = domain == whole or pixels_in(larger) > max_pixels
-        labels, exact = _flood_box(recipe, domain, todo, shape, read_maps, read_seeds)
+        labels, exact = _flood_box(plan, domain, todo, shape, read_maps, read_seeds)
         if result is None:
             result = np.zeros(shape_of(core), labels.dtype)
         place = local(todo, core)
@@ -240,14 +240,14 @@ def flood_part(
     if n_uncertain:
         todo = _bounds(uncertain, core)
         domain = grown(todo, used, shape)
-        labels, _ = _flood_box(recipe, domain, todo, shape, read_maps, read_seeds, prove=False)
+        labels, _ = _flood_box(plan, domain, todo, shape, read_maps, read_seeds, prove=False)
         place = local(todo, core)
         np.copyto(result[place], labels, where=uncertain[place])
     return FloodedPart(result, n_uncertain, used)
 
 
 def _flood_box(
-    recipe: Recipe,
+    plan: DecodePlan,
     domain: Box,
     kept: Box,
     shape: Sequence[int],
@@ -257,10 +257,10 @@ def _flood_box(
     prove: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return labels of a part of a flooded box, and a mask of the exact ones."""
-    decoder, settings = recipe.decoder, recipe.settings
-    outer = grown(domain, recipe.reach(len(shape)), shape)
+    decoder, settings = plan.decoder, plan.settings
+    outer = grown(domain, plan.reach(len(shape)), shape)
     maps = read_maps(outer)
-    _, foreground = masks(decoder, maps, recipe.thresholds, settings, recipe.spacing)
+    _, foreground = masks(decoder, maps, plan.thresholds, settings, plan.spacing)
     part = local(domain, outer)
     foreground = np.ascontiguousarray(foreground[part])
     surface = np.ascontiguousarray(maps[decoder.surface][part])

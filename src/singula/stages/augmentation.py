@@ -1,4 +1,4 @@
-"""From the keys of AUGMENTOR to the changes of training patches."""
+"""Augmentation of training patches, as configured in AUGMENTOR."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ CHANGE_OF_KEY: dict[str, Callable[[Augmentor], Augmentation]] = {
         k.COUT_NB_ITERATIONS, k.COUT_SIZE, k.COUT_CVAL, k.COUT_APPLY_TO_MASK
     ),
 }  # fmt: skip
-"""The change that each key switches on."""
+"""Augmentation that each key of AUGMENTOR enables."""
 
 
 def augment_settings(config: Config) -> AugmentSettings | None:
-    """Random changes of training patches, or None."""
+    """Return the configured augmentation of training patches; None if it is disabled."""
     keys = config.AUGMENTOR
     if not keys.ENABLE:
         return None

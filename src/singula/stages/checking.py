@@ -1,4 +1,4 @@
-"""The data of a configuration, as the linter wants them."""
+"""Validation of the images and labels of a configuration."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Notify = Callable[[str], None]
 
 
 def configured_folders(config: Config) -> list[Folders]:
-    """The folders that the configuration trains, validates and tests on."""
-    data, found = config.DATA, []
+    """Return the folders of the training, validation and test data."""
+    data, folders = config.DATA, []
     if config.TRAIN.ENABLE:
-        found.append(_folders(config, "TRAIN", labels=True))
+        folders.append(_folders(config, "TRAIN", labels=True))
         if not data.VAL.FROM_TRAIN:
-            found.append(_folders(config, "VAL", labels=True))
+            folders.append(_folders(config, "VAL", labels=True))
     if config.TEST.ENABLE and not data.TEST.USE_VAL_AS_TEST:
-        found.append(_folders(config, "TEST", labels=data.TEST.LOAD_GT))
-    return found
+        folders.append(_folders(config, "TEST", labels=data.TEST.LOAD_GT))
+    return folders
 
 
 def _folders(config: Config, part: str, *, labels: bool) -> Folders:
@@ -40,7 +40,7 @@ def _folders(config: Config, part: str, *, labels: bool) -> Folders:
 
 
 def inspect_settings(config: Config) -> InspectSettings:
-    """What the configuration says of its data."""
+    """Return the properties of the data that the configuration requires."""
     steps = config.DATA.PREPROCESS
     resized = steps.RESIZE.ENABLE and (steps.TRAIN or steps.VAL or steps.TEST)
     return InspectSettings(
@@ -48,11 +48,11 @@ def inspect_settings(config: Config) -> InspectSettings:
         channels=config.in_channels,
         grey=config.DATA.FORCE_RGB,
         n_classes=n_classes(config) or None,
-        # What is resized has other sizes than the files.
+        # Resized images do not have the sizes in the files.
         patch=None if resized else config.patch,
         reflect=config.DATA.REFLECT_TO_COMPLETE_SHAPE,
         scored=config.TEST.EVALUATE,
-        # A contour around the objects leaves all of them that do not touch, down to a pixel.
+        # An outer contour does not shrink objects: a single pixel suffices.
         smallest=1 if config.PROBLEM.INSTANCE_SEG.DATA_CONTOUR_MODE == "outer" else None,
         sized=tuple(
             part.lower()
@@ -63,13 +63,23 @@ def inspect_settings(config: Config) -> InspectSettings:
 
 
 def inspect_config(config: Config, *, notify: Notify | None = None) -> Inspection:
-    """Check the data that a configuration names against it.
+    """Validate the images and labels of a configuration.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration with the folders of the data.
+    notify : callable, optional
+        Receives lines of text about the progress.
 
     Raises
     ------
     UserError
-        A folder that does not exist or holds no image.
+        A folder does not exist or contains no image.
     """
-    found = inspect_dataset(configured_folders(config), inspect_settings(config), notify=notify)
-    replaced = [replaced_sizes(config, part.name.upper(), part.pairs) for part in found.parts]
-    return replace(found, notes=(*found.notes, *(line for line in replaced if line is not None)))
+    inspection = inspect_dataset(
+        configured_folders(config), inspect_settings(config), notify=notify
+    )
+    replaced = [replaced_sizes(config, part.name.upper(), part.pairs) for part in inspection.parts]
+    notes = (line for line in replaced if line is not None)
+    return replace(inspection, notes=(*inspection.notes, *notes))

@@ -1,4 +1,4 @@
-"""From folders to samples: pair, check, read, encode, split."""
+"""Samples for training, from the folders of images and labels."""
 
 from __future__ import annotations
 
@@ -42,12 +42,23 @@ AXES = {2: "y, x", 3: "z, y, x"}
 
 
 def find_pairs(config: Config, part: str, notify: Notify, *, labels: bool = True) -> list[Pair]:
-    """The images of TRAIN, VAL or TEST with their label images, checked by their headers.
+    """Return the pairs of images and label images of a part, validated by their headers.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration with the folders of the data.
+    part : str
+        ``TRAIN``, ``VAL`` or ``TEST``.
+    notify : callable
+        Receives notices for the user.
+    labels : bool
+        Pair the images with label images.
 
     Raises
     ------
     UserError
-        Naming every folder or file that is missing, left over, unreadable or of another shape.
+        Folders or files are missing, unpaired, unreadable, or have another shape.
     """
     pairs = _list_pairs(config, part, notify, labels=labels)
     _check_files(config, part, pairs, notify)
@@ -59,8 +70,8 @@ def find_pairs(config: Config, part: str, notify: Notify, *, labels: bool = True
 
 
 def replaced_sizes(config: Config, part: str, pairs: Sequence[Pair]) -> str | None:
-    """Return a message if the configured voxel size differs from that of some of the images."""
-    # Only headers are read, so the histogram for matching is not needed.
+    """Return a message if the configured voxel size differs from the size in image files."""
+    # An empty reference: histograms are not matched, because only headers are read.
     reader, key = reader_for(config, part, Reference((), ())), f"DATA.{part}.RESOLUTION"
     messages = []
     for pair in pairs:
@@ -71,7 +82,7 @@ def replaced_sizes(config: Config, part: str, pairs: Sequence[Pair]) -> str | No
 
 
 def _list_pairs(config: Config, part: str, notify: Notify | None, *, labels: bool) -> list[Pair]:
-    """The files of a part, by their names alone."""
+    """Return the pairs of files of a part, from their names only."""
     keys, places = getattr(config.DATA, part), places_for(config, part)
     image_key, label_key = f"DATA.{part}.PATH", f"DATA.{part}.GT_PATH"
     label_dir = Path(keys.GT_PATH) if labels else None
@@ -102,21 +113,22 @@ def _check_files(
 
 
 def validation_pairs(config: Config, notify: Notify) -> tuple[list[Pair], str]:
-    """The images that validate, and the part, TRAIN or VAL, whose folders they are in.
+    """Return the validation images, and the part (TRAIN or VAL) of their folders.
 
     Raises
     ------
     UserError
-        When only parts of images validate.
+        ``data.no_validation_images``: only parts of training images are used for validation.
     """
     if not config.DATA.VAL.FROM_TRAIN:
         return find_pairs(config, "VAL", notify), "VAL"
     parts = split_pairs(config, find_pairs(config, "TRAIN", notify))
     if parts is None:
         raise UserError(
-            "DATA.TEST.USE_VAL_AS_TEST: a part of each training image validates, as there are few; "
-            "that is no image to test on",
-            "give more images, raise DATA.VAL.SPLIT_TRAIN, or set DATA.VAL.CROSS_VAL: True",
+            "DATA.TEST.USE_VAL_AS_TEST: got too few training images to hold out a whole image, "
+            "expected at least one validation image",
+            "add images, raise DATA.VAL.SPLIT_TRAIN, or set DATA.VAL.CROSS_VAL: True",
+            "data.no_validation_images",
         )
     return parts[1], "TRAIN"
 
@@ -124,12 +136,12 @@ def validation_pairs(config: Config, notify: Notify) -> tuple[list[Pair], str]:
 def find_test_pairs(
     config: Config, notify: Notify, *, labels: bool
 ) -> tuple[list[Pair], dict[str, str]]:
-    """Test images that can be done, and what is wrong with each of the others.
+    """Return the valid test images, and the error message of each other image by its name.
 
     Raises
     ------
     UserError
-        When folders do not pair up, or nothing can be done at all.
+        The files of the folders cannot be paired, or no image is valid.
     """
     if config.DATA.TEST.USE_VAL_AS_TEST:
         return validation_pairs(config, notify)[0], {}
@@ -137,24 +149,24 @@ def find_test_pairs(
         return find_pairs(config, "TEST", notify, labels=labels), {}
     except UserError:
         pairs = _list_pairs(config, "TEST", None, labels=labels)
-        bad: dict[str, str] = {}
+        errors: dict[str, str] = {}
         for pair in pairs:
             try:
                 _check_files(config, "TEST", [pair])
             except UserError as error:
-                bad[pair.name] = str(error)
-        if not bad or len(bad) == len(pairs):
+                errors[pair.name] = str(error)
+        if not errors or len(errors) == len(pairs):
             raise
-    if not config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:  # a stack with gaps is refused with the reason
-        for name, reason in bad.items():
-            notify(f"left out: {name}: {reason}")
-    return [pair for pair in pairs if pair.name not in bad], bad
+    if not config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:  # the error about a stack has the reason
+        for name, reason in errors.items():
+            notify(f"skipped: {name}: {reason}")
+    return [pair for pair in pairs if pair.name not in errors], errors
 
 
 def _check_patches(config: Config, part: str, pairs: Sequence[Pair]) -> None:
-    """Every image holds a patch, or mirroring is allowed; by headers alone.
+    """Refuse images that are smaller than a patch, unless mirroring is enabled.
 
-    Prediction mirrors beyond the edge in any case, so test images may be smaller.
+    Only headers are read. Test images may be smaller, because prediction always mirrors.
     """
     if part == "TEST":
         return
@@ -177,16 +189,22 @@ def channel_store(
     variant: str = "",
     settings: str = "",
 ) -> ChannelStore:
-    """The folder of encoded labels of TRAIN, VAL or TEST.
+    """Return the store of the encoded labels of a part.
 
     Parameters
     ----------
+    config : Config
+        Configuration with the folders of the data.
+    part : str
+        ``TRAIN``, ``VAL`` or ``TEST``.
+    notify : callable
+        Receives notices for the user.
     fallback : Path, optional
         Folder of the run for channels that cannot be written next to the images.
     variant : str
         See `ChannelStore`.
     settings : str
-        Part whose resolution counts; `part` by default.
+        Part whose voxel size is used. Default: `part`.
     """
     keys = getattr(config.DATA, part)
     place = places_for(config, part).label_variant
@@ -203,11 +221,21 @@ def channel_store(
 
 
 def read_pair(reader: Reader, pair: Pair) -> tuple[Image, npt.NDArray[Any]]:
-    """Image and labels of a pair; what there is to say of their axes was said by `find_pairs`."""
+    """Read the image and the labels of a pair.
+
+    Raises
+    ------
+    UserError
+        ``data.no_labels``: the pair has no label image.
+    """
     if pair.label is None:
-        raise UserError(f"{pair.image}: has no label image")
+        raise _no_labels(pair)
     image = reader.image(pair.image, pair.arrays)
     return image, reader.labels(pair.label, pair.label_arrays)
+
+
+def _no_labels(pair: Pair) -> UserError:
+    return UserError(f"{pair.image}: has no label image", code="data.no_labels")
 
 
 def load_samples(
@@ -220,16 +248,22 @@ def load_samples(
     folders: str = "",
     channels: Path | None = None,
 ) -> list[AnySample]:
-    """See that channels are stored and current; read images and labels, or leave them on disk.
+    """Encode labels that are not stored or not current, and return the samples.
 
     Parameters
     ----------
+    config : Config
+        Configuration of the run.
     part : str
-        TRAIN or VAL: whether it is preprocessed and kept in memory.
+        ``TRAIN`` or ``VAL``: part whose preprocessing and ``IN_MEMORY`` are used.
+    pairs : sequence of Pair
+        Files of the images and labels.
+    notify : callable
+        Receives lines of text for the user.
     progress : callable
-        Takes the current status before each image.
+        Receives the current status before each image.
     folders : str
-        Part in whose folders the files are; `part` by default.
+        Part of the folders of the files. Default: `part`.
     channels : Path, optional
         Folder of the run for channels that cannot be written next to the images.
     """
@@ -237,12 +271,12 @@ def load_samples(
     in_memory = getattr(config.DATA, part).IN_MEMORY
     check = config.DATA.TRAIN.CHECK_DATA
     samples: list[AnySample] = []
-    objects, split = 0, LabelNotes()
+    objects, label_issues = 0, LabelIssues()
     variant = reader.label_variant
     with channel_store(config, folders or part, notify, channels, variant=variant) as store:
         for number, pair in enumerate(pairs, 1):
             if pair.label is None:
-                raise UserError(f"{pair.image}: has no label image")
+                raise _no_labels(pair)
             progress(
                 f"reading images and preparing channels: {part.lower()} image {number} of "
                 f"{len(pairs)}"
@@ -252,56 +286,66 @@ def load_samples(
             path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, pair.label)  # type: ignore[misc]
             objects += len(np.unique(ids)) - int((ids == 0).any())
             if check:
-                split.add(pair.name, ids)
+                label_issues.add(pair.name, ids)
             if in_memory:
                 image = reader.image(pair.image, pair.arrays).array
                 samples.append(Sample(pair.name, image, labels, store.load(pair.name, ids)))
                 continue
             stored = StoredPair(reader, pair, path, channel_names(config), store.stamp(pair.name))
             if read_header(pair.image, pair.arrays).dtype.kind == "f":
-                stored.look_through()
+                stored.check_values()
             samples.append(StoredSample(pair.name, ids.shape, stored, cache))
     where = "" if in_memory else ", read when they are needed"
-    found = f"{counted(len(samples), 'image')} with {counted(objects, 'instance')}"
-    notify(f"{part.lower()}: {found}{where}")
-    split.tell(part.lower(), notify)
+    contents = f"{counted(len(samples), 'image')} with {counted(objects, 'instance')}"
+    notify(f"{part.lower()}: {contents}{where}")
+    label_issues.report(part.lower(), notify)
     return samples
 
 
-class LabelNotes:
-    """Collect doubtful label images, which are not errors.
+class LabelIssues:
+    """Suspicious label images, which are not errors.
 
-    Ids may have several pieces, the background may be an object, and ids may restart in each slice.
+    Ids may have several connected components, the background may have an id, and ids may restart
+    in each slice.
     """
 
     def __init__(self) -> None:
-        self.found: dict[str, list[int]] = {}
-        self.doubtful: dict[str, str] = {}
+        self.split_ids: dict[str, list[int]] = {}
+        self.suspicious: dict[str, str] = {}
 
     def add(self, name: str, ids: npt.NDArray[Any]) -> None:
-        """Look through one label image."""
-        doubt = suspicion(ids)
-        if doubt is not None:
-            self.doubtful[name] = doubt
-            return
-        pieces = ids_in_pieces(ids)
-        if pieces:
-            self.found[name] = pieces
+        """Examine one label image.
 
-    def tell(self, what: str, notify: Notify) -> None:
-        """Report each kind in one line."""
-        if self.doubtful:
-            name, doubt = next(iter(self.doubtful.items()))
+        Parameters
+        ----------
+        name : str
+            Name of the image.
+        ids : ndarray of int, (y, x) or (z, y, x)
+            Instance ids.
+        """
+        reason = suspicion(ids)
+        if reason is not None:
+            self.suspicious[name] = reason
+            return
+        split_ids = ids_in_pieces(ids)
+        if split_ids:
+            self.split_ids[name] = split_ids
+
+    def report(self, part: str, notify: Notify) -> None:
+        """Report each kind of issue in one line."""
+        if self.suspicious:
+            name, reason = next(iter(self.suspicious.items()))
             notify(
-                f"ATTENTION: {what}: {counted(len(self.doubtful), 'label image')} may not show the "
-                f"objects, for example {name}: {doubt}; run `singula check` on this configuration"
+                f"ATTENTION: {part}: {counted(len(self.suspicious), 'label image')} may not show "
+                f"the objects, for example {name}: {reason}; run `singula check` on this "
+                "configuration"
             )
-        if self.found:
-            name, ids = next(iter(self.found.items()))
-            count = sum(len(pieces) for pieces in self.found.values())
+        if self.split_ids:
+            name, ids = next(iter(self.split_ids.items()))
+            count = sum(len(split_ids) for split_ids in self.split_ids.values())
             notify(
-                f"{what}: {counted(count, 'id')} in "
-                f"{counted(len(self.found), 'label image')} in several pieces, "
+                f"{part}: {counted(count, 'id')} in "
+                f"{counted(len(self.split_ids), 'label image')} in several pieces, "
                 f"for example {ids[0]} in {name}; each counts as one object"
             )
 
@@ -318,17 +362,18 @@ def load_training(
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     notify : callable
-        Takes each line.
+        Receives lines of text for the user.
     progress : callable
-        Takes the current status before each image.
+        Receives the current status before each image.
     channels : Path, optional
         Folder of the run for channels that cannot be written next to the images.
 
     Raises
     ------
     UserError
-        For anything wrong in the folders or files, or when nothing can be held out.
+        Folders or files are invalid, or the images are too small to hold out a part.
     """
 
     def load(part: str, pairs: Sequence[Pair], folders: str = "") -> list[AnySample]:
@@ -343,19 +388,19 @@ def load_training(
         return load("TRAIN", pairs), load("VAL", val_pairs)
     parts = split_pairs(config, pairs)
     if parts is not None:
-        how = "held out for validation"
+        title = "held out for validation"
         if keys.CROSS_VAL:
-            how = f"fold {keys.CROSS_VAL_FOLD} of {keys.CROSS_VAL_NFOLD} validates"
-        notify(f"{how}: {len(parts[1])} of {counted(len(pairs), 'training image')}")
+            title = f"validation on fold {keys.CROSS_VAL_FOLD} of {keys.CROSS_VAL_NFOLD}"
+        notify(f"{title}: {len(parts[1])} of {counted(len(pairs), 'training image')}")
         if not keys.CROSS_VAL and share_of(len(pairs), keys.SPLIT_TRAIN) is None:
             notify(
                 f"  DATA.VAL.SPLIT_TRAIN: {keys.SPLIT_TRAIN:g} of "
-                f"{counted(len(pairs), 'image')} is not a whole image. The images are too small "
-                "to be divided into two patches each, so one whole image is held out"
+                f"{counted(len(pairs), 'image')} is less than one image. The images are too "
+                "small to be divided into two patches each, so one whole image is held out"
             )
         return load("TRAIN", parts[0]), load("VAL", parts[1], folders="TRAIN")
     notify(
-        "held out for validation: a part of each image, as there are few images "
+        "held out for validation: a part of each image, because there are few images "
         "(see DATA.VAL.SPLIT_TRAIN)"
     )
     return hold_out(

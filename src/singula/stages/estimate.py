@@ -1,4 +1,4 @@
-"""What a run will take, before it is begun: patches, tiles, memory, disk and time."""
+"""Estimate of the patches, tiles, memory, disk space and time of a run."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ from singula.stages.split import split_pairs
 from singula.training.speed import TrainingSpeed
 from singula.words import counted
 
-# Of what was measured in whole runs beside the estimate; see docs/check.md
+# Ratio of whole runs to their estimates, at most; see docs/check.md
 FACTOR = 2.0
 _VIEWS = {2: 8, 3: 16}
-# What follows the network on a pixel of an image in blocks, to decoding it in memory: reading and
-# writing layers, what is around a block, tables, pyramids; and where there is nothing. And the
-# prediction of a block, to its forward passes. See docs/check.md.
+# Time of an image in blocks relative to its time in memory (see docs/check.md): decoding with halo,
+# tables and pyramids of filled and of empty pixels, and prediction relative to forward passes
 _IN_BLOCKS, _EMPTY, _PREDICTION = 15.0, 3.0, 1.4
-# Weights and two moments of the optimiser, in float32
+# Weights and two moments of the optimizer, in float32
 _CHECKPOINT_BYTES = 12
 
 
 @dataclass(frozen=True)
 class Work:
-    """What there is to be done, counted from headers alone.
+    """Amount of work of a run, counted from headers.
 
     Parameters
     ----------
     patches, val_patches : int
-        In an epoch.
+        Number of training and validation patches per epoch.
     steps : int
-        Optimiser steps' batches in an epoch.
+        Number of training batches per epoch.
     images : int
-        To be predicted.
+        Number of images to predict.
     tiles : int
-        Forward passes' tiles of all of them.
+        Number of tiles of all images.
     tile_pixels : int
-        Pixels of all tiles.
+        Number of pixels of all tiles.
     tile : tuple of int
-        The most frequent shape of a tile.
+        Most frequent spatial shape of a tile.
     tile_batch : int
+        Number of tiles per forward pass.
     stored : int
-        Bytes of the channels that are stored beside the labels.
+        Bytes on disk of the encoded channels next to the labels.
     in_memory : int
-        Bytes of images and labels that are held.
+        Bytes of images and labels kept in memory.
     largest : int
-        Pixels of the largest test image.
+        Number of pixels of the largest test image.
     results : int
-        Bytes of maps and instances in the results folder.
+        Bytes on disk of maps and instances in the results folder.
     blocks : tuple of BlockWork
-        Of test images that are done block by block.
+        Estimated work for each test image in blocks.
     """
 
     patches: int = 0
@@ -81,19 +81,21 @@ class Work:
 
 @dataclass(frozen=True)
 class Timing:
-    """What was measured of the network on this machine.
+    """Measured times and memory of the network on this machine.
 
     Parameters
     ----------
     step, validation, tile : float
         Seconds of a training step, a validation batch with its patches, and a batch of tiles.
     parameters : int
+        Number of parameters of the network.
     resting, training, predicting : int
-        Bytes of the process before, and at the peak of either.
+        Bytes of memory of the process before the measurement, and at the peak of training and
+        prediction.
     draw : float
-        Seconds to cut, change and encode the patches of a step.
+        Seconds to crop, augment and encode the patches of a step.
     decoding : float
-        Seconds to decode a pixel of drawn cells in memory; measured for images in blocks only.
+        Seconds per pixel to decode synthetic cells in memory; measured only for images in blocks.
     epoch : float
         Seconds at the end of an epoch.
     """
@@ -112,20 +114,22 @@ class Timing:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take.
+    """Estimated time, memory and disk space of a run.
 
     Parameters
     ----------
     work : Work
+        Amount of work.
     timing : Timing, optional
-        None when nothing was timed.
+        Measured times. None: only counts are estimated.
     device : str
-        What it was measured on.
+        Name of the processor of the measurement.
     epochs, channels : int
+        Number of epochs, and of channels of the representation.
     augment : int
-        Views of which the prediction is the mean.
+        Number of views of the test-time augmentation.
     workers : int
-        Processes that draw patches while the network computes; 0 draws them in between.
+        Number of processes that prepare patches; 0: the training process prepares them.
     """
 
     work: Work
@@ -138,7 +142,7 @@ class Estimate:
 
     @property
     def training_seconds(self) -> float:
-        """Of all epochs."""
+        """Estimated seconds of all epochs."""
         if self.timing is None:
             return 0.0
         batch = max(1, ceil(self.work.patches / max(1, self.work.steps)))
@@ -151,31 +155,33 @@ class Estimate:
 
     @property
     def prediction_seconds(self) -> float:
-        """Of the network, for all test images."""
+        """Estimated seconds of the network for all test images."""
         if self.timing is None or not self.work.tile:
             return 0.0
-        each = prod(self.work.tile) * self.work.tile_batch
-        seconds = self.augment * self.timing.tile * self.work.tile_pixels / each
+        batch_pixels = prod(self.work.tile) * self.work.tile_batch
+        seconds = self.augment * self.timing.tile * self.work.tile_pixels / batch_pixels
         return seconds * (_PREDICTION if self.work.blocks else 1)
 
     @property
     def decoding_seconds(self) -> float:
-        """Of everything that follows the network, for images in blocks."""
+        """Estimated seconds of all steps after the network, for images in blocks."""
         if self.timing is None:
             return 0.0
-        filled = sum(one.filled_pixels for one in self.work.blocks)
-        empty = sum(prod(one.shape) for one in self.work.blocks) - filled
+        filled = sum(image.filled_pixels for image in self.work.blocks)
+        empty = sum(prod(image.shape) for image in self.work.blocks) - filled
         return self.timing.decoding * (_IN_BLOCKS * filled + _EMPTY * empty)
 
     @property
     def memory(self) -> int:
-        """Bytes at the peak; 0 when nothing was timed."""
+        """Estimated peak memory in bytes; 0 without measured times."""
         if self.timing is None:
             return 0
         if self.work.blocks:
             training = self.timing.training + self.work.in_memory if self.work.patches else 0
-            predicting = max(one.predicting for one in self.work.blocks) + self.timing.predicting
-            decoding = max(one.decoding for one in self.work.blocks) + self.timing.resting
+            predicting = (
+                max(image.predicting for image in self.work.blocks) + self.timing.predicting
+            )
+            decoding = max(image.decoding for image in self.work.blocks) + self.timing.resting
             return max(training, predicting, decoding)
         maps = 4 * self.work.largest * (3 * self.channels + 4)
         training = self.timing.training + self.work.in_memory if self.work.patches else 0
@@ -184,29 +190,29 @@ class Estimate:
 
     @property
     def disk(self) -> int:
-        """Bytes of everything that a run writes."""
+        """Estimated bytes on disk of all files that a run writes."""
         checkpoints = 0
         if self.timing is not None and self.work.patches:
             checkpoints = 2 * _CHECKPOINT_BYTES * self.timing.parameters
-        passing = max((one.passing for one in self.work.blocks), default=0)
-        return self.work.stored + self.work.results + passing + checkpoints
+        temporary = max((block.temporary for block in self.work.blocks), default=0)
+        return self.work.stored + self.work.results + temporary + checkpoints
 
     def lines(self) -> list[str]:
-        """For people."""
-        work, said = self.work, []
+        """Return the lines of text about the estimate."""
+        work, lines = self.work, []
         if work.patches:
             patches = counted(work.patches, "patch", "patches")
             line = f"training: {patches} and {work.val_patches} for validation"
             steps, epochs = counted(work.steps, "step"), counted(self.epochs, "epoch")
-            said.append(f"{line} in {steps} an epoch, {epochs}")
+            lines.append(f"{line} in {steps} per epoch, {epochs}")
         if work.images:
             shape = " × ".join(map(str, work.tile))
             line = f"prediction: {counted(work.images, 'image')} in {counted(work.tiles, 'tile')}"
             views = f", each {self.augment} times" if self.augment > 1 else ""
-            said.append(f"{line}, most of them {shape}{views}")
-        for one in work.blocks:
-            said += block_lines(one)
-        said += dict.fromkeys(f"  {one.notice}" for one in work.blocks if one.notice)
+            lines.append(f"{line}, most of them {shape}{views}")
+        for image in work.blocks:
+            lines += block_lines(image)
+        lines += dict.fromkeys(f"  {image.notice}" for image in work.blocks if image.notice)
         if self.timing is not None:
             times = []
             if work.patches:
@@ -215,21 +221,28 @@ class Estimate:
                 times.append(f"prediction {duration(self.prediction_seconds)}")
             if work.blocks:
                 times.append(f"decoding and the rest {duration(self.decoding_seconds)}")
-            said.append(f"time on {self.device}: {', '.join(times)}")
-            said.append(f"memory at the peak: {size(self.memory)}")
-        said.append(f"disk: {size(self.disk)}{'' if self.timing else ' without checkpoints'}")
+            lines.append(f"time on {self.device}: {', '.join(times)}")
+            lines.append(f"memory at the peak: {size(self.memory)}")
+        lines.append(f"disk: {size(self.disk)}{'' if self.timing else ' without checkpoints'}")
         if self.timing is not None:
-            said.append(
-                f"measured on one training step and one tile: right within a factor of {FACTOR:g} "
-                "while the machine does nothing else"
+            lines.append(
+                "measured on one training step and one tile: correct within a factor of "
+                f"{FACTOR:g} while the machine does nothing else"
             )
-        return said
+        return lines
 
 
 def count_work(config: Config, inspection: Inspection) -> Work:
-    """Count patches, tiles and bytes from the files' headers.
+    """Count patches, tiles and bytes from the headers of the files.
 
-    Files that cannot be read are left out.
+    Files that cannot be read are skipped.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    inspection : Inspection
+        Files of the data.
     """
     parts = {part.name: _sized(config, part.name, part.pairs) for part in inspection.parts}
     train, val = parts.get("train", {}), parts.get("val", {})
@@ -237,7 +250,7 @@ def count_work(config: Config, inspection: Inspection) -> Work:
         train, val = _split(config, train)
     patches = sum(_patches(config, "TRAIN", shape) for shape, _ in train.values())
     validation = sum(_patches(config, "VAL", shape) for shape, _ in val.values())
-    if train and not val:  # a part of each image validates
+    if train and not val:  # a part of each image is held out
         validation = round(patches * config.DATA.VAL.SPLIT_TRAIN)
         patches -= validation
     test = parts.get("test", {})
@@ -247,18 +260,18 @@ def count_work(config: Config, inspection: Inspection) -> Work:
         pairs = [pair for part in inspection.parts if part.name == "test" for pair in part.pairs]
         blocks = tuple(count_blocks(config, [p for p in pairs if p.image in test]))
     if blocks:
-        largest = max(blocks, key=lambda one: prod(one.shape))
-        plan, batch = largest.tile, largest.tile_batch
-        tiles = sum(one.computed * one.tiles for one in blocks)
-        pixels = sum(one.computed * one.tiles * prod(one.tile) for one in blocks)
+        largest = max(blocks, key=lambda image: prod(image.shape))
+        tile, batch = largest.tile, largest.tile_batch
+        tiles = sum(image.computed * image.tiles for image in blocks)
+        pixels = sum(image.computed * image.tiles * prod(image.tile) for image in blocks)
     else:
-        tiles, plan, batch, pixels = _tiles(config, shapes)
+        tiles, tile, batch, pixels = _tiles(config, shapes)
     channels = config.channel_count
     floats = any(name.startswith("D") for name in from_config.channel_names(config))
-    each = 4 if floats else 1
-    labelled = [shape for name, part in parts.items() for shape, _ in part.values()]
+    itemsize = 4 if floats else 1
+    labeled = [shape for name, part in parts.items() for shape, _ in part.values()]
     if test and not config.DATA.TEST.LOAD_GT:
-        labelled = [shape for part in (train, val) for shape, _ in part.values()]
+        labeled = [shape for part in (train, val) for shape, _ in part.values()]
     held = 0
     for name, part in (("TRAIN", train), ("VAL", val)):
         if getattr(config.DATA, name).IN_MEMORY:
@@ -270,13 +283,13 @@ def count_work(config: Config, inspection: Inspection) -> Work:
         images=len(test),
         tiles=tiles,
         tile_pixels=pixels,
-        tile=plan,
+        tile=tile,
         tile_batch=batch,
-        stored=sum(prod(shape) * channels * each for shape in labelled),
+        stored=sum(prod(shape) * channels * itemsize for shape in labeled),
         in_memory=held,
         largest=max((prod(shape) for shape in shapes), default=0),
-        # Float maps, the same as 0 and 1, and deflated instances
-        results=sum(one.maps + one.labels for one in blocks)
+        # Maps as float32, binary maps as uint8, and compressed instances
+        results=sum(image.maps + image.labels for image in blocks)
         if blocks
         else sum(prod(shape) * (5 * channels + 1) for shape in shapes),
         blocks=blocks,
@@ -296,13 +309,15 @@ def estimate(
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     inspection : Inspection
+        Files of the data.
     device : Device, optional
-        Needed to measure.
+        Device of the network, required to measure.
     timed : bool
-        False to count only.
+        Measure times; otherwise only count.
     workers : int
-        Processes that will draw patches.
+        Number of processes that prepare patches.
     """
     from singula.training.device import Device
 
@@ -321,9 +336,9 @@ _Sized = dict[Path, tuple[tuple[int, ...], int]]
 
 
 def _sized(config: Config, part: str, pairs: Sequence[Pair]) -> _Sized:
-    """Spatial shape and bytes in memory of each image that can be read."""
+    """Return the spatial shape and the bytes in memory of each readable image."""
     reader = reader_for(config, part.upper())
-    found: _Sized = {}
+    sized: _Sized = {}
     for pair in pairs:
         try:
             header = read_header(pair.image, pair.arrays)
@@ -338,8 +353,8 @@ def _sized(config: Config, part: str, pairs: Sequence[Pair]) -> _Sized:
                 )
             except UserError:
                 continue
-        found[pair.image] = shape, bytes_
-    return found
+        sized[pair.image] = shape, bytes_
+    return sized
 
 
 def _split(config: Config, sized: _Sized) -> tuple[_Sized, _Sized]:
@@ -350,8 +365,8 @@ def _split(config: Config, sized: _Sized) -> tuple[_Sized, _Sized]:
         parts = None
     if parts is None:
         return sized, {}
-    one, two = ({pair.image: sized[pair.image] for pair in part} for part in parts)
-    return one, two
+    train, val = ({pair.image: sized[pair.image] for pair in part} for part in parts)
+    return train, val
 
 
 def _patches(config: Config, part: str, shape: tuple[int, ...]) -> int:
@@ -371,16 +386,16 @@ def _scores_patches(config: Config) -> bool:
 def _tiles(
     config: Config, shapes: Sequence[tuple[int, ...]]
 ) -> tuple[int, tuple[int, ...], int, int]:
-    """Number of tiles, the most frequent shape of one, tiles at once, pixels of all."""
+    """Return the number of tiles, their most frequent shape, the batch size, and their pixels."""
     if not shapes:
         return 0, (), 1, 0
-    found: Counter[tuple[int, ...]] = Counter()
+    tiles: Counter[tuple[int, ...]] = Counter()
     batch, pixels = 1, 0
     for shape, images in Counter(shapes).items():
         settings = from_config.predict_settings(config, shape)
         plan, batch = settings.plan, settings.batch_size
         count = plan.count(shape) * images
-        found[plan.patch] += count
+        tiles[plan.patch] += count
         pixels += count * prod(plan.patch)
         if _scores_patches(config):
             patches = scored_patches(config, shape)
@@ -388,11 +403,11 @@ def _tiles(
                 pixels += len(patches) * images * prod(config.patch)
         if isinstance(plan, TilePlan):
             batch = min(batch, plan.count(shape))
-    return sum(found.values()), found.most_common(1)[0][0], batch, pixels
+    return sum(tiles.values()), tiles.most_common(1)[0][0], batch, pixels
 
 
 def duration(seconds: float) -> str:
-    """About so long."""
+    """Return a text with a duration, rounded to seconds, minutes or hours."""
     if seconds < 90:
         return f"about {max(1, round(seconds))} s"
     if seconds < 5400:
@@ -401,5 +416,5 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes as MB or GB."""
+    """Return a text with a number of bytes, in MB or GB."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"

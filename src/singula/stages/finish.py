@@ -1,4 +1,4 @@
-"""From the maps of one image to its instances, tables, pictures and scores."""
+"""Instances, tables, images and scores of a test, from the predicted maps."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of an image.
+    """Ground truth of an image.
 
     Parameters
     ----------
-    labels : ndarray
-        Instance ids.
-    classes : ndarray, optional
-        Class of each pixel.
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Instance ids; 0 is background.
+    classes : ndarray of int, optional
+        Class of each pixel, with the shape of `labels`.
     maps : mapping of str to ndarray
-        Encoded channels.
+        Encoded channels by name, each with the shape of `labels`.
     """
 
     labels: Array
@@ -62,31 +62,36 @@ class Truth:
 
     @property
     def foreground(self) -> npt.NDArray[np.bool_]:
-        """Pixels of instances."""
+        """Mask of the pixels of instances."""
         mask: npt.NDArray[np.bool_] = self.labels > 0
         return mask
 
 
 @dataclass
-class Finish:
-    """What a test left so far, and the steps that add to it.
+class TestResults:
+    """Results of a test, and the steps that add an image to them.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     tree : ResultsTree
+        Results folder.
     post : PostSettings
+        Steps before and after decoding.
     scores : Scores
-        Empty without truth.
-    instances : dict
-        Image → number of instances after all steps.
-    overlays : dict
-        Image → picture to look at.
-    seconds : dict
-        Time in prediction, decoding, post-processing and scoring.
-    thresholds : dict
-        Image → thresholds that were used.
+        Scores of all images; empty without ground truth.
+    instances : dict of str to int
+        Number of instances after all steps, by image.
+    overlays : dict of str to Path
+        File of the overlay, by image.
+    seconds : dict of str to float
+        Seconds of each stage: prediction, decoding, post-processing, scoring and writing.
+    thresholds : dict of str to dict
+        Thresholds used by the decoder, by image.
     """
+
+    __test__ = False  # not a test case of pytest
 
     config: Config
     tree: ResultsTree
@@ -97,20 +102,28 @@ class Finish:
     seconds: dict[str, float] = field(default_factory=dict)
     thresholds: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def clock(self, stage: str, began: float) -> float:
-        """Add the time since `began` to a stage; gives the time now."""
+    def clock(self, stage: str, start: float) -> float:
+        """Add the time since `start` to a stage, and return the current time.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        start : float
+            Result of `time.perf_counter` at the start of the stage.
+        """
         now = time.perf_counter()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - began
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - start
         return now
 
     def spacing(self, image: Image) -> tuple[float, ...] | None:
-        """Size of a pixel, as configured, else as the image says."""
+        """Return the configured voxel size, or the size in the metadata of the image."""
         return self._configured_spacing(image) or image.spacing
 
     def _configured_spacing(self, image: Image) -> tuple[float, ...] | None:
         return from_config.spacing(self.config, "TEST", image.ndim)
 
-    def finish(
+    def add_image(
         self,
         name: str,
         view: View,
@@ -119,31 +132,52 @@ class Finish:
         truth: Truth | None,
         mask: Array | None = None,
     ) -> tuple[str, ...]:
-        """Decode, post-process, measure and score one image; gives the decoder's notes."""
-        began = time.perf_counter()
+        """Decode, post-process, measure and score one image.
+
+        Parameters
+        ----------
+        name : str
+            Name of the image.
+        view : View
+            Kind of prediction, which determines the folders of the results.
+        maps : mapping of str to ndarray
+            Predicted maps by name.
+        image : Image
+            Image with its metadata.
+        truth : Truth, optional
+            Ground truth, to score the image.
+        mask : ndarray of bool, optional
+            Pixels outside of it become background.
+
+        Returns
+        -------
+        tuple of str
+            Notices of the decoder.
+        """
+        start = time.perf_counter()
         maps = filter_maps(maps, self.post, mask)
         decoded = self._decode(maps, name, view, image)
         classes = maps.get("class")
         self._write_labels(
             self.tree.instances(view) / f"{name}.tif", decoded.labels, classes, image
         )
-        began = self.clock("decoding", began)
+        start = self.clock("decoding", start)
         spacing = self.spacing(image)
         processed = process_instances(decoded.labels, maps, self.post, spacing)
         self._write_processed(name, view, processed, decoded.labels, classes, image)
         final = decoded.labels if processed.labels is None else processed.labels
-        began = self.clock("post-processing", began)
+        start = self.clock("post-processing", start)
         if truth is not None:
             self._score_maps(name, view, maps, truth)
             self._match(name, view, truth, decoded.labels, classes, image)
             if processed.labels is not None:
                 self._match(name, f"{view}_post_processing", truth, final, classes, image)
         picture = self.tree.overlay(name, view)
-        known = truth.labels if truth is not None else None
-        self.overlays.setdefault(name, write_overlay(picture, image.array, final, known))
-        self.clock("scoring", began)
+        true_labels = truth.labels if truth is not None else None
+        self.overlays.setdefault(name, write_overlay(picture, image.array, final, true_labels))
+        self.clock("scoring", start)
         if view != "full_image":
-            # Decoded ids have no gaps; those of later steps may.
+            # Only post-processing can leave gaps between ids.
             gaps = processed.labels is not None
             self.instances[name] = count_instances(final) if gaps else int(final.max(initial=0))
             self.thresholds[name] = decoded.thresholds
@@ -151,15 +185,15 @@ class Finish:
 
     def _decode(self, maps: Mapping[str, Array], name: str, view: View, image: Image) -> Decoded:
         problem = self.config.PROBLEM.INSTANCE_SEG
-        pictured = problem.DATA_CHECK_MW and view != "full_image"
+        write_parts = problem.DATA_CHECK_MW and view != "full_image"
         decoded = decode(
             maps,
             problem.DATA_CHANNELS,
             settings=from_config.decode_settings(self.config),
-            # Morphology counts pixels unless the user gave the voxel size.
+            # Morphological radii are in pixels unless the voxel size is configured.
             spacing=self._configured_spacing(image),
             seed_filter=seed_filter(self.post, self.spacing(image)),
-            keep_parts=pictured,
+            keep_parts=write_parts,
         )
         if decoded.parts is not None:
             parts = {
@@ -174,12 +208,12 @@ class Finish:
         return decoded
 
     def _write_labels(self, path: Path, labels: Array, classes: Array | None, image: Image) -> None:
-        """Instances and, with classes, the class of each in a second channel."""
+        """Write the instances, with a second channel for classes if there are classes."""
         axes = AXES[labels.ndim]
         if classes is not None:
-            own = instance_classes(labels, classes)
-            dtype = np.promote_types(labels.dtype, own.dtype)
-            labels = np.stack([labels.astype(dtype), own.astype(dtype)], axis=-1)
+            class_image = instance_classes(labels, classes)
+            dtype = np.promote_types(labels.dtype, class_image.dtype)
+            labels = np.stack([labels.astype(dtype), class_image.astype(dtype)], axis=-1)
             axes += "C"
         write_tiff(path, labels, axes, image.spacing, image.unit)
 
@@ -212,17 +246,17 @@ class Finish:
         truth: Truth | None,
         mask: Array | None = None,
     ) -> None:
-        """Score the maps of an image whose instances are made in the stack of all images."""
+        """Score the maps of an image whose instances are decoded in the stack of all images."""
         if truth is not None:
-            began = time.perf_counter()
+            start = time.perf_counter()
             self._score_maps(name, view, filter_maps(maps, self.post, mask), truth)
-            self.clock("scoring", began)
+            self.clock("scoring", start)
 
     def _score_maps(self, name: str, view: View, maps: Mapping[str, Array], truth: Truth) -> None:
         self.scores.add_maps(name, view, map_scores(truth.maps, maps, truth.foreground))
         if truth.classes is not None and "class" in maps:
-            found = class_map_scores(truth.classes, maps["class"], self.config.MODEL.N_CLASSES)
-            self.scores.add_maps(name, view, found)
+            scores = class_map_scores(truth.classes, maps["class"], self.config.MODEL.N_CLASSES)
+            self.scores.add_maps(name, view, scores)
 
     def _match(
         self,
@@ -245,42 +279,53 @@ class Finish:
             labels,
             view=view,
             thresholds=thresholds,
-            coloured=tuple(keys.MATCHING_STATS_THS_COLORED_IMG),
+            colored=tuple(keys.MATCHING_STATS_THS_COLORED_IMG),
             spacing=self.spacing(image),
         )
         if truth.classes is not None and classes is not None:
-            own = winning_classes(overlap(truth.labels, truth.classes))
-            chosen = winning_classes(overlap(labels, classes))
+            true_classes = winning_classes(overlap(truth.labels, truth.classes))
+            predicted = winning_classes(overlap(labels, classes))
             table = overlap(truth.labels, labels)
-            score_classes(self.scores, name, view, table, own, chosen, thresholds)
+            score_classes(self.scores, name, view, table, true_classes, predicted, thresholds)
 
 
 def with_class(table: pd.DataFrame, labels: Array, classes: Array | None) -> pd.DataFrame:
-    """A table of measurements with the class of each instance, where there are classes."""
+    """Add the class of each instance to a table of measurements, if there are classes."""
     if classes is None:
         return table
     return with_classes(table, *winning_classes(overlap(labels, classes)))
 
 
 def with_classes(table: pd.DataFrame, ids: Array, classes: Array) -> pd.DataFrame:
-    """A table of measurements with the class of each instance, as of `winning_classes`."""
-    own = classes[np.searchsorted(ids, table["label"].to_numpy().astype(ids.dtype))]
-    return table.assign(**{"class": own.astype(np.int64)})
-
-
-def instance_classes(labels: Array, classes: Array) -> Array:
-    """Image of each instance's class: the majority of its pixels' classes other than background.
+    """Add the class of each instance to a table of measurements.
 
     Parameters
     ----------
-    labels : ndarray
-        Ids, 0 for background, gaps allowed.
-    classes : ndarray
-        Class per pixel, 0 for background.
+    table : DataFrame
+        Measurements with the column ``label``.
+    ids, classes : ndarray of int
+        Result of `winning_classes`.
+    """
+    column = classes[np.searchsorted(ids, table["label"].to_numpy().astype(ids.dtype))]
+    return table.assign(**{"class": column.astype(np.int64)})
+
+
+def instance_classes(labels: Array, classes: Array) -> Array:
+    """Return an image of the classes of the instances.
+
+    The class of an instance is the most frequent class of its pixels, without background.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Instance ids, with or without gaps; 0 is background.
+    classes : ndarray of int
+        Class of each pixel, with the shape of `labels`; 0 is background.
 
     Returns
     -------
     ndarray of uint8 or uint16
-        0 outside the instances, and in an instance without any classified pixel.
+        Class of the instance of each pixel. 0 outside of instances and in instances without a
+        classified pixel.
     """
     return recode(labels, *winning_classes(overlap(labels, classes)))

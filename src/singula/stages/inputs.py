@@ -1,4 +1,4 @@
-"""The test images with what belongs to them: labels, encoded channels, masks."""
+"""Test images with their labels, encoded channels and masks."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from singula.errors import UserError
 from singula.io.pairs import Pair
 from singula.io.read import read_image
 from singula.stages import settings as from_config
-from singula.stages.data import LabelNotes, channel_store, find_test_pairs, read_pair
+from singula.stages.data import LabelIssues, channel_store, find_test_pairs, read_pair
 from singula.stages.finish import Truth
 from singula.stages.post import masks_by_name, post_settings
 from singula.stages.progress import file_stamp
 from singula.stages.reading import mask_place, reader_for
-from singula.stages.room import notice_large
+from singula.stages.room import warn_if_too_large
 from singula.stages.stack import Loaded, check_slices
 
 Notify = Callable[[str], None]
 
 
 class TestInputs:
-    """Finds and reads the test images.
+    """Find and read the test images.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     notify : callable
+        Receives lines of text for the user.
     writes : bool
         Store the encoded ground truth; a process that does not write encodes it again.
     channels : Path, optional
         Folder of the run for channels that cannot be written next to the images.
     """
 
-    __test__ = False  # not a test case, whatever its name says
+    __test__ = False  # not a test case of pytest
 
     def __init__(
         self, config: Config, notify: Notify, *, writes: bool, channels: Path | None = None
@@ -47,18 +49,20 @@ class TestInputs:
         self.channels = channels
         self.reader = reader_for(config, "TEST")
         self.masks: dict[str, Path] = {}
-        self.label_notes = LabelNotes()
+        self.label_issues = LabelIssues()
         self._store: ChannelStore | None = None
         keys = config.DATA.TEST
         self.has_truth = (keys.LOAD_GT or keys.USE_VAL_AS_TEST) and config.TEST.EVALUATE
 
     def find(self) -> tuple[list[Pair], dict[str, str]]:
-        """The images, checked by names and headers, and what is wrong with each of the others.
+        """Return the valid images, and the error message of each other image by its name.
+
+        Only names and headers are read.
 
         Raises
         ------
         UserError
-            For folders that do not pair up, missing masks, slices of several sizes.
+            The files of the folders cannot be paired, masks are missing, or slices differ in size.
         """
         pairs, failed = find_test_pairs(self.config, self.notify, labels=self.has_truth)
         self.masks = masks_by_name(post_settings(self.config), [p.name for p in pairs])
@@ -67,11 +71,11 @@ class TestInputs:
         return pairs, failed
 
     def stamp(self, pair: Pair) -> str:
-        """What tells whether the files of an image were changed."""
+        """Return a stamp of the files of an image, which changes if a file changes."""
         return file_stamp(pair.image, pair.label, self.masks.get(pair.name))
 
     def read(self, pair: Pair) -> Loaded:
-        """Image, truth and mask of a pair."""
+        """Read the image, the ground truth and the mask of a pair."""
         config, name = self.config, pair.name
         truth = mask = None
         if self.has_truth:
@@ -79,7 +83,7 @@ class TestInputs:
             ids = label[..., 0]
             if self.writes:
                 if config.DATA.TEST.CHECK_DATA:
-                    self.label_notes.add(name, ids)
+                    self.label_issues.add(name, ids)
                 store = self._channels()
                 store.ensure(name, pair.image, lambda: ids, Path(str(pair.label)))
                 channels = store.load(name, ids)
@@ -105,7 +109,9 @@ class TestInputs:
                 folders = "TRAIN" if self.config.DATA.VAL.FROM_TRAIN else "VAL"
             variant = self.reader.label_variant
             if variant:
-                self.notify(f"DATA.PREPROCESS: results of the test images are as after {variant}")
+                self.notify(
+                    f"DATA.PREPROCESS: results of the test images are those after {variant}"
+                )
             self._store = channel_store(
                 self.config,
                 folders,
@@ -117,40 +123,52 @@ class TestInputs:
         return self._store
 
     def close(self) -> None:
-        """Record what was stored, and say what was noticed of the labels."""
+        """Save the records of stored channels, and report suspicious labels."""
         if self._store is not None:
             self._store.save()
-        self.label_notes.tell("test", self.notify)
+        self.label_issues.report("test", self.notify)
 
 
 def check_test(config: Config, notify: Notify) -> None:
-    """See, by names and headers alone, that the test can be done; before hours of training.
+    """Validate the test images before the training, from names and headers.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     notify : callable
-        Told when an image is too large for memory.
+        Receives a notice if an image is too large for memory.
 
     Raises
     ------
     UserError
-        As `TestInputs.find`.
+        As for `TestInputs.find`.
     """
     pairs, _ = TestInputs(config, lambda line: None, writes=False).find()
-    for line in notice_large(config, pairs):
+    for line in warn_if_too_large(config, pairs):
         notify(line)
 
 
-def check_mask(path: Path, found: tuple[int, ...], pair: Pair, shape: tuple[int, ...]) -> None:
-    """Refuse a mask of another shape than its image's.
+def check_mask(path: Path, mask_shape: tuple[int, ...], pair: Pair, shape: tuple[int, ...]) -> None:
+    """Refuse a mask whose shape differs from its image.
+
+    Parameters
+    ----------
+    path : Path
+        File of the mask.
+    mask_shape, shape : tuple of int
+        Spatial shapes of the mask and of the image.
+    pair : Pair
+        Files of the image.
 
     Raises
     ------
     UserError
+        ``masks.shape``: the shapes differ.
     """
-    if found != shape:
+    if mask_shape != shape:
         raise UserError(
-            f"{path}: the mask has shape {found}, {pair.image} {shape}",
-            "give masks of their images' size in DATA.TEST.BINARY_MASKS",
+            f"{path}: got a mask of shape {mask_shape}, expected {shape}, as {pair.image}",
+            "provide masks with the shape of their images in DATA.TEST.BINARY_MASKS",
+            "masks.shape",
         )

@@ -1,4 +1,4 @@
-"""The maps of an image from a network, in as large tiles as memory allows."""
+"""Prediction of the maps of an image, in smaller tiles if the memory does not suffice."""
 
 from __future__ import annotations
 
@@ -37,30 +37,39 @@ def predict_maps(
     patches: PatchScores | None = None,
     notify: Notify,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Maps by name, each of the image's spatial shape.
+    """Predict the maps of an image.
 
-    When memory runs out, half as many pixels go through the network at a time.
+    After an out-of-memory error, half as many pixels are predicted at once.
 
     Parameters
     ----------
     config : Config
-    predictor, normalizer : Predictor, Normalizer
-    image : ndarray
-        (y, x, c) or (z, y, x, c).
+        Configuration of the run.
+    predictor : Predictor
+        Network with its weights.
+    normalizer : Normalizer
+        Normalization of the training.
+    image : ndarray, (y, x, c) or (z, y, x, c)
+        Image before normalization.
     augment : bool, optional
-        Average over mirrored and turned views; as configured by default.
+        Use test-time augmentation. Default: as configured.
     whole : bool
-        The image in a single forward pass.
+        Predict the image in a single forward pass.
     patches : PatchScores, optional
         Receives the values of each patch. The patches are predicted in addition, unless they are
         the tiles of the image.
     notify : callable
-        Told of smaller tiles.
+        Receives a notice if tiles become smaller.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Maps by name, each with the spatial shape of the image.
 
     Raises
     ------
     MemoryError
-        When not even one patch fits.
+        The memory does not suffice for one patch.
     """
     shape, scaling = image.shape[:-1], normalizer.scaling(image)
     scored = False
@@ -84,14 +93,14 @@ def predict_maps(
         add = patches.add if patches is not None and scored else None
         return dict(predictor.predict(image, scaling, settings, add))
 
-    refusal = (
+    error = (
         f"TEST.FULL_IMG: not enough memory for {shape} pixels in one forward pass; set it to False"
     )
-    settings, maps = _halving(predictor, plan, predict, notify, refusal if whole else "")
+    settings, maps = _predict_with_retries(predictor, plan, predict, notify, error if whole else "")
     if patches is not None and not scored:
         score_patches(config, predictor, normalizer, image, patches, augment=augment, notify=notify)
     if settings.half:
-        release_memory()  # decoding has no use for what the network has taken
+        release_memory()  # return the memory of the network before decoding
     return maps
 
 
@@ -105,14 +114,14 @@ def score_patches(
     augment: bool | None = None,
     notify: Notify,
 ) -> None:
-    """Predict and score each patch of an image by itself.
+    """Predict and score each patch of an image separately.
 
-    Parameters are those of `predict_maps`.
+    The parameters are described in `predict_maps`.
 
     Raises
     ------
     MemoryError
-        When not even one patch fits.
+        The memory does not suffice for one patch.
     """
     scaling = normalizer.scaling(image)
     cut = patch_reader(image, patches.patch, median=config.DATA.TEST.MEDIAN_PADDING)
@@ -123,25 +132,30 @@ def score_patches(
     def predict(settings: PredictSettings) -> None:
         predictor.predict_tiles(cut, iter(patches.tiles), scaling, settings, patches.add)
 
-    _halving(predictor, plan, predict, notify)
+    _predict_with_retries(predictor, plan, predict, notify)
 
 
-def _halving(
+def _predict_with_retries(
     predictor: Predictor,
     plan: Callable[[int], PredictSettings],
     predict: Callable[[PredictSettings], Result],
     notify: Notify,
-    refusal: str = "",
+    final_error: str = "",
 ) -> tuple[PredictSettings, Result]:
-    """Predict with half as many pixels at a time until they fit into memory.
+    """Predict with half as many pixels at once until they fit into memory.
 
     Parameters
     ----------
+    predictor : Predictor
+        Network with its weights.
     plan : callable
-        Returns the settings for a number of halvings; raises MemoryError if none is left.
+        Return the settings for a number of halvings. Raises MemoryError if no tile is smaller.
     predict : callable
-    refusal : str
-        Message of the error to raise instead of trying again; empty to try again.
+        Predict with these settings.
+    notify : callable
+        Receives a notice about each retry.
+    final_error : str
+        Message of the error to raise instead of a retry; empty to retry.
     """
     halvings = 0
     while True:
@@ -151,14 +165,14 @@ def _halving(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if refusal:
-                raise MemoryError(refusal) from error
-        # Outside of the handler, whose error holds on to all that the forward pass needed.
+            if final_error:
+                raise MemoryError(final_error) from error
+        # Outside of the handler: its exception references the tensors of the forward pass.
         halvings += 1
         gc.collect()
         if predictor.device.type == "cuda":
             torch.cuda.empty_cache()
-        notify(f"not enough memory for {_size(settings)} at a time: going on with half")
+        notify(f"not enough memory for {_size(settings)} at once: continuing with half")
 
 
 def _size(settings: PredictSettings) -> str:

@@ -30,7 +30,7 @@ _FILES = {
 def write_statistics(tree: ResultsTree, normalizer: Normalizer) -> None:
     """Write the mean and standard deviation if every image is normalized with them.
 
-    Runs of one job share the files: both are those of one run.
+    The runs of a job share the files; a lock ensures that both come from the same run.
     """
     if not normalizer.uses_set_moments or normalizer.statistics is None:
         return
@@ -45,12 +45,12 @@ def with_statistics(config: Config, checkpoint: Checkpoint, notify: Notify) -> C
     Parameters
     ----------
     config : Config
-        Names the files if they are not next to the checkpoint, and the normalization if the
-        checkpoint has none.
+        Configuration with the paths of the files if they are not next to the checkpoint, and the
+        normalization if the checkpoint has none.
     checkpoint : Checkpoint
-        Its own values take precedence over those of the files.
+        Checkpoint whose values take precedence over the files.
     notify : callable
-        Receives a line when files and checkpoint differ, and when values come from the files.
+        Receives a notice if files and checkpoint differ, or if values come from the files.
 
     Returns
     -------
@@ -60,7 +60,8 @@ def with_statistics(config: Config, checkpoint: Checkpoint, notify: Notify) -> C
     Raises
     ------
     UserError
-        When neither the checkpoint nor the files have values that are needed.
+        ``normalization.no_statistics``: a required value is neither in the checkpoint nor in a
+        file. ``normalization.unreadable_file``: a file cannot be read as numbers.
     """
     stored = checkpoint.description.get("normalizer")
     normalizer = Normalizer.from_dict(stored) if stored else from_config.normalizer(config)
@@ -77,60 +78,60 @@ def _moments(
 ) -> dict[str, tuple[float, ...]]:
     """Return the statistics of a normalization, with mean and standard deviation."""
     statistics = dict(normalizer.statistics or {})
-    for name, (key, usual) in _FILES.items():
-        path = _file(config, checkpoint.path, key, usual)
+    for name, (key, default) in _FILES.items():
+        path = _file(config, checkpoint.path, key, default)
         values = _read(path) if path.is_file() else None
         if name not in statistics:
             if values is None:
                 raise UserError(
-                    f"{checkpoint.path}: has no {name} for DATA.NORMALIZATION.TYPE custom, and "
-                    f"there is no file {path}",
-                    f"put the file of the training there, name it with {key}, or set "
+                    f"{checkpoint.path}: contains no {name} for DATA.NORMALIZATION.TYPE custom, "
+                    f"and the file {path} does not exist",
+                    f"copy the file of the training there, set its path with {key}, or set "
                     "DATA.NORMALIZATION.CUSTOM_MEAN and DATA.NORMALIZATION.CUSTOM_STD",
                     "normalization.no_statistics",
                 )
-            notify(f"{path}: gives the {name} for normalization, as the checkpoint has none")
+            notify(f"{path}: {name} for normalization used, because the checkpoint has none")
             statistics[name] = values
         elif values is not None and not _close(values, statistics[name]):
-            found, trained = (_text(v) for v in (values, statistics[name]))
+            in_file, trained = (_text(v) for v in (values, statistics[name]))
             notify(
-                f"{path}: has the {name} {found}, but {checkpoint.path.name} was trained with "
+                f"{path}: got the {name} {in_file}, but {checkpoint.path.name} was trained with "
                 f"{trained}, which is used"
             )
     return statistics
 
 
-def _file(config: Config, checkpoint: Path, key: str, usual: str) -> Path:
-    named = config.path_overrides().get(key)
-    if named is None:
-        return checkpoint.with_name(usual)
-    return Path(named.replace("JOB_DIR", str(checkpoint.parent.parent)))
+def _file(config: Config, checkpoint: Path, key: str, default: str) -> Path:
+    configured = config.path_overrides().get(key)
+    if configured is None:
+        return checkpoint.with_name(default)
+    return Path(configured.replace("JOB_DIR", str(checkpoint.parent.parent)))
 
 
 def _read(path: Path) -> tuple[float, ...]:
-    """Read one number per channel, or one for all."""
+    """Read one number per channel, or one number for all channels."""
     try:
         values = np.load(path, allow_pickle=False)
         numbers = tuple(float(value) for value in np.ravel(values))
     except Exception as error:  # NumPy raises errors of many kinds for a damaged header
         raise UserError(
-            f"{path}: cannot be read as numbers: {error}",
-            "delete the file, or replace it by that of the training",
+            f"{path}: got a file that cannot be read as numbers ({error}), expected an NPY file",
+            "delete the file, or replace it with the file of the training",
             "normalization.unreadable_file",
         ) from error
     if not numbers or not np.isfinite(numbers).all():
         raise UserError(
             f"{path}: got {numbers}, expected a finite number for each channel",
-            "delete the file, or replace it by that of the training",
+            "delete the file, or replace it with the file of the training",
             "normalization.unreadable_file",
         )
     return numbers
 
 
-def _close(one: tuple[float, ...], two: tuple[float, ...]) -> bool:
-    if 1 not in (len(one), len(two)) and len(one) != len(two):
+def _close(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    if 1 not in (len(a), len(b)) and len(a) != len(b):
         return False
-    return bool(np.allclose(one, two, rtol=1e-6, atol=0))
+    return bool(np.allclose(a, b, rtol=1e-6, atol=0))
 
 
 def _text(values: tuple[float, ...]) -> str:

@@ -1,7 +1,7 @@
-"""Scores of the configured patches, each predicted by itself.
+"""Scores of the configured patches, each predicted separately.
 
-The map of an image differs: its tiles are chosen for speed, their edges are dropped, and
-overlapping tiles are blended.
+The map of an image differs from these predictions: its tiles are chosen for speed, their edges are
+dropped, and overlapping tiles are blended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ from singula.stages.score import class_map_scores, map_scores, mean_scores
 
 
 def scored_patches(config: Config, shape: Sequence[int]) -> list[Tile]:
-    """Return the patches of an image of this spatial shape whose predictions are scored."""
+    """Return the patches of an image whose predictions are scored.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration with the shape, overlap and padding of a patch.
+    shape : sequence of int
+        Spatial shape of the image.
+    """
     keys = config.DATA.TEST
     overlap = tuple(float(share) for share in keys.OVERLAP)
     return patches_of(shape, config.patch, overlap, tuple(int(length) for length in keys.PADDING))
@@ -37,7 +45,17 @@ def are_tiles_of(
     patch: Sequence[int],
     patches: Sequence[Tile],
 ) -> bool:
-    """Return True if the tiles of an image are its patches, so that one prediction serves both."""
+    """Return True if the tiles of an image are its patches.
+
+    Parameters
+    ----------
+    plan : TilePlan or AlignedTiles
+        Plan of the tiles.
+    shape, patch : sequence of int
+        Spatial shapes of the image and of a patch.
+    patches : sequence of Tile
+        Result of `scored_patches`.
+    """
     if tuple(plan.patch) != tuple(patch):
         return False
     starts = [tile.start for tile in plan.tiles(shape)]
@@ -50,14 +68,14 @@ class PatchScores:
     Parameters
     ----------
     config : Config
-        Names the sides, overlap and padding of a patch, and the channels.
+        Configuration with the shape, overlap and padding of a patch, and the channels.
     truth : Truth
-        Of the whole image.
+        Ground truth of the whole image.
 
     Attributes
     ----------
     tiles : list of Tile
-        The patches; their ``inner`` and ``outer`` are the scored pixels, all inside the image.
+        Patches; ``inner`` and ``outer`` are the scored pixels, which are inside the image.
     """
 
     def __init__(self, config: Config, truth: Truth) -> None:
@@ -74,17 +92,17 @@ class PatchScores:
         return are_tiles_of(plan, self.truth.labels.shape, self.patch, self.tiles)
 
     def add(self, tile: Tile, values: npt.NDArray[np.float32]) -> None:
-        """Score one patch; a second prediction of it replaces the first.
+        """Score one patch; a second prediction of the patch replaces the first.
 
         Parameters
         ----------
         tile : Tile
-            Only its start is used.
-        values : ndarray
-            (channels and classes, y, x) or (…, z, y, x), of all pixels of the patch.
+            Tile with the start of the patch; the other fields are not used.
+        values : ndarray, (channels and classes, y, x) or (channels and classes, z, y, x)
+            Predicted values of all pixels of the patch.
         """
-        place = self._by_start[tile.start]
-        inner, outer = place.inner, place.outer
+        patch = self._by_start[tile.start]
+        inner, outer = patch.inner, patch.outer
         maps = {name: values[i][inner] for i, name in enumerate(self.names)}
         true = {name: channel[outer] for name, channel in self.truth.maps.items()}
         foreground = self.truth.foreground[outer]
@@ -102,12 +120,12 @@ class PatchScores:
 
 
 def truth_stamp(config: Config, pair: Pair) -> str:
-    """Return a stamp of everything that the true channels of an image depend on."""
+    """Return a hash of everything that the encoded ground truth of an image depends on."""
     encoding = astuple(from_config.encode_settings(config, "TEST"))
-    found: Sequence[Any] = (
+    parts: Sequence[Any] = (
         file_stamp(pair.label),
         pair.label_arrays,
         encoding,
         from_config.n_classes(config),
     )
-    return hashlib.blake2b(repr(found).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()

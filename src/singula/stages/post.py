@@ -1,4 +1,4 @@
-"""What is done to maps before and to instances after decoding, as the configuration says."""
+"""Filters of maps before decoding and post-processing of instances, as configured."""
 
 from __future__ import annotations
 
@@ -41,21 +41,22 @@ Spacing = tuple[float, ...] | None
 
 @dataclass(frozen=True)
 class PostSettings:
-    """Steps after the network; None or False switches one off.
+    """Settings of the steps after the network. None or False disables a step.
 
     Parameters
     ----------
     z_size, yz_size : int, optional
-        Median filters on the maps of volumes; None if the test has no volumes.
+        Sides of the median filters on the maps, in pixels. None if the test has no volumes.
     masks : Path, optional
-        Folder of masks outside which nothing is predicted.
+        Folder of masks; pixels outside of a mask become background.
     close_radius : float, optional
-        Seeds nearer than this are one (`BP`).
+        Distance below which only the larger of two seeds is kept (`BP`).
     repair_size : int, optional
-        Instances above it are merged with their neighbours.
+        Size in pixels above which instances are merged with their neighbors.
     voronoi_threshold : float, optional
-        Instances grow until they touch where the foreground is above it; 0 for Otsu's.
+        Threshold of the foreground in which instances grow until they touch. 0: Otsu's threshold.
     clear_border : bool
+        Remove instances that touch the border of the image.
     measure : bool
         Write the tables of measurements.
     conditions : tuple of tuple of Condition
@@ -76,8 +77,8 @@ class PostSettings:
     def has_own_result(self) -> bool:
         """True if post-processed instances are written.
 
-        A median filter alone counts too. It comes before decoding, so these instances are then
-        the decoded ones.
+        This includes a test with median filters only. They are applied before decoding, so the
+        post-processed instances are then equal to the decoded instances.
         """
         return bool(
             self.z_size is not None
@@ -90,7 +91,7 @@ class PostSettings:
 
 
 def post_settings(config: Config) -> PostSettings:
-    """The steps that a configuration asks for."""
+    """Return the configured steps."""
     keys, volumes = config.TEST.POST_PROCESSING, config.tests_volumes
     properties = keys.MEASURE_PROPERTIES
     removal = properties.REMOVE_BY_PROPERTIES
@@ -114,9 +115,18 @@ def post_settings(config: Config) -> PostSettings:
 def filter_maps(
     maps: Mapping[str, Array], settings: PostSettings, mask: Array | None
 ) -> dict[str, Array]:
-    """Median filters along z, then over y and z, then the mask, on every map but the class.
+    """Apply the median filters along z, then over y and z, and then the mask.
 
-    Images without a z axis are left alone by the filters.
+    The filters change neither the class map nor images without a z axis.
+
+    Parameters
+    ----------
+    maps : mapping of str to ndarray, (y, x) or (z, y, x)
+        Predicted maps by name.
+    settings : PostSettings
+        Settings of the filters.
+    mask : ndarray of bool, optional
+        Pixels outside of it become background.
     """
     result = dict(maps)
     for name, values in maps.items():
@@ -127,7 +137,7 @@ def filter_maps(
             if settings.yz_size is not None:
                 changed = median_yz(changed, settings.yz_size)
         if mask is not None:
-            # Nothing outside the mask: a distance to the nearest contour is largest there.
+            # The background of Dv2, a distance to the nearest contour, has the largest value.
             outside = 1 if name == "Dv2" else 0
             changed = np.where(mask, changed, np.asarray(outside, changed.dtype))
         result[name] = changed
@@ -135,7 +145,7 @@ def filter_maps(
 
 
 def seed_filter(settings: PostSettings, spacing: Spacing) -> Callable[[Array], Array] | None:
-    """What is done to the seeds before they grow."""
+    """Return a function that removes close seeds; None if the step is disabled."""
     radius = settings.close_radius
     if radius is None:
         return None
@@ -144,15 +154,16 @@ def seed_filter(settings: PostSettings, spacing: Spacing) -> Callable[[Array], A
 
 @dataclass(frozen=True)
 class Processed:
-    """Instances after all steps, with their tables.
+    """Instances after all steps, with tables of measurements.
 
     Parameters
     ----------
-    labels : ndarray, optional
-        None if post-processing has no result of its own. Ids stay, so they may have gaps.
-    full, filtered : DataFrame, optional
-        Measurements of the decoded instances with what the conditions say of each, and of those
-        that remain in `labels`.
+    labels : ndarray of int, optional
+        Instance ids, which may have gaps. None if post-processing writes no result.
+    full : DataFrame, optional
+        Measurements of the decoded instances, with the result of the conditions.
+    filtered : DataFrame, optional
+        Measurements of the instances in `labels`.
     """
 
     labels: Array | None
@@ -163,7 +174,21 @@ class Processed:
 def process_instances(
     labels: Array, maps: Mapping[str, Array], settings: PostSettings, spacing: Spacing
 ) -> Processed:
-    """Repair, grow, clear the border and remove by properties, in this order; then measure."""
+    """Post-process and measure the instances.
+
+    The steps are, in this order: repair, growth, removal at the border, removal by properties.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Decoded instances.
+    maps : mapping of str to ndarray
+        Predicted maps by name, each with the shape of `labels`.
+    settings : PostSettings
+        Settings of the steps.
+    spacing : tuple of float, optional
+        Voxel size per axis.
+    """
     changed = labels
     if settings.repair_size is not None:
         changed = repair_large(changed, settings.repair_size)
@@ -175,76 +200,87 @@ def process_instances(
     full = filtered = None
     if settings.measure:
         after = measure(changed, spacing=spacing) if changed is not labels else None
-        full, filtered, gone = judge(measure(labels, spacing=spacing), after, settings.conditions)
-        changed = remove(changed, gone)
+        decoded = measure(labels, spacing=spacing)
+        full, filtered, removed = apply_conditions(decoded, after, settings.conditions)
+        changed = remove(changed, removed)
     if not settings.has_own_result:
         return Processed(None, full, None)
     return Processed(changed, full, filtered)
 
 
-def judge(
+def apply_conditions(
     decoded: pd.DataFrame,
     changed: pd.DataFrame | None,
     conditions: tuple[tuple[Condition, ...], ...],
 ) -> tuple[pd.DataFrame, pd.DataFrame, Array]:
-    """Tables of measurements with what the conditions say, and the ids that are to go.
+    """Evaluate the conditions on the measurements of the instances.
 
-    Conditions are judged on the instance as the steps after decoding left it; an instance that one
-    of those steps took away keeps its own.
+    Conditions apply to the measurements after the other steps. For an instance that one of these
+    steps removed, they apply to the measurements after decoding.
 
     Parameters
     ----------
     decoded : DataFrame
         Measurements of the decoded instances.
     changed : DataFrame, optional
-        Those after the other steps, if there were any.
+        Measurements after the other steps, if a step changed an instance.
     conditions : tuple of tuple of Condition
+        Lists of conditions that remove instances.
 
     Returns
     -------
-    full, filtered : DataFrame
-        All decoded instances with what became of each; those that remain, as they then are.
-    gone : ndarray of int
+    full : DataFrame
+        Measurements of all decoded instances, with the result of the conditions.
+    filtered : DataFrame
+        Measurements of the remaining instances after the other steps.
+    removed : ndarray of int
+        Ids of the instances that the conditions remove.
     """
-    full = judged = select(decoded, conditions)
+    full = selected = select(decoded, conditions)
     if changed is not None:
-        judged = select(changed, conditions)
-    gone = removed_ids(judged)
-    filtered = judged[~judged["label"].isin(gone)].reset_index(drop=True)
+        selected = select(changed, conditions)
+    removed = removed_ids(selected)
+    filtered = selected[~selected["label"].isin(removed)].reset_index(drop=True)
     if changed is not None:
-        verdicts = dict(zip(judged["label"], judged["conditions"], strict=True))
-        told = [
-            verdicts.get(label, own)
-            for label, own in zip(full["label"], full["conditions"], strict=True)
-        ]
-        left = full["label"].isin(filtered["label"])
+        results = dict(zip(selected["label"], selected["conditions"], strict=True))
+        columns = zip(full["label"], full["conditions"], strict=True)
+        merged = [results.get(label, decoded_result) for label, decoded_result in columns]
+        remains = full["label"].isin(filtered["label"])
         full = full.assign(
-            comment=np.where(left, CORRECT, REMOVED).astype(object),
-            conditions=np.array(told, object),
+            comment=np.where(remains, CORRECT, REMOVED).astype(object),
+            conditions=np.array(merged, object),
         )
-    return full, filtered, gone
+    return full, filtered, removed
 
 
 def masks_by_name(settings: PostSettings, names: list[str]) -> dict[str, Path]:
-    """The mask file of each image.
+    """Return the mask file of each image.
+
+    Parameters
+    ----------
+    settings : PostSettings
+        Settings with the folder of the masks.
+    names : list of str
+        Names of the images.
 
     Raises
     ------
     UserError
-        Naming the images without a mask.
+        ``masks.missing``: images without a mask.
     """
     if settings.masks is None:
         return {}
     from singula.io.formats import stem_of
     from singula.io.listing import list_images
 
-    found = {stem_of(path): path for path in list_images(settings.masks, "DATA.TEST.BINARY_MASKS")}
-    missing = [name for name in names if name not in found]
+    files = {stem_of(path): path for path in list_images(settings.masks, "DATA.TEST.BINARY_MASKS")}
+    missing = [name for name in names if name not in files]
     if missing:
         shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
         raise UserError(
-            f"DATA.TEST.BINARY_MASKS: {settings.masks} has no mask for {shown}",
-            "give one mask per image under the same name, or set "
-            "TEST.POST_PROCESSING.APPLY_MASK: False",
+            f"DATA.TEST.BINARY_MASKS: got no mask for {shown} in {settings.masks}, expected one "
+            "mask per image",
+            "add masks with the names of the images, or set TEST.POST_PROCESSING.APPLY_MASK: False",
+            "masks.missing",
         )
-    return found
+    return files

@@ -1,4 +1,4 @@
-"""Predict, decode and score the test images, one after the other."""
+"""Prediction, decoding and scoring of the test images."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from singula.io.lazy_array import constant_image_notices
 from singula.io.pairs import Pair
 from singula.io.results import ResultsTree, View
 from singula.prediction import Predictor
-from singula.stages.finish import Finish
+from singula.stages.finish import TestResults
 from singula.stages.inputs import TestInputs
 from singula.stages.maps import predict_maps, score_patches
 from singula.stages.normalization import with_statistics
 from singula.stages.patches import PatchScores, truth_stamp
 from singula.stages.post import post_settings
-from singula.stages.progress import Progress, forget, settings_fingerprint
-from singula.stages.room import notice_large
-from singula.stages.score import result_words
+from singula.stages.progress import Progress, remove_scores, settings_fingerprint
+from singula.stages.room import warn_if_too_large
+from singula.stages.score import result_text
 from singula.stages.stack import Loaded, refuse_gaps, stack_slices
 from singula.stages.stored import StoredMaps, set_results_aside
 from singula.stages.thresholds import apply_tuned, threshold_lines
@@ -45,24 +45,24 @@ STACK = "stack"
 
 @dataclass
 class Predicted:
-    """What a process found out about one image, small enough to be sent to the first one.
+    """Prediction of one image by a process, to be sent to the main process.
 
     Parameters
     ----------
     maps : dict
-        View → maps by name.
+        Maps by name, for each view.
     fresh : list of View
-        Views whose maps were computed and are not stored yet.
-    per_patch : dict
+        Views whose maps are computed and not stored yet.
+    per_patch : dict of str to float
         Mean scores of the patches.
     patches_predicted : bool
-        The scores of the patches are computed and not stored yet.
+        True if the scores of the patches are computed and not stored yet.
     seconds : float
-        Time in the network.
+        Seconds in the network.
     error : str
-        Why there is nothing; empty when there is.
+        Message if the prediction failed; otherwise empty.
     loaded : tuple, optional
-        Image, truth and mask, in the process that goes on with them.
+        Image, ground truth and mask; None outside of the main process.
     """
 
     maps: dict[View, Maps] = field(default_factory=dict)
@@ -76,22 +76,26 @@ class Predicted:
 
 @dataclass
 class TestRun:
-    """One pass over the test images.
+    """Test of images that fit into memory.
 
-    An image that cannot be read or does not fit in memory does not stop the others: `failed`
-    names it. A full disk does.
+    An image that cannot be read or does not fit into memory is recorded in `failed`, and the test
+    continues with the next image. Errors of the results folder end the test.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     tree : ResultsTree
+        Results folder.
     device : Device
+        Device of the network.
     notify : callable
+        Receives lines of text for the user.
     resume : bool
-        Skip images that an earlier run finished under the same weights and settings.
+        Skip images that an earlier run finished with the same weights and settings.
     """
 
-    __test__ = False  # not a test case, whatever its name says
+    __test__ = False  # not a test case of pytest
 
     config: Config
     tree: ResultsTree
@@ -99,7 +103,7 @@ class TestRun:
     notify: Notify
     resume: bool = False
     failed: dict[str, str] = field(default_factory=dict)
-    finish: Finish = field(init=False)
+    results: TestResults = field(init=False)
     inputs: TestInputs = field(init=False)
     stored: StoredMaps = field(init=False)
     reused: set[tuple[str, View]] = field(default_factory=set)
@@ -109,64 +113,64 @@ class TestRun:
     weights: Checkpoint | None = None
 
     def __post_init__(self) -> None:
-        """Make the place where everything is gathered."""
+        """Create the inputs and the empty results."""
         self.inputs = TestInputs(
             self.config, self.notify, writes=self.main, channels=self.tree.channels
         )
-        self.finish = Finish(self.config, self.tree, post_settings(self.config))
+        self.results = TestResults(self.config, self.tree, post_settings(self.config))
 
     def run(self) -> TestRun:
-        """Predict, decode and score every test image.
+        """Predict, decode and score all test images, and return the run.
 
-        Several processes share the images among them; the first one decodes and writes everything,
-        while the others go on predicting.
+        If there are several processes, each predicts a part of the images; the main process also
+        decodes and writes the results.
         """
         config = self.config
         pairs, self.failed = self.inputs.find()
-        if self.main and not config.TRAIN.ENABLE:  # else it was said before the training
-            for line in notice_large(config, pairs):
+        if self.main and not config.TRAIN.ENABLE:  # otherwise reported before the training
+            for line in warn_if_too_large(config, pairs):
                 self.notify(line)
         self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
         checkpoint = self._checkpoint(pairs)
         self._use_tuned_thresholds()
-        progress, waiting = self._waiting(pairs, checkpoint)
+        progress, remaining = self._remaining(pairs, checkpoint)
         network = None
-        if self.weights is not None and not self._all_reused(waiting):
+        if self.weights is not None and not self._all_reused(remaining):
             network = self._load(self.weights)
         self.weights = None
-        if self.main and not self.resume:  # all that a user can correct is checked by now
+        if self.main and not self.resume:  # after all checks that can raise a UserError
             set_results_aside(self.tree, self.notify, keep_maps=config.TEST.REUSE_PREDICTIONS)
-        said: set[str] = set()
+        reported: set[str] = set()
         stacked: list[tuple[Maps, Loaded]] = []
         world, rank = world_and_rank()
-        for first in range(0, len(waiting), world):
-            group = waiting[first : first + world]
-            own = self._predict(group[rank], network) if rank < len(group) else None
-            for pair, found in zip(group, gather_to_main(own), strict=False):
-                if found is None:
+        for first in range(0, len(remaining), world):
+            group = remaining[first : first + world]
+            local = self._predict(group[rank], network) if rank < len(group) else None
+            for pair, predicted in zip(group, gather_to_main(local), strict=False):
+                if predicted is None:
                     raise RuntimeError("a process predicted nothing")
-                words = self._receive(pair, found, stacked, said)
-                if progress is not None and pair.name in self.finish.instances:
+                message = self._receive(pair, predicted, stacked, reported)
+                if progress is not None and pair.name in self.results.instances:
                     stamp = self.inputs.stamp(pair)
-                    progress.add(pair.name, stamp, self.finish, self._files(pair.name))
-                number = waiting.index(pair) + 1
-                self.notify(f"[{number}/{len(waiting)}] {pair.name}: {words}")
+                    progress.add(pair.name, stamp, self.results, self._files(pair.name))
+                number = remaining.index(pair) + 1
+                self.notify(f"[{number}/{len(remaining)}] {pair.name}: {message}")
         self.inputs.close()
         if stacked:
-            self._finish_stack(stacked, said)
+            self._finish_stack(stacked, reported)
         return self
 
     @property
     def main(self) -> bool:
-        """Whether this process decodes and writes."""
+        """True in the process that decodes and writes."""
         return world_and_rank()[1] == 0
 
-    def _waiting(
+    def _remaining(
         self, pairs: list[Pair], checkpoint: Path | None
     ) -> tuple[Progress | None, list[Pair]]:
-        """What is known of an earlier run (in the first process), and what is left to do."""
+        """Return the progress of an earlier run (in the main process), and the remaining images."""
         progress = None
-        left = [p.name for p in pairs]
+        names = [p.name for p in pairs]
         if self.main:
             progress = Progress(
                 self.tree.progress,
@@ -174,72 +178,73 @@ class TestRun:
                 resume=self.resume,
                 notify=self.notify,
             )
-            left = [
+            names = [
                 p.name
                 for p in pairs
-                if not progress.restore(p.name, self.inputs.stamp(p), self.finish)
+                if not progress.restore(p.name, self.inputs.stamp(p), self.results)
             ]
-            if len(left) < len(pairs):
+            if len(names) < len(pairs):
                 self.notify(
-                    f"{len(pairs) - len(left)} of {counted(len(pairs), 'image')} done already"
+                    f"{len(pairs) - len(names)} of {counted(len(pairs), 'image')} done already"
                 )
-        names = set(share_from_main(left))
-        return progress, [p for p in pairs if p.name in names]
+        shared = set(share_from_main(names))
+        return progress, [p for p in pairs if p.name in shared]
 
     def _predict(
         self,
         pair: Pair,
         network: tuple[Predictor, Normalizer] | None,
     ) -> Predicted:
-        """Maps of an image in every view; what is wrong with it is kept, not raised."""
+        """Predict all views of an image; return an error of the user instead of raising it."""
         try:
             with refuse_if_out_of_memory():
                 loaded = self.inputs.read(pair)
-                found = Predicted(loaded=loaded if self.main else None)
+                predicted = Predicted(loaded=loaded if self.main else None)
                 for view in self._views():
-                    found.maps[view] = self._maps(loaded, pair.name, view, network, found)
+                    predicted.maps[view] = self._maps(loaded, pair.name, view, network, predicted)
         except StorageError:
             raise
         except UserError as error:
             return Predicted(error=str(error))
-        return found
+        return predicted
 
     def _receive(
         self,
         pair: Pair,
-        found: Predicted,
+        predicted: Predicted,
         stacked: list[tuple[Maps, Loaded]],
-        said: set[str],
+        reported: set[str],
     ) -> str:
-        """Store, decode and score what was predicted; gives the words that say how it went."""
+        """Store, decode and score a prediction, and return a description of the result."""
         try:
             with refuse_if_out_of_memory():
-                if found.error:
-                    raise UserError(found.error)
-                loaded = found.loaded or self.inputs.read(pair)
+                if predicted.error:
+                    raise UserError(predicted.error, code="test.image_failed")
+                loaded = predicted.loaded or self.inputs.read(pair)
                 for line in constant_image_notices(pair.image, loaded[0].array):
                     self.notify(line)
-                for view in found.fresh:
-                    self.stored.write(pair.name, view, found.maps[view], loaded[0], pair.image)
-                if found.per_patch:
-                    self.finish.scores.add_maps(pair.name, "per_patch", found.per_patch)
-                if found.patches_predicted:
+                for view in predicted.fresh:
+                    self.stored.write(pair.name, view, predicted.maps[view], loaded[0], pair.image)
+                if predicted.per_patch:
+                    self.results.scores.add_maps(pair.name, "per_patch", predicted.per_patch)
+                if predicted.patches_predicted:
                     stamp = truth_stamp(self.config, pair)
-                    self.stored.add_patch_scores(pair.name, "per_image", stamp, found.per_patch)
-                seconds = self.finish.seconds
-                seconds["prediction"] = seconds.get("prediction", 0.0) + found.seconds
+                    scores = predicted.per_patch
+                    self.stored.add_patch_scores(pair.name, "per_image", stamp, scores)
+                seconds = self.results.seconds
+                seconds["prediction"] = seconds.get("prediction", 0.0) + predicted.seconds
                 if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
-                    for view, maps in found.maps.items():
-                        self.finish.score_slice(pair.name, view, maps, *loaded[1:])
-                    stacked.append((found.maps[self._views()[-1]], loaded))
+                    for view, maps in predicted.maps.items():
+                        self.results.score_slice(pair.name, view, maps, *loaded[1:])
+                    stacked.append((predicted.maps[self._views()[-1]], loaded))
                     return "predicted"
-                return self._finish(pair.name, loaded, found.maps, said)
+                return self._finish(pair.name, loaded, predicted.maps, reported)
         except StorageError:
             raise
         except UserError as error:
             self.failed[pair.name] = str(error)
-            self.finish.instances.pop(pair.name, None)
-            forget(self.finish.scores, pair.name)
+            self.results.instances.pop(pair.name, None)
+            remove_scores(self.results.scores, pair.name)
             return f"FAILED: {self.failed[pair.name]}"
 
     def _finish(
@@ -247,51 +252,51 @@ class TestRun:
         name: str,
         loaded: Loaded,
         maps: dict[View, Maps],
-        said: set[str],
+        reported: set[str],
     ) -> str:
         image, truth, mask = loaded
         for view in self._views():
-            notes = self.finish.finish(name, view, maps.pop(view), image, truth, mask)
-            self._say_once(name, notes, said)
-        return result_words(self.finish.instances[name], self.finish.scores, name)
+            notes = self.results.add_image(name, view, maps.pop(view), image, truth, mask)
+            self._report_once(name, notes, reported)
+        return result_text(self.results.instances[name], self.results.scores, name)
 
-    def _say_once(self, name: str, notes: tuple[str, ...], said: set[str]) -> None:
+    def _report_once(self, name: str, notes: tuple[str, ...], reported: set[str]) -> None:
         for note in notes:
-            if note not in said:
-                said.add(note)
+            if note not in reported:
+                reported.add(note)
                 self.notify(f"{name}: {note}")
 
     def _finish_stack(
         self,
         parts: list[tuple[Maps, Loaded]],
-        said: set[str],
+        reported: set[str],
     ) -> None:
-        """All images, in the order of their names, as the slices of one volume."""
+        """Decode and score all images as the slices of one volume, in the order of their names."""
         if self.failed:
             refuse_gaps(self.failed, with_reason=False)
         maps, (image, truth, mask) = stack_slices(parts, STACK)
-        notes = self.finish.finish(STACK, "as_3d_stack", maps, image, truth, mask)
-        self._say_once(STACK, notes, said)
-        count = self.finish.instances[STACK]
-        words = result_words(count, self.finish.scores, STACK, "as_3d_stack")
-        self.notify(f"as 3D stack: {words}")
+        notes = self.results.add_image(STACK, "as_3d_stack", maps, image, truth, mask)
+        self._report_once(STACK, notes, reported)
+        count = self.results.instances[STACK]
+        text = result_text(count, self.results.scores, STACK, "as_3d_stack")
+        self.notify(f"as 3D stack: {text}")
 
     def _files(self, name: str) -> list[Path]:
         files = [self.tree.instances(view) / f"{name}.tif" for view in self._views()]
-        if self.finish.post.has_own_result:
+        if self.results.post.has_own_result:
             files += [self.tree.post_processed(view) / f"{name}.tif" for view in self._views()]
         return files
 
     def _checkpoint(self, pairs: list[Pair]) -> Path | None:
-        """The checkpoint to predict with; None when every prediction is there to be reused."""
+        """Return the checkpoint to predict with; None if all predictions are reused."""
         try:
             path = find_checkpoint(self.config, self.tree)
         except UserError:
-            self._look_for_maps(pairs, None)
+            self._find_stored_maps(pairs, None)
             if not self._all_reused(pairs):
                 raise
             return None
-        self._look_for_maps(pairs, path)
+        self._find_stored_maps(pairs, path)
         return path
 
     def _all_reused(self, pairs: list[Pair]) -> bool:
@@ -299,15 +304,15 @@ class TestRun:
         maps = all((p.name, view) in self.reused for p in pairs for view in self._views())
         return maps and not any(p.name in self.unscored for p in pairs)
 
-    def _look_for_maps(self, pairs: list[Pair], checkpoint: Path | None) -> None:
-        """Find the stored maps that may be used again, and say what is made of the others."""
+    def _find_stored_maps(self, pairs: list[Pair], checkpoint: Path | None) -> None:
+        """Find the stored maps to reuse, and report the others."""
         self.weights = None
         if checkpoint is not None:
             self.weights = with_statistics(
                 self.config, load_checkpoint(checkpoint, self.notify), self.notify
             )
-        known = self.weights.fingerprint if self.weights is not None else None
-        self.stored = StoredMaps(self.config, self.tree, known, notify=self.notify)
+        fingerprint = self.weights.fingerprint if self.weights is not None else None
+        self.stored = StoredMaps(self.config, self.tree, fingerprint, notify=self.notify)
         if not self.config.TEST.REUSE_PREDICTIONS:
             return
         states = {
@@ -319,47 +324,51 @@ class TestRun:
             f"TEST.REUSE_PREDICTIONS: {len(self.reused)} of {counted(len(states), 'map')} reused"
         )
         if count["unknown"]:
-            self.notify(f"  {count['unknown']} of them are not known to be of these images")
+            self.notify(
+                f"  {count['unknown']} of these have no record of the image and the weights"
+            )
         if count["stale"]:
             self.notify(
-                f"  {count['stale']} are predicted anew: their image, the weights or settings "
-                "are others now"
+                f"  {count['stale']} are predicted again: the image, the weights or the settings "
+                "changed"
             )
-        self._look_for_patch_scores([p for p in pairs if (p.name, "per_image") in self.reused])
+        self._find_patch_scores([p for p in pairs if (p.name, "per_image") in self.reused])
 
-    def _look_for_patch_scores(self, pairs: list[Pair]) -> None:
-        """Find the scores of patches that are stored with reused maps of these images."""
+    def _find_patch_scores(self, pairs: list[Pair]) -> None:
+        """Find the scores of patches that are stored with reused maps."""
         if not (self.inputs.has_truth and self.config.TEST.STATS.PER_PATCH):
             return
-        lost = 0
+        n_missing = 0
         for pair in pairs:
-            name, known = pair.name, None
+            name, scores = pair.name, None
             current = self.stored.state(name, "per_image", pair.image) == "current"
             if current:
                 stamp = truth_stamp(self.config, pair)
-                known = self.stored.patch_scores(name, "per_image", stamp)
-            if known is not None:
-                self.stored_patches[name] = known
+                scores = self.stored.patch_scores(name, "per_image", stamp)
+            if scores is not None:
+                self.stored_patches[name] = scores
             elif current and self.weights is not None:
                 self.unscored.add(name)
             else:
-                lost += 1
+                n_missing += 1
         if self.unscored:
             self.notify(
                 f"  patches of {counted(len(self.unscored), 'image')} are predicted again: their "
                 "scores are not stored for these labels (TEST.STATS.PER_PATCH: False omits them)"
             )
-        if lost:
-            self.notify(f"  {counted(lost, 'image')} without scores per patch: they are not stored")
+        if n_missing:
+            self.notify(
+                f"  {counted(n_missing, 'image')} without scores per patch: they are not stored"
+            )
 
     def _views(self) -> tuple[View, ...]:
         return ("per_image", "full_image") if self.config.TEST.FULL_IMG else ("per_image",)
 
     def _use_tuned_thresholds(self) -> None:
-        """Take the thresholds that are saved with the weights, where the file gives none."""
+        """Use the thresholds saved with the weights, unless the configuration sets them."""
         description = self.weights.description if self.weights is not None else {}
         self.config, notices = apply_tuned(self.config, description)
-        self.finish.config = self.config
+        self.results.config = self.config
         for line in (*notices, *threshold_lines(self.config)):
             self.notify(line)
 
@@ -374,16 +383,16 @@ class TestRun:
         name: str,
         view: View,
         network: tuple[Predictor, Normalizer] | None,
-        found: Predicted,
+        predicted: Predicted,
     ) -> Maps:
-        """Maps by name, predicted now (noted in `found`) or read from an earlier run."""
+        """Predict the maps of a view and add their scores to `predicted`, or read stored maps."""
         image, truth, _ = loaded
-        began, patches = time.perf_counter(), None
+        start, patches = time.perf_counter(), None
         if view == "per_image" and truth is not None and self.config.TEST.STATS.PER_PATCH:
             patches = PatchScores(self.config, truth)
         reused = (name, view) in self.reused
         if reused and patches is not None and name not in self.unscored:
-            found.per_patch, patches = self.stored_patches.get(name, {}), None
+            predicted.per_patch, patches = self.stored_patches.get(name, {}), None
         if reused and patches is None:
             return self.stored.read(name, view, image)
         if network is None:
@@ -400,8 +409,8 @@ class TestRun:
                 patches=patches,
                 notify=self.notify,
             )
-            found.fresh.append(view)
+            predicted.fresh.append(view)
         if patches is not None:
-            found.per_patch, found.patches_predicted = patches.mean(), True
-        found.seconds += time.perf_counter() - began
+            predicted.per_patch, predicted.patches_predicted = patches.mean(), True
+        predicted.seconds += time.perf_counter() - start
         return maps

@@ -1,4 +1,4 @@
-"""What is done of a test, image by image, so that a second run can skip it."""
+"""Record of the finished images of a test, for ``--resume``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from singula.io.atomic import write_error
 from singula.io.files import change_stamp
 from singula.io.record_files import append_line, read_lines
 from singula.io.records import ImageResult, ProgressLine, ScoreRecord
-from singula.stages.finish import Finish
+from singula.stages.finish import TestResults
 from singula.stages.score import Scores
 
-# Keys that change nothing about how an image is predicted, decoded or scored.
+# Keys that do not change how an image is predicted, decoded or scored
 _IRRELEVANT = ("SYSTEM.", "TRAIN.", "LOG.", "AUGMENTOR.", "DATA.TRAIN.", "DATA.VAL.", "LOSS.")
 
 
 def settings_fingerprint(config: Config, checkpoint: Path | None) -> str:
-    """Hash of the weights and of every key that matters for the test."""
+    """Return a hash of the weights and of all keys that affect the test."""
     relevant = {k: v for k, v in config.written().items() if not k.startswith(_IRRELEVANT)}
     digest = hashlib.blake2b(json.dumps(relevant, default=str).encode(), digest_size=16)
     if checkpoint is not None:
@@ -31,23 +31,24 @@ def settings_fingerprint(config: Config, checkpoint: Path | None) -> str:
 
 
 def file_stamp(*paths: Path | None) -> str:
-    """Size and time of files, which tell whether they were changed."""
-    found = [(str(p), *change_stamp(p)) for p in paths if p is not None]
-    return hashlib.blake2b(repr(found).encode(), digest_size=8).hexdigest()
+    """Return a hash of the sizes and modification times of files."""
+    stamps = [(str(p), *change_stamp(p)) for p in paths if p is not None]
+    return hashlib.blake2b(repr(stamps).encode(), digest_size=8).hexdigest()
 
 
 class Progress:
-    """A file of lines, one per finished image; only ever appended to.
+    """File with one line per finished image, to which lines are only appended.
 
     Parameters
     ----------
     path : Path
+        The file.
     fingerprint : str
-        Lines that were written under another one do not count.
+        Result of `settings_fingerprint`. Lines with another fingerprint are ignored.
     resume : bool
-        Take the lines that are there; otherwise begin again.
+        Use the lines of an earlier run; otherwise delete the file.
     notify : callable
-        Receives a line if lines are damaged; their images are tested again.
+        Receives a notice about damaged lines; their images are tested again.
     """
 
     def __init__(
@@ -63,25 +64,35 @@ class Progress:
             if line.fingerprint == fingerprint:
                 self.done[line.image] = line
 
-    def restore(self, image: str, stamp: str, finish: Finish) -> bool:
-        """Put what is known of a finished image back; False when it has to be done (again)."""
+    def restore(self, image: str, stamp: str, results: TestResults) -> bool:
+        """Restore the result of a finished image, and return True if it is up to date.
+
+        Parameters
+        ----------
+        image : str
+            Name of the image.
+        stamp : str
+            Result of `TestInputs.stamp`.
+        results : TestResults
+            Results to which the image is added.
+        """
         entry = self.done.get(image)
         if entry is None or entry.stamp != stamp:
             return False
-        if not all(Path(p).is_file() for p in entry.files) or not _has_all_scores(entry, finish):
+        if not all(Path(p).is_file() for p in entry.files) or not _has_all_scores(entry, results):
             return False
-        put_back(image, entry, finish)
+        restore_result(image, entry, results)
         return True
 
-    def add(self, image: str, stamp: str, finish: Finish, files: list[Path]) -> None:
-        """Append a finished image."""
-        found = result_of(image, finish)
+    def add(self, image: str, stamp: str, results: TestResults, files: list[Path]) -> None:
+        """Append the result of a finished image, with the files that must exist to reuse it."""
+        result = result_of(image, results)
         line = ProgressLine(
             image=image,
             fingerprint=self.fingerprint,
             stamp=stamp,
             files=[str(p) for p in files],
-            **dict(found),
+            **dict(result),
         )
         append_line(self.path, line)
 
@@ -89,24 +100,24 @@ class Progress:
 def _delete(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
-    except OSError as error:  # a folder
+    except OSError as error:  # for example, the path is a folder
         raise write_error(path, error) from error
 
 
-def _has_all_scores(result: ImageResult, finish: Finish) -> bool:
+def _has_all_scores(result: ImageResult, results: TestResults) -> bool:
     """Return True if every list of scores has the configured thresholds."""
-    wanted = sorted(finish.config.TEST.MATCHING_STATS_THS)
+    configured = sorted(results.config.TEST.MATCHING_STATS_THS)
     lists = (*result.matches.values(), *result.classes.values())
-    return all(sorted(s.threshold for s in scores) == wanted for scores in lists)
+    return all(sorted(s.threshold for s in scores) == configured for scores in lists)
 
 
-def result_of(image: str, finish: Finish) -> ImageResult:
-    """Return what a test found out about an image."""
-    scores = finish.scores
+def result_of(image: str, results: TestResults) -> ImageResult:
+    """Return the record of the result of an image."""
+    scores = results.scores
     return ImageResult(
-        instances=finish.instances[image],
-        thresholds=finish.thresholds[image],
-        overlay=str(finish.overlays[image]),
+        instances=results.instances[image],
+        thresholds=results.thresholds[image],
+        overlay=str(results.overlays[image]),
         maps=scores.maps.get(image, {}),
         matches={v: _records(m[image]) for v, m in scores.matches.items() if image in m},
         classes={
@@ -115,18 +126,18 @@ def result_of(image: str, finish: Finish) -> ImageResult:
     )
 
 
-def put_back(image: str, result: ImageResult, finish: Finish) -> None:
-    """Add the result of an image to those of a test."""
-    finish.instances[image] = result.instances
-    finish.thresholds[image] = dict(result.thresholds)
-    finish.overlays[image] = Path(result.overlay)
+def restore_result(image: str, result: ImageResult, results: TestResults) -> None:
+    """Add the stored result of an image to the results of a test."""
+    results.instances[image] = result.instances
+    results.thresholds[image] = dict(result.thresholds)
+    results.overlays[image] = Path(result.overlay)
     if result.maps:
-        finish.scores.maps[image] = dict(result.maps)
+        results.scores.maps[image] = dict(result.maps)
     for view, scores in result.matches.items():
-        finish.scores.matches.setdefault(view, {})[image] = _scores(scores)
+        results.scores.matches.setdefault(view, {})[image] = _scores(scores)
     for text, scores in result.classes.items():
         view, number = text.rsplit("/", 1)
-        finish.scores.classes.setdefault((view, int(number)), {})[image] = _scores(scores)
+        results.scores.classes.setdefault((view, int(number)), {})[image] = _scores(scores)
 
 
 def _records(scores: Sequence[Score]) -> list[ScoreRecord]:
@@ -137,8 +148,8 @@ def _scores(records: Sequence[ScoreRecord]) -> list[Score]:
     return [Score(**dict(record)) for record in records]
 
 
-def forget(scores: Scores, image: str) -> None:
-    """Take an image that failed half-way out of the scores."""
+def remove_scores(scores: Scores, image: str) -> None:
+    """Remove the scores of an image whose test failed."""
     scores.maps.pop(image, None)
     for matches in (*scores.matches.values(), *scores.classes.values()):
         matches.pop(image, None)

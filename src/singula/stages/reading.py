@@ -1,4 +1,4 @@
-"""How the images of a part of the data are read: channels, colours, preprocessing, memory."""
+"""Reading of images and labels with the configured channels and preprocessing."""
 
 from __future__ import annotations
 
@@ -41,25 +41,26 @@ from singula.io.read import (
 from singula.io.units import replaced_size
 from singula.io.values import check_finite
 
-_WHOLE = CACHE_BYTES // 4  # bytes of an image that is read whole, and held while there is room
+_WHOLE = CACHE_BYTES // 4  # maximum bytes of an image that is read at once and cached
 _REFERENCE = "DATA.PREPROCESS.MATCH_HISTOGRAM.REFERENCE_PATH"
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads images and labels of one part of the data, preprocessed.
+    """Read and preprocess images and labels of TRAIN, VAL or TEST.
 
     Parameters
     ----------
     ndim, channels : int
-        Spatial dimensions and channels of an image.
+        Number of spatial axes and of channels of an image.
     grey : bool
-        Grey images become images of `channels` equal channels.
+        Convert gray images to images with `channels` equal channels.
     n_classes : int
-        Classes of the labels' second channel; 0 without one.
+        Number of classes in the second channel of labels; 0 if labels have one channel.
     steps : PreprocessSettings, optional
+        Preprocessing. None: no preprocessing.
     spacing : tuple of float, optional
-        Voxel size after preprocessing that the user set; by default that of each file.
+        Configured voxel size after preprocessing. Default: the size in each file.
     unit : str, optional
         Unit of `spacing`.
     """
@@ -73,7 +74,7 @@ class Reader:
     unit: str | None = None
 
     def shape(self, path: Path, arrays: ArrayPlace | None = None) -> tuple[int, ...]:
-        """Spatial shape of an image after preprocessing, from its header."""
+        """Return the spatial shape of an image after preprocessing, from its header."""
         if self.steps is not None and self.steps.resize is not None:
             return self.steps.resize.shape
         header = read_header(path, arrays)
@@ -82,7 +83,7 @@ class Reader:
         ).spatial_shape
 
     def image(self, path: Path, arrays: ArrayPlace | None = None) -> Image:
-        """An image, preprocessed."""
+        """Read and preprocess an image."""
         image = read_image(path, self.ndim, self.channels, allow_gray=self.grey, arrays=arrays)
         if self.steps is not None:
             changed = preprocess(image.array, self.steps)
@@ -95,14 +96,16 @@ class Reader:
     def replaced_size(
         self, path: Path, source: str, arrays: ArrayPlace | None = None
     ) -> str | None:
-        """Return a message if the voxel size that the user set differs from that of an image.
+        """Return a message if the configured voxel size differs from the size in an image file.
 
         Parameters
         ----------
-        path, arrays
-            Of the image.
+        path : Path
+            File of the image.
         source : str
-            The key that set it.
+            Key of the configured voxel size.
+        arrays : ArrayPlace, optional
+            Place of the image in a container.
         """
         if self.spacing is None:
             return None
@@ -114,48 +117,49 @@ class Reader:
         return replaced_size(source, self.spacing, sizes, unit)
 
     def open_image(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
-        """An image of which boxes are read, not preprocessed."""
+        """Open an image to read boxes, without preprocessing."""
         image = open_image(path, self.ndim, self.channels, allow_gray=self.grey, arrays=arrays)
         return image if self.spacing is None else image.with_spacing(self.spacing, self.unit)
 
     def open_labels(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
-        """Labels of which boxes are read."""
+        """Open labels to read boxes."""
         return open_labels(path, self.ndim, self.n_classes > 0, arrays=arrays)
 
     def labels(self, path: Path, arrays: ArrayPlace | None = None) -> npt.NDArray[Any]:
-        """Labels (spatial…, 1 or 2), at the size of the preprocessed image."""
-        known = self.n_classes or None
-        labels = read_labels(path, self.ndim, known is not None, n_classes=known, arrays=arrays)
+        """Read labels, channels last, with the size of the preprocessed image."""
+        classes = self.n_classes or None
+        labels = read_labels(path, self.ndim, classes is not None, n_classes=classes, arrays=arrays)
         return self.resized(labels.array)
 
     def resized(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Labels or a mask (spatial…, c) at the size of the preprocessed image."""
+        """Resize labels or a mask, with channels last, to the size of the preprocessed image."""
         if self.steps is None or self.steps.resize is None:
             return labels
         return resize_labels(labels, self.steps.resize.shape)
 
     @property
     def label_variant(self) -> str:
-        """What is done to labels, in words; empty for nothing."""
+        """Description of the preprocessing of labels; empty if there is none."""
         return self.steps.label_variant if self.steps is not None else ""
 
 
 @dataclass(frozen=True)
 class StoredPair:
-    """Reads a pair again and again, out of the files' own pages where that is possible.
+    """Source of a sample that reads its files in each call, memory-mapped if possible.
 
     Parameters
     ----------
     reader : Reader
+        Reader of the files.
     pair : Pair
-        Whose values were looked through before.
+        Files of the image and of the labels, whose values were already validated.
     channels : Path
         File of the encoded channels.
     codes : tuple of str
-        Their names.
+        Names of the encoded channels.
     stamp : list of int, optional
-        Size and time of that file. If another process has replaced it, the sample has no targets,
-        and they are encoded when they are needed.
+        Size and time of the file of the channels. If another process has replaced the file, the
+        sample has no targets, and the labels are encoded when a patch is cropped.
     """
 
     reader: Reader
@@ -165,7 +169,7 @@ class StoredPair:
     stamp: list[int] | None = None
 
     def __call__(self, with_targets: bool) -> Sample:
-        """The sample."""
+        """Return the sample, with or without its targets."""
         targets = self._targets() if with_targets else None
         return Sample(self.pair.name, self._image(), self._labels(), targets)
 
@@ -178,15 +182,15 @@ class StoredPair:
             maps = read_channels(self.channels, ndim, codes)
             return maps if stamp_of(self.channels) == self.stamp else None
         whole = LazyArray.of(lazy)
-        return {code: whole[..., place] for place, code in enumerate(codes)}
+        return {code: whole[..., index] for index, code in enumerate(codes)}
 
-    def look_through(self) -> None:
-        """Read the image once, to see whether all values are numbers.
+    def check_values(self) -> None:
+        """Read the image once and refuse values that are not finite.
 
         Raises
         ------
         UserError
-            Where some are not.
+            The image contains NaN or infinite values.
         """
         image = self._image()
         for _, part in iter_blocks(image):
@@ -211,7 +215,7 @@ class StoredPair:
     def _labels(self) -> Pixels:
         reader, path, arrays = self.reader, self.pair.label, self.pair.label_arrays
         if path is None:
-            raise UserError(f"{self.pair.image}: has no label image")
+            raise UserError(f"{self.pair.image}: has no label image", code="data.no_labels")
         if not reader.label_variant:
             mapped = map_labels(path, reader.ndim, reader.n_classes > 0, arrays=arrays)
             if mapped is not None:
@@ -223,12 +227,12 @@ class StoredPair:
 
 
 def _is_large(image: LazyImage) -> bool:
-    """Whether patches are better read by themselves than cut from the whole image."""
+    """Return True if patches are read separately instead of cropped from the whole image."""
     return prod(image.shape) * image.dtype.itemsize > _WHOLE
 
 
 def places_for(config: Config, part: str) -> ArrayPlaces:
-    """Where the containers of TRAIN, VAL or TEST keep images and labels."""
+    """Return the places of images and labels in the containers of TRAIN, VAL or TEST."""
     keys = config.TEST.BY_CHUNKS if part == "TEST" else getattr(config.DATA, part)
     return array_places(
         keys.INPUT_ZARR_MULTIPLE_DATA_RAW_PATH,
@@ -241,34 +245,45 @@ def places_for(config: Config, part: str) -> ArrayPlaces:
 
 
 def mask_place(config: Config, mask: Path, image: Path) -> ArrayPlace:
-    """Where a mask of DATA.TEST.BINARY_MASKS is read, in the orientation of its image."""
+    """Return the place of a mask of DATA.TEST.BINARY_MASKS, in the orientation of its image."""
     place = ArrayPlace(external_files=config.DATA.EXTERNAL_FILES)
     return oriented(place, mask, image) or place
 
 
 def spacing(config: Config, part: str, ndim: int | None = None) -> tuple[float, ...] | None:
-    """Return the configured voxel size; None for sizes in pixels.
+    """Return the configured voxel size of TRAIN, VAL or TEST; None if it is not configured.
 
-    With `ndim`, also return None for a size of another number of axes: the distance between stacked
-    images is not known.
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    part : str
+        ``TRAIN``, ``VAL`` or ``TEST``.
+    ndim : int, optional
+        Return None for a size with another number of axes, because the distance between stacked
+        images is not known.
     """
     sizes: tuple[float, ...] | None = getattr(config.DATA, part).spacing
     return None if sizes is not None and ndim not in (None, len(sizes)) else sizes
 
 
 def n_classes(config: Config) -> int:
-    """Classes of the second head, background included; 0 without one."""
+    """Return the number of classes, with background; 0 if the network predicts no classes."""
     count = int(config.MODEL.N_CLASSES)
     return count if count > 2 else 0
 
 
 def reader_for(config: Config, part: str, reference: Reference | None = None) -> Reader:
-    """How images of TRAIN, VAL or TEST are read.
+    """Return the reader of the images and labels of TRAIN, VAL or TEST.
 
     Parameters
     ----------
+    config : Config
+        Configuration of the run.
+    part : str
+        ``TRAIN``, ``VAL`` or ``TEST``.
     reference : Reference, optional
-        Known distribution for MATCH_HISTOGRAM; else it is measured in its folder.
+        Distribution of values for MATCH_HISTOGRAM. Default: read the reference images.
     """
     plain = Reader(
         config.ndim,
@@ -295,7 +310,7 @@ def pair_shapes(config: Config, part: str, pairs: Sequence[Pair]) -> list[tuple[
 
 
 def preprocess_settings(config: Config, reference: Reference | None = None) -> PreprocessSettings:
-    """The configured steps."""
+    """Return the configured preprocessing; `reference` as for `reader_for`."""
     keys = config.DATA.PREPROCESS
     resize, clahe, canny = keys.RESIZE, keys.CLAHE, keys.CANNY
     if keys.MATCH_HISTOGRAM.ENABLE and reference is None:
@@ -322,12 +337,12 @@ def preprocess_settings(config: Config, reference: Reference | None = None) -> P
 
 
 def read_reference(config: Config) -> Reference | None:
-    """The values of all reference images together; None when no histogram is matched.
+    """Return the distribution of all reference images; None if histograms are not matched.
 
     Raises
     ------
     UserError
-        When the folder is missing, empty, or holds other images.
+        The folder is missing or empty, or an image has another number of channels.
     """
     keys = config.DATA.PREPROCESS
     if not keys.MATCH_HISTOGRAM.ENABLE or not (keys.TRAIN or keys.VAL or keys.TEST):

@@ -1,4 +1,4 @@
-"""Whether a test image fits into memory as a whole, said before anything long begins."""
+"""Memory that whole test images need, compared with the free memory."""
 
 from __future__ import annotations
 
@@ -13,21 +13,44 @@ from singula.stages import settings as from_config
 from singula.stages.reading import reader_for
 from singula.survey.machine import free_memory
 
-# Bytes per pixel beside image and maps: labels, masks, queues (docs/benchmarks.md, "Memory")
+# Bytes per pixel in addition to image and maps: labels, masks, queues (docs/benchmarks.md,
+# "Memory")
 _DECODED = 12
 
 
 def whole_bytes(config: Config, shape: Sequence[int], channels: int, itemsize: int) -> int:
-    """What an image that is predicted and decoded as a whole takes."""
+    """Return the bytes of memory to predict and decode a whole image.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    shape : sequence of int
+        Spatial shape of the image.
+    channels, itemsize : int
+        Number of channels, and bytes per value.
+    """
     maps = len(from_config.channel_names(config))
     maps *= 2 if from_config.in_half(config, shape) else 4
     return prod(shape) * (channels * itemsize + maps + _DECODED)
 
 
-def notice_large(config: Config, pairs: Sequence[Pair]) -> list[str]:
-    """Lines about the largest test image, if it is too large to be done as a whole.
+def warn_if_too_large(config: Config, pairs: Sequence[Pair]) -> list[str]:
+    """Return notices if the largest test image does not fit into memory.
 
-    Files that cannot be read are left out.
+    Files that cannot be read are skipped.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    pairs : sequence of Pair
+        Files of the test images.
+
+    Returns
+    -------
+    list of str
+        Lines for the user; empty if all images fit.
     """
     if not config.TEST.ENABLE or config.TEST.BY_CHUNKS.ENABLE:
         return []
@@ -38,16 +61,15 @@ def notice_large(config: Config, pairs: Sequence[Pair]) -> list[str]:
             shape = reader.shape(pair.image, pair.arrays)
         except UserError:
             continue
-        taken = whole_bytes(config, shape, config.in_channels, kind.itemsize)
-        if taken > largest:
+        needed = whole_bytes(config, shape, config.in_channels, kind.itemsize)
+        if needed > largest:
             sides = " × ".join(map(str, shape))
-            largest, name = taken, f"{pair.image} ({sides} pixels)"
+            largest, name = needed, f"{pair.image} ({sides} pixels)"
     free = min(free_memory(), config.SYSTEM.MAX_MEMORY or free_memory())
     if largest <= free:
         return []
     return [
-        f"memory: {name} takes about {largest / 1e9:.1f} GB as a whole, and {free / 1e9:.1f} GB "
-        "are there",
-        "  → set TEST.BY_CHUNKS.ENABLE: True, which does it block by block; "
-        "`singula check --config FILE` says what that takes",
+        f"memory: {name} needs about {largest / 1e9:.1f} GB; {free / 1e9:.1f} GB are available",
+        "  → set TEST.BY_CHUNKS.ENABLE: True to process the image block by block; run "
+        "`singula check --config FILE` to estimate memory and time",
     ]

@@ -1,4 +1,4 @@
-"""What the network is fed with, to be looked at: patches, targets, chances of a place."""
+"""Files that show the training data: patches, targets and probability maps."""
 
 from __future__ import annotations
 
@@ -28,12 +28,23 @@ Array = npt.NDArray[Any]
 def write_samples(
     config: Config, tree: ResultsTree, samples: Sequence[AnySample], dataset: PatchDataset
 ) -> None:
-    """Pairs of patches before and after augmentation, as TIFF files.
+    """Write patches before and after augmentation as TIFF files.
 
     ``<n>_x_before.tif`` and ``<n>_y_before.tif`` are the patch and its labels, ``…_after.tif`` the
-    same after the changes of the first epoch; ``<n>.png`` shows all four side by side. With
-    `AUGMENTOR.DRAW_GRID` the images after carry a grid that was drawn on the image before, so that
-    turns and bends can be seen; it changes neither labels nor normalisation.
+    same after the augmentation of the first epoch; ``<n>.png`` shows all four in a row. With
+    `AUGMENTOR.DRAW_GRID`, a grid is drawn on the image before the augmentation, to show its
+    deformation. The grid changes neither labels nor normalization.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    tree : ResultsTree
+        Results folder.
+    samples : sequence of Sample
+        Training images with labels.
+    dataset : PatchDataset
+        Training patches.
     """
     keys = config.AUGMENTOR
     if not (keys.ENABLE and keys.AUG_SAMPLES) or not len(dataset):
@@ -42,7 +53,9 @@ def write_samples(
     shown = dataset
     if keys.DRAW_GRID:
         cache = SampleCache(0)
-        gridded = [StoredSample(s.name, s.shape, _Gridded(s, config.patch), cache) for s in samples]
+        gridded = [
+            StoredSample(s.name, s.shape, _GridSample(s, config.patch), cache) for s in samples
+        ]
         shown = dataset.with_samples(gridded, augment=dataset.augment)
     count = min(keys.AUG_NUM_SAMPLES, len(dataset))
     axes = AXES[config.ndim]
@@ -59,12 +72,14 @@ def write_samples(
 
 
 def pair_panels(image: Array, ids: Array) -> list[Rgb]:
-    """An image (spatial…, c) and the same with its instances; of a volume the fullest slice.
+    """Return a gray picture of an image, and the same picture with the outlines of instances.
 
     Parameters
     ----------
-    ids : ndarray of int
-        The spatial shape of `image`.
+    image : ndarray, (y, x, c) or (z, y, x, c)
+        Image. Of a volume, the slice with most foreground is shown.
+    ids : ndarray of int, (y, x) or (z, y, x)
+        Instance ids; 0 is background.
     """
     if ids.ndim == 3:
         index = middle_plane(ids)
@@ -73,14 +88,22 @@ def pair_panels(image: Array, ids: Array) -> list[Rgb]:
 
 
 def side_by_side(panels: Sequence[Rgb]) -> Rgb:
-    """Pictures (y, x, 3) of one height in a row, with a white gap."""
+    """Concatenate pictures (y, x, 3) of equal height along x, with white gaps."""
     gap = np.full((panels[0].shape[0], 6, 3), 255, np.uint8)
     row = [part for panel in panels for part in (panel, gap)][:-1]
     return np.concatenate(row, axis=1)
 
 
 def draw_grid(image: Array, patch: tuple[int, ...]) -> Array:
-    """A copy of an image (spatial…, c) with bright lines in the plane, eight to a patch."""
+    """Return a copy of an image with bright lines along y and x, eight per patch.
+
+    Parameters
+    ----------
+    image : ndarray, (y, x, c) or (z, y, x, c)
+        Image.
+    patch : tuple of int
+        Spatial shape of a patch.
+    """
     result = image.copy()
     bright = image.max() if image.size else 0
     for axis, step in ((-3, max(4, patch[-2] // 8)), (-2, max(4, patch[-1] // 8))):
@@ -91,8 +114,8 @@ def draw_grid(image: Array, patch: tuple[int, ...]) -> Array:
 
 
 @dataclass(frozen=True)
-class _Gridded:
-    """Reads a sample and draws a grid on its image."""
+class _GridSample:
+    """Source of a sample with a grid on its image."""
 
     sample: AnySample
     patch: tuple[int, ...]
@@ -103,10 +126,19 @@ class _Gridded:
 
 
 def write_probability_maps(config: Config, tree: ResultsTree, samples: Sequence[AnySample]) -> None:
-    """The chance of each pixel to be the centre of a random patch, one file per image.
+    """Write the probability of each pixel to be the center of a random patch.
 
-    The format's one file for all would have to hold every image at once and needs equal shapes, so
-    the image's name is added to PATHS.PROB_MAP_FILENAME: ``prob_map_IMAGE.npy``.
+    Each image has its own file, because images may differ in shape. The name of the image is added
+    to PATHS.PROB_MAP_FILENAME: ``prob_map_IMAGE.npy``.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    tree : ResultsTree
+        Results folder.
+    samples : sequence of Sample
+        Training images with labels.
     """
     keys = config.DATA
     if not (keys.EXTRACT_RANDOM_PATCH and keys.PROBABILITY_MAP):
@@ -114,8 +146,8 @@ def write_probability_maps(config: Config, tree: ResultsTree, samples: Sequence[
     name = Path(config.PATHS.PROB_MAP_FILENAME)
     for sample in samples:
         ids = sample.opened().labels[..., 0]
-        chances = probability_map(ids, (keys.W_FOREGROUND, keys.W_BACKGROUND))
-        write_npy(tree.prob_map / f"{name.stem}_{sample.name}.npy", chances)
+        probabilities = probability_map(ids, (keys.W_FOREGROUND, keys.W_BACKGROUND))
+        write_npy(tree.prob_map / f"{name.stem}_{sample.name}.npy", probabilities)
 
 
 def write_generated(
@@ -124,7 +156,19 @@ def write_generated(
     datasets: Mapping[str, PatchDataset],
     notify: Callable[[str], None],
 ) -> None:
-    """Every patch of the first epoch as the network gets it, with its targets, as TIFF files."""
+    """Write all patches of the first epoch with their targets as TIFF files.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    tree : ResultsTree
+        Results folder.
+    datasets : mapping of str to PatchDataset
+        Patches of ``train`` and ``val``.
+    notify : callable
+        Receives a line about the written files.
+    """
     if not config.DATA.CHECK_GENERATORS:
         return
     axes = AXES[config.ndim] + "C"

@@ -1,4 +1,4 @@
-"""Compare predicted maps and instances with the truth, and write the tables."""
+"""Scores of predicted maps and instances, and tables of matched instances."""
 
 from __future__ import annotations
 
@@ -38,15 +38,26 @@ AXES = {2: "YX", 3: "ZYX"}
 
 
 def map_scores(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """``iou_<channel>`` at 0.5 of binary channels, ``mae_<channel>`` of distances.
+    """Return the scores of predicted maps.
 
-    `D` is compared inside the instances, where it is learned; `Dv2` everywhere.
+    Parameters
+    ----------
+    truth, maps : mapping of str to ndarray
+        Encoded ground truth and predicted maps by name, all of the same shape.
+    foreground : ndarray of bool
+        Pixels of instances. `D` is compared only there, because it is only trained there.
+
+    Returns
+    -------
+    dict of str to float
+        ``iou_<channel>`` at a threshold of 0.5 for binary channels, ``mae_<channel>`` for
+        distances.
     """
     return values(map_sums(truth, maps, foreground))
 
 
 def map_sums(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> dict[str, Ratio]:
-    """What the scores of `map_scores` divide, for blocks of maps."""
+    """Return the numerators and denominators of `map_scores`, to be summed over blocks."""
     sums = {}
     for name, true in truth.items():
         if CHANNELS[name].kind == "binary":
@@ -57,14 +68,14 @@ def map_sums(truth: Maps, maps: Maps, foreground: npt.NDArray[np.bool_]) -> dict
 
 
 def values(sums: Mapping[str, Ratio]) -> dict[str, float]:
-    """The scores of sums."""
+    """Return the quotients of sums."""
     return {name: ratio.value for name, ratio in sums.items()}
 
 
 def class_map_scores(
     truth: npt.NDArray[Any], predicted: npt.NDArray[Any], n_classes: int
 ) -> dict[str, float]:
-    """``iou_class_<k>`` of each class's pixels, and ``iou_class``, the mean without background."""
+    """Return ``iou_class_<k>`` for each class, and their mean without background, ``iou_class``."""
     scores = values(class_map_sums(truth, predicted, n_classes))
     return {"iou_class": float(np.mean(list(scores.values()))), **scores}
 
@@ -72,29 +83,29 @@ def class_map_scores(
 def class_map_sums(
     truth: npt.NDArray[Any], predicted: npt.NDArray[Any], n_classes: int
 ) -> dict[str, Ratio]:
-    """What the scores of each class divide, for blocks of maps."""
+    """Return the numerators and denominators of the class scores, to be summed over blocks."""
     return {f"iou_class_{k}": iou_sums(truth == k, predicted == k) for k in range(1, n_classes)}
 
 
 def mean_scores(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each column over the rows that have it."""
+    """Return the mean of each column over the rows that have the column."""
     columns = dict.fromkeys(name for row in rows for name in row)
     return {k: float(np.mean([row[k] for row in rows if k in row])) for k in columns}
 
 
 @dataclass
 class Scores:
-    """All scores of a test set.
+    """Scores of a test set.
 
     Parameters
     ----------
     matches : dict
-        View (``per_image``, ``full_image``, ``as_3d_stack``, and each with
-        ``_post_processing``) → image → scores at each threshold.
+        Scores at each threshold, by view and image. Views are ``per_image``, ``full_image`` and
+        ``as_3d_stack``, each also with ``_post_processing``.
     classes : dict
-        View and class → image → scores of the instances of that class.
+        Scores of the instances of a class, by view and class, and by image.
     maps : dict
-        Image → map scores with a prefix (``per_patch_iou_B``, ``per_image_iou_B`` …).
+        Scores of maps with a prefix (``per_patch_iou_B``, ``per_image_iou_B`` …), by image.
     """
 
     matches: dict[str, dict[str, list[Score]]] = field(default_factory=dict)
@@ -102,17 +113,17 @@ class Scores:
     maps: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def add_maps(self, image: str, prefix: str, scores: Mapping[str, float]) -> None:
-        """Keep map scores of one image."""
+        """Add the map scores of an image, with a prefix."""
         row = self.maps.setdefault(image, {})
         row.update({f"{prefix}_{name}": value for name, value in scores.items()})
 
     def dataset(self, view: str = "per_image", *, by_image: bool) -> list[Score]:
-        """Scores of the set at each threshold; empty without any."""
+        """Return the scores of the test set at each threshold; empty without ground truth."""
         matches = self.matches.get(view, {})
         return list(match_dataset(matches.values(), by_image=by_image)) if matches else []
 
     def rows(self) -> list[dict[str, object]]:
-        """Rows of ``metrics.csv``: images, then the data set, for each view."""
+        """Return the rows of ``metrics.csv``: for each view the images, and then the test set."""
         rows: list[dict[str, object]] = []
         overall = mean_scores(list(self.maps.values()))
         for view, matches in self.matches.items():
@@ -125,10 +136,10 @@ class Scores:
         # Slices of a stack, or all images without matching
         others = {i: scores for i, scores in self.maps.items() if i not in matched}
         for view in ("per_image", "as_3d_stack"):
-            own = {i: s for i, s in others.items() if (view == "as_3d_stack") == _of_stack(s)}
-            rows += [{"view": view, "image": i, **scores} for i, scores in own.items()]
-            if own:
-                rows.append({"view": view, "image": MEAN, **mean_scores(list(own.values()))})
+            of_view = {i: s for i, s in others.items() if (view == "as_3d_stack") == _of_stack(s)}
+            rows += [{"view": view, "image": i, **scores} for i, scores in of_view.items()]
+            if of_view:
+                rows.append({"view": view, "image": MEAN, **mean_scores(list(of_view.values()))})
         return rows
 
 
@@ -145,17 +156,37 @@ def score_instances(
     *,
     view: str,
     thresholds: Sequence[float],
-    coloured: Sequence[float],
+    colored: Sequence[float],
     spacing: tuple[float, ...] | None,
 ) -> list[Match]:
-    """Match one image and write who was matched with whom."""
+    """Match the instances of an image, and write the tables and colored images of the matches.
+
+    Parameters
+    ----------
+    scores : Scores
+        Scores to which the image is added.
+    tree : ResultsTree
+        Results folder.
+    image : str
+        Name of the image.
+    truth, labels : ndarray of int, (y, x) or (z, y, x)
+        True and predicted instances.
+    view : str
+        View of the prediction; see `Scores`.
+    thresholds : sequence of float
+        IoU from which instances match.
+    colored : sequence of float
+        Thresholds for which a colored image is written.
+    spacing : tuple of float, optional
+        Voxel size per axis, for the metadata of the image.
+    """
     matches = match(truth, labels, thresholds)
     record_matches(scores, tree, image, view, matches)
     for result in matches:
-        if result.threshold in coloured:
+        if result.threshold in colored:
             picture = color_associations(truth, labels, result)
             write_tiff(
-                tree.association_image(associated(image, view), result.threshold),
+                tree.association_image(association_name(image, view), result.threshold),
                 picture,
                 AXES[truth.ndim] + "S",
                 spacing,
@@ -166,16 +197,16 @@ def score_instances(
 def record_matches(
     scores: Scores, tree: ResultsTree, image: str, view: str, matches: Sequence[Match]
 ) -> None:
-    """Keep the matches of one image, and write who was matched with whom."""
+    """Add the matches of an image to the scores, and write the tables of matched instances."""
     scores.matches.setdefault(view, {})[image] = [*matches]
-    name = associated(image, view)
+    name = association_name(image, view)
     for result in matches:
         write_csv(tree.association_csv(name, result.threshold), gt_columns(result))
         write_csv(tree.false_positives_csv(name, result.threshold), fp_columns(result))
 
 
-def associated(image: str, view: str) -> str:
-    """What the files of an image's associations are named after."""
+def association_name(image: str, view: str) -> str:
+    """Return the name of an image in the file names of its associations."""
     return image if view in ("per_image", "as_3d_stack") else f"{image}_{view}"
 
 
@@ -185,46 +216,53 @@ def score_classes(
     view: str,
     table: Overlap,
     truth: ClassOf,
-    found: ClassOf,
+    predicted: ClassOf,
     thresholds: Sequence[float],
 ) -> None:
-    """Match the instances of each class by themselves.
+    """Match the instances of each class separately.
 
     Parameters
     ----------
+    scores : Scores
+        Scores to which the image is added.
+    image, view : str
+        Name of the image, and view of the prediction.
     table : Overlap
-        Of true and predicted instances.
-    truth, found : (ndarray, ndarray)
-        Ids of the instances, and the class of each, as of `winning_classes`.
+        Overlap of true and predicted instances.
+    truth, predicted : (ndarray, ndarray)
+        Ids of the instances and the class of each, as from `winning_classes`.
+    thresholds : sequence of float
+        IoU from which instances match.
     """
-    last = max(int(classes.max(initial=0)) for _, classes in (truth, found))
+    last = max(int(classes.max(initial=0)) for _, classes in (truth, predicted))
     for number in range(1, last + 1):
-        true, pred = (ids[classes == number] for ids, classes in (truth, found))
+        true, pred = (ids[classes == number] for ids, classes in (truth, predicted))
         if not len(true) and not len(pred):
             continue
         matches = match_overlap(overlap_among(table, true, pred), thresholds)
         scores.classes.setdefault((view, number), {})[image] = [*matches]
 
 
-def result_words(count: int, scores: Scores, image: str, view: str = "per_image") -> str:
-    """Return the number of instances of an image with their F1, stage by stage.
+def result_text(count: int, scores: Scores, image: str, view: str = "per_image") -> str:
+    """Return the number of instances of an image and their F1, before and after post-processing.
 
     Parameters
     ----------
     count : int
-        Instances after all steps, which are reported for an image without scores.
+        Number of instances after all steps, used for an image without scores.
     scores : Scores
+        Scores of the test set.
     image, view : str
         Name of the image, and its view without ``_post_processing``.
     """
     stages = [scores.matches.get(key, {}).get(image) for key in (view, f"{view}_post_processing")]
-    words = [
+    texts = [
         f"{counted(matches[0].n_pred, 'instance')}, "
         + ", ".join(f"F1 {m.f1:.3f} at {m.threshold:g}" for m in matches)
         for matches in stages
         if matches
     ]
-    return "; post-processed: ".join(words) or counted(count, "instance")
+    return "; post-processed: ".join(texts) or counted(count, "instance")
 
 
 _HEADER = (
@@ -248,7 +286,7 @@ def _table_lines(matches: Mapping[str, Sequence[Score]]) -> list[str]:
 
 
 def score_lines(scores: Scores) -> list[str]:
-    """The scores as one table of text."""
+    """Return the lines of a text table of the scores."""
     lines = []
     for view, matches in scores.matches.items():
         lines += [
@@ -263,10 +301,12 @@ def score_lines(scores: Scores) -> list[str]:
     if overall:
         lines.append("Maps (mean over images)")
         for prefix in ("per_patch", "per_image", "full_image", "as_3d_stack"):
-            own = {k: v for k, v in overall.items() if k.startswith(prefix)}
-            words = ", ".join(
-                f"{k.removeprefix(prefix + '_').replace('_', ' ')} {v:.3f}" for k, v in own.items()
-            )
-            if words:
-                lines.append(f"  {prefix.replace('_', ' '):<11} {words}")
+            columns = {
+                k.removeprefix(f"{prefix}_").replace("_", " "): v
+                for k, v in overall.items()
+                if k.startswith(prefix)
+            }
+            if columns:
+                text = ", ".join(f"{name} {value:.3f}" for name, value in columns.items())
+                lines.append(f"  {prefix.replace('_', ' '):<11} {text}")
     return lines

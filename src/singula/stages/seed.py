@@ -1,4 +1,4 @@
-"""Choose the seed of a run's training."""
+"""Seed of the training of a run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 _SEEDS = 2**32
 STORED = "seed"
-"""Name of the seed in a checkpoint's description."""
+"""Name of the seed in the description of a checkpoint."""
 
 
 def run_seed(config: Config, run_id: int) -> int:
     """Return the seed of the weights, patches and augmentation of a run.
 
-    If the file or an override sets ``SYSTEM.SEED``, every run id has that value. Otherwise each
-    run id has its own seed, which is always the same. Every process of a run gets the same seed.
-    Choices that must agree between runs, such as the validation images, depend on ``SYSTEM.SEED``
-    only.
+    If the file or an override sets ``SYSTEM.SEED``, all run ids use this seed. Otherwise, the seed
+    depends on the run id. All processes of a run use the same seed. Choices that must agree between
+    runs, such as the validation images, depend on ``SYSTEM.SEED`` only.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     run_id : int
         Number of the run, from 0.
     """
@@ -34,31 +34,35 @@ def run_seed(config: Config, run_id: int) -> int:
 
 
 def training_seed(
-    config: Config, run_id: int, begun: Checkpoint | None, notify: Callable[[str], None]
+    config: Config, run_id: int, resumed: Checkpoint | None, notify: Callable[[str], None]
 ) -> int:
     """Return the seed of a training, and report its origin.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     run_id : int
-    begun : Checkpoint, optional
+        Number of the run, from 0.
+    resumed : Checkpoint, optional
         Checkpoint from which an interrupted training continues; its seed is kept.
     notify : callable
-        Takes the line.
+        Receives the line of text.
     """
     seed = run_seed(config, run_id)
-    if begun is not None:
-        # Checkpoints of earlier versions store no seed; theirs was that of the configuration.
-        stored = int(begun.description.get(STORED, config.SYSTEM.SEED))
+    if resumed is not None:
+        # Checkpoints of earlier versions do not contain the seed, which was always SYSTEM.SEED.
+        stored = int(resumed.description.get(STORED, config.SYSTEM.SEED))
         if stored != seed:
-            notify(f"seed: {stored}, with which this training began; {seed} would be the seed now")
+            notify(
+                f"seed: {stored}, with which this training began; a new training would use {seed}"
+            )
             return stored
     if config.is_set("SYSTEM.SEED"):
         notify(f"seed: {seed} from SYSTEM.SEED; every run id gives the same result")
     else:
         notify(
-            f"seed: {seed} from run id {run_id}, as SYSTEM.SEED is not set; each run id gives "
+            f"seed: {seed} from run id {run_id}, because SYSTEM.SEED is not set; each run id gives "
             "a different result"
         )
     return seed

@@ -1,6 +1,6 @@
-"""From the configuration to the small settings that each room understands.
+"""Settings of the other packages, from the configuration.
 
-Here, and nowhere else, a key of the YAML file meets the argument that it sets.
+Only this module maps keys of the YAML file to arguments of other packages.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ if TYPE_CHECKING:
 
 
 def channel_names(config: Config) -> tuple[str, ...]:
-    """Names of the channels in the network's order."""
+    """Return the names of the channels, in the order of the outputs of the network."""
     return parse_channels(config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
 
 
 def model_settings(config: Config, trained: Mapping[str, Any] | None = None) -> ModelSettings:
-    """The network.
+    """Return the settings of the network.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     trained : mapping, optional
-        The settings in the checkpoint whose weights it is to have: positions that UNETR learned for
-        a patch of one shape serve tiles of another.
+        Settings of the network in a checkpoint whose weights will be loaded. The patch shape of
+        UNETR is taken from it, because the position embedding depends on the patch shape.
     """
     model = config.MODEL
     return ModelSettings(
@@ -64,7 +65,7 @@ def model_settings(config: Config, trained: Mapping[str, Any] | None = None) -> 
 
 
 def _transformer_settings(config: Config, trained: Mapping[str, Any]) -> TransformerSettings:
-    """What UNETR has beyond the others; the others have its defaults, whatever the keys say."""
+    """Return the settings of UNETR; for other architectures, the defaults."""
     model = config.MODEL
     if model.ARCHITECTURE != "unetr":
         return TransformerSettings()
@@ -81,12 +82,12 @@ def _transformer_settings(config: Config, trained: Mapping[str, Any]) -> Transfo
 
 
 def outputs(config: Config) -> tuple[Output, ...]:
-    """What each channel of the network's output means."""
+    """Return the loss, activation and weight of each output channel of the network."""
     from singula.training.losses import Output
 
     problem = config.PROBLEM.INSTANCE_SEG
     names = channel_names(config)
-    # Dv2 describes the background as well, so only D can be confined to the instances.
+    # Dv2 is also defined in the background, so only D can be restricted to the instances.
     return tuple(
         Output(
             name,
@@ -100,7 +101,7 @@ def outputs(config: Config) -> tuple[Output, ...]:
 
 
 def instance_loss(config: Config) -> InstanceLoss:
-    """What training makes small."""
+    """Return the loss function of the training."""
     from singula.training.losses import BinaryLoss, InstanceLoss
 
     keys, classes = config.LOSS, n_classes(config)
@@ -113,8 +114,8 @@ def instance_loss(config: Config) -> InstanceLoss:
         "W_CE_DICE": (keys.WEIGHTS[0], keys.WEIGHTS[1], 0.0),
         "FOCAL": (0.0, 0.0, 1.0),
     }[keys.TYPE]
-    # Weights given for several classes say nothing of binary channels.
-    own = "none" if classes and not isinstance(balance, str) else balance
+    # Weights of several classes do not apply to binary channels.
+    binary_balance = "none" if classes and not isinstance(balance, str) else balance
     binary = BinaryLoss(
         entropy,
         dice,
@@ -122,7 +123,9 @@ def instance_loss(config: Config) -> InstanceLoss:
         smooth=keys.DICE_SMOOTH,
         gamma=keys.FOCAL_GAMMA,
         alpha=keys.FOCAL_ALPHA if keys.FOCAL_ALPHA >= 0 else None,
-        balance=own if isinstance(own, str) else (own[0], own[1]),
+        balance=binary_balance
+        if isinstance(binary_balance, str)
+        else (binary_balance[0], binary_balance[1]),
     )
     return InstanceLoss(
         outputs(config), classes, config.class_weight, binary=binary, class_balance=balance
@@ -130,7 +133,7 @@ def instance_loss(config: Config) -> InstanceLoss:
 
 
 def encode_settings(config: Config, part: str) -> EncodeSettings:
-    """How the labels of TRAIN, VAL or TEST become channels."""
+    """Return the settings for encoding the labels of TRAIN, VAL or TEST."""
     problem = config.PROBLEM.INSTANCE_SEG
     return EncodeSettings(
         channels=channel_names(config),
@@ -141,11 +144,11 @@ def encode_settings(config: Config, part: str) -> EncodeSettings:
 
 
 def normalizer(config: Config) -> Normalizer:
-    """How images are normalised, before any statistics are known."""
+    """Return the normalization of images, without statistics of the training set."""
     keys = config.DATA.NORMALIZATION
-    given = keys.TYPE == "custom" and keys.CUSTOM_STD > 0
+    has_moments = keys.TYPE == "custom" and keys.CUSTOM_STD > 0
     statistics: dict[str, tuple[float, ...]] | None = None
-    if given:
+    if has_moments:
         statistics = {"mean": (keys.CUSTOM_MEAN,), "std": (keys.CUSTOM_STD,)}
     return Normalizer(
         kind=keys.TYPE,
@@ -156,7 +159,7 @@ def normalizer(config: Config) -> Normalizer:
 
 
 def patch_settings(config: Config, part: str) -> PatchSettings:
-    """How patches of TRAIN or VAL are cut."""
+    """Return the settings for cropping patches of TRAIN or VAL."""
     from singula.data.dataset import PatchSettings
 
     data, training = config.DATA, part == "TRAIN"
@@ -174,10 +177,17 @@ def patch_settings(config: Config, part: str) -> PatchSettings:
 
 
 def tile_plan(config: Config, model: ModelSettings) -> TilePlan:
-    """How test images are cut into patches.
+    """Return the plan for dividing test images into blended tiles.
 
-    A tile is a patch, or larger where the padding leaves less of a patch than the network's
-    coarsest step.
+    A tile has the shape of a patch. It is larger if the patch without padding is smaller than the
+    downsampling factor of the network.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    model : ModelSettings
+        Settings of the network.
     """
     keys = config.DATA.TEST
     padding = tuple(int(p) for p in keys.PADDING)
@@ -195,16 +205,16 @@ def tile_plan(config: Config, model: ModelSettings) -> TilePlan:
 
 
 def patch_of_tiles(config: Config) -> tuple[int, ...]:
-    """Sides that what goes through the network has at least."""
+    """Return the minimum spatial shape of a tile."""
     return tile_plan(config, model_settings(config)).patch
 
 
-# Pixels of an image from which on its probabilities are kept in half precision
+# Number of pixels above which the probabilities of an image are stored in half precision
 _LARGE = 64_000_000
 
 
 def in_half(config: Config, shape: Sequence[int]) -> bool:
-    """Whether the probabilities of an image of this spatial shape are kept in half precision."""
+    """Return True if the probabilities of an image of this shape are stored in half precision."""
     return config.TEST.REDUCE_MEMORY or math.prod(shape) > _LARGE
 
 
@@ -216,45 +226,48 @@ def predict_settings(
     memory: int | None = None,
     halvings: int = 0,
 ) -> PredictSettings:
-    """How an image of this spatial shape is cut and predicted.
+    """Return the tiles and settings to predict an image of this spatial shape.
 
-    Tiles are chosen for speed, unless the configuration wants its patches or their overlap, or
-    every pixel of the network sees the whole tile: it has learned on tiles of the patch's shape.
+    The tiles are chosen for speed, unless the configuration requires tiles of the patch shape or
+    with overlap. A network whose receptive field is the whole tile also uses the patch shape, on
+    which it was trained.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     shape : sequence of int
+        Spatial shape of the image.
     augment : bool, optional
-        As configured by default.
+        Use test-time augmentation. Default: as configured.
     memory : int, optional
-        Free bytes of the GPU in use.
+        Bytes of free memory of the GPU.
     halvings : int
-        How often memory did not suffice: so often the number of pixels at a time is halved.
+        Number of out-of-memory errors so far; each halves the number of pixels at once.
 
     Raises
     ------
     MemoryError
-        When no tile is small enough.
+        No tile fits into memory.
     """
     from singula.prediction import PredictSettings, max_tile_pixels, plan_tiles
 
     model, keys = model_settings(config), config.TEST
-    plan, windows = tile_plan(config, model), None
+    plan, tiles = tile_plan(config, model), None
     reach = receptive_radius(model)
-    # A convolution of a single float32 volume takes a slower way than one of two.
+    # Convolutions of a batch of one float32 volume use a slower algorithm than batches of two.
     batch = 2 if model.ndim == 3 else 1
     if keys.TILE_SIZE == "auto" and reach is not None and not any(plan.overlap):
         width = model.feature_maps[0]
-        largest = max_tile_pixels(
+        batch_pixels = max_tile_pixels(
             model.ndim, width, reduce_memory=keys.REDUCE_MEMORY, memory=memory
         )
-        most = (largest >> halvings) // batch
-        windows = plan_tiles(shape, plan.padding, reach, plan.multiple, plan.patch, most)
-    if windows is None:
+        max_pixels = (batch_pixels >> halvings) // batch
+        tiles = plan_tiles(shape, plan.padding, reach, plan.multiple, plan.patch, max_pixels)
+    if tiles is None:
         batch = _batch_of_patches(config, plan.patch, halvings)
     return PredictSettings(
-        plan if windows is None else windows,
+        plan if tiles is None else tiles,
         batch,
         keys.AUGMENTATION if augment is None else augment,
         half=in_half(config, shape),
@@ -265,12 +278,12 @@ def predict_settings(
 def patch_prediction(
     config: Config, *, augment: bool | None = None, halvings: int = 0
 ) -> PredictSettings:
-    """Return the settings with which the configured patches are predicted by themselves.
+    """Return the settings to predict each configured patch separately.
 
     Raises
     ------
     MemoryError
-        When not even one patch fits.
+        The memory does not suffice for one patch.
     """
     from singula.prediction import PredictSettings
 
@@ -294,7 +307,7 @@ def _batch_of_patches(config: Config, patch: tuple[int, ...], halvings: int) -> 
 
 
 def optimiser_settings(config: Config) -> OptimizerSettings:
-    """Optimiser and learning-rate schedule."""
+    """Return the settings of the optimizer and of the learning-rate schedule."""
     from singula.training.optimise import OptimizerSettings
 
     keys, schedule = config.TRAIN, config.TRAIN.LR_SCHEDULER
@@ -312,7 +325,7 @@ def optimiser_settings(config: Config) -> OptimizerSettings:
 
 
 def fit_settings(config: Config, seed: int, *, workers: int, live: bool) -> FitSettings:
-    """Epochs, batches and what else the training loop needs."""
+    """Return the settings of the training loop."""
     from singula.training.fit import FitSettings
 
     keys = config.TRAIN
@@ -332,19 +345,19 @@ def fit_settings(config: Config, seed: int, *, workers: int, live: bool) -> FitS
 
 
 def decode_settings(config: Config) -> DecodeSettings:
-    """Thresholds and steps from maps to instances; see `singula.config.thresholds`."""
-    found = resolve_sources(config)
-    manual = frozenset(name for name in AUTOMATIC if found[name].source != "automatic")
-    every = len(manual) == len(AUTOMATIC)
+    """Return the thresholds and settings for decoding; see `singula.config.thresholds`."""
+    thresholds = resolve_sources(config)
+    manual = frozenset(name for name in AUTOMATIC if thresholds[name].source != "automatic")
+    all_manual = len(manual) == len(AUTOMATIC)
     return replace(
         DecodeSettings.from_keys(decode_keys(config)),
-        th_type="manual" if every else "auto",
-        manual_keys=frozenset() if every else manual,
+        th_type="manual" if all_manual else "auto",
+        manual_keys=frozenset() if all_manual else manual,
     )
 
 
 def decode_keys(config: Config) -> dict[str, Any]:
-    """The keys of ``PROBLEM.INSTANCE_SEG`` that steer decoding."""
+    """Return the keys of ``PROBLEM.INSTANCE_SEG`` that affect decoding."""
     keys = config.PROBLEM.INSTANCE_SEG
     return {name: getattr(keys, name) for name in type(keys).model_fields if name in _DECODE_KEYS}
 
@@ -374,7 +387,22 @@ _DECODE_KEYS = frozenset(
 
 
 def describe(config: Config, model: ModelSettings, fitted: Normalizer) -> dict[str, Any]:
-    """What a checkpoint carries, so that it can predict without the YAML file; plain types."""
+    """Return the description in a checkpoint, with which it predicts without the YAML file.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the training.
+    model : ModelSettings
+        Settings of the network.
+    fitted : Normalizer
+        Normalization with the statistics of the training set.
+
+    Returns
+    -------
+    dict
+        Values of plain types.
+    """
     from singula import __version__
 
     reference = read_reference(config)

@@ -19,26 +19,28 @@ def split_pairs(
 ) -> tuple[list[Pair], list[Pair]] | None:
     """Divide the training images into images for training and images for validation.
 
-    Where the configured fraction is less than one image, `hold_out` cuts each image in two. If an
-    image is too small for that, one whole image is held out. The same seed and number of images
-    give the same result.
+    If the configured fraction is less than one image, `hold_out` divides each image. If an image is
+    too small to be divided, one whole image is held out. The result depends on the seed and the
+    number of images.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     pairs : sequence of Pair
+        Files of the training images.
     shapes : sequence of tuple of int, optional
-        Spatial shapes of the images; read from their headers by default.
+        Spatial shapes of the images. Default: read from the headers.
 
     Returns
     -------
     (list of Pair, list of Pair) or None
-        None where a part of each image validates.
+        Images for training and for validation. None if each image will be divided.
 
     Raises
     ------
     UserError
-        When there are fewer images than folds.
+        ``data.too_few_images``: there are fewer images than folds.
     """
     keys = config.DATA.VAL
     rng = np.random.default_rng([config.SYSTEM.SEED, len(pairs)]) if keys.RANDOM else None
@@ -58,39 +60,43 @@ def split_pairs(
 
 
 def fold_of(count: int, folds: int, number: int, rng: np.random.Generator | None) -> set[int]:
-    """Images of one fold.
+    """Return the indices of the images of a fold.
 
     Parameters
     ----------
     count : int
-        Images in all; each is in exactly one fold.
-    folds, number : int
-        How many folds, and which, from 1; their sizes differ by one at most.
+        Number of images; each is in exactly one fold.
+    folds : int
+        Number of folds; their sizes differ by one at most.
+    number : int
+        Number of the fold, from 1.
     rng : Generator, optional
-        Shuffles the images first, alike for every fold; None keeps their order.
+        Generator to shuffle the images, with the same seed for all folds. None: keep the order.
 
     Raises
     ------
     UserError
-        When there are fewer images than folds.
+        ``data.too_few_images``: there are fewer images than folds.
     """
     if count < folds:
         raise UserError(
-            f"DATA.VAL.CROSS_VAL_NFOLD: found {folds} folds for {counted(count, 'training image')}",
-            f"set DATA.VAL.CROSS_VAL_NFOLD to {max(count, 2)} or less, or give more images",
+            f"DATA.VAL.CROSS_VAL_NFOLD: got {folds} folds, expected at most "
+            f"{counted(count, 'training image')}",
+            f"set DATA.VAL.CROSS_VAL_NFOLD to {max(count, 2)} or less, or add images",
+            "data.too_few_images",
         )
     order = rng.permutation(count) if rng is not None else np.arange(count)
     return set(np.array_split(order, folds)[number - 1].tolist())
 
 
 def share_of(count: int, fraction: float) -> int | None:
-    """Return how many whole images are a fraction of `count`; None if that is 0 or all."""
+    """Return the number of images in a fraction of `count`; None if it is 0 or `count`."""
     held = round(count * fraction)
     return held if 1 <= held < count else None
 
 
 def held_out(count: int, fraction: float, rng: np.random.Generator | None) -> set[int]:
-    """Return the images that validate, the last ones without `rng`; see `share_of`."""
+    """Return the indices of the validation images; without `rng`, the last images."""
     held = share_of(count, fraction)
     return set() if held is None else _drawn(count, held, rng)
 
@@ -108,64 +114,74 @@ def hold_out(
     *,
     reflect: bool,
 ) -> tuple[list[AnySample], list[AnySample]]:
-    """Split samples for training and validation, whole images where there are enough.
+    """Divide samples into samples for training and samples for validation.
 
-    With fewer than ``1 / fraction`` images a slab at the end of each image's longest axis is held
-    out instead, so that no pixel is in both parts, whatever the augmentation.
+    If there are fewer images than ``1 / fraction``, the end of each image along its longest axis is
+    held out. No pixel is in both parts, also with augmentation.
 
     Parameters
     ----------
+    samples : sequence of Sample
+        Training images.
     fraction : float
-        Part to hold out, in (0, 1).
+        Fraction to hold out, in (0, 1).
     patch : tuple of int
-        Both parts of a cut image hold at least one patch unless `reflect`.
+        Spatial shape of a patch. Both parts of an image contain at least one patch, unless
+        `reflect` is True.
     rng : Generator, optional
-        Chooses the images; None takes the last ones.
+        Generator to choose the images. None: use the last images.
+    reflect : bool
+        Images smaller than a patch are mirrored.
 
     Raises
     ------
     UserError
-        When an image is too small to be cut.
+        ``data.image_too_small``: an image is too small to be divided.
     """
     held = held_out(len(samples), fraction, rng)
     if held:
         training = [s for i, s in enumerate(samples) if i not in held]
         return training, [s for i, s in enumerate(samples) if i in held]
-    pieces = [_cut(sample, fraction, patch, reflect) for sample in samples]
-    return [a for a, _ in pieces], [b for _, b in pieces]
+    parts = [_cut(sample, fraction, patch, reflect) for sample in samples]
+    return [a for a, _ in parts], [b for _, b in parts]
 
 
 def _cut(
     sample: AnySample, fraction: float, patch: tuple[int, ...], reflect: bool
 ) -> tuple[AnySample, AnySample]:
     shape = sample.shape
-    least = (1,) * len(shape) if reflect else patch
-    place = _place_of_cut(shape, fraction, patch, least)
-    if place is None:
+    min_shape = (1,) * len(shape) if reflect else patch
+    cut = _place_of_cut(shape, fraction, patch, min_shape)
+    if cut is None:
         raise UserError(
             f"DATA.VAL.SPLIT_TRAIN: {sample.name} {shape} is too small to hold out a part for "
             f"validation with DATA.PATCH_SIZE {patch}",
-            "give more images, a smaller patch, or validation folders "
+            "add images, use a smaller patch, or set validation folders "
             "(DATA.VAL.FROM_TRAIN: False with DATA.VAL.PATH and DATA.VAL.GT_PATH)",
+            "data.image_too_small",
         )
-    axis, position = place
+    axis, position = cut
     return sample.slab(axis, 0, position), sample.slab(axis, position, shape[axis])
 
 
 def _place_of_cut(
-    shape: Sequence[int], fraction: float, patch: Sequence[int], least: Sequence[int]
+    shape: Sequence[int], fraction: float, patch: Sequence[int], min_shape: Sequence[int]
 ) -> tuple[int, int] | None:
-    """Return the axis and position at which an image is cut in two; None if it is too small.
+    """Return the axis and position at which an image is divided; None if it is too small.
 
     Parameters
     ----------
-    least : sequence of int
-        Smallest length of a part along each axis.
+    shape, patch : sequence of int
+        Spatial shapes of the image and of a patch.
+    fraction : float
+        Fraction to hold out, in (0, 1).
+    min_shape : sequence of int
+        Minimum length of a part along each axis.
     """
-    room = [size - 2 * length for size, length in zip(shape, patch, strict=True)]
-    axis = int(np.argmax(room)) if tuple(least) == tuple(patch) else int(np.argmax(shape))
+    excess = [size - 2 * length for size, length in zip(shape, patch, strict=True)]
+    axis = int(np.argmax(excess)) if tuple(min_shape) == tuple(patch) else int(np.argmax(shape))
     size = shape[axis]
-    if size < 2 * least[axis]:
+    if size < 2 * min_shape[axis]:
         return None
-    held = min(max(round(size * fraction), least[axis]), size - least[axis])
+    held = min(max(round(size * fraction), min_shape[axis]), size - min_shape[axis])
     return axis, size - held

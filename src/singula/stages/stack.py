@@ -1,4 +1,4 @@
-"""Images of one size as the slices of a volume."""
+"""Volumes whose slices are images of equal size."""
 
 from __future__ import annotations
 
@@ -21,12 +21,22 @@ Loaded = tuple[Image, Truth | None, npt.NDArray[Any] | None]
 
 
 def check_slices(pairs: Sequence[Pair], failed: Mapping[str, str], reader: Reader) -> None:
-    """See by their headers that images are the slices of one volume.
+    """Refuse images that cannot be the slices of one volume, from their headers.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Files of the images.
+    failed : mapping of str to str
+        Error message of each invalid image, by name.
+    reader : Reader
+        Reader of the headers.
 
     Raises
     ------
     UserError
-        Naming images of another size, or that cannot be read.
+        ``stack.missing_slices``: an image is invalid. ``stack.sizes_differ``: the images differ in
+        size.
     """
     if failed:
         refuse_gaps(failed, with_reason=True)
@@ -38,21 +48,22 @@ def refuse_gaps(failed: Mapping[str, str], *, with_reason: bool) -> None:
 
     Parameters
     ----------
-    failed : mapping
-        Reason by image.
+    failed : mapping of str to str
+        Error message of each invalid image, by name.
     with_reason : bool
-        Add the reason of the first one; False where each image's reason was printed already.
+        Add the first error message; False if all of them were already reported.
 
     Raises
     ------
     UserError
-        Always.
+        ``stack.missing_slices``: always.
     """
     name, reason = next(iter(failed.items()))
     raise UserError(
-        f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: {counted(len(failed), 'image')} could not be done, "
-        f"so there is no whole stack; {name}{f': {reason}' if with_reason else ''}",
-        "correct or take out these images, or set TEST.ANALIZE_2D_IMGS_AS_3D_STACK: False",
+        f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: got {counted(len(failed), 'failed image')}, expected "
+        f"all slices of the stack; {name}{f': {reason}' if with_reason else ''}",
+        "correct or remove these images, or set TEST.ANALIZE_2D_IMGS_AS_3D_STACK: False",
+        "stack.missing_slices",
     )
 
 
@@ -61,21 +72,29 @@ def _refuse_sizes(shapes: Mapping[str, tuple[int, ...]]) -> None:
     others = [f"{name} {shape}" for name, shape in shapes.items() if shape != first]
     if others:
         raise UserError(
-            f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: images differ in size: the first is {first}, "
-            f"but {', '.join(others[:5])}",
-            "give images of one size, or set TEST.ANALIZE_2D_IMGS_AS_3D_STACK: False",
+            f"TEST.ANALIZE_2D_IMGS_AS_3D_STACK: images differ in size: got "
+            f"{', '.join(others[:5])}, expected {first}, as the first image",
+            "use images of equal size, or set TEST.ANALIZE_2D_IMGS_AS_3D_STACK: False",
+            "stack.sizes_differ",
         )
 
 
 def stack_slices(parts: Sequence[tuple[Maps, Loaded]], name: str) -> tuple[Maps, Loaded]:
-    """Maps, images, truths and masks of several images as those of one volume.
+    """Stack the maps, images, ground truths and masks of several images along z.
 
-    Truth or masks that some images lack are left out.
+    If an image has no ground truth or no mask, the result has none.
+
+    Parameters
+    ----------
+    parts : sequence of (maps, (image, truth, mask))
+        Maps by name, image, ground truth and mask of each slice.
+    name : str
+        Name of the stack.
 
     Raises
     ------
     UserError
-        Naming images of another size.
+        ``stack.sizes_differ``: the images differ in size.
     """
     _refuse_sizes({image.name: image.spatial_shape for _, (image, _, _) in parts})
     maps = {channel: np.stack([m[channel] for m, _ in parts]) for channel in parts[0][0]}
@@ -87,7 +106,7 @@ def stack_slices(parts: Sequence[tuple[Maps, Loaded]], name: str) -> tuple[Maps,
 
 
 def _stack_truth(truths: list[Truth]) -> Truth:
-    """One truth of several slices; ids are taken to go on from slice to slice."""
+    """Stack ground truths along z; an id is the same instance in all slices."""
     classes = [t.classes for t in truths if t.classes is not None]
     return Truth(
         np.stack([t.labels for t in truths]),

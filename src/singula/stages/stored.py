@@ -1,4 +1,4 @@
-"""Predicted maps in the results folder, with what they were predicted from."""
+"""Predicted maps in the results folder, with records of their origin."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from singula.words import counted
 
 Maps = dict[str, npt.NDArray[Any]]
 State = Literal["missing", "stale", "unknown", "current"]
-# Keys that change the maps of an image, beside its file and the weights
+# Keys that affect the maps of an image, in addition to its file and the weights
 _RELEVANT = (
     "PROBLEM.NDIM", "PROBLEM.INSTANCE_SEG.DATA_CHANNELS", "DATA.PATCH_SIZE", "DATA.NORMALIZATION.",
     "DATA.PREPROCESS.", "DATA.FORCE_RGB", "DATA.TEST.OVERLAP", "DATA.TEST.PADDING",
@@ -38,22 +38,23 @@ _RELEVANT = (
 
 
 class StoredMaps:
-    """The maps of a run's test images.
+    """Stored maps of the test images of a run.
 
-    Each is recorded with hashes of the settings and the weights that made it and a stamp of the
-    image's file, in a file of lines that is only ever appended to.
+    The record of each map has hashes of the settings and the weights, and a stamp of the file of
+    the image. Records are only appended to their file.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     tree : ResultsTree
+        Results folder.
     weights : str, optional
-        `Checkpoint.fingerprint` of the weights in use; without it those of stored maps are not
-        compared.
+        `Checkpoint.fingerprint` of the weights. None: do not compare the weights of stored maps.
     folder : Path, optional
-        Where the maps are, with their records, if not in the run's folders of predictions.
+        Folder of the maps and their records. Default: the folders of predictions of the run.
     notify : callable
-        Receives a line if records are damaged; their maps count as unknown.
+        Receives a notice about damaged records; their maps are ``unknown``.
     """
 
     def __init__(
@@ -77,13 +78,26 @@ class StoredMaps:
         return (self.folder or self.tree.run) / "predictions.jsonl"
 
     def path(self, name: str, view: View) -> Path:
-        """File of an image's maps."""
+        """Return the file of the maps of an image."""
         return (self.folder or self.tree.predictions(view)) / f"{name}.tif"
 
     def state(self, name: str, view: View, image: Path) -> State:
-        """Whether stored maps are those of this image, these settings and these weights.
+        """Return the state of the stored maps of an image.
 
-        Maps without a record, which another program or an earlier version left, are ``unknown``.
+        Parameters
+        ----------
+        name : str
+            Name of the image.
+        view : View
+            Kind of prediction.
+        image : Path
+            File of the image.
+
+        Returns
+        -------
+        str
+            ``missing``; ``current`` if image, settings and weights are those of the maps; ``stale``
+            if they are not; ``unknown`` if the maps have no record, as those of other programs.
         """
         path = self.path(name, view)
         if not path.is_file():
@@ -97,7 +111,21 @@ class StoredMaps:
         return "current" if same else "stale"
 
     def write(self, name: str, view: View, maps: Maps, image: Image, source: Path) -> None:
-        """Store maps, and record what they were made from."""
+        """Write maps and the record of their origin.
+
+        Parameters
+        ----------
+        name : str
+            Name of the image.
+        view : View
+            Kind of prediction.
+        maps : dict of str to ndarray
+            Maps by name.
+        image : Image
+            Image with the voxel size.
+        source : Path
+            File of the image.
+        """
         path = self.path(name, view)
         write_maps(path, list(maps.values()), image.spacing, image.unit)
         self._add(
@@ -111,10 +139,14 @@ class StoredMaps:
         )
 
     def patch_scores(self, name: str, view: View, truth: str) -> dict[str, float] | None:
-        """Return the stored scores of an image's patches, or None if not for this ground truth.
+        """Return the stored scores of the patches of an image; None if the truth has changed.
 
         Parameters
         ----------
+        name : str
+            Name of the image.
+        view : View
+            Kind of prediction.
         truth : str
             Stamp of the ground truth, as from `truth_stamp`.
         """
@@ -126,7 +158,7 @@ class StoredMaps:
     def add_patch_scores(
         self, name: str, view: View, truth: str, scores: Mapping[str, float]
     ) -> None:
-        """Record the scores of an image's patches with its stored maps."""
+        """Add the scores of the patches of an image to the record of its stored maps."""
         record = self.records[f"{view}/{name}"]
         patches = PatchScores(truth=truth, scores=dict(scores))
         self._add(record.model_copy(update={"patches": patches}))
@@ -136,12 +168,12 @@ class StoredMaps:
         append_line(self._manifest, record)
 
     def read(self, name: str, view: View, image: Image) -> Maps:
-        """Stored maps by name.
+        """Read the stored maps of an image, by name.
 
         Raises
         ------
         UserError
-            When their shape is not the image's.
+            ``maps.shape``: the maps do not have the shape of the image.
         """
         path = self.path(name, view)
         names = from_config.channel_names(self.config)
@@ -152,9 +184,10 @@ class StoredMaps:
             stored = read_image(path, self.config.ndim, len(names)).array
         if stored.shape[:-1] != image.spatial_shape:
             raise UserError(
-                f"{path}: the stored prediction has shape {stored.shape[:-1]}, "
-                f"the image {image.spatial_shape}",
+                f"{path}: got a stored prediction of shape {stored.shape[:-1]}, expected "
+                f"{image.spatial_shape}, as the image",
                 "set TEST.REUSE_PREDICTIONS: False to predict again",
+                "maps.shape",
             )
         maps: Maps = {}
         outputs = from_config.outputs(self.config)
@@ -170,7 +203,7 @@ class StoredMaps:
 
 
 def maps_fingerprint(config: Config) -> str:
-    """Hash of the keys that change the maps of an image."""
+    """Return a hash of the keys that affect the maps of an image."""
     relevant = {k: v for k, v in config.dotted().items() if k.startswith(_RELEVANT)}
     return _hash(json.dumps(relevant, default=str).encode())
 
@@ -182,14 +215,15 @@ def _hash(contents: bytes) -> str:
 def set_results_aside(
     tree: ResultsTree, notify: Callable[[str], None], *, keep_maps: bool
 ) -> Path | None:
-    """Move the results of an earlier test of this run, so that they do not mix with new ones.
+    """Move the results of an earlier test of this run to the folder ``previous``.
 
-    Folders that the user moved out of the run's own folder stay. Results that were moved before are
-    deleted, unless the user has changed some of them.
+    Configured folders outside of the run's folder are not moved. Results that were moved before are
+    deleted, unless the user changed a file of them.
 
     Parameters
     ----------
     tree : ResultsTree
+        Results folder.
     notify : callable
         Receives a line about the moved results.
     keep_maps : bool
@@ -199,29 +233,29 @@ def set_results_aside(
     -------
     Path, optional
         Folder of the moved results: ``previous`` in the run's folder, or ``previous_2`` and so on
-        where that was kept.
+        if that folder was kept.
     """
-    own = [
+    results = [
         tree.per_image_instances, tree.per_image_post_processing, tree.full_image_instances,
         tree.full_image_post_processing, tree.as_3d_stack, tree.as_3d_stack_post_processing,
         tree.instance_associations, tree.watershed_dir, tree.overlays, tree.metrics_csv,
         tree.progress, tree.exports,
     ]  # fmt: skip
     if not keep_maps:
-        own += [tree.per_image, tree.full_image]
-    there = [path for path in own if path.exists() and path.parent == tree.run]
-    if not there:
+        results += [tree.per_image, tree.full_image]
+    existing = [path for path in results if path.exists() and path.parent == tree.run]
+    if not existing:
         return None
     try:
         with tree.protect():
-            changed = sum(1 for path in there for _ in foreign_files(path))
-            target = set_aside(tree.run, there)
+            changed = sum(1 for path in existing for _ in foreign_files(path))
+            target = set_aside(tree.run, existing)
     except OSError as error:
         raise write_error(tree.run, error) from error
     notify(f"results of an earlier test of this run are now in {target}")
     if changed:
         notify(
-            f"  {counted(changed, 'file')} of them changed since Singula wrote them: they will not "
+            f"  {counted(changed, 'file')} of them changed since Singula wrote them and will not "
             "be deleted"
         )
     return target

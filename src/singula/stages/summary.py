@@ -1,4 +1,4 @@
-"""What a run was: versions, machine, times, memory, configuration, and what it found."""
+"""Summary of a run: versions, machine, times, memory, configuration and scores."""
 
 from __future__ import annotations
 
@@ -31,7 +31,25 @@ def write_summary(
     training: TrainReport | None,
     test: TestRun | ChunkRun | None,
 ) -> None:
-    """``run.json``: what ran, with what, for how long."""
+    """Write the summary of a run, ``run.json``.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    tree : ResultsTree
+        Results folder.
+    device : Device
+        Device of the network.
+    seconds : dict of str to float
+        Seconds of each stage.
+    memory : dict of str to float
+        Peak memory after each stage, in MiB.
+    training : TrainReport, optional
+        Report of the training.
+    test : TestRun or ChunkRun, optional
+        Finished test.
+    """
     from singula.io.record_files import write_record
     from singula.io.records import RunSummary
     from singula.io.write import plain_values
@@ -61,20 +79,20 @@ def write_summary(
             "model": fingerprint(training.result.best),
         }
     if test is not None:
-        done = test.finish
+        results = test.results
         summary["test"] = {
-            "instances": done.instances,
-            "thresholds": done.thresholds,
-            "threshold_sources": threshold_sources(done.config),
+            "instances": results.instances,
+            "thresholds": results.thresholds,
+            "threshold_sources": threshold_sources(results.config),
             "failed": test.failed,
             "files": test.sources,
         }
         summary["scores"] = {
             view: {
-                "mean": [vars(s) for s in done.scores.dataset(view, by_image=True)],
-                "pooled": [vars(s) for s in done.scores.dataset(view, by_image=False)],
+                "mean": [vars(s) for s in results.scores.dataset(view, by_image=True)],
+                "pooled": [vars(s) for s in results.scores.dataset(view, by_image=False)],
             }
-            for view in done.scores.matches
+            for view in results.scores.matches
         }
     write_record(tree.run_json, RunSummary.model_validate(plain_values(summary)))
 
@@ -93,7 +111,7 @@ def _versions() -> dict[str, str]:
 
 
 def peak_memory() -> float:
-    """Largest resident memory of this process so far, in MiB; 0 where it is not known."""
+    """Return the peak resident memory of this process, in MiB; 0 if it is not known."""
     try:
         import resource
     except ImportError:
@@ -103,11 +121,15 @@ def peak_memory() -> float:
 
 
 def fingerprint(path: Path) -> str:
-    """Hash of a file's bytes."""
+    """Return the SHA-256 hash of a file."""
     import hashlib
 
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"{path}: could not be read ({error.strerror})") from error
+        raise UserError(
+            f"{path}: got a file that cannot be read ({error.strerror})",
+            "check the permissions of the file",
+            "io.unreadable",
+        ) from error

@@ -18,7 +18,7 @@ from singula.config.thresholds import (
 )
 from singula.instances import DECODERS
 
-_WORDS: dict[Source, str] = {
+_ORIGINS: dict[Source, str] = {
     "user": "set by you",
     "tuned": "found by singula tune",
     "generated": "proposed by Singula",
@@ -27,19 +27,19 @@ _WORDS: dict[Source, str] = {
 
 
 def configured(config: Config) -> dict[str, Any]:
-    """Return the thresholds and the smallest size that are not automatic, by name without prefix.
+    """Return the thresholds and the minimum size that are not automatic, by name without prefix.
 
     TH_TYPE is included if it applies to all thresholds: ``auto`` or ``manual``.
     """
-    found = resolve_sources(config)
-    fixed = {name: t.value for name, t in found.items() if t.source != "automatic"}
+    resolved = resolve_sources(config)
+    fixed = {name: t.value for name, t in resolved.items() if t.source != "automatic"}
     manual = sum(name in fixed for name in AUTOMATIC)
     kind = {0: {TYPE: "auto"}, len(AUTOMATIC): {TYPE: "manual"}}.get(manual, {})
     return {**kind, **fixed}
 
 
 def used_names(config: Config) -> list[str]:
-    """List the thresholds on which the instances depend, seeds first, and the smallest size."""
+    """Return the names of the thresholds in use, seeds first, and of the minimum size."""
     section = config.PROBLEM.INSTANCE_SEG
     decoder = DECODERS[section.DATA_CHANNELS]
     growth = decoder.growth_terms(into_contour=section.GROW_INTO_CONTOUR)
@@ -50,32 +50,32 @@ def used_names(config: Config) -> list[str]:
 
 def threshold_sources(config: Config) -> dict[str, Source]:
     """Return the origin of each threshold of `used_names`."""
-    found = resolve_sources(config)
-    return {name: found[name].source for name in used_names(config)}
+    resolved = resolve_sources(config)
+    return {name: resolved[name].source for name in used_names(config)}
 
 
 def threshold_line(config: Config) -> str:
-    """Describe the active thresholds and their origins in one line."""
-    found = resolve_sources(config)
+    """Return a line with the thresholds in use and their origins."""
+    resolved = resolve_sources(config)
     texts = []
     for name in used_names(config):
-        threshold = found[name]
+        threshold = resolved[name]
         if threshold.source == "automatic":
             texts.append(f"{name} automatic")
         else:
-            texts.append(f"{name} {threshold.value:g} ({_WORDS[threshold.source]})")
+            texts.append(f"{name} {threshold.value:g} ({_ORIGINS[threshold.source]})")
     return f"thresholds: {', '.join(texts)}"
 
 
 def threshold_lines(config: Config) -> list[str]:
-    """Describe the active thresholds, then those that the user set without any effect."""
+    """Return `threshold_line`, and a line with thresholds of the user that have no effect."""
     used = used_names(config)
     idle = [KEYS[n] for n in KEYS if n not in (*used, TYPE) and origin(config, n) == "user"]
     if not idle:
         return [threshold_line(config)]
     section = config.PROBLEM.INSTANCE_SEG
-    grown = " and GROW_INTO_CONTOUR: True" if section.GROW_INTO_CONTOUR else ""
-    cause = f"DATA_CHANNELS: {section.DATA_CHANNELS}{grown}"
+    growth = " and GROW_INTO_CONTOUR: True" if section.GROW_INTO_CONTOUR else ""
+    cause = f"DATA_CHANNELS: {section.DATA_CHANNELS}{growth}"
     return [threshold_line(config), f"{', '.join(idle)}: no effect with {cause}"]
 
 
@@ -87,25 +87,26 @@ def apply_tuned(
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     description : mapping
-        Of a checkpoint; without tuned thresholds the configuration stays as it is.
+        Description of a checkpoint. Without tuned thresholds, the configuration is not changed.
     always : bool
         True for the configuration of the training itself, which is older than the tuning: tuned
-        thresholds then take precedence over its own.
+        thresholds then take precedence over the configured thresholds.
 
     Returns
     -------
     config : Config
-        With the tuned values marked as such (see `singula.config.thresholds`).
+        Configuration with the tuned values, marked as tuned (see `singula.config.thresholds`).
     notices : list of str
-        Which values are used, and why.
+        Lines for the user about the values in use.
     """
     saved = (description.get("tuned") or {}).get("thresholds") or {}
     tuned = {name: saved[name] for name in KEYS if name in saved}
     # A file with tuned values, such as tuned.yaml, was chosen by the user for this run.
-    own = [name for name in KEYS if not always and origin(config, name) in ("user", "tuned")]
-    kept = set(own)
-    if TYPE in own and config.dotted()[KEYS[TYPE]] == "auto":
+    from_file = [n for n in KEYS if not always and origin(config, n) in ("user", "tuned")]
+    kept = set(from_file)
+    if TYPE in from_file and config.dotted()[KEYS[TYPE]] == "auto":
         kept |= set(AUTOMATIC)
     used = {name: value for name, value in tuned.items() if name not in kept}
     before, new = _values(config), with_tuned(config, used)
@@ -117,17 +118,17 @@ def apply_tuned(
         notices.append(f"thresholds tuned on validation images are used: {text}")
     unused = [name for name in tuned if name in kept and before[name] != tuned[name]]
     if unused:
-        keys = [name for name in own if name in unused or name == TYPE]
+        keys = [name for name in from_file if name in unused or name == TYPE]
         notices.append(
-            f"the checkpoint holds tuned values of {', '.join(unused)}, but the configuration "
-            f"file's are used, as it gives {', '.join(KEYS[name] for name in keys)}; remove the "
-            "keys from it to use the tuned ones"
+            f"the checkpoint has tuned values of {', '.join(unused)}; the values of the "
+            f"configuration file are used, because it sets {', '.join(KEYS[n] for n in keys)}; "
+            "remove these keys to use the tuned values"
         )
     return new, notices
 
 
 def _values(config: Config) -> dict[str, Any]:
-    """Return the value of each threshold that is in effect, None for an automatic one."""
-    found = resolve_sources(config)
-    values = {n: None if t.source == "automatic" else t.value for n, t in found.items()}
+    """Return the value of each threshold in use; None for automatic thresholds."""
+    resolved = resolve_sources(config)
+    values = {n: None if t.source == "automatic" else t.value for n, t in resolved.items()}
     return {TYPE: config.dotted()[KEYS[TYPE]], **values}

@@ -1,4 +1,4 @@
-"""Time the training steps and tiles of a configured network on this machine."""
+"""Timing of the training steps and tiles of a configured network on this machine."""
 
 from __future__ import annotations
 
@@ -43,29 +43,31 @@ if TYPE_CHECKING:
     from singula.stages.estimate import Timing, Work
 
 Array = npt.NDArray[Any]
-_TIMES, _LONG = 5, 6.0
-# Steps are timed until both minimums are reached, or the largest number of seconds.
-_LEAST_TIMES, _LEAST_SECONDS, _MOST_SECONDS = 4, 0.5, 6.0
-_EPOCH_END = 0.1  # seconds of an epoch for logs and curves
-_DRAWN = {2: (512, 512), 3: (48, 96, 96)}
+_REPEATS, _MAX_TOTAL = 5, 6.0  # repetitions of a tile, and seconds for all of them
+# Repeat a step until both minimums are reached, or until the maximum number of seconds
+_MIN_REPEATS, _MIN_SECONDS, _MAX_SECONDS = 4, 0.5, 6.0
+_EPOCH_END = 0.1  # seconds per epoch for logs and charts
+_DEMO_SHAPE = {2: (512, 512), 3: (48, 96, 96)}
 _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
 def measure_proposal(survey: Survey, proposal: Proposal) -> TrainingSpeed | None:
     """Time training steps of a proposed network with its patches, batch and precision.
 
-    It is the `measure` of `singula.propose.propose`, and takes a few seconds.
+    This function is the `measure` argument of `singula.propose.propose`. It takes a few seconds.
 
     Parameters
     ----------
     survey : Survey
-        Its first training image that can be read gives the patches.
+        Survey of the data. Patches are cropped from the first readable training image.
     proposal : Proposal
+        Proposed configuration.
 
     Returns
     -------
     TrainingSpeed, optional
-        None if the step cannot be timed, for example because of too little memory.
+        Seconds of each operation. None if the step cannot be timed, for example because the memory
+        does not suffice.
     """
     config = config_from_dict({choice.key: choice.value for choice in proposal.choices})
     part = survey.part("train")
@@ -80,15 +82,16 @@ def time_configuration(
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     pairs : iterable of Pair
-        Training images; the first that can be read gives the patches.
+        Training images. Patches are cropped from the first readable image.
     gpu : str, optional
-        Device to use in place of ``SYSTEM.DEVICE``.
+        Device to use instead of ``SYSTEM.DEVICE``.
 
     Returns
     -------
     TrainingSpeed, optional
-        None if the step cannot be timed.
+        Seconds of each operation. None if the step cannot be timed.
     """
     use_cores(config.SYSTEM.NUM_CPUS)
     device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, lambda line: None)
@@ -106,7 +109,7 @@ def time_configuration(
 
 
 def processor_name(device: Device) -> str:
-    """Return the GPU's name, or the number of CPU threads."""
+    """Return the name of the GPU, or the number of CPU threads."""
     if device.kind == "cuda":
         return torch.cuda.get_device_name()
     return counted(torch.get_num_threads(), "CPU thread")
@@ -115,26 +118,30 @@ def processor_name(device: Device) -> str:
 def measure_network(
     config: Config, work: Work, device: Device, sample: Sample | None
 ) -> tuple[Timing, str]:
-    """Time the network, and see what memory it takes.
+    """Measure the time and memory of the network.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     work : Work
+        Numbers of patches and tiles.
     device : Device
+        Device of the network.
     sample : Sample, optional
-        An image of the training data, to draw patches from; needed where there is training.
+        Training image from which patches are cropped; required if the run trains.
 
     Returns
     -------
     timing : Timing
+        Seconds and bytes of memory.
     name : str
-        What was computed on.
+        Name of the processor.
 
     Notes
     -----
-    The first time, which reserves memory and compiles, does not count. A training step takes the
-    median of the others, a tile the shortest.
+    The first repetition is not used, because it allocates memory and compiles. The time of a
+    training step is the median of the other repetitions, the time of a tile is the minimum.
     """
     from singula.stages.estimate import Timing
 
@@ -173,7 +180,7 @@ def measure_network(
 
 
 def first_sample(config: Config, inspection: Inspection) -> Sample | None:
-    """The first training image that can be read with its labels; of a very large one its middle."""
+    """Return the first readable training image with labels; of a very large image, the center."""
     pairs = (pair for part in inspection.parts if part.name == "train" for pair in part.pairs)
     return _first_readable(config, pairs)
 
@@ -185,7 +192,7 @@ def _first_readable(config: Config, pairs: Iterable[Pair]) -> Sample | None:
             if pair.label is None:
                 continue
             if too_large(reader.shape(pair.image, pair.arrays)):
-                image, labels = _middle(reader, pair, config.patch)
+                image, labels = _center(reader, pair, config.patch)
             else:
                 image = reader.image(pair.image, pair.arrays).array
                 labels = reader.labels(pair.label, pair.label_arrays)
@@ -196,8 +203,8 @@ def _first_readable(config: Config, pairs: Iterable[Pair]) -> Sample | None:
     return None
 
 
-def _middle(reader: Reader, pair: Pair, patch: Sequence[int]) -> tuple[Array, Array]:
-    """Twice the patch along each axis, from the middle of an image and of its labels."""
+def _center(reader: Reader, pair: Pair, patch: Sequence[int]) -> tuple[Array, Array]:
+    """Read the center of an image and its labels, with twice the side of a patch."""
     image = reader.open_image(pair.image, pair.arrays)
     labels = reader.open_labels(pair.label or pair.image, pair.label_arrays)
     sides = [min(size, 2 * side) for size, side in zip(image.spatial_shape, patch, strict=True)]
@@ -214,14 +221,16 @@ def measure_training(
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     network : Module
-        On the device; its weights change.
+        Network on the device; its weights are changed.
     device : Device
+        Device of the network.
     sample : Sample
-        The image that patches are drawn from.
+        Image from which patches are cropped.
     """
     dataset = _patches(config, sample)
-    checked = _patches(config, _encoded(config, sample), augmented=False)
+    validation = _patches(config, _encoded(config, sample), augmented=False)
     low = _DTYPES.get(device.precision)
     optimiser = make_optimizer(network.parameters(), from_config.optimiser_settings(config))
     objective = from_config.instance_loss(config)
@@ -231,7 +240,7 @@ def measure_training(
     epochs = iter(range(1_000_000))
 
     def draw(source: PatchDataset = dataset) -> None:
-        epoch = next(epochs)  # other random changes each time
+        epoch = next(epochs)  # another augmentation in each call
         items = [source[epoch, i % len(source)] for i in range(config.TRAIN.BATCH_SIZE)]
         batch.update({k: v.to(device.torch) for k, v in default_collate(items).items()})
 
@@ -251,7 +260,7 @@ def measure_training(
 
     def validate() -> None:
         network.eval()
-        draw(checked)
+        draw(validation)
         with torch.inference_mode():
             forward()
 
@@ -266,23 +275,23 @@ def measure_training(
             write_checkpoint(contents, Path(folder, "last.pth"))
 
         return TrainingSpeed(
-            # Random changes of patches differ in cost, so their mean counts.
+            # The mean, because the cost depends on the random augmentation.
             draw=fmean(_times(draw, device)),
             step=median(_times(step, device)),
             validation=median(_times(validate, device)),
-            # The best checkpoint, without the optimizer's state, is a third of the last one.
+            # The best checkpoint has no optimizer state: a third of the size of the last one.
             epoch=_EPOCH_END + 4 / 3 * median(_times(save, device)),
         )
 
 
 def _encoded(config: Config, sample: Sample) -> Sample:
-    """Return the sample with its channels, which are stored for validation."""
+    """Return the sample with encoded channels, as in validation."""
     encoding = from_config.encode_settings(config, "TRAIN")
     return replace(sample, targets=encode_with(encoding, sample.labels[..., 0]))
 
 
 def _patches(config: Config, sample: Sample, *, augmented: bool = True) -> PatchDataset:
-    """Return the patches of one image."""
+    """Return the patches of a sample."""
     normalizer = from_config.normalizer(config)
     if normalizer.needs_fit:
         normalizer = normalizer.fit([sample.image])
@@ -297,53 +306,53 @@ def _patches(config: Config, sample: Sample, *, augmented: bool = True) -> Patch
 
 
 def _times(work: Callable[[], object], device: Device) -> list[float]:
-    """Return the seconds of repetitions, without the first one."""
+    """Return the seconds of repetitions, without the first repetition."""
     times: list[float] = []
-    began = time.perf_counter()
+    first_start = time.perf_counter()
     while True:
         start = time.perf_counter()
         work()
         _wait(device)
         now = time.perf_counter()
         times.append(now - start)
-        spent = now - began
-        enough = len(times) > _LEAST_TIMES and spent >= _LEAST_SECONDS
-        if len(times) > 1 and (enough or spent >= _MOST_SECONDS):
+        spent = now - first_start
+        enough = len(times) > _MIN_REPEATS and spent >= _MIN_SECONDS
+        if len(times) > 1 and (enough or spent >= _MAX_SECONDS):
             return times[1:]
 
 
 def _decoding(config: Config) -> float:
-    """Seconds per pixel to make instances of the blurred channels of drawn cells."""
+    """Return the seconds per pixel to decode the blurred channels of synthetic cells."""
     import numpy as np
     from scipy.ndimage import gaussian_filter
 
     from singula.demo import make_image
     from singula.instances import decode
 
-    labels = make_image(_DRAWN[config.ndim], np.random.default_rng(0)).labels
+    labels = make_image(_DEMO_SHAPE[config.ndim], np.random.default_rng(0)).labels
     encoded = encode_with(from_config.encode_settings(config, "TEST"), labels)
     maps = {name: gaussian_filter(v.astype(np.float32), 0.7) for name, v in encoded.items()}
     channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
     settings = from_config.decode_settings(config)
-    taken = _fastest(lambda: decode(maps, channels, settings=settings), lambda: None)
-    return taken / labels.size
+    seconds = _fastest(lambda: decode(maps, channels, settings=settings), lambda: None)
+    return seconds / labels.size
 
 
 def _seconds(work: Callable[[], object], device: Device) -> float:
-    """Seconds of something that a device does."""
+    """Return the minimum seconds of an operation on a device."""
     return _fastest(work, lambda: _wait(device))
 
 
 def _fastest(work: Callable[[], object], wait: Callable[[], None]) -> float:
-    """The shortest of several times, so that what else the machine does counts little."""
+    """Return the minimum seconds of repetitions, which other processes affect least."""
     work()
     wait()
     times: list[float] = []
-    while len(times) < _TIMES and (len(times) < 2 or sum(times) < _LONG):
-        began = time.perf_counter()
+    while len(times) < _REPEATS and (len(times) < 2 or sum(times) < _MAX_TOTAL):
+        start = time.perf_counter()
         work()
         wait()
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - start)
     return min(times)
 
 
@@ -353,7 +362,7 @@ def _wait(device: Device) -> None:
 
 
 class _Peak:
-    """Largest memory of the process within a block: of the GPU, where that is what computes."""
+    """Context manager that measures the peak memory of the process, or of the GPU if it is used."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -363,7 +372,7 @@ class _Peak:
         if self.device.kind == "cuda":
             torch.cuda.reset_peak_memory_stats()
         else:
-            with suppress(OSError):  # Linux: forget the peak so far
+            with suppress(OSError):  # reset the peak on Linux
                 Path("/proc/self/clear_refs").write_text("5")
         return self
 
@@ -371,16 +380,16 @@ class _Peak:
         if self.device.kind == "cuda":
             self.bytes = int(torch.cuda.max_memory_allocated())
         else:
-            self.bytes = _status("VmHWM") or _highest()
+            self.bytes = _status("VmHWM") or _peak_resident()
 
 
 def _resident() -> int:
-    """Bytes of the process now."""
-    return _status("VmRSS") or _highest()
+    """Return the current resident memory of the process, in bytes."""
+    return _status("VmRSS") or _peak_resident()
 
 
 def _status(name: str) -> int:
-    """A line of Linux's table about this process, in bytes; 0 where there is none."""
+    """Return a value of ``/proc/self/status`` in bytes; 0 if it does not exist."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(f"{name}:"):
@@ -388,7 +397,8 @@ def _status(name: str) -> int:
     return 0
 
 
-def _highest() -> int:
+def _peak_resident() -> int:
+    """Return the peak resident memory of the process, in bytes; 0 if it is not known."""
     try:
         import resource
     except ImportError:

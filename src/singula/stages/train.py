@@ -1,4 +1,4 @@
-"""Train the configured network on the configured data."""
+"""Training of the configured network on the configured data."""
 
 from __future__ import annotations
 
@@ -47,15 +47,16 @@ Notify = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What the results folder says about a training.
+    """Report of a training.
 
     Parameters
     ----------
     result : FitResult
+        History and checkpoints of the training.
     patches : int
-        Training patches of one epoch.
+        Number of training patches per epoch.
     parameters : int
-        Numbers that were learned.
+        Number of parameters of the network.
     seed : int
         Seed of the weights, patches and augmentation.
     """
@@ -77,9 +78,26 @@ def train(
     live: bool,
     main: bool = True,
 ) -> TrainReport:
-    """Read the data, train, and leave checkpoints, logs and charts.
+    """Read the data, train the network, and write checkpoints, logs and charts.
 
-    `main` is False in every process but the first one of several.
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    tree : ResultsTree
+        Results folder.
+    device : Device
+        Device of the network.
+    notify : callable
+        Receives lines of text for the user.
+    resume : bool
+        Continue an interrupted training.
+    workers : int
+        Number of processes that prepare patches.
+    live : bool
+        Draw a progress bar.
+    main : bool
+        True in the process that writes the results.
     """
     # Encoding labels and reading images can take minutes before the first step.
     with StatusLines(notify, "preparing the training", enabled=main) as status:
@@ -91,7 +109,7 @@ def train(
         result = fit(job)
     except (KeyboardInterrupt, StorageError):
         if main:
-            _say_what_is_safe(tree.checkpoint_last, notify)
+            _report_last_checkpoint(tree.checkpoint_last, notify)
         raise
     return TrainReport(result, patches, parameters, job.settings.seed)
 
@@ -112,10 +130,11 @@ def _prepare(
     Returns
     -------
     job : Training
+        Arguments of the training loop.
     patches : int
-        Training patches of one epoch.
+        Number of training patches per epoch.
     parameters : int
-        Numbers that are learned.
+        Number of parameters of the network.
     """
     origin = _origin(config, tree, notify, resume=resume)  # reported before images are read
     training, validation = main_first(
@@ -126,8 +145,8 @@ def _prepare(
     channels = from_config.channel_names(config)
     model = from_config.model_settings(config, origin.description.get("model") if origin else None)
 
-    begun = origin if resume and origin and origin.path == tree.checkpoint_last else None
-    seed = training_seed(config, tree.run_id, begun, notify)
+    resumed = origin if resume and origin and origin.path == tree.checkpoint_last else None
+    seed = training_seed(config, tree.run_id, resumed, notify)
     train_set = _dataset(config, "TRAIN", training, normalizer, seed)
     val_set = _dataset(config, "VAL", validation, normalizer, seed)
     for line in dict.fromkeys((*train_set.notices, *val_set.notices)):
@@ -135,7 +154,7 @@ def _prepare(
     _check_foreground(config, train_set, notify)
     torch.manual_seed(seed)
     network = build_model(model)
-    start = _begin(config, network, origin, tree, notify, resume=resume)
+    start = _load_start(config, network, origin, tree, notify, resume=resume)
     network = channels_last(network, config.ndim)
     parameters = sum(p.numel() for p in network.parameters())
     notify(
@@ -159,8 +178,8 @@ def _prepare(
         write_generated(config, tree, {"train": train_set, "val": val_set}, notify)
     if not resume and main:
         for path in (tree.checkpoint_best, tree.checkpoint_last, _log_table(tree)):
-            kept = set_aside(path, notify)
-            start = kept if start == path else start
+            renamed = set_aside(path, notify)
+            start = renamed if start == path else start
     start = share_from_main(start)
     job = Training(
         network,
@@ -191,21 +210,21 @@ def _prepare(
     return job, len(train_set), parameters
 
 
-def _say_what_is_safe(last: Path, notify: Notify) -> None:
-    """Name the checkpoint from which an interrupted training can go on."""
-    # The reason of the interruption, said next, may be that the log cannot be written either.
+def _report_last_checkpoint(last: Path, notify: Notify) -> None:
+    """Report the checkpoint from which an interrupted training can continue."""
+    # After an error of the disk, the log may not be writable either.
     with suppress(UserError):
         if last.is_file():
             epochs = load_checkpoint(last).epoch + 1
             notify(f"the last checkpoint is complete, after epoch {epochs}: {last}")
         else:
-            notify("no epoch was finished, so there is no checkpoint yet")
+            notify("no checkpoint exists yet, because no epoch was finished")
 
 
 def _origin(
     config: Config, tree: ResultsTree, notify: Notify, *, resume: bool
 ) -> Checkpoint | None:
-    """The checkpoint from which training goes on or sets out."""
+    """Return the checkpoint to continue or to start from; None for new weights."""
     if resume and tree.checkpoint_last.is_file():
         return load_checkpoint(tree.checkpoint_last, notify)
     return (
@@ -213,7 +232,7 @@ def _origin(
     )
 
 
-def _begin(
+def _load_start(
     config: Config,
     network: torch.nn.Module,
     origin: Checkpoint | None,
@@ -222,12 +241,12 @@ def _begin(
     *,
     resume: bool,
 ) -> Path | None:
-    """Put the weights that the configuration starts from into the network.
+    """Load the weights from which the training starts.
 
     Returns
     -------
     Path, optional
-        Another run's checkpoint, whose whole training is to go on.
+        Checkpoint of another run, whose training is continued with its optimizer state.
     """
     if origin is None:
         return None
@@ -235,11 +254,11 @@ def _begin(
     if resumed or not config.MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS:
         check_same_training(config, origin)
         return None if resumed else origin.path
-    left_out = load_fitting_weights(network, origin)
-    names, missed = network.state_dict().keys(), {line.split(":")[0] for line in left_out}
-    count, loaded = len(names), len(names - missed)
+    skipped = load_fitting_weights(network, origin)
+    names, missing = network.state_dict().keys(), {line.split(":")[0] for line in skipped}
+    count, loaded = len(names), len(names - missing)
     notify(f"starting from the weights of {origin.path}: {loaded} of {count} loaded")
-    for line in left_out:
+    for line in skipped:
         notify(f"  not loaded: {line}")
     return None
 
@@ -251,43 +270,44 @@ def _dataset(
     normalizer: Normalizer,
     seed: int,
 ) -> PatchDataset:
-    """Patches of the training or validation samples."""
-    # A part of the training images is encoded as these are.
-    own = part if part == "TRAIN" or not config.DATA.VAL.FROM_TRAIN else "TRAIN"
+    """Return the patches of the training or validation samples."""
+    # Validation images held out of TRAIN are encoded with its voxel size.
+    encoded_as = part if part == "TRAIN" or not config.DATA.VAL.FROM_TRAIN else "TRAIN"
     augment = augment_settings(config) if part == "TRAIN" else None
     if augment is not None:
-        # Changed labels are encoded anew: the stored channels need not be held in memory.
+        # Augmented labels are encoded again, so the stored channels are not kept in memory.
         samples = [sample.without_targets() for sample in samples]
     return PatchDataset(
         samples,
         from_config.patch_settings(config, part),
         normalizer,
-        from_config.encode_settings(config, own),
+        from_config.encode_settings(config, encoded_as),
         augment=augment,
         seed=seed,
     )
 
 
 def _check_foreground(config: Config, dataset: PatchDataset, notify: Notify) -> None:
-    """Say how many patches have too little foreground.
+    """Report the number of patches with too little foreground.
 
     Raises
     ------
     UserError
-        When none is left.
+        ``data.no_foreground``: no patch has enough foreground.
     """
-    key, least = "DATA.TRAIN.MINIMUM_FOREGROUND_PER", config.DATA.TRAIN.MINIMUM_FOREGROUND_PER
-    every = len(dataset.places) + dataset.left_out
-    what = ("image", "images") if dataset.patches.random else ("patch", "patches")
-    training = counted(every, f"training {what[0]}", f"training {what[1]}")
+    key, minimum = "DATA.TRAIN.MINIMUM_FOREGROUND_PER", config.DATA.TRAIN.MINIMUM_FOREGROUND_PER
+    total = len(dataset.places) + dataset.left_out
+    noun = ("image", "images") if dataset.patches.random else ("patch", "patches")
+    training = counted(total, f"training {noun[0]}", f"training {noun[1]}")
     if not dataset.places:
         raise UserError(
-            f"{key}: got {least:g}, which no patch of {training} reaches",
+            f"{key}: got {minimum:g}, which no patch of {training} reaches",
             "lower it, or choose another DATA.PATCH_SIZE",
+            "data.no_foreground",
         )
     if dataset.left_out:
         notify(
-            f"{dataset.left_out} of {training} left out: less than {least:g} of foreground ({key})"
+            f"{dataset.left_out} of {training} skipped: less than {minimum:g} of foreground ({key})"
         )
 
 
@@ -300,8 +320,8 @@ def _fitted(
 ) -> Normalizer:
     """Return the normalization with the statistics of the training images.
 
-    The mean and standard deviation are also written as the format's files, if every image is
-    normalized with them.
+    If every image is normalized with the mean and standard deviation, both are also written to
+    files.
     """
     normalizer = from_config.normalizer(config)
     if normalizer.needs_fit:
@@ -312,14 +332,27 @@ def _fitted(
 
 
 def set_aside(path: Path, notify: Notify) -> Path:
-    """Rename a file of an earlier training instead of writing over it; gives where it is now."""
+    """Rename a file of an earlier training so that it is not overwritten.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    notify : callable
+        Receives a line about the new name.
+
+    Returns
+    -------
+    Path
+        New path of the file; `path` if it does not exist.
+    """
     if not path.exists():
         return path
-    kept = path.with_name(f"{path.stem}.previous{path.suffix}")
+    target = path.with_name(f"{path.stem}.previous{path.suffix}")
     try:
-        written.make_way(kept)
-        written.rename(path, kept)
+        written.make_way(target)
+        written.rename(path, target)
     except OSError as error:
-        raise write_error(kept, error) from error
-    notify(f"training anew (without --resume): the earlier {path.name} is now {kept.name}")
-    return kept
+        raise write_error(target, error) from error
+    notify(f"new training (without --resume): the earlier {path.name} is now {target.name}")
+    return target

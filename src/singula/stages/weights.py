@@ -1,4 +1,4 @@
-"""Which checkpoint a run predicts with, and whether it is what the configuration describes."""
+"""Checkpoint of a run, and its comparison with the configuration."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from singula.words import install_command
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Keys by which a training starts from other weights
+# Keys to start a training from other weights
 _START = ("MODEL.LOAD_CHECKPOINT", "PATHS.CHECKPOINT_FILE")
-# What a network's settings are called in the configuration; dropout does nothing in prediction.
+# Keys of the settings of a network, without dropout, which does not affect predictions
 _KEYS = {
     "ndim": "PROBLEM.NDIM",
     "in_channels": "DATA.PATCH_SIZE (channels)",
@@ -44,61 +44,79 @@ _KEYS = {
 
 
 def find_checkpoint(config: Config, tree: ResultsTree) -> Path:
-    """The checkpoint to predict with: the run's own if it trains, else the one that is named.
+    """Return the checkpoint to predict with.
 
-    A file from which the run's own training set out is not what came of it: then it is the run's
-    own in any case.
+    It is the configured file, or the checkpoint of the run if the run trains or if its training
+    started from the configured file.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    tree : ResultsTree
+        Results folder.
 
     Raises
     ------
     UserError
-        Naming the places where one was looked for.
+        ``checkpoint.missing``: there is no checkpoint.
     """
-    named, own = None if config.TRAIN.ENABLE else _named(config), _own(config, tree)
-    path = named or own
-    if named and own and config.MODEL.LOAD_CHECKPOINT and _set_out_from(own, named):
-        path = own
+    configured = None if config.TRAIN.ENABLE else _configured_file(config)
+    of_run = _file_of_run(config, tree)
+    path = configured or of_run
+    if configured and of_run and config.MODEL.LOAD_CHECKPOINT and _started_from(of_run, configured):
+        path = of_run
     if path is None:
         raise UserError(
-            f"{tree.checkpoint_best}: there is no checkpoint to predict with",
-            "train first (TRAIN.ENABLE: True), or name one with PATHS.CHECKPOINT_FILE",
+            f"{tree.checkpoint_best}: this checkpoint to predict with does not exist",
+            "train first (TRAIN.ENABLE: True), or set PATHS.CHECKPOINT_FILE to a checkpoint",
+            "checkpoint.missing",
         )
     return path
 
 
 def find_start(config: Config, tree: ResultsTree) -> Path:
-    """The checkpoint that a training sets out from: the one that is named, else the run's own.
+    """Return the checkpoint from which a training starts: the configured file or that of the run.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    tree : ResultsTree
+        Results folder.
 
     Raises
     ------
     UserError
-        Naming the places where one was looked for.
+        ``checkpoint.missing``: there is no checkpoint.
     """
-    path = _named(config) or _own(config, tree)
+    path = _configured_file(config) or _file_of_run(config, tree)
     if path is None:
         raise UserError(
-            f"MODEL.LOAD_CHECKPOINT: found True, but this run has no checkpoint to start from yet "
-            f"(there is no {tree.checkpoint_best})",
-            "name one with PATHS.CHECKPOINT_FILE, or set MODEL.LOAD_CHECKPOINT to False",
+            f"MODEL.LOAD_CHECKPOINT: got True, but this run has no checkpoint to start from "
+            f"({tree.checkpoint_best} does not exist)",
+            "set PATHS.CHECKPOINT_FILE to a checkpoint, or set MODEL.LOAD_CHECKPOINT to False",
+            "checkpoint.missing",
         )
     return path
 
 
-def _set_out_from(own: Path, start: Path) -> bool:
-    """Whether a checkpoint is of a training that began with the weights of another file."""
-    text = load_checkpoint(own).description.get("config")
-    entries = parse_yaml(text, str(own)).entries if text else {}
+def _started_from(checkpoint: Path, start: Path) -> bool:
+    """Return True if the training of a checkpoint started from the weights of another file."""
+    text = load_checkpoint(checkpoint).description.get("config")
+    entries = parse_yaml(text, str(checkpoint)).entries if text else {}
     used, named = (entries[key].value if key in entries else None for key in _START)
     return bool(used and named) and Path(str(named)).resolve() == start.resolve()
 
 
 def trained_config(checkpoint: Checkpoint) -> Config:
-    """Return the configuration of a checkpoint's training.
+    """Return the configuration with which a checkpoint was trained.
 
     Raises
     ------
     UserError
-        ``checkpoint.no_config``: the checkpoint contains none; or the configuration is invalid.
+        ``checkpoint.no_config``: the checkpoint contains no configuration; or the configuration is
+        invalid.
     """
     text = checkpoint.description.get("config")
     if not text:
@@ -110,32 +128,40 @@ def trained_config(checkpoint: Checkpoint) -> Config:
     return config_from_text(text, str(checkpoint.path))
 
 
-def _named(config: Config) -> Path | None:
+def _configured_file(config: Config) -> Path | None:
     if not config.PATHS.CHECKPOINT_FILE:
         return None
     path = Path(config.PATHS.CHECKPOINT_FILE)
     if not path.is_file():
         raise UserError(
             f"PATHS.CHECKPOINT_FILE: there is no file {path}",
-            "correct the path, or leave the key out to use the run's own checkpoint",
+            "correct the path, or remove the key to use the checkpoint of the run",
+            "checkpoint.missing",
         )
     return path
 
 
-def _own(config: Config, tree: ResultsTree) -> Path | None:
-    wanted = config.MODEL.LOAD_CHECKPOINT_EPOCH
-    first = tree.checkpoint_last if "last" in str(wanted) else tree.checkpoint_best
-    own = (first, tree.checkpoint_best, tree.checkpoint_last)
-    return next((path for path in own if path.is_file()), None)
+def _file_of_run(config: Config, tree: ResultsTree) -> Path | None:
+    epoch = config.MODEL.LOAD_CHECKPOINT_EPOCH
+    first = tree.checkpoint_last if "last" in str(epoch) else tree.checkpoint_best
+    files = (first, tree.checkpoint_best, tree.checkpoint_last)
+    return next((path for path in files if path.is_file()), None)
 
 
 def network_from(config: Config, checkpoint: Checkpoint) -> tuple[torch.nn.Module, Normalizer]:
-    """The configured network with a checkpoint's weights and normalisation.
+    """Return the configured network with the weights of a checkpoint, and its normalization.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    checkpoint : Checkpoint
+        Checkpoint with the weights.
 
     Raises
     ------
     UserError
-        Listing every key whose value was another one in training.
+        ``checkpoint.other_configuration``: keys differ from the training.
     """
     stored = checkpoint.description
     model = from_config.model_settings(config, stored.get("model"))
@@ -149,7 +175,8 @@ def network_from(config: Config, checkpoint: Checkpoint) -> tuple[torch.nn.Modul
         raise UserError(
             f"{checkpoint.path}: was trained with another configuration:"
             + _listed(changes, "in training"),
-            "give these keys the values of the training, or train anew",
+            "set these keys to the values of the training, or train again",
+            "checkpoint.other_configuration",
         )
     network = build_model(model)
     load_weights(network, checkpoint)
@@ -157,27 +184,35 @@ def network_from(config: Config, checkpoint: Checkpoint) -> tuple[torch.nn.Modul
 
 
 def check_same_training(config: Config, checkpoint: Checkpoint) -> None:
-    """See that a training goes on with the channels and the normalisation that it began with.
+    """Refuse to continue a training with other channels or another normalization.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    checkpoint : Checkpoint
+        Checkpoint of the interrupted training.
 
     Raises
     ------
     UserError
-        Listing the keys whose value was another one.
+        ``checkpoint.other_configuration``: keys differ from the training.
     """
     stored = checkpoint.description
-    wanted = from_config.normalizer(config)
-    known = stored.get("normalizer")
-    trained = Normalizer.from_dict(known) if known else wanted
+    configured = from_config.normalizer(config)
+    stored_normalizer = stored.get("normalizer")
+    trained = Normalizer.from_dict(stored_normalizer) if stored_normalizer else configured
     changes = [
         *_channel_changes(config, stored),
-        *_normalization_changes(wanted, trained),
+        *_normalization_changes(configured, trained),
     ]
     if changes:
         raise UserError(
             f"{checkpoint.path}: this training began with another configuration:"
             + _listed(changes, "before"),
-            "restore the keys, or drop --resume (with MODEL.LOAD_CHECKPOINT: True to begin from "
+            "restore the keys, or omit --resume (with MODEL.LOAD_CHECKPOINT: True to start from "
             "these weights)",
+            "checkpoint.other_configuration",
         )
 
 
@@ -202,35 +237,39 @@ def _network_changes(model: ModelSettings, stored: Mapping[str, Any]) -> Iterato
         old, new = getattr(trained, name), getattr(model, name)
         if isinstance(old, str):
             old, new = old.lower(), new.lower()
-        # Along z there is nothing to shrink in an image.
+        # Z_DOWN has no effect on images without a z axis.
         if old != new and not (name == "z_down" and model.ndim == 2):
             yield key, old, new
 
 
-def _normalization_changes(wanted: Normalizer, trained: Normalizer) -> Iterator[Change]:
+def _normalization_changes(configured: Normalizer, trained: Normalizer) -> Iterator[Change]:
     names = {"kind": "TYPE", "per_image": "APPLICATION_MODE", "clip": "PERC_*"}
     for name, key in names.items():
-        old, new = getattr(trained, name), getattr(wanted, name)
+        old, new = getattr(trained, name), getattr(configured, name)
         if old != new:
             if name == "per_image":
                 old, new = ("image" if per_image else "dataset" for per_image in (old, new))
             yield f"DATA.NORMALIZATION.{key}", old, new
-    if wanted.kind == "custom" and wanted.statistics and wanted.statistics != trained.statistics:
-        yield "DATA.NORMALIZATION.CUSTOM_*", trained.statistics, wanted.statistics
+    old_moments, new_moments = trained.statistics, configured.statistics
+    if configured.kind == "custom" and new_moments and new_moments != old_moments:
+        yield "DATA.NORMALIZATION.CUSTOM_*", old_moments, new_moments
 
 
 def predictor_from(
     config: Config, checkpoint: Checkpoint, device: torch.device, notify: Notify = warnings.warn
 ) -> tuple[Predictor, Normalizer]:
-    """The configured network with a checkpoint's weights, ready to predict.
+    """Return a predictor with the weights of a checkpoint, and its normalization.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     checkpoint : Checkpoint
+        Checkpoint with the weights.
     device : torch.device
+        Device of the network.
     notify : callable
-        Told when TEST.BACKEND cannot be had.
+        Receives a notice if TEST.BACKEND is not available.
     """
     network, normalizer = network_from(config, checkpoint)
     network = channels_last(fold_batch_norm(network), config.ndim)

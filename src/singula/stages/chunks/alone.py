@@ -1,4 +1,4 @@
-"""One image that is too large for memory, predicted by a model without any configuration file."""
+"""Prediction of one large image, block by block, without a configuration file."""
 
 from __future__ import annotations
 
@@ -21,13 +21,23 @@ from singula.stages.chunks.run import ChunkRun
 from singula.training.device import Device
 
 Notify = Callable[[str], None]
-# Bytes per pixel in memory beside the image and its maps: labels, masks, what decoding needs
-_BESIDE = 14
+# Bytes per pixel in addition to the image and its maps: labels, masks, arrays of the decoder
+_DECODING_BYTES = 14
 _POST = "TEST.POST_PROCESSING"
 
 
 def fits_in_memory(config: Config, pair: Pair) -> bool:
-    """Whether an image can be predicted whole, by what its header says."""
+    """Return True if the memory suffices to predict the whole image at once.
+
+    Only the header of the image is read.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the model.
+    pair : Pair
+        The image file.
+    """
     image = open_image(
         pair.image,
         config.ndim,
@@ -36,9 +46,9 @@ def fits_in_memory(config: Config, pair: Pair) -> bool:
         arrays=pair.arrays,
     )
     channels = len(from_config.channel_names(config))
-    each = channels * (2 if from_config.in_half(config, image.spatial_shape) else 4)
-    each += image.dtype.itemsize * image.channels + _BESIDE
-    return prod(image.spatial_shape) * each < memory_of(config)
+    pixel_bytes = channels * (2 if from_config.in_half(config, image.spatial_shape) else 4)
+    pixel_bytes += image.dtype.itemsize * image.channels + _DECODING_BYTES
+    return prod(image.spatial_shape) * pixel_bytes < memory_of(config)
 
 
 def predict_alone(
@@ -55,45 +65,56 @@ def predict_alone(
     runner: Runner | None = None,
     unit: str | None = None,
 ) -> int:
-    """Write the instances of an image as OME-Zarr, block by block; gives how many there are.
+    """Write the instances of an image as OME-Zarr, block by block, and return their number.
 
-    What is known of the blocks is kept beside `target` until it is complete, so the same call goes
-    on after an interruption.
+    The records of the blocks are stored next to `target` until it is complete. After an
+    interruption, the same call continues with the remaining blocks.
 
     Parameters
     ----------
     config : Config
-        Of the model's training.
+        Configuration with which the model was trained.
     checkpoint : Path
+        File of the weights.
     pair : Pair
-        The image; it has no labels.
+        The image file, without labels.
     target : Path
-        ``NAME.zarr``; what is there is replaced.
+        ``NAME.zarr``; an existing folder is replaced.
     device : Device
+        Device of the network.
     notify : callable
+        Receives lines of text for the user.
     tables : bool
-        Write the measurements as ``NAME_stats.csv`` as well.
+        Also write the measurements, as ``NAME_stats.csv``.
     augment : bool, optional
-        Average over mirrored and turned views; as configured by default.
+        Use test-time augmentation. Default: as configured.
     dask : str, optional
-        Who works on the blocks.
+        Dask workers that process the blocks, as for ``--dask``.
     runner : Runner, optional
-        They themselves, where they are there already.
+        Runner to use if the workers of `dask` have already started.
     unit : str, optional
         Unit of the configured voxel size.
+
+    Returns
+    -------
+    int
+        Number of instances.
 
     Raises
     ------
     UserError
-        When a key of the configuration needs whole images, or the prediction fails.
+        ``chunks.preprocessing``: the model preprocesses whole images. ``chunks.failed``: the
+        prediction fails.
     """
     if config.DATA.PREPROCESS.TEST:
         raise UserError(
-            f"{pair.image}: is too large for memory, and this model preprocesses whole images",
-            "cut the image in parts, or train a model without DATA.PREPROCESS.TEST",
+            f"{pair.image}: got an image larger than the memory, expected a smaller one "
+            "(this model preprocesses whole images)",
+            "divide the image into parts, or train a model without DATA.PREPROCESS.TEST",
+            "chunks.preprocessing",
         )
-    working = target.with_name(f".{target.stem}.blocks")
-    tree = ResultsTree(make_folder(working), "image", 1)
+    work_folder = target.with_name(f".{target.stem}.blocks")
+    tree = ResultsTree(make_folder(work_folder), "image", 1)
     config = config.replaced(
         {
             "DATA.TEST.LOAD_GT": False,
@@ -121,10 +142,10 @@ def predict_alone(
     )
     run.run()
     if pair.name in run.failed:
-        raise UserError(run.failed[pair.name])
-    processed = run.finish.post.has_own_result
+        raise UserError(run.failed[pair.name], code="chunks.failed")
+    processed = run.results.post.has_own_result
     folder = tree.post_processed() if processed else tree.instances()
-    # The image comes last: what has one is done.
+    # Move the image last: `singula predict` skips images whose instances exist.
     if tables:
         table = tree.filtered_stats(pair.name) if processed else tree.full_stats(pair.name)
         _write_table(table, target.with_name(f"{target.stem}_stats.csv"))
@@ -133,12 +154,12 @@ def predict_alone(
         os.replace(folder / f"{pair.name}.zarr", target)
     except OSError as error:
         raise write_error(target, error) from error
-    shutil.rmtree(working, ignore_errors=True)
-    return run.finish.instances[pair.name]
+    shutil.rmtree(work_folder, ignore_errors=True)
+    return run.results.instances[pair.name]
 
 
 def _write_table(source: Path, target: Path) -> None:
-    """The measurements without what conditions say, which `singula predict` does not tell."""
+    """Write the table of measurements without the columns about conditions."""
     import pandas as pd
 
     from singula.io.write import write_csv

@@ -1,4 +1,4 @@
-"""Everything that is opened to work on the blocks of an image, once in each process."""
+"""Files, settings and network for the blocks of an image, opened once in each process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from singula.boxes import Box, grown, local
 from singula.config import Config
 from singula.instances import DECODERS
-from singula.instances.blockwise import Recipe
+from singula.instances.blockwise import DecodePlan
 from singula.io.image import ArrayPlace
 from singula.io.lazy import LazyImage
 from singula.io.records import ScalingNote, ThresholdsNote
@@ -24,52 +24,53 @@ from singula.postprocess import Block
 from singula.postprocess.filters import median_halo
 from singula.scaleout import JobFolder
 from singula.stages import settings as from_config
-from singula.stages.chunks.plan import Plan
+from singula.stages.chunks.plan import JobSpec
 from singula.stages.post import PostSettings, filter_maps, post_settings
 from singula.stages.reading import mask_place, reader_for
 
 if TYPE_CHECKING:
     from singula.data.normalize import Scaling
-    from singula.stages.chunks.network import SparingPredictor
+    from singula.stages.chunks.network import MemoryAdaptivePredictor
 
 Array = npt.NDArray[Any]
 Maps = dict[str, Array]
 LEVELS, RECOUNT = "levels", "recount"
-"""A phase, and the note that what was counted when maps were predicted no longer holds."""
+"""Names of a phase, and of the note that requires the histograms of maps to be counted again."""
 SEEDS, FLOODED = "seeds.zarr", "flooded.zarr"
 REPAIRED, GROWN = "repaired.zarr", "grown.zarr"
 
 
-class Bench:
-    """The files of one image, opened when they are first wanted.
+class BlockContext:
+    """Files, settings and network of one image, each opened at its first use.
 
     Parameters
     ----------
     job : JobFolder
-        With a plan in it.
-    plan : Plan
+        Folder that contains the job specification.
+    plan : JobSpec
+        Specification of the job.
     """
 
-    def __init__(self, job: JobFolder, plan: Plan) -> None:
+    def __init__(self, job: JobFolder, plan: JobSpec) -> None:
         self.job, self.plan, self.grid = job, plan, plan.grid
         self.shape = plan.shape
         self._layers: dict[str, BlockArray] = {}
 
     @cached_property
     def config(self) -> Config:
-        """The whole configuration."""
+        """Configuration of the run."""
         from singula.config.load import config_from_text
 
         return config_from_text(self.plan.config, f"{self.job.path}: the stored configuration")
 
     @cached_property
     def post(self) -> PostSettings:
-        """Steps before and after decoding."""
+        """Settings of the steps before and after decoding."""
         return post_settings(self.config)
 
     @cached_property
     def image(self) -> LazyImage:
-        """The image."""
+        """Test image."""
         place = self.plan.image_place
         return reader_for(self.config, "TEST").open_image(
             Path(self.plan.image), None if place is None else ArrayPlace(*place)
@@ -77,7 +78,7 @@ class Bench:
 
     @cached_property
     def truth(self) -> LazyImage | None:
-        """Its labels, if it has any."""
+        """Ground truth of the image; None if it has no labels."""
         if not self.plan.label:
             return None
         place = self.plan.label_place
@@ -87,7 +88,7 @@ class Bench:
 
     @cached_property
     def mask(self) -> LazyImage | None:
-        """What is looked at, if that is not everything."""
+        """Mask of the pixels in which instances are kept; None to keep all."""
         from singula.io.lazy import open_image
 
         if not self.plan.mask:
@@ -97,15 +98,15 @@ class Bench:
 
     @cached_property
     def maps(self) -> BlockArray:
-        """Predicted channels, and the class as the last."""
+        """Stored maps of all channels; the class map is the last channel."""
         return BlockArray.open(self.plan.maps)
 
     def layer(self, name: str) -> BlockArray:
-        """One of the job's own images."""
+        """Return an intermediate image of the job folder by its name."""
         return self.output(self.job.path / name)
 
     def output(self, path: Path | str) -> BlockArray:
-        """An image that is written block by block."""
+        """Open an image that is written block by block, once per process."""
         key = str(path)
         if key not in self._layers:
             self._layers[key] = BlockArray.open(path)
@@ -121,19 +122,19 @@ class Bench:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Maps by name, in the order in which they are stored."""
+        """Names of the maps, in the order of the stored channels."""
         names = from_config.channel_names(self.config)
         return (*names, "class") if from_config.n_classes(self.config) else names
 
     @cached_property
     def halo_of_filters(self) -> tuple[int, ...]:
-        """Pixels per axis that the filters on maps look at around a box."""
+        """Radius of the filters on maps, in pixels per axis."""
         halo = median_halo(self.post.z_size, self.post.yz_size)
         return halo if len(self.shape) == 3 else (0, 0)
 
     @property
     def filtered(self) -> bool:
-        """Whether filters look beyond a block."""
+        """True if a filter reads pixels outside of the block."""
         return any(self.halo_of_filters)
 
     @property
@@ -143,17 +144,17 @@ class Bench:
         return LEVELS if again else "maps"
 
     def box(self, number: int) -> Box:
-        """The pixels of a block."""
+        """Return the box of a block in the image."""
         return self.grid.box(number)
 
     def around(self, number: int, halo: int) -> tuple[Box, Block]:
-        """A block with so many pixels around it, and where its own lie in there."""
+        """Return the box of a block with a halo in pixels, and the place of the block in it."""
         core = self.box(number)
         outer = grown(core, (halo,) * len(self.shape), self.shape)
         return outer, Block(local(core, outer), tuple(p.start for p in outer), self.shape)
 
     def read_maps(self, box: Box) -> Maps:
-        """Maps of a box as decoding gets them: filtered, and within the mask."""
+        """Return the filtered and masked maps of a box, by name."""
         outer = grown(box, self.halo_of_filters, self.shape)
         stored = self.maps.read(outer)
         half = from_config.in_half(self.config, self.shape)
@@ -168,23 +169,23 @@ class Bench:
         return self.prepared(maps, outer, box)
 
     def prepared(self, maps: Mapping[str, Array], outer: Box, box: Box) -> Maps:
-        """Maps of `outer` through the filters and the mask, cut to `box`."""
+        """Filter and mask the maps of `outer`, and crop them to `box`."""
         mask = None if self.mask is None else self.mask.read(outer)[..., 0] > 0
         inner = local(box, outer)
-        found = filter_maps(maps, self.post, mask)
-        return {name: np.ascontiguousarray(values[inner]) for name, values in found.items()}
+        filtered = filter_maps(maps, self.post, mask)
+        return {name: np.ascontiguousarray(values[inner]) for name, values in filtered.items()}
 
     def write_maps(self, box: Box, maps: Mapping[str, Array]) -> None:
-        """Store predicted maps."""
+        """Store the predicted maps of a box."""
         stored = [maps[name].astype(self.maps.dtype, copy=False) for name in self.names]
         self.maps.write(box, np.moveaxis(np.stack(stored), 0, -1))
 
     @cached_property
-    def recipe(self) -> Recipe:
-        """How maps become instances, with the thresholds that were settled on."""
+    def decode_plan(self) -> DecodePlan:
+        """Decoder with its settings and the stored thresholds."""
         note = self.job.read_note("thresholds", ThresholdsNote)
         spacing = from_config.spacing(self.config, "TEST", len(self.shape))
-        return Recipe(
+        return DecodePlan(
             DECODERS[self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS],
             dict(note.values),
             from_config.decode_settings(self.config),
@@ -192,17 +193,17 @@ class Bench:
         )
 
     def read_seeds(self, box: Box) -> Array:
-        """Seeds of a box by the numbers that they have in the whole image."""
+        """Return the seeds of a box, with their ids in the whole image."""
         ids, offsets = self.seed_ids
         result = np.zeros([part.stop - part.start for part in box], ids.dtype)
         for number in self.grid.overlapping(box):
             first, last = int(offsets[number]), int(offsets[number + 1])
             if first == last:
                 continue
-            own = self.box(number)
+            core = self.box(number)
             shared = tuple(
                 slice(max(a.start, b.start), min(a.stop, b.stop))
-                for a, b in zip(own, box, strict=True)
+                for a, b in zip(core, box, strict=True)
             )
             table = np.concatenate([np.zeros(1, ids.dtype), ids[first:last]])
             result[local(shared, box)] = table[self.layer(SEEDS).read(shared)]
@@ -210,37 +211,44 @@ class Bench:
 
     @cached_property
     def seed_ids(self) -> tuple[Array, Array]:
-        """Id of each seed of each block, and where those of a block begin."""
+        """Ids of the seeds of all blocks, and the index of the first seed of each block."""
         return self.job.open_table("seeds", "ids"), self.job.open_table("seeds", "offsets")
 
     def read_layer(self, layer: str, table: str, box: Box) -> Array:
-        """Instances of a box: what a layer has there, by the numbers of a table.
+        """Return the labels of a layer in a box, relabeled by a table.
 
         Parameters
         ----------
         layer : str
-            Name of one of the job's own images.
+            Name of an intermediate label image in the job folder.
         table : str
-            ``PHASE/NAME`` of the new number of each of its numbers; empty to keep them.
+            ``PHASE/NAME`` of a stored array with the new label at the index of each label. Empty:
+            do not relabel.
         box : Box
+            Box in the image, in pixels.
+
+        Returns
+        -------
+        ndarray of unsigned int
+            Labels with the shape of the box.
         """
         values = self.layer(layer).read(box)
         if not table:
             return values
         phase, _, name = table.partition("/")
-        found: Array = self.job.open_table(phase, name)[values]
-        return found
+        labels: Array = self.job.open_table(phase, name)[values]
+        return labels
 
     @cached_property
-    def blocks(self) -> SparingPredictor:
-        """The network, ready for any block."""
+    def blocks(self) -> MemoryAdaptivePredictor:
+        """Network that predicts any block of the image."""
         from singula.stages.chunks.network import block_predictor
 
         return block_predictor(self)
 
     @cached_property
     def scaling(self) -> Scaling | None:
-        """How the image is normalised, where that was counted over all blocks."""
+        """Scaling of the image from the statistics of all blocks; None if not yet computed."""
         from singula.data.normalize import Scaling
 
         note = self.job.find_note("scaling", ScalingNote)
@@ -250,22 +258,27 @@ class Bench:
         return Scaling(**{name: np.array(getattr(note, name), np.float64) for name in names})
 
 
-def bench(folder: Path) -> Bench:
-    """What is opened in this process for a job."""
+def block_context(folder: Path) -> BlockContext:
+    """Return the context of a job in this process.
+
+    The context of the last job is cached until a result that other phases depend on changes.
+    """
     job = JobFolder(folder)
-    plan = Plan.load(job)
+    plan = JobSpec.load(job)
     if plan is None:
         raise RuntimeError(f"{folder} has no plan")
-    return _opened(os.getpid(), Path(folder), plan, _stage(job))
+    return _cached_context(os.getpid(), Path(folder), plan, _modification_times(job))
 
 
-def _stage(job: JobFolder) -> tuple[int, ...]:
-    """Changes as soon as something is settled that later phases build on."""
+def _modification_times(job: JobFolder) -> tuple[int, ...]:
+    """Return the modification times of the results that later phases depend on."""
     names = ("thresholds.json", "scaling.json", "seeds/ids.npy")
     paths = [job.path / name for name in names]
     return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(process: int, folder: Path, plan: Plan, stage: tuple[int, ...]) -> Bench:
-    return Bench(JobFolder(folder), plan)
+def _cached_context(
+    process: int, folder: Path, plan: JobSpec, modified: tuple[int, ...]
+) -> BlockContext:
+    return BlockContext(JobFolder(folder), plan)

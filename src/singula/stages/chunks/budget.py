@@ -1,4 +1,4 @@
-"""How the memory of a machine is divided for the blocks of an image."""
+"""Size of the blocks of an image, from the memory of the machine."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from singula.survey.machine import free_memory
 from singula.words import counted
 
 _SHARE = 0.6
-# Bytes per pixel of a decoded box beside its maps: surface, seeds, labels, masks, queues
+# Bytes per pixel of a decoded box in addition to its maps: surface, seeds, labels, masks, queues
 _DECODED = 34
-_MOST_BLOCKS = 10**9  # a petabyte has about ten million
+_MAX_BLOCKS = 10**9  # a petabyte has about ten million
 
 
 def memory_of(config: Config) -> int:
-    """Bytes that may be taken for images, as configured or as far as they are free."""
+    """Return the configured bytes of memory, or a share of the free memory."""
     return config.SYSTEM.MAX_MEMORY or int(_SHARE * free_memory())
 
 
 def map_bytes(config: Config, shape: Sequence[int]) -> int:
-    """Bytes of all maps of a pixel."""
+    """Return the bytes of all maps per pixel."""
     return len(from_config.channel_names(config)) * (2 if from_config.in_half(config, shape) else 4)
 
 
 def decoding_bytes(config: Config, shape: Sequence[int]) -> int:
-    """What decoding takes for each pixel of a box."""
+    """Return the bytes that decoding needs per pixel of a box."""
     return map_bytes(config, shape) + _DECODED
 
 
@@ -46,10 +46,11 @@ def block_budget(
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     shape : sequence of int
         Spatial shape of the image.
     name : object
-        The image, for the message.
+        Name of the image for the error message.
     workers : int
         Processes among which the memory is divided.
     has_config_file : bool
@@ -61,20 +62,20 @@ def block_budget(
         ``memory.too_little``: a worker has too little memory for any block.
     """
     memory = memory_of(config) // workers
-    asked = config.TEST.BY_CHUNKS.BLOCK_SHAPE or None
-    each = decoding_bytes(config, shape)
-    budget = plan_blocks(shape, memory, each, block=asked)
+    configured = config.TEST.BY_CHUNKS.BLOCK_SHAPE or None
+    pixel_bytes = decoding_bytes(config, shape)
+    budget = plan_blocks(shape, memory, pixel_bytes, block=configured)
     if budget is not None:
         return budget
-    need = _tenths(min_memory(shape, each, block=asked))
-    total = _tenths(need * workers)
+    min_bytes = _tenths(min_memory(shape, pixel_bytes, block=configured))
+    total = _tenths(min_bytes * workers)
     per_worker = f" for each of {counted(workers, 'worker')}" if workers > 1 else ""
     remedies = ["free memory", *(["use fewer workers"] if workers > 1 else [])]
     if has_config_file:
         remedies.append(f"set SYSTEM.MAX_MEMORY: {total / 1e9:.1f}GB where the machine has as much")
     raise UserError(
         f"{name}: got {memory / 1e9:.2g} GB of memory{per_worker}, expected at least "
-        f"{need / 1e9:.1f} GB for the smallest block",
+        f"{min_bytes / 1e9:.1f} GB for the smallest block",
         f"{', or '.join(remedies)} ({_SHARE:.0%} of the free memory is used by default)",
         "memory.too_little",
     )
@@ -85,8 +86,17 @@ def _tenths(size: int) -> int:
     return ceil(size / 1e8) * 100_000_000
 
 
-def block_shape(budget: Budget, shape: Sequence[int], asked: Sequence[int]) -> tuple[int, ...]:
-    """Sides of a block; those that were asked for are no larger than the image.
+def block_shape(budget: Budget, shape: Sequence[int], configured: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of the blocks.
+
+    Parameters
+    ----------
+    budget : Budget
+        Result of `block_budget`.
+    shape : sequence of int
+        Spatial shape of the image.
+    configured : sequence of int
+        Configured shape of a block; it is limited to the shape of the image. Empty: not configured.
 
     Raises
     ------
@@ -94,14 +104,14 @@ def block_shape(budget: Budget, shape: Sequence[int], asked: Sequence[int]) -> t
         ``chunks.too_many_blocks``: more blocks than can be planned.
     """
     block = budget.block
-    if asked:
+    if configured:
         block = tuple(min(b, s) for b, s in zip(block, shape, strict=True))
     count = prod(-(-s // b) for s, b in zip(shape, block, strict=True))
-    if count > _MOST_BLOCKS:
+    if count > _MAX_BLOCKS:
         raise UserError(
             f"an image of {' × '.join(map(str, shape))} pixels has {counted(count, 'block')}, "
-            f"expected at most {_MOST_BLOCKS}",
-            "check the size that its metadata declare; raise SYSTEM.MAX_MEMORY for larger blocks",
+            f"expected at most {_MAX_BLOCKS}",
+            "check the size in the metadata of the image, or raise SYSTEM.MAX_MEMORY",
             "chunks.too_many_blocks",
         )
     return block

@@ -1,4 +1,4 @@
-"""What an image in blocks will take, from its header and a look at some of its pixels."""
+"""Estimate of the memory, disk space and tiles that a test of an image in blocks needs."""
 
 from __future__ import annotations
 
@@ -26,45 +26,50 @@ from singula.stages.chunks.budget import (
 from singula.stages.reading import reader_for
 from singula.words import counted
 
-_LOOKED_AT, _SIDE = 128, {2: 64, 3: 16}
-# Of what is stored per pixel that is not of one value, beside the maps' own size: noise shrinks
-# little, labels much; a pyramid adds a seventh (a third in 2D). See docs/check.md.
-_MAPS, _LABELS, _PASSING = 0.8, 0.06, 0.15
-_RECORD = 40_000
+_MAX_SAMPLED, _SIDE = 128, {2: 64, 3: 16}
+# Compressed bytes on disk, per byte of the maps or per pixel, where the image is not constant:
+# noise compresses little, labels compress well. See docs/check.md.
+_MAPS, _LABELS, _TEMPORARY = 0.8, 0.06, 0.15
+_RECORD_BYTES = 40_000
 
 
 @dataclass(frozen=True)
 class BlockWork:
-    """An image in blocks, counted before anything is done.
+    """Estimated work for an image in blocks.
 
     Parameters
     ----------
     name : str
+        Name of the image.
     shape, block : tuple of int
         Spatial shapes of the image and of a block.
     blocks : int
-    looked_at, filled : int
-        Blocks of which some pixels were read, and those of them that are not of one value.
+        Number of blocks.
+    sampled, filled : int
+        Number of blocks of which pixels were read, and of those that are not constant.
     pixels : float
-        Share of pixels that are in places of more than one value.
-    tile, tiles : tuple of int, int
-        Shape of a window of the network, and how many a block has.
+        Fraction of the sampled boxes that are not constant.
+    tile : tuple of int
+        Spatial shape of a tile of the network.
+    tiles : int
+        Number of tiles of a block.
     tile_batch : int
+        Number of tiles per forward pass.
     decoding : int
-        Bytes of the largest box that is decoded.
+        Bytes of memory for the largest box that is decoded.
     predicting : int
-        Bytes of the maps and pixels of a block that is predicted, beside the network.
-    maps, labels, passing : int
-        Bytes on disk of the maps, of instances, and of what is deleted at the end.
+        Bytes of memory for the pixels and maps of a block, in addition to the network.
+    maps, labels, temporary : int
+        Bytes on disk of the maps, of the instances, and of files that are deleted at the end.
     notice : str, optional
-        What is to be said of the halo with which blocks are predicted.
+        Notice about a halo that is smaller than the receptive field.
     """
 
     name: str
     shape: tuple[int, ...]
     block: tuple[int, ...]
     blocks: int
-    looked_at: int
+    sampled: int
     filled: int
     pixels: float
     tile: tuple[int, ...]
@@ -74,43 +79,45 @@ class BlockWork:
     predicting: int
     maps: int
     labels: int
-    passing: int
+    temporary: int
     notice: str | None = None
 
     @property
     def computed(self) -> int:
-        """Blocks that go through the network, as far as it can be told."""
-        return ceil(self.blocks * self.filled / self.looked_at)
+        """Estimated number of blocks that the network computes."""
+        return ceil(self.blocks * self.filled / self.sampled)
 
     @property
     def filled_pixels(self) -> float:
-        """Pixels where there is something to be decoded."""
+        """Estimated number of pixels that are not in constant areas."""
         return prod(self.shape) * self.pixels
 
 
 def count_blocks(config: Config, pairs: Sequence[Pair], *, workers: int = 1) -> list[BlockWork]:
-    """Plan the blocks of test images as a run would; files that cannot be read are left out.
+    """Plan the blocks of test images like a run; skip files that cannot be read.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     pairs : sequence of Pair
+        Files of the images.
     workers : int
-        Processes that share the memory.
+        Number of processes that share the memory.
 
     Raises
     ------
     UserError
-        When memory is too little for any block.
+        ``memory.too_little``: the memory does not suffice for any block.
     """
-    reader, found = reader_for(config, "TEST"), []
+    reader, estimates = reader_for(config, "TEST"), []
     for pair in pairs:
         try:
             image = reader.open_image(pair.image, pair.arrays)
         except UserError:
             continue
-        found.append(_count(config, image, pair, workers))
-    return found
+        estimates.append(_count(config, image, pair, workers))
+    return estimates
 
 
 def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockWork:
@@ -118,74 +125,75 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
 
     from singula.models import receptive_radius
     from singula.prediction import block_plan
-    from singula.stages.chunks.network import cut_halo, halo_of, most_pixels
+    from singula.stages.chunks.network import halo_notice, max_pixels_of_tile, prediction_halo
 
     shape, ndim = image.spatial_shape, image.ndim
     budget = block_budget(config, shape, pair.image, workers)
     block = block_shape(budget, shape, config.TEST.BY_CHUNKS.BLOCK_SHAPE)
     grid = Grid(shape, block)
     cpu, settings = torch.device("cpu"), from_config.predict_settings(config, shape)
-    halo = halo_of(config, shape, block, cpu, budget.network)
+    halo = prediction_halo(config, shape, block, cpu, budget.network)
     plan = block_plan(
         shape,
         settings,
         halo,
         receptive_radius(from_config.model_settings(config)) or (),
         from_config.patch_of_tiles(config),
-        most_pixels(config, cpu, budget.network),
+        max_pixels_of_tile(config, cpu, budget.network),
     )
-    middle = grid.number([count // 2 for count in grid.counts])
-    region, windows = plan.region(grid.box(middle))
+    center = grid.number([count // 2 for count in grid.counts])
+    region, tiles = plan.region(grid.box(center))
     sides = [part.stop - part.start for part in region]
-    looked_at, filled, pixels = _look(image, grid)
-    around = [min(s, ceil(HALO_FACTOR * b)) for s, b in zip(shape, block, strict=True)]
-    each, total = map_bytes(config, shape), prod(shape) * pixels
-    level = 4 / 3 if ndim == 2 else 8 / 7
+    sampled, filled, pixels = _sample_blocks(image, grid)
+    with_halo = [min(s, ceil(HALO_FACTOR * b)) for s, b in zip(shape, block, strict=True)]
+    pixel_bytes, total = map_bytes(config, shape), prod(shape) * pixels
+    pyramid = 4 / 3 if ndim == 2 else 8 / 7
     channels = 2 if from_config.n_classes(config) else 1  # of instances
     return BlockWork(
         name=pair.name,
         shape=shape,
         block=block,
         blocks=len(grid),
-        looked_at=looked_at,
+        sampled=sampled,
         filled=filled,
         pixels=pixels,
-        tile=windows.patch,
-        tiles=windows.count(sides),
+        tile=tiles.patch,
+        tiles=tiles.count(sides),
         tile_batch=settings.batch_size,
-        decoding=min(budget.max_pixels, prod(around)) * decoding_bytes(config, shape),
-        predicting=prod(sides) * (each + image.channels * image.dtype.itemsize) + 3 * prod(block),
-        maps=int(_MAPS * level * each * total),
-        labels=int(_LABELS * channels * level * total),
-        passing=int(_PASSING * total) + _RECORD * len(grid),
-        notice=cut_halo(config, shape, block, halo),
+        decoding=min(budget.max_pixels, prod(with_halo)) * decoding_bytes(config, shape),
+        predicting=prod(sides) * (pixel_bytes + image.channels * image.dtype.itemsize)
+        + 3 * prod(block),
+        maps=int(_MAPS * pyramid * pixel_bytes * total),
+        labels=int(_LABELS * channels * pyramid * total),
+        temporary=int(_TEMPORARY * total) + _RECORD_BYTES * len(grid),
+        notice=halo_notice(config, shape, block, halo),
     )
 
 
-def _look(image: LazyImage, grid: Grid) -> tuple[int, int, float]:
-    """Blocks that were looked into, those with more than one value, and the share of such places.
+def _sample_blocks(image: LazyImage, grid: Grid) -> tuple[int, int, float]:
+    """Return the number of sampled blocks and of those not constant, and the fraction of boxes.
 
-    The corners and the middle of up to 128 blocks, spread over the image.
+    The samples are the corners and the center of up to 128 blocks at regular distances.
     """
-    count = min(len(grid), _LOOKED_AT)
+    count = min(len(grid), _MAX_SAMPLED)
     numbers = np.unique(np.linspace(0, len(grid) - 1, count).round().astype(int)).tolist()
-    filled, places, full = 0, 0, 0
+    filled, n_boxes, n_varying = 0, 0, 0
     for number in numbers:
-        found = [_varies(image, box) for box in _places(grid.box(number), image.ndim)]
-        filled += any(found)
-        places, full = places + len(found), full + sum(found)
-    return len(numbers), filled, full / places
+        varies = [_varies(image, box) for box in _sample_boxes(grid.box(number), image.ndim)]
+        filled += any(varies)
+        n_boxes, n_varying = n_boxes + len(varies), n_varying + sum(varies)
+    return len(numbers), filled, n_varying / n_boxes
 
 
-def _places(block: Box, ndim: int) -> list[Box]:
-    """Small boxes in the corners and the middle of a block."""
+def _sample_boxes(block: Box, ndim: int) -> list[Box]:
+    """Return small boxes in the corners and the center of a block."""
     axes = []
     for part in block:
         side = min(_SIDE[ndim], part.stop - part.start)
         starts = (part.start, (part.start + part.stop - side) // 2, part.stop - side)
         axes.append([slice(start, start + side) for start in starts])
-    chosen = [*product(*[(0, 2)] * ndim), (1,) * ndim]
-    return [tuple(axis[i] for axis, i in zip(axes, place, strict=True)) for place in chosen]
+    positions = [*product(*[(0, 2)] * ndim), (1,) * ndim]
+    return [tuple(axis[i] for axis, i in zip(axes, index, strict=True)) for index in positions]
 
 
 def _varies(image: LazyImage, box: Box) -> bool:
@@ -194,14 +202,13 @@ def _varies(image: LazyImage, box: Box) -> bool:
 
 
 def block_lines(work: BlockWork) -> list[str]:
-    """For people."""
+    """Return the lines of text about an image in blocks."""
     sides, block = (" × ".join(map(str, shape)) for shape in (work.shape, work.block))
     return [
-        f"{work.name}: {sides} pixels in {counted(work.blocks, 'block')} of {block}; of "
-        f"{work.looked_at} "
-        f"looked into, {work.filled} with something in them",
-        f"  on disk: maps {_size(work.maps)}, instances {_size(work.labels)}, and until the end "
-        f"{_size(work.passing)}",
+        f"{work.name}: {sides} pixels in {counted(work.blocks, 'block')} of {block}; "
+        f"{work.filled} of {counted(work.sampled, 'sampled block')} not empty",
+        f"  on disk: maps {_size(work.maps)}, instances {_size(work.labels)}, temporary files "
+        f"{_size(work.temporary)}",
     ]
 
 

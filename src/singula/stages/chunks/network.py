@@ -1,4 +1,4 @@
-"""The network of a run, for the blocks of an image."""
+"""Prediction of the blocks of an image by the network of a run."""
 
 from __future__ import annotations
 
@@ -27,31 +27,32 @@ from singula.training.checkpoint import load_checkpoint
 from singula.training.device import free_memory, use_cores
 
 if TYPE_CHECKING:
-    from singula.stages.chunks.bench import Bench
+    from singula.stages.chunks.bench import BlockContext
 
 DEVICE = "device"
-"""Name of the note that says where this run computes."""
+"""Name of the note with the device of the run."""
 _TOO_LITTLE = "not enough memory to predict a single patch of DATA.PATCH_SIZE"
 
 
-class SparingPredictor:
-    """Predicts blocks; where memory runs out, with half as many pixels at a time from then on.
+class MemoryAdaptivePredictor:
+    """Predict blocks, in smaller tiles or batches after an out-of-memory error.
 
     Parameters
     ----------
     blocks : BlockPredictor
+        Predictor whose plan or settings are changed if the memory does not suffice.
     """
 
     def __init__(self, blocks: BlockPredictor) -> None:
         self.blocks = blocks
 
     def __call__(self, core: Box) -> dict[str, FloatArray]:
-        """Maps by name, each of the block's shape.
+        """Return maps by name, each with the shape of the block.
 
         Raises
         ------
         MemoryError
-            When not even one patch fits.
+            The memory does not suffice for one patch.
         """
         while True:
             try:
@@ -61,7 +62,7 @@ class SparingPredictor:
                     raise
                 if not self._halve():
                     raise MemoryError(_TOO_LITTLE) from error
-            # Outside of the handler, whose error holds on to all that the forward pass needed.
+            # Outside of the handler: its exception references the tensors of the forward pass.
             gc.collect()
             if self.blocks.predictor.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -75,54 +76,78 @@ class SparingPredictor:
         return settings.batch_size > 1
 
 
-def block_predictor(bench: Bench) -> SparingPredictor:
-    """The network with its weights, on the device of this process."""
-    config = bench.config
-    note = bench.job.find_note(DEVICE, DeviceNote)
+def block_predictor(context: BlockContext) -> MemoryAdaptivePredictor:
+    """Return the network with its weights, on the device of this process."""
+    config = context.config
+    note = context.job.find_note(DEVICE, DeviceNote)
     name = "cpu" if note is None else note.name
     device = torch.device(name)
     if device.type == "cpu":
         use_cores(config.SYSTEM.NUM_CPUS)
-    path = Path(bench.plan.checkpoint)
-    # The main process reports normalization and backend.
+    path = Path(context.plan.checkpoint)
+    # Discard the notices: the main process reports normalization and backend.
     checkpoint = with_statistics(config, load_checkpoint(path), lambda line: None)
     predictor, _ = predictor_from(config, checkpoint, device, lambda line: None)
-    if bench.scaling is None:
-        raise RuntimeError("the normalisation is not settled")
-    outside = bench.job.find_note("fill", FillNote)
+    if context.scaling is None:
+        raise RuntimeError("the scaling is not stored yet")
+    outside = context.job.find_note("fill", FillNote)
     fill = None if outside is None else np.array(outside.values, np.float64)
-    settings = from_config.predict_settings(config, bench.shape)
-    most = most_pixels(config, device, bench.plan.network)
-    halo = bench.plan.halo
-    least = from_config.patch_of_tiles(config)
+    settings = from_config.predict_settings(config, context.shape)
+    max_pixels = max_pixels_of_tile(config, device, context.plan.network)
+    halo = context.plan.halo
+    min_shape = from_config.patch_of_tiles(config)
     reach = receptive_radius(from_config.model_settings(config)) or ()
-    plan = block_plan(bench.shape, settings, halo, reach, least, most)
-    return SparingPredictor(
-        BlockPredictor(predictor, plan, bench.image.read, bench.scaling, settings, fill)
+    plan = block_plan(context.shape, settings, halo, reach, min_shape, max_pixels)
+    return MemoryAdaptivePredictor(
+        BlockPredictor(predictor, plan, context.image.read, context.scaling, settings, fill)
     )
 
 
-def most_pixels(config: Config, device: torch.device, memory: int) -> int:
-    """Pixels of a window at most, on a CPU within so many bytes."""
+def max_pixels_of_tile(config: Config, device: torch.device, memory: int) -> int:
+    """Return the maximum number of pixels of a tile.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    device : torch.device
+        Device of the network. A GPU is limited by its free memory.
+    memory : int
+        Bytes of memory for the network on a CPU.
+    """
     model = from_config.model_settings(config)
     width, free = model.feature_maps[0], free_memory(device)
     if free is None:
-        most = min(max_tile_pixels(model.ndim, width), pixels_within(memory, width))
+        max_pixels = min(max_tile_pixels(model.ndim, width), pixels_within(memory, width))
     else:
-        most = max_tile_pixels(model.ndim, width, memory=free)
+        max_pixels = max_tile_pixels(model.ndim, width, memory=free)
     batch = from_config.predict_settings(config, config.patch).batch_size
-    return max(1, most // batch)
+    return max(1, max_pixels // batch)
 
 
-def halo_of(
+def prediction_halo(
     config: Config, shape: Sequence[int], block: Sequence[int], device: torch.device, memory: int
 ) -> tuple[int, ...]:
-    """What every process predicts a block together with; none where tiles bring their own.
+    """Return the halo with which blocks are predicted, in pixels per axis.
+
+    The halo is 0 if blended tiles are configured, which have their own padding, or if the receptive
+    field is not known.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    shape, block : sequence of int
+        Spatial shapes of the image and of a block.
+    device : torch.device
+        Device of the network.
+    memory : int
+        Bytes of memory for the network on a CPU.
 
     Raises
     ------
     MemoryError
-        When not even one patch fits.
+        The memory does not suffice for one patch.
     """
     settings = from_config.predict_settings(config, shape)
     model = from_config.model_settings(config)
@@ -137,17 +162,27 @@ def halo_of(
         reach,
         settings.plan.multiple,
         from_config.patch_of_tiles(config),
-        most_pixels(config, device, memory),
+        max_pixels_of_tile(config, device, memory),
     )
     if halo is None:
         raise MemoryError(_TOO_LITTLE)
     return halo
 
 
-def cut_halo(
+def halo_notice(
     config: Config, shape: Sequence[int], block: Sequence[int], halo: Sequence[int]
 ) -> str | None:
-    """What is to be said where blocks are predicted with less than the network sees; else None."""
+    """Return a notice if the halo is smaller than the receptive field, else None.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    shape, block : sequence of int
+        Spatial shapes of the image and of a block.
+    halo : sequence of int
+        Result of `prediction_halo`.
+    """
     reach = receptive_radius(from_config.model_settings(config))
     plan = from_config.predict_settings(config, shape).plan
     if reach is None or isinstance(plan, TilePlan):
@@ -155,9 +190,9 @@ def cut_halo(
     axes = zip(halo, reach, block, shape, strict=True)
     if not any(h < r and b < s for h, r, b, s in axes):
         return None
-    kept, seen = (" × ".join(map(str, sides)) for sides in (halo, reach))
+    used, radius = (" × ".join(map(str, sides)) for sides in (halo, reach))
     return (
-        f"blocks are predicted with {kept} pixels around them of the {seen} that the network "
-        "sees: more would be too dear. Near the faces of blocks channels may differ from those in "
-        "memory, and instances with them; with TEST.TILE_SIZE: patch they do not"
+        f"blocks are predicted with a halo of {used} pixels; the radius of the receptive field is "
+        f"{radius}, which would be too slow. Near the faces of blocks, channels and instances may "
+        "differ from a prediction in memory; set TEST.TILE_SIZE: patch to avoid this"
     )

@@ -1,4 +1,4 @@
-"""What a process must know to work on any block of an image, in one small file."""
+"""Specification of the job of an image in blocks, for all worker processes."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from singula.scaleout.job import JobFolder
 _NOTE = "plan"
 
 
-class Plan(PlanNote):
-    """How an image is tested block by block; see `singula.io.records.PlanNote`."""
+class JobSpec(PlanNote):
+    """Specification of the test of an image in blocks; see `singula.io.records.PlanNote`."""
 
     @property
     def grid(self) -> Grid:
-        """The blocks."""
+        """Grid of the blocks."""
         return Grid(self.shape, self.block)
 
     def save(self, job: JobFolder) -> None:
-        """Write it for the processes that work on blocks."""
+        """Write the specification to the job folder."""
         job.write_note(_NOTE, self)
 
     @staticmethod
     def is_in(job: JobFolder) -> bool:
-        """Return True if a folder has a plan of any version, or is empty."""
+        """Return True if the folder has a specification of any version, or is empty."""
         return job.has_note(_NOTE) or not any(job.path.glob("*"))
 
     @classmethod
-    def load(cls, job: JobFolder) -> Plan | None:
-        """Read what `save` wrote; None where there is no plan, or one of an earlier version.
+    def load(cls, job: JobFolder) -> JobSpec | None:
+        """Read the specification; return None if it does not exist or has an earlier version.
 
         Raises
         ------
         UserError
-            The plan is damaged.
+            The specification is damaged.
         """
         try:
             return job.find_note(_NOTE, cls)

@@ -1,4 +1,4 @@
-"""The test images, one after the other, each block by block."""
+"""Test of images that do not fit into memory, block by block."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from singula.stages.chunks.bench import RECOUNT
 from singula.stages.chunks.budget import block_budget, block_shape, memory_of
 from singula.stages.chunks.finish import ChunkFinish
 from singula.stages.chunks.image import ChunkImage
-from singula.stages.chunks.network import DEVICE, cut_halo, halo_of
-from singula.stages.chunks.plan import Plan
-from singula.stages.chunks.told import as_bar, in_lines
-from singula.stages.finish import Finish
+from singula.stages.chunks.network import DEVICE, halo_notice, prediction_halo
+from singula.stages.chunks.plan import JobSpec
+from singula.stages.chunks.told import log_progress, progress_bar
+from singula.stages.finish import TestResults
 from singula.stages.inputs import TestInputs, check_mask
 from singula.stages.normalization import with_statistics
 from singula.stages.post import post_settings
@@ -51,27 +51,31 @@ _LOCAL = "local:"
 
 @dataclass
 class ChunkRun:
-    """One pass over test images that do not fit into memory.
+    """Test of images in blocks.
 
     Parameters
     ----------
     config : Config
+        Configuration of the run.
     tree : ResultsTree
+        Results folder.
     device : Device
+        Device of the network.
     notify : callable
+        Receives lines of text for the user.
     resume : bool
-        Leave images alone that are finished under the same weights and settings. What a killed run
-        began goes on in any case.
+        Skip images that are finished with the same weights and settings. An interrupted test is
+        continued in any case.
     dask : str, optional
-        Who works on the blocks, as ``--dask`` says; this process by default.
+        Dask workers that process the blocks, as for ``--dask``. Default: this process.
     live : bool
-        Draw a bar instead of saying how far it is.
+        Draw a progress bar instead of reporting progress in lines.
     pairs : list of Pair, optional
-        The images, if they are not those that the configuration names.
+        Files of the images. Default: the configured test images.
     runner : Runner, optional
-        Those who `dask` names, where they are there already.
+        Runner to use if the workers of `dask` have already started.
     weights : Path, optional
-        The checkpoint, if it is not that of the run.
+        File of the weights. Default: the checkpoint of the run.
     unit : str, optional
         Unit of the configured voxel size.
     """
@@ -89,16 +93,16 @@ class ChunkRun:
     unit: str | None = None
     failed: dict[str, str] = field(default_factory=dict)
     sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
-    finish: Finish = field(init=False)
-    _known: dict[str, tuple[str, str]] = field(default_factory=dict, init=False)
-    _told_halo: bool = field(default=False, init=False)
+    results: TestResults = field(init=False)
+    _keys_of: dict[str, tuple[str, str]] = field(default_factory=dict, init=False)
+    _halo_reported: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        """Make the place where everything is gathered."""
-        self.finish = Finish(self.config, self.tree, post_settings(self.config))
+        """Create the empty results."""
+        self.results = TestResults(self.config, self.tree, post_settings(self.config))
 
     def run(self) -> ChunkRun:
-        """Predict, decode and score every test image."""
+        """Predict, decode and score all test images, and return the run."""
         inputs = TestInputs(self.config, self.notify, writes=False)
         inputs.reader = replace(inputs.reader, unit=self.unit)
         pairs = self.pairs
@@ -108,27 +112,27 @@ class ChunkRun:
         path = self.weights or find_checkpoint(self.config, self.tree)
         checkpoint = with_statistics(self.config, load_checkpoint(path, self.notify), self.notify)
         self.config, notices = apply_tuned(self.config, checkpoint.description)
-        self.finish.config = self.config
+        self.results.config = self.config
         if self.pairs is None:  # `singula predict` reports them once for all images
             notices += threshold_lines(self.config)
         for line in notices:
             self.notify(line)
         normalizer = self._normalizer(checkpoint)
         self._set_aside(pairs, checkpoint, inputs)
-        called: AbstractContextManager[Runner] = (
+        opened: AbstractContextManager[Runner] = (
             nullcontext(self.runner)
             if self.runner
             else runner_for(self.dask, self.config, self.device, self.notify)
         )
-        with called as runner:
+        with opened as runner:
             for number, pair in enumerate(pairs, 1):
-                words = self._image(pair, checkpoint, normalizer, inputs, runner)
-                if self.pairs is None:  # whoever gave the images says how each went
-                    self.notify(f"[{number}/{len(pairs)}] {pair.name}: {words}")
+                message = self._image(pair, checkpoint, normalizer, inputs, runner)
+                if self.pairs is None:  # the caller reports images that it passed
+                    self.notify(f"[{number}/{len(pairs)}] {pair.name}: {message}")
         return self
 
     def _workers(self) -> int:
-        """Processes among which this machine's memory is divided."""
+        """Return the number of processes that share the memory of this machine."""
         local = (self.dask or "").startswith(_LOCAL)
         return int((self.dask or "")[len(_LOCAL) :]) if local else 1
 
@@ -141,38 +145,38 @@ class ChunkRun:
         return JobFolder(self.tree.blocks / name)
 
     def _set_aside(self, pairs: list[Pair], checkpoint: Checkpoint, inputs: TestInputs) -> None:
-        """Move what an earlier test left, unless this one goes on with it."""
-        going_on = self.resume
+        """Move the results of an earlier test, unless this test continues it."""
+        continued = self.resume
         for pair in pairs:
             job = self._job(pair.name)
-            plan = Plan.load(job)
+            plan = JobSpec.load(job)
             keys = self._keys(pair, checkpoint, inputs)
             if plan is not None and (plan.maps_key, plan.key) == keys:
-                going_on |= not job.has_note(_DONE)
-        if going_on:
+                continued |= not job.has_note(_DONE)
+        if continued:
             return
         keep = self.config.TEST.REUSE_PREDICTIONS
         if not keep:
             for folder in self.tree.blocks.glob("*"):
-                if Plan.is_in(JobFolder(folder)):
+                if JobSpec.is_in(JobFolder(folder)):
                     shutil.rmtree(folder, ignore_errors=True)
         set_results_aside(self.tree, self.notify, keep_maps=keep)
 
     def _keys(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> tuple[str, str]:
-        """What the maps of an image, and all of it, depend on; its files are looked at once."""
-        if pair.name not in self._known:
-            self._known[pair.name] = self._find_keys(pair, checkpoint, inputs)
-        return self._known[pair.name]
+        """Return the fingerprints of everything that the maps and the results depend on."""
+        if pair.name not in self._keys_of:
+            self._keys_of[pair.name] = self._find_keys(pair, checkpoint, inputs)
+        return self._keys_of[pair.name]
 
     def _find_keys(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> tuple[str, str]:
         maps = [maps_fingerprint(self.config), checkpoint.fingerprint, file_stamp(pair.image)]
         maps.append(repr(_place(pair.arrays)))
         rest = [settings_fingerprint(self.config, None), inputs.stamp(pair)]
-        one, two = (
+        maps_key, key = (
             hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
             for parts in (maps, [*maps, *rest])
         )
-        return one, two
+        return maps_key, key
 
     def _image(
         self,
@@ -186,58 +190,58 @@ class ChunkRun:
         try:
             with refuse_if_out_of_memory():
                 plan = self._plan(pair, checkpoint, inputs)
-                plan = self._take_up(job, plan)
+                plan = self._continue(job, plan)
                 plan.save(job)
                 device = (
                     "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
                 )
                 job.write_note(DEVICE, DeviceNote(name=device))
-                told = as_bar if self.live else in_lines(self.notify)
-                image = ChunkImage(job, plan, runner, self.notify, self.finish.clock, told)
-                done = ChunkFinish(image, self.finish)
+                progress = progress_bar if self.live else log_progress(self.notify)
+                image = ChunkImage(job, plan, runner, self.notify, self.results.clock, progress)
+                steps = ChunkFinish(image, self.results)
                 if not job.has_note(_DONE):
                     count = len(plan.grid)
                     self.notify(
                         f"  {pair.name}: {_sides(plan.shape)} pixels in "
                         f"{counted(count, 'block')} of {_sides(plan.block)}"
                     )
-                    self._tell_halo(plan)
+                    self._report_halo(plan)
                     image.predict(normalizer)
                     if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
-                        done.instances()
-                    done.outputs()
-                    job.write_note(_DONE, done.summary())
+                        steps.instances()
+                    steps.outputs()
+                    job.write_note(_DONE, steps.summary())
                 image.clean()
                 release_memory()
-                return done.restore(job.read_note(_DONE, FinishedNote))
+                return steps.restore(job.read_note(_DONE, FinishedNote))
         except StorageError:
             raise
         except UserError as error:
             self.failed[pair.name] = str(error)
             return f"FAILED: {self.failed[pair.name]}"
 
-    def _tell_halo(self, plan: Plan) -> None:
-        """Say once in a run that blocks are predicted with less than the network sees."""
-        words = cut_halo(self.config, plan.shape, plan.block, plan.halo)
-        if words is not None and not self._told_halo:
-            self._told_halo = True
-            self.notify(f"  {words}")
+    def _report_halo(self, plan: JobSpec) -> None:
+        """Report once per run a halo that is smaller than the receptive field."""
+        notice = halo_notice(self.config, plan.shape, plan.block, plan.halo)
+        if notice is not None and not self._halo_reported:
+            self._halo_reported = True
+            self.notify(f"  {notice}")
 
-    def _plan(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> Plan:
+    def _plan(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> JobSpec:
         config, tree = self.config, self.tree
         image = inputs.reader.open_image(pair.image, pair.arrays)
         shape = image.spatial_shape
-        asked = config.TEST.BY_CHUNKS.BLOCK_SHAPE
-        own = self.pairs is None  # `singula predict` has no configuration file
-        budget = block_budget(config, shape, pair.image, self._workers(), has_config_file=own)
-        block = block_shape(budget, shape, asked)
+        configured = config.TEST.BY_CHUNKS.BLOCK_SHAPE
+        has_file = self.pairs is None  # `singula predict` has no configuration file
+        budget = block_budget(config, shape, pair.image, self._workers(), has_config_file=has_file)
+        block = block_shape(budget, shape, configured)
         maps_key, key = self._keys(pair, checkpoint, inputs)
         mask = inputs.masks.get(pair.name)
         if mask is not None:
             place = mask_place(config, mask, pair.image)
             opened = open_image(mask, len(shape), 1, arrays=place)
             check_mask(mask, opened.spatial_shape, pair, shape)
-        return Plan(
+        return JobSpec(
             name=pair.name,
             config=config.to_yaml(),
             image=str(pair.image.absolute()),
@@ -249,7 +253,7 @@ class ChunkRun:
             maps=str((tree.per_image / f"{pair.name}.zarr").absolute()),
             instances=str((tree.per_image_instances / f"{pair.name}.zarr").absolute()),
             processed=str((tree.per_image_post_processing / f"{pair.name}.zarr").absolute())
-            if self.finish.post.has_own_result
+            if self.results.post.has_own_result
             else "",
             shape=shape,
             block=block,
@@ -257,49 +261,61 @@ class ChunkRun:
             unit=image.unit,
             most=budget.max_pixels,
             network=budget.network,
-            halo=halo_of(config, shape, block, self.device.torch, budget.network),
+            halo=prediction_halo(config, shape, block, self.device.torch, budget.network),
             maps_key=maps_key,
             key=key,
         )
 
-    def _take_up(self, job: JobFolder, plan: Plan) -> Plan:
-        """Keep what was done under the same keys; gives the plan with the blocks of then."""
-        before = Plan.load(job)
+    def _continue(self, job: JobFolder, plan: JobSpec) -> JobSpec:
+        """Keep records with the same keys; return the specification with the blocks of these."""
+        before = JobSpec.load(job)
         if before is None or before.maps_key != plan.maps_key or not Path(before.maps).is_dir():
-            if job.path.exists() and not Plan.is_in(job):
+            if job.path.exists() and not JobSpec.is_in(job):
                 raise UserError(
-                    f"{job.path}: exists, but holds no work of an earlier test of {plan.name}",
-                    "move it away",
+                    f"{job.path}: got a folder of other files, expected records of an earlier test "
+                    f"of {plan.name}",
+                    "move the folder to another place",
                     "chunks.foreign_folder",
                 )
             shutil.rmtree(job.path, ignore_errors=True)
             return plan
         if before.key != plan.key or self._lost(job, before):
             job.delete_all_except(("maps", "values", "scaling", "fill"))
-            # Filters and masks, through which maps were counted, may be others now.
+            # The histograms are those of maps after filters and masks, which may have changed.
             job.write_note(RECOUNT, RecountNote())
         done = len(job.done("maps"))
         self.notify(
-            f"  {plan.name}: {done} of {counted(len(before.grid), 'block')} predicted already"
+            f"  {plan.name}: {done} of {counted(len(before.grid), 'block')} already predicted"
         )
         return plan.model_copy(update={"block": before.block, "halo": before.halo})
 
-    def _lost(self, job: JobFolder, plan: Plan) -> bool:
-        """Whether the results of a finished image were moved aside, or deleted."""
-        made = self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE
-        results = [path for path in (plan.instances, plan.processed) if made and path]
+    def _lost(self, job: JobFolder, plan: JobSpec) -> bool:
+        """Return True if the results of a finished image were moved or deleted."""
+        decoded = self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE
+        results = [path for path in (plan.instances, plan.processed) if decoded and path]
         return job.has_note(_DONE) and not all(Path(p).is_dir() for p in results)
 
 
 def runner_for(
     dask: str | None, config: Config, device: Device, notify: Notify
 ) -> AbstractContextManager[Runner]:
-    """Who works on the blocks, as ``--dask`` says; this process by default.
+    """Return a context manager of the runner that processes the blocks.
+
+    Parameters
+    ----------
+    dask : str, optional
+        Dask workers, as for ``--dask``. Default: this process.
+    config : Config
+        Configuration of the run, with the memory limit.
+    device : Device
+        Device of the network; GPUs are shared by the workers.
+    notify : callable
+        Receives lines of text for the user.
 
     Raises
     ------
     UserError
-        For words that are not understood, or workers that do not come.
+        `dask` is invalid, or the workers do not start.
     """
     if dask is None:
         return nullcontext(OneProcess())

@@ -1,4 +1,4 @@
-"""Steps after decoding, on an image in blocks: they change pixels, or only numbers."""
+"""Post-processing of the instances of an image in blocks."""
 
 from __future__ import annotations
 
@@ -28,56 +28,61 @@ Array = npt.NDArray[Any]
 def process(image: ChunkImage, decoded: pd.DataFrame) -> pd.DataFrame | None:
     """Repair, grow and clear the border, in this order.
 
-    What the image is afterwards is in the note ``processed``: one of the job's layers, and the
-    table of the new numbers of its instances.
+    The result is given by the note ``processed``, with the name of a label image in the job folder
+    and of the table of the new labels.
 
     Parameters
     ----------
     image : ChunkImage
+        Image with decoded instances.
     decoded : DataFrame
         Measurements of the decoded instances.
 
     Returns
     -------
     DataFrame, optional
-        Measurements afterwards; None where no step changed anything.
+        Measurements after these steps; None if no step changed an instance.
     """
-    post, phase = image.bench.post, "instances"
+    post, phase = image.context.post, "instances"
     image.job.write_note("processed", LayerNote(layer=FLOODED, table="flood/numbers"))
     changed = False
     if post.repair_size is not None:
         changed |= _repair(image, post.repair_size)
     if post.voronoi_threshold is not None:
-        if len(decoded):  # nothing can grow where nothing is
-            _tell(image, _change_pixels(image, "grow", work.grow, GROWN))
+        if len(decoded):
+            _report_uncertain(image, _change_pixels(image, "grow", work.grow, GROWN))
         changed = True
     if changed:
         phase = "changed"
         image.run_phase(phase, work.count_changed)
     after = measured(image, phase) if changed else None
     if post.clear_border:
-        gone = Ids.merge([work.unpack(Ids, "border", r) for r in image.records(phase)]).ids
+        removed = Ids.merge([work.unpack(Ids, "border", r) for r in image.records(phase)]).ids
         after = decoded if after is None else after
-        after = after[~after["label"].isin(gone)].reset_index(drop=True)
-        remove_ids(image, gone)
+        after = after[~after["label"].isin(removed)].reset_index(drop=True)
+        remove_ids(image, removed)
     return after
 
 
 def _repair(image: ChunkImage, size: int) -> bool:
-    """Merge large instances with their main neighbours and fill their holes, if there are any."""
+    """Merge large instances with their main neighbors and fill their holes.
+
+    Return True if there are large instances.
+    """
     job = image.job
-    found = Shapes.merge([work.unpack(Shapes, "shapes", r) for r in image.records("instances")])
-    large = found.ids[found.npixels > size]
+    measurements = [work.unpack(Shapes, "shapes", r) for r in image.records("instances")]
+    merged = Shapes.merge(measurements)
+    large = merged.ids[merged.npixels > size]
     if not len(large):
         return False
     job.save_table("repair", "large", large)
     image.run_phase("contacts", work.find_contacts)
-    met = Contacts.merge([work.unpack(Contacts, "contacts", r) for r in image.records("contacts")])
-    plan = plan_repair(found, met, size)
+    parts = [work.unpack(Contacts, "contacts", r) for r in image.records("contacts")]
+    plan = plan_repair(merged, Contacts.merge(parts), size)
     numbers = np.array(job.open_table("flood", "numbers"))
-    becomes = np.arange(int(numbers.max(initial=0)) + 1, dtype=numbers.dtype)
-    becomes[plan.ids] = plan.targets
-    job.save_table("repair", "numbers", becomes[numbers])
+    new_labels = np.arange(int(numbers.max(initial=0)) + 1, dtype=numbers.dtype)
+    new_labels[plan.ids] = plan.targets
+    job.save_table("repair", "numbers", new_labels[numbers])
     job.write_note("processed", LayerNote(layer=FLOODED, table="repair/numbers"))
     image.run_phase("gaps", work.find_gaps)
     gaps = Gaps.merge([work.unpack(Gaps, "gaps", r) for r in image.records("gaps")])
@@ -89,7 +94,7 @@ def _repair(image: ChunkImage, size: int) -> bool:
 
 
 def _change_pixels(image: ChunkImage, phase: str, do: Work, layer: str) -> int:
-    """A step that writes a layer of its own; gives how many pixels are not certain."""
+    """Run a step that writes a label image; return the number of uncertain pixels."""
     if not image.job.done(phase):
         kind = image.job.open_table("flood", "numbers").dtype
         image.create(image.job.path / layer, image.plan.shape, kind, kind="labels")
@@ -98,17 +103,17 @@ def _change_pixels(image: ChunkImage, phase: str, do: Work, layer: str) -> int:
     return sum(int(record.get("unproved", 0)) for record in image.records(phase))
 
 
-def _tell(image: ChunkImage, n_uncertain: int) -> None:
+def _report_uncertain(image: ChunkImage, n_uncertain: int) -> None:
     if n_uncertain:
         image.notify(
-            f"  {image.plan.name}: {counted(n_uncertain, 'pixel')} may be nearer to an instance "
-            "that lies "
-            "farther than memory allows to look; give more with SYSTEM.MAX_MEMORY"
+            f"  {image.plan.name}: the instance of {counted(n_uncertain, 'pixel')} is uncertain: "
+            "an instance outside of the largest halo that fits into memory may be closer; raise "
+            "SYSTEM.MAX_MEMORY to decide it"
         )
 
 
-def remove_ids(image: ChunkImage, gone: Array) -> None:
-    """Take instances out of the image that the note ``processed`` names."""
+def remove_ids(image: ChunkImage, removed: Array) -> None:
+    """Remove instances from the image of the note ``processed``, by their ids."""
     note = image.job.read_note("processed", LayerNote)
     if note.table:
         phase, _, name = note.table.partition("/")
@@ -116,12 +121,12 @@ def remove_ids(image: ChunkImage, gone: Array) -> None:
     else:
         decoded = image.job.open_table("flood", "numbers")
         numbers = np.arange(int(decoded.max(initial=0)) + 1, dtype=decoded.dtype)
-    numbers[np.isin(numbers, gone)] = 0
+    numbers[np.isin(numbers, removed)] = 0
     image.job.save_table("processed", "numbers", numbers)
     image.job.write_note("processed", LayerNote(layer=note.layer, table="processed/numbers"))
 
 
 def measured(image: ChunkImage, phase: str) -> pd.DataFrame:
-    """The table of measurements from the records of a phase."""
+    """Return the table of measurements from the records of a phase."""
     parts = [work.unpack(Shapes, "shapes", record) for record in image.records(phase)]
     return measurements(Shapes.merge(parts), spacing=image.plan.spacing)

@@ -1,4 +1,4 @@
-"""How far a phase is: a line now and then, or a bar on a terminal."""
+"""Progress of a phase, as lines of text or as a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -8,32 +8,43 @@ from contextlib import AbstractContextManager, contextmanager
 
 from singula.scaleout.runner import ProgressCallback
 
-_EVERY = 30.0  # seconds between two lines
+_INTERVAL = 30.0  # seconds between two lines
 
 
-def in_lines(
+def log_progress(
     notify: Callable[[str], None],
 ) -> Callable[[str], AbstractContextManager[ProgressCallback]]:
-    """Say how many blocks are done, every half a minute."""
+    """Return a factory of progress callbacks that report finished blocks every 30 seconds.
+
+    Parameters
+    ----------
+    notify : callable
+        Receives the lines.
+
+    Returns
+    -------
+    callable
+        Return a context manager of the callback, from the name of a phase.
+    """
 
     @contextmanager
     def phase(name: str) -> Iterator[ProgressCallback]:
         last = [time.monotonic()]
 
-        def told(done: int, total: int) -> None:
-            if done in (0, total) or time.monotonic() - last[0] < _EVERY:
+        def report_progress(done: int, total: int) -> None:
+            if done in (0, total) or time.monotonic() - last[0] < _INTERVAL:
                 return
             last[0] = time.monotonic()
             notify(f"  {name}, block {done} of {total}")
 
-        yield told
+        yield report_progress
 
     return phase
 
 
 @contextmanager
-def as_bar(name: str) -> Iterator[ProgressCallback]:
-    """Draw a bar over the blocks, with the time that is left."""
+def progress_bar(name: str) -> Iterator[ProgressCallback]:
+    """Yield a progress callback that draws a bar of the blocks with the remaining time."""
     from rich import progress
 
     columns = (
