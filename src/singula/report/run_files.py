@@ -209,7 +209,7 @@ def _without_invalid_keys(summary: RunSummary, path: Path, notify: Notify) -> Ru
     """
     keys = summary.configuration
     errors = examine_values(keys)[1]
-    invalid = [n for n in keys if any(e == n or e.startswith(f"{n}.") for e in errors)]
+    invalid = [name for name, value in keys.items() if name in errors or isinstance(value, dict)]
     invalid = [name for name in invalid if not (name.endswith("PATH") and type(keys[name]) is str)]
     for name in invalid:
         notify(f"{path}: configuration.{name} has an invalid value; its default is used")
