@@ -259,6 +259,26 @@ class TestHostileFiles:
             assert victim.read_text() == "mine"
         assert victim.read_text() == "mine"
 
+    @posix
+    def test_a_file_that_replaced_a_hard_link_is_kept(self, tmp_path: Path, monkeypatch) -> None:
+        """Another process replaces the link while this one waits for its lock."""
+        victim, path = tmp_path / "victim", lock_file(tmp_path / "run")
+        victim.write_text("mine")
+        path.parent.mkdir()
+        os.link(victim, path)
+        lock, other = run_lock.lock_descriptor, []
+
+        def lock_late(descriptor: int, *, blocking: bool) -> bool:
+            if not other:
+                path.unlink()
+                other.append(os.open(path, os.O_RDWR | os.O_CREAT))
+                assert lock(other[0], blocking=False)
+            return lock(descriptor, blocking=blocking)
+
+        monkeypatch.setattr(run_lock, "lock_descriptor", lock_late)
+        assert refusal(lambda: take(path)).code == "run.locked"
+        os.close(other[0])
+
     @pytest.mark.parametrize("code", sorted(run_lock._NO_LOCKS))
     def test_file_systems_without_locks(self, tmp_path: Path, monkeypatch, code: int) -> None:
         monkeypatch.setattr(run_lock, "lock_descriptor", failing(OSError(code, "no locks")))

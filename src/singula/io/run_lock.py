@@ -202,8 +202,8 @@ def _acquire(path: Path, created: list[Path], notify: Notify | None) -> int | No
             is_locked = lock_descriptor(descriptor, blocking=False)
             if is_locked and is_own and _is_at(path, descriptor):
                 return descriptor
-            if is_locked and not is_own:
-                path.unlink(missing_ok=True)
+            if is_locked and not is_own and _is_at(path, descriptor):
+                path.unlink()
         except OSError as error:
             _close(descriptor)
             if error.errno not in _NO_LOCKS:
