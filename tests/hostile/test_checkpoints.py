@@ -236,9 +236,14 @@ def test_thresholds_are_not_signed_into_a_damaged_file(best: Path) -> None:
     assert best.read_bytes() == before
 
 
-def test_invalid_tuned_thresholds_are_ignored_with_a_notice(best: Path) -> None:
+@pytest.mark.parametrize(
+    "thresholds", [{"TH_BINARY_MASK": []}, {"TH_BINARY_MASK": "auto"}, {"TH_TYPE": 0.5}], ids=str
+)
+def test_invalid_tuned_thresholds_are_ignored_with_a_notice(
+    best: Path, thresholds: dict[str, Any]
+) -> None:
     contents = contents_of(best)
-    contents[KEY]["tuned"] = {"thresholds": {"TH_BINARY_MASK": []}}
+    contents[KEY]["tuned"] = {"thresholds": thresholds}
     del contents[KEY]["digest"]
     torch.save(contents, best)
     lines: list[str] = []

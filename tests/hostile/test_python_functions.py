@@ -165,6 +165,7 @@ THRESHOLDS = Kind(
         **{f"list of {name}": [value] for name, value in NUMBER.wrong.items()},
         "zero": 0,
         "above one": [0.5, 1.5],
+        "ragged": [[0.3, 0.5], [0.7]],
     }
 ).without("list")
 KEYS = Kind(

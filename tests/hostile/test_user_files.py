@@ -24,6 +24,7 @@ from singula.io.results import ResultsTree, _Place
 from singula.io.volume import BlockArray
 from singula.io.write import write_text, write_tiff
 from singula.io.written import RECORD, foreign_files, protect
+from singula.stages.progress import Progress
 from singula.stages.stored import set_results_aside
 
 MINE = "mine"
@@ -359,6 +360,17 @@ def test_corrected_instances_outlive_any_number_of_tests(tmp_path: Path) -> None
         set_results_aside(tree, lines.append, keep_maps=False)
         _test_results(tree, f"newer {number}")
     assert {MINE, "also mine"} <= set(_contents(tree.run))
+    kept = sorted(path.name for path in tree.run.glob("previous*"))
+    assert kept == ["previous", "previous_2", "previous_3"]  # others are deleted, as without edits
+
+
+def test_a_file_called_as_the_progress_of_a_test_is_kept(tmp_path: Path) -> None:
+    tree = _tree(tmp_path)
+    write_text(tree.progress, MINE)
+    with tree.protect():
+        Progress(tree.progress, "settings", resume=False, notify=lambda line: None)
+    assert _contents(tree.run) == [MINE]
+    assert not tree.progress.exists()
 
 
 def test_results_of_another_program_are_kept(tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ SPACING = Kind(
         "four": (1.0, 1.0, 1.0, 1.0),
         "empty": (),
         "nested": ((1.0, 1.0),),
+        "ragged": ((1.0, 1.0), (1.0,)),
         "masked": np.ma.masked_equal(np.array([1.0, 2.0]), 2.0),
     },
     optional=True,

@@ -126,7 +126,7 @@ def match(
     -----
     The number of pairs is maximal and, among all such matchings, the total IoU.
     """
-    single = isinstance(thresholds, Real) or np.shape(thresholds) == ()
+    single = isinstance(thresholds, Real) or getattr(thresholds, "shape", None) == ()
     checked = _thresholds([thresholds] if single else thresholds)
     matches = match_overlap(overlap(truth, pred), checked)
     return matches[0] if single else matches

@@ -334,9 +334,10 @@ def set_aside(folder: Path, paths: Iterable[Path]) -> Path:
     """
     with protect([folder]):
         target, number = folder / PREVIOUS, 1
-        if target.is_dir() and next(foreign_files(target), None) is None:
-            shutil.rmtree(target)
         while os.path.lexists(target):
+            if target.is_dir() and next(foreign_files(target), None) is None:
+                shutil.rmtree(target)
+                break
             number += 1
             target = folder / f"{PREVIOUS}_{number}"
         for path in paths:

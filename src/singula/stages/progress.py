@@ -13,6 +13,7 @@ from singula.io.atomic import write_error
 from singula.io.files import change_stamp
 from singula.io.record_files import append_line, read_lines
 from singula.io.records import ImageResult, ProgressLine, ScoreRecord
+from singula.io.written import make_way
 from singula.stages.finish import TestResults
 from singula.stages.score import Scores
 
@@ -99,6 +100,7 @@ class Progress:
 
 def _delete(path: Path) -> None:
     try:
+        make_way(path)
         path.unlink(missing_ok=True)
     except OSError as error:  # for example, the path is a folder
         raise write_error(path, error) from error

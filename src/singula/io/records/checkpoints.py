@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from singula.io.records.base import (
     LARGEST,
@@ -79,6 +79,15 @@ class TunedRecord(Part):
     iou: Finite | None = None
     before: float | None = None
     after: float | None = None
+
+    @field_validator("thresholds")
+    @classmethod
+    def _words_of_the_type(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Accept words for TH_TYPE, and numbers for all others."""
+        for name, value in values.items():
+            if isinstance(value, str) != (name == "TH_TYPE"):
+                raise ValueError(f"{name} has another type")
+        return values
 
 
 class BestEpoch(Part):
