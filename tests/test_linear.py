@@ -19,7 +19,7 @@ import singula
 from singula.channels import encode
 from singula.evaluate import color_associations, fp_columns, gt_columns, match
 from singula.inspection.correct import correct_labels
-from singula.inspection.labels import look, notice_classes, notice_objects
+from singula.inspection.labels import find_class_issues, find_object_issues, measure_labels
 from singula.instances import decode
 from singula.measure import Condition, measure, removed_ids, select
 from singula.postprocess import clear_border, remove, remove_close_points, repair_large, voronoi
@@ -67,10 +67,10 @@ def remove_by_properties(labels):
 
 
 def inspect_labels(labels):
-    seen = look(labels)
+    seen = measure_labels(labels)
     classes = (labels % 3).astype(np.uint8)
-    found = notice_classes(labels, classes, seen, 3)
-    return notice_objects(seen, 9, (64,) * labels.ndim), found
+    found = find_class_issues(labels, classes, seen, 3)
+    return find_object_issues(seen, 9, (64,) * labels.ndim), found
 
 
 STAGES = {

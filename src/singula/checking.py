@@ -1,4 +1,4 @@
-"""`singula check`: look at the data, say it, show it, correct a copy, estimate a run."""
+"""Implementation of `singula check`: inspect data, correct a copy, and estimate a run."""
 
 from __future__ import annotations
 
@@ -42,36 +42,37 @@ def check_data(
     Parameters
     ----------
     dataset, config_file : Path, optional
-        One of them.
+        Folder of a data set, or a configuration; exactly one of them.
     fix : Path, optional
         New folder for a corrected copy.
     html : Path, optional
-        Page to write.
+        File of the HTML page.
     timed : bool
-        Measure a training step and a tile for the estimate, which only a configuration has.
+        Time a training step and a tile for the estimate, which needs a configuration.
     gpu : str, optional
-        What to measure on.
+        Device for the timing.
     overrides : sequence of str
-        ``KEY=VALUE`` of the configuration.
+        Changed keys of the configuration, as ``KEY=VALUE``.
     external_files : bool
-        Image files may refer to files outside, as with DATA.EXTERNAL_FILES.
+        Allow image files that refer to other files, as with DATA.EXTERNAL_FILES.
     live : bool
-        Say how many files are done.
+        Report the number of inspected files.
     notify : callable
-        Takes each line.
+        Receive each line of the report.
 
     Raises
     ------
     UserError
-        Both or none given, mistakes in the configuration, missing folders, a folder for the copy
-        that holds something. ``run.locked``: another process writes to the folder for the copy.
+        ``check.one_input``: both or neither of `dataset` and `config_file`. Also errors in the
+        configuration, missing folders, and a folder for the copy that is not empty. ``run.locked``:
+        another process writes to the folder for the copy.
     """
     if (dataset is None) == (config_file is None):
         raise UserError(
-            "give a folder or a configuration, not both"
-            if dataset
-            else "nothing to check was given",
-            "singula check DATASET, or singula check --config FILE",
+            f"got {'both' if dataset else 'neither'} a folder {'and' if dataset else 'nor'} a "
+            "configuration, expected one of them",
+            "run singula check DATASET, or singula check --config FILE",
+            "check.one_input",
         )
     dataset = None if dataset is None else user_path(dataset, "dataset")
     if fix is not None:
@@ -88,31 +89,31 @@ def check_data(
         if external_files:
             overrides = [*overrides, "DATA.EXTERNAL_FILES=True"]
         config = load_config(config_file, overrides, notify=notify)
-        notify(f"configuration: {config_file} is sound")
-        found = inspect_config(config, notify=progress)
+        notify(f"configuration: {config_file} is valid")
+        inspection = inspect_config(config, notify=progress)
     elif overrides:
         raise UserError(
-            "--set: changes keys of a configuration, and none is given",
-            "give the file with --config, or leave --set out",
+            "--set: got keys to change, but no configuration",
+            "give the configuration with --config, or remove --set",
             "check.no_configuration",
         )
     else:
         settings = InspectSettings(external_files=external_files)
-        found = inspect_dataset(dataset or Path(), settings, notify=progress)
-    for line in describe(found):
+        inspection = inspect_dataset(dataset or Path(), settings, notify=progress)
+    for line in describe(inspection):
         notify(line)
-    lines = _estimate(config, found, gpu, notify, timed=timed) if config is not None else []
+    lines = _estimate(config, inspection, gpu, notify, timed=timed) if config is not None else []
     if html is not None:
-        notify(f"page: {write_page(found, html, lines)}")
+        notify(f"page: {write_page(inspection, html, lines)}")
     if fix is not None:
-        _fix(found, fix, notify)
-    return found
+        _fix(inspection, fix, notify)
+    return inspection
 
 
 def _estimate(
-    config: Config, found: Inspection, gpu: str | None, notify: Notify, *, timed: bool
+    config: Config, inspection: Inspection, gpu: str | None, notify: Notify, *, timed: bool
 ) -> list[str]:
-    """Say what a run will take; a network that cannot be measured is no reason to fail."""
+    """Report and return the estimate of a run; if timing fails, without durations."""
     from singula.stages.estimate import estimate
     from singula.stages.room import warn_if_too_large
 
@@ -125,38 +126,39 @@ def _estimate(
         use_cores(config.SYSTEM.NUM_CPUS)
         workers = loader_workers(config.SYSTEM.NUM_WORKERS, device.kind)
     try:
-        lines = estimate(config, found, device, timed=timed, workers=workers).lines()
+        lines = estimate(config, inspection, device, timed=timed, workers=workers).lines()
     except (RuntimeError, MemoryError) as error:
         notify(f"a training step could not be measured: {str(error).splitlines()[0]}")
-        lines = estimate(config, found, None, timed=False).lines()
-    tested = [pair for part in found.parts if part.name == "test" for pair in part.pairs]
-    lines += warn_if_too_large(config, tested)
+        lines = estimate(config, inspection, None, timed=False).lines()
+    test_pairs = [pair for part in inspection.parts if part.name == "test" for pair in part.pairs]
+    lines += warn_if_too_large(config, test_pairs)
     notify("")
     for line in lines:
         notify(line)
     return lines
 
 
-def _fix(found: Inspection, folder: Path, notify: Notify) -> None:
-    report = write_fixed(found, folder, notify=notify)
+def _fix(inspection: Inspection, folder: Path, notify: Notify) -> None:
+    """Write a corrected copy and report the keys for a configuration."""
+    report = write_fixed(inspection, folder, notify=notify)
     notify(
         f"corrected copy: {folder} ({counted(report.files, 'image')}, "
         f"{counted(len(report.corrected), 'label')} corrected, {len(report.left_out)} left out); "
-        "the originals are as they were"
+        "the original files are unchanged"
     )
     if not report.files:
-        notify("  so the copy is empty: none of the files can be used as they are")
+        notify("  the copy is empty: no file can be used without changes")
         return
-    for part in found.parts:
+    for part in inspection.parts:
         key, images, labels = part.name.upper(), folder / part.name / "x", folder / part.name / "y"
         if not images.exists():
-            notify(f"  {part.name}: nothing is left")
+            notify(f"  {part.name}: no files remain")
             continue
-        where = f"DATA.{key}.PATH: {images}"
+        keys = f"DATA.{key}.PATH: {images}"
         if labels.exists():
-            where += f", DATA.{key}.GT_PATH: {labels}"
-        apart = ""
+            keys += f", DATA.{key}.GT_PATH: {labels}"
+        container_key = ""
         if any(pair.label == pair.image for pair in part.pairs):
             section = "TEST.BY_CHUNKS" if key == "TEST" else f"DATA.{key}"
-            apart = f", {section}.INPUT_ZARR_MULTIPLE_DATA: False"
-        notify(f"  {where}{apart}")
+            container_key = f", {section}.INPUT_ZARR_MULTIPLE_DATA: False"
+        notify(f"  {keys}{container_key}")

@@ -14,7 +14,7 @@ from singula.data.normalize import Normalizer, Statistics, notice_range
 from singula.data.patches import read_patch
 from singula.data.preprocess import PreprocessSettings, Reference, preprocess
 from singula.gui.pictures import Scene
-from singula.inspection.images import _most_telling
+from singula.inspection.images import _best_channel
 from singula.io.lazy import LazyImage, open_image
 from singula.io.lazy_array import LazyArray, constant_image_notices, is_constant
 from singula.report.overlay import downsample_image, to_gray
@@ -173,7 +173,7 @@ def test_objects_stand_out_whatever_the_unit(factor: float, offset: float) -> No
     ids = np.zeros((64, 64), np.uint8)
     ids[20:40, 20:40] = 1
     values[ids > 0] += 3000
-    expected, found = (_most_telling(v, ids) for v in (values, values * factor + offset))
+    expected, found = (_best_channel(v, ids) for v in (values, values * factor + offset))
     assert expected is not None
     assert found is not None
     np.testing.assert_allclose(found / factor, expected, rtol=1e-4, atol=1e-2)

@@ -783,7 +783,7 @@ TABLE |= {
     },
     "singula.inspection.describe": lambda _: {
         "inspection": Argument(Inspection(2, (), ()), OBJECT),
-        "most_files": Argument(8, INTEGER.with_values(zero=0)),
+        "max_files": Argument(8, INTEGER.with_values(zero=0)),
     },
     "singula.inspection.inspect_dataset": lambda folder: {
         "data": Argument(data_folder(folder), ITEMS.without("text")),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from made_data import MadeData, bytes_of
 
 from singula.inspection import inspect_dataset, write_fixed
-from singula.inspection.channels import Apart, channel_files, more_channel_files
+from singula.inspection.channels import ChannelFiles, channel_files, more_channel_files
 from singula.io.read import read_image
 from singula.survey import survey_dataset
 
@@ -47,7 +47,7 @@ def test_files_of_one_image_are_found_by_its_labels(
     found, label_of = channel_files(paths(*images), paths(*labels))
     assert sorted(label_of.values()) == (sorted(paths(*labels)) if endings else [])
     if endings is None:
-        assert found == Apart()
+        assert found == ChannelFiles()
         return
     assert found.endings == tuple(endings)
     assert (found.extra, found.others) == ((), ())
@@ -69,7 +69,7 @@ def test_images_without_labels_have_the_endings_of_others() -> None:
     one_less = more_channel_files(more[:3], known)
     assert list(one_less.complete) == ["c_2"]
     assert one_less.missing("d") == ["_GFP"]
-    assert more_channel_files(paths("c_1.tif", "c_2.tif"), known) == Apart()
+    assert more_channel_files(paths("c_1.tif", "c_2.tif"), known) == ChannelFiles()
 
 
 def test_what_else_lies_there_is_told_apart() -> None:
@@ -202,7 +202,7 @@ def test_an_image_whose_channels_differ_in_size_is_left_out(tmp_path: Path) -> N
     told: list[str] = []
     report = write_fixed(inspect_dataset(data.folder), tmp_path / "fixed", notify=told.append)
     (why,) = report.left_out.values()
-    assert "im1_0001.tif: is (99, 100), im1_0000.tif (100, 100)" in why
+    assert "im1_0001.tif: got shape (99, 100), expected (100, 100) as of im1_0000.tif" in why
     assert any("left out" in line and "im1_0000" in line for line in told)
     assert report.files == 4
     assert not list((tmp_path / "fixed").rglob("im1*0*"))

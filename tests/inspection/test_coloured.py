@@ -12,7 +12,7 @@ from skimage.segmentation import relabel_sequential
 from skimage.transform import rescale
 
 from singula.inspection import inspect_dataset, write_fixed
-from singula.inspection.coloured import number_colours
+from singula.inspection.coloured import number_colors
 from singula.io.read import read_labels
 
 
@@ -34,7 +34,7 @@ def same_objects(one: np.ndarray, other: np.ndarray) -> bool:
 @pytest.mark.parametrize("background", [0, 250])
 def test_each_colour_has_a_number(ndim: int, dtype: type, background: int) -> None:
     ids = labels(ndim)
-    numbers = number_colours(painted(ids, background, dtype))
+    numbers = number_colors(painted(ids, background, dtype))
     assert numbers is not None
     assert same_objects(numbers, ids)
     assert numbers.max() == ids.max()
@@ -53,7 +53,7 @@ def test_a_picture_without_flat_colours_is_none(kind: str) -> None:
         lines = np.arange(len(ids), dtype=np.uint8)[:, None, None]
         columns = np.arange(ids.shape[1], dtype=np.uint8)[None, :, None]
         picture = np.where(ids[..., None] > 0, picture // 2 + lines + columns, 0).astype(np.uint8)
-    assert number_colours(picture) is None
+    assert number_colors(picture) is None
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -68,7 +68,7 @@ def test_a_corrected_copy_holds_ids(tmp_path: Path, ndim: int) -> None:
     assert [(one.kind, one.severity, one.fixable) for one in found.findings] == [
         ("label_type", "problem", True)
     ] * len(names)
-    assert "16 colours" in found.findings[0].text
+    assert "16 colors" in found.findings[0].text
     report = write_fixed(found, tmp_path / "fixed")
     assert bytes_of(data.folder) == before
     assert report.left_out == {}

@@ -11,7 +11,12 @@ from made_data import labels
 from scipy import ndimage
 
 from singula.inspection.correct import correct_labels
-from singula.inspection.labels import look, notice_classes, notice_objects, within_bounds
+from singula.inspection.labels import (
+    find_class_issues,
+    find_object_issues,
+    measure_labels,
+    within_bounds,
+)
 
 SHAPES = st.sampled_from([(9, 11), (4, 6, 7)])
 
@@ -38,12 +43,12 @@ def noisy(draw) -> np.ndarray:
 @given(noisy(), st.booleans())
 def test_nothing_is_left_to_correct(ids: np.ndarray, each_piece: bool) -> None:
     """What is reported of a corrected image is not corrected: it is beyond the bounds."""
-    semantic = look(ids).semantic
+    semantic = measure_labels(ids).semantic
     done = correct_labels(ids[..., None], 5, semantic=semantic, each_piece=each_piece)
-    seen = look(done.labels[..., 0])
+    seen = measure_labels(done.labels[..., 0])
     again = correct_labels(done.labels, 5, semantic=seen.semantic)
-    left = [within_bounds(one, again) for one in notice_objects(seen, 5, None)]
-    if not done.left:
+    left = [within_bounds(one, again) for one in find_object_issues(seen, 5, None)]
+    if not done.uncorrected:
         assert {one.kind for one in left} <= {"empty"}
     assert not any(one.fixable for one in left)
     np.testing.assert_array_equal(again.labels, done.labels)
@@ -109,12 +114,12 @@ def one_spans_the_image(ids: np.ndarray) -> np.ndarray:
 def test_what_is_no_slip_of_the_pen_is_left(make, kind: str, ndim: int) -> None:
     ids = make(labels(ndim).astype(np.uint32))
     done = correct_labels(ids[..., None], 9)
-    assert kind in done.left
+    assert kind in done.uncorrected
     np.testing.assert_array_equal(done.labels[..., 0], ids)
-    seen = look(ids)
-    (one,) = [within_bounds(n, done) for n in notice_objects(seen, 9, None) if n.kind == kind]
+    seen = measure_labels(ids)
+    (one,) = [within_bounds(n, done) for n in find_object_issues(seen, 9, None) if n.kind == kind]
     assert not one.fixable
-    assert done.left[kind] in one.text
+    assert done.uncorrected[kind] in one.text
 
 
 def test_a_mask_of_specks_or_of_one_large_region_is_left() -> None:
@@ -124,7 +129,7 @@ def test_a_mask_of_specks_or_of_one_large_region_is_left() -> None:
     large[5:55, :50] = large[2:4, 2:40] = 255
     for mask in (specks, large):
         done = correct_labels(mask, 9, semantic=True)
-        assert "semantic" in done.left
+        assert "semantic" in done.uncorrected
         np.testing.assert_array_equal(done.labels, mask)
 
 
@@ -134,11 +139,11 @@ def test_classes_without_a_clear_majority_are_left() -> None:
     half = (ids == 5) & (np.indices(ids.shape)[0] < np.argwhere(ids == 5)[:, 0].mean())
     classes[half] = 2
     done = correct_labels(np.stack([ids, classes], -1), 9)
-    assert "classes" in done.left
+    assert "classes" in done.uncorrected
     np.testing.assert_array_equal(done.labels[..., 1], classes)
     elsewhere = np.where(ids == 3, 1, 0) + np.where(ids == 0, 1, 0)
     done = correct_labels(np.stack([ids, elsewhere], -1), 9)
-    assert "classes" in done.left
+    assert "classes" in done.uncorrected
     assert (done.labels[..., 1][ids == 0] == 1).all()
 
 
@@ -189,7 +194,7 @@ def test_each_object_has_the_class_of_most_of_its_pixels() -> None:
     for number, kind in expected.items():
         assert (done[..., 1][ids == number] == kind).all()
     assert (done[..., 1][ids == 0] == 0).all()
-    left = notice_classes(done[..., 0], done[..., 1], look(done[..., 0]), 3)
+    left = find_class_issues(done[..., 0], done[..., 1], measure_labels(done[..., 0]), 3)
     assert [one.text.startswith("1 object without any class") for one in left] == [True]
 
 

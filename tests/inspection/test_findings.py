@@ -177,7 +177,7 @@ def test_channels_of_the_configuration(tmp_path: Path) -> None:
             "a class but no object",
         ),
         (lambda a: a.__setitem__((a[..., 0] == 6, 1), 5), "class 5"),
-        (lambda a: a.__setitem__((slice(None), slice(0, 20), 1), 0), "in part without class"),
+        (lambda a: a.__setitem__((slice(None), slice(0, 20), 1), 0), "partly without class"),
     ],
 )
 def test_classes(tmp_path: Path, change: Callable[[np.ndarray], None], words: str) -> None:
@@ -272,16 +272,16 @@ def test_of_very_large_images_boxes_are_looked_at(
     data = MadeData(tmp_path, ndim)
     expected = pieces(data)
     assert check(data) == expected  # an id in two pieces needs the whole image
-    monkeypatch.setattr(files, "MOST_PIXELS", 2000)
+    monkeypatch.setattr(files, "MAX_PIXELS", 2000)
     monkeypatch.setattr(files, "_SIDE", {2: 16, 3: 4})
-    for name in ("read_image", "read_given_labels"):
+    for name in ("read_image", "read_any_labels"):
         monkeypatch.setattr(files, name, None)
     found = inspect_dataset(tmp_path)
     assert found.findings == ()
     notes = [note for note in found.notes if "boxes of" in note]
     assert len(notes) == 5
     count, sides = ("9", "16 × 16") if ndim == 2 else ("27", "4 × 4 × 4")
-    assert all(f"{count} boxes of {sides} were looked at" in note for note in notes)
+    assert all(f"{count} boxes of {sides}" in note for note in notes)
     shape = (SIDE, SIDE) if ndim == 2 else (14, SIDE, SIDE)
     axes = "ZYX"[-ndim:]
     write_tiff(tmp_path / "train" / "x" / "im0.tif", np.full(shape, 9, np.uint8), axes)

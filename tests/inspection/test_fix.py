@@ -154,11 +154,12 @@ def test_no_copy_over_anything(tmp_path: Path) -> None:
     data = MadeData(tmp_path / "data")
     found = inspect_dataset(data.folder)
     before = bytes_of(tmp_path)
-    for folder, words in (
-        (data.folder, "not empty"),
-        (data.path("train", "x", NAME), "not empty"),
-        (data.folder / "train" / "x" / "new", "holds the originals"),
+    for folder, code in (
+        (data.folder, "check.target_not_empty"),
+        (data.path("train", "x", NAME), "check.target_not_empty"),
+        (data.folder / "train" / "x" / "new", "check.target_in_data"),
     ):
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(UserError) as caught:
             write_fixed(found, folder)
+        assert caught.value.code == code
     assert bytes_of(tmp_path) == before

@@ -13,7 +13,7 @@ from made_data import MadeData, labels
 from scipy import ndimage
 
 from singula.inspection import inspect_dataset, write_fixed, write_page
-from singula.inspection.given import link_slices, read_given_labels, undo
+from singula.inspection.given import correct_encoding, link_slices, read_any_labels
 from singula.inspection.one_hot import one_hot_labels
 from singula.io.read import read_labels
 
@@ -92,7 +92,7 @@ def test_the_same_id_is_the_background_of_a_crowded_image(tmp_path: Path) -> Non
     data.put("train", "y", "im2.tif", crowded.astype(np.uint16))
     turned, tag = data.folder / "train" / "y" / "im2.tif", (274, 3, 1, 3, True)  # by 180°
     tifffile.imwrite(turned, crowded[::-1, ::-1].astype(np.uint16), extratags=[tag])
-    assert undo(crowded[..., None])[1] == ()
+    assert correct_encoding(crowded[..., None])[1] == ()
     (note,) = (one for one in inspect_dataset(data.folder).notes if "orientation" in one)
     assert "1 file)" in note, "a file that is looked at twice counts once"
     found = [one for one in inspect_dataset(data.folder).findings if one.kind == "background"]
@@ -106,9 +106,9 @@ def test_the_same_id_is_the_background_of_a_crowded_image(tmp_path: Path) -> Non
 def test_minus_one_of_every_type(tmp_path: Path, dtype) -> None:
     ids = np.where(labels() == 0, -1, labels()).astype(dtype)
     np.save(tmp_path / "a.npy", ids)
-    given = read_given_labels(tmp_path / "a.npy", 2)
+    given = read_any_labels(tmp_path / "a.npy", 2)
     np.testing.assert_array_equal(given.labels[..., 0], labels())
-    assert [one.kind for one in given.noticed] == ["background"]
+    assert [one.kind for one in given.issues] == ["background"]
 
 
 def test_minus_one_beside_the_background_0_and_in_doubt(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_minus_one_beside_the_background_0_and_in_doubt(tmp_path: Path) -> None:
     doubt[::10, ::7] = 0  # many zeros, none an object
     for name, ids in (("beside", beside), ("doubt", doubt)):
         np.save(tmp_path / f"{name}.npy", ids)
-    given = read_given_labels(tmp_path / "beside.npy", 2)
+    given = read_any_labels(tmp_path / "beside.npy", 2)
     np.testing.assert_array_equal(given.labels[..., 0], labels())
     data = MadeData(tmp_path / "data")
     data.put("train", "y", "im1.tif", doubt)
@@ -187,8 +187,8 @@ def test_a_plane_for_each_object_first_or_last(tmp_path: Path, count: int, first
             tifffile.imwrite(path, planes.astype(np.uint8), photometric="minisblack")
         else:
             np.save(path, planes)
-        given = read_given_labels(path, 2)
-        assert [one.kind for one in given.noticed] == ["one_hot"]
+        given = read_any_labels(path, 2)
+        assert [one.kind for one in given.issues] == ["one_hot"]
         assert same_objects(given.labels[..., 0], ids)
         assert given.labels.shape[-1] == 1
 
@@ -219,5 +219,5 @@ def test_pictures_are_not_one_hot() -> None:
     assert one_hot_labels(rng.integers(0, 255, (20, 20, 3)).astype(np.uint8)) is None
     pure = np.zeros((20, 20, 3), np.uint8)
     pure[:5, :5, 0] = pure[10:, 10:, 1] = 255
-    assert one_hot_labels(pure, in_colour=True) is None
+    assert one_hot_labels(pure, in_color=True) is None
     assert one_hot_labels(pure) is not None

@@ -10,8 +10,8 @@ import pytest
 from skimage.color import label2rgb
 
 from singula.inspection import InspectSettings, inspect_dataset, write_fixed
-from singula.inspection.images import notice_leftovers
-from singula.inspection.labels import look
+from singula.inspection.images import find_unlabeled
+from singula.inspection.labels import measure_labels
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
 from singula.survey import Folders
@@ -45,7 +45,7 @@ def test_most_objects_whose_labels_are_taken_away_are_pointed_at(dsb2018: Path) 
         gone = set(np.unique(ids)[1:][::3].tolist())
         kept = np.where(np.isin(ids, list(gone)), 0, ids)
         met: set[int] = set()
-        for one in notice_leftovers(image, kept, look(kept)):
+        for one in find_unlabeled(image, kept, measure_labels(kept)):
             for place in one.where:
                 box = tuple(map(slice, place.low, place.high))
                 found = gone & set(np.unique(ids[box]).tolist())

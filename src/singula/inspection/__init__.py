@@ -1,4 +1,4 @@
-"""The data linter: what is wrong with images and labels, shown, and corrected in a copy."""
+"""Validation of images and labels: findings, a page with pictures, and a corrected copy."""
 
 from __future__ import annotations
 

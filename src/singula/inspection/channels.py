@@ -1,4 +1,4 @@
-"""Images whose channels are a file each, as nnU-Net and many microscopes leave them."""
+"""Detection of images with one file per channel, as nnU-Net and many microscopes write them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ Channels = dict[str, tuple[Path, ...]]
 
 
 @dataclass(frozen=True)
-class Apart:
-    """Images whose channels are a file each.
+class ChannelFiles:
+    """Images with one file per channel.
 
     Parameters
     ----------
     endings : tuple of str
-        What the names of an image's files add to its own, in order of the channels; empty where
-        the images are not of this kind, and then so is everything else.
-    complete, partial : dict of str to tuple of Path
-        Files of the images with all channels, and of those without some of them, by name.
+        Endings of the file names in the order of the channels, such as ``_DAPI``. If they are
+        empty, channels are not in separate files, and all other fields are empty.
+    complete : dict of str to tuple of Path
+        Files of the images with all channels, by name of the image.
+    partial : dict of str to tuple of Path
+        Files of the images with missing channels, by name of the image.
     extra : tuple of Path
-        Further files of these images.
+        Additional files of these images.
     others : tuple of Path
-        Files of none of them.
+        Files that do not belong to these images.
     """
 
     endings: tuple[str, ...] = ()
@@ -44,58 +46,68 @@ class Apart:
     others: tuple[Path, ...] = ()
 
     def missing(self, name: str) -> list[str]:
-        """Endings of which an image has no file."""
-        there = {stem_of(path) for path in self.partial[name]}
-        return [ending for ending in self.endings if name + ending not in there]
+        """Return the endings of the missing files of an image in `partial`."""
+        stems = {stem_of(path) for path in self.partial[name]}
+        return [ending for ending in self.endings if name + ending not in stems]
 
 
 def channel_files(
-    images: Sequence[Path], labels: Sequence[Path], known: tuple[str, ...] = ()
-) -> tuple[Apart, dict[str, Path]]:
-    """The files of each image, where most label images have several files of their name.
+    images: Sequence[Path], labels: Sequence[Path], train_endings: tuple[str, ...] = ()
+) -> tuple[ChannelFiles, dict[str, Path]]:
+    """Detect the channel files of each image by the names of the labels.
+
+    For example, ``cell_DAPI.tif`` and ``cell_GFP.tif`` are the channels of the image with the
+    labels ``cell.tif``.
 
     Parameters
     ----------
     images, labels : sequence of Path
-    known : tuple of str, optional
-        Endings of other parts, which one of these labels with such a file confirms. Without them,
-        those that more than half of the labels share, two at least.
+        Files of a part.
+    train_endings : tuple of str, optional
+        Endings in the training data; they are used if one label has a file with such an ending.
+        By default, endings that more than half of the labels share are used, at least two.
 
     Returns
     -------
-    apart : Apart
-        ``cell_0000.tif`` and ``cell_0001.tif`` are the channels of ``cell.tif``, and so are
-        ``cell_DAPI.tif`` and ``cell_GFP.tif``. Empty where most labels have an image of their
-        very name.
+    channels : ChannelFiles
+        Files of each image; empty if most labels have an image of the same name.
     label_of : dict of str to Path
         Label image of each name.
     """
     stems = {stem_of(path) for path in images}
     cuts = list(zip(*map(label_cores, labels), strict=True))
     if any(2 * sum(name in stems for name in names) > len(names) for names in cuts):
-        return Apart(), {}
+        return ChannelFiles(), {}
     for names in cuts:
-        if known:
-            fit = any(name + ending in stems for name in names for ending in known)
-            endings = known if fit else ()
+        if train_endings:
+            is_used = any(name + ending in stems for name in names for ending in train_endings)
+            endings = train_endings if is_used else ()
         else:
             endings = _shared_endings(stems, set(names))
         if len(endings) > 1:
             return _grouped(images, endings, set(names)), dict(zip(names, labels, strict=True))
-    return Apart(), {}
+    return ChannelFiles(), {}
 
 
-def more_channel_files(images: Sequence[Path], endings: tuple[str, ...]) -> Apart:
-    """The same of images without labels, where most files have endings that are known of others."""
-    fit = sum(stem_of(path).endswith(endings) for path in images)
-    return _grouped(images, endings, ()) if 2 * fit > len(images) else Apart()
+def more_channel_files(images: Sequence[Path], endings: tuple[str, ...]) -> ChannelFiles:
+    """Detect the channel files of images without labels, if most have known endings.
+
+    Parameters
+    ----------
+    images : sequence of Path
+        Images of a part.
+    endings : tuple of str
+        Endings of the channel files of another part.
+    """
+    n_matches = sum(stem_of(path).endswith(endings) for path in images)
+    return _grouped(images, endings, ()) if 2 * n_matches > len(images) else ChannelFiles()
 
 
 def _shared_endings(stems: Collection[str], names: set[str]) -> tuple[str, ...]:
-    """What files add to more than half of the names, in natural order."""
+    """Return endings of files that more than half of the names have, in natural order."""
     votes: Counter[str] = Counter()
     for stem in stems:
-        # The longest of "cell_1" and "cell_1_2": the rest of a name is what tells channels apart.
+        # Of "cell_1" and "cell_1_2" the longest name is used; the rest distinguishes channels.
         name = next((head for head in _heads(stem) if head in names), None)
         if name is not None:
             votes[stem.removeprefix(name)] += 1
@@ -104,55 +116,68 @@ def _shared_endings(stems: Collection[str], names: set[str]) -> tuple[str, ...]:
 
 
 def _heads(stem: str) -> list[str]:
-    """What is before each separator, the longest first."""
+    """Return the part of a name before each separator, the longest first."""
     return [stem[:n] for n in range(len(stem) - 1, 0, -1) if stem[n] in _SEPARATORS]
 
 
-def _grouped(images: Sequence[Path], endings: tuple[str, ...], names: Collection[str]) -> Apart:
-    """Files by image and ending; `names` are those of labels."""
+def _grouped(
+    images: Sequence[Path], endings: tuple[str, ...], names: Collection[str]
+) -> ChannelFiles:
+    """Group files by image and ending; `names` are the names of the labels."""
     files: dict[str, dict[str, Path]] = {}
-    left: list[Path] = []
+    unmatched: list[Path] = []
     for path in images:
         stem = stem_of(path)
-        fit = sorted((end for end in endings if stem.endswith(end) and stem != end), key=len)
-        # Of labels the longest name is meant; of images without, the longest ending.
-        ending = next((end for end in fit if stem.removesuffix(end) in names), None)
-        if ending is None and fit and stem not in names:
-            ending = fit[-1]
+        matches = sorted((end for end in endings if stem.endswith(end) and stem != end), key=len)
+        # Images with labels use the longest name; images without labels, the longest ending.
+        ending = next((end for end in matches if stem.removesuffix(end) in names), None)
+        if ending is None and matches and stem not in names:
+            ending = matches[-1]
         if ending is None or ending in files.get(stem.removesuffix(ending), ()):
-            left.append(path)
+            unmatched.append(path)
         else:
             files.setdefault(stem.removesuffix(ending), {})[ending] = path
-    extra = [path for path in left if _beside(stem_of(path), files, names)]
+    extra = [path for path in unmatched if _is_extra(stem_of(path), files, names)]
     complete: Channels = {}
     partial: Channels = {}
-    for name, found in files.items():
-        inside = complete if len(found) == len(endings) else partial
-        inside[name] = tuple(found[ending] for ending in endings if ending in found)
-    others = tuple(path for path in left if path not in set(extra))
-    return Apart(endings, complete, partial, tuple(extra), others)
+    for name, by_ending in files.items():
+        group = complete if len(by_ending) == len(endings) else partial
+        group[name] = tuple(by_ending[ending] for ending in endings if ending in by_ending)
+    others = tuple(path for path in unmatched if path not in set(extra))
+    return ChannelFiles(endings, complete, partial, tuple(extra), others)
 
 
-def _beside(stem: str, files: Collection[str], names: Collection[str]) -> bool:
-    """Whether a file belongs to an image that has its channels already."""
+def _is_extra(stem: str, files: Collection[str], names: Collection[str]) -> bool:
+    """Return True if a file belongs to an image that already has all of its channels."""
     owner = next((head for head in _heads(stem) if head in files or head in names), None)
     return stem in files or (stem not in names and owner in files)
 
 
 def read_channels(files: Sequence[Path], ndim: int, arrays: ArrayPlace | None = None) -> Image:
-    """One image of the channels in several files.
+    """Read an image from one file per channel.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Files in the order of the channels.
+    ndim : {2, 3}
+        Number of spatial dimensions.
+    arrays : ArrayPlace, optional
+        Array in container files.
 
     Raises
     ------
     UserError
-        A file that cannot be read, or has another size than the first.
+        ``data.channel_shape``: the files have different sizes. Also if a file cannot be read.
     """
-    found = [read_image(path, ndim, arrays=arrays) for path in files]
-    for path, image in zip(files, found, strict=True):
-        if image.spatial_shape != found[0].spatial_shape:
+    images = [read_image(path, ndim, arrays=arrays) for path in files]
+    for path, image in zip(files, images, strict=True):
+        if image.spatial_shape != images[0].spatial_shape:
             raise UserError(
-                f"{path}: is {image.spatial_shape}, {files[0].name} {found[0].spatial_shape}",
-                "give channels of one size",
+                f"{path}: got shape {image.spatial_shape}, expected {images[0].spatial_shape} "
+                f"as of {files[0].name}",
+                "give all channels of an image the same size",
+                "data.channel_shape",
             )
-    whole = np.concatenate([image.array for image in found], axis=-1)
-    return Image(whole, found[0].spacing, found[0].unit)
+    array = np.concatenate([image.array for image in images], axis=-1)
+    return Image(array, images[0].spacing, images[0].unit)

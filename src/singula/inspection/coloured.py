@@ -1,4 +1,4 @@
-"""Labels that were saved as a colour picture: a number for each colour."""
+"""Conversion of labels that were saved as a color picture to ids."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-_IN_REGIONS = 0.95  # of the coloured pixels; antialiasing and JPEG leave far more in specks
+# Minimum fraction of colored pixels in regions; antialiasing and JPEG leave more in specks
+_IN_REGIONS = 0.95
 
 
-def number_colours(picture: Array) -> Array | None:
-    """Give each colour a number, 0 to black, or to the most frequent where nothing is black.
+def number_colors(picture: Array) -> Array | None:
+    """Give each color a number; 0 is black, or the most frequent color if there is no black.
 
     Parameters
     ----------
     picture : ndarray of uint8 or uint16, shape (y, x, 3) or (z, y, x, 3)
+        Color picture of labels.
 
     Returns
     -------
     ndarray of uint32, shape (y, x) or (z, y, x), or None
-        None where the pixels of a colour are scattered instead of making regions.
+        Number of each pixel; None if the pixels of a color are scattered instead of in regions.
     """
     import cc3d
     import fastremap
 
     red, green, blue = np.moveaxis(picture.astype(np.uint64), -1, 0)
     packed = (red << 32) | (green << 16) | blue
-    found, counts = fastremap.unique(packed, return_counts=True)
-    background = found[0] if found[0] == 0 else found[counts.argmax()]
-    others = found[found != background]
+    colors, counts = fastremap.unique(packed, return_counts=True)
+    background = colors[0] if colors[0] == 0 else colors[counts.argmax()]
+    others = colors[colors != background]
     numbers = np.where(packed == background, 0, 1 + np.searchsorted(others, packed))
     numbers = numbers.astype(np.uint32)
     regions = cc3d.connected_components(numbers, connectivity=8 if numbers.ndim == 2 else 26)

@@ -1,4 +1,4 @@
-"""Correct one label image within bounds: pieces, holes, tiny objects, classes."""
+"""Correction of one label image within limits: components, holes, tiny objects, classes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from singula.words import counted
 
 Array = npt.NDArray[Any]
 _LARGEST_ID = 2**32 - 1
-# Bounds of automatic corrections. Beyond them, a person must decide what the labels mean.
-_FEW_PIECES = 3  # or as many as there are ids
-_TINY_SHARE = 0.1  # of all labeled pixels
-_REGION_SHARE = 0.5  # of the image, of the largest region of a mask
-_HOLE_SHARE = 0.25  # of an object with its holes
-_CLEAR_CLASS = 0.6  # of an object's pixels with a class
-_CLASSED = 0.5  # of an object's pixels, and of all pixels with a class
+# Limits of automatic corrections. Beyond them, a person must decide what the labels mean.
+_MAX_PIECES = 3  # additional components; more are allowed if there are more ids
+_TINY_SHARE = 0.1  # fraction of all labeled pixels in tiny components
+_REGION_SHARE = 0.5  # fraction of the image that the largest region of a mask covers
+_HOLE_SHARE = 0.25  # fraction of an object with its holes
+_CLEAR_CLASS = 0.6  # fraction of the pixels of an object with a class
+_CLASSED = 0.5  # fraction of the pixels of an object, and of all pixels with a class
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,17 @@ class Corrected:
     Parameters
     ----------
     labels : ndarray of unsigned int
-        The shape of what was given; the smallest type that holds the ids.
+        Corrected labels in the shape of the input and the smallest type that holds the ids.
     pieces : int
-        Ids that were given to pieces.
+        Number of components with a new id.
     tiny : int
-        Pieces and objects that were dropped.
+        Number of components and objects that were removed.
     filled : int
-        Pixels of holes that were filled.
+        Number of pixels of filled holes.
     changed : frozenset of str
-        Kinds of findings for which something was corrected.
-    left : dict of str to str
-        Reason by kind of finding, where something was not corrected.
+        Kinds of findings that were corrected.
+    uncorrected : dict of str to str
+        Reason by kind of finding, if something was not corrected.
     """
 
     labels: Array
@@ -51,64 +51,64 @@ class Corrected:
     tiny: int
     filled: int
     changed: frozenset[str] = frozenset()
-    left: dict[str, str] = field(default_factory=dict)
+    uncorrected: dict[str, str] = field(default_factory=dict)
 
 
 def correct_labels(
     labels: Array, smallest: int, *, semantic: bool = False, each_piece: bool = False
 ) -> Corrected:
-    """Correct what can be corrected without looking at the image.
+    """Correct a label image without the raw image.
 
     Parameters
     ----------
     labels : ndarray of unsigned int, (y, x, c) or (z, y, x, c)
-        c is 1 (ids) or 2 (ids, class).
+        Label image; c is 1 (ids) or 2 (ids, class).
     smallest : int
-        Pieces of fewer pixels are dropped.
+        Minimum number of pixels of a component; smaller components are removed.
     semantic : bool
-        It is a mask: every connected region becomes an object.
+        The labels are a mask: every connected region becomes an object.
     each_piece : bool
-        Every piece is an object, without the bound on their number.
+        Make every component an object, without a limit on their number.
 
     Notes
     -----
-    The largest piece of an id keeps it, the others get new ones above the highest. Pieces touch at
-    corners too, regions of a mask only at sides; these are numbered from 1. Then tiny ones are
-    dropped, and after that holes filled: background that one object alone encloses. All pixels of
-    an object get the class of most of those that have one, all others class 0. Doing it twice
-    changes nothing more.
+    The largest component of an id keeps the id; the others get new ids above the highest one.
+    Components also connect at corners. Regions of a mask connect only at sides and are numbered
+    from 1. Then tiny components are removed, and holes (background enclosed by one object) are
+    filled. All pixels of an object get the most frequent class of its pixels, and the background
+    gets class 0. A second correction changes nothing.
 
-    Each step has a bound, beyond which labels stay as they are: more pieces than ids; tiny pieces
-    with more than a tenth of the labeled pixels; a region of a mask that covers half of the image.
-    Holes stay if they have more than a quarter of their object's pixels, or if the object spans the
-    image; classes stay if fewer than six tenths of an object's pixels have the same one.
+    Beyond some limits, labels are not corrected: more additional components than ids; tiny
+    components with more than a tenth of the labeled pixels; a region of a mask that covers half of
+    the image; holes of more than a quarter of their object, or in an object that spans the image;
+    a class that fewer than six tenths of the pixels of an object have.
     """
     ids = label_image(labels[..., 0])
-    left: dict[str, str] = {}
-    new, fresh, tiny = _one_id_a_piece(
-        ids, smallest, left, semantic=semantic, each_piece=each_piece or semantic
+    uncorrected: dict[str, str] = {}
+    new, n_new, tiny = _split_components(
+        ids, smallest, uncorrected, semantic=semantic, each_piece=each_piece or semantic
     )
-    before = int(np.count_nonzero(new))
-    if "semantic" not in left:
-        new = _without_holes(new, left)
-    filled = int(np.count_nonzero(new)) - before
+    n_before = int(np.count_nonzero(new))
+    if "semantic" not in uncorrected:
+        new = _fill_holes(new, uncorrected)
+    filled = int(np.count_nonzero(new)) - n_before
     channels, classes = [new], False
     if labels.shape[-1] > 1:
         index, rows = index_labels(new)
-        channels.append(_one_class(index, len(rows), labels[..., 1], left))
+        channels.append(_unify_classes(index, len(rows), labels[..., 1], uncorrected))
         classes = bool((channels[1] != labels[..., 1]).any())
-    whole = np.stack(channels, axis=-1)
-    kept = whole.astype(np.min_scalar_type(int(whole.max(initial=0))))
-    done = {"pieces": fresh, "tiny": tiny, "holes": filled, "classes": classes}
-    done["semantic"] = semantic and "semantic" not in left
-    changed = frozenset(kind for kind, count in done.items() if count)
-    return Corrected(kept, fresh, tiny, filled, changed, left)
+    array = np.stack(channels, axis=-1)
+    result = array.astype(np.min_scalar_type(int(array.max(initial=0))))
+    corrections = {"pieces": n_new, "tiny": tiny, "holes": filled, "classes": classes}
+    corrections["semantic"] = semantic and "semantic" not in uncorrected
+    changed = frozenset(kind for kind, count in corrections.items() if count)
+    return Corrected(result, n_new, tiny, filled, changed, uncorrected)
 
 
-def _one_id_a_piece(
-    ids: Array, smallest: int, left: dict[str, str], *, semantic: bool, each_piece: bool
+def _split_components(
+    ids: Array, smallest: int, uncorrected: dict[str, str], *, semantic: bool, each_piece: bool
 ) -> tuple[Array, int, int]:
-    """Return new ids, how many are new, and how many pieces were dropped."""
+    """Return the labels with an id per component, and the numbers of new and of removed ids."""
     import cc3d
 
     if ids.ndim == 2:
@@ -124,72 +124,84 @@ def _one_id_a_piece(
     owner[parts.ravel()] = ids.ravel()
     owner[0] = 0
     order = np.lexsort((np.arange(count + 1), -size, owner))
-    first = np.zeros(count + 1, bool)
-    first[order[np.diff(owner[order], prepend=-1) != 0]] = True  # the largest of each id
-    kept = size >= smallest
-    kept[0] = True
-    tiny = ~kept
+    is_first = np.zeros(count + 1, bool)
+    is_first[order[np.diff(owner[order], prepend=-1) != 0]] = (
+        True  # the largest component of each id
+    )
+    is_kept = size >= smallest
+    is_kept[0] = True
+    tiny = ~is_kept
     labeled = int(size[1:].sum())
     if size[tiny].sum() > _TINY_SHARE * labeled:
-        left["tiny"] = f"they are {100 * size[tiny].sum() / labeled:.0f} % of the labeled pixels"
-        kept[:] = True
-    extra = ~first & ~tiny
+        uncorrected["tiny"] = (
+            f"they are {100 * size[tiny].sum() / labeled:.0f} % of the labeled pixels"
+        )
+        is_kept[:] = True
+    is_additional = ~is_first & ~tiny
     if semantic:
         largest = int(size[1:].max(initial=0))
         if largest > _REGION_SHARE * ids.size:
-            left["semantic"] = f"one region covers {100 * largest / ids.size:.0f} % of the image"
-        elif "tiny" in left:
-            left["semantic"] = f"regions of fewer than {smallest} pixels have most of the pixels"
-        if "semantic" in left:
+            uncorrected["semantic"] = (
+                f"one region covers {100 * largest / ids.size:.0f} % of the image"
+            )
+        elif "tiny" in uncorrected:
+            uncorrected["semantic"] = (
+                f"regions of fewer than {smallest} pixels have most of the pixels"
+            )
+        if "semantic" in uncorrected:
             return ids, 0, 0
-    elif not each_piece and int(extra.sum()) > max(_FEW_PIECES, int(first[1:].sum())):
-        left["pieces"] = f"{counted(int(extra.sum()), 'piece')} more than ids: are ids classes?"
-        extra[:] = False
-    elif "tiny" in left and (tiny & ~first).any():
-        left["pieces"] = "most of them are tiny"
-    number = np.where(kept, owner, 0)
-    number[extra] = int(owner.max()) + 1 + np.arange(int(extra.sum()))
+    elif not each_piece and int(is_additional.sum()) > max(_MAX_PIECES, int(is_first[1:].sum())):
+        uncorrected["pieces"] = (
+            f"{counted(int(is_additional.sum()), 'piece')} more than ids: are ids classes?"
+        )
+        is_additional[:] = False
+    elif "tiny" in uncorrected and (tiny & ~is_first).any():
+        uncorrected["pieces"] = "most of them are tiny"
+    number = np.where(is_kept, owner, 0)
+    number[is_additional] = int(owner.max()) + 1 + np.arange(int(is_additional.sum()))
     if semantic or int(number.max()) > _LARGEST_ID:
         number[number > 0] = 1 + np.arange(int((number > 0).sum()))
-    return look_up(number, parts), int(extra.sum()), int((~kept).sum())
+    return look_up(number, parts), int(is_additional.sum()), int((~is_kept).sum())
 
 
-def _without_holes(ids: Array, left: dict[str, str]) -> Array:
-    """Fill the holes of objects, but for large ones and those of objects that span the image."""
+def _fill_holes(ids: Array, uncorrected: dict[str, str]) -> Array:
+    """Fill the holes of objects, except large holes and holes of objects that span the image."""
     objects = survey_objects(ids)
-    holed = objects.holes > 0
+    has_holes = objects.holes > 0
     spans = (objects.box == np.array(ids.shape)).all(axis=1)
     large = objects.hole_pixels > _HOLE_SHARE * (objects.npixels + objects.hole_pixels)
-    spared = holed & (spans | large)
-    if spared.any():
-        which = "holes of more than a quarter of the object, or of one that spans the image"
-        left["holes"] = f"{counted(int(spared.sum()), 'object')} with {which}"
-    chosen = objects.ids[holed & ~spared]
+    is_excluded = has_holes & (spans | large)
+    if is_excluded.any():
+        reason = "holes of more than a quarter of the object, or in one that spans the image"
+        uncorrected["holes"] = f"{counted(int(is_excluded.sum()), 'object')} with {reason}"
+    chosen = objects.ids[has_holes & ~is_excluded]
     return fill_holes(ids, chosen) if len(chosen) else ids
 
 
-def _one_class(index: Array, rows: int, classes: Array, left: dict[str, str]) -> Array:
-    """Return the class channel with one class for each row of `index`: the most frequent but 0."""
+def _unify_classes(index: Array, rows: int, classes: Array, uncorrected: dict[str, str]) -> Array:
+    """Return a class channel with the most frequent class above 0 for each row of `index`."""
     table = overlap(index, classes)
     inside = table.true > 0
     npixels = np.bincount(table.true[inside].astype(np.int64), table.pixels[inside], rows)
-    real = inside & (table.pred > 0)
-    row, kind = table.true[real].astype(np.int64), table.pred[real].astype(np.int64)
-    pixels = table.pixels[real]
+    is_classed = inside & (table.pred > 0)
+    row, kind = table.true[is_classed].astype(np.int64), table.pred[is_classed].astype(np.int64)
+    pixels = table.pixels[is_classed]
     classed = np.bincount(row, pixels, rows)
-    order = np.lexsort((-kind, pixels, row))  # the last of a row wins
-    chosen, most = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-    chosen[row[order]], most[row[order]] = kind[order], pixels[order]
-    unclear = (most < _CLEAR_CLASS * classed) | ((classed < _CLASSED * npixels) & (classed > 0))
-    beside = ~inside & (table.pred > 0)
-    spared = look_up(unclear, index)
+    order = np.lexsort((-kind, pixels, row))  # the last entry of a row is used
+    chosen, max_pixels = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    chosen[row[order]], max_pixels[row[order]] = kind[order], pixels[order]
+    unclear = (max_pixels < _CLEAR_CLASS * classed) | (
+        (classed < _CLASSED * npixels) & (classed > 0)
+    )
+    outside_objects = ~inside & (table.pred > 0)
+    is_excluded = look_up(unclear, index)
     reasons = []
     if unclear.any():
         reasons.append(f"{counted(int(unclear.sum()), 'object')} without a clear majority")
-    if table.pixels[beside].sum() > _CLASSED * table.pixels[table.pred > 0].sum():
+    if table.pixels[outside_objects].sum() > _CLASSED * table.pixels[table.pred > 0].sum():
         reasons.append("most pixels with a class are in no object")
-        spared |= index == 0
+        is_excluded |= index == 0
     if reasons:
-        left["classes"] = ", ".join(reasons)
+        uncorrected["classes"] = ", ".join(reasons)
     new = look_up(chosen, index)
-    return np.where(spared, classes, new) if reasons else new
+    return np.where(is_excluded, classes, new) if reasons else new

@@ -1,4 +1,4 @@
-"""What is wrong with a file before its objects are looked at: axes, channels, types, values."""
+"""Inspection of files without their objects: axes, channels, types and values."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.inspection.findings import HINT, PROBLEM
-from singula.inspection.given import MOST_PIXELS, GivenLabels, read_given_labels
-from singula.inspection.images import fingerprint, notice_saturation
-from singula.inspection.labels import Noticed
+from singula.inspection.given import MAX_PIXELS, DecodedLabels, read_any_labels
+from singula.inspection.images import find_saturation, fingerprint
+from singula.inspection.labels import Issue
 from singula.io.axes import Layout
 from singula.io.formats import format_of
 from singula.io.geometry import geometry
@@ -35,31 +35,35 @@ from singula.io.units import format_spacing, in_microns
 from singula.words import counted
 
 Array = npt.NDArray[Any]
-_MOST_CHANNELS = 4
-# Larger images than MOST_PIXELS are sampled: side of the boxes, and their number per axis.
-_SIDE, _PLACES = {2: 1024, 3: 128}, 3
+_MAX_CHANNELS = 4
+# Side of the boxes in which large images are sampled, and their number per axis
+_SIDE, _N_BOXES = {2: 1024, 3: 128}, 3
 
 
 @dataclass
 class FileFacts:
-    """What is compared across files; None where it could not be read.
+    """Properties to compare across files; None if they could not be read.
 
     Parameters
     ----------
     part : str
+        Name of the part.
     pair : Pair, optional
+        Image and labels.
     shape : tuple of int, optional
         Spatial shape of the image.
     dtype : str, optional
+        Type of the values of the image.
     channels, label_channels : int, optional
+        Number of channels of the image and of the labels.
     spacing : str, optional
-        Voxel size and unit, in µm where it is a length; empty where the file does not give it.
+        Voxel size and unit, in µm if it is a length; empty if the file does not give it.
     digest, label_digest : str
-        Of the pixels; empty for an image of one single value, and for labels that are missing.
+        Hash of the pixels; empty for a constant image, and for missing labels.
     label_full : bool
         No pixel of the labels is 0.
     sampled : str
-        What was looked at of an image that is too large to be read; empty where it was read.
+        Description of the boxes that were read of a large image; empty if it was read completely.
     notes : tuple of str
         Notes for the user on the file, such as the set to which it belongs.
     """
@@ -86,40 +90,55 @@ def check_image(
     grey: bool,
     arrays: ArrayPlace | None = None,
     sized: bool = False,
-) -> tuple[Array | None, FileFacts, list[Noticed]]:
-    """Read an image as a run would.
+) -> tuple[Array | None, FileFacts, list[Issue]]:
+    """Read an image in the same way as a run.
 
-    With `sized`, the user set the voxel size.
+    Parameters
+    ----------
+    path : Path
+        File of the image.
+    ndim : {2, 3}
+        Number of spatial dimensions.
+    channels : int, optional
+        Number of channels that the image must have.
+    grey : bool
+        Also allow one channel.
+    arrays : ArrayPlace, optional
+        Array of the image in a container file.
+    sized : bool
+        The user set the voxel size.
 
     Returns
     -------
     array : ndarray, optional
-        (y, x, c) or (z, y, x, c); None where it cannot be read; of a very large image some boxes,
-        one after the other along the first axis.
+        (y, x, c) or (z, y, x, c); boxes of a very large image, concatenated along the first axis.
+        None if the image cannot be read.
     facts : FileFacts
-    noticed : list of Noticed
+        Properties of the image.
+    issues : list of Issue
+        Findings on the image.
     """
-    facts, noticed = FileFacts(), []
+    facts, issues = FileFacts(), []
     try:
         header = read_header(path, arrays)
     except UserError as error:
-        return None, facts, [_refused("unreadable", path, error)]
+        return None, facts, [_reader_issue("unreadable", path, error)]
     facts.notes = header.notes
-    noticed += _left_out(header)
+    issues += _left_out(header)
     try:
         layout = image_layout(path, header, ndim, channels, allow_gray=grey)
     except UserError as error:
         kind = "axes" if channels is None else "channels"
-        noticed.append(_refused(kind, path, error))
+        issues.append(_reader_issue(kind, path, error))
         if channels is None:
-            return None, facts, noticed
+            return None, facts, issues
         try:
             layout = image_layout(path, header, ndim, None)
         except UserError as second:
-            return None, facts, [*_left_out(header), _refused("axes", path, second)]
-    refused = any(one.kind != "left_out" for one in noticed)
-    doubt = axes_doubt(header, layout, ndim) if not refused else None
-    noticed += [Noticed("axes", doubt)] if doubt else []
+            return None, facts, [*_left_out(header), _reader_issue("axes", path, second)]
+    failed = any(issue.kind != "left_out" for issue in issues)
+    doubt = axes_doubt(header, layout, ndim) if not failed else None
+    issues += [Issue("axes", doubt)] if doubt else []
     image: Image | LazyImage
     try:
         if too_large(layout.spatial_shape):
@@ -129,7 +148,7 @@ def check_image(
             image = read_image(path, ndim, layout.channels, arrays=arrays)
             array = image.array
     except UserError as error:
-        return None, facts, [*noticed, _refused("unreadable", path, error)]
+        return None, facts, [*issues, _reader_issue("unreadable", path, error)]
     facts.shape, facts.channels = image.spatial_shape, layout.channels
     # Images that are not read are reported as a finding, not as a note.
     facts.notes = tuple(file_notes(replace(header, left_out=()), layout, sized=sized))
@@ -138,50 +157,58 @@ def check_image(
     facts.spacing = "" if sizes is None else format_spacing(sizes, unit)
     if is_constant(array):
         value = array[(0,) * ndim].tolist()
-        found = f"every pixel {'looked at ' if facts.sampled else ''}is "
-        noticed.append(Noticed("constant", f"{found}{value[0] if len(value) == 1 else value}"))
-        return None, facts, noticed
+        text = f"every {'sampled ' if facts.sampled else ''}pixel is "
+        issues.append(Issue("constant", f"{text}{value[0] if len(value) == 1 else value}"))
+        return None, facts, issues
     facts.digest = fingerprint(array)
-    return array, facts, noticed
+    return array, facts, issues
 
 
 def too_large(shape: tuple[int, ...]) -> bool:
-    """Whether of an image of this spatial shape only boxes are looked at."""
-    return prod(shape) > MOST_PIXELS
+    """Return True if images of this spatial shape are read in boxes only."""
+    return prod(shape) > MAX_PIXELS
 
 
 def sample(image: LazyImage) -> tuple[Array, str]:
-    """Boxes spread over an image, one after the other along the first axis, and what they are."""
+    """Read boxes spread over an image.
+
+    Returns
+    -------
+    array : ndarray
+        Boxes, concatenated along the first axis.
+    text : str
+        Description of the boxes.
+    """
     sides = [min(size, _SIDE[image.ndim]) for size in image.spatial_shape]
     axes = [
-        sorted({(size - side) * place // (_PLACES - 1) for place in range(_PLACES)})
+        sorted({(size - side) * number // (_N_BOXES - 1) for number in range(_N_BOXES)})
         for size, side in zip(image.spatial_shape, sides, strict=True)
     ]
     parts = [
         image.read(tuple(slice(s, s + side) for s, side in zip(start, sides, strict=True)))
         for start in product(*axes)
     ]
-    words = f"{len(parts)} boxes of {' × '.join(map(str, sides))}"
-    return np.concatenate(parts), f"{' × '.join(map(str, image.spatial_shape))} pixels: {words}"
+    boxes = f"{len(parts)} boxes of {' × '.join(map(str, sides))}"
+    return np.concatenate(parts), f"{' × '.join(map(str, image.spatial_shape))} pixels: {boxes}"
 
 
-def notice_image_values(image: Array, ids: Array | None) -> list[Noticed]:
-    """Saturation, of the objects where they are known."""
-    return notice_saturation(image, ids)
+def find_value_issues(image: Array, ids: Array | None) -> list[Issue]:
+    """Return findings on the values of an image; `ids` are its labels, if there are any."""
+    return find_saturation(image, ids)
 
 
 def axes_doubt(header: Header, layout: Layout, ndim: int) -> str | None:
-    """Why the axes may be others than they were taken for; None where there is no doubt."""
+    """Return the reason why the axes may be wrong; None if they are certain."""
     shape = layout.spatial_shape
     if ndim == 3 and 2 * shape[2] <= min(shape[:2]):
-        return f"(z, y, x) is {shape}: the last axis is by far the shortest, is it z?"
+        return f"(z, y, x) is {shape}: the last axis is much shorter than the others, is it z?"
     if header.axes is not None and "Q" not in header.axes:
         return None
-    if layout.stored_channels > _MOST_CHANNELS:
+    if layout.stored_channels > _MAX_CHANNELS:
         return f"{counted(layout.stored_channels, 'channel')}, or are they slices? ({layout.note})"
     ends = (header.shape[0], header.shape[-1])
-    if layout.stored_channels > 1 and max(ends) <= _MOST_CHANNELS:
-        return f"the channels are first or last, of {header.shape} ({layout.note})"
+    if layout.stored_channels > 1 and max(ends) <= _MAX_CHANNELS:
+        return f"channels can be the first or the last axis of {header.shape} ({layout.note})"
     return None
 
 
@@ -192,32 +219,37 @@ def check_label(
     classes: bool,
     arrays: ArrayPlace | None = None,
     background: int | None = None,
-) -> tuple[GivenLabels | None, tuple[int, ...] | None, list[Noticed], bool]:
-    """Read a label image as a run would, or undo what hides its objects.
+) -> tuple[DecodedLabels | None, tuple[int, ...] | None, list[Issue], bool]:
+    """Read a label image in the same way as a run, or correct its encoding.
 
     Parameters
     ----------
+    path : Path
+        File of the labels.
+    ndim : {2, 3}
+        Number of spatial dimensions.
     classes : bool
-        It must have a class channel; else it may.
+        The labels must have a class channel; if False, it is optional.
     arrays : ArrayPlace, optional
-        Which array of a container.
+        Array of the labels in a container file.
     background : int, optional
-        As for `read_given_labels`.
+        As for `read_any_labels`.
 
     Returns
     -------
-    labels : GivenLabels, optional
-        None where it cannot be read; of a very large one the boxes that `check_image` looks at.
+    labels : DecodedLabels, optional
+        Labels; the boxes of `check_image` if they are very large. None if they cannot be read.
     shape : tuple of int, optional
-        Spatial shape of the whole.
-    noticed : list of Noticed
+        Spatial shape of the whole label image.
+    issues : list of Issue
+        Findings on the labels.
     is_mask : bool
-        The file holds bools.
+        The file contains bools.
     """
     try:
         header = read_header(path, arrays, labels=True)
     except UserError as error:
-        return None, None, [_refused("unreadable", path, error)], False
+        return None, None, [_reader_issue("unreadable", path, error)], False
     left_out = _left_out(header)
     layout, problem = None, None
     try:
@@ -225,48 +257,49 @@ def check_label(
     except UserError as error:
         kind = format_of(path)
         lossy = kind is not None and kind.lossy
-        problem = _refused("label_type" if lossy else "axes", path, error, PROBLEM)
+        problem = _reader_issue("label_type" if lossy else "axes", path, error, PROBLEM)
     try:
         if layout is not None and too_large(layout.spatial_shape):
             array, _ = sample(open_labels(path, ndim, layout.channels == 2, arrays=arrays))
             is_mask = header.dtype.kind == "b"
-            return GivenLabels(array, header), layout.spatial_shape, left_out, is_mask
-        given = read_given_labels(path, ndim, arrays=arrays, background=background)
+            return DecodedLabels(array, header), layout.spatial_shape, left_out, is_mask
+        given = read_any_labels(path, ndim, arrays=arrays, background=background)
     except UserError as error:
-        refused = problem or _refused("label_type", path, error)
-        return None, None, [*left_out, refused], False
-    noticed = [*left_out, *given.noticed]
+        reader_issue = problem or _reader_issue("label_type", path, error)
+        return None, None, [*left_out, reader_issue], False
+    issues = [*left_out, *given.issues]
     count = given.labels.shape[-1]
     if classes and count != 2:
-        text = f"{counted(count, 'channel')}, but MODEL.N_CLASSES asks for ids and classes"
-        noticed.append(Noticed("classes", text, suggestion="add the class channel"))
-    is_mask = header.dtype.kind == "b" and not given.noticed
+        text = f"{counted(count, 'channel')}, but MODEL.N_CLASSES needs ids and classes"
+        issues.append(Issue("classes", text, suggestion="add the class channel"))
+    is_mask = header.dtype.kind == "b" and not given.issues
     if header.dtype.kind == "f":
-        noticed.append(_odd_type(f"of type {header.dtype}, though all values are whole"))
-    elif given.colours:
-        text = f"a picture of labels, its {counted(given.colours, 'colour')} taken for ids"
-        noticed.append(_odd_type(text, PROBLEM))
-    elif layout is not None and layout.channels == 3 and not given.noticed:
-        noticed.append(_odd_type("a colour picture with three equal channels"))
+        issues.append(_odd_type(f"of type {header.dtype}, but all values are integers"))
+    elif given.n_colors:
+        text = f"a picture of labels, whose {counted(given.n_colors, 'color')} become ids"
+        issues.append(_odd_type(text, PROBLEM))
+    elif layout is not None and layout.channels == 3 and not given.issues:
+        issues.append(_odd_type("a color picture with three equal channels"))
     elif is_mask:
-        noticed.append(_odd_type("of type bool, which holds one id only"))
-    return given, given.labels.shape[:-1], noticed, is_mask
+        issues.append(_odd_type("of type bool, which allows only one id"))
+    return given, given.labels.shape[:-1], issues, is_mask
 
 
-def _odd_type(text: str, severity: str = HINT) -> Noticed:
+def _odd_type(text: str, severity: str = HINT) -> Issue:
+    """Return the finding for labels of an unusual type."""
     remedy = "store them as unsigned integers, as --fix does"
-    return Noticed("label_type", text, fixable=True, severity=severity, suggestion=remedy)
+    return Issue("label_type", text, fixable=True, severity=severity, suggestion=remedy)
 
 
-def _left_out(header: Header) -> list[Noticed]:
+def _left_out(header: Header) -> list[Issue]:
     """Return a finding that names the images of the file that are not read."""
-    return [Noticed("left_out", left_out_note(header))] if header.left_out else []
+    return [Issue("left_out", left_out_note(header))] if header.left_out else []
 
 
-def _refused(kind: str, path: Path, error: UserError, severity: str | None = PROBLEM) -> Noticed:
-    """A reader's refusal as a finding; the file is named elsewhere."""
+def _reader_issue(kind: str, path: Path, error: UserError, severity: str | None = PROBLEM) -> Issue:
+    """Return the finding for an error of a reader, without the name of the file."""
     text = error.message.removeprefix(f"{path}: ")
-    return Noticed(kind, text, severity=severity, suggestion=error.hint)
+    return Issue(kind, text, severity=severity, suggestion=error.hint)
 
 
 def label_spacing(

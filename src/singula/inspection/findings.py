@@ -1,4 +1,4 @@
-"""What an inspection found, as plain values; and the table of everything that it looks for."""
+"""Results of an inspection, and the table of all kinds of findings."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from singula.io.image import ArrayPlace
 from singula.io.pairs import Pair
 
 PROBLEM, HINT = "problem", "hint"
-MOST_PLACES = 200
+MAX_PLACES = 200
 # Kinds of findings about a whole label image, even if they name an object
 WHOLE_LABELS = frozenset({"one_hot", "inverted", "background", "slices"})
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One thing to look for.
+    """One kind of finding.
 
     Parameters
     ----------
     title : str
-        As a heading.
+        Heading.
     severity : {'problem', 'hint'}
-        A problem makes a run stop or its result worse; a hint is for a person to judge.
+        A problem stops a run or makes its results worse; a hint needs the judgment of a person.
     suggestion : str
-        What to do about it.
+        Remedy.
     unusable : bool
-        The pair cannot be trained on, so that a corrected copy goes without it.
+        The pair cannot be used for training, so that a corrected copy does not contain it.
     """
 
     title: str
@@ -38,47 +38,51 @@ class Kind:
 
 
 _DRAW = "draw or delete the objects in the label image"
-# In the order in which they are shown: what stops a run first.
+# In the order of the output: problems that stop a run come first.
 KINDS: dict[str, Kind] = {
     "unreadable": Kind(
-        "Files that cannot be read", PROBLEM, "open it in Fiji and save it again as TIFF", True
+        "Files that cannot be read",
+        PROBLEM,
+        "open the file in Fiji and save it again as TIFF",
+        True,
     ),
     "unpaired": Kind(
         "Images without labels, labels without image",
         PROBLEM,
-        "give every image a label of the same name (before the suffix), or take it away",
+        "give every image labels of the same name (before the suffix), or remove it",
         True,
     ),
     "shape": Kind(
         "Image and label differ in size",
         PROBLEM,
-        "give each image the label of the same size; see that the right files are paired",
+        "give each image labels of the same size; check that the right files are paired",
         True,
     ),
     "axes": Kind(
-        "Axes that are in doubt",
+        "Uncertain axes",
         HINT,
         "write the axes into the file: in Fiji, Image > Properties…, then save as TIFF",
     ),
     "apart": Kind(
         "Channels in separate files",
         PROBLEM,
-        "put the channels of an image into one file, in Fiji with Image > Color > Merge Channels…",
+        "merge the channels of an image into one file (in Fiji, Image > Color > Merge Channels…)",
     ),
     "left_out": Kind(
-        "Files that hold several images, of which one is read",
+        "Files with several images, of which one is read",
         HINT,
-        "save each image as a file of its own; `singula predict` takes all of them",
+        "save each image in a separate file; `singula predict` reads all of them",
     ),
     "order": Kind(
-        "Names of images and labels that differ",
+        "Different names of images and labels",
         HINT,
-        "name each label as its image",
+        "give labels the name of their image",
     ),
     "channels": Kind(
-        "Channels that do not fit",
+        "Wrong numbers of channels",
         PROBLEM,
-        "give images of one number of channels, and write it at the end of DATA.PATCH_SIZE",
+        "give all images the same number of channels, and set it as the last value of "
+        "DATA.PATCH_SIZE",
     ),
     "small_image": Kind(
         "Images smaller than the patch",
@@ -88,18 +92,18 @@ KINDS: dict[str, Kind] = {
     "label_type": Kind(
         "Label images of an unusual type",
         PROBLEM,
-        "export the ids as 8- or 16-bit grey TIFF",
+        "export the ids as 8- or 16-bit gray TIFF",
     ),
     "one_hot": Kind(
         "One-hot masks instead of ids",
         PROBLEM,
-        "store one plane in which every pixel has the id of its object, and 0 is the background",
+        "store one plane with the id of the object in every pixel, and 0 in the background",
     ),
     "inverted": Kind(
-        "Masks that are inverted",
+        "Inverted masks",
         PROBLEM,
         "invert the mask (in Fiji, Edit > Invert), so that the background is 0, and give each "
-        "object its own id; never fill what looks like holes",
+        "object its own id; do not fill the apparent holes",
     ),
     "background": Kind(
         "Labels whose background has an id",
@@ -107,80 +111,77 @@ KINDS: dict[str, Kind] = {
         "give the background the value 0",
     ),
     "slices": Kind(
-        "Labels that were made slice by slice",
+        "Slices that were labeled separately",
         PROBLEM,
-        "link the cuts of an object through adjacent slices, for example by their overlap, so that "
-        "it has one id; do not give each of them an id of its own",
+        "link the cross sections of an object in adjacent slices, for example by their overlap, so "
+        "that each object has one id",
     ),
     "semantic": Kind(
         "Masks instead of ids",
         PROBLEM,
-        "give each object its own id; where objects touch, only a person can part them",
+        "give each object its own id; touching objects must be separated manually",
     ),
     "pieces": Kind(
-        "Ids in several disconnected pieces",
+        "Ids with several connected components",
         PROBLEM,
-        "give each piece its own id, or delete stray pixels",
+        "give each component its own id, or delete stray pixels",
     ),
     "tiny": Kind(
         "Objects of a few pixels",
         PROBLEM,
-        "delete them: nothing is left of them inside their contour, unless "
-        "DATA_CONTOUR_MODE is outer",
+        "delete them: they have no pixels inside their contour, unless DATA_CONTOUR_MODE is outer",
     ),
     "classes": Kind(
-        "Classes that do not fit the objects",
+        "Classes that do not match the objects",
         PROBLEM,
         "give all pixels of an object one class, from 1 to MODEL.N_CLASSES - 1",
     ),
     "leakage": Kind(
         "The same image in training and test or validation",
         PROBLEM,
-        "keep it in one of them: scores on images that were trained on say nothing",
+        "keep it in one of them: scores on training images are meaningless",
     ),
     "duplicate": Kind(
-        "The same image twice", HINT, "delete one; if their labels differ, find out which is right"
+        "The same image twice", HINT, "delete one; if their labels differ, keep the correct ones"
     ),
-    "constant": Kind(
-        "Images of one single value", PROBLEM, "take the file away, or export it again"
-    ),
+    "constant": Kind("Images of one single value", PROBLEM, "remove the file, or export it again"),
     "empty": Kind(
         "Images without any object",
         HINT,
-        "fine if there is none to see; else draw them, or take the pair away",
+        "correct if the image shows no objects; otherwise draw them, or remove the pair",
     ),
     "holes": Kind("Objects with holes", HINT, "fill them, unless the objects are rings"),
     "large": Kind(
         "Objects larger than the patch",
         HINT,
-        "a larger DATA.PATCH_SIZE lets the network see them whole; or shrink the images",
+        "increase DATA.PATCH_SIZE so that patches contain whole objects, or downsample the images",
     ),
     "leftover": Kind(
-        "Structures that look like the labelled ones but have no label",
+        "Structures that look like objects but have no label",
         HINT,
-        f"look at them: {_DRAW}",
+        f"inspect them: {_DRAW}",
     ),
     "saturated": Kind(
-        "Saturated images", HINT, "expose less; what is cut off at the top is lost to the network"
+        "Saturated images", HINT, "reduce the exposure; values above the maximum are lost"
     ),
     "mixed": Kind(
         "Files that differ from the others",
         HINT,
-        "bring all images to one pixel size and type, at best in the microscope's software",
+        "convert all images to one pixel size and type, if possible in the microscope software",
     ),
 }
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where something is in an image.
+    """Position of a finding in an image.
 
     Parameters
     ----------
     id : int
-        Of the object; 0 where there is none.
+        Id of the object; 0 if there is none.
     low, high : tuple of int
-        Bounding box, (y, x) or (z, y, x), `high` being the first pixel beyond it.
+        Bounding box, (y, x) or (z, y, x); `high` is exclusive.
     """
 
     id: int
@@ -190,31 +191,32 @@ class Place:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing in one file.
+    """One finding in one file.
 
     Parameters
     ----------
     kind : str
-        A key of `KINDS`.
+        Key of `KINDS`.
     severity : {'problem', 'hint'}
-    part : str
-        train, val or test.
+        See `Kind`.
+    part : {'train', 'val', 'test'}
+        Part of the data set.
     file : Path
-        The file to be looked at.
+        File with the finding.
     text : str
-        What was found, without the file's name.
+        Description, without the name of the file.
     suggestion : str
-        What to do about it.
+        Remedy.
     count : int
-        Objects, or 1 for a whole file.
+        Number of objects, or 1 for a whole file.
     where : tuple of Place
-        The first `MOST_PLACES` of them.
+        Positions of at most `MAX_PLACES` objects.
     fixable : bool
-        A corrected copy has it no more.
+        A corrected copy does not have the finding.
     image, label : Path, optional
-        The pair it belongs to.
+        Pair of the finding.
     arrays, label_arrays : ArrayPlace, optional
-        Which arrays of containers they are.
+        Arrays of the pair in container files.
     """
 
     kind: str
@@ -233,7 +235,7 @@ class Finding:
 
     @property
     def unusable(self) -> bool:
-        """Whether a corrected copy goes without the pair."""
+        """True if a corrected copy does not contain the pair."""
         if self.severity != PROBLEM:
             return False
         return KINDS[self.kind].unusable or (
@@ -243,21 +245,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class InspectedPart:
-    """Training, validation or test data, and what belongs together in it.
+    """Training, validation or test data with the pairs of files.
 
     Parameters
     ----------
     name : {'train', 'val', 'test'}
+        Name of the part.
     images : Path
-        Folder.
+        Folder of the images.
     labels : Path, optional
-        Folder; equal to `images` where they lie side by side.
+        Folder of the labels; equal to `images` if both are in one folder.
     pairs : tuple of Pair
-        Labels are None where the part has none.
+        Images with their labels, which are None if the part has no labels.
     objects : int
-        In all label images that could be read.
+        Number of objects in all label images that could be read.
     channels : dict of str to tuple of Path
-        By name of a pair: the files of its channels, where these are several.
+        Files of the channels by name of the pair, if channels are in separate files.
     """
 
     name: str
@@ -270,18 +273,20 @@ class InspectedPart:
 
 @dataclass(frozen=True)
 class Inspection:
-    """All that was found in a data set.
+    """Result of the inspection of a data set.
 
     Parameters
     ----------
     ndim : {2, 3}
+        Number of spatial dimensions.
     parts : tuple of InspectedPart
+        Training data, then validation and test data if there are any.
     findings : tuple of Finding
-        In the order of `KINDS`, then of the parts and files.
+        Findings in the order of `KINDS`, then of the parts and files.
     notes : tuple of str
-        What was decided on the way.
+        Notes for the user on decisions.
     smallest : int
-        Pixels below which an object is tiny.
+        Minimum number of pixels of an object; smaller objects are tiny.
     """
 
     ndim: int
@@ -292,28 +297,28 @@ class Inspection:
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """What should be put right."""
+        """Findings that should be corrected."""
         return tuple(f for f in self.findings if f.severity == PROBLEM)
 
     @property
     def hints(self) -> tuple[Finding, ...]:
-        """What is for a person to judge."""
+        """Findings that need the judgment of a person."""
         return tuple(f for f in self.findings if f.severity == HINT)
 
     @property
     def fixable(self) -> tuple[Finding, ...]:
-        """What a corrected copy has no more."""
+        """Findings that a corrected copy does not have."""
         return tuple(f for f in self.findings if f.fixable)
 
     def by_kind(self) -> dict[str, list[Finding]]:
-        """Findings of each kind that occurs, problems first."""
-        found: dict[str, list[Finding]] = {}
+        """Return the findings by kind, problems first."""
+        groups: dict[str, list[Finding]] = {}
         for finding in sorted(self.findings, key=lambda f: f.severity == HINT):
-            found.setdefault(finding.kind, []).append(finding)
-        return found
+            groups.setdefault(finding.kind, []).append(finding)
+        return groups
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything in plain types; paths stay paths, which `write_json` takes."""
+        """Return the result as dicts and lists, with the paths that `write_json` accepts."""
         return asdict(self)
 
 
@@ -330,7 +335,7 @@ def finding(
     where: tuple[Place, ...] = (),
     fixable: bool = False,
 ) -> Finding:
-    """A finding with what its kind says of severity and remedy, unless it is known better."""
+    """Return a finding; severity and remedy are by default those of its kind."""
     row = KINDS[kind]
     return Finding(
         kind,
@@ -340,7 +345,7 @@ def finding(
         text,
         suggestion or row.suggestion,
         count,
-        where[:MOST_PLACES],
+        where[:MAX_PLACES],
         fixable,
         pair.image if pair else None,
         pair.label if pair else None,

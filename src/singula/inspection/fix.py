@@ -1,4 +1,4 @@
-"""A corrected copy of a whole data set; the originals are only read."""
+"""Corrected copy of a data set; the original files are not changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from singula.inspection.channels import read_channels
 from singula.inspection.correct import Corrected, correct_labels
 from singula.inspection.files import label_spacing
 from singula.inspection.findings import Finding, Inspection
-from singula.inspection.given import read_given_labels
+from singula.inspection.given import read_any_labels
 from singula.io.atomic import atomic_folder, atomic_path, make_folder
 from singula.io.formats import full_suffix_of
 from singula.io.image import Image
@@ -24,27 +24,28 @@ from singula.paths import user_path
 from singula.words import counted
 
 Notify = Callable[[str], None]
-_UNDONE = {
-    "one_hot": "planes made ids",
+_CORRECTED = {
+    "one_hot": "planes converted to ids",
     "inverted": "inverted, each region its own id",
     "background": "background set to 0",
-    "slices": "cuts through adjacent slices linked",
+    "slices": "objects linked across slices",
 }
 
 
 @dataclass(frozen=True)
 class FixReport:
-    """What a corrected copy holds.
+    """Contents of a corrected copy.
 
     Parameters
     ----------
     folder : Path
+        Folder of the copy.
     files : int
-        Images.
+        Number of images.
     corrected : dict of Path to str
-        Original label file → what was changed.
+        Description of the changes by original label file.
     left_out : dict of Path to str
-        Original file → why the copy is without it.
+        Reason by original file that the copy does not contain.
     """
 
     folder: Path
@@ -54,11 +55,19 @@ class FixReport:
 
 
 def check_target(folder: Path, inspection: Inspection | None = None) -> None:
-    """Refuse a folder in which something is, or that is among the originals.
+    """Raise an error if a folder is not empty, or is inside the data.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder for the corrected copy.
+    inspection : Inspection, optional
+        Inspection of the data.
 
     Raises
     ------
     UserError
+        ``check.target_not_empty``, ``check.target_in_data``.
     """
     folder = user_path(folder, "folder (--fix)")
     if inspection is not None:
@@ -68,14 +77,16 @@ def check_target(folder: Path, inspection: Inspection | None = None) -> None:
     ):
         raise UserError(
             f"--fix: {folder} exists and is not empty",
-            "give a new folder; the corrected copy never replaces anything",
+            "give a new folder; the corrected copy does not replace files",
+            "check.target_not_empty",
         )
     for part in inspection.parts if inspection else ():
         for source in (part.images, part.labels):
             if source and source.resolve() in (folder.resolve(), *folder.resolve().parents):
                 raise UserError(
-                    f"--fix: {folder} is inside {source}, which holds the originals",
+                    f"--fix: {folder} is inside {source}, which contains the original files",
                     "give a folder outside of the data",
+                    "check.target_in_data",
                 )
 
 
@@ -84,16 +95,17 @@ def write_fixed(
 ) -> FixReport:
     """Write ``folder/{train,val,test}/{x,y}`` with corrected labels.
 
-    Images, and labels without anything to correct, are copied as they are; corrected labels, and
-    images whose channels are several files, are written as TIFF under the name of the image.
+    Images and correct labels are copied without changes. Corrected labels, and images with channels
+    in separate files, are written as TIFF with the name of the image.
 
     Parameters
     ----------
     inspection : Inspection
+        Inspection of the data.
     folder : Path or str
-        New or empty.
+        New or empty folder.
     notify : callable, optional
-        Told of every label that is corrected, and of everything that is left out.
+        Receive notices on corrected labels and on files that are left out.
 
     Returns
     -------
@@ -101,9 +113,11 @@ def write_fixed(
 
     Raises
     ------
-    TypeError, UserError
-        Wrong arguments; the folder holds something, is among the originals, or cannot be written.
-        ``run.locked``: another process writes to it.
+    TypeError
+        An argument has a wrong type.
+    UserError
+        The folder is not empty, is inside the data, or cannot be written. ``run.locked``: another
+        process writes to it.
     """
     inspection = instance(inspection, "inspection", Inspection)
     folder = user_path(folder, "folder")
@@ -112,11 +126,12 @@ def write_fixed(
     check_target(folder, inspection)
     make_folder(folder)
     with hold(output_locks(folder), "check", notify):
-        check_target(folder, inspection)  # another process may have written to it
+        check_target(folder, inspection)  # another process may have written to the folder
         return _write_copy(inspection, folder, notify)
 
 
 def _write_copy(inspection: Inspection, folder: Path, notify: Notify | None) -> FixReport:
+    """Write the corrected copy; see `write_fixed` for the parameters."""
     fixable: dict[Path, list[Finding]] = {}
     unusable: dict[Path, str] = {}
     for finding in inspection.findings:
@@ -124,93 +139,95 @@ def _write_copy(inspection: Inspection, folder: Path, notify: Notify | None) -> 
             fixable.setdefault(finding.label, []).append(finding)
         if finding.unusable:
             file = finding.image or finding.file
-            whose = "" if file == finding.file else f"its labels {finding.file}: "
-            unusable.setdefault(file, whose + finding.text)
+            prefix = "" if file == finding.file else f"its labels {finding.file}: "
+            unusable.setdefault(file, prefix + finding.text)
     report = FixReport(folder, 0, {}, dict(unusable))
     count = 0
     for part in inspection.parts:
         if notify and part.channels:
-            notify(
-                f"{part.name}: the channels of {counted(len(part.channels), 'image')} put together"
-            )
+            notify(f"{part.name}: channels of {counted(len(part.channels), 'image')} merged")
         for pair in part.pairs:
             if not unusable.keys().isdisjoint((pair.image, pair.image.parent)):
                 continue
             files = part.channels.get(pair.name)
             try:
-                whole = read_channels(files, inspection.ndim, pair.arrays) if files else None
-            except UserError as error:  # only the first channel was looked at
+                merged = read_channels(files, inspection.ndim, pair.arrays) if files else None
+            except UserError as error:  # the inspection read only the first channel
                 report.left_out[pair.image] = error.message
                 continue
             target = folder / part.name
             count += 1
-            _write_image(pair, whole, target / "x")
-            words = _write_labels(inspection, pair, target / "y", fixable.get(pair.label or Path()))
-            if words and pair.label is not None:
-                report.corrected[pair.label] = words
+            _write_image(pair, merged, target / "x")
+            changes = _write_labels(
+                inspection, pair, target / "y", fixable.get(pair.label or Path())
+            )
+            if changes and pair.label is not None:
+                report.corrected[pair.label] = changes
                 if notify:
-                    notify(f"corrected: {pair.label}: {words}")
+                    notify(f"corrected: {pair.label}: {changes}")
     if notify:
-        for path, why in report.left_out.items():
-            notify(f"left out: {path}: {why}")
+        for path, reason in report.left_out.items():
+            notify(f"left out: {path}: {reason}")
     return FixReport(folder, count, report.corrected, report.left_out)
 
 
-def _write_image(pair: Pair, whole: Image | None, folder: Path) -> None:
-    """Copy an image as it is, or write what was put together of several files."""
-    if whole is None:
+def _write_image(pair: Pair, merged: Image | None, folder: Path) -> None:
+    """Copy an image, or write an image that was merged from several files."""
+    if merged is None:
         _copy(pair.image, folder / pair.image.name)
         return
-    axes = f"{'ZYX'[-whole.ndim :]}C"
-    write_tiff(folder / f"{pair.name}.tif", whole.array, axes, whole.spacing, whole.unit)
+    axes = f"{'ZYX'[-merged.ndim :]}C"
+    write_tiff(folder / f"{pair.name}.tif", merged.array, axes, merged.spacing, merged.unit)
 
 
 def _write_labels(
     inspection: Inspection, pair: Pair, folder: Path, findings: list[Finding] | None
 ) -> str:
-    """Copy the labels of an image and correct them; gives in words what was changed."""
+    """Copy the labels of an image, correct them, and return a description of the changes."""
     if pair.label is None:
         return ""
     if not findings and pair.label != pair.image:
         _copy(pair.label, folder / f"{pair.name}{full_suffix_of(pair.label)}")
         return ""
-    ndim, place = inspection.ndim, pair.label_arrays
-    background = next((one.where[0].id for one in findings or () if one.kind == "background"
-                       and one.where), None)  # fmt: skip
-    given = read_given_labels(pair.label, ndim, arrays=place, background=background)
-    labels, words = given.labels, ""
+    ndim, arrays = inspection.ndim, pair.label_arrays
+    background = next((finding.where[0].id for finding in findings or ()
+                       if finding.kind == "background" and finding.where), None)  # fmt: skip
+    given = read_any_labels(pair.label, ndim, arrays=arrays, background=background)
+    labels, changes = given.labels, ""
     if findings:
         semantic = any(finding.kind == "semantic" for finding in findings)
-        done = correct_labels(
-            labels, inspection.smallest, semantic=semantic, each_piece=given.colours > 0
+        corrected = correct_labels(
+            labels, inspection.smallest, semantic=semantic, each_piece=given.n_colors > 0
         )
-        labels, words = done.labels, _words(done, findings)
-    spacing, unit = label_spacing(pair.label, ndim, place)
+        labels, changes = corrected.labels, _describe(corrected, findings)
+    spacing, unit = label_spacing(pair.label, ndim, arrays)
     axes = "ZYX"[-ndim:]
     labels, axes = (labels, f"{axes}C") if labels.shape[-1] > 1 else (labels[..., 0], axes)
     write_tiff(folder / f"{pair.name}.tif", labels, axes, spacing, unit)
-    return words
+    return changes
 
 
-def _words(done: Corrected, findings: list[Finding]) -> str:
+def _describe(corrected: Corrected, findings: list[Finding]) -> str:
+    """Return a description of the corrections."""
     kinds = {finding.kind for finding in findings}
-    said = [words for kind, words in _UNDONE.items() if kind in kinds]
+    changes = [text for kind, text in _CORRECTED.items() if kind in kinds]
     if "semantic" in kinds:
-        said.append("each region its own id")
-    elif done.pieces:
-        said.append(f"{counted(done.pieces, 'piece')} given a new id")
-    if done.tiny:
-        said.append(f"{counted(done.tiny, 'tiny piece')} dropped")
-    if done.filled:
-        said.append(f"{counted(done.filled, 'pixel')} of holes filled")
+        changes.append("each region its own id")
+    elif corrected.pieces:
+        changes.append(f"{counted(corrected.pieces, 'component')} given a new id")
+    if corrected.tiny:
+        changes.append(f"{counted(corrected.tiny, 'tiny component')} removed")
+    if corrected.filled:
+        changes.append(f"{counted(corrected.filled, 'pixel')} of holes filled")
     if "classes" in kinds:
-        said.append("one class for each object")
+        changes.append("one class for each object")
     if "label_type" in kinds:
-        said.append("stored as unsigned integers")
-    return ", ".join(said)
+        changes.append("stored as unsigned integers")
+    return ", ".join(changes)
 
 
 def _copy(source: Path, target: Path) -> None:
+    """Copy a file, or a folder such as a Zarr store."""
     if source.is_dir():
         with atomic_folder(target) as temporary:
             shutil.copytree(source, temporary, symlinks=True, dirs_exist_ok=True)

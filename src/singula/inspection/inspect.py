@@ -1,4 +1,4 @@
-"""Look through a data set, file by file, then across files."""
+"""Inspection of a data set: each file, then the differences between files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from singula.inspection.files import (
     FileFacts,
     check_image,
     check_label,
-    notice_image_values,
+    find_value_issues,
     too_large,
 )
 from singula.inspection.findings import (
@@ -30,14 +30,14 @@ from singula.inspection.findings import (
     Inspection,
     finding,
 )
-from singula.inspection.given import GivenLabels
-from singula.inspection.images import fingerprint, notice_leftovers
+from singula.inspection.given import DecodedLabels
+from singula.inspection.images import find_unlabeled, fingerprint
 from singula.inspection.labels import (
-    Noticed,
-    look,
-    notice_classes,
-    notice_objects,
-    within_bounds,
+    Issue,
+    explain_uncorrected,
+    find_class_issues,
+    find_object_issues,
+    measure_labels,
 )
 from singula.inspection.pairing import Paired, pair_part
 from singula.inspection.settings import InspectSettings
@@ -57,16 +57,16 @@ def inspect_dataset(
     *,
     notify: Notify | None = None,
 ) -> Inspection:
-    """Find what is wrong with images and labels.
+    """Find problems of images and labels.
 
     Parameters
     ----------
     data : Path, str or sequence of Folders
-        The folder of a data set (`singula.survey.find_folders` says how it may be laid out), or
-        its parts.
+        Folder of a data set (see `singula.survey.find_folders` for the layouts), or its parts.
     settings : InspectSettings, optional
+        Requirements on the data; by default, those of any data set.
     notify : callable, optional
-        Told which part is looked at, and how many of its files are done.
+        Receive the number of inspected files of each part.
 
     Returns
     -------
@@ -74,14 +74,17 @@ def inspect_dataset(
 
     Raises
     ------
-    TypeError, UserError
-        Wrong arguments; no such folder, no images in it, or a layout that is not known. Whatever is
-        wrong with a single file is a finding.
+    TypeError
+        An argument has a wrong type.
+    UserError
+        The folder does not exist, has no images, or has an unknown layout. Errors of single files
+        are findings.
 
     Notes
     -----
-    Every file is read once; time and memory grow with the pixels, not with the objects. Of images
-    above 300 million pixels some boxes are looked at, for their values alone; a note says so.
+    Every file is read once. Time and memory depend on the number of pixels, not of objects. Images
+    above 300 million pixels are read in boxes, and only their values are inspected; a note tells
+    the user.
     """
     if settings is None:
         settings = InspectSettings()
@@ -102,11 +105,15 @@ def inspect_dataset(
                 "check.no_data",
             )
     paired: list[Paired] = []
-    for part in folders:  # the training data come first
+    for part in folders:  # training data first, whose endings apply to the other parts
         paired.append(pair_part(part, paired[0].endings if paired else ()))
-    found = [one for part in paired for one in part.found]
-    alone = [Pair(one.file, None, one.file.name) for one in found if one.kind == "unpaired"]
-    ndim = settings.ndim or _decide_ndim([*(part.pairs for part in paired), alone])
+    findings = [finding for part in paired for finding in part.findings]
+    unpaired = [
+        Pair(finding.file, None, finding.file.name)
+        for finding in findings
+        if finding.kind == "unpaired"
+    ]
+    ndim = settings.ndim or _decide_ndim([*(part.pairs for part in paired), unpaired])
     smallest = settings.smallest or 3**ndim
     parts, facts = [], []
     for part, files in zip(folders, paired, strict=True):
@@ -119,20 +126,20 @@ def inspect_dataset(
         facts[len(facts) - len(pairs) :] = visit.with_usual_background(
             facts[len(facts) - len(pairs) :]
         )
-        found += _nothing_to_learn(visit) if part.name == "train" else visit.found
+        findings += _training_findings(visit) if part.name == "train" else visit.findings
         notes += _notes(part.name, facts[len(facts) - len(pairs) :])
         parts.append(
             InspectedPart(part.name, part.images, part.labels, pairs, visit.count, files.channels)
         )
-    found += _differing(facts, settings)
-    found += _twins(facts, settings)
+    findings += _differing(facts, settings)
+    findings += _duplicates(facts, settings)
     order = {kind: place for place, kind in enumerate(KINDS)}
-    found.sort(key=lambda one: order[one.kind])
-    return Inspection(ndim, tuple(parts), tuple(found), tuple(notes), smallest)
+    findings.sort(key=lambda finding: order[finding.kind])
+    return Inspection(ndim, tuple(parts), tuple(findings), tuple(notes), smallest)
 
 
 def _decide_ndim(parts: Sequence[Sequence[Pair]]) -> int:
-    """Images or volumes, by the first files that can be read."""
+    """Return the number of dimensions of the first files that can be read."""
     first = [pair for pairs in parts for pair in pairs[:5]]
     try:
         return decide_ndim(first)
@@ -151,7 +158,7 @@ def _decide_ndim(parts: Sequence[Sequence[Pair]]) -> int:
 def _notes(part: str, facts: Sequence[FileFacts]) -> list[str]:
     """Return the notes on the files of a part, with the number of files."""
     sampled = [
-        f"{part}: of {fact.pair.image.name}, {fact.sampled} were looked at, for values alone"
+        f"{part}: {fact.pair.image.name} is large; only values were inspected, in {fact.sampled}"
         for fact in facts
         if fact.pair is not None and fact.sampled
     ]
@@ -159,20 +166,25 @@ def _notes(part: str, facts: Sequence[FileFacts]) -> list[str]:
     return sampled + [f"{part}: {note} ({counted(n, 'file')})" for note, n in count.items()]
 
 
-def _nothing_to_learn(visit: _Visit) -> list[Finding]:
-    """Findings of the training data, where images without any object are a problem if all are."""
+def _training_findings(visit: _Visit) -> list[Finding]:
+    """Return the findings of the training data.
+
+    Images without objects are a problem if no training image has objects.
+    """
     if visit.count:
-        return visit.found
-    remedy = "draw the objects, each with an id of its own: there is nothing to learn from"
+        return visit.findings
+    remedy = "draw the objects, each with its own id: there is nothing to learn from"
     return [
-        replace(one, severity=PROBLEM, suggestion=remedy) if one.kind == "empty" else one
-        for one in visit.found
+        replace(finding, severity=PROBLEM, suggestion=remedy)
+        if finding.kind == "empty"
+        else finding
+        for finding in visit.findings
     ]
 
 
 @dataclass
 class _Visit:
-    """Goes through the pairs of a part and gathers findings."""
+    """Inspection of the pairs of one part, with its findings."""
 
     part: str
     ndim: int
@@ -180,34 +192,34 @@ class _Visit:
     settings: InspectSettings
 
     def __post_init__(self) -> None:
-        self.found: list[Finding] = []
+        self.findings: list[Finding] = []
         self.counts: dict[Path, int] = {}
 
     @property
     def count(self) -> int:
-        """Return the number of objects in all label images that could be read."""
+        """Number of objects in all label images that could be read."""
         return sum(self.counts.values())
 
     def with_usual_background(self, facts: Sequence[FileFacts]) -> list[FileFacts]:
-        """Look again at crowded labels, in which the id of the background surrounds nothing.
+        """Inspect crowded labels again, in which the id of the background surrounds nothing.
 
         If most label images of a part have the same background id, it is also the background of
         the other label images without zeros.
         """
         labeled = [fact.pair for fact in facts if fact.pair and fact.pair.label]
-        known = {
-            one.label: one.where[0].id
-            for one in self.found
-            if one.kind == "background" and one.where
+        backgrounds = {
+            finding.label: finding.where[0].id
+            for finding in self.findings
+            if finding.kind == "background" and finding.where
         }
-        if not known or 2 * len(known) < len(labeled):
+        if not backgrounds or 2 * len(backgrounds) < len(labeled):
             return list(facts)
-        usual = Counter(known.values()).most_common(1)[0][0]
+        usual = Counter(backgrounds.values()).most_common(1)[0][0]
         new = []
         for fact in facts:
             pair = fact.pair
-            if pair is not None and fact.label_full and pair.label not in known:
-                self.found = [one for one in self.found if one.image != pair.image]
+            if pair is not None and fact.label_full and pair.label not in backgrounds:
+                self.findings = [f for f in self.findings if f.image != pair.image]
                 fact = self.pair(pair, usual)
             new.append(fact)
         return new
@@ -218,11 +230,12 @@ class _Visit:
         Parameters
         ----------
         pair : Pair
+            Image and labels.
         background : int, optional
             Id that the background has in other label images of the part.
         """
         settings = self.settings
-        image, facts, noticed = check_image(
+        image, facts, issues = check_image(
             pair.image,
             self.ndim,
             settings.channels,
@@ -231,17 +244,17 @@ class _Visit:
             sized=self.part in settings.sized,
         )
         facts.part, facts.pair = self.part, pair
-        self._add(pair.image, pair, noticed)
+        self._add(pair.image, pair, issues)
         given = label_shape = None
         if pair.label is not None:
-            given, label_shape, noticed, is_mask = check_label(
+            given, label_shape, issues, is_mask = check_label(
                 pair.label,
                 self.ndim,
                 classes=settings.n_classes is not None,
                 arrays=pair.label_arrays,
                 background=background,
             )
-            self._add(pair.label, pair, noticed)
+            self._add(pair.label, pair, issues)
             if given is not None:
                 facts.notes += tuple(f"labels: {note}" for note in given.header.notes)
         shape = facts.shape
@@ -262,120 +275,135 @@ class _Visit:
             elif not too_large(label_shape or ()):
                 self._labels(pair, ids, given, image, is_mask=is_mask)
         if image is not None:
-            self._add(pair.image, pair, notice_image_values(image, ids))
+            self._add(pair.image, pair, find_value_issues(image, ids))
         return facts
 
     def _labels(
-        self, pair: Pair, ids: Array, given: GivenLabels, image: Array | None, *, is_mask: bool
+        self, pair: Pair, ids: Array, given: DecodedLabels, image: Array | None, *, is_mask: bool
     ) -> None:
-        seen, labels = look(ids, is_mask=is_mask), given.labels
-        self.counts[pair.image] = len(seen.objects)
+        """Add the findings on the objects of a label image."""
+        measured, labels = measure_labels(ids, is_mask=is_mask), given.labels
+        self.counts[pair.image] = len(measured.objects)
         path = pair.label or pair.image
-        noticed = notice_objects(seen, self.smallest, self.settings.patch)
-        if labels.shape[-1] > 1 and not seen.semantic:
+        issues = find_object_issues(measured, self.smallest, self.settings.patch)
+        if labels.shape[-1] > 1 and not measured.semantic:
             classes = labels[..., 1]
-            noticed += notice_classes(ids, classes, seen, self.settings.n_classes)
-        if any(one.fixable for one in noticed):
-            done = correct_labels(
-                labels, self.smallest, semantic=seen.semantic, each_piece=given.colours > 0
+            issues += find_class_issues(ids, classes, measured, self.settings.n_classes)
+        if any(issue.fixable for issue in issues):
+            corrected = correct_labels(
+                labels, self.smallest, semantic=measured.semantic, each_piece=given.n_colors > 0
             )
-            noticed = [within_bounds(one, done) for one in noticed]
-        self._add(path, pair, noticed)
+            issues = [explain_uncorrected(issue, corrected) for issue in issues]
+        self._add(path, pair, issues)
         if image is not None:
-            self._add(path, pair, notice_leftovers(image, ids, seen))
+            self._add(path, pair, find_unlabeled(image, ids, measured))
 
-    def _patch(self, shape: tuple[int, ...]) -> list[Noticed]:
+    def _patch(self, shape: tuple[int, ...]) -> list[Issue]:
+        """Return a finding if an image is smaller than the patch."""
         patch = self.settings.patch
         small = patch is not None and any(s < p for s, p in zip(shape, patch, strict=True))
         if not small or self.settings.reflect or self.part == "test" or patch is None:
             return []
-        return [Noticed("small_image", f"the image is {shape}, the patch {tuple(patch)}")]
+        return [Issue("small_image", f"the image is {shape}, the patch {tuple(patch)}")]
 
     def _mismatch(self, pair: Pair, image: tuple[int, ...], label: tuple[int, ...]) -> None:
+        """Add the finding that image and labels have different shapes."""
         turned = sorted(image) == sorted(label)
-        text = f"the image is {image}, its label {label}"
+        text = f"got label shape {label}, expected {image} as of the image"
         remedy = "swap the axes of one of them" if turned else None
-        self._add(pair.image, pair, [Noticed("shape", text, suggestion=remedy)])
+        self._add(pair.image, pair, [Issue("shape", text, suggestion=remedy)])
 
-    def _add(self, path: Path, pair: Pair, noticed: Sequence[Noticed]) -> None:
-        for one in noticed:
-            self.found.append(
+    def _add(self, path: Path, pair: Pair, issues: Sequence[Issue]) -> None:
+        """Add findings on a file."""
+        for issue in issues:
+            self.findings.append(
                 finding(
-                    one.kind,
+                    issue.kind,
                     self.part,
                     path,
-                    one.text,
+                    issue.text,
                     pair=pair,
-                    severity=one.severity,
-                    suggestion=one.suggestion,
-                    count=one.count,
-                    where=one.where,
-                    fixable=one.fixable,
+                    severity=issue.severity,
+                    suggestion=issue.suggestion,
+                    count=issue.count,
+                    where=issue.where,
+                    fixable=issue.fixable,
                 )
             )
 
 
 def _differing(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Finding]:
-    """Files of another type, pixel size or number of channels than most."""
-    found = []
-    for name, words in (
+    """Find files with another type, pixel size or number of channels than most files."""
+    findings = []
+    for name, description in (
         ("dtype", "is of type"),
         ("spacing", "has the pixel size"),
         ("channels", "has the number of channels"),
         ("label_channels", "has labels with the number of channels"),
     ):
-        known = [fact for fact in facts if getattr(fact, name) is not None and fact.pair]
-        counts = Counter(getattr(fact, name) for fact in known)
+        readable = [fact for fact in facts if getattr(fact, name) is not None and fact.pair]
+        counts = Counter(getattr(fact, name) for fact in readable)
         if len(counts) < 2 or (name == "channels" and settings.channels is not None):
             continue
         usual = counts.most_common(1)[0][0]
-        for fact in known:
+        for fact in readable:
             value = getattr(fact, name)
             if value != usual and fact.pair is not None:
-                text = f"{words} {_show(value)}, most files {_show(usual)}"
-                severe = PROBLEM if "channels" in name else None
+                text = f"{description} {_show(value)}, most files {_show(usual)}"
+                severity = PROBLEM if "channels" in name else None
                 kind = "channels" if name == "channels" else "mixed"
                 path = fact.pair.image
                 if name == "label_channels" and fact.pair.label is not None:
                     path, kind = fact.pair.label, "classes"
-                found.append(finding(kind, fact.part, path, text, pair=fact.pair, severity=severe))
-    return found
+                findings.append(
+                    finding(kind, fact.part, path, text, pair=fact.pair, severity=severity)
+                )
+    return findings
 
 
 def _show(value: object) -> str:
+    """Return a value as text."""
     return "unknown" if value == "" else str(value)
 
 
-def _twins(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Finding]:
-    """Images whose pixels are those of another file.
+def _duplicates(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Finding]:
+    """Find images with the same pixels as another file.
 
-    What is predicted without being scored may be known from the training: a hint, and nothing
-    where the very file is named for both.
+    In a test without scores, training images are only a hint, and no finding if the configuration
+    gives the same file twice.
     """
     same: defaultdict[str, list[FileFacts]] = defaultdict(list)
     for fact in facts:
         if fact.digest:
             same[fact.digest].append(fact)
-    found = []
+    findings = []
     for group in same.values():
         first = group[0]
-        for twin in group[1:]:
-            if twin.pair is None or first.pair is None:
+        for duplicate in group[1:]:
+            if duplicate.pair is None or first.pair is None:
                 continue
-            kind = "leakage" if twin.part != first.part else "duplicate"
-            differ = bool(twin.label_digest and first.label_digest) and (
-                twin.label_digest != first.label_digest
+            kind = "leakage" if duplicate.part != first.part else "duplicate"
+            differ = bool(duplicate.label_digest and first.label_digest) and (
+                duplicate.label_digest != first.label_digest
             )
             text = f"the same pixels as {first.part}: {first.pair.image.name}"
             text += ", but other labels" if differ else ""
-            severe, remedy = PROBLEM if differ else None, None
-            path, pair = twin.pair.image, twin.pair
+            severity, remedy = PROBLEM if differ else None, None
+            path, pair = duplicate.pair.image, duplicate.pair
             scored = settings.scored and pair.label is not None
-            if kind == "leakage" and twin.part == "test" and not scored:
+            if kind == "leakage" and duplicate.part == "test" and not scored:
                 if path.resolve() == first.pair.image.resolve():
                     continue
-                severe, remedy = HINT, "fine for a prediction; there are no scores to spoil"
-            found.append(
-                finding(kind, twin.part, path, text, pair=pair, severity=severe, suggestion=remedy)
+                severity, remedy = HINT, "no problem for a prediction without scores"
+            findings.append(
+                finding(
+                    kind,
+                    duplicate.part,
+                    path,
+                    text,
+                    pair=pair,
+                    severity=severity,
+                    suggestion=remedy,
+                )
             )
-    return found
+    return findings

@@ -1,4 +1,4 @@
-"""What is wrong inside one label image: pieces, holes, tiny and large objects, classes, masks."""
+"""Inspection of the objects of one label image: components, holes, sizes, classes, masks."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import numpy.typing as npt
 
 from singula.evaluate import overlap
 from singula.inspection.correct import Corrected
-from singula.inspection.findings import MOST_PLACES, Place
+from singula.inspection.findings import MAX_PLACES, Place
 from singula.postprocess.labels import Survey, survey
 from singula.survey import Objects
 from singula.survey.objects import survey_objects
 from singula.words import counted
 
 Array = npt.NDArray[Any]
-_MASK_IDS, _MASK_PIECES = 4, 4
+_MAX_MASK_IDS, _MIN_MASK_PIECES = 4, 4
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """One label image.
+class LabelMeasurements:
+    """Measurements of one label image.
 
     Parameters
     ----------
     index : Survey
-        Where the instances are, by row number.
+        Positions of the instances by row number.
     objects : Objects
-        Facts of those that occur.
+        Measurements of the instances.
     rows : ndarray of int
-        Row number of each of `objects`.
+        Row number of each instance in `objects`.
     semantic : bool
-        It is a mask: few ids, each in many places.
+        The labels are a mask: few ids, each with many connected components.
     """
 
     index: Survey
@@ -42,57 +42,61 @@ class Look:
     rows: npt.NDArray[np.int64]
     semantic: bool
 
-    def places(self, chosen: Array) -> tuple[Place, ...]:
-        """Where the first of the objects are that a mask chooses."""
-        rows = self.rows[chosen][:MOST_PLACES]
-        found = self.index
+    def places(self, selected: Array) -> tuple[Place, ...]:
+        """Return the positions of the first objects selected by a mask."""
+        rows = self.rows[selected][:MAX_PLACES]
+        index = self.index
         return tuple(
             Place(int(number), tuple(low), tuple(high))
             for number, low, high in zip(
-                found.ids[rows], found.low[rows].tolist(), found.high[rows].tolist(), strict=True
+                index.ids[rows], index.low[rows].tolist(), index.high[rows].tolist(), strict=True
             )
         )
 
 
-def look(ids: Array, *, is_mask: bool = False) -> Look:
-    """Measure what the findings need, in a few linear passes.
+def measure_labels(ids: Array, *, is_mask: bool = False) -> LabelMeasurements:
+    """Measure a label image for its findings, in linear time.
 
     Parameters
     ----------
-    ids : ndarray of unsigned int
-        (y, x) or (z, y, x).
+    ids : ndarray of unsigned int, (y, x) or (z, y, x)
+        Label image.
     is_mask : bool
-        The file's type says that it holds no ids: bool.
+        The file contains bools, which cannot be ids.
     """
     index = survey(ids)
     objects = survey_objects(ids)
     rows = np.flatnonzero(index.npixels)
-    return Look(index, objects, rows, looks_semantic(objects, is_mask=is_mask))
+    return LabelMeasurements(index, objects, rows, looks_semantic(objects, is_mask=is_mask))
 
 
 def looks_semantic(objects: Objects, *, is_mask: bool = False) -> bool:
-    """Whether ids are classes: all of up to four lie in four places or more.
+    """Return True if ids are classes: up to four ids, each with four connected components or more.
 
-    A single id of 255, or of a file of bools, is a mask from two places on.
+    For one id of 255, or in a file of bools, two connected components are enough.
     """
-    if not 0 < len(objects) <= _MASK_IDS:
+    if not 0 < len(objects) <= _MAX_MASK_IDS:
         return False
     single = len(objects) == 1 and (is_mask or int(objects.ids[0]) == 255)
-    return bool((objects.pieces >= (2 if single else _MASK_PIECES)).all())
+    return bool((objects.pieces >= (2 if single else _MIN_MASK_PIECES)).all())
 
 
 @dataclass(frozen=True)
-class Noticed:
-    """Something about a label image, before it is known whose file it is.
+class Issue:
+    """A finding without its file; see `Finding` for the parameters.
 
     Parameters
     ----------
     kind, text : str
+        Kind and description.
     count : int
+        Number of objects.
     where : tuple of Place
+        Positions of objects.
     fixable : bool
+        A corrected copy does not have the finding.
     severity, suggestion : str, optional
-        Where they differ from the kind's.
+        Severity and remedy if they differ from those of the kind.
     """
 
     kind: str
@@ -104,36 +108,39 @@ class Noticed:
     suggestion: str | None = None
 
 
-def notice_objects(seen: Look, smallest: int, patch: Sequence[int] | None) -> list[Noticed]:
-    """Masks, pieces, tiny and large objects, holes, nothing at all.
+def find_object_issues(
+    measured: LabelMeasurements, smallest: int, patch: Sequence[int] | None
+) -> list[Issue]:
+    """Find masks, disconnected ids, tiny and large objects, holes, and empty labels.
 
     Parameters
     ----------
-    seen : Look
+    measured : LabelMeasurements
+        Measurements of the labels.
     smallest : int
-        Objects of fewer pixels are tiny.
+        Minimum number of pixels of an object; smaller objects are tiny.
     patch : sequence of int, optional
         Spatial shape of a patch.
     """
-    objects = seen.objects
+    objects = measured.objects
     if not len(objects):
-        return [Noticed("empty", "no object is drawn")]
-    if seen.semantic:
+        return [Issue("empty", "no objects")]
+    if measured.semantic:
         values = ", ".join(str(number) for number in objects.ids.tolist())
         pieces = int(objects.pieces.sum())
         text = (
             f"the only value{'s' if len(objects) > 1 else ''} {values} in "
             f"{counted(pieces, 'place')}"
         )
-        every = np.ones(len(objects), bool)
-        return [Noticed("semantic", text, pieces, seen.places(every), fixable=True)]
-    found = []
+        is_selected = np.ones(len(objects), bool)
+        return [Issue("semantic", text, pieces, measured.places(is_selected), fixable=True)]
+    issues = []
     split: Array = objects.pieces > 1
     if split.any():
-        most = int(objects.pieces.max())
+        max_pieces = int(objects.pieces.max())
         up_to = "up to " if split.sum() > 1 else ""
-        text = f"{_many(split, 'id')} in {up_to}{most} pieces{_ids(objects, split)}"
-        found.append(_noticed("pieces", text, seen, split, fixable=True))
+        text = f"{_many(split, 'id')} in {up_to}{max_pieces} pieces{_ids(objects, split)}"
+        issues.append(_issue("pieces", text, measured, split, fixable=True))
     tiny: Array = objects.npixels < smallest
     if tiny.any():
         single = int((objects.npixels[tiny] == 1).sum())
@@ -142,102 +149,114 @@ def notice_objects(seen: Look, smallest: int, patch: Sequence[int] | None) -> li
             f"{counted(smallest, 'pixel')}{_ids(objects, tiny)}"
         )
         text += f", {single} of them a single pixel" if single else ""
-        found.append(_noticed("tiny", text, seen, tiny, fixable=True))
+        issues.append(_issue("tiny", text, measured, tiny, fixable=True))
     holes: Array = objects.holes > 0
     if holes.any():
         pixels = int(objects.hole_pixels.sum())
-        text = f"{_many(holes, 'object')} with holes of {counted(pixels, 'pixel')} in all"
-        found.append(_noticed("holes", text + _ids(objects, holes), seen, holes, fixable=True))
+        text = f"{_many(holes, 'object')} with holes of {counted(pixels, 'pixel')} in total"
+        issues.append(_issue("holes", text + _ids(objects, holes), measured, holes, fixable=True))
     if patch is not None:
         large: Array = np.asarray((objects.box > np.asarray(patch)).any(axis=1))
         if large.any():
             side = tuple(objects.box[large].max(axis=0).tolist())
             text = f"{_many(large, 'object')} up to {side}, the patch is {tuple(patch)}"
-            found.append(_noticed("large", text + _ids(objects, large), seen, large))
-    return found
+            issues.append(_issue("large", text + _ids(objects, large), measured, large))
+    return issues
 
 
-def within_bounds(noticed: Noticed, done: Corrected) -> Noticed:
-    """Add the reason to a finding that a corrected copy leaves as it is.
+def explain_uncorrected(issue: Issue, corrected: Corrected) -> Issue:
+    """Add the reason to a finding that a corrected copy does not correct.
 
     Parameters
     ----------
-    noticed : Noticed
-    done : Corrected
+    issue : Issue
+        Finding on the label image.
+    corrected : Corrected
         Result of `correct_labels` for the label image.
     """
-    reason = done.left.get(noticed.kind)
-    if not noticed.fixable or reason is None:
-        return noticed
-    text = f"{noticed.text}; left by --fix: {reason}"
-    return replace(noticed, text=text, fixable=noticed.kind in done.changed)
+    reason = corrected.uncorrected.get(issue.kind)
+    if not issue.fixable or reason is None:
+        return issue
+    text = f"{issue.text}; not corrected by --fix: {reason}"
+    return replace(issue, text=text, fixable=issue.kind in corrected.changed)
 
 
-def notice_classes(ids: Array, classes: Array, seen: Look, n_classes: int | None) -> list[Noticed]:
-    """Objects of several classes or none, classes beside objects, classes out of range.
+def find_class_issues(
+    ids: Array, classes: Array, measured: LabelMeasurements, n_classes: int | None
+) -> list[Issue]:
+    """Find objects with several classes or none, classes outside of objects, and invalid classes.
 
     Parameters
     ----------
     ids, classes : ndarray of unsigned int
-        Same shape.
-    seen : Look
-        Of `ids`.
+        Id and class of each pixel, in the same shape.
+    measured : LabelMeasurements
+        Measurements of `ids`.
     n_classes : int, optional
-        As configured, background counted; classes are below it.
+        Configured number of classes with the background; classes must be lower.
     """
     table = overlap(ids, classes)
-    inside, real = table.true > 0, table.pred > 0
-    rows = np.searchsorted(seen.objects.ids, table.true[inside].astype(np.int64))
-    size = len(seen.objects)
-    kinds = np.bincount(rows, real[inside], size)
-    bare = np.bincount(rows, ~real[inside], size) > 0
-    found = []
-    several: Array = kinds > 1
-    if several.any():
-        text = f"{_many(several, 'object')} with several classes{_ids(seen.objects, several)}"
-        remedy = "give each object one class; --fix takes that of most of its pixels"
-        found.append(_noticed("classes", text, seen, several, fixable=True, suggestion=remedy))
-    partly: Array = bare & (kinds == 1)
-    if partly.any():
-        text = f"{_many(partly, 'object')} in part without class{_ids(seen.objects, partly)}"
-        remedy = "give all its pixels its class, as --fix does"
-        found.append(_noticed("classes", text, seen, partly, fixable=True, suggestion=remedy))
-    without: Array = kinds == 0
-    if without.any():
-        text = f"{_many(without, 'object')} without any class{_ids(seen.objects, without)}"
-        found.append(_noticed("classes", text, seen, without))
-    beside = int(table.pixels[~inside & real].sum())
-    if beside:
-        text = f"a class but no object on {counted(beside, 'pixel')}"
-        remedy = "draw the objects, or make these pixels class 0, as --fix does"
-        found.append(Noticed("classes", text, beside, fixable=True, suggestion=remedy))
+    inside, is_classed = table.true > 0, table.pred > 0
+    rows = np.searchsorted(measured.objects.ids, table.true[inside].astype(np.int64))
+    n_objects = len(measured.objects)
+    n_kinds = np.bincount(rows, is_classed[inside], n_objects)
+    has_unclassed = np.bincount(rows, ~is_classed[inside], n_objects) > 0
+    issues = []
+    has_several: Array = n_kinds > 1
+    if has_several.any():
+        ids_text = _ids(measured.objects, has_several)
+        text = f"{_many(has_several, 'object')} with several classes{ids_text}"
+        remedy = "give each object one class; --fix uses the most frequent class of its pixels"
+        issues.append(
+            _issue("classes", text, measured, has_several, fixable=True, suggestion=remedy)
+        )
+    is_partial: Array = has_unclassed & (n_kinds == 1)
+    if is_partial.any():
+        ids_text = _ids(measured.objects, is_partial)
+        text = f"{_many(is_partial, 'object')} partly without class{ids_text}"
+        remedy = "give all pixels of the object its class, as --fix does"
+        issues.append(
+            _issue("classes", text, measured, is_partial, fixable=True, suggestion=remedy)
+        )
+    has_none: Array = n_kinds == 0
+    if has_none.any():
+        text = f"{_many(has_none, 'object')} without any class{_ids(measured.objects, has_none)}"
+        issues.append(_issue("classes", text, measured, has_none))
+    n_outside = int(table.pixels[~inside & is_classed].sum())
+    if n_outside:
+        text = f"a class but no object on {counted(n_outside, 'pixel')}"
+        remedy = "draw the objects, or set these pixels to class 0, as --fix does"
+        issues.append(Issue("classes", text, n_outside, fixable=True, suggestion=remedy))
     highest = int(table.pred.max(initial=0))
     if n_classes is not None and highest >= n_classes:
         text = f"class {highest}, but MODEL.N_CLASSES is {n_classes}, of which 0 is the background"
         remedy = f"set MODEL.N_CLASSES to {highest + 1}, or correct the class channel"
-        found.append(Noticed("classes", text, suggestion=remedy))
-    return found
+        issues.append(Issue("classes", text, suggestion=remedy))
+    return issues
 
 
-def _noticed(
+def _issue(
     kind: str,
     text: str,
-    seen: Look,
-    chosen: Array,
+    measured: LabelMeasurements,
+    selected: Array,
     *,
     fixable: bool = False,
     suggestion: str | None = None,
-) -> Noticed:
-    places = seen.places(chosen)
-    return Noticed(kind, text, int(chosen.sum()), places, fixable, suggestion=suggestion)
+) -> Issue:
+    """Return a finding on the objects selected by a mask."""
+    places = measured.places(selected)
+    return Issue(kind, text, int(selected.sum()), places, fixable, suggestion=suggestion)
 
 
-def _many(chosen: Array, word: str) -> str:
-    return counted(int(chosen.sum()), word)
+def _many(selected: Array, word: str) -> str:
+    """Return the number of selected objects as text."""
+    return counted(int(selected.sum()), word)
 
 
-def _ids(objects: Objects, chosen: Array, most: int = 5) -> str:
-    numbers = objects.ids[chosen].tolist()
-    more = " …" if len(numbers) > most else ""
+def _ids(objects: Objects, selected: Array, max_ids: int = 5) -> str:
+    """Return the first ids of the selected objects as text."""
+    numbers = objects.ids[selected].tolist()
+    more = " …" if len(numbers) > max_ids else ""
     word = "id" if len(numbers) == 1 else "ids"
-    return f" ({word} {', '.join(map(str, numbers[:most]))}{more})"
+    return f" ({word} {', '.join(map(str, numbers[:max_ids]))}{more})"

@@ -1,4 +1,4 @@
-"""The findings as one self-contained page with pictures."""
+"""HTML page of the findings with pictures, without external files."""
 
 from __future__ import annotations
 
@@ -18,44 +18,57 @@ from singula.report.pictures import data_uri
 from singula.words import counted
 
 _TITLE = "Data check – Singula"
-_SHOWN, _MOST = 12, 500
-_PICTURES = 8
-# Nothing to be seen in a picture of these
-_PLAIN = frozenset(("unpaired", "unreadable", "axes", "order", "channels", "mixed"))
+_SHOWN, _MAX_ROWS = 12, 500
+_MAX_PICTURES = 8
+# Kinds of findings that a picture does not show
+_WITHOUT_PICTURE = frozenset(("unpaired", "unreadable", "axes", "order", "channels", "mixed"))
 
 
 def check_page(path: Path) -> None:
-    """See that a page may be written here.
+    """Raise an error if a page must not be written to a file.
+
+    Parameters
+    ----------
+    path : Path
+        File of the page.
 
     Raises
     ------
     UserError
-        For another suffix, or a file that is no page of an earlier check.
+        ``check.html_suffix``: another suffix. ``check.html_exists``: a file that is not a page of
+        an earlier check.
     """
     path = user_path(path, "path (--html)")
     if path.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--html: found {path}; allowed a file that ends in .html")
+        raise UserError(
+            f"--html: got {path}, expected a name that ends in .html", code="check.html_suffix"
+        )
     if path.is_dir() or (path.exists() and _TITLE not in path.read_text(errors="replace")[:2000]):
         raise UserError(
-            f"--html: {path} is there and is no page of an earlier check", "choose another name"
+            f"--html: {path} already exists and is not a page of an earlier check",
+            "give another name",
+            "check.html_exists",
         )
 
 
 def write_page(inspection: Inspection, path: Path | str, estimate: Sequence[str] = ()) -> Path:
-    """Write the page.
+    """Write the findings as an HTML page.
 
     Parameters
     ----------
     inspection : Inspection
+        Result of the inspection.
     path : Path or str
-        The HTML file; nothing outside of it is needed to see it.
+        HTML file; it contains all pictures.
     estimate : sequence of str
-        Lines on what a run will take.
+        Lines on the time, memory and disk space of a run.
 
     Raises
     ------
-    TypeError, UserError
-        Wrong arguments; the file cannot be written.
+    TypeError
+        An argument has a wrong type.
+    UserError
+        The file cannot be written.
     """
     inspection = instance(inspection, "inspection", Inspection)
     path, estimate = user_path(path, "path"), items(estimate, "estimate", text)
@@ -73,7 +86,7 @@ def write_page(inspection: Inspection, path: Path | str, estimate: Sequence[str]
         parts = [tag("p", "Nothing found: the data are fine.", class_="lead")]
     if estimate:
         lines = tag("ul", *(tag("li", line) for line in estimate))
-        parts.append(section("estimate", "What a run will take", lines))
+        parts.append(section("estimate", "Resources of a run", lines))
     notes = [*inspection.notes]
     if notes:
         parts.append(section("notes", "Notes", tag("ul", *(tag("li", note) for note in notes))))
@@ -81,56 +94,60 @@ def write_page(inspection: Inspection, path: Path | str, estimate: Sequence[str]
 
 
 def _cards(inspection: Inspection) -> Markup:
+    """Return the numbers of problems, hints, corrections and images."""
     files = sum(len(part.pairs) for part in inspection.parts)
     cards = (
-        (len(inspection.problems), "problems", "make a run stop, or its result worse"),
-        (len(inspection.hints), "hints", "to be looked at; may be as it should be"),
+        (len(inspection.problems), "problems", "stop a run, or make its results worse"),
+        (len(inspection.hints), "hints", "to be inspected; may be correct"),
         (len(inspection.fixable), "corrected by --fix", "in a copy of the data"),
         (files, "images", counted(sum(part.objects for part in inspection.parts), "object")),
     )
-    made = [
-        tag("div", tag("b", value), tag("span", words), tag("small", about), class_="card")
-        for value, words, about in cards
+    tags = [
+        tag("div", tag("b", value), tag("span", name), tag("small", about), class_="card")
+        for value, name, about in cards
     ]
-    return tag("div", *made, class_="cards", aria_label=verdict(inspection), role="group")
+    return tag("div", *tags, class_="cards", aria_label=verdict(inspection), role="group")
 
 
 def _group(inspection: Inspection, kind: str, findings: Sequence[Finding]) -> Markup:
+    """Return the section of one kind of findings."""
     hint = all(finding.severity == HINT for finding in findings)
     about = tag("p", tag("b", "Hint. " if hint else "Problem. "), extent(findings))
     advice = tag("ul", *(tag("li", text) for text in remedies(findings)))
     rows = [
-        (short_name(inspection, one.file), one.text, "yes" if one.fixable else "no")
-        for one in findings
+        (short_name(inspection, finding.file), finding.text, "yes" if finding.fixable else "no")
+        for finding in findings
     ]
-    columns = ("File", "What was found", "Corrected by --fix")
-    made: list[object] = [about, advice, _pictures(inspection, kind, findings)]
-    made.append(table("Files", columns, rows[:_SHOWN], text_columns=3, class_="images"))
+    columns = ("File", "Finding", "Corrected by --fix")
+    parts: list[object] = [about, advice, _pictures(inspection, kind, findings)]
+    parts.append(table("Files", columns, rows[:_SHOWN], text_columns=3, class_="images"))
     if len(rows) > _SHOWN:
-        rest = table("Further files", columns, rows[_SHOWN:_MOST], text_columns=3, class_="images")
-        left = len(rows) - _MOST
-        more = tag("p", f"Not listed: {left} more.") if left > 0 else None
-        made.append(collapsible(f"The other {counted(len(rows) - _SHOWN, 'file')}", rest, more))
-    return section(kind, KINDS[kind].title, *(part for part in made if part is not None))
+        rest = table(
+            "Further files", columns, rows[_SHOWN:_MAX_ROWS], text_columns=3, class_="images"
+        )
+        n_more = len(rows) - _MAX_ROWS
+        more = tag("p", f"Not listed: {n_more} more.") if n_more > 0 else None
+        parts.append(collapsible(f"The other {counted(len(rows) - _SHOWN, 'file')}", rest, more))
+    return section(kind, KINDS[kind].title, *(part for part in parts if part is not None))
 
 
 def _pictures(inspection: Inspection, kind: str, findings: Sequence[Finding]) -> Markup | None:
-    """Some places of several files, in a row."""
-    if kind in _PLAIN:
+    """Return a row of pictures from several files."""
+    if kind in _WITHOUT_PICTURE:
         return None
     figures = []
     if kind in WHOLE_LABELS:
         findings = [replace(finding, where=()) for finding in findings]
-    for finding, place in _picked(findings, _PICTURES):
+    for finding, place in _pick_places(findings, _MAX_PICTURES):
         shown = picture(finding, inspection.ndim, place)
         if shown is None:
             continue
         name = short_name(inspection, finding.file)
-        words = name if place is None or not place.id else f"{name}, id {place.id}"
+        caption = name if place is None or not place.id else f"{name}, id {place.id}"
         height, width = shown.shape[:2]
-        image = tag("img", src=data_uri(shown), alt=words, width=width, height=height)
+        image = tag("img", src=data_uri(shown), alt=caption, width=width, height=height)
         figures.append(
-            tag("figure", image, tag("figcaption", tag("span", words, class_="name")),
+            tag("figure", image, tag("figcaption", tag("span", caption, class_="name")),
                 class_="panel thumb")
         )  # fmt: skip
     if not figures:
@@ -138,12 +155,14 @@ def _pictures(inspection: Inspection, kind: str, findings: Sequence[Finding]) ->
     return tag("div", *figures, class_="thumbs")
 
 
-def _picked(findings: Sequence[Finding], most: int) -> list[tuple[Finding, Place | None]]:
-    """One place of each file, then a second one of each, up to a number."""
+def _pick_places(
+    findings: Sequence[Finding], max_places: int
+) -> list[tuple[Finding, Place | None]]:
+    """Return one place of each file, then a second place of each, up to a maximum."""
     picked: list[tuple[Finding, Place | None]] = []
-    for turn in range(most):
+    for turn in range(max_places):
         for finding in findings:
-            if len(picked) == most:
+            if len(picked) == max_places:
                 return picked
             if turn < len(finding.where):
                 picked.append((finding, finding.where[turn]))

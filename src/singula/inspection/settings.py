@@ -10,35 +10,39 @@ from singula.arguments import flag, integer, items, text
 
 @dataclass(frozen=True)
 class InspectSettings:
-    """What is known of a data set before looking.
+    """Settings of the inspection of a data set.
 
     Parameters
     ----------
     ndim : {2, 3}, optional
-        Found out by default.
+        Number of spatial dimensions; by default, decided from the files.
     channels : int, optional
-        That images must have.
+        Number of channels that images must have.
     grey : bool
-        Images of one channel are allowed too.
+        Also allow images with one channel.
     n_classes : int, optional
-        Background counted; then labels must have a class channel. By default they may.
+        Number of classes with the background; labels must then have a class channel. By default,
+        the class channel is optional.
     patch : tuple of int, optional
         Spatial shape of a patch.
     reflect : bool
-        Images smaller than the patch are allowed.
+        Allow images smaller than the patch.
     scored : bool
-        The test gives scores, which the same images in training would spoil.
+        The test computes scores, so that training images in the test are a problem.
     smallest : int, optional
-        Objects of fewer pixels are tiny; 3**ndim by default, of which a contour leaves nothing.
+        Minimum number of pixels of an object; 3**ndim by default, because smaller objects have no
+        pixels inside their contour.
     sized : tuple of str
-        Parts whose voxel size the user set.
+        Names of the parts whose voxel size the user set.
     external_files : bool
-        Image files of a data set that is given as a folder may refer to files outside.
+        If the data set is given as a folder, allow image files that refer to other files.
 
     Raises
     ------
-    TypeError, UserError
-        A value of another type, or out of range.
+    TypeError
+        A value has a wrong type.
+    UserError
+        A value is out of range.
     """
 
     ndim: int | None = None
@@ -53,7 +57,7 @@ class InspectSettings:
     external_files: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values of other types."""
+        """Raise an error for values of other types."""
         if self.ndim is not None:
             integer(self.ndim, "ndim", at_least=2, at_most=3)
         for name in ("channels", "n_classes", "smallest"):
