@@ -12,10 +12,10 @@ from scipy import ndimage
 
 from singula.inspection.correct import correct_labels
 from singula.inspection.labels import (
+    explain_uncorrected,
     find_class_issues,
     find_object_issues,
     measure_labels,
-    within_bounds,
 )
 
 SHAPES = st.sampled_from([(9, 11), (4, 6, 7)])
@@ -47,7 +47,7 @@ def test_nothing_is_left_to_correct(ids: np.ndarray, each_piece: bool) -> None:
     done = correct_labels(ids[..., None], 5, semantic=semantic, each_piece=each_piece)
     seen = measure_labels(done.labels[..., 0])
     again = correct_labels(done.labels, 5, semantic=seen.semantic)
-    left = [within_bounds(one, again) for one in find_object_issues(seen, 5, None)]
+    left = [explain_uncorrected(one, again) for one in find_object_issues(seen, 5, None)]
     if not done.uncorrected:
         assert {one.kind for one in left} <= {"empty"}
     assert not any(one.fixable for one in left)
@@ -117,7 +117,9 @@ def test_what_is_no_slip_of_the_pen_is_left(make, kind: str, ndim: int) -> None:
     assert kind in done.uncorrected
     np.testing.assert_array_equal(done.labels[..., 0], ids)
     seen = measure_labels(ids)
-    (one,) = [within_bounds(n, done) for n in find_object_issues(seen, 9, None) if n.kind == kind]
+    (one,) = [
+        explain_uncorrected(n, done) for n in find_object_issues(seen, 9, None) if n.kind == kind
+    ]
     assert not one.fixable
     assert done.uncorrected[kind] in one.text
 
