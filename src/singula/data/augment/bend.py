@@ -22,11 +22,13 @@ def draw_bend(
     smoothed by a Gaussian of `sigma` pixels and multiplied by `alpha` (Simard et al., 2003): its
     standard deviation is ``0.163 alpha / sigma`` pixels.
 
-    Notes ----- The displacement is a cubic B-spline (Rueckert et al., 1999) with random
-    coefficients and a knot every √3 sigma pixels, at a random offset: the width of the spline then
-    equals that of the Gaussian. This takes about a seventh of the time of smoothing with a `sigma`
-    of 4 pixels, regardless of `sigma` (``benchmarks/augmentation.py --parts``). Below a `sigma` of
-    0.58, there is a knot per pixel.
+    Notes
+    -----
+    The displacement is a cubic B-spline (Rueckert et al., 1999) with random coefficients and a knot
+    every √3 sigma pixels, at a random offset: the width of the spline then equals that of the
+    Gaussian. This takes about a seventh of the time of smoothing with a `sigma` of 4 pixels,
+    regardless of `sigma` (``benchmarks/augmentation.py --parts``). Below a `sigma` of 0.58, there
+    is a knot per pixel.
     """
     spacing = max(1.0, np.sqrt(3) * sigma)
     knots = tuple(int(np.ceil(length / spacing)) + 4 for length in plane)
