@@ -78,7 +78,7 @@ def test_stored_maps_are_reused_only_for_the_same_image_and_weights(
 
     maps.with_name("image_001.tif").write_bytes(maps.read_bytes())
     assert trained(reuse) == 0
-    assert "1 of these have no record of their image and weights" in command.out
+    assert "1 of these have no record of the image and the weights" in command.out
 
 
 def test_results_of_an_earlier_test_do_not_mix_with_the_new_ones(
@@ -128,7 +128,7 @@ def test_a_stack_has_no_gaps(command, write_config, data_2d, tmp_path) -> None:
     assert "epoch 1/" not in command.out
     (data / "test/x/image_001.tif").write_bytes(b"II*\0 not an image")
     assert command(*line) == 2
-    assert "no whole stack" in command.err
+    assert "expected all slices of the stack" in command.err
 
 
 def test_any_padding_works_with_any_depth_of_network(

@@ -97,10 +97,10 @@ def test_check_says_what_blocks_take(command, write_config, data_3d) -> None:
     for part in ("12 blocks of 8 × 16 × 24", "decoding and the rest about", "memory at the peak",
                  "on disk: maps"):  # fmt: skip
         assert part in command.out
-    assert "pixels around them" not in command.out
+    assert "receptive field" not in command.out
     small = words(*BLOCKS, "TEST.BY_CHUNKS.BLOCK_SHAPE=(4, 8, 8)")
     assert command("check", "--config", config, "--no-timing", *small) == 0, command.err
-    assert command.out.count("pixels around them of the ") == 1
+    assert command.out.count("pixels; the radius of the receptive field is ") == 1
 
 
 @pytest.mark.parametrize("training", [True, False])

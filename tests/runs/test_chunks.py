@@ -311,7 +311,7 @@ def test_filters_and_masks_in_blocks(jobs, tmp_path) -> None:
 def test_blocks_that_are_smaller_than_what_the_network_sees_leave_the_same(jobs, shape) -> None:
     small = ("--set", f"TEST.BY_CHUNKS.BLOCK_SHAPE={shape}")
     whole, chunks = jobs.test(chunks=False), jobs.test(chunks=True, more=small)
-    assert "pixels around them" not in jobs.command.out
+    assert "receptive field" not in jobs.command.out
     maps = BlockArray.open(chunks / "per_image" / "large.zarr").read((slice(None),) * 2)
     expected = tifffile.imread(whole / "per_image" / "large.tif")
     np.testing.assert_allclose(maps, np.moveaxis(expected, 0, -1), atol=2e-5)
@@ -330,9 +330,14 @@ def test_a_halo_that_is_cut_is_told_once(jobs, tmp_path) -> None:
     )
     jobs.test(chunks=True, more=tuple(word for key in keys for word in ("--set", key)))
     assert "[2/2] two" in jobs.command.out
-    assert jobs.command.out.count("5 × 8 × 8 pixels around them of the 6 × 9 × 9 that") == 1
+    assert (
+        jobs.command.out.count(
+            "a halo of 5 × 8 × 8 pixels; the radius of the receptive field is 6 × 9 × 9"
+        )
+        == 1
+    )
     jobs.test("TEST.TILE_SIZE=patch", chunks=True)
-    assert "pixels around them" not in jobs.command.out
+    assert "receptive field" not in jobs.command.out
 
 
 @pytest.mark.parametrize("jobs", ["3d"], indirect=True)

@@ -46,7 +46,7 @@ def test_many_keys_at_once(command, write_config, data_2d, tmp_path) -> None:
     keys = {**EVERYTHING, "DATA.PREPROCESS.MATCH_HISTOGRAM.REFERENCE_PATH": reference}
     config = write_config(data_2d, **keys)
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
-    assert "fold 2 of 3 validates: 1 of 3" in command.out
+    assert "validation on fold 2 of 3: 1 of 3" in command.out
     assert "read when they are needed" in command.out
     run = tmp_path / "out" / "job" / "results" / "job_1"
     (tested,) = (run / "per_image_instances").glob("*.tif")
@@ -113,7 +113,7 @@ def test_grey_images_as_colours(command, write_config, data_2d, tmp_path) -> Non
 def test_mistakes_are_told_before_training(command, write_config, data_2d, tmp_path) -> None:
     folds = {"DATA.VAL.FROM_TRAIN": True, "DATA.VAL.CROSS_VAL": True}
     cases = [
-        (folds, "5 folds for 3 training images"),
+        (folds, "5 folds, expected at most 3 training images"),
         ({"TRAIN.CHECKPOINT_MONITOR": "val_f1"}, "allowed val_loss, val_iou"),
         ({"DATA.TRAIN.MINIMUM_FOREGROUND_PER": 0.99}, "no patch of 12 training patches"),
     ]

@@ -42,7 +42,7 @@ def test_without_a_seed_every_run_id_gives_another_result(
     config = write_config(data_2d, **LEAST)
     found, seeds = [], set()
     for run_id in range(1, 6):
-        assert f"from run id {run_id}, as SYSTEM.SEED is not set" in train(config, run_id)
+        assert f"from run id {run_id}, because SYSTEM.SEED is not set" in train(config, run_id)
         found.append(weights(tmp_path, run_id))
         seeds.add(seed_of(tmp_path, run_id))
     assert len(seeds) == 5

@@ -174,7 +174,7 @@ def test_mistakes_are_named(run, command, data_2d, tmp_path) -> None:
     checkpoint_of(run).unlink()
     checkpoint_of(run).with_name("job_1-checkpoint-last.pth").unlink()
     assert command("tune", run) == 2
-    assert "no checkpoint" in command.err
+    assert "checkpoint to predict with does not exist" in command.err
 
 
 def test_validation_images_that_are_gone(command, write_config, data_2d, tmp_path) -> None:

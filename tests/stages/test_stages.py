@@ -227,7 +227,7 @@ def test_every_image_validates_in_exactly_one_fold(
         ]
 
     if count < folds:
-        with pytest.raises(UserError, match=f"{folds} folds for {count} training"):
+        with pytest.raises(UserError, match=f"{folds} folds, expected at most {count} training"):
             parts()
         return
     assert sorted(i for part in parts() for i in part) == list(range(count))

@@ -47,7 +47,7 @@ def test_a_threshold_in_the_file_precedes_the_tuned_one_and_no_other() -> None:
     assert sources(new)["TH_CONTOUR"] == "user"
     assert sources(new)["REMOVE_SMALL_OBJ"] == "tuned"
     assert len(notices) == 2
-    assert "file's are used, as it gives PROBLEM.INSTANCE_SEG.DATA_MW_TH_CONTOUR;" in notices[1]
+    assert "because it sets PROBLEM.INSTANCE_SEG.DATA_MW_TH_CONTOUR;" in notices[1]
     sized, _ = apply_tuned(config(DATA_REMOVE_SMALL_OBJ_BEFORE=5), TUNED)
     assert configured(sized)["TH_CONTOUR"] == 0.35
     assert configured(sized)["REMOVE_SMALL_OBJ"] == 5
@@ -74,7 +74,7 @@ def test_an_automatic_type_of_the_user_precedes_tuned_thresholds() -> None:
     assert configured(new)["TH_TYPE"] == "auto"
     assert sources(new)["TH_CONTOUR"] == "automatic"
     assert configured(new)["REMOVE_SMALL_OBJ"] == 44
-    assert any("DATA_MW_TH_TYPE; remove the keys" in line for line in notices)
+    assert any("DATA_MW_TH_TYPE; remove these keys" in line for line in notices)
 
 
 def test_a_manual_type_of_the_user_takes_tuned_thresholds() -> None:
