@@ -243,7 +243,7 @@ def test_existing_files_are_kept_and_mistakes_are_named(folder: Path, tmp_path: 
         singula.export(np.zeros((2, 3, 4), np.uint8), "coco", tmp_path / "volume")
     assert error.value.code == "export.volume"
     assert not (tmp_path / "volume").exists() or not list((tmp_path / "volume").iterdir())
-    with pytest.raises(UserError, match="spacing is"):
+    with pytest.raises(UserError, match="spacing: got"):
         singula.export(folder, "csv", tmp_path / "more", spacing=(1, 2, 3))
     with pytest.raises(UserError, match="none") as error:
         singula.export(tmp_path / "none", "csv", out)

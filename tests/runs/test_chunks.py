@@ -668,8 +668,8 @@ def test_words_of_dask_are_checked(jobs) -> None:
     jobs.count += 1
     words = jobs.words(chunks=True, run_id=jobs.count)
     for way, message in (
-        ("local", "allowed: local:N"),
-        ("slurm:nowhere.yaml", "no file nowhere.yaml"),
+        ("local", "expected local:N"),
+        ("slurm:nowhere.yaml", "nowhere.yaml does not exist"),
     ):
         assert jobs.command(*words, "--dask", way) == 2
         assert message in jobs.command.err

@@ -51,7 +51,7 @@ def test_many_keys_at_once(command, write_config, data_2d, tmp_path) -> None:
     run = tmp_path / "out" / "job" / "results" / "job_1"
     (tested,) = (run / "per_image_instances").glob("*.tif")
     name = tested.stem
-    maps = sorted(p.stem for p in (tmp_path / "out" / "job" / "prob_map").iterdir())
+    maps = sorted(p.stem for p in (tmp_path / "out" / "job" / "prob_map").glob("prob_map_*"))
     images = {f"prob_map_{p.stem}" for p in (data_2d / "train" / "x").iterdir()}
     assert set(maps) == images - {f"prob_map_{name}"}  # every training image but the fold's
     assert np.load(tmp_path / "out/job/prob_map" / f"{maps[0]}.npy").shape == (120, 80)

@@ -33,7 +33,7 @@ def test_an_interrupted_training_can_be_resumed(
     if how == signal.SIGINT:
         assert "the last checkpoint is complete, after epoch" in rest
         assert process.returncode == 130, errors
-        assert "--resume continues" in errors
+        assert "--resume to continue" in errors
         assert "Traceback" not in errors
     last = Path(tmp_path / "out/job/checkpoints/job_1-checkpoint-last.pth")
     done = load_checkpoint(last).epoch + 1

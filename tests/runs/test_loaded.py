@@ -73,7 +73,7 @@ def test_python_and_checkpoint_give_the_same(run, data_2d) -> None:
         model.predict(np.zeros((0, 0), np.uint8))
     with pytest.raises(TypeError, match="spacing: got 'wide'"):
         model.predict(image[..., 0], spacing="wide")
-    with pytest.raises(UserError, match=r"TH_CONTOUR is 3.*\[0, 1\]"):
+    with pytest.raises(UserError, match=r"TH_CONTOUR.*got 3"):
         model.predict(image[..., 0], thresholds={"TH_CONTOUR": 3})
     np.testing.assert_array_equal(
         model.predict(image, spacing=2), model.predict(image, spacing=(2, 2))
