@@ -79,7 +79,7 @@ def test_what_a_training_starts_from_is_looked_for_before_the_images(
 ) -> None:
     gone = f"PATHS.CHECKPOINT_FILE={tmp_path / 'gone.pth'}"
     for name, words, said in (
-        ("none", ("MODEL.LOAD_CHECKPOINT=True",), "MODEL.LOAD_CHECKPOINT: found True, but"),
+        ("none", ("MODEL.LOAD_CHECKPOINT=True",), "MODEL.LOAD_CHECKPOINT: got True, but"),
         ("gone", ("MODEL.LOAD_CHECKPOINT=True", gone), "PATHS.CHECKPOINT_FILE: there is no file"),
     ):
         assert trained(name, *words, "DATA.TRAIN.PATH=nowhere") == 2
