@@ -150,7 +150,7 @@ def test_result_folder_that_is_a_file(command, write_config, data, tmp_path) -> 
 
 def test_testing_without_a_checkpoint(command, write_config, data, tmp_path) -> None:
     config = write_config(data, **{"TRAIN.ENABLE": False})
-    check_refused(command, config, data, tmp_path, "no checkpoint", "TRAIN.ENABLE")
+    check_refused(command, config, data, tmp_path, "does not exist", "TRAIN.ENABLE")
 
 
 def test_checkpoint_of_another_network(command, write_config, data, tmp_path) -> None:
