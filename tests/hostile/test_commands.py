@@ -144,7 +144,7 @@ def made_world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture
 def world(made_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    from nicegui import ui
+    from nicegui import app, ui
 
     import singula.demonstration as demonstration
     import singula.stages.timing as timing
@@ -155,6 +155,9 @@ def world(made_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(demonstration.QUICK, 2, small)
     monkeypatch.setattr(timing, "measure_proposal", lambda *given, **more: None)
     monkeypatch.setattr(ui, "run", lambda **options: None)
+    # An earlier test may have started the application, which then refuses more middleware.
+    monkeypatch.setattr(app, "middleware_stack", None)
+    monkeypatch.setattr(app, "user_middleware", list(app.user_middleware))
     return made_world
 
 

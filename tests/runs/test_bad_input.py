@@ -226,7 +226,7 @@ def test_the_demonstration_leaves_the_folder_of_a_user_alone(command, data, tmp_
 def test_a_wrong_gpu_is_said_before_a_folder_is_made(command, write_config, data, tmp_path) -> None:
     config, out = write_config(data), tmp_path / "out"
     assert command("run", "--config", config, "--result_dir", out, "--gpu", "banana") == 2
-    assert "--gpu: found 'banana'" in command.err
+    assert "--gpu: got 'banana'" in command.err
     assert not out.exists()
 
 

@@ -115,7 +115,7 @@ def test_a_training_that_gets_no_better_elsewhere_still_has_a_best(
     start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={last}",
              "MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS=False")  # fmt: skip
     assert trained("done", *start) == 0, command.err
-    assert "complete already" in command.out
+    assert "already complete" in command.out
     old, new = load_checkpoint(last), load_checkpoint(checkpoint(tmp_path, "done"))
     assert all(torch.equal(old.weights[name], new.weights[name]) for name in old.weights)
 
@@ -125,8 +125,8 @@ def test_a_training_that_gets_no_better_elsewhere_still_has_a_best(
     [
         (f"{SEG}.DATA_CHANNELS=BP", f"{SEG}.DATA_CHANNELS: 'BC' before, 'BP' configured"),
         ("DATA.NORMALIZATION.TYPE=custom", "'scale_range' before, 'custom' configured"),
-        ("TRAIN.OPTIMIZER=SGD", "TRAIN.OPTIMIZER: found 'SGD'"),
-        ("TRAIN.LR_SCHEDULER.NAME=onecycle", "TRAIN.LR_SCHEDULER.NAME: found 'onecycle'"),
+        ("TRAIN.OPTIMIZER=SGD", "TRAIN.OPTIMIZER: got 'SGD'"),
+        ("TRAIN.LR_SCHEDULER.NAME=onecycle", "TRAIN.LR_SCHEDULER.NAME: got 'onecycle'"),
     ],
 )
 def test_a_training_goes_on_as_it_began(change, words, trained, command, tmp_path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from singula.arguments import items, label_image, number, text
+from singula.arguments import as_array, items, label_image, number, text
 from singula.channels.contour import check_contour_mode, find_contour
 from singula.io.image import check_spacing
 
@@ -46,7 +46,8 @@ class EncodeSettings:
         items(self.channels, "channels", text)
         check_contour_mode(self.contour_mode)
         if self.spacing is not None:
-            check_spacing(self.spacing, np.size(self.spacing))
+            sizes = as_array(self.spacing, "spacing", kinds="iuf")
+            check_spacing(self.spacing, sizes.size)
         number(self.point_radius, "point_radius", at_least=0)
 
 
