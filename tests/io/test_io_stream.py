@@ -37,7 +37,7 @@ def test_the_tiff_is_the_one_written_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, shape: tuple[int, ...],
     held: int, compress: bool,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(stream, "_HELD", held)
+    monkeypatch.setattr(stream, "_MAX_BYTES", held)
     monkeypatch.setattr(stream, "_STRIP", 700)
     ndim = 2 if shape in ((30, 40), (30, 40, 3)) else 3
     array = (RNG.random(shape) * 200).astype(dtype)

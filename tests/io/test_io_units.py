@@ -343,7 +343,7 @@ def test_anisotropy_and_exported_units(tmp_path: Path) -> None:
         write_tiff(tmp_path / f"train/y/{name}.tif", STACK, "ZYX")
     survey = survey_dataset(tmp_path)
     assert survey.anisotropy == pytest.approx(5)
-    assert survey.one_spacing
+    assert survey.has_uniform_spacing
     label = read_image(tmp_path / "train/x/b.tif", 3)
     item = Instances("b", label.array[..., 0], None, label.spacing, label.unit)
     table = instance_table(item)

@@ -177,7 +177,7 @@ def test_levels_made_box_by_box_are_those_of_the_whole(data: st.DataObject) -> N
         shards = [c * data.draw(st.integers(1, 4)) for c in chunks]
     array = RNG.integers(0, 900, shape + channels).astype(np.uint16)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ngff, "_SMALLEST", 6)
+        patch.setattr(ngff, "_MIN_PLANE", 6)
         blocks = BlockArray.create(
             Path(folder) / "a.zarr", array.shape, array.dtype, ndim=ndim, kind=kind,
             spacing=spacing, chunks=chunks, shards=shards,
