@@ -114,7 +114,7 @@ def test_the_file_wins_over_the_checkpoint(run, command, write_config, data_2d, 
     )
     own = write_config(data_2d, **{"PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE": "auto"})
     assert command("run", "--config", own, *line) == 0, command.err
-    assert "the configuration file's are used, as it gives" in command.out
+    assert "the values of the configuration file are used" in command.out
     # The least size counts for itself
     size = {"REMOVE_SMALL_OBJ": tuned["REMOVE_SMALL_OBJ"]}
     expected = singula.decode(named, "BC", thresholds=size)
@@ -168,7 +168,7 @@ def test_mistakes_are_named(run, command, data_2d, tmp_path) -> None:
     assert command("tune", tmp_path) == 2
     assert "is not the folder of a" in command.err
     assert command("tune", run, "--metric", "ap") == 2
-    assert "allowed pq, f1" in command.err
+    assert "expected one of pq, f1" in command.err
     assert command("tune", run, "--iou", "0") == 2
     assert "--iou: got 0" in command.err
     checkpoint_of(run).unlink()
