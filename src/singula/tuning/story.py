@@ -346,7 +346,7 @@ def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
             path = tree.tuning / ("tuned.yaml" if number == 1 else f"tuned_{number}.yaml")
             if not path.exists():
                 return write_text(path, text)
-            if path.is_file() and path.read_bytes() == text.encode():
+            if path.is_file() and path.read_bytes() == text.encode("utf-8", "backslashreplace"):
                 return path
     raise RuntimeError("a thousand tuned configurations")
 
