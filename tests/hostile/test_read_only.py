@@ -12,7 +12,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
+import pandas  # noqa: F401  (a process without rights may not be able to import it)
 import pytest
+from tiny_run import TINY_RUN
 
 from singula.channels import ChannelStore, EncodeSettings
 from singula.demo import make_dataset
@@ -249,22 +251,6 @@ def test_caches_need_no_writable_home(folder: Path, tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["cached.py"]
 
 
-CONFIG = """\
-PROBLEM:
-  TYPE: INSTANCE_SEG
-  NDIM: 2D
-  INSTANCE_SEG: {{DATA_CHANNELS: BC}}
-DATA:
-  PATCH_SIZE: (32, 32, 1)
-  TRAIN: {{PATH: {data}/x, GT_PATH: {data}/y}}
-  VAL: {{FROM_TRAIN: True, SPLIT_TRAIN: 0.5}}
-  TEST: {{LOAD_GT: True, PATH: {data}/x, GT_PATH: {data}/y}}
-MODEL: {{FEATURE_MAPS: [4, 8]}}
-TRAIN: {{ENABLE: True, EPOCHS: 1, BATCH_SIZE: 2, OPTIMIZER: ADAMW, LR: 1.E-2, PRECISION: "32"}}
-TEST: {{ENABLE: True}}
-"""
-
-
 def _results(run: Path) -> dict[str, bytes]:
     kinds = ("per_image", "per_image_instances", "metrics.csv")
     files = [p for kind in kinds for p in (run / kind, *(run / kind).rglob("*")) if p.is_file()]
@@ -292,7 +278,7 @@ def test_commands_on_read_only_images_and_runs(
     data = folder / "data"
     make_dataset(data, 2, np.random.default_rng(1), n_train=3, n_val=0, n_test=0, shape=(48, 48))
     data = data / "train"
-    (folder / "job.yaml").write_text(CONFIG.format(data=data))
+    (folder / "job.yaml").write_text(TINY_RUN.format(data=data))
     (folder / "out").mkdir()
     (folder / "out").chmod(0o777)
     before = _files(data)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_run import TINY_RUN
 
 from singula import demonstration, notebook
 from singula.demo import dataset_files, make_dataset
@@ -491,21 +492,7 @@ def test_a_moved_file_is_not_lost_if_the_new_one_fails(tmp_path: Path) -> None:
     assert _contents(tmp_path) == [MINE]
 
 
-CONFIG = """\
-PROBLEM:
-  TYPE: INSTANCE_SEG
-  NDIM: 2D
-  INSTANCE_SEG: {{DATA_CHANNELS: BC}}
-DATA:
-  PATCH_SIZE: (32, 32, 1)
-  TRAIN: {{PATH: {data}/x, GT_PATH: {data}/y}}
-  VAL: {{FROM_TRAIN: True, SPLIT_TRAIN: 0.5}}
-  TEST: {{LOAD_GT: True, PATH: {data}/x, GT_PATH: {data}/y}}
-MODEL: {{FEATURE_MAPS: [4, 8]}}
-TRAIN: {{ENABLE: True, EPOCHS: 1, BATCH_SIZE: 2, OPTIMIZER: ADAMW, LR: 1.E-2, PRECISION: "32"}}
-TEST: {{ENABLE: True}}
-PATHS: {{CHARTS: JOB_DIR/my charts}}
-"""
+CONFIG = TINY_RUN + "PATHS: {{CHARTS: JOB_DIR/my charts}}\n"
 
 
 def test_commands_on_a_run_keep_what_was_changed(
