@@ -20,9 +20,9 @@ import torch
 
 from singula.config import load_config
 from singula.models import build_model, channels_last
-from singula.runtime import prepare_process
-from singula.stages.settings import instance_loss, model_settings
+from singula.pipeline.from_config import instance_loss, model_settings
 from singula.training.device import has_bfloat16
+from singula.util.process import prepare_process
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "templates" / "2d_dsb2018.yaml"

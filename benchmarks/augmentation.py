@@ -22,7 +22,7 @@ from singula.data.augment import Geometry, Patch, apply_augmentations, draw_geom
 from singula.data.augment.bend import draw_bend
 from singula.data.augment.blur import median_of_squares
 from singula.data.augment.geometry import turn
-from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
+from singula.pipeline.augmentation import CHANGE_OF_KEY, augment_settings
 
 SHAPES = ((256, 256), (16, 128, 128))
 KEYS = {

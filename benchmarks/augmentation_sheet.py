@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from singula.channels import EncodeSettings
 from singula.config import config_from_dict
 from singula.data.dataset import PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
-from singula.demo import make_image
+from singula.pipeline.augmentation import CHANGE_OF_KEY, augment_settings
+from singula.pipeline.sample_sheets import draw_grid
 from singula.report.overlay import overlay
-from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
-from singula.stages.samples import draw_grid
+from singula.representations.channels import EncodeSettings
+from singula.synthetic.fluorescence import make_image
 
 SIDE = 128
 COLUMNS = 7

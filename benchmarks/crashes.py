@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from singula.demo import make_dataset
 from singula.io.read import read_image
+from singula.synthetic.fluorescence import make_dataset
 
 EPOCHS = 12
 IMAGES = 8

@@ -102,10 +102,10 @@ def label(folder: Path, side: int, codes: str) -> None:
     """Make a label volume ready for training; print bytes per voxel after each step."""
     import zarr
 
-    from singula.channels import EncodeSettings
-    from singula.channels.store import ChannelStore
-    from singula.io.label_check import ids_in_pieces
+    from singula.data.channel_store import ChannelStore
+    from singula.io.label_warnings import ids_in_pieces
     from singula.io.read import read_labels
+    from singula.representations.channels import EncodeSettings
 
     place = folder / "labels.zarr"
     z, y, x = np.ogrid[:side, :side, :side]

@@ -367,12 +367,6 @@ def _import_everything() -> None:
     """Import once what every child needs."""
     import torch
 
-    import singula.checking
-    import singula.gui.results
-    import singula.loaded
-    import singula.stages.train
-    import singula.workflow  # noqa: F401
-
     torch.set_num_threads(1)
     draw_values()
 

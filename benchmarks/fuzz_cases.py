@@ -25,7 +25,7 @@ import yaml
 from hypothesis import strategies as st
 
 from singula.config.keys import key_table
-from singula.io.formats import FORMATS
+from singula.io.formats.table import FORMATS
 
 SHAPE = (20, 24)
 VALUES_AT_ONCE, POOLS = 300, 10  # of values that are drawn together
@@ -398,7 +398,7 @@ def nifti(path: Path, array: np.ndarray) -> None:
 
 
 def _write_dataset(folder: Path, rng: np.random.Generator) -> None:
-    from singula.demo import make_dataset
+    from singula.synthetic.fluorescence import make_dataset
 
     make_dataset(folder, 2, rng, n_train=2, n_val=1, n_test=2, shape=(32, 32))
     (folder / "job.yaml").write_text(yaml.safe_dump(CONFIGURATION))
@@ -408,8 +408,8 @@ def _write_run(folder: Path, dataset: Path) -> None:
     """Write a finished run with its data set, tuned thresholds and records of the interface."""
     import os
 
+    from singula.pipeline.run import Job, run
     from singula.tuning import tune
-    from singula.workflow import Job, run
 
     shutil.copytree(dataset, folder)
     before = Path.cwd()
@@ -750,14 +750,14 @@ def _export(rng: random.Random) -> None:
 
 
 def _check_folder(rng: random.Random) -> None:
-    from singula.checking import check_data
+    from singula.commands.check import check_data
 
     _as_dataset()
     check_data(OUT / "data", None, html=OUT / "page.html", fix=OUT / "fixed", notify=_silent)
 
 
 def _init_folder(rng: random.Random) -> None:
-    from singula.propose.report import init_dataset
+    from singula.autoconfig.report import init_dataset
 
     _as_dataset()
     init_dataset(OUT / "data", OUT / "config.yaml", minutes=30, notify=_silent)
@@ -779,7 +779,7 @@ def _model(path: Path) -> Any:
 
 
 def _predict(rng: random.Random) -> None:
-    from singula.loaded import gather_images, plan_predictions, predict_files
+    from singula.inference import gather_images, plan_predictions, predict_files
 
     model = _model(next(Path("../samples").resolve().glob("run/results/job/checkpoints/*best.pth")))
     tasks = plan_predictions(model, gather_images([_image()]), OUT)
@@ -807,7 +807,7 @@ def _reload_configuration(rng: random.Random) -> None:
 
 
 def _check_configuration(rng: random.Random) -> None:
-    from singula.checking import check_data
+    from singula.commands.check import check_data
 
     check_data(None, Path("job.yaml"), timed=False, notify=_silent)
 
@@ -821,13 +821,13 @@ def _edit_configuration(rng: random.Random) -> None:
 
 
 def _run(rng: random.Random) -> None:
-    from singula.workflow import Job, run
+    from singula.pipeline.run import Job, run
 
     run(Job(Path("job.yaml"), OUT, gpu="cpu"), _silent)
 
 
 def _resume(rng: random.Random) -> None:
-    from singula.workflow import Job, run
+    from singula.pipeline.run import Job, run
 
     run(Job(Path("job.yaml"), Path("results"), gpu="cpu", resume=True), _silent)
 
@@ -844,7 +844,7 @@ def _load_and_predict(rng: random.Random) -> None:
 
 
 def _open_run(rng: random.Random) -> None:
-    from singula.report.run_files import open_run
+    from singula.runs.run_files import open_run
 
     files = open_run(_run_folder())
     for stage in files.stages():
@@ -868,7 +868,7 @@ def _view(rng: random.Random) -> None:
     from singula.gui.results import open_results
     from singula.gui.runs import find_runs, finished_runs, state_of, view_run
     from singula.gui.search import view_search
-    from singula.io.results import ResultsTree
+    from singula.io.run_folder import ResultsTree
 
     guard = Guard.of([Path()])
     find_runs(guard)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from singula.runtime import prepare_process
+from singula.util.process import prepare_process
 
 prepare_process()
 
@@ -33,7 +33,6 @@ from singula.config import load_config  # noqa: E402
 from singula.data.dataset import PatchDataset, Sample  # noqa: E402
 from singula.data.normalize import Normalizer  # noqa: E402
 from singula.data.patches import read_patch  # noqa: E402
-from singula.demo import make_image  # noqa: E402
 from singula.io.read import read_image, read_labels  # noqa: E402
 from singula.models import (  # noqa: E402
     ModelSettings,
@@ -43,20 +42,21 @@ from singula.models import (  # noqa: E402
     fold_batch_norm,
     receptive_radius,
 )
+from singula.pipeline import from_config  # noqa: E402
+from singula.pipeline.augmentation import augment_settings  # noqa: E402
 from singula.prediction import (  # noqa: E402
     Predictor,
     PredictSettings,
     max_tile_pixels,
     plan_tiles,
 )
-from singula.stages import settings as from_config  # noqa: E402
-from singula.stages.augmentation import augment_settings  # noqa: E402
+from singula.synthetic.fluorescence import make_image  # noqa: E402
 from singula.training.callbacks import CheckpointSettings, EpochLog  # noqa: E402
 from singula.training.device import Device, free_memory, training_arithmetic  # noqa: E402
 from singula.training.fit import FitSettings, Training, fit  # noqa: E402
 from singula.training.loader import loader_workers  # noqa: E402
-from singula.training.metrics import MapScores  # noqa: E402
-from singula.training.optimise import OptimizerSettings  # noqa: E402
+from singula.training.map_metrics import MapScores  # noqa: E402
+from singula.training.optimizer import OptimizerSettings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 MOSAIC = ROOT.parent / "shared/data/bench/mosaic_4096_raw.tif"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from stage_cases import STAGES, cpu_seconds, draw_cells, make_case
 
-from singula.runtime import prepare_process
+from singula.util.process import prepare_process
 
 PIXELS_PER_CELL = 2900
 SIDE = 2048

@@ -2,12 +2,12 @@
 
     python benchmarks/init_em.py --seconds 100 --output out/init_em
 
-Three drawn volumes (`singula.demo_em`) with three seeds each are trained with the configuration
-that `init` wrote for them at first (frozen in `BEFORE`) and with the one that it writes now. A
-pilot measures the processor time of an epoch of each side; each training gets the epochs that fit
-into ``--seconds`` of one core. Scores are the mean F1 at IoU 0.5 over two held-out volumes drawn
-with other seeds. Finished trainings are kept in ``OUTPUT/*.json``, so the command can be repeated
-after an interruption. It prints a table in Markdown.
+Three drawn volumes (`singula.synthetic.serial_sections`) with three seeds each are trained with the
+configuration that `init` wrote for them at first (frozen in `BEFORE`) and with the one that it
+writes now. A pilot measures the processor time of an epoch of each side; each training gets the
+epochs that fit into ``--seconds`` of one core. Scores are the mean F1 at IoU 0.5 over two held-out
+volumes drawn with other seeds. Finished trainings are kept in ``OUTPUT/*.json``, so the command can
+be repeated after an interruption. It prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from singula.demo_em import SPACING, make_em_volume
 from singula.io.write import write_tiff
+from singula.synthetic.serial_sections import SPACING, make_em_volume
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = (20, 320, 288)
@@ -138,8 +138,8 @@ def configuration(folder: Path, volume: int, side: str, minutes: float) -> Path:
         return file
     from dataclasses import replace
 
-    from singula.propose import write_proposal
-    from singula.survey import survey_dataset
+    from singula.autoconfig import write_proposal
+    from singula.dataset.facts import survey_dataset
 
     survey = survey_dataset(data)
     machine = replace(survey.machine, cores=1, gpus=0)

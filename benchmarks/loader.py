@@ -21,16 +21,16 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import torch
 
-from singula.channels import encode
 from singula.config import load_config
 from singula.data.dataset import PatchDataset, Sample
-from singula.demo import make_image
 from singula.io.read import read_image, read_labels
 from singula.models import build_model, channels_last
-from singula.runtime import prepare_process
-from singula.stages import settings as from_config
-from singula.stages.augmentation import augment_settings
+from singula.pipeline import from_config
+from singula.pipeline.augmentation import augment_settings
+from singula.representations.channels import encode
+from singula.synthetic.fluorescence import make_image
 from singula.training.losses import InstanceLoss
+from singula.util.process import prepare_process
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -82,7 +82,7 @@ def large_image(side: int) -> np.ndarray:
     if mosaic.is_file():
         part = tifffile.imread(mosaic)
     else:
-        from singula.demo import make_image
+        from singula.synthetic.fluorescence import make_image
 
         part = make_image((1024, 1024), np.random.default_rng(0)).image
     times = -(-side // len(part))

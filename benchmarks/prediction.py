@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from singula.runtime import prepare_process
+from singula.util.process import prepare_process
 
 prepare_process()
 
@@ -99,7 +99,7 @@ def network_of(run: str | None) -> tuple[torch.nn.Module, Normalizer]:
     torch.manual_seed(0)
     network = build_model(MODEL)
     if run is not None:
-        from singula.loaded import find_model
+        from singula.inference import find_model
         from singula.training.checkpoint import load_checkpoint, load_weights
 
         checkpoint = load_checkpoint(find_model(run))

@@ -55,9 +55,9 @@ MARKED = """
 import sys, time
 cached, marks = sys.argv.pop(1) == "cached", open(sys.argv.pop(1), "w", buffering=1)
 from singula import cli
-from singula.runtime import prepare_process
+from singula.util.process import prepare_process
 prepare_process()
-import singula.workflow
+import singula.pipeline.run
 from singula.data.dataset import PatchDataset
 from singula.training.module import InstanceModule
 def mark(hook, word):
@@ -115,7 +115,7 @@ def stored_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
 
 def drawn_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
     """Images of the demonstration's kind."""
-    from singula.demo import make_image
+    from singula.synthetic.fluorescence import make_image
 
     rng = np.random.default_rng(0)
     drawn = [make_image((SIDE, SIDE), rng) for _ in range(24)]

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from singula.scaleout import Grid, JobFolder, runner
-from singula.scaleout.stitch import label_in_raster_order, union_components
+from singula.blocks import Grid, JobFolder, runner
+from singula.blocks.stitch import label_in_raster_order, union_components
 
 ME = psutil.Process()
 PHASE = "nothing"
@@ -113,7 +113,7 @@ def measure_tasks(arguments: argparse.Namespace) -> None:
     """Blocks through Dask."""
     from distributed import Client
 
-    from singula.scaleout import dask_run
+    from singula.blocks import dask_run
 
     sent = [0]
 

@@ -29,14 +29,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from singula.autoconfig.training import grid_patches
 from singula.config import Config, load_config
-from singula.demo import make_dataset
+from singula.dataset.facts import Machine, Survey, survey_dataset
 from singula.models import build_model, channels_last
-from singula.propose.training import grid_patches
-from singula.runtime import prepare_process
-from singula.stages.settings import instance_loss, model_settings
-from singula.survey import Machine, Survey, survey_dataset
+from singula.pipeline.from_config import instance_loss, model_settings
+from singula.synthetic.fluorescence import make_dataset
 from singula.training.device import has_bfloat16
+from singula.util.process import prepare_process
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "dsb2018"
@@ -139,7 +139,7 @@ def run(name: str, side: str, options: argparse.Namespace) -> str:
     if not options.whole:
         changes += ["TEST.AUGMENTATION=False", "SYSTEM.NUM_CPUS=1", "SYSTEM.NUM_WORKERS=0"]
     if side == "init":
-        from singula.propose import write_proposal
+        from singula.autoconfig import write_proposal
 
         file = folder / f"{job}.yaml"
         if not file.exists():

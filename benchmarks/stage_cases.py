@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from singula.channels import encode
-from singula.evaluate import color_associations, match
-from singula.evaluate.associations import fp_columns, gt_columns
-from singula.instances import decode
+from singula.labels import remove, repair_large, voronoi
 from singula.measure import Condition, measure, removed_ids, select
-from singula.postprocess import remove, repair_large, voronoi
+from singula.metrics import color_associations, match
+from singula.metrics.associations import fp_columns, gt_columns
+from singula.representations.channels import encode
+from singula.representations.decoders import decode
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "bench"
 THRESHOLDS = (0.3, 0.5, 0.75)

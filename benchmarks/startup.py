@@ -18,19 +18,19 @@ from pathlib import Path
 
 import numpy as np
 
-from singula.demo import make_dataset
-from singula.demonstration import QUICK, demo_yaml
+from singula.commands.demo import QUICK, demo_yaml
+from singula.synthetic.fluorescence import make_dataset
 
 # Stops the process where training has made one step; what a run imports is imported by the run.
 ONE_STEP = """
 import os
 from singula import cli, workflow
-from singula.runtime import prepare_process
+from singula.util.process import prepare_process
 prepare_process()
 train = workflow._train
 def to_first_step(*args, **kwargs):
     with workflow.importing():
-        import singula.stages.train
+        import singula.pipeline.train
     from singula.training.module import InstanceModule
     step = InstanceModule.training_step
     def first_step(self, *args):

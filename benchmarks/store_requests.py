@@ -22,10 +22,10 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
-from singula.demo import make_dataset, make_image
-from singula.demonstration import DEMOS, demo_yaml
-from singula.stages.chunks import image as chunk_image
-from singula.workflow import Job, run
+from singula.commands.demo import DEMOS, demo_yaml
+from singula.pipeline.blocks import image as chunk_image
+from singula.pipeline.run import Job, run
+from singula.synthetic.fluorescence import make_dataset, make_image
 
 SIDE, BLOCK, CHUNK = 192, 64, 16
 KINDS = ("read", "written", "asked whether there")

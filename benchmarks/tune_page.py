@@ -23,13 +23,13 @@ from urllib.parse import urljoin
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from singula.channels import encode
 from singula.config.load import config_from_dict
-from singula.demo import make_image
 from singula.gui.guard import Guard
 from singula.gui.results import open_results
 from singula.gui.retune import Retune
 from singula.io.write import write_json, write_tiff
+from singula.representations.channels import encode
+from singula.synthetic.fluorescence import make_image
 
 DRAWN = "document.querySelector('canvas')?.dataset.drawn"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]

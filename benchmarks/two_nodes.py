@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from crashes import prepare
 
-from singula.demo import make_dataset
+from singula.synthetic.fluorescence import make_dataset
 
 
 def free_port() -> int:

@@ -2,12 +2,13 @@
 
     python benchmarks/volume.py --voxels 1e8 [--empty 0.5] [--memory 4GB] [--dask local:2] …
 
-Writes a sharded OME-Zarr of uint16 block by block: tiles of drawn cells (`singula.demo`), turned
-and mirrored at random, with more noise on top, in an ellipsoid; what lies outside of it, about
-`--empty` of all voxels, is 0, as in images whose background was masked. Then trains a small 3D
-U-Net on tiles of the same kind, if `--model` names none, and runs `singula run` in blocks as a
-process of its own, whose memory is read from /proc twice a second (Linux): the proportional share
-(PSS) of the process and all its children, which counts what they share once.
+Writes a sharded OME-Zarr of uint16 block by block: tiles of drawn cells
+(`singula.synthetic.fluorescence`), turned and mirrored at random, with more noise on top, in an
+ellipsoid; what lies outside of it, about `--empty` of all voxels, is 0, as in images whose
+background was masked. Then trains a small 3D U-Net on tiles of the same kind, if `--model` names
+none, and runs `singula run` in blocks as a process of its own, whose memory is read from /proc
+twice a second (Linux): the proportional share (PSS) of the process and all its children, which
+counts what they share once.
 
 With `--folder` everything is kept there, and a volume or a network that is there already is used
 again. `--go-on` takes up a run that was ended: blocks that are done are not done again.
@@ -47,7 +48,7 @@ class Tiles:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Tiles:
         """Draw them; some seconds each."""
-        from singula.demo import make_image
+        from singula.synthetic.fluorescence import make_image
 
         made = [make_image((TILE,) * 3, rng) for _ in range(TILES)]
         noise = (
@@ -76,7 +77,7 @@ def write_volume(path: Path, side: int, empty: float, tiles: Tiles) -> int:
     """Write a cube of that side; gives how many voxels lie in the ellipsoid."""
     import zarr
 
-    from singula.io import ngff
+    from singula.io.formats import ngff
 
     shape = (side,) * 3
     levels = ngff.plan_levels(shape, (1.0, 1.0, 1.0))[:1]

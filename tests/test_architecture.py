@@ -1,4 +1,4 @@
-"""The house rules, checked on the source itself."""
+"""Check the rules of the source on the source itself."""
 
 import ast
 import subprocess
@@ -10,17 +10,16 @@ import pytest
 import singula
 
 SOURCE = Path(singula.__file__).parent
-# Data flows through the rooms in this order; a room imports only rooms before it.
-ROOMS = (  # noqa: SIM905
-    "errors streams signals words runtime paths arguments boxes config io channels data models "
-    "training prediction instances postprocess measure evaluate survey propose report inspection "
-    "exports scaleout demo demo_em stages loaded tuning workflow launch demonstration checking "
+# A package imports only packages before it in this list.
+PACKAGES = (  # noqa: SIM905
+    "errors util config io models representations data training prediction labels measure metrics "
+    "blocks runs report dataset autoconfig synthetic pipeline inference tuning exports commands "
     "notebook gui cli __main__"
 ).split()
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
-def room_of(module: str) -> str:
+def package_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
@@ -37,20 +36,20 @@ def imported(tree: ast.AST) -> list[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
+def test_a_package_imports_only_packages_before_it(path: Path) -> None:
     parts = path.relative_to(SOURCE).with_suffix("").parts
     own = parts[0]
     if own in ("__init__", "__main__"):
         return
-    assert own in ROOMS, f"{own} is no room of the house"
+    assert own in PACKAGES, f"{own} is not a package of the list"
     for name in imported(ast.parse(path.read_text())):
         assert name != "relative", "imports are absolute"
         if not name.startswith("singula."):
             continue
-        other = room_of(name)
-        if other not in ROOMS:
+        other = package_of(name)
+        if other not in PACKAGES:
             continue  # a name of the package itself, such as __version__
-        assert ROOMS.index(other) <= ROOMS.index(own), f"{own} imports {other}"
+        assert PACKAGES.index(other) <= PACKAGES.index(own), f"{own} imports {other}"
         # Config and images know nothing of each other.
         assert {own, other} != {"config", "io"}
 

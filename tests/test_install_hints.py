@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from singula import words
-from singula.words import install_command
+from singula.util import format as formatting
+from singula.util.format import install_command
 
 ROOT = Path(__file__).parents[1]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -22,7 +22,9 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Pretend that the package lies in a site folder and was installed from a source."""
-    monkeypatch.setattr(words, "__file__", str(tmp_path / "lib" / "site" / "singula" / "words.py"))
+    monkeypatch.setattr(
+        formatting, "__file__", str(tmp_path / "lib" / "site" / "singula" / "words.py")
+    )
 
     def pretend(source: dict[str, Any] | str | None) -> None:
         class Installed:
@@ -55,7 +57,7 @@ def test_from_a_package_index(installed) -> None:
 def test_from_a_folder(installed, tmp_path: Path, monkeypatch, editable: bool) -> None:
     folder = checkout(tmp_path / "my source")
     if editable:
-        monkeypatch.setattr(words, "__file__", str(folder / "src" / "singula" / "words.py"))
+        monkeypatch.setattr(formatting, "__file__", str(folder / "src" / "singula" / "words.py"))
     installed({"url": folder.as_uri(), "dir_info": {"editable": True} if editable else {}})
     flag = ["-e"] if editable else []
     assert shlex.split(install_command("nifti")) == [
@@ -71,7 +73,7 @@ def test_from_a_checkout_without_constraints_that_was_never_installed(
     tmp_path: Path, monkeypatch
 ) -> None:
     folder = checkout(tmp_path / "source", constraints=False)
-    monkeypatch.setattr(words, "__file__", str(folder / "src" / "singula" / "words.py"))
+    monkeypatch.setattr(formatting, "__file__", str(folder / "src" / "singula" / "words.py"))
 
     def missing(name: str) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
@@ -104,7 +106,7 @@ def test_extras_that_are_named_exist_and_formats_need_none() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     named = set()
-    for path in Path(words.__file__).parent.rglob("*.py"):
+    for path in Path(formatting.__file__).parent.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         named |= set(re.findall(r'install_command\("(\w+)"\)|library\([^)]*extra="(\w+)"', text))
         assert "singula[" not in text.replace("singula[{", ""), path

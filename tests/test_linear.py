@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 import singula
-from singula.channels import encode
-from singula.evaluate import color_associations, fp_columns, gt_columns, match
-from singula.inspection.correct import correct_labels
-from singula.inspection.labels import find_class_issues, find_object_issues, measure_labels
-from singula.instances import decode
+from singula.dataset.checks.correct import correct_labels
+from singula.dataset.checks.labels import find_class_issues, find_object_issues, measure_labels
+from singula.labels import clear_border, remove, remove_close_points, repair_large, voronoi
 from singula.measure import Condition, measure, removed_ids, select
-from singula.postprocess import clear_border, remove, remove_close_points, repair_large, voronoi
+from singula.metrics import color_associations, fp_columns, gt_columns, match
+from singula.representations.channels import encode
+from singula.representations.decoders import decode
 
 HOME = str(Path(singula.__file__).parent)
 SHAPES = {2: (300, 320), 3: (40, 60, 60)}

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from singula.config.available import NO_EFFECT
-from singula.config.early import EARLY
+from singula.config.biapy.older_names import EARLY
+from singula.config.biapy.translate import RENAMED
+from singula.config.biapy.unsupported import NO_EFFECT
 from singula.config.examples import example
 from singula.config.keys import Key, known_keys
-from singula.config.schema import Config
-from singula.config.schema_base import Section
-from singula.config.translate import RENAMED
+from singula.config.schema.base import Section
+from singula.config.schema.root import Config
 
 _INTRODUCTION = """\
 # Every configuration key

@@ -18,8 +18,9 @@ from mkdocs.structure.pages import Page
 import singula
 
 sys.path.insert(0, str(Path(__file__).parent))
-from commands import commands_page
 from configuration import configuration_page
+
+from commands import commands_page
 
 _GUIDE = "Guide"
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]*)(#[^)]*)?\)")

@@ -16,13 +16,13 @@ from scipy.ndimage import gaussian_filter
 sys.path.insert(0, str(Path(__file__).parent))
 from pictures import painted, save
 
-from singula.boxes import grown
-from singula.demo import make_image
-from singula.instances.flood import flood_in_place, inside, label_seeds
+from singula.labels import voronoi
 from singula.measure.morphology import _perimeter_shares
-from singula.postprocess import voronoi
 from singula.prediction import plan_tiles
 from singula.report.overlay import label_colors
+from singula.representations.decoders.flood import flood_in_place, inside, label_seeds
+from singula.synthetic.fluorescence import make_image
+from singula.util.boxes import grown
 
 HERE = Path(__file__).parents[1] / "internals"
 SEED = 3

@@ -15,10 +15,10 @@ from matplotlib import pyplot as plt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from singula.channels import encode
-from singula.demo import make_image
-from singula.instances import DecodeSettings, decode
 from singula.report.overlay import label_colors, overlay, to_gray
+from singula.representations.channels import encode
+from singula.representations.decoders import DecodeSettings, decode
+from singula.synthetic.fluorescence import make_image
 
 HERE = Path(__file__).parents[1]
 CROP = (slice(60, 156), slice(60, 156))

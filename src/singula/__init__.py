@@ -19,14 +19,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from singula.channels import encode
     from singula.config import load_config
     from singula.errors import UserError
-    from singula.evaluate import match
     from singula.exports import export
-    from singula.instances import decode_labels as decode
-    from singula.loaded import Model, load
+    from singula.inference import Model, load
     from singula.measure import measure
+    from singula.metrics import match
+    from singula.representations.channels import encode
+    from singula.representations.decoders import decode_labels as decode
     from singula.tuning import tune
 
 __version__ = "0.1.0"
@@ -44,14 +44,14 @@ __all__ = [
 ]
 
 _HOME = {
-    "Model": ("singula.loaded", "Model"),
+    "Model": ("singula.inference", "Model"),
     "UserError": ("singula.errors", "UserError"),
-    "decode": ("singula.instances", "decode_labels"),
-    "encode": ("singula.channels", "encode"),
+    "decode": ("singula.representations.decoders", "decode_labels"),
+    "encode": ("singula.representations.channels", "encode"),
     "export": ("singula.exports", "export"),
-    "load": ("singula.loaded", "load"),
+    "load": ("singula.inference", "load"),
     "load_config": ("singula.config", "load_config"),
-    "match": ("singula.evaluate", "match"),
+    "match": ("singula.metrics", "match"),
     "measure": ("singula.measure", "measure"),
     "tune": ("singula.tuning", "tune"),
 }

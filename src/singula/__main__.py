@@ -9,7 +9,7 @@ import _signal  # type: ignore[import-not-found]
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # no traceback of the next import
 
-from singula.signals import INTERRUPTION
+from singula.util.signals import INTERRUPTION
 
 
 def main() -> None:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from singula.errors import UserError
 from singula.io.write import write_text
 from singula.io.written import foreign_files, protect
-from singula.paths import user_name, user_path
-from singula.runtime import prepare_process
-from singula.words import counted, install_command
+from singula.util.format import counted, install_command
+from singula.util.paths import user_name, user_path
+from singula.util.process import prepare_process
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from singula.propose import Choice, Proposal
-    from singula.survey import Folders
-    from singula.workflow import RunReport
+    from singula.autoconfig import Choice, Proposal
+    from singula.dataset.facts import Folders
+    from singula.pipeline.run import RunReport
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -111,7 +111,7 @@ def choose_data(
         ``notebook.no_test_images``: there are test labels, but no test images.
         Any error in the files.
     """
-    from singula.survey import Folders
+    from singula.dataset.facts import Folders
 
     given = [train_images, train_labels, test_images, test_labels]
     if not any(path.strip() for path in given):
@@ -186,9 +186,9 @@ def _write_plan(
     import pandas as pd
 
     prepare_process()
-    from singula.propose import propose
-    from singula.stages.timing import measure_proposal
-    from singula.survey import survey_dataset
+    from singula.autoconfig import propose
+    from singula.dataset.facts import survey_dataset
+    from singula.pipeline.timing import measure_proposal
 
     survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=ndim, max_files=24)
     stored = target.with_name(f"{target.stem}_channels")
@@ -222,8 +222,8 @@ def train(plan: Plan, *, gpu: bool = True, changes: str = "") -> RunReport:
         Any error of `singula run`.
     """
     prepare_process()
+    from singula.pipeline.run import Job, run
     from singula.training.device import present_gpus
-    from singula.workflow import Job, run
 
     overrides = tuple(part.strip() for part in changes.split(";") if part.strip())
     device = "0" if gpu and present_gpus() else "cpu"
@@ -292,7 +292,7 @@ def predict(report: RunReport, images: str, output: str) -> None:
     if not images.strip():
         print("no folder of new images is given: nothing to predict")
         return
-    from singula.loaded import gather_images, load, plan_predictions, predict_files
+    from singula.inference import gather_images, load, plan_predictions, predict_files
 
     folder = _folder(output, "output")
     files = gather_images([_folder(images, "images")])
@@ -306,8 +306,8 @@ def predict(report: RunReport, images: str, output: str) -> None:
 def _demo_data(ndim: int, folder: Path) -> tuple[Folders, ...]:
     import numpy as np
 
-    from singula.demo import make_dataset
-    from singula.survey import Folders
+    from singula.dataset.facts import Folders
+    from singula.synthetic.fluorescence import make_dataset
 
     root = folder / f"{ndim}d_data"
     (n_train, n_val, n_test), shape, spacing = DEMO_IMAGES[ndim]
@@ -329,7 +329,7 @@ def _demo_data(ndim: int, folder: Path) -> tuple[Folders, ...]:
 
 def _apply_answers(proposal: Proposal, find: str, classes: str) -> tuple[Choice, ...]:
     """Replace proposed values by the answers of the user."""
-    from singula.propose import Choice
+    from singula.autoconfig import Choice
 
     if find not in FIND:
         message = f"what_to_find: got {find!r}, expected one of {', '.join(FIND)}"

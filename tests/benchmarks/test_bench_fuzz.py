@@ -17,7 +17,7 @@ import fuzz_cases
 from fuzz_cases import Call, Kind
 
 from singula.errors import UserError
-from singula.io.formats import FORMATS
+from singula.io.formats.table import FORMATS
 
 if not hasattr(os, "fork"):
     pytest.skip("no processes that fork", allow_module_level=True)

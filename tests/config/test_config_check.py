@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from singula.config import config_from_dict
-from singula.config.available import UNAVAILABLE
-from singula.config.check import check_config, config_notices
+from singula.config.biapy.unsupported import UNAVAILABLE
 from singula.config.keys import key_table
+from singula.config.validate import check_config, config_notices
 from singula.errors import UserError
 
 Problems = Callable[..., list[str]]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from singula.config import config_from_dict, load_config
-from singula.config.early import EARLY
-from singula.config.foreign import NO_EFFECT, UNUSED, matches
+from singula.config.biapy.ignored import NO_EFFECT, UNUSED, matches
+from singula.config.biapy.older_names import EARLY
+from singula.config.biapy.translate import RENAMED
 from singula.config.keys import key_table
-from singula.config.translate import RENAMED
 from singula.errors import UserError
 
 SEG = "PROBLEM.INSTANCE_SEG"

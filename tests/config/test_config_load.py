@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from singula.config import config_from_dict, load_config
 from singula.config.keys import key_table
 from singula.errors import UserError
-from singula.paths import path_problem
+from singula.util.paths import path_problem
 
 Write = Callable[[str], Path]
 Lines = Callable[..., list[str]]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from singula.config import config_from_dict
+from singula.config.biapy.translate import RENAMED
 from singula.config.keys import key_table
-from singula.config.translate import RENAMED
 
 Problems = Callable[..., list[str]]
 DATA = Path(__file__).parent / "data"

@@ -16,9 +16,9 @@ import pytest
 
 import singula
 from singula.config import Config, config_from_dict
-from singula.config.available import NO_EFFECT, UNAVAILABLE, gaps
+from singula.config.biapy.unsupported import NO_EFFECT, UNAVAILABLE, gaps
 from singula.config.keys import key_table, section_names
-from singula.config.schema_base import Section
+from singula.config.schema.base import Section
 
 SOURCE = Path(singula.__file__).parent
 KEYS = frozenset(key_table())
@@ -131,7 +131,7 @@ class Reader(ast.NodeVisitor):
 def properties() -> dict[tuple[str, str], set[str]]:
     """Keys that the properties of sections read, by section and property."""
     found = {}
-    for path in (SOURCE / "config").glob("schema*.py"):
+    for path in (SOURCE / "config" / "schema").glob("*.py"):
         for kind in ast.parse(path.read_text(encoding="utf-8")).body:
             if not isinstance(kind, ast.ClassDef) or kind.name not in PLACES:
                 continue

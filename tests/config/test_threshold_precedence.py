@@ -10,7 +10,7 @@ import pytest
 from singula.config import Config, config_from_dict
 from singula.config.thresholds import AUTOMATIC, KEYS, marks, origin, resolve_sources, with_tuned
 from singula.errors import UserError
-from singula.instances import AUTOMATIC_KEYS
+from singula.representations.decoders import AUTOMATIC_KEYS
 
 SEG = "PROBLEM.INSTANCE_SEG"
 TYPE, CONTOUR = f"{SEG}.DATA_MW_TH_TYPE", f"{SEG}.DATA_MW_TH_CONTOUR"

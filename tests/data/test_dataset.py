@@ -4,12 +4,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singula.channels import EncodeSettings, encode
 from singula.data.augment import AugmentSettings
 from singula.data.augment.noise import GaussianNoise
 from singula.data.augment.regions import CutMix
 from singula.data.dataset import EpochSampler, PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
+from singula.representations.channels import EncodeSettings, encode
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 255, (40, 50, 1)).astype(np.uint8)

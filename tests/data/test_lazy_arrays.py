@@ -10,17 +10,17 @@ import pytest
 import torch
 import zarr
 
-from singula.channels import EncodeSettings, encode
 from singula.data.augment import AugmentSettings
 from singula.data.augment.noise import GaussianNoise
 from singula.data.dataset import PatchDataset, PatchSettings
 from singula.data.normalize import Normalizer, Statistics
-from singula.data.places import foreground_rows
+from singula.data.random_patches import foreground_rows
 from singula.data.samples import Sample, SampleCache, memory_of
 from singula.io import lazy_array
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image, open_labels
 from singula.io.lazy_array import LazyArray, iter_blocks
+from singula.representations.channels import EncodeSettings, encode
 
 RNG = np.random.default_rng(0)
 SHAPES = {2: (70, 83), 3: (18, 50, 61)}

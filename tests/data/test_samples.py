@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from singula.channels import EncodeSettings, encode
 from singula.data.augment import AugmentSettings
 from singula.data.augment.noise import GaussianNoise
 from singula.data.dataset import PatchDataset, PatchSettings
 from singula.data.normalize import Normalizer
 from singula.data.samples import Sample, SampleCache, StoredSample, is_mapped, memory_of
+from singula.representations.channels import EncodeSettings, encode
 
 SHAPE = (64, 80)
 FREE = AugmentSettings(

@@ -9,13 +9,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from singula.channels import EncodeSettings, encode_with, measure_extent
 from singula.data.augment import AugmentSettings, Geometry, draw_geometry, sample_pair
 from singula.data.augment.geometry import turn
 from singula.data.augment.regions import CutMix, Cutout
 from singula.data.dataset import PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
 from singula.data.window import margin_of, window_in_image
+from singula.representations.channels import EncodeSettings, encode_with, measure_extent
 
 EVERY = ("B", "C", "M", "P", "D", "Dv2")
 SPACINGS = {2: None, 3: (2.5, 1.0, 0.5)}

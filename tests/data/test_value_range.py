@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from singula.data.normalize import Normalizer, Statistics, notice_range
 from singula.data.patches import read_patch
 from singula.data.preprocess import PreprocessSettings, Reference, preprocess
+from singula.dataset.checks.images import _best_channel
 from singula.gui.pictures import Scene
-from singula.inspection.images import _best_channel
 from singula.io.lazy import LazyImage, open_image
 from singula.io.lazy_array import LazyArray, constant_image_notices, is_constant
 from singula.report.overlay import downsample_image, to_gray

@@ -13,7 +13,7 @@ import yaml
 from singula.config import Config, known_keys
 from singula.config.examples import EXAMPLES, example
 from singula.config.keys import Key, key_table
-from singula.config.schema import nested
+from singula.config.schema.root import nested
 
 MAKE = Path(__file__).parents[2] / "docs" / "make"
 

@@ -13,9 +13,9 @@ from typer.main import get_command
 
 import singula
 from singula.cli import app
-from singula.config.early import EARLY
+from singula.config.biapy.older_names import EARLY
+from singula.config.biapy.translate import RENAMED
 from singula.config.keys import key_table, section_names
-from singula.config.translate import RENAMED
 from singula.errors import ExitCode
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 import singula
-from singula.channels import CHANNELS
-from singula.demo import make_image
+from singula.representations.channels import CHANNELS
+from singula.synthetic.fluorescence import make_image
 
 DOCS = Path(__file__).parents[2] / "docs"
 

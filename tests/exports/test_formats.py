@@ -23,9 +23,9 @@ from singula.exports.coco import run_lengths
 from singula.exports.imagej import write_rois
 from singula.exports.ome_zarr import pyramid, write_ome_zarr
 from singula.exports.qupath import write_geojson
-from singula.exports.source import Instances, instance_classes
 from singula.exports.tables import instance_table
 from singula.io.write import write_tiff
+from singula.runs.labels_of import Instances, instance_classes
 
 IDS = st.sampled_from([0, 0, 0, 1, 1, 2, 9, 70000])
 PLANES = arrays(np.uint32, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=IDS)

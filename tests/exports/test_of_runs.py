@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 import singula
 from singula import cli
-from singula.demo import make_image
 from singula.errors import UserError
-from singula.exports.source import check_ids, find_sources
-from singula.io.results import ResultsTree
+from singula.io.run_folder import ResultsTree
 from singula.io.write import write_json, write_tiff
+from singula.runs.labels_of import check_ids, find_sources
+from singula.synthetic.fluorescence import make_image
 
 
 def make_run(folder: Path, ndim: int = 2, **keys: object) -> Path:

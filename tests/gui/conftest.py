@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run `singula demo --quick` in 2D and 3D and return the folder."""
-    from singula.demonstration import run_demo
+    from singula.commands.demo import run_demo
 
     folder = tmp_path_factory.mktemp("gui_demo")
     for ndim in (2, 3):

@@ -21,8 +21,8 @@ import yaml
 from made_run import MadeRun, cells, without
 
 from singula.config import load_config
-from singula.demo import make_dataset
 from singula.gui.browser import write_redirect
+from singula.synthetic.fluorescence import make_dataset
 from singula.training.checkpoint import load_checkpoint
 
 pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")

@@ -30,10 +30,10 @@ from singula.gui.runs import (
     tail,
     view_run,
 )
-from singula.io.log import RunLog
 from singula.io.run_lock import lock_file
-from singula.workflow import Job
-from singula.workflow import run as run_job
+from singula.io.run_log import RunLog
+from singula.pipeline.run import Job
+from singula.pipeline.run import run as run_job
 
 CONFIG = """
 DATA: {TRAIN: {PATH: x, GT_PATH: y}, VAL: {FROM_TRAIN: True}}

@@ -15,7 +15,7 @@ from made_run import MadeRun, cells, without
 from singula import encode
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.io.results import ResultsTree
+from singula.io.run_folder import ResultsTree
 from singula.io.write import write_tiff
 
 pytest.importorskip("nicegui", reason="no test of pages: `pip install 'singula[gui]'` is missing")
@@ -28,7 +28,7 @@ from singula.gui.pages.finished import ImageView
 from singula.gui.pages.frame import Slider
 from singula.gui.pages.viewer import Canvas
 from singula.gui.pictures import Scene
-from singula.gui.station import AppContext
+from singula.gui.state import AppContext
 
 NAMES = {"first": 16, "slow": 13, "last": 11}  # objects of each image
 PAGES = {"results": results, "tune": tune}

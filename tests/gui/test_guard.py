@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from singula.config import Config
 from singula.config.load import config_from_dict
-from singula.config.schema_base import Section
+from singula.config.schema.base import Section
 from singula.config.values import Folder
 from singula.errors import UserError
 from singula.gui.guard import Guard

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from singula.channels import find_contour
 from singula.errors import UserError
-from singula.evaluate import color_associations, match
 from singula.gui.pictures import TILE, Scene, Scenes, boxes, thumbnail
+from singula.metrics import color_associations, match
+from singula.representations.channels import find_contour
 
 
 def pixels(png: bytes) -> np.ndarray:

@@ -21,7 +21,7 @@ from singula.gui import processes
 from singula.gui.pages import run as page
 from singula.gui.processes import alive
 from singula.gui.runs import OUTPUT, RECORD, read_record
-from singula.gui.station import AppContext
+from singula.gui.state import AppContext
 
 _MOST = 600  # tenths of a second, on a busy machine
 CONFIG = """

@@ -20,7 +20,7 @@ from singula.gui.processes import Processes
 from singula.gui.results import Results, open_results
 from singula.gui.search import RECORD, _progress, start_search, stop_search, view_search
 from singula.tuning import find_run, tune
-from singula.words import counted
+from singula.util.format import counted
 
 BEGIN = "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 

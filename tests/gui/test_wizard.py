@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singula.channels import parse_channels
 from singula.config import load_config
 from singula.errors import UserError
 from singula.gui.guard import Guard
@@ -19,9 +18,10 @@ from singula.gui.wizard import (
     recognize,
     samples,
 )
-from singula.instances import DECODERS
 from singula.io.write import write_tiff
-from singula.stages import timing
+from singula.pipeline import timing
+from singula.representations.channels import parse_channels
+from singula.representations.decoders import DECODERS
 from singula.training.speed import TrainingSpeed
 
 

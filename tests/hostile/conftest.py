@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from singula.demo import make_dataset
-from singula.workflow import Job, run
+from singula.pipeline.run import Job, run
+from singula.synthetic.fluorescence import make_dataset
 
 CHANGES = {
     "PROBLEM": {"TYPE": "INSTANCE_SEG", "NDIM": "2D", "INSTANCE_SEG": {"DATA_CHANNELS": "BC"}},

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from singula.errors import UserError
-from singula.loaded import load
-from singula.stages import train as train_module
+from singula.inference import load
+from singula.pipeline import train as train_module
+from singula.pipeline.run import Job, run
 from singula.training import fit as fit_module
 from singula.training.checkpoint import (
     KEY,
@@ -23,7 +24,6 @@ from singula.training.checkpoint import (
     write_checkpoint,
 )
 from singula.training.fit import FitResult, Training
-from singula.workflow import Job, run
 
 Contents = dict[str, Any]
 

@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from fuzz_cases import image_writers
 
 from singula import cli
-from singula.demo import make_dataset
 from singula.errors import ExitCode, UserError
-from singula.io.formats import FORMATS, IMAGE_SUFFIXES
+from singula.io.formats.table import FORMATS, IMAGE_SUFFIXES
+from singula.synthetic.fluorescence import make_dataset
 
 COMMANDS = get_command(cli.app).commands
 # Arguments with which a command succeeds; several where paths exclude each other.
@@ -130,7 +130,7 @@ def configuration(data: Path, checkpoint: str = "", *, train: bool = True) -> st
 
 @pytest.fixture(scope="module")
 def made_world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    from singula.workflow import Job, run
+    from singula.pipeline.run import Job, run
 
     folder = tmp_path_factory.mktemp("world")
     rng = np.random.default_rng(0)
@@ -146,8 +146,8 @@ def made_world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def world(made_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     from nicegui import app, ui
 
-    import singula.demonstration as demonstration
-    import singula.stages.timing as timing
+    import singula.commands.demo as demonstration
+    import singula.pipeline.timing as timing
 
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -284,11 +284,11 @@ def test_names_that_no_file_can_have_are_refused(
 
 def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None:
     """Leave out what takes time after the arguments were checked."""
-    import singula.launch
-    import singula.loaded.files
+    import singula.commands.launch
+    import singula.inference.files
+    import singula.pipeline.run
     import singula.tuning
-    import singula.workflow
-    from singula.scaleout.dask_run import check_dask_option
+    from singula.blocks.dask_run import check_dask_option
 
     def workers(model: object, dask: str | None, notify: object) -> AbstractContextManager[None]:
         if dask is not None:
@@ -304,12 +304,12 @@ def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None
 
     for function in ("_train", "_test", "_report"):
         work = stop if name == "demo" else lambda *given, **more: None
-        monkeypatch.setattr(singula.workflow, function, work)
+        monkeypatch.setattr(singula.pipeline.run, function, work)
     if key == "gpu":
         monkeypatch.setattr(singula.tuning, "tune", stop)
-    monkeypatch.setattr(singula.launch, "launch", launch)
-    monkeypatch.setattr(singula.loaded.files, "_workers", workers)
-    monkeypatch.setattr(singula.loaded.files, "_predict_file", lambda *given, **more: 0)
+    monkeypatch.setattr(singula.commands.launch, "launch", launch)
+    monkeypatch.setattr(singula.inference.files, "_workers", workers)
+    monkeypatch.setattr(singula.inference.files, "_predict_file", lambda *given, **more: 0)
 
 
 @pytest.mark.parametrize(("name", "key"), TEXTS)

@@ -204,7 +204,7 @@ class TestValid:
 
 
 def test_too_many_blocks() -> None:
-    from singula.stages.chunks.budget import block_shape
+    from singula.pipeline.blocks.memory import block_shape
 
     budget = SimpleNamespace(block=(1024, 1024))
     assert block_shape(budget, (2**20, 2**20), ()) == (1024, 1024)  # type: ignore[arg-type]

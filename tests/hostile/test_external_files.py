@@ -13,15 +13,15 @@ import pytest
 import tifffile
 from tests.io.containers import write_hdf5, write_n5, write_ome, write_zarr
 
+from singula.dataset.checks import InspectSettings, inspect_dataset
+from singula.dataset.facts import find_folders, survey_dataset
 from singula.errors import UserError
 from singula.exports import export
-from singula.inspection import InspectSettings, inspect_dataset
+from singula.io.block_array import BlockArray
 from singula.io.files import change_stamp
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
 from singula.io.read import read_header, read_image, read_labels
-from singula.io.volume import BlockArray
-from singula.survey import find_folders, survey_dataset
 
 PIXELS = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32)
 ALLOWED = ArrayPlace(external_files=True)

@@ -22,8 +22,8 @@ from singula.gui.runs import OUTPUT, RECORD, find_runs, state_of, view_run
 from singula.gui.search import OUTPUT as SEARCH_OUTPUT
 from singula.gui.search import RECORD as SEARCH_RECORD
 from singula.gui.search import TRIALS, view_search
-from singula.io.results import ResultsTree
-from singula.workflow import Job
+from singula.io.run_folder import ResultsTree
+from singula.pipeline.run import Job
 
 START = {"pid": 1, "created": 5.0, "began": 5.0}
 RECORDED = {**START, "command": [], "config": "c.yaml", "result_dir": "out", "name": "cells",
@@ -159,7 +159,7 @@ def test_the_page_lists_runs_next_to_a_damaged_one(run: Path) -> None:
     from simulated import simulated_user
 
     from singula.gui.pages import run as page
-    from singula.gui.station import AppContext
+    from singula.gui.state import AppContext
 
     (run / RECORD).unlink()
     os.mkfifo(run / RECORD)

@@ -10,7 +10,7 @@ import pytest
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.io.results import ResultsTree
+from singula.io.run_folder import ResultsTree
 
 pytest.importorskip("psutil", reason="`pip install 'singula[gui]'` is missing")
 
@@ -19,7 +19,7 @@ from singula.gui import processes
 from singula.gui.control import Control
 from singula.gui.processes import alive, open_output
 from singula.gui.runs import OUTPUT, RECORD, read_record, tail
-from singula.workflow import Job
+from singula.pipeline.run import Job
 
 CONFIG = """
 DATA: {TRAIN: {PATH: x, GT_PATH: y}, VAL: {FROM_TRAIN: True}}

@@ -19,7 +19,7 @@ from singula.gui import processes
 from singula.gui.control import Control
 from singula.gui.processes import alive
 from singula.gui.runs import OUTPUT, RECORD, read_record, state_of, tail
-from singula.workflow import Job
+from singula.pipeline.run import Job
 
 CONFIG = """
 DATA: {TRAIN: {PATH: x, GT_PATH: y}, VAL: {FROM_TRAIN: True}}

@@ -20,7 +20,7 @@ from simulated import simulated_user
 
 from singula.gui.guard import Guard
 from singula.gui.server import build
-from singula.gui.station import AppContext
+from singula.gui.state import AppContext
 
 WORDS = [
     "..",

@@ -14,7 +14,7 @@ import pytest
 
 from singula.errors import ExitCode
 from singula.exports import FORMATS
-from singula.io.log import RunLog
+from singula.io.run_log import RunLog
 from singula.io.write import write_csv, write_json, write_text, write_tiff
 from singula.report.html import escape
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_printed_is_escaped(
 def test_a_closed_stream_is_no_place_for_a_file_that_is_opened_later(tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
-        "from singula.streams import tolerant_output\n"
+        "from singula.util.streams import tolerant_output\n"
         "with tolerant_output():\n"
         f"  file = open({str(tmp_path / 'data')!r}, 'w')\n"
         "  os.write(1, b'from a library')\n"

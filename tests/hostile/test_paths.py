@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
-from singula.checking import check_data
+from singula.autoconfig.report import init_dataset
 from singula.cli import app, run_app
+from singula.commands.check import check_data
+from singula.commands.demo import run_demo
 from singula.config import config_from_dict, load_config
-from singula.config.schema import Config
-from singula.config.schema_base import Section
+from singula.config.schema.base import Section
+from singula.config.schema.root import Config
 from singula.config.values import Folder, Name
-from singula.demonstration import run_demo
 from singula.errors import UserError
 from singula.exports import export
 from singula.gui.guard import Guard
-from singula.io.results import ResultsTree
-from singula.loaded import gather_images, load
-from singula.paths import PathKind, open_regular, read_text_file, user_name, user_path
-from singula.propose.report import init_dataset
+from singula.inference import gather_images, load
+from singula.io.run_folder import ResultsTree
 from singula.report.build import build_report
 from singula.tuning import tune
+from singula.util.paths import PathKind, open_regular, read_text_file, user_name, user_path
 
 
 def _fifo(path: Path) -> None:

@@ -39,69 +39,69 @@ from hostile_values import (
     other_forms,
 )
 
-from singula.channels import EncodeSettings
 from singula.config import config_from_dict
 from singula.data.normalize import Normalizer
+from singula.dataset.checks import Inspection
+from singula.dataset.facts import Machine, PartFacts, Survey
 from singula.errors import UserError
-from singula.evaluate import match, overlap
-from singula.inspection import Inspection
-from singula.instances import DECODERS, DecodeSettings, histogram
+from singula.inference import Model
+from singula.io.block_array import BlockArray
 from singula.io.lazy import open_image
-from singula.io.pairs import Pair
+from singula.io.pairing import Pair
 from singula.io.read import Header, image_layout
-from singula.io.volume import BlockArray
 from singula.io.write import write_tiff
-from singula.loaded import Model
+from singula.labels import Block, contacts, extents, find_background
 from singula.measure import Condition, measure, select, shapes
+from singula.metrics import match, overlap
 from singula.models import ModelSettings, TransformerSettings, build_model
-from singula.postprocess import Block, contacts, extents, find_background
+from singula.pipeline import from_config
+from singula.pipeline.postprocess import post_settings
+from singula.pipeline.readers import reader_for
 from singula.prediction import Predictor
-from singula.stages import settings as from_config
-from singula.stages.post import post_settings
-from singula.stages.reading import reader_for
-from singula.survey import Machine, PartFacts, Survey
+from singula.representations.channels import EncodeSettings
+from singula.representations.decoders import DECODERS, DecodeSettings, histogram
 from singula.tuning import Example, Run, Tuner, TuneResult
 
 PACKAGES = (
     "singula",
-    "singula.loaded",
+    "singula.inference",
     "singula.tuning",
     "singula.config",
     "singula.data.normalize",
-    "singula.inspection",
+    "singula.dataset.checks",
     "singula.io.read",
     "singula.io.lazy",
-    "singula.io.volume",
+    "singula.io.block_array",
     "singula.io.write",
     "singula.models",
-    "singula.propose",
+    "singula.autoconfig",
     "singula.report.build",
-    "singula.scaleout",
-    "singula.survey",
-    "singula.channels",
-    "singula.evaluate",
+    "singula.blocks",
+    "singula.dataset.facts",
+    "singula.representations.channels",
+    "singula.metrics",
     "singula.exports",
-    "singula.instances",
+    "singula.representations.decoders",
     "singula.measure",
-    "singula.postprocess",
+    "singula.labels",
 )
 RECORDS = {
     "singula": "Model",
     "singula.config": "Config Key",
     "singula.data.normalize": "Scaling Statistics",
-    "singula.inspection": "Finding FixReport InspectedPart Inspection Kind Place",
+    "singula.dataset.checks": "Finding FixReport InspectedPart Inspection Kind Place",
     "singula.io.lazy": "LazyImage",
     "singula.io.read": "Header Image",
-    "singula.loaded": "Model",
-    "singula.propose": "Choice Proposal",
-    "singula.survey": "Folders ImageFacts LabelFacts Machine Objects PartFacts Survey",
+    "singula.inference": "Model",
+    "singula.autoconfig": "Choice Proposal",
+    "singula.dataset.facts": "Folders ImageFacts LabelFacts Machine Objects PartFacts Survey",
     "singula.tuning": "Example Run Steps Trial TuneResult",
-    "singula.channels": "Channel Extent",
-    "singula.evaluate": "Match Overlap Ratio Score Splits",
+    "singula.representations.channels": "Channel Extent",
+    "singula.metrics": "Match Overlap Ratio Score Splits",
     "singula.exports": "Outline",
-    "singula.instances": "Decoded Decoder",
+    "singula.representations.decoders": "Decoded Decoder",
     "singula.measure": "Condition Shapes",
-    "singula.postprocess": "Block Contacts Extents Gaps Grown Holes Ids Repair Survey Table",
+    "singula.labels": "Block Contacts Extents Gaps Grown Holes Ids Repair Survey Table",
 }
 """Classes of results and of rows of tables; functions that take them check their class."""
 
@@ -247,7 +247,7 @@ ENCODE = EncodeSettings(("B", "C"))
 Arguments = dict[str, Argument]
 
 TABLE: dict[str, Callable[[Path], Arguments]] = {
-    "singula.channels.ChannelStore": lambda folder: {
+    "singula.representations.channels.ChannelStore": lambda folder: {
         "image_dir": Argument(folder / "x", PATH),
         "mask_dir": Argument(folder / "y", PATH),
         "settings": Argument(ENCODE, OBJECT),
@@ -257,82 +257,86 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "variant": Argument("", TEXT),
         "fallback": Argument(None, PATH.or_none()),
     },
-    "singula.channels.EncodeSettings": lambda _: {
+    "singula.representations.channels.EncodeSettings": lambda _: {
         "channels": Argument(("B",), ITEMS),
         "contour_mode": Argument("thick", WORD),
         "spacing": Argument(None, SPACING.without("one", "four", "empty")),
         "point_radius": Argument(3, NUMBER.with_values(negative=-1)),
     },
-    "singula.channels.encode": lambda _: {
+    "singula.representations.channels.encode": lambda _: {
         "labels": labels(kind=EXACT),
         "channels": Argument("BC", CHANNELS),
         "spacing": Argument((1.0, 2.0), SPACING),
         "contour_mode": Argument("thick", WORD),
         "point_radius": Argument(3, NUMBER.with_values(negative=-1)),
     },
-    "singula.channels.encode_with": lambda _: {
+    "singula.representations.channels.encode_with": lambda _: {
         "settings": Argument(EncodeSettings(("Dv2",)), OBJECT),
         "labels": labels(kind=EXACT),
         "furthest": Argument(5.0, NUMBER.or_none()),
     },
-    "singula.channels.find_contour": lambda _: {
+    "singula.representations.channels.find_contour": lambda _: {
         "labels": labels(),
         "mode": Argument("thick", WORD),
     },
-    "singula.channels.measure_extent": lambda _: {
+    "singula.representations.channels.measure_extent": lambda _: {
         "labels": labels(kind=EXACT),
         "settings": Argument(EncodeSettings(("Dv2",)), OBJECT),
     },
-    "singula.channels.needs_extent": lambda _: {"settings": Argument(ENCODE, OBJECT)},
-    "singula.channels.parse_channels": lambda _: {"channels": Argument("BC", CHANNELS)},
-    "singula.evaluate.color_associations": lambda _: {
+    "singula.representations.channels.needs_extent": lambda _: {
+        "settings": Argument(ENCODE, OBJECT)
+    },
+    "singula.representations.channels.parse_channels": lambda _: {
+        "channels": Argument("BC", CHANNELS)
+    },
+    "singula.metrics.color_associations": lambda _: {
         "truth": labels(),
         "pred": labels(OTHER),
         "match": Argument(_match(), OBJECT),
     },
-    "singula.evaluate.fp_columns": lambda _: {"match": Argument(_match(), OBJECT)},
-    "singula.evaluate.gt_columns": lambda _: {"match": Argument(_match(), OBJECT)},
-    "singula.evaluate.iou": lambda _: {
+    "singula.metrics.fp_columns": lambda _: {"match": Argument(_match(), OBJECT)},
+    "singula.metrics.gt_columns": lambda _: {"match": Argument(_match(), OBJECT)},
+    "singula.metrics.iou": lambda _: {
         "truth": Argument(PROBABILITY, ARRAY),
         "pred": Argument(1 - PROBABILITY, ARRAY),
         "threshold": Argument(0.5, NUMBER),
     },
-    "singula.evaluate.mae": lambda _: {
+    "singula.metrics.mae": lambda _: {
         "truth": Argument(PROBABILITY, ARRAY),
         "pred": Argument(1 - PROBABILITY, ARRAY),
         "mask": Argument(PROBABILITY > 0.5, Kind({**MAP.wrong, **LABELS.wrong}).or_none()),
     },
-    "singula.evaluate.match": lambda _: {
+    "singula.metrics.match": lambda _: {
         "truth": labels(kind=LABELS.without(*["1-d", "4-d", "6-d", "0-d", "number"])),
         "pred": labels(OTHER),
         "thresholds": Argument((0.3, 0.5), THRESHOLDS),
     },
-    "singula.evaluate.match_dataset": lambda _: {
+    "singula.metrics.match_dataset": lambda _: {
         "matches": Argument([[_match()]], ITEMS),
         "by_image": Argument(False, FLAG),
     },
-    "singula.evaluate.match_overlap": lambda _: {
+    "singula.metrics.match_overlap": lambda _: {
         "table": Argument(_overlap(), OBJECT),
         "thresholds": Argument((0.3, 0.5), THRESHOLDS),
     },
-    "singula.evaluate.overlap": lambda _: {"truth": labels(), "pred": labels(OTHER)},
-    "singula.evaluate.overlap_among": lambda _: {
+    "singula.labels.overlap": lambda _: {"truth": labels(), "pred": labels(OTHER)},
+    "singula.metrics.overlap_among": lambda _: {
         "table": Argument(_overlap(), OBJECT),
         "true_ids": Argument(np.array([1, 2]), IDS),
         "pred_ids": Argument(np.array([1, 2]), IDS),
     },
-    "singula.evaluate.score_row": lambda _: {
+    "singula.metrics.score_row": lambda _: {
         "name": Argument("a", TEXT),
         "score": Argument(_match(), OBJECT),
     },
-    "singula.evaluate.score_rows": lambda _: {
+    "singula.metrics.score_rows": lambda _: {
         "matches": Argument(
             {"a": [_match()]}, OBJECT.without("dict").with_values(inside={"a": 3}, item={"a": [3]})
         ),
     },
-    "singula.evaluate.splits": lambda _: {"table": Argument(_overlap(), OBJECT)},
-    "singula.evaluate.sum_overlaps": lambda _: {"parts": Argument([_overlap()], ITEMS)},
-    "singula.evaluate.winning_classes": lambda _: {"votes": Argument(_overlap(), OBJECT)},
+    "singula.metrics.splits": lambda _: {"table": Argument(_overlap(), OBJECT)},
+    "singula.metrics.sum_overlaps": lambda _: {"parts": Argument([_overlap()], ITEMS)},
+    "singula.metrics.winning_classes": lambda _: {"votes": Argument(_overlap(), OBJECT)},
     "singula.exports.export": lambda folder: {
         "source": labels(kind=LABELS.without("text", "empty text")),
         "to": Argument("csv", WORD),
@@ -347,7 +351,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
     "singula.exports.trace_outlines": lambda _: {
         "labels": labels(kind=LABELS.with_values(volume=VOLUME))
     },
-    "singula.instances.DecodeSettings": lambda _: {
+    "singula.representations.decoders.DecodeSettings": lambda _: {
         "th_type": Argument("manual", WORD),
         "manual_keys": Argument(frozenset({"TH_CONTOUR"}), ITEMS),
         **{
@@ -371,7 +375,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "contour_mode": Argument("thick", WORD),
         "grow_into_contour": Argument(False, FLAG),
     },
-    "singula.instances.decode": lambda _: {
+    "singula.representations.decoders.decode": lambda _: {
         "maps": Argument(MAPS, maps_kind("B", "C")),
         "channels": Argument("BC", WORD.with_values(list=["B", "C"])),
         "settings": Argument(DecodeSettings(remove_small=0), OBJECT.or_none()),
@@ -379,33 +383,33 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "seed_filter": Argument(None, FUNCTION.or_none()),
         "keep_parts": Argument(True, FLAG),
     },
-    "singula.instances.decode_labels": lambda _: {
+    "singula.representations.decoders.decode_labels": lambda _: {
         "maps": Argument(MAPS, maps_kind("B", "C")),
         "channels": Argument("BC", WORD.with_values(list=["B", "C"])),
         "thresholds": Argument({"REMOVE_SMALL_OBJ": 0}, KEYS.without("list", "array")),
         "spacing": Argument((1.0, 2.0), SPACING),
     },
-    "singula.instances.histogram": lambda _: {
+    "singula.representations.decoders.histogram": lambda _: {
         "values": Argument(PROBABILITY, ARRAY.with_values(nan=np.full((2, 2), np.nan)))
     },
-    "singula.instances.histogram_channels": lambda _: {
+    "singula.representations.decoders.histogram_channels": lambda _: {
         "decoder": Argument(DECODERS["BC"], OBJECT),
         "settings": Argument(DecodeSettings(), OBJECT),
     },
-    "singula.instances.otsu_from_histogram": lambda _: {
+    "singula.representations.decoders.otsu_from_histogram": lambda _: {
         "counts": Argument(
             histogram(PROBABILITY),
             IDS.without("floats", "bool").with_values(nan=[np.nan], neg=[-1]),
         )
     },
-    "singula.instances.resolve_thresholds": lambda _: {
+    "singula.representations.decoders.resolve_thresholds": lambda _: {
         "histograms": Argument(
             {"B": histogram(PROBABILITY)},
             OBJECT.without("dict").with_values(number={"B": 3}, text={"B": "x"}),
         ),
         "settings": Argument(DecodeSettings(), OBJECT),
     },
-    "singula.instances.warn_of_unused": lambda _: {
+    "singula.representations.decoders.warn_of_unused": lambda _: {
         "values": Argument({"TH_TYPE": "manual"}, OBJECT.without("dict").with_values(number={3: 1}))
     },
     "singula.measure.conditions_from_lists": lambda _: {
@@ -443,47 +447,47 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "block": BLOCK,
         "spacing": Argument((1.0, 2.0), SPACING),
     },
-    "singula.postprocess.border_ids": lambda _: {"labels": labels(), "block": BLOCK},
-    "singula.postprocess.clear_border": lambda _: {"labels": labels()},
-    "singula.postprocess.close_ids": lambda _: {
+    "singula.labels.border_ids": lambda _: {"labels": labels(), "block": BLOCK},
+    "singula.labels.clear_border": lambda _: {"labels": labels()},
+    "singula.labels.close_ids": lambda _: {
         "instances": Argument(extents(LABEL_IMAGE), OBJECT),
         "radius": Argument(2.0, NUMBER.with_values(zero=0)),
         "seed_points": Argument(extents(LABEL_IMAGE), OBJECT.or_none()),
         "spacing": Argument((1.0, 2.0), SPACING),
     },
-    "singula.postprocess.contacts": lambda _: {
+    "singula.labels.contacts": lambda _: {
         "labels": labels(),
         "large": Argument(np.array([1, 3]), IDS),
         "block": BLOCK,
     },
-    "singula.postprocess.count_instances": lambda _: {"labels": labels()},
-    "singula.postprocess.enclosed": lambda _: {
+    "singula.labels.count_instances": lambda _: {"labels": labels()},
+    "singula.labels.enclosed": lambda _: {
         "gaps": Argument(find_background(LABEL_IMAGE).gaps(), OBJECT),
         "owners": Argument(np.array([3]), IDS.or_none()),
     },
-    "singula.postprocess.extents": lambda _: {"labels": labels(), "block": BLOCK},
-    "singula.postprocess.fill_holes": lambda _: {
+    "singula.labels.extents": lambda _: {"labels": labels(), "block": BLOCK},
+    "singula.labels.fill_holes": lambda _: {
         "labels": labels(),
         "owners": Argument(np.array([3]), IDS.or_none()),
     },
-    "singula.postprocess.find_background": lambda _: {"labels": labels(), "block": BLOCK},
-    "singula.postprocess.growth_area": lambda _: {
+    "singula.labels.find_background": lambda _: {"labels": labels(), "block": BLOCK},
+    "singula.labels.growth_area": lambda _: {
         "maps": Argument({"M": PROBABILITY}, OBJECT.with_values(**ANY_SHAPE)),
         "threshold": Argument(0.5, NUMBER.with_values(negative=-0.1, above_one=1.5)),
     },
-    "singula.postprocess.growth_foreground": lambda _: {
+    "singula.labels.growth_foreground": lambda _: {
         "maps": Argument({"B": PROBABILITY, "C": PROBABILITY}, OBJECT.with_values(**ANY_SHAPE)),
     },
-    "singula.postprocess.growth_threshold": lambda _: {
+    "singula.labels.growth_threshold": lambda _: {
         "threshold": Argument(0.0, NUMBER.with_values(negative=-0.1, above_one=1.5)),
         "counts": Argument(lambda: histogram(PROBABILITY), FUNCTION),
     },
-    "singula.postprocess.median_halo": lambda _: {
+    "singula.labels.median_halo": lambda _: {
         "z_size": Argument(3, INTEGER.or_none().with_values(negative=-1)),
         "yz_size": Argument(3, INTEGER.or_none().with_values(negative=-1)),
     },
     **{
-        f"singula.postprocess.{name}": lambda _: {
+        f"singula.labels.{name}": lambda _: {
             "values": Argument(
                 np.stack([PROBABILITY] * 3), Kind({**MAP.wrong, **LABELS.wrong, "2-d": PROBABILITY})
             ),
@@ -491,38 +495,38 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         }
         for name in ("median_z", "median_yz")
     },
-    "singula.postprocess.plan_repair": lambda _: {
+    "singula.labels.plan_repair": lambda _: {
         "instances": Argument(extents(LABEL_IMAGE), OBJECT),
         "contacts": Argument(contacts(LABEL_IMAGE, np.array([1])), OBJECT),
         "size": Argument(7, INTEGER.with_values(negative=-1)),
     },
-    "singula.postprocess.recode": lambda _: {
+    "singula.labels.recode": lambda _: {
         "labels": labels(),
         "ids": Argument(np.array([1, 2]), IDS.with_values(unsorted=np.array([2, 1]), one=[1])),
         "values": Argument(np.array([4, 5]), IDS.without("floats", "bool").with_values(one=[1])),
         "keep": Argument(False, FLAG),
     },
-    "singula.postprocess.remove": lambda _: {
+    "singula.labels.remove": lambda _: {
         "labels": labels(),
         "ids": Argument(np.array([1]), IDS_OR_ITEMS),
     },
-    "singula.postprocess.remove_close_points": lambda _: {
+    "singula.labels.remove_close_points": lambda _: {
         "labels": labels(),
         "radius": Argument(2.0, NUMBER.with_values(zero=0)),
         "seeds": Argument(LABEL_IMAGE, LABELS.or_none().with_values(volume=VOLUME)),
         "spacing": Argument((1.0, 2.0), SPACING),
     },
-    "singula.postprocess.repair_large": lambda _: {
+    "singula.labels.repair_large": lambda _: {
         "labels": labels(),
         "size": Argument(7, INTEGER.with_values(negative=-1)),
     },
-    "singula.postprocess.survey": lambda _: {"labels": labels(), "block": BLOCK},
-    "singula.postprocess.voronoi": lambda _: {
+    "singula.labels.survey": lambda _: {"labels": labels(), "block": BLOCK},
+    "singula.labels.voronoi": lambda _: {
         "labels": labels(),
         "area": AREA,
         "spacing": Argument((1.0, 2.0), SPACING),
     },
-    "singula.postprocess.voronoi_block": lambda _: {
+    "singula.labels.voronoi_block": lambda _: {
         "labels": labels(),
         "area": AREA,
         "block": WHOLE,
@@ -618,20 +622,20 @@ TABLE |= {
         "overrides": Argument(("TRAIN.EPOCHS=3",), ITEMS),
         "notify": Argument(None, FUNCTION.or_none()),
     },
-    "singula.loaded.find_model": lambda folder: {
+    "singula.inference.find_model": lambda folder: {
         "path": Argument(written(folder / "a.pth", ""), PATH)
     },
-    "singula.loaded.gather_images": lambda folder: {
+    "singula.inference.gather_images": lambda folder: {
         "paths": Argument([written(folder / "a.tif", "")], ITEMS)
     },
-    "singula.loaded.load": lambda folder: {
+    "singula.inference.load": lambda folder: {
         "run_or_checkpoint": Argument(folder / "missing.pth", PATH),
         "device": Argument("cpu", DEVICE),
     },
-    "singula.loaded.parse_frames": lambda _: {
+    "singula.inference.parse_frames": lambda _: {
         "text": Argument("all", WORD.or_none().without("list"))
     },
-    "singula.loaded.plan_predictions": lambda folder: {
+    "singula.inference.plan_predictions": lambda folder: {
         "model": Argument(model(), OBJECT),
         "files": Argument([image_file(folder)], ITEMS),
         "output": Argument(folder / "out", PATH),
@@ -642,7 +646,7 @@ TABLE |= {
         "overwrite": Argument(True, FLAG),
         "external_files": Argument(False, FLAG),
     },
-    "singula.loaded.predict_files": lambda folder: {
+    "singula.inference.predict_files": lambda folder: {
         "model": Argument(model(), OBJECT),
         "images": Argument([Pair(image_file(folder), None, "image")], ITEMS),
         "output": Argument(folder / "out", PATH),
@@ -764,7 +768,7 @@ TABLE |= {
     "singula.Normalizer.scaling": lambda _: {
         "image": Argument(PROBABILITY[..., None], PIXELS),
     },
-    "singula.inspection.InspectSettings": lambda _: {
+    "singula.dataset.checks.InspectSettings": lambda _: {
         "ndim": Argument(2, NDIM.or_none()),
         "channels": Argument(None, INTEGER.or_none()),
         "grey": Argument(False, FLAG),
@@ -776,26 +780,26 @@ TABLE |= {
         "sized": Argument((), ITEMS),
         "external_files": Argument(False, FLAG),
     },
-    "singula.inspection.check_page": lambda folder: {"path": Argument(folder / "a.html", PATH)},
-    "singula.inspection.check_target": lambda folder: {
+    "singula.dataset.checks.check_page": lambda folder: {"path": Argument(folder / "a.html", PATH)},
+    "singula.dataset.checks.check_target": lambda folder: {
         "folder": Argument(folder / "new", PATH),
         "inspection": Argument(None, OBJECT.or_none()),
     },
-    "singula.inspection.describe": lambda _: {
+    "singula.dataset.checks.describe": lambda _: {
         "inspection": Argument(Inspection(2, (), ()), OBJECT),
         "max_files": Argument(8, INTEGER.with_values(zero=0)),
     },
-    "singula.inspection.inspect_dataset": lambda folder: {
+    "singula.dataset.checks.inspect_dataset": lambda folder: {
         "data": Argument(data_folder(folder), ITEMS.without("text")),
         "settings": Argument(None, OBJECT.or_none()),
         "notify": Argument(None, FUNCTION.or_none()),
     },
-    "singula.inspection.write_fixed": lambda folder: {
+    "singula.dataset.checks.write_fixed": lambda folder: {
         "inspection": Argument(Inspection(2, (), ()), OBJECT),
         "folder": Argument(folder / "new", PATH),
         "notify": Argument(None, FUNCTION.or_none()),
     },
-    "singula.inspection.write_page": lambda folder: {
+    "singula.dataset.checks.write_page": lambda folder: {
         "inspection": Argument(Inspection(2, (), ()), OBJECT),
         "path": Argument(folder / "a.html", PATH),
         "estimate": Argument(("a",), ITEMS),
@@ -854,25 +858,25 @@ TABLE |= {
         "like": Argument("", TEXT),
         "external_files": Argument(False, FLAG),
     },
-    "singula.io.volume.BlockArray": lambda folder: {
+    "singula.io.block_array.BlockArray": lambda folder: {
         "path": Argument(stored_blocks(folder), PATH),
         "inside": Argument("", TEXT),
     },
-    "singula.io.volume.mean": lambda _: {
+    "singula.io.block_array.mean": lambda _: {
         "image": Argument(PROBABILITY, ARRAY),
         "halved": Argument((True, False), ITEMS.with_values(many=(True,) * 5, numbers=(1, 0))),
     },
-    "singula.io.volume.nearest": lambda _: {
+    "singula.io.block_array.nearest": lambda _: {
         "labels": Argument(LABEL_IMAGE, ARRAY),
         "halved": Argument((True, False), ITEMS.with_values(many=(True,) * 5, numbers=(1, 0))),
     },
-    "singula.io.volume.write_hdf5_from": lambda folder: {
+    "singula.io.block_array.write_hdf5_from": lambda folder: {
         "path": Argument(folder / "a.h5", PATH),
         "source": Argument(lazy(folder), OBJECT),
         "dtype": Argument(None, DTYPE),
         "name": Argument("data", TEXT),
     },
-    "singula.io.volume.write_tiff_from": lambda folder: {
+    "singula.io.block_array.write_tiff_from": lambda folder: {
         "path": Argument(folder / "a.tif", PATH),
         "source": Argument(lazy(folder), OBJECT),
         "dtype": Argument(None, DTYPE),
@@ -947,12 +951,12 @@ TABLE |= {
         "ndim": Argument(2, NDIM),
     },
     "singula.models.fold_batch_norm": lambda _: {"network": Argument(build_model(SMALL), OBJECT)},
-    "singula.propose.propose": lambda folder: {
+    "singula.autoconfig.rules": lambda folder: {
         "survey": Argument(_survey(), OBJECT),
         **proposal_arguments(),
         "stored": Argument(None, PATH.or_none()),
     },
-    "singula.propose.write_proposal": lambda folder: {
+    "singula.autoconfig.write_proposal": lambda folder: {
         "survey": Argument(_survey(), OBJECT),
         "output": Argument(folder / "a.yaml", PATH),
         **proposal_arguments(),
@@ -961,16 +965,16 @@ TABLE |= {
         "run": Argument(folder / "missing", PATH),
         "notify": Argument(None, FUNCTION.or_none()),
     },
-    "singula.scaleout.Grid": lambda _: {
+    "singula.blocks.Grid": lambda _: {
         "shape": Argument((6, 8), SIZES),
         "block": Argument((4, 4), SIZES.with_values(zero=(0, 4), one=(4,))),
     },
-    "singula.scaleout.JobFolder": lambda folder: {"path": Argument(folder, PATH)},
-    "singula.survey.find_folders": lambda folder: {
+    "singula.blocks.JobFolder": lambda folder: {"path": Argument(folder, PATH)},
+    "singula.dataset.facts.find_folders": lambda folder: {
         "root": Argument(data_folder(folder), PATH),
         "external_files": Argument(False, FLAG),
     },
-    "singula.survey.survey_dataset": lambda folder: {
+    "singula.dataset.facts.survey_dataset": lambda folder: {
         "path": Argument(data_folder(folder), PATH),
         "folders": Argument(None, ITEMS.or_none()),
         "ndim": Argument(None, NDIM.or_none()),
@@ -978,13 +982,13 @@ TABLE |= {
         "strict": Argument(True, FLAG),
         "machine": Argument(None, OBJECT.or_none()),
     },
-    "singula.survey.survey_image": lambda folder: {
+    "singula.dataset.facts.survey_image": lambda folder: {
         "path": Argument(image_file(folder), PATH),
         "ndim": Argument(2, NDIM),
         "max_pixels": Argument(100, INTEGER.with_values(zero=0)),
         "arrays": Argument(None, OBJECT.or_none()),
     },
-    "singula.survey.survey_labels": lambda folder: {
+    "singula.dataset.facts.survey_labels": lambda folder: {
         "path": Argument(image_file(folder), PATH),
         "ndim": Argument(2, NDIM),
         "max_pixels": Argument(100, INTEGER.with_values(zero=0)),
@@ -992,10 +996,10 @@ TABLE |= {
     },
 }
 NEEDS_A_RUN = (
-    "singula.propose.propose",
-    "singula.propose.write_proposal",
+    "singula.autoconfig.rules",
+    "singula.autoconfig.write_proposal",
     "singula.report.build.build_report",
-    "singula.loaded.load",
+    "singula.inference.load",
     "singula.tuning.find_run",
     "singula.tuning.open_tuner",
     "singula.tuning.tune",
@@ -1036,9 +1040,7 @@ def _is_error(value: Any) -> bool:
 
 FUNCTIONS = public_functions() | METHODS
 SIMILAR = {"iou_sums": "iou", "mae_sums": "mae"}
-TABLE |= {
-    f"singula.evaluate.{new}": TABLE[f"singula.evaluate.{old}"] for new, old in SIMILAR.items()
-}
+TABLE |= {f"singula.metrics.{new}": TABLE[f"singula.metrics.{old}"] for new, old in SIMILAR.items()}
 CASES = [(name, argument) for name in sorted(TABLE) for argument in TABLE[name](Path())]
 
 

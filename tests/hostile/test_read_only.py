@@ -16,11 +16,12 @@ import pandas  # noqa: F401  (a process without rights may not be able to import
 import pytest
 from tiny_run import TINY_RUN
 
-from singula.channels import ChannelStore, EncodeSettings
-from singula.demo import make_dataset
+from singula.data.channel_store import ChannelStore
 from singula.errors import UserError
 from singula.io.read import read_image
 from singula.io.write import write_csv, write_json, write_npy, write_text, write_tiff
+from singula.representations.channels import EncodeSettings
+from singula.synthetic.fluorescence import make_dataset
 
 NOBODY = 65534
 Lock = Callable[[Path], AbstractContextManager[None]]
@@ -222,7 +223,7 @@ def test_every_writer_says_what_cannot_be_written(folder: Path, read_only: Lock,
 _CACHED = """\
 from pathlib import Path
 import numpy as np
-from singula.runtime import compiled
+from singula.util.process import compiled
 from singula.training.charts import draw_charts
 
 def double(values):

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from singula.channels.folder import MANIFEST, SharedFolder
+from singula.blocks import JobFolder
+from singula.data.owned_folder import MANIFEST, SharedFolder
 from singula.errors import UserError
-from singula.evaluate import Score
 from singula.exports import export
 from singula.io import records
 from singula.io.record_files import (
@@ -43,12 +43,12 @@ from singula.io.records import (
     StoredRecord,
     TrialRow,
 )
+from singula.metrics import Score
+from singula.pipeline.blocks.job_spec import JobSpec
+from singula.pipeline.run import Job, run
 from singula.report.build import build_report
-from singula.report.run_files import open_run
-from singula.scaleout import JobFolder
-from singula.stages.chunks.plan import JobSpec
+from singula.runs.run_files import open_run
 from singula.training.callbacks import append_row
-from singula.workflow import Job, run
 
 SCORE = {f.name: 1 if f.type == "int" else 0.5 for f in fields(Score)}
 RESULT = {

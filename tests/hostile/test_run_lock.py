@@ -18,22 +18,22 @@ import yaml
 from locks import held_elsewhere
 
 from singula import cli, exports, tuning
-from singula.checking import check_data
+from singula.commands.check import check_data
+from singula.commands.demo import run_demo
+from singula.commands.launch import launch_run
 from singula.config import load_config
-from singula.demo import make_dataset
-from singula.demonstration import run_demo
+from singula.dataset.checks import inspect_dataset, write_fixed
 from singula.errors import StorageError, UserError
-from singula.inspection import inspect_dataset, write_fixed
+from singula.inference import load as load_model
+from singula.inference import predict_files
 from singula.io import run_lock
 from singula.io.records import LockRecord
-from singula.io.results import ResultsTree
+from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import check_free, find_holder, hold, lock_file, output_locks
-from singula.launch import launch_run
-from singula.loaded import load as load_model
-from singula.loaded import predict_files
+from singula.pipeline.run import Job
+from singula.pipeline.run import run as run_job
 from singula.report.build import build_report
-from singula.workflow import Job
-from singula.workflow import run as run_job
+from singula.synthetic.fluorescence import make_dataset
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs links, named pipes and fork")
 
@@ -599,7 +599,7 @@ class TestEveryCommand:
         assert "nowhere" in error.message
 
     def test_several_processes_are_not_started(self, place: Path, run: Path, monkeypatch) -> None:
-        monkeypatch.setattr("singula.launch.launch", failing(AssertionError("started")))
+        monkeypatch.setattr("singula.commands.launch.launch", failing(AssertionError("started")))
         with held_elsewhere(lock_file(run)):
             job = Job(place / "cells.yaml", place / "out", "cells", gpu="cpu")
             assert refusal(lambda: launch_run(2, job)).code == "run.locked"
@@ -667,8 +667,8 @@ class TestSharedFilesOfAJob:
     ) -> None:
         """Two numbers of a job write them at the same time; a reader sees one or the other."""
         from singula.data.normalize import Normalizer
-        from singula.stages.normalization import write_statistics
-        from singula.workflow import _copy_config
+        from singula.pipeline.normalization import write_statistics
+        from singula.pipeline.run import _copy_config
 
         tree = ResultsTree(tmp_path / "cells", "cells", 1)
         texts, values, done = [], [], threading.Event()
@@ -699,7 +699,7 @@ class TestSharedFilesOfAJob:
 
     def test_mean_and_deviation_are_those_of_one_run(self, tmp_path: Path) -> None:
         from singula.data.normalize import Normalizer
-        from singula.stages.normalization import write_statistics
+        from singula.pipeline.normalization import write_statistics
 
         tree = ResultsTree(tmp_path / "cells", "cells", 1)
         values = Normalizer("custom", per_image=False, statistics={"mean": (1.0,), "std": (2.0,)})

@@ -9,14 +9,14 @@ import pytest
 from locks import held_elsewhere
 from numpy.testing import assert_array_equal
 
-from singula.channels import EncodeSettings, encode_with
-from singula.channels.store import ChannelStore
 from singula.config import config_from_dict
+from singula.data.channel_store import ChannelStore
 from singula.data.normalize import Normalizer
 from singula.io.run_lock import lock_file
 from singula.io.write import write_tiff
-from singula.stages.data import find_pairs, load_samples
-from singula.stages.train import _dataset
+from singula.pipeline.load_data import find_pairs, load_samples
+from singula.pipeline.train import _dataset
+from singula.representations.channels import EncodeSettings, encode_with
 
 ONE, TWO = EncodeSettings(("B", "C")), EncodeSettings(("B", "C"), contour_mode="inner")
 COUNT = 12

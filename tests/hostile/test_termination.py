@@ -19,8 +19,8 @@ import singula
 from singula import cli
 from singula.errors import ExitCode, StorageError, UserError
 from singula.exports import FORMATS
-from singula.io.pairs import Pair
-from singula.loaded import files
+from singula.inference import files
+from singula.io.pairing import Pair
 from singula.training.callbacks import EpochLog
 
 # A command that prints "ready" and is then interrupted at the place of {body}.
@@ -59,7 +59,7 @@ MOMENTS = {
     "swallowed": "try:\n  wait()\nexcept KeyboardInterrupt:\n  pass",
     "threads": "t = threading.Thread(target=time.sleep, args=(0.3,)); t.start(); wait()",
     "fork": "pid = os.fork()\nif pid == 0:\n  time.sleep(0.5); os._exit(0)\nwait()",
-    "blocked": "import subprocess\nfrom singula.signals import blocked_sigint\n"
+    "blocked": "import subprocess\nfrom singula.util.signals import blocked_sigint\n"
     "with blocked_sigint():\n"
     "  subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1)'])\nwait()",
     "interpreter end": "atexit.register(wait)",
@@ -142,7 +142,7 @@ def test_only_the_first_process_of_a_run_prints_the_line(monkeypatch: pytest.Mon
 LAUNCHER = """
 import sys
 sys.executable = {script!r}
-from singula.launch import launch
+from singula.commands.launch import launch
 from singula.cli import _exit_with_code_of
 _exit_with_code_of(lambda: launch(2, []))
 """

@@ -14,19 +14,20 @@ import numpy as np
 import pytest
 from tiny_run import TINY_RUN
 
-from singula import demonstration, notebook
-from singula.demo import dataset_files, make_dataset
-from singula.demonstration import run_demo
+from singula import notebook
+from singula.commands import demo
+from singula.commands.demo import run_demo
 from singula.errors import StorageError, UserError
 from singula.io import written
 from singula.io.atomic import atomic_folder, atomic_path
+from singula.io.block_array import BlockArray
 from singula.io.read import read_image
-from singula.io.results import ResultsTree, _Place
-from singula.io.volume import BlockArray
+from singula.io.run_folder import ResultsTree, _Place
 from singula.io.write import write_text, write_tiff
 from singula.io.written import RECORD, foreign_files, protect
-from singula.stages.progress import Progress
-from singula.stages.stored import set_results_aside
+from singula.pipeline.map_cache import set_results_aside
+from singula.pipeline.progress import Progress
+from singula.synthetic.fluorescence import dataset_files, make_dataset
 
 MINE = "mine"
 
@@ -410,7 +411,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         runs.append(job)
         raise Ended
 
-    monkeypatch.setattr(demonstration, "run", end)
+    monkeypatch.setattr(demo, "run", end)
     return runs
 
 
@@ -447,7 +448,7 @@ def test_a_demonstration_does_not_replace_what_was_changed(
     assert {p: p.read_bytes() for p in output.rglob("*") if p.is_file()} == before
     _demo(output, 3)  # which has a folder of its own
     path.unlink()
-    if path.name != demonstration.MARK:
+    if path.name != demo.MARK:
         _demo(output)  # what is missing is made again
         assert path.is_file()
 
@@ -464,8 +465,8 @@ def test_a_notebook_keeps_a_changed_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notebook, "_show", lambda table: None)
-    monkeypatch.setattr("singula.stages.timing.measure_proposal", None)
-    from singula.survey import Folders
+    monkeypatch.setattr("singula.pipeline.timing.measure_proposal", None)
+    from singula.dataset.facts import Folders
 
     data = tmp_path / "data"
     make_dataset(data, 2, np.random.default_rng(1), n_train=2, n_val=0, n_test=0, shape=(64, 64))

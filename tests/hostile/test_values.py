@@ -17,10 +17,11 @@ import pytest
 import torch
 import yaml
 
+from singula.blocks.dask_options import check_dask_option
 from singula.config import Config, config_from_dict, known_keys, load_config
-from singula.config.source import mapping_from_yaml, parse_yaml
-from singula.config.translate import REMOVE
+from singula.config.biapy.translate import REMOVE
 from singula.config.values import OffOr
+from singula.config.yaml_source import mapping_from_yaml, parse_yaml
 from singula.data.dataset import PatchDataset, Sample
 from singula.data.normalize import Normalizer
 from singula.data.preprocess import preprocess
@@ -29,16 +30,15 @@ from singula.exports import export
 from singula.io.image import check_spacing
 from singula.io.units import check_unit
 from singula.models import build_model
-from singula.paths import as_name
-from singula.runtime import check_launcher, launcher_number, thread_limit
-from singula.scaleout.dask_way import check_dask_option
-from singula.stages import settings as st
-from singula.stages.augmentation import CHANGE_OF_KEY, augment_settings
-from singula.stages.post import post_settings
-from singula.stages.reading import preprocess_settings
-from singula.stages.seed import run_seed
-from singula.words import show
-from singula.workflow import Job, run
+from singula.pipeline import from_config as st
+from singula.pipeline.augmentation import CHANGE_OF_KEY, augment_settings
+from singula.pipeline.postprocess import post_settings
+from singula.pipeline.readers import preprocess_settings
+from singula.pipeline.run import Job, run
+from singula.pipeline.seed import run_seed
+from singula.util.format import show
+from singula.util.paths import as_name
+from singula.util.process import check_launcher, launcher_number, thread_limit
 
 TAGS = (
     "int", "float", "bool", "null", "timestamp", "binary", "set", "omap", "pairs", "str", "seq",

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from singula.errors import UserError
-from singula.io.containers import array_places
 from singula.io.files import change_stamp
+from singula.io.formats.containers import array_places
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image, open_labels
-from singula.io.listing import list_images
-from singula.io.pairs import check_pairs, pair_files
+from singula.io.list_images import list_images
+from singula.io.pairing import check_pairs, pair_files
 from singula.io.read import read_header, read_image, read_labels
-from singula.words import install_command
+from singula.util.format import install_command
 
 _SPEC = importlib.util.spec_from_file_location(
     "containers", Path(__file__).with_name("containers.py")

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from singula.dataset.checks import describe, inspect_dataset, write_fixed
+from singula.dataset.facts import find_folders
 from singula.errors import UserError
-from singula.inspection import describe, inspect_dataset, write_fixed
+from singula.inference import gather_images
 from singula.io.entries import check_openable
 from singula.io.lazy import open_image
-from singula.io.listing import list_images
-from singula.io.pairs import check_pairs, pair_files
+from singula.io.list_images import list_images
+from singula.io.pairing import check_pairs, pair_files
 from singula.io.read import read_header, read_image
 from singula.io.write import write_tiff
-from singula.loaded import gather_images
-from singula.survey import find_folders
 
 Make = Callable[[Path], object]
 

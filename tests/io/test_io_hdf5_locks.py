@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from singula.errors import StorageError, UserError
-from singula.io import hdf5_open
+from singula.io.formats import hdf5_open
 from singula.io.lazy import open_image
 from singula.io.read import read_image
 

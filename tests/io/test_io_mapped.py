@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from singula.errors import UserError
-from singula.io.label_check import ids_in_pieces
+from singula.io.label_warnings import ids_in_pieces
 from singula.io.read import map_image, map_labels, read_image, read_labels
 from singula.io.write import write_tiff
 

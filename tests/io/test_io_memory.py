@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from singula.io.lazy import boxes, open_image
-from singula.io.volume import BlockArray, write_hdf5_from, write_tiff_from
+from singula.io.block_array import BlockArray, write_hdf5_from, write_tiff_from
 import h5py, tifffile, zarr
 
 def peak():

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from singula.dataset.facts import find_folders
 from singula.errors import UserError
-from singula.io.formats import full_suffix_of, stem_of
-from singula.io.listing import list_images
+from singula.io.formats.table import full_suffix_of, stem_of
+from singula.io.list_images import list_images
 from singula.io.names import agree_in_order, natural
-from singula.io.pairs import match_files, pair_files
-from singula.survey import find_folders
+from singula.io.pairing import match_files, pair_files
 
 KEYS = ("IMAGES", "LABELS")
 FORMS = ("NFC", "NFD")

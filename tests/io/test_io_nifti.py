@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from singula.dataset.checks import inspect_dataset
 from singula.errors import UserError
-from singula.inspection import inspect_dataset
-from singula.io import containers
-from singula.io.formats import stem_of, suffix_of
+from singula.io.formats import containers
+from singula.io.formats.table import stem_of, suffix_of
 from singula.io.lazy import open_image, open_labels
-from singula.io.listing import list_images
-from singula.io.pairs import pair_files
+from singula.io.list_images import list_images
+from singula.io.pairing import pair_files
 from singula.io.read import map_image, read_header, read_image, read_labels
-from singula.words import install_command
+from singula.util.format import install_command
 
 nibabel = pytest.importorskip("nibabel", reason="NIfTI files: pip install 'singula[nifti]'")
 RNG = np.random.default_rng(0)

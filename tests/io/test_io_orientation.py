@@ -12,13 +12,13 @@ import PIL.ImageOps
 import pytest
 import tifffile
 
+from singula.dataset.checks import inspect_dataset
+from singula.dataset.facts import survey_dataset
 from singula.errors import UserError
-from singula.inspection import inspect_dataset
 from singula.io.lazy import open_image, open_labels
-from singula.io.pairs import Pair, check_pairs, pair_files
+from singula.io.pairing import Pair, check_pairs, pair_files
 from singula.io.read import map_image, read_header, read_image, read_labels
 from singula.io.write import write_tiff
-from singula.survey import survey_dataset
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 255, (7, 10)).astype(np.uint8)

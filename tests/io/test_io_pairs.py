@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from singula.errors import UserError
-from singula.io.log import RunLog
-from singula.io.pairs import Pair, check_pairs, list_images, match_files, pair_files
+from singula.io.pairing import Pair, check_pairs, list_images, match_files, pair_files
+from singula.io.run_log import RunLog
 
 KEYS = ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from singula.errors import UserError
-from singula.io.results import ResultsTree
+from singula.io.run_folder import ResultsTree
 
 # The tree of the format, for /r/job and run 3.
 EXPECTED = {

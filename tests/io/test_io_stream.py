@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tifffile
 
-import singula.io.stream as stream
+import singula.io.write_large as stream
+from singula.io.block_array import BlockArray, write_hdf5_from, write_tiff_from
 from singula.io.lazy import open_image, open_labels
 from singula.io.read import read_header, read_image, read_labels
-from singula.io.volume import BlockArray, write_hdf5_from, write_tiff_from
 from singula.io.write import write_tiff
 
 RNG = np.random.default_rng(0)

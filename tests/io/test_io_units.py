@@ -12,16 +12,16 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singula.exports.source import Instances
+from singula.dataset.facts import survey_dataset
+from singula.dataset.facts.images import survey_image
 from singula.exports.tables import instance_table
-from singula.io import ngff
+from singula.io.formats import ngff
 from singula.io.image import Image
 from singula.io.read import file_notes, image_layout, read_header, read_image
 from singula.io.units import METERS, NAMES, convert, in_microns, unit_symbol, voxel_size
 from singula.io.write import write_tiff
 from singula.measure import measure
-from singula.survey import survey_dataset
-from singula.survey.images import survey_image
+from singula.runs.labels_of import Instances
 
 # All units of length of the OME schema (UnitsLength), and all of OME-Zarr's axes
 OME_UNITS = (

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from ome_zarr_models.v05 import Image, ImageLabel, Labels
 
 from singula.errors import StorageError
-from singula.io import ngff
+from singula.io.block_array import BlockArray, mean, nearest
+from singula.io.formats import ngff
+from singula.io.formats.ngff import plan_levels
 from singula.io.lazy import open_image, open_labels
-from singula.io.ngff import plan_levels
 from singula.io.read import read_image, read_labels
-from singula.io.volume import BlockArray, mean, nearest
 
 RNG = np.random.default_rng(0)
 IDS = RNG.integers(0, 90_000, (40, 300, 270)).astype(np.uint32)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from singula.errors import UserError
+from singula.labels import remove
 from singula.measure import Condition, conditions_from_lists, measure, removed_ids, select
-from singula.postprocess import remove
 
 
 def table() -> pd.DataFrame:

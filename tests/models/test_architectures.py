@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from singula.config.schema_model import Architecture
+from singula.config.schema.model import Architecture
 from singula.data.normalize import Normalizer
 from singula.errors import UserError
 from singula.models import (

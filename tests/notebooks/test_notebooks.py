@@ -11,8 +11,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from singula.demo import make_dataset
 from singula.notebook import AS_LABELED, FIND, NotebookError, choose_data, prepare
+from singula.synthetic.fluorescence import make_dataset
 
 nbclient = pytest.importorskip("nbclient", reason="no notebook test: `pip install nbclient`")
 nbformat = pytest.importorskip("nbformat")

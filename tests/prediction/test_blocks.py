@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from networks import CASES, B, D, picture, warm
 from torch import nn
 
-from singula.boxes import Box
+from singula.blocks import Grid
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.models import downsampling
@@ -22,7 +22,7 @@ from singula.prediction import (
     block_plan,
     plan_tiles,
 )
-from singula.scaleout import Grid
+from singula.util.boxes import Box
 
 
 def full_halo(shape, settings, model):

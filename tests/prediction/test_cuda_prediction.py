@@ -16,8 +16,8 @@ from singula.models import (
     fold_batch_norm,
     receptive_radius,
 )
+from singula.pipeline.predict_image import predict_maps
 from singula.prediction import AlignedTiles, Predictor, PredictSettings, max_tile_pixels, plan_tiles
-from singula.stages.maps import predict_maps
 from singula.training.device import free_memory
 from singula.training.losses import Output
 

@@ -13,6 +13,7 @@ from singula.config import config_from_dict
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.models import ModelSettings, build_model, downsampling, receptive_radius
+from singula.pipeline.from_config import predict_settings
 from singula.prediction import (
     AlignedTiles,
     Predictor,
@@ -22,7 +23,6 @@ from singula.prediction import (
     plan_tiles,
     whole_plan,
 )
-from singula.stages.settings import predict_settings
 from singula.training.losses import Output
 
 D = (Output("D", "l1", "linear"),)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from singula.evaluate import match, score_rows
-from singula.io.results import ResultsTree
+from singula.io.run_folder import ResultsTree
 from singula.io.write import write_csv, write_json, write_tiff
+from singula.metrics import match, score_rows
 
 AXES = {2: "YX", 3: "ZYX"}
 THRESHOLDS = (0.3, 0.5, 0.75)

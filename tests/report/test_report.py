@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from made_run import MadeRun, Page, cells, change_summary, without
 from PIL import Image
 
-from singula import cli, workflow
+from singula import cli
 from singula.errors import UserError
-from singula.io.results import ResultsTree
+from singula.io.run_folder import ResultsTree
 from singula.io.written import RECORD
+from singula.pipeline import run as run_module
 from singula.report.build import build_report
 from singula.report.figures import Series, line_chart, log_ticks, ticks
 from singula.report.image_sections import select_images
@@ -321,7 +322,7 @@ def test_a_run_does_not_fail_if_its_report_fails(tmp_path: Path, monkeypatch) ->
 
     monkeypatch.setattr("singula.report.build.build_report", broken)
     notices: list[str] = []
-    workflow._report(ResultsTree(tmp_path, "job", 1), notices.append)
+    run_module._report(ResultsTree(tmp_path, "job", 1), notices.append)
     assert len(notices) == 1
     assert "no pixels" in notices[0]
     assert "singula report" in notices[0]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from singula import cli
-from singula.demo import make_dataset
+from singula.synthetic.fluorescence import make_dataset
 
 
 class CommandLine:

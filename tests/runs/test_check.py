@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from singula.config import load_config
-from singula.inspection import inspect_dataset
+from singula.dataset.checks import inspect_dataset
 from singula.io.read import read_labels
 from singula.io.write import write_tiff
-from singula.stages.checking import inspect_config
-from singula.stages.estimate import Estimate, Timing, Work, count_work, duration, estimate, size
+from singula.pipeline.dataset import inspect_config
+from singula.pipeline.estimate import Estimate, Timing, Work, count_work, duration, estimate, size
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from singula.blocks import JobFolder
 from singula.config import load_config
-from singula.inspection import inspect_dataset
+from singula.dataset.checks import inspect_dataset
 from singula.io.lazy import LazyImage
 from singula.io.write import write_tiff
-from singula.scaleout import JobFolder
-from singula.stages import room, timing
-from singula.stages.checking import inspect_config
-from singula.stages.chunks.plan import JobSpec
-from singula.stages.estimate import Estimate, Timing, count_work
+from singula.pipeline import memory, timing
+from singula.pipeline.blocks.job_spec import JobSpec
+from singula.pipeline.dataset import inspect_config
+from singula.pipeline.estimate import Estimate, Timing, count_work
 
 pytest.importorskip("zarr")
 BLOCKS = (
@@ -110,9 +110,9 @@ def test_images_too_large_for_memory_are_told_first(
     config = write_config(data_2d, **{"TRAIN.EPOCHS": 1})
     assert command("run", "--config", config, "--result_dir", tmp_path) == 0
     assert "BY_CHUNKS" not in command.out
-    monkeypatch.setattr(room, "free_memory", lambda: 200_000)  # 96 × 96 pixels take 0.19 MB
+    monkeypatch.setattr(memory, "free_memory", lambda: 200_000)  # 96 × 96 pixels take 0.19 MB
     assert "BY_CHUNKS" not in "".join(_said(command, config))
-    monkeypatch.setattr(room, "free_memory", lambda: 150_000)
+    monkeypatch.setattr(memory, "free_memory", lambda: 150_000)
     assert "set TEST.BY_CHUNKS.ENABLE: True" in "".join(_said(command, config))
     line = ["run", "--config", config, "--result_dir", tmp_path]
     assert command(*line, *words(f"TRAIN.ENABLE={training}")) == 0

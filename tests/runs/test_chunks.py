@@ -15,19 +15,20 @@ import pytest
 import torch
 import yaml
 
-from singula.demo import make_image
+from singula.blocks import JobFolder
 from singula.gui.guard import Guard
 from singula.gui.results import open_results
+from singula.io.block_array import BlockArray
 from singula.io.read import read_labels as read_labels_of
-from singula.io.volume import BlockArray
 from singula.io.write import write_tiff
-from singula.prediction import windows
-from singula.report import overlay, sources
+from singula.pipeline.blocks import predict_file as alone
+from singula.prediction import tile_plan
 from singula.report.build import build_report
 from singula.report.objects import survey_objects
-from singula.scaleout import JobFolder
-from singula.stages.chunks import alone
-from singula.words import install_command
+from singula.runs import sources
+from singula.synthetic.fluorescence import make_image
+from singula.util import boxes
+from singula.util.format import install_command
 
 zarr = pytest.importorskip("zarr")
 tifffile = pytest.importorskip("tifffile")
@@ -136,7 +137,7 @@ def jobs(request, command, write_config, tmp_path, trained):
 def whole_halo(jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small blocks of volumes are predicted with all that the network reaches, however dear."""
     if jobs.ndim == 3:
-        monkeypatch.setattr(windows, "_MAX_OVERHEAD", 1e9)
+        monkeypatch.setattr(tile_plan, "_MAX_OVERHEAD", 1e9)
 
 
 def read_labels(folder: Path, ndim: int) -> np.ndarray:
@@ -628,7 +629,7 @@ def test_the_report_shows_the_middle_of_what_is_too_large(jobs, monkeypatch) -> 
     run = jobs.test(*MANUAL, chunks=True)
     instances = json.loads((run / "run.json").read_text())["test"]["instances"]["large"]
     monkeypatch.setattr(sources, "_MAX_PIXELS", 1000)
-    monkeypatch.setattr(overlay, "_MAX_SIDE", 64)
+    monkeypatch.setattr(boxes, "DISPLAY_SIDE", 64)
     text = build_report(run).read_text()
     assert (
         "its pictures and shapes show only the center (48 to 112 of 160, 68 to 132 of 200)" in text

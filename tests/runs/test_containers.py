@@ -11,9 +11,9 @@ import pytest
 import zarr
 
 from singula.io.lazy import LazyImage
-from singula.io.pairs import pair_files
+from singula.io.pairing import pair_files
 from singula.io.read import read_image, read_labels
-from singula.stages import reading
+from singula.pipeline import readers
 
 KEYS = ("IMAGES", "LABELS")
 
@@ -73,7 +73,7 @@ def test_one_container_with_raw_and_labels(
         keys[f"{section}.INPUT_IMG_AXES_ORDER"] = "ZYX"[-ndim:]
     for part in ("TRAIN", "VAL", "TEST"):
         keys[f"DATA.{part}.GT_PATH"] = "nowhere"
-    monkeypatch.setattr(reading, "_WHOLE", 0)  # as if they were large
+    monkeypatch.setattr(readers, "_WHOLE", 0)  # as if they were large
     boxes: list[int] = []
     read = LazyImage.read
     monkeypatch.setattr(

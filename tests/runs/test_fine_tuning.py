@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from singula.config import load_config
-from singula.stages.weights import find_checkpoint
+from singula.pipeline.checkpoints import find_checkpoint
 from singula.training.checkpoint import load_checkpoint
-from singula.tuning.story import write_configuration
+from singula.tuning.run import write_configuration
 from singula.tuning.validation import find_run
 
 SEG = "PROBLEM.INSTANCE_SEG"

@@ -10,10 +10,10 @@ import pytest
 import tifffile
 
 from singula.config import load_config
-from singula.demo import make_dataset
 from singula.io.read import read_labels
 from singula.io.write import write_tiff
-from singula.stages import timing
+from singula.pipeline import timing
+from singula.synthetic.fluorescence import make_dataset
 from singula.training.speed import TrainingSpeed
 
 

@@ -15,9 +15,9 @@ from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.results import open_results
 from singula.gui.retune import Retune
+from singula.inference import gather_images
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
-from singula.loaded import gather_images
 from singula.measure import measure
 
 
@@ -204,7 +204,7 @@ def test_instances_do_not_depend_on_the_unit_of_the_values(
     run, command, data_2d, tmp_path, monkeypatch
 ) -> None:
     """Powers of two and whole numbers are exact, so not a pixel may differ."""
-    from singula.loaded import files
+    from singula.inference import files
 
     image = read_image(data_2d / "test" / "x" / "image_000.tif", 2, 1).array.astype(np.float64)
     images = tmp_path / "units"
@@ -227,7 +227,7 @@ def test_instances_do_not_depend_on_the_unit_of_the_values(
 
 
 def test_a_constant_image_is_named_by_predict(run, command, tmp_path, monkeypatch) -> None:
-    from singula.loaded import files
+    from singula.inference import files
 
     flat = tmp_path / "flat.npy"
     np.save(flat, np.full((96, 96), 1e-9, np.float32))

@@ -9,7 +9,7 @@ import torch
 from singula.config import config_from_dict
 from singula.errors import UserError
 from singula.io.read import read_image, read_labels
-from singula.stages.normalization import with_statistics
+from singula.pipeline.normalization import with_statistics
 from singula.training.checkpoint import KEY, Checkpoint, write_checkpoint
 
 CUSTOM = {"DATA.NORMALIZATION.TYPE": "custom"}

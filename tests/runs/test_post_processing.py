@@ -15,7 +15,7 @@ from singula.config import config_from_dict
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_maps
 from singula.measure import measure
-from singula.stages.post import PostSettings, filter_maps, post_settings, process_instances
+from singula.pipeline.postprocess import PostSettings, filter_maps, post_settings, process_instances
 
 POST = "TEST.POST_PROCESSING"
 REMOVAL = f"{POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"

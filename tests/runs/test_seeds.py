@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from singula.config import config_from_dict
-from singula.stages.seed import run_seed, training_seed
-from singula.stages.split import split_pairs
+from singula.pipeline.seed import run_seed, training_seed
+from singula.pipeline.split import split_pairs
 
 LEAST = {"TRAIN.EPOCHS": 1, "TEST.ENABLE": False}
 

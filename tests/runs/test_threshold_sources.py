@@ -150,9 +150,9 @@ def test_one_threshold_leaves_the_others_automatic(trained, command) -> None:
 
 
 def test_init_marks_what_it_writes_and_the_demo_too(command, data_2d, tmp_path) -> None:
+    from singula.commands.demo import QUICK, demo_yaml
     from singula.config import load_config
     from singula.config.thresholds import KEYS, origin, resolve_sources
-    from singula.demonstration import QUICK, demo_yaml
 
     output, demo = tmp_path / "cells.yaml", tmp_path / "demo.yaml"
     assert command("init", data_2d, "--output", output) == 0, command.err

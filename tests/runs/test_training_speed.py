@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from singula.propose import propose
-from singula.stages import timing
-from singula.survey import survey_dataset
+from singula.autoconfig import propose
+from singula.dataset.facts import survey_dataset
+from singula.pipeline import timing
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from singula.inference import files as loaded_files
 from singula.io.read import read_image, read_labels
 from singula.io.units import infer_unit, replaced_size
 from singula.io.write import write_tiff
-from singula.loaded import files as loaded_files
 from singula.measure import measure
 
 SET, IN_FILE = "(0.4, 0.2)", "(0.5, 0.5) µm"

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, label
 
-from singula.postprocess.parts import Block
+from singula.labels.block_table import Block
 
 Cut = tuple[Block, tuple[slice, ...]]
 

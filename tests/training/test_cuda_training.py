@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from singula.channels import EncodeSettings
 from singula.data.augment import AugmentSettings
 from singula.data.dataset import PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
 from singula.errors import UserError, is_out_of_memory
 from singula.models import ModelSettings, TransformerSettings, build_model, channels_last
 from singula.models.variants import ARCHITECTURES
+from singula.representations.channels import EncodeSettings
 from singula.training import fit as fit_module
 from singula.training.callbacks import CheckpointSettings, EpochLog
 from singula.training.checkpoint import load_checkpoint
@@ -27,8 +27,8 @@ from singula.training.device import (
 )
 from singula.training.fit import FitResult, FitSettings, Training, fit
 from singula.training.losses import BinaryLoss, InstanceLoss, Output
-from singula.training.metrics import MapScores
-from singula.training.optimise import OptimizerSettings
+from singula.training.map_metrics import MapScores
+from singula.training.optimizer import OptimizerSettings
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"),

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torchmetrics.functional.segmentation import dice_score
 
 from singula.config import config_from_dict
-from singula.stages.settings import instance_loss
+from singula.pipeline.from_config import instance_loss
 from singula.training.losses import (
     BinaryLoss,
     InstanceLoss,

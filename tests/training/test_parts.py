@@ -14,8 +14,8 @@ from singula.training.checkpoint import load_checkpoint, load_fitting_weights, l
 from singula.training.checkpoint_io import AtomicCheckpointIO
 from singula.training.device import choose_device, choose_for_model, parse_gpu
 from singula.training.losses import InstanceLoss, Output
-from singula.training.metrics import MapScores
-from singula.training.optimise import OptimizerSettings, Schedule, make_optimizer, warmup_cosine
+from singula.training.map_metrics import MapScores
+from singula.training.optimizer import OptimizerSettings, Schedule, make_optimizer, warmup_cosine
 
 B = Output("B", "bce", "sigmoid")
 D = Output("D", "l1", "linear", foreground_only=True)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from singula.channels import EncodeSettings
 from singula.data.augment import AugmentSettings
 from singula.data.dataset import EpochSampler, PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
 from singula.errors import UserError
 from singula.models import ModelSettings, build_model
+from singula.representations.channels import EncodeSettings
 from singula.training import fit as fit_module
 from singula.training.callbacks import CheckpointSettings, EpochLog, append_row
 from singula.training.checkpoint import KEY, load_checkpoint, write_checkpoint
@@ -20,7 +20,7 @@ from singula.training.device import Device
 from singula.training.fit import FitResult, FitSettings, Training, fit
 from singula.training.loader import PartsLoader, PartsSampler, make_loader
 from singula.training.losses import InstanceLoss, Output
-from singula.training.optimise import OptimizerSettings
+from singula.training.optimizer import OptimizerSettings
 
 MODEL = ModelSettings(2, 1, 2, feature_maps=(4, 8), dropout=(0.0, 0.3))
 OUTPUTS = (Output("B", "bce", "sigmoid"), Output("C", "bce", "sigmoid"))

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from singula.channels import encode
-from singula.demo import make_image
 from singula.errors import UserError
-from singula.evaluate import match
-from singula.instances import DECODERS, DecodeSettings, decode
+from singula.metrics import match
+from singula.representations.channels import encode
+from singula.representations.decoders import DECODERS, DecodeSettings, decode
+from singula.synthetic.fluorescence import make_image
 from singula.tuning import Example, Steps, Tuner
 from singula.tuning.search import Search
 from singula.tuning.space import SIZE, Parameter, searched_keys, size_parameter

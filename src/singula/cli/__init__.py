@@ -15,8 +15,8 @@ from singula.cli import runs  # isort: skip  # commands in the order of `singula
 from singula.cli import data
 from singula.cli.app import app, complete_key, run_app
 from singula.errors import ExitCode, UserError, refuse_if_out_of_memory
-from singula.signals import INTERRUPTION
-from singula.streams import printable, tolerant_output
+from singula.util.signals import INTERRUPTION
+from singula.util.streams import printable, tolerant_output
 
 __all__ = [
     "app",

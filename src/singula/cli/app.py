@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from singula import __version__
-from singula.paths import PathKind, user_path
-from singula.signals import INTERRUPTION
-from singula.streams import printable
+from singula.util.paths import PathKind, user_path
+from singula.util.signals import INTERRUPTION
+from singula.util.streams import printable
 
 AGAIN = "repeat the command to start again"
 RESUME = "repeat the command with --resume to continue"

@@ -46,11 +46,11 @@ def init(
     Example: singula init cells -o cells.yaml
     """
     set_interruption_hint(AGAIN)
-    from singula.runtime import prepare_process
+    from singula.util.process import prepare_process
 
     prepare_process()
-    from singula.propose.report import init_dataset
-    from singula.stages.timing import measure_proposal
+    from singula.autoconfig.report import init_dataset
+    from singula.pipeline.timing import measure_proposal
 
     init_dataset(
         dataset,
@@ -82,10 +82,10 @@ def demo(
     Example: singula demo --3d
     """
     set_interruption_hint(AGAIN)
-    from singula.runtime import prepare_process
+    from singula.util.process import prepare_process
 
     prepare_process()
-    from singula.demonstration import run_demo
+    from singula.commands.demo import run_demo
 
     live, ndim = sys.stdout.isatty(), 3 if three_d else 2
     run_demo(output, ndim, quick=quick, live=live, notify=print_line, gpu=gpu)
@@ -134,10 +134,10 @@ def check(
     Estimate time and memory of a run: singula check --config cells.yaml
     """
     set_interruption_hint(AGAIN)
-    from singula.runtime import prepare_process
+    from singula.util.process import prepare_process
 
     prepare_process()
-    from singula.checking import check_data
+    from singula.commands.check import check_data
 
     inspection = check_data(
         dataset,

@@ -24,7 +24,7 @@ from singula.cli.app import (
     set_interruption_hint,
 )
 from singula.errors import ExitCode, UserError
-from singula.words import counted
+from singula.util.format import counted
 
 MODEL_GPU = "0, cuda:0, or cpu [a GPU if available]."
 
@@ -93,11 +93,11 @@ def run(
     Predict large images with four workers: singula run --config cells.yaml --dask local:4
     """
     set_interruption_hint(RESUME)
-    from singula.runtime import prepare_process
+    from singula.util.process import prepare_process
 
     prepare_process()
-    from singula.workflow import Job
-    from singula.workflow import run as run_job
+    from singula.pipeline.run import Job
+    from singula.pipeline.run import run as run_job
 
     job = Job(
         config,
@@ -111,7 +111,7 @@ def run(
         dask=dask,
     )
     if not os.environ.get("RANK"):
-        from singula.launch import count_gpus, launch_run
+        from singula.commands.launch import count_gpus, launch_run
 
         count = gpus or count_gpus(gpu)
         if count > 1:
@@ -188,25 +188,25 @@ def predict(
     Predict each time point: singula predict movie.tif --frames all --model RUN -o instances
     """
     set_interruption_hint(RESUME)
-    from singula.runtime import importing, prepare_process
+    from singula.util.process import importing, prepare_process
 
     prepare_process()
     with importing():
         from singula.exports import sizes_from_text
-        from singula.io.run_lock import hold, output_locks
-        from singula.loaded import (
+        from singula.inference import (
             gather_images,
             load,
             parse_frames,
             plan_predictions,
             predict_files,
         )
+        from singula.io.run_lock import hold, output_locks
         from singula.training.device import choose_for_model
 
     sizes = None if spacing is None else sizes_from_text(spacing)
     time_points = parse_frames(frames)
     if dask is not None:
-        from singula.scaleout.dask_way import check_dask_option
+        from singula.blocks.dask_options import check_dask_option
 
         check_dask_option(dask)
     files = gather_images(images)
@@ -278,7 +278,7 @@ def tune(
     Example: singula tune results/cells/results/cells_1
     """
     set_interruption_hint(AGAIN)
-    from singula.runtime import prepare_process
+    from singula.util.process import prepare_process
 
     prepare_process()
     from singula.training.device import choose_for_model

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
+from singula.config.biapy.translate import REMOVE, SEG, Translation
 from singula.config.keys import key_table
-from singula.config.schema import Config
-from singula.config.source import Entry, Problem
-from singula.config.translate import REMOVE, SEG, Translation
+from singula.config.schema.root import Config
 from singula.config.values import is_none, plain, to_bool
+from singula.config.yaml_source import Entry, Problem
 
 SIZE = f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"
 SIZE_OF_FORMAT = f"{SEG}.DATA_REMOVE_SMALL_OBJ"

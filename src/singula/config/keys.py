@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
-from singula.config.schema import Config
-from singula.config.schema_base import Section
+from singula.config.schema.base import Section
+from singula.config.schema.root import Config
 from singula.config.values import OffOr
-from singula.words import grouped, show
+from singula.util.format import grouped, show
 
 _WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 _PLURALS = {bool: "true or false values", int: "integers", float: "numbers", str: "texts"}

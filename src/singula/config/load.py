@@ -10,14 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from singula.arguments import function, instance, items, of_class
-from singula.config.available import working_words
-from singula.config.check import check_config, config_notices
+from singula.config.biapy.translate import RENAMED, Translation, translate
+from singula.config.biapy.unsupported import working_words
+from singula.config.defaults import resolve
 from singula.config.implied import implied
 from singula.config.keys import key_table, nearest, nearest_choice, parents, section_names
-from singula.config.resolve import resolve
-from singula.config.schema import Config, nested
-from singula.config.source import (
+from singula.config.schema.root import Config, nested
+from singula.config.thresholds import set_by_user
+from singula.config.validate import check_config, config_notices
+from singula.config.values import is_none
+from singula.config.yaml_source import (
     Entry,
     Place,
     Problem,
@@ -27,12 +29,10 @@ from singula.config.source import (
     parse_yaml,
     read_yaml,
 )
-from singula.config.thresholds import set_by_user
-from singula.config.translate import RENAMED, Translation, translate
-from singula.config.values import is_none
 from singula.errors import UserError
-from singula.paths import user_path
-from singula.words import counted, grouped, show
+from singula.util.arguments import function, instance, items, of_class
+from singula.util.format import counted, grouped, show
+from singula.util.paths import user_path
 
 Notify = Callable[[str], None]
 # What a comma makes of an unquoted tuple in a flow mapping: {PADDING: (6, 16, 16)}

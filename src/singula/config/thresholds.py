@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from singula.config.schema import THRESHOLD_KEYS, Config
+from singula.config.schema.root import THRESHOLD_KEYS, Config
 
 KEYS = THRESHOLD_KEYS
 """Configuration keys of thresholds by their names without prefix."""

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from singula.channels import EncodeSettings, Extent, encode_with, measure_extent, needs_extent
 from singula.data.augment import (
     AugmentSettings,
     Geometry,
@@ -26,7 +25,7 @@ from singula.data.augment import (
 )
 from singula.data.normalize import Normalizer, Scaling, extremes, notice_range
 from singula.data.patches import read_patch, training_starts
-from singula.data.places import (
+from singula.data.random_patches import (
     foreground_rows,
     foreground_share,
     random_start,
@@ -37,6 +36,13 @@ from singula.data.places import (
 from singula.data.samples import AnySample, Maps, Sample
 from singula.data.window import Sides, margin_of, sides_of, window_in_image
 from singula.io.lazy_array import constant_image_notices
+from singula.representations.channels import (
+    EncodeSettings,
+    Extent,
+    encode_with,
+    measure_extent,
+    needs_extent,
+)
 
 __all__ = ["EpochSampler", "PatchDataset", "PatchSettings", "Sample"]
 

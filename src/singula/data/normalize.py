@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.arguments import as_array, choice, flag, instance, items, number
-from singula.boxes import Box
 from singula.data.scaling import DoubleArray, Scaling
 from singula.errors import UserError
 from singula.io.lazy_array import LazyArray, Pixels, iter_blocks
-from singula.words import counted
+from singula.util.arguments import as_array, choice, flag, instance, items, number
+from singula.util.boxes import Box
+from singula.util.format import counted
 
 __all__ = ["Normalizer", "Scaling", "Statistics"]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from singula.data.normalize import Statistics
 from singula.errors import UserError
-from singula.words import counted
+from singula.util.format import counted
 
 Array = npt.NDArray[Any]
 _LEAST_SPAN = 1 / 255  # of floats that use the range from 0 to 1

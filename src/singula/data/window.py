@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from singula.channels import Extent
 from singula.data.augment import Geometry
+from singula.representations.channels import Extent
 
 Sides = list[tuple[int, int]]
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from singula.errors import UserError
-from singula.exports.source import Instances, Labels
 from singula.io.write import write_text
-from singula.postprocess.labels import survey
+from singula.labels.index import survey
+from singula.runs.labels_of import Instances, Labels
 
 _OBJECT = "object"
 

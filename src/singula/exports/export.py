@@ -11,25 +11,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.arguments import choice, flag, function, instance, text
 from singula.errors import UserError
 from singula.exports.coco import write_coco
 from singula.exports.imagej import write_rois
 from singula.exports.ome_zarr import write_ome_zarr
 from singula.exports.qupath import write_geojson
-from singula.exports.source import (
-    Instances,
-    LabelSource,
-    find_sources,
-    instances_from_array,
-)
 from singula.exports.tables import UNKNOWN, calibration, write_table
 from singula.io.image import Spacing
 from singula.io.run_lock import hold, output_locks
 from singula.io.units import check_unit
 from singula.io.written import protect
-from singula.paths import user_path
-from singula.words import counted, show
+from singula.runs.labels_of import Instances, LabelSource, find_sources, instances_from_array
+from singula.util.arguments import choice, flag, function, instance, text
+from singula.util.format import counted, show
+from singula.util.paths import user_path
 
 Notify = Callable[[str], None]
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from singula.errors import UserError
 from singula.exports.outlines import Outline, trace_outlines
-from singula.exports.source import Instances
 from singula.io.atomic import atomic_path
-from singula.words import install_command
+from singula.runs.labels_of import Instances
+from singula.util.format import install_command
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi

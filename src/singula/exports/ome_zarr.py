@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from singula.errors import UserError
-from singula.exports.source import Instances, Labels
 from singula.exports.tables import UNKNOWN, calibration
 from singula.io.atomic import atomic_folder
-from singula.io.ngff import VERSION, multiscale, plan_levels
-from singula.io.volume import nearest
-from singula.postprocess.labels import survey
-from singula.words import install_command
+from singula.io.block_array import nearest
+from singula.io.formats.ngff import VERSION, multiscale, plan_levels
+from singula.labels.index import survey
+from singula.runs.labels_of import Instances, Labels
+from singula.util.format import install_command
 
 GROUP = "labels/instances"
 _CHUNK = {2: (1024, 1024), 3: (64, 256, 256)}

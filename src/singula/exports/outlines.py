@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.arguments import label_image
-from singula.runtime import compiled
+from singula.util.arguments import label_image
+from singula.util.process import compiled
 
 Ring = npt.NDArray[np.int32]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singula.exports.source import Instances
 from singula.io.units import in_microns
 from singula.io.write import write_csv
 from singula.measure.morphology import SURFACE, measure
+from singula.runs.labels_of import Instances
 
 if TYPE_CHECKING:
     import pandas as pd

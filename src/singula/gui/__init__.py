@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from singula.errors import UserError
-from singula.words import install_command
+from singula.util.format import install_command
 
 
 def start(

@@ -14,9 +14,9 @@ from singula.gui.runs import OUTPUT, RECORD, read_record
 from singula.io.atomic import make_folder, write_error
 from singula.io.record_files import write_record
 from singula.io.records import StartedRun
-from singula.io.results import ResultsTree
+from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import check_free
-from singula.workflow import Job
+from singula.pipeline.run import Job
 
 
 @dataclass

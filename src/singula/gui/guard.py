@@ -10,8 +10,8 @@ from pathlib import Path
 
 from singula.config import Config
 from singula.errors import UserError
-from singula.io.results import ResultsTree
-from singula.paths import user_path
+from singula.io.run_folder import ResultsTree
+from singula.util.paths import user_path
 
 _HISTOGRAM = "DATA.PREPROCESS.MATCH_HISTOGRAM"
 # Keys of input paths, with the key that enables reading the path

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
-from singula.evaluate import color_associations, match
+from singula.metrics import color_associations, match
 from singula.report.overlay import label_colors, rescale
 
 Array = npt.NDArray[Any]

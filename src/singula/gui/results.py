@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.errors import UserError
-from singula.evaluate.summary import MEAN
 from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
-from singula.report.run_files import RunFiles, Stage, open_run, rank_images, reference_threshold
-from singula.report.sources import Sources, open_sources
-from singula.words import counted
+from singula.metrics.summary import MEAN
+from singula.runs.run_files import RunFiles, Stage, open_run, rank_images, reference_threshold
+from singula.runs.sources import Sources, open_sources
+from singula.util.format import counted
 
 Array = npt.NDArray[Any]
 
@@ -109,8 +109,8 @@ class Results:
         stage : Stage
             Stage of the instances.
         """
-        from singula.exports.source import Instances, instance_classes
         from singula.exports.tables import instance_table
+        from singula.runs.labels_of import Instances, instance_classes
 
         stored = self.sources.instances(name, stage)
         if stored is None:

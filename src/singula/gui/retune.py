@@ -16,18 +16,18 @@ from singula.config.keys import key_table
 from singula.config.load import config_from_dict
 from singula.config.thresholds import KEYS, with_tuned
 from singula.errors import UserError
-from singula.evaluate import Score, match
 from singula.gui.guard import Guard
 from singula.gui.results import Results
-from singula.instances import DecodeSettings, decode
 from singula.io.read import read_image
 from singula.io.write import write_text
-from singula.paths import read_text_file
-from singula.report.run_files import Stage
-from singula.stages import settings as from_config
-from singula.stages.post import filter_maps, post_settings, process_instances, seed_filter
-from singula.stages.thresholds import configured
+from singula.metrics import Score, match
+from singula.pipeline import from_config
+from singula.pipeline.postprocess import filter_maps, post_settings, process_instances, seed_filter
+from singula.pipeline.thresholds import configured
+from singula.representations.decoders import DecodeSettings, decode
+from singula.runs.run_files import Stage
 from singula.tuning.space import searched_keys
+from singula.util.paths import read_text_file
 
 Array = npt.NDArray[Any]
 PREFIX = "PROBLEM.INSTANCE_SEG."

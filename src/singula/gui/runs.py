@@ -17,10 +17,10 @@ from singula.gui.guard import Guard
 from singula.gui.processes import alive, error_message
 from singula.io.record_files import read_record as read_record_file
 from singula.io.records import RunSummary, Started, StartedRun, StoredRecord
-from singula.io.results import ResultsTree
+from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import find_holder, lock_file
-from singula.paths import open_regular
-from singula.report.run_files import read_history as history_rows
+from singula.runs.run_files import read_history as history_rows
+from singula.util.paths import open_regular
 
 RECORD, OUTPUT = "gui_run.json", "gui_output.log"
 S = TypeVar("S", bound=Started)

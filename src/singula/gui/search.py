@@ -18,7 +18,7 @@ from singula.gui.retune import PREFIX, config_of
 from singula.gui.runs import IMAGE, read_record, read_start, tail
 from singula.io.record_files import read_table, write_record
 from singula.io.records import StartedSearch, TrialRow
-from singula.io.results import ResultsTree
+from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import check_free, lock_file
 from singula.tuning.tuner import check_goal
 

@@ -17,7 +17,7 @@ from singula.gui.guard import Guard
 from singula.gui.pages import new, results, run, tune
 from singula.gui.pages.frame import STYLE
 from singula.gui.runs import finished_runs
-from singula.gui.station import AppContext
+from singula.gui.state import AppContext
 
 # Reports may contain scripts from the user's files, which must not run.
 _REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"

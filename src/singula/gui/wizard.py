@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from singula.autoconfig import Choice, Proposal, propose, write_proposal
+from singula.dataset.checks import Inspection, InspectSettings, inspect_dataset
+from singula.dataset.facts import Folders, find_folders, survey_dataset
 from singula.errors import UserError
 from singula.gui.form import Form
 from singula.gui.guard import Guard
 from singula.gui.pictures import thumbnail
-from singula.inspection import Inspection, InspectSettings, inspect_dataset
 from singula.io.read import read_image, read_labels
-from singula.propose import Choice, Proposal, propose, write_proposal
-from singula.survey import Folders, find_folders, survey_dataset
-from singula.words import counted
+from singula.util.format import counted
 
 AUTO = "auto"
 FIND = {
@@ -271,7 +271,7 @@ def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:
         raise UserError(
             "no folder is chosen", "choose the folder with your images", "gui.no_folder"
         )
-    from singula.stages.timing import measure_proposal
+    from singula.pipeline.timing import measure_proposal
 
     # The first argument is only used in messages, because the parts are given.
     survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=answers.ndim, max_files=24)
@@ -327,7 +327,7 @@ def make_example(guard: Guard, ndim: int) -> Path:
     UserError
         ``gui.folder_exists``: the folder exists.
     """
-    from singula.demo import make_dataset
+    from singula.synthetic.fluorescence import make_dataset
 
     folder = guard.check(f"example_{ndim}d")
     if folder.exists():

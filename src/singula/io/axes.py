@@ -11,7 +11,7 @@ import numpy as np
 from singula.errors import UserError
 from singula.io.advice import advice_for
 from singula.io.image import AnyArray, Header
-from singula.words import counted
+from singula.util.format import counted
 
 _SET_AXES = (
     "write the right axes into the file: in Fiji, Image > Properties… sets channels, slices and "

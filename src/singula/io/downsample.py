@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from singula.arguments import as_array, flag, items
 from singula.errors import UserError
 from singula.io.image import AnyArray
+from singula.util.arguments import as_array, flag, items
 
 
 def nearest(labels: AnyArray, halved: Sequence[bool]) -> AnyArray:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from singula.errors import UserError
-from singula.paths import user_path
+from singula.util.paths import user_path
 
 _SPECIAL = (
     (stat.S_ISFIFO, "a named pipe (FIFO)"),
@@ -20,8 +20,8 @@ _SPECIAL = (
 def reader_path(value: object, name: str = "path") -> Path:
     """Return the path of a file that a reader or a writer is going to open.
 
-    As `singula.paths.user_path`, but a path that cannot be followed (a loop of links, a file among
-    its folders, no permission) is left to the reader or writer, whose error is more precise.
+    As `singula.util.paths.user_path`, but a path that cannot be followed (a loop of links, a file
+    among its folders, no permission) is left to the reader or writer, whose error is more precise.
 
     Raises
     ------

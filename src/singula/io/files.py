@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from singula.arguments import flag, instance
-from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.entries import check_openable, reader_path
-from singula.io.formats import IMAGE_SUFFIXES, Format, format_of
+from singula.io.formats.table import IMAGE_SUFFIXES, Format, format_of
 from singula.io.image import AnyArray, ArrayPlace, Header, Series, StoredArray
 from singula.io.orientation import Turn, turn_of_tag, turn_to_image
 from singula.io.selection import choose_series, frame_header, select_frame, select_frame_in_memory
 from singula.io.sizes import check_size
+from singula.util.arguments import flag, instance
+from singula.util.boxes import Box
 
 _Result = TypeVar("_Result")
 

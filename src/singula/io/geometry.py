@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from singula.arguments import flag, instance
 from singula.io.advice import advice_for
 from singula.io.axes import Layout
 from singula.io.image import Header
 from singula.io.units import format_spacing
+from singula.util.arguments import flag, instance
 
 _MAX_LISTED = 8
 

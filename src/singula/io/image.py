@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from singula.arguments import as_array, choice, flag, integer, text
-from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.units import infer_unit
+from singula.util.arguments import as_array, choice, flag, integer, text
+from singula.util.boxes import Box
 
 AnyArray = NDArray[Any]
 Spacing = float | Sequence[float]

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from singula.boxes import Box, boxes, clipped
 from singula.errors import UserError
 from singula.io.axes import Layout
 from singula.io.files import guarded, open_stored
-from singula.io.formats import stem_of
+from singula.io.formats.table import stem_of
 from singula.io.geometry import geometry
 from singula.io.image import AnyArray, ArrayPlace, Header, StoredArray
+from singula.io.label_values import check_finite, colour_labels, native, shades, to_ids
 from singula.io.read import (
     check_image_arguments,
     check_label_arguments,
@@ -24,7 +24,7 @@ from singula.io.read import (
     label_layout,
 )
 from singula.io.units import infer_unit
-from singula.io.values import check_finite, colour_labels, native, shades, to_ids
+from singula.util.boxes import Box, boxes, clipped
 
 __all__ = ["ArrayPlace", "Box", "LazyImage", "boxes", "open_image", "open_labels"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from singula.boxes import Box, boxes
 from singula.io.image import AnyArray
 from singula.io.lazy import LazyImage
+from singula.util.boxes import Box, boxes
 
 _BLOCK_SIZE = 1 << 22  # approximate number of values in a block
 _N_SAMPLES = 4096  # pixels of a block that are compared first: most images differ among them

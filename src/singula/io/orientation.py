@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.image import AnyArray, Header, StoredArray
+from singula.util.boxes import Box
 
 # Operations by value of the tag: swap x and y, then flip y, flip x.
 _TAGS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from singula.io.formats import format_of
+from singula.io.formats.table import format_of
 from singula.io.image import ArrayPlace
 
 

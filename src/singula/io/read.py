@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from singula.arguments import flag, function, instance, integer
 from singula.errors import UserError
 from singula.io.axes import Layout, decide_layout
 from singula.io.entries import reader_path
 from singula.io.files import check_place, list_series, read_header, read_mapped, read_pixels
-from singula.io.formats import IMAGE_SUFFIXES, format_of, stem_of
+from singula.io.formats.table import IMAGE_SUFFIXES, format_of, stem_of
 from singula.io.geometry import file_notes, geometry, left_out_note
 from singula.io.image import AnyArray, ArrayPlace, Header, Image
-from singula.io.values import (
+from singula.io.label_values import (
     check_classes,
     check_finite,
     colour_labels,
@@ -24,7 +23,8 @@ from singula.io.values import (
     shades,
     to_ids,
 )
-from singula.words import counted
+from singula.util.arguments import flag, function, instance, integer
+from singula.util.format import counted
 
 Notify = Callable[[str], None]
 

@@ -17,7 +17,7 @@ from singula.io.atomic import make_folder, write_error
 from singula.io.records import IGNORABLE, StoredRecord, TableRow
 from singula.io.write import write_text
 from singula.io.written import record as record_written
-from singula.paths import open_regular, read_text_file
+from singula.util.paths import open_regular, read_text_file
 
 Notify = Callable[[str], None]
 Location = tuple[str | int, ...]
@@ -49,7 +49,7 @@ def read_record(
     max_bytes : int
         Largest file that is read.
     follow_links : bool
-        As for `singula.paths.open_regular`.
+        As for `singula.util.paths.open_regular`.
     hint : str
         Remedy if the document cannot be used.
 

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.records import LockRecord
-from singula.paths import open_regular
+from singula.util.paths import open_regular
 
 Notify = Callable[[str], None]
 Task = Literal["run", "tune", "export", "report", "predict", "check", "demo"]

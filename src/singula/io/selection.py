@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from singula.boxes import Box
 from singula.errors import UserError
 from singula.io.advice import advice_for
 from singula.io.image import AnyArray, ArrayPlace, Header, Series, StoredArray
-from singula.words import counted
+from singula.util.boxes import Box
+from singula.util.format import counted
 
 
 def single_series(path: Path, place: ArrayPlace) -> list[Series]:

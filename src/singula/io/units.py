@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from singula.errors import UserError
-from singula.words import show
+from singula.util.format import show
 
 # Meters per unit, by the symbols of OME-XML. The symbols are case-sensitive: Mm is not mm.
 METERS: dict[str, float] = {

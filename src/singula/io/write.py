@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from singula.arguments import as_array, flag, instance, items, number, same_shape, text
 from singula.errors import UserError
 from singula.io.atomic import atomic_path
 from singula.io.entries import reader_path
+from singula.io.formats.tiff import SINGLE_SLICE
 from singula.io.image import AnyArray, check_spacing
-from singula.io.tiff import SINGLE_SLICE
 from singula.io.units import unit_symbol
+from singula.util.arguments import as_array, flag, instance, items, number, same_shape, text
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from singula.errors import UserError
-from singula.paths import open_regular
+from singula.util.paths import open_regular
 
 RECORD = ".singula_files.jsonl"
 PREVIOUS = "previous"

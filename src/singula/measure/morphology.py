@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from singula.arguments import instance
 from singula.io.image import Spacing, check_spacing
-from singula.postprocess.labels import Extents, survey
-from singula.postprocess.parts import NO_PIXEL, TOTAL, Block
-from singula.runtime import compiled
+from singula.labels.block_table import NO_PIXEL, TOTAL, Block
+from singula.labels.index import Extents, survey
+from singula.util.arguments import instance
+from singula.util.process import compiled
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from singula.arguments import instance, items, number, text
 from singula.errors import UserError
 from singula.measure.morphology import SURFACE
+from singula.util.arguments import instance, items, number, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,7 +149,7 @@ def select(table: pd.DataFrame, conditions: Sequence[Sequence[Condition]]) -> pd
 
 
 def removed_ids(selected: pd.DataFrame) -> np.ndarray:
-    """Return the ids of the instances to remove, for `singula.postprocess.remove`.
+    """Return the ids of the instances to remove, for `singula.labels.remove`.
 
     Parameters
     ----------

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singula.arguments import instance, integer
 from singula.errors import UserError
 from singula.models.settings import ModelSettings
-from singula.words import show
+from singula.util.arguments import instance, integer
+from singula.util.format import show
 
 if TYPE_CHECKING:
     from torch import nn

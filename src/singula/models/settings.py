@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from singula.arguments import flag, instance, integer, items, number, text
+from singula.util.arguments import flag, instance, integer, items, number, text
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from singula.prediction.blocks import BlockPlan, BlockPredictor, block_plan
 from singula.prediction.predict import Predictor, PredictSettings, whole_plan
-from singula.prediction.windows import AlignedTiles, block_halo, max_tile_pixels, plan_tiles
+from singula.prediction.tile_plan import AlignedTiles, block_halo, max_tile_pixels, plan_tiles
 
 __all__ = [
     "AlignedTiles",

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.boxes import Box, local, shape_of
 from singula.data.normalize import Scaling
 from singula.data.patches import TilePlan, read_patch
 from singula.prediction.predict import FloatArray, Predictor, PredictSettings
-from singula.prediction.windows import AlignedTiles, plan_region_tiles
+from singula.prediction.tile_plan import AlignedTiles, plan_region_tiles
+from singula.util.boxes import Box, local, shape_of
 
 Read = Callable[[Box], npt.NDArray[Any]]
 _MAX_CACHED = 4

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from singula.data.normalize import Scaling
 from singula.data.patches import Tile, TilePlan, read_patch
 from singula.prediction.pipeline import run_pipeline
+from singula.prediction.tile_plan import AlignedTiles
 from singula.prediction.tta import mean_over_views
-from singula.prediction.windows import AlignedTiles
 from singula.training.device import without_tf32
 from singula.training.losses import Output, activate
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from singula.arguments import function
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_text
 from singula.io.written import protect
-from singula.paths import user_path
 from singula.report import image_sections, run_sections, score_sections
 from singula.report.html import Markup, join, page, section, tag
 from singula.report.objects import Objects, survey_objects
-from singula.report.run_files import RunFiles, Stage, open_run
-from singula.report.sources import open_sources
+from singula.runs.run_files import RunFiles, Stage, open_run
+from singula.runs.sources import open_sources
+from singula.util.arguments import function
+from singula.util.paths import user_path
 
 _NAMES = {
     "scores": "Scores",

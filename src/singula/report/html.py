@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from singula.streams import printable
+from singula.util.streams import printable
 
 _VOID = frozenset(("img", "meta", "br"))
 _HEAD = (

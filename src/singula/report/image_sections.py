@@ -11,9 +11,9 @@ from singula.report.figures import Series, histogram
 from singula.report.html import Markup, bar, collapsible, count, join, number, section, table, tag
 from singula.report.objects import ImageFacts, Objects, shape_columns
 from singula.report.pictures import Panel, collect_layers, make_panels
-from singula.report.run_files import RunFiles, Stage, rank_images, reference_threshold
-from singula.report.sources import Sources
-from singula.words import counted
+from singula.runs.run_files import RunFiles, Stage, rank_images, reference_threshold
+from singula.runs.sources import Sources
+from singula.util.format import counted
 
 _VISIBLE_ROWS, _MAX_ROWS = 20, 2000
 _SHIFTED = (

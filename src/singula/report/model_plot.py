@@ -8,7 +8,7 @@ from pathlib import Path
 from singula.io.atomic import atomic_path
 from singula.models import ModelSettings
 from singula.models.outline import outline
-from singula.words import counted
+from singula.util.format import counted
 
 
 def draw_model(

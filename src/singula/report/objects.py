@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.evaluate import overlap, splits
+from singula.labels import count_instances
 from singula.measure import measure
-from singula.postprocess import count_instances
-from singula.report.run_files import RunFiles, Stage
-from singula.report.sources import Sources
+from singula.metrics import overlap, splits
+from singula.runs.run_files import RunFiles, Stage
+from singula.runs.sources import Sources
 
 Array = npt.NDArray[Any]
 Values = npt.NDArray[np.float64]

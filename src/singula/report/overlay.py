@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.boxes import Box
 from singula.io.atomic import atomic_path
+from singula.util.boxes import DISPLAY_SIDE
 
 Rgb = npt.NDArray[np.uint8]
-_MAX_SIDE = 2048  # of a panel, in pixels
-# Number of slices in the center of a large volume from which the fullest slice is selected
-_MAX_SLICES = 16
 _GOLDEN = 0.618033988749895
 
 
@@ -65,7 +62,7 @@ def overlay(plane: npt.NDArray[Any], labels: npt.NDArray[Any], *, fill: float = 
     -------
     ndarray of uint8, shape (y, x, 3)
     """
-    from singula.channels import find_contour
+    from singula.representations.channels import find_contour
 
     gray = to_gray(plane).astype(np.float32)
     ids, dense = np.unique(labels, return_inverse=True)
@@ -116,14 +113,6 @@ def middle_plane(labels: npt.NDArray[Any]) -> int:
     return int(np.count_nonzero(labels, axis=(1, 2)).argmax())
 
 
-def center_box(shape: tuple[int, ...]) -> Box:
-    """Return the box in the center of a large image that is shown in pictures."""
-    max_shape = (_MAX_SIDE, _MAX_SIDE) if len(shape) == 2 else (_MAX_SLICES, _MAX_SIDE, _MAX_SIDE)
-    sides = [min(size, side) for size, side in zip(shape, max_shape, strict=True)]
-    starts = [(size - side) // 2 for size, side in zip(shape, sides, strict=True)]
-    return tuple(slice(a, a + n) for a, n in zip(starts, sides, strict=True))
-
-
 def write_overlay(
     path: Path,
     image: npt.NDArray[Any],
@@ -157,10 +146,10 @@ def write_overlay(
         index = middle_plane(truth if truth is not None and truth.any() else labels)
         image, labels = image[index], labels[index]
         truth = truth[index] if truth is not None else None
-    image = downsample_image(image, _MAX_SIDE)
-    panels = [to_gray(image), overlay(image, downsample_labels(labels, _MAX_SIDE))]
+    image = downsample_image(image, DISPLAY_SIDE)
+    panels = [to_gray(image), overlay(image, downsample_labels(labels, DISPLAY_SIDE))]
     if truth is not None:
-        panels.append(overlay(image, downsample_labels(truth, _MAX_SIDE)))
+        panels.append(overlay(image, downsample_labels(truth, DISPLAY_SIDE)))
     gap = np.full((image.shape[0], 6, 3), 255, np.uint8)
     row = [part for panel in panels for part in (panel, gap)][:-1]
     with atomic_path(path) as temporary:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.evaluate import color_associations, match
+from singula.metrics import color_associations, match
 from singula.report.overlay import downsample_image, middle_plane, overlay, to_gray
 
 Array = npt.NDArray[Any]

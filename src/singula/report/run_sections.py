@@ -9,8 +9,8 @@ import numpy as np
 
 from singula.report.figures import Series, line_chart
 from singula.report.html import Markup, collapsible, count, join, section, table, tag
-from singula.report.run_files import RunFiles
-from singula.words import counted
+from singula.runs.run_files import RunFiles
+from singula.util.format import counted
 
 _THRESHOLDS = {
     "TH_BINARY_MASK": "foreground (B) above this value is a seed",

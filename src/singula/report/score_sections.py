@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from singula.evaluate.summary import MEAN, POOLED
+from singula.metrics.summary import MEAN, POOLED
 from singula.report.html import (
     Markup,
     count,
@@ -17,7 +17,7 @@ from singula.report.html import (
     tag,
 )
 from singula.report.objects import Objects
-from singula.report.run_files import RunFiles, Scores, Stage, class_view, reference_threshold
+from singula.runs.run_files import RunFiles, Scores, Stage, class_view, reference_threshold
 
 MATCHING = (
     "A predicted and a true object match if their IoU (intersection over union: the number of "

@@ -23,7 +23,7 @@ from singula.io.atomic import make_folder, write_error
 from singula.io.record_files import append_text, read_rows, table_columns
 from singula.io.records import EpochRow
 from singula.training.module import InstanceModule
-from singula.words import counted
+from singula.util.format import counted
 
 Notify = Callable[[str], None]
 

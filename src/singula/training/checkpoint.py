@@ -17,7 +17,7 @@ from singula.errors import UserError
 from singula.io.atomic import atomic_path
 from singula.io.record_files import check_values
 from singula.io.records import CheckpointInfo, TrainerState
-from singula.paths import open_regular
+from singula.util.paths import open_regular
 
 Notify = Callable[[str], None]
 FORMAT = CheckpointInfo.newest

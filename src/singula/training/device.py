@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import torch
 
 from singula.errors import UserError
-from singula.runtime import available_cores, launcher_number
-from singula.words import counted, show
+from singula.util.format import counted, show
+from singula.util.process import available_cores, launcher_number
 
 Result = TypeVar("Result")
 # Processes wait while the first process encodes a data set or decodes a volume. A process that

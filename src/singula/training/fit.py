@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader
 from singula.data.dataset import EpochSampler, PatchDataset
 from singula.errors import UserError, is_out_of_memory, overflow_hint
 from singula.models import ModelSettings
-from singula.runtime import launcher_number
 from singula.training.callbacks import (
     CheckpointSettings,
     EpochLog,
@@ -38,7 +37,7 @@ from singula.training.device import (
 from singula.training.loader import make_loader
 from singula.training.losses import InstanceLoss
 from singula.training.module import InstanceModule
-from singula.training.optimise import OptimizerSettings
+from singula.training.optimizer import OptimizerSettings
 from singula.training.progress import ProgressReport
 from singula.training.resume import (
     check_optimizer,
@@ -47,7 +46,8 @@ from singula.training.resume import (
     save_light,
     training_state,
 )
-from singula.words import counted
+from singula.util.format import counted
+from singula.util.process import launcher_number
 
 _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from singula.data.dataset import EpochSampler, PatchDataset
-from singula.runtime import available_cores
+from singula.util.process import available_cores
 
 Batch = dict[str, Tensor]
 _MIN_PART = 4  # patches

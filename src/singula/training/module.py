@@ -13,8 +13,8 @@ from torchmetrics import MeanMetric
 from singula.training.checkpoint import FORMAT, KEY
 from singula.training.loader import join_parts
 from singula.training.losses import InstanceLoss
-from singula.training.metrics import MapScores
-from singula.training.optimise import OptimizerSettings, Schedule, make_optimizer
+from singula.training.map_metrics import MapScores
+from singula.training.optimizer import OptimizerSettings, Schedule, make_optimizer
 
 
 class InstanceModule(pl.LightningModule):

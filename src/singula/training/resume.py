@@ -21,7 +21,7 @@ from singula.training.checkpoint import (
     write_checkpoint,
 )
 from singula.training.module import InstanceModule
-from singula.training.optimise import OptimizerSettings
+from singula.training.optimizer import OptimizerSettings
 
 # Errors of torch and Lightning for a state of another structure
 _ERRORS = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError)

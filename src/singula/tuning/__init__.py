@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from singula.tuning.story import (
+from singula.tuning.run import (
     TuneResult,
     open_tuner,
     result_lines,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.instances import DECODERS, DecodeSettings
+from singula.representations.decoders import DECODERS, DecodeSettings
 
 SIZE = "REMOVE_SMALL_OBJ"
 _DISTANCES = ("TH_DISTANCE", "TH_DIST_FOREGROUND")

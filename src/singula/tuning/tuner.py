@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.arguments import choice, instance, items, number, of_class
 from singula.errors import UserError
-from singula.evaluate import Match, Overlap, Score, match, match_dataset, match_overlap, overlap
-from singula.instances import Decoded, DecodeSettings, decode
-from singula.instances.decode import find_decoder
-from singula.instances.watershed import is_large, labels_at_border
-from singula.runtime import available_cores
+from singula.metrics import Match, Overlap, Score, match, match_dataset, match_overlap, overlap
+from singula.representations.decoders import Decoded, DecodeSettings, decode
+from singula.representations.decoders.decode import find_decoder
+from singula.representations.decoders.watershed import is_large, labels_at_border
 from singula.tuning.search import Search
 from singula.tuning.space import SIZE, Parameter, searched_keys, size_parameter, threshold_parameter
+from singula.util.arguments import choice, instance, items, number, of_class
+from singula.util.process import available_cores
 
 Array = npt.NDArray[Any]
 Maps = Mapping[str, Array]

@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.arguments import function
 from singula.config import Config, config_from_dict
 from singula.data.preprocess import Reference
 from singula.data.samples import Sample
 from singula.errors import UserError
 from singula.io.image import Image
-from singula.io.pairs import Pair
-from singula.io.results import ResultsTree
-from singula.paths import user_path
-from singula.report.run_files import open_run
-from singula.stages import settings as from_config
-from singula.stages.data import find_pairs, validation_pairs
-from singula.stages.normalization import with_statistics
-from singula.stages.post import PostSettings, filter_maps, post_settings
-from singula.stages.reading import Reader, reader_for
-from singula.stages.split import hold_out, split_pairs
-from singula.stages.stored import StoredMaps
-from singula.stages.weights import find_checkpoint, predictor_from
+from singula.io.pairing import Pair
+from singula.io.run_folder import ResultsTree
+from singula.pipeline import from_config
+from singula.pipeline.checkpoints import find_checkpoint, predictor_from
+from singula.pipeline.load_data import find_pairs, validation_pairs
+from singula.pipeline.map_cache import StoredMaps
+from singula.pipeline.normalization import with_statistics
+from singula.pipeline.postprocess import PostSettings, filter_maps, post_settings
+from singula.pipeline.readers import Reader, reader_for
+from singula.pipeline.split import hold_out, split_pairs
+from singula.runs.run_files import open_run
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 from singula.tuning.tuner import Example
-from singula.words import counted
+from singula.util.arguments import function
+from singula.util.format import counted
+from singula.util.paths import user_path
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from singula.data.augment.change import FloatArray
-from singula.runtime import compiled
+from singula.util.process import compiled
 
 _UNIFORM_STD = 1 / np.sqrt(3)  # of uniform random numbers from -1 to 1
 _SPLINE_POWER = 151 / 315  # integral of the squared cubic B-spline

@@ -18,7 +18,7 @@ from singula.data.augment.change import (
     draw_box,
     draw_count,
 )
-from singula.runtime import compiled
+from singula.util.process import compiled
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from singula.data.augment.change import FloatArray, as_slices
 from singula.data.augment.geometry import Geometry, Matrix
 from singula.data.patches import read_patch
 from singula.io.lazy_array import LazyArray, Pixels
-from singula.runtime import compiled
+from singula.util.process import compiled
 
 Array = npt.NDArray[Any]
 Places = npt.NDArray[np.float64]

@@ -24,8 +24,8 @@ from singula.gui.pages.frame import (
 )
 from singula.gui.results import Results, open_results
 from singula.gui.runs import finished_runs
-from singula.gui.station import AppContext
-from singula.report.run_files import Stage
+from singula.gui.state import AppContext
+from singula.runs.run_files import Stage
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from singula.gui.form import Field, Form, fields, sections
 from singula.gui.guard import Guard
 from singula.gui.pages.frame import button, error_state, show_address, with_error_notice
 from singula.gui.pages.paths import path_input
-from singula.io.results import ResultsTree
+from singula.io.run_folder import ResultsTree
 
 _MAX_FIELDS = 60
 

@@ -21,7 +21,7 @@ from singula.gui.pages.frame import (
 )
 from singula.gui.pages.paths import path_input
 from singula.gui.pages.wizard_view import WizardView
-from singula.gui.station import AppContext
+from singula.gui.state import AppContext
 from singula.gui.wizard import make_example
 
 

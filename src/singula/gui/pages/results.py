@@ -13,8 +13,8 @@ from singula.gui.pages.finished import ImageView, finished_run
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
 from singula.gui.results import Results
-from singula.gui.station import AppContext
-from singula.report.run_files import Stage
+from singula.gui.state import AppContext
+from singula.runs.run_files import Stage
 
 _ROWS = 100
 Rows = list[dict[str, float | None]]

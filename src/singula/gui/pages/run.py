@@ -28,9 +28,9 @@ from singula.gui.pages.frame import (
 )
 from singula.gui.pages.paths import path_input
 from singula.gui.runs import RESUMABLE, STATE_LABELS, RunView, State, find_runs, state_of, view_run
-from singula.gui.station import AppContext
+from singula.gui.state import AppContext
+from singula.pipeline.run import Job
 from singula.report.run_sections import training_charts
-from singula.workflow import Job
 
 _REFRESH_SECONDS, _MAX_LINES, _MAX_RUNS = 1.5, 200, 100
 

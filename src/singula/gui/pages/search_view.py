@@ -19,7 +19,7 @@ from singula.gui.pages.frame import (
 )
 from singula.gui.results import Results
 from singula.gui.search import SearchResult, SearchView, start_search, stop_search, view_search
-from singula.gui.station import AppContext
+from singula.gui.state import AppContext
 
 _REFRESH_SECONDS = 1.0
 _GOALS = {"pq": "Panoptic quality", "f1": "F1"}

@@ -9,7 +9,6 @@ from typing import Any
 from nicegui import ui
 
 from singula.errors import UserError
-from singula.evaluate import Score
 from singula.gui.pages.finished import ImageView, finished_run
 from singula.gui.pages.frame import (
     ScoreRow,
@@ -35,8 +34,9 @@ from singula.gui.retune import (
     save_in_checkpoint,
 )
 from singula.gui.search import SearchResult
-from singula.gui.station import AppContext
-from singula.report.run_files import Stage, reference_threshold
+from singula.gui.state import AppContext
+from singula.metrics import Score
+from singula.runs.run_files import Stage, reference_threshold
 
 
 def add(context: AppContext) -> None:

@@ -10,6 +10,10 @@ from typing import Any
 
 from nicegui import ui
 
+from singula.autoconfig import Proposal
+from singula.dataset.checks import KINDS, Inspection
+from singula.dataset.checks.text import summary, verdict
+from singula.dataset.facts import Folders
 from singula.errors import UserError
 from singula.gui.form import Form
 from singula.gui.pages.form_view import FormView
@@ -22,7 +26,7 @@ from singula.gui.pages.frame import (
     subheading,
 )
 from singula.gui.pages.paths import path_input
-from singula.gui.station import AppContext
+from singula.gui.state import AppContext
 from singula.gui.wizard import (
     AUTO,
     FIND,
@@ -34,10 +38,6 @@ from singula.gui.wizard import (
     recognize,
     samples,
 )
-from singula.inspection import KINDS, Inspection
-from singula.inspection.text import summary, verdict
-from singula.propose import Proposal
-from singula.survey import Folders
 
 _PARTS = {"train": "Training", "val": "Validation", "test": "Test"}
 _MAX_FILES = 6
@@ -243,7 +243,7 @@ class WizardView:
 
 def _count_classes(parts: Sequence[Folders], ndim: int | None) -> int:
     """Return the number of classes in the first label images; 1 without a class channel."""
-    from singula.survey import survey_dataset
+    from singula.dataset.facts import survey_dataset
 
     survey = survey_dataset(
         parts[0].images.parent, folders=parts, ndim=ndim, max_files=4, strict=False

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError
 
-from singula.streams import escape_surrogates
+from singula.util.streams import escape_surrogates
 
 T = TypeVar("T")
 IGNORABLE = "ignored if invalid"

@@ -10,7 +10,7 @@ from singula.io.records.base import Count, Finite, Ignorable, Part, StoredRecord
 
 
 class ScoreRecord(Part):
-    """Scores at one IoU threshold; see `singula.evaluate.Score`."""
+    """Scores at one IoU threshold; see `singula.metrics.Score`."""
 
     threshold: Finite
     tp: Count
@@ -89,7 +89,7 @@ class ChannelFile(Part):
     content : str
         Hash of the pixels it was made from.
     origin : list, optional
-        Identity of the file with those pixels, see `singula.channels.folder.identity`.
+        Identity of the file with those pixels, see `singula.data.owned_folder.identity`.
     ndim : int
         Spatial axes.
     stamp : list of int, optional

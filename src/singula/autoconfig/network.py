@@ -1,0 +1,208 @@
+"""Choice of levels, pooling, patch size and batch size of the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from singula.autoconfig.setting import Choice
+from singula.autoconfig.sizes import Sizes
+from singula.dataset.facts import Machine, PartFacts, Survey
+from singula.util.format import counted
+
+_MIN_SIDE = {2: 128, 3: 64}
+_MAX_SIDE = {2: 512, 3: 192}
+_OBJECTS = {2: 2.5, 3: 2.0}  # sides of a large object per side of a patch
+_MAX_LEVELS = {2: 5, 3: 4}
+_PATCH_PIXELS = {("cpu", 2): 1 << 18, ("cpu", 3): 1 << 17, ("gpu", 2): 1 << 18, ("gpu", 3): 1 << 20}
+_STEP_PIXELS = {("cpu", 2): 1 << 17, ("cpu", 3): 1 << 18, ("gpu", 2): 1 << 20, ("gpu", 3): 1 << 21}
+_BYTES_PER_PIXEL = 100  # memory of training per feature map of the finest level
+_ANISOTROPIC = 1.5  # ratio of voxel sizes from which z is downsampled later
+
+
+def kind_of(machine: Machine) -> str:
+    """Return "gpu" if the machine has a GPU, else "cpu"."""
+    return "gpu" if machine.gpus else "cpu"
+
+
+def typical_shape(part: PartFacts) -> tuple[int, ...]:
+    """Return the 25th percentile of the image shapes along each axis."""
+    return tuple(int(side) for side in np.percentile(np.array(part.shapes), 25, axis=0))
+
+
+def pooling(
+    sizes: Sizes, shape: Sequence[int], anisotropy: float, machine: Machine
+) -> tuple[Choice, list[Choice]]:
+    """Choose the feature maps, and in volumes the downsampling along z.
+
+    At the coarsest level, large objects are a few pixels wide. There are fewer levels if the images
+    are too small for them.
+
+    Parameters
+    ----------
+    sizes : Sizes
+        Statistics of the training instances.
+    shape : sequence of int
+        Result of `typical_shape`.
+    anisotropy : float
+        Voxel size along z relative to the voxel size in the plane.
+    machine : Machine
+        Machine that trains.
+
+    Returns
+    -------
+    maps : Choice
+        Feature maps per level.
+    z_down : list of Choice
+        Downsampling along z; empty in 2D.
+    """
+    wanted = 1 + math.floor(math.log2(max(2.0, sizes.side / 3)))
+    levels = min(max(wanted, 3), _MAX_LEVELS[sizes.ndim])
+    while levels > 2 and 2 ** (levels - 1) > max(2, min(shape[-2:]) // 4):
+        levels -= 1
+    width = 32 if machine.gpus else 16
+    maps = [width * 2**level for level in range(levels)]
+    why = f"{levels} levels: at the last, large objects ({sizes.side:.0f} pixels) have a few pixels"
+    choice = Choice(
+        "MODEL.FEATURE_MAPS", maps, why + ("" if machine.gpus else "; narrow, for a CPU")
+    )
+    if sizes.ndim == 2:
+        return choice, []
+    steps = z_steps(levels, shape[0], anisotropy)
+    return choice, [Choice("MODEL.Z_DOWN", steps, _why_steps(steps, anisotropy, shape[0]))]
+
+
+def z_steps(levels: int, depth: int, anisotropy: float) -> list[int]:
+    """Return the downsampling factors along z, 1 or 2 per step between levels.
+
+    z is not downsampled while voxels are deeper than wide, or below 4 slices.
+
+    Parameters
+    ----------
+    levels : int
+        Number of levels.
+    depth : int
+        Number of slices.
+    anisotropy : float
+        Voxel size along z relative to the voxel size in the plane.
+    """
+    steps, ratio, remaining = [], anisotropy, depth
+    for _ in range(levels - 1):
+        step = 2 if ratio < _ANISOTROPIC and remaining >= 8 else 1
+        steps.append(step)
+        ratio, remaining = ratio * step / 2, remaining // step
+    return steps
+
+
+def _why_steps(steps: Sequence[int], anisotropy: float, depth: int) -> str:
+    """Return the reason for the downsampling along z."""
+    if anisotropy >= _ANISOTROPIC:
+        later = "z is downsampled later" if 2 in steps else "z is never downsampled"
+        return f"voxels are {anisotropy:.3g} times deeper than wide: {later}"
+    if 1 in steps:
+        return f"the volume has only {counted(depth, 'slice')}"
+    return "voxels are about as deep as wide"
+
+
+def patch(
+    survey: Survey, sizes: Sizes, shape: Sequence[int], steps: Sequence[Sequence[int]]
+) -> Choice:
+    """Choose the patch size.
+
+    Parameters
+    ----------
+    survey : Survey
+        Measurements of the data set.
+    sizes : Sizes
+        Statistics of the training instances.
+    shape : sequence of int
+        Result of `typical_shape`.
+    steps : sequence of sequence of int
+        Pooling factors per axis, for each step between levels.
+    """
+    ndim = survey.ndim
+    multiple = [math.prod(along) for along in zip(*steps, strict=True)]
+    scale = [survey.anisotropy, 1.0, 1.0][-ndim:]
+    wanted = max(_MIN_SIDE[ndim], min(_OBJECTS[ndim] * sizes.side, _MAX_SIDE[ndim]))
+    max_pixels = _PATCH_PIXELS[kind_of(survey.machine), ndim]
+    # Patches are square in the plane, so that augmentation can rotate them.
+    plane = min(wanted, *shape[-2:])
+    sides = [0] * ndim
+    while True:
+        for axis in range(ndim):
+            target = plane if axis >= ndim - 2 else min(plane / scale[axis], shape[axis])
+            flat = ndim == 3 and axis == 0 and scale[0] >= _ANISOTROPIC
+            grid = multiple[axis] if flat else max(multiple[axis], 16)
+            sides[axis] = _fit(target, shape[axis], grid, multiple[axis])
+        smallest = max(multiple[-2:])
+        if math.prod(sides) <= max_pixels or plane <= smallest:
+            break
+        plane *= 0.9
+    value = (*sides, survey.channels)
+    axes = "y, x" if ndim == 2 else "z, y, x"
+    return Choice(
+        "DATA.PATCH_SIZE",
+        value,
+        f"{axes}, channels: the shorter side is "
+        f"{min(sides[-2:]) / sizes.side:.1f} times a large object ({sizes.side:.0f} pixels); "
+        f"most images are {_times(shape)}",
+    )
+
+
+def _fit(target: float, size: int, grid: int, multiple: int) -> int:
+    """Return a side near `target` on a coarse grid, within the image if a multiple fits."""
+    side = max(1, round(target / grid)) * grid
+    while side > size and side > grid:
+        side -= grid
+    if side > size:
+        side = max(multiple, size // multiple * multiple)
+    return int(side)
+
+
+def _times(shape: Sequence[int]) -> str:
+    """Return a minimum shape as text."""
+    return "×".join(map(str, shape)) + " or larger"
+
+
+def mirror() -> Choice:
+    """Choose to mirror images that are smaller than a patch."""
+    return Choice(
+        "DATA.REFLECT_TO_COMPLETE_SHAPE", True, note="images smaller than a patch are mirrored"
+    )
+
+
+def batch(survey: Survey, patch_size: Sequence[int], width: int, patches: int) -> Choice:
+    """Choose the batch size: large enough for stable gradients, within memory.
+
+    Parameters
+    ----------
+    survey : Survey
+        Measurements of the data set.
+    patch_size : sequence of int
+        Sides of a patch and its channels.
+    width : int
+        Feature maps of the finest level.
+    patches : int
+        Number of patches that cover the training images.
+    """
+    kind, pixels = kind_of(survey.machine), math.prod(patch_size[:-1])
+    wanted = _STEP_PIXELS[kind, survey.ndim] / pixels
+    memory = survey.machine.gpu_memory if survey.machine.gpus else survey.machine.memory
+    max_patches = memory / 2 / (pixels * width * _BYTES_PER_PIXEL)
+    number = int(max(1, min(max(2, min(round(wanted), 32)), max_patches, max(2, patches // 2))))
+    why = f"{number * pixels / 1e6:.2f} million pixels per step on a {kind.upper()}"
+    if number > max_patches - 1:
+        why = f"memory ({memory / 2**30:.0f} GiB) is too small for more"
+    return Choice("TRAIN.BATCH_SIZE", number, why)
+
+
+def padding(patch_size: Sequence[int]) -> Choice:
+    """Choose the padding of the tiles of the test: context that is predicted and discarded."""
+    width = tuple(side // 8 for side in patch_size[:-1])
+    return Choice(
+        "DATA.TEST.PADDING",
+        width,
+        "an eighth of a patch is predicted as context, which avoids seams",
+    )

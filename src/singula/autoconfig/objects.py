@@ -1,0 +1,185 @@
+"""Choice of channels, contour and decoding from the instances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from singula.autoconfig.setting import Choice
+from singula.autoconfig.sizes import Sizes
+from singula.dataset.facts import Machine, Survey
+from singula.util.format import counted
+
+_SEG = "PROBLEM.INSTANCE_SEG"
+_MANY_LOST = 0.02
+_MAX_LOST = 0.3
+_ROUND = 0.85
+_CROWDED = 0.25
+# Pixels of a long training. On `dsb2018`, the best contour threshold was 0.2 after 8e7 pixels and
+# 0.1 after 1.1e9 pixels.
+_LONG = 4e8
+
+
+def channels(sizes: Sizes, machine: Machine) -> Choice:
+    """Choose the channels that the network learns.
+
+    Parameters
+    ----------
+    sizes : Sizes
+        Statistics of the training instances.
+    machine : Machine
+        Machine that trains.
+    """
+    key, touch = f"{_SEG}.DATA_CHANNELS", f"{sizes.touching:.0%} of the objects touch others"
+    if sizes.lost > _MAX_LOST and sizes.compact >= _ROUND:
+        return Choice(
+            key, "BP", f"{sizes.lost:.0%} of the objects consist of contour only: each gets a point"
+        )
+    if machine.gpus and sizes.touching >= _CROWDED and sizes.compact >= _ROUND:
+        return Choice(key, "BCD", f"{touch} and are round: contour and distance separate them")
+    if sizes.touching >= _CROWDED:
+        return Choice(key, "BC", f"{touch}: the contour separates them; D takes a third longer")
+    return Choice(key, "BC", f"{touch}: B and C suffice")
+
+
+def weights(used: Sequence[str], classes: int) -> Choice:
+    """Choose the weights of the channels and of the class head in the loss.
+
+    Parameters
+    ----------
+    used : sequence of str
+        Codes of the channels.
+    classes : int
+        Number of classes with the background.
+    """
+    # Distances in pixels are larger than the values of the other channels.
+    values = tuple(0.1 if code == "D" else 1 for code in used) + ((0.5,) if classes > 2 else ())
+    note = "one per channel" + (", then the class head" if classes > 2 else "")
+    return Choice(f"{_SEG}.DATA_CHANNEL_WEIGHTS", values, note=note)
+
+
+def contour(sizes: Sizes, used: Sequence[str]) -> Choice:
+    """Choose the position of the contour; see `thresholds` for the parameters."""
+    key = f"{_SEG}.DATA_CONTOUR_MODE"
+    if "P" in used or sizes.lost > _MANY_LOST:
+        return Choice(
+            key,
+            "outer",
+            f"{sizes.lost:.1%} of the objects are too thin to have pixels inside their contour",
+        )
+    # The radius of an object that fills the image is too large, so the box limits the width.
+    across = min(2 * sizes.radius, *sizes.typical)
+    return Choice(
+        key, "thick", f"objects are thick enough, {counted(round(across), 'pixel')} across"
+    )
+
+
+def points(sizes: Sizes) -> Choice:
+    """Choose the radius of the points of channel P."""
+    radius = max(1, min(3, round(sizes.thin / 2)))
+    return Choice(
+        f"{_SEG}.POINT_RADIUS", radius, f"thin objects have a radius of {sizes.thin:.1f} pixels"
+    )
+
+
+def growth() -> Choice:
+    """Choose to include the contour in the instances."""
+    return Choice(f"{_SEG}.GROW_INTO_CONTOUR", True, note="instances include their contour")
+
+
+def thresholds(
+    sizes: Sizes, used: Sequence[str], spacing: tuple[float, ...] | None, pixels: float
+) -> list[Choice]:
+    """Choose the thresholds of the watershed, the same for all images.
+
+    Parameters
+    ----------
+    sizes : Sizes
+        Statistics of the training instances.
+    used : sequence of str
+        Codes of the channels.
+    spacing : tuple of float, optional
+        Voxel size; distances are in its unit.
+    pixels : float
+        Number of pixels that the network trains on, over all epochs.
+    """
+    why = "fixed thresholds separate touching objects better than automatic ones"
+    choices = [
+        Choice(f"{_SEG}.DATA_MW_TH_TYPE", "manual", why),
+        Choice(f"{_SEG}.DATA_MW_TH_BINARY_MASK", 0.5, note="seeds: B above this"),
+    ]
+    if "C" in used:
+        choices.append(_contour_threshold(sizes, pixels))
+    if "P" in used:
+        choices.append(Choice(f"{_SEG}.DATA_MW_TH_POINTS", 0.5, note="seeds: P above this"))
+    if "D" in used:
+        depth = round(max(1.0, sizes.thin / 5) * (min(spacing[-2:]) if spacing else 1.0), 6)
+        choices.append(
+            Choice(
+                f"{_SEG}.DATA_MW_TH_DISTANCE",
+                depth,
+                f"seeds: D above this; thin objects are {sizes.thin:.1f} pixels deep",
+            )
+        )
+    grow = "instances grow where M is above this"
+    if "M" not in used:
+        grow = "no effect with GROW_INTO_CONTOUR; else instances grow where B is above this"
+    return [*choices, Choice(f"{_SEG}.DATA_MW_TH_FOREGROUND", 0.3, note=grow)]
+
+
+def _contour_threshold(sizes: Sizes, pixels: float) -> Choice:
+    """Choose the probability of contour below which pixels are seeds.
+
+    After short training, the network predicts some contour everywhere, so that a low threshold
+    would split seeds. In volumes, the blur along z joins neighbors; erosion of the seeds separates
+    them. If few objects touch, the threshold can be higher.
+    """
+    key = f"{_SEG}.DATA_MW_TH_CONTOUR"
+    if sizes.ndim == 3 and pixels < _LONG and sizes.touching < _CROWDED:
+        why = f"seeds: C below this; only {sizes.touching:.0%} of the objects touch others, and "
+        return Choice(key, 0.3, why + "0.2 would break objects after short training")
+    if sizes.ndim == 3:
+        return Choice(key, 0.2, "seeds: C below this; erosion separates seeds that still touch")
+    if pixels < _LONG:
+        return Choice(key, 0.2, "seeds: C below this; 0.1 would break objects after short training")
+    return Choice(key, 0.1, "seeds: C below this; separates most after long training")
+
+
+def seeds(sizes: Sizes, used: Sequence[str]) -> list[Choice]:
+    """Choose the erosion of seeds in volumes, where blur along z joins seeds."""
+    radius = min(2, int(sizes.thin / 3))
+    if sizes.ndim == 2 or radius < 1 or "C" not in used:
+        return []
+    why = (
+        f"{sizes.touching:.0%} of the objects touch others and blur joins seeds along z; thin ones "
+        f"have a radius of {sizes.thin:.0f}"
+    )
+    return [
+        Choice(f"{_SEG}.SEED_MORPH_SEQUENCE", ["erode"], why),
+        Choice(f"{_SEG}.SEED_MORPH_RADIUS", [radius], note="pixels"),
+    ]
+
+
+def small(sizes: Sizes) -> list[Choice]:
+    """Choose the sizes below which instances are removed, everywhere and at the image border."""
+    choices = [
+        Choice(
+            f"{_SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE",
+            int(sizes.least),
+            "pixels; 99% of the complete objects have at least this many",
+        )
+    ]
+    if sizes.cut:
+        cut_note = "half of each is left on average"
+        if sizes.least_cut < sizes.least / 2:
+            cut_note = "80% of these have at least this many left"
+        objects = counted(sizes.count, "object")
+        why = f"pixels; the border cuts {sizes.cut} of {objects}, and {cut_note}"
+        choices.append(Choice(f"{_SEG}.REMOVE_SMALL_OBJ_AT_BORDER", int(sizes.least_cut), why))
+    return choices
+
+
+def dimensions(survey: Survey) -> Choice:
+    """Choose between 2D and 3D."""
+    shape = survey.images[0].shape
+    axes = "y, x" if survey.ndim == 2 else "z, y, x"
+    return Choice("PROBLEM.NDIM", f"{survey.ndim}D", f"the files are ({axes}), for example {shape}")

@@ -1,0 +1,339 @@
+"""Choice of all keys of a configuration, and its text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from singula.autoconfig import augmentation, folders, images, network, objects, training
+from singula.autoconfig.setting import Choice
+from singula.autoconfig.sizes import Sizes
+from singula.config.thresholds import GENERATED, marks
+from singula.dataset.facts import PartFacts, Survey
+from singula.errors import UserError
+from singula.representations.channels import parse_channels
+from singula.training.speed import TrainingSpeed
+from singula.util.arguments import function, instance, number
+from singula.util.format import command, counted
+from singula.util.paths import user_path
+
+MINUTES = 30.0  # default duration of a training
+_COMMENT_COLUMN = 40
+_SECTIONS = ("SYSTEM", "PROBLEM", "DATA", "AUGMENTOR", "MODEL", "LOSS", "TRAIN", "TEST")
+_DATA_ORDER = (
+    "PATCH_SIZE", "REFLECT_TO_COMPLETE_SHAPE", "EXTRACT_RANDOM_PATCH", "PROBABILITY_MAP",
+    "W_FOREGROUND", "W_BACKGROUND", "EXTERNAL_FILES", "FORCE_RGB", "NORMALIZATION", "TRAIN",
+    "VAL", "TEST",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration with the reason for each of its values.
+
+    Parameters
+    ----------
+    choices : tuple of Choice
+        Keys in the order of the file.
+    minutes : float
+        Intended duration of the training in minutes.
+    summary : str
+        Description of the data set in one or two lines.
+    speed : TrainingSpeed, optional
+        Measured speed that decided the number of epochs; None for an assumed one.
+    """
+
+    choices: tuple[Choice, ...]
+    minutes: float
+    summary: str
+    speed: TrainingSpeed | None = None
+
+    @property
+    def reasons(self) -> list[tuple[str, str, str]]:
+        """Key, value and reason of every choice with a reason."""
+        return [(choice.key, choice.text, choice.why) for choice in self.choices if choice.why]
+
+    def __getitem__(self, key: str) -> object:
+        """Return the value of a dotted key; raise KeyError if it was not chosen."""
+        for choice in self.choices:
+            if choice.key == key:
+                return choice.value
+        raise KeyError(key)
+
+    @property
+    def yaml(self) -> str:
+        """Text of the file, every key with its comment."""
+        lines = ["# Written by `singula init` from this data set:"]
+        lines += [f"#   {line}" for line in self.summary.splitlines()]
+        lines.append("# Edit the values if needed; then:")
+        lines.append("#   singula run --config FILE --result_dir results")
+        current: list[str] = []
+        for choice in self.choices:
+            *sections, last = choice.key.split(".")
+            common = 0
+            while common < min(len(current), len(sections)) and current[common] == sections[common]:
+                common += 1
+            if common == 0:
+                lines.append("")
+            for depth in range(common, len(sections)):
+                lines.append(f"{'  ' * depth}{sections[depth]}:")
+            current = sections
+            text = f"{'  ' * len(sections)}{last}: {choice.text}"
+            if choice.comment:
+                text = f"{text:<{_COMMENT_COLUMN}}  # {choice.comment}"
+            lines.append(text)
+        return "\n".join(lines) + "\n"
+
+
+Measure = Callable[[Survey, Proposal], TrainingSpeed | None]
+
+
+def propose(
+    survey: Survey,
+    *,
+    minutes: float = MINUTES,
+    stored: Path | None = None,
+    channels: Choice | None = None,
+    measure: Measure | None = None,
+) -> Proposal:
+    """Choose a configuration for a data set.
+
+    Parameters
+    ----------
+    survey : Survey
+        Measurements of the data set.
+    minutes : float
+        Maximum duration of the training on this machine, in minutes.
+    stored : Path, optional
+        Folder for the channels computed from the labels; by default, ``channels`` in the current
+        folder.
+    channels : Choice, optional
+        Channels that the network learns; by default, chosen from the data.
+    measure : callable, optional
+        Time a training step of a first proposal, or return None if this is not possible; see
+        `singula.pipeline.timing.measure_proposal`. By default, a speed is assumed.
+
+    Returns
+    -------
+    Proposal
+
+    Raises
+    ------
+    TypeError
+        An argument has a wrong type.
+    UserError
+        ``init.no_labels``: no training labels. ``init.no_objects``: no object in them.
+        ``init.implausible_labels``: most training labels do not show the objects.
+    """
+    survey = instance(survey, "survey", Survey)
+    minutes = number(minutes, "minutes (--minutes)", above=0)
+    stored = None if stored is None else user_path(stored, "stored")
+    if channels is not None:
+        instance(channels, "channels", Choice)
+    if measure is not None:
+        function(measure, "measure")
+    train = survey.part("train")
+    if train is None or not train.labels:
+        raise UserError(
+            f"{survey.root}: no labels to train on",
+            "add a label image for each training image",
+            "init.no_labels",
+        )
+    _check_labels(survey, train)
+    first = _propose(survey, train, minutes, stored, channels, None)
+    speed = None if measure is None else measure(survey, first)
+    if speed is None:
+        return first
+    # The measured speed stays valid, because network, patch and batch do not depend on it.
+    return _propose(survey, train, minutes, stored, channels, speed)
+
+
+def _propose(
+    survey: Survey,
+    train: PartFacts,
+    minutes: float,
+    stored: Path | None,
+    channels: Choice | None,
+    speed: TrainingSpeed | None,
+) -> Proposal:
+    """Choose a configuration for a given or an assumed speed; see `propose`."""
+    stored = Path("channels") if stored is None else stored
+    sizes = Sizes.of(survey)
+    learning, pixels = _learning(survey, sizes, train, minutes, speed)
+    chosen = [
+        Choice("SYSTEM.NUM_CPUS", -1, note="all cores"),
+        *training.device(survey.machine),
+        Choice("PROBLEM.TYPE", "INSTANCE_SEG"),
+        objects.dimensions(survey),
+        *_instances(survey, sizes, pixels, channels or objects.channels(sizes, survey.machine)),
+        *learning,
+        *images.normalization(survey, train),
+        *images.external_files(survey),
+        *images.colors(survey),
+        *folders.train_folders(survey, stored),
+        images.in_memory(survey, train),
+        *folders.val_folders(survey, stored),
+        Choice("TEST.ENABLE", True),
+        *folders.test_folders(survey, stored),
+        *_resolution(survey),
+        *_testing(survey),
+    ]
+    return Proposal(tuple(_ordered(chosen)), minutes, _summary(survey, sizes), speed)
+
+
+def _check_labels(survey: Survey, train: PartFacts) -> None:
+    """Raise an error if most training labels do not show the objects."""
+    doubtful = [labels for labels in train.labels if labels.suspicion]
+    if 2 * len(doubtful) <= len(train.labels):
+        return
+    raise UserError(
+        f"{doubtful[0].path}: {doubtful[0].suspicion}; no objects could be recognized in "
+        f"{len(doubtful)} of {counted(len(train.labels), 'training label image')}",
+        f"run {command('check', survey.root)} to list the problems; with --fix FOLDER it writes a "
+        "corrected copy if that is safe. Then run init on this copy",
+        "init.implausible_labels",
+    )
+
+
+def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> list[Choice]:
+    """Choose the keys of channels and decoding.
+
+    Parameters
+    ----------
+    survey : Survey
+        Measurements of the data set.
+    sizes : Sizes
+        Statistics of the training instances.
+    pixels : float
+        Number of pixels that the network trains on, over all epochs.
+    used : Choice
+        Channels that the network learns.
+    """
+    codes = parse_channels(str(used.value))
+    chosen = [
+        used,
+        objects.weights(codes, n_classes(survey)),
+        objects.contour(sizes, codes),
+        *([objects.points(sizes)] if "P" in codes else []),
+        objects.growth(),
+        *objects.thresholds(sizes, codes, survey.spacing, pixels),
+        *objects.seeds(sizes, codes),
+        *objects.small(sizes),
+    ]
+    note = "tuned values replace these, except values that you change"
+    marked = marks({choice.key: choice.value for choice in chosen})
+    return [*chosen, Choice(GENERATED, marked, note=note)]
+
+
+def _learning(
+    survey: Survey, sizes: Sizes, train: PartFacts, minutes: float, speed: TrainingSpeed | None
+) -> tuple[list[Choice], float]:
+    """Choose network, patch size and schedule, and return the number of pixels trained on."""
+    shape = network.typical_shape(train)
+    maps, z_down = network.pooling(sizes, shape, survey.anisotropy, survey.machine)
+    widths = [int(number) for number in maps.value]
+    along_z = z_down[0].value if z_down else []
+    steps = [[*([along_z[level]] if z_down else []), 2, 2] for level in range(len(widths) - 1)]
+    patch = network.patch(survey, sizes, shape, steps)
+    patch_shape = patch.value[:-1]
+    held = folders.held_fraction(survey)
+    batch = network.batch(survey, patch.value, widths[0], training.grid_patches(train, patch_shape))
+    patches = int(batch.value)
+    if speed is None:
+        speed = training.assumed_speed(survey.machine, widths[0], patches * math.prod(patch_shape))
+    val = folders.validation(survey)
+    plan = training.schedule(train, val, sizes, patch_shape, patches, held, minutes, speed)
+    epochs = training.epoch_choices(plan, sizes, patches, minutes, survey.machine, speed)
+    choices = [
+        patch,
+        network.mirror(),
+        network.padding(patch.value),
+        Choice("MODEL.ARCHITECTURE", "unet"),
+        maps,
+        *z_down,
+        training.dropout(widths),
+        *training.optimizer(),
+        batch,
+        *epochs,
+        *training.geometry(survey, sizes, patch_shape),
+        *images.intensity_changes(survey, train, sizes),
+        *augmentation.little_data(train, sizes),
+        *augmentation.slice_changes(train),
+    ]
+    classes = n_classes(survey)
+    if classes > 2:
+        why = f"the labels have the classes {', '.join(map(str, survey.classes))}, and background"
+        choices.append(Choice("MODEL.N_CLASSES", classes, why))
+    return choices, float(epochs[0].value) * plan.patches * math.prod(patch_shape)
+
+
+def n_classes(survey: Survey) -> int:
+    """Return the number of classes with the background.
+
+    It is 2 if the labels have no class channel, or one class only.
+    """
+    return max(2, max(survey.classes, default=1) + 1)
+
+
+def _resolution(survey: Survey) -> list[Choice]:
+    """Choose the voxel size if all files give the same; else the files decide."""
+    if survey.spacing is None or not survey.has_uniform_spacing:
+        return []
+    parts = ["TRAIN"]
+    parts += ["VAL"] if folders.validation(survey) is not None else []
+    parts += ["TEST"]
+    why = "size of a pixel in the files" + (", z first" if survey.ndim == 3 else "")
+    sizes = tuple(float(f"{size:.6g}") for size in survey.spacing)
+    return [
+        Choice(f"DATA.{part}.RESOLUTION", sizes, why if part == "TRAIN" else "") for part in parts
+    ]
+
+
+def _testing(survey: Survey) -> list[Choice]:
+    """Choose test-time augmentation and the thresholds of the scores."""
+    return [
+        Choice(
+            "TEST.AUGMENTATION",
+            survey.ndim == 2,
+            "mean over 8 views" if survey.ndim == 2 else "16 views of a volume take long",
+        ),
+        Choice("TEST.MATCHING_STATS_THS", [0.3, 0.5, 0.75], note="overlaps (IoU) for the scores"),
+        Choice("TEST.MATCHING_STATS_THS_COLORED_IMG", [0.5]),
+    ]
+
+
+def _ordered(choices: Sequence[Choice]) -> list[Choice]:
+    """Return the choices grouped by section, in the order of the format."""
+
+    def position(choice: Choice) -> tuple[int, int, int]:
+        first, second = choice.key.split(".")[:2]
+        data = _DATA_ORDER.index(second) if first == "DATA" else 0
+        return _SECTIONS.index(first), data, choice.key.count(".") if first != "DATA" else 0
+
+    return sorted(choices, key=position)
+
+
+def _summary(survey: Survey, sizes: Sizes) -> str:
+    """Return a description of the data set in two lines."""
+    counts = [
+        counted(len(part.pairs), f"{part.name} image") + ("" if part.labels else " without labels")
+        for part in survey.parts
+    ]
+    shapes = sorted({shape for part in survey.parts for shape in part.shapes})
+    span = "×".join(map(str, shapes[0]))
+    if len(shapes) > 1:
+        span += " to " + "×".join(map(str, shapes[-1]))
+    channel = counted(survey.channels, "channel")
+    size = " × ".join(f"{side:.0f}" for side in sizes.typical)
+    train = survey.part("train")
+    measured = ""
+    if train and len(train.labels) < len(train.pairs):
+        measured = f" in {len(train.labels)} of {counted(len(train.pairs), 'image')}"
+    return (
+        f"{', '.join(counts)}; {span} pixels, {channel}, {survey.images[0].dtype}\n"
+        f"{counted(sizes.count, 'training object')} of {size} pixels (median){measured}, "
+        f"{sizes.cut} cut by the border, "
+        f"{sizes.touching:.0%} touch others, {sizes.foreground:.0%} of the pixels are in objects"
+    )

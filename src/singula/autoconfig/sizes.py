@@ -1,0 +1,140 @@
+"""Statistics of the training instances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gamma, pi
+
+import numpy as np
+
+from singula.dataset.facts import Objects, Survey
+from singula.errors import UserError
+
+_MIN_INSTANCES = 10  # complete instances needed for statistics
+_MIN_FOR_SMALLEST = 3  # complete instances needed for the minimum size
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Statistics of the training instances; lengths in pixels.
+
+    Sizes and shapes are measured on complete instances, which do not touch the border of the image.
+    If there are fewer than 10, the larger half of the other instances is also used.
+
+    Parameters
+    ----------
+    count : int
+        Number of instances.
+    cut : int
+        Number of instances that touch the border of their image.
+    complete : bool
+        True if sizes and shapes were measured on complete instances only.
+    typical, large : tuple of float
+        Median and 95th percentile of the bounding box along each axis.
+    spread : float
+        Ratio of the lengths of large and small instances (95th over 5th percentile).
+    least : float
+        Minimum usual number of pixels: the 1st percentile, or half of the 5th percentile if that
+        is less. If there are three complete instances or more, only these are used.
+    least_cut : float
+        Minimum usual number of pixels of instances at the border, half of which is inside the image
+        on average: half of `least`, or the 20th percentile of these instances if that is less.
+    radius : float
+        Median of the largest distance to the outside, in pixels.
+    thin : float
+        5th percentile of the largest distance to the outside, in pixels.
+    touching : float
+        Fraction of instances that share a pixel side with another instance.
+    lost : float
+        Fraction of instances that consist only of the thick contour.
+    compact : float
+        Median ratio of the size to that of the ellipse or ellipsoid in the bounding box: about 1
+        for round instances, less for branched ones.
+    foreground : float
+        Fraction of the pixels in instances.
+    """
+
+    count: int
+    cut: int
+    complete: bool
+    typical: tuple[float, ...]
+    large: tuple[float, ...]
+    spread: float
+    least: float
+    least_cut: float
+    radius: float
+    thin: float
+    touching: float
+    lost: float
+    compact: float
+    foreground: float
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.typical)
+
+    @property
+    def side(self) -> float:
+        """Longer side of a large instance in the plane, in pixels."""
+        return max(self.large[-2:])
+
+    @classmethod
+    def of(cls, survey: Survey) -> Sizes:
+        """Return the statistics of the training data.
+
+        Raises
+        ------
+        UserError
+            ``init.no_objects``: the training labels have no object.
+        """
+        objects = survey.objects("train")
+        if not len(objects):
+            raise UserError(
+                f"{survey.root}: the training labels have no objects, only background (0)",
+                "give each object an id in the label images: 1, 2, 3 and so on",
+                "init.no_objects",
+            )
+        representative, complete = _representative(objects)
+        box = representative.box.astype(float)
+        plane = box[:, -2:].max(axis=1)
+        ellipse = pi ** (survey.ndim / 2) / gamma(survey.ndim / 2 + 1) * np.prod(box / 2, axis=1)
+        part = survey.part("train")
+        least, least_cut = _least(objects, representative)
+        return cls(
+            len(objects),
+            int(objects.border.sum()),
+            complete,
+            tuple(np.median(box, axis=0).tolist()),
+            tuple(np.percentile(box, 95, axis=0).tolist()),
+            float(np.percentile(plane, 95) / np.percentile(plane, 5)),
+            least,
+            least_cut,
+            float(np.median(representative.radius)),
+            float(np.percentile(representative.radius, 5)),
+            float(objects.touching.mean()),
+            float((representative.core == 0).mean()),
+            float(np.median(representative.npixels / ellipse)),
+            float(np.mean([labels.foreground for labels in part.labels])) if part else 0.0,
+        )
+
+
+def _representative(objects: Objects) -> tuple[Objects, bool]:
+    """Return the instances for the statistics, and True if all of them are complete.
+
+    In a thin volume, the border can cut nearly all instances. The larger half of the cut instances
+    is then also used: little of them is missing, while the small ones are mostly slivers.
+    """
+    complete = ~objects.border
+    if complete.sum() >= _MIN_INSTANCES or complete.all():
+        return objects.select(complete), True
+    median = np.median(objects.npixels[objects.border])
+    return objects.select(complete | (objects.npixels >= median)), False
+
+
+def _least(objects: Objects, representative: Objects) -> tuple[float, float]:
+    """Return the minimum usual number of pixels of complete instances and at the border."""
+    complete, cut = objects.npixels[~objects.border], objects.npixels[objects.border]
+    pixels = complete if len(complete) >= _MIN_FOR_SMALLEST else representative.npixels
+    least = float(min(np.percentile(pixels, 1), np.percentile(pixels, 5) / 2))
+    return least, min(least / 2, float(np.percentile(cut, 20))) if len(cut) else least

@@ -1,0 +1,1 @@
+"""Spellings and keys of BiaPy's configuration format."""

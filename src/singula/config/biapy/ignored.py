@@ -1,0 +1,128 @@
+"""Keys of the format that this program reads over, and those that ask for what it does not do.
+
+Names may hold ``*`` for any characters. A key that is neither here, nor in the schema, nor has a
+rule in `singula.config.biapy.translate` is an unknown key.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+OTHER_WORKFLOWS = (
+    "PROBLEM.SEMANTIC_SEG.*",
+    "PROBLEM.DETECTION.*",
+    "PROBLEM.DENOISING.*",
+    "PROBLEM.SUPER_RESOLUTION.*",
+    "PROBLEM.SELF_SUPERVISED.*",
+    "PROBLEM.IMAGE_TO_IMAGE.*",
+    "DATA.*.DETECTION_MASK_DIR",
+    "DATA.*.SSL_SOURCE_DIR",
+    "DATA.*.SSL_TARGET_DIR",
+    "MODEL.MAE_*",
+    "MODEL.UNET_SR_UPSAMPLE_POSITION",
+    "TEST.DET_*",
+    "TEST.POST_PROCESSING.DET_*",
+    "PATHS.RESULT_DIR.DET_*",
+    "PATHS.MAE_OUT_DIR",
+)
+"""Keys of semantic segmentation, detection, denoising and so on."""
+
+UNUSED = (
+    "AUGMENTOR.GRAY_RANGE",
+    "AUGMENTOR.RANDOM_CROP_SCALE",
+    "AUGMENTOR.MISSP_CHANNEL_PB",
+    "DATA.FILTER_BY_IMAGE",
+    "DATA.SAVE_FILTERED_IMAGES*",
+    "DATA.*.CHECK_CROP",
+    "DATA.*.MEDIAN_PADDING",
+    "DATA.PREPROCESS.MEDIAN_BLUR.FOOTPRINT",
+    "DATA.PREPROCESS.ZOOM.ZOOM_FACTOR",
+    "DATA.*.FILTER_SAMPLES.*",
+    "DATA.*.INPUT_ZARR_MULTIPLE_DATA_*_PATH",
+    "DATA.VAL.BINARY_MASKS",
+    "LOSS.CONTRAST.*",
+    "LOSS.VALUE_TO_IGNORE",
+    "MODEL.BMZ.EXPORT.*",
+    "MODEL.BMZ.EXPORT_MODEL.*",
+    "MODEL.CONVNEXT_*",
+    "MODEL.DEPTH",
+    "MODEL.HRNET.*",
+    "MODEL.LOAD_MODEL_FROM_CHECKPOINT",
+    "MODEL.OUT_CHANNELS",
+    "MODEL.RCAN_*",
+    "MODEL.TIRAMISU_DEPTH",
+    "MODEL.UNETR_MLP_HIDDEN_UNITS",
+    "MODEL.UNETR_OUT_DIM",
+    "PATHS.BMZ_EXPORT_PATH",
+    "PATHS.CROP_CHECKS",
+    "PATHS.FIL_SAMPLES_DIR",
+    "PATHS.LOSS_WEIGHTS",
+    "PATHS.MAP_*",
+    "PATHS.RESULT_DIR.BMZ_BUILD",
+    "PATHS.RESULT_DIR.PER_IMAGE_INST_VORONOI",
+    "PATHS.TEST_FULL_GT_H5",
+    "PROBLEM.INSTANCE_SEG.EMBEDSEG.*",
+    "PROBLEM.INSTANCE_SEG.STARDIST.*",
+    "PROBLEM.INSTANCE_SEG.SYNAPSES.*",
+    "PROBLEM.PRINT_OLD_KEY_CHANGES",
+    "TEST.MATCHING_SEGCOMPARE",
+    "TEST.MATCHING_VJI_PAI",
+    "TEST.METRICS",
+    "TEST.METRICS_IN_CPU",
+    "TEST.POST_PROCESSING.MEASURE_PROPERTIES.EXTRA_PROPS",
+    "TEST.SAVE_MODEL_RAW_OUTPUT",
+    "TEST.STATS.MERGE_PATCHES",
+    "TRAIN.METRICS",
+)
+"""Keys of other versions that have no equivalent and change no result here."""
+
+NO_EFFECT: dict[str, tuple[object, ...]] = {
+    "AUGMENTOR.ZOOM_IN_Z": (False,),
+    "DATA.PREPROCESS.ZOOM.ENABLE": (False,),
+    "DATA.TRAIN.FILTER_SAMPLES.ENABLE": (False,),
+    "DATA.VAL.FILTER_SAMPLES.ENABLE": (False,),
+    "DATA.TEST.FILTER_SAMPLES.ENABLE": (False,),
+    "LOSS.CONTRAST.ENABLE": (False,),
+    "LOSS.IGNORE_INDEX": (-1,),
+    "LOSS.IGNORE_VALUES": (False,),
+    "MODEL.BMZ.EXPORT.ENABLE": (False,),
+    "MODEL.BMZ.EXPORT_MODEL.ENABLE": (False,),
+    "MODEL.KERNEL_INIT": ("he_normal",),
+    "MODEL.OUT_CHECKPOINT_FORMAT": ("pth",),
+    "MODEL.SKIP_UNMATCHED_LAYERS": (False,),
+    "MODEL.SPATIAL_DROPOUT": (False,),
+    "PROBLEM.INSTANCE_SEG.DATA_MW_OPTIMIZE_THS": (False,),
+    "TEST.AUGMENTATION_MODE": ("mean",),
+    "TEST.MAP": (False,),
+    "TEST.POST_PROCESSING.BLENDING": (False,),
+    "TRAIN.EARLYSTOPPING_MONITOR": ("val_loss",),
+}
+"""Keys of other versions and the values that ask for nothing; of others it is said that they have
+no effect."""
+
+_SEEDS = "seeds and growth follow from DATA_CHANNELS and the thresholds DATA_MW_TH_*"
+REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
+    "MODEL.ISOTROPY": (((), True), "every kernel has the same size along all axes"),
+    "MODEL.LARGER_IO": ((False,), "the network has no such layers"),
+    "PROBLEM.INSTANCE_SEG.TYPE": (("regular",), "synapses are not segmented here"),
+    "PROBLEM.INSTANCE_SEG.INSTANCE_CREATION_PROCESS": (
+        ("", "watershed"),
+        "instances are made by watershed",
+    ),
+    "PROBLEM.INSTANCE_SEG.BORDER_EXTRA_WEIGHTS": (("",), "the loss has no such weights"),
+    "PROBLEM.INSTANCE_SEG.WATERSHED.SEED_CHANNELS": (((),), _SEEDS),
+    "PROBLEM.INSTANCE_SEG.WATERSHED.SEED_CHANNELS_THRESH": (((), "auto"), _SEEDS),
+    "PROBLEM.INSTANCE_SEG.WATERSHED.GROWTH_MASK_CHANNELS": (((), "auto"), _SEEDS),
+    "PROBLEM.INSTANCE_SEG.WATERSHED.GROWTH_MASK_CHANNELS_THRESH": (((), "auto"), _SEEDS),
+    "PROBLEM.INSTANCE_SEG.WATERSHED.TOPOGRAPHIC_SURFACE_CHANNEL": (("",), _SEEDS),
+}
+"""Keys of other versions whose wish would change what an instance or a network is.
+
+Each has the values that ask for nothing and the reason why any other is an error. A list of nothing
+but such values asks for nothing either.
+"""
+
+
+def matches(key: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a dotted key is one of the names."""
+    return any(fnmatchcase(key, pattern) for pattern in patterns)

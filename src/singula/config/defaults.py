@@ -1,0 +1,68 @@
+"""Defaults that depend on other keys.
+
+A value equal to the format's default counts as unset, as it always has in this format: a 3D file
+that says ``OVERLAP: (0, 0)`` means no overlap along all three axes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from singula.config.keys import key_table
+from singula.config.schema.root import Config
+
+_SPLITS = ("TRAIN", "VAL", "TEST")
+
+
+def resolve(config: Config) -> Config:
+    """Fill in what follows from dimensions, channels, levels and folders."""
+    values = {**_lengths(config), **_folders(config), **_pictures(config)}
+    return config.replaced(values) if values else config
+
+
+def _lengths(config: Config) -> dict[str, Any]:
+    levels = len(config.MODEL.FEATURE_MAPS)
+    lengths = {
+        f"DATA.{split}.{name}": config.ndim for split in _SPLITS for name in ("OVERLAP", "PADDING")
+    }
+    lengths["MODEL.DROPOUT_VALUES"] = levels
+    lengths["MODEL.Z_DOWN"] = levels - 1
+    lengths["PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS"] = config.channel_count
+    now = config.dotted()
+    return {
+        name: (now[name][0],) * length
+        for name, length in lengths.items()
+        if len(now[name]) != length and _is_uniform(name, now[name])
+    }
+
+
+def _is_uniform(name: str, values: tuple[Any, ...]) -> bool:
+    """Return True if a list is one repeated value, whose length can be changed."""
+    if len(values) == 1 or _is_default(name, values):
+        return True
+    # Equal steps along z may be meant for some levels only, so their number is not changed.
+    return name == "MODEL.DROPOUT_VALUES" and len(set(values)) == 1
+
+
+def _folders(config: Config) -> dict[str, Any]:
+    now = config.dotted()
+    channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    origins = {"INSTANCE_CHANNELS_DIR": "PATH", "INSTANCE_CHANNELS_MASK_DIR": "GT_PATH"}
+    return {
+        f"DATA.{split}.{name}": f"{now[f'DATA.{split}.{origin}'].rstrip('/')}_{channels}"
+        for split in _SPLITS
+        for name, origin in origins.items()
+        if _is_default(f"DATA.{split}.{name}", now[f"DATA.{split}.{name}"])
+    }
+
+
+def _pictures(config: Config) -> dict[str, Any]:
+    name = "TEST.MATCHING_STATS_THS_COLORED_IMG"
+    pictured = config.TEST.MATCHING_STATS_THS_COLORED_IMG
+    if config.is_set(name) or set(pictured) <= set(config.TEST.MATCHING_STATS_THS):
+        return {}
+    return {name: tuple(t for t in pictured if t in config.TEST.MATCHING_STATS_THS)}
+
+
+def _is_default(name: str, value: object) -> bool:
+    return bool(value == key_table()[name].default)

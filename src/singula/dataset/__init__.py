@@ -1,0 +1,1 @@
+"""A user's data set: its facts and its checks."""

@@ -1,0 +1,410 @@
+"""Inspection of a data set: each file, then the differences between files."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from singula.dataset.checks.correct import correct_labels
+from singula.dataset.checks.files import (
+    FileFacts,
+    check_image,
+    check_label,
+    find_value_issues,
+    too_large,
+)
+from singula.dataset.checks.findings import (
+    HINT,
+    KINDS,
+    PROBLEM,
+    Finding,
+    InspectedPart,
+    Inspection,
+    finding,
+)
+from singula.dataset.checks.images import find_unlabeled, fingerprint
+from singula.dataset.checks.label_encodings import DecodedLabels
+from singula.dataset.checks.labels import (
+    Issue,
+    explain_uncorrected,
+    find_class_issues,
+    find_object_issues,
+    measure_labels,
+)
+from singula.dataset.checks.pairing import Paired, pair_part
+from singula.dataset.checks.settings import InspectSettings
+from singula.dataset.facts import Folders, find_folders
+from singula.dataset.facts.dataset import decide_ndim
+from singula.errors import UserError
+from singula.io.pairing import Pair, with_places
+from singula.util.arguments import function, instance, items, of_class
+from singula.util.format import counted
+from singula.util.paths import user_path
+
+Array = npt.NDArray[Any]
+Notify = Callable[[str], None]
+
+
+def inspect_dataset(
+    data: Path | str | Sequence[Folders],
+    settings: InspectSettings | None = None,
+    *,
+    notify: Notify | None = None,
+) -> Inspection:
+    """Find problems of images and labels.
+
+    Parameters
+    ----------
+    data : Path, str or sequence of Folders
+        Folder of a data set (see `singula.dataset.facts.find_folders` for the layouts), or its
+        parts.
+    settings : InspectSettings, optional
+        Requirements on the data; by default, those of any data set.
+    notify : callable, optional
+        Receive the number of inspected files of each part.
+
+    Returns
+    -------
+    Inspection
+
+    Raises
+    ------
+    TypeError
+        An argument has a wrong type.
+    UserError
+        The folder does not exist, has no images, or has an unknown layout. Errors of single files
+        are findings.
+
+    Notes
+    -----
+    Every file is read once. Time and memory depend on the number of pixels, not of objects. Images
+    above 300 million pixels are read in boxes, and only their values are inspected; a note tells
+    the user.
+    """
+    if settings is None:
+        settings = InspectSettings()
+    settings = instance(settings, "settings", InspectSettings)
+    if notify is not None:
+        function(notify, "notify")
+    notes: list[str] = []
+    folders: Sequence[Folders]
+    if isinstance(data, str | os.PathLike):
+        path = user_path(data, "data")
+        folders, notes = find_folders(path, external_files=settings.external_files)
+    else:
+        folders = items(data, "data", of_class(Folders))
+        if not folders:
+            raise UserError(
+                "data: got no parts, expected training, validation or test data",
+                "give one part or more",
+                "check.no_data",
+            )
+    paired: list[Paired] = []
+    for part in folders:  # training data first, whose endings apply to the other parts
+        paired.append(pair_part(part, paired[0].endings if paired else ()))
+    findings = [finding for part in paired for finding in part.findings]
+    unpaired = [
+        Pair(finding.file, None, finding.file.name)
+        for finding in findings
+        if finding.kind == "unpaired"
+    ]
+    ndim = settings.ndim or _decide_ndim([*(part.pairs for part in paired), unpaired])
+    smallest = settings.smallest or 3**ndim
+    parts, facts = [], []
+    for part, files in zip(folders, paired, strict=True):
+        pairs = tuple(with_places(files.pairs, part.places))
+        visit = _Visit(part.name, ndim, smallest, settings)
+        for place, pair in enumerate(pairs):
+            if notify and place % 25 == 0:
+                notify(f"{part.name}: {place} of {counted(len(pairs), 'file')}")
+            facts.append(visit.pair(pair))
+        facts[len(facts) - len(pairs) :] = visit.with_usual_background(
+            facts[len(facts) - len(pairs) :]
+        )
+        findings += _training_findings(visit) if part.name == "train" else visit.findings
+        notes += _notes(part.name, facts[len(facts) - len(pairs) :])
+        parts.append(
+            InspectedPart(part.name, part.images, part.labels, pairs, visit.count, files.channels)
+        )
+    findings += _differing(facts, settings)
+    findings += _duplicates(facts, settings)
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    findings.sort(key=lambda finding: order[finding.kind])
+    return Inspection(ndim, tuple(parts), tuple(findings), tuple(notes), smallest)
+
+
+def _decide_ndim(parts: Sequence[Sequence[Pair]]) -> int:
+    """Return the number of dimensions of the first files that can be read."""
+    first = [pair for pairs in parts for pair in pairs[:5]]
+    try:
+        return decide_ndim(first)
+    except UserError:
+        votes: Counter[int] = Counter()
+        for pair in first:
+            try:
+                votes[decide_ndim([pair])] += 1
+            except UserError:
+                continue
+        if not votes:
+            raise
+        return votes.most_common(1)[0][0]
+
+
+def _notes(part: str, facts: Sequence[FileFacts]) -> list[str]:
+    """Return the notes on the files of a part, with the number of files."""
+    sampled = [
+        f"{part}: {fact.pair.image.name} is large; only values were inspected, in {fact.sampled}"
+        for fact in facts
+        if fact.pair is not None and fact.sampled
+    ]
+    count = Counter(note for fact in facts for note in fact.notes)
+    return sampled + [f"{part}: {note} ({counted(n, 'file')})" for note, n in count.items()]
+
+
+def _training_findings(visit: _Visit) -> list[Finding]:
+    """Return the findings of the training data.
+
+    Images without objects are a problem if no training image has objects.
+    """
+    if visit.count:
+        return visit.findings
+    remedy = "draw the objects, each with its own id: there is nothing to learn from"
+    return [
+        replace(finding, severity=PROBLEM, suggestion=remedy)
+        if finding.kind == "empty"
+        else finding
+        for finding in visit.findings
+    ]
+
+
+@dataclass
+class _Visit:
+    """Inspection of the pairs of one part, with its findings."""
+
+    part: str
+    ndim: int
+    smallest: int
+    settings: InspectSettings
+
+    def __post_init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.counts: dict[Path, int] = {}
+
+    @property
+    def count(self) -> int:
+        """Number of objects in all label images that could be read."""
+        return sum(self.counts.values())
+
+    def with_usual_background(self, facts: Sequence[FileFacts]) -> list[FileFacts]:
+        """Inspect crowded labels again, in which the id of the background surrounds nothing.
+
+        If most label images of a part have the same background id, it is also the background of
+        the other label images without zeros.
+        """
+        labeled = [fact.pair for fact in facts if fact.pair and fact.pair.label]
+        backgrounds = {
+            finding.label: finding.where[0].id
+            for finding in self.findings
+            if finding.kind == "background" and finding.where
+        }
+        if not backgrounds or 2 * len(backgrounds) < len(labeled):
+            return list(facts)
+        usual = Counter(backgrounds.values()).most_common(1)[0][0]
+        new = []
+        for fact in facts:
+            pair = fact.pair
+            if pair is not None and fact.label_full and pair.label not in backgrounds:
+                self.findings = [f for f in self.findings if f.image != pair.image]
+                fact = self.pair(pair, usual)
+            new.append(fact)
+        return new
+
+    def pair(self, pair: Pair, background: int | None = None) -> FileFacts:
+        """Inspect an image and its labels, and return the facts to compare across files.
+
+        Parameters
+        ----------
+        pair : Pair
+            Image and labels.
+        background : int, optional
+            Id that the background has in other label images of the part.
+        """
+        settings = self.settings
+        image, facts, issues = check_image(
+            pair.image,
+            self.ndim,
+            settings.channels,
+            grey=settings.grey,
+            arrays=pair.arrays,
+            sized=self.part in settings.sized,
+        )
+        facts.part, facts.pair = self.part, pair
+        self._add(pair.image, pair, issues)
+        given = label_shape = None
+        if pair.label is not None:
+            given, label_shape, issues, is_mask = check_label(
+                pair.label,
+                self.ndim,
+                classes=settings.n_classes is not None,
+                arrays=pair.label_arrays,
+                background=background,
+            )
+            self._add(pair.label, pair, issues)
+            if given is not None:
+                facts.notes += tuple(f"labels: {note}" for note in given.header.notes)
+        shape = facts.shape
+        if label_shape is not None and shape is not None and label_shape != shape:
+            self._mismatch(pair, shape, label_shape)
+            image = None
+        if shape is not None:
+            self._add(pair.image, pair, self._patch(shape))
+        ids = None
+        if given is not None and pair.label is not None:
+            labels = given.labels
+            ids = labels[..., 0].copy() if labels.shape[-1] > 1 else labels[..., 0]
+            facts.label_channels = labels.shape[-1]
+            facts.label_digest = fingerprint(labels)
+            facts.label_full = bool(ids.all())
+            if not given.usable:
+                ids = None
+            elif not too_large(label_shape or ()):
+                self._labels(pair, ids, given, image, is_mask=is_mask)
+        if image is not None:
+            self._add(pair.image, pair, find_value_issues(image, ids))
+        return facts
+
+    def _labels(
+        self, pair: Pair, ids: Array, given: DecodedLabels, image: Array | None, *, is_mask: bool
+    ) -> None:
+        """Add the findings on the objects of a label image."""
+        measured, labels = measure_labels(ids, is_mask=is_mask), given.labels
+        self.counts[pair.image] = len(measured.objects)
+        path = pair.label or pair.image
+        issues = find_object_issues(measured, self.smallest, self.settings.patch)
+        if labels.shape[-1] > 1 and not measured.semantic:
+            classes = labels[..., 1]
+            issues += find_class_issues(ids, classes, measured, self.settings.n_classes)
+        if any(issue.fixable for issue in issues):
+            corrected = correct_labels(
+                labels, self.smallest, semantic=measured.semantic, each_piece=given.n_colors > 0
+            )
+            issues = [explain_uncorrected(issue, corrected) for issue in issues]
+        self._add(path, pair, issues)
+        if image is not None:
+            self._add(path, pair, find_unlabeled(image, ids, measured))
+
+    def _patch(self, shape: tuple[int, ...]) -> list[Issue]:
+        """Return a finding if an image is smaller than the patch."""
+        patch = self.settings.patch
+        small = patch is not None and any(s < p for s, p in zip(shape, patch, strict=True))
+        if not small or self.settings.reflect or self.part == "test" or patch is None:
+            return []
+        return [Issue("small_image", f"the image is {shape}, the patch {tuple(patch)}")]
+
+    def _mismatch(self, pair: Pair, image: tuple[int, ...], label: tuple[int, ...]) -> None:
+        """Add the finding that image and labels have different shapes."""
+        turned = sorted(image) == sorted(label)
+        text = f"got label shape {label}, expected {image} as of the image"
+        remedy = "swap the axes of one of them" if turned else None
+        self._add(pair.image, pair, [Issue("shape", text, suggestion=remedy)])
+
+    def _add(self, path: Path, pair: Pair, issues: Sequence[Issue]) -> None:
+        """Add findings on a file."""
+        for issue in issues:
+            self.findings.append(
+                finding(
+                    issue.kind,
+                    self.part,
+                    path,
+                    issue.text,
+                    pair=pair,
+                    severity=issue.severity,
+                    suggestion=issue.suggestion,
+                    count=issue.count,
+                    where=issue.where,
+                    fixable=issue.fixable,
+                )
+            )
+
+
+def _differing(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Finding]:
+    """Find files with another type, pixel size or number of channels than most files."""
+    findings = []
+    for name, description in (
+        ("dtype", "is of type"),
+        ("spacing", "has the pixel size"),
+        ("channels", "has the number of channels"),
+        ("label_channels", "has labels with the number of channels"),
+    ):
+        readable = [fact for fact in facts if getattr(fact, name) is not None and fact.pair]
+        counts = Counter(getattr(fact, name) for fact in readable)
+        if len(counts) < 2 or (name == "channels" and settings.channels is not None):
+            continue
+        usual = counts.most_common(1)[0][0]
+        for fact in readable:
+            value = getattr(fact, name)
+            if value != usual and fact.pair is not None:
+                text = f"{description} {_show(value)}, most files {_show(usual)}"
+                severity = PROBLEM if "channels" in name else None
+                kind = "channels" if name == "channels" else "mixed"
+                path = fact.pair.image
+                if name == "label_channels" and fact.pair.label is not None:
+                    path, kind = fact.pair.label, "classes"
+                findings.append(
+                    finding(kind, fact.part, path, text, pair=fact.pair, severity=severity)
+                )
+    return findings
+
+
+def _show(value: object) -> str:
+    """Return a value as text."""
+    return "unknown" if value == "" else str(value)
+
+
+def _duplicates(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Finding]:
+    """Find images with the same pixels as another file.
+
+    In a test without scores, training images are only a hint, and no finding if the configuration
+    gives the same file twice.
+    """
+    same: defaultdict[str, list[FileFacts]] = defaultdict(list)
+    for fact in facts:
+        if fact.digest:
+            same[fact.digest].append(fact)
+    findings = []
+    for group in same.values():
+        first = group[0]
+        for duplicate in group[1:]:
+            if duplicate.pair is None or first.pair is None:
+                continue
+            kind = "leakage" if duplicate.part != first.part else "duplicate"
+            differ = bool(duplicate.label_digest and first.label_digest) and (
+                duplicate.label_digest != first.label_digest
+            )
+            text = f"the same pixels as {first.part}: {first.pair.image.name}"
+            text += ", but other labels" if differ else ""
+            severity, remedy = PROBLEM if differ else None, None
+            path, pair = duplicate.pair.image, duplicate.pair
+            scored = settings.scored and pair.label is not None
+            if kind == "leakage" and duplicate.part == "test" and not scored:
+                if path.resolve() == first.pair.image.resolve():
+                    continue
+                severity, remedy = HINT, "no problem for a prediction without scores"
+            findings.append(
+                finding(
+                    kind,
+                    duplicate.part,
+                    path,
+                    text,
+                    pair=pair,
+                    severity=severity,
+                    suggestion=remedy,
+                )
+            )
+    return findings

@@ -1,0 +1,23 @@
+"""Measurements of a data set: files, intensities, instances, and the machine."""
+
+from __future__ import annotations
+
+from singula.dataset.facts.dataset import survey_dataset
+from singula.dataset.facts.facts import ImageFacts, LabelFacts, Machine, Objects, PartFacts, Survey
+from singula.dataset.facts.folders import Folders, find_folders
+from singula.dataset.facts.images import survey_image
+from singula.dataset.facts.objects import survey_labels
+
+__all__ = [
+    "Folders",
+    "ImageFacts",
+    "LabelFacts",
+    "Machine",
+    "Objects",
+    "PartFacts",
+    "Survey",
+    "find_folders",
+    "survey_dataset",
+    "survey_image",
+    "survey_labels",
+]

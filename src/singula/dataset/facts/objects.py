@@ -1,0 +1,289 @@
+"""Measurement of the instances of a label image, in linear time."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singula.dataset.facts.facts import LabelFacts, Objects
+from singula.dataset.facts.plausible import suspicion
+from singula.errors import UserError
+from singula.io.entries import reader_path
+from singula.io.files import check_place
+from singula.io.image import ArrayPlace
+from singula.io.lazy import open_labels
+from singula.io.read import label_layout, read_header, read_labels
+from singula.labels.index import Survey as Index
+from singula.labels.index import survey as index_objects
+from singula.util.arguments import integer
+from singula.util.boxes import Box
+from singula.util.process import compiled
+
+MAX_PIXELS = 1 << 26
+# Offsets of the neighbors that share a side with a pixel, first along z
+_SIDES = np.array([(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)])
+
+
+def survey_labels(
+    path: Path | str,
+    ndim: int,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    arrays: ArrayPlace | None = None,
+) -> LabelFacts:
+    """Measure a label image.
+
+    Parameters
+    ----------
+    path : Path or str
+        File of the labels.
+    ndim : {2, 3}
+        Number of spatial axes.
+    max_pixels : int
+        Maximum number of pixels that are read; only the center of a larger image is read.
+    arrays : ArrayPlace, optional
+        Array of the labels in a container file, and the image whose orientation they get.
+
+    Raises
+    ------
+    TypeError
+        An argument has a wrong type.
+    UserError
+        As `singula.io.read.read_labels`.
+    """
+    path, ndim = reader_path(path), integer(ndim, "ndim", at_least=2, at_most=3)
+    max_pixels = integer(max_pixels, "max_pixels", at_least=1)
+    check_place(arrays)
+    header = read_header(path, arrays, labels=True)
+    layout = label_layout(path, header, ndim, False)
+    channels, shape = layout.channels, layout.spatial_shape
+    sampled = prod(shape) > max_pixels
+    if sampled:
+        array = open_labels(path, ndim, channels == 2, arrays=arrays).read(
+            _center_box(shape, max_pixels)
+        )
+    else:
+        array = read_labels(path, ndim, channels == 2, arrays=arrays).array
+    ids = np.ascontiguousarray(array[..., 0])
+    classes = array[..., 1] if channels == 2 else None
+    present: tuple[int, ...] = ()
+    if classes is not None:
+        present = tuple(int(number) for number in np.unique(classes) if number)
+    objects = survey_objects(ids, classes)
+    foreground = float(objects.npixels.sum() / max(1, ids.size))
+    reason = None if sampled else suspicion(ids, classes)
+    return LabelFacts(
+        path, shape, str(header.dtype), channels, foreground, present, objects, sampled, reason
+    )
+
+
+def survey_objects(labels: NDArray[Any], classes: NDArray[Any] | None = None) -> Objects:
+    """Measure all instances of a label image.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Label image with background 0; the ids may have gaps.
+    classes : ndarray of int, same shape, optional
+        Class of each pixel, 0 for background.
+
+    Raises
+    ------
+    UserError
+        ``labels.class_shape``: `classes` has another shape. Also if `labels` is not a label image.
+    """
+    if classes is not None and classes.shape != labels.shape:
+        raise UserError(
+            f"classes: got shape {classes.shape}, expected {labels.shape} as of the labels",
+            code="labels.class_shape",
+        )
+    instances = index_objects(labels)
+    index, rows = instances.index, len(instances.ids)
+    core, contact = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    radius = np.zeros(rows)
+    planes = index.reshape(-1, *index.shape[-2:]) if index.size else np.zeros((0, 0, 0), np.uint8)
+    compiled(_count_sides)(planes, _SIDES, core, contact)
+    if index.size and rows > 1:
+        compiled(_max_distance)(index.ravel(), _distance_inside(index).ravel(), radius)
+        radius = np.minimum(radius, max(index.shape))  # infinite if an instance fills the image
+    pieces = _count_components(instances)
+    holes, hole_pixels = _holes(instances)
+    klass, mixed = _classes(instances, classes)
+    border = (instances.low == 0).any(axis=1) | (instances.high == np.array(index.shape)).any(
+        axis=1
+    )
+    objects = Objects(
+        instances.ids,
+        instances.npixels,
+        instances.high - instances.low,
+        core,
+        contact,
+        border,
+        radius,
+        pieces,
+        holes,
+        hole_pixels,
+        klass,
+        mixed,
+    )
+    return objects.select(np.flatnonzero(instances.npixels))
+
+
+def _center_box(shape: tuple[int, ...], max_pixels: int) -> Box:
+    """Return a box of about `max_pixels` pixels in the center of an image."""
+    shrink = (max_pixels / prod(shape)) ** (1 / len(shape))
+    cut = []
+    for size in shape:
+        length = max(1, int(size * shrink))
+        start = (size - length) // 2
+        cut.append(slice(start, start + length))
+    return tuple(cut)
+
+
+def _count_sides(planes: Any, sides: Any, core: Any, contact: Any) -> None:
+    """Count inner pixels of each instance, and pixel sides between two instances; compiled.
+
+    All neighbors of an inner pixel are in its instance. The border of the image is not a contour.
+    Neighbors share a side, as in the contour channel.
+    """
+    depth, height, width = planes.shape
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                label = planes[z, y, x]
+                if label == 0:
+                    continue
+                n_outside = 0
+                for side in range(len(sides)):
+                    c, b, a = z + sides[side, 0], y + sides[side, 1], x + sides[side, 2]
+                    if a < 0 or b < 0 or c < 0 or a >= width or b >= height or c >= depth:
+                        continue
+                    other = planes[c, b, a]
+                    if other != label:
+                        n_outside += 1
+                        if other != 0:
+                            contact[label] += 1
+                if n_outside == 0:
+                    core[label] += 1
+
+
+def _distance_inside(index: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the distance of each pixel to the outside of its instance.
+
+    The border of the image does not count as outside.
+    """
+    import edt
+
+    labels = np.ascontiguousarray(index)
+    if labels.dtype.itemsize == 8:
+        labels = labels.astype(np.uint32)
+    distance: NDArray[np.float32] = edt.edt(labels, black_border=False, parallel=1)
+    return np.ascontiguousarray(distance)
+
+
+def _max_distance(index: Any, distance: Any, radius: Any) -> None:
+    """Compute the maximum distance per instance; compiled.
+
+    It is infinite if the instance fills the image.
+    """
+    for place in range(len(index)):
+        row = index[place]
+        if row != 0 and distance[place] > radius[row]:
+            radius[row] = distance[place]
+
+
+def _count_components(instances: Index) -> NDArray[np.int64]:
+    """Return the number of connected components per instance; pixels also connect at corners."""
+    import cc3d
+
+    rows = len(instances.ids)
+    if instances.index.size == 0:
+        return np.zeros(rows, np.int64)
+    parts, count = cc3d.connected_components(
+        instances.index, connectivity=8 if instances.index.ndim == 2 else 26, return_N=True
+    )
+    owner = np.zeros(count + 1, np.int64)
+    compiled(_assign_components)(parts.ravel(), instances.index.ravel(), owner)
+    return np.bincount(owner[1:], minlength=rows)[:rows]
+
+
+def _assign_components(parts: Any, index: Any, owner: Any) -> None:
+    """Assign each connected component to the row of its instance; compiled."""
+    for place in range(len(parts)):
+        owner[parts[place]] = index[place]
+
+
+def _holes(instances: Index) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the number of holes per instance, and their pixels.
+
+    A hole is a connected component of the background enclosed by one instance only.
+    """
+    import cc3d
+
+    rows, index = len(instances.ids), instances.index
+    holes, pixels = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    if index.size == 0:
+        return holes, pixels
+    background = index == 0
+    parts, count = cc3d.connected_components(
+        background, connectivity=4 if index.ndim == 2 else 6, return_N=True
+    )
+    # -1: not known yet; 0: several instances, or the border of the image
+    owner = np.full(count + 1, -1, np.int64)
+    size = np.zeros(count + 1, np.int64)
+    shape = (-1, *index.shape[-2:])
+    # The border of the image does not enclose holes; a 2D image has no border along z.
+    sides = _SIDES[2:] if index.ndim == 2 else _SIDES
+    compiled(_enclosing)(parts.reshape(shape), index.reshape(shape), sides, owner, size)
+    for part in np.flatnonzero(owner[1:] > 0) + 1:
+        holes[owner[part]] += 1
+        pixels[owner[part]] += size[part]
+    return holes, pixels
+
+
+def _enclosing(parts: Any, index: Any, sides: Any, owner: Any, size: Any) -> None:
+    """Find the only instance around each component of the background; compiled."""
+    depth, height, width = parts.shape
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                part = parts[z, y, x]
+                if part == 0:
+                    continue
+                size[part] += 1
+                for side in range(len(sides)):
+                    c, b, a = z + sides[side, 0], y + sides[side, 1], x + sides[side, 2]
+                    if a < 0 or b < 0 or c < 0 or a >= width or b >= height or c >= depth:
+                        owner[part] = 0
+                        continue
+                    label = index[c, b, a]
+                    if label != 0:
+                        if owner[part] == -1:
+                            owner[part] = label
+                        elif owner[part] != label:
+                            owner[part] = 0
+
+
+def _classes(
+    instances: Index, classes: NDArray[Any] | None
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the most frequent class per instance, and True if its pixels disagree."""
+    rows = len(instances.ids)
+    majority, mixed = np.zeros(rows, np.int64), np.zeros(rows, bool)
+    if classes is None or instances.index.size == 0:
+        return majority, mixed
+    names, place = np.unique(classes, return_inverse=True)
+    pairs = instances.index.ravel().astype(np.int64) * len(names) + place.ravel()
+    unique_pairs, counts = np.unique(pairs, return_counts=True)
+    row, name = unique_pairs // len(names), names[unique_pairs % len(names)].astype(np.int64)
+    # The most frequent class comes last; of equally frequent classes, the lowest.
+    order = np.lexsort((-name, counts))
+    chosen = order[name[order] > 0]
+    majority[row[chosen]] = name[chosen]
+    mixed = (np.bincount(row, minlength=rows) > 1) | (majority == 0)
+    majority[0], mixed[0] = 0, False
+    return majority, mixed

@@ -1,0 +1,15 @@
+"""Prediction with a trained model, loaded from its checkpoint without a configuration file."""
+
+from singula.inference.files import gather_images, predict_files
+from singula.inference.model import Model, find_model, load
+from singula.inference.tasks import parse_frames, plan_predictions
+
+__all__ = [
+    "Model",
+    "find_model",
+    "gather_images",
+    "load",
+    "parse_frames",
+    "plan_predictions",
+    "predict_files",
+]

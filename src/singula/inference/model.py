@@ -1,0 +1,365 @@
+"""Trained model, loaded from its checkpoint without a configuration file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.config import Config
+from singula.data.preprocess import Reference, preprocess, resize_labels
+from singula.errors import UserError
+from singula.io.image import Spacing, check_spacing
+from singula.io.label_values import native
+from singula.pipeline import from_config
+from singula.pipeline.checkpoints import predictor_from, trained_config
+from singula.pipeline.normalization import with_statistics
+from singula.pipeline.postprocess import (
+    PostSettings,
+    filter_maps,
+    post_settings,
+    process_instances,
+    seed_filter,
+)
+from singula.pipeline.predict_image import predict_maps
+from singula.pipeline.readers import Reader, reader_for
+from singula.pipeline.thresholds import apply_tuned, threshold_lines
+from singula.prediction import Predictor
+from singula.representations.decoders import Decoded, DecodeSettings, decode, warn_of_unused
+from singula.training.checkpoint import load_checkpoint
+from singula.util.arguments import as_array, choice, flag, integer, items
+from singula.util.format import counted
+from singula.util.paths import user_path
+
+if TYPE_CHECKING:
+    import torch
+
+    from singula.data.normalize import Normalizer
+
+Array = npt.NDArray[Any]
+Notify = Callable[[str], None]
+
+
+def find_model(path: Path | str) -> Path:
+    """Return the checkpoint of a run.
+
+    Parameters
+    ----------
+    path : Path or str
+        Folder of a run, or a checkpoint file.
+
+    Returns
+    -------
+    Path
+        File of the checkpoint.
+
+    Raises
+    ------
+    UserError
+        `path` is not a path; ``model.missing``: the run has no checkpoint.
+    """
+    path = user_path(path, "path")
+    if path.is_file():
+        return path
+    candidates = [
+        path.parent.parent / "checkpoints" / f"{path.name}-checkpoint-{kind}.pth"
+        for kind in ("best", "last")
+    ]
+    candidates += sorted(path.glob("checkpoints/*-checkpoint-best.pth"))
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise UserError(
+        f"--model: {path} is neither a checkpoint nor the folder of a finished run "
+        f"(expected {candidates[0]})",
+        "give a .pth file, or a folder such as results/cells/results/cells_1",
+        "model.missing",
+    )
+
+
+@dataclass(frozen=True)
+class Model:
+    """Trained network with its normalization, channels, thresholds and processing steps.
+
+    Use `singula.load` to create a model.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the training.
+    predictor : Predictor
+        Network for prediction.
+    normalizer : Normalizer
+        Normalization of images.
+    post : PostSettings
+        Steps after decoding.
+    reader : Reader
+        Reading and preprocessing of test images.
+    notices : tuple of str
+        Notices about the checkpoint and its thresholds.
+    checkpoint : Path, optional
+        File of the checkpoint.
+    """
+
+    config: Config
+    predictor: Predictor
+    normalizer: Normalizer
+    post: PostSettings
+    reader: Reader
+    notices: tuple[str, ...] = ()
+    checkpoint: Path | None = None
+
+    @property
+    def ndim(self) -> int:
+        """Spatial dimensions of the images, 2 or 3."""
+        return self.config.ndim
+
+    @property
+    def axes(self) -> str:
+        """Spatial axes as text, ``y, x`` or ``z, y, x``."""
+        return "y, x" if self.ndim == 2 else "z, y, x"
+
+    @property
+    def channels(self) -> str:
+        """Channels of the representation, such as ``BC``."""
+        return self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+
+    def predict_maps(self, array: Array, *, augment: bool | None = None) -> dict[str, Array]:
+        """Predict the maps of an image.
+
+        The image is preprocessed like the test images of the run. The maps have the shape of the
+        preprocessed image, which differs with DATA.PREPROCESS.RESIZE.
+
+        Parameters
+        ----------
+        array : ndarray, (y, x[, c]) or (z, y, x[, c])
+            Image with the data type and range of the training images.
+        augment : bool, optional
+            Average over mirrored and rotated views; as configured by default.
+
+        Returns
+        -------
+        dict of ndarray, (y, x) or (z, y, x)
+            Maps by channel name.
+
+        Raises
+        ------
+        TypeError, UserError
+            `array` is not an array of numbers; ``model.shape``: dimensions or channels differ from
+            the training images; ``model.not_finite``: it contains NaN or infinite values.
+        """
+        if augment is not None:
+            augment = flag(augment, "augment")
+        image = self._image(array)
+        if self.reader.steps is not None:
+            image = preprocess(image, self.reader.steps)
+        maps = predict_maps(
+            self.config,
+            self.predictor,
+            self.normalizer,
+            image,
+            augment=augment,
+            notify=warnings.warn,
+        )
+        return filter_maps(maps, self.post, None)
+
+    def predict(
+        self,
+        array: Array,
+        *,
+        thresholds: str | Mapping[str, object] | None = None,
+        spacing: Spacing | None = None,
+        augment: bool | None = None,
+    ) -> Array:
+        """Predict the instances of an image.
+
+        Parameters
+        ----------
+        array : ndarray, (y, x[, c]) or (z, y, x[, c])
+            Image with the data type and range of the training images.
+        thresholds : "auto" or mapping, optional
+            As for `singula.decode`. Other thresholds are the values that `singula tune` saved, or
+            else the configuration of the training.
+        spacing : float or sequence of float, optional
+            Size of a pixel by axis, z first; as configured by default.
+        augment : bool, optional
+            As for `predict_maps`.
+
+        Returns
+        -------
+        ndarray of unsigned int, (y, x) or (z, y, x)
+            Label image: instances from 1, background 0.
+
+        Raises
+        ------
+        TypeError, UserError
+            As for `predict_maps` and `singula.decode`.
+        """
+        if spacing is not None:
+            spacing = check_spacing(spacing, self.ndim)
+        maps = self.predict_maps(array, augment=augment)
+        labels, _ = self.instances(maps, thresholds=thresholds, spacing=spacing)
+        return self.restore(labels, np.shape(array)[: self.ndim])
+
+    def restore(self, labels: Array, shape: Sequence[int]) -> Array:
+        """Resize labels or classes of a preprocessed image to the shape of the original image.
+
+        Parameters
+        ----------
+        labels : ndarray of int, (y, x) or (z, y, x)
+            Label image or class image.
+        shape : sequence of int
+            Spatial shape of the original image, in pixels.
+
+        Returns
+        -------
+        ndarray of int, (y, x) or (z, y, x)
+            Labels of the given shape.
+
+        Raises
+        ------
+        TypeError, UserError
+            `labels` is not a label image, or `shape` has another number of axes.
+        """
+        labels = as_array(labels, "labels", ndim=self.ndim, kinds="iu", axes=f"({self.axes})")
+        shape = items(shape, "shape", partial(integer, at_least=1), count=self.ndim)
+        if labels.shape == tuple(shape):
+            return labels
+        return resize_labels(labels[..., None], shape)[..., 0]
+
+    def instances(
+        self,
+        maps: Mapping[str, Array],
+        *,
+        thresholds: str | Mapping[str, object] | None = None,
+        spacing: Spacing | None = None,
+        of_file: Spacing | None = None,
+    ) -> tuple[Array, Decoded]:
+        """Decode maps to instances, with all steps after decoding.
+
+        Parameters
+        ----------
+        maps : mapping
+            Predicted maps by channel name, as `predict_maps` returns them.
+        thresholds, spacing
+            As for `predict`.
+        of_file : float or sequence of float, optional
+            Size of a pixel of the maps according to the file. The steps after decoding use it if no
+            other size is given or configured.
+
+        Returns
+        -------
+        labels : ndarray of unsigned int, (y, x) or (z, y, x)
+            Label image after all steps.
+        decoded : Decoded
+            Result of decoding, with seeds and thresholds.
+
+        Raises
+        ------
+        TypeError, UserError
+            As for `singula.decode`.
+        """
+        sizes = from_config.spacing(self.config, "TEST")
+        if spacing is not None:
+            sizes = check_spacing(spacing, self.ndim)
+        measured = sizes
+        if of_file is not None:
+            stored = check_spacing(of_file, self.ndim, "of_file")
+            measured = stored if sizes is None else sizes
+        decoded = decode(
+            maps,
+            self.channels,
+            settings=self._decoding(thresholds),
+            spacing=sizes,
+            seed_filter=seed_filter(self.post, measured),
+        )
+        processed = process_instances(decoded.labels, maps, self.post, measured)
+        labels = decoded.labels if processed.labels is None else processed.labels
+        return labels, decoded
+
+    def _decoding(self, thresholds: str | Mapping[str, object] | None) -> DecodeSettings:
+        configured = from_config.decode_settings(self.config)
+        if thresholds is None:
+            return configured
+        if isinstance(thresholds, str):
+            thresholds = {"TH_TYPE": choice(thresholds, "thresholds", ("auto", "manual"))}
+        changed = configured.changed(thresholds)
+        warn_of_unused(thresholds)
+        return changed
+
+    def _image(self, array: Array) -> Array:
+        """Return the array with a channel axis at its end, and verify its shape and values."""
+        image = native(as_array(array, "array"))
+        grey = self.reader.grey
+        if image.ndim == self.ndim and (self.config.in_channels == 1 or grey):
+            image = image[..., None]
+        if image.ndim == self.ndim + 1 and image.shape[-1] == 1 and grey:
+            image = np.repeat(image, self.config.in_channels, axis=-1)
+        if image.ndim != self.ndim + 1 or image.shape[-1] != self.config.in_channels:
+            raise UserError(
+                f"array: got shape {np.shape(array)}, expected ({self.axes}, "
+                f"{counted(self.config.in_channels, 'channel')})",
+                "move the channels to the end, or use a model trained on such images",
+                "model.shape",
+            )
+        if not image.size:
+            raise UserError(
+                f"array: got shape {np.shape(array)}, expected sides of 1 or more",
+                "omit images without pixels",
+                "model.shape",
+            )
+        if image.dtype.kind == "f" and not np.isfinite(image).all():
+            raise UserError(
+                f"array: got {int(np.count_nonzero(~np.isfinite(image)))} values that are NaN or "
+                "infinite, expected finite numbers",
+                "replace them, for example with numpy.nan_to_num",
+                "model.not_finite",
+            )
+        return image
+
+
+def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -> Model:
+    """Load a trained model from a run folder or a checkpoint.
+
+    Parameters
+    ----------
+    run_or_checkpoint : Path or str
+        Folder of a run, such as ``results/cells/results/cells_1``, or a ``.pth`` file.
+    device : str or torch.device
+        Device for prediction.
+
+    Returns
+    -------
+    Model
+        Model for prediction.
+
+    Raises
+    ------
+    TypeError, UserError
+        An argument is wrong; ``model.missing``: there is no checkpoint; or it cannot be read.
+    """
+    from singula.training.device import torch_device
+
+    target = torch_device(device)
+    path = user_path(run_or_checkpoint, "run_or_checkpoint")
+    notices: list[str] = []
+    checkpoint = load_checkpoint(find_model(path), notices.append)
+    config = trained_config(checkpoint)
+    config, tuned = apply_tuned(config, checkpoint.description, always=True)
+    notices += tuned
+    checkpoint = with_statistics(config, checkpoint, notices.append)
+    notices += threshold_lines(config)
+    predictor, normalizer = predictor_from(config, checkpoint, target)
+    stored = checkpoint.description.get("reference")
+    reference = Reference.from_dict(stored) if stored else None
+    reader = reader_for(config, "TEST", reference)
+    post = post_settings(config)
+    return Model(
+        config, predictor, normalizer, post, reader, tuple(notices), checkpoint.path.absolute()
+    )

@@ -1,0 +1,320 @@
+"""The results folder: the only place that knows a path in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, overload
+
+from singula.errors import UserError
+from singula.io.atomic import make_folder, remove_leftovers, write_error
+from singula.io.run_lock import lock_file
+from singula.io.written import protect
+from singula.util.format import show
+from singula.util.paths import user_name
+
+View = Literal["per_image", "full_image", "as_3d_stack"]
+_ALWAYS_WRITTEN = ("PATHS.RESULT_DIR.PATH", "PATHS.CHECKPOINT")
+_LARGEST_RUN = 999_999_999
+WatershedPart = Literal["seed_map", "foreground", "semantic", "watershed"]
+
+
+class _Place:
+    """A path of the tree: where it is by default, and the key with which a user moves it.
+
+    Parameters
+    ----------
+    default : str
+    key : str, optional
+    lock : {"folder", "job", None}
+        Lock of a writer, if the folder is outside the run folder: of the whole folder, or of the
+        files whose names begin with NAME_RUN. Files without a lock are the same for all runs.
+    """
+
+    def __init__(
+        self, default: str, key: str | None = None, lock: Literal["folder", "job"] | None = None
+    ) -> None:
+        self.default = default
+        self.key = key
+        self.lock = lock
+
+    @overload
+    def __get__(self, tree: None, owner: type[ResultsTree]) -> _Place: ...
+    @overload
+    def __get__(self, tree: ResultsTree, owner: type[ResultsTree]) -> Path: ...
+    def __get__(self, tree: ResultsTree | None, owner: type[ResultsTree]) -> _Place | Path:
+        if tree is None:
+            return self
+        moved = tree.overrides.get(self.key) if self.key else None
+        if moved:
+            return Path(tree.fill(moved))
+        return Path(self.default.format(tree))
+
+
+class ResultsTree:
+    """Every path of a run's results.
+
+    The paths are attributes; nothing is created before it is written. A key that the user set
+    moves its path, and with a folder moves what stands in it by default.
+
+    Parameters
+    ----------
+    job_dir : Path
+        RESULT_DIR/NAME.
+    name : str
+        NAME, with which checkpoints and charts begin.
+    run_id : int
+        Number of the run.
+    overrides : mapping of str to str
+        The keys PATHS.* and LOG.* that the user set, with `JOB_DIR` and `JOB_ID` (NAME_RUN) in
+        them as they stand; an empty value leaves the default.
+
+    Raises
+    ------
+    UserError
+        A name that is empty or holds a path separator; a negative run.
+    """
+
+    run = _Place("{0.job_dir}/results/{0.job_id}", "PATHS.RESULT_DIR.PATH", "folder")
+    # predictions and instances
+    per_image = _Place("{0.run}/per_image", "PATHS.RESULT_DIR.PER_IMAGE", "folder")
+    per_image_instances = _Place(
+        "{0.run}/per_image_instances", "PATHS.RESULT_DIR.PER_IMAGE_INSTANCES", "folder"
+    )
+    per_image_post_processing = _Place(
+        "{0.run}/per_image_post_processing", "PATHS.RESULT_DIR.PER_IMAGE_POST_PROCESSING", "folder"
+    )
+    full_image = _Place("{0.run}/full_image", "PATHS.RESULT_DIR.FULL_IMAGE", "folder")
+    full_image_instances = _Place(
+        "{0.run}/full_image_instances", "PATHS.RESULT_DIR.FULL_IMAGE_INSTANCES", "folder"
+    )
+    full_image_post_processing = _Place(
+        "{0.run}/full_image_post_processing",
+        "PATHS.RESULT_DIR.FULL_IMAGE_POST_PROCESSING",
+        "folder",
+    )
+    as_3d_stack = _Place("{0.run}/as_3d_stack", "PATHS.RESULT_DIR.AS_3D_STACK", "folder")
+    as_3d_stack_post_processing = _Place(
+        "{0.run}/as_3d_stack_post_processing",
+        "PATHS.RESULT_DIR.AS_3D_STACK_POST_PROCESSING",
+        "folder",
+    )
+    instance_associations = _Place(
+        "{0.run}/instance_associations", "PATHS.RESULT_DIR.INST_ASSOC_POINTS", "folder"
+    )
+    watershed_dir = _Place("{0.run}/watershed", "PATHS.WATERSHED_DIR", "folder")
+    # checks
+    aug = _Place("{0.run}/aug", "PATHS.DA_SAMPLES", "folder")
+    gen_check = _Place("{0.run}/gen_check", "PATHS.GEN_CHECKS", "folder")
+    gen_mask_check = _Place("{0.run}/gen_mask_check", "PATHS.GEN_MASK_CHECKS", "folder")
+    # what cannot be written next to the images
+    channels = _Place("{0.run}/channels")
+    # training
+    checkpoints = _Place("{0.job_dir}/checkpoints", "PATHS.CHECKPOINT")
+    checkpoint_best = _Place("{0.checkpoints}/{0.job_id}-checkpoint-best.pth")
+    checkpoint_last = _Place("{0.checkpoints}/{0.job_id}-checkpoint-last.pth")
+    checkpoint_to_load = _Place("{0.checkpoint_best}", "PATHS.CHECKPOINT_FILE")
+    mean_file = _Place("{0.checkpoints}/normalization_mean_value.npy", "PATHS.MEAN_INFO_FILE")
+    std_file = _Place("{0.checkpoints}/normalization_std_value.npy", "PATHS.STD_INFO_FILE")
+    prob_map = _Place("{0.job_dir}/prob_map", "PATHS.PROB_MAP_DIR")
+    train_logs = _Place("{0.run}/train_logs", "LOG.LOG_DIR", "job")
+    train_log = _Place("{0.train_logs}/{0.log_prefix}.csv")
+    tensorboard = _Place("{0.run}/tensorboard", "LOG.TENSORBOARD_LOG_DIR", "job")
+    charts = _Place("{0.run}/charts", "PATHS.CHARTS", "job")
+    loss_chart = _Place("{0.charts}/{0.job_id}_loss.png")
+    model_plot = _Place("{0.charts}/model_plot_{0.job_id}.png")
+    # the run as a whole
+    overlays = _Place("{0.run}/overlays")
+    tuning = _Place("{0.run}/tuning")
+    blocks = _Place("{0.run}/chunks")
+    exports = _Place("{0.run}/exports")
+    config_files = _Place("{0.job_dir}/config_files")
+    metrics_csv = _Place("{0.run}/metrics.csv")
+    run_json = _Place("{0.run}/run.json")
+    progress = _Place("{0.run}/progress.jsonl")
+    report_html = _Place("{0.run}/report.html")
+    log_file = _Place("{0.run}/{0.log_prefix}.log")
+
+    def __init__(
+        self,
+        job_dir: Path | str,
+        name: str,
+        run_id: int,
+        overrides: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        if not 0 <= run_id <= _LARGEST_RUN:
+            raise UserError(
+                f"--run_id: got {show(run_id)}, expected 0 to {_LARGEST_RUN}",
+                "give 1, 2, 3 …",
+                "results.run_id",
+            )
+        self.job_dir = Path(job_dir)
+        self.run_id = run_id
+        self.job_id = f"{user_name(name, '--name')}_{run_id}"
+        self.overrides = dict(overrides)
+        prefix = self.overrides.get("LOG.LOG_FILE_PREFIX") or ""
+        self.log_prefix = (
+            user_name(self.fill(prefix), "LOG.LOG_FILE_PREFIX") if prefix else self.job_id
+        )
+
+    @classmethod
+    def of_run(
+        cls,
+        run: Path,
+        job_id: str | None = None,
+        overrides: Mapping[str, str] = MappingProxyType({}),
+    ) -> ResultsTree:
+        """Make the tree of a finished run from its folder, wherever that was moved since.
+
+        Parameters
+        ----------
+        run : Path
+            RESULT_DIR/NAME/results/NAME_RUN.
+        job_id : str, optional
+            NAME_RUN; the folder's name by default.
+        overrides : mapping of str to str
+            As for the class; PATHS.RESULT_DIR.PATH is `run` in any case.
+        """
+        run = run.absolute()
+        found = re.fullmatch(r"(.+)_([0-9]+)", job_id or run.name)
+        name, number = (found[1], int(found[2])) if found else (run.name or "run", 1)
+        moved = {**overrides, "PATHS.RESULT_DIR.PATH": str(run)}
+        return cls(run.parent.parent, name, number, moved)
+
+    def locations(self) -> list[Path]:
+        """Return every folder and file that a run writes, or loads as its checkpoint."""
+        places = [place for place in vars(ResultsTree).values() if isinstance(place, _Place)]
+        return [place.__get__(self, ResultsTree) for place in places]
+
+    @property
+    def checkpoint_lock(self) -> Path:
+        """Lock file of the checkpoints of this run; other runs of the job may write next to it."""
+        return lock_file(self.checkpoints, self.job_id)
+
+    def lock_files(self, *, checkpoints: bool) -> list[Path]:
+        """Return the lock files that `singula run` must hold to write this run.
+
+        Parameters
+        ----------
+        checkpoints : bool
+            Checkpoints are written, too.
+        """
+        run = Path(os.path.realpath(self.run))
+        files = [self.checkpoint_lock] if checkpoints else []
+        for place in vars(ResultsTree).values():
+            if isinstance(place, _Place) and place.lock is not None:
+                folder = Path(os.path.realpath(place.__get__(self, ResultsTree)))
+                if run not in folder.parents:
+                    files.append(lock_file(folder, self.job_id if place.lock == "job" else ""))
+        return files
+
+    def fill(self, text: str) -> str:
+        """Put job folder and NAME_RUN in the place of `JOB_DIR` and `JOB_ID`."""
+        values = {"JOB_DIR": str(self.job_dir), "JOB_ID": self.job_id}
+        return re.sub(r"\b(JOB_DIR|JOB_ID)\b", lambda found: values[found[0]], text)
+
+    def prepare(self) -> None:
+        """Create the run folder, and see that it and every moved path can be written.
+
+        What killed runs of this job left half-written is deleted.
+
+        Raises
+        ------
+        UserError
+            A file stands in the way, or the user may not write there.
+        """
+        make_folder(self.run)
+        remove_leftovers(self.job_dir)
+        for folder in self._separate_folders():
+            _check_writable(folder)
+
+    def _separate_folders(self) -> list[Path]:
+        """Return the run folder, the folder of checkpoints, and every folder that was moved."""
+        return [
+            path.parent if path.suffix == ".npy" else path
+            for place in vars(ResultsTree).values()
+            if isinstance(place, _Place)
+            and place.key != "PATHS.CHECKPOINT_FILE"
+            and (place.key in self.overrides or place.key in _ALWAYS_WRITTEN)
+            for path in [place.__get__(self, ResultsTree)]
+        ]
+
+    def protect(self, notify: Callable[[str], None] | None = None) -> AbstractContextManager[None]:
+        """Move files of the user before results replace them, as `singula.io.written.protect`."""
+        folders = [*self._separate_folders(), self.config_files, self.prob_map]
+        return protect(folders, notify, exempt=[self.blocks])
+
+    def config_file(self, original: Path | str) -> Path:
+        """Copy of the configuration file that was run."""
+        return self.config_files / Path(original).name
+
+    def chart(self, metric: str) -> Path:
+        """Chart of a metric over the epochs."""
+        return self.charts / f"{self.job_id}_{metric}.png"
+
+    def watershed(self, image: str, part: WatershedPart | None = None) -> Path:
+        """Folder with an image's watershed inputs, or one file of it."""
+        folder = self.watershed_dir / image
+        return folder / f"{part}.tif" if part else folder
+
+    def predictions(self, view: View = "per_image") -> Path:
+        """Folder of predicted maps: of images joined from patches, or of whole images."""
+        return self.per_image if view == "per_image" else self.full_image
+
+    def instances(self, view: View = "per_image") -> Path:
+        """Folder of instances."""
+        return {
+            "per_image": self.per_image_instances,
+            "full_image": self.full_image_instances,
+            "as_3d_stack": self.as_3d_stack,
+        }[view]
+
+    def post_processed(self, view: View = "per_image") -> Path:
+        """Folder of instances after post-processing."""
+        return {
+            "per_image": self.per_image_post_processing,
+            "full_image": self.full_image_post_processing,
+            "as_3d_stack": self.as_3d_stack_post_processing,
+        }[view]
+
+    def overlay(self, image: str, view: View = "per_image") -> Path:
+        """Picture of the image with its instances' outlines, beside the folders of images."""
+        return self.overlays / (f"{image}.png" if view == "per_image" else f"{image}_{view}.png")
+
+    def full_stats(self, image: str, view: View = "per_image") -> Path:
+        """Table of the measurements of every instance."""
+        return self.instances(view) / f"{image}_full_stats.csv"
+
+    def filtered_stats(self, image: str, view: View = "per_image") -> Path:
+        """Table of the measurements of the instances that remain."""
+        return self.post_processed(view) / f"{image}_filtered_stats.csv"
+
+    def association_csv(self, image: str, threshold: float) -> Path:
+        """Table of true objects and their matches at an IoU threshold."""
+        return self._association(image, threshold, "_gt_assoc.csv")
+
+    def false_positives_csv(self, image: str, threshold: float) -> Path:
+        """Table of instances without a true object at an IoU threshold."""
+        return self._association(image, threshold, "_fp.csv")
+
+    def association_image(self, image: str, threshold: float) -> Path:
+        """RGB picture of matches (green), misses (red) and false instances (blue)."""
+        return self._association(image, threshold, ".tif")
+
+    def _association(self, image: str, threshold: float, end: str) -> Path:
+        return self.instance_associations / f"{image}_th_{float(threshold)}{end}"
+
+
+def _check_writable(folder: Path) -> None:
+    """Write a temporary file to the folder, or to the nearest one above it that is there."""
+    try:
+        there = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise write_error(folder, error) from error

@@ -1,0 +1,413 @@
+"""Phases of a test image in blocks, from its values to its instances."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import lru_cache, partial
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.blocks import JobFolder
+from singula.blocks.job import save_arrays
+from singula.blocks.runner import ProgressCallback, Runner, Work
+from singula.blocks.stitch import face_pairs, label_in_raster_order, sum_over, union_components
+from singula.data.normalize import Normalizer, Statistics
+from singula.io.block_array import BlockArray
+from singula.io.lazy_array import LazyArray, constant_image_notices
+from singula.io.records import (
+    ClassesNote,
+    ColorNote,
+    FillNote,
+    HaloNote,
+    LayerNote,
+    PyramidNote,
+    ScalingNote,
+    ThresholdsNote,
+)
+from singula.labels import Extents, close_ids
+from singula.labels.overlap import sum_overlaps
+from singula.labels.voronoi import growth_threshold
+from singula.metrics import Match, winning_classes
+from singula.pipeline import from_config
+from singula.pipeline.blocks import tasks
+from singula.pipeline.blocks.context import (
+    FLOODED,
+    GROWN,
+    LEVELS,
+    REPAIRED,
+    SEEDS,
+    BlockContext,
+    block_context,
+)
+from singula.pipeline.blocks.halo import measure_halo
+from singula.pipeline.blocks.job_spec import JobSpec
+from singula.representations.decoders import DECODERS, histogram_channels, resolve_thresholds
+from singula.representations.decoders.decode import advice
+from singula.representations.decoders.watershed import is_large
+from singula.util.format import counted
+
+Array = npt.NDArray[Any]
+Notify = Callable[[str], None]
+OpenProgress = Callable[[str], AbstractContextManager[ProgressCallback]]
+_CHUNK = {2: 512, 3: 64}  # preferred side of a Zarr chunk, by number of axes
+
+
+def chunk_side(side: int, preferred: int) -> int:
+    """Return the divisor of a block's side that is closest to the side of a Zarr chunk.
+
+    Parameters
+    ----------
+    side : int
+        Side of the block, in pixels.
+    preferred : int
+        Preferred side of a chunk, in pixels.
+    """
+    divisors = [value for value in range(1, side + 1) if side % value == 0]
+    return min(divisors, key=lambda value: abs(log(value / preferred)))
+
+
+class ChunkImage:
+    """Test image that is processed block by block, in phases.
+
+    Each phase writes a record for each block and then, from all records, a table or a note.
+    Existing records, tables and notes are not computed again.
+
+    Parameters
+    ----------
+    job : JobFolder
+        Folder of the records.
+    plan : JobSpec
+        Specification of the job, saved in the folder.
+    runner : Runner
+        Runs the functions of a phase on the blocks.
+    notify : callable
+        Receives lines of text for the user.
+    clock : callable
+        Adds a time to a stage, from the name of the stage and its start.
+    progress : callable
+        Return a context manager of the progress callback, from the title of a phase.
+    """
+
+    def __init__(
+        self,
+        job: JobFolder,
+        plan: JobSpec,
+        runner: Runner,
+        notify: Notify,
+        clock: Callable[[str, float], float],
+        progress: OpenProgress,
+    ) -> None:
+        self.job, self.plan, self.runner, self.notify = job, plan, runner, notify
+        self.clock, self.progress = clock, progress
+        self.grid = plan.grid
+
+    @property
+    def context(self) -> BlockContext:
+        """Files and settings that this process opened."""
+        return block_context(self.job.path)
+
+    def run_phase(self, phase: str, do: Work, count: int | None = None) -> None:
+        """Run the function of a phase on all blocks without a record.
+
+        Parameters
+        ----------
+        phase : str
+            Name of the phase, and of the folder of its records.
+        do : callable
+            Return the record of a block, from the job folder and the number of the block.
+        count : int, optional
+            Number of blocks, if the phase does not use those of the grid.
+        """
+        blocks = range(len(self.grid) if count is None else count)
+        with self.progress(f"{self.plan.name}: {phase}") as report_progress:
+            self.runner.run(do, self.job, phase, blocks, report_progress)
+
+    def records(self, phase: str) -> Iterator[dict[str, Array]]:
+        """Return the records of a phase, in the order of the blocks."""
+        return (self.job.load(phase, number) for number in range(len(self.grid)))
+
+    # Maps
+
+    def predict(self, normalizer: Normalizer) -> None:
+        """Predict and store the maps of all blocks."""
+        start = time.perf_counter()
+        if not self.job.has_note("scaling"):
+            self._store_scaling(normalizer)
+        if not Path(self.plan.maps).is_dir() or not self.job.done("maps"):
+            self._create_maps()
+        self.run_phase("maps", tasks.predict_maps)
+        self.clock("prediction", start)
+
+    def _store_scaling(self, normalizer: Normalizer) -> None:
+        """Store the scaling; count the values of the image if the normalization requires it."""
+        image, config = self.context.image, self.context.config
+        for line in constant_image_notices(self.plan.image, LazyArray.of(image)):
+            self.notify(line)
+        median = config.DATA.TEST.MEDIAN_PADDING
+        floats = image.dtype.kind == "f" and normalizer.kind == "div"
+        statistics, maxima = Statistics(normalizer.clip), [-np.inf]
+        if normalizer.wants_values or median or floats:
+            self.run_phase("values", tasks.count_values)
+            for record in self.records("values"):
+                maxima.append(float(record["largest"]))
+                statistics.add_arrays(record)
+        if median:
+            median_statistics = Statistics((50.0, 50.0))
+            median_statistics.counts = statistics.counts
+            median_statistics.samples = statistics.samples
+            medians = [float(v) for v in median_statistics.summary()["low"]]
+            self.job.write_note("fill", FillNote(values=medians))
+        scaling = normalizer.scaling_from(
+            image.dtype, image.channels, statistics, lambda: max(maxima)
+        )
+        names = ("low", "high", "shift", "scale")
+        values = {n: getattr(scaling, n).tolist() for n in names}
+        self.job.write_note("scaling", ScalingNote(**values))
+
+    def _create_maps(self) -> None:
+        context = self.context
+        outputs = from_config.outputs(context.config)
+        half = from_config.in_half(context.config, self.plan.shape)
+        half = half and all(o.activation == "sigmoid" for o in outputs)
+        half = half and "class" not in context.names
+        self.create(
+            self.plan.maps,
+            (*self.plan.shape, len(context.names)),
+            np.float16 if half else np.float32,
+            names=context.names,
+        )
+
+    def create(
+        self,
+        path: Path | str,
+        shape: Sequence[int],
+        dtype: Any,
+        *,
+        names: Sequence[str] | None = None,
+        kind: str = "image",
+    ) -> BlockArray:
+        """Create an image with one file per block."""
+        ndim = len(self.plan.shape)
+        chunks = [chunk_side(side, _CHUNK[ndim]) for side in self.plan.block]
+        return BlockArray.create(
+            path,
+            shape,
+            dtype,
+            ndim=ndim,
+            names=names,
+            spacing=self.plan.spacing,
+            unit=self.plan.unit,
+            kind=kind,
+            chunks=chunks,
+            shards=self.plan.block,
+        )
+
+    # Instances
+
+    def store_thresholds(self) -> tuple[str, ...]:
+        """Store the thresholds from the histograms of all blocks, and return notices."""
+        stored = self.job.find_note("thresholds", ThresholdsNote)
+        if stored is None:
+            context = self.context
+            if context.counted_in == LEVELS:
+                self.run_phase(LEVELS, tasks.count_levels)
+            counts: dict[str, Array] = {}
+            for record in self.records(context.counted_in):
+                for name, count in record.items():
+                    if name.startswith("levels."):
+                        key = name.removeprefix("levels.")
+                        counts[key] = counts.get(key, 0) + count
+            settings = from_config.decode_settings(context.config)
+            decoder = DECODERS[context.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS]
+            binary = {c: counts[c] for c in histogram_channels(decoder, settings)}
+            values, notes = resolve_thresholds(binary, settings)
+            area = None
+            if context.post.voronoi_threshold is not None:
+                area = float(
+                    growth_threshold(context.post.voronoi_threshold, lambda: counts[tasks.AREA])
+                )
+            stored = ThresholdsNote(values=dict(values), notes=list(notes), area=area)
+            self.job.write_note("thresholds", stored)
+        # The decoder adds a notice if it floods without a growth mask.
+        return (*stored.notes, *advice(self.context.decode_plan.decoder, stored.values))
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Stored thresholds by name."""
+        return dict(self.job.read_note("thresholds", ThresholdsNote).values)
+
+    def find_seeds(self) -> int:
+        """Find the seeds of all blocks, join them across faces, and return their number."""
+        table = self.job.table("seeds", "ids")
+        if not table.is_file():
+            if not self.job.done("seeds"):
+                self.create(self.job.path / SEEDS, self.plan.shape, np.uint32, kind="labels")
+            self.run_phase("seeds", tasks.find_seeds)
+            self._join_seeds()
+        return int(self.job.open_table("seeds", "count"))
+
+    def _join_seeds(self) -> None:
+        counts, first, pixels = [], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        at_border = [np.zeros(0, bool)]
+        for record in self.records("seeds"):
+            counts.append(len(record["first"]))
+            first.append(record["first"])
+            pixels.append(record["pixels"])
+            at_border.append(record["at_border"])
+        component = union_components(counts, self._touching())
+        settings = self.context.decode_plan.settings
+        is_kept = None
+        if settings.remove_before:
+            sizes = sum_over(component, np.concatenate(pixels))
+            cut = sum_over(component, np.concatenate(at_border).astype(np.int64)) > 0
+            is_kept = is_large(sizes, cut, settings.remove_small, settings.min_border_pixels)
+        ids = label_in_raster_order(component, np.concatenate(first), is_kept)
+        count = int(ids.max(initial=0))
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        if self.context.post.close_radius is not None and count:
+            ids[np.isin(ids, self._too_close(ids, offsets))] = 0
+        kind = np.uint32 if count < 2**32 else np.uint64
+        self.job.save_table("seeds", "offsets", offsets)
+        self.job.save_table("seeds", "count", np.array(count))
+        self.job.save_table("seeds", "ids", ids.astype(kind))
+
+    def _touching(self) -> Iterator[tuple[int, int, Array]]:
+        """Return pairs of seeds that touch across the faces of blocks."""
+        record = lru_cache(maxsize=2)(partial(self.job.load, "seeds"))
+        return face_pairs(self.grid, lambda number, *side: tasks.face_in(record(number), *side))
+
+    def _too_close(self, ids: Array, offsets: Array) -> Array:
+        """Return the ids of seeds whose centers are too close to the center of a larger seed."""
+        parts = []
+        for number, record in enumerate(self.records("seeds")):
+            if "extents.ids" in record:
+                part = tasks.unpack(Extents, "extents", record)
+                seed_ids = ids[offsets[number] :][part.ids - 1]
+                columns = {
+                    name: record[f"extents.{name}"] for name in ("npixels", "sums", "low", "high")
+                }
+                is_valid = seed_ids > 0
+                parts.append(
+                    Extents.of_rows(
+                        ids=seed_ids[is_valid],
+                        **{name: column[is_valid] for name, column in columns.items()},
+                    )
+                )
+        radius = self.context.post.close_radius
+        if not parts or radius is None:
+            return np.zeros(0, np.int64)
+        return close_ids(Extents.merge(parts), radius, spacing=self.plan.spacing)
+
+    def flood(self) -> None:
+        """Flood all blocks, remove small instances, and store the new ids of the others."""
+        table = self.job.table("flood", "numbers")
+        if table.is_file():
+            return
+        ids = self.job.open_table("seeds", "ids")
+        if not self.job.done("flood"):
+            self.create(self.job.path / FLOODED, self.plan.shape, ids.dtype, kind="labels")
+        count = int(self.job.open_table("seeds", "count"))
+        if count and not self.job.has_note("halo"):
+            self.job.write_note("halo", HaloNote(pixels=measure_halo(self.context)))
+        if count:
+            self.run_phase("flood", tasks.flood)
+        sizes, n_uncertain = np.zeros(count + 1, np.int64), 0
+        at_border = np.zeros(count + 1, bool)
+        for record in self.records("flood") if count else ():
+            sizes[record["ids"]] += record["pixels"]
+            at_border[record["at_border"]] = True
+            n_uncertain += int(record.get("unproved", 0))
+        settings = self.context.decode_plan.settings
+        min_sizes = (
+            (0, 0)
+            if settings.remove_before
+            else (settings.remove_small, settings.min_border_pixels)
+        )
+        is_kept = is_large(sizes, at_border, *min_sizes)
+        is_kept[0] = False
+        numbers = np.cumsum(is_kept) * is_kept
+        kind = np.min_scalar_type(int(numbers.max(initial=0)))
+        self.job.save_table("flood", "numbers", numbers.astype(kind))
+        if n_uncertain:
+            self.notify(
+                f"  {self.plan.name}: the instance of {counted(n_uncertain, 'pixel')} is "
+                "uncertain: it may depend on pixels outside of the largest halo that fits into "
+                "memory; raise SYSTEM.MAX_MEMORY to decide it"
+            )
+
+    def write_instances(self) -> None:
+        """Write the decoded instances to the results folder."""
+        source = LayerNote(layer=FLOODED, table="flood/numbers")
+        self._write_result("instances", tasks.write_instances, self.plan.instances, source)
+
+    def write_processed(self) -> None:
+        """Write the post-processed instances, given by the note ``processed``, as a result."""
+        source = self.job.read_note("processed", LayerNote)
+        self._write_result("processed", tasks.write_processed, self.plan.processed, source)
+
+    def _write_result(self, phase: str, do: Work, path: str, source: LayerNote) -> None:
+        """Measure and write the instances.
+
+        If the network predicts classes, the instances are written in a second phase, because the
+        class of an instance depends on all of its blocks.
+        """
+        kind = self.job.open_table("flood", "numbers").dtype
+        if "class" not in self.context.names:
+            if not self.job.done(phase):
+                self.create(path, self.plan.shape, kind, kind="labels")
+            self.run_phase(phase, do)
+            return
+        self.run_phase(phase, do)
+        ids, classes = self.classes(phase)
+        table = np.zeros(int(ids.max(initial=0)) + 1, classes.dtype)
+        table[ids] = classes
+        self.job.save_table(phase, "classes", table)
+        note = ClassesNote(
+            layer=source.layer, table=source.table, classes=f"{phase}/classes", target=path
+        )
+        self.job.write_note("classes", note)
+        writing = f"{phase}-classes"
+        if not self.job.done(writing):
+            shape, both = (*self.plan.shape, 2), np.promote_types(kind, classes.dtype)
+            self.create(path, shape, both, names=("instances", "class"), kind="labels")
+        self.run_phase(writing, tasks.write_classes)
+
+    def classes(self, phase: str) -> tuple[Array, Array]:
+        """Return the ids of the instances of a phase, and the class of each."""
+        votes = (tasks.overlap_in(record, "votes") for record in self.records(phase))
+        return winning_classes(sum_overlaps(votes))
+
+    def build_pyramid(
+        self, path: str, phase: str, properties: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """Write the coarser levels of an image and its metadata."""
+        target = BlockArray.open(path)
+        for level in range(1, len(target.levels)):
+            self.job.write_note("pyramid", PyramidNote(path=path, level=level))
+            self.run_phase(
+                f"{phase}-level{level}", tasks.build_level, len(list(target.blocks(level)))
+            )
+        target.finish(self.plan.name, properties)
+
+    def color(self, instances: str, picture: Path, match: Match) -> None:
+        """Write an image of true positives, false positives and false negatives."""
+        phase = f"colour-{picture.stem}"
+        note = ColorNote(match=f"{phase}.npz", instances=instances, picture=str(picture))
+        save_arrays(self.job.path / note.match, tasks.pack("match", match))
+        self.job.write_note("colour", note)
+        if not self.job.done(phase):
+            self.create(picture, (*self.plan.shape, 3), np.uint8, names=("red", "green", "blue"))
+        self.run_phase(phase, tasks.color)
+        self.build_pyramid(str(picture), phase)
+
+    def clean(self) -> None:
+        """Delete the intermediate images of the job; keep the records."""
+        for name in (SEEDS, FLOODED, REPAIRED, GROWN):
+            shutil.rmtree(self.job.path / name, ignore_errors=True)

@@ -1,0 +1,198 @@
+"""Prediction of the blocks of an image by the network of a run."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from singula.config import Config
+from singula.data.patches import TilePlan
+from singula.errors import is_out_of_memory
+from singula.io.records import DeviceNote, FillNote
+from singula.models import receptive_radius
+from singula.pipeline import from_config
+from singula.pipeline.checkpoints import predictor_from
+from singula.pipeline.normalization import with_statistics
+from singula.prediction import BlockPredictor, block_halo, block_plan, max_tile_pixels
+from singula.prediction.predict import FloatArray
+from singula.prediction.tile_plan import pixels_within
+from singula.training.checkpoint import load_checkpoint
+from singula.training.device import free_memory, use_cores
+from singula.util.boxes import Box
+
+if TYPE_CHECKING:
+    from singula.pipeline.blocks.context import BlockContext
+
+DEVICE = "device"
+"""Name of the note with the device of the run."""
+_TOO_LITTLE = "not enough memory to predict a single patch of DATA.PATCH_SIZE"
+
+
+class MemoryAdaptivePredictor:
+    """Predict blocks, in smaller tiles or batches after an out-of-memory error.
+
+    Parameters
+    ----------
+    blocks : BlockPredictor
+        Predictor whose plan or settings are changed if the memory does not suffice.
+    """
+
+    def __init__(self, blocks: BlockPredictor) -> None:
+        self.blocks = blocks
+
+    def __call__(self, core: Box) -> dict[str, FloatArray]:
+        """Return maps by name, each with the shape of the block.
+
+        Raises
+        ------
+        MemoryError
+            The memory does not suffice for one patch.
+        """
+        while True:
+            try:
+                return self.blocks(core)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if not self._halve():
+                    raise MemoryError(_TOO_LITTLE) from error
+            # Outside of the handler: its exception references the tensors of the forward pass.
+            gc.collect()
+            if self.blocks.predictor.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _halve(self) -> bool:
+        plan, settings = self.blocks.plan, self.blocks.settings
+        if plan.tiles is None:
+            self.blocks.plan = replace(plan, max_pixels=plan.max_pixels // 2)
+            return plan.max_pixels > 1
+        self.blocks.settings = replace(settings, batch_size=max(1, settings.batch_size // 2))
+        return settings.batch_size > 1
+
+
+def block_predictor(context: BlockContext) -> MemoryAdaptivePredictor:
+    """Return the network with its weights, on the device of this process."""
+    config = context.config
+    note = context.job.find_note(DEVICE, DeviceNote)
+    name = "cpu" if note is None else note.name
+    device = torch.device(name)
+    if device.type == "cpu":
+        use_cores(config.SYSTEM.NUM_CPUS)
+    path = Path(context.plan.checkpoint)
+    # Discard the notices: the main process reports normalization and backend.
+    checkpoint = with_statistics(config, load_checkpoint(path), lambda line: None)
+    predictor, _ = predictor_from(config, checkpoint, device, lambda line: None)
+    if context.scaling is None:
+        raise RuntimeError("the scaling is not stored yet")
+    outside = context.job.find_note("fill", FillNote)
+    fill = None if outside is None else np.array(outside.values, np.float64)
+    settings = from_config.predict_settings(config, context.shape)
+    max_pixels = max_pixels_of_tile(config, device, context.plan.network)
+    halo = context.plan.halo
+    min_shape = from_config.patch_of_tiles(config)
+    reach = receptive_radius(from_config.model_settings(config)) or ()
+    plan = block_plan(context.shape, settings, halo, reach, min_shape, max_pixels)
+    return MemoryAdaptivePredictor(
+        BlockPredictor(predictor, plan, context.image.read, context.scaling, settings, fill)
+    )
+
+
+def max_pixels_of_tile(config: Config, device: torch.device, memory: int) -> int:
+    """Return the maximum number of pixels of a tile.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    device : torch.device
+        Device of the network. A GPU is limited by its free memory.
+    memory : int
+        Bytes of memory for the network on a CPU.
+    """
+    model = from_config.model_settings(config)
+    width, free = model.feature_maps[0], free_memory(device)
+    if free is None:
+        max_pixels = min(max_tile_pixels(model.ndim, width), pixels_within(memory, width))
+    else:
+        max_pixels = max_tile_pixels(model.ndim, width, memory=free)
+    batch = from_config.predict_settings(config, config.patch).batch_size
+    return max(1, max_pixels // batch)
+
+
+def prediction_halo(
+    config: Config, shape: Sequence[int], block: Sequence[int], device: torch.device, memory: int
+) -> tuple[int, ...]:
+    """Return the halo with which blocks are predicted, in pixels per axis.
+
+    The halo is 0 if blended tiles are configured, which have their own padding, or if the receptive
+    field is not known.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    shape, block : sequence of int
+        Spatial shapes of the image and of a block.
+    device : torch.device
+        Device of the network.
+    memory : int
+        Bytes of memory for the network on a CPU.
+
+    Raises
+    ------
+    MemoryError
+        The memory does not suffice for one patch.
+    """
+    settings = from_config.predict_settings(config, shape)
+    model = from_config.model_settings(config)
+    reach = receptive_radius(model)
+    if isinstance(settings.plan, TilePlan) or reach is None:
+        return (0,) * model.ndim
+    halo = block_halo(
+        shape,
+        block,
+        settings.plan.halo,
+        settings.plan.margin,
+        reach,
+        settings.plan.multiple,
+        from_config.patch_of_tiles(config),
+        max_pixels_of_tile(config, device, memory),
+    )
+    if halo is None:
+        raise MemoryError(_TOO_LITTLE)
+    return halo
+
+
+def halo_notice(
+    config: Config, shape: Sequence[int], block: Sequence[int], halo: Sequence[int]
+) -> str | None:
+    """Return a notice if the halo is smaller than the receptive field, else None.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    shape, block : sequence of int
+        Spatial shapes of the image and of a block.
+    halo : sequence of int
+        Result of `prediction_halo`.
+    """
+    reach = receptive_radius(from_config.model_settings(config))
+    plan = from_config.predict_settings(config, shape).plan
+    if reach is None or isinstance(plan, TilePlan):
+        return None
+    axes = zip(halo, reach, block, shape, strict=True)
+    if not any(h < r and b < s for h, r, b, s in axes):
+        return None
+    used, radius = (" × ".join(map(str, sides)) for sides in (halo, reach))
+    return (
+        f"blocks are predicted with a halo of {used} pixels; the radius of the receptive field is "
+        f"{radius}, which would be too slow. Near the faces of blocks, channels and instances may "
+        "differ from a prediction in memory; set TEST.TILE_SIZE: patch to avoid this"
+    )

@@ -1,0 +1,167 @@
+"""Prediction of one large image, block by block, without a configuration file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+
+from singula.blocks.runner import Runner
+from singula.config import Config
+from singula.errors import UserError
+from singula.io.atomic import make_folder, write_error
+from singula.io.lazy import open_image
+from singula.io.pairing import Pair
+from singula.io.run_folder import ResultsTree
+from singula.pipeline import from_config
+from singula.pipeline.blocks.memory import memory_of
+from singula.pipeline.blocks.test import ChunkRun
+from singula.training.device import Device
+
+Notify = Callable[[str], None]
+# Bytes per pixel in addition to the image and its maps: labels, masks, arrays of the decoder
+_DECODING_BYTES = 14
+_POST = "TEST.POST_PROCESSING"
+
+
+def fits_in_memory(config: Config, pair: Pair) -> bool:
+    """Return True if the memory suffices to predict the whole image at once.
+
+    Only the header of the image is read.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the model.
+    pair : Pair
+        The image file.
+    """
+    image = open_image(
+        pair.image,
+        config.ndim,
+        config.in_channels,
+        allow_gray=config.DATA.FORCE_RGB,
+        arrays=pair.arrays,
+    )
+    channels = len(from_config.channel_names(config))
+    pixel_bytes = channels * (2 if from_config.in_half(config, image.spatial_shape) else 4)
+    pixel_bytes += image.dtype.itemsize * image.channels + _DECODING_BYTES
+    return prod(image.spatial_shape) * pixel_bytes < memory_of(config)
+
+
+def predict_alone(
+    config: Config,
+    checkpoint: Path,
+    pair: Pair,
+    target: Path,
+    device: Device,
+    notify: Notify,
+    *,
+    tables: bool,
+    augment: bool | None = None,
+    dask: str | None = None,
+    runner: Runner | None = None,
+    unit: str | None = None,
+) -> int:
+    """Write the instances of an image as OME-Zarr, block by block, and return their number.
+
+    The records of the blocks are stored next to `target` until it is complete. After an
+    interruption, the same call continues with the remaining blocks.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration with which the model was trained.
+    checkpoint : Path
+        File of the weights.
+    pair : Pair
+        The image file, without labels.
+    target : Path
+        ``NAME.zarr``; an existing folder is replaced.
+    device : Device
+        Device of the network.
+    notify : callable
+        Receives lines of text for the user.
+    tables : bool
+        Also write the measurements, as ``NAME_stats.csv``.
+    augment : bool, optional
+        Use test-time augmentation. Default: as configured.
+    dask : str, optional
+        Dask workers that process the blocks, as for ``--dask``.
+    runner : Runner, optional
+        Runner to use if the workers of `dask` have already started.
+    unit : str, optional
+        Unit of the configured voxel size.
+
+    Returns
+    -------
+    int
+        Number of instances.
+
+    Raises
+    ------
+    UserError
+        ``chunks.preprocessing``: the model preprocesses whole images. ``chunks.failed``: the
+        prediction fails.
+    """
+    if config.DATA.PREPROCESS.TEST:
+        raise UserError(
+            f"{pair.image}: got an image larger than the memory, expected a smaller one "
+            "(this model preprocesses whole images)",
+            "divide the image into parts, or train a model without DATA.PREPROCESS.TEST",
+            "chunks.preprocessing",
+        )
+    work_folder = target.with_name(f".{target.stem}.blocks")
+    tree = ResultsTree(make_folder(work_folder), "image", 1)
+    config = config.replaced(
+        {
+            "DATA.TEST.LOAD_GT": False,
+            "DATA.TEST.USE_VAL_AS_TEST": False,
+            "TEST.AUGMENTATION": config.TEST.AUGMENTATION if augment is None else augment,
+            "TEST.FULL_IMG": False,
+            "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": False,
+            "PROBLEM.INSTANCE_SEG.DATA_CHECK_MW": False,
+            f"{_POST}.APPLY_MASK": False,
+            f"{_POST}.MEASURE_PROPERTIES.ENABLE": tables or config.TEST.POST_PROCESSING
+            .MEASURE_PROPERTIES.ENABLE,
+        }
+    )  # fmt: skip
+    run = ChunkRun(
+        config,
+        tree,
+        device,
+        notify,
+        resume=True,
+        dask=dask,
+        pairs=[pair],
+        runner=runner,
+        weights=checkpoint,
+        unit=unit,
+    )
+    run.run()
+    if pair.name in run.failed:
+        raise UserError(run.failed[pair.name], code="chunks.failed")
+    processed = run.results.post.has_own_result
+    folder = tree.post_processed() if processed else tree.instances()
+    # Move the image last: `singula predict` skips images whose instances exist.
+    if tables:
+        table = tree.filtered_stats(pair.name) if processed else tree.full_stats(pair.name)
+        _write_table(table, target.with_name(f"{target.stem}_stats.csv"))
+    try:
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(folder / f"{pair.name}.zarr", target)
+    except OSError as error:
+        raise write_error(target, error) from error
+    shutil.rmtree(work_folder, ignore_errors=True)
+    return run.results.instances[pair.name]
+
+
+def _write_table(source: Path, target: Path) -> None:
+    """Write the table of measurements without the columns about conditions."""
+    import pandas as pd
+
+    from singula.io.write import write_csv
+
+    write_csv(target, pd.read_csv(source).drop(columns=["comment", "conditions"]))

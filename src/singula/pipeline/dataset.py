@@ -1,0 +1,85 @@
+"""Validation of the images and labels of a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from singula.config import Config
+from singula.dataset.checks import Inspection, InspectSettings, inspect_dataset
+from singula.dataset.facts import Folders
+from singula.pipeline.load_data import replaced_sizes
+from singula.pipeline.readers import n_classes, places_for, spacing
+
+Notify = Callable[[str], None]
+
+
+def configured_folders(config: Config) -> list[Folders]:
+    """Return the folders of the training, validation and test data."""
+    data, folders = config.DATA, []
+    if config.TRAIN.ENABLE:
+        folders.append(_folders(config, "TRAIN", labels=True))
+        if not data.VAL.FROM_TRAIN:
+            folders.append(_folders(config, "VAL", labels=True))
+    if config.TEST.ENABLE and not data.TEST.USE_VAL_AS_TEST:
+        folders.append(_folders(config, "TEST", labels=data.TEST.LOAD_GT))
+    return folders
+
+
+def _folders(config: Config, part: str, *, labels: bool) -> Folders:
+    keys, places = getattr(config.DATA, part), places_for(config, part)
+    places = replace(places, together=places.together and labels)
+    return Folders(
+        part.lower(),
+        Path(keys.PATH),
+        Path(keys.GT_PATH) if labels else None,
+        places,
+        config.DATA.PAIR_BY_SORTED_ORDER,
+    )
+
+
+def inspect_settings(config: Config) -> InspectSettings:
+    """Return the properties of the data that the configuration requires."""
+    steps = config.DATA.PREPROCESS
+    resized = steps.RESIZE.ENABLE and (steps.TRAIN or steps.VAL or steps.TEST)
+    return InspectSettings(
+        ndim=config.ndim,
+        channels=config.in_channels,
+        grey=config.DATA.FORCE_RGB,
+        n_classes=n_classes(config) or None,
+        # Resized images do not have the sizes in the files.
+        patch=None if resized else config.patch,
+        reflect=config.DATA.REFLECT_TO_COMPLETE_SHAPE,
+        scored=config.TEST.EVALUATE,
+        # An outer contour does not shrink objects: a single pixel suffices.
+        smallest=1 if config.PROBLEM.INSTANCE_SEG.DATA_CONTOUR_MODE == "outer" else None,
+        sized=tuple(
+            part.lower()
+            for part in ("TRAIN", "VAL", "TEST")
+            if spacing(config, part, config.ndim) is not None
+        ),
+    )
+
+
+def inspect_config(config: Config, *, notify: Notify | None = None) -> Inspection:
+    """Validate the images and labels of a configuration.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration with the folders of the data.
+    notify : callable, optional
+        Receives lines of text about the progress.
+
+    Raises
+    ------
+    UserError
+        A folder does not exist or contains no image.
+    """
+    inspection = inspect_dataset(
+        configured_folders(config), inspect_settings(config), notify=notify
+    )
+    replaced = [replaced_sizes(config, part.name.upper(), part.pairs) for part in inspection.parts]
+    notes = (line for line in replaced if line is not None)
+    return replace(inspection, notes=(*inspection.notes, *notes))

@@ -1,0 +1,412 @@
+"""Samples for training, from the folders of images and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.config import Config
+from singula.data.channel_store import ChannelStore
+from singula.data.patches import check_patch_fits
+from singula.data.preprocess import Reference
+from singula.data.samples import AnySample, Sample, SampleCache, StoredSample
+from singula.dataset.facts.plausible import suspicion
+from singula.errors import UserError
+from singula.io.label_warnings import ids_in_pieces
+from singula.io.pairing import Pair, check_pairs, pair_files
+from singula.io.read import read_header
+from singula.pipeline.from_config import channel_names, encode_settings
+from singula.pipeline.readers import (
+    Reader,
+    StoredPair,
+    n_classes,
+    pair_shapes,
+    places_for,
+    reader_for,
+    spacing,
+)
+from singula.pipeline.split import hold_out, share_of, split_pairs
+from singula.util.format import counted
+
+if TYPE_CHECKING:
+    from singula.io.image import Image
+
+Notify = Callable[[str], None]
+AXES = {2: "y, x", 3: "z, y, x"}
+
+
+def find_pairs(config: Config, part: str, notify: Notify, *, labels: bool = True) -> list[Pair]:
+    """Return the pairs of images and label images of a part, validated by their headers.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration with the folders of the data.
+    part : str
+        ``TRAIN``, ``VAL`` or ``TEST``.
+    notify : callable
+        Receives notices for the user.
+    labels : bool
+        Pair the images with label images.
+
+    Raises
+    ------
+    UserError
+        Folders or files are missing, unpaired, unreadable, or have another shape.
+    """
+    pairs = _list_pairs(config, part, notify, labels=labels)
+    _check_files(config, part, pairs, notify)
+    _check_patches(config, part, pairs)
+    line = replaced_sizes(config, part, pairs)
+    if line is not None:
+        notify(line)
+    return pairs
+
+
+def replaced_sizes(config: Config, part: str, pairs: Sequence[Pair]) -> str | None:
+    """Return a message if the configured voxel size differs from the size in image files."""
+    # An empty reference: histograms are not matched, because only headers are read.
+    reader, key = reader_for(config, part, Reference((), ())), f"DATA.{part}.RESOLUTION"
+    messages = []
+    for pair in pairs:
+        with suppress(UserError):  # files that cannot be read are reported elsewhere
+            messages.append(reader.replaced_size(pair.image, key, pair.arrays))
+    messages = [message for message in messages if message is not None]
+    return f"{messages[0]} ({counted(len(messages), 'file')})" if messages else None
+
+
+def _list_pairs(config: Config, part: str, notify: Notify | None, *, labels: bool) -> list[Pair]:
+    """Return the pairs of files of a part, from their names only."""
+    keys, places = getattr(config.DATA, part), places_for(config, part)
+    image_key, label_key = f"DATA.{part}.PATH", f"DATA.{part}.GT_PATH"
+    label_dir = Path(keys.GT_PATH) if labels else None
+    places = replace(places, together=places.together and labels)
+    return pair_files(
+        Path(keys.PATH),
+        label_dir,
+        image_key,
+        label_key,
+        notify,
+        places,
+        by_order=config.DATA.PAIR_BY_SORTED_ORDER,
+    )
+
+
+def _check_files(
+    config: Config, part: str, pairs: Sequence[Pair], notify: Notify | None = None
+) -> None:
+    check_pairs(
+        pairs,
+        config.ndim,
+        config.in_channels,
+        n_classes(config) or None,
+        notify,
+        grey=config.DATA.FORCE_RGB,
+        sized=spacing(config, part, config.ndim) is not None,
+    )
+
+
+def validation_pairs(config: Config, notify: Notify) -> tuple[list[Pair], str]:
+    """Return the validation images, and the part (TRAIN or VAL) of their folders.
+
+    Raises
+    ------
+    UserError
+        ``data.no_validation_images``: only parts of training images are used for validation.
+    """
+    if not config.DATA.VAL.FROM_TRAIN:
+        return find_pairs(config, "VAL", notify), "VAL"
+    parts = split_pairs(config, find_pairs(config, "TRAIN", notify))
+    if parts is None:
+        raise UserError(
+            "DATA.TEST.USE_VAL_AS_TEST: got too few training images to hold out a whole image, "
+            "expected at least one validation image",
+            "add images, raise DATA.VAL.SPLIT_TRAIN, or set DATA.VAL.CROSS_VAL: True",
+            "data.no_validation_images",
+        )
+    return parts[1], "TRAIN"
+
+
+def find_test_pairs(
+    config: Config, notify: Notify, *, labels: bool
+) -> tuple[list[Pair], dict[str, str]]:
+    """Return the valid test images, and the error message of each other image by its name.
+
+    Raises
+    ------
+    UserError
+        The files of the folders cannot be paired, or no image is valid.
+    """
+    if config.DATA.TEST.USE_VAL_AS_TEST:
+        return validation_pairs(config, notify)[0], {}
+    try:
+        return find_pairs(config, "TEST", notify, labels=labels), {}
+    except UserError:
+        pairs = _list_pairs(config, "TEST", None, labels=labels)
+        errors: dict[str, str] = {}
+        for pair in pairs:
+            try:
+                _check_files(config, "TEST", [pair])
+            except UserError as error:
+                errors[pair.name] = str(error)
+        if not errors or len(errors) == len(pairs):
+            raise
+    if not config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:  # the error about a stack has the reason
+        for name, reason in errors.items():
+            notify(f"skipped: {name}: {reason}")
+    return [pair for pair in pairs if pair.name not in errors], errors
+
+
+def _check_patches(config: Config, part: str, pairs: Sequence[Pair]) -> None:
+    """Refuse images that are smaller than a patch, unless mirroring is enabled.
+
+    Only headers are read. Test images may be smaller, because prediction always mirrors.
+    """
+    if part == "TEST":
+        return
+    for pair, shape in zip(pairs, pair_shapes(config, part, pairs), strict=True):
+        check_patch_fits(
+            shape,
+            config.patch,
+            config.DATA.REFLECT_TO_COMPLETE_SHAPE,
+            str(pair.image),
+            AXES[config.ndim],
+        )
+
+
+def channel_store(
+    config: Config,
+    part: str,
+    notify: Notify,
+    fallback: Path | None = None,
+    *,
+    variant: str = "",
+    settings: str = "",
+) -> ChannelStore:
+    """Return the store of the encoded labels of a part.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration with the folders of the data.
+    part : str
+        ``TRAIN``, ``VAL`` or ``TEST``.
+    notify : callable
+        Receives notices for the user.
+    fallback : Path, optional
+        Folder of the run for channels that cannot be written next to the images.
+    variant : str
+        See `ChannelStore`.
+    settings : str
+        Part whose voxel size is used. Default: `part`.
+    """
+    keys = getattr(config.DATA, part)
+    place = places_for(config, part).label_variant
+    return ChannelStore(
+        Path(keys.INSTANCE_CHANNELS_DIR),
+        Path(keys.INSTANCE_CHANNELS_MASK_DIR),
+        encode_settings(config, settings or part),
+        image_key=f"DATA.{part}.INSTANCE_CHANNELS_DIR",
+        mask_key=f"DATA.{part}.INSTANCE_CHANNELS_MASK_DIR",
+        notify=notify,
+        variant=", ".join(word for word in (variant, place) if word),
+        fallback=fallback / part.lower() if fallback is not None else None,
+    )
+
+
+def read_pair(reader: Reader, pair: Pair) -> tuple[Image, npt.NDArray[Any]]:
+    """Read the image and the labels of a pair.
+
+    Raises
+    ------
+    UserError
+        ``data.no_labels``: the pair has no label image.
+    """
+    if pair.label is None:
+        raise _no_labels(pair)
+    image = reader.image(pair.image, pair.arrays)
+    return image, reader.labels(pair.label, pair.label_arrays)
+
+
+def _no_labels(pair: Pair) -> UserError:
+    return UserError(f"{pair.image}: has no label image", code="data.no_labels")
+
+
+def load_samples(
+    config: Config,
+    part: str,
+    pairs: Sequence[Pair],
+    notify: Notify,
+    progress: Notify = lambda status: None,
+    *,
+    folders: str = "",
+    channels: Path | None = None,
+) -> list[AnySample]:
+    """Encode labels that are not stored or not current, and return the samples.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    part : str
+        ``TRAIN`` or ``VAL``: part whose preprocessing and ``IN_MEMORY`` are used.
+    pairs : sequence of Pair
+        Files of the images and labels.
+    notify : callable
+        Receives lines of text for the user.
+    progress : callable
+        Receives the current status before each image.
+    folders : str
+        Part of the folders of the files. Default: `part`.
+    channels : Path, optional
+        Folder of the run for channels that cannot be written next to the images.
+    """
+    reader, cache = reader_for(config, part), SampleCache()
+    in_memory = getattr(config.DATA, part).IN_MEMORY
+    check = config.DATA.TRAIN.CHECK_DATA
+    samples: list[AnySample] = []
+    objects, label_issues = 0, LabelIssues()
+    variant = reader.label_variant
+    with channel_store(config, folders or part, notify, channels, variant=variant) as store:
+        for number, pair in enumerate(pairs, 1):
+            if pair.label is None:
+                raise _no_labels(pair)
+            progress(
+                f"reading images and preparing channels: {part.lower()} image {number} of "
+                f"{len(pairs)}"
+            )
+            labels = reader.labels(pair.label, pair.label_arrays)
+            ids = labels[..., 0]
+            path = store.ensure(pair.name, pair.image, lambda ids=ids: ids, pair.label)  # type: ignore[misc]
+            objects += len(np.unique(ids)) - int((ids == 0).any())
+            if check:
+                label_issues.add(pair.name, ids)
+            if in_memory:
+                image = reader.image(pair.image, pair.arrays).array
+                samples.append(Sample(pair.name, image, labels, store.load(pair.name, ids)))
+                continue
+            stored = StoredPair(reader, pair, path, channel_names(config), store.stamp(pair.name))
+            if read_header(pair.image, pair.arrays).dtype.kind == "f":
+                stored.check_values()
+            samples.append(StoredSample(pair.name, ids.shape, stored, cache))
+    where = "" if in_memory else ", read when they are needed"
+    contents = f"{counted(len(samples), 'image')} with {counted(objects, 'instance')}"
+    notify(f"{part.lower()}: {contents}{where}")
+    label_issues.report(part.lower(), notify)
+    return samples
+
+
+class LabelIssues:
+    """Suspicious label images, which are not errors.
+
+    Ids may have several connected components, the background may have an id, and ids may restart
+    in each slice.
+    """
+
+    def __init__(self) -> None:
+        self.split_ids: dict[str, list[int]] = {}
+        self.suspicious: dict[str, str] = {}
+
+    def add(self, name: str, ids: npt.NDArray[Any]) -> None:
+        """Examine one label image.
+
+        Parameters
+        ----------
+        name : str
+            Name of the image.
+        ids : ndarray of int, (y, x) or (z, y, x)
+            Instance ids.
+        """
+        reason = suspicion(ids)
+        if reason is not None:
+            self.suspicious[name] = reason
+            return
+        split_ids = ids_in_pieces(ids)
+        if split_ids:
+            self.split_ids[name] = split_ids
+
+    def report(self, part: str, notify: Notify) -> None:
+        """Report each kind of issue in one line."""
+        if self.suspicious:
+            name, reason = next(iter(self.suspicious.items()))
+            notify(
+                f"ATTENTION: {part}: {counted(len(self.suspicious), 'label image')} may not show "
+                f"the objects, for example {name}: {reason}; run `singula check` on this "
+                "configuration"
+            )
+        if self.split_ids:
+            name, ids = next(iter(self.split_ids.items()))
+            count = sum(len(split_ids) for split_ids in self.split_ids.values())
+            notify(
+                f"{part}: {counted(count, 'id')} in "
+                f"{counted(len(self.split_ids), 'label image')} in several pieces, "
+                f"for example {ids[0]} in {name}; each counts as one object"
+            )
+
+
+def load_training(
+    config: Config,
+    notify: Notify,
+    progress: Notify = lambda status: None,
+    *,
+    channels: Path | None = None,
+) -> tuple[list[AnySample], list[AnySample]]:
+    """Read the samples for training and for validation.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    notify : callable
+        Receives lines of text for the user.
+    progress : callable
+        Receives the current status before each image.
+    channels : Path, optional
+        Folder of the run for channels that cannot be written next to the images.
+
+    Raises
+    ------
+    UserError
+        Folders or files are invalid, or the images are too small to hold out a part.
+    """
+
+    def load(part: str, pairs: Sequence[Pair], folders: str = "") -> list[AnySample]:
+        return load_samples(
+            config, part, pairs, notify, progress, folders=folders, channels=channels
+        )
+
+    keys = config.DATA.VAL
+    pairs = find_pairs(config, "TRAIN", notify)
+    if not keys.FROM_TRAIN:
+        val_pairs = find_pairs(config, "VAL", notify)
+        return load("TRAIN", pairs), load("VAL", val_pairs)
+    parts = split_pairs(config, pairs)
+    if parts is not None:
+        title = "held out for validation"
+        if keys.CROSS_VAL:
+            title = f"validation on fold {keys.CROSS_VAL_FOLD} of {keys.CROSS_VAL_NFOLD}"
+        notify(f"{title}: {len(parts[1])} of {counted(len(pairs), 'training image')}")
+        if not keys.CROSS_VAL and share_of(len(pairs), keys.SPLIT_TRAIN) is None:
+            notify(
+                f"  DATA.VAL.SPLIT_TRAIN: {keys.SPLIT_TRAIN:g} of "
+                f"{counted(len(pairs), 'image')} is less than one image. The images are too "
+                "small to be divided into two patches each, so one whole image is held out"
+            )
+        return load("TRAIN", parts[0]), load("VAL", parts[1], folders="TRAIN")
+    notify(
+        "held out for validation: a part of each image, because there are few images "
+        "(see DATA.VAL.SPLIT_TRAIN)"
+    )
+    return hold_out(
+        load("TRAIN", pairs),
+        keys.SPLIT_TRAIN,
+        config.patch,
+        None,
+        reflect=config.DATA.REFLECT_TO_COMPLETE_SHAPE,
+    )

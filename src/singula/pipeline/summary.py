@@ -1,0 +1,135 @@
+"""Summary of a run: versions, machine, times, memory, configuration and scores."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from singula.config import Config
+from singula.errors import UserError
+from singula.io.run_folder import ResultsTree
+from singula.pipeline.seed import run_seed
+from singula.pipeline.thresholds import threshold_sources
+
+if TYPE_CHECKING:
+    from singula.pipeline.blocks.test import ChunkRun
+    from singula.pipeline.test import TestRun
+    from singula.pipeline.train import TrainReport
+    from singula.training.device import Device
+
+
+def write_summary(
+    config: Config,
+    tree: ResultsTree,
+    device: Device,
+    seconds: dict[str, float],
+    memory: dict[str, float],
+    training: TrainReport | None,
+    test: TestRun | ChunkRun | None,
+) -> None:
+    """Write the summary of a run, ``run.json``.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    tree : ResultsTree
+        Results folder.
+    device : Device
+        Device of the network.
+    seconds : dict of str to float
+        Seconds of each stage.
+    memory : dict of str to float
+        Peak memory after each stage, in MiB.
+    training : TrainReport, optional
+        Report of the training.
+    test : TestRun or ChunkRun, optional
+        Finished test.
+    """
+    from singula.io.record_files import write_record
+    from singula.io.records import RunSummary
+    from singula.io.write import plain_values
+
+    summary: dict[str, Any] = {
+        "job": {
+            "id": tree.job_id,
+            "paths": tree.overrides,
+            "started_in": str(Path.cwd()),
+        },
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": _versions(),
+        "machine": {"system": platform.platform(), "device": device.kind, "cores": os.cpu_count()},
+        "seed": run_seed(config, tree.run_id) if training is None else training.seed,
+        "precision": device.precision,
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "peak_memory_mb": peak_memory(),
+        "peak_memory_mb_after": memory,
+        "configuration": config.written(),
+    }
+    if training is not None:
+        summary["training"] = {
+            "epochs": len(training.result.history),
+            "patches_per_epoch": training.patches,
+            "parameters": training.parameters,
+            "last_epoch": training.result.history[-1],
+            "model": fingerprint(training.result.best),
+        }
+    if test is not None:
+        results = test.results
+        summary["test"] = {
+            "instances": results.instances,
+            "thresholds": results.thresholds,
+            "threshold_sources": threshold_sources(results.config),
+            "failed": test.failed,
+            "files": test.sources,
+        }
+        summary["scores"] = {
+            view: {
+                "mean": [vars(s) for s in results.scores.dataset(view, by_image=True)],
+                "pooled": [vars(s) for s in results.scores.dataset(view, by_image=False)],
+            }
+            for view in results.scores.matches
+        }
+    write_record(tree.run_json, RunSummary.model_validate(plain_values(summary)))
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    from singula import __version__
+
+    names = ("torch", "pytorch-lightning", "numpy", "scipy", "scikit-image", "bioimage-cpp")
+    return {
+        "singula": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }
+
+
+def peak_memory() -> float:
+    """Return the peak resident memory of this process, in MiB; 0 if it is not known."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(used / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 hash of a file."""
+    import hashlib
+
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{path}: got a file that cannot be read ({error.strerror})",
+            "check the permissions of the file",
+            "io.unreadable",
+        ) from error

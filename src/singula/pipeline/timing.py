@@ -1,0 +1,407 @@
+"""Timing of the training steps and tiles of a configured network on this machine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, median
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+import torch
+from torch.utils.data import default_collate
+
+from singula.autoconfig import Proposal
+from singula.config import Config, config_from_dict
+from singula.data.dataset import PatchDataset
+from singula.data.samples import Sample
+from singula.dataset.checks import Inspection
+from singula.dataset.checks.files import too_large
+from singula.dataset.facts import Survey
+from singula.errors import UserError
+from singula.io.pairing import Pair
+from singula.models import build_model, channels_last
+from singula.pipeline import from_config
+from singula.pipeline.augmentation import augment_settings
+from singula.pipeline.readers import Reader, reader_for
+from singula.prediction import Predictor
+from singula.representations.channels import encode_with
+from singula.training.checkpoint import FORMAT, KEY, write_checkpoint
+from singula.training.device import Device, choose_device, training_arithmetic, use_cores
+from singula.training.loader import loader_workers
+from singula.training.map_metrics import MapScores
+from singula.training.optimizer import make_optimizer
+from singula.training.speed import TrainingSpeed
+from singula.util.format import counted
+
+if TYPE_CHECKING:
+    from singula.pipeline.estimate import Timing, Work
+
+Array = npt.NDArray[Any]
+_REPEATS, _MAX_TOTAL = 5, 6.0  # repetitions of a tile, and seconds for all of them
+# Repeat a step until both minimums are reached, or until the maximum number of seconds
+_MIN_REPEATS, _MIN_SECONDS, _MAX_SECONDS = 4, 0.5, 6.0
+_EPOCH_END = 0.1  # seconds per epoch for logs and charts
+_DEMO_SHAPE = {2: (512, 512), 3: (48, 96, 96)}
+_DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
+
+
+def measure_proposal(survey: Survey, proposal: Proposal) -> TrainingSpeed | None:
+    """Time training steps of a proposed network with its patches, batch and precision.
+
+    This function is the `measure` argument of `singula.autoconfig.rules`. It takes a few seconds.
+
+    Parameters
+    ----------
+    survey : Survey
+        Survey of the data. Patches are cropped from the first readable training image.
+    proposal : Proposal
+        Proposed configuration.
+
+    Returns
+    -------
+    TrainingSpeed, optional
+        Seconds of each operation. None if the step cannot be timed, for example because the memory
+        does not suffice.
+    """
+    config = config_from_dict({choice.key: choice.value for choice in proposal.choices})
+    part = survey.part("train")
+    return time_configuration(config, part.pairs if part is not None else ())
+
+
+def time_configuration(
+    config: Config, pairs: Iterable[Pair], gpu: str | None = None
+) -> TrainingSpeed | None:
+    """Time training steps of a configured network on the device that it will use.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    pairs : iterable of Pair
+        Training images. Patches are cropped from the first readable image.
+    gpu : str, optional
+        Device to use instead of ``SYSTEM.DEVICE``.
+
+    Returns
+    -------
+    TrainingSpeed, optional
+        Seconds of each operation. None if the step cannot be timed.
+    """
+    use_cores(config.SYSTEM.NUM_CPUS)
+    device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, lambda line: None)
+    sample = _first_readable(config, pairs)
+    if sample is None:
+        return None
+    workers = loader_workers(config.SYSTEM.NUM_WORKERS, device.kind)
+    try:
+        network = build_model(from_config.model_settings(config))
+        network = channels_last(network, config.ndim).to(device.torch)
+        speed = measure_training(config, network, device, sample)
+    except (UserError, RuntimeError, MemoryError):
+        return None
+    return replace(speed, workers=workers, measured_on=processor_name(device))
+
+
+def processor_name(device: Device) -> str:
+    """Return the name of the GPU, or the number of CPU threads."""
+    if device.kind == "cuda":
+        return torch.cuda.get_device_name()
+    return counted(torch.get_num_threads(), "CPU thread")
+
+
+def measure_network(
+    config: Config, work: Work, device: Device, sample: Sample | None
+) -> tuple[Timing, str]:
+    """Measure the time and memory of the network.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    work : Work
+        Numbers of patches and tiles.
+    device : Device
+        Device of the network.
+    sample : Sample, optional
+        Training image from which patches are cropped; required if the run trains.
+
+    Returns
+    -------
+    timing : Timing
+        Seconds and bytes of memory.
+    name : str
+        Name of the processor.
+
+    Notes
+    -----
+    The first repetition is not used, because it allocates memory and compiles. The time of a
+    training step is the median of the other repetitions, the time of a tile is the minimum.
+    """
+    from singula.pipeline.estimate import Timing
+
+    resting = _resident()
+    network = build_model(from_config.model_settings(config))
+    network = channels_last(network, config.ndim).to(device.torch)
+    speed, tile = TrainingSpeed(0.0, 0.0), 0.0
+    training = predicting = resting
+    if work.patches and sample is not None:
+        with _Peak(device) as peak:
+            speed = measure_training(config, network, device, sample)
+        training = peak.bytes
+    if work.images:
+        outputs = from_config.outputs(config)
+        predictor = Predictor(network, outputs, from_config.n_classes(config), device.torch)
+        shape = (work.tile_batch, config.in_channels, *work.tile)
+        tiles = torch.rand(shape, device=device.torch)
+        with torch.inference_mode(), _Peak(device) as peak:
+            tile = _seconds(lambda: predictor.forward(tiles).cpu(), device)
+        predicting = peak.bytes
+    parameters = sum(p.numel() for p in network.parameters())
+    decoding = _decoding(config) if config.TEST.BY_CHUNKS.ENABLE and work.images else 0.0
+    timing = Timing(
+        speed.step,
+        speed.validation,
+        tile,
+        parameters,
+        resting,
+        training,
+        predicting,
+        speed.draw,
+        decoding,
+        speed.epoch,
+    )
+    return timing, processor_name(device)
+
+
+def first_sample(config: Config, inspection: Inspection) -> Sample | None:
+    """Return the first readable training image with labels; of a very large image, the center."""
+    pairs = (pair for part in inspection.parts if part.name == "train" for pair in part.pairs)
+    return _first_readable(config, pairs)
+
+
+def _first_readable(config: Config, pairs: Iterable[Pair]) -> Sample | None:
+    reader = reader_for(config, "TRAIN")
+    for pair in pairs:
+        try:
+            if pair.label is None:
+                continue
+            if too_large(reader.shape(pair.image, pair.arrays)):
+                image, labels = _center(reader, pair, config.patch)
+            else:
+                image = reader.image(pair.image, pair.arrays).array
+                labels = reader.labels(pair.label, pair.label_arrays)
+            if image.shape[:-1] == labels.shape[:-1]:
+                return Sample(pair.name, image, labels)
+        except UserError:
+            continue
+    return None
+
+
+def _center(reader: Reader, pair: Pair, patch: Sequence[int]) -> tuple[Array, Array]:
+    """Read the center of an image and its labels, with twice the side of a patch."""
+    image = reader.open_image(pair.image, pair.arrays)
+    labels = reader.open_labels(pair.label or pair.image, pair.label_arrays)
+    sides = [min(size, 2 * side) for size, side in zip(image.spatial_shape, patch, strict=True)]
+    starts = [(n - side) // 2 for n, side in zip(image.spatial_shape, sides, strict=True)]
+    box = tuple(slice(s, s + side) for s, side in zip(starts, sides, strict=True))
+    return image.read(box), labels.read(box)
+
+
+def measure_training(
+    config: Config, network: torch.nn.Module, device: Device, sample: Sample
+) -> TrainingSpeed:
+    """Time training steps, validation batches, patches and checkpoints.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    network : Module
+        Network on the device; its weights are changed.
+    device : Device
+        Device of the network.
+    sample : Sample
+        Image from which patches are cropped.
+    """
+    dataset = _patches(config, sample)
+    validation = _patches(config, _encoded(config, sample), augmented=False)
+    low = _DTYPES.get(device.precision)
+    optimiser = make_optimizer(network.parameters(), from_config.optimiser_settings(config))
+    objective = from_config.instance_loss(config)
+    scores = MapScores(from_config.outputs(config), from_config.n_classes(config))
+    scores = scores.to(device.torch)
+    batch: dict[str, torch.Tensor] = {}
+    epochs = iter(range(1_000_000))
+
+    def draw(source: PatchDataset = dataset) -> None:
+        epoch = next(epochs)  # another augmentation in each call
+        items = [source[epoch, i % len(source)] for i in range(config.TRAIN.BATCH_SIZE)]
+        batch.update({k: v.to(device.torch) for k, v in default_collate(items).items()})
+
+    def forward() -> torch.Tensor:
+        with torch.autocast(device.kind, low, enabled=low is not None):
+            logits = network(batch["image"])
+            loss: torch.Tensor = objective(logits, batch)
+        scores.update(logits.detach(), batch)
+        return loss
+
+    def step() -> None:
+        network.train()
+        loss = forward()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+    def validate() -> None:
+        network.eval()
+        draw(validation)
+        with torch.inference_mode():
+            forward()
+
+    with training_arithmetic(), TemporaryDirectory() as folder:
+
+        def save() -> None:
+            contents = {
+                "state_dict": network.state_dict(),
+                "optimizer_states": [optimiser.state_dict()],
+                KEY: {"format": FORMAT},
+            }
+            write_checkpoint(contents, Path(folder, "last.pth"))
+
+        return TrainingSpeed(
+            # The mean, because the cost depends on the random augmentation.
+            draw=fmean(_times(draw, device)),
+            step=median(_times(step, device)),
+            validation=median(_times(validate, device)),
+            # The best checkpoint has no optimizer state: a third of the size of the last one.
+            epoch=_EPOCH_END + 4 / 3 * median(_times(save, device)),
+        )
+
+
+def _encoded(config: Config, sample: Sample) -> Sample:
+    """Return the sample with encoded channels, as in validation."""
+    encoding = from_config.encode_settings(config, "TRAIN")
+    return replace(sample, targets=encode_with(encoding, sample.labels[..., 0]))
+
+
+def _patches(config: Config, sample: Sample, *, augmented: bool = True) -> PatchDataset:
+    """Return the patches of a sample."""
+    normalizer = from_config.normalizer(config)
+    if normalizer.needs_fit:
+        normalizer = normalizer.fit([sample.image])
+    return PatchDataset(
+        [sample],
+        replace(from_config.patch_settings(config, "TRAIN"), least_foreground=0.0),
+        normalizer,
+        from_config.encode_settings(config, "TRAIN"),
+        augment=augment_settings(config) if augmented else None,
+        seed=config.SYSTEM.SEED,
+    )
+
+
+def _times(work: Callable[[], object], device: Device) -> list[float]:
+    """Return the seconds of repetitions, without the first repetition."""
+    times: list[float] = []
+    first_start = time.perf_counter()
+    while True:
+        start = time.perf_counter()
+        work()
+        _wait(device)
+        now = time.perf_counter()
+        times.append(now - start)
+        spent = now - first_start
+        enough = len(times) > _MIN_REPEATS and spent >= _MIN_SECONDS
+        if len(times) > 1 and (enough or spent >= _MAX_SECONDS):
+            return times[1:]
+
+
+def _decoding(config: Config) -> float:
+    """Return the seconds per pixel to decode the blurred channels of synthetic cells."""
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
+    from singula.representations.decoders import decode
+    from singula.synthetic.fluorescence import make_image
+
+    labels = make_image(_DEMO_SHAPE[config.ndim], np.random.default_rng(0)).labels
+    encoded = encode_with(from_config.encode_settings(config, "TEST"), labels)
+    maps = {name: gaussian_filter(v.astype(np.float32), 0.7) for name, v in encoded.items()}
+    channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    settings = from_config.decode_settings(config)
+    seconds = _fastest(lambda: decode(maps, channels, settings=settings), lambda: None)
+    return seconds / labels.size
+
+
+def _seconds(work: Callable[[], object], device: Device) -> float:
+    """Return the minimum seconds of an operation on a device."""
+    return _fastest(work, lambda: _wait(device))
+
+
+def _fastest(work: Callable[[], object], wait: Callable[[], None]) -> float:
+    """Return the minimum seconds of repetitions, which other processes affect least."""
+    work()
+    wait()
+    times: list[float] = []
+    while len(times) < _REPEATS and (len(times) < 2 or sum(times) < _MAX_TOTAL):
+        start = time.perf_counter()
+        work()
+        wait()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _wait(device: Device) -> None:
+    if device.kind == "cuda":
+        torch.cuda.synchronize()
+
+
+class _Peak:
+    """Context manager that measures the peak memory of the process, or of the GPU if it is used."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.bytes = 0
+
+    def __enter__(self) -> _Peak:
+        if self.device.kind == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            with suppress(OSError):  # reset the peak on Linux
+                Path("/proc/self/clear_refs").write_text("5")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.device.kind == "cuda":
+            self.bytes = int(torch.cuda.max_memory_allocated())
+        else:
+            self.bytes = _status("VmHWM") or _peak_resident()
+
+
+def _resident() -> int:
+    """Return the current resident memory of the process, in bytes."""
+    return _status("VmRSS") or _peak_resident()
+
+
+def _status(name: str) -> int:
+    """Return a value of ``/proc/self/status`` in bytes; 0 if it does not exist."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _peak_resident() -> int:
+    """Return the peak resident memory of the process, in bytes; 0 if it is not known."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024

@@ -1,0 +1,1 @@
+"""Labels to and from what a network predicts."""

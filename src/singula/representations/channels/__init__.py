@@ -1,0 +1,29 @@
+"""Channels: targets that a network learns, computed from labels and stored on disk."""
+
+from singula.representations.channels import binary, distance  # noqa: F401  (declares the channels)
+from singula.representations.channels.contour import CONTOUR_MODES, find_contour
+from singula.representations.channels.extent import Extent, measure_extent, needs_extent
+from singula.representations.channels.source import EncodeSettings
+from singula.representations.channels.table import (
+    CHANNELS,
+    CONFIGURATIONS,
+    Channel,
+    encode,
+    encode_with,
+    parse_channels,
+)
+
+__all__ = [
+    "CHANNELS",
+    "CONFIGURATIONS",
+    "CONTOUR_MODES",
+    "Channel",
+    "EncodeSettings",
+    "Extent",
+    "encode",
+    "encode_with",
+    "find_contour",
+    "measure_extent",
+    "needs_extent",
+    "parse_channels",
+]

@@ -1,0 +1,134 @@
+"""Region around a patch whose labels determine the channels inside the patch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singula.representations.channels.distance import furthest_background
+from singula.representations.channels.source import EncodeSettings, Source
+from singula.representations.channels.table import CHANNELS, parse_channels
+from singula.util.arguments import instance, label_image
+
+CONTOUR_REACH = 2
+"""Pixels around a contour pixel that determine it: 1, and 2 for the mode 'dense'."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Region that determines the channels of a pixel, in addition to the contour, in pixels.
+
+    Parameters
+    ----------
+    box : tuple of float
+        Maximum distance per axis between two pixels of the same instance.
+    ball : tuple of float
+        Half axes of an ellipsoid (a ball in physical units) around a pixel that contains the
+        contour to which its distance is measured.
+    furthest : float, optional
+        Largest distance of the background to a contour, if a channel needs it; see `encode_with`.
+    """
+
+    box: tuple[float, ...]
+    ball: tuple[float, ...]
+    furthest: float | None = None
+
+    def margin(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the margin of a patch, in pixels along each axis, after the image is transformed.
+
+        Parameters
+        ----------
+        matrix : ndarray of float, (ndim, ndim)
+            Linear map from coordinates of the image to coordinates of the patch.
+        """
+        box = np.abs(matrix) @ np.array(self.box)
+        ball = np.sqrt(matrix**2 @ np.array(self.ball) ** 2)
+        return np.asarray(np.maximum(box, ball) + CONTOUR_REACH)
+
+    @property
+    def is_local(self) -> bool:
+        """True if only the neighbors of a pixel matter."""
+        return not (any(self.box) or any(self.ball))
+
+
+def needs_extent(settings: EncodeSettings) -> bool:
+    """Return True if the extent depends on the labels.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+
+    Raises
+    ------
+    TypeError
+        Not settings.
+    """
+    settings = instance(settings, "settings", EncodeSettings)
+    codes = parse_channels(settings.channels)
+    return any(CHANNELS[code].reach != "contour" for code in codes)
+
+
+def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
+    """Measure what the channels of an image depend on.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Ids of the whole image.
+    settings : EncodeSettings
+
+    Raises
+    ------
+    TypeError, UserError
+        Not a label image, or not settings.
+    """
+    settings = instance(settings, "settings", EncodeSettings)
+    labels = label_image(labels, kinds="iu", empty=False)
+    reaches = {CHANNELS[code].reach for code in parse_channels(settings.channels)}
+    nothing = (0.0,) * labels.ndim
+    if reaches <= {"contour"}:
+        return Extent(nothing, nothing)
+    source = Source(labels, settings)
+    spacing = np.array(source.spacing)
+    starts, stops = _boxes(source)
+    box, radius, furthest = np.zeros(labels.ndim), 0.0, None
+    if len(starts) and reaches & {"instance", "image"}:
+        box = (stops - starts).max(axis=0) - 1
+    if len(starts) and "radius" in reaches:
+        radius = _largest_radius(starts, stops, labels.shape, spacing)
+    if "image" in reaches:
+        furthest = furthest_background(source)
+        radius = max(radius, furthest)
+    return Extent(tuple(box.tolist()), tuple((radius / spacing).tolist()), furthest)
+
+
+def _boxes(source: Source) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last-but-one pixels of the instances' bounding boxes, one row each."""
+    from scipy.ndimage import find_objects
+
+    found = [box for box in find_objects(source.index) if box is not None]
+    shape = (len(found), source.labels.ndim)
+    starts = np.array([[axis.start for axis in box] for box in found], np.int64).reshape(shape)
+    stops = np.array([[axis.stop for axis in box] for box in found], np.int64).reshape(shape)
+    return starts, stops
+
+
+def _largest_radius(
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    shape: tuple[int, ...],
+    spacing: NDArray[np.float64],
+) -> float:
+    """An upper bound of the distance of any instance pixel to its contour, from the boxes.
+
+    Along an axis a pixel leaves its instance within half the box, or within all of it when that
+    ends at the image's edge on one side, where there is no contour.
+    """
+    lengths = (stops - starts).astype(np.float64)
+    ends = (starts == 0).astype(int) + (stops == np.array(shape))
+    ways = np.where(ends == 0, (lengths + 1) / 2, np.where(ends == 1, lengths, np.inf)) * spacing
+    diagonals = np.sqrt(((lengths * spacing) ** 2).sum(axis=1))
+    return float(np.minimum(ways.min(axis=1), diagonals).max())

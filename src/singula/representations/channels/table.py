@@ -1,0 +1,186 @@
+"""The table of channels: each one is declared beside its function and collected here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singula.errors import UserError
+from singula.io.image import Spacing, check_spacing
+from singula.representations.channels.source import EncodeSettings, Source
+from singula.util.arguments import instance, items, label_image, number, text
+
+ChannelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
+Encoder: TypeAlias = Callable[[Source], ChannelArray]
+
+CONFIGURATIONS = ("BC", "BP", "BD", "BCM", "BCD", "BCDv2", "BDv2", "Dv2")
+
+Reach: TypeAlias = Literal["contour", "radius", "instance", "image"]
+
+_BY_KIND: dict[str, tuple[Literal["bce", "l1"], Literal["sigmoid", "linear"]]] = {
+    "binary": ("bce", "sigmoid"),
+    "distance": ("l1", "linear"),
+}
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One target that a network learns.
+
+    Parameters
+    ----------
+    code : str
+        Name in configurations and in prediction maps.
+    width : int
+        Number of planes.
+    kind : {'binary', 'distance'}
+        Binary channels are uint8 0 or 1, distances are float32.
+    loss : {'bce', 'l1'}
+        What training minimises.
+    activation : {'sigmoid', 'linear'}
+        What turns the network's output into the channel.
+    describe : str
+        One line for people.
+    encode : callable
+        From a `Source` to the array.
+    reach : {'contour', 'radius', 'instance', 'image'}
+        Up to where labels decide about a pixel: its neighbours; as far as the contour of its
+        instance; all of its instance; that, and the contour nearest to any background pixel.
+    """
+
+    code: str
+    width: int
+    kind: Literal["binary", "distance"]
+    loss: Literal["bce", "l1"]
+    activation: Literal["sigmoid", "linear"]
+    describe: str
+    encode: Encoder
+    reach: Reach = "contour"
+
+
+CHANNELS: dict[str, Channel] = {}
+
+
+def register(
+    code: str,
+    kind: Literal["binary", "distance"],
+    describe: str,
+    width: int = 1,
+    reach: Reach = "contour",
+) -> Callable[[Encoder], Encoder]:
+    """Declare the decorated function as the encoder of a channel; its kind decides the loss."""
+
+    def declare(function: Encoder) -> Encoder:
+        loss, activation = _BY_KIND[kind]
+        CHANNELS[code] = Channel(code, width, kind, loss, activation, describe, function, reach)
+        return function
+
+    return declare
+
+
+def parse_channels(channels: str | Sequence[str]) -> tuple[str, ...]:
+    """Split a configuration into its channel codes.
+
+    Parameters
+    ----------
+    channels : str or sequence of str
+        One of `CONFIGURATIONS`, such as 'BCDv2', or channel codes, such as ('B', 'C', 'Dv2').
+
+    Returns
+    -------
+    tuple of str
+        Keys of `CHANNELS`, in the order given.
+
+    Raises
+    ------
+    TypeError
+        Not text, and not a sequence of text.
+    UserError
+        ``channels.unknown``: an unknown configuration or code, or a code that occurs twice.
+    """
+    if not isinstance(channels, str):
+        codes = items(channels, "channels", text)
+        if not codes or set(codes) - set(CHANNELS) or len(set(codes)) < len(codes):
+            raise UserError(
+                f"channels: got {codes}, expected channels of {', '.join(CHANNELS)}, each once",
+                "correct the channel codes",
+                "channels.unknown",
+            )
+        return codes
+    if channels not in CONFIGURATIONS:
+        raise UserError(
+            f"channels (DATA_CHANNELS): got {channels!r}, which is not a configuration",
+            f"use one of {', '.join(CONFIGURATIONS)}",
+            "channels.unknown",
+        )
+    head, second_distance, _ = channels.partition("Dv2")
+    return (*head, second_distance) if second_distance else tuple(head)
+
+
+def encode(
+    labels: NDArray[Any],
+    channels: str | Sequence[str] = "BC",
+    *,
+    spacing: Spacing | None = None,
+    contour_mode: str = "thick",
+    point_radius: float = 3,
+) -> dict[str, ChannelArray]:
+    """Turn a label image into the channels that a network learns.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Instance ids of any width, 0 is background, gaps are allowed.
+    channels : str or sequence of str
+        A configuration such as 'BC' or 'BCDv2', or channel codes.
+    spacing : float or sequence of float, optional
+        Size of a pixel, per axis z first; distances are then physical. Pixels by default.
+    contour_mode : {'thick', 'inner', 'outer', 'dense'}
+        See `find_contour`.
+    point_radius : float
+        Radius of the `P` disk, in units of the in-plane pixel.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By channel code, each of the shape of `labels`: uint8 0 or 1 if binary, float32 if distance.
+
+    Raises
+    ------
+    TypeError, UserError
+        Not a label image, or channels or settings that are not allowed.
+    """
+    codes = parse_channels(channels)
+    labels = label_image(labels, kinds="iu", empty=False)
+    sizes = None if spacing is None else check_spacing(spacing, labels.ndim)
+    return encode_with(EncodeSettings(codes, contour_mode, sizes, point_radius), labels)
+
+
+def encode_with(
+    settings: EncodeSettings, labels: NDArray[Any], furthest: float | None = None
+) -> dict[str, ChannelArray]:
+    """Do what `encode` does, for settings that are used again and again.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+    labels : ndarray of int, (y, x) or (z, y, x)
+        As for `encode`.
+    furthest : float, optional
+        Where `labels` are a part of an image: the largest distance of its background to a contour,
+        in the units of the spacing. `Dv2` counts with it instead of the part's own.
+
+    Raises
+    ------
+    TypeError, UserError
+        As `encode`; a distance that is not a number of 0 or more.
+    """
+    settings = instance(settings, "settings", EncodeSettings)
+    if furthest is not None:
+        furthest = number(furthest, "furthest", at_least=0)
+    source = Source(labels, settings, furthest)
+    return {code: CHANNELS[code].encode(source) for code in parse_channels(settings.channels)}

@@ -1,0 +1,1 @@
+"""Drawn microscopy for the demonstration, tests and benchmarks."""

@@ -1,0 +1,1 @@
+"""Formatting, memory, boxes and process settings: no knowledge of images."""

@@ -1,0 +1,103 @@
+"""Surveys made by hand, without any file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from singula.dataset.facts import ImageFacts, LabelFacts, Machine, Objects, PartFacts, Survey
+from singula.io.pairing import Pair
+
+CPU = Machine(cores=4, memory=16 << 30)
+GPU = Machine(8, 64 << 30, 1, "card", 24 << 30)
+
+
+def made_objects(box: np.ndarray, touching: float = 0.0, **changes: Any) -> Objects:
+    """Round objects with these boxes."""
+    count, ndim = box.shape
+    npixels = np.maximum(1, box.prod(axis=1) * {2: np.pi / 4, 3: np.pi / 6}[ndim]).astype(int)
+    values: dict[str, Any] = {
+        "ids": np.arange(1, count + 1),
+        "npixels": npixels,
+        "box": box,
+        "core": np.maximum(0, box - 2).prod(axis=1),
+        "contact": (np.arange(count) < touching * count).astype(int),
+        "border": np.zeros(count, bool),
+        "radius": box.min(axis=1) / 2,
+        "pieces": np.ones(count, int),
+        "holes": np.zeros(count, int),
+        "hole_pixels": np.zeros(count, int),
+        "classes": np.zeros(count, int),
+        "mixed": np.zeros(count, bool),
+    }
+    return Objects(**{**values, **changes})
+
+
+def made_survey(
+    shape: tuple[int, ...] = (512, 512),
+    *,
+    count: int = 20,
+    size: tuple[int, ...] | int = 24,
+    objects: int = 40,
+    touching: float = 0.0,
+    foreground: float = 0.2,
+    channels: int | tuple[int, ...] = 1,
+    classes: tuple[int, ...] = (),
+    spacing: tuple[float, ...] | None = None,
+    brightness: tuple[float, ...] = (100.0,),
+    outliers: float = 1.0,
+    parts: tuple[str, ...] = ("train", "val", "test"),
+    machine: Machine = CPU,
+    empty: int = 0,
+    **changes: Any,
+) -> Survey:
+    """A data set whose images are all alike but for their brightness."""
+    ndim = len(shape)
+    box = np.full((objects, ndim), size) if isinstance(size, int) else np.tile(size, (objects, 1))
+    found = made_objects(box, touching, **changes)
+    many = (channels,) if isinstance(channels, int) else channels
+
+    def part(name: str) -> PartFacts:
+        folder = Path("/data") / name
+        pairs, images, labels = [], [], []
+        for number in range(count):
+            image, label = (folder / kind / f"{number}.tif" for kind in "xy")
+            own = many[number % len(many)]
+            top = brightness[number % len(brightness)]
+            inner = np.linspace(0, top, 9)
+            values = np.array([[0.0, *inner, top * outliers]] * own)
+            images.append(
+                ImageFacts(
+                    image, shape, own, "uint8", "axes YX", spacing, None, values,
+                    values.mean(axis=1), values.std(axis=1), 0.0, False, False,
+                )
+            )  # fmt: skip
+            here = Objects.empty(ndim) if number < empty else found
+            labels.append(
+                LabelFacts(
+                    label, shape, "uint16", 2 if classes else 1, foreground, classes, here, False
+                )
+            )
+            pairs.append(Pair(image, label, str(number)))
+        return PartFacts(
+            name, folder / "x", folder / "y", tuple(pairs), (shape,) * count, tuple(images),
+            tuple(labels),
+        )  # fmt: skip
+
+    return Survey(Path("/data"), ndim, max(many), tuple(map(part, parts)), machine)
+
+
+@pytest.fixture
+def survey():
+    return made_survey
+
+
+@pytest.fixture
+def gpu() -> Machine:
+    return GPU
+
+
+@pytest.fixture
+def make_objects():
+    return made_objects

@@ -1,0 +1,320 @@
+"""From facts to choices: data sets made by hand, and any data set at all."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from singula.autoconfig import Choice, propose
+from singula.autoconfig.network import z_steps
+from singula.autoconfig.report import reasons_table
+from singula.autoconfig.setting import spell
+from singula.config import config_from_dict
+from singula.config.validate_model import multiples
+from singula.dataset.facts import Machine, Objects
+from singula.errors import UserError
+
+SEG = "PROBLEM.INSTANCE_SEG"
+
+
+def loaded(proposal):
+    """The configuration that the file holds, and what is said about it."""
+    said: list[str] = []
+    return config_from_dict(yaml.safe_load(proposal.yaml), notify=said.append), said
+
+
+def test_the_file_loads_as_it_was_chosen_and_nothing_is_without_effect(survey) -> None:
+    proposal = propose(survey())
+    config, said = loaded(proposal)
+    assert said == []
+    values = config.dotted()
+    for choice in proposal.choices:
+        value = values[choice.key]
+        expected = tuple(choice.value) if isinstance(choice.value, list) else choice.value
+        assert value == expected, choice.key
+
+
+def test_every_reason_is_a_line_and_stands_in_the_file(survey) -> None:
+    proposal = propose(survey())
+    for key, value, why in proposal.reasons:
+        assert "\n" not in why
+        assert f"{key.split('.')[-1]}: {value}" in proposal.yaml
+    assert {"DATA.PATCH_SIZE", f"{SEG}.DATA_CHANNELS", "TRAIN.EPOCHS"} <= {
+        key for key, _, _ in proposal.reasons
+    }
+
+
+@pytest.mark.parametrize(
+    ("facts", "key", "value"),
+    [
+        ({"size": 24}, f"{SEG}.DATA_CHANNELS", "BC"),
+        ({"size": 24, "touching": 0.6}, f"{SEG}.DATA_CHANNELS", "BC"),
+        ({"size": 24}, f"{SEG}.DATA_CONTOUR_MODE", "thick"),
+        ({"size": 2}, f"{SEG}.DATA_CHANNELS", "BP"),
+        ({"size": (1, 40), "compact": 1}, f"{SEG}.DATA_CONTOUR_MODE", "outer"),
+        ({"size": 24}, "DATA.PATCH_SIZE", (128, 128, 1)),
+        ({"size": 100}, "DATA.PATCH_SIZE", (256, 256, 1)),
+        ({"size": 400}, "DATA.PATCH_SIZE", (512, 512, 1)),
+        ({"size": 24, "shape": (100, 300)}, "DATA.PATCH_SIZE", (96, 96, 1)),
+        ({"channels": 3}, "DATA.PATCH_SIZE", (128, 128, 3)),
+        ({"channels": (1, 3)}, "DATA.FORCE_RGB", True),
+        ({"size": 8}, "MODEL.FEATURE_MAPS", [16, 32, 64]),
+        ({"size": 60}, "MODEL.FEATURE_MAPS", [16, 32, 64, 128, 256]),
+        ({"foreground": 0.01}, "DATA.PROBABILITY_MAP", True),
+        ({"classes": (1, 2)}, "MODEL.N_CLASSES", 3),
+        ({"classes": (1, 2)}, f"{SEG}.DATA_CHANNEL_WEIGHTS", (1, 1, 0.5)),
+        ({"brightness": (10.0, 100.0)}, "AUGMENTOR.CONTRAST_FACTOR", (-0.3, 0.3)),
+        ({"brightness": (100.0,)}, "AUGMENTOR.CONTRAST_FACTOR", (-0.1, 0.1)),
+        ({"empty": 10}, "DATA.NORMALIZATION.APPLICATION_MODE", "dataset"),
+        ({"empty": 10, "brightness": (9.0, 99.0)}, "DATA.NORMALIZATION.APPLICATION_MODE", "image"),
+        ({"parts": ("train",), "count": 20}, "DATA.VAL.SPLIT_TRAIN", 0.15),
+        ({"parts": ("train",)}, "DATA.TEST.USE_VAL_AS_TEST", True),
+        ({"parts": ("train",), "count": 1}, "DATA.TEST.LOAD_GT", False),
+        ({"parts": ("train", "val")}, "DATA.VAL.FROM_TRAIN", False),
+        ({"shape": (64, 96, 96), "size": 24}, "MODEL.Z_DOWN", [2, 2, 2]),
+        ({"shape": (64, 96, 96), "size": 24}, "DATA.PATCH_SIZE", (48, 48, 48, 1)),
+        (
+            {"shape": (32, 128, 128), "size": (12, 24, 24), "spacing": (2.0, 1.0, 1.0)},
+            "MODEL.Z_DOWN",
+            [1, 2, 2],
+        ),
+        (
+            {"shape": (32, 128, 128), "size": (12, 24, 24), "spacing": (2.0, 1.0, 1.0)},
+            "DATA.TRAIN.RESOLUTION",
+            (2.0, 1.0, 1.0),
+        ),
+        ({"shape": (32, 128, 128), "size": (6, 24, 24)}, "MODEL.Z_DOWN", [1, 1, 2]),
+        ({"shape": (64, 96, 96), "size": 24}, f"{SEG}.SEED_MORPH_SEQUENCE", ["erode"]),
+        ({"shape": (1, 96, 96), "size": (1, 24, 24)}, "DATA.PATCH_SIZE", (1, 64, 64, 1)),
+    ],
+)  # fmt: skip
+def test_expected_choices(survey, facts, key: str, value) -> None:
+    facts = {name: fact for name, fact in facts.items() if name != "compact"}
+    assert propose(survey(**facts))[key] == value
+
+
+def test_run_ids_of_a_proposed_file_are_repetitions(survey) -> None:
+    config, _ = loaded(propose(survey()))
+    assert not config.is_set("SYSTEM.SEED")
+
+
+def test_a_gpu_gets_more_of_everything(survey, gpu) -> None:
+    facts = {"size": 24, "touching": 0.6, "count": 200}
+    small, large = propose(survey(**facts)), propose(survey(**facts, machine=gpu))
+    assert large[f"{SEG}.DATA_CHANNELS"] == "BCD"
+    assert large["MODEL.FEATURE_MAPS"][0] > small["MODEL.FEATURE_MAPS"][0]
+    assert large["TRAIN.BATCH_SIZE"] > small["TRAIN.BATCH_SIZE"]
+    assert (small["SYSTEM.DEVICE"], large["SYSTEM.DEVICE"]) == ("cpu", "cuda:0")
+    assert large["SYSTEM.NUM_WORKERS"] == -1
+    assert loaded(large)[1] == []
+
+
+def test_a_pixel_size_that_differs_from_file_to_file_is_left_to_the_files(survey) -> None:
+    made = survey(spacing=(0.5, 0.5))
+    assert propose(made)["DATA.TRAIN.RESOLUTION"] == (0.5, 0.5)
+    train = made.parts[0]
+    other = replace(train, images=(replace(train.images[0], spacing=None), *train.images[1:]))
+    with pytest.raises(KeyError):
+        propose(replace(made, parts=(other, *made.parts[1:])))["DATA.TRAIN.RESOLUTION"]
+
+
+def test_depth_is_measured_in_the_unit_of_the_files(survey, gpu) -> None:
+    facts = {"shape": (64, 128, 128), "size": 40, "touching": 0.6, "machine": gpu}
+    pixels = propose(survey(**facts))[f"{SEG}.DATA_MW_TH_DISTANCE"]
+    micrometres = propose(survey(**facts, spacing=(0.5, 0.5, 0.5)))[f"{SEG}.DATA_MW_TH_DISTANCE"]
+    assert micrometres == pytest.approx(pixels / 2)
+
+
+def test_more_minutes_are_more_epochs_and_the_time_is_kept(survey) -> None:
+    facts = survey(count=200)
+    few, many = propose(facts, minutes=10), propose(facts, minutes=60)
+    assert 10 <= few["TRAIN.EPOCHS"] < many["TRAIN.EPOCHS"]
+
+
+def test_a_short_training_gets_a_lenient_contour(survey) -> None:
+    facts = survey((1024, 1024), count=200)
+    assert propose(facts, minutes=5)[f"{SEG}.DATA_MW_TH_CONTOUR"] == 0.2
+    assert propose(facts, minutes=60)[f"{SEG}.DATA_MW_TH_CONTOUR"] == 0.1
+
+
+def test_many_large_images_are_drawn_from_instead_of_covered(survey) -> None:
+    proposal = propose(survey((4096, 4096), count=100))
+    assert proposal["DATA.EXTRACT_RANDOM_PATCH"] is True
+    assert proposal["TRAIN.EPOCHS"] >= 10
+    assert loaded(proposal)[1] == []
+
+
+def test_data_that_exceed_memory_stay_on_disk(survey) -> None:
+    little = Machine(cores=2, memory=1 << 28)
+    assert propose(survey((2048, 2048), machine=little))["DATA.TRAIN.IN_MEMORY"] is False
+    assert propose(survey((2048, 2048)))["DATA.TRAIN.IN_MEMORY"] is True
+
+
+def test_a_gpu_with_little_memory_gets_small_batches(survey) -> None:
+    tiny = Machine(8, 64 << 30, 1, "card", 1 << 30)
+    proposal = propose(survey(count=200, machine=tiny))
+    assert proposal["TRAIN.BATCH_SIZE"] == 10
+    assert (
+        "is too small for more"
+        in dict((k, why) for k, _, why in proposal.reasons)["TRAIN.BATCH_SIZE"]
+    )
+
+
+def test_what_is_removed_is_smaller_than_nearly_every_object(survey) -> None:
+    made = survey()
+    objects = made.objects("train")
+    least = propose(made)[f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"]
+    assert 0 < least <= objects.npixels.min()
+
+
+@pytest.mark.parametrize("channels", [(2, 2, 2, 1), (3, 3, 4), (3, 3, 3, 2, 3, 3, 1), (4, 3)])
+def test_channels_that_nothing_makes_alike_are_refused(survey, channels: tuple[int, ...]) -> None:
+    facts = survey(channels=channels, count=len(channels), parts=("train",))
+    with pytest.raises(UserError) as error:
+        propose(facts)
+    usual = max(channels, key=lambda n: (channels.count(n), n))
+    said = str(error.value.message)
+    assert f"{channels.count(usual)} of {len(channels)} have {usual}" in said
+    for image in facts.images:
+        assert (f"{image.path} has {image.channels}" in said) is (image.channels != usual)
+    assert error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("size", "radius", "across"),
+    [
+        ((512, 512), 512.0, 512),
+        ((24, 24), 10.0, 20),
+        ((24, 60), 12.0, 24),
+        ((300, 512), 400.0, 300),
+    ],
+)
+def test_no_object_is_wider_than_its_box(survey, size, radius: float, across: int) -> None:
+    made = survey(size=size, radius=np.full(40, radius))
+    reasons = {key: why for key, _, why in propose(made).reasons}
+    said = f"objects are thick enough, {across} pixels across"
+    assert reasons[f"{SEG}.DATA_CONTOUR_MODE"] == said
+
+
+def test_labels_without_an_object_are_refused(survey) -> None:
+    for code, facts, minutes in (
+        ("init.no_objects", survey(empty=20), 30),
+        ("init.no_labels", survey(parts=("val",)), 30),
+        ("arguments.number", survey(), 0),
+    ):
+        with pytest.raises(UserError) as caught:
+            propose(facts, minutes=minutes)
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("levels", "depth", "anisotropy", "steps"),
+    [
+        (4, 64, 1.0, [2, 2, 2]),
+        (4, 64, 2.0, [1, 2, 2]),
+        (4, 64, 5.0, [1, 1, 2]),
+        (4, 16, 1.0, [2, 2, 1]),
+        (4, 3, 1.0, [1, 1, 1]),
+    ],
+)
+def test_z_shrinks_when_voxels_have_become_as_wide_as_deep(
+    levels: int, depth: int, anisotropy: float, steps: list[int]
+) -> None:
+    assert z_steps(levels, depth, anisotropy) == steps
+
+
+@pytest.mark.parametrize(
+    ("depth", "said"), [(6, "z is downsampled later"), (1, "z is never downsampled")]
+)
+def test_what_is_said_of_z_is_what_is_chosen(survey, depth: int, said: str) -> None:
+    proposal = propose(survey(shape=(32, 128, 128), size=(depth, 24, 24)))
+    (why,) = [why for key, _, why in proposal.reasons if key == "MODEL.Z_DOWN"]
+    assert said in why
+    assert (2 in proposal["MODEL.Z_DOWN"]) == (said == "z is downsampled later")
+
+
+def test_numbers_of_a_part_of_the_images_are_said_to_be(survey) -> None:
+    whole = survey(shape=(256, 256), size=24)
+    part = whole.part("train")
+    assert "(median), " in propose(whole).summary
+    more = replace(part, pairs=2 * part.pairs, shapes=2 * part.shapes)
+    summary = propose(replace(whole, parts=(more,))).summary
+    assert f"(median) in {len(part.labels)} of {2 * len(part.pairs)} images, " in summary
+
+
+def test_the_columns_of_the_reasons_stand_below_each_other(survey) -> None:
+    proposal = propose(survey(shape=(256, 256), size=24))
+    lines = reasons_table(proposal)
+    rows = [row for row in proposal.reasons if not row[0].endswith("PATH")]
+    assert len({line.index(f" {row[1]} ") for line, row in zip(lines, rows, strict=True)}) == 1
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_any_data_set_gets_a_valid_configuration_whose_patch_fits(data) -> None:
+    made = data.draw(surveys())
+    proposal = propose(made, minutes=data.draw(st.floats(0.5, 600)))
+    config, said = loaded(proposal)
+    assert said == []
+    shape = made.parts[0].shapes[0]
+    for side, size, multiple in zip(config.patch, shape, multiples(config), strict=True):
+        assert side % multiple == 0
+        assert side <= max(size, multiple)
+    assert config.in_channels == made.channels
+    assert math.prod(config.patch) <= 2**21
+    assert config.TRAIN.EPOCHS >= 10
+
+
+@st.composite
+def surveys(draw):
+    from .conftest import CPU, GPU, made_survey
+
+    ndim = draw(st.sampled_from((2, 3)))
+    sides = st.integers(1, 3000) if ndim == 2 else st.integers(1, 300)
+    shape = tuple(draw(sides) for _ in range(ndim))
+    size = tuple(draw(st.integers(1, side)) for side in shape)
+    machine = draw(st.sampled_from((CPU, GPU, Machine(1, 1 << 28), Machine(1, 0))))
+    spacing = draw(st.none() | st.tuples(*[st.floats(1e-4, 100).map(lambda x: round(x, 6))] * ndim))
+    return made_survey(
+        shape,
+        count=draw(st.integers(1, 30)),
+        size=size,
+        objects=draw(st.integers(1, 30)),
+        touching=draw(st.floats(0, 1)),
+        foreground=draw(st.floats(0.001, 1)),
+        channels=draw(st.sampled_from((1, 2, 3, (1, 3)))),
+        classes=draw(st.sampled_from(((), (1,), (1, 2, 5)))),
+        spacing=spacing,
+        brightness=draw(st.sampled_from(((1.0,), (0.0,), (3.0, 60000.0)))),
+        outliers=draw(st.floats(1, 50)),
+        parts=draw(st.sampled_from((("train",), ("train", "test"), ("train", "val", "test")))),
+        machine=machine,
+    )
+
+
+@given(st.text(max_size=30) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans())
+def test_values_are_read_back_as_they_were(value) -> None:
+    if isinstance(value, str) and (not value.isprintable() or "  " in value):
+        return
+    read = yaml.safe_load(f"key: {spell(value)}\n")["key"]
+    if isinstance(value, str):
+        assert read == value or spell(value) == value
+    else:
+        assert read == pytest.approx(value)
+
+
+def test_the_comment_is_the_note_or_else_the_reason() -> None:
+    assert Choice("A.B", 1, "because").comment == "because"
+    assert Choice("A.B", 1, "because", "meaning").comment == "meaning"
+
+
+def test_objects_of_several_images_follow_each_other(survey) -> None:
+    made = survey(count=3)
+    assert len(made.objects("train")) == 3 * 40
+    assert len(made.objects()) == 9 * 40
+    alone = replace(made, parts=())
+    assert len(alone.objects()) == len(Objects.empty(2)) == 0

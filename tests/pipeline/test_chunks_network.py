@@ -1,0 +1,65 @@
+"""The network for blocks, where memory is short."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from singula.data.normalize import Normalizer
+from singula.data.patches import TilePlan
+from singula.models import ModelSettings, build_model, downsampling
+from singula.pipeline.blocks.network import MemoryAdaptivePredictor
+from singula.prediction import AlignedTiles, BlockPlan, BlockPredictor, Predictor, PredictSettings
+from singula.training.losses import Output
+
+MODEL = ModelSettings(2, 1, 1, feature_maps=(4, 8), dropout=(0, 0))
+
+
+class Small(Predictor):
+    """Has memory for so many pixels."""
+
+    def __init__(self, most: int) -> None:
+        torch.manual_seed(0)
+        super().__init__(build_model(MODEL), (Output("B", "bce", "sigmoid"),))
+        self.most, self.seen = most, []
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.seen.append(batch[:, 0].numel())
+        if self.seen[-1] > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(batch)
+
+
+def blocks(most: int) -> MemoryAdaptivePredictor:
+    image = np.random.default_rng(0).integers(0, 255, (96, 96, 1)).astype(np.uint8)
+    multiple = downsampling(MODEL)
+    plan = BlockPlan((96, 96), (0, 0), (16, 16), multiple, (8, 8), 10**6)
+    settings = PredictSettings(AlignedTiles((96, 96), (0, 0), (16, 16), multiple), 1)
+    scaling = Normalizer("div").scaling(image)
+    return MemoryAdaptivePredictor(
+        BlockPredictor(Small(most), plan, lambda box: image[box], scaling, settings)
+    )
+
+
+def test_when_memory_runs_out_smaller_windows_give_the_same() -> None:
+    core = (slice(0, 64), slice(32, 96))
+    plenty, little = blocks(10**6), blocks(3000)
+    expected = plenty(core)["B"]
+    np.testing.assert_allclose(little(core)["B"], expected, atol=1e-5)
+    seen = little.blocks.predictor.seen
+    assert max(seen) > 3000 >= seen[-1]
+    seen.clear()
+    little(core)  # what was learned holds for the next block
+    assert max(seen) <= 3000
+
+
+@pytest.mark.parametrize("in_tiles", [False, True])
+def test_no_memory_at_all_is_an_error_that_says_so(in_tiles) -> None:
+    little = blocks(10)
+    if in_tiles:
+        tiles = TilePlan((32, 32), (0, 0), (8, 8), downsampling(MODEL))
+        little.blocks.plan = replace(little.blocks.plan, tiles=tiles)
+        little.blocks.settings = replace(little.blocks.settings, batch_size=4)
+    with pytest.raises(MemoryError, match=r"a single patch of DATA\.PATCH_SIZE"):
+        little((slice(0, 64), slice(0, 64)))
