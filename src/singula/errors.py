@@ -47,10 +47,11 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """Error in a file, a key or an argument that the user can correct.
 
-    The command line prints it without a traceback and ends with `ExitCode.USER_ERROR`.
+    It is a `ValueError`, which NumPy and scikit-image raise for wrong values. The command line
+    prints it without a traceback and ends with `ExitCode.USER_ERROR`.
 
     Parameters
     ----------

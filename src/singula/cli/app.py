@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -58,7 +57,7 @@ def path_option(*names: str, kind: PathKind, help: str) -> Any:
     help : str
         Description for ``--help``, one line.
     """
-    return typer.Option(*names, help=help, parser=_path_parser(names[0], kind))
+    return typer.Option(*names, help=help, parser=_path_text, callback=_path_check(names[0], kind))
 
 
 def path_argument(name: str, *, kind: PathKind, help: str) -> Any:
@@ -76,15 +75,26 @@ def path_argument(name: str, *, kind: PathKind, help: str) -> Any:
     return typer.Argument(
         metavar=name if name.isupper() else None,
         help=help,
-        parser=_path_parser(name.strip("[]"), kind),
+        parser=_path_text,
+        callback=_path_check(name.strip("[]"), kind),
     )
 
 
-def _path_parser(name: str, kind: PathKind) -> Callable[[Any], Path]:
-    def path(value: Any) -> Path:
-        return user_path(value, name, kind)
+def _path_text(value: Any) -> Any:
+    """Return the text of a path unchanged; typer would replace a `UserError` of its parsers."""
+    return value
 
-    return path
+
+_path_text.__name__ = "path"  # the type in the help
+
+
+def _path_check(name: str, kind: PathKind) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [user_path(item, name, kind) for item in value]
+        return None if value is None else user_path(value, name, kind)
+
+    return check
 
 
 def complete_key(incomplete: str) -> list[str]:

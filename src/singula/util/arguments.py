@@ -73,6 +73,8 @@ def as_array(
         )
     try:
         array = np.asarray(value)
+    except UserError:  # from the conversion of a lazy array, which reads a file
+        raise
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name}: got {_describe(value)}, expected an array of numbers") from error
     if array.dtype.kind not in "biuf":
@@ -408,9 +410,7 @@ def _describe(value: object) -> str:
     dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
     if dtype is not None and shape is not None:
         return f"an array of {dtype} with the shape {tuple(shape)}"
-    if value is None:
-        return "None"
-    return f"{_one_line(value)} ({type(value).__name__})"
+    return "None" if value is None else f"{_one_line(value)} ({type(value).__name__})"
 
 
 def _named(kind: type) -> str:

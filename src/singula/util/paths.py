@@ -336,13 +336,13 @@ def open_regular(
         ``paths.too_large``.
     """
     flags = _FLAGS if follow_links else _FLAGS | getattr(os, "O_NOFOLLOW", 0)
+    if not follow_links and os.path.islink(path):
+        raise UserError(
+            f"{path}: got a symbolic link, expected a file",
+            "replace the link with the file",
+            "paths.symbolic_link",
+        )
     try:
-        if not follow_links and os.path.islink(path):
-            raise UserError(
-                f"{path}: got a symbolic link, expected a file",
-                "replace the link with the file",
-                "paths.symbolic_link",
-            )
         descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
