@@ -22,7 +22,7 @@ demo-3d: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
 
-# Times of the stages around the network as ratios to named peers; docs/benchmarks.md. With
+# Times of the stages around the network as ratios to named peers; docs/benchmarks/. With
 # PEER=python, an interpreter that can import biapy, its functions and whole runs are timed as well.
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/stages.py $(if $(PEER),--peer $(PEER))

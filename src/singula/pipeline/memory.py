@@ -13,7 +13,7 @@ from singula.io.read import read_header
 from singula.pipeline import from_config
 from singula.pipeline.readers import reader_for
 
-# Bytes per pixel in addition to image and maps: labels, masks, queues (docs/benchmarks.md,
+# Bytes per pixel in addition to image and maps: labels, masks, queues (docs/benchmarks/memory.md,
 # "Memory")
 _DECODED = 12
 
