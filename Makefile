@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo demo-3d test bench fuzz lint types check docs wheel clean
+.PHONY: demo demo-3d test test-slow test-all coverage bench fuzz lint types check docs wheel clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,9 +18,22 @@ demo: $(STAMP)
 demo-3d: $(STAMP)
 	$(BIN)/singula demo --3d
 
-# Two processes of one thread each: faster here than one process with threads that wait.
+# One process per core with one thread each: faster than one process whose threads wait.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+
+# Each feature once, in minutes. test-slow runs the other tests, test-all runs both.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+	$(PYTEST) -m "not slow"
+
+test-slow: $(STAMP)
+	$(PYTEST) -m slow
+
+test-all: $(STAMP)
+	$(PYTEST)
+
+# Lines and branches that no test reaches, on the screen and in build/coverage/index.html.
+coverage: $(STAMP)
+	$(PYTEST) --cov --cov-report=term-missing --cov-report=html
 
 # Times of the stages around the network as ratios to named peers; docs/benchmarks/. With
 # PEER=python, an interpreter that can import biapy, its functions and whole runs are timed as well.
