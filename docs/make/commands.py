@@ -1,4 +1,4 @@
-"""The page of commands, written from the command line itself."""
+"""Page of the documentation that describes all commands, generated from the command line."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from singula.cli import app
 _INTRODUCTION = """\
 # Commands
 
-Each answers `-h` and `--help`; `singula -v` shows the version. All commands use the same
-[exit codes](troubleshooting.md#exit-codes).
+This page lists all commands with their options. `singula COMMAND --help` prints the same text, and
+`singula -v` the version. All commands use the same [exit codes](troubleshooting.md#exit-codes).
 
-The shell completes commands, options and, after `--set`, the configuration's keys:
+The shell can complete commands, options and, after `--set`, configuration keys:
 
 ```sh
 singula --install-completion        # bash, zsh, fish, PowerShell; then open a new terminal
 ```
 
-`biapy` is `singula run` by another name, for files and scripts of that format; it takes `-h`, `-v`
-and `--version` too.
+`biapy` is another name of `singula run`, for scripts written for BiaPy; it also accepts `-h`, `-v`
+and `--version`.
 
-An argument that is only white space is refused before anything starts. A blank after the backslash
-at the end of a line causes it: the shell then takes the following lines as commands of their own,
-and their options are lost.
+An argument that consists of white space only is an error. The usual cause is a space after the
+backslash at the end of a line: the shell then treats the following lines as separate commands, and
+their options are lost.
 """
 
 
 def commands_page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     commands = get_command(app).commands  # type: ignore[attr-defined]
     return "\n".join([_INTRODUCTION, *(_section(*item) for item in commands.items())])
 
@@ -62,7 +62,7 @@ def _usage(command: Any, context: typer.Context) -> Iterator[str]:
 
 
 def _help(command: Any) -> str:
-    """The help with examples as code."""
+    """Return the help text with its examples as code."""
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     return "\n\n".join(_with_code(" ".join(part.split())) for part in paragraphs)
 

@@ -1,4 +1,4 @@
-"""The page of all configuration keys, written from the schema."""
+"""Page of the documentation that lists all configuration keys, generated from the schema."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from singula.config.schema.root import Config
 _INTRODUCTION = """\
 # Every configuration key
 
-This page is written from the schema that the program itself checks files against. A key that a file
-leaves out has its default, so a file holds only what you want otherwise; `singula init` writes one.
-An unknown key is an error that names the line and the nearest key. `--set KEY=VALUE` changes a key
-for one run, for example `--set {name}={value}`.
+This page lists every key of the configuration file. It is generated from the schema that validates
+the files. A key that is not in the file has its default value. `singula init` writes a complete
+file. An unknown key is an error that names the line and the most similar key. `--set KEY=VALUE`
+changes a key for one run, for example `--set {name}={value}`.
 
-In **type and range**, `[0, 1]` includes its ends, `(0, 1)` does not. Lists may be written as
-`[256, 256, 1]` or `(256, 256, 1)`. Words may be in capitals or not. An **example** is what one may
-write after the key, not a recommendation.
+In **type and range**, `[0, 1]` includes its ends, `(0, 1)` does not. Lists can be written as `[256,
+256, 1]` or `(256, 256, 1)`. Upper and lower case of words do not matter. An **example** is a valid
+value, not a recommendation.
 
-A key whose meaning begins with "{idle}" is read and nothing follows from it; a run names those
-that a file sets to something else than what is done.
+A key whose meaning begins with "{idle}" is accepted for compatibility. If a file sets it to another
+value than the one in use, the run lists it.
 
 """
 _HEADER = "| Key | Meaning | Type and range | Default | Example |\n|---|---|---|---|---|\n"
 
 
 def configuration_page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     shown = next(key for key in known_keys() if key.name == "TRAIN.EPOCHS")
     idle = NO_EFFECT.rstrip(": ")
     parts = [_INTRODUCTION.format(name=shown.name, value=example(shown), idle=idle)]
@@ -76,7 +76,7 @@ def _row(key: Key) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """A default as one would write it in the file."""
+    """Return a default value in the syntax of the file."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(_yaml, value))}]"
     if value is None:
@@ -87,7 +87,7 @@ def _yaml(value: Any) -> str:
 
 
 def as_text(words: str) -> str:
-    """Words without what Markdown or HTML would read."""
+    """Escape characters with a meaning in Markdown or HTML."""
     return html.escape(words, quote=False).replace("|", "&#124;").replace("*", r"\*")
 
 
@@ -98,6 +98,7 @@ def _code(words: str) -> str:
 def _old_spellings(renamed: Iterable[tuple[str, str]]) -> str:
     rows = "".join(f"| `{old}` | `{new}` |\n" for old, new in sorted(renamed))
     return (
-        "## Spellings of other versions\n\nThey are read as well, and the run says as what.\n\n"
-        f"| Spelling | is read as |\n|---|---|\n{rows}"
+        "## Spellings of other versions\n\n"
+        "These spellings are accepted, and the run prints the translation.\n\n"
+        f"| Spelling | Key |\n|---|---|\n{rows}"
     )

@@ -1,7 +1,7 @@
-"""What the site does while it is built: generated pages, and a place for each page.
+"""Hooks of MkDocs that generate pages and complete the navigation.
 
-`mkdocs.yml` lists pages in the order in which one reads them. A page that it does not list stands
-in "Guide", or under the name of its folder.
+A page that `mkdocs.yml` does not list is added to "Guide", or to the section named after its
+folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]*)(#[^)]*)?\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add pages that nobody put into the navigation."""
+    """Add pages to the navigation that `mkdocs.yml` does not list."""
     root = Path(config.docs_dir)
     nav: list[Any] = config.nav
     listed = set(_pages(nav))
@@ -39,7 +39,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are written while the site is built."""
+    """Add the generated pages."""
     root = Path(config.config_file_path).parent
     changes = (root / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](")
     pages = {
@@ -53,9 +53,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Links to files of the repository that are no pages become their names.
+    """Replace links to files outside of `docs/` by their names.
 
-    On the page of Python names those follow that it does not mention.
+    Public names that the page `python.md` does not mention are added to it.
     """
     if page.file.src_uri == "python.md":
         markdown += _further_names(markdown)

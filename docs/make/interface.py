@@ -1,8 +1,8 @@
-"""Pictures of the pages Results and Tune: `python docs/make/interface.py FOLDER`.
+"""Take the screenshots of the pages Results and Tune: `python docs/make/interface.py FOLDER`.
 
-FOLDER is what `singula demo -o FOLDER` and `singula demo --3d -o FOLDER` have left; Chromium shows
-their runs in both colours, Tune after a search of the thresholds. The pictures of the other pages
-were taken by hand.
+FOLDER contains the results of `singula demo -o FOLDER` and `singula demo --3d -o FOLDER`. Chromium
+shows these runs in both color schemes, the page Tune after a search. The screenshots of the other
+pages were taken by hand.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DRAWN = "document.querySelector('canvas')?.dataset.drawn"
 
 
 def main(folder: Path, target: Path = HERE) -> list[Path]:
-    """Serve the folder, show each page, take the pictures, and end the server."""
+    """Serve the folder, take a screenshot of each page, stop the server, and return the paths."""
     written = []
     with _browser(folder) as (browser, address):
         for scheme in ("light", "dark"):
@@ -54,7 +54,7 @@ def main(folder: Path, target: Path = HERE) -> list[Path]:
 
 @contextmanager
 def _browser(folder: Path) -> Iterator[tuple[Any, str]]:
-    """A browser, and the address of the interface with its token."""
+    """Yield a browser, and the address of the interface with its token."""
     from playwright.sync_api import sync_playwright
 
     command = [sys.executable, "-m", "singula.cli", "gui", "--no-browser", "--root", str(folder)]
@@ -74,7 +74,7 @@ def _browser(folder: Path) -> Iterator[tuple[Any, str]]:
 def _enter(tab: Any, address: str) -> None:
     from playwright.sync_api import Error
 
-    for _ in range(100):  # the server says its address a moment before it listens
+    for _ in range(100):  # the server prints its address before it listens
         try:
             tab.goto(address)
             break
@@ -89,7 +89,7 @@ def _open(tab: Any, page: str, kind: str) -> None:
 
 
 def _image(tab: Any) -> None:
-    """True outlines, and an object that is chosen in the table."""
+    """Show the outlines of the ground truth, and an object selected in the table."""
     _open(tab, "results", "2d")
     tab.get_by_role("checkbox", name="Your labels").click()
     tab.locator(".objects tbody tr").nth(18).click()
@@ -99,7 +99,7 @@ def _image(tab: Any) -> None:
 
 
 def _volume(tab: Any) -> None:
-    """Who was matched with whom, in another slice than the middle."""
+    """Show the matches in a slice away from the middle."""
     _open(tab, "results", "3d")
     tab.get_by_role("checkbox", name="Matches").click()
     before = tab.evaluate(DRAWN)
@@ -111,7 +111,7 @@ def _volume(tab: Any) -> None:
 
 
 def _search(tab: Any) -> None:
-    """Search, unless an earlier search is there, and set the sliders to what it found."""
+    """Set the sliders to the thresholds of a search; start the search if there is none."""
     _open(tab, "tune", "2d")
     found = tab.get_by_role("button", name="Set the sliders to these thresholds")
     if not found.count():

@@ -1,4 +1,4 @@
-"""Pictures of the documentation, made by the code itself: `python docs/make/pictures.py`.
+"""Draw the figures of the documentation: `python docs/make/pictures.py`.
 
 "Predictions" here are the channels of the true labels, blurred and with noise, so that no training
 is needed.
@@ -38,7 +38,7 @@ STEPS = {
 
 
 def main(folder: Path = HERE) -> list[Path]:
-    """Write all pictures; gives their paths."""
+    """Draw all figures and return their paths."""
     mpl.use("Agg")
     made = make_image((220, 220), np.random.default_rng(SEED))
     image, labels = made.image, made.labels.astype(np.int32)
@@ -51,14 +51,14 @@ def main(folder: Path = HERE) -> list[Path]:
 
 
 def painted(labels: np.ndarray) -> np.ndarray:
-    """A colour for each id, black for background."""
+    """Return a color for each id, black for background."""
     ids, dense = np.unique(labels, return_inverse=True)
     dense = dense.reshape(labels.shape) + (0 if ids[0] == 0 else 1)
     return label_colors(int(dense.max()))[dense]
 
 
 def predicted(labels: np.ndarray, code: str) -> dict[str, np.ndarray]:
-    """Channels as a network might predict them: blurred, with noise that is blurred too."""
+    """Return soft channels similar to those of a network: blurred, with blurred noise."""
     rng = np.random.default_rng(SEED)
     maps = {}
     for name, values in encode(labels, code).items():
@@ -72,7 +72,7 @@ def predicted(labels: np.ndarray, code: str) -> dict[str, np.ndarray]:
 
 
 def grid(rows: int, columns: int, *, side: float = 1.55) -> tuple[plt.Figure, np.ndarray]:
-    """Panels without axes."""
+    """Return a figure and its panels without axes."""
     figure, panels = plt.subplots(
         rows, columns, figsize=(side * columns, (side + 0.26) * rows), squeeze=False
     )
@@ -82,13 +82,13 @@ def grid(rows: int, columns: int, *, side: float = 1.55) -> tuple[plt.Figure, np
 
 
 def show(panel: plt.Axes, values: np.ndarray, title: str, **how: object) -> None:
-    """One panel with its title."""
+    """Show an image with a title in a panel."""
     panel.imshow(values[CROP], interpolation="nearest", **how)
     panel.set_title(title, fontsize=8, pad=3)
 
 
 def save(figure: plt.Figure, path: Path) -> Path:
-    """As a PNG of few colours, which is small."""
+    """Write the figure as a PNG with few colors, and return its path."""
     figure.tight_layout(pad=0.4)
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -99,19 +99,19 @@ def save(figure: plt.Figure, path: Path) -> Path:
 
 
 def channels(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
-    """Image, labels, and the six channels made from them."""
+    """Draw an image, its labels and the six channels."""
     maps = {**encode(labels, "BCM"), **encode(labels, "BCD")}
     maps |= {"P": encode(labels, "BP")["P"], "Dv2": encode(labels, "Dv2")["Dv2"]}
     figure, panels = grid(2, 4, side=1.9)
     show(panels.flat[0], to_gray(image[..., None]), "image")
     show(panels.flat[1], painted(labels), "labels")
     words = {
-        "B": "B  inside",
+        "B": "B  interior",
         "C": "C  contour",
-        "M": "M  inside and contour",
-        "P": "P  central point",
+        "M": "M  interior and contour",
+        "P": "P  center",
         "D": "D  distance to the contour",
-        "Dv2": "Dv2  on both sides of it",
+        "Dv2": "Dv2  distance on both sides",
     }
     for panel, (name, title) in zip(list(panels.flat)[2:], words.items(), strict=True):
         how = BINARY if name in "BCMP" else {"cmap": "magma"}
@@ -120,7 +120,7 @@ def channels(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
 
 
 def contours(path: Path, labels: np.ndarray) -> Path:
-    """Where the contour lies, by mode: red over the coloured labels."""
+    """Draw the contour of each mode in white over the labels."""
     figure, panels = grid(1, 4, side=1.9)
     for panel, mode in zip(panels.flat, ("thick", "inner", "outer", "dense"), strict=True):
         ring = encode(labels, "BC", contour_mode=mode)["C"].astype(bool)
@@ -131,7 +131,7 @@ def contours(path: Path, labels: np.ndarray) -> Path:
 
 
 def decoding(path: Path, labels: np.ndarray) -> Path:
-    """Every step from maps to instances, a row for each kind of configuration."""
+    """Draw each step from maps to instances, with one row per kind of configuration."""
     figure, panels = grid(len(STEPS), 7)
     for row, (code, keys) in zip(panels, STEPS.items(), strict=True):
         maps = predicted(labels, code)
@@ -149,14 +149,14 @@ def decoding(path: Path, labels: np.ndarray) -> Path:
             how = BINARY if name in "BCP" else {"cmap": "magma"}
             show(panel, values, f"{code}: {name}", **how)
         show(row[3], painted(done.parts.seeds), "seeds")
-        show(row[4], done.parts.foreground, "where they may grow", **BINARY)
+        show(row[4], done.parts.foreground, "growth mask", **BINARY)
         show(row[5], done.parts.surface, "flooded surface", cmap="viridis")
         show(row[6], painted(done.labels), "instances")
     return save(figure, path)
 
 
 def thresholds(path: Path, image: np.ndarray, labels: np.ndarray) -> Path:
-    """What two thresholds of BC do."""
+    """Draw the effect of two thresholds of BC."""
     maps = predicted(labels, "BC")
     figure, panels = grid(2, 4, side=1.9)
     rows = (
