@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,30 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 def test_no_assert_and_no_globals_statement(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         assert not isinstance(node, ast.Assert | ast.Global)
+
+
+def module_name(path: Path) -> str:
+    parts = ("singula", *path.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def module_graph() -> dict[str, set[str]]:
+    """Return the modules that each module imports: at its top, in functions or for types only."""
+    paths = {module_name(path): path for path in FILES}
+    del paths["singula"]  # imports each public name at its first use
+    graph = {}
+    for module, path in paths.items():
+        names = imported(ast.parse(path.read_text()))
+        targets = {name if name in paths else name.rpartition(".")[0] for name in names}
+        graph[module] = (targets & paths.keys()) - {module}
+    return graph
+
+
+def test_no_modules_import_each_other() -> None:
+    try:
+        TopologicalSorter(module_graph()).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
 def modules_after(code: str) -> set[str]:

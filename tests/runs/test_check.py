@@ -16,7 +16,8 @@ from singula.dataset.checks import inspect_dataset
 from singula.io.read import read_labels
 from singula.io.write import write_tiff
 from singula.pipeline.dataset import inspect_config
-from singula.pipeline.estimate import Estimate, Timing, Work, count_work, duration, estimate, size
+from singula.pipeline.estimate import Estimate, Work, count_work, duration, estimate, size
+from singula.pipeline.timing import Timing
 
 
 @pytest.fixture

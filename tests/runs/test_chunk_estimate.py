@@ -17,7 +17,8 @@ from singula.io.write import write_tiff
 from singula.pipeline import memory, timing
 from singula.pipeline.blocks.job_spec import JobSpec
 from singula.pipeline.dataset import inspect_config
-from singula.pipeline.estimate import Estimate, Timing, count_work
+from singula.pipeline.estimate import Estimate, count_work
+from singula.pipeline.timing import Timing
 
 pytest.importorskip("zarr")
 BLOCKS = (

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from singula.config.biapy.translate import RENAMED, Translation, translate
+from singula.config.biapy.translate import RENAMED, translate
+from singula.config.biapy.translation import Translation
 from singula.config.biapy.unsupported import working_words
 from singula.config.defaults import resolve
 from singula.config.implied import implied

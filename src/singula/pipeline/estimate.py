@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from singula.config import Config
 from singula.data.patches import TilePlan, training_starts
@@ -21,6 +22,9 @@ from singula.pipeline.readers import reader_for
 from singula.pipeline.split import split_pairs
 from singula.training.speed import TrainingSpeed
 from singula.util.format import counted
+
+if TYPE_CHECKING:
+    from singula.pipeline.timing import Timing
 
 # Ratio of whole runs to their estimates, at most; see docs/check.md
 FACTOR = 2.0
@@ -77,39 +81,6 @@ class Work:
     largest: int = 0
     results: int = 0
     blocks: tuple[BlockWork, ...] = ()
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Measured times and memory of the network on this machine.
-
-    Parameters
-    ----------
-    step, validation, tile : float
-        Seconds of a training step, a validation batch with its patches, and a batch of tiles.
-    parameters : int
-        Number of parameters of the network.
-    resting, training, predicting : int
-        Bytes of memory of the process before the measurement, and at the peak of training and
-        prediction.
-    draw : float
-        Seconds to crop, augment and encode the patches of a step.
-    decoding : float
-        Seconds per pixel to decode synthetic cells in memory; measured only for images in blocks.
-    epoch : float
-        Seconds at the end of an epoch.
-    """
-
-    step: float
-    validation: float
-    tile: float
-    parameters: int
-    resting: int
-    training: int
-    predicting: int
-    draw: float = 0.0
-    decoding: float = 0.0
-    epoch: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -326,7 +297,9 @@ def estimate(
     if timed and isinstance(device, Device) and (work.patches or work.images):
         from singula.pipeline.timing import first_sample, measure_network
 
-        timing, name = measure_network(config, work, device, first_sample(config, inspection))
+        sample = first_sample(config, inspection) if work.patches else None
+        tile = (work.tile_batch, *work.tile) if work.images else None
+        timing, name = measure_network(config, device, sample, tile)
     augment = _VIEWS[config.ndim] if config.TEST.AUGMENTATION else 1
     epochs, channels = config.TRAIN.EPOCHS, config.channel_count
     return Estimate(work, timing, name, epochs, channels, augment, workers)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy.typing as npt
-import torch
 
 from singula.config import Config
-from singula.errors import is_out_of_memory
 from singula.pipeline import from_config
 from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.prediction.predict import patch_reader
 from singula.training.device import free_memory
+from singula.util.memory import retry_with_less_memory
 from singula.util.process import release_memory
 
 if TYPE_CHECKING:
@@ -93,13 +91,17 @@ def predict_maps(
         add = patches.add if patches is not None and scored else None
         return dict(predictor.predict(image, scaling, settings, add))
 
-    error = (
-        f"TEST.FULL_IMG: not enough memory for {shape} pixels in one forward pass; set it to False"
-    )
-    settings, maps = _predict_with_retries(predictor, plan, predict, notify, error if whole else "")
+    if whole:
+        error = (
+            f"TEST.FULL_IMG: not enough memory for {shape} pixels in one forward pass; set it to "
+            "False"
+        )
+    else:
+        error = ""
+    maps = _predict_with_retries(plan, predict, notify, error)
     if patches is not None and not scored:
         score_patches(config, predictor, normalizer, image, patches, augment=augment, notify=notify)
-    if settings.half:
+    if from_config.in_half(config, shape):
         release_memory()  # return the memory of the network before decoding
     return maps
 
@@ -132,22 +134,19 @@ def score_patches(
     def predict(settings: PredictSettings) -> None:
         predictor.predict_tiles(cut, iter(patches.tiles), scaling, settings, patches.add)
 
-    _predict_with_retries(predictor, plan, predict, notify)
+    _predict_with_retries(plan, predict, notify)
 
 
 def _predict_with_retries(
-    predictor: Predictor,
     plan: Callable[[int], PredictSettings],
     predict: Callable[[PredictSettings], Result],
     notify: Notify,
     final_error: str = "",
-) -> tuple[PredictSettings, Result]:
+) -> Result:
     """Predict with half as many pixels at once until they fit into memory.
 
     Parameters
     ----------
-    predictor : Predictor
-        Network with its weights.
     plan : callable
         Return the settings for a number of halvings. Raises MemoryError if no tile is smaller.
     predict : callable
@@ -158,21 +157,16 @@ def _predict_with_retries(
         Message of the error to raise instead of a retry; empty to retry.
     """
     halvings = 0
-    while True:
-        settings = plan(halvings)
-        try:
-            return settings, predict(settings)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if final_error:
-                raise MemoryError(final_error) from error
-        # Outside of the handler: its exception references the tensors of the forward pass.
+
+    def halve(settings: PredictSettings, _: str) -> PredictSettings:
+        nonlocal halvings
+        if final_error:
+            raise MemoryError(final_error)
         halvings += 1
-        gc.collect()
-        if predictor.device.type == "cuda":
-            torch.cuda.empty_cache()
         notify(f"not enough memory for {_size(settings)} at once: continuing with half")
+        return plan(halvings)
+
+    return retry_with_less_memory(predict, plan(0), halve)
 
 
 def _size(settings: PredictSettings) -> str:

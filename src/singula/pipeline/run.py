@@ -18,7 +18,7 @@ from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import hold
 from singula.io.run_log import RunLog
 from singula.io.status import StatusLines
-from singula.pipeline.summary import peak_memory, write_summary
+from singula.pipeline.summary import peak_mebibytes, write_summary
 from singula.util.format import command, counted
 from singula.util.process import check_launcher, importing, launcher_number
 
@@ -176,14 +176,14 @@ def _run(job: Job, log: RunLog, rank: int, locks: ExitStack) -> RunReport:
     device = _device(config, job.gpu, log)
     log(f"results: {tree.run}")
     seconds = {"start": time.perf_counter() - start}
-    memory = {"start": peak_memory()}
+    memory = {"start": peak_mebibytes()}
     training = _train(config, tree, device, log, job, seconds, main=rank == 0)
     if training is not None:
-        memory["training"] = peak_memory()
+        memory["training"] = peak_mebibytes()
     test = None
     if config.TEST.ENABLE:
         test = _test(config, tree, device, log, seconds, job, main=rank == 0)
-        memory["test"] = peak_memory()
+        memory["test"] = peak_mebibytes()
     if rank == 0:
         write_summary(config, tree, device, seconds, memory, training, test)
         _report(tree, log)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from singula.errors import UserError
 from singula.io.run_folder import ResultsTree
 from singula.pipeline.seed import run_seed
 from singula.pipeline.thresholds import threshold_sources
+from singula.util.memory import peak_memory
 
 if TYPE_CHECKING:
     from singula.pipeline.blocks.test import ChunkRun
@@ -66,7 +66,7 @@ def write_summary(
         "seed": run_seed(config, tree.run_id) if training is None else training.seed,
         "precision": device.precision,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
-        "peak_memory_mb": peak_memory(),
+        "peak_memory_mb": peak_mebibytes(),
         "peak_memory_mb_after": memory,
         "configuration": config.written(),
     }
@@ -110,14 +110,9 @@ def _versions() -> dict[str, str]:
     }
 
 
-def peak_memory() -> float:
+def peak_mebibytes() -> float:
     """Return the peak resident memory of this process, in MiB; 0 if it is not known."""
-    try:
-        import resource
-    except ImportError:
-        return 0.0
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(used / (2**20 if sys.platform == "darwin" else 2**10), 1)
+    return round(peak_memory() / 2**20, 1)
 
 
 def fingerprint(path: Path) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy.typing as npt
 import torch
@@ -38,9 +37,7 @@ from singula.training.map_metrics import MapScores
 from singula.training.optimizer import make_optimizer
 from singula.training.speed import TrainingSpeed
 from singula.util.format import counted
-
-if TYPE_CHECKING:
-    from singula.pipeline.estimate import Timing, Work
+from singula.util.memory import peak_memory, resident_memory
 
 Array = npt.NDArray[Any]
 _REPEATS, _MAX_TOTAL = 5, 6.0  # repetitions of a tile, and seconds for all of them
@@ -49,6 +46,39 @@ _MIN_REPEATS, _MIN_SECONDS, _MAX_SECONDS = 4, 0.5, 6.0
 _EPOCH_END = 0.1  # seconds per epoch for logs and charts
 _DEMO_SHAPE = {2: (512, 512), 3: (48, 96, 96)}
 _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Measured times and memory of the network on this machine.
+
+    Parameters
+    ----------
+    step, validation, tile : float
+        Seconds of a training step, a validation batch with its patches, and a batch of tiles.
+    parameters : int
+        Number of parameters of the network.
+    resting, training, predicting : int
+        Bytes of memory of the process before the measurement, and at the peak of training and
+        prediction.
+    draw : float
+        Seconds to crop, augment and encode the patches of a step.
+    decoding : float
+        Seconds per pixel to decode synthetic cells in memory; measured only for images in blocks.
+    epoch : float
+        Seconds at the end of an epoch.
+    """
+
+    step: float
+    validation: float
+    tile: float
+    parameters: int
+    resting: int
+    training: int
+    predicting: int
+    draw: float = 0.0
+    decoding: float = 0.0
+    epoch: float = 0.0
 
 
 def measure_proposal(survey: Survey, proposal: Proposal) -> TrainingSpeed | None:
@@ -116,7 +146,7 @@ def processor_name(device: Device) -> str:
 
 
 def measure_network(
-    config: Config, work: Work, device: Device, sample: Sample | None
+    config: Config, device: Device, sample: Sample | None, tiles: Sequence[int] | None
 ) -> tuple[Timing, str]:
     """Measure the time and memory of the network.
 
@@ -124,12 +154,13 @@ def measure_network(
     ----------
     config : Config
         Configuration of the run.
-    work : Work
-        Numbers of patches and tiles.
     device : Device
         Device of the network.
     sample : Sample, optional
-        Training image from which patches are cropped; required if the run trains.
+        Training image from which patches are cropped. None: do not measure training.
+    tiles : sequence of int, optional
+        Number of tiles per forward pass, and spatial shape of a tile. None: do not measure
+        prediction.
 
     Returns
     -------
@@ -143,27 +174,24 @@ def measure_network(
     The first repetition is not used, because it allocates memory and compiles. The time of a
     training step is the median of the other repetitions, the time of a tile is the minimum.
     """
-    from singula.pipeline.estimate import Timing
-
-    resting = _resident()
+    resting = resident_memory()
     network = build_model(from_config.model_settings(config))
     network = channels_last(network, config.ndim).to(device.torch)
     speed, tile = TrainingSpeed(0.0, 0.0), 0.0
     training = predicting = resting
-    if work.patches and sample is not None:
+    if sample is not None:
         with _Peak(device) as peak:
             speed = measure_training(config, network, device, sample)
         training = peak.bytes
-    if work.images:
+    if tiles is not None:
         outputs = from_config.outputs(config)
         predictor = Predictor(network, outputs, from_config.n_classes(config), device.torch)
-        shape = (work.tile_batch, config.in_channels, *work.tile)
-        tiles = torch.rand(shape, device=device.torch)
+        batch = torch.rand((tiles[0], config.in_channels, *tiles[1:]), device=device.torch)
         with torch.inference_mode(), _Peak(device) as peak:
-            tile = _seconds(lambda: predictor.forward(tiles).cpu(), device)
+            tile = _seconds(lambda: predictor.forward(batch).cpu(), device)
         predicting = peak.bytes
     parameters = sum(p.numel() for p in network.parameters())
-    decoding = _decoding(config) if config.TEST.BY_CHUNKS.ENABLE and work.images else 0.0
+    decoding = _decoding(config) if config.TEST.BY_CHUNKS.ENABLE and tiles is not None else 0.0
     timing = Timing(
         speed.step,
         speed.validation,
@@ -380,28 +408,4 @@ class _Peak:
         if self.device.kind == "cuda":
             self.bytes = int(torch.cuda.max_memory_allocated())
         else:
-            self.bytes = _status("VmHWM") or _peak_resident()
-
-
-def _resident() -> int:
-    """Return the current resident memory of the process, in bytes."""
-    return _status("VmRSS") or _peak_resident()
-
-
-def _status(name: str) -> int:
-    """Return a value of ``/proc/self/status`` in bytes; 0 if it does not exist."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
-def _peak_resident() -> int:
-    """Return the peak resident memory of the process, in bytes; 0 if it is not known."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used if sys.platform == "darwin" else used * 1024
+            self.bytes = peak_memory()

@@ -19,9 +19,11 @@ from singula.data.patches import TilePlan, read_patch
 from singula.prediction.predict import FloatArray, Predictor, PredictSettings
 from singula.prediction.tile_plan import AlignedTiles, plan_region_tiles
 from singula.util.boxes import Box, local, shape_of
+from singula.util.memory import retry_with_less_memory
 
 Read = Callable[[Box], npt.NDArray[Any]]
 _MAX_CACHED = 4
+TOO_LITTLE_MEMORY = "not enough memory to predict a single patch of DATA.PATCH_SIZE"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class BlockPlan:
         shape = [part.stop - part.start for part in box]
         tiles = plan_region_tiles(shape, self.halo, self.multiple, self.min_shape, self.max_pixels)
         if tiles is None:
-            raise MemoryError("no tile is small enough")
+            raise MemoryError(TOO_LITTLE_MEMORY)
         return tuple(box), tiles
 
 
@@ -111,6 +113,8 @@ def block_plan(
 class BlockPredictor:
     """Predict the blocks of one image.
 
+    After an out-of-memory error, all blocks are predicted with half as many pixels at once.
+
     Parameters
     ----------
     predictor : Predictor
@@ -143,7 +147,26 @@ class BlockPredictor:
 
         If all pixels of the block and its halo have the same value, as in empty areas, the network
         predicts only a small image of that value.
+
+        Raises
+        ------
+        MemoryError
+            The memory does not suffice for one patch.
         """
+        return retry_with_less_memory(self._maps, core, self._halve)
+
+    def _halve(self, core: Box, _: str) -> Box:
+        """Halve the tiles or, if they have a fixed shape, the batch; return the block."""
+        plan, settings = self.plan, self.settings
+        if (plan.max_pixels if plan.tiles is None else settings.batch_size) <= 1:
+            raise MemoryError(TOO_LITTLE_MEMORY)
+        if plan.tiles is None:
+            self.plan = replace(plan, max_pixels=plan.max_pixels // 2)
+        else:
+            self.settings = replace(settings, batch_size=settings.batch_size // 2)
+        return core
+
+    def _maps(self, core: Box) -> dict[str, FloatArray]:
         region, tiles = self.plan.region(core)
         pixels = self.read(_input_box(region, tiles, self.plan.shape))
         first = pixels[(0,) * (pixels.ndim - 1)]

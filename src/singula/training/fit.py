@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
 import os
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from singula.data.dataset import EpochSampler, PatchDataset
-from singula.errors import UserError, is_out_of_memory, overflow_hint
+from singula.errors import UserError, overflow_hint
 from singula.models import ModelSettings
 from singula.training.callbacks import (
     CheckpointSettings,
@@ -47,6 +46,7 @@ from singula.training.resume import (
     training_state,
 )
 from singula.util.format import counted
+from singula.util.memory import retry_with_less_memory
 from singula.util.process import launcher_number
 
 _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -187,47 +187,37 @@ def fit(job: Training) -> FitResult:
         processes is out of memory; ``training.overflow``: no epoch has a finite loss.
     """
     initial = {name: value.clone() for name, value in job.network.state_dict().items()}
+
+    def reduce(job: Training, reason: str) -> Training:
+        smaller = _halve_batch(job.settings, reason)
+        job.notify(
+            f"not enough memory for batches of {job.settings.batch_size}: continuing with "
+            f"TRAIN.BATCH_SIZE {smaller.batch_size} and TRAIN.ACCUM_ITER {smaller.accumulate}"
+        )
+        job.network.load_state_dict(initial)
+        resume = job.resume or job.checkpoints.last.is_file()
+        return replace(job, settings=smaller, resume=resume)
+
     try:
-        while True:
-            try:
-                return _fit(job)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                smaller = _halve_batch(job.settings, error)
-            # Outside of the handler, because the error keeps the tensors of the step alive.
-            _free_memory(job.device)
-            job.notify(
-                f"not enough memory for batches of {job.settings.batch_size}: continuing with "
-                f"TRAIN.BATCH_SIZE {smaller.batch_size} and TRAIN.ACCUM_ITER {smaller.accumulate}"
-            )
-            job.network.load_state_dict(initial)
-            resume = job.resume or job.checkpoints.last.is_file()
-            job = replace(job, settings=smaller, resume=resume)
+        return retry_with_less_memory(_fit, job, reduce)
     finally:
         job.log.close()
 
 
-def _halve_batch(settings: FitSettings, error: BaseException) -> FitSettings:
+def _halve_batch(settings: FitSettings, reason: str) -> FitSettings:
     world, rank = world_and_rank()
     if settings.batch_size == 1 or world > 1:
         where = f"process {rank} ran" if world > 1 else "training ran"
         raise UserError(
             f"TRAIN.BATCH_SIZE: {where} out of memory with batches of {settings.batch_size} "
-            f"({str(error).splitlines()[0][:120]})",
+            f"({reason[:120]})",
             "lower TRAIN.BATCH_SIZE (and raise TRAIN.ACCUM_ITER accordingly), DATA.PATCH_SIZE or "
             "MODEL.FEATURE_MAPS",
             "training.out_of_memory",
-        ) from error
+        )
     batch = settings.batch_size // 2
     accumulate = math.ceil(settings.accumulate * settings.batch_size / batch)
     return replace(settings, batch_size=batch, accumulate=accumulate)
-
-
-def _free_memory(device: Device) -> None:
-    gc.collect()
-    if device.kind == "cuda":
-        torch.cuda.empty_cache()
 
 
 def _fit(job: Training) -> FitResult:

@@ -7,13 +7,10 @@ had numbers instead of names.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from singula.config.biapy.translation import Translation
 from singula.config.values import plain, to_bool
 from singula.util.format import show
-
-if TYPE_CHECKING:
-    from singula.config.biapy.translate import Translation
 
 _SEG = "PROBLEM.INSTANCE_SEG"
 _POST = "TEST.POST_PROCESSING"

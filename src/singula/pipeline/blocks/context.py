@@ -30,7 +30,7 @@ from singula.util.boxes import Box, grown, local
 
 if TYPE_CHECKING:
     from singula.data.normalize import Scaling
-    from singula.pipeline.blocks.network import MemoryAdaptivePredictor
+    from singula.prediction import BlockPredictor
 
 Array = npt.NDArray[Any]
 Maps = dict[str, Array]
@@ -55,6 +55,7 @@ class BlockContext:
         self.job, self.plan, self.grid = job, plan, plan.grid
         self.shape = plan.shape
         self._layers: dict[str, BlockArray] = {}
+        self.predictor: BlockPredictor | None = None
 
     @cached_property
     def config(self) -> Config:
@@ -238,13 +239,6 @@ class BlockContext:
         phase, _, name = table.partition("/")
         labels: Array = self.job.open_table(phase, name)[values]
         return labels
-
-    @cached_property
-    def blocks(self) -> MemoryAdaptivePredictor:
-        """Network that predicts any block of the image."""
-        from singula.pipeline.blocks.network import block_predictor
-
-        return block_predictor(self)
 
     @cached_property
     def scaling(self) -> Scaling | None:

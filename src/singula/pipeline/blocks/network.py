@@ -2,82 +2,34 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from singula.config import Config
 from singula.data.patches import TilePlan
-from singula.errors import is_out_of_memory
 from singula.io.records import DeviceNote, FillNote
 from singula.models import receptive_radius
 from singula.pipeline import from_config
+from singula.pipeline.blocks.context import BlockContext
 from singula.pipeline.checkpoints import predictor_from
 from singula.pipeline.normalization import with_statistics
 from singula.prediction import BlockPredictor, block_halo, block_plan, max_tile_pixels
-from singula.prediction.predict import FloatArray
+from singula.prediction.blocks import TOO_LITTLE_MEMORY
 from singula.prediction.tile_plan import pixels_within
 from singula.training.checkpoint import load_checkpoint
 from singula.training.device import free_memory, use_cores
-from singula.util.boxes import Box
-
-if TYPE_CHECKING:
-    from singula.pipeline.blocks.context import BlockContext
 
 DEVICE = "device"
 """Name of the note with the device of the run."""
-_TOO_LITTLE = "not enough memory to predict a single patch of DATA.PATCH_SIZE"
 
 
-class MemoryAdaptivePredictor:
-    """Predict blocks, in smaller tiles or batches after an out-of-memory error.
-
-    Parameters
-    ----------
-    blocks : BlockPredictor
-        Predictor whose plan or settings are changed if the memory does not suffice.
-    """
-
-    def __init__(self, blocks: BlockPredictor) -> None:
-        self.blocks = blocks
-
-    def __call__(self, core: Box) -> dict[str, FloatArray]:
-        """Return maps by name, each with the shape of the block.
-
-        Raises
-        ------
-        MemoryError
-            The memory does not suffice for one patch.
-        """
-        while True:
-            try:
-                return self.blocks(core)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if not self._halve():
-                    raise MemoryError(_TOO_LITTLE) from error
-            # Outside of the handler: its exception references the tensors of the forward pass.
-            gc.collect()
-            if self.blocks.predictor.device.type == "cuda":
-                torch.cuda.empty_cache()
-
-    def _halve(self) -> bool:
-        plan, settings = self.blocks.plan, self.blocks.settings
-        if plan.tiles is None:
-            self.blocks.plan = replace(plan, max_pixels=plan.max_pixels // 2)
-            return plan.max_pixels > 1
-        self.blocks.settings = replace(settings, batch_size=max(1, settings.batch_size // 2))
-        return settings.batch_size > 1
-
-
-def block_predictor(context: BlockContext) -> MemoryAdaptivePredictor:
-    """Return the network with its weights, on the device of this process."""
+def block_predictor(context: BlockContext) -> BlockPredictor:
+    """Return the network on the device of this process, loaded once per context."""
+    if context.predictor is not None:
+        return context.predictor
     config = context.config
     note = context.job.find_note(DEVICE, DeviceNote)
     name = "cpu" if note is None else note.name
@@ -98,9 +50,10 @@ def block_predictor(context: BlockContext) -> MemoryAdaptivePredictor:
     min_shape = from_config.patch_of_tiles(config)
     reach = receptive_radius(from_config.model_settings(config)) or ()
     plan = block_plan(context.shape, settings, halo, reach, min_shape, max_pixels)
-    return MemoryAdaptivePredictor(
-        BlockPredictor(predictor, plan, context.image.read, context.scaling, settings, fill)
+    context.predictor = BlockPredictor(
+        predictor, plan, context.image.read, context.scaling, settings, fill
     )
+    return context.predictor
 
 
 def max_pixels_of_tile(config: Config, device: torch.device, memory: int) -> int:
@@ -165,7 +118,7 @@ def prediction_halo(
         max_pixels_of_tile(config, device, memory),
     )
     if halo is None:
-        raise MemoryError(_TOO_LITTLE)
+        raise MemoryError(TOO_LITTLE_MEMORY)
     return halo
 
 

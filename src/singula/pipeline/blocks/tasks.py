@@ -82,9 +82,11 @@ def count_values(folder: Path, number: int) -> Record:
 
 def predict_maps(folder: Path, number: int) -> Record:
     """Predict and store the maps; also count their levels if filters do not need a halo."""
+    from singula.pipeline.blocks.network import block_predictor
+
     context = block_context(folder)
     box = context.box(number)
-    maps = context.blocks(box)
+    maps = block_predictor(context)(box)
     context.write_maps(box, maps)
     record: Record = {} if context.filtered else _levels(context, context.prepared(maps, box, box))
     release_memory()

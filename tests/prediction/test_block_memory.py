@@ -1,4 +1,4 @@
-"""The network for blocks, where memory is short."""
+"""Prediction of blocks where memory is short."""
 
 from dataclasses import replace
 
@@ -9,7 +9,6 @@ import torch
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.models import ModelSettings, build_model, downsampling
-from singula.pipeline.blocks.network import MemoryAdaptivePredictor
 from singula.prediction import AlignedTiles, BlockPlan, BlockPredictor, Predictor, PredictSettings
 from singula.training.losses import Output
 
@@ -31,15 +30,13 @@ class Small(Predictor):
         return super().forward(batch)
 
 
-def blocks(most: int) -> MemoryAdaptivePredictor:
+def blocks(most: int) -> BlockPredictor:
     image = np.random.default_rng(0).integers(0, 255, (96, 96, 1)).astype(np.uint8)
     multiple = downsampling(MODEL)
     plan = BlockPlan((96, 96), (0, 0), (16, 16), multiple, (8, 8), 10**6)
     settings = PredictSettings(AlignedTiles((96, 96), (0, 0), (16, 16), multiple), 1)
     scaling = Normalizer("div").scaling(image)
-    return MemoryAdaptivePredictor(
-        BlockPredictor(Small(most), plan, lambda box: image[box], scaling, settings)
-    )
+    return BlockPredictor(Small(most), plan, lambda box: image[box], scaling, settings)
 
 
 def test_when_memory_runs_out_smaller_windows_give_the_same() -> None:
@@ -47,7 +44,7 @@ def test_when_memory_runs_out_smaller_windows_give_the_same() -> None:
     plenty, little = blocks(10**6), blocks(3000)
     expected = plenty(core)["B"]
     np.testing.assert_allclose(little(core)["B"], expected, atol=1e-5)
-    seen = little.blocks.predictor.seen
+    seen = little.predictor.seen
     assert max(seen) > 3000 >= seen[-1]
     seen.clear()
     little(core)  # what was learned holds for the next block
@@ -59,7 +56,7 @@ def test_no_memory_at_all_is_an_error_that_says_so(in_tiles) -> None:
     little = blocks(10)
     if in_tiles:
         tiles = TilePlan((32, 32), (0, 0), (8, 8), downsampling(MODEL))
-        little.blocks.plan = replace(little.blocks.plan, tiles=tiles)
-        little.blocks.settings = replace(little.blocks.settings, batch_size=4)
+        little.plan = replace(little.plan, tiles=tiles)
+        little.settings = replace(little.settings, batch_size=4)
     with pytest.raises(MemoryError, match=r"a single patch of DATA\.PATCH_SIZE"):
         little((slice(0, 64), slice(0, 64)))

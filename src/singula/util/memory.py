@@ -1,0 +1,77 @@
+"""Memory of this process, and work that is repeated with less memory."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from singula.errors import is_out_of_memory
+
+Size = TypeVar("Size")
+Result = TypeVar("Result")
+
+
+def retry_with_less_memory(
+    work: Callable[[Size], Result], size: Size, reduce: Callable[[Size, str], Size]
+) -> Result:
+    """Return `work(size)`; after each out-of-memory error, repeat it with a reduced size.
+
+    Parameters
+    ----------
+    work : callable
+        Function of the size.
+    size : object
+        Description of the memory that `work` uses, such as a batch size.
+    reduce : callable
+        Return the next size, from the last size and the first line of the error. It raises an error
+        if the size cannot be reduced.
+    """
+    while True:
+        try:
+            return work(size)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+        # Outside of the handler, because the exception references the tensors of `work`.
+        release_gpu_memory()
+        size = reduce(size, reason)
+
+
+def release_gpu_memory() -> None:
+    """Delete unreferenced tensors, and return the cached memory of torch to the GPU."""
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()  # without effect if no GPU is used
+
+
+def resident_memory() -> int:
+    """Return the resident memory of this process, in bytes; 0 if it is not known."""
+    return _status("VmRSS") or peak_memory()
+
+
+def peak_memory() -> int:
+    """Return the peak resident memory of this process, in bytes; 0 if it is not known."""
+    peak = _status("VmHWM")
+    if peak:
+        return peak
+    try:
+        import resource
+    except ImportError:
+        return 0
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024
+
+
+def _status(name: str) -> int:
+    """Return a value of ``/proc/self/status`` in bytes; 0 if it does not exist."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return 0
