@@ -43,7 +43,7 @@ EVERYTHING_ELSE = 1.35
 
 
 def overrides(name: str) -> list[str]:
-    """What differs from the template."""
+    """Return the keys that differ from the template."""
     return [
         f"MODEL.ARCHITECTURE={name}",
         "DATA.EXTRACT_RANDOM_PATCH=True",
@@ -55,11 +55,11 @@ def overrides(name: str) -> list[str]:
 
 
 def step_seconds(name: str) -> tuple[float, int]:
-    """Seconds of a training step, and parameters."""
+    """Return the seconds of a training step, and the number of parameters."""
     config = load_config(TEMPLATE, overrides(name))
     network = channels_last(build_model(model_settings(config)), 2).train()
     loss = instance_loss(config)
-    optimiser = torch.optim.AdamW(network.parameters())
+    optimizer = torch.optim.AdamW(network.parameters())
     image = torch.rand(BATCH, 1, 256, 256)
     batch = {
         "target": (torch.rand(BATCH, 2, 256, 256) > 0.5).float(),
@@ -71,14 +71,14 @@ def step_seconds(name: str) -> tuple[float, int]:
         with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
             logits = network(image)
         loss(logits, batch).backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         times.append(time.perf_counter() - began)
     return min(times[1:]), sum(p.numel() for p in network.parameters())
 
 
 def main() -> None:
-    """Train and score one after the other."""
+    """Train and score one network after the other."""
     prepare_process()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=8.0)

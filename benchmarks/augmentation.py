@@ -1,10 +1,10 @@
-"""Patches per second of augmentation on one thread: ours beside other libraries, where installed.
+"""Measure patches per second of augmentation on one thread, also of installed libraries.
 
 OMP_NUM_THREADS=1 python benchmarks/augmentation.py
-OMP_NUM_THREADS=1 python benchmarks/augmentation.py --parts    # each change; ours beside scipy
+OMP_NUM_THREADS=1 python benchmarks/augmentation.py --parts    # each change; ours and scipy
 
-Rotation by any angle, zoom 0.7–1.4, elastic deformation, brightness, contrast and noise, each made
-every time, on an image with its labels.
+An image and its labels get a rotation by any angle, zoom 0.7–1.4, elastic deformation, brightness,
+contrast and noise, all of them each time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Step = Callable[[int], Any]
 
 
 def pair(shape: tuple[int, ...], top: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """An image and labels of larger extent than the patch, channel first."""
+    """Return an image and labels larger than the patch, channel first."""
     rng = np.random.default_rng(0)
     whole = (*shape[:-2], shape[-2] + 96, shape[-1] + 96)
     labels = np.kron(rng.integers(0, top, [n // 16 + 1 for n in whole]), np.ones([16] * len(whole)))
@@ -43,7 +43,7 @@ def pair(shape: tuple[int, ...], top: int = 60) -> tuple[np.ndarray, np.ndarray]
 
 
 def crop(shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the libraries get: the patch itself, which is all that they can see."""
+    """Return the patch itself, which is the input of the other libraries."""
     index = (slice(None), *(slice(0, n) for n in shape[:-2]), slice(48, -48), slice(48, -48))
     image, labels = (a[index].copy() for a in pair(shape))
     return torch.from_numpy(image), torch.from_numpy(labels)
@@ -144,7 +144,7 @@ def monai(shape: tuple[int, ...]) -> Step:
 
 
 def rate(step: Step, seconds: float = 3.0) -> float:
-    """Calls per second of processor time."""
+    """Return calls per second of CPU time."""
     for seed in range(3):
         step(seed)
     start, calls = time.process_time(), 0
@@ -155,7 +155,7 @@ def rate(step: Step, seconds: float = 3.0) -> float:
 
 
 def one_change(key: str, shape: tuple[int, ...]) -> Step:
-    """The change of one key alone, with the format's defaults, always made."""
+    """Return the change of one key with default settings and probability 1."""
     keys = {"ENABLE": True, "DA_PROB": 1.0, key: True}
     settings = augment_settings(
         config_from_dict({"TRAIN.ENABLE": True, "AUGMENTOR": keys}, notify=lambda text: None)
@@ -171,7 +171,7 @@ def one_change(key: str, shape: tuple[int, ...]) -> Step:
 
 
 def beside_scipy() -> dict[str, tuple[Step, Step]]:
-    """Parts that scipy.ndimage has too, on a plane of 256²: ours and scipy's."""
+    """Return our functions and those of scipy.ndimage, on a plane of 256²."""
     from scipy import ndimage
 
     shape, start = SHAPES[0], (48, 48)
@@ -203,7 +203,7 @@ def beside_scipy() -> dict[str, tuple[Step, Step]]:
 
 
 def print_parts() -> None:
-    """Milliseconds of the parts beside scipy's, and of each change."""
+    """Print milliseconds of the parts, ours and scipy, and of each change."""
     for name, steps in beside_scipy().items():
         mine, theirs = (1e3 / rate(step, 1.0) for step in steps)
         print(f"{name}: {mine:.2f} ms, scipy {theirs:.2f} ms, {theirs / mine:.1f} times as long")

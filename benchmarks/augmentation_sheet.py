@@ -1,4 +1,4 @@
-"""One picture with every change that AUGMENTOR knows, on synthetic nuclei: docs/augmentation.png.
+"""Draw every change of AUGMENTOR on synthetic nuclei: docs/augmentation.png.
 
 python benchmarks/augmentation_sheet.py docs/augmentation.png
 """
@@ -29,7 +29,7 @@ GEOMETRY = (
     "VFLIP", "HFLIP", "ZFLIP", "ROT90", "RANDOM_ROT", "ZOOM", "SHIFT", "SHEAR", "ELASTIC",
     "MISALIGNMENT",
 )  # fmt: skip
-NEEDS_COLOUR = ("GRAYSCALE", "CHANNEL_SHUFFLE")
+NEEDS_COLOR = ("GRAYSCALE", "CHANNEL_SHUFFLE")
 STRONGER: dict[str, Any] = {
     "ELASTIC": {"E_ALPHA": (250, 250), "E_SIGMA": 12},
     "MISALIGNMENT": {"MS_ROTATE_RATIO": 0.0, "MS_DISPLACEMENT": 24},
@@ -43,11 +43,11 @@ STRONGER: dict[str, Any] = {
     "CONTRAST_EM": {"CONTRAST_EM_FACTOR": (0.5, 0.5)},
     "MISSING_SECTIONS": {"MISSP_ITERATIONS": (5, 10)},
 }
-"""Settings other than the default, for what is hard to see at this size."""
+"""Settings for changes that are hard to see at this size with their defaults."""
 
 
 def samples(ndim: int, channels: int) -> list[Sample]:
-    """Two synthetic images; further channels are blurred copies, one dark."""
+    """Return two synthetic images; further channels are blurred copies, one of them dark."""
     rng = np.random.default_rng(3)
     made = []
     for number in range(2):
@@ -60,7 +60,7 @@ def samples(ndim: int, channels: int) -> list[Sample]:
 
 
 def settings(key: str, ndim: int, channels: int) -> Any:
-    """The changes of one key alone, always made."""
+    """Return the changes of one key with probability 1."""
     patch = (SIDE, SIDE, channels) if ndim == 2 else (16, SIDE, SIDE, channels)
     keys = {"ENABLE": True, "DA_PROB": 1.0, key: True, **STRONGER.get(key, {})}
     return augment_settings(
@@ -77,8 +77,8 @@ def settings(key: str, ndim: int, channels: int) -> Any:
 
 
 def panel(key: str, ndim: int) -> npt.NDArray[np.uint8]:
-    """A changed patch with the outlines of its instances; of a volume an x-y and an x-z plane."""
-    channels = 3 if key in NEEDS_COLOUR else 1
+    """Return a changed patch with outlines; of a volume, an x-y and an x-z plane."""
+    channels = 3 if key in NEEDS_COLOR else 1
     shape = (SIDE, SIDE) if ndim == 2 else (16, SIDE, SIDE)
     found = samples(ndim, channels)
     dataset = PatchDataset(
@@ -106,18 +106,18 @@ def panel(key: str, ndim: int) -> npt.NDArray[np.uint8]:
 
 
 def drawn(image: npt.NDArray[Any], ids: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Values from 0 to 1 as grey or colours, with outlines; not stretched, so brightness shows."""
-    colour = image if image.shape[-1] == 3 else np.repeat(image, 3, axis=-1)
-    grey = (255 * np.clip(colour, 0, 1)).astype(np.uint8)
+    """Return values in [0, 1] as RGB with outlines, without rescaling the contrast."""
+    color = image if image.shape[-1] == 3 else np.repeat(image, 3, axis=-1)
+    gray = (255 * np.clip(color, 0, 1)).astype(np.uint8)
     lines = overlay(image, ids, fill=0.0)
-    coloured = (lines.max(-1) != lines.min(-1))[..., None] & (ids > 0)[..., None]
+    colored = (lines.max(-1) != lines.min(-1))[..., None] & (ids > 0)[..., None]
     if image.shape[-1] == 3:
-        return grey
-    return np.where(coloured, lines, grey)
+        return gray
+    return np.where(colored, lines, gray)
 
 
 def sheet() -> Image.Image:
-    """All keys in 2D, then in 3D."""
+    """Return the sheet of all keys, in 2D and in 3D."""
     cells = []
     for ndim in (2, 3):
         keys = ["", *GEOMETRY, *CHANGE_OF_KEY]

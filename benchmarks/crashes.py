@@ -1,11 +1,10 @@
-"""Kill runs at random moments, resume them, and compare the end with an uninterrupted run's.
+"""Kill runs at random moments, resume them, and compare the results with an uninterrupted run.
 
     python benchmarks/crashes.py --moments 20
 
-Half of the moments lie in training, half in prediction. Each killed run is started again by the
-same command with ``--resume``; then its weights, scores and instances must equal those of a run
-that was left alone, and no half-written file may lie anywhere. One line for each moment, exit code
-1 if anything differed.
+Half of the moments are during training, half during prediction. Each killed run is started again
+with ``--resume``. Its weights, scores and instances must equal those of an uninterrupted run, and
+no unfinished file may remain. Prints one line for each moment; exit code 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -63,13 +62,13 @@ TEST: {{ENABLE: True, AUGMENTATION: True}}
 
 
 def command(folder: Path, *more: str) -> list[str]:
-    """The command line of one run."""
+    """Return the command line of a run."""
     program = [sys.executable, "-m", "singula.cli", "run", "--config", str(folder / "job.yaml")]
     return [*program, "--result_dir", str(folder), "--name", "job", *more]
 
 
 def prepare(folder: Path, data: Path) -> None:
-    """A folder with a configuration; encoded channels stay in it as well."""
+    """Create a folder with a configuration; encoded channels are stored in it too."""
     folder.mkdir()
     text = CONFIG.format(
         data=data.as_posix(), channels=(folder / "channels").as_posix(), epochs=EPOCHS
@@ -78,7 +77,7 @@ def prepare(folder: Path, data: Path) -> None:
 
 
 def run_whole(folder: Path) -> tuple[float, float]:
-    """Run undisturbed; seconds of an epoch and of an image."""
+    """Run without interruption, and return the seconds of an epoch and of an image."""
     stamps: dict[str, float] = {}
     with subprocess.Popen(command(folder), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -92,7 +91,7 @@ def run_whole(folder: Path) -> tuple[float, float]:
 
 
 def kill_at(folder: Path, text: str, delay: float) -> str:
-    """Start, kill -9 so many seconds after a line that begins so, and give the last line."""
+    """Kill a run some seconds after a line with a given start; return the last line."""
     line = ""
     with subprocess.Popen(command(folder), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -106,14 +105,14 @@ def kill_at(folder: Path, text: str, delay: float) -> str:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Weights after the last epoch."""
+    """Return the weights after the last epoch."""
     path = folder / "job/checkpoints/job_1-checkpoint-last.pth"
     loaded: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["state_dict"]
     return loaded
 
 
 def differences(folder: Path, whole: Path) -> list[str]:
-    """What is not as in the undisturbed run."""
+    """Return the differences to the uninterrupted run."""
     found = []
     own, other = weights(folder), weights(whole)
     if own.keys() != other.keys() or not all(torch.equal(own[n], other[n]) for n in own):
@@ -130,7 +129,7 @@ def differences(folder: Path, whole: Path) -> list[str]:
 
 
 def main() -> int:
-    """Try all moments."""
+    """Test all moments."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moments", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)

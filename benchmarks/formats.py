@@ -1,11 +1,12 @@
-"""Memory and speed of images that stay on disk: read in boxes, and labels made ready for training.
+"""Measure memory and speed of images that stay on disk, and of preparing labels for training.
 
     python benchmarks/formats.py [--side 384] [--slices 300]
 
-Each line is a process of its own; memory is by how much its peak (VmHWM, Linux) grows. Reading: a
-volume of SLICES × 1000 × 1000 in 16 bits, in chunks of 30 × 256 × 256 where the format has some,
-box by box of the same size; the files were just written, so they lie in the system's cache. Labels:
-a cube of SIDE³ with 32-bit ids in a Zarr, read, encoded and stored, and checked.
+Each line is measured in a separate process; memory is the growth of its peak (VmHWM, Linux).
+Reading: a 16-bit volume of SLICES × 1000 × 1000, in chunks of 30 × 256 × 256 if the format has
+chunks, read in boxes of this size. The files were just written, so that they are in the cache of
+the system. Labels: a cube of SIDE³ with 32-bit ids in a Zarr, which is read, encoded, stored and
+checked.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ CHUNKS = (30, 256, 256)
 
 
 def peak() -> int:
-    """Largest memory of this process so far, in bytes."""
+    """Return the peak memory of this process in bytes."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def begin() -> int:
-    """Let the peak be what is held now."""
+    """Reset the peak memory to the present memory, and return it."""
     Path("/proc/self/clear_refs").write_text("5")
     return peak()
 
 
 def write(path: Path, slices: int) -> None:
-    """A volume of random numbers of ten bits, smoothed a little by repetition."""
+    """Write a volume of 10-bit random numbers, each repeated in a 2 × 2 square."""
     rng = np.random.default_rng(0)
     part = rng.integers(0, 1024, (30, 500, 500)).astype(np.uint16).repeat(2, 1).repeat(2, 2)
     shape = (slices, 1000, 1000)
@@ -99,7 +100,7 @@ def read(path: Path) -> None:
 
 
 def label(folder: Path, side: int, codes: str) -> None:
-    """Make a label volume ready for training; print bytes per voxel after each step."""
+    """Prepare a label volume for training; print bytes per voxel after each step."""
     import zarr
 
     from singula.data.channel_store import ChannelStore

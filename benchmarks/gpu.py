@@ -1,15 +1,14 @@
-"""A GPU's training steps and predictions, and whether anything keeps the GPU waiting.
+"""Measure training steps and predictions on a GPU, and the time in which the GPU waits.
 
     python benchmarks/gpu.py [--data FOLDER] [--quick]
 
 Network, patches and augmentation are those of templates/2d_dsb2018.yaml (U-Net 16 to 256, patches
-of 256²), the volume's network is a U-Net 16 to 128. Times are of the wall clock, the GPU's work
-done; medians. Printed are Markdown tables:
+of 256²); the network of the volume is a U-Net 16 to 128. Times are medians of wall-clock time after
+synchronization. Prints Markdown tables:
 
-- steps with one batch that lies on the GPU, and how much of that time its kernels take;
-- epochs of real trainings with patches that are prepared by worker processes, and with patches
-  that are ready: what preparing them costs;
-- an image of 4096² and a volume, from statistics to maps, beside the bare forward passes.
+- steps with one batch on the GPU, and the fraction of the time that its kernels take;
+- epochs of trainings with patches prepared by workers, and with prepared patches;
+- an image of 4096² and a volume, from statistics to maps, compared with the forward passes alone.
 """
 
 from __future__ import annotations
@@ -66,9 +65,9 @@ VOLUME = ModelSettings(3, 1, 2, feature_maps=(16, 32, 64, 128), dropout=(0,) * 4
 
 
 def samples_of(folder: Path, most: int = 60) -> list[Sample]:
-    """Images with labels: those of a folder, else synthetic ones."""
+    """Return images with labels: those of a folder, or synthetic ones."""
     if not folder.is_dir():
-        print(f"{folder}: not there, synthetic images instead")
+        print(f"{folder}: not found, using synthetic images")
         rng = np.random.default_rng(0)
         made = [make_image((520, 696), rng) for _ in range(8)]
         return [Sample(str(i), m.image[..., None], m.labels[..., None]) for i, m in enumerate(made)]
@@ -80,10 +79,10 @@ def samples_of(folder: Path, most: int = 60) -> list[Sample]:
 
 
 class Ready(PatchDataset):
-    """Patches that were prepared before."""
+    """A data set of prepared patches."""
 
     def prepare(self, items: list[dict[str, torch.Tensor]]) -> Ready:
-        """Take these again and again."""
+        """Set the patches that are repeated."""
         self.items = items
         return self
 
@@ -93,7 +92,7 @@ class Ready(PatchDataset):
 
 
 def median_seconds(work: Callable[[], object], seconds: float) -> float:
-    """Median over calls, some of them made before the clock starts."""
+    """Return the median seconds of a call, after some calls that do not count."""
     for _ in range(3):
         work()
     torch.cuda.synchronize()
@@ -107,7 +106,7 @@ def median_seconds(work: Callable[[], object], seconds: float) -> float:
 
 
 def kernel_seconds(work: Callable[[], object], calls: int = 5) -> float:
-    """What the GPU's kernels take in a call, added up."""
+    """Return the sum of the times of all kernels in a call, in seconds."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
@@ -118,21 +117,21 @@ def kernel_seconds(work: Callable[[], object], calls: int = 5) -> float:
 
 
 def step_of(config: Any, batch: dict[str, torch.Tensor], precision: str) -> Callable[[], object]:
-    """One training step as Lightning makes it, but without Lightning."""
+    """Return a function for one training step, without Lightning."""
     network = build_model(from_config.model_settings(config))
     network = channels_last(network, config.ndim).to(GPU).train()
-    loss, optimiser = from_config.instance_loss(config), torch.optim.AdamW(network.parameters())
+    loss, optimizer = from_config.instance_loss(config), torch.optim.AdamW(network.parameters())
     scores = MapScores(from_config.outputs(config)).to(GPU)
     dtype = DTYPES[precision]
     scaler = torch.amp.GradScaler("cuda", enabled=precision == "16")
 
     def step() -> None:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         with torch.autocast("cuda", dtype, enabled=dtype is not None):
             logits = network(batch["image"])
             value = loss(logits, batch)
         scaler.scale(value).backward()
-        scaler.step(optimiser)
+        scaler.step(optimizer)
         scaler.update()
         scores.update(logits, batch)
 
@@ -140,7 +139,7 @@ def step_of(config: Any, batch: dict[str, torch.Tensor], precision: str) -> Call
 
 
 def made_batch(config: Any, size: int) -> dict[str, torch.Tensor]:
-    """Noise as a batch."""
+    """Return a batch of noise."""
     shape = tuple(config.DATA.PATCH_SIZE[:-1])
     target = (torch.rand(size, 2, *shape, device=GPU) > 0.7).float()
     image = torch.rand(size, 1, *shape, device=GPU)
@@ -148,7 +147,7 @@ def made_batch(config: Any, size: int) -> dict[str, torch.Tensor]:
 
 
 def print_steps(config: Any, sizes: tuple[int, ...], seconds: float) -> None:
-    """Steps on one batch that is there already."""
+    """Print the times of steps on one batch on the GPU."""
     print(f"\npatches of {config.DATA.PATCH_SIZE}, U-Net {config.MODEL.FEATURE_MAPS}\n")
     print("| batch | precision | ms per step | ms per patch | kernels | GPU memory, GiB |")
     print("|---|---|---|---|---|---|")
@@ -172,7 +171,7 @@ def print_steps(config: Any, sizes: tuple[int, ...], seconds: float) -> None:
 def epoch_seconds(
     config: Any, dataset: PatchDataset, precision: str, batch: int, workers: int
 ) -> tuple[float, float]:
-    """Seconds of the second epoch, and per patch."""
+    """Return the seconds of the second epoch, and per patch."""
     began: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -198,7 +197,7 @@ def epoch_seconds(
 
 
 def print_epochs(config: Any, augmented: PatchDataset, ready: Ready, steps: int) -> None:
-    """Trainings: what preparing the patches costs."""
+    """Print the times of trainings with and without preparing patches."""
     print("\n| batch | precision | workers | ms per patch | patches ready | ratio |")
     print("|---|---|---|---|---|---|")
     for batch, precision, count in (
@@ -222,7 +221,7 @@ def print_epochs(config: Any, augmented: PatchDataset, ready: Ready, steps: int)
 
 
 def picture(size: int) -> np.ndarray:
-    """A mosaic of nuclei (y, x, 1)."""
+    """Return a mosaic of nuclei (y, x, 1)."""
     if MOSAIC.is_file():
         import tifffile
 
@@ -233,7 +232,7 @@ def picture(size: int) -> np.ndarray:
 
 
 def trained(model: ModelSettings, image: np.ndarray) -> torch.nn.Module:
-    """A network whose normalisations have seen a part of the image."""
+    """Return a network whose normalization layers have statistics of the image."""
     torch.manual_seed(0)
     network = build_model(model).train()
     part = image[tuple(slice(0, 64) for _ in range(model.ndim))].astype(np.float32) / 255
@@ -244,7 +243,7 @@ def trained(model: ModelSettings, image: np.ndarray) -> torch.nn.Module:
 
 
 def print_prediction(model: ModelSettings, image: np.ndarray, rounds: int) -> None:
-    """An image from statistics to maps, and what the network alone takes."""
+    """Print the times of a prediction, and of its forward passes alone."""
     shape, ndim, batch = image.shape[:-1], model.ndim, 2 if model.ndim == 3 else 1
     margin, least = ((32, 32), (256, 256)) if ndim == 2 else ((8, 8, 8), (64, 64, 64))
     most = max_tile_pixels(ndim, 16, memory=free_memory(GPU)) // batch
@@ -269,7 +268,7 @@ def prediction_times(
     bfloat16: bool,
     rounds: int,
 ) -> dict[str, str]:
-    """Seconds in words."""
+    """Return seconds by name of the row."""
     outputs = from_config.outputs(load_config(ROOT / "templates/2d_dsb2018.yaml"))
     predictor = Predictor(network, outputs, 0, GPU, bfloat16=bool(bfloat16))
     normalizer, plan = Normalizer("scale_range", clip=(0.1, 99.9)), settings.plan

@@ -1,10 +1,10 @@
-"""How the stages around the network grow with the image and with the number of instances.
+"""Measure how the stages grow with the size of the image and the number of instances.
 
     OMP_NUM_THREADS=1 python benchmarks/growth.py --picture docs/growth.png
 
-Images of drawn cells: from 512² to 8192² pixels with one cell per 2,900 (`--largest 16384` goes
-on), and 2048² pixels with 100 to 100,000 cells. The time per pixel of a linear stage is flat.
-Prints two Markdown tables of nanoseconds of processor time per pixel, the least of some rounds.
+Images of drawn cells: from 512² to 8192² pixels (or `--largest 16384`) with one cell per 2,900
+pixels, and 2048² pixels with 100 to 100,000 cells. The time per pixel of a linear stage is
+constant. Prints two Markdown tables: nanoseconds of CPU time per pixel, the minimum of some rounds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Curve = list[tuple[int, list[float]]]
 
 
 def measure(inputs: Iterable[tuple[int, int, int]], what: str, rounds: int) -> Curve:
-    """Nanoseconds per pixel of each stage for (place on the axis, side, number of cells)."""
+    """Return nanoseconds per pixel of each stage, by (axis position, side, number of cells)."""
     print(f"\n| {what} | " + " | ".join(stage.name for stage in STAGES) + " |")
     print("|---" * (len(STAGES) + 1) + "|", flush=True)
     curve = []
@@ -42,7 +42,7 @@ def measure(inputs: Iterable[tuple[int, int, int]], what: str, rounds: int) -> C
 
 
 def draw(path: Path, by_size: Curve, by_count: Curve) -> None:
-    """Both curves side by side."""
+    """Draw both curves next to each other."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -65,7 +65,7 @@ def draw(path: Path, by_size: Curve, by_count: Curve) -> None:
 
 
 def main() -> None:
-    """Measure, print, draw."""
+    """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smallest", type=int, default=512)
     parser.add_argument("--largest", type=int, default=8192, help="side; 16384 needs 25 GiB")

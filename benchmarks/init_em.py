@@ -3,8 +3,8 @@
     python benchmarks/init_em.py --seconds 100 --output out/init_em
 
 Three drawn volumes (`singula.synthetic.serial_sections`) with three seeds each are trained with the
-configuration that `init` wrote for them at first (frozen in `BEFORE`) and with the one that it
-writes now. A pilot measures the processor time of an epoch of each side; each training gets the
+configuration of the first version of `init` (stored in `BEFORE`) and with the present one. A
+pilot run measures the CPU time of an epoch of each side; each training gets the
 epochs that fit into ``--seconds`` of one core. Scores are the mean F1 at IoU 0.5 over two held-out
 volumes drawn with other seeds. Finished trainings are kept in ``OUTPUT/*.json``, so the command can
 be repeated after an interruption. It prints a table in Markdown.
@@ -148,7 +148,7 @@ def configuration(folder: Path, volume: int, side: str, minutes: float) -> Path:
 
 
 def command(*words: str) -> tuple[str, float]:
-    """Run the program on one core; return its output and the processor seconds it took."""
+    """Run the program on one core; return its output and its CPU seconds."""
     began = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -161,7 +161,7 @@ def command(*words: str) -> tuple[str, float]:
 
 
 def run(folder: Path, file: Path, name: str, *changes: str) -> float:
-    """Run a configuration with changes; return the processor seconds."""
+    """Run a configuration with changes; return the CPU seconds."""
     words = ["run", "--config", str(file), "--result_dir", str(folder / "runs"), "--name", name]
     for change in (*ONE_CORE, *changes):
         words += ["--set", change]
@@ -169,7 +169,7 @@ def run(folder: Path, file: Path, name: str, *changes: str) -> float:
 
 
 def epoch_seconds(options: argparse.Namespace, volume: int, side: str) -> float:
-    """Measure the processor seconds of an epoch from two short trainings, once."""
+    """Measure the CPU seconds of an epoch from two short trainings, once."""
     kept = options.output / f"pilot_{side}_{volume}.json"
     if not kept.exists():
         file = configuration(options.output, volume, side, options.seconds / 60)

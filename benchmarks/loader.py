@@ -1,8 +1,8 @@
-"""How fast patches are prepared and how fast the network takes them, per core.
+"""Measure how fast patches are prepared, and how fast the network processes them, per core.
 
 python benchmarks/loader.py [--data FOLDER] [--seconds S]
 
-One process and one thread; seconds are processor time, so other work on the machine does not count.
+One process and one thread; CPU seconds, so that other work on the machine does not count.
 The augmentation is that of templates/2d_dsb2018.yaml, the network its U-Net, batch 6 of 256².
 """
 
@@ -50,7 +50,7 @@ def from_folder(folder: Path, most: int = 60) -> list[Sample]:
 
 
 def rate(step: Callable[[int], Any], seconds: float) -> float:
-    """Calls per second of processor time."""
+    """Return calls per second of CPU time."""
     for number in range(3):
         step(number)
     start, calls = time.process_time(), 0
@@ -61,19 +61,19 @@ def rate(step: Callable[[int], Any], seconds: float) -> float:
 
 
 def training_step(config: Any, batch: dict[str, torch.Tensor], dtype: Any) -> Callable[[int], Any]:
-    """Forward, loss, backward and optimiser on one batch."""
+    """Return a function for one step: forward pass, loss, backward pass and optimizer."""
     network = channels_last(build_model(from_config.model_settings(config)), config.ndim).train()
     loss = InstanceLoss(from_config.outputs(config), 0, 1.0)
-    optimiser = torch.optim.AdamW(network.parameters())
+    optimizer = torch.optim.AdamW(network.parameters())
     image = batch["image"].contiguous(memory_format=torch.channels_last)
 
     def step(number: int) -> None:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         with torch.autocast("cpu", dtype, enabled=dtype is not None):
             result = network(image)
         value = loss(result, batch)
         (value["loss"] if isinstance(value, dict) else value).backward()
-        optimiser.step()
+        optimizer.step()
 
     return step
 

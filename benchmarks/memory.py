@@ -1,12 +1,12 @@
-"""How much memory a prediction of a large image and a training take.
+"""Measure the memory of a training and of predictions of large images.
 
     python benchmarks/memory.py [--sides 4096 16384] [--epochs 8]
 
-Trains the U-Net 16 to 256 for some epochs on patches of 256² and then predicts, decodes and writes
-square images of growing side with it, each in a process of its own whose memory is read from /proc
-every twentieth of a second (Linux). Peak: the most that was resident. Private: the most that was
-the process's own, without files that the system may drop from memory at any time. Output: what
-the run left on disk of this image.
+Trains the U-Net 16 to 256 for some epochs on patches of 256², and then predicts, decodes and writes
+square images of growing side, each in a separate process whose memory is read from /proc
+every twentieth of a second (Linux). Peak: largest resident memory. Private: largest memory of
+the process itself, without files that the system can drop from memory at any time. Output: size of
+the files of this image.
 
 Images are cut from the mosaic in ../shared/data, repeated as needed, or drawn.
 """
@@ -29,7 +29,7 @@ from program import CONFIG, OURS, SHARED, write_data
 
 
 class Watched:
-    """A run of a command, and what it takes while it runs.
+    """A running command with its memory.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Watched:
             sys.exit("\n".join(line for line, _ in self.lines[-30:]))
 
     def _look(self, pid: int) -> float:
-        """Resident memory now, in MB; keeps the largest values."""
+        """Read the resident memory in MB, and keep the largest values."""
         try:
             text = Path(f"/proc/{pid}/status").read_text()
         except OSError:
@@ -68,7 +68,7 @@ class Watched:
 
 
 def singula(config: Path, folder: Path, name: str, *changes: str) -> list[str]:
-    """The command of a run."""
+    """Return the command of a run."""
     command = [sys.executable, "-m", "singula.cli", "run", "--config", str(config)]
     command += ["--result_dir", str(folder), "--name", name]
     for change in changes:
@@ -77,7 +77,7 @@ def singula(config: Path, folder: Path, name: str, *changes: str) -> list[str]:
 
 
 def large_image(side: int) -> np.ndarray:
-    """A square uint8 image of cells."""
+    """Return a square uint8 image of cells."""
     mosaic = SHARED / "bench" / "mosaic_4096_raw.tif"
     if mosaic.is_file():
         part = tifffile.imread(mosaic)
@@ -90,13 +90,13 @@ def large_image(side: int) -> np.ndarray:
 
 
 def size_on_disk(folder: Path, since: float) -> float:
-    """Megabytes of the files that were written after a moment."""
+    """Return the size in MB of the files written after a point in time."""
     files = [path.stat() for path in folder.rglob("*") if path.is_file()]
     return sum(file.st_size for file in files if file.st_mtime >= since) / 1e6
 
 
 def main() -> None:
-    """Train, predict, print two tables."""
+    """Train, predict and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="*", default=[4096, 16384])
     parser.add_argument("--epochs", type=int, default=8)

@@ -1,12 +1,12 @@
-"""BiaPy as a peer, in an environment of its own.
+"""BiaPy in a separate environment, for comparisons.
 
-Its versions of torch and NumPy are others than ours, so it lives elsewhere and is asked by name:
+Its versions of torch and NumPy differ from ours:
 
     python3.11 -m venv peer
     peer/bin/pip install biapy==3.7.1 torch==2.14.1 torchvision==0.29.1
     make bench PEER=peer/bin/python
 
-What is asked of it, and timed there, is in `peer_worker.py`.
+`peer_worker.py` runs and times its functions.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ import numpy as np
 
 
 class PeerError(Exception):
-    """A function of the peer failed."""
+    """Failure of a function of the peer."""
 
 
 class Peer:
-    """A process of the other environment that runs its functions when asked.
+    """A process of the other environment that runs functions on request.
 
     Parameters
     ----------
     python : str
-        The interpreter in whose environment BiaPy is installed.
+        Interpreter of the environment in which BiaPy is installed.
     """
 
     def __init__(self, python: str) -> None:
@@ -48,14 +48,14 @@ class Peer:
         )
 
     def load(self, arrays: Mapping[str, Any]) -> None:
-        """Give it the arrays that its functions work on."""
+        """Load the arrays of a folder in the other process."""
         with tempfile.TemporaryDirectory() as folder:
             for name, values in arrays.items():
                 np.save(Path(folder, name), values)
             self._ask({"load": folder})
 
     def seconds(self, stage: str) -> float | None:
-        """Processor time of one call; None when the function fails."""
+        """Return the CPU time of one call, or None if the function fails."""
         try:
             return self._ask({"run": stage})
         except PeerError as error:

@@ -1,7 +1,7 @@
-"""Runs the functions of BiaPy in its own environment; `peer.py` starts it and talks to it.
+"""Run functions of BiaPy in their own environment, on request of `peer.py`.
 
 Reads one line of JSON for each call, ``{"load": FOLDER}`` or ``{"run": STAGE}``, and answers with
-one line: the processor seconds of the call, or what went wrong.
+one line: the CPU seconds of the call, or the error.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ def decode():
 
 
 def match():
-    """Every threshold with its tables; kept for the pictures."""
+    """Match at every threshold, and keep the tables for the images."""
     from biapy.utils.matching import build_tp_fp_fn_report, matching
 
     case["matched"] = matching(
@@ -61,7 +61,7 @@ def match():
         build_tp_fp_fn_report(case["labels"], case["found"], each, build_color_map=False)
 
 
-def colour():
+def color():
     from biapy.utils.matching import build_tp_fp_fn_color_map
 
     found = case["matched"][1]
@@ -110,7 +110,7 @@ STAGES = {
     "encode": encode,
     "decode": decode,
     "match": match,
-    "colour": colour,
+    "color": color,
     "measure": measure,
     "remove": remove,
     "voronoi": voronoi,

@@ -1,12 +1,11 @@
-"""Prediction of a large image against the bare forward passes that it consists of.
+"""Compare the prediction of a large image with its forward passes alone.
 
     python benchmarks/prediction.py --size 2048 --rounds 3 [--model RUN]
 
-Every way of predicting runs once in each round, one after the other, so that what else happens on
-the machine meets them alike; printed are medians over the rounds of seconds of CPU time (on a GPU:
-of the wall clock) and of the ratio to the bare passes of the same round. The image is the mosaic
-beside the checkout where it is present, else noise; the network the U-Net 16–256 with random
-weights, or that of a run.
+Every method runs once in each round, so that other work on the machine affects all of them equally.
+Prints medians over the rounds of the CPU time (on a GPU: wall-clock time) and of the ratio to the
+forward passes of the same round. The image is the mosaic next to the checkout, or noise; the
+network is the U-Net 16–256 with random weights, or that of a run.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ Image = np.ndarray
 
 @dataclass
 class Setting:
-    """What all ways of predicting have in common."""
+    """Image, network and settings that all methods share."""
 
     image: Image
     scaling: Scaling
@@ -64,7 +63,7 @@ class Setting:
     def predictor(
         self, *, folded: bool = True, bfloat16: bool = False, openvino: bool = False
     ) -> Predictor:
-        """The network, ready to predict."""
+        """Return a predictor of the network."""
         network = fold_batch_norm(self.network) if folded else self.network
         network = channels_last(network, 2)
         if openvino:
@@ -74,7 +73,7 @@ class Setting:
         return Predictor(network, OUTPUTS, device=self.device, bfloat16=bfloat16)
 
     def windows(self, image: Image, largest: int) -> AlignedTiles:
-        """The tiles that are chosen for an image."""
+        """Return the tiles chosen for an image."""
         reach = receptive_radius(MODEL)
         plan = plan_tiles(
             image.shape[:2], (32, 32), reach or (), downsampling(MODEL), (256, 256), largest
@@ -85,7 +84,7 @@ class Setting:
 
 
 def picture(size: int) -> Image:
-    """A square of (y, x, 1), uint8."""
+    """Return a square image (y, x, 1) of uint8."""
     if MOSAIC.is_file():
         import tifffile
 
@@ -95,7 +94,7 @@ def picture(size: int) -> Image:
 
 
 def network_of(run: str | None) -> tuple[torch.nn.Module, Normalizer]:
-    """A trained network, or one whose normalisations have seen a few batches of noise."""
+    """Return a trained network, or one whose normalization layers have statistics of noise."""
     torch.manual_seed(0)
     network = build_model(MODEL)
     if run is not None:
@@ -113,7 +112,7 @@ def network_of(run: str | None) -> tuple[torch.nn.Module, Normalizer]:
 
 
 def bare(setting: Setting, plan: AlignedTiles | TilePlan, batch_size: int) -> Callable[[], None]:
-    """The forward passes alone, of tiles that are read and normalised already."""
+    """Run the forward passes of tiles that are already normalized."""
     tiles = plan.tiles(setting.image.shape[:2])
     patches = [setting.scaling.apply(read_patch(setting.image, t.start, plan.patch)) for t in tiles]
     stacked = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1)).contiguous()
@@ -130,10 +129,10 @@ def bare(setting: Setting, plan: AlignedTiles | TilePlan, batch_size: int) -> Ca
 
 
 def differences(setting: Setting) -> dict[str, float]:
-    """Largest difference to the whole image at once, on a part of the image.
+    """Return the largest difference to a single pass over the whole image, on a part of the image.
 
-    For patches that reach further beyond the image than the canvas does, only what lies further
-    inside than the network sees is compared.
+    For patches that exceed the image by more than the canvas does, only pixels farther from the
+    border than the receptive field are compared.
     """
     part = setting.image[:1024, :1024]
     windows = setting.windows(part, 300_000)
@@ -156,7 +155,7 @@ def differences(setting: Setting) -> dict[str, float]:
 
 
 def ways_of(setting: Setting) -> dict[str, Callable[[], object]]:
-    """Every way by its name; the first one is what the others are compared with."""
+    """Return every method by name; the first one is the reference."""
     plan = setting.windows(setting.image, max_tile_pixels(2, MODEL.feature_maps[0]))
     shape = setting.image.shape[:2]
     seen = plan.count(shape) * np.prod(plan.patch) / np.prod(shape)

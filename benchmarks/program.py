@@ -1,18 +1,19 @@
-"""Whole runs of Singula and of BiaPy in turn: start, training step, prediction.
+"""Time whole runs of Singula and of BiaPy in turn: start, training step, prediction.
 
     python benchmarks/program.py [--peer PYTHON] [--rounds 3]
 
-Both train the same U-Net (16 to 256 channels, two outputs: body and contour) on the same patches of
-256², six at a time, with rotation and flips, and then predict one large image; each in processes
-of its own with all cores. Times are of the wall clock, so nothing else should run. A row is:
+Both train the same U-Net (16 to 256 channels, two outputs: interior and contour) on the same
+patches of 256², six per batch, with rotation and flips, and then predict one large image, in
+separate processes with all cores. Times are wall-clock times, so that no other program should run.
+The rows are:
 
 * start: from the command to the end of the first training step;
 * training step: the mean of the second epoch, per patch, loading included;
 * prediction: of the large image, from reading its patches to the finished maps.
 
-Singula trains and predicts in float32 and in bfloat16, and once more from patches that are prepared
-already, which shows what preparing them costs. The images are those of ../shared/data that have
-256² pixels and the mosaic there, else drawn ones. For `--peer` see `peer.py`.
+Singula trains and predicts in float32 and in bfloat16, and once more from prepared patches, which
+shows the cost of preparing them. The images are those of ../shared/data with 256² pixels and the
+mosaic there, or drawn ones. For `--peer` see `peer.py`.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ cli.run_main()
 
 
 def write_data(folder: Path, side: int) -> None:
-    """Training and validation patches, and the image to predict."""
+    """Write training and validation patches, and the image to predict."""
     import tifffile
 
     pairs = stored_pairs() or drawn_pairs()
@@ -98,7 +99,7 @@ def write_data(folder: Path, side: int) -> None:
 
 
 def stored_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
-    """Real images of 256² pixels with their labels, as many as are needed."""
+    """Return a number of real images of 256² pixels with their labels."""
     import tifffile
 
     found = []
@@ -114,7 +115,7 @@ def stored_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def drawn_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
-    """Images of the demonstration's kind."""
+    """Return images as those of `singula demo`."""
     from singula.synthetic.fluorescence import make_image
 
     rng = np.random.default_rng(0)
@@ -123,7 +124,7 @@ def drawn_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def run_singula(folder: Path, precision: str, *, cached: bool) -> Times:
-    """One run; its times by row."""
+    """Run Singula once, and return its times by row."""
     config, marks = folder / "singula.yaml", folder / "marks"
     config.write_text(CONFIG.format(data=folder / "data", **OURS), encoding="utf-8")
     name = f"singula_{precision}"
@@ -148,7 +149,7 @@ def run_singula(folder: Path, precision: str, *, cached: bool) -> Times:
 
 
 def run_biapy(folder: Path, python: str) -> Times:
-    """One run; its times by row, from what it prints."""
+    """Run BiaPy once, and return its times by row, from its output."""
     config = folder / "biapy.yaml"
     config.write_text(CONFIG.format(data=folder / "data", **THEIRS), encoding="utf-8")
     seen: dict[str, list[float]] = {"first": [], "begin": [], "end": []}
@@ -177,7 +178,7 @@ def run_biapy(folder: Path, python: str) -> Times:
 
 
 def finished(command: list[str], note: Callable[[str], None]) -> None:
-    """Run a command to its end and hand over each line it prints when it does."""
+    """Run a command, and yield each line of its output with its time."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     lines = []
     with subprocess.Popen(
@@ -196,7 +197,7 @@ def finished(command: list[str], note: Callable[[str], None]) -> None:
 
 
 def main() -> None:
-    """Run in turn, print a table."""
+    """Run the programs in turn, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that can import biapy")
     parser.add_argument("--rounds", type=int, default=3)
@@ -219,7 +220,7 @@ def main() -> None:
 
 
 def print_table(results: dict[str, list[Times]]) -> None:
-    """Medians of seconds, and of the ratio to BiaPy in the same round."""
+    """Print medians of seconds, and of the ratio to BiaPy in the same round."""
     print("| | start | training step per patch | prediction |\n|---|---|---|---|")
     for who, rounds in results.items():
         cells = []

@@ -1,12 +1,12 @@
-"""What it costs to look after a million blocks in which nothing is done.
+"""Measure the cost of managing a million blocks that do no work.
 
     python benchmarks/scheduler.py tasks --blocks 1e6          # Dask: scheduler, driver, records
     python benchmarks/scheduler.py tasks --blocks 5e3 --alone  # one block per task
     python benchmarks/scheduler.py records --blocks 1e6        # one process: written, and read
     python benchmarks/scheduler.py join --pieces 1e7           # union-find over faces of blocks
 
-Scheduler, workers and driver are processes of their own on this machine, so that the processor time
-of each can be told. Every command prints one Markdown table; `docs/scale.md` builds on them.
+Scheduler, workers and driver are separate processes on this machine, so that the CPU time
+of each can be measured. Every command prints one Markdown table; `docs/scale.md` uses them.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ PHASE = "nothing"
 
 
 def nothing(folder: Path, number: int) -> dict[str, Any]:
-    """What a block without an object leaves."""
+    """Return the record of a block without objects."""
     return {"ids": np.zeros(0, np.int64), "pixels": np.zeros(0, np.int64)}
 
 
 def seeds(folder: Path, number: int) -> dict[str, Any]:
-    """What a block of 256³ pixels with 300 seeds leaves: these, and 100 pixels on each face."""
+    """Return the record of a block of 256³ voxels with 300 seeds and 100 voxels on each face."""
     rng = np.random.default_rng(number)
     record = {
         "first": np.sort(rng.integers(0, 2**24, 300)),
@@ -66,20 +66,20 @@ def rows(title: str, values: dict[str, str]) -> None:
 
 
 def spent(process: psutil.Process) -> float:
-    """Processor seconds of a process."""
+    """Return the CPU seconds of a process."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
 def peak() -> float:
-    """The most memory that this process ever held, in MB."""
+    """Return the peak memory of this process in MB."""
     text = Path("/proc/self/status").read_text()
     return int(text.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 @contextmanager
 def cluster(workers: int, threads: int) -> Iterator[tuple[str, psutil.Process]]:
-    """A scheduler and its workers, each a process; gives the address and the scheduler's one."""
+    """Yield the address of a scheduler with workers in separate processes, and its process."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
@@ -110,7 +110,7 @@ def cluster(workers: int, threads: int) -> Iterator[tuple[str, psutil.Process]]:
 
 
 def measure_tasks(arguments: argparse.Namespace) -> None:
-    """Blocks through Dask."""
+    """Measure blocks that Dask distributes."""
     from distributed import Client
 
     from singula.blocks import dask_run
@@ -160,7 +160,7 @@ def measure_tasks(arguments: argparse.Namespace) -> None:
 
 
 def measure_records(arguments: argparse.Namespace) -> None:
-    """Blocks in one process, and their records read again."""
+    """Measure blocks in one process, and reading their records."""
     if arguments.alone:
         runner.MAX_BATCH = 1
     blocks = arguments.blocks
@@ -203,7 +203,7 @@ def measure_records(arguments: argparse.Namespace) -> None:
 
 
 def face_pairs(grid: Grid, each: int, pairs: int, rng: np.random.Generator) -> Any:
-    """Numbers that touch over the faces of a grid, as `touching_pairs` returns them."""
+    """Yield pairs of seeds that touch across faces of a grid, as `touching_pairs` does."""
     table = rng.integers(1, each + 1, (64, pairs, 2))
     for number in range(len(grid)):
         for _, behind in grid.next_blocks(number):
@@ -211,7 +211,7 @@ def face_pairs(grid: Grid, each: int, pairs: int, rng: np.random.Generator) -> A
 
 
 def measure_join(arguments: argparse.Namespace) -> None:
-    """Pieces of a volume of blocks, 300 in each, of which 20 touch one behind each face."""
+    """Measure the union of 300 pieces per block, of which 20 touch a piece across each face."""
     each, pairs = 300, 20
     side = round((arguments.pieces / each) ** (1 / 3))
     grid = Grid((side,) * 3, (1,) * 3)
@@ -241,7 +241,7 @@ def measure_join(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Measure one of them."""
+    """Run one measurement."""
     import scheduler  # so that workers can import what they are to do
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -1,19 +1,19 @@
-"""Train what `singula init` writes, and the plain template, for the same time of one core.
+"""Train the configuration of `singula init` and the template for the same time on one core.
 
     python benchmarks/selfconfig.py --minutes 3 --output out/selfconfig
 
 Data: `dsb2018`, its stained RGB images (every fifth is a test image), and synthetic volumes with
-cubic and with flat voxels. The time of a training step of each configuration is measured first; it
-gets as many epochs as fit into the minutes. Only paths, channels, epochs and the length of the
-warm-up are changed in a template, and both sides go without test-time augmentation. On `dsb2018`
-the template takes one random patch per image and epoch, for an epoch of all of its patches
+cubic and with anisotropic voxels. The time of a training step of each configuration is measured
+first; it gets as many epochs as fit into the minutes. Only paths, channels, epochs and the length
+of the warm-up are changed in a template, and neither side uses test-time augmentation. On `dsb2018`
+the template draws one random patch per image and epoch, because an epoch with all of its patches
 would take half of the time. Prints a row of a Markdown table for each.
 
     python benchmarks/selfconfig.py --whole --minutes 30 [--gpu 0]
 
-runs them as they are: what `init` plans for the minutes and this machine, and the template with
-its own epochs, of which only paths, channels and, on a GPU, the number of processes that prepare
-patches are changed.
+runs full trainings: the configuration of `init` for these minutes and this machine, and the
+template with its own epochs, of which only paths, channels and, on a GPU, the number of workers are
+changed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ EVERYTHING_ELSE, VALIDATION = 1.1, 0.35
 
 
 def data_set(name: str, folder: Path) -> Path:
-    """Its folder, made if needed."""
+    """Return the folder of a data set, which is created if needed."""
     if name == "dsb2018":
         return DATA
     root = folder / "data" / name
@@ -74,7 +74,7 @@ def data_set(name: str, folder: Path) -> Path:
 
 
 def template_overrides(name: str, survey: Survey, stored: Path) -> list[str]:
-    """Paths and channels; the rest is the template's."""
+    """Return the paths and channels that replace those of the template."""
     made = []
     for part in survey.parts:
         key, keep = f"DATA.{part.name.upper()}", stored / part.name
@@ -89,11 +89,11 @@ def template_overrides(name: str, survey: Survey, stored: Path) -> list[str]:
 
 
 def step_seconds(config: Config) -> float:
-    """Processor seconds of a training step."""
+    """Return the CPU seconds of a training step."""
     torch.set_num_threads(1)
     network = channels_last(build_model(model_settings(config)), config.ndim).train()
     loss, count = instance_loss(config), config.channel_count
-    optimiser = torch.optim.AdamW(network.parameters())
+    optimizer = torch.optim.AdamW(network.parameters())
     shape = (config.TRAIN.BATCH_SIZE, 1, *config.patch)
     image = torch.rand(shape).expand(-1, config.in_channels, *[-1] * config.ndim).clone()
     batch = {
@@ -106,14 +106,14 @@ def step_seconds(config: Config) -> float:
         with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
             logits = network(image)
         loss(logits, batch).backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         times.append(time.process_time() - began)
     return min(times[1:])
 
 
 def epochs_for(config: Config, survey: Survey, minutes: float) -> int:
-    """As many as are expected to fit."""
+    """Return the number of epochs that are expected to fit."""
     train = survey.part("train")
     if train is None:
         raise ValueError("no training data")
@@ -177,7 +177,7 @@ def run(name: str, side: str, options: argparse.Namespace) -> str:
 def shortened(
     job: str, side: str, config: Config, survey: Survey, options: argparse.Namespace
 ) -> list[str]:
-    """The keys that end a training when the minutes are over."""
+    """Return the keys that end a training after the given minutes."""
     # Kept, so that the same command goes on after an interruption
     kept: Path = options.output / f"{job}_epochs.txt"
     if not kept.exists():
@@ -190,7 +190,7 @@ def shortened(
 
 
 def main() -> None:
-    """One after the other."""
+    """Run all configurations one after the other."""
     prepare_process()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=3.0)

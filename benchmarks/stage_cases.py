@@ -1,4 +1,4 @@
-"""What `stages.py` and `growth.py` measure: the stages around the network, peers, and data."""
+"""Stages around the network, peers and data for `stages.py` and `growth.py`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ THRESHOLDS = (0.3, 0.5, 0.75)
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Input of every stage, made from a label image: maps are its channels, blurred."""
+    """Input of all stages, from a label image; its maps are the blurred channels."""
 
     name: str
     labels: np.ndarray
@@ -37,12 +37,12 @@ class Case:
 
     @property
     def connectivity(self) -> int:
-        """For `cc3d`: pixels that share a face are connected."""
+        """Return the connectivity of `cc3d` in which pixels that share a face are connected."""
         return 2 * self.labels.ndim
 
 
 def make_case(name: str, labels: np.ndarray) -> Case:
-    """A label image with what a good network would predict of it."""
+    """Return a label image with maps as of a good network."""
     from scipy.ndimage import gaussian_filter
 
     maps = {
@@ -56,12 +56,12 @@ def make_case(name: str, labels: np.ndarray) -> Case:
 
 
 def draw_cells(shape: Sequence[int], count: int, seed: int = 0) -> np.ndarray:
-    """About `count` disks or balls on a disturbed grid, many of which touch; ids from 1."""
+    """Draw about `count` disks or balls on a jittered grid, many of which touch; ids from 1."""
     rng = np.random.default_rng(seed)
     pitch = (np.prod(shape) / count) ** (1 / len(shape))
     grid = tuple(max(1, round(size / pitch)) for size in shape)
     number = int(np.prod(grid))
-    centre = rng.uniform(-0.12, 0.12, (len(shape), number)).astype(np.float32)
+    center = rng.uniform(-0.12, 0.12, (len(shape), number)).astype(np.float32)
     reach = rng.uniform(0.3, 0.55, number).astype(np.float32) ** 2
     axes = [np.arange(size) * cells / size for size, cells in zip(shape, grid, strict=True)]
     cell = [axis.astype(np.int64) for axis in axes]
@@ -71,27 +71,27 @@ def draw_cells(shape: Sequence[int], count: int, seed: int = 0) -> np.ndarray:
         rest = [np.array(cell[0][first]), *np.ix_(*cell[1:])]
         own = np.ravel_multi_index(np.broadcast_arrays(*rest), grid)
         steps = [offset[0][first], *np.ix_(*offset[1:])]
-        far = sum((step - centre[axis][own]) ** 2 for axis, step in enumerate(steps))
+        far = sum((step - center[axis][own]) ** 2 for axis, step in enumerate(steps))
         plane[...] = np.where(far < reach[own], own + 1, 0)
     return labels
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage and the peer that its time is compared with.
+    """A stage, and the peer with which its time is compared.
 
     Parameters
     ----------
     name : str
     run, peer : callable
-        Of a `Case`.
+        Functions of a `Case`.
     peer_name : str
     limits : tuple of float
-        Largest ratio of the times that is right, in images and in volumes.
+        Largest acceptable ratio of the times, for images and for volumes.
     program : str, optional
-        What BiaPy has for it, by its name in `peer_worker.py`.
+        Name of BiaPy's function in `peer_worker.py`.
     goals : tuple of float, optional
-        Largest part of BiaPy's time that is right, in images and in volumes.
+        Largest acceptable fraction of BiaPy's time, for images and for volumes.
     """
 
     name: str
@@ -108,7 +108,7 @@ def _match_with_tables(case: Case) -> object:
     return [(gt_columns(each), fp_columns(each)) for each in found]
 
 
-def _colour(case: Case) -> object:
+def _color(case: Case) -> object:
     return color_associations(case.labels, case.found, case.matched[1])
 
 
@@ -228,12 +228,12 @@ STAGES = (
         (1 / 5, 1 / 15),
     ),
     Stage(
-        "coloured association image",
-        _colour,
+        "colored association image",
+        _color,
         "three `numpy.take`",
         _three_look_ups,
         (1.0, 1.0),
-        "colour",
+        "color",
     ),
     Stage(
         "remove by properties",
@@ -263,14 +263,14 @@ STAGES = (
 
 
 def cpu_seconds(run: Callable[[Case], object], case: Case) -> float:
-    """Processor time of one call: other work on the machine does not count."""
+    """Return the CPU time of one call."""
     began = time.process_time()
     run(case)
     return time.process_time() - began
 
 
 def peak_mib(run: Callable[[Case], object], case: Case) -> float | None:
-    """Resident memory that one call needs beyond its input, result included; Linux only."""
+    """Return the resident memory of one call beyond its input, with the result; Linux only."""
     gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free would be taken without being seen
@@ -290,7 +290,7 @@ def _status(key: str) -> float:
 
 
 def bench_cases(quick: bool) -> list[Callable[[], Case]]:
-    """The two images of the table, each made when it is its turn; tiny ones if `quick`."""
+    """Yield the two images of the table; tiny ones if `quick`."""
     if quick:
         return [
             partial(_synthetic, "96×96", (96, 96), 20),

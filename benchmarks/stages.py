@@ -1,12 +1,12 @@
-"""Time and memory of the stages around the network, each beside a named peer.
+"""Measure time and memory of the stages around the network, compared with peers.
 
     make bench
     OMP_NUM_THREADS=1 python benchmarks/stages.py [--peer PYTHON]
 
-Each stage and its peers run in turn, in several rounds, on one core; what is printed are medians of
-processor time and of the ratios. Data are the label images of ../shared/data/bench, or drawn ones
-of the same size where they are missing. With `--peer`, an interpreter in whose environment BiaPy is
-installed (see `peer.py`), its functions are timed as well. Writes one Markdown table.
+Each stage and its peers run in turn, in several rounds, on one core. Prints a Markdown table with
+medians of CPU time and of the ratios. Data are the label images of ../shared/data/bench, or drawn
+ones of the same size. With `--peer`, an interpreter of an environment with BiaPy (see `peer.py`),
+its functions are timed too.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ PEER_HEAD = ("BiaPy's", "ratio", "goal")
 
 
 def ratio_of(own: list[float], theirs: list[float], limit: float | None, *, warn: bool) -> str:
-    """Median over the rounds, with a word where it is too large."""
+    """Return the median over the rounds as text, with a mark if it is too large."""
     ratio = statistics.median(a / max(b, 1e-9) for a, b in zip(own, theirs, strict=True))
     return f"{ratio:.3g}" + (" (above)" if warn and limit and ratio > limit else "")
 
 
 def row(stage: Stage, case: Case, rounds: int, peer: Peer | None, *, warn: bool) -> list[str]:
-    """A line of the table."""
+    """Return a row of the table."""
     place = case.labels.ndim - 2
     stage.run(case)  # compiles, and touches the input
     peak = peak_mib(stage.run, case)
@@ -64,7 +64,7 @@ def row(stage: Stage, case: Case, rounds: int, peer: Peer | None, *, warn: bool)
 
 
 def give(peer: Peer, case: Case) -> None:
-    """Load a case in the other environment, and let it compile what it compiles."""
+    """Load a case in the other environment, and compile its functions."""
     arrays: dict[str, Any] = {
         "labels": case.labels,
         "found": case.found,
@@ -80,7 +80,7 @@ def give(peer: Peer, case: Case) -> None:
 
 
 def main() -> None:
-    """Print the table, line by line."""
+    """Print the table row by row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny images: only whether it works")
     parser.add_argument("--rounds", type=int, default=5)

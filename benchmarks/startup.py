@@ -1,9 +1,9 @@
-"""Seconds of ``singula --help``, and from the command to the end of the first training step.
+"""Measure ``singula --help``, and the time to the end of the first training step.
 
     OMP_NUM_THREADS=1 python benchmarks/startup.py
 
-Synthetic images and the small network of ``singula demo --quick``; processor and wall-clock time of
-fresh processes, the least of some.
+Synthetic images and the small network of ``singula demo --quick``; CPU and wall-clock time of
+new processes, the minimum of some.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ raise SystemExit("no step was made")
 
 
 def seconds(command: list[str], rounds: int) -> tuple[float, float]:
-    """Least processor and wall-clock time of a command."""
+    """Return the minimum CPU and wall-clock time of a command."""
     spent = []
     for _ in range(rounds):
         before, began = os.times(), time.perf_counter()
@@ -59,7 +59,7 @@ def seconds(command: list[str], rounds: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Make data, start processes, print a table."""
+    """Write data, start processes and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds

@@ -1,12 +1,12 @@
-"""How often the files of a volume are asked for, by phase: what an object store would bill.
+"""Count the requests to the files of a volume by phase, as an object store would bill them.
 
     OMP_NUM_THREADS=1 python benchmarks/store_requests.py
 
 A model at a quarter of the size: 192³ voxels of drawn cells in blocks of 64³ with chunks of 16³, as
-many along each side as blocks of 256³ with chunks of 64³ have. A small network is trained, the
-volume is done by one process, and every request to a Zarr store is counted. A table in Markdown:
-requests and bytes per block, by phase. The records are not in it: they are files of the job's
-folder. Cells are not a quarter as large, so that the halo of the flood is wide for the block.
+many along each side as in blocks of 256³ with chunks of 64³. A small network is trained, one
+process processes the volume, and every request to a Zarr store is counted. Prints a Markdown table
+of requests and bytes per block, by phase, without the records, which are files of the job folder.
+Cells are not scaled down, so that the halo of the flood is wide for the block.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def note(kind: str, size: int) -> None:
 
 
 def watch() -> None:
-    """Count what zarr asks of its store, and know the phase."""
+    """Count the requests of zarr to its store by phase."""
     get, put, exists = LocalStore.get, LocalStore.set, LocalStore.exists
     run_phase = chunk_image.ChunkImage.run_phase
 
@@ -69,7 +69,7 @@ def watch() -> None:
 
 
 def prepare(root: Path) -> Path:
-    """Training data, the volume as sharded Zarr, and the demonstration's configuration for it."""
+    """Write training data, the volume as sharded Zarr, and the configuration."""
     rng = np.random.default_rng(0)
     settings = replace(DEMOS[3], features=(8, 16, 32))
     make_dataset(root / "data", 3, rng, n_train=10, n_val=2, n_test=1, shape=(32, 96, 96))
@@ -87,7 +87,7 @@ def prepare(root: Path) -> Path:
 
 
 def main() -> None:
-    """Count."""
+    """Count, and print the table."""
     chunk_image._CHUNK[3] = CHUNK
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

@@ -1,10 +1,10 @@
-"""How soon the Tune page shows other thresholds: from a key to the finished picture.
+"""Measure how fast the page Tune responds: from a key press to the complete picture.
 
     python benchmarks/tune_page.py --side 1024 --moves 20
 
-A run is made from synthetic nuclei whose channels are blurred and noisy, `singula gui` serves it,
-and Chromium moves the slider of the contour. Measured are decoding and scores by themselves, and
-what a person waits for in the browser.
+A run with blurred and noisy channels of synthetic nuclei is written, `singula gui` serves it,
+and Chromium moves the slider of the contour. Measures decoding and scores alone, and the
+waiting time in the browser.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 
 
 def make_run(folder: Path, side: int) -> Path:
-    """A finished run of one image, as far as the page reads it."""
+    """Write the files of a finished run with one image that the page reads."""
     rng = np.random.default_rng(0)
     made = make_image((side, side), rng)
     run = folder / "job" / "results" / "job_1"
@@ -64,7 +64,7 @@ def make_run(folder: Path, side: int) -> Path:
 
 
 def decoding(run: Path, moves: int) -> list[float]:
-    """Seconds of decoding and scoring under one threshold after the other."""
+    """Return the seconds of decoding and scoring for each threshold."""
     results = open_results(run, Guard.of([run.parents[2]]))
     retune = Retune(results, "one", results.stages[-1])
     retune.decode({})
@@ -78,7 +78,7 @@ def decoding(run: Path, moves: int) -> list[float]:
 
 
 def waiting(folder: Path, run: Path, moves: int) -> list[float]:
-    """Seconds from a key to the picture."""
+    """Return the seconds from a key press to the picture."""
     from playwright.sync_api import sync_playwright
 
     command = [sys.executable, "-m", "singula.cli", "gui", "--no-browser", "--root", str(folder)]
@@ -113,7 +113,7 @@ def waiting(folder: Path, run: Path, moves: int) -> list[float]:
 
 
 def main() -> None:
-    """Print medians and the slowest."""
+    """Print medians and maxima."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--moves", type=int, default=20)

@@ -2,7 +2,7 @@
 
     python benchmarks/two_nodes.py
 
-Both launchers run on this machine and find each other over its loopback address. Prints the losses
+Both launchers run on this machine and communicate over its loopback address. Prints the losses
 of both trainings and whether their scores are equal; exit code 1 if they are not.
 """
 
@@ -24,7 +24,7 @@ from singula.synthetic.fluorescence import make_dataset
 
 
 def free_port() -> int:
-    """A port that nobody uses now."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -42,7 +42,7 @@ def start(folder: Path, name: str, *options: object) -> subprocess.Popen[str]:
 
 
 def left_by(folder: Path, name: str) -> tuple[list[float], str]:
-    """Training losses and the table of scores."""
+    """Return the training losses and the table of scores."""
     run = folder / name / "results" / f"{name}_1"
     with (run / "train_logs" / f"{name}_1.csv").open() as file:
         losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
@@ -50,7 +50,7 @@ def left_by(folder: Path, name: str) -> tuple[list[float], str]:
 
 
 def main() -> int:
-    """Run both."""
+    """Run both trainings, and compare them."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

@@ -1,17 +1,16 @@
-"""A volume larger than memory: minutes, peak memory and voxels per second of a run in blocks.
+"""Measure a run in blocks on a large volume: minutes, peak memory and voxels per second.
 
     python benchmarks/volume.py --voxels 1e8 [--empty 0.5] [--memory 4GB] [--dask local:2] …
 
 Writes a sharded OME-Zarr of uint16 block by block: tiles of drawn cells
-(`singula.synthetic.fluorescence`), turned and mirrored at random, with more noise on top, in an
-ellipsoid; what lies outside of it, about `--empty` of all voxels, is 0, as in images whose
-background was masked. Then trains a small 3D U-Net on tiles of the same kind, if `--model` names
-none, and runs `singula run` in blocks as a process of its own, whose memory is read from /proc
-twice a second (Linux): the proportional share (PSS) of the process and all its children, which
-counts what they share once.
+(`singula.synthetic.fluorescence`), rotated and mirrored at random, with additional noise, in an
+ellipsoid. Voxels outside of it, about `--empty` of all, are 0, as in images with a masked
+background. Then trains a small 3D U-Net on such tiles unless `--model` is given, and runs `singula
+run` in blocks in a separate process. Its memory is read from /proc twice a second (Linux): the
+proportional set size (PSS) of the process and all its children, which counts shared memory once.
 
-With `--folder` everything is kept there, and a volume or a network that is there already is used
-again. `--go-on` takes up a run that was ended: blocks that are done are not done again.
+With `--folder`, all files are kept there, and an existing volume or network is reused. `--go-on`
+continues an interrupted run: finished blocks are skipped.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ SCALE, NOISE = 8, 4
 
 @dataclass(frozen=True)
 class Tiles:
-    """Drawn cells, each tile (128, 128, 128), and noise to be shifted about."""
+    """Tiles of drawn cells (128, 128, 128), and noise that is shifted at random."""
 
     images: list[np.ndarray]
     labels: list[np.ndarray]
@@ -47,7 +46,7 @@ class Tiles:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Tiles:
-        """Draw them; some seconds each."""
+        """Draw the tiles, which takes some seconds each."""
         from singula.synthetic.fluorescence import make_image
 
         made = [make_image((TILE,) * 3, rng) for _ in range(TILES)]
@@ -59,7 +58,7 @@ class Tiles:
         )
 
     def one(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A tile and its labels, turned and mirrored."""
+        """Return a tile and its labels, rotated and mirrored."""
         number = int(rng.integers(TILES))
         axes = tuple(int(a) for a in rng.permutation(3))
         flips = tuple(slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(3))
@@ -67,14 +66,14 @@ class Tiles:
         return image, labels
 
     def noisy(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """With noise of its own."""
+        """Return the image with additional noise."""
         starts = rng.integers(0, TILE, 3)
         box = tuple(slice(s, s + n) for s, n in zip(starts, image.shape, strict=True))
         return np.maximum(image + self.noise[box], 0).astype(np.uint16)
 
 
 def write_volume(path: Path, side: int, empty: float, tiles: Tiles) -> int:
-    """Write a cube of that side; gives how many voxels lie in the ellipsoid."""
+    """Write a cube, and return the number of voxels in the ellipsoid."""
     import zarr
 
     from singula.io.formats import ngff
@@ -118,7 +117,7 @@ def write_volume(path: Path, side: int, empty: float, tiles: Tiles) -> int:
 
 
 def write_training(folder: Path, tiles: Tiles) -> None:
-    """Some tiles with labels."""
+    """Write some tiles with labels."""
     from singula.io.write import write_tiff
 
     rng = np.random.default_rng(1)
@@ -131,7 +130,7 @@ def write_training(folder: Path, tiles: Tiles) -> None:
 
 
 def configuration(folder: Path, volume: Path, options: argparse.Namespace) -> Path:
-    """The file of the run."""
+    """Return the configuration of the run."""
     data = folder / "data"
     tree = {
         "SYSTEM": {"MAX_MEMORY": options.memory},
@@ -172,7 +171,7 @@ def configuration(folder: Path, volume: Path, options: argparse.Namespace) -> Pa
 
 
 def tree_of(pid: int) -> list[int]:
-    """A process and all that it started, as far as they live."""
+    """Return a process and all its living descendants."""
     found, waiting = [], [pid]
     while waiting:
         one = waiting.pop()
@@ -186,7 +185,7 @@ def tree_of(pid: int) -> list[int]:
 
 
 def memory_of(pid: int) -> tuple[float, float]:
-    """MB of a process: its proportional share, and of that what is in no file."""
+    """Return the proportional set size of a process in MB, and its part that is not in files."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
@@ -197,7 +196,7 @@ def memory_of(pid: int) -> tuple[float, float]:
 
 @dataclass
 class Watched:
-    """What a command took."""
+    """Time and memory of a command."""
 
     seconds: float = 0.0
     cpu: float = 0.0
@@ -206,7 +205,7 @@ class Watched:
 
 
 def watch(command: list[str], log: Path) -> Watched:
-    """Run a command to its end; exits with its last words where it fails."""
+    """Run a command; exit with its last output if it fails."""
     result, began = Watched(), time.time()
     with log.open("w", encoding="utf-8") as lines:
         process = subprocess.Popen(
@@ -242,7 +241,7 @@ def watch(command: list[str], log: Path) -> Watched:
 
 
 def singula(config: Path, folder: Path, name: str, gpu: str | None, *changes: str) -> list[str]:
-    """The command of a run."""
+    """Return the command of a run."""
     command = [sys.executable, "-m", "singula.cli", "run", "--config", str(config)]
     command += ["--result_dir", str(folder), "--name", name]
     command += ["--gpu", gpu] if gpu else []
@@ -250,12 +249,12 @@ def singula(config: Path, folder: Path, name: str, gpu: str | None, *changes: st
 
 
 def on_disk(folder: Path) -> float:
-    """MB of all files."""
+    """Return the size of all files in MB."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 def train(folder: Path, config: Path, gpu: str | None) -> Path:
-    """The checkpoint of a small network, which is made if it is not there."""
+    """Return the checkpoint of a small network, which is trained if it does not exist."""
     found = folder / "network" / "checkpoints" / "network_1-checkpoint-best.pth"
     if not found.is_file():
         spent = watch(
@@ -266,7 +265,7 @@ def train(folder: Path, config: Path, gpu: str | None) -> Path:
 
 
 def main() -> None:
-    """Write, train, run; print a row of a table."""
+    """Write, train and run; print a row of a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--voxels", type=float, default=1e7)
     parser.add_argument("--empty", type=float, default=0.0, help="Share outside of the ellipsoid.")
@@ -311,7 +310,7 @@ def main() -> None:
 
 
 def report(run: Path, side: int, inside: int, spent: Watched) -> None:
-    """Print what was found."""
+    """Print the row."""
     results = next((run / "results").iterdir())
     summary = json.loads((results / "run.json").read_text())
     stages = ", ".join(f"{name} {taken:.0f} s" for name, taken in summary["seconds"].items())
