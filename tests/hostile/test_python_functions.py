@@ -185,7 +185,7 @@ KEYS = Kind(
         "size": {"REMOVE_SMALL_OBJ": 2.5},
     }
 ).without("dict")
-EXACT = LABELS.with_values(bool=LABEL_IMAGE > 0, empty=LABEL_IMAGE[:0])
+EXACT = LABELS.with_values(empty=LABEL_IMAGE[:0])
 ANY_SHAPE = {
     **{f"M: {name}": {"M": value} for name, value in ARRAY.wrong.items()},
     "C is missing": {"B": PROBABILITY},
@@ -599,7 +599,7 @@ TABLE |= {
         "augment": Argument(False, FLAG.or_none()),
     },
     "singula.Model.restore": lambda _: {
-        "labels": Argument(LABEL_IMAGE, LABELS.without("negative").with_values(volume=VOLUME)),
+        "labels": Argument(LABEL_IMAGE, LABELS.with_values(volume=VOLUME)),
         "shape": Argument((6, 8), ITEMS.with_values(one=(6,), zero=(0, 8), floats=(1.5, 2))),
     },
     "singula.config.config_from_dict": lambda _: {

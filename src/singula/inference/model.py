@@ -33,7 +33,7 @@ from singula.pipeline.thresholds import apply_tuned, threshold_lines
 from singula.prediction import Predictor
 from singula.representations.decoders import Decoded, DecodeSettings, decode, warn_of_unused
 from singula.training.checkpoint import load_checkpoint
-from singula.util.arguments import as_array, choice, flag, integer, items
+from singula.util.arguments import as_array, choice, flag, integer, items, label_image
 from singula.util.format import counted
 from singula.util.paths import user_path
 
@@ -227,7 +227,7 @@ class Model:
         TypeError, UserError
             `labels` is not a label image, or `shape` has another number of axes.
         """
-        labels = as_array(labels, "labels", ndim=self.ndim, kinds="iu", axes=f"({self.axes})")
+        labels = label_image(labels, ndim=self.ndim, axes=f"({self.axes})")
         shape = items(shape, "shape", partial(integer, at_least=1), count=self.ndim)
         if labels.shape == tuple(shape):
             return labels

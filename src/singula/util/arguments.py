@@ -126,7 +126,6 @@ def label_image(
     name: str = "labels",
     *,
     ndim: int | Collection[int] | None = (2, 3),
-    kinds: str = "biu",
     axes: str = _SPATIAL,
     empty: bool = True,
 ) -> NDArray[Any]:
@@ -134,8 +133,8 @@ def label_image(
 
     Parameters
     ----------
-    value, name, ndim, kinds, axes
-        See `as_array`; a boolean mask is a label image of one instance.
+    value, name, ndim, axes
+        See `as_array`. Integers are ids; a boolean mask is a label image of one instance.
     empty : bool
         Accept axes of length 0.
 
@@ -154,7 +153,7 @@ def label_image(
     import numpy as np
 
     array = as_array(value, name, ndim=ndim, axes=axes)
-    if array.dtype.kind not in kinds:
+    if array.dtype.kind == "f":
         raise UserError(
             f"{name}: got {_describe(array)}, expected integers, the id of its instance in each "
             "pixel",

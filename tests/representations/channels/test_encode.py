@@ -352,7 +352,6 @@ GOOD = np.zeros((4, 4), np.uint8)
         (GOOD, {"spacing": (1, float("nan"))}, "positive"),
         (GOOD, {"point_radius": -1}, "radius: got -1"),
         (GOOD.astype(float), {}, "float64"),
-        (GOOD.astype(bool), {}, "bool"),
         (GOOD - np.int16(3), {}, "-3"),
         (GOOD[0], {}, r"\(4,\)"),
         (GOOD[:0], {}, r"\(0, 4\)"),

@@ -86,7 +86,7 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
         Not a label image, or not settings.
     """
     settings = instance(settings, "settings", EncodeSettings)
-    labels = label_image(labels, kinds="iu", empty=False)
+    labels = label_image(labels, empty=False)
     reaches = {CHANNELS[code].reach for code in parse_channels(settings.channels)}
     nothing = (0.0,) * labels.ndim
     if reaches <= {"contour"}:

@@ -72,7 +72,7 @@ class Source:
     def __init__(
         self, labels: NDArray[Any], settings: EncodeSettings, furthest: float | None = None
     ) -> None:
-        self.labels = label_image(labels, kinds="iu", empty=False)
+        self.labels = label_image(labels, empty=False)
         self.furthest = furthest
         self.settings = settings
         self.spacing = check_spacing(settings.spacing, self.labels.ndim)

@@ -155,7 +155,7 @@ def encode(
         Not a label image, or channels or settings that are not allowed.
     """
     codes = parse_channels(channels)
-    labels = label_image(labels, kinds="iu", empty=False)
+    labels = label_image(labels, empty=False)
     sizes = None if spacing is None else check_spacing(spacing, labels.ndim)
     return encode_with(EncodeSettings(codes, contour_mode, sizes, point_radius), labels)
 
