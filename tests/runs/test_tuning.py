@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import singula
 from singula.io.read import read_image, read_labels
+from singula.pipeline import predict_image
+from singula.prediction import Predictor
 from singula.training.checkpoint import load_checkpoint
 from singula.tuning import open_tuner
 from singula.tuning.validation import training_weight
@@ -84,6 +87,36 @@ def test_a_second_time_nothing_changes(run, command) -> None:
     assert {p: b for p, b in files.items() if p not in pictures} == {
         p: b for p, b in again.items() if p not in pictures
     }
+
+
+def test_prediction_uses_smaller_tiles_where_memory_is_short(run, command, monkeypatch) -> None:
+    assert command("tune", run, "--no-save") == 0, command.err
+    folder = run / "tuning" / "maps"
+    expected = {path.name: read_image(path, 2, 2).array for path in folder.glob("*.tif")}
+    assert "not enough memory" not in command.out
+    forward, n_pixels = Predictor.forward, []
+
+    def limited(self: Predictor, batch: torch.Tensor) -> torch.Tensor:
+        n_pixels.append(batch[:, 0].numel())
+        if n_pixels[-1] > 6000:
+            raise torch.OutOfMemoryError("simulated")
+        return forward(self, batch)
+
+    def predict_again() -> str:
+        shutil.rmtree(folder)
+        n_pixels.clear()
+        assert command("tune", run, "--no-save") == 0, command.err
+        for name, maps in expected.items():
+            np.testing.assert_allclose(read_image(folder / name, 2, 2).array, maps, atol=1e-5)
+        return command.out
+
+    monkeypatch.setattr(Predictor, "forward", limited)
+    assert "continuing with half" in predict_again()
+    assert max(n_pixels) > 6000
+    # A GPU with little free memory: tiles are planned for it, so nothing is repeated.
+    monkeypatch.setattr(predict_image, "free_memory", lambda device: 3_000_000)
+    assert "not enough memory" not in predict_again()
+    assert max(n_pixels) <= 6000
 
 
 def test_no_save_and_a_changed_configuration_of_the_user(run, command) -> None:

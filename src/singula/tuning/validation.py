@@ -26,6 +26,7 @@ from singula.pipeline.load_data import find_pairs, validation_pairs
 from singula.pipeline.map_cache import StoredMaps
 from singula.pipeline.normalization import with_statistics
 from singula.pipeline.postprocess import PostSettings, filter_maps, post_settings
+from singula.pipeline.predict_image import predict_maps
 from singula.pipeline.readers import Reader, reader_for
 from singula.pipeline.split import hold_out, split_pairs
 from singula.runs.run_files import open_run
@@ -361,10 +362,8 @@ def _predict_missing(
         if network is None:
             network = predictor_from(run.config, run.checkpoint, device, notify)
             notify(f"predicting {counted(len(images), 'image')} with {run.checkpoint.path}")
-        predictor, normalizer = network
-        settings = from_config.predict_settings(run.config, image.spatial_shape)
-        prediction = predictor.predict(image.array, normalizer.scaling(image.array), settings)
-        maps.write(name, "per_image", dict(prediction), image, labeled.source)
+        prediction = predict_maps(run.config, *network, image.array, notify=notify)
+        maps.write(name, "per_image", prediction, image, labeled.source)
         predicted += 1
         notify(f"[{len(empty)}/{len(images)}] {name}")
     if predicted < len(images):
