@@ -104,14 +104,14 @@ def make(ndim: int) -> str:
     ndim : {2, 3}
         Number of spatial dimensions.
     """
-    from singula.notebook import FIND as CHOICES
+    from singula.notebook import kinds
 
     dimensions, images, other, others = VARIANTS[ndim]
     values = {"dimensions": dimensions, "images": images, "other": other, "others": others}
     forms = [
         INSTALL,
         DIMENSIONS.format(ndim=ndim, **values),
-        FIND.replace("CHOICES", json.dumps(list(CHOICES))),
+        FIND.replace("CHOICES", json.dumps(list(kinds()))),
         DATA,
         CLASSES,
         OUTPUT.replace('"cells"', f'"cells_{ndim}d"'),

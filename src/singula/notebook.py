@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -20,27 +20,15 @@ from singula.util.process import prepare_process
 if TYPE_CHECKING:
     import numpy as np
 
-    from singula.autoconfig import Choice, Proposal
     from singula.dataset.facts import Folders
     from singula.pipeline.run import RunReport
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-FIND = {
-    "let the data decide": "",
-    "cells, nuclei or other objects, separate or touching": "BC",
-    "crowded round objects": "BCD",
-    "objects with a faint outline": "BCM",
-    "objects of only a few pixels": "BP",
-    "objects of very different sizes": "BCDv2",
-}
-"""Kinds of objects, with the channels that the network learns; empty: chosen from the data."""
+LET_DATA_DECIDE = "let the data decide"
 AS_LABELED = "as in the labels"
-DEMO_IMAGES = {2: ((12, 2, 4), (256, 256), None), 3: ((4, 1, 2), (24, 96, 96), (2.0, 1.0, 1.0))}
 _FIRST_LINE = "# Written by a notebook of Singula from the properties of the data:"
-_CHANNELS = "PROBLEM.INSTANCE_SEG.DATA_CHANNELS"
-_WEIGHTS = "PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS"
 _MAX_SIDE = 900  # pixels of a picture in the notebook
 _MAX_ROWS = 10
 
@@ -152,7 +140,7 @@ def prepare(
     parts : sequence of Folders
         Result of `choose_data`.
     ndim, find
-        Number of spatial dimensions; one of `FIND`.
+        Number of spatial dimensions; one of `kinds`.
     classes : str
         Number of classes of objects, or `AS_LABELED`.
     output, name : str
@@ -186,14 +174,20 @@ def _write_plan(
     import pandas as pd
 
     prepare_process()
-    from singula.autoconfig import propose
-    from singula.dataset.facts import survey_dataset
+    from singula.autoconfig.answers import propose_answered
     from singula.pipeline.timing import measure_proposal
 
-    survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=ndim, max_files=24)
-    stored = target.with_name(f"{target.stem}_channels")
-    proposal = propose(survey, minutes=minutes, stored=stored, measure=measure_proposal)
-    proposal = replace(proposal, choices=_apply_answers(proposal, find, classes))
+    proposal, notes = propose_answered(
+        parts,
+        ndim,
+        channels=_channels(find),
+        classes=_class_count(classes),
+        output=target,
+        minutes=minutes,
+        measure=measure_proposal,
+    )
+    for note in notes:
+        print(note)
     _, _, rest = proposal.yaml.partition("\n")
     write_text(target, f"{_FIRST_LINE}\n{rest}")
     rows = [row for row in proposal.reasons if not row[0].endswith("PATH")]
@@ -304,54 +298,40 @@ def predict(report: RunReport, images: str, output: str) -> None:
 
 
 def _demo_data(ndim: int, folder: Path) -> tuple[Folders, ...]:
-    import numpy as np
-
     from singula.dataset.facts import Folders
-    from singula.synthetic.fluorescence import make_dataset
+    from singula.synthetic.fluorescence import make_example_dataset
 
     root = folder / f"{ndim}d_data"
-    (n_train, n_val, n_test), shape, spacing = DEMO_IMAGES[ndim]
     if not root.exists():
         print(f"no folders are given: generating synthetic nuclei in {root}")
-        make_dataset(
-            root,
-            ndim,
-            np.random.default_rng(7),
-            n_train=n_train,
-            n_val=n_val,
-            n_test=n_test,
-            shape=shape,
-            spacing=spacing,
-        )
+        make_example_dataset(root, ndim)
     names = ("train", "val", "test")
     return tuple(Folders(part, root / part / "x", root / part / "y") for part in names)
 
 
-def _apply_answers(proposal: Proposal, find: str, classes: str) -> tuple[Choice, ...]:
-    """Replace proposed values by the answers of the user."""
-    from singula.autoconfig import Choice
+def kinds() -> dict[str, str | None]:
+    """Return the channels by kind of objects; None if the data decide."""
+    from singula.autoconfig.answers import OBJECTS
 
-    if find not in FIND:
-        message = f"what_to_find: got {find!r}, expected one of {', '.join(FIND)}"
+    return {LET_DATA_DECIDE: None, **{kind: channels for channels, (kind, _) in OBJECTS.items()}}
+
+
+def _channels(find: str) -> str | None:
+    """Return the channels for a kind of objects."""
+    if find not in kinds():
+        message = f"what_to_find: got {find!r}, expected one of {', '.join(kinds())}"
         raise UserError(message, "choose a kind of objects", "notebook.unknown_objects")
-    answers: dict[str, object] = {_CHANNELS: FIND[find]} if FIND[find] else {}
-    if classes.strip() != AS_LABELED:
-        if not classes.strip().isdigit() or int(classes) < 1:
-            message = f"classes: got {classes!r}, expected 1, 2, 3 … or {AS_LABELED!r}"
-            raise UserError(message, "correct the number of classes", "notebook.classes")
-        answers["MODEL.N_CLASSES"] = max(2, int(classes) + 1)
-    dropped = {_WEIGHTS} if answers else set()
-    choices = [choice for choice in proposal.choices if choice.key not in dropped]
-    for key, value in answers.items():
-        new = Choice(key, value, "as you chose")
-        indices = [i for i, choice in enumerate(choices) if choice.key == key]
-        if indices:
-            choices[indices[0]] = new
-            continue
-        section = key.partition(".")[0]
-        last = max(i for i, c in enumerate(choices) if c.key.startswith(f"{section}."))
-        choices.insert(last + 1, new)
-    return tuple(choices)
+    return kinds()[find]
+
+
+def _class_count(classes: str) -> int | None:
+    """Return the number of classes of objects, or None for that of the labels."""
+    if classes.strip() == AS_LABELED:
+        return None
+    if not classes.strip().isdigit() or int(classes) < 1:
+        message = f"classes: got {classes!r}, expected 1, 2, 3 … or {AS_LABELED!r}"
+        raise UserError(message, "correct the number of classes", "notebook.classes")
+    return int(classes)
 
 
 def _folder(path: str, name: str) -> Path:

@@ -751,7 +751,8 @@ def proposal_arguments() -> Arguments:
     """Return the arguments that `propose` and `write_proposal` share."""
     return {
         "minutes": Argument(10.0, NUMBER.with_values(zero=0)),
-        "channels": Argument(None, OBJECT.or_none()),
+        "channels": Argument("BCD", WORD.or_none()),
+        "classes": Argument(2, INTEGER.with_values(zero=0).or_none()),
         "measure": Argument(None, FUNCTION.or_none()),
     }
 
@@ -951,7 +952,7 @@ TABLE |= {
         "ndim": Argument(2, NDIM),
     },
     "singula.models.fold_batch_norm": lambda _: {"network": Argument(build_model(SMALL), OBJECT)},
-    "singula.autoconfig.rules": lambda folder: {
+    "singula.autoconfig.propose": lambda folder: {
         "survey": Argument(_survey(), OBJECT),
         **proposal_arguments(),
         "stored": Argument(None, PATH.or_none()),
@@ -996,7 +997,7 @@ TABLE |= {
     },
 }
 NEEDS_A_RUN = (
-    "singula.autoconfig.rules",
+    "singula.autoconfig.propose",
     "singula.autoconfig.write_proposal",
     "singula.report.build.build_report",
     "singula.inference.load",

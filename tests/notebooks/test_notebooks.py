@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from singula.notebook import AS_LABELED, FIND, NotebookError, choose_data, prepare
+from singula.notebook import AS_LABELED, LET_DATA_DECIDE, NotebookError, choose_data, kinds, prepare
 from singula.synthetic.fluorescence import make_dataset
 
 nbclient = pytest.importorskip("nbclient", reason="no notebook test: `pip install nbclient`")
@@ -129,7 +129,7 @@ def test_3d_with_own_folders_and_new_images(
 
 def test_forms_offer_what_the_room_knows(maker: ModuleType) -> None:
     source = "".join(json.loads(maker.make(2))["cells"][3]["source"])
-    assert json.loads(source.partition("#@param ")[2].splitlines()[0]) == list(FIND)
+    assert json.loads(source.partition("#@param ")[2].splitlines()[0]) == list(kinds())
     assert AS_LABELED in maker.CLASSES
 
 
@@ -141,5 +141,5 @@ def test_a_mistake_is_told_without_a_traceback(tmp_path: Path) -> None:
         choose_data(2, str(tmp_path / "a"), str(tmp_path / "b"))
     (tmp_path / "cells.yaml").write_text("TRAIN: {}\n")
     with pytest.raises(NotebookError, match="was not written by a notebook"):
-        prepare((), 2, next(iter(FIND)), AS_LABELED, str(tmp_path), "cells", 1.0)
+        prepare((), 2, LET_DATA_DECIDE, AS_LABELED, str(tmp_path), "cells", 1.0)
     assert (tmp_path / "cells.yaml").read_text() == "TRAIN: {}\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +13,17 @@ from singula.autoconfig.sizes import Sizes
 from singula.config.thresholds import GENERATED, marks
 from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
-from singula.representations.channels import parse_channels
+from singula.representations.channels import CONFIGURATIONS, parse_channels
 from singula.training.speed import TrainingSpeed
-from singula.util.arguments import function, instance, number
+from singula.util.arguments import choice as one_of
+from singula.util.arguments import function, instance, integer, number
 from singula.util.format import command, counted
 from singula.util.paths import user_path
 
 MINUTES = 30.0  # default duration of a training
 _COMMENT_COLUMN = 40
+_CHANNELS = "PROBLEM.INSTANCE_SEG.DATA_CHANNELS"
+_CLASSES = "MODEL.N_CLASSES"
 _SECTIONS = ("SYSTEM", "PROBLEM", "DATA", "AUGMENTOR", "MODEL", "LOSS", "TRAIN", "TEST")
 _DATA_ORDER = (
     "PATCH_SIZE", "REFLECT_TO_COMPLETE_SHAPE", "EXTRACT_RANDOM_PATCH", "PROBABILITY_MAP",
@@ -95,7 +98,8 @@ def propose(
     *,
     minutes: float = MINUTES,
     stored: Path | None = None,
-    channels: Choice | None = None,
+    channels: str | None = None,
+    classes: int | None = None,
     measure: Measure | None = None,
 ) -> Proposal:
     """Choose a configuration for a data set.
@@ -109,8 +113,10 @@ def propose(
     stored : Path, optional
         Folder for the channels computed from the labels; by default, ``channels`` in the current
         folder.
-    channels : Choice, optional
-        Channels that the network learns; by default, chosen from the data.
+    channels : str, optional
+        Channels that the user chose, such as ``BCD``; by default, chosen from the data.
+    classes : int, optional
+        Number of classes of objects that the user gave; by default, that of the labels.
     measure : callable, optional
         Time a training step of a first proposal, or return None if this is not possible; see
         `singula.pipeline.timing.measure_proposal`. By default, a speed is assumed.
@@ -130,8 +136,7 @@ def propose(
     survey = instance(survey, "survey", Survey)
     minutes = number(minutes, "minutes (--minutes)", above=0)
     stored = None if stored is None else user_path(stored, "stored")
-    if channels is not None:
-        instance(channels, "channels", Choice)
+    answers = _answers(channels, classes)
     if measure is not None:
         function(measure, "measure")
     train = survey.part("train")
@@ -142,12 +147,12 @@ def propose(
             "init.no_labels",
         )
     _check_labels(survey, train)
-    first = _propose(survey, train, minutes, stored, channels, None)
+    first = _propose(survey, train, minutes, stored, answers, None)
     speed = None if measure is None else measure(survey, first)
     if speed is None:
         return first
     # The measured speed stays valid, because network, patch and batch do not depend on it.
-    return _propose(survey, train, minutes, stored, channels, speed)
+    return _propose(survey, train, minutes, stored, answers, speed)
 
 
 def _propose(
@@ -155,20 +160,23 @@ def _propose(
     train: PartFacts,
     minutes: float,
     stored: Path | None,
-    channels: Choice | None,
+    answers: Mapping[str, Choice],
     speed: TrainingSpeed | None,
 ) -> Proposal:
     """Choose a configuration for a given or an assumed speed; see `propose`."""
     stored = Path("channels") if stored is None else stored
     sizes = Sizes.of(survey)
     learning, pixels = _learning(survey, sizes, train, minutes, speed)
+    channels = answers.get(_CHANNELS) or objects.channels(sizes, survey.machine)
+    classes = answers.get(_CLASSES) or _classes(survey)
     chosen = [
         Choice("SYSTEM.NUM_CPUS", -1, note="all cores"),
         *training.device(survey.machine),
         Choice("PROBLEM.TYPE", "INSTANCE_SEG"),
         objects.dimensions(survey),
-        *_instances(survey, sizes, pixels, channels or objects.channels(sizes, survey.machine)),
+        *_instances(survey, sizes, pixels, channels, 2 if classes is None else classes.value),
         *learning,
+        *([classes] if classes is not None else []),
         *images.normalization(survey, train),
         *images.external_files(survey),
         *images.colors(survey),
@@ -197,7 +205,9 @@ def _check_labels(survey: Survey, train: PartFacts) -> None:
     )
 
 
-def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> list[Choice]:
+def _instances(
+    survey: Survey, sizes: Sizes, pixels: float, used: Choice, n_classes: int
+) -> list[Choice]:
     """Choose the keys of channels and decoding.
 
     Parameters
@@ -210,11 +220,13 @@ def _instances(survey: Survey, sizes: Sizes, pixels: float, used: Choice) -> lis
         Number of pixels that the network trains on, over all epochs.
     used : Choice
         Channels that the network learns.
+    n_classes : int
+        Number of classes with the background.
     """
     codes = parse_channels(str(used.value))
     chosen = [
         used,
-        objects.weights(codes, n_classes(survey)),
+        objects.weights(codes, n_classes),
         objects.contour(sizes, codes),
         *([objects.points(sizes)] if "P" in codes else []),
         objects.growth(),
@@ -262,19 +274,27 @@ def _learning(
         *augmentation.little_data(train, sizes),
         *augmentation.slice_changes(train),
     ]
-    classes = n_classes(survey)
-    if classes > 2:
-        why = f"the labels have the classes {', '.join(map(str, survey.classes))}, and background"
-        choices.append(Choice("MODEL.N_CLASSES", classes, why))
     return choices, float(epochs[0].value) * plan.patches * math.prod(patch_shape)
 
 
-def n_classes(survey: Survey) -> int:
-    """Return the number of classes with the background.
+def _classes(survey: Survey) -> Choice | None:
+    """Choose the number of classes with the background, if the labels have several."""
+    count = max(survey.classes, default=1) + 1
+    if count <= 2:
+        return None
+    why = f"the labels have the classes {', '.join(map(str, survey.classes))}, and background"
+    return Choice(_CLASSES, count, why)
 
-    It is 2 if the labels have no class channel, or one class only.
-    """
-    return max(2, max(survey.classes, default=1) + 1)
+
+def _answers(channels: str | None, classes: int | None) -> dict[str, Choice]:
+    """Return the validated answers of the user by key."""
+    why, answers = "as you chose", []
+    if channels is not None:
+        answers.append(Choice(_CHANNELS, one_of(channels, "channels", CONFIGURATIONS), why))
+    if classes is not None:
+        n_classes = integer(classes, "classes", at_least=1) + 1
+        answers.append(Choice(_CLASSES, n_classes, why))
+    return {answer.key: answer for answer in answers}
 
 
 def _resolution(survey: Survey) -> list[Choice]:

@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from singula.autoconfig.rules import MINUTES, Measure, Proposal, propose
-from singula.autoconfig.setting import Choice
 from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.formats.table import suffix_of
 from singula.io.write import write_text
-from singula.util.arguments import function, instance, number
+from singula.util.arguments import instance
 from singula.util.paths import user_path
 
 
@@ -22,7 +21,8 @@ def write_proposal(
     output: Path | str,
     *,
     minutes: float = MINUTES,
-    channels: Choice | None = None,
+    channels: str | None = None,
+    classes: int | None = None,
     measure: Measure | None = None,
 ) -> tuple[Proposal, list[str]]:
     """Write the configuration of a data set.
@@ -39,7 +39,7 @@ def write_proposal(
         File of the configuration; it must not exist.
     minutes : float
         Maximum duration of the training in minutes.
-    channels, measure : optional
+    channels, classes, measure : optional
         As for `propose`.
 
     Returns
@@ -56,11 +56,6 @@ def write_proposal(
         The file exists or cannot be written; also as `propose`.
     """
     survey = instance(survey, "survey", Survey)
-    number(minutes, "minutes (--minutes)", above=0)
-    if channels is not None:
-        instance(channels, "channels", Choice)
-    if measure is not None:
-        function(measure, "measure")
     output = check_output(output)
     arranged, notes = _with_separate_folders(survey, output.with_name(f"{output.stem}_data"))
     proposal = propose(
@@ -68,6 +63,7 @@ def write_proposal(
         minutes=minutes,
         stored=output.with_name(f"{output.stem}_channels"),
         channels=channels,
+        classes=classes,
         measure=measure,
     )
     for part, arranged_part in zip(survey.parts, arranged.parts, strict=True):

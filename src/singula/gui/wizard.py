@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from singula.autoconfig import Choice, Proposal, propose, write_proposal
+from singula.autoconfig import Proposal
+from singula.autoconfig.answers import OBJECTS, propose_answered
 from singula.dataset.checks import Inspection, InspectSettings, inspect_dataset
-from singula.dataset.facts import Folders, find_folders, survey_dataset
+from singula.dataset.facts import Folders, find_folders
 from singula.errors import UserError
 from singula.gui.form import Form
 from singula.gui.guard import Guard
@@ -19,18 +20,11 @@ from singula.io.read import read_image, read_labels
 from singula.util.format import counted
 
 AUTO = "auto"
-FIND = {
-    AUTO: "Let the data decide (recommended)",
-    "BC": "Cells, nuclei or other objects, separate or touching",
-    "BCD": "Crowded round objects: also learn the distance to the border",
-    "BCM": "Objects with a faint outline: also learn the whole mask",
-    "BP": "Objects of only a few pixels",
-    "BCDv2": "Objects of very different sizes",
+FIND = {AUTO: "Let the data decide (recommended)"} | {
+    channels: f"{kind[0].upper()}{kind[1:]}{': ' if also else ''}{also}"
+    for channels, (kind, also) in OBJECTS.items()
 }
 """Kinds of objects, by the channels that the network learns for them."""
-_CHANNELS = "PROBLEM.INSTANCE_SEG.DATA_CHANNELS"
-_WEIGHTS = "PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS"
-_EXAMPLES = {2: ((12, 2, 4), (256, 256), None), 3: ((4, 1, 2), (24, 96, 96), (2.0, 1.0, 1.0))}
 
 
 @dataclass(frozen=True)
@@ -273,43 +267,25 @@ def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:
         )
     from singula.pipeline.timing import measure_proposal
 
-    # The first argument is only used in messages, because the parts are given.
-    survey = survey_dataset(parts[0].images.parent, folders=parts, ndim=answers.ndim, max_files=24)
-    notes: list[str] = []
-    channels = None if answers.find == AUTO else Choice(_CHANNELS, answers.find, FIND[answers.find])
-    if any(part.flat for part in survey.parts):
-        proposal, notes = write_proposal(
-            survey, output, minutes=answers.minutes, channels=channels, measure=measure_proposal
-        )
-    else:
-        stored = output.with_name(f"{output.stem}_channels")
-        proposal = propose(
-            survey,
-            minutes=answers.minutes,
-            stored=stored,
-            channels=channels,
-            measure=measure_proposal,
-        )
+    proposal, notes = propose_answered(
+        parts,
+        answers.ndim,
+        channels=None if answers.find == AUTO else answers.find,
+        classes=answers.classes,
+        output=output,
+        minutes=answers.minutes,
+        measure=measure_proposal,
+    )
     form = Form(
         {choice.key: choice.value for choice in proposal.choices},
         {choice.key: choice.comment for choice in proposal.choices if choice.comment},
         ["Written by `singula gui` from the properties of the data:", *_summary(proposal)],
     )
-    _apply_classes(form, answers)
     return form, proposal, notes
 
 
 def _summary(proposal: Proposal) -> list[str]:
     return [f"  {line}" for line in proposal.summary.splitlines()]
-
-
-def _apply_classes(form: Form, answers: Answers) -> None:
-    """Replace the proposed number of classes by the answer of the user."""
-    proposed = int(form.values.get("MODEL.N_CLASSES", 2))
-    n_classes = answers.classes + 1 if answers.classes > 1 else 2
-    if n_classes != proposed:
-        form.set("MODEL.N_CLASSES", str(n_classes))
-        form.reset(_WEIGHTS)
 
 
 def make_example(guard: Guard, ndim: int) -> Path:
@@ -327,22 +303,12 @@ def make_example(guard: Guard, ndim: int) -> Path:
     UserError
         ``gui.folder_exists``: the folder exists.
     """
-    from singula.synthetic.fluorescence import make_dataset
+    from singula.synthetic.fluorescence import make_example_dataset
 
     folder = guard.check(f"example_{ndim}d")
     if folder.exists():
         raise UserError(
             f"{folder.name}: already exists", "choose this folder as your data", "gui.folder_exists"
         )
-    (train, val, test), shape, spacing = _EXAMPLES[ndim]
-    make_dataset(
-        folder,
-        ndim,
-        np.random.default_rng(7),
-        n_train=train,
-        n_val=val,
-        n_test=test,
-        shape=shape,
-        spacing=spacing,
-    )
+    make_example_dataset(folder, ndim)
     return folder

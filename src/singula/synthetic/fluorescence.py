@@ -29,6 +29,8 @@ ELONGATION = 0.15  # standard deviation of the logarithm of the axes
 WAVES = (4, 0.07)  # number and height of the waves in the outline
 BLUR = (1.6, 1.0, 1.0)  # standard deviation of the point spread function, z first
 PHOTONS = 60.0  # per pixel of a nucleus of brightness 1
+# Number of training, validation and test images, shape and spacing, by number of axes
+_EXAMPLES = {2: ((12, 2, 4), (256, 256), None), 3: ((4, 1, 2), (24, 96, 96), (2.0, 1.0, 1.0))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +109,29 @@ def make_image(
     signal = _fluorescence(labels, depth, grade, steps, n_classes, rng)
     classes = np.rint(1 + grade * (n_classes - 1)).astype(np.uint8)[labels] * (labels > 0)
     return DemoImage(_record(signal, steps, rng), labels, classes if n_classes > 1 else None)
+
+
+def make_example_dataset(folder: Path, ndim: int) -> None:
+    """Write the data set of nuclei that the interface and the notebooks offer as an example.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the data set; see `make_dataset`.
+    ndim : {2, 3}
+        Number of axes.
+    """
+    (n_train, n_val, n_test), shape, spacing = _EXAMPLES[ndim]
+    make_dataset(
+        folder,
+        ndim,
+        np.random.default_rng(7),
+        n_train=n_train,
+        n_val=n_val,
+        n_test=n_test,
+        shape=shape,
+        spacing=spacing,
+    )
 
 
 def make_dataset(
