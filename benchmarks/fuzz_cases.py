@@ -844,10 +844,10 @@ def _load_and_predict(rng: random.Random) -> None:
 
 
 def _open_run(rng: random.Random) -> None:
-    from singula.runs.run_files import open_run
+    from singula.runs.run import open_run
 
     files = open_run(_run_folder())
-    for stage in files.stages():
+    for stage in files.stages:
         files.instance_files(stage)
 
 
@@ -865,7 +865,7 @@ def _report(rng: random.Random) -> None:
 
 def _view(rng: random.Random) -> None:
     from singula.gui.guard import Guard
-    from singula.gui.results import open_results
+    from singula.gui.results import measurements, open_results
     from singula.gui.runs import find_runs, finished_runs, state_of, view_run
     from singula.gui.search import view_search
     from singula.io.run_folder import ResultsTree
@@ -878,10 +878,11 @@ def _view(rng: random.Random) -> None:
     view_run(folder)
     view_search(ResultsTree.of_run(folder))
     results = open_results(folder, guard)
-    for stage in results.stages:
-        for name in results.names(stage):
-            results.scene(name, stage)
-            results.table(name, stage)
+    for stage in results.run.stages:
+        for name in results.run.image_names(stage):
+            instances = results.instances(name, stage)
+            results.scene(name, stage, instances.labels)
+            measurements(instances)
 
 
 def _tune(rng: random.Random) -> None:

@@ -25,7 +25,7 @@ from singula.exports.ome_zarr import pyramid, write_ome_zarr
 from singula.exports.qupath import write_geojson
 from singula.exports.tables import instance_table
 from singula.io.write import write_tiff
-from singula.runs.labels_of import Instances, instance_classes
+from singula.runs.instances import Instances
 
 IDS = st.sampled_from([0, 0, 0, 1, 1, 2, 9, 70000])
 PLANES = arrays(np.uint32, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=IDS)
@@ -216,7 +216,7 @@ def test_classes_and_measurements_for_qupath(folder: Path, tmp_path: Path) -> No
 def test_rois_of_wide_images_and_groups(tmp_path: Path) -> None:
     labels = np.zeros((3, 70000), np.uint8)
     labels[1, 69990:69995] = 4
-    write_rois(Instances("a", labels, {4: 2}), tmp_path / "a.zip")
+    write_rois(Instances("a", labels, np.where(labels == 4, 2, 0)), tmp_path / "a.zip")
     (roi,) = roifile.roiread(tmp_path / "a.zip")
     assert roi.group == 2
     np.testing.assert_array_equal(from_rois(tmp_path / "a.zip", labels.shape), labels)
@@ -225,7 +225,7 @@ def test_rois_of_wide_images_and_groups(tmp_path: Path) -> None:
 def test_the_class_of_an_instance_is_the_most_frequent_class() -> None:
     labels = np.array([[1, 1, 1, 1, 1, 1, 2, 2, 3]])
     classes = np.array([[0, 0, 0, 2, 2, 1, 1, 1, 0]])
-    assert instance_classes(labels, classes) == {1: 2, 2: 1, 3: 0}
+    assert Instances("a", labels, classes).classes == {1: 2, 2: 1, 3: 0}
 
 
 def test_existing_files_are_kept_and_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_existing_files_are_kept_and_mistakes_are_named(folder: Path, tmp_path: 
         singula.export(folder, "csv", tmp_path / "more", spacing=(1, 2, 3))
     with pytest.raises(UserError, match="none") as error:
         singula.export(tmp_path / "none", "csv", out)
-    assert error.value.code == "export.no_labels"
+    assert error.value.code == "runs.not_a_run"
 
 
 def test_an_image_without_instances(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 import singula
 from singula import cli
 from singula.errors import UserError
+from singula.exports.sources import find_sources
 from singula.io.run_folder import ResultsTree
 from singula.io.write import write_json, write_tiff
-from singula.runs.labels_of import check_ids, find_sources
+from singula.runs.instances import check_ids
 from singula.synthetic.fluorescence import make_image
 
 

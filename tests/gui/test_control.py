@@ -25,7 +25,6 @@ from singula.gui.runs import (
     OUTPUT,
     RECORD,
     find_runs,
-    read_history,
     read_record,
     tail,
     view_run,
@@ -260,7 +259,7 @@ def test_runs_are_found_and_numbered(control: Control, tmp_path: Path) -> None:
     assert {path.name for path in found} == {"a_1", "a_2", "a_4", "a_5"}
     last = next(path for path in found if path.name == "a_4")
     # The row that is just being written does not count.
-    assert [row["epoch"] for row in read_history(last)] == [1, 2]
+    assert [row["epoch"] for row in view_run(last).history] == [1, 2]
     assert view_run(last).state == "unfinished"
 
 

@@ -12,10 +12,10 @@ from singula.config import load_config
 from singula.config.thresholds import resolve_sources
 from singula.errors import UserError
 from singula.gui.guard import Guard
-from singula.gui.results import Results, open_results
+from singula.gui.pictures import Scene
+from singula.gui.results import Results, measurements, open_results
 from singula.gui.retune import (
     Retune,
-    config_of,
     keys_that_matter,
     original_config,
     save_configuration,
@@ -30,6 +30,11 @@ def opened(demo: Path, ndim: int) -> tuple[Results, Guard]:
     return open_results(demo / f"{ndim}d" / "demo" / "results" / "demo_1", guard), guard
 
 
+def _scene(results: Results, name: str) -> Scene:
+    stage = results.run.stages[-1]
+    return results.scene(name, stage, results.instances(name, stage).labels)
+
+
 @pytest.fixture(params=[2, 3])
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, np.ndarray]:
     labels = cells(request.param)
@@ -40,9 +45,9 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, np.ndarr
 def test_a_scene_holds_image_instances_truth(made, tmp_path: Path) -> None:
     run, labels = made
     results = open_results(run, Guard.of([tmp_path]))
-    stage = results.stages[-1]
-    assert results.names(stage) == ["empty", "bad", "good"]  # the worst first
-    scene = results.scene("bad", stage)
+    stage = results.run.stages[-1]
+    assert results.run.image_names(stage) == ["empty", "bad", "good"]  # the worst first
+    scene = _scene(results, "bad")
     np.testing.assert_array_equal(scene.labels["instances"], without(labels, 3, 4, 5))
     np.testing.assert_array_equal(scene.labels["truth"], labels)
     assert scene.raw is not None
@@ -54,12 +59,12 @@ def test_a_scene_holds_image_instances_truth(made, tmp_path: Path) -> None:
 def test_the_table_has_a_row_for_each_instance(made, tmp_path: Path) -> None:
     run, labels = made
     results = open_results(run, Guard.of([tmp_path]))
-    columns, rows = results.table("bad", results.stages[-1])
+    columns, rows = measurements(results.instances("bad", results.run.stages[-1]))
     assert columns[0] == "label"
     assert [row["label"] for row in rows] == [i for i in range(1, 17) if i not in (3, 4, 5)]
     assert rows[0]["npixels"] == np.count_nonzero(labels == 1)
     assert {"centroid_y_px", "bounding_box_diameter_px"} <= set(columns)
-    assert results.table("empty", results.stages[-1])[1] == []
+    assert measurements(results.instances("empty", results.run.stages[-1]))[1] == []
 
 
 def test_sizes_in_the_table_have_the_unit_of_the_file(tmp_path: Path) -> None:
@@ -69,24 +74,28 @@ def test_sizes_in_the_table_have_the_unit_of_the_file(tmp_path: Path) -> None:
     old = read_labels(path, 2, True).array
     write_tiff(path, old, "YXC", spacing=(500.0, 500.0), unit="nm")
     results = open_results(run, Guard.of([tmp_path]))
-    columns, rows = results.table("good", results.stages[-1])
+    columns, rows = measurements(results.instances("good", results.run.stages[-1]))
     assert "area_µm²" in columns
     count = np.count_nonzero(labels == 2)
     assert rows[1]["area_µm²"] == pytest.approx(count * 0.25)
     assert [row["class"] for row in rows] == [2 - i % 2 for i in range(1, 17)]
     # A configured size that the file does not confirm has no unit.
     for size, unit in ((500.0, "µm²"), (2.0, "unit²")):
-        results.files.summary.configuration["DATA.TEST.RESOLUTION"] = [size, size]
-        columns, rows = results.table("good", results.stages[-1])
+        MadeRun(
+            tmp_path, {"good": labels}, classes=True, keys={"DATA.TEST.RESOLUTION": [size, size]}
+        ).write()
+        write_tiff(path, old, "YXC", spacing=(500.0, 500.0), unit="nm")
+        results = open_results(run, Guard.of([tmp_path]))
+        columns, rows = measurements(results.instances("good", results.run.stages[-1]))
         assert f"area_{unit}" in columns, columns
 
 
 def test_images_outside_the_roots_are_not_shown(made, tmp_path: Path) -> None:
     run, _ = made
     results = open_results(run, Guard.of([tmp_path / "job"]))
-    assert results.sources.pairs == {}
-    assert any("outside the folders" in note for note in results.sources.notes)
-    scene = results.scene("good", results.stages[-1])
+    assert results.images.pairs == {}
+    assert any("outside the folders" in note for note in results.images.notes)
+    scene = _scene(results, "good")
     assert scene.raw is None
     with pytest.raises(UserError, match="outside"):
         open_results(run, Guard.of([tmp_path / "data"]))
@@ -110,7 +119,7 @@ def test_a_missing_file_and_a_folder_that_is_no_run(made, tmp_path: Path) -> Non
     results = open_results(run, guard)
     (run / "per_image_instances" / "bad.tif").write_bytes(b"no picture")
     with pytest.raises(UserError, match="bad: the instances cannot be read"):
-        results.scene("bad", results.stages[-1])
+        _scene(results, "bad")
     with pytest.raises(UserError, match="not the folder of a finished run"):
         open_results(tmp_path / "data", guard)
 
@@ -120,10 +129,10 @@ def test_the_runs_own_thresholds_give_the_runs_instances(
     demo_folder: Path, tmp_path: Path, ndim: int
 ) -> None:
     results, _ = opened(demo_folder, ndim)
-    stage = results.stages[-1]
+    stage = results.run.stages[-1]
     retune = Retune(results, "image_000", stage)
     outcome = retune.decode({})
-    stored = read_labels(results.files.instance_files(stage)["image_000"], ndim).array[..., 0]
+    stored = read_labels(results.run.instance_files(stage)["image_000"], ndim).array[..., 0]
     np.testing.assert_array_equal(outcome.labels, stored)
     values = {slider.key: slider.value for slider in retune.sliders}
     np.testing.assert_array_equal(retune.decode(values).labels, stored)
@@ -134,21 +143,21 @@ def test_the_runs_own_thresholds_give_the_runs_instances(
 
 def test_sliders_are_the_keys_that_change_something(demo_folder: Path) -> None:
     results, _ = opened(demo_folder, 2)
-    config = config_of(results)
+    config = results.run.valid_config()
     keys = ["DATA_MW_TH_BINARY_MASK", "DATA_MW_TH_CONTOUR", "DATA_REMOVE_SMALL_OBJ_BEFORE"]
     assert keys_that_matter(config) == keys
     grown = config.replaced({"PROBLEM.INSTANCE_SEG.GROW_INTO_CONTOUR": False})
     assert keys_that_matter(grown) == [*keys[:2], "DATA_MW_TH_FOREGROUND", keys[2]]
-    for slider in Retune(results, "image_000", results.stages[-1]).sliders:
+    for slider in Retune(results, "image_000", results.run.stages[-1]).sliders:
         assert slider.low <= slider.value <= slider.high
         assert slider.source == "proposed"
 
 
 def test_missing_maps_are_said(demo: Path) -> None:
     results, _ = opened(demo, 2)
-    shutil.rmtree(results.files.tree.per_image)
+    shutil.rmtree(results.run.tree.per_image)
     with pytest.raises(UserError) as error:
-        Retune(results, "image_000", results.stages[-1])
+        Retune(results, "image_000", results.run.stages[-1])
     assert error.value.code == "gui.no_maps"
 
 
@@ -156,7 +165,7 @@ def test_saved_thresholds_are_what_the_command_line_takes(demo: Path, tmp_path: 
     results, guard = opened(demo, 2)
     chosen = {"DATA_MW_TH_CONTOUR": 0.45, "DATA_REMOVE_SMALL_OBJ_BEFORE": 12.0}
     source = original_config(results, guard)
-    config = config_of(results)
+    config = results.run.valid_config()
     for origin in (source, None):
         target = save_configuration(origin, config, chosen, tmp_path / f"{origin is None}.yaml")
         saved = load_config(target)
@@ -202,7 +211,7 @@ def test_thresholds_in_the_checkpoint_are_used_by_prediction(demo: Path) -> None
     import singula
 
     results, guard = opened(demo, 2)
-    name, stage = "image_000", results.stages[-1]
+    name, stage = "image_000", results.run.stages[-1]
     chosen = {"DATA_MW_TH_CONTOUR": 0.9, "DATA_MW_TH_BINARY_MASK": 0.3}
     expected = Retune(results, name, stage).decode(chosen).labels
     path = save_in_checkpoint(results, chosen, guard)
@@ -210,6 +219,6 @@ def test_thresholds_in_the_checkpoint_are_used_by_prediction(demo: Path) -> None
     assert tuned["TH_CONTOUR"] == 0.9
     assert tuned["TH_TYPE"] == "manual"
     raw = read_image(demo / "2d" / "data" / "test" / "x" / f"{name}.tif", 2).array
-    found = singula.load(results.files.tree.run).predict(raw[..., 0])
+    found = singula.load(results.run.tree.run).predict(raw[..., 0])
     assert abs(int(found.max()) - int(expected.max())) <= 2
     assert np.mean((found > 0) == (expected > 0)) > 0.98

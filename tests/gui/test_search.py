@@ -38,10 +38,10 @@ def results(demo: Path, guard: Guard) -> Results:
 
 def until(results: Results, *states: str) -> None:
     for _ in range(1200):
-        if view_search(results.files.tree).state in states:
+        if view_search(results.run.tree).state in states:
             return
         time.sleep(0.1)
-    raise AssertionError(view_search(results.files.tree))
+    raise AssertionError(view_search(results.run.tree))
 
 
 def begin(results: Results, guard: Guard, **changes: object) -> None:
@@ -50,15 +50,15 @@ def begin(results: Results, guard: Guard, **changes: object) -> None:
 
 
 def test_it_finds_what_the_command_finds_and_saves_nothing(results: Results, guard: Guard) -> None:
-    run = results.files.tree.run
+    run = results.run.tree.run
     saved = find_run(run).checkpoint.description.get("tuned")
-    assert view_search(results.files.tree).state == "none"
+    assert view_search(results.run.tree).state == "none"
     begin(results, guard)
     with pytest.raises(UserError) as error:
         begin(results, guard)
     assert error.value.code == "run.locked"
     until(results, "finished", "failed")
-    result = view_search(results.files.tree).result
+    result = view_search(results.run.tree).result
     assert result is not None
     assert find_run(run).checkpoint.description.get("tuned") == saved
     expected = tune(run, metric="f1", iou=0.4, save=False)
@@ -81,23 +81,23 @@ def test_it_is_cancelled_and_says_how_far_it_was(
         lines = "".join(f"print({line!r}, flush=True)\n" for line in said[:number])
         monkeypatch.setattr(module, "_PROGRAM", f"{BEGIN}{lines}time.sleep(60)")
         begin(results, guard)
-        _wait(lambda words=words: words in view_search(results.files.tree).phase)
-        assert view_search(results.files.tree).share == (0.5 if number == 1 else None)
-        stop_search(results.files.tree)
+        _wait(lambda words=words: words in view_search(results.run.tree).phase)
+        assert view_search(results.run.tree).share == (0.5 if number == 1 else None)
+        stop_search(results.run.tree)
         until(results, "stopped")
 
 
 def test_an_error_is_shown_as_the_command_line_says_it(
     results: Results, guard: Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = results.files.tree.tuning / "trials.csv"
+    old = results.run.tree.tuning / "trials.csv"
     old.parent.mkdir(exist_ok=True)
     old.write_text("TH_TYPE,pq,f1,precision,recall\nauto,1,1,1,1\n")
     os.utime(old, (1, 1))  # of an earlier search
     monkeypatch.setattr(module, "_PROGRAM", BEGIN + "sys.exit('error: no images in x')")
     begin(results, guard)
     until(results, "failed")
-    assert view_search(results.files.tree).error == "no images in x"
+    assert view_search(results.run.tree).error == "no images in x"
 
 
 def test_nothing_better_moves_no_slider(results: Results, guard: Guard, monkeypatch) -> None:
@@ -107,21 +107,21 @@ def test_nothing_better_moves_no_slider(results: Results, guard: Guard, monkeypa
         {"TH_TYPE": "auto", "TH_CONTOUR": "", "pq": 0.9, "f1": 0.8, "precision": 1, "recall": 1},
         {"TH_TYPE": "manual", "TH_CONTOUR": 0.3, "pq": 1, "f1": 0.8, "precision": 1, "recall": 1},
     ]
-    with (results.files.tree.tuning / "trials.csv").open("w", newline="") as file:
+    with (results.run.tree.tuning / "trials.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
     until(results, "finished")
-    result = view_search(results.files.tree).result
+    result = view_search(results.run.tree).result
     assert result is not None
     assert result.values == {}  # the goal is F1
     assert result.after == result.before
     rows = [{**row, "chosen": int(row["TH_TYPE"] == "manual")} for row in rows]
-    with (results.files.tree.tuning / "trials.csv").open("w", newline="") as file:
+    with (results.run.tree.tuning / "trials.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
-    result = view_search(results.files.tree).result
+    result = view_search(results.run.tree).result
     assert result is not None
     assert result.values == {"DATA_MW_TH_CONTOUR": 0.3}
 
@@ -132,7 +132,7 @@ def test_nothing_outside_the_folders_is_read(results: Results, demo: Path, guard
     assert error.value.code == "gui.outside"
     with pytest.raises(UserError, match="--iou"):
         begin(results, guard, iou=0.0)
-    assert not (results.files.tree.tuning / RECORD).exists()
+    assert not (results.run.tree.tuning / RECORD).exists()
 
 
 def _wait(done: Callable[[], bool]) -> None:

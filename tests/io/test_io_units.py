@@ -21,7 +21,7 @@ from singula.io.read import file_notes, image_layout, read_header, read_image
 from singula.io.units import METERS, NAMES, convert, in_microns, unit_symbol, voxel_size
 from singula.io.write import write_tiff
 from singula.measure import measure
-from singula.runs.labels_of import Instances
+from singula.runs.instances import Instances
 
 # All units of length of the OME schema (UnitsLength), and all of OME-Zarr's axes
 OME_UNITS = (

@@ -284,10 +284,10 @@ def test_a_moved_job_is_found_with_its_images(tmp_path: Path, monkeypatch) -> No
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, capsys, monkeypatch) -> None:
     with pytest.raises(UserError, match="nothing") as refused:
         build_report(tmp_path / "nothing")
-    assert refused.value.code == "report.no_folder"
+    assert refused.value.code == "runs.not_a_run"
     with pytest.raises(UserError, match=r"no run\.json") as refused:
         build_report(tmp_path)
-    assert refused.value.code == "report.not_a_run"
+    assert refused.value.code == "runs.not_a_run"
     run = MadeRun(tmp_path, {"a": FLAT}).write()
     monkeypatch.setattr("sys.argv", ["singula", "report", str(tmp_path / "job")])
     with pytest.raises(SystemExit) as stop:

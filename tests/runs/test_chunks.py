@@ -17,7 +17,7 @@ import yaml
 
 from singula.blocks import JobFolder
 from singula.gui.guard import Guard
-from singula.gui.results import open_results
+from singula.gui.results import measurements, open_results
 from singula.io.block_array import BlockArray
 from singula.io.read import read_labels as read_labels_of
 from singula.io.write import write_tiff
@@ -25,7 +25,7 @@ from singula.pipeline.blocks import predict_file as alone
 from singula.prediction import tile_plan
 from singula.report.build import build_report
 from singula.report.objects import survey_objects
-from singula.runs import sources
+from singula.runs.run import sources
 from singula.synthetic.fluorescence import make_image
 from singula.util import boxes
 from singula.util.format import install_command
@@ -242,8 +242,10 @@ def test_classes_of_instances_in_blocks(jobs, changes) -> None:
                 np.testing.assert_array_equal(one, two)
     guard = Guard.of([jobs.folder.parent])
     tables = [open_results(run, guard) for run in runs]
-    stages = [found.stages[-1] for found in tables]
-    one, two = (f.table("large", stage)[1] for f, stage in zip(tables, stages, strict=True))
+    stages = [found.run.stages[-1] for found in tables]
+    one, two = (
+        measurements(f.instances("large", s))[1] for f, s in zip(tables, stages, strict=True)
+    )
     assert one == two
     assert len({row["class"] for row in one}) > 1
     for to in ("csv", "coco" if ndim == 2 else "imagej"):
@@ -254,7 +256,7 @@ def test_classes_of_instances_in_blocks(jobs, changes) -> None:
         assert one == two
         assert one
     counted = [
-        survey_objects(found.files, found.sources, found.stages, stage)[stage.key].pred_classes
+        survey_objects(found.images, found.run.stages, stage)[stage.key].pred_classes
         for found, stage in zip(tables, stages, strict=True)
     ]
     assert len(counted[0]) > 1

@@ -147,7 +147,7 @@ def test_the_size_of_a_pixel_in_the_file_counts_as_in_a_run(
         found = read_labels(tmp_path / "new" / f"{name}.tif", 2).array[..., 0]
         np.testing.assert_array_equal(found, after)
         np.testing.assert_array_equal(
-            Retune(results, name, results.stages[-1]).decode({}).labels, after
+            Retune(results, name, results.run.stages[-1]).decode({}).labels, after
         )
     assert removed > 0
 

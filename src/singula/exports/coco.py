@@ -13,7 +13,7 @@ import numpy as np
 from singula.errors import UserError
 from singula.io.write import write_text
 from singula.labels.index import survey
-from singula.runs.labels_of import Instances, Labels
+from singula.runs.instances import Instances, Labels
 
 _OBJECT = "object"
 

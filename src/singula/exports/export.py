@@ -16,12 +16,14 @@ from singula.exports.coco import write_coco
 from singula.exports.imagej import write_rois
 from singula.exports.ome_zarr import write_ome_zarr
 from singula.exports.qupath import write_geojson
+from singula.exports.sources import find_sources, instances_from_array
 from singula.exports.tables import UNKNOWN, calibration, write_table
 from singula.io.image import Spacing
 from singula.io.run_lock import hold, output_locks
 from singula.io.units import check_unit
 from singula.io.written import protect
-from singula.runs.labels_of import Instances, LabelSource, find_sources, instances_from_array
+from singula.runs.instances import Instances
+from singula.runs.run import is_finished
 from singula.util.arguments import choice, flag, function, instance, text
 from singula.util.format import counted, show
 from singula.util.paths import user_path
@@ -166,10 +168,8 @@ def _open(
         item = instances_from_array(source, "labels", spacing, unit)
         return iter([item]), [item.name], None
     path = user_path(source, "source")
-    sources: list[LabelSource] = find_sources(
-        path, spacing=spacing, unit=unit, external_files=external_files
-    )
-    folder = path / "exports" if (path / "run.json").is_file() else None
+    sources = find_sources(path, spacing=spacing, unit=unit, external_files=external_files)
+    folder = path / "exports" if is_finished(path) else None
     return (s.read() for s in sources), [s.name for s in sources], folder
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from singula.errors import UserError
 from singula.exports.outlines import Outline, trace_outlines
 from singula.io.atomic import atomic_path
-from singula.runs.labels_of import Instances
+from singula.runs.instances import Instances
 from singula.util.format import install_command
 
 if TYPE_CHECKING:

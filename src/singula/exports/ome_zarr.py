@@ -13,7 +13,7 @@ from singula.io.atomic import atomic_folder
 from singula.io.block_array import nearest
 from singula.io.formats.ngff import VERSION, multiscale, plan_levels
 from singula.labels.index import survey
-from singula.runs.labels_of import Instances, Labels
+from singula.runs.instances import Instances, Labels
 from singula.util.format import install_command
 
 GROUP = "labels/instances"

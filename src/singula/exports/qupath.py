@@ -11,7 +11,7 @@ from typing import Any
 from singula.exports.outlines import Outline, trace_outlines
 from singula.exports.tables import instance_table
 from singula.io.write import write_text
-from singula.runs.labels_of import Instances
+from singula.runs.instances import Instances
 from singula.util.streams import printable
 
 # Colors of Okabe and Ito, which color-blind readers can distinguish

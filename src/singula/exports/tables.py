@@ -12,7 +12,7 @@ import numpy as np
 from singula.io.units import in_microns
 from singula.io.write import write_csv
 from singula.measure.morphology import SURFACE, measure
-from singula.runs.labels_of import Instances
+from singula.runs.instances import Instances
 
 if TYPE_CHECKING:
     import pandas as pd

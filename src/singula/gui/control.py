@@ -95,7 +95,7 @@ class Control:
         existing = None if job.resume else _existing_files(tree, training=config.TRAIN.ENABLE)
         if existing is not None:
             is_resumable = existing == "training" and folder.is_dir()
-            free = next_run_id(self.guard, job.result_dir, tree.job_id.rpartition("_")[0])
+            free = next_run_id(self.guard, job.result_dir, tree.name)
             raise UserError(
                 f"{tree.job_id}: already exists, and this run would replace its {existing}",
                 f"choose another number, for example {free}, or another name"
@@ -142,15 +142,15 @@ class Control:
             arguments = (Path(record.config), Path(record.result_dir), record.name, record.run_id)
             return self.start(Job(*arguments, gpu=record.gpu, resume=True))
         tree = ResultsTree.of_run(folder)
-        name, _, number = folder.name.rpartition("_")
-        copies = sorted(tree.config_files.glob("*.y*ml"))
-        if len(copies) != 1 or not number.isdecimal() or folder.parent.parent.name != name:
+        config = tree.only_config_file()
+        has_default_name = (tree.job_id, tree.name) == (folder.name, tree.job_dir.name)
+        if config is None or not has_default_name:
             raise UserError(
                 f"{folder.name}: cannot find the configuration of this run",
                 "resume the run in the terminal: repeat the command with --resume",
                 "gui.unknown_configuration",
             )
-        return self.start(Job(copies[0], tree.job_dir.parent, name, int(number), resume=True))
+        return self.start(Job(config, tree.job_dir.parent, tree.name, tree.run_id, resume=True))
 
     def stop(self, folder: Path, *, kill: bool = False) -> None:
         """Interrupt a run like Ctrl-C, or kill it.

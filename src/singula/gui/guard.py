@@ -111,6 +111,12 @@ class Guard:
             return False
         return True
 
+    def check_entries(self, folder: Path) -> Path:
+        """Check a folder and its entries, of which a link could lead outside, and return it."""
+        for path in (full := self.check(folder)).glob("*"):
+            self.check(path)
+        return full
+
     def check_below(self, paths: Iterable[Path | str]) -> None:
         """Check paths and all symbolic links in them, so that nothing outside is written.
 

@@ -13,11 +13,13 @@ from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.pictures import Scene
 from singula.metrics.summary import MEAN
-from singula.runs.run_files import RunFiles, Stage, open_run, rank_images, reference_threshold
-from singula.runs.sources import Sources, open_sources
+from singula.runs.images import RunImages, open_images
+from singula.runs.instances import Instances
+from singula.runs.run import Run, Stage, open_run
 from singula.util.format import counted
 
 Array = npt.NDArray[Any]
+Table = tuple[list[str], list[dict[str, float | None]]]
 
 
 @dataclass
@@ -26,27 +28,14 @@ class Results:
 
     Parameters
     ----------
-    files : RunFiles
-        Files in the folder of the run.
-    sources : Sources
+    run : Run
+        The run.
+    images : RunImages
         Raw images, ground truth and instances by image name.
-    stages : list of Stage
-        Stages of the instances: decoded, post-processed.
     """
 
-    files: RunFiles
-    sources: Sources
-    stages: list[Stage]
-
-    def names(self, stage: Stage) -> list[str]:
-        """Return the names of the images, the worst score first, then images without scores."""
-        files = self.files.instance_files(stage)
-        scored = [name for name in rank_images(self.files.scores, stage.key) if name in files]
-        return [*scored, *(name for name in files if name not in scored)]
-
-    def stage_label(self, stage: Stage) -> str:
-        """Return the name of a stage for pages."""
-        return self.files.stage_label(stage) or "instances"
+    run: Run
+    images: RunImages
 
     def score(self, stage: Stage, image: str | None = None) -> dict[str, float]:
         """Return the scores at the reference threshold; empty without ground truth.
@@ -58,49 +47,33 @@ class Results:
         image : str, optional
             Name of the image; by default, the mean over all images.
         """
-        threshold = reference_threshold(self.files.scores.thresholds(stage.key))
-        row = self.files.scores.row(stage.key, image or MEAN, threshold)
+        threshold = self.run.threshold(stage)
+        row = self.run.scores.row(stage.key, image or MEAN, threshold)
         scores = {name: value for name, value in row.items() if value is not None}
         if not scores or threshold is None:
             return {}
         return {"threshold": threshold, **scores}
 
-    def scene(self, name: str, stage: Stage) -> Scene:
-        """Return an image with its instances and ground truth.
-
-        Parameters
-        ----------
-        name : str
-            Name of the image.
-        stage : Stage
-            Stage of the instances.
+    def instances(self, name: str, stage: Stage) -> Instances:
+        """Return the instances of an image.
 
         Raises
         ------
         UserError
             ``gui.unreadable_instances``: the instances cannot be read.
         """
-        instances = self.sources.instances(name, stage)
+        instances = self.images.instances(name, stage)
         if instances is None:
-            reason = self.sources.notes[-1] if self.sources.notes else "the file is missing"
+            reason = self.images.notes[-1] if self.images.notes else "the file is missing"
             raise UserError(
                 f"{name}: the instances cannot be read: {reason}",
                 "choose another image, or test again",
                 "gui.unreadable_instances",
             )
-        labels = {"instances": instances.array[..., 0]}
-        raw, truth = self.sources.raw(name, stage), self.sources.truth(name, stage)
-        shape = labels["instances"].shape
-        if truth is not None and truth.shape[:-1] == shape:
-            labels["truth"] = truth[..., 0]
-        fits = raw is not None and raw.array.shape[:-1] == shape
-        if raw is not None and not fits:
-            self.sources.note(f"{name}: image and instances differ in shape")
-        threshold = reference_threshold(self.files.scores.thresholds(stage.key))
-        return Scene(raw.array if raw is not None and fits else None, labels, threshold or 0.5)
+        return instances
 
-    def table(self, name: str, stage: Stage) -> tuple[list[str], list[dict[str, float | None]]]:
-        """Return columns and rows of the measurements of an image, as in the exported table.
+    def scene(self, name: str, stage: Stage, instances: Array) -> Scene:
+        """Return an image with its ground truth and the given instances.
 
         Parameters
         ----------
@@ -108,18 +81,24 @@ class Results:
             Name of the image.
         stage : Stage
             Stage of the instances.
+        instances : ndarray of int
+            Label image, (y, x) or (z, y, x).
         """
-        from singula.exports.tables import instance_table
-        from singula.runs.labels_of import Instances, instance_classes
+        labels = {"instances": instances}
+        truth = self.images.truth(name, stage, instances.shape)
+        if truth is not None:
+            labels["truth"] = truth.labels
+        raw = self.images.raw(name, stage, instances.shape)
+        return Scene(raw, labels, self.run.threshold(stage) or 0.5)
 
-        stored = self.sources.instances(name, stage)
-        if stored is None:
-            return [], []
-        labels, *classes = np.moveaxis(stored.array, -1, 0)
-        kinds = instance_classes(labels, classes[0]) if classes else None
-        measured = instance_table(Instances(name, labels, kinds, stored.spacing, stored.unit))
-        rows = [{str(k): _plain(v) for k, v in row.items()} for row in measured.to_dict("records")]
-        return [str(column) for column in measured.columns], rows
+
+def measurements(instances: Instances) -> Table:
+    """Return columns and rows of the measurements of an image, as in the exported table."""
+    from singula.exports.tables import instance_table
+
+    measured = instance_table(instances)
+    rows = [{str(k): _plain(v) for k, v in row.items()} for row in measured.to_dict("records")]
+    return [str(column) for column in measured.columns], rows
 
 
 def open_results(folder: Path, guard: Guard) -> Results:
@@ -141,36 +120,34 @@ def open_results(folder: Path, guard: Guard) -> Results:
         The folder does not contain a finished run.
     """
     notices: list[str] = []
-    files = open_run(guard.check(folder), notices.append)
-    _check_files(files, guard)
-    sources = open_sources(files)
+    run = open_run(guard.check(folder), notices.append)
+    _check_files(run, guard)
+    images = open_images(run)
     for line in notices:
-        sources.note(line)
+        images.note(line)
     refused = [
         name
-        for name, pair in sources.pairs.items()
+        for name, pair in images.pairs.items()
         if not all(guard.allows(path) for path in (pair.image, pair.label) if path is not None)
     ]
     for name in refused:
-        del sources.pairs[name]
+        del images.pairs[name]
     if refused:
-        sources.note(
+        images.note(
             f"{counted(len(refused), 'image')} not shown: outside the folders that the interface "
             "may open; restart `singula gui` with --root FOLDER for their folders"
         )
-    return Results(files, sources, files.stages())
+    return Results(run, images)
 
 
-def _check_files(files: RunFiles, guard: Guard) -> None:
+def _check_files(run: Run, guard: Guard) -> None:
     """Raise an error if a folder or link in the results leads outside of the roots."""
-    tree = files.tree
-    views = {stage.view for stage in files.stages()}
+    tree = run.tree
+    views = {stage.view for stage in run.stages}
     folders = [folder(view) for view in views for folder in (tree.instances, tree.predictions)]
     folders += [tree.post_processed(view) for view in views]
     for folder in (tree.run, tree.train_logs, *folders):
-        guard.check(folder)
-        for path in folder.glob("*"):
-            guard.check(path)
+        guard.check_entries(folder)
 
 
 def _plain(value: Any) -> float | None:

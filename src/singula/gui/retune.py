@@ -15,6 +15,7 @@ from singula.config import Config, load_config
 from singula.config.keys import key_table
 from singula.config.load import config_from_dict
 from singula.config.thresholds import KEYS, with_tuned
+from singula.config.yaml_source import mapping_from_yaml
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.results import Results
@@ -25,7 +26,7 @@ from singula.pipeline import from_config
 from singula.pipeline.postprocess import filter_maps, post_settings, process_instances, seed_filter
 from singula.pipeline.thresholds import configured
 from singula.representations.decoders import DecodeSettings, decode
-from singula.runs.run_files import Stage
+from singula.runs.run import Stage
 from singula.tuning.space import searched_keys
 from singula.util.paths import read_text_file
 
@@ -133,31 +134,27 @@ class Retune:
         # Needed by some scores. The import takes 0.1 s, which would delay the first slider move.
         import scipy.sparse.csgraph  # noqa: F401
 
-        if not self._path.is_file():
+        path = self.results.run.maps_file(self.name, self.stage)
+        if not path.is_file():
             raise UserError(
-                f"{self.name}: the predicted channels are missing ({self._path})",
+                f"{self.name}: the predicted channels are missing ({path})",
                 "test again, for example with --set TRAIN.ENABLE=False",
                 "gui.no_maps",
             )
-        self.config = config_of(self.results)
-        self.maps = self._read_maps()
-        truth = self.results.sources.truth(self.name, self.stage)
-        fits = truth is not None and truth.shape[:-1] == self._shape
-        self.truth = truth[..., 0] if truth is not None and fits else None
+        self.config = self.results.run.valid_config()
+        self.maps = self._read_maps(path)
+        truth = self.results.images.truth(self.name, self.stage, self._shape)
+        self.truth = None if truth is None else truth.labels
 
     @property
     def _shape(self) -> tuple[int, ...]:
         return next(iter(self.maps.values())).shape
 
-    @property
-    def _path(self) -> Path:
-        return self.results.files.tree.predictions(self.stage.view) / f"{self.name}.tif"
-
-    def _read_maps(self) -> dict[str, Array]:
+    def _read_maps(self, path: Path) -> dict[str, Array]:
         names = list(from_config.channel_names(self.config))
         if from_config.n_classes(self.config):
             names.append("class")
-        stored = read_image(self._path, 3 if self.results.files.ndim == 3 else 2, len(names))
+        stored = read_image(path, self.config.ndim, len(names))
         self.file_spacing = stored.spacing
         maps = {name: np.ascontiguousarray(stored.array[..., i]) for i, name in enumerate(names)}
         return filter_maps(maps, replace(post_settings(self.config), masks=None), None)
@@ -184,17 +181,14 @@ class Retune:
 
     def _used(self) -> dict[str, float]:
         """Return the thresholds that the run used for this image, including automatic ones."""
-        test = self.results.files.summary.test
-        by_image = test.thresholds if test is not None else {}
-        used = by_image.get(self.name, {})
+        used = self.results.run.test.thresholds.get(self.name, {})
         values = {f"DATA_MW_{key}": v for key, v in used.items() if v is not None}
         keys = self.config.PROBLEM.INSTANCE_SEG
         return {key: values.get(key, getattr(keys, key, 0.0)) for key in LABELS}
 
     def _sources(self) -> dict[str, str]:
         """Return the origin of the run's thresholds by key in ``PROBLEM.INSTANCE_SEG``."""
-        test = self.results.files.summary.test
-        sources = test.threshold_sources if test is not None else {}
+        sources = self.results.run.test.threshold_sources
         keys = {name: key.removeprefix(PREFIX) for name, key in KEYS.items()}
         return {keys[name]: _SOURCES[s] for name, s in sources.items() if s in _SOURCES}
 
@@ -234,29 +228,6 @@ class Retune:
         return Outcome(labels, int(np.count_nonzero(np.bincount(labels.ravel())[1:])), scores)
 
 
-def config_of(results: Results) -> Config:
-    """Return the configuration of a run from its ``run.json``.
-
-    Parameters
-    ----------
-    results : Results
-        Results of the run.
-
-    Raises
-    ------
-    UserError
-        ``gui.no_configuration``: the file has no configuration.
-    """
-    values = results.files.summary.configuration
-    if not values:
-        raise UserError(
-            f"{results.files.tree.run_json}: the configuration is missing",
-            "repeat the run",
-            "gui.no_configuration",
-        )
-    return config_from_dict(values, source="run.json")
-
-
 def keys_that_matter(config: Config) -> list[str]:
     """Return the keys of the thresholds that a configuration uses; those for seeds come first."""
     channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
@@ -268,10 +239,10 @@ def original_config(results: Results, guard: Guard) -> Path | None:
     """Return the configuration file of a run, or its copy in the results; None if not found."""
     from singula.gui.runs import read_record
 
-    record = read_record(results.files.tree.run)
-    copies = sorted(results.files.tree.config_files.glob("*.y*ml"))
+    tree = results.run.tree
+    record, copy = read_record(tree.run), tree.only_config_file()
     candidates = [Path(record.config)] if record is not None else []
-    candidates += copies if len(copies) == 1 else []
+    candidates += [copy] if copy is not None else []
     return next((p for p in candidates if p.is_file() and guard.allows(p)), None)
 
 
@@ -294,18 +265,17 @@ def save_configuration(
     Raises
     ------
     UserError
-        ``gui.file_exists``: the target exists.
-        ``gui.unreadable_configuration``: the source is not valid YAML.
+        ``gui.file_exists``: the target exists; the source cannot be read.
     """
     import yaml
 
     if target.exists():
         raise UserError(f"{target}: already exists", "choose another name", "gui.file_exists")
     typed = _typed(values)
-    tree = yaml.safe_load(config.to_yaml())
+    tree = mapping_from_yaml(config.to_yaml(), "")
     if source is not None:
         config = load_config(source)
-        tree = _read_plain(source)
+        tree = mapping_from_yaml(read_text_file(source, _MAX_YAML), str(source))
     section = tree
     for name in ("PROBLEM", "INSTANCE_SEG"):
         section = section.setdefault(name, {})
@@ -354,7 +324,7 @@ def save_in_checkpoint(
     """
     from singula.tuning import find_run, save_thresholds
 
-    run = find_run(results.files.tree.run)
+    run = find_run(results.run.tree.run)
     path = guard.check(run.checkpoint.path)
     names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}
     chosen = {names[key]: value for key, value in _typed(values).items()}
@@ -382,17 +352,3 @@ def _typed(values: Mapping[str, float]) -> dict[str, Any]:
         whole = key_table()[PREFIX + key].type == "int"
         chosen[key] = int(value) if whole else round(float(value), 4)
     return chosen
-
-
-def _read_plain(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        tree = yaml.safe_load(read_text_file(path, _MAX_YAML))
-    except yaml.YAMLError as error:
-        raise UserError(
-            f"{path}: is not valid YAML ({error})",
-            "correct the file",
-            "gui.unreadable_configuration",
-        ) from error
-    return tree if isinstance(tree, dict) else {}

@@ -16,10 +16,10 @@ from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import alive, error_message
 from singula.io.record_files import read_record as read_record_file
-from singula.io.records import RunSummary, Started, StartedRun, StoredRecord
+from singula.io.records import RunSummary, Started, StartedRun
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import find_holder, lock_file
-from singula.runs.run_files import read_history as history_rows
+from singula.runs.run import SUMMARY, is_finished, read_history, read_summary
 from singula.util.paths import open_regular
 
 RECORD, OUTPUT = "gui_run.json", "gui_output.log"
@@ -35,7 +35,6 @@ STATE_LABELS: dict[State, str] = {
     "damaged": "damaged",
 }
 RESUMABLE: tuple[State, ...] = ("stopped", "failed", "unfinished", "incomplete", "damaged")
-MAX_TABLE = 64 << 20  # bytes of a CSV file or a summary
 _MAX_RECORD = 1 << 20
 _MAX_DEPTH, _MAX_FOLDERS, _TAIL_BYTES = 7, 20_000, 200_000
 _EPOCH = re.compile(r"\bepoch (\d+)/(\d+):.*?(?:\(.*?, ([\d:]+) left\))?$", re.MULTILINE)
@@ -111,7 +110,7 @@ def find_runs(guard: Guard) -> list[Path]:
 
 def finished_runs(guard: Guard) -> list[Path]:
     """Return the folders of runs with a summary, the most recent first."""
-    return [folder for folder in find_runs(guard) if os.path.isfile(folder / "run.json")]
+    return [folder for folder in find_runs(guard) if is_finished(folder)]
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -123,7 +122,7 @@ def _walk(root: Path) -> Iterator[Path]:
             f for f in files if f.endswith(".log")
         ]
         is_begun = folder.parent.name == "results" and bool(others)
-        if "run.json" in files or RECORD in files or is_begun:
+        if SUMMARY in files or RECORD in files or is_begun:
             yield folder
             folders.clear()
         if depth >= _MAX_DEPTH or count > _MAX_FOLDERS:
@@ -132,7 +131,7 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _changed(folder: Path) -> float:
-    names = ("run.json", RECORD, "predictions.jsonl", "train_logs", ".")
+    names = (SUMMARY, RECORD, "predictions.jsonl", "train_logs", ".")
     times = [0.0]
     for name in names:
         with suppress(OSError):
@@ -181,42 +180,44 @@ def view_run(folder: Path) -> RunView:
     record = read_record(folder)
     process = alive(record, folder / OUTPUT)
     output = tail(folder / OUTPUT) if record is not None else ""
-    summary = _summary(folder)
-    state = _state(folder, record, process, summary)
+    state = _state(folder, record, process)
     elsewhere = state == "running" and process is None
     log = output if output and not elsewhere else _STAMP.sub("", _run_log(folder))
-    history = read_history(folder)
+    history: list[dict[str, float]] = []
+    with suppress(UserError):
+        # Keys of the summary could lead outside of the roots.
+        history = read_history(ResultsTree.of_run(folder), _ignore)
     return RunView(
         folder=folder,
         state=state,
         progress=_progress(state, log, history),
         history=history,
         log=log,
-        error=_error(folder, state, log, summary),
+        error=_error(folder, state, log),
         memory=_memory(process),
         record=record,
         elsewhere=elsewhere,
     )
 
 
-def _error(folder: Path, state: State, log: str, summary: RunSummary | None) -> str | None:
-    if state == "damaged":
-        return _damage(folder)
-    return error_message(log) if state == "failed" else _failures(summary, state)
+def _error(folder: Path, state: State, log: str) -> str | None:
+    if state == "failed":
+        return error_message(log)
+    if state == "incomplete":
+        test = _undamaged_summary(folder).test
+        return (
+            "\n".join(f"{name}: {reason}" for name, reason in test.failed.items()) if test else ""
+        )
+    return _damage(folder) if state == "damaged" else None
 
 
 def state_of(folder: Path) -> State:
     """Return the state of a run; "damaged" if its files cannot be read."""
     record = read_record(folder)
-    return _state(folder, record, alive(record, folder / OUTPUT), None)
+    return _state(folder, record, alive(record, folder / OUTPUT))
 
 
-def _state(
-    folder: Path,
-    record: StartedRun | None,
-    process: psutil.Process | None,
-    summary: RunSummary | None,
-) -> State:
+def _state(folder: Path, record: StartedRun | None, process: psutil.Process | None) -> State:
     if process is not None or runs_elsewhere(folder, record):
         return "running"
     if record is None and _log_ends_in_error(folder):
@@ -224,12 +225,10 @@ def _state(
     if record is None and os.path.lexists(folder / RECORD):
         return "damaged"
     # The summary of an earlier run in the same folder remains until this run ends.
-    written = _modified(folder / "run.json")
+    written = _modified(folder / SUMMARY)
     if written is not None and (record is None or written >= record.began):
-        summary = _summary(folder) if summary is None else summary
-        if summary is None:
-            return "damaged"
-        return "incomplete" if summary.test is not None and summary.test.failed else "finished"
+        failed = _failed_images(folder)
+        return "damaged" if failed is None else "incomplete" if failed else "finished"
     if record is None:
         return "unfinished"
     return "stopped" if record.stopped else "failed"
@@ -243,75 +242,43 @@ def _modified(path: Path) -> float | None:
         return None
 
 
-def _summary(folder: Path) -> RunSummary | None:
-    """Return the content of ``run.json``; None if it is missing or damaged."""
-    try:
-        return read_summary(folder)
-    except UserError:
-        return None
-
-
-def read_summary(folder: Path) -> RunSummary:
-    """Read ``run.json``.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the run.
+def _undamaged_summary(folder: Path) -> RunSummary:
+    """Read the summary of a run.
 
     Raises
     ------
     UserError
         ``gui.damaged_summary``: a part of the file is damaged, even if a report would omit it.
     """
-    path, ignored = folder / "run.json", list[str]()
-    summary = read_record_file(path, RunSummary, ignored.append, max_bytes=MAX_TABLE)
+    ignored = list[str]()
+    summary = read_summary(folder, ignored.append)
     if ignored:
         raise UserError(ignored[0], "delete the file, or resume the run", "gui.damaged_summary")
     return summary
 
 
+def _failed_images(folder: Path) -> dict[str, str] | None:
+    """Return the reasons of failed images by name; None if the summary is missing or damaged."""
+    try:
+        test = _undamaged_summary(folder).test
+    except UserError:
+        return None
+    return test.failed if test is not None else {}
+
+
 def _damage(folder: Path) -> str:
     """Return a message with the damaged file of a run and the reason."""
-    if read_record(folder) is None and os.path.lexists(folder / RECORD):
-        path: Path = folder / RECORD
-        kind: type[StoredRecord] = StartedRun
-    else:
-        path, kind = folder / "run.json", RunSummary
+    is_record = read_record(folder) is None and os.path.lexists(folder / RECORD)
+    path = folder / (RECORD if is_record else SUMMARY)
+    reason = "or not a file"
     try:
-        if kind is RunSummary:
-            read_summary(folder)
+        if is_record:
+            read_record_file(path, StartedRun, _ignore, max_bytes=_MAX_RECORD, follow_links=False)
         else:
-            read_record_file(path, kind, _ignore, max_bytes=_MAX_RECORD, follow_links=False)
-        reason = "or not a file"
+            _undamaged_summary(folder)
     except UserError as error:
         reason = error.message.removeprefix(f"{path}: ")
     return f"{path}: is damaged ({reason}); delete the file, or resume the run"
-
-
-def _failures(summary: RunSummary | None, state: State) -> str | None:
-    if state != "incomplete" or summary is None or summary.test is None:
-        return None
-    return "\n".join(f"{name}: {reason}" for name, reason in summary.test.failed.items())
-
-
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """Return the complete rows of the training log; empty if it is missing or damaged.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the run.
-    """
-    tree = ResultsTree.of_run(folder)
-    logs = [tree.train_log] if tree.train_log.is_file() else sorted(tree.train_logs.glob("*.csv"))
-    logs = [path for path in logs if ".previous" not in path.name]
-    if not logs:
-        return []
-    try:
-        return history_rows(logs[0], _ignore)
-    except UserError:
-        return []
 
 
 def tail(path: Path) -> str:

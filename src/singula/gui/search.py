@@ -8,18 +8,18 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from singula.config import Config
 from singula.config.thresholds import KEYS
 from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import Processes, alive, error_message, interrupt
 from singula.gui.results import Results
-from singula.gui.retune import PREFIX, config_of
+from singula.gui.retune import PREFIX
 from singula.gui.runs import IMAGE, read_record, read_start, tail
 from singula.io.record_files import read_table, write_record
 from singula.io.records import StartedSearch, TrialRow
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import check_free, lock_file
+from singula.runs.run import Run
 from singula.tuning.tuner import check_goal
 
 RECORD, OUTPUT, TRIALS = "gui_search.json", "gui_search.log", "trials.csv"
@@ -106,15 +106,15 @@ def start_search(
         The metric or IoU is invalid.
     """
     check_goal(metric, iou)
-    tree = results.files.tree
+    tree = results.run.tree
     if not tree.run.is_dir():
         raise UserError(
             f"{tree.run}: the folder was deleted", "open another run", "gui.run_missing"
         )
-    _check_paths(results, config_of(results), guard)
+    _check_paths(results.run, guard)
     arguments = ["tune", str(tree.run), "--metric", metric, "--iou", f"{iou:g}", "--no-save"]
-    run = read_record(tree.run)
-    arguments += ["--gpu", run.gpu] if run is not None and run.gpu else []
+    start = read_record(tree.run)
+    arguments += ["--gpu", start.gpu] if start is not None and start.gpu else []
     with processes.starting:
         if alive(_record(tree), tree.tuning / OUTPUT) is not None:
             raise UserError(
@@ -164,15 +164,16 @@ def view_search(tree: ResultsTree) -> SearchView:
     return SearchView("failed", error=error_message(output))
 
 
-def _check_paths(results: Results, config: Config, guard: Guard) -> None:
+def _check_paths(run: Run, guard: Guard) -> None:
     """Raise an error if the search would read or write outside of the roots."""
-    tree, values = results.files.tree, config.dotted()
-    guard.check_below(tree.locations())
+    config = run.valid_config()
+    values = config.dotted()
+    guard.check_below(run.tree.locations())
     from singula.tuning.validation import image_keys
 
     keys = [*image_keys(config), "PATHS.CHECKPOINT_FILE"]
     # Relative paths may refer to the first root, or to the folder in which the run was started.
-    start_folder = results.files.summary.job.started_in or guard.home
+    start_folder = run.summary.job.started_in or guard.home
     for key in keys:
         paths = [base / values[key] for base in (guard.home, Path(start_folder)) if values[key]]
         for path in paths:

@@ -32,6 +32,7 @@ from singula.pipeline.readers import Reader, reader_for
 from singula.pipeline.thresholds import apply_tuned, threshold_lines
 from singula.prediction import Predictor
 from singula.representations.decoders import Decoded, DecodeSettings, decode, warn_of_unused
+from singula.runs.run import is_finished, not_a_run, open_tree
 from singula.training.checkpoint import load_checkpoint
 from singula.util.arguments import as_array, choice, flag, integer, items, label_image
 from singula.util.format import counted
@@ -62,23 +63,23 @@ def find_model(path: Path | str) -> Path:
     Raises
     ------
     UserError
-        `path` is not a path; ``model.missing``: the run has no checkpoint.
+        `path` is not a path; ``runs.not_a_run``: it is neither a checkpoint nor a run;
+        ``model.missing``: the run has no checkpoint.
     """
     path = user_path(path, "path")
     if path.is_file():
         return path
-    candidates = [
-        path.parent.parent / "checkpoints" / f"{path.name}-checkpoint-{kind}.pth"
-        for kind in ("best", "last")
-    ]
+    tree = open_tree(path)
+    candidates = [tree.checkpoint_best, tree.checkpoint_last]
     candidates += sorted(path.glob("checkpoints/*-checkpoint-best.pth"))
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    if not is_finished(path):
+        raise not_a_run(path, "a .pth file")
     raise UserError(
-        f"--model: {path} is neither a checkpoint nor the folder of a finished run "
-        f"(expected {candidates[0]})",
-        "give a .pth file, or a folder such as results/cells/results/cells_1",
+        f"--model: {path} has no checkpoint (expected {candidates[0]})",
+        "give the .pth file with which the run predicted",
         "model.missing",
     )
 
@@ -342,7 +343,7 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     Raises
     ------
     TypeError, UserError
-        An argument is wrong; ``model.missing``: there is no checkpoint; or it cannot be read.
+        An argument is wrong; there is no checkpoint, as for `find_model`; or it cannot be read.
     """
     from singula.training.device import torch_device
 

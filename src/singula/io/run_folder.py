@@ -154,8 +154,9 @@ class ResultsTree:
                 "results.run_id",
             )
         self.job_dir = Path(job_dir)
+        self.name = user_name(name, "--name")
         self.run_id = run_id
-        self.job_id = f"{user_name(name, '--name')}_{run_id}"
+        self.job_id = f"{self.name}_{run_id}"
         self.overrides = dict(overrides)
         prefix = self.overrides.get("LOG.LOG_FILE_PREFIX") or ""
         self.log_prefix = (
@@ -252,6 +253,11 @@ class ResultsTree:
     def config_file(self, original: Path | str) -> Path:
         """Copy of the configuration file that was run."""
         return self.config_files / Path(original).name
+
+    def only_config_file(self) -> Path | None:
+        """Return the copy of the configuration file; None if there are none or several."""
+        copies = list(self.config_files.glob("*.y*ml"))
+        return copies[0] if len(copies) == 1 else None
 
     def chart(self, metric: str) -> Path:
         """Chart of a metric over the epochs."""

@@ -1,4 +1,4 @@
-"""Build ``report.html``, one page with all results of a finished run, from its files."""
+"""Build ``report.html``, one page with all results of a finished run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from singula.io.written import protect
 from singula.report import image_sections, run_sections, score_sections
 from singula.report.html import Markup, join, page, section, tag
 from singula.report.objects import Objects, survey_objects
-from singula.runs.run_files import RunFiles, Stage, open_run
-from singula.runs.sources import open_sources
+from singula.runs.images import open_images
+from singula.runs.run import Run, Stage, open_run
 from singula.util.arguments import function
 from singula.util.paths import user_path
 
@@ -56,52 +56,51 @@ def build_report(run: Path, notify: Callable[[str], None] | None = None) -> Path
     if notify is not None:
         function(notify, "notify")
     notices: list[str] = []
-    files = open_run(user_path(run, "run"), notices.append)
-    with hold([lock_file(files.tree.run)], "report"), protect([files.tree.run], notify):
-        return _write_report(files, notices)
+    opened = open_run(user_path(run, "run"), notices.append)
+    with hold([lock_file(opened.tree.run)], "report"), protect([opened.tree.run], notify):
+        return _write_report(opened, notices)
 
 
-def _write_report(files: RunFiles, notices: Sequence[str]) -> Path:
-    sources = open_sources(files, external_files=bool(files.key("DATA.EXTERNAL_FILES", False)))
+def _write_report(run: Run, notices: Sequence[str]) -> Path:
+    images = open_images(run, external_files=run.config.DATA.EXTERNAL_FILES)
     for line in notices:
-        sources.note(line)
-    stages = files.stages()
-    shown = [stage for stage in stages if stage.view == stages[0].view]
+        images.note(line)
+    stages, shown = run.stages, run.main_stages
     main = shown[-1] if shown else None
     objects: dict[str, Objects] = {}
     sections: dict[str, Markup | None] = {}
     if main is not None:
-        objects = survey_objects(files, sources, stages, main)
-        names = image_sections.sort_images(files, main, objects[main.key])
-        scored = bool(files.scores.images(main.key))
+        objects = survey_objects(images, stages, main)
+        names = image_sections.sort_images(run, main, objects[main.key])
+        scored = bool(run.scores.images(main.key))
         selected = image_sections.select_images(names, scored)
-        pictures, links = image_sections.picture_section(files, sources, shown, selected)
+        pictures, links = image_sections.picture_section(images, shown, selected)
         sections["pictures"] = pictures
         leading = [main, *(stage for stage in stages if stage != main)]
-        sections["images"] = image_sections.table_section(files, leading, objects, names, links)
+        sections["images"] = image_sections.table_section(run, leading, objects, names, links)
         sections["shapes"] = image_sections.shape_section(
-            files, main, objects[main.key], 3 if main.view == "as_3d_stack" else files.ndim
+            run, main, objects[main.key], run.ndim_of(main)
         )
-        sections["splits"] = score_sections.split_section(files, stages, objects)
-        sections["classes"] = score_sections.class_section(files, main, objects)
-    sections["scores"] = score_sections.score_section(files, stages)
-    sections["channels"] = score_sections.map_section(files)
-    sections["training"] = run_sections.training_section(files)
-    sections["thresholds"] = run_sections.threshold_section(files)
-    sections["costs"] = run_sections.cost_section(files)
-    sections["setup"] = run_sections.setup_section(files)
-    text = _page(files, main, objects, sections, sources.notes)
-    return write_text(files.tree.report_html, text)
+        sections["splits"] = score_sections.split_section(run, stages, objects)
+        sections["classes"] = score_sections.class_section(run, main, objects)
+    sections["scores"] = score_sections.score_section(run, stages)
+    sections["channels"] = score_sections.map_section(run)
+    sections["training"] = run_sections.training_section(run)
+    sections["thresholds"] = run_sections.threshold_section(run)
+    sections["costs"] = run_sections.cost_section(run)
+    sections["setup"] = run_sections.setup_section(run)
+    text = _page(run, main, objects, sections, images.notes)
+    return write_text(run.tree.report_html, text)
 
 
 def _page(
-    files: RunFiles,
+    run: Run,
     main: Stage | None,
     objects: dict[str, Objects],
     sections: dict[str, Markup | None],
     notes: Sequence[str],
 ) -> str:
-    name = files.tree.run.name
+    name = run.tree.run.name
     shown = [(key, part) for key in _NAMES if (part := sections.get(key)) is not None]
     links = [tag("a", _NAMES[key], href=f"#{key}") for key, _ in shown]
     note_section = None
@@ -111,8 +110,8 @@ def _page(
     head = tag(
         "header",
         tag("h1", tag("span", name, class_="name")),
-        run_sections.facts(files),
-        score_sections.headline(files, main, objects),
+        run_sections.facts(run),
+        score_sections.headline(run, main, objects),
         tag("nav", join(links, " "), aria_label="Sections"),
     )
     return page(f"{name} – Singula report", head, note_section, *(part for _, part in shown))

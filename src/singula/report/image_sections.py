@@ -11,8 +11,8 @@ from singula.report.figures import Series, histogram
 from singula.report.html import Markup, bar, collapsible, count, join, number, section, table, tag
 from singula.report.objects import ImageFacts, Objects, shape_columns
 from singula.report.pictures import Panel, collect_layers, make_panels
-from singula.runs.run_files import RunFiles, Stage, rank_images, reference_threshold
-from singula.runs.sources import Sources
+from singula.runs.images import RunImages
+from singula.runs.run import Run, Stage
 from singula.util.format import counted
 
 _VISIBLE_ROWS, _MAX_ROWS = 20, 2000
@@ -33,11 +33,11 @@ _SHAPE_TEXTS = {
 }
 
 
-def sort_images(files: RunFiles, stage: Stage, objects: Objects) -> list[str]:
+def sort_images(run: Run, stage: Stage, objects: Objects) -> list[str]:
     """Return the names of images, the worst first; without scores, the fewest objects first."""
-    scored = [name for name in rank_images(files.scores, stage.key) if name in objects.images]
-    others = [name for name in objects.images if name not in set(scored)]
-    return scored + sorted(others, key=lambda name: objects.images[name].n_pred)
+    names = [name for name in run.image_names(stage) if name in objects.images]
+    n_scored = len(set(names) & set(run.scores.images(stage.key)))
+    return names[:n_scored] + sorted(names[n_scored:], key=lambda n: objects.images[n].n_pred)
 
 
 def select_images(names: Sequence[str], scored: bool, worst: int = 3) -> dict[str, str]:
@@ -78,7 +78,7 @@ def _ordinal(rank: int) -> str:
 
 
 def table_section(
-    files: RunFiles,
+    run: Run,
     stages: Sequence[Stage],
     objects: Mapping[str, Objects],
     names: Sequence[str],
@@ -88,8 +88,8 @@ def table_section(
 
     Parameters
     ----------
-    files : RunFiles
-        Files of the run.
+    run : Run
+        Finished run.
     stages : sequence of Stage
         Stages; all scores are shown for the first, and only F1 for the others.
     objects : mapping of str to Objects
@@ -99,9 +99,9 @@ def table_section(
     links : mapping of str to str
         Anchor of the pictures of an image, by its name.
     """
-    main, others = stages[0], [s for s in stages[1:] if files.scores.thresholds(s.key)]
-    thresholds = files.scores.thresholds(main.key)
-    threshold = reference_threshold(thresholds)
+    main, others = stages[0], [s for s in stages[1:] if run.scores.thresholds(s.key)]
+    thresholds = run.scores.thresholds(main.key)
+    threshold = run.threshold(main)
     facts = objects[main.key].images
     has_truth = any(f.n_true is not None for f in facts.values())
     columns = ["Image", *(f"F1 at {t:g}" for t in thresholds)]
@@ -109,21 +109,21 @@ def table_section(
     columns += [*["True"] * has_truth, "Predicted"]
     columns += ["Matched", "Missed", "False"] if threshold is not None else []
     columns += ["Split", "Merging"] * has_truth
-    columns += [f"F1 at {threshold:g}, {files.stage_label(stage)}" for stage in others]
+    columns += [f"F1 at {threshold:g}, {run.stage_label(stage)}" for stage in others]
     rows = []
     for name in names[:_MAX_ROWS]:
         shown = tag("a", name, href=f"#{links[name]}") if name in links else name
         fact = facts.get(name, ImageFacts(0))
-        scores = files.scores.row(main.key, name, threshold) if threshold is not None else None
+        scores = run.scores.row(main.key, name, threshold) if threshold is not None else None
         row: list[object] = [shown]
-        row += [bar(files.scores.row(main.key, name, t).get("f1")) for t in thresholds]
+        row += [bar(run.scores.row(main.key, name, t).get("f1")) for t in thresholds]
         row += [number(scores.get("panoptic_quality"))] if scores is not None else []
         row += [*[count(fact.n_true)] * has_truth, count(fact.n_pred)]
         row += [count(scores.get(k)) for k in ("tp", "fn", "fp")] if scores is not None else []
         row += [count(fact.split), count(fact.merging)] if has_truth else []
-        row += [number(files.scores.row(s.key, name, threshold).get("f1")) for s in others]
+        row += [number(run.scores.row(s.key, name, threshold).get("f1")) for s in others]
         rows.append(row)
-    label = files.stage_label(main)
+    label = run.stage_label(main)
     content: list[object] = [tag("p", _describe_order(threshold, label, bool(rows)))]
     visible = rows[:_VISIBLE_ROWS]
     content.append(table(_qualified("Images", label), columns, visible, class_="images"))
@@ -154,15 +154,13 @@ def _describe_order(threshold: float | None, stage: str, any_image: bool) -> str
 
 
 def picture_section(
-    files: RunFiles, sources: Sources, stages: Sequence[Stage], selected: Mapping[str, str]
+    images: RunImages, stages: Sequence[Stage], selected: Mapping[str, str]
 ) -> tuple[Markup | None, dict[str, str]]:
     """Return the pictures of the selected images, and the anchor of each image.
 
     Parameters
     ----------
-    files : RunFiles
-        Files of the run.
-    sources : Sources
+    images : RunImages
         Images, ground truth and instances.
     stages : sequence of Stage
         Stages of one view; the last is compared with the ground truth.
@@ -170,14 +168,14 @@ def picture_section(
         Result of `select_images`.
     """
     final = stages[-1]
-    threshold = reference_threshold(files.scores.thresholds(final.key)) or 0.5
+    threshold = images.run.threshold(final) or 0.5
     cases, links = [], {}
     compared = False
     for index, (name, title) in enumerate(selected.items()):
         try:
-            case = _panels_of(sources, stages, name, threshold)
+            case = _panels_of(images, stages, name, threshold)
         except UserError as error:
-            sources.note(f"{name}: {error.message}")
+            images.note(f"{name}: {error.message}")
             continue
         if case is None:
             continue
@@ -185,7 +183,7 @@ def picture_section(
         compared = compared or pictures[-1].title == "Compared"
         anchor = f"case-{index}"
         links[name] = anchor
-        summary = _summarize(files, final, name, threshold, plane)
+        summary = _summarize(images.run, final, name, threshold, plane)
         figures = [_figure(p, f"{anchor}-{i}", anchor) for i, p in enumerate(pictures)]
         row = tag("div", *figures, class_="row", style=f"--columns:{len(figures)}")
         head = tag("h3", f"{title}: ", tag("span", name, class_="name"), id=anchor)
@@ -196,21 +194,21 @@ def picture_section(
 
 
 def _panels_of(
-    sources: Sources, stages: Sequence[Stage], name: str, threshold: float
+    images: RunImages, stages: Sequence[Stage], name: str, threshold: float
 ) -> tuple[list[Panel], tuple[int, int] | None] | None:
     labels = []
     for stage in stages:
-        image = sources.instances(name, stage)
-        if image is not None:
+        instances = images.instances(name, stage)
+        if instances is not None:
             title = "After post-processing" if stage.processed else "Instances"
-            labels.append((title, image.array[..., 0]))
+            labels.append((title, instances.labels))
     if not labels:
         return None
-    truth = sources.truth(name, stages[-1])
-    raw = sources.raw(name, stages[-1])
+    shape = labels[-1][1].shape
+    truth = images.truth(name, stages[-1], shape)
     layers = collect_layers(
-        raw.array if raw is not None else None,
-        truth[..., 0] if truth is not None else None,
+        images.raw(name, stages[-1], shape),
+        truth.labels if truth is not None else None,
         tuple(labels),
         threshold,
     )
@@ -218,10 +216,10 @@ def _panels_of(
 
 
 def _summarize(
-    files: RunFiles, stage: Stage, name: str, threshold: float, plane: tuple[int, int] | None
+    run: Run, stage: Stage, name: str, threshold: float, plane: tuple[int, int] | None
 ) -> list[object]:
     """Return the scores of an image in a sentence."""
-    row = files.scores.row(stage.key, name, threshold)
+    row = run.scores.row(stage.key, name, threshold)
     parts: list[object] = []
     if row:
         parts = [f"At IoU ≥ {threshold:g}: F1 ", number(row["f1"]), ", ", count(row["tp"])]
@@ -268,7 +266,7 @@ def _figure(panel: Panel, anchor: str, back: str) -> Markup:
     return tag("figure", close, tag("figcaption", panel.title), large, id=anchor, class_="panel")
 
 
-def shape_section(files: RunFiles, stage: Stage, objects: Objects, ndim: int) -> Markup | None:
+def shape_section(run: Run, stage: Stage, objects: Objects, ndim: int) -> Markup | None:
     """Return histograms of the sizes and shapes of true and predicted objects."""
     charts, rows = [], []
     for column in shape_columns(ndim):
@@ -291,7 +289,7 @@ def shape_section(files: RunFiles, stage: Stage, objects: Objects, ndim: int) ->
         "Sizes and shapes",
         tag(
             "p",
-            _qualified("All objects of the test set", files.stage_label(stage)) + ".",
+            _qualified("All objects of the test set", run.stage_label(stage)) + ".",
             _SHIFTED if objects.truth else None,
             _SMALL if ndim == 2 else None,
         ),

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from singula.labels import count_instances
 from singula.measure import measure
 from singula.metrics import overlap, splits
-from singula.runs.run_files import RunFiles, Stage
-from singula.runs.sources import Sources
+from singula.runs.images import RunImages
+from singula.runs.instances import Instances
+from singula.runs.run import Run, Stage
 
 Array = npt.NDArray[Any]
 Values = npt.NDArray[np.float64]
@@ -80,15 +81,13 @@ def shape_columns(ndim: int) -> tuple[str, ...]:
 
 
 def survey_objects(
-    files: RunFiles, sources: Sources, stages: Sequence[Stage], measured: Stage
+    images: RunImages, stages: Sequence[Stage], measured: Stage
 ) -> dict[str, Objects]:
     """Count and measure the objects of all images; each ground truth is read once.
 
     Parameters
     ----------
-    files : RunFiles
-        Files of the run.
-    sources : Sources
+    images : RunImages
         Images, ground truth and instances.
     stages : sequence of Stage
         Stages whose objects are counted.
@@ -103,49 +102,40 @@ def survey_objects(
     objects = {stage.key: Objects() for stage in stages}
     for view in dict.fromkeys(stage.view for stage in stages):
         of_view = [stage for stage in stages if stage.view == view]
-        names = dict.fromkeys(name for stage in of_view for name in files.instance_files(stage))
+        names = dict.fromkeys(n for stage in of_view for n in images.run.instance_files(stage))
         for name in names:
-            truth = sources.truth(name, of_view[0])
+            truth, is_read = None, False
             for stage in of_view:
-                image = sources.instances(name, stage)
-                if image is None:
+                pred = images.instances(name, stage)
+                if pred is None:
                     continue
-                pred = image.array
-                if truth is not None and truth.shape[:-1] != pred.shape[:-1]:
-                    sources.note(
-                        f"{name}: the ground truth has shape {truth.shape[:-1]} and the instances "
-                        f"have shape {pred.shape[:-1]}; they are not compared"
-                    )
-                fits = truth is not None and truth.shape[:-1] == pred.shape[:-1]
-                if sources.window(name) is None:
-                    _count(objects[stage.key], name, truth if fits else None, pred)
+                if not is_read:
+                    truth, is_read = images.truth(name, stage, pred.labels.shape), True
+                if images.window(name) is None:
+                    objects[stage.key].images[name] = _count(truth, pred)
                 else:
-                    objects[stage.key].images[name] = _facts_from_tables(files, stage, name)
+                    objects[stage.key].images[name] = _facts_from_tables(images.run, stage, name)
                 if stage == measured:
-                    _measure(objects[stage.key], truth if fits else None, pred, image.spacing)
+                    _measure(objects[stage.key], truth, pred)
     return objects
 
 
-def _facts_from_tables(files: RunFiles, stage: Stage, name: str) -> ImageFacts:
+def _facts_from_tables(run: Run, stage: Stage, name: str) -> ImageFacts:
     """Return the counts in the tables of the run, for an image too large to read."""
-    thresholds = files.scores.thresholds(stage.key)
-    row = files.scores.row(stage.key, name, thresholds[0]) if thresholds else {}
+    thresholds = run.scores.thresholds(stage.key)
+    row = run.scores.row(stage.key, name, thresholds[0]) if thresholds else {}
     scores = {key: int(value) for key, value in row.items() if value is not None}
-    test = files.summary.test
-    counted = test.instances if test is not None else {}
     if not {"tp", "fp", "fn"} <= scores.keys():
-        return ImageFacts(int(counted.get(name, 0)))
+        return ImageFacts(run.test.instances.get(name, 0))
     return ImageFacts(scores["tp"] + scores["fp"], scores["tp"] + scores["fn"])
 
 
-def _count(objects: Objects, name: str, truth: Array | None, pred: Array) -> None:
-    ids = pred[..., 0]
+def _count(truth: Instances | None, pred: Instances) -> ImageFacts:
     if truth is None:
-        objects.images[name] = ImageFacts(count_instances(ids))
-        return
-    table = overlap(truth[..., 0], ids)
+        return ImageFacts(count_instances(pred.labels))
+    table = overlap(truth.labels, pred.labels)
     cut = splits(table)
-    objects.images[name] = ImageFacts(
+    return ImageFacts(
         n_pred=len(np.unique(table.pred[table.pred > 0])),
         n_true=len(np.unique(table.true[table.true > 0])),
         split=len(cut.split),
@@ -153,28 +143,13 @@ def _count(objects: Objects, name: str, truth: Array | None, pred: Array) -> Non
     )
 
 
-def _measure(
-    objects: Objects, truth: Array | None, pred: Array, spacing: tuple[float, ...] | None
-) -> None:
+def _measure(objects: Objects, truth: Instances | None, pred: Instances) -> None:
     sides = [(objects.pred, objects.pred_classes, pred)]
     if truth is not None:
         sides.append((objects.truth, objects.true_classes, truth))
-    for columns, classes, labels in sides:
-        ids = np.ascontiguousarray(labels[..., 0])
-        table = measure(ids, spacing=spacing)
-        for column in shape_columns(ids.ndim):
+    for columns, classes, item in sides:
+        table = measure(np.ascontiguousarray(item.labels), spacing=pred.spacing)
+        for column in shape_columns(item.ndim):
             columns.setdefault(column, []).append(table[column].to_numpy(np.float64))
-        if labels.shape[-1] > 1:
-            for number in _classes(ids, labels[..., 1]):
-                classes[number] = classes.get(number, 0) + 1
-
-
-def _classes(ids: Array, classes: Array) -> list[int]:
-    """Return the class of each object: the most frequent nonzero class of its pixels."""
-    table = overlap(ids, classes)
-    best: dict[int, tuple[int, int]] = {}
-    rows = zip(table.true.tolist(), table.pred.tolist(), table.pixels.tolist(), strict=True)
-    for number, kind, pixels in rows:
-        if number:
-            best[number] = max(best.get(number, (0, 0)), (pixels if kind else 0, -kind))
-    return [-kind for _, kind in best.values()]
+        for kind in (item.classes or {}).values():
+            classes[kind] = classes.get(kind, 0) + 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from singula.report.figures import Series, line_chart
 from singula.report.html import Markup, collapsible, count, join, section, table, tag
-from singula.runs.run_files import RunFiles
+from singula.runs.run import Run
 from singula.util.format import counted
 
 _THRESHOLDS = {
@@ -46,13 +46,13 @@ _SECONDS = {
 }
 
 
-def facts(files: RunFiles) -> Markup:
+def facts(run: Run) -> Markup:
     """Return the facts about the run in a line below the title."""
-    key, summary = files.key, files.summary
+    config, summary = run.config, run.summary
     parts = [
-        str(key("PROBLEM.NDIM", "")),
-        f"channels {key('PROBLEM.INSTANCE_SEG.DATA_CHANNELS', '')}",
-        str(key("MODEL.ARCHITECTURE", "")),
+        config.PROBLEM.NDIM,
+        f"channels {config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS}",
+        config.MODEL.ARCHITECTURE,
     ]
     if summary.training is not None and summary.training.epochs is not None:
         parts.append(counted(summary.training.epochs, "epoch"))
@@ -66,14 +66,14 @@ def facts(files: RunFiles) -> Markup:
     return tag("p", " · ".join(part for part in parts if part), class_="facts")
 
 
-def training_section(files: RunFiles) -> Markup | None:
+def training_section(run: Run) -> Markup | None:
     """Return charts of loss and metrics over the epochs."""
-    history = files.history
+    history = run.history
     if not history:
         return None
     charts = training_charts(history)
     note = None
-    if files.summary.training is None:
+    if run.summary.training is None:
         note = tag(
             "p", "These curves are from an earlier run in this folder; this run did not train."
         )
@@ -118,13 +118,12 @@ def _metric_title(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def threshold_section(files: RunFiles) -> Markup | None:
+def threshold_section(run: Run) -> Markup | None:
     """Return the table of the thresholds used to decode the instances."""
-    test = files.summary.test
-    if test is None or not test.thresholds:
+    used, sources = run.test.thresholds, run.test.threshold_sources
+    if not used:
         return None
-    used, sources = test.thresholds, test.threshold_sources
-    channels = str(files.key("PROBLEM.INSTANCE_SEG.DATA_CHANNELS", ""))
+    channels = run.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
     names = dict.fromkeys(name for image in used.values() for name in image)
     rows = []
     for name in names:
@@ -156,12 +155,12 @@ def threshold_section(files: RunFiles) -> Markup | None:
     )
 
 
-def cost_section(files: RunFiles) -> Markup | None:
+def cost_section(run: Run) -> Markup | None:
     """Return the table of the duration and the memory of each stage."""
-    seconds = files.summary.seconds
+    seconds = run.summary.seconds
     if not seconds:
         return None
-    memory = files.summary.peak_memory_mb_after
+    memory = run.summary.peak_memory_mb_after
     columns = ["Stage", "Time", *["Peak memory until then"] * bool(memory)]
     rows, in_test = [], False
     for name, value in seconds.items():
@@ -170,7 +169,7 @@ def cost_section(files: RunFiles) -> Markup | None:
         row: list[object] = [head, tag("data", _duration(value), value=value)]
         rows.append([*row, *[_mebibytes(memory.get(name))] * bool(memory)])
         in_test = in_test or name == "test"
-    peak = files.summary.peak_memory_mb
+    peak = run.summary.peak_memory_mb
     return section(
         "costs",
         "Time and memory",
@@ -193,9 +192,9 @@ def _mebibytes(value: float | None) -> str:
     return f"{value / 1024:.2f} GiB" if value >= 1024 else f"{value:.0f} MiB"
 
 
-def setup_section(files: RunFiles) -> Markup:
+def setup_section(run: Run) -> Markup:
     """Return the configuration and the versions, in collapsible tables."""
-    summary = files.summary
+    summary = run.summary
     configuration = summary.configuration
     keys = table(
         "All keys with their values, including defaults",
@@ -225,7 +224,7 @@ def setup_section(files: RunFiles) -> Markup:
         "Configuration and versions",
         collapsible(join(("Configuration (", count(len(configuration)), " keys)")), keys),
         collapsible("Versions and machine", versions),
-        tag("p", "Folder of the run: ", tag("code", str(files.tree.run))),
+        tag("p", "Folder of the run: ", tag("code", str(run.tree.run))),
     )
 
 

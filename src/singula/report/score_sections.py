@@ -17,7 +17,8 @@ from singula.report.html import (
     tag,
 )
 from singula.report.objects import Objects
-from singula.runs.run_files import RunFiles, Scores, Stage, class_view, reference_threshold
+from singula.runs.run import Run, Stage
+from singula.runs.scores import Scores, class_view
 
 MATCHING = (
     "A predicted and a true object match if their IoU (intersection over union: the number of "
@@ -41,19 +42,19 @@ RATES = {
 _COUNTS = {"n_true": "True", "n_pred": "Predicted", "tp": "Matched", "fn": "Missed", "fp": "False"}
 
 
-def headline(files: RunFiles, stage: Stage | None, objects: Mapping[str, Objects]) -> Markup:
+def headline(run: Run, stage: Stage | None, objects: Mapping[str, Objects]) -> Markup:
     """Return a summary of the result."""
     if stage is None:
         return tag("p", "This run tested no images.", class_="lead")
     facts = objects[stage.key]
     images, pred = len(facts.images), facts.total("n_pred") or 0
-    scores = files.scores
-    threshold = reference_threshold(scores.thresholds(stage.key))
+    scores = run.scores
+    threshold = run.threshold(stage)
     pooled, mean = (scores.row(stage.key, name, threshold) for name in (POOLED, MEAN))
     if threshold is None or not pooled:
         counts = f"{_plural(images, 'test image')}, {_plural(pred, 'predicted object')}."
         reason = " There are no scores, because the run had no ground truth."
-        return tag("p", counts, reason if not files.has_truth else None, class_="lead")
+        return tag("p", counts, reason if not run.has_truth else None, class_="lead")
     lead = tag(
         "p",
         f"{_plural(images, 'test image')}, ",
@@ -128,13 +129,13 @@ def _plural(number_of: int, noun: str) -> str:
     return f"{digits} {noun}{'' if number_of == 1 else 's'}"
 
 
-def score_section(files: RunFiles, stages: Sequence[Stage]) -> Markup | None:
+def score_section(run: Run, stages: Sequence[Stage]) -> Markup | None:
     """Return the scores at all thresholds, pooled over objects and averaged over images."""
-    scored = [stage for stage in stages if files.scores.thresholds(stage.key)]
+    scored = [stage for stage in stages if run.scores.thresholds(stage.key)]
     if not scored:
         return None
     views = dict.fromkeys(stage.view for stage in scored)
-    tables = [_score_tables(files, [s for s in scored if s.view == view]) for view in views]
+    tables = [_score_tables(run, [s for s in scored if s.view == view]) for view in views]
     meanings = definitions([(head, meaning) for head, meaning in RATES.values()])
     return section(
         "scores",
@@ -152,10 +153,10 @@ def score_section(files: RunFiles, stages: Sequence[Stage]) -> Markup | None:
     )
 
 
-def _score_tables(files: RunFiles, stages: Sequence[Stage]) -> Markup:
+def _score_tables(run: Run, stages: Sequence[Stage]) -> Markup:
     """Return the table pooled over objects and the table averaged over images, for a view."""
-    scores, both = files.scores, len(stages) > 1
-    label = files.stage_label(stages[0]).removesuffix("as decoded").strip(", ")
+    scores, both = run.scores, len(stages) > 1
+    label = run.stage_label(stages[0]).removesuffix("as decoded").strip(", ")
     parts = [tag("h3", label.capitalize())] if label else []
     for kind, caption in ((POOLED, "Pooled over objects"), (MEAN, "Mean over images")):
         counts = _COUNTS if kind == POOLED else {}
@@ -175,9 +176,9 @@ def _score_tables(files: RunFiles, stages: Sequence[Stage]) -> Markup:
     return join(parts)
 
 
-def map_section(files: RunFiles) -> Markup | None:
+def map_section(run: Run) -> Markup | None:
     """Return the scores of the predicted channels."""
-    values = next((m for v in files.scores.rows if (m := files.scores.maps(v, MEAN))), {})
+    values = next((m for v in run.scores.rows if (m := run.scores.maps(v, MEAN))), {})
     if not values:
         return None
     titles = {"per_patch": "Patches", "per_image": "Joined images", "full_image": "Whole images"}
@@ -212,7 +213,7 @@ def map_section(files: RunFiles) -> Markup | None:
 
 
 def split_section(
-    files: RunFiles, stages: Sequence[Stage], objects: Mapping[str, Objects]
+    run: Run, stages: Sequence[Stage], objects: Mapping[str, Objects]
 ) -> Markup | None:
     """Return the table of split and merged objects."""
     rows = []
@@ -221,7 +222,7 @@ def split_section(
         if facts.total("split") is None:
             continue
         cells = [count(facts.total(k)) for k in ("n_true", "split", "n_pred", "merging")]
-        label = files.stage_label(stage) or "all"
+        label = run.stage_label(stage) or "all"
         rows.append([label[0].upper() + label[1:], *cells])
     if not rows:
         return None
@@ -243,7 +244,7 @@ def split_section(
     )
 
 
-def class_section(files: RunFiles, stage: Stage, objects: Mapping[str, Objects]) -> Markup | None:
+def class_section(run: Run, stage: Stage, objects: Mapping[str, Objects]) -> Markup | None:
     """Return the counts and scores of the objects of each class."""
     facts = objects[stage.key]
     if not facts.pred_classes and not facts.true_classes:
@@ -264,7 +265,7 @@ def class_section(files: RunFiles, stage: Stage, objects: Mapping[str, Objects])
             "only objects of the same class are matched; columns are defined under “Scores”.",
         ),
         table("Objects of each class", ["Class", *["True"] * has_truth, "Predicted"], rows),
-        _class_scores(files.scores, stage),
+        _class_scores(run.scores, stage),
     )
 
 

@@ -324,7 +324,6 @@ def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
     run = instance(run, "run", Run)
     DecodeSettings.from_keys(thresholds)
     tree = run.tree
-    name = tree.job_id.rpartition("_")
     changes: dict[str, Any] = {
         "TRAIN.ENABLE": False,
         "TEST.ENABLE": True,
@@ -335,7 +334,7 @@ def write_configuration(run: Run, thresholds: dict[str, Any]) -> Path:
     config: Config = with_tuned(run.config.replaced(changes), thresholds)
     again = command(
         *("run", "--config", "THIS_FILE", "--result_dir", tree.job_dir.parent),
-        *("--name", name[0], "--run_id", name[2]),
+        *("--name", tree.name, "--run_id", tree.run_id),
     )
     text = (
         "# Thresholds tuned by `singula tune` on validation images. To test with them:\n"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.config import Config, config_from_dict
+from singula.config import Config
 from singula.data.preprocess import Reference
 from singula.data.samples import Sample
 from singula.errors import UserError
@@ -29,7 +29,7 @@ from singula.pipeline.postprocess import PostSettings, filter_maps, post_setting
 from singula.pipeline.predict_image import predict_maps
 from singula.pipeline.readers import Reader, reader_for
 from singula.pipeline.split import hold_out, split_pairs
-from singula.runs.run_files import open_run
+from singula.runs.run import open_run
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 from singula.tuning.tuner import Example
 from singula.util.arguments import function
@@ -85,13 +85,12 @@ def find_run(folder: Path | str, notify: Notify = lambda line: None) -> Run:
         missing.
     """
     notify = function(notify, "notify")
-    files = open_run(user_path(folder, "folder"), notify)
-    config = config_from_dict(files.summary.configuration, source=str(files.tree.run_json))
-    started = files.summary.job.started_in
-    config = _resolve_folders(config, [Path(started)] if started else [])
-    path = find_checkpoint(config, files.tree)
+    opened = open_run(user_path(folder, "folder"), notify)
+    started = opened.summary.job.started_in
+    config = _resolve_folders(opened.valid_config(), [Path(started)] if started else [])
+    path = find_checkpoint(config, opened.tree)
     checkpoint = with_statistics(config, load_checkpoint(path, notify), lambda line: None)
-    return Run(files.tree, config, checkpoint)
+    return Run(opened.tree, config, checkpoint)
 
 
 def _resolve_folders(config: Config, bases: Sequence[Path]) -> Config:

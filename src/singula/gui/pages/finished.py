@@ -25,7 +25,7 @@ from singula.gui.pages.frame import (
 from singula.gui.results import Results, open_results
 from singula.gui.runs import finished_runs
 from singula.gui.state import AppContext
-from singula.runs.run_files import Stage
+from singula.runs.run import Stage
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ async def finished_run(
             return
         try:
             results = await run_in_thread(open_results, folder, context.guard)
-            if not results.stages or not results.names(results.stages[-1]):
+            if not results.run.stages:
                 raise UserError(
                     f"{folder.name}: has no instances; it was not tested, or files were deleted",
                     "run it with TEST.ENABLE: True and a folder of test images",
@@ -98,8 +98,8 @@ class ImageView(ABC, Generic[T]):
 
     def __init__(self, folder: Path, results: Results, image: str) -> None:
         self.folder, self.results = folder, results
-        self.stage: Stage = results.stages[-1]
-        self.names = results.names(self.stage)
+        self.stage: Stage = results.run.stages[-1]
+        self.names = results.run.image_names(self.stage)
         self.name = image if image in self.names else self.names[0]
         self.loads = 0
 

@@ -12,12 +12,11 @@ from nicegui.events import TableSelectionEventArguments
 from singula.gui.pages.finished import ImageView, finished_run
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
-from singula.gui.results import Results
+from singula.gui.results import Results, Table, measurements
 from singula.gui.state import AppContext
-from singula.runs.run_files import Stage
+from singula.runs.run import Stage
 
 _ROWS = 100
-Rows = list[dict[str, float | None]]
 
 
 def add(context: AppContext) -> None:
@@ -39,7 +38,7 @@ def add(context: AppContext) -> None:
         )
 
 
-class _View(ImageView[tuple[Scene, list[str], Rows]]):
+class _View(ImageView[tuple[Scene, Table]]):
     """View of the results of a run."""
 
     page, other_page, failed = "results", "tune", "This image cannot be shown"
@@ -77,8 +76,9 @@ class _View(ImageView[tuple[Scene, list[str], Rows]]):
         with ui.element("div").classes("row-of tools"):
             scored = bool(self.results.score(self.stage))
             self.image_choice("Image (worst first)" if scored else "Image")
-            if len(self.results.stages) > 1:
-                labels = {i: self.results.stage_label(s) for i, s in enumerate(self.results.stages)}
+            run = self.results.run
+            if len(run.stages) > 1:
+                labels = {i: run.stage_label(stage) for i, stage in enumerate(run.stages)}
                 ui.select(labels, value=len(labels) - 1, label="Objects",
                           on_change=self._choose_stage).props(
                     "outlined dense options-dense")  # fmt: skip
@@ -88,26 +88,27 @@ class _View(ImageView[tuple[Scene, list[str], Rows]]):
             self.other_link = ui.link("Tune thresholds").classes("as-button secondary")
 
     async def _choose_stage(self, event: Any) -> None:
-        self.stage = self.results.stages[int(event.value)]
+        self.stage = self.results.run.stages[int(event.value)]
         await self.load()
 
-    def read(self, name: str, stage: Stage) -> tuple[Scene, list[str], Rows]:
-        """Return image, columns and rows."""
-        return self.results.scene(name, stage), *self.results.table(name, stage)
+    def read(self, name: str, stage: Stage) -> tuple[Scene, Table]:
+        """Return the image and its table."""
+        instances = self.results.instances(name, stage)
+        return self.results.scene(name, stage, instances.labels), measurements(instances)
 
-    async def present(self, name: str, stage: Stage, data: tuple[Scene, list[str], Rows]) -> None:
+    async def present(self, name: str, stage: Stage, data: tuple[Scene, Table]) -> None:
         """Show image, table and scores."""
-        scene, columns, rows = data
+        scene, table = data
         self.viewer.show(scene, f"{name} with its objects")
-        self._show_table(columns, rows)
-        self._show_scores(self.results.score(stage, name), len(rows))
+        self._show_table(*table)
+        self._show_scores(self.results.score(stage, name), len(table[1]))
         self.notes.clear()
         with self.notes:
-            for note in self.results.sources.notes:
+            for note in self.results.images.notes:
                 ui.label(note).classes("warning")
 
-    def _show_table(self, columns: list[str], rows: Rows) -> None:
-        count = "voxels" if self.results.files.ndim == 3 else "pixels"
+    def _show_table(self, columns: list[str], rows: list[dict[str, float | None]]) -> None:
+        count = "voxels" if self.results.run.ndim == 3 else "pixels"
         labels = {"label": "id", "npixels": count, "bounding_box_diameter_px": "diameter px"}
         self.table.columns = [
             {

@@ -58,7 +58,7 @@ class SearchPanel:
             self.begin = button("Search", self._start)
         self.messages = ui.element("div").props('aria-live="polite"')
         self.timer = ui.timer(_REFRESH_SECONDS, self._refresh, active=False)
-        self._show(view_search(results.files.tree))
+        self._show(view_search(results.run.tree))
 
     async def _start(self) -> None:
         try:
@@ -75,11 +75,11 @@ class SearchPanel:
             with self.messages:
                 error_state(error, "The search was not started")
             return
-        self._show(view_search(self.results.files.tree))
+        self._show(view_search(self.results.run.tree))
 
     async def _refresh(self) -> None:
         self.context.control.processes.reap()
-        previous, view = self.shown, view_search(self.results.files.tree)
+        previous, view = self.shown, view_search(self.results.run.tree)
         self._show(view)
         if previous is not None and previous.state == "running" and view.result is not None:
             await self._use(view.result)
@@ -119,7 +119,7 @@ class SearchPanel:
         button("Set the sliders to these thresholds", use, look="plain")
 
     def _stop(self) -> None:
-        stop_search(self.results.files.tree)
+        stop_search(self.results.run.tree)
 
 
 def _progress(view: SearchView) -> None:

@@ -36,7 +36,8 @@ from singula.gui.retune import (
 from singula.gui.search import SearchResult
 from singula.gui.state import AppContext
 from singula.metrics import Score
-from singula.runs.run_files import Stage, reference_threshold
+from singula.runs.run import Stage
+from singula.runs.scores import reference_threshold
 
 
 def add(context: AppContext) -> None:
@@ -93,17 +94,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         """Return decoder, outcome and image with the thresholds of the run."""
         retune = Retune(self.results, name, stage)
         outcome = retune.decode({})
-        raw = self.results.sources.raw(name, stage)
-        labels = {"instances": outcome.labels}
-        if retune.truth is not None:
-            labels["truth"] = retune.truth
-        fits = raw is not None and raw.array.shape[:-1] == outcome.labels.shape
-        at = reference_threshold(list(retune.config.TEST.MATCHING_STATS_THS))
-        return (
-            retune,
-            outcome,
-            Scene(raw.array if raw is not None and fits else None, labels, at or 0.5),
-        )
+        return retune, outcome, self.results.scene(name, stage, outcome.labels)
 
     async def present(self, name: str, stage: Stage, data: tuple[Retune, Outcome, Scene]) -> None:
         """Show an image with the thresholds that were chosen on the previous image."""
@@ -189,7 +180,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         """Add the controls that save thresholds."""
         source = original_config(self.results, self.context.guard)
         stem = source.stem if source is not None else self.folder.name
-        folder = source.parent if source is not None else self.results.files.tree.job_dir
+        folder = source.parent if source is not None else self.results.run.tree.job_dir
         target = self.context.guard.short(_free_name(folder, stem))
         field = path_input(self.context.guard, "New configuration file", target)
 
