@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from singula.config import config_from_dict
 from singula.config.biapy.unsupported import UNAVAILABLE
 from singula.config.keys import key_table
-from singula.config.validate import check_config, config_notices
+from singula.config.load import ConfigError
+from singula.config.notices import config_notices
+from singula.config.validate import check_config
 from singula.errors import UserError
 
 Problems = Callable[..., list[str]]
@@ -75,25 +78,29 @@ FINE: list[dict[str, object]] = [
 ]  # fmt: skip
 
 BROKEN: list[tuple[dict[str, object], str, str]] = [
-    ({"PROBLEM.NDIM": "3D"}, "DATA.PATCH_SIZE", "allowed 4 numbers (z, y, x, channels)"),
-    ({"DATA.PATCH_SIZE": (1, 2, 3, 4)}, "DATA.PATCH_SIZE", "allowed 3 numbers (y, x, channels)"),
+    ({"PROBLEM.NDIM": "3D"}, "DATA.PATCH_SIZE", "expected 4 numbers (z, y, x, channels)"),
+    ({"DATA.PATCH_SIZE": (1, 2, 3, 4)}, "DATA.PATCH_SIZE", "expected 3 numbers (y, x, channels)"),
     ({"DATA.PATCH_SIZE": (8, 64, 1)}, "DATA.PATCH_SIZE", "multiples of 16"),
-    ({**IN_3D, "DATA.PATCH_SIZE": (20, 64, 64, 1)}, "DATA.PATCH_SIZE", "found 20 along z"),
-    ({"MODEL.DROPOUT_VALUES": [0.1, 0.2]}, "MODEL.DROPOUT_VALUES", "allowed 5, one for each"),
-    ({**IN_3D, "MODEL.Z_DOWN": [1, 1]}, "MODEL.Z_DOWN", "found 2 values; allowed 4"),
+    ({**IN_3D, "DATA.PATCH_SIZE": (20, 64, 64, 1)}, "DATA.PATCH_SIZE", "got 20 along z"),
+    ({"MODEL.DROPOUT_VALUES": [0.1, 0.2]}, "MODEL.DROPOUT_VALUES", "expected 5, one for each"),
+    ({**IN_3D, "MODEL.Z_DOWN": [1, 1]}, "MODEL.Z_DOWN", "got 2 values, expected 4"),
     ({"MODEL.KERNEL_SIZE": 2}, "MODEL.KERNEL_SIZE", "odd"),
-    ({f"{SEG}.DATA_CHANNEL_WEIGHTS": (1, 1, 1)}, f"{SEG}.DATA_CHANNEL_WEIGHTS", "allowed 2"),
-    ({f"{SEG}.SEED_MORPH_SEQUENCE": ["erode"]}, f"{SEG}.SEED_MORPH_RADIUS", "allowed 1"),
-    ({"DATA.NORMALIZATION.PERC_CLIP": True}, "DATA.NORMALIZATION.PERC_LOWER", "lower < upper"),
+    ({f"{SEG}.DATA_CHANNEL_WEIGHTS": (1, 1, 1)}, f"{SEG}.DATA_CHANNEL_WEIGHTS", "expected 2"),
+    ({f"{SEG}.SEED_MORPH_SEQUENCE": ["erode"]}, f"{SEG}.SEED_MORPH_RADIUS", "expected 1"),
+    (
+        {"DATA.NORMALIZATION.PERC_CLIP": True},
+        "DATA.NORMALIZATION.PERC_LOWER",
+        "PERC_LOWER < PERC_UPPER",
+    ),
     (
         {"DATA.NORMALIZATION.TYPE": "custom", "DATA.NORMALIZATION.CUSTOM_STD": 2},
         "DATA.NORMALIZATION.CUSTOM_MEAN",
-        "both, or neither",
+        "expected both",
     ),
-    ({"DATA.TRAIN.OVERLAP": (0, 0, 0.5)}, "DATA.TRAIN.OVERLAP", "found 3 values; allowed 2"),
-    ({**IN_3D, "DATA.TEST.PADDING": (4, 4)}, "DATA.TEST.PADDING", "found 2 values; allowed 3"),
+    ({"DATA.TRAIN.OVERLAP": (0, 0, 0.5)}, "DATA.TRAIN.OVERLAP", "got 3 values, expected 2"),
+    ({**IN_3D, "DATA.TEST.PADDING": (4, 4)}, "DATA.TEST.PADDING", "got 2 values, expected 3"),
     ({"DATA.TEST.PADDING": (128, 0)}, "DATA.TEST.PADDING", "less than 128"),
-    ({"DATA.TEST.RESOLUTION": (1, 1, 1)}, "DATA.TEST.RESOLUTION", "allowed 2"),
+    ({"DATA.TEST.RESOLUTION": (1, 1, 1)}, "DATA.TEST.RESOLUTION", "expected 2"),
     ({"DATA.VAL.SPLIT_TRAIN": 1}, "DATA.VAL.SPLIT_TRAIN", "(0, 1)"),
     (
         {"DATA.VAL.CROSS_VAL": True, "DATA.VAL.CROSS_VAL_FOLD": 6},
@@ -103,7 +110,7 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
     (
         {"DATA.VAL.FROM_TRAIN": False, "DATA.VAL.PADDING": (1, 1, 1)},
         "DATA.VAL.PADDING",
-        "allowed 2",
+        "expected 2",
     ),
     ({**COSINE, f"{RATE}.MIN_LR": -1}, f"{RATE}.MIN_LR", "0 ≤ MIN_LR < TRAIN.LR"),
     (
@@ -125,12 +132,12 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
     (
         {f"{POST}.VORONOI_ON_MASK": True, f"{SEG}.DATA_CHANNELS": "BP"},
         f"{POST}.VORONOI_ON_MASK",
-        "only with BC, BCM",
+        "expected one of BC, BCM",
     ),
     (
         {f"{POST}.REMOVE_CLOSE_POINTS": True, f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [2]},
         f"{POST}.REMOVE_CLOSE_POINTS",
-        "only with BP",
+        "expected BP",
     ),
     (
         {f"{POST}.REMOVE_CLOSE_POINTS": True, f"{SEG}.DATA_CHANNELS": "BP"},
@@ -138,15 +145,15 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
         "numbers > 0",
     ),
     ({f"{REMOVE}.ENABLE": True}, f"{REMOVE}.PROPS", "at least one property"),
-    ({**REMOVAL, f"{REMOVE}.VALUES": [[10], [5]]}, f"{REMOVE}.VALUES", "allowed [1, 2]"),
-    ({**REMOVAL, f"{REMOVE}.SIGN": [["lt"]]}, f"{REMOVE}.SIGN", "found lists of [1]"),
-    ({**REMOVAL, **IN_3D}, f"{REMOVE}.PROPS", "'circularity', which volumes have not"),
+    ({**REMOVAL, f"{REMOVE}.VALUES": [[10], [5]]}, f"{REMOVE}.VALUES", "expected [1, 2]"),
+    ({**REMOVAL, f"{REMOVE}.SIGN": [["lt"]]}, f"{REMOVE}.SIGN", "got lists of [1]"),
+    ({**REMOVAL, **IN_3D}, f"{REMOVE}.PROPS", "'circularity', which is not defined for volumes"),
     ({"MODEL.ARCHITECTURE": "edsr"}, "MODEL.ARCHITECTURE", "is for another workflow"),
     ({"MODEL.ARCHITECTURE": "EfficientNet_B3"}, "MODEL.ARCHITECTURE", "for another workflow"),
     (
         {**UNETR, "DATA.PATCH_SIZE": (100, 64, 1)},
         "DATA.PATCH_SIZE",
-        "along y; allowed multiples "
+        "along y, expected multiples "
         "of 16, the side of a token of MODEL.ARCHITECTURE unetr (MODEL.VIT_TOKEN_SIZE): 96 or 112",
     ),
     ({**UNETR, **IN_3D, "DATA.PATCH_SIZE": (8, 64, 64, 1)}, "DATA.PATCH_SIZE", "8 along z"),
@@ -158,13 +165,13 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
     (
         {**UNETR, "MODEL.VIT_TOKEN_SIZE": 12, "DATA.PATCH_SIZE": (48, 48, 1)},
         "MODEL.VIT_TOKEN_SIZE",
-        "allowed 2, 4, 8, 16",
+        "expected 2, 4, 8, 16",
     ),
     ({**UNETR, "MODEL.VIT_NUM_HEADS": 7}, "MODEL.VIT_NUM_HEADS", "divisors"),
-    ({**UNETR, "MODEL.UNETR_VIT_HIDD_MULT": 4}, "MODEL.UNETR_VIT_HIDD_MULT", "allowed 1 to 3"),
+    ({**UNETR, "MODEL.UNETR_VIT_HIDD_MULT": 4}, "MODEL.UNETR_VIT_HIDD_MULT", "expected 1 to 3"),
     ({**UNETR, "MODEL.VIT_NUM_LAYERS": 3}, "MODEL.UNETR_VIT_HIDD_MULT", "more than 3"),
     ({**UNETR, "MODEL.UNETR_DEC_KERNEL_SIZE": 4}, "MODEL.UNETR_DEC_KERNEL_SIZE", "odd"),
-    ({"MODEL.SOURCE": "bmz"}, "MODEL.SOURCE", "allowed 'biapy' or 'singula'"),
+    ({"MODEL.SOURCE": "bmz"}, "MODEL.SOURCE", "expected 'biapy' or 'singula'"),
     (
         {"LOSS.TYPE": "W_CE_DICE", "LOSS.WEIGHTS": (0, 0)},
         "LOSS.WEIGHTS",
@@ -173,24 +180,24 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
     (
         {"LOSS.CLASS_REBALANCE": "manual", "LOSS.CLASS_WEIGHTS": [1, 2, 3]},
         "LOSS.CLASS_WEIGHTS",
-        "found 3 weights; allowed 2",
+        "got 3 weights, expected 2",
     ),
     (
         {"TRAIN.CHECKPOINT_MONITOR": "val_iou_D"},
         "TRAIN.CHECKPOINT_MONITOR",
-        "allowed val_loss, val_iou, val_iou_B, val_iou_C, train_loss",
+        "expected val_loss, val_iou, val_iou_B, val_iou_C, train_loss",
     ),
     (
         {"TRAIN.CHECKPOINT_MONITOR": "val_iou", f"{SEG}.DATA_CHANNELS": "Dv2"},
         "TRAIN.CHECKPOINT_MONITOR",
-        "allowed val_loss, val_mae_Dv2, train_loss, train_mae_Dv2",
+        "expected val_loss, val_mae_Dv2, train_loss, train_mae_Dv2",
     ),
     (
         {"DATA.VAL.CROSS_VAL": True, "DATA.VAL.FROM_TRAIN": False},
         "DATA.VAL.CROSS_VAL",
-        "folds are made of the training images",
+        "folds are taken from the training images",
     ),
-    ({"DATA.FORCE_RGB": True}, "DATA.FORCE_RGB", "only with 3 channels"),
+    ({"DATA.FORCE_RGB": True}, "DATA.FORCE_RGB", "that ends with 3 channels"),
     (
         {
             "DATA.EXTRACT_RANDOM_PATCH": True,
@@ -199,7 +206,7 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
             "DATA.W_BACKGROUND": 0,
         },
         "DATA.W_FOREGROUND",
-        "one above 0",
+        "one of them above 0",
     ),
     (
         {
@@ -208,7 +215,7 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
             "DATA.PREPROCESS.RESIZE.OUTPUT_SHAPE": [64],
         },
         "DATA.PREPROCESS.RESIZE.OUTPUT_SHAPE",
-        "allowed 2 numbers",
+        "expected 2 numbers",
     ),
     (
         {
@@ -231,7 +238,7 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
     (
         {"TRAIN.ENABLE": False, "TEST.ENABLE": False},
         "TRAIN.ENABLE",
-        "at least one of them True",
+        "one of them True",
     ),
 ]
 
@@ -244,13 +251,45 @@ def test_fine(keys: dict[str, object], problems: Problems) -> None:
 @pytest.mark.parametrize(("keys", "key", "text"), BROKEN)
 def test_broken(keys: dict[str, object], key: str, text: str, problems: Problems) -> None:
     (line,) = problems(keys)
-    assert line.startswith(f"configuration: {key}: found ")
+    assert line.startswith(f"configuration: {key}: got ")
     assert text in line
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"),
+    [
+        ({"TRAIN.EPOCS": 1}, "config.unknown_key"),
+        ({"TRIAN": {"LR": 1}}, "config.unknown_section"),
+        ({"TRAIN": 1}, "config.section_expected"),
+        ({"LOSS.TYPE.A": 1}, "config.value_expected"),
+        ({"TRAIN.LR": "fast"}, "config.value"),
+        ({"MODEL.KERNEL_SIZE": 2}, "config.value"),
+        ({"DATA.TRAIN.OVERLAP": (0, 0, 0.5)}, "config.length"),
+        ({"DATA.PATCH_SIZE": (8, 64, 1)}, "config.patch_multiple"),
+        ({"DATA.FORCE_RGB": True}, "config.combination"),
+        ({"TRAIN.ENABLE": False, "TEST.ENABLE": False}, "config.nothing_enabled"),
+        ({"MODEL.SOURCE": "bmz"}, "config.unsupported"),
+        ({"MODEL.ISOTROPY": False}, "config.unsupported"),
+        ({"DATA.TRAIN.MASK_PATH": "a", "DATA.TRAIN.GT_PATH": "b"}, "config.two_spellings"),
+    ],
+)
+def test_code_of_each_problem(keys: dict[str, object], code: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        config_from_dict({"TRAIN.ENABLE": True, **keys})
+    assert [problem.code for problem in error.value.problems] == [code]
+    assert error.value.code == "config.invalid"
+
+
+def test_problems_of_another_process() -> None:
+    with pytest.raises(ConfigError) as error:
+        config_from_dict({"TRAIN.EPOCS": 1, "TEST.ENABLE": "perhaps"})
+    copy = pickle.loads(pickle.dumps(error.value))
+    assert (copy.problems, str(copy)) == (error.value.problems, str(error.value))
 
 
 def test_an_unknown_network_gets_what_there_is(problems: Problems) -> None:
     (line,) = problems({"MODEL.ARCHITECTURE": "u-net"})
-    assert "MODEL.ARCHITECTURE: found 'u-net'; allowed 'unet', 'resunet', 'resunet++'" in line
+    assert "MODEL.ARCHITECTURE: got 'u-net', expected 'unet', 'resunet', 'resunet++'" in line
     assert line.endswith("did you mean 'unet'?")
 
 
@@ -281,8 +320,8 @@ def test_what_is_not_available_is_told_once_each() -> None:
         notify=said.append,
     )
     assert sorted(said) == [
-        "configuration: MODEL.LAST_ACTIVATION: 'softmax' has no effect: each channel has the "
-        "activation of its kind"
+        "configuration: MODEL.LAST_ACTIVATION: 'softmax' has no effect: the activation follows "
+        "from the kind of each channel"
     ]
 
 
@@ -294,8 +333,8 @@ def test_a_picture_at_a_threshold_without_scores_is_told() -> None:
         notify=said.append,
     )  # fmt: skip
     assert said == [
-        "configuration: TEST.MATCHING_STATS_THS_COLORED_IMG: 0.3 has no effect, as "
-        "TEST.MATCHING_STATS_THS has not"
+        "configuration: TEST.MATCHING_STATS_THS_COLORED_IMG: 0.3 has no effect, as it is not in "
+        "TEST.MATCHING_STATS_THS"
     ]
 
 
@@ -310,7 +349,7 @@ def test_what_is_switched_off_is_not_told() -> None:
 
 def test_the_table_of_gaps_names_keys_whose_defaults_work() -> None:
     for gap in UNAVAILABLE:
-        assert not gap.asks(key_table()[gap.key].default)
+        assert not gap.excludes(key_table()[gap.key].default)
         assert not gap.switch or gap.switch in key_table()
 
 
@@ -326,12 +365,12 @@ def test_the_table_of_gaps_names_keys_whose_defaults_work() -> None:
             "MODEL.VIT_EMBED_DIM: 64 has no effect with MODEL.VIT_MODEL vit_base_patch16",
         ),
         ({"MODEL.ARCHITECTURE": "unext_v1", "MODEL.BATCH_NORMALIZATION": False}, "no effect with"),
-        ({f"{SEG}.DATA_CHANNELS": "Dv2"}, "background makes instances too"),
+        ({f"{SEG}.DATA_CHANNELS": "Dv2"}, "background becomes instances too"),
         ({f"{POST}.Z_FILTERING": True}, f"{POST}.Z_FILTERING: has no effect in 2D without"),
         ({f"{POST}.YZ_FILTERING": True}, f"{POST}.YZ_FILTERING: has no effect in 2D without"),
         (
             {**CLOSE, f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [3, 5]},
-            f"{POST}.REMOVE_CLOSE_POINTS_RADIUS: of (3.0, 5.0) only 3 has an effect",
+            f"{POST}.REMOVE_CLOSE_POINTS_RADIUS: only the first of (3.0, 5.0) has an effect",
         ),
     ],
 )

@@ -73,11 +73,11 @@ def test_a_comparison_alone_removes_nothing(props: dict[str, object]) -> None:
 
 
 def test_a_list_alone_is_not_silent() -> None:
-    with pytest.raises(UserError, match="VALUES: found"):
+    with pytest.raises(UserError, match="VALUES: got"):
         load({f"{REMOVE}.PROPS": [["npixels"]]})
     for name in ("VALUES",):
         alone = {f"{REMOVE}.{name}": EXAMPLE[f"{REMOVE}.{name}"]}
-        with pytest.raises(UserError, match=r"1 problem in the configuration:\n.*PROPS: found"):
+        with pytest.raises(UserError, match=r"1 problem in the configuration:\n.*PROPS: got"):
             load(alone)
         found, said = load({**alone, f"{REMOVE}.PROPS": []})
         assert found[f"{REMOVE}.ENABLE"] is False
@@ -112,7 +112,7 @@ def test_order_of_removal(
 
 
 def test_two_sizes_are_refused() -> None:
-    with pytest.raises(UserError, match="allowed one of the two"):
+    with pytest.raises(UserError, match="only one of this key"):
         load({OLD: 20, NEW: 30})
 
 

@@ -186,7 +186,7 @@ def test_a_file_of_a_later_version(write: Write) -> None:
     assert config.LOSS.TYPE == "CE"
     others = [line for line in said if line.startswith("keys of other")]
     assert others == [
-        "keys of other workflows, unused here: TEST.DET_TOLERANCE",
+        "keys of other workflows, not used here: TEST.DET_TOLERANCE",
         "keys of other versions, not used here: PROBLEM.PRINT_OLD_KEY_CHANGES, "
         "DATA.TRAIN.FILTER_SAMPLES.PROPS, MODEL.CONVNEXT_LAYERS, TEST.METRICS",
     ]
@@ -212,17 +212,17 @@ def test_all_problems_at_once_with_their_lines(write: Write, problem_lines: Line
     )
     assert problem_lines(path, "TEST.ENABLE=perhaps", "nonsense", "TEST.ENABEL=True") == [
         "11 problems in the configuration:",
-        f"{path}:2: PROBLEM.NDIM: found '4D'; allowed '2D', '3D'",
+        f"{path}:2: PROBLEM.NDIM: got '4D', expected '2D', '3D'",
         f"{path}:4: DATA.PATCH_SZE: unknown key; did you mean DATA.PATCH_SIZE?",
-        f"{path}:6: DATA.TRAIN.OVERLAP: found '(0, 2)'; allowed a list of numbers in [0, 1)",
+        f"{path}:6: DATA.TRAIN.OVERLAP: got '(0, 2)', expected a list of numbers in [0, 1)",
         f"{path}:7: TRIAN: unknown section; did you mean TRAIN?",
-        f"{path}:12: TRAIN.LR: found 'fast'; allowed a number > 0",
+        f"{path}:12: TRAIN.LR: got 'fast', expected a number > 0",
         f"{path}:13: TRAIN.LR_SCHEDULER.NAME: written twice, here and in line 13",
-        f"{path}:14: MODEL: found 'unet'; allowed keys below it, it is a section",
-        f"{path}:15: LOSS.TYPE: found keys below it; allowed 'CE', 'DICE', 'W_CE_DICE', 'FOCAL'",
+        f"{path}:14: MODEL: got 'unet', expected keys below it, as it is a section",
+        f"{path}:15: LOSS.TYPE: got keys below it, expected 'CE', 'DICE', 'W_CE_DICE', 'FOCAL'",
         "--set: TEST.ENABEL: unknown key; did you mean TEST.ENABLE?",
-        "--set: TEST.ENABLE: found 'perhaps'; allowed true or false",
-        "--set: found 'nonsense'; allowed KEY=VALUE",
+        "--set: TEST.ENABLE: got 'perhaps', expected true or false",
+        "--set: got 'nonsense', expected KEY=VALUE",
     ]
 
 
@@ -233,10 +233,10 @@ def test_rules_that_span_keys_are_listed_with_the_rest(write: Write, problem_lin
         "MODEL:\n  KERNEL_SIZE: 4\n"
     )
     assert problem_lines(path)[1:] == [
-        f"{path}:1: TRAIN.LR: found 0; allowed a number > 0",
-        f"{path}:2: DATA.PATCH_SIZE: found 250 along y; allowed multiples of 16, as "
+        f"{path}:1: TRAIN.LR: got 0, expected a number > 0",
+        f"{path}:2: DATA.PATCH_SIZE: got 250 along y, expected multiples of 16, as "
         "MODEL.FEATURE_MAPS and MODEL.Z_DOWN halve the patch: 240 or 256",
-        f"{path}:4: MODEL.KERNEL_SIZE: found 4; allowed odd numbers",
+        f"{path}:4: MODEL.KERNEL_SIZE: got 4, expected odd numbers",
     ]
 
 

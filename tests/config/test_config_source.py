@@ -22,8 +22,8 @@ few = settings(deadline=None, max_examples=25)
     [
         ("", "the file is empty"),
         ("# nothing\n", "the file is empty"),
-        ("- a\n- b\n", ":1: found a list; allowed: sections"),
-        ("just words\n", ":1: found a single value"),
+        ("- a\n- b\n", ":1: got a list, expected sections"),
+        ("just words\n", ":1: got a single value"),
         ("TRAIN:\n  LR: [1, 2\nTEST:\n", ":3: not YAML:"),
         ("TRAIN:\n\tLR: 1\n", ":2: not YAML: found character '\\t'"),
         ("TRAIN:\n  LR: 1\n EPOCHS: 2\n", ":3: not YAML:"),
@@ -86,7 +86,7 @@ def test_anchors_and_merged_sections(write: Write) -> None:
 def test_odd_keys(write: Write, problem_lines: Lines) -> None:
     path = write("TRAIN: {ENABLE: True}\n? [a, b]\n: 1\n7: 8\n'': 9\n")
     assert problem_lines(path)[1:] == [
-        f"{path}:2: found a list where a key belongs",
+        f"{path}:2: got a list, expected a key",
         f"{path}:4: 7: unknown key",
         f"{path}:5: : unknown key",
     ]

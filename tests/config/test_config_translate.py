@@ -85,13 +85,13 @@ def test_no_value_crashes(value: object, problems: Problems) -> None:
     for key in names("other_versions.tsv"):
         for line in problems({key: value}):
             assert line.startswith("configuration: ")
-            assert " found " in line or "must be lists" in line
+            assert " got " in line or "must be lists" in line or "not supported" in line
 
 
 def test_keys_of_other_workflows_are_told_in_one_line() -> None:
     keys = names("other_workflows.tsv")
     _, said = load({key: 1 for key in keys})
-    assert said == [f"keys of other workflows, unused here: {', '.join(keys)}"]
+    assert said == [f"keys of other workflows, not used here: {', '.join(keys)}"]
 
 
 def test_every_new_name_is_a_key_and_no_old_one_is() -> None:
@@ -123,8 +123,8 @@ def test_renamed(old: str, new: str, value: object) -> None:
 def test_an_error_names_what_the_user_wrote(problems: Problems) -> None:
     (line,) = problems({"DATA.NORMALIZATION.MEASURE_BY": "patch"})
     assert line == (
-        "configuration: DATA.NORMALIZATION.APPLICATION_MODE: found 'patch' in "
-        "DATA.NORMALIZATION.MEASURE_BY; allowed 'image', 'dataset'"
+        "configuration: DATA.NORMALIZATION.APPLICATION_MODE: got 'patch' in "
+        "DATA.NORMALIZATION.MEASURE_BY, expected 'image', 'dataset'"
     )
 
 
@@ -133,12 +133,12 @@ def test_old_and_new_name_together(problems: Problems) -> None:
     assert problems({"DATA.TEST.INPUT_IMG_AXES_ORDER": "ZYX"}) == []
     (line,) = problems({"DATA.TRAIN.MASK_PATH": "a", "DATA.TRAIN.GT_PATH": "b"})
     assert line == (
-        "configuration: DATA.TRAIN.MASK_PATH: found 'a' for the same thing as DATA.TRAIN.GT_PATH "
-        "('b' at configuration); allowed one of the two"
+        "configuration: DATA.TRAIN.MASK_PATH: got 'a', expected only one of this key and "
+        "DATA.TRAIN.GT_PATH ('b' at configuration), which have the same meaning"
     )
     norm = "DATA.NORMALIZATION.PERC_CLIP"
     (line,) = problems({norm: True, f"{norm}.ENABLE": False})
-    assert "for the same thing" in line
+    assert "only one of this key" in line
 
 
 @pytest.mark.parametrize(
@@ -177,13 +177,19 @@ def test_channels_as_a_list(written: object, read: str) -> None:
 @pytest.mark.parametrize(
     ("written", "near"),
     [
-        (["F", "C"], "F (the whole foreground) cannot be made here, the nearest is BC"),
-        (["F", "P"], "F (the whole foreground) cannot be made here, the nearest is BP"),
-        (["F", "C", "Db"], "Db, F (the whole foreground) cannot be made here, the nearest is BCD"),
-        (["F", "H", "V"], "F (the whole foreground), H, V cannot be made here, the nearest is BC"),
-        (["C", "P"], "Dv2; the nearest is BC"),
-        (["B", "B"], "the nearest is BC"),
-        ([], "the nearest is BC"),
+        (["F", "C"], "F (the whole foreground) is not supported; the most similar is BC"),
+        (["F", "P"], "F (the whole foreground) is not supported; the most similar is BP"),
+        (
+            ["F", "C", "Db"],
+            "Db, F (the whole foreground) is not supported; the most similar is BCD",
+        ),
+        (
+            ["F", "H", "V"],
+            "F (the whole foreground), H, V is not supported; the most similar is BC",
+        ),
+        (["C", "P"], "Dv2; the most similar is BC"),
+        (["B", "B"], "the most similar is BC"),
+        ([], "the most similar is BC"),
     ],
 )
 def test_channels_that_cannot_be_made(written: object, near: str, problems: Problems) -> None:
@@ -200,15 +206,15 @@ def test_channels_that_cannot_be_made(written: object, near: str, problems: Prob
         (f"{SEG}.WATERSHED.SEED_CHANNELS", ["P"], "DATA_MW_TH_*"),
         (f"{SEG}.WATERSHED.SEED_CHANNELS_THRESH", [0.5], "DATA_MW_TH_*"),
         (f"{SEG}.WATERSHED.TOPOGRAPHIC_SURFACE_CHANNEL", "F", "DATA_MW_TH_*"),
-        (f"{SEG}.DATA_CHANNELS_LOSSES", ["bce", "mse"], "allowed ['bce', 'bce']"),
-        (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", [{"B": {"erosion": 2}}], "does not exist here"),
-        (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", "thick", "allowed [{'C': {'mode': 'thick'}}]"),
+        (f"{SEG}.DATA_CHANNELS_LOSSES", ["bce", "mse"], "expected ['bce', 'bce']"),
+        (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", [{"B": {"erosion": 2}}], "is not supported"),
+        (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", "thick", "expected [{'C': {'mode': 'thick'}}]"),
         (f"{SEG}.DATA_CHANNELS_EXTRA_OPTS", [{"C": {"mode": "subpixel"}}], "doubles the size"),
-        ("MODEL.NORMALIZATION", "gn", "allowed 'bn' or 'none'"),
+        ("MODEL.NORMALIZATION", "gn", "expected 'bn' or 'none'"),
         ("MODEL.ISOTROPY", [True, False], "same size along all axes"),
         ("MODEL.LARGER_IO", True, "no such layers"),
-        ("DATA.NORMALIZATION.MEASURE_BY", "patch", "allowed 'image', 'dataset'"),
-        ("DATA.NORMALIZATION.PERC_CLIP.LOWER_VALUE", 12, "clipping is by PERC_LOWER only"),
+        ("DATA.NORMALIZATION.MEASURE_BY", "patch", "expected 'image', 'dataset'"),
+        ("DATA.NORMALIZATION.PERC_CLIP.LOWER_VALUE", 12, "only PERC_LOWER clips"),
         (f"{POST}.MEDIAN_FILTER", True, ""),
     ],
 )
@@ -251,7 +257,9 @@ def test_losses_and_options_that_are_the_same_here() -> None:
 )
 def test_wishes_without_effect_are_told(key: str, value: object) -> None:
     _, said = load({key: value})
-    assert said == [f"configuration: {key}: {value!r} is not in this version, it has no effect"]
+    assert said == [
+        f"configuration: {key}: {value!r} has no effect, as this version does not have it"
+    ]
 
 
 def test_median_filters() -> None:
@@ -264,7 +272,7 @@ def test_median_filters() -> None:
     )
     assert (found[f"{POST}.Z_FILTERING"], found[f"{POST}.Z_FILTERING_SIZE"]) == (True, 3)
     assert (found[f"{POST}.YZ_FILTERING"], found[f"{POST}.YZ_FILTERING_SIZE"]) == (True, 7)
-    assert any("the filter along 'xy' is not in this version" in line for line in said)
+    assert any("the filter along 'xy' has no effect" in line for line in said)
     found, said = load({f"{POST}.MEDIAN_FILTER": False, f"{POST}.MEDIAN_FILTER_AXIS": ["z"]})
     assert not found[f"{POST}.Z_FILTERING"]
 
@@ -275,7 +283,7 @@ def test_refinement() -> None:
         {f"{section}.ENABLE": True, f"{section}.OPERATIONS": ["clear_border", "fill_holes"]}
     )
     assert found[f"{POST}.CLEAR_BORDER"] is True
-    assert any("'fill_holes' is not in this version" in line for line in said)
+    assert any("'fill_holes' has no effect" in line for line in said)
 
 
 def test_few_foreground() -> None:
@@ -290,7 +298,7 @@ def test_few_foreground() -> None:
     assert found["DATA.TRAIN.MINIMUM_FOREGROUND_PER"] == 0.05
     found, said = load({**keys, f"{section}.PROPS": [["mean"]]})
     assert found["DATA.TRAIN.MINIMUM_FOREGROUND_PER"] == -1
-    assert any(f"{section}.ENABLE: True is not in this version" in line for line in said)
+    assert any(f"{section}.ENABLE: True has no effect" in line for line in said)
 
 
 def test_the_first_versions_removal_by_properties() -> None:
@@ -322,5 +330,5 @@ def test_paths_to_synapses_are_told(part: str, what: str) -> None:
     key = f"DATA.{part}.INPUT_ZARR_MULTIPLE_DATA_{what}_PATH"
     _, said = load({key: "annotations/ids"})
     assert any(line.startswith(f"configuration: {key}: 'annotations/ids'") for line in said)
-    assert any("belongs to synapse data" in line for line in said)
+    assert any("synapses are not" in line for line in said)
     assert not any("synapse" in line for line in load({key: ""})[1])

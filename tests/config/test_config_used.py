@@ -16,7 +16,7 @@ import pytest
 
 import singula
 from singula.config import Config, config_from_dict
-from singula.config.biapy.unsupported import NO_EFFECT, UNAVAILABLE, gaps
+from singula.config.biapy.unsupported import NO_EFFECT, UNAVAILABLE, unsupported_values
 from singula.config.keys import key_table, section_names
 from singula.config.schema.base import Section
 
@@ -230,10 +230,10 @@ def test_defaults_and_what_the_formats_own_files_set_are_not_told() -> None:
     ("key", "value", "reason"),
     [
         ("SYSTEM.NUM_GPUS", 2, "2 has no effect: --gpu or"),
-        ("TRAIN.VERBOSE", True, "True has no effect: training"),
+        ("TRAIN.VERBOSE", True, "True has no effect: the output of training"),
         ("TEST.VERBOSE", False, "False has no effect: the test"),
-        ("DATA.VAL.DIST_EVAL", False, "False has no effect: all processes"),
-        ("DATA.TEST.ARGMAX_TO_OUTPUT", False, "False has no effect: what is stored"),
+        ("DATA.VAL.DIST_EVAL", False, "False has no effect: the validation"),
+        ("DATA.TEST.ARGMAX_TO_OUTPUT", False, "False has no effect: the most probable"),
         ("PATHS.LWR_Y_FILE", "a.npy", "'a.npy' has no effect: targets"),
         ("PATHS.RESULT_DIR.PER_IMAGE_BIN", "x", "'x' has no effect: no such"),
         ("MODEL.BMZ.SOURCE_MODEL_DOI", "10.5281/x", "'10.5281/x' has no effect: networks"),
@@ -241,7 +241,7 @@ def test_defaults_and_what_the_formats_own_files_set_are_not_told() -> None:
 )
 def test_what_has_no_effect_is_told(key: str, value: object, reason: str) -> None:
     config = config_from_dict({"TRAIN.ENABLE": True, "TEST.ENABLE": True, key: value})
-    (line,) = gaps(config, train=True, test=True, fatal=False)
+    (line,) = unsupported_values(config, train=True, test=True, fatal=False)
     assert line.startswith(f"{key}: {reason}")
 
 
@@ -253,9 +253,9 @@ def test_what_has_no_effect_is_told_only_where_it_matters() -> None:
         "TEST.BY_CHUNKS.FLUSH_EACH": 7,
         f"{blur}.CHANNEL_AXIS": 0,
     }
-    assert not list(gaps(config_from_dict(keys), train=False, test=True, fatal=False))
+    assert not list(unsupported_values(config_from_dict(keys), train=False, test=True, fatal=False))
     keys |= {"TEST.BY_CHUNKS.ENABLE": True, f"{blur}.ENABLE": True}
-    told = list(gaps(config_from_dict(keys), train=False, test=True, fatal=False))
+    told = list(unsupported_values(config_from_dict(keys), train=False, test=True, fatal=False))
     assert [line.partition(":")[0] for line in told] == [
         "TEST.BY_CHUNKS.FLUSH_EACH",
         f"{blur}.CHANNEL_AXIS",

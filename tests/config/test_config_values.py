@@ -122,13 +122,13 @@ def test_spelling(key: str, written: object, read: object) -> None:
         ("PROBLEM.INSTANCE_SEG.SEED_MORPH_SEQUENCE", ["erode", "melt"], "'erode', 'dilate'"),
         ("PROBLEM.INSTANCE_SEG.DATA_CONTOUR_MODE", "subpixel", "'dense' (it doubles the size"),
         ("PROBLEM.INSTANCE_SEG.DATA_CHANNELS", "BX", "'BDv2', 'Dv2'"),
-        ("PROBLEM.TYPE", "SEMANTIC_SEG", "'INSTANCE_SEG' (only instance segmentation is done"),
+        ("PROBLEM.TYPE", "SEMANTIC_SEG", "'INSTANCE_SEG' (only instance segmentation is supported"),
     ],
 )
 def test_refused(key: str, written: object, allowed: str, problems: Problems) -> None:
     (line,) = problems({key: written})
-    assert line.startswith(f"configuration: {key}: found ")
-    assert f"allowed {allowed}" in line or allowed in line
+    assert line.startswith(f"configuration: {key}: got ")
+    assert f"expected {allowed}" in line or allowed in line
     assert len(line) < 300
 
 

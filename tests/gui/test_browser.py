@@ -200,7 +200,7 @@ def _set(tab: Any, key: str, value: str | bool) -> None:
 
 def _fill_the_form(tab: Any, empty: Interface) -> None:
     _set(tab, "TRAIN.EPOCHS", "none")
-    tab.locator(".fault", has_text="allowed an integer in [1, ").wait_for()
+    tab.locator(".fault", has_text="expected an integer in [1, ").wait_for()
     click(tab, "Save")
     tab.get_by_text("1 problem in the configuration").wait_for()
     path = empty.folder / "example_2d.yaml"

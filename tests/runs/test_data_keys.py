@@ -114,7 +114,7 @@ def test_mistakes_are_told_before_training(command, write_config, data_2d, tmp_p
     folds = {"DATA.VAL.FROM_TRAIN": True, "DATA.VAL.CROSS_VAL": True}
     cases = [
         (folds, "5 folds, expected at most 3 training images"),
-        ({"TRAIN.CHECKPOINT_MONITOR": "val_f1"}, "allowed val_loss, val_iou"),
+        ({"TRAIN.CHECKPOINT_MONITOR": "val_f1"}, "expected val_loss, val_iou"),
         ({"DATA.TRAIN.MINIMUM_FOREGROUND_PER": 0.99}, "no patch of 12 training patches"),
     ]
     for keys, words in cases:

@@ -1,4 +1,4 @@
-"""The YAML file: what may be in it, and how it becomes a `Config`."""
+"""Reading of YAML files into a validated `Config`."""
 
 from __future__ import annotations
 

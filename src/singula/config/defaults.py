@@ -1,7 +1,7 @@
 """Defaults that depend on other keys.
 
-A value equal to the format's default counts as unset, as it always has in this format: a 3D file
-that says ``OVERLAP: (0, 0)`` means no overlap along all three axes.
+A value equal to the default of the format counts as unset, as in BiaPy: ``OVERLAP: (0, 0)`` in a 3D
+file means no overlap along all three axes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SPLITS = ("TRAIN", "VAL", "TEST")
 
 
 def resolve(config: Config) -> Config:
-    """Fill in what follows from dimensions, channels, levels and folders."""
+    """Fill in defaults that depend on dimensions, channels, levels and folders."""
     values = {**_lengths(config), **_folders(config), **_pictures(config)}
     return config.replaced(values) if values else config
 

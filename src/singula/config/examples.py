@@ -1,14 +1,14 @@
-"""An example value of every key, for the documentation and for forms.
+"""Example values of all keys, for the documentation and for forms.
 
-Switches and words show what they are not by default; this table has the others, spelled as in a
-YAML file.
+The example of a switch or a choice is a value other than its default. The table has the examples of
+all other keys, spelled as in a YAML file.
 """
 
 from __future__ import annotations
 
 from singula.config.keys import Key
 
-_ONE_SPLIT = {
+_PER_SPLIT = {
     "OVERLAP": "[0.25, 0.25]",
     "PADDING": "[32, 32]",
     "RESOLUTION": "[2.0, 0.5, 0.5]",
@@ -133,27 +133,27 @@ EXAMPLES: dict[str, str] = {
 
 
 def example(key: Key) -> str | None:
-    """A value of a key that is not its default, as one writes it in a YAML file.
+    """Return a value other than the default of a key, as written in a YAML file.
 
     Parameters
     ----------
     key : Key
-        One of `singula.config.keys.known_keys`.
+        Element of `singula.config.keys.known_keys`.
 
     Returns
     -------
     str or None
-        None for a key whose only word is its default.
+        None for a choice that has no value other than its default.
     """
     section, _, last = key.name.rpartition(".")
     if key.name in EXAMPLES:
         return EXAMPLES[key.name]
-    if section.startswith(("DATA.", "TEST.BY_CHUNKS")) and last in _ONE_SPLIT:
-        return _ONE_SPLIT[last]
+    if section.startswith(("DATA.", "TEST.BY_CHUNKS")) and last in _PER_SPLIT:
+        return _PER_SPLIT[last]
     if key.type == "bool":
         return str(not key.default)
     if key.choices:
-        return _other_word(key)
+        return _other_choice(key)
     if section.startswith(("PATHS", "LOG")):
         return f"elsewhere/{last.lower()}"
     if section == "AUGMENTOR":
@@ -161,13 +161,13 @@ def example(key: Key) -> str | None:
     raise KeyError(key.name)
 
 
-def _other_word(key: Key) -> str | None:
-    words = [word for word in key.choices if word.lower() != str(key.default).lower()]
-    return next((f"'{word}'" if word[0].isdigit() else word for word in words if word), None)
+def _other_choice(key: Key) -> str | None:
+    others = [word for word in key.choices if word.lower() != str(key.default).lower()]
+    return next((f"'{word}'" if word[0].isdigit() else word for word in others if word), None)
 
 
 def _other_number(key: Key) -> str:
-    """Twice the default within its range, or a half of it; for strengths of augmentation."""
+    """Return half the default, or a longer range of integers; for strengths of augmentation."""
     if isinstance(key.default, tuple):
         low, high = key.default
         if key.type == "(int, int)":

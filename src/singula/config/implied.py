@@ -1,7 +1,7 @@
-"""Switches that follow from other keys, and keys without effect until a switch is set.
+"""Switches that other keys imply, and keys without effect until a switch is set.
 
-Rules read all keys that were set, in the file and by ``--set`` together, so that an explicit value
-of the switch always takes precedence.
+The rules read the keys of the file and of ``--set`` together, so that an explicit value of the
+switch always takes precedence.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from singula.config.biapy.translation import Translation
 from singula.config.keys import key_table
 from singula.config.schema.root import Config
 from singula.config.values import is_none, plain, to_bool
-from singula.config.yaml_source import Entry, Problem
+from singula.config.yaml_source import Entry
 
 SIZE = f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"
 SIZE_OF_FORMAT = f"{SEG}.DATA_REMOVE_SMALL_OBJ"
 ORDER = f"{SEG}.DATA_REMOVE_BEFORE_MW"
 _MEASURE = REMOVE.rpartition(".")[0]
 _POST = "TEST.POST_PROCESSING"
-_SHOWN = 3  # keys in a notice
+_MAX_LISTED = 3  # keys in a notice
 
 # Switches outside of sections with an ENABLE, and the keys that have no effect without them
 _SWITCHES: dict[str, tuple[str, ...]] = {
@@ -38,17 +38,17 @@ _SECTIONS = ("DATA.PREPROCESS.",)
 
 
 def implied(entries: Mapping[str, Entry]) -> Translation:
-    """Find the switches that follow from the keys that were set.
+    """Find the switches that the given keys imply.
 
     Parameters
     ----------
     entries : mapping
-        All keys that were set, by the names of the schema.
+        The given keys, by their names in the schema.
 
     Returns
     -------
     Translation
-        The switches as further entries, and a notice for each.
+        The switches as entries, and a notice for each.
     """
     work = Translation({})
     _order_of_removal(entries, work)
@@ -57,7 +57,7 @@ def implied(entries: Mapping[str, Entry]) -> Translation:
 
 
 def _order_of_removal(entries: Mapping[str, Entry], work: Translation) -> None:
-    """Remove small instances before the seeds grow, as the format defines for its own key."""
+    """Remove small instances before the seeds grow if the key of BiaPy gives their size."""
     size = entries.get(SIZE)
     if size is None or size.spelling != SIZE_OF_FORMAT or ORDER in entries:
         return
@@ -66,15 +66,15 @@ def _order_of_removal(entries: Mapping[str, Entry], work: Translation) -> None:
         f"{SIZE_OF_FORMAT}: small seeds are removed before they grow; set {ORDER}: False to "
         "remove small instances afterwards"
     )
-    work.notices.append(str(Problem(size.place, text)))
+    work.notices.append(size.place.prefix(text))
 
 
 def _removal_by_properties(entries: Mapping[str, Entry], work: Translation) -> None:
-    """Enable the removal as soon as one of its lists is set, unless the user disabled it.
+    """Enable the removal if one of its lists is set, unless the user disabled it.
 
-    If other lists are missing, the rules of the enabled step refuse the file. A list of properties
-    that is explicitly empty asks for no removal, and neither does a comparison alone, as files of
-    later versions have it. A notice then states that they have no effect.
+    If other lists are missing, the rules of the enabled step refuse the file. An empty list of
+    properties, or comparisons alone as in files of later versions of BiaPy, do not enable the
+    removal; a notice states that they have no effect.
     """
     lists = [entries[name] for name in _lists() if name in entries]
     lists = [entry for entry in lists if not is_none(entry.value) and plain(entry.value) != ()]
@@ -86,7 +86,7 @@ def _removal_by_properties(entries: Mapping[str, Entry], work: Translation) -> N
         if name in entries and _is_false(entries[name].value):
             verb = "have" if len(lists) > 1 else "has"
             text = f"{name}: False, so {names} of {REMOVE} {verb} no effect"
-            work.notices.append(str(Problem(entries[name].place, text)))
+            work.notices.append(entries[name].place.prefix(text))
             return
         if name in entries and name == switch:
             return
@@ -95,12 +95,12 @@ def _removal_by_properties(entries: Mapping[str, Entry], work: Translation) -> N
     if first.key != f"{REMOVE}.PROPS" and (f"{REMOVE}.PROPS" in entries or alone):
         why = "PROPS is empty" if f"{REMOVE}.PROPS" in entries else "PROPS and VALUES are not set"
         text = f"{REMOVE}: {why}, so {names} {'have' if len(lists) > 1 else 'has'} no effect"
-        work.notices.append(str(Problem(first.place, text)))
+        work.notices.append(first.place.prefix(text))
         return
     work.entries[switch] = Entry(switch, True, first.place)
     enable = "enable" if len(lists) > 1 else "enables"
     text = f"{REMOVE}: {names} {enable} the removal of instances; set {switch}: False to disable it"
-    work.notices.append(str(Problem(first.place, text)))
+    work.notices.append(first.place.prefix(text))
 
 
 def _lists() -> tuple[str, ...]:
@@ -113,8 +113,8 @@ def _is_false(value: object) -> bool:
     return False
 
 
-def waiting_keys(config: Config) -> Iterator[str]:
-    """Report keys that were set and have no effect, as their switch was not set."""
+def keys_without_switch(config: Config) -> Iterator[str]:
+    """Yield a notice for each switch that is not set although its keys are."""
     values = config.dotted()
     switches = dict(_SWITCHES)
     for switch in values:
@@ -125,8 +125,8 @@ def waiting_keys(config: Config) -> Iterator[str]:
     for switch, names in switches.items():
         if values[switch] or config.is_set(switch):
             continue
-        waiting = [n for n in names if config.is_set(n) and values[n] != key_table()[n].default]
-        if waiting:
-            shown = ", ".join(waiting[:_SHOWN])
-            more = f" and {len(waiting) - _SHOWN} more" if len(waiting) > _SHOWN else ""
-            yield f"{shown}{more}: no effect without {switch}: True"
+        idle = [n for n in names if config.is_set(n) and values[n] != key_table()[n].default]
+        if idle:
+            listed = ", ".join(idle[:_MAX_LISTED])
+            more = f" and {len(idle) - _MAX_LISTED} more" if len(idle) > _MAX_LISTED else ""
+            yield f"{listed}{more}: no effect without {switch}: True"

@@ -1,4 +1,4 @@
-"""Every key with its type, default, allowed values and description; and the nearest one."""
+"""Table of all keys with type, default, allowed values and description; search for similar keys."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from singula.config.schema.root import Config
 from singula.config.values import OffOr
 from singula.util.format import grouped, show
 
-_WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
-_PLURALS = {bool: "true or false values", int: "integers", float: "numbers", str: "texts"}
-_LONGEST = 200  # characters of a text for which a similar one is searched
-_ALIKE = 1.2  # two likenesses, of the whole key and of its last word, each up to 1
+_SINGULAR = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+_PLURAL = {bool: "true or false values", int: "integers", float: "numbers", str: "texts"}
+_MAX_LENGTH = 200  # characters of a text for which a similar one is searched
+_MIN_SIMILARITY = 1.2  # sum of the similarities of the whole key and of its last word, each up to 1
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key of the format.
+    """Key of the configuration.
 
     Attributes
     ----------
     name : str
-        Dotted, for example ``TRAIN.LR``.
+        Dotted name, for example ``TRAIN.LR``.
     type : str
-        Its type in words, for example ``list of int``.
+        Name of the type, for example ``list of int``.
     default : Any
-        The value when nobody sets it.
+        Value of a key that is not set.
     allowed : str
-        What values it takes, as a phrase.
+        Description of the allowed values.
     choices : tuple of str
-        The words it takes; empty when it takes others than words.
+        Allowed words; empty if the key is not a choice of words.
     description : str
-        One line.
+        Meaning of the key, in one line.
     """
 
     name: str
@@ -52,61 +52,61 @@ class Key:
 
 
 def known_keys() -> Iterable[Key]:
-    """Every key of the format, in the order of the documentation."""
+    """Return all keys, in the order of the documentation."""
     return key_table().values()
 
 
 @cache
 def key_table() -> dict[str, Key]:
-    """Return the same by dotted name."""
+    """Return all keys by dotted name."""
     return {key.name: key for key in _collect(Config, "")}
 
 
 @cache
 def section_names() -> frozenset[str]:
-    """Dotted names of all sections."""
+    """Return the dotted names of all sections."""
     return frozenset(parent for name in key_table() for parent in parents(name))
 
 
 def parents(name: str) -> Iterator[str]:
-    """Dotted names of the sections that a key is in, from the outermost."""
+    """Return the dotted names of the sections that contain a key, from the outermost."""
     steps = name.split(".")
     return (".".join(steps[:count]) for count in range(1, len(steps)))
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """Find the known name most like an unknown one, or None when none is alike.
+    """Return the candidate most similar to a name, or None if none is similar.
 
-    Whole names and their last words are compared, so that a right word in a wrong section is
-    found as well as a misspelled one.
+    Whole names and their last words are compared, which also finds a correct word in a wrong
+    section.
     """
-    if len(name) > _LONGEST:
+    if len(name) > _MAX_LENGTH:
         return None
     name = name.upper()
     last = SequenceMatcher(b=name.rpartition(".")[2])
     whole = SequenceMatcher(b=name)
 
-    def likeness(candidate: str) -> float:
+    def similarity(candidate: str) -> float:
         whole.set_seq1(candidate.upper())
         last.set_seq1(candidate.rpartition(".")[2].upper())
         return whole.ratio() + last.ratio()
 
-    best = max(candidates, key=likeness, default=None)
-    return best if best is not None and likeness(best) >= _ALIKE else None
+    best = max(candidates, key=similarity, default=None)
+    return best if best is not None and similarity(best) >= _MIN_SIMILARITY else None
 
 
 def nearest_choice(value: object, choices: Sequence[str]) -> str | None:
-    """Find the choice most like a refused value, or None."""
+    """Return the choice most similar to a refused value, or None if none is similar."""
     words = {choice.lower(): choice for choice in choices if len(choices) > 1}
     text = show(value) if not isinstance(value, str) else value
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_LENGTH:
         return None
-    found = get_close_matches(text.lower(), words, n=1, cutoff=0.55)
-    return words[found[0]] if found else None
+    matches = get_close_matches(text.lower(), words, n=1, cutoff=0.55)
+    return words[matches[0]] if matches else None
 
 
 def completions(incomplete: str) -> list[str]:
-    """Keys and their words for the shell: ``TRAIN.EP`` gives ``TRAIN.EPOCHS=``."""
+    """Complete a key or a choice for the shell: ``TRAIN.EP`` becomes ``TRAIN.EPOCHS=``."""
     name, chosen, _ = incomplete.partition("=")
     if not chosen:
         return [f"{key}=" for key in key_table() if key.startswith(name.upper())]
@@ -136,7 +136,7 @@ def _is_choice(kind: Any) -> bool:
 
 
 def _split(kind: Any) -> tuple[Any, Sequence[Any]]:
-    """Take an annotated type apart into the type and its annotations, the outermost last."""
+    """Split an annotated type into the type and its annotations, the outermost last."""
     if get_origin(kind) is Annotated:
         inner, *notes = get_args(kind)
         return inner, notes
@@ -168,14 +168,14 @@ def _allowed(kind: Any, notes: Sequence[Any], plural: bool = False) -> str:
     if get_origin(inner) is tuple:
         items = get_args(inner)
         if items[-1] is Ellipsis:
-            many = "lists" if plural else "a list"
-            return f"{many} of {_allowed(items[0], (), plural=True)}{_length(notes)}"
+            noun = "lists" if plural else "a list"
+            return f"{noun} of {_allowed(items[0], (), plural=True)}{_length(notes)}"
         return f"two {_allowed(items[0], (), plural=True)}"
-    word = (_PLURALS if plural else _WORDS)[inner]
+    noun = (_PLURAL if plural else _SINGULAR)[inner]
     for note in notes:
         if isinstance(note, OffOr):
-            return f"{word}{_bounds(note.bounds)}, or -1"
-    return word + _bounds(notes)
+            return f"{noun}{_bounds(note.bounds)}, or -1"
+    return noun + _bounds(notes)
 
 
 def _length(notes: Sequence[Any]) -> str:

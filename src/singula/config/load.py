@@ -1,9 +1,10 @@
-"""From a file, a dict and overrides to a `Config`; every problem is reported at once."""
+"""Conversion of a file, a dict and overrides to a `Config`; all problems are reported at once."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from pydantic import ValidationError
 
 from singula.config.biapy.translate import RENAMED, translate
 from singula.config.biapy.translation import Translation
-from singula.config.biapy.unsupported import working_words
+from singula.config.biapy.unsupported import supported_choices
 from singula.config.defaults import resolve
 from singula.config.implied import implied
 from singula.config.keys import key_table, nearest, nearest_choice, parents, section_names
+from singula.config.notices import config_notices
 from singula.config.schema.root import Config, nested
 from singula.config.thresholds import set_by_user
-from singula.config.validate import check_config, config_notices
+from singula.config.validate import check_config
 from singula.config.values import is_none
 from singula.config.yaml_source import (
     Entry,
@@ -36,12 +38,41 @@ from singula.util.format import counted, grouped, show
 from singula.util.paths import user_path
 
 Notify = Callable[[str], None]
-# What a comma makes of an unquoted tuple in a flow mapping: {PADDING: (6, 16, 16)}
+# YAML splits an unquoted tuple in a flow mapping at its commas: {PADDING: (6, 16, 16)}
 _TUPLE_PIECE = re.compile(r"\.-?[\d.]+\)?$")
-_MOST_SEARCHED = 50  # unknown keys for which the nearest one is searched
-_LONGEST_NAME = 200  # characters of an unknown key in a message
-_MOST_SHOWN = 200  # problems in a message
+_MAX_SEARCHES = 50  # unknown keys for which a similar one is searched
+_MAX_NAME = 200  # characters of an unknown key in a message
+_MAX_LISTED = 200  # problems in a message
 _DOTTED = re.compile(r"[A-Z]\w*(?:\.\w+)+")
+
+
+class ConfigError(UserError):
+    """Error that lists the problems of a configuration.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        All problems, in the order in which they were found.
+    source : str
+        Name of the file or dict; its problems are listed first, by line.
+    """
+
+    def __init__(self, problems: Sequence[Problem], source: str) -> None:
+        self.source = source
+        self.problems = sorted(
+            problems, key=lambda p: (p.place.source != source, p.place.line or 0, p.text)
+        )
+        lines = "\n".join(f"  {problem}" for problem in self.problems[:_MAX_LISTED])
+        if len(self.problems) > _MAX_LISTED:
+            lines += f"\n  … and {grouped(len(self.problems) - _MAX_LISTED)} more"
+        super().__init__(
+            f"{counted(len(self.problems), 'problem')} in the configuration:\n{lines}",
+            "correct the keys; nothing was read or written",
+            "config.invalid",
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems, self.source)
 
 
 def load_config(
@@ -52,23 +83,25 @@ def load_config(
     Parameters
     ----------
     path : str or Path
-        The file. Relative folders in it are relative to the working directory.
+        The file. Relative paths in it start at the working directory.
     overrides : sequence of str
-        ``KEY=VALUE`` with dotted keys; they win over the file.
+        ``KEY=VALUE`` with dotted keys; they take precedence over the file.
     notify : callable, optional
-        Gets a line for each translated or unused key and for what has no effect.
+        Called with a line for each translated or unused key and each key without effect.
 
     Returns
     -------
     Config
-        Checked, with dependent defaults filled in.
+        Validated, with dependent defaults filled in.
 
     Raises
     ------
     TypeError
-        A wrong argument.
+        An argument has a wrong type.
     UserError
-        With every problem of the file and the overrides, each with its line and key.
+        ``config.invalid``: the file or the overrides have mistakes; the message lists all of them
+        with line and key. Errors of the file as a whole have other codes, such as
+        ``config.syntax``.
     """
     overrides, notify = _checked(overrides, notify)
     file = user_path(path, "path")
@@ -82,7 +115,7 @@ def config_from_dict(
     notify: Notify | None = None,
     source: str = "configuration",
 ) -> Config:
-    """Take a nested or dotted dict as if it had been read from a file.
+    """Build a configuration from a nested or dotted dict.
 
     Parameters
     ----------
@@ -91,7 +124,7 @@ def config_from_dict(
     overrides, notify
         As for `load_config`.
     source : str
-        What messages call the dict; empty for messages of one source alone.
+        Name of the dict in messages; if empty, messages begin with the key.
 
     Raises
     ------
@@ -104,8 +137,8 @@ def config_from_dict(
 
 
 def _checked(overrides: object, notify: object) -> tuple[tuple[str, ...], Notify | None]:
-    told: Notify | None = None if notify is None else function(notify, "notify")
-    return items(overrides, "overrides", of_class(str)), told
+    callback: Notify | None = None if notify is None else function(notify, "notify")
+    return items(overrides, "overrides", of_class(str)), callback
 
 
 def config_from_text(text: str, source: str) -> Config:
@@ -120,46 +153,47 @@ def config_from_text(text: str, source: str) -> Config:
 
 
 def read_values(path: str | Path) -> tuple[dict[str, Any], list[str]]:
-    """Read the keys that a file sets, by their present names, without judging their values.
+    """Read the keys of a file by their names in the schema, without validating the values.
 
     Returns
     -------
     values : dict
-        By dotted key.
-    left_out : list of str
-        Where the file has keys that nobody knows, and which was meant.
+        Values by dotted key.
+    unknown : list of str
+        A message for each unknown key, with the most similar key.
 
     Raises
     ------
     UserError
-        The file cannot be read, or says one thing in two ways.
+        The file cannot be read, or sets one key in two spellings.
     """
     path = user_path(path, "path")
     tree = read_yaml(path)
-    read = translate(tree)
-    if read.problems:
-        raise _error(read.problems, str(path))
-    entries = read.entries | implied(read.entries).entries
+    translation = translate(tree)
+    if translation.problems:
+        raise ConfigError(translation.problems, str(path))
+    entries = translation.entries | implied(translation.entries).entries
     values = {name: entry.value for name, entry in entries.items() if name in key_table()}
-    return values, [str(problem) for problem in _unknown(read.entries, tree.sections).values()]
+    unknown = _unknown(translation.entries, tree.sections)
+    return values, [str(problem) for problem in unknown.values()]
 
 
 def examine_values(values: Mapping[str, Any]) -> tuple[Config, dict[str, str], list[str]]:
-    """Judge keys one by one and together, for a form that shows each error beside its field.
+    """Validate keys separately and together, for a form that shows each error next to its field.
 
     Parameters
     ----------
     values : mapping
-        Dotted keys.
+        Values by dotted key.
 
     Returns
     -------
     config : Config
-        Of the keys that can be read; the others have their defaults.
+        Configuration of the valid keys; the others have their defaults.
     errors : dict of str to str
-        By key: the value found and what is allowed.
+        For each key, the given and the expected value.
     notices : list of str
-        What has no effect.
+        Messages about keys without effect.
     """
     tree = from_mapping(values, "")
     config, parts, problems = _examine(tree, (), "")
@@ -167,16 +201,16 @@ def examine_values(values: Mapping[str, Any]) -> tuple[Config, dict[str, str], l
     for problem in problems:
         name, _, text = problem.text.partition(":")
         errors.setdefault(name, text.strip())
-    return config, errors, list(_told(parts, config, {}, ""))
+    return config, errors, list(_messages(parts, config, {}, ""))
 
 
 def _build(tree: Tree, overrides: Sequence[str], source: str, notify: Notify | None) -> Config:
     config, parts, problems = _examine(tree, overrides, source)
     if problems:
-        raise _error(problems, source)
+        raise ConfigError(problems, source)
     if notify is not None:
         entries = _merged(parts)
-        for line in _told(parts, config, entries, source):
+        for line in _messages(parts, config, entries, source):
             notify(line)
     return config
 
@@ -197,12 +231,12 @@ def _examine(
     problems += refused.values()
     config = set_by_user(resolve(config), parts[1].entries)
     train, test = config.TRAIN.ENABLE, config.TEST.ENABLE
-    # A key that could not be read has its default now, which may break a rule by itself.
-    unsure = _meant(unknown).union(*(_names(problem.text) for problem in problems))
-    for text in check_config(config, train=train, test=test):
-        names = _names(text)
-        if not unsure & names.union(*(parents(name) for name in names)):
-            problems.append(Problem(_place(text, known, source), text))
+    # A key with an invalid value has its default here, which may violate a rule.
+    uncertain = _meant(unknown).union(*(_names(problem.text) for problem in problems))
+    for problem in check_config(config, train=train, test=test):
+        names = _names(problem.text)
+        if not uncertain & names.union(*(parents(name) for name in names)):
+            problems.append(replace(problem, place=_place(problem.text, known, source)))
     return config, parts, problems
 
 
@@ -211,18 +245,18 @@ def _merged(parts: Iterable[Translation]) -> dict[str, Entry]:
     return {name: entry for part in parts for name, entry in part.entries.items()}
 
 
-def _told(
+def _messages(
     parts: Sequence[Translation], config: Config, entries: Mapping[str, Entry], source: str
 ) -> Iterator[str]:
-    """What the user should know of a configuration that can be used."""
+    """Yield messages about a valid configuration: translated, unused and idle keys."""
     yield from _notices(parts)
     train, test = config.TRAIN.ENABLE, config.TEST.ENABLE
     for text in config_notices(config, train=train, test=test):
-        yield str(Problem(_place(text, entries, source), text))
+        yield _place(text, entries, source).prefix(text)
 
 
 def _unknown(entries: Mapping[str, Entry], sections: Mapping[str, Place]) -> dict[str, Problem]:
-    """Keys that nobody knows, a wholly unknown section as one."""
+    """Return the problems of unknown keys; an unknown section is one problem."""
     known_sections = section_names()
     all_sections = known_sections | {parent for old in RENAMED for parent in parents(old)}
     problems: dict[str, Problem] = {}
@@ -230,44 +264,46 @@ def _unknown(entries: Mapping[str, Entry], sections: Mapping[str, Place]) -> dic
         if name in key_table() or (name in known_sections and is_none(entry.value)):
             continue
         if name in known_sections:
-            text = f"{name}: found {show(entry.value)}; allowed keys below it, it is a section"
-            problems[name] = Problem(entry.place, text)
+            text = f"{name}: got {show(entry.value)}, expected keys below it, as it is a section"
+            problems[name] = Problem(text, "config.section_expected", entry.place)
             continue
         first = next((part for part in parents(name) if part not in all_sections), name)
         if first in key_table():
-            text = f"{first}: found keys below it; allowed {key_table()[first].allowed}"
-            problems.setdefault(first, Problem(entry.place, text))
+            text = f"{first}: got keys below it, expected {key_table()[first].allowed}"
+            problems.setdefault(first, Problem(text, "config.value_expected", entry.place))
             continue
-        searched = len(problems) < _MOST_SEARCHED
-        near = nearest(first, all_sections if first != name else key_table()) if searched else None
-        kind = "section" if first != name else "key"
+        is_section = first != name
+        is_searched = len(problems) < _MAX_SEARCHES
+        near = nearest(first, all_sections if is_section else key_table()) if is_searched else None
         hint = f"; did you mean {near}?" if near else ""
         place = sections.get(first, entry.place)
         if _TUPLE_PIECE.search(first):
             hint = '; between { and } a tuple needs quotes, "(6, 16, 16)", or brackets, [6, 16, 16]'
-        problems.setdefault(first, Problem(place, f"{_word(first)}: unknown {kind}{hint}"))
+        code = "config.unknown_section" if is_section else "config.unknown_key"
+        text = f"{_printable(first)}: unknown {'section' if is_section else 'key'}{hint}"
+        problems.setdefault(first, Problem(text, code, place))
     return problems
 
 
-def _word(name: str) -> str:
-    """Write an unknown key for a message; characters that cannot be printed are escaped."""
-    return name if name.isprintable() and len(name) <= _LONGEST_NAME else show(name)
+def _printable(name: str) -> str:
+    """Return an unknown key for a message; escape characters that cannot be printed."""
+    return name if name.isprintable() and len(name) <= _MAX_NAME else show(name)
 
 
 def _meant(unknown: Iterable[str]) -> set[str]:
-    """Guess the keys that unknown ones stand for."""
+    """Return the keys that unknown keys are most similar to."""
     candidates = [*key_table(), *section_names()]
-    likely = (nearest(name, candidates) for name in islice(unknown, _MOST_SEARCHED))
+    likely = (nearest(name, candidates) for name in islice(unknown, _MAX_SEARCHES))
     return {name for name in likely if name is not None}
 
 
 def _names(text: str) -> set[str]:
-    """List the dotted keys in a message, and what it begins with."""
+    """Return the dotted keys in a message, and its beginning."""
     return {text.partition(":")[0], *_DOTTED.findall(text)}
 
 
 def _validate(known: Mapping[str, Entry]) -> tuple[Config, dict[str, Problem]]:
-    """Build the configuration from all keys that can be read, and report the others."""
+    """Build the configuration from all valid keys, and return the problems of the others."""
     problems: dict[str, Problem] = {}
     values = {name: entry.value for name, entry in known.items()}
     try:
@@ -278,13 +314,14 @@ def _validate(known: Mapping[str, Entry]) -> tuple[Config, dict[str, Problem]]:
             if name in problems:
                 continue
             reason = detail["msg"] if detail["type"] == "reason" else ""
-            problems[name] = Problem(known[name].place, _refusal(known[name], reason))
+            text = _refusal(known[name], reason)
+            problems[name] = Problem(text, "config.value", known[name].place)
     readable = {name: value for name, value in values.items() if name not in problems}
     return Config.model_validate(nested(readable)), problems
 
 
 def _key_of(location: Sequence[int | str]) -> str:
-    """Find the key in which an error is; what follows it are positions in lists."""
+    """Return the key of an error, without the positions in lists that follow it."""
     for count in range(len(location), 0, -1):
         name = ".".join(str(step) for step in location[:count])
         if name in key_table():
@@ -294,18 +331,18 @@ def _key_of(location: Sequence[int | str]) -> str:
 
 def _refusal(entry: Entry, reason: str) -> str:
     key = key_table()[entry.key]
-    words = working_words(entry.key)
-    allowed = ", ".join(repr(word) for word in words) if words else key.allowed
+    choices = supported_choices(entry.key)
+    allowed = ", ".join(repr(word) for word in choices) if choices else key.allowed
     written = f" in {entry.spelling}" if entry.spelling else ""
-    text = f"{entry.key}: found {show(entry.value)}{written}; allowed {allowed}"
+    text = f"{entry.key}: got {show(entry.value)}{written}, expected {allowed}"
     if reason:
         return f"{text} ({reason})"
-    near = nearest_choice(entry.value, words or key.choices)
+    near = nearest_choice(entry.value, choices or key.choices)
     return f"{text}; did you mean {near!r}?" if near else text
 
 
 def _place(text: str, known: Mapping[str, Entry], source: str) -> Place:
-    """Where the key that a text begins with was written."""
+    """Return the place of the key that a text begins with."""
     entry = known.get(text.partition(":")[0])
     return entry.place if entry is not None else Place(source)
 
@@ -316,20 +353,7 @@ def _notices(parts: Iterable[Translation]) -> list[str]:
     others = [name for part in parts for name in part.other_workflows]
     unused = [name for part in parts for name in part.unused]
     if others:
-        lines.append(f"keys of other workflows, unused here: {', '.join(others)}")
+        lines.append(f"keys of other workflows, not used here: {', '.join(others)}")
     if unused:
         lines.append(f"keys of other versions, not used here: {', '.join(unused)}")
     return lines
-
-
-def _error(problems: Sequence[Problem], source: str) -> UserError:
-    ordered = sorted(problems, key=lambda p: (p.place.source != source, p.place.line or 0, p.text))
-    count = counted(len(ordered), "problem")
-    lines = "\n".join(f"  {problem}" for problem in ordered[:_MOST_SHOWN])
-    if len(ordered) > _MOST_SHOWN:
-        lines += f"\n  … and {grouped(len(ordered) - _MOST_SHOWN)} more"
-    return UserError(
-        f"{count} in the configuration:\n{lines}",
-        "nothing was read or written; correct the keys",
-        "config.invalid",
-    )

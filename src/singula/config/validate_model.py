@@ -1,4 +1,4 @@
-"""The rules of the network: what its keys and the patch must be together."""
+"""Rules about the keys of the network and the patch size."""
 
 from __future__ import annotations
 
@@ -7,45 +7,47 @@ from collections.abc import Iterator
 
 from singula.config.keys import key_table
 from singula.config.schema.root import Config
+from singula.config.yaml_source import Problem
 from singula.util.format import counted, grouped
 
 _UNUSED = {
     "unetr": ("FEATURE_MAPS", "Z_DOWN", "KERNEL_SIZE", "ACTIVATION"),
     "unext_v1": ("BATCH_NORMALIZATION", "ACTIVATION"),
 }
-_MOST_VALUES = 2**31
-_MOST_WEIGHTS = 2**32
+_MAX_VALUES = 2**31
+_MAX_WEIGHTS = 2**32
 _VIT = ("TOKEN_SIZE", "EMBED_DIM", "NUM_LAYERS", "NUM_HEADS", "MLP_RATIO")
 
 
-def ineffective(config: Config) -> Iterator[str]:
-    """Name the keys that were given a value which the network has no use for."""
+def unused_by_network(config: Config) -> Iterator[str]:
+    """Yield a message for each changed key that the selected network does not use."""
     model, unused = config.MODEL, list(_UNUSED.get(config.MODEL.ARCHITECTURE, ()))
     if model.ARCHITECTURE == "unetr" and model.VIT_MODEL != "custom":
         unused += [f"VIT_{name}" for name in _VIT]
     for name in unused:
         value = getattr(model, name)
-        usual = key_table()[f"MODEL.{name}"].default
-        # Steps of 2 are what is done anyway, however many are written.
-        same = set(value) <= {0, 2} if name == "Z_DOWN" else value == usual
-        if not same:
-            which = f"MODEL.ARCHITECTURE {model.ARCHITECTURE}"
+        default = key_table()[f"MODEL.{name}"].default
+        # Any number of steps of 2 equals the default.
+        is_default = set(value) <= {0, 2} if name == "Z_DOWN" else value == default
+        if not is_default:
+            cause = f"MODEL.ARCHITECTURE {model.ARCHITECTURE}"
             if name.startswith("VIT_"):
-                which = f"MODEL.VIT_MODEL {model.VIT_MODEL}"
-            yield f"MODEL.{name}: {value!r} has no effect with {which}"
+                cause = f"MODEL.VIT_MODEL {model.VIT_MODEL}"
+            yield f"MODEL.{name}: {value!r} has no effect with {cause}"
 
 
-def _patch(config: Config) -> Iterator[str]:
+def _patch(config: Config) -> Iterator[Problem]:
     size, ndim = config.DATA.PATCH_SIZE, config.ndim
     if len(size) != ndim + 1:
         axes = "(y, x, channels)" if ndim == 2 else "(z, y, x, channels)"
-        yield (
-            f"DATA.PATCH_SIZE: found {size}; allowed {ndim + 1} numbers {axes} "
-            f"for PROBLEM.NDIM {config.PROBLEM.NDIM}"
+        yield Problem(
+            f"DATA.PATCH_SIZE: got {size}, expected {ndim + 1} numbers {axes} "
+            f"for PROBLEM.NDIM {config.PROBLEM.NDIM}",
+            "config.length",
         )
         return
     unetr = config.MODEL.ARCHITECTURE == "unetr"
-    why = (
+    reason = (
         f"the side of a token of MODEL.ARCHITECTURE unetr ({_token_key(config)})"
         if unetr
         else "as MODEL.FEATURE_MAPS and MODEL.Z_DOWN halve the patch"
@@ -54,14 +56,15 @@ def _patch(config: Config) -> Iterator[str]:
         if length % multiple:
             below = length // multiple * multiple
             near = f"{below} or {below + multiple}" if below else f"{multiple}"
-            yield (
-                f"DATA.PATCH_SIZE: found {length} along {axis}; allowed multiples of {multiple}, "
-                f"{why}: {near}"
+            yield Problem(
+                f"DATA.PATCH_SIZE: got {length} along {axis}, expected multiples of {multiple}, "
+                f"{reason}: {near}",
+                "config.patch_multiple",
             )
 
 
 def multiples(config: Config) -> tuple[int, ...]:
-    """What the sides of a patch must be multiples of, for the configured network."""
+    """Return the numbers of which the sides of a patch must be multiples, along (z,) y and x."""
     if config.MODEL.ARCHITECTURE == "unetr":
         return (config.MODEL.vit.token,) * config.ndim
     levels = len(config.MODEL.FEATURE_MAPS) - 1
@@ -71,63 +74,72 @@ def multiples(config: Config) -> tuple[int, ...]:
     return (math.prod(step or 2 for step in config.MODEL.Z_DOWN), *plane)
 
 
-def _network(config: Config) -> Iterator[str]:
+def _network(config: Config) -> Iterator[Problem]:
     model = config.MODEL
     levels = len(model.FEATURE_MAPS)
     if len(model.DROPOUT_VALUES) != levels:
-        yield (
-            f"MODEL.DROPOUT_VALUES: found {counted(len(model.DROPOUT_VALUES), 'value')}; "
-            f"allowed {levels}, "
-            "one for each of MODEL.FEATURE_MAPS"
+        yield Problem(
+            f"MODEL.DROPOUT_VALUES: got {counted(len(model.DROPOUT_VALUES), 'value')}, "
+            f"expected {levels}, "
+            "one for each level of MODEL.FEATURE_MAPS",
+            "config.length",
         )
     if config.ndim == 3 and len(model.Z_DOWN) != levels - 1:
-        yield (
-            f"MODEL.Z_DOWN: found {counted(len(model.Z_DOWN), 'value')}; allowed {levels - 1}, "
-            "one less than MODEL.FEATURE_MAPS"
+        yield Problem(
+            f"MODEL.Z_DOWN: got {counted(len(model.Z_DOWN), 'value')}, expected {levels - 1}, "
+            "one less than MODEL.FEATURE_MAPS",
+            "config.length",
         )
     if model.KERNEL_SIZE % 2 == 0:
-        yield f"MODEL.KERNEL_SIZE: found {model.KERNEL_SIZE}; allowed odd numbers"
+        yield Problem(
+            f"MODEL.KERNEL_SIZE: got {model.KERNEL_SIZE}, expected odd numbers", "config.value"
+        )
 
 
-def _transformer(config: Config) -> Iterator[str]:
+def _transformer(config: Config) -> Iterator[Problem]:
     model, size = config.MODEL, config.MODEL.vit
     if model.ARCHITECTURE != "unetr":
         return
     if size.token & (size.token - 1):
-        yield (
-            f"MODEL.VIT_TOKEN_SIZE: found {size.token}; allowed 2, 4, 8, 16, 32 and so on, "
-            "as each level of the decoder doubles the grid"
+        yield Problem(
+            f"MODEL.VIT_TOKEN_SIZE: got {size.token}, expected 2, 4, 8, 16, 32 and so on, "
+            "as each level of the decoder doubles the grid",
+            "config.value",
         )
         return
     if size.width % size.heads:
-        yield (
-            f"MODEL.VIT_NUM_HEADS: found {size.heads}; allowed divisors of MODEL.VIT_EMBED_DIM "
-            f"{size.width}"
+        yield Problem(
+            f"MODEL.VIT_NUM_HEADS: got {size.heads}, expected divisors of MODEL.VIT_EMBED_DIM "
+            f"{size.width}",
+            "config.combination",
         )
     skips = size.token.bit_length() - 2
     if model.UNETR_VIT_HIDD_MULT * skips >= size.layers:
-        largest = (size.layers - 1) // skips
-        allowed = f"1 to {largest}" if largest else f"more than {skips} MODEL.VIT_NUM_LAYERS"
-        yield (
-            f"MODEL.UNETR_VIT_HIDD_MULT: found {model.UNETR_VIT_HIDD_MULT}; allowed {allowed}, as "
-            f"{skips} levels of the decoder are fed before the last of {size.layers} layers"
+        limit = (size.layers - 1) // skips
+        allowed = f"1 to {limit}" if limit else f"more than {skips} MODEL.VIT_NUM_LAYERS"
+        yield Problem(
+            f"MODEL.UNETR_VIT_HIDD_MULT: got {model.UNETR_VIT_HIDD_MULT}, expected {allowed}, as "
+            f"{skips} levels of the decoder receive layers before the last of {size.layers} layers",
+            "config.combination",
         )
     if model.UNETR_DEC_KERNEL_SIZE % 2 == 0:
-        yield (
-            f"MODEL.UNETR_DEC_KERNEL_SIZE: found {model.UNETR_DEC_KERNEL_SIZE}; allowed odd numbers"
+        yield Problem(
+            f"MODEL.UNETR_DEC_KERNEL_SIZE: got {model.UNETR_DEC_KERNEL_SIZE}, expected odd numbers",
+            "config.value",
         )
 
 
-def _sizes(config: Config) -> Iterator[str]:
-    """Refuse arrays and networks that no machine can hold, before anything is computed from them.
+def _sizes(config: Config) -> Iterator[Problem]:
+    """Refuse arrays and networks that are too large for any machine.
 
-    The number of weights is that of the largest layers only.
+    Only the weights of the largest layers are counted.
     """
     count = math.prod(config.DATA.PATCH_SIZE)
-    if count > _MOST_VALUES:
-        yield (
-            f"DATA.PATCH_SIZE: found {config.DATA.PATCH_SIZE}, which are {grouped(count)} values; "
-            f"allowed at most {grouped(_MOST_VALUES)}"
+    if count > _MAX_VALUES:
+        yield Problem(
+            f"DATA.PATCH_SIZE: got {config.DATA.PATCH_SIZE} ({grouped(count)} values), "
+            f"expected at most {grouped(_MAX_VALUES)}",
+            "config.value",
         )
     model, size = config.MODEL, config.MODEL.vit
     if model.ARCHITECTURE == "unetr":
@@ -142,10 +154,11 @@ def _sizes(config: Config) -> Iterator[str]:
         kernel = 3 if "KERNEL_SIZE" in _UNUSED.get(model.ARCHITECTURE, ()) else model.KERNEL_SIZE
         weights = math.prod(sorted(model.FEATURE_MAPS)[-2:]) * kernel**config.ndim
         key, value = "MODEL.FEATURE_MAPS", str(model.FEATURE_MAPS)
-    if weights > _MOST_WEIGHTS:
-        yield (
-            f"{key}: found {value}, with which a network has more than {grouped(_MOST_WEIGHTS)} "
-            "weights; allowed smaller widths or kernels"
+    if weights > _MAX_WEIGHTS:
+        yield Problem(
+            f"{key}: got {value}, expected smaller widths or kernels, as the network would have "
+            f"more than {grouped(_MAX_WEIGHTS)} weights",
+            "config.combination",
         )
 
 

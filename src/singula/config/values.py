@@ -1,8 +1,8 @@
-"""How a value of the YAML file is read, and the types that the sections are made of.
+"""Conversion and validation of values of the YAML file, and the types of the keys.
 
-YAML 1.1 takes ``1.E-4`` and ``(256, 256, 1)`` for text, so text is read once more as a number or
-as a Python literal where a number or a list is expected. Nothing else is converted: a word is no
-number, 1 is not true, and 0.5 is no integer.
+YAML 1.1 reads ``1.E-4`` and ``(256, 256, 1)`` as text. If a number or a list is expected, text is
+parsed as a number or a Python literal. Nothing else is converted: 1 is not true, and 0.5 is not an
+integer.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from singula.util.paths import Problem, name_problem, path_problem, text_problem
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", re.IGNORECASE | re.ASCII)
-_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-LARGEST_INT = 2**63 - 1
+_BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+MAX_INT = 2**63 - 1
 _MIN_FLOAT = 1e-37  # smaller numbers become 0 in 32 bits
-_LONGEST = 10_000  # characters of a list written as text
+_MAX_LENGTH = 10_000  # characters of a list written as text
 
 
 def refusal(reason: str) -> PydanticCustomError:
-    """Make the error whose text is shown to the user behind what is allowed."""
+    """Return a validation error whose reason is shown to the user after the allowed values."""
     return PydanticCustomError("reason", "{reason}", {"reason": reason})
 
 
 def is_none(value: object) -> bool:
-    """Whether the value says "nothing": null, or the word None."""
+    """Return True if the value is null or the word None."""
     return value is None or (isinstance(value, str) and value.strip().lower() in ("none", "null"))
 
 
 def plain(value: object) -> Any:
-    """Turn lists, and lists written as text, into tuples: two spellings compare equal."""
+    """Convert lists, and lists written as text, to tuples, so that both spellings compare equal."""
     if isinstance(value, str) and value.strip()[:1] in ("(", "["):
         value = _literal(value)
     if isinstance(value, list | tuple):
@@ -50,7 +50,7 @@ def plain(value: object) -> Any:
 
 
 def _literal(text: str) -> object:
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_LENGTH:
         return text
     try:
         value: object = ast.literal_eval(text.strip())
@@ -60,17 +60,17 @@ def _literal(text: str) -> object:
 
 
 def to_bool(value: object) -> bool:
-    """Read true or false; numbers are refused."""
+    """Convert true, false, yes, no, on or off to a bool; raise ValueError for numbers."""
     word = value.strip().lower() if isinstance(value, str) else None
-    if word in _WORDS:
-        return _WORDS[word]
+    if word in _BOOLS:
+        return _BOOLS[word]
     if not isinstance(value, bool):
         raise ValueError("not true or false")
     return value
 
 
 def to_float(value: object) -> float:
-    """Read a finite number, also one that YAML takes for text."""
+    """Convert a finite number, also one that YAML reads as text, to a float."""
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
@@ -78,24 +78,24 @@ def to_float(value: object) -> float:
     if abs(value) > MAX_FLOAT or -_MIN_FLOAT < value < 0:
         limits = f"{-MAX_FLOAT:g} to {-_MIN_FLOAT:g}, 0, or up to {MAX_FLOAT:g}"
         raise refusal(f"{limits}, as 32-bit numbers allow")
-    # A field that must be above 0 refuses the 0.
+    # Fields that must be above 0 refuse the 0.
     return 0.0 if 0 < value < _MIN_FLOAT else float(value)
 
 
 def to_int(value: object) -> int:
-    """Read an integer, also one written like 2.0."""
+    """Convert an integer, also one written as 2.0, to an int."""
     if not isinstance(value, int) or isinstance(value, bool):
         number = to_float(value)
         if number != int(number):
             raise ValueError("not an integer")
         value = int(number)
-    if abs(value) > LARGEST_INT:
-        raise refusal(f"at most {LARGEST_INT}")
+    if abs(value) > MAX_INT:
+        raise refusal(f"at most {MAX_INT}")
     return value
 
 
 def to_text(value: object) -> str:
-    """Read text; a bare number or date must be put in quotes by the user."""
+    """Return text; raise an error for a number or a date without quotes."""
     if not isinstance(value, str):
         raise refusal("put it in quotes" if value is not None else "write '' for none")
     _refuse(text_problem(value))
@@ -103,14 +103,14 @@ def to_text(value: object) -> str:
 
 
 def _folder(text: str) -> str:
-    """Validate and expand a path; an empty one stands for none."""
+    """Validate a path and expand ``~``; an empty text means no path."""
     if text:
         _refuse(path_problem(text))
     return os.path.expanduser(text)
 
 
 def _name(text: str) -> str:
-    """Validate a part of file names; an empty one stands for none."""
+    """Validate a part of file names; an empty text means no name."""
     if text:
         _refuse(name_problem(text))
     return text
@@ -122,7 +122,7 @@ def _refuse(problem: Problem | None) -> None:
 
 
 def to_tuple(value: object) -> tuple[Any, ...]:
-    """Read a list, a list written as text such as ``(256, 256, 1)``, or one bare number."""
+    """Convert a list, a list written as text such as ``(256, 256, 1)``, or a number to a tuple."""
     if isinstance(value, str):
         value = _literal(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -149,25 +149,25 @@ def _axes(text: str) -> str:
 
 
 def to_size(value: object) -> int:
-    """Read a number of bytes, also in words such as ``4GB``; 0 for none."""
+    """Convert a number of bytes, also text such as ``4GB``, to an int; 0 means unset."""
     size: float = -1
     if isinstance(value, int) and not isinstance(value, bool):
         size = value
-    elif isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
-        size = float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " ")
-    if not 0 <= size <= LARGEST_INT:
+    elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        size = float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " ")
+    if not 0 <= size <= MAX_INT:
         raise refusal("a number with KB, MB, GB or TB, for example '4GB'; 0 for the default")
     return int(size)
 
 
 @dataclass(frozen=True)
 class AnyCase:
-    """A choice of words that may be written in capitals or not."""
+    """Annotation of a choice of words that ignores upper and lower case."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Match words before the choice is checked."""
+        """Return a schema that matches words before the choice is validated."""
         names = {str(name).lower(): name for name in get_args(source)}
 
         def match(value: object) -> object:
@@ -179,7 +179,7 @@ class AnyCase:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Words of the format that cannot be obeyed, with the reason that the user is told."""
+    """Annotation of words of BiaPy that are not supported, with the reason for the user."""
 
     reason: str
     words: tuple[str, ...]
@@ -187,7 +187,7 @@ class Refuse:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Refuse words before the choice is checked."""
+        """Return a schema that refuses the words before the choice is validated."""
 
         def check(value: object) -> object:
             if isinstance(value, str) and value.strip().lower() in self.words:
@@ -199,7 +199,7 @@ class Refuse:
 
 @dataclass(frozen=True)
 class OffOr:
-    """-1, which switches something off, or a number within bounds."""
+    """Annotation of a number within bounds, or -1 for a feature that is switched off."""
 
     low: float
     high: float = math.inf
@@ -208,7 +208,7 @@ class OffOr:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Check bounds after the number is read."""
+        """Return a schema that validates the bounds of the converted number."""
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def _check(self, value: float) -> float:
@@ -219,7 +219,7 @@ class OffOr:
 
     @property
     def bounds(self) -> Sequence[object]:
-        """The same bounds as the annotations of a plain number."""
+        """Bounds as the annotations of a plain number."""
         low: object = Gt(self.low) if self.above else Ge(self.low)
         return (low,) if self.high == math.inf else (low, Le(self.high))
 

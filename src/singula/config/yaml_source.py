@@ -1,8 +1,8 @@
-"""From a YAML file, a dict or ``--set`` arguments to dotted keys, each with its place.
+"""Conversion of a YAML file, a dict or ``--set`` arguments to dotted keys, each with its place.
 
-YAML is read with PyYAML's safe loader only: tags that would make objects are refused. The number of
-nodes and their depth are limited while the text is parsed, and again with each use of an alias, so
-that neither long lists nor nested aliases take long or fill the memory.
+YAML is read only with PyYAML's safe loader, which refuses tags that construct objects. The number
+and depth of the nodes are limited during parsing, and again at each use of an alias, so that long
+lists and nested aliases cannot use much time or memory.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from singula.util.format import grouped, show
 from singula.util.paths import open_regular
 
 _MERGE = "tag:yaml.org,2002:merge"
-_MOST_BYTES = 1 << 20
-_MOST_NODES = 20_000
-_DEEPEST = 40
+_MAX_BYTES = 1 << 20
+_MAX_NODES = 20_000
+_MAX_DEPTH = 40
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a key was written: a file and line, or the name of another source."""
+    """Place where a key is written: a file and line, or the name of another source."""
 
     source: str
     line: int | None = None
@@ -36,10 +36,14 @@ class Place:
         """Return ``file:line``."""
         return self.source if self.line is None else f"{self.source}:{self.line}"
 
+    def prefix(self, text: str) -> str:
+        """Return ``file:line: text``; without a source, the text alone."""
+        return f"{self}: {text}" if self.source else text
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One key with its value; `spelling` is the name that the user wrote, if it was another."""
+    """Key with its value; `spelling` is the name that the user wrote if it differs from `key`."""
 
     key: str
     value: Any
@@ -49,19 +53,29 @@ class Entry:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong at a place; the text begins with the key."""
+    """Mistake in a configuration.
 
-    place: Place
+    Attributes
+    ----------
+    text : str
+        ``KEY: got X, expected Y``.
+    code : str
+        Stable identifier of the kind of mistake, such as ``config.unknown_key``.
+    place : Place
+        Place of the key; without a source if the key was not given.
+    """
+
     text: str
+    code: str
+    place: Place = Place("")
 
     def __str__(self) -> str:
-        """Return ``file:line: KEY: what is wrong``; without a place the text alone."""
-        return ": ".join(filter(None, (str(self.place), self.text)))
+        return self.place.prefix(self.text)
 
 
 @dataclass
 class Tree:
-    """Everything that a source says."""
+    """Keys and sections of one source, and the problems that were found while reading it."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     sections: dict[str, Place] = field(default_factory=dict)
@@ -74,22 +88,23 @@ def read_yaml(path: Path) -> Tree:
     Raises
     ------
     UserError
-        When the file cannot be read, or is no YAML with keys in it.
+        ``paths.unreadable``, ``config.not_text``, ``config.syntax``, ``config.empty``,
+        ``config.no_sections``, ``config.too_large``.
     """
     try:
         with open_regular(path) as file:
-            data = file.read(_MOST_BYTES + 1)
+            data = file.read(_MAX_BYTES + 1)
     except (UserError, OSError) as error:
-        refused = error.__cause__ if isinstance(error, UserError) else error
-        if isinstance(error, UserError) and not isinstance(refused, OSError):
+        cause = error.__cause__ if isinstance(error, UserError) else error
+        if isinstance(error, UserError) and not isinstance(cause, OSError):
             raise
-        reason = getattr(refused, "strerror", None) or type(refused).__name__
+        reason = getattr(cause, "strerror", None) or type(cause).__name__
         raise UserError(
             f"cannot read the configuration file {path}: {reason}",
             "check the path given to --config",
             "paths.unreadable",
         ) from error
-    if len(data) > _MOST_BYTES:
+    if len(data) > _MAX_BYTES:
         raise _too_large(str(path))
     try:
         text = data.decode("utf-8-sig")
@@ -102,7 +117,7 @@ def read_yaml(path: Path) -> Tree:
 
 
 def parse_yaml(text: str, source: str) -> Tree:
-    """Read YAML text; `source` is its name in messages. Errors as for `read_yaml`."""
+    """Read YAML text; `source` is its name in messages. Raise errors as `read_yaml`."""
     with _composed(text, source) as (loader, root):
         tree = Tree()
         _walk(root, "", source, loader, tree)
@@ -116,7 +131,7 @@ def mapping_from_yaml(text: str, source: str) -> dict[Any, Any]:
     ----------
     text : str
     source : str
-        Its name in messages.
+        Name of the text in messages.
 
     Raises
     ------
@@ -134,7 +149,7 @@ def mapping_from_yaml(text: str, source: str) -> dict[Any, Any]:
 @contextmanager
 def _composed(text: str, source: str) -> Iterator[tuple[yaml.SafeLoader, yaml.MappingNode]]:
     """Parse YAML text up to the nodes of a mapping, from which values can be constructed."""
-    if len(text) > _MOST_BYTES:
+    if len(text) > _MAX_BYTES:
         raise _too_large(source)
     loader: yaml.SafeLoader | None = None
     try:
@@ -147,16 +162,14 @@ def _composed(text: str, source: str) -> Iterator[tuple[yaml.SafeLoader, yaml.Ma
         _limit(root, source)
         if not isinstance(root, yaml.MappingNode):
             raise UserError(
-                f"{source}:{root.start_mark.line + 1}: found a {_kind(root)}; "
-                "allowed: sections with keys, such as 'TRAIN:' and below it '  ENABLE: True'",
+                f"{source}:{root.start_mark.line + 1}: got a {_kind(root)}, "
+                "expected sections with keys, such as 'TRAIN:' and below it '  ENABLE: True'",
                 "write each key as KEY: VALUE",
                 "config.no_sections",
             )
         yield loader, root
     except yaml.YAMLError as error:
-        raise UserError(
-            _syntax(error, source), "put the YAML right and start again", "config.syntax"
-        ) from error
+        raise UserError(_syntax(error, source), "correct the YAML", "config.syntax") from error
     finally:
         if loader is not None:
             loader.dispose()
@@ -171,9 +184,9 @@ class _Loader(yaml.SafeLoader):
         self.count = self.depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose a node and everything below it."""
+        """Compose a node and all nodes below it."""
         self.count += 1
-        if self.count > _MOST_NODES or self.depth > _DEEPEST:
+        if self.count > _MAX_NODES or self.depth > _MAX_DEPTH:
             raise _too_large(self.source)
         self.depth += 1
         node = super().compose_node(parent, index)
@@ -182,7 +195,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _construct(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-    """Construct the value of a node; ValueError with the reason if its tag does not allow it."""
+    """Return the value of a node; raise ValueError if its tag does not allow it."""
     try:
         return loader.construct_object(node, deep=True)
     except yaml.YAMLError as error:
@@ -195,7 +208,7 @@ def _construct(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
 
 
 def from_mapping(tree: Mapping[str, Any], source: str) -> Tree:
-    """Take keys from a nested or dotted dict."""
+    """Return the keys of a nested or dotted dict."""
     result = Tree()
     for key, value in _flatten(tree, "", result, Place(source)):
         result.entries[key] = Entry(key, value, Place(source))
@@ -203,21 +216,23 @@ def from_mapping(tree: Mapping[str, Any], source: str) -> Tree:
 
 
 def from_overrides(overrides: Sequence[str]) -> Tree:
-    """Take keys from ``KEY=VALUE`` texts; of two with the same key the later holds."""
+    """Return the keys of ``KEY=VALUE`` texts; the last text of a key takes precedence."""
     result = Tree()
     place = Place("--set")
     for text in overrides:
         key, equals, written = text.partition("=")
         key = key.strip()
         if not equals or not key:
-            result.problems.append(Problem(place, f"found {text!r}; allowed KEY=VALUE"))
+            result.problems.append(
+                Problem(f"got {text!r}, expected KEY=VALUE", "config.override", place)
+            )
             continue
         result.entries[key] = Entry(key, _scalar(written), place)
     return result
 
 
 def _scalar(text: str) -> Any:
-    """Read the value of an override: YAML where it is, else the text itself."""
+    """Parse the value of an override as YAML; return the text if it is not YAML."""
     if not text.strip():
         return ""
     try:
@@ -245,65 +260,65 @@ def _walk(
     for name, value in _pairs(node):
         place = Place(source, name.start_mark.line + 1)
         if not isinstance(name, yaml.ScalarNode):
-            tree.problems.append(Problem(place, f"found a {_kind(name)} where a key belongs"))
+            text = f"got a {_kind(name)}, expected a key"
+            tree.problems.append(Problem(text, "config.not_a_key", place))
             continue
         key = prefix + name.value
         first = tree.entries[key].place if key in tree.entries else tree.sections.get(key)
         if first is not None:
             text = f"{key}: written twice, here and in line {first.line}"
-            tree.problems.append(Problem(place, text))
+            tree.problems.append(Problem(text, "config.duplicate_key", place))
         if isinstance(value, yaml.MappingNode):
             tree.sections.setdefault(key, place)
             _walk(value, f"{key}.", source, loader, tree)
         elif first is None:
             try:
-                built = _construct(loader, value)
+                constructed = _construct(loader, value)
             except ValueError as error:
-                tree.problems.append(Problem(place, f"{key}: {error}"))
+                tree.problems.append(Problem(f"{key}: {error}", "config.value", place))
                 continue
-            tree.entries[key] = Entry(key, built, place)
+            tree.entries[key] = Entry(key, constructed, place)
 
 
 def _pairs(node: yaml.MappingNode) -> list[tuple[yaml.Node, yaml.Node]]:
-    """Keys and values of a mapping, with what it merges from others (``<<``) behind its own."""
-    own = [(name, value) for name, value in node.value if name.tag != _MERGE]
-    written = {_word(name) for name, _ in own}
+    """Return the keys and values of a mapping, followed by those that it merges (``<<``)."""
+    pairs = [(name, value) for name, value in node.value if name.tag != _MERGE]
+    names = {_key_text(name) for name, _ in pairs}
     for name, value in node.value:
         if name.tag != _MERGE:
             continue
         for merged in value.value if isinstance(value, yaml.SequenceNode) else [value]:
             if isinstance(merged, yaml.MappingNode):
-                fresh = [pair for pair in _pairs(merged) if _word(pair[0]) not in written]
-                written.update(_word(pair[0]) for pair in fresh)
-                own.extend(fresh)
-    return own
+                added = [pair for pair in _pairs(merged) if _key_text(pair[0]) not in names]
+                names.update(_key_text(pair[0]) for pair in added)
+                pairs.extend(added)
+    return pairs
 
 
-def _word(name: yaml.Node) -> str | None:
+def _key_text(name: yaml.Node) -> str | None:
     return str(name.value) if isinstance(name, yaml.ScalarNode) else None
 
 
 def _limit(root: yaml.Node, source: str) -> None:
-    """Refuse trees that aliases or nesting make too large; counts an alias at each use."""
+    """Raise an error for trees that are too large or too deep; count an alias at each use."""
     nodes: list[tuple[Any, int]] = [(root, 0)]
     count = 0
     while nodes:
         node, depth = nodes.pop()
         count += 1
-        if count > _MOST_NODES or depth > _DEEPEST:
+        if count > _MAX_NODES or depth > _MAX_DEPTH:
             raise _too_large(source)
         children = node.value if isinstance(node, yaml.CollectionNode) else ()
         for child in children:
-            parts = child if isinstance(child, tuple) else (child,)
-            nodes.extend((part, depth + 1) for part in parts)
+            pair = child if isinstance(child, tuple) else (child,)
+            nodes.extend((item, depth + 1) for item in pair)
 
 
 def _too_large(source: str) -> UserError:
     return UserError(
         f"{source}: too large or nested too deeply for a configuration (at most "
-        f"{grouped(_MOST_NODES)} keys and values, {_DEEPEST} levels and {_MOST_BYTES >> 20} MiB)",
-        "check that this is the right file; write values out instead of using anchors (&) and "
-        "aliases (*)",
+        f"{grouped(_MAX_NODES)} keys and values, {_MAX_DEPTH} levels and {_MAX_BYTES >> 20} MiB)",
+        "check that this is the right file; write values instead of anchors (&) and aliases (*)",
         "config.too_large",
     )
 

@@ -1,7 +1,7 @@
-"""Keys of the format that this program reads over, and those that ask for what it does not do.
+"""Keys of BiaPy that are ignored or refused.
 
-Names may hold ``*`` for any characters. A key that is neither here, nor in the schema, nor has a
-rule in `singula.config.biapy.translate` is an unknown key.
+Names may contain ``*`` for any characters. A key that is not here, not in the schema and not
+translated by `singula.config.biapy.translate` is unknown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OTHER_WORKFLOWS = (
     "PATHS.RESULT_DIR.DET_*",
     "PATHS.MAE_OUT_DIR",
 )
-"""Keys of semantic segmentation, detection, denoising and so on."""
+"""Keys of semantic segmentation, detection, denoising and other workflows."""
 
 UNUSED = (
     "AUGMENTOR.GRAY_RANGE",
@@ -97,8 +97,7 @@ NO_EFFECT: dict[str, tuple[object, ...]] = {
     "TEST.POST_PROCESSING.BLENDING": (False,),
     "TRAIN.EARLYSTOPPING_MONITOR": ("val_loss",),
 }
-"""Keys of other versions and the values that ask for nothing; of others it is said that they have
-no effect."""
+"""Keys of other versions and their neutral values; other values have no effect, with a notice."""
 
 _SEEDS = "seeds and growth follow from DATA_CHANNELS and the thresholds DATA_MW_TH_*"
 REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
@@ -116,13 +115,13 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     "PROBLEM.INSTANCE_SEG.WATERSHED.GROWTH_MASK_CHANNELS_THRESH": (((), "auto"), _SEEDS),
     "PROBLEM.INSTANCE_SEG.WATERSHED.TOPOGRAPHIC_SURFACE_CHANNEL": (("",), _SEEDS),
 }
-"""Keys of other versions whose wish would change what an instance or a network is.
+"""Keys of other versions that would change the instances or the network.
 
-Each has the values that ask for nothing and the reason why any other is an error. A list of nothing
-but such values asks for nothing either.
+Each has its neutral values and the reason why any other value is an error. A list of neutral values
+is neutral too.
 """
 
 
 def matches(key: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a dotted key is one of the names."""
+    """Return True if a dotted key matches one of the patterns."""
     return any(fnmatchcase(key, pattern) for pattern in patterns)

@@ -1,7 +1,7 @@
-"""Translation of the keys of 2021 and 2022 to the names of the format.
+"""Translation of the keys of BiaPy of 2021 and 2022.
 
-Instance segmentation had no section then: channels and thresholds were keys of DATA, and thresholds
-had numbers instead of names.
+These versions had no section for instance segmentation: channels and thresholds were keys of DATA,
+and thresholds had numbers instead of names.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _WEIGHTS = f"{_SEG}.DATA_CHANNEL_WEIGHTS"
 EARLY: dict[str, str] = {
     **{f"DATA.{name}": f"{_SEG}.DATA_{name}" for name in _MOVED},
     **{
-        f"{place}MW_TH{number}": f"{_SEG}.DATA_MW_TH_{name}"
-        for place in ("DATA.", f"{_SEG}.DATA_")
+        f"{prefix}MW_TH{number}": f"{_SEG}.DATA_MW_TH_{name}"
+        for prefix in ("DATA.", f"{_SEG}.DATA_")
         for number, name in enumerate(_THRESHOLDS, 1)
     },
     "DATA.MW_OPTIMIZE_THS": f"{_SEG}.DATA_MW_OPTIMIZE_THS",
@@ -39,13 +39,13 @@ EARLY: dict[str, str] = {
     "TEST.VORONOI_ON_MASK": f"{_POST}.VORONOI_ON_MASK",
     "PATHS.RESULT_DIR.FULL_POST_PROCESSING": "PATHS.RESULT_DIR.FULL_IMAGE_POST_PROCESSING",
 }
-"""Name of a key in 2021 or 2022 → its name in the format."""
+"""Name of a key in 2021 or 2022 → its name in the schema."""
 
 
 def translate_early(work: Translation) -> None:
     """Rename the keys of 2021 and 2022, and translate values that had another meaning."""
-    found = [key for key in EARLY if key in work.entries]
-    for key in found:
+    early = [key for key in EARLY if key in work.entries]
+    for key in early:
         entry = work.take(key)
         if entry is not None and key != "DATA.CHANNEL_WEIGHTS":
             work.put(entry, EARLY[key], entry.value)
@@ -54,7 +54,7 @@ def translate_early(work: Translation) -> None:
     _full_image_of_volumes(work)
     _root_folder(work)
     _scheduler(work)
-    if any(key.startswith("DATA.") or "MW_TH" in key for key in found):
+    if any(key.startswith("DATA.") or "MW_TH" in key for key in early):
         _two_weights(work)
         _one_class(work)
         _order_of_axes(work)
@@ -82,8 +82,8 @@ def _one_class(work: Translation) -> None:
 
 
 def _order_of_axes(work: Translation) -> None:
-    """Warn of sides whose order changed between versions."""
-    for key in ("DATA.PATCH_SIZE", *(f"DATA.{p}.PADDING" for p in ("TRAIN", "VAL", "TEST"))):
+    """Add a notice for shapes whose order of axes differs between versions."""
+    for key in ("DATA.PATCH_SIZE", *(f"DATA.{s}.PADDING" for s in ("TRAIN", "VAL", "TEST"))):
         entry = work.entries.get(key)
         sides = plain(entry.value) if entry is not None else None
         if entry is None or not isinstance(sides, tuple):
@@ -97,7 +97,7 @@ def _order_of_axes(work: Translation) -> None:
 
 
 def _full_image_of_volumes(work: Translation) -> None:
-    """Ignore the prediction of whole images in 3D, as these versions did."""
+    """Ignore the prediction of whole images in 3D, as BiaPy did."""
     entry, ndim = work.entries.get("TEST.STATS.FULL_IMG"), work.entries.get("PROBLEM.NDIM")
     if entry is None or ndim is None or str(ndim.value).upper() != "3D":
         return
@@ -107,20 +107,20 @@ def _full_image_of_volumes(work: Translation) -> None:
 
 
 def _root_folder(work: Translation) -> None:
-    """Place the folders of images and labels in the common data folder."""
+    """Set the folders of images and labels below the common data folder."""
     entry = work.take("DATA.ROOT_DIR")
     if entry is None:
         return
     root = str(entry.value).rstrip("/")
-    for part in ("TRAIN", "VAL", "TEST"):
+    for split in ("TRAIN", "VAL", "TEST"):
         for folder, names in (("x", ("PATH",)), ("y", ("GT_PATH", "MASK_PATH"))):
-            keys = [f"DATA.{part}.{name}" for name in names]
+            keys = [f"DATA.{split}.{name}" for name in names]
             if not any(key in work.entries for key in keys):
-                work.put(entry, keys[0], f"{root}/{part.lower()}/{folder}")
+                work.put(entry, keys[0], f"{root}/{split.lower()}/{folder}")
 
 
 def _scheduler(work: Translation) -> None:
-    """Drop the name of a scheduler that is not enabled."""
+    """Remove the name of a scheduler that is not enabled."""
     enable = work.take("TRAIN.LR_SCHEDULER.ENABLE")
     name = work.entries.get("TRAIN.LR_SCHEDULER.NAME")
     if enable is None or _is_true(enable.value) or name is None or not name.value:

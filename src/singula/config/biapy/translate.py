@@ -1,7 +1,7 @@
-"""Spellings of other versions of the format, brought to that of the schema.
+"""Translation of the keys of other versions, and of BiaPy, to the keys of the schema.
 
-Each translation is told in one line. Asking twice, in an old and a new spelling with different
-values, is an error, and so is asking for something that has no equivalent here.
+Each translation adds a notice. An old and a new spelling of a key with different values are an
+error, as are values without an equivalent.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ RENAMED: dict[str, str] = {
     f"{_POST}.REMOVE_BY_PROPERTIES_VALUES": f"{REMOVE}.VALUES",
     "TEST.STATS.FULL_IMG": "TEST.FULL_IMG",
 }  # fmt: skip
-"""Old or new name of a key → its name here."""
+"""Name of a key in another version → its name in the schema."""
 
 _BEYOND = {
     "mirror": "reflect",
@@ -84,7 +84,7 @@ RENAMED_VALUES: dict[str, dict[str, str]] = {
     "AUGMENTOR.AFFINE_MODE": _BEYOND,
     "AUGMENTOR.E_MODE": _BEYOND,
 }
-"""Key → word of another version → its word here."""
+"""Key → value in another version → value in the schema."""
 
 _CHANNELS = {
     frozenset({"B", "C"}): "BC",
@@ -99,9 +99,9 @@ _CHANNELS = {
 
 
 def translate(tree: Tree) -> Translation:
-    """Bring the keys of a source to the spelling of the schema.
+    """Translate the keys of a source to those of the schema.
 
-    Keys that remain in `Translation.entries` are those of the schema and unknown ones.
+    `Translation.entries` then contains keys of the schema and unknown keys.
     """
     work = Translation(dict(tree.entries), problems=list(tree.problems))
     translate_early(work)
@@ -112,33 +112,36 @@ def translate(tree: Tree) -> Translation:
     _format_size(work, tree)
     for rule in _RULES:
         rule(work)
-    for key, words in RENAMED_VALUES.items():
+    for key, values in RENAMED_VALUES.items():
         entry = work.entries.get(key)
-        if entry is not None and isinstance(entry.value, str) and entry.value in words:
+        if entry is not None and isinstance(entry.value, str) and entry.value in values:
             work.entries.pop(key)
-            work.put(entry, key, words[entry.value])
-    _set_aside(work)
+            work.put(entry, key, values[entry.value])
+    _remove_ignored(work)
     return work
 
 
 def _format_size(work: Translation, tree: Tree) -> None:
-    """Let the format's own key decide the order of removal if both spellings are present."""
+    """Let the key of BiaPy decide the order of removal if both spellings are present."""
     old = f"{SEG}.DATA_REMOVE_SMALL_OBJ"
     new = RENAMED[old]
     if old in tree.entries and new in work.entries:
         work.entries[new] = replace(work.entries[new], spelling=old)
 
 
-def _set_aside(work: Translation) -> None:
+def _remove_ignored(work: Translation) -> None:
+    """Remove ignored and refused keys, with a notice or a problem for values with a meaning."""
     known = key_table()
     for key in [key for key in work.entries if key not in known]:
         entry = work.entries[key]
         if key in ignored.REFUSED:
             neutral, reason = ignored.REFUSED[key]
-            if not _asks_nothing(entry.value, neutral):
-                work.problem(entry, f"found {show(entry.value)}; not possible here: {reason}")
+            if not _is_neutral(entry.value, neutral):
+                work.problem(
+                    entry, f"{show(entry.value)} is not supported: {reason}", "config.unsupported"
+                )
         elif key in ignored.NO_EFFECT:
-            if not _asks_nothing(entry.value, ignored.NO_EFFECT[key]):
+            if not _is_neutral(entry.value, ignored.NO_EFFECT[key]):
                 work.no_effect(entry)
         elif ignored.matches(key, ignored.OTHER_WORKFLOWS):
             work.other_workflows.append(key)
@@ -149,7 +152,8 @@ def _set_aside(work: Translation) -> None:
         work.entries.pop(key)
 
 
-def _asks_nothing(value: object, neutral: Iterable[object]) -> bool:
+def _is_neutral(value: object, neutral: Iterable[object]) -> bool:
+    """Return True if the value, or each element of a list, has no meaning here."""
     if is_none(value):
         return True
     value = plain(value)
@@ -161,29 +165,31 @@ def _asks_nothing(value: object, neutral: Iterable[object]) -> bool:
 
 
 def _channels(work: Translation) -> None:
-    """DATA_CHANNELS as a list of names, as later versions write it."""
+    """Translate DATA_CHANNELS from the list of names of later versions."""
     entry = work.entries.get(f"{SEG}.DATA_CHANNELS")
     names = plain(entry.value) if entry is not None else None
     if entry is None or not isinstance(names, tuple):
         return
     work.entries.pop(entry.key)
-    words = frozenset(str(name) for name in names)
-    if words in _CHANNELS and len(words) == len(names):
-        work.put(entry, entry.key, _CHANNELS[words])
+    channels = frozenset(str(name) for name in names)
+    if channels in _CHANNELS and len(channels) == len(names):
+        work.put(entry, entry.key, _CHANNELS[channels])
         work.notices[-1] += " (B: the inside of instances; D: the distance to their contour)"
         return
-    near = _CHANNELS.get(frozenset({"F": "B", "Db": "D"}.get(word, word) for word in words), "BC")
-    unknown = ", ".join(
-        "F (the whole foreground)" if word == "F" else word
-        for word in sorted(words - {"B", "C", "M", "P", "D", "Dv2"})
+    near = _CHANNELS.get(
+        frozenset({"F": "B", "Db": "D"}.get(name, name) for name in channels), "BC"
     )
-    text = f"found {show(entry.value)}; allowed one of {', '.join(_CHANNELS.values())}"
-    missing = f"{unknown} cannot be made here, " if unknown else ""
-    work.problem(entry, f"{text}; {missing}the nearest is {near}")
+    unknown = ", ".join(
+        "F (the whole foreground)" if name == "F" else name
+        for name in sorted(channels - {"B", "C", "M", "P", "D", "Dv2"})
+    )
+    text = f"got {show(entry.value)}, expected one of {', '.join(_CHANNELS.values())}"
+    missing = f"{unknown} is not supported; " if unknown else ""
+    work.problem(entry, f"{text}; {missing}the most similar is {near}", "config.unsupported")
 
 
 def _channel_losses(work: Translation) -> None:
-    """One loss per channel, which is fixed here."""
+    """Compare the losses per channel with those of Singula, which are fixed."""
     entry = work.take(f"{SEG}.DATA_CHANNELS_LOSSES")
     if entry is None:
         return
@@ -191,16 +197,19 @@ def _channel_losses(work: Translation) -> None:
     channels = work.entries.get(f"{SEG}.DATA_CHANNELS")
     name = str(channels.value) if channels is not None else "BC"
     fixed = ["l1" if letter == "D" else "bce" for letter in name.replace("v2", "")]
-    same = {"ce": "bce", "mae": "l1"}
-    asked = [same.get(str(loss), loss) for loss in losses] if isinstance(losses, tuple) else losses
-    if asked and asked != fixed:
+    synonyms = {"ce": "bce", "mae": "l1"}
+    if isinstance(losses, tuple):
+        losses = [synonyms.get(str(loss), loss) for loss in losses]
+    if losses and losses != fixed:
         work.problem(
-            entry, f"found {show(entry.value)}; allowed {fixed}, the losses of the channels {name}"
+            entry,
+            f"got {show(entry.value)}, expected {fixed}, the losses of the channels {name}",
+            "config.unsupported",
         )
 
 
 def _channel_options(work: Translation) -> None:
-    """Take from the options per channel what exists here: contour mode and distance mask."""
+    """Translate the contour mode and the distance mask of the options per channel."""
     entry = work.take(f"{SEG}.DATA_CHANNELS_EXTRA_OPTS")
     if entry is None:
         return
@@ -208,21 +217,25 @@ def _channel_options(work: Translation) -> None:
     if not value:
         return
     if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
-        work.problem(entry, f"found {show(entry.value)}; allowed [{{'C': {{'mode': 'thick'}}}}]")
+        work.problem(
+            entry,
+            f"got {show(entry.value)}, expected [{{'C': {{'mode': 'thick'}}}}]",
+            "config.value",
+        )
         return
     options = {(ch, name): item for ch, opts in value.items() for name, item in opts.items()}
     for (channel, name), item in options.items():
-        part = Entry(f"{entry.key}.{channel}.{name}", item, entry.place)
+        option = Entry(f"{entry.key}.{channel}.{name}", item, entry.place)
         if (channel, name) == ("C", "mode"):
-            work.put(part, f"{SEG}.DATA_CONTOUR_MODE", item)
+            work.put(option, f"{SEG}.DATA_CONTOUR_MODE", item)
         elif name == "mask_values":
-            work.put(part, f"{SEG}.DISTANCE_CHANNEL_MASK", item)
+            work.put(option, f"{SEG}.DISTANCE_CHANNEL_MASK", item)
         elif (name, item) not in (("erosion", 0), ("dilation", 0), ("type", "centroid")):
-            work.problem(part, f"found {show(item)}; this option does not exist here")
+            work.problem(option, f"{show(item)} is not supported", "config.unsupported")
 
 
 def _class_rebalance(work: Translation) -> None:
-    """Read the switch that the word was in earlier versions."""
+    """Translate true and false of earlier versions."""
     entry = work.entries.get("LOSS.CLASS_REBALANCE")
     if entry is None or str(entry.value).lower() not in ("true", "false"):
         return
@@ -237,12 +250,12 @@ def _batch_normalization(work: Translation) -> None:
     entry = work.take("MODEL.NORMALIZATION")
     if entry is None:
         return
-    words = {"bn": True, "sync_bn": True, "none": False}
-    word = "none" if is_none(entry.value) else str(entry.value)
-    if word in words:
-        work.put(entry, "MODEL.BATCH_NORMALIZATION", words[word])
+    values = {"bn": True, "sync_bn": True, "none": False}
+    name = "none" if is_none(entry.value) else str(entry.value)
+    if name in values:
+        work.put(entry, "MODEL.BATCH_NORMALIZATION", values[name])
     else:
-        work.problem(entry, f"found {show(entry.value)}; allowed 'bn' or 'none'")
+        work.problem(entry, f"got {show(entry.value)}, expected 'bn' or 'none'", "config.value")
 
 
 def _clip_values(work: Translation) -> None:
@@ -250,12 +263,14 @@ def _clip_values(work: Translation) -> None:
         entry = work.take(f"DATA.NORMALIZATION.PERC_CLIP.{side}_VALUE")
         if entry is not None and entry.value != -1:
             work.problem(
-                entry, f"found {show(entry.value)}; allowed -1: clipping is by PERC_{side} only"
+                entry,
+                f"got {show(entry.value)}, expected -1, as only PERC_{side} clips values",
+                "config.unsupported",
             )
 
 
 def _few_foreground(work: Translation) -> None:
-    """Find a filter of training patches by their foreground."""
+    """Translate the filter of training patches by their foreground."""
     section = "DATA.TRAIN.FILTER_SAMPLES"
     enable, *lists = (
         work.entries.get(f"{section}.{name}") for name in ("ENABLE", "PROPS", "SIGNS", "VALUES")
@@ -263,22 +278,22 @@ def _few_foreground(work: Translation) -> None:
     if enable is None or enable.value is not True:
         return
     props, signs, values = (plain(item.value) if item is not None else None for item in lists)
-    least = _only_item(values)
-    if _only_item(props) == "foreground" and _only_item(signs) == "lt" and least is not None:
+    minimum = _only_item(values)
+    if _only_item(props) == "foreground" and _only_item(signs) == "lt" and minimum is not None:
         for name in ("ENABLE", "PROPS", "SIGNS", "VALUES"):
             work.take(f"{section}.{name}")
-        work.put(enable, "DATA.TRAIN.MINIMUM_FOREGROUND_PER", least)
+        work.put(enable, "DATA.TRAIN.MINIMUM_FOREGROUND_PER", minimum)
 
 
 def _only_item(lists: object) -> object:
-    """Return the one item of the one list in a list, else None."""
+    """Return the item of a list that contains one list with one item, else None."""
     for _ in range(2):
         lists = lists[0] if isinstance(lists, tuple) and len(lists) == 1 else None
     return lists
 
 
 def _median_filter(work: Translation) -> None:
-    """Take from a list of median filters those that exist here: along z, and over y and z."""
+    """Translate the median filters along z, and over y and z, of a list of filters."""
     enable, axes, sizes = (
         work.take(f"{_POST}.MEDIAN_FILTER{name}") for name in ("", "_AXIS", "_SIZE")
     )
@@ -288,20 +303,22 @@ def _median_filter(work: Translation) -> None:
     widths = plain(sizes.value) if sizes is not None else ()
     if not isinstance(names, tuple) or not isinstance(widths, tuple) or len(names) != len(widths):
         work.problem(
-            enable, "MEDIAN_FILTER_AXIS and MEDIAN_FILTER_SIZE must be lists of one length"
+            enable,
+            "MEDIAN_FILTER_AXIS and MEDIAN_FILTER_SIZE must be lists of equal length",
+            "config.length",
         )
         return
     for name, width in zip(names, widths, strict=True):
-        here = {"z": "Z_FILTERING", "yz": "YZ_FILTERING", "zy": "YZ_FILTERING"}.get(str(name))
-        if here is None:
+        key = {"z": "Z_FILTERING", "yz": "YZ_FILTERING", "zy": "YZ_FILTERING"}.get(str(name))
+        if key is None:
             work.no_effect(enable, f"the filter along {name!r}")
         else:
-            work.put(enable, f"{_POST}.{here}", True)
-            work.put(enable, f"{_POST}.{here}_SIZE", width)
+            work.put(enable, f"{_POST}.{key}", True)
+            work.put(enable, f"{_POST}.{key}_SIZE", width)
 
 
 def _refinement(work: Translation) -> None:
-    """Take from a list of operations on instances the one that exists here: clearing borders."""
+    """Translate the removal of instances at the border from a list of operations."""
     enable, operations, _ = (
         work.take(f"{_POST}.INSTANCE_REFINEMENT.{name}")
         for name in ("ENABLE", "OPERATIONS", "VALUES")
@@ -317,19 +334,19 @@ def _refinement(work: Translation) -> None:
 
 
 def _synapses(work: Translation) -> None:
-    """Say of paths to synapses in a container that nothing reads them."""
+    """Add a notice for paths of synapse data, which are not used."""
     for key in [key for key in work.entries if _SYNAPSES.fullmatch(key)]:
         entry = work.entries[key]
         if entry.value and not is_none(entry.value):
             work.take(key)
             work.notices.append(
-                f"{entry.place}: {key}: {show(entry.value)} belongs to synapse data, which are not "
-                "segmented here; it has no effect"
+                f"{entry.place}: {key}: {show(entry.value)} has no effect, as synapses are not "
+                "segmented"
             )
 
 
 def _remove_by_properties(work: Translation) -> None:
-    """Read the first versions' list, which both switched removal on and named the properties."""
+    """Translate the list of the first versions, which also enabled the removal."""
     entry = work.take(f"{_POST}.REMOVE_BY_PROPERTIES")
     if entry is None or not plain(entry.value):
         return

@@ -12,7 +12,7 @@ from singula.util.format import show
 
 @dataclass
 class Translation:
-    """Keys on their way to the schema, and what there is to say about them."""
+    """Keys during their translation to the schema, with notices and problems."""
 
     entries: dict[str, Entry]
     notices: list[str] = field(default_factory=list)
@@ -25,17 +25,18 @@ class Translation:
         return self.entries.pop(key, None)
 
     def put(self, old: Entry, key: str, value: Any) -> None:
-        """Set a key of the schema from an entry in another spelling, and say so."""
-        there = self.entries.get(key)
-        if there is not None and plain(there.value) != plain(value):
+        """Set a key of the schema from an entry in another spelling, and add a notice."""
+        present = self.entries.get(key)
+        if present is not None and plain(present.value) != plain(value):
             self.problem(
                 old,
-                f"found {show(value)} for the same thing as {key} "
-                f"({show(there.value)} at {there.place}); allowed one of the two",
+                f"got {show(value)}, expected only one of this key and {key} "
+                f"({show(present.value)} at {present.place}), which have the same meaning",
+                "config.two_spellings",
             )
             return
         spelling = old.key if old.key != key else ""
-        self.entries[key] = there or Entry(key, value, old.place, spelling)
+        self.entries[key] = present or Entry(key, value, old.place, spelling)
         if plain(old.value) == plain(value):
             text = f"{old.key} is read as {key}"
         else:
@@ -43,13 +44,13 @@ class Translation:
             text = f"{old.key}: {show(old.value)} is read as {target}{show(value)}"
         self.notices.append(f"{old.place}: {text}")
 
-    def problem(self, entry: Entry, text: str) -> None:
-        """Report that an entry cannot be obeyed."""
-        self.problems.append(Problem(entry.place, f"{entry.key}: {text}"))
+    def problem(self, entry: Entry, text: str, code: str) -> None:
+        """Add the problem of an entry; the text follows the key."""
+        self.problems.append(Problem(f"{entry.key}: {text}", code, entry.place))
 
-    def no_effect(self, entry: Entry, what: str = "") -> None:
-        """Say that an entry asks for something that is not done, without harm."""
-        found = what or show(entry.value)
+    def no_effect(self, entry: Entry, description: str = "") -> None:
+        """Add a notice that an entry, or the described part of its value, has no effect."""
+        value = description or show(entry.value)
         self.notices.append(
-            f"{entry.place}: {entry.key}: {found} is not in this version, it has no effect"
+            f"{entry.place}: {entry.key}: {value} has no effect, as this version does not have it"
         )

@@ -1,6 +1,6 @@
-"""What the format offers and this version does not do.
+"""Keys and values of BiaPy that this version does not support.
 
-To make a feature available, take its row out of the table.
+To support a feature, remove its row from the table.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from singula.config.keys import key_table
 from singula.config.schema.root import Config
 
 NO_EFFECT = "Has no effect: "
-"""How the description of a key begins that nothing reads; what follows is the reason."""
+"""Beginning of the description of a key that is not used; the reason follows."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A key of which only some values work, or none differs from another.
+    """Key of which only some values are supported, or which has no effect.
 
     Attributes
     ----------
     key : str
         Dotted name.
-    works : tuple
-        The values that ask for nothing else than what is done; () for the default alone.
+    supported : tuple
+        Supported values; () for the default only.
     phase : str
-        "train" or "test" when the key matters in that phase only, else "".
+        "train" or "test" if only that phase reads the key, else "".
     switch : str
-        Dotted name of a key that must be true for this one to matter, or "".
+        Dotted name of the switch that enables the key, or "".
     fatal : bool
-        Whether any other value is an error; else it is said to have no effect, for the reason
-        that is the key's description.
+        True if any other value is an error; else a notice states that it has no effect, with the
+        reason from the description of the key.
     """
 
     key: str
-    works: tuple[Any, ...] = ()
+    supported: tuple[Any, ...] = ()
     phase: str = ""
     switch: str = ""
     fatal: bool = False
 
-    def asks(self, value: object) -> bool:
-        """Whether a value asks for something that is not done."""
-        return value not in (self.works or (key_table()[self.key].default,))
+    def excludes(self, value: object) -> bool:
+        """Return True if the value is not supported."""
+        return value not in (self.supported or (key_table()[self.key].default,))
 
 
 _CHUNKS = "TEST.BY_CHUNKS"
@@ -60,7 +60,7 @@ UNAVAILABLE: tuple[Gap, ...] = (
     Gap("DATA.VAL.DIST_EVAL", phase="train"),
     Gap("TEST.VERBOSE", phase="test"),
     Gap("DATA.TEST.ARGMAX_TO_OUTPUT", phase="test"),
-    # The format's plain templates set it to True, and results are the same: nobody is told.
+    # The templates of BiaPy set it to True; the results are the same, so no notice is needed.
     Gap("DATA.TEST.IN_MEMORY", (False, True)),
     Gap(f"{_CHUNKS}.FLUSH_EACH", phase="test", switch=f"{_CHUNKS}.ENABLE"),
     Gap(f"{_CHUNKS}.WORKFLOW_PROCESS.TYPE", phase="test", switch=f"{_CHUNKS}.ENABLE"),
@@ -69,28 +69,28 @@ UNAVAILABLE: tuple[Gap, ...] = (
     Gap(f"{_RESULTS}.FULL_IMAGE_BIN"),
     Gap(f"{_RESULTS}.AS_3D_STACK_BIN"),
     Gap("PATHS.PROFILER"),
-    *(Gap(f"PATHS.{part}_INSTANCE_CHANNELS_CHECK") for part in ("TRAIN", "VAL", "TEST")),
-    *(Gap(f"PATHS.{end}_{side}_FILE") for side in "XY" for end in ("LWR", "UPR")),
+    *(Gap(f"PATHS.{split}_INSTANCE_CHANNELS_CHECK") for split in ("TRAIN", "VAL", "TEST")),
+    *(Gap(f"PATHS.{bound}_{data}_FILE") for data in "XY" for bound in ("LWR", "UPR")),
 )
 
 
-def working_words(key: str) -> tuple[str, ...]:
-    """List the only words that a key takes in this version; empty when all it knows work."""
-    return next((gap.works for gap in UNAVAILABLE if gap.key == key and gap.fatal), ())
+def supported_choices(key: str) -> tuple[str, ...]:
+    """Return the supported choices of a key, or () if all its choices are supported."""
+    return next((gap.supported for gap in UNAVAILABLE if gap.key == key and gap.fatal), ())
 
 
-def gaps(config: Config, *, train: bool, test: bool, fatal: bool) -> Iterator[str]:
-    """Say which wishes are not met: the fatal ones, or those that merely have no effect."""
+def unsupported_values(config: Config, *, train: bool, test: bool, fatal: bool) -> Iterator[str]:
+    """Yield a message for each unsupported value: the fatal ones, or those without effect."""
     values = config.dotted()
     phases = {"", *(["train"] if train else []), *(["test"] if test else [])}
     for gap in UNAVAILABLE:
         value = values[gap.key]
-        matters = gap.phase in phases and (not gap.switch or values[gap.switch])
-        if gap.fatal != fatal or not matters or not gap.asks(value):
+        is_read = gap.phase in phases and (not gap.switch or values[gap.switch])
+        if gap.fatal != fatal or not is_read or not gap.excludes(value):
             continue
         if fatal:
-            works = " or ".join(repr(word) for word in gap.works)
-            yield f"{gap.key}: found {value!r}; allowed {works}, the others are not in this version"
+            supported = " or ".join(repr(word) for word in gap.supported)
+            yield f"{gap.key}: got {value!r}, expected {supported}; this version has no others"
         else:
             reason = key_table()[gap.key].description.removeprefix(NO_EFFECT).removesuffix(".")
             yield f"{gap.key}: {value!r} has no effect: {reason}"

@@ -1,4 +1,4 @@
-"""What all sections of the configuration have in common."""
+"""Base class of all sections, and declaration of keys."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Section(BaseModel):
-    """A frozen part of the YAML tree in which unknown keys are refused."""
+    """Frozen section of the YAML tree that refuses unknown keys."""
 
-    # Building the validators is put off to the first use, so that importing stays cheap.
+    # Validators are built at first use, which keeps the import fast.
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
 
 
@@ -25,7 +25,7 @@ def key(
     min_length: int | None = None,
     max_length: int | None = None,
 ) -> Any:
-    """Declare a key with its default, one line of description and the range of its values."""
+    """Declare a key with its default, its description in one line and its range."""
     return Field(
         default,
         description=description,
@@ -39,5 +39,5 @@ def key(
 
 
 def section(model: type[Section]) -> Any:
-    """Declare a subsection in which every key has its default."""
+    """Declare a subsection whose keys have their defaults."""
     return Field(default_factory=model, description=(model.__doc__ or "").strip())

@@ -34,48 +34,52 @@ SignLists = Annotated[tuple[Annotated[tuple[Sign, ...], _AsTuple], ...], _AsTupl
 
 
 class WorkflowProcess(Section):
-    """What follows a prediction by chunks."""
+    """Decoding after a prediction in blocks."""
 
-    ENABLE: Bool = key(True, "Make instances after the prediction.")
+    ENABLE: Bool = key(True, "Decode instances after the prediction.")
     TYPE: Annotated[Literal["chunk_by_chunk", "entire_pred"], AnyCase()] = key(
-        "chunk_by_chunk", "Has no effect: blocks give the same instances as the whole prediction."
+        "chunk_by_chunk", "Has no effect: blocks have the same instances as the whole prediction."
     )
 
 
 class ByChunks(ArrayFiles):
-    """Prediction of images that do not fit into memory."""
+    """Prediction of images that are larger than memory."""
 
-    ENABLE: Bool = key(False, "Read, predict and write in chunks.")
+    ENABLE: Bool = key(False, "Read, predict and write images in blocks.")
     FORMAT: Annotated[Literal["H5", "Zarr"], AnyCase()] = key("H5", "Format of the prediction.")
-    SAVE_OUT_TIF: Bool = key(False, "Write the prediction as TIFF too.")
+    SAVE_OUT_TIF: Bool = key(False, "Also write the prediction as TIFF.")
     BLOCK_SHAPE: Pixels = key(
         (), "Shape of a block, z first, without channels; (): as large as memory allows."
     )
-    FLUSH_EACH: Int = key(100, "Has no effect: each block is written when it is done.", ge=1)
+    FLUSH_EACH: Int = key(
+        100, "Has no effect: each block is written as soon as it is predicted.", ge=1
+    )
     WORKFLOW_PROCESS: WorkflowProcess = section(WorkflowProcess)
 
 
 class RemoveByProperties(Section):
-    """Removal of instances by their measurements."""
+    """Removal of instances by their properties."""
 
     ENABLE: Bool = key(
         False,
-        "Remove instances that meet any of the lists of conditions; setting the lists enables it.",
+        "Remove instances that meet all conditions of any list; enabled if the lists are set.",
     )
-    PROPS: PropertyLists = key((), "Lists of measurements, for example [['area'], ['npixels']].")
-    VALUES: NumberLists = key((), "Lists of limits, shaped as PROPS.")
-    SIGN: SignLists = key((), "Lists of comparisons, shaped as PROPS: < lt, ≤ le, > gt, ≥ ge.")
+    PROPS: PropertyLists = key((), "Lists of properties, for example [['area'], ['npixels']].")
+    VALUES: NumberLists = key((), "Lists of limits, with the shape of PROPS.")
+    SIGN: SignLists = key(
+        (), "Lists of comparisons, with the shape of PROPS: lt (<), le (≤), gt (>), ge (≥)."
+    )
 
 
 class MeasureProperties(Section):
-    """Measurements of each instance."""
+    """Measurement of the properties of instances."""
 
     ENABLE: Bool = key(False, "Measure each instance and write a table.")
     REMOVE_BY_PROPERTIES: RemoveByProperties = section(RemoveByProperties)
 
 
 class PostProcessing(Section):
-    """What is done to predictions and instances afterwards."""
+    """Post-processing of predictions and instances."""
 
     YZ_FILTERING: Bool = key(
         False, "Median filter over y and z on the prediction of a volume or a stack."
@@ -85,66 +89,75 @@ class PostProcessing(Section):
         False, "Median filter along z on the prediction of a volume or a stack."
     )
     Z_FILTERING_SIZE: Int = key(5, "Size of that filter in pixels.", ge=1, le=999)
-    APPLY_MASK: Bool = key(False, "Keep only what lies in the masks of DATA.TEST.BINARY_MASKS.")
+    APPLY_MASK: Bool = key(
+        False, "Set instances outside of the masks of DATA.TEST.BINARY_MASKS to background."
+    )
     MEASURE_PROPERTIES: MeasureProperties = section(MeasureProperties)
-    VORONOI_ON_MASK: Bool = key(False, "Let instances grow until they touch, in the foreground.")
+    VORONOI_ON_MASK: Bool = key(False, "Expand instances in the foreground until they touch.")
     VORONOI_TH: Float = key(0.0, "Threshold of that foreground; 0: by Otsu.", ge=0, le=1)
     REPARE_LARGE_BLOBS_SIZE: Annotated[Int, OffOr(1)] = key(
-        -1, "Merge instances larger than so many pixels with their neighbours, fill holes."
+        -1,
+        "Merge instances with more pixels than this into their neighbors, and fill holes; -1: off.",
     )
     CLEAR_BORDER: Bool = key(False, "Remove instances that touch the image border.")
-    REMOVE_CLOSE_POINTS: Bool = key(False, "Merge seed points that are close (BP only).")
-    REMOVE_CLOSE_POINTS_RADIUS: Spacings = key((-1.0,), "Distance below which points are one.")
+    REMOVE_CLOSE_POINTS: Bool = key(
+        False, "Merge seed points that are close to each other (BP only)."
+    )
+    REMOVE_CLOSE_POINTS_RADIUS: Spacings = key((-1.0,), "Distance below which points are merged.")
 
 
 class Stats(Section):
-    """Scores beyond those of joined images."""
+    """Additional scores."""
 
     PER_PATCH: Bool = key(
         True,
-        "Score the prediction of each patch by itself, where labels are given; takes a second "
-        "prediction where tiles are not the patches.",
+        "Score the prediction of each patch if there are labels; needs a second prediction if "
+        "tiles differ from patches.",
     )
 
 
 class Test(Section):
-    """Prediction, instances and scores of the test images."""
+    """Prediction, instances and scores of test images."""
 
     __test__ = False  # not a test class for pytest
 
     ENABLE: Bool = key(False, "Predict the test images.")
     REDUCE_MEMORY: Bool = key(
-        False, "Keep maps of probabilities in 16 bits, within 0.001; distances stay in 32."
+        False,
+        "Store probability maps in 16 bits, with errors below 0.001; distances remain in 32 bits.",
     )
     BY_CHUNKS: ByChunks = section(ByChunks)
-    VERBOSE: Bool = key(True, "Has no effect: the test always has a line for each image.")
+    VERBOSE: Bool = key(True, "Has no effect: the test always prints a line for each image.")
     TILE_SIZE: Annotated[Literal["auto", "patch"], AnyCase()] = key(
         "auto",
-        "Tiles that are predicted: what is fastest and shows no seams, or DATA.PATCH_SIZE.",
+        "Size of the predicted tiles: the fastest without visible seams (auto), or "
+        "DATA.PATCH_SIZE.",
     )
     PRECISION: Annotated[Literal["32", "bf16"], AnyCase()] = key(
-        "32", "Arithmetic of prediction: 32-bit, or bfloat16, which is faster and less exact."
+        "32", "Arithmetic of prediction: 32-bit, or bfloat16, which is faster and less accurate."
     )
     BACKEND: Annotated[Literal["auto", "torch", "openvino"], AnyCase()] = key(
-        "auto", "What computes the network on a CPU: OpenVINO where installed and of use, or torch."
+        "auto",
+        "Library for prediction on a CPU; auto: OpenVINO if it is installed and useful, else "
+        "torch.",
     )
-    AUGMENTATION: Bool = key(False, "Average over 8 (2D) or 16 (3D) flips and turns.")
-    EVALUATE: Bool = key(True, "Compute scores where labels are given.")
+    AUGMENTATION: Bool = key(False, "Average over 8 (2D) or 16 (3D) flips and rotations.")
+    EVALUATE: Bool = key(True, "Compute scores if there are labels.")
     ANALIZE_2D_IMGS_AS_3D_STACK: Bool = key(
         False,
-        "Make instances of all 2D images as one volume; with FULL_IMG from whole predictions.",
+        "Decode all 2D images as one volume; with FULL_IMG, from predictions of whole images.",
     )
-    REUSE_PREDICTIONS: Bool = key(False, "Take stored predictions instead of the network.")
+    REUSE_PREDICTIONS: Bool = key(False, "Use stored predictions instead of the network.")
     FULL_IMG: Bool = key(False, "Predict whole images instead of patches.")
     STATS: Stats = section(Stats)
     MATCHING_STATS: Bool = key(True, "Match instances with the labels and score them.")
     MATCHING_STATS_THS: Thresholds = key(
         (0.3, 0.5, 0.75),
-        "Overlaps (IoU) from which an instance counts as found.",
+        "Smallest overlaps (IoU) at which an instance counts as a true positive.",
         min_length=1,
         max_length=100,
     )
     MATCHING_STATS_THS_COLORED_IMG: Thresholds = key(
-        (0.3,), "Overlaps for which a picture of hits and misses is made."
+        (0.3,), "Overlaps (IoU) for which a picture of true positives and errors is written."
     )
     POST_PROCESSING: PostProcessing = section(PostProcessing)

@@ -1,0 +1,87 @@
+"""Messages about keys that are set and have no effect, or an unexpected one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from singula.config.biapy.unsupported import unsupported_values
+from singula.config.implied import keys_without_switch
+from singula.config.schema.root import Config
+from singula.config.thresholds import unused_thresholds
+from singula.config.validate_model import unused_by_network
+
+_SEG = "PROBLEM.INSTANCE_SEG"
+_POST = "TEST.POST_PROCESSING"
+_NEEDS_Z = ("ZFLIP", "MISALIGNMENT")
+_NEEDS_CHANNELS = ("GRAYSCALE", "CHANNEL_SHUFFLE")
+
+
+def config_notices(config: Config, *, train: bool, test: bool) -> list[str]:
+    """Return messages about allowed values that have no effect, or an unexpected one."""
+    notices = [
+        *unsupported_values(config, train=train, test=test, fatal=False),
+        *unused_by_network(config),
+    ]
+    has_labels = config.DATA.TEST.LOAD_GT or config.DATA.TEST.USE_VAL_AS_TEST
+    if train and config.DATA.PROBABILITY_MAP and not config.DATA.EXTRACT_RANDOM_PATCH:
+        notices.append(
+            "DATA.PROBABILITY_MAP: has no effect without DATA.EXTRACT_RANDOM_PATCH: True"
+        )
+    if train and config.PATHS.CHECKPOINT_FILE and not config.MODEL.LOAD_CHECKPOINT:
+        notices.append(
+            "PATHS.CHECKPOINT_FILE: has no effect on a training without "
+            "MODEL.LOAD_CHECKPOINT: True; the test uses the trained network"
+        )
+    if test and config.TEST.EVALUATE and not has_labels:
+        notices.append("DATA.TEST.LOAD_GT: False, so the test images are predicted but not scored")
+    keys = config.TEST
+    if test and keys.BY_CHUNKS.ENABLE and keys.STATS.PER_PATCH and keys.EVALUATE and has_labels:
+        notices.append(
+            "TEST.STATS.PER_PATCH: has no effect on images in blocks, which are not scored by patch"
+        )
+    unscored = [t for t in keys.MATCHING_STATS_THS_COLORED_IMG if t not in keys.MATCHING_STATS_THS]
+    if test and keys.MATCHING_STATS and unscored:
+        notices.append(
+            f"TEST.MATCHING_STATS_THS_COLORED_IMG: {', '.join(f'{t:g}' for t in unscored)} has "
+            "no effect, as it is not in TEST.MATCHING_STATS_THS"
+        )
+    if config.ndim == 2 and config.PROBLEM.INSTANCE_SEG.WATERSHED_BY_2D_SLICES:
+        notices.append(f"{_SEG}.WATERSHED_BY_2D_SLICES: has no effect in 2D")
+    notices += [*keys_without_switch(config), *unused_thresholds(config)]
+    if test:
+        notices += _idle_post_processing(config)
+    if config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS == "Dv2" and test:
+        notices.append(
+            f"{_SEG}.DATA_CHANNELS: with only Dv2, the background becomes instances too; "
+            "remove them from the result"
+        )
+    return notices + (list(_idle_augmentation(config)) if train else [])
+
+
+def _idle_post_processing(config: Config) -> Iterator[str]:
+    post = config.TEST.POST_PROCESSING
+    if not config.tests_volumes:
+        for name in ("Z_FILTERING", "YZ_FILTERING"):
+            if getattr(post, name):
+                yield (
+                    f"{_POST}.{name}: has no effect in 2D without "
+                    "TEST.ANALIZE_2D_IMGS_AS_3D_STACK: True"
+                )
+    radii = post.REMOVE_CLOSE_POINTS_RADIUS
+    if post.REMOVE_CLOSE_POINTS and len(set(radii)) > 1:
+        yield (
+            f"{_POST}.REMOVE_CLOSE_POINTS_RADIUS: only the first of {radii} has an effect, as "
+            "the points of all classes are one channel"
+        )
+
+
+def _idle_augmentation(config: Config) -> Iterator[str]:
+    keys = config.AUGMENTOR.model_dump()
+    idle = {
+        "in 2D": _NEEDS_Z if config.ndim == 2 else (),
+        "with one channel": _NEEDS_CHANNELS if config.in_channels == 1 else (),
+    }
+    for condition, names in idle.items():
+        for name in names:
+            if keys["ENABLE"] and keys[name]:
+                yield f"AUGMENTOR.{name}: has no effect {condition}"
