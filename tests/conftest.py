@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages; they are skipped where there is none."""
+"""A real browser for tests of pages, which are skipped if none is installed."""
 
 from __future__ import annotations
 

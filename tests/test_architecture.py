@@ -81,7 +81,7 @@ def module_name(path: Path) -> str:
 
 
 def module_graph() -> dict[str, set[str]]:
-    """Return the modules that each module imports: at its top, in functions or for types only."""
+    """Return the modules that each module imports, also in functions or for types only."""
     paths = {module_name(path): path for path in FILES}
     del paths["singula"]  # imports each public name at its first use
     graph = {}

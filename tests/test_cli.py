@@ -1,4 +1,4 @@
-"""The command line itself: help with examples that work, and completion."""
+"""The command line: help with valid examples, and completion."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def shell(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_shows_examples_that_can_be_read(name: str) -> None:
+def test_help_shows_examples_of_commands(name: str) -> None:
     command = COMMANDS[name]
     examples = EXAMPLE.findall(command.help or "")
     assert examples, f"{name} --help has no example"
@@ -131,7 +131,7 @@ def test_every_way_to_start_refuses_a_blank_argument_and_starts_nothing(
 
 
 @pytest.mark.parametrize("blank", [" ", "   ", "\t", "\r", "\xa0", " \r"])
-def test_white_space_in_any_place_is_refused(blank: str) -> None:
+def test_white_space_arguments_are_refused(blank: str) -> None:
     for place in range(3):
         words = ["run", "--name"]
         words.insert(place, blank)
@@ -141,7 +141,7 @@ def test_white_space_in_any_place_is_refused(blank: str) -> None:
         assert f"argument {place + 1}:" in caught.value.message
 
 
-def test_empty_words_and_names_with_blanks_are_arguments() -> None:
+def test_empty_texts_and_names_with_spaces_are_arguments() -> None:
     refuse_blank_arguments(["run", "--gpu", "", "--config", "my cells.yaml", "--set", "A.B="])
 
 

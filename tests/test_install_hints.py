@@ -82,7 +82,7 @@ def test_from_a_checkout_without_constraints_that_was_never_installed(
     assert shlex.split(install_command("dask")) == ["pip", "install", "-e", f"{folder}[dask]"]
 
 
-def test_from_a_folder_that_is_gone(installed, tmp_path: Path) -> None:
+def test_from_a_deleted_folder(installed, tmp_path: Path) -> None:
     installed({"url": (tmp_path / "gone").as_uri(), "dir_info": {}})
     assert shlex.split(install_command("gui"))[-1] == "singula[gui]"
 
@@ -102,7 +102,7 @@ def test_from_a_wheel_a_repository_and_an_address(installed, tmp_path: Path) -> 
     assert shlex.split(install_command("gui"))[-1] == f"singula[gui] @ git+{repository}@{COMMIT}"
 
 
-def test_extras_that_are_named_exist_and_formats_need_none() -> None:
+def test_mentioned_extras_exist_and_formats_need_none() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     named = set()

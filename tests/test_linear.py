@@ -36,7 +36,7 @@ LIBRARY = (
 
 
 def boxes(ndim, count):
-    """As many boxes in a grid; those of a row touch each other."""
+    """Return boxes in a grid; boxes of a row touch each other."""
     labels = np.zeros(SHAPES[ndim], np.uint16)
     cells = CELLS[ndim][count]
     sizes = [whole // number for whole, number in zip(labels.shape, cells, strict=True)]
@@ -90,7 +90,7 @@ STAGES = {
 
 
 class Counts:
-    """Counts what a call does with arrays of at least half as many pixels as the image."""
+    """Counter of operations on arrays of at least half the size of the image."""
 
     def __init__(self, monkeypatch, pixels):
         self.pixels = pixels
@@ -141,7 +141,7 @@ class Counts:
 
 
 def growth(few, many):
-    """What happens more often with many instances; a branch that is only taken then may, once."""
+    """Return operations that occur more often with many instances, except single new branches."""
     return {what: (few[what], n) for what, n in many.items() if n > max(few[what], 1)}
 
 
@@ -155,11 +155,11 @@ def compare(monkeypatch, ndim, stage):
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
-def test_no_more_work_on_the_image_for_more_instances(monkeypatch, ndim, stage):
+def test_work_on_the_image_does_not_grow_with_instances(monkeypatch, ndim, stage):
     assert compare(monkeypatch, ndim, stage) == ({}, {})
 
 
-def test_matching_sorts_pairs_and_not_the_pixels(monkeypatch):
+def test_matching_sorts_pairs_instead_of_pixels(monkeypatch):
     columns = np.broadcast_to(np.arange(600) % 2 + 1, (500, 600)).astype(np.uint16)
     sizes = []
     for name in ("argsort", "sort", "lexsort", "unique"):
@@ -175,7 +175,7 @@ def test_matching_sorts_pairs_and_not_the_pixels(monkeypatch):
     assert 0 < max(sizes) < 10
 
 
-def test_a_loop_over_instances_is_noticed(monkeypatch):
+def test_a_loop_over_instances_is_detected(monkeypatch):
     def slow(labels):
         sizes = []
         for label in range(1, int(labels.max()) + 1):

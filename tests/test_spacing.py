@@ -1,4 +1,4 @@
-"""One number is the size of a pixel along every axis, for each function that takes sizes."""
+"""One number as spacing applies to every axis, in each function with a spacing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def measured(spacing: object) -> np.ndarray:
 
 
 @pytest.mark.parametrize("function", [encoded, decoded, measured])
-def test_one_number_is_that_of_every_axis(function) -> None:
+def test_one_number_applies_to_every_axis(function) -> None:
     expected = function((2.0, 2.0, 2.0))
     for same in (2, 2.0, np.float32(2), np.array([2, 2, 2]), [2, 2, 2]):
         np.testing.assert_array_equal(function(same), expected)
@@ -41,7 +41,7 @@ def test_one_number_is_that_of_every_axis(function) -> None:
 
 @pytest.mark.parametrize("function", [encoded, decoded, measured])
 @pytest.mark.parametrize("wrong", [0, -1.0, float("nan"), (1, 1), ((1, 1, 1),), (1, 1, 0)])
-def test_what_is_no_size_is_refused(function, wrong) -> None:
+def test_invalid_sizes_are_refused(function, wrong) -> None:
     with pytest.raises(UserError, match=r"spacing: got .*expected 3 positive numbers") as error:
         function(wrong)
     assert "pixels" in str(error.value.hint)

@@ -1,4 +1,4 @@
-"""Surveys made by hand, without any file."""
+"""Facts of data sets, made by hand without files."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ GPU = Machine(8, 64 << 30, 1, "card", 24 << 30)
 
 
 def made_objects(box: np.ndarray, touching: float = 0.0, **changes: Any) -> Objects:
-    """Round objects with these boxes."""
+    """Return round objects with the given bounding boxes."""
     count, ndim = box.shape
     npixels = np.maximum(1, box.prod(axis=1) * {2: np.pi / 4, 3: np.pi / 6}[ndim]).astype(int)
     values: dict[str, Any] = {
@@ -52,7 +52,7 @@ def made_survey(
     empty: int = 0,
     **changes: Any,
 ) -> Survey:
-    """A data set whose images are all alike but for their brightness."""
+    """Return the facts of a data set whose images differ only in brightness."""
     ndim = len(shape)
     box = np.full((objects, ndim), size) if isinstance(size, int) else np.tile(size, (objects, 1))
     found = made_objects(box, touching, **changes)

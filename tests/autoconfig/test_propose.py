@@ -1,4 +1,4 @@
-"""From facts to choices: data sets made by hand, and any data set at all."""
+"""Choices from facts of data sets made by hand, and of arbitrary ones."""
 
 import math
 from dataclasses import replace
@@ -22,12 +22,12 @@ SEG = "PROBLEM.INSTANCE_SEG"
 
 
 def loaded(proposal):
-    """The configuration that the file holds, and what is said about it."""
+    """Return the configuration in the file, and the messages about it."""
     said: list[str] = []
     return config_from_dict(yaml.safe_load(proposal.yaml), notify=said.append), said
 
 
-def test_the_file_loads_as_it_was_chosen_and_nothing_is_without_effect(survey) -> None:
+def test_the_file_loads_with_the_chosen_values_and_every_key_has_an_effect(survey) -> None:
     proposal = propose(survey())
     config, said = loaded(proposal)
     assert said == []
@@ -38,7 +38,7 @@ def test_the_file_loads_as_it_was_chosen_and_nothing_is_without_effect(survey) -
         assert value == expected, choice.key
 
 
-def test_every_reason_is_a_line_and_stands_in_the_file(survey) -> None:
+def test_every_reason_is_a_line_of_the_file(survey) -> None:
     proposal = propose(survey())
     for key, value, why in proposal.reasons:
         assert "\n" not in why
@@ -102,7 +102,7 @@ def test_run_ids_of_a_proposed_file_are_repetitions(survey) -> None:
     assert not config.is_set("SYSTEM.SEED")
 
 
-def test_a_gpu_gets_more_of_everything(survey, gpu) -> None:
+def test_a_gpu_gets_larger_networks_and_batches(survey, gpu) -> None:
     facts = {"size": 24, "touching": 0.6, "count": 200}
     small, large = propose(survey(**facts)), propose(survey(**facts, machine=gpu))
     assert large[f"{SEG}.DATA_CHANNELS"] == "BCD"
@@ -113,7 +113,7 @@ def test_a_gpu_gets_more_of_everything(survey, gpu) -> None:
     assert loaded(large)[1] == []
 
 
-def test_a_pixel_size_that_differs_from_file_to_file_is_left_to_the_files(survey) -> None:
+def test_a_pixel_size_that_differs_between_files_is_not_configured(survey) -> None:
     made = survey(spacing=(0.5, 0.5))
     assert propose(made)["DATA.TRAIN.RESOLUTION"] == (0.5, 0.5)
     train = made.parts[0]
@@ -129,7 +129,7 @@ def test_depth_is_measured_in_the_unit_of_the_files(survey, gpu) -> None:
     assert micrometres == pytest.approx(pixels / 2)
 
 
-def test_more_minutes_are_more_epochs_and_the_time_is_kept(survey) -> None:
+def test_more_minutes_give_more_epochs_within_the_time(survey) -> None:
     facts = survey(count=200)
     few, many = propose(facts, minutes=10), propose(facts, minutes=60)
     assert 10 <= few["TRAIN.EPOCHS"] < many["TRAIN.EPOCHS"]
@@ -141,7 +141,7 @@ def test_a_short_training_gets_a_lenient_contour(survey) -> None:
     assert propose(facts, minutes=60)[f"{SEG}.DATA_MW_TH_CONTOUR"] == 0.1
 
 
-def test_many_large_images_are_drawn_from_instead_of_covered(survey) -> None:
+def test_many_large_images_get_random_patches(survey) -> None:
     proposal = propose(survey((4096, 4096), count=100))
     assert proposal["DATA.EXTRACT_RANDOM_PATCH"] is True
     assert proposal["TRAIN.EPOCHS"] >= 10
@@ -164,7 +164,7 @@ def test_a_gpu_with_little_memory_gets_small_batches(survey) -> None:
     )
 
 
-def test_what_is_removed_is_smaller_than_nearly_every_object(survey) -> None:
+def test_removed_instances_are_smaller_than_nearly_every_object(survey) -> None:
     made = survey()
     objects = made.objects("train")
     least = propose(made)[f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"]
@@ -172,7 +172,7 @@ def test_what_is_removed_is_smaller_than_nearly_every_object(survey) -> None:
 
 
 @pytest.mark.parametrize("channels", [(2, 2, 2, 1), (3, 3, 4), (3, 3, 3, 2, 3, 3, 1), (4, 3)])
-def test_channels_that_nothing_makes_alike_are_refused(survey, channels: tuple[int, ...]) -> None:
+def test_different_numbers_of_channels_are_refused(survey, channels: tuple[int, ...]) -> None:
     facts = survey(channels=channels, count=len(channels), parts=("train",))
     with pytest.raises(UserError) as error:
         propose(facts)
@@ -221,7 +221,7 @@ def test_labels_without_an_object_are_refused(survey) -> None:
         (4, 3, 1.0, [1, 1, 1]),
     ],
 )
-def test_z_shrinks_when_voxels_have_become_as_wide_as_deep(
+def test_z_is_pooled_once_voxels_are_isotropic(
     levels: int, depth: int, anisotropy: float, steps: list[int]
 ) -> None:
     assert z_steps(levels, depth, anisotropy) == steps
@@ -230,14 +230,14 @@ def test_z_shrinks_when_voxels_have_become_as_wide_as_deep(
 @pytest.mark.parametrize(
     ("depth", "said"), [(6, "z is downsampled later"), (1, "z is never downsampled")]
 )
-def test_what_is_said_of_z_is_what_is_chosen(survey, depth: int, said: str) -> None:
+def test_the_reason_for_z_matches_the_chosen_pooling(survey, depth: int, said: str) -> None:
     proposal = propose(survey(shape=(32, 128, 128), size=(depth, 24, 24)))
     (why,) = [why for key, _, why in proposal.reasons if key == "MODEL.Z_DOWN"]
     assert said in why
     assert (2 in proposal["MODEL.Z_DOWN"]) == (said == "z is downsampled later")
 
 
-def test_numbers_of_a_part_of_the_images_are_said_to_be(survey) -> None:
+def test_reasons_from_sampled_images_say_so(survey) -> None:
     whole = survey(shape=(256, 256), size=24)
     part = whole.part("train")
     assert "(median), " in propose(whole).summary
@@ -246,7 +246,7 @@ def test_numbers_of_a_part_of_the_images_are_said_to_be(survey) -> None:
     assert f"(median) in {len(part.labels)} of {2 * len(part.pairs)} images, " in summary
 
 
-def test_the_columns_of_the_reasons_stand_below_each_other(survey) -> None:
+def test_the_reasons_are_aligned(survey) -> None:
     proposal = propose(survey(shape=(256, 256), size=24))
     lines = reasons_table(proposal)
     rows = [row for row in proposal.reasons if not row[0].endswith("PATH")]
@@ -297,7 +297,7 @@ def surveys(draw):
 
 
 @given(st.text(max_size=30) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans())
-def test_values_are_read_back_as_they_were(value) -> None:
+def test_written_values_are_read_back(value) -> None:
     if isinstance(value, str) and (not value.isprintable() or "  " in value):
         return
     read = yaml.safe_load(f"key: {spell(value)}\n")["key"]
@@ -307,12 +307,12 @@ def test_values_are_read_back_as_they_were(value) -> None:
         assert read == pytest.approx(value)
 
 
-def test_the_comment_is_the_note_or_else_the_reason() -> None:
+def test_the_comment_is_the_note_or_the_reason() -> None:
     assert Choice("A.B", 1, "because").comment == "because"
     assert Choice("A.B", 1, "because", "meaning").comment == "meaning"
 
 
-def test_objects_of_several_images_follow_each_other(survey) -> None:
+def test_objects_of_several_images_are_concatenated(survey) -> None:
     made = survey(count=3)
     assert len(made.objects("train")) == 3 * 40
     assert len(made.objects()) == 9 * 40

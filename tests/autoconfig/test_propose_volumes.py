@@ -14,7 +14,7 @@ SEG = "PROBLEM.INSTANCE_SEG"
 
 
 def loaded(proposal):
-    """Return the configuration that the file holds, and the notices about it."""
+    """Return the configuration in the file, and the notices about it."""
     notices: list[str] = []
     return config_from_dict(yaml.safe_load(proposal.yaml), notify=notices.append), notices
 
@@ -34,7 +34,7 @@ def cut_survey(
     return replace(whole, parts=parts)
 
 
-def test_slivers_at_the_border_change_no_size(survey, make_objects) -> None:
+def test_slivers_at_the_border_do_not_change_sizes(survey, make_objects) -> None:
     alone = propose(cut_survey(survey, make_objects, 20, 0))
     among = propose(cut_survey(survey, make_objects, 20, 40))
     for key in (
@@ -57,7 +57,7 @@ def test_slivers_at_the_border_change_no_size(survey, make_objects) -> None:
     assert "80%" in reasons[f"{SEG}.REMOVE_SMALL_OBJ_AT_BORDER"]
 
 
-def test_large_cut_objects_are_judged_by_half_the_size(survey, make_objects) -> None:
+def test_large_cut_objects_count_with_half_their_size(survey, make_objects) -> None:
     found = propose(cut_survey(survey, make_objects, 20, 20, sliver=200))
     whole = int(found[f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"])
     assert found[f"{SEG}.REMOVE_SMALL_OBJ_AT_BORDER"] == pytest.approx(whole / 2, abs=1)
@@ -84,7 +84,7 @@ def test_a_thin_volume_that_cuts_nearly_all_objects(survey, make_objects, comple
     assert sizes.lost == 0
 
 
-def test_three_complete_objects_decide_on_the_smallest_size_alone(survey, make_objects) -> None:
+def test_three_complete_objects_determine_the_minimum_size(survey, make_objects) -> None:
     sizes = Sizes.of(cut_survey(survey, make_objects, 3, 40, sliver=200))
     assert sizes.least == pytest.approx(0.5 * 10 * 30 * 30 * np.pi / 6, rel=0.01)
 
@@ -134,7 +134,7 @@ def test_little_data_get_stronger_augmentation(survey, count, objects, strong) -
         ({"lost_slices": 0.1}, {"MISSING_SECTIONS": True}),
     ],
 )
-def test_augmentation_matches_what_slices_look_like(survey, facts, keys) -> None:
+def test_augmentation_matches_the_differences_of_slices(survey, facts, keys) -> None:
     data = changed_images(survey((64, 96, 96)), **facts)
     found = propose(data)
     for name in ("BRIGHTNESS_MODE", "CONTRAST_MODE", "MISALIGNMENT", "MS_DISPLACEMENT",

@@ -78,14 +78,14 @@ def test_network_patch_and_batch_do_not_depend_on_the_speed() -> None:
     assert proposal["TRAIN.EPOCHS"] != first["TRAIN.EPOCHS"]
 
 
-def test_a_step_that_cannot_be_timed_leaves_the_assumed_speed() -> None:
+def test_the_assumed_speed_is_kept_if_a_step_cannot_be_timed() -> None:
     survey = made_survey()
     without = propose(survey)
     assert propose(survey, measure=lambda survey, proposal: None) == without
     assert without.speed is None
 
 
-def test_twice_the_speed_is_twice_the_epochs() -> None:
+def test_twice_the_speed_gives_twice_the_epochs() -> None:
     survey = made_survey((512, 512), count=60)
     few, many = (
         propose(survey, minutes=22, measure=at(step))["TRAIN.EPOCHS"] for step in (0.4, 0.2)
@@ -93,7 +93,7 @@ def test_twice_the_speed_is_twice_the_epochs() -> None:
     assert many == pytest.approx(2 * few, abs=1)  # type: ignore[operator]
 
 
-def test_the_reason_tells_the_measured_step() -> None:
+def test_the_reason_contains_the_measured_step() -> None:
     proposal = propose(made_survey((512, 512), count=60), minutes=22, measure=at(0.3, draw=0.05))
     (why,) = [why for key, _, why in proposal.reasons if key == "TRAIN.EPOCHS"]
     assert "one training step takes 0.35 s" in why

@@ -1,4 +1,4 @@
-"""The fuzzer: that each way to fail is counted, and its input kept."""
+"""The fuzzer counts each kind of failure, and keeps its input."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""The benchmark of schedulers: that it comes out, with all blocks done."""
+"""The benchmark of schedulers completes all blocks."""
 
 import subprocess
 import sys

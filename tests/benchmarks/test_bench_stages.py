@@ -1,4 +1,4 @@
-"""The table of the benchmark of stages: that it comes out, not what it says."""
+"""The benchmark of stages prints a complete table."""
 
 import subprocess
 import sys

@@ -139,7 +139,7 @@ def test_a_block_that_kills_every_worker_is_named(tmp_path, monkeypatch):
     assert 7 not in job.done("a")
 
 
-def test_workers_that_come_later_get_blocks(tmp_path, monkeypatch):
+def test_workers_that_start_later_get_blocks(tmp_path, monkeypatch):
     """Process blocks on workers that start one after the other, as jobs of a batch system."""
     monkeypatch.setattr(dask_run, "_COUNT_INTERVAL", 0.2)
     job = JobFolder(tmp_path)

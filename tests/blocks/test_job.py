@@ -45,7 +45,7 @@ def test_saved_records_are_read(tmp_path_factory, records):
             np.testing.assert_array_equal(found[name], values)
 
 
-def test_blocks_that_follow_share_a_file(tmp_path):
+def test_consecutive_blocks_share_a_file(tmp_path):
     job = JobFolder(tmp_path)
     job.save_many("a", {n: {} for n in (3, 4, 5, 9, 999, 1000, 1001)})
     names = {str(p.relative_to(tmp_path / "a")) for p in tmp_path.rglob("*.npz")}
@@ -59,7 +59,7 @@ def test_the_arrays_of_a_record_are_writable(tmp_path):
     np.testing.assert_array_equal(job.load("a", 1)["x"], [0, 1, 2])
 
 
-def test_a_phase_done_again_is_read_anew(tmp_path):
+def test_a_repeated_phase_is_read_again(tmp_path):
     job = JobFolder(tmp_path)
     job.save_many("a", {n: {"x": np.array(n)} for n in range(4)})
     assert job.load("a", 2)["x"] == 2
@@ -73,13 +73,13 @@ def test_a_phase_done_again_is_read_anew(tmp_path):
     assert job.load("a", 2)["x"] == 22
 
 
-def test_objects_are_no_records(tmp_path):
+def test_python_objects_are_not_records(tmp_path):
     with pytest.raises(TypeError, match="x"):
         JobFolder(tmp_path).save("a", 1, {"x": np.array([None])})
     assert JobFolder(tmp_path).done("a") == set()
 
 
-def test_a_write_that_fails_leaves_no_record(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_no_record(tmp_path, monkeypatch):
     def half(path, **arrays):
         Path(path).write_bytes(b"PK")
         raise OSError(28, "No space left on device")

@@ -48,7 +48,7 @@ def test_a_block_fits_and_has_at_most_the_maximum_side(shape, memory, each):
     assert budget.max_pixels * each + 0 <= memory
 
 
-def test_no_block_is_flat_where_a_cube_fits():
+def test_blocks_are_cubes_if_a_cube_fits():
     """Halving one axis after the other gave 128 × 128 × 256, with more overlap."""
     budget = plan_blocks((2000, 2000, 2000), 2 * GB, 38)
     assert budget is not None

@@ -26,7 +26,7 @@ def machine(step: float):
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_a_slower_machine_trains_a_narrower_network_for_less(ndim: int) -> None:
+def test_a_slower_machine_trains_a_narrower_network_for_fewer_epochs(ndim: int) -> None:
     chosen = []
     for step in (0.01, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0, 5.0):
         settings = fit_to_budget(DEMOS[ndim], machine(step), lambda line: None)
@@ -44,12 +44,12 @@ def test_the_budget_leaves_time_for_data_and_test() -> None:
     assert TRAINING_SECONDS <= 0.6 * 4 * 60
 
 
-def test_small_differences_in_speed_change_nothing() -> None:
+def test_small_differences_in_speed_have_no_effect() -> None:
     first = fit_to_budget(DEMOS[2], machine(0.2), lambda line: None)
     assert first == fit_to_budget(DEMOS[2], machine(0.201), lambda line: None)
 
 
-def test_the_log_tells_what_was_measured_and_chosen() -> None:
+def test_the_log_contains_the_measurement_and_the_choice() -> None:
     lines: list[str] = []
     settings = fit_to_budget(DEMOS[2], machine(0.6), lines.append)
     assert [line.split()[0] for line in lines] == ["measured", "measured", "chosen:"]
@@ -57,14 +57,14 @@ def test_the_log_tells_what_was_measured_and_chosen() -> None:
     assert "on 2 CPU threads" in lines[0]
 
 
-def test_what_cannot_be_timed_still_trains() -> None:
+def test_training_runs_if_a_step_cannot_be_timed() -> None:
     lines: list[str] = []
     settings = fit_to_budget(DEMOS[2], lambda settings: None, lines.append)
     assert settings.epochs == DEMOS[2].choices[0][2]
     assert "could not be timed" in lines[0]
 
 
-def test_the_choice_is_written_and_the_quick_one_is_not_timed(tmp_path) -> None:
+def test_the_choice_is_written_and_quick_is_not_timed(tmp_path) -> None:
     settings = fit_to_budget(DEMOS[2], machine(0.6), lambda line: None)
     text = demo_yaml(tmp_path, 2, settings)
     assert f"EPOCHS: {settings.epochs}" in text

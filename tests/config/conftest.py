@@ -1,4 +1,4 @@
-"""Shared by the tests of the configuration."""
+"""Fixtures of the tests of the configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ON = {"TRAIN.ENABLE": True, "TEST.ENABLE": True}
 
 @pytest.fixture
 def problems() -> Callable[..., list[str]]:
-    """Give the lines of the error that keys cause; an empty list when they cause none."""
+    """Return the lines of the error caused by keys, or an empty list."""
 
     def collect(keys: dict[str, object], overrides: tuple[str, ...] = ()) -> list[str]:
         try:
@@ -29,7 +29,7 @@ def problems() -> Callable[..., list[str]]:
 
 @pytest.fixture
 def problem_lines() -> Callable[..., list[str]]:
-    """Give the lines of the error that a file causes."""
+    """Return the lines of the error caused by a file."""
 
     def collect(path: Path, *overrides: str) -> list[str]:
         with pytest.raises(UserError) as error:
@@ -41,7 +41,7 @@ def problem_lines() -> Callable[..., list[str]]:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], Path]:
-    """Write a YAML file and give its path."""
+    """Write a YAML file and return its path."""
 
     def to_file(text: str) -> Path:
         path = tmp_path / "run.yaml"

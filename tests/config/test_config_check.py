@@ -1,4 +1,4 @@
-"""Every rule that spans keys: one configuration that breaks it and one that does not."""
+"""Every rule across keys: a configuration that violates it, and one that does not."""
 
 from __future__ import annotations
 
@@ -244,12 +244,14 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
 
 
 @pytest.mark.parametrize("keys", FINE)
-def test_fine(keys: dict[str, object], problems: Problems) -> None:
+def test_valid_configurations(keys: dict[str, object], problems: Problems) -> None:
     assert problems(keys) == []
 
 
 @pytest.mark.parametrize(("keys", "key", "text"), BROKEN)
-def test_broken(keys: dict[str, object], key: str, text: str, problems: Problems) -> None:
+def test_invalid_configurations(
+    keys: dict[str, object], key: str, text: str, problems: Problems
+) -> None:
     (line,) = problems(keys)
     assert line.startswith(f"configuration: {key}: got ")
     assert text in line
@@ -287,7 +289,7 @@ def test_problems_of_another_process() -> None:
     assert (copy.problems, str(copy)) == (error.value.problems, str(error.value))
 
 
-def test_an_unknown_network_gets_what_there_is(problems: Problems) -> None:
+def test_an_unknown_network_is_answered_with_the_known_ones(problems: Problems) -> None:
     (line,) = problems({"MODEL.ARCHITECTURE": "u-net"})
     assert "MODEL.ARCHITECTURE: got 'u-net', expected 'unet', 'resunet', 'resunet++'" in line
     assert line.endswith("did you mean 'unet'?")
@@ -307,7 +309,7 @@ def test_rules_hold_only_in_their_phase() -> None:
         config_from_dict({**keys, "TEST.ENABLE": True})
 
 
-def test_what_is_not_available_is_told_once_each() -> None:
+def test_unavailable_keys_are_reported_once() -> None:
     said: list[str] = []
     config_from_dict(
         {
@@ -325,7 +327,7 @@ def test_what_is_not_available_is_told_once_each() -> None:
     ]
 
 
-def test_a_picture_at_a_threshold_without_scores_is_told() -> None:
+def test_an_image_at_a_threshold_without_scores_is_reported() -> None:
     said: list[str] = []
     config_from_dict(
         {"TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True, "TEST.MATCHING_STATS_THS": [0.5],
@@ -338,7 +340,7 @@ def test_a_picture_at_a_threshold_without_scores_is_told() -> None:
     ]
 
 
-def test_what_is_switched_off_is_not_told() -> None:
+def test_disabled_keys_are_not_reported() -> None:
     said: list[str] = []
     config_from_dict(
         {"TRAIN.ENABLE": True, "AUGMENTOR.ZFLIP": True, "TEST.BY_CHUNKS.ENABLE": True},
@@ -389,7 +391,7 @@ def test_notices(keys: dict[str, object], text: str) -> None:
         {f"{POST}.REMOVE_CLOSE_POINTS_RADIUS": [3, 5]},
     ],
 )
-def test_what_has_an_effect_is_not_told(keys: dict[str, object]) -> None:
+def test_keys_with_an_effect_are_not_reported(keys: dict[str, object]) -> None:
     config = config_from_dict({"TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True, **keys})
     assert config_notices(config, train=False, test=True) == []
 
@@ -402,7 +404,7 @@ def test_class_weight() -> None:
 
 
 @pytest.mark.parametrize("key", ["ZFLIP", "MISALIGNMENT", "GRAYSCALE", "CHANNEL_SHUFFLE"])
-def test_augmentation_that_can_change_nothing_is_told(key: str) -> None:
+def test_augmentation_without_an_effect_is_reported(key: str) -> None:
     flat: dict[str, object] = {"TRAIN.ENABLE": True, f"AUGMENTOR.{key}": True}
     on: dict[str, object] = {**flat, "AUGMENTOR.ENABLE": True}
     said = config_notices(config_from_dict(on), train=True, test=False)

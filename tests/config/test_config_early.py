@@ -1,4 +1,4 @@
-"""Files of 2021 and 2022, when channels and thresholds were keys of DATA."""
+"""Files of 2021 and 2022, with channels and thresholds as keys of DATA."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def loaded(text: str, folder: Path) -> tuple[dict[str, object], list[str], objec
     return config.dotted(), notices, config
 
 
-def test_a_file_of_2021_gives_the_configuration_that_it_meant(tmp_path: Path) -> None:
+def test_a_file_of_2021_is_translated(tmp_path: Path) -> None:
     values, notices, config = loaded(VOLUMES_2021, tmp_path)
     expected: dict[str, object] = {
         f"{SEG}.DATA_CHANNELS": "BCD",
@@ -162,7 +162,7 @@ def test_a_file_of_2021_gives_the_configuration_that_it_meant(tmp_path: Path) ->
     assert "LR_SCHEDULER.ENABLE: False" in said
 
 
-def test_a_file_of_2022_gives_the_configuration_that_it_meant(tmp_path: Path) -> None:
+def test_a_file_of_2022_is_translated(tmp_path: Path) -> None:
     values, notices, _ = loaded(IMAGES_2022, tmp_path)
     expected: dict[str, object] = {
         f"{SEG}.DATA_CHANNELS": "BC",
@@ -193,7 +193,7 @@ def test_a_file_of_2022_gives_the_configuration_that_it_meant(tmp_path: Path) ->
     ],
 )
 @pytest.mark.parametrize("year", [2021, 2022])
-def test_two_weights_are_those_of_binary_channels_and_distances(
+def test_two_weights_apply_to_binary_channels_and_distances(
     year, channels, found, expected
 ) -> None:
     place = "DATA." if year == 2021 else f"{SEG}.DATA_"
@@ -202,13 +202,13 @@ def test_two_weights_are_those_of_binary_channels_and_distances(
     assert expected == config.PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS
 
 
-def test_two_weights_of_later_versions_stay_a_wrong_number() -> None:
+def test_two_weights_of_later_versions_are_an_error() -> None:
     keys = {f"{SEG}.DATA_CHANNELS": "BCD", f"{SEG}.DATA_CHANNEL_WEIGHTS": (1, 0.2)}
     with pytest.raises(UserError, match="DATA_CHANNEL_WEIGHTS"):
         config_from_dict({"TRAIN.ENABLE": True, **keys})
 
 
-def test_folders_follow_from_the_one_of_all_data() -> None:
+def test_folders_are_derived_from_the_data_folder() -> None:
     keys = {"DATA.ROOT_DIR": "/data/cells/", "DATA.TEST.PATH": "other", "DATA.TEST.MASK_PATH": "gt"}
     config = config_from_dict({"TRAIN.ENABLE": True, **keys})
     assert config.DATA.TRAIN.PATH == "/data/cells/train/x"
@@ -236,7 +236,7 @@ def test_an_old_and_a_new_key_that_differ_are_an_error() -> None:
     assert config.PROBLEM.INSTANCE_SEG.DATA_MW_TH_BINARY_MASK == 0.4
 
 
-def test_what_is_not_done_is_named() -> None:
+def test_keys_without_an_effect_are_named() -> None:
     keys = {"DATA.MW_OPTIMIZE_THS": True, "TEST.MAP": True, "MODEL.SPATIAL_DROPOUT": True}
     notices: list[str] = []
     config_from_dict({"TRAIN.ENABLE": True, **keys}, notify=notices.append)
@@ -244,7 +244,7 @@ def test_what_is_not_done_is_named() -> None:
         assert any(key in line and "no effect" in line for line in notices)
 
 
-def test_each_early_name_leads_to_a_key_that_is_known() -> None:
+def test_each_early_name_is_translated_to_a_known_key() -> None:
     known = {*key_table(), *RENAMED, *NO_EFFECT}
     assert {new for new in EARLY.values() if new not in known} == set()
     assert not set(EARLY) & set(key_table())

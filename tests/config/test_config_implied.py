@@ -1,4 +1,4 @@
-"""Switches that follow from other keys, and keys that wait for a switch."""
+"""Switches implied by other keys, and keys that need a switch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_example_of_the_format_removes_by_properties() -> None:
     assert any("PROPS, VALUES, SIGN enable " in line for line in said)
 
 
-def test_it_does_so_by_command_line_and_in_the_form() -> None:
+def test_removal_is_implied_on_the_command_line_and_in_the_form() -> None:
     found, _ = load({}, *(f"{key}={value}" for key, value in EXAMPLE.items()))
     assert found[f"{REMOVE}.ENABLE"] is True
     config, errors, notices = examine_values({"TEST.ENABLE": True, **EXAMPLE})
@@ -66,13 +66,13 @@ def test_an_explicit_true_and_empty_lists_need_no_notice() -> None:
 
 @pytest.mark.parametrize("props", [{}, {f"{REMOVE}.PROPS": []}])
 def test_a_comparison_alone_removes_nothing(props: dict[str, object]) -> None:
-    """Files of later versions have it without properties and limits."""
+    """Files of later versions contain it without properties and limits."""
     found, said = load({f"{REMOVE}.SIGN": [["lt"]], **props})
     assert found[f"{REMOVE}.ENABLE"] is False
     assert any("so SIGN has no effect" in line for line in said)
 
 
-def test_a_list_alone_is_not_silent() -> None:
+def test_a_list_alone_is_reported() -> None:
     with pytest.raises(UserError, match="VALUES: got"):
         load({f"{REMOVE}.PROPS": [["npixels"]]})
     for name in ("VALUES",):
@@ -116,7 +116,7 @@ def test_two_sizes_are_refused() -> None:
         load({OLD: 20, NEW: 30})
 
 
-def test_a_form_shows_what_follows(tmp_path) -> None:
+def test_a_form_shows_implied_values(tmp_path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("PROBLEM: {INSTANCE_SEG: {DATA_REMOVE_SMALL_OBJ: 20}}\n")
     values, left_out = read_values(path)
@@ -133,7 +133,7 @@ def test_a_form_shows_what_follows(tmp_path) -> None:
         ({f"{SEG}.FORE_EROSION_RADIUS": 2}, f"{SEG}.ERODE_AND_DILATE_FOREGROUND"),
     ],
 )
-def test_keys_that_wait_for_a_switch_are_named(keys: dict[str, object], switch: str) -> None:
+def test_keys_that_need_a_switch_are_named(keys: dict[str, object], switch: str) -> None:
     _, said = load(keys)
     (line,) = (line for line in said if f"no effect without {switch}: True" in line)
     assert next(iter(keys)) in line

@@ -1,4 +1,4 @@
-"""The schema against the list of keys of the format."""
+"""The schema compared with the list of keys of the format."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_every_key_is_described() -> None:
         ("TEST.THINGS.QQQ", None),
     ],
 )
-def test_nearest(wrong: str, right: str | None) -> None:
+def test_the_most_similar_key(wrong: str, right: str | None) -> None:
     assert nearest(wrong, key_table()) == right
 
 

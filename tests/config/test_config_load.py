@@ -1,4 +1,4 @@
-"""Whole files: what loads, what is reported and where."""
+"""Whole files: loading, and reported problems with their lines."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_rules_that_span_keys_are_listed_with_the_rest(write: Write, problem_lin
     ]
 
 
-def test_a_mistake_causes_no_second_one(write: Write, problem_lines: Lines) -> None:
+def test_a_mistake_is_reported_once(write: Write, problem_lines: Lines) -> None:
     # The patch would not fit 3D if the mistyped key were taken as absent.
     path = write(
         "PROBLEM: {NDIM: 3D}\nTRAIN: {ENABLE: True}\nDATA:\n  PATCHSIZE: (16, 64, 64, 1)\n"
@@ -339,13 +339,13 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, keys: dict[str, ob
     assert config_from_dict(config.dotted()) == config
 
 
-def test_a_dict_is_left_as_it_is() -> None:
+def test_a_dict_is_not_changed() -> None:
     tree = {"TRAIN": {"ENABLE": True}, "DATA": {"TRAIN": {"MASK_PATH": "a"}}}
     config_from_dict(tree)
     assert tree == {"TRAIN": {"ENABLE": True}, "DATA": {"TRAIN": {"MASK_PATH": "a"}}}
 
 
-def test_a_tuple_that_a_flow_mapping_tore_apart_is_explained(tmp_path: Path) -> None:
+def test_a_tuple_split_by_a_flow_mapping_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "torn.yaml"
     path.write_text("DATA: {TEST: {PADDING: (6, 16)}}\nTRAIN: {ENABLE: True}\n")
     with pytest.raises(UserError, match=r'DATA.TEST.16\): unknown key; .* needs quotes, "\(6, 16'):

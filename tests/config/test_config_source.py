@@ -1,4 +1,4 @@
-"""Files that are hostile, broken or odd: a clear error, and nothing is run."""
+"""Hostile or damaged files give a clear error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ few = settings(deadline=None, max_examples=25)
         ("A: &a\n  B: *a\n", "nested too deeply"),
     ],
 )
-def test_what_is_no_configuration(text: str, found: str, write: Write) -> None:
+def test_files_that_are_not_configurations(text: str, found: str, write: Write) -> None:
     with pytest.raises(UserError) as error:
         load_config(write(text))
     assert found in error.value.message
@@ -83,7 +83,7 @@ def test_anchors_and_merged_sections(write: Write) -> None:
     assert (data.TRAIN.IN_MEMORY, data.VAL.IN_MEMORY) == (False, True)
 
 
-def test_odd_keys(write: Write, problem_lines: Lines) -> None:
+def test_keys_that_are_not_text(write: Write, problem_lines: Lines) -> None:
     path = write("TRAIN: {ENABLE: True}\n? [a, b]\n: 1\n7: 8\n'': 9\n")
     assert problem_lines(path)[1:] == [
         f"{path}:2: got a list, expected a key",

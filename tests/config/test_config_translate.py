@@ -88,13 +88,13 @@ def test_no_value_crashes(value: object, problems: Problems) -> None:
             assert " got " in line or "must be lists" in line or "not supported" in line
 
 
-def test_keys_of_other_workflows_are_told_in_one_line() -> None:
+def test_keys_of_other_workflows_are_reported_in_one_line() -> None:
     keys = names("other_workflows.tsv")
     _, said = load({key: 1 for key in keys})
     assert said == [f"keys of other workflows, not used here: {', '.join(keys)}"]
 
 
-def test_every_new_name_is_a_key_and_no_old_one_is() -> None:
+def test_new_names_are_keys_and_old_names_are_not() -> None:
     assert set(RENAMED.values()) <= set(key_table())
     assert not set(RENAMED) & set(key_table())
 
@@ -120,7 +120,7 @@ def test_renamed(old: str, new: str, value: object) -> None:
     assert (line in said) == (old != new)
 
 
-def test_an_error_names_what_the_user_wrote(problems: Problems) -> None:
+def test_an_error_names_the_key_of_the_user(problems: Problems) -> None:
     (line,) = problems({"DATA.NORMALIZATION.MEASURE_BY": "patch"})
     assert line == (
         "configuration: DATA.NORMALIZATION.APPLICATION_MODE: got 'patch' in "
@@ -192,7 +192,7 @@ def test_channels_as_a_list(written: object, read: str) -> None:
         ([], "the most similar is BC"),
     ],
 )
-def test_channels_that_cannot_be_made(written: object, near: str, problems: Problems) -> None:
+def test_unknown_channels(written: object, near: str, problems: Problems) -> None:
     (line,) = problems({f"{SEG}.DATA_CHANNELS": written})
     assert line.endswith(near)
 
@@ -218,7 +218,7 @@ def test_channels_that_cannot_be_made(written: object, near: str, problems: Prob
         (f"{POST}.MEDIAN_FILTER", True, ""),
     ],
 )
-def test_what_cannot_be_done_is_an_error(
+def test_unsupported_values_are_errors(
     key: str, value: object, because: str, problems: Problems
 ) -> None:
     if key.endswith("MEDIAN_FILTER"):
@@ -228,7 +228,7 @@ def test_what_cannot_be_done_is_an_error(
     assert because in line
 
 
-def test_losses_and_options_that_are_the_same_here() -> None:
+def test_losses_and_options_with_the_same_meaning() -> None:
     keys: dict[str, object] = {
         f"{SEG}.DATA_CHANNELS": "BCD",
         f"{SEG}.DATA_CHANNELS_LOSSES": ["bce", "ce", "mae"],
@@ -255,7 +255,7 @@ def test_losses_and_options_that_are_the_same_here() -> None:
         ("LOSS.IGNORE_INDEX", 255),
     ],
 )
-def test_wishes_without_effect_are_told(key: str, value: object) -> None:
+def test_values_without_an_effect_are_reported(key: str, value: object) -> None:
     _, said = load({key: value})
     assert said == [
         f"configuration: {key}: {value!r} has no effect, as this version does not have it"
@@ -286,7 +286,7 @@ def test_refinement() -> None:
     assert any("'fill_holes' has no effect" in line for line in said)
 
 
-def test_few_foreground() -> None:
+def test_minimum_foreground() -> None:
     section = "DATA.TRAIN.FILTER_SAMPLES"
     keys: dict[str, object] = {
         f"{section}.ENABLE": True,
@@ -301,7 +301,7 @@ def test_few_foreground() -> None:
     assert any(f"{section}.ENABLE: True has no effect" in line for line in said)
 
 
-def test_the_first_versions_removal_by_properties() -> None:
+def test_removal_by_properties_of_the_first_version() -> None:
     found, _ = load(
         {
             f"{POST}.REMOVE_BY_PROPERTIES": [["npixels", "circularity"]],
@@ -318,7 +318,7 @@ def test_the_first_versions_removal_by_properties() -> None:
 @pytest.mark.parametrize(
     ("value", "word"), [(True, "auto"), (False, "none"), ("False", "none"), ("manual", "manual")]
 )
-def test_the_switch_of_class_rebalance_is_a_word_now(value: object, word: str) -> None:
+def test_the_boolean_class_rebalance_is_translated(value: object, word: str) -> None:
     found, said = load({"LOSS.CLASS_REBALANCE": value, "LOSS.CLASS_WEIGHTS": [1, 2]})
     assert found["LOSS.CLASS_REBALANCE"] == word
     assert bool(said) == (value is True)
@@ -326,7 +326,7 @@ def test_the_switch_of_class_rebalance_is_a_word_now(value: object, word: str) -
 
 @pytest.mark.parametrize("part", ["TRAIN", "VAL", "TEST"])
 @pytest.mark.parametrize("what", ["ID", "PARTNERS", "LOCATIONS", "RESOLUTION"])
-def test_paths_to_synapses_are_told(part: str, what: str) -> None:
+def test_paths_of_synapses_are_reported(part: str, what: str) -> None:
     key = f"DATA.{part}.INPUT_ZARR_MULTIPLE_DATA_{what}_PATH"
     _, said = load({key: "annotations/ids"})
     assert any(line.startswith(f"configuration: {key}: 'annotations/ids'") for line in said)

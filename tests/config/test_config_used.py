@@ -182,13 +182,13 @@ def keys_read(source: Path) -> set[str]:
     return read | {key for name, (_, key) in places.items() if key and name in asked}
 
 
-def test_every_key_is_read_or_is_said_to_have_no_effect() -> None:
+def test_every_key_is_read_or_documented_as_without_effect() -> None:
     read, told = keys_read(SOURCE), {gap.key for gap in UNAVAILABLE}
     assert sorted(KEYS - read - told - set(OTHERWISE)) == []
     assert sorted(read & (told | set(OTHERWISE)) - ASKED_OF_OTHERS) == []
 
 
-def test_how_that_is_found_out(tmp_path: Path) -> None:
+def test_the_reader_finds_every_kind_of_access(tmp_path: Path) -> None:
     (tmp_path / "gui").mkdir()
     (tmp_path / "gui" / "page.py").write_text("config.TRAIN.LR")
     (tmp_path / "a.py").write_text(
@@ -218,7 +218,7 @@ def test_keys_without_effect_say_so_in_their_description() -> None:
     assert said == idle
 
 
-def test_defaults_and_what_the_formats_own_files_set_are_not_told() -> None:
+def test_defaults_and_values_of_published_files_are_not_reported() -> None:
     both = {"TRAIN.ENABLE": True, "TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True}
     usual = {name: key_table()[name].default for name in {gap.key for gap in UNAVAILABLE}}
     said: list[str] = []
@@ -239,13 +239,13 @@ def test_defaults_and_what_the_formats_own_files_set_are_not_told() -> None:
         ("MODEL.BMZ.SOURCE_MODEL_DOI", "10.5281/x", "'10.5281/x' has no effect: networks"),
     ],
 )
-def test_what_has_no_effect_is_told(key: str, value: object, reason: str) -> None:
+def test_keys_without_effect_are_reported(key: str, value: object, reason: str) -> None:
     config = config_from_dict({"TRAIN.ENABLE": True, "TEST.ENABLE": True, key: value})
     (line,) = unsupported_values(config, train=True, test=True, fatal=False)
     assert line.startswith(f"{key}: {reason}")
 
 
-def test_what_has_no_effect_is_told_only_where_it_matters() -> None:
+def test_keys_without_effect_are_reported_only_if_relevant() -> None:
     blur = "DATA.PREPROCESS.GAUSSIAN_BLUR"
     keys: dict[str, object] = {
         "TEST.ENABLE": True,

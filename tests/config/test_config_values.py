@@ -1,4 +1,4 @@
-"""How values are read: every usual spelling, and nothing else."""
+"""Values are read in every usual spelling, and in no other."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def value(key: str, written: object) -> Any:
         ("PATHS.CHECKPOINT_FILE", "", ""),
     ],
 )
-def test_spelling(key: str, written: object, read: object) -> None:
+def test_accepted_spellings(key: str, written: object, read: object) -> None:
     found = value(key, written)
     assert found == read
     assert type(found) is type(read)
@@ -125,7 +125,7 @@ def test_spelling(key: str, written: object, read: object) -> None:
         ("PROBLEM.TYPE", "SEMANTIC_SEG", "'INSTANCE_SEG' (only instance segmentation is supported"),
     ],
 )
-def test_refused(key: str, written: object, allowed: str, problems: Problems) -> None:
+def test_refused_values(key: str, written: object, allowed: str, problems: Problems) -> None:
     (line,) = problems({key: written})
     assert line.startswith(f"configuration: {key}: got ")
     assert f"expected {allowed}" in line or allowed in line

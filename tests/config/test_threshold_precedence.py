@@ -1,4 +1,4 @@
-"""Which value of a threshold is used: the user's, a tuned, a generated or the automatic one."""
+"""The precedence of thresholds: set by the user, tuned, generated, automatic."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load(keys: dict[str, object], *overrides: str) -> tuple[Config, list[str]]:
 
 
 def contour(config: Config) -> tuple[float | None, str]:
-    """The number in use, None for the automatic one, and its source."""
+    """Return the number in use (None for automatic) and its source."""
     found = resolve_sources(config)["TH_CONTOUR"]
     return (None if found.source == "automatic" else found.value), found.source
 
@@ -82,7 +82,7 @@ def test_only_the_threshold_that_was_set_is_manual() -> None:
 
 @pytest.mark.parametrize("own", ["tuned", "generated"])
 @pytest.mark.parametrize("word", ["auto", "manual"])
-def test_a_type_of_lower_rank_does_not_touch_what_the_user_set(own: str, word: str) -> None:
+def test_a_type_of_lower_rank_keeps_values_of_the_user(own: str, word: str) -> None:
     config, _ = load({CONTOUR: 0.4, f"{SEG}.DATA_MW_TH_POINTS": 0.6})
     if own == "tuned":
         config = with_tuned(config, {"TH_TYPE": word, "TH_POINTS": 0.7})
@@ -97,7 +97,7 @@ def test_a_type_of_lower_rank_does_not_touch_what_the_user_set(own: str, word: s
     assert found["TH_BINARY_MASK"].source == ("default" if word == "manual" else "automatic")
 
 
-def test_a_changed_value_is_the_users_and_so_is_one_of_the_command_line() -> None:
+def test_changed_values_and_options_count_as_set_by_the_user() -> None:
     keys = {CONTOUR: 0.2, TYPE: "manual", GENERATED: ["TH_TYPE=manual", "TH_CONTOUR=0.2"]}
     assert origin(load(keys)[0], "TH_CONTOUR") == "generated"
     assert origin(load({**keys, CONTOUR: 0.25})[0], "TH_CONTOUR") == "user"
@@ -111,7 +111,7 @@ def test_a_changed_value_is_the_users_and_so_is_one_of_the_command_line() -> Non
 def test_a_written_configuration_keeps_the_sources(
     sources: str, kind: str, value: float | None, source: str
 ) -> None:
-    """The checkpoint, run.json and tuned.yaml hold such configurations."""
+    """The checkpoint, run.json and tuned.yaml contain such configurations."""
     import yaml
 
     keys: dict[str, object] = {TYPE: kind} if kind else {}
@@ -143,5 +143,5 @@ def test_marks_are_read_back() -> None:
 
 
 def test_decoding_and_configuration_agree_on_automatic_thresholds() -> None:
-    """Neither package imports the other, so each has the list."""
+    """Neither package imports the other, so that each has the list."""
     assert AUTOMATIC == AUTOMATIC_KEYS

@@ -1,4 +1,4 @@
-"""Geometric changes: image and labels move alike, and as scipy says."""
+"""Geometric changes of image and labels, compared with scipy."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ ALL = AugmentSettings(
 
 
 def nuclei(shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """An image whose brightness is a function of the id, so the pair can be checked."""
+    """Return an image whose brightness is a function of the id, and its labels."""
     rng = np.random.default_rng(seed)
     seeds = np.zeros(shape, np.int32)
     for number in range(1, 9):
@@ -55,7 +55,7 @@ def nuclei(shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarra
 
 @hypothesis_settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10**6), st.sampled_from(sorted(SCIPY)), st.sampled_from([2, 3]))
-def test_image_and_labels_go_the_same_way(seed: int, mode: str, ndim: int) -> None:
+def test_image_and_labels_are_transformed_alike(seed: int, mode: str, ndim: int) -> None:
     shape = (64, 80) if ndim == 2 else (7, 48, 48)
     _, labels = nuclei(shape)
     labels[labels > 0] = 1
@@ -74,7 +74,7 @@ def test_image_and_labels_go_the_same_way(seed: int, mode: str, ndim: int) -> No
 
 @pytest.mark.parametrize("mode", sorted(SCIPY))
 @pytest.mark.parametrize("seed", range(4))
-def test_resampling_is_that_of_scipy(mode: str, seed: int) -> None:
+def test_resampling_equals_scipy(mode: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 255, (37, 41, 2)).astype(np.uint8)
     labels = rng.integers(0, 2**32, (37, 41, 1), dtype=np.uint32)
@@ -83,8 +83,8 @@ def test_resampling_is_that_of_scipy(mode: str, seed: int) -> None:
         image, labels, (6, 5), (24, 28), geometry, mode=mode, elastic_mode=mode
     )
     grid = np.indices((24, 28)).astype(float)
-    centre = np.array([11.5, 13.5])[:, None, None]
-    places = np.einsum("ab,byx->ayx", geometry.matrix, grid - centre) + centre
+    center = np.array([11.5, 13.5])[:, None, None]
+    places = np.einsum("ab,byx->ayx", geometry.matrix, grid - center) + center
     places += (np.array([6, 5]) + geometry.shift)[:, None, None]
     if mode == "reflect":  # the displacement starts from where the mirror leads
         last = np.array([36.0, 40.0])[:, None, None]
@@ -103,7 +103,7 @@ def test_resampling_is_that_of_scipy(mode: str, seed: int) -> None:
         assert (np.abs(moved[..., channel] - expected) < 1e-2).mean() > 0.999
 
 
-def test_what_lies_beyond_the_edge_is_chosen_for_affine_and_elastic_apart() -> None:
+def test_affine_and_elastic_have_separate_border_modes() -> None:
     ones = np.ones((16, 16, 1), np.uint8)
     out = np.full((2, 16, 16), 0.0, np.float32)
     out[1] = 4.0  # everything is taken four pixels to the right
@@ -118,7 +118,7 @@ def test_what_lies_beyond_the_edge_is_chosen_for_affine_and_elastic_apart() -> N
                 np.testing.assert_array_equal(array[:, 12:], 0 if name == reached else 1)
 
 
-def test_what_completes_a_small_image_counts_as_image() -> None:
+def test_padding_of_a_small_image_counts_as_image() -> None:
     small = np.arange(1, 101, dtype=np.uint8).reshape(10, 10, 1)
     there = sample_pair(small, small, (-3, -3), (16, 16), Geometry(np.eye(2), np.zeros(2)))[0]
     turned = Geometry(turn(np.pi), np.zeros(2))
@@ -127,7 +127,7 @@ def test_what_completes_a_small_image_counts_as_image() -> None:
     assert there.min() > 0
 
 
-def test_identity_geometry_is_a_plain_cut() -> None:
+def test_identity_geometry_is_a_crop() -> None:
     image, labels = nuclei((40, 40))
     geometry = Geometry(np.eye(2), np.zeros(2))
     cut, ids = sample_pair(image, labels, (3, 4), (16, 16), geometry)
@@ -149,7 +149,7 @@ def test_a_quarter_turn_by_resampling_equals_rot90(dtype: Any) -> None:
         assert ids.dtype == dtype
 
 
-def test_rotation_shows_real_neighbours_not_mirrored_ones() -> None:
+def test_rotation_uses_real_neighbors_instead_of_mirrored_ones() -> None:
     image = np.zeros((60, 60, 1), np.float32)
     image[..., 0] = np.arange(60)  # brightness is the column
     geometry = Geometry(turn(np.deg2rad(45)), np.zeros(2))
@@ -168,7 +168,7 @@ def test_zoom_above_one_enlarges() -> None:
     assert area == pytest.approx(4 * 16 * 16, rel=0.08)
 
 
-def test_shift_stays_in_its_range_and_goes_both_ways() -> None:
+def test_shifts_are_in_the_range_in_both_directions() -> None:
     shift = AugmentSettings(probability=1.0, shift=(0.1, 0.2))
     drawn = np.array(
         [draw_geometry(shift, (50, 100), np.random.default_rng(i)).shift for i in range(60)]
@@ -194,7 +194,7 @@ def test_the_elastic_displacement_is_as_strong_and_smooth_as_smoothed_noise(sigm
             assert along[0] == pytest.approx(along[1], abs=0.08)
 
 
-def test_probability_zero_changes_nothing_and_half_changes_half() -> None:
+def test_probabilities_of_zero_and_one_half() -> None:
     never = AugmentSettings(
         0.0, rotation=(5, 90), zoom=(2, 3), elastic_alpha=(12, 16), misalignment=3
     )
@@ -205,7 +205,7 @@ def test_probability_zero_changes_nothing_and_half_changes_half() -> None:
 
 
 class TestMisalignment:
-    def test_slices_from_one_on_are_shifted_by_whole_pixels(self) -> None:
+    def test_slices_after_the_first_are_shifted_by_whole_pixels(self) -> None:
         volume = np.random.default_rng(0).integers(0, 99, (6, 40, 40, 1)).astype(np.uint8)
         settings = AugmentSettings(1.0, misalignment=4, misalignment_turns=0.0)
         for seed in range(5):
@@ -219,7 +219,7 @@ class TestMisalignment:
             moved_on = volume[first:, 10 + dy : 26 + dy, 10 + dx : 26 + dx]
             np.testing.assert_array_equal(ids[first:], moved_on)
 
-    def test_turned_slices_move_at_most_as_far_as_shifted_ones(self) -> None:
+    def test_rotated_slices_move_at_most_as_far_as_shifted_ones(self) -> None:
         settings = AugmentSettings(1.0, misalignment=4, misalignment_turns=1.0)
         rng = np.random.default_rng(0)
         edge = np.array([0.0, 32.0])
@@ -228,7 +228,7 @@ class TestMisalignment:
             assert np.linalg.norm(moved.matrix @ edge - edge) <= 4
             assert not moved.shift.any()
 
-    def test_it_is_one_mapping_with_a_rotation(self) -> None:
+    def test_slice_changes_and_rotation_are_one_mapping(self) -> None:
         _, labels = nuclei((5, 60, 60))
         still = Geometry(turn(0.4), np.array([1.0, 2.0]))
         moved = Geometry(still.matrix, still.shift, None, Movement(2, turn(0.1), np.array([3, 1])))
@@ -240,7 +240,7 @@ class TestMisalignment:
         expected = sample_pair(labels, labels, (0, 9, 9), (5, 40, 40), both)[1]
         np.testing.assert_array_equal(second[2:], expected[2:])
 
-    def test_a_plane_and_a_single_slice_have_none(self) -> None:
+    def test_a_plane_and_a_single_slice_have_no_slice_changes(self) -> None:
         settings = AugmentSettings(1.0, misalignment=4)
         for shape in ((16, 16), (1, 16, 16)):
             assert draw_geometry(settings, shape, np.random.default_rng(0)).is_identity

@@ -1,4 +1,4 @@
-"""Changes of normalised patches, each against an oracle or an invariant."""
+"""Changes of normalized patches, each compared with an oracle or an invariant."""
 
 from collections.abc import Callable
 from typing import Any
@@ -102,14 +102,14 @@ def test_any_change_of_any_patch(data: st.DataObject, change: Augmentation, seed
         assert set(np.unique(first.labels)) <= {0, *np.unique(patch.labels)}
 
 
-def test_every_change_has_an_example_and_a_place() -> None:
+def test_every_change_has_an_example_and_a_position() -> None:
     assert {type(c) for c in EXAMPLES} == set(AUGMENTATIONS)
     assert in_order(EXAMPLES[::-1])[0] == EXAMPLES[0]
     assert [type(c) for c in in_order(EXAMPLES[::-1])] == [type(c) for c in EXAMPLES]
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
-def test_each_change_is_made_with_its_probability(probability: float) -> None:
+def test_each_change_is_applied_with_its_probability(probability: float) -> None:
     add = AugmentSettings(probability, changes=(Brightness((1, 1), relative=False),) * 400)
     start = Patch(np.zeros((2, 2, 1), np.float32), np.zeros((2, 2, 1), np.uint8))
     made = apply_augmentations(start, add, np.random.default_rng(0), nobody).image
@@ -134,7 +134,7 @@ class TestIntensity:
         np.testing.assert_allclose(scaled, 1.5 * self.image, rtol=1e-6)
 
     @pytest.mark.parametrize("kind", [Brightness, Contrast])
-    def test_slices_have_their_own_number_only_when_asked(self, kind: Any) -> None:
+    def test_slices_have_separate_values_only_if_requested(self, kind: Any) -> None:
         for per_slice in (False, True):
             result = changed(kind((-0.5, 0.5), per_slice=per_slice), self.volume)
             ratio = np.diff(result, axis=1) / np.diff(self.volume, axis=1)
@@ -152,7 +152,7 @@ class TestIntensity:
         order = np.argsort(self.image.ravel())
         assert (np.diff(result.ravel()[order]) >= 0).all()
 
-    def test_grey_is_the_mean_in_every_channel(self) -> None:
+    def test_gray_is_the_mean_in_every_channel(self) -> None:
         result = changed(Grayscale(), self.image)
         expected = np.broadcast_to(self.image.mean(-1, keepdims=True), self.image.shape)
         np.testing.assert_allclose(result, expected, rtol=1e-6)
@@ -175,12 +175,12 @@ class TestBlur:
 
     @settings(deadline=None, max_examples=25)
     @given(hnp.arrays(np.float32, shapes, elements=values), st.sampled_from([1, 3, 5, 7]))
-    def test_median_is_that_of_scipy(self, image: np.ndarray, side: int) -> None:
+    def test_median_equals_scipy(self, image: np.ndarray, side: int) -> None:
         size = (1,) * (image.ndim - 3) + (side, side, 1)
         expected = ndimage.median_filter(image, size, mode="nearest")
         np.testing.assert_array_equal(median_of_squares(image, side), expected)
 
-    def test_the_side_of_a_median_is_odd(self) -> None:
+    def test_the_kernel_of_a_median_is_odd(self) -> None:
         image = self.image
         found = [changed(MedianBlur((4, 6)), image, seed) for seed in range(20)]
         allowed = [median_of_squares(image, side) for side in (5, 7)]
@@ -205,16 +205,16 @@ class TestBlur:
         kernel = line_kernel(5, 0.0)
         np.testing.assert_allclose(kernel[kernel > 0], 0.2, rtol=1e-6)
 
-    def test_resolution_is_lost_by_means_of_blocks(self) -> None:
+    def test_resolution_is_reduced_by_means_of_blocks(self) -> None:
         image = random_patch((24, 24, 1)).image
         result = lose_resolution(image, 4)
         blocks = image.reshape(6, 4, 6, 4).mean(axis=(1, 3))
-        centres = result.reshape(6, 4, 6, 4)[:, 1:3, :, 1:3].mean(axis=(1, 3))
-        assert np.corrcoef(blocks.ravel(), centres.ravel())[0, 1] > 0.95
+        centers = result.reshape(6, 4, 6, 4)[:, 1:3, :, 1:3].mean(axis=(1, 3))
+        assert np.corrcoef(blocks.ravel(), centers.ravel())[0, 1] > 0.95
         assert result.std() < 0.4 * image.std()
         np.testing.assert_allclose(lose_resolution(image, 1), image, rtol=1e-6)
 
-    def test_cutblur_changes_a_box_or_all_around_it(self) -> None:
+    def test_cutblur_changes_a_box_or_everything_outside(self) -> None:
         image = random_patch((40, 40, 1)).image
         shares = []
         for inside in (True, False):
@@ -228,7 +228,7 @@ class TestBlur:
 class TestNoise:
     image = random_patch((80, 80, 2)).image
 
-    def test_gaussian_noise_has_the_asked_variance(self) -> None:
+    def test_gaussian_noise_has_the_given_variance(self) -> None:
         noise = changed(GaussianNoise(0.2, 0.04), self.image) - self.image
         assert noise.mean() == pytest.approx(0.2, abs=0.01)
         assert noise.std() == pytest.approx(0.2, rel=0.05)
@@ -237,7 +237,7 @@ class TestNoise:
         assert own.var() == pytest.approx(self.image.var(), rel=0.05)
 
     @pytest.mark.parametrize("dark", [0.0, -3.0])
-    def test_poisson_noise_grows_with_the_light(self, dark: float) -> None:
+    def test_poisson_noise_grows_with_the_intensity(self, dark: float) -> None:
         image = np.full((100, 100, 2), dark, np.float32)
         image[..., 1] += 1
         result = changed(PoissonNoise((50, 50)), image)
@@ -246,7 +246,7 @@ class TestNoise:
         assert result[..., 1].var() == pytest.approx(1 / 50, rel=0.1)
 
     @pytest.mark.parametrize(("salt", "low"), [(0.0, 0.1), (0.5, 0.1), (1.0, 0.1), (0.3, -2.0)])
-    def test_salt_and_pepper_have_their_shares(self, salt: float, low: float) -> None:
+    def test_salt_and_pepper_have_their_fractions(self, salt: float, low: float) -> None:
         image = random_patch((80, 80, 2), low=low).image
         result = changed(SaltAndPepper(0.1, salt), image)
         white, black = result == max(1, image.max()), result == min(0, image.min())
@@ -256,7 +256,7 @@ class TestNoise:
         untouched = ~white & ~black
         np.testing.assert_array_equal(result[untouched], image[untouched])
 
-    def test_dropout_takes_whole_pixels(self) -> None:
+    def test_dropout_removes_whole_pixels(self) -> None:
         result = changed(Dropout((0.15, 0.15)), self.image)
         lost = result == 0
         assert lost.mean() == pytest.approx(0.15, abs=0.02)
@@ -295,7 +295,7 @@ class TestRegions:
         assert counts == {1, 2, 3}
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int64])
-    def test_cutmix_joins_two_patches_with_ids_of_their_own(self, dtype: Any) -> None:
+    def test_cutmix_joins_two_patches_with_separate_ids(self, dtype: Any) -> None:
         top = int(np.iinfo(dtype).max) - 1
         labels = np.full((32, 32, 2), 2, dtype)
         labels[:16, :, 0] = top
@@ -333,7 +333,7 @@ class TestRegions:
             np.testing.assert_array_equal(result[0] == 0, result[1] == 0)
             np.testing.assert_array_equal(result[result != 0], volume[result != 0])
 
-    def test_missing_sections_lose_a_band(self) -> None:
+    def test_missing_sections_remove_a_band(self) -> None:
         volume = random_patch((12, 60, 60, 1)).image
         counts = set()
         for seed in range(20):
@@ -344,7 +344,7 @@ class TestRegions:
                 assert 1 <= band.sum() <= 11.5 * 60 * np.sqrt(2)
         assert counts == {1, 2, 3}
 
-    def test_a_band_is_as_wide_as_it_says(self) -> None:
+    def test_a_band_has_the_configured_width(self) -> None:
         band = straight_band((41, 41), np.array([20.0, 20.0]), 0.0, 4)
         np.testing.assert_array_equal(np.nonzero(band.all(axis=1))[0], np.arange(16, 25))
         assert band.sum() == 9 * 41

@@ -1,4 +1,4 @@
-"""Stored channels: never stale, never in place of a user's file, not written twice."""
+"""Stored channels are never outdated, never replace user files, and are not written twice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def blocks(shift=0, shape=(24, 30)):
 
 
 class Project:
-    """A raw image, its label file, and the folders of the store."""
+    """Raw image, label file, and folders of the store."""
 
     def __init__(self, folder):
         self.image = folder / "raw" / "a.tif"
@@ -47,7 +47,7 @@ class Project:
 
     @staticmethod
     def age(path, seconds=3600):
-        """Set the time of a file back (the fixture sees to its change time)."""
+        """Set the time of a file back; the fixture handles its change time."""
         past = path.stat().st_mtime_ns - seconds * 10**9
         os.utime(path, ns=(past, past))
 
@@ -81,7 +81,7 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project whose files all count as old."""
+    """Return a project whose files all have an old time."""
     real = __import__("time").time_ns
     monkeypatch.setattr("singula.data.owned_folder.time.time_ns", lambda: real() + 60 * 10**9)
     return Project(tmp_path)
@@ -89,7 +89,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("channels", ["BC", "BP", "BCM", "BCDv2", "Dv2"])
 @pytest.mark.parametrize("shape", [(24, 30), (3, 24, 30)])
-def test_what_is_loaded_is_what_was_encoded(project, channels, shape):
+def test_loaded_channels_equal_encoded_channels(project, channels, shape):
     labels = blocks(shape=shape)
     project.write_label(labels)
     spacing = (2.5, 0.5, 0.5)[-labels.ndim :]
@@ -209,7 +209,7 @@ def test_users_channels_are_not_overwritten(project):
     assert len(project.told) == 3  # each run says it once
 
 
-def test_a_stored_file_that_the_user_edited_is_theirs(project):
+def test_a_stored_file_edited_by_the_user_is_kept(project):
     path = project.ensure()
     edited = tifffile.imread(path)
     edited[0] = 0
@@ -221,7 +221,7 @@ def test_a_stored_file_that_the_user_edited_is_theirs(project):
     project.holds(blocks())
 
 
-def test_a_file_with_the_same_pixels_is_used_but_stays_the_users(project):
+def test_a_user_file_with_the_same_pixels_is_used_and_kept(project):
     path = project.ensure()
     (project.y / "fingerprints.json").unlink()  # as after a run that was killed before saving
     written = path.stat().st_mtime_ns
@@ -231,7 +231,7 @@ def test_a_file_with_the_same_pixels_is_used_but_stays_the_users(project):
     assert path.stat().st_mtime_ns == written
 
 
-def test_a_copied_project_is_recognised(project, tmp_path):
+def test_a_copied_project_is_recognized(project, tmp_path):
     project.ensure()
     shutil.copytree(project.y, tmp_path / "copy", copy_function=shutil.copyfile)
     project.age(tmp_path / "copy" / "a.tif", 5)
@@ -241,7 +241,7 @@ def test_a_copied_project_is_recognised(project, tmp_path):
     assert project.told == []
 
 
-def test_damaged_manifest_costs_time_only(project):
+def test_channels_are_encoded_again_after_a_damaged_manifest(project):
     path = project.ensure()
     (project.y / "fingerprints.json").write_text('{"files": {"a.tif": 3')
     assert project.ensure() == path
@@ -263,7 +263,7 @@ def test_images_are_placed_as_links(project):
 
 
 @pytest.mark.parametrize("refused", [("link",), ("link", "symlink")])
-def test_images_are_placed_otherwise_where_links_are_refused(project, monkeypatch, refused):
+def test_images_are_copied_if_links_are_not_allowed(project, monkeypatch, refused):
     def refuse(*_):
         raise OSError(errno.EPERM, "no links here")
 
@@ -278,7 +278,7 @@ def test_images_are_placed_otherwise_where_links_are_refused(project, monkeypatc
     assert placed.lstat().st_mtime_ns == written
 
 
-def test_a_replaced_image_is_placed_again(project):
+def test_a_replaced_image_is_linked_again(project):
     project.ensure()
     fresh = project.image.with_name("new.tif")
     tifffile.imwrite(fresh, np.full((24, 30), 5, np.uint8))

@@ -38,7 +38,7 @@ FREE = AugmentSettings(
 )
 
 
-def test_an_item_is_the_normalised_patch_with_its_targets() -> None:
+def test_an_item_is_the_normalized_patch_with_its_targets() -> None:
     items = dataset()
     item = items[0]
     assert item["image"].shape == (1, 16, 16)
@@ -67,7 +67,7 @@ def test_targets_are_encoded_from_the_changed_labels() -> None:
         np.testing.assert_array_equal(targets["C"][inside], expected["C"][inside])
 
 
-def test_stored_targets_are_cut_where_nothing_changes_the_labels() -> None:
+def test_stored_targets_are_cropped_if_labels_do_not_change() -> None:
     stored = {name: m.copy() for name, m in encoder(LABELS[..., 0]).items()}
     items = dataset(samples=[Sample("a", IMAGE, LABELS, targets=stored)])
     whole = np.zeros((2, 40, 50), np.float32)
@@ -180,7 +180,7 @@ def vars_of(items: PatchDataset) -> dict[str, object]:
     return {"samples": items.samples, "augment": items.augment}
 
 
-def test_other_samples_are_normalised_as_these_are() -> None:
+def test_other_samples_use_the_same_normalization() -> None:
     items = dataset(normalizer=Normalizer("scale_range"))
     brighter = Sample("a", np.maximum(IMAGE, 254), LABELS)
     other = items.with_samples([brighter], None)

@@ -1,4 +1,4 @@
-"""Volumes in files that are cut into patches without being loaded: the same patches."""
+"""Patches of volumes on disk equal those of volumes in memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHAPES = {2: (70, 83), 3: (18, 50, 61)}
 
 
 def made(folder: Path, ndim: int, dtype: str = "uint16") -> tuple[Sample, Sample]:
-    """A sample in memory, and the same in a Zarr."""
+    """Return a sample in memory, and the same sample in a Zarr."""
     shape = SHAPES[ndim]
     image = (RNG.random((*shape, 2)) * 4000).astype(dtype)
     coarse = RNG.integers(0, 4, [-(-n // 7) for n in shape]).astype(np.uint8)
@@ -91,7 +91,7 @@ def test_it_is_indexed_like_an_array(tmp_path: Path, ndim: int) -> None:
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_pieces_make_up_the_whole(tmp_path: Path, ndim: int) -> None:
+def test_parts_compose_the_whole(tmp_path: Path, ndim: int) -> None:
     held, lazy = made(tmp_path, ndim)
     found = np.zeros_like(held.image)
     count = np.zeros(held.shape, int)
@@ -111,7 +111,7 @@ def test_pieces_make_up_the_whole(tmp_path: Path, ndim: int) -> None:
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "int32"])
 @pytest.mark.parametrize("samples", [2_000_000, 500])
-def test_statistics_are_those_of_the_whole(
+def test_statistics_equal_those_of_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ndim: int, dtype: str, samples: int
 ) -> None:
     monkeypatch.setattr("singula.data.normalize._SAMPLES", samples)
@@ -137,7 +137,7 @@ FREE = AugmentSettings(
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("mode", ["reflect", "constant", "wrap", None])
 @pytest.mark.parametrize("random", [False, True])
-def test_patches_are_those_of_arrays_in_memory(
+def test_patches_equal_those_of_arrays_in_memory(
     tmp_path: Path, ndim: int, mode: str | None, random: bool
 ) -> None:
     from dataclasses import replace
@@ -164,7 +164,7 @@ def test_patches_are_those_of_arrays_in_memory(
             assert torch.equal(one[name], two[name]), name
 
 
-def test_it_counts_nothing_in_a_cache(tmp_path: Path) -> None:
+def test_lazy_arrays_count_as_no_memory_in_a_cache(tmp_path: Path) -> None:
     held, lazy = made(tmp_path, 3)
     assert memory_of(held) > 0
     assert memory_of(lazy) == 0

@@ -67,13 +67,13 @@ def test_percentiles_of_a_set_are_those_of_all_pixels_together() -> None:
         (np.float32, 3000.0, 65535),
     ],
 )
-def test_div_goes_by_the_type(dtype: type, largest: float, divisor: float) -> None:
+def test_div_depends_on_the_type(dtype: type, largest: float, divisor: float) -> None:
     image = np.full((3, 3, 1), largest, dtype)
     result = Normalizer("div").scaling(image).apply(image)
     np.testing.assert_allclose(result, largest / divisor, rtol=1e-6)
 
 
-def test_numbers_given_by_the_user_win() -> None:
+def test_numbers_of_the_user_precede() -> None:
     given_numbers = {"mean": (10.0,), "std": (2.0,)}
     for per_image in (True, False):
         normalizer = Normalizer("custom", per_image, None, given_numbers)
@@ -110,7 +110,7 @@ def test_statistics_of_other_channels_are_refused() -> None:
 
 
 class TestDivisorOfASet:
-    """What ``div`` divides floats by is one number for training, validation and prediction."""
+    """The divisor of floats is one number for training, validation and prediction."""
 
     def floats(self, *largest: float) -> list[np.ndarray]:
         return [np.full((3, 3, 1), value, np.float32) for value in largest]
@@ -123,7 +123,7 @@ class TestDivisorOfASet:
         ("largest", "divisor"),
         [((1.0, 1.05), 1), ((0.4, 200.0), 255), ((1.0, 255.0, 256.0), 65535), ((-3.0,), 1)],
     )
-    def test_is_decided_once(
+    def test_the_divisor_is_decided_once(
         self, largest: tuple[float, ...], divisor: float, per_image: bool
     ) -> None:
         images = self.floats(*largest)
@@ -134,12 +134,12 @@ class TestDivisorOfASet:
         unseen = self.floats(0.5, 1.2, 3.0, 4000.0)
         assert self.divisors(fitted, images + unseen) == [divisor] * (len(images) + 4)
 
-    def test_leaves_integers_to_their_type(self) -> None:
+    def test_integers_are_divided_by_their_type(self) -> None:
         integers = [np.ones((3, 3, 1), t) for t in (np.uint8, np.uint16)]
         fitted = Normalizer("div").fit([*integers, *self.floats(40.0)])
         assert self.divisors(fitted, [*integers, *self.floats(0.5)]) == [255, 65535, 255]
 
-    def test_is_open_where_a_set_or_a_checkpoint_knows_of_no_floats(self) -> None:
+    def test_the_divisor_is_undecided_without_floats(self) -> None:
         old = {"kind": "div", "per_image": True, "clip": None, "statistics": None}
         fitted = Normalizer("div").fit([np.ones((3, 3, 1), np.uint8)])
         assert not fitted.needs_fit
@@ -147,7 +147,7 @@ class TestDivisorOfASet:
             images = self.floats(1.0, 1.05, 3000.0)
             assert self.divisors(normalizer, images) == [1, 255, 65535]
 
-    def test_comes_with_the_percentiles_of_the_set(self) -> None:
+    def test_the_divisor_is_decided_with_percentiles_of_the_set(self) -> None:
         images = self.floats(1.0, 3.0)
         fitted = Normalizer("div", False, (0.0, 100.0)).fit(images)
         assert self.divisors(fitted, images) == [255, 255]
@@ -162,7 +162,7 @@ class TestDivisorOfASet:
 )
 @settings(max_examples=40, deadline=None)
 def test_statistics_of_boxes_are_those_of_the_image(shape, block, dtype, step):
-    """Also where only every so manieth value of a float image is looked at."""
+    """Also if only a sample of the values of a float image is read."""
     rng = np.random.default_rng(sum(shape))
     image = (rng.random((*shape, 2)) * 200).astype(dtype)
     with pytest.MonkeyPatch.context() as patch:

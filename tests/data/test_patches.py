@@ -47,7 +47,7 @@ def test_cores_cover_the_image_and_reassembly_is_the_identity(
     st.tuples(st.integers(-8, 5), st.integers(-8, 5)),
     st.tuples(st.integers(9, 25), st.integers(9, 25)),
 )
-def test_mirroring_is_numpys_reflection(
+def test_mirroring_equals_reflection_in_numpy(
     shape: tuple[int, int], start: tuple[int, int], length: tuple[int, int]
 ) -> None:
     if any(s >= n for s, n in zip(start, shape, strict=True)):
@@ -86,7 +86,7 @@ def test_training_patches_cover_the_image_and_stay_inside(
     assert covered.all()
 
 
-def test_overlap_is_at_least_what_was_asked() -> None:
+def test_overlap_is_at_least_the_configured_one() -> None:
     for size, overlap in product((50, 64, 100), (0.0, 0.25, 0.5)):
         starts = [s[0] for s in training_starts((size,), (16,), (overlap,), (0,))]
         assert max(np.diff(starts)) <= 16 * (1 - overlap)

@@ -1,4 +1,4 @@
-"""Each step against scikit-image or scipy, and what all of them keep."""
+"""Each step compared with scikit-image or scipy, and invariants of all steps."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_type_and_input_are_kept_and_channels_stay_apart(name: str, dtype: type)
     np.testing.assert_array_equal(again[..., 0], found[..., 0])
 
 
-def test_steps_are_those_of_the_libraries() -> None:
+def test_steps_equal_the_libraries() -> None:
     image = picture(np.float32, channels=1)
     plain = image[..., 0]
     low, high = plain.min(), plain.max()
@@ -90,9 +90,9 @@ def test_labels_take_the_nearest_pixel(shape: tuple[int, int]) -> None:
     assert found.dtype == np.uint32
     assert found.shape == (*shape, 2)
     for y in range(shape[0]):
-        centre = (y + 0.5) * 24 / shape[0]
+        center = (y + 0.5) * 24 / shape[0]
         np.testing.assert_array_equal(
-            found[y], resize_labels(labels[[int(centre)]], (1, shape[1]))[0]
+            found[y], resize_labels(labels[[int(center)]], (1, shape[1]))[0]
         )
 
 

@@ -21,7 +21,7 @@ LABELS[20, 3] = 7
 
 
 @pytest.mark.parametrize("weights", [(0.94, 0.06), (1.0, 3.0), (0.0, 1.0), (1.0, 0.0)])
-def test_centres_follow_the_probability_map(weights: tuple[float, float]) -> None:
+def test_centers_follow_the_probability_map(weights: tuple[float, float]) -> None:
     rng, counts = np.random.default_rng(1), np.zeros(LABELS.shape)
     draws = 6000
     for _ in range(draws):
@@ -36,7 +36,7 @@ def test_centres_follow_the_probability_map(weights: tuple[float, float]) -> Non
         assert counts[LABELS > 0].min() > 0.5 * draws * share / 45
 
 
-def test_weighted_patches_lie_inside_and_around_their_centre() -> None:
+def test_weighted_patches_are_inside_and_contain_their_center() -> None:
     volume = np.zeros((4, 40, 50), np.uint8)
     volume[2, 20, 25] = 1
     start = weighted_start(
@@ -52,7 +52,7 @@ def test_weighted_patches_lie_inside_and_around_their_centre() -> None:
 
 
 @pytest.mark.parametrize("fill", [0, 1])
-def test_images_of_one_kind_are_drawn_from_anywhere(fill: int) -> None:
+def test_images_with_one_kind_of_pixels_have_uniform_probabilities(fill: int) -> None:
     labels = np.full((6, 7), fill, np.uint8)
     starts = {
         weighted_start(labels, foreground_rows(labels), (1, 1), (1, 1), np.random.default_rng(n))
@@ -63,7 +63,7 @@ def test_images_of_one_kind_are_drawn_from_anywhere(fill: int) -> None:
 
 
 @pytest.mark.parametrize("patch", [(6, 8), (6, 60), (50, 60)])
-def test_places_with_foreground_against_every_patch(patch: tuple[int, int]) -> None:
+def test_positions_with_foreground_equal_a_search_of_all_patches(patch: tuple[int, int]) -> None:
     share = {}
     for y in range(max(1, 40 - patch[0] + 1)):
         for x in range(max(1, 50 - patch[1] + 1)):

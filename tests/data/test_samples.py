@@ -1,4 +1,4 @@
-"""Samples that stay on disk: the same patches as in memory, and memory that does not grow."""
+"""Samples on disk give the same patches as in memory, with constant memory."""
 
 import pickle
 import tracemalloc
@@ -23,7 +23,7 @@ FREE = AugmentSettings(
 
 
 class Made:
-    """Reads a sample of noise; counts how often."""
+    """Reader of a sample of noise that counts its calls."""
 
     def __init__(self, number: int, shape: tuple[int, int] = SHAPE) -> None:
         self.number, self.shape, self.reads = number, shape, 0
@@ -52,7 +52,7 @@ def dataset(samples: list[object], augment: AugmentSettings | None, kind: str) -
 @pytest.mark.parametrize("augment", [None, FREE])
 @pytest.mark.parametrize("kind", ["div", "scale_range"])
 @pytest.mark.parametrize("limit", [0, 2**30])
-def test_stored_samples_give_the_patches_of_those_in_memory(
+def test_stored_samples_give_the_same_patches_as_samples_in_memory(
     augment: AugmentSettings | None, kind: str, limit: int
 ) -> None:
     cache = SampleCache(limit)
@@ -70,7 +70,7 @@ def test_stored_samples_give_the_patches_of_those_in_memory(
 
 
 def peak(count: int) -> int:
-    """Bytes at the peak of making a set and drawing from it."""
+    """Return the peak memory of creating a data set and drawing from it, in bytes."""
     cache = SampleCache(2_000_000)
     shape = (512, 512)
     samples = [StoredSample(f"s{n}", shape, Made(n, shape), cache) for n in range(count)]
@@ -89,7 +89,7 @@ def test_memory_does_not_grow_with_the_number_of_images() -> None:
     assert many < few + 512 * 512 * 3  # not one sample more, though there are twelve
 
 
-def test_a_cache_holds_what_fits_and_the_newest_in_any_case() -> None:
+def test_a_cache_contains_samples_that_fit_and_always_the_newest() -> None:
     size = memory_of(Made(0)(False))
     made = [Made(n) for n in range(3)]
     cache = SampleCache(2 * size)
@@ -103,7 +103,7 @@ def test_a_cache_holds_what_fits_and_the_newest_in_any_case() -> None:
     assert pickle.loads(pickle.dumps(small)).bytes == 0
 
 
-def test_mapped_arrays_count_nothing(tmp_path: Path) -> None:
+def test_mapped_arrays_count_as_no_memory(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((50, 60, 1), np.uint8))
     mapped = np.asarray(np.load(tmp_path / "a.npy", mmap_mode="r"))[3:, ::2]
     assert is_mapped(mapped)
@@ -112,7 +112,7 @@ def test_mapped_arrays_count_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("replicate", [1, 3])
-def test_replicated_patches_are_changed_each_in_its_own_way(replicate: int) -> None:
+def test_replicated_patches_have_different_augmentation(replicate: int) -> None:
     make: Callable[[bool], Sample] = Made(0)
     items = PatchDataset(
         [make(False)],
@@ -126,7 +126,7 @@ def test_replicated_patches_are_changed_each_in_its_own_way(replicate: int) -> N
         assert not torch.equal(image, images[number])
 
 
-def test_each_sample_is_read_once_to_make_a_set() -> None:
+def test_each_sample_is_read_once_to_create_a_data_set() -> None:
     made = [Made(n) for n in range(4)]
     cache = SampleCache(0)
     PatchDataset(

@@ -1,4 +1,4 @@
-"""Targets of a patch are those of the whole image, or of the whole changed image."""
+"""Targets of a patch equal those of the whole (augmented) image."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ NEVER = AugmentSettings(0.0, rotation=(5, 90), zoom=(2, 3), elastic_alpha=(90, 9
 
 
 def cells(ndim: int, seed: int = 0) -> np.ndarray:
-    """Touching cells with gaps, slivers among them; shape (…, 1)."""
+    """Return touching cells with gaps and slivers, shape (…, 1)."""
     rng = np.random.default_rng(seed)
     shape = (90, 101) if ndim == 2 else (18, 56, 60)
     seeds = np.zeros(shape, int)
@@ -40,7 +40,7 @@ def cells(ndim: int, seed: int = 0) -> np.ndarray:
 
 
 def numbered(labels: np.ndarray) -> np.ndarray:
-    """An image whose values say where each pixel comes from."""
+    """Return an image whose values are the indices of its pixels."""
     return np.arange(labels[..., 0].size, dtype=np.float32).reshape(labels.shape)
 
 
@@ -75,7 +75,7 @@ def check(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], where: 
 @pytest.mark.parametrize("mode", ["thick", "inner", "outer", "dense"])
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("augment", [None, FLIPS])
-def test_flipped_and_turned_patches_have_the_targets_of_the_whole_image(
+def test_flipped_and_rotated_patches_have_the_targets_of_the_whole_image(
     ndim: int, augment: AugmentSettings | None, mode: str
 ) -> None:
     labels = cells(ndim)
@@ -90,7 +90,7 @@ def test_flipped_and_turned_patches_have_the_targets_of_the_whole_image(
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("padding", [0, 3])
 @pytest.mark.parametrize("small", [False, True])
-def test_changes_that_are_not_made_change_nothing(ndim: int, padding: int, small: bool) -> None:
+def test_changes_that_are_not_drawn_have_no_effect(ndim: int, padding: int, small: bool) -> None:
     labels = cells(ndim)
     if small:  # mirrored to a patch
         labels = labels[..., 10:31, 40:60, :]
@@ -135,7 +135,7 @@ def test_resampled_patches_have_the_targets_of_the_whole_resampled_image(
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("mode", ["reflect", "constant", "wrap"])
-def test_a_window_around_a_patch_changes_nothing_inside(ndim: int, mode: str) -> None:
+def test_a_window_around_a_patch_does_not_change_its_targets(ndim: int, mode: str) -> None:
     free = AugmentSettings(
         0.7, rotation=(0, 90), shear=(5, 15), elastic_alpha=(40, 60), misalignment=4
     )
@@ -155,7 +155,7 @@ def test_a_window_around_a_patch_changes_nothing_inside(ndim: int, mode: str) ->
         np.testing.assert_array_equal(wide[1][inside], expected[1])
 
 
-def test_an_instance_cut_by_the_patch_has_no_point_of_its_own() -> None:
+def test_an_instance_cut_by_the_patch_has_no_additional_point() -> None:
     labels = np.zeros((64, 64, 1), np.uint8)
     labels[10:20, 20:40] = 1  # its point is at column 29
     labels[40:50, 28:60] = 2  # at column 43
@@ -171,16 +171,16 @@ def test_an_instance_cut_by_the_patch_has_no_point_of_its_own() -> None:
 
 
 class TestChangedLabels:
-    def test_of_a_cutout_are_encoded_in_their_surroundings(self) -> None:
+    def test_targets_of_a_cutout_are_encoded_with_their_surroundings(self) -> None:
         cut = Cutout((2, 3), (0.2, 0.4), labels_too=True)
         for augment in (AugmentSettings(1.0, changes=(cut,)), FLIPS):
             self.compare(AugmentSettings(**{**vars(augment), "changes": (cut,)}))
 
-    def test_of_a_cutmix_are_encoded_in_their_surroundings(self) -> None:
+    def test_targets_of_a_cutmix_are_encoded_with_their_surroundings(self) -> None:
         self.compare(AugmentSettings(1.0, changes=(CutMix((0.3, 0.5)),)))
 
     def compare(self, augment: AugmentSettings) -> None:
-        """Put the changed patch back into the image, and encode that."""
+        """Put the changed patch back into the image, and encode the image."""
         labels = cells(2).astype(np.uint32)
         items = dataset(labels, augment)
         for index, (_, start) in enumerate(items.places):
@@ -216,7 +216,7 @@ class TestExtent:
         spacing = np.array(SPACINGS[ndim] or (1,) * ndim)
         assert (np.array(extent.ball) * spacing >= largest - 1e-4).all()
 
-    def test_by_hand(self) -> None:
+    def test_values_computed_by_hand(self) -> None:
         labels = np.zeros((30, 40), np.uint32)
         labels[5:12, 6:20] = 2**32 - 1
         labels[20:23, 0:9] = 7
@@ -232,7 +232,7 @@ class TestExtent:
         assert nothing.is_local
         assert nothing.furthest == 0
 
-    def test_margins_follow_the_mapping_and_are_no_longer_than_a_patch(self) -> None:
+    def test_margins_follow_the_mapping_and_are_at_most_a_patch(self) -> None:
         labels = np.zeros((60, 60), np.uint8)
         labels[10:15, 10:31] = 1
         extent = measure_extent(labels, EncodeSettings(("P",)))
@@ -243,7 +243,7 @@ class TestExtent:
         assert margin_of(extent, double, (50, 50)) == (8 + 3, 40 + 3)
         assert margin_of(extent, double, (16, 16)) == (11, 16)
 
-    def test_a_window_holds_what_is_mirrored_into_the_patch(self) -> None:
+    def test_a_window_contains_the_pixels_mirrored_into_the_patch(self) -> None:
         assert window_in_image((50, 50), (-8, 38), (16, 16), (2, 2)) == (
             slice(0, 11),
             slice(38 - 2, 50),
@@ -251,7 +251,7 @@ class TestExtent:
         assert window_in_image((50,), (45,), (20,), (1,)) == (slice(49 * 2 - 64 - 1, 50),)
 
 
-def test_the_largest_distance_of_the_background_may_be_given() -> None:
+def test_the_largest_distance_of_the_background_can_be_given() -> None:
     labels = np.zeros((3, 20), np.uint8)
     labels[:, 0] = 1
     settings = EncodeSettings(("Dv2",), "inner")

@@ -1,4 +1,4 @@
-"""Images in any unit: a factor and an offset of all values change nothing."""
+"""A factor and an offset of all values do not change results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLIPS = st.sampled_from([None, (1.0, 99.0), (0.1, 99.9)])
 
 
 def drawn(seed: int, shape=(24, 31, 2)) -> np.ndarray:
-    """Whole numbers of up to 12 bits, whose products with powers of two are exact."""
+    """Return integers of up to 12 bits, whose products with powers of two are exact."""
     rng = np.random.default_rng(seed)
     values = rng.integers(0, 4096, shape)
     values[0, 0], values[0, 1] = 0, 4095
@@ -57,7 +57,7 @@ def test_normalization_ignores_factor_and_offset(
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**16), st.integers(-40, 40), st.booleans(), KINDS, CLIPS)
-def test_single_precision_keeps_what_it_holds(
+def test_single_precision_is_kept_if_it_is_exact(
     seed: int, power: int, shifted: bool, kind: str, clip
 ) -> None:
     """Steps of 128 on top of 2³⁰ are exact in single precision."""
@@ -108,7 +108,7 @@ def test_a_constant_image_becomes_zero_and_is_named(value: float, kind: str) -> 
         assert "folder/flat.tif" in line
 
 
-def test_one_other_pixel_is_contrast() -> None:
+def test_one_different_pixel_is_contrast() -> None:
     image = np.full((300, 400, 2), 7, np.uint8)
     assert is_constant(image)
     image[..., 1] = 9
@@ -118,7 +118,7 @@ def test_one_other_pixel_is_contrast() -> None:
     assert constant_image_notices("a", image) == []
 
 
-def test_a_large_image_with_an_empty_margin_is_not_read_through(tmp_path: Path) -> None:
+def test_a_large_image_with_an_empty_margin_is_not_read_completely(tmp_path: Path) -> None:
     image = np.zeros((40, 512, 512), np.uint8)
     image[15:, 150:400, 150:400] = 9
     np.save(tmp_path / "a.npy", image)
@@ -148,7 +148,7 @@ def test_values_far_from_one_are_named_for_div() -> None:
 
 
 @pytest.mark.parametrize(("factor", "offset"), [(1e-12, 0.0), (1.0, 1e9), (1e12, -1e15)])
-def test_pictures_show_the_same(factor: float, offset: float) -> None:
+def test_thumbnails_are_equal(factor: float, offset: float) -> None:
     values = drawn(8, (60, 50, 1)).astype(np.float64)
     changed = values * factor + offset
     for make in (to_gray, lambda image: to_gray(downsample_image(image, 20))):
@@ -157,7 +157,7 @@ def test_pictures_show_the_same(factor: float, offset: float) -> None:
         assert np.ptp(make(changed)) > 200
 
 
-def test_small_pictures_of_the_report_show_the_same(monkeypatch) -> None:
+def test_thumbnails_of_the_report_are_equal(monkeypatch) -> None:
     from singula.report import pictures
 
     monkeypatch.setattr(pictures, "MAX_SIDE", 20)
@@ -168,7 +168,7 @@ def test_small_pictures_of_the_report_show_the_same(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(("factor", "offset"), [(2.0**-40, 0.0), (1.0, 2.0**30)])
-def test_objects_stand_out_whatever_the_unit(factor: float, offset: float) -> None:
+def test_unlabeled_objects_are_found_in_any_unit(factor: float, offset: float) -> None:
     values = drawn(11, (64, 64, 1)).astype(np.float64) / 8
     ids = np.zeros((64, 64), np.uint8)
     ids[20:40, 20:40] = 1
@@ -181,7 +181,7 @@ def test_objects_stand_out_whatever_the_unit(factor: float, offset: float) -> No
 
 @pytest.mark.parametrize("step", ["clahe", "canny", "match", "sigma", "fill"])
 @pytest.mark.parametrize("factor", [2.0**-40, 2.0**40])
-def test_steps_before_the_network_follow_the_unit(step: str, factor: float) -> None:
+def test_preprocessing_follows_the_unit(step: str, factor: float) -> None:
     values = drawn(13, (48, 40, 1)).astype(np.float64)
     changed = values * factor
     if step == "fill":
@@ -205,7 +205,7 @@ def test_steps_before_the_network_follow_the_unit(step: str, factor: float) -> N
 
 
 @pytest.mark.parametrize(("factor", "offset"), [(1e-12, 0.0), (1.0, 1e9)])
-def test_the_viewer_shows_the_same(factor: float, offset: float) -> None:
+def test_the_viewer_shows_equal_images(factor: float, offset: float) -> None:
     values = drawn(17, (40, 30, 1)).astype(np.float64)
     one, two = (
         Scene(array, {})._pyramid(0, 0)[0].astype(int)

@@ -1,4 +1,4 @@
-"""What can be known of the image without an engine: its files, its steps, its command line."""
+"""Files, steps and command line of the image, without a container engine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def steps(name: str) -> list[str]:
     return [line.split(maxsplit=1)[1] for line in STEPS if line.startswith(f"{name} ")]
 
 
-def test_what_is_copied_exists_and_is_not_ignored() -> None:
+def test_copied_files_exist_and_are_not_ignored() -> None:
     kept = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in kept
     copied = [word for line in steps("COPY") for word in line.split()[1:-1]]
@@ -46,7 +46,7 @@ def test_pinned_base_and_no_root() -> None:
         (["install", "venv", ".", "tpu"], "allowed: cpu, cuda"),
     ],
 )
-def test_wrong_arguments_are_told(tmp_path: Path, words: list[str], said: str) -> None:
+def test_wrong_arguments_are_reported(tmp_path: Path, words: list[str], said: str) -> None:
     script = ROOT / "docker/install.sh"
     done = subprocess.run([script, *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
@@ -55,7 +55,7 @@ def test_wrong_arguments_are_told(tmp_path: Path, words: list[str], said: str) -
 
 
 def documented() -> list[str]:
-    """Words of the `docker run` line in the documentation, with its variables filled in."""
+    """Return the arguments of the documented `docker run` line."""
     text = (ROOT / "docs/docker.md").read_text()
     block = text.partition("job_cfg_file=")[2].partition("```")[0]
     lines = ("job_cfg_file=" + block).replace("\\\n", " ").splitlines()
@@ -69,8 +69,8 @@ def documented() -> list[str]:
     return shlex.split(run)
 
 
-def test_the_documented_line_reaches_the_program(tmp_path: Path) -> None:
-    """What stands behind the image's name is what its entry point takes."""
+def test_the_documented_line_matches_the_entry_point(tmp_path: Path) -> None:
+    """The entry point accepts the arguments after the name of the image."""
     words = documented()
     assert not [word for word in words if "$" in word]
     assert steps("ENTRYPOINT") == ['["biapy"]']

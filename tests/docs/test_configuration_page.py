@@ -1,4 +1,4 @@
-"""The page of keys against the schema."""
+"""The page of keys compared with the schema."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_every_key_has_one_complete_row(page: str) -> None:
     assert found["TRAIN.EPOCHS"][2:] == ["an integer in [1, 1\u202f000\u202f000]", "`360`", "`50`"]
 
 
-def test_rows_stand_below_the_heading_of_their_section(page: str) -> None:
+def test_rows_are_below_the_heading_of_their_section(page: str) -> None:
     section = ""
     for line in page.splitlines():
         if line.startswith("#"):
@@ -73,5 +73,5 @@ def test_an_example_is_allowed_and_not_the_default(key: Key) -> None:
     assert config.dotted()[key.name] != key.default
 
 
-def test_no_example_of_a_key_that_is_gone() -> None:
+def test_every_example_belongs_to_a_key() -> None:
     assert set(EXAMPLES) <= set(key_table())

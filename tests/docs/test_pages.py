@@ -1,4 +1,4 @@
-"""What the pages say against the program."""
+"""The pages of the documentation compared with the program."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INSTANCE = re.compile(r"`(DATA_[A-Z_]+|GROW_INTO_CONTOUR|SEED_[A-Z_]+)\b")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_keys_that_are_named_exist(page: Path) -> None:
+def test_mentioned_keys_exist(page: Path) -> None:
     known = {*key_table(), *section_names(), *RENAMED, *EARLY}
     text = page.read_text(encoding="utf-8")
     named = set(KEY.findall(text)) - {"TRAIN.EPOCS"}
@@ -39,12 +39,12 @@ def test_keys_that_are_named_exist(page: Path) -> None:
 
 
 def _begins(word: str, known: set[str]) -> bool:
-    """Whether it stands for several keys, as DATA_MW_ does."""
+    """Return True if the text is a common prefix of several keys, such as DATA_MW_."""
     return word.endswith("_") and any(key.startswith(word) for key in known)
 
 
 def _templates() -> list[re.Pattern[str]]:
-    """Every text of the source, with `…` for what is put in."""
+    """Return every text of the source as a pattern."""
     found = set()
     for path in Path(singula.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -60,7 +60,7 @@ def _templates() -> list[re.Pattern[str]]:
     return [re.compile(text, re.DOTALL) for text in long]
 
 
-def test_messages_of_the_troubleshooting_page_are_the_program_s() -> None:
+def test_messages_on_the_troubleshooting_page_exist_in_the_source() -> None:
     text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
     lines = [
         line
@@ -81,14 +81,14 @@ def test_messages_of_the_troubleshooting_page_are_the_program_s() -> None:
     assert not unknown
 
 
-def test_the_table_of_exit_codes_is_the_program_s() -> None:
+def test_the_table_of_exit_codes_matches_the_source() -> None:
     text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
     section = text.partition("\n## Exit codes\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \| .+ \|$", section, re.MULTILINE)
     assert rows == [(str(int(code)), code.name) for code in ExitCode]
 
 
-def test_commands_that_are_named_exist() -> None:
+def test_mentioned_commands_exist() -> None:
     commands = set(get_command(app).commands)
     coming = {"check", "tune", "export", "gui"}
     for page in PAGES:

@@ -1,4 +1,4 @@
-"""The pictures of the documentation are those that the code makes now."""
+"""The figures of the documentation equal those that the code draws."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_channel_is_described_and_drawn(pictures: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("code", ["BC", "BP", "BCD", "BCDv2"])
-def test_the_decodings_shown_are_good_ones(pictures: ModuleType, code: str) -> None:
+def test_the_drawn_instances_match_the_labels(pictures: ModuleType, code: str) -> None:
     labels = make_image((220, 220), np.random.default_rng(pictures.SEED)).labels
     maps = pictures.predicted(labels, code)
     keys = {**pictures.STEPS[code], "REMOVE_SMALL_OBJ": 30}

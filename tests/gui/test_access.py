@@ -1,4 +1,4 @@
-"""Only who knows the token gets an answer; no framework is needed to see that."""
+"""Access control by the token, tested without a web framework."""
 
 import asyncio
 from typing import Any
@@ -50,7 +50,7 @@ def visit() -> Visitor:
     return Visitor()
 
 
-def test_the_token_opens_and_is_left_behind(visit: Visitor) -> None:
+def test_the_token_is_exchanged_for_a_cookie(visit: Visitor) -> None:
     told = visit("/run", "token=right-token&run=a%26b")
     assert told[0]["status"] == 200
     body = told[1]["body"].decode()
@@ -59,7 +59,7 @@ def test_the_token_opens_and_is_left_behind(visit: Visitor) -> None:
     assert visit("/", "", HOST, visit.cookie())[1]["body"] == b"inside"
 
 
-def test_the_address_cannot_write_html(visit: Visitor) -> None:
+def test_the_address_is_escaped(visit: Visitor) -> None:
     body = visit('//evil.example/"><script>', "token=right-token&a=%22%3E%3Cb")[1]["body"].decode()
     assert "<script" not in body
     assert "<b" not in body.replace("<body", "")
@@ -67,13 +67,13 @@ def test_the_address_cannot_write_html(visit: Visitor) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "token=", "token=wrong", "token=right-token2", "token=é"])
-def test_others_stay_outside(visit: Visitor, query: str) -> None:
+def test_requests_without_the_token_are_refused(visit: Visitor, query: str) -> None:
     told = visit("/tile/x", query)
     assert told[0]["status"] == 403
     assert b"inside" not in told[1]["body"]
 
 
-def test_a_made_up_cookie_is_refused(visit: Visitor) -> None:
+def test_an_invented_cookie_is_refused(visit: Visitor) -> None:
     for value in (b"singula_8000=x", b"singula_8000=", b"singula_8000=right-token", b"=;;=\xff"):
         assert visit("/", "", HOST, (b"cookie", value))[0]["status"] == 403
 
@@ -83,7 +83,7 @@ def test_a_made_up_cookie_is_refused(visit: Visitor) -> None:
     ['prefs={"theme":"dark"}', "other=a b", "other=é", "=", "a,b=c", '"', "singula_8000=old",
      "singula_80000=x", "$Version=1"],
 )  # fmt: skip
-def test_cookies_of_other_programs_do_not_lock_out(visit: Visitor, other: str) -> None:
+def test_cookies_of_other_programs_are_ignored(visit: Visitor, other: str) -> None:
     name, ours = visit.cookie()
     for sent in (other.encode(), other.encode("latin-1")):
         for text in (sent + b"; " + ours, ours + b"; " + sent, sent + b";" + ours + b";" + sent):
@@ -104,20 +104,20 @@ def test_websockets_need_the_cookie_too(visit: Visitor) -> None:
     assert told[0]["type"] == "websocket.close"
 
 
-def test_pages_of_other_addresses_cannot_write(visit: Visitor) -> None:
+def test_requests_of_other_origins_are_refused(visit: Visitor) -> None:
     cookie, origin = visit.cookie(), (b"origin", b"https://evil.example")
     assert visit("/", "", HOST, cookie, origin, method="POST")[0]["status"] == 403
     own = (b"origin", b"http://127.0.0.1:8000")
     assert visit("/", "", HOST, cookie, own, method="POST")[0]["status"] == 200
 
 
-def test_another_name_of_this_machine_is_refused(visit: Visitor) -> None:
+def test_another_host_name_is_refused(visit: Visitor) -> None:
     rebound = (b"host", b"evil.example:8000")
     assert visit("/", "", rebound, visit.cookie())[0]["status"] == 403
     assert visit("/", "token=right-token", rebound)[0]["status"] == 403
 
 
-def test_answers_forbid_outside_assets(visit: Visitor) -> None:
+def test_responses_forbid_external_assets(visit: Visitor) -> None:
     headers = dict(visit("/", "", HOST, visit.cookie())[0]["headers"])
     policy = headers[b"content-security-policy"].decode()
     assert "default-src 'self'" in policy
@@ -125,6 +125,6 @@ def test_answers_forbid_outside_assets(visit: Visitor) -> None:
     assert headers[b"referrer-policy"] == b"no-referrer"
 
 
-def test_tokens_are_long_and_new() -> None:
+def test_tokens_are_long_and_unique() -> None:
     assert len(new_token()) >= 32
     assert new_token() != new_token()

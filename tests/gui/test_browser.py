@@ -322,7 +322,7 @@ def _search(tab: Any, empty: Interface) -> None:
     assert tuned["thresholds"]["TH_CONTOUR"] == pytest.approx(float(best["TH_CONTOUR"]))
 
 
-def test_without_the_token_there_is_nothing(browser: Any, made: Interface) -> None:
+def test_without_the_token_nothing_is_served(browser: Any, made: Interface) -> None:
     context = browser.new_context()
     tab = context.new_page()
     for path in ("/", "/new", "/tile/x/0/image/0/0/0/0/-1", "/report?run=2d", "/_nicegui/x"):
@@ -369,7 +369,7 @@ def test_a_file_is_chosen_in_a_dialog(browser: Any, made: Interface) -> None:
     context.close()
 
 
-def test_what_was_seen_is_of_the_folder_that_is_entered(browser: Any, made: Interface) -> None:
+def test_check_results_belong_to_the_entered_folder(browser: Any, made: Interface) -> None:
     for name in ("one", "two"):
         parts = {"n_train": 2, "n_val": 0, "n_test": 0}
         make_dataset(made.folder / name, 2, np.random.default_rng(1), shape=(64, 64), **parts)
@@ -413,7 +413,7 @@ def test_what_was_seen_is_of_the_folder_that_is_entered(browser: Any, made: Inte
     context.close()
 
 
-def test_a_picture_is_hidden_when_another_cannot_be_shown(browser: Any, made: Interface) -> None:
+def test_a_picture_is_hidden_if_the_next_one_fails(browser: Any, made: Interface) -> None:
     run = "gone/job/results/job_1"
     shutil.copytree(made.folder / "2d" / "job", made.folder / "gone" / "job")
     context = browser.new_context(viewport={"width": 1280, "height": 900})
@@ -445,7 +445,7 @@ def test_a_picture_is_hidden_when_another_cannot_be_shown(browser: Any, made: In
     context.close()
 
 
-def test_a_row_and_an_object_mark_each_other(browser: Any, made: Interface) -> None:
+def test_selecting_a_row_marks_its_object_and_the_reverse(browser: Any, made: Interface) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     watcher = Watcher(context)
     tab = enter(made, watcher)
@@ -460,7 +460,7 @@ def test_a_row_and_an_object_mark_each_other(browser: Any, made: Interface) -> N
     size = canvas.bounding_box()
     click(tab, "Show the whole image")
     tab.wait_for_timeout(200)
-    # The lattice has 4 x 4 cells of 12 pixels; the first has its centre at 6, 6.
+    # The lattice has 4 x 4 cells of 12 pixels; the first has its center at 6, 6.
     scale = 0.98 * min(size["width"], size["height"]) / 48
     left, top = (size["width"] - 48 * scale) / 2, (size["height"] - 48 * scale) / 2
     canvas.click(position={"x": left + 6 * scale, "y": top + 6 * scale})
@@ -503,7 +503,7 @@ def test_a_volume_is_paged_by_keys(browser: Any, made: Interface) -> None:
         ("/new?config=nothing.yaml", "cannot be opened"),
     ],
 )
-def test_each_page_says_what_is_wrong(browser: Any, made: Interface, path: str, words: str) -> None:
+def test_each_page_shows_errors(browser: Any, made: Interface, path: str, words: str) -> None:
     context = browser.new_context()
     watcher = Watcher(context)
     tab = enter(made, watcher)
@@ -537,7 +537,7 @@ def test_pages_are_readable_in_any_light_and_width(
     context.close()
 
 
-def test_the_keyboard_reaches_everything(browser: Any, made: Interface) -> None:
+def test_all_controls_are_reachable_by_keyboard(browser: Any, made: Interface) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     watcher = Watcher(context)
     tab = enter(made, watcher)
@@ -566,6 +566,6 @@ def _luminance(colour: str) -> float:
 
 
 def _contrast(one: str, two: str) -> float:
-    """As WCAG 2 defines it."""
+    """Return the contrast ratio as defined by WCAG 2."""
     high, low = sorted((_luminance(one), _luminance(two)), reverse=True)
     return (high + 0.05) / (low + 0.05)

@@ -70,7 +70,7 @@ def ended(control: Control, folder: Path) -> bool:
     return alive(read_record(folder), folder / OUTPUT) is None
 
 
-def test_a_gpu_that_cannot_be_is_said_before_the_start(control: Control) -> None:
+def test_an_impossible_gpu_is_reported_before_the_start(control: Control) -> None:
     with pytest.raises(UserError, match="'banana'"):
         control.start(job(gpu="banana"))
     assert not (control.guard.home / "out").exists()
@@ -88,7 +88,7 @@ def test_a_run_is_the_command_line(control: Control, program) -> None:
     assert read_record(folder).command == ["singula", *expected]
 
 
-def test_it_survives_the_interface_and_is_stopped_by_the_next(control: Control, program) -> None:
+def test_a_run_survives_the_interface_and_is_stopped_by_the_next(control: Control, program) -> None:
     program("print('epoch 1/9: loss 1 (1 s, 0:08 left)', flush=True)\ntime.sleep(600)")
     folder = control.start(job())
     until(lambda: "epoch" in tail(folder / OUTPUT))
@@ -109,7 +109,7 @@ def test_it_survives_the_interface_and_is_stopped_by_the_next(control: Control, 
     assert view_run(folder).error is None
 
 
-def test_one_that_does_not_listen_is_ended(control: Control, program) -> None:
+def test_a_run_that_ignores_signals_is_killed(control: Control, program) -> None:
     program("signal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(99)")
     folder = control.start(job())
     until(lambda: "up" in tail(folder / OUTPUT))
@@ -121,7 +121,7 @@ def test_one_that_does_not_listen_is_ended(control: Control, program) -> None:
     assert view_run(folder).state == "stopped"
 
 
-def test_resume_goes_on_with_the_same_command(control: Control, program) -> None:
+def test_resume_uses_the_same_command(control: Control, program) -> None:
     program("print(sys.argv[-1])")
     folder = control.start(job(run_id=2))
     until(lambda: ended(control, folder))
@@ -130,7 +130,7 @@ def test_resume_goes_on_with_the_same_command(control: Control, program) -> None
     assert (folder / OUTPUT).read_text().split() == ["2", "--resume"]
 
 
-def test_an_error_is_shown_as_the_command_line_says_it(control: Control, program) -> None:
+def test_an_error_is_shown_as_on_the_command_line(control: Control, program) -> None:
     program("print('images: 3'); sys.exit('error: no images in x\\n  → give a folder')")
     folder = control.start(job())
     until(lambda: ended(control, folder))
@@ -150,7 +150,9 @@ def test_an_error_is_shown_as_the_command_line_says_it(control: Control, program
     assert "out of memory" in view_run(folder).error
 
 
-def test_finished_is_what_wrote_its_summary_after_the_start(control: Control, program) -> None:
+def test_a_run_is_finished_if_its_summary_is_newer_than_its_start(
+    control: Control, program
+) -> None:
     program(
         "import pathlib; d = pathlib.Path('out/cells/results/cells_1'); "
         "(d / 'run.json').write_text('{}')"
@@ -180,7 +182,7 @@ def test_another_process_of_the_same_number_is_not_the_run(control: Control, pro
     control.stop(folder)  # must not end this test
 
 
-def test_mistakes_are_said_before_anything_starts(control: Control, tmp_path: Path) -> None:
+def test_mistakes_are_reported_before_the_start(control: Control, tmp_path: Path) -> None:
     for wrong in (
         job(config=Path("../cells.yaml")),
         job(config=Path("nothing.yaml")),
@@ -205,7 +207,7 @@ def test_mistakes_are_said_before_anything_starts(control: Control, tmp_path: Pa
         ("checkpoints/cells_1-checkpoint-best.pth", "training"),
     ],
 )
-def test_what_an_earlier_run_left_is_not_replaced(
+def test_results_of_an_earlier_run_are_not_replaced(
     control: Control, program, left: str, what: str
 ) -> None:
     program("pass")
@@ -226,7 +228,7 @@ def test_what_an_earlier_run_left_is_not_replaced(
         until(lambda folder=folder: ended(control, folder))
 
 
-def test_a_test_begins_with_the_checkpoint_of_its_own_number(control: Control, program) -> None:
+def test_a_test_uses_the_checkpoint_of_its_number(control: Control, program) -> None:
     program("pass")
     (control.guard.home / "cells.yaml").write_text(
         "DATA: {TEST: {PATH: x}}\nTRAIN: {ENABLE: False}\nTEST: {ENABLE: True}\n"
@@ -268,7 +270,7 @@ def _failed_elsewhere(run: Path) -> None:
     (run / "a_5.log").write_text("2026-01-01T10:00:00+00:00 computing\n")
 
 
-def test_a_run_of_the_command_line_that_failed_says_why(control: Control, tmp_path: Path) -> None:
+def test_a_failed_run_of_the_command_line_shows_its_error(control: Control, tmp_path: Path) -> None:
     config = tmp_path / "cells.yaml"
     with pytest.raises(UserError) as error:
         run_job(Job(config, tmp_path / "out", gpu="cpu"), lambda line: None)
@@ -282,7 +284,7 @@ def test_a_run_of_the_command_line_that_failed_says_why(control: Control, tmp_pa
     assert view_run(folder).state == "unfinished"
 
 
-def test_a_run_in_a_terminal_is_seen_and_left_alone(control: Control) -> None:
+def test_a_run_in_a_terminal_is_listed_and_not_stopped(control: Control) -> None:
     folder = control.folder(job())
     with held_elsewhere(lock_file(folder)):
         _watch(control, folder)

@@ -119,7 +119,7 @@ async def story(page: str, run: Path, then: Callable[[Page], Awaitable[None]]) -
 
 @pytest.mark.parametrize("page", list(PAGES))
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_load_that_was_overtaken_shows_nothing(
+def test_an_outdated_load_shows_nothing(
     page: str, fails: bool, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = PAGES[page]._View
@@ -154,7 +154,7 @@ def test_a_load_that_was_overtaken_shows_nothing(
         held.go.set()
 
 
-def test_instances_decoded_for_the_image_before_are_not_drawn_in_the_next(
+def test_instances_of_the_previous_image_are_not_drawn_in_the_next(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decode = tune.Retune.decode

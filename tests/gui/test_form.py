@@ -63,7 +63,7 @@ def test_every_key_is_a_field_with_help() -> None:
     assert "an integer in [1, " in field("TRAIN.EPOCHS").help
 
 
-def test_what_a_field_shows_can_be_entered_again() -> None:
+def test_displayed_values_can_be_entered() -> None:
     """Check that entering the displayed defaults changes nothing and raises no error."""
     before = Form(dict(BASE))
     for item in fields():
@@ -76,7 +76,7 @@ def test_what_a_field_shows_can_be_entered_again() -> None:
         assert not form.examine()[1], item.name
 
 
-def test_an_error_stands_beside_its_field() -> None:
+def test_an_error_is_shown_at_its_field() -> None:
     form = Form(dict(BASE))
     form.set("TRAIN.EPOCHS", "many")
     form.set("TRAIN.OPTIMIZER", "ADAMS")
@@ -108,7 +108,7 @@ def test_a_file_is_not_replaced_by_accident(tmp_path: Path) -> None:
     assert error.value.code == "gui.not_yaml"
 
 
-def test_a_reason_goes_with_the_value_it_was_given_for() -> None:
+def test_a_reason_is_removed_with_its_value() -> None:
     form = Form({**BASE, "TRAIN.EPOCHS": 20}, {"TRAIN.EPOCHS": "fits into half an hour"})
     assert "EPOCHS: 20" in form.yaml()
     assert "# fits into half an hour" in form.yaml()
@@ -118,7 +118,7 @@ def test_a_reason_goes_with_the_value_it_was_given_for() -> None:
     assert "EPOCHS" not in form.yaml()
 
 
-def test_unknown_keys_of_a_file_are_told(tmp_path: Path) -> None:
+def test_unknown_keys_of_a_file_are_listed(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("TRAIN:\n  EPOCHSS: 3\n  ENABLE: true\nCOLOURS:\n  RED: 1\n  BLUE: 2\n")
     form = Form.of_file(path)
@@ -135,7 +135,9 @@ def test_values_as_text() -> None:
     assert as_text(None) == as_text("") == ""
 
 
-def test_a_generated_threshold_that_is_changed_in_the_form_is_the_users(tmp_path: Path) -> None:
+def test_a_generated_threshold_changed_in_the_form_counts_as_set_by_the_user(
+    tmp_path: Path,
+) -> None:
     contour = "PROBLEM.INSTANCE_SEG.DATA_MW_TH_CONTOUR"
     mask = "PROBLEM.INSTANCE_SEG.DATA_MW_TH_BINARY_MASK"
     written = {

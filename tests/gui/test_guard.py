@@ -61,19 +61,19 @@ def test_links_that_lead_outside_are_refused(guard: Guard, tmp_path: Path) -> No
     assert [p.name for p in files] == ["file.yaml"]
 
 
-def test_a_link_inside_passes_as_what_it_points_to(guard: Guard) -> None:
+def test_a_link_inside_is_resolved(guard: Guard) -> None:
     (guard.home / "link").symlink_to(guard.home / "deep")
     assert guard.check("link/x") == guard.home / "deep" / "x"
 
 
-def test_a_folder_of_a_like_name_is_not_inside(tmp_path: Path) -> None:
+def test_a_folder_with_a_common_prefix_is_outside(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data2").mkdir()
     assert not Guard.of([tmp_path / "data"]).allows(tmp_path / "data2")
 
 
 @given(st.lists(st.sampled_from(["..", ".", "a", "b", "/", "..."]), max_size=8))
-def test_whatever_passes_lies_inside(parts: list[str]) -> None:
+def test_accepted_paths_are_inside(parts: list[str]) -> None:
     guard = Guard((Path("/r/s"),))
     try:
         found = guard.check("/".join(parts))
@@ -94,7 +94,7 @@ def test_several_roots_and_missing_ones(tmp_path: Path) -> None:
     assert error.value.code == "gui.root_missing"
 
 
-def test_without_a_root_it_is_the_current_folder(
+def test_the_default_root_is_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -147,7 +147,7 @@ def _path_keys(part: type[Section] = Config, prefix: str = "") -> list[str]:
     return found
 
 
-def test_every_key_of_a_path_is_looked_at(guard: Guard) -> None:
+def test_every_path_key_is_checked(guard: Guard) -> None:
     keys = {
         "TRAIN.ENABLE": True, "TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True,
         "DATA.PREPROCESS.TRAIN": True, "DATA.PREPROCESS.MATCH_HISTOGRAM.ENABLE": True,

@@ -55,7 +55,7 @@ def scene() -> Scene:
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
-def test_tiles_make_up_the_whole(scene: Scene, level: int) -> None:
+def test_tiles_compose_the_whole(scene: Scene, level: int) -> None:
     assert whole(scene, "image", level).shape == tuple(-(-n // 2**level) for n in scene.size)
     step = 2**level
     sampled = scene.labels["instances"][step // 2 :: step, step // 2 :: step]
@@ -63,18 +63,18 @@ def test_tiles_make_up_the_whole(scene: Scene, level: int) -> None:
     np.testing.assert_array_equal(inside[: len(sampled), : sampled.shape[1]], sampled > 0)
 
 
-def test_outlines_do_not_see_tiles(scene: Scene) -> None:
+def test_outlines_do_not_depend_on_tiles(scene: Scene) -> None:
     outline = whole(scene, "contours", 0)
     expected = find_contour(scene.labels["instances"], "inner")
     np.testing.assert_array_equal(outline, expected)
 
 
-def test_the_image_keeps_its_brightness_when_shrunk(scene: Scene) -> None:
+def test_downsampling_keeps_the_brightness(scene: Scene) -> None:
     means = [whole(scene, "image", level).mean() for level in (0, 1, 2)]
     np.testing.assert_allclose(means, means[0], atol=1.0)
 
 
-def test_associations_are_those_of_the_results_folder(scene: Scene) -> None:
+def test_associations_equal_those_of_the_results_folder(scene: Scene) -> None:
     truth, found = scene.labels["truth"], scene.labels["instances"]
     expected = color_associations(truth, found, match(truth, found, (0.5,))[0])
     row = [scene.tile("associations", 0, 0, 0, column) for column in (0, 1, 2)]
@@ -98,7 +98,7 @@ def test_a_volume_shows_its_slices_and_channels() -> None:
     assert scene.instance_at(2, 50, 7) == scene.instance_at(5, 5, 7) == 0
 
 
-def test_three_channels_are_colours() -> None:
+def test_three_channels_are_colors() -> None:
     raw = np.zeros((8, 8, 3), np.uint8)
     raw[:4, :, 0] = 200
     picture = whole(Scene(raw, {}), "image", 0)
@@ -106,7 +106,7 @@ def test_three_channels_are_colours() -> None:
     assert picture[0, 0].tolist() == [255, 0, 0]
 
 
-def test_new_instances_are_another_version(scene: Scene) -> None:
+def test_new_instances_have_a_new_version(scene: Scene) -> None:
     before = scene.tile("associations", 0, 0, 0, 0)
     scene.replace_instances(scene.labels["truth"])
     assert scene.version == 1
@@ -122,12 +122,12 @@ def test_new_instances_are_another_version(scene: Scene) -> None:
         ("image", 0, -1, 0, 0), ("image", 0, 0, -1, 0), ("image", 0, 0, 0, 0, 9),
     ],
 )  # fmt: skip
-def test_a_tile_that_is_not_there_is_refused(scene: Scene, wrong: tuple) -> None:
+def test_a_missing_tile_is_refused(scene: Scene, wrong: tuple) -> None:
     with pytest.raises(UserError, match="no tile"):
         scene.tile(*wrong)
 
 
-def test_parts_must_lie_on_each_other() -> None:
+def test_layers_must_have_the_same_shape() -> None:
     with pytest.raises(UserError, match="different shapes"):
         Scene(np.zeros((4, 4, 1)), {"instances": np.zeros((4, 5), int)})
 
@@ -141,13 +141,13 @@ def test_the_coarsest_level_is_one_tile(height: int, width: int) -> None:
     assert shown(scene.tile("instances", 0, top, 0, 0)).all()
 
 
-def test_boxes_hold_their_objects() -> None:
+def test_boxes_contain_their_objects() -> None:
     labels = np.zeros((9, 9), np.uint32)
     labels[2:5, 3:7] = 5
     assert boxes(labels) == {5: ((2, 5), (3, 7))}
 
 
-def test_the_oldest_scene_goes() -> None:
+def test_the_oldest_scene_is_dropped() -> None:
     scenes = Scenes()
     names = [scenes.put(Scene(None, {"instances": np.ones((2, 2), int)})) for _ in range(40)]
     assert scenes.get(names[0]) is None

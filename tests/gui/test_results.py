@@ -42,7 +42,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, np.ndarr
     return MadeRun(tmp_path, pred).write(), labels
 
 
-def test_a_scene_holds_image_instances_truth(made, tmp_path: Path) -> None:
+def test_a_scene_contains_image_instances_and_ground_truth(made, tmp_path: Path) -> None:
     run, labels = made
     results = open_results(run, Guard.of([tmp_path]))
     stage = results.run.stages[-1]
@@ -113,7 +113,7 @@ def test_links_among_results_that_lead_outside_are_refused(
         open_results(run, Guard.of([tmp_path]))
 
 
-def test_a_missing_file_and_a_folder_that_is_no_run(made, tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_that_is_not_a_run(made, tmp_path: Path) -> None:
     run, _ = made
     guard = Guard.of([tmp_path])
     results = open_results(run, guard)
@@ -125,7 +125,7 @@ def test_a_missing_file_and_a_folder_that_is_no_run(made, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_the_runs_own_thresholds_give_the_runs_instances(
+def test_the_thresholds_of_the_run_give_its_instances(
     demo_folder: Path, tmp_path: Path, ndim: int
 ) -> None:
     results, _ = opened(demo_folder, ndim)
@@ -141,7 +141,7 @@ def test_the_runs_own_thresholds_give_the_runs_instances(
     assert not np.array_equal(more.labels, stored)
 
 
-def test_sliders_are_the_keys_that_change_something(demo_folder: Path) -> None:
+def test_sliders_are_keys_with_an_effect(demo_folder: Path) -> None:
     results, _ = opened(demo_folder, 2)
     config = results.run.valid_config()
     keys = ["DATA_MW_TH_BINARY_MASK", "DATA_MW_TH_CONTOUR", "DATA_REMOVE_SMALL_OBJ_BEFORE"]
@@ -153,7 +153,7 @@ def test_sliders_are_the_keys_that_change_something(demo_folder: Path) -> None:
         assert slider.source == "proposed"
 
 
-def test_missing_maps_are_said(demo: Path) -> None:
+def test_missing_maps_are_reported(demo: Path) -> None:
     results, _ = opened(demo, 2)
     shutil.rmtree(results.run.tree.per_image)
     with pytest.raises(UserError) as error:
@@ -161,7 +161,7 @@ def test_missing_maps_are_said(demo: Path) -> None:
     assert error.value.code == "gui.no_maps"
 
 
-def test_saved_thresholds_are_what_the_command_line_takes(demo: Path, tmp_path: Path) -> None:
+def test_the_command_line_accepts_saved_thresholds(demo: Path, tmp_path: Path) -> None:
     results, guard = opened(demo, 2)
     chosen = {"DATA_MW_TH_CONTOUR": 0.45, "DATA_REMOVE_SMALL_OBJ_BEFORE": 12.0}
     source = original_config(results, guard)

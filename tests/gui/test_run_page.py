@@ -41,7 +41,7 @@ def stopped(tmp_path: Path) -> Path:
     return folder
 
 
-def test_start_does_not_begin_a_stopped_training_anew(stopped: Path) -> None:
+def test_start_does_not_restart_a_stopped_training(stopped: Path) -> None:
     async def story() -> None:
         async with simulated_user() as user:
             page.add(AppContext(Guard.of([stopped.parents[3]])))
@@ -65,7 +65,7 @@ def test_start_does_not_begin_a_stopped_training_anew(stopped: Path) -> None:
     assert [path.name for path in stopped.iterdir()] == ["train_logs"]
 
 
-def test_the_number_follows_what_is_chosen(stopped: Path) -> None:
+def test_the_run_number_follows_the_selection(stopped: Path) -> None:
     async def story() -> None:
         async with simulated_user() as user:
             page.add(AppContext(Guard.of([stopped.parents[3]])))
@@ -86,7 +86,7 @@ def test_the_number_follows_what_is_chosen(stopped: Path) -> None:
     asyncio.run(story())
 
 
-def test_without_a_gpu_the_configuration_decides(
+def test_without_a_gpu_option_the_configuration_decides(
     stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_PROGRAM", "pass")

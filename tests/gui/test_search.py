@@ -49,7 +49,7 @@ def begin(results: Results, guard: Guard, **changes: object) -> None:
     start_search(results, guard, Processes(guard.home), **goal)  # type: ignore[arg-type]
 
 
-def test_it_finds_what_the_command_finds_and_saves_nothing(results: Results, guard: Guard) -> None:
+def test_the_search_equals_the_command_and_saves_nothing(results: Results, guard: Guard) -> None:
     run = results.run.tree.run
     saved = find_run(run).checkpoint.description.get("tuned")
     assert view_search(results.run.tree).state == "none"
@@ -73,7 +73,7 @@ def test_it_finds_what_the_command_finds_and_saves_nothing(results: Results, gua
     assert result.values == pytest.approx(wanted)
 
 
-def test_it_is_cancelled_and_says_how_far_it_was(
+def test_a_cancelled_search_shows_its_progress(
     results: Results, guard: Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = ["[2/4] cell", "searching for the best", "  150 settings tried, best 0.7812"]
@@ -87,7 +87,7 @@ def test_it_is_cancelled_and_says_how_far_it_was(
         until(results, "stopped")
 
 
-def test_an_error_is_shown_as_the_command_line_says_it(
+def test_an_error_is_shown_as_on_the_command_line(
     results: Results, guard: Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = results.run.tree.tuning / "trials.csv"
@@ -100,7 +100,9 @@ def test_an_error_is_shown_as_the_command_line_says_it(
     assert view_search(results.run.tree).error == "no images in x"
 
 
-def test_nothing_better_moves_no_slider(results: Results, guard: Guard, monkeypatch) -> None:
+def test_sliders_stay_if_nothing_better_is_found(
+    results: Results, guard: Guard, monkeypatch
+) -> None:
     monkeypatch.setattr(module, "_PROGRAM", BEGIN)
     begin(results, guard)
     rows = [
@@ -126,7 +128,7 @@ def test_nothing_better_moves_no_slider(results: Results, guard: Guard, monkeypa
     assert result.values == {"DATA_MW_TH_CONTOUR": 0.3}
 
 
-def test_nothing_outside_the_folders_is_read(results: Results, demo: Path, guard: Guard) -> None:
+def test_files_outside_the_roots_are_not_read(results: Results, demo: Path, guard: Guard) -> None:
     with pytest.raises(UserError) as error:  # the images are outside
         begin(results, Guard.of([demo]))
     assert error.value.code == "gui.outside"
@@ -144,6 +146,6 @@ def _wait(done: Callable[[], bool]) -> None:
 
 
 def test_thousands_of_settings_are_shown() -> None:
-    """The number has a thin space, as everywhere."""
+    """The number has a thin space."""
     line = f"  {counted(12345, 'setting')} tried, best 0.7812"
     assert _progress(f"searching for the best\n{line}\n")[0] == line.strip()

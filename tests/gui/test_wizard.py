@@ -46,7 +46,7 @@ def guard(home: Path) -> Guard:
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_answers_make_a_configuration(guard: Guard, tmp_path: Path, ndim: int) -> None:
+def test_answers_become_a_configuration(guard: Guard, tmp_path: Path, ndim: int) -> None:
     parts, _ = recognize(guard, f"example_{ndim}d")
     assert [part.name for part in parts] == ["train", "val", "test"]
     inspection = inspect(parts, None)
@@ -68,7 +68,7 @@ def test_answers_make_a_configuration(guard: Guard, tmp_path: Path, ndim: int) -
 
 
 @pytest.mark.parametrize("find", [name for name in FIND if name != "auto"])
-def test_what_to_find_decides_the_channels(guard: Guard, find: str) -> None:
+def test_the_kind_of_object_decides_the_channels(guard: Guard, find: str) -> None:
     assert find in DECODERS
     parts, _ = recognize(guard, "example_2d")
     answers = Answers(parts=tuple(parts), find=find, output=Path("b.yaml"))
@@ -85,7 +85,7 @@ def test_what_to_find_decides_the_channels(guard: Guard, find: str) -> None:
     assert form.config().channel_count == len(form.config().channel_weights)
 
 
-def test_classes_are_answered(guard: Guard) -> None:
+def test_classes_follow_the_answer(guard: Guard) -> None:
     parts, _ = recognize(guard, "example_2d")
     form, _, _ = draft(Answers(parts=tuple(parts), classes=3, output=Path("c.yaml")), guard)
     assert form.config().MODEL.N_CLASSES == 4
@@ -105,7 +105,7 @@ def test_an_existing_configuration_stays(guard: Guard, home: Path) -> None:
     assert (home / "there.yaml").read_text() == "mine"
 
 
-def test_folders_one_by_one(guard: Guard) -> None:
+def test_separate_folders(guard: Guard) -> None:
     entered = [
         ("train", "example_2d/train/x", "example_2d/train/y"),
         ("val", "", ""),
@@ -129,7 +129,7 @@ def test_folders_one_by_one(guard: Guard) -> None:
         assert error.value.code == code
 
 
-def test_folders_that_cannot_be_used_are_said(guard: Guard, home: Path, tmp_path: Path) -> None:
+def test_unusable_folders_are_reported(guard: Guard, home: Path, tmp_path: Path) -> None:
     for dataset in ("", "..", "nothing", "there"):
         with pytest.raises(UserError):
             recognize(guard, dataset)
@@ -142,7 +142,7 @@ def test_folders_that_cannot_be_used_are_said(guard: Guard, home: Path, tmp_path
         recognize(guard, "linked")
 
 
-def test_a_broken_image_is_shown_as_such(guard: Guard, home: Path) -> None:
+def test_a_damaged_image_is_shown_as_damaged(guard: Guard, home: Path) -> None:
     for name in ("x", "y"):
         folder = home / "broken" / "train" / name
         folder.mkdir(parents=True)
@@ -155,7 +155,7 @@ def test_a_broken_image_is_shown_as_such(guard: Guard, home: Path) -> None:
     assert found.kind == "unreadable"
 
 
-def test_example_data_replace_nothing(guard: Guard) -> None:
+def test_example_data_replace_no_files(guard: Guard) -> None:
     with pytest.raises(UserError) as error:
         make_example(guard, 2)
     assert error.value.code == "gui.folder_exists"

@@ -1,4 +1,4 @@
-"""One small run of two images, made once, whose files the tests alter."""
+"""One small run of two images, whose files the tests change."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,7 @@ CHANGES = {
 
 
 def quiet(line: str) -> None:
-    """Ignore a line."""
+    """Ignore a message."""
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def resumes(folder: Path, made_run: Path) -> None:
 
 
 def test_flipped_bytes_never_change_a_result(best: Path, tmp_path: Path) -> None:
-    """Either nothing that is read has changed, or the file is refused."""
+    """Either the values that are read have not changed, or the file is refused."""
     whole, expected = best.read_bytes(), load_checkpoint(best)
     codes = set()
     for seed in range(60):
@@ -161,7 +161,7 @@ def test_altered_values_are_refused_by_the_digest(best: Path, mutation: str) -> 
 def test_altered_values_with_a_valid_digest_predict_or_are_refused(
     best: Path, mutation: str
 ) -> None:
-    """Files of earlier versions have no digest, so each field is checked as well."""
+    """Files of earlier versions have no digest, so that each field is checked."""
     contents = contents_of(best)
     del contents[KEY]["digest"]
     for path in [*leaves(contents[KEY]), None]:
@@ -190,7 +190,7 @@ def job(run_copy: Path, made_run: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
 def test_altered_training_state_is_refused_before_the_training(
     job: Training, mutation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Errors of the file must not appear in the training, where they look like ours."""
+    """Errors of the file must not appear during training, where they look like bugs."""
     last = job.checkpoints.last
     monkeypatch.setattr(fit_module.pl.Trainer, "fit", lambda *args, **keys: None)
     contents = contents_of(last)

@@ -1,4 +1,4 @@
-"""Every command with every kind of bad file, folder, name and word.
+"""Every command with every kind of bad file, folder, name and text.
 
 The cases follow from the commands' own parameters: a command or a path that is new must be added to
 `VALID`, or `test_every_parameter_has_cases` fails.
@@ -163,7 +163,7 @@ def world(made_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(autouse=True)
 def no_hang() -> Iterator[None]:
-    """Fail instead of blocking for ever: nothing here takes a hundredth of that time."""
+    """Fail instead of blocking: every case takes less than a hundredth of this time."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         pytest.fail("the command does not end")
@@ -203,7 +203,7 @@ def shell(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 
 
 def words_for(world: World, name: str, key: str, value: str, out: Path) -> list[str]:
-    """Valid words of a command, with one argument replaced or added."""
+    """Return valid arguments of a command, with one argument replaced or added."""
     valid = next((v for v in VALID[name] if key in v), VALID[name][0])
     filled = {k: world.fill(v, out) for k, v in valid.items()}
     filled[key] = value
@@ -283,7 +283,7 @@ def test_names_that_no_file_can_have_are_refused(
 
 
 def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None:
-    """Leave out what takes time after the arguments were checked."""
+    """Skip work after the arguments were checked."""
     import singula.commands.launch
     import singula.inference.files
     import singula.pipeline.run
@@ -313,7 +313,7 @@ def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None
 
 
 @pytest.mark.parametrize(("name", "key"), TEXTS)
-def test_no_word_breaks_a_command(
+def test_no_text_breaks_a_command(
     name: str,
     key: str,
     world: World,
@@ -352,7 +352,7 @@ def test_names_that_are_not_text_are_used(
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A valid image for each suffix."""
+    """Return a valid image for each suffix."""
     labels = np.zeros((24, 24), np.uint16)
     labels[2:9, 2:9] = 1
     found = {}

@@ -228,14 +228,14 @@ VALUES = (-1, 0, 1e300, "x", None, [], {}, True, 10**30, 1.5, "<U5", [0, 0], [1]
 
 
 def fields(value: object, way: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-    """Ways to all values in a JSON document."""
+    """Return the paths of all values in a JSON document."""
     inner = list(value.items() if isinstance(value, dict) else enumerate(value)
                  if isinstance(value, list) else ())  # fmt: skip
     return [way] * bool(way) + [found for k, v in inner for found in fields(v, (*way, k))]
 
 
 class TestDamaged:
-    """Every field of the metadata of containers, and bytes of small files, are altered."""
+    """Changes of every field of the metadata, and of bytes of small files."""
 
     @pytest.mark.parametrize("kind", ["zarr", "zarr2", "ome", "n5"])
     def test_metadata(self, tmp_path: Path, kind: str) -> None:
@@ -287,7 +287,7 @@ class TestDamaged:
 
 
 def only_user_errors(path: Path) -> None:
-    """Read a file in every way; any other error fails the test."""
+    """Read a file with every reader; any other error fails the test."""
     calls = {
         **CALLS,
         "series": list_series,
@@ -304,7 +304,7 @@ def only_user_errors(path: Path) -> None:
 
 
 def test_blocks_of_damaged_files(tmp_path: Path) -> None:
-    """A block whose header declares more than the attributes allow."""
+    """The header of a block declares more than the attributes allow."""
     path = write_n5(tmp_path / "a.n5", PIXELS, "data", blocks=(12, 10), compression={"type": "raw"})
     block = path / "data/0/0"
     data = block.read_bytes()

@@ -1,4 +1,4 @@
-"""Image files that refer to files outside: refused, unless a key or an option allows them."""
+"""Image files that refer to other files are refused unless a key or an option allows it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Make = Callable[[Path], Path]
 
 
 def outside(folder: Path) -> Path:
-    """A folder with the pixels as a raw file, an HDF5, a Zarr and an N5."""
+    """Return a folder with the pixels as a raw file, an HDF5, a Zarr and an N5."""
     place = folder / "elsewhere"
     place.mkdir()
     PIXELS.tofile(place / "pixels.raw")
@@ -59,7 +59,7 @@ def external_link(folder: Path) -> Path:
 
 
 def external_group(folder: Path) -> Path:
-    """A soft link whose way leads through an external link."""
+    """Create a soft link that passes through an external link."""
     import h5py
 
     with h5py.File(folder / "a.h5", "w") as file:
@@ -79,7 +79,7 @@ def virtual(folder: Path) -> Path:
 
 
 def virtual_pattern(folder: Path) -> Path:
-    """A virtual dataset of files whose names HDF5 makes from a number."""
+    """Create a virtual dataset of files whose names HDF5 builds from a number."""
     import h5py
 
     space = h5py.h5s.create_simple((1, 32, 32), (h5py.h5s.UNLIMITED, 32, 32))
@@ -94,7 +94,7 @@ def virtual_pattern(folder: Path) -> Path:
 
 
 def virtual_chain(folder: Path) -> Path:
-    """A virtual dataset of the file itself, whose source is stored in another file."""
+    """Create a virtual dataset of the file itself, whose source is in another file."""
     import h5py
 
     raw = outside(folder) / "pixels.raw"
@@ -136,7 +136,7 @@ def ome_link(folder: Path) -> Path:
 
 
 def _linked(path: Path, twin: Path, inner: str) -> Path:
-    """Replace a file or folder of a container by a link to its twin elsewhere."""
+    """Replace a file or folder of a container by a link to a copy elsewhere."""
     part = path / inner
     shutil.rmtree(part) if part.is_dir() else part.unlink()
     part.symlink_to(twin / inner)
@@ -175,7 +175,7 @@ def container(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("inside", ["", "data"])
 class TestReaders:
-    def test_refused(self, container: Path, reader: str, inside: str) -> None:
+    def test_refused_values(self, container: Path, reader: str, inside: str) -> None:
         place = ArrayPlace("" if (container / "0").exists() else inside)
         with pytest.raises(UserError) as caught:
             READERS[reader](container, place)
@@ -340,7 +340,7 @@ class TestSets:
 
 
 def opened_by(read: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Names of the TIFF files that tifffile opens."""
+    """Return the names of the TIFF files that tifffile opens."""
     opened: set[str] = set()
     plain = tifffile.tifffile.FileHandle.open
 
@@ -357,7 +357,7 @@ def opened_by(read: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> se
 
 @pytest.fixture
 def data_set(tmp_path: Path) -> Path:
-    """A data set one of whose images is stored elsewhere."""
+    """Return a data set with one image that is stored elsewhere."""
     labels = np.zeros((32, 32), np.uint8)
     labels[4:12, 4:12], labels[18:28, 18:28] = 1, 2
     for name in ("x", "y"):

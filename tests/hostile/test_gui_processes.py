@@ -37,7 +37,7 @@ def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Control:
 
 @pytest.fixture
 def runs(control: Control) -> Iterator[list[Path]]:
-    """Two runs at work."""
+    """Start two runs."""
     folders = [control.start(Job(Path("cells.yaml"), Path("out"), "cells", i)) for i in (1, 2)]
     until(lambda: all("up" in tail(folder / OUTPUT) for folder in folders))
     yield folders

@@ -1,4 +1,4 @@
-"""Every page and route of the interface with every kind of bad file, folder and word."""
+"""Every page and route of the interface with every kind of bad file, folder and text."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WORDS = [
 
 @contextmanager
 def exceptions_of_pages() -> Iterator[list[BaseException]]:
-    """Collect what no page may let through: errors that are not shown to the user."""
+    """Collect errors of pages that are not shown to the user."""
     from nicegui import app
 
     found: list[BaseException] = []
@@ -46,7 +46,7 @@ def exceptions_of_pages() -> Iterator[list[BaseException]]:
 
 
 def routes() -> list[tuple[str, list[str]]]:
-    """Return the path of each page and route with the names of its words in the address."""
+    """Return the path of each page and route with the names of its parameters."""
     from nicegui import app
 
     found = []
@@ -95,13 +95,13 @@ def test_no_bad_file_breaks_a_page(tmp_path: Path) -> None:
     assert bad_files.changed(before, tmp_path) == []
 
 
-def test_no_word_breaks_a_page(tmp_path: Path) -> None:
+def test_no_text_breaks_a_page(tmp_path: Path) -> None:
     failed, exceptions = asyncio.run(visit_all(tmp_path, [*WORDS, *BAD_NAMES]))
     assert failed == []
     assert exceptions == []
 
 
-def test_no_word_breaks_a_tile(tmp_path: Path) -> None:
+def test_no_text_breaks_a_tile(tmp_path: Path) -> None:
     async def ask() -> list[int]:
         async with simulated_user() as user:
             build(AppContext(Guard.of([tmp_path])))

@@ -68,7 +68,7 @@ def test_help_and_wrong_use_without_standard_output(streams: str, words: str, co
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
-def test_what_cannot_be_printed_is_escaped(
+def test_unprintable_characters_are_escaped(
     encoding: dict[str, str], labels: Path, tmp_path: Path
 ) -> None:
     done = shell(f"export {labels} --to imagej -o {tmp_path}/out", **encoding)
@@ -80,7 +80,7 @@ def test_what_cannot_be_printed_is_escaped(
     }
 
 
-def test_a_closed_stream_is_no_place_for_a_file_that_is_opened_later(tmp_path: Path) -> None:
+def test_a_closed_stream_is_not_reused_by_a_file(tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
         "from singula.util.streams import tolerant_output\n"
@@ -116,7 +116,7 @@ def test_every_format_is_written_for_names_that_are_not_text(
         assert [Path(image["file_name"]).stem for image in found] == NAMES
 
 
-def test_text_files_take_names_that_are_not_text(tmp_path: Path) -> None:
+def test_text_files_contain_escaped_names(tmp_path: Path) -> None:
     name = NAMES[0]
     assert write_text(tmp_path / "a", name).read_text(encoding="utf-8") == "a\\udcff"
     assert json.loads(write_json(tmp_path / "b", [name]).read_text(encoding="utf-8")) == [name]

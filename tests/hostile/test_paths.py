@@ -1,4 +1,4 @@
-"""Texts that are no paths, and files that are no regular files, too large, links or not text."""
+"""Texts that are not paths, and files that are special, too large, links or not text."""
 
 import inspect
 import os
@@ -145,7 +145,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("found", EXPECTED)
-def test_what_is_there_decides(
+def test_existing_files_decide(
     found: str, kind: PathKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -721,7 +721,7 @@ def label_arguments(folder: Path) -> Arguments:
 
 
 def lazy(folder: Path) -> Any:
-    """Return an image on the disk."""
+    """Return an image on disk."""
     return open_image(image_file(folder), 2) if folder != Path() else None
 
 

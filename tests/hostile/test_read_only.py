@@ -29,7 +29,7 @@ Lock = Callable[[Path], AbstractContextManager[None]]
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Give a folder whose parents every user may search, unlike those of `tmp_path`."""
+    """Return a folder whose parents every user can search, unlike those of `tmp_path`."""
     made = Path(tempfile.mkdtemp(prefix="singula_test_"))
     made.chmod(0o777)
     yield made
@@ -57,7 +57,7 @@ def _mounted(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _another_user() -> Iterator[None]:
-    """Act as nobody where the tests run as root, for whom permissions do not count."""
+    """Act as nobody if the tests run as root, who ignores permissions."""
     if not hasattr(os, "setresuid") or os.geteuid() != 0:
         yield
         return
@@ -72,7 +72,7 @@ def _another_user() -> Iterator[None]:
 
 @contextmanager
 def _owned(path: Path) -> Iterator[None]:
-    """Give a folder to another user, without the right to write."""
+    """Change the owner of a folder, without the permission to write."""
     folders = [path, *(inner for inner in path.rglob("*") if inner.is_dir())]
     modes = [inner.stat().st_mode for inner in folders]
     for inner in folders:
@@ -87,7 +87,7 @@ def _owned(path: Path) -> Iterator[None]:
 
 @pytest.fixture(params=[_mounted, _owned], ids=["mount", "owner"])
 def read_only(request: pytest.FixtureRequest) -> Lock:
-    """Make a folder read-only, in each of the ways in which it happens."""
+    """Make a folder read-only in each possible way."""
     found: Lock = request.param
     return found
 
@@ -108,7 +108,7 @@ def _data(data: Path, count: int = 2) -> Path:
 
 
 def _encode(data: Path, fallback: Path | None, lines: list[str]) -> list[dict[str, np.ndarray]]:
-    """Store the channels of a data set as a run does; return what is read back."""
+    """Store the channels of a data set as a run does, and return the loaded channels."""
     found = []
     with ChannelStore(
         data / "x_BC",
@@ -179,7 +179,7 @@ def test_changed_labels_of_read_only_data_are_encoded_again(folder: Path, read_o
 
 
 def test_channels_that_another_user_keeps_private(folder: Path) -> None:
-    """A colleague's stored channels may have permissions that forbid even to read them."""
+    """Stored channels of a colleague can be unreadable."""
     expected = _encode(_data(folder / "reference"), None, [])
     for private in ("y_BC", "y_BC/0.tif"):
         data, spare = _data(folder / private.replace("/", "_")), folder / f"run_{len(private)}"
@@ -235,7 +235,7 @@ draw_charts([{"epoch": 1, "train_loss": 1.0}], "job", lambda name: Path(f"{OUT}/
 
 
 def test_caches_need_no_writable_home(folder: Path, tmp_path: Path) -> None:
-    """Compiled functions and fonts are kept in the home folder only where that is possible."""
+    """Compiled functions and fonts are cached in the home folder only if possible."""
     (folder / "cached.py").write_text(_CACHED.replace("{OUT}", str(tmp_path)))
     unset = ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NUMBA_CACHE_DIR")
     environment = {k: v for k, v in os.environ.items() if k not in unset}
@@ -261,7 +261,7 @@ def _results(run: Path) -> dict[str, bytes]:
 def test_commands_on_read_only_images_and_runs(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Images need not be writable, with the same results; a run that is not gives an error."""
+    """Read-only images give the same results; a read-only run is an error."""
     # Nobody may not import modules from the home of root.
     lock = _mounted if os.geteuid() == 0 else _owned
     from singula import cli

@@ -129,7 +129,7 @@ def altered(values: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 def quiet(line: str) -> None:
-    """Ignore a line."""
+    """Ignore a message."""
 
 
 def test_every_model_has_an_example() -> None:
@@ -185,7 +185,7 @@ def test_an_optional_field_is_ignored_and_named() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_newer_versions_are_refused(name: str) -> None:
-    """Whatever else the file contains."""
+    """For any other contents of the file."""
     for values in ({**EXAMPLES[name], "format": 2}, {"format": 99, "other": []}):
         with pytest.raises(UserError) as refused:
             parse_record(json.dumps(values), KINDS[name], "f.json", quiet)
@@ -224,7 +224,7 @@ def test_damaged_files_are_refused(damage: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("kind", [ProgressLine, PredictionLine])
 def test_damaged_files_of_lines(damage: str, kind: type[StoredRecord], tmp_path: Path) -> None:
-    """A folder or pipe is refused; anything else loses lines only."""
+    """A folder or pipe is refused; other damage loses lines only."""
     path = tmp_path / "f.jsonl"
     DAMAGE[damage](path)
     if damage in ("folder", "pipe"):
@@ -504,7 +504,7 @@ def test_models_are_not_imported_by_the_command_line() -> None:
 
 
 def test_every_model_forbids_lax_types() -> None:
-    """Text in the place of a number is an error, not a number."""
+    """Text instead of a number is an error."""
     for kind in KINDS.values():
         assert kind.model_config["strict"]
         assert issubclass(kind, BaseModel)

@@ -39,7 +39,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="needs links, named pipes and
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Return everything below a folder with times and contents, but for lock files."""
+    """Return all files below a folder with times and contents, except lock files."""
     return {
         str(path.relative_to(folder)): (
             path.lstat().st_mtime_ns if path.is_file() else 0,
@@ -136,7 +136,7 @@ class TestLock:
             assert refusal(lambda: take(lock_file(tmp_path / "link"))).code == "run.locked"
 
     def test_holders_that_delete_the_file_of_each_other(self, tmp_path: Path) -> None:
-        """A file that was opened can be deleted, and its folder too, before it is locked."""
+        """An opened file, and its folder, can be deleted before it is locked."""
         path = lock_file(tmp_path / "run")
         inside, failures = list[int](), list[object]()
 
@@ -197,7 +197,7 @@ class TestRecord:
         assert text.isprintable()
         assert len(text) < 1000
 
-    def test_words_that_are_not_utf_8(self, tmp_path: Path, monkeypatch) -> None:
+    def test_arguments_that_are_not_utf_8(self, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setattr(sys, "argv", ["singula", "run", "--name", "a\udcffb" * 9000])
         with hold([lock_file(tmp_path)], "run"):
             holder = find_holder(lock_file(tmp_path))
@@ -424,7 +424,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with images and a configuration, without results."""
+    """Return a folder with images and a configuration, without results."""
     folder = tmp_path_factory.mktemp("locks")
     make_dataset(
         folder / "data", 2, np.random.default_rng(3), n_train=1, n_val=1, n_test=1, shape=(64, 64)
@@ -448,7 +448,7 @@ def run_line(place: Path, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def race(place: Path) -> tuple[list[int], list[str], str]:
-    """Start one run twice at the same time; kill the one that works when the other has failed."""
+    """Start a run twice; kill the working one after the other has failed."""
     pipe = subprocess.PIPE
     with ExitStack() as stack:
         both = [
@@ -494,7 +494,7 @@ class TestTwoRuns:
 
 @pytest.fixture(scope="module")
 def run(race: object, place: Path) -> Path:
-    """Folder of the killed run, resumed until it is finished."""
+    """Return the folder of the killed run after resuming it to the end."""
     from singula.training.checkpoint import load_checkpoint
 
     last = place / "out/cells/checkpoints/cells_1-checkpoint-last.pth"
@@ -567,7 +567,7 @@ class TestEveryCommand:
         assert error.code == ("run.locked" if name == "2d" else "test.stopped")
 
     def test_a_training_needs_its_checkpoints(self, place: Path, run: Path) -> None:
-        """They can be in a folder that runs of other folders share."""
+        """They can be in a folder shared with other runs."""
         job = Job(place / "cells.yaml", place / "other", "cells", gpu="cpu",
                   overrides=[f"PATHS.CHECKPOINT={run.parents[1]}/checkpoints"])  # fmt: skip
         path = ResultsTree(run.parents[1], "cells", 1).checkpoint_lock
@@ -665,7 +665,7 @@ class TestSharedFilesOfAJob:
     def test_copies_of_configurations_and_statistics_are_whole_at_any_time(
         self, tmp_path: Path
     ) -> None:
-        """Two numbers of a job write them at the same time; a reader sees one or the other."""
+        """Two runs of a job write them at the same time; a reader gets one or the other."""
         from singula.data.normalize import Normalizer
         from singula.pipeline.normalization import write_statistics
         from singula.pipeline.run import _copy_config

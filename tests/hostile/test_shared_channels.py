@@ -48,7 +48,7 @@ def ensure(store: ChannelStore, data: Path, number: int) -> None:
 
 
 def check(store: ChannelStore, number: int) -> None:
-    """Compare what is loaded with channels that were never stored."""
+    """Compare loaded channels with encoded ones."""
     labels = labels_of(number)
     expected = encode_with(store.settings, labels)
     for code, values in store.load(str(number), labels).items():
@@ -88,7 +88,7 @@ def test_a_file_that_another_process_replaced_is_not_loaded(data: Path) -> None:
 
 
 def test_processes_that_write_at_the_same_time(data: Path) -> None:
-    """Stores exclude each other as processes do."""
+    """Stores exclude each other like processes."""
     failures: list[BaseException] = []
     barrier = threading.Barrier(2)
 

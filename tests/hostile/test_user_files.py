@@ -1,4 +1,4 @@
-"""Files that the user made or edited are never replaced or deleted."""
+"""Files created or changed by the user are never replaced or deleted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _tree(folder: Path) -> ResultsTree:
 
 
 def _contents(folder: Path) -> list[str]:
-    """Return the texts of all files, the records of Singula left out."""
+    """Return the contents of all files except the records of Singula."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
     return [path.read_text() for path in files]
 
@@ -100,7 +100,7 @@ CHANGES: list[Callable[[Path], None]] = [_edit, _edit_same_size, _replace, _link
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_was_changed_is_moved(tmp_path: Path, change: Callable[[Path], None]) -> None:
+def test_changed_files_are_moved(tmp_path: Path, change: Callable[[Path], None]) -> None:
     path = tmp_path / "run" / "a" / "file.txt"
     with protect([tmp_path / "run"]):
         write_text(path, "own")
@@ -131,8 +131,8 @@ def _move(run: Path) -> None:
 
 
 @pytest.mark.parametrize("handle", [lambda run: None, _copy, _touch, _move])
-def test_own_files_are_replaced(tmp_path: Path, handle: Callable[[Path], None]) -> None:
-    """Copies and other times of small files are no changes."""
+def test_files_of_singula_are_replaced(tmp_path: Path, handle: Callable[[Path], None]) -> None:
+    """Copies and other times of small files are not changes."""
     run, lines = tmp_path / "run", list[str]()
     for number in range(3):
         with protect([run], lines.append):
@@ -151,8 +151,8 @@ OBSTACLES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)
-def test_what_is_called_previous_already(tmp_path: Path, obstacle: str) -> None:
-    """A file, link or folder of the user where others are to be moved."""
+def test_an_existing_previous_folder(tmp_path: Path, obstacle: str) -> None:
+    """A file, link or folder of the user has the name of the target."""
     run = tmp_path / "run"
     (tmp_path / "run" / "outside").mkdir(parents=True)
     OBSTACLES[obstacle](run / "previous")
@@ -210,7 +210,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_with_a_damaged_record_files_are_the_user_s(tmp_path: Path, damage: str) -> None:
+def test_files_count_as_the_users_if_the_record_is_damaged(tmp_path: Path, damage: str) -> None:
     run = tmp_path / "run"
     with protect([run]):
         write_text(run / "file.txt", "own")
@@ -222,7 +222,7 @@ def test_with_a_damaged_record_files_are_the_user_s(tmp_path: Path, damage: str)
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
-def test_a_record_that_is_no_file_stops_the_command(tmp_path: Path, kind: str) -> None:
+def test_a_record_that_is_not_a_file_stops_the_command(tmp_path: Path, kind: str) -> None:
     run, outside = tmp_path / "run", tmp_path / "outside"
     run.mkdir()
     (run / "file.txt").write_text(MINE)
@@ -239,8 +239,8 @@ def test_a_record_that_is_no_file_stops_the_command(tmp_path: Path, kind: str) -
     assert MINE in _contents(run) if kind != "pipe" else True
 
 
-def test_a_killed_process_leaves_own_files(tmp_path: Path) -> None:
-    """Between the record and the rename, and after a line that is half written."""
+def test_files_of_a_killed_process_count_as_written(tmp_path: Path) -> None:
+    """After the record and before the rename, and within a line."""
     code = (
         "import os, pathlib\n"
         "from singula.io import atomic, written\n"
@@ -262,7 +262,7 @@ def test_a_killed_process_leaves_own_files(tmp_path: Path) -> None:
     assert (tmp_path / "file.txt").read_text() == "four"
 
 
-def test_records_do_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_records_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(written, "_SPARE_LINES", 10)
     for _ in range(5):
         with protect([tmp_path]):
@@ -307,7 +307,7 @@ def test_runs_that_share_a_folder_may_shorten_its_record(
 
 
 def test_folders_are_recorded_as_a_whole(tmp_path: Path) -> None:
-    """Of a Zarr, any change of any file counts; one that is being written is Singula's."""
+    """Any change of a file of a Zarr counts; an unfinished Zarr belongs to Singula."""
     path, lines = tmp_path / "a.zarr", list[str]()
 
     def write() -> BlockArray:
@@ -366,7 +366,7 @@ def test_corrected_instances_outlive_any_number_of_tests(tmp_path: Path) -> None
     assert kept == ["previous", "previous_2", "previous_3"]  # others are deleted, as without edits
 
 
-def test_a_file_called_as_the_progress_of_a_test_is_kept(tmp_path: Path) -> None:
+def test_a_user_file_named_as_the_progress_file_is_kept(tmp_path: Path) -> None:
     tree = _tree(tmp_path)
     write_text(tree.progress, MINE)
     with tree.protect():
@@ -376,7 +376,7 @@ def test_a_file_called_as_the_progress_of_a_test_is_kept(tmp_path: Path) -> None
 
 
 def test_results_of_another_program_are_kept(tmp_path: Path) -> None:
-    """A folder that was not created by Singula, with the same names in it."""
+    """A folder of another program contains files with the same names."""
     tree = _tree(tmp_path)
     for path in (tree.run_json, tree.metrics_csv, tree.report_html, tree.progress):
         write_text(path, MINE)
@@ -399,12 +399,12 @@ def test_results_of_another_program_are_kept(tmp_path: Path) -> None:
 
 
 class Ended(Exception):
-    """Ends a demonstration before its run."""
+    """Error that ends a demonstration before its run."""
 
 
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Let demonstrations end before their run; list the runs."""
+    """End demonstrations before their run, and list the runs."""
     runs: list[object] = []
 
     def end(job: object, notify: object) -> None:
@@ -427,7 +427,7 @@ DEMO_FILES = [
 
 
 @pytest.mark.parametrize("name", DEMO_FILES)
-def test_a_demonstration_does_not_replace_what_was_changed(
+def test_a_demonstration_does_not_replace_changed_files(
     tmp_path: Path, untrained: list[object], name: str
 ) -> None:
     output = tmp_path / "demo"
@@ -496,10 +496,10 @@ def test_a_moved_file_is_not_lost_if_the_new_one_fails(tmp_path: Path) -> None:
 CONFIG = TINY_RUN + "PATHS: {{CHARTS: JOB_DIR/my charts}}\n"
 
 
-def test_commands_on_a_run_keep_what_was_changed(
+def test_commands_on_a_run_keep_changed_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run, its repetition, tune, export and report, each after all of its files were changed."""
+    """Repeat a run, tune, export and report after changing all files of the run."""
     from singula import cli
 
     def command(*words: object) -> int:

@@ -1,4 +1,4 @@
-"""Values that a configuration, an option or the environment can have, and that cannot be used."""
+"""Values of configurations, options and the environment that cannot be used."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ NONSENSE = (
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_tags_never_end_in_another_error(tag: str) -> None:
-    """Each is read as a value, or refused with its key and line."""
+    """Each tag is read as a value, or refused with its key and line."""
     for value in NONSENSE:
         text = f"TEST:\n  ENABLE: True\nTRAIN:\n  EPOCHS: !!{tag} {value}\n"
         for read in (parse_yaml, mapping_from_yaml):
@@ -339,7 +339,7 @@ def _values(name: str) -> list[object]:
 
 
 def _use(config: Config, name: str) -> None:
-    """Make everything that a run makes of the settings before its first step; small arrays."""
+    """Create all objects that a run creates before its first step, with small arrays."""
     st.instance_loss(config), st.optimiser_settings(config), st.decode_settings(config)
     st.fit_settings(config, run_seed(config, 1), workers=0, live=False)
     st.tile_plan(config, st.model_settings(config)), st.predict_settings(config, (8, 64, 64))

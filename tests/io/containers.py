@@ -1,4 +1,4 @@
-"""Files of arrays as the libraries that own the formats write them."""
+"""Files of arrays, written by the reference libraries of the formats."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_zarr(path: Path, array: np.ndarray, name: str = "", **options: Any) ->
 def write_ome(
     path: Path, array: np.ndarray, axes: str, scale: list[float], version: str = "0.5"
 ) -> Path:
-    """An OME-Zarr image with two levels."""
+    """Write an OME-Zarr image with two levels."""
     import zarr
 
     group = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all; what stood there before stays."""
+"""Files are written completely or not at all; an existing file is kept."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a file system of 128 KiB."""
+    """Return a file system of 128 KiB."""
     folder = tmp_path / "tiny"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
@@ -46,7 +46,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_full_disk_leaves_the_old_file_and_no_part(tiny_disk: Path, name: str) -> None:
+def test_a_full_disk_keeps_the_old_file_and_no_temporary_file(tiny_disk: Path, name: str) -> None:
     target = tiny_disk / name
     target.write_bytes(b"old")
     with pytest.raises(UserError, match="the disk is full") as caught:
@@ -75,7 +75,7 @@ def test_full_disk_noticed_when_flushing(
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_file_in_the_way_of_the_folder(tmp_path: Path, name: str) -> None:
+def test_a_file_in_place_of_the_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="cannot be written"):
         WRITERS[name](tmp_path / "file" / "sub" / name)
@@ -112,7 +112,7 @@ def test_long_names_of_wide_characters(tmp_path: Path) -> None:
     assert (tmp_path / name).read_text() == "x"
 
 
-def test_only_what_dead_processes_left_is_removed(tmp_path: Path) -> None:
+def test_only_files_of_dead_processes_are_removed(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()
     with atomic_path(tmp_path / "below" / "mine.tif") as mine:
@@ -127,7 +127,7 @@ def test_only_what_dead_processes_left_is_removed(tmp_path: Path) -> None:
         assert all(other.exists() for other in others)
 
 
-def test_another_machines_files_are_removed_when_they_are_old(tmp_path: Path) -> None:
+def test_old_files_of_another_machine_are_removed(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "mine.tif") as mine:
         mine.write_text("half")
         machine = mine.name.split(".")[2].split("-")[0]

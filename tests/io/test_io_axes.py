@@ -1,4 +1,4 @@
-"""Axes: metadata first, else shape; what fits no problem is refused."""
+"""Axes from metadata or from the shape; unsuitable axes are refused."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_ome_order_other_than_imagej(tmp_path: Path) -> None:
 
 
 def test_metadata_beats_shape(tmp_path: Path) -> None:
-    """A stack of 3 slices is no picture with 3 channels when the file says so."""
+    """A stack of 3 slices is not an image with 3 channels if the metadata give slices."""
     stack = VOLUME[:3]
     path = save_tiff(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": "ZYX"})
     np.testing.assert_array_equal(read_image(path, 3, 1).array[..., 0], stack)
@@ -103,7 +103,7 @@ def test_plain_pages_are_slices_in_3d(tmp_path: Path) -> None:
         read_image(path, 2, 1)
 
 
-def test_plain_colour_pages(tmp_path: Path) -> None:
+def test_plain_color_pages(tmp_path: Path) -> None:
     stack = np.stack([COLOUR, COLOUR // 2])
     path = save_tiff(tmp_path / "a.tif", stack, metadata=None, photometric="rgb")
     found = read_image(path, 3, 3)
@@ -113,7 +113,7 @@ def test_plain_colour_pages(tmp_path: Path) -> None:
         read_image(path, 2, 3)
 
 
-def test_planar_colour(tmp_path: Path) -> None:
+def test_planar_color(tmp_path: Path) -> None:
     planes = np.ascontiguousarray(COLOUR.transpose(2, 0, 1))
     path = save_tiff(
         tmp_path / "a.tif", planes, metadata=None, photometric="rgb", planarconfig="separate"
@@ -195,7 +195,7 @@ def test_wrong_number_of_channels(tmp_path: Path, array: np.ndarray, wanted: int
     assert "convert" in (caught.value.hint or "")
 
 
-def test_grey_saved_as_colour_is_not_converted(tmp_path: Path) -> None:
+def test_gray_saved_as_color_is_not_converted(tmp_path: Path) -> None:
     PIL.Image.fromarray(np.stack([GREY] * 3, -1)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="3 channel") as caught:
         read_image(tmp_path / "a.png", 2, 1)
@@ -203,7 +203,7 @@ def test_grey_saved_as_colour_is_not_converted(tmp_path: Path) -> None:
     assert "gray image that was saved in color" in (caught.value.hint or "")
 
 
-def test_several_images_in_one_file_are_told(tmp_path: Path) -> None:
+def test_several_images_in_one_file_are_reported(tmp_path: Path) -> None:
     told: list[str] = []
     with tifffile.TiffWriter(tmp_path / "a.tif") as tif:
         tif.write(GREY)

@@ -1,4 +1,4 @@
-"""Containers: which array is meant, and what is said of those that cannot be read."""
+"""Containers: selection of the array, and errors of unreadable ones."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ WRITERS = {".zarr": made.write_zarr, ".h5": made.write_hdf5, ".n5": made.write_n
 
 @pytest.fixture(params=list(WRITERS))
 def both(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """One file with raw images and labels."""
+    """Write one file with raw images and labels."""
     path = tmp_path / f"cells{request.param}"
     for name, array in (("volumes/raw", RAW), ("volumes/labels/neuron_ids", IDS)):
         WRITERS[request.param](path, array, name)
     return path
 
 
-def test_images_and_labels_are_told_apart_by_name(both: Path) -> None:
+def test_images_and_labels_are_distinguished_by_name(both: Path) -> None:
     np.testing.assert_array_equal(read_image(both, 3).array[..., 0], RAW)
     np.testing.assert_array_equal(read_labels(both, 3).array[..., 0], IDS)
     whole = (slice(None),) * 3
@@ -60,7 +60,7 @@ def test_an_array_is_named_with_slashes_or_dots(both: Path, inside: str) -> None
 
 
 @pytest.mark.parametrize("inside", ["volumes/row", "../cells", "volumes/raw/0"])
-def test_a_missing_array_is_named_with_those_there(both: Path, inside: str) -> None:
+def test_a_missing_array_is_named_with_the_existing_ones(both: Path, inside: str) -> None:
     with pytest.raises(UserError) as caught:
         read_image(both, 3, arrays=ArrayPlace(inside))
     assert repr(inside) in caught.value.message
@@ -81,7 +81,7 @@ def test_several_arrays_must_be_named(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", list(WRITERS))
-def test_the_first_level_of_a_pyramid_is_taken(tmp_path: Path, suffix: str) -> None:
+def test_the_first_level_of_a_pyramid_is_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     for number in range(3):
         WRITERS[suffix](
@@ -91,14 +91,14 @@ def test_the_first_level_of_a_pyramid_is_taken(tmp_path: Path, suffix: str) -> N
 
 
 @pytest.mark.parametrize("suffix", list(WRITERS))
-def test_a_file_without_pixels_is_told(tmp_path: Path, suffix: str) -> None:
+def test_a_file_without_pixels_is_reported(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     WRITERS[suffix](path, np.arange(9, dtype=np.uint16), "table")
     with pytest.raises(UserError, match=r"no array of pixels: table \(9,\)"):
         read_image(path, 3)
 
 
-def test_wrong_axes_are_told(both: Path) -> None:
+def test_wrong_axes_are_reported(both: Path) -> None:
     for axes, words in (
         ("ZYXC", "has 3 axes.*names 4: ZYXC"),
         ("TYX", "has 6 time points"),
@@ -111,7 +111,7 @@ def test_wrong_axes_are_told(both: Path) -> None:
     np.testing.assert_array_equal(turned[..., 0], RAW.T)
 
 
-def test_time_points_say_what_to_do(tmp_path: Path) -> None:
+def test_time_points_are_refused_with_a_remedy(tmp_path: Path) -> None:
     path = made.write_zarr(tmp_path / "a.zarr", np.zeros((2, 6, 1, 20, 30), np.uint8))
     with pytest.raises(UserError, match="has 2 time points") as caught:
         read_image(path, 3)
@@ -120,14 +120,14 @@ def test_time_points_say_what_to_do(tmp_path: Path) -> None:
     assert "Fiji" not in str(caught.value.hint)
 
 
-def test_configured_axes_stand_above_those_of_the_file(tmp_path: Path) -> None:
+def test_configured_axes_precede_those_of_the_file(tmp_path: Path) -> None:
     path = made.write_ome(tmp_path / "a.zarr", RAW, "zyx", [1, 1, 1])
     assert read_header(path).axes == "ZYX"
     found = read_image(path, 3, arrays=ArrayPlace(axes="YZX")).array
     np.testing.assert_array_equal(found[..., 0], RAW.transpose(1, 0, 2))
 
 
-def test_default_keys_leave_it_to_the_file() -> None:
+def test_default_keys_use_the_axes_of_the_file() -> None:
     places = array_places("", "ids", "TZCYX", "ZYX", together=True)
     assert places.image == ArrayPlace("", None)
     assert places.labels == ArrayPlace("ids", "ZYX")
@@ -140,7 +140,7 @@ def chunk_files(path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".n5"])
-def test_a_corrupt_chunk_is_told(tmp_path: Path, suffix: str) -> None:
+def test_a_corrupt_chunk_is_reported(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     WRITERS[suffix](path, RAW)
     for file in chunk_files(path):
@@ -153,7 +153,7 @@ def test_a_corrupt_chunk_is_told(tmp_path: Path, suffix: str) -> None:
         read_image(path, 3)
 
 
-def test_a_damaged_hdf5_is_told(tmp_path: Path) -> None:
+def test_a_damaged_hdf5_is_reported(tmp_path: Path) -> None:
     path = made.write_hdf5(tmp_path / "a.h5", RAW, chunks=(3, 20, 30), compression="gzip")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -168,7 +168,7 @@ def test_a_damaged_hdf5_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".n5"])
-def test_a_folder_that_is_none_is_told(tmp_path: Path, suffix: str) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     with pytest.raises(UserError, match="cannot be read as"):
         read_image(path, 3)
@@ -194,14 +194,14 @@ def test_a_folder_that_is_none_is_told(tmp_path: Path, suffix: str) -> None:
         {"dimensions": [3, 4], "dataType": "string", "blockSize": [3, 4]},
     ],
 )
-def test_n5_that_is_not_known_is_told(tmp_path: Path, said: dict[str, Any]) -> None:
+def test_unknown_n5_features_are_reported(tmp_path: Path, said: dict[str, Any]) -> None:
     (tmp_path / "a.n5").mkdir()
     (tmp_path / "a.n5" / "attributes.json").write_text(json.dumps(said))
     with pytest.raises(UserError, match=r"a\.n5: cannot be read as N5"):
         read_image(tmp_path / "a.n5", 2)
 
 
-def test_broken_ome_metadata_are_told(tmp_path: Path) -> None:
+def test_invalid_ome_metadata_are_reported(tmp_path: Path) -> None:
     import zarr
 
     group = zarr.open_group(tmp_path / "a.zarr", mode="w")
@@ -215,7 +215,7 @@ def test_broken_ome_metadata_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "library"), [(".zarr", "zarr"), (".h5", "h5py")])
-def test_a_missing_library_is_told(
+def test_a_missing_library_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, library: str
 ) -> None:
     path = tmp_path / f"a{suffix}"
@@ -227,7 +227,7 @@ def test_a_missing_library_is_told(
         assert caught.value.hint == install_command()
 
 
-def test_an_unknown_compression_of_hdf5_is_told(
+def test_an_unknown_compression_of_hdf5_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import h5py
@@ -240,7 +240,7 @@ def test_an_unknown_compression_of_hdf5_is_told(
     assert "pip install hdf5plugin" in str(caught.value.hint)
 
 
-def test_labels_with_wrong_values_are_told_when_their_box_is_read(tmp_path: Path) -> None:
+def test_labels_with_wrong_values_are_reported_when_their_box_is_read(tmp_path: Path) -> None:
     ids = np.zeros((4, 20, 30), np.float32)
     ids[3, 5, 5] = 0.5
     path = made.write_zarr(tmp_path / "a.zarr", ids, chunks=(1, 20, 30))
@@ -256,7 +256,7 @@ def test_labels_with_wrong_values_are_told_when_their_box_is_read(tmp_path: Path
         open_labels(large, 2).read((slice(None),) * 2)
 
 
-def test_a_file_that_changed_shape_since_is_told(tmp_path: Path) -> None:
+def test_a_file_with_a_changed_shape_is_reported(tmp_path: Path) -> None:
     import pickle
     import shutil
 
@@ -284,7 +284,7 @@ def test_folders_count_as_files(tmp_path: Path) -> None:
     assert list_images(tmp_path / "x" / "a.ome.zarr", "KEY") == [tmp_path / "x" / "a.ome.zarr"]
 
 
-def test_one_file_holds_both(both: Path) -> None:
+def test_one_file_contains_image_and_labels(both: Path) -> None:
     places = array_places("", "", "TZCYX", "TZCYX", together=True)
     (pair,) = pair_files(both.parent, "nowhere", "IMAGES", "LABELS", None, places)
     assert pair.label == pair.image == both
@@ -295,7 +295,7 @@ def test_one_file_holds_both(both: Path) -> None:
         check_pairs(pairs, 3, 1)
 
 
-def test_files_that_cannot_hold_both_are_refused(tmp_path: Path) -> None:
+def test_files_that_cannot_contain_both_are_refused(tmp_path: Path) -> None:
     from singula.io.write import write_tiff
 
     write_tiff(tmp_path / "x" / "a.tif", RAW, "ZYX")
@@ -305,7 +305,7 @@ def test_files_that_cannot_hold_both_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", list(WRITERS))
-def test_an_image_is_not_its_own_labels(tmp_path: Path, suffix: str) -> None:
+def test_an_image_is_not_used_as_its_labels(tmp_path: Path, suffix: str) -> None:
     WRITERS[suffix](tmp_path / f"a{suffix}", IDS, "data")
     for inside in ("", "data"):
         places = array_places(inside, "", "TZCYX", "TZCYX", together=True)

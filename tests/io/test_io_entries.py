@@ -77,7 +77,7 @@ def refused(work: Callable[[], object]) -> UserError:
 
 @pytest.mark.parametrize("suffix", [".tif", ".png", ".npy", ".zarr", ".h5", ".nii.gz"])
 @pytest.mark.parametrize(("make", "code"), KINDS)
-def test_every_reader_names_what_it_cannot_open(
+def test_every_reader_names_files_that_cannot_be_opened(
     tmp_path: Path, make: Make, code: str, suffix: str
 ) -> None:
     path = tmp_path / f"a{suffix}"
@@ -98,7 +98,7 @@ def test_every_reader_names_what_it_cannot_open(
 def test_files_and_folders_without_permission(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    """Root may read everything, so the system's answer is replaced."""
+    """Root can read every file, so that the answer of the system is replaced."""
     path = tmp_path / f"a{suffix}"
     path.mkdir() if suffix == ".zarr" else path.write_bytes(b"x")
     monkeypatch.setattr(os, "access", lambda given, mode: Path(given) != path)
@@ -106,10 +106,10 @@ def test_files_and_folders_without_permission(
     assert refused(lambda: read_header(path)).code == "io.no_permission"
 
 
-def test_a_folder_without_permission_for_what_is_in_it(
+def test_a_folder_without_permission_for_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the right to enter it, a folder can be listed, but no file of it looked at."""
+    """A folder without execute permission can be listed, but its files cannot be opened."""
     path = tmp_path / "a.tif"
     path.write_bytes(b"x")
     plain = Path.stat

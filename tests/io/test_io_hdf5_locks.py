@@ -29,7 +29,7 @@ def stored(path: Path, libver: str = "earliest") -> Path:
 
 @contextmanager
 def writer(path: Path, swmr: bool = False) -> Iterator[None]:
-    """Another program that has the file open for writing."""
+    """Start another program that opens the file for writing."""
     code = (
         f"import h5py, sys\nfile = h5py.File({str(path)!r}, 'r+', libver='latest')\n"
         f"if {swmr}: file.swmr_mode = True\nprint('open', flush=True)\nsys.stdin.read()"
@@ -110,7 +110,7 @@ def test_a_file_marked_as_being_written_is_reported(tmp_path: Path) -> None:
 
 
 class OldLibrary:
-    """An h5py whose HDF5 does not know the argument, or a disk that has no locks."""
+    """A library without the argument, or a disk without locks."""
 
     def __init__(self, error: Exception | None) -> None:
         self.error = error

@@ -1,4 +1,4 @@
-"""Labels: ids of every kind of file, the class channel, and what is no label image."""
+"""Labels: ids of every file format, the class channel, and files that are not label images."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_smallest_type_that_holds_the_ids(
     np.testing.assert_array_equal(found.array[..., 0], labels)
 
 
-def test_masks_stay_as_they_are(tmp_path: Path) -> None:
+def test_masks_are_not_changed(tmp_path: Path) -> None:
     np.save(tmp_path / "bool.npy", IDS > 4)
     np.testing.assert_array_equal(read_labels(tmp_path / "bool.npy", 2).array[..., 0], IDS > 4)
     PIL.Image.fromarray((IDS > 4).astype(np.uint8) * 255).save(tmp_path / "a.png")
     assert set(np.unique(read_labels(tmp_path / "a.png", 2).array)) == {0, 255}
 
 
-def test_ids_behind_a_palette(tmp_path: Path) -> None:
+def test_ids_with_a_palette(tmp_path: Path) -> None:
     image = PIL.Image.new("P", IDS.shape[::-1])
     image.putdata(list(IDS.astype(np.uint8).ravel()))
     image.putpalette(np.random.default_rng(0).integers(0, 255, 3 * 256).tolist())
@@ -57,13 +57,13 @@ def test_ids_behind_a_palette(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_labels(tmp_path / "a.png", 2).array[..., 0], IDS)
 
 
-def test_grey_saved_as_colour(tmp_path: Path) -> None:
+def test_gray_saved_as_color(tmp_path: Path) -> None:
     PIL.Image.fromarray(np.stack([IDS.astype(np.uint8)] * 3, -1)).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_labels(tmp_path / "a.png", 2).array[..., 0], IDS)
 
 
 @pytest.mark.parametrize("bands", [3, 4])
-def test_colour_pictures_are_refused(tmp_path: Path, bands: int) -> None:
+def test_color_pictures_are_refused(tmp_path: Path, bands: int) -> None:
     colours = np.random.default_rng(0).integers(0, 255, (10, 13, bands), dtype=np.uint8)
     PIL.Image.fromarray(colours).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"a\.png: is a picture of labels") as caught:
@@ -89,7 +89,7 @@ def test_jpeg_is_refused(tmp_path: Path) -> None:
         ([0.0, 1e12], "go up to 1000000000000"),
     ],
 )
-def test_values_that_are_no_ids(tmp_path: Path, values: list[float], message: str) -> None:
+def test_values_that_are_not_ids(tmp_path: Path, values: list[float], message: str) -> None:
     labels = np.zeros((4, 4), np.asarray(values).dtype)
     labels.flat[: len(values)] = values
     np.save(tmp_path / "bad.npy", labels)

@@ -1,4 +1,4 @@
-"""Boxes of images on disk: the same pixels as the whole, whatever the format."""
+"""Boxes of images on disk equal those of the whole image, in every format."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ COMPRESSIONS: list[dict[str, Any]] = [
 
 
 def values(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Few values of any type."""
+    """Draw a few values of any type."""
     return (np.random.default_rng(list(shape)).random(shape) * 100).astype(dtype)
 
 
 def as_stored(array: np.ndarray, axes: str) -> np.ndarray:
-    """A channel-last array in another order of axes; T is an axis of size 1."""
+    """Return a channel-last array in another order of axes; T is an axis of size 1."""
     own = "ZYXC"[-array.ndim :]
     stored = array.transpose([own.index(name) for name in axes if name != "T"])
     return np.ascontiguousarray(np.expand_dims(stored, axes.index("T")) if "T" in axes else stored)
@@ -60,7 +60,7 @@ def as_stored(array: np.ndarray, axes: str) -> np.ndarray:
 
 @st.composite
 def cases(draw: st.DrawFn) -> dict[str, Any]:
-    """An array, how its axes are stored, its chunks, and a box of it."""
+    """Draw an array, the order of its axes, its chunks, and a box."""
     ndim = draw(st.sampled_from([2, 3]))
     channels = draw(st.integers(1, 3))
     shape = tuple(draw(st.integers(2, 12)) for _ in range(ndim))
@@ -149,10 +149,10 @@ def test_any_box_of_a_tiff(case: dict[str, Any], data: st.DataObject) -> None:
         agree(open_image(path, ndim), array, case["box"])
 
 
-def test_boxes_of_a_tiff_in_one_piece_are_read_without_its_metadata(
+def test_boxes_of_a_contiguous_tiff_are_read_without_its_metadata(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many pages take long to parse, and a large image is read in many boxes."""
+    """Parsing many pages is slow, and a large image is read in many boxes."""
     path, array = tmp_path / "a.ome.tif", RNG.integers(0, 255, (9, 20, 30), np.uint8)
     tifffile.imwrite(path, array, metadata={"axes": "ZYX"})
     opened = open_image(path, 3, 1)
@@ -170,7 +170,7 @@ def test_boxes_of_a_tiff_in_one_piece_are_read_without_its_metadata(
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 @pytest.mark.parametrize("tile", [None, (16, 32)])
 @pytest.mark.parametrize("compression", [None, "deflate"])
-def test_colours_of_a_tiff(
+def test_colors_of_a_tiff(
     tmp_path: Path, photometric: str, planar: str, tile: Any, compression: Any
 ) -> None:
     array = RNG.integers(0, 200, (50, 70, 3), dtype=np.uint8)
@@ -217,7 +217,7 @@ def test_the_first_level_of_a_tiff_pyramid(tmp_path: Path) -> None:
     agree(open_image(tmp_path / "a.tif", 3), array[..., None], (slice(1, 3),) * 3)
 
 
-def test_a_cut_tiff_is_told(tmp_path: Path) -> None:
+def test_a_truncated_tiff_is_reported(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", VOLUME.astype("u2"), compression="zlib")
     lazy = open_image(tmp_path / "a.tif", 3)
     data = (tmp_path / "a.tif").read_bytes()
@@ -248,7 +248,7 @@ def test_other_files_are_read_in_boxes_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 @pytest.mark.parametrize("axes", ["tczyx", "czyx", "zyx"])
-def test_ome_metadata_say_axes_size_and_unit(tmp_path: Path, version: str, axes: str) -> None:
+def test_ome_metadata_give_axes_size_and_unit(tmp_path: Path, version: str, axes: str) -> None:
     array = values((6, 20, 30, 2 if "c" in axes else 1), "uint16")
     stored = as_stored(array, axes.upper()) if "c" in axes else array[..., 0]
     sizes = {"t": 1.0, "c": 1.0, "z": 2.0, "y": 0.5, "x": 0.25}
@@ -291,7 +291,7 @@ def test_named_dimensions_and_sizes_of_the_others(tmp_path: Path) -> None:
         assert found.unit == ("µm" if sized else None)
 
 
-def test_five_axes_are_tzcyx_and_fewer_are_told_by_shape(tmp_path: Path) -> None:
+def test_five_axes_are_tzcyx_and_fewer_follow_from_the_shape(tmp_path: Path) -> None:
     array = values((6, 20, 30, 2), "uint16")
     made.write_zarr(tmp_path / "a.zarr", as_stored(array, "TZCYX"))
     np.testing.assert_array_equal(read_image(tmp_path / "a.zarr", 3).array, array)
@@ -301,7 +301,7 @@ def test_five_axes_are_tzcyx_and_fewer_are_told_by_shape(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "int64", "float32", "bool"])
 @pytest.mark.parametrize("suffix", [".zarr", ".h5", ".tif", ".npy"])
-def test_labels_have_one_type_whatever_a_box_holds(tmp_path: Path, dtype: str, suffix: str) -> None:
+def test_labels_have_the_same_type_in_every_box(tmp_path: Path, dtype: str, suffix: str) -> None:
     ids = np.zeros((40, 50), dtype)
     ids[20:, 20:] = 100
     path = tmp_path / f"a{suffix}"
@@ -333,7 +333,7 @@ def test_labels_with_classes(tmp_path: Path) -> None:
 
 
 def test_n5_compressed_by_lz4_blocks(tmp_path: Path) -> None:
-    """As lz4-java's LZ4BlockOutputStream writes: no library here writes such an N5."""
+    """Blocks as written by LZ4BlockOutputStream of lz4-java; no library here writes them."""
     array = values((20, 30), "uint16")
     path = made.write_n5(tmp_path / "a.n5", array, compression={"type": "raw"})
     file = path / "attributes.json"
@@ -357,7 +357,7 @@ def _sum(job: tuple[LazyImage, tuple[slice, ...]]) -> int:
 
 @pytest.fixture(params=["a.zarr", "a.h5", "a.n5", "a.tif", "b.tif", "a.npy"])
 def stored(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, np.ndarray]:
-    """One volume in each format."""
+    """Write one volume in each format."""
     array = RNG.integers(0, 999, (12, 90, 80)).astype(np.uint16)
     path = tmp_path / request.param
     if path.suffix == ".zarr":
@@ -384,7 +384,7 @@ def test_processes_open_it_for_themselves(stored: tuple[Path, np.ndarray], metho
     assert found == [array[box].sum() for box in parts]
 
 
-def test_a_forked_process_opens_it_anew(stored: tuple[Path, np.ndarray]) -> None:
+def test_a_forked_process_opens_the_file_again(stored: tuple[Path, np.ndarray]) -> None:
     path, array = stored
     lazy = open_image(path, 3, 1)
     lazy.read((slice(0, 3),) * 3)
@@ -405,7 +405,7 @@ def test_threads_read_at_the_same_time(stored: tuple[Path, np.ndarray]) -> None:
         np.testing.assert_array_equal(part[..., 0], array[box])
 
 
-def test_what_the_file_decodes_at_once_is_told(stored: tuple[Path, np.ndarray]) -> None:
+def test_the_size_of_decoded_chunks_is_reported(stored: tuple[Path, np.ndarray]) -> None:
     path, _ = stored
     chunks = open_image(path, 3, 1).chunks
     if path.suffix in (".zarr", ".h5", ".n5"):

@@ -1,4 +1,4 @@
-"""Files as arrays that take no memory, and what looks wrong in labels."""
+"""Memory-mapped files, and warnings about labels."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize(
     ("axes", "shape"), [("YX", (9, 8)), ("YXC", (9, 8, 3)), ("ZYXC", (3, 9, 8, 2))]
 )
-def test_a_mapped_tiff_is_what_is_read(
+def test_a_mapped_tiff_equals_the_read_image(
     tmp_path: Path, dtype: str, axes: str, shape: tuple[int, ...]
 ) -> None:
     array = (RNG.random(shape) * 100).astype(dtype)
@@ -40,7 +40,7 @@ def test_npy_is_mapped(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mapped[..., 0], array)
 
 
-def test_what_cannot_be_mapped_is_not(tmp_path: Path) -> None:
+def test_files_that_cannot_be_mapped_are_read(tmp_path: Path) -> None:
     array = RNG.integers(0, 999, (40, 30)).astype(np.uint16)
     write_tiff(tmp_path / "deflated.tif", array, "YX")
     tifffile.imwrite(tmp_path / "foreign.tif", array, byteorder=">")
@@ -50,7 +50,7 @@ def test_what_cannot_be_mapped_is_not(tmp_path: Path) -> None:
         map_image(write_tiff(tmp_path / "b.tif", array, "YX", compress=False), 2, 3)
 
 
-def test_labels_are_mapped_where_only_their_type_would_change(tmp_path: Path) -> None:
+def test_labels_are_mapped_if_only_their_type_would_change(tmp_path: Path) -> None:
     labels = RNG.integers(0, 9, (20, 30)).astype(np.uint32)
     path = write_tiff(tmp_path / "a.tif", labels, "YX", compress=False)
     mapped = map_labels(path, 2)
@@ -64,7 +64,7 @@ def test_labels_are_mapped_where_only_their_type_would_change(tmp_path: Path) ->
     assert map_labels(path, 2) is None
 
 
-def test_grey_images_become_colours_where_that_is_allowed(tmp_path: Path) -> None:
+def test_gray_images_become_color_images_if_allowed(tmp_path: Path) -> None:
     grey, colour = RNG.integers(0, 9, (9, 8)), RNG.integers(0, 9, (9, 8, 3))
     one = write_tiff(tmp_path / "g.tif", grey.astype(np.uint8), "YX", compress=False)
     three = write_tiff(tmp_path / "c.tif", colour.astype(np.uint8), "YXS", compress=False)

@@ -1,4 +1,4 @@
-"""What does not fit into memory is read, written and looked through in little of it."""
+"""Images larger than memory are read, written and processed with little memory."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def measure(path: Path, what: str) -> tuple[float, int]:
 
 
 def slices() -> tuple[np.ndarray, int]:
-    """A slice of the volume, which has the same in every place, and the sum of all."""
+    """Return a slice, equal for all positions, and the sum over all slices."""
     one = (np.arange(SHAPE[1] * SHAPE[2], dtype=np.uint32) % 1021).astype(np.uint16)
     one = one.reshape(SHAPE[1:])
     return one, int(one.sum(dtype=np.int64)) * SHAPE[0]
@@ -130,7 +130,7 @@ def write(path: Path) -> int:
 
 
 @pytest.mark.parametrize("name", ["a.zarr", "a.h5", "a.n5", "a.tif", "b.tif", "a.npy"])
-def test_reading_in_boxes_holds_little(tmp_path: Path, name: str) -> None:
+def test_reading_in_boxes_needs_little_memory(tmp_path: Path, name: str) -> None:
     total = write(tmp_path / name)
     growth, found = measure(tmp_path / name, "read")
     assert found == total
@@ -145,16 +145,16 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("what", ["statistics", "hdf5", "zarr"])
-def test_working_through_a_volume_holds_little(volume: Path, what: str) -> None:
+def test_processing_a_volume_needs_little_memory(volume: Path, what: str) -> None:
     growth, _ = measure(volume, what)
     assert growth < MOST_WORKING
 
 
 @pytest.mark.parametrize("what", ["tiff", "raw tiff"])
-def test_writing_a_tiff_holds_a_few_slices(
+def test_writing_a_tiff_keeps_a_few_slices_in_memory(
     volume: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Chunks are 30 slices high, so 60 MB are held, and read from chunks of 4 MB."""
+    """Chunks have 30 slices, so that 60 MB are in memory, read from chunks of 4 MB."""
     growth, _ = measure(volume, what)
     assert growth < MOST_WORKING
     from singula.io.read import read_header

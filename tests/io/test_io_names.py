@@ -1,4 +1,4 @@
-"""Names of files: Unicode forms, order, and when sorted order is confirmed by the names."""
+"""Names of files: Unicode forms, order, and sorted order confirmed by the names."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_equivalent_names_are_one_name(
     assert (dict(names_of(found)), alone, unused) == (expected, [], [])
 
 
-def test_equivalent_names_side_by_side(tmp_path: Path) -> None:
+def test_equivalent_names_in_one_folder(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     image, label = "Zürich.tif", unicodedata.normalize("NFD", "Zürich_mask.tif")
     touch(folder, [image, label])

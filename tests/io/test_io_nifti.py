@@ -22,7 +22,7 @@ RNG = np.random.default_rng(0)
 
 
 def save(path: Path, array: np.ndarray, sizes: tuple[float, ...] = (), unit: str = "mm") -> Path:
-    """Write (…, z, y, x); NIfTI stores x first."""
+    """Write an array (…, z, y, x); NIfTI stores x first."""
     image = nibabel.Nifti1Image(array.T, np.eye(4), dtype=array.dtype)
     if sizes:
         image.header.set_zooms(sizes[::-1] + (1.0,) * (array.ndim - len(sizes)))
@@ -51,7 +51,7 @@ def test_a_volume(tmp_path: Path, suffix: str, dtype: type) -> None:
     assert map_image(path, 3) is None
 
 
-def test_sizes_that_nobody_set_are_unknown(tmp_path: Path) -> None:
+def test_sizes_that_are_not_set_are_unknown(tmp_path: Path) -> None:
     path = save(tmp_path / "a.nii.gz", np.ones((3, 4, 5), np.uint8))
     assert read_image(path, 3).spacing is None
     path = save(tmp_path / "b.nii.gz", np.ones((3, 4, 5), np.uint8), (1.0, 1.0, 1.0))
@@ -93,7 +93,7 @@ def test_whole_floats_are_labels(tmp_path: Path) -> None:
     assert open_labels(path, 3).read((slice(0, 2),) * 3).shape == (2, 2, 2, 1)
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moving = save(tmp_path / "t.nii", np.zeros((3, 4, 5, 6), np.uint8))
     with pytest.raises(UserError, match=r"t\.nii"):
         read_image(moving, 3)

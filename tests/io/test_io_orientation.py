@@ -31,7 +31,7 @@ TURNS = {
 
 
 def shown(path: Path) -> np.ndarray:
-    """Return the pixels as Pillow shows them: from memory, for it maps plain files unturned."""
+    """Return the pixels as Pillow shows them, from memory, because mapped files are not rotated."""
     with PIL.Image.open(BytesIO(path.read_bytes())) as image:
         return np.array(PIL.ImageOps.exif_transpose(image))
 
@@ -89,7 +89,7 @@ def test_tiff(tmp_path: Path, tag: int, options: dict, color: bool) -> None:
 
 @pytest.mark.parametrize("tag", range(1, 9))
 def test_stack_with_sizes(tmp_path: Path, tag: int) -> None:
-    """Each plane of a stack is turned; the pixel sizes move with the axes."""
+    """Each plane of a stack is rotated; the pixel sizes follow the axes."""
     stack, path = RNG.integers(0, 255, (4, 7, 10)).astype(np.uint8), tmp_path / "a.tif"
     tifffile.imwrite(
         path, stack, imagej=True, resolution=(1 / 0.5, 1 / 0.25),
@@ -105,7 +105,7 @@ def test_stack_with_sizes(tmp_path: Path, tag: int) -> None:
 
 
 def test_a_turned_photograph_and_its_label(tmp_path: Path) -> None:
-    """Labels that were drawn on the image as shown fit it; the log and check name the tag."""
+    """Labels drawn on the displayed image fit it; the log and the check name the tag."""
     for part in "xy":
         (tmp_path / "train" / part).mkdir(parents=True)
     ids = np.zeros((60, 40), np.uint8)

@@ -170,7 +170,7 @@ def test_words_only_when_all_match(tmp_path: Path) -> None:
     assert "without image" not in caught.value.message
 
 
-def test_sorted_order_is_told(tmp_path: Path) -> None:
+def test_sorted_order_is_reported(tmp_path: Path) -> None:
     numbers = [1, 2, 3, 10]
     found, told = paired(
         tmp_path,
@@ -222,7 +222,7 @@ def test_sorted_order_with_other_numbers_is_refused(tmp_path: Path) -> None:
         (["p", "q"], ["r"], "p.tif, q.tif", "r.tif"),
     ],
 )
-def test_leftovers(
+def test_files_without_partners(
     tmp_path: Path, images: list[str], labels: list[str], alone: str | None, unused: str | None
 ) -> None:
     with pytest.raises(UserError) as caught:
@@ -237,7 +237,7 @@ def test_leftovers(
     assert caught.value.hint
 
 
-def test_many_leftovers_are_counted(tmp_path: Path) -> None:
+def test_many_files_without_partners_are_counted(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a9\.tif … and 15 more"):
         paired(tmp_path, [f"a{n}.tif" for n in range(26)], ["a25.tif"])
 
@@ -266,7 +266,7 @@ def make_pair(folder: Path, name: str, image: np.ndarray, label: np.ndarray) -> 
     return Pair(folder / f"{name}.tif", folder / f"{name}_gt.tif", name)
 
 
-def test_check_passes_and_tells_the_axes(tmp_path: Path) -> None:
+def test_check_passes_and_reports_the_axes(tmp_path: Path) -> None:
     blank = np.zeros((8, 9), np.uint8)
     pairs = [make_pair(tmp_path, name, blank, blank.astype(np.float32)) for name in "ab"]
     pairs.append(Pair(pairs[0].image, None, "z"))
@@ -349,7 +349,9 @@ def test_check_classes(tmp_path: Path) -> None:
         ([], ["a.tif"], [], [], ["a.tif"]),
     ],
 )  # fmt: skip
-def test_what_can_be_paired_is_and_the_rest_is_listed(images, labels, pairs, alone, unused) -> None:
+def test_valid_pairs_are_returned_and_other_files_listed(
+    images, labels, pairs, alone, unused
+) -> None:
     x, y = Path("x"), Path("y")
     found, lonely, spare = match_files([x / n for n in images], [y / n for n in labels])
     assert [(pair.image, pair.label) for pair in found] == [(x / a, y / b) for a, b in pairs]

@@ -1,4 +1,4 @@
-"""Images: every format with its depths and colours, and the voxel size."""
+"""Images: every format with its bit depths and colors, and the voxel size."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     "dtype",
     ["bool", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8", ">u2", ">f4", ">i4"],
 )
-def test_npy_keeps_values_and_becomes_native(tmp_path: Path, dtype: str) -> None:
+def test_npy_keeps_values_in_native_byte_order(tmp_path: Path, dtype: str) -> None:
     array = (GREY % 100).astype(dtype)
     np.save(tmp_path / "a.npy", array)
     found = read_image(tmp_path / "a.npy", 2)
@@ -97,7 +97,7 @@ def test_png_alpha_is_dropped_with_a_notice(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif", 2, 4).array, rgba)
 
 
-def test_png_palette_becomes_colour_or_grey(tmp_path: Path) -> None:
+def test_png_palette_becomes_color_or_gray(tmp_path: Path) -> None:
     indices = GREY % 4
     for name, palette in (
         ("colour", [[9, 0, 0], [0, 8, 0], [0, 0, 7], [6, 6, 6]]),
@@ -112,7 +112,7 @@ def test_png_palette_becomes_colour_or_grey(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found, expected if name == "colour" else expected[..., :1])
 
 
-def test_png_with_a_transparent_grey_value_stays_one_channel(tmp_path: Path) -> None:
+def test_png_with_a_transparent_gray_value_stays_one_channel(tmp_path: Path) -> None:
     whole = png_encode(GREY)
     (tmp_path / "a.png").write_bytes(whole[:33] + chunk(b"tRNS", b"\0\1") + whole[33:])
     np.testing.assert_array_equal(read_image(tmp_path / "a.png", 2, 1).array[..., 0], GREY)
@@ -134,7 +134,7 @@ def test_name_without_ome_suffix(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg", ".npy"])
-def test_header_tells_what_reading_gives(tmp_path: Path, suffix: str) -> None:
+def test_the_header_matches_the_read_image(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     if suffix == ".tif":
         save_tiff(path, COLOUR, photometric="rgb")

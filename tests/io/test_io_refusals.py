@@ -1,4 +1,4 @@
-"""What no reader may accept: broken values, types, and cut-off files."""
+"""Invalid values, types and truncated files are refused by every reader."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def save_tiff(path: Path, array: np.ndarray, **options: object) -> Path:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_no_numbers(tmp_path: Path, value: float) -> None:
+def test_values_that_are_not_numbers(tmp_path: Path, value: float) -> None:
     array = np.zeros((4, 5), np.float32)
     array[1, 1:3] = value
     np.save(tmp_path / "a.npy", array)
@@ -33,7 +33,7 @@ def test_values_that_are_no_numbers(tmp_path: Path, value: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["c8", "O", "U3", "f8,f8"])
-def test_types_that_are_no_images(tmp_path: Path, dtype: str) -> None:
+def test_types_that_are_not_images(tmp_path: Path, dtype: str) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 5), dtype), allow_pickle=True)
     with pytest.raises(UserError, match=r"a\.npy"):
         read_image(tmp_path / "a.npy", 2)
@@ -118,7 +118,7 @@ def test_cut_off_pictures(tmp_path: Path, suffix: str) -> None:
 
 
 def test_missing_ome_plane_is_refused(tmp_path: Path) -> None:
-    """The library would fill the plane with zeros."""
+    """The library fills the plane with zeros."""
     path = save_tiff(tmp_path / "a.tif", VOLUME, ome=True, metadata={"axes": "ZYX"})
     content = path.read_bytes()
     path.write_bytes(

@@ -1,4 +1,4 @@
-"""The results tree of the format, what moves it, and the check that it can be written."""
+"""The results folder of the format, moved paths, and the check that it is writable."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_prepare_without_the_right_to_write(
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a/b", "a\\b", "..", ".", "a\0b"])
-def test_names_that_are_no_file_names(name: str) -> None:
+def test_names_that_are_not_file_names(name: str) -> None:
     with pytest.raises(UserError, match="--name"):
         ResultsTree("/r", name, 1)
 

@@ -46,7 +46,7 @@ write_hdf5, write_n5 = made.write_hdf5, made.write_n5
 
 
 def assert_reads(path: Path, expected: np.ndarray, ndim: int = 2, **place: Any) -> str:
-    """Check the pixels by every way of reading; return the notes."""
+    """Check the pixels with every reader; return the notes."""
     arrays = ArrayPlace(**place)
     notes: list[str] = []
     image = read_image(path, ndim, notify=notes.append, arrays=arrays)
@@ -78,7 +78,7 @@ def test_each_position_of_a_set_is_its_own_image(tmp_path: Path, options: dict[s
 
 @pytest.mark.parametrize("ome", [True, False])
 def test_positions_of_micro_manager_by_their_index(tmp_path: Path, ome: bool) -> None:
-    """The index at the front of each file leads tifffile to all files of the folder."""
+    """The index of each file leads tifffile to all files of the folder."""
     pixels = planes(6).reshape(3, 2, *SHAPE)
     files = write_micromanager(tmp_path, pixels, ome=ome)
     with tifffile.TiffFile(files[1]) as tif:
@@ -103,7 +103,7 @@ def test_positions_of_micro_manager_in_one_file_are_series(tmp_path: Path) -> No
         assert assert_reads(path, np.moveaxis(stack, 0, -1), series=number) == ""
 
 
-def test_a_position_without_its_siblings_is_whole(tmp_path: Path) -> None:
+def test_a_position_without_the_other_files_is_complete(tmp_path: Path) -> None:
     path = write_positions(tmp_path, 3)[1]
     alone = Path(shutil.move(path, tmp_path / "alone.ome.tif"))
     for other in tmp_path.glob("Pos*"):
@@ -111,8 +111,8 @@ def test_a_position_without_its_siblings_is_whole(tmp_path: Path) -> None:
     assert "3 files of a set" in assert_reads(alone, planes(3)[1])
 
 
-def test_names_outrank_ids_that_are_the_same_in_all_files(tmp_path: Path) -> None:
-    """A writer that copies one and the same text into every file."""
+def test_names_precede_ids_that_are_equal_in_all_files(tmp_path: Path) -> None:
+    """A writer copies the same text into every file."""
     names = ["A_0.ome.tif", "A_1.ome.tif"]
     text = "".join(image_text(n, plane_text(name, 0, f"id{n}")) for n, name in enumerate(names))
     for name, page in zip(names, planes(2), strict=True):
@@ -194,13 +194,13 @@ def test_metadata_in_a_companion_file(tmp_path: Path) -> None:
         assert read_header(path).spacing == (0.25, 0.5)
 
 
-def test_a_missing_companion_leaves_the_pages(tmp_path: Path) -> None:
+def test_pages_are_read_if_the_companion_is_missing(tmp_path: Path) -> None:
     files = write_companion(tmp_path, "gone.companion.ome")
     for path, page in zip(files, planes(2), strict=True):
         assert "gone.companion.ome" in assert_reads(path, page)
 
 
-def test_a_renamed_file_of_its_own_is_read_as_before(tmp_path: Path) -> None:
+def test_a_renamed_single_file_is_read(tmp_path: Path) -> None:
     xml = image_text(
         0, plane_text("old.ome.tif", 0, "id0", c=0) + plane_text("old.ome.tif", 1, "id0", c=1), c=2
     )
@@ -209,7 +209,7 @@ def test_a_renamed_file_of_its_own_is_read_as_before(tmp_path: Path) -> None:
 
 
 def test_a_stack_cut_in_its_middle_is_refused(tmp_path: Path) -> None:
-    """A writer that begins a new file at 4 GB: three of four planes of (2 channels, 2 slices)."""
+    """A writer starts a new file at 4 GB: three of four planes of (2 channels, 2 slices)."""
     text = "".join(
         plane_text("f0.ome.tif", n, "id0", c=n % 2, z=n // 2) for n in range(3)
     ) + plane_text("f1.ome.tif", 0, "id1", c=1, z=1)

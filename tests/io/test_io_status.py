@@ -1,4 +1,4 @@
-"""Status lines after a silence, with a clock that the tests move."""
+"""Status lines after a period without output, with a simulated clock."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""One file written piece by piece: the file that would be written at once."""
+"""A file written in parts equals a file written at once."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_above_4_gb_it_is_a_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("shape", [(30, 40), (30, 40, 3), (9, 30, 40), (9, 30, 40, 2)])
 @pytest.mark.parametrize("dtype", ["uint8", "uint64", "float32"])
-def test_hdf5_comes_back(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+def test_hdf5_is_read_back(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
     ndim = 2 if shape[0] == 30 else 3
     array = (RNG.random(shape) * 200).astype(dtype)
     blocks = block_array(tmp_path / "a.zarr", array, ndim, chunks=(4, 16, 16)[-ndim:])
@@ -93,7 +93,7 @@ def test_a_lazy_image_becomes_a_tiff(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_labels(path, 3).array[..., 0], ids)
 
 
-def test_a_source_that_breaks_leaves_no_file(tmp_path: Path) -> None:
+def test_a_failing_source_leaves_no_file(tmp_path: Path) -> None:
     array = RNG.random((9, 30, 40)).astype(np.float32)
     array[8, 3, 3] = np.nan
     np.save(tmp_path / "a.npy", array)

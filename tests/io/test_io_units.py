@@ -48,7 +48,7 @@ def spacing_of(path: Path, ndim: int) -> tuple[tuple[float, ...] | None, str | N
 
 
 def fiji(path: Path, resolution: float = 5.0, unit_tag: int = 1, planes: int = 5, **keys) -> Path:
-    """Write a TIFF as ImageJ does, with an own description."""
+    """Write a TIFF as ImageJ does, with a given description."""
     lines = ["ImageJ=1.54f"]
     lines += [f"images={planes}", f"slices={planes}"] if planes > 1 else []
     lines += [f"{key}={value}" for key, value in keys.items()]

@@ -1,4 +1,4 @@
-"""OME-Zarr written box by box: what comes back, and what other programs make of it."""
+"""OME-Zarr written in boxes, read by Singula and by other libraries."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def fill(blocks: BlockArray, array: np.ndarray) -> None:
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("shards", [False, True])
-def test_an_image_comes_back_and_others_accept_it(tmp_path: Path, ndim: int, shards: bool) -> None:
+def test_an_image_is_read_back_by_singula_and_other_libraries(
+    tmp_path: Path, ndim: int, shards: bool
+) -> None:
     array = MAPS if ndim == 3 else MAPS[0]
     spacing = (2.0, 0.5, 0.25)[-ndim:]
     blocks = BlockArray.create(
@@ -72,7 +74,9 @@ def test_an_image_comes_back_and_others_accept_it(tmp_path: Path, ndim: int, sha
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("inside", ["", "labels/instances"])
-def test_labels_come_back_and_others_accept_them(tmp_path: Path, ndim: int, inside: str) -> None:
+def test_labels_are_read_back_by_singula_and_other_libraries(
+    tmp_path: Path, ndim: int, inside: str
+) -> None:
     ids = IDS if ndim == 3 else IDS[0]
     blocks = BlockArray.create(
         tmp_path / "a.ome.zarr",
@@ -103,7 +107,7 @@ def test_labels_come_back_and_others_accept_them(tmp_path: Path, ndim: int, insi
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_labels_with_classes_come_back_as_two_channels(tmp_path: Path, ndim: int) -> None:
+def test_labels_with_classes_are_read_back_as_two_channels(tmp_path: Path, ndim: int) -> None:
     ids = IDS if ndim == 3 else IDS[0]
     both = np.stack([ids, ids % 3], axis=-1)
     path, whole = tmp_path / "a.zarr", (slice(None),) * ndim
@@ -125,7 +129,7 @@ def test_labels_with_classes_come_back_as_two_channels(tmp_path: Path, ndim: int
     np.testing.assert_array_equal(np.moveaxis(group["1"][...], 0, -1), coarse)
 
 
-def test_labels_beside_an_image_are_found_as_labels(tmp_path: Path) -> None:
+def test_labels_of_an_image_are_found(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     image = BlockArray.create(path, MAPS.shape, MAPS.dtype, ndim=3)
     fill(image, MAPS)
@@ -165,7 +169,7 @@ def test_processes_write_at_the_same_time(tmp_path: Path, method: str) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
-def test_levels_made_box_by_box_are_those_of_the_whole(data: st.DataObject) -> None:
+def test_levels_written_in_boxes_equal_those_of_the_whole(data: st.DataObject) -> None:
     ndim = data.draw(st.sampled_from([2, 3]))
     shape = [data.draw(st.integers(1, 40)) for _ in range(ndim)]
     chunks = [data.draw(st.integers(1, 9)) for _ in range(ndim)]
@@ -195,7 +199,7 @@ def test_levels_made_box_by_box_are_those_of_the_whole(data: st.DataObject) -> N
             assert (covered == 1).all()
 
 
-def test_boxes_off_the_grid_and_wrong_shapes_are_refused(tmp_path: Path) -> None:
+def test_unaligned_boxes_and_wrong_shapes_are_refused(tmp_path: Path) -> None:
     blocks = BlockArray.create(
         tmp_path / "a.zarr", (100, 90), np.uint16, ndim=2, kind="labels",
         chunks=(16, 16), shards=(32, 32),
@@ -212,14 +216,14 @@ def test_boxes_off_the_grid_and_wrong_shapes_are_refused(tmp_path: Path) -> None
         blocks.build_level(0, (slice(0, 32), slice(0, 64)))
 
 
-def test_an_unfinished_image_has_no_metadata_of_one(tmp_path: Path) -> None:
+def test_an_unfinished_image_has_no_metadata(tmp_path: Path) -> None:
     blocks = BlockArray.create(tmp_path / "a.zarr", (600, 90), np.uint16, ndim=2, kind="labels")
     assert "ome" not in zarr.open_group(tmp_path / "a.zarr", mode="r").attrs
     blocks.finish()
     assert "ome" in zarr.open_group(tmp_path / "a.zarr", mode="r").attrs
 
 
-def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
+def test_an_existing_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.zarr").write_text("a file")
     with pytest.raises(StorageError, match=r"a\.zarr"):
         BlockArray.create(tmp_path / "a.zarr" / "b.zarr", (60, 90), np.uint16, ndim=2)
@@ -230,7 +234,7 @@ def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
     shape=st.lists(st.integers(1, 9), min_size=2, max_size=3),
     data=st.data(),
 )
-def test_coarser_pixels_are_the_mean_of_theirs(shape: list[int], data: st.DataObject) -> None:
+def test_coarser_pixels_are_means(shape: list[int], data: st.DataObject) -> None:
     halved = data.draw(st.lists(st.booleans(), min_size=len(shape), max_size=len(shape)))
     array = RNG.integers(0, 60_000, shape).astype(np.uint16)
     found = mean(array, halved)
@@ -243,6 +247,6 @@ def test_coarser_pixels_are_the_mean_of_theirs(shape: list[int], data: st.DataOb
     )
 
 
-def test_far_slices_wait_for_the_plane() -> None:
+def test_thick_slices_are_not_downsampled_at_first() -> None:
     steps = [level.steps for level in plan_levels((5, 1100, 700), (2.0, 0.5, 0.5))]
     assert steps == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (2, 8, 8)]

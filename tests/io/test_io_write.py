@@ -1,4 +1,4 @@
-"""What is written comes back: values, axes, voxel size and unit."""
+"""Written images are read back with values, axes, voxel size and unit."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ SIDES = st.sampled_from([1, 1, 2, 3, 4, 5, 17])
 def test_round_trip_of_any_shape(
     tmp_path: Path, dtype: str, axes: str, sides: dict[str, int], sized: bool, compress: bool
 ) -> None:
-    """Sides of one pixel too, which neither dialect keeps by itself."""
+    """Also sides of one pixel, which neither dialect stores."""
     ndim = 3 if "Z" in axes else 2
     shape = [sides[name] for name in axes]
     array = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
@@ -114,7 +114,7 @@ def test_maps_of_any_shape(tmp_path: Path, shape: tuple[int, ...], count: int) -
 
 
 @pytest.mark.parametrize("shape", [(8, 1, 3), (1, 1, 3), (1, 8, 3)])
-def test_colour_picture_of_one_line(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_color_image_with_one_row(tmp_path: Path, shape: tuple[int, ...]) -> None:
     colours = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     path = write_tiff(tmp_path / "a.tif", colours, "YXS")
     np.testing.assert_array_equal(read_image(path, 2, 3).array, colours, strict=True)
@@ -127,7 +127,7 @@ def test_spacing_without_unit(tmp_path: Path) -> None:
         assert (found.spacing, found.unit) == ((2.0, 1.0, 1.0), None)
 
 
-def test_colour_picture(tmp_path: Path) -> None:
+def test_color_image(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 255, (8, 9, 3), dtype=np.uint8)
     path = write_tiff(tmp_path / "a.tif", colours, "YXS")
     with tifffile.TiffFile(path) as tif:
@@ -150,7 +150,7 @@ def test_bool_and_half_are_widened(tmp_path: Path) -> None:
 
 
 def test_dialects(tmp_path: Path) -> None:
-    """ImageJ's own dialect where it has the type, OME where it has not."""
+    """The dialect of ImageJ if it supports the type, otherwise OME."""
     for dtype, dialect in (("uint8", "imagej"), ("float32", "imagej"), ("uint32", "ome")):
         write_tiff(tmp_path / "a.tif", np.ones((2, 8, 9), dtype), "ZYX")
         with tifffile.TiffFile(tmp_path / "a.tif") as tif:
@@ -172,7 +172,7 @@ def test_large_files_are_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("limit", [2**32, 100], ids=["ImageJ", "BigTIFF"])
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("shape", [(300, 9), (4, 8, 9), (1, 8, 9)])
-def test_maps_are_written_as_if_stacked(
+def test_maps_are_written_as_a_stack(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     shape: tuple[int, ...],
@@ -220,7 +220,7 @@ def test_labels_are_compressed_and_floats_are_not(tmp_path: Path) -> None:
         ((8, 9), "YX", "complex64", None, TypeError),
     ],
 )
-def test_what_cannot_be_written(
+def test_arrays_that_cannot_be_written(
     tmp_path: Path,
     shape: tuple[int, ...],
     axes: str,

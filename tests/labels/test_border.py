@@ -11,7 +11,7 @@ from singula.labels import clear_border
 
 @pytest.mark.parametrize("shape", [(40, 50), (20, 26, 24), (1, 9), (1, 1, 5)])
 @pytest.mark.parametrize("far", [False, True])
-def test_as_scikit_image(shape, far):
+def test_equals_scikit_image(shape, far):
     field = gaussian_filter(np.random.default_rng(4).standard_normal(shape), 1.2)
     labels = label(field > np.quantile(field, 0.85)).astype(np.uint32)
     expected = segmentation.clear_border(labels)
@@ -25,13 +25,13 @@ def test_as_scikit_image(shape, far):
     assert cleared.any() == (min(shape) > 1)
 
 
-def test_an_instance_in_pieces_goes_as_a_whole():
+def test_all_components_of_an_instance_are_removed():
     labels = np.zeros((7, 7), np.uint16)
     labels[0, 0] = labels[3, 3] = 4
     labels[5, 5] = 6
     np.testing.assert_array_equal(clear_border(labels), np.where(labels == 6, 6, 0))
 
 
-def test_nothing_to_clear():
+def test_no_instance_at_the_border():
     assert not clear_border(np.zeros((4, 4), np.uint8)).any()
     assert clear_border(np.zeros((0, 4), np.uint8)).shape == (0, 4)

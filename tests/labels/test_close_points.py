@@ -27,7 +27,7 @@ def kept_one_by_one(labels, radius, spacing) -> set[int]:
     radius=st.floats(0.5, 12),
     spacing=st.lists(st.floats(0.3, 3), min_size=3, max_size=3),
 )
-def test_as_one_by_one(seed, ndim, radius, spacing):
+def test_equals_removal_one_by_one(seed, ndim, radius, spacing):
     rng = np.random.default_rng(seed)
     labels = np.zeros((9,) * ndim, np.uint8)
     for i, start in enumerate(rng.integers(0, 8, (30, ndim)), 1):
@@ -42,19 +42,19 @@ def row(*ids: int) -> np.ndarray:
     return np.array([ids], np.uint32)
 
 
-def test_the_larger_stays_and_of_equals_the_lower_id():
+def test_the_larger_instance_or_the_lower_id_is_kept():
     assert remove_close_points(row(5, 8, 8), 2).tolist() == [[0, 8, 8]]
     assert remove_close_points(row(8, 0, 5), 3).tolist() == [[0, 0, 5]]
 
 
-def test_nearer_means_nearer():
+def test_only_points_below_the_distance_are_removed():
     labels = row(1, 0, 2)
     assert remove_close_points(labels, 2).tolist() == [[1, 0, 2]]
     assert remove_close_points(labels, 2.01).tolist() == [[1, 0, 0]]
     assert remove_close_points(labels, 2.01, spacing=(1, 3)).tolist() == [[1, 0, 2]]
 
 
-def test_a_chain_loses_every_other_link():
+def test_every_second_point_of_a_chain_is_removed():
     # 2 goes because of 1, so nothing is too near to 3
     assert remove_close_points(row(1, 1, 1, 2, 2, 3), 2.6).tolist() == [[1, 1, 1, 0, 0, 3]]
 
@@ -69,7 +69,7 @@ def test_points_are_those_of_the_seeds(far):
     assert remove_close_points(labels, 2, seeds=only_one).tolist() == labels.tolist()
 
 
-def test_nothing_and_mistakes():
+def test_empty_images_and_mistakes():
     empty = np.zeros((3, 3), np.uint16)
     assert not remove_close_points(empty, 5).any()
     with pytest.raises(UserError, match=r"radius .*RADIUS.*-1"):

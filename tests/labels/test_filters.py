@@ -19,7 +19,7 @@ from singula.prediction import median_filters
     size=st.integers(1, 7),
     dtype=st.sampled_from([np.float16, np.float32, np.float64]),
 )
-def test_the_medians_are_those_of_scipy(seed, shape, size, dtype):
+def test_medians_equal_scipy(seed, shape, size, dtype):
     values = np.random.default_rng(seed).normal(size=shape).astype(dtype)
     before = values.copy()
     known = values.astype(np.float64)
@@ -31,13 +31,13 @@ def test_the_medians_are_those_of_scipy(seed, shape, size, dtype):
 
 
 @pytest.mark.parametrize("block", [1, 40, 10_000])
-def test_blocks_leave_no_trace(block, monkeypatch):
+def test_blocks_do_not_change_the_result(block, monkeypatch):
     monkeypatch.setattr(median_filters, "_BLOCK", block)
     values = np.random.default_rng(1).random((6, 11, 8), np.float32)
     np.testing.assert_array_equal(median_yz(values, 5), median_filter(values, (5, 5, 1)))
 
 
-def test_a_slice_that_went_wrong_is_mended():
+def test_a_defective_slice_is_corrected():
     values = np.zeros((7, 6, 5), np.float32)
     values[:, 2:4] = 1
     wrong = values.copy()
@@ -45,7 +45,7 @@ def test_a_slice_that_went_wrong_is_mended():
     np.testing.assert_array_equal(median_z(wrong, 3), values)
 
 
-def test_what_cannot_be_filtered_is_refused():
+def test_invalid_filters_are_refused():
     with pytest.raises(UserError, match="ANALIZE_2D_IMGS_AS_3D_STACK"):
         median_z(np.zeros((5, 5), np.float32))
     with pytest.raises(UserError, match="uint8"):
@@ -54,7 +54,7 @@ def test_what_cannot_be_filtered_is_refused():
         median_yz(np.zeros((5, 5, 5), np.float32), 0)
 
 
-def test_nothing_stays_nothing():
+def test_empty_maps_stay_empty():
     assert median_yz(np.zeros((0, 5, 5), np.float32)).shape == (0, 5, 5)
 
 

@@ -12,7 +12,7 @@ from singula.labels import count_instances, extents, remove, survey
 
 @pytest.mark.parametrize("highest", [0, 1, 300, 2**32 - 1])
 @pytest.mark.parametrize("shape", [(7, 9), (3, 4, 5)])
-def test_instances_are_counted_whatever_their_ids(highest, shape):
+def test_instances_with_any_ids_are_counted(highest, shape):
     labels = np.random.default_rng(3).integers(0, highest, shape, np.uint32, endpoint=True)
     assert count_instances(labels) == len(set(labels.ravel().tolist()) - {0})
 
@@ -23,7 +23,7 @@ def test_instances_are_counted_whatever_their_ids(highest, shape):
     shape=st.lists(st.integers(1, 7), min_size=2, max_size=3),
     far=st.booleans(),
 )
-def test_a_survey_finds_every_instance(seed, shape, far):
+def test_the_index_contains_every_instance(seed, shape, far):
     labels = np.random.default_rng(seed).integers(0, 5, shape).astype(np.uint32)
     shown = np.where(labels > 0, labels * 800_000_000, 0).astype(np.uint32) if far else labels
     found = survey(shown)
@@ -36,13 +36,13 @@ def test_a_survey_finds_every_instance(seed, shape, far):
         assert (*found.low[row], *found.high[row]) == region.bbox
     seen = extents(shown)
     np.testing.assert_array_equal(seen.ids, found.ids[rows])
-    centres = [region.centroid for region in regionprops(labels.astype(np.uint8))]
-    np.testing.assert_allclose(seen.center, np.reshape(centres, seen.center.shape))
+    centers = [region.centroid for region in regionprops(labels.astype(np.uint8))]
+    np.testing.assert_allclose(seen.center, np.reshape(centers, seen.center.shape))
 
 
 @pytest.mark.parametrize("largest", [5, 2**32 - 1])
 @pytest.mark.parametrize("dtype", [np.uint32, np.int64, np.uint64])
-def test_removal_leaves_the_rest(largest, dtype):
+def test_removal_keeps_other_instances(largest, dtype):
     labels = np.array([[1, 1, 0, 3], [largest, 4, 4, 3]], dtype)
     before = labels.copy()
     cleaned = remove(labels, [3, largest, 77])

@@ -16,7 +16,7 @@ from singula.labels.pair_counts import Pairs
     largest=st.sampled_from([1, 90, 2**16, 2**33, 2**64 - 1]),
     parts=st.lists(st.integers(0, 9_000), max_size=4),
 )
-def test_pairs_are_counted_whatever_the_parts(seed, largest, parts):
+def test_pairs_are_counted_in_any_parts(seed, largest, parts):
     rng = np.random.default_rng(seed)
     counts, expected = Pairs(), Counter()
     for size in parts:
@@ -32,7 +32,7 @@ def test_pairs_are_counted_whatever_the_parts(seed, largest, parts):
 
 
 @pytest.mark.parametrize("step", [1, 2**20, 2**32, 2**44])
-def test_ids_at_equal_distances_do_not_crowd_in_the_table(step):
+def test_ids_at_equal_distances_do_not_collide_in_the_table(step):
     ids = np.arange(20_000, dtype=np.uint64) * np.uint64(step)
     for first, second in ((ids, ids), (ids, ids[::-1]), (ids, 0 * ids), (0 * ids, ids)):
         pairs = Pairs()

@@ -65,7 +65,7 @@ def test_close_points_are_removed_in_blocks(data):
         np.testing.assert_array_equal(remove(labels[read], gone), expected[read])
 
 
-def test_a_block_knows_where_it_lies():
+def test_a_block_has_its_position():
     block, read = blocks((10, 7), (4, 7), (2, 2))[1]
     assert read == (slice(2, 10), slice(0, 7))
     assert (block.start, block.stop) == ((4, 0), (8, 7))
@@ -83,6 +83,6 @@ def test_too_small_a_halo_is_refused():
         block.box(labels[read], 1, 2)
 
 
-def test_nothing_cannot_be_merged():
+def test_merging_no_tables_is_an_error():
     with pytest.raises(ValueError, match="no table"):
         Extents.merge([])

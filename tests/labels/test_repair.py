@@ -27,9 +27,9 @@ from singula.labels.index import Extents
 from singula.labels.repair import Contacts
 
 
-def disk(radius=10.0, size=31, centre=(15, 15)) -> np.ndarray:
+def disk(radius=10.0, size=31, center=(15, 15)) -> np.ndarray:
     y, x = np.ogrid[:size, :size]
-    return (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2
+    return (y - center[0]) ** 2 + (x - center[1]) ** 2 <= radius**2
 
 
 def faces(image):
@@ -41,7 +41,7 @@ def faces(image):
 
 
 def by_definition(labels, size) -> np.ndarray:
-    """The docstring, word by word and pixel by pixel."""
+    """Compute the definition in the docstring, pixel by pixel."""
     pixels = Counter(labels[labels > 0].tolist())
     contact, outline = Counter(), Counter()
     for a, b in faces(labels):
@@ -89,11 +89,11 @@ def by_definition(labels, size) -> np.ndarray:
     size=st.integers(0, 20),
     far=st.booleans(),
 )
-def test_as_defined(seed, shape, size, far):
+def test_equals_the_definition_by_brute_force(seed, shape, size, far):
     rng = np.random.default_rng(seed)
-    centres = rng.uniform(0, 1, (8, len(shape))) * shape
+    centers = rng.uniform(0, 1, (8, len(shape))) * shape
     grid = np.indices(shape).reshape(len(shape), 1, -1)
-    labels = (((grid - centres.T[:, :, None]) ** 2).sum(0).argmin(0) + 1).reshape(shape)
+    labels = (((grid - centers.T[:, :, None]) ** 2).sum(0).argmin(0) + 1).reshape(shape)
     labels[rng.random(shape) < 0.15] = 0
     labels = labels.astype(np.uint32) * np.uint32(500_000_000 if far else 1)
     before = labels.copy()
@@ -131,7 +131,7 @@ def test_four_quarters_that_meet_in_the_middle(split_y, split_x):
     assert len(np.unique(repair_large(labels, 40))) == 2
 
 
-def test_a_neighbour_that_touches_a_little_stays():
+def test_a_neighbor_with_little_contact_is_kept():
     labels = disk(6, 31, (9, 9)) * np.where(np.arange(31) < 9, 1, 2)
     other = disk(6, 31, (9, 21)) & (labels == 0)
     labels[other] = 3
@@ -144,7 +144,7 @@ def test_a_neighbour_that_touches_a_little_stays():
     assert len(np.unique(result)) == 3
 
 
-def test_a_splinter_joins_the_large_one_it_lies_in():
+def test_a_fragment_joins_the_large_instance_around_it():
     labels = disk() * np.where(np.arange(31) < 15, 1, 2)
     labels[6:9, 16:18] = 4  # at the rim
     labels[14:17, 20:23] = 5  # inside
@@ -152,14 +152,14 @@ def test_a_splinter_joins_the_large_one_it_lies_in():
     assert set(np.unique(repair_large(labels, 100))) == {0, 2}
 
 
-def test_half_of_the_boundary_makes_no_splinter():
+def test_half_of_the_boundary_is_not_enough_for_a_fragment():
     labels = disk() * np.where(np.arange(31) < 15, 1, 2)
     labels[5, 15] = 0
     labels[6:9, 15] = 4  # 4 of 8 faces to the large one
     assert set(np.unique(repair_large(labels, 100))) == {0, 2, 4}
 
 
-def test_only_its_own_holes_are_filled():
+def test_only_holes_of_the_instance_are_filled():
     labels = np.ones((12, 24), np.uint16)
     labels[2:4, 2:4] = 0
     labels[6:10, 2:6] = 0
@@ -176,7 +176,7 @@ def test_only_its_own_holes_are_filled():
     np.testing.assert_array_equal(repair_large(labels, 400), labels)
 
 
-def test_chunks_leave_no_trace(monkeypatch):
+def test_chunks_do_not_change_the_result(monkeypatch):
     labels = disk() * np.where(np.arange(31)[:, None] < 14, 3, 8)
     labels[disk(3)] = 0
     monkeypatch.setattr(repair, "_CHUNK", 40)
@@ -194,7 +194,7 @@ def test_nothing_to_repair():
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_blocks_are_repaired_as_the_image(data):
+def test_repair_in_blocks_equals_the_whole_image(data):
     labels = data.draw(label_images())
     size = data.draw(st.integers(0, 1 + labels.size // 3))
     expected = repair_large(labels, size)
@@ -244,7 +244,7 @@ def test_holes_that_wind_through_blocks_are_filled(data):
 
 
 @pytest.mark.parametrize("is_open", [False, True])
-def test_the_corridor_of_a_snail_shell_is_one_hole(is_open):
+def test_a_spiral_hole_is_one_hole(is_open):
     y, x = np.indices((61, 61)) - 30
     angle, radius = np.arctan2(y, x) / (2 * np.pi), np.hypot(y, x)
     shell = ((radius / 9 - angle) % 1 < 0.4) | (abs(radius - 27.5) < 2)
@@ -277,7 +277,7 @@ def test_holes_are_filled_in_any_integer_type(dtype):
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0), (2, 0, 3), (0, 1, 1)])
-def test_there_is_nothing_to_fill_in_an_image_without_pixels(shape):
+def test_an_image_without_pixels_has_no_holes(shape):
     empty = np.zeros(shape, np.uint8)
     assert fill_holes(empty).shape == shape
     assert not len(contacts(empty, np.array([1])).faces)

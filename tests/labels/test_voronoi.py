@@ -15,7 +15,7 @@ SIZES = st.sampled_from((0.1, 0.3, 0.5, 1.0, 2.5, 7.0)) | st.floats(0.05, 20)
 
 
 def brute_force(labels, area, spacing) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest instance of each pixel, of equals the lowest id, and its squared distance."""
+    """Return the nearest instance (or the lowest id) of each pixel, and its squared distance."""
     sites, pixels = np.argwhere(labels), np.argwhere(np.ones(labels.shape))
     ids = labels[tuple(sites.T)].astype(np.int64)
     squared = (((pixels[:, None] - sites) * spacing) ** 2).sum(-1)
@@ -67,14 +67,14 @@ def test_any_voxel_size(seed, spacing):
 
 
 @pytest.mark.parametrize("shape", [(3, 7, 37), (2, 40, 16), (33, 5)])
-def test_lines_beside_each_other_do_not_mix(shape):
+def test_adjacent_lines_are_independent(shape):
     rng = np.random.default_rng(5)
     labels = rng.integers(1, 200, shape) * (rng.random(shape) < 0.04)
     grown = voronoi(labels, np.ones(shape, bool))
     np.testing.assert_array_equal(grown, brute_force(labels, True, np.ones(len(shape)))[0])
 
 
-def test_thick_slices_are_far_apart():
+def test_the_distance_of_slices_counts():
     labels = np.zeros((3, 1, 5), np.uint8)
     labels[0, 0, 2], labels[1, 0, 0] = 1, 2
     area = np.ones(labels.shape, bool)
@@ -82,13 +82,13 @@ def test_thick_slices_are_far_apart():
     assert voronoi(labels, area, spacing=(5, 1, 1))[1].tolist() == [[2, 2, 2, 2, 2]]
 
 
-def test_instances_are_never_cut_and_ids_may_be_large():
+def test_instances_are_kept_and_ids_can_be_large():
     labels = np.array([[2**32 - 1, 0, 0, 0, 7]], np.uint32)
     area = np.array([[False, True, True, False, False]])
     assert voronoi(labels, area).tolist() == [[2**32 - 1, 2**32 - 1, 7, 0, 7]]
 
 
-def test_nothing_grows_from_nothing():
+def test_an_image_without_instances_stays_empty():
     empty = np.zeros((3, 4), np.uint16)
     grown = voronoi(empty, np.ones((3, 4), bool))
     assert not grown.any()
@@ -127,7 +127,7 @@ def test_the_area_needs_its_maps():
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_blocks_prove_what_the_image_gives(data):
+def test_certain_pixels_of_blocks_equal_the_whole_image(data):
     labels = data.draw(label_images())
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     thin = rng.random(labels.shape) < data.draw(st.sampled_from((1, 0.3, 0.03)))
@@ -153,7 +153,7 @@ def test_blocks_prove_what_the_image_gives(data):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 59])  # 59 is one where rounding alone would decide
-def test_ties_of_thick_slices_are_decided_alike_in_blocks(seed):
+def test_ties_of_thick_slices_are_equal_in_blocks(seed):
     # Squared ratios of sizes such as 0.65 / 0.1 are rounded, and so is where parabolas meet.
     rng = np.random.default_rng(seed)
     shape = ((60, 45), (21, 18, 24))[seed % 2]
@@ -169,7 +169,7 @@ def test_ties_of_thick_slices_are_decided_alike_in_blocks(seed):
         assert found.is_exact.any()
 
 
-def test_an_equally_near_instance_beyond_the_halo_may_have_the_lower_id():
+def test_an_equally_near_instance_beyond_the_halo_can_have_the_lower_id():
     labels = np.array([[1, 0, 0, 0, 2, 0]])
     area = np.ones(labels.shape, bool)
     assert voronoi(labels, area).tolist() == [[1, 1, 1, 2, 2, 2]]
@@ -184,7 +184,7 @@ def test_an_equally_near_instance_beyond_the_halo_may_have_the_lower_id():
     assert found.labels.tolist() == [[1, 2]]
 
 
-def test_without_an_instance_nothing_is_proved_but_what_cannot_grow():
+def test_without_an_instance_only_the_outside_of_the_area_is_certain():
     labels, area = np.zeros((4, 6), np.uint8), np.ones((4, 6), bool)
     area[0, 0] = False
     block, read = blocks((4, 6), (4, 3), (0, 1))[0]

@@ -28,7 +28,7 @@ IN_VOLUMES = [
 
 
 def one_by_one(labels, spacing=None) -> pd.DataFrame:
-    """Every object alone in the image, by scikit-image."""
+    """Measure each object alone by scikit-image."""
     spacing = (1.0,) * labels.ndim if spacing is None else spacing
     rows = []
     for i in np.unique(labels[labels > 0]):
@@ -65,7 +65,7 @@ def agrees(labels, spacing=None) -> None:
 
 
 def cells(shape, seed, sigma=1.5, kinds=4) -> np.ndarray:
-    """Objects that touch each other, the background and the border."""
+    """Return objects that touch each other, the background and the border."""
     fields = np.random.default_rng(seed).standard_normal((kinds, *shape))
     kind = gaussian_filter(fields, (0, *[sigma] * len(shape))).argmax(0)
     return label(kind, connectivity=1).astype(np.uint16)
@@ -79,7 +79,7 @@ def cells(shape, seed, sigma=1.5, kinds=4) -> np.ndarray:
     share=st.floats(0.05, 1),
     steps=st.lists(st.floats(0.1, 9), min_size=3, max_size=3),
 )
-def test_noise_is_measured_as_one_object_at_a_time(seed, shape, kinds, share, steps):
+def test_noise_is_measured_as_single_objects(seed, shape, kinds, share, steps):
     # Noise meets every configuration, holes, diagonals, scattered pieces and the border.
     rng = np.random.default_rng(seed)
     labels = rng.integers(1, kinds + 1, shape) * (rng.random(shape) < share)
@@ -88,7 +88,7 @@ def test_noise_is_measured_as_one_object_at_a_time(seed, shape, kinds, share, st
 
 
 @pytest.mark.parametrize("shape", [(70, 50), (14, 20, 17)])
-def test_smooth_objects_are_measured_as_one_object_at_a_time(shape):
+def test_smooth_objects_are_measured_as_single_objects(shape):
     agrees(cells(shape, 3), (3.0, 0.5, 0.7)[: len(shape)])
 
 
@@ -124,7 +124,7 @@ def test_ids_up_to_the_end_of_32_bits(shape):
     )
 
 
-def test_views_are_measured_as_they_look():
+def test_views_are_measured_as_their_copies():
     labels = cells((20, 30), 5)
     pd.testing.assert_frame_equal(measure(labels[::2, ::-1]), measure(labels[::2, ::-1].copy()))
     pd.testing.assert_frame_equal(measure(labels.T), measure(labels.T.copy()))
@@ -146,7 +146,7 @@ def test_one_pixel():
     assert np.isnan(row["circularity"])
 
 
-def test_a_ball_is_round_and_physical():
+def test_a_ball_has_sphericity_one_in_physical_units():
     z, y, x = np.ogrid[-10:11, -20:21, -20:21]
     ball = ((2 * z) ** 2 + y**2 + x**2 <= 18**2).astype(np.uint16)
     row = measure(ball, spacing=(0.2, 0.1, 0.1)).iloc[0]
@@ -169,7 +169,7 @@ def test_mistakes_are_named():
             measure(np.zeros((3, 3), int), spacing=spacing)
 
 
-def test_the_room_is_the_public_function():
+def test_the_public_function_is_that_of_the_package():
     for _ in range(2):  # importing the room puts it in the place of the function
         assert len(singula.measure(np.ones((3, 3), np.uint16), spacing=(1, 2))) == 1
     code = "import singula.measure; print(len(singula.measure([[0, 3], [4, 3]])))"
@@ -179,7 +179,7 @@ def test_the_room_is_the_public_function():
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_blocks_are_measured_as_the_image(data):
+def test_measurements_in_blocks_equal_the_whole_image(data):
     labels = data.draw(label_images())
     spacing = data.draw(steps)[: labels.ndim]
     grid = data.draw(cuts(labels, halo=HALO[labels.ndim]))
@@ -202,7 +202,7 @@ def test_objects_across_many_blocks(shape):
     pd.testing.assert_frame_equal(table, measure(labels), rtol=1e-9, atol=0)
 
 
-def test_a_block_with_too_small_a_halo_is_not_measured():
+def test_a_block_with_a_too_small_halo_is_refused():
     labels = cells((20, 20), 1)
     block, read = blocks(labels.shape, (10, 10), (1, 1))[0]
     with pytest.raises(ValueError, match="halo of 2"):

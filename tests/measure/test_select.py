@@ -45,12 +45,12 @@ def test_the_example_of_the_manual():
 @pytest.mark.parametrize(
     ("sign", "gone"), [("lt", [2, 3]), ("le", [2, 3, 5]), ("gt", [9]), ("ge", [5, 9])]
 )
-def test_signs(sign, gone):
+def test_comparison_signs(sign, gone):
     assert removed_ids(select(table(), [[Condition("npixels", sign, 100)]])).tolist() == gone
 
 
 @pytest.mark.parametrize("sign", ["lt", "gt"])
-def test_what_has_no_number_meets_no_condition(sign):
+def test_nan_satisfies_no_condition(sign):
     judged = select(table(), [[Condition("circularity", sign, 0.8)]])
     assert judged["comment"].tolist()[-1] == "Correct"
 
@@ -75,7 +75,7 @@ def test_from_labels_to_labels(shape):
     assert labels.any(axis=None, where=labels == 7)
 
 
-def test_an_empty_table_can_be_judged():
+def test_an_empty_table_is_accepted():
     empty = measure(np.zeros((4, 4), np.uint16))
     judged = select(empty, [[Condition("elongation", "gt", 3)]])
     assert len(judged) == 0

@@ -12,13 +12,13 @@ MAGENTA, YELLOW, BLACK = (255, 0, 255), (255, 255, 0), (0, 0, 0)
 
 
 def strip() -> tuple[np.ndarray, np.ndarray]:
-    """Twenty pixels in a row that show every case."""
+    """Return a row of twenty pixels with every case."""
     truth = np.repeat([9, 0, 5, 0, 2], [6, 2, 4, 2, 6]).astype(np.uint16)[None]
     pred = np.repeat([0, 8, 0, 3, 0, 8, 0], [1, 6, 3, 4, 3, 0, 3]).astype(np.int32)[None]
     return truth, pred
 
 
-def test_rows_list_every_true_object_once_and_the_false_ones():
+def test_rows_contain_every_true_object_once_and_the_false_positives():
     truth, pred = strip()
     (score,) = match(truth, pred, [0.5])
     columns = gt_columns(score)
@@ -31,7 +31,7 @@ def test_rows_list_every_true_object_once_and_the_false_ones():
     assert {name: list(values) for name, values in fp_columns(score).items()} == {"pred_id": [3]}
 
 
-def test_files_of_associations_hold_whole_ids(tmp_path):
+def test_files_of_associations_contain_integer_ids(tmp_path):
     (score,) = match(*strip(), [0.5])
     lines = write_csv(tmp_path / "gt.csv", gt_columns(score)).read_text().splitlines()
     assert lines[:3] == ["gt_id,pred_id,iou,tag", "2,,,FN", "5,,,FN"]
@@ -42,7 +42,7 @@ def test_files_of_associations_hold_whole_ids(tmp_path):
 
 
 @pytest.mark.parametrize("shift", [0, 2**31])
-def test_colours_tell_the_cases_apart(shift):
+def test_colors_distinguish_the_cases(shift):
     truth, pred = (np.where(x > 0, x.astype(np.int64) + shift, 0) for x in strip())
     (score,) = match(truth, pred, [0.5])
     picture = color_associations(truth, pred, score)
@@ -59,7 +59,7 @@ def test_a_matched_prediction_over_a_missed_object_is_yellow():
     np.testing.assert_array_equal(picture[0, 7:], [GREEN, YELLOW, YELLOW, RED])
 
 
-def test_volumes_are_coloured_too():
+def test_volumes_are_colored():
     truth, pred = (np.stack([x, x[:, ::-1]]) for x in strip())
     (score,) = match(truth, pred, [0.5])
     picture = color_associations(truth, pred, score)

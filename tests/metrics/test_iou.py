@@ -22,13 +22,13 @@ def test_iou_counts_pixels(seed, share):
     assert iou(truth, pred) == (both / either if either else 1.0)
 
 
-def test_iou_of_nothing_with_nothing_is_one():
+def test_iou_of_empty_masks_is_one():
     empty = np.zeros((4, 4))
     assert iou(empty, empty) == 1.0
     assert iou(empty, np.ones((4, 4))) == 0.0
 
 
-def test_iou_takes_another_threshold():
+def test_iou_with_another_threshold():
     truth, pred = np.array([0, 0, 1, 1]), np.array([0.1, 0.3, 0.4, 0.9])
     assert iou(truth, pred, threshold=0.2) == pytest.approx(2 / 3)
 

@@ -23,7 +23,7 @@ def cells(shape, seed, sigma=2.0, level=0.6) -> np.ndarray:
 
 
 def crowd(shape, seed, n) -> np.ndarray:
-    """Voronoi cells without background: everything touches, every overlap is contested."""
+    """Return Voronoi cells without background, so that all overlaps are ambiguous."""
     rng = np.random.default_rng(seed)
     points = rng.uniform(0, 1, (n, len(shape))) * shape
     grid = np.indices(shape).reshape(len(shape), 1, -1)
@@ -31,7 +31,7 @@ def crowd(shape, seed, n) -> np.ndarray:
 
 
 def shaken(truth: np.ndarray, seed: int) -> np.ndarray:
-    """A prediction like a network's: shifted, split, merged, missed and invented objects."""
+    """Return a prediction with shifted, split, merged, missed and additional objects."""
     rng = np.random.default_rng(seed)
     pred = np.roll(truth, rng.integers(-2, 3, truth.ndim), tuple(range(truth.ndim)))
     ids = np.unique(pred[pred > 0])
@@ -42,7 +42,7 @@ def shaken(truth: np.ndarray, seed: int) -> np.ndarray:
 
 
 def assert_equal_to_stardist(score, theirs) -> None:
-    """To 1e-9; where equal IoUs leave a choice, to the rounding of sums in another order."""
+    """Compare to 1e-9; with equal IoUs, up to the rounding of sums in another order."""
     tied = False
     if hasattr(theirs, "matched_pairs"):
         pairs = [theirs.matched_pairs[i] for i in theirs.matched_tps]
@@ -60,7 +60,7 @@ def assert_equal_to_stardist(score, theirs) -> None:
     shape=st.sampled_from([(40, 50), (8, 20, 16)]),
     seed=st.integers(0, 9999),
 )
-def test_matching_is_that_of_stardist(kind, shape, seed):
+def test_matching_equals_stardist(kind, shape, seed):
     make = (lambda s: crowd(shape, s, 25)) if "crowd" in kind else (lambda s: cells(shape, s))
     truth = make(seed)
     pred = shaken(truth, seed) if "shaken" in kind else make(seed + 1)
@@ -74,7 +74,7 @@ def test_matching_is_that_of_stardist(kind, shape, seed):
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_contested_matches_are_those_of_stardist(data):
+def test_ambiguous_matches_equal_stardist(data):
     size = data.draw(st.integers(4, 40))
     ids = st.lists(st.integers(0, 4), min_size=size, max_size=size)
     truth = np.array([data.draw(ids)])
@@ -88,7 +88,7 @@ def test_contested_matches_are_those_of_stardist(data):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 9999))
-def test_no_other_pairing_is_better(seed):
+def test_no_other_assignment_is_better(seed):
     rng = np.random.default_rng(seed)
     truth, pred = rng.integers(0, 5, (2, 4, 6))
     pred[:2] = truth[:2]
@@ -108,7 +108,7 @@ def test_no_other_pairing_is_better(seed):
 
 
 @pytest.mark.parametrize("by_image", [False, True])
-def test_data_sets_are_scored_as_by_stardist(by_image):
+def test_scores_of_data_sets_equal_stardist(by_image):
     truths = [cells((60, 60), s) for s in range(10, 15)] + [crowd((30, 30), 1, 12)]
     preds = [shaken(t, s) for s, t in enumerate(truths)]
     preds[2] = np.zeros_like(preds[2])
@@ -140,7 +140,7 @@ def test_an_image_without_objects_scores_one_where_stardist_gives_zero():
     assert nothing.f1 == 1
 
 
-def test_the_pairs_and_those_left_over():
+def test_pairs_and_unmatched_objects():
     truth = np.zeros((6, 20), np.uint32)
     pred = np.zeros((6, 20), np.int64)
     truth[:, :4], truth[:, 5:9], truth[:, 15:] = 7, 4_000_000_000, 9
@@ -155,7 +155,7 @@ def test_the_pairs_and_those_left_over():
     assert score.panoptic_quality == pytest.approx(1.75 / 3)
 
 
-def test_the_larger_number_of_pairs_wins_over_the_better_pair():
+def test_more_pairs_precede_a_better_pair():
     truth = np.repeat([1, 2], [10, 6])[None]
     pred = np.repeat([1, 2], [4, 12])[None]  # IoUs: (1,1) 0.4, (1,2) 6/16, (2,2) 0.5
     (score,) = match(truth, pred, [0.375])
@@ -172,14 +172,14 @@ def test_the_threshold_is_inclusive():
     assert match(truth, pred, [0.3001])[0].tp == 0
 
 
-def test_ids_do_not_matter():
+def test_scores_do_not_depend_on_ids():
     truth, pred = cells((50, 50), 3), shaken(cells((50, 50), 3), 3)
     rng = np.random.default_rng(0)
     ids = np.r_[0, np.sort(rng.choice(2**32 - 1, 2000, replace=False)) + 1].astype(np.uint32)
     assert match(ids[truth], ids[::1][pred]) == match(truth, pred)
 
 
-def test_an_overlap_may_come_in_blocks():
+def test_an_overlap_can_be_merged_from_blocks():
     truth, pred = crowd((40, 40), 0, 20), crowd((40, 40), 1, 20)
     table = overlap(truth[:13], pred[:13]) + overlap(truth[13:], pred[13:])
     assert match_overlap(table) == match(truth, pred)
@@ -212,7 +212,7 @@ def test_one_threshold_gives_one_result_as_in_stardist():
 
 
 @pytest.mark.parametrize("threshold", [0, 1.5, float("nan"), "0.5", None, ("a",)])
-def test_a_threshold_that_is_none_is_refused(threshold):
+def test_an_invalid_threshold_is_refused(threshold):
     labels = np.ones((3, 3), int)
     with pytest.raises((TypeError, UserError), match=r"thresholds.*got"):
         match(labels, labels, threshold)

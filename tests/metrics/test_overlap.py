@@ -26,7 +26,7 @@ def as_counter(table) -> Counter:
 
 
 def blocky(shape, dtype, seed) -> np.ndarray:
-    """Labels in patches, of ids spread over the whole dtype."""
+    """Return labels in patches, with ids over the range of the dtype."""
     rng = np.random.default_rng(seed)
     ids = np.r_[0, rng.integers(1, np.iinfo(dtype).max, 6, dtype=dtype, endpoint=True)]
     coarse = rng.choice(ids.astype(dtype), [-(-n // 3) for n in shape])

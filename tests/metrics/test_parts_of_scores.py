@@ -1,4 +1,4 @@
-"""Scores from the parts of blocks are those of the image."""
+"""Scores merged from blocks equal those of the image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEVELS = (0.1, 0.5, 0.9)
 
 
 def altered(labels, rng):
-    """A prediction of these labels: shifted, some gone, some renamed."""
+    """Return a prediction of labels: shifted, with missing and renamed instances."""
     shift = tuple(rng.integers(-1, 2, labels.ndim))
     moved = np.roll(labels, shift, tuple(range(labels.ndim)))
     ids = np.unique(moved[moved > 0])
@@ -41,7 +41,7 @@ def altered(labels, rng):
 
 @MANY
 @given(st.data())
-def test_objects_are_matched_and_painted_in_blocks(data):
+def test_matching_and_association_images_in_blocks(data):
     truth = data.draw(label_images())
     pred = altered(truth, np.random.default_rng(data.draw(st.integers(0, 99))))
     grid = data.draw(cuts(truth))
@@ -61,7 +61,7 @@ def test_objects_are_matched_and_painted_in_blocks(data):
 
 @MANY
 @given(st.data())
-def test_the_class_of_an_instance_is_voted_for_in_blocks(data):
+def test_majority_classes_in_blocks(data):
     labels = data.draw(label_images())
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     classes = rng.integers(0, data.draw(st.integers(1, 4)), labels.shape).astype(np.uint8)
@@ -76,7 +76,7 @@ def test_the_class_of_an_instance_is_voted_for_in_blocks(data):
 
 @MANY
 @given(st.data())
-def test_instances_of_a_class_overlap_as_if_there_were_no_others(data):
+def test_overlap_within_a_class_ignores_other_classes(data):
     truth = data.draw(label_images())
     pred = altered(truth, np.random.default_rng(data.draw(st.integers(0, 99))))
     true_ids, pred_ids = (
@@ -92,7 +92,7 @@ def test_instances_of_a_class_overlap_as_if_there_were_no_others(data):
 
 @MANY
 @given(st.data())
-def test_maps_are_scored_in_blocks(data):
+def test_scores_of_maps_in_blocks(data):
     shape = data.draw(st.lists(st.integers(1, 9), min_size=2, max_size=3))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     truth, pred = rng.random((2, *shape)).astype(np.float32)

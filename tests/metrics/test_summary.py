@@ -7,7 +7,7 @@ from singula.metrics import match, score_rows
 from singula.metrics.summary import COLUMNS, MEAN, POOLED
 
 
-def test_rows_of_images_come_first_then_both_figures_of_the_data_set():
+def test_rows_of_images_precede_mean_and_pooled_scores():
     one = np.repeat([1, 2, 3, 4], 5)[None]
     half = np.where(one > 2, 0, one)
     rows = score_rows({"a": match(one, one, [0.3, 0.5]), "b": match(half, one, [0.3, 0.5])})
@@ -19,5 +19,5 @@ def test_rows_of_images_come_first_then_both_figures_of_the_data_set():
     assert rows[5]["n_images"] == rows[7]["n_images"] == 2
 
 
-def test_no_image_gives_no_row():
+def test_no_images_give_no_rows():
     assert score_rows({}) == []

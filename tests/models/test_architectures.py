@@ -1,4 +1,4 @@
-"""What every architecture has to do, in two and three dimensions."""
+"""Requirements on every architecture, in two and three dimensions."""
 
 import typing
 from pathlib import Path
@@ -55,7 +55,7 @@ def noise(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
-def test_the_configuration_offers_what_there_is() -> None:
+def test_the_configuration_lists_all_architectures() -> None:
     assert set(typing.get_args(Architecture)) == set(ARCHITECTURES)
 
 
@@ -124,7 +124,7 @@ def test_an_image_of_any_size_is_predicted(name: str) -> None:
 
 
 def reach_of(network: nn.Module, size: int) -> int:
-    """The largest distance from which a pixel near the centre is influenced."""
+    """Return the largest distance from which a pixel near the center is influenced."""
     image = noise(1, 1, size, size).requires_grad_()
     found = 0
     for pixel in range(size // 2, size // 2 + 4):
@@ -136,7 +136,7 @@ def reach_of(network: nn.Module, size: int) -> int:
 
 @pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - GLOBAL))
 @pytest.mark.parametrize("upsample", ["convtranspose", "upsampling"])
-def test_the_reach_of_a_pixel_is_known(name: str, upsample: str) -> None:
+def test_the_receptive_radius_is_correct(name: str, upsample: str) -> None:
     levels = {"feature_maps": (3, 3), "dropout": (0, 0)} if name == "unext_v1" else {}
     settings = small(name, 2, upsample=upsample, activation="silu", **levels)
     radius = receptive_radius(settings)
@@ -147,13 +147,13 @@ def test_the_reach_of_a_pixel_is_known(name: str, upsample: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(GLOBAL))
-def test_where_a_pixel_sees_the_whole_image_no_radius_is_given(name: str) -> None:
+def test_no_radius_if_the_receptive_field_is_the_whole_image(name: str) -> None:
     settings = small(name, 2)
     assert receptive_radius(settings) is None
     assert reach_of(made(settings).eval(), 96) == 51  # from pixel 51 to 0
 
 
-def test_anisotropic_pooling_shortens_the_reach_along_z() -> None:
+def test_anisotropic_pooling_reduces_the_receptive_radius_along_z() -> None:
     for name in sorted(set(ARCHITECTURES) - GLOBAL):
         radius = receptive_radius(small(name, 3, z_down=(1, 1)))
         assert radius is not None
@@ -161,7 +161,7 @@ def test_anisotropic_pooling_shortens_the_reach_along_z() -> None:
         assert downsampling(small(name, 3, z_down=(1, 1))) == (1, 4, 4)
 
 
-def test_asking_for_the_radius_draws_no_random_number() -> None:
+def test_the_radius_does_not_draw_random_numbers() -> None:
     before = torch.get_rng_state()
     receptive_radius(small("unetr", 3))
     receptive_radius(small("resunet", 2))
@@ -170,14 +170,14 @@ def test_asking_for_the_radius_draws_no_random_number() -> None:
 
 @every
 @both
-def test_settings_survive_and_the_picture_is_drawn(name: str, ndim: int, tmp_path) -> None:
+def test_settings_round_trip_and_the_plot_is_drawn(name: str, ndim: int, tmp_path) -> None:
     settings = small(name, ndim)
     assert ModelSettings.from_dict(settings.to_dict()) == settings
     path = draw_model(tmp_path / "model.png", settings, SHAPES[ndim], ("B", "C"))
     assert path.stat().st_size > 10_000
 
 
-def test_settings_written_before_there_was_a_choice() -> None:
+def test_settings_without_an_architecture() -> None:
     old = {
         "ndim": 2, "in_channels": 1, "out_channels": 2, "n_classes": 0, "architecture": "unet",
         "feature_maps": [4, 8], "dropout": [0.0, 0.1], "z_down": [0], "batch_norm": True,
@@ -225,7 +225,7 @@ def parameters(name: str, ndim: int, **changes: object) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def test_parameters_are_as_many_as_published() -> None:
+def test_the_number_of_parameters_equals_the_publication() -> None:
     # Ibtehaz & Rahman 2020 report: their U-Net, whose convolutions have biases and no norm, and
     # MultiResUNet, whose norms are arranged a little differently.
     assert parameters("unet", 2, batch_norm=False) == 7_759_521
@@ -264,9 +264,7 @@ def test_positions_are_interpolated_for_another_shape() -> None:
         ({"every": 4}, "too few"),
     ],
 )
-def test_an_impossible_transformer_is_the_users_error(
-    changes: dict[str, object], words: str
-) -> None:
+def test_an_impossible_transformer_is_a_user_error(changes: dict[str, object], words: str) -> None:
     values = {"token": 4, "width": 16, "layers": 4, "heads": 2, "patch": (32, 32), "every": 2}
     settings = small("unetr", 2, transformer=TransformerSettings(**{**values, **changes}))
     with pytest.raises(UserError, match=words):
@@ -277,7 +275,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "architectures.md"
 
 
 def documented() -> dict[str, list[str]]:
-    """The first table of the page: cells by the architecture's name."""
+    """Return the first table of the page: cells by architecture."""
     lines = DOCS.read_text(encoding="utf-8").splitlines()
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line[:1] == "|"]
     return {row[0].strip("`"): row for row in rows if len(row) == 8 and row[0][:1] == "`"}
@@ -302,8 +300,8 @@ def test_the_numbers_of_the_page_are_those_of_the_networks(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["resunet", "resunet++", "resunet_se"])
-def test_a_step_of_few_channels_laid_out_channels_last(name: str) -> None:
-    """Its strided shortcut once wrote beyond its memory."""
+def test_a_step_with_few_channels_in_channels_last_layout(name: str) -> None:
+    """Its strided shortcut wrote beyond its memory in an earlier version."""
     settings = ModelSettings(2, 1, 2, architecture=name, feature_maps=(8, 16), dropout=(0, 0))
     network = channels_last(build_model(settings), 2)
     for _ in range(3):

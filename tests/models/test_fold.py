@@ -1,4 +1,4 @@
-"""Folding batch normalisation changes nothing but the time."""
+"""Folding batch normalization changes only the time."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def trained(name: str, ndim: int, **changes: object) -> nn.Module:
-    """A network whose normalisations are far from the identity."""
+    """Return a network whose normalization layers are far from the identity."""
     torch.manual_seed(0)
     small = TransformerSettings(4, 16, 4, 2, 2.0, every=2, filters=4, patch=SHAPES[ndim])
     network = build_model(
@@ -50,11 +50,11 @@ def test_the_folded_network_is_the_same_function(name: str, ndim: int) -> None:
     assert not folded.training
 
 
-def test_nothing_is_left_of_a_plain_network_s_normalisation() -> None:
+def test_no_normalization_remains_in_a_plain_network() -> None:
     assert norms(fold_batch_norm(trained("unet", 2))) == 0
 
 
-def test_layers_that_are_used_twice_or_apart_are_left() -> None:
+def test_layers_used_twice_or_separately_are_not_folded() -> None:
     conv, norm = nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)
     twice = nn.Sequential(nn.Sequential(conv, norm), nn.Sequential(conv, nn.ReLU()))
     before = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1))

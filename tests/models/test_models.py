@@ -62,7 +62,7 @@ def test_settings_change_the_layers() -> None:
     assert kernels.bottom.layers[0].kernel_size == (5, 5)
 
 
-def test_activations_by_any_capitalisation() -> None:
+def test_activations_in_any_case() -> None:
     assert {type(make_activation(n.upper())) for n in ACTIVATIONS} == {
         type(make_activation(n)) for n in ACTIVATIONS
     }
@@ -70,12 +70,12 @@ def test_activations_by_any_capitalisation() -> None:
         make_activation("rellu")
 
 
-def test_unknown_architecture_is_the_users_error() -> None:
+def test_an_unknown_architecture_is_a_user_error() -> None:
     with pytest.raises(UserError, match=r"MODEL\.ARCHITECTURE.*'vnet'"):
         build_model(ModelSettings(2, 1, 1, architecture="vnet"))
 
 
-def test_settings_survive_plain_types() -> None:
+def test_settings_round_trip_through_plain_types() -> None:
     settings = ModelSettings(3, 2, 3, n_classes=5, z_down=(1, 1, 2, 2))
     assert ModelSettings.from_dict(settings.to_dict()) == settings
 

@@ -35,7 +35,7 @@ def maker() -> ModuleType:
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_stored_as_made_and_without_outputs(maker: ModuleType, ndim: int) -> None:
+def test_stored_notebooks_are_current_and_without_outputs(maker: ModuleType, ndim: int) -> None:
     text = (FOLDER / f"singula_{ndim}d.ipynb").read_text(encoding="utf-8")
     assert text == maker.make(ndim), "run `python notebooks/make.py`"
     book = nbformat.reads(text, as_version=4)
@@ -84,7 +84,7 @@ def execute(
     return seen
 
 
-def test_2d_with_nothing_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_2d_with_empty_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     book = filled(FOLDER / "singula_2d.ipynb", {"changes": TINY})
     seen = execute(book, tmp_path, monkeypatch)
     assert "generating synthetic nuclei" in seen["3"][0]
@@ -127,13 +127,13 @@ def test_3d_with_own_folders_and_new_images(
     ]
 
 
-def test_forms_offer_what_the_room_knows(maker: ModuleType) -> None:
+def test_forms_offer_all_known_values(maker: ModuleType) -> None:
     source = "".join(json.loads(maker.make(2))["cells"][3]["source"])
     assert json.loads(source.partition("#@param ")[2].splitlines()[0]) == list(kinds())
     assert AS_LABELED in maker.CLASSES
 
 
-def test_a_mistake_is_told_without_a_traceback(tmp_path: Path) -> None:
+def test_a_mistake_is_reported_without_a_traceback(tmp_path: Path) -> None:
     with pytest.raises(NotebookError, match="one is empty") as error:
         choose_data(2, str(tmp_path), "")
     assert error.value._render_traceback_() == [str(error.value)]

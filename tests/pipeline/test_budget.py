@@ -1,4 +1,4 @@
-"""How much memory blocks need, and what is said when there is less."""
+"""The memory that blocks need, and messages about too little memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def config(ndim: int, memory: str):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("workers", [1, 3])
-def test_the_memory_that_a_message_asks_for_is_enough(shape, workers: int) -> None:
+def test_the_memory_in_a_message_is_enough(shape, workers: int) -> None:
     ndim = len(shape)
     with pytest.raises(UserError) as caught:
         block_budget(config(ndim, "600MB"), shape, "a.tif", workers)
@@ -51,7 +51,7 @@ def test_a_command_without_a_configuration_names_no_key() -> None:
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("automatic", [False, True])
-def test_an_overflow_while_predicting_is_no_matter_of_the_learning_rate(half, automatic) -> None:
+def test_an_overflow_in_prediction_does_not_blame_the_learning_rate(half, automatic) -> None:
     maps = {name: np.zeros((16, 16), np.float16 if half else np.float32) for name in "BC"}
     maps["C"][3, 3] = np.nan
     with pytest.raises(UserError) as caught:

@@ -1,4 +1,4 @@
-"""Blocks are stored in chunks of a sensible size, whatever their sides."""
+"""Blocks of any shape are stored in chunks of a suitable size."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Where the keys say that containers keep images and labels."""
+"""Keys for the arrays of images and labels in containers."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def places(part: str, keys: dict[str, Any]) -> ArrayPlaces:
 
 
 @pytest.mark.parametrize("part", ["TRAIN", "VAL", "TEST"])
-def test_nothing_said_leaves_it_to_the_files(part: str) -> None:
+def test_unset_keys_use_the_axes_of_the_files(part: str) -> None:
     assert places(part, {}) == ArrayPlaces()
 
 
@@ -28,7 +28,7 @@ def test_nothing_said_leaves_it_to_the_files(part: str) -> None:
         ("TEST", "DATA.TEST"),  # as earlier versions spell it
     ],
 )
-def test_what_is_said_counts_for_its_part_alone(part: str, section: str) -> None:
+def test_keys_of_a_part_apply_to_that_part(part: str, section: str) -> None:
     keys = {
         f"{section}.INPUT_ZARR_MULTIPLE_DATA": True,
         f"{section}.INPUT_ZARR_MULTIPLE_DATA_RAW_PATH": "volumes.raw",

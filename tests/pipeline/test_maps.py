@@ -1,4 +1,4 @@
-"""Prediction in as large tiles as memory allows, with memory that runs out on purpose."""
+"""Prediction in the largest tiles that fit into memory, with simulated out-of-memory errors."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ SHAPE = (200, 300)
 
 
 class Limited(torch.nn.Module):
-    """A network that runs out of memory above so many pixels at a time."""
+    """A network that runs out of memory above a number of pixels."""
 
     def __init__(self, network, most):
         super().__init__()
@@ -78,7 +78,7 @@ def test_memory_for_less_than_a_patch_is_an_error(network):
         maps(network, 1000, whole=True)
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory():
+def test_other_errors_are_not_treated_as_out_of_memory():
     class Broken(torch.nn.Module):
         def forward(self, batch):
             raise RuntimeError("shapes differ")
@@ -87,7 +87,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
         maps(Broken(), 10**9)
 
 
-def test_the_memory_of_a_gpu_decides_on_the_tiles():
+def test_the_memory_of_a_gpu_determines_the_tiles():
     config = config_from_dict(KEYS)
     small, large, huge = (
         from_config.predict_settings(config, (4096, 4096), memory=memory).plan

@@ -1,4 +1,4 @@
-"""Networks by their names in the configuration, from keys to layers and back from a checkpoint."""
+"""Networks from configuration keys, and from checkpoints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNETR: dict[str, object] = {
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("ndim", ["2D", "3D"])
-def test_the_check_knows_the_multiple_that_the_network_needs(name: str, ndim: str) -> None:
+def test_the_check_uses_the_multiple_of_the_network(name: str, ndim: str) -> None:
     keys = {
         "TEST.ENABLE": True,
         "PROBLEM.NDIM": ndim,
@@ -43,7 +43,7 @@ def test_the_check_knows_the_multiple_that_the_network_needs(name: str, ndim: st
     assert multiples(config) == downsampling(from_config.model_settings(config))
 
 
-def test_every_key_of_the_transformer_arrives() -> None:
+def test_every_key_of_the_transformer_is_used() -> None:
     own = from_config.model_settings(config_from_dict(UNETR)).transformer
     assert (own.token, own.width, own.layers, own.heads, own.mlp_ratio) == (8, 16, 3, 2, 2.0)
     assert (own.eps, own.every, own.filters) == (1e-5, 1, 4)
@@ -55,7 +55,7 @@ def test_every_key_of_the_transformer_arrives() -> None:
     assert (own.token, own.width, own.layers, own.heads) == (16, 1024, 24, 16)
 
 
-def test_a_trained_transformer_takes_tiles_of_another_shape() -> None:
+def test_a_trained_transformer_predicts_tiles_of_another_shape() -> None:
     trained = from_config.model_settings(config_from_dict(UNETR))
     weights = build_model(trained).state_dict()
     wider = config_from_dict({**UNETR, "DATA.PATCH_SIZE": (64, 40, 1)})

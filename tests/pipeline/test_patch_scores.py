@@ -1,4 +1,4 @@
-"""Scores of patches: each predicted by itself, compared with the plain network patch by patch."""
+"""Scores of separately predicted patches, compared with the plain network."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def scene(shape, seed=0):
 
 
 class Centered(torch.nn.Module):
-    """A network without training whose probabilities are on both sides of 0.5."""
+    """An untrained network whose probabilities are on both sides of 0.5."""
 
     def __init__(self, network, example):
         super().__init__()
@@ -76,7 +76,7 @@ def build(config, seed=0):
 
 
 def starts_by_hand(size, length, share, pad):
-    """The first pixel of each patch of an axis: evenly spread, the last one ends at the end."""
+    """Return the first pixel of each patch along an axis, evenly spaced up to the end."""
     core = length - 2 * pad
     if size <= core:
         return [-pad - (core - size) // 2]
@@ -85,7 +85,7 @@ def starts_by_hand(size, length, share, pad):
 
 
 def by_hand(network, image, truth, patch, overlap, padding, forward=None):
-    """IoU of B and C and error of D, the mean over patches, by loops and plain torch."""
+    """Return IoU of B and C and error of D, as means over patches, by loops in plain torch."""
     shape, rows = image.shape[:-1], []
     axes = [starts_by_hand(*v) for v in zip(shape, patch, overlap, padding, strict=True)]
     around = [max(patch)] * len(shape)
@@ -153,7 +153,7 @@ def test_scores_differ_from_those_of_the_joined_map():
 
 
 class Counting(torch.nn.Module):
-    """Counts the pixels that go through a network."""
+    """Wrapper that counts the pixels that pass through a network."""
 
     def __init__(self, network):
         super().__init__()
@@ -173,7 +173,7 @@ class Counting(torch.nn.Module):
         ((70, 96), "patch", True),  # the last tile reaches beyond the image
     ],
 )
-def test_patches_are_predicted_again_only_where_tiles_are_others(shape, tiles, twice):
+def test_patches_are_predicted_again_only_if_tiles_differ(shape, tiles, twice):
     config = config_from_dict(keys_of(2, (32, 32), (0, 0), (0, 0), **{"TEST.TILE_SIZE": tiles}))
     image, truth = scene(shape)
     seen = []
@@ -185,7 +185,7 @@ def test_patches_are_predicted_again_only_where_tiles_are_others(shape, tiles, t
     assert (seen[1] > seen[0]) == twice
 
 
-def test_test_time_augmentation_counts_for_patches_too():
+def test_test_time_augmentation_applies_to_patches():
     keys = keys_of(2, (16, 16), (0, 0), (0, 0), **{"TEST.AUGMENTATION": True})
     config = config_from_dict(keys)
     network = build(config)
@@ -200,7 +200,7 @@ def test_test_time_augmentation_counts_for_patches_too():
     assert plain.mean() != patches.mean()
 
 
-def test_scores_of_patches_survive_a_lack_of_memory():
+def test_scores_of_patches_with_too_little_memory():
     config = config_from_dict(keys_of(2, (32, 32), (0, 0), (0, 0), **{"TRAIN.BATCH_SIZE": 4}))
     network = build(config)
     image, truth = scene((70, 100))

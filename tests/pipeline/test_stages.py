@@ -1,4 +1,4 @@
-"""The parts of a run that join rooms: holding out, classes, scores of maps."""
+"""Steps of a run that combine packages: validation split, classes, scores of maps."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def values(parts: list[Sample]) -> set[int]:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(4, 12), st.floats(0.1, 0.5), st.booleans())
-def test_whole_images_are_held_out_where_there_are_enough(
+def test_whole_images_are_held_out_if_there_are_enough(
     count: int, fraction: float, random: bool
 ) -> None:
     every = samples(count, (4, 4))
@@ -72,7 +72,7 @@ def test_a_part_of_a_single_image_is_held_out_without_shared_pixels() -> None:
         assert part.labels.shape[:2] == part.image.shape[:2]
 
 
-def test_an_image_too_small_to_be_cut_is_said() -> None:
+def test_an_image_too_small_to_be_divided_is_reported() -> None:
     with pytest.raises(UserError, match=r"s0 \(40, 50\).*too small to hold out"):
         hold_out(samples(1, (40, 50)), 0.1, (32, 32), None, reflect=False)
     training, validation = hold_out(samples(1, (40, 50)), 0.1, (32, 32), None, reflect=True)
@@ -106,7 +106,7 @@ def test_one_of_few_images_of_one_patch_is_held_out(shape, count, random, reflec
     assert split_pairs(config, list(pairs), [shape] * count) == parts
 
 
-def test_images_of_several_patches_are_cut_and_many_images_are_not() -> None:
+def test_few_large_images_are_divided_and_many_images_are_not() -> None:
     config = split_config()
     assert split_pairs(config, pairs_of(4), [(32, 64)] * 4) is None
     assert split_pairs(config, pairs_of(1), [(32, 32)]) is None  # `hold_out` refuses it
@@ -126,7 +126,7 @@ def test_images_of_several_patches_are_cut_and_many_images_are_not() -> None:
     assert split_pairs(volume, pairs_of(3), [(31, 32, 32)] * 3) is not None
 
 
-def test_a_fold_is_refused_where_there_are_fewer_images_than_folds() -> None:
+def test_fewer_images_than_folds_are_refused() -> None:
     keys = {"DATA.VAL.CROSS_VAL": True, "DATA.VAL.CROSS_VAL_NFOLD": 5}
     with pytest.raises(UserError, match="CROSS_VAL_NFOLD"):
         split_pairs(split_config(**keys), pairs_of(4), [(32, 32)] * 4)
@@ -152,7 +152,7 @@ def test_ids_are_counted_without_background(ids: list[int]) -> None:
     assert count_instances(labels) == len(set(ids) - {0})
 
 
-def test_probabilities_of_large_images_are_kept_in_half_precision() -> None:
+def test_probabilities_of_large_images_have_half_precision() -> None:
     keys = {"PROBLEM": {"NDIM": "2D"}, "DATA": {"TEST": {"PATH": "x"}}}
     config = config_from_dict({**keys, "TEST": {"ENABLE": True}})
     assert not from_config.in_half(config, (8000, 8000))
@@ -217,7 +217,7 @@ def test_settings_come_from_their_keys() -> None:
 
 
 @given(st.integers(2, 30), st.integers(2, 8), st.booleans(), st.integers(0, 9))
-def test_every_image_validates_in_exactly_one_fold(
+def test_every_image_is_in_exactly_one_fold(
     count: int, folds: int, random: bool, seed: int
 ) -> None:
     def parts() -> list[set[int]]:
@@ -236,7 +236,7 @@ def test_every_image_validates_in_exactly_one_fold(
     assert parts() == parts()
 
 
-def test_ids_in_several_pieces_are_told_in_one_line() -> None:
+def test_ids_with_several_components_are_reported_in_one_line() -> None:
     notes, said = LabelIssues(), []
     for name, ids in (("whole", [0, 1, 1]), ("torn", [1, 0, 1]), ("worse", [2, 0, 2])):
         notes.add(name, np.array([ids], np.uint8))
@@ -260,7 +260,7 @@ def test_labels_that_do_not_show_the_objects_are_named_before_a_run() -> None:
     assert "singula check" in line
 
 
-def test_every_change_is_switched_on_by_a_key_and_made_in_the_order_of_the_table() -> None:
+def test_every_change_has_a_key_and_changes_follow_the_order_of_the_table() -> None:
     keys = dict.fromkeys(CHANGE_OF_KEY, True)
     more = {"MISALIGNMENT": True, "COUT_APPLY_TO_MASK": True, "CONTRAST_EM_MODE": "2d"}
     train = {"TRAIN.ENABLE": True}

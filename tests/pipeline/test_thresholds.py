@@ -1,4 +1,4 @@
-"""Thresholds of a run: the configuration's or those that were saved with the weights."""
+"""Thresholds of a run: from the configuration, or saved with the weights."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_file_with_tuned_values_precedes_the_checkpoint() -> None:
     assert sources(new)["TH_CONTOUR"] == "tuned"
 
 
-def test_the_same_values_are_not_worth_a_word() -> None:
+def test_equal_values_are_not_reported() -> None:
     same = config(
         DATA_MW_TH_TYPE="manual", DATA_MW_TH_CONTOUR=0.35, DATA_REMOVE_SMALL_OBJ_BEFORE=44
     )

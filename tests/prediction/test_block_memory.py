@@ -1,4 +1,4 @@
-"""Prediction of blocks where memory is short."""
+"""Prediction of blocks with too little memory."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ MODEL = ModelSettings(2, 1, 1, feature_maps=(4, 8), dropout=(0, 0))
 
 
 class Small(Predictor):
-    """Has memory for so many pixels."""
+    """A network with memory for a number of pixels."""
 
     def __init__(self, most: int) -> None:
         torch.manual_seed(0)
@@ -39,7 +39,7 @@ def blocks(most: int) -> BlockPredictor:
     return BlockPredictor(Small(most), plan, lambda box: image[box], scaling, settings)
 
 
-def test_when_memory_runs_out_smaller_windows_give_the_same() -> None:
+def test_smaller_tiles_give_the_same_maps_when_memory_runs_out() -> None:
     core = (slice(0, 64), slice(32, 96))
     plenty, little = blocks(10**6), blocks(3000)
     expected = plenty(core)["B"]
@@ -52,7 +52,7 @@ def test_when_memory_runs_out_smaller_windows_give_the_same() -> None:
 
 
 @pytest.mark.parametrize("in_tiles", [False, True])
-def test_no_memory_at_all_is_an_error_that_says_so(in_tiles) -> None:
+def test_no_memory_for_the_smallest_tile_is_an_error(in_tiles) -> None:
     little = blocks(10)
     if in_tiles:
         tiles = TilePlan((32, 32), (0, 0), (8, 8), downsampling(MODEL))

@@ -1,4 +1,4 @@
-"""An image predicted block by block has the maps of the image predicted whole."""
+"""Maps predicted block by block equal those of the whole image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from singula.util.boxes import Box
 
 
 def full_halo(shape, settings, model):
-    """A plan whose halo is all that the network reaches, however dear for small blocks."""
+    """Return a plan with the full receptive field as halo, at any cost."""
     multiple = downsampling(model)
     halo = tuple(-(-r // m) * m for r, m in zip(receptive_radius(model), multiple, strict=True))
     reach = receptive_radius(model)
@@ -80,7 +80,7 @@ def test_windows_of_blocks_give_the_map_of_the_whole_image(case: str) -> None:
 def test_tiles_of_blocks_are_those_of_the_whole_image(
     shape: tuple[int, int], block: tuple[int, int], overlap: float, padding: int, augment: bool
 ) -> None:
-    """With a network that tells where in a tile it is, so that other tiles would show."""
+    """The network returns positions within the tile, so that other tiles would show."""
 
     class Ramp(nn.Module):
         def forward(self, x):
@@ -100,7 +100,7 @@ def test_tiles_of_blocks_are_those_of_the_whole_image(
 
 @pytest.mark.parametrize("case", CASES)
 def test_empty_blocks_cost_one_pass(case: str) -> None:
-    """What the network gives far from any cell follows from a small image, up to the border."""
+    """The output far from any cell follows from a small image, up to the border."""
     model, _ = CASES[case]
     multiple, reach = downsampling(model), receptive_radius(model)
     network, calls = warm(model), []

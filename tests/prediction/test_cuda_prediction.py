@@ -1,4 +1,4 @@
-"""On a GPU: maps beside those of the CPU, tiles by free memory, and what happens without any."""
+"""On a GPU: maps compared with the CPU, tiles by free memory, and too little memory."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def picture(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def trained(model: ModelSettings) -> nn.Module:
-    """A network whose normalisations are not the identity."""
+    """Return a network whose normalization layers are not the identity."""
     torch.manual_seed(1)
     network = build_model(model).train()
     with torch.no_grad():
@@ -65,7 +65,7 @@ def windows(model: ModelSettings, shape: tuple[int, ...], largest: int) -> Align
     ("ndim", "shape", "largest"), [(2, (700, 531), 200_000), (3, (20, 90, 101), 200_000)]
 )
 @pytest.mark.parametrize("way", ["windows", "overlapping patches", "augmented"])
-def test_maps_are_those_of_the_cpu(
+def test_maps_equal_those_of_the_cpu(
     ndim: int, shape: tuple[int, ...], largest: int, way: str
 ) -> None:
     model, image = MODELS[ndim], picture(shape)
@@ -108,7 +108,7 @@ def test_bfloat16_differs_by_little_and_float32_by_much_less() -> None:
     assert 10 * errors[False] < errors[True] < 0.1
 
 
-def test_settings_of_torch_stay_as_they_were() -> None:
+def test_settings_of_torch_are_restored() -> None:
     image = picture((64, 64))
     before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.enabled
     predictor(MODELS[2], GPU).predict(
@@ -120,7 +120,7 @@ def test_settings_of_torch_stay_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_the_largest_window_takes_no_more_memory_than_was_counted(ndim: int) -> None:
+def test_the_largest_tile_needs_at_most_the_predicted_memory(ndim: int) -> None:
     model = MODELS[ndim]
     for short in (False, True):
         one = predictor(model, GPU, bfloat16=short)
@@ -159,12 +159,12 @@ class TestMemory:
 
     @staticmethod
     def leave(free: int) -> None:
-        """Let this process take so many bytes more."""
+        """Limit the additional memory of this process, in bytes."""
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + free) / total)
 
-    def test_smaller_tiles_go_on_and_give_the_same_maps(self) -> None:
+    def test_smaller_tiles_continue_with_the_same_maps(self) -> None:
         config = config_from_dict(KEYS)
         image, one = picture((1500, 1400)), predictor(SMALL, GPU)
         said: list[str] = []

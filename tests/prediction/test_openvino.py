@@ -1,4 +1,4 @@
-"""The extra backend: the same maps, and torch whenever it fails."""
+"""The OpenVINO backend gives the same maps, and falls back to torch."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def small() -> nn.Module:
 
 @needs_it
 @pytest.mark.parametrize("bfloat16", [False, True])
-def test_maps_are_those_of_torch(bfloat16: bool) -> None:
+def test_maps_equal_those_of_torch(bfloat16: bool) -> None:
     said: list[str] = []
     network, outputs = small(), (Output("B", "bce", "sigmoid"), Output("D", "l1", "linear"))
     fast = accelerated(network, said, bfloat16=bfloat16)
@@ -46,7 +46,7 @@ def test_maps_are_those_of_torch(bfloat16: bool) -> None:
 
 
 class Request:
-    """Gives wrong numbers, or fails."""
+    """Request that returns wrong numbers, or fails."""
 
     def __init__(self, result: np.ndarray | None) -> None:
         self.result = result
@@ -65,7 +65,7 @@ class Request:
         (np.zeros((1, 1), np.float32), "another shape"),
     ],
 )
-def test_torch_goes_on_where_it_fails(
+def test_torch_continues_if_openvino_fails(
     result: np.ndarray | None, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
@@ -86,7 +86,7 @@ class Counted(nn.Module):
         return x * 2
 
 
-def test_it_waits_until_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_is_used_from_a_minimum_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "_MIN_PIXELS", 150 / torch.get_num_threads())
     fast = accelerated(Counted(), [], at_once=False)
     made = []

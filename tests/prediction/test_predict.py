@@ -42,7 +42,7 @@ def test_tiles_give_the_map_of_the_whole_image(case: str, overlap: float) -> Non
 
 
 class Same(nn.Module):
-    """Gives each pixel back, so that the tiles' way can be followed."""
+    """Network that returns its input, to test the reassembly of tiles."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.clone()
@@ -75,7 +75,7 @@ def test_whole_plan_needs_one_tile() -> None:
 
 
 @pytest.mark.parametrize(("ndim", "count"), [(2, 8), (3, 16)])
-def test_views_are_all_different_and_undone(ndim: int, count: int) -> None:
+def test_views_are_different_and_inverted(ndim: int, count: int) -> None:
     batch = torch.rand(1, 1, *(2, 5, 5)[-ndim:])
     turned = [apply_view(batch, view) for view in views(ndim)]
     assert len(turned) == count
@@ -84,7 +84,7 @@ def test_views_are_all_different_and_undone(ndim: int, count: int) -> None:
         torch.testing.assert_close(undo_view(other, view), batch, rtol=0, atol=0)
 
 
-def test_augmented_prediction_commutes_with_turning_the_image() -> None:
+def test_augmented_prediction_commutes_with_rotation() -> None:
     # The mean over all views cannot depend on how the image lies.
     network = warm(CASES["2d"][0]).eval()
     batch = torch.rand(1, 1, 32, 32)
@@ -119,7 +119,7 @@ def test_classes_are_the_most_probable_ones() -> None:
     assert maps["B"].max() <= 1
 
 
-def test_median_padding_puts_the_median_beyond_the_edge() -> None:
+def test_median_padding_pads_with_the_median() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 200, (10, 11, 2)).astype(np.uint8)
     fill = np.median(image, axis=(0, 1)).astype(np.float32)
@@ -134,7 +134,7 @@ def test_median_padding_puts_the_median_beyond_the_edge() -> None:
 
 
 class ProbabilityAndDistance(nn.Module):
-    """Two logits and a distance of 0 to 40, different in every tile that sees a pixel."""
+    """Two logits and a distance of 0 to 40 that differ between overlapping tiles."""
 
     def forward(self, x: Tensor) -> Tensor:
         near = x[:, 0] + 0.1 * x.mean(tuple(range(1, x.ndim)), keepdim=True)[:, 0]
@@ -151,7 +151,7 @@ class TestReducedMemory:
     PREDICTOR = Predictor(ProbabilityAndDistance(), (B, D), n_classes=2)
 
     @pytest.mark.parametrize(("shape", "plan"), PLANS)
-    def test_changes_no_map_by_more_than_a_thousandth(
+    def test_half_precision_changes_maps_by_at_most_a_thousandth(
         self, shape: tuple[int, ...], plan: TilePlan
     ) -> None:
         full = predict(self.PREDICTOR, picture(shape), plan)
@@ -161,7 +161,7 @@ class TestReducedMemory:
             np.testing.assert_allclose(short[name].astype(float), full[name], atol=1e-3, rtol=0)
         np.testing.assert_array_equal(short["class"], full["class"])
 
-    def test_takes_less_memory(self) -> None:
+    def test_half_precision_needs_less_memory(self) -> None:
         image, plan = picture((400, 400)), TilePlan((32, 32), (0.5, 0.5), (0, 0), (1, 1))
         predictor = Predictor(Same(), (B,))
         peak = {}

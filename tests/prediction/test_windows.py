@@ -57,7 +57,7 @@ def predict(
 @pytest.mark.parametrize(
     ("case", "augment"), [*((name, False) for name in CASES), ("unet", True), ("resunet", True)]
 )
-def test_windows_give_the_map_of_the_whole_image(case: str, augment: bool) -> None:
+def test_tiles_give_the_map_of_one_pass(case: str, augment: bool) -> None:
     model, shape = CASES[case]
     torch.manual_seed(0)
     network = build_model(model)
@@ -76,7 +76,7 @@ def test_windows_give_the_map_of_the_whole_image(case: str, augment: bool) -> No
     assert np.abs(predict(network, image, less, augment=augment) - whole).max() > 1e-3
 
 
-def test_the_margin_is_the_one_of_a_single_tile() -> None:
+def test_the_margin_equals_that_of_a_single_tile() -> None:
     model, shape = CASES["unet"]
     network, multiple = build_model(model), downsampling(model)
     margin, image = (8, 4), picture(shape)
@@ -103,7 +103,7 @@ class Same(nn.Module):
     st.tuples(st.integers(1, 30), st.integers(1, 30)),
     st.integers(100, 4000),
 )
-def test_every_pixel_is_kept_once_and_out_of_reach_of_the_edges(
+def test_every_pixel_is_kept_once_and_away_from_tile_edges(
     shape: tuple[int, int],
     margin: tuple[int, int],
     reach: tuple[int, int],
@@ -134,7 +134,7 @@ def test_every_pixel_is_kept_once_and_out_of_reach_of_the_edges(
     np.testing.assert_allclose(predict(Same(), image, plan), expected, atol=1e-6)
 
 
-def test_a_large_image_is_seen_less_than_one_and_a_half_times() -> None:
+def test_a_large_image_is_predicted_less_than_one_and_a_half_times() -> None:
     reach, largest = (107, 107), max_tile_pixels(2, 16)
     plan = plan_tiles((4096, 4096), (32, 32), reach, (16, 16), (256, 256), largest)
     assert plan is not None
@@ -147,7 +147,7 @@ def test_a_large_image_is_seen_less_than_one_and_a_half_times() -> None:
 
 
 @pytest.mark.parametrize("largest", [600_000, 2_000_000])
-def test_the_halo_of_a_volume_is_cut_where_it_is_too_dear(largest: int) -> None:
+def test_the_halo_of_a_volume_is_reduced_if_it_costs_too_much(largest: int) -> None:
     shape, patch = (96, 384, 384), (32, 128, 128)
     plan = plan_tiles(shape, (0, 16, 16), (18, 107, 107), (1, 16, 16), patch, largest)
     assert plan is not None
@@ -159,8 +159,8 @@ def test_the_halo_of_a_volume_is_cut_where_it_is_too_dear(largest: int) -> None:
 
 
 @pytest.mark.parametrize("side", [64, 128, 256, 384, 512, 4096])
-def test_small_blocks_of_an_image_see_all_that_the_network_reaches(side: int) -> None:
-    """As windows of the whole image do; where those are cut, blocks see as much as they."""
+def test_small_blocks_of_an_image_have_the_full_receptive_field(side: int) -> None:
+    """As for tiles of the whole image; reduced tiles and blocks have equal halos."""
     shape, most = (4096, 4096), max_tile_pixels(2, 16)
     for reach, halo in ((107, 112), (292, 224)):
         sizes = (32, 32), (reach, reach), (16, 16), (256, 256), most
@@ -170,7 +170,7 @@ def test_small_blocks_of_an_image_see_all_that_the_network_reaches(side: int) ->
         assert min(block_halo(shape, (side, side), whole.halo, *sizes) or (0,)) >= halo
 
 
-def test_the_halo_of_blocks_of_a_volume_is_cut_where_it_is_too_dear() -> None:
+def test_the_halo_of_blocks_is_reduced_if_it_costs_too_much() -> None:
     shape, reach = (19, 70, 66), (13, 23, 23)
     sizes = (0, 8, 8), reach, (4, 4, 4), (8, 32, 32), 2_000_000
     whole = plan_tiles(shape, *sizes)
@@ -196,7 +196,7 @@ def config(**more: object) -> dict[str, object]:
         {"MODEL.ARCHITECTURE": "seunet"},
     ],
 )
-def test_the_configured_patches_are_kept_where_they_are_asked_for(changes: dict) -> None:
+def test_configured_patches_are_used_on_request(changes: dict) -> None:
     asked = config_from_dict(config(**changes))
     found = predict_settings(asked, (300, 300))
     assert isinstance(found.plan, TilePlan)
@@ -214,7 +214,7 @@ def test_tiles_are_chosen_by_default() -> None:
     assert predict_settings(config_from_dict(config(**volume)), (40, 90, 90)).batch_size == 2
 
 
-def test_bfloat16_stays_near() -> None:
+def test_bfloat16_is_close_to_float32() -> None:
     model, shape = CASES["unet"]
     torch.manual_seed(0)
     network, image = build_model(model), picture(shape)

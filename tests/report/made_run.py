@@ -19,7 +19,7 @@ THRESHOLDS = (0.3, 0.5, 0.75)
 
 
 def cells(ndim: int, rows: int = 4) -> np.ndarray:
-    """A square lattice of cells with gaps: ids 1…rows²; a volume repeats it along z."""
+    """Return a square lattice of cells with gaps and ids 1…rows²; a volume repeats it along z."""
     labels = np.zeros((rows * 12, rows * 12), np.uint16)
     for i in range(rows * rows):
         y, x = 12 * (i // rows) + 2, 12 * (i % rows) + 2
@@ -33,7 +33,7 @@ def without(labels: np.ndarray, *ids: int) -> np.ndarray:
 
 @dataclass
 class MadeRun:
-    """Writes a run's files: one image for each entry of `pred`, truth the lattice of cells.
+    """Writer of the files of a run: one image per entry of `pred`, ground truth a lattice.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class MadeRun:
 
 
 def change_summary(run: Path, **changes: Any) -> None:
-    """Replace parts of ``run.json``; None takes one out."""
+    """Replace parts of ``run.json``; None removes a part."""
     summary = json.loads((run / "run.json").read_text())
     summary.update(changes)
     kept = {key: value for key, value in summary.items() if value is not None}
@@ -170,7 +170,7 @@ VOID = {"img", "meta", "br"}
 
 
 class Page(HTMLParser):
-    """A page taken apart; an element that is closed in the wrong place is an error."""
+    """Parsed page; an element closed at the wrong position is an error."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(convert_charrefs=True)

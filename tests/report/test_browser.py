@@ -23,11 +23,11 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_shows_itself_whole(whole_page, report: Path, scheme: str, width: int) -> None:
+def test_the_whole_page_is_displayed(whole_page, report: Path, scheme: str, width: int) -> None:
     whole_page(report, scheme, width)
 
 
-def test_a_picture_grows_and_shrinks_again(browser, report: Path) -> None:
+def test_a_click_enlarges_a_picture(browser, report: Path) -> None:
     tab = browser.new_page(viewport={"width": 1280, "height": 844})
     tab.goto(report.as_uri())
     picture = tab.locator("#case-0-0 img")

@@ -8,7 +8,7 @@ from singula.report.overlay import downsample_image, downsample_labels, write_ov
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 20))
-def test_planes_are_averaged_over_whole_squares(height: int, width: int, longest: int) -> None:
+def test_planes_are_averaged_over_squares(height: int, width: int, longest: int) -> None:
     plane = np.random.default_rng(0).integers(0, 99, (height, width, 2)).astype(np.uint8)
     small = downsample_image(plane, longest)
     step = -(-max(height, width) // longest)
@@ -23,7 +23,7 @@ def test_planes_are_averaged_over_whole_squares(height: int, width: int, longest
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 20))
-def test_labels_are_thinned_to_the_same_shape(height: int, width: int, longest: int) -> None:
+def test_labels_are_downsampled_to_the_same_shape(height: int, width: int, longest: int) -> None:
     labels = np.arange(height * width).reshape(height, width)
     small = downsample_labels(labels, longest)
     assert small.shape == downsample_image(labels[..., None], longest).shape[:2]

@@ -1,4 +1,4 @@
-"""The report, made from runs that are written as files by the test."""
+"""The report of runs whose files are written by the test."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def page_of(made: MadeRun) -> Page:
     return Page(build_report(made.write()))
 
 
-def test_nothing_outside_the_page_is_used(page: Page) -> None:
+def test_the_page_is_self_contained(page: Page) -> None:
     assert not page.all("script")
     assert not page.all("link")
     anchors = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
@@ -148,7 +148,7 @@ def test_splits_and_merges_are_counted(page: Page) -> None:
     assert page.tables["All test images"][1] == ["All", "80", "1", "52", "1"]
 
 
-def test_sizes_curves_thresholds_and_costs_are_there(page: Page) -> None:
+def test_sizes_curves_thresholds_and_costs_are_shown(page: Page) -> None:
     sizes = page.tables["Percentiles over all objects"]
     assert ["Size", "truth", "64", "64", "64"] in sizes
     assert ["Diameter", "predicted", "8", "8", "8"] in sizes
@@ -244,7 +244,7 @@ def test_post_processed_instances_are_compared_with_decoded(tmp_path: Path) -> N
 EVIL = """<script>alert(1)</script>&amp; "quoted' <img src=x>"""
 
 
-def test_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
+def test_names_are_escaped(tmp_path: Path) -> None:
     name = EVIL.replace("/", "∕")
     made = MadeRun(tmp_path, {name: FLAT, "007": MERGED, "nan": CUT}, job="a<b>&c_1")
     page = page_of(made)

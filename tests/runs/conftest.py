@@ -12,7 +12,7 @@ from singula.synthetic.fluorescence import make_dataset
 
 
 class CommandLine:
-    """Calls the command as its console script does and keeps what it says."""
+    """Runner of commands that stores their output."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self.capsys = capsys

@@ -1,4 +1,4 @@
-"""A run that is repeated with something changed: nothing old passes for new."""
+"""Repeated runs with changes never reuse outdated results."""
 
 import shutil
 from pathlib import Path
@@ -18,7 +18,7 @@ def run_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def trained(command, write_config, data_2d, tmp_path):
-    """A trained and tested job; gives a function that tests it again with changed keys."""
+    """Return a function that tests a trained job again with changed keys."""
     data = tmp_path / "data"
     shutil.copytree(data_2d, data)
     config = write_config(data, **{"TRAIN.EPOCHS": 3, f"{SEG}.DATA_MW_TH_TYPE": "manual"})
@@ -46,7 +46,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(change, words, trained
     assert words in command.err
 
 
-def test_a_test_without_any_instance_says_what_to_try(trained, command, tmp_path) -> None:
+def test_a_test_without_instances_suggests_remedies(trained, command, tmp_path) -> None:
     assert trained(f"{SEG}.DATA_MW_TH_BINARY_MASK=0.9999") == 0
     assert "ATTENTION: no instance was found in any image" in command.out
     assert f"singula tune {run_folder(tmp_path)}" in command.out
@@ -54,7 +54,7 @@ def test_a_test_without_any_instance_says_what_to_try(trained, command, tmp_path
     assert "ATTENTION" not in command.out
 
 
-def test_stored_maps_are_reused_only_for_the_same_image_and_weights(
+def test_stored_maps_are_reused_only_for_equal_images_and_weights(
     trained, command, tmp_path
 ) -> None:
     reuse = "TEST.REUSE_PREDICTIONS=True"
@@ -114,7 +114,7 @@ def test_mistakes_of_the_test_are_found_before_training(
         assert "epoch 1/" not in command.out
 
 
-def test_a_stack_has_no_gaps(command, write_config, data_2d, tmp_path) -> None:
+def test_an_incomplete_stack_is_an_error(command, write_config, data_2d, tmp_path) -> None:
     data = tmp_path / "data"
     shutil.copytree(data_2d, data)
     config = write_config(data, **{"TRAIN.EPOCHS": 1, "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": True})

@@ -1,4 +1,4 @@
-"""Mistakes that people make: a clear message, exit code 2, and nothing of theirs written over."""
+"""Common mistakes: a clear message, exit code 2, and no overwritten user files."""
 
 import errno
 import shutil
@@ -16,7 +16,7 @@ from singula.io.read import read_labels
 
 @pytest.fixture
 def data(data_2d: Path, tmp_path: Path) -> Path:
-    """A copy of the data that a test may damage."""
+    """Return a copy of the data that a test can damage."""
     return Path(shutil.copytree(data_2d, tmp_path / "data"))
 
 
@@ -63,9 +63,7 @@ def test_a_link_without_a_target(command, write_config, data, tmp_path) -> None:
     check_refused(command, write_config(data), data, tmp_path, *words)
 
 
-def test_names_that_do_not_show_what_belongs_together(
-    command, write_config, data, tmp_path
-) -> None:
+def test_names_that_do_not_identify_pairs(command, write_config, data, tmp_path) -> None:
     for number, path in enumerate(sorted((data / "train" / "y").iterdir())):
         path.rename(path.with_name(f"drawn_{number + 7}.tif"))
     config, key = write_config(data), "DATA.PAIR_BY_SORTED_ORDER"
@@ -87,7 +85,7 @@ def test_one_image_without_label(command, write_config, data, tmp_path) -> None:
     check_refused(command, write_config(data), data, tmp_path, "image_001", "DATA.TRAIN")
 
 
-def test_shapes_that_differ(command, write_config, data, tmp_path) -> None:
+def test_different_shapes(command, write_config, data, tmp_path) -> None:
     label = data / "train" / "y" / "image_002.tif"
     tifffile.imwrite(label, np.zeros((50, 96), np.uint16))
     words = (str(label), str(data / "train" / "x" / "image_002.tif"), "50")
@@ -198,7 +196,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_disk_that_is_really_full(command, write_config, data, small_disk) -> None:
+def test_a_full_file_system(command, write_config, data, small_disk) -> None:
     code = command("run", "--config", write_config(data), "--result_dir", small_disk)
     assert code == 2
     assert "the disk is full" in command.err
@@ -206,7 +204,7 @@ def test_a_disk_that_is_really_full(command, write_config, data, small_disk) -> 
     assert "Traceback" not in command.err
 
 
-def test_the_demonstration_leaves_the_folder_of_a_user_alone(command, data, tmp_path) -> None:
+def test_the_demonstration_does_not_change_a_folder_of_the_user(command, data, tmp_path) -> None:
     before = snapshot(data)
     assert command("demo", "--quick", "-o", data) == 2
     assert "not written by a demonstration" in command.err
@@ -223,14 +221,16 @@ def test_the_demonstration_leaves_the_folder_of_a_user_alone(command, data, tmp_
     assert command("demo", "--quick", "-o", tmp_path / "out") == 0, command.err
 
 
-def test_a_wrong_gpu_is_said_before_a_folder_is_made(command, write_config, data, tmp_path) -> None:
+def test_a_wrong_gpu_is_reported_before_a_folder_is_created(
+    command, write_config, data, tmp_path
+) -> None:
     config, out = write_config(data), tmp_path / "out"
     assert command("run", "--config", config, "--result_dir", out, "--gpu", "banana") == 2
     assert "--gpu: got 'banana'" in command.err
     assert not out.exists()
 
 
-def test_results_among_the_images_are_told(command, write_config, data, tmp_path) -> None:
+def test_results_in_the_image_folder_are_reported(command, write_config, data, tmp_path) -> None:
     config = write_config(data)
     for path in (data / "train" / "y").iterdir():
         path.unlink()

@@ -1,4 +1,4 @@
-"""`singula check` as people call it, and its estimate against what a run then does."""
+"""`singula check` on the command line, and its estimate compared with a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from singula.pipeline.timing import Timing
 
 @pytest.fixture
 def broken(data_2d: Path, tmp_path: Path) -> Path:
-    """The data with one stray pixel and one id given twice."""
+    """Return the data with one isolated pixel and one id used twice."""
     folder = tmp_path / "data"
     shutil.copytree(data_2d, folder)
     path = folder / "train" / "y" / "image_000.tif"
@@ -35,13 +35,13 @@ def broken(data_2d: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_clean_data_end_with_0(command, data_2d: Path) -> None:
+def test_clean_data_have_exit_code_0(command, data_2d: Path) -> None:
     assert command("check", data_2d) == 0
     assert "2D data; train: 3 images" in command.out
     assert "0 problems" in command.out or "the data are fine" in command.out
 
 
-def test_problems_end_with_1_and_their_copy_with_0(command, broken: Path, tmp_path: Path) -> None:
+def test_problems_have_exit_code_1_and_the_copy_0(command, broken: Path, tmp_path: Path) -> None:
     page, fixed = tmp_path / "check.html", tmp_path / "fixed"
     assert command("check", broken, "--html", page, "--fix", fixed) == 1
     for words in ("several connected components", "a few pixels", "train/y/image_000.tif",
@@ -55,7 +55,7 @@ def test_problems_end_with_1_and_their_copy_with_0(command, broken: Path, tmp_pa
 
 
 @pytest.mark.parametrize("broken_test", [False, True])
-def test_of_the_copy_only_folders_that_are_there_are_named(
+def test_only_existing_folders_of_the_copy_are_named(
     command, broken: Path, tmp_path: Path, broken_test: bool
 ) -> None:
     shutil.rmtree(broken / "test" / "y")
@@ -71,7 +71,7 @@ def test_of_the_copy_only_folders_that_are_there_are_named(
     assert ("test: no files remain" in command.out) is broken_test
 
 
-def test_what_people_get_wrong(command, data_2d: Path, write_config, tmp_path: Path) -> None:
+def test_common_mistakes(command, data_2d: Path, write_config, tmp_path: Path) -> None:
     config = write_config(data_2d)
     for arguments, words in (
         ((), "expected one of them"),
@@ -102,7 +102,7 @@ def test_a_configuration_is_checked_with_its_data(
     assert "within a factor" in command.out
 
 
-def test_the_configuration_says_what_images_must_be(command, data_2d: Path, write_config) -> None:
+def test_images_are_compared_with_the_configuration(command, data_2d: Path, write_config) -> None:
     config = write_config(data_2d, **{"DATA.PATCH_SIZE": "(64, 64, 3)"})
     assert command("check", "--config", config, "--no-timing") == 1
     assert "Wrong numbers of channels" in command.out
@@ -129,7 +129,7 @@ def test_classes_of_the_configuration(command, data_classes: Path, write_config)
         (2, {"DATA.TRAIN.OVERLAP": "(0.3, 0.3)", "DATA.TRAIN.PADDING": "(8, 8)"}),
     ],
 )
-def test_the_count_is_that_of_the_run(
+def test_the_counts_equal_those_of_the_run(
     command,
     data_2d: Path,
     data_3d: Path,
@@ -192,7 +192,7 @@ def test_files_that_cannot_be_read_are_not_counted(
     assert less.training_seconds == 0
 
 
-def test_a_page_takes_the_place_of_nothing_but_a_page(command, data_2d: Path, tmp_path) -> None:
+def test_a_page_replaces_only_a_page(command, data_2d: Path, tmp_path) -> None:
     mine = tmp_path / "mine.html"
     for path in (tmp_path / "cells.yaml", mine, tmp_path):
         if path != tmp_path:

@@ -1,4 +1,4 @@
-"""What `singula check` says of images in blocks, beside what a run then does."""
+"""The estimate of `singula check` for images in blocks, compared with a run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def words(*changes: str) -> list[str]:
 
 
 def test_blocks_and_disk_of_a_run(command, write_config, data_3d, tmp_path) -> None:
-    """The very blocks that the run makes, and its maps within a factor of two."""
+    """Blocks equal those of the run, and the size of the maps is within a factor of two."""
     config = write_config(data_3d, 3, **{"TRAIN.EPOCHS": 4})
     made = load_config(config, BLOCKS)
     work = count_work(made, inspect_config(made))
@@ -53,8 +53,8 @@ def test_blocks_and_disk_of_a_run(command, write_config, data_3d, tmp_path) -> N
     assert any("12 × 48 × 48 pixels in 12 blocks of 8 × 16 × 24" in line for line in lines)
 
 
-def test_empty_places_are_not_counted(write_config, data_3d, tmp_path, monkeypatch) -> None:
-    """An eighth of a volume holds something; nothing but small boxes of it is read."""
+def test_empty_blocks_are_not_counted(write_config, data_3d, tmp_path, monkeypatch) -> None:
+    """An eighth of the volume contains objects; only small boxes are read."""
     volume = np.zeros((16, 64, 96), np.uint8)
     volume[:8, :32, :48] = np.random.default_rng(0).integers(1, 255, (8, 32, 48))
     write_tiff(tmp_path / "x" / "volume.tif", volume, "ZYX")
@@ -92,7 +92,7 @@ def test_time_memory_and_disk_by_hand(write_config, data_3d) -> None:
     assert found.disk == 95
 
 
-def test_check_says_what_blocks_take(command, write_config, data_3d) -> None:
+def test_check_estimates_blocks(command, write_config, data_3d) -> None:
     config = write_config(data_3d, 3)
     assert command("check", "--config", config, *words(*BLOCKS)) == 0, command.err
     for part in ("12 blocks of 8 × 16 × 24", "decoding and the rest about", "memory at the peak",
@@ -105,7 +105,7 @@ def test_check_says_what_blocks_take(command, write_config, data_3d) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_images_too_large_for_memory_are_told_first(
+def test_images_too_large_for_memory_are_reported_first(
     command, write_config, data_2d, tmp_path, monkeypatch, training
 ) -> None:
     config = write_config(data_2d, **{"TRAIN.EPOCHS": 1})
@@ -130,7 +130,7 @@ def _said(command, config) -> list[str]:
     return command.out.splitlines()
 
 
-def test_of_a_very_large_training_image_a_part_is_drawn_from(
+def test_patches_are_drawn_from_a_part_of_a_very_large_image(
     write_config, data_3d, monkeypatch
 ) -> None:
     keys = {"DATA.PATCH_SIZE": "(4, 16, 16, 1)", "DATA.TEST.PADDING": "(0, 4, 4)"}

@@ -1,4 +1,4 @@
-"""A test in blocks leaves what a test of whole images leaves."""
+"""Tests in blocks give the results of tests of whole images."""
 
 import json
 import os
@@ -49,7 +49,7 @@ MANUAL = (f"{SEG}.DATA_MW_TH_TYPE=manual", f"{SEG}.DATA_MW_TH_CONTOUR=0.3")
 
 
 def large_images(folder: Path, ndim: int, n_classes: int = 1) -> Path:
-    """One test image, cells in some of its blocks only."""
+    """Write one test image with cells in some of its blocks only."""
     made = make_image(SHAPES[ndim], np.random.default_rng(5), n_classes=n_classes)
     image, labels = made.image.copy(), made.labels.copy()
     empty = (slice(None),) * (ndim - 1) + (slice(SHAPES[ndim][-1] // 2, None),)
@@ -69,7 +69,7 @@ class _Stop(KeyboardInterrupt):
 
 
 class Jobs:
-    """A trained network, and tests with it."""
+    """A trained network, and its tests."""
 
     def __init__(self, command, config, folder, ndim, images) -> None:
         self.command, self.config, self.folder, self.ndim = command, config, folder, ndim
@@ -105,7 +105,7 @@ class Jobs:
 
 @pytest.fixture(scope="session")
 def trained() -> dict[str, tuple[Path, Path, Path]]:
-    """Configuration, results and images of each kind of network, trained by whoever comes first."""
+    """Return configuration, results and images by network; the first test trains it."""
     return {}
 
 
@@ -135,7 +135,7 @@ def jobs(request, command, write_config, tmp_path, trained):
 
 @pytest.fixture
 def whole_halo(jobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small blocks of volumes are predicted with all that the network reaches, however dear."""
+    """Predict small blocks of volumes with the full receptive field, at any cost."""
     if jobs.ndim == 3:
         monkeypatch.setattr(tile_plan, "_MAX_OVERHEAD", 1e9)
 
@@ -150,7 +150,7 @@ def read_labels(folder: Path, ndim: int) -> np.ndarray:
 
 
 def assert_same(whole: Path, chunks: Path, ndim: int) -> None:
-    """Instances, tables and scores of two tests are the same."""
+    """Compare instances, tables and scores of two tests."""
     for name in ("per_image_instances", "per_image_post_processing"):
         assert (whole / name).exists() == (chunks / name).exists()
         if not (whole / name).exists():
@@ -207,7 +207,7 @@ def assert_same(whole: Path, chunks: Path, ndim: int) -> None:
     ids=["auto", "manual", "border", "voronoi", "repair", "properties"],
 )
 @pytest.mark.usefixtures("whole_halo")
-def test_blocks_leave_what_whole_images_leave(jobs, changes) -> None:
+def test_results_of_blocks_equal_those_of_whole_images(jobs, changes) -> None:
     whole = jobs.test(*changes, chunks=False)
     chunks = jobs.test(*changes, chunks=True)
     assert_same(whole, chunks, jobs.ndim)
@@ -225,7 +225,7 @@ def test_blocks_leave_what_whole_images_leave(jobs, changes) -> None:
 )
 @pytest.mark.usefixtures("whole_halo")
 def test_classes_of_instances_in_blocks(jobs, changes) -> None:
-    """The second channel is that of memory, and everything that reads results finds it."""
+    """The second channel equals that of a test in memory, for every reader of results."""
     ndim, runs = jobs.ndim, [jobs.test(*changes, chunks=c) for c in (False, True)]
     whole, chunks = runs
     assert_same(whole, chunks, ndim)
@@ -266,7 +266,7 @@ def test_classes_of_instances_in_blocks(jobs, changes) -> None:
 @pytest.mark.parametrize("jobs", ["classes"], indirect=True)
 @pytest.mark.usefixtures("whole_halo")
 def test_classes_of_instances_by_a_worker(jobs, tmp_path, monkeypatch) -> None:
-    """A test and a prediction by workers leave the class channel, too."""
+    """A test and a prediction by workers write the class channel."""
     pytest.importorskip("distributed")
     whole = jobs.test(chunks=False)
     run = jobs.test(chunks=True, more=("--dask", "local:1"))
@@ -311,7 +311,7 @@ def test_filters_and_masks_in_blocks(jobs, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("shape", ["(20, 17)", "(64, 64)"])
-def test_blocks_that_are_smaller_than_what_the_network_sees_leave_the_same(jobs, shape) -> None:
+def test_blocks_smaller_than_the_receptive_field_give_the_same(jobs, shape) -> None:
     small = ("--set", f"TEST.BY_CHUNKS.BLOCK_SHAPE={shape}")
     whole, chunks = jobs.test(chunks=False), jobs.test(chunks=True, more=small)
     assert "receptive field" not in jobs.command.out
@@ -322,7 +322,7 @@ def test_blocks_that_are_smaller_than_what_the_network_sees_leave_the_same(jobs,
 
 
 @pytest.mark.parametrize("jobs", ["3d"], indirect=True)
-def test_a_halo_that_is_cut_is_told_once(jobs, tmp_path) -> None:
+def test_a_reduced_halo_is_reported_once(jobs, tmp_path) -> None:
     for name in ("one", "two"):
         (tmp_path / "x").mkdir(exist_ok=True)
         shutil.copy(jobs.images / "x" / "large.tif", tmp_path / "x" / f"{name}.tif")
@@ -345,13 +345,13 @@ def test_a_halo_that_is_cut_is_told_once(jobs, tmp_path) -> None:
 
 @pytest.mark.parametrize("jobs", ["3d"], indirect=True)
 def test_tiles_of_the_patch_are_the_same_in_blocks(jobs) -> None:
-    """With a halo that is too small for the network, the tiles have to be the same ones."""
+    """With a halo smaller than the receptive field, the tiles must be equal."""
     keys = ("TEST.TILE_SIZE=patch", "DATA.TEST.OVERLAP=(0, 0.25, 0.25)")
     whole, chunks = (jobs.test(*keys, chunks=c) for c in (False, True))
     assert_same(whole, chunks, 3)
 
 
-def test_workers_of_dask_leave_the_same(jobs) -> None:
+def test_dask_workers_give_the_same_results(jobs) -> None:
     pytest.importorskip("distributed")
     alone, two = (
         jobs.test(*MANUAL, chunks=True, more=more) for more in ((), ("--dask", "local:2"))
@@ -368,7 +368,7 @@ def test_workers_of_dask_leave_the_same(jobs) -> None:
 @pytest.mark.parametrize("jobs", ["2d", "3d"], indirect=True)
 @pytest.mark.parametrize("who", [(), ("--dask", "local:2")], ids=["alone", "workers"])
 @pytest.mark.usefixtures("whole_halo")
-def test_blocks_on_a_gpu_leave_what_whole_images_leave_there(jobs, who) -> None:
+def test_blocks_on_a_gpu_equal_whole_images_on_a_gpu(jobs, who) -> None:
     gpu = ("--gpu", "0")
     changes = (*MANUAL, f"{POST}.VORONOI_ON_MASK=True", f"{POST}.MEASURE_PROPERTIES.ENABLE=True")
     whole = jobs.test(*changes, chunks=False, more=gpu)
@@ -380,8 +380,8 @@ def test_blocks_on_a_gpu_leave_what_whole_images_leave_there(jobs, who) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="kills a group of processes")
 @pytest.mark.parametrize("victim", ["worker", "everything"])
-def test_a_killed_worker_and_a_killed_run_change_nothing(jobs, victim) -> None:
-    """The command again skips what was done, and ends with the same result."""
+def test_a_killed_worker_and_a_killed_run_do_not_change_results(jobs, victim) -> None:
+    """The repeated command skips finished blocks, and gives the same result."""
     pytest.importorskip("distributed")
     psutil = pytest.importorskip("psutil")
     alone = jobs.test(*MANUAL, chunks=True)
@@ -430,8 +430,8 @@ def test_a_killed_worker_and_a_killed_run_change_nothing(jobs, victim) -> None:
 
 
 @pytest.mark.parametrize("jobs", ["2d", "classes"], indirect=True)
-def test_a_run_that_ends_after_any_table_or_note_goes_on_to_the_same(jobs, monkeypatch) -> None:
-    """Each time two writes farther, until nothing is left to be done."""
+def test_a_run_interrupted_after_any_write_resumes_to_the_same(jobs, monkeypatch) -> None:
+    """Each attempt ends two writes later, until the run is complete."""
     changes = (
         f"{POST}.REPARE_LARGE_BLOBS_SIZE=150",
         f"{POST}.VORONOI_ON_MASK=True",
@@ -483,8 +483,8 @@ def test_other_thresholds_do_not_predict_again(jobs) -> None:
 
 
 @pytest.mark.usefixtures("whole_halo")
-def test_maps_that_are_there_are_counted_anew_through_other_masks(jobs, tmp_path) -> None:
-    """Thresholds of the same maps depend on the mask and on what may grow."""
+def test_histograms_of_stored_maps_depend_on_the_mask(jobs, tmp_path) -> None:
+    """Thresholds of the same maps depend on the mask and on the growth mask."""
     mask = np.zeros(SHAPES[2], np.uint8)
     mask[20:, 30:90] = 1
     write_tiff(tmp_path / "masks" / "large.tif", mask, "YX")
@@ -503,8 +503,8 @@ def test_maps_that_are_there_are_counted_anew_through_other_masks(jobs, tmp_path
     assert_same(jobs.test(*changes, chunks=False), first, 2)
 
 
-def test_a_finished_test_done_again_leaves_its_results(jobs) -> None:
-    """What went to ``previous`` is made again, though every block has its records."""
+def test_a_repeated_test_writes_its_results_again(jobs) -> None:
+    """Results moved to ``previous`` are written again, although every block has its records."""
     words = (*MANUAL, "TEST.REUSE_PREDICTIONS=True")
     first = jobs.test(*words, chunks=True)
     before = read_labels(first / "per_image_instances", 2)
@@ -516,8 +516,8 @@ def test_a_finished_test_done_again_leaves_its_results(jobs) -> None:
 
 @pytest.mark.parametrize("jobs", ["2d", "3d"], indirect=True)
 @pytest.mark.usefixtures("whole_halo")
-def test_predict_does_large_images_in_blocks(jobs, tmp_path, monkeypatch) -> None:
-    """As soon as they do not fit into memory, and with the instances that they would have there."""
+def test_predict_processes_large_images_in_blocks(jobs, tmp_path, monkeypatch) -> None:
+    """Images that do not fit into memory have the same instances."""
     model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
     image, out = jobs.images / "x" / "large.tif", (tmp_path / "whole", tmp_path / "blocks")
     line = ("predict", image, "--model", model, "--tables", "-o")
@@ -540,9 +540,7 @@ def test_predict_does_large_images_in_blocks(jobs, tmp_path, monkeypatch) -> Non
     assert f"{out[0] / 'large.tif'} is the result of an earlier prediction" in jobs.command.out
 
 
-def test_a_prediction_in_blocks_that_ends_at_the_very_last_is_made_good(
-    jobs, tmp_path, monkeypatch
-) -> None:
+def test_a_prediction_interrupted_at_the_end_is_completed(jobs, tmp_path, monkeypatch) -> None:
     model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
     out = tmp_path / "out"
     line = ("predict", jobs.images / "x", "--model", model, "--tables", "-o", out)
@@ -564,9 +562,7 @@ def test_a_prediction_in_blocks_that_ends_at_the_very_last_is_made_good(
     assert sorted(p.name for p in out.iterdir()) == ["large.zarr", "large_stats.csv"]
 
 
-def test_the_reason_why_an_image_cannot_be_predicted_in_blocks_is_said_once(
-    jobs, tmp_path, monkeypatch
-) -> None:
+def test_the_reason_against_blocks_is_reported_once(jobs, tmp_path, monkeypatch) -> None:
     image = tmp_path / "broken.npy"
     values = np.ones(SHAPES[2], np.float32)
     values[3, 4] = np.nan
@@ -578,8 +574,8 @@ def test_the_reason_why_an_image_cannot_be_predicted_in_blocks_is_said_once(
     assert "test images" not in jobs.command.out
 
 
-def test_workers_that_do_not_come_are_no_fault_of_the_images(jobs, tmp_path) -> None:
-    """Nothing is begun, and every image may be done with the words put right."""
+def test_missing_workers_are_not_an_error_of_the_images(jobs, tmp_path) -> None:
+    """No image is started, and all can be processed after correcting the option."""
     pytest.importorskip("distributed")
     model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
     line = ("predict", jobs.images / "x", "--model", model, "-o", tmp_path / "out")
@@ -589,8 +585,8 @@ def test_workers_that_do_not_come_are_no_fault_of_the_images(jobs, tmp_path) -> 
     assert not (tmp_path / "out").exists()
 
 
-def test_without_a_seed_there_is_nothing(jobs) -> None:
-    """Even where the foreground would let seeds grow everywhere."""
+def test_without_seeds_there_are_no_instances(jobs) -> None:
+    """Even if the foreground covers the image."""
     keys = (f"{SEG}.DATA_MW_TH_TYPE=manual", f"{SEG}.DATA_MW_TH_BINARY_MASK=1.0")
     run = jobs.test(*keys, f"{SEG}.DATA_MW_TH_FOREGROUND=0.0", chunks=True)
     assert not read_labels(run / "per_image_instances", 2).any()
@@ -600,7 +596,7 @@ def test_without_a_seed_there_is_nothing(jobs) -> None:
 
 @pytest.mark.parametrize("jobs", ["2d", "classes"], indirect=True)
 @pytest.mark.parametrize("why", ["no seed", "too small"])
-def test_every_step_after_decoding_takes_an_image_without_instances(jobs, why) -> None:
+def test_every_step_after_decoding_accepts_an_image_without_instances(jobs, why) -> None:
     keys = [
         f"{SEG}.DATA_MW_TH_TYPE=manual",
         f"{POST}.VORONOI_ON_MASK=True",
@@ -627,7 +623,7 @@ def test_every_step_after_decoding_takes_an_image_without_instances(jobs, why) -
     assert one["n_pred"].sum() == 0 < one["n_true"].sum()
 
 
-def test_the_report_shows_the_middle_of_what_is_too_large(jobs, monkeypatch) -> None:
+def test_the_report_shows_the_center_of_large_images(jobs, monkeypatch) -> None:
     run = jobs.test(*MANUAL, chunks=True)
     instances = json.loads((run / "run.json").read_text())["test"]["instances"]["large"]
     monkeypatch.setattr(sources, "_MAX_PIXELS", 1000)
@@ -648,7 +644,7 @@ def test_the_report_shows_the_middle_of_what_is_too_large(jobs, monkeypatch) -> 
         ("SYSTEM.MAX_MEMORY=much", "MAX_MEMORY"),
     ],
 )
-def test_refusals(jobs, key, message) -> None:
+def test_unsupported_combinations_are_refused(jobs, key, message) -> None:
     jobs.count += 1
     words = jobs.words(chunks=True, run_id=jobs.count)
     assert jobs.command(*words, "--set", key) == 2
@@ -666,7 +662,7 @@ def test_a_mask_of_another_size_is_named(jobs, tmp_path, more) -> None:
     assert f"{mask}: got a mask of shape ({SHAPES[2][0] + more}" in jobs.command.out
 
 
-def test_words_of_dask_are_checked(jobs) -> None:
+def test_values_of_dask_are_checked(jobs) -> None:
     pytest.importorskip("distributed")
     jobs.count += 1
     words = jobs.words(chunks=True, run_id=jobs.count)
@@ -692,7 +688,7 @@ def test_a_cluster_file_with_arguments_that_are_not_known(jobs, tmp_path) -> Non
     assert "Traceback" not in jobs.command.err
 
 
-def test_dask_is_an_extra(jobs, monkeypatch) -> None:
+def test_dask_is_optional(jobs, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     jobs.count += 1
     assert jobs.command(*jobs.words(chunks=True, run_id=jobs.count), "--dask", "local:2") == 2

@@ -1,4 +1,4 @@
-"""Whole runs on Zarr, HDF5 and N5: the same network and instances as from the same TIFF files."""
+"""Whole runs on Zarr, HDF5 and N5 equal those on TIFF files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEYS = ("IMAGES", "LABELS")
 
 
 def convert(data: Path, target: Path, ndim: int, suffix: str, *, together: bool) -> Path:
-    """The data set with every image and label in a container, or both of a pair in one."""
+    """Convert a data set to containers, with images and labels separate or in one file."""
     for part in ("train", "val", "test"):
         for pair in pair_files(data / part / "x", data / part / "y", *KEYS):
             image = read_image(pair.image, ndim).array[..., 0]
@@ -100,7 +100,7 @@ def test_one_container_with_raw_and_labels(
         np.testing.assert_array_equal(read_labels(path, ndim).array > 0, truth > 0)
 
 
-def test_containers_apart_everywhere_else(command, write_config, data_2d, tmp_path) -> None:
+def test_separate_containers(command, write_config, data_2d, tmp_path) -> None:
     data = convert(data_2d, tmp_path / "zarr", 2, ".zarr", together=False)
     config = write_config(data, 2)
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err

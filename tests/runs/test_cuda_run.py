@@ -78,7 +78,7 @@ def test_weights_predict_the_same_on_both_processors(
     assert command("tune", run, "--gpu", "0", "--no-save") == 0, command.err
 
 
-def test_a_run_goes_on_on_a_gpu(data_2d, write_config, command, tmp_path) -> None:
+def test_a_run_resumes_on_a_gpu(data_2d, write_config, command, tmp_path) -> None:
     config = write_config(data_2d, **{"TRAIN.EPOCHS": 2, "TRAIN.PRECISION": "16"})
     line = ("run", "--config", config, "--result_dir", tmp_path, "--gpu", "0")
     assert command(*line) == 0, command.err
@@ -87,7 +87,7 @@ def test_a_run_goes_on_on_a_gpu(data_2d, write_config, command, tmp_path) -> Non
     assert [row["epoch"] for row in log_rows(tmp_path, "job")] == ["1", "2", "3", "4"]
 
 
-def test_gpus_that_are_not_there_are_named_once(data_2d, write_config, tmp_path) -> None:
+def test_missing_gpus_are_named_once(data_2d, write_config, tmp_path) -> None:
     count = torch.cuda.device_count()
     config = write_config(data_2d)
     line = [sys.executable, "-m", "singula.cli", "run", "--config", config]
@@ -102,7 +102,7 @@ def test_gpus_that_are_not_there_are_named_once(data_2d, write_config, tmp_path)
         assert "Traceback" not in said
 
 
-def test_one_process_of_the_launcher_is_as_good_as_none(
+def test_one_process_of_the_launcher_equals_no_launcher(
     data_2d, write_config, command, tmp_path
 ) -> None:
     config = write_config(data_2d)
@@ -123,7 +123,7 @@ def test_one_process_of_the_launcher_is_as_good_as_none(
 
 
 def test_two_machines_with_a_gpu_each(data_2d, write_config, tmp_path) -> None:
-    """Both are this one; NCCL takes them for two, and talks over the network's loopback."""
+    """Both are this machine; NCCL treats them as two, and communicates over the loopback."""
     config, port = write_config(data_2d), free_port()
     launched = []
     for rank in (0, 1):

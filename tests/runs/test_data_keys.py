@@ -99,7 +99,7 @@ def test_data_on_disk_trains_the_same_network(
         assert torch.equal(value, weights[1][name])
 
 
-def test_grey_images_as_colours(command, write_config, data_2d, tmp_path) -> None:
+def test_gray_images_as_color_images(command, write_config, data_2d, tmp_path) -> None:
     keys = {"DATA.FORCE_RGB": True, "DATA.PATCH_SIZE": "(64, 64, 3)", "TRAIN.EPOCHS": 1}
     config = write_config(data_2d, **keys)
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
@@ -110,7 +110,7 @@ def test_grey_images_as_colours(command, write_config, data_2d, tmp_path) -> Non
     np.testing.assert_array_equal(read_labels(tmp_path / "p" / "image_000.tif", 2).array, expected)
 
 
-def test_mistakes_are_told_before_training(command, write_config, data_2d, tmp_path) -> None:
+def test_mistakes_are_reported_before_training(command, write_config, data_2d, tmp_path) -> None:
     folds = {"DATA.VAL.FROM_TRAIN": True, "DATA.VAL.CROSS_VAL": True}
     cases = [
         (folds, "5 folds, expected at most 3 training images"),
@@ -124,7 +124,7 @@ def test_mistakes_are_told_before_training(command, write_config, data_2d, tmp_p
     assert not list(tmp_path.rglob("*.pth"))
 
 
-def test_channels_are_made_anew_when_labels_are_resized(
+def test_channels_are_encoded_again_if_labels_are_resized(
     command, write_config, data_2d, tmp_path
 ) -> None:
     shapes = []

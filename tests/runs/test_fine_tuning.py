@@ -21,7 +21,7 @@ def checkpoint(tmp_path: Path, name: str, which: str = "best") -> Path:
 
 @pytest.fixture
 def trained(command, write_config, data_2d, tmp_path):
-    """A trained job `first`; gives a function that trains another one from it."""
+    """Return a function that trains another job from the trained job `first`."""
     config = write_config(data_2d, **{"TEST.ENABLE": False})
 
     def train(name: str, *changes: str) -> int:
@@ -33,7 +33,7 @@ def trained(command, write_config, data_2d, tmp_path):
     return train
 
 
-def test_what_fits_is_loaded_and_the_rest_named(trained, command, tmp_path) -> None:
+def test_fitting_layers_are_loaded_and_others_named(trained, command, tmp_path) -> None:
     source = checkpoint(tmp_path, "first")
     start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={source}")
     more = (f"{SEG}.DATA_CHANNELS=BCD", f"{SEG}.DATA_CHANNEL_WEIGHTS=[1, 1, 1]")
@@ -50,8 +50,8 @@ def test_what_fits_is_loaded_and_the_rest_named(trained, command, tmp_path) -> N
 
 
 @pytest.mark.parametrize("blocks", [False, True])
-def test_the_test_takes_what_was_trained(blocks: bool, trained, command, tmp_path) -> None:
-    """The checkpoint that the training sets out from has other channels: it could not be tested."""
+def test_the_test_uses_the_trained_weights(blocks: bool, trained, command, tmp_path) -> None:
+    """The initial checkpoint has other channels, and could not be tested."""
     source = checkpoint(tmp_path, "first")
     start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={source}")
     more = (f"{SEG}.DATA_CHANNELS=BCD", f"{SEG}.DATA_CHANNEL_WEIGHTS=[1, 1, 1]")
@@ -74,9 +74,7 @@ def test_the_test_takes_what_was_trained(blocks: bool, trained, command, tmp_pat
     assert f"{other}: was trained with another configuration" in command.err
 
 
-def test_what_a_training_starts_from_is_looked_for_before_the_images(
-    trained, command, tmp_path
-) -> None:
+def test_the_initial_checkpoint_is_checked_before_the_images(trained, command, tmp_path) -> None:
     gone = f"PATHS.CHECKPOINT_FILE={tmp_path / 'gone.pth'}"
     for name, words, said in (
         ("none", ("MODEL.LOAD_CHECKPOINT=True",), "MODEL.LOAD_CHECKPOINT: got True, but"),
@@ -88,7 +86,7 @@ def test_what_a_training_starts_from_is_looked_for_before_the_images(
     assert "PATHS.CHECKPOINT_FILE: has no effect on a training without" in command.out
 
 
-def test_a_whole_training_goes_on_under_another_name(trained, command, tmp_path) -> None:
+def test_a_training_continues_under_another_name(trained, command, tmp_path) -> None:
     everything = ("MODEL.LOAD_CHECKPOINT=True", "MODEL.LOAD_CHECKPOINT_ONLY_WEIGHTS=False")
     last = checkpoint(tmp_path, "first", "last")
     code = trained("more", *everything, f"PATHS.CHECKPOINT_FILE={last}", "TRAIN.EPOCHS=3")
@@ -108,7 +106,7 @@ def test_another_architecture_has_nothing_to_load(trained, command, tmp_path) ->
     assert "no layer matches the configured network" in command.err
 
 
-def test_a_training_that_gets_no_better_elsewhere_still_has_a_best(
+def test_a_continued_training_without_improvement_has_a_best_checkpoint(
     trained, command, tmp_path
 ) -> None:
     last = checkpoint(tmp_path, "first", "last")
@@ -129,14 +127,18 @@ def test_a_training_that_gets_no_better_elsewhere_still_has_a_best(
         ("TRAIN.LR_SCHEDULER.NAME=onecycle", "TRAIN.LR_SCHEDULER.NAME: got 'onecycle'"),
     ],
 )
-def test_a_training_goes_on_as_it_began(change, words, trained, command, tmp_path) -> None:
+def test_a_continued_training_equals_an_uninterrupted_one(
+    change, words, trained, command, tmp_path
+) -> None:
     (tmp_path / "job.yaml").rename(tmp_path / "first.yaml")
     line = ("run", "--config", tmp_path / "first.yaml", "--result_dir", tmp_path, "--resume")
     assert command(*line, "--set", "TRAIN.EPOCHS=3", "--set", change) == 2
     assert words in command.err
 
 
-def test_another_rate_of_a_resumed_training_is_said(trained, command, tmp_path) -> None:
+def test_a_changed_learning_rate_of_a_resumed_training_is_reported(
+    trained, command, tmp_path
+) -> None:
     (tmp_path / "job.yaml").rename(tmp_path / "first.yaml")
     line = ("run", "--config", tmp_path / "first.yaml", "--result_dir", tmp_path, "--resume")
     assert command(*line, "--set", "TRAIN.EPOCHS=3", "--set", "TRAIN.LR=1e-5") == 0, command.err

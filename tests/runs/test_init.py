@@ -1,4 +1,4 @@
-"""`singula init` on folders: the file it writes trains untouched, and nothing is overwritten."""
+"""`singula init` on folders: the file trains without changes, and no file is overwritten."""
 
 import re
 import shlex
@@ -19,13 +19,13 @@ from singula.training.speed import TrainingSpeed
 
 @pytest.fixture(autouse=True)
 def known_speed(monkeypatch) -> None:
-    """Take the place of the clock."""
+    """Replace the measured training speed by fixed values."""
     speed = TrainingSpeed(2.0, 0.5, draw=1.0, epoch=4.0)
     monkeypatch.setattr(timing, "measure_training", lambda *arguments: speed)
 
 
 def flat_data(folder: Path, part: str, count: int) -> None:
-    """Images with `_mask` files beside them, from the demonstration."""
+    """Write images with `_mask` files in the same folder."""
     made = {"n_train": count, "n_val": 0, "n_test": 0, "shape": (96, 96)}
     make_dataset(folder / "made", 2, np.random.default_rng(count), **made)
     for number in range(count):
@@ -36,7 +36,9 @@ def flat_data(folder: Path, part: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_what_it_writes_trains_untouched(ndim, command, data_2d, data_3d, tmp_path) -> None:
+def test_the_written_configuration_trains_without_changes(
+    ndim, command, data_2d, data_3d, tmp_path
+) -> None:
     data, file = (data_2d if ndim == 2 else data_3d), tmp_path / "cells.yaml"
     assert command("init", data, "-o", file, "--minutes", "0.02") == 0, command.err
     assert "DATA.PATCH_SIZE" in command.out
@@ -64,9 +66,7 @@ def test_the_measured_speed_decides_the_epochs(command, data_2d, tmp_path) -> No
     assert epochs[0] < epochs[1]
 
 
-def test_the_estimate_of_the_check_is_the_time_that_was_asked_for(
-    command, data_2d, tmp_path
-) -> None:
+def test_the_estimate_of_the_check_equals_the_requested_time(command, data_2d, tmp_path) -> None:
     file = tmp_path / "cells.yaml"
     assert command("init", data_2d, "-o", file, "--minutes", "20") == 0, command.err
     assert command("check", "--config", file) in (0, 1), command.err
@@ -85,7 +85,7 @@ def test_without_a_measurement_the_speed_is_assumed_and_reported(
     assert "could not be timed" in command.out
 
 
-def test_the_check_that_it_advises_agrees_with_its_choice(command, data_2d, tmp_path) -> None:
+def test_the_recommended_check_agrees_with_the_configuration(command, data_2d, tmp_path) -> None:
     for kind in "xy":
         target = tmp_path / "one" / "train" / kind / "a.tif"
         target.parent.mkdir(parents=True)
@@ -97,8 +97,8 @@ def test_the_check_that_it_advises_agrees_with_its_choice(command, data_2d, tmp_
     assert "same" not in command.out
 
 
-def test_thin_objects_are_kept_by_the_check_that_it_advises(command, tmp_path) -> None:
-    """Single pixels and lines: their contour lies around them, so none is too small."""
+def test_the_recommended_check_keeps_thin_objects(command, tmp_path) -> None:
+    """Single pixels and lines: their contour is outside of them, so that none is too small."""
     rng = np.random.default_rng(3)
     for number in range(3):
         ids = np.zeros((96, 96), np.uint16)
@@ -120,7 +120,7 @@ def test_thin_objects_are_kept_by_the_check_that_it_advises(command, tmp_path) -
     assert "a few pixels" in command.out
 
 
-def test_what_it_prints_can_be_typed(command, data_2d, tmp_path) -> None:
+def test_printed_commands_can_be_run(command, data_2d, tmp_path) -> None:
     file = tmp_path / "first runs' & co.yaml"
     assert command("init", data_2d, "-o", file) == 0, command.err
     lines = dict(line.split(": ", 1) for line in command.out.splitlines()[-2:])
@@ -128,7 +128,7 @@ def test_what_it_prints_can_be_typed(command, data_2d, tmp_path) -> None:
     assert shlex.split(lines["next"])[:4] == ["singula", "run", "--config", str(file)]
 
 
-def test_broken_files_are_left_to_a_command_that_can_be_typed(command, data_2d, tmp_path) -> None:
+def test_the_command_for_damaged_files_can_be_run(command, data_2d, tmp_path) -> None:
     data = tmp_path / "some cells"
     shutil.copytree(data_2d, data)
     next((data / "train" / "x").iterdir()).write_bytes(b"")
@@ -142,7 +142,7 @@ def test_classes_are_learned(command, data_classes, tmp_path) -> None:
     assert load_config(file).MODEL.N_CLASSES == 4
 
 
-def test_images_beside_their_labels_are_linked_into_folders(command, tmp_path) -> None:
+def test_images_and_labels_in_one_folder_are_linked_into_folders(command, tmp_path) -> None:
     flat_data(tmp_path, "train", 3)
     file = tmp_path / "cells.yaml"
     assert command("init", tmp_path / "set", "-o", file) == 0, command.err
@@ -163,7 +163,7 @@ def test_images_beside_their_labels_are_linked_into_folders(command, tmp_path) -
     assert not file.exists()
 
 
-def test_a_file_that_exists_is_left_as_it_is(command, data_2d, tmp_path) -> None:
+def test_an_existing_file_is_not_changed(command, data_2d, tmp_path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("mine")
     assert command("init", data_2d, "-o", file) == 2
@@ -183,7 +183,7 @@ def test_a_file_that_exists_is_left_as_it_is(command, data_2d, tmp_path) -> None
         (("{data}", "-o", "{tmp}/a.yaml", "--minutes", "0"), "--minutes"),
     ],
 )
-def test_mistakes_are_said_in_one_line(arguments, said, command, data_2d, tmp_path) -> None:
+def test_mistakes_are_reported_in_one_line(arguments, said, command, data_2d, tmp_path) -> None:
     filled = [word.format(data=data_2d, tmp=tmp_path) for word in arguments]
     assert command("init", *filled) == 2
     assert said in command.err
@@ -199,7 +199,7 @@ def test_labels_without_objects_are_refused(command, tmp_path) -> None:
     assert not (tmp_path / "a.yaml").exists()
 
 
-def test_of_broken_files_the_list_is_pointed_to(command, data_2d, tmp_path) -> None:
+def test_damaged_files_are_listed(command, data_2d, tmp_path) -> None:
     data = Path(shutil.copytree(data_2d, tmp_path / "data"))
     next((data / "train" / "y").iterdir()).write_bytes(b"")
     assert command("init", data, "-o", tmp_path / "a.yaml") == 2
@@ -210,7 +210,7 @@ def test_of_broken_files_the_list_is_pointed_to(command, data_2d, tmp_path) -> N
     assert "singula check" not in command.err
 
 
-def test_masks_are_not_taken_for_instances_in_silence(command, data_2d, tmp_path) -> None:
+def test_masks_used_as_instances_are_reported(command, data_2d, tmp_path) -> None:
     data = Path(shutil.copytree(data_2d, tmp_path / "data"))
     assert command("init", data, "-o", tmp_path / "a.yaml") == 0, command.err
     assert "masks instead of ids" not in command.out

@@ -1,4 +1,4 @@
-"""Ctrl-C and kill: the last checkpoint stays good, and the same command goes on."""
+"""Ctrl-C and kill: the last checkpoint stays valid, and the command can be resumed."""
 
 import signal
 import subprocess

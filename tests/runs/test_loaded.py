@@ -1,4 +1,4 @@
-"""A finished run as a model: by the command line and from Python."""
+"""A finished run as a model, on the command line and in Python."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ from singula.io.write import write_tiff
 from singula.measure import measure
 
 
-def test_labels_beside_images_are_not_predicted(tmp_path: Path) -> None:
+def test_labels_in_the_image_folder_are_not_predicted(tmp_path: Path) -> None:
     for name in ("a.tif", "a_cp_masks.tif", "b.tif", "lonely_mask.tif"):
         (tmp_path / name).touch()
     found = gather_images([tmp_path])
@@ -80,7 +80,7 @@ def test_python_and_checkpoint_give_the_same(run, data_2d) -> None:
     )
 
 
-def test_each_threshold_of_a_model_is_automatic_until_it_is_given(run, data_2d) -> None:
+def test_each_threshold_of_a_model_is_automatic_unless_given(run, data_2d) -> None:
     image = read_image(data_2d / "test" / "x" / "image_000.tif", 2, 1).array
     manual = singula.load(run)
     keys = manual.config.PROBLEM.INSTANCE_SEG
@@ -114,7 +114,7 @@ def test_each_threshold_of_a_model_is_automatic_until_it_is_given(run, data_2d) 
     np.testing.assert_array_equal(found, auto.predict(image))
 
 
-def test_the_size_of_a_pixel_in_the_file_counts_as_in_a_run(
+def test_the_pixel_size_of_the_file_is_used_as_in_a_run(
     command, write_config, data_2d, tmp_path
 ) -> None:
     images = tmp_path / "sized"
@@ -166,7 +166,7 @@ def test_a_bad_file_among_good_ones(run, command, data_2d, tmp_path) -> None:
     assert "image_001.tif: done already" in command.out
 
 
-def test_an_image_that_does_not_fit_is_told_without_keys_of_a_configuration(
+def test_an_image_that_does_not_fit_is_reported_without_configuration_keys(
     run, command, tmp_path
 ) -> None:
     images = tmp_path / "images"
@@ -178,9 +178,7 @@ def test_an_image_that_does_not_fit_is_told_without_keys_of_a_configuration(
     assert not [key for key in key_table() if key in command.out]
 
 
-def test_nothing_is_written_over_and_wrong_models_are_named(
-    run, command, data_2d, tmp_path
-) -> None:
+def test_no_file_is_overwritten_and_wrong_models_are_named(run, command, data_2d, tmp_path) -> None:
     images = Path(shutil.copytree(data_2d / "test" / "x", tmp_path / "images"))
     assert command("predict", images, "--model", run, "-o", images) == 2
     assert "a result would replace it" in command.err
@@ -203,7 +201,7 @@ def test_nothing_is_written_over_and_wrong_models_are_named(
 def test_instances_do_not_depend_on_the_unit_of_the_values(
     run, command, data_2d, tmp_path, monkeypatch
 ) -> None:
-    """Powers of two and whole numbers are exact, so not a pixel may differ."""
+    """Powers of two and integers are exact, so that all pixels must be equal."""
     from singula.inference import files
 
     image = read_image(data_2d / "test" / "x" / "image_000.tif", 2, 1).array.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Whole runs with networks that differ most from the plain one."""
+"""Whole runs with networks that differ most from the U-Net."""
 
 import numpy as np
 import pytest

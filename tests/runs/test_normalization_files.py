@@ -39,7 +39,7 @@ def files(folder: Path) -> list[Path]:
     ],
     ids=["div", "range", "range of the set", "custom by image", "custom of the set", "given"],
 )
-def test_files_are_written_only_where_images_are_normalized_with_them(
+def test_files_are_written_only_if_images_are_normalized_with_them(
     keys, written, command, write_config, data_2d, tmp_path
 ) -> None:
     config = write_config(data_2d, **{**keys, "TRAIN.EPOCHS": 1, "TEST.ENABLE": False})
@@ -54,7 +54,7 @@ def test_files_are_written_only_where_images_are_normalized_with_them(
 
 
 def without_values(path: Path, *, whole: bool) -> None:
-    """Take the values, or the whole normalization, out of a checkpoint."""
+    """Remove the values, or the whole normalization, from a checkpoint."""
     contents = torch.load(path, weights_only=True)
     if whole:
         del contents[KEY]["normalizer"]
@@ -65,7 +65,7 @@ def without_values(path: Path, *, whole: bool) -> None:
 
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("blocks", [False, True])
-def test_the_files_stand_in_for_values_that_a_checkpoint_lacks(
+def test_the_files_replace_values_missing_in_a_checkpoint(
     whole, blocks, command, write_config, data_2d, tmp_path
 ) -> None:
     config = write_config(data_2d, **{**SET, "TRAIN.EPOCHS": 1, "TEST.BY_CHUNKS.ENABLE": blocks})
@@ -91,7 +91,7 @@ def test_the_files_stand_in_for_values_that_a_checkpoint_lacks(
     assert "normalization_mean_value.npy" in command.err
 
 
-def test_a_difference_is_reported_and_the_checkpoint_counts(
+def test_a_difference_is_reported_and_the_checkpoint_is_used(
     command, write_config, data_2d, tmp_path
 ) -> None:
     config = write_config(data_2d, **{**SET, "TRAIN.EPOCHS": 1})
@@ -113,7 +113,7 @@ def lacking(folder: Path, **normalizer: object) -> Checkpoint:
     return Checkpoint(folder / "job_1-checkpoint-best.pth", 1, {}, {"normalizer": values})
 
 
-def test_files_of_other_places_and_unreadable_ones(tmp_path) -> None:
+def test_files_in_other_folders_and_unreadable_files(tmp_path) -> None:
     plain = config_from_dict({"TRAIN.ENABLE": True, **SET})
     checkpoint = lacking(tmp_path / "checkpoints")
     (tmp_path / "checkpoints").mkdir()
@@ -142,7 +142,7 @@ def test_files_of_other_places_and_unreadable_ones(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("values", [{"kind": "div"}, {"per_image": True}, {"kind": "scale_range"}])
-def test_files_of_another_training_are_not_read_where_nothing_uses_them(values, tmp_path) -> None:
+def test_unused_files_of_another_training_are_not_read(values, tmp_path) -> None:
     for path in files(tmp_path):
         path.write_bytes(b"left behind")
     said: list[str] = []

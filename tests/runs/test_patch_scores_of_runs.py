@@ -1,4 +1,4 @@
-"""Scores of patches in whole runs: stored with the maps, and the same when those are reused."""
+"""Scores of patches in whole runs: stored with the maps, and equal if maps are reused."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ REUSE = "TEST.REUSE_PREDICTIONS=True"
 
 @pytest.fixture(params=[2, 3], ids=["2D", "3D"])
 def job(request, command, write_config, data_2d, data_3d, tmp_path):
-    """A trained job; gives a function that tests it again and returns the scores of patches."""
+    """Return a function that tests a trained job and returns the scores of patches."""
     ndim = request.param
     data = Path(shutil.copytree(data_2d if ndim == 2 else data_3d, tmp_path / "data"))
     config = write_config(data, ndim, **{"TRAIN.EPOCHS": 3})

@@ -1,4 +1,4 @@
-"""What happens after the network, through the command line."""
+"""Steps after the network, on the command line."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def folder_of(tmp_path: Path, run_id: int = 1) -> Path:
 
 @pytest.fixture
 def trained(command, write_config, data_2d, tmp_path):
-    """A trained 2D job; gives a function that tests it again with changed keys."""
+    """Return a function that tests a trained 2D job with changed keys."""
     manual = {"PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE": "manual"}
     config = write_config(data_2d, **{"TRAIN.EPOCHS": 25, **manual})
     out = ("--result_dir", tmp_path / "out")
@@ -94,7 +94,7 @@ def test_voronoi_fills_the_foreground_and_clear_border_clears_it(
     assert not edge.any()
 
 
-def test_a_mask_confines_the_prediction(trained, command, data_2d, tmp_path) -> None:
+def test_a_mask_limits_the_prediction(trained, command, data_2d, tmp_path) -> None:
     masks = tmp_path / "masks"
     masks.mkdir()
     mask = np.zeros((96, 96), np.uint8)
@@ -148,7 +148,7 @@ def test_a_filter_alone_has_post_processed_instances(
     assert set(scores["view"]) == {"per_image", "per_image_post_processing"}
 
 
-def test_filters_that_do_nothing_have_no_result_of_their_own() -> None:
+def test_filters_without_effect_write_no_results() -> None:
     keys = {"TEST.ENABLE": True, f"{POST}.Z_FILTERING": True, f"{POST}.YZ_FILTERING": True}
     assert not post_settings(config_from_dict(keys)).has_own_result
     stack = post_settings(config_from_dict({**keys, "TEST.ANALIZE_2D_IMGS_AS_3D_STACK": True}))
@@ -246,7 +246,7 @@ def test_one_bad_image_does_not_stop_the_others(trained, command, data_2d, tmp_p
     assert trained(*keys) == 2
 
 
-def test_resume_skips_what_is_done_and_gives_the_same_table(trained, command, tmp_path) -> None:
+def test_resume_skips_finished_images_and_gives_the_same_table(trained, command, tmp_path) -> None:
     run = folder_of(tmp_path)
     keys = (f"{POST}.CLEAR_BORDER=True",)
     assert trained(*keys) == 0
@@ -269,7 +269,7 @@ def test_resume_skips_what_is_done_and_gives_the_same_table(trained, command, tm
     assert "done already" not in command.out
 
 
-def test_classes_are_scored_and_stand_in_the_tables(
+def test_classes_are_scored_and_are_in_the_tables(
     command, write_config, data_classes, tmp_path
 ) -> None:
     config = write_config(
@@ -292,7 +292,7 @@ def test_classes_are_scored_and_stand_in_the_tables(
     assert "Instances of class 1" in command.out
 
 
-def test_filters_are_scipys_medians() -> None:
+def test_filters_equal_medians_of_scipy() -> None:
     volume = np.random.default_rng(0).random((9, 12, 11)).astype(np.float32)
     maps = {"B": volume, "class": (volume * 3).astype(np.uint8)}
     settings = PostSettings(z_size=3, yz_size=5)
@@ -304,7 +304,7 @@ def test_filters_are_scipys_medians() -> None:
     np.testing.assert_array_equal(filter_maps(plane, settings, None)["B"], volume[0])
 
 
-def test_settings_follow_the_keys_and_steps_their_order() -> None:
+def test_settings_follow_the_keys_and_steps_have_a_fixed_order() -> None:
     tree = {
         "PROBLEM": {"INSTANCE_SEG": {"DATA_CHANNELS": "BCM"}},
         "TRAIN": {"ENABLE": True},

@@ -52,7 +52,7 @@ def write_plate(path: Path, arrays: list[np.ndarray]) -> None:
 def test_results_of_series_arrays_and_time_points(
     command, model, data_2d, tmp_path, monkeypatch
 ) -> None:
-    """Each result equals that of the same image in a file of its own; whole and in blocks."""
+    """Each result equals that of the same image in a separate file, whole and in blocks."""
     source, out = tmp_path / "in", tmp_path / "results"
     source.mkdir()
     first, second, third = arrays = images(data_2d, 3)
@@ -143,7 +143,7 @@ def test_resume_overwrite_and_names_that_collide(command, model, data_2d, tmp_pa
     assert "already exists" in command.err
 
 
-def test_what_cannot_be_chosen_is_told_with_options_of_predict(
+def test_invalid_choices_are_reported_with_options_of_predict(
     command, model, data_2d, tmp_path
 ) -> None:
     arrays = images(data_2d, 2)
@@ -226,7 +226,7 @@ def test_options_in_python(model, data_2d, tmp_path) -> None:
     assert read_image(task.image, 2, arrays=task.arrays).array.shape == (50, 50, 1)
 
 
-def test_training_check_and_init_list_what_they_leave_out(
+def test_training_check_and_init_list_omitted_images(
     command, write_config, data_2d, tmp_path
 ) -> None:
     data = Path(shutil.copytree(data_2d, tmp_path / "data"))
@@ -246,7 +246,7 @@ def test_training_check_and_init_list_what_they_leave_out(
 
 
 def test_files_that_refer_to_others(command, write_config, data_2d, tmp_path) -> None:
-    """An option allows them, and not the model, which can be of somebody else."""
+    """An option allows them, but not the model, which can have another author."""
     keys = {"TRAIN.EPOCHS": 1, "TEST.ENABLE": False, "DATA.EXTERNAL_FILES": True}
     config = write_config(data_2d, **keys)
     assert command("run", "--config", config, "--result_dir", tmp_path / "run") == 0, command.err

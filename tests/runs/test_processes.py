@@ -1,4 +1,4 @@
-"""One run as several processes: the same scores, one of everything that is written."""
+"""A run in several processes has the same scores and writes each file once."""
 
 import csv
 import shutil
@@ -39,7 +39,7 @@ def scores(folder: Path, name: str) -> list[dict[str, str]]:
 
 @pytest.fixture(autouse=True)
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes need two GPUs, or none."""
+    """Use the CPU, because two processes need two GPUs."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
@@ -50,7 +50,7 @@ def config(write_config, data_2d) -> Path:
                                     "DATA.TEST.GT_PATH": str(data_2d / "train/y")})  # fmt: skip
 
 
-def test_the_formats_own_line_gives_the_scores_of_one_process(config, command, tmp_path) -> None:
+def test_the_launcher_line_gives_the_scores_of_one_process(config, command, tmp_path) -> None:
     line = torchrun(
         "--nproc_per_node=2", f"--master_port={free_port()}", script(), "--config", config,
         "--result_dir", tmp_path, "--name", "many", "--run_id", "1", "--gpu", "cuda:0, 1",
@@ -91,7 +91,7 @@ def test_the_formats_own_line_gives_the_scores_of_one_process(config, command, t
     assert scores(tmp_path, "two") == scores(tmp_path, "many")
 
 
-def test_a_mistake_is_said_once(config, tmp_path) -> None:
+def test_a_mistake_is_reported_once_by_several_processes(config, tmp_path) -> None:
     line = [sys.executable, "-m", "singula.cli", "run", "--config", str(config), "--gpus", "2"]
     line += ["--result_dir", str(tmp_path), "--set", f"DATA.TRAIN.PATH={tmp_path / 'nowhere'}"]
     result = subprocess.run(line, capture_output=True, text=True, timeout=120)

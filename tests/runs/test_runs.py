@@ -18,7 +18,7 @@ def run_folder(tmp_path: Path, name: str = "job", run_id: int = 1) -> Path:
     return tmp_path / "out" / name / "results" / f"{name}_{run_id}"
 
 
-def test_a_run_leaves_the_results_folder(command, write_config, data_2d, tmp_path) -> None:
+def test_a_run_writes_the_results_folder(command, write_config, data_2d, tmp_path) -> None:
     config = write_config(data_2d, **{"PROBLEM.INSTANCE_SEG.DATA_CHECK_MW": True})
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
     job, folder = tmp_path / "out" / "job", run_folder(tmp_path)
@@ -88,7 +88,7 @@ def test_metrics_table_agrees_with_the_files(command, write_config, data_2d, tmp
     assert {"per_patch_iou_B", "per_image_iou_B", "per_image_iou_C"} <= set(table.columns)
 
 
-def test_the_formats_own_command_lines_work(command, write_config, data_2d, tmp_path) -> None:
+def test_command_lines_of_the_format_work(command, write_config, data_2d, tmp_path) -> None:
     config = write_config(data_2d, **{"TRAIN.EPOCHS": 1, "SYSTEM.SEED": 0})
     out = tmp_path / "out"
     long = ("--config", config, "--result_dir", out, "--name", "long", "--run_id", 1)
@@ -199,7 +199,7 @@ def test_prediction_without_truth_and_in_another_run(
 
 
 @pytest.mark.parametrize("blocks", [False, True])
-def test_a_training_is_kept_when_no_test_image_can_be_done(
+def test_a_training_is_kept_if_all_test_images_fail(
     blocks: bool, command, write_config, data_2d, tmp_path
 ) -> None:
     images = Path(shutil.copytree(data_2d / "test", tmp_path / "bad"))
@@ -233,7 +233,7 @@ def test_full_image_and_augmented_prediction(command, write_config, data_2d, tmp
     assert "full_image_iou_B" in table
 
 
-def test_custom_normalisation_is_stored_and_reused(
+def test_custom_normalization_is_stored_and_reused(
     command, write_config, data_2d, tmp_path
 ) -> None:
     config = write_config(
@@ -288,7 +288,7 @@ def test_a_small_data_set_with_the_fraction_of_a_template(
     assert command("tune", run_folder(tmp_path)) == 0, command.err
 
 
-def test_resume_goes_on_and_keeps_an_earlier_training_otherwise(
+def test_resume_continues_and_a_new_training_keeps_the_earlier_one(
     command, write_config, data_2d, tmp_path
 ) -> None:
     config, out = write_config(data_2d), ("--result_dir", tmp_path / "out")

@@ -83,13 +83,13 @@ def test_a_resumed_training_keeps_its_seed(train, write_config, data_2d, tmp_pat
 
 
 class Begun:
-    """A checkpoint of which only the description counts."""
+    """A checkpoint with a description only."""
 
     def __init__(self, **description: object) -> None:
         self.description = description
 
 
-def test_seeds_and_the_images_that_validate() -> None:
+def test_seeds_and_validation_images() -> None:
     def config(**system: int):
         return config_from_dict(
             {

@@ -1,4 +1,4 @@
-"""The published configurations load, and train on small data."""
+"""The templates load, and train on small data."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def test_a_template_loads_without_a_notice(path: Path) -> None:
 GENERIC = sorted(path for path in TEMPLATES.glob("*_instance_segmentation.yaml"))
 
 
-def test_there_is_one_for_each_kind_of_data() -> None:
+def test_each_kind_of_data_has_a_template() -> None:
     kinds = {path.stem.removesuffix("_instance_segmentation") for path in GENERIC}
     assert {"2d", "3d", "3d_anisotropic", "2d_classes", "2d_points"} <= kinds
 

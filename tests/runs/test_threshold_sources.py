@@ -22,7 +22,7 @@ PUBLISHED = {f"{SEG}.DATA_MW_{name}": value for name, value in THREE.items()}
 
 
 class Trained:
-    """A run whose test is done again with other thresholds."""
+    """A run whose test is repeated with other thresholds."""
 
     def __init__(self, command, write_config, data, folder: Path) -> None:
         self.command, self.write_config, self.data, self.folder = (
@@ -149,7 +149,7 @@ def test_one_threshold_leaves_the_others_automatic(trained, command) -> None:
     assert "TH_BINARY_MASK automatic" in model.notices[-1]
 
 
-def test_init_marks_what_it_writes_and_the_demo_too(command, data_2d, tmp_path) -> None:
+def test_init_and_demo_mark_generated_thresholds(command, data_2d, tmp_path) -> None:
     from singula.commands.demo import QUICK, demo_yaml
     from singula.config import load_config
     from singula.config.thresholds import KEYS, origin, resolve_sources

@@ -1,4 +1,4 @@
-"""The format's whole folder tree, after the same job was run five times."""
+"""The complete folder tree of the format after five runs of a job."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ run.json
 """
 
 
-def test_five_runs_leave_the_formats_tree(command, write_config, data_2d, tmp_path) -> None:
+def test_five_runs_write_the_tree_of_the_format(command, write_config, data_2d, tmp_path) -> None:
     post = "TEST.POST_PROCESSING"
     config = write_config(
         data_2d,

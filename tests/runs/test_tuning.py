@@ -1,4 +1,4 @@
-"""Tuned thresholds of a finished run: found, saved, used, and nothing of the user's changed."""
+"""Tuned thresholds of a finished run are saved and used, without changing user files."""
 
 import json
 import shlex
@@ -21,7 +21,7 @@ from singula.tuning.validation import training_weight
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Where the run that all tests copy is, once it is there."""
+    """Return the folder of the run that all tests copy."""
     return {"folder": tmp_path_factory.mktemp("trained")}
 
 
@@ -73,7 +73,7 @@ def test_thresholds_are_found_saved_and_used(run, command, data_2d, tmp_path) ->
     assert score.panoptic_quality == pytest.approx(mean["after"])
 
 
-def test_a_second_time_nothing_changes(run, command) -> None:
+def test_a_second_search_changes_nothing(run, command) -> None:
     assert command("tune", run, "--metric", "f1", "--iou", "0.3") == 0, command.err
     assert "predicting 4 images with" in command.out
     files = {p: p.read_bytes() for p in run.rglob("tuning/**/*") if p.is_file()}
@@ -119,7 +119,7 @@ def test_prediction_uses_smaller_tiles_where_memory_is_short(run, command, monke
     assert max(n_pixels) <= 6000
 
 
-def test_no_save_and_a_changed_configuration_of_the_user(run, command) -> None:
+def test_no_save_and_a_configuration_changed_by_the_user(run, command) -> None:
     weights = checkpoint_of(run).read_bytes()
     own = run / "tuning" / "tuned.yaml"
     own.parent.mkdir()
@@ -130,7 +130,7 @@ def test_no_save_and_a_changed_configuration_of_the_user(run, command) -> None:
     assert checkpoint_of(run).read_bytes() == weights
 
 
-def test_the_file_wins_over_the_checkpoint(run, command, write_config, data_2d, tmp_path) -> None:
+def test_the_file_precedes_the_checkpoint(run, command, write_config, data_2d, tmp_path) -> None:
     assert command("tune", run) == 0, command.err
     tuned = load_checkpoint(checkpoint_of(run)).description["tuned"]["thresholds"]
     line = ("--result_dir", tmp_path / "out", "--set", "TRAIN.ENABLE=False")
@@ -165,8 +165,8 @@ def test_the_file_wins_over_the_checkpoint(run, command, write_config, data_2d, 
     )
 
 
-def test_parts_of_images_that_validate(command, write_config, data_2d, tmp_path) -> None:
-    """Few images: the end of each one validates."""
+def test_validation_on_parts_of_images(command, write_config, data_2d, tmp_path) -> None:
+    """Few images: the end of each image is used for validation."""
     changes = {
         "DATA.VAL.FROM_TRAIN": True,
         "DATA.VAL.SPLIT_TRAIN": 0.1,
@@ -210,7 +210,7 @@ def test_mistakes_are_named(run, command, data_2d, tmp_path) -> None:
     assert "checkpoint to predict with does not exist" in command.err
 
 
-def test_validation_images_that_are_gone(command, write_config, data_2d, tmp_path) -> None:
+def test_missing_validation_images(command, write_config, data_2d, tmp_path) -> None:
     data = Path(shutil.copytree(data_2d, tmp_path / "data"))
     config = write_config(data, **{"TRAIN.EPOCHS": 1, "TEST.ENABLE": False})
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
@@ -220,7 +220,7 @@ def test_validation_images_that_are_gone(command, write_config, data_2d, tmp_pat
     assert "restore the folder" in command.err
 
 
-def test_few_validation_objects_bring_in_the_training_images(run, command, data_2d) -> None:
+def test_training_images_are_added_if_validation_objects_are_few(run, command, data_2d) -> None:
     lines: list[str] = []
     tuner = open_tuner(run, notify=lines.append)
     held = [example for example in tuner.examples if not example.training]
@@ -244,9 +244,7 @@ def test_few_validation_objects_bring_in_the_training_images(run, command, data_
     assert trial.value == pytest.approx((1 - share) * values[0] + share * np.mean(values[1:]))
 
 
-def test_training_images_that_are_gone_do_not_count(
-    command, write_config, data_2d, tmp_path
-) -> None:
+def test_missing_training_images_are_ignored(command, write_config, data_2d, tmp_path) -> None:
     data = Path(shutil.copytree(data_2d, tmp_path / "data"))
     config = write_config(data, **{"TRAIN.EPOCHS": 1, "TEST.ENABLE": False})
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
@@ -255,7 +253,7 @@ def test_training_images_that_are_gone_do_not_count(
     assert "training images do not count" in command.out
 
 
-def test_training_images_weigh_less_the_more_objects_validate() -> None:
+def test_the_weight_of_training_images_decreases_with_validation_objects() -> None:
     assert training_weight(10, 0) == 0
     shares = [training_weight(count, 60) for count in (0, 1, 5, 20, 99)]
     assert shares == sorted(shares, reverse=True)

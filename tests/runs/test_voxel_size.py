@@ -1,4 +1,4 @@
-"""A voxel size that the user set replaces the size in the files, everywhere and with a message."""
+"""A configured voxel size replaces that of the files everywhere, with a message."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def run(command, write_config, data_2d, sized, tmp_path) -> Path:
     return tmp_path / "out" / "job" / "results" / "job_1"
 
 
-def test_of_a_run_and_of_a_prediction(run, sized, command, tmp_path, monkeypatch) -> None:
+def test_voxel_size_of_a_run_and_of_a_prediction(
+    run, sized, command, tmp_path, monkeypatch
+) -> None:
     for path in sorted(sized.iterdir()):
         made = read_labels(run / "per_image_instances" / path.name, 2)
         assert made.spacing == pytest.approx((0.4, 0.2))
@@ -100,8 +102,8 @@ def test_of_a_run_and_of_a_prediction(run, sized, command, tmp_path, monkeypatch
         ((3, 1, 1), None, None, None, False),
     ],
 )
-def test_when_a_size_is_that_of_the_file(given, spacing, unit, agrees, replaced) -> None:
-    """Sizes are compared as lengths, so that a unit is neither lost nor invented."""
+def test_equal_sizes_in_different_units(given, spacing, unit, agrees, replaced) -> None:
+    """Sizes are compared as lengths with their units."""
     assert infer_unit(given, spacing, unit) == agrees
     assert (replaced_size("KEY", given, spacing, unit) is not None) == replaced
 

@@ -1,4 +1,4 @@
-"""Files, folders and names that a program must survive, and states of a folder to compare."""
+"""Bad files, folders and names, and snapshots of folders."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def link_loop(path: Path) -> None:
 
 
 def unreadable(path: Path) -> None:
-    """A regular file of which reading fails, also for the superuser."""
+    """Return a regular file that cannot be read, even by root."""
     path.symlink_to("/proc/self/mem" if Path("/proc/self/mem").exists() else "nowhere")
 
 
@@ -102,7 +102,7 @@ BAD_NAMES = ("a\0b", "x" * 300, "x/" * 3000, "~nosuchuser/x", "/proc/nothing/x",
 
 
 def state(folder: Path) -> dict[str, tuple[object, ...]]:
-    """Kind, size, time and target of everything below a folder."""
+    """Return kind, size, time and target of all entries below a folder."""
     found: dict[str, tuple[object, ...]] = {}
     for place, folders, files in os.walk(folder):
         for name in [*folders, *files]:
@@ -116,7 +116,7 @@ def state(folder: Path) -> dict[str, tuple[object, ...]]:
 
 
 def changed(before: dict[str, tuple[object, ...]], folder: Path) -> list[str]:
-    """Return what was replaced, changed or removed below a folder; new files do not count."""
+    """Return entries below a folder that were replaced, changed or removed, without new files."""
     now = state(folder)
     return [path for path in before if now.get(path) != before[path]]
 

@@ -1,4 +1,4 @@
-"""Work on blocks for the tests of runners: of a module, so that other processes can import it."""
+"""Work on blocks for tests of runners, in a module that other processes can import."""
 
 import os
 import time
@@ -10,7 +10,7 @@ from singula.errors import UserError
 
 
 def square(folder: Path, number: int) -> dict[str, np.ndarray]:
-    """The number of the block and its square; leaves a line that it was here."""
+    """Return the number of the block and its square; log the call."""
     with (folder / "calls.txt").open("a") as file:
         file.write(f"{number} {os.getpid()}\n")
     return {"number": np.array(number), "square": np.full((2, 3), number**2)}
@@ -28,7 +28,7 @@ def refuse_seven(folder: Path, number: int) -> dict[str, np.ndarray]:
 
 
 def die_once_at_seven(folder: Path, number: int) -> dict[str, np.ndarray]:
-    """The first process that comes to block 7 ends there, as if it were killed."""
+    """End the first process that works on block 7, as if it were killed."""
     mark = folder / "died"
     if number == 7 and not mark.exists():
         mark.touch()
@@ -43,7 +43,7 @@ def die_at_seven(folder: Path, number: int) -> dict[str, np.ndarray]:
 
 
 def count_faults(folder: Path, number: int) -> dict[str, np.ndarray]:
-    """How many pages the system hands out while arrays come and go, after some have."""
+    """Return the number of page faults while arrays are allocated and freed."""
     import resource
 
     def come_and_go(times: int) -> None:
@@ -57,10 +57,10 @@ def count_faults(folder: Path, number: int) -> dict[str, np.ndarray]:
 
 
 def calls(folder: Path) -> list[int]:
-    """Numbers of all blocks that were worked on, as often as they were."""
+    """Return the numbers of all processed blocks, with repetitions."""
     return [int(line.split()[0]) for line in (folder / "calls.txt").read_text().splitlines()]
 
 
 def processes(folder: Path) -> set[int]:
-    """Who worked."""
+    """Return the processes that worked."""
     return {int(line.split()[1]) for line in (folder / "calls.txt").read_text().splitlines()}

@@ -1,4 +1,4 @@
-"""Small label images, cut into blocks at random; merged, blocks must give what the image gives."""
+"""Small label images in random blocks, whose merged tables must equal those of the image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Cut = tuple[Block, tuple[slice, ...]]
 
 
 def blocks(shape: Sequence[int], cell: Sequence[int], halo: Sequence[int]) -> list[Cut]:
-    """Every cell of a grid with its halo, and the part of the image that it reads."""
+    """Yield every cell of a grid with its halo, and the part of the image that it reads."""
     cuts = []
     for corner in itertools.product(*(range(0, n, c) for n, c in zip(shape, cell, strict=True))):
         stop = np.minimum(np.add(corner, cell), shape)
@@ -29,7 +29,7 @@ def blocks(shape: Sequence[int], cell: Sequence[int], halo: Sequence[int]) -> li
 
 @st.composite
 def label_images(draw, ndim: int | None = None) -> np.ndarray:
-    """Touching cells, noise or nothing, with ids in any order, near or far apart."""
+    """Draw touching cells, noise or empty images, with any ids."""
     ndim = ndim or draw(st.integers(2, 3))
     most = 14 if ndim == 2 else 8
     shape = draw(st.lists(st.integers(1, most), min_size=ndim, max_size=ndim))
@@ -58,14 +58,14 @@ def label_images(draw, ndim: int | None = None) -> np.ndarray:
 
 @st.composite
 def cuts(draw, image: np.ndarray, halo: int = 0, after: int | None = None) -> list[Cut]:
-    """Blocks of an image in any grid, with at least the halo that is asked for."""
+    """Draw blocks of an image in any grid, with at least the given halo."""
     cell = [draw(st.integers(1, n + 1)) for n in image.shape]
     return blocks(image.shape, cell, [draw(st.integers(halo, halo + 3)) for _ in image.shape])
 
 
 @st.composite
 def merged(draw, merge: Callable, parts: Sequence):
-    """Parts in any order, merged in any tree; all in one go as well, which is the last return."""
+    """Draw tables merged in any order and tree, and merged at once (last element)."""
     left = draw(st.permutations(list(parts)))
     while len(left) > 1:
         count = draw(st.integers(2, len(left)))

@@ -143,7 +143,7 @@ PATH = Kind({name: value for name, value in WRONG_WORDS.items() if name != "empt
 
 
 class Argument(NamedTuple):
-    """A valid argument and what can be wrong with it."""
+    """A valid argument and its possible mistakes."""
 
     value: Any
     kind: Kind

@@ -1,4 +1,4 @@
-"""Files of several images, and sets of files, as microscopes and converters write them."""
+"""Files of several images, and sets of files, as written by microscopes and converters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def image_text(number: int, text: str, c: int = 1, z: int = 1, t: int = 1, more:
 
 
 def write_plain(path: Path, pixels: np.ndarray, xml: str, **options: Any) -> Path:
-    """Write pages, as a microscope would, with this description on the first of them."""
+    """Write pages with a description on the first page, as a microscope does."""
     pages = pixels.reshape(-1, *pixels.shape[-2:])
     with tifffile.TiffWriter(path) as tif:
         for number, page in enumerate(pages):

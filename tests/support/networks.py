@@ -1,4 +1,4 @@
-"""Small networks of every kind, and pictures for them."""
+"""Small networks of every kind, and images for them."""
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ def picture(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def warm(settings_: ModelSettings) -> nn.Module:
-    """A network whose batch norm is not the identity."""
+    """Return a network whose batch normalization is not the identity."""
     torch.manual_seed(1)
     network = build_model(settings_).train()
     shape = tuple(8 * m for m in downsampling(settings_))

@@ -1,4 +1,4 @@
-"""Pages in this process, for tests that decide when something happens."""
+"""Pages in this process, for tests that control the order of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Synthetic images: reproducible, with a truth that holds what a label image must hold."""
+"""Synthetic images are reproducible, with valid label images."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_classes_belong_to_whole_nuclei_and_differ():
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (1, 40, 40), (3, 3, 3)])
-def test_small_images_are_made_too(shape):
+def test_small_images_are_drawn(shape):
     for seed in range(5):
         found = made(shape, None, seed)
         assert found.image.shape == found.labels.shape == shape

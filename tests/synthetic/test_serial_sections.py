@@ -1,4 +1,4 @@
-"""Drawn serial sections: what a training set of electron microscopy must have."""
+"""Drawn serial sections have the properties of electron microscopy."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def volume():
     return make_em_volume(SHAPE, np.random.default_rng(5))
 
 
-def test_a_seed_draws_the_same_volume_again(volume) -> None:
+def test_a_seed_gives_the_same_volume(volume) -> None:
     again = make_em_volume(SHAPE, np.random.default_rng(5))
     np.testing.assert_array_equal(again.image, volume.image)
     np.testing.assert_array_equal(again.labels, volume.labels)
@@ -51,7 +51,7 @@ def test_the_border_cuts_many_objects_and_leaves_slivers() -> None:
     assert min(smallest) < 200
 
 
-def test_objects_are_darker_than_the_cytoplasm_but_not_alone_in_that(volume) -> None:
+def test_objects_and_distractors_are_darker_than_the_cytoplasm(volume) -> None:
     inside = ndimage.binary_erosion(volume.labels > 0, iterations=2)
     outside = ~ndimage.binary_dilation(volume.labels > 0, iterations=4)
     level = np.median(volume.image[inside])

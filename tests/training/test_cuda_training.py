@@ -55,7 +55,7 @@ def batch_of(device: torch.device, classes: bool = False) -> dict[str, torch.Ten
 class TestOneStep:
     @pytest.mark.parametrize("classes", [0, 3])
     @pytest.mark.parametrize("balance", ["none", "auto"])
-    def test_losses_and_scores_are_those_of_the_cpu(self, classes: int, balance: str) -> None:
+    def test_losses_and_scores_equal_those_of_the_cpu(self, classes: int, balance: str) -> None:
         binary = BinaryLoss(1.0, 0.5, 0.5, balance=balance)
         loss = InstanceLoss(OUTPUTS, classes, binary=binary, class_balance=balance)
         logits = torch.randn(2, 2 + classes, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -94,7 +94,7 @@ class TestOneStep:
         for own, other in zip(*gradients, strict=True):
             torch.testing.assert_close(other, own, rtol=1e-6, atol=1e-8)
 
-    def test_tf32_is_what_the_block_says_and_is_as_before_behind_it(self) -> None:
+    def test_tf32_is_set_within_the_block_and_restored_after_it(self) -> None:
         torch.manual_seed(0)
         layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(GPU)
         image = torch.randn(4, 64, 64, 64, device=GPU)
@@ -180,7 +180,7 @@ class TestTraining:
     @pytest.mark.parametrize(
         ("precision", "tolerance"), [("32", 0.01), ("bf16", 0.05), ("16", 0.03)]
     )
-    def test_losses_are_those_of_the_cpu_and_fall(
+    def test_losses_equal_those_of_the_cpu_and_decrease(
         self, precision: str, tolerance: float, tmp_path: Path
     ) -> None:
         # Without dropout, whose random numbers are others on a GPU.
@@ -195,7 +195,7 @@ class TestTraining:
         assert {p.device.type for p in network.parameters()} == {"cpu"}
 
     @pytest.mark.parametrize("precision", ["32", "16"])
-    def test_a_training_goes_on_and_on_the_other_processor_as_well(
+    def test_a_training_resumes_on_the_same_and_on_the_other_device(
         self, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         whole, _ = train(tmp_path / "whole", cuda(precision))
@@ -231,7 +231,9 @@ class TestTraining:
         for name in own:
             torch.testing.assert_close(own[name], other[name], rtol=0, atol=0, msg=name)
 
-    def test_a_checkpoint_of_a_gpu_holds_what_the_network_had(self, tmp_path: Path) -> None:
+    def test_a_checkpoint_of_a_gpu_contains_the_weights_of_the_network(
+        self, tmp_path: Path
+    ) -> None:
         result, network = train(tmp_path, cuda(), epochs=2)
         stored = load_checkpoint(result.best)
         assert {value.device.type for value in stored.weights.values()} == {"cpu"}
@@ -250,12 +252,12 @@ class TestMemory:
 
     @staticmethod
     def leave(free: int) -> None:
-        """Let this process take so many bytes more."""
+        """Limit the additional memory of this process, in bytes."""
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + free) / total)
 
-    def test_running_out_is_recognised(self) -> None:
+    def test_out_of_memory_is_recognized(self) -> None:
         self.leave(1 << 26)
         with pytest.raises(RuntimeError) as caught:
             torch.empty(1 << 30, device=GPU)
@@ -278,7 +280,7 @@ class TestMemory:
         with pytest.raises(UserError, match=r"TRAIN\.BATCH_SIZE: training ran out of memory"):
             train(tmp_path / "none", cuda(), batch_size=2, epochs=1, size=128, model=model)
 
-    def test_what_is_free_counts_what_torch_keeps(self) -> None:
+    def test_free_memory_includes_the_cache_of_torch(self) -> None:
         torch.cuda.empty_cache()
         before = free_memory(GPU)
         block = torch.empty(1 << 28, dtype=torch.uint8, device=GPU)
@@ -293,7 +295,7 @@ class TestMemory:
 
 
 class TestChoice:
-    def test_spellings_of_the_one_that_is_there(self) -> None:
+    def test_spellings_of_an_existing_gpu(self) -> None:
         for spelling in ("0", "cuda:0", "cuda", "gpu"):
             said: list[str] = []
             device = choose_device(spelling, "cpu", "auto", said.append)
@@ -302,21 +304,21 @@ class TestChoice:
             assert said == [f"using {torch.cuda.get_device_name(0)}"]
         assert choose_device(None, "cuda:0", "32", lambda line: None).kind == "cuda"
 
-    def test_a_gpu_that_is_not_asked_for_is_mentioned(self) -> None:
+    def test_an_unused_gpu_is_mentioned(self) -> None:
         said: list[str] = []
         assert choose_device(None, "cpu", "32", said.append).kind == "cpu"
         assert "a GPU is available but not requested" in said[0]
         assert choose_device("cpu", "cuda:0", "32", said.append).kind == "cpu"
         assert len(said) == 1  # the CPU was asked for
 
-    def test_a_trained_network_takes_it_unasked(self) -> None:
+    def test_a_trained_network_uses_the_gpu_by_default(self) -> None:
         said: list[str] = []
         assert choose_for_model(None, said.append).torch == GPU
         assert said == [f"using {torch.cuda.get_device_name(0)}"]
         assert choose_for_model("cpu", said.append).kind == "cpu"
         assert len(said) == 1
 
-    def test_one_that_is_not_there_is_an_error(self) -> None:
+    def test_a_missing_gpu_is_an_error(self) -> None:
         beyond = torch.cuda.device_count()
         for spelling in (str(beyond), f"0, {beyond}", f"cuda:0,{beyond}"):
             with pytest.raises(UserError, match=f"got CUDA device {beyond}, expected 0"):

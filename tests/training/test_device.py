@@ -1,4 +1,4 @@
-"""The arithmetic that a CPU is used with."""
+"""The arithmetic precision on a CPU."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Losses of binary channels against closed forms, their limits, and gradients that stay finite."""
+"""Losses of binary channels compared with closed forms, limits, and finite gradients."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_the_weighted_sum_is_the_sum_of_its_parts() -> None:
     assert EVERY["W_CE_DICE"](LOGITS, TRUTH).item() == pytest.approx(expected)
 
 
-def test_rebalancing_gives_both_kinds_of_pixels_half() -> None:
+def test_rebalancing_weights_both_kinds_of_pixels_equally() -> None:
     weights = pixel_weights(TRUTH, "auto")
     assert weights is not None
     assert weights[TRUTH == 1].sum().item() == pytest.approx(TRUTH.numel() / 2)
@@ -96,12 +96,12 @@ def test_loss_and_gradient_are_finite_with_one_kind_of_pixels(
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_gradients_are_those_of_the_function(name: str) -> None:
+def test_gradients_equal_finite_differences(name: str) -> None:
     logits = LOGITS[:1, :3, :3].clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: EVERY[name](x, TRUTH[:1, :3, :3]), (logits,))
 
 
-def test_classes_that_occur_share_the_loss() -> None:
+def test_the_loss_is_shared_by_occurring_classes() -> None:
     classes = torch.tensor([0] * 6 + [2] * 2)
     weights = class_weights(classes, 4, "auto")
     assert weights is not None

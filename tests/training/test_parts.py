@@ -1,4 +1,4 @@
-"""Losses, scores, schedules, checkpoints and devices, each against a plain computation."""
+"""Losses, scores, schedules, checkpoints and devices compared with plain computations."""
 
 import pickle
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_loss_against_numpy() -> None:
     assert loss(logits, found).item() == pytest.approx(bce + 0.5 * l1 + 2 * ce, rel=1e-5)
 
 
-def test_distance_counts_everywhere_without_the_mask_and_survives_an_empty_patch() -> None:
+def test_distance_loss_without_mask_and_with_an_empty_patch() -> None:
     logits, found = batch(np.random.default_rng(1))
     everywhere = InstanceLoss((Output("B", "bce", "sigmoid", 0.0), Output("D", "l1", "linear")))
     expected = (logits[:, 1] - found["target"][:, 1]).abs().mean()
@@ -78,7 +78,7 @@ def test_scores_do_not_depend_on_batching(seed: int, size: int) -> None:
     assert one["class_accuracy"].item() == pytest.approx(right.mean(), rel=1e-6)
 
 
-def test_nothing_found_where_nothing_is_scores_one() -> None:
+def test_empty_prediction_of_an_empty_image_scores_one() -> None:
     scores = MapScores((B, D))
     empty = torch.zeros(1, 2, 4, 4)
     scores.update(
@@ -95,7 +95,7 @@ def test_warmup_rises_and_cosine_falls() -> None:
     assert rates[55] == pytest.approx(0.1 + 0.9 / 2)
 
 
-def test_plateau_lowers_the_rate_and_stops_at_the_least() -> None:
+def test_plateau_lowers_the_rate_to_its_minimum() -> None:
     chosen = OptimizerSettings(
         "SGD", lr=1.0, schedule="reduceonplateau", plateau_patience=1, min_lr=0.2
     )
@@ -143,7 +143,7 @@ class TestCheckpoint:
         load_weights(network, checkpoint)
         torch.testing.assert_close(network.weight.data, checkpoint.weights["weight"])
 
-    def test_a_failed_write_leaves_the_old_file(
+    def test_a_failed_write_keeps_the_old_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / "a.pth"
@@ -203,7 +203,7 @@ class TestCheckpoint:
         with pytest.raises(UserError, match=r"bias: \(3,\) in the file, \(4,\) configured"):
             load_weights(torch.nn.Linear(2, 4), load_checkpoint(tmp_path / "a.pth"))
 
-    def test_what_fits_is_loaded_and_the_rest_is_listed(self, tmp_path: Path) -> None:
+    def test_fitting_layers_are_loaded_and_others_listed(self, tmp_path: Path) -> None:
         def network(width: int) -> torch.nn.Module:
             return torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, width))
 
@@ -259,7 +259,7 @@ def test_a_trained_network_needs_no_gpu() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_missing_gpu_is_said_aloud() -> None:
+def test_a_missing_gpu_is_reported() -> None:
     said: list[str] = []
     device = choose_device("cuda:0", "cpu", "32", said.append)
     assert device.kind == "cpu"

@@ -1,4 +1,4 @@
-"""What a training reports while it runs, with clocks that the tests move."""
+"""Progress reports of a training, with simulated clocks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Clock:
 def slow_training(
     monkeypatch: pytest.MonkeyPatch, folder: Path, *, step: float, validation: float
 ) -> list[tuple[float, str]]:
-    """Train for two epochs of which each batch takes so many seconds of a simulated clock."""
+    """Train for two epochs whose batches take given seconds of a simulated clock."""
     clock, lines = Clock(), []
 
     def report(*args: Any, **options: Any) -> ProgressReport:
@@ -60,7 +60,7 @@ def slow_training(
     return [*lines, (clock.now, "end")]
 
 
-def test_no_silence_is_longer_than_half_a_minute(monkeypatch, tmp_path) -> None:
+def test_output_appears_at_least_every_half_minute(monkeypatch, tmp_path) -> None:
     lines = slow_training(monkeypatch, tmp_path, step=9.0, validation=7.0)
     times = [0.0, *(time for time, _ in lines)]
     assert max(b - a for a, b in itertools.pairwise(times)) <= 30
@@ -98,7 +98,7 @@ def step(report: ProgressReport, index: int) -> None:
 
 
 class Bar:
-    """Stands in for rich's progress bar."""
+    """Replacement for the progress bar of rich."""
 
     made: ClassVar[list[Bar]] = []
 
@@ -121,7 +121,7 @@ class Bar:
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_the_bar_is_within_the_epoch_and_only_on_a_terminal(monkeypatch, live: bool) -> None:
+def test_the_bar_counts_the_epoch_and_appears_only_on_a_terminal(monkeypatch, live: bool) -> None:
     monkeypatch.setattr("rich.progress.Progress", Bar)
     monkeypatch.setattr("singula.training.progress._can_draw", lambda: True)
     Bar.made, clock, lines = [], Clock(), []

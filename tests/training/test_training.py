@@ -82,7 +82,7 @@ def train(
     return fit(job), network
 
 
-def test_a_network_stored_before_there_was_a_choice_is_resumed(tmp_path: Path) -> None:
+def test_a_checkpoint_without_an_architecture_is_resumed(tmp_path: Path) -> None:
     train(tmp_path, epochs=1)
     contents = torch.load(tmp_path / "last.pth", weights_only=True)
     del contents[KEY]["model"]["transformer"]
@@ -102,7 +102,7 @@ def assert_equal_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor])
 
 
 def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process dies right after the last checkpoint of this epoch was written."""
+    """Kill the process right after the last checkpoint of an epoch was written."""
     save = fit_module.SaveCheckpoints.on_train_epoch_end
 
     def dying(self: object, trainer: object, module: object) -> None:
@@ -192,20 +192,20 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     assert any("already complete" in line for line in said)
 
 
-def test_patience_ends_a_training_that_gets_no_better(tmp_path: Path) -> None:
+def test_patience_ends_a_training_without_improvement(tmp_path: Path) -> None:
     said: list[str] = []
     result, _ = train(tmp_path, epochs=30, lr=1e-12, schedule="", patience=2, said=said)
     assert len(result.history) < 30
     assert any("stopped: no better val_loss for 2 epochs" in line for line in said)
 
 
-def test_the_monitored_score_may_be_an_iou(tmp_path: Path) -> None:
+def test_the_monitored_score_can_be_an_iou(tmp_path: Path) -> None:
     result, _ = train(tmp_path, epochs=3, monitor="val_iou_B")
     best = max(result.history, key=lambda row: row["val_iou_B"])
     assert load_checkpoint(result.best).epoch + 1 == best["epoch"]
 
 
-def test_no_finite_loss_is_said(tmp_path: Path) -> None:
+def test_no_finite_loss_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no finite loss"):
         train(tmp_path, epochs=1, name="SGD", lr=1e30, schedule="")
 
@@ -219,7 +219,7 @@ def test_another_network_does_not_resume(tmp_path: Path, monkeypatch: pytest.Mon
         train(tmp_path, epochs=2, resume=True)
 
 
-def test_log_has_a_row_per_epoch_and_none_twice(tmp_path: Path) -> None:
+def test_the_log_has_exactly_one_row_per_epoch(tmp_path: Path) -> None:
     train(tmp_path, epochs=2)
     append_row(tmp_path / "log.csv", {"epoch": 2, "train_loss": 99.0})
     with (tmp_path / "log.csv").open() as file:
@@ -248,7 +248,7 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_whole_training_goes_on_elsewhere(tmp_path: Path) -> None:
+def test_a_training_continues_in_another_folder(tmp_path: Path) -> None:
     whole, _ = train(tmp_path / "whole", schedule="")
     train(tmp_path / "first", epochs=2, schedule="")
     parts, _ = train(tmp_path / "second", start=tmp_path / "first/last.pth", schedule="")
@@ -256,14 +256,14 @@ def test_a_whole_training_goes_on_elsewhere(tmp_path: Path) -> None:
     assert whole.history == parts.history
 
 
-def test_weights_alone_are_no_training_to_go_on_with(tmp_path: Path) -> None:
+def test_weights_alone_cannot_be_resumed(tmp_path: Path) -> None:
     train(tmp_path / "first", epochs=1)
     with pytest.raises(UserError, match="contains only weights"):
         train(tmp_path / "second", epochs=2, start=tmp_path / "first/best.pth")
 
 
 def small_memory(monkeypatch: pytest.MonkeyPatch, most: int, after: int = 0) -> None:
-    """Let a step on more than `most` patches fail as a full GPU does, from some step on."""
+    """Raise an out-of-memory error in steps with more than `most` patches."""
     step = fit_module.InstanceModule.training_step
     done = []
 
@@ -289,7 +289,7 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(
     assert_equal_weights(weights(tmp_path / "small"), weights(tmp_path / "shrunk"))
 
 
-def test_memory_that_runs_out_later_costs_the_epoch_only(
+def test_running_out_of_memory_later_repeats_only_the_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
@@ -300,7 +300,7 @@ def test_memory_that_runs_out_later_costs_the_epoch_only(
     assert any("resuming after epoch 1 of 3" in line for line in said)
 
 
-def test_no_memory_for_a_single_patch_is_said(
+def test_no_memory_for_a_single_patch_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_memory(monkeypatch, 0)
@@ -308,7 +308,7 @@ def test_no_memory_for_a_single_patch_is_said(
         train(tmp_path, epochs=1)
 
 
-def test_without_a_compiler_the_network_runs_as_it_is(
+def test_without_a_compiler_the_network_runs_uncompiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit_module.shutil, "which", lambda name: None)
@@ -362,7 +362,7 @@ def monitored(folder: Path, monitor: str, **changes: object) -> tuple[FitResult,
 
 
 @pytest.mark.parametrize("monitor", ["train_loss", "val_iou_B", "val_iou"])
-def test_what_is_monitored_decides_the_best_epoch(tmp_path: Path, monitor: str) -> None:
+def test_the_monitored_score_decides_the_best_epoch(tmp_path: Path, monitor: str) -> None:
     result, progress = monitored(tmp_path, monitor)
     rows = result.history
     if monitor == "val_iou":
@@ -375,7 +375,7 @@ def test_what_is_monitored_decides_the_best_epoch(tmp_path: Path, monitor: str) 
     assert load_checkpoint(result.best).epoch == best
 
 
-def test_another_monitor_begins_anew_when_resumed(tmp_path: Path) -> None:
+def test_another_monitored_score_restarts_its_history(tmp_path: Path) -> None:
     monitored(tmp_path, "val_iou", epochs=2)
     result, progress = monitored(tmp_path, "val_loss", epochs=4, resume=True)
     later = [row["val_loss"] for row in result.history[2:]]

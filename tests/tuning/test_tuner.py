@@ -1,4 +1,4 @@
-"""The search against exhaustive ones, and the tuner against the plain way."""
+"""The search compared with exhaustive search, and the tuner with plain decoding."""
 
 import itertools
 
@@ -24,7 +24,7 @@ def truth_of(seed: int, ndim: int = 2) -> np.ndarray:
 
 
 def predictions(truth: np.ndarray, channels: str, seed: int) -> dict[str, np.ndarray]:
-    """Maps as a mediocre network makes them: blurred, faint, noisy."""
+    """Return maps as of a mediocre network: blurred, faint, noisy."""
     rng = np.random.default_rng(seed)
     maps = {}
     for name, values in encode(truth, channels).items():
@@ -55,8 +55,8 @@ PARAMETERS = (
 
 @given(st.tuples(st.floats(0, 1), st.floats(0, 1)), st.floats(0.2, 3), st.floats(-0.5, 0.5))
 @settings(max_examples=60, deadline=None)
-def test_the_top_of_a_hill_is_found(top: tuple[float, float], stretch: float, slope: float) -> None:
-    """As good as a fine grid, on hills of any place, width and direction."""
+def test_the_maximum_is_found(top: tuple[float, float], stretch: float, slope: float) -> None:
+    """The result is as good as a fine grid, for any position, width and direction."""
 
     def hill(point: dict[str, float]) -> float:
         a, b = point["a"] - top[0], point["b"] - top[1]
@@ -78,8 +78,8 @@ def test_the_top_of_a_hill_is_found(top: tuple[float, float], stretch: float, sl
     st.tuples(st.floats(0.02, 1), st.floats(0.02, 1)),
 )
 @settings(max_examples=60, deadline=None)
-def test_what_is_equally_good_is_taken_away_from_the_drops(low, width) -> None:
-    """A plateau with a foot that leads to it: its middle, or a tenth of the range from its ends."""
+def test_the_center_of_a_plateau_is_chosen(low, width) -> None:
+    """On a plateau with a slope: its center, or at least a tenth of the range from its ends."""
     high = tuple(min(start + size, 1.0) for start, size in zip(low, width, strict=True))
 
     def plateau(point: dict[str, float]) -> float:
@@ -104,7 +104,7 @@ def test_what_is_equally_good_is_taken_away_from_the_drops(low, width) -> None:
         assert not above or end - value >= wanted - 1e-3
 
 
-def test_refined_search_is_as_good_as_trying_everything() -> None:
+def test_refined_search_equals_exhaustive_search() -> None:
     tuned = tuner("BP", GROW_INTO_CONTOUR=True)
     trials, chosen = tuned.search()
     best = chosen.value
@@ -121,7 +121,7 @@ def test_refined_search_is_as_good_as_trying_everything() -> None:
 
 
 @pytest.mark.parametrize("channels", DECODERS)
-def test_it_is_never_worse_and_the_same_again(channels: str) -> None:
+def test_the_result_is_never_worse_and_reproducible(channels: str) -> None:
     (first, one), (second, other) = (tuner(channels).search() for _ in range(2))
     assert one.value == max(t.value for t in first)
     assert one.thresholds == other.thresholds
@@ -136,7 +136,7 @@ def test_it_is_never_worse_and_the_same_again(channels: str) -> None:
 )
 @given(data=st.data())
 @settings(max_examples=15, deadline=None)
-def test_scores_are_those_of_decoding_and_matching(extra: dict[str, object], data) -> None:
+def test_scores_equal_decoding_and_matching(extra: dict[str, object], data) -> None:
     tuned = tuner("BC", **extra)
     keys = {
         "TH_BINARY_MASK": data.draw(st.floats(0.1, 0.9)),
@@ -158,7 +158,7 @@ def test_scores_are_those_of_decoding_and_matching(extra: dict[str, object], dat
     assert [(m.tp, m.fp) for m in trial.images] == [(m.tp, m.fp) for m in expected]
 
 
-def test_nothing_given_is_what_is_configured() -> None:
+def test_without_thresholds_the_configuration_is_used() -> None:
     automatic = tuner("BC")
     maps, _ = automatic.maps(0)
     labels, _ = automatic.decode({})
@@ -170,7 +170,7 @@ def test_nothing_given_is_what_is_configured() -> None:
     assert manual.start() | {"TH_BINARY_MASK": 0.3, SIZE: 7} == manual.start()
 
 
-def test_steps_after_decoding_count() -> None:
+def test_post_processing_is_included() -> None:
     def none(labels: np.ndarray, maps: object, sizes: object) -> np.ndarray:
         return np.zeros_like(labels)
 
@@ -184,7 +184,7 @@ def test_steps_after_decoding_count() -> None:
     assert seedless.decode({})[0].max() == 0
 
 
-def test_only_numbers_that_matter_are_searched() -> None:
+def test_only_thresholds_with_an_effect_are_searched() -> None:
     plain, grown = DecodeSettings(), DecodeSettings(grow_into_contour=True)
     b, c, f = "TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND"
     assert searched_keys("BC", plain) == ((b, c), (f,))
@@ -221,7 +221,7 @@ def test_mistakes_are_named() -> None:
         Tuner(one, "BC", DecodeSettings()).decode({"TH_CONTOR": 0.5})
 
 
-def test_the_picture_needs_two_numbers(tmp_path) -> None:
+def test_the_plot_needs_two_thresholds(tmp_path) -> None:
     from singula.tuning.chart import draw_search
 
     tuned = tuner("BC", count=1)

@@ -34,7 +34,7 @@ def test_counted() -> None:
     assert counted(12345, "pixel") == "12\u202f345 pixels"
 
 
-def test_counts_and_f1_of_an_image_are_of_one_stage() -> None:
+def test_counts_and_f1_of_an_image_belong_to_the_same_stage() -> None:
     truth = np.zeros((8, 20), np.uint8)
     truth[2:6, 1:5], truth[2:6, 8:12], truth[2:6, 15:19] = 1, 2, 3
     decoded, final = truth.copy(), truth.copy()
@@ -53,7 +53,7 @@ def test_counts_and_f1_of_an_image_are_of_one_stage() -> None:
 @pytest.mark.parametrize(
     "path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE))
 )
-def test_messages_have_nouns_that_fit_their_numbers(path: Path) -> None:
+def test_nouns_in_messages_agree_with_their_numbers(path: Path) -> None:
     wrong = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.JoinedStr):

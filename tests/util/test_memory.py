@@ -8,7 +8,7 @@ from singula.util.memory import retry_with_less_memory
 
 
 class Buffer:
-    """Stands for the memory of an attempt."""
+    """Object that represents the memory of an attempt."""
 
 
 def test_work_is_repeated_with_a_reduced_size_until_it_fits() -> None:

@@ -10,7 +10,7 @@ from singula.util.process import importing
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_garbage_is_looked_for_again_after_imports(enabled):
+def test_garbage_collection_is_enabled_after_imports(enabled):
     was = gc.isenabled()
     (gc.enable if enabled else gc.disable)()
     try:
@@ -24,7 +24,7 @@ def test_garbage_is_looked_for_again_after_imports(enabled):
         (gc.enable if was else gc.disable)()
 
 
-def test_a_run_keeps_nothing_of_its_caller_alive():
+def test_a_run_does_not_keep_objects_of_its_caller_alive():
     gc.freeze()
     with pytest.raises(UserError):
         run(Job(Path("missing.yaml")), print)

@@ -1,4 +1,4 @@
-"""Ways to break a clean data set; each gives the findings that are expected."""
+"""Mistakes in a clean data set, each with its expected findings."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def tiny(data: MadeData) -> Found:
 
 def holes(data: MadeData) -> Found:
     ids = data.ids("train", NAME)
-    centre = tuple(int(c) for c in np.argwhere(ids == 6).mean(axis=0).round())
-    ids[centre] = 0
+    center = tuple(int(c) for c in np.argwhere(ids == 6).mean(axis=0).round())
+    ids[center] = 0
     data.put("train", "y", NAME, ids)
     return {("holes", Y)}
 
@@ -130,13 +130,13 @@ def minus_one(data: MadeData) -> Found:
 
 
 def counted_from_minus_one(data: MadeData) -> Found:
-    """The background is -1, and 0 is an object."""
+    """Use -1 for the background, and 0 for an object."""
     data.put("train", "y", NAME, data.ids("train", NAME).astype(np.int16) - 1)
     return {("background", Y)}
 
 
 def wrapped(data: MadeData) -> Found:
-    """The same in unsigned numbers: the background is 65535."""
+    """Use 65535 for the background, and 0 for an object."""
     data.put("train", "y", NAME, data.ids("train", NAME) - np.uint16(1))
     return {("background", Y)}
 

@@ -1,4 +1,4 @@
-"""Lets the tests here import `made_data`, which stands beside them."""
+"""Let these tests import `made_data` from the same folder."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A clean data set of bright disks or balls, to be broken."""
+"""A clean data set of bright disks or balls."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ STEP, SIDE = 20, 100
 
 
 def labels(ndim: int = 2) -> np.ndarray:
-    """Sixteen objects of 81 pixels or more, ids 1…16, none of them touching."""
+    """Return sixteen separate objects of at least 81 pixels with the ids 1 to 16."""
     shape = (SIDE, SIDE) if ndim == 2 else (14, SIDE, SIDE)
     made = np.zeros(shape, np.uint16)
     grid = np.indices(shape)
     for number in range(16):
-        centre = (STEP * (1 + number // 4), STEP * (1 + number % 4))
-        centre = centre if ndim == 2 else (7, *centre)
-        away = sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True))
+        center = (STEP * (1 + number // 4), STEP * (1 + number % 4))
+        center = center if ndim == 2 else (7, *center)
+        away = sum((axis - c) ** 2 for axis, c in zip(grid, center, strict=True))
         made[away <= (5 + number % 2) ** 2] = number + 1
     return made
 
 
 def image(ids: np.ndarray, seed: int) -> np.ndarray:
-    """Objects at about 120 on a background of about 20."""
+    """Return an image with objects of about 120 on a background of about 20."""
     rng = np.random.default_rng(seed)
     levels = rng.uniform(110, 130, int(ids.max()) + 1)
     levels[0] = 20
@@ -80,6 +80,6 @@ class MadeData:
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    """Everything in a folder, to see that nothing was changed."""
+    """Return the contents of all files in a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}

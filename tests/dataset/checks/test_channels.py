@@ -1,4 +1,4 @@
-"""Images whose channels are a file each."""
+"""Images with one file per channel."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def test_images_without_labels_have_the_endings_of_others() -> None:
     assert more_channel_files(paths("c_1.tif", "c_2.tif"), known) == ChannelFiles()
 
 
-def test_what_else_lies_there_is_told_apart() -> None:
-    """A third channel, a whole image beside its channels, whole images, one of nobody."""
+def test_other_files_are_distinguished_from_channels() -> None:
+    """A third channel, an image next to its channels, complete images, an image without labels."""
     names = ("a", "b", "c", "a_5", "w")
     images = [f"{name}_{end}.tif" for name in names[:3] for end in ("G", "R")]
     images += ["a_B.tif", "b.tif", "a_5_img.tif", "w.tif", "z.tif", "n_G.tif", "n_R.tif"]
@@ -93,7 +93,7 @@ def test_what_else_lies_there_is_told_apart() -> None:
     missing=st.integers(0, 17),
     shuffled=st.randoms(use_true_random=False),
 )
-def test_one_missing_file_costs_one_image(
+def test_a_missing_file_excludes_one_image(
     names: list[str], endings: list[str], missing: int, shuffled: Random
 ) -> None:
     images = paths(*(f"{name}{ending}.tif" for name in names for ending in endings))
@@ -112,7 +112,7 @@ def test_one_missing_file_costs_one_image(
 
 
 @pytest.mark.parametrize("part", ["train", "test", "unlabelled test"])
-def test_of_a_missing_file_only_its_image_is_left_out(tmp_path: Path, part: str) -> None:
+def test_only_the_image_of_a_missing_file_is_left_out(tmp_path: Path, part: str) -> None:
     data = MadeData(tmp_path / "data")
     part_apart(data)
     if part == "unlabelled test":
@@ -137,7 +137,7 @@ def test_of_a_missing_file_only_its_image_is_left_out(tmp_path: Path, part: str)
         assert {read_image(pair.image, 2).array.shape[-1] for pair in one.pairs} == {2}
 
 
-def test_of_an_image_without_labels_no_channel_of_others_is_lost(tmp_path: Path) -> None:
+def test_an_image_without_labels_does_not_affect_channels_of_others(tmp_path: Path) -> None:
     data = MadeData(tmp_path / "data")
     part_apart(data)
     data.path("train", "y", "im2.tif").unlink()
@@ -158,7 +158,7 @@ def test_of_an_image_without_labels_no_channel_of_others_is_lost(tmp_path: Path)
 
 
 def part_apart(data: MadeData) -> dict[tuple[str, str], np.ndarray]:
-    """Make of each image two files; gives what the first holds."""
+    """Split each image into two files, and return the contents of the first."""
     raws = {}
     for part in ("train", "test"):
         for path in sorted((data.folder / part / "x").iterdir()):
@@ -170,7 +170,7 @@ def part_apart(data: MadeData) -> dict[tuple[str, str], np.ndarray]:
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_a_copy_has_the_channels_in_one_file(tmp_path: Path, ndim: int) -> None:
+def test_the_corrected_copy_has_all_channels_in_one_file(tmp_path: Path, ndim: int) -> None:
     data = MadeData(tmp_path / "data", ndim)
     raws = part_apart(data)
     shutil.rmtree(data.folder / "test" / "y")

@@ -1,4 +1,4 @@
-"""Labels that were saved in colour become ids again."""
+"""Labels saved as colors become ids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from singula.io.read import read_labels
 
 
 def painted(ids: np.ndarray, background: int = 0, dtype: type = np.uint8) -> np.ndarray:
-    """Each id its own colour, neighbouring ids colours that differ in one channel alone."""
+    """Return a color for each id; colors of consecutive ids differ in one channel only."""
     top = np.iinfo(dtype).max
     table = np.array([[top - i, (i * 7) % 251 + 1, (i % 3) * 100] for i in range(ids.max() + 1)])
     table[0] = background
@@ -32,7 +32,7 @@ def same_objects(one: np.ndarray, other: np.ndarray) -> bool:
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("background", [0, 250])
-def test_each_colour_has_a_number(ndim: int, dtype: type, background: int) -> None:
+def test_each_color_has_a_number(ndim: int, dtype: type, background: int) -> None:
     ids = labels(ndim)
     numbers = number_colors(painted(ids, background, dtype))
     assert numbers is not None
@@ -41,7 +41,7 @@ def test_each_colour_has_a_number(ndim: int, dtype: type, background: int) -> No
 
 
 @pytest.mark.parametrize("kind", ["noise", "smooth edges", "shades"])
-def test_a_picture_without_flat_colours_is_none(kind: str) -> None:
+def test_a_picture_without_flat_colors_is_not_recognized(kind: str) -> None:
     ids = labels(2)
     picture = painted(ids)
     if kind == "noise":
@@ -57,7 +57,7 @@ def test_a_picture_without_flat_colours_is_none(kind: str) -> None:
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_a_corrected_copy_holds_ids(tmp_path: Path, ndim: int) -> None:
+def test_a_corrected_copy_contains_ids(tmp_path: Path, ndim: int) -> None:
     data = MadeData(tmp_path / "data", ndim)
     names = [path.name for path in (data.folder / "train" / "y").iterdir()]
     clean = {name: data.ids("train", name) for name in names}
@@ -78,7 +78,7 @@ def test_a_corrected_copy_holds_ids(tmp_path: Path, ndim: int) -> None:
     assert not inspect_dataset(tmp_path / "fixed").findings
 
 
-def test_objects_that_share_a_colour_are_parted(tmp_path: Path) -> None:
+def test_objects_of_the_same_color_are_separated(tmp_path: Path) -> None:
     data = MadeData(tmp_path / "data")
     name = next((data.folder / "train" / "y").iterdir()).name
     ids = data.ids("train", name)

@@ -1,4 +1,4 @@
-"""Corrected labels: what is expected of them, whatever was wrong."""
+"""Properties of corrected labels."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def everywhere(ndim: int) -> np.ndarray:
 
 
 def same_objects(one: np.ndarray, two: np.ndarray) -> bool:
-    """Equal but for the numbers of the ids."""
+    """Return True if labels are equal except for the ids."""
     pairs = np.unique(np.stack([one.ravel(), two.ravel()]), axis=1)
     return len(set(pairs[0])) == len(set(pairs[1])) == pairs.shape[1]
 
 
 @st.composite
 def noisy(draw) -> np.ndarray:
-    """Labels with everything wrong at once; large ids too."""
+    """Draw labels with all mistakes at once, also with large ids."""
     shape = draw(SHAPES)
     ids = draw(arrays(np.uint32, shape, elements=st.sampled_from([0, 1, 2, 7, 2**32 - 1])))
     return np.repeat(np.repeat(ids, 2, axis=-1), 2, axis=-2)
@@ -41,8 +41,8 @@ def noisy(draw) -> np.ndarray:
 
 @settings(max_examples=60, deadline=None)
 @given(noisy(), st.booleans())
-def test_nothing_is_left_to_correct(ids: np.ndarray, each_piece: bool) -> None:
-    """What is reported of a corrected image is not corrected: it is beyond the bounds."""
+def test_a_corrected_copy_needs_no_further_correction(ids: np.ndarray, each_piece: bool) -> None:
+    """Findings on a corrected image are beyond the limits of a correction."""
     semantic = measure_labels(ids).semantic
     done = correct_labels(ids[..., None], 5, semantic=semantic, each_piece=each_piece)
     seen = measure_labels(done.labels[..., 0])
@@ -57,8 +57,8 @@ def test_nothing_is_left_to_correct(ids: np.ndarray, each_piece: bool) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(noisy())
-def test_pixels_keep_their_company(ids: np.ndarray) -> None:
-    """By brute force: an object of the copy is a piece of the original, with its holes."""
+def test_objects_of_the_copy_are_components_of_the_original(ids: np.ndarray) -> None:
+    """By brute force: an object of the copy is a component of the original with its holes."""
     done = correct_labels(ids[..., None], 1, each_piece=True).labels[..., 0]
     expected = []
     for number in np.unique(ids[ids > 0]):
@@ -78,12 +78,12 @@ def test_pixels_keep_their_company(ids: np.ndarray) -> None:
 
 
 def many_pieces(ids: np.ndarray) -> np.ndarray:
-    """Five ids for sixteen objects: as if they were classes."""
+    """Use five ids for sixteen objects, as for classes."""
     return np.where(ids > 0, 1 + ids % 5, 0)
 
 
 def many_specks(ids: np.ndarray) -> np.ndarray:
-    """Most pixels with a label are in specks."""
+    """Put most labeled pixels into specks."""
     made = np.where(ids < 4, ids, 0)
     specks = np.zeros(ids.shape, bool)
     specks[..., ::4, ::4] = True
@@ -93,13 +93,13 @@ def many_specks(ids: np.ndarray) -> np.ndarray:
 
 
 def outlines(ids: np.ndarray) -> np.ndarray:
-    """Objects drawn as outlines: larger holes than objects."""
+    """Draw objects as outlines, with holes larger than the objects."""
     inside = ndimage.grey_erosion(ids, size=(3,) * ids.ndim) == ids
     return np.where(inside, 0, ids)
 
 
 def one_spans_the_image(ids: np.ndarray) -> np.ndarray:
-    """A frame around the image with a small hole in it."""
+    """Draw a frame around the image with a small hole."""
     frame = np.full_like(ids, 77)
     frame[ids == 5] = 0
     return frame
@@ -111,7 +111,7 @@ def one_spans_the_image(ids: np.ndarray) -> np.ndarray:
     [(many_pieces, "pieces"), (many_specks, "tiny"), (outlines, "holes"),
      (one_spans_the_image, "holes")],
 )  # fmt: skip
-def test_what_is_no_slip_of_the_pen_is_left(make, kind: str, ndim: int) -> None:
+def test_large_changes_are_not_corrected(make, kind: str, ndim: int) -> None:
     ids = make(labels(ndim).astype(np.uint32))
     done = correct_labels(ids[..., None], 9)
     assert kind in done.uncorrected
@@ -124,7 +124,7 @@ def test_what_is_no_slip_of_the_pen_is_left(make, kind: str, ndim: int) -> None:
     assert done.uncorrected[kind] in one.text
 
 
-def test_a_mask_of_specks_or_of_one_large_region_is_left() -> None:
+def test_a_mask_of_specks_or_of_one_large_region_is_not_corrected() -> None:
     specks = np.zeros((60, 60, 1), np.uint8)
     specks[::3, ::3] = 255
     large = np.zeros((60, 60, 1), np.uint8)
@@ -135,7 +135,7 @@ def test_a_mask_of_specks_or_of_one_large_region_is_left() -> None:
         np.testing.assert_array_equal(done.labels, mask)
 
 
-def test_classes_without_a_clear_majority_are_left() -> None:
+def test_classes_without_a_clear_majority_are_not_corrected() -> None:
     ids = labels()
     classes = np.where(ids > 0, 1, 0).astype(np.uint16)
     half = (ids == 5) & (np.indices(ids.shape)[0] < np.argwhere(ids == 5)[:, 0].mean())
@@ -166,7 +166,7 @@ def test_damage_is_undone(ndim: int) -> None:
     np.testing.assert_array_equal(correct_labels(clean[..., None], 9).labels[..., 0], clean)
 
 
-def test_objects_that_meet_at_a_corner_are_one_piece_but_two_regions() -> None:
+def test_objects_that_share_a_corner_are_one_component_but_two_regions() -> None:
     ids = np.zeros((8, 8, 1), np.uint8)
     ids[:4, :4] = ids[4:, 4:] = 1
     assert len(np.unique(correct_labels(ids, 4).labels)) == 2
@@ -182,7 +182,7 @@ def test_a_piece_of_a_tiny_object_inside_another_is_filled() -> None:
     assert done.sum() == 49
 
 
-def test_each_object_has_the_class_of_most_of_its_pixels() -> None:
+def test_each_object_has_its_majority_class() -> None:
     ids = labels()
     classes = np.where(ids > 0, 2, 0).astype(np.uint16)
     classes[(ids == 4) & (np.indices(ids.shape)[1] < 79)] = 1
@@ -200,7 +200,7 @@ def test_each_object_has_the_class_of_most_of_its_pixels() -> None:
     assert [one.text.startswith("1 object without any class") for one in left] == [True]
 
 
-def test_ids_above_the_largest_number_are_counted_anew() -> None:
+def test_ids_above_the_largest_number_are_renumbered() -> None:
     ids = np.zeros((10, 20, 1), np.uint32)
     ids[1:5, 1:5] = ids[1:5, 8:12] = 2**32 - 1
     ids[6:, 1:5] = 9

@@ -1,4 +1,4 @@
-"""One broken data set for each kind of finding: found there, and nothing else anywhere."""
+"""Each kind of finding is found in a data set with this mistake, and no other."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_clean_data_have_no_findings(tmp_path: Path, ndim: int, classes: bool) -
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda f: f.__name__)
-def test_what_is_broken_is_found_and_nothing_else(
+def test_each_mistake_is_found_and_nothing_else(
     tmp_path: Path, broken: Callable[[MadeData], Found], ndim: int
 ) -> None:
     data = MadeData(tmp_path, ndim)
@@ -66,7 +66,7 @@ def test_what_is_broken_is_found_and_nothing_else(
 
 
 @pytest.mark.parametrize("axes", ["YXS", "ZYX"])
-def test_label_pictures_in_colour(tmp_path: Path, axes: str) -> None:
+def test_label_pictures_in_color(tmp_path: Path, axes: str) -> None:
     data = MadeData(tmp_path)
     ids = data.ids("train", NAME).astype(np.uint8)
     same = np.stack([ids, ids, ids], -1)
@@ -83,7 +83,7 @@ def test_label_pictures_in_colour(tmp_path: Path, axes: str) -> None:
     ]
 
 
-def test_colours_in_planes_may_be_three_slices(tmp_path: Path) -> None:
+def test_colors_in_planes_can_be_three_slices(tmp_path: Path) -> None:
     data = MadeData(tmp_path)
     ids = data.ids("train", NAME)
     planes = np.stack([ids, ids // 2, ids])
@@ -128,7 +128,7 @@ def test_labels_of_bools_are_a_mask(tmp_path: Path) -> None:
     assert check(data) == {("label_type", "train/y/im1.npy"), ("semantic", "train/y/im1.npy")}
 
 
-def test_labels_that_lost_values_are_refused(tmp_path: Path) -> None:
+def test_labels_with_lost_values_are_refused(tmp_path: Path) -> None:
     from PIL import Image
 
     data = MadeData(tmp_path)
@@ -150,8 +150,8 @@ def test_places_are_those_of_the_objects(tmp_path: Path) -> None:
     assert found.where[0].high == tuple(where.max(axis=0) + 1)
     leftover(data)
     found = next(f for f in inspect_dataset(tmp_path).findings if f.kind == "leftover")
-    centre = np.argwhere(np.roll(labels(), 1, -1) == 11).mean(axis=0)
-    for low, high, middle in zip(found.where[0].low, found.where[0].high, centre, strict=True):
+    center = np.argwhere(np.roll(labels(), 1, -1) == 11).mean(axis=0)
+    for low, high, middle in zip(found.where[0].low, found.where[0].high, center, strict=True):
         assert low < middle < high
 
 
@@ -206,7 +206,7 @@ def test_a_label_without_the_class_channel(tmp_path: Path) -> None:
     assert check(data, n_classes=3) == {("classes", Y)}
 
 
-def test_axes_in_doubt(tmp_path: Path) -> None:
+def test_uncertain_axes(tmp_path: Path) -> None:
     data = MadeData(tmp_path, 3)
     turned = (
         np.moveaxis(data.raw("train", NAME), 0, -1),
@@ -232,7 +232,7 @@ def test_slices_that_may_be_channels(tmp_path: Path) -> None:
     assert "are they slices" in found.findings[0].text
 
 
-def test_pairs_by_order_alone(tmp_path: Path) -> None:
+def test_pairs_by_sorted_order(tmp_path: Path) -> None:
     data = MadeData(tmp_path)
     for place in range(3):
         path = data.path("train", "y", f"im{place}.tif")
@@ -240,7 +240,7 @@ def test_pairs_by_order_alone(tmp_path: Path) -> None:
     assert check(data) == {("order", "train/x")}
 
 
-def test_images_and_labels_side_by_side(tmp_path: Path) -> None:
+def test_images_and_labels_in_one_folder(tmp_path: Path) -> None:
     for place in range(3):
         ids = labels()
         write_tiff(tmp_path / f"cell{place}.tif", image(ids, place), "YX")
@@ -251,7 +251,7 @@ def test_images_and_labels_side_by_side(tmp_path: Path) -> None:
     assert found_in(found, tmp_path) == {("unpaired", "cell1.tif")}
 
 
-def test_a_folder_that_is_none(tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         inspect_dataset(tmp_path / "nothing")
     with pytest.raises(UserError, match="empty"):
@@ -272,10 +272,10 @@ def test_everything_found_is_plain_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_of_very_large_images_boxes_are_looked_at(
+def test_boxes_of_very_large_images_are_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ndim: int
 ) -> None:
-    """No file is read whole; what follows from its header or any place is found, the rest said."""
+    """No file is read completely; findings follow from headers and boxes."""
     data = MadeData(tmp_path, ndim)
     expected = pieces(data)
     assert check(data) == expected  # an id in two pieces needs the whole image
@@ -303,7 +303,7 @@ def test_of_very_large_images_boxes_are_looked_at(
 
 @pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize("scored", [True, False])
-def test_an_image_of_the_training_spoils_scores_alone(
+def test_a_training_image_in_the_test_is_a_problem_only_with_scores(
     tmp_path: Path, labelled: bool, scored: bool
 ) -> None:
     data = MadeData(tmp_path)

@@ -31,7 +31,7 @@ from singula.io.read import read_header, read_labels
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("broken", [pieces, tiny, holes, semantic, float_labels])
-def test_a_copy_has_nothing_more_to_correct(tmp_path: Path, ndim: int, broken) -> None:
+def test_a_check_of_the_copy_finds_nothing_to_correct(tmp_path: Path, ndim: int, broken) -> None:
     data = MadeData(tmp_path / "data", ndim)
     broken(data)
     before = bytes_of(data.folder)
@@ -51,7 +51,7 @@ def test_a_copy_has_nothing_more_to_correct(tmp_path: Path, ndim: int, broken) -
     assert bytes_of(tmp_path / "again") == bytes_of(tmp_path / "fixed")
 
 
-def test_a_mask_becomes_the_objects_it_was(tmp_path: Path) -> None:
+def test_a_mask_becomes_its_objects(tmp_path: Path) -> None:
     data = MadeData(tmp_path / "data", 3)
     clean = data.ids("train", NAME)
     semantic(data)
@@ -66,7 +66,7 @@ def test_a_mask_becomes_the_objects_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("broken", HIDDEN, ids=lambda f: f.__name__)
-def test_hidden_objects_are_as_they_were_in_the_copy(tmp_path: Path, ndim: int, broken) -> None:
+def test_hidden_objects_are_restored_in_the_copy(tmp_path: Path, ndim: int, broken) -> None:
     data = MadeData(tmp_path / "data", ndim)
     part = "test" if broken is inverted_bools else "train"
     clean = data.ids(part, NAME)
@@ -85,7 +85,7 @@ def test_hidden_objects_are_as_they_were_in_the_copy(tmp_path: Path, ndim: int, 
 
 
 @pytest.mark.parametrize("broken", [shape, negative, unpaired])
-def test_what_no_copy_can_correct_is_left_out(tmp_path: Path, broken) -> None:
+def test_files_that_cannot_be_corrected_are_left_out(tmp_path: Path, broken) -> None:
     data = MadeData(tmp_path / "data")
     broken(data)
     told: list[str] = []
@@ -98,7 +98,7 @@ def test_what_no_copy_can_correct_is_left_out(tmp_path: Path, broken) -> None:
     assert [len(part.pairs) for part in after.parts] == [2, 2]
 
 
-def test_of_broken_labels_their_file_is_named(tmp_path: Path) -> None:
+def test_the_file_of_invalid_labels_is_named(tmp_path: Path) -> None:
     data = MadeData(tmp_path / "data")
     negative(data)
     told: list[str] = []
@@ -109,7 +109,7 @@ def test_of_broken_labels_their_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", [constant, duplicate])
-def test_what_a_person_decides_stays(tmp_path: Path, broken) -> None:
+def test_findings_that_need_a_person_are_not_corrected(tmp_path: Path, broken) -> None:
     data = MadeData(tmp_path / "data")
     broken(data)
     found = inspect_dataset(data.folder)
@@ -131,7 +131,7 @@ def test_classes_are_corrected_with_their_objects(tmp_path: Path) -> None:
     assert kinds == set()
 
 
-def test_files_side_by_side_and_of_other_names(tmp_path: Path) -> None:
+def test_files_in_one_folder_and_with_other_names(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     for place in range(2):
@@ -150,7 +150,7 @@ def test_files_side_by_side_and_of_other_names(tmp_path: Path) -> None:
     assert inspect_dataset(tmp_path / "fixed").findings == ()
 
 
-def test_no_copy_over_anything(tmp_path: Path) -> None:
+def test_a_copy_needs_an_empty_folder(tmp_path: Path) -> None:
     data = MadeData(tmp_path / "data")
     found = inspect_dataset(data.folder)
     before = bytes_of(tmp_path)

@@ -1,4 +1,4 @@
-"""Labels that hide their objects: what they become, and what is left to a person."""
+"""Labels in other encodings: their conversion, and cases for a person."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from singula.io.read import read_labels
 
 
 def same_objects(one: np.ndarray, two: np.ndarray) -> bool:
-    """Return True if labels are equal but for the numbers of the ids."""
+    """Return True if labels are equal except for the ids."""
     pairs = np.unique(np.stack([one.ravel(), two.ravel()]).astype(np.int64), axis=1)
     return len(set(pairs[0])) == len(set(pairs[1])) == pairs.shape[1]
 
@@ -38,7 +38,7 @@ def restarted(ids: np.ndarray, seed: int, *, unique: bool) -> np.ndarray:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.booleans())
-def test_linked_slices_are_the_objects_they_were(seed: int, unique: bool) -> None:
+def test_linked_slices_restore_the_objects(seed: int, unique: bool) -> None:
     """Oracle: bars that drift through a volume without meeting, cut at any depth."""
     rng = np.random.default_rng(seed)
     ids = np.zeros((9, 80, 80), np.uint16)
@@ -52,8 +52,8 @@ def test_linked_slices_are_the_objects_they_were(seed: int, unique: bool) -> Non
     assert same_objects(linked, ids)
 
 
-def test_a_cut_is_linked_to_one_cut_alone() -> None:
-    """An object that splits goes on in the larger half; the other one is an object of its own."""
+def test_a_cross_section_is_linked_to_one_other() -> None:
+    """An object that splits continues in the larger half; the other half is a new object."""
     ids = np.zeros((2, 20, 20), np.uint8)
     ids[0, 2:18, 2:18] = 1
     ids[1, 2:12, 2:18], ids[1, 13:18, 2:18] = 5, 6
@@ -82,8 +82,8 @@ def test_a_volume_labeled_slice_by_slice(tmp_path: Path, unique: bool) -> None:
 # --- background ---------------------------------------------------------------------------------
 
 
-def test_the_same_id_is_the_background_of_a_crowded_image(tmp_path: Path) -> None:
-    """There it surrounds nothing by itself; the other images tell."""
+def test_the_background_id_of_other_images_is_recognized_in_a_crowded_image(tmp_path: Path) -> None:
+    """There it does not surround objects; the other images decide."""
     data = MadeData(tmp_path / "data")
     crowded = np.repeat(np.repeat(np.arange(2, 102).reshape(10, 10), 10, 0), 10, 1)
     crowded[:4, :4] = crowded[50:53, 20:60] = 1
@@ -111,7 +111,7 @@ def test_minus_one_of_every_type(tmp_path: Path, dtype) -> None:
     assert [one.kind for one in given.issues] == ["background"]
 
 
-def test_minus_one_beside_the_background_0_and_in_doubt(tmp_path: Path) -> None:
+def test_minus_one_with_background_0_is_uncertain(tmp_path: Path) -> None:
     beside = labels().astype(np.int16)
     beside[3:6, 3:6] = -1
     doubt = np.where(labels() == 0, -1, labels()).astype(np.int16)
@@ -132,13 +132,13 @@ def test_minus_one_beside_the_background_0_and_in_doubt(tmp_path: Path) -> None:
 
 
 def hole(radius: int) -> np.ndarray:
-    """An inverted mask with a single region left free."""
+    """Return an inverted mask with a single free region."""
     y, x = np.mgrid[:60, :60] - 30
     return np.where(y**2 + x**2 <= radius**2, 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("ids", [hole(12), hole(0), np.full((60, 60), 255, np.uint8)])
-def test_what_may_be_one_object_with_a_hole_is_named_and_never_changed(
+def test_a_possible_object_with_a_hole_is_named_and_never_changed(
     tmp_path: Path, ids: np.ndarray
 ) -> None:
     data = MadeData(tmp_path / "data")

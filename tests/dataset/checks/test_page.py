@@ -1,4 +1,4 @@
-"""The page, as text and in a real browser; the latter skipped where there is none."""
+"""The page, as text and in a real browser if one is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from singula.dataset.checks.pictures import SIDE, picture
 
 @pytest.fixture(scope="module", params=[2, 3])
 def broken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything wrong in one data set, in files with names that do not end."""
+    """Return a data set with all mistakes, in files with long names."""
     folder = tmp_path_factory.mktemp("broken")
     data = MadeData(folder / "data", request.param)
     for number, change in enumerate(BREAKS):
@@ -32,7 +32,7 @@ def broken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return write_page(inspect_dataset(data.folder), folder / "page.html", ["about <b>1 s</b>"])
 
 
-def test_the_page_holds_every_kind_and_needs_nothing_else(broken: Path) -> None:
+def test_the_page_contains_every_kind_and_is_self_contained(broken: Path) -> None:
     text = broken.read_text()
     for kind in ("pieces", "tiny", "holes", "empty", "leftover", "semantic", "shape", "unpaired"):
         assert f'id="{kind}"' in text
@@ -51,7 +51,7 @@ def test_a_page_of_clean_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("change", [pieces, holes, semantic, leftover], ids=lambda f: f.__name__)
-def test_a_picture_shows_the_place(tmp_path: Path, ndim: int, change) -> None:
+def test_a_picture_shows_the_position(tmp_path: Path, ndim: int, change) -> None:
     data = MadeData(tmp_path, ndim)
     change(data)
     found = inspect_dataset(tmp_path).findings[0]
@@ -62,7 +62,7 @@ def test_a_picture_shows_the_place(tmp_path: Path, ndim: int, change) -> None:
     assert 100 < marked.sum() < 0.2 * marked.size
 
 
-def test_no_picture_of_what_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_files_have_no_picture(tmp_path: Path) -> None:
     data = MadeData(tmp_path)
     found = inspect_dataset(tmp_path).findings
     assert found == ()
@@ -76,7 +76,7 @@ def test_no_picture_of_what_cannot_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_shows_itself_whole(whole_page, broken: Path, scheme: str, width: int) -> None:
+def test_the_whole_page_is_displayed(whole_page, broken: Path, scheme: str, width: int) -> None:
     tab = whole_page(broken, scheme, width)
     assert tab.evaluate("[...document.images].every(i => i.alt.length > 3)")
     links = tab.evaluate("[...document.querySelectorAll('nav a')].map(a => a.hash)")

@@ -1,4 +1,4 @@
-"""Real images, where they are present."""
+"""Real images, if they are present."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def dsb2018() -> Path:
 
 
 def test_published_labels_have_few_problems(dsb2018: Path) -> None:
-    """What is known of these 50 images: fixed by their editors; only hints."""
+    """These 50 images were corrected by their editors; only hints are expected."""
     folders = [Folders("test", dsb2018 / "test" / "raw", dsb2018 / "test" / "label")]
     found = inspect_dataset(folders, InspectSettings(ndim=2, channels=1))
     assert [len(part.pairs) for part in found.parts] == [50]
@@ -37,7 +37,7 @@ def test_published_labels_have_few_problems(dsb2018: Path) -> None:
     assert {one.kind for one in found.hints} <= {"leftover", "saturated", "holes"}
 
 
-def test_most_objects_whose_labels_are_taken_away_are_pointed_at(dsb2018: Path) -> None:
+def test_most_objects_with_deleted_labels_are_found(dsb2018: Path) -> None:
     hit = total = elsewhere = 0
     for path in sorted((dsb2018 / "val" / "raw").iterdir()):
         ids = read_labels(dsb2018 / "val" / "label" / path.name, 2).array[..., 0]
@@ -66,8 +66,8 @@ def test_a_stained_set_is_corrected(dsb2018: Path, tmp_path: Path) -> None:
     assert after.parts[0].objects >= found.parts[0].objects
 
 
-def test_labels_painted_in_few_colours_become_ids(dsb2018: Path, tmp_path: Path) -> None:
-    """The figures of docs/check.md: what touches one of its own colour is merged, nothing else."""
+def test_labels_painted_in_few_colors_become_ids(dsb2018: Path, tmp_path: Path) -> None:
+    """The numbers of docs/check.md: only touching objects of the same color are merged."""
     drawn, merged = 0, 0
     paths = sorted((dsb2018 / "train" / "label").iterdir())[:8]
     for side in ("x", "y"):

@@ -30,7 +30,7 @@ def test_positions_of_a_set_are_no_duplicates(tmp_path: Path) -> None:
     assert note.endswith("(3 files)")
 
 
-def test_images_that_are_left_out_are_a_finding_and_a_note(tmp_path: Path) -> None:
+def test_omitted_images_are_a_finding_and_a_note(tmp_path: Path) -> None:
     images = tmp_path / "train" / "x"
     images.mkdir(parents=True)
     with tifffile.TiffWriter(images / "two.tif") as tif:

@@ -1,4 +1,4 @@
-"""Data sets in the usual layouts, odd ones, and broken ones."""
+"""Data sets in usual, unusual and invalid layouts."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def test_parts_below_images_and_labels(tmp_path: Path) -> None:
     assert [part.labels for part in found] == [tmp_path / "labels" / p for p in ("train", "val")]
 
 
-def test_side_by_side_by_name(tmp_path: Path) -> None:
+def test_images_and_labels_in_one_folder_by_name(tmp_path: Path) -> None:
     for number in (1, 2, 10):
         put(tmp_path / f"cell{number}_img.tif", image(number))
         put(tmp_path / f"cell{number}_masks.tif", labels())
@@ -77,7 +77,7 @@ def test_side_by_side_by_name(tmp_path: Path) -> None:
     ]
 
 
-def test_what_cellpose_leaves_beside_images_is_no_image(tmp_path: Path) -> None:
+def test_other_files_of_cellpose_are_not_images(tmp_path: Path) -> None:
     for number in (1, 2):
         put(tmp_path / f"cell{number}.tif", image(number))
         put(tmp_path / f"cell{number}_cp_masks.tif", labels())
@@ -90,7 +90,7 @@ def test_what_cellpose_leaves_beside_images_is_no_image(tmp_path: Path) -> None:
     ]
 
 
-def test_labels_in_npy_may_end_as_a_session_of_cellpose(tmp_path: Path) -> None:
+def test_labels_in_npy_can_have_the_ending_of_cellpose(tmp_path: Path) -> None:
     np.save(tmp_path / "cell_img.npy", image())
     np.save(tmp_path / "cell_seg.npy", labels())
     (part,) = survey_dataset(tmp_path, machine=MACHINE).parts
@@ -110,7 +110,7 @@ def test_folders_of_nnunet(tmp_path: Path) -> None:
     assert (test.name, test.label_dir) == ("test", None)
 
 
-def test_a_folder_around_the_data_set_may_be_called_data(tmp_path: Path) -> None:
+def test_the_parent_folder_can_be_named_data(tmp_path: Path) -> None:
     for part in ("train", "test"):
         pairs_in(tmp_path / "data" / part, "raw", "label")
     found, _ = find_folders(tmp_path)
@@ -119,7 +119,7 @@ def test_a_folder_around_the_data_set_may_be_called_data(tmp_path: Path) -> None
     ]
 
 
-def test_a_folder_around_the_data_set_and_others_beside_it(tmp_path: Path) -> None:
+def test_the_parent_folder_with_other_folders(tmp_path: Path) -> None:
     pairs_in(tmp_path / "download" / "train", "x", "y")
     (tmp_path / "download" / "papers").mkdir()
     found, notes = find_folders(tmp_path)
@@ -138,7 +138,7 @@ def test_test_images_may_have_no_labels(tmp_path: Path) -> None:
     assert len(survey.objects()) == len(survey.objects("train")) == 4
 
 
-def test_what_is_found_in_it(tmp_path: Path) -> None:
+def test_facts_of_a_data_set(tmp_path: Path) -> None:
     pairs_in(tmp_path / "train", "x", "y")
     survey = survey_dataset(tmp_path, machine=MACHINE)
     assert (survey.ndim, survey.channels, survey.spacing, survey.anisotropy) == (2, 1, None, 1.0)
@@ -162,14 +162,14 @@ def test_volumes_and_their_anisotropy(tmp_path: Path, spacing) -> None:
     assert survey.anisotropy == pytest.approx(3.0, rel=0.01 if spacing else 0.3)
 
 
-def test_stacks_without_axes_are_volumes_when_their_labels_are(tmp_path: Path) -> None:
+def test_stacks_without_axes_are_volumes_if_their_labels_are(tmp_path: Path) -> None:
     for name, array in (("x", image(0, (6, 20, 24))), ("y", labels((6, 20, 24)))):
         (tmp_path / "train" / name).mkdir(parents=True)
         np.save(tmp_path / "train" / name / "a.npy", array)
     assert survey_dataset(tmp_path, machine=MACHINE).ndim == 3
 
 
-def test_colours_without_axes_are_channels_when_labels_are_flat(tmp_path: Path) -> None:
+def test_colors_without_axes_are_channels_if_labels_are_flat(tmp_path: Path) -> None:
     for name, array in (("x", image(0, (20, 24, 3))), ("y", labels((20, 24)))):
         (tmp_path / "train" / name).mkdir(parents=True)
         np.save(tmp_path / "train" / name / "a.npy", array)
@@ -197,7 +197,7 @@ def test_large_images_are_sampled(tmp_path: Path) -> None:
     np.testing.assert_allclose(some.percentiles, every.percentiles, atol=6)
 
 
-def test_saturation_counts_the_end_of_the_type_or_of_a_camera(tmp_path: Path) -> None:
+def test_saturation_counts_the_maximum_of_the_type_or_the_camera(tmp_path: Path) -> None:
     array = np.full((10, 10), 7, np.uint16)
     array[0] = 4095
     put(tmp_path / "a.tif", array)
@@ -209,7 +209,7 @@ def test_saturation_counts_the_end_of_the_type_or_of_a_camera(tmp_path: Path) ->
     assert survey_image(tmp_path / "a.tif", 2).is_constant
 
 
-def test_truth_values_are_surveyed_as_numbers(tmp_path: Path) -> None:
+def test_boolean_images_are_treated_as_numbers(tmp_path: Path) -> None:
     array = image() > 200
     np.save(tmp_path / "a.npy", array)
     np.save(tmp_path / "b.npy", array.astype(np.uint8))
@@ -219,14 +219,14 @@ def test_truth_values_are_surveyed_as_numbers(tmp_path: Path) -> None:
     assert found.saturated == 0
 
 
-def test_only_so_many_files_are_looked_into(tmp_path: Path) -> None:
+def test_the_number_of_sampled_files_is_limited(tmp_path: Path) -> None:
     pairs_in(tmp_path / "train", "x", "y", count=7)
     survey = survey_dataset(tmp_path, max_files=3, machine=MACHINE)
     (part,) = survey.parts
     assert (len(part.pairs), len(part.shapes), len(part.images), len(part.labels)) == (7, 7, 3, 3)
 
 
-def test_problems_are_gathered_where_that_is_wanted(tmp_path: Path) -> None:
+def test_problems_are_collected_on_request(tmp_path: Path) -> None:
     pairs_in(tmp_path / "train", "x", "y", count=3)
     put(tmp_path / "train" / "y" / "a0.tif", labels((32, 32)))
     (tmp_path / "train" / "x" / "a1.tif").write_bytes(b"II*\0")
@@ -267,7 +267,7 @@ def test_no_folder_and_a_file(tmp_path: Path) -> None:
         find_folders(tmp_path / "a.tif")
 
 
-def test_leftovers_side_by_side_are_named(tmp_path: Path) -> None:
+def test_files_without_a_partner_in_one_folder_are_named(tmp_path: Path) -> None:
     put(tmp_path / "a.tif", image())
     put(tmp_path / "a_mask.tif", labels())
     put(tmp_path / "b.tif", image())

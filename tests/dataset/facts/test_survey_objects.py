@@ -1,4 +1,4 @@
-"""What is known of instances, against plain one-by-one computations."""
+"""Facts about instances, compared with computations for each instance."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from singula.errors import UserError
 
 
 def random_labels(seed: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Random blobs that touch, with holes and pieces."""
+    """Return random blobs that touch, with holes and several components."""
     rng = np.random.default_rng(seed)
     smooth = ndimage.gaussian_filter(rng.normal(size=shape), 1.2)
     ids = np.digitize(smooth, np.quantile(smooth, [0.4, 0.6, 0.8, 0.93]))
@@ -22,7 +22,7 @@ def random_labels(seed: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def holes_of(labels: np.ndarray, number: int) -> int:
-    """Parts of the background that the instance alone encloses: filled, and nothing else inside."""
+    """Return parts of the background enclosed by this instance only."""
     mask = labels == number
     filled = ndimage.binary_fill_holes(mask) & ~mask
     parts, count = ndimage.label(labels == 0)
@@ -40,9 +40,7 @@ def holes_of(labels: np.ndarray, number: int) -> int:
 
 @pytest.mark.parametrize("shape", [(24, 31), (9, 14, 12)])
 @pytest.mark.parametrize("seed", range(4))
-def test_every_number_is_that_of_the_instance_looked_at_alone(
-    seed: int, shape: tuple[int, ...]
-) -> None:
+def test_every_number_equals_that_of_the_instance_alone(seed: int, shape: tuple[int, ...]) -> None:
     labels = random_labels(seed, shape)
     found = survey_objects(labels)
     assert found.ids.tolist() == np.unique(labels[labels > 0]).tolist()
@@ -70,7 +68,7 @@ def test_every_number_is_that_of_the_instance_looked_at_alone(
         assert found.radius[row] == pytest.approx(deep, rel=1e-5)
 
 
-def test_a_ring_has_a_hole_and_a_lake_between_two_has_no_owner() -> None:
+def test_a_ring_has_a_hole_and_a_gap_between_two_has_no_owner() -> None:
     labels = np.zeros((12, 20), np.uint8)
     labels[1:8, 1:8] = 1
     labels[3:6, 3:6] = 0
@@ -83,7 +81,7 @@ def test_a_ring_has_a_hole_and_a_lake_between_two_has_no_owner() -> None:
     assert found.touching.tolist() == [False, True, True]
 
 
-def test_the_class_of_an_instance_is_that_of_most_of_its_pixels() -> None:
+def test_the_class_of_an_instance_is_its_majority_class() -> None:
     labels = np.repeat(np.array([[1, 2, 3, 0]], np.uint8), 4, axis=0)
     classes = np.array([[1, 2, 0, 0], [1, 3, 0, 0], [1, 3, 0, 0], [1, 0, 0, 0]], np.uint8)
     found = survey_objects(labels, classes)
@@ -104,7 +102,7 @@ def test_wide_ids_keep_their_numbers(labels: np.ndarray) -> None:
     assert np.isfinite(found.radius).all()
 
 
-def test_no_instance_and_one_that_fills_the_image() -> None:
+def test_no_instance_and_an_instance_that_fills_the_image() -> None:
     assert len(survey_objects(np.zeros((5, 5), np.uint8))) == 0
     full = survey_objects(np.ones((5, 7), np.uint8))
     assert full.core.tolist() == [35]

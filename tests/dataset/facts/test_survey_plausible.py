@@ -1,4 +1,4 @@
-"""Labels that do not show the objects: found, without false alarms."""
+"""Labels that do not show the objects are found without false alarms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHAPES = {2: (64, 72), 3: (12, 40, 44)}
 
 
 def cells(seed: int, ndim: int, count: int, gap: int) -> np.ndarray:
-    """Voronoi cells, which cover the image but for gaps of so many pixels."""
+    """Return Voronoi cells that cover the image except for gaps."""
     rng = np.random.default_rng(seed)
     shape = SHAPES[ndim]
     seeds = np.zeros(shape, np.uint16)
@@ -39,7 +39,7 @@ def cells(seed: int, ndim: int, count: int, gap: int) -> np.ndarray:
 
 
 def shuffled(ids: np.ndarray, seed: int, *, unique: bool = False) -> np.ndarray:
-    """The ids of each slice in another order; or numbers of its own for each slice."""
+    """Permute the ids of each slice, or number each slice separately."""
     made = np.zeros(ids.shape, np.uint32)
     for z, plane in enumerate(ids):
         names = np.unique(plane[plane > 0])
@@ -51,7 +51,7 @@ def shuffled(ids: np.ndarray, seed: int, *, unique: bool = False) -> np.ndarray:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([2, 3]), st.integers(6, 40), st.sampled_from([0, 1]))
 def test_crowded_images_raise_no_alarm(seed: int, ndim: int, count: int, gap: int) -> None:
-    """Objects that cover the whole image, or all of it but thin gaps."""
+    """Objects cover the whole image, or all of it except thin gaps."""
     ids = cells(seed, ndim, count, gap)
     assert suspicion(ids) is None
 
@@ -87,7 +87,7 @@ def test_ids_that_restart_in_each_slice_are_found(seed: int, count: int, unique:
 def test_slices_labeled_in_raster_order_are_found(
     shape: tuple[int, ...], count: int, radius: int, seed: int
 ) -> None:
-    """Label each slice of balls by itself: ids restart at 1, and many agree by chance."""
+    """Slices of balls labeled separately: ids restart at 1, and many agree by chance."""
     rng, grid = np.random.default_rng(seed), np.indices(shape)
     balls, number = np.zeros(shape, np.uint16), 0
     for _ in range(8 * count):

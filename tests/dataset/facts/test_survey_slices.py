@@ -1,4 +1,4 @@
-"""Differences between slices, against volumes whose shifts and brightness are known."""
+"""Differences between slices, for volumes with known shifts and brightness."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def texture(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 
 def stack(offsets: list[tuple[int, int]], gains: list[float] | None = None) -> np.ndarray:
-    """Slices of the same texture, each at its own position and brightness, with noise."""
+    """Return slices of one texture with given positions and brightness, and noise."""
     rng = np.random.default_rng(1)
     plane = texture((128, 160))
     gains = [0.0] * len(offsets) if gains is None else gains
@@ -38,14 +38,14 @@ def test_a_change_of_brightness_is_not_a_shift() -> None:
     assert shift_between(volume[0], 0.5 * volume[1]) == (2, -3)
 
 
-def test_aligned_even_slices_differ_in_nothing() -> None:
+def test_aligned_slices_of_equal_brightness_do_not_differ() -> None:
     change, shift, lost = survey_slices(stack([(0, 0)] * 8))
     assert change < 0.03
     assert shift == 0
     assert lost == 0
 
 
-def test_jitter_brightness_and_lost_slices_are_measured_apart() -> None:
+def test_jitter_brightness_and_lost_slices_are_measured_separately() -> None:
     jitter = survey_slices(stack([(0, 0), (3, 4)] * 5))
     assert jitter[1] == pytest.approx(5)
     assert jitter[0] < 0.03
@@ -63,11 +63,11 @@ def test_thin_and_narrow_volumes_have_no_shift(shape: tuple[int, ...]) -> None:
     assert survey_slices(texture(shape)[..., None])[1] == 0
 
 
-def test_a_constant_volume_differs_in_nothing() -> None:
+def test_slices_of_a_constant_volume_do_not_differ() -> None:
     assert survey_slices(np.full((6, 32, 32, 1), 7, np.uint8)) == (0, 0, 0)
 
 
-def test_sections_and_optical_slices_are_told_apart(tmp_path) -> None:
+def test_sections_and_optical_slices_are_distinguished(tmp_path) -> None:
     from singula.io.write import write_tiff
 
     sections = make_em_volume((8, 96, 96), np.random.default_rng(0)).image

@@ -1,4 +1,4 @@
-"""Every channel against its definition, spelt out pixel by pixel."""
+"""Every channel compared with its definition, computed pixel by pixel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ quick = settings(deadline=None, max_examples=30)
 
 @st.composite
 def label_images(draw, dims=(2, 3)):
-    """Small images of blocks, so that instances have an inside, touch and are cut."""
+    """Draw small images of blocks, so that instances have an interior, touch and are cut."""
     ndim = draw(st.sampled_from(dims))
     top = 9 if ndim == 2 else 5
     coarse = draw(
@@ -57,7 +57,7 @@ modes = st.sampled_from(CONTOUR_MODES)
 
 
 def own_contours(labels, contour):
-    """For each id, the contour pixels in it, or in the background across a face."""
+    """Return for each id the contour pixels in it, or in the background across a face."""
     owned = {}
     for label in np.unique(labels[labels > 0]):
         region = labels == label
@@ -97,7 +97,7 @@ def brute_distance(labels, contour, spacing):
     dtype=st.sampled_from([np.uint32, np.int64, np.uint64]),
 )
 @quick
-def test_contour_is_that_of_skimage(labels, mode, dtype):
+def test_contour_equals_skimage(labels, mode, dtype):
     # Its 'outer' is wrong for 64 bits, where the largest number is no exact float.
     expected = find_boundaries(labels, mode=mode, connectivity=1)
     assert_array_equal(find_contour(labels.astype(dtype), mode), expected)
@@ -110,7 +110,7 @@ def test_contour_is_that_of_skimage(labels, mode, dtype):
     mode=st.sampled_from(["thick", "inner", "outer"]),
 )
 @quick
-def test_contour_of_pixel_noise_is_that_of_skimage(labels, mode):
+def test_contour_of_pixel_noise_equals_skimage(labels, mode):
     assert_array_equal(find_contour(labels, mode), find_boundaries(labels, mode=mode))
 
 
@@ -170,21 +170,21 @@ def test_nearness(labels, mode, choice):
 
 
 def brute_points(labels, spacing, radius):
-    """Centre by exact fractions; the ball by its definition."""
+    """Compute the center by exact fractions, and the ball by its definition."""
     steps = [Fraction(step) for step in spacing]
     unit = min(spacing[-2:])
     points = np.zeros(labels.shape, bool)
     for label in np.unique(labels[labels > 0]):
         pixels = np.argwhere(labels == label)
         centroid = [Fraction(int(axis.sum()), len(pixels)) for axis in pixels.T]
-        centre = min(
+        center = min(
             pixels.tolist(),
             key=lambda p, c=centroid: (
                 sum(((a - b) * s) ** 2 for a, b, s in zip(p, c, steps, strict=True)),
                 p,
             ),
         )
-        reach = np.sqrt((((pixels - centre) * np.array(spacing) / unit) ** 2).sum(axis=1))
+        reach = np.sqrt((((pixels - center) * np.array(spacing) / unit) ** 2).sum(axis=1))
         points[tuple(pixels[reach <= radius + 1e-6].T)] = True
     return points
 
@@ -201,7 +201,7 @@ def test_points(labels, spacing, radius):
     assert_array_equal(found, brute_points(labels, spacing, radius))
 
 
-def test_point_is_a_disk_at_the_centre():
+def test_point_is_a_disk_at_the_center():
     labels = np.zeros((15, 15), np.uint16)
     labels[1:14, 1:14] = 9
     rows, columns = np.mgrid[:15, :15]
@@ -209,7 +209,7 @@ def test_point_is_a_disk_at_the_centre():
     assert_array_equal(encode(labels, "BP")["P"], disk)
 
 
-def test_point_lies_in_its_instance_even_if_the_centroid_does_not():
+def test_point_is_inside_its_instance_even_if_the_centroid_is_not():
     labels = np.zeros((30, 30), np.uint16)
     labels[2:28, 2:28] = 1
     labels[5:25, 5:28] = 2  # instance 1 is a C around instance 2
@@ -276,16 +276,16 @@ def test_instance_that_fills_the_image_has_finite_distances():
 @pytest.mark.parametrize("shape", [(5, 5), (5, 5, 5)])
 def test_one_pixel_instance(shape):
     labels = np.zeros(shape, np.uint32)
-    centre = (2,) * labels.ndim
-    labels[centre] = HUGE
+    center = (2,) * labels.ndim
+    labels[center] = HUGE
     maps = encode(labels, tuple(CHANNELS))
-    values = {code: channel[centre] for code, channel in maps.items()}
+    values = {code: channel[center] for code, channel in maps.items()}
     assert values == {"B": 0, "C": 1, "M": 1, "P": 1, "D": 0, "Dv2": 1}
 
 
 @pytest.mark.parametrize("channels", CONFIGURATIONS)
 @pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2", "i4", ">u4", "i8", "u8"])
-def test_every_integer_type_gives_the_same_and_is_left_alone(channels, dtype):
+def test_every_integer_type_gives_the_same_and_is_not_changed(channels, dtype):
     plain = np.zeros((4, 12, 13), np.uint16)
     plain[1:, 2:8, 3:7] = 5
     plain[:3, 2:8, 7:13] = 200
@@ -300,7 +300,7 @@ def test_every_integer_type_gives_the_same_and_is_left_alone(channels, dtype):
         assert_array_equal(maps[code], channel)
 
 
-def test_fortran_order_is_read_right():
+def test_fortran_order_is_supported():
     labels = np.zeros((6, 20, 30), np.uint16)
     labels[2:5, 3:14, 5:25] = 1
     fortran = encode(np.asfortranarray(labels), "BCD", spacing=(4, 1, 2))

@@ -1,4 +1,4 @@
-"""The distance transform against SciPy's, on what breaks envelopes: noise, thin images."""
+"""The distance transform compared with SciPy, for noise and thin images."""
 
 import numpy as np
 import pytest
@@ -25,14 +25,14 @@ def test_equals_scipy(shape, zeros, physical):
 
 
 @pytest.mark.parametrize("shape", [(300, 200), (20, 60, 70)])
-def test_one_zero_is_seen_from_everywhere(shape):
+def test_one_zero_determines_all_distances(shape):
     inside = np.ones(shape, bool)
     inside.flat[inside.size // 3] = False
     expected = distance_transform_edt(inside)
     np.testing.assert_allclose(distance_to_zeros(inside, (1,) * len(shape)), expected, rtol=1e-6)
 
 
-def test_stretches_between_zeros_do_not_see_each_other():
+def test_intervals_between_zeros_are_independent():
     inside = np.array([[1, 1, 0, 1, 1, 1, 0, 0, 1]], bool)
     assert distance_to_zeros(inside, (1, 1)).tolist() == [[2, 1, 0, 1, 2, 1, 0, 0, 1]]
     assert distance_to_zeros(inside.T, (3, 1)).ravel().tolist() == [6, 3, 0, 3, 6, 3, 0, 0, 3]

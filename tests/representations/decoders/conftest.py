@@ -12,19 +12,19 @@ Scene = tuple[np.ndarray, tuple[float, ...]]
 def packed_cells(
     shape: tuple[int, ...], spacing: tuple[float, ...], radius: float, seed: int
 ) -> np.ndarray:
-    """Cells on a jittered grid that touch each other and are cut by the border of the image."""
+    """Return cells on a jittered grid that touch each other and the border."""
     rng = np.random.default_rng(seed)
     pitch = np.array([1.65 * radius / s for s in spacing])
     counts = [int(np.ceil(n / p)) + 1 for n, p in zip(shape, pitch, strict=True)]
-    centres = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(
+    centers = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(
         -1, len(shape)
     )
-    centres = (centres + rng.uniform(-0.1, 0.1, centres.shape)) * pitch
+    centers = (centers + rng.uniform(-0.1, 0.1, centers.shape)) * pitch
     nearest = np.full(shape, np.inf)
     labels = np.zeros(shape, np.uint32)
     grid = np.indices(shape).astype(float)
-    for i, centre in enumerate(centres[rng.random(len(centres)) < 0.85], 1):
-        squares = [((g - c) * s) ** 2 for g, c, s in zip(grid, centre, spacing, strict=True)]
+    for i, center in enumerate(centers[rng.random(len(centers)) < 0.85], 1):
+        squares = [((g - c) * s) ** 2 for g, c, s in zip(grid, center, spacing, strict=True)]
         distance = np.sqrt(sum(squares))
         mine = (distance < radius) & (distance < nearest)
         labels[mine] = 1000 * i  # ids with gaps
@@ -38,7 +38,7 @@ def packed_cells(
 
 @pytest.fixture(scope="session", params=["2d", "3d"])
 def scene(request: pytest.FixtureRequest) -> Scene:
-    """Label image and spacing; the volume has slices three times as thick as its pixels."""
+    """Return a label image and its spacing; slices are three times as thick as pixels."""
     if request.param == "2d":
         return packed_cells((120, 130), (1.0, 1.0), 11.0, seed=1), (1.0, 1.0)
     return packed_cells((24, 84, 80), (3.0, 1.0, 1.0), 15.0, seed=2), (3.0, 1.0, 1.0)
@@ -46,7 +46,7 @@ def scene(request: pytest.FixtureRequest) -> Scene:
 
 @pytest.fixture(scope="session")
 def soften() -> Callable[..., dict[str, np.ndarray]]:
-    """Make ideal channels look like a network's output: blurred, noisy, float32."""
+    """Return soft channels similar to those of a network: blurred, noisy, float32."""
 
     def make(channels: dict[str, np.ndarray], spacing: tuple[float, ...]) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(7)

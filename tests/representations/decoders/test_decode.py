@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 def blob_maps(shape=(40, 60)) -> dict[str, np.ndarray]:
-    """Two bright squares with a dark contour around each."""
+    """Return maps of two bright squares, each with a contour."""
     b = np.zeros(shape, np.float32)
     c = np.zeros(shape, np.float32)
     for x in (10, 35):
@@ -45,7 +45,7 @@ def test_every_configuration_has_a_decoder():
 
 @pytest.mark.parametrize("whole", [False, True], ids=["inside_b", "into_contour"])
 @pytest.mark.parametrize("channels", list(DECODERS))
-def test_softened_channels_give_the_instances_back(channels, whole, scene, soften):
+def test_soft_channels_give_the_instances(channels, whole, scene, soften):
     labels, spacing = scene
     maps = soften(encode(labels, channels, spacing=spacing), spacing)
     settings = SETTINGS.get(channels, DecodeSettings())
@@ -104,7 +104,7 @@ def test_bcm_grows_inside_b_or_into_m(scene, soften, grow_into_contour):
 
 
 @pytest.mark.parametrize("channels", ["BC", "BCM", "BP", "BD", "BCD"])
-def test_the_row_is_the_formula_of_the_format(channels, scene, soften):
+def test_decoders_equal_the_formulas_of_the_format(channels, scene, soften):
     labels, spacing = scene
     m = soften(encode(labels, channels, spacing=spacing), spacing)
     unclean = dataclasses.replace(MANUAL, remove_small=0)
@@ -132,7 +132,7 @@ def test_the_row_is_the_formula_of_the_format(channels, scene, soften):
 
 
 @pytest.mark.parametrize("channels", ["BCDv2", "BDv2"])
-def test_a_background_seed_grows_along_and_is_removed(channels, scene, soften):
+def test_the_background_seed_is_removed(channels, scene, soften):
     labels, spacing = scene
     maps = soften(encode(labels, channels, spacing=spacing), spacing)
     decoded = decode(maps, channels, settings=SETTINGS[channels], keep_parts=True)
@@ -153,7 +153,7 @@ def test_labels_are_consecutive_and_small(scene, soften):
     assert np.bincount(decoded.labels.ravel()).min() >= 10
 
 
-def test_small_seeds_go_before_or_small_instances_after():
+def test_small_seeds_or_small_instances_are_removed():
     maps = blob_maps()
     maps["B"][10:14, 10:14] = 1  # a small seed that grows into the whole left square
     maps["B"][10:25, 10:25] -= 0.5 * (maps["B"][10:25, 10:25] < 1)
@@ -173,7 +173,7 @@ def count_seeds(maps, **settings):
     return parts.seeds.max()
 
 
-def test_seed_morphology_joins_and_parts_seeds():
+def test_seed_morphology_joins_and_separates_seeds():
     maps = blob_maps()
     maps["B"][17, 24:36] = 0.9  # a thin bridge
     maps["C"][17, 24:36] = 0
@@ -192,7 +192,7 @@ def test_erosion_and_dilation_clean_the_foreground():
     assert cleaned.labels.max() == 2
 
 
-def test_slices_are_flooded_alone_but_keep_their_ids():
+def test_slices_are_flooded_separately_with_ids_of_the_volume():
     maps = {name: np.stack([values] * 4) for name, values in blob_maps().items()}
     maps["C"][2] = np.maximum(maps["C"][2], 0.5 * (maps["B"][2] > 0))  # no seed in slice 2
     volume = decode(maps, settings=MANUAL)
@@ -215,14 +215,14 @@ def test_empty_maps_give_no_instance(channels, shape):
 
 
 @pytest.mark.parametrize("channels", ["BC", "BCD", "BCM", "BP", "BCDv2", "Dv2"])
-def test_one_object_may_fill_the_image(channels):
+def test_one_object_can_fill_the_image(channels):
     maps = {c: np.ones((12, 13), np.float32) for c in "BMP"}
     maps |= {"C": np.zeros((12, 13), np.float32), "D": np.full((12, 13), 9, np.float32)}
     maps["Dv2"] = np.zeros((12, 13), np.float32)
     np.testing.assert_array_equal(decode(maps, channels).labels, 1)
 
 
-def test_noise_of_an_empty_image_makes_no_instance():
+def test_noise_of_an_empty_image_gives_no_instance():
     rng = np.random.default_rng(0)
     maps = {c: rng.uniform(0, 0.06, (80, 80)).astype(np.float32) for c in "BC"}
     decoded = decode(maps)
@@ -256,12 +256,12 @@ def test_mistakes_are_named(maps, channels, message):
 
 
 @pytest.mark.parametrize("spacing", [(1.0,), (1.0, 0.0)])
-def test_a_spacing_must_fit(spacing):
+def test_a_spacing_needs_one_number_per_axis(spacing):
     with pytest.raises(UserError, match="spacing"):
         decode(blob_maps(), spacing=spacing)
 
 
-def test_a_useless_distance_threshold_is_noted():
+def test_a_distance_threshold_without_effect_is_reported():
     maps = {"Dv2": np.linspace(0, 0.99, 400, dtype=np.float32).reshape(20, 20)}
     assert any("TH_DISTANCE" in note for note in decode(maps, "Dv2").notes)
     chosen = DecodeSettings(th_distance=0.7)
@@ -279,7 +279,7 @@ def test_decode_labels_is_decode():
         decode_labels(maps, thresholds={"TH_TYPE": "auto", "TH_CONTOUR": 0.2})
 
 
-def test_none_and_lists_are_taken_as_a_user_of_numpy_means_them():
+def test_none_and_lists_are_accepted_as_in_numpy():
     maps = blob_maps()
     expected = decode(maps).labels
     np.testing.assert_array_equal(decode_labels(maps, thresholds=None), expected)
@@ -289,7 +289,7 @@ def test_none_and_lists_are_taken_as_a_user_of_numpy_means_them():
         decode_labels(maps, ["B", "C"])
 
 
-def test_parts_are_only_kept_if_asked_for():
+def test_intermediate_results_are_kept_on_request():
     maps = blob_maps()
     assert decode(maps).parts is None
     parts = decode(maps, keep_parts=True).parts
@@ -312,7 +312,7 @@ def noise(sigma: float) -> dict[str, np.ndarray]:
 
 
 def most_resident(work) -> float:
-    """Bytes of memory that a call takes at any time beyond what there was."""
+    """Return the peak memory of a call beyond the memory before it, in bytes."""
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free would be taken without being seen
         Path("/proc/self/clear_refs").write_text("5")  # the highest value begins anew
@@ -329,7 +329,7 @@ def memory(key: str) -> float:
 
 
 def bytes_per_pixel(make, size: float, dtype) -> float:
-    """What decoding takes beside its maps, in a process whose heap nobody else has cut up."""
+    """Return bytes per pixel of decoding beyond the maps, in a new process."""
     maps = {name: values.astype(dtype) for name, values in make(size).items()}
     settings = dataclasses.replace(DecodeSettings(), remove_small=0)
     found = decode(maps, settings=settings).labels  # compiles, too
@@ -361,7 +361,7 @@ def test_memory_is_a_few_bytes_per_pixel(process, make, size, dtype, most):
     assert 4 < process.submit(bytes_per_pixel, make, size, dtype).result() < most
 
 
-def test_border_objects_are_judged_against_their_own_size() -> None:
+def test_border_objects_have_a_smaller_minimum_size() -> None:
     # 5x5 squares: one complete (id by its place), one cut to 5x3 by the border, one cut to 5x1.
     inside = np.zeros((24, 24), np.float32)
     inside[10:15, 10:15] = 1
@@ -384,7 +384,7 @@ def test_border_objects_are_judged_against_their_own_size() -> None:
     assert sizes(**before, remove_small_at_border=10) == [15, 25]
 
 
-def test_faces_along_z_are_a_border_too() -> None:
+def test_faces_along_z_are_part_of_the_border() -> None:
     inside = np.zeros((6, 16, 16), np.float32)
     inside[0, 4:8, 4:8] = 1
     inside[3, 10:14, 10:14] = 1

@@ -22,8 +22,8 @@ CENTRES = (np.arange(1024) + 0.5) / 1024
 
 def two_classes(seed: int, low: float, high: float, share: float, width: float) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    centre = np.where(rng.random((60, 70)) < share, high, low)
-    return (centre + rng.normal(0, width, centre.shape)).clip(0, 1).astype(np.float32)
+    center = np.where(rng.random((60, 70)) < share, high, low)
+    return (center + rng.normal(0, width, center.shape)).clip(0, 1).astype(np.float32)
 
 
 @settings(max_examples=25, deadline=None)
@@ -34,7 +34,7 @@ def two_classes(seed: int, low: float, high: float, share: float, width: float) 
     share=st.floats(0.02, 0.98),
     width=st.floats(0.01, 0.2),
 )
-def test_otsu_is_that_of_skimage(seed, low, high, share, width):
+def test_otsu_equals_skimage(seed, low, high, share, width):
     counts = histogram(two_classes(seed, low, high, share, width))
     expected = threshold_otsu(hist=(counts, CENTRES))
     assert otsu_from_histogram(counts) == pytest.approx(expected, abs=1 / 1024 + 1e-9)
@@ -46,7 +46,7 @@ def test_otsu_is_that_of_skimage(seed, low, high, share, width):
     shape=st.lists(st.integers(0, 40), min_size=1, max_size=3),
     seed=st.integers(0, 99),
 )
-def test_histogram_is_that_of_numpy(dtype, shape, seed):
+def test_histogram_equals_numpy(dtype, shape, seed):
     values = np.random.default_rng(seed).uniform(-0.3, 1.3, shape).astype(dtype)
     clipped = values.astype(np.float64).clip(0, 1)
     expected, _ = np.histogram(clipped, 1024, (0, 1))
@@ -81,7 +81,7 @@ def test_otsu_of_a_constant_map_is_none(values):
     assert otsu_from_histogram(histogram(values)) is None
 
 
-def test_manual_thresholds_are_the_keys():
+def test_manual_thresholds_are_taken_from_the_keys():
     given_settings = DecodeSettings(th_type="manual", th_binary_mask=0.6, th_distance=3.0)
     counts = histogram(two_classes(0, 0.1, 0.9, 0.5, 0.05))
     thresholds, notes = resolve_thresholds({"B": counts}, given_settings)
@@ -122,7 +122,7 @@ def test_one_manual_threshold_leaves_the_others_automatic(key):
     assert thresholds == {**automatic, key: 0.77}
 
 
-def test_only_the_histograms_that_matter_are_counted():
+def test_only_needed_histograms_are_counted():
     def counted(channels, **keys):
         return "".join(histogram_channels(DECODERS[channels], DecodeSettings.from_keys(keys)))
 

@@ -63,7 +63,7 @@ def test_flood_agrees_with_skimage(shape, masked, downhill, seed):
 
 
 def flood_from_one_heap(surface, markers, mask, downhill, by_slices):
-    """The definition: of all pixels that wait, the lowest, and of these the first, goes on."""
+    """Flood by definition: of all waiting pixels, the lowest, and of these the first, is next."""
     sign = np.float32(-(2**15) if downhill else 2**15)
     level = surface.astype(np.float32) * sign + np.float32(2**14 + downhill * 2**15)
     level = level.clip(0, 2**16 - 1).astype(int)
@@ -96,7 +96,7 @@ def flood_from_one_heap(surface, markers, mask, downhill, by_slices):
     by_parts=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_flood_is_that_of_one_queue_over_the_image(
+def test_flood_equals_one_queue_over_the_image(
     shape, dtype, levels, masked, marked, downhill, by_slices, by_parts, seed
 ):
     rng = np.random.default_rng(seed)
@@ -114,7 +114,7 @@ def test_flood_is_that_of_one_queue_over_the_image(
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_large_parts_of_many_levels_are_flooded_the_same(shape, dtype):
+def test_large_components_with_many_levels_are_flooded_equally(shape, dtype):
     field = smooth(shape, 8).astype(dtype)
     mask = field > np.quantile(field, 0.2)
     for markers in (markers_of(field), scattered(shape, 40)):
@@ -142,14 +142,14 @@ def test_markers_share_a_plateau_by_distance(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_surface_of_few_levels_is_flooded_as_by_skimage(shape):
+def test_a_surface_of_few_levels_equals_skimage(shape):
     terraces = (np.round(smooth(shape, 5) * 20) / 20).astype(np.float32)  # a saturated network
     for markers in (scattered(shape, 30), markers_of(terraces)):
         ours = flood(terraces, markers, None, downhill=True)
         assert np.mean(ours == watershed(-terraces, markers.astype(np.int32))) >= 0.99
 
 
-def test_a_surface_may_leave_its_range_and_is_not_written_to():
+def test_a_surface_can_exceed_its_range_and_is_not_changed():
     field = smooth((30, 30), 6) * 4 - 1.5
     markers = np.zeros(field.shape, np.uint32)
     markers[3, 3], markers[25, 25] = 1, 2
@@ -172,7 +172,7 @@ def test_flood_by_slices_is_a_flood_of_each_slice_with_ids_of_the_volume():
     assert np.any(np.unique(ours[0]) > 0)
 
 
-def test_flood_takes_half_precision_and_strided_maps():
+def test_flood_accepts_half_precision_and_strided_maps():
     field = smooth((40, 50), 4).astype(np.float16)
     stack = np.stack([field, field], -1)
     markers = markers_of(field)
@@ -182,7 +182,7 @@ def test_flood_takes_half_precision_and_strided_maps():
 
 @settings(max_examples=25, deadline=None)
 @given(shape=st.sampled_from([(1, 1), (7, 9), (20, 3), (4, 6, 5)]), seed=st.integers(0, 99))
-def test_seeds_are_the_components_of_skimage(shape, seed):
+def test_seeds_equal_the_components_of_skimage(shape, seed):
     mask = np.random.default_rng(seed).random(shape) < 0.5
     ours, count = label_seeds(mask)
     assert ours.sum() == inside(ours).sum()
@@ -196,7 +196,7 @@ def test_seeds_are_the_components_of_skimage(shape, seed):
 
 @settings(max_examples=25, deadline=None)
 @given(shape=st.sampled_from([(1, 1), (7, 9), (4, 6, 5)]), seed=st.integers(0, 99))
-def test_step_is_one_iteration_of_scipy(shape, seed):
+def test_a_step_equals_one_iteration_of_scipy(shape, seed):
     mask = np.random.default_rng(seed).random(shape) < 0.4
     before = mask.copy()
     np.testing.assert_array_equal(step(mask, grow=True), ndimage.binary_dilation(mask))
