@@ -25,10 +25,9 @@ from singula.io.record_files import (
     parse_record,
     read_lines,
     read_record,
-    read_rows,
-    read_table,
     write_record,
 )
+from singula.io.record_tables import append_row, read_rows, read_table
 from singula.io.records import (
     EpochRow,
     FinishedNote,
@@ -48,7 +47,6 @@ from singula.pipeline.blocks.job_spec import JobSpec
 from singula.pipeline.run import Job, run
 from singula.report.build import build_report
 from singula.runs.run import open_run
-from singula.training.callbacks import append_row
 
 SCORE = {f.name: 1 if f.type == "int" else 0.5 for f in fields(Score)}
 RESULT = {
@@ -294,10 +292,10 @@ def test_notes_without_a_version_are_read() -> None:
 def test_the_training_log_survives_damaged_lines(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     for epoch in (1, 2, 3):
-        append_row(path, {"epoch": epoch, "lr": 0.1, "train_loss": epoch / 7})
+        append_row(path, EpochRow(epoch=epoch, lr=0.1, train_loss=epoch / 7), "epoch")
     whole = path.read_bytes().split(b"\r\n")
     path.write_bytes(b"\r\n".join([whole[0], b"x,\xff,,", *whole[2:3], b"4,0.1"]))
-    append_row(path, {"epoch": 5, "lr": 0.1, "train_loss": 0.5}, quiet)
+    append_row(path, EpochRow(epoch=5, lr=0.1, train_loss=0.5), "epoch", quiet)
     lines: list[str] = []
     assert [row.epoch for row in read_rows(path, EpochRow, lines.append)] == [2, 5]
     assert len(lines) == 1
@@ -307,12 +305,12 @@ def test_the_training_log_survives_damaged_lines(tmp_path: Path) -> None:
 def test_a_damaged_training_log_does_not_stop_a_training(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     DAMAGE[damage](path)
-    row = {"epoch": 1, "lr": 0.1, "train_loss": 0.5}
+    row = EpochRow(epoch=1, lr=0.1, train_loss=0.5)
     if damage in ("folder", "pipe"):
         with pytest.raises(UserError):
-            append_row(path, row, quiet)
+            append_row(path, row, "epoch", quiet)
         return
-    append_row(path, row, quiet)
+    append_row(path, row, "epoch", quiet)
     assert [r.epoch for r in read_rows(path, EpochRow, pytest.fail)] == [1]
 
 

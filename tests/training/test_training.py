@@ -11,10 +11,12 @@ from singula.data.augment import AugmentSettings
 from singula.data.dataset import EpochSampler, PatchDataset, PatchSettings, Sample
 from singula.data.normalize import Normalizer
 from singula.errors import UserError
+from singula.io.record_tables import append_row
+from singula.io.records import EpochRow
 from singula.models import ModelSettings, build_model
 from singula.representations.channels import EncodeSettings
 from singula.training import fit as fit_module
-from singula.training.callbacks import CheckpointSettings, EpochLog, append_row
+from singula.training.callbacks import CheckpointSettings, EpochLog
 from singula.training.checkpoint import KEY, load_checkpoint, write_checkpoint
 from singula.training.device import Device
 from singula.training.fit import FitResult, FitSettings, Training, fit
@@ -221,7 +223,7 @@ def test_another_network_does_not_resume(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_log_has_exactly_one_row_per_epoch(tmp_path: Path) -> None:
     train(tmp_path, epochs=2)
-    append_row(tmp_path / "log.csv", {"epoch": 2, "train_loss": 99.0})
+    append_row(tmp_path / "log.csv", EpochRow(epoch=2, train_loss=99.0), "epoch")
     with (tmp_path / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]

@@ -1,11 +1,9 @@
-"""Read and write the files of `singula.io.records`, and report invalid parts of them."""
+"""Read and write the JSON files of `singula.io.records`, and report invalid parts of them."""
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Mapping, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -14,17 +12,16 @@ from pydantic_core import ErrorDetails, PydanticSerializationError, from_json, t
 
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
-from singula.io.records import IGNORABLE, StoredRecord, TableRow
+from singula.io.records import IGNORABLE, StoredRecord
 from singula.io.write import write_text
 from singula.io.written import record as record_written
-from singula.util.paths import open_regular, read_text_file
+from singula.util.paths import open_regular
 
 Notify = Callable[[str], None]
 Location = tuple[str | int, ...]
 R = TypeVar("R", bound=StoredRecord)
-W = TypeVar("W", bound=TableRow)
 MAX_BYTES = 256 << 20
-_REMEDY = "restore the file from a copy, or delete it and repeat the command that wrote it"
+REMEDY = "restore the file from a copy, or delete it and repeat the command that wrote it"
 _SHOWN = 60  # characters of an invalid value in a message
 
 
@@ -35,7 +32,7 @@ def read_record(
     *,
     max_bytes: int = MAX_BYTES,
     follow_links: bool = True,
-    hint: str = _REMEDY,
+    hint: str = REMEDY,
 ) -> R:
     """Read a JSON document.
 
@@ -68,7 +65,7 @@ def read_record(
 
 
 def parse_record(
-    data: bytes | str, kind: type[R], source: str, notify: Notify, hint: str = _REMEDY
+    data: bytes | str, kind: type[R], source: str, notify: Notify, hint: str = REMEDY
 ) -> R:
     """Parse a JSON document; `source` names it in messages. See `read_record`."""
     try:
@@ -86,7 +83,7 @@ def parse_record(
 
 
 def check_values(
-    values: Mapping[str, Any], kind: type[R], source: str, notify: Notify, hint: str = _REMEDY
+    values: Mapping[str, Any], kind: type[R], source: str, notify: Notify, hint: str = REMEDY
 ) -> dict[str, Any]:
     """Check a mapping of plain values.
 
@@ -126,7 +123,7 @@ def write_record(path: Path, record: StoredRecord) -> Path:
     return write_text(path, record.to_json(indent=2) + "\n")
 
 
-def read_lines(path: Path, kind: type[R], notify: Notify, hint: str = _REMEDY) -> list[R]:
+def read_lines(path: Path, kind: type[R], notify: Notify, hint: str = REMEDY) -> list[R]:
     """Read a file with a JSON document per line; invalid lines are lost.
 
     Parameters
@@ -158,11 +155,13 @@ def read_lines(path: Path, kind: type[R], notify: Notify, hint: str = _REMEDY) -
         except ValidationError as error:
             _check_version(_format_of(line), kind, f"{path}, line {number}")
             if number < len(lines):
-                lost.append(f"line {number}: {_found(error.errors(include_url=False)[0])}")
+                lost.append(
+                    f"line {number}: {describe_invalid(error.errors(include_url=False)[0])}"
+                )
             continue
         _check_version(record.format, kind, f"{path}, line {number}")
         records.append(record)
-    _report_lost(path, lost, notify)
+    report_lost(path, lost, notify)
     return records
 
 
@@ -197,98 +196,8 @@ def append_text(path: Path, text: str) -> None:
         raise write_error(path, error) from error
 
 
-def read_rows(path: Path, kind: type[W], notify: Notify) -> list[W]:
-    """Read a CSV file to which rows are appended; invalid rows are lost.
-
-    Parameters
-    ----------
-    path : Path
-    kind : type
-        Model of a row.
-    notify : callable
-        Receives a line if rows are lost.
-
-    Raises
-    ------
-    UserError
-        ``paths.*`` if the file cannot be read.
-    """
-    # A last line without an end is being written, or was when a process was killed.
-    lines = _lines(path)[:-1]
-    columns = _columns(lines)
-    rows, lost = [], []
-    for number, line in enumerate(lines[1:], 2):
-        try:
-            rows.append(_row(columns, _cells(line), kind) if line.strip() else None)
-        except (ValidationError, ValueError, csv.Error) as error:
-            lost.append(f"line {number}: {_reason(error)}")
-    _report_lost(path, lost, notify)
-    return [row for row in rows if row is not None]
-
-
-def table_columns(path: Path) -> list[str]:
-    """Return the columns of a CSV file.
-
-    Raises
-    ------
-    UserError
-        ``paths.*``: the file cannot be read.
-    """
-    return _columns(_lines(path))
-
-
-def read_table(path: Path, kind: type[W], hint: str = _REMEDY) -> list[W]:
-    """Read a CSV file that was written as a whole.
-
-    Raises
-    ------
-    UserError
-        ``records.invalid_row``; ``paths.*`` if the file cannot be read.
-    """
-    text = read_text_file(path, MAX_BYTES)
-    reader = csv.reader(StringIO(text, newline=""))
-    rows = []
-    try:
-        columns = next(reader, [])
-        for cells in reader:
-            if cells:
-                rows.append(_row(columns, cells, kind))
-    except (ValidationError, ValueError, csv.Error) as error:
-        raise UserError(
-            f"{path}: line {reader.line_num}: {_reason(error)}", hint, "records.invalid_row"
-        ) from error
-    return rows
-
-
-def _lines(path: Path) -> list[str]:
-    text = read_bytes(path).decode("utf-8", "replace")
-    return [line.removesuffix("\r") for line in text.split("\n")]
-
-
-def _columns(lines: Sequence[str]) -> list[str]:
-    try:
-        return _cells(lines[0]) if lines else []
-    except csv.Error:
-        return []
-
-
-def _cells(line: str) -> list[str]:
-    return next(csv.reader([line], strict=True), [])
-
-
-def _row(columns: Sequence[str], cells: Sequence[str], kind: type[W]) -> W:
-    if len(cells) != len(columns):
-        raise ValueError(f"got {len(cells)} cells, expected {len(columns)}")
-    return kind.model_validate({n: cell for n, cell in zip(columns, cells, strict=True) if cell})
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return _found(error.errors(include_url=False)[0])
-    return str(error)
-
-
-def _report_lost(path: Path, lost: Sequence[str], notify: Notify) -> None:
+def report_lost(path: Path, lost: Sequence[str], notify: Notify) -> None:
+    """Report the lines of a file that are lost, each as ``line N: reason``."""
     if lost:
         more = f", and {len(lost) - 1} more" if lost[1:] else ""
         notify(f"{path}: a damaged line is ignored: {lost[0]}{more}")
@@ -338,7 +247,7 @@ def _without_invalid_parts(
             raise _invalid(source, paths[None], hint)
         path, detail = paths.popitem()
         if path is not None:
-            notify(f"{source}: {_found(detail)}; {_dotted(path)} is ignored")
+            notify(f"{source}: {describe_invalid(detail)}; {_dotted(path)} is ignored")
             plain = _removed(plain, path)
             ignored.append(path)
 
@@ -386,10 +295,10 @@ def _check_version(found: object, kind: type[StoredRecord], source: str) -> None
 def _invalid(source: str, detail: ErrorDetails, hint: str) -> UserError:
     missing = detail["type"] == "missing"
     code = "records.missing_field" if missing else "records.invalid_field"
-    return UserError(f"{source}: {_found(detail)}", hint, code)
+    return UserError(f"{source}: {describe_invalid(detail)}", hint, code)
 
 
-def _found(detail: ErrorDetails) -> str:
+def describe_invalid(detail: ErrorDetails) -> str:
     """Describe an invalid value: field, value found, value expected."""
     place = _dotted(detail["loc"])
     before = f"{place}: " if place else ""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
-import json
 import os
 import shutil
 import threading
@@ -20,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from singula.errors import UserError
+from singula.io.records.written import Stamp, WrittenFile
 from singula.util.paths import open_regular
 
 RECORD = ".singula_files.jsonl"
@@ -29,8 +29,6 @@ _SMALL = 1 << 20  # bytes of a file that is also known by its content
 _SPARE_LINES = 1000  # outdated lines with which a record is written again
 
 Notify = Callable[[str], None]
-Stamp = tuple[int, int, str]
-"""Size, time of the last change in ns, and digest of the content of a small file."""
 _OPEN: Stamp = (-1, 0, "")  # of a folder that is being written
 _APPEND = (
     os.O_WRONLY
@@ -157,11 +155,9 @@ class WrittenFiles:
             with open_regular(path, max_bytes=_MAX_RECORD, follow_links=False) as file:
                 for line in file:
                     self._lines += 1
-                    with suppress(ValueError, TypeError, OverflowError, RecursionError):
-                        name, *stamps = json.loads(line)
-                        self._stamps[str(name)] = tuple(
-                            (int(size), int(time), str(digest)) for size, time, digest in stamps
-                        )
+                    with suppress(ValueError, RecursionError):
+                        written = WrittenFile.from_line(line)
+                        self._stamps[written.path] = written.stamps
 
     def _add(self, name: str, stamps: tuple[Stamp, ...]) -> None:
         if self._stamps.get(name) == stamps:
@@ -173,7 +169,7 @@ class WrittenFiles:
         try:
             # Ends the line at which a run may have been killed
             start = b"" if self._has_added else b"\n"
-            os.write(descriptor, start + _line(name, stamps))
+            os.write(descriptor, start + WrittenFile(path=name, stamps=stamps).to_line())
         finally:
             os.close(descriptor)
         self._has_added = True
@@ -185,14 +181,11 @@ class WrittenFiles:
         with suppress(OSError):
             try:
                 newest = WrittenFiles(self.folder)._stamps
-                temporary.write_bytes(b"".join(_line(*item) for item in newest.items()))
+                lines = [WrittenFile(path=p, stamps=s).to_line() for p, s in newest.items()]
+                temporary.write_bytes(b"".join(lines))
                 os.replace(temporary, self.folder / RECORD)
             finally:
                 temporary.unlink(missing_ok=True)
-
-
-def _line(name: str, stamps: tuple[Stamp, ...]) -> bytes:
-    return json.dumps([name, *stamps]).encode("ascii") + b"\n"
 
 
 def _stamp(path: Path) -> Stamp:

@@ -286,7 +286,8 @@ def _test(
     *,
     main: bool,
 ) -> TestRun | ChunkRun | None:
-    from singula.io.write import write_csv
+    from singula.io.record_tables import write_table
+    from singula.io.records import MetricsRow
     from singula.pipeline.score import score_lines
 
     start = time.perf_counter()
@@ -308,7 +309,7 @@ def _test(
     results = test.results
     rows = results.scores.rows()
     if rows:
-        write_csv(tree.metrics_csv, rows)
+        write_table(tree.metrics_csv, rows, MetricsRow)
         for line in score_lines(results.scores):
             log(line)
     seconds["test"] = time.perf_counter() - start

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from singula.config import Config
 from singula.config.load import config_from_dict, examine_values
 from singula.errors import UserError
-from singula.io.record_files import read_record, read_rows
+from singula.io.record_files import read_record
+from singula.io.record_tables import read_rows
 from singula.io.records import EpochRow, RunSummary, TestSummary
 from singula.io.run_folder import ResultsTree, View
 from singula.runs.instances import LabelSource

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from singula.io.record_files import read_table
+from singula.io.record_tables import read_table
 from singula.io.records import MetricsRow
 from singula.metrics.summary import MEAN, POOLED
 

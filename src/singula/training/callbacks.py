@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import socket
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ from pytorch_lightning.callbacks import Checkpoint as CheckpointCallback
 
 from singula.errors import overflow_hint
 from singula.io.atomic import make_folder, write_error
-from singula.io.record_files import append_text, read_rows, table_columns
+from singula.io.record_tables import append_row
 from singula.io.records import EpochRow
 from singula.training.module import InstanceModule
 from singula.util.format import counted
@@ -171,7 +168,7 @@ class EpochLog:
             A file cannot be written.
         """
         row = history[-1]
-        append_row(self.table, row)
+        append_row(self.table, EpochRow.model_validate(row), "epoch")
         if self.tensorboard is not None:
             try:
                 self._write_events(self.tensorboard, row)
@@ -245,42 +242,3 @@ class EventFile:
     def _add(self, **content: Any) -> None:
         event = self._event(wall_time=time.time(), **content)
         self._records.write(event.SerializeToString())
-
-
-def append_row(path: Path, row: Mapping[str, float], notify: Notify = warnings.warn) -> None:
-    """Append the row of an epoch to a CSV file, unless the file already has this epoch.
-
-    A file without a readable first line is renamed, and a new file is created.
-
-    Parameters
-    ----------
-    path : Path
-        CSV file.
-    row : mapping
-        Values by column.
-    notify : callable
-        Function that receives each notice.
-
-    Raises
-    ------
-    StorageError
-        The file cannot be written.
-    """
-    columns = table_columns(path) if path.exists() else []
-    if path.exists() and "epoch" not in columns:
-        damaged = path.with_name(f"{path.stem}.damaged{path.suffix}")
-        try:
-            path.replace(damaged)
-        except OSError as error:
-            raise write_error(path, error) from error
-        notify(f"{path}: has no column epoch; renamed to {damaged.name}; a new table is created")
-        columns = []
-    if columns and int(row["epoch"]) in {int(r.epoch) for r in read_rows(path, EpochRow, notify)}:
-        return
-    values = {name: f"{value:.8g}" for name, value in row.items()}
-    text = StringIO(newline="")
-    writer = csv.DictWriter(text, columns or list(row), extrasaction="ignore", restval="")
-    if not columns:
-        writer.writeheader()
-    writer.writerow({**values, "epoch": int(row["epoch"])})
-    append_text(path, text.getvalue())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singula.config.thresholds import with_tuned
+from singula.io.record_tables import write_table
 from singula.io.records import TrialRow
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_csv, write_text
@@ -296,9 +297,7 @@ def _write(
         }
         for trial in trials
     ]
-    for row in tried:
-        TrialRow.model_validate(row)
-    files["trials"] = write_csv(folder / "trials.csv", tried)
+    files["trials"] = write_table(folder / "trials.csv", tried, TrialRow)
     picture = draw_search(trials, after, start, _goal(tuner), folder / "tuning.png")
     if picture is not None:
         files["picture"] = picture
