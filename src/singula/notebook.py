@@ -18,8 +18,6 @@ from singula.util.paths import user_name, user_path
 from singula.util.process import prepare_process
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from singula.dataset.facts import Folders
     from singula.pipeline.run import RunReport
 
@@ -340,36 +338,15 @@ def _folder(path: str, name: str) -> Path:
 
 def _preview(part: Folders, ndim: int) -> None:
     """Show the first image next to its labels."""
-    import numpy as np
-
     from singula.io.read import read_image, read_labels
-    from singula.report.overlay import middle_plane, overlay, to_gray
+    from singula.report.overlay import encode_png, pair_panels, side_by_side
 
     pair = part.pairs()[0]
-    image = read_image(pair.image, ndim).array
-    panels: list[np.ndarray] = []
+    image, labels = read_image(pair.image, ndim).array, []
     if pair.label is not None:
-        labels = read_labels(pair.label, ndim, arrays=pair.label_arrays).array[..., 0]
-        if ndim == 3:
-            index = middle_plane(labels)
-            image, labels = image[index], labels[index]
-        panels = [to_gray(image), overlay(image, labels)]
-    else:
-        panels = [to_gray(image if ndim == 2 else image[len(image) // 2])]
+        labels = [read_labels(pair.label, ndim, arrays=pair.label_arrays).array[..., 0]]
     print(f"{pair.name}: image | labels" + (" (slice with most objects)" if ndim == 3 else ""))
-    _picture(_png(np.concatenate(panels, axis=1)))
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    from io import BytesIO
-
-    from PIL import Image as Picture
-
-    file = BytesIO()
-    picture = Picture.fromarray(pixels)
-    picture.thumbnail((_MAX_SIDE, _MAX_SIDE))
-    picture.save(file, "PNG")
-    return file.getvalue()
+    _picture(encode_png(side_by_side(pair_panels(image, *labels)), _MAX_SIDE))
 
 
 def _display() -> Any:

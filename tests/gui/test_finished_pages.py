@@ -96,7 +96,7 @@ class Page:
         if page == "results":
             assert len(self.all(ui.table)[0].rows) == count
         else:
-            assert any(f"<td>{count}</td><td class=''>{count}</td>" in html.content
+            assert any(f"<td>{count}</td><td>{count}</td>" in html.content
                        for html in self.all(ui.html))  # fmt: skip
         texts = [label.text for label in self.all(ui.label)]
         assert "broken" not in texts

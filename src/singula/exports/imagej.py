@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from singula.errors import UserError
-from singula.exports.outlines import Outline, trace_outlines
+from singula.exports.outlines import Outline, trace_slices
 from singula.io.atomic import atomic_path
 from singula.runs.instances import Instances
 from singula.util.format import install_command
@@ -47,7 +46,7 @@ def write_rois(item: Instances, target: Path) -> None:
     digits = len(str(int(item.labels.max(initial=0))))
     fixed_date = (1980, 1, 1, 0, 0, 0)  # so that equal instances yield equal files
     with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for z, outline in _outlines(item):
+        for z, outline in trace_slices(item.labels):
             name = f"{outline.label:0{digits}d}"
             if z is not None:
                 name += f"-z{z + 1:0{len(str(len(item.labels)))}d}"
@@ -68,15 +67,6 @@ def _check_library() -> None:
             install_command(),
             "io.library_missing",
         ) from error
-
-
-def _outlines(item: Instances) -> Iterator[tuple[int | None, Outline]]:
-    """Yield outlines, with the index of their slice in a volume and None in a plane."""
-    if item.ndim == 2:
-        yield from ((None, outline) for outline in trace_outlines(item.labels))
-        return
-    for z, plane in enumerate(item.labels):
-        yield from ((z, outline) for outline in trace_outlines(plane))
 
 
 def _roi(outline: Outline, name: str) -> ImagejRoi:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,15 @@ def trace_outlines(labels: npt.NDArray[Any]) -> list[Outline]:
         Outline(label, tuple(tuple(rings) for rings in polygons))
         for label, polygons in outlines.items()
     ]
+
+
+def trace_slices(labels: npt.NDArray[Any]) -> Iterator[tuple[int | None, Outline]]:
+    """Yield outlines with the index of their slice in a volume, or None in a plane."""
+    if labels.ndim == 2:
+        yield from ((None, outline) for outline in trace_outlines(labels))
+        return
+    for z, plane in enumerate(labels):
+        yield from ((z, outline) for outline in trace_outlines(plane))
 
 
 def signed_area(ring: Ring) -> float:

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from singula.exports.outlines import Outline, trace_outlines
+from singula.exports.outlines import Outline, trace_slices
 from singula.exports.tables import instance_table
 from singula.io.write import write_text
 from singula.runs.instances import Instances
@@ -35,15 +35,8 @@ def write_geojson(item: Instances, target: Path) -> None:
     target : Path
         GeoJSON file to write.
     """
-    if item.ndim == 2:
-        values = _measurements(item)
-        features = [_feature(item, o, None, values) for o in trace_outlines(item.labels)]
-    else:
-        features = [
-            _feature(item, outline, z, {})
-            for z, plane in enumerate(item.labels)
-            for outline in trace_outlines(plane)
-        ]
+    values = _measurements(item) if item.ndim == 2 else {}
+    features = [_feature(item, outline, z, values) for z, outline in trace_slices(item.labels)]
     # One line per instance, for tools that compare lines
     lines = ",\n".join(json.dumps(f, ensure_ascii=False, separators=(",", ":")) for f in features)
     write_text(target, f'{{"type":"FeatureCollection","features":[\n{lines}\n]}}\n')

@@ -15,7 +15,15 @@ import numpy.typing as npt
 
 from singula.errors import UserError
 from singula.metrics import color_associations, match
-from singula.report.overlay import label_colors, rescale
+from singula.report.overlay import (
+    brightness_range,
+    encode_png,
+    label_colors,
+    pair_panels,
+    rescale,
+    shown_channels,
+)
+from singula.representations.channels import find_contour
 
 Array = npt.NDArray[Any]
 Layer = Literal["image", "instances", "contours", "truth", "associations"]
@@ -173,7 +181,7 @@ class Scene:
                 "gui.no_tile",
             )
         if layer == "image":
-            return _png(self._image_tile(z, level, row, column, channel))
+            return encode_png(self._image_tile(z, level, row, column, channel), compress_level=1)
         if layer == "associations":
             bits = self._associations()
             plane = bits[z] if bits.ndim == 3 else bits
@@ -184,7 +192,7 @@ class Scene:
         painted = ((inner.astype(np.uint32) + 254) % 255 + 1).astype(np.uint8)
         painted[inner == 0] = 0
         if layer != "instances":
-            painted = np.where(_edges(part), painted, 0)
+            painted = np.where(find_contour(part, "inner")[1:-1, 1:-1], painted, 0)
         if layer == "truth":
             return _palette_png((painted > 0).astype(np.uint8), np.array([(0, 0, 0), _TRUTH_COLOR]))
         return _palette_png(painted, label_colors(255))
@@ -223,7 +231,7 @@ class Scene:
         if (z, channel) not in self._planes:
             plane = self.raw[z] if self.raw.ndim == 4 else self.raw
             low, high = self._range(channel)
-            scaled = rescale(_select_channel(plane, channel), low, high)
+            scaled = rescale(shown_channels(plane, channel), low, high)
             self._planes[z, channel] = [(255 * scaled).astype(np.uint8)]
             while len(self._planes) > _MAX_PLANES:
                 self._planes.popitem(last=False)
@@ -231,23 +239,12 @@ class Scene:
         return self._planes[z, channel]
 
     def _range(self, channel: int) -> tuple[float, float]:
-        """Return the values shown as black and white, percentiles 1 and 99.8 of the image."""
+        """Return the brightness range of the whole image."""
         if channel not in self._ranges and self.raw is not None:
             flat = self.raw.reshape(-1, self.raw.shape[-1])
             sample = flat[:: max(1, len(flat) // _SAMPLE_PIXELS)]
-            low, high = np.percentile(_select_channel(sample, channel), (1.0, 99.8))
-            self._ranges[channel] = float(low), float(high)
+            self._ranges[channel] = brightness_range(shown_channels(sample, channel))
         return self._ranges[channel]
-
-
-def _select_channel(values: Array, channel: int) -> Array:
-    """Return one channel, three channels as colors, or the mean of any other number."""
-    if 0 <= channel < values.shape[-1]:
-        return values[..., channel]
-    if values.shape[-1] == 3:
-        return values
-    mean: Array = values.mean(-1)
-    return mean
 
 
 def _halved(plane: Array) -> Array:
@@ -274,27 +271,9 @@ def _indices(size: int, step: int, index: int) -> Array:
     return np.minimum(indices, size - 1)
 
 
-def _edges(part: Array) -> npt.NDArray[np.bool_]:
-    """Return the border pixels of objects, without the outer ring of the part."""
-    inner = part[1:-1, 1:-1]
-    neighbors = (part[:-2, 1:-1], part[2:, 1:-1], part[1:-1, :-2], part[1:-1, 2:])
-    edges: npt.NDArray[np.bool_] = inner != neighbors[0]
-    for other in neighbors[1:]:
-        edges |= inner != other
-    return edges & (inner > 0)
-
-
 def _association_colors() -> Array:
     bits = np.arange(8)[:, None] >> np.arange(3)
     return ((bits & 1) * 255).astype(np.uint8)
-
-
-def _png(values: Array) -> bytes:
-    from PIL import Image as Picture
-
-    stream = BytesIO()
-    Picture.fromarray(np.ascontiguousarray(values)).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
 
 
 def _palette_png(values: Array, table: Array) -> bytes:
@@ -345,19 +324,8 @@ def thumbnail(image: Array, labels: Array | None = None, max_side: int = 160) ->
     max_side : int
         Length of the longer side, pixels.
     """
-    from PIL import Image as Picture
-
-    from singula.report.overlay import middle_plane, overlay, to_gray
-
-    if image.ndim == 4:
-        index = len(image) // 2 if labels is None else middle_plane(labels)
-        image, labels = image[index], labels[index] if labels is not None else None
-    shown = to_gray(image) if labels is None else overlay(image, labels)
-    picture = Picture.fromarray(np.ascontiguousarray(shown))
-    picture.thumbnail((max_side, max_side), Picture.Resampling.BOX)
-    stream = BytesIO()
-    picture.save(stream, "PNG", compress_level=6)
-    return stream.getvalue()
+    panels = pair_panels(image, *([labels] if labels is not None else []))
+    return encode_png(panels[-1], max_side, compress_level=6)
 
 
 def boxes(labels: Array) -> Mapping[int, tuple[tuple[int, int], ...]]:

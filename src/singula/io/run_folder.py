@@ -274,19 +274,14 @@ class ResultsTree:
 
     def instances(self, view: View = "per_image") -> Path:
         """Folder of instances."""
-        return {
-            "per_image": self.per_image_instances,
-            "full_image": self.full_image_instances,
-            "as_3d_stack": self.as_3d_stack,
-        }[view]
+        if view == "as_3d_stack":
+            return self.as_3d_stack
+        return self.per_image_instances if view == "per_image" else self.full_image_instances
 
     def post_processed(self, view: View = "per_image") -> Path:
         """Folder of instances after post-processing."""
-        return {
-            "per_image": self.per_image_post_processing,
-            "full_image": self.full_image_post_processing,
-            "as_3d_stack": self.as_3d_stack_post_processing,
-        }[view]
+        folder: Path = getattr(self, f"{view}_post_processing")
+        return folder
 
     def overlay(self, image: str, view: View = "per_image") -> Path:
         """Picture of the image with its instances' outlines, beside the folders of images."""

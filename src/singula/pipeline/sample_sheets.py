@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as Picture
 
 from singula.config import Config
 from singula.data.dataset import PatchDataset
@@ -19,7 +18,7 @@ from singula.io.atomic import atomic_path
 from singula.io.run_folder import ResultsTree
 from singula.io.write import write_npy, write_tiff
 from singula.pipeline.score import AXES
-from singula.report.overlay import Rgb, middle_plane, overlay, to_gray
+from singula.report.overlay import encode_png, pair_panels, side_by_side
 from singula.util.format import counted
 
 Array = npt.NDArray[Any]
@@ -68,30 +67,7 @@ def write_samples(
             write_tiff(tree.aug / f"{number:02d}_y_{name}.tif", ids, axes)
             panels += pair_panels(image, ids)
         with atomic_path(tree.aug / f"{number:02d}.png") as temporary:
-            Picture.fromarray(side_by_side(panels)).save(temporary)
-
-
-def pair_panels(image: Array, ids: Array) -> list[Rgb]:
-    """Return a gray picture of an image, and the same picture with the outlines of instances.
-
-    Parameters
-    ----------
-    image : ndarray, (y, x, c) or (z, y, x, c)
-        Image. Of a volume, the slice with most foreground is shown.
-    ids : ndarray of int, (y, x) or (z, y, x)
-        Instance ids; 0 is background.
-    """
-    if ids.ndim == 3:
-        index = middle_plane(ids)
-        image, ids = image[index], ids[index]
-    return [to_gray(image), overlay(image, ids)]
-
-
-def side_by_side(panels: Sequence[Rgb]) -> Rgb:
-    """Concatenate pictures (y, x, 3) of equal height along x, with white gaps."""
-    gap = np.full((panels[0].shape[0], 6, 3), 255, np.uint8)
-    row = [part for panel in panels for part in (panel, gap)][:-1]
-    return np.concatenate(row, axis=1)
+            temporary.write_bytes(encode_png(side_by_side(panels)))
 
 
 def draw_grid(image: Array, patch: tuple[int, ...]) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.report.html import Markup, join, tag
+from singula.util.format import grouped
 
 Values = npt.NDArray[np.float64]
 WIDTH, HEIGHT = 420, 260
@@ -181,7 +182,7 @@ def _legend(drawn: Sequence[Series], *, filled: bool) -> Markup:
     """
     keys = []
     for series in drawn:
-        count = f" ({len(series.x):,})".replace(",", "\u202f") if filled else ""
+        count = f" ({grouped(len(series.x))})" if filled else ""
         if filled and not series.style:
             sample = tag("rect", x=1, y=2, width=20, height=8, class_="area s0")
         else:

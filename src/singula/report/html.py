@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from singula.util.format import grouped
 from singula.util.streams import printable
 
 _VOID = frozenset(("img", "meta", "br"))
@@ -79,7 +80,7 @@ def count(value: float | None) -> Markup:
     """Return an integer with thin spaces between thousands; a dash for None and NaN."""
     if value is None or math.isnan(value):
         return Markup("–")
-    return tag("data", f"{value:,.0f}".replace(",", "\u202f"), value=repr(int(value)))
+    return tag("data", grouped(round(value)), value=repr(int(value)))
 
 
 def table(

@@ -10,7 +10,7 @@ from singula.errors import UserError
 from singula.report.figures import Series, histogram
 from singula.report.html import Markup, bar, collapsible, count, join, number, section, table, tag
 from singula.report.objects import ImageFacts, Objects, shape_columns
-from singula.report.pictures import Panel, collect_layers, make_panels
+from singula.report.pictures import Panel, draw_panels
 from singula.runs.images import RunImages
 from singula.runs.run import Run, Stage
 from singula.util.format import counted
@@ -206,13 +206,8 @@ def _panels_of(
         return None
     shape = labels[-1][1].shape
     truth = images.truth(name, stages[-1], shape)
-    layers = collect_layers(
-        images.raw(name, stages[-1], shape),
-        truth.labels if truth is not None else None,
-        tuple(labels),
-        threshold,
-    )
-    return make_panels(name, layers), layers.plane
+    raw = images.raw(name, stages[-1], shape)
+    return draw_panels(name, raw, truth.labels if truth is not None else None, labels, threshold)
 
 
 def _summarize(

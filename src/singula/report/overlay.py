@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,30 @@ _GOLDEN = 0.618033988749895
 
 
 def to_gray(plane: npt.NDArray[Any]) -> Rgb:
-    """Return an image plane (y, x, c) as RGB bytes, scaled to its 1st and 99.8th percentile.
+    """Return an image plane (y, x, c) as RGB bytes, in its brightness range."""
+    values = shown_channels(plane)
+    scaled = rescale(values, *brightness_range(values))
+    gray = (255 * scaled).astype(np.uint8).reshape(*plane.shape[:2], -1)
+    return np.broadcast_to(gray, (*plane.shape[:2], 3))
 
-    Three channels are shown as colors; for any other number, the mean of the channels is shown.
+
+def shown_channels(values: npt.NDArray[Any], channel: int = -1) -> npt.NDArray[Any]:
+    """Return one channel of an array (…, c); for -1 three channels, or the mean of other numbers.
+
+    Three channels are shown as colors.
     """
-    values = plane if plane.shape[-1] == 3 else plane.mean(-1, keepdims=True, dtype=np.float64)
+    if 0 <= channel < values.shape[-1]:
+        return values[..., channel]
+    if values.shape[-1] == 3:
+        return values
+    mean: npt.NDArray[Any] = values.mean(-1, dtype=np.float64)
+    return mean
+
+
+def brightness_range(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the values shown as black and white, the 1st and the 99.8th percentile."""
     low, high = np.percentile(values, (1.0, 99.8))
-    scaled = rescale(values, float(low), float(high))
-    return np.broadcast_to((255 * scaled).astype(np.uint8), (*plane.shape[:2], 3))
+    return float(low), float(high)
 
 
 def rescale(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
@@ -108,9 +126,58 @@ def downsample_labels(labels: npt.NDArray[Any], max_side: int) -> npt.NDArray[An
     return labels[middle, middle][:height, :width]
 
 
-def middle_plane(labels: npt.NDArray[Any]) -> int:
-    """Return the index of the slice of a volume (z, y, x) with the most labeled pixels."""
-    return int(np.count_nonzero(labels, axis=(1, 2)).argmax())
+def middle_plane(*labels: npt.NDArray[Any] | None) -> int:
+    """Return the index of the slice (z, y, x) with the most labeled pixels.
+
+    The first label image with any labeled pixels decides; None is ignored.
+    """
+    volumes = [volume for volume in labels if volume is not None]
+    shown = next((volume for volume in volumes if volume.any()), volumes[-1])
+    return int(np.count_nonzero(shown, axis=(1, 2)).argmax())
+
+
+def pair_panels(image: npt.NDArray[Any], *labels: npt.NDArray[Any]) -> list[Rgb]:
+    """Return a picture of an image, and the same picture with the outlines of each label image.
+
+    Parameters
+    ----------
+    image : ndarray, (y, x, c) or (z, y, x, c)
+        Image. Of a volume, the slice of `middle_plane` is shown; without labels, the middle slice.
+    *labels : ndarray of int, (y, x) or (z, y, x)
+        Label images; 0 is background.
+    """
+    if image.ndim == 4:
+        index = middle_plane(*labels) if labels else len(image) // 2
+        image, labels = image[index], tuple(volume[index] for volume in labels)
+    return [to_gray(image), *(overlay(image, plane) for plane in labels)]
+
+
+def side_by_side(panels: Sequence[Rgb]) -> Rgb:
+    """Concatenate pictures (y, x, 3) of equal height along x, with white gaps."""
+    gap = np.full((panels[0].shape[0], 6, 3), 255, np.uint8)
+    row = [part for panel in panels for part in (panel, gap)][:-1]
+    return np.concatenate(row, axis=1)
+
+
+def encode_png(picture: npt.NDArray[Any], max_side: int | None = None, **options: Any) -> bytes:
+    """Return a picture as PNG, reduced to at most `max_side` pixels per side.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (y, x) or (y, x, 3)
+        Gray values or colors.
+    max_side : int, optional
+        Maximum side; by default, the picture is not reduced.
+    **options
+        Options of the PNG writer of Pillow.
+    """
+    from PIL import Image as Picture
+
+    image, stream = Picture.fromarray(np.ascontiguousarray(picture)), BytesIO()
+    if max_side is not None:
+        image.thumbnail((max_side, max_side), Picture.Resampling.BOX)
+    image.save(stream, "PNG", **options)
+    return stream.getvalue()
 
 
 def write_overlay(
@@ -140,18 +207,12 @@ def write_overlay(
     Path
         The file.
     """
-    from PIL import Image as Picture
-
+    planes = [labels, *([truth] if truth is not None else [])]
     if labels.ndim == 3:
-        index = middle_plane(truth if truth is not None and truth.any() else labels)
-        image, labels = image[index], labels[index]
-        truth = truth[index] if truth is not None else None
-    image = downsample_image(image, DISPLAY_SIDE)
-    panels = [to_gray(image), overlay(image, downsample_labels(labels, DISPLAY_SIDE))]
-    if truth is not None:
-        panels.append(overlay(image, downsample_labels(truth, DISPLAY_SIDE)))
-    gap = np.full((image.shape[0], 6, 3), 255, np.uint8)
-    row = [part for panel in panels for part in (panel, gap)][:-1]
+        index = middle_plane(truth, labels)
+        image, planes = image[index], [volume[index] for volume in planes]
+    small = [downsample_labels(plane, DISPLAY_SIDE) for plane in planes]
+    panels = pair_panels(downsample_image(image, DISPLAY_SIDE), *small)
     with atomic_path(path) as temporary:
-        Picture.fromarray(np.concatenate(row, axis=1)).save(temporary)
+        temporary.write_bytes(encode_png(side_by_side(panels)))
     return path

@@ -19,6 +19,7 @@ from singula.report.html import (
 from singula.report.objects import Objects
 from singula.runs.run import Run, Stage
 from singula.runs.scores import Scores, class_view
+from singula.util.format import counted
 
 MATCHING = (
     "A predicted and a true object match if their IoU (intersection over union: the number of "
@@ -52,14 +53,14 @@ def headline(run: Run, stage: Stage | None, objects: Mapping[str, Objects]) -> M
     threshold = run.threshold(stage)
     pooled, mean = (scores.row(stage.key, name, threshold) for name in (POOLED, MEAN))
     if threshold is None or not pooled:
-        counts = f"{_plural(images, 'test image')}, {_plural(pred, 'predicted object')}."
+        counts = f"{counted(images, 'test image')}, {counted(pred, 'predicted object')}."
         reason = " There are no scores, because the run had no ground truth."
         return tag("p", counts, reason if not run.has_truth else None, class_="lead")
     lead = tag(
         "p",
-        f"{_plural(images, 'test image')}, ",
-        f"{_plural(int(pooled['n_true'] or 0), 'true object')}, ",
-        f"{_plural(int(pooled['n_pred'] or 0), 'predicted object')}. ",
+        f"{counted(images, 'test image')}, ",
+        f"{counted(int(pooled['n_true'] or 0), 'true object')}, ",
+        f"{counted(int(pooled['n_pred'] or 0), 'predicted object')}. ",
         f"A predicted object is correct if it matches a true object at IoU ≥ {threshold:g} (the "
         "number of shared pixels, divided by the number of pixels in either). All objects of the "
         "test set have the same weight.",
@@ -122,11 +123,6 @@ def _cards(
 
 def _card(value: Markup, title: str, *details: object) -> Markup:
     return tag("div", tag("b", value), tag("span", title), tag("small", *details), class_="card")
-
-
-def _plural(number_of: int, noun: str) -> str:
-    digits = f"{number_of:,}".replace(",", "\u202f")
-    return f"{digits} {noun}{'' if number_of == 1 else 's'}"
 
 
 def score_section(run: Run, stages: Sequence[Stage]) -> Markup | None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.data.preprocess import resize_labels
 from singula.dataset.checks.findings import Finding, Place
 from singula.dataset.checks.label_encodings import read_any_labels
 from singula.errors import UserError
@@ -98,10 +99,10 @@ def _draw(gray: Rgb, labels: Array | None, place: Place | None, window: tuple[sl
     """Return the resized crop with the object outlined in yellow, and others in blue."""
     height, width = gray.shape[:2]
     factor = SIDE / max(height, width)
-    rows, columns = _steps(height, factor), _steps(width, factor)
-    shown: Rgb = np.ascontiguousarray(gray[rows[:, None], columns])
+    size = [max(1, round(side * factor)) for side in (height, width)]
+    shown: Rgb = np.ascontiguousarray(resize_labels(gray, size))
     if labels is not None:
-        resized = labels[rows[:, None], columns]
+        resized = resize_labels(labels, size)
         outline = find_contour(resized, "inner")
         shown[outline] = _OTHERS
         if place is not None and place.id:
@@ -113,12 +114,6 @@ def _draw(gray: Rgb, labels: Array | None, place: Place | None, window: tuple[sl
     if place is not None and not place.id:
         _draw_frame(shown, place, window, factor)
     return shown
-
-
-def _steps(size: int, factor: float) -> npt.NDArray[np.intp]:
-    """Return the original pixel of each displayed pixel."""
-    length = max(1, round(size * factor))
-    return np.minimum((np.arange(length) / factor).astype(np.intp), size - 1)
 
 
 def _draw_frame(shown: Rgb, place: Place, window: tuple[slice, slice], factor: float) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
@@ -14,6 +15,7 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.guard import Guard
+from singula.report.html import Markup, escape, join, tag
 
 Look = Literal["main", "secondary", "bad", "plain"]
 P = ParamSpec("P")
@@ -73,14 +75,14 @@ def _theme_button(dark: ui.dark_mode, theme: str) -> None:
 
 def heading(title: str, text: str = "") -> None:
     """Add the title of a page and a line of text."""
-    ui.html(title, sanitize=_escape, tag="h1")
+    ui.html(title, sanitize=escape, tag="h1")
     if text:
         ui.label(text).classes("lead")
 
 
 def subheading(title: str) -> None:
     """Add the title of a section."""
-    ui.html(title, sanitize=_escape, tag="h2")
+    ui.html(title, sanitize=escape, tag="h2")
 
 
 def note(text: str) -> None:
@@ -88,22 +90,14 @@ def note(text: str) -> None:
     ui.html(text, sanitize=_with_code, tag="p").classes("note")
 
 
-def _escape(text: str) -> str:
-    import html
-
-    return html.escape(text)
-
-
 def _with_code(text: str) -> str:
-    import re
-
-    return re.sub("`([^`]+)`", r"<code>\1</code>", _escape(text))
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def empty_state(title: str, text: str, *links: tuple[str, str]) -> None:
     """Add a message that there is nothing to show, with links (label, address) to other pages."""
     with ui.element("section").classes("empty"):
-        ui.html(title, sanitize=_escape, tag="h2")
+        ui.html(title, sanitize=escape, tag="h2")
         ui.label(text)
         with ui.element("div").classes("row-of"):
             for name, target in links:
@@ -141,11 +135,14 @@ def with_error_notice(action: Callable[[], object]) -> Callable[[], Awaitable[No
             if isinstance(result, Awaitable):
                 await result
         except UserError as error:
-            ui.notify(
-                str(error), type="negative", multi_line=True, timeout=12000, close_button="OK"
-            )
+            show_error(error)
 
     return run_action
+
+
+def show_error(error: UserError) -> None:
+    """Display an error message for some seconds."""
+    ui.notify(str(error), type="negative", multi_line=True, timeout=12000, close_button="OK")
 
 
 def run_address(page: str, folder: Path, image: str = "") -> str:
@@ -192,7 +189,32 @@ async def run_in_thread(function: Callable[P, T], *arguments: P.args, **options:
     return await asyncio.to_thread(function, *arguments, **options)
 
 
-def score_table(title: str, current: str, rows: Sequence[ScoreRow]) -> str:
+def fact_cards(facts: Iterable[tuple[str, object]]) -> Markup:
+    """Return labels with their values as HTML."""
+    cards = (tag("div", tag("span", name), tag("b", value), class_="fact") for name, value in facts)
+    return tag("div", *cards, class_="cards")
+
+
+def progress_bar(phase: str, share: float | None) -> Markup:
+    """Return a description and the completed fraction, 0 to 1, as HTML; None without a bar."""
+    text = tag("p", phase, class_="note")
+    if share is None:
+        return text
+    done = round(100 * share)
+    bar = tag(
+        "div",
+        tag("i", style=f"width:{done}%"),
+        class_="done-bar",
+        role="progressbar",
+        aria_valuenow=done,
+        aria_valuemin=0,
+        aria_valuemax=100,
+        aria_label=phase,
+    )
+    return join((bar, text))
+
+
+def score_table(title: str, current: str, rows: Sequence[ScoreRow]) -> Markup:
     """Return an HTML table of scores of the run and current scores.
 
     Parameters
@@ -204,17 +226,14 @@ def score_table(title: str, current: str, rows: Sequence[ScoreRow]) -> str:
     rows : sequence of ScoreRow
         Rows of the table.
     """
-    from html import escape
-
-    body = "".join(
-        f"<tr><th scope='row'>{escape(label)}</th><td>{old}</td>"
-        f"<td class='{'better' if gain > 0 else 'worse' if gain < 0 else ''}'>{new}</td></tr>"
-        for label, old, new, gain in rows
-    )
-    return (
-        f"<table class='score-table'><thead><tr><th>{escape(title)}</th><th scope='col'>Run"
-        f"</th><th scope='col'>{escape(current)}</th></tr></thead><tbody>{body}</tbody></table>"
-    )
+    head = tag("tr", *(tag("th", text, scope="col") for text in (title, "Run", current)))
+    body = []
+    for label, old, new, gain in rows:
+        trend = "better" if gain > 0 else "worse" if gain < 0 else None
+        body.append(
+            tag("tr", tag("th", label, scope="row"), tag("td", old), tag("td", new, class_=trend))
+        )
+    return tag("table", tag("thead", head), tag("tbody", *body), class_="score-table")
 
 
 def score_row(label: str, old: float, new: float) -> ScoreRow:

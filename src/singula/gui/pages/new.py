@@ -73,7 +73,7 @@ def _welcome(context: AppContext) -> None:
                 for ndim in (2, 3):
                     button(
                         f"Create {ndim}D example data",
-                        partial(_example, context, ndim),
+                        with_error_notice(partial(_example, context, ndim)),
                         look="secondary",
                     )
 
@@ -81,11 +81,7 @@ def _welcome(context: AppContext) -> None:
 async def _example(context: AppContext, ndim: int) -> None:
     name = f"example_{ndim}d"
     if not context.guard.check(name).is_dir():
-        try:
-            await run_in_thread(make_example, context.guard, ndim)
-        except UserError as error:
-            ui.notify(str(error), type="negative")
-            return
+        await run_in_thread(make_example, context.guard, ndim)
     ui.navigate.to(f"/new?start=1&data={quote(name)}")
 
 

@@ -10,6 +10,7 @@ from nicegui import ui
 from nicegui.events import TableSelectionEventArguments
 
 from singula.gui.pages.finished import ImageView, finished_run
+from singula.gui.pages.frame import fact_cards
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
 from singula.gui.results import Results, Table, measurements
@@ -52,7 +53,7 @@ class _View(ImageView[tuple[Scene, Table]]):
             with ui.element("div"):
                 self.viewer = Viewer(context.scenes, on_pick=self._picked)
             with ui.element("div"):
-                self.scores = ui.element("div").classes("cards")
+                self.scores = ui.html("", sanitize=False)
                 self.count = ui.label().classes("note")
                 self.table = ui.table(
                     columns=[], rows=[], row_key="label", selection="single",
@@ -128,14 +129,13 @@ class _View(ImageView[tuple[Scene, Table]]):
         self.table.update()
 
     def _show_scores(self, score: dict[str, float], count: int) -> None:
-        self.scores.clear()
-        with self.scores:
-            _fact("objects", str(count))
-            if score:
-                at = f"IoU {score['threshold']:g}"
-                _fact(f"F1 at {at}", f"{score['f1']:.3f}")
-                _fact(f"panoptic quality at {at}", f"{score['panoptic_quality']:.3f}")
-                _fact("objects in your labels", f"{score['n_true']:.0f}")
+        facts = [("objects", str(count))]
+        if score:
+            at = f"IoU {score['threshold']:g}"
+            facts.append((f"F1 at {at}", f"{score['f1']:.3f}"))
+            facts.append((f"panoptic quality at {at}", f"{score['panoptic_quality']:.3f}"))
+            facts.append(("objects in your labels", f"{score['n_true']:.0f}"))
+        self.scores.set_content(fact_cards(facts))
         self.count.set_text("Click a row or an object to mark it in the image and in the table.")
 
     def _selected(self, event: TableSelectionEventArguments) -> None:
@@ -163,9 +163,3 @@ class _View(ImageView[tuple[Scene, Table]]):
     def _mark(self, number: int) -> None:
         self.table.selected = [row for row in self.table.rows if row["label"] == number]
         self.table.update()
-
-
-def _fact(label: str, value: str) -> None:
-    with ui.element("div").classes("fact"):
-        ui.label(label).classes("note")
-        ui.html(f"<b>{value}</b>", sanitize=False)

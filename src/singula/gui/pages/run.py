@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
@@ -18,8 +17,10 @@ from singula.gui.pages.frame import (
     button,
     empty_state,
     error_state,
+    fact_cards,
     frame,
     heading,
+    progress_bar,
     run_address,
     run_choice,
     run_in_thread,
@@ -30,7 +31,9 @@ from singula.gui.pages.paths import path_input
 from singula.gui.runs import RESUMABLE, STATE_LABELS, RunView, State, find_runs, state_of, view_run
 from singula.gui.state import AppContext
 from singula.pipeline.run import Job
+from singula.report.html import Markup, join, tag
 from singula.report.run_sections import training_charts
+from singula.util.format import grouped
 
 _REFRESH_SECONDS, _MAX_LINES, _MAX_RUNS = 1.5, 200, 100
 
@@ -201,8 +204,8 @@ class _Watch:
         view = await run_in_thread(view_run, self.folder)
         self._changed("facts", _facts(view), self.facts.set_content)
         self._changed("curves", _curves(view), self.curves.set_content)
-        log = html.escape(last_lines(view.log, _MAX_LINES)) or "The log is empty."
-        self._changed("log", f"<pre>{log}</pre>", self.log.set_content)
+        log = tag("pre", last_lines(view.log, _MAX_LINES) or "The log is empty.")
+        self._changed("log", log, self.log.set_content)
         self._changed("error", (view.state, view.error), lambda _: self._set_error(view))
         self._changed("state", (view.state, self.killing), lambda _: self._set_buttons(view))
 
@@ -253,32 +256,24 @@ class _Watch:
         await self.refresh()
 
 
-def _facts(view: RunView) -> str:
+def _facts(view: RunView) -> Markup:
     """Return state, progress and memory as HTML."""
-    done = round(100 * view.progress.share)
-    cards = [("State", f'<i class="state {view.state}">{STATE_LABELS[view.state]}</i>')]
+    facts: list[tuple[str, object]] = [
+        ("State", tag("i", STATE_LABELS[view.state], class_=f"state {view.state}"))
+    ]
     if view.progress.remaining:
-        cards.append(("Remaining training time", html.escape(view.progress.remaining)))
+        facts.append(("Remaining training time", view.progress.remaining))
     if view.memory is not None:
-        cards.append(("Memory", f"{view.memory:,.0f} MiB".replace(",", "\u202f")))
+        facts.append(("Memory", f"{grouped(round(view.memory))} MiB"))
     if view.history:
         last = view.history[-1]
-        cards.append(("Epochs", f"{last['epoch']:.0f}"))
+        facts.append(("Epochs", f"{last['epoch']:.0f}"))
         if "val_loss" in last:
-            cards.append(("Validation loss", f"{last['val_loss']:.4g}"))
-    facts = "".join(
-        f'<div class="fact"><span>{name}</span><b>{value}</b></div>' for name, value in cards
-    )
-    bar = (
-        f'<div class="done-bar" role="progressbar" aria-valuenow="{done}" aria-valuemin="0" '
-        f'aria-valuemax="100" aria-label="{html.escape(view.progress.phase)}">'
-        f'<i style="width:{done}%"></i></div>'
-    )
-    phase = f'<p class="note">{html.escape(view.progress.phase)}</p>'
-    return f'<div class="cards">{facts}</div>{bar}{phase}'
+            facts.append(("Validation loss", f"{last['val_loss']:.4g}"))
+    return join((fact_cards(facts), progress_bar(view.progress.phase, view.progress.share)))
 
 
-def _curves(view: RunView) -> str:
+def _curves(view: RunView) -> Markup:
     if not view.history:
-        return '<p class="note">Curves appear after the first epoch.</p>'
-    return f'<div class="charts">{"".join(training_charts(view.history))}</div>'
+        return tag("p", "Curves appear after the first epoch.", class_="note")
+    return tag("div", *training_charts(view.history), class_="charts")

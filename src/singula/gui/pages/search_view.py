@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from html import escape
 
 from nicegui import ui
 
@@ -12,6 +11,7 @@ from singula.gui.pages.frame import (
     button,
     error_state,
     note,
+    progress_bar,
     run_in_thread,
     score_row,
     score_table,
@@ -98,7 +98,7 @@ class SearchPanel:
         self.messages.clear()
         with self.messages:
             if view.state == "running":
-                _progress(view)
+                ui.html(progress_bar(view.phase, view.share), sanitize=False)
                 button("Cancel", with_error_notice(self._stop), look="secondary")
             elif view.state == "stopped":
                 note("Canceled. The next search continues with the stored predictions.")
@@ -120,18 +120,6 @@ class SearchPanel:
 
     def _stop(self) -> None:
         stop_search(self.results.run.tree)
-
-
-def _progress(view: SearchView) -> None:
-    note(view.phase)
-    if view.share is not None:
-        done = round(100 * view.share)
-        ui.html(
-            f'<div class="done-bar" role="progressbar" aria-valuenow="{done}" aria-valuemin="0" '
-            f'aria-valuemax="100" aria-label="{escape(view.phase)}"><i style="width:{done}%"></i>'
-            "</div>",
-            sanitize=False,
-        )
 
 
 def _table(result: SearchResult) -> str:

@@ -18,6 +18,7 @@ from singula.gui.pages.frame import (
     run_in_thread,
     score_row,
     score_table,
+    show_error,
     subheading,
     with_error_notice,
 )
@@ -36,6 +37,7 @@ from singula.gui.retune import (
 from singula.gui.search import SearchResult
 from singula.gui.state import AppContext
 from singula.metrics import Score
+from singula.report.html import Markup, join, tag
 from singula.runs.run import Stage
 from singula.runs.scores import reference_threshold
 
@@ -152,7 +154,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
                 self.viewer.refresh()
                 self._show_scores(outcome)
         except UserError as error:
-            ui.notify(str(error), type="negative")
+            show_error(error)
         finally:
             self.busy = False
 
@@ -199,20 +201,20 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
 
         with ui.element("div").classes("row-of"):
             button("Save configuration", with_error_notice(save))
-            button("Save in the checkpoint", self._save_in_checkpoint, look="secondary")
+            button(
+                "Save in the checkpoint",
+                with_error_notice(self._save_in_checkpoint),
+                look="secondary",
+            )
         note("`singula predict` uses the checkpoint, and `singula run` uses the configuration.")
 
     async def _save_in_checkpoint(self) -> None:
         result = self.search_result
         is_unchanged = result is not None and result.values == self.values
         provenance = result.provenance if result is not None and is_unchanged else None
-        try:
-            path = await run_in_thread(
-                save_in_checkpoint, self.results, dict(self.values), self.context.guard, provenance
-            )
-        except UserError as error:
-            ui.notify(str(error), type="negative", multi_line=True, timeout=12000)
-            return
+        path = await run_in_thread(
+            save_in_checkpoint, self.results, dict(self.values), self.context.guard, provenance
+        )
         ui.notify(f"saved in {self.context.guard.short(path)}", type="positive")
 
 
@@ -221,7 +223,7 @@ def _free_name(folder: Path, stem: str) -> Path:
     return next((folder / n for n in names if not (folder / n).exists()), folder / names[0])
 
 
-def _score_html(run: Outcome, current: Outcome) -> str:
+def _score_html(run: Outcome, current: Outcome) -> Markup:
     """Return the scores of the run and the current scores as HTML."""
     rows: list[ScoreRow] = [("Objects", str(run.count), str(current.count), 0.0)]
     for old, new in zip(run.scores, current.scores, strict=True):
@@ -231,8 +233,8 @@ def _score_html(run: Outcome, current: Outcome) -> str:
         rows.append(score_row("Mean panoptic quality", *(q / len(run.scores) for q in quality)))
         rows.append(_count_row("Missed", run.scores, current.scores, "fn"))
         rows.append(_count_row("Not in your labels", run.scores, current.scores, "fp"))
-    note = "" if run.scores else "<p class='note'>This image has no labels for scores.</p>"
-    return score_table("", "Current", rows) + note
+    missing = tag("p", "This image has no labels for scores.", class_="note")
+    return join((score_table("", "Current", rows), *([] if run.scores else [missing])))
 
 
 def _count_row(label: str, old: list[Score], new: list[Score], name: str) -> ScoreRow:

@@ -10,6 +10,7 @@ from nicegui.events import GenericEventArguments, ValueChangeEventArguments
 
 from singula.gui.pages.frame import Slider
 from singula.gui.pictures import Scene, Scenes, boxes
+from singula.report.overlay import middle_plane
 
 LABELS = {
     "image": "Image",
@@ -78,10 +79,7 @@ class Viewer:
         self.name = self.scenes.put(scene)
         self.slice = scene.depth // 2
         if scene.depth > 1 and "instances" in scene.labels:
-            from singula.report.overlay import middle_plane
-
-            labels = scene.labels.get("truth", scene.labels["instances"])
-            self.slice = middle_plane(labels if labels.any() else scene.labels["instances"])
+            self.slice = middle_plane(scene.labels.get("truth"), scene.labels["instances"])
         height, width = scene.size
         self._set(
             source=f"/tile/{self.name}", width=width, height=height, levels=scene.levels,
