@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singula.autoconfig import augmentation, folders, images, network, objects, training
-from singula.autoconfig.setting import Choice
+from singula.autoconfig.setting import Choice, commented_yaml
 from singula.autoconfig.sizes import Sizes
 from singula.config.thresholds import GENERATED, marks
 from singula.dataset.facts import PartFacts, Survey
@@ -21,7 +21,6 @@ from singula.util.format import command, counted
 from singula.util.paths import user_path
 
 MINUTES = 30.0  # default duration of a training
-_COMMENT_COLUMN = 40
 _CHANNELS = "PROBLEM.INSTANCE_SEG.DATA_CHANNELS"
 _CLASSES = "MODEL.N_CLASSES"
 _SECTIONS = ("SYSTEM", "PROBLEM", "DATA", "AUGMENTOR", "MODEL", "LOSS", "TRAIN", "TEST")
@@ -72,22 +71,7 @@ class Proposal:
         lines += [f"#   {line}" for line in self.summary.splitlines()]
         lines.append("# Edit the values if needed; then:")
         lines.append("#   singula run --config FILE --result_dir results")
-        current: list[str] = []
-        for choice in self.choices:
-            *sections, last = choice.key.split(".")
-            common = 0
-            while common < min(len(current), len(sections)) and current[common] == sections[common]:
-                common += 1
-            if common == 0:
-                lines.append("")
-            for depth in range(common, len(sections)):
-                lines.append(f"{'  ' * depth}{sections[depth]}:")
-            current = sections
-            text = f"{'  ' * len(sections)}{last}: {choice.text}"
-            if choice.comment:
-                text = f"{text:<{_COMMENT_COLUMN}}  # {choice.comment}"
-            lines.append(text)
-        return "\n".join(lines) + "\n"
+        return commented_yaml(lines, ((c.key, c.text, c.comment) for c in self.choices))
 
 
 Measure = Callable[[Survey, Proposal], TrainingSpeed | None]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+_COMMENT_COLUMN = 40
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,32 @@ class Choice:
     def text(self) -> str:
         """Value as YAML."""
         return spell(self.value)
+
+
+def commented_yaml(heading: Sequence[str], values: Iterable[tuple[str, str, str]]) -> str:
+    """Return a configuration file with a comment after each value.
+
+    Parameters
+    ----------
+    heading : sequence of str
+        Comment lines at the top.
+    values : iterable of (str, str, str)
+        Dotted key, value as YAML, and comment, which may be empty; keys of a section are adjacent.
+    """
+    lines, previous = list(heading), list[str]()
+    for key, value, comment in values:
+        *sections, last = key.split(".")
+        common = 0
+        while common < min(len(previous), len(sections)) and previous[common] == sections[common]:
+            common += 1
+        if common == 0 and lines:
+            lines.append("")
+        for depth in range(common, len(sections)):
+            lines.append(f"{'  ' * depth}{sections[depth]}:")
+        previous = sections
+        text = f"{'  ' * len(sections)}{last}: {value}"
+        lines.append(f"{text:<{_COMMENT_COLUMN}}  # {comment}" if comment else text)
+    return "\n".join(lines) + "\n"
 
 
 def spell(value: Any) -> str:

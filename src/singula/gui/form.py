@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from singula.autoconfig.setting import commented_yaml
 from singula.config import Config
 from singula.config.keys import Key, key_table
 from singula.config.load import config_from_dict, examine_values, read_values
@@ -13,7 +14,6 @@ from singula.errors import UserError
 from singula.io.write import write_text
 
 Kind = Literal["switch", "choice", "text"]
-_COMMENT_COLUMN = 44
 _SECTION_TITLES = {
     "SYSTEM": "Machine",
     "PROBLEM": "Objects",
@@ -213,22 +213,9 @@ class Form:
             ``config.invalid``: lists all problems.
         """
         typed = self.config().dotted()
-        lines = [f"# {line}" for line in self.heading]
-        previous: list[str] = []
-        for name in [name for name in key_table() if name in self.values]:
-            *parents, last = name.split(".")
-            same = 0
-            while same < min(len(previous), len(parents)) and previous[same] == parents[same]:
-                same += 1
-            if same == 0 and lines:
-                lines.append("")
-            for depth in range(same, len(parents)):
-                lines.append(f"{'  ' * depth}{parents[depth]}:")
-            previous = parents
-            text = f"{'  ' * len(parents)}{last}: {_as_yaml(typed[name])}"
-            comment = self.comments.get(name)
-            lines.append(f"{text:<{_COMMENT_COLUMN}}  # {comment}" if comment else text)
-        return "\n".join(lines) + "\n"
+        names = [name for name in key_table() if name in self.values]
+        values = ((n, _as_yaml(typed[n]), self.comments.get(n, "")) for n in names)
+        return commented_yaml([f"# {line}" for line in self.heading], values)
 
     def save(self, path: Path, *, replace: bool = False) -> Path:
         """Write the file and return its path.
