@@ -240,8 +240,8 @@ def show_results(report: RunReport, *, images: int = 2) -> None:
     """
     import pandas as pd
 
-    from singula.io.read import read_labels
     from singula.measure import measure
+    from singula.runs.run import open_run
 
     tree, test = report.tree, report.test
     if test is None:
@@ -257,12 +257,11 @@ def show_results(report: RunReport, *, images: int = 2) -> None:
     for name, path in list(test.results.overlays.items())[:images]:
         print(f"{name}: {counted(test.results.instances.get(name, 0), 'object')}")
         _picture(path.read_bytes())
-    for first in list(test.results.overlays)[:1]:
-        stored = tree.per_image_instances / f"{first}.tif"
-        classes = report.config.MODEL.N_CLASSES > 2
-        ids = read_labels(stored, report.config.ndim, classes).array[..., 0]
-        _title(f"The first objects of {first}")
-        _show(measure(ids).head(_MAX_ROWS).round(2))
+    finished = open_run(tree.run)
+    for stage in finished.stages[:1]:
+        first = next(finished.label_images(stage)).read()
+        _title(f"The first objects of {first.name}")
+        _show(measure(first.labels).head(_MAX_ROWS).round(2))
     print(f"report: {tree.report_html}")
     print(f"all results: {tree.run}")
 

@@ -482,7 +482,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "threshold": Argument(0.0, NUMBER.with_values(negative=-0.1, above_one=1.5)),
         "counts": Argument(lambda: histogram(PROBABILITY), FUNCTION),
     },
-    "singula.labels.median_halo": lambda _: {
+    "singula.prediction.median_halo": lambda _: {
         "z_size": Argument(3, INTEGER.or_none().with_values(negative=-1)),
         "yz_size": Argument(3, INTEGER.or_none().with_values(negative=-1)),
     },

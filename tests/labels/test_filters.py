@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import median_filter
 
 from singula.errors import UserError
-from singula.labels import median_halo, median_yz, median_z
 from singula.prediction import median_filters
+from singula.prediction.median_filters import median_halo, median_yz, median_z
 
 
 @settings(max_examples=25, deadline=None)

@@ -230,20 +230,30 @@ class Form:
         Raises
         ------
         UserError
-            ``config.invalid``: a value is invalid.
-            ``gui.not_yaml``: the path has another suffix.
-            ``gui.file_exists``: the file exists, and `replace` is False.
+            ``config.invalid``: a value is invalid; the codes of `check_target`.
         """
         text = self.yaml()
-        if path.suffix.lower() not in (".yaml", ".yml"):
-            raise UserError(
-                f"{path.name}: expected the suffix .yaml or .yml",
-                f"rename the file to {path.name}.yaml",
-                "gui.not_yaml",
-            )
-        if path.exists() and not replace:
-            raise UserError(f"{path}: already exists", "choose another name", "gui.file_exists")
+        check_target(path, replace=replace)
         return write_text(path, text)
+
+
+def check_target(path: Path, *, replace: bool = False) -> None:
+    """Raise an error if a configuration cannot be saved under a path.
+
+    Raises
+    ------
+    UserError
+        ``gui.not_yaml``: the path has another suffix than .yaml or .yml.
+        ``gui.file_exists``: the file exists, and `replace` is False.
+    """
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        raise UserError(
+            f"{path.name}: expected the suffix .yaml or .yml",
+            f"rename the file to {path.name}.yaml",
+            "gui.not_yaml",
+        )
+    if path.exists() and not replace:
+        raise UserError(f"{path}: already exists", "choose another name", "gui.file_exists")
 
 
 def _plain(value: Any) -> Any:

@@ -17,6 +17,7 @@ from singula.config.load import config_from_dict
 from singula.config.thresholds import KEYS, with_tuned
 from singula.config.yaml_source import mapping_from_yaml
 from singula.errors import UserError
+from singula.gui.form import check_target
 from singula.gui.guard import Guard
 from singula.gui.results import Results
 from singula.io.read import read_image
@@ -265,12 +266,11 @@ def save_configuration(
     Raises
     ------
     UserError
-        ``gui.file_exists``: the target exists; the source cannot be read.
+        The codes of `check_target`; the source cannot be read.
     """
     import yaml
 
-    if target.exists():
-        raise UserError(f"{target}: already exists", "choose another name", "gui.file_exists")
+    check_target(target)
     typed = _typed(values)
     tree = mapping_from_yaml(config.to_yaml(), "")
     if source is not None:

@@ -13,7 +13,7 @@ from singula.autoconfig.answers import OBJECTS, propose_answered
 from singula.dataset.checks import Inspection, InspectSettings, inspect_dataset
 from singula.dataset.facts import Folders, find_folders
 from singula.errors import UserError
-from singula.gui.form import Form
+from singula.gui.form import Form, check_target
 from singula.gui.guard import Guard
 from singula.gui.pictures import thumbnail
 from singula.io.read import read_image, read_labels
@@ -234,8 +234,7 @@ def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:
     Raises
     ------
     UserError
-        ``gui.file_exists``: the configuration file exists.
-        ``gui.not_yaml``: the configuration has another suffix than .yaml or .yml.
+        The codes of `check_target`.
         ``gui.outside``: a path is outside of the roots.
         ``gui.no_folder``: there are no data.
         ``gui.unknown_objects``: the kind of objects is not in `FIND`.
@@ -244,16 +243,7 @@ def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:
     output = guard.check(answers.output)
     guard.check(answers.result_dir)
     guard.check_below([output.with_name(f"{output.stem}_{end}") for end in ("data", "channels")])
-    if output.suffix.lower() not in (".yaml", ".yml"):
-        raise UserError(
-            f"{output.name}: expected the suffix .yaml or .yml",
-            f"rename the file to {output.name}.yaml",
-            "gui.not_yaml",
-        )
-    if output.exists():
-        raise UserError(
-            f"{answers.output}: already exists", "choose another name", "gui.file_exists"
-        )
+    check_target(output)
     if answers.find not in FIND:
         raise UserError(
             f"what to find: got {answers.find!r}, expected one of {', '.join(FIND)}",

@@ -56,6 +56,10 @@ class _Place:
         return Path(self.default.format(tree))
 
 
+def _result_folder(name: str) -> _Place:
+    return _Place(f"{{0.run}}/{name}", f"PATHS.RESULT_DIR.{name.upper()}", "folder")
+
+
 class ResultsTree:
     """Every path of a run's results.
 
@@ -82,28 +86,14 @@ class ResultsTree:
 
     run = _Place("{0.job_dir}/results/{0.job_id}", "PATHS.RESULT_DIR.PATH", "folder")
     # predictions and instances
-    per_image = _Place("{0.run}/per_image", "PATHS.RESULT_DIR.PER_IMAGE", "folder")
-    per_image_instances = _Place(
-        "{0.run}/per_image_instances", "PATHS.RESULT_DIR.PER_IMAGE_INSTANCES", "folder"
-    )
-    per_image_post_processing = _Place(
-        "{0.run}/per_image_post_processing", "PATHS.RESULT_DIR.PER_IMAGE_POST_PROCESSING", "folder"
-    )
-    full_image = _Place("{0.run}/full_image", "PATHS.RESULT_DIR.FULL_IMAGE", "folder")
-    full_image_instances = _Place(
-        "{0.run}/full_image_instances", "PATHS.RESULT_DIR.FULL_IMAGE_INSTANCES", "folder"
-    )
-    full_image_post_processing = _Place(
-        "{0.run}/full_image_post_processing",
-        "PATHS.RESULT_DIR.FULL_IMAGE_POST_PROCESSING",
-        "folder",
-    )
-    as_3d_stack = _Place("{0.run}/as_3d_stack", "PATHS.RESULT_DIR.AS_3D_STACK", "folder")
-    as_3d_stack_post_processing = _Place(
-        "{0.run}/as_3d_stack_post_processing",
-        "PATHS.RESULT_DIR.AS_3D_STACK_POST_PROCESSING",
-        "folder",
-    )
+    per_image = _result_folder("per_image")
+    per_image_instances = _result_folder("per_image_instances")
+    per_image_post_processing = _result_folder("per_image_post_processing")
+    full_image = _result_folder("full_image")
+    full_image_instances = _result_folder("full_image_instances")
+    full_image_post_processing = _result_folder("full_image_post_processing")
+    as_3d_stack = _result_folder("as_3d_stack")
+    as_3d_stack_post_processing = _result_folder("as_3d_stack_post_processing")
     instance_associations = _Place(
         "{0.run}/instance_associations", "PATHS.RESULT_DIR.INST_ASSOC_POINTS", "folder"
     )

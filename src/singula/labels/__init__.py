@@ -1,4 +1,4 @@
-"""Post-processing: filters of predicted maps, and corrections of decoded instances."""
+"""Operations on label images, and corrections of decoded instances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from singula.labels.voronoi import (
     voronoi,
     voronoi_block,
 )
-from singula.prediction.median_filters import median_halo, median_yz, median_z
 
 __all__ = [
     "Block",
@@ -41,9 +40,6 @@ __all__ = [
     "growth_area",
     "growth_foreground",
     "growth_threshold",
-    "median_halo",
-    "median_yz",
-    "median_z",
     "plan_repair",
     "recode",
     "remove",

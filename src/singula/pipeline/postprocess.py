@@ -15,8 +15,6 @@ from singula.errors import UserError
 from singula.labels import (
     clear_border,
     growth_area,
-    median_yz,
-    median_z,
     remove,
     remove_close_points,
     repair_large,
@@ -31,6 +29,7 @@ from singula.measure import (
     removed_ids,
     select,
 )
+from singula.prediction.median_filters import median_yz, median_z
 
 if TYPE_CHECKING:
     import pandas as pd

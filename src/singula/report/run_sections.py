@@ -10,6 +10,7 @@ import numpy as np
 from singula.report.figures import Series, line_chart
 from singula.report.html import Markup, collapsible, count, join, section, table, tag
 from singula.runs.run import Run
+from singula.training.charts import learning_curves
 from singula.util.format import counted
 
 _THRESHOLDS = {
@@ -35,6 +36,7 @@ _NEEDS = {
     "TH_DISTANCE": "D",
     "TH_DIST_FOREGROUND": "D",
 }
+_PARTS = {"train": ("training", 0), "val": ("validation", 1)}
 _SECONDS = {
     "start": "Start (configuration, device)",
     "training": "Training",
@@ -95,18 +97,12 @@ def training_section(run: Run) -> Markup | None:
 
 def training_charts(history: Sequence[Mapping[str, float]]) -> list[Markup]:
     """Return a chart for the loss and each metric, for training and validation over the epochs."""
-    names = dict.fromkeys(
-        key.split("_", 1)[1] for row in history for key in row if key.startswith(("train_", "val_"))
-    )
     charts = []
-    for name in names:
-        series = []
-        for style, (part, label) in enumerate((("train", "training"), ("val", "validation"))):
-            rows = [row for row in history if f"{part}_{name}" in row]
-            if rows:
-                epochs = np.array([row["epoch"] for row in rows])
-                values = np.array([row[f"{part}_{name}"] for row in rows])
-                series.append(Series(label, style, epochs, values))
+    for name, parts in learning_curves(history).items():
+        series = [
+            Series(*_PARTS[part], np.array(epochs), np.array(values))
+            for part, (epochs, values) in parts.items()
+        ]
         charts.append(line_chart(_metric_title(name), "epoch", series))
     return charts
 

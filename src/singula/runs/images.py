@@ -69,8 +69,7 @@ class RunImages:
 
     def instances(self, name: str, stage: Stage) -> Instances | None:
         """Read the instances; the configuration overrides the pixel size of the file."""
-        sources = (source for source in self.run.label_images(stage) if source.name == name)
-        source = next(sources, None)
+        source = self.run.label_image(name, stage)
         return None if source is None else self._read(source)
 
     def raw(self, name: str, stage: Stage, shape: tuple[int, ...]) -> Array | None:

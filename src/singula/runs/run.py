@@ -160,6 +160,10 @@ class Run:
                 spacing_from="DATA.TEST.RESOLUTION",
             )
 
+    def label_image(self, name: str, stage: Stage) -> LabelSource | None:
+        """Return the label image of a stage with a name; None if the file is missing."""
+        return next((image for image in self.label_images(stage) if image.name == name), None)
+
     def image_names(self, stage: Stage) -> list[str]:
         """Return the images of a stage, the worst score first, then images without scores."""
         files = self.instance_files(stage)

@@ -10,6 +10,19 @@ from singula.io.atomic import atomic_path
 Rows = Sequence[Mapping[str, float]]
 
 
+def learning_curves(rows: Rows) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+    """Return epochs and values of the loss and each metric, for ``train`` and ``val``."""
+    curves: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    for row in rows:
+        for column, value in row.items():
+            part, _, name = column.partition("_")
+            if part in ("train", "val"):
+                epochs, values = curves.setdefault(name, {}).setdefault(part, ([], []))
+                epochs.append(row["epoch"])
+                values.append(value)
+    return curves
+
+
 def draw_charts(rows: Rows, title: str, chart_path: Callable[[str], Path]) -> list[Path]:
     """Draw one chart for the loss and one for each metric, with training and validation values.
 
@@ -30,21 +43,14 @@ def draw_charts(rows: Rows, title: str, chart_path: Callable[[str], Path]) -> li
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if not rows:
-        return []
-    names = dict.fromkeys(
-        key.split("_", 1)[1] for row in rows for key in row if key.startswith(("train_", "val_"))
-    )
     written = []
-    for name in names:
+    for name, parts in learning_curves(rows).items():
         figure = Figure(figsize=(6.4, 4.0), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        for part, style in (("train", "-"), ("val", "--")):
-            points = [(r["epoch"], r[f"{part}_{name}"]) for r in rows if f"{part}_{name}" in r]
-            if points:
-                epochs, values = zip(*points, strict=True)
-                axes.plot(epochs, values, style, marker=".", markersize=4, label=part)
+        for part, (epochs, values) in parts.items():
+            style = "-" if part == "train" else "--"
+            axes.plot(epochs, values, style, marker=".", markersize=4, label=part)
         axes.set_xlabel("epoch")
         axes.set_ylabel(name.replace("_", " "))
         axes.set_title(title, fontsize=10)

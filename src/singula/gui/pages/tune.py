@@ -189,13 +189,7 @@ class _View(ImageView[tuple[Retune, Outcome, Scene]]):
         def save() -> None:
             if self.retune is None:
                 return
-            if not (field.value or "").endswith((".yaml", ".yml")):
-                raise UserError(
-                    f"{field.value!r}: expected the suffix .yaml or .yml",
-                    "choose a file name that ends in .yaml",
-                    "gui.not_yaml",
-                )
-            path = self.context.guard.check(field.value)
+            path = self.context.guard.check(field.value or "")
             save_configuration(source, self.retune.config, self.values, path)
             ui.notify(f"saved: {self.context.guard.short(path)}", type="positive")
 
