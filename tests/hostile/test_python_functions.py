@@ -487,7 +487,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "yz_size": Argument(3, INTEGER.or_none().with_values(negative=-1)),
     },
     **{
-        f"singula.labels.{name}": lambda _: {
+        f"singula.prediction.{name}": lambda _: {
             "values": Argument(
                 np.stack([PROBABILITY] * 3), Kind({**MAP.wrong, **LABELS.wrong, "2-d": PROBABILITY})
             ),
