@@ -25,7 +25,7 @@ from singula.pipeline.blocks import predict_file as alone
 from singula.prediction import tile_plan
 from singula.report.build import build_report
 from singula.report.objects import survey_objects
-from singula.runs.run import sources
+from singula.runs import images
 from singula.synthetic.fluorescence import make_image
 from singula.util import boxes
 from singula.util.format import install_command
@@ -626,7 +626,7 @@ def test_every_step_after_decoding_accepts_an_image_without_instances(jobs, why)
 def test_the_report_shows_the_center_of_large_images(jobs, monkeypatch) -> None:
     run = jobs.test(*MANUAL, chunks=True)
     instances = json.loads((run / "run.json").read_text())["test"]["instances"]["large"]
-    monkeypatch.setattr(sources, "_MAX_PIXELS", 1000)
+    monkeypatch.setattr(images, "_MAX_PIXELS", 1000)
     monkeypatch.setattr(boxes, "DISPLAY_SIDE", 64)
     text = build_report(run).read_text()
     assert (
