@@ -44,7 +44,7 @@ def note(kind: str, size: int) -> None:
 def watch() -> None:
     """Count the requests of zarr to its store by phase."""
     get, put, exists = LocalStore.get, LocalStore.set, LocalStore.exists
-    run_phase = chunk_image.ChunkImage.run_phase
+    run_phase = chunk_image.BlockImage.run_phase
 
     async def counted_get(self: Any, *words: Any, **names: Any) -> Any:
         found = await get(self, *words, **names)
@@ -65,7 +65,7 @@ def watch() -> None:
         phase[0] = "other"
 
     LocalStore.get, LocalStore.set, LocalStore.exists = counted_get, counted_set, counted_exists
-    chunk_image.ChunkImage.run_phase = known_phase
+    chunk_image.BlockImage.run_phase = known_phase
 
 
 def prepare(root: Path) -> Path:

@@ -13,7 +13,7 @@ from singula.models import build_model
 from singula.pipeline import from_config
 from singula.pipeline.patches import PatchScores
 from singula.pipeline.predict_image import predict_maps
-from singula.pipeline.results import Truth
+from singula.pipeline.whole_image import Truth
 from singula.prediction import Predictor
 from singula.representations.channels import encode
 

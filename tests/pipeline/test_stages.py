@@ -14,12 +14,11 @@ from singula.data.augment.regions import Cutout
 from singula.data.dataset import Sample
 from singula.errors import UserError
 from singula.io.pairing import Pair
-from singula.labels import count_instances
-from singula.metrics import match
+from singula.labels import count_instances, with_class_channel
+from singula.metrics import match, overlap, winning_classes
 from singula.pipeline import from_config
 from singula.pipeline.augmentation import CHANGE_OF_KEY, augment_settings
 from singula.pipeline.load_data import LabelIssues
-from singula.pipeline.results import instance_classes
 from singula.pipeline.sample_sheets import draw_grid
 from singula.pipeline.score import Scores, map_scores, score_lines
 from singula.pipeline.split import fold_of, hold_out, split_pairs
@@ -138,7 +137,9 @@ def test_the_class_of_an_instance_is_the_majority_of_its_pixels(seed: int) -> No
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 5, (12, 13)).astype(np.uint8)
     classes = rng.integers(0, 4, (12, 13)).astype(np.uint8)
-    result = instance_classes(labels, classes)
+    stacked = with_class_channel(labels, *winning_classes(overlap(labels, classes)))
+    np.testing.assert_array_equal(stacked[..., 0], labels)
+    result = stacked[..., 1]
     assert (result[labels == 0] == 0).all()
     for number in np.unique(labels[labels > 0]):
         votes = np.bincount(classes[labels == number], minlength=4)[1:]

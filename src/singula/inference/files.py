@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from singula.errors import StorageError, UserError, refuse_if_out_of_memory
@@ -24,9 +23,10 @@ from singula.io.read import file_notes, image_layout, read_header, read_image
 from singula.io.run_lock import hold, output_locks
 from singula.io.units import check_unit, replaced_size
 from singula.io.write import write_csv, write_tiff
-from singula.labels import count_instances
+from singula.labels import count_instances, with_class_channel
+from singula.metrics import overlap, winning_classes
 from singula.pipeline import from_config
-from singula.pipeline.results import instance_classes, with_class
+from singula.pipeline.results import with_classes
 from singula.pipeline.score import AXES
 from singula.util.arguments import flag, function, instance, items, of_class, text
 from singula.util.format import counted
@@ -303,17 +303,15 @@ def _predict_file(
     # Morphology is in pixels unless the user gave the voxel size.
     labels, _ = model.instances(maps, spacing=None if given is None else of_maps, of_file=of_maps)
     labels = model.restore(labels, image.spatial_shape)
-    classes = maps.get("class")
-    if classes is not None:
-        classes = model.restore(classes, image.spatial_shape)
-    stored, axes = labels, AXES[labels.ndim]
-    if classes is not None:
-        class_image = instance_classes(labels, classes)
-        dtype = np.promote_types(labels.dtype, class_image.dtype)
-        stored = np.stack([labels.astype(dtype), class_image.astype(dtype)], axis=-1)
-        axes += "C"
+    stored, axes, classes = labels, AXES[labels.ndim], None
+    if "class" in maps:
+        votes = overlap(labels, model.restore(maps["class"], image.spatial_shape))
+        classes = winning_classes(votes)
+        stored, axes = with_class_channel(labels, *classes), axes + "C"
     if tables:
-        table = with_class(measure(labels, spacing=image.spacing), labels, classes)
+        table = measure(labels, spacing=image.spacing)
+        if classes is not None:
+            table = with_classes(table, *classes)
         write_csv(target.with_name(f"{target.stem}_stats.csv"), table)
     write_tiff(target, stored, axes, image.spacing, image.unit)
     return count_instances(labels)

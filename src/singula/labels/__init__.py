@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from singula.labels.block_table import Block, Table
 from singula.labels.border import Ids, border_ids, clear_border
+from singula.labels.classes import with_class_channel
 from singula.labels.close_points import close_ids, remove_close_points
 from singula.labels.holes import Gaps, Holes, enclosed, fill_holes, find_background
 from singula.labels.index import Extents, Survey, count_instances, extents, recode, remove, survey
@@ -48,4 +49,5 @@ __all__ = [
     "survey",
     "voronoi",
     "voronoi_block",
+    "with_class_channel",
 ]

@@ -19,8 +19,8 @@ from singula.data.patches import Tile, TilePlan, patches_of
 from singula.io.pairing import Pair
 from singula.pipeline import from_config
 from singula.pipeline.progress import file_stamp
-from singula.pipeline.results import Truth
 from singula.pipeline.score import class_map_scores, map_scores, mean_scores
+from singula.pipeline.whole_image import Truth
 from singula.prediction import AlignedTiles
 
 

@@ -15,7 +15,6 @@ from singula.io.records import ImageResult, ProgressLine, ScoreRecord
 from singula.io.written import make_way
 from singula.metrics import Score
 from singula.pipeline.results import TestResults
-from singula.pipeline.score import Scores
 
 # Keys that do not change how an image is predicted, decoded or scored
 _IRRELEVANT = ("SYSTEM.", "TRAIN.", "LOG.", "AUGMENTOR.", "DATA.TRAIN.", "DATA.VAL.", "LOSS.")
@@ -148,10 +147,3 @@ def _records(scores: Sequence[Score]) -> list[ScoreRecord]:
 
 def _scores(records: Sequence[ScoreRecord]) -> list[Score]:
     return [Score(**dict(record)) for record in records]
-
-
-def remove_scores(scores: Scores, image: str) -> None:
-    """Remove the scores of an image whose test failed."""
-    scores.maps.pop(image, None)
-    for matches in (*scores.matches.values(), *scores.classes.values()):
-        matches.pop(image, None)

@@ -23,8 +23,7 @@ from singula.util.format import command, counted
 from singula.util.process import check_launcher, importing, launcher_number
 
 if TYPE_CHECKING:
-    from singula.pipeline.blocks.test import ChunkRun
-    from singula.pipeline.test import TestRun
+    from singula.pipeline.test_run import TestRun
     from singula.pipeline.train import TrainReport
     from singula.training.device import Device
 
@@ -98,14 +97,14 @@ class RunReport:
         Configuration of the run.
     training : TrainReport, optional
         Report of the training; None if the run does not train.
-    test : TestRun or ChunkRun, optional
+    test : TestRun, optional
         Finished test; None if the run does not test.
     """
 
     tree: ResultsTree
     config: Config
     training: TrainReport | None = None
-    test: TestRun | ChunkRun | None = None
+    test: TestRun | None = None
 
 
 def run(job: Job, notify: Notify) -> RunReport:
@@ -192,7 +191,7 @@ def _run(job: Job, log: RunLog, rank: int, locks: ExitStack) -> RunReport:
     return RunReport(tree, config, training, test)
 
 
-def _check_any_done(test: TestRun | ChunkRun, tree: ResultsTree) -> None:
+def _check_any_done(test: TestRun, tree: ResultsTree) -> None:
     """Refuse a test in which every image failed; the training before it is kept."""
     if test.failed and not test.results.instances:
         raise UserError(
@@ -285,25 +284,25 @@ def _test(
     job: Job,
     *,
     main: bool,
-) -> TestRun | ChunkRun | None:
+) -> TestRun | None:
     from singula.io.record_tables import write_table
     from singula.io.records import MetricsRow
     from singula.pipeline.score import score_lines
 
     start = time.perf_counter()
-    test: TestRun | ChunkRun
+    test: TestRun
     if config.TEST.BY_CHUNKS.ENABLE:
         if not main:  # the runner starts the workers of the blocks
             return None
-        from singula.pipeline.blocks.test import ChunkRun
+        from singula.pipeline.blocks.test import BlockTest
 
-        test = ChunkRun(config, tree, device, log, job.resume, job.dask, job.live).run()
+        test = BlockTest(config, tree, device, log, job.resume, job.dask, job.live).run()
     else:
-        from singula.pipeline.test import TestRun
+        from singula.pipeline.test import WholeImageTest
 
         # A large image can take minutes until its line is printed.
         with StatusLines(log, "testing: predicting, decoding and scoring", enabled=main) as status:
-            test = TestRun(config, tree, device, status, job.resume).run()
+            test = WholeImageTest(config, tree, device, status, job.resume).run()
     if not main:
         return test
     results = test.results

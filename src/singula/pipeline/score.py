@@ -9,19 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.io.run_folder import ResultsTree
-from singula.io.write import write_csv, write_tiff
 from singula.metrics import (
-    Match,
     Overlap,
     Ratio,
     Score,
-    color_associations,
-    fp_columns,
-    gt_columns,
     iou_sums,
     mae_sums,
-    match,
     match_dataset,
     match_overlap,
     overlap_among,
@@ -145,64 +138,6 @@ class Scores:
 
 def _of_stack(scores: Mapping[str, float]) -> bool:
     return any(name.startswith("as_3d_stack") for name in scores)
-
-
-def score_instances(
-    scores: Scores,
-    tree: ResultsTree,
-    image: str,
-    truth: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
-    *,
-    view: str,
-    thresholds: Sequence[float],
-    colored: Sequence[float],
-    spacing: tuple[float, ...] | None,
-) -> list[Match]:
-    """Match the instances of an image, and write the tables and colored images of the matches.
-
-    Parameters
-    ----------
-    scores : Scores
-        Scores to which the image is added.
-    tree : ResultsTree
-        Results folder.
-    image : str
-        Name of the image.
-    truth, labels : ndarray of int, (y, x) or (z, y, x)
-        True and predicted instances.
-    view : str
-        View of the prediction; see `Scores`.
-    thresholds : sequence of float
-        IoU from which instances match.
-    colored : sequence of float
-        Thresholds for which a colored image is written.
-    spacing : tuple of float, optional
-        Voxel size per axis, for the metadata of the image.
-    """
-    matches = match(truth, labels, thresholds)
-    record_matches(scores, tree, image, view, matches)
-    for result in matches:
-        if result.threshold in colored:
-            picture = color_associations(truth, labels, result)
-            write_tiff(
-                tree.association_image(association_name(image, view), result.threshold),
-                picture,
-                AXES[truth.ndim] + "S",
-                spacing,
-            )
-    return matches
-
-
-def record_matches(
-    scores: Scores, tree: ResultsTree, image: str, view: str, matches: Sequence[Match]
-) -> None:
-    """Add the matches of an image to the scores, and write the tables of matched instances."""
-    scores.matches.setdefault(view, {})[image] = [*matches]
-    name = association_name(image, view)
-    for result in matches:
-        write_csv(tree.association_csv(name, result.threshold), gt_columns(result))
-        write_csv(tree.false_positives_csv(name, result.threshold), fp_columns(result))
 
 
 def association_name(image: str, view: str) -> str:

@@ -12,7 +12,7 @@ from singula.errors import UserError
 from singula.io.image import Image
 from singula.io.pairing import Pair
 from singula.pipeline.readers import Reader
-from singula.pipeline.results import Truth
+from singula.pipeline.whole_image import Truth
 from singula.util.format import counted
 
 Maps = dict[str, npt.NDArray[Any]]

@@ -16,8 +16,7 @@ from singula.pipeline.thresholds import threshold_sources
 from singula.util.memory import peak_memory
 
 if TYPE_CHECKING:
-    from singula.pipeline.blocks.test import ChunkRun
-    from singula.pipeline.test import TestRun
+    from singula.pipeline.test_run import TestRun
     from singula.pipeline.train import TrainReport
     from singula.training.device import Device
 
@@ -29,7 +28,7 @@ def write_summary(
     seconds: dict[str, float],
     memory: dict[str, float],
     training: TrainReport | None,
-    test: TestRun | ChunkRun | None,
+    test: TestRun | None,
 ) -> None:
     """Write the summary of a run, ``run.json``.
 
@@ -47,7 +46,7 @@ def write_summary(
         Peak memory after each stage, in MiB.
     training : TrainReport, optional
         Report of the training.
-    test : TestRun or ChunkRun, optional
+    test : TestRun, optional
         Finished test.
     """
     from singula.io.record_files import write_record

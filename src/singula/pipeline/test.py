@@ -1,45 +1,41 @@
-"""Prediction, decoding and scoring of the test images."""
+"""Test of images in memory."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from singula.config import Config
 from singula.errors import StorageError, UserError, refuse_if_out_of_memory
 from singula.io.lazy_array import constant_image_notices
 from singula.io.pairing import Pair
-from singula.io.run_folder import ResultsTree, View
+from singula.io.run_folder import View
 from singula.pipeline.checkpoints import find_checkpoint, predictor_from
-from singula.pipeline.map_cache import StoredMaps, set_results_aside
+from singula.pipeline.map_cache import StoredMaps
 from singula.pipeline.memory import warn_if_too_large
-from singula.pipeline.normalization import with_statistics
 from singula.pipeline.patches import PatchScores, truth_stamp
-from singula.pipeline.postprocess import post_settings
 from singula.pipeline.predict_image import predict_maps, score_patches
-from singula.pipeline.progress import Progress, remove_scores, settings_fingerprint
-from singula.pipeline.results import TestResults
+from singula.pipeline.progress import Progress, settings_fingerprint
 from singula.pipeline.score import result_text
 from singula.pipeline.slice_stack import Loaded, refuse_gaps, stack_slices
 from singula.pipeline.test_inputs import TestInputs
-from singula.pipeline.thresholds import apply_tuned, threshold_lines
+from singula.pipeline.test_run import Messages, TestRun
+from singula.pipeline.whole_image import WholeImage
 from singula.prediction import Predictor
-from singula.training.checkpoint import Checkpoint, load_checkpoint
+from singula.training.checkpoint import Checkpoint
 from singula.training.device import gather_to_main, share_from_main, world_and_rank
 from singula.util.format import counted
 
 if TYPE_CHECKING:
     from singula.data.normalize import Normalizer
-    from singula.training.device import Device
 
 Maps = dict[str, npt.NDArray[Any]]
-Notify = Callable[[str], None]
 STACK = "stack"
 
 
@@ -75,72 +71,46 @@ class Predicted:
 
 
 @dataclass
-class TestRun:
+class WholeImageTest(TestRun):
     """Test of images that fit into memory.
 
-    An image that cannot be read or does not fit into memory is recorded in `failed`, and the test
-    continues with the next image. Errors of the results folder end the test.
+    If there are several processes, each predicts a part of the images; the main process also
+    decodes and writes the results.
 
-    Parameters
-    ----------
-    config : Config
-        Configuration of the run.
-    tree : ResultsTree
-        Results folder.
-    device : Device
-        Device of the network.
-    notify : callable
-        Receives lines of text for the user.
-    resume : bool
-        Skip images that an earlier run finished with the same weights and settings.
+    The parameters are described in `TestRun`.
     """
 
-    __test__ = False  # not a test case of pytest
-
-    config: Config
-    tree: ResultsTree
-    device: Device
-    notify: Notify
-    resume: bool = False
-    failed: dict[str, str] = field(default_factory=dict)
-    results: TestResults = field(init=False)
-    inputs: TestInputs = field(init=False)
     stored: StoredMaps = field(init=False)
-    reused: set[tuple[str, View]] = field(default_factory=set)
-    stored_patches: dict[str, dict[str, float]] = field(default_factory=dict)
-    unscored: set[str] = field(default_factory=set)
-    sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
-    weights: Checkpoint | None = None
+    reused: set[tuple[str, View]] = field(default_factory=set, init=False)
+    stored_patches: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
+    unscored: set[str] = field(default_factory=set, init=False)
+    _reported: set[str] = field(default_factory=set, init=False)
 
-    def __post_init__(self) -> None:
-        """Create the inputs and the empty results."""
-        self.inputs = TestInputs(
-            self.config, self.notify, writes=self.main, channels=self.tree.channels
-        )
-        self.results = TestResults(self.config, self.tree, post_settings(self.config))
+    def _open_inputs(self) -> TestInputs:
+        return TestInputs(self.config, self.notify, writes=self.main, channels=self.tree.channels)
 
-    def run(self) -> TestRun:
-        """Predict, decode and score all test images, and return the run.
-
-        If there are several processes, each predicts a part of the images; the main process also
-        decodes and writes the results.
-        """
-        config = self.config
-        pairs, self.failed = self.inputs.find()
-        if self.main and not config.TRAIN.ENABLE:  # otherwise reported before the training
-            for line in warn_if_too_large(config, pairs):
+    def _find(self) -> list[Pair]:
+        pairs = super()._find()
+        if self.main and not self.config.TRAIN.ENABLE:  # otherwise reported before the training
+            for line in warn_if_too_large(self.config, pairs):
                 self.notify(line)
-        self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
-        checkpoint = self._checkpoint(pairs)
-        self._use_tuned_thresholds()
-        progress, remaining = self._remaining(pairs, checkpoint)
+        return pairs
+
+    def _prepare(self, pairs: list[Pair], checkpoint: Checkpoint | None) -> tuple[int, Messages]:
+        path = None if checkpoint is None else checkpoint.path
+        progress, remaining = self._remaining(pairs, path)
         network = None
-        if self.weights is not None and not self._all_reused(remaining):
-            network = self._load(self.weights)
-        self.weights = None
-        if self.main and not self.resume:  # after all checks that can raise a UserError
-            set_results_aside(self.tree, self.notify, keep_maps=config.TEST.REUSE_PREDICTIONS)
-        reported: set[str] = set()
+        if checkpoint is not None and not self._all_reused(remaining):
+            network = predictor_from(self.config, checkpoint, self.device.torch, self.notify)
+            self.notify(f"predicting with {checkpoint.path}")
+        return len(remaining), self._test(remaining, network, progress)
+
+    def _test(
+        self,
+        remaining: list[Pair],
+        network: tuple[Predictor, Normalizer] | None,
+        progress: Progress | None,
+    ) -> Messages:
         stacked: list[tuple[Maps, Loaded]] = []
         world, rank = world_and_rank()
         for first in range(0, len(remaining), world):
@@ -149,21 +119,15 @@ class TestRun:
             for pair, predicted in zip(group, gather_to_main(local), strict=False):
                 if predicted is None:
                     raise RuntimeError("a process predicted nothing")
-                message = self._receive(pair, predicted, stacked, reported)
-                if progress is not None and pair.name in self.results.instances:
+                name = pair.name
+                message = self._attempt(name, partial(self._receive, pair, predicted, stacked))
+                if progress is not None and name in self.results.instances:
                     stamp = self.inputs.stamp(pair)
-                    progress.add(pair.name, stamp, self.results, self._files(pair.name))
-                number = remaining.index(pair) + 1
-                self.notify(f"[{number}/{len(remaining)}] {pair.name}: {message}")
+                    progress.add(name, stamp, self.results, self._files(name))
+                yield name, message
         self.inputs.close()
         if stacked:
-            self._finish_stack(stacked, reported)
-        return self
-
-    @property
-    def main(self) -> bool:
-        """True in the process that decodes and writes."""
-        return world_and_rank()[1] == 0
+            self._finish_stack(stacked)
 
     def _remaining(
         self, pairs: list[Pair], checkpoint: Path | None
@@ -208,75 +172,43 @@ class TestRun:
             return Predicted(error=str(error))
         return predicted
 
-    def _receive(
-        self,
-        pair: Pair,
-        predicted: Predicted,
-        stacked: list[tuple[Maps, Loaded]],
-        reported: set[str],
-    ) -> str:
+    def _receive(self, pair: Pair, predicted: Predicted, stacked: list[tuple[Maps, Loaded]]) -> str:
         """Store, decode and score a prediction, and return a description of the result."""
-        try:
-            with refuse_if_out_of_memory():
-                if predicted.error:
-                    raise UserError(predicted.error, code="test.image_failed")
-                loaded = predicted.loaded or self.inputs.read(pair)
-                for line in constant_image_notices(pair.image, loaded[0].array):
-                    self.notify(line)
-                for view in predicted.fresh:
-                    self.stored.write(pair.name, view, predicted.maps[view], loaded[0], pair.image)
-                if predicted.per_patch:
-                    self.results.scores.add_maps(pair.name, "per_patch", predicted.per_patch)
-                if predicted.patches_predicted:
-                    stamp = truth_stamp(self.config, pair)
-                    scores = predicted.per_patch
-                    self.stored.add_patch_scores(pair.name, "per_image", stamp, scores)
-                seconds = self.results.seconds
-                seconds["prediction"] = seconds.get("prediction", 0.0) + predicted.seconds
-                if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
-                    for view, maps in predicted.maps.items():
-                        self.results.score_slice(pair.name, view, maps, *loaded[1:])
-                    stacked.append((predicted.maps[self._views()[-1]], loaded))
-                    return "predicted"
-                return self._finish(pair.name, loaded, predicted.maps, reported)
-        except StorageError:
-            raise
-        except UserError as error:
-            self.failed[pair.name] = str(error)
-            self.results.instances.pop(pair.name, None)
-            remove_scores(self.results.scores, pair.name)
-            return f"FAILED: {self.failed[pair.name]}"
-
-    def _finish(
-        self,
-        name: str,
-        loaded: Loaded,
-        maps: dict[View, Maps],
-        reported: set[str],
-    ) -> str:
-        image, truth, mask = loaded
+        name, results = pair.name, self.results
+        if predicted.error:
+            raise UserError(predicted.error, code="test.image_failed")
+        loaded = predicted.loaded or self.inputs.read(pair)
+        for line in constant_image_notices(pair.image, loaded[0].array):
+            self.notify(line)
+        for view in predicted.fresh:
+            self.stored.write(name, view, predicted.maps[view], loaded[0], pair.image)
+        if predicted.per_patch:
+            results.scores.add_maps(name, "per_patch", predicted.per_patch)
+        if predicted.patches_predicted:
+            stamp = truth_stamp(self.config, pair)
+            self.stored.add_patch_scores(name, "per_image", stamp, predicted.per_patch)
+        results.seconds["prediction"] = results.seconds.get("prediction", 0.0) + predicted.seconds
+        if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
+            for view, maps in predicted.maps.items():
+                WholeImage(results, name, view, *loaded).score(maps)
+            stacked.append((predicted.maps[self._views()[-1]], loaded))
+            return "predicted"
         for view in self._views():
-            notes = self.results.add_image(name, view, maps.pop(view), image, truth, mask)
-            self._report_once(name, notes, reported)
-        return result_text(self.results.instances[name], self.results.scores, name)
+            self._add(name, view, predicted.maps.pop(view), loaded)
+        return result_text(results.instances[name], results.scores, name)
 
-    def _report_once(self, name: str, notes: tuple[str, ...], reported: set[str]) -> None:
-        for note in notes:
-            if note not in reported:
-                reported.add(note)
+    def _add(self, name: str, view: View, maps: Maps, loaded: Loaded) -> None:
+        """Add an image to the results, and report each notice of the decoder once."""
+        for note in WholeImage(self.results, name, view, *loaded).add(maps):
+            if note not in self._reported:
+                self._reported.add(note)
                 self.notify(f"{name}: {note}")
 
-    def _finish_stack(
-        self,
-        parts: list[tuple[Maps, Loaded]],
-        reported: set[str],
-    ) -> None:
+    def _finish_stack(self, parts: list[tuple[Maps, Loaded]]) -> None:
         """Decode and score all images as the slices of one volume, in the order of their names."""
         if self.failed:
             refuse_gaps(self.failed, with_reason=False)
-        maps, (image, truth, mask) = stack_slices(parts, STACK)
-        notes = self.results.add_image(STACK, "as_3d_stack", maps, image, truth, mask)
-        self._report_once(STACK, notes, reported)
+        self._add(STACK, "as_3d_stack", *stack_slices(parts, STACK))
         count = self.results.instances[STACK]
         text = result_text(count, self.results.scores, STACK, "as_3d_stack")
         self.notify(f"as 3D stack: {text}")
@@ -287,8 +219,7 @@ class TestRun:
             files += [self.tree.post_processed(view) / f"{name}.tif" for view in self._views()]
         return files
 
-    def _checkpoint(self, pairs: list[Pair]) -> Path | None:
-        """Return the checkpoint to predict with; None if all predictions are reused."""
+    def _load_checkpoint(self, pairs: Sequence[Pair]) -> Checkpoint | None:
         try:
             path = find_checkpoint(self.config, self.tree)
         except UserError:
@@ -296,22 +227,18 @@ class TestRun:
             if not self._all_reused(pairs):
                 raise
             return None
-        self._find_stored_maps(pairs, path)
-        return path
+        checkpoint = self._load(path)
+        self._find_stored_maps(pairs, checkpoint)
+        return checkpoint
 
-    def _all_reused(self, pairs: list[Pair]) -> bool:
+    def _all_reused(self, pairs: Sequence[Pair]) -> bool:
         """Return True if the network is not needed for these images."""
         maps = all((p.name, view) in self.reused for p in pairs for view in self._views())
         return maps and not any(p.name in self.unscored for p in pairs)
 
-    def _find_stored_maps(self, pairs: list[Pair], checkpoint: Path | None) -> None:
+    def _find_stored_maps(self, pairs: Sequence[Pair], checkpoint: Checkpoint | None) -> None:
         """Find the stored maps to reuse, and report the others."""
-        self.weights = None
-        if checkpoint is not None:
-            self.weights = with_statistics(
-                self.config, load_checkpoint(checkpoint, self.notify), self.notify
-            )
-        fingerprint = self.weights.fingerprint if self.weights is not None else None
+        fingerprint = checkpoint.fingerprint if checkpoint is not None else None
         self.stored = StoredMaps(self.config, self.tree, fingerprint, notify=self.notify)
         if not self.config.TEST.REUSE_PREDICTIONS:
             return
@@ -332,9 +259,10 @@ class TestRun:
                 f"  {count['stale']} are predicted again: the image, the weights or the settings "
                 "changed"
             )
-        self._find_patch_scores([p for p in pairs if (p.name, "per_image") in self.reused])
+        reused = [p for p in pairs if (p.name, "per_image") in self.reused]
+        self._find_patch_scores(reused, has_weights=checkpoint is not None)
 
-    def _find_patch_scores(self, pairs: list[Pair]) -> None:
+    def _find_patch_scores(self, pairs: Sequence[Pair], *, has_weights: bool) -> None:
         """Find the scores of patches that are stored with reused maps."""
         if not (self.inputs.has_truth and self.config.TEST.STATS.PER_PATCH):
             return
@@ -347,7 +275,7 @@ class TestRun:
                 scores = self.stored.patch_scores(name, "per_image", stamp)
             if scores is not None:
                 self.stored_patches[name] = scores
-            elif current and self.weights is not None:
+            elif current and has_weights:
                 self.unscored.add(name)
             else:
                 n_missing += 1
@@ -363,19 +291,6 @@ class TestRun:
 
     def _views(self) -> tuple[View, ...]:
         return ("per_image", "full_image") if self.config.TEST.FULL_IMG else ("per_image",)
-
-    def _use_tuned_thresholds(self) -> None:
-        """Use the thresholds saved with the weights, unless the configuration sets them."""
-        description = self.weights.description if self.weights is not None else {}
-        self.config, notices = apply_tuned(self.config, description)
-        self.results.config = self.config
-        for line in (*notices, *threshold_lines(self.config)):
-            self.notify(line)
-
-    def _load(self, checkpoint: Checkpoint) -> tuple[Predictor, Normalizer]:
-        loaded = predictor_from(self.config, checkpoint, self.device.torch, self.notify)
-        self.notify(f"predicting with {checkpoint.path}")
-        return loaded
 
     def _maps(
         self,

@@ -16,8 +16,8 @@ from singula.pipeline.memory import warn_if_too_large
 from singula.pipeline.postprocess import masks_by_name, post_settings
 from singula.pipeline.progress import file_stamp
 from singula.pipeline.readers import mask_place, reader_for
-from singula.pipeline.results import Truth
 from singula.pipeline.slice_stack import Loaded, check_slices
+from singula.pipeline.whole_image import Truth
 from singula.representations.channels import encode_with
 
 Notify = Callable[[str], None]

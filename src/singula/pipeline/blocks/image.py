@@ -73,7 +73,7 @@ def chunk_side(side: int, preferred: int) -> int:
     return min(divisors, key=lambda value: abs(log(value / preferred)))
 
 
-class ChunkImage:
+class BlockImage:
     """Test image that is processed block by block, in phases.
 
     Each phase writes a record for each block and then, from all records, a table or a note.

@@ -17,7 +17,7 @@ from singula.io.pairing import Pair
 from singula.io.run_folder import ResultsTree
 from singula.pipeline import from_config
 from singula.pipeline.blocks.memory import memory_of
-from singula.pipeline.blocks.test import ChunkRun
+from singula.pipeline.blocks.test import BlockTest
 from singula.training.device import Device
 
 Notify = Callable[[str], None]
@@ -128,7 +128,7 @@ def predict_alone(
             .MEASURE_PROPERTIES.ENABLE,
         }
     )  # fmt: skip
-    run = ChunkRun(
+    run = BlockTest(
         config,
         tree,
         device,

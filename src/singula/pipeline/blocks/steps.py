@@ -20,12 +20,12 @@ from singula.util.format import counted
 if TYPE_CHECKING:
     import pandas as pd
 
-    from singula.pipeline.blocks.image import ChunkImage
+    from singula.pipeline.blocks.image import BlockImage
 
 Array = npt.NDArray[Any]
 
 
-def process(image: ChunkImage, decoded: pd.DataFrame) -> pd.DataFrame | None:
+def process(image: BlockImage, decoded: pd.DataFrame) -> pd.DataFrame | None:
     """Repair, grow and clear the border, in this order.
 
     The result is given by the note ``processed``, with the name of a label image in the job folder
@@ -33,7 +33,7 @@ def process(image: ChunkImage, decoded: pd.DataFrame) -> pd.DataFrame | None:
 
     Parameters
     ----------
-    image : ChunkImage
+    image : BlockImage
         Image with decoded instances.
     decoded : DataFrame
         Measurements of the decoded instances.
@@ -64,7 +64,7 @@ def process(image: ChunkImage, decoded: pd.DataFrame) -> pd.DataFrame | None:
     return after
 
 
-def _repair(image: ChunkImage, size: int) -> bool:
+def _repair(image: BlockImage, size: int) -> bool:
     """Merge large instances with their main neighbors and fill their holes.
 
     Return True if there are large instances.
@@ -93,7 +93,7 @@ def _repair(image: ChunkImage, size: int) -> bool:
     return True
 
 
-def _change_pixels(image: ChunkImage, phase: str, do: Work, layer: str) -> int:
+def _change_pixels(image: BlockImage, phase: str, do: Work, layer: str) -> int:
     """Run a step that writes a label image; return the number of uncertain pixels."""
     if not image.job.done(phase):
         kind = image.job.open_table("flood", "numbers").dtype
@@ -103,7 +103,7 @@ def _change_pixels(image: ChunkImage, phase: str, do: Work, layer: str) -> int:
     return sum(int(record.get("unproved", 0)) for record in image.records(phase))
 
 
-def _report_uncertain(image: ChunkImage, n_uncertain: int) -> None:
+def _report_uncertain(image: BlockImage, n_uncertain: int) -> None:
     if n_uncertain:
         image.notify(
             f"  {image.plan.name}: the instance of {counted(n_uncertain, 'pixel')} is uncertain: "
@@ -112,7 +112,7 @@ def _report_uncertain(image: ChunkImage, n_uncertain: int) -> None:
         )
 
 
-def remove_ids(image: ChunkImage, removed: Array) -> None:
+def remove_ids(image: BlockImage, removed: Array) -> None:
     """Remove instances from the image of the note ``processed``, by their ids."""
     note = image.job.read_note("processed", LayerNote)
     if note.table:
@@ -126,7 +126,7 @@ def remove_ids(image: ChunkImage, removed: Array) -> None:
     image.job.write_note("processed", LayerNote(layer=note.layer, table="processed/numbers"))
 
 
-def measured(image: ChunkImage, phase: str) -> pd.DataFrame:
+def measured(image: BlockImage, phase: str) -> pd.DataFrame:
     """Return the table of measurements from the records of a phase."""
     parts = [tasks.unpack(Shapes, "shapes", record) for record in image.records(phase)]
     return measurements(Shapes.merge(parts), spacing=image.plan.spacing)

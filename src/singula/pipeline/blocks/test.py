@@ -5,38 +5,36 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singula.blocks import JobFolder
 from singula.blocks.runner import OneProcess, Runner
 from singula.config import Config
-from singula.errors import StorageError, UserError, refuse_if_out_of_memory
+from singula.errors import UserError
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
 from singula.io.pairing import Pair
 from singula.io.records import DeviceNote, FinishedNote, RecountNote, StoredPlace
-from singula.io.run_folder import ResultsTree
 from singula.pipeline.blocks.context import RECOUNT
-from singula.pipeline.blocks.image import ChunkImage
+from singula.pipeline.blocks.image import BlockImage
 from singula.pipeline.blocks.job_spec import JobSpec
 from singula.pipeline.blocks.memory import block_budget, block_shape, memory_of
 from singula.pipeline.blocks.network import DEVICE, halo_notice, prediction_halo
 from singula.pipeline.blocks.progress import log_progress, progress_bar
-from singula.pipeline.blocks.results import ChunkFinish
-from singula.pipeline.checkpoints import find_checkpoint
-from singula.pipeline.map_cache import maps_fingerprint, set_results_aside
-from singula.pipeline.normalization import with_statistics
-from singula.pipeline.postprocess import post_settings
-from singula.pipeline.progress import file_stamp, settings_fingerprint
+from singula.pipeline.blocks.tables import add_image, write_pyramids
+from singula.pipeline.checkpoints import find_checkpoint, network_from
+from singula.pipeline.map_cache import maps_fingerprint
+from singula.pipeline.progress import file_stamp, restore_result, result_of, settings_fingerprint
 from singula.pipeline.readers import mask_place
-from singula.pipeline.results import TestResults
+from singula.pipeline.score import result_text
 from singula.pipeline.test_inputs import TestInputs, check_mask
-from singula.pipeline.thresholds import apply_tuned, threshold_lines
-from singula.training.checkpoint import Checkpoint, load_checkpoint
+from singula.pipeline.test_run import Messages, TestRun
+from singula.training.checkpoint import Checkpoint
 from singula.util.format import counted
 from singula.util.process import release_memory
 
@@ -50,22 +48,14 @@ _LOCAL = "local:"
 
 
 @dataclass
-class ChunkRun:
+class BlockTest(TestRun):
     """Test of images in blocks.
+
+    An interrupted test is continued in any case. The parameters not listed here are described in
+    `TestRun`.
 
     Parameters
     ----------
-    config : Config
-        Configuration of the run.
-    tree : ResultsTree
-        Results folder.
-    device : Device
-        Device of the network.
-    notify : callable
-        Receives lines of text for the user.
-    resume : bool
-        Skip images that are finished with the same weights and settings. An interrupted test is
-        continued in any case.
     dask : str, optional
         Dask workers that process the blocks, as for ``--dask``. Default: this process.
     live : bool
@@ -80,98 +70,79 @@ class ChunkRun:
         Unit of the configured voxel size.
     """
 
-    config: Config
-    tree: ResultsTree
-    device: Device
-    notify: Notify
-    resume: bool = False
     dask: str | None = None
     live: bool = False
     pairs: list[Pair] | None = None
     runner: Runner | None = None
     weights: Path | None = None
     unit: str | None = None
-    failed: dict[str, str] = field(default_factory=dict)
-    sources: dict[str, tuple[str, str | None]] = field(default_factory=dict)
-    results: TestResults = field(init=False)
     _keys_of: dict[str, tuple[str, str]] = field(default_factory=dict, init=False)
     _halo_reported: bool = field(default=False, init=False)
 
-    def __post_init__(self) -> None:
-        """Create the empty results."""
-        self.results = TestResults(self.config, self.tree, post_settings(self.config))
-
-    def run(self) -> ChunkRun:
-        """Predict, decode and score all test images, and return the run."""
+    def _open_inputs(self) -> TestInputs:
         inputs = TestInputs(self.config, self.notify, writes=False)
         inputs.reader = replace(inputs.reader, unit=self.unit)
-        pairs = self.pairs
-        if pairs is None:
-            pairs, self.failed = inputs.find()
-        self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
-        path = self.weights or find_checkpoint(self.config, self.tree)
-        checkpoint = with_statistics(self.config, load_checkpoint(path, self.notify), self.notify)
-        self.config, notices = apply_tuned(self.config, checkpoint.description)
-        self.results.config = self.config
-        if self.pairs is None:  # `singula predict` reports them once for all images
-            notices += threshold_lines(self.config)
-        for line in notices:
-            self.notify(line)
-        normalizer = self._normalizer(checkpoint)
-        self._set_aside(pairs, checkpoint, inputs)
+        return inputs
+
+    @property
+    def reports_images(self) -> bool:
+        """False for `singula predict`, which reports the thresholds and images itself."""
+        return self.pairs is None
+
+    def _find(self) -> list[Pair]:
+        return super()._find() if self.pairs is None else self.pairs
+
+    def _load_checkpoint(self, pairs: Sequence[Pair]) -> Checkpoint:
+        return self._load(self.weights or find_checkpoint(self.config, self.tree))
+
+    def _prepare(self, pairs: list[Pair], checkpoint: Checkpoint | None) -> tuple[int, Messages]:
+        if checkpoint is None:
+            raise RuntimeError("blocks are predicted by a network")
+        normalizer = network_from(self.config, checkpoint)[1]
+        self._keys_of = {pair.name: self._keys(pair, checkpoint) for pair in pairs}
+        return len(pairs), self._test(pairs, checkpoint, normalizer)
+
+    def _test(self, pairs: list[Pair], checkpoint: Checkpoint, normalizer: Normalizer) -> Messages:
         opened: AbstractContextManager[Runner] = (
             nullcontext(self.runner)
             if self.runner
             else runner_for(self.dask, self.config, self.device, self.notify)
         )
         with opened as runner:
-            for number, pair in enumerate(pairs, 1):
-                message = self._image(pair, checkpoint, normalizer, inputs, runner)
-                if self.pairs is None:  # the caller reports images that it passed
-                    self.notify(f"[{number}/{len(pairs)}] {pair.name}: {message}")
-        return self
+            for pair in pairs:
+                image = partial(self._image, pair, checkpoint, normalizer, runner)
+                yield pair.name, self._attempt(pair.name, image)
 
     def _workers(self) -> int:
         """Return the number of processes that share the memory of this machine."""
         local = (self.dask or "").startswith(_LOCAL)
         return int((self.dask or "")[len(_LOCAL) :]) if local else 1
 
-    def _normalizer(self, checkpoint: Checkpoint) -> Normalizer:
-        from singula.pipeline.checkpoints import network_from
-
-        return network_from(self.config, checkpoint)[1]
-
     def _job(self, name: str) -> JobFolder:
         return JobFolder(self.tree.blocks / name)
 
-    def _set_aside(self, pairs: list[Pair], checkpoint: Checkpoint, inputs: TestInputs) -> None:
-        """Move the results of an earlier test, unless this test continues it."""
-        continued = self.resume
-        for pair in pairs:
-            job = self._job(pair.name)
-            plan = JobSpec.load(job)
-            keys = self._keys(pair, checkpoint, inputs)
-            if plan is not None and (plan.maps_key, plan.key) == keys:
-                continued |= not job.has_note(_DONE)
-        if continued:
+    def _set_aside(self, pairs: Sequence[Pair]) -> None:
+        if self.resume or any(self._is_interrupted(pair) for pair in pairs):
             return
-        keep = self.config.TEST.REUSE_PREDICTIONS
-        if not keep:
+        if not self.config.TEST.REUSE_PREDICTIONS:
             for folder in self.tree.blocks.glob("*"):
                 if JobSpec.is_in(JobFolder(folder)):
                     shutil.rmtree(folder, ignore_errors=True)
-        set_results_aside(self.tree, self.notify, keep_maps=keep)
+        super()._set_aside(pairs)
 
-    def _keys(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> tuple[str, str]:
+    def _is_interrupted(self, pair: Pair) -> bool:
+        """Return True if a test of the image with the same settings was interrupted."""
+        job = self._job(pair.name)
+        plan = JobSpec.load(job)
+        if plan is None or (plan.maps_key, plan.key) != self._keys_of[pair.name]:
+            return False
+        return not job.has_note(_DONE)
+
+    def _keys(self, pair: Pair, checkpoint: Checkpoint) -> tuple[str, str]:
         """Return the fingerprints of everything that the maps and the results depend on."""
-        if pair.name not in self._keys_of:
-            self._keys_of[pair.name] = self._find_keys(pair, checkpoint, inputs)
-        return self._keys_of[pair.name]
-
-    def _find_keys(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> tuple[str, str]:
         maps = [maps_fingerprint(self.config), checkpoint.fingerprint, file_stamp(pair.image)]
         maps.append(repr(_place(pair.arrays)))
-        rest = [settings_fingerprint(self.config, None), inputs.stamp(pair)]
+        rest = [settings_fingerprint(self.config, None), self.inputs.stamp(pair)]
         maps_key, key = (
             hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
             for parts in (maps, [*maps, *rest])
@@ -179,46 +150,37 @@ class ChunkRun:
         return maps_key, key
 
     def _image(
-        self,
-        pair: Pair,
-        checkpoint: Checkpoint,
-        normalizer: Normalizer,
-        inputs: TestInputs,
-        runner: Runner,
+        self, pair: Pair, checkpoint: Checkpoint, normalizer: Normalizer, runner: Runner
     ) -> str:
-        job = self._job(pair.name)
-        try:
-            with refuse_if_out_of_memory():
-                plan = self._plan(pair, checkpoint, inputs)
-                plan = self._continue(job, plan)
-                plan.save(job)
-                device = (
-                    "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
-                )
-                job.write_note(DEVICE, DeviceNote(name=device))
-                progress = progress_bar if self.live else log_progress(self.notify)
-                image = ChunkImage(job, plan, runner, self.notify, self.results.clock, progress)
-                steps = ChunkFinish(image, self.results)
-                if not job.has_note(_DONE):
-                    count = len(plan.grid)
-                    self.notify(
-                        f"  {pair.name}: {_sides(plan.shape)} pixels in "
-                        f"{counted(count, 'block')} of {_sides(plan.block)}"
-                    )
-                    self._report_halo(plan)
-                    image.predict(normalizer)
-                    if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
-                        steps.instances()
-                    steps.outputs()
-                    job.write_note(_DONE, steps.summary())
-                image.clean()
-                release_memory()
-                return steps.restore(job.read_note(_DONE, FinishedNote))
-        except StorageError:
-            raise
-        except UserError as error:
-            self.failed[pair.name] = str(error)
-            return f"FAILED: {self.failed[pair.name]}"
+        """Test an image, and return a description of the result."""
+        job, results = self._job(pair.name), self.results
+        plan = self._continue(job, self._plan(pair, checkpoint))
+        plan.save(job)
+        device = "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
+        job.write_note(DEVICE, DeviceNote(name=device))
+        progress = progress_bar if self.live else log_progress(self.notify)
+        image = BlockImage(job, plan, runner, self.notify, results.clock, progress)
+        if not job.has_note(_DONE):
+            count = len(plan.grid)
+            self.notify(
+                f"  {pair.name}: {_sides(plan.shape)} pixels in "
+                f"{counted(count, 'block')} of {_sides(plan.block)}"
+            )
+            self._report_halo(plan)
+            image.predict(normalizer)
+            note = FinishedNote()
+            if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
+                add_image(image, results)
+                note = FinishedNote(result=result_of(pair.name, results))
+            write_pyramids(image, self.config)
+            job.write_note(_DONE, note)
+        image.clean()
+        release_memory()
+        result = job.read_note(_DONE, FinishedNote).result
+        if result is None:
+            return "predicted"
+        restore_result(pair.name, result, results)
+        return result_text(results.instances[pair.name], results.scores, pair.name)
 
     def _report_halo(self, plan: JobSpec) -> None:
         """Report once per run a halo that is smaller than the receptive field."""
@@ -227,15 +189,15 @@ class ChunkRun:
             self._halo_reported = True
             self.notify(f"  {notice}")
 
-    def _plan(self, pair: Pair, checkpoint: Checkpoint, inputs: TestInputs) -> JobSpec:
-        config, tree = self.config, self.tree
+    def _plan(self, pair: Pair, checkpoint: Checkpoint) -> JobSpec:
+        config, tree, inputs = self.config, self.tree, self.inputs
         image = inputs.reader.open_image(pair.image, pair.arrays)
         shape = image.spatial_shape
         configured = config.TEST.BY_CHUNKS.BLOCK_SHAPE
         has_file = self.pairs is None  # `singula predict` has no configuration file
         budget = block_budget(config, shape, pair.image, self._workers(), has_config_file=has_file)
         block = block_shape(budget, shape, configured)
-        maps_key, key = self._keys(pair, checkpoint, inputs)
+        maps_key, key = self._keys_of[pair.name]
         mask = inputs.masks.get(pair.name)
         if mask is not None:
             place = mask_place(config, mask, pair.image)

@@ -1,0 +1,166 @@
+"""Instances, tables and files of a test image in blocks, after the prediction of its maps."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.config import Config
+from singula.io.block_array import BlockArray
+from singula.io.run_folder import View
+from singula.io.write_large import write_hdf5_from, write_tiff_from
+from singula.labels.overlap import sum_overlaps
+from singula.metrics import Match, Ratio, winning_classes
+from singula.pipeline.blocks import tasks
+from singula.pipeline.blocks.image import BlockImage
+from singula.pipeline.blocks.steps import measured, process, remove_ids
+from singula.pipeline.postprocess import apply_conditions
+from singula.pipeline.results import ImageTables, InstanceTables, Stage, TestResults
+from singula.pipeline.score import values
+from singula.report.overlay import write_overlay
+from singula.util.boxes import center_box
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[Any]
+_VIEW: View = "per_image"
+
+
+def add_image(image: BlockImage, results: TestResults) -> None:
+    """Decode, post-process, measure and score the instances of an image.
+
+    Parameters
+    ----------
+    image : BlockImage
+        Image with predicted maps.
+    results : TestResults
+        Results of all test images, to which the image is added.
+    """
+    plan, start = image.plan, time.perf_counter()
+    for note in image.store_thresholds():
+        image.notify(f"{plan.name}: {note}")
+    image.find_seeds()
+    image.flood()
+    image.write_instances()
+    start = results.clock("decoding", start)
+    count, measurements = _post_process(image, results)
+    start = results.clock("post-processing", start)
+    paths: dict[Stage, str] = {"instances": plan.instances}
+    if plan.processed:
+        paths["processed"] = plan.processed
+    tables = ImageTables(
+        count=count,
+        thresholds=image.thresholds,
+        overlay=_overlay(image, paths.get("processed", plan.instances), results),
+        map_scores=_map_scores(image),
+        stages={
+            stage: _instance_tables(image, stage, measurements.get(stage), results.config)
+            for stage in paths
+        },
+    )
+
+    def color(stage: Stage, path: Path, match: Match) -> None:
+        image.color(paths[stage], path.with_suffix(".zarr").absolute(), match)
+
+    results.add_image(plan.name, _VIEW, tables, color)
+    results.clock("scoring", start)
+
+
+def _post_process(image: BlockImage, results: TestResults) -> tuple[int, dict[Stage, pd.DataFrame]]:
+    """Return the number of instances after all steps, and the measurements of each stage."""
+    post, has_own_result = results.post, bool(image.plan.processed)
+    decoded = measured(image, "instances")
+    count, filtered, removed = len(decoded), None, None
+    tables: dict[Stage, pd.DataFrame] = {}
+    after = process(image, decoded) if has_own_result else None
+    if post.measure:
+        tables["instances"], filtered, removed = apply_conditions(decoded, after, post.conditions)
+    if has_own_result:
+        if removed is not None:
+            remove_ids(image, removed)
+        image.write_processed()
+        count = len(measured(image, "processed"))
+        if filtered is not None:
+            tables["processed"] = filtered
+    return count, tables
+
+
+def _instance_tables(
+    image: BlockImage, stage: Stage, measurements: pd.DataFrame | None, config: Config
+) -> InstanceTables:
+    classes = image.classes(stage) if "class" in image.context.names else None
+    truth, true_classes = image.context.truth, None
+    if truth is None or not config.TEST.MATCHING_STATS:
+        return InstanceTables(measurements, classes)
+    if classes is not None and truth.channels > 1:
+        votes = (tasks.overlap_in(r, "true_votes") for r in image.records(stage))
+        true_classes = winning_classes(sum_overlaps(votes))
+    overlap = sum_overlaps(tasks.overlap_in(r) for r in image.records(stage))
+    return InstanceTables(measurements, classes, true_classes, overlap)
+
+
+def _map_scores(image: BlockImage) -> dict[str, float] | None:
+    context = image.context
+    if context.truth is None:
+        return None
+    skipped = [c for c in context.names if c not in (*tasks.LOCAL, "class")]
+    if skipped:
+        image.notify(
+            f"  {image.plan.name}: maps of {', '.join(skipped)} are not scored, because their "
+            "ground truth depends on whole instances, and a block contains parts"
+        )
+    image.run_phase("scores", tasks.score_maps)
+    sums: dict[str, list[Ratio]] = {}
+    for record in image.records("scores"):
+        for column, (total, count) in record.items():
+            sums.setdefault(column, []).append(Ratio(int(total), int(count), 1.0))
+    scores = values({column: Ratio.merge(parts) for column, parts in sums.items()})
+    classes = [value for column, value in scores.items() if column.startswith("iou_class_")]
+    return {"iou_class": float(np.mean(classes)), **scores} if classes else scores
+
+
+def _overlay(image: BlockImage, path: str, results: TestResults) -> Path:
+    """Write the center of the image with the outlines of its instances."""
+    context = image.context
+    box = center_box(image.plan.shape)
+    labels = BlockArray.open(path).read_ids(box)
+    truth = None if context.truth is None else context.truth.read(box)[..., 0]
+    picture = results.tree.overlay(image.plan.name, _VIEW)
+    return write_overlay(picture, context.image.read(box), labels, truth)
+
+
+def write_pyramids(image: BlockImage, config: Config) -> None:
+    """Write the coarser levels of the maps and instances, and files in the configured formats.
+
+    Parameters
+    ----------
+    image : BlockImage
+        Image with predicted maps and, if configured, with instances.
+    config : Config
+        Configuration of the run.
+    """
+    plan, start = image.plan, time.perf_counter()
+    paths = {"maps": plan.maps}
+    if config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:
+        paths["instances"] = plan.instances
+        if plan.processed:
+            paths["processed"] = plan.processed
+    for phase, path in paths.items():
+        image.build_pyramid(path, phase)
+        _export(path, config)
+    image.clock("writing", start)
+
+
+def _export(path: str, config: Config) -> None:
+    """Write an image as a single file, if configured."""
+    keys, target, source = config.TEST.BY_CHUNKS, Path(path), BlockArray.open(path)
+    if keys.SAVE_OUT_TIF:
+        write_tiff_from(target.with_suffix(".tif"), source)
+    # The default of FORMAT also applies without a single file: Singula always writes a Zarr.
+    if keys.FORMAT == "H5" and config.is_set("TEST.BY_CHUNKS.FORMAT"):
+        write_hdf5_from(target.with_suffix(".h5"), source)

@@ -1,0 +1,159 @@
+"""Test of a run: the loop over the test images, shared by tests in memory and in blocks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from singula.config import Config
+from singula.errors import StorageError, UserError, refuse_if_out_of_memory
+from singula.io.pairing import Pair
+from singula.io.run_folder import ResultsTree
+from singula.pipeline.map_cache import set_results_aside
+from singula.pipeline.normalization import with_statistics
+from singula.pipeline.postprocess import post_settings
+from singula.pipeline.results import TestResults
+from singula.pipeline.test_inputs import TestInputs
+from singula.pipeline.thresholds import apply_tuned, threshold_lines
+from singula.training.checkpoint import Checkpoint, load_checkpoint
+from singula.training.device import world_and_rank
+
+if TYPE_CHECKING:
+    from singula.training.device import Device
+
+Notify = Callable[[str], None]
+Messages = Generator[tuple[str, str]]
+
+
+@dataclass
+class TestRun(ABC):
+    """Test of images.
+
+    An image that cannot be read or does not fit into memory is recorded in `failed`, and the test
+    continues with the next image. Errors of the results folder end the test.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    tree : ResultsTree
+        Results folder.
+    device : Device
+        Device of the network.
+    notify : callable
+        Receives lines of text for the user.
+    resume : bool
+        Skip images that an earlier run finished with the same weights and settings.
+
+    Attributes
+    ----------
+    failed : dict of str to str
+        Error message of each failed image, by name.
+    sources : dict of str to (str, str or None)
+        Files of each image and its labels, by name.
+    results : TestResults
+        Results of the finished images.
+    """
+
+    __test__ = False  # not a test case of pytest
+
+    config: Config
+    tree: ResultsTree
+    device: Device
+    notify: Notify
+    resume: bool = False
+    failed: dict[str, str] = field(default_factory=dict, init=False)
+    sources: dict[str, tuple[str, str | None]] = field(default_factory=dict, init=False)
+    results: TestResults = field(init=False)
+    inputs: TestInputs = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Create the inputs and the empty results."""
+        self.inputs = self._open_inputs()
+        self.results = TestResults(self.config, self.tree, post_settings(self.config))
+
+    def run(self) -> TestRun:
+        """Predict, decode and score all test images, and return the run."""
+        pairs = self._find()
+        self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
+        checkpoint = self._load_checkpoint(pairs)
+        self._use_tuned_thresholds(checkpoint)
+        n_images, messages = self._prepare(pairs, checkpoint)
+        del checkpoint  # the network has its weights
+        if self.main:  # after all checks that can raise a UserError
+            self._set_aside(pairs)
+        with closing(messages):
+            for number, (name, message) in enumerate(messages, 1):
+                if self.reports_images:
+                    self.notify(f"[{number}/{n_images}] {name}: {message}")
+        return self
+
+    @property
+    def main(self) -> bool:
+        """True in the process that decodes and writes."""
+        return world_and_rank()[1] == 0
+
+    @property
+    def reports_images(self) -> bool:
+        """True if the thresholds and each finished image are reported."""
+        return True
+
+    @abstractmethod
+    def _open_inputs(self) -> TestInputs:
+        """Return the reader of the test images."""
+
+    @abstractmethod
+    def _load_checkpoint(self, pairs: Sequence[Pair]) -> Checkpoint | None:
+        """Return the weights; None if all predictions are reused."""
+
+    @abstractmethod
+    def _prepare(self, pairs: list[Pair], checkpoint: Checkpoint | None) -> tuple[int, Messages]:
+        """Check what the test needs.
+
+        Returns
+        -------
+        n_images : int
+            Number of images to test.
+        messages : generator of (str, str)
+            Test the images, and yield the name of each and a description of its result.
+        """
+
+    def _find(self) -> list[Pair]:
+        """Return the valid images, and record the others as failed."""
+        pairs, self.failed = self.inputs.find()
+        return pairs
+
+    def _load(self, path: Path) -> Checkpoint:
+        checkpoint = load_checkpoint(path, self.notify)
+        return with_statistics(self.config, checkpoint, self.notify)
+
+    def _use_tuned_thresholds(self, checkpoint: Checkpoint | None) -> None:
+        """Use the thresholds saved with the weights, unless the configuration sets them."""
+        description = {} if checkpoint is None else checkpoint.description
+        self.config, notices = apply_tuned(self.config, description)
+        self.results.config = self.config
+        if self.reports_images:
+            notices += threshold_lines(self.config)
+        for line in notices:
+            self.notify(line)
+
+    def _set_aside(self, pairs: Sequence[Pair]) -> None:
+        """Move the results of an earlier test, unless this test continues it."""
+        if not self.resume:
+            set_results_aside(self.tree, self.notify, keep_maps=self.config.TEST.REUSE_PREDICTIONS)
+
+    def _attempt(self, name: str, test: Callable[[], str]) -> str:
+        """Return a description of the result of an image, or of the error that it failed with."""
+        try:
+            with refuse_if_out_of_memory():
+                return test()
+        except StorageError:
+            raise
+        except UserError as error:
+            self.failed[name] = str(error)
+            self.results.discard(name)
+            return f"FAILED: {error}"

@@ -1,0 +1,213 @@
+"""Decoding, post-processing and tables of an image in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singula.io.image import Image
+from singula.io.run_folder import View
+from singula.io.write import write_tiff
+from singula.labels import count_instances, with_class_channel
+from singula.metrics import Match, color_associations, overlap, winning_classes
+from singula.pipeline import from_config
+from singula.pipeline.postprocess import filter_maps, process_instances, seed_filter
+from singula.pipeline.results import ImageTables, InstanceTables, Stage, TestResults
+from singula.pipeline.score import AXES, class_map_scores, map_scores
+from singula.report.overlay import write_overlay
+from singula.representations.decoders import Decoded, decode
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Ground truth of an image.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (y, x) or (z, y, x)
+        Instance ids; 0 is background.
+    classes : ndarray of int, optional
+        Class of each pixel, with the shape of `labels`.
+    maps : mapping of str to ndarray
+        Encoded channels by name, each with the shape of `labels`.
+    """
+
+    labels: Array
+    classes: Array | None
+    maps: Mapping[str, Array]
+
+    @property
+    def foreground(self) -> npt.NDArray[np.bool_]:
+        """Mask of the pixels of instances."""
+        mask: npt.NDArray[np.bool_] = self.labels > 0
+        return mask
+
+    def score(self, maps: Mapping[str, Array], n_classes: int) -> dict[str, float]:
+        """Return the scores of predicted maps, and of the class map if there is one.
+
+        Parameters
+        ----------
+        maps : mapping of str to ndarray
+            Predicted maps by name, each with the shape of `labels`.
+        n_classes : int
+            Number of classes with the background.
+        """
+        scores = map_scores(self.maps, maps, self.foreground)
+        if self.classes is not None and "class" in maps:
+            scores |= class_map_scores(self.classes, maps["class"], n_classes)
+        return scores
+
+
+@dataclass
+class WholeImage:
+    """Steps of a test image in memory after the prediction of its maps.
+
+    Parameters
+    ----------
+    results : TestResults
+        Results of all test images, with the configuration and the folders.
+    name : str
+        Name of the image.
+    view : View
+        Kind of prediction, which determines the folders of the results.
+    image : Image
+        Image with its metadata.
+    truth : Truth, optional
+        Ground truth, to score the image.
+    mask : ndarray of bool, optional
+        Pixels outside of it become background.
+    """
+
+    results: TestResults
+    name: str
+    view: View
+    image: Image
+    truth: Truth | None
+    mask: Array | None = None
+    _labels: dict[Stage, Array] = field(default_factory=dict, init=False)
+
+    def add(self, maps: Mapping[str, Array]) -> tuple[str, ...]:
+        """Decode, post-process, measure and score the image, and return notices of the decoder.
+
+        Parameters
+        ----------
+        maps : mapping of str to ndarray
+            Predicted maps by name.
+        """
+        results, stages = self.results, dict[Stage, InstanceTables]()
+        start = time.perf_counter()
+        maps = filter_maps(maps, results.post, self.mask)
+        decoded = self._decode(maps)
+        classes = self._write("instances", decoded.labels, maps)
+        start = results.clock("decoding", start)
+        processed = process_instances(decoded.labels, maps, results.post, self._spacing)
+        stages["instances"] = self._tables("instances", processed.full, classes)
+        if processed.labels is not None:
+            classes = self._write("processed", processed.labels, maps)
+            stages["processed"] = self._tables("processed", processed.filtered, classes)
+        start = results.clock("post-processing", start)
+        final = decoded.labels if processed.labels is None else processed.labels
+        # Only post-processing can leave gaps between ids.
+        gaps = processed.labels is not None
+        tables = ImageTables(
+            count=count_instances(final) if gaps else int(final.max(initial=0)),
+            thresholds=decoded.thresholds,
+            overlay=write_overlay(
+                results.tree.overlay(self.name, self.view),
+                self.image.array,
+                final,
+                self.truth.labels if self.truth is not None else None,
+            ),
+            map_scores=self._map_scores(maps),
+            stages=stages,
+        )
+        results.add_image(self.name, self.view, tables, self._color)
+        results.clock("scoring", start)
+        return decoded.notes
+
+    def score(self, maps: Mapping[str, Array]) -> None:
+        """Score only the maps, if the instances are decoded in the stack of all images."""
+        start = time.perf_counter()
+        scores = self._map_scores(filter_maps(maps, self.results.post, self.mask))
+        if scores is not None:
+            self.results.scores.add_maps(self.name, self.view, scores)
+            self.results.clock("scoring", start)
+
+    def _map_scores(self, maps: Mapping[str, Array]) -> dict[str, float] | None:
+        if self.truth is None:
+            return None
+        return self.truth.score(maps, self.results.config.MODEL.N_CLASSES)
+
+    @property
+    def _configured_spacing(self) -> tuple[float, ...] | None:
+        return from_config.spacing(self.results.config, "TEST", self.image.ndim)
+
+    @property
+    def _spacing(self) -> tuple[float, ...] | None:
+        """Configured voxel size, or the size in the metadata of the image."""
+        return self._configured_spacing or self.image.spacing
+
+    def _decode(self, maps: Mapping[str, Array]) -> Decoded:
+        config, image = self.results.config, self.image
+        problem = config.PROBLEM.INSTANCE_SEG
+        decoded = decode(
+            maps,
+            problem.DATA_CHANNELS,
+            settings=from_config.decode_settings(config),
+            # Morphological radii are in pixels unless the voxel size is configured.
+            spacing=self._configured_spacing,
+            seed_filter=seed_filter(self.results.post, self._spacing),
+            keep_parts=problem.DATA_CHECK_MW and self.view != "full_image",
+        )
+        if decoded.parts is not None:
+            parts = {
+                "seed_map": decoded.parts.seeds,
+                "foreground": decoded.parts.foreground.view(np.uint8),
+                "semantic": decoded.parts.surface.astype(np.float32),
+                "watershed": decoded.labels,
+            }
+            for part, array in parts.items():
+                target = self.results.tree.watershed(self.name, part)  # type: ignore[arg-type]
+                write_tiff(target, array, AXES[array.ndim], image.spacing, image.unit)
+        return decoded
+
+    def _write(
+        self, stage: Stage, labels: Array, maps: Mapping[str, Array]
+    ) -> tuple[Array, Array] | None:
+        """Write the instances with a channel for their classes, and return the classes."""
+        tree, image, axes, classes = self.results.tree, self.image, AXES[labels.ndim], None
+        self._labels[stage] = stored = labels
+        if "class" in maps:
+            classes = winning_classes(overlap(labels, maps["class"]))
+            stored, axes = with_class_channel(labels, *classes), axes + "C"
+        folder = tree.instances if stage == "instances" else tree.post_processed
+        path = folder(self.view) / f"{self.name}.tif"
+        write_tiff(path, stored, axes, image.spacing, image.unit)
+        return classes
+
+    def _tables(
+        self, stage: Stage, table: pd.DataFrame | None, classes: tuple[Array, Array] | None
+    ) -> InstanceTables:
+        truth, true_classes = self.truth, None
+        if truth is None or not self.results.config.TEST.MATCHING_STATS:
+            return InstanceTables(table, classes)
+        if truth.classes is not None and classes is not None:
+            true_classes = winning_classes(overlap(truth.labels, truth.classes))
+        matched = overlap(truth.labels, self._labels[stage])
+        return InstanceTables(table, classes, true_classes, matched)
+
+    def _color(self, stage: Stage, path: Path, match: Match) -> None:
+        if self.truth is not None:
+            picture = color_associations(self.truth.labels, self._labels[stage], match)
+            write_tiff(path, picture, AXES[self.image.ndim] + "S", self._spacing)
