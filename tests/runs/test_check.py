@@ -153,7 +153,7 @@ def test_the_counts_equal_those_of_the_run(
     written = sum(p.stat().st_size for p in (tmp_path / "out").rglob("*.pth"))
     parameters = json.loads(run.read_text())["training"]["parameters"]
     timing = Timing(1, 1, 1, parameters, 0, 0, 0)
-    done = Estimate(work, timing, channels=2, epochs=1)
+    done = Estimate(work, timing, epochs=1)
     weights = done.disk - work.stored - work.results
     assert 0.5 < written / weights < 2
 
@@ -161,13 +161,13 @@ def test_the_counts_equal_those_of_the_run(
 def test_time_and_memory_by_hand() -> None:
     work = Work(
         patches=100, val_patches=20, steps=25, images=3, tiles=12, tile_pixels=12 * 64 * 64,
-        tile=(64, 64), tile_batch=2, in_memory=1000, largest=500,
+        tile=(64, 64), tile_batch=2, in_memory=1000, largest=20_000,
     )  # fmt: skip
     timing = Timing(2.0, 0.5, 1.0, 10, 0, 5000, 4000)
-    found = Estimate(work, timing, "2 CPU threads", epochs=4, channels=2, augment=8)
+    found = Estimate(work, timing, "2 CPU threads", epochs=4, augment=8)
     assert found.training_seconds == 4 * (25 * 2.0 + 5 * 0.5)
     assert found.prediction_seconds == 8 * 6 * 1.0
-    assert found.memory == max(5000 + 1000, 4000 + 4 * 500 * 10)
+    assert found.memory == max(5000 + 1000, 4000 + 20_000)
     slow = replace(found, timing=replace(timing, draw=6.0))
     assert slow.training_seconds == 4 * (25 * 8.0 + 5 * 0.5)
     assert replace(slow, workers=2).training_seconds == 4 * (25 * 3.0 + 5 * 0.5)

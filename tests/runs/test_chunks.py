@@ -18,10 +18,10 @@ import yaml
 from singula.blocks import JobFolder
 from singula.gui.guard import Guard
 from singula.gui.results import measurements, open_results
+from singula.inference import files
 from singula.io.block_array import BlockArray
 from singula.io.read import read_labels as read_labels_of
 from singula.io.write import write_tiff
-from singula.pipeline.blocks import predict_file as alone
 from singula.prediction import tile_plan
 from singula.report.build import build_report
 from singula.report.objects import survey_objects
@@ -522,7 +522,7 @@ def test_predict_processes_large_images_in_blocks(jobs, tmp_path, monkeypatch) -
     image, out = jobs.images / "x" / "large.tif", (tmp_path / "whole", tmp_path / "blocks")
     line = ("predict", image, "--model", model, "--tables", "-o")
     assert jobs.command(*line, out[0]) == 0, jobs.command.err
-    monkeypatch.setattr(alone, "fits_in_memory", lambda config, pair: False)
+    monkeypatch.setattr(files, "_fits", lambda model, pair: False)
     assert jobs.command(*line, out[1]) == 0, jobs.command.err
     assert "in blocks" in jobs.command.out
     assert jobs.command.out.count("instances\n") == 1
@@ -544,7 +544,7 @@ def test_a_prediction_interrupted_at_the_end_is_completed(jobs, tmp_path, monkey
     model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
     out = tmp_path / "out"
     line = ("predict", jobs.images / "x", "--model", model, "--tables", "-o", out)
-    monkeypatch.setattr(alone, "fits_in_memory", lambda config, pair: False)
+    monkeypatch.setattr(files, "_fits", lambda model, pair: False)
     move = os.replace
 
     def ending(source, target) -> None:
@@ -567,7 +567,7 @@ def test_the_reason_against_blocks_is_reported_once(jobs, tmp_path, monkeypatch)
     values = np.ones(SHAPES[2], np.float32)
     values[3, 4] = np.nan
     np.save(image, values)
-    monkeypatch.setattr(alone, "fits_in_memory", lambda config, pair: False)
+    monkeypatch.setattr(files, "_fits", lambda model, pair: False)
     model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
     assert jobs.command("predict", image, "--model", model, "-o", tmp_path / "out") == 2
     assert jobs.command.out.count("1 NaN value") == 1

@@ -13,9 +13,8 @@ import tifffile
 import zarr
 
 from singula.config.keys import key_table
-from singula.inference import gather_images, load, plan_predictions
+from singula.inference import files, gather_images, load, plan_predictions
 from singula.io.read import read_image, read_labels
-from singula.pipeline.blocks import predict_file
 
 
 @pytest.fixture
@@ -102,7 +101,7 @@ def test_results_of_series_arrays_and_time_points(
     assert_results(predict(movie, "--frames", 2, to="frame"), {"movie_t002": 2})
     assert_results(predict(plain[0], "--frames", "all", to="still"), {"plain0": 0})
 
-    monkeypatch.setattr(predict_file, "fits_in_memory", lambda config, pair: False)
+    monkeypatch.setattr(files, "_fits", lambda model, pair: False)
     for words, names in (
         ((two,), {"two_0": 0, "two_1": 1}),
         ((movie, "--frames", 1), {"movie_t001": 1}),

@@ -26,6 +26,7 @@ from singula.io.write import write_csv, write_tiff
 from singula.labels import count_instances, with_class_channel
 from singula.metrics import overlap, winning_classes
 from singula.pipeline import from_config
+from singula.pipeline.memory import available_memory, needed_memory
 from singula.pipeline.results import with_classes
 from singula.pipeline.score import AXES
 from singula.util.arguments import flag, function, instance, items, of_class, text
@@ -242,9 +243,8 @@ def _check(model: Model, pair: Pair, sizes: _Sizes) -> list[str]:
 
 
 def _fits(model: Model, pair: Pair) -> bool:
-    from singula.pipeline.blocks.predict_file import fits_in_memory
-
-    return fits_in_memory(model.config, pair)
+    """Return True if the memory suffices to predict the whole image at once."""
+    return needed_memory(model.config, model.reader, pair) <= available_memory(model.config)
 
 
 def _predict_blocks(

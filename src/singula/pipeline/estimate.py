@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from singula.config import Config
 from singula.data.patches import TilePlan, training_starts
@@ -17,6 +17,7 @@ from singula.io.pairing import Pair
 from singula.io.read import read_header
 from singula.pipeline import from_config
 from singula.pipeline.blocks.estimate import BlockWork, block_lines, count_blocks
+from singula.pipeline.memory import whole_image_bytes
 from singula.pipeline.patches import are_tiles_of, scored_patches
 from singula.pipeline.readers import reader_for
 from singula.pipeline.split import split_pairs
@@ -61,7 +62,7 @@ class Work:
     in_memory : int
         Bytes of images and labels kept in memory.
     largest : int
-        Number of pixels of the largest test image.
+        Bytes of memory to predict and decode the largest test image.
     results : int
         Bytes on disk of maps and instances in the results folder.
     blocks : tuple of BlockWork
@@ -95,8 +96,8 @@ class Estimate:
         Measured times. None: only counts are estimated.
     device : str
         Name of the processor of the measurement.
-    epochs, channels : int
-        Number of epochs, and of channels of the representation.
+    epochs : int
+        Number of epochs.
     augment : int
         Number of views of the test-time augmentation.
     workers : int
@@ -107,7 +108,6 @@ class Estimate:
     timing: Timing | None
     device: str = ""
     epochs: int = 0
-    channels: int = 1
     augment: int = 1
     workers: int = 0
 
@@ -154,9 +154,8 @@ class Estimate:
             )
             decoding = max(image.decoding for image in self.work.blocks) + self.timing.resting
             return max(training, predicting, decoding)
-        maps = 4 * self.work.largest * (3 * self.channels + 4)
         training = self.timing.training + self.work.in_memory if self.work.patches else 0
-        predicting = self.timing.predicting + maps if self.work.images else 0
+        predicting = self.timing.predicting + self.work.largest if self.work.images else 0
         return max(training, predicting)
 
     @property
@@ -219,13 +218,13 @@ def count_work(config: Config, inspection: Inspection) -> Work:
     train, val = parts.get("train", {}), parts.get("val", {})
     if train and config.DATA.VAL.FROM_TRAIN:
         train, val = _split(config, train)
-    patches = sum(_patches(config, "TRAIN", shape) for shape, _ in train.values())
-    validation = sum(_patches(config, "VAL", shape) for shape, _ in val.values())
+    patches = sum(_patches(config, "TRAIN", file.shape) for file in train.values())
+    validation = sum(_patches(config, "VAL", file.shape) for file in val.values())
     if train and not val:  # a part of each image is held out
         validation = round(patches * config.DATA.VAL.SPLIT_TRAIN)
         patches -= validation
     test = parts.get("test", {})
-    shapes = [shape for shape, _ in test.values()]
+    shapes = [file.shape for file in test.values()]
     blocks: tuple[BlockWork, ...] = ()
     if config.TEST.BY_CHUNKS.ENABLE and test:
         pairs = [pair for part in inspection.parts if part.name == "test" for pair in part.pairs]
@@ -240,13 +239,13 @@ def count_work(config: Config, inspection: Inspection) -> Work:
     channels = config.channel_count
     floats = any(name.startswith("D") for name in from_config.channel_names(config))
     itemsize = 4 if floats else 1
-    labeled = [shape for name, part in parts.items() for shape, _ in part.values()]
+    labeled = [file.shape for part in parts.values() for file in part.values()]
     if test and not config.DATA.TEST.LOAD_GT:
-        labeled = [shape for part in (train, val) for shape, _ in part.values()]
+        labeled = [file.shape for part in (train, val) for file in part.values()]
     held = 0
     for name, part in (("TRAIN", train), ("VAL", val)):
         if getattr(config.DATA, name).IN_MEMORY:
-            held += sum(bytes_ for _, bytes_ in part.values())
+            held += sum(file.held for file in part.values())
     return Work(
         patches=patches,
         val_patches=validation,
@@ -258,7 +257,7 @@ def count_work(config: Config, inspection: Inspection) -> Work:
         tile_batch=batch,
         stored=sum(prod(shape) * channels * itemsize for shape in labeled),
         in_memory=held,
-        largest=max((prod(shape) for shape in shapes), default=0),
+        largest=max((file.needed for file in test.values()), default=0),
         # Maps as float32, binary maps as uint8, and compressed instances
         results=sum(image.maps + image.labels for image in blocks)
         if blocks
@@ -301,15 +300,22 @@ def estimate(
         tile = (work.tile_batch, *work.tile) if work.images else None
         timing, name = measure_network(config, device, sample, tile)
     augment = _VIEWS[config.ndim] if config.TEST.AUGMENTATION else 1
-    epochs, channels = config.TRAIN.EPOCHS, config.channel_count
-    return Estimate(work, timing, name, epochs, channels, augment, workers)
+    return Estimate(work, timing, name, config.TRAIN.EPOCHS, augment, workers)
 
 
-_Sized = dict[Path, tuple[tuple[int, ...], int]]
+class _Size(NamedTuple):
+    """Spatial shape, bytes of image and labels in memory, and bytes to predict and decode."""
+
+    shape: tuple[int, ...]
+    held: int
+    needed: int
+
+
+_Sized = dict[Path, _Size]
 
 
 def _sized(config: Config, part: str, pairs: Sequence[Pair]) -> _Sized:
-    """Return the spatial shape and the bytes in memory of each readable image."""
+    """Return the size of each readable image."""
     reader = reader_for(config, part.upper())
     sized: _Sized = {}
     for pair in pairs:
@@ -326,14 +332,15 @@ def _sized(config: Config, part: str, pairs: Sequence[Pair]) -> _Sized:
                 )
             except UserError:
                 continue
-        sized[pair.image] = shape, bytes_
+        needed = whole_image_bytes(config, shape, header.dtype.itemsize)
+        sized[pair.image] = _Size(shape, bytes_, needed)
     return sized
 
 
 def _split(config: Config, sized: _Sized) -> tuple[_Sized, _Sized]:
     pairs = [Pair(path, None, path.stem) for path in sized]
     try:
-        parts = split_pairs(config, pairs, [shape for shape, _ in sized.values()])
+        parts = split_pairs(config, pairs, [file.shape for file in sized.values()])
     except UserError:
         parts = None
     if parts is None:

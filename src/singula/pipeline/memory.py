@@ -1,4 +1,8 @@
-"""Memory that whole test images need, compared with the free memory."""
+"""Rules for the memory of a test, one for each stage.
+
+`check`, `run`, `predict` and the planning of blocks use these rules, so that they agree about which
+image fits into memory. The memory of the network is limited in `singula.prediction.tile_plan`.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,32 @@ from singula.errors import UserError
 from singula.io.pairing import Pair
 from singula.io.read import read_header
 from singula.pipeline import from_config
-from singula.pipeline.readers import reader_for
+from singula.pipeline.readers import Reader, reader_for
 
-# Bytes per pixel in addition to image and maps: labels, masks, queues (docs/benchmarks/memory.md,
-# "Memory")
-_DECODED = 12
+MEMORY_SHARE = 0.6
+"""Share of the free memory that a test uses if SYSTEM.MAX_MEMORY is not set."""
+# Bytes per pixel of a whole image in addition to image and maps: labels, masks and queue of the
+# decoder (10, see docs/benchmarks/memory.md), and labels after post-processing (4)
+_WHOLE_IMAGE = 14
+# Bytes per pixel of a decoded box of a block in addition to its maps: surface, seeds, labels,
+# masks, queues, and the distances within which the labels are exact
+_BOX = 34
+# Bytes per pixel of a block while its maps are written
+_WRITTEN_BLOCK = 3
 
 
-def whole_bytes(config: Config, shape: Sequence[int], channels: int, itemsize: int) -> int:
-    """Return the bytes of memory to predict and decode a whole image.
+def available_memory(config: Config) -> int:
+    """Return the configured bytes of memory, or a share of the free memory."""
+    return config.SYSTEM.MAX_MEMORY or int(MEMORY_SHARE * free_memory())
+
+
+def map_bytes(config: Config, shape: Sequence[int]) -> int:
+    """Return the bytes of all maps per pixel of an image of this spatial shape."""
+    return len(from_config.channel_names(config)) * (2 if from_config.in_half(config, shape) else 4)
+
+
+def whole_image_bytes(config: Config, shape: Sequence[int], itemsize: int) -> int:
+    """Return the bytes to predict and decode a whole image, without the network.
 
     Parameters
     ----------
@@ -27,12 +48,45 @@ def whole_bytes(config: Config, shape: Sequence[int], channels: int, itemsize: i
         Configuration of the run.
     shape : sequence of int
         Spatial shape of the image.
-    channels, itemsize : int
-        Number of channels, and bytes per value.
+    itemsize : int
+        Bytes per value of the image.
     """
-    maps = len(from_config.channel_names(config))
-    maps *= 2 if from_config.in_half(config, shape) else 4
-    return prod(shape) * (channels * itemsize + maps + _DECODED)
+    pixel = config.in_channels * itemsize + map_bytes(config, shape) + _WHOLE_IMAGE
+    return prod(shape) * pixel
+
+
+def box_bytes(config: Config, shape: Sequence[int]) -> int:
+    """Return the bytes per pixel to decode a box of an image of this spatial shape."""
+    return map_bytes(config, shape) + _BOX
+
+
+def predicted_block_bytes(
+    config: Config, shape: Sequence[int], region: Sequence[int], block: Sequence[int], pixel: int
+) -> int:
+    """Return the bytes to predict a block, without the network.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    shape, region, block : sequence of int
+        Spatial shapes of the image, of the block with its halo, and of the block.
+    pixel : int
+        Bytes per pixel of the image.
+    """
+    return prod(region) * (map_bytes(config, shape) + pixel) + _WRITTEN_BLOCK * prod(block)
+
+
+def needed_memory(config: Config, reader: Reader, pair: Pair) -> int:
+    """Return `whole_image_bytes` of an image file, of which only the header is read.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read.
+    """
+    itemsize = read_header(pair.image, pair.arrays).dtype.itemsize
+    return whole_image_bytes(config, reader.shape(pair.image, pair.arrays), itemsize)
 
 
 def warn_if_too_large(config: Config, pairs: Sequence[Pair]) -> list[str]:
@@ -57,15 +111,14 @@ def warn_if_too_large(config: Config, pairs: Sequence[Pair]) -> list[str]:
     reader, largest, name = reader_for(config, "TEST"), 0, ""
     for pair in pairs:
         try:
-            kind = read_header(pair.image, pair.arrays).dtype
+            needed = needed_memory(config, reader, pair)
             shape = reader.shape(pair.image, pair.arrays)
         except UserError:
             continue
-        needed = whole_bytes(config, shape, config.in_channels, kind.itemsize)
         if needed > largest:
             sides = " × ".join(map(str, shape))
             largest, name = needed, f"{pair.image} ({sides} pixels)"
-    free = min(free_memory(), config.SYSTEM.MAX_MEMORY or free_memory())
+    free = available_memory(config)
     if largest <= free:
         return []
     return [

@@ -84,7 +84,7 @@ class System(Section):
     )
     MAX_MEMORY: Bytes = key(
         0,
-        "Memory for images that are processed in blocks, such as 4GB; 0: 60 % of the free memory.",
+        "Memory for a test image, whole or in blocks, such as 4GB; 0: 60 % of the free memory.",
     )
     PIN_MEM: Bool = key(True, "Use pinned memory for a faster transfer to the GPU.")
 

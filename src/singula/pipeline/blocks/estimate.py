@@ -16,7 +16,8 @@ from singula.errors import UserError
 from singula.io.lazy import LazyImage
 from singula.io.pairing import Pair
 from singula.pipeline import from_config
-from singula.pipeline.blocks.memory import block_budget, block_shape, decoding_bytes, map_bytes
+from singula.pipeline.blocks.memory import block_budget, block_shape
+from singula.pipeline.memory import box_bytes, map_bytes, predicted_block_bytes
 from singula.pipeline.readers import reader_for
 from singula.util.boxes import Box
 from singula.util.format import counted
@@ -155,9 +156,10 @@ def _count(config: Config, image: LazyImage, pair: Pair, workers: int) -> BlockW
         tile=tiles.patch,
         tiles=tiles.count(sides),
         tile_batch=settings.batch_size,
-        decoding=min(budget.max_pixels, prod(with_halo)) * decoding_bytes(config, shape),
-        predicting=prod(sides) * (pixel_bytes + image.channels * image.dtype.itemsize)
-        + 3 * prod(block),
+        decoding=min(budget.max_pixels, prod(with_halo)) * box_bytes(config, shape),
+        predicting=predicted_block_bytes(
+            config, shape, sides, block, image.channels * image.dtype.itemsize
+        ),
         maps=int(_MAPS * pyramid * pixel_bytes * total),
         labels=int(_LABELS * channels * pyramid * total),
         temporary=int(_TEMPORARY * total) + _RECORD_BYTES * len(grid),

@@ -7,30 +7,11 @@ from math import ceil, prod
 
 from singula.blocks.memory import Budget, min_memory, plan_blocks
 from singula.config import Config
-from singula.dataset.facts.machine import free_memory
 from singula.errors import UserError
-from singula.pipeline import from_config
+from singula.pipeline.memory import MEMORY_SHARE, available_memory, box_bytes
 from singula.util.format import counted
 
-_SHARE = 0.6
-# Bytes per pixel of a decoded box in addition to its maps: surface, seeds, labels, masks, queues
-_DECODED = 34
 _MAX_BLOCKS = 10**9  # a petabyte has about ten million
-
-
-def memory_of(config: Config) -> int:
-    """Return the configured bytes of memory, or a share of the free memory."""
-    return config.SYSTEM.MAX_MEMORY or int(_SHARE * free_memory())
-
-
-def map_bytes(config: Config, shape: Sequence[int]) -> int:
-    """Return the bytes of all maps per pixel."""
-    return len(from_config.channel_names(config)) * (2 if from_config.in_half(config, shape) else 4)
-
-
-def decoding_bytes(config: Config, shape: Sequence[int]) -> int:
-    """Return the bytes that decoding needs per pixel of a box."""
-    return map_bytes(config, shape) + _DECODED
 
 
 def block_budget(
@@ -61,9 +42,9 @@ def block_budget(
     UserError
         ``memory.too_little``: a worker has too little memory for any block.
     """
-    memory = memory_of(config) // workers
+    memory = available_memory(config) // workers
     configured = config.TEST.BY_CHUNKS.BLOCK_SHAPE or None
-    pixel_bytes = decoding_bytes(config, shape)
+    pixel_bytes = box_bytes(config, shape)
     budget = plan_blocks(shape, memory, pixel_bytes, block=configured)
     if budget is not None:
         return budget
@@ -76,7 +57,7 @@ def block_budget(
     raise UserError(
         f"{name}: got {memory / 1e9:.2g} GB of memory{per_worker}, expected at least "
         f"{min_bytes / 1e9:.1f} GB for the smallest block",
-        f"{', or '.join(remedies)} ({_SHARE:.0%} of the free memory is used by default)",
+        f"{', or '.join(remedies)} ({MEMORY_SHARE:.0%} of the free memory is used by default)",
         "memory.too_little",
     )
 

@@ -5,50 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from math import prod
 from pathlib import Path
 
 from singula.blocks.runner import Runner
 from singula.config import Config
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
-from singula.io.lazy import open_image
 from singula.io.pairing import Pair
 from singula.io.run_folder import ResultsTree
-from singula.pipeline import from_config
-from singula.pipeline.blocks.memory import memory_of
 from singula.pipeline.blocks.test import BlockTest
 from singula.training.device import Device
 
 Notify = Callable[[str], None]
-# Bytes per pixel in addition to the image and its maps: labels, masks, arrays of the decoder
-_DECODING_BYTES = 14
 _POST = "TEST.POST_PROCESSING"
-
-
-def fits_in_memory(config: Config, pair: Pair) -> bool:
-    """Return True if the memory suffices to predict the whole image at once.
-
-    Only the header of the image is read.
-
-    Parameters
-    ----------
-    config : Config
-        Configuration of the model.
-    pair : Pair
-        The image file.
-    """
-    image = open_image(
-        pair.image,
-        config.ndim,
-        config.in_channels,
-        allow_gray=config.DATA.FORCE_RGB,
-        arrays=pair.arrays,
-    )
-    channels = len(from_config.channel_names(config))
-    pixel_bytes = channels * (2 if from_config.in_half(config, image.spatial_shape) else 4)
-    pixel_bytes += image.dtype.itemsize * image.channels + _DECODING_BYTES
-    return prod(image.spatial_shape) * pixel_bytes < memory_of(config)
 
 
 def predict_alone(

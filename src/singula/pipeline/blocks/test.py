@@ -23,12 +23,13 @@ from singula.io.records import DeviceNote, FinishedNote, RecountNote, StoredPlac
 from singula.pipeline.blocks.context import RECOUNT
 from singula.pipeline.blocks.image import BlockImage
 from singula.pipeline.blocks.job_spec import JobSpec
-from singula.pipeline.blocks.memory import block_budget, block_shape, memory_of
+from singula.pipeline.blocks.memory import block_budget, block_shape
 from singula.pipeline.blocks.network import DEVICE, halo_notice, prediction_halo
 from singula.pipeline.blocks.progress import log_progress, progress_bar
 from singula.pipeline.blocks.tables import add_image, write_pyramids
 from singula.pipeline.checkpoints import find_checkpoint, network_from
 from singula.pipeline.map_cache import maps_fingerprint
+from singula.pipeline.memory import available_memory
 from singula.pipeline.progress import file_stamp, restore_result, result_of, settings_fingerprint
 from singula.pipeline.readers import mask_place
 from singula.pipeline.score import result_text
@@ -285,7 +286,7 @@ def runner_for(
     from singula.training.device import present_gpus
 
     gpus = present_gpus() if device.kind == "cuda" else 0
-    return dask_runner(dask, notify, memory=memory_of(config), gpus=gpus)
+    return dask_runner(dask, notify, memory=available_memory(config), gpus=gpus)
 
 
 def _place(arrays: ArrayPlace | None) -> StoredPlace | None:
