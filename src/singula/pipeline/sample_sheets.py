@@ -19,6 +19,7 @@ from singula.io.run_folder import ResultsTree
 from singula.io.write import write_npy, write_tiff
 from singula.pipeline.score import AXES
 from singula.report.overlay import encode_png, pair_panels, side_by_side
+from singula.util.boxes import evenly_spaced
 from singula.util.format import counted
 
 Array = npt.NDArray[Any]
@@ -56,9 +57,8 @@ def write_samples(
             StoredSample(s.name, s.shape, _GridSample(s, config.patch), cache) for s in samples
         ]
         shown = dataset.with_samples(gridded, augment=dataset.augment)
-    count = min(keys.AUG_NUM_SAMPLES, len(dataset))
     axes = AXES[config.ndim]
-    for number, index in enumerate(np.linspace(0, len(dataset) - 1, count).astype(int).tolist()):
+    for number, index in enumerate(evenly_spaced(len(dataset), keys.AUG_NUM_SAMPLES)):
         panels = []
         for name, source in (("before", plain), ("after", shown)):
             image, labels, _ = source.draw(0, index)

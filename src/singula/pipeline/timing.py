@@ -36,6 +36,7 @@ from singula.training.loader import loader_workers
 from singula.training.map_metrics import MapScores
 from singula.training.optimizer import make_optimizer
 from singula.training.speed import TrainingSpeed
+from singula.util.boxes import center_box
 from singula.util.format import counted
 from singula.util.memory import peak_memory, resident_memory
 
@@ -235,9 +236,7 @@ def _center(reader: Reader, pair: Pair, patch: Sequence[int]) -> tuple[Array, Ar
     """Read the center of an image and its labels, with twice the side of a patch."""
     image = reader.open_image(pair.image, pair.arrays)
     labels = reader.open_labels(pair.label or pair.image, pair.label_arrays)
-    sides = [min(size, 2 * side) for size, side in zip(image.spatial_shape, patch, strict=True)]
-    starts = [(n - side) // 2 for n, side in zip(image.spatial_shape, sides, strict=True)]
-    box = tuple(slice(s, s + side) for s, side in zip(starts, sides, strict=True))
+    box = center_box(image.spatial_shape, [2 * side for side in patch])
     return image.read(box), labels.read(box)
 
 

@@ -33,6 +33,7 @@ from singula.runs.run import open_run
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 from singula.tuning.tuner import Example
 from singula.util.arguments import function
+from singula.util.boxes import evenly_spaced
 from singula.util.format import counted
 from singula.util.paths import user_path
 
@@ -190,8 +191,8 @@ def training_images(config: Config, reader: Reader, notify: Notify) -> list[Labe
     if config.DATA.VAL.FROM_TRAIN:
         parts = split_pairs(config, pairs)
         pairs, cut = (pairs, config) if parts is None else (parts[0], None)
-    selected = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), _MAX_TRAINING)).astype(int))
-    return [_labeled_image(pairs[number], reader, cut, training=True) for number in selected]
+    selected = [pairs[number] for number in evenly_spaced(len(pairs), _MAX_TRAINING)]
+    return [_labeled_image(pair, reader, cut, training=True) for pair in selected]
 
 
 def training_weight(validation: int, training: int) -> float:

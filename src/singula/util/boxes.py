@@ -101,13 +101,32 @@ def _boxes(shape: Sequence[int], size: Sequence[int]) -> Iterator[Box]:
     yield from product(*axes)
 
 
-def center_box(shape: tuple[int, ...]) -> Box:
-    """Return the box in the center of a large image that is shown in pictures."""
-    max_shape = (
-        (DISPLAY_SIDE, DISPLAY_SIDE)
-        if len(shape) == 2
-        else (DISPLAY_SLICES, DISPLAY_SIDE, DISPLAY_SIDE)
-    )
-    sides = [min(size, side) for size, side in zip(shape, max_shape, strict=True)]
+def center_box(shape: Sequence[int], max_sides: Sequence[int] | None = None) -> Box:
+    """Return the box in the center of an image.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Spatial shape of the image, in pixels.
+    max_sides : sequence of int, optional
+        Maximum sides of the box. Default: those of a large image that is shown in pictures.
+    """
+    if max_sides is None:
+        max_sides = (DISPLAY_SLICES, DISPLAY_SIDE, DISPLAY_SIDE)[-len(shape) :]
+    sides = [min(size, side) for size, side in zip(shape, max_sides, strict=True)]
     starts = [(size - side) // 2 for size, side in zip(shape, sides, strict=True)]
     return tuple(slice(a, a + n) for a, n in zip(starts, sides, strict=True))
+
+
+def evenly_spaced(count: int, max_count: int) -> list[int]:
+    """Return at most `max_count` indices of a sequence of length `count`, from first to last.
+
+    Examples
+    --------
+    >>> evenly_spaced(10, 4), evenly_spaced(3, 4)
+    ([0, 3, 6, 9], [0, 1, 2])
+    """
+    import numpy as np
+
+    indices: list[int] = np.linspace(0, count - 1, min(count, max_count)).astype(int).tolist()
+    return indices

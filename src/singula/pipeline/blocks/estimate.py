@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
 
-import numpy as np
-
 from singula.blocks import Grid
 from singula.blocks.memory import HALO_FACTOR
 from singula.config import Config
@@ -19,7 +17,7 @@ from singula.pipeline import from_config
 from singula.pipeline.blocks.memory import block_budget, block_shape
 from singula.pipeline.memory import box_bytes, map_bytes, predicted_block_bytes
 from singula.pipeline.readers import reader_for
-from singula.util.boxes import Box
+from singula.util.boxes import Box, evenly_spaced
 from singula.util.format import counted
 
 _MAX_SAMPLED, _SIDE = 128, {2: 64, 3: 16}
@@ -172,8 +170,7 @@ def _sample_blocks(image: LazyImage, grid: Grid) -> tuple[int, int, float]:
 
     The samples are the corners and the center of up to 128 blocks at regular distances.
     """
-    count = min(len(grid), _MAX_SAMPLED)
-    numbers = np.unique(np.linspace(0, len(grid) - 1, count).round().astype(int)).tolist()
+    numbers = evenly_spaced(len(grid), _MAX_SAMPLED)
     filled, n_boxes, n_varying = 0, 0, 0
     for number in numbers:
         varies = [_varies(image, box) for box in _sample_boxes(grid.box(number), image.ndim)]
