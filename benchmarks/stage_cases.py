@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from singula.labels import remove, repair_large, voronoi
-from singula.measure import Condition, measure, removed_ids, select
+from singula.measure import Condition, measure_instances, removed_ids, select
 from singula.metrics import color_associations, match
 from singula.metrics.associations import fp_columns, gt_columns
 from singula.representations.channels import encode
@@ -113,7 +113,7 @@ def _color(case: Case) -> object:
 
 
 def _remove_by_properties(case: Case) -> object:
-    judged = select(measure(case.labels), [[Condition("npixels", "lt", case.large / 2)]])
+    judged = select(measure_instances(case.labels), [[Condition("npixels", "lt", case.large / 2)]])
     return remove(case.labels, removed_ids(judged))
 
 
@@ -220,7 +220,7 @@ STAGES = (
     ),
     Stage(
         "all measurements",
-        lambda c: measure(c.labels),
+        lambda c: measure_instances(c.labels),
         "scikit-image `regionprops`; 3D: `marching_cubes` of each",
         _scikit_properties,
         (0.2, 0.1),

@@ -19,7 +19,7 @@ import singula
 from singula.dataset.checks.correct import correct_labels
 from singula.dataset.checks.labels import find_class_issues, find_object_issues, measure_labels
 from singula.labels import clear_border, remove, remove_close_points, repair_large, voronoi
-from singula.measure import Condition, measure, removed_ids, select
+from singula.measure import Condition, measure_instances, removed_ids, select
 from singula.metrics import color_associations, fp_columns, gt_columns, match
 from singula.representations.channels import encode
 from singula.representations.decoders import decode
@@ -63,7 +63,7 @@ def colour(labels):
 
 def remove_by_properties(labels):
     condition = Condition("npixels", "gt", float(np.median(np.bincount(labels.ravel())[1:])) - 1)
-    return remove(labels, removed_ids(select(measure(labels), [[condition]])))
+    return remove(labels, removed_ids(select(measure_instances(labels), [[condition]])))
 
 
 def inspect_labels(labels):
@@ -78,7 +78,7 @@ STAGES = {
     "decode": lambda labels: decode(maps_of(labels), "BC"),
     "match": match_with_tables,
     "colour": colour,
-    "measure": measure,
+    "measure": singula.measure,
     "remove by properties": remove_by_properties,
     "voronoi": lambda labels: voronoi(labels, np.ones(labels.shape, bool)),
     "repair": lambda labels: repair_large(labels, 20),

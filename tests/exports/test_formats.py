@@ -25,6 +25,7 @@ from singula.exports.ome_zarr import pyramid, write_ome_zarr
 from singula.exports.qupath import write_geojson
 from singula.exports.tables import instance_table
 from singula.io.write import write_tiff
+from singula.measure import measure_instances
 from singula.runs.instances import Instances
 
 IDS = st.sampled_from([0, 0, 0, 1, 1, 2, 9, 70000])
@@ -171,7 +172,7 @@ def test_csv_has_units_and_agrees_with_measure(folder: Path, tmp_path: Path) -> 
     table = pd.read_csv(path)
     assert set(table["image"]) == {"a", "b"}
     rows = table[table["image"] == "a"].reset_index(drop=True)
-    measured = singula.measure(cells(), spacing=(0.25, 0.25))
+    measured = measure_instances(cells(), spacing=(0.25, 0.25))
     assert rows["label"].tolist() == [3, 5, 12, 70001]
     assert rows["class"].tolist() == [2, 1, 1, 1]
     np.testing.assert_allclose(rows["area_µm²"], measured["npixels"] * 0.0625)

@@ -51,7 +51,14 @@ from singula.io.pairing import Pair
 from singula.io.read import Header, image_layout
 from singula.io.write import write_tiff
 from singula.labels import Block, contacts, extents, find_background
-from singula.measure import Condition, measure, select, shapes
+from singula.measure import (
+    Condition,
+    intensities,
+    measure_instances,
+    second_moments,
+    select,
+    shapes,
+)
 from singula.metrics import match, overlap
 from singula.models import ModelSettings, TransformerSettings, build_model
 from singula.pipeline import from_config
@@ -100,7 +107,7 @@ RECORDS = {
     "singula.metrics": "Match Overlap Ratio Score Splits",
     "singula.exports": "Outline",
     "singula.representations.decoders": "Decoded Decoder",
-    "singula.measure": "Condition Shapes",
+    "singula.measure": "Condition Intensities Moments Shapes",
     "singula.labels": "Block Contacts Extents Gaps Grown Holes Ids Repair Survey Table",
 }
 """Classes of results and of rows of tables; functions that take them check their class."""
@@ -151,7 +158,7 @@ def _match() -> Any:
 
 @functools.cache
 def _table() -> Any:
-    return measure(LABEL_IMAGE)
+    return measure_instances(LABEL_IMAGE)
 
 
 def _selected() -> Any:
@@ -242,6 +249,7 @@ def tune_arguments(folder: Path) -> Arguments:
 BLOCK = Argument(None, OBJECT.or_none().with_values(volume=Block.whole((3, 4, 5))))
 WHOLE = Argument(Block.whole((6, 8)), OBJECT.with_values(volume=Block.whole((3, 4, 5))))
 IDS_OR_ITEMS = Kind({**ITEMS.wrong, "floats": [1.5], "float array": np.ones(2)}).without("list")
+INTENSITIES = Argument(PROBABILITY, MAP.without("nan").or_none())
 AREA = Argument(np.ones((6, 8), bool), MAP.with_values(floats=PROBABILITY))
 ENCODE = EncodeSettings(("B", "C"))
 Arguments = dict[str, Argument]
@@ -417,10 +425,25 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "values": Argument([[1.0]], ITEMS.with_values(text=[["x"]], nan=[[float("nan")]])),
         "signs": Argument([["lt"]], ITEMS.with_values(flat=["lt"])),
     },
+    "singula.measure.axis_ratio": lambda _: {
+        "instances": Argument(second_moments(LABEL_IMAGE), OBJECT),
+        "spacing": Argument((1.0, 2.0), SPACING),
+    },
+    "singula.measure.intensities": lambda _: {"labels": labels(), "image": INTENSITIES},
+    "singula.measure.intensity_columns": lambda _: {
+        "instances": Argument(intensities(LABEL_IMAGE, PROBABILITY), OBJECT)
+    },
     "singula.measure.measure": lambda _: {
+        "labels": labels(),
+        "image": INTENSITIES,
+        "spacing": Argument((1.0, 2.0), SPACING),
+        "units": Argument("um", WORD.or_none()),
+    },
+    "singula.measure.measure_instances": lambda _: {
         "labels": labels(),
         "spacing": Argument((1.0, 2.0), SPACING),
     },
+    "singula.measure.second_moments": lambda _: {"labels": labels(), "block": BLOCK},
     "singula.measure.measurements": lambda _: {
         "instances": Argument(shapes(LABEL_IMAGE), OBJECT),
         "spacing": Argument((1.0, 2.0), SPACING),

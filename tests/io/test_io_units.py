@@ -20,7 +20,7 @@ from singula.io.image import Image
 from singula.io.read import file_notes, image_layout, read_header, read_image
 from singula.io.units import METERS, NAMES, convert, in_microns, unit_symbol, voxel_size
 from singula.io.write import write_tiff
-from singula.measure import measure
+from singula.measure import measure_instances
 from singula.runs.instances import Instances
 
 # All units of length of the OME schema (UnitsLength), and all of OME-Zarr's axes
@@ -327,10 +327,13 @@ def test_sphericity_of_a_fiji_stack(tmp_path: Path) -> None:
     two = read_image(fiji(tmp_path / "b.tif", 0.005, unit="nm", zunit="um"), 3)
     three = Image(one.array, (1.0, 0.2, 0.2), "µm")
     found = [
-        measure(i.array[..., 0], spacing=i.spacing)["sphericity"][0] for i in (one, two, three)
+        measure_instances(i.array[..., 0], spacing=i.spacing)["sphericity"][0]
+        for i in (one, two, three)
     ]
     assert found == pytest.approx([found[2]] * 3, rel=1e-6)
-    assert found[0] != pytest.approx(measure(one.array[..., 0])["sphericity"][0], rel=1e-3)
+    assert found[0] != pytest.approx(
+        measure_instances(one.array[..., 0])["sphericity"][0], rel=1e-3
+    )
 
 
 def test_anisotropy_and_exported_units(tmp_path: Path) -> None:

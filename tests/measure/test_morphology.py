@@ -14,7 +14,7 @@ from skimage.measure import label, marching_cubes, mesh_surface_area, perimeter,
 
 import singula
 from singula.errors import UserError
-from singula.measure import HALO, Shapes, measure, measurements, shapes
+from singula.measure import HALO, Shapes, measure_instances, measurements, shapes
 
 SURFACE = "perimeter (surface area)"
 IN_IMAGES = [
@@ -55,7 +55,7 @@ def one_by_one(labels, spacing=None) -> pd.DataFrame:
 def agrees(labels, spacing=None) -> None:
     before = labels.copy()
     pd.testing.assert_frame_equal(
-        measure(labels, spacing=spacing),
+        measure_instances(labels, spacing=spacing),
         one_by_one(labels, spacing),
         check_dtype=False,
         rtol=1e-6,
@@ -97,9 +97,9 @@ def test_every_configuration_of_a_cell_of_the_surface():
     for cell in range(1, 255):
         voxels = np.array([cell >> bit & 1 for bit in range(8)]).reshape(2, 2, 2)
         expected = one_by_one(voxels)[SURFACE].to_numpy()
-        alone = measure(voxels.astype(np.uint16))
+        alone = measure_instances(voxels.astype(np.uint16))
         np.testing.assert_allclose(alone[SURFACE], expected, rtol=1e-6)
-        both = measure((2 - voxels).astype(np.uint16))
+        both = measure_instances((2 - voxels).astype(np.uint16))
         np.testing.assert_allclose(both[SURFACE][0], expected[0], rtol=1e-6)
 
 
@@ -107,7 +107,9 @@ def test_every_configuration_of_a_cell_of_the_surface():
 @pytest.mark.parametrize("shape", [(12, 13), (5, 6, 7)])
 def test_any_integer_type(dtype, shape):
     labels = cells(shape, 1)
-    pd.testing.assert_frame_equal(measure(labels.astype(dtype)), measure(labels))
+    pd.testing.assert_frame_equal(
+        measure_instances(labels.astype(dtype)), measure_instances(labels)
+    )
 
 
 @pytest.mark.parametrize("shape", [(12, 13), (5, 6, 7)])
@@ -115,7 +117,7 @@ def test_ids_up_to_the_end_of_32_bits(shape):
     labels = cells(shape, 2)
     ids = np.zeros(labels.max() + 1, np.uint32)
     ids[1:] = 2**32 - 1 - np.arange(labels.max()) * 77_777_777 % 2**31
-    wide, narrow = measure(ids[labels]), measure(labels)
+    wide, narrow = measure_instances(ids[labels]), measure_instances(labels)
     assert wide["label"].is_monotonic_increasing
     assert wide["label"].iloc[-1] == 2**32 - 1
     order = np.argsort(ids[narrow["label"]])
@@ -126,20 +128,22 @@ def test_ids_up_to_the_end_of_32_bits(shape):
 
 def test_views_are_measured_as_their_copies():
     labels = cells((20, 30), 5)
-    pd.testing.assert_frame_equal(measure(labels[::2, ::-1]), measure(labels[::2, ::-1].copy()))
-    pd.testing.assert_frame_equal(measure(labels.T), measure(labels.T.copy()))
+    pd.testing.assert_frame_equal(
+        measure_instances(labels[::2, ::-1]), measure_instances(labels[::2, ::-1].copy())
+    )
+    pd.testing.assert_frame_equal(measure_instances(labels.T), measure_instances(labels.T.copy()))
 
 
 @pytest.mark.parametrize(("shape", "columns"), [((4, 5), IN_IMAGES), ((3, 4, 5), IN_VOLUMES)])
 def test_an_empty_image_has_the_columns(shape, columns):
-    table = measure(np.zeros(shape, np.uint16))
+    table = measure_instances(np.zeros(shape, np.uint16))
     assert list(table.columns) == columns
     assert len(table) == 0
-    assert len(measure(np.zeros((*shape[:-1], 0), np.uint16))) == 0
+    assert len(measure_instances(np.zeros((*shape[:-1], 0), np.uint16))) == 0
 
 
 def test_one_pixel():
-    table = measure(np.eye(1, 5, 3, dtype=np.uint16), spacing=(2, 0.5))
+    table = measure_instances(np.eye(1, 5, 3, dtype=np.uint16), spacing=(2, 0.5))
     row = table.iloc[0]
     assert row[["label", "axis-0", "axis-1", "npixels", "area"]].tolist() == [1, 0, 3, 1, 1]
     assert row[["diameter", "perimeter", "elongation"]].tolist() == [1, 0, 0]
@@ -149,7 +153,7 @@ def test_one_pixel():
 def test_a_ball_has_sphericity_one_in_physical_units():
     z, y, x = np.ogrid[-10:11, -20:21, -20:21]
     ball = ((2 * z) ** 2 + y**2 + x**2 <= 18**2).astype(np.uint16)
-    row = measure(ball, spacing=(0.2, 0.1, 0.1)).iloc[0]
+    row = measure_instances(ball, spacing=(0.2, 0.1, 0.1)).iloc[0]
     assert row["volume"] == pytest.approx(4 / 3 * np.pi * 1.8**3, rel=0.02)
     # Voxels are steps, and steps have more surface than the ball they follow.
     assert row[SURFACE] == pytest.approx(4 * np.pi * 1.8**2, rel=0.12)
@@ -159,14 +163,14 @@ def test_a_ball_has_sphericity_one_in_physical_units():
 
 def test_mistakes_are_named():
     with pytest.raises(UserError, match="float32"):
-        measure(np.zeros((3, 3), np.float32))
+        measure_instances(np.zeros((3, 3), np.float32))
     with pytest.raises(UserError, match="-2"):
-        measure(np.full((3, 3), -2))
+        measure_instances(np.full((3, 3), -2))
     with pytest.raises(UserError, match=r"\(3,\)"):
-        measure(np.zeros(3, int))
+        measure_instances(np.zeros(3, int))
     for spacing in [(1, 1, 1), (0, 1), (np.nan, 1)]:
         with pytest.raises(UserError, match="2 positive numbers"):
-            measure(np.zeros((3, 3), int), spacing=spacing)
+            measure_instances(np.zeros((3, 3), int), spacing=spacing)
 
 
 def test_the_public_function_is_that_of_the_package():
@@ -184,7 +188,7 @@ def test_measurements_in_blocks_equal_the_whole_image(data):
     spacing = data.draw(steps)[: labels.ndim]
     grid = data.draw(cuts(labels, halo=HALO[labels.ndim]))
     parts = [shapes(labels[read], block, spacing=spacing) for block, read in grid]
-    expected = measure(labels, spacing=spacing)
+    expected = measure_instances(labels, spacing=spacing)
     for found in (Shapes.merge(parts), data.draw(merged(Shapes.merge, parts))):
         table = measurements(found, spacing=spacing)
         pd.testing.assert_frame_equal(table, expected, rtol=1e-9, atol=0)
@@ -199,7 +203,7 @@ def test_objects_across_many_blocks(shape):
     parts = [shapes(labels[read], block) for block, read in grid]
     assert max(np.count_nonzero([i in part.ids for part in parts]) for i in (1, 2, 3)) > 8
     table = measurements(Shapes.merge(parts))
-    pd.testing.assert_frame_equal(table, measure(labels), rtol=1e-9, atol=0)
+    pd.testing.assert_frame_equal(table, measure_instances(labels), rtol=1e-9, atol=0)
 
 
 def test_a_block_with_a_too_small_halo_is_refused():

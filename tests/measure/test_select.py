@@ -6,7 +6,7 @@ import pytest
 
 from singula.errors import UserError
 from singula.labels import remove
-from singula.measure import Condition, conditions_from_lists, measure, removed_ids, select
+from singula.measure import Condition, conditions_from_lists, measure_instances, removed_ids, select
 
 
 def table() -> pd.DataFrame:
@@ -68,7 +68,7 @@ def test_from_labels_to_labels(shape):
     labels[..., :2, :2] = 7
     labels[..., 3:, 3:] = 2**32 - 5
     conditions = [[Condition("area", "lt", 25), Condition("perimeter", "gt", 0)]]
-    judged = select(measure(labels), conditions)
+    judged = select(measure_instances(labels), conditions)
     cleaned = remove(labels, removed_ids(judged))
     np.testing.assert_array_equal(cleaned, np.where(labels == 7, 0, labels))
     assert cleaned.dtype == labels.dtype
@@ -76,14 +76,17 @@ def test_from_labels_to_labels(shape):
 
 
 def test_an_empty_table_is_accepted():
-    empty = measure(np.zeros((4, 4), np.uint16))
+    empty = measure_instances(np.zeros((4, 4), np.uint16))
     judged = select(empty, [[Condition("elongation", "gt", 3)]])
     assert len(judged) == 0
     assert list(judged.columns)[-2:] == ["comment", "conditions"]
 
 
 def test_mistakes_are_named():
-    image, volume = measure(np.ones((4, 4), int)), measure(np.ones((4, 4, 4), int))
+    image, volume = (
+        measure_instances(np.ones((4, 4), int)),
+        measure_instances(np.ones((4, 4, 4), int)),
+    )
     with pytest.raises(UserError, match="images have no 'sphericity'; they have circularity"):
         select(image, [[Condition("sphericity", "lt", 1)]])
     with pytest.raises(UserError, match="volumes have no 'circularity'; they have npixels, area"):

@@ -14,7 +14,7 @@ from scipy.ndimage import median_filter
 from singula.config import config_from_dict
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_maps
-from singula.measure import measure
+from singula.measure import measure_instances
 from singula.pipeline.postprocess import PostSettings, filter_maps, post_settings, process_instances
 
 POST = "TEST.POST_PROCESSING"
@@ -55,7 +55,7 @@ def test_instances_are_removed_by_their_properties(trained, command, data_2d, tm
     kept = read_labels(run / "per_image_post_processing" / "image_000.tif", 2).array[..., 0]
     full = pd.read_csv(run / "per_image_instances" / "image_000_full_stats.csv")
     filtered = pd.read_csv(run / "per_image_post_processing" / "image_000_filtered_stats.csv")
-    table = measure(raw)
+    table = measure_instances(raw)
     assert len(table) > 3
     gone = (table.npixels < 60) | ((table.circularity <= 0.5) & (table.area <= 1000))
     assert list(full.comment == "Removed") == list(gone)

@@ -11,7 +11,7 @@ import numpy as np
 
 from singula.io.units import in_microns
 from singula.io.write import write_csv
-from singula.measure.morphology import SURFACE, measure
+from singula.measure.morphology import SURFACE, measure_instances
 from singula.runs.instances import Instances
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def instance_table(item: Instances) -> pd.DataFrame:
 
     Notes
     -----
-    Measurements are defined in `singula.measure`. The perimeter is computed from steps between
+    Measurements are defined in `measurements`. The perimeter is computed from steps between
     pixels, so it has a unit of length only for square pixels. ``equivalent_diameter`` is the
     diameter of the disk or ball of the same size.
     """
     spacing, unit = calibration(item)
-    measured = measure(item.labels, spacing=spacing)
+    measured = measure_instances(item.labels, spacing=spacing)
     axes = "zyx"[-item.ndim :]
     columns: dict[str, object] = {"label": measured["label"]}
     if item.classes is not None:

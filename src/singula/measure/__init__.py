@@ -1,4 +1,4 @@
-"""Size and shape of instances, and removal of instances by their measurements.
+"""Size, shape and intensities of instances, and removal of instances by their measurements.
 
 `singula.measure` is this package and, in the public API, a function: the package is callable.
 """
@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from singula.measure.morphology import HALO, Shapes, measure, measurements, shapes
+from singula.io.image import Spacing
+from singula.measure.intensity import Intensities, intensities, intensity_columns
+from singula.measure.moments import Moments, axis_ratio, second_moments
+from singula.measure.morphology import HALO, Shapes, measure_instances, measurements, shapes
 from singula.measure.select import (
     CORRECT,
     REMOVED,
@@ -19,6 +21,7 @@ from singula.measure.select import (
     removed_ids,
     select,
 )
+from singula.measure.table import measure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,11 +32,18 @@ __all__ = [
     "HALO",
     "REMOVED",
     "Condition",
+    "Intensities",
+    "Moments",
     "Shapes",
+    "axis_ratio",
     "conditions_from_lists",
+    "intensities",
+    "intensity_columns",
     "measure",
+    "measure_instances",
     "measurements",
     "removed_ids",
+    "second_moments",
     "select",
     "shapes",
 ]
@@ -41,9 +51,14 @@ __all__ = [
 
 class _CallablePackage(ModuleType):
     def __call__(
-        self, labels: np.ndarray, *, spacing: Sequence[float] | None = None
+        self,
+        labels: np.ndarray,
+        image: np.ndarray | None = None,
+        *,
+        spacing: Spacing | None = None,
+        units: str | None = None,
     ) -> pd.DataFrame:
-        return measure(labels, spacing=spacing)
+        return measure(labels, image, spacing=spacing, units=units)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

@@ -27,8 +27,8 @@ HALO = {2: 2, 3: 1}
 _LEVEL = 0.5
 
 
-def measure(labels: np.ndarray, *, spacing: Spacing | None = None) -> pd.DataFrame:
-    """Measure every instance; the public `singula.measure`.
+def measure_instances(labels: np.ndarray, *, spacing: Spacing | None = None) -> pd.DataFrame:
+    """Measure every instance, with the columns of the tables in the results folder.
 
     Parameters
     ----------
@@ -40,31 +40,12 @@ def measure(labels: np.ndarray, *, spacing: Spacing | None = None) -> pd.DataFra
     Returns
     -------
     pandas.DataFrame
-        One row per instance, sorted by id. The columns are ``label``; the centroid in pixels,
-        ``axis-0``, ``axis-1`` and in volumes ``axis-2``; ``npixels``; then
-
-        - images: ``area`` (npixels × pixel size), ``circularity`` 4πA/p², ``diameter``,
-          ``perimeter`` p, ``elongation`` p²/4πA. The perimeter is in pixels, as is the A of the
-          two ratios, which have no unit;
-        - volumes: ``volume``, ``sphericity`` 36πV²/S³, ``diameter`` and
-          ``perimeter (surface area)`` S, in the unit of `spacing`.
-
-        The diameter is the longest side of the bounding box in pixels. Instances too small to
-        have a perimeter, such as a single pixel, have perimeter 0 and circularity NaN.
+        See `measurements`.
 
     Raises
     ------
     TypeError, UserError
         Not a label image, or an invalid spacing.
-
-    Notes
-    -----
-    The perimeter equals `skimage.measure.perimeter` with 4-connectivity (K. Benkrid and
-    D. Crookes, *Design and FPGA implementation of a perimeter estimator*). The surface equals
-    `skimage.measure.marching_cubes` (T. Lewiner et al., 2003) with `mesh_surface_area`. Both are
-    sums of contributions of small neighborhoods. A contribution depends only on which pixels of
-    the neighborhood belong to the instance, so a table of contributions measures all instances at
-    once.
     """
     return measurements(shapes(labels, spacing=spacing), spacing=spacing)
 
@@ -131,7 +112,9 @@ def shapes(
 
 
 def measurements(instances: Shapes, *, spacing: Spacing | None = None) -> pd.DataFrame:
-    """Return the table of `measure`.
+    """Return the table of measurements with the columns of the results folder.
+
+    `singula.measure` has other columns, which name their unit.
 
     Parameters
     ----------
@@ -140,6 +123,21 @@ def measurements(instances: Shapes, *, spacing: Spacing | None = None) -> pd.Dat
         merged table.
     spacing : float or sequence of float, optional
         Voxel size, one value or one per axis in the order of the axes; 1 by default.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per instance, sorted by id. The columns are ``label``; the centroid in pixels,
+        ``axis-0``, ``axis-1`` and in volumes ``axis-2``; ``npixels``; then
+
+        - images: ``area`` (npixels × pixel size), ``circularity`` 4πA/p², ``diameter``,
+          ``perimeter`` p, ``elongation`` p²/4πA. The perimeter is in pixels, as is the A of the
+          two ratios, which have no unit;
+        - volumes: ``volume``, ``sphericity`` 36πV²/S³, ``diameter`` and
+          ``perimeter (surface area)`` S, in the unit of `spacing`.
+
+        The diameter is the longest side of the bounding box in pixels. Instances too small to
+        have a perimeter, such as a single pixel, have perimeter 0 and circularity NaN.
 
     Raises
     ------

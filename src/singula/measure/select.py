@@ -104,7 +104,7 @@ def select(table: pd.DataFrame, conditions: Sequence[Sequence[Condition]]) -> pd
     Parameters
     ----------
     table : pandas.DataFrame
-        Result of `measure`.
+        Result of `measure_instances` or `measurements`.
     conditions : sequence of sequences of Condition
         An instance is removed if it satisfies all conditions of at least one list. A measurement
         that is NaN, such as the circularity of a single pixel, satisfies no condition.

@@ -25,7 +25,7 @@ from singula.measure import (
     REMOVED,
     Condition,
     conditions_from_lists,
-    measure,
+    measure_instances,
     removed_ids,
     select,
 )
@@ -198,8 +198,8 @@ def process_instances(
         changed = clear_border(changed)
     full = filtered = None
     if settings.measure:
-        after = measure(changed, spacing=spacing) if changed is not labels else None
-        decoded = measure(labels, spacing=spacing)
+        after = measure_instances(changed, spacing=spacing) if changed is not labels else None
+        decoded = measure_instances(labels, spacing=spacing)
         full, filtered, removed = apply_conditions(decoded, after, settings.conditions)
         changed = remove(changed, removed)
     if not settings.has_own_result:

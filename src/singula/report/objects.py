@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.labels import count_instances
-from singula.measure import measure
+from singula.measure import measure_instances
 from singula.metrics import overlap, splits
 from singula.runs.images import RunImages
 from singula.runs.instances import Instances
@@ -148,7 +148,7 @@ def _measure(objects: Objects, truth: Instances | None, pred: Instances) -> None
     if truth is not None:
         sides.append((objects.truth, objects.true_classes, truth))
     for columns, classes, item in sides:
-        table = measure(np.ascontiguousarray(item.labels), spacing=pred.spacing)
+        table = measure_instances(np.ascontiguousarray(item.labels), spacing=pred.spacing)
         for column in shape_columns(item.ndim):
             columns.setdefault(column, []).append(table[column].to_numpy(np.float64))
         for kind in (item.classes or {}).values():
