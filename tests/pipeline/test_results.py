@@ -1,0 +1,145 @@
+"""Results of a test from the tables of its images, and the loop over the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from singula.config import config_from_dict
+from singula.errors import StorageError, UserError
+from singula.io.run_folder import ResultsTree
+from singula.metrics import overlap, winning_classes
+from singula.pipeline.postprocess import PostSettings
+from singula.pipeline.results import ImageTables, InstanceTables, TestResults
+from singula.pipeline.test_run import TestRun
+
+TRUTH = np.array([[1, 1, 0, 2, 2], [1, 1, 0, 2, 2]], np.uint8)
+LABELS = np.array([[3, 3, 0, 0, 5], [3, 3, 0, 0, 5]], np.uint8)
+CLASSES = np.array([[1, 1, 0, 0, 2], [1, 1, 0, 0, 2]], np.uint8)
+
+
+def config():
+    test = {"ENABLE": True, "MATCHING_STATS_THS": [0.3, 0.75],
+            "MATCHING_STATS_THS_COLORED_IMG": [0.75]}  # fmt: skip
+    data = {"PATCH_SIZE": "(32, 32, 1)", "TEST": {"PATH": "x"}}
+    return config_from_dict({"PROBLEM": {"NDIM": "2D"}, "DATA": data, "TEST": test})
+
+
+@pytest.fixture
+def results(tmp_path) -> TestResults:
+    return TestResults(config(), ResultsTree(tmp_path, "job", 1), PostSettings())
+
+
+def tables(results: TestResults, *, count: int = 2) -> ImageTables:
+    classes = winning_classes(overlap(LABELS, CLASSES))
+    true_classes = winning_classes(overlap(TRUTH, np.where(TRUTH > 0, 1, 0).astype(np.uint8)))
+    measured = pd.DataFrame({"label": [5, 3], "npixels": [2, 4]})
+    decoded = InstanceTables(measured, classes, true_classes, overlap(TRUTH, LABELS))
+    processed = InstanceTables(None, None, None, overlap(TRUTH, TRUTH))
+    return ImageTables(
+        count, {"TH_POINTS": 0.5}, results.tree.overlay("a"), {"iou_B": 0.25},
+        {"instances": decoded, "processed": processed},
+    )  # fmt: skip
+
+
+def test_tables_become_scores_and_files(results) -> None:
+    drawn = []
+    results.add_image("a", "per_image", tables(results), lambda *each: drawn.append(each))
+    assert results.instances == {"a": 2}
+    assert results.thresholds == {"a": {"TH_POINTS": 0.5}}
+    assert results.scores.maps == {"a": {"per_image_iou_B": 0.25}}
+    # The first object is exact, the second has an IoU of 0.5.
+    decoded, processed = (
+        results.scores.matches[view]["a"] for view in ("per_image", "per_image_post_processing")
+    )
+    assert [(m.threshold, m.tp, m.fp, m.fn) for m in decoded] == [(0.3, 2, 0, 0), (0.75, 1, 1, 1)]
+    assert [(m.tp, m.fp, m.fn) for m in processed] == [(2, 0, 0), (2, 0, 0)]
+    # Both true objects have class 1, the second instance has class 2.
+    first, second = (results.scores.classes["per_image", number]["a"][0] for number in (1, 2))
+    assert (first.tp, first.fp, first.fn) == (1, 0, 1)
+    assert (second.tp, second.fp, second.fn) == (0, 1, 0)
+    assert [(stage, match.threshold) for stage, _, match in drawn] == [
+        ("instances", 0.75),
+        ("processed", 0.75),
+    ]
+    tree = results.tree
+    assert pd.read_csv(tree.full_stats("a"))["class"].tolist() == [2, 1]
+    assert not tree.filtered_stats("a").exists()
+    for name in ("a", "a_per_image_post_processing"):
+        assert len(pd.read_csv(tree.association_csv(name, 0.75))) == 2
+        assert tree.false_positives_csv(name, 0.3).is_file()
+
+
+def test_the_prediction_of_the_full_image_does_not_replace_the_number_of_instances(
+    results,
+) -> None:
+    results.add_image("a", "per_image", tables(results), lambda *each: None)
+    results.add_image("a", "full_image", tables(results, count=7), lambda *each: None)
+    assert results.instances == {"a": 2}
+    assert {"per_image", "full_image"} <= results.scores.matches.keys()
+
+
+def test_nothing_remains_of_a_discarded_image(results) -> None:
+    for name in ("a", "b"):
+        results.add_image(name, "per_image", tables(results), lambda *each: None)
+    results.discard("a")
+    scores = results.scores
+    for values in (
+        results.instances, results.thresholds, results.overlays, scores.maps,
+        *scores.matches.values(), *scores.classes.values(),
+    ):  # fmt: skip
+        assert values.keys() == {"b"}
+
+
+@dataclass
+class Images(TestRun):
+    """A test of three images, of which some fail."""
+
+    errors: dict[str, Exception] = field(default_factory=dict)
+
+    def _open_inputs(self):
+        files = ("image.tif", None)
+        pairs = [SimpleNamespace(name=name, image=files[0], label=files[1]) for name in "abc"]
+        return SimpleNamespace(find=lambda: (pairs, {"z": "unreadable"}))
+
+    def _load_checkpoint(self, pairs):
+        return None
+
+    def _prepare(self, pairs, checkpoint):
+        return len(pairs), ((p.name, self._attempt(p.name, lambda p=p: self.one(p))) for p in pairs)
+
+    def one(self, pair) -> str:
+        self.results.add_image(pair.name, "per_image", tables(self.results), lambda *each: None)
+        if pair.name in self.errors:
+            raise self.errors[pair.name]
+        return "done"
+
+
+def images(tmp_path, errors) -> tuple[Images, list[str]]:
+    lines: list[str] = []
+    tree = ResultsTree(tmp_path, "job", 1)
+    return Images(config(), tree, None, lines.append, resume=True, errors=errors), lines
+
+
+def test_a_failed_image_does_not_end_the_test_and_does_not_count(tmp_path) -> None:
+    errors = {"a": UserError("bad pixels", code="io.bad"), "b": MemoryError()}
+    test, lines = images(tmp_path, errors)
+    test.run()
+    assert test.failed.keys() == {"z", "a", "b"}
+    assert "not enough memory" in test.failed["b"]
+    assert test.results.instances == {"c": 2}
+    assert test.results.scores.maps.keys() == {"c"}
+    assert lines[-3:] == ["[1/3] a: FAILED: bad pixels", *lines[-2:-1], "[3/3] c: done"]
+    assert test.sources.keys() == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("error", [StorageError("disk full", code="io.full"), ValueError("bug")])
+def test_errors_of_the_results_folder_and_of_the_program_end_the_test(tmp_path, error) -> None:
+    test, lines = images(tmp_path, {"b": error})
+    with pytest.raises(type(error)):
+        test.run()
+    assert lines[-1] == "[1/3] a: done"
