@@ -18,7 +18,7 @@ from singula.models import (
 )
 from singula.pipeline.predict_image import predict_maps
 from singula.prediction import AlignedTiles, Predictor, PredictSettings, max_tile_pixels, plan_tiles
-from singula.training.device import free_memory
+from singula.training.device import free_gpu_memory
 from singula.training.losses import Output
 
 pytestmark = [
@@ -171,7 +171,7 @@ class TestMemory:
         plenty = predict_maps(config, one, Normalizer("div"), image, notify=said.append)
         assert said == []
         # The driver knows nothing of the limit: only the failing tile shows that there is one.
-        free = free_memory(GPU)
+        free = free_gpu_memory(GPU)
         assert free is not None
         self.leave(1 << 28)
         little = predict_maps(config, one, Normalizer("div"), image, notify=said.append)

@@ -114,7 +114,7 @@ def test_prediction_uses_smaller_tiles_where_memory_is_short(run, command, monke
     assert "continuing with half" in predict_again()
     assert max(n_pixels) > 6000
     # A GPU with little free memory: tiles are planned for it, so nothing is repeated.
-    monkeypatch.setattr(predict_image, "free_memory", lambda device: 3_000_000)
+    monkeypatch.setattr(predict_image, "free_gpu_memory", lambda device: 3_000_000)
     assert "not enough memory" not in predict_again()
     assert max(n_pixels) <= 6000
 

@@ -21,7 +21,7 @@ from singula.training.device import (
     check_gpus,
     choose_device,
     choose_for_model,
-    free_memory,
+    free_gpu_memory,
     training_arithmetic,
     without_tf32,
 )
@@ -282,11 +282,11 @@ class TestMemory:
 
     def test_free_memory_includes_the_cache_of_torch(self) -> None:
         torch.cuda.empty_cache()
-        before = free_memory(GPU)
+        before = free_gpu_memory(GPU)
         block = torch.empty(1 << 28, dtype=torch.uint8, device=GPU)
-        held = free_memory(GPU)
+        held = free_gpu_memory(GPU)
         del block
-        after = free_memory(GPU)
+        after = free_gpu_memory(GPU)
         assert before is not None
         assert held is not None
         assert after is not None

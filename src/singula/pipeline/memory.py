@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from math import prod
 
 from singula.config import Config
-from singula.dataset.facts.machine import free_memory
 from singula.errors import UserError
 from singula.io.pairing import Pair
 from singula.io.read import read_header
 from singula.pipeline import from_config
 from singula.pipeline.readers import Reader, reader_for
+from singula.util.memory import free_memory
 
 MEMORY_SHARE = 0.6
 """Share of the free memory that a test uses if SYSTEM.MAX_MEMORY is not set."""

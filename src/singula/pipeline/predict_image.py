@@ -12,7 +12,7 @@ from singula.config import Config
 from singula.pipeline import from_config
 from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.prediction.predict import patch_reader
-from singula.training.device import free_memory
+from singula.training.device import free_gpu_memory
 from singula.util.memory import retry_with_less_memory
 from singula.util.process import release_memory
 
@@ -77,7 +77,7 @@ def predict_maps(
             config,
             shape,
             augment=augment,
-            memory=free_memory(predictor.device),
+            memory=free_gpu_memory(predictor.device),
             halvings=halvings,
         )
         if not whole:

@@ -295,7 +295,7 @@ def training_arithmetic() -> Iterator[None]:
         torch.set_float32_matmul_precision(before[2])
 
 
-def free_memory(device: torch.device) -> int | None:
+def free_gpu_memory(device: torch.device) -> int | None:
     """Return the free memory of a GPU in bytes, including the cache of torch; None for a CPU."""
     if device.type != "cuda":
         return None

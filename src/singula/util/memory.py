@@ -1,8 +1,9 @@
-"""Memory of this process, and work that is repeated with less memory."""
+"""Free memory, memory of this process, and work that is repeated with less memory."""
 
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,14 @@ from singula.errors import is_out_of_memory
 
 Size = TypeVar("Size")
 Result = TypeVar("Result")
+# Files of the control group, by version: limit and use
+_LIMITS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
 
 
 def retry_with_less_memory(
@@ -48,6 +57,30 @@ def release_gpu_memory() -> None:
 
     gc.collect()
     torch.cuda.empty_cache()  # without effect if no GPU is used
+
+
+def free_memory() -> int:
+    """Return the free memory in bytes, within the limits of the system and the control group."""
+    free = [_system_free()]
+    for limit, used in _LIMITS:
+        try:
+            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no control group, or the limit is "max"
+            continue
+    return max(0, min(free))
+
+
+def _system_free() -> int:
+    """Return the free memory of the system in bytes."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 << 30
 
 
 def resident_memory() -> int:

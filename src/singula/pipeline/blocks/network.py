@@ -20,7 +20,7 @@ from singula.prediction import BlockPredictor, block_halo, block_plan, max_tile_
 from singula.prediction.blocks import TOO_LITTLE_MEMORY
 from singula.prediction.tile_plan import pixels_within
 from singula.training.checkpoint import load_checkpoint
-from singula.training.device import free_memory, use_cores
+from singula.training.device import free_gpu_memory, use_cores
 
 DEVICE = "device"
 """Name of the note with the device of the run."""
@@ -69,7 +69,7 @@ def max_pixels_of_tile(config: Config, device: torch.device, memory: int) -> int
         Bytes of memory for the network on a CPU.
     """
     model = from_config.model_settings(config)
-    width, free = model.feature_maps[0], free_memory(device)
+    width, free = model.feature_maps[0], free_gpu_memory(device)
     if free is None:
         max_pixels = min(max_tile_pixels(model.ndim, width), pixels_within(memory, width))
     else:
