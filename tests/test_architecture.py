@@ -13,7 +13,7 @@ import singula
 SOURCE = Path(singula.__file__).parent
 # A package imports only packages before it in this list.
 PACKAGES = (  # noqa: SIM905
-    "errors util config io models representations data training prediction labels measure metrics "
+    "errors util io models representations config data training prediction labels measure metrics "
     "blocks runs report dataset autoconfig synthetic pipeline inference tuning exports commands "
     "notebook gui cli __main__"
 ).split()
@@ -114,7 +114,9 @@ def test_importing_singula_imports_nothing_heavy() -> None:
 
 
 def test_the_configuration_needs_neither_torch_nor_numpy() -> None:
-    assert not {"torch", "scipy", "skimage", "pandas"} & modules_after("import singula.config")
+    assert not {"torch", "numpy", "scipy", "skimage", "pandas"} & modules_after(
+        "import singula.config"
+    )
 
 
 def test_public_names_exist() -> None:

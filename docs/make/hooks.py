@@ -19,6 +19,7 @@ import singula
 
 sys.path.insert(0, str(Path(__file__).parent))
 from configuration import configuration_page
+from decoding import with_tables
 
 from commands import commands_page
 
@@ -53,13 +54,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Replace links to files outside of `docs/` by their names.
+    """Insert generated tables, and replace links to files outside of `docs/` by their names.
 
     Public names that the page `python.md` does not mention are added to it.
     """
     if page.file.src_uri == "python.md":
         markdown += _further_names(markdown)
-    return _OUTSIDE.sub(r"\1 (`\2`)", markdown)
+    return _OUTSIDE.sub(r"\1 (`\2`)", with_tables(markdown))
 
 
 def _further_names(markdown: str) -> str:

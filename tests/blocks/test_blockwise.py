@@ -21,7 +21,6 @@ from singula.blocks.stitch import (
 )
 from singula.representations.channels import encode
 from singula.representations.decoders import (
-    AUTOMATIC_KEYS,
     DECODERS,
     DecodeSettings,
     decode,
@@ -33,8 +32,9 @@ from singula.representations.decoders.blockwise import (
     nothing_grows,
     seed_part,
 )
+from singula.representations.decoders.morphology import is_large, labels_at_border
 from singula.representations.decoders.thresholds import histogram, resolve_thresholds
-from singula.representations.decoders.watershed import is_large, labels_at_border
+from singula.representations.thresholds import AUTOMATIC
 from singula.util.boxes import grown
 
 
@@ -133,8 +133,8 @@ def cases(draw):
         "flat": draw(st.booleans()),
         "settings": DecodeSettings(
             th_type=draw(st.sampled_from(["auto", "manual"])),
-            manual_keys=draw(st.frozensets(st.sampled_from(AUTOMATIC_KEYS))),
-            th_distance=draw(st.sampled_from([0.6, 0.9, 1.5])),
+            manual_keys=draw(st.frozensets(st.sampled_from(AUTOMATIC))),
+            thresholds={"TH_DISTANCE": draw(st.sampled_from([0.6, 0.9, 1.5]))},
             remove_small=draw(st.integers(0, 30)),
             remove_small_at_border=draw(st.sampled_from([-1, 0, 8])),
             remove_before=draw(st.booleans()),
@@ -179,7 +179,7 @@ def test_nothing_grows_only_if_there_are_no_seeds(case, factor):
     for number in range(len(grid)):
         box = grid.box(number)
         around = grown(box, plan.reach(len(shape)), shape)
-        counts = {n: histogram(maps[n][around]) for n in decoder.needs if n in "BCMP"}
+        counts = {n: histogram(maps[n][around]) for n in decoder.channels if n in "BCMP"}
         if nothing_grows(plan, counts):
             part = seed_part(
                 plan, box, shape, lambda b: {name: values[b] for name, values in maps.items()}
@@ -189,7 +189,7 @@ def test_nothing_grows_only_if_there_are_no_seeds(case, factor):
 
 
 def test_histograms_of_a_dim_map_rule_out_growth():
-    chosen = DecodeSettings(th_type="manual", th_foreground=0.25)
+    chosen = DecodeSettings(th_type="manual", thresholds={"TH_FOREGROUND": 0.25})
     thresholds, _ = resolve_thresholds({}, chosen)
     plan = DecodePlan(DECODERS["BC"], thresholds, chosen)
     dim, bright = (np.full((4, 4), value, np.float32) for value in (0.2, 0.26))

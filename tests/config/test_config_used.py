@@ -19,12 +19,14 @@ from singula.config import Config, config_from_dict
 from singula.config.biapy.unsupported import NO_EFFECT, UNAVAILABLE, unsupported_values
 from singula.config.keys import key_table, section_names
 from singula.config.schema.base import Section
+from singula.config.thresholds import KEYS as THRESHOLD_KEYS
 
 SOURCE = Path(singula.__file__).parent
 KEYS = frozenset(key_table())
 # Neither read nor without effect.
 OTHERWISE = {
     "PROBLEM.TYPE": "takes one word only, the workflow there is",
+    **dict.fromkeys(THRESHOLD_KEYS.values(), "read by the names in a table"),
 }
 
 # Read of a part that is TRAIN or VAL, which the source does not tell.

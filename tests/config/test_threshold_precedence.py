@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from singula.config import Config, config_from_dict
-from singula.config.thresholds import AUTOMATIC, KEYS, marks, origin, resolve_sources, with_tuned
+from singula.config.thresholds import KEYS, marks, origin, resolve_sources, with_tuned
 from singula.errors import UserError
-from singula.representations.decoders import AUTOMATIC_KEYS
 
 SEG = "PROBLEM.INSTANCE_SEG"
 TYPE, CONTOUR = f"{SEG}.DATA_MW_TH_TYPE", f"{SEG}.DATA_MW_TH_CONTOUR"
@@ -140,8 +139,3 @@ def test_marks_are_read_back() -> None:
     config, _ = load({**keys, GENERATED: marks(values)})
     assert {origin(config, name) for name in values} == {"generated"}
     assert marks(keys) == marks(values)
-
-
-def test_decoding_and_configuration_agree_on_automatic_thresholds() -> None:
-    """Neither package imports the other, so that each has the list."""
-    assert AUTOMATIC == AUTOMATIC_KEYS

@@ -362,12 +362,10 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
     "singula.representations.decoders.DecodeSettings": lambda _: {
         "th_type": Argument("manual", WORD),
         "manual_keys": Argument(frozenset({"TH_CONTOUR"}), ITEMS),
-        **{
-            f"th_{name}": Argument(0.5, NUMBER.with_values(negative=-1))
-            for name in (
-                "binary_mask contour foreground distance dist_foreground points".split()  # noqa: SIM905
-            )
-        },
+        "thresholds": Argument(
+            {"TH_CONTOUR": 0.5},
+            OBJECT.without("dict").with_values(key={"TH": 1}, negative={"TH_CONTOUR": -1}),
+        ),
         "remove_small": Argument(3, INTEGER),
         "remove_small_at_border": Argument(2, INTEGER),
         "remove_before": Argument(False, FLAG),

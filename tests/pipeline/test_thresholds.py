@@ -112,12 +112,12 @@ def test_every_key_is_one_of_the_format() -> None:
 
 def test_decoding_follows_the_sources() -> None:
     chosen = decode_settings(config(DATA_MW_TH_BINARY_MASK=0.6, DATA_MW_TH_CONTOUR=0.2))
-    assert (chosen.th_binary_mask, chosen.th_contour) == (0.6, 0.2)
+    assert (chosen.thresholds["TH_BINARY_MASK"], chosen.thresholds["TH_CONTOUR"]) == (0.6, 0.2)
     assert (chosen.th_type, chosen.manual_keys) == ("auto", {"TH_BINARY_MASK", "TH_CONTOUR"})
     assert decode_settings(config(DATA_MW_TH_TYPE="manual")).th_type == "manual"
     explicit = decode_settings(config(DATA_MW_TH_TYPE="auto", DATA_MW_TH_CONTOUR=0.2))
     assert explicit.is_automatic("TH_CONTOUR")
-    assert explicit.th_contour == 0.2  # where an image has nothing to separate
+    assert explicit.thresholds["TH_CONTOUR"] == 0.2  # where an image has nothing to separate
 
 
 @pytest.mark.parametrize(

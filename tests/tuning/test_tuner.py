@@ -15,7 +15,7 @@ from singula.representations.decoders import DECODERS, DecodeSettings, decode
 from singula.synthetic.fluorescence import make_image
 from singula.tuning import Example, Steps, Tuner
 from singula.tuning.search import Search
-from singula.tuning.space import SIZE, Parameter, searched_keys, size_parameter
+from singula.tuning.space import SIZE, Parameter, size_parameter
 
 
 def truth_of(seed: int, ndim: int = 2) -> np.ndarray:
@@ -185,16 +185,19 @@ def test_post_processing_is_included() -> None:
 
 
 def test_only_thresholds_with_an_effect_are_searched() -> None:
-    plain, grown = DecodeSettings(), DecodeSettings(grow_into_contour=True)
+    def groups(channels: str, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
+        return DECODERS[channels].threshold_groups(into_contour=into_contour)
+
     b, c, f = "TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND"
-    assert searched_keys("BC", plain) == ((b, c), (f,))
-    assert searched_keys("BC", grown) == ((b, c), ())
-    assert searched_keys("BP", plain) == (("TH_POINTS",), (f,))
-    assert searched_keys("BP", grown) == (("TH_POINTS",), (b,))
-    assert searched_keys("BCM", grown) == ((b, c), (f,))
-    assert searched_keys("BCD", plain) == ((b, "TH_DISTANCE", c), (f, "TH_DIST_FOREGROUND"))
-    assert searched_keys("BCDv2", plain) == ((b, "TH_DISTANCE", c), ())
-    assert searched_keys("Dv2", plain) == (("TH_DISTANCE",), ())
+    assert groups("BC", into_contour=False) == ((b, c), (f,))
+    assert groups("BC", into_contour=True) == ((b, c), ())
+    assert groups("BP", into_contour=False) == (("TH_POINTS",), (f,))
+    assert groups("BP", into_contour=True) == (("TH_POINTS",), (b,))
+    assert groups("BCM", into_contour=True) == ((b, c), (f,))
+    bcd = groups("BCD", into_contour=False)
+    assert bcd == ((b, "TH_DISTANCE", c), (f, "TH_DIST_FOREGROUND"))
+    assert groups("BCDv2", into_contour=False) == ((b, "TH_DISTANCE", c), ())
+    assert groups("Dv2", into_contour=False) == (("TH_DISTANCE",), ())
     assert size_parameter([100, 200, 300], 10).values == (0, 10, 25, 50)
     assert size_parameter([], 10).values == (0, 10)
 

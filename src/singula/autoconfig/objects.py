@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from singula.autoconfig.setting import Choice
 from singula.autoconfig.sizes import Sizes
+from singula.config.thresholds import KEYS
 from singula.dataset.facts import Machine, Survey
+from singula.representations.thresholds import THRESHOLDS
 from singula.util.format import counted
 
 _SEG = "PROBLEM.INSTANCE_SEG"
@@ -105,12 +107,12 @@ def thresholds(
     why = "fixed thresholds separate touching objects better than automatic ones"
     choices = [
         Choice(f"{_SEG}.DATA_MW_TH_TYPE", "manual", why),
-        Choice(f"{_SEG}.DATA_MW_TH_BINARY_MASK", 0.5, note="seeds: B above this"),
+        _default("TH_BINARY_MASK"),
     ]
     if "C" in used:
         choices.append(_contour_threshold(sizes, pixels))
     if "P" in used:
-        choices.append(Choice(f"{_SEG}.DATA_MW_TH_POINTS", 0.5, note="seeds: P above this"))
+        choices.append(_default("TH_POINTS"))
     if "D" in used:
         depth = round(max(1.0, sizes.thin / 5) * (min(spacing[-2:]) if spacing else 1.0), 6)
         choices.append(
@@ -123,7 +125,14 @@ def thresholds(
     grow = "instances grow where M is above this"
     if "M" not in used:
         grow = "no effect with GROW_INTO_CONTOUR; else instances grow where B is above this"
-    return [*choices, Choice(f"{_SEG}.DATA_MW_TH_FOREGROUND", 0.3, note=grow)]
+    return [*choices, _default("TH_FOREGROUND", grow)]
+
+
+def _default(name: str, note: str = "") -> Choice:
+    """Choose the default of a threshold; by default, the comment is its meaning."""
+    threshold = THRESHOLDS[name]
+    meaning = threshold.meaning[0].lower() + threshold.meaning[1:]
+    return Choice(KEYS[name], threshold.default, note=note or meaning)
 
 
 def _contour_threshold(sizes: Sizes, pixels: float) -> Choice:

@@ -13,7 +13,7 @@ from singula.autoconfig.sizes import Sizes
 from singula.config.thresholds import GENERATED, marks
 from singula.dataset.facts import PartFacts, Survey
 from singula.errors import UserError
-from singula.representations.channels import CONFIGURATIONS, parse_channels
+from singula.representations.table import DECODERS
 from singula.training.speed import TrainingSpeed
 from singula.util.arguments import choice as one_of
 from singula.util.arguments import function, instance, integer, number
@@ -207,7 +207,7 @@ def _instances(
     n_classes : int
         Number of classes with the background.
     """
-    codes = parse_channels(str(used.value))
+    codes = DECODERS[str(used.value)].channels
     chosen = [
         used,
         objects.weights(codes, n_classes),
@@ -274,7 +274,7 @@ def _answers(channels: str | None, classes: int | None) -> dict[str, Choice]:
     """Return the validated answers of the user by key."""
     why, answers = "as you chose", []
     if channels is not None:
-        answers.append(Choice(_CHANNELS, one_of(channels, "channels", CONFIGURATIONS), why))
+        answers.append(Choice(_CHANNELS, one_of(channels, "channels", DECODERS), why))
     if classes is not None:
         n_classes = integer(classes, "classes", at_least=1) + 1
         answers.append(Choice(_CLASSES, n_classes, why))

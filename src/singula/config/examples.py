@@ -7,6 +7,8 @@ all other keys, spelled as in a YAML file.
 from __future__ import annotations
 
 from singula.config.keys import Key
+from singula.config.schema.root import THRESHOLD_KEYS
+from singula.representations.thresholds import THRESHOLDS
 
 _PER_SPLIT = {
     "OVERLAP": "[0.25, 0.25]",
@@ -30,6 +32,7 @@ _FOLDERS = {
 _REMOVE = "TEST.POST_PROCESSING.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
 
 EXAMPLES: dict[str, str] = {
+    **{THRESHOLD_KEYS[name]: str(each.example) for name, each in THRESHOLDS.items()},
     "SYSTEM.MAX_MEMORY": "8GB",
     "SYSTEM.NUM_CPUS": "4",
     "SYSTEM.NUM_WORKERS": "0",
@@ -38,12 +41,6 @@ EXAMPLES: dict[str, str] = {
     "SYSTEM.SEED": "42",
     "PROBLEM.INSTANCE_SEG.DATA_CHANNEL_WEIGHTS": "[1, 1, 0.5]",
     "PROBLEM.INSTANCE_SEG.POINT_RADIUS": "5",
-    "PROBLEM.INSTANCE_SEG.DATA_MW_TH_BINARY_MASK": "0.6",
-    "PROBLEM.INSTANCE_SEG.DATA_MW_TH_CONTOUR": "0.2",
-    "PROBLEM.INSTANCE_SEG.DATA_MW_TH_FOREGROUND": "0.25",
-    "PROBLEM.INSTANCE_SEG.DATA_MW_TH_DISTANCE": "2.0",
-    "PROBLEM.INSTANCE_SEG.DATA_MW_TH_DIST_FOREGROUND": "0.5",
-    "PROBLEM.INSTANCE_SEG.DATA_MW_TH_POINTS": "0.4",
     "PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE": "60",
     "PROBLEM.INSTANCE_SEG.REMOVE_SMALL_OBJ_AT_BORDER": "15",
     "PROBLEM.INSTANCE_SEG.SEED_MORPH_SEQUENCE": "[erode]",

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from singula.config.schema.root import THRESHOLD_KEYS, Config
+from singula.representations.thresholds import AUTOMATIC
 
 KEYS = THRESHOLD_KEYS
 """Configuration keys of thresholds by their names without prefix."""
 
 TYPE, SIZE = "TH_TYPE", "REMOVE_SMALL_OBJ"
-AUTOMATIC = ("TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND", "TH_POINTS")
-"""Names of the thresholds that can be taken from the histograms of an image."""
-
 GENERATED = "PROBLEM.INSTANCE_SEG.GENERATED_THRESHOLDS"
 TUNED = "PROBLEM.INSTANCE_SEG.TUNED_THRESHOLDS"
 Source = Literal["user", "tuned", "generated", "automatic", "default"]
@@ -27,7 +25,7 @@ _RANK: dict[Source, int] = {"default": 0, "generated": 1, "tuned": 2, "user": 3}
 
 
 @dataclass(frozen=True)
-class Threshold:
+class ThresholdValue:
     """The value of a threshold and where it came from.
 
     Parameters
@@ -86,7 +84,7 @@ def _lists(entries: Iterable[str], name: str, value: Any) -> bool:
     return False
 
 
-def resolve_sources(config: Config) -> dict[str, Threshold]:
+def resolve_sources(config: Config) -> dict[str, ThresholdValue]:
     """Find the value of each threshold and where it came from.
 
     The precedence for each threshold is: value of the user, tuned value, generated value, automatic
@@ -99,12 +97,12 @@ def resolve_sources(config: Config) -> dict[str, Threshold]:
 
     Returns
     -------
-    dict of str to Threshold
+    dict of str to ThresholdValue
         By the names of `KEYS`, without TH_TYPE.
     """
     values, kind = config.dotted(), origin(config, TYPE)
     word = values[KEYS[TYPE]] if kind != "default" else ""
-    found: dict[str, Threshold] = {}
+    found: dict[str, ThresholdValue] = {}
     for name, key in KEYS.items():
         if name == TYPE:
             continue
@@ -113,7 +111,7 @@ def resolve_sources(config: Config) -> dict[str, Threshold]:
             off = word == "auto" and _RANK[source] <= _RANK[kind]
             if off or (source == "default" and word != "manual"):
                 source = "automatic"
-        found[name] = Threshold(values[key], source)
+        found[name] = ThresholdValue(values[key], source)
     return found
 
 

@@ -7,13 +7,13 @@ change. The ranges of single keys are in the schema.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
 
 from singula.config.biapy.unsupported import unsupported_values
 from singula.config.schema.root import Config
 from singula.config.validate_model import MODEL_RULES
 from singula.config.yaml_source import Problem
+from singula.representations.table import DECODERS
 from singula.util.format import counted, grouped
 
 Rule = Callable[[Config], Iterator[Problem]]
@@ -21,7 +21,7 @@ _SEG = "PROBLEM.INSTANCE_SEG"
 _SCHEDULER = "TRAIN.LR_SCHEDULER"
 _POST = "TEST.POST_PROCESSING"
 _REMOVE = f"{_POST}.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES"
-_WITH_CONTOUR = ("BC", "BCM", "BCD", "BCDv2")
+_WITH_CONTOUR = [name for name, decoder in DECODERS.items() if "C" in decoder.channels]
 _ONLY_2D = ("circularity", "elongation")
 _ONLY_3D = ("sphericity",)
 _MAX_REGION = 2**24  # pixels of a filter
@@ -93,6 +93,14 @@ def _blocks(config: Config) -> Iterator[Problem]:
         yield Problem(
             f"{name}: got True, expected False with TEST.BY_CHUNKS.ENABLE True, as this step "
             "needs whole images",
+            "config.combination",
+        )
+    channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    if keys.WORKFLOW_PROCESS.ENABLE and not DECODERS[channels].in_blocks:
+        names = ", ".join(name for name, decoder in DECODERS.items() if decoder.in_blocks)
+        yield Problem(
+            f"TEST.BY_CHUNKS.ENABLE: got True with {_SEG}.DATA_CHANNELS {channels}, expected False "
+            f"or one of {names}",
             "config.combination",
         )
     shape = keys.BLOCK_SHAPE
@@ -304,7 +312,7 @@ def _loss(config: Config) -> Iterator[Problem]:
 
 def monitor_names(config: Config) -> tuple[str, ...]:
     """Return the allowed values of TRAIN.CHECKPOINT_MONITOR: the scores in the training log."""
-    names = re.findall("Dv2|[BCDMP]", config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
+    names = DECODERS[config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS].channels
     scores = [f"{'mae' if name[0] == 'D' else 'iou'}_{name}" for name in names]
     if any(score.startswith("iou") for score in scores):
         scores.insert(0, "iou")

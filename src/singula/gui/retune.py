@@ -25,10 +25,10 @@ from singula.io.write import write_text
 from singula.metrics import Score, match
 from singula.pipeline import from_config
 from singula.pipeline.postprocess import filter_maps, post_settings, process_instances, seed_filter
-from singula.pipeline.thresholds import configured
+from singula.pipeline.thresholds import configured, used_names
 from singula.representations.decoders import DecodeSettings, decode
+from singula.representations.thresholds import THRESHOLDS
 from singula.runs.run import Stage
-from singula.tuning.space import searched_keys
 from singula.util.paths import read_text_file
 
 Array = npt.NDArray[Any]
@@ -36,12 +36,7 @@ PREFIX = "PROBLEM.INSTANCE_SEG."
 TYPE, SMALL = "DATA_MW_TH_TYPE", "DATA_REMOVE_SMALL_OBJ_BEFORE"
 ORDER = "DATA_REMOVE_BEFORE_MW"
 LABELS = {
-    "DATA_MW_TH_BINARY_MASK": "Seeds: inside (B) above",
-    "DATA_MW_TH_CONTOUR": "Seeds: contour (C) below",
-    "DATA_MW_TH_FOREGROUND": "Growth: inside (B) or mask (M) above",
-    "DATA_MW_TH_POINTS": "Seeds: central point (P) above",
-    "DATA_MW_TH_DISTANCE": "Seeds: distance above",
-    "DATA_MW_TH_DIST_FOREGROUND": "Growth: distance (D) above",
+    **{f"DATA_MW_{name}": threshold.label for name, threshold in THRESHOLDS.items()},
     SMALL: "Minimum size of an object, pixels",
 }
 _SOURCES = {
@@ -53,7 +48,6 @@ _SOURCES = {
 }
 _MAX_YAML = 1 << 20  # bytes
 _OLDER = {"DATA_REMOVE_SMALL_OBJ": SMALL, "TH_POINTS": "DATA_MW_TH_POINTS"}
-_UNIT = {"DATA_MW_TH_DISTANCE", "DATA_MW_TH_DIST_FOREGROUND"}
 
 
 @dataclass(frozen=True)
@@ -172,7 +166,8 @@ class Retune:
                     Slider(key, LABELS[key], 0, max(200, 4 * value), 1, value, sources.get(key, ""))
                 )
                 continue
-            high = self._largest_distance() if key in _UNIT else 1.0
+            bound = THRESHOLDS[key.removeprefix("DATA_MW_")].high
+            high = self._largest_distance() if bound is None else bound
             step = 0.01 if high <= 2 else 0.1
             # Rounded like saved thresholds
             value = round(min(used[key], high), 4)
@@ -231,9 +226,7 @@ class Retune:
 
 def keys_that_matter(config: Config) -> list[str]:
     """Return the keys of the thresholds that a configuration uses; those for seeds come first."""
-    channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
-    seeds, growth = searched_keys(channels, from_config.decode_settings(config))
-    return [*(f"DATA_MW_{key}" for key in (*seeds, *growth)), SMALL]
+    return [KEYS[name].removeprefix(PREFIX) for name in used_names(config)]
 
 
 def original_config(results: Results, guard: Guard) -> Path | None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from singula.config import Config
-from singula.config.thresholds import AUTOMATIC, resolve_sources
+from singula.config.thresholds import KEYS, resolve_sources
 from singula.data.normalize import Normalizer
 from singula.data.patches import TilePlan
 from singula.models import ModelSettings, TransformerSettings, downsampling, receptive_radius
@@ -21,6 +21,7 @@ from singula.pipeline.readers import spacing as spacing
 from singula.representations.channels import EncodeSettings, parse_channels
 from singula.representations.channels.table import CHANNELS
 from singula.representations.decoders import DecodeSettings
+from singula.representations.thresholds import AUTOMATIC
 
 if TYPE_CHECKING:
     from singula.data.dataset import PatchSettings
@@ -364,14 +365,7 @@ def decode_keys(config: Config) -> dict[str, Any]:
 
 _DECODE_KEYS = frozenset(
     (
-        "DATA_MW_TH_TYPE",
-        "DATA_MW_TH_BINARY_MASK",
-        "DATA_MW_TH_CONTOUR",
-        "DATA_MW_TH_FOREGROUND",
-        "DATA_MW_TH_DISTANCE",
-        "DATA_MW_TH_DIST_FOREGROUND",
-        "DATA_MW_TH_POINTS",
-        "DATA_REMOVE_SMALL_OBJ_BEFORE",
+        *(key.rpartition(".")[2] for key in KEYS.values()),
         "REMOVE_SMALL_OBJ_AT_BORDER",
         "DATA_REMOVE_BEFORE_MW",
         "SEED_MORPH_SEQUENCE",

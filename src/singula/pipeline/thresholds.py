@@ -7,7 +7,6 @@ from typing import Any
 
 from singula.config import Config
 from singula.config.thresholds import (
-    AUTOMATIC,
     KEYS,
     SIZE,
     TYPE,
@@ -16,7 +15,8 @@ from singula.config.thresholds import (
     resolve_sources,
     with_tuned,
 )
-from singula.representations.decoders import DECODERS
+from singula.representations.table import DECODERS
+from singula.representations.thresholds import AUTOMATIC
 
 _ORIGINS: dict[Source, str] = {
     "user": "set by you",
@@ -42,10 +42,7 @@ def used_names(config: Config) -> list[str]:
     """Return the names of the thresholds in use, seeds first, and of the minimum size."""
     section = config.PROBLEM.INSTANCE_SEG
     decoder = DECODERS[section.DATA_CHANNELS]
-    growth = decoder.growth_terms(into_contour=section.GROW_INTO_CONTOUR)
-    names = [term.key for term in decoder.seeds]
-    names += ["TH_BINARY_MASK"] if growth is None else [term.key for term in growth]
-    return [*dict.fromkeys(names), SIZE]
+    return [*decoder.threshold_names(into_contour=section.GROW_INTO_CONTOUR), SIZE]
 
 
 def threshold_sources(config: Config) -> dict[str, Source]:

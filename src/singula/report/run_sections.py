@@ -9,32 +9,18 @@ import numpy as np
 
 from singula.report.figures import Series, line_chart
 from singula.report.html import Markup, collapsible, count, join, section, table, tag
+from singula.representations.table import DECODERS
+from singula.representations.thresholds import THRESHOLDS
 from singula.runs.run import Run
 from singula.training.charts import learning_curves
 from singula.util.format import counted
 
-_THRESHOLDS = {
-    "TH_BINARY_MASK": "foreground (B) above this value is a seed",
-    "TH_CONTOUR": "contour (C) below this value is a seed",
-    "TH_FOREGROUND": "foreground (B, or M of BCM) above this value is filled by growing",
-    "TH_POINTS": "central point (P) above this value is a seed",
-    "TH_DISTANCE": "distance (D, Dv2) of a seed",
-    "TH_DIST_FOREGROUND": "distance (D, Dv2) that is filled by growing",
-}
 _SOURCES = {
     "user": "you",
     "tuned": "singula tune",
     "generated": "Singula's proposal",
     "automatic": "automatic",
     "default": "default",
-}
-_NEEDS = {
-    "TH_BINARY_MASK": "B",
-    "TH_CONTOUR": "C",
-    "TH_FOREGROUND": "BM",
-    "TH_POINTS": "P",
-    "TH_DISTANCE": "D",
-    "TH_DIST_FOREGROUND": "D",
 }
 _PARTS = {"train": ("training", 0), "val": ("validation", 1)}
 _SECONDS = {
@@ -119,12 +105,14 @@ def threshold_section(run: Run) -> Markup | None:
     used, sources = run.test.thresholds, run.test.threshold_sources
     if not used:
         return None
-    channels = run.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
+    decoder = DECODERS[run.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS]
     names = dict.fromkeys(name for image in used.values() for name in image)
     rows = []
     for name in names:
-        needed = name in sources or not sources
-        if not needed or not any(letter in channels for letter in _NEEDS.get(name, channels)):
+        threshold = THRESHOLDS.get(name)
+        if sources and name not in sources:
+            continue
+        if threshold and not set(threshold.channels) & set(decoder.channels):
             continue
         values = [v for image in used.values() if (v := image.get(name)) is not None]
         if not values:
@@ -132,7 +120,7 @@ def threshold_section(run: Run) -> Markup | None:
         low, middle, high = min(values), float(np.median(values)), max(values)
         source = _SOURCES.get(sources.get(name, ""), "–")
         numbers = (f"{v:.3f}" for v in (low, middle, high))
-        rows.append([name, _THRESHOLDS.get(name, ""), source, *numbers])
+        rows.append([name, threshold.meaning if threshold else "", source, *numbers])
     return section(
         "thresholds",
         "Thresholds used",

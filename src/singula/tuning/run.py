@@ -22,7 +22,6 @@ from singula.pipeline.thresholds import configured
 from singula.representations.decoders import DecodeSettings
 from singula.training.checkpoint import save_tuned
 from singula.tuning.chart import draw_search
-from singula.tuning.space import searched_keys
 from singula.tuning.tuner import METRICS, Steps, Trial, Tuner, check_goal
 from singula.tuning.validation import Run, find_run, stored_examples
 from singula.util.arguments import flag, function, instance
@@ -250,8 +249,8 @@ def _steps(post: PostSettings) -> Steps:
 
 def _type(tuner: Tuner) -> str:
     """Return "auto" if a searched threshold is configured as automatic, else "manual"."""
-    seeds, growth = searched_keys(tuner.channels, tuner.settings)
-    return "auto" if any(map(tuner.settings.is_automatic, seeds + growth)) else "manual"
+    names = tuner.decoder.threshold_names(into_contour=tuner.settings.grow_into_contour)
+    return "auto" if any(map(tuner.settings.is_automatic, names)) else "manual"
 
 
 class _Progress:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.representations.decoders import DECODERS, DecodeSettings
+from singula.representations.thresholds import THRESHOLDS
 
 SIZE = "REMOVE_SMALL_OBJ"
-_DISTANCES = ("TH_DISTANCE", "TH_DIST_FOREGROUND")
 
 
 @dataclass(frozen=True)
@@ -43,31 +42,6 @@ class Parameter:
         return round(value) if self.whole else float(f"{value:.3g}")
 
 
-def searched_keys(channels: str, settings: DecodeSettings) -> tuple[tuple[str, ...], ...]:
-    """Return the keys of the thresholds that change the instances.
-
-    Parameters
-    ----------
-    channels : str
-        Key of `DECODERS`, such as ``BC``.
-    settings : DecodeSettings
-        Settings of decoding; `grow_into_contour` changes the thresholds of the foreground.
-
-    Returns
-    -------
-    seeds, growth : tuple of str
-        Keys of the thresholds of seeds, and of the foreground into which they grow.
-    """
-    decoder = DECODERS[channels]
-    seeds = list(dict.fromkeys(term.key for term in decoder.seeds))
-    terms = decoder.growth_terms(into_contour=settings.grow_into_contour)
-    growth = ["TH_BINARY_MASK"] if terms is None else [term.key for term in terms]
-    if decoder.background is not None:
-        growth = []
-    growth = list(dict.fromkeys(growth))
-    return tuple(seeds), tuple(key for key in growth if key not in seeds)
-
-
 def threshold_parameter(key: str, points: int, distances: npt.NDArray[Any] | None) -> Parameter:
     """Return a threshold with evenly spaced initial values.
 
@@ -81,14 +55,15 @@ def threshold_parameter(key: str, points: int, distances: npt.NDArray[Any] | Non
         Predicted values of the channel ``D`` inside objects, in pixels; None for ``Dv2``, which is
         at most 1.
     """
-    low, high = 0.02, 0.98
-    start, stop = 0.1, 0.9
-    if key in _DISTANCES and distances is not None:
+    threshold = THRESHOLDS[key]
+    high = 1.0 if threshold.high is None else threshold.high
+    start, stop = 0.1 * high, 0.9 * high
+    low, high = 0.02 * high, 0.98 * high
+    if threshold.high is None and distances is not None:
         max_distance = float(np.quantile(distances, 0.98)) if distances.size else 1.0
         max_distance = max(max_distance, 1e-3)
         low, high = 0.0, max_distance
-        fraction = 0.7 if key == "TH_DISTANCE" else 0.3
-        start, stop = 0.0, fraction * max_distance
+        start, stop = 0.0, threshold.search_share * max_distance
     values = np.linspace(start, stop, points)
     parameter = Parameter(key, low, high, ())
     return Parameter(key, low, high, tuple(parameter.rounded(float(v)) for v in values))

@@ -16,9 +16,9 @@ from singula.errors import UserError
 from singula.metrics import Match, Overlap, Score, match, match_dataset, match_overlap, overlap
 from singula.representations.decoders import Decoded, DecodeSettings, decode
 from singula.representations.decoders.decode import find_decoder
-from singula.representations.decoders.watershed import is_large, labels_at_border
+from singula.representations.decoders.morphology import is_large, labels_at_border
 from singula.tuning.search import Search
-from singula.tuning.space import SIZE, Parameter, searched_keys, size_parameter, threshold_parameter
+from singula.tuning.space import SIZE, Parameter, size_parameter, threshold_parameter
 from singula.util.arguments import choice, instance, items, number, of_class
 from singula.util.process import available_cores
 
@@ -164,7 +164,7 @@ class Tuner:
                 "tuning.no_image",
             )
         check_goal(metric, iou)
-        self.channels = find_decoder(channels).name
+        self.decoder = find_decoder(channels)
         self.settings = instance(settings, "settings", DecodeSettings)
         if steps is not None:
             instance(steps, "steps", Steps)
@@ -258,8 +258,9 @@ class Tuner:
 
     def parameters(self) -> tuple[tuple[str, ...], tuple[Parameter, ...]]:
         """Return the keys of the thresholds of seeds, and all parameters of the search."""
-        seeds, growth = searched_keys(self.channels, self.settings)
-        keys = seeds + growth
+        into_contour = self.settings.grow_into_contour
+        keys = self.decoder.threshold_names(into_contour=into_contour)
+        seeds, *_ = self.decoder.threshold_groups(into_contour=into_contour)
         pixels = sum(int(np.prod(example.shape)) for example in self.examples)
         trials = min(_MAX_TRIALS, max(_MIN_TRIALS, _GRID_PIXELS / max(pixels, 1)))
         points = max(3, min(9, int(trials ** (1 / max(len(seeds), 1)) + 1e-9)))
@@ -320,7 +321,7 @@ class Tuner:
         example, change = self.examples[image], self.steps.seeds
         return decode(
             self.maps(image)[0],
-            self.channels,
+            self.decoder.name,
             settings=settings,
             spacing=example.spacing,
             seed_filter=(lambda seeds: change(seeds, example.sizes)) if change else None,

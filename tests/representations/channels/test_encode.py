@@ -16,12 +16,12 @@ from skimage.segmentation import find_boundaries
 from singula.errors import UserError
 from singula.representations.channels import (
     CHANNELS,
-    CONFIGURATIONS,
     CONTOUR_MODES,
     encode,
     parse_channels,
 )
 from singula.representations.channels.contour import find_contour
+from singula.representations.table import DECODERS
 
 HUGE = 2**32 - 1
 IDS = np.array([0, 1, 2, 7, HUGE - 5, HUGE], np.uint32)
@@ -257,7 +257,7 @@ def test_nearness_by_hand():
     assert_allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("channels", CONFIGURATIONS)
+@pytest.mark.parametrize("channels", DECODERS)
 @pytest.mark.parametrize("shape", [(7, 8), (3, 7, 8)])
 def test_empty_image_is_empty_in_every_channel(channels, shape):
     for channel in encode(np.zeros(shape, np.uint16), channels).values():
@@ -283,7 +283,7 @@ def test_one_pixel_instance(shape):
     assert values == {"B": 0, "C": 1, "M": 1, "P": 1, "D": 0, "Dv2": 1}
 
 
-@pytest.mark.parametrize("channels", CONFIGURATIONS)
+@pytest.mark.parametrize("channels", DECODERS)
 @pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2", "i4", ">u4", "i8", "u8"])
 def test_every_integer_type_gives_the_same_and_is_not_changed(channels, dtype):
     plain = np.zeros((4, 12, 13), np.uint16)
@@ -309,7 +309,7 @@ def test_fortran_order_is_supported():
 
 
 def test_parse_channels():
-    parsed = {name: parse_channels(name) for name in CONFIGURATIONS}
+    parsed = {name: parse_channels(name) for name in DECODERS}
     assert parsed == {
         "BC": ("B", "C"),
         "BP": ("B", "P"),

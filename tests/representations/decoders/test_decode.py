@@ -15,14 +15,14 @@ from skimage.segmentation import watershed
 
 from singula.errors import UserError
 from singula.metrics import match
-from singula.representations.channels import CONFIGURATIONS, encode, parse_channels
+from singula.representations.channels import encode
 from singula.representations.decoders import DECODERS, DecodeSettings, decode, decode_labels
 
 MANUAL = DecodeSettings(th_type="manual")
 SETTINGS = {
-    "BCDv2": DecodeSettings(th_distance=0.9),
-    "BDv2": DecodeSettings(th_distance=0.9),
-    "Dv2": DecodeSettings(th_distance=0.6),
+    "BCDv2": DecodeSettings(thresholds={"TH_DISTANCE": 0.9}),
+    "BDv2": DecodeSettings(thresholds={"TH_DISTANCE": 0.9}),
+    "Dv2": DecodeSettings(thresholds={"TH_DISTANCE": 0.6}),
 }
 
 
@@ -37,10 +37,9 @@ def blob_maps(shape=(40, 60)) -> dict[str, np.ndarray]:
     return {"B": b, "C": c}
 
 
-def test_every_configuration_has_a_decoder():
-    assert tuple(DECODERS) == CONFIGURATIONS
+def test_a_configuration_is_named_by_its_channels():
     for name, decoder in DECODERS.items():
-        assert set(decoder.needs) == set(parse_channels(name))
+        assert name == "".join(decoder.channels)
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["inside_b", "into_contour"])
@@ -264,7 +263,7 @@ def test_a_spacing_needs_one_number_per_axis(spacing):
 def test_a_distance_threshold_without_effect_is_reported():
     maps = {"Dv2": np.linspace(0, 0.99, 400, dtype=np.float32).reshape(20, 20)}
     assert any("TH_DISTANCE" in note for note in decode(maps, "Dv2").notes)
-    chosen = DecodeSettings(th_distance=0.7)
+    chosen = DecodeSettings(thresholds={"TH_DISTANCE": 0.7})
     assert not any("TH_DISTANCE" in note for note in decode(maps, "Dv2", settings=chosen).notes)
 
 

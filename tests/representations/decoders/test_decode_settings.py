@@ -7,12 +7,8 @@ from hypothesis import strategies as st
 
 from singula.config import config_from_dict
 from singula.errors import UserError
-from singula.representations.decoders import AUTOMATIC_KEYS, DecodeSettings
-
-THRESHOLDS = (
-    "TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND", "TH_POINTS", "TH_DISTANCE",
-    "TH_DIST_FOREGROUND",
-)  # fmt: skip
+from singula.representations.decoders import DecodeSettings
+from singula.representations.thresholds import AUTOMATIC, THRESHOLDS
 
 
 def test_defaults_are_those_of_the_format():
@@ -42,13 +38,13 @@ def test_defaults_are_those_of_the_format():
 def test_a_given_threshold_is_manual_and_the_others_stay_automatic(prefix):
     def manual(keys):
         chosen = DecodeSettings.from_keys(keys)
-        return {key for key in AUTOMATIC_KEYS if not chosen.is_automatic(key)}
+        return {key for key in AUTOMATIC if not chosen.is_automatic(key)}
 
-    assert DecodeSettings.from_keys({f"{prefix}TH_CONTOUR": 0.2}).th_contour == 0.2
+    assert DecodeSettings.from_keys({f"{prefix}TH_CONTOUR": 0.2}).thresholds["TH_CONTOUR"] == 0.2
     assert manual({f"{prefix}TH_CONTOUR": 0.2}) == {"TH_CONTOUR"}
     assert manual({f"{prefix}TH_DISTANCE": 2}) == set()
     assert manual({f"{prefix}TH_TYPE": "auto", "TH_POINTS": 0.4}) == set()
-    assert manual({f"{prefix}TH_TYPE": "manual"}) == set(AUTOMATIC_KEYS)
+    assert manual({f"{prefix}TH_TYPE": "manual"}) == set(AUTOMATIC)
     assert not DecodeSettings().is_automatic("TH_DISTANCE")
 
 
@@ -59,7 +55,7 @@ def test_older_spellings():
     assert not DecodeSettings.from_keys(explicit).remove_before
     assert not DecodeSettings.from_keys({"DATA_REMOVE_SMALL_OBJ_BEFORE": 7}).remove_before
     assert not DecodeSettings.from_keys({"REMOVE_SMALL_OBJ": 7}).remove_before
-    assert DecodeSettings.from_keys({"TH_POINTS": 0.7}).th_points == 0.7
+    assert DecodeSettings.from_keys({"TH_POINTS": 0.7}).thresholds["TH_POINTS"] == 0.7
 
 
 def test_composed_keys():
@@ -103,10 +99,11 @@ def test_an_unknown_key_suggests_the_nearest():
 
 
 def test_some_keys_are_exchanged_and_the_others_stay():
-    own = DecodeSettings(remove_small=33, by_2d_slices=True, th_contour=0.2)
+    own = DecodeSettings(remove_small=33, by_2d_slices=True, thresholds={"TH_CONTOUR": 0.2})
     changed = own.changed({"DATA_MW_TH_BINARY_MASK": 0.7})
     assert changed == DecodeSettings(
-        manual_keys=frozenset({"TH_BINARY_MASK"}), th_binary_mask=0.7, th_contour=0.2,
+        manual_keys=frozenset({"TH_BINARY_MASK"}),
+        thresholds={"TH_BINARY_MASK": 0.7, "TH_CONTOUR": 0.2},
         remove_small=33, by_2d_slices=True,
     )  # fmt: skip
     assert changed.changed({"TH_POINTS": 0.4}).manual_keys == {"TH_BINARY_MASK", "TH_POINTS"}
@@ -134,9 +131,8 @@ def test_thresholds_are_allowed_as_in_a_file(key, value):
 
     file = {"TEST.ENABLE": True, f"PROBLEM.INSTANCE_SEG.DATA_MW_{key}": value}
     assert accepted(DecodeSettings.from_keys, {key: value}) == accepted(config_from_dict, file)
-    field = key.lower()
     assert accepted(DecodeSettings.from_keys, {key: value}) == accepted(
-        lambda: DecodeSettings(**{field: value})
+        lambda: DecodeSettings(thresholds={key: value})
     )
 
 

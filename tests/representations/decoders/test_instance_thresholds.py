@@ -8,7 +8,6 @@ from skimage.filters import threshold_otsu
 
 from singula.errors import UserError
 from singula.representations.decoders import (
-    AUTOMATIC_KEYS,
     DECODERS,
     DecodeSettings,
     histogram,
@@ -16,6 +15,7 @@ from singula.representations.decoders import (
     otsu_from_histogram,
     resolve_thresholds,
 )
+from singula.representations.thresholds import AUTOMATIC
 
 CENTRES = (np.arange(1024) + 0.5) / 1024
 
@@ -82,7 +82,9 @@ def test_otsu_of_a_constant_map_is_none(values):
 
 
 def test_manual_thresholds_are_taken_from_the_keys():
-    given_settings = DecodeSettings(th_type="manual", th_binary_mask=0.6, th_distance=3.0)
+    given_settings = DecodeSettings(
+        th_type="manual", thresholds={"TH_BINARY_MASK": 0.6, "TH_DISTANCE": 3.0}
+    )
     counts = histogram(two_classes(0, 0.1, 0.9, 0.5, 0.05))
     thresholds, notes = resolve_thresholds({"B": counts}, given_settings)
     assert thresholds == {
@@ -112,7 +114,7 @@ def test_automatic_thresholds():
     assert thresholds["TH_FOREGROUND"] == otsu_from_histogram(mask)
 
 
-@pytest.mark.parametrize("key", AUTOMATIC_KEYS)
+@pytest.mark.parametrize("key", AUTOMATIC)
 def test_one_manual_threshold_leaves_the_others_automatic(key):
     counts = {
         c: histogram(two_classes(n, 0.05, 0.9 - n / 10, 0.4, 0.05)) for n, c in enumerate("BCP")

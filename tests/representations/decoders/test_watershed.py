@@ -14,7 +14,7 @@ from skimage.segmentation import watershed
 
 from singula.representations.decoders import flood as flooding
 from singula.representations.decoders.flood import flood_in_place, inside, label_seeds
-from singula.representations.decoders.watershed import (
+from singula.representations.decoders.morphology import (
     compact_in_place,
     drop_small_in_place,
     morph,

@@ -6,10 +6,9 @@ and thresholds had numbers instead of names.
 
 from __future__ import annotations
 
-import re
-
 from singula.config.biapy.translation import Translation
 from singula.config.values import plain, to_bool
+from singula.representations.table import DECODERS
 from singula.util.format import show
 
 _SEG = "PROBLEM.INSTANCE_SEG"
@@ -66,7 +65,8 @@ def _two_weights(work: Translation) -> None:
     weights = plain(entry.value) if entry is not None else None
     if entry is None or not isinstance(weights, tuple) or len(weights) != 2:
         return
-    names = re.findall("Dv2|[BCDMP]", str(channels.value) if channels is not None else "BC")
+    decoder = DECODERS.get(str(channels.value) if channels is not None else "BC")
+    names = decoder.channels if decoder is not None else ()
     values = tuple(weights[1] if name[0] == "D" else weights[0] for name in names)
     if values and values != weights:
         work.take(_WEIGHTS)

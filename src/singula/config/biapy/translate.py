@@ -16,6 +16,7 @@ from singula.config.biapy.translation import Translation
 from singula.config.keys import key_table
 from singula.config.values import is_none, plain
 from singula.config.yaml_source import Entry, Tree
+from singula.representations.table import DECODERS
 from singula.util.format import show
 
 SEG = "PROBLEM.INSTANCE_SEG"
@@ -86,16 +87,7 @@ RENAMED_VALUES: dict[str, dict[str, str]] = {
 }
 """Key → value in another version → value in the schema."""
 
-_CHANNELS = {
-    frozenset({"B", "C"}): "BC",
-    frozenset({"B", "P"}): "BP",
-    frozenset({"B", "D"}): "BD",
-    frozenset({"B", "C", "M"}): "BCM",
-    frozenset({"B", "C", "D"}): "BCD",
-    frozenset({"B", "C", "Dv2"}): "BCDv2",
-    frozenset({"B", "Dv2"}): "BDv2",
-    frozenset({"Dv2"}): "Dv2",
-}
+_CHANNELS = {frozenset(decoder.channels): name for name, decoder in DECODERS.items()}
 
 
 def translate(tree: Tree) -> Translation:
@@ -181,7 +173,7 @@ def _channels(work: Translation) -> None:
     )
     unknown = ", ".join(
         "F (the whole foreground)" if name == "F" else name
-        for name in sorted(channels - {"B", "C", "M", "P", "D", "Dv2"})
+        for name in sorted(channels - frozenset().union(*_CHANNELS))
     )
     text = f"got {show(entry.value)}, expected one of {', '.join(_CHANNELS.values())}"
     missing = f"{unknown} is not supported; " if unknown else ""

@@ -6,11 +6,10 @@ for example ``config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, create_model
 
 from singula.config.schema.augmentor import Augmentor
 from singula.config.schema.base import Section, key, section
@@ -34,10 +33,15 @@ from singula.config.values import (
     to_text,
     to_tuple,
 )
+from singula.representations.table import DECODERS
+from singula.representations.thresholds import THRESHOLDS, Threshold
 
 S = TypeVar("S", bound=Section)
 
-Channels = Literal["BC", "BP", "BD", "BCM", "BCD", "BCDv2", "BDv2", "Dv2"]
+if TYPE_CHECKING:
+    Channels = str
+else:
+    Channels = Literal[tuple(DECODERS)]
 Morphology = Annotated[Literal["erode", "dilate"], AnyCase()]
 OnlyInstances = Refuse(
     "only instance segmentation is supported",
@@ -89,8 +93,8 @@ class System(Section):
     PIN_MEM: Bool = key(True, "Use pinned memory for a faster transfer to the GPU.")
 
 
-class InstanceSeg(Section):
-    """Channels of the network, and decoding of the instances."""
+class _ChannelKeys(Section):
+    """The keys before the thresholds, in the order of the documentation."""
 
     DATA_CHANNELS: Annotated[Channels, AnyCase()] = key(
         "BC",
@@ -114,18 +118,26 @@ class InstanceSeg(Section):
         "Thresholds of binary channels by Otsu (auto) or from the keys (manual); if unset, "
         "thresholds that are set are manual and the others automatic.",
     )
-    DATA_MW_TH_BINARY_MASK: Float = key(0.5, "Seeds: B above this.", ge=0, le=1)
-    DATA_MW_TH_CONTOUR: Float = key(0.1, "Seeds: C below this.", ge=0, le=1)
-    DATA_MW_TH_FOREGROUND: Float = key(
-        0.3,
-        "Instances grow where B is above this; with GROW_INTO_CONTOUR, where M of BCM is, and no "
-        "effect for other channels.",
-        ge=0,
-        le=1,
+
+
+def _threshold_key(threshold: Threshold) -> tuple[Any, Any]:
+    """Return type and declaration of the key of a threshold."""
+    return Float, key(threshold.default, f"{threshold.meaning}.", ge=0, le=threshold.high)
+
+
+if TYPE_CHECKING:
+    _ThresholdKeys = _ChannelKeys
+else:
+    _ThresholdKeys = create_model(
+        "_ThresholdKeys",
+        __base__=_ChannelKeys,
+        **{f"DATA_MW_{name}": _threshold_key(each) for name, each in THRESHOLDS.items()},
     )
-    DATA_MW_TH_DISTANCE: Float = key(1.0, "Seeds: D above, or Dv2 below this.", ge=0)
-    DATA_MW_TH_DIST_FOREGROUND: Float = key(0.0, "Instances grow where D is above this.", ge=0)
-    DATA_MW_TH_POINTS: Float = key(0.5, "Seeds: P above this.", ge=0, le=1)
+
+
+class InstanceSeg(_ThresholdKeys):
+    """Channels of the network, and decoding of the instances."""
+
     DATA_REMOVE_SMALL_OBJ_BEFORE: Int = key(10, "Instances with fewer pixels are removed.", ge=0)
     REMOVE_SMALL_OBJ_AT_BORDER: Int = key(
         -1,
@@ -162,16 +174,7 @@ class InstanceSeg(Section):
 
 
 THRESHOLD_KEYS: dict[str, str] = {
-    name: f"PROBLEM.INSTANCE_SEG.DATA_MW_{name}"
-    for name in (
-        "TH_TYPE",
-        "TH_BINARY_MASK",
-        "TH_CONTOUR",
-        "TH_FOREGROUND",
-        "TH_DISTANCE",
-        "TH_DIST_FOREGROUND",
-        "TH_POINTS",
-    )
+    name: f"PROBLEM.INSTANCE_SEG.DATA_MW_{name}" for name in ("TH_TYPE", *THRESHOLDS)
 } | {"REMOVE_SMALL_OBJ": "PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE"}
 """Keys of the decoding thresholds by name without prefix; unset thresholds may be automatic."""
 
@@ -223,7 +226,7 @@ class Config(Section):
     @property
     def channel_count(self) -> int:
         """Number of channels that describe the instances."""
-        return len(re.findall("Dv2|[BCDMP]", self.PROBLEM.INSTANCE_SEG.DATA_CHANNELS))
+        return len(DECODERS[self.PROBLEM.INSTANCE_SEG.DATA_CHANNELS].channels)
 
     @property
     def channel_weights(self) -> tuple[float, ...]:

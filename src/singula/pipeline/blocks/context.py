@@ -24,8 +24,7 @@ from singula.pipeline.blocks.job_spec import JobSpec
 from singula.pipeline.postprocess import PostSettings, filter_maps, post_settings
 from singula.pipeline.readers import mask_place, reader_for
 from singula.prediction.median_filters import median_halo
-from singula.representations.decoders import DECODERS
-from singula.representations.decoders.blockwise import DecodePlan
+from singula.representations.decoders.blockwise import DecodePlan, block_decoder
 from singula.util.boxes import Box, grown, local
 
 if TYPE_CHECKING:
@@ -187,7 +186,7 @@ class BlockContext:
         note = self.job.read_note("thresholds", ThresholdsNote)
         spacing = from_config.spacing(self.config, "TEST", len(self.shape))
         return DecodePlan(
-            DECODERS[self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS],
+            block_decoder(self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS),
             dict(note.values),
             from_config.decode_settings(self.config),
             spacing,

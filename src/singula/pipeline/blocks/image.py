@@ -48,9 +48,9 @@ from singula.pipeline.blocks.context import (
 )
 from singula.pipeline.blocks.halo import measure_halo
 from singula.pipeline.blocks.job_spec import JobSpec
-from singula.representations.decoders import DECODERS, histogram_channels, resolve_thresholds
-from singula.representations.decoders.decode import advice
-from singula.representations.decoders.watershed import is_large
+from singula.representations.decoders import histogram_channels, resolve_thresholds
+from singula.representations.decoders.blockwise import block_decoder
+from singula.representations.decoders.morphology import is_large
 from singula.util.format import counted
 
 Array = npt.NDArray[Any]
@@ -225,7 +225,7 @@ class BlockImage:
                         key = name.removeprefix("levels.")
                         counts[key] = counts.get(key, 0) + count
             settings = from_config.decode_settings(context.config)
-            decoder = DECODERS[context.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS]
+            decoder = block_decoder(context.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
             binary = {c: counts[c] for c in histogram_channels(decoder, settings)}
             values, notes = resolve_thresholds(binary, settings)
             area = None
@@ -236,7 +236,7 @@ class BlockImage:
             stored = ThresholdsNote(values=dict(values), notes=list(notes), area=area)
             self.job.write_note("thresholds", stored)
         # The decoder adds a notice if it floods without a growth mask.
-        return (*stored.notes, *advice(self.context.decode_plan.decoder, stored.values))
+        return (*stored.notes, *self.context.decode_plan.decoder.notes(stored.values))
 
     @property
     def thresholds(self) -> dict[str, float]:

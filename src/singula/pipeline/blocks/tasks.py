@@ -35,7 +35,7 @@ from singula.pipeline.blocks.context import (
     block_context,
 )
 from singula.pipeline.score import class_map_sums, map_sums
-from singula.representations.channels import encode_with
+from singula.representations.channels import CHANNELS, encode_with
 from singula.representations.decoders import histogram
 from singula.representations.decoders.blockwise import (
     flood_part,
@@ -43,15 +43,15 @@ from singula.representations.decoders.blockwise import (
     nothing_grows,
     seed_part,
 )
-from singula.representations.decoders.watershed import labels_at_border
+from singula.representations.decoders.morphology import labels_at_border
 from singula.util.boxes import grown, local, pixels_in, shape_of
 from singula.util.process import release_memory
 
 Array = npt.NDArray[Any]
 Record = dict[str, Array]
-_BINARY = ("B", "C", "M", "P")
+_BINARY = tuple(code for code, channel in CHANNELS.items() if channel.kind == "binary")
 # Channels whose ground truth depends only on the block and a small halo
-LOCAL = ("B", "C", "M")
+LOCAL = tuple(code for code, channel in CHANNELS.items() if channel.reach == "contour")
 _CONTOUR = 3
 AREA = "area"
 """Name of the histogram of the foreground in which instances may grow."""

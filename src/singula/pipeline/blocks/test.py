@@ -35,6 +35,7 @@ from singula.pipeline.readers import mask_place
 from singula.pipeline.score import result_text
 from singula.pipeline.test_inputs import TestInputs, check_mask
 from singula.pipeline.test_run import Messages, TestRun
+from singula.representations.decoders.blockwise import block_decoder
 from singula.training.checkpoint import Checkpoint
 from singula.util.format import counted
 from singula.util.process import release_memory
@@ -99,6 +100,8 @@ class BlockTest(TestRun):
     def _prepare(self, pairs: list[Pair], checkpoint: Checkpoint | None) -> tuple[int, Messages]:
         if checkpoint is None:
             raise RuntimeError("blocks are predicted by a network")
+        if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:  # check before the prediction
+            block_decoder(self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
         normalizer = network_from(self.config, checkpoint)[1]
         self._keys_of = {pair.name: self._keys(pair, checkpoint) for pair in pairs}
         return len(pairs), self._test(pairs, checkpoint, normalizer)

@@ -6,7 +6,6 @@ from singula.representations.channels.extent import Extent, measure_extent, need
 from singula.representations.channels.source import EncodeSettings
 from singula.representations.channels.table import (
     CHANNELS,
-    CONFIGURATIONS,
     Channel,
     encode,
     encode_with,
@@ -15,7 +14,6 @@ from singula.representations.channels.table import (
 
 __all__ = [
     "CHANNELS",
-    "CONFIGURATIONS",
     "CONTOUR_MODES",
     "Channel",
     "EncodeSettings",

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from singula.errors import UserError
 from singula.io.image import Spacing, check_spacing
 from singula.representations.channels.source import EncodeSettings, Source
+from singula.representations.table import DECODERS
 from singula.util.arguments import instance, items, label_image, number, text
 
 ChannelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
 Encoder: TypeAlias = Callable[[Source], ChannelArray]
-
-CONFIGURATIONS = ("BC", "BP", "BD", "BCM", "BCD", "BCDv2", "BDv2", "Dv2")
 
 Reach: TypeAlias = Literal["contour", "radius", "instance", "image"]
 
@@ -88,7 +87,7 @@ def parse_channels(channels: str | Sequence[str]) -> tuple[str, ...]:
     Parameters
     ----------
     channels : str or sequence of str
-        One of `CONFIGURATIONS`, such as 'BCDv2', or channel codes, such as ('B', 'C', 'Dv2').
+        A key of `DECODERS`, such as 'BCDv2', or channel codes, such as ('B', 'C', 'Dv2').
 
     Returns
     -------
@@ -111,14 +110,13 @@ def parse_channels(channels: str | Sequence[str]) -> tuple[str, ...]:
                 "channels.unknown",
             )
         return codes
-    if channels not in CONFIGURATIONS:
+    if channels not in DECODERS:
         raise UserError(
             f"channels (DATA_CHANNELS): got {channels!r}, which is not a configuration",
-            f"use one of {', '.join(CONFIGURATIONS)}",
+            f"use one of {', '.join(DECODERS)}",
             "channels.unknown",
         )
-    head, second_distance, _ = channels.partition("Dv2")
-    return (*head, second_distance) if second_distance else tuple(head)
+    return DECODERS[channels].channels
 
 
 def encode(

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 import numpy as np
 
 from singula.io.image import Spacing
+from singula.representations.base import Decoder
 from singula.representations.decoders.decode import Decoded, decode
-from singula.representations.decoders.settings import AUTOMATIC_KEYS, DecodeSettings, warn_of_unused
-from singula.representations.decoders.table import DECODERS, Decoder
+from singula.representations.decoders.settings import DecodeSettings, warn_of_unused
 from singula.representations.decoders.thresholds import (
     histogram,
     histogram_channels,
     otsu_from_histogram,
     resolve_thresholds,
 )
+from singula.representations.table import DECODERS
 
 __all__ = [
-    "AUTOMATIC_KEYS",
     "DECODERS",
     "DecodeSettings",
     "Decoded",

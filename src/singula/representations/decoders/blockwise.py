@@ -19,14 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from singula.representations.decoders.decode import masks
+from singula.errors import UserError
+from singula.representations.base import Maps
+from singula.representations.decoders.decode import find_decoder
 from singula.representations.decoders.flood import flood_in_place, inside, label_seeds
+from singula.representations.decoders.morphology import labels_at_border, look_up
 from singula.representations.decoders.settings import DecodeSettings
-from singula.representations.decoders.table import Decoder, Maps, Term
-from singula.representations.decoders.watershed import labels_at_border, look_up
+from singula.representations.table import DECODERS
+from singula.representations.watershed import Term, Watershed, masks
 from singula.util.boxes import Box, grown, local, pixels_in, shape_of
-
-_STEPS = 2  # largest distance of pixels that a growth mask depends on
 
 ReadMaps = Callable[[Box], Maps]
 ReadSeeds = Callable[[Box], np.ndarray]
@@ -38,7 +39,7 @@ class DecodePlan:
 
     Parameters
     ----------
-    decoder : Decoder
+    decoder : Watershed
     thresholds : mapping of str to float
         Thresholds of the whole image.
     settings : DecodeSettings
@@ -46,19 +47,33 @@ class DecodePlan:
         Voxel size per axis, for the morphology.
     """
 
-    decoder: Decoder
+    decoder: Watershed
     thresholds: Mapping[str, float]
     settings: DecodeSettings
     spacing: Sequence[float] | None = None
 
     def reach(self, ndim: int) -> tuple[int, ...]:
         """Return the pixels around a box that its masks depend on, per axis."""
-        settings = self.settings
-        radius = sum(r for _, r in settings.seed_morph)
-        radius += settings.fore_erosion + settings.fore_dilation
-        sizes = (1.0,) * ndim if self.spacing is None else tuple(self.spacing)
-        steps = len(settings.seed_morph) + 2 if radius else 0
-        return tuple(math.ceil(radius * min(sizes) / size) + steps + _STEPS for size in sizes)
+        return self.decoder.reach(self.settings, self.spacing, ndim)
+
+
+def block_decoder(channels: str) -> Watershed:
+    """Return the decoder of a configuration, if it gives the same instances in blocks.
+
+    Raises
+    ------
+    UserError
+        ``decode.not_in_blocks``: it does not. ``arguments.choice``: an unknown configuration.
+    """
+    decoder = find_decoder(channels)
+    if isinstance(decoder, Watershed) and decoder.in_blocks:
+        return decoder
+    names = ", ".join(name for name, row in DECODERS.items() if row.in_blocks)
+    raise UserError(
+        f"DATA_CHANNELS: got {channels}, expected one of {names} to decode in blocks",
+        "set TEST.BY_CHUNKS.ENABLE: False, or divide images that are larger than the memory",
+        "decode.not_in_blocks",
+    )
 
 
 @dataclass(frozen=True)
@@ -132,7 +147,7 @@ def nothing_grows(plan: DecodePlan, counts: Mapping[str, np.ndarray]) -> bool:
         return False
     terms = decoder.growth_terms(into_contour=settings.grow_into_contour)
     if terms is None:
-        whole = sum(highest(channel) for channel in ("B", "C") if channel in decoder.needs)
+        whole = sum(highest(channel) for channel in ("B", "C") if channel in decoder.channels)
         return whole <= limits["TH_BINARY_MASK"]
     return any(never(term) for term in terms)
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
 from singula.errors import UserError
-from singula.representations.channels import CONTOUR_MODES
+from singula.representations.channels.contour import CONTOUR_MODES
+from singula.representations.thresholds import AUTOMATIC, THRESHOLDS
 from singula.util.arguments import MAX_FLOAT, choice, flag, instance, integer, items, number, text
 from singula.util.format import show
 
 MORPH_OPERATIONS = ("erode", "dilate")
-AUTOMATIC_KEYS = ("TH_BINARY_MASK", "TH_CONTOUR", "TH_FOREGROUND", "TH_POINTS")
-"""Keys without prefix of the thresholds that can be automatic."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,9 @@ class DecodeSettings:
     manual_keys : frozenset of str
         Keys without prefix, such as ``TH_CONTOUR``, whose values are used even if `th_type` is
         ``auto``.
-    th_binary_mask, th_contour, th_foreground, th_points : float
-        Probabilities in [0, 1]. Seeds are the pixels with ``B`` above the first and ``C`` below the
-        second; they grow where ``B`` (``M`` of `BCM` with `grow_into_contour`) exceeds the third.
-    th_distance, th_dist_foreground : float
-        Thresholds in the unit of the distance channel; never automatic.
+    thresholds : mapping of str to float
+        Values by key without prefix, a key of `singula.representations.thresholds.THRESHOLDS`. The
+        others have their defaults.
     remove_small : int
         Minimum number of pixels of an object; smaller objects are removed. 0 or less keeps all.
     remove_small_at_border : int
@@ -62,12 +59,7 @@ class DecodeSettings:
 
     th_type: str = "auto"
     manual_keys: frozenset[str] = frozenset()
-    th_binary_mask: float = 0.5
-    th_contour: float = 0.1
-    th_foreground: float = 0.3
-    th_distance: float = 1.0
-    th_dist_foreground: float = 0.0
-    th_points: float = 0.5
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     remove_small: int = 10
     remove_small_at_border: int = -1
     remove_before: bool = False
@@ -81,7 +73,8 @@ class DecodeSettings:
     def __post_init__(self) -> None:
         """Raise an error for values that are not allowed."""
         choice(self.th_type, "th_type (TH_TYPE)", ("auto", "manual"))
-        items(self.manual_keys, "manual_keys", partial(choice, allowed=AUTOMATIC_KEYS))
+        items(self.manual_keys, "manual_keys", partial(choice, allowed=AUTOMATIC))
+        object.__setattr__(self, "thresholds", _complete(self.thresholds))
         choice(self.contour_mode, "contour_mode (CONTOUR_MODE)", CONTOUR_MODES)
         pairs = items(self.seed_morph, "seed_morph", partial(items, check=_any, count=2))
         for operation, radius in pairs:
@@ -91,18 +84,14 @@ class DecodeSettings:
         number(self.fore_dilation, "fore_dilation (FORE_DILATION_RADIUS)", at_least=0)
         for key, name in _FIELD_OF_KEY.items():
             value, label = getattr(self, name), f"{name} ({key})"
-            if name in _BINARY_THRESHOLDS:
-                number(value, label, at_least=0, at_most=1)
-            elif _KIND[name] == "float":
-                number(value, label, at_least=0, at_most=MAX_FLOAT)
-            elif _KIND[name] == "int":
+            if _KIND[name] == "int":
                 integer(value, label)
             elif _KIND[name] == "bool":
                 flag(value, label)
 
     def is_automatic(self, key: str) -> bool:
         """Return True if the threshold of a key without prefix is computed from the maps."""
-        automatic = self.th_type == "auto" and key in AUTOMATIC_KEYS
+        automatic = self.th_type == "auto" and key in AUTOMATIC
         return automatic and key not in self.manual_keys
 
     @classmethod
@@ -132,9 +121,9 @@ class DecodeSettings:
                 "decode.thresholds",
             )
         keys = {_plain_name(key): value for key, value in values.items()}
-        unknown = [key for key in keys if key not in _FIELD_OF_KEY and key not in _COMPOSED]
+        valid = sorted([*_FIELD_OF_KEY, *THRESHOLDS, *_COMPOSED])
+        unknown = [key for key in keys if key not in valid]
         if unknown:
-            valid = sorted([*_FIELD_OF_KEY, *_COMPOSED])
             near = difflib.get_close_matches(unknown[0], valid, 1)
             raise UserError(
                 f"thresholds: got the unknown key {unknown[0]!r}, expected keys of "
@@ -147,8 +136,11 @@ class DecodeSettings:
             for key, name in _FIELD_OF_KEY.items()
             if key in keys
         }
+        arguments["thresholds"] = {
+            key: _as_type(key, keys[key], "float") for key in THRESHOLDS if key in keys
+        }
         if "th_type" not in arguments:
-            arguments["manual_keys"] = frozenset(keys) & frozenset(AUTOMATIC_KEYS)
+            arguments["manual_keys"] = frozenset(keys) & frozenset(AUTOMATIC)
         if "DATA_REMOVE_SMALL_OBJ" in map(str.upper, values) and "remove_before" not in arguments:
             arguments["remove_before"] = True
         if "SEED_MORPH_SEQUENCE" in keys:
@@ -188,7 +180,9 @@ class DecodeSettings:
         """
         given = DecodeSettings.from_keys(values)
         keys = {_plain_name(key) for key in values}
-        names = {name for key, name in _FIELD_OF_KEY.items() if key in keys}
+        names = {name for key, name in _FIELD_OF_KEY.items() if key in keys} | {"thresholds"}
+        new = {key: value for key, value in given.thresholds.items() if key in keys}
+        given = replace(given, thresholds={**self.thresholds, **new})
         if "th_type" in names:
             names.add("manual_keys")
         elif given.manual_keys:
@@ -203,12 +197,6 @@ class DecodeSettings:
 
 _FIELD_OF_KEY = {
     "TH_TYPE": "th_type",
-    "TH_BINARY_MASK": "th_binary_mask",
-    "TH_CONTOUR": "th_contour",
-    "TH_FOREGROUND": "th_foreground",
-    "TH_DISTANCE": "th_distance",
-    "TH_DIST_FOREGROUND": "th_dist_foreground",
-    "TH_POINTS": "th_points",
     "REMOVE_SMALL_OBJ": "remove_small",
     "REMOVE_SMALL_OBJ_AT_BORDER": "remove_small_at_border",
     "REMOVE_BEFORE_MW": "remove_before",
@@ -223,9 +211,8 @@ _COMPOSED = (
     "FORE_EROSION_RADIUS",
     "FORE_DILATION_RADIUS",
 )
-_BINARY_THRESHOLDS = {_FIELD_OF_KEY[key] for key in AUTOMATIC_KEYS}
 _DESCRIPTIONS = {"float": "a number", "int": "an integer", "bool": "True or False", "str": "text"}
-_KIND = {field.name: str(field.type) for field in fields(DecodeSettings)}
+_KIND = {each.name: str(each.type) for each in fields(DecodeSettings)}
 
 
 def warn_of_unused(values: Mapping[str, object]) -> None:
@@ -243,13 +230,29 @@ def warn_of_unused(values: Mapping[str, object]) -> None:
     """
     values = instance(values, "values", Mapping)  # type: ignore[type-abstract]
     keys = {_plain_name(key, "values"): value for key, value in values.items()}
-    unused = [key for key in AUTOMATIC_KEYS if key in keys]
+    unused = [key for key in AUTOMATIC if key in keys]
     th_type = keys.get("TH_TYPE")
     if isinstance(th_type, str) and th_type == "auto" and unused:
         warnings.warn(
             f"TH_TYPE is 'auto', so {', '.join(unused)} has no effect; leave TH_TYPE out to use it",
             stacklevel=3,
         )
+
+
+def _complete(values: Mapping[str, float]) -> dict[str, float]:
+    """Return valid values of all thresholds, with the defaults for missing ones."""
+    given = instance(values, "thresholds", Mapping)  # type: ignore[type-abstract]
+    for key in given:
+        choice(key, "thresholds (key)", THRESHOLDS)
+    return {
+        name: number(
+            given.get(name, threshold.default),
+            f"thresholds ({name})",
+            at_least=0,
+            at_most=MAX_FLOAT if threshold.high is None else threshold.high,
+        )
+        for name, threshold in THRESHOLDS.items()
+    }
 
 
 def _plain_name(key: str, argument: str = "thresholds") -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from singula.errors import UserError, prediction_overflow
+from singula.representations.base import Decoder
 from singula.representations.decoders.settings import DecodeSettings
-from singula.representations.decoders.table import Decoder
+from singula.representations.thresholds import AUTOMATIC, THRESHOLDS, Otsu
 from singula.util.arguments import as_array, instance
 from singula.util.process import compiled
 
@@ -19,7 +20,6 @@ N_BINS = 1024
 MIN_AUTO = 0.1
 """Smallest accepted Otsu threshold; a lower one separates noise in a channel without objects."""
 
-_CHANNEL_OF_KEY = {"TH_BINARY_MASK": "B", "TH_CONTOUR": "C", "TH_POINTS": "P"}
 _CHUNK = 1 << 17
 
 
@@ -144,12 +144,20 @@ def histogram_channels(decoder: Decoder, settings: DecodeSettings) -> tuple[str,
     TypeError
         Not a decoder, or not settings.
     """
-    decoder = instance(decoder, "decoder", Decoder)
+    decoder = instance(decoder, "decoder", Decoder)  # type: ignore[type-abstract]
     settings = instance(settings, "settings", DecodeSettings)
-    used = {c for key, c in _CHANNEL_OF_KEY.items() if settings.is_automatic(key)}
-    if settings.is_automatic("TH_FOREGROUND"):
-        used.add("M" if settings.grow_into_contour and "M" in decoder.needs else "B")
-    return tuple(channel for channel in decoder.needs if channel in used)
+    used = {rule.channel for rule in _rules(decoder.channels, settings).values()}
+    return tuple(channel for channel in decoder.channels if channel in used)
+
+
+def _rules(channels: Collection[str], settings: DecodeSettings) -> dict[str, Otsu]:
+    """Return the rules of the thresholds that are computed from maps of the channels."""
+    rules = {
+        name: threshold.automatic(channels, into_contour=settings.grow_into_contour)
+        for name, threshold in THRESHOLDS.items()
+        if settings.is_automatic(name)
+    }
+    return {name: rule for name, rule in rules.items() if rule and rule.channel in channels}
 
 
 def resolve_thresholds(
@@ -168,8 +176,7 @@ def resolve_thresholds(
     Returns
     -------
     thresholds : dict of str to float
-        ``TH_BINARY_MASK``, ``TH_CONTOUR``, ``TH_FOREGROUND``, ``TH_POINTS``, ``TH_DISTANCE``,
-        ``TH_DIST_FOREGROUND``.
+        Value of every threshold in `THRESHOLDS`, those that can be automatic first.
     notes : tuple of str
         One notice for each channel whose automatic threshold was rejected.
 
@@ -188,21 +195,10 @@ def resolve_thresholds(
     """
     histograms = instance(histograms, "histograms", Mapping)  # type: ignore[type-abstract]
     settings = instance(settings, "settings", DecodeSettings)
-    chosen = {
-        "TH_BINARY_MASK": settings.th_binary_mask,
-        "TH_CONTOUR": settings.th_contour,
-        "TH_FOREGROUND": settings.th_foreground,
-        "TH_POINTS": settings.th_points,
-        "TH_DISTANCE": settings.th_distance,
-        "TH_DIST_FOREGROUND": settings.th_dist_foreground,
-    }
-    sources = {key: (c, 1.0) for key, c in _CHANNEL_OF_KEY.items()}
-    in_mask = settings.grow_into_contour and "M" in histograms
-    sources["TH_FOREGROUND"] = ("M", 1.0) if in_mask else ("B", 0.5)
+    chosen = {name: settings.thresholds[name] for name in dict.fromkeys((*AUTOMATIC, *THRESHOLDS))}
     notes: dict[str, str] = {}
-    for key, (channel, factor) in sources.items():
-        if channel not in histograms or not settings.is_automatic(key):
-            continue
+    for key, rule in _rules(histograms, settings).items():
+        channel, factor = rule.channel, rule.factor
         counts = as_array(histograms[channel], f"histograms[{channel!r}]", ndim=1, axes="(bins,)")
         value = otsu_from_histogram(counts)
         if value is not None and value >= MIN_AUTO:

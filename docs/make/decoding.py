@@ -1,0 +1,58 @@
+"""Tables of the thresholds and of the configurations of channels, from their declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from singula.config.thresholds import KEYS
+from singula.representations.table import DECODERS
+from singula.representations.thresholds import THRESHOLDS
+from singula.representations.watershed import Term, Watershed
+
+
+def with_tables(markdown: str) -> str:
+    """Replace the markers ``<!-- table: NAME -->`` of a page by the tables."""
+    for name, table in (("thresholds", threshold_table), ("configurations", configuration_table)):
+        marker = f"<!-- table: {name} -->"
+        if marker in markdown:
+            markdown = markdown.replace(marker, table())
+    return markdown
+
+
+def threshold_table() -> str:
+    """Return a row for each threshold: meaning, effect, default and automatic value."""
+    rows = ["| key | meaning | a larger value | default | automatic |", "|---|---|---|---|---|"]
+    for name, threshold in THRESHOLDS.items():
+        rules = [rule for rule in (threshold.otsu, threshold.otsu_into_contour) if rule]
+        automatic = " or ".join(
+            f"Otsu of `{rule.channel}`{'' if rule.factor == 1 else f' × {rule.factor:g}'}"
+            for rule in rules
+        )
+        key = KEYS[name].rpartition(".")[2]
+        cells = [
+            threshold.meaning,
+            threshold.larger,
+            f"{threshold.default:g}",
+            automatic or "never",
+        ]
+        rows.append(f"| `{key}` | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def configuration_table() -> str:
+    """Return a row for each configuration of the watershed: seeds, growth mask and surface."""
+    rows = ["| channels | seeds | growth mask | surface |", "|---|---|---|---|"]
+    for name, decoder in DECODERS.items():
+        if not isinstance(decoder, Watershed):
+            continue
+        growth = _formulas(decoder.growth)
+        if decoder.whole:
+            growth += f"; with `GROW_INTO_CONTOUR` {_formulas(decoder.whole)}"
+        if not decoder.growth:
+            growth = f"everywhere{', with a background seed' if decoder.background else ''}"
+        rows.append(f"| `{name}` | {_formulas(decoder.seeds)} | {growth} | `{decoder.surface}` |")
+    return "\n".join(rows)
+
+
+def _formulas(terms: Iterable[Term]) -> str:
+    return ", ".join(f"`{term}`" for term in terms)

@@ -1,0 +1,128 @@
+"""Interface of the decoders.
+
+The configuration reads the declarations of decoders, so this module and the modules of decoders
+import NumPy only inside functions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from singula.representations.decoders.settings import DecodeSettings
+
+Maps: TypeAlias = "Mapping[str, np.ndarray]"
+SeedFilter: TypeAlias = "Callable[[np.ndarray], np.ndarray]"
+ThresholdValues: TypeAlias = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Intermediate images of decoding, for display.
+
+    Parameters
+    ----------
+    seeds : ndarray of uint32
+        Labeled seeds before they grow, (y, x) or (z, y, x).
+    foreground : ndarray of bool
+        Growth mask, in the same shape.
+    surface : ndarray
+        Map that is flooded, in the same shape: ``Dv2`` from low to high, ``B`` from high to low.
+    """
+
+    seeds: np.ndarray
+    foreground: np.ndarray
+    surface: np.ndarray
+
+
+@dataclass(frozen=True)
+class Decoder(ABC):
+    """Conversion of the maps of one configuration of channels into instances.
+
+    A decoder is a subclass in its own module. Its configurations are rows of
+    `singula.representations.table.DECODERS`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the configuration: the value of ``DATA_CHANNELS``, such as ``BCD``.
+    channels : tuple of str
+        Required channels, in the order of the network's outputs.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    in_blocks: ClassVar[bool] = False
+    """True if decoding in blocks gives the same instances as decoding the whole image."""
+
+    @abstractmethod
+    def threshold_groups(self, *, into_contour: bool) -> tuple[tuple[str, ...], ...]:
+        """Return the names of the thresholds that change the instances.
+
+        Parameters
+        ----------
+        into_contour : bool
+            GROW_INTO_CONTOUR.
+
+        Returns
+        -------
+        tuple of tuple of str
+            Keys of `singula.representations.thresholds.THRESHOLDS`, each once. Thresholds of a
+            group depend on each other and are searched together, one group after the other.
+        """
+
+    def threshold_names(self, *, into_contour: bool) -> tuple[str, ...]:
+        """Return the names of `threshold_groups` in one tuple."""
+        groups = self.threshold_groups(into_contour=into_contour)
+        return tuple(name for group in groups for name in group)
+
+    @abstractmethod
+    def decode(
+        self,
+        maps: Maps,
+        thresholds: ThresholdValues,
+        settings: DecodeSettings,
+        *,
+        spacing: Sequence[float] | None,
+        seed_filter: SeedFilter | None,
+        keep_parts: bool,
+    ) -> tuple[np.ndarray, Parts | None]:
+        """Decode an image; `singula.representations.decoders.decode` validates the arguments.
+
+        Parameters
+        ----------
+        maps : mapping of str to ndarray
+            Maps of `channels`, all (y, x) or all (z, y, x).
+        thresholds : mapping of str to float
+            Value of every threshold by name.
+        settings : DecodeSettings
+            Sizes and morphology.
+        spacing : sequence of float, optional
+            Voxel size per axis.
+        seed_filter : callable, optional
+            Function of the labeled seeds that returns the seeds to grow, with the same ids. A
+            decoder without seeds ignores it.
+        keep_parts : bool
+            Return intermediate images, if the decoder has any.
+
+        Returns
+        -------
+        labels : ndarray of unsigned int
+            Consecutive ids from 1, in the smallest dtype.
+        parts : Parts or None
+        """
+
+    def reach(
+        self, settings: DecodeSettings, spacing: Sequence[float] | None, ndim: int
+    ) -> tuple[int, ...]:
+        """Return the halo per axis of a block, in pixels, that the masks in the block depend on."""
+        return (0,) * ndim
+
+    def notes(self, thresholds: ThresholdValues) -> tuple[str, ...]:
+        """Return notices for the user about the configuration and its thresholds."""
+        return ()

@@ -1,0 +1,153 @@
+"""Declarations of the thresholds of all decoders; importable without NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Otsu:
+    """Automatic threshold: Otsu's threshold of a channel in the whole image, times a factor.
+
+    Parameters
+    ----------
+    channel : str
+    factor : float
+    """
+
+    channel: str
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Threshold of a decoder.
+
+    The configuration key, its validation, the search of `singula tune`, the slider of the
+    interface, the report and the documentation are derived from this declaration.
+
+    Parameters
+    ----------
+    name : str
+        Configuration key without the prefix ``DATA_MW_``, such as ``TH_CONTOUR``.
+    label : str
+        Text at the slider, in the words of a biologist.
+    meaning : str
+        Comparison that the threshold decides, without a period.
+    larger : str
+        Effect of a larger value on the objects.
+    default : float
+        Value of the format.
+    example : float
+        Value for the documentation, which differs from the default.
+    channels : tuple of str
+        Channels that are compared with the threshold.
+    high : float, optional
+        Largest value; 0 is the smallest. None for distances, which have no largest value.
+    otsu : Otsu, optional
+        Automatic value; None if the threshold is never automatic.
+    otsu_into_contour : Otsu, optional
+        Automatic value with GROW_INTO_CONTOUR, if the configuration has this channel.
+    search_share : float
+        Largest initial value of the search, as a fraction of `high` or of the largest distance.
+    """
+
+    name: str
+    label: str
+    meaning: str
+    larger: str
+    default: float
+    example: float
+    channels: tuple[str, ...]
+    high: float | None = 1.0
+    otsu: Otsu | None = None
+    otsu_into_contour: Otsu | None = None
+    search_share: float = 0.9
+
+    def automatic(self, channels: Collection[str], *, into_contour: bool) -> Otsu | None:
+        """Return the rule of the automatic value.
+
+        Parameters
+        ----------
+        channels : collection of str
+            Channels of the configuration.
+        into_contour : bool
+            GROW_INTO_CONTOUR.
+        """
+        rule = self.otsu_into_contour
+        return rule if into_contour and rule and rule.channel in channels else self.otsu
+
+
+_ROWS = (
+    Threshold(
+        "TH_BINARY_MASK",
+        label="Seeds: inside (B) above",
+        meaning="Seeds: B above this",
+        larger="smaller seeds: touching objects separate, faint objects are missed",
+        default=0.5,
+        example=0.6,
+        channels=("B",),
+        otsu=Otsu("B"),
+    ),
+    Threshold(
+        "TH_CONTOUR",
+        label="Seeds: contour (C) below",
+        meaning="Seeds: C below this",
+        larger="larger seeds: touching objects merge, fewer objects are split",
+        default=0.1,
+        example=0.2,
+        channels=("C",),
+        otsu=Otsu("C"),
+    ),
+    Threshold(
+        "TH_FOREGROUND",
+        label="Growth: inside (B) or mask (M) above",
+        meaning="Instances grow where B is above this; with GROW_INTO_CONTOUR, where M of BCM "
+        "is, and no effect for other channels",
+        larger="smaller objects",
+        default=0.3,
+        example=0.25,
+        channels=("B", "M"),
+        otsu=Otsu("B", 0.5),
+        otsu_into_contour=Otsu("M"),
+    ),
+    Threshold(
+        "TH_DISTANCE",
+        label="Seeds: distance above",
+        meaning="Seeds: D above, or Dv2 below this",
+        larger="D: smaller seeds, touching objects separate; Dv2: larger seeds",
+        default=1.0,
+        example=2.0,
+        channels=("D", "Dv2"),
+        high=None,
+        search_share=0.7,
+    ),
+    Threshold(
+        "TH_DIST_FOREGROUND",
+        label="Growth: distance (D) above",
+        meaning="Instances grow where D is above this",
+        larger="smaller objects",
+        default=0.0,
+        example=0.5,
+        channels=("D",),
+        high=None,
+        search_share=0.3,
+    ),
+    Threshold(
+        "TH_POINTS",
+        label="Seeds: central point (P) above",
+        meaning="Seeds: P above this",
+        larger="smaller seeds: touching objects separate, faint objects are missed",
+        default=0.5,
+        example=0.4,
+        channels=("P",),
+        otsu=Otsu("P"),
+    ),
+)
+
+THRESHOLDS: dict[str, Threshold] = {row.name: row for row in _ROWS}
+"""Thresholds by name, in the order of the configuration keys."""
+
+AUTOMATIC = tuple(name for name, threshold in THRESHOLDS.items() if threshold.otsu is not None)
+"""Names of the thresholds that can be computed from the maps."""
