@@ -17,7 +17,8 @@ import pytest
 
 import singula
 from singula.dataset.checks.correct import correct_labels
-from singula.dataset.checks.labels import find_class_issues, find_object_issues, measure_labels
+from singula.dataset.checks.labels import find_class_issues, find_object_issues
+from singula.dataset.facts.objects import survey_objects
 from singula.labels import clear_border, remove, remove_close_points, repair_large, voronoi
 from singula.measure import Condition, measure_instances, removed_ids, select
 from singula.metrics import color_associations, fp_columns, gt_columns, match
@@ -67,7 +68,7 @@ def remove_by_properties(labels):
 
 
 def inspect_labels(labels):
-    seen = measure_labels(labels)
+    seen = survey_objects(labels)
     classes = (labels % 3).astype(np.uint8)
     found = find_class_issues(labels, classes, seen, 3)
     return find_object_issues(seen, 9, (64,) * labels.ndim), found

@@ -20,6 +20,7 @@ def made_objects(box: np.ndarray, touching: float = 0.0, **changes: Any) -> Obje
     values: dict[str, Any] = {
         "ids": np.arange(1, count + 1),
         "npixels": npixels,
+        "low": np.zeros_like(box),
         "box": box,
         "core": np.maximum(0, box - 2).prod(axis=1),
         "contact": (np.arange(count) < touching * count).astype(int),
@@ -28,8 +29,6 @@ def made_objects(box: np.ndarray, touching: float = 0.0, **changes: Any) -> Obje
         "pieces": np.ones(count, int),
         "holes": np.zeros(count, int),
         "hole_pixels": np.zeros(count, int),
-        "classes": np.zeros(count, int),
-        "mixed": np.zeros(count, bool),
     }
     return Objects(**{**values, **changes})
 
@@ -67,18 +66,9 @@ def made_survey(
             top = brightness[number % len(brightness)]
             inner = np.linspace(0, top, 9)
             values = np.array([[0.0, *inner, top * outliers]] * own)
-            images.append(
-                ImageFacts(
-                    image, shape, own, "uint8", "axes YX", spacing, None, values,
-                    values.mean(axis=1), values.std(axis=1), 0.0, False, False,
-                )
-            )  # fmt: skip
+            images.append(ImageFacts(image, shape, own, "uint8", spacing, None, values))
             here = Objects.empty(ndim) if number < empty else found
-            labels.append(
-                LabelFacts(
-                    label, shape, "uint16", 2 if classes else 1, foreground, classes, here, False
-                )
-            )
+            labels.append(LabelFacts(label, foreground, classes, here))
             pairs.append(Pair(image, label, str(number)))
         return PartFacts(
             name, folder / "x", folder / "y", tuple(pairs), (shape,) * count, tuple(images),

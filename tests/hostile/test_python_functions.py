@@ -1001,20 +1001,7 @@ TABLE |= {
         "folders": Argument(None, ITEMS.or_none()),
         "ndim": Argument(None, NDIM.or_none()),
         "max_files": Argument(None, INTEGER.or_none().with_values(zero=0)),
-        "strict": Argument(True, FLAG),
         "machine": Argument(None, OBJECT.or_none()),
-    },
-    "singula.dataset.facts.survey_image": lambda folder: {
-        "path": Argument(image_file(folder), PATH),
-        "ndim": Argument(2, NDIM),
-        "max_pixels": Argument(100, INTEGER.with_values(zero=0)),
-        "arrays": Argument(None, OBJECT.or_none()),
-    },
-    "singula.dataset.facts.survey_labels": lambda folder: {
-        "path": Argument(image_file(folder), PATH),
-        "ndim": Argument(2, NDIM),
-        "max_pixels": Argument(100, INTEGER.with_values(zero=0)),
-        "arrays": Argument(None, OBJECT.or_none()),
     },
 }
 NEEDS_A_RUN = (

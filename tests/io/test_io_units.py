@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from singula.dataset.facts import survey_dataset
 from singula.dataset.facts.images import survey_image
+from singula.dataset.scan import Scan
 from singula.exports.tables import instance_table
 from singula.io.formats import ngff
 from singula.io.image import Image
@@ -178,7 +179,7 @@ def test_ome_without_a_valid_z(tmp_path: Path, z) -> None:
     spacing, unit, note = spacing_of(ome(tmp_path / "v.ome.tif", **sizes), 3)
     assert (spacing, unit) == ((0.3, 0.2, 0.3), "µm")
     assert "along z" in note
-    facts = survey_image(tmp_path / "v.ome.tif", 3)
+    facts = survey_image(Scan.of_image(tmp_path / "v.ome.tif", 3))
     assert facts.spacing is None  # the anisotropy is estimated from the objects
     assert any("along z" in note for note in facts.notes)
 

@@ -244,7 +244,7 @@ def check_pairs(
             message = f"{error.message} (the label of {pair.image})"
             problems.append(UserError(message, error.hint, error.code))
         if len(set(found)) == 2:
-            problems.append(_shape_mismatch(pair, *found))
+            problems.append(shape_mismatch(pair, *found))
     if problems:
         raise _all_problems(problems)
     if notify:
@@ -282,14 +282,15 @@ def _check_label(
     return layout.spatial_shape
 
 
-def _shape_mismatch(
+def shape_mismatch(
     pair: Pair, image_shape: tuple[int, ...], label_shape: tuple[int, ...]
 ) -> UserError:
-    names = ", ".join("zyx"[-len(image_shape) :])
+    """Return the error for an image and labels of different shapes."""
     return UserError(
-        f"{pair.image}: its ({names}) is {image_shape}, but that of its label {pair.label} is "
-        f"{label_shape}",
-        "give each image the label of the same size; check that the right files are paired",
+        f"{pair.image}: got shape {image_shape}, expected {label_shape} as in its labels "
+        f"{pair.label}",
+        "give each image labels of the same size; check that the right files are paired",
+        "data.shape_mismatch",
     )
 
 

@@ -20,8 +20,8 @@ from singula.config import Config, config_from_dict
 from singula.data.dataset import PatchDataset
 from singula.data.samples import Sample
 from singula.dataset.checks import Inspection
-from singula.dataset.checks.files import too_large
 from singula.dataset.facts import Survey
+from singula.dataset.scan import too_large
 from singula.errors import UserError
 from singula.io.pairing import Pair
 from singula.models import build_model, channels_last

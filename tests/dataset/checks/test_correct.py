@@ -15,8 +15,9 @@ from singula.dataset.checks.labels import (
     explain_uncorrected,
     find_class_issues,
     find_object_issues,
-    measure_labels,
+    looks_semantic,
 )
+from singula.dataset.facts.objects import survey_objects
 
 SHAPES = st.sampled_from([(9, 11), (4, 6, 7)])
 
@@ -43,11 +44,13 @@ def noisy(draw) -> np.ndarray:
 @given(noisy(), st.booleans())
 def test_a_corrected_copy_needs_no_further_correction(ids: np.ndarray, each_piece: bool) -> None:
     """Findings on a corrected image are beyond the limits of a correction."""
-    semantic = measure_labels(ids).semantic
+    semantic = looks_semantic(survey_objects(ids))
     done = correct_labels(ids[..., None], 5, semantic=semantic, each_piece=each_piece)
-    seen = measure_labels(done.labels[..., 0])
-    again = correct_labels(done.labels, 5, semantic=seen.semantic)
-    left = [explain_uncorrected(one, again) for one in find_object_issues(seen, 5, None)]
+    seen = survey_objects(done.labels[..., 0])
+    semantic = looks_semantic(seen)
+    again = correct_labels(done.labels, 5, semantic=semantic)
+    issues = find_object_issues(seen, 5, None, semantic=semantic)
+    left = [explain_uncorrected(one, again) for one in issues]
     if not done.uncorrected:
         assert {one.kind for one in left} <= {"empty"}
     assert not any(one.fixable for one in left)
@@ -116,7 +119,7 @@ def test_large_changes_are_not_corrected(make, kind: str, ndim: int) -> None:
     done = correct_labels(ids[..., None], 9)
     assert kind in done.uncorrected
     np.testing.assert_array_equal(done.labels[..., 0], ids)
-    seen = measure_labels(ids)
+    seen = survey_objects(ids)
     (one,) = [
         explain_uncorrected(n, done) for n in find_object_issues(seen, 9, None) if n.kind == kind
     ]
@@ -196,7 +199,7 @@ def test_each_object_has_its_majority_class() -> None:
     for number, kind in expected.items():
         assert (done[..., 1][ids == number] == kind).all()
     assert (done[..., 1][ids == 0] == 0).all()
-    left = find_class_issues(done[..., 0], done[..., 1], measure_labels(done[..., 0]), 3)
+    left = find_class_issues(done[..., 0], done[..., 1], survey_objects(done[..., 0]), 3)
     assert [one.text.startswith("1 object without any class") for one in left] == [True]
 
 

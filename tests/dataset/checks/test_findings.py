@@ -13,6 +13,7 @@ import tifffile
 from broken_data import BREAKS, NAME, Found, X, Y, leftover, pieces
 from made_data import SIDE, MadeData, image, labels
 
+from singula.dataset import scan
 from singula.dataset.checks import (
     KINDS,
     Inspection,
@@ -279,10 +280,11 @@ def test_boxes_of_very_large_images_are_checked(
     data = MadeData(tmp_path, ndim)
     expected = pieces(data)
     assert check(data) == expected  # an id in two pieces needs the whole image
-    monkeypatch.setattr(files, "MAX_PIXELS", 2000)
+    monkeypatch.setattr(scan, "MAX_PIXELS", 2000)
     monkeypatch.setattr(files, "_SIDE", {2: 16, 3: 4})
-    for name in ("read_image", "read_any_labels"):
-        monkeypatch.setattr(files, name, None)
+    monkeypatch.setattr(files, "read_any_labels", None)
+    for name in ("read_image", "read_labels"):
+        monkeypatch.setattr(scan, name, None)
     found = inspect_dataset(tmp_path)
     assert found.findings == ()
     notes = [note for note in found.notes if "boxes of" in note]

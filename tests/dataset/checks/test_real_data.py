@@ -11,8 +11,8 @@ from skimage.color import label2rgb
 
 from singula.dataset.checks import InspectSettings, inspect_dataset, write_fixed
 from singula.dataset.checks.images import find_unlabeled
-from singula.dataset.checks.labels import measure_labels
 from singula.dataset.facts import Folders
+from singula.dataset.facts.objects import survey_objects
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
 
@@ -45,7 +45,7 @@ def test_most_objects_with_deleted_labels_are_found(dsb2018: Path) -> None:
         gone = set(np.unique(ids)[1:][::3].tolist())
         kept = np.where(np.isin(ids, list(gone)), 0, ids)
         met: set[int] = set()
-        for one in find_unlabeled(image, kept, measure_labels(kept)):
+        for one in find_unlabeled(image, kept, survey_objects(kept)):
             for place in one.where:
                 box = tuple(map(slice, place.low, place.high))
                 found = gone & set(np.unique(ids[box]).tolist())

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from singula.dataset.facts import Machine, find_folders, survey_dataset, survey_image
+from singula.dataset.facts import Machine, find_folders, survey_dataset
+from singula.dataset.facts.images import survey_image
+from singula.dataset.scan import Scan
 from singula.errors import UserError
 from singula.io.write import write_tiff
 from singula.synthetic.fluorescence import make_dataset
@@ -182,41 +184,26 @@ def test_classes(tmp_path: Path) -> None:
     make_dataset(tmp_path, 2, np.random.default_rng(0), **made)
     survey = survey_dataset(tmp_path, machine=MACHINE)
     assert survey.classes == (1, 2, 3)
-    assert set(survey.objects().classes.tolist()) == {1, 2, 3}
-    assert not survey.objects().mixed.any()
 
 
 def test_large_images_are_sampled(tmp_path: Path) -> None:
     whole = image(0, (300, 900))
     path = tmp_path / "a.tif"
     put(path, whole)
-    some, every = survey_image(path, 2, max_pixels=20_000), survey_image(path, 2)
-    assert some.sampled
-    assert not every.sampled
+    scan = Scan.of_image(path, 2)
+    some, every = survey_image(scan, 20_000), survey_image(scan)
+    assert (some.percentiles != every.percentiles).any()
     assert some.shape == every.shape == (300, 900)
     np.testing.assert_allclose(some.percentiles, every.percentiles, atol=6)
-
-
-def test_saturation_counts_the_maximum_of_the_type_or_the_camera(tmp_path: Path) -> None:
-    array = np.full((10, 10), 7, np.uint16)
-    array[0] = 4095
-    put(tmp_path / "a.tif", array)
-    assert survey_image(tmp_path / "a.tif", 2).saturated == pytest.approx(0.1)
-    array[0] = 4000
-    put(tmp_path / "a.tif", array)
-    assert survey_image(tmp_path / "a.tif", 2).saturated == 0
-    put(tmp_path / "a.tif", np.full((4, 4), 9, np.uint8))
-    assert survey_image(tmp_path / "a.tif", 2).is_constant
 
 
 def test_boolean_images_are_treated_as_numbers(tmp_path: Path) -> None:
     array = image() > 200
     np.save(tmp_path / "a.npy", array)
     np.save(tmp_path / "b.npy", array.astype(np.uint8))
-    found, expected = survey_image(tmp_path / "a.npy", 2), survey_image(tmp_path / "b.npy", 2)
+    found, expected = (survey_image(Scan.of_image(tmp_path / f"{n}.npy", 2)) for n in "ab")
     assert found.dtype == "bool"
     np.testing.assert_array_equal(found.percentiles, expected.percentiles)
-    assert found.saturated == 0
 
 
 def test_the_number_of_sampled_files_is_limited(tmp_path: Path) -> None:
@@ -226,15 +213,12 @@ def test_the_number_of_sampled_files_is_limited(tmp_path: Path) -> None:
     assert (len(part.pairs), len(part.shapes), len(part.images), len(part.labels)) == (7, 7, 3, 3)
 
 
-def test_problems_are_collected_on_request(tmp_path: Path) -> None:
+def test_images_and_labels_of_different_shapes_are_rejected(tmp_path: Path) -> None:
     pairs_in(tmp_path / "train", "x", "y", count=3)
     put(tmp_path / "train" / "y" / "a0.tif", labels((32, 32)))
-    (tmp_path / "train" / "x" / "a1.tif").write_bytes(b"II*\0")
-    survey = survey_dataset(tmp_path, machine=MACHINE, strict=False, ndim=2)
-    assert [pair.name for pair in survey.parts[0].pairs] == ["a2"]
-    assert len(survey.problems) == 2
-    with pytest.raises(UserError, match=r"a0\.tif"):
+    with pytest.raises(UserError, match=r"a0\.tif") as caught:
         survey_dataset(tmp_path, machine=MACHINE, ndim=2)
+    assert caught.value.code == "data.shape_mismatch"
 
 
 @pytest.mark.parametrize(

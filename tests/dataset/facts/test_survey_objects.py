@@ -10,7 +10,6 @@ from skimage.measure import label as components
 from skimage.segmentation import find_boundaries
 
 from singula.dataset.facts.objects import survey_objects
-from singula.errors import UserError
 
 
 def random_labels(seed: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -47,9 +46,10 @@ def test_every_number_equals_that_of_the_instance_alone(seed: int, shape: tuple[
     thick = find_boundaries(labels, mode="thick")
     for row, number in enumerate(found.ids):
         mask = labels == number
-        box = [axis.stop - axis.start for axis in ndimage.find_objects(mask.astype(int))[0]]
+        bounds = ndimage.find_objects(mask.astype(int))[0]
         assert found.npixels[row] == mask.sum()
-        assert found.box[row].tolist() == box
+        assert found.low[row].tolist() == [axis.start for axis in bounds]
+        assert found.box[row].tolist() == [axis.stop - axis.start for axis in bounds]
         assert found.core[row] == (mask & ~thick).sum()
         contact = 0
         for axis in range(labels.ndim):
@@ -81,14 +81,6 @@ def test_a_ring_has_a_hole_and_a_gap_between_two_has_no_owner() -> None:
     assert found.touching.tolist() == [False, True, True]
 
 
-def test_the_class_of_an_instance_is_its_majority_class() -> None:
-    labels = np.repeat(np.array([[1, 2, 3, 0]], np.uint8), 4, axis=0)
-    classes = np.array([[1, 2, 0, 0], [1, 3, 0, 0], [1, 3, 0, 0], [1, 0, 0, 0]], np.uint8)
-    found = survey_objects(labels, classes)
-    assert found.classes.tolist() == [1, 3, 0]
-    assert found.mixed.tolist() == [False, True, True]
-
-
 SHAPES = array_shapes(min_dims=2, max_dims=3, max_side=5)
 
 
@@ -108,8 +100,3 @@ def test_no_instance_and_an_instance_that_fills_the_image() -> None:
     assert full.core.tolist() == [35]
     assert full.radius.tolist() == [7]
     assert full.border.tolist() == [True]
-
-
-def test_classes_of_another_shape_are_refused() -> None:
-    with pytest.raises(UserError, match="classes: got shape"):
-        survey_objects(np.ones((3, 3), np.uint8), np.ones((3, 4), np.uint8))

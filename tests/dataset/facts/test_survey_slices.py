@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from singula.dataset.facts import survey_image
+from singula.dataset.facts.images import survey_image
 from singula.dataset.facts.slices import shift_between, survey_slices
+from singula.dataset.scan import Scan
 from singula.synthetic.fluorescence import make_image
 from singula.synthetic.serial_sections import make_em_volume
 
@@ -75,9 +76,9 @@ def test_sections_and_optical_slices_are_distinguished(tmp_path) -> None:
     facts = []
     for name, volume in (("sections", sections), ("optical", optical)):
         write_tiff(tmp_path / f"{name}.tif", volume, "ZYX")
-        facts.append(survey_image(tmp_path / f"{name}.tif", 3))
+        facts.append(survey_image(Scan.of_image(tmp_path / f"{name}.tif", 3)))
     assert facts[0].slice_change > 0.15 > 0.06 > facts[1].slice_change
     assert facts[0].slice_shift >= 2 > 1 > facts[1].slice_shift
     # Reading crops of a large volume gives the same facts.
-    some = survey_image(tmp_path / "sections.tif", 3, max_pixels=5000)
+    some = survey_image(Scan.of_image(tmp_path / "sections.tif", 3), 5000)
     assert some.slice_shift == facts[0].slice_shift

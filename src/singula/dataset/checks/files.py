@@ -3,52 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from singula.dataset.checks.findings import HINT, PROBLEM
-from singula.dataset.checks.images import find_saturation, fingerprint
-from singula.dataset.checks.label_encodings import MAX_PIXELS, DecodedLabels, read_any_labels
-from singula.dataset.checks.labels import Issue
+from singula.dataset.checks.findings import HINT, PROBLEM, Finding
+from singula.dataset.checks.images import fingerprint
+from singula.dataset.checks.label_encodings import DecodedLabels, read_any_labels
+from singula.dataset.checks.settings import InspectSettings
+from singula.dataset.scan import Scan, crops, too_large
 from singula.errors import UserError
 from singula.io.axes import Layout
 from singula.io.formats.table import format_of
-from singula.io.geometry import geometry
-from singula.io.image import ArrayPlace, Header, Image
-from singula.io.lazy import LazyImage, open_image, open_labels
+from singula.io.image import Header
 from singula.io.lazy_array import is_constant
 from singula.io.pairing import Pair
-from singula.io.read import (
-    file_notes,
-    image_layout,
-    label_layout,
-    left_out_note,
-    read_header,
-    read_image,
-)
+from singula.io.read import file_notes, image_layout, label_layout, left_out_note, read_header
 from singula.io.units import format_spacing, in_microns
 from singula.util.format import counted
 
 Array = npt.NDArray[Any]
 _MAX_CHANNELS = 4
-# Side of the boxes in which large images are sampled, and their number per axis
-_SIDE, _N_BOXES = {2: 1024, 3: 128}, 3
+_SIDE = {2: 1024, 3: 128}  # of the crops of large images
 
 
 @dataclass
 class FileFacts:
-    """Properties to compare across files; None if they could not be read.
+    """Properties of a pair to compare across files; None if they could not be read.
 
     Parameters
     ----------
     part : str
         Name of the part.
-    pair : Pair, optional
+    pair : Pair
         Image and labels.
     shape : tuple of int, optional
         Spatial shape of the image.
@@ -63,13 +52,13 @@ class FileFacts:
     label_full : bool
         No pixel of the labels is 0.
     sampled : str
-        Description of the boxes that were read of a large image; empty if it was read completely.
+        Description of the crops that were read of a large image; empty if it was read completely.
     notes : tuple of str
         Notes for the user on the file, such as the set to which it belongs.
     """
 
-    part: str = ""
-    pair: Pair | None = None
+    part: str
+    pair: Pair
     shape: tuple[int, ...] | None = None
     dtype: str | None = None
     channels: int | None = None
@@ -83,118 +72,74 @@ class FileFacts:
 
 
 def check_image(
-    path: Path,
-    ndim: int,
-    channels: int | None,
-    *,
-    grey: bool,
-    arrays: ArrayPlace | None = None,
-    sized: bool = False,
-) -> tuple[Array | None, FileFacts, list[Issue]]:
-    """Read an image in the same way as a run.
+    facts: FileFacts, ndim: int, settings: InspectSettings
+) -> tuple[Array | None, list[Finding]]:
+    """Read an image in the same way as a run, and set its properties in `facts`.
 
     Parameters
     ----------
-    path : Path
-        File of the image.
+    facts : FileFacts
+        Properties of the pair.
     ndim : {2, 3}
         Number of spatial dimensions.
-    channels : int, optional
-        Number of channels that the image must have.
-    grey : bool
-        Also allow one channel.
-    arrays : ArrayPlace, optional
-        Array of the image in a container file.
-    sized : bool
-        The user set the voxel size.
+    settings : InspectSettings
+        Requirements on the data.
 
     Returns
     -------
     array : ndarray, optional
-        (y, x, c) or (z, y, x, c); boxes of a very large image, concatenated along the first axis.
-        None if the image cannot be read.
-    facts : FileFacts
-        Properties of the image.
-    issues : list of Issue
+        (y, x, c) or (z, y, x, c); crops of a very large image, concatenated along the first axis.
+        None if the image cannot be read, or has only one value.
+    issues : list of Finding
         Findings on the image.
     """
-    facts, issues = FileFacts(), []
+    path, arrays = facts.pair.image, facts.pair.arrays
     try:
         header = read_header(path, arrays)
     except UserError as error:
-        return None, facts, [_reader_issue("unreadable", path, error)]
-    facts.notes = header.notes
-    issues += _left_out(header)
+        return None, [_reader_issue("unreadable", path, error)]
+    facts.notes, left_out, issues = header.notes, _left_out(header), []
     try:
-        layout = image_layout(path, header, ndim, channels, allow_gray=grey)
+        layout = image_layout(path, header, ndim, settings.channels, allow_gray=settings.grey)
     except UserError as error:
-        kind = "axes" if channels is None else "channels"
-        issues.append(_reader_issue(kind, path, error))
-        if channels is None:
-            return None, facts, issues
+        if settings.channels is None:
+            return None, [*left_out, _reader_issue("axes", path, error)]
+        issues.append(_reader_issue("channels", path, error))
         try:
             layout = image_layout(path, header, ndim, None)
         except UserError as second:
-            return None, facts, [*_left_out(header), _reader_issue("axes", path, second)]
-    failed = any(issue.kind != "left_out" for issue in issues)
-    doubt = axes_doubt(header, layout, ndim) if not failed else None
-    issues += [Issue("axes", doubt)] if doubt else []
-    image: Image | LazyImage
+            return None, [*left_out, _reader_issue("axes", path, second)]
+    doubt = None if issues else axes_doubt(header, layout, ndim)
+    issues = [*left_out, *issues, *([Finding("axes", doubt)] if doubt else [])]
+    scan = Scan(path, header, layout, arrays)
     try:
-        if too_large(layout.spatial_shape):
-            image = open_image(path, ndim, layout.channels, arrays=arrays)
-            array, facts.sampled = sample(image)
-        else:
-            image = read_image(path, ndim, layout.channels, arrays=arrays)
-            array = image.array
+        array, facts.sampled = _read(scan)
     except UserError as error:
-        return None, facts, [*issues, _reader_issue("unreadable", path, error)]
-    facts.shape, facts.channels = image.spatial_shape, layout.channels
+        return None, [*issues, _reader_issue("unreadable", path, error)]
+    facts.shape, facts.channels, facts.dtype = scan.shape, layout.channels, str(array.dtype)
     # Images that are not read are reported as a finding, not as a note.
+    sized = facts.part in settings.sized
     facts.notes = tuple(file_notes(replace(header, left_out=()), layout, sized=sized))
-    facts.dtype = str(array.dtype)
-    sizes, unit = in_microns(image.spacing, image.unit)
+    sizes, unit = in_microns(*scan.geometry)
     facts.spacing = "" if sizes is None else format_spacing(sizes, unit)
     if is_constant(array):
         value = array[(0,) * ndim].tolist()
         text = f"every {'sampled ' if facts.sampled else ''}pixel is "
-        issues.append(Issue("constant", f"{text}{value[0] if len(value) == 1 else value}"))
-        return None, facts, issues
+        issues.append(Finding("constant", f"{text}{value[0] if len(value) == 1 else value}"))
+        return None, issues
     facts.digest = fingerprint(array)
-    return array, facts, issues
+    return array, issues
 
 
-def too_large(shape: tuple[int, ...]) -> bool:
-    """Return True if images of this spatial shape are read in boxes only."""
-    return prod(shape) > MAX_PIXELS
-
-
-def sample(image: LazyImage) -> tuple[Array, str]:
-    """Read boxes spread over an image.
-
-    Returns
-    -------
-    array : ndarray
-        Boxes, concatenated along the first axis.
-    text : str
-        Description of the boxes.
-    """
-    sides = [min(size, _SIDE[image.ndim]) for size in image.spatial_shape]
-    axes = [
-        sorted({(size - side) * number // (_N_BOXES - 1) for number in range(_N_BOXES)})
-        for size, side in zip(image.spatial_shape, sides, strict=True)
-    ]
-    parts = [
-        image.read(tuple(slice(s, s + side) for s, side in zip(start, sides, strict=True)))
-        for start in product(*axes)
-    ]
+def _read(scan: Scan) -> tuple[Array, str]:
+    """Return the pixels, or crops of a large image and their description."""
+    pixels = scan.pixels()
+    if not too_large(scan.shape):
+        return np.asarray(pixels), ""
+    sides = [min(size, _SIDE[scan.ndim]) for size in scan.shape]
+    parts = crops(pixels, sides)
     boxes = f"{len(parts)} boxes of {' × '.join(map(str, sides))}"
-    return np.concatenate(parts), f"{' × '.join(map(str, image.spatial_shape))} pixels: {boxes}"
-
-
-def find_value_issues(image: Array, ids: Array | None) -> list[Issue]:
-    """Return findings on the values of an image; `ids` are its labels, if there are any."""
-    return find_saturation(image, ids)
+    return np.concatenate(parts), f"{' × '.join(map(str, scan.shape))} pixels: {boxes}"
 
 
 def axes_doubt(header: Header, layout: Layout, ndim: int) -> str | None:
@@ -213,39 +158,33 @@ def axes_doubt(header: Header, layout: Layout, ndim: int) -> str | None:
 
 
 def check_label(
-    path: Path,
-    ndim: int,
-    *,
-    classes: bool,
-    arrays: ArrayPlace | None = None,
-    background: int | None = None,
-) -> tuple[DecodedLabels | None, tuple[int, ...] | None, list[Issue], bool]:
+    pair: Pair, ndim: int, *, classes: bool, background: int | None = None
+) -> tuple[DecodedLabels | None, tuple[int, ...] | None, list[Finding], bool]:
     """Read a label image in the same way as a run, or correct its encoding.
 
     Parameters
     ----------
-    path : Path
-        File of the labels.
+    pair : Pair
+        Image and labels.
     ndim : {2, 3}
         Number of spatial dimensions.
     classes : bool
         The labels must have a class channel; if False, it is optional.
-    arrays : ArrayPlace, optional
-        Array of the labels in a container file.
     background : int, optional
         As for `read_any_labels`.
 
     Returns
     -------
     labels : DecodedLabels, optional
-        Labels; the boxes of `check_image` if they are very large. None if they cannot be read.
+        Labels; the crops of `check_image` if they are very large. None if they cannot be read.
     shape : tuple of int, optional
         Spatial shape of the whole label image.
-    issues : list of Issue
+    issues : list of Finding
         Findings on the labels.
     is_mask : bool
         The file contains bools.
     """
+    path, arrays = pair.label or pair.image, pair.label_arrays
     try:
         header = read_header(path, arrays, labels=True)
     except UserError as error:
@@ -257,10 +196,10 @@ def check_label(
     except UserError as error:
         kind = format_of(path)
         lossy = kind is not None and kind.lossy
-        problem = _reader_issue("label_type" if lossy else "axes", path, error, PROBLEM)
+        problem = _reader_issue("label_type" if lossy else "axes", path, error)
     try:
         if layout is not None and too_large(layout.spatial_shape):
-            array, _ = sample(open_labels(path, ndim, layout.channels == 2, arrays=arrays))
+            array, _ = _read(Scan(path, header, layout, arrays, is_label=True))
             is_mask = header.dtype.kind == "b"
             return DecodedLabels(array, header), layout.spatial_shape, left_out, is_mask
         given = read_any_labels(path, ndim, arrays=arrays, background=background)
@@ -271,7 +210,7 @@ def check_label(
     count = given.labels.shape[-1]
     if classes and count != 2:
         text = f"{counted(count, 'channel')}, but MODEL.N_CLASSES needs ids and classes"
-        issues.append(Issue("classes", text, suggestion="add the class channel"))
+        issues.append(Finding("classes", text, suggestion="add the class channel"))
     is_mask = header.dtype.kind == "b" and not given.issues
     if header.dtype.kind == "f":
         issues.append(_odd_type(f"of type {header.dtype}, but all values are integers"))
@@ -285,25 +224,18 @@ def check_label(
     return given, given.labels.shape[:-1], issues, is_mask
 
 
-def _odd_type(text: str, severity: str = HINT) -> Issue:
+def _odd_type(text: str, severity: str = HINT) -> Finding:
     """Return the finding for labels of an unusual type."""
     remedy = "store them as unsigned integers, as --fix does"
-    return Issue("label_type", text, fixable=True, severity=severity, suggestion=remedy)
+    return Finding("label_type", text, fixable=True, severity=severity, suggestion=remedy)
 
 
-def _left_out(header: Header) -> list[Issue]:
+def _left_out(header: Header) -> list[Finding]:
     """Return a finding that names the images of the file that are not read."""
-    return [Issue("left_out", left_out_note(header))] if header.left_out else []
+    return [Finding("left_out", left_out_note(header))] if header.left_out else []
 
 
-def _reader_issue(kind: str, path: Path, error: UserError, severity: str | None = PROBLEM) -> Issue:
+def _reader_issue(kind: str, path: Path, error: UserError) -> Finding:
     """Return the finding for an error of a reader, without the name of the file."""
     text = error.message.removeprefix(f"{path}: ")
-    return Issue(kind, text, severity=severity, suggestion=error.hint)
-
-
-def label_spacing(
-    path: Path, ndim: int, arrays: ArrayPlace | None = None
-) -> tuple[tuple[float, ...] | None, str | None]:
-    """Return the voxel size and the unit of a label file."""
-    return geometry(read_header(path, arrays, labels=True), ndim)
+    return Finding(kind, text, severity=PROBLEM, suggestion=error.hint or "")

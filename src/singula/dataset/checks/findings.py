@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -197,22 +197,22 @@ class Finding:
     ----------
     kind : str
         Key of `KINDS`.
-    severity : {'problem', 'hint'}
-        See `Kind`.
-    part : {'train', 'val', 'test'}
-        Part of the data set.
-    file : Path
-        File with the finding.
     text : str
         Description, without the name of the file.
-    suggestion : str
-        Remedy.
     count : int
         Number of objects, or 1 for a whole file.
     where : tuple of Place
         Positions of at most `MAX_PLACES` objects.
     fixable : bool
         A corrected copy does not have the finding.
+    severity : {'problem', 'hint'}
+        See `Kind`; by default, that of the kind.
+    suggestion : str
+        Remedy; by default, that of the kind.
+    part : {'train', 'val', 'test'}
+        Part of the data set.
+    file : Path
+        File with the finding.
     image, label : Path, optional
         Pair of the finding.
     arrays, label_arrays : ArrayPlace, optional
@@ -220,18 +220,39 @@ class Finding:
     """
 
     kind: str
-    severity: str
-    part: str
-    file: Path
     text: str
-    suggestion: str
     count: int = 1
     where: tuple[Place, ...] = ()
     fixable: bool = False
+    severity: str = ""
+    suggestion: str = ""
+    part: str = ""
+    file: Path = Path()
     image: Path | None = None
     label: Path | None = None
     arrays: ArrayPlace | None = None
     label_arrays: ArrayPlace | None = None
+
+    def __post_init__(self) -> None:
+        """Insert the severity and the remedy of the kind, and limit the number of positions."""
+        row = KINDS[self.kind]
+        object.__setattr__(self, "where", self.where[:MAX_PLACES])
+        object.__setattr__(self, "severity", self.severity or row.severity)
+        object.__setattr__(self, "suggestion", self.suggestion or row.suggestion)
+
+    def located(self, part: str, file: Path, pair: Pair | None = None) -> Finding:
+        """Return the finding with its part, file and pair."""
+        if pair is None:
+            return replace(self, part=part, file=file)
+        return replace(
+            self,
+            part=part,
+            file=file,
+            image=pair.image,
+            label=pair.label,
+            arrays=pair.arrays,
+            label_arrays=pair.label_arrays,
+        )
 
     @property
     def unusable(self) -> bool:
@@ -259,6 +280,8 @@ class InspectedPart:
         Images with their labels, which are None if the part has no labels.
     objects : int
         Number of objects in all label images that could be read.
+    classes : tuple of int
+        Classes other than 0 in the label images, ascending.
     channels : dict of str to tuple of Path
         Files of the channels by name of the pair, if channels are in separate files.
     """
@@ -268,6 +291,7 @@ class InspectedPart:
     labels: Path | None
     pairs: tuple[Pair, ...]
     objects: int
+    classes: tuple[int, ...] = ()
     channels: dict[str, tuple[Path, ...]] = field(default_factory=dict)
 
 
@@ -320,35 +344,3 @@ class Inspection:
     def to_dict(self) -> dict[str, Any]:
         """Return the result as dicts and lists, with the paths that `write_json` accepts."""
         return asdict(self)
-
-
-def finding(
-    kind: str,
-    part: str,
-    file: Path,
-    text: str,
-    *,
-    pair: Pair | None = None,
-    severity: str | None = None,
-    suggestion: str | None = None,
-    count: int = 1,
-    where: tuple[Place, ...] = (),
-    fixable: bool = False,
-) -> Finding:
-    """Return a finding; severity and remedy are by default those of its kind."""
-    row = KINDS[kind]
-    return Finding(
-        kind,
-        severity or row.severity,
-        part,
-        file,
-        text,
-        suggestion or row.suggestion,
-        count,
-        where[:MAX_PLACES],
-        fixable,
-        pair.image if pair else None,
-        pair.label if pair else None,
-        pair.arrays if pair else None,
-        pair.label_arrays if pair else None,
-    )

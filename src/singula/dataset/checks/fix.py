@@ -9,12 +9,12 @@ from pathlib import Path
 
 from singula.dataset.checks.channels import read_channels
 from singula.dataset.checks.correct import Corrected, correct_labels
-from singula.dataset.checks.files import label_spacing
 from singula.dataset.checks.findings import Finding, Inspection
 from singula.dataset.checks.label_encodings import read_any_labels
 from singula.errors import UserError
 from singula.io.atomic import atomic_folder, atomic_path, make_folder
 from singula.io.formats.table import full_suffix_of
+from singula.io.geometry import geometry
 from singula.io.image import Image
 from singula.io.pairing import Pair
 from singula.io.run_lock import NAME, hold, output_locks
@@ -200,7 +200,7 @@ def _write_labels(
             labels, inspection.smallest, semantic=semantic, each_piece=given.n_colors > 0
         )
         labels, changes = corrected.labels, _describe(corrected, findings)
-    spacing, unit = label_spacing(pair.label, ndim, arrays)
+    spacing, unit = geometry(given.header, ndim)
     axes = "ZYX"[-ndim:]
     labels, axes = (labels, f"{axes}C") if labels.shape[-1] > 1 else (labels[..., 0], axes)
     write_tiff(folder / f"{pair.name}.tif", labels, axes, spacing, unit)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.dataset.checks.findings import Place
-from singula.dataset.checks.labels import Issue, LabelMeasurements
-from singula.labels.index import survey
+from singula.dataset.checks.findings import Finding, Place
+from singula.dataset.facts import Objects
+from singula.labels.index import index_labels, survey
 from singula.util.format import counted
 
 Array = npt.NDArray[Any]
@@ -30,7 +30,7 @@ def fingerprint(array: Array) -> str:
     return digest.hexdigest()
 
 
-def find_saturation(array: Array, ids: Array | None) -> list[Issue]:
+def find_saturation(array: Array, ids: Array | None) -> list[Finding]:
     """Find saturated values in the objects, or in the whole image if there are no objects.
 
     Parameters
@@ -55,11 +55,11 @@ def find_saturation(array: Array, ids: Array | None) -> list[Issue]:
         return []
     scope = "of the objects' pixels" if has_objects else "of all pixels"
     return [
-        Issue("saturated", f"{100 * fraction:.1f} % {scope} are at {maximum}, the largest value")
+        Finding("saturated", f"{100 * fraction:.1f} % {scope} are at {maximum}, the largest value")
     ]
 
 
-def find_unlabeled(array: Array, ids: Array, measured: LabelMeasurements) -> list[Issue]:
+def find_unlabeled(array: Array, ids: Array, objects: Objects) -> list[Finding]:
     """Find unlabeled structures that are as bright (or dark) and as large as most objects.
 
     Parameters
@@ -68,7 +68,7 @@ def find_unlabeled(array: Array, ids: Array, measured: LabelMeasurements) -> lis
         Image.
     ids : ndarray, (y, x) or (z, y, x)
         Label image.
-    measured : LabelMeasurements
+    objects : Objects
         Measurements of `ids`.
 
     Notes
@@ -80,14 +80,14 @@ def find_unlabeled(array: Array, ids: Array, measured: LabelMeasurements) -> lis
     the objects. It fills its bounding box like a blob, unlike the halo around an object. If the
     objects themselves do not have this contrast, no structures are searched.
     """
-    if len(measured.objects) < _MIN_OBJECTS or measured.semantic:
+    if len(objects) < _MIN_OBJECTS:
         return []
     values = _best_channel(array, ids)
     if values is None:
         return []
-    index, rows = measured.index, measured.rows
-    sums = np.bincount(index.index.ravel(), values.ravel(), len(index.ids))
-    means = sums[rows] / index.npixels[rows]
+    index, row_ids = index_labels(np.ascontiguousarray(ids))
+    sums = np.bincount(index.ravel(), values.ravel(), len(row_ids))
+    means = sums[np.searchsorted(row_ids, objects.ids)] / objects.npixels
     free = ids == 0
     if not free.any():
         return []
@@ -98,14 +98,13 @@ def find_unlabeled(array: Array, ids: Array, measured: LabelMeasurements) -> lis
     level = max(center + 0.5 * (typical - center), center + 4 * spread)
     if level >= center + 0.75 * (typical - center):
         return []
-    places = _blobs(
-        values, (values > level) & free, ids, measured, center + 0.75 * (typical - center)
-    )
+    min_mean = center + 0.75 * (typical - center)
+    places = _blobs(values, (values > level) & free, ids, objects.npixels, min_mean)
     if not places:
         return []
     count = len(places)
     text = f"{counted(count, 'place')} as bright and as large as most objects"
-    return [Issue("leftover", text, count, places)]
+    return [Finding("leftover", text, count, places)]
 
 
 def _best_channel(array: Array, ids: Array) -> npt.NDArray[np.float32] | None:
@@ -148,7 +147,7 @@ def _blobs(
     values: Array,
     mask: npt.NDArray[np.bool_],
     ids: Array,
-    measured: LabelMeasurements,
+    npixels: Array,
     min_mean: float,
 ) -> tuple[Place, ...]:
     """Return the connected components of a mask with the size, form and mean of objects."""
@@ -165,7 +164,7 @@ def _blobs(
     sizes = components.npixels
     means = np.bincount(parts.ravel(), values.ravel(), count + 1) / np.maximum(sizes, 1)
     volumes = np.prod(components.high - components.low, axis=1)
-    low, high = np.percentile(measured.objects.npixels, (25, 75))
+    low, high = np.percentile(npixels, (25, 75))
     # A disk fills 0.79 of its bounding box, a ball 0.52.
     min_sizes = (0.5 if mask.ndim == 2 else 0.35) * volumes
     is_match = (sizes >= low / 2) & (sizes <= 2 * high) & (means >= min_mean) & (sizes >= min_sizes)

@@ -5,20 +5,15 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from singula.dataset.checks.correct import correct_labels
-from singula.dataset.checks.files import (
-    FileFacts,
-    check_image,
-    check_label,
-    find_value_issues,
-    too_large,
-)
+from singula.dataset.checks.files import FileFacts, check_image, check_label
 from singula.dataset.checks.findings import (
     HINT,
     KINDS,
@@ -26,21 +21,20 @@ from singula.dataset.checks.findings import (
     Finding,
     InspectedPart,
     Inspection,
-    finding,
 )
-from singula.dataset.checks.images import find_unlabeled, fingerprint
+from singula.dataset.checks.images import find_saturation, find_unlabeled, fingerprint
 from singula.dataset.checks.label_encodings import DecodedLabels
 from singula.dataset.checks.labels import (
-    Issue,
     explain_uncorrected,
     find_class_issues,
     find_object_issues,
-    measure_labels,
+    looks_semantic,
 )
 from singula.dataset.checks.pairing import Paired, pair_part
 from singula.dataset.checks.settings import InspectSettings
 from singula.dataset.facts import Folders, find_folders
-from singula.dataset.facts.dataset import decide_ndim
+from singula.dataset.facts.objects import survey_objects
+from singula.dataset.scan import count_notes, decide_ndim, too_large
 from singula.errors import UserError
 from singula.io.pairing import Pair, with_places
 from singula.util.arguments import function, instance, items, of_class
@@ -114,24 +108,29 @@ def inspect_dataset(
         for finding in findings
         if finding.kind == "unpaired"
     ]
-    ndim = settings.ndim or _decide_ndim([*(part.pairs for part in paired), unpaired])
+    candidates = [*(part.pairs for part in paired), unpaired]
+    ndim = settings.ndim or decide_ndim(candidates, majority=True)
     smallest = settings.smallest or 3**ndim
-    parts, facts = [], []
+    parts: list[InspectedPart] = []
+    facts: list[FileFacts] = []
     for part, files in zip(folders, paired, strict=True):
         pairs = tuple(with_places(files.pairs, part.places))
         visit = _Visit(part.name, ndim, smallest, settings)
+        part_facts = []
         for place, pair in enumerate(pairs):
             if notify and place % 25 == 0:
                 notify(f"{part.name}: {place} of {counted(len(pairs), 'file')}")
-            facts.append(visit.pair(pair))
-        facts[len(facts) - len(pairs) :] = visit.with_usual_background(
-            facts[len(facts) - len(pairs) :]
-        )
+            part_facts.append(visit.pair(pair))
+        part_facts = visit.with_usual_background(part_facts)
         findings += _training_findings(visit) if part.name == "train" else visit.findings
-        notes += _notes(part.name, facts[len(facts) - len(pairs) :])
+        notes += _notes(part.name, part_facts)
+        classes = tuple(sorted(visit.classes))
         parts.append(
-            InspectedPart(part.name, part.images, part.labels, pairs, visit.count, files.channels)
+            InspectedPart(
+                part.name, part.images, part.labels, pairs, visit.count, classes, files.channels
+            )
         )
+        facts += part_facts
     findings += _differing(facts, settings)
     findings += _duplicates(facts, settings)
     order = {kind: place for place, kind in enumerate(KINDS)}
@@ -139,32 +138,14 @@ def inspect_dataset(
     return Inspection(ndim, tuple(parts), tuple(findings), tuple(notes), smallest)
 
 
-def _decide_ndim(parts: Sequence[Sequence[Pair]]) -> int:
-    """Return the number of dimensions of the first files that can be read."""
-    first = [pair for pairs in parts for pair in pairs[:5]]
-    try:
-        return decide_ndim(first)
-    except UserError:
-        votes: Counter[int] = Counter()
-        for pair in first:
-            try:
-                votes[decide_ndim([pair])] += 1
-            except UserError:
-                continue
-        if not votes:
-            raise
-        return votes.most_common(1)[0][0]
-
-
 def _notes(part: str, facts: Sequence[FileFacts]) -> list[str]:
     """Return the notes on the files of a part, with the number of files."""
     sampled = [
         f"{part}: {fact.pair.image.name} is large; only values were inspected, in {fact.sampled}"
         for fact in facts
-        if fact.pair is not None and fact.sampled
+        if fact.sampled
     ]
-    count = Counter(note for fact in facts for note in fact.notes)
-    return sampled + [f"{part}: {note} ({counted(n, 'file')})" for note, n in count.items()]
+    return sampled + count_notes(f"{part}: {note}" for fact in facts for note in fact.notes)
 
 
 def _training_findings(visit: _Visit) -> list[Finding]:
@@ -185,16 +166,15 @@ def _training_findings(visit: _Visit) -> list[Finding]:
 
 @dataclass
 class _Visit:
-    """Inspection of the pairs of one part, with its findings."""
+    """Inspection of the pairs of one part, with its findings, objects and classes."""
 
     part: str
     ndim: int
     smallest: int
     settings: InspectSettings
-
-    def __post_init__(self) -> None:
-        self.findings: list[Finding] = []
-        self.counts: dict[Path, int] = {}
+    findings: list[Finding] = field(default_factory=list)
+    counts: dict[Path, int] = field(default_factory=dict)
+    classes: set[int] = field(default_factory=set)
 
     @property
     def count(self) -> int:
@@ -207,19 +187,19 @@ class _Visit:
         If most label images of a part have the same background id, it is also the background of
         the other label images without zeros.
         """
-        labeled = [fact.pair for fact in facts if fact.pair and fact.pair.label]
+        n_labeled = sum(fact.pair.label is not None for fact in facts)
         backgrounds = {
             finding.label: finding.where[0].id
             for finding in self.findings
             if finding.kind == "background" and finding.where
         }
-        if not backgrounds or 2 * len(backgrounds) < len(labeled):
+        if not backgrounds or 2 * len(backgrounds) < n_labeled:
             return list(facts)
         usual = Counter(backgrounds.values()).most_common(1)[0][0]
         new = []
         for fact in facts:
             pair = fact.pair
-            if pair is not None and fact.label_full and pair.label not in backgrounds:
+            if fact.label_full and pair.label not in backgrounds:
                 self.findings = [f for f in self.findings if f.image != pair.image]
                 fact = self.pair(pair, usual)
             new.append(fact)
@@ -235,32 +215,18 @@ class _Visit:
         background : int, optional
             Id that the background has in other label images of the part.
         """
-        settings = self.settings
-        image, facts, issues = check_image(
-            pair.image,
-            self.ndim,
-            settings.channels,
-            grey=settings.grey,
-            arrays=pair.arrays,
-            sized=self.part in settings.sized,
-        )
-        facts.part, facts.pair = self.part, pair
+        facts = FileFacts(self.part, pair)
+        image, issues = check_image(facts, self.ndim, self.settings)
         self._add(pair.image, pair, issues)
-        given = label_shape = None
+        shape, given, label_shape = facts.shape, None, None
         if pair.label is not None:
+            classes = self.settings.n_classes is not None
             given, label_shape, issues, is_mask = check_label(
-                pair.label,
-                self.ndim,
-                classes=settings.n_classes is not None,
-                arrays=pair.label_arrays,
-                background=background,
+                pair, self.ndim, classes=classes, background=background
             )
             self._add(pair.label, pair, issues)
-            if given is not None:
-                facts.notes += tuple(f"labels: {note}" for note in given.header.notes)
-        shape = facts.shape
         if label_shape is not None and shape is not None and label_shape != shape:
-            self._mismatch(pair, shape, label_shape)
+            self._add(pair.image, pair, [_mismatch(shape, label_shape)])
             image = None
         if shape is not None:
             self._add(pair.image, pair, self._patch(shape))
@@ -268,6 +234,7 @@ class _Visit:
         if given is not None and pair.label is not None:
             labels = given.labels
             ids = labels[..., 0].copy() if labels.shape[-1] > 1 else labels[..., 0]
+            facts.notes += tuple(f"labels: {note}" for note in given.header.notes)
             facts.label_channels = labels.shape[-1]
             facts.label_digest = fingerprint(labels)
             facts.label_full = bool(ids.all())
@@ -276,61 +243,51 @@ class _Visit:
             elif not too_large(label_shape or ()):
                 self._labels(pair, ids, given, image, is_mask=is_mask)
         if image is not None:
-            self._add(pair.image, pair, find_value_issues(image, ids))
+            self._add(pair.image, pair, find_saturation(image, ids))
         return facts
 
     def _labels(
         self, pair: Pair, ids: Array, given: DecodedLabels, image: Array | None, *, is_mask: bool
     ) -> None:
         """Add the findings on the objects of a label image."""
-        measured, labels = measure_labels(ids, is_mask=is_mask), given.labels
-        self.counts[pair.image] = len(measured.objects)
-        path = pair.label or pair.image
-        issues = find_object_issues(measured, self.smallest, self.settings.patch)
-        if labels.shape[-1] > 1 and not measured.semantic:
+        objects, labels = survey_objects(ids), given.labels
+        semantic = looks_semantic(objects, is_mask=is_mask)
+        self.counts[pair.image] = len(objects)
+        path, smallest = pair.label or pair.image, self.smallest
+        issues = find_object_issues(objects, smallest, self.settings.patch, semantic=semantic)
+        if labels.shape[-1] > 1 and not semantic:
             classes = labels[..., 1]
-            issues += find_class_issues(ids, classes, measured, self.settings.n_classes)
+            issues += find_class_issues(ids, classes, objects, self.settings.n_classes)
+            if not given.issues:
+                self.classes.update(np.unique(classes[classes > 0]).tolist())
         if any(issue.fixable for issue in issues):
             corrected = correct_labels(
-                labels, self.smallest, semantic=measured.semantic, each_piece=given.n_colors > 0
+                labels, smallest, semantic=semantic, each_piece=given.n_colors > 0
             )
             issues = [explain_uncorrected(issue, corrected) for issue in issues]
         self._add(path, pair, issues)
-        if image is not None:
-            self._add(path, pair, find_unlabeled(image, ids, measured))
+        if image is not None and not semantic:
+            self._add(path, pair, find_unlabeled(image, ids, objects))
 
-    def _patch(self, shape: tuple[int, ...]) -> list[Issue]:
+    def _patch(self, shape: tuple[int, ...]) -> list[Finding]:
         """Return a finding if an image is smaller than the patch."""
         patch = self.settings.patch
-        small = patch is not None and any(s < p for s, p in zip(shape, patch, strict=True))
-        if not small or self.settings.reflect or self.part == "test" or patch is None:
+        if patch is None or self.settings.reflect or self.part == "test":
             return []
-        return [Issue("small_image", f"the image is {shape}, the patch {tuple(patch)}")]
+        if all(size >= side for size, side in zip(shape, patch, strict=True)):
+            return []
+        return [Finding("small_image", f"the image is {shape}, the patch {tuple(patch)}")]
 
-    def _mismatch(self, pair: Pair, image: tuple[int, ...], label: tuple[int, ...]) -> None:
-        """Add the finding that image and labels have different shapes."""
-        turned = sorted(image) == sorted(label)
-        text = f"got label shape {label}, expected {image} as of the image"
-        remedy = "swap the axes of one of them" if turned else None
-        self._add(pair.image, pair, [Issue("shape", text, suggestion=remedy)])
-
-    def _add(self, path: Path, pair: Pair, issues: Sequence[Issue]) -> None:
+    def _add(self, path: Path, pair: Pair, issues: Sequence[Finding]) -> None:
         """Add findings on a file."""
-        for issue in issues:
-            self.findings.append(
-                finding(
-                    issue.kind,
-                    self.part,
-                    path,
-                    issue.text,
-                    pair=pair,
-                    severity=issue.severity,
-                    suggestion=issue.suggestion,
-                    count=issue.count,
-                    where=issue.where,
-                    fixable=issue.fixable,
-                )
-            )
+        self.findings += [issue.located(self.part, path, pair) for issue in issues]
+
+
+def _mismatch(image: tuple[int, ...], label: tuple[int, ...]) -> Finding:
+    """Return the finding that image and labels have different shapes."""
+    remedy = "swap the axes of one of them" if sorted(image) == sorted(label) else ""
+    text = f"got label shape {label}, expected {image} as of the image"
+    return Finding("shape", text, suggestion=remedy)
 
 
 def _differing(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Finding]:
@@ -342,23 +299,21 @@ def _differing(facts: Sequence[FileFacts], settings: InspectSettings) -> list[Fi
         ("channels", "has the number of channels"),
         ("label_channels", "has labels with the number of channels"),
     ):
-        readable = [fact for fact in facts if getattr(fact, name) is not None and fact.pair]
+        readable = [fact for fact in facts if getattr(fact, name) is not None]
         counts = Counter(getattr(fact, name) for fact in readable)
         if len(counts) < 2 or (name == "channels" and settings.channels is not None):
             continue
         usual = counts.most_common(1)[0][0]
         for fact in readable:
-            value = getattr(fact, name)
-            if value != usual and fact.pair is not None:
+            value, pair = getattr(fact, name), fact.pair
+            if value != usual:
                 text = f"{description} {_show(value)}, most files {_show(usual)}"
-                severity = PROBLEM if "channels" in name else None
-                kind = "channels" if name == "channels" else "mixed"
-                path = fact.pair.image
-                if name == "label_channels" and fact.pair.label is not None:
-                    path, kind = fact.pair.label, "classes"
-                findings.append(
-                    finding(kind, fact.part, path, text, pair=fact.pair, severity=severity)
-                )
+                severity = PROBLEM if "channels" in name else ""
+                kind, path = "channels" if name == "channels" else "mixed", pair.image
+                if name == "label_channels" and pair.label is not None:
+                    path, kind = pair.label, "classes"
+                found = Finding(kind, text, severity=severity)
+                findings.append(found.located(fact.part, path, pair))
     return findings
 
 
@@ -381,30 +336,19 @@ def _duplicates(facts: Sequence[FileFacts], settings: InspectSettings) -> list[F
     for group in same.values():
         first = group[0]
         for duplicate in group[1:]:
-            if duplicate.pair is None or first.pair is None:
-                continue
+            pair = duplicate.pair
             kind = "leakage" if duplicate.part != first.part else "duplicate"
             differ = bool(duplicate.label_digest and first.label_digest) and (
                 duplicate.label_digest != first.label_digest
             )
             text = f"the same pixels as {first.part}: {first.pair.image.name}"
             text += ", but other labels" if differ else ""
-            severity, remedy = PROBLEM if differ else None, None
-            path, pair = duplicate.pair.image, duplicate.pair
+            severity, remedy = PROBLEM if differ else "", ""
             scored = settings.scored and pair.label is not None
             if kind == "leakage" and duplicate.part == "test" and not scored:
-                if path.resolve() == first.pair.image.resolve():
+                if pair.image.resolve() == first.pair.image.resolve():
                     continue
                 severity, remedy = HINT, "no problem for a prediction without scores"
-            findings.append(
-                finding(
-                    kind,
-                    duplicate.part,
-                    path,
-                    text,
-                    pair=pair,
-                    severity=severity,
-                    suggestion=remedy,
-                )
-            )
+            found = Finding(kind, text, severity=severity, suggestion=remedy)
+            findings.append(found.located(duplicate.part, pair.image, pair))
     return findings

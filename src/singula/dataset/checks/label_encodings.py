@@ -8,7 +8,6 @@ corrected before the objects are measured.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.dataset.checks.colored import number_colors
-from singula.dataset.checks.findings import HINT, Place
-from singula.dataset.checks.labels import Issue
+from singula.dataset.checks.findings import HINT, Finding, Place
 from singula.dataset.checks.one_hot import one_hot_labels
 from singula.dataset.facts.plausible import (
     Surround,
@@ -26,6 +24,7 @@ from singula.dataset.facts.plausible import (
     overlap_scores,
     restarts_in_slices,
 )
+from singula.dataset.scan import too_large
 from singula.errors import UserError
 from singula.io.axes import decide_layout
 from singula.io.files import read_pixels
@@ -36,7 +35,6 @@ from singula.metrics import overlap
 from singula.util.format import counted
 
 Array = npt.NDArray[Any]
-MAX_PIXELS = 300_000_000  # larger label images are sampled
 # Values of -1 in files of unsigned numbers
 _WRAPPED = (2**8 - 1, 2**16 - 1, 2**32 - 1)
 _LARGEST_REGION = 0.25  # maximum fraction of the image of an object in an inverted mask
@@ -56,14 +54,14 @@ class DecodedLabels:
         Header of the file.
     n_colors : int
         Number of colors that became ids; 0 if the file is not a picture.
-    issues : tuple of Issue
+    issues : tuple of Finding
         Findings on the encoding, corrected or not.
     """
 
     labels: Array
     header: Header
     n_colors: int = 0
-    issues: tuple[Issue, ...] = ()
+    issues: tuple[Finding, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -119,7 +117,7 @@ def read_any_labels(
 
 def correct_encoding(
     labels: Array, background: int | None = None
-) -> tuple[Array, tuple[Issue, ...]]:
+) -> tuple[Array, tuple[Finding, ...]]:
     """Correct an inverted mask, an id of the background, and ids that restart in each slice.
 
     Parameters
@@ -133,7 +131,7 @@ def correct_encoding(
     -------
     labels : ndarray
         Corrected labels.
-    issues : tuple of Issue
+    issues : tuple of Finding
         Finding on the encoding, or empty.
     """
     ids = np.ascontiguousarray(labels[..., 0])
@@ -204,7 +202,7 @@ def _read_one_hot(
 ) -> DecodedLabels | None:
     """Read labels with a plane per class or object; return None if they are not one-hot masks."""
     sizes = [size for size in header.shape if size > 1]
-    if len(sizes) != ndim + 1 or header.palette is not None or prod(sizes) > MAX_PIXELS:
+    if len(sizes) != ndim + 1 or header.palette is not None or too_large(sizes):
         return None
     array: AnyArray | None = None
     tried: set[tuple[int, ...]] = set()
@@ -231,7 +229,7 @@ def _read_one_hot(
 
 def _from_signed(
     path: Path, ndim: int, header: Header, arrays: ArrayPlace | None
-) -> tuple[Array, Issue] | None:
+) -> tuple[Array, Finding] | None:
     """Read labels whose only negative value is -1, and decide its meaning; None if it is unclear.
 
     If both -1 and 0 occur, 0 is the background, or the id of an object if -1 surrounds the rest.
@@ -258,7 +256,7 @@ def _from_signed(
     return _with_ids(np.maximum(array, 0), new), issue
 
 
-def _without_background(ids: Array, surround: Surround) -> tuple[Array, Issue]:
+def _without_background(ids: Array, surround: Surround) -> tuple[Array, Finding]:
     """Set the surrounding id to 0.
 
     Pixels of 0 become an object if their size and form match; otherwise they stay 0.
@@ -291,7 +289,7 @@ def _looks_like_object(region: Array, ids: Array) -> bool:
     return bool(parts.max() == 1 and len(sizes) and region.sum() <= 4 * sizes.max())
 
 
-def _inverted(ids: Array, surround: Surround) -> tuple[Array, Issue]:
+def _inverted(ids: Array, surround: Surround) -> tuple[Array, Finding]:
     """Number the regions of 0 in an inverted mask if they look like objects."""
     import cc3d
 
@@ -315,10 +313,10 @@ def _inverted(ids: Array, surround: Surround) -> tuple[Array, Issue]:
     return new, _issue("inverted", text, ids.shape, surround.id, fixable=fixable)
 
 
-def _issue(kind: str, text: str, shape: tuple[int, ...], number: int, *, fixable: bool) -> Issue:
+def _issue(kind: str, text: str, shape: tuple[int, ...], number: int, *, fixable: bool) -> Finding:
     """Return a finding about a whole label image."""
     where = (Place(number, (0,) * len(shape), tuple(shape)),) if number else ()
-    return Issue(kind, text, where=where, fixable=fixable)
+    return Finding(kind, text, where=where, fixable=fixable)
 
 
 def _with_ids(labels: Array, ids: Array) -> Array:

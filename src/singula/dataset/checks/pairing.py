@@ -12,21 +12,15 @@ from singula.dataset.checks.channels import (
     channel_files,
     more_channel_files,
 )
-from singula.dataset.checks.findings import PROBLEM, Finding, finding
+from singula.dataset.checks.findings import PROBLEM, Finding
 from singula.dataset.facts import Folders
+from singula.dataset.facts.folders import match_flat, split_flat
 from singula.errors import UserError
 from singula.io.entries import check_openable
 from singula.io.formats.table import stem_of
 from singula.io.image import ArrayPlaces
 from singula.io.list_images import list_images
-from singula.io.pairing import (
-    Pair,
-    has_label_word,
-    image_cores,
-    label_cores,
-    match_files,
-    pair_files,
-)
+from singula.io.pairing import Pair, image_cores, label_cores, match_files
 from singula.util.format import counted
 
 _ADD_CHANNELS = "add the missing channels of the image, or remove its files"
@@ -81,8 +75,7 @@ def pair_part(part: Folders, train_endings: tuple[str, ...] = ()) -> Paired:
         return _merge_channels(part, separate, {}, []) if separate.endings else Paired(unlabeled)
     flat = part.labels == part.images
     if flat:
-        labels = [path for path in images if has_label_word(path)]
-        images = [path for path in images if path not in set(labels)]
+        images, labels = split_flat(images)
     else:
         labels = list_images(part.labels, f"the {name} labels")
     if train_endings:  # pairing by name would use one channel such as "cell_0000" as an image
@@ -92,10 +85,7 @@ def pair_part(part: Folders, train_endings: tuple[str, ...] = ()) -> Paired:
     pairing_error: UserError | None = None
     if not flat:
         try:
-            keys = f"{name} images", f"{name} labels"
-            pairs = pair_files(
-                part.images, part.labels, *keys, places=part.places, by_order=part.by_order
-            )
+            pairs = part.pairs()
             return Paired(pairs, _by_order(name, pairs))
         except UserError as error:
             pairing_error = error
@@ -106,7 +96,8 @@ def pair_part(part: Folders, train_endings: tuple[str, ...] = ()) -> Paired:
         return _merge_channels(part, separate, label_of, labels)
     if pairing_error is not None and pairing_error.code == "io.names_differ":
         return _unordered(part, images, pairing_error)
-    return Paired(*_matched(name, images, labels))
+    match = match_flat if flat else match_files
+    return Paired(*_unpaired_findings(name, *match(images, labels)))
 
 
 def _unordered(part: Folders, images: Sequence[Path], pairing_error: UserError) -> Paired:
@@ -114,21 +105,18 @@ def _unordered(part: Folders, images: Sequence[Path], pairing_error: UserError) 
     places = part.places or ArrayPlaces()
     unlabeled = [Pair(path, None, stem_of(path), places.image, places.labels) for path in images]
     text = pairing_error.message.partition(": ")[2]
-    issue = finding(
-        "order", part.name, part.images, text, severity=PROBLEM, suggestion=pairing_error.hint,
-        count=len(images),
-    )  # fmt: skip
-    return Paired(unlabeled, [issue])
+    issue = Finding(
+        "order", text, len(images), severity=PROBLEM, suggestion=pairing_error.hint or ""
+    )
+    return Paired(unlabeled, [issue.located(part.name, part.images)])
 
 
-def _matched(
-    part: str, images: Sequence[Path], labels: Sequence[Path]
+def _unpaired_findings(
+    part: str, pairs: list[Pair], images: Sequence[Path], labels: Sequence[Path]
 ) -> tuple[list[Pair], list[Finding]]:
-    """Pair files by name, and return a finding for each unpaired file."""
-    pairs, unlabeled, unused = match_files(images, labels)
-    findings = [_unpaired(part, path, "an image without labels") for path in unlabeled]
-    findings += [_unpaired(part, path, "labels without image") for path in unused]
-    return pairs, findings
+    """Return the pairs, and a finding for each unpaired image or label image."""
+    findings = [_unpaired(part, path, "an image without labels") for path in images]
+    return pairs, findings + [_unpaired(part, path, "labels without image") for path in labels]
 
 
 def _unpaired(part: str, path: Path, text: str) -> Finding:
@@ -137,8 +125,8 @@ def _unpaired(part: str, path: Path, text: str) -> Finding:
         check_openable(path)
     except UserError as error:
         broken = error.message.removeprefix(f"{path}: ")
-        return finding("unreadable", part, path, broken, suggestion=error.hint)
-    return finding("unpaired", part, path, text)
+        return Finding("unreadable", broken, suggestion=error.hint or "").located(part, path)
+    return Finding("unpaired", text).located(part, path)
 
 
 def _merge_channels(
@@ -156,21 +144,22 @@ def _merge_channels(
     for stem, files in separate.partial.items():
         missing = " and ".join(ending.lstrip("_-. ") for ending in separate.missing(stem))
         text = f"channel {missing} of the image {stem} is missing"
-        findings.append(finding("apart", name, files[0], text, suggestion=_ADD_CHANNELS))
+        issue = Finding("apart", text, suggestion=_ADD_CHANNELS)
+        findings.append(issue.located(name, files[0]))
     for path in separate.extra:
         text = "an additional file that is not a channel of the other images"
-        findings.append(finding("apart", name, path, text, suggestion=_REMOVE_FILE))
+        findings.append(Finding("apart", text, suggestion=_REMOVE_FILE).located(name, path))
     for stem, files in separate.complete.items():
         if stem not in channels:
-            findings.append(finding("unpaired", name, files[0], "an image without labels"))
+            issue = Finding("unpaired", "an image without labels")
+            findings.append(issue.located(name, files[0]))
     if has_labels:
         used = {label_of[stem] for stem in (*channels, *separate.partial) if stem in label_of}
-        more, unpaired_findings = _matched(
-            name, separate.others, [p for p in labels if p not in used]
-        )
+        unused = [path for path in labels if path not in used]
+        more, unpaired = _unpaired_findings(name, *match_files(separate.others, unused))
     else:
-        more, unpaired_findings = [Pair(path, None, stem_of(path)) for path in separate.others], []
-    return Paired([*pairs, *more], [*findings, *unpaired_findings], channels, separate.endings)
+        more, unpaired = [Pair(path, None, stem_of(path)) for path in separate.others], []
+    return Paired([*pairs, *more], [*findings, *unpaired], channels, separate.endings)
 
 
 def _separate_channels(part: Folders, channels: Channels) -> list[Finding]:
@@ -181,7 +170,7 @@ def _separate_channels(part: Folders, channels: Channels) -> list[Finding]:
         "for each channel, "
         f"such as {', '.join(path.name for path in files)}; only the first is inspected"
     )
-    return [finding("apart", part.name, part.images, text, fixable=True)]
+    return [Finding("apart", text, fixable=True).located(part.name, part.images)]
 
 
 def _by_order(name: str, pairs: list[Pair]) -> list[Finding]:
@@ -192,7 +181,7 @@ def _by_order(name: str, pairs: list[Pair]) -> list[Finding]:
     first = guessed[0]
     shown = f"{first.image.name} ↔ {first.label.name if first.label else ''}"
     text = f"{counted(len(guessed), 'pair')} made by sorted order only, for example {shown}"
-    return [finding("order", name, first.image.parent, text, count=len(guessed))]
+    return [Finding("order", text, len(guessed)).located(name, first.image.parent)]
 
 
 def _related(image: Path, label: Path) -> bool:

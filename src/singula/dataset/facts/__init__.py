@@ -5,8 +5,6 @@ from __future__ import annotations
 from singula.dataset.facts.dataset import survey_dataset
 from singula.dataset.facts.facts import ImageFacts, LabelFacts, Machine, Objects, PartFacts, Survey
 from singula.dataset.facts.folders import Folders, find_folders
-from singula.dataset.facts.images import survey_image
-from singula.dataset.facts.objects import survey_labels
 
 __all__ = [
     "Folders",
@@ -18,6 +16,4 @@ __all__ = [
     "Survey",
     "find_folders",
     "survey_dataset",
-    "survey_image",
-    "survey_labels",
 ]

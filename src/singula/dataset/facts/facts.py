@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from singula.errors import UserError
 from singula.io.pairing import Pair
 from singula.io.units import in_microns, round_significant
 
@@ -32,22 +31,12 @@ class ImageFacts:
         Number of channels.
     dtype : str
         Type of the values, such as ``uint8``.
-    axes : str
-        Description of how the axes were decided.
     spacing : tuple of float, optional
         Voxel size per axis, z first, in `unit`; None if the file does not give it.
     unit : str, optional
         Unit of `spacing`.
     percentiles : ndarray of float64, shape (channels, len(PERCENTILES))
         Percentiles of the values of each channel.
-    mean, std : ndarray of float64, shape (channels,)
-        Mean and standard deviation of each channel.
-    saturated : float
-        Fraction of values equal to the maximum of the type, or of a camera with 10, 12 or 14 bits.
-    is_gray : bool
-        The image has several channels with equal values.
-    sampled : bool
-        The values were measured in crops, not in every pixel.
     notes : tuple of str
         Notes on the file for the user.
     slice_change : float
@@ -63,15 +52,9 @@ class ImageFacts:
     shape: tuple[int, ...]
     channels: int
     dtype: str
-    axes: str
     spacing: tuple[float, ...] | None
     unit: str | None
     percentiles: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
-    saturated: float
-    is_gray: bool
-    sampled: bool
     notes: tuple[str, ...] = ()
     slice_change: float = 0.0
     slice_shift: float = 0.0
@@ -82,11 +65,6 @@ class ImageFacts:
         """Voxel size for comparisons: in µm if its unit is a length, without rounding errors."""
         sizes, unit = in_microns(self.spacing, self.unit)
         return None if sizes is None else tuple(round_significant(size, 6) for size in sizes), unit
-
-    @property
-    def is_constant(self) -> bool:
-        """True if every pixel has the same value."""
-        return bool((self.percentiles[:, 0] == self.percentiles[:, -1]).all())
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +77,8 @@ class Objects:
         Id of each instance.
     npixels : ndarray of int64, shape (n,)
         Number of pixels.
+    low : ndarray of int64, shape (n, ndim)
+        First pixel of the bounding box.
     box : ndarray of int64, shape (n, ndim)
         Sides of the bounding box in pixels.
     core : ndarray of int64, shape (n,)
@@ -113,14 +93,11 @@ class Objects:
         Number of connected components; pixels also connect at corners.
     holes, hole_pixels : ndarray of int64, shape (n,)
         Number of holes, and their pixels. A hole is background enclosed by this instance only.
-    classes : ndarray of int64, shape (n,)
-        Most frequent class of the pixels other than 0; 0 if there is none.
-    mixed : ndarray of bool, shape (n,)
-        True if the pixels have several classes, or none.
     """
 
     ids: NDArray[np.int64]
     npixels: NDArray[np.int64]
+    low: NDArray[np.int64]
     box: NDArray[np.int64]
     core: NDArray[np.int64]
     contact: NDArray[np.int64]
@@ -129,8 +106,6 @@ class Objects:
     pieces: NDArray[np.int64]
     holes: NDArray[np.int64]
     hole_pixels: NDArray[np.int64]
-    classes: NDArray[np.int64]
-    mixed: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -153,7 +128,7 @@ class Objects:
         ints, bools = np.zeros(0, np.int64), np.zeros(0, bool)
         box = np.zeros((0, ndim), np.int64)
         floats = np.zeros(0)
-        return cls(ints, ints, box, ints, ints, bools, floats, ints, ints, ints, ints, bools)
+        return cls(ints, ints, box, box, ints, ints, bools, floats, ints, ints, ints)
 
     def select(self, index: NDArray[Any]) -> Objects:
         """Return the instances selected by a mask or by row numbers."""
@@ -168,32 +143,20 @@ class LabelFacts:
     ----------
     path : Path
         File of the labels.
-    shape : tuple of int
-        Spatial shape, (y, x) or (z, y, x).
-    dtype : str
-        Type of the stored values.
-    channels : int
-        1 for ids, 2 for ids and classes.
     foreground : float
         Fraction of pixels in instances.
     classes : tuple of int
         Classes other than 0 that occur, ascending; empty without a class channel.
     objects : Objects
         Measurements of the instances.
-    sampled : bool
-        Only the center of a large image was read, whose border cuts instances.
     suspicion : str, optional
         Reason why the labels do not show the objects, for example an inverted mask.
     """
 
     path: Path
-    shape: tuple[int, ...]
-    dtype: str
-    channels: int
     foreground: float
     classes: tuple[int, ...]
     objects: Objects
-    sampled: bool
     suspicion: str | None = None
 
 
@@ -279,8 +242,6 @@ class Survey:
         Training data, then validation and test data if there are any.
     machine : Machine
         Hardware for the training.
-    problems : tuple of UserError
-        Errors of files that could not be read or paired, if `survey_dataset` was not strict.
     notes : tuple of str
         Notes for the user on decisions and on files that were left out.
     """
@@ -290,7 +251,6 @@ class Survey:
     channels: int
     parts: tuple[PartFacts, ...]
     machine: Machine
-    problems: tuple[UserError, ...] = ()
     notes: tuple[str, ...] = ()
 
     def part(self, name: str) -> PartFacts | None:

@@ -229,50 +229,48 @@ def _single(folder: Path, name: str) -> list[Folders]:
     if files and labels is not None:
         return [Folders(name, folder, labels)]
     if files:
-        return [Folders(name, folder, folder if _has_label_names(files) else None)]
+        return [Folders(name, folder, folder if split_flat(files)[1] else None)]
     return []
 
 
-def _has_label_names(files: Sequence[Path]) -> bool:
-    return any(_LABEL_END.search(stem_of(path)) for path in files)
+def split_flat(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the images and the labels of one folder, such as ``cell1.tif``, ``cell1_mask.tif``."""
+    labels = [path for path in files if _LABEL_END.search(stem_of(path))]
+    return [path for path in files if path not in set(labels)], labels
+
+
+def match_flat(
+    images: Sequence[Path], labels: Sequence[Path]
+) -> tuple[list[Pair], list[Path], list[Path]]:
+    """Pair the files of `split_flat`, and return the pairs and the unpaired images and labels."""
+    label_of = {_LABEL_END.sub("", stem_of(path)): path for path in reversed(labels)}
+    pairs, unpaired = [], []
+    for path in images:
+        label = label_of.pop(_IMAGE_END.sub("", stem_of(path)), None)
+        if label is None:
+            unpaired.append(path)
+        else:
+            pairs.append(Pair(path, label, stem_of(path)))
+    used = {pair.label for pair in pairs}
+    return pairs, unpaired, [path for path in labels if path not in used]
 
 
 def _flat_pairs(folder: Path) -> list[Pair]:
-    """Pair files of one folder, such as ``cell1.tif`` with ``cell1_mask.tif``."""
-    files = list_images(folder, "the data set")
-    labels: dict[str, Path] = {}
-    images: dict[str, tuple[str, Path]] = {}
-    for path in files:
-        stem = stem_of(path)
-        is_label = _LABEL_END.search(stem) is not None
-        core = (_LABEL_END if is_label else _IMAGE_END).sub("", stem)
-        twin = labels.get(core) if is_label else images.get(core, ("", None))[1]
-        if twin is not None:
-            raise UserError(
-                f"{folder}: {twin.name} and {path.name} are both the "
-                f"{'labels' if is_label else 'image'} {core}",
-                "remove or rename one of the two files",
-                "data.duplicate_name",
-            )
-        if is_label:
-            labels[core] = path
-        else:
-            images[core] = (stem, path)
-    if images.keys() != labels.keys():
-        alone = [images[core][1].name for core in images if core not in labels]
-        unused = [labels[core].name for core in labels if core not in images]
-        unpaired = [
-            f"{problem}: {', '.join(names[:10])}{' …' if len(names) > 10 else ''}"
-            for problem, names in (("without labels", alone), ("without image", unused))
-            if names
-        ]
+    """Pair the files of one folder."""
+    pairs, *unpaired = match_flat(*split_flat(list_images(folder, "the data set")))
+    texts = [
+        f"{problem}: {', '.join(path.name for path in paths[:10])}{' …' * (len(paths) > 10)}"
+        for problem, paths in zip(("without labels", "without image"), unpaired, strict=True)
+        if paths
+    ]
+    if texts:
         raise UserError(
-            f"{folder}: images and labels in one folder do not match; {'; '.join(unpaired)}",
+            f"{folder}: images and labels in one folder do not match; {'; '.join(texts)}",
             "add labels for every image, with the name of the image and _mask at the end, or put "
             "images and labels in two folders x and y",
             "data.unpaired_files",
         )
-    return [Pair(path, labels[core], stem) for core, (stem, path) in images.items()]
+    return pairs
 
 
 def _left_out(root: Path, folders: Sequence[Folders]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,9 @@ from numpy.typing import NDArray
 
 from singula.dataset.facts.facts import LabelFacts, Objects
 from singula.dataset.facts.plausible import suspicion
-from singula.errors import UserError
-from singula.io.entries import reader_path
-from singula.io.files import check_place
-from singula.io.image import ArrayPlace
-from singula.io.lazy import open_labels
-from singula.io.read import label_layout, read_header, read_labels
+from singula.dataset.scan import Scan
 from singula.labels.index import Survey as Index
 from singula.labels.index import survey as index_objects
-from singula.util.arguments import integer
 from singula.util.boxes import Box
 from singula.util.process import compiled
 
@@ -28,79 +21,48 @@ MAX_PIXELS = 1 << 26
 _SIDES = np.array([(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)])
 
 
-def survey_labels(
-    path: Path | str,
-    ndim: int,
-    *,
-    max_pixels: int = MAX_PIXELS,
-    arrays: ArrayPlace | None = None,
-) -> LabelFacts:
+def survey_labels(scan: Scan, max_pixels: int = MAX_PIXELS) -> LabelFacts:
     """Measure a label image.
 
     Parameters
     ----------
-    path : Path or str
-        File of the labels.
-    ndim : {2, 3}
-        Number of spatial axes.
+    scan : Scan
+        Header and axes of the label image.
     max_pixels : int
         Maximum number of pixels that are read; only the center of a larger image is read.
-    arrays : ArrayPlace, optional
-        Array of the labels in a container file, and the image whose orientation they get.
 
     Raises
     ------
-    TypeError
-        An argument has a wrong type.
     UserError
         As `singula.io.read.read_labels`.
     """
-    path, ndim = reader_path(path), integer(ndim, "ndim", at_least=2, at_most=3)
-    max_pixels = integer(max_pixels, "max_pixels", at_least=1)
-    check_place(arrays)
-    header = read_header(path, arrays, labels=True)
-    layout = label_layout(path, header, ndim, False)
-    channels, shape = layout.channels, layout.spatial_shape
-    sampled = prod(shape) > max_pixels
+    array, sampled = scan.pixels(max_pixels), prod(scan.shape) > max_pixels
     if sampled:
-        array = open_labels(path, ndim, channels == 2, arrays=arrays).read(
-            _center_box(shape, max_pixels)
-        )
-    else:
-        array = read_labels(path, ndim, channels == 2, arrays=arrays).array
+        array = array[_center_box(scan.shape, max_pixels)]
     ids = np.ascontiguousarray(array[..., 0])
-    classes = array[..., 1] if channels == 2 else None
+    classes = np.asarray(array[..., 1]) if array.shape[-1] == 2 else None
     present: tuple[int, ...] = ()
     if classes is not None:
         present = tuple(int(number) for number in np.unique(classes) if number)
-    objects = survey_objects(ids, classes)
+    objects = survey_objects(ids)
     foreground = float(objects.npixels.sum() / max(1, ids.size))
     reason = None if sampled else suspicion(ids, classes)
-    return LabelFacts(
-        path, shape, str(header.dtype), channels, foreground, present, objects, sampled, reason
-    )
+    return LabelFacts(scan.path, foreground, present, objects, reason)
 
 
-def survey_objects(labels: NDArray[Any], classes: NDArray[Any] | None = None) -> Objects:
+def survey_objects(labels: NDArray[Any]) -> Objects:
     """Measure all instances of a label image.
 
     Parameters
     ----------
     labels : ndarray of int, (y, x) or (z, y, x)
         Label image with background 0; the ids may have gaps.
-    classes : ndarray of int, same shape, optional
-        Class of each pixel, 0 for background.
 
     Raises
     ------
-    UserError
-        ``labels.class_shape``: `classes` has another shape. Also if `labels` is not a label image.
+    TypeError, UserError
+        Not a label image.
     """
-    if classes is not None and classes.shape != labels.shape:
-        raise UserError(
-            f"classes: got shape {classes.shape}, expected {labels.shape} as of the labels",
-            code="labels.class_shape",
-        )
     instances = index_objects(labels)
     index, rows = instances.index, len(instances.ids)
     core, contact = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
@@ -110,25 +72,18 @@ def survey_objects(labels: NDArray[Any], classes: NDArray[Any] | None = None) ->
     if index.size and rows > 1:
         compiled(_max_distance)(index.ravel(), _distance_inside(index).ravel(), radius)
         radius = np.minimum(radius, max(index.shape))  # infinite if an instance fills the image
-    pieces = _count_components(instances)
-    holes, hole_pixels = _holes(instances)
-    klass, mixed = _classes(instances, classes)
-    border = (instances.low == 0).any(axis=1) | (instances.high == np.array(index.shape)).any(
-        axis=1
-    )
+    low, high = instances.low, instances.high
     objects = Objects(
         instances.ids,
         instances.npixels,
-        instances.high - instances.low,
+        low,
+        high - low,
         core,
         contact,
-        border,
+        (low == 0).any(axis=1) | (high == np.array(index.shape)).any(axis=1),
         radius,
-        pieces,
-        holes,
-        hole_pixels,
-        klass,
-        mixed,
+        _count_components(instances),
+        *_holes(instances),
     )
     return objects.select(np.flatnonzero(instances.npixels))
 
@@ -266,24 +221,3 @@ def _enclosing(parts: Any, index: Any, sides: Any, owner: Any, size: Any) -> Non
                             owner[part] = label
                         elif owner[part] != label:
                             owner[part] = 0
-
-
-def _classes(
-    instances: Index, classes: NDArray[Any] | None
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the most frequent class per instance, and True if its pixels disagree."""
-    rows = len(instances.ids)
-    majority, mixed = np.zeros(rows, np.int64), np.zeros(rows, bool)
-    if classes is None or instances.index.size == 0:
-        return majority, mixed
-    names, place = np.unique(classes, return_inverse=True)
-    pairs = instances.index.ravel().astype(np.int64) * len(names) + place.ravel()
-    unique_pairs, counts = np.unique(pairs, return_counts=True)
-    row, name = unique_pairs // len(names), names[unique_pairs % len(names)].astype(np.int64)
-    # The most frequent class comes last; of equally frequent classes, the lowest.
-    order = np.lexsort((-name, counts))
-    chosen = order[name[order] > 0]
-    majority[row[chosen]] = name[chosen]
-    mixed = (np.bincount(row, minlength=rows) > 1) | (majority == 0)
-    majority[0], mixed[0] = 0, False
-    return majority, mixed

@@ -166,7 +166,8 @@ class WizardView:
             parts, notes = await run_in_thread(self._chosen)
             shown = {p.name: await run_in_thread(samples, p, ndim) for p in parts}
             inspection = await run_in_thread(inspect, parts, ndim)
-            n_classes = await run_in_thread(_count_classes, parts, ndim)
+            found = [number for part in inspection.parts for number in part.classes]
+            n_classes = max(found, default=1)
         except UserError as error:
             if version != self.changes:
                 return
@@ -239,16 +240,6 @@ class WizardView:
                 self.guard, form, output, replace=output.exists(), results=self.results.value or "."
             )
             ui.run_javascript("window.scrollTo(0, 0)")
-
-
-def _count_classes(parts: Sequence[Folders], ndim: int | None) -> int:
-    """Return the number of classes in the first label images; 1 without a class channel."""
-    from singula.dataset.facts import survey_dataset
-
-    survey = survey_dataset(
-        parts[0].images.parent, folders=parts, ndim=ndim, max_files=4, strict=False
-    )
-    return max(survey.classes, default=1)
 
 
 def _figure(sample: Sample) -> str:
