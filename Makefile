@@ -19,7 +19,8 @@ demo-3d: $(STAMP)
 	$(BIN)/singula demo --3d
 
 # One process per core with one thread each: faster than one process whose threads wait.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+# Compiled Python files are kept, because child processes import the package many times.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
 
 # Each feature once, in minutes. test-slow runs the other tests, test-all runs both.
 test: $(STAMP)

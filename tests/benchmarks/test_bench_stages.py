@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bench stages")]
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ("stage", "data", "seconds", "library", "library's", "ratio", "limit", "peak MiB")
 STAGES = 9

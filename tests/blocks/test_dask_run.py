@@ -28,6 +28,7 @@ from singula.errors import UserError
 from singula.util.format import install_command
 
 distributed = pytest.importorskip("distributed")
+pytestmark = pytest.mark.xdist_group("dask workers")
 SUPPORT = str(Path(__file__).parents[1] / "support")
 GB = 10**9
 
@@ -117,6 +118,7 @@ def test_the_error_of_a_block_arrives_with_its_hint(two, tmp_path):
     assert job.done("b") == set(range(20))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_loses_its_task_only(tmp_path):
     job = JobFolder(tmp_path)
     with dask_run.dask_runner("local:2", lambda line: None, memory=4 * GB) as runner:
@@ -126,6 +128,7 @@ def test_a_worker_that_dies_loses_its_task_only(tmp_path):
     assert all((job.load("a", n)["square"] == n**2).all() for n in range(40))
 
 
+@pytest.mark.slow
 def test_a_block_that_kills_every_worker_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(dask_run, "_MAX_DEATHS", 1)
     job = JobFolder(tmp_path)
@@ -139,6 +142,7 @@ def test_a_block_that_kills_every_worker_is_named(tmp_path, monkeypatch):
     assert 7 not in job.done("a")
 
 
+@pytest.mark.slow
 def test_workers_that_start_later_get_blocks(tmp_path, monkeypatch):
     """Process blocks on workers that start one after the other, as jobs of a batch system."""
     monkeypatch.setattr(dask_run, "_COUNT_INTERVAL", 0.2)
@@ -162,6 +166,7 @@ def test_workers_that_start_later_get_blocks(tmp_path, monkeypatch):
     assert len(processes(tmp_path)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills a process")
 def test_a_lost_scheduler_is_an_error(tmp_path):
     file = tmp_path / "scheduler.json"
@@ -259,6 +264,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_run_prints_one_line_and_listens_on_this_machine_only(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

@@ -40,6 +40,7 @@ def pictures() -> Iterator[ModuleType]:
         yield module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "folder"), [("pictures", DOCS), ("kernels", DOCS / "internals")])
 def test_stored_pictures_are_current_and_small(name: str, folder: Path, tmp_path: Path) -> None:
     with program(name) as module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 
 
 @pytest.fixture(scope="session")
-def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_folder(make_once: Callable[..., Path]) -> Path:
     """Run `singula demo --quick` in 2D and 3D and return the folder."""
     from singula.commands.demo import run_demo
 
-    folder = tmp_path_factory.mktemp("gui_demo")
-    for ndim in (2, 3):
-        run_demo(folder, ndim, quick=True, live=False, notify=lambda line: None)
-    return folder
+    def fill(folder: Path) -> None:
+        for ndim in (2, 3):
+            run_demo(folder, ndim, quick=True, live=False, notify=lambda line: None)
+
+    return make_once("gui_demo", fill)
 
 
 @pytest.fixture

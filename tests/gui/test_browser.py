@@ -26,6 +26,7 @@ from singula.synthetic.fluorescence import make_dataset
 from singula.training.checkpoint import load_checkpoint
 
 pytest.importorskip("nicegui", reason="no browser test: `pip install 'singula[gui]'` is missing")
+pytestmark = pytest.mark.xdist_group("gui browser")  # one server for all
 MINUTE = 60_000
 # Small images and two epochs: the workflow is tested, not the quality.
 TINY = {
@@ -151,6 +152,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
     interface.stop()
 
 
+@pytest.mark.slow
 def test_from_an_empty_folder_to_a_tuned_result(browser: Any, empty: Interface) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     watcher = Watcher(context)
@@ -336,6 +338,7 @@ def test_without_the_token_nothing_is_served(browser: Any, made: Interface) -> N
     context.close()
 
 
+@pytest.mark.slow
 def test_the_private_file_leads_to_the_interface(
     browser: Any, made: Interface, tmp_path: Path
 ) -> None:
@@ -348,6 +351,7 @@ def test_the_private_file_leads_to_the_interface(
     assert watcher.troubles == []
 
 
+@pytest.mark.slow
 def test_a_file_is_chosen_in_a_dialog(browser: Any, made: Interface) -> None:
     (made.folder / "deep" / "er").mkdir(parents=True)
     (made.folder / "deep" / "er" / "cells.yaml").write_text("TRAIN: {EPOCHS: many}\n")
@@ -369,6 +373,7 @@ def test_a_file_is_chosen_in_a_dialog(browser: Any, made: Interface) -> None:
     context.close()
 
 
+@pytest.mark.slow
 def test_check_results_belong_to_the_entered_folder(browser: Any, made: Interface) -> None:
     for name in ("one", "two"):
         parts = {"n_train": 2, "n_val": 0, "n_test": 0}
@@ -413,6 +418,7 @@ def test_check_results_belong_to_the_entered_folder(browser: Any, made: Interfac
     context.close()
 
 
+@pytest.mark.slow
 def test_a_picture_is_hidden_if_the_next_one_fails(browser: Any, made: Interface) -> None:
     run = "gone/job/results/job_1"
     shutil.copytree(made.folder / "2d" / "job", made.folder / "gone" / "job")
@@ -473,6 +479,7 @@ def test_selecting_a_row_marks_its_object_and_the_reverse(browser: Any, made: In
     context.close()
 
 
+@pytest.mark.slow
 def test_a_volume_is_paged_by_keys(browser: Any, made: Interface) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     watcher = Watcher(context)
@@ -492,6 +499,7 @@ def test_a_volume_is_paged_by_keys(browser: Any, made: Interface) -> None:
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "words"),
     [
@@ -515,6 +523,7 @@ def test_each_page_shows_errors(browser: Any, made: Interface, path: str, words:
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [420, 1280])
 def test_pages_are_readable_in_any_light_and_width(
@@ -537,6 +546,7 @@ def test_pages_are_readable_in_any_light_and_width(
     context.close()
 
 
+@pytest.mark.slow
 def test_all_controls_are_reachable_by_keyboard(browser: Any, made: Interface) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     watcher = Watcher(context)

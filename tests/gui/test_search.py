@@ -49,6 +49,7 @@ def begin(results: Results, guard: Guard, **changes: object) -> None:
     start_search(results, guard, Processes(guard.home), **goal)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_search_equals_the_command_and_saves_nothing(results: Results, guard: Guard) -> None:
     run = results.run.tree.run
     saved = find_run(run).checkpoint.description.get("tuned")

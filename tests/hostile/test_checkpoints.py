@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from selection import fast_first
 
 from singula.errors import UserError
 from singula.inference import load
@@ -142,7 +143,7 @@ MUTATIONS: dict[str, Callable[[Any, Any], None]] = {
 }
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS)
+@pytest.mark.parametrize("mutation", fast_first(MUTATIONS))
 def test_altered_values_are_refused_by_the_digest(best: Path, mutation: str) -> None:
     contents = contents_of(best)
     for path in leaves(contents[KEY]):
@@ -157,7 +158,7 @@ def test_altered_values_are_refused_by_the_digest(best: Path, mutation: str) -> 
         assert refused.value.code
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS)
+@pytest.mark.parametrize("mutation", fast_first(MUTATIONS))
 def test_altered_values_with_a_valid_digest_predict_or_are_refused(
     best: Path, mutation: str
 ) -> None:
@@ -186,6 +187,7 @@ def job(run_copy: Path, made_run: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
     return jobs[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", ["removed", "null", "text", "nested", "tensor"])
 def test_altered_training_state_is_refused_before_the_training(
     job: Training, mutation: str, monkeypatch: pytest.MonkeyPatch

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import yaml
 from bad_files import BAD_INPUTS, BAD_NAMES, BAD_OUTPUTS
+from selection import fast_first
 from typer.main import get_command
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -232,7 +233,7 @@ def test_the_valid_arguments_are_valid(
 
 
 @pytest.mark.parametrize("make", BAD_INPUTS, ids=lambda make: make.__name__)
-@pytest.mark.parametrize(("name", "key"), INPUTS)
+@pytest.mark.parametrize(("name", "key"), fast_first(INPUTS, 3))
 def test_bad_inputs_are_refused(
     name: str,
     key: str,
@@ -312,7 +313,7 @@ def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None
     monkeypatch.setattr(singula.inference.files, "_predict_file", lambda *given, **more: 0)
 
 
-@pytest.mark.parametrize(("name", "key"), TEXTS)
+@pytest.mark.parametrize(("name", "key"), fast_first(TEXTS, 2))
 def test_no_text_breaks_a_command(
     name: str,
     key: str,

@@ -16,6 +16,7 @@ import pytest
 import tifffile
 import yaml
 from locks import held_elsewhere
+from selection import fast_first
 
 from singula import cli, exports, tuning
 from singula.commands.check import check_data
@@ -34,6 +35,7 @@ from singula.pipeline.run import Job
 from singula.pipeline.run import run as run_job
 from singula.report.build import build_report
 from singula.synthetic.fluorescence import make_dataset
+from singula.training.checkpoint import load_checkpoint
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs links, named pipes and fork")
 
@@ -422,10 +424,8 @@ CONFIG = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with images and a configuration, without results."""
-    folder = tmp_path_factory.mktemp("locks")
+def make_place(folder: Path) -> Path:
+    """Fill a folder with images and a configuration, without results."""
     make_dataset(
         folder / "data", 2, np.random.default_rng(3), n_train=1, n_val=1, n_test=1, shape=(64, 64)
     )
@@ -441,19 +441,37 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_place(tmp_path_factory.mktemp("locks"))
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> Path:
+    """Folder of a finished run."""
+    job = Job(place / "cells.yaml", place / "out", "cells", gpu="cpu", overrides=["TRAIN.EPOCHS=1"])
+    run_job(job, ignore)
+    return place / "out/cells/results/cells_1"
+
+
 def run_line(place: Path, *more: str) -> list[str]:
     line = [sys.executable, "-m", "singula", "run", "--config", str(place / "cells.yaml")]
     return [*line, "--result_dir", str(place / "out"), "--gpu", "cpu", *more]
 
 
 @pytest.fixture(scope="module")
-def race(place: Path) -> tuple[list[int], list[str], str]:
+def race_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_place(tmp_path_factory.mktemp("race"))
+
+
+@pytest.fixture(scope="module")
+def race(race_place: Path) -> tuple[list[int], list[str], str]:
     """Start a run twice; kill the working one after the other has failed."""
     pipe = subprocess.PIPE
     with ExitStack() as stack:
         both = [
             stack.enter_context(
-                subprocess.Popen(run_line(place), stdout=pipe, stderr=pipe, text=True)
+                subprocess.Popen(run_line(race_place), stdout=pipe, stderr=pipe, text=True)
             )
             for _ in range(2)
         ]
@@ -471,9 +489,11 @@ def race(place: Path) -> tuple[list[int], list[str], str]:
     return [first.returncode, first.pid, winner.pid], errors.splitlines(), errors
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("race")
 class TestTwoRuns:
     def test_one_works_and_the_other_fails_at_once(
-        self, race: tuple[list[int], list[str], str], place: Path
+        self, race: tuple[list[int], list[str], str], race_place: Path
     ) -> None:
         (code, loser, winner), lines, errors = race
         assert code == 2, errors
@@ -481,28 +501,19 @@ class TestTwoRuns:
         assert f"process {winner} " in lines[0]
         assert str(loser) not in errors
         assert "Traceback" not in errors
-        log = (place / "out/cells/results/cells_1/cells_1.log").read_text()
+        log = (race_place / "out/cells/results/cells_1/cells_1.log").read_text()
         assert log.count("results: ") == 1
         assert "error: " not in log
 
-    def test_the_killed_run_can_be_resumed(
-        self, race: tuple[list[int], list[str], str], run: Path
-    ) -> None:
+    def test_the_killed_run_can_be_resumed(self, race: object, race_place: Path) -> None:
+        last = race_place / "out/cells/checkpoints/cells_1-checkpoint-last.pth"
+        epochs = load_checkpoint(last).epoch + 1
+        line = run_line(race_place, "--resume", "--set", f"TRAIN.EPOCHS={epochs}")
+        result = subprocess.run(line, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        run = race_place / "out/cells/results/cells_1"
         assert (run / "run.json").is_file()
         assert not list(run.parents[1].rglob(f"*{run_lock.NAME}"))
-
-
-@pytest.fixture(scope="module")
-def run(race: object, place: Path) -> Path:
-    """Return the folder of the killed run after resuming it to the end."""
-    from singula.training.checkpoint import load_checkpoint
-
-    last = place / "out/cells/checkpoints/cells_1-checkpoint-last.pth"
-    epochs = load_checkpoint(last).epoch + 1
-    line = run_line(place, "--resume", "--set", f"TRAIN.EPOCHS={epochs}")
-    result = subprocess.run(line, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    return place / "out/cells/results/cells_1"
 
 
 def image(place: Path) -> Path:
@@ -539,7 +550,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 class TestEveryCommand:
-    @pytest.mark.parametrize("name", COMMANDS)
+    @pytest.mark.parametrize("name", fast_first(COMMANDS, 3))
     def test_a_folder_in_use_is_refused_before_anything_is_written(
         self, name: str, place: Path, run: Path, monkeypatch
     ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from selection import fast_first
 
 import singula
 from singula import cli
@@ -85,7 +86,7 @@ def program(body: str) -> str:
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.name)
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", fast_first(MOMENTS, 2))
 def test_a_signal_prints_one_line(moment: str, number: signal.Signals) -> None:
     process = start(program(MOMENTS[moment]))
     assert process.stdout is not None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from selection import fast_first
 from tiny_run import TINY_RUN
 
 from singula import notebook
@@ -426,7 +427,7 @@ DEMO_FILES = [
 ]
 
 
-@pytest.mark.parametrize("name", DEMO_FILES)
+@pytest.mark.parametrize("name", fast_first(DEMO_FILES, 2))
 def test_a_demonstration_does_not_replace_changed_files(
     tmp_path: Path, untrained: list[object], name: str
 ) -> None:
@@ -496,6 +497,7 @@ def test_a_moved_file_is_not_lost_if_the_new_one_fails(tmp_path: Path) -> None:
 CONFIG = TINY_RUN + "PATHS: {{CHARTS: JOB_DIR/my charts}}\n"
 
 
+@pytest.mark.slow
 def test_commands_on_a_run_keep_changed_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -373,6 +373,7 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, np.nda
     return path, array
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_processes_open_it_for_themselves(stored: tuple[Path, np.ndarray], method: str) -> None:
     path, array = stored

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from selection import fast_first
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the peak is told in other units")
 
@@ -129,7 +130,7 @@ def write(path: Path) -> int:
     return total
 
 
-@pytest.mark.parametrize("name", ["a.zarr", "a.h5", "a.n5", "a.tif", "b.tif", "a.npy"])
+@pytest.mark.parametrize("name", fast_first(["a.zarr", "a.h5", "a.n5", "a.tif", "b.tif", "a.npy"]))
 def test_reading_in_boxes_needs_little_memory(tmp_path: Path, name: str) -> None:
     total = write(tmp_path / name)
     growth, found = measure(tmp_path / name, "read")
@@ -144,12 +145,14 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["statistics", "hdf5", "zarr"])
 def test_processing_a_volume_needs_little_memory(volume: Path, what: str) -> None:
     growth, _ = measure(volume, what)
     assert growth < MOST_WORKING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["tiff", "raw tiff"])
 def test_writing_a_tiff_keeps_a_few_slices_in_memory(
     volume: Path, what: str, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from selection import fast_first
 
 import singula.io.write_large as stream
 from singula.io.block_array import BlockArray, write_hdf5_from, write_tiff_from
@@ -29,7 +30,9 @@ def block_array(path: Path, array: np.ndarray, ndim: int, **options: Any) -> Blo
     return blocks
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "float32", "int16", "bool"])
+@pytest.mark.parametrize(
+    "dtype", fast_first(["uint16", "float32", "uint8", "uint32", "int16", "bool"], 2)
+)
 @pytest.mark.parametrize("shape", [(30, 40), (30, 40, 3), (1, 30, 40), (9, 30, 40), (9, 30, 40, 2)])
 @pytest.mark.parametrize("held", [2**28, 9000, 700])
 @pytest.mark.parametrize("compress", [True, False])

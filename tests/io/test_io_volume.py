@@ -15,6 +15,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ome_zarr_models.v05 import Image, ImageLabel, Labels
+from selection import fast_first
 
 from singula.errors import StorageError
 from singula.io.block_array import BlockArray, mean, nearest
@@ -37,7 +38,7 @@ def fill(blocks: BlockArray, array: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize("shards", fast_first([False, True]))
 def test_an_image_is_read_back_by_singula_and_other_libraries(
     tmp_path: Path, ndim: int, shards: bool
 ) -> None:
@@ -156,6 +157,7 @@ def _write(job: tuple[BlockArray, Any, np.ndarray]) -> None:
     blocks.write(box, part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_processes_write_at_the_same_time(tmp_path: Path, method: str) -> None:
     blocks = BlockArray.create(
@@ -167,11 +169,12 @@ def test_processes_write_at_the_same_time(tmp_path: Path, method: str) -> None:
     np.testing.assert_array_equal(blocks.read((slice(None),) * 3), IDS)
 
 
-@settings(max_examples=30, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_levels_written_in_boxes_equal_those_of_the_whole(data: st.DataObject) -> None:
     ndim = data.draw(st.sampled_from([2, 3]))
-    shape = [data.draw(st.integers(1, 40)) for _ in range(ndim)]
+    shape = [data.draw(st.integers(1, 20)) for _ in range(ndim)]
     chunks = [data.draw(st.integers(1, 9)) for _ in range(ndim)]
     kind = data.draw(st.sampled_from(["image", "labels"]))
     channels = [data.draw(st.integers(1, 3))] if kind == "image" else []

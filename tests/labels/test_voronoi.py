@@ -125,6 +125,7 @@ def test_the_area_needs_its_maps():
         growth_area({"M": np.zeros((2, 2))}, 1.5)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_certain_pixels_of_blocks_equal_the_whole_image(data):

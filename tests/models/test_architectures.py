@@ -86,6 +86,7 @@ def test_shape_heads_determinism_and_bfloat16(
             assert torch.isfinite(network(image)).all()
 
 
+@pytest.mark.slow
 @every
 @both
 def test_a_small_network_learns_one_image_with_all_of_its_parameters(name: str, ndim: int) -> None:

@@ -84,6 +84,7 @@ def execute(
     return seen
 
 
+@pytest.mark.slow
 def test_2d_with_empty_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     book = filled(FOLDER / "singula_2d.ipynb", {"changes": TINY})
     seen = execute(book, tmp_path, monkeypatch)

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_run import MadeRun, cells, without
+from selection import fast_first
 
 from singula.report.build import build_report
 
+pytestmark = pytest.mark.xdist_group("report page")
 
-@pytest.fixture(scope="module", params=[2, 3])
+
+@pytest.fixture(scope="module", params=fast_first([2, 3]))
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = cells(request.param)
     long = "a_very_long_name_without_any_place_to_break_" * 3
@@ -21,8 +24,8 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return build_report(run)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", fast_first(["light", "dark"]))
+@pytest.mark.parametrize("width", fast_first([390, 1280]))
 def test_the_whole_page_is_displayed(whole_page, report: Path, scheme: str, width: int) -> None:
     whole_page(report, scheme, width)
 

@@ -1,5 +1,6 @@
-"""Small data sets and configurations for whole runs through the command line."""
+"""Small data sets, configurations and results of whole runs through the command line."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     return CommandLine(capsys, monkeypatch)
 
 
-def _data(folder: Path, ndim: int, **options: object) -> Path:
+def _make(folder: Path, ndim: int, **options: object) -> None:
     shape = (96, 96) if ndim == 2 else (12, 48, 48)
     arguments: dict[str, object] = {
         "n_train": 3,
@@ -45,28 +46,27 @@ def _data(folder: Path, ndim: int, **options: object) -> Path:
         **options,
     }
     make_dataset(folder, ndim, np.random.default_rng(3), **arguments)  # type: ignore[arg-type]
-    return folder
 
 
 @pytest.fixture(scope="session")
-def data_2d(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _data(tmp_path_factory.mktemp("data2d"), 2)
+def data_2d(make_once) -> Path:
+    return make_once("data_2d", lambda folder: _make(folder, 2))
 
 
 @pytest.fixture(scope="session")
-def data_3d(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _data(tmp_path_factory.mktemp("data3d"), 3, spacing=(2.0, 1.0, 1.0))
+def data_3d(make_once) -> Path:
+    return make_once("data_3d", lambda folder: _make(folder, 3, spacing=(2.0, 1.0, 1.0)))
 
 
 @pytest.fixture(scope="session")
-def data_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _data(tmp_path_factory.mktemp("classes"), 2, n_classes=3)
+def data_classes(make_once) -> Path:
+    return make_once("data_classes", lambda folder: _make(folder, 2, n_classes=3))
 
 
 @pytest.fixture(scope="session")
-def data_classes_3d(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("classes3d")
-    return _data(folder, 3, n_classes=3, spacing=(2.0, 1.0, 1.0))
+def data_classes_3d(make_once) -> Path:
+    options = {"n_classes": 3, "spacing": (2.0, 1.0, 1.0)}
+    return make_once("data_classes_3d", lambda folder: _make(folder, 3, **options))
 
 
 Write = Callable[..., Path]
@@ -122,3 +122,20 @@ def write_config(tmp_path: Path) -> Write:
         return path
 
     return write
+
+
+@pytest.fixture
+def run_once(command: CommandLine, make_once) -> Callable[[str, Path, Path], Path]:
+    """Return a function that gives each test a copy of the results of one run per session.
+
+    Tests with the same name must pass the same configuration.
+    """
+
+    def results(name: str, config: Path, out: Path) -> Path:
+        def fill(folder: Path) -> None:
+            line = ("run", "--config", config, "--result_dir", folder)
+            assert command(*line, "--name", config.stem) == 0, command.err
+
+        return Path(shutil.copytree(make_once(f"run_{name}", fill), out, dirs_exist_ok=True))
+
+    return results

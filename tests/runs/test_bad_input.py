@@ -63,6 +63,7 @@ def test_a_link_without_a_target(command, write_config, data, tmp_path) -> None:
     check_refused(command, write_config(data), data, tmp_path, *words)
 
 
+@pytest.mark.slow
 def test_names_that_do_not_identify_pairs(command, write_config, data, tmp_path) -> None:
     for number, path in enumerate(sorted((data / "train" / "y").iterdir())):
         path.rename(path.with_name(f"drawn_{number + 7}.tif"))
@@ -151,6 +152,7 @@ def test_testing_without_a_checkpoint(command, write_config, data, tmp_path) -> 
     check_refused(command, config, data, tmp_path, "does not exist", "TRAIN.ENABLE")
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_network(command, write_config, data, tmp_path) -> None:
     config, out = write_config(data, **{"TRAIN.EPOCHS": 1}), tmp_path / "out"
     assert command("run", "--config", config, "--result_dir", out) == 0
@@ -159,6 +161,7 @@ def test_checkpoint_of_another_network(command, write_config, data, tmp_path) ->
     assert "MODEL.FEATURE_MAPS: (8, 16) in training, (4, 8) configured" in command.err
 
 
+@pytest.mark.slow
 def test_full_disk_while_writing_a_checkpoint(
     command, write_config, data, tmp_path, monkeypatch
 ) -> None:
@@ -204,6 +207,7 @@ def test_a_full_file_system(command, write_config, data, small_disk) -> None:
     assert "Traceback" not in command.err
 
 
+@pytest.mark.slow
 def test_the_demonstration_does_not_change_a_folder_of_the_user(command, data, tmp_path) -> None:
     before = snapshot(data)
     assert command("demo", "--quick", "-o", data) == 2

@@ -119,6 +119,7 @@ def test_classes_of_the_configuration(command, data_classes: Path, write_config)
     assert highest == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ndim", "changes"),
     [

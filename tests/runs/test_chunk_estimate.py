@@ -32,6 +32,7 @@ def words(*changes: str) -> list[str]:
     return [word for change in changes for word in ("--set", change)]
 
 
+@pytest.mark.slow
 def test_blocks_and_disk_of_a_run(command, write_config, data_3d, tmp_path) -> None:
     """Blocks equal those of the run, and the size of the maps is within a factor of two."""
     config = write_config(data_3d, 3, **{"TRAIN.EPOCHS": 4})
@@ -104,6 +105,7 @@ def test_check_estimates_blocks(command, write_config, data_3d) -> None:
     assert command.out.count("pixels; the radius of the receptive field is ") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 def test_images_too_large_for_memory_are_reported_first(
     command, write_config, data_2d, tmp_path, monkeypatch, training

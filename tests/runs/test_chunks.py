@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
+from selection import fast_first
 
 from singula.blocks import JobFolder
 from singula.gui.guard import Guard
@@ -103,33 +103,22 @@ class Jobs:
         return self.folder / "job" / "results" / f"job_{run_id}"
 
 
-@pytest.fixture(scope="session")
-def trained() -> dict[str, tuple[Path, Path, Path]]:
-    """Return configuration, results and images by network; the first test trains it."""
-    return {}
-
-
 @pytest.fixture
-def jobs(request, command, write_config, tmp_path, trained):
+def jobs(request, command, run_once, make_once, write_config, tmp_path):
     kind = getattr(request, "param", "2d")
     ndim = 3 if kind.endswith("3d") else 2
     classes = kind.startswith("classes")
-    if kind not in trained:
-        data = request.getfixturevalue(DATA[kind])
-        changes = {"TRAIN.EPOCHS": 8 if kind == "3d" else 20, "MODEL.FEATURE_MAPS": [6, 8]}
-        if classes:
-            changes["MODEL.N_CLASSES"] = 4
-        if kind == "bp":
-            changes["PROBLEM.INSTANCE_SEG.DATA_CHANNELS"] = "BP"
-        config = write_config(data, ndim, **{"TEST.ENABLE": False, **changes})
-        out = tmp_path / "out"
-        assert command("run", "--config", config, "--result_dir", out, "--name", "job") == 0
-        tree = yaml.safe_load(config.read_text())
-        tree["TEST"]["ENABLE"] = True
-        config.write_text(yaml.safe_dump(tree))
-        images = large_images(tmp_path / "large", ndim, 3 if classes else 1)
-        trained[kind] = config, out, images
-    config, out, images = trained[kind]
+    data = request.getfixturevalue(DATA[kind])
+    changes = {"TRAIN.EPOCHS": 8 if kind.endswith("3d") else 20, "MODEL.FEATURE_MAPS": [6, 8]}
+    if classes:
+        changes["MODEL.N_CLASSES"] = 4
+    if kind == "bp":
+        changes["PROBLEM.INSTANCE_SEG.DATA_CHANNELS"] = "BP"
+    config = write_config(data, ndim, **{"TEST.ENABLE": False, **changes})
+    out = run_once(f"chunks_{kind}", config, tmp_path / "out")
+    config = write_config(data, ndim, **changes)
+    n_classes = 3 if classes else 1
+    images = make_once(f"large_{kind}", lambda folder: large_images(folder, ndim, n_classes))
     return Jobs(command, config, out, ndim, images)
 
 
@@ -177,16 +166,19 @@ def assert_same(whole: Path, chunks: Path, ndim: int) -> None:
     assert (chunks / "report.html").is_file()
 
 
-@pytest.mark.parametrize("jobs", ["2d", "3d"], indirect=True)
+@pytest.mark.parametrize("jobs", fast_first(["2d", "3d"]), indirect=True)
 @pytest.mark.parametrize(
     "changes",
     [
-        (),
+        pytest.param((), marks=pytest.mark.slow),
         (*MANUAL, f"{SEG}.GROW_INTO_CONTOUR=True", f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE=25"),
-        (
-            *MANUAL,
-            f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE=90",
-            f"{SEG}.REMOVE_SMALL_OBJ_AT_BORDER=20",
+        pytest.param(
+            (
+                *MANUAL,
+                f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE=90",
+                f"{SEG}.REMOVE_SMALL_OBJ_AT_BORDER=20",
+            ),
+            marks=pytest.mark.slow,
         ),
         (f"{POST}.VORONOI_ON_MASK=True", f"{POST}.CLEAR_BORDER=True"),
         (
@@ -213,13 +205,15 @@ def test_results_of_blocks_equal_those_of_whole_images(jobs, changes) -> None:
     assert_same(whole, chunks, jobs.ndim)
 
 
-@pytest.mark.parametrize("jobs", ["classes", "classes-3d"], indirect=True)
+@pytest.mark.parametrize("jobs", fast_first(["classes", "classes-3d"]), indirect=True)
 @pytest.mark.parametrize(
     "changes",
     [
-        (),
+        pytest.param((), marks=pytest.mark.slow),
         ("TEST.BY_CHUNKS.SAVE_OUT_TIF=True", f"{POST}.MEASURE_PROPERTIES.ENABLE=True"),
-        (f"{POST}.VORONOI_ON_MASK=True", f"{POST}.CLEAR_BORDER=True"),
+        pytest.param(
+            (f"{POST}.VORONOI_ON_MASK=True", f"{POST}.CLEAR_BORDER=True"), marks=pytest.mark.slow
+        ),
     ],
     ids=["plain", "tiff", "processed"],
 )
@@ -263,6 +257,7 @@ def test_classes_of_instances_in_blocks(jobs, changes) -> None:
     assert counted[0] == counted[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["classes"], indirect=True)
 @pytest.mark.usefixtures("whole_halo")
 def test_classes_of_instances_by_a_worker(jobs, tmp_path, monkeypatch) -> None:
@@ -285,6 +280,7 @@ def test_classes_of_instances_by_a_worker(jobs, tmp_path, monkeypatch) -> None:
     assert one[..., 1].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["bp"], indirect=True)
 @pytest.mark.usefixtures("whole_halo")
 def test_close_points_in_blocks(jobs) -> None:
@@ -293,6 +289,7 @@ def test_close_points_in_blocks(jobs) -> None:
     assert_same(whole, chunks, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["3d"], indirect=True)
 @pytest.mark.usefixtures("whole_halo")
 def test_filters_and_masks_in_blocks(jobs, tmp_path) -> None:
@@ -310,6 +307,7 @@ def test_filters_and_masks_in_blocks(jobs, tmp_path) -> None:
     assert_same(whole, chunks, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["(20, 17)", "(64, 64)"])
 def test_blocks_smaller_than_the_receptive_field_give_the_same(jobs, shape) -> None:
     small = ("--set", f"TEST.BY_CHUNKS.BLOCK_SHAPE={shape}")
@@ -321,6 +319,7 @@ def test_blocks_smaller_than_the_receptive_field_give_the_same(jobs, shape) -> N
     assert_same(whole, chunks, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["3d"], indirect=True)
 def test_a_reduced_halo_is_reported_once(jobs, tmp_path) -> None:
     for name in ("one", "two"):
@@ -343,6 +342,7 @@ def test_a_reduced_halo_is_reported_once(jobs, tmp_path) -> None:
     assert "receptive field" not in jobs.command.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["3d"], indirect=True)
 def test_tiles_of_the_patch_are_the_same_in_blocks(jobs) -> None:
     """With a halo smaller than the receptive field, the tiles must be equal."""
@@ -378,6 +378,7 @@ def test_blocks_on_a_gpu_equal_whole_images_on_a_gpu(jobs, who) -> None:
         assert json.loads((run / "run.json").read_text())["machine"]["device"] == "cuda"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills a group of processes")
 @pytest.mark.parametrize("victim", ["worker", "everything"])
 def test_a_killed_worker_and_a_killed_run_do_not_change_results(jobs, victim) -> None:
@@ -429,6 +430,7 @@ def test_a_killed_worker_and_a_killed_run_do_not_change_results(jobs, victim) ->
     assert summary["test"]["instances"]["large"] == int(one.max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["2d", "classes"], indirect=True)
 def test_a_run_interrupted_after_any_write_resumes_to_the_same(jobs, monkeypatch) -> None:
     """Each attempt ends two writes later, until the run is complete."""
@@ -467,6 +469,7 @@ def test_a_run_interrupted_after_any_write_resumes_to_the_same(jobs, monkeypatch
     assert (run / "metrics.csv").read_text() == (undisturbed / "metrics.csv").read_text()
 
 
+@pytest.mark.slow
 def test_other_thresholds_do_not_predict_again(jobs) -> None:
     first = jobs.test(*MANUAL, chunks=True)
     before = {p: p.stat().st_mtime_ns for p in (first / "chunks").rglob("maps/*/*.npz")}
@@ -482,6 +485,7 @@ def test_other_thresholds_do_not_predict_again(jobs) -> None:
     np.testing.assert_array_equal(again, fresh)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole_halo")
 def test_histograms_of_stored_maps_depend_on_the_mask(jobs, tmp_path) -> None:
     """Thresholds of the same maps depend on the mask and on the growth mask."""
@@ -503,6 +507,7 @@ def test_histograms_of_stored_maps_depend_on_the_mask(jobs, tmp_path) -> None:
     assert_same(jobs.test(*changes, chunks=False), first, 2)
 
 
+@pytest.mark.slow
 def test_a_repeated_test_writes_its_results_again(jobs) -> None:
     """Results moved to ``previous`` are written again, although every block has its records."""
     words = (*MANUAL, "TEST.REUSE_PREDICTIONS=True")
@@ -514,7 +519,7 @@ def test_a_repeated_test_writes_its_results_again(jobs) -> None:
     assert (first / "overlays" / "large.png").is_file()
 
 
-@pytest.mark.parametrize("jobs", ["2d", "3d"], indirect=True)
+@pytest.mark.parametrize("jobs", fast_first(["2d", "3d"]), indirect=True)
 @pytest.mark.usefixtures("whole_halo")
 def test_predict_processes_large_images_in_blocks(jobs, tmp_path, monkeypatch) -> None:
     """Images that do not fit into memory have the same instances."""
@@ -540,6 +545,7 @@ def test_predict_processes_large_images_in_blocks(jobs, tmp_path, monkeypatch) -
     assert f"{out[0] / 'large.tif'} is the result of an earlier prediction" in jobs.command.out
 
 
+@pytest.mark.slow
 def test_a_prediction_interrupted_at_the_end_is_completed(jobs, tmp_path, monkeypatch) -> None:
     model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
     out = tmp_path / "out"
@@ -585,6 +591,7 @@ def test_missing_workers_are_not_an_error_of_the_images(jobs, tmp_path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_without_seeds_there_are_no_instances(jobs) -> None:
     """Even if the foreground covers the image."""
     keys = (f"{SEG}.DATA_MW_TH_TYPE=manual", f"{SEG}.DATA_MW_TH_BINARY_MASK=1.0")
@@ -594,6 +601,7 @@ def test_without_seeds_there_are_no_instances(jobs) -> None:
     assert pd.read_csv(run / "metrics.csv")["tp"].sum() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["2d", "classes"], indirect=True)
 @pytest.mark.parametrize("why", ["no seed", "too small"])
 def test_every_step_after_decoding_accepts_an_image_without_instances(jobs, why) -> None:
@@ -623,6 +631,7 @@ def test_every_step_after_decoding_accepts_an_image_without_instances(jobs, why)
     assert one["n_pred"].sum() == 0 < one["n_true"].sum()
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_center_of_large_images(jobs, monkeypatch) -> None:
     run = jobs.test(*MANUAL, chunks=True)
     instances = json.loads((run / "run.json").read_text())["test"]["instances"]["large"]

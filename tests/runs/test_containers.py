@@ -52,6 +52,7 @@ def labels_of(run: Path) -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".zarr", ".h5"])
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_one_container_with_raw_and_labels(
@@ -100,6 +101,7 @@ def test_one_container_with_raw_and_labels(
         np.testing.assert_array_equal(read_labels(path, ndim).array > 0, truth > 0)
 
 
+@pytest.mark.slow
 def test_separate_containers(command, write_config, data_2d, tmp_path) -> None:
     data = convert(data_2d, tmp_path / "zarr", 2, ".zarr", together=False)
     config = write_config(data, 2)

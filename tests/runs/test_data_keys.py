@@ -81,6 +81,7 @@ def test_many_keys_at_once(command, write_config, data_2d, tmp_path) -> None:
     np.testing.assert_array_equal(found, resize_labels(read_labels(tested, 2).array, (96, 96)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", [True, False])
 def test_data_on_disk_trains_the_same_network(
     augment, command, write_config, data_2d, tmp_path
@@ -99,6 +100,7 @@ def test_data_on_disk_trains_the_same_network(
         assert torch.equal(value, weights[1][name])
 
 
+@pytest.mark.slow
 def test_gray_images_as_color_images(command, write_config, data_2d, tmp_path) -> None:
     keys = {"DATA.FORCE_RGB": True, "DATA.PATCH_SIZE": "(64, 64, 3)", "TRAIN.EPOCHS": 1}
     config = write_config(data_2d, **keys)
@@ -124,6 +126,7 @@ def test_mistakes_are_reported_before_training(command, write_config, data_2d, t
     assert not list(tmp_path.rglob("*.pth"))
 
 
+@pytest.mark.slow
 def test_channels_are_encoded_again_if_labels_are_resized(
     command, write_config, data_2d, tmp_path
 ) -> None:

@@ -20,16 +20,16 @@ def checkpoint(tmp_path: Path, name: str, which: str = "best") -> Path:
 
 
 @pytest.fixture
-def trained(command, write_config, data_2d, tmp_path):
+def trained(command, run_once, write_config, data_2d, tmp_path):
     """Return a function that trains another job from the trained job `first`."""
-    config = write_config(data_2d, **{"TEST.ENABLE": False})
+    config = write_config(data_2d, name="first.yaml", **{"TEST.ENABLE": False})
+    run_once("first", config, tmp_path)
 
     def train(name: str, *changes: str) -> int:
         words = [w for c in changes for w in ("--set", c)]
         line = ("run", "--config", config, "--result_dir", tmp_path, "--name", name)
         return command(*line, *words)
 
-    assert train("first") == 0, command.err
     return train
 
 
@@ -49,6 +49,7 @@ def test_fitting_layers_are_loaded_and_others_named(trained, command, tmp_path) 
     torch.testing.assert_close(old[name], new[name], rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [False, True])
 def test_the_test_uses_the_trained_weights(blocks: bool, trained, command, tmp_path) -> None:
     """The initial checkpoint has other channels, and could not be tested."""
@@ -74,6 +75,7 @@ def test_the_test_uses_the_trained_weights(blocks: bool, trained, command, tmp_p
     assert f"{other}: was trained with another configuration" in command.err
 
 
+@pytest.mark.slow
 def test_the_initial_checkpoint_is_checked_before_the_images(trained, command, tmp_path) -> None:
     gone = f"PATHS.CHECKPOINT_FILE={tmp_path / 'gone.pth'}"
     for name, words, said in (
@@ -100,12 +102,14 @@ def test_a_training_continues_under_another_name(trained, command, tmp_path) -> 
     assert "contains only weights" in command.err
 
 
+@pytest.mark.slow
 def test_another_architecture_has_nothing_to_load(trained, command, tmp_path) -> None:
     start = ("MODEL.LOAD_CHECKPOINT=True", f"PATHS.CHECKPOINT_FILE={checkpoint(tmp_path, 'first')}")
     assert trained("wide", *start, "MODEL.FEATURE_MAPS=[10, 20]") == 2
     assert "no layer matches the configured network" in command.err
 
 
+@pytest.mark.slow
 def test_a_continued_training_without_improvement_has_a_best_checkpoint(
     trained, command, tmp_path
 ) -> None:
@@ -130,16 +134,15 @@ def test_a_continued_training_without_improvement_has_a_best_checkpoint(
 def test_a_continued_training_equals_an_uninterrupted_one(
     change, words, trained, command, tmp_path
 ) -> None:
-    (tmp_path / "job.yaml").rename(tmp_path / "first.yaml")
     line = ("run", "--config", tmp_path / "first.yaml", "--result_dir", tmp_path, "--resume")
     assert command(*line, "--set", "TRAIN.EPOCHS=3", "--set", change) == 2
     assert words in command.err
 
 
+@pytest.mark.slow
 def test_a_changed_learning_rate_of_a_resumed_training_is_reported(
     trained, command, tmp_path
 ) -> None:
-    (tmp_path / "job.yaml").rename(tmp_path / "first.yaml")
     line = ("run", "--config", tmp_path / "first.yaml", "--result_dir", tmp_path, "--resume")
     assert command(*line, "--set", "TRAIN.EPOCHS=3", "--set", "TRAIN.LR=1e-5") == 0, command.err
     assert "TRAIN.LR: 1e-05 has no effect; the training continues with" in command.out

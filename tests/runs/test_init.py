@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from selection import fast_first
 
 from singula.config import load_config
 from singula.io.read import read_labels
@@ -35,7 +36,7 @@ def flat_data(folder: Path, part: str, count: int) -> None:
             write_tiff(target, tifffile.imread(source), "YX")
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("ndim", fast_first([2, 3]))
 def test_the_written_configuration_trains_without_changes(
     ndim, command, data_2d, data_3d, tmp_path
 ) -> None:

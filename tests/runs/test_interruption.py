@@ -10,6 +10,7 @@ import pytest
 from singula.training.checkpoint import load_checkpoint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
 def test_an_interrupted_training_can_be_resumed(
     how, command, write_config, data_2d, tmp_path

@@ -31,12 +31,12 @@ def test_labels_in_the_image_folder_are_not_predicted(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def run(command, write_config, data_2d, tmp_path) -> Path:
+def run(run_once, write_config, data_2d, tmp_path) -> Path:
     manual = {"PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE": "manual", "TRAIN.EPOCHS": 25}
     config = write_config(data_2d, **manual)
-    assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
+    out = run_once("manual_25", config, tmp_path / "out")
     config.unlink()
-    return tmp_path / "out" / "job" / "results" / "job_1"
+    return out / "job" / "results" / "job_1"
 
 
 def test_predict_gives_the_instances_of_the_run_without_its_yaml(

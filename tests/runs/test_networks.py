@@ -16,6 +16,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "ndim"), [("unetr", 2), ("resunet++", 3)])
 def test_a_run_and_its_model(
     name: str, ndim: int, command, write_config, data_2d, data_3d, tmp_path

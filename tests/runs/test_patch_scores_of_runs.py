@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from selection import fast_first
 
 REUSE = "TEST.REUSE_PREDICTIONS=True"
 
 
-@pytest.fixture(params=[2, 3], ids=["2D", "3D"])
+@pytest.fixture(params=fast_first([2, 3]), ids=["2D", "3D"])
 def job(request, command, write_config, data_2d, data_3d, tmp_path):
     """Return a function that tests a trained job and returns the scores of patches."""
     ndim = request.param
@@ -49,6 +50,7 @@ def test_reused_maps_have_the_same_scores_of_patches(job, command, tmp_path) -> 
     pd.testing.assert_frame_equal(job(REUSE), first)
 
 
+@pytest.mark.slow
 def test_other_labels_have_other_scores_of_patches(job, command, tmp_path) -> None:
     first = job("as it is")
     for path in (job.data / "test" / "y").iterdir():
@@ -67,6 +69,7 @@ def test_other_labels_have_other_scores_of_patches(job, command, tmp_path) -> No
     assert "2 images without scores per patch" in command.out
 
 
+@pytest.mark.slow
 def test_scores_appear_with_labels_that_come_later(job, command) -> None:
     expected = job()
     job("DATA.TEST.LOAD_GT=False", read=False)

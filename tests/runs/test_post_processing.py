@@ -26,12 +26,11 @@ def folder_of(tmp_path: Path, run_id: int = 1) -> Path:
 
 
 @pytest.fixture
-def trained(command, write_config, data_2d, tmp_path):
+def trained(command, run_once, write_config, data_2d, tmp_path):
     """Return a function that tests a trained 2D job with changed keys."""
     manual = {"PROBLEM.INSTANCE_SEG.DATA_MW_TH_TYPE": "manual"}
     config = write_config(data_2d, **{"TRAIN.EPOCHS": 25, **manual})
-    out = ("--result_dir", tmp_path / "out")
-    assert command("run", "--config", config, *out) == 0, command.err
+    out = ("--result_dir", run_once("manual_25", config, tmp_path / "out"))
 
     def again(*changes: str, resume: bool = False) -> int:
         words = [w for c in ("TRAIN.ENABLE=False", *changes) for w in ("--set", c)]
@@ -119,6 +118,7 @@ def test_half_precision_changes_little(trained, command, tmp_path) -> None:
     assert 0 < np.abs(before - after).max() < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Z_FILTERING", "YZ_FILTERING"])
 @pytest.mark.parametrize("blocks", [False, True])
 def test_a_filter_alone_has_post_processed_instances(
@@ -158,6 +158,7 @@ def test_filters_without_effect_write_no_results() -> None:
     assert post_settings(config_from_dict({**keys, **volume})).has_own_result
 
 
+@pytest.mark.slow
 def test_a_stack_keeps_the_scores_of_its_slices(trained, command, tmp_path) -> None:
     run = folder_of(tmp_path)
     plain = pd.read_csv(run / "metrics.csv")
@@ -213,6 +214,7 @@ def test_2d_images_as_a_stack(trained, command, data_2d, tmp_path) -> None:
     assert "image_001 (80, 96)" in command.err
 
 
+@pytest.mark.slow
 def test_a_stack_of_whole_predictions(trained, command, tmp_path) -> None:
     keys = ("TEST.FULL_IMG=True", "TEST.ANALIZE_2D_IMGS_AS_3D_STACK=True")
     assert trained(*keys) == 0, command.err
@@ -230,6 +232,7 @@ def test_a_stack_of_whole_predictions(trained, command, tmp_path) -> None:
     np.testing.assert_array_equal(stack, expected)
 
 
+@pytest.mark.slow
 def test_one_bad_image_does_not_stop_the_others(trained, command, data_2d, tmp_path) -> None:
     damaged = Path(shutil.copytree(data_2d, tmp_path / "damaged")) / "test"
     (damaged / "x" / "image_000.tif").write_bytes(b"no picture")
@@ -246,6 +249,7 @@ def test_one_bad_image_does_not_stop_the_others(trained, command, data_2d, tmp_p
     assert trained(*keys) == 2
 
 
+@pytest.mark.slow
 def test_resume_skips_finished_images_and_gives_the_same_table(trained, command, tmp_path) -> None:
     run = folder_of(tmp_path)
     keys = (f"{POST}.CLEAR_BORDER=True",)
@@ -269,6 +273,7 @@ def test_resume_skips_finished_images_and_gives_the_same_table(trained, command,
     assert "done already" not in command.out
 
 
+@pytest.mark.slow
 def test_classes_are_scored_and_are_in_the_tables(
     command, write_config, data_classes, tmp_path
 ) -> None:

@@ -18,10 +18,14 @@ from singula.io.read import read_image, read_labels
 
 
 @pytest.fixture
-def model(command, write_config, data_2d, tmp_path) -> Path:
-    config = write_config(data_2d, **{"TRAIN.EPOCHS": 12, "TEST.ENABLE": False})
-    assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
-    return tmp_path / "out" / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
+def model(run_once, write_config, data_2d, tmp_path) -> Path:
+    config = write_config(data_2d, **{"TRAIN.EPOCHS": 12})
+    return (
+        run_once("plain_12", config, tmp_path / "trained")
+        / "job"
+        / "checkpoints"
+        / "job_1-checkpoint-best.pth"
+    )
 
 
 def images(data: Path, count: int) -> list[np.ndarray]:
@@ -117,6 +121,7 @@ def test_results_of_series_arrays_and_time_points(
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_resume_overwrite_and_names_that_collide(command, model, data_2d, tmp_path) -> None:
     arrays = images(data_2d, 2)
     movie = tmp_path / "movie.tif"
@@ -181,6 +186,7 @@ def cli_help(command) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_the_set_of_a_file_is_mentioned(command, model, data_2d, tmp_path) -> None:
     """Two positions, each with the metadata of both: two different results, one note."""
     arrays = images(data_2d, 2)
@@ -225,6 +231,7 @@ def test_options_in_python(model, data_2d, tmp_path) -> None:
     assert read_image(task.image, 2, arrays=task.arrays).array.shape == (50, 50, 1)
 
 
+@pytest.mark.slow
 def test_training_check_and_init_list_omitted_images(
     command, write_config, data_2d, tmp_path
 ) -> None:
@@ -244,6 +251,7 @@ def test_training_check_and_init_list_omitted_images(
     assert "1 (20, 30)" in command.out
 
 
+@pytest.mark.slow
 def test_files_that_refer_to_others(command, write_config, data_2d, tmp_path) -> None:
     """An option allows them, but not the model, which can have another author."""
     keys = {"TRAIN.EPOCHS": 1, "TEST.ENABLE": False, "DATA.EXTERNAL_FILES": True}

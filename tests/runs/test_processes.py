@@ -50,6 +50,7 @@ def config(write_config, data_2d) -> Path:
                                     "DATA.TEST.GT_PATH": str(data_2d / "train/y")})  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_launcher_line_gives_the_scores_of_one_process(config, command, tmp_path) -> None:
     line = torchrun(
         "--nproc_per_node=2", f"--master_port={free_port()}", script(), "--config", config,
@@ -91,6 +92,7 @@ def test_the_launcher_line_gives_the_scores_of_one_process(config, command, tmp_
     assert scores(tmp_path, "two") == scores(tmp_path, "many")
 
 
+@pytest.mark.slow
 def test_a_mistake_is_reported_once_by_several_processes(config, tmp_path) -> None:
     line = [sys.executable, "-m", "singula.cli", "run", "--config", str(config), "--gpus", "2"]
     line += ["--result_dir", str(tmp_path), "--set", f"DATA.TRAIN.PATH={tmp_path / 'nowhere'}"]

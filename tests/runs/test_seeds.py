@@ -36,6 +36,7 @@ def seed_of(tmp_path: Path, run_id: int) -> int:
     return json.loads((run / "run.json").read_text())["seed"]
 
 
+@pytest.mark.slow
 def test_without_a_seed_every_run_id_gives_another_result(
     train, write_config, data_2d, tmp_path
 ) -> None:
@@ -53,6 +54,7 @@ def test_without_a_seed_every_run_id_gives_another_result(
     assert torch.equal(weights(tmp_path, 3), found[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["file", "override"])
 def test_with_a_seed_run_ids_give_the_same_result(
     where, train, write_config, data_2d, tmp_path
@@ -66,6 +68,7 @@ def test_with_a_seed_run_ids_give_the_same_result(
     assert torch.equal(weights(tmp_path, 1), weights(tmp_path, 2))
 
 
+@pytest.mark.slow
 def test_a_resumed_training_keeps_its_seed(train, write_config, data_2d, tmp_path) -> None:
     config = write_config(data_2d, **LEAST)
     two = ("--set", "TRAIN.EPOCHS=2")

@@ -25,6 +25,7 @@ def test_each_kind_of_data_has_a_template() -> None:
     assert {"2d", "3d", "3d_anisotropic", "2d_classes", "2d_points"} <= kinds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", GENERIC, ids=lambda p: p.stem)
 def test_a_template_trains(path, command, data_2d, data_3d, data_classes, tmp_path) -> None:
     ndim = 3 if path.name.startswith("3d") else 2

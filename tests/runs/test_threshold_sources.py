@@ -82,6 +82,7 @@ def formula(m: dict[str, np.ndarray], least: int) -> np.ndarray:
     return watershed(-m["B"], seeds, mask=m["B"] > THREE["TH_FOREGROUND"])
 
 
+@pytest.mark.slow
 def test_files_of_the_format_and_tuned_values_in_memory_and_in_blocks(trained, command) -> None:
     remove = {
         f"TEST.POST_PROCESSING.MEASURE_PROPERTIES.REMOVE_BY_PROPERTIES.{name}": value
@@ -149,6 +150,7 @@ def test_one_threshold_leaves_the_others_automatic(trained, command) -> None:
     assert "TH_BINARY_MASK automatic" in model.notices[-1]
 
 
+@pytest.mark.slow
 def test_init_and_demo_mark_generated_thresholds(command, data_2d, tmp_path) -> None:
     from singula.commands.demo import QUICK, demo_yaml
     from singula.config import load_config

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from singula.io.read import read_image, read_labels
 
 TREE = """
@@ -33,6 +35,7 @@ run.json
 """
 
 
+@pytest.mark.slow
 def test_five_runs_write_the_tree_of_the_format(command, write_config, data_2d, tmp_path) -> None:
     post = "TEST.POST_PROCESSING"
     config = write_config(

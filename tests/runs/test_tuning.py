@@ -19,20 +19,10 @@ from singula.tuning import open_tuner
 from singula.tuning.validation import training_weight
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return the folder of the run that all tests copy."""
-    return {"folder": tmp_path_factory.mktemp("trained")}
-
-
 @pytest.fixture
-def run(command, write_config, data_2d, tmp_path, trained) -> Path:
+def run(run_once, write_config, data_2d, tmp_path) -> Path:
     config = write_config(data_2d, **{"TRAIN.EPOCHS": 12})
-    kept = trained["folder"] / "out"
-    if not kept.exists():
-        assert command("run", "--config", config, "--result_dir", kept) == 0, command.err
-    shutil.copytree(kept, tmp_path / "out")
-    return tmp_path / "out" / "job" / "results" / "job_1"
+    return run_once("plain_12", config, tmp_path / "out") / "job" / "results" / "job_1"
 
 
 def checkpoint_of(run: Path) -> Path:
@@ -73,6 +63,7 @@ def test_thresholds_are_found_saved_and_used(run, command, data_2d, tmp_path) ->
     assert score.panoptic_quality == pytest.approx(mean["after"])
 
 
+@pytest.mark.slow
 def test_a_second_search_changes_nothing(run, command) -> None:
     assert command("tune", run, "--metric", "f1", "--iou", "0.3") == 0, command.err
     assert "predicting 4 images with" in command.out
@@ -89,6 +80,7 @@ def test_a_second_search_changes_nothing(run, command) -> None:
     }
 
 
+@pytest.mark.slow
 def test_prediction_uses_smaller_tiles_where_memory_is_short(run, command, monkeypatch) -> None:
     assert command("tune", run, "--no-save") == 0, command.err
     folder = run / "tuning" / "maps"
@@ -130,6 +122,7 @@ def test_no_save_and_a_configuration_changed_by_the_user(run, command) -> None:
     assert checkpoint_of(run).read_bytes() == weights
 
 
+@pytest.mark.slow
 def test_the_file_precedes_the_checkpoint(run, command, write_config, data_2d, tmp_path) -> None:
     assert command("tune", run) == 0, command.err
     tuned = load_checkpoint(checkpoint_of(run)).description["tuned"]["thresholds"]
@@ -165,6 +158,7 @@ def test_the_file_precedes_the_checkpoint(run, command, write_config, data_2d, t
     )
 
 
+@pytest.mark.slow
 def test_validation_on_parts_of_images(command, write_config, data_2d, tmp_path) -> None:
     """Few images: the end of each image is used for validation."""
     changes = {
@@ -210,6 +204,7 @@ def test_mistakes_are_named(run, command, data_2d, tmp_path) -> None:
     assert "checkpoint to predict with does not exist" in command.err
 
 
+@pytest.mark.slow
 def test_missing_validation_images(command, write_config, data_2d, tmp_path) -> None:
     data = Path(shutil.copytree(data_2d, tmp_path / "data"))
     config = write_config(data, **{"TRAIN.EPOCHS": 1, "TEST.ENABLE": False})
@@ -220,6 +215,7 @@ def test_missing_validation_images(command, write_config, data_2d, tmp_path) -> 
     assert "restore the folder" in command.err
 
 
+@pytest.mark.slow
 def test_training_images_are_added_if_validation_objects_are_few(run, command, data_2d) -> None:
     lines: list[str] = []
     tuner = open_tuner(run, notify=lines.append)
@@ -244,6 +240,7 @@ def test_training_images_are_added_if_validation_objects_are_few(run, command, d
     assert trial.value == pytest.approx((1 - share) * values[0] + share * np.mean(values[1:]))
 
 
+@pytest.mark.slow
 def test_missing_training_images_are_ignored(command, write_config, data_2d, tmp_path) -> None:
     data = Path(shutil.copytree(data_2d, tmp_path / "data"))
     config = write_config(data, **{"TRAIN.EPOCHS": 1, "TEST.ENABLE": False})

@@ -47,6 +47,7 @@ def run(command, write_config, data_2d, sized, tmp_path) -> Path:
     return tmp_path / "out" / "job" / "results" / "job_1"
 
 
+@pytest.mark.slow
 def test_voxel_size_of_a_run_and_of_a_prediction(
     run, sized, command, tmp_path, monkeypatch
 ) -> None:

@@ -23,6 +23,7 @@ from broken_data import (
     unpaired,
 )
 from made_data import MadeData, bytes_of, labels
+from selection import fast_first
 
 from singula.dataset.checks import inspect_dataset, write_fixed
 from singula.errors import UserError
@@ -64,7 +65,7 @@ def test_a_mask_becomes_its_objects(tmp_path: Path) -> None:
     assert read_header(path).dtype == np.uint8
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("ndim", fast_first([2, 3]))
 @pytest.mark.parametrize("broken", HIDDEN, ids=lambda f: f.__name__)
 def test_hidden_objects_are_restored_in_the_copy(tmp_path: Path, ndim: int, broken) -> None:
     data = MadeData(tmp_path / "data", ndim)

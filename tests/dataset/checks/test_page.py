@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 from broken_data import BREAKS, NAME, holes, leftover, pieces, semantic
 from made_data import MadeData
+from selection import fast_first
 
 from singula.dataset.checks import KINDS, inspect_dataset, write_page
 from singula.dataset.checks.pictures import SIDE, picture
 
+pytestmark = pytest.mark.xdist_group("check page")
 
-@pytest.fixture(scope="module", params=[2, 3])
+
+@pytest.fixture(scope="module", params=fast_first([2, 3]))
 def broken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data set with all mistakes, in files with long names."""
     folder = tmp_path_factory.mktemp("broken")
@@ -74,8 +77,8 @@ def test_unreadable_files_have_no_picture(tmp_path: Path) -> None:
     assert picture(one, 2, one.where[0]) is None
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", fast_first(["light", "dark"]))
+@pytest.mark.parametrize("width", fast_first([390, 1280]))
 def test_the_whole_page_is_displayed(whole_page, broken: Path, scheme: str, width: int) -> None:
     tab = whole_page(broken, scheme, width)
     assert tab.evaluate("[...document.images].every(i => i.alt.length > 3)")
