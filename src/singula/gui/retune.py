@@ -166,8 +166,10 @@ class Retune:
                     Slider(key, LABELS[key], 0, max(200, 4 * value), 1, value, sources.get(key, ""))
                 )
                 continue
-            bound = THRESHOLDS[key.removeprefix("DATA_MW_")].high
-            high = self._largest_distance() if bound is None else bound
+            threshold = THRESHOLDS[key.removeprefix("DATA_MW_")]
+            high = threshold.high
+            if high is None:
+                high = self._largest_distance(threshold.channels)
             step = 0.01 if high <= 2 else 0.1
             # Rounded like saved thresholds
             value = round(min(used[key], high), 4)
@@ -188,10 +190,8 @@ class Retune:
         keys = {name: key.removeprefix(PREFIX) for name, key in KEYS.items()}
         return {keys[name]: _SOURCES[s] for name, s in sources.items() if s in _SOURCES}
 
-    def _largest_distance(self) -> float:
-        largest = max(
-            (float(self.maps[c].max()) for c in ("D", "Dv2") if c in self.maps), default=1
-        )
+    def _largest_distance(self, channels: tuple[str, ...]) -> float:
+        largest = max((float(self.maps[c].max()) for c in channels if c in self.maps), default=1)
         return max(1.0, float(np.ceil(10 * largest)) / 10)
 
     def decode(self, values: Mapping[str, float]) -> Outcome:
