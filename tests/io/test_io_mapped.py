@@ -7,7 +7,6 @@ import pytest
 import tifffile
 
 from singula.errors import UserError
-from singula.io.label_warnings import ids_in_pieces
 from singula.io.read import map_image, map_labels, read_image, read_labels
 from singula.io.write import write_tiff
 
@@ -73,12 +72,3 @@ def test_gray_images_become_color_images_if_allowed(tmp_path: Path) -> None:
         np.testing.assert_array_equal(map_image(path, 2, 3, allow_gray=True), expected)
     with pytest.raises(UserError, match="1 channel"):
         read_image(one, 2, 3)
-
-
-def test_ids_in_several_pieces() -> None:
-    labels = np.zeros((12, 12), np.uint32)
-    labels[1:3, 1:3] = labels[3, 3] = 5  # touches at a corner
-    labels[6, 6] = labels[9, 9] = 2**31
-    labels[0, 11] = labels[11, 0] = 9
-    assert ids_in_pieces(labels) == [9, 2**31]
-    assert ids_in_pieces(np.zeros((3, 4, 5), np.uint8)) == []

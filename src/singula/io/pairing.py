@@ -29,9 +29,9 @@ from singula.io.run_log import notify_once
 from singula.util.format import counted
 
 _MOST_LISTED = 20
-_WORDS = r"(?:cp_masks?|masks?|labels?|lbl|gt|ground_?truth|seg|segmentation|instances?)"
+LABEL_WORDS = r"(?:cp_masks?|masks?|labels?|lbl|gt|ground_?truth|seg|segmentation|instances?)"
 _FRONT, _END = r"^{}[_\-. ]+", r"[_\-. ]+{}$"
-_LABEL_WORD = [re.compile(side.format(_WORDS), re.IGNORECASE) for side in (_FRONT, _END)]
+_LABEL_WORD = [re.compile(side.format(LABEL_WORDS), re.IGNORECASE) for side in (_FRONT, _END)]
 _IMAGE_WORD = [
     re.compile(_FRONT.format(r"(?:images?|img|raw)"), re.IGNORECASE),
     # _0000 is the first channel in the names of nnU-Net.

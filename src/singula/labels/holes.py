@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from singula.labels.block_table import HIGHEST, LOWEST, NO_PIXEL, Block, Table
+from singula.labels.components import connected_components
 from singula.util.arguments import as_array, instance, label_image
 from singula.util.process import compiled
 
@@ -221,17 +222,10 @@ def find_background(labels: np.ndarray, block: Block | None = None) -> Backgroun
     TypeError, UserError
         Not a label image, or not its block.
     """
-    import cc3d
-
     checked = label_image(labels)
     block = Block.of(block, checked)
     region = np.ascontiguousarray(checked[block.box(checked, 0, 1)])
-    pieces, count = cc3d.connected_components(
-        region == 0,
-        connectivity=4 if region.ndim == 2 else 6,
-        out_dtype=np.uint32,
-        return_N=True,
-    )
+    pieces, count = connected_components(region == 0)
     first = np.full(count + 1, -1, np.int64)
     compiled(_first_pixels)(pieces.ravel(), first)
     inside = np.array(np.unravel_index(first[1:], region.shape)).T

@@ -18,9 +18,10 @@ from singula.data.preprocess import Reference
 from singula.data.samples import AnySample, Sample, SampleCache, StoredSample
 from singula.dataset.facts.plausible import suspicion
 from singula.errors import UserError
-from singula.io.label_warnings import ids_in_pieces
 from singula.io.pairing import Pair, check_pairs, pair_files
 from singula.io.read import read_header
+from singula.labels.components import count_components
+from singula.labels.index import index_labels
 from singula.pipeline.from_config import channel_names, encode_settings
 from singula.pipeline.readers import (
     Reader,
@@ -32,6 +33,7 @@ from singula.pipeline.readers import (
     spacing,
 )
 from singula.pipeline.split import hold_out, share_of, split_pairs
+from singula.util.arguments import label_image
 from singula.util.format import counted
 
 if TYPE_CHECKING:
@@ -327,7 +329,8 @@ class LabelIssues:
         if reason is not None:
             self.suspicious[name] = reason
             return
-        split_ids = ids_in_pieces(ids)
+        index, row_ids = index_labels(label_image(ids))
+        split_ids = row_ids[count_components(index, len(row_ids)) > 1].tolist()
         if split_ids:
             self.split_ids[name] = split_ids
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.labels.components import component_sizes
+
 Array = npt.NDArray[Any]
 # Minimum fraction of colored pixels in regions; antialiasing and JPEG leave more in specks
 _IN_REGIONS = 0.95
@@ -25,7 +27,6 @@ def number_colors(picture: Array) -> Array | None:
     ndarray of uint32, shape (y, x) or (z, y, x), or None
         Number of each pixel; None if the pixels of a color are scattered instead of in regions.
     """
-    import cc3d
     import fastremap
 
     red, green, blue = np.moveaxis(picture.astype(np.uint64), -1, 0)
@@ -35,7 +36,6 @@ def number_colors(picture: Array) -> Array | None:
     others = colors[colors != background]
     numbers = np.where(packed == background, 0, 1 + np.searchsorted(others, packed))
     numbers = numbers.astype(np.uint32)
-    regions = cc3d.connected_components(numbers, connectivity=8 if numbers.ndim == 2 else 26)
-    sizes = np.bincount(regions.ravel())[1:]
+    sizes = component_sizes(numbers, corners=True)
     large = sizes[sizes >= 3**numbers.ndim].sum()
     return numbers if large >= _IN_REGIONS * sizes.sum() else None

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.dataset.facts.objects import survey_objects
+from singula.labels.components import connected_components, label_of_components
 from singula.labels.holes import fill_holes
 from singula.labels.index import index_labels, look_up
 from singula.metrics import overlap
@@ -109,20 +110,9 @@ def _split_components(
     ids: Array, smallest: int, uncorrected: dict[str, str], *, semantic: bool, each_piece: bool
 ) -> tuple[Array, int, int]:
     """Return the labels with an id per component, and the numbers of new and of removed ids."""
-    import cc3d
-
-    if ids.ndim == 2:
-        parts, count = cc3d.connected_components(
-            ids, connectivity=4 if semantic else 8, return_N=True
-        )
-    else:
-        parts, count = cc3d.connected_components(
-            ids, connectivity=6 if semantic else 26, return_N=True
-        )
+    parts, count = connected_components(ids, corners=not semantic)
     size = np.bincount(parts.ravel(), minlength=count + 1)
-    owner = np.zeros(count + 1, np.int64)
-    owner[parts.ravel()] = ids.ravel()
-    owner[0] = 0
+    owner = label_of_components(parts, count, ids)
     order = np.lexsort((np.arange(count + 1), -size, owner))
     is_first = np.zeros(count + 1, bool)
     is_first[order[np.diff(owner[order], prepend=-1) != 0]] = (

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from singula.dataset.checks.findings import Finding, Place
 from singula.dataset.facts import Objects
+from singula.labels.components import connected_components
 from singula.labels.index import index_labels, survey
 from singula.util.format import counted
 
@@ -151,13 +152,10 @@ def _blobs(
     min_mean: float,
 ) -> tuple[Place, ...]:
     """Return the connected components of a mask with the size, form and mean of objects."""
-    import cc3d
     from scipy import ndimage
 
     mask = mask & ~ndimage.binary_dilation(ids > 0, iterations=_MARGIN)
-    parts, count = cc3d.connected_components(
-        mask, connectivity=4 if mask.ndim == 2 else 6, return_N=True
-    )
+    parts, count = connected_components(mask)
     if not count:
         return ()
     components = survey(parts)

@@ -19,7 +19,6 @@ from singula.dataset.checks.findings import HINT, Finding, Place
 from singula.dataset.checks.one_hot import one_hot_labels
 from singula.dataset.facts.plausible import (
     Surround,
-    component_sizes,
     find_surround,
     overlap_scores,
     restarts_in_slices,
@@ -31,6 +30,7 @@ from singula.io.files import read_pixels
 from singula.io.image import AnyArray, ArrayPlace, Header
 from singula.io.label_values import native
 from singula.io.read import label_layout, read_header, read_image, read_labels
+from singula.labels.components import component_sizes, connected_components
 from singula.metrics import overlap
 from singula.util.format import counted
 
@@ -282,17 +282,13 @@ def _without_background(ids: Array, surround: Surround) -> tuple[Array, Finding]
 
 def _looks_like_object(region: Array, ids: Array) -> bool:
     """Return True if a region is one connected component and about as large as the objects."""
-    import cc3d
-
-    parts = cc3d.connected_components(region, connectivity=8 if region.ndim == 2 else 26)
     sizes = np.unique(ids[ids > 0], return_counts=True)[1]
-    return bool(parts.max() == 1 and len(sizes) and region.sum() <= 4 * sizes.max())
+    _, count = connected_components(region, corners=True)
+    return bool(count == 1 and len(sizes) and region.sum() <= 4 * sizes.max())
 
 
 def _inverted(ids: Array, surround: Surround) -> tuple[Array, Finding]:
     """Number the regions of 0 in an inverted mask if they look like objects."""
-    import cc3d
-
     is_zero = ids == 0
     sizes = component_sizes(is_zero)
     large = sizes >= 3**ids.ndim
@@ -309,7 +305,7 @@ def _inverted(ids: Array, surround: Surround) -> tuple[Array, Finding]:
     text += f" ({counted(int(large.sum()), 'region')} of 0)"
     new = ids
     if fixable:
-        new = cc3d.connected_components(is_zero, connectivity=4 if ids.ndim == 2 else 6)
+        new, _ = connected_components(is_zero)
     return new, _issue("inverted", text, ids.shape, surround.id, fixable=fixable)
 
 

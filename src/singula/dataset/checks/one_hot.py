@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.labels.components import connected_components
 from singula.util.format import counted
 
 Array = npt.NDArray[Any]
@@ -79,24 +80,17 @@ def _most_at_border(masks: Array, chosen: list[int]) -> int:
 
 def _number(masks: Array, used: list[int]) -> tuple[Array, int, bool]:
     """Return labels, the number of objects, and True if each plane is one object."""
-    import cc3d
-
     shape = masks.shape[:-1]
-    parts = []
-    for index in used:
-        components = cc3d.connected_components(
-            np.ascontiguousarray(masks[..., index]), connectivity=4 if len(shape) == 2 else 6
-        )
-        parts.append(components.astype(np.uint32))
-    single = [int(components.max(initial=0)) == 1 for components in parts]
+    parts = [connected_components(masks[..., index]) for index in used]
+    single = [count == 1 for _, count in parts]
     is_per_object = len(used) > 1 and sum(single) >= _SINGLE * len(used)
     ids, classes = np.zeros(shape, np.uint32), np.zeros(shape, np.uint32)
     last = 0
-    for number, components in enumerate(parts, 1):
+    for number, (components, count) in enumerate(parts, 1):
         free = (components > 0) & (ids == 0)
         ids[free] = last + (1 if is_per_object else components[free])
         classes[free] = number
-        last += 1 if is_per_object else int(components.max(initial=0))
+        last += 1 if is_per_object else count
     channels = [ids] if is_per_object or len(used) < 2 else [ids, classes]
     labels = np.stack(channels, axis=-1)
     return labels.astype(np.min_scalar_type(int(labels.max(initial=0)))), last, is_per_object

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
 
 from singula.dataset.facts.facts import Machine, PartFacts, Survey
 from singula.dataset.facts.folders import Folders, find_folders
@@ -17,9 +14,8 @@ from singula.dataset.scan import count_notes, decide_ndim, scan_pair
 from singula.io.pairing import Pair
 from singula.io.read import left_out_note
 from singula.util.arguments import instance, integer, items, of_class
+from singula.util.boxes import evenly_spaced
 from singula.util.paths import user_path
-
-_Item = TypeVar("_Item")
 
 
 def survey_dataset(
@@ -107,7 +103,7 @@ def _survey_part(
     left_out += [
         f"images: {left_out_note(image.header)}" for image, _ in scans if image.header.left_out
     ]
-    chosen = _spread(scans, max_files)
+    chosen = [scans[index] for index in evenly_spaced(len(scans), max_files or len(scans))]
     return PartFacts(
         folders.name,
         folders.images,
@@ -117,10 +113,3 @@ def _survey_part(
         tuple(survey_image(image) for image, _ in chosen),
         tuple(survey_labels(labels) for _, labels in chosen if labels is not None),
     )
-
-
-def _spread(scans: Sequence[_Item], max_files: int | None) -> Sequence[_Item]:
-    """Return at most `max_files` pairs, spread evenly."""
-    if max_files is None or len(scans) <= max_files:
-        return scans
-    return [scans[index] for index in np.linspace(0, len(scans) - 1, max_files).astype(int)]

@@ -12,7 +12,7 @@ from singula.io.entries import broken_link, check_openable, is_broken_link, is_f
 from singula.io.formats.table import IMAGE_SUFFIXES, stem_of
 from singula.io.image import ArrayPlace, ArrayPlaces
 from singula.io.list_images import is_image_file, list_images
-from singula.io.pairing import Pair, pair_files, with_places
+from singula.io.pairing import LABEL_WORDS, Pair, pair_files, with_places
 from singula.io.read import Notify
 from singula.util.arguments import flag
 from singula.util.paths import user_path
@@ -29,10 +29,7 @@ LABELS = (
     "groundtruth", "annotations", "annotation", "targets", "target", "segmentations",
     "segmentation", "seg",
 )  # fmt: skip
-_LABEL_END = re.compile(
-    r"[_\-. ](?:cp_masks?|masks?|labels?|lbl|gt|ground_?truth|seg|segmentation|instances?|y)$",
-    re.IGNORECASE,
-)
+_LABEL_END = re.compile(rf"[_\-. ](?:{LABEL_WORDS}|y)$", re.IGNORECASE)
 _IMAGE_END = re.compile(r"[_\-. ](?:images?|img|raw|x)$", re.IGNORECASE)
 _TREE = """\
 arrange the files as

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from singula.dataset.facts.facts import LabelFacts, Objects
 from singula.dataset.facts.plausible import suspicion
 from singula.dataset.scan import Scan
+from singula.labels.components import connected_components, count_components
 from singula.labels.index import Survey as Index
 from singula.labels.index import survey as index_objects
-from singula.util.boxes import Box
+from singula.util.boxes import center_box
 from singula.util.process import compiled
 
 MAX_PIXELS = 1 << 26
@@ -38,7 +39,9 @@ def survey_labels(scan: Scan, max_pixels: int = MAX_PIXELS) -> LabelFacts:
     """
     array, sampled = scan.pixels(max_pixels), prod(scan.shape) > max_pixels
     if sampled:
-        array = array[_center_box(scan.shape, max_pixels)]
+        shrink = (max_pixels / prod(scan.shape)) ** (1 / scan.ndim)
+        sides = [max(1, int(size * shrink)) for size in scan.shape]
+        array = array[center_box(scan.shape, sides)]
     ids = np.ascontiguousarray(array[..., 0])
     classes = np.asarray(array[..., 1]) if array.shape[-1] == 2 else None
     present: tuple[int, ...] = ()
@@ -82,21 +85,10 @@ def survey_objects(labels: NDArray[Any]) -> Objects:
         contact,
         (low == 0).any(axis=1) | (high == np.array(index.shape)).any(axis=1),
         radius,
-        _count_components(instances),
+        count_components(index, rows),
         *_holes(instances),
     )
     return objects.select(np.flatnonzero(instances.npixels))
-
-
-def _center_box(shape: tuple[int, ...], max_pixels: int) -> Box:
-    """Return a box of about `max_pixels` pixels in the center of an image."""
-    shrink = (max_pixels / prod(shape)) ** (1 / len(shape))
-    cut = []
-    for size in shape:
-        length = max(1, int(size * shrink))
-        start = (size - length) // 2
-        cut.append(slice(start, start + length))
-    return tuple(cut)
 
 
 def _count_sides(planes: Any, sides: Any, core: Any, contact: Any) -> None:
@@ -151,42 +143,16 @@ def _max_distance(index: Any, distance: Any, radius: Any) -> None:
             radius[row] = distance[place]
 
 
-def _count_components(instances: Index) -> NDArray[np.int64]:
-    """Return the number of connected components per instance; pixels also connect at corners."""
-    import cc3d
-
-    rows = len(instances.ids)
-    if instances.index.size == 0:
-        return np.zeros(rows, np.int64)
-    parts, count = cc3d.connected_components(
-        instances.index, connectivity=8 if instances.index.ndim == 2 else 26, return_N=True
-    )
-    owner = np.zeros(count + 1, np.int64)
-    compiled(_assign_components)(parts.ravel(), instances.index.ravel(), owner)
-    return np.bincount(owner[1:], minlength=rows)[:rows]
-
-
-def _assign_components(parts: Any, index: Any, owner: Any) -> None:
-    """Assign each connected component to the row of its instance; compiled."""
-    for place in range(len(parts)):
-        owner[parts[place]] = index[place]
-
-
 def _holes(instances: Index) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the number of holes per instance, and their pixels.
 
     A hole is a connected component of the background enclosed by one instance only.
     """
-    import cc3d
-
     rows, index = len(instances.ids), instances.index
     holes, pixels = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
     if index.size == 0:
         return holes, pixels
-    background = index == 0
-    parts, count = cc3d.connected_components(
-        background, connectivity=4 if index.ndim == 2 else 6, return_N=True
-    )
+    parts, count = connected_components(index == 0)
     # -1: not known yet; 0: several instances, or the border of the image
     owner = np.full(count + 1, -1, np.int64)
     size = np.zeros(count + 1, np.int64)

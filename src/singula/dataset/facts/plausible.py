@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singula.labels.components import component_sizes
 from singula.labels.overlap import Overlap
 from singula.metrics import overlap
 
@@ -223,14 +224,3 @@ def _is_whole(mask: Array) -> bool:
     """Return True if nine tenths of a mask are one connected component."""
     sizes = component_sizes(mask)
     return bool(len(sizes)) and bool(sizes.max() >= 0.9 * sizes.sum())
-
-
-def component_sizes(mask: Array) -> Array:
-    """Return the number of pixels per connected component of a mask; neighbors share a side."""
-    import cc3d
-
-    parts = cc3d.connected_components(
-        np.ascontiguousarray(mask), connectivity=4 if mask.ndim == 2 else 6
-    )
-    sizes: Array = np.bincount(parts.ravel())[1:]
-    return sizes
