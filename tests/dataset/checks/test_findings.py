@@ -23,7 +23,7 @@ from singula.dataset.checks import (
     files,
     inspect_dataset,
 )
-from singula.dataset.facts import Folders
+from singula.dataset.facts import Folders, Machine, survey_dataset
 from singula.errors import UserError
 from singula.io.write import write_json, write_tiff
 
@@ -251,6 +251,29 @@ def test_images_and_labels_in_one_folder(tmp_path: Path) -> None:
     (tmp_path / "cell1_mask.tif").unlink()
     found = inspect_dataset(tmp_path)
     assert found_in(found, tmp_path) == {("unpaired", "cell1.tif")}
+
+
+@pytest.mark.parametrize(("image_end", "label_end"), [("_x", "_y"), ("_img", "_mask"), ("", "_gt")])
+def test_check_and_init_pair_the_files_of_one_folder_equally(
+    tmp_path: Path, image_end: str, label_end: str
+) -> None:
+    for place in range(3):
+        ids = labels()
+        write_tiff(tmp_path / f"seg_{place}{image_end}.tif", image(ids, place), "YX")
+        write_tiff(tmp_path / f"seg_{place}{label_end}.tif", ids, "YX")
+    inspection = inspect_dataset(tmp_path)
+    assert inspection.findings == ()
+    survey = survey_dataset(tmp_path, machine=Machine(1, 1 << 30))
+    pairs = [(pair.image, pair.label) for pair in survey.parts[0].pairs]
+    assert [(pair.image, pair.label) for pair in inspection.parts[0].pairs] == pairs
+
+
+def test_classes_of_a_part(tmp_path: Path) -> None:
+    MadeData(tmp_path / "with", classes=True)
+    MadeData(tmp_path / "without")
+    for name, expected in (("with", (1, 2)), ("without", ())):
+        parts = inspect_dataset(tmp_path / name).parts
+        assert [part.classes for part in parts] == [expected] * 2
 
 
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
