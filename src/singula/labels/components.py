@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,10 +30,12 @@ def connected_components(labels: np.ndarray, *, corners: bool = False) -> tuple[
 
     if not labels.size:
         return np.zeros(labels.shape, np.uint32), 0
-    sides, everywhere = (4, 8) if labels.ndim == 2 else (6, 26)
+    connectivity: Literal[4, 6, 8, 26] = 8 if corners else 4
+    if labels.ndim == 3:
+        connectivity = 26 if corners else 6
     components, count = cc3d.connected_components(
         np.require(labels, requirements=["C", "W"]),  # cc3d does not accept read-only arrays
-        connectivity=everywhere if corners else sides,
+        connectivity=connectivity,
         out_dtype=np.uint32,
         return_N=True,
     )
