@@ -11,6 +11,7 @@ from nicegui import ui
 
 from singula.errors import UserError
 from singula.gui.pages.frame import (
+    dropdown,
     empty_state,
     error_state,
     frame,
@@ -105,9 +106,7 @@ class ImageView(ABC, Generic[T]):
 
     def image_choice(self, label: str) -> None:
         """Add the list of images."""
-        searchable = len(self.names) > 8
-        choice = ui.select(self.names, value=self.name, label=label, with_input=searchable)
-        choice.props("outlined dense options-dense").classes("run-choice")
+        choice = dropdown(label, self.names, self.name).classes("run-choice")
         choice.on_value_change(self._choose)
 
     async def _choose(self, event: Any) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from nicegui import ui
@@ -120,6 +120,13 @@ def button(text: str, action: Callable[[], object], *, look: Look = "main") -> u
     return control.classes(f"as-button {'' if look == 'main' else look}".strip())
 
 
+def dropdown(label: str, options: Sequence[Any] | Mapping[Any, str], value: object) -> ui.select:
+    """Add a list of options; a long list can be searched."""
+    choices = dict(options) if isinstance(options, Mapping) else list(options)
+    select = ui.select(choices, value=value, label=label, with_input=len(options) > 8)
+    return select.props("outlined dense options-dense")
+
+
 class Slider(ui.slider):
     """Slider that keeps its position while the server is busy."""
 
@@ -169,14 +176,10 @@ def requested_folder(run: str, guard: Guard) -> Path:
 def run_choice(page: str, runs: Sequence[Path], chosen: Path | None, guard: Guard) -> None:
     """Add a list of runs that opens the page of the chosen run."""
     options = {str(path): _run_label(path, guard) for path in runs}
-    select = ui.select(
-        options,
-        value=str(chosen) if chosen is not None and str(chosen) in options else None,
-        label="Run",
-        with_input=len(options) > 8,
-        on_change=lambda event: ui.navigate.to(run_address(page, Path(event.value))),
-    )
-    select.props("outlined dense options-dense").classes("run-choice")
+    value = str(chosen) if chosen is not None and str(chosen) in options else None
+    select = dropdown("Run", options, value)
+    select.on_value_change(lambda event: ui.navigate.to(run_address(page, Path(event.value))))
+    select.classes("run-choice")
 
 
 def _run_label(path: Path, guard: Guard) -> str:

@@ -10,7 +10,7 @@ from nicegui import ui
 from nicegui.events import TableSelectionEventArguments
 
 from singula.gui.pages.finished import ImageView, finished_run
-from singula.gui.pages.frame import fact_cards
+from singula.gui.pages.frame import dropdown, fact_cards
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
 from singula.gui.results import Results, Table, measurements
@@ -80,9 +80,8 @@ class _View(ImageView[tuple[Scene, Table]]):
             run = self.results.run
             if len(run.stages) > 1:
                 labels = {i: run.stage_label(stage) for i, stage in enumerate(run.stages)}
-                ui.select(labels, value=len(labels) - 1, label="Objects",
-                          on_change=self._choose_stage).props(
-                    "outlined dense options-dense")  # fmt: skip
+                choice = dropdown("Objects", labels, len(labels) - 1)
+                choice.on_value_change(self._choose_stage)
             ui.link("Report", f"/report?run={quote(str(self.folder))}", new_tab=True).classes(
                 "as-button secondary"
             )

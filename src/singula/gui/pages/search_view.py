@@ -9,6 +9,7 @@ from nicegui import ui
 from singula.errors import UserError
 from singula.gui.pages.frame import (
     button,
+    dropdown,
     error_state,
     note,
     progress_bar,
@@ -51,8 +52,7 @@ class SearchPanel:
             "training. The test images are not used, so their scores remain unbiased."
         )
         with ui.element("div").classes("row-of search-goal"):
-            self.metric = ui.select(_GOALS, value="pq", label="Mean score to maximize")
-            self.metric.props("outlined dense options-dense")
+            self.metric = dropdown("Mean score to maximize", _GOALS, "pq")
             self.iou = ui.number("at IoU", value=0.5, min=0.05, max=1, step=0.05)
             self.iou.props("outlined dense")
             self.begin = button("Search", self._start)

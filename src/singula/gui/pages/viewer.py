@@ -8,7 +8,7 @@ from typing import Any
 from nicegui import ui
 from nicegui.events import GenericEventArguments, ValueChangeEventArguments
 
-from singula.gui.pages.frame import Slider
+from singula.gui.pages.frame import Slider, dropdown
 from singula.gui.pictures import Scene, Scenes, boxes
 from singula.report.overlay import middle_plane
 
@@ -163,9 +163,8 @@ class Viewer:
             if scene.channels > 1:
                 combined = "Colors" if scene.channels == 3 else "Mean"
                 options = {-1: combined, **{i: f"Channel {i + 1}" for i in range(scene.channels)}}
-                ui.select(
-                    options, value=-1, label="Show", on_change=lambda e: self._set(channel=e.value)
-                ).props("dense outlined options-dense").classes("channel-choice")
+                choice = dropdown("Show", options, -1).classes("channel-choice")
+                choice.on_value_change(lambda event: self._set(channel=event.value))
             if scene.depth > 1:
                 with ui.element("div").classes("slice-choice"):
                     self.slice_label = ui.label(f"slice {self.slice + 1} of {scene.depth}")
