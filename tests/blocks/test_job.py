@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from singula.blocks import JobFolder, runner
 from singula.blocks.runner import OneProcess, do_blocks
 from singula.errors import UserError
-from singula.io.records import DeviceNote
+from singula.io.records.blocks import DeviceNote
 
 KINDS = st.sampled_from([np.uint8, np.int32, np.int64, np.uint64, np.float32, np.float64, bool])
 RECORDS = st.dictionaries(

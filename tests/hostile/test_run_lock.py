@@ -28,7 +28,7 @@ from singula.errors import StorageError, UserError
 from singula.inference import load as load_model
 from singula.inference import predict_files
 from singula.io import run_lock
-from singula.io.records import LockRecord
+from singula.io.records.locks import LockRecord
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import check_free, find_holder, hold, lock_file, output_locks
 from singula.pipeline.run import Job

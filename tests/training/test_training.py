@@ -12,7 +12,7 @@ from singula.data.dataset import EpochSampler, PatchDataset, PatchSettings, Samp
 from singula.data.normalize import Normalizer
 from singula.errors import UserError
 from singula.io.record_tables import append_row
-from singula.io.records import EpochRow
+from singula.io.records.tables import EpochRow
 from singula.models import ModelSettings, build_model
 from singula.representations.channels import EncodeSettings
 from singula.training import fit as fit_module

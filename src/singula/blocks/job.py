@@ -16,7 +16,7 @@ import numpy.typing as npt
 from singula.blocks.records import Arrays, damaged_blocks, read_block, write_records
 from singula.io.atomic import atomic_path, make_folder
 from singula.io.record_files import read_record, write_record
-from singula.io.records import StoredRecord
+from singula.io.records.base import StoredRecord
 from singula.util.paths import open_regular, user_path
 
 R = TypeVar("R", bound=StoredRecord)

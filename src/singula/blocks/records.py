@@ -27,7 +27,7 @@ from pydantic import TypeAdapter
 
 from singula.errors import UserError
 from singula.io.atomic import atomic_path, make_folder
-from singula.io.records import BlockIndex
+from singula.io.records.blocks import BlockIndex
 from singula.util.paths import open_regular
 
 Arrays = Mapping[str, npt.NDArray[Any]]

@@ -21,7 +21,7 @@ from singula.errors import UserError
 from singula.io.atomic import atomic_path, is_protected
 from singula.io.entries import reader_path
 from singula.io.read import read_image
-from singula.io.records import ChannelFile
+from singula.io.records.results import ChannelFile
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_tiff
 from singula.representations.channels.source import EncodeSettings

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from singula.errors import UserError
 from singula.io.atomic import is_protected, remove_leftovers
 from singula.io.record_files import read_record, write_record
-from singula.io.records import ChannelFile, ChannelManifest
+from singula.io.records.results import ChannelFile, ChannelManifest
 from singula.util.format import counted
 
 MANIFEST = "fingerprints.json"

@@ -13,7 +13,7 @@ from singula.gui.processes import Processes, alive, interrupt
 from singula.gui.runs import OUTPUT, RECORD, read_record
 from singula.io.atomic import make_folder, write_error
 from singula.io.record_files import write_record
-from singula.io.records import StartedRun
+from singula.io.records.results import StartedRun
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import check_free
 from singula.pipeline.run import Job

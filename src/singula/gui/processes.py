@@ -19,7 +19,7 @@ import psutil
 
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
-from singula.io.records import Started
+from singula.io.records.results import Started
 
 # Programs that a shell starts in the background inherit that SIGINT is ignored. The command needs
 # SIGINT, because the interface stops it by this signal.

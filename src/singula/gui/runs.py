@@ -16,7 +16,7 @@ from singula.errors import UserError
 from singula.gui.guard import Guard
 from singula.gui.processes import alive, error_message
 from singula.io.record_files import read_record as read_record_file
-from singula.io.records import RunSummary, Started, StartedRun
+from singula.io.records.results import RunSummary, Started, StartedRun
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import find_holder, lock_file
 from singula.runs.run import SUMMARY, is_finished, read_history, read_summary

@@ -17,7 +17,8 @@ from singula.gui.retune import PREFIX
 from singula.gui.runs import IMAGE, read_record, read_start, tail
 from singula.io.record_files import write_record
 from singula.io.record_tables import read_table
-from singula.io.records import StartedSearch, TrialRow
+from singula.io.records.results import StartedSearch
+from singula.io.records.tables import TrialRow
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import check_free, lock_file
 from singula.runs.run import Run

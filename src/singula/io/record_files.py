@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails, PydanticSerializationError, from_json, t
 
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
-from singula.io.records import IGNORABLE, StoredRecord
+from singula.io.records.base import IGNORABLE, StoredRecord
 from singula.io.write import write_text
 from singula.io.written import record as record_written
 from singula.util.paths import open_regular

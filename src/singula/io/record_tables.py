@@ -21,7 +21,7 @@ from singula.io.record_files import (
     read_bytes,
     report_lost,
 )
-from singula.io.records import TableRow
+from singula.io.records.tables import TableRow
 from singula.io.write import write_csv
 from singula.util.paths import read_text_file
 

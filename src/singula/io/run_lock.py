@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
-from singula.io.records import LockRecord
+from singula.io.records.locks import LockRecord
 from singula.util.paths import open_regular
 
 Notify = Callable[[str], None]

@@ -18,7 +18,7 @@ from singula.io.atomic import write_error
 from singula.io.image import Image
 from singula.io.read import map_image, read_image
 from singula.io.record_files import append_line, read_lines
-from singula.io.records import PatchScores, PredictionLine
+from singula.io.records.results import PatchScores, PredictionLine
 from singula.io.run_folder import ResultsTree, View
 from singula.io.write import write_maps
 from singula.io.written import foreign_files, set_aside

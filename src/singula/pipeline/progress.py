@@ -11,7 +11,7 @@ from singula.config import Config
 from singula.io.atomic import write_error
 from singula.io.files import change_stamp
 from singula.io.record_files import append_line, read_lines
-from singula.io.records import ImageResult, ProgressLine, ScoreRecord
+from singula.io.records.results import ImageResult, ProgressLine, ScoreRecord
 from singula.io.written import make_way
 from singula.metrics import Score
 from singula.pipeline.results import TestResults

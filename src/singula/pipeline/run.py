@@ -286,7 +286,7 @@ def _test(
     main: bool,
 ) -> TestRun | None:
     from singula.io.record_tables import write_table
-    from singula.io.records import MetricsRow
+    from singula.io.records.tables import MetricsRow
     from singula.pipeline.score import score_lines
 
     start = time.perf_counter()

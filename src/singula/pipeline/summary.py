@@ -50,7 +50,7 @@ def write_summary(
         Finished test.
     """
     from singula.io.record_files import write_record
-    from singula.io.records import RunSummary
+    from singula.io.records.results import RunSummary
     from singula.io.write import plain_values
 
     summary: dict[str, Any] = {

@@ -15,7 +15,8 @@ from singula.config.load import config_from_dict, examine_values
 from singula.errors import UserError
 from singula.io.record_files import read_record
 from singula.io.record_tables import read_rows
-from singula.io.records import EpochRow, RunSummary, TestSummary
+from singula.io.records.results import RunSummary, TestSummary
+from singula.io.records.tables import EpochRow
 from singula.io.run_folder import ResultsTree, View
 from singula.runs.instances import LabelSource
 from singula.runs.scores import Scores, rank_images, read_scores, reference_threshold

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from singula.io.record_tables import read_table
-from singula.io.records import MetricsRow
+from singula.io.records.tables import MetricsRow
 from singula.metrics.summary import MEAN, POOLED
 
 Row = dict[str, float | None]

@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import Checkpoint as CheckpointCallback
 from singula.errors import overflow_hint
 from singula.io.atomic import make_folder, write_error
 from singula.io.record_tables import append_row
-from singula.io.records import EpochRow
+from singula.io.records.tables import EpochRow
 from singula.training.module import InstanceModule
 from singula.util.format import counted
 

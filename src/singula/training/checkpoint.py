@@ -16,7 +16,7 @@ from torch import Tensor
 from singula.errors import UserError
 from singula.io.atomic import atomic_path
 from singula.io.record_files import check_values
-from singula.io.records import CheckpointInfo, TrainerState
+from singula.io.records.checkpoints import CheckpointInfo, TrainerState
 from singula.util.paths import open_regular
 
 Notify = Callable[[str], None]

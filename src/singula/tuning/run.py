@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from singula.config.thresholds import with_tuned
 from singula.io.record_tables import write_table
-from singula.io.records import TrialRow
+from singula.io.records.tables import TrialRow
 from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_csv, write_text
 from singula.io.written import protect

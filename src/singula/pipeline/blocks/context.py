@@ -17,7 +17,7 @@ from singula.config import Config
 from singula.io.block_array import BlockArray
 from singula.io.image import ArrayPlace
 from singula.io.lazy import LazyImage
-from singula.io.records import ScalingNote, ThresholdsNote
+from singula.io.records.blocks import ScalingNote, ThresholdsNote
 from singula.labels import Block
 from singula.pipeline import from_config
 from singula.pipeline.blocks.job_spec import JobSpec

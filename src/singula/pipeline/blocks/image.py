@@ -21,7 +21,7 @@ from singula.blocks.stitch import face_pairs, label_in_raster_order, sum_over, u
 from singula.data.normalize import Normalizer, Statistics
 from singula.io.block_array import BlockArray
 from singula.io.lazy_array import LazyArray, constant_image_notices
-from singula.io.records import (
+from singula.io.records.blocks import (
     ClassesNote,
     ColorNote,
     FillNote,

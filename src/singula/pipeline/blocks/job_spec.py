@@ -5,7 +5,7 @@ from __future__ import annotations
 from singula.blocks.grid import Grid
 from singula.blocks.job import JobFolder
 from singula.errors import UserError
-from singula.io.records import PlanNote
+from singula.io.records.blocks import PlanNote
 
 _NOTE = "plan"
 

@@ -10,7 +10,7 @@ import torch
 
 from singula.config import Config
 from singula.data.patches import TilePlan
-from singula.io.records import DeviceNote, FillNote
+from singula.io.records.blocks import DeviceNote, FillNote
 from singula.models import receptive_radius
 from singula.pipeline import from_config
 from singula.pipeline.blocks.context import BlockContext

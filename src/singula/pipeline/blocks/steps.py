@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singula.blocks.runner import Work
-from singula.io.records import LayerNote
+from singula.io.records.blocks import LayerNote
 from singula.labels.border import Ids
 from singula.labels.holes import Gaps, enclosed
 from singula.labels.repair import Contacts, plan_repair

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from singula.blocks.job import load_arrays
 from singula.blocks.stitch import HIGH, LOW, Face, face_of
-from singula.io.records import ClassesNote, ColorNote, HaloNote, LayerNote, PyramidNote
+from singula.io.records.blocks import ClassesNote, ColorNote, HaloNote, LayerNote, PyramidNote
 from singula.labels import Block, border_ids, extents
 from singula.labels.holes import Holes, find_background
 from singula.labels.overlap import Overlap, overlap

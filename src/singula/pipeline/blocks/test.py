@@ -19,7 +19,7 @@ from singula.errors import UserError
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
 from singula.io.pairing import Pair
-from singula.io.records import DeviceNote, FinishedNote, RecountNote, StoredPlace
+from singula.io.records.blocks import DeviceNote, FinishedNote, RecountNote, StoredPlace
 from singula.pipeline.blocks.context import RECOUNT
 from singula.pipeline.blocks.image import BlockImage
 from singula.pipeline.blocks.job_spec import JobSpec
