@@ -171,8 +171,8 @@ class ResultsTree:
         overrides : mapping of str to str
             As for the class; PATHS.RESULT_DIR.PATH is `run` in any case.
         """
-        run = run.absolute()
-        found = re.fullmatch(r"(.+)_([0-9]+)", job_id or run.name)
+        run = Path(os.path.abspath(run))
+        found = re.fullmatch(r"(.+)_([0-9]{1,9})", job_id or run.name)
         name, number = (found[1], int(found[2])) if found else (run.name or "run", 1)
         moved = {**overrides, "PATHS.RESULT_DIR.PATH": str(run)}
         return cls(run.parent.parent, name, number, moved)
