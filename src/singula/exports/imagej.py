@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singula.errors import UserError
 from singula.exports.outlines import Outline, trace_slices
 from singula.io.atomic import atomic_path
+from singula.io.formats.containers import library
 from singula.runs.instances import Instances
-from singula.util.format import install_command
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
@@ -42,7 +41,7 @@ def write_rois(item: Instances, target: Path) -> None:
     UserError
         ``io.library_missing``: roifile is not installed; the codes of `atomic_path`.
     """
-    _check_library()
+    library("roifile", target, "ROIs of ImageJ")  # before anything is written
     digits = len(str(int(item.labels.max(initial=0))))
     fixed_date = (1980, 1, 1, 0, 0, 0)  # so that equal instances yield equal files
     with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -55,18 +54,6 @@ def write_rois(item: Instances, target: Path) -> None:
             roi.group = (item.classes or {}).get(outline.label, 0)
             entry = zipfile.ZipInfo(f"{name}.roi", fixed_date)
             archive.writestr(entry, roi.tobytes(), zipfile.ZIP_DEFLATED, 1)
-
-
-def _check_library() -> None:
-    """Raise an error if roifile is not installed, before anything is written."""
-    try:
-        import roifile  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            "--to imagej: the library roifile is not installed",
-            install_command(),
-            "io.library_missing",
-        ) from error
 
 
 def _roi(outline: Outline, name: str) -> ImagejRoi:

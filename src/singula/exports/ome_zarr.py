@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from singula.errors import UserError
 from singula.exports.tables import UNKNOWN, calibration
 from singula.io.atomic import atomic_folder
 from singula.io.block_array import nearest
+from singula.io.formats.containers import library
 from singula.io.formats.ngff import VERSION, multiscale, plan_levels
 from singula.labels.index import survey
 from singula.runs.instances import Instances, Labels
-from singula.util.format import install_command
 
 GROUP = "labels/instances"
 _CHUNK = {2: (1024, 1024), 3: (64, 256, 256)}
@@ -39,14 +38,7 @@ def write_ome_zarr(item: Instances, target: Path) -> None:
     UserError
         ``io.library_missing``: zarr is not installed; the codes of `atomic_folder`.
     """
-    try:
-        import zarr
-    except ImportError as error:
-        raise UserError(
-            "--to ome-zarr: the library zarr is not installed",
-            install_command(),
-            "io.library_missing",
-        ) from error
+    zarr = library("zarr", target, "OME-Zarr")
     with atomic_folder(target) as temporary:
         root = zarr.open_group(temporary, mode="w", zarr_format=3)
         labels = root.create_group("labels")

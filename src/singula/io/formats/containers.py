@@ -72,7 +72,7 @@ def library(name: str, path: Path, kind: str, extra: str = "") -> Any:
         return import_module(name)
     except ImportError as error:
         raise UserError(
-            f"{path}: to read {kind}, the library {name} is needed, which is not installed",
+            f"{path}: for {kind}, the library {name} is needed, which is not installed",
             install_command(extra),
             "io.library_missing",
         ) from error
