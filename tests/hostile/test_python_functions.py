@@ -83,6 +83,7 @@ PACKAGES = (
     "singula.io.write",
     "singula.models",
     "singula.autoconfig",
+    "singula.prediction.median_filters",
     "singula.report.build",
     "singula.blocks",
     "singula.dataset.facts",
@@ -504,12 +505,12 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "threshold": Argument(0.0, NUMBER.with_values(negative=-0.1, above_one=1.5)),
         "counts": Argument(lambda: histogram(PROBABILITY), FUNCTION),
     },
-    "singula.prediction.median_halo": lambda _: {
+    "singula.prediction.median_filters.median_halo": lambda _: {
         "z_size": Argument(3, INTEGER.or_none().with_values(negative=-1)),
         "yz_size": Argument(3, INTEGER.or_none().with_values(negative=-1)),
     },
     **{
-        f"singula.prediction.{name}": lambda _: {
+        f"singula.prediction.median_filters.{name}": lambda _: {
             "values": Argument(
                 np.stack([PROBABILITY] * 3), Kind({**MAP.wrong, **LABELS.wrong, "2-d": PROBABILITY})
             ),

@@ -98,7 +98,8 @@ def _subclasses(kind: type[StoredRecord]) -> Iterator[type[StoredRecord]]:
         yield from _subclasses(below)
 
 
-KINDS = {kind.__name__: kind for kind in _subclasses(StoredRecord)}
+RECORDS = StoredRecord.__module__.rpartition(".")[0]
+KINDS = {k.__name__: k for k in _subclasses(StoredRecord) if k.__module__.startswith(RECORDS)}
 _REMOVED = object()
 VALUES: dict[str, Any] = {
     "removed": _REMOVED, "null": None, "text": "x", "number": 7, "negative": -1, "huge": 10**400,

@@ -1,7 +1,6 @@
 """Predict the maps of images of any size."""
 
 from singula.prediction.blocks import BlockPlan, BlockPredictor, block_plan
-from singula.prediction.median_filters import median_halo, median_yz, median_z
 from singula.prediction.predict import Predictor, PredictSettings, whole_plan
 from singula.prediction.tile_plan import AlignedTiles, block_halo, max_tile_pixels, plan_tiles
 
@@ -14,9 +13,6 @@ __all__ = [
     "block_halo",
     "block_plan",
     "max_tile_pixels",
-    "median_halo",
-    "median_yz",
-    "median_z",
     "plan_tiles",
     "whole_plan",
 ]
