@@ -1,5 +1,6 @@
 """Export of finished runs with the command line."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -88,6 +89,37 @@ def test_by_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
         assert f"--spacing (text): got {wrong!r}, expected 2 or 3 pos" in capsys.readouterr().err
     assert say(monkeypatch, "export", tmp_path / "job", "--to", "csv") == 2
     assert f"give {run}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_intensities_are_those_of_the_raw_images(ndim: int, tmp_path: Path) -> None:
+    shape, images = ((20, 20) if ndim == 2 else (4, 20, 20)), tmp_path / "images"
+    raw = np.random.default_rng(0).integers(0, 999, (2, *shape, 2), np.uint16)
+    for name, image in zip("ab", raw, strict=True):
+        write_tiff(images / f"{name}.tif", image, "YXC" if ndim == 2 else "ZYXC")
+    patch = [*(16 for _ in shape), 2]
+    keys = {"DATA.TEST.PATH": str(images), "DATA.PATCH_SIZE": patch}
+    run = make_run(tmp_path, ndim, **keys)
+    table = pd.read_csv(singula.export(run, "csv")[0])
+    for name, image in zip("ab", raw, strict=True):
+        item = find_sources(run)[0].read()
+        expected = singula.measure(item.labels, image)
+        rows = table[table["image"] == name].reset_index(drop=True)
+        names = [column for column in expected if column.startswith("intensity")]
+        assert len(names) == 10
+        pd.testing.assert_frame_equal(rows[names], expected[names])
+        np.testing.assert_allclose(rows["axis_ratio"], expected["axis_ratio"])
+    if ndim == 2:
+        content = json.loads(singula.export(run, "qupath")[0].read_text())
+        values = content["features"][0]["properties"]["measurements"]
+        assert values["intensity_max_ch2"] == table["intensity_max_ch2"][0]
+
+
+def test_a_run_without_its_images_is_exported_without_intensities(tmp_path: Path) -> None:
+    run, lines = make_run(tmp_path, **{"DATA.TEST.PATH": str(tmp_path / "moved")}), []
+    table = pd.read_csv(singula.export(run, "csv", notify=lines.append)[0])
+    assert not [name for name in table if name.startswith("intensity")]
+    assert sum("no intensities" in line for line in lines) == 2
 
 
 def test_gray_values_and_masks_are_not_labels(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -425,6 +425,11 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "values": Argument([[1.0]], ITEMS.with_values(text=[["x"]], nan=[[float("nan")]])),
         "signs": Argument([["lt"]], ITEMS.with_values(flat=["lt"])),
     },
+    "singula.measure.additional_columns": lambda _: {
+        "labels": labels(),
+        "image": INTENSITIES,
+        "spacing": Argument((1.0, 2.0), SPACING),
+    },
     "singula.measure.axis_ratio": lambda _: {
         "instances": Argument(second_moments(LABEL_IMAGE), OBJECT),
         "spacing": Argument((1.0, 2.0), SPACING),

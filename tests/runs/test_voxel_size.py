@@ -12,7 +12,7 @@ from singula.inference import files as loaded_files
 from singula.io.read import read_image, read_labels
 from singula.io.units import infer_unit, replaced_size
 from singula.io.write import write_tiff
-from singula.measure import measure_instances
+from singula.measure import additional_columns, measure_instances
 
 SET, IN_FILE = "(0.4, 0.2)", "(0.5, 0.5) µm"
 
@@ -80,9 +80,13 @@ def test_voxel_size_of_a_run_and_of_a_prediction(
         np.testing.assert_array_equal(whole.array, blocks.array)
         for folder in ("whole", "blocks"):
             table = pd.read_csv(tmp_path / folder / f"{path.stem}_stats.csv")
-            expected = measure_instances(whole.array[..., 0], spacing=(0.3, 0.1))
-            pd.testing.assert_series_equal(
-                table["area"], expected["area"], check_dtype=False, check_index=False
+            labels, spacing = whole.array[..., 0], (0.3, 0.1)
+            image = read_image(sized / path.name, 2).array
+            expected = measure_instances(labels, spacing=spacing)
+            expected = expected.assign(**additional_columns(labels, image, spacing=spacing))
+            names = ["area", "axis_ratio", "intensity_mean", "intensity_sum", "intensity_std"]
+            pd.testing.assert_frame_equal(
+                table[names], expected[names], check_dtype=False, check_index_type=False
             )
 
     for wrong in (("--spacing", "1,1,1"), ("--spacing", "wide"), ("--unit", "µm")):

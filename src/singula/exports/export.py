@@ -16,7 +16,7 @@ from singula.exports.coco import write_coco
 from singula.exports.imagej import write_rois
 from singula.exports.ome_zarr import write_ome_zarr
 from singula.exports.qupath import write_geojson
-from singula.exports.sources import find_sources, instances_from_array
+from singula.exports.sources import add_images, find_sources, instances_from_array
 from singula.exports.tables import UNKNOWN, calibration, write_table
 from singula.io.image import Spacing
 from singula.io.run_lock import hold, output_locks
@@ -43,19 +43,22 @@ class Format:
         Write one image to a path.
     write_all : callable, optional
         Write all images to a path.
+    intensities : bool
+        Write the intensities of instances, for which the images of a run are read.
     """
 
     file: str
     write_image: Callable[[Instances, Path], None] | None = None
     write_all: Callable[[Iterable[Instances], Path], None] | None = None
+    intensities: bool = False
 
 
 # To add a format, add a row.
 FORMATS: dict[str, Format] = {
     "imagej": Format("{}_rois.zip", write_image=write_rois),
-    "qupath": Format("{}.geojson", write_image=write_geojson),
+    "qupath": Format("{}.geojson", write_image=write_geojson, intensities=True),
     "ome-zarr": Format("{}.ome.zarr", write_image=write_ome_zarr),
-    "csv": Format("instances.csv", write_all=write_table),
+    "csv": Format("instances.csv", write_all=write_table, intensities=True),
     "coco": Format("instances_coco.json", write_all=write_coco),
 }
 
@@ -104,6 +107,17 @@ def export(
         An argument is invalid. ``export.no_folder``: no output folder; ``export.exists``: a file
         exists; ``export.volume``: the format does not support volumes; ``run.locked``: another
         process writes to the output folder or its run; the codes of `find_sources`.
+
+    Examples
+    --------
+    >>> import numpy as np, singula
+    >>> labels = np.zeros((20, 30), np.uint16)
+    >>> labels[2:8, 3:9] = 1
+    >>> [path.name for path in singula.export(labels, "imagej", "rois")]
+    ['labels_rois.zip']
+    >>> (table,) = singula.export(labels, "csv", "tables", spacing=0.5, unit="µm")
+    >>> table.read_text(encoding="utf-8").splitlines()[0][:40]
+    'image,label,centroid_y_px,centroid_x_px,'
     """
     kind = FORMATS[choice(to, "--to", FORMATS)]
     overwrite = flag(overwrite, "overwrite")
@@ -115,7 +129,9 @@ def export(
         check_unit(unit, "--unit")
     if notify is not None:
         notify = function(notify, "notify")
-    items, names, default = _open(source, spacing, unit, external_files=external_files)
+    items, names, default = _open(
+        source, spacing, unit, kind, external_files=external_files, notify=notify
+    )
     folder = output if output is not None else default
     if folder is None:
         raise UserError(
@@ -160,8 +176,10 @@ def _open(
     source: Path | str | npt.NDArray[Any],
     spacing: Spacing | None,
     unit: str | None,
+    kind: Format,
     *,
     external_files: bool,
+    notify: Notify | None,
 ) -> tuple[Iterator[Instances], list[str], Path | None]:
     """Return an iterator over the instances, the names of the images, and the default folder."""
     if not isinstance(source, str | Path) and hasattr(source, "__array__"):
@@ -169,8 +187,13 @@ def _open(
         return iter([item]), [item.name], None
     path = user_path(source, "source")
     sources = find_sources(path, spacing=spacing, unit=unit, external_files=external_files)
-    folder = path / "exports" if is_finished(path) else None
-    return (s.read() for s in sources), [s.name for s in sources], folder
+    names = [source.name for source in sources]
+    items: Iterator[Instances] = (source.read() for source in sources)
+    if not is_finished(path):
+        return items, names, None
+    if kind.intensities:
+        items = add_images(items, path, notify, external_files=external_files)
+    return items, names, path / "exports"
 
 
 class _Announcer:

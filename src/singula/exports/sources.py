@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from singula.io.formats.table import stem_of
 from singula.io.image import ArrayPlace, Spacing, check_spacing
 from singula.io.list_images import list_images
 from singula.io.read import read_header
+from singula.runs.images import open_images
 from singula.runs.instances import Instances, Labels, LabelSource, check_ids
 from singula.runs.run import is_finished, not_a_run, open_run
 from singula.util.arguments import label_image
@@ -86,6 +88,37 @@ def _find_in_run(path: Path) -> list[LabelSource]:
             "export.no_instances",
         )
     return list(run.label_images(run.main_stages[-1]))
+
+
+def add_images(
+    items: Iterable[Instances],
+    path: Path,
+    notify: Callable[[str], None] | None,
+    *,
+    external_files: bool,
+) -> Iterator[Instances]:
+    """Add the raw image to each label image of a run, for its intensities.
+
+    Parameters
+    ----------
+    items : iterable of Instances
+        Label images of the run.
+    path : Path
+        Folder of the run.
+    notify : callable, optional
+        Called with a line for each image that is missing, too large, or has another shape.
+    external_files : bool
+        Allow images to refer to files elsewhere.
+    """
+    run = open_run(path)
+    images, stage = open_images(run, external_files=external_files), run.main_stages[-1]
+    for item in items:
+        is_large = images.window(item.name) is not None
+        raw = None if is_large else images.raw(item.name, stage, item.labels.shape)
+        if raw is None and notify is not None:
+            reason = "too large" if is_large else "missing, or has another shape"
+            notify(f"{item.name}: no intensities, because the raw image is {reason}")
+        yield replace(item, image=raw)
 
 
 def _open_file(path: Path, place: ArrayPlace) -> LabelSource:

@@ -12,6 +12,7 @@ import numpy as np
 from singula.io.units import in_microns
 from singula.io.write import write_csv
 from singula.measure.morphology import SURFACE, measure_instances
+from singula.measure.table import additional_columns
 from singula.runs.instances import Instances
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def instance_table(item: Instances) -> pd.DataFrame:
     pandas.DataFrame
         ``label``; ``class`` if there are classes; positions and sizes in pixels
         (``centroid_y_px``, ``npixels`` …) and, if the pixel size is known, in its unit
-        (``centroid_y_µm``, ``area_µm²`` …). Ratios have no unit.
+        (``centroid_y_µm``, ``area_µm²`` …). Ratios have no unit. The intensities of
+        `Instances.image` are the last columns.
 
     Notes
     -----
@@ -85,6 +87,7 @@ def instance_table(item: Instances) -> pd.DataFrame:
         columns["surface_px²"] = measured[SURFACE]
     names = ("circularity", "elongation") if item.ndim == 2 else ("sphericity",)
     columns |= {name: measured[name] for name in names}
+    columns |= additional_columns(item.labels, item.image, spacing=spacing)
     import pandas as pd
 
     return pd.DataFrame(columns)

@@ -286,7 +286,7 @@ def _predict_file(
     tables: bool,
     sizes: _Sizes,
 ) -> int:
-    from singula.measure import measure_instances
+    from singula.measure import additional_columns, measure_instances
 
     channels, grey = model.config.in_channels, model.reader.grey
     image = read_image(pair.image, model.ndim, channels, allow_gray=grey, arrays=pair.arrays)
@@ -310,6 +310,8 @@ def _predict_file(
         stored, axes = with_class_channel(labels, *classes), axes + "C"
     if tables:
         table = measure_instances(labels, spacing=image.spacing)
+        columns = additional_columns(labels, image.array, spacing=image.spacing)
+        table = table.assign(**columns)
         if classes is not None:
             table = with_classes(table, *classes)
         write_csv(target.with_name(f"{target.stem}_stats.csv"), table)

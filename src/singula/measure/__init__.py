@@ -21,7 +21,7 @@ from singula.measure.select import (
     removed_ids,
     select,
 )
-from singula.measure.table import measure
+from singula.measure.table import additional_columns, measure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,7 @@ __all__ = [
     "Intensities",
     "Moments",
     "Shapes",
+    "additional_columns",
     "axis_ratio",
     "conditions_from_lists",
     "intensities",

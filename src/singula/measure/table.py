@@ -128,12 +128,36 @@ def measure(
     sides = (instances.high - instances.low) * sizes
     columns[f"equivalent_diameter_{unit}"] = diameter
     columns[f"bounding_box_diameter_{unit}"] = sides.max(axis=1, initial=0)
-    columns["axis_ratio"] = axis_ratio(second_moments(index), spacing=sizes)
-    if image is not None:
-        columns |= intensity_columns(intensities(index, image))
+    columns |= additional_columns(index, image, spacing=sizes)
     import pandas as pd
 
     return pd.DataFrame(columns)
+
+
+def additional_columns(
+    labels: np.ndarray, image: np.ndarray | None = None, *, spacing: Spacing | None = None
+) -> dict[str, np.ndarray]:
+    """Return the columns of `measure` that the tables in the results folder do not have.
+
+    Parameters
+    ----------
+    labels, image, spacing
+        See `measure`.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (rows,)
+        ``axis_ratio`` and, with `image`, the columns of the intensities, sorted by id.
+
+    Raises
+    ------
+    TypeError, UserError
+        As for `measure`.
+    """
+    columns = {"axis_ratio": axis_ratio(second_moments(labels), spacing=spacing)}
+    if image is not None:
+        columns |= intensity_columns(intensities(labels, image))
+    return columns
 
 
 def _unit(units: str | None, has_spacing: bool) -> str:

@@ -47,6 +47,8 @@ class Instances:
         File name of the segmented image, or of the label image if that is unknown.
     size_notice : str
         Notice that the user replaced the pixel size of the file; empty for none.
+    image : ndarray, optional
+        Raw image, (y, x, c) or (z, y, x, c), for the measurement of intensities.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Instances:
     unit: str | None = None
     file_name: str = ""
     size_notice: str = ""
+    image: npt.NDArray[Any] | None = None
 
     @property
     def ndim(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -94,7 +95,8 @@ class _View(ImageView[tuple[Scene, Table]]):
     def read(self, name: str, stage: Stage) -> tuple[Scene, Table]:
         """Return the image and its table."""
         instances = self.results.instances(name, stage)
-        return self.results.scene(name, stage, instances.labels), measurements(instances)
+        scene = self.results.scene(name, stage, instances.labels)
+        return scene, measurements(replace(instances, image=scene.raw))
 
     async def present(self, name: str, stage: Stage, data: tuple[Scene, Table]) -> None:
         """Show image, table and scores."""

@@ -43,6 +43,8 @@ class PlanNote(StoredRecord):
         Pixels around a block that are predicted with it, the same in all processes.
     maps_key, key : str
         Hashes of what the maps, and everything else, were made from: files, weights and settings.
+    additional_columns : bool
+        Measure the axis ratio and the intensities of the instances.
     """
 
     name: str
@@ -65,6 +67,7 @@ class PlanNote(StoredRecord):
     halo: tuple[Count, ...]
     maps_key: str
     key: str
+    additional_columns: bool = False
 
 
 class DeviceNote(StoredRecord):

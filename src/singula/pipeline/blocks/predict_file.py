@@ -108,6 +108,7 @@ def predict_alone(
         runner=runner,
         weights=checkpoint,
         unit=unit,
+        additional_columns=tables,
     )
     run.run()
     if pair.name in run.failed:

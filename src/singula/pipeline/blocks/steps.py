@@ -12,7 +12,14 @@ from singula.io.records.blocks import LayerNote
 from singula.labels.border import Ids
 from singula.labels.holes import Gaps, enclosed
 from singula.labels.repair import Contacts, plan_repair
-from singula.measure import Shapes, measurements
+from singula.measure import (
+    Intensities,
+    Moments,
+    Shapes,
+    axis_ratio,
+    intensity_columns,
+    measurements,
+)
 from singula.pipeline.blocks import tasks
 from singula.pipeline.blocks.context import FLOODED, GROWN, REPAIRED
 from singula.util.format import counted
@@ -130,3 +137,14 @@ def measured(image: BlockImage, phase: str) -> pd.DataFrame:
     """Return the table of measurements from the records of a phase."""
     parts = [tasks.unpack(Shapes, "shapes", record) for record in image.records(phase)]
     return measurements(Shapes.merge(parts), spacing=image.plan.spacing)
+
+
+def with_additional_columns(image: BlockImage, table: pd.DataFrame, phase: str) -> pd.DataFrame:
+    """Append the columns of `singula.measure.additional_columns` from the records of a phase."""
+    records = image.records
+    moments = Moments.merge(tasks.unpack(Moments, "moments", r) for r in records(phase))
+    parts = (tasks.unpack(Intensities, "intensities", r) for r in records(phase))
+    columns = {"axis_ratio": axis_ratio(moments, spacing=image.plan.spacing)}
+    columns |= intensity_columns(Intensities.merge(parts))
+    rows = np.searchsorted(moments.ids, table["label"].to_numpy())
+    return table.assign(**{name: column[rows] for name, column in columns.items()})

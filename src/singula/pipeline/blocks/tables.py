@@ -17,7 +17,12 @@ from singula.labels.overlap import sum_overlaps
 from singula.metrics import Match, Ratio, winning_classes
 from singula.pipeline.blocks import tasks
 from singula.pipeline.blocks.image import BlockImage
-from singula.pipeline.blocks.steps import measured, process, remove_ids
+from singula.pipeline.blocks.steps import (
+    measured,
+    process,
+    remove_ids,
+    with_additional_columns,
+)
 from singula.pipeline.postprocess import apply_conditions
 from singula.pipeline.results import ImageTables, InstanceTables, Stage, TestResults
 from singula.pipeline.score import values
@@ -87,6 +92,8 @@ def _post_process(image: BlockImage, results: TestResults) -> tuple[int, dict[St
         count = len(measured(image, "processed"))
         if filtered is not None:
             tables["processed"] = filtered
+    if image.plan.additional_columns:
+        tables = {s: with_additional_columns(image, table, s) for s, table in tables.items()}
     return count, tables
 
 

@@ -22,7 +22,7 @@ from singula.labels.holes import Holes, find_background
 from singula.labels.overlap import Overlap, overlap
 from singula.labels.repair import contacts
 from singula.labels.voronoi import growth_foreground, voronoi_block
-from singula.measure import shapes
+from singula.measure import intensities, second_moments, shapes
 from singula.measure.morphology import HALO
 from singula.metrics import Match, color_associations
 from singula.pipeline import from_config
@@ -299,6 +299,8 @@ def _finish_block(
         record = pack("shapes", shapes(around, block, spacing=context.plan.spacing))
         _, inner = context.around(number, 0)
         record |= pack("border", border_ids(labels, inner))
+    if context.plan.additional_columns:
+        record |= _additional_record(context, number, labels)
     if context.truth is not None:
         truth = context.truth.read(box)
         record |= pack("overlap", overlap(truth[..., 0], labels))
@@ -308,6 +310,17 @@ def _finish_block(
         classes = context.read_maps(box)["class"]
         record |= pack("votes", overlap(labels, classes))
     return record
+
+
+def _additional_record(context: BlockContext, number: int, labels: Array) -> Record:
+    """Measure what `additional_columns` needs; the image is not read for an empty block."""
+    if labels.any():
+        image, (_, block) = context.image.read(context.box(number)), context.around(number, 0)
+    else:
+        labels = np.zeros((1,) * labels.ndim, labels.dtype)
+        image, block = np.zeros((*labels.shape, context.image.channels)), Block.whole(labels.shape)
+    table = pack("moments", second_moments(labels, block))
+    return table | pack("intensities", intensities(labels, image))
 
 
 def write_classes(folder: Path, number: int) -> Record:

@@ -70,6 +70,8 @@ class BlockTest(TestRun):
         File of the weights. Default: the checkpoint of the run.
     unit : str, optional
         Unit of the configured voxel size.
+    additional_columns : bool
+        Append the axis ratio and the intensities to the tables of measurements.
     """
 
     dask: str | None = None
@@ -78,6 +80,7 @@ class BlockTest(TestRun):
     runner: Runner | None = None
     weights: Path | None = None
     unit: str | None = None
+    additional_columns: bool = False
     _keys_of: dict[str, tuple[str, str]] = field(default_factory=dict, init=False)
     _halo_reported: bool = field(default=False, init=False)
 
@@ -147,6 +150,7 @@ class BlockTest(TestRun):
         maps = [maps_fingerprint(self.config), checkpoint.fingerprint, file_stamp(pair.image)]
         maps.append(repr(_place(pair.arrays)))
         rest = [settings_fingerprint(self.config, None), self.inputs.stamp(pair)]
+        rest += ["additional columns"] if self.additional_columns else []
         maps_key, key = (
             hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
             for parts in (maps, [*maps, *rest])
@@ -230,6 +234,7 @@ class BlockTest(TestRun):
             halo=prediction_halo(config, shape, block, self.device.torch, budget.network),
             maps_key=maps_key,
             key=key,
+            additional_columns=self.additional_columns,
         )
 
     def _continue(self, job: JobFolder, plan: JobSpec) -> JobSpec:
