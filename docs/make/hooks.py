@@ -6,6 +6,7 @@ folder.
 
 from __future__ import annotations
 
+import posixpath
 import re
 import sys
 from pathlib import Path
@@ -15,8 +16,6 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-import singula
-
 sys.path.insert(0, str(Path(__file__).parent))
 from configuration import configuration_page
 from decoding import with_tables
@@ -24,7 +23,7 @@ from decoding import with_tables
 from commands import commands_page
 
 _GUIDE = "Guide"
-_OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]*)(#[^)]*)?\)")
+_LINK = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]*)(#[^)]*)?\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -54,23 +53,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Insert generated tables, and replace links to files outside of `docs/` by their names.
+    """Insert generated tables, and replace links to files outside of `docs/` by their names."""
+    folder = posixpath.dirname(page.file.src_uri)
 
-    Public names that the page `python.md` does not mention are added to it.
-    """
-    if page.file.src_uri == "python.md":
-        markdown += _further_names(markdown)
-    return _OUTSIDE.sub(r"\1 (`\2`)", with_tables(markdown))
+    def name_file(link: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(folder, link[2]))
+        return f"{link[1]} (`{target[3:]}`)" if target.startswith("../") else link[0]
 
-
-def _further_names(markdown: str) -> str:
-    found = [getattr(singula, name) for name in singula.__all__ if not _mentioned(name, markdown)]
-    parts = [f"::: {item.__module__}.{item.__qualname__}\n" for item in found]
-    return "\n".join(["\n\n## Further names\n", *parts]) if parts else ""
-
-
-def _mentioned(name: str, markdown: str) -> bool:
-    return re.search(rf"^::: singula\.(?:[\w.]+\.)?{name}$", markdown, re.MULTILINE) is not None
+    return _LINK.sub(name_file, with_tables(markdown))
 
 
 def _pages(nav: Any) -> list[str]:

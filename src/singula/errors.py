@@ -62,6 +62,15 @@ class UserError(ValueError):
     code : str, optional
         Stable identifier of the kind of mistake, such as ``io.several_series``: the area, a dot,
         and the kind. It stays the same when the wording changes; tests and programs can use it.
+
+    Examples
+    --------
+    >>> import numpy as np, singula
+    >>> try:
+    ...     singula.measure(np.ones((4, 4), float))
+    ... except singula.UserError as error:
+    ...     print(error.code, "|", error.hint.partition(";")[0])
+    arguments.dtype | convert ids with labels.astype('uint32')
     """
 
     def __init__(self, message: str, hint: str | None = None, code: str | None = None) -> None:

@@ -317,8 +317,8 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "mask": Argument(PROBABILITY > 0.5, Kind({**MAP.wrong, **LABELS.wrong}).or_none()),
     },
     "singula.metrics.match": lambda _: {
-        "truth": labels(kind=LABELS.without(*["1-d", "4-d", "6-d", "0-d", "number"])),
-        "pred": labels(OTHER),
+        "y_true": labels(kind=LABELS.without(*["1-d", "4-d", "6-d", "0-d", "number"])),
+        "y_pred": labels(OTHER),
         "thresholds": Argument((0.3, 0.5), THRESHOLDS),
     },
     "singula.metrics.match_dataset": lambda _: {

@@ -102,6 +102,16 @@ def load_config(
         ``config.invalid``: the file or the overrides have mistakes; the message lists all of them
         with line and key. Errors of the file as a whole have other codes, such as
         ``config.syntax``.
+
+    Examples
+    --------
+    >>> import singula
+    >>> from pathlib import Path
+    >>> text = "DATA: {PATCH_SIZE: [64, 64, 1], TEST: {PATH: images}}, TEST: {ENABLE: True}"
+    >>> _ = Path("cells.yaml").write_text("{PROBLEM: {NDIM: 2D}, " + text + "}")
+    >>> config = singula.load_config("cells.yaml", ["TRAIN.EPOCHS=50"])
+    >>> config.DATA.PATCH_SIZE, config.TRAIN.EPOCHS
+    ((64, 64, 1), 50)
     """
     overrides, notify = _checked(overrides, notify)
     file = user_path(path, "path")

@@ -106,6 +106,19 @@ class Model:
         Notices about the checkpoint and its thresholds.
     checkpoint : Path, optional
         File of the checkpoint.
+
+    Examples
+    --------
+    Maps are predicted once, and decoded with other thresholds as often as necessary:
+
+    >>> import singula
+    >>> model = singula.load("results/cells/results/cells_1")
+    >>> maps = model.predict_maps(image)
+    >>> sorted(maps)
+    ['B', 'C']
+    >>> labels, decoded = model.instances(maps, thresholds={"TH_BINARY_MASK": 0.6})
+    >>> labels.shape == image.shape, decoded.thresholds["TH_BINARY_MASK"]
+    (True, 0.6)
     """
 
     config: Config
@@ -248,7 +261,9 @@ class Model:
         ----------
         maps : mapping
             Predicted maps by channel name, as `predict_maps` returns them.
-        thresholds, spacing
+        thresholds : "auto" or mapping, optional
+            As for `predict`.
+        spacing : float or sequence of float, optional
             As for `predict`.
         of_file : float or sequence of float, optional
             Size of a pixel of the maps according to the file. The steps after decoding use it if no
@@ -344,6 +359,16 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
     ------
     TypeError, UserError
         An argument is wrong; there is no checkpoint, as for `find_model`; or it cannot be read.
+
+    Examples
+    --------
+    >>> import singula
+    >>> model = singula.load("results/cells/results/cells_1")
+    >>> model.ndim, model.channels
+    (2, 'BC')
+    >>> labels = model.predict(image)
+    >>> labels.shape == image.shape
+    True
     """
     from singula.training.device import torch_device
 

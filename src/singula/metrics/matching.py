@@ -18,7 +18,15 @@ import numpy as np
 
 from singula.errors import UserError
 from singula.labels.overlap import Overlap, overlap
-from singula.util.arguments import flag, instance, items, number, of_class
+from singula.util.arguments import (
+    flag,
+    instance,
+    items,
+    label_image,
+    number,
+    of_class,
+    same_shape,
+)
 
 RATES = (
     "precision",
@@ -95,20 +103,21 @@ class Match(Score):
 
 
 @overload
-def match(truth: np.ndarray, pred: np.ndarray, thresholds: float) -> Match: ...
+def match(y_true: np.ndarray, y_pred: np.ndarray, thresholds: float) -> Match: ...
 @overload
 def match(
-    truth: np.ndarray, pred: np.ndarray, thresholds: Sequence[float] = ...
+    y_true: np.ndarray, y_pred: np.ndarray, thresholds: Sequence[float] = ...
 ) -> list[Match]: ...
 def match(
-    truth: np.ndarray, pred: np.ndarray, thresholds: float | Sequence[float] = (0.3, 0.5, 0.75)
+    y_true: np.ndarray, y_pred: np.ndarray, thresholds: float | Sequence[float] = (0.3, 0.5, 0.75)
 ) -> Match | list[Match]:
     """Match the objects of two label images one to one and score the result.
 
     Parameters
     ----------
-    truth, pred : ndarray of int
-        Label images of the same shape, 0 the background; ids need not be consecutive.
+    y_true, y_pred : ndarray of int
+        Ground truth and prediction: label images of the same shape, any number of axes, 0 the
+        background; ids need not be consecutive.
     thresholds : float or sequence of float
         Minimum IoU of a matched pair, in (0, 1].
 
@@ -125,10 +134,26 @@ def match(
     Notes
     -----
     The number of pairs is maximal and, among all such matchings, the total IoU.
+
+    Examples
+    --------
+    >>> import numpy as np, singula
+    >>> y_true = np.array([[1, 1, 1, 1, 0, 2, 2, 0]])
+    >>> y_pred = np.array([[5, 5, 5, 0, 0, 0, 7, 7]])
+    >>> result = singula.match(y_true, y_pred, 0.5)
+    >>> result.tp, result.fp, result.fn, result.f1
+    (1, 1, 1, 0.5)
+    >>> result.true_ids.tolist(), result.pred_ids.tolist(), result.ious.tolist()
+    ([1], [5], [0.75])
+    >>> [round(each.f1, 2) for each in singula.match(y_true, y_pred, (0.3, 0.5, 0.75))]
+    [1.0, 0.5, 0.5]
     """
+    y_true = label_image(y_true, "y_true", ndim=None)
+    y_pred = label_image(y_pred, "y_pred", ndim=None)
+    same_shape(y_true, y_pred, "y_true and y_pred")
     single = isinstance(thresholds, Real) or getattr(thresholds, "shape", None) == ()
     checked = _thresholds([thresholds] if single else thresholds)
-    matches = match_overlap(overlap(truth, pred), checked)
+    matches = match_overlap(overlap(y_true, y_pred), checked)
     return matches[0] if single else matches
 
 

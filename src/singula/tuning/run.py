@@ -98,16 +98,8 @@ def open_tuner(
 
     Parameters
     ----------
-    run : Path or str
-        Folder of a finished run, such as ``results/cells/results/cells_1``.
-    metric : {"pq", "f1"}
-        Objective: panoptic quality or F1.
-    iou : float
-        Minimum IoU of a true positive.
-    device : str or torch.device
-        Device on which missing maps are predicted.
-    notify : callable
-        Function that receives each notice.
+    run, metric, iou, device, notify
+        As for `tune`.
 
     Returns
     -------
@@ -139,8 +131,16 @@ def tune(
 
     Parameters
     ----------
-    run, metric, iou, device, notify
-        As for `open_tuner`.
+    run : Path or str
+        Folder of a finished run, such as ``results/cells/results/cells_1``.
+    metric : {"pq", "f1"}
+        Objective: panoptic quality or F1.
+    iou : float
+        Minimum IoU of a true positive.
+    device : str or torch.device
+        Device on which missing maps are predicted.
+    notify : callable
+        Function that receives each notice.
     save : bool
         Write the thresholds to the checkpoint of the run.
 
@@ -154,6 +154,15 @@ def tune(
     ------
     TypeError, UserError
         As for `open_tuner`.
+
+    Examples
+    --------
+    >>> import singula
+    >>> result = singula.tune("results/cells/results/cells_1", save=False)
+    >>> result.after.score.panoptic_quality >= result.before.score.panoptic_quality
+    True
+    >>> sorted(result.thresholds)[:2]
+    ['REMOVE_SMALL_OBJ', 'TH_BINARY_MASK']
     """
     save = flag(save, "save")
     target = _check(run, metric, iou, device, notify)
@@ -191,16 +200,7 @@ def _tune(
             path = run.checkpoint.path
             notify(f"{path}: is not a checkpoint of this run; thresholds are not saved to it")
     return TuneResult(
-        before,
-        after,
-        thresholds,
-        searched,
-        _type(tuner),
-        trials,
-        metric,
-        tuner.iou,
-        files,
-        saved,
+        before, after, thresholds, searched, _type(tuner), trials, metric, tuner.iou, files, saved
     )
 
 

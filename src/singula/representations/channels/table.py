@@ -151,6 +151,17 @@ def encode(
     ------
     TypeError, UserError
         Not a label image, or channels or settings that are not allowed.
+
+    Examples
+    --------
+    >>> import numpy as np, singula
+    >>> labels = np.zeros((5, 8), int)
+    >>> labels[:, 1:4], labels[:, 4:7] = 1, 2
+    >>> maps = singula.encode(labels, "BD")
+    >>> maps["B"][2]
+    array([0, 0, 1, 0, 0, 1, 0, 0], dtype=uint8)
+    >>> maps["D"][2]
+    array([0., 0., 1., 0., 0., 1., 0., 0.], dtype=float32)
     """
     codes = parse_channels(channels)
     labels = label_image(labels, empty=False)

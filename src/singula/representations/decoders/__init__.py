@@ -67,6 +67,16 @@ def decode_labels(
     TypeError, UserError
         An unknown configuration or key, a value that is not allowed, a missing map, maps that are
         not arrays of numbers, or maps that differ in shape.
+
+    Examples
+    --------
+    >>> import numpy as np, singula
+    >>> labels = np.zeros((24, 24), int)
+    >>> labels[2:12, 2:12], labels[2:12, 12:22] = 1, 2
+    >>> maps = singula.encode(labels, "BC")  # or the maps that a network predicts
+    >>> decoded = singula.decode(maps, "BC", thresholds={"TH_CONTOUR": 0.2, "REMOVE_SMALL_OBJ": 5})
+    >>> decoded[5, [5, 18]]
+    array([1, 2], dtype=uint8)
     """
     if thresholds is None or (isinstance(thresholds, str) and thresholds == "auto"):
         thresholds = {}
