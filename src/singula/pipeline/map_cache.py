@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from singula.io.write import write_maps
 from singula.io.written import foreign_files, set_aside
 from singula.pipeline import from_config
 from singula.pipeline.progress import file_stamp
+from singula.representations.channels.table import CHANNELS
 from singula.util.format import counted
 
 Maps = dict[str, npt.NDArray[Any]]
@@ -176,12 +177,10 @@ class StoredMaps:
             ``maps.shape``: the maps do not have the shape of the image.
         """
         path = self.path(name, view)
-        names = from_config.channel_names(self.config)
-        if from_config.n_classes(self.config):
-            names = (*names, "class")
-        stored = map_image(path, self.config.ndim, len(names))
+        types = map_types(self.config, image.spatial_shape)
+        stored = map_image(path, self.config.ndim, len(types))
         if stored is None:  # compressed by another program
-            stored = read_image(path, self.config.ndim, len(names)).array
+            stored = read_image(path, self.config.ndim, len(types)).array
         if stored.shape[:-1] != image.spatial_shape:
             raise UserError(
                 f"{path}: got a stored prediction of shape {stored.shape[:-1]}, expected "
@@ -189,17 +188,30 @@ class StoredMaps:
                 "set TEST.REUSE_PREDICTIONS: False to predict again",
                 "maps.shape",
             )
-        maps: Maps = {}
-        outputs = from_config.outputs(self.config)
-        half = from_config.in_half(self.config, image.spatial_shape)
-        for i, channel in enumerate(names):
-            kind: type[np.generic] = np.float32
-            if channel == "class":
-                kind = np.uint16
-            elif half and outputs[i].activation == "sigmoid":
-                kind = np.float16
-            maps[channel] = stored[..., i].astype(kind, order="C")
-        return maps
+        return {
+            name: stored[..., index].astype(dtype, order="C")
+            for index, (name, dtype) in enumerate(types.items())
+        }
+
+
+def map_types(config: Config, shape: Sequence[int]) -> dict[str, type[np.generic]]:
+    """Return the data type of each predicted map in memory, in the order of the stored channels.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    shape : sequence of int
+        Spatial shape of the image.
+    """
+    half = from_config.in_half(config, shape)
+    types: dict[str, type[np.generic]] = {}
+    for name in from_config.channel_names(config):
+        short = half and CHANNELS[name].activation == "sigmoid"
+        types[name] = np.float16 if short else np.float32
+    if from_config.n_classes(config):
+        types["class"] = np.uint16
+    return types
 
 
 def maps_fingerprint(config: Config) -> str:

@@ -21,6 +21,7 @@ from singula.io.records.blocks import ScalingNote, ThresholdsNote
 from singula.labels import Block
 from singula.pipeline import from_config
 from singula.pipeline.blocks.job_spec import JobSpec
+from singula.pipeline.map_cache import map_types
 from singula.pipeline.postprocess import PostSettings, filter_maps, post_settings
 from singula.pipeline.readers import mask_place, reader_for
 from singula.prediction.median_filters import median_halo
@@ -123,8 +124,12 @@ class BlockContext:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the maps, in the order of the stored channels."""
-        names = from_config.channel_names(self.config)
-        return (*names, "class") if from_config.n_classes(self.config) else names
+        return tuple(self.map_types)
+
+    @cached_property
+    def map_types(self) -> dict[str, type[np.generic]]:
+        """Data type of each map in memory, by name."""
+        return map_types(self.config, self.shape)
 
     @cached_property
     def halo_of_filters(self) -> tuple[int, ...]:
@@ -157,15 +162,10 @@ class BlockContext:
         """Return the filtered and masked maps of a box, by name."""
         outer = grown(box, self.halo_of_filters, self.shape)
         stored = self.maps.read(outer)
-        half = from_config.in_half(self.config, self.shape)
-        maps: Maps = {}
-        for index, name in enumerate(self.names):
-            kind: type[np.generic] = np.float32
-            if name == "class":
-                kind = np.uint16
-            elif half and from_config.outputs(self.config)[index].activation == "sigmoid":
-                kind = np.float16
-            maps[name] = np.ascontiguousarray(stored[..., index], dtype=kind)
+        maps = {
+            name: np.ascontiguousarray(stored[..., index], dtype=dtype)
+            for index, (name, dtype) in enumerate(self.map_types.items())
+        }
         return self.prepared(maps, outer, box)
 
     def prepared(self, maps: Mapping[str, Array], outer: Box, box: Box) -> Maps:

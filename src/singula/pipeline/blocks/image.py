@@ -173,10 +173,7 @@ class BlockImage:
 
     def _create_maps(self) -> None:
         context = self.context
-        outputs = from_config.outputs(context.config)
-        half = from_config.in_half(context.config, self.plan.shape)
-        half = half and all(o.activation == "sigmoid" for o in outputs)
-        half = half and "class" not in context.names
+        half = all(dtype == np.float16 for dtype in context.map_types.values())
         self.create(
             self.plan.maps,
             (*self.plan.shape, len(context.names)),
