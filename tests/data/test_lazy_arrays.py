@@ -147,7 +147,7 @@ def test_patches_equal_those_of_arrays_in_memory(
     augment = None if mode is None else replace(FREE, mode=mode)
     patches = PatchSettings(
         (8, 24, 32)[-ndim:], (0.25,) * ndim, (2,) * ndim, random=random,
-        weights=(0.9, 0.1) if random else None, least_foreground=0.05, replicate=4 if random else 1,
+        weights=(0.9, 0.1) if random else None, min_foreground=0.05, replicate=4 if random else 1,
     )  # fmt: skip
     axis = ndim - 1
     sets = [

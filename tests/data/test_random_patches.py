@@ -85,7 +85,7 @@ def test_patches_with_little_foreground_are_left_out(
     empty = np.zeros_like(image)
     items = PatchDataset(
         [Sample("a", image, image), Sample("b", empty, empty)],
-        PatchSettings((8, 10), (0.0, 0.0), (0, 0), random, weights, least_foreground=0.2),
+        PatchSettings((8, 10), (0.0, 0.0), (0, 0), random, weights, min_foreground=0.2),
         Normalizer("div"), EncodeSettings(("B",)),
     )  # fmt: skip
     assert {number for number, _ in items.places} == {0}

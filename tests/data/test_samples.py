@@ -131,7 +131,7 @@ def test_each_sample_is_read_once_to_create_a_data_set() -> None:
     cache = SampleCache(0)
     PatchDataset(
         [StoredSample(f"s{n}", SHAPE, m, cache) for n, m in enumerate(made)],
-        PatchSettings((32, 32), (0.0, 0.0), (0, 0), True, (0.9, 0.1), least_foreground=0.1),
+        PatchSettings((32, 32), (0.0, 0.0), (0, 0), True, (0.9, 0.1), min_foreground=0.1),
         Normalizer("scale_range"), EncodeSettings(("B",)),
     )  # fmt: skip
     assert [m.reads for m in made] == [1] * 4

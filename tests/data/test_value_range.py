@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singula.data.normalize import Normalizer, Statistics, notice_range
+from singula.data.normalize import Normalizer, Statistics, warn_if_far_from_unit_range
 from singula.data.patches import read_patch
 from singula.data.preprocess import PreprocessSettings, Reference, preprocess
 from singula.dataset.checks.images import _best_channel
@@ -142,9 +142,9 @@ def test_a_large_image_with_an_empty_margin_is_not_read_completely(tmp_path: Pat
 
 
 def test_values_far_from_one_are_named_for_div() -> None:
-    assert notice_range(0.0, 1.0) == notice_range(-0.5, 1.8) == []
-    assert "scale_range" in notice_range(0.0, 1e-9)[0]
-    assert "scale_range" in notice_range(15258.8, 15258.9)[0]
+    assert warn_if_far_from_unit_range(0.0, 1.0) == warn_if_far_from_unit_range(-0.5, 1.8) == []
+    assert "scale_range" in warn_if_far_from_unit_range(0.0, 1e-9)[0]
+    assert "scale_range" in warn_if_far_from_unit_range(15258.8, 15258.9)[0]
 
 
 @pytest.mark.parametrize(("factor", "offset"), [(1e-12, 0.0), (1.0, 1e9), (1e12, -1e15)])

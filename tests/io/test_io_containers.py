@@ -246,13 +246,13 @@ def test_labels_with_wrong_values_are_reported_when_their_box_is_read(tmp_path: 
     path = made.write_zarr(tmp_path / "a.zarr", ids, chunks=(1, 20, 30))
     lazy = open_labels(path, 3)
     assert not lazy.read((slice(0, 3), slice(None), slice(None))).any()
-    with pytest.raises(UserError, match=r"with a fraction, the first 0\.5"):
+    with pytest.raises(UserError, match=r"with a fraction, such as 0\.5"):
         lazy.read((slice(3, 4), slice(None), slice(None)))
     signed = made.write_zarr(tmp_path / "b.zarr", np.full((20, 30), -3, np.int16))
-    with pytest.raises(UserError, match="go down to -3"):
+    with pytest.raises(UserError, match="label ids down to -3"):
         open_labels(signed, 2).read((slice(None),) * 2)
     large = made.write_zarr(tmp_path / "c.zarr", np.full((20, 30), 2**33, np.uint64))
-    with pytest.raises(UserError, match="go up to 8589934592"):
+    with pytest.raises(UserError, match="label ids up to 8589934592"):
         open_labels(large, 2).read((slice(None),) * 2)
 
 
@@ -300,7 +300,7 @@ def test_files_that_cannot_contain_both_are_refused(tmp_path: Path) -> None:
 
     write_tiff(tmp_path / "x" / "a.tif", RAW, "ZYX")
     places = array_places("", "", "TZCYX", "TZCYX", together=True)
-    with pytest.raises(UserError, match=r"IMAGES: a\.tif: no Zarr, HDF5 or N5"):
+    with pytest.raises(UserError, match=r"IMAGES: got a\.tif, expected Zarr, HDF5 or N5"):
         pair_files(tmp_path / "x", None, "IMAGES", "LABELS", None, places)
 
 
@@ -310,7 +310,7 @@ def test_an_image_is_not_used_as_its_labels(tmp_path: Path, suffix: str) -> None
     for inside in ("", "data"):
         places = array_places(inside, "", "TZCYX", "TZCYX", together=True)
         pairs = pair_files(tmp_path, None, "IMAGES", "LABELS", None, places)
-        with pytest.raises(UserError, match="image and labels are the same array"):
+        with pytest.raises(UserError, match="got the same array"):
             check_pairs(pairs, 3, 1)
 
 

@@ -61,10 +61,10 @@ def test_numbers_are_sorted_as_numbers(tmp_path: Path, numbers: list[int]) -> No
 def test_folders_without_images(tmp_path: Path) -> None:
     cases = {
         "missing": "does not exist",
-        "file.tif": "is a file, not a folder",
+        "file.tif": "got the file .*, expected a folder",
         "empty": "is empty",
-        "nested": r"holds only folders \(x\)",
-        "other": r"holds no image; suffixes found: \.czi \(2\), no suffix \(1\); allowed: \.tif,",
+        "nested": r"contains only folders \(x\)",
+        "other": r"no image: got the suffixes \.czi \(2\), no suffix \(1\), expected \.tif,",
     }
     (tmp_path / "file.tif").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
@@ -140,7 +140,7 @@ def test_words_that_are_part_of_the_name_at_its_other_end(
     labels = [f"{label.format(number)}.tif" for number in ("001", "002", "010")]
     found, told = paired(tmp_path, images, labels)
     assert found == list(zip(images, labels, strict=True))
-    assert "leaving words" in told[0]
+    assert "without words" in told[0]
     pairs, alone, unused = match_files(
         [tmp_path / name for name in images[1:]], [tmp_path / name for name in labels[:2]]
     )
@@ -196,7 +196,7 @@ def test_a_run_explains_how_files_are_paired_once(tmp_path: Path) -> None:
         key = f"DATA.{part.upper()}"
         pair_files(tmp_path / part / "x", tmp_path / part / "y", key, f"{key}.GT", log)
     assert len(said) == 3
-    assert ["leaving words" in line for line in said] == [True, False, False]
+    assert ["without words" in line for line in said] == [True, False, False]
     for line, part in zip(said, ("train", "val", "test"), strict=True):
         assert f"{part}a.tif ↔ {part}a_mask.tif" in line
 
@@ -304,7 +304,7 @@ def test_check_lists_every_problem(tmp_path: Path) -> None:
             ("broken.tif", "cannot be read"),
             ("float_gt.tif", "with a fraction", "float.tif"),
             ("stack_gt.tif", "stack.tif"),
-            ("colour.png", "picture of labels", "good.tif"),
+            ("colour.png", "color picture", "good.tif"),
         ],
         strict=True,
     ):

@@ -26,9 +26,7 @@ def test_values_that_are_not_numbers(tmp_path: Path, value: float) -> None:
     array = np.zeros((4, 5), np.float32)
     array[1, 1:3] = value
     np.save(tmp_path / "a.npy", array)
-    with pytest.raises(
-        UserError, match=r"a\.npy: contains [02] NaN values and [02] infinite values"
-    ):
+    with pytest.raises(UserError, match=r"a\.npy: got [02] NaN values and [02] infinite values"):
         read_image(tmp_path / "a.npy", 2)
 
 
@@ -37,7 +35,7 @@ def test_types_that_are_not_images(tmp_path: Path, dtype: str) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 5), dtype), allow_pickle=True)
     with pytest.raises(UserError, match=r"a\.npy"):
         read_image(tmp_path / "a.npy", 2)
-    with pytest.raises(UserError, match=r"a\.npy: its values are of type"):
+    with pytest.raises(UserError, match=r"a\.npy: got values of type"):
         read_header(tmp_path / "a.npy")
 
 
@@ -58,7 +56,7 @@ def test_folder_and_unknown_suffix(tmp_path: Path) -> None:
     (tmp_path / "a.czi").write_bytes(b"x")
     with pytest.raises(UserError, match="cannot be read"):
         read_image(tmp_path / "a.tif", 2)
-    with pytest.raises(UserError, match=r"suffix is none of \.tif"):
+    with pytest.raises(UserError, match=r"got the suffix .*, expected one of \.tif"):
         read_image(tmp_path / "a.czi", 2)
 
 

@@ -78,7 +78,7 @@ def test_names_that_do_not_identify_pairs(command, write_config, data, tmp_path)
     assert command(*check, "--set", f"{key}=True") == 0, command.out
     assert command("run", "--config", config, "--result_dir", tmp_path / "out",
                    "--set", f"{key}=True") == 0, command.err  # fmt: skip
-    assert "by sorted order" in command.out
+    assert "in sorted order" in command.out
 
 
 def test_one_image_without_label(command, write_config, data, tmp_path) -> None:

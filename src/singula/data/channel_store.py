@@ -1,4 +1,4 @@
-"""Channels on the disk, beside the user's data, and never older than what they come from."""
+"""Storage of channels next to the data of the user, updated if labels or settings change."""
 
 from __future__ import annotations
 
@@ -29,39 +29,39 @@ from singula.representations.channels.table import CHANNELS, ChannelArray, encod
 from singula.util.arguments import function, instance, text
 
 Stamp = list[int] | None
-# Part of every fingerprint: raise it when `encode` gives other values for the same labels.
+# Part of every fingerprint: increase it if `encode` returns other values for the same labels.
 FORMAT_VERSION = 2
 
 
 class ChannelStore:
-    """The channels of a folder of label images, one TIFF per image, with the images beside them.
+    """Channels of a folder of label images, one TIFF per image, and links to the raw images.
 
-    A stored file is used again only if the pixels of its label image and the settings are those it
-    was made from. A file that somebody else put there is never written over: a sub-folder named
-    after the settings is used for that image. Leave the ``with`` block, or call `save`, at the end.
+    A stored file is used again only if the pixels of its label image and the settings are
+    unchanged. Files of the user are never replaced: for these images, a subfolder named after the
+    settings is used. Leave the ``with`` block, or call `save`, at the end.
 
-    Several processes can use one folder. Each writes while it holds the lock of the folder, and
-    notices when another one has replaced a file.
+    Several processes can use one folder. A process holds the lock of the folder while it writes,
+    and detects files that another process replaced.
 
     Parameters
     ----------
     image_dir, mask_dir : Path
         Folders for the images (links where possible) and for the channels.
     settings : EncodeSettings
-        How to encode.
+        Settings of the encoding.
     image_key, mask_key : str
         Configuration keys of the two folders, for messages.
     notify : callable, optional
-        Told when a sub-folder is used.
+        Called with a line if a subfolder is used.
     variant : str
-        What was done to labels since they were read, in words; part of the fingerprint.
+        Description of changes to the labels after reading; part of the fingerprint.
     fallback : Path, optional
-        Folder for both, if permissions or a read-only file system prevent writing to them.
+        Folder for both if permissions or a read-only file system prevent writing.
 
     Raises
     ------
     TypeError, UserError
-        A wrong argument; one folder for both.
+        An argument has a wrong type; ``channels.one_folder``: both folders are the same.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ChannelStore:
             notify = function(notify, "notify")
         if image_dir.resolve() == mask_dir.resolve():
             raise UserError(
-                f"{image_key} and {mask_key} are both {mask_dir}",
+                f"{image_key} and {mask_key}: got the same folder {mask_dir}, expected two folders",
                 "use two folders",
                 "channels.one_folder",
             )
@@ -95,7 +95,7 @@ class ChannelStore:
         self._masks = SharedFolder(mask_dir, mask_key, spare, notify, other[1])
         self._ready: dict[str, tuple[Path, int, Stamp]] = {}
         self._notify = notify
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def __enter__(self) -> ChannelStore:
         return self
@@ -106,7 +106,7 @@ class ChannelStore:
     def save(self) -> None:
         """Write the manifests.
 
-        After a run that was killed before, unrecorded files are recognised by their pixels.
+        If a run is killed before, its unrecorded files are identified by their pixels later.
         """
         self._images.save()
         self._masks.save()
@@ -118,28 +118,29 @@ class ChannelStore:
         read_label: Callable[[], NDArray[Any]],
         label_path: Path,
     ) -> Path:
-        """Make sure that the channels of one image are stored and up to date.
+        """Store the channels of an image if they are missing or outdated.
 
         Parameters
         ----------
         name : str
             Name of the stored file, without suffix.
         image_path : Path
-            The raw image, linked into the image folder.
+            Raw image, which is linked into the image folder.
         read_label : callable
-            Gives the ids, (y, x) or (z, y, x); called only if the label file may have changed.
+            Returns the ids, (y, x) or (z, y, x); called only if the label file may have changed.
         label_path : Path
-            The label file.
+            Label file.
 
         Returns
         -------
         Path
-            The stored file, (y, x, c) or (z, y, x, c).
+            Stored file, (y, x, c) or (z, y, x, c).
 
         Raises
         ------
         UserError
-            If no folder can be written, or foreign files occupy the sub-folder too.
+            ``channels.foreign_files``: files of the user are in the subfolder too;
+            ``storage.forbidden``: no folder can be written; ``channels.no_image``.
         """
         self._place_image(Path(image_path))
         file, origin = f"{name}.tif", identity(Path(label_path))
@@ -147,11 +148,11 @@ class ChannelStore:
         def unread(entry: ChannelFile) -> bool:
             return origin is not None and entry.origin == origin and self._is_current(entry)
 
-        found = self._masks.find(file, unread)
-        if found is None:
+        stored = self._masks.find(file, unread)
+        if stored is None:
             with self._locked():
-                found = self._find_or_write(file, read_label(), origin)
-        path, entry = found
+                stored = self._find_or_write(file, read_label(), origin)
+        path, entry = stored
         self._ready[name] = path, entry.ndim, entry.stamp
         return path
 
@@ -165,16 +166,16 @@ class ChannelStore:
             origin=origin,
             ndim=labels.ndim,
         )
-        found = self._masks.find(file, lambda old: old.fingerprint == entry.fingerprint)
-        if found is None:
+        stored = self._masks.find(file, lambda old: old.fingerprint == entry.fingerprint)
+        if stored is None:
             path = self._write(file, labels, entry)
         else:
-            path = found[0]
+            path = stored[0]
             self._masks.record(path, entry)
         return path, entry.model_copy(update={"stamp": stamp_of(path)})
 
     def stamp(self, name: str) -> Stamp:
-        """Return by what the file that `ensure` stored is told from one that replaced it."""
+        """Return the stamp that distinguishes the file from one that replaced it."""
         return self._ready[name][2]
 
     def load(self, name: str, labels: NDArray[Any]) -> dict[str, ChannelArray]:
@@ -183,42 +184,46 @@ class ChannelStore:
         Parameters
         ----------
         name : str
+            Name of the stored file, without suffix.
         labels : ndarray of int
-            Ids, which are encoded if another process has replaced the file.
+            Ids, (y, x) or (z, y, x), which are encoded if another process has replaced the file.
 
         Returns
         -------
         dict of str to ndarray
-            As `encode` gives them.
+            Channels by code, as returned by `encode`.
 
         Raises
         ------
         UserError
-            If `ensure` was not called for this name, or the file was damaged since.
+            ``channels.not_stored``: `ensure` was not called for this name; ``io.unreadable``: the
+            file is damaged.
         """
         if name not in self._ready:
-            raise UserError(f"{name}: its channels are not stored", "call ensure for it first")
+            raise UserError(
+                f"{name}: its channels are not stored", "call ensure first", "channels.not_stored"
+            )
         path, ndim, stamp = self._ready[name]
         maps = self._read(path, ndim)
         return maps if stamp_of(path) == stamp else encode_with(self.settings, labels)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Let no other process write to the folder of channels."""
+        """Exclude other processes from writing to the folder of channels."""
         with ExitStack() as stack:
             try:
                 with self._masks.named_errors():
                     files = [lock_file(self._masks.path)]
-                    stack.enter_context(hold(files, "run", self._tell_once, wait=True))
+                    stack.enter_context(hold(files, "run", self._report_once, wait=True))
             except UserError as error:
-                if not is_protected(error):  # else this process writes nothing there, either
+                if not is_protected(error):  # then `put` uses the fallback folder
                     raise
             yield
 
-    def _tell_once(self, line: str) -> None:
-        if self._notify is not None and line not in self._told:
+    def _report_once(self, line: str) -> None:
+        if self._notify is not None and line not in self._reported:
             self._notify(line)
-        self._told.add(line)
+        self._reported.add(line)
 
     def _fingerprint(self, content: str) -> str:
         parts = [
@@ -235,8 +240,8 @@ class ChannelStore:
     def _write(self, file: str, labels: NDArray[Any], entry: ChannelFile) -> Path:
         maps = encode_with(self.settings, labels)
 
-        def same(path: Path) -> bool:
-            if self._masks.entry(path) is None:  # else it is ours, and simply replaced
+        def is_equal(path: Path) -> bool:
+            if self._masks.entry(path) is None:  # files of Singula are replaced
                 with suppress(UserError):
                     stored = self._read(path, labels.ndim)
                     return all(np.array_equal(stored[code], maps[code]) for code in maps)
@@ -245,28 +250,44 @@ class ChannelStore:
         stack = np.stack(list(maps.values()), axis=-1)
         axes = "ZYXC"[-stack.ndim :]
         return self._masks.put(
-            file, entry, same, lambda path: write_tiff(path, stack, axes, self.settings.spacing)
+            file, entry, is_equal, lambda path: write_tiff(path, stack, axes, self.settings.spacing)
         )
 
     def _read(self, path: Path, ndim: int) -> dict[str, ChannelArray]:
         return read_channels(path, ndim, self.settings.channels)
 
     def _place_image(self, image: Path) -> None:
-        def same(path: Path) -> bool:
+        def is_equal(path: Path) -> bool:
             return path.samefile(image) or filecmp.cmp(path, image, shallow=False)
 
         if not image.exists():
-            raise UserError(f"{image}: there is no such image")
-        self._images.put(image.name, ChannelFile(), same, lambda path: _link(image, path))
+            raise UserError(
+                f"{image}: the image does not exist", "correct the path", "channels.no_image"
+            )
+        self._images.put(image.name, ChannelFile(), is_equal, lambda path: _link(image, path))
 
 
 def read_channels(path: Path, ndim: int, codes: Sequence[str]) -> dict[str, ChannelArray]:
-    """Read a stored file as the channels of these codes.
+    """Read the channels of a stored file.
+
+    Parameters
+    ----------
+    path : Path
+        Stored file, (y, x, c) or (z, y, x, c).
+    ndim : int
+        Number of spatial axes.
+    codes : sequence of str
+        Codes of the channels in the file.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Channels (y, x) or (z, y, x) by code.
 
     Raises
     ------
     UserError
-        When the file is damaged or has another number of channels.
+        ``io.unreadable``: the file is damaged; ``io.channel_count``.
     """
     planes = np.moveaxis(read_image(path, ndim, channels=len(codes)).array, -1, 0)
     return {
@@ -276,7 +297,7 @@ def read_channels(path: Path, ndim: int, codes: Sequence[str]) -> dict[str, Chan
 
 
 def _link(source: Path, target: Path) -> None:
-    """Make a hard link, else a symbolic link, else a copy."""
+    """Create a hard link, else a symbolic link, else a copy."""
     with atomic_path(target) as temporary:
         copy = shutil.copytree if source.is_dir() else shutil.copyfile
         for make in (os.link, os.symlink, copy):
@@ -290,6 +311,6 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _hash_pixels(labels: NDArray[Any]) -> str:
-    found = hashlib.blake2b(f"{labels.shape} {labels.dtype.str}".encode(), digest_size=16)
-    found.update(np.ascontiguousarray(labels).data)
-    return found.hexdigest()
+    digest = hashlib.blake2b(f"{labels.shape} {labels.dtype.str}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(labels).data)
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Patches as the network's food, drawn the same way whenever they are drawn again."""
+"""Data set of training patches with reproducible random changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from singula.data.augment import (
     draw_mirror,
     sample_pair,
 )
-from singula.data.normalize import Normalizer, Scaling, extremes, notice_range
+from singula.data.normalize import Normalizer, Scaling, extremes, warn_if_far_from_unit_range
 from singula.data.patches import read_patch, training_starts
 from singula.data.random_patches import (
     foreground_rows,
@@ -46,29 +46,29 @@ from singula.representations.channels import (
 
 __all__ = ["EpochSampler", "PatchDataset", "PatchSettings", "Sample"]
 
-_STILL = Geometry(np.eye(2), np.zeros(2))
+_IDENTITY = Geometry(np.eye(2), np.zeros(2))
 
 
 @dataclass(frozen=True)
 class PatchSettings:
-    """How patches are cut from images.
+    """Settings of the patches of images.
 
     Parameters
     ----------
     shape : tuple of int
         Spatial shape of a patch.
     overlap : tuple of float
-        Fraction shared by neighbouring patches.
+        Overlap of neighboring patches per axis, as a fraction.
     padding : tuple of int
-        Pixels on each side of a patch that its neighbours cover too.
+        Pixels on each side of a patch that are also in its neighbors.
     random : bool
-        One patch per image and epoch, anywhere, instead of a grid.
+        Use one patch per image and epoch at a random position, instead of a grid.
     weights : (float, float), optional
-        Of foreground and background as the centre of a random patch; None for anywhere alike.
-    least_foreground : float
-        Patches with a smaller fraction of foreground are left out; 0 for none.
+        Weights of foreground and background for the center of a random patch; None: uniform.
+    min_foreground : float
+        Patches with a smaller fraction of foreground are skipped; 0: none.
     replicate : int
-        How often each patch is drawn in an epoch, each time with other random changes.
+        Number of times that each patch is used in an epoch, with different random changes.
     """
 
     shape: tuple[int, ...]
@@ -76,13 +76,13 @@ class PatchSettings:
     padding: tuple[int, ...]
     random: bool = False
     weights: tuple[float, float] | None = None
-    least_foreground: float = 0.0
+    min_foreground: float = 0.0
     replicate: int = 1
 
 
 @dataclass(frozen=True)
-class _Moved:
-    """A patch after the geometric changes, normalised, and how it came about."""
+class _TransformedPatch:
+    """Normalized patch after geometric changes, and these changes."""
 
     patch: Patch
     geometry: Geometry
@@ -93,45 +93,44 @@ class _Moved:
 class PatchDataset(Dataset[dict[str, Tensor]]):
     """Patches with encoded targets.
 
-    An item is asked for by ``(epoch, index)`` (see `EpochSampler`) or by its index alone, which
-    stands for epoch 0. All that is random about it follows from ``(seed, epoch, index)``, so any
-    worker, process or resumed run draws the same patch.
+    The key of an item is ``(epoch, index)`` (see `EpochSampler`), or the index alone for epoch 0.
+    All random numbers are seeded by ``(seed, epoch, index)``, so that all workers, processes and
+    resumed runs draw the same patch.
 
     Parameters
     ----------
     samples : sequence of Sample or StoredSample
-        Images with truth; opened one after the other.
+        Images with ground truth, which are opened one at a time.
     patches : PatchSettings
-        How they are cut.
+        Settings of the patches.
     normalizer : Normalizer
-        Applied with the statistics of each whole image.
+        Normalization, from the statistics of each whole image.
     encoding : EncodeSettings
-        How labels become targets; its channels are in the order of the network's output.
+        Settings of the targets, with the channels in the order of the network's output.
     augment : AugmentSettings, optional
-        None for none.
+        Settings of the augmentation; None: no augmentation.
     seed : int
-        First part of every random number's seed.
+        Seed of all random numbers.
 
     Attributes
     ----------
     places : list of (int, tuple of int)
-        Sample and start of each patch; an empty start is drawn anew each time.
+        Sample and start of each patch; an empty start is random.
     left_out : int
-        Patches with too little foreground.
+        Number of patches with too little foreground.
     notices : list of str
-        Lines about images without contrast.
+        Messages about images without contrast.
 
-    Notes
-    -----
-    Targets are those of the whole image, cut, or of the whole changed image: labels are encoded in
-    a window around the patch, as wide as the channels need (`Extent`), and one patch length at
-    most. What a turned or moved patch finds beyond the image's edge counts as image. The largest
-    distance of the background, for `Dv2`, is that of the unchanged image times the enlargement;
-    shear, elastic displacement and changes of labels may exceed it, and the channel is then 0.
+    Notes ----- Targets equal a crop of the targets of the whole image, or of the whole transformed
+    image: labels are encoded in a window around the patch, which is as wide as the channels need
+    (`Extent`), but at most one patch length wide. Padding beyond the edge of a transformed image
+    counts as image. The largest distance of the background, for `Dv2`, is that of the original
+    image times the enlargement. Shear, elastic deformation and changes of labels can exceed it; the
+    channel is then 0.
 
-    An item holds ``image`` (C, …) float32, ``target`` (channels, …) float32, ``foreground``
-    (1, …) bool, ``counts`` () bool, which is False where a validation patch is drawn once more, and
-    ``classes`` (…) int64 where the labels have a second channel.
+    An item contains ``image`` (C, ...) float32, ``target`` (channels, ...) float32, ``foreground``
+    (1, ...) bool, and ``counts`` () bool, which is False for the repetition of a validation patch.
+    If the labels have a second channel, it also contains ``classes`` (...) int64.
     """
 
     def __init__(
@@ -156,7 +155,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.extents: dict[int, Extent] = {}
         self.notices: list[str] = []
         bounds: list[float] = []  # of float images that are only divided
-        # One pass: the newest sample is always held, so each is read once.
+        # A sample stays open until the next one is opened, so each is read once.
         for number, sample in enumerate(self.samples):
             if number and normalizer.same_for_all:
                 self.scalings.append(self.scalings[0])
@@ -172,28 +171,28 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
                 self._extent(number, sample.opened())
             self.places.extend((number, start) for start in self._places(sample))
         if bounds:
-            self.notices += notice_range(min(bounds), max(bounds))
+            self.notices += warn_if_far_from_unit_range(min(bounds), max(bounds))
 
     def _places(self, sample: AnySample) -> list[tuple[int, ...]]:
-        """Starts of the patches of one image that have enough foreground."""
-        patches, least = self.patches, self.patches.least_foreground
+        """Return the starts of the patches of an image that have enough foreground."""
+        patches, minimum = self.patches, self.patches.min_foreground
         starts: list[tuple[int, ...]] = [()]
         if not patches.random:
             starts = training_starts(sample.shape, patches.shape, patches.overlap, patches.padding)
-        if least <= 0:
+        if minimum <= 0:
             return starts
         ids = sample.opened().labels[..., 0]
         if patches.random:
-            enough = starts if len(starts_with_foreground(ids, patches.shape, least)) else []
+            enough = starts if len(starts_with_foreground(ids, patches.shape, minimum)) else []
         else:
-            enough = [s for s in starts if foreground_share(ids, s, patches.shape) >= least]
+            enough = [s for s in starts if foreground_share(ids, s, patches.shape) >= minimum]
         self.left_out += len(starts) - len(enough)
         return enough
 
     def with_samples(
         self, samples: Sequence[AnySample], augment: AugmentSettings | None
     ) -> PatchDataset:
-        """The same patches, normalised alike, of other samples of the same shapes."""
+        """Return the data set with other samples of equal shapes, and the same normalization."""
         other = copy(self)
         other.samples, other.augment = list(samples), augment
         return other
@@ -203,63 +202,65 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Tensor]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        repeated = index < 0
-        image, labels, targets = self.draw(epoch, -1 - index if repeated else index)
+        is_repeated = index < 0
+        image, labels, targets = self.draw(epoch, -1 - index if is_repeated else index)
         item = self._tensors(image, labels, targets)
-        item["counts"] = torch.tensor(not repeated)
+        item["counts"] = torch.tensor(not is_repeated)
         return item
 
     def draw(
         self, epoch: int, index: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], Maps]:
-        """Normalised image patch, labels patch (both channel-last) and targets by name."""
+        """Return the normalized image patch, the labels (channel-last) and the targets by name."""
         rng = np.random.default_rng([self.seed, epoch, index])
         settings, shape = self.augment, self.patches.shape
         number, sample, start = self._place(index, rng)
         if settings is None:
             image = self.scalings[number].apply(read_patch(sample.image, start, shape))
             labels = read_patch(sample.labels, start, shape)
-            return image, labels, self._still_targets(number, sample, start)
-        moved = self._moved(number, sample, start, settings, rng)
+            return image, labels, self._targets(number, sample, start)
+        moved = self._transform(number, sample, start, settings, rng)
         patch = apply_augmentations(
-            moved.patch, settings, rng, lambda: self._another(index, settings, rng)
+            moved.patch, settings, rng, lambda: self._other_patch(index, settings, rng)
         )
         if moved.geometry.is_identity and patch.labels is moved.patch.labels:
-            targets = self._still_targets(number, sample, start)
+            targets = self._targets(number, sample, start)
         else:
-            targets = self._moved_targets(self._extent(number, sample), moved, patch.labels)
+            targets = self._transformed_targets(self._extent(number, sample), moved, patch.labels)
         mirrored = {
             name: moved.mirror.apply(np.asarray(target)) for name, target in targets.items()
         }
         return patch.image, patch.labels[patch.place], mirrored
 
     def _place(self, index: int, rng: np.random.Generator) -> tuple[int, Sample, tuple[int, ...]]:
-        """Number of the sample, the sample, and start of the patch."""
+        """Return the number of the sample, the sample, and the start of the patch."""
         number, start = self.places[index % len(self.places)]
         sample = self.samples[number].opened()
         return number, sample, start or self._draw_start(number, sample, rng)
 
     def _extent(self, number: int, sample: Sample) -> Extent:
-        """What the targets of a sample depend on, measured once."""
+        """Return the region on which the targets of a sample depend; it is measured once."""
         if number not in self.extents:
             self.extents[number] = measure_extent(sample.labels[..., 0], self.encoding)
         return self.extents[number]
 
-    def _still_targets(self, number: int, sample: Sample, start: tuple[int, ...]) -> Maps:
-        """Targets of the whole image, cut for a patch."""
+    def _targets(self, number: int, sample: Sample, start: tuple[int, ...]) -> Maps:
+        """Return the targets of the whole image at a patch."""
         shape, maps, begin = self.patches.shape, sample.targets, start
         if maps is None:
             extent = self._extent(number, sample)
-            margin = margin_of(extent, _STILL, shape)
+            margin = margin_of(extent, _IDENTITY, shape)
             window = window_in_image(sample.shape, start, shape, margin)
             maps = encode_with(self.encoding, sample.labels[..., 0][window], extent.furthest)
             begin = tuple(s - w.start for s, w in zip(start, window, strict=True))
         return {name: read_patch(maps[name], begin, shape) for name in self.encoding.channels}
 
-    def _moved_targets(self, extent: Extent, moved: _Moved, labels: npt.NDArray[Any]) -> Maps:
-        """Targets of a patch from its window of changed labels, not yet flipped or turned.
+    def _transformed_targets(
+        self, extent: Extent, moved: _TransformedPatch, labels: npt.NDArray[Any]
+    ) -> Maps:
+        """Return the targets of a patch from its window of transformed labels, before mirroring.
 
-        They are encoded the way the image lies, for the size of a pixel may differ between axes.
+        Labels are encoded in the orientation of the image, as the voxel size can differ by axis.
         """
         furthest = extent.furthest
         if furthest is not None:
@@ -269,15 +270,15 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         cut = tuple(slice(b, b + n) for (b, _), n in zip(moved.sides, shape, strict=True))
         return {name: target[cut] for name, target in maps.items()}
 
-    def _moved(
+    def _transform(
         self,
         number: int,
         sample: Sample,
         start: tuple[int, ...],
         settings: AugmentSettings,
         rng: np.random.Generator,
-    ) -> _Moved:
-        """A patch after the geometric changes, normalised, with the window of its labels."""
+    ) -> _TransformedPatch:
+        """Return a normalized patch after geometric changes, with the window of its labels."""
         shape, extent = self.patches.shape, self._extent(number, sample)
         geometry = draw_geometry(settings, shape, rng, lambda g: margin_of(extent, g, shape))
         margin = margin_of(extent, geometry, shape)
@@ -295,15 +296,19 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         mirror = draw_mirror(shape, settings, rng)
         before = tuple(b for b, _ in mirror.margins(sides))
         image = self.scalings[number].apply(mirror.apply(raw))
-        return _Moved(Patch(image, mirror.apply(labels), before), geometry, mirror, sides)
+        return _TransformedPatch(
+            Patch(image, mirror.apply(labels), before), geometry, mirror, sides
+        )
 
-    def _another(self, index: int, settings: AugmentSettings, rng: np.random.Generator) -> Patch:
-        """Any patch but this one, where there is another."""
+    def _other_patch(
+        self, index: int, settings: AugmentSettings, rng: np.random.Generator
+    ) -> Patch:
+        """Return another random patch; the same patch if there is only one."""
         other = (index + int(rng.integers(1, max(2, len(self))))) % len(self)
-        return self._moved(*self._place(other, rng), settings, rng).patch
+        return self._transform(*self._place(other, rng), settings, rng).patch
 
     def _draw_start(self, number: int, sample: Sample, rng: np.random.Generator) -> tuple[int, ...]:
-        """Where a random patch lies."""
+        """Draw the start of a random patch."""
         patches, ids = self.patches, sample.labels[..., 0]
         shape, weights = patches.shape, patches.weights
 
@@ -312,9 +317,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
                 return random_start(sample.shape, shape, rng)
             return weighted_start(ids, self.rows[number], weights, shape, rng)
 
-        if patches.least_foreground <= 0:
+        if patches.min_foreground <= 0:
             return draw()
-        return start_with_foreground(ids, draw, shape, patches.least_foreground, rng)
+        return start_with_foreground(ids, draw, shape, patches.min_foreground, rng)
 
     def _tensors(
         self, image: npt.NDArray[np.float32], labels: npt.NDArray[Any], targets: Maps
@@ -334,12 +339,25 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Indices with their epoch, in an order that follows from (seed, epoch) alone.
+    """Indices with their epoch, in an order that depends only on the seed and the epoch.
 
-    A resumed run therefore goes on exactly as an uninterrupted one. With several processes each
-    takes every `world`-th index; the list is filled up from its front so that all have the same
-    number of steps. With `vary` False every epoch draws what epoch 0 draws (validation), and what
-    fills up has the index -1 - i instead of i: it is not to be counted twice.
+    A resumed run therefore equals an uninterrupted one. Each of several processes takes every
+    `world`-th index; the first indices are repeated at the end, so that all processes have the same
+    number of steps.
+
+    Parameters
+    ----------
+    size : int
+        Number of patches.
+    shuffle : bool
+        Shuffle the indices in each epoch.
+    vary : bool
+        If False (validation), every epoch equals epoch 0, and a repeated index i is replaced by
+        -1 - i, so that it is not counted twice.
+    seed : int
+        Seed of the order.
+    rank, world : int
+        Number of this process, and number of processes.
     """
 
     def __init__(
@@ -361,7 +379,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer before each epoch."""
+        """Set the epoch; the trainer calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:

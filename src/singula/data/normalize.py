@@ -1,8 +1,8 @@
-"""Bring images of any type and range to the numbers a network likes.
+"""Normalization of images of any data type and range for a network.
 
-Every normalisation here is ``(clip(x, low, high) − shift) / scale`` per channel. What differs is
-where the four numbers come from: the type, the image, or the data set. They always come from a
-*whole* image, never from a patch or a tile of it.
+Every normalization is ``(clip(x, low, high) − shift) / scale`` per channel. The four numbers come
+from the data type, from the image or from the data set, and always from *whole* images, never from
+a patch or a tile.
 """
 
 from __future__ import annotations
@@ -25,33 +25,34 @@ from singula.util.format import counted
 
 __all__ = ["Normalizer", "Scaling", "Statistics"]
 
-_SAMPLES = 2_000_000  # values per image from which percentiles of floats are taken
-_LEAST_SPAN, _MOST_VALUE = 1 / 255, 10.0  # of normalized values that suit a network
-_OVERSHOOT = 2.0  # what floats meant for [0, 1] stay below after interpolation or deconvolution
+_SAMPLES = 2_000_000  # values per image for the percentiles of floats
+_MIN_SPAN, _MAX_VALUE = 1 / 255, 10.0  # of normalized values that suit a network
+_OVERSHOOT = 2.0  # maximum of floats for [0, 1] after interpolation or deconvolution
 
 
 @dataclass(frozen=True)
 class Normalizer:
-    """How images are normalised.
+    """Settings of a normalization, with the statistics of the training set.
 
     Parameters
     ----------
     kind : {'div', 'scale_range', 'custom'}
-        ``div``: by the largest value of the type (255, 65535; floats: see `fit`).
-        ``scale_range``: minimum to 0, maximum to 1. ``custom``: subtract a mean, divide by a
-        standard deviation.
+        ``div``: divide by the largest value of the data type (255, 65535; floats: see `fit`).
+        ``scale_range``: scale the minimum to 0 and the maximum to 1. ``custom``: subtract a mean
+        and divide by a standard deviation.
     per_image : bool
-        Statistics of each image by itself, else of the whole training set.
+        Use statistics of each image, else of the whole training set.
     clip : (float, float), optional
         Percentiles to which values are clipped first.
     statistics : dict, optional
-        ``low high mean std minimum maximum`` per channel of the training set, and the ``divisor``
-        of its floats (see `fit`), or ``mean`` and ``std`` given by the user.
+        ``low``, ``high``, ``mean``, ``std``, ``minimum`` and ``maximum`` per channel of the
+        training set, and the ``divisor`` of its floats (see `fit`); or ``mean`` and ``std`` of the
+        user.
 
     Raises
     ------
     TypeError, UserError
-        A value of another type, or out of range.
+        A value has a wrong type or is out of range.
     """
 
     kind: str = "div"
@@ -60,7 +61,7 @@ class Normalizer:
     statistics: dict[str, tuple[float, ...]] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values of other types."""
+        """Validate the values."""
         choice(self.kind, "kind", ("div", "scale_range", "custom"))
         flag(self.per_image, "per_image")
         if self.clip is not None:
@@ -70,19 +71,19 @@ class Normalizer:
 
     @property
     def needs_fit(self) -> bool:
-        """True while statistics of the training set are wanted and not known."""
-        wanted = {"divisor"} if self.kind == "div" else set[str]()
+        """True if statistics of the training set are needed and missing."""
+        needed = {"divisor"} if self.kind == "div" else set[str]()
         if self._per_set:
-            wanted |= {"scale_range": {"minimum", "maximum"}, "custom": {"mean", "std"}}.get(
+            needed |= {"scale_range": {"minimum", "maximum"}, "custom": {"mean", "std"}}.get(
                 self.kind, set()
             )
             if self.clip is not None:
-                wanted |= {"low", "high"}
-        return not wanted <= set(self.statistics or {})
+                needed |= {"low", "high"}
+        return not needed <= set(self.statistics or {})
 
     @property
     def _per_set(self) -> bool:
-        """True when values are counted over the whole training set."""
+        """True if statistics of the whole training set are needed."""
         return not self.per_image and (self.kind != "div" or self.clip is not None)
 
     @property
@@ -92,88 +93,101 @@ class Normalizer:
 
     @property
     def same_for_all(self) -> bool:
-        """True when the four numbers do not depend on the image."""
+        """True if the four numbers do not depend on the image."""
         return not self.per_image and self.kind != "div"
 
     def fit(self, images: Iterable[Pixels]) -> Normalizer:
-        """A copy that knows the statistics of these images (…, channels).
+        """Return a copy with the statistics of a set of images.
 
-        Numbers that the user gave stay. Percentiles are exact for integers of up to 16 bits; for
-        other types they come from about two million evenly spaced values of each image.
+        Statistics of the user do not change. Percentiles are exact for integers of up to 16 bits;
+        for other types they are computed from about two million evenly spaced values of each image.
 
-        ``div`` decides here, once for all, what floats are divided by: 1 when those of the whole
-        set do not exceed 2 (they may overshoot 1 a little), else 255, or 65535 when they exceed
-        that. Integers are divided by the largest value of their own type, in a mixed set too.
-        When the set holds no floats the divisor is 0: a float image then decides for itself.
+        For ``div``, the divisor of floats is the same for all images: 1 if the largest float of the
+        set is at most 2 (values for [0, 1] can exceed 1 slightly), else 255, or 65535 above that.
+        Integers are divided by the largest value of their data type, in a mixed set too. If the set
+        has no floats, the divisor is 0, and each float image is scaled by its own largest value.
+
+        Parameters
+        ----------
+        images : iterable of ndarray or LazyArray
+            Images (..., channels).
         """
-        gathered, largest = Statistics(self.clip), None
+        measured, largest = Statistics(self.clip), None
         for image in images:
             if self._per_set:
-                gathered.add(image)
+                measured.add(image)
             if self.kind == "div" and image.dtype.kind == "f":
                 largest = max(_largest(image), -np.inf if largest is None else largest)
-        found = gathered.summary() if self._per_set else {}
+        statistics = measured.summary() if self._per_set else {}
         if self.kind == "div":
-            found["divisor"] = (0.0 if largest is None else _for_floats(largest, _OVERSHOOT),)
-        return replace(self, statistics={**found, **(self.statistics or {})})
+            statistics["divisor"] = (0.0 if largest is None else _for_floats(largest, _OVERSHOOT),)
+        return replace(self, statistics={**statistics, **(self.statistics or {})})
 
     def scaling(self, image: Pixels) -> Scaling:
-        """The four numbers for one whole image (…, channels).
+        """Return the normalization of a whole image.
 
-        Where ``div`` knows of no floats in the training set (see `fit`), an image of floats is
-        taken as it is up to 1, and is divided by 255 or 65535 when it reaches beyond.
+        If the training set had no floats (see `fit`), ``div`` does not change a float image with
+        values of at most 1, and divides others by 255 or 65535.
 
         Parameters
         ----------
         image : ndarray or LazyArray
-            (..., channels), real numbers.
+            Real numbers, shape (..., channels).
 
         Raises
         ------
         TypeError, UserError
-            Not an image.
+            The argument is not an image; ``normalization.channels``.
         """
         if not isinstance(image, LazyArray):
             image = as_array(image, "image", ndim=(2, 3, 4), axes="(..., channels)")
-        own = Statistics(self.clip)
+        measured = Statistics(self.clip)
         if self.wants_values:
-            own.add(image)
-        return self.scaling_from(image.dtype, image.shape[-1], own, lambda: _largest(image))
+            measured.add(image)
+        return self.scaling_from(image.dtype, image.shape[-1], measured, lambda: _largest(image))
 
     @property
     def wants_values(self) -> bool:
-        """Whether `scaling` looks at the values of each image, beyond the largest."""
+        """True if `scaling` needs statistics of each image besides its largest value."""
         return self.per_image and (self.clip is not None or self.kind != "div")
 
     def scaling_from(
         self,
         dtype: np.dtype[Any],
         channels: int,
-        own: Statistics,
+        measured: Statistics,
         largest: Callable[[], float],
     ) -> Scaling:
-        """The four numbers for an image of which only this is known.
+        """Return the normalization of an image from its statistics.
 
         Parameters
         ----------
         dtype : dtype
+            Data type of the image.
         channels : int
-        own : Statistics
-            Of the image; empty unless `wants_values`.
+            Number of channels of the image.
+        measured : Statistics
+            Statistics of the image; empty unless `wants_values`.
         largest : callable
-            Gives the largest value.
+            Returns the largest value of the image.
+
+        Raises
+        ------
+        UserError
+            ``normalization.channels``.
         """
         statistics = self.statistics or {}
         if self.wants_values:
-            statistics = {**own.summary(), **statistics}
+            statistics = {**measured.summary(), **statistics}
 
         def get(name: str, default: float) -> DoubleArray:
             values = statistics.get(name, (default,))
             if len(values) not in (1, channels):
                 raise UserError(
-                    f"normalization statistics are for {counted(len(values), 'channel')}, "
-                    f"the image has {channels}",
-                    "train again, or predict images like those of the training set",
+                    f"got an image with {counted(channels, 'channel')}, expected {len(values)}, as "
+                    "in the normalization statistics",
+                    "train again, or predict images with the channels of the training set",
+                    "normalization.channels",
                 )
             return np.broadcast_to(np.array(values, np.float64), (channels,))
 
@@ -186,11 +200,11 @@ class Normalizer:
             scale = get("maximum", 1.0) - shift
         else:
             shift, scale = get("mean", 0.0), get("std", 1.0)
-        # Without any contrast, every value becomes 0.
+        # All values of an image without contrast become 0.
         return Scaling(low, high, shift, np.where(scale > 0, scale, 1.0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types, for a checkpoint."""
+        """Return plain types, for a checkpoint."""
         return {
             "kind": self.kind,
             "per_image": self.per_image,
@@ -202,7 +216,7 @@ class Normalizer:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Normalizer:
-        """What `to_dict` wrote."""
+        """Return the normalizer that `to_dict` returned."""
         statistics = values["statistics"]
         return cls(
             kind=values["kind"],
@@ -212,26 +226,33 @@ class Normalizer:
         )
 
 
-def notice_range(low: float, high: float) -> list[str]:
-    """Return a line about images that ``div`` leaves far from [0, 1]; empty for other images.
+def warn_if_far_from_unit_range(low: float, high: float) -> list[str]:
+    """Return a line about images that are far from [0, 1] after ``div``; empty for others.
 
     Parameters
     ----------
     low, high : float
         Smallest and largest value after normalization.
     """
-    if high - low >= _LEAST_SPAN and max(abs(low), abs(high)) <= _MOST_VALUE:
+    if high - low >= _MIN_SPAN and max(abs(low), abs(high)) <= _MAX_VALUE:
         return []
     return [
-        f"ATTENTION: DATA.NORMALIZATION.TYPE div leaves the float images between {low:g} and "
-        f"{high:g}, and the network expects 0 to 1: set DATA.NORMALIZATION.TYPE: scale_range"
+        f"ATTENTION: DATA.NORMALIZATION.TYPE div: got float images from {low:g} to {high:g}, "
+        "expected about 0 to 1; set DATA.NORMALIZATION.TYPE: scale_range"
     ]
 
 
 def divisor(dtype: np.dtype[Any], for_floats: float, largest: Callable[[], float]) -> float:
-    """What ``div`` divides an image by: its type decides, or for floats `for_floats`.
+    """Return the divisor of ``div`` for an image.
 
-    With 0 a float image decides for itself, by its largest value.
+    Parameters
+    ----------
+    dtype : dtype
+        Data type of the image, which determines the divisor of integers.
+    for_floats : float
+        Divisor of floats; 0: from the largest value of the image.
+    largest : callable
+        Returns the largest value of the image.
     """
     if dtype == np.bool_:
         return 1.0
@@ -248,20 +269,26 @@ def _largest(image: Pixels) -> float:
 
 def extremes(image: Pixels) -> tuple[float, float]:
     """Return the smallest and the largest value."""
-    found = [(float(part.min()), float(part.max())) for _, part in iter_blocks(image) if part.size]
-    lows, highs = zip(*found or [(0.0, 0.0)], strict=True)
+    ranges = [(float(part.min()), float(part.max())) for _, part in iter_blocks(image) if part.size]
+    lows, highs = zip(*ranges or [(0.0, 0.0)], strict=True)
     return min(lows), max(highs)
 
 
 def _for_floats(largest: float, above_one: float) -> float:
-    """1, 255 or 65535 for floats up to `largest`; up to `above_one` they are meant for [0, 1]."""
+    """Return 1, 255 or 65535 for floats up to `largest`; 1 for at most `above_one`."""
     if largest <= above_one:
         return 1.0
     return 255.0 if largest <= 255.0 else 65535.0
 
 
 class Statistics:
-    """Statistics per channel over any number of images, in one pass over each."""
+    """Statistics per channel of any number of images, in one pass over each image.
+
+    Parameters
+    ----------
+    clip : (float, float), optional
+        Percentiles to which values are clipped.
+    """
 
     def __init__(self, clip: tuple[float, float] | None) -> None:
         self.clip = clip
@@ -271,7 +298,7 @@ class Statistics:
         self.exact = True
 
     def add(self, image: Pixels) -> None:
-        """Count one image (…, channels); a lazy one piece by piece."""
+        """Add an image (..., channels); a lazy image is read in blocks."""
         shape = image.shape[:-1]
         for box, part in iter_blocks(image):
             self.add_part(part, [b.start for b in box[: len(shape)]], shape)
@@ -279,27 +306,31 @@ class Statistics:
     def add_part(
         self, image: npt.NDArray[Any], origin: Sequence[int], shape: Sequence[int]
     ) -> None:
-        """Count a box (…, channels) of an image; all boxes together count as the image does.
+        """Add a box of an image; all its boxes have the same result as the image.
 
         Parameters
         ----------
+        image : ndarray
+            Box, shape (..., channels).
         origin, shape : sequence of int
-            The box's first pixel, and the spatial shape of the image.
+            First pixel of the box, and spatial shape of the image.
         """
         flat = image.reshape(-1, image.shape[-1])
-        small = image.dtype in (np.uint8, np.uint16, np.bool_)
+        is_small = image.dtype in (np.uint8, np.uint16, np.bool_)
         if not self.samples:
             self.samples = [[] for _ in range(flat.shape[1])]
-            self.exact = bool(small)
+            self.exact = bool(is_small)
         if len(self.samples) != flat.shape[1]:
             raise UserError(
-                f"images of one set differ in their number of channels: "
-                f"{len(self.samples)} and {flat.shape[1]}"
+                f"got images with {len(self.samples)} and {flat.shape[1]} channels, expected equal "
+                "numbers of channels",
+                "use images with the same channels",
+                "normalization.mixed_channels",
             )
-        if self.exact and small:
+        if self.exact and is_small:
             if self.counts is None:
                 self.counts = [np.zeros(65536, np.int64) for _ in self.samples]
-            # In portions: a histogram works on a copy of eight bytes per pixel.
+            # In portions, as `bincount` copies its input to eight bytes per pixel.
             for first in range(0, len(flat), _SAMPLES):
                 part = flat[first : first + _SAMPLES]
                 for channel, counts in enumerate(self.counts):
@@ -307,21 +338,21 @@ class Statistics:
             return
         sizes = zip(origin, image.shape, strict=False)
         box = tuple(slice(first, first + size) for first, size in sizes)
-        drawn = _drawn(box, tuple(shape), max(1, math.prod(shape) // _SAMPLES))
+        selected = _every_nth(box, tuple(shape), max(1, math.prod(shape) // _SAMPLES))
         for channel, values in enumerate(self.samples):
-            values.append(flat[drawn, channel].astype(_precision(image.dtype)))
+            values.append(flat[selected, channel].astype(_precision(image.dtype)))
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """What was counted, as arrays by name."""
-        found: dict[str, npt.NDArray[Any]] = {"exact": np.array(self.exact)}
+        """Return the content as arrays by name."""
+        arrays: dict[str, npt.NDArray[Any]] = {"exact": np.array(self.exact)}
         if self.counts is not None:
-            found["counts"] = np.stack(self.counts)
+            arrays["counts"] = np.stack(self.counts)
         if any(self.samples):
-            found["samples"] = np.stack([np.concatenate(values) for values in self.samples])
-        return found
+            arrays["samples"] = np.stack([np.concatenate(values) for values in self.samples])
+        return arrays
 
     def add_arrays(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Add what `to_arrays` of another part gave."""
+        """Add the content of other statistics from `to_arrays`."""
         counts, samples = arrays.get("counts"), arrays.get("samples")
         self.exact = bool(arrays["exact"])
         if not self.samples:
@@ -333,7 +364,7 @@ class Statistics:
             values.append(more)
 
     def summary(self) -> dict[str, tuple[float, ...]]:
-        """``low high minimum maximum mean std``, each with one number per channel."""
+        """Return ``low``, ``high``, ``minimum``, ``maximum``, ``mean`` and ``std`` per channel."""
         names = ("low", "high", "minimum", "maximum", "mean", "std")
         columns = []
         for channel in range(len(self.samples)):
@@ -342,11 +373,11 @@ class Statistics:
         return {name: tuple(c[i] for c in columns) for i, name in enumerate(names)}
 
     def distribution(self) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]:
-        """Sorted distinct values of each channel with how often each occurs."""
+        """Return the sorted distinct values of each channel and their numbers of occurrences."""
         return [self._values(channel) for channel in range(len(self.samples))]
 
     def _values(self, channel: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Sorted distinct values with how often each occurs, whatever parts were added."""
+        """Return the sorted distinct values of a channel and their numbers of occurrences."""
         parts, weights = [], []
         if self.counts is not None:
             occurring = np.flatnonzero(self.counts[channel])
@@ -357,25 +388,25 @@ class Statistics:
             parts.append(values)
             weights.append(count)
         joined, weight = np.concatenate(parts), np.concatenate(weights)
-        distinct, place = np.unique(joined, return_inverse=True)
-        return distinct, np.bincount(place, weight).astype(np.int64)
+        distinct, index = np.unique(joined, return_inverse=True)
+        return distinct, np.bincount(index, weight).astype(np.int64)
 
 
 def _precision(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
     """Return the float type that represents every value of an image type."""
-    small = dtype.itemsize <= 2 or dtype == np.float32
-    return np.float32 if small else np.float64
+    is_small = dtype.itemsize <= 2 or dtype == np.float32
+    return np.float32 if is_small else np.float64
 
 
-def _drawn(box: Box, shape: tuple[int, ...], step: int) -> slice | npt.NDArray[np.intp]:
-    """Which pixels of a box are every so many of the whole image's, counted in its order."""
+def _every_nth(box: Box, shape: tuple[int, ...], step: int) -> slice | npt.NDArray[np.intp]:
+    """Return the pixels of a box whose index in the whole image is a multiple of `step`."""
     if step == 1 or all(b.stop - b.start == size for b, size in zip(box, shape, strict=True)):
         return slice(None, None, step)
     number = np.zeros((1,) * len(shape), np.int64)
-    for axis, (one, size) in enumerate(zip(box, shape, strict=True)):
+    for axis, (side, size) in enumerate(zip(box, shape, strict=True)):
         along = [1] * len(shape)
         along[axis] = -1
-        number = number * size + np.arange(one.start, one.stop).reshape(along)
+        number = number * size + np.arange(side.start, side.stop).reshape(along)
     return np.flatnonzero(number.ravel() % step == 0)
 
 
@@ -384,7 +415,7 @@ def _describe(
     weights: npt.NDArray[np.int64],
     clip: tuple[float, float] | None,
 ) -> tuple[float, ...]:
-    """(low, high, minimum, maximum, mean, std) after clipping to the percentiles."""
+    """Return low, high, minimum, maximum, mean and std after clipping to the percentiles."""
     low, high = -np.inf, np.inf
     if clip is not None:
         low, high = (_percentile(values, weights, p) for p in clip)
@@ -402,7 +433,7 @@ def _describe(
 def _percentile(
     values: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], percent: float
 ) -> float:
-    """`numpy.percentile` (linear interpolation) of the values repeated by their weights."""
+    """Return the percentile (linear interpolation) of values repeated by their weights."""
     ends = np.cumsum(weights)
     position = (ends[-1] - 1) * percent / 100.0
     below = int(np.floor(position))

@@ -1,4 +1,4 @@
-"""A folder that holds files of ours beside files of the user, and never mixes them up."""
+"""Folders that contain files of Singula and of the user."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ MANIFEST = "fingerprints.json"
 
 
 class SharedFolder:
-    """Files known by a manifest; foreign ones stay, and a sub-folder is used instead.
+    """Folder whose manifest lists the files of Singula; files of the user are never replaced.
+
+    If a file of the user has the name of a file to write, a subfolder is used instead.
 
     Parameters
     ----------
     path : Path
-        The folder; created with the first file.
+        Folder, which is created with the first file.
     key : str
-        Configuration key that names it, for messages.
+        Configuration key of the folder, for messages.
     spare : str
-        Name of the sub-folder.
+        Name of the subfolder.
     notify : callable, optional
-        Told once when the sub-folder or `fallback` is used.
+        Called once with a line if the subfolder or `fallback` is used.
     fallback : Path, optional
         Folder for files that cannot be written to `path` because of permissions or a read-only
-        file system. Files that are in `path` already are used from there.
+        file system. Existing files in `path` are used.
     """
 
     def __init__(
@@ -55,22 +57,22 @@ class SharedFolder:
         self._entries = _read_manifest(path / MANIFEST, notify or warnings.warn)
         self._saved_at = float("-inf")
         self._unsaved = False
-        self._told: set[Path] = set()
+        self._reported: set[Path] = set()
         self._fallback = SharedFolder(fallback, key, spare, notify) if fallback else None
 
     def find(
         self, file: str, accept: Callable[[ChannelFile], bool]
     ) -> tuple[Path, ChannelFile] | None:
-        """Look for `file` where it is ours and accepted."""
+        """Return the path and entry of a file of Singula that `accept` accepts, or None."""
         for path in self._places(file):
             entry = self.entry(path)
             if entry is not None and accept(entry) and os.access(path, os.R_OK):
-                self._tell(path)
+                self._report_subfolder(path)
                 return path, entry
         return self._fallback.find(file, accept) if self._fallback is not None else None
 
     def entry(self, path: Path) -> ChannelFile | None:
-        """Give what the manifest says of a file, if it is as we wrote it."""
+        """Return the entry of a file in the manifest; None if the file was changed."""
         entry = self._entries.get(self._name(path))
         return entry if entry is not None and entry.stamp == stamp_of(path) else None
 
@@ -78,71 +80,73 @@ class SharedFolder:
         self,
         file: str,
         entry: ChannelFile,
-        same: Callable[[Path], bool],
+        is_equal: Callable[[Path], bool],
         write: Callable[[Path], object],
     ) -> Path:
-        """Write a file where it replaces no foreign file, and record it.
+        """Write a file without replacing a file of the user, and record it.
 
         Parameters
         ----------
         file : str
             File name.
         entry : ChannelFile
-            What to record.
-        same : callable
-            Whether a file that is there already may stay in place of the new one.
+            Entry for the manifest.
+        is_equal : callable
+            Returns True if an existing file can be used in place of the new file.
         write : callable
-            Writes the file, whole or not at all.
+            Writes the complete file, or no file.
 
         Returns
         -------
         Path
-            Where the file is.
+            Path of the file.
 
         Raises
         ------
         UserError
-            If the folders cannot be written, or foreign files occupy both places.
+            ``channels.foreign_files``: files of the user are in both folders;
+            ``storage.forbidden``: the folders cannot be written.
         """
         try:
-            return self._put(file, entry, same, write)
+            return self._put(file, entry, is_equal, write)
         except UserError as error:
             if self._fallback is None or not is_protected(error):
                 raise
-            self._tell_once(
+            self._report_once(
                 self._fallback.path,
-                f"{self.path} cannot be written, so {self._fallback.path} is used in its place",
+                f"{self.path} cannot be written, so {self._fallback.path} is used instead",
             )
-            return self._fallback.put(file, entry, same, write)
+            return self._fallback.put(file, entry, is_equal, write)
 
     def _put(
         self,
         file: str,
         entry: ChannelFile,
-        same: Callable[[Path], bool],
+        is_equal: Callable[[Path], bool],
         write: Callable[[Path], object],
     ) -> Path:
         for path in self._places(file):
-            if os.path.exists(path):  # False in a folder that may not be searched
-                if same(path):
-                    if self._name(path) in self._entries:  # else it is the user's, and stays so
+            if os.path.exists(path):  # False in a folder without permission
+                if is_equal(path):
+                    if self._name(path) in self._entries:  # otherwise, it belongs to the user
                         self.record(path, entry)
                     return path
                 if self.entry(path) is None:
                     continue
-            self._tell(path)
+            self._report_subfolder(path)
             with self.named_errors():
                 write(path)
             self.record(path, entry)
             return path
         raise UserError(
-            f"{self._key}: {self.path / file} and the one in {self._spare} were not written by "
-            "Singula, so they are not replaced",
-            f"move them away, or set {self._key} to another folder",
+            f"{self._key}: {self.path / file} and the file in {self._spare} were not written by "
+            "Singula, which does not replace them",
+            f"move them to another folder, or set {self._key} to another folder",
+            "channels.foreign_files",
         )
 
     def record(self, path: Path, entry: ChannelFile) -> None:
-        """Note that a file is ours; the manifest is written once per second at most."""
+        """Record that a file belongs to Singula; write the manifest once per second at most."""
         if self._fallback is not None and self._fallback.path in path.parents:
             self._fallback.record(path, entry)
             return
@@ -161,7 +165,7 @@ class SharedFolder:
             try:
                 with self.named_errors():
                     write_record(self.path / MANIFEST, ChannelManifest(files=files))
-            except UserError as error:  # only identities of unchanged label files are lost
+            except UserError as error:  # only the identities of unchanged label files are lost
                 if self._fallback is None or not is_protected(error):
                     raise
             self._saved_at, self._unsaved = time.monotonic(), False
@@ -174,38 +178,38 @@ class SharedFolder:
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
 
-    def _tell(self, path: Path) -> None:
-        """Print once that the sub-folder is used."""
+    def _report_subfolder(self, path: Path) -> None:
+        """Report once that the subfolder is used."""
         if path.parent != self.path:
-            self._tell_once(
+            self._report_once(
                 path.parent,
-                f"{self.path / path.name} was not written by Singula; such files stay as they "
-                f"are, and {path.parent} is used in their place",
+                f"{self.path / path.name} was not written by Singula and is not replaced; "
+                f"{path.parent} is used instead",
             )
 
-    def _tell_once(self, used: Path, line: str) -> None:
-        if self._notify is not None and used not in self._told:
+    def _report_once(self, used: Path, line: str) -> None:
+        if self._notify is not None and used not in self._reported:
             self._notify(f"{self._key}: {line}")
-        self._told.add(used)
+        self._reported.add(used)
 
     @contextmanager
     def named_errors(self) -> Iterator[None]:
-        """Say which key leads to the folder that cannot be written."""
+        """Add the key of the folder to errors about writing."""
         try:
             yield
         except UserError as error:
             cause = error.__cause__
-            full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-            hint = error.hint if full else f"set {self._key} to a folder that you may write to"
+            is_full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+            hint = error.hint if is_full else f"set {self._key} to a folder that you can write to"
             raise UserError(f"{self._key}: {error.message}", hint, error.code) from cause
 
 
 def identity(path: Path) -> list[str | int] | None:
-    """Give what tells without reading whether a file is still the same; None if nothing does.
+    """Return data that identify an unchanged file without reading it, or None.
 
-    The change time is part of it, because copying and unpacking can restore the others. A file
-    younger than two seconds may change again without a trace, and a folder says nothing of its
-    files. Whoever reads a missing one says so.
+    The change time is included, as copying and unpacking can restore the other values. The result
+    is None for folders, for missing files, and for files younger than two seconds, which may change
+    again within the resolution of the times.
     """
     try:
         info = path.stat()
@@ -227,21 +231,21 @@ def stamp_of(path: Path) -> list[int] | None:
 
 
 def _read_manifest(path: Path, notify: Callable[[str], None]) -> dict[str, ChannelFile]:
-    """Read the entries; files without a valid entry count as the user's.
+    """Read the entries; files without a valid entry belong to the user.
 
     Raises
     ------
     UserError
         ``records.newer_version``.
     """
-    if not os.path.lexists(path):  # also if the folder is private
+    if not os.path.lexists(path):  # or the folder cannot be searched
         return {}
     try:
         manifest = read_record(path, ChannelManifest, notify)
     except UserError as error:
         if error.code == "records.newer_version":
             raise
-        notify(f"{error.message}; the files in this folder count as files of the user")
+        notify(f"{error.message}; Singula does not replace the files in this folder")
         return {}
     entries, lost = {}, []
     for name, values in manifest.files.items():

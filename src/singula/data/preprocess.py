@@ -1,8 +1,8 @@
-"""Changes made to whole images before they are normalised.
+"""Changes to whole images before normalization.
 
-Each step works on one channel at a time and for any number of dimensions, and keeps the type of the
-image: what a step computes in floats is rounded and put back into the range of integers, so that a
-normalisation which goes by the type means the same with and without it.
+Each step processes one channel at a time, for any number of dimensions, and preserves the data
+type: results in floats are rounded and clipped to the range of integers, so that a normalization by
+data type has the same effect with and without the step.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from singula.errors import UserError
 from singula.util.format import counted
 
 Array = npt.NDArray[Any]
-_LEAST_SPAN = 1 / 255  # of floats that use the range from 0 to 1
-_QUANTILES = 4096  # points of a reference distribution that has more distinct values
+_MIN_SPAN = 1 / 255  # of floats that use the range from 0 to 1
+_MAX_QUANTILES = 4096  # points of a reference distribution
 
 
 @dataclass(frozen=True)
 class Resize:
-    """Bring an image to one size; the arguments of `skimage.transform.resize`.
+    """Settings of resizing; see `skimage.transform.resize`.
 
     Parameters
     ----------
     shape : tuple of int
-        (y, x) or (z, y, x).
+        New spatial shape, (y, x) or (z, y, x).
     order : int
-        Of the interpolation, 0 to 5; labels always take the nearest pixel.
+        Order of the interpolation, 0 to 5; labels are always resized by nearest neighbor.
     mode : {'constant', 'edge', 'symmetric', 'reflect', 'wrap'}
-        What lies beyond the edge.
+        Padding beyond the edge.
     cval : float
-        Value there for ``constant``.
+        Value beyond the edge for ``constant``.
     clip : bool
-        Keep the result in the range of the input.
+        Clip the result to the range of the input.
     preserve_range : bool
-        False gives float32 scaled by the range of the type.
+        If False, the result is float32, scaled by the range of the data type.
     anti_aliasing : bool
-        Smooth before making smaller.
+        Smooth before an image is reduced in size.
     """
 
     shape: tuple[int, ...]
@@ -57,7 +57,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class Reference:
-    """The distribution of values of reference images, per channel.
+    """Distribution of the values of reference images, per channel.
 
     Parameters
     ----------
@@ -70,51 +70,52 @@ class Reference:
 
     @classmethod
     def of(cls, images: Iterable[Array]) -> Reference:
-        """Pool the pixels of images (…, channels), read one after the other."""
-        gathered = Statistics(None)
+        """Return the distribution of the pixels of all images (..., channels)."""
+        statistics = Statistics(None)
         for image in images:
-            gathered.add(image)
+            statistics.add(image)
         values, quantiles = [], []
-        for found, counts in gathered.distribution():
+        for distinct, counts in statistics.distribution():
             shares = np.cumsum(counts) / counts.sum()
-            if len(found) > _QUANTILES:
-                points = np.linspace(shares[0], 1, _QUANTILES)
-                found, shares = np.interp(points, shares, found), points
-            values.append(tuple(found.tolist()))
+            if len(distinct) > _MAX_QUANTILES:
+                points = np.linspace(shares[0], 1, _MAX_QUANTILES)
+                distinct, shares = np.interp(points, shares, distinct), points
+            values.append(tuple(distinct.tolist()))
             quantiles.append(tuple(shares.tolist()))
         return cls(tuple(values), tuple(quantiles))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types, for a checkpoint."""
+        """Return plain types, for a checkpoint."""
         return {name: [list(c) for c in columns] for name, columns in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Reference:
-        """What `to_dict` wrote."""
+        """Return the distribution that `to_dict` returned."""
         return cls(*(tuple(tuple(c) for c in stored[name]) for name in ("values", "quantiles")))
 
 
 @dataclass(frozen=True)
 class PreprocessSettings:
-    """The steps, in the order in which they are done; None leaves one out.
+    """Settings of the steps, in their order; None skips a step.
 
     Parameters
     ----------
     resize : Resize, optional
+        Settings of resizing.
     sigma : float, optional
         Standard deviation of a Gaussian filter in pixels.
     sigma_mode : str
-        What lies beyond the edge for it, in scipy's words.
+        Padding of the Gaussian filter beyond the edge; see `scipy.ndimage.gaussian_filter`.
     median : tuple of int, optional
         Size of a median filter, one number or one per axis.
     reference : Reference, optional
-        Distribution that every image is given.
+        Distribution to which the histograms of all images are matched.
     clahe : (tuple of int or None, float), optional
         Size of a region (None: an eighth of the image) and limit of the contrast of an adaptive
-        histogram equalisation; the image keeps its minimum and maximum.
+        histogram equalization; minimum and maximum of the image do not change.
     canny : (float or None, float or None), optional
-        Thresholds of an edge detector; volumes are done slice by slice. Edges get the largest value
-        of an integer type, or 1.
+        Thresholds of an edge detector; volumes are processed slice by slice. Edges have the largest
+        value of an integer type, or 1.
     """
 
     resize: Resize | None = None
@@ -127,27 +128,29 @@ class PreprocessSettings:
 
     @property
     def label_variant(self) -> str:
-        """What is done to labels too, in words; empty for nothing."""
+        """Description of the steps that change labels too; empty for none."""
         return f"resize {self.resize.shape}" if self.resize is not None else ""
 
 
 def preprocess(image: Array, settings: PreprocessSettings) -> Array:
-    """Do all steps.
+    """Apply all steps to an image.
 
     Parameters
     ----------
     image : ndarray
-        (y, x, c) or (z, y, x, c), any numeric type; not changed.
+        Image (y, x, c) or (z, y, x, c) of any numeric type.
+    settings : PreprocessSettings
+        Settings of the steps.
 
     Returns
     -------
     ndarray
-        Of the same type (float32 with ``preserve_range`` False).
+        Image of the same data type (float32 if ``preserve_range`` is False).
 
     Raises
     ------
     UserError
-        When the reference has another number of channels.
+        ``preprocess.reference_channels``, ``preprocess.canny``.
     """
     channels = [image[..., index] for index in range(image.shape[-1])]
     for step in _steps(settings, len(channels)):
@@ -156,10 +159,10 @@ def preprocess(image: Array, settings: PreprocessSettings) -> Array:
 
 
 def resize_labels(labels: Array, shape: Sequence[int]) -> Array:
-    """Labels (spatial…, c) at another size; each pixel takes the nearest one's value."""
+    """Resize labels (y, x, c) or (z, y, x, c) to a spatial shape by nearest neighbor."""
     result = labels
     for axis, (old, new) in enumerate(zip(labels.shape, shape, strict=False)):
-        # The pixel in which the centre of the new one lies, in whole numbers: no rounding.
+        # Pixel that contains the center of the new pixel, computed in integers without rounding
         nearest = (2 * np.arange(new) + 1) * old // (2 * new)
         result = result.take(nearest, axis=axis)
     return result
@@ -182,9 +185,11 @@ def _steps(settings: PreprocessSettings, channels: int) -> list[Step]:
     if reference is not None:
         if len(reference.values) != channels:
             raise UserError(
-                f"DATA.PREPROCESS.MATCH_HISTOGRAM: the reference images have "
-                f"{counted(len(reference.values), 'channel')}, the images {channels}",
-                "give reference images like the images",
+                f"DATA.PREPROCESS.MATCH_HISTOGRAM: got reference images with "
+                f"{counted(len(reference.values), 'channel')}, expected {channels}, as in "
+                "the images",
+                "use reference images with the channels of the images",
+                "preprocess.reference_channels",
             )
         steps.append(lambda part, index: _match(part, reference, index))
     if clahe is not None:
@@ -195,13 +200,13 @@ def _steps(settings: PreprocessSettings, channels: int) -> list[Step]:
 
 
 def _floats(part: Array) -> Array:
-    """Floats that hold every value of the type."""
+    """Convert an array to floats that represent all values of its type."""
     small = part.dtype.itemsize <= 2 or part.dtype == np.float32
     return part.astype(np.float32 if small else np.float64)
 
 
 def _like(result: Array, dtype: np.dtype[Any]) -> Array:
-    """Floats as the type of the image."""
+    """Convert floats to the data type of the image."""
     if dtype == np.bool_:
         return result > 0.5
     if dtype.kind in "ui":
@@ -210,21 +215,21 @@ def _like(result: Array, dtype: np.dtype[Any]) -> Array:
     return result.astype(dtype)
 
 
-def _resize(part: Array, chosen: Resize) -> Array:
+def _resize(part: Array, settings: Resize) -> Array:
     from skimage.transform import resize
 
-    source = _floats(part) if chosen.preserve_range else part
+    source = _floats(part) if settings.preserve_range else part
     result: Array = resize(  # type: ignore[no-untyped-call]
         source,
-        chosen.shape,
-        order=chosen.order,
-        mode=chosen.mode,
-        cval=chosen.cval,
-        clip=chosen.clip,
-        preserve_range=chosen.preserve_range,
-        anti_aliasing=chosen.anti_aliasing,
+        settings.shape,
+        order=settings.order,
+        mode=settings.mode,
+        cval=settings.cval,
+        clip=settings.clip,
+        preserve_range=settings.preserve_range,
+        anti_aliasing=settings.anti_aliasing,
     )
-    return _like(result, part.dtype) if chosen.preserve_range else result.astype(np.float32)
+    return _like(result, part.dtype) if settings.preserve_range else result.astype(np.float32)
 
 
 def _gaussian(part: Array, sigma: float, mode: str) -> Array:
@@ -267,13 +272,13 @@ def _canny(part: Array, low: float | None, high: float | None) -> Array:
     planes = part.reshape(-1, *part.shape[-2:])
     if part.dtype.kind == "f" and low is None and high is None:
         # The default thresholds suit values between 0 and 1; other images are rescaled to them.
-        least, most = float(part.min()), float(part.max())
-        if least < 0 or most > 1 or most - least < _LEAST_SPAN:
-            planes = (planes.astype(np.float64) - least) / (most - least or 1.0)
+        minimum, maximum = float(part.min()), float(part.max())
+        if minimum < 0 or maximum > 1 or maximum - minimum < _MIN_SPAN:
+            planes = (planes.astype(np.float64) - minimum) / (maximum - minimum or 1.0)
     find = partial(canny, low_threshold=low, high_threshold=high)
     try:
         edges = np.stack([find(plane) for plane in planes])
-    except ValueError as error:  # the default of one threshold lies on the wrong side of the other
+    except ValueError as error:  # the default of one threshold is on the wrong side of the other
         raise UserError(
             f"DATA.PREPROCESS.CANNY.LOW_THRESHOLD: got {low} with HIGH_THRESHOLD {high} ({error})",
             "set both thresholds, in the units of the image, the lower one first",

@@ -1,4 +1,4 @@
-"""Draw random patches, with a probability or a minimum fraction of foreground."""
+"""Random positions of patches, by probability or minimum fraction of foreground."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from singula.io.lazy_array import Pixels, iter_blocks
 
 Array = npt.NDArray[Any]
 Start = tuple[int, ...]
-_DRAWS = 30  # before all positions with enough foreground are computed
+_MAX_DRAWS = 30  # before all positions with enough foreground are computed
 
 
 def random_start(shape: Sequence[int], patch: Sequence[int], rng: np.random.Generator) -> Start:
@@ -49,13 +49,15 @@ def weighted_start(
     Parameters
     ----------
     labels : ndarray
-        (y, x) or (z, y, x).
+        Label ids, (y, x) or (z, y, x).
     rows : ndarray
-        See `foreground_rows`.
+        Cumulative counts from `foreground_rows`.
     weights : (float, float)
-        Weights of all foreground and all background; pixels of a kind have the same probability.
+        Weights of the foreground and the background; their pixels have equal probabilities.
     patch : sequence of int
         Shape of the patch, which is moved into the image if the pixel is near the edge.
+    rng : Generator
+        Source of random numbers.
     """
     shape = labels.shape
     total = int(rows[-1])
@@ -68,10 +70,10 @@ def weighted_start(
     ends = rows if inside else width * np.arange(1, len(rows) + 1) - rows
     row = int(np.searchsorted(ends, number, side="right"))
     before = int(ends[row - 1]) if row else 0
-    place = np.unravel_index(row, shape[:-1])
-    x = int(np.flatnonzero((labels[place] > 0) == inside)[number - before])
+    line = np.unravel_index(row, shape[:-1])
+    x = int(np.flatnonzero((labels[line] > 0) == inside)[number - before])
     start = []
-    centers = [*(int(c) for c in place), x]
+    centers = [*(int(c) for c in line), x]
     for center, size, length in zip(centers, shape, patch, strict=True):
         low = center - length // 2
         start.append(min(max(low, 0), size - length) if size >= length else -((length - size) // 2))
@@ -89,7 +91,8 @@ def starts_with_foreground(labels: Pixels, patch: Sequence[int], min_fraction: f
     Returns
     -------
     ndarray
-        (n, axes); only the centered start along axes where the image is smaller than the patch.
+        Starts, shape (n, axes); along axes on which the image is smaller than the patch, only the
+        centered start.
     """
     shape = labels.shape
     if any(size < length for size, length in zip(shape, patch, strict=True)):
@@ -116,9 +119,9 @@ def start_with_foreground(
 ) -> Start:
     """Call `draw` until the patch has enough foreground.
 
-    After several attempts, choose a random start among all that have enough; there must be one.
+    After several attempts, choose a random start among all valid ones; at least one must exist.
     """
-    for _ in range(_DRAWS):
+    for _ in range(_MAX_DRAWS):
         start = draw()
         if foreground_share(labels, start, patch) >= min_fraction:
             return start

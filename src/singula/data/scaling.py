@@ -1,4 +1,4 @@
-"""Apply a normalization to any part of an image."""
+"""Application of a normalization to any part of an image."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
-_PORTION = 1 << 20  # values that are normalized at a time in double precision
+_MAX_VALUES = 1 << 20  # values that are normalized at a time in double precision
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """The four numbers per channel, ready to be applied to any part of an image."""
+    """Normalization ``(clip(x, low, high) - shift) / scale`` of each channel.
+
+    Attributes
+    ----------
+    low, high, shift, scale : ndarray of float64, shape (channels,)
+        Limits of the values; number that is subtracted; divisor.
+    """
 
     low: DoubleArray
     high: DoubleArray
@@ -23,15 +29,15 @@ class Scaling:
     scale: DoubleArray
 
     def apply(self, part: npt.NDArray[Any]) -> FloatArray:
-        """Normalize an array (…, channels) to float32; the input stays as it is.
+        """Return a normalized copy of an array (..., channels) in float32.
 
-        Single precision holds every integer of up to 16 bits. Other types are normalized in double
-        precision, so a small range survives a large offset.
+        Single precision represents all integers of up to 16 bits. Other types are normalized in
+        double precision, which preserves a small range with a large offset.
         """
         if part.dtype.kind in "bui" and part.dtype.itemsize <= 2:
             return self._normalized(part.astype(np.float32))
         result = np.empty(part.shape, np.float32)
-        rows = max(1, _PORTION * len(part) // max(1, part.size))
+        rows = max(1, _MAX_VALUES * len(part) // max(1, part.size))
         with np.errstate(over="ignore"):  # prediction and training report infinite values
             for first in range(0, len(part), rows):
                 portion = part[first : first + rows].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Write a file under a temporary name, then rename it: a killed run leaves no half file."""
+"""Writing of files under a temporary name, so that a killed run leaves no incomplete file."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ _FORBIDDEN = (*_PROTECTED, errno.ENOTDIR, errno.EEXIST)
 
 
 def write_error(path: Path, error: OSError) -> StorageError:
-    """Turn an operating system's refusal to write `path` into a readable error."""
+    """Return the error for a file that the operating system refused to write."""
     # NumPy reports a short write without a number: "1000 requested and 512 written".
-    short = error.errno is None and "requested and" in str(error)
-    if error.errno in _FULL or short:
+    is_short = error.errno is None and "requested and" in str(error)
+    if error.errno in _FULL or is_short:
         return StorageError(
             f"{path}: the disk is full ({_free_space(path)} free)",
-            "free some space or choose a folder on another disk; what was written is complete "
-            "(`singula run` and `predict` go on with --resume)",
+            "free some space, or choose a folder on another disk; files that were written are "
+            "complete (continue `singula run` and `predict` with --resume)",
             "storage.full",
         )
     if error.errno in _FORBIDDEN:
         return StorageError(
             f"{path}: cannot be written ({error.strerror})",
-            "choose a folder that you may write to",
+            "choose a folder that you have the right to write to",
             "storage.forbidden",
         )
     return StorageError(
         f"{path}: could not be written ({error.strerror or error})",
-        "choose another place for it",
+        "choose another folder",
         "storage.failed",
     )
 
@@ -65,7 +65,7 @@ def _free_space(path: Path) -> str:
 
 
 def make_folder(path: Path) -> Path:
-    """Create a folder with its parents; a refusal becomes a `UserError`."""
+    """Create a folder with its parents; raise `StorageError` if it cannot be created."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -75,25 +75,25 @@ def make_folder(path: Path) -> Path:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Give a temporary path next to `path`; rename it to `path` when the block succeeds.
+    """Yield a temporary path next to `path`, and rename it to `path` if the block succeeds.
 
-    The temporary name keeps the suffix, so writers that look at it work unchanged. In protected
-    folders (`singula.io.written`) a file of the user is moved before it is replaced.
+    The temporary name has the same suffix, on which writers may depend. In protected folders
+    (`singula.io.written`) a file of the user is moved before it is replaced.
 
     Parameters
     ----------
     path : Path or str
-        The file to write; missing parents are created.
+        File to write; missing parents are created.
 
     Yields
     ------
     Path
-        Where to write.
+        Temporary file.
 
     Raises
     ------
-    UserError
-        When the disk is full or the folder cannot be written.
+    StorageError
+        The disk is full, or the folder cannot be written.
     """
     target = Path(path)
     _prepare_folder(target.parent)
@@ -107,28 +107,28 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     except OSError as error:
         raise write_error(target, error) from error
     finally:
-        with suppress(OSError):  # a read-only file system refuses even what is not there
+        with suppress(OSError):  # a read-only file system refuses missing files too
             temporary.unlink()
 
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; put it in the place of `path` when the block succeeds.
+    """Yield a temporary folder next to `path`, and replace `path` by it if the block succeeds.
 
     Parameters
     ----------
     path : Path or str
-        The folder to write; what is there is replaced.
+        Folder to write; an existing one is replaced.
 
     Yields
     ------
     Path
-        An empty folder.
+        Empty temporary folder.
 
     Raises
     ------
-    UserError
-        When the disk is full or the folder cannot be written.
+    StorageError
+        The disk is full, or the folder cannot be written.
     """
     target = Path(path)
     _prepare_folder(target.parent)
@@ -148,7 +148,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 
 def _mark() -> str:
-    """What tells whose a temporary file is: machine, process, and a name for this one."""
+    """Return a mark for a temporary file: machine, process and a random name."""
     return f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
@@ -169,17 +169,17 @@ def _clean_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path, *, below: bool = True) -> list[Path]:
-    """Delete temporary files and folders of processes that were killed.
+    """Delete temporary files and folders of killed processes.
 
-    Those of a process that still runs are kept, and so are those of another machine until they are
-    a day old.
+    Files of a running process are not deleted, nor files of other machines that are less than a
+    day old.
 
     Parameters
     ----------
     folder : Path
-        Need not exist.
+        Folder, which need not exist.
     below : bool
-        Search its folders as well.
+        Search its subfolders too.
 
     Returns
     -------
@@ -188,8 +188,8 @@ def remove_leftovers(folder: Path, *, below: bool = True) -> list[Path]:
     """
     removed = []
     for path in folder.rglob(_TEMPORARY) if below else folder.glob(_TEMPORARY):
-        found = _MARK.search(path.name)
-        if found is not None and _is_abandoned(path, found["machine"], int(found["process"])):
+        mark = _MARK.search(path.name)
+        if mark is not None and _is_abandoned(path, mark["machine"], int(mark["process"])):
             with suppress(OSError):
                 if path.is_dir():
                     shutil.rmtree(path)
@@ -215,7 +215,7 @@ def _is_abandoned(path: Path, machine: str, process: int) -> bool:
 
 
 def _flush(path: Path) -> None:
-    """Put the bytes on the disk before the rename makes them the file."""
+    """Flush a file to the disk before it is renamed."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

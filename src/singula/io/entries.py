@@ -1,4 +1,4 @@
-"""Detect broken links, pipes and files without permission before they are opened."""
+"""Detection of broken links, pipes and files without permission before they are opened."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ _SPECIAL = (
 
 
 def reader_path(value: object, name: str = "path") -> Path:
-    """Return the path of a file that a reader or a writer is going to open.
+    """Return the path of a file that a reader or a writer will open.
 
-    As `singula.util.paths.user_path`, but a path that cannot be followed (a loop of links, a file
-    among its folders, no permission) is left to the reader or writer, whose error is more precise.
+    As `singula.util.paths.user_path`, but without an error for a path that cannot be followed (a
+    loop of links, a file among its folders, no permission): the error of the reader or writer is
+    more precise.
 
     Raises
     ------
     UserError
-        As `user_path`, except for errors about the state of the disk.
+        As `user_path`, except for errors about files on the disk.
     """
     try:
         return user_path(value, name)
@@ -38,18 +39,18 @@ def reader_path(value: object, name: str = "path") -> Path:
 
 
 def check_openable(path: Path) -> None:
-    """Refuse a path that exists but cannot be opened as a file or folder, without opening it.
+    """Raise an error for a path that exists but cannot be opened, without opening it.
 
     Parameters
     ----------
     path : Path
-        A path that does not exist passes: its reader reports that.
+        A path that does not exist is accepted; its reader raises an error.
 
     Raises
     ------
     UserError
-        ``io.broken_link``: a link whose target is missing. ``io.not_a_file``: a pipe, a socket or
-        a device, which would block its reader. ``io.no_permission``: no right to read it.
+        ``io.broken_link``: the target of a link is missing; ``io.not_a_file``: the path is a pipe,
+        a socket or a device, which would block its reader; ``io.no_permission``.
     """
     try:
         mode = path.stat().st_mode
@@ -62,7 +63,7 @@ def check_openable(path: Path) -> None:
     for is_kind, name in _SPECIAL:
         if is_kind(mode):
             raise UserError(
-                f"{path}: is {name}, not a file",
+                f"{path}: got {name}, expected a file",
                 "replace it by the image file, or remove it",
                 "io.not_a_file",
             )
@@ -78,7 +79,7 @@ def broken_link(path: Path) -> UserError:
     except OSError:
         target = ""
     return UserError(
-        f"{path}: is a link whose target{target} is missing",
+        f"{path}: got a link whose target{target} is missing",
         "restore the target (is its disk connected?), or remove the link",
         "io.broken_link",
     )

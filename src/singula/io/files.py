@@ -1,4 +1,4 @@
-"""Open files of every format; whatever goes wrong becomes an error that names the file."""
+"""Reading of files of all formats, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Result = TypeVar("_Result")
 
 
 def check_place(arrays: object) -> None:
-    """Refuse an argument `arrays` that is neither None nor an `ArrayPlace`."""
+    """Raise an error if the argument `arrays` is neither None nor an `ArrayPlace`."""
     if arrays is not None:
         instance(arrays, "arrays", ArrayPlace)
 
@@ -29,16 +29,16 @@ def check_place(arrays: object) -> None:
 def read_header(
     path: Path | str, arrays: ArrayPlace | None = None, *, labels: bool = False
 ) -> Header:
-    """Read shape, type, axes and voxel size; the pixels stay on disk.
+    """Read shape, data type, axes and voxel size without the pixels.
 
     Parameters
     ----------
     path : Path or str
-        A file, or folder, with one of `IMAGE_SUFFIXES`.
+        File, or folder such as a Zarr, with a suffix of `IMAGE_SUFFIXES`.
     arrays : ArrayPlace, optional
-        Which array of a container.
+        Array inside a container.
     labels : bool
-        Whether labels are wanted, where a container holds both and none was named.
+        Read the labels if a container has an image and labels and none is named.
 
     Returns
     -------
@@ -47,7 +47,8 @@ def read_header(
     Raises
     ------
     TypeError, UserError
-        Wrong arguments; missing, empty, damaged or unsupported file; complex or object numbers.
+        An argument has a wrong type; the file is missing, empty, damaged or not supported, or has
+        values of an unsupported type.
     """
     path = reader_path(path)
     check_place(arrays)
@@ -73,27 +74,28 @@ def list_series(path: Path | str, arrays: ArrayPlace | None = None) -> list[Seri
     Parameters
     ----------
     path : Path or str
-        A file, or folder, with one of `IMAGE_SUFFIXES`.
+        File, or folder such as a Zarr, with a suffix of `IMAGE_SUFFIXES`.
     arrays : ArrayPlace, optional
-        With `series`, only that image; with `inside`, the images in that group of a container.
+        If `series` is set, only that image; if `inside` is set, the images in that group.
 
     Returns
     -------
     list of Series
-        One for a file of a single image, and for a container whose arrays are not a collection of
-        images.
+        One element for a file with a single image, and for a container whose arrays are not a
+        collection of images.
 
     Raises
     ------
     TypeError, UserError
-        Wrong arguments; missing, empty, damaged or unsupported file; no series of that number.
+        An argument has a wrong type; the file is missing, empty, damaged or not supported, or has
+        no series of that number.
     """
     check_place(arrays)
     path, place = reader_path(path), arrays or ArrayPlace()
-    found = guarded(path, lambda kind: kind.series(path, place))
+    series = guarded(path, lambda kind: kind.series(path, place))
     if place.series is None:
-        return found
-    return [found[choose_series(path, place, [one.name for one in found])]]
+        return series
+    return [series[choose_series(path, place, [item.name for item in series])]]
 
 
 def read_pixels(
@@ -117,7 +119,7 @@ def read_pixels(
 
 
 def _turn(path: Path, header: Header, place: ArrayPlace | None) -> Turn | None:
-    """Return the turn to the orientation of a label's image, or that of an orientation tag."""
+    """Return the turn of a label to the orientation of its image, or of an orientation tag."""
     if place is not None and place.like and header.affine is not None:
         image = Path(place.like)
         return turn_to_image(path, header, image, read_header(image))
@@ -146,9 +148,9 @@ def read_mapped(path: Path, arrays: ArrayPlace | None = None) -> tuple[AnyArray,
 def open_stored(
     path: Path, arrays: ArrayPlace | None = None, *, labels: bool = False
 ) -> StoredArray:
-    """Open a file to read parts of it; see `read_header`.
+    """Open a file to read boxes of it; see `read_header`.
 
-    Formats that are compressed as a whole (PNG, JPEG) are read at the first part, and held.
+    Formats that are compressed as a whole (PNG, JPEG) are read completely for the first box.
     """
     place = arrays or ArrayPlace()
 
@@ -156,14 +158,14 @@ def open_stored(
         if kind.open is not None:
             return select_frame(path, kind.open(path, place, labels), place)
         header = kind.header(path, place)
-        held: list[AnyArray] = []
+        cached: list[AnyArray] = []
 
-        def part(box: Box) -> AnyArray:
-            if not held:
-                held.append(kind.pixels(path, place)[0])
-            return held[0][box]
+        def read_box(box: Box) -> AnyArray:
+            if not cached:
+                cached.append(kind.pixels(path, place)[0])
+            return cached[0][box]
 
-        return select_frame(path, StoredArray(header, header.shape, part), place)
+        return select_frame(path, StoredArray(header, header.shape, read_box), place)
 
     stored = guarded(path, read)
     check_header(path, stored.header)
@@ -172,23 +174,23 @@ def open_stored(
 
 
 def is_container(path: Path) -> bool:
-    """Whether the format keeps arrays with names of their own: Zarr, HDF5, N5."""
+    """Return True for formats with named arrays: Zarr, HDF5, N5."""
     kind = format_of(path)
     return kind is not None and kind.container
 
 
 def guarded(path: Path, read: Callable[[Format], _Result]) -> _Result:
-    """Call a reader; whatever goes wrong in it becomes an error that names the file."""
+    """Call a reader, and convert its exceptions to a `UserError` that names the file."""
     kind = format_of(path)
     if kind is None:
         raise UserError(
-            f"{path}: its suffix is none of {', '.join(IMAGE_SUFFIXES)}",
+            f"{path}: got the suffix {path.suffix!r}, expected one of {', '.join(IMAGE_SUFFIXES)}",
             "save it as TIFF, for example with Fiji",
+            "io.suffix",
         )
     check_openable(path)
     try:
-        there = path.stat()
-        if there.st_size == 0 and not path.is_dir():
+        if path.stat().st_size == 0 and not path.is_dir():
             raise ValueError("the file is empty")
         return read(kind)
     except UserError:
@@ -198,53 +200,54 @@ def guarded(path: Path, read: Callable[[Format], _Result]) -> _Result:
         reason = (reason or type(error).__name__).splitlines()[0][:160]
         hint = "open it in Fiji: if that fails too, copy or export it again; else save it as TIFF"
         if kind.container:
-            hint = "copy or export it again, and see that every file of it was copied"
+            hint = "copy or export it again, with all files inside it"
         raise UserError(
             f"{path}: cannot be read as {kind.name} ({reason})", hint, "io.unreadable"
         ) from error
 
 
 def check_header(path: Path, header: Header) -> None:
-    """Refuse numbers and shapes that are no image.
+    """Raise an error for data types and shapes that are not supported.
 
     Raises
     ------
     UserError
+        ``io.type``, ``io.no_pixels``, ``io.impossible_size``, ``io.cut_off``.
     """
     dtype = header.dtype
     if dtype.kind not in "buif" or dtype.itemsize > 8:
         raise UserError(
-            f"{path}: its values are of type {dtype}; allowed are bool, integers and floats of up "
-            "to 64 bits",
+            f"{path}: got values of type {dtype}, expected bool, integers or floats of at most 64 "
+            "bits",
             "convert it, for example to uint8, uint16 or float32",
             "io.type",
         )
     check_size(path, header.shape, dtype.itemsize)
     if 0 in header.shape or not header.shape:
         raise UserError(
-            f"{path}: holds no pixels ({header})", "copy or export it again", "io.no_pixels"
+            f"{path}: contains no pixels ({header})", "copy or export it again", "io.no_pixels"
         )
 
 
 def change_stamp(path: Path) -> tuple[int, int]:
-    """Return the bytes and the newest time of a file, or of all files of a folder.
+    """Return the size and latest time of change of a file, or of all files in a folder.
 
-    Links to folders are not followed: they can lead in circles, or through a whole disk.
+    Links to folders are not followed, as they can be circular.
 
     Raises
     ------
     OSError
-        When it is not there.
+        The file does not exist.
     """
-    there = path.stat()
-    size, newest = there.st_size, there.st_mtime_ns
+    info = path.stat()
+    size, newest = info.st_size, info.st_mtime_ns
     if path.is_dir():
         with os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    own, time = change_stamp(Path(entry.path))
+                    entry_size, time = change_stamp(Path(entry.path))
                 else:
                     info = entry.stat(follow_symlinks=not entry.is_dir())
-                    own, time = info.st_size, info.st_mtime_ns
-                size, newest = size + own, max(newest, time)
+                    entry_size, time = info.st_size, info.st_mtime_ns
+                size, newest = size + entry_size, max(newest, time)
     return size, newest

@@ -1,4 +1,4 @@
-"""Values of images and labels: what they stand for, and what is refused."""
+"""Validation and conversion of the values of images and labels."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from singula.errors import UserError
 from singula.io.image import AnyArray, Header
 from singula.util.format import counted
 
-_LARGEST_ID = 2**32 - 1
+_MAX_ID = 2**32 - 1
 
 
 def native(array: AnyArray) -> AnyArray:
-    """The same numbers in this machine's byte order."""
+    """Return the numbers in the byte order of this machine."""
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def shades(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the palette as colours, shape (256, 3), or, if it is grey, as shape (256,)."""
+    """Return the colors of a palette, shape (256, 3); of a gray palette, shape (256,)."""
     full = np.zeros((256, 3), np.uint8)
     full[: len(palette)] = palette
     return full[:, 0] if (full == full[:, :1]).all() else full
 
 
 def check_finite(path: Path, array: AnyArray, *, whole: bool = True) -> None:
-    """Refuse NaN and infinite values.
+    """Raise an error for NaN and infinite values.
 
     Parameters
     ----------
@@ -36,83 +36,97 @@ def check_finite(path: Path, array: AnyArray, *, whole: bool = True) -> None:
     array : ndarray
         Values of any shape.
     whole : bool
-        Whether `array` has all values of the file; otherwise the message says "at least".
+        True if `array` has all values of the file; otherwise the message states a minimum.
 
     Raises
     ------
     UserError
-        A value is not a finite number.
+        ``io.not_finite``: a value is not a finite number.
     """
     if array.dtype.kind != "f" or np.isfinite(array).all():
         return
     nan = int(np.isnan(array).sum())
     infinite = int(np.isinf(array).sum())
     raise UserError(
-        f"{path}: contains {'' if whole else 'at least '}{counted(nan, 'NaN value')} and "
-        f"{counted(infinite, 'infinite value')}; every value must be a number",
-        "replace them, for example with 0, before the run",
+        f"{path}: got {'' if whole else 'at least '}{counted(nan, 'NaN value')} and "
+        f"{counted(infinite, 'infinite value')}, expected finite numbers",
+        "replace them, for example by 0",
+        "io.not_finite",
     )
 
 
 def to_ids(path: Path, array: AnyArray) -> AnyArray:
-    """Labels as the smallest unsigned integers that hold them.
+    """Return label ids with the smallest unsigned integer type that holds them.
 
     Parameters
     ----------
     path : Path
-        Named in errors.
+        File of the labels, for the message.
     array : ndarray
-        Any real type.
+        Label ids of any real type and any shape.
 
     Raises
     ------
     UserError
-        Fractions, negative ids, ids above 2**32 - 1.
+        ``labels.fraction``, ``labels.minus_one``, ``labels.negative_id``, ``io.not_finite``;
+        ``labels.large_ids``: an id is above 2**32 - 1.
     """
     check_finite(path, array)
     if array.dtype.kind == "f":
-        broken = array[array != np.rint(array)]
-        if broken.size:
+        fractions = array[array != np.rint(array)]
+        if fractions.size:
             raise UserError(
-                f"{path}: contains {counted(broken.size, 'label value')} with a fraction, "
-                f"the first {broken[0]}"
-                "; a label image holds the id of its object in every pixel",
+                f"{path}: got {counted(fractions.size, 'label value')} with a fraction, such as "
+                f"{fractions[0]}, expected the id of an object in each pixel",
                 "give the labels, not a probability map or a resampled picture",
+                "labels.fraction",
             )
     lowest, highest = int(array.min()), int(array.max())
     if lowest == -1:
         raise UserError(
-            f"{path}: the label ids go down to -1; ids are 0 (background) or positive",
+            f"{path}: got the label id -1, expected 0 (background) or positive ids",
             "let `singula check DATASET --fix FOLDER` write labels with the background 0",
             "labels.minus_one",
         )
     if lowest < 0:
         raise UserError(
-            f"{path}: the label ids go down to {lowest}; ids are 0 (background) or positive",
+            f"{path}: got label ids down to {lowest}, expected 0 (background) or positive ids",
             "give every object a positive id; 8- or 16-bit files may have been saved as signed",
             "labels.negative_id",
         )
-    if highest > _LARGEST_ID:
+    if highest > _MAX_ID:
         raise UserError(
-            f"{path}: the label ids go up to {highest}; the largest allowed is {_LARGEST_ID}",
+            f"{path}: got label ids up to {highest}, expected at most {_MAX_ID}",
             "number the objects again from 1",
+            "labels.large_ids",
         )
     return array.astype(np.min_scalar_type(highest), copy=False)
 
 
-def check_classes(path: Path, found: AnyArray, n_classes: int) -> None:
-    """Refuse classes that the network does not know.
+def check_classes(path: Path, classes: AnyArray, n_classes: int) -> None:
+    """Raise an error for classes that the network does not have.
+
+    Parameters
+    ----------
+    path : Path
+        File of the labels, for the message.
+    classes : ndarray
+        Class of each pixel, of any shape.
+    n_classes : int
+        Number of classes of the network, with the background.
 
     Raises
     ------
     UserError
+        ``labels.class``.
     """
-    highest = int(found.max())
+    highest = int(classes.max())
     if highest >= n_classes:
         raise UserError(
-            f"{path}: its class channel holds {highest}, but MODEL.N_CLASSES is {n_classes}: "
-            f"allowed are 0 (background) to {n_classes - 1}",
-            f"set MODEL.N_CLASSES to {highest + 1}, or correct the class channel",
+            f"{path}: got the class {highest}, expected 0 (background) to {n_classes - 1}, as "
+            f"MODEL.N_CLASSES is {n_classes}",
+            f"set MODEL.N_CLASSES: {highest + 1}, or correct the class channel",
+            "labels.class",
         )
 
 
@@ -122,12 +136,12 @@ _THREE_SLICES = (
 )
 
 
-def colour_labels(path: Path, header: Header) -> UserError:
-    """The error for labels that are a picture."""
+def color_labels_error(path: Path, header: Header) -> UserError:
+    """Return the error for labels that are a color picture."""
     return UserError(
-        f"{path}: is a picture of labels, not labels ({header}): a label image has 1 channel "
-        "(the id of its object in every pixel), or 2 (ids and classes)",
-        "export the labels as a 16-bit grey image (TIFF or PNG) instead of a colour picture, or "
-        "let `singula check DATASET --fix FOLDER` make ids of its colours"
-        + (_THREE_SLICES if header.axes == "SYX" else ""),
+        f"{path}: got a color picture ({header}), expected labels with 1 channel (the id of the "
+        "object in each pixel) or 2 channels (ids and classes)",
+        "export the labels as a 16-bit gray image (TIFF or PNG), or let `singula check DATASET "
+        "--fix FOLDER` convert its colors to ids" + (_THREE_SLICES if header.axes == "SYX" else ""),
+        "labels.color_picture",
     )

@@ -16,7 +16,7 @@ from singula.io.files import guarded, open_stored
 from singula.io.formats.table import stem_of
 from singula.io.geometry import geometry
 from singula.io.image import AnyArray, ArrayPlace, Header, StoredArray
-from singula.io.label_values import check_finite, colour_labels, native, shades, to_ids
+from singula.io.label_values import check_finite, color_labels_error, native, shades, to_ids
 from singula.io.read import (
     check_image_arguments,
     check_label_arguments,
@@ -137,7 +137,7 @@ class LazyImage:
 
     def _ids(self, array: AnyArray) -> AnyArray:
         if self._layout.channels == 3 and not (array == array[..., :1]).all():
-            raise colour_labels(self.path, self._header)
+            raise color_labels_error(self.path, self._header)
         array = array[..., : self.channels]
         if not array.size:
             return array.astype(self.dtype)

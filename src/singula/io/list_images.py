@@ -1,4 +1,4 @@
-"""List the images of a folder."""
+"""Listing of the images of a folder."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from singula.io.names import natural
 
 
 def list_images(folder: Path | str, key: str) -> list[Path]:
-    """List the images of a folder in natural order (img2 before img10).
+    """Return the images of a folder in natural order (img2 before img10).
 
-    Hidden files, sub-folders, files of other formats and what Cellpose leaves beside images and
-    masks are left out; folders such as ``cells.zarr`` are files to the user. The folder may itself
-    be such a one. Links without a target, pipes and files without permission are listed, too: the
-    error on reading them names the file, so that none disappears without a message.
+    Hidden files, subfolders, files of other formats and additional files of Cellpose are skipped.
+    Folders such as ``cells.zarr`` count as files; `folder` can be such a folder. Links without a
+    target, pipes and files without permission are included: the error on reading them names the
+    file.
 
     Parameters
     ----------
     folder : Path or str
-        Where to look.
+        Folder of images, or a folder that is an image, such as ``cells.zarr``.
     key : str
-        The configuration key that named the folder, for messages.
+        Configuration key of the folder, for messages.
 
     Raises
     ------
     UserError
-        No such folder, a file in its place, or no image in it.
+        ``io.no_such_folder``, ``io.not_a_folder``, ``io.unreadable_folder``; ``data.empty_folder``:
+        the folder has no files; ``data.no_images``: no file has a known format.
     """
     folder = Path(folder)
     try:
@@ -42,6 +43,7 @@ def list_images(folder: Path | str, key: str) -> list[Path]:
         raise UserError(
             f"{key}: the folder {folder} cannot be read ({error.strerror})",
             "ask its owner for the right to read it",
+            "io.unreadable_folder",
         ) from error
     images = [path for path in files if is_image_file(path)]
     if not images:
@@ -50,12 +52,12 @@ def list_images(folder: Path | str, key: str) -> list[Path]:
 
 
 def is_image_file(path: Path) -> bool:
-    """Return True if the suffix is that of a known format and the entry is not a plain folder."""
-    return format_of(path) is not None and _is_file(path) and not _of_cellpose(path)
+    """Return True if the suffix belongs to a known format and the path is not a plain folder."""
+    return format_of(path) is not None and _is_file(path) and not _is_from_cellpose(path)
 
 
-def _of_cellpose(path: Path) -> bool:
-    """Whether Cellpose wrote it beside image and masks: its session (a pickle), or flows."""
+def _is_from_cellpose(path: Path) -> bool:
+    """Return True for the additional files of Cellpose: sessions (pickles) and flows."""
     name = path.name.lower()
     if not name.endswith("_seg.npy"):
         return name.endswith(("_flows.tif", "_flows.tiff"))
@@ -80,29 +82,36 @@ def _check_folder(folder: Path, key: str) -> None:
         error = broken_link(folder)
         raise UserError(f"{key}: {error.message}", error.hint, error.code)
     if not folder.exists():
-        parent = next((part for part in folder.absolute().parents if part.is_dir()), folder)
+        parent = next((path for path in folder.absolute().parents if path.is_dir()), folder)
         raise UserError(
             f"{key}: the folder {folder} does not exist",
             f"correct the path (it exists up to {parent})",
+            "io.no_such_folder",
         )
     if not folder.is_dir():
         raise UserError(
-            f"{key}: {folder} is a file, not a folder",
+            f"{key}: got the file {folder}, expected a folder",
             f"give the folder with the images, for example {folder.parent}",
+            "io.not_a_folder",
         )
 
 
 def _no_images(folder: Path, key: str, files: Sequence[Path]) -> UserError:
     allowed = ", ".join(IMAGE_SUFFIXES)
     if not files:
-        inner = sorted(part.name for part in folder.iterdir() if part.is_dir())
+        subfolders = sorted(path.name for path in folder.iterdir() if path.is_dir())
         message = f"{key}: the folder {folder} is empty"
-        if inner:
-            message = f"{key}: the folder {folder} holds only folders ({', '.join(inner[:5])})"
-        return UserError(message, f"give the folder that holds the images ({allowed})")
-    found = Counter(path.suffix.lower() or "no suffix" for path in files)
-    listed = ", ".join(f"{suffix} ({count})" for suffix, count in found.most_common(8))
+        if subfolders:
+            names = ", ".join(subfolders[:5])
+            message = f"{key}: the folder {folder} contains only folders ({names})"
+        return UserError(
+            message, f"give the folder that contains the images ({allowed})", "data.empty_folder"
+        )
+    suffixes = Counter(path.suffix.lower() or "no suffix" for path in files)
+    listed = ", ".join(f"{suffix} ({count})" for suffix, count in suffixes.most_common(8))
     return UserError(
-        f"{key}: the folder {folder} holds no image; suffixes found: {listed}; allowed: {allowed}",
+        f"{key}: the folder {folder} contains no image: got the suffixes {listed}, expected "
+        f"{allowed}",
         "save the images as TIFF, for example with Fiji",
+        "data.no_images",
     )

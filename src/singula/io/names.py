@@ -1,4 +1,4 @@
-"""Compare file names: their order, and evidence that files belong together."""
+"""Comparison of file names: natural order, and evidence that files belong together."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Token = int | str
 
 
 def composed(name: str) -> str:
-    """Return the composed form (NFC) of a name: "ü" is one character, however it was stored."""
+    """Return the composed Unicode form (NFC) of a name, in which "ü" is one character."""
     return unicodedata.normalize("NFC", name)
 
 
 def natural(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
-    """Sort key that compares runs of digits as numbers; equal keys fall back to the name."""
+    """Return a sort key that compares digits as numbers, and then whole names."""
     parts = re.split(r"([0-9]+)", composed(name).lower())
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), name
 
@@ -30,20 +30,20 @@ def tokens(stem: str) -> list[Token]:
     >>> tokens("imgA_t001")
     ['img', 'a', 't', 1]
     """
-    words = _TOKEN.findall(_CASE_CHANGE.sub(" ", composed(stem)))
-    return [int(word) if word.isdecimal() else word.lower() for word in words]
+    texts = _TOKEN.findall(_CASE_CHANGE.sub(" ", composed(stem)))
+    return [int(text) if text.isdecimal() else text.lower() for text in texts]
 
 
 def agree_in_order(images: Sequence[str], labels: Sequence[str]) -> bool:
     """Return True if the names show that the files belong together in the given order.
 
-    Words and numbers are compared by their place in the name, counted from its front and from its
-    end. The words and numbers that an image and its label share must distinguish all pairs.
+    Words and numbers are compared by position, counted from the start and from the end of the name.
+    The words and numbers that an image and its label share must distinguish all pairs.
 
     Parameters
     ----------
     images, labels : sequence of str
-        Names without suffix, of equal number. A single pair always agrees.
+        Names without suffix, as many images as labels. A single pair always agrees.
 
     Examples
     --------
@@ -58,14 +58,14 @@ def agree_in_order(images: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def last_number(stem: str) -> int | None:
-    """Return the last number in a name."""
+    """Return the last number in a name, or None."""
     numbers = [token for token in tokens(stem) if isinstance(token, int)]
     return numbers[-1] if numbers else None
 
 
 def _columns(stems: Sequence[str]) -> set[tuple[Token, ...]]:
-    """Return the tokens of all names at each place that every name has."""
-    split = [tokens(stem) for stem in stems]
-    shortest = min(map(len, split), default=0)
-    places = [*range(shortest), *range(-shortest, 0)]
-    return {tuple(words[place] for words in split) for place in places}
+    """Return the tokens of all names at each position that every name has."""
+    rows = [tokens(stem) for stem in stems]
+    length = min(map(len, rows), default=0)
+    positions = [*range(length), *range(-length, 0)]
+    return {tuple(row[position] for row in rows) for position in positions}

@@ -1,4 +1,4 @@
-"""Find images, pair them with their labels, and check all of them before a run."""
+"""Pairing of images with labels, and validation of their headers before a run."""
 
 from __future__ import annotations
 
@@ -28,14 +28,16 @@ from singula.io.read import (
 from singula.io.run_log import notify_once
 from singula.util.format import counted
 
-_MOST_LISTED = 20
+_MAX_LISTED = 20
 LABEL_WORDS = r"(?:cp_masks?|masks?|labels?|lbl|gt|ground_?truth|seg|segmentation|instances?)"
-_FRONT, _END = r"^{}[_\-. ]+", r"[_\-. ]+{}$"
-_LABEL_WORD = [re.compile(side.format(LABEL_WORDS), re.IGNORECASE) for side in (_FRONT, _END)]
-_IMAGE_WORD = [
-    re.compile(_FRONT.format(r"(?:images?|img|raw)"), re.IGNORECASE),
+_PREFIX, _SUFFIX = r"^{}[_\-. ]+", r"[_\-. ]+{}$"
+_LABEL_PATTERNS = [
+    re.compile(side.format(LABEL_WORDS), re.IGNORECASE) for side in (_PREFIX, _SUFFIX)
+]
+_IMAGE_PATTERNS = [
+    re.compile(_PREFIX.format(r"(?:images?|img|raw)"), re.IGNORECASE),
     # _0000 is the first channel in the names of nnU-Net.
-    re.compile(_END.format(r"(?:images?|img|raw|0000)"), re.IGNORECASE),
+    re.compile(_SUFFIX.format(r"(?:images?|img|raw|0000)"), re.IGNORECASE),
 ]
 
 
@@ -49,34 +51,36 @@ def pair_files(
     *,
     by_order: bool = False,
 ) -> list[Pair]:
-    """Pair images and labels by stem, else by a word such as "_mask" more, else by order.
+    """Pair images and labels by name, by name without words such as "_mask", or in sorted order.
 
-    Sorted order is used if words or numbers in the names confirm it. Names are compared in
-    composed Unicode form (NFC).
+    Sorted order requires that words or numbers in the names confirm it. Names are compared without
+    suffix and in composed Unicode form (NFC).
 
     Parameters
     ----------
     image_dir, label_dir : Path or str
-        The two folders; without the second, the pairs have no labels.
+        Folders of the images and of the labels; None: the pairs have no labels.
     image_key, label_key : str
-        The configuration keys that named them, for messages.
+        Configuration keys of the folders, for messages.
     notify : callable, optional
-        Told when pairs were not made by equal stems.
+        Called with a line if the pairs do not have equal names.
     places : ArrayPlaces, optional
-        Where containers keep images and labels; together: each image is its own label file.
+        Paths of images and labels inside containers. If they are in the same files, the image file
+        is also the label file.
     by_order : bool
-        Use sorted order even if nothing in the names confirms it.
+        Use sorted order even if the names do not confirm it.
 
     Returns
     -------
     list of Pair
-        In natural order of the images.
+        Pairs in natural order of the images.
 
     Raises
     ------
     UserError
-        A folder without images, the same folder twice, two files with one stem, leftovers;
-        ``io.names_differ``: names that do not show which files belong together.
+        ``data.no_images``, ``data.same_folder``; ``data.duplicate_name``: two files of a folder
+        have the same name without suffix; ``data.unpaired_files``: files without a partner;
+        ``io.names_differ``: the names do not show which files belong together.
     """
     images = _by_stem(list_images(image_dir, image_key), image_key)
     together = places is not None and places.together
@@ -90,7 +94,7 @@ def pair_files(
 
 
 def with_places(pairs: Sequence[Pair], places: ArrayPlaces | None) -> list[Pair]:
-    """Return pairs that are read at the places where the containers of a data set keep them."""
+    """Return pairs with the paths of images and labels inside containers."""
     if places is None:
         return list(pairs)
     return [replace(pair, arrays=places.image, label_arrays=places.labels) for pair in pairs]
@@ -108,27 +112,28 @@ def _pair(
 ) -> list[Pair]:
     if Path(image_dir).resolve() == Path(label_dir).resolve():
         raise UserError(
-            f"{image_key} and {label_key} are the same folder, {image_dir}",
+            f"{image_key} and {label_key}: got the same folder {image_dir}, expected two folders",
             "put images and labels in two folders",
+            "data.same_folder",
         )
     labels = _by_stem(list_images(label_dir, label_key), label_key)
     if images.keys() == labels.keys():
         return [Pair(path, labels[stem], stem) for stem, path in images.items()]
     pairs = _pair_by_word(images, labels)
     if pairs:
-        how = "by name, leaving words such as 'mask' or 'label' out"
-        _tell_pairs(notify, how, image_key, pairs)
+        rule = "by name, without words such as 'mask' or 'label'"
+        _report_pairs(notify, rule, image_key, pairs)
         return pairs
-    _check_leftovers(images, labels, image_key, label_key)
+    _check_unpaired(images, labels, image_key, label_key)
     pairs = [
         Pair(image, label, stem)
         for (stem, image), label in zip(images.items(), labels.values(), strict=True)
     ]
     if not by_order:
         _check_order(pairs, image_key, label_key)
-    _tell_pairs(
+    _report_pairs(
         notify,
-        "by sorted order, because their names differ; make sure that they belong together",
+        "in sorted order, because their names differ; make sure that they belong together",
         image_key,
         pairs,
     )
@@ -136,50 +141,50 @@ def _pair(
 
 
 def label_cores(path: Path) -> tuple[str, ...]:
-    """Name without suffix; then without a word such as "mask" at its end, its front, and both."""
-    return _cores(stem_of(path), _LABEL_WORD)
+    """Return the name without suffix, and without "mask" etc. at its end, its start, and both."""
+    return _cores(stem_of(path), _LABEL_PATTERNS)
 
 
 def image_cores(path: Path) -> tuple[str, ...]:
-    """The same with words such as "img"."""
-    return _cores(stem_of(path), _IMAGE_WORD)
+    """Return the name without suffix, and without "img" etc. at its end, its start, and both."""
+    return _cores(stem_of(path), _IMAGE_PATTERNS)
 
 
-def _cores(stem: str, words: Sequence[re.Pattern[str]]) -> tuple[str, ...]:
-    front, end = (word.sub("", stem) for word in words)
-    return stem, end, front, words[0].sub("", end)
+def _cores(stem: str, patterns: Sequence[re.Pattern[str]]) -> tuple[str, ...]:
+    no_prefix, no_suffix = (pattern.sub("", stem) for pattern in patterns)
+    return stem, no_suffix, no_prefix, patterns[0].sub("", no_suffix)
 
 
 def has_label_word(path: Path) -> bool:
-    """Whether the name says that it is a label image, as in ``cell1_mask.tif``."""
-    return any(word.search(stem_of(path)) for word in _LABEL_WORD)
+    """Return True if the name contains a word for labels, such as ``cell1_mask.tif``."""
+    return any(pattern.search(stem_of(path)) for pattern in _LABEL_PATTERNS)
 
 
 def match_files(
     images: Sequence[Path], labels: Sequence[Path]
 ) -> tuple[list[Pair], list[Path], list[Path]]:
-    """Pair files whose names agree, with or without a word such as "mask", and list the others.
+    """Pair files with equal names, with or without words such as "mask", and list the others.
 
     Returns
     -------
     pairs : list of Pair
     images, labels : list of Path
-        What is left over, a second file of one name with it.
+        Files without a partner, including further files of the same name.
     """
-    left = {stem_of(path): path for path in reversed(labels)}
+    unpaired = {stem_of(path): path for path in reversed(labels)}
     pairs: list[Pair] = []
-    for most in (1, 4):  # whole names first
+    for n_variants in (1, 4):  # whole names first
         cores: dict[str, str] = {}
-        for stem, path in left.items():
-            for core in label_cores(path)[:most]:
+        for stem, path in unpaired.items():
+            for core in label_cores(path)[:n_variants]:
                 cores.setdefault(core, stem)
-        done = {pair.name for pair in pairs}
+        paired = {pair.name for pair in pairs}
         for image in images:
-            near = [core for core in image_cores(image)[:most] if cores.get(core) in left]
-            if near and stem_of(image) not in done:
-                pairs.append(Pair(image, left.pop(cores[near[0]]), stem_of(image)))
-                done.add(stem_of(image))
-    order = {path: place for place, path in enumerate(images)}
+            matches = [c for c in image_cores(image)[:n_variants] if cores.get(c) in unpaired]
+            if matches and stem_of(image) not in paired:
+                pairs.append(Pair(image, unpaired.pop(cores[matches[0]]), stem_of(image)))
+                paired.add(stem_of(image))
+    order = {path: index for index, path in enumerate(images)}
     pairs.sort(key=lambda pair: order[pair.image])
     used = {path for pair in pairs for path in (pair.image, pair.label)}
     return pairs, [p for p in images if p not in used], [p for p in labels if p not in used]
@@ -192,93 +197,101 @@ def check_pairs(
     classes: int | None = None,
     notify: Notify | None = None,
     *,
-    grey: bool = False,
+    allow_gray: bool = False,
     sized: bool = False,
 ) -> list[tuple[int, ...]]:
-    """Check every image and label of a run from their headers; all problems at once.
+    """Validate the headers of all images and labels; report all problems together.
 
-    Labels that may be fractions or colours are read whole, because only the pixels can tell.
+    Labels of a float type or with three channels are read whole, as only their pixels show whether
+    they are valid.
 
     Parameters
     ----------
     pairs : sequence of Pair
-        What `pair_files` found.
+        Pairs from `pair_files`.
     ndim : int
-        2 or 3 spatial axes.
+        Number of spatial axes, 2 or 3.
     channels : int, optional
-        Channels that every image must have.
+        Number of channels that every image must have.
     classes : int, optional
-        Number of classes when labels have a class channel; else None.
+        Number of classes if labels have a class channel; else None.
     notify : callable, optional
-        Told how the axes were decided, and what the files' notes are, with the number of files.
-    grey : bool
-        Images with one channel are allowed too.
+        Called with each note about axes and metadata, and the number of its files.
+    allow_gray : bool
+        Also allow images with one channel.
     sized : bool
         The user set the voxel size, so incomplete sizes in files are not reported.
 
     Returns
     -------
     list of tuple of int
-        Spatial shape of each image.
+        Shape of each image, (y, x) or (z, y, x).
 
     Raises
     ------
     UserError
-        Lists unreadable files, axes and channels that do not fit, and shapes that differ.
+        ``data.invalid_files``: several files have problems, which the message lists. A single
+        problem has the code of its kind, such as ``data.shape_mismatch``.
     """
     problems: list[UserError] = []
-    told: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
     shapes = []
     for pair in pairs:
-        found: list[tuple[int, ...]] = []
+        pair_shapes: list[tuple[int, ...]] = []
         try:
-            found.append(_check_image(pair, ndim, channels, told, grey, sized))
-            shapes += found
+            pair_shapes.append(_check_image(pair, ndim, channels, notes, allow_gray, sized))
+            shapes += pair_shapes
         except UserError as error:
             problems.append(error)
         if pair.label is None:
             continue
         try:
-            found.append(_check_label(pair.label, pair, ndim, classes, told))
+            pair_shapes.append(_check_label(pair.label, pair, ndim, classes, notes))
         except UserError as error:
             message = f"{error.message} (the label of {pair.image})"
             problems.append(UserError(message, error.hint, error.code))
-        if len(set(found)) == 2:
-            problems.append(shape_mismatch(pair, *found))
+        if len(set(pair_shapes)) == 2:
+            problems.append(shape_mismatch(pair, *pair_shapes))
     if problems:
         raise _all_problems(problems)
     if notify:
-        for note, count in told.items():
+        for note, count in notes.items():
             notify(f"{note} ({counted(count, 'file')})")
     return shapes
 
 
 def _check_image(
-    pair: Pair, ndim: int, channels: int | None, told: Counter[str], grey: bool, sized: bool
+    pair: Pair,
+    ndim: int,
+    channels: int | None,
+    notes: Counter[str],
+    allow_gray: bool,
+    sized: bool,
 ) -> tuple[int, ...]:
     header = read_header(pair.image, pair.arrays)
-    layout = image_layout(pair.image, header, ndim, channels, allow_gray=grey)
-    notes = file_notes(header, layout, sized=sized)
-    told.update(f"images: {note}" for note in [layout.note, *notes])
+    layout = image_layout(pair.image, header, ndim, channels, allow_gray=allow_gray)
+    file_lines = file_notes(header, layout, sized=sized)
+    notes.update(f"images: {note}" for note in [layout.note, *file_lines])
     return layout.spatial_shape
 
 
 def _check_label(
-    path: Path, pair: Pair, ndim: int, classes: int | None, told: Counter[str]
+    path: Path, pair: Pair, ndim: int, classes: int | None, notes: Counter[str]
 ) -> tuple[int, ...]:
     header = read_header(path, pair.label_arrays, labels=True)
     if path == pair.image and header.array == read_header(path, pair.arrays).array:
         raise UserError(
-            f"{path}: image and labels are the same array, {header.array}",
+            f"{path}: got the same array {header.array} for image and labels, expected two arrays",
             "name both with INPUT_ZARR_MULTIPLE_DATA_RAW_PATH and …_GT_PATH",
+            "data.same_array",
         )
     layout = label_layout(path, header, ndim, classes is not None)
     if header.dtype.kind == "f" or layout.channels == 3:
         read_labels(path, ndim, classes is not None, n_classes=classes, arrays=pair.label_arrays)
-    notes = file_notes(header, layout, sized=True)
-    told.update(f"labels: {note}" for note in [layout.note, *notes])
+    file_lines = file_notes(header, layout, sized=True)
+    notes.update(f"labels: {note}" for note in [layout.note, *file_lines])
     if layout.channels == 2 and classes is None:
-        told["labels: the second channel (the class) is left out"] += 1
+        notes["labels: the second channel (the class) is not used"] += 1
     return layout.spatial_shape
 
 
@@ -298,98 +311,100 @@ def _all_problems(problems: Sequence[UserError]) -> UserError:
     if len(problems) == 1:
         return problems[0]
     lines = [f"{len(problems)} problems in the images and labels:"]
-    lines += [f"  - {problem.message}" for problem in problems[:_MOST_LISTED]]
-    if len(problems) > _MOST_LISTED:
-        lines.append(f"  … and {len(problems) - _MOST_LISTED} more")
+    lines += [f"  - {problem.message}" for problem in problems[:_MAX_LISTED]]
+    if len(problems) > _MAX_LISTED:
+        lines.append(f"  … and {len(problems) - _MAX_LISTED} more")
     hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
-    return UserError("\n".join(lines), "\n  → ".join(list(hints)[:3]) or None)
+    return UserError("\n".join(lines), "\n  → ".join(list(hints)[:3]) or None, "data.invalid_files")
 
 
 def _by_stem(paths: Sequence[Path], key: str) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    by_stem: dict[str, Path] = {}
     for path in paths:
-        twin = found.setdefault(stem_of(path), path)
-        if twin is not path:
+        other = by_stem.setdefault(stem_of(path), path)
+        if other is not path:
             raise UserError(
-                f"{key}: {twin.name} and {path.name} in {path.parent} have the same name before "
+                f"{key}: {other.name} and {path.name} in {path.parent} have the same name before "
                 "the suffix",
-                "keep one of them, or rename one",
+                "remove or rename one of them",
+                "data.duplicate_name",
             )
-    return found
+    return by_stem
 
 
 def _check_containers(paths: Iterable[Path], key: str) -> None:
-    """Refuse files that cannot hold images and labels."""
-    plain = [path.name for path in paths if not is_container(path)]
-    if plain:
+    """Raise an error for files that cannot contain both images and labels."""
+    others = [path.name for path in paths if not is_container(path)]
+    if others:
         raise UserError(
-            f"{key}: {', '.join(plain[:5])}: no Zarr, HDF5 or N5, but INPUT_ZARR_MULTIPLE_DATA "
-            "says that each file holds the image and its labels",
-            "set INPUT_ZARR_MULTIPLE_DATA to False, and give a folder of labels",
+            f"{key}: got {', '.join(others[:5])}, expected Zarr, HDF5 or N5 files that contain "
+            "images and labels, as INPUT_ZARR_MULTIPLE_DATA is True",
+            "set INPUT_ZARR_MULTIPLE_DATA: False, and give a folder of labels",
+            "data.not_a_container",
         )
 
 
 def _pair_by_word(images: Mapping[str, Path], labels: Mapping[str, Path]) -> list[Pair]:
-    """Pair names that match one to one without words like "mask"; else nothing."""
-    own = [{image_cores(path)[cut]: stem for stem, path in images.items()} for cut in range(4)]
-    others = [{label_cores(path)[cut]: path for path in labels.values()} for cut in range(4)]
-    for stems, cores in product(own, others):
+    """Return pairs if all names match one to one without words such as "mask", else no pairs."""
+    image_names = [{image_cores(path)[i]: stem for stem, path in images.items()} for i in range(4)]
+    label_names = [{label_cores(path)[i]: path for path in labels.values()} for i in range(4)]
+    for stems, cores in product(image_names, label_names):
         if len(stems) == len(images) and len(cores) == len(labels) and stems.keys() == cores.keys():
             return [Pair(images[stem], cores[core], stem) for core, stem in stems.items()]
     return []
 
 
-def _check_leftovers(
+def _check_unpaired(
     images: Mapping[str, Path], labels: Mapping[str, Path], image_key: str, label_key: str
 ) -> None:
-    """Refuse names that match in part, and unequal numbers of files."""
+    """Raise an error for names that match only in part, and for unequal numbers of files."""
     image_names = {core for path in images.values() for core in image_cores(path)}
     label_names = {core for path in labels.values() for core in label_cores(path)}
     if len(images) == len(labels) and not image_names & label_names:
         return
-    alone = [p.name for p in images.values() if label_names.isdisjoint(image_cores(p))]
+    unlabeled = [p.name for p in images.values() if label_names.isdisjoint(image_cores(p))]
     unused = [p.name for p in labels.values() if image_names.isdisjoint(label_cores(p))]
     lines = [
         f"{image_key}: {counted(len(images), 'image')}, {label_key}: "
         f"{counted(len(labels), 'label')}; their names do not match"
     ]
-    for key, names, other in ((image_key, alone, "label"), (label_key, unused, "image")):
+    for key, names, other in ((image_key, unlabeled, "label"), (label_key, unused, "image")):
         if names:
             more = f" … and {len(names) - 10} more" if len(names) > 10 else ""
             lines.append(f"  {key}, without {other}: {', '.join(names[:10])}{more}")
     raise UserError(
         "\n".join(lines),
-        "give every image a label of the same name (before the suffix), or remove what is over",
+        "give each image a label of the same name (before the suffix), or remove the other files",
+        "data.unpaired_files",
     )
 
 
 def _check_order(pairs: Sequence[Pair], image_key: str, label_key: str) -> None:
-    """Refuse sorted order where the names do not confirm it."""
+    """Raise an error if the names do not confirm the sorted order."""
     names = [(stem_of(pair.image), stem_of(pair.label)) for pair in pairs if pair.label]
     if agree_in_order(*zip(*names, strict=True)):
         return
     numbers = [(last_number(image), last_number(label)) for image, label in names]
-    differ = [place for place, (one, two) in enumerate(numbers) if one is None or one != two]
-    why = "the names of images and labels do not show which belong together"
-    if 0 < len(differ) < len(pairs):
-        why = (
-            f"in sorted order, {len(differ)} of {len(pairs)} pairs have different numbers in "
+    differing = [i for i, (image, label) in enumerate(numbers) if image is None or image != label]
+    reason = "the names of images and labels do not show which belong together"
+    if 0 < len(differing) < len(pairs):
+        reason = (
+            f"in sorted order, {len(differing)} of {len(pairs)} pairs have different numbers in "
             "their names"
         )
-    chosen = [pairs[place] for place in differ] or pairs
-    shown = "; ".join(f"{p.image.name} ↔ {p.label.name}" for p in chosen[:5] if p.label)
+    selected = [pairs[i] for i in differing] or pairs
+    examples = "; ".join(f"{p.image.name} ↔ {p.label.name}" for p in selected[:5] if p.label)
     raise UserError(
-        f"{image_key} and {label_key}: {why}: {shown}",
-        "give every image a label of the same name (before the suffix); if the files in sorted "
-        "order do belong together, set DATA.PAIR_BY_SORTED_ORDER: True in the configuration",
+        f"{image_key} and {label_key}: {reason}: {examples}",
+        "give each image a label of the same name (before the suffix); if the files belong "
+        "together in sorted order, set DATA.PAIR_BY_SORTED_ORDER: True in the configuration",
         "io.names_differ",
     )
 
 
-def _tell_pairs(notify: Notify | None, how: str, image_key: str, pairs: Sequence[Pair]) -> None:
-    """Explain the rule, which a run prints once, and show examples of this folder."""
+def _report_pairs(notify: Notify | None, rule: str, image_key: str, pairs: Sequence[Pair]) -> None:
+    """Report the rule of pairing, once in a run, and examples of this folder."""
     if notify:
-        shown = "; ".join(f"{p.image.name} ↔ {p.label.name}" for p in pairs[:3] if p.label)
+        examples = "; ".join(f"{p.image.name} ↔ {p.label.name}" for p in pairs[:3] if p.label)
         more = "; …" if len(pairs) > 3 else ""
-        rule = f"images and labels are paired {how}"
-        notify_once(notify, rule, image_key, f"{shown}{more}")
+        notify_once(notify, f"images and labels are paired {rule}", image_key, f"{examples}{more}")

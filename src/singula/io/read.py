@@ -18,7 +18,7 @@ from singula.io.image import AnyArray, ArrayPlace, Header, Image
 from singula.io.label_values import (
     check_classes,
     check_finite,
-    colour_labels,
+    color_labels_error,
     native,
     shades,
     to_ids,
@@ -155,7 +155,7 @@ def read_labels(
     _notify_notes(path, header, layout, notify)
     if layout.channels == 3:
         if not (array == array[..., :1]).all():
-            raise colour_labels(path, header)
+            raise color_labels_error(path, header)
         array = array[..., :1]
     if layout.channels == 2 and not classes:
         array = array[..., :1]
@@ -318,7 +318,7 @@ def label_layout(path: Path, header: Header, ndim: int, classes: bool) -> Layout
         )
     layout = decide_layout(path, header, ndim, (1, 2, 3))
     if layout.channels > 3:
-        raise colour_labels(path, header)
+        raise color_labels_error(path, header)
     if classes and layout.channels != 2:
         raise UserError(
             f"{path}: has {counted(layout.channels, 'channel')} ({header}), but "

@@ -1,4 +1,4 @@
-"""Read and write the JSON files of `singula.io.records`, and report invalid parts of them."""
+"""Reading and writing of the JSON files of `singula.io.records`, with reports of invalid parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Location = tuple[str | int, ...]
 R = TypeVar("R", bound=StoredRecord)
 MAX_BYTES = 256 << 20
 REMEDY = "restore the file from a copy, or delete it and repeat the command that wrote it"
-_SHOWN = 60  # characters of an invalid value in a message
+_MAX_VALUE = 60  # characters of an invalid value in a message
 
 
 def read_record(
@@ -39,12 +39,13 @@ def read_record(
     Parameters
     ----------
     path : Path
+        File of the document.
     kind : type
         Model of the document.
     notify : callable
-        Receives a line for each part that is ignored because it is invalid.
+        Called with a line for each invalid part that is ignored.
     max_bytes : int
-        Largest file that is read.
+        Largest size of the file, in bytes.
     follow_links : bool
         As for `singula.util.paths.open_regular`.
     hint : str
@@ -67,7 +68,7 @@ def read_record(
 def parse_record(
     data: bytes | str, kind: type[R], source: str, notify: Notify, hint: str = REMEDY
 ) -> R:
-    """Parse a JSON document; `source` names it in messages. See `read_record`."""
+    """Parse a JSON document; `source` is its name in messages. See `read_record`."""
     try:
         record = kind.model_validate_json(data)
     except ValidationError:
@@ -85,12 +86,12 @@ def parse_record(
 def check_values(
     values: Mapping[str, Any], kind: type[R], source: str, notify: Notify, hint: str = REMEDY
 ) -> dict[str, Any]:
-    """Check a mapping of plain values.
+    """Validate a mapping of plain values.
 
     Returns
     -------
     dict
-        The values, without the parts that are ignored because they are invalid.
+        The values without the invalid parts that are ignored.
 
     Raises
     ------
@@ -117,24 +118,24 @@ def write_record(path: Path, record: StoredRecord) -> Path:
 
     Raises
     ------
-    UserError
-        Full disk or forbidden folder.
+    StorageError
+        ``storage.full``, ``storage.forbidden``.
     """
     return write_text(path, record.to_json(indent=2) + "\n")
 
 
 def read_lines(path: Path, kind: type[R], notify: Notify, hint: str = REMEDY) -> list[R]:
-    """Read a file with a JSON document per line; invalid lines are lost.
+    """Read a file with a JSON document per line; skip invalid lines.
 
     Parameters
     ----------
     path : Path
-        Nothing is read if there is no such file.
+        File; a missing file counts as empty.
     kind : type
         Model of a line.
     notify : callable
-        Receives a line if lines are lost. A last line without an end, at which a process was
-        killed, is not reported.
+        Called with a line if lines are skipped. A last line without a line end, which a killed
+        process leaves, is not reported.
     hint : str
         Remedy if the file cannot be used.
 
@@ -166,14 +167,14 @@ def read_lines(path: Path, kind: type[R], notify: Notify, hint: str = REMEDY) ->
 
 
 def append_line(path: Path, record: StoredRecord) -> None:
-    """Append a JSON document to a file of lines, and put it on the disk.
+    """Append a JSON document to a file of lines, and flush it to the disk.
 
-    A line at which a process was killed is ended first.
+    If the last line has no end, as a killed process leaves it, it is ended first.
 
     Raises
     ------
     UserError
-        Full disk or forbidden folder; ``paths.not_a_file``.
+        ``paths.not_a_file``, ``storage.full``, ``storage.forbidden``.
     """
     append_text(path, record.to_json() + "\n")
 
@@ -212,7 +213,7 @@ def _format_of(line: bytes) -> object:
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_BYTES, *, follow_links: bool = True) -> bytes:
-    """Read a regular file, up to a size.
+    """Read a regular file of limited size.
 
     Raises
     ------
@@ -231,7 +232,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES, *, follow_links: bool = T
 def _without_invalid_parts(
     plain: Any, kind: type[R], source: str, notify: Notify, hint: str
 ) -> tuple[R, list[Location]]:
-    """Validate values, and leave out invalid parts that are ignorable."""
+    """Validate values without their invalid parts, if these are ignorable."""
     if isinstance(plain, dict):
         _check_version(plain.get("format"), kind, source)
     ignored: list[Location] = []
@@ -254,15 +255,15 @@ def _without_invalid_parts(
 
 def ignorable_part(kind: type[BaseModel], place: Location) -> Location | None:
     """Return the path of the innermost ignorable field that contains an invalid value."""
-    found, model = None, kind
+    ignorable, model = None, kind
     for number, step in enumerate(place):
         field = model.model_fields.get(str(step))
         if field is None:
             continue
         if IGNORABLE in field.metadata:
-            found = place[: number + 1]
+            ignorable = place[: number + 1]
         model = _model_in(field.annotation) or model
-    return found
+    return ignorable
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
@@ -272,21 +273,21 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _removed(values: dict[str, Any], path: Sequence[str | int]) -> dict[str, Any]:
-    """Return a copy without the field at a path; what is unchanged is shared."""
+    """Return a copy without the field at a path; other fields are shared."""
     first, *rest = path
-    kept: Any = list(values) if isinstance(values, list) else dict(values)
+    copy: Any = list(values) if isinstance(values, list) else dict(values)
     if rest:
-        kept[first] = _removed(kept[first], rest)
+        copy[first] = _removed(copy[first], rest)
     else:
-        kept.pop(first, None)
-    changed: dict[str, Any] = kept
-    return changed
+        copy.pop(first, None)
+    result: dict[str, Any] = copy
+    return result
 
 
-def _check_version(found: object, kind: type[StoredRecord], source: str) -> None:
-    if type(found) is int and found > kind.newest:
+def _check_version(version: object, kind: type[StoredRecord], source: str) -> None:
+    if type(version) is int and version > kind.newest:
         raise UserError(
-            f"{source}: has format {_short(found)}, this version reads up to {kind.newest}",
+            f"{source}: got format {_short(version)}, expected at most {kind.newest}",
             "update Singula, or use the version that wrote the file",
             "records.newer_version",
         )
@@ -299,25 +300,25 @@ def _invalid(source: str, detail: ErrorDetails, hint: str) -> UserError:
 
 
 def describe_invalid(detail: ErrorDetails) -> str:
-    """Describe an invalid value: field, value found, value expected."""
+    """Describe an invalid value: field, given value, expected value."""
     place = _dotted(detail["loc"])
-    before = f"{place}: " if place else ""
+    prefix = f"{place}: " if place else ""
     if detail["type"] == "missing":
-        return f"{before}is missing"
+        return f"{prefix}is missing"
     text = detail["msg"].removeprefix("Input should be ")
     expected = f"expected {text}" if text != detail["msg"] else text
-    return f"{before}got {_short(detail['input'])}, {expected}"
+    return f"{prefix}got {_short(detail['input'])}, {expected}"
 
 
 def _dotted(place: Location) -> str:
-    return ".".join(str(step)[:_SHOWN] for step in place)
+    return ".".join(str(step)[:_MAX_VALUE] for step in place)
 
 
 def _short(value: object) -> str:
-    """Return a value as short text, whatever its size."""
+    """Return a value as short text."""
     if isinstance(value, dict | list):
         return "a list" if isinstance(value, list) else "an object"
     if isinstance(value, int) and value.bit_length() > 128:
         return "a number with too many digits"
-    text = repr(value[: 2 * _SHOWN] if isinstance(value, str) else value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    text = repr(value[: 2 * _MAX_VALUE] if isinstance(value, str) else value)
+    return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"

@@ -1,4 +1,4 @@
-"""The results folder: the only place that knows a path in it."""
+"""Paths of all files and folders of the results."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ from singula.util.paths import user_name
 
 View = Literal["per_image", "full_image", "as_3d_stack"]
 _ALWAYS_WRITTEN = ("PATHS.RESULT_DIR.PATH", "PATHS.CHECKPOINT")
-_LARGEST_RUN = 999_999_999
+_MAX_RUN_ID = 999_999_999
 WatershedPart = Literal["seed_map", "foreground", "semantic", "watershed"]
 
 
 class _Place:
-    """A path of the tree: where it is by default, and the key with which a user moves it.
+    """Descriptor of a path: its default, and the key with which a user can change it.
 
     Parameters
     ----------
     default : str
+        Format string of the default path; ``{0}`` is the tree.
     key : str, optional
+        Configuration key of the path.
     lock : {"folder", "job", None}
-        Lock of a writer, if the folder is outside the run folder: of the whole folder, or of the
-        files whose names begin with NAME_RUN. Files without a lock are the same for all runs.
+        Lock that a writer needs if the folder is outside of the run folder: of the whole folder, or
+        of the files whose names begin with NAME_RUN. Files without a lock are equal in all runs.
     """
 
     def __init__(
@@ -50,9 +52,9 @@ class _Place:
     def __get__(self, tree: ResultsTree | None, owner: type[ResultsTree]) -> _Place | Path:
         if tree is None:
             return self
-        moved = tree.overrides.get(self.key) if self.key else None
-        if moved:
-            return Path(tree.fill(moved))
+        override = tree.overrides.get(self.key) if self.key else None
+        if override:
+            return Path(tree.fill(override))
         return Path(self.default.format(tree))
 
 
@@ -61,27 +63,28 @@ def _result_folder(name: str) -> _Place:
 
 
 class ResultsTree:
-    """Every path of a run's results.
+    """Paths of the results of a run.
 
-    The paths are attributes; nothing is created before it is written. A key that the user set
-    moves its path, and with a folder moves what stands in it by default.
+    The paths are attributes; files and folders are created when they are written. A key that the
+    user sets changes its path, and the default paths inside it.
 
     Parameters
     ----------
     job_dir : Path
         RESULT_DIR/NAME.
     name : str
-        NAME, with which checkpoints and charts begin.
+        NAME, the prefix of checkpoints and charts.
     run_id : int
         Number of the run.
     overrides : mapping of str to str
-        The keys PATHS.* and LOG.* that the user set, with `JOB_DIR` and `JOB_ID` (NAME_RUN) in
-        them as they stand; an empty value leaves the default.
+        Values of the keys PATHS.* and LOG.* that the user set. `JOB_DIR` and `JOB_ID` (NAME_RUN)
+        in them are replaced here; an empty value means the default.
 
     Raises
     ------
     UserError
-        A name that is empty or holds a path separator; a negative run.
+        ``paths.name``: the name is empty or contains a path separator; ``results.run_id``: the
+        number is negative or too large.
     """
 
     run = _Place("{0.job_dir}/results/{0.job_id}", "PATHS.RESULT_DIR.PATH", "folder")
@@ -102,7 +105,7 @@ class ResultsTree:
     aug = _Place("{0.run}/aug", "PATHS.DA_SAMPLES", "folder")
     gen_check = _Place("{0.run}/gen_check", "PATHS.GEN_CHECKS", "folder")
     gen_mask_check = _Place("{0.run}/gen_mask_check", "PATHS.GEN_MASK_CHECKS", "folder")
-    # what cannot be written next to the images
+    # channels that cannot be written next to the images
     channels = _Place("{0.run}/channels")
     # training
     checkpoints = _Place("{0.job_dir}/checkpoints", "PATHS.CHECKPOINT")
@@ -137,10 +140,10 @@ class ResultsTree:
         run_id: int,
         overrides: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        if not 0 <= run_id <= _LARGEST_RUN:
+        if not 0 <= run_id <= _MAX_RUN_ID:
             raise UserError(
-                f"--run_id: got {show(run_id)}, expected 0 to {_LARGEST_RUN}",
-                "give 1, 2, 3 …",
+                f"--run_id: got {show(run_id)}, expected 0 to {_MAX_RUN_ID}",
+                "give a number such as 1",
                 "results.run_id",
             )
         self.job_dir = Path(job_dir)
@@ -160,7 +163,7 @@ class ResultsTree:
         job_id: str | None = None,
         overrides: Mapping[str, str] = MappingProxyType({}),
     ) -> ResultsTree:
-        """Make the tree of a finished run from its folder, wherever that was moved since.
+        """Return the tree of a finished run from its folder, which may have been moved.
 
         Parameters
         ----------
@@ -169,22 +172,22 @@ class ResultsTree:
         job_id : str, optional
             NAME_RUN; the folder's name by default.
         overrides : mapping of str to str
-            As for the class; PATHS.RESULT_DIR.PATH is `run` in any case.
+            As for the class; PATHS.RESULT_DIR.PATH is replaced by `run`.
         """
         run = Path(os.path.abspath(run))
-        found = re.fullmatch(r"(.+)_([0-9]{1,9})", job_id or run.name)
-        name, number = (found[1], int(found[2])) if found else (run.name or "run", 1)
-        moved = {**overrides, "PATHS.RESULT_DIR.PATH": str(run)}
-        return cls(run.parent.parent, name, number, moved)
+        match = re.fullmatch(r"(.+)_([0-9]{1,9})", job_id or run.name)
+        name, number = (match[1], int(match[2])) if match else (run.name or "run", 1)
+        paths = {**overrides, "PATHS.RESULT_DIR.PATH": str(run)}
+        return cls(run.parent.parent, name, number, paths)
 
     def locations(self) -> list[Path]:
-        """Return every folder and file that a run writes, or loads as its checkpoint."""
+        """Return all folders and files that a run writes, and the checkpoint that it loads."""
         places = [place for place in vars(ResultsTree).values() if isinstance(place, _Place)]
         return [place.__get__(self, ResultsTree) for place in places]
 
     @property
     def checkpoint_lock(self) -> Path:
-        """Lock file of the checkpoints of this run; other runs of the job may write next to it."""
+        """Lock file of the checkpoints of this run; other runs of the job may write there too."""
         return lock_file(self.checkpoints, self.job_id)
 
     def lock_files(self, *, checkpoints: bool) -> list[Path]:
@@ -193,7 +196,7 @@ class ResultsTree:
         Parameters
         ----------
         checkpoints : bool
-            Checkpoints are written, too.
+            Include the lock of the checkpoints.
         """
         run = Path(os.path.realpath(self.run))
         files = [self.checkpoint_lock] if checkpoints else []
@@ -205,19 +208,19 @@ class ResultsTree:
         return files
 
     def fill(self, text: str) -> str:
-        """Put job folder and NAME_RUN in the place of `JOB_DIR` and `JOB_ID`."""
+        """Replace `JOB_DIR` and `JOB_ID` by the job folder and NAME_RUN."""
         values = {"JOB_DIR": str(self.job_dir), "JOB_ID": self.job_id}
-        return re.sub(r"\b(JOB_DIR|JOB_ID)\b", lambda found: values[found[0]], text)
+        return re.sub(r"\b(JOB_DIR|JOB_ID)\b", lambda match: values[match[0]], text)
 
     def prepare(self) -> None:
-        """Create the run folder, and see that it and every moved path can be written.
+        """Create the run folder, and check that it and all changed paths can be written.
 
-        What killed runs of this job left half-written is deleted.
+        Temporary files of killed runs of this job are deleted.
 
         Raises
         ------
-        UserError
-            A file stands in the way, or the user may not write there.
+        StorageError
+            A file has the name of a folder, or the user has no right to write.
         """
         make_folder(self.run)
         remove_leftovers(self.job_dir)
@@ -225,7 +228,7 @@ class ResultsTree:
             _check_writable(folder)
 
     def _separate_folders(self) -> list[Path]:
-        """Return the run folder, the folder of checkpoints, and every folder that was moved."""
+        """Return the run folder, the folder of checkpoints, and all folders that the user set."""
         return [
             path.parent if path.suffix == ".npy" else path
             for place in vars(ResultsTree).values()
@@ -241,7 +244,7 @@ class ResultsTree:
         return protect(folders, notify, exempt=[self.blocks])
 
     def config_file(self, original: Path | str) -> Path:
-        """Copy of the configuration file that was run."""
+        """Return the path of the copy of a configuration file."""
         return self.config_files / Path(original).name
 
     def only_config_file(self) -> Path | None:
@@ -250,51 +253,51 @@ class ResultsTree:
         return copies[0] if len(copies) == 1 else None
 
     def chart(self, metric: str) -> Path:
-        """Chart of a metric over the epochs."""
+        """Return the path of the chart of a metric over the epochs."""
         return self.charts / f"{self.job_id}_{metric}.png"
 
     def watershed(self, image: str, part: WatershedPart | None = None) -> Path:
-        """Folder with an image's watershed inputs, or one file of it."""
+        """Return the folder of the watershed inputs of an image, or a file in it."""
         folder = self.watershed_dir / image
         return folder / f"{part}.tif" if part else folder
 
     def predictions(self, view: View = "per_image") -> Path:
-        """Folder of predicted maps: of images joined from patches, or of whole images."""
+        """Return the folder of the maps that were joined from patches, or of whole images."""
         return self.per_image if view == "per_image" else self.full_image
 
     def instances(self, view: View = "per_image") -> Path:
-        """Folder of instances."""
+        """Return the folder of the instances."""
         if view == "as_3d_stack":
             return self.as_3d_stack
         return self.per_image_instances if view == "per_image" else self.full_image_instances
 
     def post_processed(self, view: View = "per_image") -> Path:
-        """Folder of instances after post-processing."""
+        """Return the folder of the instances after post-processing."""
         folder: Path = getattr(self, f"{view}_post_processing")
         return folder
 
     def overlay(self, image: str, view: View = "per_image") -> Path:
-        """Picture of the image with its instances' outlines, beside the folders of images."""
+        """Return the path of the picture of an image with the outlines of its instances."""
         return self.overlays / (f"{image}.png" if view == "per_image" else f"{image}_{view}.png")
 
     def full_stats(self, image: str, view: View = "per_image") -> Path:
-        """Table of the measurements of every instance."""
+        """Return the path of the table of measurements of all instances."""
         return self.instances(view) / f"{image}_full_stats.csv"
 
     def filtered_stats(self, image: str, view: View = "per_image") -> Path:
-        """Table of the measurements of the instances that remain."""
+        """Return the path of the table of measurements of the instances that remain."""
         return self.post_processed(view) / f"{image}_filtered_stats.csv"
 
     def association_csv(self, image: str, threshold: float) -> Path:
-        """Table of true objects and their matches at an IoU threshold."""
+        """Return the path of the table of labels and their matches at an IoU threshold."""
         return self._association(image, threshold, "_gt_assoc.csv")
 
     def false_positives_csv(self, image: str, threshold: float) -> Path:
-        """Table of instances without a true object at an IoU threshold."""
+        """Return the path of the table of false positives at an IoU threshold."""
         return self._association(image, threshold, "_fp.csv")
 
     def association_image(self, image: str, threshold: float) -> Path:
-        """RGB picture of matches (green), misses (red) and false instances (blue)."""
+        """Return the path of the picture of matches (green), misses (red) and errors (blue)."""
         return self._association(image, threshold, ".tif")
 
     def _association(self, image: str, threshold: float, end: str) -> Path:
@@ -302,10 +305,10 @@ class ResultsTree:
 
 
 def _check_writable(folder: Path) -> None:
-    """Write a temporary file to the folder, or to the nearest one above it that is there."""
+    """Raise an error if a folder, or its nearest existing parent, cannot be written."""
     try:
-        there = next(part for part in (folder, *folder.absolute().parents) if part.exists())
-        with tempfile.TemporaryFile(dir=there):
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise write_error(folder, error) from error

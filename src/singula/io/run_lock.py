@@ -1,7 +1,7 @@
 """Exclusive locks on the folders that a command writes to.
 
-A lock is a lock of the operating system on a small file in the folder. The system releases it when
-the process ends, however it ends, so a lock file that is left over is not an obstacle.
+The operating system locks a small file in the folder, and releases it when the process ends for any
+reason. A lock file of an earlier process is therefore not an obstacle.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ Task = Literal["run", "tune", "export", "report", "predict", "check", "demo"]
 NAME = ".singula.lock"
 # Errors of file systems without locks, such as some network file systems
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
-_SECONDS = 0.3  # `find_holder` takes a lock for an instant
-_PATIENCE = 3.0  # seconds after which a process that waits says so
-_MAX_BYTES, _MAX_COMMAND, _MAX_SHOWN = 1 << 16, 4000, 300
+_TIMEOUT = 0.3  # seconds; `find_holder` holds a lock for an instant
+_WAIT_NOTICE = 3.0  # seconds after which a waiting process prints a line
+_MAX_BYTES, _MAX_COMMAND, _MAX_TEXT = 1 << 16, 4000, 300
 _FLAGS = (
     getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)
@@ -48,13 +48,14 @@ _descriptors: set[int] = set()
 
 
 def lock_file(folder: Path | str, name: str = "") -> Path:
-    """Return the lock file of a folder, or of the files of one name in it.
+    """Return the lock file of a folder, or of its files with a common prefix.
 
     Parameters
     ----------
     folder : Path or str
+        Folder that is locked.
     name : str
-        What the files begin with; all files of the folder by default.
+        Prefix of the locked files; all files of the folder by default.
 
     Examples
     --------
@@ -65,15 +66,15 @@ def lock_file(folder: Path | str, name: str = "") -> Path:
 
 
 def output_locks(folder: Path | str) -> list[Path]:
-    """Return the lock files for writing to any folder: its own, and that of the run around it.
+    """Return the lock files of a folder and of the run that contains it.
 
     Parameters
     ----------
     folder : Path or str
-        Need not exist.
+        Output folder, which need not exist.
     """
-    around = Path(os.path.realpath(folder)).parents
-    run = next((path for path in around if _is_run(path)), None)
+    parents = Path(os.path.realpath(folder)).parents
+    run = next((path for path in parents if _is_run(path)), None)
     return [lock_file(folder), *([] if run is None else [lock_file(run)])]
 
 
@@ -81,35 +82,35 @@ def output_locks(folder: Path | str) -> list[Path]:
 def hold(
     files: Iterable[Path], task: Task, notify: Notify | None = None, *, wait: bool = False
 ) -> Iterator[None]:
-    """Hold locks; no other process, and no other thread, gets them meanwhile.
+    """Hold locks, which excludes other processes and threads.
 
-    Locks that the caller holds already are not taken again, so a function that locks may call
-    another one. Folders that are missing are created, and removed at the end if they are empty.
+    Locks that the caller already holds are not acquired again, so that contexts can be nested.
+    Missing folders are created, and removed at the end if they are empty.
 
     Parameters
     ----------
     files : iterable of Path
-        From `lock_file`, `output_locks` or `ResultsTree.lock_files`.
+        Files from `lock_file`, `output_locks` or `ResultsTree.lock_files`.
     task : str
-        What the caller does, for the message of others.
+        Command of the caller, for messages of other processes.
     notify : callable, optional
-        Takes a line if the file system has no locks; a Python warning by default.
+        Called with a line if the file system has no locks; a Python warning by default.
     wait : bool
         Wait for other processes, with a line to `notify`, instead of raising an error.
 
     Raises
     ------
     UserError
-        ``run.locked``: another process holds one of the locks. ``run.lock_file``: a link, a folder
-        or a special file is in the place of the lock file.
+        ``run.locked``: another process holds one of the locks; ``run.lock_file``: a link, a folder
+        or a special file has the name of the lock file.
     StorageError
         A folder cannot be written.
     """
-    wanted = _missing(files)
+    new = _not_held(files)
     with ExitStack() as stack:
-        for path in wanted:
+        for path in new:
             stack.enter_context(_lock(path, task, notify or warnings.warn, wait=wait))
-        token = _held.set(_held.get().union(wanted))
+        token = _held.set(_held.get().union(new))
         try:
             yield
         finally:
@@ -117,14 +118,14 @@ def hold(
 
 
 def check_free(files: Iterable[Path]) -> None:
-    """Refuse to start something that needs locks which another process holds.
+    """Raise an error if another process holds one of the locks.
 
     Raises
     ------
     UserError
         ``run.locked``.
     """
-    for path in _missing(files):
+    for path in _not_held(files):
         holder = find_holder(path)
         if holder is not None:
             raise _locked(path, holder)
@@ -133,12 +134,12 @@ def check_free(files: Iterable[Path]) -> None:
 def find_holder(path: Path) -> LockRecord | None:
     """Return the process that holds a lock, or None if it is free.
 
-    A process whose record cannot be read has the number 0. Nothing is created or written.
+    If the record of the process cannot be read, its number is 0. No file is created or written.
 
     Parameters
     ----------
     path : Path
-        The lock file.
+        Lock file.
     """
     try:
         descriptor, _ = _open(path, 0)
@@ -150,14 +151,14 @@ def find_holder(path: Path) -> LockRecord | None:
         return None
 
 
-def _missing(files: Iterable[Path]) -> list[Path]:
+def _not_held(files: Iterable[Path]) -> list[Path]:
     """Return the files that the caller does not hold.
 
-    They are in one order, whole folders first, so that of two processes that start together one
-    gets all locks.
+    All processes lock in the same order, whole folders first: of two that start together, one gets
+    all locks.
     """
-    found = {Path(os.path.realpath(file.parent), file.name) for file in files}
-    return sorted(found - _held.get(), key=lambda path: (path.name != NAME, path))
+    paths = {Path(os.path.realpath(file.parent), file.name) for file in files}
+    return sorted(paths - _held.get(), key=lambda path: (path.name != NAME, path))
 
 
 @contextmanager
@@ -183,26 +184,26 @@ def _lock(path: Path, task: Task, notify: Notify, *, wait: bool) -> Iterator[Non
 
 
 def _acquire(path: Path, created: list[Path], notify: Notify | None) -> int | None:
-    """Open and lock a file; return its descriptor, or None where there are no locks.
+    """Open and lock a file; return its descriptor, or None if the file system has no locks.
 
-    With `notify`, wait for the process that holds the lock.
+    If `notify` is given, wait for the process that holds the lock.
     """
-    deadline = time.monotonic() + (_SECONDS if notify is None else _PATIENCE)
+    deadline = time.monotonic() + (_TIMEOUT if notify is None else _WAIT_NOTICE)
     while True:
         missing = [folder for folder in path.parents if not os.path.exists(folder)]
         created += [folder for folder in missing if folder not in created]
         make_folder(path.parent)
         try:
-            descriptor, is_own = _open(path, os.O_CREAT)
+            descriptor, is_valid = _open(path, os.O_CREAT)
         except FileNotFoundError as error:  # another process has removed the folder
             if time.monotonic() > deadline:
                 raise write_error(path, error) from error
             continue
         try:
             is_locked = lock_descriptor(descriptor, blocking=False)
-            if is_locked and is_own and _is_at(path, descriptor):
+            if is_locked and is_valid and _is_at(path, descriptor):
                 return descriptor
-            if is_locked and not is_own and _is_at(path, descriptor):
+            if is_locked and not is_valid and _is_at(path, descriptor):
                 path.unlink()
         except OSError as error:
             _close(descriptor)
@@ -212,14 +213,14 @@ def _acquire(path: Path, created: list[Path], notify: Notify | None) -> int | No
                 path.unlink()
             return None
         _close(descriptor)
-        # Otherwise the process that held the lock has deleted the file: open a new one.
+        # If the lock is free, its last holder has deleted the file: open a new one.
         if not is_locked:
             if time.monotonic() > deadline and notify is None:
                 raise _locked(path, _read(path))
             if time.monotonic() > deadline and notify is not None:
                 notify(f"waiting until {path.parent} is released by {_name(_read(path))}")
                 deadline = float("inf")
-            time.sleep(_SECONDS / 10)
+            time.sleep(_TIMEOUT / 10)
 
 
 def _open(path: Path, create: int) -> tuple[int, bool]:
@@ -234,25 +235,27 @@ def _open(path: Path, create: int) -> tuple[int, bool]:
     Returns
     -------
     descriptor : int
-    is_own : bool
-        False for a file that must be replaced: it has another name (a hard link), or can only be
-        read, such as that of a killed process of another user.
+    is_valid : bool
+        False for a file that must be replaced: a hard link, or a file that is read-only for this
+        user, such as that of a killed process of another user.
 
     Raises
     ------
     FileNotFoundError
     UserError
-        The file is not a regular file, or cannot be opened.
+        ``run.lock_file``: the path is not a regular file.
+    StorageError
+        The file cannot be opened.
     """
     try:
         if os.path.islink(path):
             raise _special(path, "symbolic link")
         try:
-            descriptor, is_own = os.open(path, os.O_RDWR | _FLAGS | create, 0o666), True
+            descriptor, is_valid = os.open(path, os.O_RDWR | _FLAGS | create, 0o666), True
         except PermissionError:
             if not os.path.isfile(path):
                 raise
-            descriptor, is_own = os.open(path, os.O_RDONLY | _FLAGS), False
+            descriptor, is_valid = os.open(path, os.O_RDONLY | _FLAGS), False
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -260,15 +263,15 @@ def _open(path: Path, create: int) -> tuple[int, bool]:
             raise _special(path, "folder" if os.path.isdir(path) else "special file") from error
         raise write_error(path, error) from error
     _descriptors.add(descriptor)
-    about = os.fstat(descriptor)
-    if not stat.S_ISREG(about.st_mode):
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode):
         _close(descriptor)
         raise _special(path, "special file")
-    return descriptor, is_own and about.st_nlink < 2
+    return descriptor, is_valid and info.st_nlink < 2
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Return True if an open file is the one at a path."""
+    """Return True if an open file is still at its path."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
@@ -276,9 +279,9 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _write(descriptor: int, task: Task) -> None:
-    """Record who holds the lock.
+    """Write the record of this process to its lock file.
 
-    On Windows other processes cannot read the first byte of a locked file: it is a space.
+    The first byte is a space, as other processes cannot read it on Windows.
     """
     program = Path(sys.argv[0] if sys.argv else "").name
     program = "singula" if program in ("", "-c", "-m", "__main__.py") else program
@@ -290,7 +293,7 @@ def _write(descriptor: int, task: Task) -> None:
         command=command.encode(errors="backslashreplace").decode(),
         started=datetime.now(UTC).isoformat(sep=" ", timespec="seconds"),
     )
-    with suppress(OSError):  # a full disk: the lock holds without the record
+    with suppress(OSError):  # on a full disk, the lock has no record
         os.truncate(descriptor, 0)
         os.write(descriptor, f" {holder.model_dump_json()}\n".encode())
 
@@ -306,7 +309,7 @@ def _read(path: Path) -> LockRecord:
 
 
 def _release(path: Path, descriptor: int) -> None:
-    """Delete the lock file while it is locked, or on Windows, once it is closed."""
+    """Delete the lock file while it is locked; on Windows, after it is closed."""
     if descriptor not in _descriptors:  # in a forked process
         return
     is_open_deletable = os.name != "nt"
@@ -325,7 +328,7 @@ def _close(descriptor: int) -> None:
 
 
 def _close_inherited() -> None:
-    """Close the locks in a forked process, which could outlive the one that holds them."""
+    """Close the locks in a forked process, which may end later than their holder."""
     for descriptor in _descriptors:
         with suppress(OSError):
             os.close(descriptor)
@@ -337,7 +340,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _is_run(folder: Path) -> bool:
-    """Return True for the folder of a finished run, or of one that is on."""
+    """Return True for the folder of a finished or running run."""
     if os.path.isfile(folder / "run.json"):
         return True
     holder = find_holder(lock_file(folder))
@@ -357,7 +360,7 @@ def _locked(path: Path, holder: LockRecord) -> UserError:
 def _special(path: Path, kind: str) -> UserError:
     return UserError(
         f"{path}: got a {kind}, expected a lock file or nothing",
-        "delete it; Singula creates the file when it needs it",
+        "delete it; Singula creates the lock file",
         "run.lock_file",
     )
 
@@ -365,11 +368,11 @@ def _special(path: Path, kind: str) -> UserError:
 def _name(holder: LockRecord) -> str:
     if not holder.pid:
         return "another process"
-    command, host, started = map(_shown, (holder.command, holder.host, holder.started))
+    command, host, started = map(_printable, (holder.command, holder.host, holder.started))
     return f"`{command}` (process {holder.pid} on {host}, since {started})"
 
 
-def _shown(text: str) -> str:
-    """Return text from a file as it can be printed: one line, without control characters."""
-    safe = "".join(char if char.isprintable() else "?" for char in text[:_MAX_SHOWN])
-    return safe + "…" * (len(text) > _MAX_SHOWN)
+def _printable(text: str) -> str:
+    """Return text from a file in one line and without control characters."""
+    safe = "".join(char if char.isprintable() else "?" for char in text[:_MAX_TEXT])
+    return safe + "…" * (len(text) > _MAX_TEXT)

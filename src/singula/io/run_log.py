@@ -1,4 +1,4 @@
-"""The log of a run."""
+"""Log of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from singula.util.streams import printable
 
 
 class RunLog:
-    """Says a line, and keeps it with its time in the run's log file."""
+    """Print lines, and write them with their time to the log file of the run."""
 
     def __init__(self, notify: Callable[[str], None], *, quiet: bool = False) -> None:
         self.notify = notify
@@ -23,7 +23,7 @@ class RunLog:
         self.notices: set[str] = set()
 
     def open(self, path: Path) -> None:
-        """Write to this file from now on, beginning with the earlier lines."""
+        """Open the log file and write the earlier lines to it."""
         make_folder(path.parent)
         try:
             self.file = path.open("a", encoding="utf-8", buffering=1)
@@ -33,14 +33,14 @@ class RunLog:
             self._write(line)
 
     def close(self) -> None:
-        """Write no more; a full disk was told of when a line was written."""
+        """Close the log file; a full disk was reported when the line was written."""
         if self.file is not None:
             with suppress(OSError):
                 self.file.close()
             self.file = None
 
     def __call__(self, line: str) -> None:
-        """Say a line."""
+        """Print a line and write it to the log file."""
         if self.quiet:
             return
         self.notify(line)
@@ -51,7 +51,7 @@ class RunLog:
             self._write(stamped)
 
     def keep(self, line: str) -> None:
-        """Write a line only, which somebody else says."""
+        """Write a line to the log file without printing it."""
         if not self.quiet:
             self._write(_stamped(line))
 
@@ -69,16 +69,17 @@ def notify_once(notify: Callable[[str], None], rule: str, name: str, examples: s
     Parameters
     ----------
     notify : callable
-        Takes each line. Without a set ``notices``, as a run's `RunLog` has, it gets every line.
+        Called with each line. If it has no set ``notices``, as `RunLog` has, it receives all lines.
     rule, examples : str
+        Rule that is printed once, and examples.
     name : str
-        Folder or key that the examples belong to.
+        Folder or key of the examples.
     """
     notices: set[str] = getattr(notify, "notices", set())
-    own = f"{rule}: {name}"
-    if own not in notices:
+    notice = f"{rule}: {name}"
+    if notice not in notices:
         notify(f"  also {name}: {examples}" if rule in notices else f"{rule}: {examples}")
-        notices |= {rule, own}
+        notices |= {rule, notice}
 
 
 def _stamped(line: str) -> str:

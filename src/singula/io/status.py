@@ -1,4 +1,4 @@
-"""Status lines for tasks that would otherwise print nothing for a long time."""
+"""Status lines of long tasks."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from contextlib import suppress
 from singula.errors import UserError
 
 INTERVAL, LATEST = 20.0, 27.0
-"""Seconds without a line after which the task itself, or else a timer, reports the status."""
+"""Seconds without a line after which the task, or otherwise a timer, reports the status."""
 
 
 class StatusLines:
     """Pass lines on, and report the status of a task after a period without lines.
 
-    An instance takes the place of `notify`. The task calls `poll` between its steps. While the
+    An instance replaces `notify`. The task calls `poll` between its steps. While the
     context is open, a thread covers steps that take longer than the interval.
 
     Parameters
     ----------
     notify : callable
-        Takes each line.
+        Called with each line.
     status : str
         First status; empty for none.
     describe : callable, optional
-        Returns the current status in place of the text that `update` sets.
+        Returns the current status, instead of the text that `update` sets.
     enabled : bool
         False passes lines on and reports no status.
     clock : callable
@@ -66,7 +66,7 @@ class StatusLines:
 
     @property
     def due(self) -> bool:
-        """Return True if no line was reported for `INTERVAL` seconds."""
+        """True if no line was reported for `INTERVAL` seconds."""
         return self._enabled and self._clock() - self._reported >= INTERVAL
 
     def poll(self, interval: float = INTERVAL) -> None:

@@ -1,9 +1,9 @@
-"""Record which files Singula wrote to a folder, so that files of the user are never replaced.
+"""Record of the files that Singula wrote to a folder, which protects the files of the user.
 
-A protected folder has a record (`RECORD`) of the size and time of each file that was written. A
-file that is not in the record, or that was changed since, belongs to the user. Before it would be
-replaced, it is moved to ``previous`` in the protected folder. The record decides nothing else:
-where it is missing or damaged, all files belong to the user.
+A protected folder has a record (`RECORD`) of the size and time of each written file. A file that is
+not in the record, or that changed later, belongs to the user. Before it would be replaced, it is
+moved to ``previous`` in the protected folder. If the record is missing or damaged, all files belong
+to the user.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from singula.util.paths import open_regular
 RECORD = ".singula_files.jsonl"
 PREVIOUS = "previous"
 _MAX_RECORD = 1 << 28
-_SMALL = 1 << 20  # bytes of a file that is also known by its content
-_SPARE_LINES = 1000  # outdated lines with which a record is written again
+_MAX_DIGEST = 1 << 20  # bytes of a file that is also identified by its content
+_MAX_OUTDATED = 1000  # outdated lines of a record before it is shortened
 
 Notify = Callable[[str], None]
 _OPEN: Stamp = (-1, 0, "")  # of a folder that is being written
@@ -40,14 +40,14 @@ _APPEND = (
 
 
 class WrittenFiles:
-    """The files in a folder, and below it, that Singula wrote.
+    """Files in a folder and below it that Singula wrote.
 
     Parameters
     ----------
     folder : Path
-        Need not exist.
+        Protected folder, which need not exist.
     notify : callable, optional
-        Receives a line about files of the user that are moved.
+        Called with a line about files of the user that are moved.
     """
 
     def __init__(self, folder: Path, notify: Notify | None = None) -> None:
@@ -60,47 +60,47 @@ class WrittenFiles:
         self._read()
 
     def foreign_files(self, path: Path) -> Iterator[Path]:
-        """Yield the files of the user at a path: it itself, or those below it."""
+        """Yield the files of the user at a path: a file, or all files below a folder."""
         name = self._name(path)
         if self._is_inside(name):
             return
-        known = self._stamps.get(name)
-        if known is None and path.is_dir() and not path.is_symlink():
+        stamps = self._stamps.get(name)
+        if stamps is None and path.is_dir() and not path.is_symlink():
             for inner in path.iterdir():
                 if inner.name[0] != ".":
                     yield from self.foreign_files(inner)
-        elif os.path.lexists(path) and not _is_current(path, known or ()):
+        elif os.path.lexists(path) and not _is_current(path, stamps or ()):
             yield path
 
     def record(self, path: Path, content: Path | None = None) -> None:
-        """Note that Singula writes a file or folder.
+        """Record that Singula writes a file or folder.
 
         Parameters
         ----------
         path : Path
         content : Path, optional
-            What will be renamed to `path`. It is noted before, so that a process that is killed
-            leaves no unknown file.
+            File or folder that will be renamed to `path`. It is recorded before the rename, so that
+            a killed process leaves no unknown file.
         """
         name = self._name(path)
         if self._is_inside(name):
             return
-        # Until the rename, the file is the one of before.
-        before = self._stamps.get(name, ())[-1:] if content is not None else ()
-        self._add(name, (*before, _stamp(content or path)))
+        # Until the rename, the previous file is valid too.
+        previous = self._stamps.get(name, ())[-1:] if content is not None else ()
+        self._add(name, (*previous, _stamp(content or path)))
 
     def record_open(self, path: Path) -> None:
-        """Note that Singula writes into a folder from now on, until `record` is called for it."""
+        """Record that Singula writes to a folder until `record` is called for it."""
         self._add(self._name(path), (_OPEN,))
 
     def make_way(self, path: Path, content: Path | None = None) -> None:
-        """Move a file or folder that is about to be replaced, if it holds files of the user.
+        """Move a file or folder that will be replaced if it contains files of the user.
 
         Parameters
         ----------
         path : Path
         content : Path, optional
-            What will replace it; a file with equal content is not moved.
+            File or folder that will replace it; a file with equal content is not moved.
         """
         if next(self.foreign_files(path), None) is None or _is_equal(path, content):
             return
@@ -112,33 +112,31 @@ class WrittenFiles:
         self.rename(path, target)
         self._moved += 1
         if self._notify is not None and self._moved == 1:
-            self._notify(
-                f"{path}: was not written by Singula or was changed since, and is now {target}"
-            )
+            self._notify(f"{path}: was not written by Singula, or changed later; moved to {target}")
 
     def rename(self, old: Path, new: Path) -> None:
-        """Rename a file or folder together with its part of the record."""
+        """Rename a file or folder and its entries in the record."""
         new.parent.mkdir(parents=True, exist_ok=True)
         os.replace(old, new)
         name, target = self._name(old), self._name(new)
         names = [name] if name in self._stamps else []
         if new.is_dir() and not new.is_symlink():
-            names += [known for known in self._stamps if known.startswith(f"{name}/")]
-        for known in names:
-            self._add(target + known[len(name) :], self._stamps.pop(known))
+            names += [inner for inner in self._stamps if inner.startswith(f"{name}/")]
+        for moved in names:
+            self._add(target + moved[len(name) :], self._stamps.pop(moved))
 
     def close(self) -> None:
-        """Report how many files were moved, and shorten a record with many outdated lines."""
-        if self._lines > 2 * len(self._stamps) + _SPARE_LINES:
+        """Report the number of moved files, and shorten a record with many outdated lines."""
+        if self._lines > 2 * len(self._stamps) + _MAX_OUTDATED:
             self._shorten()
         if self._notify is not None and self._moved > 1:
-            self._notify(f"{self._moved} such files are now in {self.folder / PREVIOUS}")
+            self._notify(f"{self._moved} such files were moved to {self.folder / PREVIOUS}")
 
     def _is_free(self, target: Path) -> bool:
-        """Return True if nothing is at a path, and only folders are in the way to it."""
-        inner = [part for part in target.parents if self.folder in part.parents]
+        """Return True if a path does not exist, and its existing parents are folders."""
+        parents = [path for path in target.parents if self.folder in path.parents]
         return not os.path.lexists(target) and not any(
-            os.path.lexists(part) and (part.is_symlink() or not part.is_dir()) for part in inner
+            os.path.lexists(path) and (path.is_symlink() or not path.is_dir()) for path in parents
         )
 
     def _is_inside(self, name: str) -> bool:
@@ -149,7 +147,7 @@ class WrittenFiles:
         return Path(os.path.relpath(path, self.folder)).as_posix()
 
     def _read(self) -> None:
-        """Read the record; a damaged line is left out, and so is a damaged file."""
+        """Read the record; damaged lines and a damaged file are ignored."""
         with suppress(UserError, OSError):
             path = self.folder / RECORD
             with open_regular(path, max_bytes=_MAX_RECORD, follow_links=False) as file:
@@ -164,10 +162,10 @@ class WrittenFiles:
             return
         self._stamps[name] = stamps
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Opened for each line, as runs that share a folder may shorten its record.
+        # The file is opened for each line, as other runs may replace it by a shorter one.
         descriptor = os.open(self.folder / RECORD, _APPEND, 0o666)
         try:
-            # Ends the line at which a run may have been killed
+            # An earlier run may have been killed in the middle of a line.
             start = b"" if self._has_added else b"\n"
             os.write(descriptor, start + WrittenFile(path=name, stamps=stamps).to_line())
         finally:
@@ -176,7 +174,7 @@ class WrittenFiles:
         self._lines += 1
 
     def _shorten(self) -> None:
-        """Write the record without outdated lines; lines that are lost protect more files."""
+        """Write the record without outdated lines; if lines are lost, more files are protected."""
         temporary = self.folder / f"{RECORD}.{os.getpid()}"
         with suppress(OSError):
             try:
@@ -197,19 +195,19 @@ def _size_and_time(path: Path) -> tuple[int, int]:
         from singula.io.files import change_stamp
 
         return change_stamp(path)
-    found = path.lstat()
-    return found.st_size, found.st_mtime_ns
+    info = path.lstat()
+    return info.st_size, info.st_mtime_ns
 
 
 def _digest(path: Path) -> str:
-    """Return a hash of a small file, by which a copy of it is known; else an empty text."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > _SMALL:
+    """Return a hash of a small file, which identifies copies of it; else an empty text."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_DIGEST:
         return ""
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
 
 def _is_current(path: Path, stamps: tuple[Stamp, ...]) -> bool:
-    """Return True if one of the stamps is that of a file or folder."""
+    """Return True if one of the stamps matches a file or folder."""
     if _OPEN in stamps:
         return True
     with suppress(OSError):
@@ -228,7 +226,7 @@ def _is_equal(path: Path, content: Path | None) -> bool:
     return filecmp.cmp(path, content, shallow=False)
 
 
-# What is protected in this process: a folder, or None for one that is exempt
+# Folders that are protected in this process; None for exempt ones
 _active: dict[Path, WrittenFiles | None] = {}
 _users: Counter[Path] = Counter()
 _lock = threading.Lock()
@@ -238,44 +236,44 @@ _lock = threading.Lock()
 def protect(
     folders: Iterable[Path], notify: Notify | None = None, *, exempt: Iterable[Path] = ()
 ) -> Iterator[None]:
-    """Record what is written to folders, and move files of the user before they are replaced.
+    """Record the files that are written to folders, and move files of the user before they change.
 
-    This applies to everything that is written by `singula.io.atomic` in the context. Contexts may
-    be nested; the innermost folder counts.
+    This applies to all files that `singula.io.atomic` writes in the context. Contexts can be
+    nested; the innermost folder counts.
 
     Parameters
     ----------
     folders : iterable of Path
-        Need not exist.
+        Protected folders, which need not exist.
     notify : callable, optional
-        Receives a line about files that are moved.
+        Called with a line about files that are moved.
     exempt : iterable of Path
-        Folders of working files in them, which are not recorded.
+        Folders of temporary files inside them, which are not recorded.
     """
-    chosen = {Path(os.path.abspath(path)): True for path in folders}
-    chosen |= {Path(os.path.abspath(path)): False for path in exempt}
+    recorded = {Path(os.path.abspath(path)): True for path in folders}
+    recorded |= {Path(os.path.abspath(path)): False for path in exempt}
     with _lock:
-        for path, recorded in chosen.items():
+        for path, is_recorded in recorded.items():
             if not _users[path]:
-                _active[path] = WrittenFiles(path, notify) if recorded else None
+                _active[path] = WrittenFiles(path, notify) if is_recorded else None
             _users[path] += 1
     try:
         yield
     finally:
         with _lock:
-            _users.subtract(chosen.keys())
-            done = [_active.pop(path) for path in chosen if not _users[path]]
-        for files in done:
+            _users.subtract(recorded.keys())
+            inactive = [_active.pop(path) for path in recorded if not _users[path]]
+        for files in inactive:
             if files is not None:
                 files.close()
 
 
 def _files_of(path: Path) -> WrittenFiles | None:
-    """Return the record that a path belongs to; None outside of protected folders."""
+    """Return the record of the protected folder of a path, or None."""
     if not _active:
         return None
-    whole = Path(os.path.abspath(path))
-    return next((_active[p] for p in (whole, *whole.parents) if p in _active), None)
+    absolute = Path(os.path.abspath(path))
+    return next((_active[p] for p in (absolute, *absolute.parents) if p in _active), None)
 
 
 def make_way(path: Path, content: Path | None = None) -> None:
@@ -317,8 +315,8 @@ def foreign_files(path: Path) -> Iterator[Path]:
 def set_aside(folder: Path, paths: Iterable[Path]) -> Path:
     """Move results to ``previous`` in a folder.
 
-    What was moved there before is deleted. If the user changed some of it, it is kept, and the new
-    folder has a number.
+    Files that were moved there earlier are deleted. If the user changed one of them, the earlier
+    folder remains, and the new folder has a number.
 
     Returns
     -------

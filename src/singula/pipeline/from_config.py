@@ -172,7 +172,7 @@ def patch_settings(config: Config, part: str) -> PatchSettings:
         padding=tuple(int(p) for p in keys.PADDING),
         random=random,
         weights=(data.W_FOREGROUND, data.W_BACKGROUND) if random and data.PROBABILITY_MAP else None,
-        least_foreground=max(0.0, data.TRAIN.MINIMUM_FOREGROUND_PER) if training else 0.0,
+        min_foreground=max(0.0, data.TRAIN.MINIMUM_FOREGROUND_PER) if training else 0.0,
         replicate=max(1, data.TRAIN.REPLICATE) if training else 1,
     )
 

@@ -109,7 +109,7 @@ def _check_files(
         config.in_channels,
         n_classes(config) or None,
         notify,
-        grey=config.DATA.FORCE_RGB,
+        allow_gray=config.DATA.FORCE_RGB,
         sized=spacing(config, part, config.ndim) is not None,
     )
 

@@ -324,7 +324,7 @@ def _patches(config: Config, sample: Sample, *, augmented: bool = True) -> Patch
         normalizer = normalizer.fit([sample.image])
     return PatchDataset(
         [sample],
-        replace(from_config.patch_settings(config, "TRAIN"), least_foreground=0.0),
+        replace(from_config.patch_settings(config, "TRAIN"), min_foreground=0.0),
         normalizer,
         from_config.encode_settings(config, "TRAIN"),
         augment=augment_settings(config) if augmented else None,

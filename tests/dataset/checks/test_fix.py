@@ -106,7 +106,7 @@ def test_the_file_of_invalid_labels_is_named(tmp_path: Path) -> None:
     write_fixed(inspect_dataset(data.folder), tmp_path / "fixed", notify=told.append)
     (line,) = [line for line in told if "left out" in line]
     image, labels = (data.folder / "train" / side / NAME for side in "xy")
-    assert line.startswith(f"left out: {image}: its labels {labels}: the label ids go down to -")
+    assert line.startswith(f"left out: {image}: its labels {labels}: got the label id -")
 
 
 @pytest.mark.parametrize("broken", [constant, duplicate])

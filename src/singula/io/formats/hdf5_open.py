@@ -43,7 +43,7 @@ def open_for_reading(h5py: Any, path: Path) -> Any:
     except OSError as error:
         if _LOCKED not in str(error) and _MARKED not in str(error):
             raise
-        raise UserError(*_explain(path, error)) from error
+        raise _locked_error(path, error) from error
 
 
 def _open_unlocked(h5py: Any, path: Path) -> Any:
@@ -62,7 +62,8 @@ def _open_unlocked(h5py: Any, path: Path) -> Any:
             raise error from None
 
 
-def _explain(path: Path, error: OSError) -> tuple[str, str, str]:
+def _locked_error(path: Path, error: OSError) -> UserError:
+    """Return the error for a file that another program has opened."""
     reason = str(error).partition("(")[2].rstrip(")") or str(error)
     if _LOCKED in str(error):
         hint = (
@@ -75,7 +76,7 @@ def _explain(path: Path, error: OSError) -> tuple[str, str, str]:
             "after a crash of that program, remove the mark with h5clear -s FILE. "
             f"{_VARIABLE} does not affect this mark"
         )
-    return (
+    return UserError(
         f"{path}: is locked: another program has it open for writing ({reason})",
         hint,
         "io.file_locked",

@@ -1,4 +1,4 @@
-"""Base of the models, and types of fields that several models share."""
+"""Base class of the models, and types of fields of several models."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from singula.util.streams import escape_surrogates
 T = TypeVar("T")
 IGNORABLE = "ignored if invalid"
 Ignorable = Annotated[T, IGNORABLE]
-LARGEST = 2**63 - 1
-Count = Annotated[int, Field(ge=0, le=LARGEST)]
-Positive = Annotated[int, Field(ge=1, le=LARGEST)]
+MAX_INT = 2**63 - 1
+Count = Annotated[int, Field(ge=0, le=MAX_INT)]
+Positive = Annotated[int, Field(ge=1, le=MAX_INT)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NotNaN = Annotated[float, Field(ge=-inf)]  # limits of values may be infinite
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{16,64}$")]
 
 
 class StoredRecord(BaseModel):
-    """A JSON document, or a line of a file with one document per line.
+    """JSON document, or line of a file with one document per line.
 
     Attributes
     ----------
     newest : int
-        Version of the format that this version of Singula writes; later ones are refused.
+        Latest version of the format that this version of Singula reads, and which it writes.
     format : int
         Version of the format; files without it have version 1.
     """
@@ -44,7 +44,7 @@ class StoredRecord(BaseModel):
     format: Positive = 1
 
     def to_json(self, indent: int | None = None) -> str:
-        """Return the document; bytes of file names that are not text become escapes."""
+        """Return the document; bytes of file names that are not text are escaped."""
         try:
             return self.model_dump_json(indent=indent, by_alias=True)
         except PydanticSerializationError:
@@ -52,6 +52,6 @@ class StoredRecord(BaseModel):
 
 
 class Part(BaseModel):
-    """A part of a document."""
+    """Part of a document."""
 
     model_config = StoredRecord.model_config

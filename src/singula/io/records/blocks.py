@@ -1,4 +1,4 @@
-"""Notes about an image that is tested block by block."""
+"""Records of an image that is tested in blocks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ StoredPlace = tuple[str, str | None, int | None, int | None, str, str, bool] | _
 
 
 class PlanNote(StoredRecord):
-    """How an image is tested block by block, and from which files.
+    """Settings and files of the test of an image in blocks.
 
     Attributes
     ----------
     name : str
-        Of the image.
+        Name of the image.
     config : str
         The whole configuration, as YAML.
     image, label, mask, checkpoint : str
@@ -29,20 +29,21 @@ class PlanNote(StoredRecord):
     image_place, label_place : tuple, optional
         The fields of `singula.io.image.ArrayPlace`.
     maps, instances, processed : str
-        Folders of the results; the last is empty where no step follows decoding.
+        Folders of the results; the last is empty if there is no post-processing.
     shape, block : tuple of int
         Spatial shapes of the image and of a block.
     spacing : tuple of float, optional
-        Size of a pixel as configured, else as in the file.
+        Voxel size of the configuration, else of the file.
     unit : str, optional
+        Unit of `spacing`.
     most : int
-        Pixels of a box that may be decoded at once.
+        Largest number of pixels of a box that is decoded at once.
     network : int
-        Bytes that a forward pass may take on a CPU.
+        Largest memory of a forward pass on a CPU, bytes.
     halo : tuple of int
         Pixels around a block that are predicted with it, the same in all processes.
     maps_key, key : str
-        Hashes of what the maps, and everything else, were made from: files, weights and settings.
+        Hashes of the files, weights and settings of the maps, and of all other results.
     additional_columns : bool
         Measure the axis ratio and the intensities of the instances.
     """
@@ -77,7 +78,7 @@ class DeviceNote(StoredRecord):
 
 
 class RecountNote(StoredRecord):
-    """Histograms that were counted when maps were predicted are no longer valid."""
+    """Mark that the histograms of the prediction are no longer valid."""
 
 
 class FillNote(StoredRecord):
@@ -116,7 +117,7 @@ class HaloNote(StoredRecord):
 
 
 class LayerNote(StoredRecord):
-    """Layer of the instances, and the table of their new numbers; empty to keep the numbers."""
+    """Layer of the instances, and the table of their new ids; empty if the ids do not change."""
 
     layer: str
     table: str
@@ -130,14 +131,14 @@ class ClassesNote(LayerNote):
 
 
 class PyramidNote(StoredRecord):
-    """Image and number of the coarser level that is being written."""
+    """Image and number of the pyramid level that is written."""
 
     path: str
     level: Positive
 
 
 class ColorNote(StoredRecord):
-    """Files of the matches, the instances and the picture that is being painted."""
+    """Files of the matches, the instances and the picture that is drawn."""
 
     match: str
     instances: str
@@ -145,17 +146,17 @@ class ColorNote(StoredRecord):
 
 
 class FinishedNote(StoredRecord):
-    """Result of a finished image; none if only its maps were wanted."""
+    """Result of a finished image; None if only its maps were predicted."""
 
     result: ImageResult | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _of_first_version(cls, values: Any) -> Any:
-        """Accept the fields of the result without a name around them."""
+        """Accept the fields of the result at the top level."""
         flat = isinstance(values, dict) and "instances" in values
         return {"result": values} if flat else values
 
 
 BlockIndex = list[tuple[Count, list[tuple[str, str, list[Count]]]]]
-"""Index of a file of blocks: number of each block; name, type and shape of each of its arrays."""
+"""Index of a file of blocks: number of each block; name, data type and shape of its arrays."""

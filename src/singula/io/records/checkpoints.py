@@ -1,4 +1,4 @@
-"""Descriptions in checkpoints."""
+"""Records in checkpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator
 
 from singula.io.records.base import (
-    LARGEST,
+    MAX_INT,
     Count,
     Digest,
     Finite,
@@ -20,7 +20,7 @@ from singula.io.records.base import (
 
 
 class TransformerRecord(Part):
-    """Settings of UNETR's transformer; see `singula.models.TransformerSettings`."""
+    """Settings of the transformer of UNETR; see `singula.models.TransformerSettings`."""
 
     model_config = ConfigDict(**{**StoredRecord.model_config, "extra": "forbid"})
     token: Positive = 16
@@ -82,8 +82,8 @@ class TunedRecord(Part):
 
     @field_validator("thresholds")
     @classmethod
-    def _words_of_the_type(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Accept words for TH_TYPE, and numbers for all others."""
+    def _check_types(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Accept text for TH_TYPE, and numbers for all other thresholds."""
         for name, value in values.items():
             if isinstance(value, str) != (name == "TH_TYPE"):
                 raise ValueError(f"{name} has another type")
@@ -91,16 +91,16 @@ class TunedRecord(Part):
 
 
 class BestEpoch(Part):
-    """The best epoch so far."""
+    """Best epoch of a training."""
 
     best: Finite | None
-    best_epoch: Annotated[int, Field(ge=-1, le=LARGEST)]
+    best_epoch: Annotated[int, Field(ge=-1, le=MAX_INT)]
     bad_epochs: Count
     monitor: str | None = None
 
 
 class OptimizerRecord(Part):
-    """Optimizer and schedule with which a training began."""
+    """Optimizer and schedule of a training."""
 
     name: str
     lr: Finite
@@ -134,7 +134,7 @@ class CheckpointInfo(StoredRecord):
     Attributes
     ----------
     digest : str, optional
-        Hash of everything else in the file.
+        Hash of all other content of the file.
     config : str, optional
         Configuration of the training, as YAML.
     """
@@ -152,7 +152,7 @@ class CheckpointInfo(StoredRecord):
 
 
 class TrainerState(StoredRecord):
-    """How far the training of a checkpoint is."""
+    """Progress of the training of a checkpoint."""
 
-    epoch: Annotated[int, Field(ge=-1, le=LARGEST)] = -1
+    epoch: Annotated[int, Field(ge=-1, le=MAX_INT)] = -1
     global_step: Count = 0

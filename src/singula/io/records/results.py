@@ -34,14 +34,15 @@ class ImageResult(StoredRecord):
     Attributes
     ----------
     instances : int
+        Number of instances.
     thresholds, maps : dict
-        Thresholds that were used; scores of the predicted channels.
+        Thresholds of the decoding; scores of the predicted channels.
     overlay : str
         Picture of the image with outlines.
     matches : dict
         Scores by view.
     classes : dict
-        Scores by view and class, ``per_image/2``.
+        Scores by view and class, such as ``per_image/2``.
     """
 
     instances: Count
@@ -69,7 +70,7 @@ class PatchScores(Part):
 
 
 class PredictionLine(StoredRecord):
-    """Line of ``predictions.jsonl``: stored maps, and stamps of what they were predicted from."""
+    """Line of ``predictions.jsonl``: stored maps, and stamps of their image and network."""
 
     file: str
     stamp: str
@@ -85,15 +86,15 @@ class ChannelFile(Part):
     Attributes
     ----------
     fingerprint : str
-        What it was made from: settings and content.
+        Hash of the settings and of the source.
     content : str
-        Hash of the pixels it was made from.
+        Hash of the pixels of the source.
     origin : list, optional
-        Identity of the file with those pixels, see `singula.data.owned_folder.identity`.
+        Identity of the source, see `singula.data.owned_folder.identity`.
     ndim : int
-        Spatial axes.
+        Number of spatial axes.
     stamp : list of int, optional
-        Size and time of the file as it was written; a file with another stamp is not Singula's.
+        Size and time of the written file; a file with another stamp belongs to the user.
     """
 
     fingerprint: str = ""
@@ -104,7 +105,7 @@ class ChannelFile(Part):
 
 
 class ChannelManifest(StoredRecord):
-    """Content of ``fingerprints.json``; each file is checked by itself."""
+    """Content of ``fingerprints.json``; each file is validated separately."""
 
     files: dict[str, Any]
 
@@ -113,7 +114,7 @@ ImageFiles = Annotated[list[str | None], Field(min_length=2, max_length=2)]
 
 
 class JobSummary(Part):
-    """Name and place of a run."""
+    """Name and folders of a run."""
 
     id: str | None = None
     paths: dict[str, str] = Field(default_factory=dict)
@@ -166,18 +167,18 @@ class RunSummary(StoredRecord):
 
 
 class Started(StoredRecord):
-    """A process that was started.
+    """Process that the interface started.
 
     Attributes
     ----------
     pid : int
-        It leads its own group.
+        Number of the process, which leads a process group.
     created : float
-        When it began; distinguishes it from a later process with the same number.
+        Time of creation; distinguishes it from a later process with the same number.
     began : float
         Time of the start, seconds since 1970.
     stopped : bool
-        The user asked it to stop.
+        True if the user stopped it.
     """
 
     pid: Annotated[int, Field(ge=1, lt=2**31)]
@@ -187,7 +188,7 @@ class Started(StoredRecord):
 
 
 class StartedRun(Started):
-    """Content of ``gui_run.json``: how the interface started a run."""
+    """Content of ``gui_run.json``: a run that the interface started."""
 
     command: list[str]
     config: str
@@ -199,7 +200,7 @@ class StartedRun(Started):
 
 
 class StartedSearch(Started):
-    """Content of ``gui_search.json``: how the interface started a search for thresholds."""
+    """Content of ``gui_search.json``: a search for thresholds that the interface started."""
 
     metric: Literal["pq", "f1"]
     iou: Annotated[float, Field(gt=0, le=1)]

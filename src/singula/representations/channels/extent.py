@@ -60,11 +60,12 @@ def needs_extent(settings: EncodeSettings) -> bool:
     Parameters
     ----------
     settings : EncodeSettings
+        Settings of the channels.
 
     Raises
     ------
     TypeError
-        Not settings.
+        `settings` has another type.
     """
     settings = instance(settings, "settings", EncodeSettings)
     codes = parse_channels(settings.channels)
@@ -72,18 +73,19 @@ def needs_extent(settings: EncodeSettings) -> bool:
 
 
 def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
-    """Measure what the channels of an image depend on.
+    """Measure the region on which the channels of an image depend.
 
     Parameters
     ----------
     labels : ndarray of int, (y, x) or (z, y, x)
         Ids of the whole image.
     settings : EncodeSettings
+        Settings of the channels.
 
     Raises
     ------
     TypeError, UserError
-        Not a label image, or not settings.
+        `labels` is not a label image, or `settings` has another type.
     """
     settings = instance(settings, "settings", EncodeSettings)
     labels = label_image(labels, empty=False)
@@ -106,13 +108,13 @@ def measure_extent(labels: NDArray[Any], settings: EncodeSettings) -> Extent:
 
 
 def _boxes(source: Source) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last-but-one pixels of the instances' bounding boxes, one row each."""
+    """Return the starts and stops of the bounding boxes, one row for each instance."""
     from scipy.ndimage import find_objects
 
-    found = [box for box in find_objects(source.index) if box is not None]
-    shape = (len(found), source.labels.ndim)
-    starts = np.array([[axis.start for axis in box] for box in found], np.int64).reshape(shape)
-    stops = np.array([[axis.stop for axis in box] for box in found], np.int64).reshape(shape)
+    boxes = [box for box in find_objects(source.index) if box is not None]
+    shape = (len(boxes), source.labels.ndim)
+    starts = np.array([[axis.start for axis in box] for box in boxes], np.int64).reshape(shape)
+    stops = np.array([[axis.stop for axis in box] for box in boxes], np.int64).reshape(shape)
     return starts, stops
 
 
@@ -122,13 +124,13 @@ def _largest_radius(
     shape: tuple[int, ...],
     spacing: NDArray[np.float64],
 ) -> float:
-    """An upper bound of the distance of any instance pixel to its contour, from the boxes.
+    """Return an upper bound of the distances of instance pixels to their contour, from the boxes.
 
-    Along an axis a pixel leaves its instance within half the box, or within all of it when that
-    ends at the image's edge on one side, where there is no contour.
+    Along an axis, the contour is within half the length of the box, or within its whole length if
+    the box touches the image edge on one side, where there is no contour.
     """
     lengths = (stops - starts).astype(np.float64)
     ends = (starts == 0).astype(int) + (stops == np.array(shape))
-    ways = np.where(ends == 0, (lengths + 1) / 2, np.where(ends == 1, lengths, np.inf)) * spacing
+    bounds = np.where(ends == 0, (lengths + 1) / 2, np.where(ends == 1, lengths, np.inf)) * spacing
     diagonals = np.sqrt(((lengths * spacing) ** 2).sum(axis=1))
-    return float(np.minimum(ways.min(axis=1), diagonals).max())
+    return float(np.minimum(bounds.min(axis=1), diagonals).max())

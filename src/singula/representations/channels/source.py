@@ -1,4 +1,4 @@
-"""What all channels of one label image are computed from, each part at most once."""
+"""Label images with intermediate results that several channels share."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Labels = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """How labels become channels.
+    """Settings of the conversion of labels to channels.
 
     Parameters
     ----------
     channels : tuple of str
-        Channel codes, as `parse_channels` gives them.
+        Channel codes, as returned by `parse_channels`.
     contour_mode : {'thick', 'inner', 'outer', 'dense'}
-        See `find_contour`.
+        Position of the contour; see `find_contour`.
     spacing : tuple of float, optional
-        Size of a pixel along each axis, z first. Distances are then physical.
+        Voxel size along each axis, z first, which makes distances physical.
     point_radius : float
         Radius of the `P` disk, in units of the in-plane pixel.
 
     Raises
     ------
     TypeError, UserError
-        A value that is not allowed.
+        A value is not allowed.
     """
 
     channels: tuple[str, ...] = ("B", "C")
@@ -52,21 +52,21 @@ class EncodeSettings:
 
 
 class Source:
-    """A checked label image with the parts that several channels share.
+    """Validated label image with intermediate results that several channels share.
 
     Parameters
     ----------
     labels : ndarray of int, (y, x) or (z, y, x)
-        Instance ids, 0 is background; gaps are allowed. Never changed.
+        Instance ids, which may have gaps; 0 is background.
     settings : EncodeSettings
         Contour mode, spacing and point radius.
     furthest : float, optional
-        Largest distance of the background to a contour, when it is known from a larger image.
+        Largest distance of the background to a contour, if it comes from a larger image.
 
     Raises
     ------
     TypeError, UserError
-        Labels that are not an integer image of 2 or 3 axes, or a spacing of another length.
+        `labels` is not an integer image of 2 or 3 axes, or the spacing has another length.
     """
 
     def __init__(
@@ -79,18 +79,18 @@ class Source:
 
     @cached_property
     def contour(self) -> NDArray[np.bool_]:
-        """The contour `K`."""
+        """Mask of the contour."""
         return find_contour(self.labels, self.settings.contour_mode)
 
     @cached_property
     def foreground(self) -> NDArray[np.bool_]:
-        """Pixels of instances."""
+        """Mask of the instances."""
         return self.labels > 0
 
     @cached_property
     def index(self) -> Labels:
-        """The labels as row numbers of a table: themselves, or renumbered if they are too large."""
-        # NumPy before 2.3 does not count 64-bit unsigned numbers.
+        """Labels as row numbers of a table, renumbered if they are too large."""
+        # `bincount` of NumPy before 2.3 does not accept 64-bit unsigned integers.
         if self.labels.dtype.itemsize < 8 and self.labels.max() <= self.labels.size:
             return self.labels
         import fastremap
