@@ -335,7 +335,7 @@ def _record(signal: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _relabel(labels: NDArray[np.int32]) -> NDArray[np.uint16]:
-    """Number the connected components of mitochondria, without very small ones."""
+    """Assign ids to the connected components of mitochondria, except very small ones."""
     import cc3d
 
     parts, count = cc3d.connected_components(labels, connectivity=26, return_N=True)

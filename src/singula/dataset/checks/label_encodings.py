@@ -288,7 +288,7 @@ def _looks_like_object(region: Array, ids: Array) -> bool:
 
 
 def _inverted(ids: Array, surround: Surround) -> tuple[Array, Finding]:
-    """Number the regions of 0 in an inverted mask if they look like objects."""
+    """Assign ids to the regions of 0 in an inverted mask if they look like objects."""
     is_zero = ids == 0
     sizes = component_sizes(is_zero)
     large = sizes >= 3**ids.ndim
