@@ -23,10 +23,6 @@ def test_hint_and_code_survive_the_way_between_processes(kind: type[UserError]) 
     assert (received.message, received.hint, received.code) == (sent.message, sent.hint, sent.code)
 
 
-def test_an_error_without_a_code_has_none() -> None:
-    assert UserError("a.tif: is damaged").code is None
-
-
 def test_a_user_error_is_a_value_error_and_passes_code_that_catches_those(tmp_path: Path) -> None:
     error = UserError("a.tif: cannot be read", "copy it again", "io.unreadable")
 

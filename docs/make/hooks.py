@@ -19,6 +19,7 @@ from mkdocs.structure.pages import Page
 sys.path.insert(0, str(Path(__file__).parent))
 from configuration import configuration_page
 from decoding import with_tables
+from errors import errors_page
 
 from commands import commands_page
 
@@ -45,6 +46,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {
         "configuration.md": configuration_page(),
         "commands.md": commands_page(),
+        "errors.md": errors_page(),
         "changelog.md": changes,
     }
     for name, text in pages.items():

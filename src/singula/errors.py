@@ -57,9 +57,9 @@ class UserError(ValueError):
     ----------
     message : str
         Key or file, the given value and the expected one.
-    hint : str, optional
+    hint : str or None
         Remedy, as an imperative.
-    code : str, optional
+    code : str
         Stable identifier of the kind of mistake, such as ``io.several_series``: the area, a dot,
         and the kind. It stays the same when the wording changes; tests and programs can use it.
 
@@ -73,13 +73,13 @@ class UserError(ValueError):
     arguments.dtype | convert ids with labels.astype('uint32')
     """
 
-    def __init__(self, message: str, hint: str | None = None, code: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None, code: str) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.code = code
 
-    def __reduce__(self) -> tuple[type[UserError], tuple[str, str | None, str | None]]:
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str | None, str]]:
         """Return the arguments, so that errors of other processes keep the hint and the code."""
         return type(self), (self.message, self.hint, self.code)
 

@@ -24,7 +24,7 @@ if not hasattr(os, "fork"):
 
 
 def refuse(rng):
-    raise UserError("no")
+    raise UserError("no", None, "test.no")
 
 
 def fail(rng):

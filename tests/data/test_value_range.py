@@ -86,7 +86,7 @@ def test_portions_and_parts_count_as_the_whole(monkeypatch) -> None:
     image = drawn(5).astype(np.float64) * 1e-12 + 1.0
     normalizer = Normalizer("custom", True, (1.0, 99.0))
     expected = normalized(normalizer, image)
-    monkeypatch.setattr(scaling, "_PORTION", 100)
+    monkeypatch.setattr(scaling, "_MAX_VALUES", 100)
     np.testing.assert_array_equal(normalized(normalizer, image), expected)
     apart = Statistics(normalizer.clip)
     for part, start in ((image[:10], 0), (image[10:], 10)):

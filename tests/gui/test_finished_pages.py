@@ -124,7 +124,7 @@ def test_an_outdated_load_shows_nothing(
     page: str, fails: bool, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = PAGES[page]._View
-    held = Held(view.read, UserError("broken") if fails else None)
+    held = Held(view.read, UserError("broken", None, "test.broken") if fails else None)
     monkeypatch.setattr(view, "read", lambda *asked: held(*asked))
     load, ended = ImageView.load, []
 

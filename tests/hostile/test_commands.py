@@ -297,7 +297,7 @@ def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None
         return nullcontext()
 
     def stop(*given: object, **more: object) -> None:
-        raise UserError("the arguments are valid")
+        raise UserError("the arguments are valid", None, "test.valid")
 
     def launch(count: int, arguments: object) -> int:
         assert count < 1000, "the command would fill the machine with processes"

@@ -621,7 +621,7 @@ def ignore(line: str) -> None:
 
 
 def stop_demo(line: str) -> None:
-    raise UserError("stopped", code="test.stopped")
+    raise UserError("stopped", None, "test.stopped")
 
 
 class TestEveryFunction:

@@ -62,7 +62,7 @@ def test_a_timer_reports_for_a_step_that_takes_longer() -> None:
         lines.append(line)
         reported.release()
         if len(lines) == 2:
-            raise UserError("full")
+            raise UserError("full", None, "test.full")
 
     with StatusLines(notify, describe=lambda: f"at {clock.now:.0f}", clock=clock):
         for _ in range(3):

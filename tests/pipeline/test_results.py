@@ -126,7 +126,7 @@ def images(tmp_path, errors) -> tuple[Images, list[str]]:
 
 
 def test_a_failed_image_does_not_end_the_test_and_does_not_count(tmp_path) -> None:
-    errors = {"a": UserError("bad pixels", code="io.bad"), "b": MemoryError()}
+    errors = {"a": UserError("bad pixels", None, "io.bad"), "b": MemoryError()}
     test, lines = images(tmp_path, errors)
     test.run()
     assert test.failed.keys() == {"z", "a", "b"}
@@ -137,7 +137,7 @@ def test_a_failed_image_does_not_end_the_test_and_does_not_count(tmp_path) -> No
     assert test.sources.keys() == {"a", "b", "c"}
 
 
-@pytest.mark.parametrize("error", [StorageError("disk full", code="io.full"), ValueError("bug")])
+@pytest.mark.parametrize("error", [StorageError("disk full", None, "io.full"), ValueError("bug")])
 def test_errors_of_the_results_folder_and_of_the_program_end_the_test(tmp_path, error) -> None:
     test, lines = images(tmp_path, {"b": error})
     with pytest.raises(type(error)):

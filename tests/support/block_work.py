@@ -23,7 +23,7 @@ def slow_square(folder: Path, number: int) -> dict[str, np.ndarray]:
 
 def refuse_seven(folder: Path, number: int) -> dict[str, np.ndarray]:
     if number == 7:
-        raise UserError("block 7 is not liked", "leave it out")
+        raise UserError("block 7 is not liked", "leave it out", "test.block")
     return square(folder, number)
 
 

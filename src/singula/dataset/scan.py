@@ -170,7 +170,9 @@ def decide_ndim(parts: Iterable[Sequence[Pair]], *, majority: bool = False) -> i
             "data.mixed_dimensions",
         )
     if not votes:
-        raise last or UserError("the data set has no images", code="data.no_images")
+        raise last or UserError(
+            "the data set has no images", "give a folder of images", "data.no_images"
+        )
     return votes.most_common(1)[0][0]
 
 

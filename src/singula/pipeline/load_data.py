@@ -237,7 +237,9 @@ def read_pair(reader: Reader, pair: Pair) -> tuple[Image, npt.NDArray[Any]]:
 
 
 def _no_labels(pair: Pair) -> UserError:
-    return UserError(f"{pair.image}: has no label image", code="data.no_labels")
+    return UserError(
+        f"{pair.image}: has no label image", "add a label of the same name", "data.no_labels"
+    )
 
 
 def load_samples(

@@ -215,7 +215,11 @@ class StoredPair:
     def _labels(self) -> Pixels:
         reader, path, arrays = self.reader, self.pair.label, self.pair.label_arrays
         if path is None:
-            raise UserError(f"{self.pair.image}: has no label image", code="data.no_labels")
+            raise UserError(
+                f"{self.pair.image}: has no label image",
+                "add a label of the same name",
+                "data.no_labels",
+            )
         if not reader.label_variant:
             mapped = map_labels(path, reader.ndim, reader.n_classes > 0, arrays=arrays)
             if mapped is not None:

@@ -176,7 +176,7 @@ class WholeImageTest(TestRun):
         """Store, decode and score a prediction, and return a description of the result."""
         name, results = pair.name, self.results
         if predicted.error:
-            raise UserError(predicted.error, code="test.image_failed")
+            raise UserError(predicted.error, None, "test.image_failed")
         loaded = predicted.loaded or self.inputs.read(pair)
         for line in constant_image_notices(pair.image, loaded[0].array):
             self.notify(line)

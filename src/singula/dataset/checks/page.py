@@ -41,7 +41,9 @@ def check_page(path: Path) -> None:
     path = user_path(path, "path (--html)")
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(
-            f"--html: got {path}, expected a name that ends in .html", code="check.html_suffix"
+            f"--html: got {path}, expected a name that ends in .html",
+            "give a name such as check.html",
+            "check.html_suffix",
         )
     if path.is_dir() or (path.exists() and _TITLE not in path.read_text(errors="replace")[:2000]):
         raise UserError(

@@ -112,7 +112,7 @@ def predict_alone(
     )
     run.run()
     if pair.name in run.failed:
-        raise UserError(run.failed[pair.name], code="chunks.failed")
+        raise UserError(run.failed[pair.name], None, "chunks.failed")
     processed = run.results.post.has_own_result
     folder = tree.post_processed() if processed else tree.instances()
     # Move the image last: `singula predict` skips images whose instances exist.
