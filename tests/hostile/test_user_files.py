@@ -264,7 +264,7 @@ def test_files_of_a_killed_process_count_as_written(tmp_path: Path) -> None:
 
 
 def test_the_size_of_records_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(written, "_SPARE_LINES", 10)
+    monkeypatch.setattr(written, "_MAX_OUTDATED", 10)
     for _ in range(5):
         with protect([tmp_path]):
             for number in range(20):
@@ -278,7 +278,7 @@ def test_the_size_of_records_is_limited(tmp_path: Path, monkeypatch: pytest.Monk
 def test_runs_that_share_a_folder_may_shorten_its_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(written, "_SPARE_LINES", 0)
+    monkeypatch.setattr(written, "_MAX_OUTDATED", 0)
     code = (
         "import pathlib, sys\n"
         "from singula.io import written\n"
