@@ -10,7 +10,7 @@ from singula.util.process import compiled
 
 
 def connected_components(labels: np.ndarray, *, corners: bool = False) -> tuple[np.ndarray, int]:
-    """Number the connected components of equal values; 0 is background.
+    """Label the connected components of equal values; 0 is background.
 
     Parameters
     ----------
