@@ -14,9 +14,10 @@ from selection import fast_first
 from singula.data.augment import AugmentSettings
 from singula.data.augment.noise import GaussianNoise
 from singula.data.dataset import PatchDataset, PatchSettings
-from singula.data.normalize import Normalizer, Statistics
+from singula.data.normalize import Normalizer
 from singula.data.random_patches import foreground_rows
 from singula.data.samples import Sample, SampleCache, memory_of
+from singula.data.statistics import Statistics
 from singula.io import lazy_array
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image, open_labels
@@ -115,7 +116,7 @@ def test_parts_compose_the_whole(tmp_path: Path, ndim: int) -> None:
 def test_statistics_equal_those_of_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ndim: int, dtype: str, samples: int
 ) -> None:
-    monkeypatch.setattr("singula.data.normalize._SAMPLES", samples)
+    monkeypatch.setattr("singula.data.statistics._SAMPLES", samples)
     held, lazy = made(tmp_path, ndim, dtype)
     found = []
     for image in (held.image, lazy.image):

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singula.data.normalize import Normalizer, Statistics, warn_if_far_from_unit_range
+from singula.data.normalize import Normalizer, warn_if_far_from_unit_range
 from singula.data.patches import read_patch
 from singula.data.preprocess import PreprocessSettings, Reference, preprocess
+from singula.data.statistics import Statistics
 from singula.dataset.checks.images import _best_channel
 from singula.gui.pictures import Scene
 from singula.io.lazy import LazyImage, open_image

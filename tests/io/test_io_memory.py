@@ -41,7 +41,7 @@ if what == "read":
     for box in boxes(lazy.spatial_shape, (30, 250, 250)):
         total += int(lazy.read(box).sum(dtype=np.int64))
 elif what == "statistics":
-    from singula.data.normalize import Statistics
+    from singula.data.statistics import Statistics
     from singula.io.lazy_array import LazyArray
     before = begin()
     gathered = Statistics((1, 99))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from singula.data.normalize import Statistics
+from singula.data.statistics import Statistics
 from singula.errors import UserError
 from singula.util.format import counted
 

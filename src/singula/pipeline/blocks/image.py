@@ -18,7 +18,8 @@ from singula.blocks import JobFolder
 from singula.blocks.job import save_arrays
 from singula.blocks.runner import ProgressCallback, Runner, Work
 from singula.blocks.stitch import face_pairs, label_in_raster_order, sum_over, union_components
-from singula.data.normalize import Normalizer, Statistics
+from singula.data.normalize import Normalizer
+from singula.data.statistics import Statistics
 from singula.io.block_array import BlockArray
 from singula.io.lazy_array import LazyArray, constant_image_notices
 from singula.io.records.blocks import (

@@ -70,7 +70,7 @@ def unpack(kind: type[_Table], prefix: str, record: Mapping[str, Array]) -> _Tab
 
 def count_values(folder: Path, number: int) -> Record:
     """Count the values of the image, for its normalization."""
-    from singula.data.normalize import Statistics
+    from singula.data.statistics import Statistics
 
     context = block_context(folder)
     box = context.box(number)
