@@ -67,7 +67,7 @@ print(json.dumps({{
     "line": threshold_line(config),
     "automatic": histogram_channels(DECODERS["BM"], DecodeSettings()),
     "objects": int(decode_labels(maps, "BM", thresholds={{"TH_EXTRA": 0.6}}).max()),
-    "tuning": [parameter.key for parameter in tuner.parameters()[1]],
+    "tuning": [parameter.key for parameter in tuner.parameters()],
     "sliders": [LABELS[key] for key in keys_that_matter(config)],
     "comment": _default("TH_EXTRA").note,
     "docs": ["TH_EXTRA" in threshold_table(), "`M > TH_EXTRA`" in configuration_table()],

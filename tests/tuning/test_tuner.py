@@ -110,7 +110,7 @@ def test_refined_search_equals_exhaustive_search() -> None:
     best = chosen.value
     assert best == max(trial.value for trial in trials)
     grid = np.round(np.linspace(0.05, 0.95, 19), 3)
-    sizes = tuned.parameters()[1][-1].values
+    sizes = tuned.parameters()[-1].values
     every = [
         tuned.score({"TH_POINTS": p, "TH_BINARY_MASK": b, SIZE: int(s)}).value
         for p, b, s in itertools.product(grid, grid, sizes)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,7 +190,7 @@ def _tune(
     before = trials[0]
     thresholds = {**configured(run.config), **after.thresholds}
     start = tuner.start()
-    searched = {p.key: start[p.key] for p in tuner.parameters()[1]}
+    searched = {p.key: start[p.key] for p in tuner.parameters()}
     files = _write(run, tuner, trials, after, start, thresholds)
     saved = None
     if save:
@@ -249,8 +250,7 @@ def _steps(post: PostSettings) -> Steps:
 
 def _type(tuner: Tuner) -> str:
     """Return "auto" if a searched threshold is configured as automatic, else "manual"."""
-    names = tuner.decoder.threshold_names(into_contour=tuner.settings.grow_into_contour)
-    return "auto" if any(map(tuner.settings.is_automatic, names)) else "manual"
+    return "auto" if any(map(tuner.settings.is_automatic, chain(*tuner.groups()))) else "manual"
 
 
 class _Progress:

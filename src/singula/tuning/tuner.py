@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -256,18 +257,22 @@ class Tuner:
             value = float(np.average(values, weights=[e.weight for e in self.examples]))
         return Trial(dict(thresholds), value, total, tuple(matches))
 
-    def parameters(self) -> tuple[tuple[str, ...], tuple[Parameter, ...]]:
-        """Return the keys of the thresholds of seeds, and all parameters of the search."""
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Return the keys of the thresholds that are searched together; see `Decoder`."""
         into_contour = self.settings.grow_into_contour
-        keys = self.decoder.threshold_names(into_contour=into_contour)
-        seeds, *_ = self.decoder.threshold_groups(into_contour=into_contour)
+        return self.decoder.threshold_groups(into_contour=into_contour)
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Return all parameters of the search."""
+        first, *others = self.groups()
+        keys = [*first, *chain(*others)]
         pixels = sum(int(np.prod(example.shape)) for example in self.examples)
         trials = min(_MAX_TRIALS, max(_MIN_TRIALS, _GRID_PIXELS / max(pixels, 1)))
-        points = max(3, min(9, int(trials ** (1 / max(len(seeds), 1)) + 1e-9)))
+        points = max(3, min(9, int(trials ** (1 / max(len(first), 1)) + 1e-9)))
         distances = self._distances() if "D" in self.maps(0)[0] else None
         thresholds = [threshold_parameter(key, points, distances) for key in keys]
         sizes = np.concatenate(self._each(lambda i: _object_sizes(self.maps(i)[1])))
-        return seeds, (*thresholds, size_parameter(sizes, self.settings.remove_small))
+        return (*thresholds, size_parameter(sizes, self.settings.remove_small))
 
     def start(self) -> dict[str, float]:
         """Return the configured values; automatic thresholds have their mean over the images."""
@@ -293,7 +298,6 @@ class Tuner:
             Best trial; the first one if no trial is better.
         """
         trials = [self.score({})]
-        seeds, parameters = self.parameters()
         by_point: dict[tuple[float, ...], Trial] = {}
 
         def evaluate(point: dict[str, float]) -> float:
@@ -303,12 +307,12 @@ class Tuner:
                 report_progress(len(trials), max(trial.value for trial in trials))
             return trials[-1].value
 
-        search = Search(evaluate, parameters, self.start())
-        growth = [p.key for p in parameters if p.key not in (*seeds, SIZE)]
+        search = Search(evaluate, self.parameters(), self.start())
         cheap = [SIZE] if self._can_filter_sizes(self.settings) else []
-        search.grid([*seeds, *cheap])
-        if growth:
-            search.grid([*growth, *cheap])
+        first, *others = self.groups()
+        search.grid([*first, *cheap])
+        for group in filter(None, others):
+            search.grid([*group, *cheap])
         if not cheap:
             search.grid([SIZE])
         search.refine()
