@@ -20,7 +20,7 @@ def winning_classes(votes: Overlap) -> tuple[np.ndarray, np.ndarray]:
     -------
     ids : ndarray of unsigned int, shape (n,)
         Ids of all instances, ascending.
-    classes : ndarray of uint8 or uint16, shape (n,)
+    classes : ndarray of unsigned int, shape (n,)
         Class of each instance: of equally frequent classes the lowest, and 0 for an instance
         without classified pixels.
 
@@ -30,7 +30,7 @@ def winning_classes(votes: Overlap) -> tuple[np.ndarray, np.ndarray]:
         Not an overlap.
     """
     votes = instance(votes, "votes", Overlap)
-    dtype = np.uint8 if int(votes.pred.max(initial=0)) < 256 else np.uint16
+    dtype = np.min_scalar_type(int(votes.pred.max(initial=0)))
     ids = np.unique(votes.true[votes.true > 0])
     classes = np.zeros(len(ids), dtype)
     counts = (votes.true > 0) & (votes.pred > 0)

@@ -12,7 +12,7 @@ from singula.dataset.facts.objects import survey_objects
 from singula.labels.components import connected_components, label_of_components
 from singula.labels.holes import fill_holes
 from singula.labels.index import index_labels, look_up
-from singula.metrics import overlap
+from singula.metrics import overlap, winning_classes
 from singula.util.arguments import label_image
 from singula.util.format import counted
 
@@ -171,24 +171,20 @@ def _fill_holes(ids: Array, uncorrected: dict[str, str]) -> Array:
 def _unify_classes(index: Array, rows: int, classes: Array, uncorrected: dict[str, str]) -> Array:
     """Return a class channel with the most frequent class above 0 for each row of `index`."""
     table = overlap(index, classes)
-    inside = table.true > 0
-    npixels = np.bincount(table.true[inside].astype(np.int64), table.pixels[inside], rows)
-    is_classed = inside & (table.pred > 0)
-    row, kind = table.true[is_classed].astype(np.int64), table.pred[is_classed].astype(np.int64)
-    pixels = table.pixels[is_classed]
-    classed = np.bincount(row, pixels, rows)
-    order = np.lexsort((-kind, pixels, row))  # the last entry of a row is used
-    chosen, max_pixels = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-    chosen[row[order]], max_pixels[row[order]] = kind[order], pixels[order]
-    unclear = (max_pixels < _CLEAR_CLASS * classed) | (
-        (classed < _CLASSED * npixels) & (classed > 0)
+    row, chosen = table.true.astype(np.int64), np.zeros(rows, np.int64)
+    ids, majority = winning_classes(table)
+    chosen[ids.astype(np.int64)] = majority
+    inside, is_classed = row > 0, table.pred > 0
+    is_inside = inside & is_classed
+    npixels, classed, agreeing = (
+        np.bincount(row[pairs], table.pixels[pairs], rows)
+        for pairs in (inside, is_inside, is_inside & (table.pred == chosen[row]))
     )
-    outside_objects = ~inside & (table.pred > 0)
-    is_excluded = look_up(unclear, index)
-    reasons = []
+    unclear = (agreeing < _CLEAR_CLASS * classed) | ((classed < _CLASSED * npixels) & (classed > 0))
+    is_excluded, reasons = look_up(unclear, index), []
     if unclear.any():
         reasons.append(f"{counted(int(unclear.sum()), 'object')} without a clear majority")
-    if table.pixels[outside_objects].sum() > _CLASSED * table.pixels[table.pred > 0].sum():
+    if table.pixels[~inside & is_classed].sum() > _CLASSED * table.pixels[is_classed].sum():
         reasons.append("most pixels with a class are in no object")
         is_excluded |= index == 0
     if reasons:

@@ -101,7 +101,8 @@ def inspect_dataset(
             )
     paired: list[Paired] = []
     for part in folders:  # training data first, whose endings apply to the other parts
-        paired.append(pair_part(part, paired[0].endings if paired else ()))
+        files = pair_part(part, paired[0].endings if paired else ())
+        paired.append(replace(files, pairs=with_places(files.pairs, part.places)))
     findings = [finding for part in paired for finding in part.findings]
     unpaired = [
         Pair(finding.file, None, finding.file.name)
@@ -114,12 +115,11 @@ def inspect_dataset(
     parts: list[InspectedPart] = []
     facts: list[FileFacts] = []
     for part, files in zip(folders, paired, strict=True):
-        pairs = tuple(with_places(files.pairs, part.places))
         visit = _Visit(part.name, ndim, smallest, settings)
         part_facts = []
-        for place, pair in enumerate(pairs):
+        for place, pair in enumerate(files.pairs):
             if notify and place % 25 == 0:
-                notify(f"{part.name}: {place} of {counted(len(pairs), 'file')}")
+                notify(f"{part.name}: {place} of {counted(len(files.pairs), 'file')}")
             part_facts.append(visit.pair(pair))
         part_facts = visit.with_usual_background(part_facts)
         findings += _training_findings(visit) if part.name == "train" else visit.findings
@@ -127,7 +127,13 @@ def inspect_dataset(
         classes = tuple(sorted(visit.classes))
         parts.append(
             InspectedPart(
-                part.name, part.images, part.labels, pairs, visit.count, classes, files.channels
+                part.name,
+                part.images,
+                part.labels,
+                tuple(files.pairs),
+                visit.count,
+                classes,
+                files.channels,
             )
         )
         facts += part_facts

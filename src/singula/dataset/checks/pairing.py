@@ -18,7 +18,6 @@ from singula.dataset.facts.folders import match_flat, split_flat
 from singula.errors import UserError
 from singula.io.entries import check_openable
 from singula.io.formats.table import stem_of
-from singula.io.image import ArrayPlaces
 from singula.io.list_images import list_images
 from singula.io.pairing import Pair, image_cores, label_cores, match_files
 from singula.util.format import counted
@@ -66,13 +65,13 @@ def pair_part(part: Folders, train_endings: tuple[str, ...] = ()) -> Paired:
     """
     name = part.name
     images = list_images(part.images, f"the {name} images")
-    places = part.places or ArrayPlaces()
-    if places.together:
+    if part.places is not None and part.places.together:
         return Paired(part.pairs())
     if part.labels is None:
-        unlabeled = [Pair(p, None, stem_of(p), places.image, places.labels) for p in images]
         separate = more_channel_files(images, train_endings) if train_endings else ChannelFiles()
-        return _merge_channels(part, separate, {}, []) if separate.endings else Paired(unlabeled)
+        if separate.endings:
+            return _merge_channels(part, separate, {}, [])
+        return Paired(_unlabeled(images))
     flat = part.labels == part.images
     if flat:
         images, labels = split_flat(images)
@@ -102,13 +101,16 @@ def pair_part(part: Folders, train_endings: tuple[str, ...] = ()) -> Paired:
 
 def _unordered(part: Folders, images: Sequence[Path], pairing_error: UserError) -> Paired:
     """Return the images without labels, and a finding that names do not determine the pairs."""
-    places = part.places or ArrayPlaces()
-    unlabeled = [Pair(path, None, stem_of(path), places.image, places.labels) for path in images]
     text = pairing_error.message.partition(": ")[2]
     issue = Finding(
         "order", text, len(images), severity=PROBLEM, suggestion=pairing_error.hint or ""
     )
-    return Paired(unlabeled, [issue.located(part.name, part.images)])
+    return Paired(_unlabeled(images), [issue.located(part.name, part.images)])
+
+
+def _unlabeled(images: Sequence[Path]) -> list[Pair]:
+    """Return images without labels."""
+    return [Pair(path, None, stem_of(path)) for path in images]
 
 
 def _unpaired_findings(
@@ -158,7 +160,7 @@ def _merge_channels(
         unused = [path for path in labels if path not in used]
         more, unpaired = _unpaired_findings(name, *match_files(separate.others, unused))
     else:
-        more, unpaired = [Pair(path, None, stem_of(path)) for path in separate.others], []
+        more, unpaired = _unlabeled(separate.others), []
     return Paired([*pairs, *more], [*findings, *unpaired], channels, separate.endings)
 
 
