@@ -68,6 +68,7 @@ from singula.pipeline.readers import reader_for
 from singula.prediction import Predictor
 from singula.representations.channels import EncodeSettings
 from singula.representations.decoders import DECODERS, DecodeSettings, histogram
+from singula.representations.decoders.settings import KEYWORDS
 from singula.tuning import Example, Run, Tuner, TuneResult
 
 PACKAGES = (
@@ -396,6 +397,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "channels": Argument("BC", WORD.with_values(list=["B", "C"])),
         "thresholds": Argument({"REMOVE_SMALL_OBJ": 0}, KEYS.without("list", "array")),
         "spacing": Argument((1.0, 2.0), SPACING),
+        **{keyword: Argument(0.5, NUMBER.or_none().with_values(low=-1)) for keyword in KEYWORDS},
     },
     "singula.representations.decoders.histogram": lambda _: {
         "values": Argument(PROBABILITY, ARRAY.with_values(nan=np.full((2, 2), np.nan)))

@@ -65,6 +65,11 @@ class Threshold:
     otsu_into_contour: Otsu | None = None
     search_share: float = 0.9
 
+    @property
+    def keyword(self) -> str:
+        """Argument of `singula.decode`, such as ``contour_threshold`` for ``TH_CONTOUR``."""
+        return f"{self.name.removeprefix('TH_').removesuffix('_MASK').lower()}_threshold"
+
     def automatic(self, channels: Collection[str], *, into_contour: bool) -> Otsu | None:
         """Return the rule of the automatic value.
 

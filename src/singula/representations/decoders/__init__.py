@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,7 +10,12 @@ import numpy as np
 from singula.io.image import Spacing
 from singula.representations.base import Decoder
 from singula.representations.decoders.decode import Decoded, decode
-from singula.representations.decoders.settings import DecodeSettings, warn_of_unused
+from singula.representations.decoders.settings import (
+    KEYWORDS,
+    DecodeSettings,
+    warn_of_unused,
+    with_keywords,
+)
 from singula.representations.decoders.thresholds import (
     histogram,
     histogram_channels,
@@ -39,8 +45,9 @@ def decode_labels(
     *,
     thresholds: str | Mapping[str, object] | None = "auto",
     spacing: Spacing | None = None,
+    **named: float | None,
 ) -> np.ndarray:
-    """Instances of channel maps; the public `singula.decode`.
+    """Decode channel maps into instances; the public `singula.decode`.
 
     Parameters
     ----------
@@ -56,6 +63,11 @@ def decode_labels(
         them automatic, with a warning for each given threshold, which is not used.
     spacing : float or sequence of float, optional
         Pixel size, per axis z first.
+    binary_threshold, contour_threshold, foreground_threshold, points_threshold : float, optional
+        Probabilities from 0 to 1, instead of the keys ``TH_BINARY_MASK``, ``TH_CONTOUR``,
+        ``TH_FOREGROUND`` and ``TH_POINTS`` of `thresholds`.
+    distance_threshold, dist_foreground_threshold : float, optional
+        Distances in the unit of the map, instead of ``TH_DISTANCE`` and ``TH_DIST_FOREGROUND``.
 
     Returns
     -------
@@ -66,7 +78,8 @@ def decode_labels(
     ------
     TypeError, UserError
         An unknown configuration or key, a value that is not allowed, a missing map, maps that are
-        not arrays of numbers, or maps that differ in shape.
+        not arrays of numbers, or maps that differ in shape. ``decode.unknown_keyword``: another
+        keyword; ``decode.given_twice``: a threshold as keyword and in `thresholds`.
 
     Examples
     --------
@@ -74,13 +87,29 @@ def decode_labels(
     >>> labels = np.zeros((24, 24), int)
     >>> labels[2:12, 2:12], labels[2:12, 12:22] = 1, 2
     >>> maps = singula.encode(labels, "BC")  # or the maps that a network predicts
-    >>> decoded = singula.decode(maps, "BC", thresholds={"TH_CONTOUR": 0.2, "REMOVE_SMALL_OBJ": 5})
+    >>> decoded = singula.decode(maps, "BC", binary_threshold=0.5, contour_threshold=0.2)
     >>> decoded[5, [5, 18]]
     array([1, 2], dtype=uint8)
+    >>> decoded = singula.decode(maps, "BC", thresholds={"TH_CONTOUR": 0.2, "REMOVE_SMALL_OBJ": 99})
+    >>> int(decoded.max())  # each seed has 64 pixels
+    0
     """
     if thresholds is None or (isinstance(thresholds, str) and thresholds == "auto"):
         thresholds = {}
+    if named and isinstance(thresholds, Mapping):
+        thresholds = with_keywords(thresholds, named)
     settings = DecodeSettings.from_keys(thresholds)
     if isinstance(thresholds, Mapping):
         warn_of_unused(thresholds)
     return decode(maps, channels, settings=settings, spacing=spacing).labels
+
+
+def _signature() -> inspect.Signature:
+    """Return the signature of `decode_labels` with the name of each threshold."""
+    known = inspect.signature(decode_labels)
+    keyword, optional = inspect.Parameter.KEYWORD_ONLY, "float | None"
+    added = [inspect.Parameter(k, keyword, default=None, annotation=optional) for k in KEYWORDS]
+    return known.replace(parameters=[*list(known.parameters.values())[:-1], *added])
+
+
+decode_labels.__signature__ = _signature()  # type: ignore[attr-defined]

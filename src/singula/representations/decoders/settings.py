@@ -17,6 +17,8 @@ from singula.util.arguments import MAX_FLOAT, choice, flag, instance, integer, i
 from singula.util.format import show
 
 MORPH_OPERATIONS = ("erode", "dilate")
+KEYWORDS = {threshold.keyword: threshold for threshold in THRESHOLDS.values()}
+"""Thresholds by their arguments of `singula.decode`."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,48 @@ _COMPOSED = (
 )
 _DESCRIPTIONS = {"float": "a number", "int": "an integer", "bool": "True or False", "str": "text"}
 _KIND = {each.name: str(each.type) for each in fields(DecodeSettings)}
+
+
+def with_keywords(
+    thresholds: Mapping[str, object], named: Mapping[str, float | None]
+) -> dict[str, object]:
+    """Add the thresholds of keyword arguments to the keys of a mapping.
+
+    Parameters
+    ----------
+    thresholds : mapping of str to object
+        See `DecodeSettings.from_keys`.
+    named : mapping of str to float
+        Values by `KEYWORDS`; None for a threshold that is not given.
+
+    Raises
+    ------
+    TypeError
+        Not a number.
+    UserError
+        ``decode.unknown_keyword``; ``decode.given_twice``: a threshold is also in `thresholds`;
+        ``arguments.number``: a number out of range.
+    """
+    keys, result = {_plain_name(key) for key in thresholds}, dict(thresholds)
+    for keyword, value in named.items():
+        if keyword not in KEYWORDS:
+            near = difflib.get_close_matches(keyword, KEYWORDS, 1)
+            raise UserError(
+                f"{keyword}: got an unknown argument, expected one of {', '.join(KEYWORDS)}",
+                f"did you mean {near[0]}?" if near else "use one of these arguments",
+                "decode.unknown_keyword",
+            )
+        threshold = KEYWORDS[keyword]
+        if value is None:
+            continue
+        if threshold.name in keys:
+            raise UserError(
+                f"{keyword}, {threshold.name} (thresholds): got both, expected one of them",
+                "remove one of them",
+                "decode.given_twice",
+            )
+        result[threshold.name] = number(value, keyword, at_least=0, at_most=threshold.high)
+    return result
 
 
 def warn_of_unused(values: Mapping[str, object]) -> None:
