@@ -31,50 +31,52 @@ from singula.runs.run import Stage
 T = TypeVar("T")
 
 
-async def finished_run(
+def add_finished_page(
     context: AppContext,
-    page: str,
-    run: str,
-    empty: tuple[str, str],
-    show: Callable[[Path, Results], object],
+    name: str,
+    text: str,
+    view: Callable[[AppContext, Path, Results, str], object],
 ) -> None:
-    """Build a page that shows a finished run and a list of runs.
+    """Register the route of a page that shows a finished run and a list of runs.
 
     Parameters
     ----------
     context : AppContext
         State that all pages share.
-    page : str
-        Name of the page in the title bar.
-    run : str
-        Requested folder; if empty, the most recent run.
-    empty : tuple of str
-        Title and text of the page if there is no finished run.
-    show : callable
-        Receives the folder and the results of a run with instances of at least one image.
+    name : str
+        Name of the page in the title bar; in lower case, its address.
+    text : str
+        Text of the page if there is no finished run.
+    view : callable
+        Builds the page of a run with instances of at least one image, from the context, the folder,
+        the results and the name of an image, which may be empty.
     """
-    with frame(page):
-        runs = await run_in_thread(finished_runs, context.guard)
-        folder = requested_folder(run, context.guard) if run else next(iter(runs), None)
-        with ui.element("div").classes("head-row"):
-            with ui.element("div"):
-                heading(page)
-            if runs:
-                run_choice(page.lower(), runs, folder, context.guard)
-        if folder is None:
-            empty_state(*empty, ("Create a configuration", "/new"), ("Start a run", "/run"))
-            return
-        try:
-            results = await run_in_thread(open_results, folder, context.guard)
-            if not results.run.stages:
-                raise UserError(
-                    f"{folder.name}: has no instances; it was not tested, or files were deleted",
-                    "run it with TEST.ENABLE: True and a folder of test images",
-                    "gui.no_instances",
-                )
-            show(folder, results)
-        except UserError as error:
-            error_state(error, "This run cannot be shown")
+
+    @ui.page(f"/{name.lower()}", title=f"{name} · Singula", response_timeout=60)
+    async def page(run: str = "", image: str = "") -> None:
+        with frame(name):
+            runs = await run_in_thread(finished_runs, context.guard)
+            folder = requested_folder(run, context.guard) if run else next(iter(runs), None)
+            with ui.element("div").classes("head-row"):
+                with ui.element("div"):
+                    heading(name)
+                if runs:
+                    run_choice(name.lower(), runs, folder, context.guard)
+            if folder is None:
+                links = ("Create a configuration", "/new"), ("Start a run", "/run")
+                empty_state("No results yet", text, *links)
+                return
+            try:
+                results = await run_in_thread(open_results, folder, context.guard)
+                if not results.run.stages:
+                    raise UserError(
+                        f"{folder.name}: has no instances; it was not tested, or they were deleted",
+                        "run it with TEST.ENABLE: True and a folder of test images",
+                        "gui.no_instances",
+                    )
+                view(context, folder, results, image)
+            except UserError as error:
+                error_state(error, "This run cannot be shown")
 
 
 class ImageView(ABC, Generic[T]):

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from nicegui import ui
 from nicegui.events import TableSelectionEventArguments
 
-from singula.gui.pages.finished import ImageView, finished_run
+from singula.gui.pages.finished import ImageView, add_finished_page
 from singula.gui.pages.frame import dropdown, fact_cards
 from singula.gui.pages.viewer import Viewer
 from singula.gui.pictures import Scene
@@ -23,21 +23,11 @@ _ROWS = 100
 
 def add(context: AppContext) -> None:
     """Register the route of the page."""
-
-    @ui.page("/results", title="Results · Singula", response_timeout=60)
-    async def page(run: str = "", image: str = "") -> None:
-        empty = (
-            "No results yet",
-            "This page shows every test image with its objects, how they match your labels, and "
-            "the size and shape of each object.",
-        )
-        await finished_run(
-            context,
-            "Results",
-            run,
-            empty,
-            lambda folder, results: _View(context, folder, results, image),
-        )
+    text = (
+        "This page shows every test image with its objects, how they match your labels, and the "
+        "size and shape of each object."
+    )
+    add_finished_page(context, "Results", text, _View)
 
 
 class _View(ImageView[tuple[Scene, Table]]):

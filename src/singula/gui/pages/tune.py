@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from singula.errors import UserError
-from singula.gui.pages.finished import ImageView, finished_run
+from singula.gui.pages.finished import ImageView, add_finished_page
 from singula.gui.pages.frame import (
     ScoreRow,
     Slider,
@@ -44,21 +44,11 @@ from singula.runs.scores import reference_threshold
 
 def add(context: AppContext) -> None:
     """Register the route of the page."""
-
-    @ui.page("/tune", title="Tune · Singula", response_timeout=60)
-    async def page(run: str = "", image: str = "") -> None:
-        empty = (
-            "No results yet",
-            "On this page you change the thresholds of a finished run and see the resulting "
-            "objects immediately; the network does not run again.",
-        )
-        await finished_run(
-            context,
-            "Tune",
-            run,
-            empty,
-            lambda folder, results: _View(context, folder, results, image),
-        )
+    text = (
+        "On this page you change the thresholds of a finished run and see the resulting objects "
+        "immediately; the network does not run again."
+    )
+    add_finished_page(context, "Tune", text, _View)
 
 
 class _View(ImageView[tuple[Retune, Outcome, Scene]]):
