@@ -157,9 +157,7 @@ def rate(step: Step, seconds: float = 3.0) -> float:
 def one_change(key: str, shape: tuple[int, ...]) -> Step:
     """Return the change of one key with default settings and probability 1."""
     keys = {"ENABLE": True, "DA_PROB": 1.0, key: True}
-    settings = augment_settings(
-        config_from_dict({"TRAIN.ENABLE": True, "AUGMENTOR": keys}, notify=lambda text: None)
-    )
+    settings = augment_settings(config_from_dict({"TRAIN.ENABLE": True, "AUGMENTOR": keys}))
     image, labels = (np.ascontiguousarray(np.moveaxis(a, 0, -1)) for a in pair(shape))
     place = tuple(slice(n) for n in shape)
     patch = Patch(image[place].copy(), labels[place].astype(np.uint16))

@@ -71,7 +71,6 @@ def settings(key: str, ndim: int, channels: int) -> Any:
                 "TRAIN.ENABLE": True,
                 "AUGMENTOR": keys if key else {"ENABLE": True},
             },
-            notify=lambda text: None,
         )
     )
 

@@ -415,9 +415,9 @@ def _write_run(folder: Path, dataset: Path) -> None:
     before = Path.cwd()
     os.chdir(folder)
     try:
-        run(Job(Path("job.yaml"), Path("results"), gpu="cpu"), _silent)
+        run(Job(Path("job.yaml"), Path("results"), gpu="cpu"))
         made = Path("results/job/results/job_1")
-        tune(made, device="cpu", notify=_silent)
+        tune(made, device="cpu")
     finally:
         os.chdir(before)
     record = {"pid": 1, "created": 5.0, "began": 5.0, "command": [], "config": "job.yaml",
@@ -427,10 +427,6 @@ def _write_run(folder: Path, dataset: Path) -> None:
     (made / "gui_run.json").write_text(json.dumps(record))
     search = {"pid": 1, "created": 5.0, "began": 5.0, "metric": "pq", "iou": 0.5, "stopped": False}
     (made / "tuning" / "gui_search.json").write_text(json.dumps(search))
-
-
-def _silent(line: str) -> None:
-    pass
 
 
 # Damage
@@ -726,13 +722,13 @@ def _headers(rng: random.Random) -> None:
 def _read_image(rng: random.Random) -> None:
     from singula.io.read import read_image
 
-    read_image(_image(), rng.choice([2, 3]), rng.choice([None, 1, 3]), _silent)
+    read_image(_image(), rng.choice([2, 3]), rng.choice([None, 1, 3]))
 
 
 def _read_labels(rng: random.Random) -> None:
     from singula.io.read import read_labels
 
-    read_labels(_image(), rng.choice([2, 3]), rng.random() < 0.2, _silent)
+    read_labels(_image(), rng.choice([2, 3]), rng.random() < 0.2)
 
 
 def _open_lazily(rng: random.Random) -> None:
@@ -753,14 +749,14 @@ def _check_folder(rng: random.Random) -> None:
     from singula.commands.check import check_data
 
     _as_dataset()
-    check_data(OUT / "data", None, html=OUT / "page.html", fix=OUT / "fixed", notify=_silent)
+    check_data(OUT / "data", None, html=OUT / "page.html", fix=OUT / "fixed")
 
 
 def _init_folder(rng: random.Random) -> None:
     from singula.autoconfig.report import init_dataset
 
     _as_dataset()
-    init_dataset(OUT / "data", OUT / "config.yaml", minutes=30, notify=_silent)
+    init_dataset(OUT / "data", OUT / "config.yaml", minutes=30)
 
 
 def _as_dataset() -> None:
@@ -783,7 +779,7 @@ def _predict(rng: random.Random) -> None:
 
     model = _model(next(Path("../samples").resolve().glob("run/results/job/checkpoints/*best.pth")))
     tasks = plan_predictions(model, gather_images([_image()]), OUT)
-    predict_files(model, tasks, OUT, augment=None, tables=True, resume=False, notify=_silent)
+    predict_files(model, tasks, OUT, augment=None, tables=True, resume=False)
 
 
 def _load_configuration(rng: random.Random) -> None:
@@ -793,14 +789,14 @@ def _load_configuration(rng: random.Random) -> None:
     if rng.random() < 0.2:
         key = rng.choice(list(key_table()))
         overrides = [f"{key}={rng.choice([*TOKENS, *map(str, EXTREMES)])}"]
-    load_config(Path("job.yaml"), overrides, notify=_silent)
+    load_config(Path("job.yaml"), overrides)
 
 
 def _reload_configuration(rng: random.Random) -> None:
     """Write the configuration as Singula does; reading that must give the same values."""
     from singula.config import load_config
 
-    config = load_config(Path("job.yaml"), notify=_silent)
+    config = load_config(Path("job.yaml"))
     written = OUT / "again.yaml"
     written.write_text(config.to_yaml(), encoding="utf-8")
     assert load_config(written).dotted() == config.dotted(), "other values after writing"
@@ -809,7 +805,7 @@ def _reload_configuration(rng: random.Random) -> None:
 def _check_configuration(rng: random.Random) -> None:
     from singula.commands.check import check_data
 
-    check_data(None, Path("job.yaml"), timed=False, notify=_silent)
+    check_data(None, Path("job.yaml"), timed=False)
 
 
 def _edit_configuration(rng: random.Random) -> None:
@@ -823,13 +819,13 @@ def _edit_configuration(rng: random.Random) -> None:
 def _run(rng: random.Random) -> None:
     from singula.pipeline.run import Job, run
 
-    run(Job(Path("job.yaml"), OUT, gpu="cpu"), _silent)
+    run(Job(Path("job.yaml"), OUT, gpu="cpu"))
 
 
 def _resume(rng: random.Random) -> None:
     from singula.pipeline.run import Job, run
 
-    run(Job(Path("job.yaml"), Path("results"), gpu="cpu", resume=True), _silent)
+    run(Job(Path("job.yaml"), Path("results"), gpu="cpu", resume=True))
 
 
 def _run_folder() -> Path:
@@ -888,7 +884,7 @@ def _view(rng: random.Random) -> None:
 def _tune(rng: random.Random) -> None:
     from singula.tuning import tune
 
-    tune(_run_folder(), device="cpu", notify=_silent)
+    tune(_run_folder(), device="cpu")
 
 
 IMAGE_CALLS = (

@@ -189,7 +189,6 @@ def epoch_seconds(
                 log,
                 Device("cuda", (0,), precision),
                 {},
-                notify=lambda line: None,
             )
         )
     took = (began[-1] - began[0]) / (len(began) - 1)

@@ -67,9 +67,7 @@ class Setting:
         network = fold_batch_norm(self.network) if folded else self.network
         network = channels_last(network, 2)
         if openvino:
-            network = OpenVinoNetwork(
-                network, 1, (256, 256), bfloat16=bfloat16, at_once=True, notify=print
-            )
+            network = OpenVinoNetwork(network, 1, (256, 256), bfloat16=bfloat16, at_once=True)
         return Predictor(network, OUTPUTS, device=self.device, bfloat16=bfloat16)
 
     def windows(self, image: Image, largest: int) -> AlignedTiles:

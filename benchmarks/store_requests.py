@@ -100,7 +100,7 @@ def main() -> None:
             f"TEST.BY_CHUNKS.BLOCK_SHAPE=({BLOCK}, {BLOCK}, {BLOCK})",
             "TEST.MATCHING_STATS_THS_COLORED_IMG=[]",
         )
-        run(Job(config, root / "out", "job", overrides=changes), print)
+        run(Job(config, root / "out", "job", overrides=changes))
         blocks = (SIDE // BLOCK) ** 3
         print(f"\n| phase | {' | '.join(f'{kind}, per block' for kind in KINDS)} | bytes read, "
               "written per voxel |")  # fmt: skip

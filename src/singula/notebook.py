@@ -14,6 +14,7 @@ from singula.errors import UserError
 from singula.io.write import write_text
 from singula.io.written import foreign_files, protect
 from singula.util.format import counted, install_command
+from singula.util.messages import print_messages
 from singula.util.paths import user_name, user_path
 from singula.util.process import prepare_process
 
@@ -39,12 +40,13 @@ class NotebookError(Exception):
 
 
 def _without_traceback(command: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a function to display a `UserError` like the command line."""
+    """Decorate a function to display messages and a `UserError` like the command line."""
 
     @functools.wraps(command)
     def decorated(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return command(*args, **kwargs)
+            with print_messages(print):
+                return command(*args, **kwargs)
         except UserError as error:
             raise NotebookError(f"error: {error}") from None
 
@@ -98,6 +100,7 @@ def choose_data(
         Any error in the files.
     """
     from singula.dataset.facts import Folders
+    from singula.io.pairing import pairing_rule
 
     given = [train_images, train_labels, test_images, test_labels]
     if not any(path.strip() for path in given):
@@ -116,7 +119,11 @@ def choose_data(
             labels = _folder(test_labels, "test_labels") if test_labels.strip() else None
             parts += (Folders("test", _folder(test_images, "test_images"), labels),)
     for part in parts:
-        print(f"{part.name}: {counted(len(part.pairs(print)), 'image')} in {part.images}")
+        pairs = part.pairs()
+        rule = pairing_rule(pairs)
+        if rule is not None:
+            print(f"{rule[0]}: {rule[1]}")
+        print(f"{part.name}: {counted(len(pairs), 'image')} in {part.images}")
     _preview(parts[0], ndim)
     return parts
 
@@ -156,7 +163,7 @@ def prepare(
     """
     stem = user_name(name.strip() or "cells", "name")
     target = _folder(output, "output") / f"{stem}.yaml"
-    with protect([target.parent], print):
+    with protect([target.parent]):
         if any(foreign_files(target)):
             raise UserError(
                 f"{target}: was not written by a notebook, or was changed later",
@@ -219,7 +226,7 @@ def train(plan: Plan, *, gpu: bool = True, changes: str = "") -> RunReport:
 
     overrides = tuple(part.strip() for part in changes.split(";") if part.strip())
     device = "0" if gpu and present_gpus() else "cpu"
-    return run(Job(plan.config, plan.output, plan.name, 1, device, overrides), print)
+    return run(Job(plan.config, plan.output, plan.name, 1, device, overrides))
 
 
 @_without_traceback
@@ -289,8 +296,8 @@ def predict(report: RunReport, images: str, output: str) -> None:
     files = gather_images([_folder(images, "images")])
     model = load(report.tree.run)
     tasks = plan_predictions(model, files, folder, tables=True)
-    with protect([folder], print):  # replaces files of an earlier run of the cell
-        predict_files(model, tasks, folder, augment=None, tables=True, resume=False, notify=print)
+    with protect([folder]):  # replaces files of an earlier run of the cell
+        predict_files(model, tasks, folder, augment=None, tables=True, resume=False)
     print(f"label images and tables: {folder}")
 
 

@@ -13,7 +13,7 @@ from singula.autoconfig import Choice, propose
 from singula.autoconfig.network import z_steps
 from singula.autoconfig.report import reasons_table
 from singula.autoconfig.setting import spell
-from singula.config import config_from_dict
+from singula.config.load import config_and_notices
 from singula.config.validate_model import multiples
 from singula.dataset.facts import Machine, Objects
 from singula.errors import UserError
@@ -23,8 +23,8 @@ SEG = "PROBLEM.INSTANCE_SEG"
 
 def loaded(proposal):
     """Return the configuration in the file, and the messages about it."""
-    said: list[str] = []
-    return config_from_dict(yaml.safe_load(proposal.yaml), notify=said.append), said
+    config, notices = config_and_notices(yaml.safe_load(proposal.yaml))
+    return config, list(notices)
 
 
 def test_the_file_loads_with_the_chosen_values_and_every_key_has_an_effect(survey) -> None:

@@ -8,15 +8,15 @@ import yaml
 
 from singula.autoconfig import propose
 from singula.autoconfig.sizes import Sizes
-from singula.config import config_from_dict
+from singula.config.load import config_and_notices
 
 SEG = "PROBLEM.INSTANCE_SEG"
 
 
 def loaded(proposal):
     """Return the configuration in the file, and the notices about it."""
-    notices: list[str] = []
-    return config_from_dict(yaml.safe_load(proposal.yaml), notify=notices.append), notices
+    config, notices = config_and_notices(yaml.safe_load(proposal.yaml))
+    return config, list(notices)
 
 
 def cut_survey(

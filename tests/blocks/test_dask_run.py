@@ -49,7 +49,7 @@ def two():
     """Yield a runner with two workers, for tests in which no worker dies."""
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([SUPPORT, before])
-    with dask_run.dask_runner("local:2", lambda line: None, memory=4 * GB) as runner:
+    with dask_run.dask_runner("local:2", memory=4 * GB) as runner:
         yield runner
     os.environ["PYTHONPATH"] = before
 
@@ -121,7 +121,7 @@ def test_the_error_of_a_block_arrives_with_its_hint(two, tmp_path):
 @pytest.mark.slow
 def test_a_worker_that_dies_loses_its_task_only(tmp_path):
     job = JobFolder(tmp_path)
-    with dask_run.dask_runner("local:2", lambda line: None, memory=4 * GB) as runner:
+    with dask_run.dask_runner("local:2", memory=4 * GB) as runner:
         runner.run(die_once_at_seven, job, "a", range(40), quiet)
     assert (tmp_path / "died").exists()
     assert job.done("a") == set(range(40))
@@ -133,7 +133,7 @@ def test_a_block_that_kills_every_worker_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(dask_run, "_MAX_DEATHS", 1)
     job = JobFolder(tmp_path)
     with (
-        dask_run.dask_runner("local:2", lambda line: None, memory=4 * GB) as runner,
+        dask_run.dask_runner("local:2", memory=4 * GB) as runner,
         pytest.raises(UserError, match=r"2 workers died at blocks \d+ to \d+ \(a\)") as caught,
     ):
         runner.run(die_at_seven, job, "a", range(20), quiet)
@@ -221,7 +221,7 @@ def test_invalid_options(option, message):
         dask_run.check_dask_option(option)
     with (
         pytest.raises(UserError, match=message),
-        dask_run.dask_runner(option, lambda line: None, memory=GB),
+        dask_run.dask_runner(option, memory=GB),
     ):
         pass
 
@@ -235,7 +235,7 @@ def test_a_scheduler_that_does_not_answer(monkeypatch):
     monkeypatch.setattr(dask_run, "_TIMEOUT", "1s")
     with (
         pytest.raises(UserError, match=r"tcp://127.0.0.1:9 does not answer") as caught,
-        dask_run.dask_runner("tcp://127.0.0.1:9", lambda line: None, memory=GB),
+        dask_run.dask_runner("tcp://127.0.0.1:9", memory=GB),
     ):
         pass
     assert caught.value.code == "dask.scheduler_unreachable"
@@ -245,7 +245,7 @@ def test_without_the_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
         pytest.raises(UserError, match="distributed is not installed") as caught,
-        dask_run.dask_runner("local:2", lambda line: None, memory=GB),
+        dask_run.dask_runner("local:2", memory=GB),
     ):
         pass
     assert caught.value.hint == install_command("dask")

@@ -29,7 +29,7 @@ def machine(step: float):
 def test_a_slower_machine_trains_a_narrower_network_for_fewer_epochs(ndim: int) -> None:
     chosen = []
     for step in (0.01, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0, 5.0):
-        settings = fit_to_budget(DEMOS[ndim], machine(step), lambda line: None)
+        settings = fit_to_budget(DEMOS[ndim], machine(step))
         chosen.append((settings.features[0], settings.epochs))
         seconds = settings.epochs * settings.epoch_seconds(machine(step)(settings))
         last, least, _ = DEMOS[ndim].choices[-1]
@@ -45,27 +45,28 @@ def test_the_budget_leaves_time_for_data_and_test() -> None:
 
 
 def test_small_differences_in_speed_have_no_effect() -> None:
-    first = fit_to_budget(DEMOS[2], machine(0.2), lambda line: None)
-    assert first == fit_to_budget(DEMOS[2], machine(0.201), lambda line: None)
+    first = fit_to_budget(DEMOS[2], machine(0.2))
+    assert first == fit_to_budget(DEMOS[2], machine(0.201))
 
 
-def test_the_log_contains_the_measurement_and_the_choice() -> None:
-    lines: list[str] = []
-    settings = fit_to_budget(DEMOS[2], machine(0.6), lines.append)
+def test_the_log_contains_the_measurement_and_the_choice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = fit_to_budget(DEMOS[2], machine(0.6))
+    lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["measured", "measured", "chosen:"]
     assert f"{settings.epochs} epochs" in lines[-1]
     assert "on 2 CPU threads" in lines[0]
 
 
-def test_training_runs_if_a_step_cannot_be_timed() -> None:
-    lines: list[str] = []
-    settings = fit_to_budget(DEMOS[2], lambda settings: None, lines.append)
+def test_training_runs_if_a_step_cannot_be_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = fit_to_budget(DEMOS[2], lambda settings: None)
     assert settings.epochs == DEMOS[2].choices[0][2]
-    assert "could not be timed" in lines[0]
+    assert "could not be timed" in capsys.readouterr().out
 
 
 def test_the_choice_is_written_and_quick_is_not_timed(tmp_path) -> None:
-    settings = fit_to_budget(DEMOS[2], machine(0.6), lambda line: None)
+    settings = fit_to_budget(DEMOS[2], machine(0.6))
     text = demo_yaml(tmp_path, 2, settings)
     assert f"EPOCHS: {settings.epochs}" in text
     assert f"FEATURE_MAPS: {list(settings.features)}" in text

@@ -10,7 +10,7 @@ import pytest
 from singula.config import config_from_dict
 from singula.config.biapy.unsupported import UNAVAILABLE
 from singula.config.keys import key_table
-from singula.config.load import ConfigError
+from singula.config.load import ConfigError, config_and_notices
 from singula.config.notices import config_notices
 from singula.config.validate import check_config
 from singula.errors import UserError
@@ -310,8 +310,7 @@ def test_rules_hold_only_in_their_phase() -> None:
 
 
 def test_unavailable_keys_are_reported_once() -> None:
-    said: list[str] = []
-    config_from_dict(
+    _, notices = config_and_notices(
         {
             "TRAIN.ENABLE": True,
             "TEST.ENABLE": True,
@@ -319,34 +318,29 @@ def test_unavailable_keys_are_reported_once() -> None:
             "AUGMENTOR": {"ENABLE": True, "VFLIP": True, "CUTOUT": True, "SALT": True},
             "MODEL.LAST_ACTIVATION": "softmax",
         },
-        notify=said.append,
     )
-    assert sorted(said) == [
+    assert sorted(notices) == [
         "configuration: MODEL.LAST_ACTIVATION: 'softmax' has no effect: the activation follows "
         "from the kind of each channel"
     ]
 
 
 def test_an_image_at_a_threshold_without_scores_is_reported() -> None:
-    said: list[str] = []
-    config_from_dict(
+    _, notices = config_and_notices(
         {"TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True, "TEST.MATCHING_STATS_THS": [0.5],
          "TEST.MATCHING_STATS_THS_COLORED_IMG": [0.3, 0.5]},
-        notify=said.append,
     )  # fmt: skip
-    assert said == [
+    assert list(notices) == [
         "configuration: TEST.MATCHING_STATS_THS_COLORED_IMG: 0.3 has no effect, as it is not in "
         "TEST.MATCHING_STATS_THS"
     ]
 
 
 def test_disabled_keys_are_not_reported() -> None:
-    said: list[str] = []
-    config_from_dict(
+    _, notices = config_and_notices(
         {"TRAIN.ENABLE": True, "AUGMENTOR.ZFLIP": True, "TEST.BY_CHUNKS.ENABLE": True},
-        notify=said.append,
     )
-    assert said == []
+    assert list(notices) == []
 
 
 def test_the_table_of_gaps_names_keys_whose_defaults_work() -> None:

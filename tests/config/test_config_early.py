@@ -11,7 +11,9 @@ from singula.config.biapy.ignored import NO_EFFECT, UNUSED, matches
 from singula.config.biapy.older_names import EARLY
 from singula.config.biapy.translate import RENAMED
 from singula.config.keys import key_table
+from singula.config.load import config_and_notices
 from singula.errors import UserError
+from singula.util.messages import captured_messages
 
 SEG = "PROBLEM.INSTANCE_SEG"
 
@@ -117,8 +119,8 @@ TEST:
 def loaded(text: str, folder: Path) -> tuple[dict[str, object], list[str], object]:
     path = folder / "old.yaml"
     path.write_text(text, encoding="utf-8")
-    notices: list[str] = []
-    config = load_config(path, notify=notices.append)
+    with captured_messages() as notices:
+        config = load_config(path)
     return config.dotted(), notices, config
 
 
@@ -218,12 +220,10 @@ def test_folders_are_derived_from_the_data_folder() -> None:
 
 def test_an_uncertain_order_of_axes_is_named() -> None:
     keys = {"PROBLEM.NDIM": "3D", "DATA.CHANNELS": "BC", "DATA.PATCH_SIZE": "(128, 128, 16, 1)"}
-    notices: list[str] = []
-    config_from_dict({"TRAIN.ENABLE": True, **keys}, notify=notices.append)
+    notices = config_and_notices({"TRAIN.ENABLE": True, **keys})[1]
     assert any("DATA.PATCH_SIZE" in line and "z, y, x" in line for line in notices)
-    notices.clear()
     del keys["DATA.CHANNELS"]
-    config_from_dict({"TRAIN.ENABLE": True, **keys}, notify=notices.append)
+    notices = config_and_notices({"TRAIN.ENABLE": True, **keys})[1]
     assert not any("z, y, x" in line for line in notices)
 
 
@@ -238,8 +238,7 @@ def test_an_old_and_a_new_key_that_differ_are_an_error() -> None:
 
 def test_keys_without_an_effect_are_named() -> None:
     keys = {"DATA.MW_OPTIMIZE_THS": True, "TEST.MAP": True, "MODEL.SPATIAL_DROPOUT": True}
-    notices: list[str] = []
-    config_from_dict({"TRAIN.ENABLE": True, **keys}, notify=notices.append)
+    notices = list(config_and_notices({"TRAIN.ENABLE": True, **keys})[1])
     for key in ("DATA_MW_OPTIMIZE_THS", "TEST.MAP", "MODEL.SPATIAL_DROPOUT"):
         assert any(key in line and "no effect" in line for line in notices)
 

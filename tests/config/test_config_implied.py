@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from singula.config import config_from_dict
-from singula.config.load import examine_values, read_values
+from singula.config.load import config_and_notices, examine_values, read_values
 from singula.errors import UserError
 
 SEG = "PROBLEM.INSTANCE_SEG"
@@ -26,9 +25,9 @@ OLD, NEW, ORDER = (
 
 
 def load(keys: dict[str, object], *overrides: str) -> tuple[dict[str, Any], list[str]]:
-    said: list[str] = []
     tree = {"TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True, **keys}
-    return config_from_dict(tree, overrides, notify=said.append).dotted(), said
+    config, notices = config_and_notices(tree, overrides)
+    return config.dotted(), list(notices)
 
 
 def test_the_example_of_the_format_removes_by_properties() -> None:

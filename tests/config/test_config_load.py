@@ -148,10 +148,9 @@ TEST:
 """
 
 
-def test_a_2d_file(write: Write) -> None:
-    said: list[str] = []
-    config = load_config(write(FILE_2D), notify=said.append)
-    assert said == []
+def test_a_2d_file(write: Write, messages: list[str]) -> None:
+    config = load_config(write(FILE_2D))
+    assert messages == []
     assert (config.ndim, config.patch, config.in_channels) == (2, (256, 256), 3)
     assert config.TRAIN.LR == 1e-4
     assert config.DATA.TEST.PADDING == (32, 32)
@@ -173,9 +172,8 @@ def test_a_3d_file(write: Write) -> None:
     assert config.TRAIN.LR_SCHEDULER.MIN_LR == 5e-6
 
 
-def test_a_file_of_a_later_version(write: Write) -> None:
-    said: list[str] = []
-    config = load_config(write(FILE_LATER), notify=said.append)
+def test_a_file_of_a_later_version(write: Write, messages: list[str]) -> None:
+    config = load_config(write(FILE_LATER))
     assert config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS == "BC"
     assert config.PROBLEM.INSTANCE_SEG.DATA_REMOVE_SMALL_OBJ_BEFORE == 20
     assert config.MODEL.N_CLASSES == 3
@@ -184,7 +182,7 @@ def test_a_file_of_a_later_version(write: Write) -> None:
         "custom", True, 0.5, 99.5
     )  # fmt: skip
     assert config.LOSS.TYPE == "CE"
-    others = [line for line in said if line.startswith("keys of other")]
+    others = [line for line in messages if line.startswith("keys of other")]
     assert others == [
         "keys of other workflows, not used here: TEST.DET_TOLERANCE",
         "keys of other versions, not used here: PROBLEM.PRINT_OLD_KEY_CHANGES, "
@@ -257,9 +255,8 @@ def test_dotted_and_empty_sections(write: Write) -> None:
     assert config.DATA.VAL.SPLIT_TRAIN == 0.3
 
 
-def test_overrides_win_and_are_read_like_yaml(write: Write) -> None:
+def test_overrides_win_and_are_read_like_yaml(write: Write, messages: list[str]) -> None:
     path = write("TRAIN: {ENABLE: True, LR: 1}\nDATA: {TRAIN: {MASK_PATH: a}}\n")
-    said: list[str] = []
     config = load_config(
         path,
         [
@@ -272,14 +269,13 @@ def test_overrides_win_and_are_read_like_yaml(write: Write) -> None:
             "TRAIN.EPOCHS=8",
             "PATHS.CHECKPOINT_FILE=",
         ],
-        notify=said.append,
     )
     assert (config.TRAIN.LR, config.TRAIN.EPOCHS) == (1e-4, 8)
     assert config.DATA.PATCH_SIZE == (64, 64, 1)
     assert (config.DATA.TRAIN.GT_PATH, config.DATA.VAL.GT_PATH) == ("b", "c: d")
     assert config.TEST.MATCHING_STATS_THS == (0.5, 0.9)
     assert config.TEST.MATCHING_STATS_THS_COLORED_IMG == ()
-    assert "--set: DATA.VAL.MASK_PATH is read as DATA.VAL.GT_PATH" in said
+    assert "--set: DATA.VAL.MASK_PATH is read as DATA.VAL.GT_PATH" in messages
 
 
 def test_is_set(write: Write) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from singula.config import config_from_dict
 from singula.config.biapy.translate import RENAMED
 from singula.config.keys import key_table
+from singula.config.load import config_and_notices
 
 Problems = Callable[..., list[str]]
 DATA = Path(__file__).parent / "data"
@@ -68,9 +68,9 @@ def neutral(key: str) -> object:
 
 
 def load(keys: dict[str, object]) -> tuple[dict[str, Any], list[str]]:
-    said: list[str] = []
     tree = {"TRAIN.ENABLE": True, "TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True, **keys}
-    return config_from_dict(tree, notify=said.append).dotted(), said
+    config, notices = config_and_notices(tree)
+    return config.dotted(), list(notices)
 
 
 @pytest.mark.parametrize("key", names("other_versions.tsv"))

@@ -18,6 +18,7 @@ import singula
 from singula.config import Config, config_from_dict
 from singula.config.biapy.unsupported import NO_EFFECT, UNAVAILABLE, unsupported_values
 from singula.config.keys import key_table, section_names
+from singula.config.load import config_and_notices
 from singula.config.schema.base import Section
 from singula.config.thresholds import KEYS as THRESHOLD_KEYS
 
@@ -223,9 +224,8 @@ def test_keys_without_effect_say_so_in_their_description() -> None:
 def test_defaults_and_values_of_published_files_are_not_reported() -> None:
     both = {"TRAIN.ENABLE": True, "TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True}
     usual = {name: key_table()[name].default for name in {gap.key for gap in UNAVAILABLE}}
-    said: list[str] = []
-    config_from_dict({**usual, **both, "DATA.TEST.IN_MEMORY": True}, notify=said.append)
-    assert said == []
+    _, notices = config_and_notices({**usual, **both, "DATA.TEST.IN_MEMORY": True})
+    assert list(notices) == []
 
 
 @pytest.mark.parametrize(

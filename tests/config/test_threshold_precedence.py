@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from singula.config import Config, config_from_dict
+from singula.config.load import config_and_notices
 from singula.config.thresholds import KEYS, marks, origin, resolve_sources, with_tuned
 from singula.errors import UserError
 
@@ -17,9 +18,9 @@ GENERATED = f"{SEG}.GENERATED_THRESHOLDS"
 
 
 def load(keys: dict[str, object], *overrides: str) -> tuple[Config, list[str]]:
-    said: list[str] = []
     tree = {"TEST.ENABLE": True, "DATA.TEST.LOAD_GT": True, **keys}
-    return config_from_dict(tree, overrides, notify=said.append), said
+    config, notices = config_and_notices(tree, overrides)
+    return config, list(notices)
 
 
 def contour(config: Config) -> tuple[float | None, str]:

@@ -30,12 +30,12 @@ def blocks(shift=0, shape=(24, 30)):
 class Project:
     """Raw image, label file, and folders of the store."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, messages):
         self.image = folder / "raw" / "a.tif"
         self.label = folder / "label" / "a.tif"
         self.x, self.y = folder / "x_BC", folder / "y_BC"
         self.reads = 0
-        self.told = []
+        self.told = messages
         self.image.parent.mkdir()
         self.label.parent.mkdir()
         tifffile.imwrite(self.image, np.arange(720, dtype=np.uint8).reshape(24, 30))
@@ -62,7 +62,6 @@ class Project:
             settings,
             image_key="DATA.TRAIN.INSTANCE_CHANNELS_DIR",
             mask_key="DATA.TRAIN.INSTANCE_CHANNELS_MASK_DIR",
-            notify=self.told.append,
         )
 
     def ensure(self, settings=BCD):
@@ -80,11 +79,11 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path, monkeypatch, messages):
     """Return a project whose files all have an old time."""
     real = __import__("time").time_ns
     monkeypatch.setattr("singula.data.owned_folder.time.time_ns", lambda: real() + 60 * 10**9)
-    return Project(tmp_path)
+    return Project(tmp_path, messages)
 
 
 @pytest.mark.parametrize("channels", ["BC", "BP", "BCM", "BCDv2", "Dv2"])

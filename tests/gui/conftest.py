@@ -19,7 +19,7 @@ def demo_folder(make_once: Callable[..., Path]) -> Path:
 
     def fill(folder: Path) -> None:
         for ndim in (2, 3):
-            run_demo(folder, ndim, quick=True, live=False, notify=lambda line: None)
+            run_demo(folder, ndim, quick=True, live=False)
 
     return make_once("gui_demo", fill)
 

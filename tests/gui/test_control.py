@@ -273,7 +273,7 @@ def _failed_elsewhere(run: Path) -> None:
 def test_a_failed_run_of_the_command_line_shows_its_error(control: Control, tmp_path: Path) -> None:
     config = tmp_path / "cells.yaml"
     with pytest.raises(UserError) as error:
-        run_job(Job(config, tmp_path / "out", gpu="cpu"), lambda line: None)
+        run_job(Job(config, tmp_path / "out", gpu="cpu"))
     (folder,) = find_runs(control.guard)
     assert folder.name == "cells_1"
     view = view_run(folder)
@@ -292,22 +292,22 @@ def test_a_run_in_a_terminal_is_listed_and_not_stopped(control: Control) -> None
 
 
 def _watch(control: Control, folder: Path) -> None:
-    log = RunLog(lambda line: None)
+    log = RunLog()
     log.open(folder / "cells_1.log")
-    log("training on 3 patches")
-    log("epoch 1/4: loss 3 (2 s, 0:06 left)")
+    log.write("training on 3 patches")
+    log.write("epoch 1/4: loss 3 (2 s, 0:06 left)")
     view = view_run(folder)
     assert (view.state, view.elsewhere) == ("running", True)
     assert view.progress.phase == "Training: epoch 1 of 4"
-    log("epoch 2/4, step 3/6: loss 0.1234, 0:05 left")
+    log.write("epoch 2/4, step 3/6: loss 0.1234, 0:05 left")
     progress = view_run(folder).progress
     assert progress.phase == "Training: epoch 2 of 4, step 3 of 6"
     assert (progress.share, progress.remaining) == (1.5 / 4, "0:05")
-    log("epoch 2/4, validation step 1/2: loss 0.1234, 0:04 left")
+    log.write("epoch 2/4, validation step 1/2: loss 0.1234, 0:04 left")
     progress = view_run(folder).progress
     assert progress.phase == "Training: epoch 2 of 4, validation step 1 of 2"
     assert (progress.share, progress.remaining) == (2 / 4, "0:04")
-    log("epoch 2/4: loss 2 (2 s, 0:03 left)")
+    log.write("epoch 2/4: loss 2 (2 s, 0:03 left)")
     view = view_run(folder)
     assert (view.progress.phase, view.progress.remaining) == ("Training: epoch 2 of 4", "0:03")
     with pytest.raises(UserError) as error:

@@ -47,7 +47,7 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     places["TEST"]["LOAD_GT"] = True  # type: ignore[assignment]
     data = {"PATCH_SIZE": "(32, 32, 1)", "NORMALIZATION": {"TYPE": "scale_range"}, **places}
     (home / "job.yaml").write_text(yaml.safe_dump({**CHANGES, "DATA": data}))
-    run(Job(home / "job.yaml", home / "out", "job", gpu="cpu"), quiet)
+    run(Job(home / "job.yaml", home / "out", "job", gpu="cpu"))
     return home
 
 

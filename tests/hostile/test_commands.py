@@ -137,7 +137,7 @@ def made_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     rng = np.random.default_rng(0)
     make_dataset(folder / "data", 2, rng, n_train=1, n_val=1, n_test=1, shape=(32, 32))
     (folder / "job.yaml").write_text(configuration(folder / "data"))
-    run(Job(folder / "job.yaml", folder / "results", gpu="cpu"), lambda line: None)
+    run(Job(folder / "job.yaml", folder / "results", gpu="cpu"))
     checkpoint = folder / "results/job/checkpoints/job_1-checkpoint-best.pth"
     (folder / "test.yaml").write_text(configuration(folder / "data", str(checkpoint), train=False))
     return World(folder)
@@ -291,7 +291,7 @@ def leave_out_work(monkeypatch: pytest.MonkeyPatch, name: str, key: str) -> None
     import singula.tuning
     from singula.blocks.dask_run import check_dask_option
 
-    def workers(model: object, dask: str | None, notify: object) -> AbstractContextManager[None]:
+    def workers(model: object, dask: str | None) -> AbstractContextManager[None]:
         if dask is not None:
             check_dask_option(dask)
         return nullcontext()

@@ -200,7 +200,7 @@ def test_the_server_never_gives_its_token_to_a_browser(monkeypatch: pytest.Monke
     monkeypatch.setattr(server.ui, "run", lambda **keys: passed.update(keys))
     monkeypatch.setattr(server, "build", lambda station: None)
     monkeypatch.setattr(server, "app", _NoApp())
-    server.serve([], None, browser=True, notify=lambda line: None)
+    server.serve([], None, browser=True)
     assert passed["show"] is False
 
 

@@ -316,7 +316,7 @@ def test_every_key_of_a_path_is_validated(key: str) -> None:
 
 
 def _check(**paths: object) -> object:
-    return check_data(**{"dataset": None, "config_file": None, "notify": print, **paths})
+    return check_data(**{"dataset": None, "config_file": None, **paths})
 
 
 FUNCTIONS: dict[str, Any] = {
@@ -327,13 +327,13 @@ FUNCTIONS: dict[str, Any] = {
     "tune: run": tune,
     "build_report: run": build_report,
     "gather_images: images": lambda path: gather_images([path]),
-    "init_dataset: dataset": lambda path: init_dataset(path, "a.yaml", minutes=1, notify=print),
-    "init_dataset: output": lambda path: init_dataset(".", path, minutes=1, notify=print),
+    "init_dataset: dataset": lambda path: init_dataset(path, "a.yaml", minutes=1),
+    "init_dataset: output": lambda path: init_dataset(".", path, minutes=1),
     "check_data: dataset": lambda path: _check(dataset=path),
     "check_data: config_file": lambda path: _check(config_file=path),
     "check_data: fix": lambda path: _check(dataset=".", fix=path),
     "check_data: html": lambda path: _check(dataset=".", html=path),
-    "run_demo: output": lambda path: run_demo(path, 2, quick=True, live=False, notify=print),
+    "run_demo: output": lambda path: run_demo(path, 2, quick=True, live=False),
     "Guard: root": lambda path: Guard.of([path]),
 }
 

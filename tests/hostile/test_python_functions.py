@@ -245,7 +245,6 @@ def tune_arguments(folder: Path) -> Arguments:
         "metric": Argument("pq", WORD),
         "iou": Argument(0.5, NUMBER.with_values(zero=0, above_one=1.5)),
         "device": Argument("cpu", DEVICE),
-        "notify": Argument(str, FUNCTION),
     }
 
 
@@ -264,7 +263,6 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "settings": Argument(ENCODE, OBJECT),
         "image_key": Argument("A", TEXT),
         "mask_key": Argument("B", TEXT),
-        "notify": Argument(None, FUNCTION.or_none()),
         "variant": Argument("", TEXT),
         "fallback": Argument(None, PATH.or_none()),
     },
@@ -356,7 +354,6 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "unit": Argument("µm", TEXT.or_none()),
         "overwrite": Argument(True, FLAG),
         "external_files": Argument(False, FLAG),
-        "notify": Argument(None, FUNCTION.or_none()),
     },
     "singula.exports.sizes_from_text": lambda _: {"text": Argument("1,2", WORD)},
     "singula.exports.trace_outlines": lambda _: {
@@ -643,14 +640,12 @@ TABLE |= {
             ),
         ),
         "overrides": Argument(("TRAIN.EPOCHS=3",), ITEMS),
-        "notify": Argument(None, FUNCTION.or_none()),
         "source": Argument("a", TEXT),
     },
     "singula.config.known_keys": lambda _: {},
     "singula.config.load_config": lambda folder: {
         "path": Argument(written(folder / "a.yaml", json.dumps(MODEL)), PATH),
         "overrides": Argument(("TRAIN.EPOCHS=3",), ITEMS),
-        "notify": Argument(None, FUNCTION.or_none()),
     },
     "singula.inference.find_model": lambda folder: {
         "path": Argument(written(folder / "a.pth", ""), PATH)
@@ -683,7 +678,6 @@ TABLE |= {
         "augment": Argument(None, FLAG.or_none()),
         "tables": Argument(True, FLAG),
         "resume": Argument(False, FLAG),
-        "notify": Argument(str, FUNCTION.without("none").with_values(none=None)),
         "dask": Argument(None, TEXT.or_none()),
         "spacing": Argument(None, SPACING),
         "unit": Argument(None, TEXT.or_none()),
@@ -698,7 +692,6 @@ TABLE |= {
     },
     "singula.tuning.find_run": lambda folder: {
         "folder": Argument(folder / "missing", PATH),
-        "notify": Argument(str, FUNCTION),
     },
     "singula.tuning.open_tuner": lambda folder: tune_arguments(folder),
     "singula.tuning.result_lines": lambda _: {"result": Argument(_result(), OBJECT)},
@@ -823,12 +816,11 @@ TABLE |= {
     "singula.dataset.checks.inspect_dataset": lambda folder: {
         "data": Argument(data_folder(folder), ITEMS.without("text")),
         "settings": Argument(None, OBJECT.or_none()),
-        "notify": Argument(None, FUNCTION.or_none()),
+        "report_progress": Argument(None, FUNCTION.or_none()),
     },
     "singula.dataset.checks.write_fixed": lambda folder: {
         "inspection": Argument(Inspection(2, (), ()), OBJECT),
         "folder": Argument(folder / "new", PATH),
-        "notify": Argument(None, FUNCTION.or_none()),
     },
     "singula.dataset.checks.write_page": lambda folder: {
         "inspection": Argument(Inspection(2, (), ()), OBJECT),
@@ -845,11 +837,9 @@ TABLE |= {
     "singula.io.read.map_labels": lambda folder: label_arguments(folder),
     "singula.io.read.read_image": lambda folder: {
         **image_arguments(folder),
-        "notify": Argument(None, FUNCTION.or_none()),
     },
     "singula.io.read.read_labels": lambda folder: {
         **label_arguments(folder),
-        "notify": Argument(None, FUNCTION.or_none()),
         "n_classes": Argument(None, INTEGER.or_none().with_values(negative=-1)),
     },
     "singula.io.read.read_header": lambda folder: {
@@ -994,7 +984,6 @@ TABLE |= {
     },
     "singula.report.build.build_report": lambda folder: {
         "run": Argument(folder / "missing", PATH),
-        "notify": Argument(None, FUNCTION.or_none()),
     },
     "singula.blocks.Grid": lambda _: {
         "shape": Argument((6, 8), SIZES),

@@ -107,14 +107,13 @@ def _data(data: Path, count: int = 2) -> Path:
     return data
 
 
-def _encode(data: Path, fallback: Path | None, lines: list[str]) -> list[dict[str, np.ndarray]]:
+def _encode(data: Path, fallback: Path | None) -> list[dict[str, np.ndarray]]:
     """Store the channels of a data set as a run does, and return the loaded channels."""
     found = []
     with ChannelStore(
         data / "x_BC",
         data / "y_BC",
         EncodeSettings(("B", "C")),
-        notify=lines.append,
         fallback=fallback,
     ) as store:
         for label in sorted((data / "y").iterdir()):
@@ -136,46 +135,48 @@ def _same(one: list[dict[str, np.ndarray]], two: list[dict[str, np.ndarray]]) ->
 
 
 def test_channels_of_read_only_data_are_stored_in_the_results(
-    folder: Path, read_only: Lock
+    folder: Path, read_only: Lock, messages: list[str]
 ) -> None:
-    expected = _encode(_data(folder / "reference"), None, [])
+    expected = _encode(_data(folder / "reference"), None)
     data, spare = _data(folder / "data"), folder / "run" / "channels"
-    before, lines = _files(data), list[str]()
+    before = _files(data)
     with read_only(data):
-        assert _same(_encode(data, spare, lines), expected)
-        assert len([line for line in lines if str(spare) in line]) == 2  # images, channels
+        assert _same(_encode(data, spare), expected)
+        assert len([line for line in messages if str(spare) in line]) == 2  # images, channels
         written = _files(spare)
         assert {"x/0.tif", "y/0.tif", "y/1.tif"} <= written.keys()
         # The second time they are read from there, and none is written again.
-        assert _same(_encode(data, spare, lines), expected)
+        assert _same(_encode(data, spare), expected)
         assert {n: t for n, t in _files(spare).items() if n.endswith(".tif")} == {
             n: t for n, t in written.items() if n.endswith(".tif")
         }
     assert _files(data) == before
     # With the right to write, the results are the same.
-    assert _same(_encode(data, spare, lines), expected)
+    assert _same(_encode(data, spare), expected)
 
 
-def test_channels_next_to_read_only_data_are_used(folder: Path, read_only: Lock) -> None:
-    data, spare, lines = _data(folder / "data"), folder / "run" / "channels", list[str]()
-    expected = _encode(data, None, lines)
+def test_channels_next_to_read_only_data_are_used(
+    folder: Path, read_only: Lock, messages: list[str]
+) -> None:
+    data, spare = _data(folder / "data"), folder / "run" / "channels"
+    expected = _encode(data, None)
     before = _files(data)
     with read_only(data):
-        assert _same(_encode(data, spare, lines), expected)
+        assert _same(_encode(data, spare), expected)
     assert _files(data) == before
     assert not spare.exists()
-    assert lines == []
+    assert messages == []
 
 
 def test_changed_labels_of_read_only_data_are_encoded_again(folder: Path, read_only: Lock) -> None:
     data, spare = _data(folder / "data"), folder / "run" / "channels"
-    _encode(data, None, [])
+    _encode(data, None)
     write_tiff(data / "y" / "0.tif", _labels(4), "YX")
     reference = _data(folder / "reference")
     write_tiff(reference / "y" / "0.tif", _labels(4), "YX")
-    expected = _encode(reference, None, [])
+    expected = _encode(reference, None)
     with read_only(data):
-        assert _same(_encode(data, spare, []), expected)
+        assert _same(_encode(data, spare), expected)
 
 
 def test_channels_that_another_user_keeps_private(folder: Path) -> None:
@@ -183,17 +184,17 @@ def test_channels_that_another_user_keeps_private(folder: Path) -> None:
     expected = _encode(_data(folder / "reference"), None, [])
     for private in ("y_BC", "y_BC/0.tif"):
         data, spare = _data(folder / private.replace("/", "_")), folder / f"run_{len(private)}"
-        _encode(data, None, [])
+        _encode(data, None)
         (data / private).chmod(0)
         with _another_user():
-            assert _same(_encode(data, spare, []), expected)
+            assert _same(_encode(data, spare), expected)
         (data / private).chmod(0o755)
 
 
 def test_without_another_folder_the_error_names_the_key(folder: Path, read_only: Lock) -> None:
     data = _data(folder / "data")
     with read_only(data), pytest.raises(UserError) as error:
-        _encode(data, None, [])
+        _encode(data, None)
     assert error.value.code == "storage.forbidden"
     assert "INSTANCE_CHANNELS" in error.value.message
 

@@ -44,6 +44,7 @@ from singula.pipeline.blocks.job_spec import JobSpec
 from singula.pipeline.run import Job, run
 from singula.report.build import build_report
 from singula.runs.run import open_run
+from singula.util.messages import captured_messages
 
 SCORE = {f.name: 1 if f.type == "int" else 0.5 for f in fields(Score)}
 RESULT = {
@@ -138,21 +139,22 @@ def test_every_model_has_an_example() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_written_and_read(name: str, tmp_path: Path) -> None:
-    record = parse_record(json.dumps(EXAMPLES[name]), KINDS[name], "example", pytest.fail)
+    record = parse_record(json.dumps(EXAMPLES[name]), KINDS[name], "example")
     write_record(tmp_path / "a.json", record)
-    assert read_record(tmp_path / "a.json", KINDS[name], pytest.fail) == record
+    assert read_record(tmp_path / "a.json", KINDS[name]) == record
 
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_altered_fields_are_ignored_with_a_notice_or_refused(name: str, value: str) -> None:
+def test_altered_fields_are_ignored_with_a_notice_or_refused(
+    name: str, value: str, messages: list[str]
+) -> None:
     for path in places(EXAMPLES[name]):
         if not path and VALUES[value] is _REMOVED:
             continue
         text = json.dumps(altered(EXAMPLES[name], path, VALUES[value]))
-        lines: list[str] = []
         try:
-            record = parse_record(text, KINDS[name], "f.json", lines.append)
+            record = parse_record(text, KINDS[name], "f.json")
         except UserError as error:
             refused = error
         else:
@@ -167,20 +169,17 @@ def test_altered_fields_are_ignored_with_a_notice_or_refused(name: str, value: s
 def test_the_refused_field_is_named() -> None:
     values = altered(EXAMPLES["RunSummary"], ("test", "instances", "a"), -1)
     with pytest.raises(UserError) as refused:
-        parse_record(json.dumps(values), RunSummary, "run.json", quiet)
+        parse_record(json.dumps(values), RunSummary, "run.json")
     assert refused.value.message.startswith("run.json: test.instances.a: got -1")
 
 
-def test_an_optional_field_is_ignored_and_named() -> None:
+def test_an_optional_field_is_ignored_and_named(messages: list[str]) -> None:
     values = altered(EXAMPLES["RunSummary"], ("seconds", "start"), "x")
-    lines: list[str] = []
-    record = parse_record(json.dumps(values), RunSummary, "run.json", lines.append)
+    record = parse_record(json.dumps(values), RunSummary, "run.json")
     assert record.seconds == {}
-    assert (
-        record.test == parse_record(json.dumps(EXAMPLES["RunSummary"]), RunSummary, "", quiet).test
-    )
-    assert len(lines) == 1
-    assert lines[0].startswith("run.json: seconds.start: got 'x'")
+    assert record.test == parse_record(json.dumps(EXAMPLES["RunSummary"]), RunSummary, "").test
+    assert len(messages) == 1
+    assert messages[0].startswith("run.json: seconds.start: got 'x'")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -188,7 +187,7 @@ def test_newer_versions_are_refused(name: str) -> None:
     """For any other contents of the file."""
     for values in ({**EXAMPLES[name], "format": 2}, {"format": 99, "other": []}):
         with pytest.raises(UserError) as refused:
-            parse_record(json.dumps(values), KINDS[name], "f.json", quiet)
+            parse_record(json.dumps(values), KINDS[name], "f.json")
         assert refused.value.code == "records.newer_version"
 
 
@@ -215,7 +214,7 @@ def test_damaged_files_are_refused(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "f.json"
     DAMAGE[damage](path)
     with pytest.raises(UserError) as refused:
-        read_record(path, PlanNote, quiet)
+        read_record(path, PlanNote)
     expected = {"folder": "paths.not_a_file", "pipe": "paths.not_a_file",
                 "list": "records.invalid_field", "nothing": "records.invalid_field"}  # fmt: skip
     assert refused.value.code == expected.get(damage, "records.not_json")
@@ -229,22 +228,22 @@ def test_damaged_files_of_lines(damage: str, kind: type[StoredRecord], tmp_path:
     DAMAGE[damage](path)
     if damage in ("folder", "pipe"):
         for read in (
-            lambda: read_lines(path, kind, quiet),
+            lambda: read_lines(path, kind),
             lambda: append_line(path, kind_of(kind)),
         ):
             with pytest.raises(UserError):
                 read()
         return
-    assert read_lines(path, kind, quiet) == []
+    assert read_lines(path, kind) == []
     append_line(path, kind_of(kind))
-    assert read_lines(path, kind, quiet) == [kind_of(kind)]
+    assert read_lines(path, kind) == [kind_of(kind)]
 
 
 def kind_of(kind: type[StoredRecord]) -> StoredRecord:
-    return parse_record(json.dumps(EXAMPLES[kind.__name__]), kind, "example", pytest.fail)
+    return parse_record(json.dumps(EXAMPLES[kind.__name__]), kind, "example")
 
 
-def test_an_invalid_line_loses_that_line(tmp_path: Path) -> None:
+def test_an_invalid_line_loses_that_line(tmp_path: Path, messages: list[str]) -> None:
     path = tmp_path / "progress.jsonl"
     line = kind_of(ProgressLine)
     append_line(path, line)
@@ -254,11 +253,10 @@ def test_an_invalid_line_loses_that_line(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(b'{"image": "half')  # where a process was killed
     append_line(path, line)
-    lines: list[str] = []
-    assert read_lines(path, ProgressLine, lines.append) == [line] * 3
-    assert len(lines) == 1
-    assert "line 2" in lines[0]
-    assert "2 more" in lines[0]
+    assert read_lines(path, ProgressLine) == [line] * 3
+    assert len(messages) == 1
+    assert "line 2" in messages[0]
+    assert "2 more" in messages[0]
 
 
 @settings(max_examples=40, deadline=None)
@@ -271,10 +269,10 @@ def test_results_are_read_bit_for_bit(count: int, numbers: dict[str, float], tex
     result = ImageResult(
         instances=count, thresholds=numbers, overlay=text, maps=numbers, matches={}, classes={}
     )
-    found = parse_record(result.model_dump_json(), ImageResult, "", pytest.fail)
+    found = parse_record(result.model_dump_json(), ImageResult, "")
     assert repr(found) == repr(result)
     note = FinishedNote(result=result)
-    assert repr(parse_record(note.model_dump_json(), FinishedNote, "", pytest.fail)) == repr(note)
+    assert repr(parse_record(note.model_dump_json(), FinishedNote, "")) == repr(note)
 
 
 def test_scores_and_their_record_have_the_same_fields() -> None:
@@ -283,24 +281,23 @@ def test_scores_and_their_record_have_the_same_fields() -> None:
 
 def test_notes_without_a_version_are_read() -> None:
     """As the first version of the program wrote them."""
-    old = parse_record(json.dumps(RESULT), FinishedNote, "finished.json", pytest.fail)
+    old = parse_record(json.dumps(RESULT), FinishedNote, "finished.json")
     assert old.result == ImageResult.model_validate(RESULT)
-    assert parse_record("{}", FinishedNote, "finished.json", pytest.fail).result is None
+    assert parse_record("{}", FinishedNote, "finished.json").result is None
 
 
 # Tables
 
 
-def test_the_training_log_survives_damaged_lines(tmp_path: Path) -> None:
+def test_the_training_log_survives_damaged_lines(tmp_path: Path, messages: list[str]) -> None:
     path = tmp_path / "log.csv"
     for epoch in (1, 2, 3):
         append_row(path, EpochRow(epoch=epoch, lr=0.1, train_loss=epoch / 7), "epoch")
     whole = path.read_bytes().split(b"\r\n")
     path.write_bytes(b"\r\n".join([whole[0], b"x,\xff,,", *whole[2:3], b"4,0.1"]))
     append_row(path, EpochRow(epoch=5, lr=0.1, train_loss=0.5), "epoch", quiet)
-    lines: list[str] = []
-    assert [row.epoch for row in read_rows(path, EpochRow, lines.append)] == [2, 5]
-    assert len(lines) == 1
+    assert [row.epoch for row in read_rows(path, EpochRow)] == [2, 5]
+    assert len(messages) == 1
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -335,7 +332,7 @@ def test_flipped_bytes_in_tables(kind: Any, tmp_path: Path) -> None:
         path.write_bytes(content[: rng.choice([len(content), rng.randrange(len(content))])])
         with suppress(UserError):
             read_table(path, kind)
-        read_rows(path, kind, quiet)
+        read_rows(path, kind)
 
 
 # Folders of blocks
@@ -392,35 +389,37 @@ def test_an_index_that_promises_too_much_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_manifest_makes_all_files_foreign(damage: str, tmp_path: Path) -> None:
+def test_a_damaged_manifest_makes_all_files_foreign(
+    damage: str, tmp_path: Path, messages: list[str]
+) -> None:
     DAMAGE[damage](tmp_path / MANIFEST)
-    lines: list[str] = []
-    shared = SharedFolder(tmp_path, "KEY", "spare", lines.append)
+    shared = SharedFolder(tmp_path, "KEY", "spare")
     assert shared.entry(tmp_path / "a.tif") is None
-    assert len(lines) == 1
+    assert len(messages) == 1
 
 
-def test_an_invalid_entry_of_a_manifest_loses_that_entry(tmp_path: Path) -> None:
+def test_an_invalid_entry_of_a_manifest_loses_that_entry(
+    tmp_path: Path, messages: list[str]
+) -> None:
     stamp = {"fingerprint": "f", "content": "c", "origin": None, "ndim": 2}
     (tmp_path / "a.tif").write_bytes(b"a")
     info = (tmp_path / "a.tif").stat()
     whole = {**stamp, "stamp": [info.st_size, info.st_mtime_ns]}
     files = {"a.tif": whole, "b.tif": {**whole, "ndim": "x"}, "c.tif": 3}
     (tmp_path / MANIFEST).write_text(json.dumps({"files": files}))
-    lines: list[str] = []
-    shared = SharedFolder(tmp_path, "KEY", "spare", lines.append)
+    shared = SharedFolder(tmp_path, "KEY", "spare")
     assert shared.entry(tmp_path / "a.tif") is not None
     assert shared.entry(tmp_path / "b.tif") is None
-    assert len(lines) == 1
+    assert len(messages) == 1
 
 
 # A whole run
 
 
 def resume(folder: Path, home: Path) -> list[str]:
-    lines: list[str] = []
-    run(Job(home / "job.yaml", folder.parents[2], "job", gpu="cpu", resume=True), lines.append)
-    return lines
+    with captured_messages() as messages:
+        run(Job(home / "job.yaml", folder.parents[2], "job", gpu="cpu", resume=True))
+    return messages
 
 
 def test_a_damaged_line_of_progress_costs_one_image(run_copy: Path, made_run: Path) -> None:
@@ -432,7 +431,7 @@ def test_a_damaged_line_of_progress_costs_one_image(run_copy: Path, made_run: Pa
     said = resume(run_copy, made_run)
     assert any("damaged line" in line for line in said)
     assert any("1 of 2 images done already" in line for line in said)
-    assert len(read_lines(path, ProgressLine, quiet)) == 2
+    assert len(read_lines(path, ProgressLine)) == 2
 
 
 def test_a_report_of_an_altered_summary(run_copy: Path) -> None:
@@ -444,7 +443,7 @@ def test_a_report_of_an_altered_summary(run_copy: Path) -> None:
         for value in ("x", -1, [[]]):
             path.write_text(json.dumps(altered(whole, place, value)))
             with suppress(UserError):
-                open_run(run_copy, quiet)
+                open_run(run_copy)
     path.write_text(json.dumps({**whole, "seconds": "x", "test": None}))
     assert build_report(run_copy).is_file()
     path.write_text(json.dumps({**whole, "test": {"failed": 3}}))
@@ -467,15 +466,14 @@ def test_a_report_of_an_altered_summary(run_copy: Path) -> None:
     ],
 )
 def test_altered_keys_of_a_summary_have_their_defaults(
-    run_copy: Path, tmp_path: Path, key: str, value: object
+    run_copy: Path, tmp_path: Path, key: str, value: object, messages: list[str]
 ) -> None:
     path = run_copy / "run.json"
     whole = json.loads(path.read_text())
     keys = {**whole["configuration"], key: value}
     path.write_text(json.dumps({**whole, "configuration": keys}))
-    notices: list[str] = []
-    files = open_run(run_copy, notices.append)
-    assert any(key in line for line in notices)
+    files = open_run(run_copy)
+    assert any(key in line for line in messages)
     assert key not in files.summary.configuration
     assert build_report(run_copy).is_file()
     assert export(run_copy, "csv", tmp_path / "tables")
@@ -509,4 +507,4 @@ def test_every_model_forbids_lax_types() -> None:
         assert kind.model_config["strict"]
         assert issubclass(kind, BaseModel)
     with pytest.raises(UserError):
-        parse_record(json.dumps({**STARTED, "pid": "3"}), StartedRun, "gui_run.json", quiet)
+        parse_record(json.dumps({**STARTED, "pid": "3"}), StartedRun, "gui_run.json")

@@ -282,12 +282,13 @@ class TestHostileFiles:
         os.close(other[0])
 
     @pytest.mark.parametrize("code", sorted(run_lock._NO_LOCKS))
-    def test_file_systems_without_locks(self, tmp_path: Path, monkeypatch, code: int) -> None:
+    def test_file_systems_without_locks(
+        self, tmp_path: Path, monkeypatch, code: int, messages: list[str]
+    ) -> None:
         monkeypatch.setattr(run_lock, "lock_descriptor", failing(OSError(code, "no locks")))
-        lines: list[str] = []
-        with hold([lock_file(tmp_path)], "run", lines.append):
-            assert len(lines) == 1
-            assert str(tmp_path) in lines[0]
+        with hold([lock_file(tmp_path)], "run"):
+            assert len(messages) == 1
+            assert str(tmp_path) in messages[0]
         assert find_holder(lock_file(tmp_path)) is None
         assert not any(tmp_path.iterdir())
 
@@ -570,11 +571,10 @@ class TestEveryCommand:
         assert f"process {process.pid} " in capsys.readouterr().err
 
     @pytest.mark.parametrize("name", ["2d", "3d"])
-    def test_demo(self, tmp_path: Path, name: str) -> None:
+    def test_demo(self, tmp_path: Path, name: str, monkeypatch) -> None:
+        monkeypatch.setattr("singula.commands.demo.print_line", stop_demo)
         with held_elsewhere(lock_file(tmp_path, "2d"), task="demo"):
-            error = refusal(
-                lambda: run_demo(tmp_path, int(name[0]), quick=True, live=False, notify=stop_demo)
-            )
+            error = refusal(lambda: run_demo(tmp_path, int(name[0]), quick=True, live=False))
         assert error.code == ("run.locked" if name == "2d" else "test.stopped")
 
     def test_a_training_needs_its_checkpoints(self, place: Path, run: Path) -> None:
@@ -583,7 +583,7 @@ class TestEveryCommand:
                   overrides=[f"PATHS.CHECKPOINT={run.parents[1]}/checkpoints"])  # fmt: skip
         path = ResultsTree(run.parents[1], "cells", 1).checkpoint_lock
         with held_elsewhere(path):
-            assert refusal(lambda: run_job(job, ignore)).code == "run.locked"
+            assert refusal(lambda: run_job(job)).code == "run.locked"
             assert not (place / "other").exists()
             assert refusal(lambda: tuning.tune(run)).code == "run.locked"
 
@@ -592,7 +592,7 @@ class TestEveryCommand:
                   overrides=[f"DATA.TRAIN.PATH={place}/nowhere"])  # fmt: skip
         files = ResultsTree(run.parents[1], "cells", 1).lock_files(checkpoints=True)
         with held_elsewhere(*files):
-            error = refusal(lambda: run_job(job, ignore))
+            error = refusal(lambda: run_job(job))
         assert error.code != "run.locked"
         assert "nowhere" in error.message
 
@@ -605,7 +605,7 @@ class TestEveryCommand:
         job = Job(place / "cells.yaml", place / "out", "cells", gpu="cpu",
                   overrides=[f"DATA.TEST.PATH={place}/nowhere"])  # fmt: skip
         with held_elsewhere(lock_file(run)):
-            error = refusal(lambda: run_job(job, ignore))
+            error = refusal(lambda: run_job(job))
         assert error.code != "run.locked"
         assert "nowhere" in error.message
 
@@ -641,12 +641,10 @@ class TestEveryFunction:
             "export a run": lambda folder: exports.export(run, "csv"),
             "export an array": lambda folder: exports.export(array, "csv", folder),
             "predict_files": lambda folder: predict_files(
-                model, [], folder, augment=None, tables=False, resume=False, notify=ignore
+                model, [], folder, augment=None, tables=False, resume=False
             ),
             "write_fixed": lambda folder: write_fixed(found, folder),
-            "check_data": lambda folder: check_data(
-                place / "data", None, fix=folder, notify=ignore
-            ),
+            "check_data": lambda folder: check_data(place / "data", None, fix=folder),
         }
 
     @pytest.mark.parametrize(

@@ -37,9 +37,8 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def store_of(data: Path, settings: EncodeSettings, lines: list[str] | None = None) -> ChannelStore:
-    notify = lines.append if lines is not None else None
-    return ChannelStore(data / "x_BC", data / "y_BC", settings, notify=notify)
+def store_of(data: Path, settings: EncodeSettings) -> ChannelStore:
+    return ChannelStore(data / "x_BC", data / "y_BC", settings)
 
 
 def ensure(store: ChannelStore, data: Path, number: int) -> None:
@@ -60,20 +59,19 @@ def test_the_settings_differ() -> None:
     assert (one["C"] != two["C"]).any()
 
 
-def test_one_process_waits_for_the_other(data: Path) -> None:
-    lines: list[str] = []
-    store = store_of(data, ONE, lines)
+def test_one_process_waits_for_the_other(data: Path, messages: list[str]) -> None:
+    store = store_of(data, ONE)
     thread = threading.Thread(target=ensure, args=(store, data, 0))
     with held_elsewhere(lock_file(data / "y_BC")) as process:
         thread.start()
-        while not lines and thread.is_alive():
+        while not messages and thread.is_alive():
             thread.join(0.05)
         assert thread.is_alive()
-        assert str(process.pid) in lines[0]
+        assert str(process.pid) in messages[0]
         assert not list(data.rglob("y_BC/*.tif"))
     thread.join()
     check(store, 0)
-    assert len(lines) == 1
+    assert len(messages) == 1
     assert not lock_file(data / "y_BC").exists()
 
 
@@ -130,10 +128,10 @@ def test_a_training_that_reads_from_disk_keeps_its_targets(data: Path) -> None:
             "TRAIN": {"ENABLE": True},
         }
     )  # fmt: skip
-    pairs = find_pairs(config, "VAL", ignore)
+    pairs = find_pairs(config, "VAL")
 
     def targets(between: Callable[[], object]) -> list[np.ndarray]:
-        samples = load_samples(config, "VAL", pairs, ignore)
+        samples = load_samples(config, "VAL", pairs)
         between()
         dataset = _dataset(config, "VAL", samples, Normalizer(), 0)
         return [np.asarray(dataset[(0, index)]["target"]) for index in range(len(dataset))]

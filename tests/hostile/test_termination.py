@@ -28,7 +28,7 @@ from singula.training.callbacks import EpochLog
 PROGRAM = """
 import atexit, gc, os, sys, threading, time
 import singula.cli
-from singula.cli.app import app, set_interruption_hint
+from singula.cli.app import app, begin_command
 
 def wait():
     print("ready", flush=True)
@@ -41,7 +41,7 @@ class Finalized:
 
 @app.command()
 def work():
-    set_interruption_hint("continue with --resume")
+    begin_command("continue with --resume")
 {body}
 
 sys.argv[1:] = ["work"]
@@ -247,7 +247,7 @@ def test_memory_that_one_image_exhausts_does_not_end_a_prediction(
     monkeypatch.setattr(files, "_check", lambda *_: fail(next(errors))())
     monkeypatch.setattr(files, "instance", lambda value, *_: value)  # no model is needed
     pairs = [Pair(tmp_path / f"{n}.tif", None, f"{n}") for n in range(len(OUT_OF_MEMORY))]
-    options = {"augment": None, "tables": False, "resume": False, "notify": lambda line: None}
+    options = {"augment": None, "tables": False, "resume": False}
     failed = files.predict_files(None, pairs, tmp_path / "out", **options)
     assert len(failed) == len(pairs)
     assert all("not enough memory" in reason for reason in failed.values())

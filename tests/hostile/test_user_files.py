@@ -54,21 +54,22 @@ MOVED = [
 @pytest.mark.parametrize(
     ("place", "key"), [(name, "") for name in PLACES if name != "blocks"] + MOVED
 )
-def test_every_place_of_a_run_is_protected(tmp_path: Path, place: str, key: str) -> None:
+def test_every_place_of_a_run_is_protected(
+    tmp_path: Path, place: str, key: str, messages: list[str]
+) -> None:
     name = "other/values.npy" if key.endswith("INFO_FILE") else "other"
     tree = ResultsTree(tmp_path / "job", "job", 1, {key: str(tmp_path / name)} if key else {})
     path: Path = getattr(tree, place)
     path = path if path.suffix else path / "sub" / "file.txt"
     path.parent.mkdir(parents=True)
     path.write_text(MINE)
-    lines: list[str] = []
     for text in ("one", "two"):
-        with tree.protect(lines.append):
+        with tree.protect():
             write_text(path, text)
     assert sorted(_contents(tmp_path)) == [MINE, "two"]
     (kept,) = (p for p in tmp_path.rglob("*") if p.is_file() and p.read_text() == MINE)
     assert "previous" in kept.parts
-    assert [line.count(str(kept)) for line in lines] == [1]
+    assert [line.count(str(kept)) for line in messages] == [1]
 
 
 def _edit(path: Path) -> None:
@@ -132,14 +133,16 @@ def _move(run: Path) -> None:
 
 
 @pytest.mark.parametrize("handle", [lambda run: None, _copy, _touch, _move])
-def test_files_of_singula_are_replaced(tmp_path: Path, handle: Callable[[Path], None]) -> None:
+def test_files_of_singula_are_replaced(
+    tmp_path: Path, handle: Callable[[Path], None], messages: list[str]
+) -> None:
     """Copies and other times of small files are not changes."""
-    run, lines = tmp_path / "run", list[str]()
+    run = tmp_path / "run"
     for number in range(3):
-        with protect([run], lines.append):
+        with protect([run]):
             write_text(run / "a" / "file.txt", str(number))
         handle(run)
-    assert lines == []
+    assert messages == []
     assert _contents(run) == ["2"]
 
 
@@ -240,7 +243,7 @@ def test_a_record_that_is_not_a_file_stops_the_command(tmp_path: Path, kind: str
     assert MINE in _contents(run) if kind != "pipe" else True
 
 
-def test_files_of_a_killed_process_count_as_written(tmp_path: Path) -> None:
+def test_files_of_a_killed_process_count_as_written(tmp_path: Path, messages: list[str]) -> None:
     """After the record and before the rename, and within a line."""
     code = (
         "import os, pathlib\n"
@@ -255,11 +258,10 @@ def test_files_of_a_killed_process_count_as_written(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     with (tmp_path / RECORD).open("a") as file:
         file.write('["file.txt", [1, ')
-    lines: list[str] = []
     for text in ("three", "four"):
-        with protect([tmp_path], lines.append):
+        with protect([tmp_path]):
             write_text(tmp_path / "file.txt", text)
-    assert lines == []
+    assert messages == []
     assert (tmp_path / "file.txt").read_text() == "four"
 
 
@@ -307,9 +309,9 @@ def test_runs_that_share_a_folder_may_shorten_its_record(
         assert list(foreign_files(tmp_path / "other.txt")) == []
 
 
-def test_folders_are_recorded_as_a_whole(tmp_path: Path) -> None:
+def test_folders_are_recorded_as_a_whole(tmp_path: Path, messages: list[str]) -> None:
     """Any change of a file of a Zarr counts; an unfinished Zarr belongs to Singula."""
-    path, lines = tmp_path / "a.zarr", list[str]()
+    path = tmp_path / "a.zarr"
 
     def write() -> BlockArray:
         image = BlockArray.create(path, (8, 8), np.uint8, ndim=2, kind="labels")
@@ -317,18 +319,18 @@ def test_folders_are_recorded_as_a_whole(tmp_path: Path) -> None:
         return image
 
     for _ in range(2):
-        with protect([tmp_path], lines.append):
+        with protect([tmp_path]):
             write()
-        with protect([tmp_path], lines.append):
+        with protect([tmp_path]):
             write().finish()
-    assert lines == []
+    assert messages == []
     image = BlockArray.open(path)
     image.write((slice(0, 8), slice(0, 8)), np.full((8, 8), 2, np.uint8))
-    with protect([tmp_path], lines.append):
+    with protect([tmp_path]):
         write().finish()
     kept = read_image(tmp_path / "previous" / "a.zarr", 2).array
     assert set(np.unique(kept)) == {2}
-    assert len(lines) == 1
+    assert len(messages) == 1
     with protect([tmp_path]):
         for number in range(2):
             with atomic_folder(tmp_path / "b.zarr") as temporary:
@@ -343,24 +345,26 @@ def _test_results(tree: ResultsTree, text: str) -> None:
         write_text(tree.metrics_csv, text)
 
 
-def test_corrected_instances_outlive_any_number_of_tests(tmp_path: Path) -> None:
-    tree, lines = _tree(tmp_path), list[str]()
+def test_corrected_instances_outlive_any_number_of_tests(
+    tmp_path: Path, messages: list[str]
+) -> None:
+    tree = _tree(tmp_path)
     for number in range(4):
         with tree.protect():
-            set_results_aside(tree, lines.append, keep_maps=False)
+            set_results_aside(tree, keep_maps=False)
         _test_results(tree, str(number))
     assert _contents(tree.run) == ["3", "3", "3", "2", "2", "2"]  # and those before are deleted
-    assert len(lines) == 3
+    assert len(messages) == 3
     (tree.per_image_instances / "a.txt").write_text(MINE)
     for number in range(3):
-        set_results_aside(tree, lines.append, keep_maps=False)
+        set_results_aside(tree, keep_maps=False)
         _test_results(tree, f"new {number}")
     assert (tree.run / "previous" / "per_image_instances" / "a.txt").read_text() == MINE
-    assert any("changed" in line for line in lines[3:])
+    assert any("changed" in line for line in messages[3:])
     # Files that are corrected after they were moved, too.
     (tree.run / "previous_2" / "metrics.csv").write_text("also mine")
     for number in range(2):
-        set_results_aside(tree, lines.append, keep_maps=False)
+        set_results_aside(tree, keep_maps=False)
         _test_results(tree, f"newer {number}")
     assert {MINE, "also mine"} <= set(_contents(tree.run))
     kept = sorted(path.name for path in tree.run.glob("previous*"))
@@ -371,7 +375,7 @@ def test_a_user_file_named_as_the_progress_file_is_kept(tmp_path: Path) -> None:
     tree = _tree(tmp_path)
     write_text(tree.progress, MINE)
     with tree.protect():
-        Progress(tree.progress, "settings", resume=False, notify=lambda line: None)
+        Progress(tree.progress, "settings", resume=False)
     assert _contents(tree.run) == [MINE]
     assert not tree.progress.exists()
 
@@ -390,7 +394,7 @@ def test_results_of_another_program_are_kept(tmp_path: Path) -> None:
         write_text(path, MINE)
     count = _contents(tmp_path).count(MINE)
     for _ in range(3):
-        set_results_aside(tree, lambda line: None, keep_maps=False)
+        set_results_aside(tree, keep_maps=False)
         with tree.protect():
             for path in (tree.run_json, tree.metrics_csv, tree.report_html, tree.progress):
                 write_text(path, "new")
@@ -408,7 +412,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """End demonstrations before their run, and list the runs."""
     runs: list[object] = []
 
-    def end(job: object, notify: object) -> None:
+    def end(job: object) -> None:
         runs.append(job)
         raise Ended
 
@@ -418,7 +422,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 def _demo(output: Path, ndim: int = 2) -> None:
     with suppress(Ended):
-        run_demo(output, ndim, quick=True, live=False, notify=lambda line: None)
+        run_demo(output, ndim, quick=True, live=False)
 
 
 DEMO_FILES = [

@@ -174,7 +174,7 @@ def test_the_environment_of_a_launcher_is_validated(
         assert error.value.code == "environment.number"
         assert variable in error.value.message
     with pytest.raises(UserError) as error:  # before the configuration is read
-        run(Job(tmp_path / "missing.yaml"), print)
+        run(Job(tmp_path / "missing.yaml"))
     assert error.value.code == "environment.number"
 
 

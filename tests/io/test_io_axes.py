@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from singula.errors import UserError
-from singula.io.read import read_image
+from singula.io.read import file_notes, image_layout, read_header, read_image
 
 GREY = np.random.default_rng(0).integers(0, 200, (12, 17), dtype=np.uint8)
 VOLUME = np.random.default_rng(1).integers(0, 60000, (5, 12, 17), dtype=np.uint16)
@@ -204,13 +204,11 @@ def test_gray_saved_as_color_is_not_converted(tmp_path: Path) -> None:
 
 
 def test_several_images_in_one_file_are_reported(tmp_path: Path) -> None:
-    told: list[str] = []
     with tifffile.TiffWriter(tmp_path / "a.tif") as tif:
         tif.write(GREY)
         tif.write(GREY[:5, :5])
-    np.testing.assert_array_equal(
-        read_image(tmp_path / "a.tif", 2, 1, told.append).array[..., 0], GREY
-    )
-    (note,) = told
-    assert note.startswith(f"{tmp_path / 'a.tif'}: it holds 2 images")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", 2, 1).array[..., 0], GREY)
+    header = read_header(tmp_path / "a.tif")
+    (note,) = file_notes(header, image_layout(tmp_path / "a.tif", header, 2, 1))
+    assert note.startswith("it holds 2 images")
     assert "1 (5, 5)" in note

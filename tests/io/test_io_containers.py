@@ -286,11 +286,11 @@ def test_folders_count_as_files(tmp_path: Path) -> None:
 
 def test_one_file_contains_image_and_labels(both: Path) -> None:
     places = array_places("", "", "TZCYX", "TZCYX", together=True)
-    (pair,) = pair_files(both.parent, "nowhere", "IMAGES", "LABELS", None, places)
+    (pair,) = pair_files(both.parent, "nowhere", "IMAGES", "LABELS", places)
     assert pair.label == pair.image == both
     assert check_pairs([pair], 3, 1) == [(6, 20, 30)]
     wrong = array_places("volumes/raw", "volumes/gone", "TZCYX", "TZCYX", together=True)
-    pairs = pair_files(both.parent, "nowhere", "IMAGES", "LABELS", None, wrong)
+    pairs = pair_files(both.parent, "nowhere", "IMAGES", "LABELS", wrong)
     with pytest.raises(UserError, match="volumes/gone"):
         check_pairs(pairs, 3, 1)
 

@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from singula.errors import UserError
-from singula.io.pairing import Pair, check_pairs, list_images, match_files, pair_files
-from singula.io.run_log import RunLog
+from singula.io.pairing import Pair, check_pairs, list_images, match_files, pair_files, pairing_rule
 
 KEYS = ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH")
 
@@ -28,11 +27,10 @@ def touch(folder: Path, *names: str) -> Path:
 def paired(
     tmp_path: Path, images: list[str], labels: list[str]
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    told: list[str] = []
-    found = pair_files(
-        touch(tmp_path / "x", *images), touch(tmp_path / "y", *labels), *KEYS, told.append
-    )
-    return [(pair.image.name, pair.label.name if pair.label else "") for pair in found], told
+    found = pair_files(touch(tmp_path / "x", *images), touch(tmp_path / "y", *labels), *KEYS)
+    rule = pairing_rule(found)
+    notes = [] if rule is None else [": ".join(rule)]
+    return [(pair.image.name, pair.label.name if pair.label else "") for pair in found], notes
 
 
 # --- listing -----------------------------------------------------------------------------------
@@ -184,23 +182,6 @@ def test_sorted_order_is_reported(tmp_path: Path) -> None:
     assert "training-10" not in told[0]
 
 
-def test_a_run_explains_how_files_are_paired_once(tmp_path: Path) -> None:
-    said: list[str] = []
-    log = RunLog(said.append)
-    for part in ("train", "val", "test", "test"):
-        for kind, name in (("x", "{}.tif"), ("y", "{}_mask.tif")):
-            folder = tmp_path / part / kind
-            folder.mkdir(parents=True, exist_ok=True)
-            for number in "ab":
-                (folder / name.format(part + number)).touch()
-        key = f"DATA.{part.upper()}"
-        pair_files(tmp_path / part / "x", tmp_path / part / "y", key, f"{key}.GT", log)
-    assert len(said) == 3
-    assert ["without words" in line for line in said] == [True, False, False]
-    for line, part in zip(said, ("train", "val", "test"), strict=True):
-        assert f"{part}a.tif ↔ {part}a_mask.tif" in line
-
-
 def test_sorted_order_with_other_numbers_is_refused(tmp_path: Path) -> None:
     """One image and another label missing: the rest would shift by one unnoticed."""
     with pytest.raises(UserError, match=r"2 of 4 pairs have different numbers") as caught:
@@ -266,13 +247,12 @@ def make_pair(folder: Path, name: str, image: np.ndarray, label: np.ndarray) -> 
     return Pair(folder / f"{name}.tif", folder / f"{name}_gt.tif", name)
 
 
-def test_check_passes_and_reports_the_axes(tmp_path: Path) -> None:
+def test_check_passes_and_reports_the_axes(tmp_path: Path, messages: list[str]) -> None:
     blank = np.zeros((8, 9), np.uint8)
     pairs = [make_pair(tmp_path, name, blank, blank.astype(np.float32)) for name in "ab"]
     pairs.append(Pair(pairs[0].image, None, "z"))
-    told: list[str] = []
-    assert check_pairs(pairs, 2, 1, None, told.append) == [(8, 9)] * 3
-    assert told == [
+    assert check_pairs(pairs, 2, 1, None) == [(8, 9)] * 3
+    assert messages == [
         "images: axes YX from tifffile metadata (3 files)",
         "labels: axes YX from tifffile metadata (2 files)",
     ]
@@ -322,15 +302,14 @@ def test_check_names_twenty_problems_at_most(tmp_path: Path) -> None:
     assert lines[-1].strip() == "… and 10 more"
 
 
-def test_check_classes(tmp_path: Path) -> None:
+def test_check_classes(tmp_path: Path, messages: list[str]) -> None:
     blank = np.zeros((8, 9), np.uint8)
     two = np.zeros((8, 9, 2), np.uint8)
     with_classes = make_pair(tmp_path, "a", blank, two)
-    told: list[str] = []
-    check_pairs([with_classes], 2, 1, 3, told.append)
-    assert not any("left out" in note for note in told)
-    check_pairs([with_classes], 2, 1, None, told.append)
-    assert any("second channel" in note for note in told)
+    check_pairs([with_classes], 2, 1, 3)
+    assert not any("left out" in note for note in messages)
+    check_pairs([with_classes], 2, 1, None)
+    assert any("second channel" in note for note in messages)
     with pytest.raises(UserError, match=r"MODEL\.N_CLASSES"):
         check_pairs([make_pair(tmp_path, "b", blank, blank)], 2, 1, 3)
 

@@ -34,7 +34,14 @@ from image_sets import (
 from singula.errors import UserError
 from singula.io.image import ArrayPlace
 from singula.io.lazy import open_image
-from singula.io.read import list_series, map_image, read_header, read_image
+from singula.io.read import (
+    file_notes,
+    image_layout,
+    list_series,
+    map_image,
+    read_header,
+    read_image,
+)
 from singula.io.selection import count_time_points
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -48,8 +55,7 @@ write_hdf5, write_n5 = made.write_hdf5, made.write_n5
 def assert_reads(path: Path, expected: np.ndarray, ndim: int = 2, **place: Any) -> str:
     """Check the pixels with every reader; return the notes."""
     arrays = ArrayPlace(**place)
-    notes: list[str] = []
-    image = read_image(path, ndim, notify=notes.append, arrays=arrays)
+    image = read_image(path, ndim, arrays=arrays)
     np.testing.assert_array_equal(image.array.squeeze(), expected.squeeze())
     lazy = open_image(path, ndim, arrays=arrays)
     assert lazy.shape == image.array.shape
@@ -61,7 +67,8 @@ def assert_reads(path: Path, expected: np.ndarray, ndim: int = 2, **place: Any) 
     mapped = map_image(path, ndim, arrays=arrays)
     if mapped is not None:
         np.testing.assert_array_equal(mapped, image.array)
-    return " ".join(notes)
+    header = read_header(path, arrays)
+    return " ".join(file_notes(header, image_layout(path, header, ndim, None)))
 
 
 # ---- OME-TIFF sets -------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from singula.pipeline.readers import places_for
 
 def places(part: str, keys: dict[str, Any]) -> ArrayPlaces:
     tree = {"TRAIN.ENABLE": True, "TEST.ENABLE": True, **keys}
-    return places_for(config_from_dict(tree, notify=lambda line: None), part)
+    return places_for(config_from_dict(tree), part)
 
 
 @pytest.mark.parametrize("part", ["TRAIN", "VAL", "TEST"])

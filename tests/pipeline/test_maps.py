@@ -10,6 +10,7 @@ from singula.models import build_model
 from singula.pipeline import from_config
 from singula.pipeline.predict_image import predict_maps
 from singula.prediction import AlignedTiles, Predictor, max_tile_pixels
+from singula.util.messages import captured_messages
 
 KEYS = {
     "PROBLEM": {"NDIM": "2D"},
@@ -43,12 +44,11 @@ def network():
 
 def maps(network, most, *, whole=False, keys=KEYS):
     config = config_from_dict(keys)
-    limited, said = Limited(network, most), []
+    limited = Limited(network, most)
     image = np.random.default_rng(0).integers(0, 255, (*SHAPE, 1)).astype(np.uint8)
     predictor = Predictor(limited, from_config.outputs(config))
-    found = predict_maps(
-        config, predictor, Normalizer("div"), image, whole=whole, notify=said.append
-    )
+    with captured_messages() as said:
+        found = predict_maps(config, predictor, Normalizer("div"), image, whole=whole)
     return found, said, limited.seen
 
 

@@ -125,7 +125,7 @@ def test_scores_are_those_of_each_patch_predicted_by_the_plain_network(case, til
     image, truth = scene(shape)
     predictor = Predictor(network, from_config.outputs(config))
     patches = PatchScores(config, truth)
-    predict_maps(config, predictor, Normalizer("div"), image, patches=patches, notify=print)
+    predict_maps(config, predictor, Normalizer("div"), image, patches=patches)
     found = patches.mean()
     rows = by_hand(network, image, truth, patch, overlap, padding)
     assert len(rows) == len(patches.tiles)
@@ -144,7 +144,7 @@ def test_scores_differ_from_those_of_the_joined_map():
     image, truth = scene(shape)
     predictor = Predictor(network, from_config.outputs(config))
     patches = PatchScores(config, truth)
-    maps = predict_maps(config, predictor, Normalizer("div"), image, patches=patches, notify=print)
+    maps = predict_maps(config, predictor, Normalizer("div"), image, patches=patches)
     crops = PatchScores(config, truth)
     joined = np.stack([maps[name] for name in "BCD"])
     for tile in crops.tiles:
@@ -180,7 +180,7 @@ def test_patches_are_predicted_again_only_if_tiles_differ(shape, tiles, twice):
     for patches in (None, PatchScores(config, truth)):
         network = Counting(build(config))
         predictor = Predictor(network, from_config.outputs(config))
-        predict_maps(config, predictor, Normalizer("div"), image, patches=patches, notify=print)
+        predict_maps(config, predictor, Normalizer("div"), image, patches=patches)
         seen.append(network.pixels)
     assert (seen[1] > seen[0]) == twice
 
@@ -192,15 +192,13 @@ def test_test_time_augmentation_applies_to_patches():
     image, truth = scene((32, 48))
     patches = PatchScores(config, truth)
     predictor = Predictor(network, from_config.outputs(config))
-    predict_maps(config, predictor, Normalizer("div"), image, patches=patches, notify=print)
+    predict_maps(config, predictor, Normalizer("div"), image, patches=patches)
     plain = PatchScores(config_from_dict({**keys, "TEST.AUGMENTATION": False}), truth)
-    predict_maps(
-        config, predictor, Normalizer("div"), image, augment=False, patches=plain, notify=print
-    )
+    predict_maps(config, predictor, Normalizer("div"), image, augment=False, patches=plain)
     assert plain.mean() != patches.mean()
 
 
-def test_scores_of_patches_with_too_little_memory():
+def test_scores_of_patches_with_too_little_memory(messages: list[str]):
     config = config_from_dict(keys_of(2, (32, 32), (0, 0), (0, 0), **{"TRAIN.BATCH_SIZE": 4}))
     network = build(config)
     image, truth = scene((70, 100))
@@ -213,13 +211,11 @@ def test_scores_of_patches_with_too_little_memory():
 
     found = []
     for module in (network, Limited()):
-        patches, said = PatchScores(config, truth), []
+        patches = PatchScores(config, truth)
         predictor = Predictor(module, from_config.outputs(config))
-        predict_maps(
-            config, predictor, Normalizer("div"), image, patches=patches, notify=said.append
-        )
+        predict_maps(config, predictor, Normalizer("div"), image, patches=patches)
         found.append(patches.mean())
-    assert said
+    assert messages
     assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 

@@ -119,27 +119,30 @@ class Images(TestRun):
         return "done"
 
 
-def images(tmp_path, errors) -> tuple[Images, list[str]]:
-    lines: list[str] = []
+def images(tmp_path, errors) -> Images:
     tree = ResultsTree(tmp_path, "job", 1)
-    return Images(config(), tree, None, lines.append, resume=True, errors=errors), lines
+    return Images(config(), tree, None, resume=True, errors=errors)
 
 
-def test_a_failed_image_does_not_end_the_test_and_does_not_count(tmp_path) -> None:
+def test_a_failed_image_does_not_end_the_test_and_does_not_count(
+    tmp_path, messages: list[str]
+) -> None:
     errors = {"a": UserError("bad pixels", None, "io.bad"), "b": MemoryError()}
-    test, lines = images(tmp_path, errors)
+    test = images(tmp_path, errors)
     test.run()
     assert test.failed.keys() == {"z", "a", "b"}
     assert "not enough memory" in test.failed["b"]
     assert test.results.instances == {"c": 2}
     assert test.results.scores.maps.keys() == {"c"}
-    assert lines[-3:] == ["[1/3] a: FAILED: bad pixels", *lines[-2:-1], "[3/3] c: done"]
+    assert messages[-3:] == ["[1/3] a: FAILED: bad pixels", *messages[-2:-1], "[3/3] c: done"]
     assert test.sources.keys() == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize("error", [StorageError("disk full", None, "io.full"), ValueError("bug")])
-def test_errors_of_the_results_folder_and_of_the_program_end_the_test(tmp_path, error) -> None:
-    test, lines = images(tmp_path, {"b": error})
+def test_errors_of_the_results_folder_and_of_the_program_end_the_test(
+    tmp_path, error, messages: list[str]
+) -> None:
+    test = images(tmp_path, {"b": error})
     with pytest.raises(type(error)):
         test.run()
-    assert lines[-1] == "[1/3] a: done"
+    assert messages[-1] == "[1/3] a: done"

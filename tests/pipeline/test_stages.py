@@ -13,16 +13,17 @@ from singula.data.augment.intensity import Contrast
 from singula.data.augment.regions import Cutout
 from singula.data.dataset import Sample
 from singula.errors import UserError
-from singula.io.pairing import Pair
+from singula.io.pairing import Pair, pair_files
 from singula.labels import count_instances, with_class_channel
 from singula.metrics import match, overlap, winning_classes
-from singula.pipeline import from_config
+from singula.pipeline import from_config, load_data
 from singula.pipeline.augmentation import CHANGE_OF_KEY, augment_settings
 from singula.pipeline.load_data import LabelIssues
 from singula.pipeline.sample_sheets import draw_grid
 from singula.pipeline.score import Scores, map_scores, score_lines
 from singula.pipeline.split import fold_of, hold_out, split_pairs
 from singula.representations.channels import encode
+from singula.util.messages import messages_once
 
 
 def samples(count: int, shape: tuple[int, ...] = (40, 90)) -> list[Sample]:
@@ -237,25 +238,25 @@ def test_every_image_is_in_exactly_one_fold(
     assert parts() == parts()
 
 
-def test_ids_with_several_components_are_reported_in_one_line() -> None:
-    notes, said = LabelIssues(), []
+def test_ids_with_several_components_are_reported_in_one_line(messages: list[str]) -> None:
+    notes = LabelIssues()
     for name, ids in (("whole", [0, 1, 1]), ("torn", [1, 0, 1]), ("worse", [2, 0, 2])):
         notes.add(name, np.array([ids], np.uint8))
-    notes.report("train", said.append)
-    (line,) = said
+    notes.report("train")
+    (line,) = messages
     assert line.startswith("train: 2 ids in 2 label images")
     assert "1 in torn" in line
 
 
-def test_labels_that_do_not_show_the_objects_are_named_before_a_run() -> None:
-    notes, said = LabelIssues(), []
+def test_labels_that_do_not_show_the_objects_are_named_before_a_run(messages: list[str]) -> None:
+    notes = LabelIssues()
     drawn = np.zeros((40, 40), np.uint16)
     drawn[5:15, 5:15], drawn[20:30, 20:35] = 1, 2
     notes.add("sound", drawn)
     notes.add("raised", drawn + 1)
     notes.add("inverted", np.where(drawn == 0, 255, 0).astype(np.uint8))
-    notes.report("train", said.append)
-    (line,) = said
+    notes.report("train")
+    (line,) = messages
     assert line.startswith("ATTENTION: train: 2 label images")
     assert "raised" in line
     assert "singula check" in line
@@ -286,3 +287,20 @@ def test_a_grid_is_drawn_on_a_copy_of_the_plane() -> None:
     assert lines[:, :, 2::4].all()
     assert lines[:, 2::4].all()
     assert not lines[1, 0, 0]
+
+
+def test_a_run_explains_how_files_are_paired_once(tmp_path: Path, messages: list[str]) -> None:
+    with messages_once():
+        for part in ("train", "val", "test", "test"):
+            for kind, name in (("x", "{}.tif"), ("y", "{}_mask.tif")):
+                folder = tmp_path / part / kind
+                folder.mkdir(parents=True, exist_ok=True)
+                for number in "ab":
+                    (folder / name.format(part + number)).touch()
+            key = f"DATA.{part.upper()}"
+            pairs = pair_files(tmp_path / part / "x", tmp_path / part / "y", key, f"{key}.GT")
+            load_data._log_pairing(part.upper(), pairs)
+    assert len(messages) == 3
+    assert ["leaving words" in line for line in messages] == [True, False, False]
+    for line, part in zip(messages, ("train", "val", "test"), strict=True):
+        assert f"{part}a.tif ↔ {part}a_mask.tif" in line

@@ -164,19 +164,18 @@ class TestMemory:
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + free) / total)
 
-    def test_smaller_tiles_continue_with_the_same_maps(self) -> None:
+    def test_smaller_tiles_continue_with_the_same_maps(self, messages: list[str]) -> None:
         config = config_from_dict(KEYS)
         image, one = picture((1500, 1400)), predictor(SMALL, GPU)
-        said: list[str] = []
-        plenty = predict_maps(config, one, Normalizer("div"), image, notify=said.append)
-        assert said == []
+        plenty = predict_maps(config, one, Normalizer("div"), image)
+        assert messages == []
         # The driver knows nothing of the limit: only the failing tile shows that there is one.
         free = free_gpu_memory(GPU)
         assert free is not None
         self.leave(1 << 28)
-        little = predict_maps(config, one, Normalizer("div"), image, notify=said.append)
-        assert said
-        assert all("not enough memory" in line and "half" in line for line in said)
+        little = predict_maps(config, one, Normalizer("div"), image)
+        assert messages
+        assert all("not enough memory" in line and "half" in line for line in messages)
         for name, values in plenty.items():
             np.testing.assert_allclose(little[name], values, atol=2e-5 * np.abs(values).max())
 
@@ -184,6 +183,4 @@ class TestMemory:
         image, one = picture((256, 256)), predictor(SMALL, GPU)
         self.leave(1 << 20)
         with pytest.raises(MemoryError, match="a single patch"):
-            predict_maps(
-                config_from_dict(KEYS), one, Normalizer("div"), image, notify=lambda line: None
-            )
+            predict_maps(config_from_dict(KEYS), one, Normalizer("div"), image)

@@ -15,9 +15,9 @@ from singula.training.losses import Output
 needs_it = pytest.mark.skipif(not has_openvino(), reason="OpenVINO is not installed")
 
 
-def accelerated(network: nn.Module, said: list[str], **how: bool) -> OpenVinoNetwork:
+def accelerated(network: nn.Module, **how: bool) -> OpenVinoNetwork:
     given = {"bfloat16": False, "at_once": True, **how}
-    return OpenVinoNetwork(network, 1, (32, 32), notify=said.append, **given).eval()
+    return OpenVinoNetwork(network, 1, (32, 32), **given).eval()
 
 
 def small() -> nn.Module:
@@ -27,10 +27,9 @@ def small() -> nn.Module:
 
 @needs_it
 @pytest.mark.parametrize("bfloat16", [False, True])
-def test_maps_equal_those_of_torch(bfloat16: bool) -> None:
-    said: list[str] = []
+def test_maps_equal_those_of_torch(bfloat16: bool, messages: list[str]) -> None:
     network, outputs = small(), (Output("B", "bce", "sigmoid"), Output("D", "l1", "linear"))
-    fast = accelerated(network, said, bfloat16=bfloat16)
+    fast = accelerated(network, bfloat16=bfloat16)
     for seed, shape in enumerate([(40, 52), (40, 52), (64, 34)]):
         image = np.random.default_rng(seed).integers(0, 255, (*shape, 1)).astype(np.uint8)
         settings = PredictSettings(whole_plan(shape, (2, 2)))
@@ -41,7 +40,7 @@ def test_maps_equal_those_of_torch(bfloat16: bool) -> None:
         for name in expected:
             tolerance = 0.05 if bfloat16 else 1e-4
             np.testing.assert_allclose(found[name], expected[name], atol=tolerance)
-    assert said == []
+    assert messages == []
     assert fast.request is not None
 
 
@@ -66,19 +65,18 @@ class Request:
     ],
 )
 def test_torch_continues_if_openvino_fails(
-    result: np.ndarray | None, reason: str, monkeypatch: pytest.MonkeyPatch
+    result: np.ndarray | None, reason: str, monkeypatch: pytest.MonkeyPatch, messages: list[str]
 ) -> None:
-    said: list[str] = []
     network = small()
-    fast = accelerated(network, said)
+    fast = accelerated(network)
     monkeypatch.setattr(fast, "_compile", lambda: Request(result))
     with torch.inference_mode():
         for _ in range(2):
             batch = torch.rand(1, 1, 8, 8)
             torch.testing.assert_close(fast(batch), network(batch))
-    assert len(said) == 1
-    assert reason in said[0]
-    assert "and more" not in said[0]
+    assert len(messages) == 1
+    assert reason in messages[0]
+    assert "and more" not in messages[0]
 
 
 class Counted(nn.Module):
@@ -88,7 +86,7 @@ class Counted(nn.Module):
 
 def test_openvino_is_used_from_a_minimum_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "_MIN_PIXELS", 150 / torch.get_num_threads())
-    fast = accelerated(Counted(), [], at_once=False)
+    fast = accelerated(Counted(), at_once=False)
     made = []
     monkeypatch.setattr(fast, "_compile", lambda: made.append(1) or Request(None))
     with torch.inference_mode():

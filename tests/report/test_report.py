@@ -316,16 +316,17 @@ def test_the_command_writes_it(tmp_path: Path, capsys, monkeypatch) -> None:
     assert [path.name for path in run.glob(".*")] == [RECORD]
 
 
-def test_a_run_does_not_fail_if_its_report_fails(tmp_path: Path, monkeypatch) -> None:
-    def broken(run: Path, notify: object) -> Path:
+def test_a_run_does_not_fail_if_its_report_fails(
+    tmp_path: Path, monkeypatch, messages: list[str]
+) -> None:
+    def broken(run: Path) -> Path:
         raise ZeroDivisionError("no pixels")
 
     monkeypatch.setattr("singula.report.build.build_report", broken)
-    notices: list[str] = []
-    run_module._report(ResultsTree(tmp_path, "job", 1), notices.append)
-    assert len(notices) == 1
-    assert "no pixels" in notices[0]
-    assert "singula report" in notices[0]
+    run_module._report(ResultsTree(tmp_path, "job", 1))
+    assert len(messages) == 1
+    assert "no pixels" in messages[0]
+    assert "singula report" in messages[0]
 
 
 def test_large_pictures_stay_small_files() -> None:

@@ -118,36 +118,37 @@ def test_files_in_other_folders_and_unreadable_files(tmp_path) -> None:
     checkpoint = lacking(tmp_path / "checkpoints")
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(UserError) as error:
-        with_statistics(plain, checkpoint, print)
+        with_statistics(plain, checkpoint)
     assert error.value.code == "normalization.no_statistics"
     mean, std = files(tmp_path / "checkpoints")
     np.save(std, np.array([2.0, 3.0]))
     for contents in (b"not an array", b""):
         mean.write_bytes(contents)
         with pytest.raises(UserError) as error:
-            with_statistics(plain, checkpoint, print)
+            with_statistics(plain, checkpoint)
         assert error.value.code == "normalization.unreadable_file"
     np.save(mean, np.array([np.nan]))
     with pytest.raises(UserError) as error:
-        with_statistics(plain, checkpoint, print)
+        with_statistics(plain, checkpoint)
     assert error.value.code == "normalization.unreadable_file"
     np.save(tmp_path / "elsewhere.npy", np.float64(7))  # one number without any axis
     moved = config_from_dict(
         {"TRAIN.ENABLE": True, **SET, "PATHS.MEAN_INFO_FILE": "JOB_DIR/elsewhere.npy"}
     )
-    found = with_statistics(moved, checkpoint, print).description["normalizer"]["statistics"]
+    found = with_statistics(moved, checkpoint).description["normalizer"]["statistics"]
     assert found == {"mean": [7.0], "std": [2.0, 3.0]}
     # The input is left as it was.
     assert checkpoint.description["normalizer"]["statistics"] is None
 
 
 @pytest.mark.parametrize("values", [{"kind": "div"}, {"per_image": True}, {"kind": "scale_range"}])
-def test_unused_files_of_another_training_are_not_read(values, tmp_path) -> None:
+def test_unused_files_of_another_training_are_not_read(
+    values, tmp_path, messages: list[str]
+) -> None:
     for path in files(tmp_path):
         path.write_bytes(b"left behind")
-    said: list[str] = []
     checkpoint = lacking(tmp_path, **values)
     plain = config_from_dict({"TRAIN.ENABLE": True})
-    found = with_statistics(plain, checkpoint, said.append)
+    found = with_statistics(plain, checkpoint)
     assert found.description["normalizer"] == checkpoint.description["normalizer"]
-    assert not said
+    assert not messages

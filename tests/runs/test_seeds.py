@@ -92,7 +92,7 @@ class Begun:
         self.description = description
 
 
-def test_seeds_and_validation_images() -> None:
+def test_seeds_and_validation_images(messages: list[str]) -> None:
     def config(**system: int):
         return config_from_dict(
             {
@@ -109,10 +109,9 @@ def test_seeds_and_validation_images() -> None:
     assert [run_seed(config(), run_id) for run_id in (1, 2, 3)] == [0, 1, 2]
     assert run_seed(config(), 0) >= 0
     assert {run_seed(config(SEED=5), run_id) for run_id in range(9)} == {5}
-    said: list[str] = []
     # A checkpoint of an earlier version began with the seed of its configuration.
-    assert training_seed(config(), 4, Begun(), said.append) == 0
-    assert training_seed(config(), 4, Begun(seed=3), said.append) == 3
-    assert len(said) == 2
+    assert training_seed(config(), 4, Begun()) == 0
+    assert training_seed(config(), 4, Begun(seed=3)) == 3
+    assert len(messages) == 2
     images = [object() for _ in range(9)]
     assert split_pairs(config(), images) == split_pairs(config(SEED=0), images)

@@ -216,13 +216,14 @@ def test_missing_validation_images(command, write_config, data_2d, tmp_path) -> 
 
 
 @pytest.mark.slow
-def test_training_images_are_added_if_validation_objects_are_few(run, command, data_2d) -> None:
-    lines: list[str] = []
-    tuner = open_tuner(run, notify=lines.append)
+def test_training_images_are_added_if_validation_objects_are_few(
+    run, command, data_2d, messages: list[str]
+) -> None:
+    tuner = open_tuner(run)
     held = [example for example in tuner.examples if not example.training]
     training = [example for example in tuner.examples if example.training]
     assert (len(held), len(training)) == (1, 3)
-    notice = next(line for line in lines if "of the weight" in line)
+    notice = next(line for line in messages if "of the weight" in line)
 
     def count(part: str) -> int:
         files = sorted((data_2d / part / "y").glob("*.tif"))

@@ -143,7 +143,6 @@ def train(
     device: Device,
     *,
     resume: bool = False,
-    said: list[str] | None = None,
     size: int = 32,
     model: ModelSettings = MODEL,
     **changes: object,
@@ -163,7 +162,6 @@ def train(
         device=device,
         description={"model": model.to_dict()},
         resume=resume,
-        notify=said.append if said is not None else lambda line: None,
     )
     return fit(job), network
 
@@ -196,7 +194,7 @@ class TestTraining:
 
     @pytest.mark.parametrize("precision", ["32", "16"])
     def test_a_training_resumes_on_the_same_and_on_the_other_device(
-        self, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str]
     ) -> None:
         whole, _ = train(tmp_path / "whole", cuda(precision))
         save = fit_module.SaveCheckpoints.on_train_epoch_end
@@ -216,9 +214,9 @@ class TestTraining:
                 patch.setattr(fit_module.SaveCheckpoints, "on_train_epoch_end", dying)
                 with pytest.raises(RuntimeError, match="killed"):
                     train(folder, first)
-            said: list[str] = []
-            parts, _ = train(folder, second, resume=True, said=said)
-            assert any("resuming after epoch 2 of 4" in line for line in said)
+            messages.clear()
+            parts, _ = train(folder, second, resume=True)
+            assert any("resuming after epoch 2 of 4" in line for line in messages)
             assert [row["lr"] for row in parts.history] == [row["lr"] for row in whole.history]
             assert losses(parts) == pytest.approx(losses(whole), rel=0.1)
             if (first.kind, second.kind) == ("cuda", "cuda"):
@@ -263,19 +261,17 @@ class TestMemory:
             torch.empty(1 << 30, device=GPU)
         assert is_out_of_memory(caught.value)
 
-    def test_a_batch_that_does_not_fit_is_halved(self, tmp_path: Path) -> None:
+    def test_a_batch_that_does_not_fit_is_halved(self, tmp_path: Path, messages: list[str]) -> None:
         model = ModelSettings(2, 1, 2, feature_maps=(32, 64), dropout=(0.0, 0.0))
         torch.cuda.reset_peak_memory_stats()
         train(tmp_path / "one", cuda(), batch_size=1, epochs=1, size=128, model=model)
         one = torch.cuda.max_memory_allocated()
-        said: list[str] = []
+        messages.clear()
         self.leave(6 * one)
-        result, _ = train(
-            tmp_path / "many", cuda(), batch_size=16, epochs=2, size=128, model=model, said=said
-        )
+        result, _ = train(tmp_path / "many", cuda(), batch_size=16, epochs=2, size=128, model=model)
         assert [row["epoch"] for row in result.history] == [1, 2]
-        assert "not enough memory for batches of 16" in said[0]
-        assert "TRAIN.BATCH_SIZE 8 and TRAIN.ACCUM_ITER 2" in said[0]
+        assert "not enough memory for batches of 16" in messages[0]
+        assert "TRAIN.BATCH_SIZE 8 and TRAIN.ACCUM_ITER 2" in messages[0]
         self.leave(one // 4)
         with pytest.raises(UserError, match=r"TRAIN\.BATCH_SIZE: training ran out of memory"):
             train(tmp_path / "none", cuda(), batch_size=2, epochs=1, size=128, model=model)
@@ -295,38 +291,35 @@ class TestMemory:
 
 
 class TestChoice:
-    def test_spellings_of_an_existing_gpu(self) -> None:
+    def test_spellings_of_an_existing_gpu(self, messages: list[str]) -> None:
         for spelling in ("0", "cuda:0", "cuda", "gpu"):
-            said: list[str] = []
-            device = choose_device(spelling, "cpu", "auto", said.append)
+            device = choose_device(spelling, "cpu", "auto")
             assert device.torch == GPU
             assert device.precision in ("bf16", "16")
-            assert said == [f"using {torch.cuda.get_device_name(0)}"]
-        assert choose_device(None, "cuda:0", "32", lambda line: None).kind == "cuda"
+            assert messages == [f"using {torch.cuda.get_device_name(0)}"]
+        assert choose_device(None, "cuda:0", "32").kind == "cuda"
 
-    def test_an_unused_gpu_is_mentioned(self) -> None:
-        said: list[str] = []
-        assert choose_device(None, "cpu", "32", said.append).kind == "cpu"
-        assert "a GPU is available but not requested" in said[0]
-        assert choose_device("cpu", "cuda:0", "32", said.append).kind == "cpu"
-        assert len(said) == 1  # the CPU was asked for
+    def test_an_unused_gpu_is_mentioned(self, messages: list[str]) -> None:
+        assert choose_device(None, "cpu", "32").kind == "cpu"
+        assert "a GPU is available but not requested" in messages[0]
+        assert choose_device("cpu", "cuda:0", "32").kind == "cpu"
+        assert len(messages) == 1  # the CPU was asked for
 
-    def test_a_trained_network_uses_the_gpu_by_default(self) -> None:
-        said: list[str] = []
-        assert choose_for_model(None, said.append).torch == GPU
-        assert said == [f"using {torch.cuda.get_device_name(0)}"]
-        assert choose_for_model("cpu", said.append).kind == "cpu"
-        assert len(said) == 1
+    def test_a_trained_network_uses_the_gpu_by_default(self, messages: list[str]) -> None:
+        assert choose_for_model(None).torch == GPU
+        assert messages == [f"using {torch.cuda.get_device_name(0)}"]
+        assert choose_for_model("cpu").kind == "cpu"
+        assert len(messages) == 1
 
     def test_a_missing_gpu_is_an_error(self) -> None:
         beyond = torch.cuda.device_count()
         for spelling in (str(beyond), f"0, {beyond}", f"cuda:0,{beyond}"):
             with pytest.raises(UserError, match=f"got CUDA device {beyond}, expected 0"):
-                choose_device(spelling, "cpu", "32", lambda line: None)
+                choose_device(spelling, "cpu", "32")
         with pytest.raises(UserError, match="got CUDA device 9999, expected 0"):
             check_gpus("--gpu '9999'", (9999,))
 
     def test_more_processes_than_gpus_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
         with pytest.raises(UserError, match="each of 2 processes"):
-            choose_device("cuda:0", "cpu", "32", lambda line: None)
+            choose_device("cuda:0", "cpu", "32")

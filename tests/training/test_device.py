@@ -28,5 +28,5 @@ def test_bfloat16_needs_the_processor_and_no_limit(
         monkeypatch.setenv(name, limit)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
     assert has_bfloat16() is (precision == "bf16")
-    assert choose_device(None, "cpu", "auto", lambda line: None).precision == precision
-    assert choose_device(None, "cpu", "32", lambda line: None).precision == "32"
+    assert choose_device(None, "cpu", "auto").precision == precision
+    assert choose_device(None, "cpu", "32").precision == "32"

@@ -250,17 +250,15 @@ def test_other_spellings_are_refused(wrong: str) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_trained_network_needs_no_gpu() -> None:
-    said: list[str] = []
-    assert choose_for_model(None, said.append).kind == "cpu"
-    assert said == []
-    assert choose_for_model("0", said.append).kind == "cpu"
-    assert "ATTENTION" in said[0]
+def test_a_trained_network_needs_no_gpu(messages: list[str]) -> None:
+    assert choose_for_model(None).kind == "cpu"
+    assert messages == []
+    assert choose_for_model("0").kind == "cpu"
+    assert "ATTENTION" in messages[0]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_missing_gpu_is_reported() -> None:
-    said: list[str] = []
-    device = choose_device("cuda:0", "cpu", "32", said.append)
+def test_a_missing_gpu_is_reported(messages: list[str]) -> None:
+    device = choose_device("cuda:0", "cpu", "32")
     assert device.kind == "cpu"
-    assert any("ATTENTION" in line and "cuda:0" in line for line in said)
+    assert any("ATTENTION" in line and "cuda:0" in line for line in messages)

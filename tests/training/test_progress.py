@@ -16,6 +16,7 @@ from singula.training import fit as fit_module
 from singula.training.module import InstanceModule
 from singula.training.progress import ProgressReport
 from singula.training.speed import TrainingSpeed
+from singula.util.messages import print_messages
 
 from .test_training import train
 
@@ -52,11 +53,8 @@ def slow_training(
     for name, seconds in (("training_step", step), ("validation_step", validation)):
         monkeypatch.setattr(InstanceModule, name, slow(getattr(InstanceModule, name), seconds))
 
-    class Notes(list[str]):
-        def append(self, line: str) -> None:
-            lines.append((clock.now, line))
-
-    train(folder, epochs=2, said=Notes())
+    with print_messages(lambda line: lines.append((clock.now, line))):
+        train(folder, epochs=2)
     return [*lines, (clock.now, "end")]
 
 
@@ -121,11 +119,13 @@ class Bar:
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_the_bar_counts_the_epoch_and_appears_only_on_a_terminal(monkeypatch, live: bool) -> None:
+def test_the_bar_counts_the_epoch_and_appears_only_on_a_terminal(
+    monkeypatch, live: bool, messages: list[str]
+) -> None:
     monkeypatch.setattr("rich.progress.Progress", Bar)
     monkeypatch.setattr("singula.training.progress._can_draw", lambda: True)
-    Bar.made, clock, lines = [], Clock(), []
-    report = ProgressReport(3, lines.append, live=live, clock=clock)
+    Bar.made, clock = [], Clock()
+    report = ProgressReport(3, live=live, clock=clock)
     report.on_train_start(trainer(), None)  # type: ignore[arg-type]
     for epoch in range(2):
         report.on_train_epoch_start(trainer(epoch), None)  # type: ignore[arg-type]
@@ -137,9 +137,9 @@ def test_the_bar_counts_the_epoch_and_appears_only_on_a_terminal(monkeypatch, li
             report.on_validation_batch_end(trainer(epoch), None, None, {}, index)  # type: ignore[arg-type]
     if not live:
         assert Bar.made == []
-        assert len([line for line in lines if PATTERN.match(line)]) == 12
+        assert len([line for line in messages if PATTERN.match(line)]) == 12
         return
-    assert lines == [], "a bar takes the place of status lines"
+    assert messages == [], "a bar takes the place of status lines"
     (bar,) = Bar.made
     states = [(s["description"], s["completed"], s["total"]) for s in bar.states]
     assert ("epoch 1/3", 4, 4) in states
@@ -152,19 +152,19 @@ def test_the_bar_counts_the_epoch_and_appears_only_on_a_terminal(monkeypatch, li
     assert not bar.running
 
 
-def test_a_terminal_that_cannot_redraw_gets_lines(monkeypatch) -> None:
+def test_a_terminal_that_cannot_redraw_gets_lines(monkeypatch, messages: list[str]) -> None:
     monkeypatch.setattr("singula.training.progress._can_draw", lambda: False)
-    clock, lines = Clock(), []
-    report = ProgressReport(1, lines.append, live=True, clock=clock)
+    clock = Clock()
+    report = ProgressReport(1, live=True, clock=clock)
     report.on_train_start(trainer(), None)  # type: ignore[arg-type]
     report.on_train_epoch_start(trainer(), None)  # type: ignore[arg-type]
     clock.now += 25
     report.status.poll()
-    assert lines == ["epoch 1/1, step 0/4: preparing the first patches"]
+    assert messages == ["epoch 1/1, step 0/4: preparing the first patches"]
 
 
 def test_a_status_line_has_the_loss_of_its_step() -> None:
-    report = ProgressReport(1, lambda line: None, live=False, clock=Clock())
+    report = ProgressReport(1, live=False, clock=Clock())
     report.on_train_epoch_start(trainer(), None)  # type: ignore[arg-type]
     for index, loss in enumerate((0.5, 0.25)):
         batch, outputs = {"image": torch.zeros(3, 1, 4, 4)}, {"loss": torch.tensor(loss)}

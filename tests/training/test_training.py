@@ -52,7 +52,7 @@ def dataset(augment: bool) -> PatchDataset:
 
 
 def train(
-    folder: Path, *, resume: bool = False, said: list[str] | None = None, **changes: object
+    folder: Path, *, resume: bool = False, **changes: object
 ) -> tuple[FitResult, torch.nn.Module]:
     options: dict[str, object] = {"epochs": 4, "batch_size": 4, "seed": 3, **changes}
     optimizer = {"name": "ADAMW", "lr": 1e-2, "schedule": "warmupcosine", "warmup_epochs": 1}
@@ -79,7 +79,6 @@ def train(
         description={"model": MODEL.to_dict()},
         resume=resume,
         start=start,  # type: ignore[arg-type]
-        notify=said.append if said is not None else lambda line: None,
     )
     return fit(job), network
 
@@ -117,7 +116,7 @@ def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("schedule", ["warmupcosine", "onecycle", "reduceonplateau", ""])
 def test_a_resumed_training_equals_an_uninterrupted_one(
-    schedule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    schedule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str]
 ) -> None:
     options = {"schedule": schedule, "plateau_patience": 1, "accumulate": 2}
     whole, _ = train(tmp_path / "whole", **options)
@@ -125,9 +124,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
         stop_after(2, patch)
         with pytest.raises(RuntimeError, match="killed"):
             train(tmp_path / "parts", **options)
-    said: list[str] = []
-    parts, _ = train(tmp_path / "parts", resume=True, said=said, **options)
-    assert any("resuming after epoch 2 of 4" in line for line in said)
+    messages.clear()
+    parts, _ = train(tmp_path / "parts", resume=True, **options)
+    assert any("resuming after epoch 2 of 4" in line for line in messages)
     assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert_equal_weights(
         weights(tmp_path / "whole", "best.pth"), weights(tmp_path / "parts", "best.pth")
@@ -184,21 +183,21 @@ def test_training_learns_and_returns_the_best_weights(tmp_path: Path) -> None:
     assert_equal_weights(dict(network.state_dict()), weights(tmp_path, "best.pth"))
 
 
-def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+def test_a_finished_training_is_not_repeated(tmp_path: Path, messages: list[str]) -> None:
     train(tmp_path, epochs=2)
     before = (tmp_path / "last.pth").stat().st_mtime_ns
-    said: list[str] = []
-    result, _ = train(tmp_path, epochs=2, resume=True, said=said)
+    messages.clear()
+    result, _ = train(tmp_path, epochs=2, resume=True)
     assert (tmp_path / "last.pth").stat().st_mtime_ns == before
     assert len(result.history) == 2
-    assert any("already complete" in line for line in said)
+    assert any("already complete" in line for line in messages)
 
 
-def test_patience_ends_a_training_without_improvement(tmp_path: Path) -> None:
+def test_patience_ends_a_training_without_improvement(tmp_path: Path, messages: list[str]) -> None:
     said: list[str] = []
     result, _ = train(tmp_path, epochs=30, lr=1e-12, schedule="", patience=2, said=said)
     assert len(result.history) < 30
-    assert any("stopped: no better val_loss for 2 epochs" in line for line in said)
+    assert any("stopped: no better val_loss for 2 epochs" in line for line in messages)
 
 
 def test_the_monitored_score_can_be_an_iou(tmp_path: Path) -> None:
@@ -279,27 +278,26 @@ def small_memory(monkeypatch: pytest.MonkeyPatch, most: int, after: int = 0) -> 
 
 
 def test_a_batch_that_does_not_fit_in_memory_is_halved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str]
 ) -> None:
     train(tmp_path / "small", epochs=2, batch_size=2, accumulate=2)
-    said: list[str] = []
+    messages.clear()
     with monkeypatch.context() as patch:
         small_memory(patch, 2)
-        train(tmp_path / "shrunk", epochs=2, batch_size=4, said=said)
-    assert any("TRAIN.BATCH_SIZE 2 and TRAIN.ACCUM_ITER 2" in line for line in said)
+        train(tmp_path / "shrunk", epochs=2, batch_size=4)
+    assert any("TRAIN.BATCH_SIZE 2 and TRAIN.ACCUM_ITER 2" in line for line in messages)
     # The failed steps left no trace: all is as if the small batch had been asked for.
     assert_equal_weights(weights(tmp_path / "small"), weights(tmp_path / "shrunk"))
 
 
 def test_running_out_of_memory_later_repeats_only_the_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str]
 ) -> None:
-    said: list[str] = []
     steps_per_epoch = 4
     small_memory(monkeypatch, 2, after=steps_per_epoch + 1)
-    result, _ = train(tmp_path, epochs=3, batch_size=4, said=said)
+    result, _ = train(tmp_path, epochs=3, batch_size=4)
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
-    assert any("resuming after epoch 1 of 3" in line for line in said)
+    assert any("resuming after epoch 1 of 3" in line for line in messages)
 
 
 def test_no_memory_for_a_single_patch_is_reported(
@@ -311,13 +309,12 @@ def test_no_memory_for_a_single_patch_is_reported(
 
 
 def test_without_a_compiler_the_network_runs_uncompiled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str]
 ) -> None:
     monkeypatch.setattr(fit_module.shutil, "which", lambda name: None)
-    said: list[str] = []
-    train(tmp_path / "compiled", epochs=1, compile=True, said=said)
+    train(tmp_path / "compiled", epochs=1, compile=True)
     train(tmp_path / "plain", epochs=1)
-    assert any("no C++ compiler" in line for line in said)
+    assert any("no C++ compiler" in line for line in messages)
     assert_equal_weights(weights(tmp_path / "compiled"), weights(tmp_path / "plain"))
 
 
@@ -349,11 +346,12 @@ def test_a_kill_between_last_and_best_checkpoint_loses_neither(
     assert_equal_weights(weights(tmp_path / "whole", "best.pth"), weights(parts, "best.pth"))
 
 
-def test_a_lost_best_checkpoint_is_replaced_by_the_last(tmp_path: Path) -> None:
+def test_a_lost_best_checkpoint_is_replaced_by_the_last(
+    tmp_path: Path, messages: list[str]
+) -> None:
     train(tmp_path, epochs=2)
     (tmp_path / "best.pth").unlink()
-    said: list[str] = []
-    train(tmp_path, epochs=2, resume=True, said=said)
+    train(tmp_path, epochs=2, resume=True)
     assert_equal_weights(weights(tmp_path, "best.pth"), weights(tmp_path))
 
 

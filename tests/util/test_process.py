@@ -27,5 +27,5 @@ def test_garbage_collection_is_enabled_after_imports(enabled):
 def test_a_run_does_not_keep_objects_of_its_caller_alive():
     gc.freeze()
     with pytest.raises(UserError):
-        run(Job(Path("missing.yaml")), print)
+        run(Job(Path("missing.yaml")))
     assert gc.get_freeze_count() == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from singula.dataset.facts import Survey, find_folders, survey_dataset
 from singula.errors import UserError
 from singula.util.format import command, counted
 from singula.util.paths import user_path
+from singula.util.streams import print_line
 
 _MAX_FILES = 200
 _VALUE_WIDTH = 24
@@ -23,7 +23,6 @@ def init_dataset(
     output: Path,
     *,
     minutes: float,
-    notify: Callable[[str], None],
     measure: Measure | None = None,
     external_files: bool = False,
 ) -> Proposal:
@@ -37,8 +36,6 @@ def init_dataset(
         File of the configuration; it must not exist.
     minutes : float
         Maximum duration of the training in minutes.
-    notify : callable
-        Receive each line of the report.
     measure : callable, optional
         As for `propose`.
     external_files : bool
@@ -54,30 +51,30 @@ def init_dataset(
     survey = _survey(dataset, external_files=external_files)
     proposal, notes = write_proposal(survey, output, minutes=minutes, measure=measure)
     for line in (*survey.notes, *notes, *proposal.summary.splitlines()):
-        notify(line)
+        print_line(line)
     if proposal.speed is not None:
-        notify(f"measured on {proposal.speed.measured_on}: {step_text(proposal.speed)}")
+        print_line(f"measured on {proposal.speed.measured_on}: {step_text(proposal.speed)}")
     elif measure is not None:
-        notify("a training step could not be timed, so the duration of an epoch is a guess")
-    notify("")
+        print_line("a training step could not be timed, so the duration of an epoch is a guess")
+    print_line("")
     for line in reasons_table(proposal):
-        notify(line)
+        print_line(line)
     doubtful = [labels for labels in survey.labels if labels.suspicion]
     if doubtful:
-        notify("")
-        notify(f"ATTENTION: {doubtful[0].path}: {doubtful[0].suspicion}")
+        print_line("")
+        print_line(f"ATTENTION: {doubtful[0].path}: {doubtful[0].suspicion}")
         files = counted(len(doubtful), "label image")
-        notify(f"  {files} with this problem; correct them before a run:")
-        notify(f"  {command('check', dataset)} lists the problems; --fix corrects some of them")
+        print_line(f"  {files} with this problem; correct them before a run:")
+        print_line(f"  {command('check', dataset)} lists the problems; --fix corrects some of them")
     if _are_masks(survey):
-        notify("")
-        notify("ATTENTION: most ids have several connected components: masks instead of ids?")
-        notify(f"  {command('check', dataset)} lists them; --fix gives each component an id")
-        notify("  then run singula init on the corrected copy: the choices above fit the masks")
-    notify("")
-    notify(f"written: {output}")
-    notify(f"first: {command('check', '--config', output)}")
-    notify(f"next: {command('run', '--config', output, '--result_dir', 'results')}")
+        print_line("")
+        print_line("ATTENTION: most ids have several connected components: masks instead of ids?")
+        print_line(f"  {command('check', dataset)} lists them; --fix gives each component an id")
+        print_line("  then run singula init on the corrected copy: the choices above fit the masks")
+    print_line("")
+    print_line(f"written: {output}")
+    print_line(f"first: {command('check', '--config', output)}")
+    print_line(f"next: {command('run', '--config', output, '--result_dir', 'results')}")
     return proposal
 
 

@@ -41,7 +41,7 @@ from singula.util.streams import printable
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 # Maximum number of tasks submitted at a time: per worker, and at least for the whole cluster
 _TASKS_PER_WORKER, _MIN_TASKS = 4, 64
 # A task costs this process and the scheduler about 2 ms (benchmarks/scheduler.py). With this length
@@ -223,7 +223,7 @@ def timed_blocks(
 
 
 @contextmanager
-def dask_runner(option: str, notify: Notify, *, memory: int, gpus: int = 0) -> Iterator[Runner]:
+def dask_runner(option: str, *, memory: int, gpus: int = 0) -> Iterator[Runner]:
     """Start workers or connect to a scheduler, and yield a runner.
 
     Parameters
@@ -231,8 +231,6 @@ def dask_runner(option: str, notify: Notify, *, memory: int, gpus: int = 0) -> I
     option : str
         Value of ``--dask``: ``local:N``, the address of a scheduler, or ``slurm:FILE`` (``pbs:``,
         ``lsf:``, ``sge:``).
-    notify : callable
-        Called with a line about the workers.
     memory : int
         Memory limit in bytes of all local workers together.
     gpus : int
@@ -249,15 +247,15 @@ def dask_runner(option: str, notify: Notify, *, memory: int, gpus: int = 0) -> I
     kind, _, rest = option.partition(":")
     if kind == "local":
         with _local_cluster(int(rest), memory, gpus) as client:
-            notify(f"dask: {counted(int(rest), 'worker')} on this machine")
+            _log.info(f"dask: {counted(int(rest), 'worker')} on this machine")
             yield DaskRunner(client)
     elif kind in QUEUES:
-        with _queue_cluster(kind, user_path(rest, "--dask", "file"), notify) as client:
+        with _queue_cluster(kind, user_path(rest, "--dask", "file")) as client:
             yield DaskRunner(client)
     else:
-        notify(f"dask: connecting to the scheduler {option}, for at most {_TIMEOUT}")
+        _log.info(f"dask: connecting to the scheduler {option}, for at most {_TIMEOUT}")
         with _connected(option) as client:
-            notify(f"dask: scheduler {option}; {client.dashboard_link}")
+            _log.info(f"dask: scheduler {option}; {client.dashboard_link}")
             client.wait_for_workers(1)
             yield DaskRunner(client)
 
@@ -335,13 +333,13 @@ def _connected(address: str) -> Iterator[Client]:
 
 
 @contextmanager
-def _queue_cluster(queue: str, file: Path, notify: Notify) -> Iterator[Client]:
+def _queue_cluster(queue: str, file: Path) -> Iterator[Client]:
     """Submit jobs to a batch system, and yield the client of their workers."""
     from distributed import Client
 
     cluster = queue_cluster(queue, file)
     with cluster, Client(cluster) as client:
-        notify(f"dask: waiting for the first job of {queue}; {client.dashboard_link}")
+        _log.info(f"dask: waiting for the first job of {queue}; {client.dashboard_link}")
         client.wait_for_workers(1)
         yield client
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -156,7 +155,7 @@ class JobFolder:
             The note is missing or damaged.
         """
         hint = f"delete {self.path} to process the image again"
-        return read_record(self.path / f"{name}.json", kind, warnings.warn, hint=hint)
+        return read_record(self.path / f"{name}.json", kind, hint=hint)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ import typer
 
 from singula.cli import runs  # isort: skip  # commands in the order of `singula --help`
 from singula.cli import data
-from singula.cli.app import app, complete_key, run_app
+from singula.cli.app import PRINTING, app, complete_key, run_app
 from singula.errors import ExitCode, UserError, refuse_if_out_of_memory
 from singula.util.signals import INTERRUPTION
 from singula.util.streams import printable, tolerant_output
@@ -91,7 +91,7 @@ def _code_of(command: Callable[..., Any]) -> int:
     code: int = ExitCode.DONE
     error: BaseException | None = None
     try:
-        with INTERRUPTION.in_progress():
+        with INTERRUPTION.in_progress(), PRINTING:
             refuse_blank_arguments(sys.argv[1:])
             with refuse_if_out_of_memory():
                 command()

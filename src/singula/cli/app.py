@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
@@ -10,10 +11,12 @@ import typer
 from singula import __version__
 from singula.util.paths import PathKind, user_path
 from singula.util.signals import INTERRUPTION
-from singula.util.streams import printable
+from singula.util.streams import print_line
 
 AGAIN = "repeat the command to start again"
 RESUME = "repeat the command with --resume to continue"
+PRINTING = ExitStack()
+"""Open from the start of a command until `singula.cli.main` closes it: messages are printed."""
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 # Importing rich for the help pages would slow `--help` down.
 app = typer.Typer(
@@ -35,14 +38,19 @@ run_app = typer.Typer(
 )
 
 
-def print_line(line: str) -> None:
-    """Print a line immediately, without control characters."""
-    print(printable(line), flush=True)
+def begin_command(next_step: str) -> None:
+    """Print the messages of the current command, and set the advice for an interruption.
 
+    Parameters
+    ----------
+    next_step : str
+        Advice that is printed if the command is interrupted.
+    """
+    from singula.util.messages import print_messages
 
-def set_interruption_hint(next_step: str) -> None:
-    """Set the advice that is printed if the current command is interrupted."""
     INTERRUPTION.next_step = next_step
+    PRINTING.close()  # of an earlier command in this process
+    PRINTING.enter_context(print_messages(print_line))
 
 
 def path_option(*names: str, kind: PathKind, help: str) -> Any:

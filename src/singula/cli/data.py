@@ -12,10 +12,9 @@ from singula.cli.app import (
     AGAIN,
     ExternalFilesOption,
     app,
+    begin_command,
     path_argument,
     path_option,
-    print_line,
-    set_interruption_hint,
 )
 from singula.errors import ExitCode
 
@@ -45,7 +44,7 @@ def init(
 
     Example: singula init cells -o cells.yaml
     """
-    set_interruption_hint(AGAIN)
+    begin_command(AGAIN)
     from singula.util.process import prepare_process
 
     prepare_process()
@@ -56,7 +55,6 @@ def init(
         dataset,
         output,
         minutes=minutes,
-        notify=print_line,
         measure=measure_proposal,
         external_files=external_files,
     )
@@ -81,14 +79,14 @@ def demo(
 
     Example: singula demo --3d
     """
-    set_interruption_hint(AGAIN)
+    begin_command(AGAIN)
     from singula.util.process import prepare_process
 
     prepare_process()
     from singula.commands.demo import run_demo
 
     live, ndim = sys.stdout.isatty(), 3 if three_d else 2
-    run_demo(output, ndim, quick=quick, live=live, notify=print_line, gpu=gpu)
+    run_demo(output, ndim, quick=quick, live=live, gpu=gpu)
 
 
 @app.command()
@@ -133,7 +131,7 @@ def check(
 
     Estimate time and memory of a run: singula check --config cells.yaml
     """
-    set_interruption_hint(AGAIN)
+    begin_command(AGAIN)
     from singula.util.process import prepare_process
 
     prepare_process()
@@ -149,7 +147,6 @@ def check(
         overrides=overrides or [],
         external_files=external_files,
         live=sys.stdout.isatty(),
-        notify=print_line,
     )
     if inspection.problems:
         raise typer.Exit(ExitCode.INCOMPLETE)
@@ -172,7 +169,7 @@ def gui(
 
     Example: singula gui --root ~/images
     """
-    set_interruption_hint("runs that the interface started continue")
+    begin_command("runs that the interface started continue")
     from singula.gui import start
 
-    start(root or [], port, browser=not no_browser, notify=print_line)
+    start(root or [], port, browser=not no_browser)

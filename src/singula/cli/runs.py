@@ -15,16 +15,16 @@ from singula.cli.app import (
     ExternalFilesOption,
     VersionOption,
     app,
+    begin_command,
     complete_from,
     complete_key,
     path_argument,
     path_option,
-    print_line,
     run_app,
-    set_interruption_hint,
 )
 from singula.errors import ExitCode, UserError
 from singula.util.format import counted
+from singula.util.streams import print_line
 
 MODEL_GPU = "0, cuda:0, or cpu [a GPU if available]."
 
@@ -92,7 +92,7 @@ def run(
 
     Predict large images with four workers: singula run --config cells.yaml --dask local:4
     """
-    set_interruption_hint(RESUME)
+    begin_command(RESUME)
     from singula.util.process import prepare_process
 
     prepare_process()
@@ -116,7 +116,7 @@ def run(
         count = gpus or count_gpus(gpu)
         if count > 1:
             raise typer.Exit(launch_run(count, job))
-    report = run_job(job, print_line)
+    report = run_job(job)
     if report.test is not None and report.test.failed:
         raise typer.Exit(ExitCode.INCOMPLETE)
 
@@ -187,7 +187,7 @@ def predict(
 
     Predict each time point: singula predict movie.tif --frames all --model RUN -o instances
     """
-    set_interruption_hint(RESUME)
+    begin_command(RESUME)
     from singula.util.process import importing, prepare_process
 
     prepare_process()
@@ -210,8 +210,8 @@ def predict(
 
         check_dask_option(dask)
     files = gather_images(images)
-    with hold(output_locks(output), "predict", print_line):
-        loaded = load(model, device=choose_for_model(gpu, print_line).torch)
+    with hold(output_locks(output), "predict"):
+        loaded = load(model, device=choose_for_model(gpu).torch)
         for line in loaded.notices:
             print_line(line)
         tasks = plan_predictions(
@@ -232,7 +232,6 @@ def predict(
             augment=augment,
             tables=tables,
             resume=resume,
-            notify=print_line,
             dask=dask,
             spacing=sizes,
             unit=unit,
@@ -277,7 +276,7 @@ def tune(
 
     Example: singula tune results/cells/results/cells_1
     """
-    set_interruption_hint(AGAIN)
+    begin_command(AGAIN)
     from singula.util.process import prepare_process
 
     prepare_process()
@@ -285,9 +284,13 @@ def tune(
     from singula.tuning import result_lines
     from singula.tuning import tune as tune_thresholds
 
-    device = choose_for_model(gpu, print_line).torch
+    device = choose_for_model(gpu).torch
     result = tune_thresholds(
-        run_folder, metric=metric, iou=iou, save=save, device=device, notify=print_line
+        run_folder,
+        metric=metric,
+        iou=iou,
+        save=save,
+        device=device,
     )
     for line in result_lines(result):
         print_line(line)
@@ -336,7 +339,7 @@ def export(
 
     Export label images: singula export labels/ --to csv --spacing 0.25,0.25 --unit µm -o tables
     """
-    set_interruption_hint(AGAIN)
+    begin_command(AGAIN)
     from singula.exports import export as export_instances
     from singula.exports import sizes_from_text
 
@@ -349,7 +352,6 @@ def export(
         unit=unit,
         overwrite=overwrite,
         external_files=external_files,
-        notify=print_line,
     )
     print_line(f"written: {written[0]}" + (f" and {len(written) - 1} more" if written[1:] else ""))
 
@@ -365,7 +367,7 @@ def report(
 
     Every run writes this page at its end. Example: singula report results/cells/results/cells_1
     """
-    set_interruption_hint(AGAIN)
+    begin_command(AGAIN)
     from singula.report.build import build_report
 
-    print_line(str(build_report(run_folder, print_line)))
+    print_line(str(build_report(run_folder)))

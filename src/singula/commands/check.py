@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from singula.config import Config, load_config
@@ -19,9 +19,9 @@ from singula.dataset.checks import (
 from singula.errors import UserError
 from singula.io.run_lock import check_free, output_locks
 from singula.util.format import counted
+from singula.util.messages import captured_messages
 from singula.util.paths import user_path
-
-Notify = Callable[[str], None]
+from singula.util.streams import print_line
 
 
 def check_data(
@@ -35,7 +35,6 @@ def check_data(
     overrides: Sequence[str] = (),
     external_files: bool = False,
     live: bool = False,
-    notify: Notify,
 ) -> Inspection:
     """Check a data set, or the data of a configuration and the configuration itself.
 
@@ -57,8 +56,6 @@ def check_data(
         Allow image files that refer to other files, as with DATA.EXTERNAL_FILES.
     live : bool
         Report the number of inspected files.
-    notify : callable
-        Receive each line of the report.
 
     Raises
     ------
@@ -82,15 +79,15 @@ def check_data(
     if html is not None:
         html = user_path(html, "--html", "output file")
         check_page(html)
-    config, progress = None, notify if live else None
+    config, report_progress = None, print_line if live else None
     if config_file is not None:
         from singula.pipeline.dataset import inspect_config
 
         if external_files:
             overrides = [*overrides, "DATA.EXTERNAL_FILES=True"]
-        config = load_config(config_file, overrides, notify=notify)
-        notify(f"configuration: {config_file} is valid")
-        inspection = inspect_config(config, notify=progress)
+        config = load_config(config_file, overrides)
+        print_line(f"configuration: {config_file} is valid")
+        inspection = inspect_config(config, report_progress=report_progress)
     elif overrides:
         raise UserError(
             "--set: got keys to change, but no configuration",
@@ -99,20 +96,18 @@ def check_data(
         )
     else:
         settings = InspectSettings(external_files=external_files)
-        inspection = inspect_dataset(dataset or Path(), settings, notify=progress)
+        inspection = inspect_dataset(dataset or Path(), settings, report_progress=report_progress)
     for line in describe(inspection):
-        notify(line)
-    lines = _estimate(config, inspection, gpu, notify, timed=timed) if config is not None else []
+        print_line(line)
+    lines = _estimate(config, inspection, gpu, timed=timed) if config is not None else []
     if html is not None:
-        notify(f"page: {write_page(inspection, html, lines)}")
+        print_line(f"page: {write_page(inspection, html, lines)}")
     if fix is not None:
-        _fix(inspection, fix, notify)
+        _fix(inspection, fix)
     return inspection
 
 
-def _estimate(
-    config: Config, inspection: Inspection, gpu: str | None, notify: Notify, *, timed: bool
-) -> list[str]:
+def _estimate(config: Config, inspection: Inspection, gpu: str | None, *, timed: bool) -> list[str]:
     """Report and return the estimate of a run; if timing fails, without durations."""
     from singula.pipeline.estimate import estimate
     from singula.pipeline.memory import warn_if_too_large
@@ -122,37 +117,38 @@ def _estimate(
         from singula.training.device import choose_device, use_cores
         from singula.training.loader import loader_workers
 
-        device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, lambda line: None)
+        with captured_messages():
+            device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION)
         use_cores(config.SYSTEM.NUM_CPUS)
         workers = loader_workers(config.SYSTEM.NUM_WORKERS, device.kind)
     try:
         lines = estimate(config, inspection, device, timed=timed, workers=workers).lines()
     except (RuntimeError, MemoryError) as error:
-        notify(f"a training step could not be measured: {str(error).splitlines()[0]}")
+        print_line(f"a training step could not be measured: {str(error).splitlines()[0]}")
         lines = estimate(config, inspection, None, timed=False).lines()
     test_pairs = [pair for part in inspection.parts if part.name == "test" for pair in part.pairs]
     lines += warn_if_too_large(config, test_pairs)
-    notify("")
+    print_line("")
     for line in lines:
-        notify(line)
+        print_line(line)
     return lines
 
 
-def _fix(inspection: Inspection, folder: Path, notify: Notify) -> None:
+def _fix(inspection: Inspection, folder: Path) -> None:
     """Write a corrected copy and report the keys for a configuration."""
-    report = write_fixed(inspection, folder, notify=notify)
-    notify(
+    report = write_fixed(inspection, folder)
+    print_line(
         f"corrected copy: {folder} ({counted(report.files, 'image')}, "
         f"{counted(len(report.corrected), 'label')} corrected, {len(report.left_out)} left out); "
         "the original files are unchanged"
     )
     if not report.files:
-        notify("  the copy is empty: no file can be used without changes")
+        print_line("  the copy is empty: no file can be used without changes")
         return
     for part in inspection.parts:
         key, images, labels = part.name.upper(), folder / part.name / "x", folder / part.name / "y"
         if not images.exists():
-            notify(f"  {part.name}: no files remain")
+            print_line(f"  {part.name}: no files remain")
             continue
         keys = f"DATA.{key}.PATH: {images}"
         if labels.exists():
@@ -161,4 +157,4 @@ def _fix(inspection: Inspection, folder: Path, notify: Notify) -> None:
         if any(pair.label == pair.image for pair in part.pairs):
             section = "TEST.BY_CHUNKS" if key == "TEST" else f"DATA.{key}"
             container_key = f", {section}.INPUT_ZARR_MULTIPLE_DATA: False"
-        notify(f"  {keys}{container_key}")
+        print_line(f"  {keys}{container_key}")

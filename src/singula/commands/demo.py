@@ -21,7 +21,9 @@ from singula.pipeline.run import Job, RunReport, run
 from singula.synthetic.fluorescence import dataset_files, make_dataset
 from singula.training.speed import TrainingSpeed
 from singula.util.format import counted
+from singula.util.messages import captured_messages
 from singula.util.paths import user_path
+from singula.util.streams import print_line
 
 MARK = "demo.yaml"
 TRAINING_SECONDS = 140.0  # limit, so that the whole demonstration ends within four minutes
@@ -209,7 +211,6 @@ def demo_yaml(data: Path, ndim: int, settings: DemoSettings) -> str:
 def fit_to_budget(
     settings: DemoSettings,
     measure: Callable[[DemoSettings], TrainingSpeed | None],
-    notify: Callable[[str], None],
     budget: float = TRAINING_SECONDS,
 ) -> DemoSettings:
     """Choose the network and the number of epochs by the duration of a training step.
@@ -221,8 +222,6 @@ def fit_to_budget(
     measure : callable
         Time a training step with the `features` of settings, or return None if this is not
         possible.
-    notify : callable
-        Receive each line of the report.
     budget : float
         Maximum duration of the training in seconds.
 
@@ -235,17 +234,19 @@ def fit_to_budget(
         settings = replace(settings, features=features, epochs=min_epochs)
         speed = measure(settings)
         if speed is None:
-            notify("a training step could not be timed, so the training may take long")
+            print_line("a training step could not be timed, so the training may take long")
             return replace(settings, epochs=max_epochs)
         epoch_seconds = settings.epoch_seconds(speed)
         affordable = min(max_epochs, int(budget / epoch_seconds) // _ROUND * _ROUND)
         settings = replace(settings, epochs=max(min_epochs, affordable))
         step = f"U-Net {features[0]}–{features[-1]} takes {speed.whole_step:.2g} s for a step"
-        notify(f"measured on {speed.measured_on}: {step}, about {epoch_seconds:.2g} s for an epoch")
+        print_line(
+            f"measured on {speed.measured_on}: {step}, about {epoch_seconds:.2g} s for an epoch"
+        )
         if affordable >= min_epochs:
             break
     seconds = settings.epochs * epoch_seconds
-    notify(
+    print_line(
         f"chosen: U-Net {settings.features[0]}–{settings.features[-1]}, "
         f"{counted(settings.epochs, 'epoch')}, about {seconds:.0f} s of training"
     )
@@ -260,7 +261,8 @@ def _measure(config: Path, ndim: int, gpu: str, settings: DemoSettings) -> Train
     write_text(config, demo_yaml(data, ndim, settings))
     name = "image_000.tif"
     pair = Pair(data / "train" / "x" / name, data / "train" / "y" / name, "image_000")
-    return time_configuration(load_config(config), [pair], gpu)
+    with captured_messages():  # the run prints them
+        return time_configuration(load_config(config), [pair], gpu)
 
 
 def _check_place(output: Path) -> None:
@@ -308,7 +310,6 @@ def run_demo(
     *,
     quick: bool,
     live: bool,
-    notify: Callable[[str], None],
     gpu: str | None = None,
 ) -> RunReport:
     """Make data, train, test, and report the results.
@@ -323,8 +324,6 @@ def run_demo(
         Use very small sizes, to test the installation only.
     live : bool
         Draw a progress bar.
-    notify : callable
-        Receive each line of the report.
     gpu : str, optional
         As in `Job`; the CPU by default.
 
@@ -340,9 +339,9 @@ def run_demo(
     _check_place(output)
     folder = output / f"{ndim}d"
     # The lock file is next to the folder, which must stay empty before the demonstration.
-    with hold([lock_file(output, f"{ndim}d")], "demo", notify), protect([folder], notify):
+    with hold([lock_file(output, f"{ndim}d")], "demo"), protect([folder]):
         _check_unchanged(folder, settings.images)
-        return _run_demo(folder, ndim, settings, quick=quick, live=live, notify=notify, gpu=gpu)
+        return _run_demo(folder, ndim, settings, quick=quick, live=live, gpu=gpu)
 
 
 def _run_demo(
@@ -352,14 +351,13 @@ def _run_demo(
     *,
     quick: bool,
     live: bool,
-    notify: Callable[[str], None],
     gpu: str | None,
 ) -> RunReport:
     """Run a demonstration in its folder; see `run_demo` for the parameters."""
     # The file marks the folder as a demonstration before anything else is written.
     config = write_text(folder / MARK, demo_yaml(folder / "data", ndim, settings))
     train, val, test = settings.images
-    notify(
+    print_line(
         f"making {train + val + test} synthetic images with touching nuclei in {folder / 'data'}"
     )
     make_dataset(
@@ -373,19 +371,19 @@ def _run_demo(
         spacing=settings.spacing,
     )
     if settings.choices:
-        settings = fit_to_budget(settings, partial(_measure, config, ndim, gpu or "cpu"), notify)
+        settings = fit_to_budget(settings, partial(_measure, config, ndim, gpu or "cpu"))
         write_text(config, demo_yaml(folder / "data", ndim, settings))
-    report = run(Job(config, folder, "demo", 1, gpu or "cpu", live=live), notify)
+    report = run(Job(config, folder, "demo", 1, gpu or "cpu", live=live))
     if report.test is None:
         raise RuntimeError("the demonstration did not test")
     at_half = report.test.results.scores.dataset(by_image=False)[1]
-    notify("")
+    print_line("")
     images = counted(at_half.n_images, "unseen image")
-    notify(f"F1 at IoU {at_half.threshold:g} on {images}: {at_half.f1:.3f}")
+    print_line(f"F1 at IoU {at_half.threshold:g} on {images}: {at_half.f1:.3f}")
     if quick:
-        notify("this was --quick: everything works, but two epochs are too short to learn")
-    notify(f"configuration, as a start for your own: {config}")
-    notify(f"results: {report.tree.run}")
+        print_line("this was --quick: everything works, but two epochs are too short to learn")
+    print_line(f"configuration, as a start for your own: {config}")
+    print_line(f"results: {report.tree.run}")
     picture = next(iter(report.test.results.overlays.values()))
-    notify(f"look at this (image | instances | truth): {picture}")
+    print_line(f"look at this (image | instances | truth): {picture}")
     return report

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from singula.errors import ExitCode, UserError
 from singula.pipeline.run import Job
+from singula.util.messages import captured_messages
 from singula.util.process import available_cores
 from singula.util.signals import INTERRUPTION
 
@@ -42,7 +43,8 @@ def launch_run(count: int, job: Job) -> int:
     from singula.io.run_lock import check_free
 
     _check_cores(count)
-    config = load_config(job.config, list(job.overrides))
+    with captured_messages():  # the processes print them
+        config = load_config(job.config, list(job.overrides))
     # Fail here, before processes wait for the first one, which takes the locks.
     check_free(job.tree(config).lock_files(checkpoints=config.TRAIN.ENABLE))
     gpu = job.gpu

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -33,11 +34,11 @@ from singula.config.yaml_source import (
     read_yaml,
 )
 from singula.errors import UserError
-from singula.util.arguments import function, instance, items, of_class
+from singula.util.arguments import instance, items, of_class
 from singula.util.format import counted, grouped, show
 from singula.util.paths import user_path
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 # YAML splits an unquoted tuple in a flow mapping at its commas: {PADDING: (6, 16, 16)}
 _TUPLE_PIECE = re.compile(r"\.-?[\d.]+\)?$")
 _MAX_SEARCHES = 50  # unknown keys for which a similar one is searched
@@ -75,10 +76,10 @@ class ConfigError(UserError):
         return type(self), (self.problems, self.source)
 
 
-def load_config(
-    path: str | Path, overrides: Sequence[str] = (), *, notify: Notify | None = None
-) -> Config:
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file.
+
+    A warning is logged for each translated or unused key and for keys that have no effect.
 
     Parameters
     ----------
@@ -86,8 +87,6 @@ def load_config(
         The file. Relative paths in it start at the working directory.
     overrides : sequence of str
         ``KEY=VALUE`` with dotted keys; they take precedence over the file.
-    notify : callable, optional
-        Called with a line for each translated or unused key and each key without effect.
 
     Returns
     -------
@@ -113,16 +112,18 @@ def load_config(
     >>> config.DATA.PATCH_SIZE, config.TRAIN.EPOCHS
     ((64, 64, 1), 50)
     """
-    overrides, notify = _checked(overrides, notify)
+    overrides = items(overrides, "overrides", of_class(str))
     file = user_path(path, "path")
-    return _build(read_yaml(file), overrides, str(file), notify)
+    config, notices = _build(read_yaml(file), overrides, str(file))
+    for line in notices:
+        _log.warning(line)
+    return config
 
 
 def config_from_dict(
     tree: Mapping[str, Any],
     overrides: Sequence[str] = (),
     *,
-    notify: Notify | None = None,
     source: str = "configuration",
 ) -> Config:
     """Build a configuration from a nested or dotted dict.
@@ -131,7 +132,7 @@ def config_from_dict(
     ----------
     tree : mapping
         Sections and keys; not changed.
-    overrides, notify
+    overrides : sequence of str
         As for `load_config`.
     source : str
         Name of the dict in messages; if empty, messages begin with the key.
@@ -141,14 +142,19 @@ def config_from_dict(
     TypeError, UserError
         As for `load_config`.
     """
-    overrides, notify = _checked(overrides, notify)
+    return config_and_notices(tree, overrides, source=source)[0]
+
+
+def config_and_notices(
+    tree: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str = "configuration"
+) -> tuple[Config, Iterator[str]]:
+    """Return the configuration of a dict, and the warnings of `load_config` about it.
+
+    Parameters are those of `config_from_dict`.
+    """
+    overrides = items(overrides, "overrides", of_class(str))
     tree = instance(tree, "tree", Mapping)  # type: ignore[type-abstract]
-    return _build(from_mapping(tree, instance(source, "source", str)), overrides, source, notify)
-
-
-def _checked(overrides: object, notify: object) -> tuple[tuple[str, ...], Notify | None]:
-    callback: Notify | None = None if notify is None else function(notify, "notify")
-    return items(overrides, "overrides", of_class(str)), callback
+    return _build(from_mapping(tree, instance(source, "source", str)), overrides, source)
 
 
 def config_from_text(text: str, source: str) -> Config:
@@ -159,7 +165,7 @@ def config_from_text(text: str, source: str) -> Config:
     UserError
         As for `load_config`.
     """
-    return _build(parse_yaml(text, source), (), source, None)
+    return _build(parse_yaml(text, source), (), source)[0]
 
 
 def read_values(path: str | Path) -> tuple[dict[str, Any], list[str]]:
@@ -214,15 +220,12 @@ def examine_values(values: Mapping[str, Any]) -> tuple[Config, dict[str, str], l
     return config, errors, list(_messages(parts, config, {}, ""))
 
 
-def _build(tree: Tree, overrides: Sequence[str], source: str, notify: Notify | None) -> Config:
+def _build(tree: Tree, overrides: Sequence[str], source: str) -> tuple[Config, Iterator[str]]:
+    """Return the configuration and its notices, which are computed when they are read."""
     config, parts, problems = _examine(tree, overrides, source)
     if problems:
         raise ConfigError(problems, source)
-    if notify is not None:
-        entries = _merged(parts)
-        for line in _messages(parts, config, entries, source):
-            notify(line)
-    return config
+    return config, _messages(parts, config, _merged(parts), source)
 
 
 def _examine(

@@ -26,7 +26,7 @@ from singula.io.run_lock import hold, lock_file
 from singula.io.write import write_tiff
 from singula.representations.channels.source import EncodeSettings
 from singula.representations.channels.table import CHANNELS, ChannelArray, encode_with
-from singula.util.arguments import function, instance, text
+from singula.util.arguments import instance, text
 
 Stamp = list[int] | None
 # Part of every fingerprint: increase it if `encode` returns other values for the same labels.
@@ -51,8 +51,6 @@ class ChannelStore:
         Settings of the encoding.
     image_key, mask_key : str
         Configuration keys of the two folders, for messages.
-    notify : callable, optional
-        Called with a line if a subfolder is used.
     variant : str
         Description of changes to the labels after reading; part of the fingerprint.
     fallback : Path, optional
@@ -72,14 +70,11 @@ class ChannelStore:
         *,
         image_key: str = "INSTANCE_CHANNELS_DIR",
         mask_key: str = "INSTANCE_CHANNELS_MASK_DIR",
-        notify: Callable[[str], None] | None = None,
         variant: str = "",
         fallback: Path | None = None,
     ) -> None:
         image_dir, mask_dir = reader_path(image_dir, "image_dir"), reader_path(mask_dir, "mask_dir")
         image_key, mask_key = text(image_key, "image_key"), text(mask_key, "mask_key")
-        if notify is not None:
-            notify = function(notify, "notify")
         if image_dir.resolve() == mask_dir.resolve():
             raise UserError(
                 f"{image_key} and {mask_key}: got the same folder {mask_dir}, expected two folders",
@@ -91,11 +86,9 @@ class ChannelStore:
         spare = f"singula_{self._fingerprint('')[:12]}"
         fallback = None if fallback is None else reader_path(fallback, "fallback")
         other = (fallback / "x", fallback / "y") if fallback is not None else (None, None)
-        self._images = SharedFolder(image_dir, image_key, spare, notify, other[0])
-        self._masks = SharedFolder(mask_dir, mask_key, spare, notify, other[1])
+        self._images = SharedFolder(image_dir, image_key, spare, other[0])
+        self._masks = SharedFolder(mask_dir, mask_key, spare, other[1])
         self._ready: dict[str, tuple[Path, int, Stamp]] = {}
-        self._notify = notify
-        self._reported: set[str] = set()
 
     def __enter__(self) -> ChannelStore:
         return self
@@ -214,16 +207,11 @@ class ChannelStore:
             try:
                 with self._masks.named_errors():
                     files = [lock_file(self._masks.path)]
-                    stack.enter_context(hold(files, "run", self._report_once, wait=True))
+                    stack.enter_context(hold(files, "run", wait=True))
             except UserError as error:
                 if not is_protected(error):  # then `put` uses the fallback folder
                     raise
             yield
-
-    def _report_once(self, line: str) -> None:
-        if self._notify is not None and line not in self._reported:
-            self._notify(line)
-        self._reported.add(line)
 
     def _fingerprint(self, content: str) -> str:
         parts = [

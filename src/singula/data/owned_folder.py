@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ from singula.io.record_files import read_record, write_record
 from singula.io.records.results import ChannelFile, ChannelManifest
 from singula.util.format import counted
 
+_log = logging.getLogger(__name__)
 MANIFEST = "fingerprints.json"
 
 
@@ -34,8 +35,6 @@ class SharedFolder:
         Configuration key of the folder, for messages.
     spare : str
         Name of the subfolder.
-    notify : callable, optional
-        Called once with a line if the subfolder or `fallback` is used.
     fallback : Path, optional
         Folder for files that cannot be written to `path` because of permissions or a read-only
         file system. Existing files in `path` are used.
@@ -46,19 +45,17 @@ class SharedFolder:
         path: Path,
         key: str,
         spare: str,
-        notify: Callable[[str], None] | None = None,
         fallback: Path | None = None,
     ) -> None:
         self.path = path
         remove_leftovers(path)
         self._key = key
         self._spare = spare
-        self._notify = notify
-        self._entries = _read_manifest(path / MANIFEST, notify or warnings.warn)
+        self._entries = _read_manifest(path / MANIFEST)
         self._saved_at = float("-inf")
         self._unsaved = False
         self._reported: set[Path] = set()
-        self._fallback = SharedFolder(fallback, key, spare, notify) if fallback else None
+        self._fallback = SharedFolder(fallback, key, spare) if fallback else None
 
     def find(
         self, file: str, accept: Callable[[ChannelFile], bool]
@@ -188,8 +185,8 @@ class SharedFolder:
             )
 
     def _report_once(self, used: Path, line: str) -> None:
-        if self._notify is not None and used not in self._reported:
-            self._notify(f"{self._key}: {line}")
+        if used not in self._reported:
+            _log.warning(f"{self._key}: {line}")
         self._reported.add(used)
 
     @contextmanager
@@ -230,7 +227,7 @@ def stamp_of(path: Path) -> list[int] | None:
     return [info.st_size, info.st_mtime_ns]
 
 
-def _read_manifest(path: Path, notify: Callable[[str], None]) -> dict[str, ChannelFile]:
+def _read_manifest(path: Path) -> dict[str, ChannelFile]:
     """Read the entries; files without a valid entry belong to the user.
 
     Raises
@@ -241,11 +238,11 @@ def _read_manifest(path: Path, notify: Callable[[str], None]) -> dict[str, Chann
     if not os.path.lexists(path):  # or the folder cannot be searched
         return {}
     try:
-        manifest = read_record(path, ChannelManifest, notify)
+        manifest = read_record(path, ChannelManifest)
     except UserError as error:
         if error.code == "records.newer_version":
             raise
-        notify(f"{error.message}; Singula does not replace the files in this folder")
+        _log.warning(f"{error.message}; Singula does not replace the files in this folder")
         return {}
     entries, lost = {}, []
     for name, values in manifest.files.items():
@@ -254,5 +251,7 @@ def _read_manifest(path: Path, notify: Callable[[str], None]) -> dict[str, Chann
         except ValidationError as error:
             lost.append(f"{name}: {error.errors()[0]['msg']}")
     if lost:
-        notify(f"{path}: {counted(len(lost), 'invalid entry', 'invalid entries')} ({lost[0]})")
+        _log.warning(
+            f"{path}: {counted(len(lost), 'invalid entry', 'invalid entries')} ({lost[0]})"
+        )
     return entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,11 +25,11 @@ from singula.io.units import check_unit
 from singula.io.written import protect
 from singula.runs.instances import Instances
 from singula.runs.run import is_finished
-from singula.util.arguments import choice, flag, function, instance, text
+from singula.util.arguments import choice, flag, instance, text
 from singula.util.format import counted, show
 from singula.util.paths import user_path
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,6 @@ def export(
     unit: str | None = None,
     overwrite: bool = False,
     external_files: bool = False,
-    notify: Notify | None = None,
 ) -> list[Path]:
     """Write instances for another program; the public `singula.export`.
 
@@ -93,8 +93,6 @@ def export(
         Replace existing files.
     external_files : bool
         Allow label images to refer to files elsewhere, such as a Zarr whose chunks are links.
-    notify : callable, optional
-        Called with a line for each image.
 
     Returns
     -------
@@ -127,10 +125,12 @@ def export(
     if unit is not None:
         unit = text(unit, "--unit")
         check_unit(unit, "--unit")
-    if notify is not None:
-        notify = function(notify, "notify")
     items, names, default = _open(
-        source, spacing, unit, kind, external_files=external_files, notify=notify
+        source,
+        spacing,
+        unit,
+        kind,
+        external_files=external_files,
     )
     folder = output if output is not None else default
     if folder is None:
@@ -138,8 +138,8 @@ def export(
             "--output: got none, expected a folder", "give an output folder", "export.no_folder"
         )
     run = [] if default is None else [default.parent]  # files written by a run are recorded
-    with hold(output_locks(folder), "export", notify), protect(run, notify):
-        return _write(kind, items, names, folder, overwrite=overwrite, notify=notify)
+    with hold(output_locks(folder), "export"), protect(run):
+        return _write(kind, items, names, folder, overwrite=overwrite)
 
 
 def _write(
@@ -149,7 +149,6 @@ def _write(
     folder: Path,
     *,
     overwrite: bool,
-    notify: Notify | None,
 ) -> list[Path]:
     targets = [folder / kind.file.format(name) for name in names]
     if kind.write_all is not None:
@@ -162,7 +161,7 @@ def _write(
             "give another folder with --output, or replace the files with --overwrite",
             "export.exists",
         )
-    announce = _Announcer(notify)
+    announce = _Announcer()
     if kind.write_all is not None:
         kind.write_all((announce(item) for item in items), targets[0])
         return targets
@@ -179,7 +178,6 @@ def _open(
     kind: Format,
     *,
     external_files: bool,
-    notify: Notify | None,
 ) -> tuple[Iterator[Instances], list[str], Path | None]:
     """Return an iterator over the instances, the names of the images, and the default folder."""
     if not isinstance(source, str | Path) and hasattr(source, "__array__"):
@@ -192,28 +190,27 @@ def _open(
     if not is_finished(path):
         return items, names, None
     if kind.intensities:
-        items = add_images(items, path, notify, external_files=external_files)
+        items = add_images(items, path, external_files=external_files)
     return items, names, path / "exports"
 
 
 class _Announcer:
-    """Notifies the user about each image, and once about its pixel size."""
+    """Log the number of instances of each image, and once a warning about its pixel size."""
 
-    def __init__(self, notify: Notify | None) -> None:
-        self.notify = notify
+    def __init__(self) -> None:
         self.warned_of_unit = self.warned_of_size = False
 
     def __call__(self, item: Instances) -> Instances:
-        if self.notify is None:
+        if not _log.isEnabledFor(logging.INFO):  # counting takes time
             return item
         count = np.count_nonzero(np.unique(item.labels))
-        self.notify(f"{item.name}: {counted(int(count), 'instance')}")
+        _log.info(f"{item.name}: {counted(int(count), 'instance')}")
         if item.size_notice and not self.warned_of_size:
             self.warned_of_size = True
-            self.notify(f"  {item.size_notice}")
+            _log.warning(f"  {item.size_notice}")
         if not self.warned_of_unit and calibration(item)[1] == UNKNOWN:
             self.warned_of_unit = True
-            self.notify(f"  pixel size {item.spacing} of unknown unit: set it with --unit")
+            _log.warning(f"  pixel size {item.spacing} of unknown unit: set it with --unit")
         return item
 
 

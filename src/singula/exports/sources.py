@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from singula.runs.images import open_images
 from singula.runs.instances import Instances, Labels, LabelSource, check_ids
 from singula.runs.run import is_finished, not_a_run, open_run
 from singula.util.arguments import label_image
+
+_log = logging.getLogger(__name__)
 
 
 def find_sources(
@@ -93,7 +96,6 @@ def _find_in_run(path: Path) -> list[LabelSource]:
 def add_images(
     items: Iterable[Instances],
     path: Path,
-    notify: Callable[[str], None] | None,
     *,
     external_files: bool,
 ) -> Iterator[Instances]:
@@ -105,8 +107,6 @@ def add_images(
         Label images of the run.
     path : Path
         Folder of the run.
-    notify : callable, optional
-        Called with a line for each image that is missing, too large, or has another shape.
     external_files : bool
         Allow images to refer to files elsewhere.
     """
@@ -115,9 +115,9 @@ def add_images(
     for item in items:
         is_large = images.window(item.name) is not None
         raw = None if is_large else images.raw(item.name, stage, item.labels.shape)
-        if raw is None and notify is not None:
+        if raw is None:
             reason = "too large" if is_large else "missing, or has another shape"
-            notify(f"{item.name}: no intensities, because the raw image is {reason}")
+            _log.warning(f"{item.name}: no intensities, because the raw image is {reason}")
         yield replace(item, image=raw)
 
 

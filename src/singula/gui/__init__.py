@@ -6,7 +6,7 @@ interface keeps its results in files that the command line reads: configurations
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,14 +14,12 @@ from singula.errors import UserError
 from singula.util.format import install_command
 
 
-def start(
-    roots: Iterable[Path], port: int | None, *, browser: bool, notify: Callable[[str], None]
-) -> None:
+def start(roots: Iterable[Path], port: int | None, *, browser: bool) -> None:
     """Serve the interface until it is interrupted.
 
     Parameters
     ----------
-    roots, port, browser, notify
+    roots, port, browser
         As for `singula.gui.server.serve`.
 
     Raises
@@ -38,4 +36,4 @@ def start(
         )
     from singula.gui.server import serve
 
-    serve(roots, port, browser=browser, notify=notify)
+    serve(roots, port, browser=browser)

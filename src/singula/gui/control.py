@@ -17,6 +17,7 @@ from singula.io.records.results import StartedRun
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import check_free
 from singula.pipeline.run import Job
+from singula.util.messages import captured_messages
 
 
 @dataclass
@@ -53,7 +54,8 @@ class Control:
 
     def _opened(self, job: Job) -> tuple[Config, ResultsTree]:
         path, result_dir = self.guard.check(job.config), self.guard.check(job.result_dir)
-        config = load_config(path)
+        with captured_messages():  # the run prints them
+            config = load_config(path)
         name = job.name or path.stem
         tree = ResultsTree(result_dir / name, name, job.run_id, config.path_overrides())
         self.guard.check_run(config, tree)

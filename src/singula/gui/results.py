@@ -17,6 +17,7 @@ from singula.runs.images import RunImages, open_images
 from singula.runs.instances import Instances
 from singula.runs.run import Run, Stage, open_run
 from singula.util.format import counted
+from singula.util.messages import captured_messages
 
 Array = npt.NDArray[Any]
 Table = tuple[list[str], list[dict[str, float | None]]]
@@ -119,8 +120,8 @@ def open_results(folder: Path, guard: Guard) -> Results:
         ``gui.outside``: the folder, or a link in it, leads outside of the roots.
         The folder does not contain a finished run.
     """
-    notices: list[str] = []
-    run = open_run(guard.check(folder), notices.append)
+    with captured_messages() as notices:
+        run = open_run(guard.check(folder))
     _check_files(run, guard)
     images = open_images(run)
     for line in notices:

@@ -29,6 +29,7 @@ from singula.pipeline.thresholds import configured, used_names
 from singula.representations.decoders import DecodeSettings, decode
 from singula.representations.thresholds import THRESHOLDS
 from singula.runs.run import Stage
+from singula.util.messages import captured_messages
 from singula.util.paths import read_text_file
 
 Array = npt.NDArray[Any]
@@ -267,7 +268,8 @@ def save_configuration(
     typed = _typed(values)
     tree = mapping_from_yaml(config.to_yaml(), "")
     if source is not None:
-        config = load_config(source)
+        with captured_messages():
+            config = load_config(source)
         tree = mapping_from_yaml(read_text_file(source, _MAX_YAML), str(source))
     section = tree
     for name in ("PROBLEM", "INSTANCE_SEG"):
@@ -317,7 +319,8 @@ def save_in_checkpoint(
     """
     from singula.tuning import find_run, save_thresholds
 
-    run = find_run(results.run.tree.run)
+    with captured_messages():
+        run = find_run(results.run.tree.run)
     path = guard.check(run.checkpoint.path)
     names = {key.removeprefix(PREFIX): name for name, key in KEYS.items()}
     chosen = {names[key]: value for key, value in _typed(values).items()}

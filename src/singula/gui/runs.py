@@ -20,6 +20,7 @@ from singula.io.records.results import RunSummary, Started, StartedRun
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import find_holder, lock_file
 from singula.runs.run import SUMMARY, is_finished, read_history, read_summary
+from singula.util.messages import captured_messages
 from singula.util.paths import open_regular
 
 RECORD, OUTPUT = "gui_run.json", "gui_output.log"
@@ -159,14 +160,9 @@ def read_start(path: Path, kind: type[S]) -> S | None:
     Started, optional
         None if the file is missing, cannot be read, or has fields of other types.
     """
-    try:
-        return read_record_file(path, kind, _ignore, max_bytes=_MAX_RECORD, follow_links=False)
-    except UserError:
-        return None
-
-
-def _ignore(line: str) -> None:
-    """Ignore a notice."""
+    with captured_messages(), suppress(UserError):
+        return read_record_file(path, kind, max_bytes=_MAX_RECORD, follow_links=False)
+    return None
 
 
 def view_run(folder: Path) -> RunView:
@@ -184,9 +180,9 @@ def view_run(folder: Path) -> RunView:
     elsewhere = state == "running" and process is None
     log = output if output and not elsewhere else _STAMP.sub("", _run_log(folder))
     history: list[dict[str, float]] = []
-    with suppress(UserError):
+    with captured_messages(), suppress(UserError):
         # Keys of the summary could lead outside of the roots.
-        history = read_history(ResultsTree.of_run(folder), _ignore)
+        history = read_history(ResultsTree.of_run(folder))
     return RunView(
         folder=folder,
         state=state,
@@ -250,8 +246,8 @@ def _undamaged_summary(folder: Path) -> RunSummary:
     UserError
         ``gui.damaged_summary``: a part of the file is damaged, even if a report would omit it.
     """
-    ignored = list[str]()
-    summary = read_summary(folder, ignored.append)
+    with captured_messages() as ignored:
+        summary = read_summary(folder)
     if ignored:
         raise UserError(ignored[0], "delete the file, or resume the run", "gui.damaged_summary")
     return summary
@@ -273,7 +269,8 @@ def _damage(folder: Path) -> str:
     reason = "or not a file"
     try:
         if is_record:
-            read_record_file(path, StartedRun, _ignore, max_bytes=_MAX_RECORD, follow_links=False)
+            with captured_messages():
+                read_record_file(path, StartedRun, max_bytes=_MAX_RECORD, follow_links=False)
         else:
             _undamaged_summary(folder)
     except UserError as error:

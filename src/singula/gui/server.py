@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from fastapi import Response
@@ -18,14 +18,13 @@ from singula.gui.pages import new, results, run, tune
 from singula.gui.pages.frame import STYLE
 from singula.gui.runs import finished_runs
 from singula.gui.state import AppContext
+from singula.util.streams import print_line
 
 # Reports may contain scripts from the user's files, which must not run.
 _REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-def serve(
-    roots: Iterable[Path], port: int | None, *, browser: bool, notify: Callable[[str], None]
-) -> None:
+def serve(roots: Iterable[Path], port: int | None, *, browser: bool) -> None:
     """Serve the interface until it is interrupted.
 
     Parameters
@@ -36,8 +35,6 @@ def serve(
         Port; by default, any free port.
     browser : bool
         Open the address in the user's browser.
-    notify : callable
-        Receives each line for the terminal.
 
     Raises
     ------
@@ -54,9 +51,9 @@ def serve(
     app.add_middleware(AccessMiddleware, token=token, port=port, on_entry=browser_start.close)
 
     def announce() -> None:
-        notify(f"Singula runs at {address}")
-        notify(f"it may open: {', '.join(map(str, guard.roots))}")
-        notify("press Ctrl-C to stop it; runs that it started continue")
+        print_line(f"Singula runs at {address}")
+        print_line(f"it may open: {', '.join(map(str, guard.roots))}")
+        print_line("press Ctrl-C to stop it; runs that it started continue")
         if browser:
             browser_start.start()
 

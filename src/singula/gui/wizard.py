@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,9 +195,7 @@ def samples(part: Folders, ndim: int | None, count: int = 4) -> list[Sample]:
     return pictures
 
 
-def inspect(
-    parts: Sequence[Folders], ndim: int | None, notify: Callable[[str], None] | None = None
-) -> Inspection:
+def inspect(parts: Sequence[Folders], ndim: int | None) -> Inspection:
     """Check images and labels like `singula check`.
 
     Parameters
@@ -206,10 +204,8 @@ def inspect(
         Parts of the data set.
     ndim : {2, 3}, optional
         Number of spatial dimensions; by default, that of the files.
-    notify : callable, optional
-        Receives progress messages.
     """
-    return inspect_dataset(parts, InspectSettings(ndim=ndim), notify=notify)
+    return inspect_dataset(parts, InspectSettings(ndim=ndim))
 
 
 def draft(answers: Answers, guard: Guard) -> tuple[Form, Proposal, list[str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,16 +30,17 @@ from singula.pipeline import from_config
 from singula.pipeline.memory import available_memory, needed_memory
 from singula.pipeline.results import with_classes
 from singula.pipeline.score import AXES
-from singula.util.arguments import flag, function, instance, items, of_class, text
+from singula.util.arguments import flag, instance, items, of_class, text
 from singula.util.format import counted
+from singula.util.messages import is_new, messages_once
 from singula.util.paths import user_path
 
 if TYPE_CHECKING:
     from singula.blocks.runner import Runner
     from singula.training.device import Device
 
+_log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
-Notify = Callable[[str], None]
 
 
 def predict_files(
@@ -49,7 +51,6 @@ def predict_files(
     augment: bool | None,
     tables: bool,
     resume: bool,
-    notify: Notify,
     dask: str | None = None,
     spacing: tuple[float, ...] | None = None,
     unit: str | None = None,
@@ -72,8 +73,6 @@ def predict_files(
         Write the measurements as ``<name>_stats.csv``, too.
     resume : bool
         Skip images whose instances have been written.
-    notify : callable
-        Function that receives each notice.
     dask : str, optional
         Dask cluster for the blocks, as for ``--dask``; with it, every image is predicted in blocks.
     spacing : tuple of float, optional
@@ -99,11 +98,9 @@ def predict_files(
     output = user_path(output, "output")
     augment = None if augment is None else flag(augment, "augment")
     tables, resume = flag(tables, "tables"), flag(resume, "resume")
-    notify = function(notify, "notify")
     dask = None if dask is None else text(dask, "dask")
     unit = None if unit is None else text(unit, "unit")
     failed: dict[str, str] = {}
-    reported: set[str] = set()
     if spacing is not None:
         spacing = check_spacing(spacing, model.ndim, "spacing (--spacing)")
     elif unit is not None:
@@ -113,8 +110,8 @@ def predict_files(
             "predict.unit_alone",
         )
     sizes = _Sizes(spacing, check_unit(unit, "--unit"))
-    locks = hold(output_locks(output), "predict", notify)
-    with locks, _workers(model, dask, notify) as runner:
+    locks = hold(output_locks(output), "predict")
+    with locks, messages_once(), _workers(model, dask) as runner:
         for number, pair in enumerate(images, 1):
             target = output / f"{pair.name}.tif"
             large = target.with_name(f"{pair.name}.zarr")
@@ -122,47 +119,44 @@ def predict_files(
             title = f"{pair.image.name} ({pair.name})" if is_part else pair.image.name
             step = f"[{number}/{len(images)}] {title}"
             if resume and (target.is_file() or large.is_dir()):
-                notify(f"{step}: done already")
+                _log.info(f"{step}: done already")
                 continue
             try:
                 with refuse_if_out_of_memory():
                     for note in _check(model, pair, sizes):
-                        if note not in reported:
-                            notify(f"{step}: {note}")
-                        reported.add(note)
+                        if is_new(note):
+                            _log.warning(f"{step}: {note}")
                     in_memory = dask is None and _fits(model, pair)
                     if in_memory:
                         count = _predict_file(
-                            model, pair, target, notify, augment=augment, tables=tables, sizes=sizes
+                            model, pair, target, augment=augment, tables=tables, sizes=sizes
                         )
                     else:
-                        notify(f"{step}: in blocks, to {large.name}")
+                        _log.info(f"{step}: in blocks, to {large.name}")
                         count = _predict_blocks(
-                            model, pair, large, notify,
+                            model, pair, large,
                             augment=augment, tables=tables, dask=dask, runner=runner, sizes=sizes,
                         )  # fmt: skip
-                    notify(f"{step}: {counted(count, 'instance')}")
+                    _log.info(f"{step}: {counted(count, 'instance')}")
                     other = large if in_memory else target
                     if other.exists():  # it may be the only copy of another result
-                        notify(f"  {other} is the result of an earlier prediction")
+                        _log.warning(f"  {other} is the result of an earlier prediction")
             except StorageError:
                 raise
             except UserError as error:
                 name = f"{pair.image} ({pair.name})" if is_part else str(pair.image)
                 failed[name] = str(error)
-                notify(f"[{number}/{len(images)}] {title}: FAILED: {failed[name]}")
+                _log.warning(f"[{number}/{len(images)}] {title}: FAILED: {failed[name]}")
     return failed
 
 
-def _workers(
-    model: Model, dask: str | None, notify: Notify
-) -> AbstractContextManager[Runner | None]:
+def _workers(model: Model, dask: str | None) -> AbstractContextManager[Runner | None]:
     """Return the workers of ``--dask``, which serve all images; None without the option."""
     if dask is None:
         return nullcontext()
     from singula.pipeline.blocks.test import runner_for
 
-    return runner_for(dask, model.config, _device(model), notify)
+    return runner_for(dask, model.config, _device(model))
 
 
 def _device(model: Model) -> Device:
@@ -251,7 +245,6 @@ def _predict_blocks(
     model: Model,
     pair: Pair,
     target: Path,
-    notify: Notify,
     *,
     augment: bool | None,
     tables: bool,
@@ -271,7 +264,7 @@ def _predict_blocks(
     if sizes.spacing is not None:
         config = config.replaced({"DATA.TEST.RESOLUTION": sizes.spacing})
     return predict_alone(
-        config, model.checkpoint, pair, target, _device(model), notify,
+        config, model.checkpoint, pair, target, _device(model),
         tables=tables, augment=augment, dask=dask, runner=runner, unit=sizes.unit,
     )  # fmt: skip
 
@@ -280,7 +273,6 @@ def _predict_file(
     model: Model,
     pair: Pair,
     target: Path,
-    notify: Notify,
     *,
     augment: bool | None,
     tables: bool,
@@ -291,7 +283,7 @@ def _predict_file(
     channels, grey = model.config.in_channels, model.reader.grey
     image = read_image(pair.image, model.ndim, channels, allow_gray=grey, arrays=pair.arrays)
     for line in constant_image_notices(pair.image, image.array):
-        notify(line)
+        _log.warning(line)
     maps = model.predict_maps(image.array, augment=augment)
     given = sizes.of(model, image.spatial_shape)
     if given is not None:

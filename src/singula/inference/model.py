@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +35,7 @@ from singula.runs.run import is_finished, not_a_run, open_tree
 from singula.training.checkpoint import load_checkpoint
 from singula.util.arguments import as_array, choice, flag, integer, items, label_image
 from singula.util.format import counted
+from singula.util.messages import captured_messages
 from singula.util.paths import user_path
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from singula.data.normalize import Normalizer
 
 Array = npt.NDArray[Any]
-Notify = Callable[[str], None]
 
 
 def find_model(path: Path | str) -> Path:
@@ -179,7 +178,6 @@ class Model:
             self.normalizer,
             image,
             augment=augment,
-            notify=warnings.warn,
         )
         return filter_maps(maps, self.post, None)
 
@@ -374,12 +372,12 @@ def load(run_or_checkpoint: Path | str, *, device: str | torch.device = "cpu") -
 
     target = torch_device(device)
     path = user_path(run_or_checkpoint, "run_or_checkpoint")
-    notices: list[str] = []
-    checkpoint = load_checkpoint(find_model(path), notices.append)
-    config = trained_config(checkpoint)
-    config, tuned = apply_tuned(config, checkpoint.description, always=True)
-    notices += tuned
-    checkpoint = with_statistics(config, checkpoint, notices.append)
+    with captured_messages() as notices:
+        checkpoint = load_checkpoint(find_model(path), report=True)
+        config = trained_config(checkpoint)
+        config, tuned = apply_tuned(config, checkpoint.description, always=True)
+        notices += tuned
+        checkpoint = with_statistics(config, checkpoint)
     notices += threshold_lines(config)
     predictor, normalizer = predictor_from(config, checkpoint, target)
     stored = checkpoint.description.get("reference")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,15 +19,15 @@ from singula.io.names import agree_in_order, last_number
 from singula.io.pair import Pair as Pair
 from singula.io.pair import oriented as oriented
 from singula.io.read import (
-    Notify,
     file_notes,
     image_layout,
     label_layout,
     read_header,
     read_labels,
 )
-from singula.io.run_log import notify_once
 from singula.util.format import counted
+
+_log = logging.getLogger(__name__)
 
 _MAX_LISTED = 20
 LABEL_WORDS = r"(?:cp_masks?|masks?|labels?|lbl|gt|ground_?truth|seg|segmentation|instances?)"
@@ -46,7 +47,6 @@ def pair_files(
     label_dir: Path | str | None,
     image_key: str,
     label_key: str,
-    notify: Notify | None = None,
     places: ArrayPlaces | None = None,
     *,
     by_order: bool = False,
@@ -62,8 +62,6 @@ def pair_files(
         Folders of the images and of the labels; None: the pairs have no labels.
     image_key, label_key : str
         Configuration keys of the folders, for messages.
-    notify : callable, optional
-        Called with a line if the pairs do not have equal names.
     places : ArrayPlaces, optional
         Paths of images and labels inside containers. If they are in the same files, the image file
         is also the label file.
@@ -89,8 +87,28 @@ def pair_files(
     if label_dir is None or together:
         pairs = [Pair(path, path if together else None, stem) for stem, path in images.items()]
     else:
-        pairs = _pair(images, image_dir, label_dir, image_key, label_key, notify, by_order=by_order)
+        pairs = _pair(images, image_dir, label_dir, image_key, label_key, by_order=by_order)
     return with_places(pairs, places)
+
+
+def pairing_rule(pairs: Sequence[Pair]) -> tuple[str, str] | None:
+    """Return the rule by which `pair_files` paired files, and examples; None for equal stems.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Result of `pair_files`.
+    """
+    files = [(pair.image, pair.label) for pair in pairs if pair.label is not None]
+    if all(image == label or stem_of(image) == stem_of(label) for image, label in files):
+        return None
+    how = "by sorted order, because their names differ; make sure that they belong together"
+    labels = {stem_of(label): label for _, label in files}
+    if _pair_by_word({stem_of(image): image for image, _ in files}, labels):
+        how = "by name, without words such as 'mask' or 'label'"
+    shown = "; ".join(f"{image.name} ↔ {label.name}" for image, label in files[:3])
+    more = "; …" if len(pairs) > 3 else ""
+    return f"images and labels are paired {how}", f"{shown}{more}"
 
 
 def with_places(pairs: Sequence[Pair], places: ArrayPlaces | None) -> list[Pair]:
@@ -106,7 +124,6 @@ def _pair(
     label_dir: Path | str,
     image_key: str,
     label_key: str,
-    notify: Notify | None,
     *,
     by_order: bool,
 ) -> list[Pair]:
@@ -121,8 +138,6 @@ def _pair(
         return [Pair(path, labels[stem], stem) for stem, path in images.items()]
     pairs = _pair_by_word(images, labels)
     if pairs:
-        rule = "by name, without words such as 'mask' or 'label'"
-        _report_pairs(notify, rule, image_key, pairs)
         return pairs
     _check_unpaired(images, labels, image_key, label_key)
     pairs = [
@@ -131,12 +146,6 @@ def _pair(
     ]
     if not by_order:
         _check_order(pairs, image_key, label_key)
-    _report_pairs(
-        notify,
-        "in sorted order, because their names differ; make sure that they belong together",
-        image_key,
-        pairs,
-    )
     return pairs
 
 
@@ -195,7 +204,6 @@ def check_pairs(
     ndim: int,
     channels: int | None,
     classes: int | None = None,
-    notify: Notify | None = None,
     *,
     allow_gray: bool = False,
     sized: bool = False,
@@ -215,8 +223,6 @@ def check_pairs(
         Number of channels that every image must have.
     classes : int, optional
         Number of classes if labels have a class channel; else None.
-    notify : callable, optional
-        Called with each note about axes and metadata, and the number of its files.
     allow_gray : bool
         Also allow images with one channel.
     sized : bool
@@ -254,9 +260,8 @@ def check_pairs(
             problems.append(shape_mismatch(pair, *pair_shapes))
     if problems:
         raise _all_problems(problems)
-    if notify:
-        for note, count in notes.items():
-            notify(f"{note} ({counted(count, 'file')})")
+    for note, count in notes.items():
+        _log.info(f"{note} ({counted(count, 'file')})")
     return shapes
 
 
@@ -400,11 +405,3 @@ def _check_order(pairs: Sequence[Pair], image_key: str, label_key: str) -> None:
         "together in sorted order, set DATA.PAIR_BY_SORTED_ORDER: True in the configuration",
         "io.names_differ",
     )
-
-
-def _report_pairs(notify: Notify | None, rule: str, image_key: str, pairs: Sequence[Pair]) -> None:
-    """Report the rule of pairing, once in a run, and examples of this folder."""
-    if notify:
-        examples = "; ".join(f"{p.image.name} ↔ {p.label.name}" for p in pairs[:3] if p.label)
-        more = "; …" if len(pairs) > 3 else ""
-        notify_once(notify, f"images and labels are paired {rule}", image_key, f"{examples}{more}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,17 +22,14 @@ from singula.io.label_values import (
     shades,
     to_ids,
 )
-from singula.util.arguments import flag, function, instance, integer
+from singula.util.arguments import flag, instance, integer
 from singula.util.format import counted
-
-Notify = Callable[[str], None]
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "ArrayPlace",
     "Header",
     "Image",
-    "Notify",
     "file_notes",
     "image_layout",
     "label_layout",
@@ -51,7 +47,6 @@ def read_image(
     path: Path | str,
     ndim: int,
     channels: int | None = None,
-    notify: Notify | None = None,
     *,
     allow_gray: bool = False,
     arrays: ArrayPlace | None = None,
@@ -67,8 +62,6 @@ def read_image(
     channels : int, optional
         Required number of channels. It also identifies the channel axis of an array without
         metadata. None: any number.
-    notify : callable, optional
-        Function called with each note for the user, such as a dropped alpha channel.
     allow_gray : bool
         Accept an image with one channel, too, and repeat it `channels` times.
     arrays : ArrayPlace, optional
@@ -90,7 +83,6 @@ def read_image(
         problem. NaN or infinite values.
     """
     path = check_image_arguments(path, ndim, channels, allow_gray=allow_gray, arrays=arrays)
-    notify = None if notify is None else function(notify, "notify")
     array, header = read_pixels(path, arrays)
     if header.palette is not None:
         array = shades(header.palette)[array]
@@ -99,7 +91,6 @@ def read_image(
     check_finite(path, array)
     if channels is not None and array.shape[-1] < channels:
         array = np.repeat(array, channels, axis=-1)
-    _notify_notes(path, header, layout, notify)
     return _image(path, header, layout, array)
 
 
@@ -107,7 +98,6 @@ def read_labels(
     path: Path | str,
     ndim: int,
     classes: bool = False,
-    notify: Notify | None = None,
     *,
     n_classes: int | None = None,
     arrays: ArrayPlace | None = None,
@@ -122,8 +112,6 @@ def read_labels(
         Number of spatial axes.
     classes : bool
         Require a second channel with the class of each pixel.
-    notify : callable, optional
-        Function called with each note for the user, such as a dropped second channel.
     n_classes : int, optional
         Number of classes, with the background; the classes of the file must be smaller.
     arrays : ArrayPlace, optional
@@ -146,24 +134,17 @@ def read_labels(
         class that is not below `n_classes`.
     """
     path = check_label_arguments(path, ndim, classes, arrays=arrays)
-    notify = None if notify is None else function(notify, "notify")
     if n_classes is not None:
         n_classes = integer(n_classes, "n_classes", at_least=0)
     array, header = read_pixels(path, arrays, labels=True)
     layout = label_layout(path, header, ndim, classes)
     array = layout.apply(native(array))
-    _notify_notes(path, header, layout, notify)
     if layout.channels == 3:
         if not (array == array[..., :1]).all():
             raise color_labels_error(path, header)
         array = array[..., :1]
     if layout.channels == 2 and not classes:
         array = array[..., :1]
-        if notify:
-            notify(
-                f"{path}: its second channel (the class) is left out, because MODEL.N_CLASSES is "
-                "not more than 2"
-            )
     labels = to_ids(path, array)
     if n_classes is not None and classes:
         check_classes(path, labels[..., 1], n_classes)
@@ -366,12 +347,6 @@ def check_label_arguments(
     """Validate the arguments of a function that reads labels; see `check_image_arguments`."""
     flag(classes, "classes")
     return check_image_arguments(path, ndim, arrays=arrays)
-
-
-def _notify_notes(path: Path, header: Header, layout: Layout, notify: Notify | None) -> None:
-    if notify is not None:
-        for note in file_notes(header, layout):
-            notify(f"{path}: {note}")
 
 
 def _image(path: Path, header: Header, layout: Layout, array: AnyArray) -> Image:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -17,7 +18,7 @@ from singula.io.write import write_text
 from singula.io.written import record as record_written
 from singula.util.paths import open_regular
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 Location = tuple[str | int, ...]
 R = TypeVar("R", bound=StoredRecord)
 MAX_BYTES = 256 << 20
@@ -28,13 +29,12 @@ _MAX_VALUE = 60  # characters of an invalid value in a message
 def read_record(
     path: Path,
     kind: type[R],
-    notify: Notify,
     *,
     max_bytes: int = MAX_BYTES,
     follow_links: bool = True,
     hint: str = REMEDY,
 ) -> R:
-    """Read a JSON document.
+    """Read a JSON document; log a warning for each part that is ignored because it is invalid.
 
     Parameters
     ----------
@@ -42,8 +42,6 @@ def read_record(
         File of the document.
     kind : type
         Model of the document.
-    notify : callable
-        Called with a line for each invalid part that is ignored.
     max_bytes : int
         Largest size of the file, in bytes.
     follow_links : bool
@@ -62,12 +60,10 @@ def read_record(
         ``records.newer_version``; ``paths.*`` if the file cannot be read.
     """
     data = read_bytes(path, max_bytes, follow_links=follow_links)
-    return parse_record(data, kind, str(path), notify, hint)
+    return parse_record(data, kind, str(path), hint)
 
 
-def parse_record(
-    data: bytes | str, kind: type[R], source: str, notify: Notify, hint: str = REMEDY
-) -> R:
+def parse_record(data: bytes | str, kind: type[R], source: str, hint: str = REMEDY) -> R:
     """Parse a JSON document; `source` is its name in messages. See `read_record`."""
     try:
         record = kind.model_validate_json(data)
@@ -78,13 +74,13 @@ def parse_record(
             raise UserError(
                 f"{source}: is not a valid JSON file ({error})", hint, "records.not_json"
             ) from error
-        return _without_invalid_parts(plain, kind, source, notify, hint)[0]
+        return _without_invalid_parts(plain, kind, source, hint)[0]
     _check_version(record.format, kind, source)
     return record
 
 
 def check_values(
-    values: Mapping[str, Any], kind: type[R], source: str, notify: Notify, hint: str = REMEDY
+    values: Mapping[str, Any], kind: type[R], source: str, hint: str = REMEDY
 ) -> dict[str, Any]:
     """Validate a mapping of plain values.
 
@@ -106,7 +102,7 @@ def check_values(
             hint,
             "records.invalid_field",
         ) from error
-    _, ignored = _without_invalid_parts(plain, kind, source, notify, hint)
+    _, ignored = _without_invalid_parts(plain, kind, source, hint)
     checked = dict(values)
     for path in ignored:
         checked = _removed(checked, path)
@@ -124,7 +120,7 @@ def write_record(path: Path, record: StoredRecord) -> Path:
     return write_text(path, record.to_json(indent=2) + "\n")
 
 
-def read_lines(path: Path, kind: type[R], notify: Notify, hint: str = REMEDY) -> list[R]:
+def read_lines(path: Path, kind: type[R], hint: str = REMEDY) -> list[R]:
     """Read a file with a JSON document per line; skip invalid lines.
 
     Parameters
@@ -133,9 +129,6 @@ def read_lines(path: Path, kind: type[R], notify: Notify, hint: str = REMEDY) ->
         File; a missing file counts as empty.
     kind : type
         Model of a line.
-    notify : callable
-        Called with a line if lines are skipped. A last line without a line end, which a killed
-        process leaves, is not reported.
     hint : str
         Remedy if the file cannot be used.
 
@@ -162,7 +155,7 @@ def read_lines(path: Path, kind: type[R], notify: Notify, hint: str = REMEDY) ->
             continue
         _check_version(record.format, kind, f"{path}, line {number}")
         records.append(record)
-    report_lost(path, lost, notify)
+    report_lost(path, lost)
     return records
 
 
@@ -197,11 +190,11 @@ def append_text(path: Path, text: str) -> None:
         raise write_error(path, error) from error
 
 
-def report_lost(path: Path, lost: Sequence[str], notify: Notify) -> None:
+def report_lost(path: Path, lost: Sequence[str]) -> None:
     """Report the lines of a file that are lost, each as ``line N: reason``."""
     if lost:
         more = f", and {len(lost) - 1} more" if lost[1:] else ""
-        notify(f"{path}: a damaged line is ignored: {lost[0]}{more}")
+        _log.warning(f"{path}: a damaged line is ignored: {lost[0]}{more}")
 
 
 def _format_of(line: bytes) -> object:
@@ -230,7 +223,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES, *, follow_links: bool = T
 
 
 def _without_invalid_parts(
-    plain: Any, kind: type[R], source: str, notify: Notify, hint: str
+    plain: Any, kind: type[R], source: str, hint: str
 ) -> tuple[R, list[Location]]:
     """Validate values without their invalid parts, if these are ignorable."""
     if isinstance(plain, dict):
@@ -248,7 +241,7 @@ def _without_invalid_parts(
             raise _invalid(source, paths[None], hint)
         path, detail = paths.popitem()
         if path is not None:
-            notify(f"{source}: {describe_invalid(detail)}; {_dotted(path)} is ignored")
+            _log.warning(f"{source}: {describe_invalid(detail)}; {_dotted(path)} is ignored")
             plain = _removed(plain, path)
             ignored.append(path)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +25,8 @@ from singula.io.records.tables import TableRow
 from singula.io.write import write_csv
 from singula.util.paths import read_text_file
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
+
 W = TypeVar("W", bound=TableRow)
 
 
@@ -74,7 +75,7 @@ def read_table(path: Path, kind: type[W], hint: str = REMEDY) -> list[W]:
     return rows
 
 
-def append_row(path: Path, row: TableRow, key: str, notify: Notify = warnings.warn) -> None:
+def append_row(path: Path, row: TableRow, key: str) -> None:
     """Append a row to a CSV file, unless the file has a row with the same key.
 
     A file without a readable first line is renamed, and a new file is created.
@@ -87,8 +88,6 @@ def append_row(path: Path, row: TableRow, key: str, notify: Notify = warnings.wa
         The row; all values are numbers.
     key : str
         Column whose values identify rows.
-    notify : callable
-        Receives each notice.
 
     Raises
     ------
@@ -103,9 +102,11 @@ def append_row(path: Path, row: TableRow, key: str, notify: Notify = warnings.wa
             path.replace(damaged)
         except OSError as error:
             raise write_error(path, error) from error
-        notify(f"{path}: has no column {key}; renamed to {damaged.name}; a new table is created")
+        _log.warning(
+            f"{path}: has no column {key}; renamed to {damaged.name}; a new table is created"
+        )
         columns = []
-    if columns and identity in {getattr(r, key) for r in read_rows(path, type(row), notify)}:
+    if columns and identity in {getattr(r, key) for r in read_rows(path, type(row))}:
         return
     values = {name: f"{value:.8g}" for name, value in row.model_dump().items()}
     values[key] = f"{identity:.17g}"
@@ -117,7 +118,7 @@ def append_row(path: Path, row: TableRow, key: str, notify: Notify = warnings.wa
     append_text(path, text.getvalue())
 
 
-def read_rows(path: Path, kind: type[W], notify: Notify) -> list[W]:
+def read_rows(path: Path, kind: type[W]) -> list[W]:
     """Read a CSV file to which rows are appended; invalid rows are lost.
 
     Parameters
@@ -125,8 +126,6 @@ def read_rows(path: Path, kind: type[W], notify: Notify) -> list[W]:
     path : Path
     kind : type
         Model of a row.
-    notify : callable
-        Receives a line if rows are lost.
 
     Raises
     ------
@@ -142,7 +141,7 @@ def read_rows(path: Path, kind: type[W], notify: Notify) -> list[W]:
             rows.append(_row(columns, _cells(line), kind) if line.strip() else None)
         except (ValidationError, ValueError, csv.Error) as error:
             lost.append(f"line {number}: {_reason(error)}")
-    report_lost(path, lost, notify)
+    report_lost(path, lost)
     return [row for row in rows if row is not None]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
@@ -238,10 +238,10 @@ class ResultsTree:
             for path in [place.__get__(self, ResultsTree)]
         ]
 
-    def protect(self, notify: Callable[[str], None] | None = None) -> AbstractContextManager[None]:
+    def protect(self) -> AbstractContextManager[None]:
         """Move files of the user before results replace them, as `singula.io.written.protect`."""
         folders = [*self._separate_folders(), self.config_files, self.prob_map]
-        return protect(folders, notify, exempt=[self.blocks])
+        return protect(folders, exempt=[self.blocks])
 
     def config_file(self, original: Path | str) -> Path:
         """Return the path of the copy of a configuration file."""

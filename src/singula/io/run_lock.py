@@ -7,14 +7,14 @@ reason. A lock file of an earlier process is therefore not an obstacle.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import platform
 import shlex
 import stat
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -27,9 +27,10 @@ from pydantic import ValidationError
 from singula.errors import UserError
 from singula.io.atomic import make_folder, write_error
 from singula.io.records.locks import LockRecord
+from singula.util.messages import is_new
 from singula.util.paths import open_regular
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 Task = Literal["run", "tune", "export", "report", "predict", "check", "demo"]
 NAME = ".singula.lock"
 # Errors of file systems without locks, such as some network file systems
@@ -79,9 +80,7 @@ def output_locks(folder: Path | str) -> list[Path]:
 
 
 @contextmanager
-def hold(
-    files: Iterable[Path], task: Task, notify: Notify | None = None, *, wait: bool = False
-) -> Iterator[None]:
+def hold(files: Iterable[Path], task: Task, *, wait: bool = False) -> Iterator[None]:
     """Hold locks, which excludes other processes and threads.
 
     Locks that the caller already holds are not acquired again, so that contexts can be nested.
@@ -93,10 +92,8 @@ def hold(
         Files from `lock_file`, `output_locks` or `ResultsTree.lock_files`.
     task : str
         Command of the caller, for messages of other processes.
-    notify : callable, optional
-        Called with a line if the file system has no locks; a Python warning by default.
     wait : bool
-        Wait for other processes, with a line to `notify`, instead of raising an error.
+        Wait for other processes, with a message, instead of raising an error.
 
     Raises
     ------
@@ -109,7 +106,7 @@ def hold(
     new = _not_held(files)
     with ExitStack() as stack:
         for path in new:
-            stack.enter_context(_lock(path, task, notify or warnings.warn, wait=wait))
+            stack.enter_context(_lock(path, task, wait=wait))
         token = _held.set(_held.get().union(new))
         try:
             yield
@@ -162,16 +159,18 @@ def _not_held(files: Iterable[Path]) -> list[Path]:
 
 
 @contextmanager
-def _lock(path: Path, task: Task, notify: Notify, *, wait: bool) -> Iterator[None]:
+def _lock(path: Path, task: Task, *, wait: bool) -> Iterator[None]:
     created: list[Path] = []
     descriptor: int | None = None
     try:
-        descriptor = _acquire(path, created, notify if wait else None)
+        descriptor = _acquire(path, created, wait=wait)
         if descriptor is None:
-            notify(
+            message = (
                 f"{path.parent}: the file system has no locks; make sure that no other process "
                 "writes to this folder"
             )
+            if is_new(message):
+                _log.warning(message)
         else:
             _write(descriptor, task)
         yield
@@ -183,12 +182,12 @@ def _lock(path: Path, task: Task, notify: Notify, *, wait: bool) -> Iterator[Non
                 folder.rmdir()
 
 
-def _acquire(path: Path, created: list[Path], notify: Notify | None) -> int | None:
+def _acquire(path: Path, created: list[Path], *, wait: bool) -> int | None:
     """Open and lock a file; return its descriptor, or None if the file system has no locks.
 
-    If `notify` is given, wait for the process that holds the lock.
+    Raise an error if another process holds the lock, or `wait` for it.
     """
-    deadline = time.monotonic() + (_TIMEOUT if notify is None else _WAIT_NOTICE)
+    deadline = time.monotonic() + (_WAIT_NOTICE if wait else _TIMEOUT)
     while True:
         missing = [folder for folder in path.parents if not os.path.exists(folder)]
         created += [folder for folder in missing if folder not in created]
@@ -215,10 +214,12 @@ def _acquire(path: Path, created: list[Path], notify: Notify | None) -> int | No
         _close(descriptor)
         # If the lock is free, its last holder has deleted the file: open a new one.
         if not is_locked:
-            if time.monotonic() > deadline and notify is None:
+            if time.monotonic() > deadline and not wait:
                 raise _locked(path, _read(path))
-            if time.monotonic() > deadline and notify is not None:
-                notify(f"waiting until {path.parent} is released by {_name(_read(path))}")
+            if time.monotonic() > deadline:
+                message = f"waiting until {path.parent} is released by {_name(_read(path))}"
+                if is_new(message):
+                    _log.info(message)
                 deadline = float("inf")
             time.sleep(_TIMEOUT / 10)
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
+import logging
 import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,13 +23,13 @@ from singula.errors import UserError
 from singula.io.records.written import Stamp, WrittenFile
 from singula.util.paths import open_regular
 
+_log = logging.getLogger(__name__)
 RECORD = ".singula_files.jsonl"
 PREVIOUS = "previous"
 _MAX_RECORD = 1 << 28
 _MAX_DIGEST = 1 << 20  # bytes of a file that is also identified by its content
 _MAX_OUTDATED = 1000  # outdated lines of a record before it is shortened
 
-Notify = Callable[[str], None]
 _OPEN: Stamp = (-1, 0, "")  # of a folder that is being written
 _APPEND = (
     os.O_WRONLY
@@ -46,13 +47,10 @@ class WrittenFiles:
     ----------
     folder : Path
         Protected folder, which need not exist.
-    notify : callable, optional
-        Called with a line about files of the user that are moved.
     """
 
-    def __init__(self, folder: Path, notify: Notify | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._notify = notify
         self._moved = 0
         self._stamps: dict[str, tuple[Stamp, ...]] = {}
         self._lines = 0
@@ -111,8 +109,8 @@ class WrittenFiles:
             target = self.folder / f"{PREVIOUS}_{number}" / name
         self.rename(path, target)
         self._moved += 1
-        if self._notify is not None and self._moved == 1:
-            self._notify(f"{path}: was not written by Singula, or changed later; moved to {target}")
+        if self._moved == 1:
+            _log.warning(f"{path}: was not written by Singula, or changed later; moved to {target}")
 
     def rename(self, old: Path, new: Path) -> None:
         """Rename a file or folder and its entries in the record."""
@@ -129,8 +127,8 @@ class WrittenFiles:
         """Report the number of moved files, and shorten a record with many outdated lines."""
         if self._lines > 2 * len(self._stamps) + _MAX_OUTDATED:
             self._shorten()
-        if self._notify is not None and self._moved > 1:
-            self._notify(f"{self._moved} such files were moved to {self.folder / PREVIOUS}")
+        if self._moved > 1:
+            _log.warning(f"{self._moved} such files were moved to {self.folder / PREVIOUS}")
 
     def _is_free(self, target: Path) -> bool:
         """Return True if a path does not exist, and its existing parents are folders."""
@@ -233,9 +231,7 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def protect(
-    folders: Iterable[Path], notify: Notify | None = None, *, exempt: Iterable[Path] = ()
-) -> Iterator[None]:
+def protect(folders: Iterable[Path], *, exempt: Iterable[Path] = ()) -> Iterator[None]:
     """Record the files that are written to folders, and move files of the user before they change.
 
     This applies to all files that `singula.io.atomic` writes in the context. Contexts can be
@@ -245,8 +241,6 @@ def protect(
     ----------
     folders : iterable of Path
         Protected folders, which need not exist.
-    notify : callable, optional
-        Called with a line about files that are moved.
     exempt : iterable of Path
         Folders of temporary files inside them, which are not recorded.
     """
@@ -255,7 +249,7 @@ def protect(
     with _lock:
         for path, is_recorded in recorded.items():
             if not _users[path]:
-                _active[path] = WrittenFiles(path, notify) if is_recorded else None
+                _active[path] = WrittenFiles(path) if is_recorded else None
             _users[path] += 1
     try:
         yield

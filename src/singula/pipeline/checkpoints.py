@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,14 @@ from singula.io.run_folder import ResultsTree
 from singula.models import ModelSettings, build_model, channels_last, fold_batch_norm
 from singula.pipeline import from_config
 from singula.prediction import Predictor
-from singula.prediction.openvino import Notify, OpenVinoNetwork, has_openvino
+from singula.prediction.openvino import OpenVinoNetwork, has_openvino
 from singula.training.checkpoint import Checkpoint, load_checkpoint, load_weights
 from singula.util.format import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_log = logging.getLogger(__name__)
 # Keys to start a training from other weights
 _START = ("MODEL.LOAD_CHECKPOINT", "PATHS.CHECKPOINT_FILE")
 # Keys of the settings of a network, without dropout, which does not affect predictions
@@ -256,7 +257,7 @@ def _normalization_changes(configured: Normalizer, trained: Normalizer) -> Itera
 
 
 def predictor_from(
-    config: Config, checkpoint: Checkpoint, device: torch.device, notify: Notify = warnings.warn
+    config: Config, checkpoint: Checkpoint, device: torch.device
 ) -> tuple[Predictor, Normalizer]:
     """Return a predictor with the weights of a checkpoint, and its normalization.
 
@@ -268,15 +269,13 @@ def predictor_from(
         Checkpoint with the weights.
     device : torch.device
         Device of the network.
-    notify : callable
-        Receives a notice if TEST.BACKEND is not available.
     """
     network, normalizer = network_from(config, checkpoint)
     network = channels_last(fold_batch_norm(network), config.ndim)
     backend, bfloat16 = config.TEST.BACKEND, config.TEST.PRECISION == "bf16"
     if backend == "openvino" and not has_openvino():
         remedy = install_command("openvino")
-        notify(f"TEST.BACKEND: OpenVINO is not installed ({remedy}); using torch")
+        _log.warning(f"TEST.BACKEND: OpenVINO is not installed ({remedy}); using torch")
     elif backend != "torch" and device.type == "cpu" and has_openvino():
         network = OpenVinoNetwork(
             network,
@@ -284,7 +283,6 @@ def predictor_from(
             config.patch,
             bfloat16=bfloat16,
             at_once=backend == "openvino",
-            notify=notify,
         )
     predictor = Predictor(
         network,

@@ -12,7 +12,7 @@ from singula.dataset.facts import Folders
 from singula.pipeline.load_data import replaced_sizes
 from singula.pipeline.readers import n_classes, places_for, spacing
 
-Notify = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def configured_folders(config: Config) -> list[Folders]:
@@ -62,14 +62,14 @@ def inspect_settings(config: Config) -> InspectSettings:
     )
 
 
-def inspect_config(config: Config, *, notify: Notify | None = None) -> Inspection:
+def inspect_config(config: Config, *, report_progress: Report | None = None) -> Inspection:
     """Validate the images and labels of a configuration.
 
     Parameters
     ----------
     config : Config
         Configuration with the folders of the data.
-    notify : callable, optional
+    report_progress : callable, optional
         Receives lines of text about the progress.
 
     Raises
@@ -78,7 +78,7 @@ def inspect_config(config: Config, *, notify: Notify | None = None) -> Inspectio
         A folder does not exist or contains no image.
     """
     inspection = inspect_dataset(
-        configured_folders(config), inspect_settings(config), notify=notify
+        configured_folders(config), inspect_settings(config), report_progress=report_progress
     )
     replaced = [replaced_sizes(config, part.name.upper(), part.pairs) for part in inspection.parts]
     notes = (line for line in replaced if line is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +19,7 @@ from singula.data.preprocess import Reference
 from singula.data.samples import AnySample, Sample, SampleCache, StoredSample
 from singula.dataset.facts.plausible import suspicion
 from singula.errors import UserError
-from singula.io.pairing import Pair, check_pairs, pair_files
+from singula.io.pairing import Pair, check_pairs, pair_files, pairing_rule
 from singula.io.read import read_header
 from singula.labels.components import count_components
 from singula.labels.index import index_labels
@@ -35,15 +36,16 @@ from singula.pipeline.readers import (
 from singula.pipeline.split import hold_out, share_of, split_pairs
 from singula.util.arguments import label_image
 from singula.util.format import counted
+from singula.util.messages import captured_messages, is_new
 
 if TYPE_CHECKING:
     from singula.io.image import Image
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 AXES = {2: "y, x", 3: "z, y, x"}
 
 
-def find_pairs(config: Config, part: str, notify: Notify, *, labels: bool = True) -> list[Pair]:
+def find_pairs(config: Config, part: str, *, labels: bool = True) -> list[Pair]:
     """Return the pairs of images and label images of a part, validated by their headers.
 
     Parameters
@@ -52,8 +54,6 @@ def find_pairs(config: Config, part: str, notify: Notify, *, labels: bool = True
         Configuration with the folders of the data.
     part : str
         ``TRAIN``, ``VAL`` or ``TEST``.
-    notify : callable
-        Receives notices for the user.
     labels : bool
         Pair the images with label images.
 
@@ -62,12 +62,13 @@ def find_pairs(config: Config, part: str, notify: Notify, *, labels: bool = True
     UserError
         Folders or files are missing, unpaired, unreadable, or have another shape.
     """
-    pairs = _list_pairs(config, part, notify, labels=labels)
-    _check_files(config, part, pairs, notify)
+    pairs = _list_pairs(config, part, labels=labels)
+    _log_pairing(part, pairs)
+    _check_files(config, part, pairs)
     _check_patches(config, part, pairs)
     line = replaced_sizes(config, part, pairs)
     if line is not None:
-        notify(line)
+        _log.warning(line)
     return pairs
 
 
@@ -83,7 +84,7 @@ def replaced_sizes(config: Config, part: str, pairs: Sequence[Pair]) -> str | No
     return f"{messages[0]} ({counted(len(messages), 'file')})" if messages else None
 
 
-def _list_pairs(config: Config, part: str, notify: Notify | None, *, labels: bool) -> list[Pair]:
+def _list_pairs(config: Config, part: str, *, labels: bool) -> list[Pair]:
     """Return the pairs of files of a part, from their names only."""
     keys, places = getattr(config.DATA, part), places_for(config, part)
     image_key, label_key = f"DATA.{part}.PATH", f"DATA.{part}.GT_PATH"
@@ -94,27 +95,32 @@ def _list_pairs(config: Config, part: str, notify: Notify | None, *, labels: boo
         label_dir,
         image_key,
         label_key,
-        notify,
         places,
         by_order=config.DATA.PAIR_BY_SORTED_ORDER,
     )
 
 
-def _check_files(
-    config: Config, part: str, pairs: Sequence[Pair], notify: Notify | None = None
-) -> None:
+def _log_pairing(part: str, pairs: Sequence[Pair]) -> None:
+    """Log how files were paired: the rule once per run, and examples of each folder."""
+    rule = pairing_rule(pairs)
+    key = f"DATA.{part}.PATH"
+    if rule is None or not is_new(f"{rule[0]}: {key}"):
+        return
+    _log.warning(f"{rule[0]}: {rule[1]}" if is_new(rule[0]) else f"  also {key}: {rule[1]}")
+
+
+def _check_files(config: Config, part: str, pairs: Sequence[Pair]) -> None:
     check_pairs(
         pairs,
         config.ndim,
         config.in_channels,
         n_classes(config) or None,
-        notify,
         allow_gray=config.DATA.FORCE_RGB,
         sized=spacing(config, part, config.ndim) is not None,
     )
 
 
-def validation_pairs(config: Config, notify: Notify) -> tuple[list[Pair], str]:
+def validation_pairs(config: Config) -> tuple[list[Pair], str]:
     """Return the validation images, and the part (TRAIN or VAL) of their folders.
 
     Raises
@@ -123,8 +129,8 @@ def validation_pairs(config: Config, notify: Notify) -> tuple[list[Pair], str]:
         ``data.no_validation_images``: only parts of training images are used for validation.
     """
     if not config.DATA.VAL.FROM_TRAIN:
-        return find_pairs(config, "VAL", notify), "VAL"
-    parts = split_pairs(config, find_pairs(config, "TRAIN", notify))
+        return find_pairs(config, "VAL"), "VAL"
+    parts = split_pairs(config, find_pairs(config, "TRAIN"))
     if parts is None:
         raise UserError(
             "DATA.TEST.USE_VAL_AS_TEST: got too few training images to hold out a whole image, "
@@ -135,9 +141,7 @@ def validation_pairs(config: Config, notify: Notify) -> tuple[list[Pair], str]:
     return parts[1], "TRAIN"
 
 
-def find_test_pairs(
-    config: Config, notify: Notify, *, labels: bool
-) -> tuple[list[Pair], dict[str, str]]:
+def find_test_pairs(config: Config, *, labels: bool) -> tuple[list[Pair], dict[str, str]]:
     """Return the valid test images, and the error message of each other image by its name.
 
     Raises
@@ -146,22 +150,23 @@ def find_test_pairs(
         The files of the folders cannot be paired, or no image is valid.
     """
     if config.DATA.TEST.USE_VAL_AS_TEST:
-        return validation_pairs(config, notify)[0], {}
+        return validation_pairs(config)[0], {}
     try:
-        return find_pairs(config, "TEST", notify, labels=labels), {}
+        return find_pairs(config, "TEST", labels=labels), {}
     except UserError:
-        pairs = _list_pairs(config, "TEST", None, labels=labels)
+        pairs = _list_pairs(config, "TEST", labels=labels)
         errors: dict[str, str] = {}
         for pair in pairs:
             try:
-                _check_files(config, "TEST", [pair])
+                with captured_messages():
+                    _check_files(config, "TEST", [pair])
             except UserError as error:
                 errors[pair.name] = str(error)
         if not errors or len(errors) == len(pairs):
             raise
     if not config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:  # the error about a stack has the reason
         for name, reason in errors.items():
-            notify(f"skipped: {name}: {reason}")
+            _log.warning(f"skipped: {name}: {reason}")
     return [pair for pair in pairs if pair.name not in errors], errors
 
 
@@ -185,7 +190,6 @@ def _check_patches(config: Config, part: str, pairs: Sequence[Pair]) -> None:
 def channel_store(
     config: Config,
     part: str,
-    notify: Notify,
     fallback: Path | None = None,
     *,
     variant: str = "",
@@ -199,8 +203,6 @@ def channel_store(
         Configuration with the folders of the data.
     part : str
         ``TRAIN``, ``VAL`` or ``TEST``.
-    notify : callable
-        Receives notices for the user.
     fallback : Path, optional
         Folder of the run for channels that cannot be written next to the images.
     variant : str
@@ -216,7 +218,6 @@ def channel_store(
         encode_settings(config, settings or part),
         image_key=f"DATA.{part}.INSTANCE_CHANNELS_DIR",
         mask_key=f"DATA.{part}.INSTANCE_CHANNELS_MASK_DIR",
-        notify=notify,
         variant=", ".join(word for word in (variant, place) if word),
         fallback=fallback / part.lower() if fallback is not None else None,
     )
@@ -246,8 +247,7 @@ def load_samples(
     config: Config,
     part: str,
     pairs: Sequence[Pair],
-    notify: Notify,
-    progress: Notify = lambda status: None,
+    progress: Callable[[str], None] = lambda status: None,
     *,
     folders: str = "",
     channels: Path | None = None,
@@ -262,8 +262,6 @@ def load_samples(
         ``TRAIN`` or ``VAL``: part whose preprocessing and ``IN_MEMORY`` are used.
     pairs : sequence of Pair
         Files of the images and labels.
-    notify : callable
-        Receives lines of text for the user.
     progress : callable
         Receives the current status before each image.
     folders : str
@@ -277,7 +275,7 @@ def load_samples(
     samples: list[AnySample] = []
     objects, label_issues = 0, LabelIssues()
     variant = reader.label_variant
-    with channel_store(config, folders or part, notify, channels, variant=variant) as store:
+    with channel_store(config, folders or part, channels, variant=variant) as store:
         for number, pair in enumerate(pairs, 1):
             if pair.label is None:
                 raise _no_labels(pair)
@@ -301,8 +299,8 @@ def load_samples(
             samples.append(StoredSample(pair.name, ids.shape, stored, cache))
     where = "" if in_memory else ", read when they are needed"
     contents = f"{counted(len(samples), 'image')} with {counted(objects, 'instance')}"
-    notify(f"{part.lower()}: {contents}{where}")
-    label_issues.report(part.lower(), notify)
+    _log.info(f"{part.lower()}: {contents}{where}")
+    label_issues.report(part.lower())
     return samples
 
 
@@ -336,11 +334,11 @@ class LabelIssues:
         if split_ids:
             self.split_ids[name] = split_ids
 
-    def report(self, part: str, notify: Notify) -> None:
+    def report(self, part: str) -> None:
         """Report each kind of issue in one line."""
         if self.suspicious:
             name, reason = next(iter(self.suspicious.items()))
-            notify(
+            _log.warning(
                 f"ATTENTION: {part}: {counted(len(self.suspicious), 'label image')} may not show "
                 f"the objects, for example {name}: {reason}; run `singula check` on this "
                 "configuration"
@@ -348,7 +346,7 @@ class LabelIssues:
         if self.split_ids:
             name, ids = next(iter(self.split_ids.items()))
             count = sum(len(split_ids) for split_ids in self.split_ids.values())
-            notify(
+            _log.warning(
                 f"{part}: {counted(count, 'id')} in "
                 f"{counted(len(self.split_ids), 'label image')} in several pieces, "
                 f"for example {ids[0]} in {name}; each counts as one object"
@@ -357,8 +355,7 @@ class LabelIssues:
 
 def load_training(
     config: Config,
-    notify: Notify,
-    progress: Notify = lambda status: None,
+    progress: Callable[[str], None] = lambda status: None,
     *,
     channels: Path | None = None,
 ) -> tuple[list[AnySample], list[AnySample]]:
@@ -368,8 +365,6 @@ def load_training(
     ----------
     config : Config
         Configuration of the run.
-    notify : callable
-        Receives lines of text for the user.
     progress : callable
         Receives the current status before each image.
     channels : Path, optional
@@ -382,29 +377,27 @@ def load_training(
     """
 
     def load(part: str, pairs: Sequence[Pair], folders: str = "") -> list[AnySample]:
-        return load_samples(
-            config, part, pairs, notify, progress, folders=folders, channels=channels
-        )
+        return load_samples(config, part, pairs, progress, folders=folders, channels=channels)
 
     keys = config.DATA.VAL
-    pairs = find_pairs(config, "TRAIN", notify)
+    pairs = find_pairs(config, "TRAIN")
     if not keys.FROM_TRAIN:
-        val_pairs = find_pairs(config, "VAL", notify)
+        val_pairs = find_pairs(config, "VAL")
         return load("TRAIN", pairs), load("VAL", val_pairs)
     parts = split_pairs(config, pairs)
     if parts is not None:
         title = "held out for validation"
         if keys.CROSS_VAL:
             title = f"validation on fold {keys.CROSS_VAL_FOLD} of {keys.CROSS_VAL_NFOLD}"
-        notify(f"{title}: {len(parts[1])} of {counted(len(pairs), 'training image')}")
+        _log.info(f"{title}: {len(parts[1])} of {counted(len(pairs), 'training image')}")
         if not keys.CROSS_VAL and share_of(len(pairs), keys.SPLIT_TRAIN) is None:
-            notify(
+            _log.info(
                 f"  DATA.VAL.SPLIT_TRAIN: {keys.SPLIT_TRAIN:g} of "
                 f"{counted(len(pairs), 'image')} is less than one image. The images are too "
                 "small to be divided into two patches each, so one whole image is held out"
             )
         return load("TRAIN", parts[0]), load("VAL", parts[1], folders="TRAIN")
-    notify(
+    _log.info(
         "held out for validation: a part of each image, because there are few images "
         "(see DATA.VAL.SPLIT_TRAIN)"
     )

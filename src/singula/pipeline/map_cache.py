@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from singula.pipeline.progress import file_stamp
 from singula.representations.channels.table import CHANNELS
 from singula.util.format import counted
 
+_log = logging.getLogger(__name__)
 Maps = dict[str, npt.NDArray[Any]]
 State = Literal["missing", "stale", "unknown", "current"]
 # Keys that affect the maps of an image, in addition to its file and the weights
@@ -54,8 +55,6 @@ class StoredMaps:
         `Checkpoint.fingerprint` of the weights. None: do not compare the weights of stored maps.
     folder : Path, optional
         Folder of the maps and their records. Default: the folders of predictions of the run.
-    notify : callable
-        Receives a notice about damaged records; their maps are ``unknown``.
     """
 
     def __init__(
@@ -64,14 +63,13 @@ class StoredMaps:
         tree: ResultsTree,
         weights: str | None,
         folder: Path | None = None,
-        notify: Callable[[str], None] = warnings.warn,
     ) -> None:
         self.config = config
         self.tree = tree
         self.settings = maps_fingerprint(config)
         self.weights = weights
         self.folder = folder
-        lines = read_lines(self._manifest, PredictionLine, notify)
+        lines = read_lines(self._manifest, PredictionLine)
         self.records = {line.file: line for line in lines}
 
     @property
@@ -224,9 +222,7 @@ def _hash(contents: bytes) -> str:
     return hashlib.blake2b(contents, digest_size=16).hexdigest()
 
 
-def set_results_aside(
-    tree: ResultsTree, notify: Callable[[str], None], *, keep_maps: bool
-) -> Path | None:
+def set_results_aside(tree: ResultsTree, *, keep_maps: bool) -> Path | None:
     """Move the results of an earlier test of this run to the folder ``previous``.
 
     Configured folders outside of the run's folder are not moved. Results that were moved before are
@@ -236,8 +232,6 @@ def set_results_aside(
     ----------
     tree : ResultsTree
         Results folder.
-    notify : callable
-        Receives a line about the moved results.
     keep_maps : bool
         Do not move the predicted maps.
 
@@ -264,9 +258,9 @@ def set_results_aside(
             target = set_aside(tree.run, existing)
     except OSError as error:
         raise write_error(tree.run, error) from error
-    notify(f"results of an earlier test of this run are now in {target}")
+    _log.info(f"results of an earlier test of this run are now in {target}")
     if changed:
-        notify(
+        _log.warning(
             f"  {counted(changed, 'file')} of them changed since Singula wrote them and will not "
             "be deleted"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from singula.pipeline import from_config
 if TYPE_CHECKING:
     from singula.training.checkpoint import Checkpoint
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 _FILES = {
     "mean": ("PATHS.MEAN_INFO_FILE", "normalization_mean_value.npy"),
     "std": ("PATHS.STD_INFO_FILE", "normalization_std_value.npy"),
@@ -39,7 +39,7 @@ def write_statistics(tree: ResultsTree, normalizer: Normalizer) -> None:
             write_npy(path, np.array(normalizer.statistics[name]))
 
 
-def with_statistics(config: Config, checkpoint: Checkpoint, notify: Notify) -> Checkpoint:
+def with_statistics(config: Config, checkpoint: Checkpoint) -> Checkpoint:
     """Complete the normalization of a checkpoint from the files next to it.
 
     Parameters
@@ -49,8 +49,6 @@ def with_statistics(config: Config, checkpoint: Checkpoint, notify: Notify) -> C
         normalization if the checkpoint has none.
     checkpoint : Checkpoint
         Checkpoint whose values take precedence over the files.
-    notify : callable
-        Receives a notice if files and checkpoint differ, or if values come from the files.
 
     Returns
     -------
@@ -66,15 +64,13 @@ def with_statistics(config: Config, checkpoint: Checkpoint, notify: Notify) -> C
     stored = checkpoint.description.get("normalizer")
     normalizer = Normalizer.from_dict(stored) if stored else from_config.normalizer(config)
     if normalizer.uses_set_moments:
-        normalizer = replace(
-            normalizer, statistics=_moments(config, checkpoint, normalizer, notify)
-        )
+        normalizer = replace(normalizer, statistics=_moments(config, checkpoint, normalizer))
     description = {**checkpoint.description, "normalizer": normalizer.to_dict()}
     return replace(checkpoint, description=description)
 
 
 def _moments(
-    config: Config, checkpoint: Checkpoint, normalizer: Normalizer, notify: Notify
+    config: Config, checkpoint: Checkpoint, normalizer: Normalizer
 ) -> dict[str, tuple[float, ...]]:
     """Return the statistics of a normalization, with mean and standard deviation."""
     statistics = dict(normalizer.statistics or {})
@@ -90,11 +86,11 @@ def _moments(
                     "DATA.NORMALIZATION.CUSTOM_MEAN and DATA.NORMALIZATION.CUSTOM_STD",
                     "normalization.no_statistics",
                 )
-            notify(f"{path}: {name} for normalization used, because the checkpoint has none")
+            _log.warning(f"{path}: {name} for normalization used, because the checkpoint has none")
             statistics[name] = values
         elif values is not None and not _close(values, statistics[name]):
             in_file, trained = (_text(v) for v in (values, statistics[name]))
-            notify(
+            _log.warning(
                 f"{path}: got the {name} {in_file}, but {checkpoint.path.name} was trained with "
                 f"{trained}, which is used"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from singula.data.normalize import Normalizer
     from singula.pipeline.patches import PatchScores
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
@@ -33,7 +34,6 @@ def predict_maps(
     augment: bool | None = None,
     whole: bool = False,
     patches: PatchScores | None = None,
-    notify: Notify,
 ) -> dict[str, npt.NDArray[Any]]:
     """Predict the maps of an image.
 
@@ -56,8 +56,6 @@ def predict_maps(
     patches : PatchScores, optional
         Receives the values of each patch. The patches are predicted in addition, unless they are
         the tiles of the image.
-    notify : callable
-        Receives a notice if tiles become smaller.
 
     Returns
     -------
@@ -98,9 +96,9 @@ def predict_maps(
         )
     else:
         error = ""
-    maps = _predict_with_retries(plan, predict, notify, error)
+    maps = _predict_with_retries(plan, predict, error)
     if patches is not None and not scored:
-        score_patches(config, predictor, normalizer, image, patches, augment=augment, notify=notify)
+        score_patches(config, predictor, normalizer, image, patches, augment=augment)
     if from_config.in_half(config, shape):
         release_memory()  # return the memory of the network before decoding
     return maps
@@ -114,7 +112,6 @@ def score_patches(
     patches: PatchScores,
     *,
     augment: bool | None = None,
-    notify: Notify,
 ) -> None:
     """Predict and score each patch of an image separately.
 
@@ -134,13 +131,12 @@ def score_patches(
     def predict(settings: PredictSettings) -> None:
         predictor.predict_tiles(cut, iter(patches.tiles), scaling, settings, patches.add)
 
-    _predict_with_retries(plan, predict, notify)
+    _predict_with_retries(plan, predict)
 
 
 def _predict_with_retries(
     plan: Callable[[int], PredictSettings],
     predict: Callable[[PredictSettings], Result],
-    notify: Notify,
     final_error: str = "",
 ) -> Result:
     """Predict with half as many pixels at once until they fit into memory.
@@ -151,8 +147,6 @@ def _predict_with_retries(
         Return the settings for a number of halvings. Raises MemoryError if no tile is smaller.
     predict : callable
         Predict with these settings.
-    notify : callable
-        Receives a notice about each retry.
     final_error : str
         Message of the error to raise instead of a retry; empty to retry.
     """
@@ -163,7 +157,7 @@ def _predict_with_retries(
         if final_error:
             raise MemoryError(final_error)
         halvings += 1
-        notify(f"not enough memory for {_size(settings)} at once: continuing with half")
+        _log.warning(f"not enough memory for {_size(settings)} at once: continuing with half")
         return plan(halvings)
 
     return retry_with_less_memory(predict, plan(0), halve)

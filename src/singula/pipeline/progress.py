@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from singula.config import Config
@@ -47,20 +47,16 @@ class Progress:
         Result of `settings_fingerprint`. Lines with another fingerprint are ignored.
     resume : bool
         Use the lines of an earlier run; otherwise delete the file.
-    notify : callable
-        Receives a notice about damaged lines; their images are tested again.
     """
 
-    def __init__(
-        self, path: Path, fingerprint: str, *, resume: bool, notify: Callable[[str], None]
-    ) -> None:
+    def __init__(self, path: Path, fingerprint: str, *, resume: bool) -> None:
         self.path = path
         self.fingerprint = fingerprint
         self.done: dict[str, ProgressLine] = {}
         if not resume:
             _delete(path)
             return
-        for line in read_lines(path, ProgressLine, notify):
+        for line in read_lines(path, ProgressLine):
             if line.fingerprint == fingerprint:
                 self.done[line.image] = line
 

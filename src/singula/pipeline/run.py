@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +18,18 @@ from singula.io.atomic import atomic_path
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import hold
 from singula.io.run_log import RunLog
-from singula.io.status import StatusLines
 from singula.pipeline.summary import peak_mebibytes, write_summary
 from singula.util.format import command, counted
+from singula.util.messages import messages_once, no_messages, pass_messages
 from singula.util.process import check_launcher, importing, launcher_number
+from singula.util.progress import StatusLines
 
 if TYPE_CHECKING:
     from singula.pipeline.test_run import TestRun
     from singula.pipeline.train import TrainReport
     from singula.training.device import Device
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 _MAX_NAMED = 10
 
 
@@ -107,15 +109,15 @@ class RunReport:
     test: TestRun | None = None
 
 
-def run(job: Job, notify: Notify) -> RunReport:
+def run(job: Job) -> RunReport:
     """Train and test as configured, and write the results.
+
+    Messages are logged and written to the log file of the run, by the first process only.
 
     Parameters
     ----------
     job : Job
         Arguments of the run.
-    notify : callable
-        Receives lines of text for the user.
 
     Raises
     ------
@@ -126,21 +128,23 @@ def run(job: Job, notify: Notify) -> RunReport:
     """
     check_launcher()
     rank = launcher_number("RANK")
-    log = RunLog(notify, quiet=rank > 0)
+    log = RunLog()
     try:
-        with ExitStack() as locks:
-            return _run(job, log, rank, locks)
+        with ExitStack() as stack:
+            stack.enter_context(messages_once())
+            stack.enter_context(no_messages() if rank else pass_messages(log.write))
+            return _run(job, log, rank, stack)
     except UserError as error:
-        log.keep(f"error: {error}")
+        log.write(f"error: {error}")
         raise
     finally:
         log.close()
         gc.unfreeze()  # `importing` froze objects that the caller may have deleted since
 
 
-def _run(job: Job, log: RunLog, rank: int, locks: ExitStack) -> RunReport:
+def _run(job: Job, log: RunLog, rank: int, stack: ExitStack) -> RunReport:
     start = time.perf_counter()
-    config = load_config(job.config, job.overrides, notify=log)
+    config = load_config(job.config, job.overrides)
     tree = job.tree(config)
     if job.dask is not None and not (config.TEST.ENABLE and config.TEST.BY_CHUNKS.ENABLE):
         raise UserError(
@@ -158,34 +162,34 @@ def _run(job: Job, log: RunLog, rank: int, locks: ExitStack) -> RunReport:
 
         parse_gpu(job.gpu)  # raise before anything is written
     if job.resume and not tree.run.is_dir():
-        log(f"--resume: the run {tree.run} does not exist yet; a new run starts")
+        _log.warning(f"--resume: the run {tree.run} does not exist yet; a new run starts")
     if rank == 0:  # the other processes of this run write nothing
         files = tree.lock_files(checkpoints=config.TRAIN.ENABLE)
-        locks.enter_context(hold(files, "run", log))
-        locks.enter_context(tree.protect(log))
+        stack.enter_context(hold(files, "run"))
+        stack.enter_context(tree.protect())
         tree.prepare()
         log.open(tree.log_file)
         _copy_config(job.config, tree)
-        _warn_if_data_in_job_folder(config, tree, log)
+        _warn_if_data_in_job_folder(config, tree)
     if config.TRAIN.ENABLE and config.TEST.ENABLE:
         with importing():
             from singula.pipeline.test_inputs import check_test
 
-        check_test(config, log)
-    device = _device(config, job.gpu, log)
-    log(f"results: {tree.run}")
+        check_test(config)
+    device = _device(config, job.gpu)
+    _log.info(f"results: {tree.run}")
     seconds = {"start": time.perf_counter() - start}
     memory = {"start": peak_mebibytes()}
-    training = _train(config, tree, device, log, job, seconds, main=rank == 0)
+    training = _train(config, tree, device, job, seconds, main=rank == 0)
     if training is not None:
         memory["training"] = peak_mebibytes()
     test = None
     if config.TEST.ENABLE:
-        test = _test(config, tree, device, log, seconds, job, main=rank == 0)
+        test = _test(config, tree, device, seconds, job, main=rank == 0)
         memory["test"] = peak_mebibytes()
     if rank == 0:
         write_summary(config, tree, device, seconds, memory, training, test)
-        _report(tree, log)
+        _report(tree)
         if test is not None:
             _check_any_done(test, tree)
     return RunReport(tree, config, training, test)
@@ -208,13 +212,15 @@ def _names(failed: Mapping[str, str]) -> str:
     return f"{', '.join(list(failed)[:_MAX_NAMED])}{more}"
 
 
-def _warn_if_data_in_job_folder(config: Config, tree: ResultsTree, log: Notify) -> None:
+def _warn_if_data_in_job_folder(config: Config, tree: ResultsTree) -> None:
     """Report a folder of the job that also contains the images."""
     values, job_dir = config.dotted(), tree.job_dir.resolve()
     for key in ("DATA.TRAIN.PATH", "DATA.VAL.PATH", "DATA.TEST.PATH"):
         if values[key] and job_dir in Path(values[key]).resolve().parents:
-            log(f"results are written to {tree.job_dir}, which also contains {key}; choose")
-            log("  another folder with --result_dir to keep them separate")
+            _log.warning(
+                f"results are written to {tree.job_dir}, which also contains {key}; choose"
+            )
+            _log.warning("  another folder with --result_dir to keep them separate")
             return
 
 
@@ -226,16 +232,16 @@ def _copy_config(path: Path, tree: ResultsTree) -> None:
         shutil.copyfile(path, temporary)
 
 
-def _device(config: Config, gpu: str | None, log: Notify) -> Device:
+def _device(config: Config, gpu: str | None) -> Device:
     with importing():
         import torch
 
         from singula.training.device import choose_device, join_processes, use_cores
 
     use_cores(config.SYSTEM.NUM_CPUS)
-    device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, log)
+    device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION)
     if device.kind == "cpu":
-        log(f"computing on {counted(torch.get_num_threads(), 'CPU thread')}")
+        _log.info(f"computing on {counted(torch.get_num_threads(), 'CPU thread')}")
     join_processes(device)
     return device
 
@@ -244,7 +250,6 @@ def _train(
     config: Config,
     tree: ResultsTree,
     device: Device,
-    log: Notify,
     job: Job,
     seconds: dict[str, float],
     *,
@@ -261,14 +266,13 @@ def _train(
         config,
         tree,
         device,
-        log,
         resume=job.resume,
         workers=loader_workers(config.SYSTEM.NUM_WORKERS, device.kind),
         live=job.live,
         main=main,
     )
     seconds["training"] = time.perf_counter() - start
-    log(
+    _log.info(
         f"trained in {seconds['training']:.0f} s; "
         f"best {config.TRAIN.CHECKPOINT_MONITOR} checkpoint: {report.result.best}"
     )
@@ -279,7 +283,6 @@ def _test(
     config: Config,
     tree: ResultsTree,
     device: Device,
-    log: Notify,
     seconds: dict[str, float],
     job: Job,
     *,
@@ -296,13 +299,13 @@ def _test(
             return None
         from singula.pipeline.blocks.test import BlockTest
 
-        test = BlockTest(config, tree, device, log, job.resume, job.dask, job.live).run()
+        test = BlockTest(config, tree, device, job.resume, job.dask, job.live).run()
     else:
         from singula.pipeline.test import WholeImageTest
 
         # A large image can take minutes until its line is printed.
-        with StatusLines(log, "testing: predicting, decoding and scoring", enabled=main) as status:
-            test = WholeImageTest(config, tree, device, status, job.resume).run()
+        with StatusLines("testing: predicting, decoding and scoring", enabled=main):
+            test = WholeImageTest(config, tree, device, job.resume).run()
     if not main:
         return test
     results = test.results
@@ -310,30 +313,32 @@ def _test(
     if rows:
         write_table(tree.metrics_csv, rows, MetricsRow)
         for line in score_lines(results.scores):
-            log(line)
+            _log.info(line)
     seconds["test"] = time.perf_counter() - start
     seconds.update(results.seconds)
     done = sum(name not in test.failed for name in test.sources)
-    log(f"tested {counted(done, 'image')} in {seconds['test']:.0f} s: {tree.run}")
+    _log.info(f"tested {counted(done, 'image')} in {seconds['test']:.0f} s: {tree.run}")
     if results.instances and not any(results.instances.values()):
-        log("ATTENTION: no instance was found in any image")
-        log(
+        _log.warning("ATTENTION: no instance was found in any image")
+        _log.warning(
             "  if the maps in per_image/ show the objects, tune the thresholds: "
             f"{command('tune', tree.run)}; otherwise train longer"
         )
     total = counted(len({*test.sources, *test.failed}), "test image")
     if test.failed and results.instances:  # each error was printed with its image
-        log(f"FAILED: {len(test.failed)} of {total}, for the reasons above: {_names(test.failed)}")
+        _log.warning(
+            f"FAILED: {len(test.failed)} of {total}, for the reasons above: {_names(test.failed)}"
+        )
     return test
 
 
-def _report(tree: ResultsTree, log: Notify) -> None:
+def _report(tree: ResultsTree) -> None:
     """Write ``report.html``; an error is logged, so that the run does not fail."""
     from singula.report.build import build_report
 
     try:
-        log(f"report: {build_report(tree.run, log)}")
+        _log.info(f"report: {build_report(tree.run)}")
     except Exception as error:
         reason = str(error) or type(error).__name__
         again = command("report", tree.run)
-        log(f"the report could not be written ({reason}); to repeat it: {again}")
+        _log.warning(f"the report could not be written ({reason}); to repeat it: {again}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from singula.report.overlay import encode_png, pair_panels, side_by_side
 from singula.util.boxes import evenly_spaced
 from singula.util.format import counted
 
+_log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
 
@@ -130,7 +132,6 @@ def write_generated(
     config: Config,
     tree: ResultsTree,
     datasets: Mapping[str, PatchDataset],
-    notify: Callable[[str], None],
 ) -> None:
     """Write all patches of the first epoch with their targets as TIFF files.
 
@@ -142,8 +143,6 @@ def write_generated(
         Results folder.
     datasets : mapping of str to PatchDataset
         Patches of ``train`` and ``val``.
-    notify : callable
-        Receives a line about the written files.
     """
     if not config.DATA.CHECK_GENERATORS:
         return
@@ -155,6 +154,6 @@ def write_generated(
                 array = np.moveaxis(item[name].numpy(), 0, -1)
                 write_tiff(folder / f"{part}_{index:05d}.tif", array, axes)
     count = sum(len(dataset) for dataset in datasets.values())
-    notify(
+    _log.info(
         f"{counted(count, 'patch', 'patches')} written to {tree.gen_check} (DATA.CHECK_GENERATORS)"
     )

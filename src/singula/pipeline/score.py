@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,6 @@ from singula.util.format import counted
 
 Maps = Mapping[str, npt.NDArray[Any]]
 ClassOf = tuple[npt.NDArray[Any], npt.NDArray[Any]]
-Notify = Callable[[str], None]
 AXES = {2: "YX", 3: "ZYX"}
 
 

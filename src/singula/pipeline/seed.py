@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from typing import TYPE_CHECKING
 
 from singula.config import Config
@@ -10,6 +10,7 @@ from singula.config import Config
 if TYPE_CHECKING:
     from singula.training.checkpoint import Checkpoint
 
+_log = logging.getLogger(__name__)
 _SEEDS = 2**32
 STORED = "seed"
 """Name of the seed in the description of a checkpoint."""
@@ -33,9 +34,7 @@ def run_seed(config: Config, run_id: int) -> int:
     return seed if config.is_set("SYSTEM.SEED") else (seed + run_id - 1) % _SEEDS
 
 
-def training_seed(
-    config: Config, run_id: int, resumed: Checkpoint | None, notify: Callable[[str], None]
-) -> int:
+def training_seed(config: Config, run_id: int, resumed: Checkpoint | None) -> int:
     """Return the seed of a training, and report its origin.
 
     Parameters
@@ -46,22 +45,20 @@ def training_seed(
         Number of the run, from 0.
     resumed : Checkpoint, optional
         Checkpoint from which an interrupted training continues; its seed is kept.
-    notify : callable
-        Receives the line of text.
     """
     seed = run_seed(config, run_id)
     if resumed is not None:
         # Checkpoints of earlier versions do not contain the seed, which was always SYSTEM.SEED.
         stored = int(resumed.description.get(STORED, config.SYSTEM.SEED))
         if stored != seed:
-            notify(
+            _log.info(
                 f"seed: {stored}, with which this training began; a new training would use {seed}"
             )
             return stored
     if config.is_set("SYSTEM.SEED"):
-        notify(f"seed: {seed} from SYSTEM.SEED; every run id gives the same result")
+        _log.info(f"seed: {seed} from SYSTEM.SEED; every run id gives the same result")
     else:
-        notify(
+        _log.info(
             f"seed: {seed} from run id {run_id}, because SYSTEM.SEED is not set; each run id gives "
             "a different result"
         )

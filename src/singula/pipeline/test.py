@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -31,10 +32,12 @@ from singula.prediction import Predictor
 from singula.training.checkpoint import Checkpoint
 from singula.training.device import gather_to_main, share_from_main, world_and_rank
 from singula.util.format import counted
+from singula.util.messages import is_new
 
 if TYPE_CHECKING:
     from singula.data.normalize import Normalizer
 
+_log = logging.getLogger(__name__)
 Maps = dict[str, npt.NDArray[Any]]
 STACK = "stack"
 
@@ -84,16 +87,15 @@ class WholeImageTest(TestRun):
     reused: set[tuple[str, View]] = field(default_factory=set, init=False)
     stored_patches: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
     unscored: set[str] = field(default_factory=set, init=False)
-    _reported: set[str] = field(default_factory=set, init=False)
 
     def _open_inputs(self) -> TestInputs:
-        return TestInputs(self.config, self.notify, writes=self.main, channels=self.tree.channels)
+        return TestInputs(self.config, writes=self.main, channels=self.tree.channels)
 
     def _find(self) -> list[Pair]:
         pairs = super()._find()
         if self.main and not self.config.TRAIN.ENABLE:  # otherwise reported before the training
             for line in warn_if_too_large(self.config, pairs):
-                self.notify(line)
+                _log.warning(line)
         return pairs
 
     def _prepare(self, pairs: list[Pair], checkpoint: Checkpoint | None) -> tuple[int, Messages]:
@@ -101,8 +103,8 @@ class WholeImageTest(TestRun):
         progress, remaining = self._remaining(pairs, path)
         network = None
         if checkpoint is not None and not self._all_reused(remaining):
-            network = predictor_from(self.config, checkpoint, self.device.torch, self.notify)
-            self.notify(f"predicting with {checkpoint.path}")
+            network = predictor_from(self.config, checkpoint, self.device.torch)
+            _log.info(f"predicting with {checkpoint.path}")
         return len(remaining), self._test(remaining, network, progress)
 
     def _test(
@@ -140,7 +142,6 @@ class WholeImageTest(TestRun):
                 self.tree.progress,
                 settings_fingerprint(self.config, checkpoint),
                 resume=self.resume,
-                notify=self.notify,
             )
             names = [
                 p.name
@@ -148,7 +149,7 @@ class WholeImageTest(TestRun):
                 if not progress.restore(p.name, self.inputs.stamp(p), self.results)
             ]
             if len(names) < len(pairs):
-                self.notify(
+                _log.info(
                     f"{len(pairs) - len(names)} of {counted(len(pairs), 'image')} done already"
                 )
         shared = set(share_from_main(names))
@@ -179,7 +180,7 @@ class WholeImageTest(TestRun):
             raise UserError(predicted.error, None, "test.image_failed")
         loaded = predicted.loaded or self.inputs.read(pair)
         for line in constant_image_notices(pair.image, loaded[0].array):
-            self.notify(line)
+            _log.warning(line)
         for view in predicted.fresh:
             self.stored.write(name, view, predicted.maps[view], loaded[0], pair.image)
         if predicted.per_patch:
@@ -200,9 +201,8 @@ class WholeImageTest(TestRun):
     def _add(self, name: str, view: View, maps: Maps, loaded: Loaded) -> None:
         """Add an image to the results, and report each notice of the decoder once."""
         for note in WholeImage(self.results, name, view, *loaded).add(maps):
-            if note not in self._reported:
-                self._reported.add(note)
-                self.notify(f"{name}: {note}")
+            if is_new(note):
+                _log.warning(f"{name}: {note}")
 
     def _finish_stack(self, parts: list[tuple[Maps, Loaded]]) -> None:
         """Decode and score all images as the slices of one volume, in the order of their names."""
@@ -211,7 +211,7 @@ class WholeImageTest(TestRun):
         self._add(STACK, "as_3d_stack", *stack_slices(parts, STACK))
         count = self.results.instances[STACK]
         text = result_text(count, self.results.scores, STACK, "as_3d_stack")
-        self.notify(f"as 3D stack: {text}")
+        _log.info(f"as 3D stack: {text}")
 
     def _files(self, name: str) -> list[Path]:
         files = [self.tree.instances(view) / f"{name}.tif" for view in self._views()]
@@ -239,7 +239,7 @@ class WholeImageTest(TestRun):
     def _find_stored_maps(self, pairs: Sequence[Pair], checkpoint: Checkpoint | None) -> None:
         """Find the stored maps to reuse, and report the others."""
         fingerprint = checkpoint.fingerprint if checkpoint is not None else None
-        self.stored = StoredMaps(self.config, self.tree, fingerprint, notify=self.notify)
+        self.stored = StoredMaps(self.config, self.tree, fingerprint)
         if not self.config.TEST.REUSE_PREDICTIONS:
             return
         states = {
@@ -247,15 +247,15 @@ class WholeImageTest(TestRun):
         }
         self.reused = {key for key, state in states.items() if state in ("current", "unknown")}
         count = Counter(states.values())
-        self.notify(
+        _log.info(
             f"TEST.REUSE_PREDICTIONS: {len(self.reused)} of {counted(len(states), 'map')} reused"
         )
         if count["unknown"]:
-            self.notify(
+            _log.warning(
                 f"  {count['unknown']} of these have no record of the image and the weights"
             )
         if count["stale"]:
-            self.notify(
+            _log.info(
                 f"  {count['stale']} are predicted again: the image, the weights or the settings "
                 "changed"
             )
@@ -280,12 +280,12 @@ class WholeImageTest(TestRun):
             else:
                 n_missing += 1
         if self.unscored:
-            self.notify(
+            _log.info(
                 f"  patches of {counted(len(self.unscored), 'image')} are predicted again: their "
                 "scores are not stored for these labels (TEST.STATS.PER_PATCH: False omits them)"
             )
         if n_missing:
-            self.notify(
+            _log.info(
                 f"  {counted(n_missing, 'image')} without scores per patch: they are not stored"
             )
 
@@ -313,7 +313,7 @@ class WholeImageTest(TestRun):
         if network is None:
             raise RuntimeError("prediction needs a network")
         if reused and patches is not None:
-            score_patches(self.config, *network, image.array, patches, notify=self.notify)
+            score_patches(self.config, *network, image.array, patches)
             maps = self.stored.read(name, view, image)
         else:
             maps = predict_maps(
@@ -322,7 +322,6 @@ class WholeImageTest(TestRun):
                 image.array,
                 whole=view == "full_image",
                 patches=patches,
-                notify=self.notify,
             )
             predicted.fresh.append(view)
         if patches is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 from singula.config import Config
@@ -19,8 +19,9 @@ from singula.pipeline.readers import mask_place, reader_for
 from singula.pipeline.slice_stack import Loaded, check_slices
 from singula.pipeline.whole_image import Truth
 from singula.representations.channels import encode_with
+from singula.util.messages import captured_messages
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 class TestInputs:
@@ -30,8 +31,6 @@ class TestInputs:
     ----------
     config : Config
         Configuration of the run.
-    notify : callable
-        Receives lines of text for the user.
     writes : bool
         Store the encoded ground truth; a process that does not write encodes it again.
     channels : Path, optional
@@ -40,11 +39,8 @@ class TestInputs:
 
     __test__ = False  # not a test case of pytest
 
-    def __init__(
-        self, config: Config, notify: Notify, *, writes: bool, channels: Path | None = None
-    ) -> None:
+    def __init__(self, config: Config, *, writes: bool, channels: Path | None = None) -> None:
         self.config = config
-        self.notify = notify
         self.writes = writes
         self.channels = channels
         self.reader = reader_for(config, "TEST")
@@ -64,7 +60,7 @@ class TestInputs:
         UserError
             The files of the folders cannot be paired, masks are missing, or slices differ in size.
         """
-        pairs, failed = find_test_pairs(self.config, self.notify, labels=self.has_truth)
+        pairs, failed = find_test_pairs(self.config, labels=self.has_truth)
         self.masks = masks_by_name(post_settings(self.config), [p.name for p in pairs])
         if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
             check_slices(pairs, failed, self.reader)
@@ -109,13 +105,10 @@ class TestInputs:
                 folders = "TRAIN" if self.config.DATA.VAL.FROM_TRAIN else "VAL"
             variant = self.reader.label_variant
             if variant:
-                self.notify(
-                    f"DATA.PREPROCESS: results of the test images are those after {variant}"
-                )
+                _log.info(f"DATA.PREPROCESS: results of the test images are those after {variant}")
             self._store = channel_store(
                 self.config,
                 folders,
-                self.notify,
                 self.channels,
                 variant=variant,
                 settings="TEST",
@@ -126,27 +119,28 @@ class TestInputs:
         """Save the records of stored channels, and report suspicious labels."""
         if self._store is not None:
             self._store.save()
-        self.label_issues.report("test", self.notify)
+        self.label_issues.report("test")
 
 
-def check_test(config: Config, notify: Notify) -> None:
+def check_test(config: Config) -> None:
     """Validate the test images before the training, from names and headers.
+
+    Log a warning if an image is too large for memory.
 
     Parameters
     ----------
     config : Config
         Configuration of the run.
-    notify : callable
-        Receives a notice if an image is too large for memory.
 
     Raises
     ------
     UserError
         As for `TestInputs.find`.
     """
-    pairs, _ = TestInputs(config, lambda line: None, writes=False).find()
+    with captured_messages():  # the test logs them
+        pairs, _ = TestInputs(config, writes=False).find()
     for line in warn_if_too_large(config, pairs):
-        notify(line)
+        _log.warning(line)
 
 
 def check_mask(path: Path, mask_shape: tuple[int, ...], pair: Pair, shape: tuple[int, ...]) -> None:

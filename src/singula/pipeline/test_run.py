@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -25,7 +26,8 @@ from singula.training.device import world_and_rank
 if TYPE_CHECKING:
     from singula.training.device import Device
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
+
 Messages = Generator[tuple[str, str]]
 
 
@@ -44,8 +46,6 @@ class TestRun(ABC):
         Results folder.
     device : Device
         Device of the network.
-    notify : callable
-        Receives lines of text for the user.
     resume : bool
         Skip images that an earlier run finished with the same weights and settings.
 
@@ -64,7 +64,6 @@ class TestRun(ABC):
     config: Config
     tree: ResultsTree
     device: Device
-    notify: Notify
     resume: bool = False
     failed: dict[str, str] = field(default_factory=dict, init=False)
     sources: dict[str, tuple[str, str | None]] = field(default_factory=dict, init=False)
@@ -89,7 +88,7 @@ class TestRun(ABC):
         with closing(messages):
             for number, (name, message) in enumerate(messages, 1):
                 if self.reports_images:
-                    self.notify(f"[{number}/{n_images}] {name}: {message}")
+                    _log.info(f"[{number}/{n_images}] {name}: {message}")
         return self
 
     @property
@@ -128,8 +127,8 @@ class TestRun(ABC):
         return pairs
 
     def _load(self, path: Path) -> Checkpoint:
-        checkpoint = load_checkpoint(path, self.notify)
-        return with_statistics(self.config, checkpoint, self.notify)
+        checkpoint = load_checkpoint(path, report=True)
+        return with_statistics(self.config, checkpoint)
 
     def _use_tuned_thresholds(self, checkpoint: Checkpoint | None) -> None:
         """Use the thresholds saved with the weights, unless the configuration sets them."""
@@ -139,12 +138,12 @@ class TestRun(ABC):
         if self.reports_images:
             notices += threshold_lines(self.config)
         for line in notices:
-            self.notify(line)
+            _log.info(line)
 
     def _set_aside(self, pairs: Sequence[Pair]) -> None:
         """Move the results of an earlier test, unless this test continues it."""
         if not self.resume:
-            set_results_aside(self.tree, self.notify, keep_maps=self.config.TEST.REUSE_PREDICTIONS)
+            set_results_aside(self.tree, keep_maps=self.config.TEST.REUSE_PREDICTIONS)
 
     def _attempt(self, name: str, test: Callable[[], str]) -> str:
         """Return a description of the result of an image, or of the error that it failed with."""

@@ -39,6 +39,7 @@ from singula.training.speed import TrainingSpeed
 from singula.util.boxes import center_box
 from singula.util.format import counted
 from singula.util.memory import peak_memory, resident_memory
+from singula.util.messages import captured_messages
 
 Array = npt.NDArray[Any]
 _REPEATS, _MAX_TOTAL = 5, 6.0  # repetitions of a tile, and seconds for all of them
@@ -125,7 +126,8 @@ def time_configuration(
         Seconds of each operation. None if the step cannot be timed.
     """
     use_cores(config.SYSTEM.NUM_CPUS)
-    device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION, lambda line: None)
+    with captured_messages():
+        device = choose_device(gpu, config.SYSTEM.DEVICE, config.TRAIN.PRECISION)
     sample = _first_readable(config, pairs)
     if sample is None:
         return None

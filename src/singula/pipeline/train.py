@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,6 @@ from singula.errors import StorageError, UserError
 from singula.io import written
 from singula.io.atomic import write_error
 from singula.io.run_folder import ResultsTree
-from singula.io.status import StatusLines
 from singula.models import build_model, channels_last
 from singula.pipeline import from_config
 from singula.pipeline.augmentation import augment_settings
@@ -38,11 +37,12 @@ from singula.training.checkpoint import (
 from singula.training.device import main_first, share_from_main, world_and_rank
 from singula.training.fit import FitResult, Training, fit
 from singula.util.format import counted
+from singula.util.progress import StatusLines
 
 if TYPE_CHECKING:
     from singula.training.device import Device
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,6 @@ def train(
     config: Config,
     tree: ResultsTree,
     device: Device,
-    notify: Notify,
     *,
     resume: bool,
     workers: int,
@@ -88,8 +87,6 @@ def train(
         Results folder.
     device : Device
         Device of the network.
-    notify : callable
-        Receives lines of text for the user.
     resume : bool
         Continue an interrupted training.
     workers : int
@@ -100,16 +97,15 @@ def train(
         True in the process that writes the results.
     """
     # Encoding labels and reading images can take minutes before the first step.
-    with StatusLines(notify, "preparing the training", enabled=main) as status:
+    with StatusLines("preparing the training", enabled=main) as status:
         job, patches, parameters = _prepare(
             config, tree, device, status, resume=resume, workers=workers, live=live, main=main
         )
-    job = replace(job, notify=notify)
     try:
         result = fit(job)
     except (KeyboardInterrupt, StorageError):
         if main:
-            _report_last_checkpoint(tree.checkpoint_last, notify)
+            _report_last_checkpoint(tree.checkpoint_last)
         raise
     return TrainReport(result, patches, parameters, job.settings.seed)
 
@@ -118,7 +114,7 @@ def _prepare(
     config: Config,
     tree: ResultsTree,
     device: Device,
-    notify: StatusLines,
+    status: StatusLines,
     *,
     resume: bool,
     workers: int,
@@ -136,28 +132,28 @@ def _prepare(
     parameters : int
         Number of parameters of the network.
     """
-    origin = _origin(config, tree, notify, resume=resume)  # reported before images are read
+    origin = _origin(config, tree, resume=resume)  # reported before images are read
     training, validation = main_first(
-        lambda: load_training(config, notify, notify.update, channels=tree.channels)
+        lambda: load_training(config, status.update, channels=tree.channels)
     )
-    notify.update("preparing the training: normalization and patches")
+    status.update("preparing the training: normalization and patches")
     normalizer = _fitted(config, tree, training, main=main)
     channels = from_config.channel_names(config)
     model = from_config.model_settings(config, origin.description.get("model") if origin else None)
 
     resumed = origin if resume and origin and origin.path == tree.checkpoint_last else None
-    seed = training_seed(config, tree.run_id, resumed, notify)
+    seed = training_seed(config, tree.run_id, resumed)
     train_set = _dataset(config, "TRAIN", training, normalizer, seed)
     val_set = _dataset(config, "VAL", validation, normalizer, seed)
     for line in dict.fromkeys((*train_set.notices, *val_set.notices)):
-        notify(line)
-    _check_foreground(config, train_set, notify)
+        _log.warning(line)
+    _check_foreground(config, train_set)
     torch.manual_seed(seed)
     network = build_model(model)
-    start = _load_start(config, network, origin, tree, notify, resume=resume)
+    start = _load_start(config, network, origin, tree, resume=resume)
     network = channels_last(network, config.ndim)
     parameters = sum(p.numel() for p in network.parameters())
-    notify(
+    _log.info(
         f"training {model.architecture} ({parameters / 1e6:.2f} M parameters) on "
         f"{counted(len(train_set), 'patch', 'patches')} {config.patch}, {len(val_set)} for "
         "validation, "
@@ -166,7 +162,7 @@ def _prepare(
     world, _ = world_and_rank()
     if world > 1 or config.TRAIN.ACCUM_ITER > 1:
         effective = world * config.TRAIN.BATCH_SIZE * config.TRAIN.ACCUM_ITER
-        notify(
+        _log.info(
             f"effective batch: {counted(world, 'process', 'processes')} × "
             f"{counted(config.TRAIN.BATCH_SIZE, 'patch', 'patches')} × "
             f"{config.TRAIN.ACCUM_ITER} accumulated = {effective}"
@@ -175,10 +171,10 @@ def _prepare(
         draw_model(tree.model_plot, model, config.patch, channels)
         write_samples(config, tree, training, train_set)
         write_probability_maps(config, tree, training)
-        write_generated(config, tree, {"train": train_set, "val": val_set}, notify)
+        write_generated(config, tree, {"train": train_set, "val": val_set})
     if not resume and main:
         for path in (tree.checkpoint_best, tree.checkpoint_last, _log_table(tree)):
-            renamed = set_aside(path, notify)
+            renamed = set_aside(path)
             start = renamed if start == path else start
     start = share_from_main(start)
     job = Training(
@@ -203,32 +199,31 @@ def _prepare(
         ),
         device=device,
         description={**from_config.describe(config, model, normalizer), STORED: seed},
-        notify=notify,
         resume=resume,
         start=start,
     )
     return job, len(train_set), parameters
 
 
-def _report_last_checkpoint(last: Path, notify: Notify) -> None:
+def _report_last_checkpoint(last: Path) -> None:
     """Report the checkpoint from which an interrupted training can continue."""
     # After an error of the disk, the log may not be writable either.
     with suppress(UserError):
         if last.is_file():
             epochs = load_checkpoint(last).epoch + 1
-            notify(f"the last checkpoint is complete, after epoch {epochs}: {last}")
+            _log.info(f"the last checkpoint is complete, after epoch {epochs}: {last}")
         else:
-            notify("no checkpoint exists yet, because no epoch was finished")
+            _log.info("no checkpoint exists yet, because no epoch was finished")
 
 
-def _origin(
-    config: Config, tree: ResultsTree, notify: Notify, *, resume: bool
-) -> Checkpoint | None:
+def _origin(config: Config, tree: ResultsTree, *, resume: bool) -> Checkpoint | None:
     """Return the checkpoint to continue or to start from; None for new weights."""
     if resume and tree.checkpoint_last.is_file():
-        return load_checkpoint(tree.checkpoint_last, notify)
+        return load_checkpoint(tree.checkpoint_last, report=True)
     return (
-        load_checkpoint(find_start(config, tree), notify) if config.MODEL.LOAD_CHECKPOINT else None
+        load_checkpoint(find_start(config, tree), report=True)
+        if config.MODEL.LOAD_CHECKPOINT
+        else None
     )
 
 
@@ -237,7 +232,6 @@ def _load_start(
     network: torch.nn.Module,
     origin: Checkpoint | None,
     tree: ResultsTree,
-    notify: Notify,
     *,
     resume: bool,
 ) -> Path | None:
@@ -257,9 +251,9 @@ def _load_start(
     skipped = load_fitting_weights(network, origin)
     names, missing = network.state_dict().keys(), {line.split(":")[0] for line in skipped}
     count, loaded = len(names), len(names - missing)
-    notify(f"starting from the weights of {origin.path}: {loaded} of {count} loaded")
+    _log.info(f"starting from the weights of {origin.path}: {loaded} of {count} loaded")
     for line in skipped:
-        notify(f"  not loaded: {line}")
+        _log.warning(f"  not loaded: {line}")
     return None
 
 
@@ -287,7 +281,7 @@ def _dataset(
     )
 
 
-def _check_foreground(config: Config, dataset: PatchDataset, notify: Notify) -> None:
+def _check_foreground(config: Config, dataset: PatchDataset) -> None:
     """Report the number of patches with too little foreground.
 
     Raises
@@ -306,7 +300,7 @@ def _check_foreground(config: Config, dataset: PatchDataset, notify: Notify) -> 
             "data.no_foreground",
         )
     if dataset.left_out:
-        notify(
+        _log.info(
             f"{dataset.left_out} of {training} skipped: less than {minimum:g} of foreground ({key})"
         )
 
@@ -331,15 +325,13 @@ def _fitted(
     return normalizer
 
 
-def set_aside(path: Path, notify: Notify) -> Path:
+def set_aside(path: Path) -> Path:
     """Rename a file of an earlier training so that it is not overwritten.
 
     Parameters
     ----------
     path : Path
         The file.
-    notify : callable
-        Receives a line about the new name.
 
     Returns
     -------
@@ -354,5 +346,5 @@ def set_aside(path: Path, notify: Notify) -> Path:
         written.rename(path, target)
     except OSError as error:
         raise write_error(target, error) from error
-    notify(f"new training (without --resume): the earlier {path.name} is now {target.name}")
+    _log.info(f"new training (without --resume): the earlier {path.name} is now {target.name}")
     return target

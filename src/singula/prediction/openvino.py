@@ -5,14 +5,16 @@ OpenVINO is optional. If it fails, torch computes the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
+
 
 # Pixels per thread from which compiling the network takes less time than it saves
 _MIN_PIXELS = 16_000_000
@@ -43,8 +45,6 @@ class OpenVinoNetwork(nn.Module):
     at_once : bool
         Use OpenVINO from the first batch on; by default, from the batch on from which it saves
         time.
-    notify : callable
-        Receives a notice if torch replaces OpenVINO.
     """
 
     def __init__(
@@ -55,14 +55,12 @@ class OpenVinoNetwork(nn.Module):
         *,
         bfloat16: bool,
         at_once: bool,
-        notify: Notify,
     ) -> None:
         super().__init__()
         self.network = network
         self.example = (1, channels, *example)
         self.lower = bfloat16
         self.wait = 0 if at_once else _MIN_PIXELS * torch.get_num_threads()
-        self.notify = notify
         self.seen = 0
         self.checked: set[tuple[int, ...]] = set()
         self.request: Any = None
@@ -98,7 +96,7 @@ class OpenVinoNetwork(nn.Module):
 
     def _disable(self, reason: str, expected: Tensor) -> Tensor:
         self.disabled, self.request = True, None
-        self.notify(f"OpenVINO is not used for this network ({reason.splitlines()[0]:.200})")
+        _log.warning(f"OpenVINO is not used for this network ({reason.splitlines()[0]:.200})")
         return expected
 
     def _compile(self) -> Any:

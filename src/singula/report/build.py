@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from singula.io.run_lock import hold, lock_file
@@ -13,7 +13,7 @@ from singula.report.html import Markup, join, page, section, tag
 from singula.report.objects import Objects, survey_objects
 from singula.runs.images import open_images
 from singula.runs.run import Run, Stage, open_run
-from singula.util.arguments import function
+from singula.util.messages import captured_messages
 from singula.util.paths import user_path
 
 _NAMES = {
@@ -31,7 +31,7 @@ _NAMES = {
 }
 
 
-def build_report(run: Path, notify: Callable[[str], None] | None = None) -> Path:
+def build_report(run: Path) -> Path:
     """Write the report of a finished run into its folder.
 
     Parameters
@@ -39,8 +39,6 @@ def build_report(run: Path, notify: Callable[[str], None] | None = None) -> Path
     run : Path
         Folder of the run, RESULT_DIR/NAME/results/NAME_RUN. Images and ground truth are read from
         the paths in the configuration of the run; the report lists images that are missing.
-    notify : callable, optional
-        Called with a line if a report that the user changed is moved.
 
     Returns
     -------
@@ -53,11 +51,9 @@ def build_report(run: Path, notify: Callable[[str], None] | None = None) -> Path
         The folder cannot be written; ``run.locked``: another process writes to the run; the codes
         of `open_run`.
     """
-    if notify is not None:
-        function(notify, "notify")
-    notices: list[str] = []
-    opened = open_run(user_path(run, "run"), notices.append)
-    with hold([lock_file(opened.tree.run)], "report"), protect([opened.tree.run], notify):
+    with captured_messages() as notices:  # the report lists them
+        opened = open_run(user_path(run, "run"))
+    with hold([lock_file(opened.tree.run)], "report"), protect([opened.tree.run]):
         return _write_report(opened, notices)
 
 

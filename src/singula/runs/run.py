@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,11 +20,13 @@ from singula.io.records.tables import EpochRow
 from singula.io.run_folder import ResultsTree, View
 from singula.runs.instances import LabelSource
 from singula.runs.scores import Scores, rank_images, read_scores, reference_threshold
+from singula.util.messages import captured_messages
 from singula.util.paths import user_path
+
+_log = logging.getLogger(__name__)
 
 SUMMARY = "run.json"
 PROCESSED = "_post_processing"
-Notify = Callable[[str], None]
 Status = Literal["finished", "incomplete"]
 _VIEWS: dict[View, str] = {
     "per_image": "images joined from patches",
@@ -200,15 +202,15 @@ def is_finished(folder: Path) -> bool:
     return (folder / SUMMARY).is_file()
 
 
-def open_run(run: Path, notify: Notify = warnings.warn) -> Run:
+def open_run(run: Path) -> Run:
     """Read the summary and the tables of a finished run.
+
+    Log a warning for each damaged part of a file that is ignored.
 
     Parameters
     ----------
     run : Path
         Folder of the run.
-    notify : callable
-        Called with a line for each damaged part of a file that is ignored.
 
     Raises
     ------
@@ -219,45 +221,41 @@ def open_run(run: Path, notify: Notify = warnings.warn) -> Run:
     run = user_path(run, "run")
     if not is_finished(run):
         raise not_a_run(run)
-    summary = read_summary(run, notify)
-    summary, config = _without_invalid_keys(summary, run / SUMMARY, notify)
+    summary = read_summary(run)
+    summary, config = _without_invalid_keys(summary, run / SUMMARY)
     tree = ResultsTree.of_run(run, summary.job.id, summary.job.paths)
-    history = read_history(tree, notify)
+    history = read_history(tree)
     opened = Run(tree, summary, config, Scores(), history)
     scores = read_scores(tree.metrics_csv) if tree.metrics_csv.exists() else Scores()
     # Without a comparison in this run, the scores were written by an earlier run.
     return Run(tree, summary, config, scores, history) if opened.has_truth else opened
 
 
-def read_summary(run: Path, notify: Notify) -> RunSummary:
+def read_summary(run: Path) -> RunSummary:
     """Read ``run.json``.
 
     Parameters
     ----------
     run : Path
         Folder of the run.
-    notify : callable
-        Called with a line for each damaged part that is ignored.
 
     Raises
     ------
     UserError
         The codes of `read_record`.
     """
-    return read_record(run / SUMMARY, RunSummary, notify, hint="repeat the run")
+    return read_record(run / SUMMARY, RunSummary, hint="repeat the run")
 
 
 def open_tree(run: Path) -> ResultsTree:
     """Return the paths of a run, which may be unfinished or damaged."""
-    with suppress(UserError):
-        job = read_summary(run, lambda line: None).job
+    with captured_messages(), suppress(UserError):
+        job = read_summary(run).job
         return ResultsTree.of_run(run, job.id, job.paths)
     return ResultsTree.of_run(run)
 
 
-def _without_invalid_keys(
-    summary: RunSummary, path: Path, notify: Notify
-) -> tuple[RunSummary, Config]:
+def _without_invalid_keys(summary: RunSummary, path: Path) -> tuple[RunSummary, Config]:
     """Remove keys of the configuration that a run could not have used; their defaults apply.
 
     Paths stay, because those of another machine can be invalid here.
@@ -269,30 +267,28 @@ def _without_invalid_keys(
     if not invalid:
         return summary, config
     for name in invalid:
-        notify(f"{path}: configuration.{name} has an invalid value; its default is used")
+        _log.warning(f"{path}: configuration.{name} has an invalid value; its default is used")
     valid = {name: value for name, value in keys.items() if name not in invalid}
     return summary.model_copy(update={"configuration": valid}), examine_values(valid)[0]
 
 
-def read_history(tree: ResultsTree, notify: Notify) -> list[dict[str, float]]:
+def read_history(tree: ResultsTree) -> list[dict[str, float]]:
     """Read the rows of the training log, one per epoch.
 
     If an epoch was repeated after a resume, its last row is returned. Damaged rows are skipped,
-    with a call of `notify`.
+    with a warning.
 
     Parameters
     ----------
     tree : ResultsTree
         Paths of the run, which may be unfinished.
-    notify : callable
-        Called with a line about damaged rows.
     """
     logs = [tree.train_log]
     if not tree.train_log.is_file():
         logs = [path for path in tree.train_logs.glob("*.csv") if ".previous" not in path.name]
     if len(logs) != 1:
         return []
-    rows = {row.epoch: row.model_dump() for row in read_rows(logs[0], EpochRow, notify)}
+    rows = {row.epoch: row.model_dump() for row in read_rows(logs[0], EpochRow)}
     return [rows[epoch] for epoch in sorted(rows)]
 
 

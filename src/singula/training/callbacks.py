@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import socket
@@ -22,7 +23,7 @@ from singula.io.records.tables import EpochRow
 from singula.training.module import InstanceModule
 from singula.util.format import counted
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,6 @@ class SaveCheckpoints(CheckpointCallback):
     ----------
     settings : CheckpointSettings
         Files, monitored column and patience.
-    notify : callable
-        Function that receives each notice.
     after_epoch : callable
         Function that receives the history after each epoch, in the first process only.
     """
@@ -68,11 +67,9 @@ class SaveCheckpoints(CheckpointCallback):
     def __init__(
         self,
         settings: CheckpointSettings,
-        notify: Notify,
         after_epoch: Callable[[list[dict[str, float]]], None],
     ) -> None:
         self.settings = settings
-        self.notify = notify
         self.after_epoch = after_epoch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -88,7 +85,7 @@ class SaveCheckpoints(CheckpointCallback):
         larger = "iou" in monitor or "accuracy" in monitor
         if not math.isfinite(value):
             hint = overflow_hint("training")
-            self.notify(f"epoch {row['epoch']:.0f}: {monitor} is {value}: {hint}")
+            _log.warning(f"epoch {row['epoch']:.0f}: {monitor} is {value}: {hint}")
         better = math.isfinite(value) and (
             best is None or (value > best if larger else value < best)
         )
@@ -107,7 +104,7 @@ class SaveCheckpoints(CheckpointCallback):
             trainer.save_checkpoint(self.settings.last.with_name(name), weights_only=True)
         if 0 < self.settings.patience <= progress["bad_epochs"]:
             trainer.should_stop = True
-            self.notify(
+            _log.info(
                 f"stopped: no better {monitor} for {counted(progress['bad_epochs'], 'epoch')} "
                 f"(best {progress['best']:.4f} in epoch {progress['best_epoch']})"
             )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from singula.errors import UserError
 from singula.io.atomic import atomic_path
 from singula.io.record_files import check_values
 from singula.io.records.checkpoints import CheckpointInfo, TrainerState
+from singula.util.messages import captured_messages
 from singula.util.paths import open_regular
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 FORMAT = CheckpointInfo.newest
 KEY = "singula"
 _PREFIX = "network."
@@ -46,7 +48,7 @@ def write_checkpoint(contents: Mapping[str, Any], path: Path | str) -> None:
         The file cannot be written.
     """
     description = {name: value for name, value in contents[KEY].items() if name != _DIGEST}
-    check_values(description, CheckpointInfo, str(path), warnings.warn)
+    check_values(description, CheckpointInfo, str(path))
     signed = {**contents, KEY: {**description, _DIGEST: _digest(contents)}}
     buffer = io.BytesIO()
     torch.save(signed, buffer)
@@ -55,7 +57,7 @@ def write_checkpoint(contents: Mapping[str, Any], path: Path | str) -> None:
 
 
 def read_checkpoint(
-    path: Path, map_location: Any = "cpu", notify: Notify = lambda line: None
+    path: Path, map_location: Any = "cpu", *, report: bool = False
 ) -> dict[str, Any]:
     """Read the contents of a checkpoint, and verify them.
 
@@ -65,8 +67,8 @@ def read_checkpoint(
         File to read.
     map_location : str or torch.device
         Device of the tensors.
-    notify : callable
-        Function that receives a notice if the file has no digest, and for each ignored field.
+    report : bool
+        Log a warning if the file has no digest, and for each ignored field.
 
     Returns
     -------
@@ -95,15 +97,18 @@ def read_checkpoint(
             "checkpoint.foreign",
         )
     checked: dict[str, Any] = dict(contents)
-    description = check_values(checked[KEY], CheckpointInfo, str(path), notify, _REMEDY)
     progress = {name: checked[name] for name in TrainerState.model_fields if name in checked}
-    check_values(progress, TrainerState, str(path), notify, _REMEDY)
+    with nullcontext() if report else captured_messages():
+        description = check_values(checked[KEY], CheckpointInfo, str(path), _REMEDY)
+        check_values(progress, TrainerState, str(path), _REMEDY)
     for name, value in checked.items():
         if name != KEY:
             _check_tensors(path, name, value)
-    if _DIGEST not in description:
-        notify(f"{path}: has no digest, as an earlier version wrote it; damage is not detected")
-    elif description[_DIGEST] != _digest(checked):
+    if _DIGEST not in description and report:
+        _log.warning(
+            f"{path}: has no digest, as an earlier version wrote it; damage is not detected"
+        )
+    elif _DIGEST in description and description[_DIGEST] != _digest(checked):
         raise UserError(
             f"{path}: its contents do not match their digest, so the file was damaged or changed",
             _REMEDY,
@@ -224,22 +229,22 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def load_checkpoint(path: Path, notify: Notify = lambda line: None) -> Checkpoint:
+def load_checkpoint(path: Path, *, report: bool = False) -> Checkpoint:
     """Read the weights and the description of a checkpoint.
 
     Parameters
     ----------
     path : Path
         File to read.
-    notify : callable
-        Function that receives each notice.
+    report : bool
+        As for `read_checkpoint`.
 
     Raises
     ------
     UserError
         As for `read_checkpoint`.
     """
-    contents = read_checkpoint(path, notify=notify)
+    contents = read_checkpoint(path, report=report)
     weights = {}
     for name, value in contents["state_dict"].items():
         if not isinstance(name, str) or not isinstance(value, Tensor):

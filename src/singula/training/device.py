@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from singula.errors import UserError
 from singula.util.format import counted, show
 from singula.util.process import available_cores, launcher_number
 
+_log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 # Processes wait while the first process encodes a data set or decodes a volume. A process that
 # ended is detected at once, so the limit can be long.
@@ -96,9 +98,7 @@ def present_gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def choose_device(
-    request: str | None, configured: str, precision: str, notify: Callable[[str], None]
-) -> Device:
+def choose_device(request: str | None, configured: str, precision: str) -> Device:
     """Return the device for ``--gpu``, or else ``SYSTEM.DEVICE``.
 
     If a GPU is requested and the machine has none, the CPU is used, with a notice.
@@ -111,8 +111,6 @@ def choose_device(
         Value of ``SYSTEM.DEVICE``.
     precision : {'auto', '32', 'bf16', '16'}
         Value of ``TRAIN.PRECISION``.
-    notify : callable
-        Function that receives each notice.
 
     Raises
     ------
@@ -123,8 +121,8 @@ def choose_device(
     indices = parse_gpu(request if request is not None else configured)
     if indices is None:
         if request is None and torch.cuda.is_available():
-            notify('a GPU is available but not requested; use --gpu "cuda:0" to train on it')
-        return Device("cpu", (), _cpu_precision(precision, notify))
+            _log.info('a GPU is available but not requested; use --gpu "cuda:0" to train on it')
+        return Device("cpu", (), _cpu_precision(precision))
     present = present_gpus()
     source = f"--gpu {request!r}" if request is not None else f"SYSTEM.DEVICE {configured!r}"
     if present:
@@ -138,30 +136,28 @@ def choose_device(
                 "device.too_few",
             )
         if processes < len(indices):
-            notify(f"ATTENTION: {source}: only {processes} of these devices is used")
+            _log.warning(f"ATTENTION: {source}: only {processes} of these devices is used")
             indices = indices[:processes]
     else:
-        notify(f"ATTENTION: {source}: this machine has no CUDA device; using the CPU")
-        return Device("cpu", (), _cpu_precision(precision, notify))
+        _log.warning(f"ATTENTION: {source}: this machine has no CUDA device; using the CPU")
+        return Device("cpu", (), _cpu_precision(precision))
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_bf16_supported() else "16"
-    notify("using " + ", ".join(torch.cuda.get_device_name(i) for i in indices))
+    _log.info("using " + ", ".join(torch.cuda.get_device_name(i) for i in indices))
     return Device("cuda", indices, precision)
 
 
-def choose_for_model(request: str | None, notify: Callable[[str], None]) -> Device:
+def choose_for_model(request: str | None) -> Device:
     """Return the device for prediction: ``--gpu``, or else a GPU if the machine has one.
 
     Parameters
     ----------
     request : str, optional
         Value of ``--gpu``; None if it was not given.
-    notify : callable
-        Function that receives each notice.
     """
     if request is None:
         request = "cuda:0" if present_gpus() else "cpu"
-    return choose_device(request, "cpu", "32", notify)
+    return choose_device(request, "cpu", "32")
 
 
 def check_gpus(source: str, indices: tuple[int, ...]) -> None:
@@ -232,15 +228,17 @@ def has_bfloat16() -> bool:
     return limit not in _ISA_WITHOUT_BF16 and bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def _cpu_precision(precision: str, notify: Callable[[str], None]) -> str:
+def _cpu_precision(precision: str) -> str:
     native = has_bfloat16()
     if precision == "auto":
         return "bf16" if native else "32"
     if precision == "16":
-        notify("TRAIN.PRECISION 16: half precision needs a GPU; using 32")
+        _log.warning("TRAIN.PRECISION 16: half precision needs a GPU; using 32")
         return "32"
     if precision == "bf16" and not native:
-        notify("TRAIN.PRECISION bf16: this CPU has no bfloat16 arithmetic; training will be slow")
+        _log.warning(
+            "TRAIN.PRECISION bf16: this CPU has no bfloat16 arithmetic; training will be slow"
+        )
     return precision
 
 

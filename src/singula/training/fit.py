@@ -22,7 +22,6 @@ from singula.models import ModelSettings
 from singula.training.callbacks import (
     CheckpointSettings,
     EpochLog,
-    Notify,
     SaveCheckpoints,
 )
 from singula.training.checkpoint import KEY, load_checkpoint, read_checkpoint
@@ -49,6 +48,7 @@ from singula.util.format import counted
 from singula.util.memory import retry_with_less_memory
 from singula.util.process import launcher_number
 
+_log = logging.getLogger(__name__)
 _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",
     "bf16": "bf16-mixed",
@@ -140,8 +140,6 @@ class Training:
         Device to train on.
     description : dict
         Plain types that are stored in the checkpoints.
-    notify : callable
-        Function that receives each notice.
     resume : bool
         Continue from the last checkpoint if it exists.
     start : Path, optional
@@ -158,7 +156,6 @@ class Training:
     log: EpochLog
     device: Device
     description: dict[str, Any]
-    notify: Notify
     resume: bool = False
     start: Path | None = None
 
@@ -190,7 +187,7 @@ def fit(job: Training) -> FitResult:
 
     def reduce(job: Training, reason: str) -> Training:
         smaller = _halve_batch(job.settings, reason)
-        job.notify(
+        _log.warning(
             f"not enough memory for batches of {job.settings.batch_size}: continuing with "
             f"TRAIN.BATCH_SIZE {smaller.batch_size} and TRAIN.ACCUM_ITER {smaller.accumulate}"
         )
@@ -221,7 +218,7 @@ def _halve_batch(settings: FitSettings, reason: str) -> FitSettings:
 
 
 def _fit(job: Training) -> FitResult:
-    settings, checkpoints, notify = job.settings, job.checkpoints, job.notify
+    settings, checkpoints = job.settings, job.checkpoints
     world, rank = world_and_rank()
     steps = math.ceil(len(job.training) / world / settings.batch_size)
     module = InstanceModule(
@@ -242,26 +239,24 @@ def _fit(job: Training) -> FitResult:
         if rank == 0 and module.resets_best:
             save_light(contents, checkpoints.best)
         elif rank == 0:
-            restore_best(start, contents, checkpoints.best, notify)
+            restore_best(start, contents, checkpoints.best)
         share_from_main(None)  # other processes read the checkpoint that the first one wrote
-        check_optimizer(start, contents, job.optimizer, notify)
+        check_optimizer(start, contents, job.optimizer)
         if _is_finished(start, contents, settings.epochs, checkpoints.patience, module):
-            notify(
+            _log.info(
                 f"training is already complete ({counted(len(module.history), 'epoch')}): {start}"
             )
             return _load_best(job.network, module, checkpoints)
-        notify(f"resuming after epoch {len(module.history)} of {settings.epochs}: {start}")
-    report = ProgressReport(settings.epochs, notify, live=settings.live and rank == 0)
+        _log.info(f"resuming after epoch {len(module.history)} of {settings.epochs}: {start}")
+    report = ProgressReport(settings.epochs, live=settings.live and rank == 0)
 
     def after_epoch(history: list[dict[str, float]]) -> None:
         job.log.write(history, final=int(history[-1]["epoch"]) == settings.epochs)
         report.epoch_done(history[-1])
 
     if settings.compile:
-        _compile(job.network, job.device, notify)
-    trainer = _trainer(
-        settings, job.device, [report, SaveCheckpoints(checkpoints, report.status, after_epoch)]
-    )
+        _compile(job.network, job.device)
+    trainer = _trainer(settings, job.device, [report, SaveCheckpoints(checkpoints, after_epoch)])
     if start is not None:
         check_state(start, contents, module, trainer)
     train_loader = _loader(job.training, settings, job.device, train=True)
@@ -283,11 +278,11 @@ def _fit(job: Training) -> FitResult:
     return _load_best(job.network, module, checkpoints)
 
 
-def _compile(network: nn.Module, device: Device, notify: Notify) -> None:
+def _compile(network: nn.Module, device: Device) -> None:
     """Compile a network in place, so that the weights keep their names."""
     compilers = (os.environ.get("CXX", "g++"), "clang++", "cl")
     if device.kind == "cpu" and not any(shutil.which(name) for name in compilers):
-        notify("TRAIN.COMPILE: this machine has no C++ compiler; the network runs uncompiled")
+        _log.warning("TRAIN.COMPILE: this machine has no C++ compiler; the network runs uncompiled")
         return
     # A layer that cannot be compiled runs uncompiled.
     torch._dynamo.config.suppress_errors = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from singula.io.status import StatusLines
 from singula.training.speed import VALIDATION_SHARE, TrainingSpeed
+from singula.util.progress import StatusLines
 
+_log = logging.getLogger(__name__)
 _REDRAW_INTERVAL = 0.1  # seconds
 
 
@@ -42,8 +44,6 @@ class ProgressReport(pl.Callback):
     ----------
     epochs : int
         Number of epochs.
-    notify : callable
-        Function that receives each line.
     live : bool
         Draw a progress bar on the terminal instead of status lines.
     clock : callable
@@ -52,13 +52,12 @@ class ProgressReport(pl.Callback):
     Attributes
     ----------
     status : StatusLines
-        Replacement of `notify` during the training.
+        Status lines, which are open during the training.
     """
 
     def __init__(
         self,
         epochs: int,
-        notify: Callable[[str], None],
         *,
         live: bool,
         clock: Callable[[], float] = time.monotonic,
@@ -66,9 +65,7 @@ class ProgressReport(pl.Callback):
         self.epochs = epochs
         self.live = live and _can_draw()
         self.clock = clock
-        self.status = StatusLines(
-            notify, describe=self.describe, enabled=not self.live, clock=clock
-        )
+        self.status = StatusLines(describe=self.describe, enabled=not self.live, clock=clock)
         self.bar: Any = None
         self.task: Any = None
         self.drawn = float("-inf")
@@ -191,7 +188,7 @@ class ProgressReport(pl.Callback):
             if name.startswith("val_") and name != "val_loss"
         )
         val = f", val {row['val_loss']:.4f}" if "val_loss" in row else ""
-        self.status(
+        _log.info(
             f"epoch {int(row['epoch'])}/{self.epochs}: loss {row['train_loss']:.4f}{val}"
             f"{', ' + scores if scores else ''} "
             f"({now - self.epoch_began:.1f} s, {_clock(self.seconds_left())} left)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from copy import deepcopy
 from importlib.metadata import version
@@ -13,7 +14,6 @@ import torch
 from torch import Tensor
 
 from singula.errors import UserError
-from singula.training.callbacks import Notify
 from singula.training.checkpoint import (
     KEY,
     check_same_weights,
@@ -23,6 +23,7 @@ from singula.training.checkpoint import (
 from singula.training.module import InstanceModule
 from singula.training.optimizer import OptimizerSettings
 
+_log = logging.getLogger(__name__)
 # Errors of torch and Lightning for a state of another structure
 _ERRORS = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError)
 _MAX_NUMBER = 2**62
@@ -162,7 +163,7 @@ def _damaged(path: Path, part: str, reason: object) -> UserError:
     )
 
 
-def restore_best(last: Path, contents: dict[str, Any], best: Path, notify: Notify) -> None:
+def restore_best(last: Path, contents: dict[str, Any], best: Path) -> None:
     """Write the best checkpoint if it is missing or outdated.
 
     If a run is killed between writing the last and the best checkpoint of an epoch, the best
@@ -176,8 +177,6 @@ def restore_best(last: Path, contents: dict[str, Any], best: Path, notify: Notif
         Contents of the last checkpoint.
     best : Path
         File of the best checkpoint.
-    notify : callable
-        Function that receives each notice.
     """
     epoch = contents["epoch"] + 1
     best_epoch = training_state(last, contents)["progress"]["best_epoch"]
@@ -187,7 +186,7 @@ def restore_best(last: Path, contents: dict[str, Any], best: Path, notify: Notif
     if best_epoch != epoch and best.is_file():
         return
     if best_epoch != epoch:
-        notify(
+        _log.warning(
             f"{best}: is missing (epoch {best_epoch}); replaced with the last checkpoint "
             f"(epoch {epoch})"
         )
@@ -199,10 +198,10 @@ def save_light(contents: dict[str, Any], path: Path) -> None:
     write_checkpoint({name: value for name, value in contents.items() if name not in _STATE}, path)
 
 
-def check_optimizer(
-    start: Path, contents: dict[str, Any], settings: OptimizerSettings, notify: Notify
-) -> None:
+def check_optimizer(start: Path, contents: dict[str, Any], settings: OptimizerSettings) -> None:
     """Verify that a training continues with the same optimizer and schedule.
+
+    Log a warning for each setting that has no effect.
 
     Parameters
     ----------
@@ -212,8 +211,6 @@ def check_optimizer(
         Contents of the checkpoint.
     settings : OptimizerSettings
         Configured settings.
-    notify : callable
-        Function that receives a notice for each setting that has no effect.
 
     Raises
     ------
@@ -238,4 +235,4 @@ def check_optimizer(
     for name, key in stored_keys.items():
         old, new = stored[name], getattr(settings, name)
         if (tuple(old) if name == "betas" else old) != new:
-            notify(f"{key}: {new} has no effect; the training continues with {old}")
+            _log.warning(f"{key}: {new} has no effect; the training continues with {old}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -25,7 +25,7 @@ from singula.training.checkpoint import save_tuned
 from singula.tuning.chart import draw_search
 from singula.tuning.tuner import METRICS, Steps, Trial, Tuner, check_goal
 from singula.tuning.validation import Run, find_run, stored_examples
-from singula.util.arguments import flag, function, instance
+from singula.util.arguments import flag, instance
 from singula.util.format import command, counted
 from singula.util.paths import user_path
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from singula.config import Config
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 _TITLES = {
     "panoptic_quality": "mean panoptic quality",
     "f1": "mean F1",
@@ -93,13 +93,12 @@ def open_tuner(
     metric: str = "pq",
     iou: float = 0.5,
     device: str | torch.device = "cpu",
-    notify: Notify = lambda line: None,
 ) -> Tuner:
     """Return a tuner with the predicted maps of the validation images of a run.
 
     Parameters
     ----------
-    run, metric, iou, device, notify
+    run, metric, iou, device
         As for `tune`.
 
     Returns
@@ -113,10 +112,10 @@ def open_tuner(
         An argument is wrong; the run, its checkpoint or the images are missing; ``run.locked``:
         another process writes to the run.
     """
-    target = _check(run, metric, iou, device, notify)
-    finished = find_run(run, notify)
-    with hold(_locks(finished), "tune", notify):
-        return _tuner(finished, metric, iou, target, notify)
+    target = _check(run, metric, iou, device)
+    finished = find_run(run)
+    with hold(_locks(finished), "tune"):
+        return _tuner(finished, metric, iou, target)
 
 
 def tune(
@@ -126,7 +125,6 @@ def tune(
     iou: float = 0.5,
     save: bool = True,
     device: str | torch.device = "cpu",
-    notify: Notify = lambda line: None,
 ) -> TuneResult:
     """Search the thresholds and the minimum size with the best score on validation images.
 
@@ -140,8 +138,6 @@ def tune(
         Minimum IoU of a true positive.
     device : str or torch.device
         Device on which missing maps are predicted.
-    notify : callable
-        Function that receives each notice.
     save : bool
         Write the thresholds to the checkpoint of the run.
 
@@ -166,27 +162,25 @@ def tune(
     ['REMOVE_SMALL_OBJ', 'TH_BINARY_MASK']
     """
     save = flag(save, "save")
-    target = _check(run, metric, iou, device, notify)
-    finished = find_run(run, notify)
-    with hold(_locks(finished, save=save), "tune", notify), _protect(finished, notify):
-        return _tune(finished, metric, iou, target, notify, save=save)
+    target = _check(run, metric, iou, device)
+    finished = find_run(run)
+    with hold(_locks(finished, save=save), "tune"), _protect(finished):
+        return _tune(finished, metric, iou, target, save=save)
 
 
-def _protect(run: Run, notify: Notify | None = None) -> AbstractContextManager[None]:
+def _protect(run: Run) -> AbstractContextManager[None]:
     """Rename files of the user in the folders of a run before they are replaced."""
-    return protect([run.tree.run, run.tree.checkpoints], notify)
+    return protect([run.tree.run, run.tree.checkpoints])
 
 
-def _tune(
-    run: Run, metric: str, iou: float, device: torch.device, notify: Notify, *, save: bool
-) -> TuneResult:
-    tuner = _tuner(run, metric, iou, device, notify)
+def _tune(run: Run, metric: str, iou: float, device: torch.device, *, save: bool) -> TuneResult:
+    tuner = _tuner(run, metric, iou, device)
     n_validation = sum(not example.training for example in tuner.examples)
     images = counted(n_validation, "validation image")
     if n_validation < len(tuner.examples):
         images += f" and {counted(len(tuner.examples) - n_validation, 'training image')}"
-    notify(f"searching for the best {_goal(tuner)} on {images}")
-    trials, after = tuner.search(_Progress(notify))
+    _log.info(f"searching for the best {_goal(tuner)} on {images}")
+    trials, after = tuner.search(_Progress())
     before = trials[0]
     thresholds = {**configured(run.config), **after.thresholds}
     start = tuner.start()
@@ -199,27 +193,24 @@ def _tune(
         saved = save_thresholds(run, thresholds, details)
         if saved is None:
             path = run.checkpoint.path
-            notify(f"{path}: is not a checkpoint of this run; thresholds are not saved to it")
+            _log.warning(f"{path}: is not a checkpoint of this run; thresholds are not saved to it")
     return TuneResult(
         before, after, thresholds, searched, _type(tuner), trials, metric, tuner.iou, files, saved
     )
 
 
-def _check(
-    run: object, metric: str, iou: float, device: str | torch.device, notify: object
-) -> torch.device:
+def _check(run: object, metric: str, iou: float, device: str | torch.device) -> torch.device:
     """Validate the arguments before the prediction, and return the device."""
     from singula.training.device import torch_device
 
     user_path(run, "run")
     check_goal(metric, iou)
-    function(notify, "notify")
     return torch_device(device)
 
 
-def _tuner(run: Run, metric: str, iou: float, device: torch.device, notify: Notify) -> Tuner:
-    with _protect(run, notify):
-        examples, post = stored_examples(run, device, notify)
+def _tuner(run: Run, metric: str, iou: float, device: torch.device) -> Tuner:
+    with _protect(run):
+        examples, post = stored_examples(run, device)
     return Tuner(
         examples,
         run.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS,
@@ -256,14 +247,13 @@ def _type(tuner: Tuner) -> str:
 class _Progress:
     """Function that reports the progress of a search at intervals."""
 
-    def __init__(self, notify: Notify) -> None:
-        self.notify = notify
+    def __init__(self) -> None:
         self.last = time.monotonic()
 
     def __call__(self, count: int, best: float) -> None:
         if count % 50 == 0 or time.monotonic() - self.last > _INTERVAL:
             self.last = time.monotonic()
-            self.notify(f"  {counted(count, 'setting')} tried, best {best:.4f}")
+            _log.info(f"  {counted(count, 'setting')} tried, best {best:.4f}")
 
 
 def _goal(tuner: Tuner) -> str:

@@ -5,6 +5,7 @@ Training images are added if the validation images have few objects.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,16 +33,16 @@ from singula.pipeline.split import hold_out, split_pairs
 from singula.runs.run import open_run
 from singula.training.checkpoint import Checkpoint, load_checkpoint
 from singula.tuning.tuner import Example
-from singula.util.arguments import function
 from singula.util.boxes import evenly_spaced
 from singula.util.format import counted
+from singula.util.messages import captured_messages
 from singula.util.paths import user_path
 
 if TYPE_CHECKING:
     import torch
 
+_log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
-Notify = Callable[[str], None]
 _TRAIN = ("DATA.TRAIN.PATH", "DATA.TRAIN.GT_PATH")
 _VAL = ("DATA.VAL.PATH", "DATA.VAL.GT_PATH")
 _ENOUGH_OBJECTS = 100  # validation objects for which training images are not needed
@@ -69,15 +70,13 @@ class Run:
     checkpoint: Checkpoint
 
 
-def find_run(folder: Path | str, notify: Notify = lambda line: None) -> Run:
+def find_run(folder: Path | str) -> Run:
     """Read the configuration and the checkpoint of a finished run.
 
     Parameters
     ----------
     folder : Path or str
         Folder of the run, such as ``results/cells/results/cells_1``.
-    notify : callable
-        Function that receives each notice.
 
     Raises
     ------
@@ -85,12 +84,13 @@ def find_run(folder: Path | str, notify: Notify = lambda line: None) -> Run:
         An argument is wrong; the folder is not the folder of a finished run; or the checkpoint is
         missing.
     """
-    notify = function(notify, "notify")
-    opened = open_run(user_path(folder, "folder"), notify)
+    opened = open_run(user_path(folder, "folder"))
     started = opened.summary.job.started_in
     config = _resolve_folders(opened.valid_config(), [Path(started)] if started else [])
     path = find_checkpoint(config, opened.tree)
-    checkpoint = with_statistics(config, load_checkpoint(path, notify), lambda line: None)
+    checkpoint = load_checkpoint(path, report=True)
+    with captured_messages():
+        checkpoint = with_statistics(config, checkpoint)
     return Run(opened.tree, config, checkpoint)
 
 
@@ -138,7 +138,7 @@ class LabeledImage:
     training: bool = False
 
 
-def validation_images(config: Config, reader: Reader, notify: Notify) -> list[LabeledImage]:
+def validation_images(config: Config, reader: Reader) -> list[LabeledImage]:
     """Return the validation images of a training, to be read like test images.
 
     Parameters
@@ -147,8 +147,6 @@ def validation_images(config: Config, reader: Reader, notify: Notify) -> list[La
         Configuration of the run.
     reader : Reader
         Reader of test images.
-    notify : callable
-        Function that receives each notice.
 
     Raises
     ------
@@ -165,29 +163,29 @@ def validation_images(config: Config, reader: Reader, notify: Notify) -> list[La
             )
     cut = False
     if config.DATA.VAL.FROM_TRAIN:
-        pairs = find_pairs(config, "TRAIN", notify)
+        pairs = find_pairs(config, "TRAIN")
         parts = split_pairs(config, pairs)
         cut, pairs = parts is None, pairs if parts is None else parts[1]
     else:
-        pairs, _ = validation_pairs(config, notify)
+        pairs, _ = validation_pairs(config)
     return [_labeled_image(pair, reader, config if cut else None) for pair in pairs]
 
 
-def training_images(config: Config, reader: Reader, notify: Notify) -> list[LabeledImage]:
+def training_images(config: Config, reader: Reader) -> list[LabeledImage]:
     """Return up to 20 images that the network was trained on, without validation images.
 
     If a folder does not exist, return no images, with a notice.
 
     Parameters
     ----------
-    config, reader, notify
+    config, reader
         As for `validation_images`.
     """
     for key in _TRAIN:
         if not Path(str(config.dotted()[key])).exists():
-            notify(f"{key}: the folder does not exist; training images do not count")
+            _log.warning(f"{key}: the folder does not exist; training images do not count")
             return []
-    pairs, cut = find_pairs(config, "TRAIN", notify), None
+    pairs, cut = find_pairs(config, "TRAIN"), None
     if config.DATA.VAL.FROM_TRAIN:
         parts = split_pairs(config, pairs)
         pairs, cut = (pairs, config) if parts is None else (parts[0], None)
@@ -227,7 +225,7 @@ def _count_objects(image: LabeledImage) -> int:
 
 
 def _add_training(
-    config: Config, reader: Reader, images: Sequence[LabeledImage], notify: Notify
+    config: Config, reader: Reader, images: Sequence[LabeledImage]
 ) -> tuple[list[LabeledImage], float]:
     """Add training images if validation objects are few; return all images and the added weight."""
     validation = 0
@@ -237,14 +235,14 @@ def _add_training(
             return list(images), 0.0
     added: list[LabeledImage] = []
     objects = 0
-    for image in training_images(config, reader, notify):
+    for image in training_images(config, reader):
         if objects >= _ENOUGH_OBJECTS:
             break
         added.append(image)
         objects += _count_objects(image)
     weight = training_weight(validation, objects)
     if added and weight:
-        notify(
+        _log.warning(
             f"the validation images have only {counted(validation, 'object')}: "
             f"{counted(objects, 'object')} of {counted(len(added), 'training image')} count too, "
             f"with {weight:.0%} of the weight"
@@ -279,9 +277,7 @@ def _labeled_image(
     return LabeledImage(name, pair.image, read, training)
 
 
-def stored_examples(
-    run: Run, device: torch.device, notify: Notify
-) -> tuple[list[Example], PostSettings]:
+def stored_examples(run: Run, device: torch.device) -> tuple[list[Example], PostSettings]:
     """Return the validation images of a run with their maps, and predict missing or outdated maps.
 
     If the validation images have fewer than 100 objects, training images are added with the total
@@ -293,8 +289,6 @@ def stored_examples(
         Finished run.
     device : torch.device
         Device for prediction.
-    notify : callable
-        Function that receives each notice.
 
     Returns
     -------
@@ -306,18 +300,16 @@ def stored_examples(
     config = run.config
     stored = run.checkpoint.description.get("reference")
     reader = reader_for(config, "TEST", Reference.from_dict(stored) if stored else None)
-    validation = validation_images(config, reader, notify)
-    images, added_weight = _add_training(config, reader, validation, notify)
+    validation = validation_images(config, reader)
+    images, added_weight = _add_training(config, reader, validation)
     weights = {
         training: total / max(1, sum(image.training is training for image in images))
         for training, total in ((True, added_weight), (False, 1 - added_weight))
     }
-    maps = StoredMaps(
-        config, run.tree, run.checkpoint.fingerprint, run.tree.tuning / "maps", notify
-    )
+    maps = StoredMaps(config, run.tree, run.checkpoint.fingerprint, run.tree.tuning / "maps")
     # The configured masks are masks of test images.
     post = replace(post_settings(config), masks=None, measure=False)
-    shapes = _predict_missing(run, images, maps, device, notify)
+    shapes = _predict_missing(run, images, maps, device)
     sizes = from_config.spacing(config, "TEST")
 
     def example(labeled: LabeledImage) -> Example:
@@ -345,7 +337,6 @@ def _predict_missing(
     images: Sequence[LabeledImage],
     maps: StoredMaps,
     device: torch.device,
-    notify: Notify,
 ) -> dict[str, Image]:
     """Predict missing or outdated maps, and return the images without pixels, by name."""
     network = None
@@ -360,14 +351,14 @@ def _predict_missing(
         if is_current and _matches(maps, name, image):
             continue
         if network is None:
-            network = predictor_from(run.config, run.checkpoint, device, notify)
-            notify(f"predicting {counted(len(images), 'image')} with {run.checkpoint.path}")
-        prediction = predict_maps(run.config, *network, image.array, notify=notify)
+            network = predictor_from(run.config, run.checkpoint, device)
+            _log.info(f"predicting {counted(len(images), 'image')} with {run.checkpoint.path}")
+        prediction = predict_maps(run.config, *network, image.array)
         maps.write(name, "per_image", prediction, image, labeled.source)
         predicted += 1
-        notify(f"[{len(empty)}/{len(images)}] {name}")
+        _log.info(f"[{len(empty)}/{len(images)}] {name}")
     if predicted < len(images):
-        notify(f"{len(images) - predicted} of {len(images)} stored predictions are used")
+        _log.info(f"{len(images) - predicted} of {len(images)} stored predictions are used")
     return empty
 
 

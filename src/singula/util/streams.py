@@ -39,6 +39,11 @@ def printable(text: str) -> str:
     return text.translate(_CONTROL).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def print_line(line: str) -> None:
+    """Print a line immediately, without control characters."""
+    print(printable(line), flush=True)
+
+
 class TolerantStream(io.TextIOWrapper):
     """Text stream to a standard file that never fails.
 

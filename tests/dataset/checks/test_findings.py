@@ -286,9 +286,9 @@ def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
 def test_everything_found_is_plain_data(tmp_path: Path) -> None:
     data = MadeData(tmp_path / "data")
     pieces(data)
-    told: list[str] = []
-    found = inspect_dataset(data.folder, notify=told.append)
-    assert told == ["train: 0 of 3 files", "test: 0 of 2 files"]
+    lines: list[str] = []
+    found = inspect_dataset(data.folder, report_progress=lines.append)
+    assert lines == ["train: 0 of 3 files", "test: 0 of 2 files"]
     path = write_json(tmp_path / "found.json", found.to_dict())
     again = json.loads(path.read_text())
     assert again["findings"][0]["where"][0]["id"] == 7

@@ -86,25 +86,25 @@ def test_hidden_objects_are_restored_in_the_copy(tmp_path: Path, ndim: int, brok
 
 
 @pytest.mark.parametrize("broken", [shape, negative, unpaired])
-def test_files_that_cannot_be_corrected_are_left_out(tmp_path: Path, broken) -> None:
+def test_files_that_cannot_be_corrected_are_left_out(
+    tmp_path: Path, broken, messages: list[str]
+) -> None:
     data = MadeData(tmp_path / "data")
     broken(data)
-    told: list[str] = []
-    report = write_fixed(inspect_dataset(data.folder), tmp_path / "fixed", notify=told.append)
+    report = write_fixed(inspect_dataset(data.folder), tmp_path / "fixed")
     assert report.files == 4
     assert any(path.name == NAME for path in report.left_out)
-    assert sum("left out" in line for line in told) == len(report.left_out)
+    assert sum("left out" in line for line in messages) == len(report.left_out)
     after = inspect_dataset(tmp_path / "fixed")
     assert after.findings == ()
     assert [len(part.pairs) for part in after.parts] == [2, 2]
 
 
-def test_the_file_of_invalid_labels_is_named(tmp_path: Path) -> None:
+def test_the_file_of_invalid_labels_is_named(tmp_path: Path, messages: list[str]) -> None:
     data = MadeData(tmp_path / "data")
     negative(data)
-    told: list[str] = []
-    write_fixed(inspect_dataset(data.folder), tmp_path / "fixed", notify=told.append)
-    (line,) = [line for line in told if "left out" in line]
+    write_fixed(inspect_dataset(data.folder), tmp_path / "fixed")
+    (line,) = [line for line in messages if "left out" in line]
     image, labels = (data.folder / "train" / side / NAME for side in "xy")
     assert line.startswith(f"left out: {image}: its labels {labels}: got the label id -")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,11 @@ from singula.io.image import Image
 from singula.io.pairing import Pair
 from singula.io.run_lock import NAME, hold, output_locks
 from singula.io.write import write_tiff
-from singula.util.arguments import function, instance
+from singula.util.arguments import instance
 from singula.util.format import counted
 from singula.util.paths import user_path
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 _CORRECTED = {
     "one_hot": "planes converted to ids",
     "inverted": "inverted, each region its own id",
@@ -90,9 +90,7 @@ def check_target(folder: Path, inspection: Inspection | None = None) -> None:
                 )
 
 
-def write_fixed(
-    inspection: Inspection, folder: Path | str, *, notify: Notify | None = None
-) -> FixReport:
+def write_fixed(inspection: Inspection, folder: Path | str) -> FixReport:
     """Write ``folder/{train,val,test}/{x,y}`` with corrected labels.
 
     Images and correct labels are copied without changes. Corrected labels, and images with channels
@@ -104,8 +102,6 @@ def write_fixed(
         Inspection of the data.
     folder : Path or str
         New or empty folder.
-    notify : callable, optional
-        Receive notices on corrected labels and on files that are left out.
 
     Returns
     -------
@@ -121,16 +117,14 @@ def write_fixed(
     """
     inspection = instance(inspection, "inspection", Inspection)
     folder = user_path(folder, "folder")
-    if notify is not None:
-        function(notify, "notify")
     check_target(folder, inspection)
     make_folder(folder)
-    with hold(output_locks(folder), "check", notify):
+    with hold(output_locks(folder), "check"):
         check_target(folder, inspection)  # another process may have written to the folder
-        return _write_copy(inspection, folder, notify)
+        return _write_copy(inspection, folder)
 
 
-def _write_copy(inspection: Inspection, folder: Path, notify: Notify | None) -> FixReport:
+def _write_copy(inspection: Inspection, folder: Path) -> FixReport:
     """Write the corrected copy; see `write_fixed` for the parameters."""
     fixable: dict[Path, list[Finding]] = {}
     unusable: dict[Path, str] = {}
@@ -144,8 +138,8 @@ def _write_copy(inspection: Inspection, folder: Path, notify: Notify | None) -> 
     report = FixReport(folder, 0, {}, dict(unusable))
     count = 0
     for part in inspection.parts:
-        if notify and part.channels:
-            notify(f"{part.name}: channels of {counted(len(part.channels), 'image')} merged")
+        if part.channels:
+            _log.info(f"{part.name}: channels of {counted(len(part.channels), 'image')} merged")
         for pair in part.pairs:
             if not unusable.keys().isdisjoint((pair.image, pair.image.parent)):
                 continue
@@ -163,11 +157,9 @@ def _write_copy(inspection: Inspection, folder: Path, notify: Notify | None) -> 
             )
             if changes and pair.label is not None:
                 report.corrected[pair.label] = changes
-                if notify:
-                    notify(f"corrected: {pair.label}: {changes}")
-    if notify:
-        for path, reason in report.left_out.items():
-            notify(f"left out: {path}: {reason}")
+                _log.info(f"corrected: {pair.label}: {changes}")
+    for path, reason in report.left_out.items():
+        _log.warning(f"left out: {path}: {reason}")
     return FixReport(folder, count, report.corrected, report.left_out)
 
 

@@ -42,14 +42,14 @@ from singula.util.format import counted
 from singula.util.paths import user_path
 
 Array = npt.NDArray[Any]
-Notify = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def inspect_dataset(
     data: Path | str | Sequence[Folders],
     settings: InspectSettings | None = None,
     *,
-    notify: Notify | None = None,
+    report_progress: Report | None = None,
 ) -> Inspection:
     """Find problems of images and labels.
 
@@ -60,8 +60,8 @@ def inspect_dataset(
         parts.
     settings : InspectSettings, optional
         Requirements on the data; by default, those of any data set.
-    notify : callable, optional
-        Receive the number of inspected files of each part.
+    report_progress : callable, optional
+        Receives the number of inspected files of each part.
 
     Returns
     -------
@@ -84,8 +84,8 @@ def inspect_dataset(
     if settings is None:
         settings = InspectSettings()
     settings = instance(settings, "settings", InspectSettings)
-    if notify is not None:
-        function(notify, "notify")
+    if report_progress is not None:
+        function(report_progress, "report_progress")
     notes: list[str] = []
     folders: Sequence[Folders]
     if isinstance(data, str | os.PathLike):
@@ -118,8 +118,8 @@ def inspect_dataset(
         visit = _Visit(part.name, ndim, smallest, settings)
         part_facts = []
         for place, pair in enumerate(files.pairs):
-            if notify and place % 25 == 0:
-                notify(f"{part.name}: {place} of {counted(len(files.pairs), 'file')}")
+            if report_progress and place % 25 == 0:
+                report_progress(f"{part.name}: {place} of {counted(len(files.pairs), 'file')}")
             part_facts.append(visit.pair(pair))
         part_facts = visit.with_usual_background(part_facts)
         findings += _training_findings(visit) if part.name == "train" else visit.findings

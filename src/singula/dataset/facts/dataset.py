@@ -11,7 +11,7 @@ from singula.dataset.facts.images import survey_image
 from singula.dataset.facts.machine import survey_machine
 from singula.dataset.facts.objects import survey_labels
 from singula.dataset.scan import count_notes, decide_ndim, scan_pair
-from singula.io.pairing import Pair
+from singula.io.pairing import Pair, pairing_rule
 from singula.io.read import left_out_note
 from singula.util.arguments import instance, integer, items, of_class
 from singula.util.boxes import evenly_spaced
@@ -65,7 +65,11 @@ def survey_dataset(
         folders = items(folders, "folders", of_class(Folders))
     else:
         folders, notes = find_folders(path)
-    paired = [part.pairs(notes.append) for part in folders]
+    paired = [part.pairs() for part in folders]
+    for part, pairs in zip(folders, paired, strict=True):
+        rule = pairing_rule(pairs) if part.labels != part.images else None
+        if rule is not None:
+            notes.append(f"{rule[0]}: {rule[1]}")
     if ndim is None:
         ndim = decide_ndim(paired)
     left_out: list[str] = []

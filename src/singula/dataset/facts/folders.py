@@ -13,7 +13,6 @@ from singula.io.formats.table import IMAGE_SUFFIXES, stem_of
 from singula.io.image import ArrayPlace, ArrayPlaces
 from singula.io.list_images import is_image_file, list_images
 from singula.io.pairing import LABEL_WORDS, Pair, pair_files, with_places
-from singula.io.read import Notify
 from singula.util.arguments import flag
 from singula.util.paths import user_path
 
@@ -63,13 +62,8 @@ class Folders:
     places: ArrayPlaces | None = None
     by_order: bool = False
 
-    def pairs(self, notify: Notify | None = None) -> list[Pair]:
+    def pairs(self) -> list[Pair]:
         """Return the images with their labels.
-
-        Parameters
-        ----------
-        notify : callable, optional
-            Receive notices about the pairing.
 
         Raises
         ------
@@ -79,9 +73,7 @@ class Folders:
         if self.labels == self.images:
             return with_places(_flat_pairs(self.images), self.places)
         keys = f"the {self.name} images", f"the {self.name} labels"
-        return pair_files(
-            self.images, self.labels, *keys, notify, self.places, by_order=self.by_order
-        )
+        return pair_files(self.images, self.labels, *keys, self.places, by_order=self.by_order)
 
 
 def find_folders(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -54,8 +55,8 @@ from singula.representations.decoders.blockwise import block_decoder
 from singula.representations.decoders.morphology import is_large
 from singula.util.format import counted
 
+_log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
-Notify = Callable[[str], None]
 OpenProgress = Callable[[str], AbstractContextManager[ProgressCallback]]
 _CHUNK = {2: 512, 3: 64}  # preferred side of a Zarr chunk, by number of axes
 
@@ -88,8 +89,6 @@ class BlockImage:
         Specification of the job, saved in the folder.
     runner : Runner
         Runs the functions of a phase on the blocks.
-    notify : callable
-        Receives lines of text for the user.
     clock : callable
         Adds a time to a stage, from the name of the stage and its start.
     progress : callable
@@ -101,11 +100,10 @@ class BlockImage:
         job: JobFolder,
         plan: JobSpec,
         runner: Runner,
-        notify: Notify,
         clock: Callable[[str, float], float],
         progress: OpenProgress,
     ) -> None:
-        self.job, self.plan, self.runner, self.notify = job, plan, runner, notify
+        self.job, self.plan, self.runner = job, plan, runner
         self.clock, self.progress = clock, progress
         self.grid = plan.grid
 
@@ -150,7 +148,7 @@ class BlockImage:
         """Store the scaling; count the values of the image if the normalization requires it."""
         image, config = self.context.image, self.context.config
         for line in constant_image_notices(self.plan.image, LazyArray.of(image)):
-            self.notify(line)
+            _log.warning(line)
         median = config.DATA.TEST.MEDIAN_PADDING
         floats = image.dtype.kind == "f" and normalizer.kind == "div"
         statistics, maxima = Statistics(normalizer.clip), [-np.inf]
@@ -334,7 +332,7 @@ class BlockImage:
         kind = np.min_scalar_type(int(numbers.max(initial=0)))
         self.job.save_table("flood", "numbers", numbers.astype(kind))
         if n_uncertain:
-            self.notify(
+            _log.info(
                 f"  {self.plan.name}: the instance of {counted(n_uncertain, 'pixel')} is "
                 "uncertain: it may depend on pixels outside of the largest halo that fits into "
                 "memory; raise SYSTEM.MAX_MEMORY to decide it"

@@ -21,6 +21,7 @@ from singula.prediction.blocks import TOO_LITTLE_MEMORY
 from singula.prediction.tile_plan import pixels_within
 from singula.training.checkpoint import load_checkpoint
 from singula.training.device import free_gpu_memory, use_cores
+from singula.util.messages import captured_messages
 
 DEVICE = "device"
 """Name of the note with the device of the run."""
@@ -37,9 +38,9 @@ def block_predictor(context: BlockContext) -> BlockPredictor:
     if device.type == "cpu":
         use_cores(config.SYSTEM.NUM_CPUS)
     path = Path(context.plan.checkpoint)
-    # Discard the notices: the main process reports normalization and backend.
-    checkpoint = with_statistics(config, load_checkpoint(path), lambda line: None)
-    predictor, _ = predictor_from(config, checkpoint, device, lambda line: None)
+    with captured_messages():  # the main process logs them
+        checkpoint = with_statistics(config, load_checkpoint(path))
+        predictor, _ = predictor_from(config, checkpoint, device)
     if context.scaling is None:
         raise RuntimeError("the scaling is not stored yet")
     outside = context.job.find_note("fill", FillNote)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from singula.blocks.runner import Runner
@@ -16,7 +15,6 @@ from singula.io.run_folder import ResultsTree
 from singula.pipeline.blocks.test import BlockTest
 from singula.training.device import Device
 
-Notify = Callable[[str], None]
 _POST = "TEST.POST_PROCESSING"
 
 
@@ -26,7 +24,6 @@ def predict_alone(
     pair: Pair,
     target: Path,
     device: Device,
-    notify: Notify,
     *,
     tables: bool,
     augment: bool | None = None,
@@ -51,8 +48,6 @@ def predict_alone(
         ``NAME.zarr``; an existing folder is replaced.
     device : Device
         Device of the network.
-    notify : callable
-        Receives lines of text for the user.
     tables : bool
         Also write the measurements, as ``NAME_stats.csv``.
     augment : bool, optional
@@ -101,7 +96,6 @@ def predict_alone(
         config,
         tree,
         device,
-        notify,
         resume=True,
         dask=dask,
         pairs=[pair],

@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from singula.blocks.runner import ProgressCallback
 
+_log = logging.getLogger(__name__)
 _INTERVAL = 30.0  # seconds between two lines
 
 
-def log_progress(
-    notify: Callable[[str], None],
-) -> Callable[[str], AbstractContextManager[ProgressCallback]]:
-    """Return a factory of progress callbacks that report finished blocks every 30 seconds.
+@contextmanager
+def log_progress(name: str) -> Iterator[ProgressCallback]:
+    """Yield a progress callback that logs the number of finished blocks every 30 seconds."""
+    last = [time.monotonic()]
 
-    Parameters
-    ----------
-    notify : callable
-        Receives the lines.
+    def report_progress(done: int, total: int) -> None:
+        if done in (0, total) or time.monotonic() - last[0] < _INTERVAL:
+            return
+        last[0] = time.monotonic()
+        _log.info(f"  {name}, block {done} of {total}")
 
-    Returns
-    -------
-    callable
-        Return a context manager of the callback, from the name of a phase.
-    """
-
-    @contextmanager
-    def phase(name: str) -> Iterator[ProgressCallback]:
-        last = [time.monotonic()]
-
-        def report_progress(done: int, total: int) -> None:
-            if done in (0, total) or time.monotonic() - last[0] < _INTERVAL:
-                return
-            last[0] = time.monotonic()
-            notify(f"  {name}, block {done} of {total}")
-
-        yield report_progress
-
-    return phase
+    yield report_progress
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from singula.pipeline.blocks.image import BlockImage
 
+_log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
 
@@ -112,7 +114,7 @@ def _change_pixels(image: BlockImage, phase: str, do: Work, layer: str) -> int:
 
 def _report_uncertain(image: BlockImage, n_uncertain: int) -> None:
     if n_uncertain:
-        image.notify(
+        _log.warning(
             f"  {image.plan.name}: the instance of {counted(n_uncertain, 'pixel')} is uncertain: "
             "an instance outside of the largest halo that fits into memory may be closer; raise "
             "SYSTEM.MAX_MEMORY to decide it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ from singula.util.boxes import center_box
 if TYPE_CHECKING:
     import pandas as pd
 
+_log = logging.getLogger(__name__)
+
 Array = npt.NDArray[Any]
 _VIEW: View = "per_image"
 
@@ -48,7 +51,7 @@ def add_image(image: BlockImage, results: TestResults) -> None:
     """
     plan, start = image.plan, time.perf_counter()
     for note in image.store_thresholds():
-        image.notify(f"{plan.name}: {note}")
+        _log.warning(f"{plan.name}: {note}")
     image.find_seeds()
     image.flood()
     image.write_instances()
@@ -117,7 +120,7 @@ def _map_scores(image: BlockImage) -> dict[str, float] | None:
         return None
     skipped = [c for c in context.names if c not in (*tasks.LOCAL, "class")]
     if skipped:
-        image.notify(
+        _log.warning(
             f"  {image.plan.name}: maps of {', '.join(skipped)} are not scored, because their "
             "ground truth depends on whole instances, and a block contains parts"
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple, dataclass, field, replace
 from functools import partial
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from singula.data.normalize import Normalizer
     from singula.training.device import Device
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 _DONE = "finished"
 _LOCAL = "local:"
 
@@ -85,7 +86,7 @@ class BlockTest(TestRun):
     _halo_reported: bool = field(default=False, init=False)
 
     def _open_inputs(self) -> TestInputs:
-        inputs = TestInputs(self.config, self.notify, writes=False)
+        inputs = TestInputs(self.config, writes=False)
         inputs.reader = replace(inputs.reader, unit=self.unit)
         return inputs
 
@@ -113,7 +114,7 @@ class BlockTest(TestRun):
         opened: AbstractContextManager[Runner] = (
             nullcontext(self.runner)
             if self.runner
-            else runner_for(self.dask, self.config, self.device, self.notify)
+            else runner_for(self.dask, self.config, self.device)
         )
         with opened as runner:
             for pair in pairs:
@@ -166,11 +167,11 @@ class BlockTest(TestRun):
         plan.save(job)
         device = "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
         job.write_note(DEVICE, DeviceNote(name=device))
-        progress = progress_bar if self.live else log_progress(self.notify)
-        image = BlockImage(job, plan, runner, self.notify, results.clock, progress)
+        progress = progress_bar if self.live else log_progress
+        image = BlockImage(job, plan, runner, results.clock, progress)
         if not job.has_note(_DONE):
             count = len(plan.grid)
-            self.notify(
+            _log.info(
                 f"  {pair.name}: {_sides(plan.shape)} pixels in "
                 f"{counted(count, 'block')} of {_sides(plan.block)}"
             )
@@ -195,7 +196,7 @@ class BlockTest(TestRun):
         notice = halo_notice(self.config, plan.shape, plan.block, plan.halo)
         if notice is not None and not self._halo_reported:
             self._halo_reported = True
-            self.notify(f"  {notice}")
+            _log.warning(f"  {notice}")
 
     def _plan(self, pair: Pair, checkpoint: Checkpoint) -> JobSpec:
         config, tree, inputs = self.config, self.tree, self.inputs
@@ -255,7 +256,7 @@ class BlockTest(TestRun):
             # The histograms are those of maps after filters and masks, which may have changed.
             job.write_note(RECOUNT, RecountNote())
         done = len(job.done("maps"))
-        self.notify(
+        _log.info(
             f"  {plan.name}: {done} of {counted(len(before.grid), 'block')} already predicted"
         )
         return plan.model_copy(update={"block": before.block, "halo": before.halo})
@@ -267,9 +268,7 @@ class BlockTest(TestRun):
         return job.has_note(_DONE) and not all(Path(p).is_dir() for p in results)
 
 
-def runner_for(
-    dask: str | None, config: Config, device: Device, notify: Notify
-) -> AbstractContextManager[Runner]:
+def runner_for(dask: str | None, config: Config, device: Device) -> AbstractContextManager[Runner]:
     """Return a context manager of the runner that processes the blocks.
 
     Parameters
@@ -280,8 +279,6 @@ def runner_for(
         Configuration of the run, with the memory limit.
     device : Device
         Device of the network; GPUs are shared by the workers.
-    notify : callable
-        Receives lines of text for the user.
 
     Raises
     ------
@@ -294,7 +291,7 @@ def runner_for(
     from singula.training.device import present_gpus
 
     gpus = present_gpus() if device.kind == "cuda" else 0
-    return dask_runner(dask, notify, memory=available_memory(config), gpus=gpus)
+    return dask_runner(dask, memory=available_memory(config), gpus=gpus)
 
 
 def _place(arrays: ArrayPlace | None) -> StoredPlace | None:

@@ -1,11 +1,15 @@
 """Status lines after a period without output, with a simulated clock."""
 
+import logging
 import threading
 
 import pytest
 
 from singula.errors import UserError
-from singula.io.status import INTERVAL, LATEST, StatusLines
+from singula.util.messages import print_messages
+from singula.util.progress import INTERVAL, LATEST, StatusLines
+
+log = logging.getLogger("singula.test")
 
 
 class Clock:
@@ -16,37 +20,36 @@ class Clock:
         return self.now
 
 
-def test_a_status_is_reported_only_after_a_silence() -> None:
-    clock, lines = Clock(), []
-    status = StatusLines(lines.append, "reading", clock=clock)
-    clock.now += INTERVAL - 0.1
-    status.poll()
-    assert lines == []
-    clock.now += 0.1
-    status.poll()
-    assert lines == ["reading"]
-    status.poll()
-    assert lines == ["reading"], "the silence begins again with each line"
-    clock.now += INTERVAL - 1
-    status("a result")
-    clock.now += INTERVAL - 1
-    status.update("image 2 of 9")
-    assert lines == ["reading", "a result"]
-    clock.now += 1
-    status.update("image 3 of 9")
-    assert lines == ["reading", "a result", "image 3 of 9"]
+def test_a_status_is_reported_only_after_a_silence(messages: list[str]) -> None:
+    clock = Clock()
+    with StatusLines("reading", clock=clock) as status:
+        clock.now += INTERVAL - 0.1
+        status.poll()
+        assert messages == []
+        clock.now += 0.1
+        status.poll()
+        assert messages == ["reading"]
+        status.poll()
+        assert messages == ["reading"], "the silence begins again with each message"
+        clock.now += INTERVAL - 1
+        log.info("a result")
+        clock.now += INTERVAL - 1
+        status.update("image 2 of 9")
+        assert messages == ["reading", "a result"]
+        clock.now += 1
+        status.update("image 3 of 9")
+        assert messages == ["reading", "a result", "image 3 of 9"]
 
 
-def test_without_a_status_or_when_disabled_only_lines_pass() -> None:
+def test_without_a_status_or_when_disabled_nothing_is_reported(messages: list[str]) -> None:
     for options in ({"status": ""}, {"status": "reading", "enabled": False}):
-        clock, lines = Clock(), []
-        status = StatusLines(lines.append, clock=clock, **options)
+        clock = Clock()
+        status = StatusLines(clock=clock, **options)
         clock.now += 1000
         with status:
             status.poll()
             status.update(options["status"])
-            status("a result")
-        assert lines == ["a result"]
+        assert messages == []
         assert not any(thread.name == "status lines" for thread in threading.enumerate())
 
 
@@ -58,13 +61,14 @@ def test_a_timer_reports_for_a_step_that_takes_longer() -> None:
     """The task itself never polls; the second line fails, as on a full disk."""
     clock, lines, reported = Clock(), [], threading.Semaphore(0)
 
-    def notify(line: str) -> None:
+    def write(line: str) -> None:
         lines.append(line)
         reported.release()
         if len(lines) == 2:
             raise UserError("full", None, "test.full")
 
-    with StatusLines(notify, describe=lambda: f"at {clock.now:.0f}", clock=clock):
+    describe = lambda: f"at {clock.now:.0f}"  # noqa: E731
+    with print_messages(write), StatusLines(describe=describe, clock=clock):
         for _ in range(3):
             clock.now += LATEST
             assert reported.acquire(timeout=60)
@@ -73,6 +77,6 @@ def test_a_timer_reports_for_a_step_that_takes_longer() -> None:
 
 
 def test_an_error_of_the_task_passes() -> None:
-    with pytest.raises(KeyError), StatusLines(print, "reading"):
+    with pytest.raises(KeyError), StatusLines("reading"):
         raise KeyError("mine")
     assert not any(thread.name == "status lines" for thread in threading.enumerate())

@@ -1,0 +1,164 @@
+"""Messages for the user: loggers of the package, and the handlers that print or collect them.
+
+A module writes messages with ``logging.getLogger(__name__)``. An application that imports the
+package decides which messages it shows, as for any other library. The command line and notebooks
+print all messages from level INFO (`print_messages`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_PACKAGE = logging.getLogger("singula")
+_SILENT = logging.CRITICAL + 1
+_captured: ContextVar[list[str] | None] = ContextVar("captured messages", default=None)
+_logged: ContextVar[set[str] | None] = ContextVar("messages of this task", default=None)
+
+
+class _Handler(logging.Handler):
+    """Pass messages to a function.
+
+    Parameters
+    ----------
+    write : callable
+        Function that takes each message. Its errors are raised where the message was logged.
+    captured : list of str, optional
+        Accept only what is captured in this list. Default: only what is not captured.
+    """
+
+    def __init__(self, write: Callable[[str], object], captured: list[str] | None = None) -> None:
+        super().__init__()
+        self._write = write
+        self._captured = captured
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a message on."""
+        if _captured.get() is self._captured:
+            self._write(record.getMessage())
+
+
+class _Application(logging.Handler):
+    """Pass records to the handlers of the application, from the level that it has configured."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a record on, unless it is captured."""
+        if _captured.get() is None:
+            logging.getLogger().handle(record)
+
+
+class _Attached:
+    """Handlers of this module that are attached to the logger of the package.
+
+    They get all messages from level INFO, without a change of what the application gets.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handlers: list[logging.Handler] = []
+        self._application = _Application()
+        self._level = logging.NOTSET
+
+    def add(self, handler: logging.Handler) -> None:
+        with self._lock:
+            if not self._handlers:
+                self._level = _PACKAGE.level
+                self._application.setLevel(_PACKAGE.getEffectiveLevel())
+                _PACKAGE.addHandler(self._application)
+                _PACKAGE.propagate = False
+                _PACKAGE.setLevel(min(logging.INFO, _PACKAGE.getEffectiveLevel()))
+            self._handlers.append(handler)
+            _PACKAGE.addHandler(handler)
+
+    def remove(self, handler: logging.Handler) -> None:
+        with self._lock:
+            _PACKAGE.removeHandler(handler)
+            self._handlers.remove(handler)
+            if not self._handlers:
+                _PACKAGE.removeHandler(self._application)
+                _PACKAGE.propagate = True
+                _PACKAGE.setLevel(self._level)
+
+    @contextmanager
+    def without_application(self) -> Iterator[None]:
+        level = self._application.level
+        self._application.setLevel(_SILENT)
+        try:
+            yield
+        finally:
+            self._application.setLevel(level)
+
+
+_attached = _Attached()
+
+
+@contextmanager
+def pass_messages(write: Callable[[str], object]) -> Iterator[None]:
+    """Also pass messages to a function, such as one that writes them to a file.
+
+    Parameters
+    ----------
+    write : callable
+        Function that takes each message. Its errors are raised where the message was logged.
+    """
+    handler = _Handler(write)
+    _attached.add(handler)
+    try:
+        yield
+    finally:
+        _attached.remove(handler)
+
+
+@contextmanager
+def print_messages(write: Callable[[str], object]) -> Iterator[None]:
+    """Print messages with a function instead of the handlers of the application."""
+    with pass_messages(write), _attached.without_application():
+        yield
+
+
+@contextmanager
+def captured_messages() -> Iterator[list[str]]:
+    """Collect the messages of this thread instead of showing them."""
+    messages: list[str] = []
+    handler = _Handler(messages.append, messages)
+    _attached.add(handler)
+    token = _captured.set(messages)
+    try:
+        yield messages
+    finally:
+        _captured.reset(token)
+        _attached.remove(handler)
+
+
+@contextmanager
+def no_messages() -> Iterator[None]:
+    """Drop the messages of all threads of this process, such as a second process of a run."""
+    level = _PACKAGE.level
+    _PACKAGE.setLevel(_SILENT)
+    try:
+        yield
+    finally:
+        _PACKAGE.setLevel(level)
+
+
+@contextmanager
+def messages_once() -> Iterator[None]:
+    """Start a task in which `is_new` returns True once for each text."""
+    token = _logged.set(set())
+    try:
+        yield
+    finally:
+        _logged.reset(token)
+
+
+def is_new(text: str) -> bool:
+    """Return True if the text was not passed before in this task; always True without a task."""
+    logged = _logged.get()
+    if logged is None:
+        return True
+    is_first = text not in logged
+    logged.add(text)
+    return is_first
