@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from singula.util.messages import print_messages
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
@@ -23,6 +25,14 @@ def pytest_collection_finish() -> None:
 
 
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture
+def messages() -> Iterator[list[str]]:
+    """Messages that are logged during the test, in order."""
+    lines: list[str] = []
+    with print_messages(lines.append):
+        yield lines
 
 
 @pytest.fixture(scope="session")
