@@ -136,7 +136,7 @@ def test_changed_label_with_the_old_size_and_time_is_noticed(project):
 
 
 def test_a_label_file_written_a_moment_ago_is_always_read(tmp_path):
-    project = Project(tmp_path)  # by the real clock: its change time is now
+    project = Project(tmp_path, [])  # by the real clock: its change time is now
     project.ensure()
     project.ensure()
     assert project.reads == 2

@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     make_dataset(folder / "data", 2, rng, n_train=2, n_val=0, n_test=0, shape=(48, 48))
     (folder / "cells.yaml").write_text(TINY_RUN.format(data=folder / "data" / "train"))
-    run(Job(folder / "cells.yaml", folder / "results", "cells", gpu="cpu"), lambda line: None)
+    run(Job(folder / "cells.yaml", folder / "results", "cells", gpu="cpu"))
     return folder
 
 

@@ -115,11 +115,13 @@ def test_intensities_are_those_of_the_raw_images(ndim: int, tmp_path: Path) -> N
         assert values["intensity_max_ch2"] == table["intensity_max_ch2"][0]
 
 
-def test_a_run_without_its_images_is_exported_without_intensities(tmp_path: Path) -> None:
-    run, lines = make_run(tmp_path, **{"DATA.TEST.PATH": str(tmp_path / "moved")}), []
-    table = pd.read_csv(singula.export(run, "csv", notify=lines.append)[0])
+def test_a_run_without_its_images_is_exported_without_intensities(
+    tmp_path: Path, messages: list[str]
+) -> None:
+    run = make_run(tmp_path, **{"DATA.TEST.PATH": str(tmp_path / "moved")})
+    table = pd.read_csv(singula.export(run, "csv")[0])
     assert not [name for name in table if name.startswith("intensity")]
-    assert sum("no intensities" in line for line in lines) == 2
+    assert sum("no intensities" in line for line in messages) == 2
 
 
 def test_gray_values_and_masks_are_not_labels(tmp_path: Path, monkeypatch, capsys) -> None:

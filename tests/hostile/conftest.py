@@ -24,10 +24,6 @@ CHANGES = {
 }
 
 
-def quiet(line: str) -> None:
-    """Ignore a message."""
-
-
 @pytest.fixture(scope="session")
 def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with images, ``job.yaml`` and the results of the run in ``out``."""

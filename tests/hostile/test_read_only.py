@@ -181,7 +181,7 @@ def test_changed_labels_of_read_only_data_are_encoded_again(folder: Path, read_o
 
 def test_channels_that_another_user_keeps_private(folder: Path) -> None:
     """Stored channels of a colleague can be unreadable."""
-    expected = _encode(_data(folder / "reference"), None, [])
+    expected = _encode(_data(folder / "reference"), None)
     for private in ("y_BC", "y_BC/0.tif"):
         data, spare = _data(folder / private.replace("/", "_")), folder / f"run_{len(private)}"
         _encode(data, None)

@@ -451,7 +451,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(place: Path) -> Path:
     """Folder of a finished run."""
     job = Job(place / "cells.yaml", place / "out", "cells", gpu="cpu", overrides=["TRAIN.EPOCHS=1"])
-    run_job(job, ignore)
+    run_job(job)
     return place / "out/cells/results/cells_1"
 
 

@@ -301,7 +301,7 @@ def test_files_that_cannot_contain_both_are_refused(tmp_path: Path) -> None:
     write_tiff(tmp_path / "x" / "a.tif", RAW, "ZYX")
     places = array_places("", "", "TZCYX", "TZCYX", together=True)
     with pytest.raises(UserError, match=r"IMAGES: got a\.tif, expected Zarr, HDF5 or N5"):
-        pair_files(tmp_path / "x", None, "IMAGES", "LABELS", None, places)
+        pair_files(tmp_path / "x", None, "IMAGES", "LABELS", places)
 
 
 @pytest.mark.parametrize("suffix", list(WRITERS))
@@ -309,7 +309,7 @@ def test_an_image_is_not_used_as_its_labels(tmp_path: Path, suffix: str) -> None
     WRITERS[suffix](tmp_path / f"a{suffix}", IDS, "data")
     for inside in ("", "data"):
         places = array_places(inside, "", "TZCYX", "TZCYX", together=True)
-        pairs = pair_files(tmp_path, None, "IMAGES", "LABELS", None, places)
+        pairs = pair_files(tmp_path, None, "IMAGES", "LABELS", places)
         with pytest.raises(UserError, match="got the same array"):
             check_pairs(pairs, 3, 1)
 
