@@ -11,6 +11,7 @@ import numpy.typing as npt
 from singula.labels.components import component_sizes
 from singula.labels.overlap import Overlap
 from singula.metrics import overlap
+from singula.util.boxes import evenly_spaced
 
 Array = npt.NDArray[Any]
 _MIN_COVER = 0.5  # fraction of the pixels of the image and of its border that a background covers
@@ -152,9 +153,8 @@ def restarts_in_slices(ids: Array) -> bool:
     """
     if ids.ndim != 3 or len(ids) < 2:
         return False
-    places = np.unique(np.linspace(0, len(ids) - 2, _SLICES_COMPARED).astype(int))
     cuts = matched = same = filled = counted = 0
-    for place in places.tolist():
+    for place in evenly_spaced(len(ids) - 1, _SLICES_COMPARED):
         table = overlap(ids[place], ids[place + 1])
         first, second, score, _ = overlap_scores(table)
         present = np.unique(table.true[table.true > 0])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singula.io.lazy_array import Pixels
+from singula.util.boxes import center_box, evenly_spaced
 
 _MAX_PAIRS = 48  # pairs of adjacent slices that are compared, spread over the volume
 _MAX_SIDE = 256  # pixels; only the center of larger slices is compared
@@ -39,14 +40,10 @@ def survey_slices(array: Pixels) -> tuple[float, float, float]:
     depth, *plane = array.shape[:3]
     if depth < 3:
         return 0.0, 0.0, 0.0
-    center = tuple(
-        slice((size - min(size, _MAX_SIDE)) // 2, (size + min(size, _MAX_SIDE)) // 2)
-        for size in plane
-    )
-    starts = np.unique(np.linspace(0, depth - 2, min(depth - 1, _MAX_PAIRS)).astype(int))
+    center = center_box(plane, (_MAX_SIDE, _MAX_SIDE))
     changes, deviations, shifts, lost = [], [], [], []
-    for start in starts:
-        pair = np.asarray(array[(slice(int(start), int(start) + 2), *center)])[..., 0]
+    for start in evenly_spaced(depth - 1, _MAX_PAIRS):
+        pair = np.asarray(array[(slice(start, start + 2), *center)])[..., 0]
         pair = pair.astype(np.float64)
         changes.append(abs(float(np.subtract(*np.median(pair, axis=(1, 2))))))
         low, high = sorted(pair.std(axis=(1, 2)).tolist())
