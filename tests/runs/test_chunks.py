@@ -43,7 +43,7 @@ DATA = {
     "classes-3d": "data_classes_3d",
     "bp": "data_2d",
 }
-BLOCKS = {2: "(80, 64)", 3: "(16, 32, 40)"}
+BLOCKS = {2: "(80, 64)", 3: "(16, 40, 48)"}
 SHAPES = {2: (160, 200), 3: (24, 72, 88)}
 MANUAL = (f"{SEG}.DATA_MW_TH_TYPE=manual", f"{SEG}.DATA_MW_TH_CONTOUR=0.3")
 
