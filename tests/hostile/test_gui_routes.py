@@ -95,6 +95,7 @@ def test_no_bad_file_breaks_a_page(tmp_path: Path) -> None:
     assert bad_files.changed(before, tmp_path) == []
 
 
+@pytest.mark.slow
 def test_no_text_breaks_a_page(tmp_path: Path) -> None:
     failed, exceptions = asyncio.run(visit_all(tmp_path, [*WORDS, *BAD_NAMES]))
     assert failed == []

@@ -192,6 +192,7 @@ def test_nothing_to_repair():
         repair_large(labels, -5)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_repair_in_blocks_equals_the_whole_image(data):

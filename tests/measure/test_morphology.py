@@ -173,6 +173,7 @@ def test_mistakes_are_named():
             measure_instances(np.zeros((3, 3), int), spacing=spacing)
 
 
+@pytest.mark.slow
 def test_the_public_function_is_that_of_the_package():
     for _ in range(2):  # importing the room puts it in the place of the function
         assert len(singula.measure(np.ones((3, 3), np.uint16), spacing=(1, 2))) == 1

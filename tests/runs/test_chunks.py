@@ -180,7 +180,9 @@ def assert_same(whole: Path, chunks: Path, ndim: int) -> None:
             ),
             marks=pytest.mark.slow,
         ),
-        (f"{POST}.VORONOI_ON_MASK=True", f"{POST}.CLEAR_BORDER=True"),
+        pytest.param(
+            (f"{POST}.VORONOI_ON_MASK=True", f"{POST}.CLEAR_BORDER=True"), marks=pytest.mark.slow
+        ),
         (
             f"{POST}.REPARE_LARGE_BLOBS_SIZE=150",
             f"{POST}.MEASURE_PROPERTIES.ENABLE=True",
@@ -351,6 +353,7 @@ def test_tiles_of_the_patch_are_the_same_in_blocks(jobs) -> None:
     assert_same(whole, chunks, 3)
 
 
+@pytest.mark.slow
 def test_dask_workers_give_the_same_results(jobs) -> None:
     pytest.importorskip("distributed")
     alone, two = (

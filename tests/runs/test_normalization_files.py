@@ -63,6 +63,7 @@ def without_values(path: Path, *, whole: bool) -> None:
     write_checkpoint(contents, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("blocks", [False, True])
 def test_the_files_replace_values_missing_in_a_checkpoint(
