@@ -328,7 +328,7 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "table": Argument(_overlap(), OBJECT),
         "thresholds": Argument((0.3, 0.5), THRESHOLDS),
     },
-    "singula.labels.overlap": lambda _: {"truth": labels(), "pred": labels(OTHER)},
+    "singula.metrics.overlap": lambda _: {"truth": labels(), "pred": labels(OTHER)},
     "singula.metrics.overlap_among": lambda _: {
         "table": Argument(_overlap(), OBJECT),
         "true_ids": Argument(np.array([1, 2]), IDS),
