@@ -1,1 +1,1 @@
-"""The work of the commands of the command line."""
+"""Implementation of commands of the command line."""

@@ -145,7 +145,7 @@ class Normalizer:
 
     @property
     def wants_values(self) -> bool:
-        """True if `scaling` needs statistics of each image besides its largest value."""
+        """True if `scaling` needs statistics of each image in addition to its largest value."""
         return self.per_image and (self.clip is not None or self.kind != "div")
 
     def scaling_from(

@@ -1,1 +1,1 @@
-"""Bytes to arrays and back: images, labels, tables, and where results go."""
+"""Reading and writing of images, labels and tables; paths of the results."""

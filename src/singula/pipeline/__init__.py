@@ -1,1 +1,1 @@
-"""The stages of a run, each of which joins rooms; `workflow.py` puts them in order."""
+"""Training and test of a run, from its configuration to the files of its results."""

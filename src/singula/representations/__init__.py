@@ -1,1 +1,1 @@
-"""Labels to and from what a network predicts."""
+"""Conversion of labels to the channels that a network predicts, and back."""

@@ -1,1 +1,1 @@
-"""Formatting, memory, boxes and process settings: no knowledge of images."""
+"""Formatting, memory, boxes and process settings, independent of images."""

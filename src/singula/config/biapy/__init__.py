@@ -1,1 +1,1 @@
-"""Spellings and keys of BiaPy's configuration format."""
+"""Keys of BiaPy: translation, ignored keys and unsupported values."""

@@ -1,1 +1,1 @@
-"""A test image that does not fit into memory: the same results, made block by block."""
+"""Test of images in blocks, with the same results as in memory."""

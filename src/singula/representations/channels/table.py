@@ -1,4 +1,4 @@
-"""The table of channels: each one is declared beside its function and collected here."""
+"""Table of channels, each of which is declared next to its encoder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BY_KIND: dict[str, tuple[Literal["bce", "l1"], Literal["sigmoid", "linear"]]] =
 
 @dataclass(frozen=True)
 class Channel:
-    """One target that a network learns.
+    """Target that a network learns.
 
     Parameters
     ----------
@@ -39,16 +39,16 @@ class Channel:
     kind : {'binary', 'distance'}
         Binary channels are uint8 0 or 1, distances are float32.
     loss : {'bce', 'l1'}
-        What training minimises.
+        Loss function of the channel.
     activation : {'sigmoid', 'linear'}
-        What turns the network's output into the channel.
+        Activation that converts the output of the network to the channel.
     describe : str
-        One line for people.
+        Description in one line.
     encode : callable
-        From a `Source` to the array.
+        Function that computes the array from a `Source`.
     reach : {'contour', 'radius', 'instance', 'image'}
-        Up to where labels decide about a pixel: its neighbours; as far as the contour of its
-        instance; all of its instance; that, and the contour nearest to any background pixel.
+        Region whose labels determine a pixel: its neighbors; up to the contour of its instance; its
+        whole instance; in addition, the nearest contour of all background pixels.
     """
 
     code: str
@@ -71,7 +71,7 @@ def register(
     width: int = 1,
     reach: Reach = "contour",
 ) -> Callable[[Encoder], Encoder]:
-    """Declare the decorated function as the encoder of a channel; its kind decides the loss."""
+    """Declare the decorated function as the encoder of a channel; its kind determines the loss."""
 
     def declare(function: Encoder) -> Encoder:
         loss, activation = _BY_KIND[kind]
@@ -92,12 +92,12 @@ def parse_channels(channels: str | Sequence[str]) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Keys of `CHANNELS`, in the order given.
+        Keys of `CHANNELS`, in the given order.
 
     Raises
     ------
     TypeError
-        Not text, and not a sequence of text.
+        `channels` is neither text nor a sequence of text.
     UserError
         ``channels.unknown``: an unknown configuration or code, or a code that occurs twice.
     """
@@ -127,30 +127,30 @@ def encode(
     contour_mode: str = "thick",
     point_radius: float = 3,
 ) -> dict[str, ChannelArray]:
-    """Turn a label image into the channels that a network learns.
+    """Convert a label image to the channels that a network learns.
 
     Parameters
     ----------
     labels : ndarray of int, (y, x) or (z, y, x)
-        Instance ids of any width, 0 is background, gaps are allowed.
+        Instance ids of any integer type, which may have gaps; 0 is background.
     channels : str or sequence of str
         A configuration such as 'BC' or 'BCDv2', or channel codes.
     spacing : float or sequence of float, optional
-        Size of a pixel, per axis z first; distances are then physical. Pixels by default.
+        Voxel size along each axis, z first, which makes distances physical. Default: pixels.
     contour_mode : {'thick', 'inner', 'outer', 'dense'}
-        See `find_contour`.
+        Position of the contour; see `find_contour`.
     point_radius : float
         Radius of the `P` disk, in units of the in-plane pixel.
 
     Returns
     -------
     dict of str to ndarray
-        By channel code, each of the shape of `labels`: uint8 0 or 1 if binary, float32 if distance.
+        Channels by code, with the shape of `labels`: uint8 0 or 1 if binary, float32 if distance.
 
     Raises
     ------
     TypeError, UserError
-        Not a label image, or channels or settings that are not allowed.
+        `labels` is not a label image, or channels or settings are not allowed.
 
     Examples
     --------
@@ -172,21 +172,23 @@ def encode(
 def encode_with(
     settings: EncodeSettings, labels: NDArray[Any], furthest: float | None = None
 ) -> dict[str, ChannelArray]:
-    """Do what `encode` does, for settings that are used again and again.
+    """Convert a label image to channels with settings that are already validated.
 
     Parameters
     ----------
     settings : EncodeSettings
+        Channels and their settings.
     labels : ndarray of int, (y, x) or (z, y, x)
         As for `encode`.
     furthest : float, optional
-        Where `labels` are a part of an image: the largest distance of its background to a contour,
-        in the units of the spacing. `Dv2` counts with it instead of the part's own.
+        Largest distance of the background of the whole image to a contour, in the unit of the
+        spacing, if `labels` are a part of an image. `Dv2` uses it instead of the maximum of the
+        part.
 
     Raises
     ------
     TypeError, UserError
-        As `encode`; a distance that is not a number of 0 or more.
+        As `encode`; `furthest` is not a number of 0 or more.
     """
     settings = instance(settings, "settings", EncodeSettings)
     if furthest is not None:

@@ -68,9 +68,9 @@ def _along_rows(inside: Any, squared: Any, weight: Any) -> None:
             while x < width and row[x] != 0:
                 x += 1
             for at in range(start, x):
-                left = np.inf if start == 0 else float(at - start + 1)
-                right = np.inf if x == width else float(x - at)
-                near = min(left, right)
+                before = np.inf if start == 0 else float(at - start + 1)
+                after = np.inf if x == width else float(x - at)
+                near = min(before, after)
                 away[at] = weight * near * near
 
 
@@ -95,11 +95,11 @@ def _along_columns(squared: Any, weight: Any) -> None:
     starts = np.empty(length + 1)
     inverse = 1 / (2 * weight * np.maximum(np.arange(length), 1))  # division is slow
     for block in range(outer):
-        for left in range(0, inner, tile):
-            columns = min(tile, inner - left)
+        for offset in range(0, inner, tile):
+            columns = min(tile, inner - offset)
             for y in range(length):
                 for x in range(columns):
-                    heights[x, y] = squared[block, y, left + x]
+                    heights[x, y] = squared[block, y, offset + x]
             for x in range(columns):
                 height = heights[x]
                 y = 0
@@ -134,5 +134,5 @@ def _along_columns(squared: Any, weight: Any) -> None:
                         base = height[bottom]
                         while at < end:
                             away = float(at - bottom)
-                            squared[block, at, left + x] = base + weight * away * away
+                            squared[block, at, offset + x] = base + weight * away * away
                             at += 1

@@ -52,8 +52,8 @@ def decode_labels(
     Parameters
     ----------
     maps : mapping of str to ndarray
-        By channel name, all (y, x) or all (z, y, x): probabilities for ``B C M P``, distances for
-        ``D Dv2``.
+        Maps by channel code, all (y, x) or all (z, y, x): probabilities for ``B``, ``C``, ``M`` and
+        ``P``, distances for ``D`` and ``Dv2``.
     channels : str
         ``BC``, ``BP``, ``BD``, ``BCM``, ``BCD``, ``BCDv2``, ``BDv2`` or ``Dv2``.
     thresholds : "auto" or mapping, optional
@@ -62,7 +62,7 @@ def decode_labels(
         all thresholds manual, with the format's defaults for the others. ``"auto"`` makes all of
         them automatic, with a warning for each given threshold, which is not used.
     spacing : float or sequence of float, optional
-        Pixel size, per axis z first.
+        Voxel size along each axis, z first.
     binary_threshold, contour_threshold, foreground_threshold, points_threshold : float, optional
         Probabilities from 0 to 1, instead of the keys ``TH_BINARY_MASK``, ``TH_CONTOUR``,
         ``TH_FOREGROUND`` and ``TH_POINTS`` of `thresholds`.
