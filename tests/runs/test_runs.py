@@ -328,6 +328,6 @@ def test_constant_images_and_ranges_far_from_one_are_named(
         assert command("run", "--config", config, "--result_dir", tmp_path / name) == 0
         assert command.out.count("image_000: every pixel is") == 1
         assert command.out.count("image_000.tif: every pixel is") == 1
-        assert command.out.count("TYPE div leaves") == known
+        assert command.out.count("TYPE div: got float images") == known
     assert command("check", images) == 1
     assert "one single value" in command.out
