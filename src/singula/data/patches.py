@@ -21,16 +21,16 @@ from singula.io.lazy_array import Pixels
 
 @dataclass(frozen=True)
 class Tile:
-    """One patch of a plan.
+    """Patch of an image, and the part of it that is used.
 
     Parameters
     ----------
     start : tuple of int
         First pixel of the patch in image coordinates; negative if it is outside of the image.
     inner : tuple of slice
-        The used part, in coordinates of the patch.
+        Used part, in coordinates of the patch.
     outer : tuple of slice
-        The same part, in coordinates of the image.
+        Used part, in coordinates of the image.
     """
 
     start: tuple[int, ...]

@@ -15,7 +15,7 @@ from singula.io.lazy_array import LazyArray, Pixels, crop_array
 
 Maps = Mapping[str, Pixels]
 CACHE_BYTES = 256 * 2**20
-_MOST_OPEN = 64  # each memory-mapped file costs a file descriptor
+_MAX_OPEN = 64  # each memory-mapped file costs a file descriptor
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class SampleCache:
             self._held.move_to_end(key)
             return self._held[key][0]
         # Release memory before reading, so that two large samples are not in memory at once.
-        while self._held and (self.bytes >= self.limit or len(self._held) >= _MOST_OPEN):
+        while self._held and (self.bytes >= self.limit or len(self._held) >= _MAX_OPEN):
             self._held.popitem(last=False)
         sample = read()
         self._held[key] = sample, memory_of(sample)
