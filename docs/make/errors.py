@@ -21,6 +21,7 @@ _CALLS = {
     "problem": (1, None, 2),
 }
 """Functions that create an error, and the positions of message, remedy and code."""
+_CORRECT = "correct the key"  # remedy of problems of a configuration
 
 _INTRODUCTION = """\
 # Error codes
@@ -68,7 +69,13 @@ def error_entries() -> list[ErrorEntry]:
                     known = [a for a in assignments if a.lineno < getattr(node, "lineno", 0)]
                     names = {a.targets[0].id: a.value for a in known}
                     entries.update(_entries(node, names))
-    return sorted(entries)
+    # Messages that consist of values only are left out if the code has other messages.
+    described = {entry.code for entry in entries if re.search("[a-z]", entry.message)}
+    return sorted(
+        entry
+        for entry in entries
+        if entry.code not in described or re.search("[a-z]", entry.message)
+    )
 
 
 def _assignments(nodes: Iterable[ast.AST]) -> list[ast.Assign]:
@@ -90,7 +97,8 @@ def _entries(node: ast.AST, names: dict[str, ast.expr]) -> Iterator[ErrorEntry]:
         if len(node.args) <= max(position or 0 for position in positions):
             return
         message, remedy, code = (
-            ast.Constant("") if position is None else node.args[position] for position in positions
+            ast.Constant(_CORRECT) if position is None else node.args[position]
+            for position in positions
         )
     else:
         return
