@@ -301,6 +301,6 @@ def test_a_run_explains_how_files_are_paired_once(tmp_path: Path, messages: list
             pairs = pair_files(tmp_path / part / "x", tmp_path / part / "y", key, f"{key}.GT")
             load_data._log_pairing(part.upper(), pairs)
     assert len(messages) == 3
-    assert ["leaving words" in line for line in messages] == [True, False, False]
+    assert ["without words" in line for line in messages] == [True, False, False]
     for line, part in zip(messages, ("train", "val", "test"), strict=True):
         assert f"{part}a.tif ↔ {part}a_mask.tif" in line
