@@ -102,13 +102,13 @@ def pairing_rule(pairs: Sequence[Pair]) -> tuple[str, str] | None:
     files = [(pair.image, pair.label) for pair in pairs if pair.label is not None]
     if all(image == label or stem_of(image) == stem_of(label) for image, label in files):
         return None
-    how = "by sorted order, because their names differ; make sure that they belong together"
+    rule = "in sorted order, because their names differ; make sure that they belong together"
     labels = {stem_of(label): label for _, label in files}
     if _pair_by_word({stem_of(image): image for image, _ in files}, labels):
-        how = "by name, without words such as 'mask' or 'label'"
-    shown = "; ".join(f"{image.name} ↔ {label.name}" for image, label in files[:3])
+        rule = "by name, without words such as 'mask' or 'label'"
+    examples = "; ".join(f"{image.name} ↔ {label.name}" for image, label in files[:3])
     more = "; …" if len(pairs) > 3 else ""
-    return f"images and labels are paired {how}", f"{shown}{more}"
+    return f"images and labels are paired {rule}", f"{examples}{more}"
 
 
 def with_places(pairs: Sequence[Pair], places: ArrayPlaces | None) -> list[Pair]:
