@@ -57,8 +57,8 @@ class Statistics:
             self.exact = bool(is_small)
         if len(self.samples) != flat.shape[1]:
             raise UserError(
-                f"got images with {len(self.samples)} and {flat.shape[1]} channels, expected equal "
-                "numbers of channels",
+                f"numbers of channels: got {len(self.samples)} and {flat.shape[1]}, expected equal "
+                "numbers in all images",
                 "use images with the same channels",
                 "normalization.mixed_channels",
             )
