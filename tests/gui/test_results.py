@@ -2,6 +2,8 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from singula.config import load_config
 from singula.config.thresholds import resolve_sources
 from singula.errors import UserError
 from singula.gui.guard import Guard
+from singula.gui.pages.results import _View
 from singula.gui.pictures import Scene
 from singula.gui.results import Results, measurements, open_results
 from singula.gui.retune import (
@@ -23,6 +26,7 @@ from singula.gui.retune import (
 )
 from singula.io.read import read_image, read_labels
 from singula.io.write import write_tiff
+from singula.measure import measure
 
 
 def opened(demo: Path, ndim: int) -> tuple[Results, Guard]:
@@ -54,6 +58,20 @@ def test_a_scene_contains_image_instances_and_ground_truth(made, tmp_path: Path)
     assert "associations" in scene.layers()
     assert results.score(stage, "good")["f1"] == 1.0
     assert results.score(stage, "bad")["threshold"] == 0.5
+
+
+def test_the_page_shows_the_intensities_of_the_raw_image(made, tmp_path: Path) -> None:
+    run, labels = made
+    results = open_results(run, Guard.of([tmp_path]))
+    stage = results.run.stages[-1]
+    page: Any = SimpleNamespace(results=results)
+    scene, (columns, rows) = _View.read(page, "good", stage)
+    assert scene.raw is not None
+    expected = measure(labels, scene.raw)
+    names = [name for name in expected if name.startswith("intensity_mean")]
+    assert set(names) < set(columns)
+    for row, values in zip(rows, expected[names].to_numpy(), strict=True):
+        assert [row[name] for name in names] == pytest.approx(values, rel=1e-3)
 
 
 def test_the_table_has_a_row_for_each_instance(made, tmp_path: Path) -> None:

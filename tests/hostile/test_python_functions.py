@@ -76,6 +76,7 @@ PACKAGES = (
     "singula.inference",
     "singula.tuning",
     "singula.config",
+    "singula.data.channel_store",
     "singula.data.normalize",
     "singula.dataset.checks",
     "singula.io.read",
@@ -257,7 +258,7 @@ ENCODE = EncodeSettings(("B", "C"))
 Arguments = dict[str, Argument]
 
 TABLE: dict[str, Callable[[Path], Arguments]] = {
-    "singula.representations.channels.ChannelStore": lambda folder: {
+    "singula.data.channel_store.ChannelStore": lambda folder: {
         "image_dir": Argument(folder / "x", PATH),
         "mask_dir": Argument(folder / "y", PATH),
         "settings": Argument(ENCODE, OBJECT),
@@ -329,6 +330,11 @@ TABLE: dict[str, Callable[[Path], Arguments]] = {
         "thresholds": Argument((0.3, 0.5), THRESHOLDS),
     },
     "singula.metrics.overlap": lambda _: {"truth": labels(), "pred": labels(OTHER)},
+    "singula.labels.with_class_channel": lambda _: {
+        "labels": labels(),
+        "ids": Argument(np.array([1, 2]), IDS),
+        "classes": Argument(np.array([1, 2]), IDS),
+    },
     "singula.metrics.overlap_among": lambda _: {
         "table": Argument(_overlap(), OBJECT),
         "true_ids": Argument(np.array([1, 2]), IDS),

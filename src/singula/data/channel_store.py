@@ -28,6 +28,7 @@ from singula.representations.channels.source import EncodeSettings
 from singula.representations.channels.table import CHANNELS, ChannelArray, encode_with
 from singula.util.arguments import instance, text
 
+__all__ = ["ChannelStore"]
 Stamp = list[int] | None
 # Part of every fingerprint: increase it if `encode` returns other values for the same labels.
 FORMAT_VERSION = 2
