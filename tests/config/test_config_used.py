@@ -160,6 +160,13 @@ def place_keys(tree: ast.Module) -> dict[str, tuple[str, str]]:
             ):
                 words = [str(ast.literal_eval(word)) for word in (default, *key)]
                 found[name] = (words[0], words[1] if key else "")
+            case ast.Assign(
+                targets=[ast.Name(id=name)],
+                value=ast.Call(
+                    func=ast.Name(id="_result_folder"), args=[ast.Constant(value=folder)]
+                ),
+            ):
+                found[name] = (f"{{0.run}}/{folder}", f"PATHS.RESULT_DIR.{folder.upper()}")
     return found
 
 
