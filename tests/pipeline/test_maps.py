@@ -58,7 +58,7 @@ def test_tiles_shrink_until_they_fit_and_the_maps_stay(network, most):
     found, said, seen = maps(network, most)
     assert silent == []
     assert said
-    assert all("not enough memory for 1 × " in line for line in said)
+    assert all("not enough memory for 1 patch of " in line for line in said)
     assert seen[-1] <= most
     for name, values in known.items():
         np.testing.assert_allclose(found[name], values, atol=1e-5)
@@ -67,7 +67,9 @@ def test_tiles_shrink_until_they_fit_and_the_maps_stay(network, most):
 def test_batches_of_configured_patches_shrink_too(network):
     keys = {**KEYS, "TRAIN": {"BATCH_SIZE": 4}, "TEST": {"ENABLE": True, "TILE_SIZE": "patch"}}
     _, said, seen = maps(network, 2 * 32 * 32, keys=keys)
-    assert said == ["not enough memory for 4 × 32×32 pixels at once: continuing with half"]
+    assert said == [
+        "not enough memory for 4 patches of 32 × 32 pixels at once: continuing with half"
+    ]
     assert max(seen[1:]) == 2 * 32 * 32
 
 

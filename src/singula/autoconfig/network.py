@@ -10,7 +10,7 @@ import numpy as np
 from singula.autoconfig.setting import Choice
 from singula.autoconfig.sizes import Sizes
 from singula.dataset.facts import Machine, PartFacts, Survey
-from singula.util.format import counted
+from singula.util.format import counted, shape_text
 
 _MIN_SIDE = {2: 128, 3: 64}
 _MAX_SIDE = {2: 512, 3: 192}
@@ -163,7 +163,7 @@ def _fit(target: float, size: int, grid: int, multiple: int) -> int:
 
 def _times(shape: Sequence[int]) -> str:
     """Return a minimum shape as text."""
-    return "×".join(map(str, shape)) + " or larger"
+    return f"{shape_text(shape)} or larger"
 
 
 def mirror() -> Choice:

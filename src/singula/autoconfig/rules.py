@@ -17,7 +17,7 @@ from singula.representations.table import DECODERS
 from singula.training.speed import TrainingSpeed
 from singula.util.arguments import choice as one_of
 from singula.util.arguments import function, instance, integer, number
-from singula.util.format import command, counted
+from singula.util.format import command, counted, shape_text
 from singula.util.paths import user_path
 
 MINUTES = 30.0  # default duration of a training
@@ -326,11 +326,11 @@ def _summary(survey: Survey, sizes: Sizes) -> str:
         for part in survey.parts
     ]
     shapes = sorted({shape for part in survey.parts for shape in part.shapes})
-    span = "×".join(map(str, shapes[0]))
+    span = shape_text(shapes[0])
     if len(shapes) > 1:
-        span += " to " + "×".join(map(str, shapes[-1]))
+        span += f" to {shape_text(shapes[-1])}"
     channel = counted(survey.channels, "channel")
-    size = " × ".join(f"{side:.0f}" for side in sizes.typical)
+    size = shape_text(sizes.typical)
     train = survey.part("train")
     measured = ""
     if train and len(train.labels) < len(train.pairs):

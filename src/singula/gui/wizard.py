@@ -17,7 +17,7 @@ from singula.gui.form import Form, check_target
 from singula.gui.guard import Guard
 from singula.gui.pictures import thumbnail
 from singula.io.read import read_image, read_labels
-from singula.util.format import counted
+from singula.util.format import counted, shape_text
 
 AUTO = "auto"
 FIND = {AUTO: "Let the data decide (recommended)"} | {
@@ -186,7 +186,7 @@ def samples(part: Folders, ndim: int | None, count: int = 4) -> list[Sample]:
             except UserError as error:
                 sample = Sample(pair.name, None, error.message)
                 continue
-            size = " × ".join(map(str, image.shape[:-1]))
+            size = shape_text(image.shape[:-1])
             n_objects = 0 if labels is None else len(np.unique(labels[labels > 0]))
             objects = "" if labels is None else f", {counted(n_objects, 'object')}"
             sample = Sample(pair.name, thumbnail(image, labels), size + objects)

@@ -22,7 +22,7 @@ from singula.pipeline.patches import are_tiles_of, scored_patches
 from singula.pipeline.readers import reader_for
 from singula.pipeline.split import split_pairs
 from singula.training.speed import TrainingSpeed
-from singula.util.format import counted
+from singula.util.format import counted, shape_text
 
 if TYPE_CHECKING:
     from singula.pipeline.timing import Timing
@@ -176,10 +176,9 @@ class Estimate:
             steps, epochs = counted(work.steps, "step"), counted(self.epochs, "epoch")
             lines.append(f"{line} in {steps} per epoch, {epochs}")
         if work.images:
-            shape = " × ".join(map(str, work.tile))
             line = f"prediction: {counted(work.images, 'image')} in {counted(work.tiles, 'tile')}"
             views = f", each {self.augment} times" if self.augment > 1 else ""
-            lines.append(f"{line}, most of them {shape}{views}")
+            lines.append(f"{line}, most of them {shape_text(work.tile)}{views}")
         for image in work.blocks:
             lines += block_lines(image)
         lines += dict.fromkeys(f"  {image.notice}" for image in work.blocks if image.notice)

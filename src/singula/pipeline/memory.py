@@ -15,6 +15,7 @@ from singula.io.pairing import Pair
 from singula.io.read import read_header
 from singula.pipeline import from_config
 from singula.pipeline.readers import Reader, reader_for
+from singula.util.format import shape_text
 from singula.util.memory import free_memory
 
 MEMORY_SHARE = 0.6
@@ -116,8 +117,7 @@ def warn_if_too_large(config: Config, pairs: Sequence[Pair]) -> list[str]:
         except UserError:
             continue
         if needed > largest:
-            sides = " × ".join(map(str, shape))
-            largest, name = needed, f"{pair.image} ({sides} pixels)"
+            largest, name = needed, f"{pair.image} ({shape_text(shape)} pixels)"
     free = available_memory(config)
     if largest <= free:
         return []

@@ -14,6 +14,7 @@ from singula.pipeline import from_config
 from singula.prediction import Predictor, PredictSettings, whole_plan
 from singula.prediction.predict import patch_reader
 from singula.training.device import free_gpu_memory
+from singula.util.format import counted, shape_text
 from singula.util.memory import retry_with_less_memory
 from singula.util.process import release_memory
 
@@ -164,5 +165,5 @@ def _predict_with_retries(
 
 
 def _size(settings: PredictSettings) -> str:
-    sides = "×".join(map(str, settings.plan.patch))
-    return f"{settings.batch_size} × {sides} pixels"
+    count = counted(settings.batch_size, "patch", "patches")
+    return f"{count} of {shape_text(settings.plan.patch)} pixels"

@@ -8,7 +8,7 @@ from pathlib import Path
 from singula.io.atomic import atomic_path
 from singula.models import ModelSettings
 from singula.models.outline import outline
-from singula.util.format import counted
+from singula.util.format import counted, shape_text
 
 
 def draw_model(
@@ -45,11 +45,10 @@ def draw_model(
         shape.append(tuple(s // f for s, f in zip(shape[-1], factors, strict=True)))
 
     def box(x: float, level: int, text: str, color: str) -> None:
-        size = "×".join(str(s) for s in shape[level])
         axes.text(
             x,
             -level,
-            f"{text}\n{size}",
+            f"{text}\n{shape_text(shape[level])}",
             ha="center",
             va="center",
             fontsize=8,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,22 @@ def counted(count: int, word: str, plural: str | None = None) -> str:
 def grouped(count: int) -> str:
     """Return an integer with thin spaces between thousands."""
     return f"{count:,}".replace(",", "\u202f")
+
+
+def shape_text(shape: Iterable[float]) -> str:
+    """Return the sides of an image or a box, rounded to integers.
+
+    Parameters
+    ----------
+    shape : iterable of float
+        Lengths, such as (y, x) in pixels.
+
+    Examples
+    --------
+    >>> shape_text((24, 256, 256))
+    '24 × 256 × 256'
+    """
+    return " × ".join(f"{side:.0f}" for side in shape)
 
 
 def show(value: object) -> str:

@@ -22,7 +22,7 @@ from singula.io.lazy_array import is_constant
 from singula.io.pairing import Pair
 from singula.io.read import file_notes, image_layout, label_layout, left_out_note, read_header
 from singula.io.units import format_spacing, in_microns
-from singula.util.format import counted
+from singula.util.format import counted, shape_text
 
 Array = npt.NDArray[Any]
 _MAX_CHANNELS = 4
@@ -138,8 +138,8 @@ def _read(scan: Scan) -> tuple[Array, str]:
         return np.asarray(pixels), ""
     sides = [min(size, _SIDE[scan.ndim]) for size in scan.shape]
     parts = crops(pixels, sides)
-    boxes = f"{len(parts)} boxes of {' × '.join(map(str, sides))}"
-    return np.concatenate(parts), f"{' × '.join(map(str, scan.shape))} pixels: {boxes}"
+    boxes = f"{len(parts)} boxes of {shape_text(sides)}"
+    return np.concatenate(parts), f"{shape_text(scan.shape)} pixels: {boxes}"
 
 
 def axes_doubt(header: Header, layout: Layout, ndim: int) -> str | None:

@@ -18,7 +18,7 @@ from singula.pipeline.blocks.memory import block_budget, block_shape
 from singula.pipeline.memory import box_bytes, map_bytes, predicted_block_bytes
 from singula.pipeline.readers import reader_for
 from singula.util.boxes import Box, evenly_spaced
-from singula.util.format import counted
+from singula.util.format import counted, shape_text
 
 _MAX_SAMPLED, _SIDE = 128, {2: 64, 3: 16}
 # Compressed bytes on disk, per byte of the maps or per pixel, where the image is not constant:
@@ -197,9 +197,9 @@ def _varies(image: LazyImage, box: Box) -> bool:
 
 def block_lines(work: BlockWork) -> list[str]:
     """Return the lines of text about an image in blocks."""
-    sides, block = (" × ".join(map(str, shape)) for shape in (work.shape, work.block))
+    blocks = f"{counted(work.blocks, 'block')} of {shape_text(work.block)}"
     return [
-        f"{work.name}: {sides} pixels in {counted(work.blocks, 'block')} of {block}; "
+        f"{work.name}: {shape_text(work.shape)} pixels in {blocks}; "
         f"{work.filled} of {counted(work.sampled, 'sampled block')} not empty",
         f"  on disk: maps {_size(work.maps)}, instances {_size(work.labels)}, temporary files "
         f"{_size(work.temporary)}",

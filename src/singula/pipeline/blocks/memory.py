@@ -9,7 +9,7 @@ from singula.blocks.memory import Budget, min_memory, plan_blocks
 from singula.config import Config
 from singula.errors import UserError
 from singula.pipeline.memory import MEMORY_SHARE, available_memory, box_bytes
-from singula.util.format import counted
+from singula.util.format import counted, shape_text
 
 _MAX_BLOCKS = 10**9  # a petabyte has about ten million
 
@@ -90,7 +90,7 @@ def block_shape(budget: Budget, shape: Sequence[int], configured: Sequence[int])
     count = prod(-(-s // b) for s, b in zip(shape, block, strict=True))
     if count > _MAX_BLOCKS:
         raise UserError(
-            f"an image of {' × '.join(map(str, shape))} pixels has {counted(count, 'block')}, "
+            f"an image of {shape_text(shape)} pixels has {counted(count, 'block')}, "
             f"expected at most {_MAX_BLOCKS}",
             "check the size in the metadata of the image, or raise SYSTEM.MAX_MEMORY",
             "chunks.too_many_blocks",

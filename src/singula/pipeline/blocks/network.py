@@ -21,6 +21,7 @@ from singula.prediction.blocks import TOO_LITTLE_MEMORY
 from singula.prediction.tile_plan import pixels_within
 from singula.training.checkpoint import load_checkpoint
 from singula.training.device import free_gpu_memory, use_cores
+from singula.util.format import shape_text
 from singula.util.messages import captured_messages
 
 DEVICE = "device"
@@ -144,9 +145,9 @@ def halo_notice(
     axes = zip(halo, reach, block, shape, strict=True)
     if not any(h < r and b < s for h, r, b, s in axes):
         return None
-    used, radius = (" × ".join(map(str, sides)) for sides in (halo, reach))
     return (
-        f"blocks are predicted with a halo of {used} pixels; the radius of the receptive field is "
-        f"{radius}, which would be too slow. Near the faces of blocks, channels and instances may "
-        "differ from a prediction in memory; set TEST.TILE_SIZE: patch to avoid this"
+        f"blocks are predicted with a halo of {shape_text(halo)} pixels; the radius of the "
+        f"receptive field is {shape_text(reach)}, which would be too slow. Near the faces of "
+        "blocks, channels and instances may differ from a prediction in memory; set "
+        "TEST.TILE_SIZE: patch to avoid this"
     )

@@ -38,7 +38,7 @@ from singula.pipeline.test_inputs import TestInputs, check_mask
 from singula.pipeline.test_run import Messages, TestRun
 from singula.representations.decoders.blockwise import block_decoder
 from singula.training.checkpoint import Checkpoint
-from singula.util.format import counted
+from singula.util.format import counted, shape_text
 from singula.util.process import release_memory
 
 if TYPE_CHECKING:
@@ -172,8 +172,8 @@ class BlockTest(TestRun):
         if not job.has_note(_DONE):
             count = len(plan.grid)
             _log.info(
-                f"  {pair.name}: {_sides(plan.shape)} pixels in "
-                f"{counted(count, 'block')} of {_sides(plan.block)}"
+                f"  {pair.name}: {shape_text(plan.shape)} pixels in "
+                f"{counted(count, 'block')} of {shape_text(plan.block)}"
             )
             self._report_halo(plan)
             image.predict(normalizer)
@@ -296,7 +296,3 @@ def runner_for(dask: str | None, config: Config, device: Device) -> AbstractCont
 
 def _place(arrays: ArrayPlace | None) -> StoredPlace | None:
     return None if arrays is None else astuple(arrays)
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))
