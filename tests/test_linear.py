@@ -57,7 +57,7 @@ def match_with_tables(labels):
     return [(gt_columns(each), fp_columns(each)) for each in found]
 
 
-def colour(labels):
+def color(labels):
     moved = np.roll(labels, 1, -1)
     return color_associations(labels, moved, match(labels, moved, (0.5,))[0])
 
@@ -78,7 +78,7 @@ STAGES = {
     **{f"encode {c}": lambda labels, c=c: encode(labels, c) for c in ("BCM", "BCD", "Dv2", "BP")},
     "decode": lambda labels: decode(maps_of(labels), "BC"),
     "match": match_with_tables,
-    "colour": colour,
+    "color": color,
     "measure": singula.measure,
     "remove by properties": remove_by_properties,
     "voronoi": lambda labels: voronoi(labels, np.ones(labels.shape, bool)),

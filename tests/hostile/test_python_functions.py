@@ -801,7 +801,7 @@ TABLE |= {
     "singula.dataset.checks.InspectSettings": lambda _: {
         "ndim": Argument(2, NDIM.or_none()),
         "channels": Argument(None, INTEGER.or_none()),
-        "grey": Argument(False, FLAG),
+        "gray": Argument(False, FLAG),
         "n_classes": Argument(None, INTEGER.or_none()),
         "patch": Argument((8, 8), SIZES.or_none()),
         "reflect": Argument(False, FLAG),

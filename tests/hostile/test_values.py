@@ -341,7 +341,7 @@ def _values(name: str) -> list[object]:
 
 def _use(config: Config, name: str) -> None:
     """Create all objects that a run creates before its first step, with small arrays."""
-    st.instance_loss(config), st.optimiser_settings(config), st.decode_settings(config)
+    st.instance_loss(config), st.optimizer_settings(config), st.decode_settings(config)
     st.fit_settings(config, run_seed(config, 1), workers=0, live=False)
     st.tile_plan(config, st.model_settings(config)), st.predict_settings(config, (8, 64, 64))
     post_settings(config), check_spacing(st.spacing(config, "TEST") or 1, config.ndim)

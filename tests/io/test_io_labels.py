@@ -64,8 +64,8 @@ def test_gray_saved_as_color(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bands", [3, 4])
 def test_color_pictures_are_refused(tmp_path: Path, bands: int) -> None:
-    colours = np.random.default_rng(0).integers(0, 255, (10, 13, bands), dtype=np.uint8)
-    PIL.Image.fromarray(colours).save(tmp_path / "a.png")
+    colors = np.random.default_rng(0).integers(0, 255, (10, 13, bands), dtype=np.uint8)
+    PIL.Image.fromarray(colors).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"a\.png: got a color picture") as caught:
         read_labels(tmp_path / "a.png", 2)
     assert caught.value.code == "labels.color_picture"

@@ -231,19 +231,19 @@ def test_a_truncated_tiff_is_reported(tmp_path: Path) -> None:
 def test_other_files_are_read_in_boxes_too(tmp_path: Path) -> None:
     import PIL.Image
 
-    grey = RNG.integers(0, 200, (50, 70), dtype=np.uint8)
+    gray = RNG.integers(0, 200, (50, 70), dtype=np.uint8)
     box = (slice(3, 40), slice(0, 70))
-    PIL.Image.fromarray(grey).save(tmp_path / "a.png")
-    indexed = PIL.Image.fromarray(grey % 4)
+    PIL.Image.fromarray(gray).save(tmp_path / "a.png")
+    indexed = PIL.Image.fromarray(gray % 4)
     indexed.putpalette([0, 0, 0, 250, 0, 0, 0, 250, 0, 0, 0, 250])
     indexed.save(tmp_path / "b.png")
-    np.save(tmp_path / "c.npy", np.asfortranarray(grey.astype(">u2")))
+    np.save(tmp_path / "c.npy", np.asfortranarray(gray.astype(">u2")))
     for name in ("a.png", "b.png", "c.npy"):
         whole = read_image(tmp_path / name, 2).array
         agree(open_image(tmp_path / name, 2), whole, box)
     assert open_image(tmp_path / "b.png", 2).shape == (50, 70, 3)
     repeated = open_image(tmp_path / "a.png", 2, 3, allow_gray=True)
-    np.testing.assert_array_equal(repeated.read(box), np.repeat(grey[box][..., None], 3, -1))
+    np.testing.assert_array_equal(repeated.read(box), np.repeat(gray[box][..., None], 3, -1))
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

@@ -64,10 +64,10 @@ def test_labels_are_mapped_if_only_their_type_would_change(tmp_path: Path) -> No
 
 
 def test_gray_images_become_color_images_if_allowed(tmp_path: Path) -> None:
-    grey, colour = RNG.integers(0, 9, (9, 8)), RNG.integers(0, 9, (9, 8, 3))
-    one = write_tiff(tmp_path / "g.tif", grey.astype(np.uint8), "YX", compress=False)
-    three = write_tiff(tmp_path / "c.tif", colour.astype(np.uint8), "YXS", compress=False)
-    for path, expected in ((one, np.stack([grey] * 3, axis=-1)), (three, colour)):
+    gray, color = RNG.integers(0, 9, (9, 8)), RNG.integers(0, 9, (9, 8, 3))
+    one = write_tiff(tmp_path / "g.tif", gray.astype(np.uint8), "YX", compress=False)
+    three = write_tiff(tmp_path / "c.tif", color.astype(np.uint8), "YXS", compress=False)
+    for path, expected in ((one, np.stack([gray] * 3, axis=-1)), (three, color)):
         np.testing.assert_array_equal(read_image(path, 2, 3, allow_gray=True).array, expected)
         np.testing.assert_array_equal(map_image(path, 2, 3, allow_gray=True), expected)
     with pytest.raises(UserError, match="1 channel"):

@@ -100,8 +100,8 @@ def test_unreadable_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "bad.nii.gz").write_bytes(b"no volume")
     with pytest.raises(UserError, match=r"bad\.nii\.gz: cannot be read as NIfTI"):
         read_image(tmp_path / "bad.nii.gz", 3)
-    colours = np.zeros((4, 5, 6), [("R", "u1"), ("G", "u1"), ("B", "u1")])
-    nibabel.save(nibabel.Nifti1Image(colours, np.eye(4)), tmp_path / "rgb.nii")
+    colors = np.zeros((4, 5, 6), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colors, np.eye(4)), tmp_path / "rgb.nii")
     with pytest.raises(UserError, match="its values are colors"):
         read_image(tmp_path / "rgb.nii", 3)
 

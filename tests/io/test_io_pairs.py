@@ -269,9 +269,9 @@ def test_check_lists_every_problem(tmp_path: Path) -> None:
         make_pair(tmp_path, "stack", blank, np.zeros((6, 8, 9), np.uint8)),
     ]
     pairs[3].image.write_bytes(b"no TIFF at all")
-    colour = tmp_path / "colour.png"
-    PIL.Image.fromarray(np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)).save(colour)
-    pairs.append(Pair(pairs[0].image, colour, "colour"))
+    color = tmp_path / "color.png"
+    PIL.Image.fromarray(np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)).save(color)
+    pairs.append(Pair(pairs[0].image, color, "color"))
     with pytest.raises(UserError) as caught:
         check_pairs(pairs, 2, 1)
     first, *lines = caught.value.message.splitlines()
@@ -284,7 +284,7 @@ def test_check_lists_every_problem(tmp_path: Path) -> None:
             ("broken.tif", "cannot be read"),
             ("float_gt.tif", "with a fraction", "float.tif"),
             ("stack_gt.tif", "stack.tif"),
-            ("colour.png", "color picture", "good.tif"),
+            ("color.png", "color picture", "good.tif"),
         ],
         strict=True,
     ):

@@ -66,10 +66,10 @@ def test_fortran_order_becomes_contiguous(tmp_path: Path) -> None:
     ids=str,
 )
 def test_tiff_dialects(tmp_path: Path, options: dict[str, object]) -> None:
-    grey = GREY.astype(np.uint16)
-    found = read_image(save_tiff(tmp_path / "a.tif", grey, **options), 2, 1)
+    gray = GREY.astype(np.uint16)
+    found = read_image(save_tiff(tmp_path / "a.tif", gray, **options), 2, 1)
     assert found.array.dtype.isnative
-    np.testing.assert_array_equal(found.array[..., 0], grey)
+    np.testing.assert_array_equal(found.array[..., 0], gray)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -99,8 +99,8 @@ def test_png_alpha_is_dropped_with_a_notice(tmp_path: Path) -> None:
 def test_png_palette_becomes_color_or_gray(tmp_path: Path) -> None:
     indices = GREY % 4
     for name, palette in (
-        ("colour", [[9, 0, 0], [0, 8, 0], [0, 0, 7], [6, 6, 6]]),
-        ("grey", [[0] * 3, [50] * 3, [20] * 3, [255] * 3]),
+        ("color", [[9, 0, 0], [0, 8, 0], [0, 0, 7], [6, 6, 6]]),
+        ("gray", [[0] * 3, [50] * 3, [20] * 3, [255] * 3]),
     ):
         image = PIL.Image.new("P", indices.shape[::-1])
         image.putdata(list(indices.ravel()))
@@ -108,7 +108,7 @@ def test_png_palette_becomes_color_or_gray(tmp_path: Path) -> None:
         image.save(tmp_path / f"{name}.png")
         found = read_image(tmp_path / f"{name}.png", 2).array
         expected = np.array(palette, np.uint8)[indices]
-        np.testing.assert_array_equal(found, expected if name == "colour" else expected[..., :1])
+        np.testing.assert_array_equal(found, expected if name == "color" else expected[..., :1])
 
 
 def test_png_with_a_transparent_gray_value_stays_one_channel(tmp_path: Path) -> None:

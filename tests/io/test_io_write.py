@@ -115,9 +115,9 @@ def test_maps_of_any_shape(tmp_path: Path, shape: tuple[int, ...], count: int) -
 
 @pytest.mark.parametrize("shape", [(8, 1, 3), (1, 1, 3), (1, 8, 3)])
 def test_color_image_with_one_row(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    colours = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
-    path = write_tiff(tmp_path / "a.tif", colours, "YXS")
-    np.testing.assert_array_equal(read_image(path, 2, 3).array, colours, strict=True)
+    colors = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    path = write_tiff(tmp_path / "a.tif", colors, "YXS")
+    np.testing.assert_array_equal(read_image(path, 2, 3).array, colors, strict=True)
 
 
 def test_spacing_without_unit(tmp_path: Path) -> None:
@@ -128,12 +128,12 @@ def test_spacing_without_unit(tmp_path: Path) -> None:
 
 
 def test_color_image(tmp_path: Path) -> None:
-    colours = np.random.default_rng(0).integers(0, 255, (8, 9, 3), dtype=np.uint8)
-    path = write_tiff(tmp_path / "a.tif", colours, "YXS")
+    colors = np.random.default_rng(0).integers(0, 255, (8, 9, 3), dtype=np.uint8)
+    path = write_tiff(tmp_path / "a.tif", colors, "YXS")
     with tifffile.TiffFile(path) as tif:
         assert tif.pages[0].photometric.name == "RGB"
-    np.testing.assert_array_equal(read_image(path, 2, 3).array, colours)
-    stack = np.stack([colours, colours[::-1]])
+    np.testing.assert_array_equal(read_image(path, 2, 3).array, colors)
+    stack = np.stack([colors, colors[::-1]])
     path = write_tiff(tmp_path / "b.tif", stack, "ZYXS")
     np.testing.assert_array_equal(read_image(path, 3, 3).array, stack)
 

@@ -95,17 +95,17 @@ def test_a_small_network_learns_one_image_with_all_of_its_parameters(name: str, 
     truth[..., 4:10, 6:12] = 1
     truth[:, 1] = 1 - truth[:, 1]
     image = truth[:, :1] + 0.2 * noise(1, 1, *SHAPES[ndim])
-    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     losses: list[float] = []
     for _ in range(60):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = nn.functional.binary_cross_entropy_with_logits(network(image), truth)
         loss.backward()
         if not losses:
             without = [n for n, p in network.named_parameters() if p.grad is None]
             without += [n for n, p in network.named_parameters() if not p.grad.any()]
             assert without == []
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
         if losses[-1] < 0.2 * losses[0]:
             break

@@ -103,11 +103,11 @@ def test_a_small_network_overfits_one_image() -> None:
     truth = torch.zeros(1, 1, 32, 32)
     truth[..., 8:20, 10:22] = 1
     image = truth + 0.3 * torch.randn_like(truth)
-    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     loss_of = torch.nn.functional.binary_cross_entropy_with_logits
     for _ in range(60):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = loss_of(network(image), truth)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert loss.item() < 0.05

@@ -45,5 +45,5 @@ def test_a_picture_of_a_long_image_is_short(tmp_path):
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     inside = pixels[5:15, 1672 + 2000 // 3 + 2 : 1672 + 4000 // 3 - 2]
     outside = pixels[5:15, 1672 : 1672 + 2000 // 3 - 2]
-    assert np.ptp(inside, axis=-1).min() > 20  # a colour
-    assert np.ptp(outside, axis=-1).max() == 0  # grey
+    assert np.ptp(inside, axis=-1).min() > 20  # a color
+    assert np.ptp(outside, axis=-1).max() == 0  # gray

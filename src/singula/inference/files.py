@@ -210,17 +210,17 @@ def _check(model: Model, pair: Pair, sizes: _Sizes) -> list[str]:
     UserError
         ``predict.image_shape``: the dimensions or channels differ.
     """
-    path, channels, grey = pair.image, model.config.in_channels, model.reader.grey
+    path, channels, gray = pair.image, model.config.in_channels, model.reader.gray
     header = read_header(path, pair.arrays)
     try:
-        layout = image_layout(path, header, model.ndim, channels, allow_gray=grey)
+        layout = image_layout(path, header, model.ndim, channels, allow_gray=gray)
     except UserError as error:
         if error.code == TIME_POINTS:
             raise
         axes, allowed = model.axes, counted(channels, "channel")
         raise UserError(
             f"{path}: got {header}, expected an image ({axes}) with "
-            f"{allowed}{' or one channel' if grey else ''} for this model",
+            f"{allowed}{' or one channel' if gray else ''} for this model",
             "give images like the training images, or a model for such images; correct wrong axes "
             "of a TIFF in Fiji: Image > Properties…, then save",
             "predict.image_shape",
@@ -280,8 +280,8 @@ def _predict_file(
 ) -> int:
     from singula.measure import additional_columns, measure_instances
 
-    channels, grey = model.config.in_channels, model.reader.grey
-    image = read_image(pair.image, model.ndim, channels, allow_gray=grey, arrays=pair.arrays)
+    channels, gray = model.config.in_channels, model.reader.gray
+    image = read_image(pair.image, model.ndim, channels, allow_gray=gray, arrays=pair.arrays)
     for line in constant_image_notices(pair.image, image.array):
         _log.warning(line)
     maps = model.predict_maps(image.array, augment=augment)

@@ -310,10 +310,10 @@ class Model:
     def _image(self, array: Array) -> Array:
         """Return the array with a channel axis at its end, and verify its shape and values."""
         image = native(as_array(array, "array"))
-        grey = self.reader.grey
-        if image.ndim == self.ndim and (self.config.in_channels == 1 or grey):
+        gray = self.reader.gray
+        if image.ndim == self.ndim and (self.config.in_channels == 1 or gray):
             image = image[..., None]
-        if image.ndim == self.ndim + 1 and image.shape[-1] == 1 and grey:
+        if image.ndim == self.ndim + 1 and image.shape[-1] == 1 and gray:
             image = np.repeat(image, self.config.in_channels, axis=-1)
         if image.ndim != self.ndim + 1 or image.shape[-1] != self.config.in_channels:
             raise UserError(

@@ -46,7 +46,7 @@ def inspect_settings(config: Config) -> InspectSettings:
     return InspectSettings(
         ndim=config.ndim,
         channels=config.in_channels,
-        grey=config.DATA.FORCE_RGB,
+        gray=config.DATA.FORCE_RGB,
         n_classes=n_classes(config) or None,
         # Resized images do not have the sizes in the files.
         patch=None if resized else config.patch,

@@ -307,7 +307,7 @@ def _batch_of_patches(config: Config, patch: tuple[int, ...], halvings: int) -> 
     return batch
 
 
-def optimiser_settings(config: Config) -> OptimizerSettings:
+def optimizer_settings(config: Config) -> OptimizerSettings:
     """Return the settings of the optimizer and of the learning-rate schedule."""
     from singula.training.optimizer import OptimizerSettings
 

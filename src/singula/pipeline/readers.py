@@ -53,7 +53,7 @@ class Reader:
     ----------
     ndim, channels : int
         Number of spatial axes and of channels of an image.
-    grey : bool
+    gray : bool
         Convert gray images to images with `channels` equal channels.
     n_classes : int
         Number of classes in the second channel of labels; 0 if labels have one channel.
@@ -67,7 +67,7 @@ class Reader:
 
     ndim: int
     channels: int
-    grey: bool = False
+    gray: bool = False
     n_classes: int = 0
     steps: PreprocessSettings | None = None
     spacing: tuple[float, ...] | None = None
@@ -79,12 +79,12 @@ class Reader:
             return self.steps.resize.shape
         header = read_header(path, arrays)
         return image_layout(
-            path, header, self.ndim, self.channels, allow_gray=self.grey
+            path, header, self.ndim, self.channels, allow_gray=self.gray
         ).spatial_shape
 
     def image(self, path: Path, arrays: ArrayPlace | None = None) -> Image:
         """Read and preprocess an image."""
-        image = read_image(path, self.ndim, self.channels, allow_gray=self.grey, arrays=arrays)
+        image = read_image(path, self.ndim, self.channels, allow_gray=self.gray, arrays=arrays)
         if self.steps is not None:
             changed = preprocess(image.array, self.steps)
             sizes = image.spacing
@@ -118,7 +118,7 @@ class Reader:
 
     def open_image(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
         """Open an image to read boxes, without preprocessing."""
-        image = open_image(path, self.ndim, self.channels, allow_gray=self.grey, arrays=arrays)
+        image = open_image(path, self.ndim, self.channels, allow_gray=self.gray, arrays=arrays)
         return image if self.spacing is None else image.with_spacing(self.spacing, self.unit)
 
     def open_labels(self, path: Path, arrays: ArrayPlace | None = None) -> LazyImage:
@@ -201,12 +201,12 @@ class StoredPair:
         arrays = self.pair.arrays
         if reader.steps is None:
             mapped = map_image(
-                path, reader.ndim, reader.channels, allow_gray=reader.grey, arrays=arrays
+                path, reader.ndim, reader.channels, allow_gray=reader.gray, arrays=arrays
             )
             if mapped is not None:
                 return mapped
             lazy = open_image(
-                path, reader.ndim, reader.channels, allow_gray=reader.grey, arrays=arrays
+                path, reader.ndim, reader.channels, allow_gray=reader.gray, arrays=arrays
             )
             if _is_large(lazy):
                 return LazyArray.of(lazy)

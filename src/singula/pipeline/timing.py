@@ -261,7 +261,7 @@ def measure_training(
     dataset = _patches(config, sample)
     validation = _patches(config, _encoded(config, sample), augmented=False)
     low = _DTYPES.get(device.precision)
-    optimiser = make_optimizer(network.parameters(), from_config.optimiser_settings(config))
+    optimizer = make_optimizer(network.parameters(), from_config.optimizer_settings(config))
     objective = from_config.instance_loss(config)
     scores = MapScores(from_config.outputs(config), from_config.n_classes(config))
     scores = scores.to(device.torch)
@@ -283,9 +283,9 @@ def measure_training(
     def step() -> None:
         network.train()
         loss = forward()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
 
     def validate() -> None:
         network.eval()
@@ -298,7 +298,7 @@ def measure_training(
         def save() -> None:
             contents = {
                 "state_dict": network.state_dict(),
-                "optimizer_states": [optimiser.state_dict()],
+                "optimizer_states": [optimizer.state_dict()],
                 KEY: {"format": FORMAT},
             }
             write_checkpoint(contents, Path(folder, "last.pth"))

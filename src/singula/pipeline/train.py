@@ -183,7 +183,7 @@ def _prepare(
         train_set,
         val_set,
         settings=from_config.fit_settings(config, seed, workers=workers, live=live),
-        optimizer=from_config.optimiser_settings(config),
+        optimizer=from_config.optimizer_settings(config),
         checkpoints=CheckpointSettings(
             tree.checkpoint_best,
             tree.checkpoint_last,

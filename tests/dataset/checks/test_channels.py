@@ -111,11 +111,11 @@ def test_a_missing_file_excludes_one_image(
     assert channel_files(again, labels)[0].complete == apart.complete
 
 
-@pytest.mark.parametrize("part", ["train", "test", "unlabelled test"])
+@pytest.mark.parametrize("part", ["train", "test", "unlabeled test"])
 def test_only_the_image_of_a_missing_file_is_left_out(tmp_path: Path, part: str) -> None:
     data = MadeData(tmp_path / "data")
     part_apart(data)
-    if part == "unlabelled test":
+    if part == "unlabeled test":
         shutil.rmtree(data.folder / "test" / "y")
     part = part.split()[-1]
     data.path(part, "x", "im1_0001.tif").unlink()

@@ -173,7 +173,7 @@ def test_images_smaller_than_the_patch(tmp_path: Path) -> None:
 def test_channels_of_the_configuration(tmp_path: Path) -> None:
     data = MadeData(tmp_path)
     assert {kind for kind, _ in check(data, channels=3)} == {"channels"}
-    assert check(data, channels=3, grey=True) == set()
+    assert check(data, channels=3, gray=True) == set()
 
 
 @pytest.mark.parametrize(
@@ -327,21 +327,21 @@ def test_boxes_of_very_large_images_are_checked(
     assert names == {("constant", "im0.tif"), ("shape", "im1.tif")}
 
 
-@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("labeled", [True, False])
 @pytest.mark.parametrize("scored", [True, False])
 def test_a_training_image_in_the_test_is_a_problem_only_with_scores(
-    tmp_path: Path, labelled: bool, scored: bool
+    tmp_path: Path, labeled: bool, scored: bool
 ) -> None:
     data = MadeData(tmp_path)
     for side in "xy":
         shutil.copy(data.path("train", side, "im0.tif"), data.path("test", side, "im0.tif"))
     train = Folders("train", tmp_path / "train" / "x", tmp_path / "train" / "y")
     for images, same_file in ((tmp_path / "test" / "x", False), (train.images, True)):
-        labels = images.parent / "y" if labelled else None
+        labels = images.parent / "y" if labeled else None
         settings = InspectSettings(scored=scored)
         found = inspect_dataset([train, Folders("test", images, labels)], settings)
         severe = [one.severity for one in found.findings if one.kind == "leakage"]
-        if labelled and scored:
+        if labeled and scored:
             assert severe == ["problem"] * (3 if same_file else 1)
         else:
             assert severe == ([] if same_file else ["hint"])

@@ -100,7 +100,7 @@ def check_image(
         return None, [_reader_issue("unreadable", path, error)]
     facts.notes, left_out, issues = header.notes, _left_out(header), []
     try:
-        layout = image_layout(path, header, ndim, settings.channels, allow_gray=settings.grey)
+        layout = image_layout(path, header, ndim, settings.channels, allow_gray=settings.gray)
     except UserError as error:
         if settings.channels is None:
             return None, [*left_out, _reader_issue("axes", path, error)]

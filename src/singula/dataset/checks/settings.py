@@ -18,7 +18,7 @@ class InspectSettings:
         Number of spatial dimensions; by default, decided from the files.
     channels : int, optional
         Number of channels that images must have.
-    grey : bool
+    gray : bool
         Also allow images with one channel.
     n_classes : int, optional
         Number of classes with the background; labels must then have a class channel. By default,
@@ -47,7 +47,7 @@ class InspectSettings:
 
     ndim: int | None = None
     channels: int | None = None
-    grey: bool = False
+    gray: bool = False
     n_classes: int | None = None
     patch: tuple[int, ...] | None = None
     reflect: bool = False
@@ -65,6 +65,6 @@ class InspectSettings:
                 integer(getattr(self, name), name, at_least=0)
         if self.patch is not None:
             items(self.patch, "patch", partial(integer, at_least=1))
-        for name in ("grey", "reflect", "scored", "external_files"):
+        for name in ("gray", "reflect", "scored", "external_files"):
             flag(getattr(self, name), name)
         items(self.sized, "sized", text)
