@@ -348,7 +348,7 @@ class LabelIssues:
             count = sum(len(split_ids) for split_ids in self.split_ids.values())
             _log.warning(
                 f"{part}: {counted(count, 'id')} in "
-                f"{counted(len(self.split_ids), 'label image')} in several pieces, "
+                f"{counted(len(self.split_ids), 'label image')} with several connected components, "
                 f"for example {ids[0]} in {name}; each counts as one object"
             )
 

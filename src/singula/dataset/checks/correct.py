@@ -142,7 +142,8 @@ def _split_components(
             return ids, 0, 0
     elif not each_piece and int(is_additional.sum()) > max(_MAX_PIECES, int(is_first[1:].sum())):
         uncorrected["pieces"] = (
-            f"{counted(int(is_additional.sum()), 'piece')} more than ids: are ids classes?"
+            f"{counted(int(is_additional.sum()), 'additional component')}, which is more than the "
+            "number of ids; the ids may be classes"
         )
         is_additional[:] = False
     elif "tiny" in uncorrected and (tiny & ~is_first).any():
