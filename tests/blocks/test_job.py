@@ -169,7 +169,7 @@ def test_a_killed_process_loses_the_work_of_a_second(tmp_path):
     program = (
         "from pathlib import Path; from block_work import slow_square; import sys;"
         "from singula.blocks import JobFolder; from singula.blocks.runner import OneProcess;"
-        "OneProcess().run(slow_square, JobFolder(sys.argv[1]), 'a', range(60))"
+        "OneProcess().run(slow_square, JobFolder(sys.argv[1]), 'a', range(60), print)"
     )
     job = JobFolder(tmp_path)
     support = str(Path(__file__).parents[1] / "support")

@@ -186,7 +186,7 @@ class TestChangedLabels:
         for index, (_, start) in enumerate(items.places):
             place = tuple(slice(s, s + n) for s, n in zip(start, PATCH[2], strict=True))
             _, ids, targets = items.draw(0, index)
-            mirror = items._moved(
+            mirror = items._transform(
                 *items._place(index, np.random.default_rng([0, 0, index])),
                 augment,
                 np.random.default_rng([0, 0, index]),
