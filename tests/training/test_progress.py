@@ -123,7 +123,7 @@ def test_the_bar_counts_the_epoch_and_appears_only_on_a_terminal(
     monkeypatch, live: bool, messages: list[str]
 ) -> None:
     monkeypatch.setattr("rich.progress.Progress", Bar)
-    monkeypatch.setattr("singula.training.progress._can_draw", lambda: True)
+    monkeypatch.setattr("singula.training.progress.can_draw", lambda: True)
     Bar.made, clock = [], Clock()
     report = ProgressReport(3, live=live, clock=clock)
     report.on_train_start(trainer(), None)  # type: ignore[arg-type]
@@ -153,7 +153,7 @@ def test_the_bar_counts_the_epoch_and_appears_only_on_a_terminal(
 
 
 def test_a_terminal_that_cannot_redraw_gets_lines(monkeypatch, messages: list[str]) -> None:
-    monkeypatch.setattr("singula.training.progress._can_draw", lambda: False)
+    monkeypatch.setattr("singula.training.progress.can_draw", lambda: False)
     clock = Clock()
     report = ProgressReport(1, live=True, clock=clock)
     report.on_train_start(trainer(), None)  # type: ignore[arg-type]

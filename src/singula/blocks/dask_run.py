@@ -25,7 +25,6 @@ from singula.blocks.dask_options import (
 from singula.blocks.job import JobFolder
 from singula.blocks.runner import (
     MAX_BATCH,
-    ProgressCallback,
     Runner,
     Work,
     do_blocks,
@@ -35,6 +34,7 @@ from singula.errors import StorageError, UserError
 from singula.util.format import counted
 from singula.util.paths import user_path
 from singula.util.process import available_cores, prepare_process, release_memory, thread_limit
+from singula.util.progress import ProgressCallback
 from singula.util.signals import blocked_sigint
 from singula.util.streams import printable
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from singula.blocks.job import JobFolder
 from singula.blocks.records import Arrays, size_of
+from singula.util.progress import ProgressCallback
 
 Work = Callable[[Path, int], Arrays]
 """Function from the folder of a job and the number of a block to the record of the block.
@@ -17,8 +18,6 @@ Work = Callable[[Path, int], Arrays]
 It is defined in a module, so that other processes can import it. It reads and writes the pixels of
 the block.
 """
-ProgressCallback = Callable[[int, int], None]
-"""Function called with the number of blocks that are done, and the number of all blocks."""
 _SECONDS = 1.0  # maximum loss if the process is killed, unless a block takes longer
 _BYTES = 2**22  # maximum size of the records in memory before they are written
 MAX_BATCH = 1000

@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from singula.training.speed import VALIDATION_SHARE, TrainingSpeed
-from singula.util.progress import StatusLines
+from singula.util.progress import ProgressBar, StatusLines, can_draw
 
 _log = logging.getLogger(__name__)
 _REDRAW_INTERVAL = 0.1  # seconds
@@ -63,11 +63,10 @@ class ProgressReport(pl.Callback):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.epochs = epochs
-        self.live = live and _can_draw()
+        self.live = live and can_draw()
         self.clock = clock
         self.status = StatusLines(describe=self.describe, enabled=not self.live, clock=clock)
-        self.bar: Any = None
-        self.task: Any = None
+        self.bar: ProgressBar | None = None
         self.drawn = float("-inf")
         self.epoch = 1
         self.n_steps = self.n_validation = 0
@@ -83,17 +82,7 @@ class ProgressReport(pl.Callback):
         self.last = self.epoch_began = self.clock()
         if not self.live:
             return
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[note]}"),
-            transient=True,
-        )
-        self.task = self.bar.add_task(self._title(), total=trainer.num_training_batches, note="")
-        self.bar.start()
+        self.bar = ProgressBar(self._title(), int(trainer.num_training_batches))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start a new epoch."""
@@ -206,7 +195,7 @@ class ProgressReport(pl.Callback):
     def close(self) -> None:
         """Remove the progress bar."""
         if self.bar is not None:
-            self.bar.stop()
+            self.bar.close()
             self.bar = None
 
     def _redraw_due(self) -> bool:
@@ -229,14 +218,7 @@ class ProgressReport(pl.Callback):
         if self.validation_done:
             title += ", validation"
             done, total = self.validation_done, self.n_validation
-        self.bar.update(self.task, description=title, completed=done, total=total, note=note)
-
-
-def _can_draw() -> bool:
-    """Return True if the terminal can redraw a line."""
-    from rich.console import Console
-
-    return not Console().is_dumb_terminal
+        self.bar.update(done, total, description=title, note=note)
 
 
 def _clock(seconds: float) -> str:

@@ -1,12 +1,12 @@
-"""Status lines for tasks that would otherwise print nothing for a long time."""
+"""Progress of long tasks: messages at intervals, or a bar on the terminal."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 from singula.errors import UserError
 from singula.util.messages import pass_messages
@@ -14,6 +14,9 @@ from singula.util.messages import pass_messages
 _log = logging.getLogger(__name__)
 INTERVAL, LATEST = 20.0, 27.0
 """Seconds without a message after which the task itself, or else a timer, logs the status."""
+_BLOCKS_INTERVAL = 30.0  # seconds between two messages
+ProgressCallback = Callable[[int, int], None]
+"""Function called with the number of blocks that are done, and the number of all blocks."""
 
 
 class StatusLines:
@@ -91,3 +94,87 @@ class StatusLines:
             # The task meets the same error, such as a full disk, with its own next message.
             with suppress(UserError):
                 self.poll(LATEST)
+
+
+@contextmanager
+def log_progress(title: str) -> Iterator[ProgressCallback]:
+    """Yield a progress callback that logs the number of finished blocks every 30 seconds."""
+    last = time.monotonic()
+
+    def report_progress(done: int, total: int) -> None:
+        nonlocal last
+        if done in (0, total) or time.monotonic() - last < _BLOCKS_INTERVAL:
+            return
+        last = time.monotonic()
+        _log.info(f"  {title}, block {done} of {total}")
+
+    yield report_progress
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[ProgressCallback]:
+    """Yield a progress callback that draws a bar of the blocks with the remaining time."""
+    bar = ProgressBar(f"  {title}", with_time=True)
+    try:
+        yield bar.update
+    finally:
+        bar.close()
+
+
+class ProgressBar:
+    """Bar on the terminal, which disappears when it is closed.
+
+    Parameters
+    ----------
+    title : str
+        Text in front of the bar.
+    total : int, optional
+        Number of steps; None if it is not known yet.
+    with_time : bool
+        Show an estimate of the remaining time.
+    """
+
+    def __init__(self, title: str, total: int | None = None, *, with_time: bool = False) -> None:
+        # The import would slow `--help` down.
+        from rich import progress
+
+        columns = [
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeRemainingColumn()
+            if with_time
+            else progress.TextColumn("{task.fields[note]}"),
+        ]
+        self._bar = progress.Progress(*columns, transient=True)
+        self._task = self._bar.add_task(title, total=total, note="")
+        self._bar.start()
+
+    def update(
+        self, done: int, total: int, *, description: str | None = None, note: str = ""
+    ) -> None:
+        """Redraw the bar.
+
+        Parameters
+        ----------
+        done, total : int
+            Number of finished steps, and of all steps.
+        description : str, optional
+            New text in front of the bar.
+        note : str
+            Text behind the bar.
+        """
+        self._bar.update(
+            self._task, completed=done, total=total, description=description, note=note
+        )
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.stop()
+
+
+def can_draw() -> bool:
+    """Return True if the terminal can redraw a line."""
+    from rich.console import Console
+
+    return not Console().is_dumb_terminal

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from singula.blocks import JobFolder
 from singula.blocks.job import save_arrays
-from singula.blocks.runner import ProgressCallback, Runner, Work
+from singula.blocks.runner import Runner, Work
 from singula.blocks.stitch import face_pairs, label_in_raster_order, sum_over, union_components
 from singula.data.normalize import Normalizer
 from singula.data.statistics import Statistics
@@ -54,6 +54,7 @@ from singula.representations.decoders import histogram_channels, resolve_thresho
 from singula.representations.decoders.blockwise import block_decoder
 from singula.representations.decoders.morphology import is_large
 from singula.util.format import counted
+from singula.util.progress import ProgressCallback
 
 _log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]

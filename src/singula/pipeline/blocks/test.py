@@ -26,7 +26,6 @@ from singula.pipeline.blocks.image import BlockImage
 from singula.pipeline.blocks.job_spec import JobSpec
 from singula.pipeline.blocks.memory import block_budget, block_shape
 from singula.pipeline.blocks.network import DEVICE, halo_notice, prediction_halo
-from singula.pipeline.blocks.progress import log_progress, progress_bar
 from singula.pipeline.blocks.tables import add_image, write_pyramids
 from singula.pipeline.checkpoints import find_checkpoint, network_from
 from singula.pipeline.map_cache import maps_fingerprint
@@ -40,6 +39,7 @@ from singula.representations.decoders.blockwise import block_decoder
 from singula.training.checkpoint import Checkpoint
 from singula.util.format import counted, shape_text
 from singula.util.process import release_memory
+from singula.util.progress import log_progress, progress_bar
 
 if TYPE_CHECKING:
     from singula.data.normalize import Normalizer
