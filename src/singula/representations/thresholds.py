@@ -108,8 +108,8 @@ _ROWS = (
     Threshold(
         "TH_FOREGROUND",
         label="Growth: inside (B) or mask (M) above",
-        meaning="Instances grow where B is above this; with GROW_INTO_CONTOUR, where M of BCM "
-        "is, and no effect for other channels",
+        meaning="Instances grow where B is above this; with GROW_INTO_CONTOUR, BCM uses M instead "
+        "of B, and other channels do not use this key",
         larger="smaller objects",
         default=0.3,
         example=0.25,

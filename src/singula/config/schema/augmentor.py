@@ -92,7 +92,7 @@ class Augmentor(Section):
         (2, 8), "Factor by which the resolution of the rectangle is reduced."
     )
     CBLUR_INSIDE: Bool = key(
-        True, "Blur inside the rectangle only; else, half of the times, outside of it."
+        True, "Blur inside the rectangle only; else, half of the time, outside of it."
     )
     CUTMIX: Bool = key(False, "Replace a rectangle of image and labels by that of another patch.")
     CMIX_SIZE: FractionPair = key((0.2, 0.4), "Size of the rectangle as a fraction of the patch.")

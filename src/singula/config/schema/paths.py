@@ -22,24 +22,31 @@ class ResultDir(Section):
     PER_IMAGE_BIN: Folder = key(
         f"{_RUN}/per_image_binarized", "Has no effect: no such images are written."
     )
-    PER_IMAGE_INSTANCES: Folder = key(f"{_RUN}/per_image_instances", "Folder of their instances.")
+    PER_IMAGE_INSTANCES: Folder = key(
+        f"{_RUN}/per_image_instances", "Folder of the instances of predictions from patches."
+    )
     PER_IMAGE_POST_PROCESSING: Folder = key(
-        f"{_RUN}/per_image_post_processing", "Folder of their instances after post-processing."
+        f"{_RUN}/per_image_post_processing",
+        "Folder of the instances of PER_IMAGE after post-processing.",
     )
     FULL_IMAGE: Folder = key(f"{_RUN}/full_image", "Folder of the predictions of whole images.")
     FULL_IMAGE_BIN: Folder = key(
         f"{_RUN}/full_image_binarized", "Has no effect: no such images are written."
     )
-    FULL_IMAGE_INSTANCES: Folder = key(f"{_RUN}/full_image_instances", "Folder of their instances.")
+    FULL_IMAGE_INSTANCES: Folder = key(
+        f"{_RUN}/full_image_instances", "Folder of the instances of predictions of whole images."
+    )
     FULL_IMAGE_POST_PROCESSING: Folder = key(
-        f"{_RUN}/full_image_post_processing", "Folder of their instances after post-processing."
+        f"{_RUN}/full_image_post_processing",
+        "Folder of the instances of FULL_IMAGE after post-processing.",
     )
     AS_3D_STACK: Folder = key(f"{_RUN}/as_3d_stack", "Folder of the volume of stacked 2D images.")
     AS_3D_STACK_BIN: Folder = key(
         f"{_RUN}/as_3d_stack_binarized", "Has no effect: no such images are written."
     )
     AS_3D_STACK_POST_PROCESSING: Folder = key(
-        f"{_RUN}/as_3d_stack_post_processing", "Folder of that volume after post-processing."
+        f"{_RUN}/as_3d_stack_post_processing",
+        "Folder of the volume of stacked 2D images after post-processing.",
     )
     INST_ASSOC_POINTS: Folder = key(
         f"{_RUN}/instance_associations", "Folder of the matches between instances and labels."
@@ -54,7 +61,9 @@ class Paths(Section):
     CHARTS: Folder = key(f"{_RUN}/charts", "Folder of the charts of loss and metrics.")
     DA_SAMPLES: Folder = key(f"{_RUN}/aug", "Folder of the examples of augmented patches.")
     GEN_CHECKS: Folder = key(f"{_RUN}/gen_check", "Folder of the patches of DATA.CHECK_GENERATORS.")
-    GEN_MASK_CHECKS: Folder = key(f"{_RUN}/gen_mask_check", "Folder of their targets.")
+    GEN_MASK_CHECKS: Folder = key(
+        f"{_RUN}/gen_mask_check", "Folder of the targets of DATA.CHECK_GENERATORS."
+    )
     TRAIN_INSTANCE_CHANNELS_CHECK: Folder = key(
         f"{_RUN}/train_BC_instance_channels",
         "Has no effect: DATA.CHECK_GENERATORS writes targets to GEN_MASK_CHECKS.",

@@ -98,8 +98,8 @@ class _ChannelKeys(Section):
 
     DATA_CHANNELS: Annotated[Channels, AnyCase()] = key(
         "BC",
-        "Channels that the network learns: B (inside), C (contour), D (distance), M (mask), P "
-        "(point).",
+        "Channels that the network learns: B (interior), C (contour), D (distance to the contour, "
+        "inside), Dv2 (the same on both sides), M (interior and contour), P (center).",
     )
     DISTANCE_CHANNEL_MASK: Bool = key(
         True, "Compute the loss of distances only inside the foreground."
@@ -110,7 +110,8 @@ class _ChannelKeys(Section):
     ] = key("thick", "Position of the contour; dense: every foreground pixel is B or C.")
     GROW_INTO_CONTOUR: Bool = key(
         False,
-        "Instances include their side of the contour, which is not part of B; BCM grows in M.",
+        "Let instances grow over their part of the contour, which B does not include; with BCM, "
+        "let them grow in M.",
     )
     POINT_RADIUS: Int = key(3, "Radius of the points of channel P in pixels.", ge=0, le=1000)
     DATA_MW_TH_TYPE: Annotated[Literal["auto", "manual"], AnyCase()] = key(
@@ -138,11 +139,13 @@ else:
 class InstanceSeg(_ThresholdKeys):
     """Channels of the network, and decoding of the instances."""
 
-    DATA_REMOVE_SMALL_OBJ_BEFORE: Int = key(10, "Instances with fewer pixels are removed.", ge=0)
+    DATA_REMOVE_SMALL_OBJ_BEFORE: Int = key(
+        10, "Remove instances with fewer pixels than this.", ge=0
+    )
     REMOVE_SMALL_OBJ_AT_BORDER: Int = key(
         -1,
-        "Instances at the image border are removed only if they also have fewer pixels than this; "
-        "-1: as other instances.",
+        "Remove instances at the image border only if they also have fewer pixels than this; "
+        "-1: the same size as for other instances.",
         ge=-1,
     )
     DATA_REMOVE_BEFORE_MW: Bool = key(
@@ -157,8 +160,12 @@ class InstanceSeg(_ThresholdKeys):
     ERODE_AND_DILATE_FOREGROUND: Bool = key(
         False, "Erode, then dilate the foreground in which instances grow."
     )
-    FORE_EROSION_RADIUS: Int = key(5, "Radius of that erosion in pixels.", ge=0, le=1000)
-    FORE_DILATION_RADIUS: Int = key(5, "Radius of that dilation in pixels.", ge=0, le=1000)
+    FORE_EROSION_RADIUS: Int = key(
+        5, "Radius of the erosion of the foreground in pixels.", ge=0, le=1000
+    )
+    FORE_DILATION_RADIUS: Int = key(
+        5, "Radius of the dilation of the foreground in pixels.", ge=0, le=1000
+    )
     DATA_CHECK_MW: Bool = key(False, "Save the seeds, foreground and surface of the watershed.")
     WATERSHED_BY_2D_SLICES: Bool = key(False, "Decode the instances of a volume slice by slice.")
 

@@ -84,17 +84,19 @@ class PostProcessing(Section):
     YZ_FILTERING: Bool = key(
         False, "Median filter over y and z on the prediction of a volume or a stack."
     )
-    YZ_FILTERING_SIZE: Int = key(5, "Size of that filter in pixels.", ge=1, le=999)
+    YZ_FILTERING_SIZE: Int = key(5, "Size of the filter over y and z in pixels.", ge=1, le=999)
     Z_FILTERING: Bool = key(
         False, "Median filter along z on the prediction of a volume or a stack."
     )
-    Z_FILTERING_SIZE: Int = key(5, "Size of that filter in pixels.", ge=1, le=999)
+    Z_FILTERING_SIZE: Int = key(5, "Size of the filter along z in pixels.", ge=1, le=999)
     APPLY_MASK: Bool = key(
         False, "Set instances outside of the masks of DATA.TEST.BINARY_MASKS to background."
     )
     MEASURE_PROPERTIES: MeasureProperties = section(MeasureProperties)
     VORONOI_ON_MASK: Bool = key(False, "Expand instances in the foreground until they touch.")
-    VORONOI_TH: Float = key(0.0, "Threshold of that foreground; 0: by Otsu.", ge=0, le=1)
+    VORONOI_TH: Float = key(
+        0.0, "Threshold of the foreground for VORONOI_ON_MASK; 0: by Otsu.", ge=0, le=1
+    )
     REPARE_LARGE_BLOBS_SIZE: Annotated[Int, OffOr(1)] = key(
         -1,
         "Merge instances with more pixels than this into their neighbors, and fill holes; -1: off.",
