@@ -150,7 +150,7 @@ def test_splits_and_merges_are_counted(page: Page) -> None:
 
 def test_sizes_curves_thresholds_and_costs_are_shown(page: Page) -> None:
     sizes = page.tables["Percentiles over all objects"]
-    assert ["Size", "truth", "64", "64", "64"] in sizes
+    assert ["Size", "ground truth", "64", "64", "64"] in sizes
     assert ["Diameter", "predicted", "8", "8", "8"] in sizes
     assert "training ends at 0.2, validation ends at 0.24" in " ".join(
         attributes.get("aria-label", "") for attributes in page.all("svg")
@@ -197,7 +197,9 @@ def test_volumes_show_their_fullest_slice(tmp_path: Path) -> None:
     labels = cells(3)
     page = page_of(MadeRun(tmp_path, {"a": labels, "b": without(labels, 1, 2)}))
     assert page.words.count("Slice 2 of 4") == 2
-    assert ["Size", "truth", "128", "192", "192"] in page.tables["Percentiles over all objects"]
+    assert ["Size", "ground truth", "128", "192", "192"] in page.tables[
+        "Percentiles over all objects"
+    ]
     assert "Sphericity" in page.words
     assert len(page.all("img")) == 2 * 4
 

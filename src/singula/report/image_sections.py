@@ -17,8 +17,8 @@ from singula.util.format import counted
 
 _VISIBLE_ROWS, _MAX_ROWS = 20, 2000
 _SHIFTED = (
-    " If predictions are too small, too large or of another shape than the truth, their histogram "
-    "is shifted or wider."
+    " If the sizes or shapes of the predictions differ from those of the ground truth, their "
+    "histogram is shifted or wider."
 )
 _SMALL = " The circularity of very small objects is imprecise and can exceed 1."
 _SHAPE_TEXTS = {
@@ -221,9 +221,10 @@ def _summarize(
         parts += [" matched, ", count(row["fn"]), " missed, ", count(row["fp"]), " false."]
     if plane is not None:
         parts.append(
-            f" Slice {plane[0] + 1} of {plane[1]}, the fullest; the numbers describe the volume."
+            f" Slice {plane[0] + 1} of {plane[1]}, with the most labeled pixels; the numbers "
+            "describe the whole volume."
             if row
-            else f" Slice {plane[0] + 1} of {plane[1]}, the fullest."
+            else f" Slice {plane[0] + 1} of {plane[1]}, with the most labeled pixels."
         )
     return parts
 
@@ -240,8 +241,8 @@ def _legend(threshold: float, compared: bool) -> Markup:
     )
     keys = [tag("li", tag("i", class_=f"swatch {k}"), meaning) for k, meaning in kinds]
     text = (
-        "Each object has a different color; colors in truth and prediction are unrelated. Click a "
-        f"picture to enlarge it. Colors of the last picture, at IoU ≥ {threshold:g}:"
+        "Each object has a different color; colors in ground truth and prediction are unrelated. "
+        f"Click a picture to enlarge it. Colors of the last picture, at IoU ≥ {threshold:g}:"
     )
     return join((tag("p", text), tag("ul", *keys, class_="keys")))
 
@@ -267,7 +268,7 @@ def shape_section(run: Run, stage: Stage, objects: Objects, ndim: int) -> Markup
     for column in shape_columns(ndim):
         title, *meanings = _SHAPE_TEXTS[column]
         ratio = column in ("circularity", "sphericity")
-        sides = (("truth", "truth", 0), ("predicted", "pred", 1))
+        sides = (("ground truth", "truth", 0), ("predicted", "pred", 1))
         series = [Series(name, style, objects.values(side, column)) for name, side, style in sides]
         series = [s for s in series if len(s.x)]
         if not series:
@@ -291,7 +292,7 @@ def shape_section(run: Run, stage: Stage, objects: Objects, ndim: int) -> Markup
         tag("div", *charts, class_="charts"),
         table(
             "Percentiles over all objects",
-            ["Measure", "Objects", "5 %", "Median", "95 %"],
+            ["Property", "Objects", "5 %", "Median", "95 %"],
             rows,
             text_columns=2,
         ),

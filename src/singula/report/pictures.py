@@ -84,7 +84,7 @@ def draw_panels(
         stages = [(title, labels[index]) for title, labels in stages if labels.shape == final.shape]
     shown = raw if raw is not None else np.zeros((*final.shape[-2:], 1), np.uint8)
     small = _resize_image(shown)
-    outlined = [*([("Truth", truth)] if truth is not None else []), *stages]
+    outlined = [*([("Ground truth", truth)] if truth is not None else []), *stages]
     panels = [_panel("Image", f"Test image {name}", to_gray(small))] if raw is not None else []
     for title, labels in outlined:
         subject = "True objects" if labels is truth else title

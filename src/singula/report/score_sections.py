@@ -144,7 +144,7 @@ def score_section(run: Run, stages: Sequence[Stage]) -> Markup | None:
             "p",
             "Pooled over objects: all objects have the same weight, so crowded images weigh more. "
             "Mean over images: the average of the scores of the images, which have the same "
-            "weight. An image without objects in truth and prediction scores 1.",
+            "weight. An image without objects in ground truth and prediction scores 1.",
         ),
     )
 
@@ -194,10 +194,10 @@ def map_section(run: Run) -> Markup | None:
         "Predicted channels",
         tag(
             "p",
-            "Comparison of the channels that the network predicts with the channels of the truth, "
-            "averaged over images. IoU: pixels above 0.5 in both, divided by pixels above 0.5 in "
-            "either (1 is best). Mean absolute error: average difference per pixel (0 is best). A "
-            "thin contour has a low IoU even if it looks correct.",
+            "Comparison of the channels that the network predicts with the channels of the ground "
+            "truth, averaged over images. IoU: pixels above 0.5 in both, divided by pixels above "
+            "0.5 in either (1 is best). Mean absolute error: average difference per pixel (0 is "
+            "best). A thin contour has a low IoU even if it looks correct.",
         ),
         table(
             "Channels, mean over images",
