@@ -62,7 +62,7 @@ def test_large_cut_objects_count_with_half_their_size(survey, make_objects) -> N
     whole = int(found[f"{SEG}.DATA_REMOVE_SMALL_OBJ_BEFORE"])
     assert found[f"{SEG}.REMOVE_SMALL_OBJ_AT_BORDER"] == pytest.approx(whole / 2, abs=1)
     reasons = {key: why for key, _, why in found.reasons}
-    assert "half of each" in reasons[f"{SEG}.REMOVE_SMALL_OBJ_AT_BORDER"]
+    assert "half of each remains" in reasons[f"{SEG}.REMOVE_SMALL_OBJ_AT_BORDER"]
 
 
 @pytest.mark.parametrize("complete", [0, 2])

@@ -88,12 +88,12 @@ def test_folders(survey: Survey, stored: Path) -> list[Choice]:
     load, use = "DATA.TEST.LOAD_GT", "DATA.TEST.USE_VAL_AS_TEST"
     if part is not None and part.label_dir is not None:
         return [
-            Choice(load, True, "the test images have labels: scores"),
+            Choice(load, True, "the test images have labels, so they are scored"),
             *_folders(part, "TEST", stored, counted(len(part.pairs), "image")),
         ]
     if part is not None:
         return [
-            Choice(load, False, "the test images have no labels: no scores"),
+            Choice(load, False, "the test images have no labels, so they are not scored"),
             Choice("TEST.EVALUATE", False),
             Choice("DATA.TEST.PATH", _path(part.image_dir), counted(len(part.pairs), "image")),
         ]
@@ -102,7 +102,7 @@ def test_folders(survey: Survey, stored: Path) -> list[Choice]:
             Choice(
                 use,
                 True,
-                "no test images: validation images are scored, slightly too high",
+                "no test images: validation images are scored; scores are slightly too high",
             ),
             Choice(load, True),
         ]

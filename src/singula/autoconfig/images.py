@@ -43,12 +43,12 @@ def normalization(survey: Survey, part: PartFacts) -> list[Choice]:
     mode, why = "image", f"brightness differs between images by a factor of {spread:.1f}"
     if empty > _EMPTY_SHARE and spread < _ALIKE:
         mode = "dataset"
-        why = f"{empty:.0%} of the images have no object and would become noise with mode image"
+        why = f"{empty:.0%} of the images have no object and would show only noise with mode image"
     choices = [
         Choice(f"{section}.TYPE", "scale_range", note="minimum and maximum become 0 and 1"),
         Choice(f"{section}.APPLICATION_MODE", mode, why),
     ]
-    clip = f"the brightest and darkest 0.1 % take {1 - 1 / max(ratio, 1):.0%} of the range"
+    clip = f"the brightest and darkest 0.1 % take up {1 - 1 / max(ratio, 1):.0%} of the range"
     if ratio <= _OUTLIERS:
         clip += "; without clipping, single pixels could determine the range"
     return [
@@ -131,7 +131,7 @@ def intensity_changes(survey: Survey, part: PartFacts, sizes: Sizes) -> list[Cho
     why = contrast = f"brightness differs between images by a factor of {spread:.1f}"
     if not wide and is_little(part, sizes):
         few = counted(len(part.pairs), "image")
-        contrast = f"{few} with {counted(sizes.count, 'object')}: other images differ more"
+        contrast = f"{few} with {counted(sizes.count, 'object')}: new images may differ more"
     if not wide and is_uneven(part):
         contrast = f"slices differ in brightness by {slice_change(part):.0%} of the contrast"
     amount = 0.3 if wide or is_little(part, sizes) or is_uneven(part) else 0.1

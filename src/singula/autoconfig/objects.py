@@ -150,7 +150,9 @@ def _contour_threshold(sizes: Sizes, pixels: float) -> Choice:
         return Choice(key, 0.2, "seeds: C below this; erosion separates seeds that still touch")
     if pixels < _LONG:
         return Choice(key, 0.2, "seeds: C below this; 0.1 would break objects after short training")
-    return Choice(key, 0.1, "seeds: C below this; separates most after long training")
+    return Choice(
+        key, 0.1, "seeds: C below this; separates touching objects best after long training"
+    )
 
 
 def seeds(sizes: Sizes, used: Sequence[str]) -> list[Choice]:
@@ -159,8 +161,8 @@ def seeds(sizes: Sizes, used: Sequence[str]) -> list[Choice]:
     if sizes.ndim == 2 or radius < 1 or "C" not in used:
         return []
     why = (
-        f"{sizes.touching:.0%} of the objects touch others and blur joins seeds along z; thin ones "
-        f"have a radius of {sizes.thin:.0f}"
+        f"{sizes.touching:.0%} of the objects touch others and blur joins seeds along z; thin "
+        f"objects have a radius of {sizes.thin:.0f} pixels"
     )
     return [
         Choice(f"{_SEG}.SEED_MORPH_SEQUENCE", ["erode"], why),
@@ -178,9 +180,9 @@ def small(sizes: Sizes) -> list[Choice]:
         )
     ]
     if sizes.cut:
-        cut_note = "half of each is left on average"
+        cut_note = "half of each remains on average"
         if sizes.least_cut < sizes.least / 2:
-            cut_note = "80% of these have at least this many left"
+            cut_note = "80% of these have at least this many pixels"
         objects = counted(sizes.count, "object")
         why = f"pixels; the border cuts {sizes.cut} of {objects}, and {cut_note}"
         choices.append(Choice(f"{_SEG}.REMOVE_SMALL_OBJ_AT_BORDER", int(sizes.least_cut), why))

@@ -55,7 +55,7 @@ def init_dataset(
     if proposal.speed is not None:
         print_line(f"measured on {proposal.speed.measured_on}: {step_text(proposal.speed)}")
     elif measure is not None:
-        print_line("a training step could not be timed, so the duration of an epoch is a guess")
+        print_line("a training step could not be timed, so the duration of an epoch is assumed")
     print_line("")
     for line in reasons_table(proposal):
         print_line(line)

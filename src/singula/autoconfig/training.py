@@ -210,7 +210,11 @@ def device(machine: Machine) -> list[Choice]:
         memory = f"{machine.gpu_memory / 2**30:.0f} GiB"
         return [
             Choice("SYSTEM.DEVICE", "cuda:0", f"{machine.gpu_name} with {memory}"),
-            Choice("SYSTEM.NUM_WORKERS", -1, "a GPU waits for fewer processes than cores"),
+            Choice(
+                "SYSTEM.NUM_WORKERS",
+                -1,
+                "all cores but one, at most 16: the GPU waits less for patches",
+            ),
         ]
     cores = counted(machine.cores, "core")
     return [Choice("SYSTEM.DEVICE", "cpu", f"no GPU here, {cores}")]
