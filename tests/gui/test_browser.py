@@ -299,7 +299,7 @@ def _search(tab: Any, empty: Interface) -> None:
         timeout=3 * MINUTE
     )
     tab.reload()  # the search continues without the page
-    tab.get_by_role("columnheader", name="Mean of validation").wait_for(timeout=5 * MINUTE)
+    tab.get_by_role("columnheader", name="Mean over validation images").wait_for(timeout=5 * MINUTE)
     (tried,) = empty.folder.rglob("tuning/trials.csv")
     trials = list(csv.DictReader(tried.open()))
     (best,) = (row for row in trials if row["chosen"] == "1")

@@ -41,7 +41,7 @@ def write_error(path: Path, error: OSError) -> StorageError:
     if error.errno in _FORBIDDEN:
         return StorageError(
             f"{path}: cannot be written ({error.strerror})",
-            "choose a folder that you have the right to write to",
+            "choose a folder for which you have write permission",
             "storage.forbidden",
         )
     return StorageError(

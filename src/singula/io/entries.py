@@ -112,6 +112,6 @@ def is_plain_file(path: Path) -> bool:
 def _no_permission(path: Path) -> UserError:
     return UserError(
         f"{path}: cannot be read (permission denied)",
-        "ask its owner for the right to read it",
+        "ask its owner for read permission",
         "io.no_permission",
     )

@@ -42,7 +42,7 @@ def list_images(folder: Path | str, key: str) -> list[Path]:
     except OSError as error:
         raise UserError(
             f"{key}: the folder {folder} cannot be read ({error.strerror})",
-            "ask its owner for the right to read it",
+            "ask its owner for read permission",
             "io.unreadable_folder",
         ) from error
     images = [path for path in files if is_image_file(path)]

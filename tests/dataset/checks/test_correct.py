@@ -200,7 +200,7 @@ def test_each_object_has_its_majority_class() -> None:
         assert (done[..., 1][ids == number] == kind).all()
     assert (done[..., 1][ids == 0] == 0).all()
     left = find_class_issues(done[..., 0], done[..., 1], survey_objects(done[..., 0]), 3)
-    assert [one.text.startswith("1 object without any class") for one in left] == [True]
+    assert [one.text.startswith("1 object without a class") for one in left] == [True]
 
 
 def test_ids_above_the_largest_number_are_renumbered() -> None:

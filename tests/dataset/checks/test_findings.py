@@ -180,13 +180,13 @@ def test_channels_of_the_configuration(tmp_path: Path) -> None:
     ("change", "words"),
     [
         (lambda a: a.__setitem__((slice(None), slice(0, 20), 1), 2), "several classes"),
-        (lambda a: a.__setitem__((a[..., 0] == 6, 1), 0), "without any class"),
+        (lambda a: a.__setitem__((a[..., 0] == 6, 1), 0), "without a class"),
         (
             lambda a: a.__setitem__((slice(0, 3), slice(0, 3), 1), 1),
             "a class but no object",
         ),
         (lambda a: a.__setitem__((a[..., 0] == 6, 1), 5), "class 5"),
-        (lambda a: a.__setitem__((slice(None), slice(0, 20), 1), 0), "partly without class"),
+        (lambda a: a.__setitem__((slice(None), slice(0, 20), 1), 0), "partly without a class"),
     ],
 )
 def test_classes(tmp_path: Path, change: Callable[[np.ndarray], None], words: str) -> None:

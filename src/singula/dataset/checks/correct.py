@@ -186,7 +186,7 @@ def _unify_classes(index: Array, rows: int, classes: Array, uncorrected: dict[st
     if unclear.any():
         reasons.append(f"{counted(int(unclear.sum()), 'object')} without a clear majority")
     if table.pixels[~inside & is_classed].sum() > _CLASSED * table.pixels[is_classed].sum():
-        reasons.append("most pixels with a class are in no object")
+        reasons.append("most pixels with a class are outside of objects")
         is_excluded |= index == 0
     if reasons:
         uncorrected["classes"] = ", ".join(reasons)

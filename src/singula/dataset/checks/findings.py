@@ -47,7 +47,7 @@ KINDS: dict[str, Kind] = {
         True,
     ),
     "unpaired": Kind(
-        "Images without labels, labels without image",
+        "Images without labels, labels without an image",
         PROBLEM,
         "give every image labels of the same name (before the suffix), or remove it",
         True,
@@ -144,9 +144,9 @@ KINDS: dict[str, Kind] = {
     "duplicate": Kind(
         "The same image twice", HINT, "delete one; if their labels differ, keep the correct ones"
     ),
-    "constant": Kind("Images of one single value", PROBLEM, "remove the file, or export it again"),
+    "constant": Kind("Images with a single value", PROBLEM, "remove the file, or export it again"),
     "empty": Kind(
-        "Images without any object",
+        "Images without objects",
         HINT,
         "correct if the image shows no objects; otherwise draw them, or remove the pair",
     ),

@@ -71,7 +71,7 @@ def find_object_issues(
     is_split = objects.pieces > 1
     if is_split.any():
         up_to = "up to " if is_split.sum() > 1 else ""
-        text = f"{{}} in {up_to}{int(objects.pieces.max())} pieces{{}}"
+        text = f"{{}} in {up_to}{int(objects.pieces.max())} connected components{{}}"
         issues.append(_finding("pieces", text, objects, is_split, "id", fixable=True))
     is_tiny = objects.npixels < smallest
     if is_tiny.any():
@@ -135,8 +135,8 @@ def find_class_issues(
         _finding("classes", text, objects, selected, fixable=bool(remedy), suggestion=remedy)
         for selected, text, remedy in (
             (n_kinds > 1, "{} with several classes{}", majority),
-            (has_unclassed & (n_kinds == 1), "{} partly without class{}", complete),
-            (n_kinds == 0, "{} without any class{}", ""),
+            (has_unclassed & (n_kinds == 1), "{} partly without a class{}", complete),
+            (n_kinds == 0, "{} without a class{}", ""),
         )
         if selected.any()
     ]

@@ -118,7 +118,7 @@ def _unpaired_findings(
 ) -> tuple[list[Pair], list[Finding]]:
     """Return the pairs, and a finding for each unpaired image or label image."""
     findings = [_unpaired(part, path, "an image without labels") for path in images]
-    return pairs, findings + [_unpaired(part, path, "labels without image") for path in labels]
+    return pairs, findings + [_unpaired(part, path, "labels without an image") for path in labels]
 
 
 def _unpaired(part: str, path: Path, text: str) -> Finding:

@@ -127,4 +127,4 @@ def _table(result: SearchResult) -> str:
     rows = [
         score_row(label, result.before[name], result.after[name]) for name, label in _ROWS.items()
     ]
-    return score_table(f"Mean of validation at IoU {result.goal['iou']:g}", "Best", rows)
+    return score_table(f"Mean over validation images at IoU {result.goal['iou']:g}", "Best", rows)

@@ -54,7 +54,7 @@ def add(context: AppContext) -> None:
 class _View(ImageView[tuple[Retune, Outcome, Scene]]):
     """View of one image, decoded again when a slider moves."""
 
-    page, other_page, failed = "tune", "results", "This image cannot be tuned"
+    page, other_page, failed = "tune", "results", "The thresholds cannot be tuned on this image"
 
     def __init__(self, context: AppContext, folder: Path, results: Results, image: str) -> None:
         super().__init__(folder, results, image)
