@@ -70,7 +70,7 @@ def demo(
     quick: Annotated[
         bool, typer.Option("--quick", help="Test the installation with few images and two epochs.")
     ] = False,
-    gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="Device: 0, cuda:0, or cpu.")] = None,
 ) -> None:
     """Generate synthetic nuclei, train a network on them, and show the results.
 
@@ -116,10 +116,14 @@ def check(
     no_timing: Annotated[
         bool, typer.Option("--no-timing", help="With --config: skip the timing of training steps.")
     ] = False,
-    gpu: Annotated[str | None, typer.Option("--gpu", help="0, cuda:0, or cpu.")] = None,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="Device: 0, cuda:0, or cpu.")] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one key; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one key of the configuration; may be repeated.",
+        ),
     ] = None,
     external_files: ExternalFilesOption = False,
 ) -> None:

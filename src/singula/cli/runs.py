@@ -26,7 +26,7 @@ from singula.errors import ExitCode, UserError
 from singula.util.format import counted
 from singula.util.streams import print_line
 
-MODEL_GPU = "0, cuda:0, or cpu [a GPU if available]."
+MODEL_GPU = "Device: 0, cuda:0, or cpu [a GPU if available]."
 
 
 @run_app.command()
@@ -54,7 +54,7 @@ def run(
         int, typer.Option("--run_id", "-rid", help="Number of the run, to repeat a job.")
     ] = 1,
     gpu: Annotated[
-        str | None, typer.Option("--gpu", "-gpu", help='0, cuda:0, "0, 1", or cpu.')
+        str | None, typer.Option("--gpu", "-gpu", help='Device: 0, cuda:0, "0, 1", or cpu.')
     ] = None,
     gpus: Annotated[
         int | None,
@@ -65,7 +65,7 @@ def run(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change one key; may be repeated.",
+            help="Change one key of the configuration; may be repeated.",
             autocompletion=complete_key,
         ),
     ] = None,
@@ -157,21 +157,28 @@ def predict(
             "--series",
             metavar="N",
             min=0,
-            help="Image in a file with several images, from 0 [all].",
+            help="Number of the image in a file with several images, from 0 [all].",
         ),
     ] = None,
     array: Annotated[
         str | None,
-        typer.Option("--array", metavar="PATH", help="Path of the array in a Zarr, HDF5 or N5."),
+        typer.Option(
+            "--array", metavar="PATH", help="Path of the array inside a Zarr, HDF5 or N5 file."
+        ),
     ] = None,
     frames: Annotated[
         str | None,
-        typer.Option("--frames", metavar="all|N", help="Time points of a time-lapse, from 0."),
+        typer.Option(
+            "--frames",
+            metavar="all|N",
+            help="Time points of a time-lapse to predict: all, or a number from 0.",
+        ),
     ] = None,
     spacing: Annotated[
         str | None,
         typer.Option(
-            "--spacing", help="Voxel size, z first, instead of the files' own: 0.3,0.1,0.1"
+            "--spacing",
+            help="Voxel size, z first, instead of that in the files, such as 0.3,0.1,0.1.",
         ),
     ] = None,
     unit: Annotated[
@@ -325,7 +332,7 @@ def export(
         ),
     ] = None,
     spacing: Annotated[
-        str | None, typer.Option("--spacing", help="Pixel size, z first: 0.25,0.25")
+        str | None, typer.Option("--spacing", help="Pixel size, z first, such as 0.25,0.25.")
     ] = None,
     unit: Annotated[
         str | None, typer.Option("--unit", help="Unit of --spacing, such as µm.")

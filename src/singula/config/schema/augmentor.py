@@ -103,11 +103,11 @@ class Augmentor(Section):
     MISALIGNMENT: Bool = key(False, "Shift or rotate all slices after a random one (3D only).")
     MS_DISPLACEMENT: Int = key(16, "Largest shift of a slice in pixels.", ge=0, le=1000)
     MS_ROTATE_RATIO: Float = key(0.5, "Fraction of misalignments that are rotations.", ge=0, le=1)
-    MISSING_SECTIONS: Bool = key(False, "Set a band in some slices to zero.")
+    MISSING_SECTIONS: Bool = key(False, "Blacken a band in some slices.")
     MISSP_ITERATIONS: CountPair = key((10, 30), "Pixels by which the band is widened to each side.")
     GRAYSCALE: Bool = key(False, "Convert color images to gray.")
     CHANNEL_SHUFFLE: Bool = key(False, "Permute the channels.")
-    GRIDMASK: Bool = key(False, "Set a grid of squares to zero.")
+    GRIDMASK: Bool = key(False, "Blacken a grid of squares.")
     GRID_RATIO: Float = key(0.6, "Fraction of the area that remains.", ge=0, le=1)
     GRID_D_RANGE: FractionPair = key(
         (0.4, 1), "Size of a grid cell as a fraction of the patch's side."
@@ -124,12 +124,12 @@ class Augmentor(Section):
         False, "Use the mean and variance of the patch for the noise."
     )
     POISSON_NOISE: Bool = key(False, "Add Poisson (photon) noise.")
-    SALT: Bool = key(False, "Set random pixels to the maximum.")
-    SALT_AMOUNT: Float = key(0.05, "Fraction of pixels.", ge=0, le=1)
-    PEPPER: Bool = key(False, "Set random pixels to the minimum.")
-    PEPPER_AMOUNT: Float = key(0.05, "Fraction of pixels.", ge=0, le=1)
-    SALT_AND_PEPPER: Bool = key(False, "Set random pixels to the maximum or the minimum.")
-    SALT_AND_PEPPER_AMOUNT: Float = key(0.05, "Fraction of pixels.", ge=0, le=1)
+    SALT: Bool = key(False, "Set random values to white: 1, or the maximum of the patch.")
+    SALT_AMOUNT: Float = key(0.05, "Fraction of the values that are set.", ge=0, le=1)
+    PEPPER: Bool = key(False, "Set random values to black: 0, or the minimum of the patch.")
+    PEPPER_AMOUNT: Float = key(0.05, "Fraction of the values that are set.", ge=0, le=1)
+    SALT_AND_PEPPER: Bool = key(False, "Set random values to white or black.")
+    SALT_AND_PEPPER_AMOUNT: Float = key(0.05, "Fraction of the values that are set.", ge=0, le=1)
     SALT_AND_PEPPER_PROP: Float = key(
-        0.5, "Fraction of these pixels that are set to the maximum.", ge=0, le=1
+        0.5, "Fraction of these values that become white.", ge=0, le=1
     )

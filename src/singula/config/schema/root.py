@@ -116,8 +116,8 @@ class _ChannelKeys(Section):
     POINT_RADIUS: Int = key(3, "Radius of the points of channel P in pixels.", ge=0, le=1000)
     DATA_MW_TH_TYPE: Annotated[Literal["auto", "manual"], AnyCase()] = key(
         "auto",
-        "Thresholds of binary channels by Otsu (auto) or from the keys (manual); if unset, "
-        "thresholds that are set are manual and the others automatic.",
+        "Thresholds of binary channels by Otsu's method (auto) or from the keys (manual). If this "
+        "key is not set, thresholds that are set are used, and the others are automatic.",
     )
 
 
