@@ -324,7 +324,7 @@ def _channels(find: str) -> str | None:
     """Return the channels for a kind of objects."""
     if find not in kinds():
         message = f"what_to_find: got {find!r}, expected one of {', '.join(kinds())}"
-        raise UserError(message, "choose a kind of objects", "notebook.unknown_objects")
+        raise UserError(message, "choose one of the kinds of objects", "notebook.unknown_objects")
     return kinds()[find]
 
 

@@ -201,7 +201,7 @@ def test_mistakes_are_named(run, command, data_2d, tmp_path) -> None:
     checkpoint_of(run).unlink()
     checkpoint_of(run).with_name("job_1-checkpoint-last.pth").unlink()
     assert command("tune", run) == 2
-    assert "checkpoint to predict with does not exist" in command.err
+    assert "checkpoint for the prediction does not exist" in command.err
 
 
 @pytest.mark.slow
@@ -248,7 +248,7 @@ def test_missing_training_images_are_ignored(command, write_config, data_2d, tmp
     assert command("run", "--config", config, "--result_dir", tmp_path / "out") == 0, command.err
     (data / "train").rename(tmp_path / "away")
     assert command("tune", tmp_path / "out" / "job" / "results" / "job_1") == 0, command.err
-    assert "training images do not count" in command.out
+    assert "training images are not used" in command.out
 
 
 def test_the_weight_of_training_images_decreases_with_validation_objects() -> None:

@@ -32,7 +32,7 @@ def reader_path(value: object, name: str = "path") -> Path:
     try:
         return user_path(value, name)
     except UserError as error:
-        reported = ("paths.unreadable", "paths.no_permission", "paths.not_a_folder")
+        reported = {"paths.unreadable", "paths.no_permission", "paths.not_a_folder"}
         if error.code not in reported or not isinstance(value, str | os.PathLike):
             raise
         return Path(value)

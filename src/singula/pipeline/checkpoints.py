@@ -69,7 +69,7 @@ def find_checkpoint(config: Config, tree: ResultsTree) -> Path:
         path = of_run
     if path is None:
         raise UserError(
-            f"{tree.checkpoint_best}: this checkpoint to predict with does not exist",
+            f"{tree.checkpoint_best}: the checkpoint for the prediction does not exist",
             "train first (TRAIN.ENABLE: True), or set PATHS.CHECKPOINT_FILE to a checkpoint",
             "checkpoint.missing",
         )

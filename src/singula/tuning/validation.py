@@ -183,7 +183,7 @@ def training_images(config: Config, reader: Reader) -> list[LabeledImage]:
     """
     for key in _TRAIN:
         if not Path(str(config.dotted()[key])).exists():
-            _log.warning(f"{key}: the folder does not exist; training images do not count")
+            _log.warning(f"{key}: the folder does not exist; training images are not used")
             return []
     pairs, cut = find_pairs(config, "TRAIN"), None
     if config.DATA.VAL.FROM_TRAIN:
@@ -244,8 +244,8 @@ def _add_training(
     if added and weight:
         _log.warning(
             f"the validation images have only {counted(validation, 'object')}: "
-            f"{counted(objects, 'object')} of {counted(len(added), 'training image')} count too, "
-            f"with {weight:.0%} of the weight"
+            f"{counted(objects, 'object')} of {counted(len(added), 'training image')} are used "
+            f"too, with {weight:.0%} of the weight"
         )
         return [*images, *added], weight
     return list(images), 0.0
