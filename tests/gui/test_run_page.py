@@ -99,7 +99,7 @@ def test_without_a_gpu_option_the_configuration_decides(
             await user.open("/run?config=cells.yaml")
             with user:
                 field = _field(user, "GPU")
-                assert field.props["hint"] == "empty: SYSTEM.DEVICE"
+                assert field.props["hint"] == "empty: the key SYSTEM.DEVICE"
                 field.set_value(gpu)
             user.find("Start").click()
             for _ in range(600):

@@ -177,7 +177,11 @@ def map_section(run: Run) -> Markup | None:
     values = next((m for v in run.scores.rows if (m := run.scores.maps(v, MEAN))), {})
     if not values:
         return None
-    titles = {"per_patch": "Patches", "per_image": "Joined images", "full_image": "Whole images"}
+    titles = {
+        "per_patch": "Patches",
+        "per_image": "Images from tiles",
+        "full_image": "Whole images",
+    }
     titles["as_3d_stack"] = "Stack"
     used = {key: title for key, title in titles.items() if any(v.startswith(key) for v in values)}
     kinds = dict.fromkeys(

@@ -17,13 +17,13 @@ class ResultDir(Section):
 
     PATH: Folder = key(_RUN, "Folder of all results of the run.")
     PER_IMAGE: Folder = key(
-        f"{_RUN}/per_image", "Folder of the predictions that are joined from patches."
+        f"{_RUN}/per_image", "Folder of the predictions that are assembled from tiles."
     )
     PER_IMAGE_BIN: Folder = key(
         f"{_RUN}/per_image_binarized", "Has no effect: no such images are written."
     )
     PER_IMAGE_INSTANCES: Folder = key(
-        f"{_RUN}/per_image_instances", "Folder of the instances of predictions from patches."
+        f"{_RUN}/per_image_instances", "Folder of the instances of PER_IMAGE."
     )
     PER_IMAGE_POST_PROCESSING: Folder = key(
         f"{_RUN}/per_image_post_processing",
@@ -34,7 +34,7 @@ class ResultDir(Section):
         f"{_RUN}/full_image_binarized", "Has no effect: no such images are written."
     )
     FULL_IMAGE_INSTANCES: Folder = key(
-        f"{_RUN}/full_image_instances", "Folder of the instances of predictions of whole images."
+        f"{_RUN}/full_image_instances", "Folder of the instances of FULL_IMAGE."
     )
     FULL_IMAGE_POST_PROCESSING: Folder = key(
         f"{_RUN}/full_image_post_processing",
@@ -62,7 +62,7 @@ class Paths(Section):
     DA_SAMPLES: Folder = key(f"{_RUN}/aug", "Folder of the examples of augmented patches.")
     GEN_CHECKS: Folder = key(f"{_RUN}/gen_check", "Folder of the patches of DATA.CHECK_GENERATORS.")
     GEN_MASK_CHECKS: Folder = key(
-        f"{_RUN}/gen_mask_check", "Folder of the targets of DATA.CHECK_GENERATORS."
+        f"{_RUN}/gen_mask_check", "Folder of the targets that DATA.CHECK_GENERATORS writes."
     )
     TRAIN_INSTANCE_CHANNELS_CHECK: Folder = key(
         f"{_RUN}/train_BC_instance_channels",

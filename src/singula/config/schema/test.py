@@ -150,7 +150,7 @@ class Test(Section):
         "Decode all 2D images as one volume; with FULL_IMG, from predictions of whole images.",
     )
     REUSE_PREDICTIONS: Bool = key(False, "Use stored predictions instead of the network.")
-    FULL_IMG: Bool = key(False, "Predict whole images instead of patches.")
+    FULL_IMG: Bool = key(False, "Predict whole images instead of tiles.")
     STATS: Stats = section(Stats)
     MATCHING_STATS: Bool = key(True, "Match instances with the labels and score them.")
     MATCHING_STATS_THS: Thresholds = key(

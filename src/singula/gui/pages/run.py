@@ -112,7 +112,7 @@ def _start_form(context: AppContext, config: str, result_dir: str) -> None:
             number = ui.number("Run number", value=1, min=0, step=1, format="%d")
             number.props("outlined dense")
             gpu = ui.input("GPU", placeholder="0").props(
-                'outlined dense hint="empty: SYSTEM.DEVICE"'
+                'outlined dense hint="empty: the key SYSTEM.DEVICE"'
             )
         propose()
         messages = ui.element("div")
