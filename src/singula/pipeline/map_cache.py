@@ -1,4 +1,4 @@
-"""Predicted maps in the results folder, with records of their origin."""
+"""Storage of predicted maps in the results folder, with records of their origin."""
 
 from __future__ import annotations
 
@@ -95,8 +95,9 @@ class StoredMaps:
         Returns
         -------
         str
-            ``missing``; ``current`` if image, settings and weights are those of the maps; ``stale``
-            if they are not; ``unknown`` if the maps have no record, as those of other programs.
+            ``missing``; ``current`` if the maps were predicted from this image with these settings
+            and weights; ``stale`` if not; ``unknown`` if the maps have no record, such as maps of
+            another program.
         """
         path = self.path(name, view)
         if not path.is_file():
@@ -138,7 +139,7 @@ class StoredMaps:
         )
 
     def patch_scores(self, name: str, view: View, truth: str) -> dict[str, float] | None:
-        """Return the stored scores of the patches of an image; None if the truth has changed.
+        """Return the stored scores of the patches; None if there are none for this ground truth.
 
         Parameters
         ----------
@@ -175,14 +176,14 @@ class StoredMaps:
             ``maps.shape``: the maps do not have the shape of the image.
         """
         path = self.path(name, view)
-        types = map_types(self.config, image.spatial_shape)
+        types = map_dtypes(self.config, image.spatial_shape)
         stored = map_image(path, self.config.ndim, len(types))
         if stored is None:  # compressed by another program
             stored = read_image(path, self.config.ndim, len(types)).array
         if stored.shape[:-1] != image.spatial_shape:
             raise UserError(
                 f"{path}: got a stored prediction of shape {stored.shape[:-1]}, expected "
-                f"{image.spatial_shape}, as the image",
+                f"{image.spatial_shape}, the shape of the image",
                 "set TEST.REUSE_PREDICTIONS: False to predict again",
                 "maps.shape",
             )
@@ -192,7 +193,7 @@ class StoredMaps:
         }
 
 
-def map_types(config: Config, shape: Sequence[int]) -> dict[str, type[np.generic]]:
+def map_dtypes(config: Config, shape: Sequence[int]) -> dict[str, type[np.generic]]:
     """Return the data type of each predicted map in memory, in the order of the stored channels.
 
     Parameters
@@ -202,11 +203,11 @@ def map_types(config: Config, shape: Sequence[int]) -> dict[str, type[np.generic
     shape : sequence of int
         Spatial shape of the image.
     """
-    half = from_config.in_half(config, shape)
+    uses_half = from_config.in_half(config, shape)
     types: dict[str, type[np.generic]] = {}
     for name in from_config.channel_names(config):
-        short = half and CHANNELS[name].activation == "sigmoid"
-        types[name] = np.float16 if short else np.float32
+        is_half = uses_half and CHANNELS[name].activation == "sigmoid"
+        types[name] = np.float16 if is_half else np.float32
     if from_config.n_classes(config):
         types["class"] = np.uint16
     return types
@@ -226,7 +227,7 @@ def set_results_aside(tree: ResultsTree, *, keep_maps: bool) -> Path | None:
     """Move the results of an earlier test of this run to the folder ``previous``.
 
     Configured folders outside of the run's folder are not moved. Results that were moved before are
-    deleted, unless the user changed a file of them.
+    deleted, unless the user changed one of their files.
 
     Parameters
     ----------

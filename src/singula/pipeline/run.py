@@ -18,7 +18,7 @@ from singula.io.atomic import atomic_path
 from singula.io.run_folder import ResultsTree
 from singula.io.run_lock import hold
 from singula.io.run_log import RunLog
-from singula.pipeline.summary import peak_mebibytes, write_summary
+from singula.pipeline.summary import peak_memory_mib, write_summary
 from singula.util.format import command, counted
 from singula.util.messages import messages_once, no_messages, pass_messages
 from singula.util.process import check_launcher, importing, launcher_number
@@ -179,14 +179,14 @@ def _run(job: Job, log: RunLog, rank: int, stack: ExitStack) -> RunReport:
     device = _device(config, job.gpu)
     _log.info(f"results: {tree.run}")
     seconds = {"start": time.perf_counter() - start}
-    memory = {"start": peak_mebibytes()}
+    memory = {"start": peak_memory_mib()}
     training = _train(config, tree, device, job, seconds, main=rank == 0)
     if training is not None:
-        memory["training"] = peak_mebibytes()
+        memory["training"] = peak_memory_mib()
     test = None
     if config.TEST.ENABLE:
         test = _test(config, tree, device, seconds, job, main=rank == 0)
-        memory["test"] = peak_mebibytes()
+        memory["test"] = peak_memory_mib()
     if rank == 0:
         write_summary(config, tree, device, seconds, memory, training, test)
         _report(tree)

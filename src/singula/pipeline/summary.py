@@ -65,7 +65,7 @@ def write_summary(
         "seed": run_seed(config, tree.run_id) if training is None else training.seed,
         "precision": device.precision,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
-        "peak_memory_mb": peak_mebibytes(),
+        "peak_memory_mb": peak_memory_mib(),
         "peak_memory_mb_after": memory,
         "configuration": config.written(),
     }
@@ -75,7 +75,7 @@ def write_summary(
             "patches_per_epoch": training.patches,
             "parameters": training.parameters,
             "last_epoch": training.result.history[-1],
-            "model": fingerprint(training.result.best),
+            "model": file_sha256(training.result.best),
         }
     if test is not None:
         results = test.results
@@ -109,12 +109,12 @@ def _versions() -> dict[str, str]:
     }
 
 
-def peak_mebibytes() -> float:
-    """Return the peak resident memory of this process, in MiB; 0 if it is not known."""
+def peak_memory_mib() -> float:
+    """Return the peak resident memory of this process, in MiB; 0 if it is unknown."""
     return round(peak_memory() / 2**20, 1)
 
 
-def fingerprint(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """Return the SHA-256 hash of a file."""
     import hashlib
 

@@ -43,21 +43,21 @@ STACK = "stack"
 
 
 @dataclass
-class Predicted:
+class ImagePrediction:
     """Prediction of one image by a process, to be sent to the main process.
 
     Parameters
     ----------
     maps : dict
-        Maps by name, for each view.
-    fresh : list of View
-        Views whose maps are computed and not stored yet.
+        For each view, its maps by name.
+    new_views : list of View
+        Views whose maps were predicted and are not stored yet.
     per_patch : dict of str to float
         Mean scores of the patches.
-    patches_predicted : bool
-        True if the scores of the patches are computed and not stored yet.
+    has_new_patch_scores : bool
+        True if the scores of the patches were computed and are not stored yet.
     seconds : float
-        Seconds in the network.
+        Duration of the prediction in seconds.
     error : str
         Message if the prediction failed; otherwise empty.
     loaded : tuple, optional
@@ -65,9 +65,9 @@ class Predicted:
     """
 
     maps: dict[View, Maps] = field(default_factory=dict)
-    fresh: list[View] = field(default_factory=list)
+    new_views: list[View] = field(default_factory=list)
     per_patch: dict[str, float] = field(default_factory=dict)
-    patches_predicted: bool = False
+    has_new_patch_scores: bool = False
     seconds: float = 0.0
     error: str = ""
     loaded: Loaded | None = None
@@ -80,20 +80,31 @@ class WholeImageTest(TestRun):
     If there are several processes, each predicts a part of the images; the main process also
     decodes and writes the results.
 
-    The parameters are described in `TestRun`.
+    The other attributes and the parameters are described in `TestRun`.
+
+    Attributes
+    ----------
+    stored_maps : StoredMaps
+        Maps in the results folder.
+    reused : set of (str, View)
+        Image name and view of the stored maps that are not predicted again.
+    stored_patches : dict of str to dict
+        Stored scores of the patches, by image name.
+    to_score_again : set of str
+        Images with reused maps whose patches are predicted again for their scores.
     """
 
-    stored: StoredMaps = field(init=False)
+    stored_maps: StoredMaps = field(init=False)
     reused: set[tuple[str, View]] = field(default_factory=set, init=False)
     stored_patches: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
-    unscored: set[str] = field(default_factory=set, init=False)
+    to_score_again: set[str] = field(default_factory=set, init=False)
 
     def _open_inputs(self) -> TestInputs:
-        return TestInputs(self.config, writes=self.main, channels=self.tree.channels)
+        return TestInputs(self.config, writes=self.is_main, channels=self.tree.channels)
 
-    def _find(self) -> list[Pair]:
-        pairs = super()._find()
-        if self.main and not self.config.TRAIN.ENABLE:  # otherwise reported before the training
+    def _find_pairs(self) -> list[Pair]:
+        pairs = super()._find_pairs()
+        if self.is_main and not self.config.TRAIN.ENABLE:  # otherwise reported before the training
             for line in warn_if_too_large(self.config, pairs):
                 _log.warning(line)
         return pairs
@@ -120,7 +131,7 @@ class WholeImageTest(TestRun):
             local = self._predict(group[rank], network) if rank < len(group) else None
             for pair, predicted in zip(group, gather_to_main(local), strict=False):
                 if predicted is None:
-                    raise RuntimeError("a process predicted nothing")
+                    raise RuntimeError("a process returned no prediction")
                 name = pair.name
                 message = self._attempt(name, partial(self._receive, pair, predicted, stacked))
                 if progress is not None and name in self.results.instances:
@@ -137,7 +148,7 @@ class WholeImageTest(TestRun):
         """Return the progress of an earlier run (in the main process), and the remaining images."""
         progress = None
         names = [p.name for p in pairs]
-        if self.main:
+        if self.is_main:
             progress = Progress(
                 self.tree.progress,
                 settings_fingerprint(self.config, checkpoint),
@@ -152,28 +163,30 @@ class WholeImageTest(TestRun):
                 _log.info(
                     f"{len(pairs) - len(names)} of {counted(len(pairs), 'image')} done already"
                 )
-        shared = set(share_from_main(names))
-        return progress, [p for p in pairs if p.name in shared]
+        remaining = set(share_from_main(names))
+        return progress, [p for p in pairs if p.name in remaining]
 
     def _predict(
         self,
         pair: Pair,
         network: tuple[Predictor, Normalizer] | None,
-    ) -> Predicted:
-        """Predict all views of an image; return an error of the user instead of raising it."""
+    ) -> ImagePrediction:
+        """Predict all views of an image; return the message of a `UserError` instead of raising."""
         try:
             with refuse_if_out_of_memory():
                 loaded = self.inputs.read(pair)
-                predicted = Predicted(loaded=loaded if self.main else None)
+                predicted = ImagePrediction(loaded=loaded if self.is_main else None)
                 for view in self._views():
                     predicted.maps[view] = self._maps(loaded, pair.name, view, network, predicted)
         except StorageError:
             raise
         except UserError as error:
-            return Predicted(error=str(error))
+            return ImagePrediction(error=str(error))
         return predicted
 
-    def _receive(self, pair: Pair, predicted: Predicted, stacked: list[tuple[Maps, Loaded]]) -> str:
+    def _receive(
+        self, pair: Pair, predicted: ImagePrediction, stacked: list[tuple[Maps, Loaded]]
+    ) -> str:
         """Store, decode and score a prediction, and return a description of the result."""
         name, results = pair.name, self.results
         if predicted.error:
@@ -181,13 +194,13 @@ class WholeImageTest(TestRun):
         loaded = predicted.loaded or self.inputs.read(pair)
         for line in constant_image_notices(pair.image, loaded[0].array):
             _log.warning(line)
-        for view in predicted.fresh:
-            self.stored.write(name, view, predicted.maps[view], loaded[0], pair.image)
+        for view in predicted.new_views:
+            self.stored_maps.write(name, view, predicted.maps[view], loaded[0], pair.image)
         if predicted.per_patch:
             results.scores.add_maps(name, "per_patch", predicted.per_patch)
-        if predicted.patches_predicted:
+        if predicted.has_new_patch_scores:
             stamp = truth_stamp(self.config, pair)
-            self.stored.add_patch_scores(name, "per_image", stamp, predicted.per_patch)
+            self.stored_maps.add_patch_scores(name, "per_image", stamp, predicted.per_patch)
         results.seconds["prediction"] = results.seconds.get("prediction", 0.0) + predicted.seconds
         if self.config.TEST.ANALIZE_2D_IMGS_AS_3D_STACK:
             for view, maps in predicted.maps.items():
@@ -200,12 +213,12 @@ class WholeImageTest(TestRun):
 
     def _add(self, name: str, view: View, maps: Maps, loaded: Loaded) -> None:
         """Add an image to the results, and report each notice of the decoder once."""
-        for note in WholeImage(self.results, name, view, *loaded).add(maps):
-            if is_new(note):
-                _log.warning(f"{name}: {note}")
+        for notice in WholeImage(self.results, name, view, *loaded).add(maps):
+            if is_new(notice):
+                _log.warning(f"{name}: {notice}")
 
     def _finish_stack(self, parts: list[tuple[Maps, Loaded]]) -> None:
-        """Decode and score all images as the slices of one volume, in the order of their names."""
+        """Decode and score all images as the slices of one volume, ordered by name."""
         if self.failed:
             refuse_gaps(self.failed, with_reason=False)
         self._add(STACK, "as_3d_stack", *stack_slices(parts, STACK))
@@ -234,16 +247,18 @@ class WholeImageTest(TestRun):
     def _all_reused(self, pairs: Sequence[Pair]) -> bool:
         """Return True if the network is not needed for these images."""
         maps = all((p.name, view) in self.reused for p in pairs for view in self._views())
-        return maps and not any(p.name in self.unscored for p in pairs)
+        return maps and not any(p.name in self.to_score_again for p in pairs)
 
     def _find_stored_maps(self, pairs: Sequence[Pair], checkpoint: Checkpoint | None) -> None:
         """Find the stored maps to reuse, and report the others."""
         fingerprint = checkpoint.fingerprint if checkpoint is not None else None
-        self.stored = StoredMaps(self.config, self.tree, fingerprint)
+        self.stored_maps = StoredMaps(self.config, self.tree, fingerprint)
         if not self.config.TEST.REUSE_PREDICTIONS:
             return
         states = {
-            (p.name, v): self.stored.state(p.name, v, p.image) for p in pairs for v in self._views()
+            (p.name, view): self.stored_maps.state(p.name, view, p.image)
+            for p in pairs
+            for view in self._views()
         }
         self.reused = {key for key, state in states.items() if state in ("current", "unknown")}
         count = Counter(states.values())
@@ -269,20 +284,21 @@ class WholeImageTest(TestRun):
         n_missing = 0
         for pair in pairs:
             name, scores = pair.name, None
-            current = self.stored.state(name, "per_image", pair.image) == "current"
+            current = self.stored_maps.state(name, "per_image", pair.image) == "current"
             if current:
                 stamp = truth_stamp(self.config, pair)
-                scores = self.stored.patch_scores(name, "per_image", stamp)
+                scores = self.stored_maps.patch_scores(name, "per_image", stamp)
             if scores is not None:
                 self.stored_patches[name] = scores
             elif current and has_weights:
-                self.unscored.add(name)
+                self.to_score_again.add(name)
             else:
                 n_missing += 1
-        if self.unscored:
+        if self.to_score_again:
             _log.info(
-                f"  patches of {counted(len(self.unscored), 'image')} are predicted again: their "
-                "scores are not stored for these labels (TEST.STATS.PER_PATCH: False omits them)"
+                f"  patches of {counted(len(self.to_score_again), 'image')} are predicted again: "
+                "their scores are not stored for these labels "
+                "(TEST.STATS.PER_PATCH: False omits them)"
             )
         if n_missing:
             _log.info(
@@ -298,7 +314,7 @@ class WholeImageTest(TestRun):
         name: str,
         view: View,
         network: tuple[Predictor, Normalizer] | None,
-        predicted: Predicted,
+        predicted: ImagePrediction,
     ) -> Maps:
         """Predict the maps of a view and add their scores to `predicted`, or read stored maps."""
         image, truth, _ = loaded
@@ -306,15 +322,15 @@ class WholeImageTest(TestRun):
         if view == "per_image" and truth is not None and self.config.TEST.STATS.PER_PATCH:
             patches = PatchScores(self.config, truth)
         reused = (name, view) in self.reused
-        if reused and patches is not None and name not in self.unscored:
+        if reused and patches is not None and name not in self.to_score_again:
             predicted.per_patch, patches = self.stored_patches.get(name, {}), None
         if reused and patches is None:
-            return self.stored.read(name, view, image)
+            return self.stored_maps.read(name, view, image)
         if network is None:
             raise RuntimeError("prediction needs a network")
         if reused and patches is not None:
             score_patches(self.config, *network, image.array, patches)
-            maps = self.stored.read(name, view, image)
+            maps = self.stored_maps.read(name, view, image)
         else:
             maps = predict_maps(
                 self.config,
@@ -323,8 +339,8 @@ class WholeImageTest(TestRun):
                 whole=view == "full_image",
                 patches=patches,
             )
-            predicted.fresh.append(view)
+            predicted.new_views.append(view)
         if patches is not None:
-            predicted.per_patch, predicted.patches_predicted = patches.mean(), True
+            predicted.per_patch, predicted.has_new_patch_scores = patches.mean(), True
         predicted.seconds += time.perf_counter() - start
         return maps

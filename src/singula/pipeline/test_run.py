@@ -33,7 +33,7 @@ Messages = Generator[tuple[str, str]]
 
 @dataclass
 class TestRun(ABC):
-    """Test of images.
+    """Test of the images of a run.
 
     An image that cannot be read or does not fit into memory is recorded in `failed`, and the test
     continues with the next image. Errors of the results folder end the test.
@@ -77,13 +77,13 @@ class TestRun(ABC):
 
     def run(self) -> TestRun:
         """Predict, decode and score all test images, and return the run."""
-        pairs = self._find()
+        pairs = self._find_pairs()
         self.sources = {p.name: (str(p.image), str(p.label) if p.label else None) for p in pairs}
         checkpoint = self._load_checkpoint(pairs)
         self._use_tuned_thresholds(checkpoint)
         n_images, messages = self._prepare(pairs, checkpoint)
         del checkpoint  # the network has its weights
-        if self.main:  # after all checks that can raise a UserError
+        if self.is_main:  # after all checks that can raise a UserError
             self._set_aside(pairs)
         with closing(messages):
             for number, (name, message) in enumerate(messages, 1):
@@ -92,8 +92,8 @@ class TestRun(ABC):
         return self
 
     @property
-    def main(self) -> bool:
-        """True in the process that decodes and writes."""
+    def is_main(self) -> bool:
+        """True in the process that decodes and writes the results."""
         return world_and_rank()[1] == 0
 
     @property
@@ -111,17 +111,17 @@ class TestRun(ABC):
 
     @abstractmethod
     def _prepare(self, pairs: list[Pair], checkpoint: Checkpoint | None) -> tuple[int, Messages]:
-        """Check what the test needs.
+        """Validate the inputs of the test before earlier results are moved.
 
         Returns
         -------
         n_images : int
             Number of images to test.
         messages : generator of (str, str)
-            Test the images, and yield the name of each and a description of its result.
+            Tests the images, and yields the name of each and a description of its result.
         """
 
-    def _find(self) -> list[Pair]:
+    def _find_pairs(self) -> list[Pair]:
         """Return the valid images, and record the others as failed."""
         pairs, self.failed = self.inputs.find()
         return pairs

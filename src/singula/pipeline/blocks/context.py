@@ -21,7 +21,7 @@ from singula.io.records.blocks import ScalingNote, ThresholdsNote
 from singula.labels import Block
 from singula.pipeline import from_config
 from singula.pipeline.blocks.job_spec import JobSpec
-from singula.pipeline.map_cache import map_types
+from singula.pipeline.map_cache import map_dtypes
 from singula.pipeline.postprocess import PostSettings, filter_maps, post_settings
 from singula.pipeline.readers import mask_place, reader_for
 from singula.prediction.median_filters import median_halo
@@ -124,12 +124,12 @@ class BlockContext:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the maps, in the order of the stored channels."""
-        return tuple(self.map_types)
+        return tuple(self.map_dtypes)
 
     @cached_property
-    def map_types(self) -> dict[str, type[np.generic]]:
+    def map_dtypes(self) -> dict[str, type[np.generic]]:
         """Data type of each map in memory, by name."""
-        return map_types(self.config, self.shape)
+        return map_dtypes(self.config, self.shape)
 
     @cached_property
     def halo_of_filters(self) -> tuple[int, ...]:
@@ -164,7 +164,7 @@ class BlockContext:
         stored = self.maps.read(outer)
         maps = {
             name: np.ascontiguousarray(stored[..., index], dtype=dtype)
-            for index, (name, dtype) in enumerate(self.map_types.items())
+            for index, (name, dtype) in enumerate(self.map_dtypes.items())
         }
         return self.prepared(maps, outer, box)
 

@@ -173,7 +173,7 @@ class BlockImage:
 
     def _create_maps(self) -> None:
         context = self.context
-        half = all(dtype == np.float16 for dtype in context.map_types.values())
+        half = all(dtype == np.float16 for dtype in context.map_dtypes.values())
         self.create(
             self.plan.maps,
             (*self.plan.shape, len(context.names)),

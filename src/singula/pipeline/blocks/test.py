@@ -54,8 +54,8 @@ _LOCAL = "local:"
 class BlockTest(TestRun):
     """Test of images in blocks.
 
-    An interrupted test is continued in any case. The parameters not listed here are described in
-    `TestRun`.
+    An interrupted test is continued with and without `resume`. The parameters not listed here are
+    described in `TestRun`.
 
     Parameters
     ----------
@@ -95,28 +95,28 @@ class BlockTest(TestRun):
         """False for `singula predict`, which reports the thresholds and images itself."""
         return self.pairs is None
 
-    def _find(self) -> list[Pair]:
-        return super()._find() if self.pairs is None else self.pairs
+    def _find_pairs(self) -> list[Pair]:
+        return super()._find_pairs() if self.pairs is None else self.pairs
 
     def _load_checkpoint(self, pairs: Sequence[Pair]) -> Checkpoint:
         return self._load(self.weights or find_checkpoint(self.config, self.tree))
 
     def _prepare(self, pairs: list[Pair], checkpoint: Checkpoint | None) -> tuple[int, Messages]:
         if checkpoint is None:
-            raise RuntimeError("blocks are predicted by a network")
-        if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:  # check before the prediction
+            raise RuntimeError("a test in blocks needs a checkpoint")
+        if self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE:  # fail before the prediction
             block_decoder(self.config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS)
         normalizer = network_from(self.config, checkpoint)[1]
         self._keys_of = {pair.name: self._keys(pair, checkpoint) for pair in pairs}
         return len(pairs), self._test(pairs, checkpoint, normalizer)
 
     def _test(self, pairs: list[Pair], checkpoint: Checkpoint, normalizer: Normalizer) -> Messages:
-        opened: AbstractContextManager[Runner] = (
+        runner_context: AbstractContextManager[Runner] = (
             nullcontext(self.runner)
             if self.runner
             else runner_for(self.dask, self.config, self.device)
         )
-        with opened as runner:
+        with runner_context as runner:
             for pair in pairs:
                 image = partial(self._image, pair, checkpoint, normalizer, runner)
                 yield pair.name, self._attempt(pair.name, image)
@@ -163,7 +163,7 @@ class BlockTest(TestRun):
     ) -> str:
         """Test an image, and return a description of the result."""
         job, results = self._job(pair.name), self.results
-        plan = self._continue(job, self._plan(pair, checkpoint))
+        plan = self._reuse_records(job, self._job_spec(pair, checkpoint))
         plan.save(job)
         device = "cuda" if self.dask and self.device.kind == "cuda" else str(self.device.torch)
         job.write_note(DEVICE, DeviceNote(name=device))
@@ -192,13 +192,13 @@ class BlockTest(TestRun):
         return result_text(results.instances[pair.name], results.scores, pair.name)
 
     def _report_halo(self, plan: JobSpec) -> None:
-        """Report once per run a halo that is smaller than the receptive field."""
+        """Warn once per run if the halo is smaller than the receptive field."""
         notice = halo_notice(self.config, plan.shape, plan.block, plan.halo)
         if notice is not None and not self._halo_reported:
             self._halo_reported = True
             _log.warning(f"  {notice}")
 
-    def _plan(self, pair: Pair, checkpoint: Checkpoint) -> JobSpec:
+    def _job_spec(self, pair: Pair, checkpoint: Checkpoint) -> JobSpec:
         config, tree, inputs = self.config, self.tree, self.inputs
         image = inputs.reader.open_image(pair.image, pair.arrays)
         shape = image.spatial_shape
@@ -238,10 +238,10 @@ class BlockTest(TestRun):
             additional_columns=self.additional_columns,
         )
 
-    def _continue(self, job: JobFolder, plan: JobSpec) -> JobSpec:
-        """Keep records with the same keys; return the specification with the blocks of these."""
-        before = JobSpec.load(job)
-        if before is None or before.maps_key != plan.maps_key or not Path(before.maps).is_dir():
+    def _reuse_records(self, job: JobFolder, plan: JobSpec) -> JobSpec:
+        """Delete outdated records, and return the specification with the blocks of the others."""
+        earlier = JobSpec.load(job)
+        if earlier is None or earlier.maps_key != plan.maps_key or not Path(earlier.maps).is_dir():
             if job.path.exists() and not JobSpec.is_in(job):
                 raise UserError(
                     f"{job.path}: got a folder of other files, expected records of an earlier test "
@@ -251,17 +251,17 @@ class BlockTest(TestRun):
                 )
             shutil.rmtree(job.path, ignore_errors=True)
             return plan
-        if before.key != plan.key or self._lost(job, before):
+        if earlier.key != plan.key or self._is_result_missing(job, earlier):
             job.delete_all_except(("maps", "values", "scaling", "fill"))
-            # The histograms are those of maps after filters and masks, which may have changed.
+            # The histograms depend on filters and masks, which may have changed.
             job.write_note(RECOUNT, RecountNote())
         done = len(job.done("maps"))
         _log.info(
-            f"  {plan.name}: {done} of {counted(len(before.grid), 'block')} already predicted"
+            f"  {plan.name}: {done} of {counted(len(earlier.grid), 'block')} already predicted"
         )
-        return plan.model_copy(update={"block": before.block, "halo": before.halo})
+        return plan.model_copy(update={"block": earlier.block, "halo": earlier.halo})
 
-    def _lost(self, job: JobFolder, plan: JobSpec) -> bool:
+    def _is_result_missing(self, job: JobFolder, plan: JobSpec) -> bool:
         """Return True if the results of a finished image were moved or deleted."""
         decoded = self.config.TEST.BY_CHUNKS.WORKFLOW_PROCESS.ENABLE
         results = [path for path in (plan.instances, plan.processed) if decoded and path]
