@@ -20,14 +20,15 @@ _logged: ContextVar[set[str] | None] = ContextVar("messages of this task", defau
 
 
 class _Handler(logging.Handler):
-    """Pass messages to a function.
+    """Handler that passes messages to a function.
 
     Parameters
     ----------
     write : callable
         Function that takes each message. Its errors are raised where the message was logged.
     captured : list of str, optional
-        Accept only what is captured in this list. Default: only what is not captured.
+        Accept only messages that are captured in this list. Default: only messages that are not
+        captured.
     """
 
     def __init__(self, write: Callable[[str], object], captured: list[str] | None = None) -> None:
@@ -36,30 +37,31 @@ class _Handler(logging.Handler):
         self._captured = captured
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a message on."""
+        """Pass a message to the function."""
         if _captured.get() is self._captured:
             self._write(record.getMessage())
 
 
-class _Application(logging.Handler):
-    """Pass records to the handlers of the application, from the level that it has configured."""
+class _ApplicationHandler(logging.Handler):
+    """Handler that passes records to the handlers of the application, from its log level."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on, unless it is captured."""
+        """Pass a record to the root logger, unless it is captured."""
         if _captured.get() is None:
             logging.getLogger().handle(record)
 
 
-class _Attached:
+class _AttachedHandlers:
     """Handlers of this module that are attached to the logger of the package.
 
-    They get all messages from level INFO, without a change of what the application gets.
+    They receive all messages from level INFO. The application receives the same messages as without
+    them.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._handlers: list[logging.Handler] = []
-        self._application = _Application()
+        self._application = _ApplicationHandler()
         self._level = logging.NOTSET
 
     def add(self, handler: logging.Handler) -> None:
@@ -92,7 +94,7 @@ class _Attached:
             self._application.setLevel(level)
 
 
-_attached = _Attached()
+_attached_handlers = _AttachedHandlers()
 
 
 @contextmanager
@@ -105,17 +107,17 @@ def pass_messages(write: Callable[[str], object]) -> Iterator[None]:
         Function that takes each message. Its errors are raised where the message was logged.
     """
     handler = _Handler(write)
-    _attached.add(handler)
+    _attached_handlers.add(handler)
     try:
         yield
     finally:
-        _attached.remove(handler)
+        _attached_handlers.remove(handler)
 
 
 @contextmanager
 def print_messages(write: Callable[[str], object]) -> Iterator[None]:
     """Print messages with a function instead of the handlers of the application."""
-    with pass_messages(write), _attached.without_application():
+    with pass_messages(write), _attached_handlers.without_application():
         yield
 
 
@@ -124,18 +126,18 @@ def captured_messages() -> Iterator[list[str]]:
     """Collect the messages of this thread instead of showing them."""
     messages: list[str] = []
     handler = _Handler(messages.append, messages)
-    _attached.add(handler)
+    _attached_handlers.add(handler)
     token = _captured.set(messages)
     try:
         yield messages
     finally:
         _captured.reset(token)
-        _attached.remove(handler)
+        _attached_handlers.remove(handler)
 
 
 @contextmanager
 def no_messages() -> Iterator[None]:
-    """Drop the messages of all threads of this process, such as a second process of a run."""
+    """Drop the messages of all threads, for example in the second process of a run."""
     level = _PACKAGE.level
     _PACKAGE.setLevel(_SILENT)
     try:
@@ -155,7 +157,7 @@ def messages_once() -> Iterator[None]:
 
 
 def is_new(text: str) -> bool:
-    """Return True if the text was not passed before in this task; always True without a task."""
+    """Return True for the first call with a text in a task; always True outside of a task."""
     logged = _logged.get()
     if logged is None:
         return True
