@@ -139,7 +139,7 @@ def test_patches_are_drawn_from_a_part_of_a_very_large_image(
     made = load_config(write_config(data_3d, 3, **keys))
     found = inspect_dataset(data_3d)
     whole = timing.first_sample(made, found)
-    monkeypatch.setattr(timing, "too_large", lambda shape: True)
+    monkeypatch.setattr(timing, "is_too_large", lambda shape: True)
     part = timing.first_sample(made, found)
     assert whole is not None
     assert part is not None

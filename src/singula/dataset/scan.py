@@ -24,7 +24,7 @@ from singula.io.read import image_layout, label_layout, read_header, read_image,
 from singula.util.format import counted
 
 MAX_PIXELS = 300_000_000  # larger images are not read completely
-_FILES_TO_DECIDE = 5  # of each part, read to decide between images and volumes
+_FILES_TO_DECIDE = 5  # files of each part that decide between images and volumes
 _MAX_CHANNELS = 16
 _N_CROPS = 3  # crops of a large image along each axis
 
@@ -81,7 +81,12 @@ class Scan:
         return geometry(self.header, self.ndim)
 
     def pixels(self, max_pixels: int | None = None) -> Pixels:
-        """Read an image, or open it if it has more than `max_pixels` (`MAX_PIXELS`) pixels.
+        """Read the pixels, or open the file as a lazy array if the image is too large.
+
+        Parameters
+        ----------
+        max_pixels : int, optional
+            Maximum number of pixels that are read. Default: `MAX_PIXELS`.
 
         Returns
         -------
@@ -102,12 +107,12 @@ class Scan:
         return read_image(path, ndim, channels, arrays=arrays).array
 
 
-def too_large(shape: Sequence[int]) -> bool:
+def is_too_large(shape: Sequence[int]) -> bool:
     """Return True if images of this spatial shape are not read completely."""
     return prod(shape) > MAX_PIXELS
 
 
-def crops(array: Pixels, sides: Sequence[int]) -> list[NDArray[Any]]:
+def read_crops(array: Pixels, sides: Sequence[int]) -> list[NDArray[Any]]:
     """Read crops with the given sides on a grid over an image, three along each axis."""
     starts = [
         sorted({(size - side) * number // (_N_CROPS - 1) for number in range(_N_CROPS)})
@@ -140,20 +145,21 @@ def scan_pair(pair: Pair, ndim: int) -> tuple[Scan, Scan | None]:
 def decide_ndim(parts: Iterable[Sequence[Pair]], *, majority: bool = False) -> int:
     """Return 2 if the files are images, 3 if they are volumes.
 
-    The axes in a file decide; without axes, the dimensions in which image and labels agree.
+    The axes in a file decide. If they are unknown, the dimensions decide in which image and labels
+    have the same shape.
 
     Parameters
     ----------
     parts : iterable of sequence of Pair
-        Files of each part, of which the first are read.
+        Files of each part; only the headers of the first few are read.
     majority : bool
         Return what most files are, instead of raising an error if some are images and some volumes.
 
     Raises
     ------
     UserError
-        ``data.mixed_dimensions``: some files are images and some are volumes. Also if no file
-        can be read as an image or a volume.
+        ``data.mixed_dimensions``: some files are images and some are volumes; ``data.no_images``:
+        there are no files. Also if no file can be read as an image or a volume.
     """
     pairs = [pair for part in parts for pair in part[:_FILES_TO_DECIDE]]
     votes: Counter[int] = Counter()
@@ -210,5 +216,5 @@ def _fits(pair: Pair, header: Header, labels: Header | None, ndim: int) -> bool:
 
 
 def count_notes(notes: Iterable[str]) -> list[str]:
-    """Return the different notes on files, each with the number of files."""
+    """Return each distinct note with the number of files that have it."""
     return [f"{note} ({counted(count, 'file')})" for note, count in Counter(notes).items()]

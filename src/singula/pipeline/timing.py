@@ -21,7 +21,7 @@ from singula.data.dataset import PatchDataset
 from singula.data.samples import Sample
 from singula.dataset.checks import Inspection
 from singula.dataset.facts import Survey
-from singula.dataset.scan import too_large
+from singula.dataset.scan import is_too_large
 from singula.errors import UserError
 from singula.io.pairing import Pair
 from singula.models import build_model, channels_last
@@ -222,7 +222,7 @@ def _first_readable(config: Config, pairs: Iterable[Pair]) -> Sample | None:
         try:
             if pair.label is None:
                 continue
-            if too_large(reader.shape(pair.image, pair.arrays)):
+            if is_too_large(reader.shape(pair.image, pair.arrays)):
                 image, labels = _center(reader, pair, config.patch)
             else:
                 image = reader.image(pair.image, pair.arrays).array

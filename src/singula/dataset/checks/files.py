@@ -13,7 +13,7 @@ from singula.dataset.checks.findings import HINT, PROBLEM, Finding
 from singula.dataset.checks.images import fingerprint
 from singula.dataset.checks.label_encodings import DecodedLabels, read_any_labels
 from singula.dataset.checks.settings import InspectSettings
-from singula.dataset.scan import Scan, crops, too_large
+from singula.dataset.scan import Scan, is_too_large, read_crops
 from singula.errors import UserError
 from singula.io.axes import Layout
 from singula.io.formats.table import format_of
@@ -134,10 +134,10 @@ def check_image(
 def _read(scan: Scan) -> tuple[Array, str]:
     """Return the pixels, or crops of a large image and their description."""
     pixels = scan.pixels()
-    if not too_large(scan.shape):
+    if not is_too_large(scan.shape):
         return np.asarray(pixels), ""
     sides = [min(size, _SIDE[scan.ndim]) for size in scan.shape]
-    parts = crops(pixels, sides)
+    parts = read_crops(pixels, sides)
     boxes = f"{len(parts)} boxes of {shape_text(sides)}"
     return np.concatenate(parts), f"{shape_text(scan.shape)} pixels: {boxes}"
 
@@ -198,7 +198,7 @@ def check_label(
         lossy = kind is not None and kind.lossy
         problem = _reader_issue("label_type" if lossy else "axes", path, error)
     try:
-        if layout is not None and too_large(layout.spatial_shape):
+        if layout is not None and is_too_large(layout.spatial_shape):
             array, _ = _read(Scan(path, header, layout, arrays, is_label=True))
             is_mask = header.dtype.kind == "b"
             return DecodedLabels(array, header), layout.spatial_shape, left_out, is_mask

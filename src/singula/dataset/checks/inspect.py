@@ -34,7 +34,7 @@ from singula.dataset.checks.pairing import Paired, pair_part
 from singula.dataset.checks.settings import InspectSettings
 from singula.dataset.facts import Folders, find_folders
 from singula.dataset.facts.objects import survey_objects
-from singula.dataset.scan import count_notes, decide_ndim, too_large
+from singula.dataset.scan import count_notes, decide_ndim, is_too_large
 from singula.errors import UserError
 from singula.io.pairing import Pair, with_places
 from singula.util.arguments import function, instance, items, of_class
@@ -246,7 +246,7 @@ class _Visit:
             facts.label_full = bool(ids.all())
             if not given.usable:
                 ids = None
-            elif not too_large(label_shape or ()):
+            elif not is_too_large(label_shape or ()):
                 self._labels(pair, ids, given, image, is_mask=is_mask)
         if image is not None:
             self._add(pair.image, pair, find_saturation(image, ids))

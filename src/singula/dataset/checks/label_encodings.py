@@ -23,7 +23,7 @@ from singula.dataset.facts.plausible import (
     overlap_scores,
     restarts_in_slices,
 )
-from singula.dataset.scan import too_large
+from singula.dataset.scan import is_too_large
 from singula.errors import UserError
 from singula.io.axes import decide_layout
 from singula.io.files import read_pixels
@@ -202,7 +202,7 @@ def _read_one_hot(
 ) -> DecodedLabels | None:
     """Read labels with a plane per class or object; return None if they are not one-hot masks."""
     sizes = [size for size in header.shape if size > 1]
-    if len(sizes) != ndim + 1 or header.palette is not None or too_large(sizes):
+    if len(sizes) != ndim + 1 or header.palette is not None or is_too_large(sizes):
         return None
     array: AnyArray | None = None
     tried: set[tuple[int, ...]] = set()

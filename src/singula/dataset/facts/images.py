@@ -8,7 +8,7 @@ import numpy as np
 
 from singula.dataset.facts.facts import PERCENTILES, ImageFacts
 from singula.dataset.facts.slices import survey_slices
-from singula.dataset.scan import Scan, crops
+from singula.dataset.scan import Scan, read_crops
 from singula.io.geometry import lacks_z_spacing
 
 MAX_PIXELS = 1 << 22
@@ -37,7 +37,7 @@ def survey_image(scan: Scan, max_pixels: int = MAX_PIXELS) -> ImageFacts:
         notes += ("no valid voxel size along z; its ratio to x is estimated from the objects",)
     parts = [np.asarray(array)]
     if prod(scan.shape) > max_pixels:
-        parts = crops(array, _crop_sides(scan.shape, max_pixels))
+        parts = read_crops(array, _crop_sides(scan.shape, max_pixels))
     values = np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
     # NumPy cannot interpolate percentiles of booleans.
     numbers = values.view(np.uint8) if values.dtype == bool else values
