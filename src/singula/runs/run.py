@@ -42,7 +42,7 @@ class Stage:
     Parameters
     ----------
     view : str
-        Way in which the images were predicted.
+        How the images were predicted: in patches, whole, or as one stack.
     processed : bool
         True for the instances after post-processing.
     """
@@ -92,12 +92,12 @@ class Run:
 
     @property
     def has_classes(self) -> bool:
-        """Return True if each instance has a class."""
+        """True if each instance has a class."""
         return self.config.MODEL.N_CLASSES > 2
 
     @property
     def has_truth(self) -> bool:
-        """Return True if the run compared instances with ground truth."""
+        """True if the run compared instances with ground truth."""
         test = self.config.DATA.TEST
         return (test.LOAD_GT or test.USE_VAL_AS_TEST) and self.config.TEST.EVALUATE
 
@@ -150,7 +150,7 @@ class Run:
 
     def label_images(self, stage: Stage) -> Iterator[LabelSource]:
         """Yield the label images of a stage, with classes and pixel size as configured."""
-        ndim, sizes = self.ndim_of(stage), self.config.DATA.TEST.spacing
+        ndim, spacing = self.ndim_of(stage), self.config.DATA.TEST.spacing
         for name, path in self.instance_files(stage).items():
             image, _ = self.test.files.get(name, (None, None))
             yield LabelSource(
@@ -158,7 +158,7 @@ class Run:
                 name,
                 ndim,
                 self.has_classes,
-                sizes if sizes is not None and len(sizes) == ndim else None,
+                spacing if spacing is not None and len(spacing) == ndim else None,
                 file_name=Path(image or "").name,
                 spacing_from="DATA.TEST.RESOLUTION",
             )
@@ -182,7 +182,7 @@ class Run:
         return self.tree.predictions(stage.view) / f"{name}.tif"
 
     def valid_config(self) -> Config:
-        """Return the configuration, to predict or decode with it.
+        """Return the configuration if it is valid, to predict or decode with it.
 
         Raises
         ------
@@ -256,9 +256,9 @@ def open_tree(run: Path) -> ResultsTree:
 
 
 def _without_invalid_keys(summary: RunSummary, path: Path) -> tuple[RunSummary, Config]:
-    """Remove keys of the configuration that a run could not have used; their defaults apply.
+    """Replace invalid keys of the configuration by their defaults, with a warning.
 
-    Paths stay, because those of another machine can be invalid here.
+    Paths are kept, because paths of another machine can be invalid on this one.
     """
     keys: dict[str, Any] = summary.configuration
     config, errors, _ = examine_values(keys)
@@ -302,11 +302,11 @@ def not_a_run(path: Path, alternative: str = "") -> UserError:
     alternative : str
         Other things that the command accepts, such as ``a checkpoint``.
     """
-    below = sorted(p.parent for depth in range(1, 5) for p in path.glob("*/" * depth + SUMMARY))
-    hint = f"give {below[0]}" if below else "give RESULT_DIR/NAME/results/NAME_RUN"
+    runs = sorted(p.parent for depth in range(1, 5) for p in path.glob("*/" * depth + SUMMARY))
+    hint = f"give {runs[0]}" if runs else "give RESULT_DIR/NAME/results/NAME_RUN"
     if not path.exists():
         reason = "the folder does not exist"
-    elif below:
+    elif runs:
         reason = "is not the folder of a run, but contains a run"
     else:
         reason = f"is not the folder of a finished run (it contains no {SUMMARY})"
