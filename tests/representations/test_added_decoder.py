@@ -20,7 +20,7 @@ from singula.pipeline.postprocess import PostSettings
 from singula.pipeline.results import TestResults
 from singula.pipeline.thresholds import used_names
 from singula.pipeline.whole_image import WholeImage
-from singula.representations.base import Decoder, Parts
+from singula.representations.base import Decoder, IntermediateImages
 from singula.representations.decoders.blockwise import block_decoder
 from singula.representations.table import DECODERS
 from singula.representations.watershed import Watershed
@@ -39,7 +39,7 @@ class Components(Decoder):
 
     def decode(
         self, maps: Any, thresholds: Any, settings: Any, **rest: Any
-    ) -> tuple[np.ndarray, Parts | None]:
+    ) -> tuple[np.ndarray, IntermediateImages | None]:
         labels, count = ndimage.label(maps["M"] > thresholds["TH_FOREGROUND"])
         return labels.astype(np.min_scalar_type(count)), None
 
@@ -90,5 +90,5 @@ def test_blocks_are_refused_before_anything_is_computed() -> None:
 
 def test_the_watershed_declares_that_blocks_are_exact() -> None:
     for name, decoder in DECODERS.items():
-        assert decoder.in_blocks == isinstance(decoder, Watershed)
-        assert (name == "M") != decoder.in_blocks
+        assert decoder.supports_blocks == isinstance(decoder, Watershed)
+        assert (name == "M") != decoder.supports_blocks

@@ -96,8 +96,8 @@ def _blocks(config: Config) -> Iterator[Problem]:
             "config.combination",
         )
     channels = config.PROBLEM.INSTANCE_SEG.DATA_CHANNELS
-    if keys.WORKFLOW_PROCESS.ENABLE and not DECODERS[channels].in_blocks:
-        names = ", ".join(name for name, decoder in DECODERS.items() if decoder.in_blocks)
+    if keys.WORKFLOW_PROCESS.ENABLE and not DECODERS[channels].supports_blocks:
+        names = ", ".join(name for name, decoder in DECODERS.items() if decoder.supports_blocks)
         yield Problem(
             f"TEST.BY_CHUNKS.ENABLE: got True with {_SEG}.DATA_CHANNELS {channels}, expected False "
             f"or one of {names}",

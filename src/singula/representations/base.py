@@ -22,7 +22,7 @@ ThresholdValues: TypeAlias = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Parts:
+class IntermediateImages:
     """Intermediate images of decoding, for display.
 
     Parameters
@@ -57,7 +57,7 @@ class Decoder(ABC):
 
     name: str
     channels: tuple[str, ...]
-    in_blocks: ClassVar[bool] = False
+    supports_blocks: ClassVar[bool] = False
     """True if decoding in blocks gives the same instances as decoding the whole image."""
 
     @abstractmethod
@@ -67,7 +67,7 @@ class Decoder(ABC):
         Parameters
         ----------
         into_contour : bool
-            GROW_INTO_CONTOUR.
+            Grow seeds into the contour (GROW_INTO_CONTOUR).
 
         Returns
         -------
@@ -91,7 +91,7 @@ class Decoder(ABC):
         spacing: Sequence[float] | None,
         seed_filter: SeedFilter | None,
         keep_parts: bool,
-    ) -> tuple[np.ndarray, Parts | None]:
+    ) -> tuple[np.ndarray, IntermediateImages | None]:
         """Decode an image; `singula.representations.decoders.decode` validates the arguments.
 
         Parameters
@@ -114,7 +114,7 @@ class Decoder(ABC):
         -------
         labels : ndarray of unsigned int
             Consecutive ids from 1, in the smallest dtype.
-        parts : Parts or None
+        parts : IntermediateImages or None
         """
 
     def reach(

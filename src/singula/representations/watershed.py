@@ -11,7 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from singula.representations.base import Decoder, Maps, Parts, SeedFilter, ThresholdValues
+from singula.representations.base import (
+    Decoder,
+    IntermediateImages,
+    Maps,
+    SeedFilter,
+    ThresholdValues,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +90,7 @@ class Watershed(Decoder):
     downhill: bool = True
     background: Background | None = None
     note: str | None = None
-    in_blocks: ClassVar[bool] = True
+    supports_blocks: ClassVar[bool] = True
 
     def growth_terms(self, *, into_contour: bool) -> tuple[Term, ...] | None:
         """Return the terms of the growth mask, or None if ``B`` and ``C`` make it.
@@ -114,7 +120,7 @@ class Watershed(Decoder):
         spacing: Sequence[float] | None,
         seed_filter: SeedFilter | None,
         keep_parts: bool,
-    ) -> tuple[np.ndarray, Parts | None]:
+    ) -> tuple[np.ndarray, IntermediateImages | None]:
         """Decode an image; see `Decoder.decode`."""
         import numpy as np
 
@@ -135,7 +141,9 @@ class Watershed(Decoder):
             inside(labels)[...] = seed_filter(np.ascontiguousarray(inside(labels)))
         parts = None
         if keep_parts:
-            parts = Parts(inside(labels).astype(np.uint32), foreground, maps[self.surface])
+            parts = IntermediateImages(
+                inside(labels).astype(np.uint32), foreground, maps[self.surface]
+            )
         background = _flood(self, maps, labels, count, foreground, settings)
         del foreground
         labels = compact_in_place(

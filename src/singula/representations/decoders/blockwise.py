@@ -66,9 +66,9 @@ def block_decoder(channels: str) -> Watershed:
         ``decode.not_in_blocks``: it does not. ``arguments.choice``: an unknown configuration.
     """
     decoder = find_decoder(channels)
-    if isinstance(decoder, Watershed) and decoder.in_blocks:
+    if isinstance(decoder, Watershed) and decoder.supports_blocks:
         return decoder
-    names = ", ".join(name for name, row in DECODERS.items() if row.in_blocks)
+    names = ", ".join(name for name, row in DECODERS.items() if row.supports_blocks)
     raise UserError(
         f"DATA_CHANNELS: got {channels}, expected one of {names} to decode in blocks",
         "set TEST.BY_CHUNKS.ENABLE: False, or divide images that are larger than the memory",

@@ -10,7 +10,7 @@ import numpy as np
 from singula.errors import UserError, prediction_overflow
 from singula.io.image import Spacing, check_spacing
 from singula.io.label_values import native
-from singula.representations.base import Decoder, Maps, Parts, SeedFilter
+from singula.representations.base import Decoder, IntermediateImages, Maps, SeedFilter
 from singula.representations.decoders.settings import DecodeSettings
 from singula.representations.decoders.thresholds import (
     histogram,
@@ -33,14 +33,14 @@ class Decoded:
         Thresholds by configuration key without prefix.
     notes : tuple of str
         Notices for the user.
-    parts : Parts, optional
+    parts : IntermediateImages, optional
         Intermediate images, if requested.
     """
 
     labels: np.ndarray
     thresholds: dict[str, float]
     notes: tuple[str, ...]
-    parts: Parts | None = None
+    parts: IntermediateImages | None = None
 
 
 def decode(
@@ -69,7 +69,7 @@ def decode(
     seed_filter : callable, optional
         Function of the labeled seeds that returns the seeds to grow, with the same ids.
     keep_parts : bool
-        Return the seeds, the foreground and the surface, too.
+        Also return the seeds, the foreground and the surface.
 
     Returns
     -------
@@ -86,8 +86,8 @@ def decode(
     -----
     `Dv2` configurations have no growth mask: a background seed grows with the other seeds.
 
-    In addition to the maps, about 7 bytes per pixel are needed, including the labels; 8 for maps of
-    noise.
+    In addition to the maps, decoding needs about 7 bytes per pixel, including the labels; for maps
+    of noise 8 bytes.
     """
     settings = (
         DecodeSettings() if settings is None else instance(settings, "settings", DecodeSettings)
@@ -96,13 +96,13 @@ def decode(
         seed_filter = function(seed_filter, "seed_filter")
     keep_parts = flag(keep_parts, "keep_parts")
     decoder = find_decoder(channels)
-    used = _checked_maps(maps, decoder)
+    channel_maps = _checked_maps(maps, decoder)
     if spacing is not None:
-        spacing = check_spacing(spacing, next(iter(used.values())).ndim)
-    counted = {c: histogram(used[c]) for c in histogram_channels(decoder, settings)}
-    thresholds, notes = resolve_thresholds(counted, settings)
+        spacing = check_spacing(spacing, next(iter(channel_maps.values())).ndim)
+    histograms = {c: histogram(channel_maps[c]) for c in histogram_channels(decoder, settings)}
+    thresholds, notes = resolve_thresholds(histograms, settings)
     labels, parts = decoder.decode(
-        used,
+        channel_maps,
         thresholds,
         settings,
         spacing=spacing,
@@ -127,17 +127,19 @@ def _checked_maps(maps: Maps, decoder: Decoder) -> dict[str, np.ndarray]:
             "decode with the DATA_CHANNELS that the network was trained with",
             "decode.missing_map",
         )
-    used = {c: native(as_array(maps[c], f"maps[{c!r}]", ndim=(2, 3))) for c in decoder.channels}
-    shapes = {c: m.shape for c, m in used.items()}
+    channel_maps = {
+        c: native(as_array(maps[c], f"maps[{c!r}]", ndim=(2, 3))) for c in decoder.channels
+    }
+    shapes = {c: m.shape for c, m in channel_maps.items()}
     if len(set(shapes.values())) > 1:
         raise UserError(
             f"maps: got the shapes {shapes}, expected one shape",
             "pass the maps of one image",
             "arguments.shape",
         )
-    for name, values in used.items():
+    for name, values in channel_maps.items():
         refuse_nan(name, values)
-    return used
+    return channel_maps
 
 
 def refuse_nan(name: str, values: np.ndarray) -> None:
@@ -155,11 +157,12 @@ def refuse_nan(name: str, values: np.ndarray) -> None:
     UserError
         The map contains NaN.
     """
-    if any(_holds_nan(row) for row in values if row.size):
+    if any(_contains_nan(row) for row in values if row.size):
         raise prediction_overflow(f"map {name} contains NaN")
 
 
-def _holds_nan(values: np.ndarray) -> bool:
-    if values.dtype == np.float16:  # integers are faster: the codes of NaN are above infinity
+def _contains_nan(values: np.ndarray) -> bool:
+    if values.dtype == np.float16:
+        # Integers are faster: the bits of NaN are above those of infinity.
         return bool((values.view(np.uint16) & 0x7FFF).max() > 0x7C00)
     return bool(np.isnan(values.min()))
