@@ -1,6 +1,6 @@
 """Singula finds every object in a microscopy image and gives each its own id.
 
-The names below are stable. Each is imported when it is first used, so ``import singula`` is quick.
+The names below are stable. Each is imported at its first use, so that ``import singula`` is fast.
 
 >>> import singula
 >>> maps = singula.encode(labels, "BC")          # labels -> channels
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-# Without the module typing a command handles signals sooner: most of its start is this import.
+# Importing typing takes most of the time before a command can handle signals.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -43,7 +43,7 @@ __all__ = [
     "tune",
 ]
 
-_HOME = {
+_DEFINED_IN = {
     "Model": ("singula.inference", "Model"),
     "UserError": ("singula.errors", "UserError"),
     "decode": ("singula.representations.decoders", "decode_labels"),
@@ -58,11 +58,11 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _DEFINED_IN:
         raise AttributeError(f"module 'singula' has no attribute {name!r}")
-    module, attribute = _HOME[name]
+    module, attribute = _DEFINED_IN[name]
     return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted([*globals(), *_DEFINED_IN])

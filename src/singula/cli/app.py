@@ -13,8 +13,8 @@ from singula.util.paths import PathKind, user_path
 from singula.util.signals import INTERRUPTION
 from singula.util.streams import print_line
 
-AGAIN = "repeat the command to start again"
-RESUME = "repeat the command with --resume to continue"
+REPEAT_HINT = "repeat the command to start again"
+RESUME_HINT = "repeat the command with --resume to continue"
 PRINTING = ExitStack()
 """Open from the start of a command until `singula.cli.main` closes it: messages are printed."""
 _SETTINGS = {"help_option_names": ["-h", "--help"]}

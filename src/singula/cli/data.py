@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from singula.cli.app import (
-    AGAIN,
+    REPEAT_HINT,
     ExternalFilesOption,
     app,
     begin_command,
@@ -32,7 +32,8 @@ def init(
         ),
     ] = Path("config.yaml"),
     minutes: Annotated[
-        float, typer.Option("--minutes", help="Time limit of the training on this machine.")
+        float,
+        typer.Option("--minutes", help="Time limit of the training on this machine, in minutes."),
     ] = 30.0,
     external_files: ExternalFilesOption = False,
 ) -> None:
@@ -44,7 +45,7 @@ def init(
 
     Example: singula init cells -o cells.yaml
     """
-    begin_command(AGAIN)
+    begin_command(REPEAT_HINT)
     from singula.util.process import prepare_process
 
     prepare_process()
@@ -79,7 +80,7 @@ def demo(
 
     Example: singula demo --3d
     """
-    begin_command(AGAIN)
+    begin_command(REPEAT_HINT)
     from singula.util.process import prepare_process
 
     prepare_process()
@@ -135,7 +136,7 @@ def check(
 
     Estimate time and memory of a run: singula check --config cells.yaml
     """
-    begin_command(AGAIN)
+    begin_command(REPEAT_HINT)
     from singula.util.process import prepare_process
 
     prepare_process()

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from singula.cli.app import (
-    AGAIN,
-    RESUME,
+    REPEAT_HINT,
+    RESUME_HINT,
     ExternalFilesOption,
     VersionOption,
     app,
@@ -92,7 +92,7 @@ def run(
 
     Predict large images with four workers: singula run --config cells.yaml --dask local:4
     """
-    begin_command(RESUME)
+    begin_command(RESUME_HINT)
     from singula.util.process import prepare_process
 
     prepare_process()
@@ -194,7 +194,7 @@ def predict(
 
     Predict each time point: singula predict movie.tif --frames all --model RUN -o instances
     """
-    begin_command(RESUME)
+    begin_command(RESUME_HINT)
     from singula.util.process import importing, prepare_process
 
     prepare_process()
@@ -283,7 +283,7 @@ def tune(
 
     Example: singula tune results/cells/results/cells_1
     """
-    begin_command(AGAIN)
+    begin_command(REPEAT_HINT)
     from singula.util.process import prepare_process
 
     prepare_process()
@@ -346,7 +346,7 @@ def export(
 
     Export label images: singula export labels/ --to csv --spacing 0.25,0.25 --unit µm -o tables
     """
-    begin_command(AGAIN)
+    begin_command(REPEAT_HINT)
     from singula.exports import export as export_instances
     from singula.exports import sizes_from_text
 
@@ -374,7 +374,7 @@ def report(
 
     Every run writes this page at its end. Example: singula report results/cells/results/cells_1
     """
-    begin_command(AGAIN)
+    begin_command(REPEAT_HINT)
     from singula.report.build import build_report
 
     print_line(str(build_report(run_folder)))
