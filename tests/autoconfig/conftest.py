@@ -26,7 +26,7 @@ def made_objects(box: np.ndarray, touching: float = 0.0, **changes: Any) -> Obje
         "contact": (np.arange(count) < touching * count).astype(int),
         "border": np.zeros(count, bool),
         "radius": box.min(axis=1) / 2,
-        "pieces": np.ones(count, int),
+        "n_components": np.ones(count, int),
         "holes": np.zeros(count, int),
         "hole_pixels": np.zeros(count, int),
     }

@@ -12,12 +12,12 @@ from singula.dataset.facts import PartFacts
 from singula.util.format import counted
 
 _FEW_IMAGES, _FEW_OBJECTS = 5, 200
-_UNEVEN = 0.1  # difference of adjacent slices in standard deviations within slices
+_UNEVEN = 0.1  # brightness change between slices, in standard deviations within slices
 _SHIFTED = 1.5  # pixels
 
 
-def is_little(part: PartFacts, sizes: Sizes) -> bool:
-    """Return True if there are so few training data that the network could memorize them.
+def has_little_data(part: PartFacts, sizes: Sizes) -> bool:
+    """Return True if there is so little training data that the network could memorize it.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def is_little(part: PartFacts, sizes: Sizes) -> bool:
 
 def little_data(part: PartFacts, sizes: Sizes) -> list[Choice]:
     """Choose elastic deformation, zoom, blur and noise for few volumes."""
-    if sizes.ndim == 2 or not is_little(part, sizes):
-        return []  # images always get these
+    if sizes.ndim == 2 or not has_little_data(part, sizes):
+        return []  # in 2D, these are always enabled
     why = f"{counted(len(part.pairs), 'volume')} with {counted(sizes.count, 'object')}: little data"
     return [
         Choice("AUGMENTOR.ELASTIC", True, f"{why}; small deformations"),
@@ -59,7 +59,7 @@ def uneven_slices(part: PartFacts) -> list[Choice]:
     """Choose brightness and contrast per slice if the slices of the data differ."""
     if not is_uneven(part):
         return []
-    why = f"brightness differs by {slice_change(part):.0%} of the contrast between slices"
+    why = f"brightness differs between slices by {slice_change(part):.0%} of the contrast"
     return [
         Choice("AUGMENTOR.BRIGHTNESS_MODE", "2D", f"{why}: each slice is changed separately"),
         Choice("AUGMENTOR.CONTRAST_MODE", "2D", why),
@@ -80,7 +80,7 @@ def shifted_slices(part: PartFacts) -> list[Choice]:
 
 
 def lost_slices(part: PartFacts) -> list[Choice]:
-    """Choose black bands if slices of the data are lost."""
+    """Choose simulated missing slices if slices of the data are lost."""
     lost = max(image.lost_slices for image in part.images)
     if not lost:
         return []

@@ -11,13 +11,13 @@ from singula.util.format import counted
 _VALIDATION_FRACTION = 0.1
 
 
-def held_fraction(survey: Survey) -> float:
+def validation_fraction(survey: Survey) -> float:
     """Return the fraction of the training images that is used for validation.
 
     Whole images are used if there are at least two.
     """
     part = survey.part("train")
-    if part is None or validation(survey) is not None:
+    if part is None or validation_part(survey) is not None:
         return 0.0
     count = len(part.pairs)
     if count < 2:
@@ -27,7 +27,7 @@ def held_fraction(survey: Survey) -> float:
     return n_images / count
 
 
-def validation(survey: Survey) -> PartFacts | None:
+def validation_part(survey: Survey) -> PartFacts | None:
     """Return the validation data if they have labels, else None."""
     part = survey.part("val")
     return part if part is not None and part.label_dir is not None else None
@@ -66,14 +66,14 @@ def _folders(part: PartFacts | None, name: str, stored: Path, why: str) -> list[
 
 
 def val_folders(survey: Survey, stored: Path) -> list[Choice]:
-    """Choose the images that decide on the best epoch; see `train_folders` for the parameters."""
-    part, key = validation(survey), "DATA.VAL.FROM_TRAIN"
+    """Choose the validation images; see `train_folders` for the parameters."""
+    part, key = validation_part(survey), "DATA.VAL.FROM_TRAIN"
     if part is not None:
         return [
             Choice(key, False, "there are validation images"),
             *_folders(part, "VAL", stored, f"{counted(len(part.pairs), 'image')} with labels"),
         ]
-    fraction, train = held_fraction(survey), survey.part("train")
+    fraction, train = validation_fraction(survey), survey.part("train")
     count = len(train.pairs) if train else 0
     used = max(1, round(fraction * count))
     why = f"no validation images: {used} of {counted(count, 'training image')}"
@@ -97,7 +97,7 @@ def test_folders(survey: Survey, stored: Path) -> list[Choice]:
             Choice("TEST.EVALUATE", False),
             Choice("DATA.TEST.PATH", _path(part.image_dir), counted(len(part.pairs), "image")),
         ]
-    if validation(survey) is not None or (train is not None and len(train.pairs) > 1):
+    if validation_part(survey) is not None or (train is not None and len(train.pairs) > 1):
         return [
             Choice(
                 use,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from singula.autoconfig.augmentation import is_little, is_uneven, slice_change
+from singula.autoconfig.augmentation import has_little_data, is_uneven, slice_change
 from singula.autoconfig.setting import Choice
 from singula.autoconfig.sizes import Sizes
 from singula.dataset.facts import ImageFacts, PartFacts, Survey
@@ -129,12 +129,12 @@ def intensity_changes(survey: Survey, part: PartFacts, sizes: Sizes) -> list[Cho
     spread = _spread(part.images)
     wide = spread > _VARIED
     why = contrast = f"brightness differs between images by a factor of {spread:.1f}"
-    if not wide and is_little(part, sizes):
+    if not wide and has_little_data(part, sizes):
         few = counted(len(part.pairs), "image")
         contrast = f"{few} with {counted(sizes.count, 'object')}: new images may differ more"
     if not wide and is_uneven(part):
         contrast = f"slices differ in brightness by {slice_change(part):.0%} of the contrast"
-    amount = 0.3 if wide or is_little(part, sizes) or is_uneven(part) else 0.1
+    amount = 0.3 if wide or has_little_data(part, sizes) or is_uneven(part) else 0.1
     choices = [
         Choice("AUGMENTOR.BRIGHTNESS", True, note="add a constant"),
         Choice("AUGMENTOR.CONTRAST", True, contrast),

@@ -14,15 +14,15 @@ from singula.util.format import counted, shape_text
 
 _MIN_SIDE = {2: 128, 3: 64}
 _MAX_SIDE = {2: 512, 3: 192}
-_OBJECTS = {2: 2.5, 3: 2.0}  # sides of a large object per side of a patch
+_OBJECTS_PER_SIDE = {2: 2.5, 3: 2.0}  # side of a patch / side of a large object
 _MAX_LEVELS = {2: 5, 3: 4}
 _PATCH_PIXELS = {("cpu", 2): 1 << 18, ("cpu", 3): 1 << 17, ("gpu", 2): 1 << 18, ("gpu", 3): 1 << 20}
 _STEP_PIXELS = {("cpu", 2): 1 << 17, ("cpu", 3): 1 << 18, ("gpu", 2): 1 << 20, ("gpu", 3): 1 << 21}
 _BYTES_PER_PIXEL = 100  # memory of training per feature map of the finest level
-_ANISOTROPIC = 1.5  # ratio of voxel sizes from which z is downsampled later
+_ANISOTROPIC = 1.5  # minimum ratio of voxel sizes for which z is downsampled later
 
 
-def kind_of(machine: Machine) -> str:
+def device_kind(machine: Machine) -> str:
     """Return "gpu" if the machine has a GPU, else "cpu"."""
     return "gpu" if machine.gpus else "cpu"
 
@@ -64,7 +64,10 @@ def pooling(
         levels -= 1
     width = 32 if machine.gpus else 16
     maps = [width * 2**level for level in range(levels)]
-    why = f"{levels} levels: at the last, large objects ({sizes.side:.0f} pixels) have a few pixels"
+    why = (
+        f"{levels} levels: at the coarsest, large objects ({sizes.side:.0f} pixels) are a few "
+        "pixels wide"
+    )
     choice = Choice(
         "MODEL.FEATURE_MAPS", maps, why + ("" if machine.gpus else "; narrow, for a CPU")
     )
@@ -77,7 +80,8 @@ def pooling(
 def z_steps(levels: int, depth: int, anisotropy: float) -> list[int]:
     """Return the downsampling factors along z, 1 or 2 per step between levels.
 
-    z is not downsampled while voxels are deeper than wide, or below 4 slices.
+    z is not downsampled while voxels are much deeper than wide, or if fewer than 4 slices would
+    remain.
 
     Parameters
     ----------
@@ -125,8 +129,8 @@ def patch(
     ndim = survey.ndim
     multiple = [math.prod(along) for along in zip(*steps, strict=True)]
     scale = [survey.anisotropy, 1.0, 1.0][-ndim:]
-    wanted = max(_MIN_SIDE[ndim], min(_OBJECTS[ndim] * sizes.side, _MAX_SIDE[ndim]))
-    max_pixels = _PATCH_PIXELS[kind_of(survey.machine), ndim]
+    wanted = max(_MIN_SIDE[ndim], min(_OBJECTS_PER_SIDE[ndim] * sizes.side, _MAX_SIDE[ndim]))
+    max_pixels = _PATCH_PIXELS[device_kind(survey.machine), ndim]
     # Patches are square in the plane, so that augmentation can rotate them.
     plane = min(wanted, *shape[-2:])
     sides = [0] * ndim
@@ -147,7 +151,7 @@ def patch(
         value,
         f"{axes}, channels: the shorter side is "
         f"{min(sides[-2:]) / sizes.side:.1f} times a large object ({sizes.side:.0f} pixels); "
-        f"most images are {_times(shape)}",
+        f"most images are {_min_shape_text(shape)}",
     )
 
 
@@ -161,7 +165,7 @@ def _fit(target: float, size: int, grid: int, multiple: int) -> int:
     return int(side)
 
 
-def _times(shape: Sequence[int]) -> str:
+def _min_shape_text(shape: Sequence[int]) -> str:
     """Return a minimum shape as text."""
     return f"{shape_text(shape)} or larger"
 
@@ -187,7 +191,7 @@ def batch(survey: Survey, patch_size: Sequence[int], width: int, patches: int) -
     patches : int
         Number of patches that cover the training images.
     """
-    kind, pixels = kind_of(survey.machine), math.prod(patch_size[:-1])
+    kind, pixels = device_kind(survey.machine), math.prod(patch_size[:-1])
     wanted = _STEP_PIXELS[kind, survey.ndim] / pixels
     memory = survey.machine.gpu_memory if survey.machine.gpus else survey.machine.memory
     max_patches = memory / 2 / (pixels * width * _BYTES_PER_PIXEL)

@@ -64,13 +64,13 @@ def init_dataset(
         print_line("")
         print_line(f"ATTENTION: {doubtful[0].path}: {doubtful[0].suspicion}")
         files = counted(len(doubtful), "label image")
-        print_line(f"  {files} with this problem; correct them before a run:")
+        print_line(f"  {files} with this problem; correct the labels before a run:")
         print_line(f"  {command('check', dataset)} lists the problems; --fix corrects some of them")
     if _are_masks(survey):
         print_line("")
-        print_line("ATTENTION: most ids have several connected components: masks instead of ids?")
+        print_line("ATTENTION: most ids have several components; are these masks instead of ids?")
         print_line(f"  {command('check', dataset)} lists them; --fix gives each component an id")
-        print_line("  then run singula init on the corrected copy: the choices above fit the masks")
+        print_line("  then run singula init on the corrected copy; these choices are for the masks")
     print_line("")
     print_line(f"written: {output}")
     print_line(f"first: {command('check', '--config', output)}")
@@ -92,7 +92,7 @@ def _survey(dataset: Path, *, external_files: bool) -> Survey:
 
 def _are_masks(survey: Survey) -> bool:
     """Return True if the training labels look like masks without ids."""
-    n_components = survey.objects("train").pieces
+    n_components = survey.objects("train").n_components
     return len(n_components) > 0 and float((n_components > 1).mean()) > 0.5
 
 

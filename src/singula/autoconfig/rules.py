@@ -234,13 +234,13 @@ def _learning(
     steps = [[*([along_z[level]] if z_down else []), 2, 2] for level in range(len(widths) - 1)]
     patch = network.patch(survey, sizes, shape, steps)
     patch_shape = patch.value[:-1]
-    held = folders.held_fraction(survey)
+    val_fraction = folders.validation_fraction(survey)
     batch = network.batch(survey, patch.value, widths[0], training.grid_patches(train, patch_shape))
     patches = int(batch.value)
     if speed is None:
         speed = training.assumed_speed(survey.machine, widths[0], patches * math.prod(patch_shape))
-    val = folders.validation(survey)
-    plan = training.schedule(train, val, sizes, patch_shape, patches, held, minutes, speed)
+    val = folders.validation_part(survey)
+    plan = training.schedule(train, val, sizes, patch_shape, patches, val_fraction, minutes, speed)
     epochs = training.epoch_choices(plan, sizes, patches, minutes, survey.machine, speed)
     choices = [
         patch,
@@ -286,7 +286,7 @@ def _resolution(survey: Survey) -> list[Choice]:
     if survey.spacing is None or not survey.has_uniform_spacing:
         return []
     parts = ["TRAIN"]
-    parts += ["VAL"] if folders.validation(survey) is not None else []
+    parts += ["VAL"] if folders.validation_part(survey) is not None else []
     parts += ["TEST"]
     why = "size of a pixel in the files" + (", z first" if survey.ndim == 3 else "")
     sizes = tuple(float(f"{size:.6g}") for size in survey.spacing)

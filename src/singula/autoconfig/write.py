@@ -1,4 +1,4 @@
-"""Writing of a proposed configuration, and separation of images and labels into folders."""
+"""Writing of a proposed configuration, with images and labels in separate folders."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def write_proposal(
 
 
 def check_output(output: Path | str) -> Path:
-    """Return the path of the configuration, checked for an existing file and the suffix.
+    """Validate the path of the configuration: a new file with a YAML suffix.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def _with_separate_folders(survey: Survey, folder: Path) -> tuple[Survey, list[s
         else part
         for part in survey.parts
     )
-    note = f"images and labels are in one folder; links in two folders were created in {folder}"
+    note = f"images and labels are in one folder; links to them are in two folders in {folder}"
     return replace(survey, parts=parts), [note]
 
 

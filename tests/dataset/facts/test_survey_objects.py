@@ -57,7 +57,10 @@ def test_every_number_equals_that_of_the_instance_alone(seed: int, shape: tuple[
             b = np.take(labels, range(1, labels.shape[axis]), axis)
             contact += int((((a == number) ^ (b == number)) & (a > 0) & (b > 0)).sum())
         assert found.contact[row] == contact
-        assert found.pieces[row] == components(mask, connectivity=labels.ndim, return_num=True)[1]
+        assert (
+            found.n_components[row]
+            == components(mask, connectivity=labels.ndim, return_num=True)[1]
+        )
         assert found.holes[row] == holes_of(labels, int(number))
         edge = any(np.take(mask, p, axis).any() for axis in range(mask.ndim) for p in (0, -1))
         assert found.border[row] == edge

@@ -27,7 +27,7 @@ def looks_semantic(objects: Objects, *, is_mask: bool = False) -> bool:
     if not 0 < len(objects) <= _MAX_MASK_IDS:
         return False
     single = len(objects) == 1 and (is_mask or int(objects.ids[0]) == 255)
-    return bool((objects.pieces >= (2 if single else _MIN_MASK_PIECES)).all())
+    return bool((objects.n_components >= (2 if single else _MIN_MASK_PIECES)).all())
 
 
 def places(objects: Objects) -> tuple[Place, ...]:
@@ -63,15 +63,15 @@ def find_object_issues(
         return [Finding("empty", "no objects")]
     if semantic:
         values = ", ".join(map(str, objects.ids.tolist()))
-        pieces = int(objects.pieces.sum())
+        pieces = int(objects.n_components.sum())
         text = f"the only value{'s' if len(objects) > 1 else ''} {values} in "
         text += counted(pieces, "place")
         return [Finding("semantic", text, pieces, places(objects), fixable=True)]
     issues = []
-    is_split = objects.pieces > 1
+    is_split = objects.n_components > 1
     if is_split.any():
         up_to = "up to " if is_split.sum() > 1 else ""
-        text = f"{{}} in {up_to}{int(objects.pieces.max())} connected components{{}}"
+        text = f"{{}} in {up_to}{int(objects.n_components.max())} connected components{{}}"
         issues.append(_finding("pieces", text, objects, is_split, "id", fixable=True))
     is_tiny = objects.npixels < smallest
     if is_tiny.any():

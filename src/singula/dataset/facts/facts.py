@@ -89,7 +89,7 @@ class Objects:
         True if the instance touches the border of the image.
     radius : ndarray of float64, shape (n,)
         Largest distance of a pixel to the outside of the instance, in pixels.
-    pieces : ndarray of int64, shape (n,)
+    n_components : ndarray of int64, shape (n,)
         Number of connected components; pixels also connect at corners.
     holes, hole_pixels : ndarray of int64, shape (n,)
         Number of holes, and their pixels. A hole is background enclosed by this instance only.
@@ -103,7 +103,7 @@ class Objects:
     contact: NDArray[np.int64]
     border: NDArray[np.bool_]
     radius: NDArray[np.float64]
-    pieces: NDArray[np.int64]
+    n_components: NDArray[np.int64]
     holes: NDArray[np.int64]
     hole_pixels: NDArray[np.int64]
 
