@@ -31,7 +31,7 @@ VESICLE_RADIUS = (2.0, 3.2)
 CELL_SIZE = 110.0  # typical diameter of a cell process
 JITTER = 1.5  # standard deviation of the position of a section
 MARGIN = 8  # drawn around the volume, so that sections can be shifted
-_BEYOND = 30.0  # maximum distance of the center of a tube to the volume
+_MAX_OUTSIDE = 30.0  # maximum distance of the center of a tube to the volume
 _MIN_PIXELS = 40  # a smaller visible part of an object is not labeled
 
 # Gray values between 0 (electron dense) and 1.
@@ -56,7 +56,7 @@ class EmVolume:
 
 @dataclass(frozen=True, eq=False)
 class _Body:
-    """A tube around a curve: points of the curve (n, 3) and the radius at each."""
+    """A tube around a curve: points of the curve (n, 3), and the radius at each point."""
 
     points: Floats
     radius: Floats
@@ -96,15 +96,15 @@ def make_em_volume(
             f"shape, spacing: got {tuple(shape)}, {tuple(spacing)}, expected three axes"
         )
     steps = np.asarray(spacing, float) / min(spacing[1:])
-    wide = (shape[0], shape[1] + 2 * MARGIN, shape[2] + 2 * MARGIN)
-    labels, depth = _mitochondria(wide, steps, occupied, rng)
-    signal = _cytoplasm(wide, steps, rng)
+    padded_shape = (shape[0], shape[1] + 2 * MARGIN, shape[2] + 2 * MARGIN)
+    labels, depth = _mitochondria(padded_shape, steps, occupied, rng)
+    signal = _cytoplasm(padded_shape, steps, rng)
     _add_vesicles(signal, labels, steps, rng)
     _add_cisternae(signal, labels, steps, rng)
     _add_dense_bodies(signal, labels, steps, rng)
     _add_mitochondria(signal, labels, depth, steps, rng)
     signal, labels = _shift_sections(signal, labels, rng)
-    return EmVolume(_record(signal, rng), _relabel(labels))
+    return EmVolume(_simulate_imaging(signal, rng), _relabel(labels))
 
 
 def make_em_dataset(
@@ -152,12 +152,14 @@ def _random_tube(
         directions[index] = direction / np.linalg.norm(direction)
     points = np.cumsum(directions * step, axis=0)
     # Centers outside of the volume give slivers at its border, as in real volumes.
-    points += rng.uniform(-_BEYOND, extent + _BEYOND) - points[count // 2]
+    points += rng.uniform(-_MAX_OUTSIDE, extent + _MAX_OUTSIDE) - points[count // 2]
     waves = np.sin(np.arange(count) * step / rng.uniform(20, 45) + rng.uniform(0, 2 * pi))
     return _Body(points, radius * (1 + 0.12 * waves))
 
 
-def _fill(shape: Sequence[int], steps: Floats, body: _Body, reach: float) -> tuple[Any, Floats]:
+def _distance_to_surface(
+    shape: Sequence[int], steps: Floats, body: _Body, reach: float
+) -> tuple[Any, Floats]:
     """Return the box of a body, and the signed distance to its surface, negative inside."""
     from scipy.spatial import cKDTree
 
@@ -179,21 +181,21 @@ def _mitochondria(
     extent = np.asarray(shape) * steps
     labels = np.zeros(shape, np.int32)
     depth = np.zeros(shape, np.float32)
-    goal = occupied * labels.size
+    target_count = occupied * labels.size
     number = 0
     for _ in range(1000):
         length = np.exp(rng.uniform(*np.log(MITOCHONDRION_LENGTH)))
         body = _random_tube(extent, length, rng.uniform(*MITOCHONDRION_RADIUS), 0.03, rng)
-        box, outside = _fill(shape, steps, body, MITOCHONDRION_GAP)
-        if box is None or (labels[box][outside < MITOCHONDRION_GAP] > 0).any():
+        box, distance = _distance_to_surface(shape, steps, body, MITOCHONDRION_GAP)
+        if box is None or (labels[box][distance < MITOCHONDRION_GAP] > 0).any():
             continue
-        inside = outside < 0
+        inside = distance < 0
         if np.count_nonzero(inside) < _MIN_PIXELS:
             continue
         number += 1
         labels[box][inside] = number
-        depth[box][inside] = -outside[inside]
-        if np.count_nonzero(labels) > goal:
+        depth[box][inside] = -distance[inside]
+        if np.count_nonzero(labels) > target_count:
             break
     return labels, depth
 
@@ -219,13 +221,13 @@ def _cytoplasm(shape: tuple[int, ...], steps: Floats, rng: np.random.Generator) 
     )
     warp = [_smooth_noise(shape, 18 / steps, rng) * 9 for _ in range(3)]
     distances, nearest = cKDTree(centers).query(positions + np.stack(warp, axis=-1), k=2)
-    between = distances[..., 1] - distances[..., 0]
+    difference = distances[..., 1] - distances[..., 0]
     signal = CYTOPLASM + rng.normal(0, 0.05, count)[nearest[..., 0]]
     for size, strength in ((1.2, 0.035), (3.0, 0.03), (9.0, 0.025)):
         signal += strength * _smooth_noise(shape, np.maximum(size / steps, 0.3), rng)
     # Clouds of ribosomes
     signal -= 0.10 * (_smooth_noise(shape, np.maximum(1.3 / steps, 0.3), rng) > 2.2)
-    return np.asarray(_mix(signal, MEMBRANE, 1.6 - between / 2), np.float32)
+    return np.asarray(_mix(signal, MEMBRANE, 1.6 - difference / 2), np.float32)
 
 
 def _mix(signal: Floats, value: Any, cover: Any) -> Floats:
@@ -234,11 +236,11 @@ def _mix(signal: Floats, value: Any, cover: Any) -> Floats:
     return np.asarray(signal * (1 - share) + value * share)
 
 
-def _draw_shell(signal: Floats, box: Any, outside: Floats, lumen: Any, free: Any) -> None:
-    """Draw a membrane of about 2 pixels around a lumen, where `free` allows it."""
-    drawn = _mix(signal[box], lumen, 0.5 - outside)
-    drawn = _mix(drawn, MEMBRANE, 1.6 - np.abs(outside + 0.8))
-    signal[box] = np.where(free, drawn, signal[box])
+def _draw_shell(signal: Floats, box: Any, distance: Floats, lumen: Any, mask: Any) -> None:
+    """Draw a membrane of about 2 pixels around a lumen, where `mask` is True."""
+    drawn = _mix(signal[box], lumen, 0.5 - distance)
+    drawn = _mix(drawn, MEMBRANE, 1.6 - np.abs(distance + 0.8))
+    signal[box] = np.where(mask, drawn, signal[box])
 
 
 def _add_vesicles(
@@ -251,9 +253,9 @@ def _add_vesicles(
         for _ in range(int(rng.integers(15, 60))):
             position = center + rng.normal(0, 16, 3)
             body = _Body(position[None], np.array([rng.uniform(*VESICLE_RADIUS)]))
-            box, outside = _fill(signal.shape, steps, body, 2)
+            box, distance = _distance_to_surface(signal.shape, steps, body, 2)
             if box is not None:
-                _draw_shell(signal, box, outside, LUMEN, labels[box] == 0)
+                _draw_shell(signal, box, distance, LUMEN, labels[box] == 0)
 
 
 def _add_cisternae(
@@ -263,9 +265,9 @@ def _add_cisternae(
     extent = np.asarray(signal.shape) * steps
     for _ in range(max(1, int(np.prod(extent) / 4e5))):
         body = _random_tube(extent, rng.uniform(40, 200), rng.uniform(2.5, 4.5), 0.06, rng)
-        box, outside = _fill(signal.shape, steps, body, 2)
+        box, distance = _distance_to_surface(signal.shape, steps, body, 2)
         if box is not None:
-            _draw_shell(signal, box, outside, LUMEN - 0.06, labels[box] == 0)
+            _draw_shell(signal, box, distance, LUMEN - 0.06, labels[box] == 0)
 
 
 def _add_dense_bodies(
@@ -276,12 +278,12 @@ def _add_dense_bodies(
     for _ in range(max(2, int(np.prod(extent) / 1.5e5))):
         radius = np.exp(rng.uniform(*np.log(DENSE_BODY_RADIUS)))
         body = _random_tube(extent, radius * rng.uniform(0.2, 1.2), radius, 0.05, rng)
-        box, outside = _fill(signal.shape, steps, body, 3)
-        if box is None or (labels[box][outside < 2] > 0).any():
+        box, distance = _distance_to_surface(signal.shape, steps, body, 3)
+        if box is None or (labels[box][distance < 2] > 0).any():
             continue
-        grain = _smooth_noise(outside.shape, np.maximum(2.0 / steps, 0.3), rng)
+        grain = _smooth_noise(distance.shape, np.maximum(2.0 / steps, 0.3), rng)
         lumen = MATRIX + rng.normal(-0.02, 0.05) + 0.05 * grain
-        _draw_shell(signal, box, outside, lumen, np.ones(outside.shape, bool))
+        _draw_shell(signal, box, distance, lumen, np.ones(distance.shape, bool))
 
 
 def _add_mitochondria(
@@ -321,7 +323,7 @@ def _shift_sections(
     )
 
 
-def _record(signal: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _simulate_imaging(signal: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Blur within sections; change brightness and contrast per section; add noise."""
     from scipy import ndimage
 
