@@ -1,8 +1,8 @@
 """Plan tiles that give the map of the whole image in the shortest time.
 
-The image with a margin around it is the *canvas*. The wanted map is that of a forward pass over the
-whole canvas. Tiles of one size within the canvas give the same map if each pixel is taken from a
-tile in which the edges are outside of its receptive field, or are edges of the canvas.
+The image with a margin around it is the *canvas*. The tiles must give the map of one forward pass
+over the whole canvas. Tiles of one size within the canvas give the same map if each pixel is taken
+from a tile in which the edges are outside of its receptive field, or are edges of the canvas.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from singula.data.patches import Tile
 
 # Maximum pixels of a tile: larger tiles take more memory and no less time per pixel.
 _MAX_PIXELS = {2: 1_400_000, 3: 4_000_000}
-# With larger tiles on a GPU, reading and writing no longer overlap with computing.
+# With larger tiles on a GPU, reading and writing do not overlap with computing.
 _MAX_PIXELS_ON_GPU = {2: 5_000_000, 3: 16_000_000}
 # Float32 convolutions are slower if the widest features, which have twice the channels of the
 # finest level, take more than 2³¹ bytes.
@@ -26,7 +26,7 @@ _BYTES = 4 * 2**30
 _BYTES_PER_VALUE = 70
 # The halo is reduced if the network would process more than this number of pixels per canvas pixel.
 _MAX_OVERHEAD = 2.5
-# The same for blocks whose halo is not wider than that of the tiles of the whole image
+# The same for blocks whose halo is at most as wide as that of the tiles of the whole image
 _MAX_OVERHEAD_AS_WHOLE = {2: inf, 3: 10.0}
 _HALO_FRACTIONS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0)
 _MAX_TILES = 256  # along an axis
@@ -56,15 +56,15 @@ class AlignedTiles:
     multiple: tuple[int, ...]
 
     def tiles(self, shape: Sequence[int]) -> Iterator[Tile]:
-        """Return all tiles of an image with this spatial shape, in row-major order."""
+        """Yield all tiles of an image with this spatial shape, in row-major order."""
         axes = [
-            list(_along(*values))
+            list(_tiles_along_axis(*values))
             for values in zip(shape, self.patch, self.margin, self.halo, self.multiple, strict=True)
         ]
         for windows in product(*axes):
             yield Tile(
-                tuple(begin for begin, _, _ in windows),
-                tuple(slice(first - begin, stop - begin) for begin, first, stop in windows),
+                tuple(start for start, _, _ in windows),
+                tuple(slice(first - start, stop - start) for start, first, stop in windows),
                 tuple(slice(first, stop) for _, first, stop in windows),
             )
 
@@ -77,7 +77,7 @@ def _canvas(size: int, margin: int, multiple: int) -> int:
     return ceil((size + 2 * margin) / multiple) * multiple
 
 
-def _along(
+def _tiles_along_axis(
     size: int, length: int, margin: int, halo: int, multiple: int
 ) -> Iterator[tuple[int, int, int]]:
     """Yield (start of a tile, first used pixel, end of the used pixels) in image coordinates."""
@@ -87,13 +87,13 @@ def _along(
         return
     count = ceil((canvas - 2 * halo) / (length - 2 * halo))
     step = (canvas - length) / (count - 1) / multiple
-    begins = [round(step * i) * multiple - margin for i in range(count)]
+    starts = [round(step * i) * multiple - margin for i in range(count)]
     # Two tiles overlap by at least two halos: the middle is at least one halo from either edge.
-    cuts = [(one + length + two) // 2 for one, two in pairwise(begins)]
-    for begin, first, stop in zip(begins, [-margin, *cuts], [*cuts, size], strict=True):
+    cuts = [(start + length + following) // 2 for start, following in pairwise(starts)]
+    for start, first, stop in zip(starts, [-margin, *cuts], [*cuts, size], strict=True):
         first, stop = max(first, 0), min(stop, size)
         if first < stop:
-            yield begin, first, stop
+            yield start, first, stop
 
 
 def max_tile_pixels(
@@ -104,6 +104,7 @@ def max_tile_pixels(
     Parameters
     ----------
     ndim : {2, 3}
+        Number of spatial axes.
     width : int
         Channels of the finest level of the network.
     reduce_memory : bool
@@ -159,12 +160,12 @@ def plan_tiles(
     """
     canvas = [_canvas(*values) for values in zip(shape, margin, multiple, strict=True)]
     best = None
-    for share in _HALO_FRACTIONS:
+    for fraction in _HALO_FRACTIONS:
         halo = tuple(
-            ceil(max(m, share * r) / step) * step
+            ceil(max(m, fraction * r) / step) * step
             for m, r, step in zip(margin, reach, multiple, strict=True)
         )
-        plan = _with_halo(canvas, halo, multiple, min_shape, max_pixels)
+        plan = _plan_with_halo(canvas, halo, multiple, min_shape, max_pixels)
         if plan is None:
             continue
         total, tiles = plan
@@ -207,16 +208,16 @@ def block_halo(
     """
     canvas = [_canvas(*values) for values in zip(shape, margin, multiple, strict=True)]
     best = None
-    for share in _HALO_FRACTIONS:
+    for fraction in _HALO_FRACTIONS:
         halo = tuple(
-            ceil(max(m, share * r) / step) * step
+            ceil(max(m, fraction * r) / step) * step
             for m, r, step in zip(margin, reach, multiple, strict=True)
         )
         region = [
-            min(ceil(b / s) * s + 2 * h, most)
-            for b, h, s, most in zip(block, halo, multiple, canvas, strict=True)
+            min(ceil(b / s) * s + 2 * h, limit)
+            for b, h, s, limit in zip(block, halo, multiple, canvas, strict=True)
         ]
-        plan = _with_halo(region, halo, multiple, min_shape, max_pixels)
+        plan = _plan_with_halo(region, halo, multiple, min_shape, max_pixels)
         if plan is None:
             continue
         best = halo
@@ -235,20 +236,20 @@ def plan_region_tiles(
     max_pixels: int,
 ) -> AlignedTiles | None:
     """Plan tiles as `plan_tiles` does, with this halo and without a margin."""
-    plan = _with_halo(region, halo, multiple, min_shape, max_pixels)
+    plan = _plan_with_halo(region, halo, multiple, min_shape, max_pixels)
     return None if plan is None else plan[1]
 
 
-def _with_halo(
+def _plan_with_halo(
     canvas: Sequence[int],
     halo: Sequence[int],
     multiple: Sequence[int],
     min_shape: Sequence[int],
     max_pixels: int,
 ) -> tuple[int, AlignedTiles] | None:
-    """Return the total pixels of the cheapest tiles, and these tiles without a margin."""
+    """Return the total pixels of the cheapest tiling, and its tiles without a margin."""
     axes = [
-        [way for way in _tile_lengths(size, h, step) if way[1] >= min(size, low)]
+        [option for option in _tile_lengths(size, h, step) if option[1] >= min(size, low)]
         for size, h, step, low in zip(canvas, halo, multiple, min_shape, strict=True)
     ]
     cheapest = _fewest_pixels(axes, max_pixels)
@@ -261,16 +262,20 @@ def _with_halo(
 def _fewest_pixels(
     axes: Sequence[Sequence[tuple[int, int]]], max_pixels: int
 ) -> tuple[int, tuple[int, ...]] | None:
-    """Return the total pixels of all tiles, and the shape of a tile."""
+    """Return the total pixels of the cheapest tiling, and the shape of its tiles."""
     allowed = [
-        (prod(count * length for count, length in way), prod(count for count, _ in way), way)
-        for way in product(*axes)
-        if prod(length for _, length in way) <= max_pixels
+        (
+            prod(count * length for count, length in tiling),
+            prod(count for count, _ in tiling),
+            tiling,
+        )
+        for tiling in product(*axes)
+        if prod(length for _, length in tiling) <= max_pixels
     ]
     if not allowed:
         return None
-    total, _, way = min(allowed)
-    return total, tuple(length for _, length in way)
+    total, _, tiling = min(allowed)
+    return total, tuple(length for _, length in tiling)
 
 
 def _tile_lengths(canvas: int, halo: int, multiple: int) -> list[tuple[int, int]]:
