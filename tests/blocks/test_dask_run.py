@@ -101,7 +101,7 @@ def test_blocks_with_a_record_are_skipped(two, tmp_path):
 
 def test_a_long_task_returns_the_blocks_it_has_not_started(two, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_run._Dispatcher, "_task_size", lambda self, seconds: 50)
-    monkeypatch.setattr(dask_run, "_SECONDS", 0.2)
+    monkeypatch.setattr(dask_run, "_TASK_SECONDS", 0.2)
     two.run(slow_square, JobFolder(tmp_path), "a", range(60), quiet)
     assert sorted(calls(tmp_path)) == list(range(60))
     assert len(list(tmp_path.rglob("*.npz"))) > 5
@@ -130,7 +130,7 @@ def test_a_worker_that_dies_loses_its_task_only(tmp_path):
 
 @pytest.mark.slow
 def test_a_block_that_kills_every_worker_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(dask_run, "_MAX_DEATHS", 1)
+    monkeypatch.setattr(dask_run, "_ALLOWED_FAILURES", 1)
     job = JobFolder(tmp_path)
     with (
         dask_run.dask_runner("local:2", memory=4 * GB) as runner,

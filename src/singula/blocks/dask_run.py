@@ -42,20 +42,26 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _log = logging.getLogger(__name__)
-# Maximum number of tasks submitted at a time: per worker, and at least for the whole cluster
+# Maximum number of tasks submitted at a time: per worker, but at least the minimum in all
 _TASKS_PER_WORKER, _MIN_TASKS = 4, 64
-# A task costs this process and the scheduler about 2 ms (benchmarks/scheduler.py). With this length
-# of a task, which grows with the number of workers, both are idle most of the time.
-_SECONDS, _SECONDS_PER_WORKER = 1.0, 0.005
+# Duration of a task. This process and the scheduler need about 2 ms per task
+# (benchmarks/scheduler.py), so that both are idle most of the time with these values.
+_TASK_SECONDS, _TASK_SECONDS_PER_WORKER = 1.0, 0.005
 _COUNT_INTERVAL = 5.0  # seconds between two counts of the workers
-_MAX_DEATHS = 5  # of workers with the same task
+_ALLOWED_FAILURES = 5  # workers that may die with the same task
 _TIMEOUT = "120s"
+_LOCALHOST = "127.0.0.1"  # anyone who can connect to a scheduler can run any code
+_LOG_LEVELS = {
+    "distributed": "warning",
+    "distributed.worker": "critical",
+    "distributed.worker.memory": "warning",
+}
 
 
 class DaskRunner:
     """Process blocks with the workers of a Dask cluster.
 
-    A task consists of the path of the job and numbers of blocks; results are written to the folder
+    A task consists of the path of the job and block numbers; workers write results to the folder
     of the job. The scheduler holds only a few tasks per worker at a time. Fast blocks share a task.
     A task that takes longer than expected returns the blocks that it has not started. If a worker
     dies, another worker repeats only the blocks of its task.
@@ -92,7 +98,7 @@ class DaskRunner:
         Raises
         ------
         UserError
-            ``dask.workers_died``: several workers died at the same blocks; any error of `work`.
+            ``dask.workers_died``: several workers died at the same blocks. Also errors of `work`.
         StorageError
             ``dask.scheduler_lost``: the connection to the scheduler was lost.
         """
@@ -123,7 +129,7 @@ class DaskRunner:
 
 
 class _Dispatcher:
-    """Submits the blocks of a phase to the workers and collects their results.
+    """Submission of the blocks of a phase to the workers, and collection of their results.
 
     Parameters
     ----------
@@ -188,7 +194,7 @@ class _Dispatcher:
     def _submit(self) -> list[Future[Any]]:
         """Submit tasks up to the maximum number, and return their futures."""
         workers = self.runner.workers
-        seconds = max(_SECONDS, _SECONDS_PER_WORKER * workers)
+        seconds = max(_TASK_SECONDS, _TASK_SECONDS_PER_WORKER * workers)
         max_tasks = max(_TASKS_PER_WORKER * workers, _MIN_TASKS)
         tasks: list[list[int]] = []
         while self.waiting and len(self.submitted) + len(tasks) < max_tasks:
@@ -239,7 +245,7 @@ def dask_runner(option: str, *, memory: int, gpus: int = 0) -> Iterator[Runner]:
     Raises
     ------
     UserError
-        ``dask.scheduler_unreachable``: the scheduler does not answer; the codes of
+        ``dask.scheduler_unreachable``: the scheduler does not answer. Also the codes of
         `check_dask_option`.
     """
     check_dask_option(option)
@@ -265,7 +271,7 @@ def _prepare_dask() -> None:
     import dask
 
     # A worker may be killed for reasons unrelated to its task, so a task is repeated a few times.
-    dask.config.set({"distributed.scheduler.allowed-failures": _MAX_DEATHS, **WORKERS})
+    dask.config.set({"distributed.scheduler.allowed-failures": _ALLOWED_FAILURES, **WORKERS})
     environment = {f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in ALLOCATION.items()}
     dask.config.set(environment)
     if not dask.config.get("logging", {}) and not dask.config.get("distributed.logging", {}):
@@ -273,7 +279,7 @@ def _prepare_dask() -> None:
         # their environment at import. A failure in a worker is raised here; the errors that
         # workers log are about a scheduler that ended before them.
         logging.getLogger("distributed").setLevel(logging.WARNING)
-        dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING": repr(_LOGS)})
+        dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING": repr(_LOG_LEVELS)})
 
 
 @contextmanager
@@ -306,14 +312,6 @@ def _local_cluster(workers: int, memory: int, gpus: int) -> Iterator[Client]:
     with cluster, Client(cluster) as client:
         client.wait_for_workers(workers)
         yield client
-
-
-_LOCALHOST = "127.0.0.1"  # anyone who can connect to a scheduler can run any code
-_LOGS = {
-    "distributed": "warning",
-    "distributed.worker": "critical",
-    "distributed.worker.memory": "warning",
-}
 
 
 @contextmanager

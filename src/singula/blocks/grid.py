@@ -56,19 +56,19 @@ class Grid:
         """
         position = []
         for count in reversed(self.counts):
-            number, rest = divmod(number, count)
-            position.append(rest)
+            number, index = divmod(number, count)
+            position.append(index)
         return tuple(reversed(position))
 
     def number(self, position: Sequence[int]) -> int:
         """Return the row-major number of the block at a position in the grid."""
         total = 0
-        for step, count in zip(position, self.counts, strict=True):
-            total = total * count + step
+        for index, count in zip(position, self.counts, strict=True):
+            total = total * count + index
         return total
 
     def box(self, number: int) -> Box:
-        """Return the pixels of a block, in image coordinates."""
+        """Return the box of a block, in image coordinates."""
         return tuple(
             slice(p * b, min((p + 1) * b, s))
             for p, b, s in zip(self.position(number), self.block, self.shape, strict=True)
@@ -85,6 +85,6 @@ class Grid:
     def next_blocks(self, number: int) -> Iterator[tuple[int, int]]:
         """Yield (axis, number) of the next block along each axis, if there is one."""
         position = self.position(number)
-        for axis, (step, count) in enumerate(zip(position, self.counts, strict=True)):
-            if step + 1 < count:
-                yield axis, self.number((*position[:axis], step + 1, *position[axis + 1 :]))
+        for axis, (index, count) in enumerate(zip(position, self.counts, strict=True)):
+            if index + 1 < count:
+                yield axis, self.number((*position[:axis], index + 1, *position[axis + 1 :]))
