@@ -102,13 +102,15 @@ class AccessMiddleware:
         return sites <= {"same-origin", "none"} or headers.get("sec-fetch-mode") == ["navigate"]
 
     def _has_cookie(self, text: str) -> bool:
-        # Cookies of other programs on this host may be malformed, where a strict parser stops.
+        # Cookies of other programs on this host may be malformed, which stops a strict parser.
         pairs = (part.strip().partition("=") for part in text.split(";"))
-        return any(name == self.cookie and _same(value, self.session) for name, _, value in pairs)
+        return any(
+            name == self.cookie and _is_secret(value, self.session) for name, _, value in pairs
+        )
 
     def _has_token(self, scope: Scope) -> bool:
         token = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("token", "")
-        return _same(token, self.token)
+        return _is_secret(token, self.token)
 
     async def _send_cookie(self, scope: Scope, send: Send) -> None:
         """Send a page that sets the cookie and opens the address without the token.
@@ -123,7 +125,7 @@ class AccessMiddleware:
         target = path + (f"?{rest.replace('&', '&amp;')}" if rest else "")
         cookie = f"{self.cookie}={self.session}; Path=/; HttpOnly; SameSite=Strict"
         head = f'<meta http-equiv="refresh" content="0; url={target}">'
-        await _answer(
+        await _respond(
             send, 200, _PAGE.format(head=head, body=""), [(b"set-cookie", cookie.encode())]
         )
         if self.on_entry is not None:
@@ -134,7 +136,7 @@ class AccessMiddleware:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
-        await _answer(send, 403, _PAGE.format(head="", body=_DENIED), [])
+        await _respond(send, 403, _PAGE.format(head="", body=_DENIED), [])
 
 
 def new_token() -> str:
@@ -142,8 +144,8 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-def _same(value: str, secret: str) -> bool:
-    # Takes the same time regardless of the number of correct characters.
+def _is_secret(value: str, secret: str) -> bool:
+    """Compare in a time that does not depend on the number of correct characters."""
     return hmac.compare_digest(value.encode("utf-8", "replace"), secret.encode())
 
 
@@ -162,7 +164,7 @@ def _with_headers(send: Send) -> Send:
     return send_with_headers
 
 
-async def _answer(send: Send, status: int, text: str, headers: list[tuple[bytes, bytes]]) -> None:
+async def _respond(send: Send, status: int, text: str, headers: list[tuple[bytes, bytes]]) -> None:
     body = text.encode()
     content = [
         (b"content-type", b"text/html; charset=utf-8"),

@@ -11,7 +11,7 @@ Rows = Sequence[Mapping[str, float]]
 
 
 def learning_curves(rows: Rows) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
-    """Return epochs and values of the loss and each metric, for ``train`` and ``val``."""
+    """Return epochs and values by metric (or loss), then by ``train`` and ``val``."""
     curves: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for row in rows:
         for column, value in row.items():

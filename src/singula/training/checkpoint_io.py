@@ -15,7 +15,7 @@ from singula.training.checkpoint import read_checkpoint, write_checkpoint
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Checkpoint files of Lightning, written to a temporary file and renamed."""
+    """Checkpoint files of Lightning, written to a temporary file that is renamed."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
