@@ -48,6 +48,9 @@ def configuration_table() -> str:
         growth = _formulas(decoder.growth)
         if decoder.whole:
             growth += f"; with `GROW_INTO_CONTOUR` {_formulas(decoder.whole)}"
+        elif decoder.growth:
+            whole = "`B + C > TH_BINARY_MASK`" if "C" in name else "`B > TH_BINARY_MASK`, dilated"
+            growth += f"; with `GROW_INTO_CONTOUR` {whole}"
         if not decoder.growth:
             growth = f"everywhere{', with a background seed' if decoder.background else ''}"
         rows.append(f"| `{name}` | {_formulas(decoder.seeds)} | {growth} | `{decoder.surface}` |")

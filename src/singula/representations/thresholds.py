@@ -131,7 +131,7 @@ _ROWS = (
     Threshold(
         "TH_DIST_FOREGROUND",
         label="Growth: distance (D) above",
-        meaning="Instances grow where D is above this",
+        meaning="Instances grow where D is above this; no effect with GROW_INTO_CONTOUR",
         larger="smaller objects",
         default=0.0,
         example=0.5,
