@@ -20,7 +20,7 @@ class ResultDir(Section):
         f"{_RUN}/per_image", "Folder of the predictions that are assembled from tiles."
     )
     PER_IMAGE_BIN: Folder = key(
-        f"{_RUN}/per_image_binarized", "Has no effect: no such images are written."
+        f"{_RUN}/per_image_binarized", "Has no effect: binarized images are not written."
     )
     PER_IMAGE_INSTANCES: Folder = key(
         f"{_RUN}/per_image_instances", "Folder of the instances of PER_IMAGE."
@@ -31,7 +31,7 @@ class ResultDir(Section):
     )
     FULL_IMAGE: Folder = key(f"{_RUN}/full_image", "Folder of the predictions of whole images.")
     FULL_IMAGE_BIN: Folder = key(
-        f"{_RUN}/full_image_binarized", "Has no effect: no such images are written."
+        f"{_RUN}/full_image_binarized", "Has no effect: binarized images are not written."
     )
     FULL_IMAGE_INSTANCES: Folder = key(
         f"{_RUN}/full_image_instances", "Folder of the instances of FULL_IMAGE."
@@ -42,7 +42,7 @@ class ResultDir(Section):
     )
     AS_3D_STACK: Folder = key(f"{_RUN}/as_3d_stack", "Folder of the volume of stacked 2D images.")
     AS_3D_STACK_BIN: Folder = key(
-        f"{_RUN}/as_3d_stack_binarized", "Has no effect: no such images are written."
+        f"{_RUN}/as_3d_stack_binarized", "Has no effect: binarized images are not written."
     )
     AS_3D_STACK_POST_PROCESSING: Folder = key(
         f"{_RUN}/as_3d_stack_post_processing",
