@@ -311,7 +311,7 @@ def test_every_key_of_a_path_is_validated(key: str) -> None:
             continue
         with pytest.raises(UserError) as error:
             config_from_dict({**good, key: value})
-        assert f"{key}: found" in error.value.message, text
+        assert f"{key}: got" in error.value.message, text
         error.value.message.encode()
 
 

@@ -1084,10 +1084,11 @@ def test_valid_arguments_are_valid(name: str, tmp_path: Path) -> None:
 
 
 def names_argument(error: Exception, argument: str, value: object) -> bool:
-    """Return True if the message begins with the argument, or with a key of a mapping."""
+    """Return True if a line begins with the argument, or with a key of a mapping."""
     keys = map(str, value) if isinstance(value, Mapping) else ()
     names = "|".join(map(re.escape, (argument, *keys)))
-    return re.search(rf"\b({names})\b", str(error).partition("got")[0]) is not None
+    starts = [line.partition("got")[0] for line in str(error).splitlines()]
+    return any(re.search(rf"\b({names})\b", start) for start in starts)
 
 
 @pytest.mark.parametrize(("name", "argument"), CASES, ids=[".".join(case) for case in CASES])

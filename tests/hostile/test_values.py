@@ -437,7 +437,7 @@ TOO_LARGE = {
 def test_products_that_no_machine_can_hold(key: str) -> None:
     with pytest.raises(UserError) as error:
         config_from_dict({"TEST.ENABLE": True, **TOO_LARGE[key]})
-    assert f"{key}: found" in error.value.message
+    assert f"{key}: got" in error.value.message
 
 
 @pytest.mark.parametrize("thresholds", [(5, 1), (200, None), (None, -1)])

@@ -106,7 +106,7 @@ def append_row(path: Path, row: TableRow, key: str) -> None:
             f"{path}: has no column {key}; renamed to {damaged.name}; a new table is created"
         )
         columns = []
-    if columns and identity in {getattr(r, key) for r in read_rows(path, type(row))}:
+    if columns and identity in {getattr(r, key) for r in _read_rows(path, type(row))[0]}:
         return
     values = {name: f"{value:.8g}" for name, value in row.model_dump().items()}
     values[key] = f"{identity:.17g}"
@@ -132,6 +132,12 @@ def read_rows(path: Path, kind: type[W]) -> list[W]:
     UserError
         ``paths.*`` if the file cannot be read.
     """
+    rows, lost = _read_rows(path, kind)
+    report_lost(path, lost)
+    return rows
+
+
+def _read_rows(path: Path, kind: type[W]) -> tuple[list[W], list[str]]:
     # A last line without an end is being written, or was when a process was killed.
     lines = _lines(path)[:-1]
     columns = _columns(lines)
@@ -141,8 +147,7 @@ def read_rows(path: Path, kind: type[W]) -> list[W]:
             rows.append(_row(columns, _cells(line), kind) if line.strip() else None)
         except (ValidationError, ValueError, csv.Error) as error:
             lost.append(f"line {number}: {_reason(error)}")
-    report_lost(path, lost)
-    return [row for row in rows if row is not None]
+    return [row for row in rows if row is not None], lost
 
 
 def _lines(path: Path) -> list[str]:
