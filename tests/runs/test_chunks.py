@@ -109,7 +109,7 @@ def jobs(request, command, run_once, make_once, write_config, tmp_path):
     ndim = 3 if kind.endswith("3d") else 2
     classes = kind.startswith("classes")
     data = request.getfixturevalue(DATA[kind])
-    changes = {"TRAIN.EPOCHS": 8 if kind.endswith("3d") else 20, "MODEL.FEATURE_MAPS": [6, 8]}
+    changes = {"TRAIN.EPOCHS": 8 if kind == "3d" else 20, "MODEL.FEATURE_MAPS": [6, 8]}
     if classes:
         changes["MODEL.N_CLASSES"] = 4
     if kind == "bp":
@@ -245,7 +245,7 @@ def test_classes_of_instances_in_blocks(jobs, changes) -> None:
     assert one == two
     assert len({row["class"] for row in one}) > 1
     for to in ("csv", "coco" if ndim == 2 else "imagej"):
-        folders = [jobs.images.parent / f"{run.name}-{to}" for run in runs]
+        folders = [jobs.folder.parent / f"{run.name}-{to}" for run in runs]
         for run, folder in zip(runs, folders, strict=True):
             assert jobs.command("export", run, "--to", to, "-o", folder) == 0, jobs.command.err
         one, two = ({p.name: p.read_bytes() for p in f.rglob("*.*")} for f in folders)
@@ -587,11 +587,11 @@ def test_missing_workers_are_not_an_error_of_the_images(jobs, tmp_path) -> None:
     """No image is started, and all can be processed after correcting the option."""
     pytest.importorskip("distributed")
     model = jobs.folder / "job" / "checkpoints" / "job_1-checkpoint-best.pth"
-    line = ("predict", jobs.images / "x", "--model", model, "-o", tmp_path / "out")
+    line = ("predict", jobs.images / "x", "--model", model, "-o", tmp_path / "predicted")
     assert jobs.command(*line, "--dask", "locl:2") == 2
     assert "got 'locl:2', expected local:N" in jobs.command.err
     assert "FAILED" not in jobs.command.out
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "predicted").exists()
 
 
 @pytest.mark.slow
