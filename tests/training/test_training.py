@@ -194,8 +194,7 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path, messages: list[str]
 
 
 def test_patience_ends_a_training_without_improvement(tmp_path: Path, messages: list[str]) -> None:
-    said: list[str] = []
-    result, _ = train(tmp_path, epochs=30, lr=1e-12, schedule="", patience=2, said=said)
+    result, _ = train(tmp_path, epochs=30, lr=1e-12, schedule="", patience=2)
     assert len(result.history) < 30
     assert any("stopped: no better val_loss for 2 epochs" in line for line in messages)
 
