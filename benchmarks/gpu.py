@@ -64,25 +64,27 @@ DTYPES = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
 VOLUME = ModelSettings(3, 1, 2, feature_maps=(16, 32, 64, 128), dropout=(0,) * 4)
 
 
-def samples_of(folder: Path, most: int = 60) -> list[Sample]:
+def samples_of(folder: Path, max_count: int = 60) -> list[Sample]:
     """Return images with labels: those of a folder, or synthetic ones."""
     if not folder.is_dir():
         print(f"{folder}: not found, using synthetic images")
         rng = np.random.default_rng(0)
-        made = [make_image((520, 696), rng) for _ in range(8)]
-        return [Sample(str(i), m.image[..., None], m.labels[..., None]) for i, m in enumerate(made)]
+        synthetic = [make_image((520, 696), rng) for _ in range(8)]
+        return [
+            Sample(str(i), s.image[..., None], s.labels[..., None]) for i, s in enumerate(synthetic)
+        ]
     images, labels = sorted((folder / "raw").iterdir()), sorted((folder / "label").iterdir())
     return [
         Sample(i.stem, read_image(i, 2, 1).array, read_labels(t, 2).array)
-        for i, t in list(zip(images, labels, strict=True))[:most]
+        for i, t in list(zip(images, labels, strict=True))[:max_count]
     ]
 
 
-class Ready(PatchDataset):
+class PreparedDataset(PatchDataset):
     """A data set of prepared patches."""
 
-    def prepare(self, items: list[dict[str, torch.Tensor]]) -> Ready:
-        """Set the patches that are repeated."""
+    def prepare(self, items: list[dict[str, torch.Tensor]]) -> PreparedDataset:
+        """Set the patches that are returned in turn."""
         self.items = items
         return self
 
@@ -92,16 +94,16 @@ class Ready(PatchDataset):
 
 
 def median_seconds(work: Callable[[], object], seconds: float) -> float:
-    """Return the median seconds of a call, after some calls that do not count."""
+    """Return the median seconds of a call, after three calls to warm up."""
     for _ in range(3):
         work()
     torch.cuda.synchronize()
     times: list[float] = []
     while len(times) < 3 or sum(times) < seconds:
-        began = time.perf_counter()
+        start = time.perf_counter()
         work()
         torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - start)
     return statistics.median(times)
 
 
@@ -109,11 +111,11 @@ def kernel_seconds(work: Callable[[], object], calls: int = 5) -> float:
     """Return the sum of the times of all kernels in a call, in seconds."""
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for _ in range(calls):
             work()
         torch.cuda.synchronize()
-    return sum(event.self_device_time_total for event in seen.key_averages()) / 1e6 / calls
+    return sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6 / calls
 
 
 def step_of(config: Any, batch: dict[str, torch.Tensor], precision: str) -> Callable[[], object]:
@@ -138,7 +140,7 @@ def step_of(config: Any, batch: dict[str, torch.Tensor], precision: str) -> Call
     return step
 
 
-def made_batch(config: Any, size: int) -> dict[str, torch.Tensor]:
+def random_batch(config: Any, size: int) -> dict[str, torch.Tensor]:
     """Return a batch of noise."""
     shape = tuple(config.DATA.PATCH_SIZE[:-1])
     target = (torch.rand(size, 2, *shape, device=GPU) > 0.7).float()
@@ -152,18 +154,18 @@ def print_steps(config: Any, sizes: tuple[int, ...], seconds: float) -> None:
     print("| batch | precision | ms per step | ms per patch | kernels | GPU memory, GiB |")
     print("|---|---|---|---|---|---|")
     for size in sizes:
-        batch = made_batch(config, size)
+        batch = random_batch(config, size)
         for precision in DTYPES:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
             with training_arithmetic():
                 step = step_of(config, batch, precision)
-                took = median_seconds(step, seconds)
+                duration = median_seconds(step, seconds)
                 busy = kernel_seconds(step)
             memory = torch.cuda.max_memory_allocated() / 2**30
             print(
-                f"| {size} | {precision} | {1e3 * took:.1f} | {1e3 * took / size:.2f} | "
-                f"{busy / took:.0%} | {memory:.1f} |",
+                f"| {size} | {precision} | {1e3 * duration:.1f} | {1e3 * duration / size:.2f} | "
+                f"{busy / duration:.0%} | {memory:.1f} |",
                 flush=True,
             )
 
@@ -172,10 +174,10 @@ def epoch_seconds(
     config: Any, dataset: PatchDataset, precision: str, batch: int, workers: int
 ) -> tuple[float, float]:
     """Return the seconds of the second epoch, and per patch."""
-    began: list[float] = []
+    ends: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        log = EpochLog(folder / "log.csv", draw=lambda history: began.append(time.perf_counter()))
+        log = EpochLog(folder / "log.csv", draw=lambda history: ends.append(time.perf_counter()))
         log.every = 1
         fit(
             Training(
@@ -191,13 +193,13 @@ def epoch_seconds(
                 {},
             )
         )
-    took = (began[-1] - began[0]) / (len(began) - 1)
-    return took, took / len(dataset)
+    duration = (ends[-1] - ends[0]) / (len(ends) - 1)
+    return duration, duration / len(dataset)
 
 
-def print_epochs(config: Any, augmented: PatchDataset, ready: Ready, steps: int) -> None:
+def print_epochs(config: Any, augmented: PatchDataset, ready: PreparedDataset, steps: int) -> None:
     """Print the times of trainings with and without preparing patches."""
-    print("\n| batch | precision | workers | ms per patch | patches ready | ratio |")
+    print("\n| batch | precision | workers | ms per patch | prepared patches | ratio |")
     print("|---|---|---|---|---|---|")
     for batch, precision, count in (
         (6, "32", 5), (6, "bf16", 0), (6, "bf16", 5), (32, "bf16", 5), (32, "bf16", -1),
@@ -205,32 +207,33 @@ def print_epochs(config: Any, augmented: PatchDataset, ready: Ready, steps: int)
     ):  # fmt: skip
         patches = batch * (max(12, steps // 4) if batch > 32 else steps)
         count = loader_workers(count, "cuda")
-        took = []
+        durations = []
         for dataset in (augmented, ready):
             places = dataset.places
             repeat = -(-patches // len(places))
             dataset.places = (places * repeat)[:patches]
-            took.append(epoch_seconds(config, dataset, precision, batch, count)[1])
+            durations.append(epoch_seconds(config, dataset, precision, batch, count)[1])
             dataset.places = places
+        augmented_ms, prepared_ms = (1e3 * duration for duration in durations)
         print(
-            f"| {batch} | {precision} | {count} | {1e3 * took[0]:.2f} | {1e3 * took[1]:.2f} | "
-            f"{took[0] / took[1]:.2f} |",
+            f"| {batch} | {precision} | {count} | {augmented_ms:.2f} | {prepared_ms:.2f} | "
+            f"{augmented_ms / prepared_ms:.2f} |",
             flush=True,
         )
 
 
-def picture(size: int) -> np.ndarray:
+def load_image(size: int) -> np.ndarray:
     """Return a mosaic of nuclei (y, x, 1)."""
     if MOSAIC.is_file():
         import tifffile
 
         return np.ascontiguousarray(tifffile.imread(MOSAIC)[:size, :size, None])
-    print(f"{MOSAIC}: not there, synthetic image instead")
+    print(f"{MOSAIC}: not found, using a synthetic image")
     tile = make_image((size // 4, size // 4), np.random.default_rng(0)).image
     return np.tile(tile, (4, 4))[..., None]
 
 
-def trained(model: ModelSettings, image: np.ndarray) -> torch.nn.Module:
+def network_with_statistics(model: ModelSettings, image: np.ndarray) -> torch.nn.Module:
     """Return a network whose normalization layers have statistics of the image."""
     torch.manual_seed(0)
     network = build_model(model).train()
@@ -244,20 +247,25 @@ def trained(model: ModelSettings, image: np.ndarray) -> torch.nn.Module:
 def print_prediction(model: ModelSettings, image: np.ndarray, rounds: int) -> None:
     """Print the times of a prediction, and of its forward passes alone."""
     shape, ndim, batch = image.shape[:-1], model.ndim, 2 if model.ndim == 3 else 1
-    margin, least = ((32, 32), (256, 256)) if ndim == 2 else ((8, 8, 8), (64, 64, 64))
-    most = max_tile_pixels(ndim, 16, memory=free_memory(GPU)) // batch
+    margin, min_shape = ((32, 32), (256, 256)) if ndim == 2 else ((8, 8, 8), (64, 64, 64))
+    max_pixels = max_tile_pixels(ndim, 16, memory=free_memory(GPU)) // batch
     plan = plan_tiles(
-        shape, margin, receptive_radius(model) or (), downsampling(model), least, most
+        shape, margin, receptive_radius(model) or (), downsampling(model), min_shape, max_pixels
     )
     if plan is None:
-        raise RuntimeError("no window is small enough")
-    network, settings = trained(model, image), PredictSettings(plan, batch)
-    seen = plan.count(shape) * np.prod(plan.patch) / np.prod(shape)
-    print(f"\n{shape}: {plan.count(shape)} tiles of {plan.patch}, {seen:.2f} pixels per pixel\n")
+        raise RuntimeError("no tile is small enough")
+    network, settings = network_with_statistics(model, image), PredictSettings(plan, batch)
+    overhead = plan.count(shape) * np.prod(plan.patch) / np.prod(shape)
+    print(
+        f"\n{shape}: {plan.count(shape)} tiles of {plan.patch}, {overhead:.2f} pixels processed "
+        "per pixel\n"
+    )
     print("| | 32 | bf16 |\n|---|---|---|")
-    exact, short = (prediction_times(network, image, settings, how, rounds) for how in (0, 1))
-    for name in exact:
-        print(f"| {name} | {exact[name]} | {short[name]} |", flush=True)
+    float32, bfloat16 = (
+        prediction_times(network, image, settings, half, rounds) for half in (False, True)
+    )
+    for name in float32:
+        print(f"| {name} | {float32[name]} | {bfloat16[name]} |", flush=True)
 
 
 def prediction_times(
@@ -267,45 +275,45 @@ def prediction_times(
     bfloat16: bool,
     rounds: int,
 ) -> dict[str, str]:
-    """Return seconds by name of the row."""
+    """Return the texts of a column by the name of the row."""
     outputs = from_config.outputs(load_config(ROOT / "templates/2d_dsb2018.yaml"))
-    predictor = Predictor(network, outputs, 0, GPU, bfloat16=bool(bfloat16))
+    predictor = Predictor(network, outputs, 0, GPU, bfloat16=bfloat16)
     normalizer, plan = Normalizer("scale_range", clip=(0.1, 99.9)), settings.plan
     scaling = normalizer.scaling(image)
     tiles = list(plan.tiles(image.shape[:-1]))
     patches = [scaling.apply(read_patch(image, t.start, plan.patch)) for t in tiles]
     stacked = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1)).contiguous().to(GPU)
 
-    def bare() -> None:
+    def forward_passes() -> None:
         with torch.inference_mode():
             for part in stacked.split(settings.batch_size):
                 predictor.forward(part)
 
-    def whole() -> None:
+    def predict_image() -> None:
         predictor.predict(image, scaling, settings)
 
-    alone = [_clock(bare) for _ in range(rounds + 1)][1:]
-    threaded = [_clock(whole) for _ in range(rounds + 1)]
+    forward_times = [_seconds_of(forward_passes) for _ in range(rounds + 1)][1:]
+    threaded = [_seconds_of(predict_image) for _ in range(rounds + 1)]
     predictor.overlap = False
-    serial = [_clock(whole) for _ in range(rounds)]
-    found = {
-        "statistics of the image": _clock(lambda: normalizer.scaling(image)),
-        "forward passes alone": statistics.median(alone),
+    serial = [_seconds_of(predict_image) for _ in range(rounds)]
+    medians = {
+        "statistics of the image": _seconds_of(lambda: normalizer.scaling(image)),
+        "forward passes alone": statistics.median(forward_times),
         "prediction": statistics.median(threaded[1:]),
         "prediction, the first one": threaded[0],
         "prediction without threads": statistics.median(serial),
     }
-    ratio = found["prediction"] / found["forward passes alone"]
-    words = {name: f"{value:.3f} s" for name, value in found.items()}
-    return {**words, "prediction to forward passes": f"{ratio:.2f} ×"}
+    ratio = medians["prediction"] / medians["forward passes alone"]
+    texts = {name: f"{value:.3f} s" for name, value in medians.items()}
+    return {**texts, "prediction to forward passes": f"{ratio:.2f} ×"}
 
 
-def _clock(work: Callable[[], object]) -> float:
+def _seconds_of(work: Callable[[], object]) -> float:
     torch.cuda.synchronize()
-    began = time.perf_counter()
+    start = time.perf_counter()
     work()
     torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -313,31 +321,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/dsb2018/train")
     parser.add_argument("--quick", action="store_true", help="few steps, small images")
-    given = parser.parse_args()
+    options = parser.parse_args()
     print(
         f"{torch.cuda.get_device_name(GPU)}, torch {torch.__version__}, "
         f"cuDNN {torch.backends.cudnn.version()}"
     )
     config = load_config(ROOT / "templates/2d_dsb2018.yaml")
     common = (
-        samples_of(given.data, 8 if given.quick else 60),
+        samples_of(options.data, 8 if options.quick else 60),
         from_config.patch_settings(config, "TRAIN"),
         from_config.normalizer(config),
         from_config.encode_settings(config, "TRAIN"),
     )
     augmented = PatchDataset(*common, augment=augment_settings(config))
     items = [augmented[0, i % len(augmented)] for i in range(96)]
-    ready = Ready(*common, augment=augment_settings(config)).prepare(items)
-    seconds = 0.1 if given.quick else 0.7
+    ready = PreparedDataset(*common, augment=augment_settings(config)).prepare(items)
+    seconds = 0.1 if options.quick else 0.7
     print_steps(config, (6, 32, 96), seconds)
     print_steps(load_config(ROOT / "templates/3d_instance_segmentation.yaml"), (2, 8), seconds)
-    size, rounds = (1024, 2) if given.quick else (4096, 5)
-    print_prediction(from_config.model_settings(config), picture(size), rounds)
-    depth = (32, 128, 128) if given.quick else (96, 384, 384)
+    size, rounds = (1024, 2) if options.quick else (4096, 5)
+    print_prediction(from_config.model_settings(config), load_image(size), rounds)
+    shape = (32, 128, 128) if options.quick else (96, 384, 384)
     volume = make_image((32, 128, 128), np.random.default_rng(0)).image
-    tiled = np.tile(volume, [a // b for a, b in zip(depth, (32, 128, 128), strict=True)])
+    tiled = np.tile(volume, [a // b for a, b in zip(shape, (32, 128, 128), strict=True)])
     print_prediction(VOLUME, tiled[..., None], rounds)
-    print_epochs(config, augmented, ready, 12 if given.quick else 160)
+    print_epochs(config, augmented, ready, 12 if options.quick else 160)
 
 
 if __name__ == "__main__":

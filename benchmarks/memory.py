@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from program import CONFIG, OURS, SHARED, write_data
+from program import CONFIG, SHARED, SINGULA_VALUES, write_data
 
 
 class Watched:
@@ -108,7 +108,7 @@ def main() -> None:
         folder = Path(name)
         write_data(folder / "data", 256)
         config = folder / "cells.yaml"
-        config.write_text(CONFIG.format(data=folder / "data", **OURS), encoding="utf-8")
+        config.write_text(CONFIG.format(data=folder / "data", **SINGULA_VALUES), encoding="utf-8")
         epochs = f"TRAIN.EPOCHS={options.epochs}"
         run = Watched(
             singula(config, folder, "cells", epochs, "TEST.ENABLE=False", *options.change)

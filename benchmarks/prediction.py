@@ -2,7 +2,7 @@
 
     python benchmarks/prediction.py --size 2048 --rounds 3 [--model RUN]
 
-Every method runs once in each round, so that other work on the machine affects all of them equally.
+Every method runs once in each round, so other work on the machine affects all methods equally.
 Prints medians over the rounds of the CPU time (on a GPU: wall-clock time) and of the ratio to the
 forward passes of the same round. The image is the mosaic next to the checkout, or noise; the
 network is the U-Net 16–256 with random weights, or that of a run.
@@ -46,7 +46,7 @@ from singula.training.losses import Output  # noqa: E402
 
 MOSAIC = Path(__file__).resolve().parents[2] / "shared/data/bench/mosaic_4096_raw.tif"
 OUTPUTS = (Output("B", "bce", "sigmoid"), Output("C", "bce", "sigmoid"))
-OLD = TilePlan((256, 256), (0.0, 0.0), (32, 32), (16, 16))
+PATCHES = TilePlan((256, 256), (0.0, 0.0), (32, 32), (16, 16))
 MODEL = ModelSettings(2, 1, 2)
 Image = np.ndarray
 
@@ -70,24 +70,24 @@ class Setting:
             network = OpenVinoNetwork(network, 1, (256, 256), bfloat16=bfloat16, at_once=True)
         return Predictor(network, OUTPUTS, device=self.device, bfloat16=bfloat16)
 
-    def windows(self, image: Image, largest: int) -> AlignedTiles:
+    def tiles(self, image: Image, max_pixels: int) -> AlignedTiles:
         """Return the tiles chosen for an image."""
         reach = receptive_radius(MODEL)
         plan = plan_tiles(
-            image.shape[:2], (32, 32), reach or (), downsampling(MODEL), (256, 256), largest
+            image.shape[:2], (32, 32), reach or (), downsampling(MODEL), (256, 256), max_pixels
         )
         if plan is None:
-            raise RuntimeError("no window is small enough")
+            raise RuntimeError("no tile is small enough")
         return plan
 
 
-def picture(size: int) -> Image:
+def load_image(size: int) -> Image:
     """Return a square image (y, x, 1) of uint8."""
     if MOSAIC.is_file():
         import tifffile
 
         return np.ascontiguousarray(tifffile.imread(MOSAIC)[:size, :size, None])
-    print("the mosaic is not there: noise instead")
+    print("the mosaic is missing, using noise")
     return np.random.default_rng(0).integers(0, 255, (size, size, 1)).astype(np.uint8)
 
 
@@ -109,8 +109,10 @@ def network_of(run: str | None) -> tuple[torch.nn.Module, Normalizer]:
     return network.eval(), Normalizer("div")
 
 
-def bare(setting: Setting, plan: AlignedTiles | TilePlan, batch_size: int) -> Callable[[], None]:
-    """Run the forward passes of tiles that are already normalized."""
+def forward_passes(
+    setting: Setting, plan: AlignedTiles | TilePlan, batch_size: int
+) -> Callable[[], None]:
+    """Return a function that runs the forward passes of normalized tiles."""
     tiles = plan.tiles(setting.image.shape[:2])
     patches = [setting.scaling.apply(read_patch(setting.image, t.start, plan.patch)) for t in tiles]
     stacked = torch.from_numpy(np.moveaxis(np.stack(patches), -1, 1)).contiguous()
@@ -133,51 +135,51 @@ def differences(setting: Setting) -> dict[str, float]:
     border than the receptive field are compared.
     """
     part = setting.image[:1024, :1024]
-    windows = setting.windows(part, 300_000)
+    tiles = setting.tiles(part, 300_000)
     whole = TilePlan(tuple(n + 64 for n in part.shape[:2]), (0.0, 0.0), (32, 32), (16, 16))  # type: ignore[arg-type]
-    ways = {
-        "chosen tiles": (setting.predictor(), windows),
-        "not folded": (setting.predictor(folded=False), windows),
-        "bfloat16": (setting.predictor(bfloat16=True), windows),
-        "patches of 256": (setting.predictor(), OLD),
+    methods = {
+        "chosen tiles": (setting.predictor(), tiles),
+        "not folded": (setting.predictor(folded=False), tiles),
+        "bfloat16": (setting.predictor(bfloat16=True), tiles),
+        "patches of 256": (setting.predictor(), PATCHES),
     }
     if has_openvino() and setting.device.type == "cpu":
-        ways["OpenVINO"] = (setting.predictor(openvino=True), windows)
+        methods["OpenVINO"] = (setting.predictor(openvino=True), tiles)
     exact = setting.predictor(folded=False).predict(part, setting.scaling, PredictSettings(whole))
     result = {}
-    for name, (predictor, plan) in ways.items():
+    for name, (predictor, plan) in methods.items():
         maps = predictor.predict(part, setting.scaling, PredictSettings(plan, 1))
-        rim = slice(112, -112) if isinstance(plan, TilePlan) else slice(None)
-        result[name] = max(float(np.abs(maps[k] - exact[k])[rim, rim].max()) for k in exact)
+        inner = slice(112, -112) if isinstance(plan, TilePlan) else slice(None)
+        result[name] = max(float(np.abs(maps[k] - exact[k])[inner, inner].max()) for k in exact)
     return result
 
 
-def ways_of(setting: Setting) -> dict[str, Callable[[], object]]:
+def methods_of(setting: Setting) -> dict[str, Callable[[], object]]:
     """Return every method by name; the first one is the reference."""
-    plan = setting.windows(setting.image, max_tile_pixels(2, MODEL.feature_maps[0]))
+    plan = setting.tiles(setting.image, max_tile_pixels(2, MODEL.feature_maps[0]))
     shape = setting.image.shape[:2]
-    seen = plan.count(shape) * np.prod(plan.patch) / np.prod(shape)
-    old = OLD.count(shape) * np.prod(OLD.patch) / np.prod(shape)
-    print(f"{plan.count(shape)} tiles of {plan.patch}: {seen:.2f} pixels seen per pixel;")
-    print(f"{OLD.count(shape)} patches of {OLD.patch}: {old:.2f}")
+    overhead = plan.count(shape) * np.prod(plan.patch) / np.prod(shape)
+    overhead_of_patches = PATCHES.count(shape) * np.prod(PATCHES.patch) / np.prod(shape)
+    print(f"{plan.count(shape)} tiles of {plan.patch}: {overhead:.2f} pixels processed per pixel;")
+    print(f"{PATCHES.count(shape)} patches of {PATCHES.patch}: {overhead_of_patches:.2f}")
 
-    def way(plan: AlignedTiles | TilePlan, batch: int, **how: bool) -> Callable[[], object]:
-        predictor = setting.predictor(**how)
-        given = PredictSettings(plan, batch)
-        return lambda: predictor.predict(setting.image, setting.scaling, given)
+    def method(plan: AlignedTiles | TilePlan, batch: int, **variant: bool) -> Callable[[], object]:
+        predictor = setting.predictor(**variant)
+        settings = PredictSettings(plan, batch)
+        return lambda: predictor.predict(setting.image, setting.scaling, settings)
 
-    ways = {
-        "bare forward passes of the chosen tiles": bare(setting, plan, 1),
-        "patches of 256, padding 32, not folded": way(OLD, 4, folded=False),
-        "patches of 256, padding 32, folded": way(OLD, 4),
-        "chosen tiles, not folded": way(plan, 1, folded=False),
-        "chosen tiles, folded": way(plan, 1),
-        "chosen tiles, folded, bfloat16": way(plan, 1, bfloat16=True),
+    methods = {
+        "bare forward passes of the chosen tiles": forward_passes(setting, plan, 1),
+        "patches of 256, padding 32, not folded": method(PATCHES, 4, folded=False),
+        "patches of 256, padding 32, folded": method(PATCHES, 4),
+        "chosen tiles, not folded": method(plan, 1, folded=False),
+        "chosen tiles, folded": method(plan, 1),
+        "chosen tiles, folded, bfloat16": method(plan, 1, bfloat16=True),
     }
     if has_openvino() and setting.device.type == "cpu":
-        ways["chosen tiles, OpenVINO"] = way(plan, 1, openvino=True)
-        ways["chosen tiles, OpenVINO, bfloat16"] = way(plan, 1, openvino=True, bfloat16=True)
-    return ways
+        methods["chosen tiles, OpenVINO"] = method(plan, 1, openvino=True)
+        methods["chosen tiles, OpenVINO, bfloat16"] = method(plan, 1, openvino=True, bfloat16=True)
+    return methods
 
 
 def main() -> None:
@@ -188,29 +190,29 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--model", help="a run or checkpoint of a U-Net 16–256 with channels BC")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    image = picture(given.size)
-    device = torch.device(given.device)
-    network, normalizer = network_of(given.model)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    image = load_image(options.size)
+    device = torch.device(options.device)
+    network, normalizer = network_of(options.model)
     setting = Setting(image, normalizer.scaling(image), network, device)
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    ways = ways_of(setting)
-    took: dict[str, list[float]] = {name: [] for name in ways}
+    methods = methods_of(setting)
+    seconds_of: dict[str, list[float]] = {name: [] for name in methods}
     peak: dict[str, int] = {}
-    for name, run in ways.items():
+    for name, run in methods.items():
         if "bare" in name or "OpenVINO" in name:
-            run()  # memory is allocated, the network made and compared
-    for _ in range(given.rounds):
-        for name, run in ways.items():
-            began = clock()
+            run()  # allocate memory; build the OpenVINO network and compare it
+    for _ in range(options.rounds):
+        for name, run in methods.items():
+            start = clock()
             run()
-            took[name].append(clock() - began)
+            seconds_of[name].append(clock() - start)
             usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             peak.setdefault(name, usage // 1024)
-    reference = np.array(next(iter(took.values())))
+    reference = np.array(next(iter(seconds_of.values())))
     print("| | seconds | ratio | peak memory so far, MB |\n|---|---|---|---|")
-    for name, seconds in took.items():
+    for name, seconds in seconds_of.items():
         ratio = np.median(np.array(seconds) / reference)
         print(f"| {name} | {np.median(seconds):.1f} | {ratio:.2f} | {peak[name]} |")
     print("largest difference to the whole image at once")

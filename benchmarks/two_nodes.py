@@ -3,7 +3,7 @@
     python benchmarks/two_nodes.py
 
 Both launchers run on this machine and communicate over its loopback address. Prints the losses
-of both trainings and whether their scores are equal; exit code 1 if they are not.
+of both trainings and whether they and the scores are equal; exit code 1 if they are not.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def start(folder: Path, name: str, *options: object) -> subprocess.Popen[str]:
     )
 
 
-def left_by(folder: Path, name: str) -> tuple[list[float], str]:
+def read_results(folder: Path, name: str) -> tuple[list[float], str]:
     """Return the training losses and the table of scores."""
     run = folder / name / "results" / f"{name}_1"
     with (run / "train_logs" / f"{name}_1.csv").open() as file:
@@ -59,19 +59,23 @@ def main() -> int:
         folder = root / "job"
         prepare(folder, root / "data")
         port = free_port()
-        both = ("--nnodes=2", "--nproc_per_node=1", "--master_addr=127.0.0.1")
+        common = ("--nnodes=2", "--nproc_per_node=1", "--master_addr=127.0.0.1")
         nodes = [
-            start(folder, "nodes", *both, f"--node_rank={rank}", f"--master_port={port}")
+            start(folder, "nodes", *common, f"--node_rank={rank}", f"--master_port={port}")
             for rank in (0, 1)
         ]
         for node in nodes:
-            print(node.communicate()[0][-300:] if node.wait() else "a launcher ended well")
-        alone = start(folder, "local", "--nproc_per_node=2", f"--master_port={free_port()}")
-        alone.communicate()
-        found, expected = left_by(folder, "nodes"), left_by(folder, "local")
-    print("losses, two launchers:", found[0])
+            print(
+                node.communicate()[0][-300:]
+                if node.wait()
+                else "a launcher finished without an error"
+            )
+        local = start(folder, "local", "--nproc_per_node=2", f"--master_port={free_port()}")
+        local.communicate()
+        results, expected = read_results(folder, "nodes"), read_results(folder, "local")
+    print("losses, two launchers:", results[0])
     print("losses, one launcher: ", expected[0])
-    equal = found[1] == expected[1] and np.allclose(found[0], expected[0], rtol=1e-6)
+    equal = results[1] == expected[1] and np.allclose(results[0], expected[0], rtol=1e-6)
     print("equal" if equal else "DIFFERENT")
     return 0 if equal else 1
 
